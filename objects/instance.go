@@ -17,6 +17,7 @@ type World struct {
 	Alarm   func() Alarm // the alarm, as of the last event
 	Sockets *Sockets
 	Now     func() time.Time
+	Owner   Owner
 }
 
 // Instance is one life of one object: a struct of the author's, and the state it
@@ -59,7 +60,7 @@ type Response struct {
 // have written. If Err is set the instance is nil and the constructor's event fails.
 func (c *Class) Start(w World) (*Instance, Outcome) {
 	i := &Instance{class: c}
-	i.state = &State{id: w.ID, class: c, data: w.Data, alarm: w.Alarm, sockets: w.Sockets, now: w.Now}
+	i.state = &State{id: w.ID, class: c, data: w.Data, alarm: w.Alarm, sockets: w.Sockets, now: w.Now, owner: w.Owner}
 	out := i.run(func(*Outcome) error {
 		i.self = c.open(i.state)
 		return nil

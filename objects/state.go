@@ -17,6 +17,7 @@ type State struct {
 	alarm   func() Alarm
 	sockets *Sockets
 	now     func() time.Time
+	owner   Owner
 	current *turn // nil between events
 }
 
@@ -25,6 +26,17 @@ func (s *State) ID() ID { return s.id }
 
 // Name is the name the object is addressed by, "" for a random id.
 func (s *State) Name() string { return s.id.name }
+
+// Owner tells which host runs this instance, for showing to people. It does not
+// change during the life of an instance.
+func (s *State) Owner() Owner { return s.owner }
+
+// Owner is a host that owns an object.
+type Owner struct {
+	Host   string // the host's name
+	Region string
+	Epoch  uint64 // how often the object has changed hands
+}
 
 // Now is the owner's clock, the one that alarms are compared with.
 func (s *State) Now() time.Time { return s.now() }
