@@ -3,7 +3,6 @@ package objects
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"time"
 )
 
@@ -13,7 +12,7 @@ type Class struct {
 	open  func(*State) any
 	calls map[string]func(self any, ctx context.Context, input []byte) ([]byte, error)
 
-	fetches, hears, alarms bool
+	alarms bool
 }
 
 // Method is one call bound to the method that answers it.
@@ -50,8 +49,6 @@ func Define[T any](name string, open func(*State) T, methods ...Method[T]) *Clas
 		open:  func(s *State) any { return open(s) },
 		calls: make(map[string]func(any, context.Context, []byte) ([]byte, error)),
 	}
-	_, c.fetches = any(blank).(http.Handler)
-	_, c.hears = any(blank).(WebSocketMessager)
 	_, c.alarms = any(blank).(Alarmer)
 	for _, m := range methods {
 		if _, twice := c.calls[m.name]; twice || m.name == "" {
@@ -66,6 +63,9 @@ func Define[T any](name string, open func(*State) T, methods ...Method[T]) *Clas
 
 // Name is the class's name.
 func (c *Class) Name() string { return c.name }
+
+// Alarms tells whether instances have an Alarm method. For hosts.
+func (c *Class) Alarms() bool { return c.alarms }
 
 // WebSocketMessager is implemented by a class that hears its sockets. One
 // message at a time, in the order in which the peer sent them. An Error closes

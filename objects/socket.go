@@ -12,6 +12,8 @@ const (
 	MaxTags       = 10       // per socket
 	MaxTag        = 256      // bytes
 	MaxAttachment = 16 << 10 // bytes of JSON
+
+	MaxMessage = 256 << 10 // bytes of a message that an object sends
 )
 
 // Message is one WebSocket message.
@@ -59,12 +61,16 @@ func (s *Socket) Tags() []string { return slices.Clone(s.tags) }
 // Send sends m when all that the object wrote before is durable. Messages to one
 // socket keep their order. It never waits and cannot fail: if the peer is gone
 // the message is dropped, and if it reads too slowly its gateway closes it
-// with 1013. After Close it does nothing.
+// with 1013. After Close it does nothing. Over MaxMessage the event fails.
 func (s *Socket) Send(m Message) {
+	t := s.among.state.turn()
 	if s.closed {
 		return
 	}
-	t := s.among.state.turn()
+	if len(m.Data) > MaxMessage {
+		t.fail(Errorf(TooLarge, "a message has %d bytes, at most %d are allowed", len(m.Data), MaxMessage))
+		return
+	}
 	if n := len(t.sends); n > 0 {
 		last := &t.sends[n-1]
 		if last.Op == OpMessage && same(last.Message, m) && last.Sockets[len(last.Sockets)-1] != s {

@@ -77,12 +77,19 @@ func (s *State) Accept(r *http.Request, tags ...string) (*Socket, error) {
 // SetAlarm has the Alarm handler run at the time, once; an alarm that was set
 // before is replaced (as Cloudflare's setAlarm). A time in the past runs at
 // once. It is part of the event: it is set when the event's writes are durable.
-// Panics if the class has no Alarm method.
+// It is kept in milliseconds, rounded up. The zero time, and one beyond the year
+// 9999, fails the event. Panics if the class has no Alarm method.
 func (s *State) SetAlarm(at time.Time) {
 	if !s.class.alarms {
 		panic("objects: class " + s.class.name + " sets an alarm but has no Alarm method")
 	}
-	s.turn().top().alarm = &alarmChange{Alarm{At: at.UTC().Round(0).Truncate(time.Millisecond)}}
+	t := s.turn()
+	kept := at.UTC().Round(0).Add(time.Millisecond - 1).Truncate(time.Millisecond) // never early
+	if at.IsZero() || kept.Year() < 1 || kept.Year() > 9999 {
+		t.fail(Errorf(Invalid, "an alarm cannot be set to %v", at))
+		return
+	}
+	t.top().alarm = &alarmChange{Alarm{At: kept}}
 }
 
 // DeleteAlarm removes the alarm. It does not stop a handler that runs.
@@ -135,11 +142,11 @@ func (t *turn) alarmNow() Alarm {
 // Tx is an explicit transaction. It is valid within the function that got it.
 type Tx struct {
 	t     *turn
-	depth int
+	ended bool
 }
 
 func (tx *Tx) turn() *turn {
-	if len(tx.t.layers) < tx.depth || tx.t.over {
+	if tx.ended || tx.t.over {
 		panic("objects: transaction used after it has ended")
 	}
 	return tx.t
@@ -155,12 +162,14 @@ func Transact[T any](ctx context.Context, s *State, fn func(*Tx) (T, error)) (T,
 		return none, fmt.Errorf("begin a transaction: %w", err)
 	}
 	t := s.turn()
+	below := len(t.layers)
 	t.begin()
-	tx := &Tx{t, len(t.layers)}
+	tx := &Tx{t: t}
 	landed := false
 	defer func() {
+		tx.ended = true
 		if !landed {
-			t.layers = t.layers[:tx.depth-1]
+			t.layers = t.layers[:below]
 		}
 	}()
 	out, err := fn(tx)

@@ -1,0 +1,291 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/singleflight"
+
+	"holdfast/objects"
+)
+
+// Client sends requests to objects, wherever they live, and has them claimed
+// when nobody owns them. It repeats only what did not happen or what an owner's
+// record can recognise. Safe for concurrent use.
+type Client struct {
+	nc      *nats.Conn
+	name    string // of the gateway; begins its inbox
+	region  string
+	timing  Timing
+	log     *slog.Logger
+	replies *nats.Subscription
+
+	claims singleflight.Group
+	tokens *lru.Cache[string, uint64] // the newest token seen for an object
+
+	mu      sync.Mutex // guards what follows
+	last    uint64     // number of the newest request
+	waiting map[uint64]chan answer
+	open    map[string][]uint64 // numbers that wait, for each object, ascending
+}
+
+// answer is a reply, or the news that nobody listens.
+type answer struct {
+	reply  *Reply
+	nobody bool
+}
+
+// knownTokens bounds the memory of tokens: it is only a guard against late
+// replies of a replaced owner, which compare-and-set has refused anyway.
+const knownTokens = 64 << 10
+
+// NewClient starts to listen for replies under the name, which must be unique
+// and a subject token. The connection is the caller's to close, after Close.
+func NewClient(nc *nats.Conn, name, region string, timing Timing, log *slog.Logger) (*Client, error) {
+	tokens, err := lru.New[string, uint64](knownTokens)
+	if err != nil {
+		return nil, err
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c := &Client{
+		nc: nc, name: name, region: region, timing: timing.WithDefaults(), log: log, tokens: tokens,
+		waiting: make(map[uint64]chan answer), open: make(map[string][]uint64),
+	}
+	c.replies, err = nc.Subscribe(InboxPrefix+name+".*", c.receive)
+	if err != nil {
+		return nil, fmt.Errorf("listen for replies: %w", err)
+	}
+	return c, nil
+}
+
+// Close stops listening. Requests under way end as they would without an answer.
+func (c *Client) Close() { c.replies.Unsubscribe() } // fails only when the connection has ended
+
+// Name is the name given to NewClient.
+func (c *Client) Name() string { return c.name }
+
+// Do has the object's owner handle the request and returns its answer. It fills
+// in who asks and for how long; the time is ctx's deadline, at most
+// Timing.Request. A reply that carries a code is returned, not an error. Errors
+// are objects.Errors: Unavailable when it certainly did not happen, Unknown when
+// nobody can tell.
+func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timing.Request)
+	defer cancel()
+	n, low, answers := c.begin(id.Key())
+	defer c.end(id.Key(), n)
+	req.Gateway, req.Region, req.Name, req.N, req.Low = c.name, c.region, id.Name(), n, low
+
+	t := try{silence: time.NewTimer(time.Hour)}
+	defer t.silence.Stop()
+	for {
+		deadline, _ := ctx.Deadline()
+		req.Timeout = max(1, time.Until(deadline).Milliseconds())
+		if err := c.nc.PublishRequest(ObjectSubject(id), InboxPrefix+c.name+"."+strconv.FormatUint(n, 10), Encode(req)); err != nil {
+			return nil, t.failure(fmt.Errorf("send: %w", err))
+		}
+		t.silence.Reset(c.timing.Silence)
+		reply, err := c.await(ctx, id, answers, &t)
+		if reply != nil || err != nil {
+			return reply, err
+		}
+	}
+}
+
+// try is what is known about one request so far.
+type try struct {
+	doubt    bool // an owner may have taken it and not said so
+	attempts int
+	silence  *time.Timer
+	why      error // the last reason for trying again
+}
+
+// failure is what to tell the client when the time is over.
+func (t *try) failure(err error) error {
+	if t.why != nil && errors.Is(err, context.DeadlineExceeded) {
+		err = t.why
+	}
+	if t.doubt {
+		return objects.Errorf(objects.Unknown, "no answer in time; it may or may not have happened (%v)", err)
+	}
+	return objects.Errorf(objects.Unavailable, "nothing happened: %v", err)
+}
+
+// await waits for the fate of one sending: a reply for the client, an error, or
+// neither, to send again.
+func (c *Client) await(ctx context.Context, id objects.ID, answers chan answer, t *try) (*Reply, error) {
+	var a answer
+	select {
+	case a = <-answers:
+	case <-t.silence.C:
+		t.doubt = true
+		a.nobody = true
+		t.why = errors.New("the owner does not answer")
+	case <-ctx.Done():
+		t.doubt = true // it was sent and nothing came back
+		return nil, t.failure(ctx.Err())
+	}
+	switch {
+	case a.nobody:
+	case a.reply.Moved:
+		t.doubt = t.doubt || a.reply.Unsure
+		t.why = errors.New("the object is moving to another host")
+	case !c.current(id.Key(), a.reply.Token):
+		t.why = errors.New("a replaced owner answered")
+	default:
+		return a.reply, nil
+	}
+	t.attempts++
+	owned, err := c.Activate(ctx, id)
+	if err != nil {
+		t.why = err
+	}
+	if !owned || t.attempts > 2 { // interest takes a moment to spread: the first resends are free
+		if !pause(ctx, backoff(t.attempts)) {
+			return nil, t.failure(ctx.Err())
+		}
+	}
+	return nil, nil
+}
+
+// backoff grows from 5 ms to 200 ms, with jitter.
+func backoff(attempt int) time.Duration {
+	full := min(200*time.Millisecond, 5*time.Millisecond<<min(attempt, 10))
+	return full/2 + rand.N(full/2)
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Activate asks a host to claim the object, one of this client's region first.
+// It is false if somebody else's lease on it still holds.
+func (c *Client) Activate(ctx context.Context, id objects.ID) (bool, error) {
+	result := c.claims.DoChan(id.Key(), func() (any, error) {
+		claim := Claim{Class: id.Class(), ID: id.String(), Name: id.Name()}
+		reply, err := c.claim(context.WithoutCancel(ctx), claim)
+		return err == nil && reply.Owned, err
+	})
+	select {
+	case r := <-result:
+		return r.Val.(bool), r.Err
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// Served tells whether any host runs the class.
+func (c *Client) Served(ctx context.Context, class string) error {
+	_, err := c.claim(ctx, Claim{Class: class})
+	return err
+}
+
+func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timing.Claim)
+	defer cancel()
+	payload := Encode(claim)
+	msg, err := c.nc.RequestWithContext(ctx, ClaimSubject(c.region, claim.Class), payload)
+	if errors.Is(err, nats.ErrNoResponders) {
+		msg, err = c.nc.RequestWithContext(ctx, ClaimSubject(AnyRegion, claim.Class), payload)
+	}
+	if errors.Is(err, nats.ErrNoResponders) {
+		return nil, fmt.Errorf("no host runs class %s", claim.Class)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask for an owner: %w", err)
+	}
+	reply := new(ClaimReply)
+	if err := Decode(msg.Data, reply); err != nil {
+		return nil, fmt.Errorf("ask for an owner: decode the answer: %w", err)
+	}
+	if reply.Failure != "" {
+		return nil, fmt.Errorf("ask for an owner: %s", reply.Failure)
+	}
+	return reply, nil
+}
+
+// current tells whether a token is as new as any seen for the object.
+func (c *Client) current(object string, token uint64) bool {
+	known, ok := c.tokens.Get(object)
+	if !ok || token > known {
+		c.tokens.Add(object, token)
+	}
+	return token >= known
+}
+
+func (c *Client) begin(object string) (n, low uint64, answers chan answer) {
+	answers = make(chan answer, 4)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last++
+	c.waiting[c.last] = answers
+	c.open[object] = append(c.open[object], c.last)
+	return c.last, c.open[object][0], answers
+}
+
+func (c *Client) end(object string, n uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting, n)
+	open := c.open[object]
+	for i, other := range open {
+		if other == n {
+			open = append(open[:i], open[i+1:]...)
+			break
+		}
+	}
+	if len(open) == 0 {
+		delete(c.open, object)
+		return
+	}
+	c.open[object] = open
+}
+
+// receive hands a reply to the one who waits for it; a reply that nobody waits
+// for any more is dropped.
+func (c *Client) receive(msg *nats.Msg) {
+	n, err := strconv.ParseUint(msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:], 10, 64)
+	if err != nil {
+		return
+	}
+	var a answer
+	if Nobody(msg) {
+		a.nobody = true
+	} else {
+		a.reply = new(Reply)
+		if err := Decode(msg.Data, a.reply); err != nil {
+			c.log.Error("reply not understood", "err", err)
+			return
+		}
+	}
+	c.mu.Lock()
+	answers := c.waiting[n]
+	c.mu.Unlock()
+	select {
+	case answers <- a: // a nil channel never takes it
+	default: // the waiter has enough to go on
+	}
+}
+
+// Nobody tells whether msg is the server's news that nobody listens.
+func Nobody(msg *nats.Msg) bool {
+	return len(msg.Data) == 0 && msg.Header.Get("Status") == "503"
+}

@@ -1,0 +1,41 @@
+package wire
+
+import "time"
+
+// Timing is every duration the runtime decides by. Zero fields mean the defaults.
+// Gateways and hosts that share a NATS must agree on TTL and Margin.
+type Timing struct {
+	TTL    time.Duration // 3 s: a host's lease, renewed every third of it. Failover after a crash takes TTL + Margin
+	Margin time.Duration // TTL/10: what two clocks may differ by over one TTL; and the holder's safety
+
+	Commit time.Duration // 2 s: how long one put may take before its fate is asked for
+	Claim  time.Duration // 5 s: how long a gateway waits for a host's answer to a claim
+
+	Hibernate time.Duration // 10 s without an event: the instance is dropped
+	Evict     time.Duration // 5 min without an event: the object is released
+
+	Request time.Duration // 15 s: the longest a request may take, gateway's retries included
+	Silence time.Duration // 1 s: with no answer for so long, a gateway asks who owns the object
+	Beat    time.Duration // 2 s: a gateway says that it lives; silent for five of them its sockets count as lost
+	Drain   time.Duration // 10 s: a stopping process lets go of what it holds within this
+}
+
+// WithDefaults fills the zero fields.
+func (t Timing) WithDefaults() Timing {
+	set := func(d *time.Duration, otherwise time.Duration) {
+		if *d <= 0 {
+			*d = otherwise
+		}
+	}
+	set(&t.TTL, 3*time.Second)
+	set(&t.Margin, t.TTL/10)
+	set(&t.Commit, 2*time.Second)
+	set(&t.Claim, 5*time.Second)
+	set(&t.Hibernate, 10*time.Second)
+	set(&t.Evict, 5*time.Minute)
+	set(&t.Request, 15*time.Second)
+	set(&t.Silence, time.Second)
+	set(&t.Beat, 2*time.Second)
+	set(&t.Drain, 10*time.Second)
+	return t
+}

@@ -1,0 +1,56 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+// followAlarms carries wake-ups of a class to their objects, wherever those live,
+// until ctx ends. A broken connection is waited out.
+func (r *reign) followAlarms(ctx context.Context, class string) error {
+	for {
+		err := r.clock.Follow(ctx, class, r.log, r.wake)
+		if ctx.Err() != nil {
+			return nil
+		}
+		r.log.Warn("alarms not followed; trying again", "class", class, "err", err)
+		wait(ctx, r.timing.TTL/3)
+	}
+}
+
+func (r *reign) wake(ctx context.Context, key string) error {
+	class, hex, _ := strings.Cut(key, ".")
+	id, err := objects.ParseID(class, hex)
+	if err != nil {
+		return fmt.Errorf("wake %s: %w", key, err)
+	}
+	reply, err := r.client.Do(ctx, id, &wire.Request{Kind: wire.Alarm})
+	if err != nil {
+		return err
+	}
+	return reply.Err()
+}
+
+// schedule sets the wake-up for the alarm, or takes it back. What is set now is
+// known from last, which it returns anew. It runs on the goroutine that puts.
+func (o *object) schedule(ctx context.Context, a objects.Alarm, last time.Time) (time.Time, error) {
+	next, ok := a.Next()
+	switch {
+	case ok && !next.Equal(last):
+		return next, o.r.clock.Set(ctx, o.key, next)
+	case !ok && !last.IsZero():
+		return time.Time{}, o.r.clock.Clear(ctx, o.key)
+	}
+	return last, nil
+}
+
+// sooner tells whether the alarm needs a wake-up before the one that is set.
+func sooner(a objects.Alarm, last time.Time) bool {
+	next, ok := a.Next()
+	return ok && (last.IsZero() || next.Before(last))
+}

@@ -1,0 +1,368 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/internal/alarm"
+	"holdfast/objects/internal/owner"
+	"holdfast/objects/internal/record"
+)
+
+// frameTime is how long a frame, a close or an alarm may be handled: nobody waits for it.
+const frameTime = 30 * time.Second
+
+// handle is one event from end to end: what is asked, what the instance makes of
+// it, what has to be made durable, and what may leave then.
+func (o *object) handle(msg *nats.Msg) {
+	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
+		o.r.log.Warn("request dropped: its reply subject is no gateway's", "object", o.key)
+		return
+	}
+	req := new(wire.Request)
+	if err := wire.Decode(msg.Data, req); err != nil {
+		o.finish(event{reply: msg.Reply}, objects.Outcome{Err: objects.Errorf(objects.Invalid, "request not understood: %v", err)})
+		return
+	}
+	ev := event{req: req, reply: msg.Reply}
+	if o.again(ev) || !o.awake(ev) {
+		return
+	}
+	limit := frameTime
+	if req.Timeout > 0 {
+		limit = time.Duration(req.Timeout) * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(o.r.work, limit)
+	defer cancel()
+	switch req.Kind {
+	case wire.Call:
+		o.finish(ev, o.instance.Call(ctx, req.Call, req.Body))
+	case wire.Fetch:
+		o.fetch(ctx, ev)
+	case wire.Message, wire.Closed:
+		o.frame(ctx, ev)
+	case wire.Alarm:
+		o.ring(ctx, ev)
+	default:
+		o.finish(ev, objects.Outcome{Err: objects.Errorf(objects.Invalid, "request of unknown kind %d", req.Kind)})
+	}
+}
+
+// event is one event while it is handled. req is nil for our own.
+type event struct {
+	req   *wire.Request
+	reply string // where to answer; "" for nowhere
+}
+
+func (e event) kind() string {
+	if e.req == nil {
+		return "own"
+	}
+	return [...]string{"unknown", "call", "fetch", "message", "closed", "alarm"}[min(int(e.req.Kind), 5)]
+}
+
+// again answers a request that has been handled before, perhaps by another
+// owner, from what the record remembers.
+func (o *object) again(ev event) bool {
+	if ev.req.Kind != wire.Call && ev.req.Kind != wire.Fetch {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.answers.heard(ev.req)
+	answer, known := o.answers.find(ev.req)
+	if !known {
+		return false
+	}
+	reply := wire.Reply{Code: objects.Conflict, Message: "this was done before; its answer was too large to keep"}
+	switch {
+	case answer.Key != "" && answer.Sum != sum(ev.req):
+		reply.Message = "this idempotency key was used for another request"
+	case len(answer.Reply) > 0:
+		reply = wire.Reply{}
+		if err := wire.Decode(answer.Reply, &reply); err != nil {
+			reply = wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
+		}
+	}
+	o.hold(held{to: ev.reply, reply: &reply})
+	return true
+}
+
+// sum tells requests under one key apart.
+func sum(req *wire.Request) string {
+	h := sha256.New()
+	for _, part := range []string{req.Call, req.Method, req.URL, string(req.Body)} {
+		h.Write([]byte(part))
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// awake makes sure that there is an instance. If its constructor fails, so does the event.
+func (o *object) awake(ev event) bool {
+	if o.instance != nil {
+		return true
+	}
+	o.r.metrics.constructions.WithLabelValues(o.class.Name()).Inc()
+	instance, out := o.class.Start(o.world)
+	if out.Err != nil {
+		o.finish(ev, out)
+		return false
+	}
+	if out.Changed() || len(out.Sends) > 0 {
+		o.finish(event{}, out)
+	}
+	o.mu.Lock()
+	o.instance = instance
+	o.mu.Unlock()
+	return true
+}
+
+func (o *object) fetch(ctx context.Context, ev event) {
+	req := ev.req
+	target, err := url.ParseRequestURI(req.URL)
+	if err != nil {
+		o.finish(ev, objects.Outcome{Err: objects.Errorf(objects.Invalid, "the path cannot be read")})
+		return
+	}
+	r := (&http.Request{
+		Method: req.Method, URL: target, Host: req.Host, RemoteAddr: req.Remote, RequestURI: req.URL,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header(req.Header), Body: readCloser{bytes.NewReader(req.Body)}, ContentLength: int64(len(req.Body)),
+	}).WithContext(ctx)
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	var socket *objects.SocketInfo
+	if req.Socket != "" {
+		socket = &objects.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Region: req.Region}
+	}
+	o.finish(ev, o.instance.Fetch(r, socket))
+}
+
+type readCloser struct{ *bytes.Reader }
+
+func (readCloser) Close() error { return nil }
+
+// frame handles what a socket sent, if it is the next of that socket's frames.
+func (o *object) frame(ctx context.Context, ev event) {
+	req := ev.req
+	last, open := o.frames[req.Socket]
+	switch {
+	case !open:
+		o.finish(ev, objects.Outcome{Err: objects.Errorf(objects.Unavailable, "this owner does not know the socket")})
+		return
+	case req.Seq <= last: // it has been handled; its answer was lost
+		o.mu.Lock()
+		o.hold(held{to: ev.reply, reply: &wire.Reply{Seq: last}})
+		o.mu.Unlock()
+		return
+	case req.Seq > last+1:
+		o.mu.Lock()
+		o.hold(held{to: ev.reply, reply: &wire.Reply{Seq: last, Gap: true}})
+		o.mu.Unlock()
+		return
+	}
+	o.frames[req.Socket] = req.Seq
+	if req.Kind == wire.Closed {
+		out := o.instance.Closed(ctx, req.Socket, objects.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean})
+		o.finish(ev, out)
+		o.socketGone(req.Socket, req.Gateway)
+		return
+	}
+	o.finish(ev, o.instance.Message(ctx, req.Socket, objects.Message{Binary: req.Binary, Data: req.Body}))
+}
+
+// socketGone forgets a socket that has ended.
+func (o *object) socketGone(socket, gateway string) {
+	delete(o.frames, socket)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.gateways[gateway]--; o.gateways[gateway] <= 0 {
+		delete(o.gateways, gateway) // the record hears of it with the next put
+	}
+}
+
+// loseGateway ends the sockets of a gateway that has died.
+func (o *object) loseGateway(gateway string) {
+	for _, s := range o.world.Sockets.All() {
+		if info := s.Info(); info.Gateway == gateway && o.awake(event{}) {
+			ctx, cancel := context.WithTimeout(o.r.work, frameTime)
+			o.finish(event{}, o.instance.Closed(ctx, info.ID, objects.Close{Code: 1006, Reason: "the gateway that held the socket has gone"}))
+			cancel()
+			o.socketGone(info.ID, gateway)
+		}
+	}
+}
+
+// ring runs the alarm if the record says that it is due.
+func (o *object) ring(ctx context.Context, ev event) {
+	now := time.Now()
+	if due, ok := o.alarm.Next(); !ok || now.Before(due) {
+		o.io.Lock()
+		err := o.reschedule(o.alarm) // what has fired is gone: set what the record says
+		o.io.Unlock()
+		if err != nil {
+			err = objects.Errorf(objects.Unavailable, "%v", err)
+		}
+		o.finish(ev, objects.Outcome{Err: err})
+		return
+	}
+	o.io.Lock()
+	o.wakeUp = time.Time{} // it has fired
+	o.io.Unlock()
+	before := o.alarm
+	out := o.instance.Alarm(ctx, objects.AlarmInfo{Scheduled: before.At, Retry: before.Retry})
+	if out.Err != nil {
+		failed := alarm.Failed(before, now, rand.Float64())
+		o.fault(ev, out)
+		if failed.Parked {
+			o.r.log.Error("alarm parked after its last retry", "object", o.key, "name", o.id.Name(), "set for", before.At)
+		}
+		if out.Drop {
+			o.drop()
+		}
+		out = objects.Outcome{Alarm: &failed}
+	}
+	o.finish(ev, out)
+}
+
+func (o *object) drop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.instance = nil
+}
+
+// finish ends an event: its writes become part of what the next put makes
+// durable, and what it sends is held until then.
+func (o *object) finish(ev event, out objects.Outcome) {
+	if out.Response != nil && len(out.Response.Body) > maxResponse {
+		out = objects.Outcome{Drop: true, Err: objects.Errorf(objects.TooLarge,
+			"the object's response has %d bytes, at most %d are allowed; nothing was changed", len(out.Response.Body), maxResponse)}
+	}
+	reply := o.replyTo(ev, out)
+	if out.Drop {
+		o.drop()
+	}
+	result := "ok"
+	if out.Err != nil {
+		result = string(objects.CodeOf(out.Err))
+	}
+	o.r.metrics.events.WithLabelValues(o.class.Name(), ev.kind(), result).Inc()
+
+	o.mu.Lock()
+	h := held{to: ev.reply, reply: reply, sends: out.Sends}
+	changed := out.Changed()
+	o.world.Data.Apply(out.Writes)
+	if out.Alarm != nil {
+		o.alarm = *out.Alarm
+	}
+	for _, s := range out.Opened {
+		info := s.Info()
+		o.frames[info.ID] = 0
+		o.gateways[info.Gateway]++
+		if o.gateways[info.Gateway] == 1 {
+			changed = true // whoever owns the object next has to ask this gateway
+		}
+	}
+	if changed {
+		h.wrote = true
+		o.remember(ev, reply)
+	}
+	do := o.commit(h)
+	o.mu.Unlock()
+	for _, s := range out.Opened {
+		o.r.meet(s.Info().Gateway)
+	}
+	if do != nil {
+		o.r.tasks.Go(func() { o.drive(o.obey(do)) })
+	}
+}
+
+// commit holds what an event wants sent and, if it wrote, has that put. With mu held.
+func (o *object) commit(h held) []owner.Do {
+	if !h.wrote {
+		o.hold(h)
+		return nil
+	}
+	if o.over {
+		h.moved(o.r, false)
+		return nil
+	}
+	next := o.own.Commit + 1
+	if (o.own.Pending != owner.Put{}) {
+		next = o.own.Pending.Commit + 1
+	}
+	o.observed, h.need = next, next
+	o.held = append(o.held, h)
+	return o.decide(owner.Changed{})
+}
+
+// remember keeps the answer of a request that wrote, so that asking again, here or
+// at the next owner, does not do it again. With mu held.
+func (o *object) remember(ev event, reply *wire.Reply) {
+	if ev.req == nil || ev.req.N == 0 || reply == nil || (ev.req.Kind != wire.Call && ev.req.Kind != wire.Fetch) {
+		return
+	}
+	answer := record.Answer{Gateway: ev.req.Gateway, N: ev.req.N}
+	if ev.req.Key != "" {
+		answer = record.Answer{Key: ev.req.Key, Sum: sum(ev.req), At: time.Now().UTC().Truncate(time.Second)}
+	}
+	if data := wire.Encode(reply); len(data) <= maxKept {
+		answer.Reply = data
+	}
+	o.answers.add(answer)
+}
+
+// replyTo is what to tell whoever asked; nil for nothing.
+func (o *object) replyTo(ev event, out objects.Outcome) *wire.Reply {
+	if ev.reply == "" {
+		if out.Err != nil {
+			o.fault(ev, out)
+		}
+		return nil
+	}
+	reply := &wire.Reply{}
+	if ev.req != nil {
+		reply.Seq = ev.req.Seq
+	}
+	switch {
+	case out.Err != nil:
+		e := o.fault(ev, out)
+		reply.Code, reply.Message, reply.Ref = e.Code, e.Message, e.Ref
+	case out.Response != nil:
+		reply.Status, reply.Header, reply.Body = out.Response.Status, out.Response.Header, out.Response.Body
+		for _, s := range out.Opened {
+			reply.Tags = s.Tags()
+		}
+	default:
+		reply.Body = out.Output
+	}
+	return reply
+}
+
+// maxResponse is the largest body of a response, in bytes.
+const maxResponse = 512 << 10
+
+// fault is the error that may be told: a refusal as it is, anything else under a
+// reference that the log explains.
+func (o *object) fault(ev event, out objects.Outcome) *objects.Error {
+	if e, ok := objects.AsError(out.Err); ok {
+		return e
+	}
+	e := &objects.Error{Code: objects.Internal, Message: "the object failed; nothing was changed", Ref: nuid.Next()[:10]}
+	o.r.log.Error("event failed", "ref", e.Ref, "object", o.key, "name", o.id.Name(), "kind", ev.kind(), "err", out.Err, "stack", string(out.Stack))
+	return e
+}

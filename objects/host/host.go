@@ -1,0 +1,172 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/internal/alarm"
+	"holdfast/objects/internal/lease"
+	"holdfast/objects/internal/record"
+)
+
+// Config is what a host is made of. Serve, State and Classes are needed.
+type Config struct {
+	Name    string // for people; default: the machine's name and the process id
+	Region  string // default "local"
+	Classes []*objects.Class
+
+	// Serve is the connection on which gateways are heard and answered, State the
+	// one on which records are written. They may be the same server, but where
+	// users have permissions, only State's may write to buckets: a gateway can
+	// name any subject as the one to be answered on.
+	Serve, State *nats.Conn
+
+	Replicas int  // of the buckets, when they are made; default 1
+	Memory   bool // buckets are made in memory
+	Queue    int  // events that may wait for one object; default 4096. Beyond it: overloaded
+
+	Timing  wire.Timing
+	Log     *slog.Logger          // default: none
+	Metrics prometheus.Registerer // default: none
+}
+
+// Host runs objects. Make one with New, then Run it once.
+type Host struct {
+	cfg     Config
+	timing  wire.Timing
+	terms   lease.Timing
+	log     *slog.Logger
+	classes map[string]*objects.Class
+	metrics *metrics
+
+	records *record.Bucket
+	leases  *lease.Bucket
+	clock   *alarm.Clock
+	others  *lease.Others
+}
+
+// New opens the buckets, making them if there are none. It fails when the server
+// is too old or has no JetStream, and says which.
+func New(ctx context.Context, cfg Config) (*Host, error) {
+	h := &Host{cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, classes: make(map[string]*objects.Class)}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	if h.cfg.Name == "" {
+		machine, err := os.Hostname()
+		if err != nil {
+			machine = "host"
+		}
+		h.cfg.Name = fmt.Sprintf("%s-%d", machine, os.Getpid())
+	}
+	if h.cfg.Region == "" {
+		h.cfg.Region = "local"
+	}
+	if h.cfg.Queue <= 0 {
+		h.cfg.Queue = 4096
+	}
+	for _, class := range cfg.Classes {
+		if h.classes[class.Name()] != nil {
+			return nil, fmt.Errorf("class %s is given twice", class.Name())
+		}
+		h.classes[class.Name()] = class
+	}
+	h.terms = lease.Timing{TTL: h.timing.TTL, Margin: h.timing.Margin}
+	h.metrics = newMetrics(cfg.Metrics, h.cfg.Region)
+	return h, h.open(ctx)
+}
+
+func (h *Host) open(ctx context.Context) error {
+	js, err := record.JetStream(ctx, h.cfg.State)
+	if err != nil {
+		return err
+	}
+	storage := jetstream.FileStorage
+	if h.cfg.Memory {
+		storage = jetstream.MemoryStorage
+	}
+	if h.records, err = record.Open(ctx, js, storage, h.cfg.Replicas); err != nil {
+		return err
+	}
+	if h.clock, err = alarm.Open(ctx, js, storage, h.cfg.Replicas); err != nil {
+		return err
+	}
+	h.leases, err = lease.Open(ctx, js, storage, h.cfg.Replicas, h.terms)
+	return err
+}
+
+// Run owns and runs objects until ctx ends; then it finishes what it has in
+// hand, releases its objects, so that nobody waits, and returns nil. If its lease
+// is lost it lets go of everything and starts over as a new incarnation.
+func (h *Host) Run(ctx context.Context) error {
+	h.others = h.leases.Watch(h.terms)
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	g, following := errgroup.WithContext(following)
+	g.Go(func() error { return h.follow(following) })
+	g.Go(func() error {
+		defer stop()
+		for ctx.Err() == nil {
+			if err := h.reign(ctx); err != nil && ctx.Err() == nil {
+				h.log.Warn("incarnation ended; starting over", "err", err)
+				wait(ctx, h.timing.TTL/4)
+			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// follow keeps the view of the others' leases; a broken watch is begun again.
+func (h *Host) follow(ctx context.Context) error {
+	for {
+		err := h.others.Follow(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		h.log.Warn("watch of leases broke; starting over", "err", err)
+		wait(ctx, h.timing.TTL/4)
+	}
+}
+
+// reign is one incarnation: being one is being inside this function.
+func (h *Host) reign(ctx context.Context) error {
+	me := nuid.Next()
+	info := lease.Info{Host: h.cfg.Name, Region: h.cfg.Region, PID: os.Getpid()}
+	for _, class := range h.cfg.Classes {
+		info.Classes = append(info.Classes, class.Name())
+	}
+	h.log.Info("incarnation began", "host", h.cfg.Name, "region", h.cfg.Region, "incarnation", me)
+	err := h.leases.Hold(ctx, me, info, h.terms, h.log, func(ctx context.Context, holder *lease.Holder) error {
+		r, err := newReign(h, me, holder)
+		if err != nil {
+			return err
+		}
+		return r.run(ctx)
+	})
+	if errors.Is(err, lease.ErrLost) {
+		h.metrics.leasesLost.Inc()
+	}
+	return err
+}
+
+// wait is a pause that ends with ctx.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,334 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/internal/lease"
+	"holdfast/objects/internal/owner"
+)
+
+// inboxSize is how many messages may wait to be sorted into mailboxes. Sorting
+// is quick; beyond it the client drops messages and gateways send them again.
+const inboxSize = 64 << 10
+
+// reign is one incarnation of a host: what it owns, and all that runs for it.
+type reign struct {
+	*Host
+	me     string
+	lease  *lease.Holder
+	client *wire.Client   // carries alarms to their objects, here or elsewhere
+	inbox  chan *nats.Msg // everything for every object we own; never closed
+	work   context.Context
+	tasks  sync.WaitGroup // goroutines of objects and claims
+
+	mu       sync.Mutex // guards what follows; taken before an object's own
+	objects  map[string]*object
+	gateways map[string]time.Time // when each was last heard of
+	leaving  bool                 // no claims any more
+}
+
+func newReign(h *Host, me string, holder *lease.Holder) (*reign, error) {
+	client, err := wire.NewClient(h.cfg.Serve, me, h.cfg.Region, h.timing, h.log)
+	if err != nil {
+		return nil, err
+	}
+	return &reign{
+		Host: h, me: me, lease: holder, client: client, inbox: make(chan *nats.Msg, inboxSize),
+		objects: make(map[string]*object), gateways: make(map[string]time.Time),
+	}, nil
+}
+
+// run serves until ctx ends. If the lease was lost it drops everything at once;
+// otherwise it hands its objects back in order.
+func (r *reign) run(ctx context.Context) error {
+	defer r.client.Close()
+	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	r.work = work
+	g, running := errgroup.WithContext(work)
+	g.Go(func() error { return r.dispatch(running) })
+	g.Go(func() error { return r.sweep(running) })
+	for _, class := range r.cfg.Classes {
+		if class.Alarms() {
+			g.Go(func() error { return r.followAlarms(running, class.Name()) })
+		}
+	}
+	subs, err := r.listen()
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case <-running.Done():
+		}
+	}
+	r.refuseClaims(subs)
+	lost := errors.Is(context.Cause(ctx), lease.ErrLost)
+	if !lost && err == nil && running.Err() == nil {
+		r.drain(ctx)
+	}
+	r.dropAll()
+	stop(errors.New("the incarnation has ended"))
+	err = errors.Join(err, g.Wait())
+	r.tasks.Wait()
+	if lost {
+		err = errors.Join(err, lease.ErrLost)
+	}
+	return err
+}
+
+// listen takes claims and hears of gateways.
+func (r *reign) listen() ([]*nats.Subscription, error) {
+	nc := r.cfg.Serve
+	var subs []*nats.Subscription
+	beats, err := nc.Subscribe(wire.BeatSubject, r.heard)
+	if err != nil {
+		return nil, fmt.Errorf("listen for gateways: %w", err)
+	}
+	subs = append(subs, beats)
+	for _, class := range r.cfg.Classes {
+		for _, region := range []string{r.cfg.Region, wire.AnyRegion} {
+			sub, err := nc.QueueSubscribe(wire.ClaimSubject(region, class.Name()), wire.HostQueue, r.takeClaim)
+			if err != nil {
+				return subs, fmt.Errorf("listen for claims of %s: %w", class.Name(), err)
+			}
+			subs = append(subs, sub)
+		}
+	}
+	if err := nc.FlushTimeout(r.timing.Claim); err != nil {
+		return subs, fmt.Errorf("listen for claims: %w", err)
+	}
+	return subs, nil
+}
+
+func (r *reign) refuseClaims(subs []*nats.Subscription) {
+	r.mu.Lock()
+	r.leaving = true
+	r.mu.Unlock()
+	for _, sub := range subs {
+		sub.Unsubscribe() // fails only when the connection has ended, and the subscription with it
+	}
+}
+
+// takeClaim answers whether we own the object, having tried to claim it.
+func (r *reign) takeClaim(msg *nats.Msg) {
+	var claim wire.Claim
+	if err := wire.Decode(msg.Data, &claim); err != nil {
+		r.log.Warn("claim not understood", "err", err)
+		return
+	}
+	answer := func(reply wire.ClaimReply) { r.publish(msg.Reply, wire.Encode(reply)) }
+	if claim.ID == "" {
+		answer(wire.ClaimReply{}) // we run the class; that was the question
+		return
+	}
+	class := r.classes[claim.Class]
+	id, err := objects.ParseID(claim.Class, claim.ID)
+	if class == nil || err != nil {
+		answer(wire.ClaimReply{Failure: fmt.Sprintf("no such object: %v", err)})
+		return
+	}
+	id = id.WithName(claim.Name)
+	for {
+		o := r.object(id, class)
+		if o == nil {
+			answer(wire.ClaimReply{Other: "somebody else: this host is stopping"})
+			return
+		}
+		if o.want(answer) {
+			return
+		}
+		r.forget(o) // it ended between the two lines above
+	}
+}
+
+// object finds or makes the object's place; nil when the host is stopping.
+func (r *reign) object(id objects.ID, class *objects.Class) *object {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.leaving {
+		return nil
+	}
+	o := r.objects[id.Key()]
+	if o == nil {
+		o = newObject(r, id, class)
+		r.objects[id.Key()] = o
+	}
+	return o
+}
+
+func (r *reign) forget(o *object) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.objects[o.key] == o {
+		delete(r.objects, o.key)
+	}
+}
+
+func (r *reign) all() []*object {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*object, 0, len(r.objects))
+	for _, o := range r.objects {
+		all = append(all, o)
+	}
+	return all
+}
+
+// dispatch sorts messages into mailboxes, in the order in which they came.
+func (r *reign) dispatch(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case msg := <-r.inbox:
+			key := strings.TrimPrefix(msg.Subject, wire.ObjectPrefix)
+			r.mu.Lock()
+			o := r.objects[key]
+			r.mu.Unlock()
+			if o == nil {
+				r.moved(msg, false)
+				continue
+			}
+			o.push(letter{msg: msg})
+		}
+	}
+}
+
+// moved tells a gateway to ask the next owner.
+func (r *reign) moved(msg *nats.Msg, unsure bool) {
+	r.answer(msg.Reply, wire.Reply{Moved: true, Unsure: unsure})
+}
+
+// answer sends a reply, only ever to a gateway's inbox: any other subject could
+// be anything, a record too.
+func (r *reign) answer(subject string, reply wire.Reply) {
+	if strings.HasPrefix(subject, wire.InboxPrefix) {
+		r.publish(subject, wire.Encode(reply))
+	}
+}
+
+// publish sends on the serving connection. It fails only when that has ended, or
+// its buffer is full while it reconnects: then nobody hears us, and gateways ask again.
+func (r *reign) publish(subject string, data []byte) {
+	if subject == "" {
+		return
+	}
+	if err := r.cfg.Serve.Publish(subject, data); err != nil {
+		r.log.Warn("message not sent", "err", err)
+	}
+}
+
+// drain releases every object, and returns when all are gone, the time is over,
+// or the lease is.
+func (r *reign) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timing.Drain)
+	defer cancel()
+	began, all := time.Now(), r.all()
+	g := new(errgroup.Group)
+	g.SetLimit(64)
+	for _, o := range all {
+		g.Go(func() error {
+			o.leave()
+			return nil
+		})
+	}
+	g.Wait()
+	for _, o := range all {
+		select {
+		case <-o.gone:
+		case <-ctx.Done():
+			r.log.Warn("objects not released in time; others wait for the lease to run out")
+			return
+		}
+	}
+	if err := r.cfg.Serve.FlushWithContext(ctx); err != nil { // the last replies leave
+		r.log.Warn("last replies not sent", "err", err)
+	}
+	r.log.Info("objects released", "objects", len(all), "took", time.Since(began).Round(time.Millisecond))
+}
+
+// dropAll ends whatever is left, without a word to the store.
+func (r *reign) dropAll() {
+	for _, o := range r.all() {
+		o.drive(owner.Lapsed{})
+	}
+}
+
+// sweep lets idle instances sleep, evicts objects idle for longer, and tells
+// objects of gateways that have died.
+func (r *reign) sweep(ctx context.Context) error {
+	tick := time.NewTicker(max(10*time.Millisecond, min(r.timing.Hibernate/4, r.timing.Beat)))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			for _, o := range r.all() {
+				if o.rest(now) {
+					r.tasks.Go(o.leave)
+				}
+			}
+			for _, gateway := range r.silent(now) {
+				r.gatewayLost(gateway)
+			}
+		}
+	}
+}
+
+// silences is after how many missed beats a gateway's sockets count as lost.
+const silences = 5
+
+func (r *reign) silent(now time.Time) (silent []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for gateway, last := range r.gateways {
+		if now.Sub(last) > silences*r.timing.Beat {
+			silent = append(silent, gateway)
+			delete(r.gateways, gateway)
+		}
+	}
+	return silent
+}
+
+func (r *reign) heard(msg *nats.Msg) {
+	var beat wire.Beat
+	if err := wire.Decode(msg.Data, &beat); err != nil {
+		return
+	}
+	if beat.Bye {
+		r.mu.Lock()
+		delete(r.gateways, beat.Gateway)
+		r.mu.Unlock()
+		r.gatewayLost(beat.Gateway)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gateways[beat.Gateway] = time.Now()
+}
+
+// meet notes a gateway that holds a socket, so that its silence is noticed even
+// if it never beat.
+func (r *reign) meet(gateway string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.gateways[gateway]; !known {
+		r.gateways[gateway] = time.Now()
+	}
+}
+
+func (r *reign) gatewayLost(gateway string) {
+	for _, o := range r.all() {
+		o.push(letter{lost: gateway})
+	}
+}

@@ -1,0 +1,180 @@
+package objects_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"holdfast/objects"
+)
+
+func nameID(t testing.TB, class, name string) objects.ID {
+	t.Helper()
+	id, err := objects.NameID(class, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestANameIsTheSameObjectForEver(t *testing.T) {
+	a, again, b := nameID(t, "room", "a"), nameID(t, "room", "a"), nameID(t, "room", "b")
+	if a != again {
+		t.Errorf("the same name gave %v and %v", a, again)
+	}
+	if a.String() == b.String() {
+		t.Errorf("two names gave %v", a)
+	}
+	if other := nameID(t, "ticket", "a"); a.String() == other.String() {
+		t.Errorf("two classes gave %v", a)
+	}
+	if !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(a.String()) {
+		t.Errorf("id = %q, want 64 hex digits", a)
+	}
+	// Stored objects are found by this: a change of it loses them all.
+	const want = "5d88472047ba1c83bc28f441d4980d4ad1ae46427f16c79b0f5e5cb708127881"
+	if a.String() != want {
+		t.Errorf("id of room/a = %s, want %s for ever", a, want)
+	}
+	if a.Key() != "room."+want || a.Class() != "room" || a.Name() != "a" {
+		t.Errorf("key %q, class %q, name %q", a.Key(), a.Class(), a.Name())
+	}
+}
+
+func TestRandomIDsDifferAndHaveNoName(t *testing.T) {
+	a, err := objects.NewID("room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := objects.NewID("room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.String() == b.String() || a.Name() != "" {
+		t.Errorf("ids %v and %v, name %q, want two without a name", a, b, a.Name())
+	}
+	if parsed, err := objects.ParseID("room", a.String()); err != nil || parsed != a {
+		t.Errorf("parsed = %v, %v, want %v", parsed, err, a)
+	}
+	if _, err := objects.NewID("Room"); objects.CodeOf(err) != objects.Invalid {
+		t.Errorf("class Room: %v, want invalid", err)
+	}
+}
+
+func TestAParsedIDIsTheSameObjectWithoutItsName(t *testing.T) {
+	id := nameID(t, "room", "a")
+	for _, text := range []string{id.String(), strings.ToUpper(id.String())} {
+		parsed, err := objects.ParseID("room", text)
+		if err != nil || parsed.String() != id.String() || parsed.Key() != id.Key() || parsed.Name() != "" {
+			t.Errorf("parse %s = %v named %q, %v, want the same without a name", text, parsed, parsed.Name(), err)
+		}
+		if named := parsed.WithName("a"); named != id {
+			t.Errorf("with its name = %+v, want %+v", named, id)
+		}
+		for _, wrong := range []string{"b", "", "\xff", strings.Repeat("a", objects.MaxName+1)} {
+			if named := parsed.WithName(wrong); named != parsed {
+				t.Errorf("with the name %.10q = %+v, want it ignored", wrong, named)
+			}
+		}
+	}
+}
+
+func TestWhatIsNoIDIsRefused(t *testing.T) {
+	id := nameID(t, "room", "a").String()
+	flipped := id[:63] + string("0123456789abcdef0"[strings.IndexByte("0123456789abcdef", id[63])+1])
+	for name, c := range map[string]struct{ class, text string }{
+		"not hex":          {"room", "zz"},
+		"empty":            {"room", ""},
+		"63 digits":        {"room", id[:63]},
+		"65 digits":        {"room", id + "0"},
+		"66 digits":        {"room", id + "00"},
+		"62 digits":        {"room", id[:62]},
+		"spaces":           {"room", " " + id[:62] + " "},
+		"another class":    {"ticket", id},
+		"no class":         {"", id},
+		"a changed digit":  {"room", flipped},
+		"halves exchanged": {"room", id[32:] + id[:32]},
+	} {
+		if parsed, err := objects.ParseID(c.class, c.text); objects.CodeOf(err) != objects.Invalid || parsed != (objects.ID{}) {
+			t.Errorf("%s: %v, %v, want invalid", name, parsed, err)
+		}
+	}
+}
+
+func TestNamesAreTakenAsTheyAre(t *testing.T) {
+	ids := make(map[string]string)
+	for _, name := range []string{
+		"a", "A", " a", "a ", "a.b", "a.*", ">", "a/b", "%61", "é", "e\u0301", "\x00", "a\x00", "\n", "\u200b", "😀",
+		"..", "a b", "$JS", strings.Repeat("a", objects.MaxName), strings.Repeat("a", objects.MaxName-1),
+	} {
+		id := nameID(t, "room", name)
+		if other, twice := ids[id.String()]; twice {
+			t.Errorf("%q and %q are one object", name, other)
+		}
+		ids[id.String()] = name
+		if id.Name() != name {
+			t.Errorf("name = %q, want %q", id.Name(), name)
+		}
+	}
+	for _, name := range []string{"", "\xff", "a\xc3", "\xed\xa0\x80", strings.Repeat("a", objects.MaxName+1)} {
+		if _, err := objects.NameID("room", name); objects.CodeOf(err) != objects.Invalid {
+			t.Errorf("name %.10q of %d bytes: %v, want invalid", name, len(name), err)
+		}
+	}
+}
+
+func TestClassNamesFitIntoASubject(t *testing.T) {
+	for _, class := range []string{"a", "room", "a-1", "z9-", strings.Repeat("a", 63)} {
+		if !objects.ValidClass(class) {
+			t.Errorf("%q is refused", class)
+		}
+	}
+	for _, class := range []string{"", "A", "1a", "-a", "a.b", "a b", "a*", "a>", "é", "a\n", "a_b", strings.Repeat("a", 64)} {
+		if _, err := objects.NameID(class, "a"); objects.CodeOf(err) != objects.Invalid {
+			t.Errorf("class %q: %v, want invalid", class, err)
+		}
+	}
+}
+
+func FuzzNameID(f *testing.F) {
+	for _, seed := range []string{"", "a", "é", "\xff", "a.b.>", strings.Repeat("x", 1025)} {
+		f.Add("room", seed)
+	}
+	f.Add("Room", "a")
+	shape := regexp.MustCompile(`^[a-z][a-z0-9-]*\.[0-9a-f]{64}$`)
+	f.Fuzz(func(t *testing.T, class, name string) {
+		id, err := objects.NameID(class, name)
+		if err != nil {
+			if objects.CodeOf(err) != objects.Invalid || id != (objects.ID{}) {
+				t.Fatalf("NameID = %v, %v, want the zero ID and invalid", id, err)
+			}
+			return
+		}
+		if !shape.MatchString(id.Key()) || id.Name() != name || id.Class() != class {
+			t.Errorf("NameID(%q, %q) = key %q, name %q", class, name, id.Key(), id.Name())
+		}
+		parsed, err := objects.ParseID(class, id.String())
+		if err != nil || parsed.WithName(name) != id {
+			t.Errorf("parsed = %v, %v, want %v", parsed, err, id)
+		}
+	})
+}
+
+func FuzzParseID(f *testing.F) {
+	id := nameID(f, "room", "a").String()
+	f.Add("room", id)
+	f.Add("ticket", id)
+	f.Add("room", id[:63]+"g")
+	f.Add("", "")
+	f.Fuzz(func(t *testing.T, class, text string) {
+		parsed, err := objects.ParseID(class, text)
+		switch {
+		case err != nil && objects.CodeOf(err) != objects.Invalid:
+			t.Errorf("ParseID = %v, want invalid", err)
+		case err == nil && !strings.EqualFold(parsed.String(), text):
+			t.Errorf("ParseID(%q) = %v", text, parsed)
+		case err == nil && !objects.ValidClass(class):
+			t.Errorf("ParseID took the class %q", class)
+		}
+	})
+}

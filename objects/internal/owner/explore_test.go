@@ -1,0 +1,204 @@
+package owner_test
+
+import (
+	"fmt"
+	"hash/maphash"
+	"strings"
+
+	"holdfast/objects/internal/owner"
+)
+
+// check says what is wrong with a world, and notes what it shows to readers.
+func (x *explorer) check(w *world) {
+	stored := w.versions[w.revision].done
+	for i := range w.requests {
+		id, r := uint8(i+1), &w.requests[i]
+		switch place := stored.place(id); {
+		case stored.twice(id):
+			x.violated("request %d was applied twice: the record is %v", id, stored)
+		case r.number != 0 && place != r.number:
+			x.violated("request %d was answered with %d, and the record is %v", id, r.number, stored)
+		case r.denied && place != 0:
+			x.violated("request %d is said not to have happened, and the record is %v", id, stored)
+		}
+	}
+	for i := range w.hosts {
+		if x.reads(w, i) {
+			w.shown |= w.hosts[i].memory.mask()
+		}
+	}
+	for i := range w.hosts {
+		if h := &w.hosts[i]; x.reads(w, i) && w.shown&^h.memory.mask() != 0 {
+			x.violated("%s would now answer a read from %v, and %v has been shown already", names[h.inc], h.memory, ids(w.shown))
+		}
+	}
+}
+
+// reads tells whether a read would now be answered at once by host i. Reading
+// changes nothing, so the world is as if one were asked in every state.
+func (x *explorer) reads(w *world, i int) bool {
+	h := &w.hosts[i]
+	return h.inc != 0 && h.phase == owner.Serving && !h.waits() && !h.dirty && h.holds(w.now, x.timing)
+}
+
+// order says what is wrong with a put that lands on a record.
+func (x *explorer) order(on head, f *flight) {
+	switch {
+	case f.head.commit != on.commit+1:
+		x.violated("commit %d lands on commit %d", f.head.commit, on.commit)
+	case f.head.epoch < on.epoch || f.head.epoch > on.epoch+1:
+		x.violated("epoch %d lands on epoch %d", f.head.epoch, on.epoch)
+	case f.head.epoch == on.epoch && f.from != on.owner:
+		x.violated("%s puts in epoch %d, which is not its own", names[f.from], on.epoch)
+	}
+}
+
+// forgotten says which duty a host has lost sight of.
+func (x *explorer) forgotten(h *host) {
+	switch {
+	case h.phase == owner.Reading && h.reads == 0:
+		x.violated("%s is to read and has not asked", names[h.inc])
+	case h.phase == owner.Free && (h.waits() || h.dirty || h.leaving):
+		x.violated("%s is free and has something to do", names[h.inc])
+	case (h.phase == owner.Claiming || h.phase == owner.Releasing || h.dirty || h.leaving) && !h.waits():
+		x.violated("%s has something to put and puts nothing", names[h.inc])
+	case h.phase == owner.Releasing && h.held|h.covered != 0:
+		x.violated("%s gives up with %v still to be settled", names[h.inc], ids(h.held|h.covered))
+	}
+}
+
+// A search is the worlds of one scenario, the nearest ones first.
+type search struct {
+	*explorer
+	seed   maphash.Seed
+	worlds []world
+	from   []uint32 // the world before; the first one's is itself
+	index  map[uint64]uint32
+	moved  int
+}
+
+// explore makes every move in every world that can be reached. The answer is the
+// shortest way to a violation, or nothing.
+func explore(sc scenario) (*search, []string) {
+	s := &search{
+		explorer: &explorer{scenario: sc, count: make(map[string]int)},
+		seed:     maphash.MakeSeed(),
+		index:    make(map[uint64]uint32),
+	}
+	var trace []string
+	at := 0
+	s.emit = func(next world) {
+		s.moved++
+		if s.broken != "" && trace == nil {
+			trace = append(s.trace(at, next), "  => "+s.broken)
+		}
+		s.add(next, at)
+	}
+	s.add(s.start(), 0)
+	for ; at < len(s.worlds) && trace == nil; at++ {
+		if s.calm {
+			if broken := s.serves(s.worlds[at]); broken != "" {
+				return s, append(s.trace(at, s.worlds[at]), "  => "+broken)
+			}
+		}
+		s.moves(s.worlds[at])
+	}
+	return s, trace
+}
+
+// add keeps a world, if it is a new one.
+func (s *search) add(w world, from int) {
+	for key := maphash.Comparable(s.seed, w); ; key++ {
+		i, taken := s.index[key]
+		if !taken {
+			s.index[key] = uint32(len(s.worlds))
+			s.worlds, s.from = append(s.worlds, w), append(s.from, uint32(from))
+			return
+		}
+		if s.worlds[i] == w {
+			return
+		}
+	}
+}
+
+// trace tells the way to a world that one move from a known one has made.
+func (s *search) trace(before int, last world) []string {
+	path := []world{last}
+	for path = append(path, s.worlds[before]); before != 0; path = append(path, s.worlds[before]) {
+		before = int(s.from[before])
+	}
+	x := &explorer{scenario: s.scenario, count: make(map[string]int), tracing: true}
+	var lines []string
+	for i := len(path) - 1; i > 0; i-- {
+		line := ""
+		x.emit = func(next world) {
+			if next == path[i-1] && line == "" {
+				line = fmt.Sprintf("%4d. tick %d: %s", len(lines)+1, path[i].now, strings.Join(x.notes, "; "))
+			}
+		}
+		x.moves(path[i])
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// serves tells why a host could not serve, if from now on it were alone, nothing
+// were lost and nobody else did anything: no situation may be a dead end.
+func (s *search) serves(w world) string {
+	for i := range w.hosts {
+		h := &w.hosts[i]
+		if h.inc == 0 || h.until != 0 && !h.holds(w.now, s.timing) {
+			continue // it is about to begin a new life, and is free in that
+		}
+		x := &explorer{scenario: s.scenario, count: make(map[string]int)}
+		if !x.alone(w, i) {
+			return fmt.Sprintf("%s alone in a calm world does not come to serve: %+v", names[h.inc], *h)
+		}
+	}
+	return ""
+}
+
+// alone plays one host's calm life until it has answered a request.
+func (x *explorer) alone(w world, i int) bool {
+	h := &w.hosts[i]
+	w.hosts[1-i] = host{}
+	w.flights = [maxFlights]flight{}
+	x.revisions = uint8(len(w.versions) - 1)
+	for range 40 {
+		if w.requests[probe-1].number != 0 {
+			return true
+		}
+		if h.until == 0 || h.phase == owner.Free || h.phase == owner.Reading {
+			w.now++
+			h.renewal, h.sent = asked, w.now
+			w.renewed[h.inc]++
+			x.acknowledge(&w, h)
+		}
+		x.next(&w, i)
+	}
+	return false
+}
+
+// next does what is to be done next in a calm world.
+func (x *explorer) next(w *world, i int) {
+	for f := range w.flights {
+		switch w.flights[f].state {
+		case asked:
+			x.arrive(w, f)
+			return
+		case applied, refused:
+			x.deliver(w, f, i)
+			return
+		}
+	}
+	switch h := &w.hosts[i]; {
+	case h.reads > 0:
+		x.read(w, i, w.revision)
+	case h.waits():
+		x.step(w, i, owner.Doubt{}, 0)
+	case h.phase == owner.Free:
+		x.step(w, i, owner.Want{}, 0)
+	case h.phase == owner.Serving && w.requests[probe-1].tries == 0:
+		x.request(w, i, probe)
+	}
+}

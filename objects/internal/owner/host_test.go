@@ -1,0 +1,132 @@
+package owner_test
+
+import (
+	"holdfast/objects/internal/owner"
+)
+
+func (x *explorer) happened(what string) { x.count[what]++ }
+
+// step gives a host an event and does what Step then asks for, as a host would.
+// read is what else the record held, if the event is a Read.
+func (x *explorer) step(w *world, i int, e owner.Event, read content) []owner.Do {
+	h := &w.hosts[i]
+	before := h.state()
+	after, do := owner.Step(names[h.inc], before, e)
+	h.keep(after)
+	for _, d := range do {
+		switch d := d.(type) {
+		case owner.ReadRecord:
+			h.reads = min(2, h.reads+1)
+		case owner.Send:
+			x.send(w, h, d.Put, d.Put != before.Pending, read)
+		case owner.Serve:
+			x.serve(w, h, d)
+		case owner.Settle:
+			x.settle(w, h)
+		case owner.Refuse:
+			x.happened("claim refused")
+			x.stop(h)
+		case owner.Stop:
+			x.note("%s stops: %s, unsure %t", names[h.inc], d.Why, d.Unsure)
+			x.happened("stopped: " + string(d.Why))
+			unheard := h.held
+			if !d.Unsure {
+				unheard |= h.covered
+			}
+			x.deny(w, h, unheard)
+			x.stop(h)
+		}
+	}
+	x.forgotten(h)
+	return do
+}
+
+// send puts one more copy of a put on its way. A claim carries what was read, a
+// commit what the events made of it, a put sent again what it carried before.
+func (x *explorer) send(w *world, h *host, p owner.Put, fresh bool, read content) {
+	if fresh {
+		h.bytes = read
+		if h.phase != owner.Claiming {
+			h.bytes = h.memory
+			h.covered, h.held = h.covered|h.held, 0
+		}
+	}
+	f := flight{state: asked, from: h.inc, head: small(p.Head), expect: uint8(p.Expect), done: h.bytes}
+	x.note("%s puts %v %v, expecting %d", names[h.inc], f.head, f.done, f.expect)
+	if x.flaw == replyFirst && h.phase != owner.Claiming {
+		x.settle(w, h)
+	}
+	same, free := 0, -1
+	for i, g := range w.flights {
+		switch g {
+		case f:
+			same++
+		case flight{}:
+			free = i
+		}
+	}
+	switch {
+	case same == 2: // a third copy can do nothing that two cannot
+	case free >= 0:
+		w.flights[free] = f
+	default:
+		x.happened("put lost at once, for lack of room")
+	}
+}
+
+func (x *explorer) serve(w *world, h *host, d owner.Serve) {
+	h.memory, h.held, h.covered = h.bytes, 0, 0
+	x.note("%s serves from revision %d: %v", names[h.inc], d.Revision, h.memory)
+	if found := w.versions[d.Revision]; found.done != h.memory || found.head != small(d.Head) {
+		x.violated("%s serves %v %v as revision %d, which is %v %v", names[h.inc], small(d.Head), h.memory, d.Revision, found.head, found.done)
+	}
+	if h.told {
+		x.violated("%s was told to let go, and serves", names[h.inc])
+	}
+	if before := w.versions[d.Revision-1].owner; before != 0 && before != h.inc {
+		x.happened("takeover")
+	}
+}
+
+// settle lets the answers go that this put has made certain.
+func (x *explorer) settle(w *world, h *host) {
+	for id := uint8(1); id <= probe; id++ {
+		if h.covered&(1<<id) != 0 {
+			x.answer(w, h, id, h.bytes.place(id))
+		}
+	}
+	h.covered = 0
+}
+
+func (x *explorer) answer(w *world, h *host, id, place uint8) {
+	x.note("%s answers request %d with %d", names[h.inc], id, place)
+	x.happened("answered")
+	r := &w.requests[id-1]
+	if r.number != 0 && r.number != place {
+		x.violated("request %d is answered with %d, and was answered with %d before", id, place, r.number)
+	}
+	for other, r := range w.requests {
+		if other != int(id-1) && r.number == place {
+			x.violated("requests %d and %d are both answered with %d", other+1, id, place)
+		}
+	}
+	r.number = place
+	w.shown |= 1 << id
+}
+
+// deny tells requests that they did not happen. A gateway believes it only if it
+// knows the same of every earlier try.
+func (x *explorer) deny(w *world, h *host, denied uint8) {
+	for id := uint8(1); id <= probe; id++ {
+		if r := &w.requests[id-1]; denied&(1<<id) != 0 && r.at == h.inc && r.number == 0 {
+			x.note("%s says that request %d did not happen", names[h.inc], id)
+			x.happened("denied")
+			r.denied = !r.open
+		}
+	}
+}
+
+// stop drops what the host had of the object.
+func (x *explorer) stop(h *host) {
+	*h = host{inc: h.inc, until: h.until, renewal: h.renewal, sent: h.sent, since: h.since, seen: h.seen}
+}

@@ -1,0 +1,356 @@
+package owner_test
+
+import (
+	"fmt"
+
+	"holdfast/objects/internal/lease"
+	"holdfast/objects/internal/owner"
+)
+
+// A scenario bounds a world. The zero flaw is the real thing.
+type scenario struct {
+	name             string
+	flaw             flaw
+	timing           lease.Timing
+	fresh            bool  // the hosts' first renewals are still on their way
+	restart          bool  // a host comes back, once, as a new incarnation
+	calm             bool  // from every state, see that a calm world would serve
+	ticks, revisions uint8 // how far time and the record may go
+	requests, tries  uint8 // how many, and how often each may be sent
+	doubts, crashes  uint8 // how many there may be
+	leaves, renewals uint8
+	stale            uint8 // how many revisions a read may be behind
+
+}
+
+// A flaw is one thing that a host, or the store, gets wrong.
+type flaw string
+
+const (
+	noFence          flaw = "no fence"
+	fromReply        flaw = "lease counted from the reply"
+	replyFirst       flaw = "reply before acknowledgement"
+	timeoutIsFailure flaw = "a timeout taken for a failure"
+	noKeys           flaw = "requests are not recognised in the record"
+	noConfirm        flaw = "a claimer trusts a watch that may be behind"
+	comesBack        flaw = "a lease that has ended is renewed"
+)
+
+// An explorer makes a world's moves and says what each of them breaks.
+type explorer struct {
+	scenario
+	count   map[string]int // how often what happened
+	emit    func(world)
+	broken  string   // by the present move
+	tracing bool     // keep notes
+	notes   []string // of the present move
+}
+
+func (x *explorer) note(format string, args ...any) {
+	if x.tracing {
+		x.notes = append(x.notes, fmt.Sprintf(format, args...))
+	}
+}
+
+func (x *explorer) violated(format string, args ...any) {
+	if x.broken == "" {
+		x.broken = fmt.Sprintf(format, args...)
+	}
+}
+
+func (x *explorer) start() world {
+	w := world{doubts: x.doubts, crashes: x.crashes, leaves: x.leaves, renewals: x.renewals}
+	for i := range w.hosts {
+		w.hosts[i] = x.life(uint8(i+1), 0)
+		if !x.fresh {
+			h := &w.hosts[i]
+			h.renewal, h.until = nothing, tick(lease.Term{}.Renewed(at(0), x.timing).Until())
+			w.renewed[i+1] = 1
+			w.hosts[1-i].seen[i+1] = sighting{revision: 1}
+		}
+	}
+	return w
+}
+
+// life is a new incarnation, which has just asked for its lease.
+func (x *explorer) life(inc, now uint8) host {
+	return host{inc: inc, since: now, renewal: asked, sent: now}
+}
+
+// done hands over the world that a move has made.
+func (x *explorer) done(w *world) {
+	w.tidy(x.flaw != noFence)
+	x.check(w)
+	x.emit(*w)
+	x.broken, x.notes = "", nil
+}
+
+// moves makes every move that w allows, each on its own copy.
+func (x *explorer) moves(w world) {
+	if next := w; w.now < x.ticks {
+		next.now++
+		x.note("a tick passes")
+		x.done(&next)
+	}
+	for i := range w.hosts {
+		if w.hosts[i].inc != 0 {
+			x.leaseMoves(w, i)
+			x.hostMoves(w, i)
+			x.requestMoves(w, i)
+		}
+	}
+	for i := range w.flights {
+		x.flightMoves(w, i)
+	}
+}
+
+func (x *explorer) leaseMoves(w world, i int) {
+	now := &w.hosts[i]
+	switch next := w; now.renewal {
+	case nothing:
+		if w.renewals > 0 && now.sent < w.now {
+			next.renewals--
+			next.hosts[i].renewal, next.hosts[i].sent = asked, w.now
+			x.note("%s sends a renewal of its lease", names[now.inc])
+			x.done(&next)
+		}
+	case asked:
+		for _, noticed := range []bool{true, false} {
+			next = w
+			next.hosts[i].renewal = applied
+			next.renewed[now.inc]++
+			x.note("%s's renewal is stored", names[now.inc])
+			if other := &next.hosts[1-i]; noticed && other.inc != 0 {
+				other.saw(now.inc, &next)
+				x.note("%s sees it", names[other.inc])
+			}
+			x.done(&next)
+		}
+		next = w
+		next.hosts[i].renewal = nothing
+		x.note("%s's renewal is lost", names[now.inc])
+		x.done(&next)
+	case applied:
+		x.acknowledge(&next, &next.hosts[i])
+		x.done(&next)
+		next = w
+		next.hosts[i].renewal = nothing
+		x.note("the answer to %s's renewal is lost", names[now.inc])
+		x.done(&next)
+	}
+	if now.until != 0 && !now.holds(w.now, x.timing) {
+		next := w
+		h := &next.hosts[i]
+		x.note("%s sees that its lease is over", names[h.inc])
+		x.step(&next, i, owner.Lapsed{}, 0)
+		x.happened("lease lapsed")
+		next.hosts[i] = x.again(now, w.now, func(life *host) {
+			life.since, life.seen = now.since, now.seen
+			life.seen[now.inc] = sighting{ended: true}
+		})
+		x.done(&next)
+	}
+}
+
+// acknowledge gives a holder the answer to its renewal. A lease that has ended
+// stays ended, whatever answers arrive: somebody may have acted on its end.
+func (x *explorer) acknowledge(w *world, h *host) {
+	h.renewal = nothing
+	sent := h.sent
+	switch {
+	case x.flaw == fromReply:
+		sent = w.now
+	case x.flaw != comesBack && h.until != 0 && !h.holds(w.now, x.timing):
+		x.note("%s's renewal is acknowledged too late", names[h.inc])
+		return
+	}
+	h.until = tick(h.term(x.timing).Renewed(at(sent), x.timing).Until())
+	x.note("%s's renewal is acknowledged, trusted until tick %d", names[h.inc], h.until)
+}
+
+// again is the host's next life, or none.
+func (x *explorer) again(h *host, now uint8, knows func(*host)) host {
+	if !x.restart || h.inc > 2 {
+		return host{}
+	}
+	life := x.life(h.inc+2, now)
+	knows(&life)
+	return life
+}
+
+func (x *explorer) hostMoves(w world, i int) {
+	now := &w.hosts[i]
+	name := names[now.inc]
+	if now.phase == owner.Free && now.holds(w.now, x.timing) && w.revision < x.revisions {
+		next := w
+		x.note("%s is asked to own the object", name)
+		x.step(&next, i, owner.Want{}, 0)
+		x.done(&next)
+	}
+	if now.waits() && now.reads == 0 && w.doubts > 0 {
+		next := w
+		next.doubts--
+		x.note("%s waits no longer for an answer to its put", name)
+		x.doubt(&next, i)
+		x.done(&next)
+	}
+	if w.crashes > 0 {
+		next := w
+		next.crashes--
+		x.note("%s crashes", name)
+		x.happened("crash")
+		next.hosts[i] = x.again(now, w.now, func(*host) {})
+		x.done(&next)
+	}
+	if w.leaves > 0 && !now.told && (now.phase == owner.Reading || now.phase == owner.Claiming || now.phase == owner.Serving) {
+		next := w
+		next.leaves--
+		next.hosts[i].told = true
+		x.note("%s is told to let go", name)
+		x.step(&next, i, owner.Leave{}, 0)
+		x.done(&next)
+	}
+	if now.reads > 0 {
+		oldest := uint8(max(0, int(w.revision)-int(x.stale)))
+		for revision := oldest; revision <= w.revision; revision++ {
+			next := w
+			x.read(&next, i, revision)
+			x.done(&next)
+		}
+	}
+}
+
+// read answers a host's read with the record as it is, or as it once was.
+func (x *explorer) read(w *world, i int, revision uint8) {
+	h := &w.hosts[i]
+	h.reads--
+	found := w.versions[revision]
+	live := false
+	if found.owner != 0 && found.owner != h.inc {
+		if x.flaw != noConfirm {
+			h.saw(found.owner, w)
+		}
+		live = !h.watch(found.owner).Dead(names[found.owner], x.timing, at(w.now))
+	}
+	if x.tracing {
+		x.note("%s reads revision %d: %v %v, live %t", names[h.inc], revision, found.head, found.done, live)
+	}
+	before := *h
+	do := x.step(w, i, owner.Read{Found: owner.Found{Head: found.real(), Revision: uint64(revision)}, Live: live}, found.done)
+	x.resolved(&before, do)
+}
+
+// resolved counts what reading the record has told about a put in doubt.
+func (x *explorer) resolved(before *host, do []owner.Do) {
+	if !before.waits() || len(do) == 0 {
+		return
+	}
+	switch d := do[0].(type) {
+	case owner.Serve, owner.Settle:
+		x.happened("doubt resolved: landed")
+	case owner.Send:
+		if d.Put == before.state().Pending {
+			x.happened("doubt resolved: sent again")
+		} else {
+			x.happened("claimed anew")
+		}
+	case owner.ReadRecord:
+		x.happened("stale read recognised")
+	}
+}
+
+func (x *explorer) doubt(w *world, i int) {
+	h := &w.hosts[i]
+	if x.flaw == timeoutIsFailure && h.phase == owner.Serving {
+		x.deny(w, h, h.covered|h.held)
+		x.stop(h)
+		return
+	}
+	x.step(w, i, owner.Doubt{}, 0)
+}
+
+func (x *explorer) requestMoves(w world, i int) {
+	for id := uint8(1); id <= x.requests; id++ {
+		if w.hosts[i].phase == owner.Serving && w.requests[id-1].tries < x.tries {
+			next := w
+			x.request(&next, i, id)
+			x.done(&next)
+		}
+	}
+}
+
+// request sends a request to a host that serves, for the first time or again.
+func (x *explorer) request(w *world, i int, id uint8) {
+	h, r := &w.hosts[i], &w.requests[id-1]
+	r.open = r.open || r.tries > 0 && !r.denied
+	r.at, r.denied = h.inc, false
+	r.tries++
+	x.note("request %d is sent to %s", id, names[h.inc])
+	known := x.flaw != noKeys
+	switch base := w.versions[h.revision].done; {
+	case known && base.place(id) != 0:
+		x.happened("request recognised in the record")
+		x.answer(w, h, id, base.place(id))
+	case known && h.waits() && h.bytes.place(id) != 0:
+		h.covered |= 1 << id
+	case known && h.memory.place(id) != 0:
+		h.held |= 1 << id
+	default:
+		h.memory = h.memory.add(id)
+		h.held |= 1 << id
+		x.step(w, i, owner.Changed{}, 0)
+	}
+}
+
+func (x *explorer) flightMoves(w world, i int) {
+	switch f := w.flights[i]; f.state {
+	case asked:
+		next := w
+		if x.arrive(&next, i) {
+			x.done(&next)
+		}
+	case applied, refused:
+		for h := range w.hosts {
+			if w.hosts[h].inc == f.from {
+				next := w
+				x.deliver(&next, i, h)
+				x.done(&next)
+			}
+		}
+	}
+}
+
+// arrive lets the store judge a put; it is false where the record may go no further.
+func (x *explorer) arrive(w *world, i int) bool {
+	f := &w.flights[i]
+	if f.expect != w.revision && x.flaw != noFence {
+		f.state = refused
+		x.note("%s's put %v %v, expecting %d, is refused", names[f.from], f.head, f.done, f.expect)
+		return true
+	}
+	if w.revision == x.revisions {
+		return false
+	}
+	x.order(w.versions[w.revision].head, f)
+	w.revision++
+	w.versions[w.revision] = record{f.head, f.done}
+	f.state, f.revision = applied, w.revision
+	if x.tracing {
+		x.note("%s's put %v %v, expecting %d, lands as revision %d", names[f.from], f.head, f.done, f.expect, w.revision)
+	}
+	return true
+}
+
+// deliver brings a host the answer to its put.
+func (x *explorer) deliver(w *world, i, to int) {
+	f := w.flights[i]
+	w.flights[i] = flight{}
+	if f.state == refused {
+		x.note("%s learns that its put was refused", names[f.from])
+		x.step(w, to, owner.Stale{}, 0)
+		return
+	}
+	x.note("%s learns that its put has landed as revision %d", names[f.from], f.revision)
+	put := owner.Put{Head: f.head.real(), Expect: uint64(f.expect)}
+	x.step(w, to, owner.Landed{Put: put, Revision: uint64(f.revision)}, 0)
+}

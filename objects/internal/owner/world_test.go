@@ -1,0 +1,251 @@
+package owner_test
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"holdfast/objects/internal/lease"
+	"holdfast/objects/internal/owner"
+)
+
+// A world is everything that the explorer's next move may depend on: small, and
+// comparable, so that two ways into the same situation are seen to be one.
+type world struct {
+	now      uint8
+	revision uint8                   // of the record; 0 is none
+	versions [maxRevision + 1]record // by revision: what a stale read may still find
+	hosts    [2]host
+	renewed  [5]uint8 // by incarnation: how often its entry in the bucket of leases was put
+	flights  [maxFlights]flight
+	requests [4]request
+	shown    uint8 // requests whose effect somebody has been shown, by an answer or by a read
+
+	doubts, crashes, leaves, renewals uint8 // how many more there may be
+}
+
+const (
+	maxRevision = 7
+	maxFlights  = 4
+	probe       = 4 // the request that no scenario sends: see calm
+)
+
+// A record is one object: who owns it, and the requests applied to it, in order.
+// A request's answer is the number of its place, as a ticket counter's would be.
+type record struct {
+	head
+	done content
+}
+
+type head struct{ epoch, owner, commit uint8 }
+
+// A host is one process, in its present incarnation (0: it is gone for good).
+type host struct {
+	inc             uint8
+	until           uint8 // its lease.Term, as a tick; 0 is the zero Term
+	renewal, sent   uint8 // the renewal under way and when it was sent
+	since           uint8 // its lease.Watch
+	seen            [5]sighting
+	phase           owner.Phase
+	head            head
+	revision, token uint8
+	pending         head
+	expect          uint8
+	dirty, leaving  bool
+	told            bool    // to leave; Step has leaving for it
+	reads           uint8   // asked for and not answered
+	memory          content // what events see
+	bytes           content // what the last put carries
+	held, covered   uint8   // requests whose answers wait: for the next put, for this one
+}
+
+type sighting struct {
+	revision, at uint8
+	ended        bool
+}
+
+// The states of a renewal, and of a flight.
+const (
+	nothing uint8 = iota
+	asked         // on its way to the store
+	applied       // in the store; the answer is on its way
+	refused       // not in the store; the answer is on its way
+)
+
+// A flight is one copy of a put on its way to the store, or its answer on its way back.
+type flight struct {
+	state    uint8
+	from     uint8 // incarnation
+	head     head
+	expect   uint8
+	done     content
+	revision uint8 // at which it landed
+}
+
+func (f flight) less(g flight) bool {
+	key := func(f flight) uint64 {
+		return uint64(f.state)<<56 | uint64(f.from)<<48 | uint64(f.expect)<<40 | uint64(f.head.commit)<<32 |
+			uint64(f.head.epoch)<<24 | uint64(f.done)<<8 | uint64(f.revision)<<4 | uint64(f.head.owner)
+	}
+	return key(f) > key(g) // empty slots last
+}
+
+// A request is what a gateway knows of one of its requests.
+type request struct {
+	at     uint8 // the incarnation that it was last sent to
+	tries  uint8
+	number uint8 // the answer, 0 for none
+	open   bool  // the fate of an earlier try is not known
+	denied bool  // every try is known not to have happened
+}
+
+// content is request ids in the order in which they were applied, a nibble each.
+type content uint16
+
+func (c content) add(id uint8) content {
+	for shift := 0; shift < 16; shift += 4 {
+		if c>>shift&15 == 0 {
+			return c | content(id)<<shift
+		}
+	}
+	panic("more requests than a content can tell")
+}
+
+// place is where id stands, from 1, or 0.
+func (c content) place(id uint8) uint8 {
+	for place := uint8(1); c != 0; place, c = place+1, c>>4 {
+		if uint8(c&15) == id {
+			return place
+		}
+	}
+	return 0
+}
+
+func (c content) twice(id uint8) bool {
+	place := c.place(id)
+	return place != 0 && (c>>(4*place)).place(id) != 0
+}
+
+func (c content) mask() (mask uint8) {
+	for ; c != 0; c >>= 4 {
+		mask |= 1 << (c & 15)
+	}
+	return mask
+}
+
+func (c content) String() string {
+	var ids []string
+	for ; c != 0; c >>= 4 {
+		ids = append(ids, fmt.Sprint(uint16(c&15)))
+	}
+	return "[" + strings.Join(ids, " ") + "]"
+}
+
+func ids(mask uint8) string {
+	var c content
+	for id := uint8(1); id <= probe; id++ {
+		if mask&(1<<id) != 0 {
+			c = c.add(id)
+		}
+	}
+	return c.String()
+}
+
+// Incarnations: 1 and 2 are the hosts' first lives, 3 and 4 their second ones.
+var names = [...]string{"", "a1", "b1", "a2", "b2"}
+
+func number(name string) uint8 {
+	for i, n := range names {
+		if n == name {
+			return uint8(i)
+		}
+	}
+	panic("no incarnation " + name)
+}
+
+func (h head) real() owner.Head {
+	return owner.Head{Epoch: uint64(h.epoch), Owner: names[h.owner], Commit: uint64(h.commit)}
+}
+
+func small(h owner.Head) head { return head{uint8(h.Epoch), number(h.Owner), uint8(h.Commit)} }
+
+func (h head) String() string {
+	return fmt.Sprintf("{epoch %d, owner %q, commit %d}", h.epoch, names[h.owner], h.commit)
+}
+
+// state is the host's as Step wants it; the other way is keep.
+func (h *host) state() owner.State {
+	s := owner.State{
+		Phase: h.phase, Head: h.head.real(), Revision: uint64(h.revision), Token: uint64(h.token),
+		Dirty: h.dirty, Leaving: h.leaving,
+	}
+	if h.pending != (head{}) {
+		s.Pending = owner.Put{Head: h.pending.real(), Expect: uint64(h.expect)}
+	}
+	return s
+}
+
+func (h *host) keep(s owner.State) {
+	h.phase, h.head, h.revision, h.token = s.Phase, small(s.Head), uint8(s.Revision), uint8(s.Token)
+	h.pending, h.expect = small(s.Pending.Head), uint8(s.Pending.Expect)
+	h.dirty, h.leaving = s.Dirty, s.Leaving
+}
+
+func (h *host) waits() bool { return h.pending != (head{}) }
+
+// Ticks are seconds of a day long ago.
+var epoch = time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+
+func at(tick uint8) time.Time { return epoch.Add(time.Duration(tick) * time.Second) }
+
+func tick(t time.Time) uint8 { return uint8(t.Sub(epoch) / time.Second) }
+
+// term is the host's trust in its lease, as package lease has it.
+func (h *host) term(timing lease.Timing) lease.Term {
+	if h.until == 0 {
+		return lease.Term{}
+	}
+	return lease.Term{}.Renewed(at(h.until).Add(timing.Margin-timing.TTL), timing)
+}
+
+func (h *host) holds(now uint8, timing lease.Timing) bool { return h.term(timing).Holds(at(now)) }
+
+// watch is what the host has seen of one incarnation, as package lease has it.
+func (h *host) watch(inc uint8) *lease.Watch {
+	w := lease.NewWatch(at(h.since))
+	switch s := h.seen[inc]; {
+	case s.ended:
+		w.Ended(names[inc])
+	case s.revision > 0:
+		w.Saw(names[inc], uint64(s.revision), at(s.at))
+	}
+	return w
+}
+
+// saw notes that the host has read, or been told of, the entry as it is.
+func (h *host) saw(inc uint8, w *world) {
+	if s := &h.seen[inc]; !s.ended && w.renewed[inc] > s.revision {
+		*s = sighting{revision: w.renewed[inc], at: w.now}
+	}
+}
+
+// tidy makes worlds equal that cannot be told apart by anything that comes later.
+func (w *world) tidy(fenced bool) {
+	for i := range w.hosts {
+		if h := &w.hosts[i]; h.until != 0 && h.until <= w.now {
+			h.until = 1 // over is over
+		}
+	}
+	for i := range w.flights {
+		f := &w.flights[i]
+		alive := w.hosts[0].inc == f.from || w.hosts[1].inc == f.from
+		if !alive && (f.state != asked || fenced && f.expect != w.revision) {
+			*f = flight{} // an answer to nobody, or a put that cannot land any more
+		}
+	}
+	for i := 1; i < len(w.flights); i++ {
+		for j := i; j > 0 && w.flights[j].less(w.flights[j-1]); j-- {
+			w.flights[j], w.flights[j-1] = w.flights[j-1], w.flights[j]
+		}
+	}
+}

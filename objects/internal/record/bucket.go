@@ -1,0 +1,141 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// BucketName is the bucket of objects.
+const BucketName = "HF_OBJECTS"
+
+const (
+	streamName = "KV_" + BucketName
+	prefix     = "$KV." + BucketName + "."
+)
+
+// tombstone is how long a removed object's marker stays. It only has to outlive
+// puts that are under way.
+const tombstone = time.Minute
+
+// What became of a put.
+var (
+	// ErrStale: refused, the record has another revision. Nothing was changed by it.
+	ErrStale = errors.New("the record has another revision")
+	// ErrDoubt: no answer, or one that says nothing. It may have landed, or land yet.
+	ErrDoubt = errors.New("the fate of the put is not known")
+)
+
+// Bucket keeps the records. All its reads go to the stream's leader.
+type Bucket struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+}
+
+// Open binds to the bucket and makes it if there is none. Several may do so at
+// once. It is made through the stream's own API, because the KV helper can
+// neither allow atomic publish nor turn direct reads off.
+func Open(ctx context.Context, js jetstream.JetStream, storage jetstream.StorageType, replicas int) (*Bucket, error) {
+	stream, err := js.Stream(ctx, streamName)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
+			Name:               streamName,
+			Description:        "durable objects: one entry each",
+			Subjects:           []string{prefix + ">"},
+			MaxMsgsPerSubject:  1,
+			Discard:            jetstream.DiscardNew,
+			Storage:            storage,
+			Replicas:           max(1, replicas),
+			AllowRollup:        true,
+			DenyDelete:         true,
+			AllowMsgTTL:        true,
+			AllowAtomicPublish: true,
+			AllowDirect:        false, // a replica's answer may be older than an acknowledged put
+		})
+	}
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		stream, err = js.Stream(ctx, streamName)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", BucketName, err)
+	}
+	return &Bucket{js, stream}, nil
+}
+
+// Read is the record of a key and its revision. Without a record it is nil; the
+// revision is then 0 or that of its removal.
+func (b *Bucket) Read(ctx context.Context, key string) (*Record, uint64, error) {
+	msg, err := b.stream.GetLastMsgForSubject(ctx, prefix+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("read record %s: %w", key, err)
+	}
+	if msg.Header.Get("KV-Operation") != "" {
+		return nil, msg.Sequence, nil
+	}
+	r, err := Decode(msg.Data)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read record %s: %w", key, err)
+	}
+	return r, msg.Sequence, nil
+}
+
+// Put writes a record if its revision is still expect, and returns the new one.
+// Errors are ErrStale or ErrDoubt, wrapped.
+func (b *Bucket) Put(ctx context.Context, key string, value []byte, expect uint64) (uint64, error) {
+	return b.publish(ctx, &nats.Msg{Subject: prefix + key, Data: value, Header: make(nats.Header, 1)}, expect)
+}
+
+// Remove deletes a record if its revision is still expect. Errors as Put's.
+func (b *Bucket) Remove(ctx context.Context, key string, expect uint64) (uint64, error) {
+	msg := nats.NewMsg(prefix + key)
+	msg.Header.Set("KV-Operation", "DEL")
+	msg.Header.Set(jetstream.MsgTTLHeader, tombstone.String())
+	return b.publish(ctx, msg, expect)
+}
+
+func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64) (uint64, error) {
+	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expect, 10))
+	// No retries of the client's: it gives up before a leader is elected, and
+	// what to do about silence is for the owner to decide.
+	ack, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	if err == nil {
+		return ack.Sequence, nil
+	}
+	// Only 10071 says that the record really is another. 10164 says that some put
+	// to it is under way, perhaps our own.
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		return 0, fmt.Errorf("put record %s: %w: %w", strings.TrimPrefix(msg.Subject, prefix), ErrStale, err)
+	}
+	return 0, fmt.Errorf("put record %s: %w: %w", strings.TrimPrefix(msg.Subject, prefix), ErrDoubt, err)
+}
+
+// List yields the keys of all records of a class, or of all classes for "", in no
+// order. An error is yielded last.
+func (b *Bucket) List(ctx context.Context, class string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		filter := prefix + ">"
+		if class != "" {
+			filter = prefix + class + ".>"
+		}
+		info, err := b.stream.Info(ctx, jetstream.WithSubjectFilter(filter))
+		if err != nil {
+			yield("", fmt.Errorf("list records: %w", err))
+			return
+		}
+		for subject := range info.State.Subjects {
+			if !yield(strings.TrimPrefix(subject, prefix), nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package objectstest
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+
+	"holdfast/objects"
+)
+
+// Client is the far end of a WebSocket that an object has accepted.
+type Client struct {
+	world  *World
+	object *object
+
+	info     objects.SocketInfo // guarded by object.mu, but for the ID, which is fixed
+	accepted int                // guarded by object.mu: which of the object's sockets it is; 0 if not accepted
+
+	mu    sync.Mutex // guards what follows
+	inbox []objects.Message
+	ended *objects.Close
+}
+
+// RefusedError is Connect's error if the object answered without accepting.
+type RefusedError struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("open a WebSocket: the answer was %d %s: %s",
+		e.Status, http.StatusText(e.Status), strings.TrimSpace(e.Body))
+}
+
+// Connect opens a WebSocket to the object. The error is a *RefusedError, or what
+// Call would return if the event failed.
+func (w *World) Connect(class, name, path string) (*Client, error) {
+	w.tb.Helper()
+	r := httptest.NewRequest(http.MethodGet, "http://test/"+strings.TrimPrefix(path, "/"), nil)
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	r.Header.Set("Sec-WebSocket-Version", "13")
+	r.Header.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+	c := w.newClient()
+	response, err := w.fetch(w.id(class, name), r, c)
+	switch {
+	case err != nil:
+		return nil, err
+	case response.Status != http.StatusSwitchingProtocols:
+		return nil, &RefusedError{response.Status, response.Header, string(response.Body)}
+	}
+	return c, nil
+}
+
+func (w *World) newClient() *Client {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sockets++
+	return &Client{
+		world: w,
+		info:  objects.SocketInfo{ID: fmt.Sprintf("socket-%d", w.sockets), Gateway: "test", Region: "test"},
+	}
+}
+
+func byAcceptance(a, b *Client) int { return cmp.Compare(a.accepted, b.accepted) }
+
+// ID is the socket's id, as Socket.ID gives it to the object.
+func (c *Client) ID() string { return c.info.ID }
+
+// Send sends m; the object has heard it when Send returns. After the socket has
+// ended it does nothing.
+func (c *Client) Send(m objects.Message) { c.object.message(c, m) }
+
+// SendJSON sends v as a JSON text message.
+func (c *Client) SendJSON(v any) { c.Send(objects.JSON(v)) }
+
+// Next takes the oldest message that has arrived; false if there is none. It does
+// not wait, and still gives what arrived before the socket ended.
+func (c *Client) Next() (objects.Message, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.inbox) == 0 {
+		return objects.Message{}, false
+	}
+	m := c.inbox[0]
+	c.inbox = c.inbox[1:]
+	return m, true
+}
+
+// NextJSON is Next, decoded into a pointer. A message that does not fit is a
+// failure of the test.
+func (c *Client) NextJSON(into any) bool {
+	c.world.tb.Helper()
+	m, ok := c.Next()
+	if !ok {
+		return false
+	}
+	if err := json.Unmarshal(m.Data, into); err != nil {
+		c.world.tb.Errorf("decode the message %.200q: %v", m.Data, err)
+		return false
+	}
+	return true
+}
+
+// Close closes the socket from this end; the object has been told when it
+// returns. Code 1006 is a connection that broke, without a close frame.
+func (c *Client) Close(code int, reason string) {
+	c.object.closed(c, objects.Close{Code: code, Reason: reason, Clean: code != 1006})
+}
+
+// Closed tells how the socket ended; false if it is open.
+func (c *Client) Closed() (objects.Close, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended == nil {
+		return objects.Close{}, false
+	}
+	return *c.ended, true
+}
+
+func (c *Client) over() bool {
+	_, over := c.Closed()
+	return over
+}
+
+// end ends the socket; false if it had ended already.
+func (c *Client) end(how objects.Close) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended != nil {
+		return false
+	}
+	c.ended = &how
+	return true
+}
+
+func (c *Client) deliver(m objects.Message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended == nil {
+		c.inbox = append(c.inbox, m)
+	}
+}

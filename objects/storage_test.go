@@ -1,0 +1,489 @@
+package objects_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"holdfast/objects"
+)
+
+var (
+	number = objects.NewKey[int]("number")
+	text   = objects.NewKey[string]("text")
+)
+
+var errOnPurpose = errors.New("on purpose")
+
+func TestAnEventSeesItsOwnWritesAndLandsThemTogether(t *testing.T) {
+	h := newHarness(t)
+	out := h.must(func(s *objects.State) {
+		if got := number.Get(s, 7); got != 7 {
+			t.Errorf("before = %d, want otherwise", got)
+		}
+		number.Set(s, 1)
+		number.Set(s, 2)
+		text.Set(s, "<é>")
+		if got, ok := number.Lookup(s); got != 2 || !ok {
+			t.Errorf("number = %d, %v, want 2", got, ok)
+		}
+		if !text.Delete(s) || text.Delete(s) {
+			t.Error("want the first delete to find the entry and the second not")
+		}
+		text.Set(s, "again")
+	})
+	if len(out.Writes) != 2 || h.stored() != `{"number":2,"text":"again"}` {
+		t.Errorf("%d writes made %s", len(out.Writes), h.stored())
+	}
+}
+
+func TestAnEventThatChangesNothingHasNothingToCommit(t *testing.T) {
+	h := newHarness(t)
+	h.must(func(s *objects.State) { number.Set(s, 1) })
+	out := h.must(func(s *objects.State) {
+		number.Set(s, 2)
+		number.Set(s, 1)
+		text.Set(s, "for a moment")
+		text.Delete(s)
+		text.Delete(s)
+	})
+	if out.Changed() {
+		t.Errorf("outcome = %+v, want no change", out)
+	}
+}
+
+func TestAnErrorOrAPanicRollsTheEventBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  error
+		drop bool
+	}{
+		"refusal":         {objects.Errorf(objects.Conflict, "sold out"), false},
+		"wrapped refusal": {fmt.Errorf("claim: %w", objects.Errorf(objects.Conflict, "sold out")), false},
+		"fault":           {errOnPurpose, true},
+		"panic":           {nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.must(func(s *objects.State) { number.Set(s, 1) })
+			h.open("s1")
+			out := h.call(func(_ context.Context, s *objects.State) error {
+				number.Set(s, 2)
+				text.Set(s, "new")
+				s.SetAlarm(h.now)
+				s.Sockets()[0].Send(objects.Text("hi"))
+				if c.end == nil {
+					panic("on purpose")
+				}
+				return c.end
+			})
+			nothingHappened(t, out)
+			if out.Drop != c.drop {
+				t.Errorf("drop = %v, want %v", out.Drop, c.drop)
+			}
+			if c.end != nil && !errors.Is(out.Err, c.end) {
+				t.Errorf("err = %v, want %v", out.Err, c.end)
+			}
+			if _, told := objects.AsError(out.Err); (c.end == nil) && (told || len(out.Stack) == 0) {
+				t.Errorf("a panic gave %v with a stack of %d bytes, want a fault with its stack", out.Err, len(out.Stack))
+			}
+			h.must(func(s *objects.State) {
+				if got := number.Get(s, 0); got != 1 {
+					t.Errorf("number = %d, want 1 as before", got)
+				}
+				if at, set := s.Alarm(); set {
+					t.Errorf("alarm = %v, want none", at)
+				}
+			})
+		})
+	}
+}
+
+func TestATransactionIsASavepoint(t *testing.T) {
+	h := newHarness(t)
+	out := h.call(func(ctx context.Context, s *objects.State) error {
+		number.Set(s, 1)
+		got, err := objects.Transact(ctx, s, func(tx *objects.Tx) (string, error) {
+			number.Set(tx, 2)
+			text.Set(s, "through the state") // joins the transaction that is open
+			s.SetAlarm(h.now.Add(1))
+			_, err := objects.Transact(ctx, s, func(inner *objects.Tx) (string, error) {
+				number.Set(inner, 3)
+				text.Delete(inner)
+				return "", errOnPurpose
+			})
+			if !errors.Is(err, errOnPurpose) {
+				t.Errorf("inner = %v, want what it returned", err)
+			}
+			if got := number.Get(tx, 0); got != 2 {
+				t.Errorf("after the inner = %d, want 2", got)
+			}
+			return "done", nil
+		})
+		if got != "done" || err != nil {
+			t.Errorf("outer = %q, %v", got, err)
+		}
+		got, err = objects.Transact(ctx, s, func(tx *objects.Tx) (string, error) {
+			number.Set(tx, 9)
+			s.DeleteAlarm()
+			return "lost", errOnPurpose
+		})
+		if got != "" || !errors.Is(err, errOnPurpose) {
+			t.Errorf("failed transaction = %q, %v, want nothing and its error", got, err)
+		}
+		return nil
+	})
+	if out.Err != nil || out.Alarm == nil || h.stored() != `{"number":2,"text":"through the state"}` {
+		t.Errorf("stored %s with alarm %v, %v", h.stored(), out.Alarm, out.Err)
+	}
+}
+
+func TestAPanicInATransactionUndoesItAndTheEventMayGoOn(t *testing.T) {
+	h := newHarness(t)
+	out := h.call(func(ctx context.Context, s *objects.State) error {
+		number.Set(s, 1)
+		func() {
+			defer func() { _ = recover() }()
+			_, _ = objects.Transact(ctx, s, func(outer *objects.Tx) (int, error) {
+				return objects.Transact(ctx, s, func(inner *objects.Tx) (int, error) {
+					number.Set(outer, 2)
+					number.Set(inner, 3)
+					panic("on purpose")
+				})
+			})
+		}()
+		text.Set(s, "after")
+		return nil
+	})
+	if out.Err != nil || h.stored() != `{"number":1,"text":"after"}` {
+		t.Errorf("stored %s, %v", h.stored(), out.Err)
+	}
+}
+
+func TestATransactionThatHasEndedIsNotUsed(t *testing.T) {
+	uses := map[string]func(ctx context.Context, s *objects.State, old *objects.Tx){
+		"at once": func(_ context.Context, _ *objects.State, old *objects.Tx) { number.Set(old, 2) },
+		"to read": func(_ context.Context, _ *objects.State, old *objects.Tx) { number.Get(old, 2) },
+		"within the next": func(ctx context.Context, s *objects.State, old *objects.Tx) {
+			_, _ = objects.Transact(ctx, s, func(*objects.Tx) (int, error) { number.Set(old, 2); return 0, nil })
+		},
+	}
+	for name, use := range uses {
+		for _, end := range []error{nil, errOnPurpose} {
+			h := newHarness(t)
+			out := h.call(func(ctx context.Context, s *objects.State) error {
+				var old *objects.Tx
+				_, _ = objects.Transact(ctx, s, func(tx *objects.Tx) (int, error) { old = tx; return 0, end })
+				use(ctx, s, old)
+				return nil
+			})
+			if out.Err == nil || !strings.Contains(out.Err.Error(), "transaction used after it has ended") {
+				t.Errorf("%s, after %v: %v, want a panic that says so", name, end, out.Err)
+			}
+		}
+	}
+}
+
+func TestATransactionDoesNotBeginWhenTheCallerHasGone(t *testing.T) {
+	h := newHarness(t)
+	h.call(func(ctx context.Context, s *objects.State) error {
+		ctx, cancel := context.WithCancel(ctx)
+		cancel()
+		_, err := objects.Transact(ctx, s, func(*objects.Tx) (int, error) { t.Error("it ran"); return 0, nil })
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("err = %v, want canceled", err)
+		}
+		return nil
+	})
+}
+
+func TestAFaultOfStorageFailsTheEventEvenIfTheHandlerGoesOn(t *testing.T) {
+	h := newHarness(t)
+	h.must(func(s *objects.State) { text.Set(s, "no number") })
+	for name, c := range map[string]struct {
+		fault func(s *objects.State)
+		code  objects.Code
+	}{
+		"encode":     {func(s *objects.State) { objects.NewKey[float64]("f").Set(s, math.NaN()) }, objects.Internal},
+		"decode":     {func(s *objects.State) { objects.NewKey[int]("text").Get(s, 0) }, objects.Internal},
+		"list":       {func(s *objects.State) { _ = maps.Collect(objects.List[int](s, "")) }, objects.Internal},
+		"long key":   {func(s *objects.State) { objects.NewKey[int](strings.Repeat("k", objects.MaxKey+1)).Set(s, 1) }, objects.TooLarge},
+		"broken key": {func(s *objects.State) { objects.NewKey[int]("\xff").Set(s, 1) }, objects.Invalid},
+		"in a transaction": {func(s *objects.State) {
+			_, _ = objects.Transact(t.Context(), s, func(tx *objects.Tx) (int, error) {
+				objects.NewKey[int]("text").Get(tx, 0)
+				return 0, errOnPurpose
+			})
+		}, objects.Internal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := h.stored()
+			out := h.call(func(_ context.Context, s *objects.State) error {
+				number.Set(s, 1)
+				c.fault(s)
+				number.Set(s, 2)
+				return nil
+			})
+			nothingHappened(t, out)
+			if code := objects.CodeOf(out.Err); code != c.code || !out.Drop {
+				t.Errorf("%v: code %s, drop %v, want %s and the instance dropped", out.Err, code, out.Drop, c.code)
+			}
+			if h.stored() != before {
+				t.Errorf("stored %s, want %s", h.stored(), before)
+			}
+		})
+	}
+}
+
+func TestTheLongestKeyIsAKey(t *testing.T) {
+	h := newHarness(t)
+	key := objects.NewKey[int](strings.Repeat("é", objects.MaxKey/2))
+	h.must(func(s *objects.State) { key.Set(s, 1) })
+	h.must(func(s *objects.State) {
+		if got := key.Get(s, 0); got != 1 {
+			t.Errorf("value = %d, want 1", got)
+		}
+	})
+}
+
+func TestAStateThatIsTooLargeIsRefusedAndLosesNothing(t *testing.T) {
+	h := newHarness(t)
+	overhead := len(`"text":"",`)
+	h.must(func(s *objects.State) { text.Set(s, strings.Repeat("x", objects.MaxState-overhead)) })
+	if h.data.Size() != objects.MaxState {
+		t.Fatalf("size = %d, want exactly the limit %d", h.data.Size(), objects.MaxState)
+	}
+	before := h.stored()
+	for name, grow := range map[string]func(*objects.State){
+		"a longer value": func(s *objects.State) { text.Set(s, strings.Repeat("x", objects.MaxState-overhead+1)) },
+		"another key":    func(s *objects.State) { number.Set(s, 1) },
+	} {
+		out := h.call(func(_ context.Context, s *objects.State) error { grow(s); return nil })
+		nothingHappened(t, out)
+		if objects.CodeOf(out.Err) != objects.TooLarge || !out.Drop {
+			t.Errorf("%s: %v, drop %v, want too_large and the instance dropped", name, out.Err, out.Drop)
+		}
+		if h.stored() != before {
+			t.Errorf("%s: the storage has changed", name)
+		}
+	}
+	h.must(func(s *objects.State) { s.SetAlarm(h.now) }) // what does not grow still works
+	h.must(func(s *objects.State) { text.Delete(s); number.Set(s, 1) })
+	if h.stored() != `{"number":1}` {
+		t.Errorf("stored %s", h.stored())
+	}
+}
+
+func TestListYieldsASnapshotInTheOrderOfBytes(t *testing.T) {
+	h := newHarness(t)
+	h.must(func(s *objects.State) {
+		for i, key := range []string{"seat/b", "seat/B", "seat/", "seat", "seat/é", "seat/a", "seat0", "z"} {
+			objects.NewKey[int](key).Set(s, i)
+		}
+	})
+	h.must(func(s *objects.State) {
+		objects.NewKey[int]("seat/a").Delete(s)
+		objects.NewKey[int]("seat/aa").Set(s, 10)
+		var seen []string
+		for key := range objects.List[int](s, "seat/") {
+			seen = append(seen, key)
+			objects.NewKey[int](key).Delete(s)
+			objects.NewKey[int](key+"+").Set(s, 0)
+		}
+		if want := []string{"seat/", "seat/B", "seat/aa", "seat/b", "seat/é"}; !slices.Equal(seen, want) {
+			t.Errorf("listed %q, want %q", seen, want)
+		}
+		for key := range objects.List[int](s, "") {
+			if key != "seat" {
+				t.Errorf("first of all = %q, want seat", key)
+			}
+			break
+		}
+	})
+}
+
+func TestStateIsOfUseDuringItsEventsOnly(t *testing.T) {
+	h := newHarness(t)
+	h.open("s1")
+	var state *objects.State
+	var socket *objects.Socket
+	var list func(func(string, int) bool)
+	h.must(func(s *objects.State) {
+		number.Set(s, 1)
+		state, socket, list = s, s.Sockets()[0], objects.List[int](s, "")
+	})
+	for name, use := range map[string]func(){
+		"get":     func() { number.Get(state, 0) },
+		"set":     func() { number.Set(state, 0) },
+		"sockets": func() { state.Sockets() },
+		"alarm":   func() { state.SetAlarm(h.now) },
+		"send":    func() { socket.Send(objects.Text("late")) },
+		"close":   func() { socket.Close(1000, "") },
+		"attach":  func() { socket.Attach(1) },
+		"list":    func() { list(func(string, int) bool { return true }) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s after the event did not panic", name)
+				}
+			}()
+			use()
+		}()
+	}
+}
+
+// TestStorageIsAMap compares the storage with a plain map through random events:
+// sets, deletes, reads and lists in nested transactions, some of which fail, and
+// instances that come and go.
+func TestStorageIsAMap(t *testing.T) {
+	keys := rapid.SampledFrom([]string{"", "a", "ab", "a/", "a/b", "a/c", "b", "é", `"`, "\u2028", "z\x00", "<&>"})
+	prefixes := rapid.SampledFrom([]string{"", "a", "a/", "b", "c", "é", "zz"})
+	rapid.Check(t, func(t *rapid.T) {
+		h := newHarness(t)
+		landed := map[string]int{}
+		for range rapid.IntRange(1, 8).Draw(t, "events") {
+			model := maps.Clone(landed)
+			fails := rapid.Bool().Draw(t, "fails")
+			out := h.call(func(ctx context.Context, s *objects.State) error {
+				randomWork(ctx, t, s, s, model, keys, prefixes, 0)
+				if fails {
+					return errOnPurpose
+				}
+				return nil
+			})
+			if fails != (out.Err != nil) {
+				t.Fatalf("event failed with %v, on purpose: %v", out.Err, fails)
+			}
+			if !fails {
+				landed = model
+			}
+			compare(t, h.data, landed)
+			if rapid.Bool().Draw(t, "evict") {
+				h.start()
+			}
+		}
+	})
+}
+
+func randomWork(ctx context.Context, t *rapid.T, s *objects.State, store objects.Store, model map[string]int, keys, prefixes *rapid.Generator[string], depth int) {
+	for range rapid.IntRange(0, 8).Draw(t, "steps") {
+		name := keys.Draw(t, "key")
+		key := objects.NewKey[int](name)
+		old, had := model[name]
+		switch step := rapid.IntRange(0, 4).Draw(t, "step"); {
+		case step == 0:
+			v := rapid.IntRange(0, 3).Draw(t, "value")
+			key.Set(store, v)
+			model[name] = v
+		case step == 1:
+			if key.Delete(store) != had {
+				t.Fatalf("delete %q, want %v", name, had)
+			}
+			delete(model, name)
+		case step == 2:
+			if got, ok := key.Lookup(store); got != old || ok != had {
+				t.Fatalf("get %q = %d, %v, want %d, %v", name, got, ok, old, had)
+			}
+		case step == 3:
+			compareList(t, store, prefixes.Draw(t, "prefix"), model)
+		case depth < 3:
+			before := maps.Clone(model)
+			fails := rapid.Bool().Draw(t, "transaction fails")
+			_, err := objects.Transact(ctx, s, func(tx *objects.Tx) (int, error) {
+				randomWork(ctx, t, s, tx, model, keys, prefixes, depth+1)
+				if fails {
+					return 0, errOnPurpose
+				}
+				return 0, nil
+			})
+			if fails != (err != nil) {
+				t.Fatalf("transaction = %v", err)
+			}
+			if fails {
+				clear(model)
+				maps.Copy(model, before)
+			}
+		}
+	}
+}
+
+func compareList(t *rapid.T, store objects.Store, prefix string, model map[string]int) {
+	var want []string
+	for _, name := range slices.Sorted(maps.Keys(model)) {
+		if strings.HasPrefix(name, prefix) {
+			want = append(want, name)
+		}
+	}
+	var got []string
+	for name, v := range objects.List[int](store, prefix) {
+		got = append(got, name)
+		if v != model[name] {
+			t.Fatalf("list: %q = %d, want %d", name, v, model[name])
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("list %q = %q, want %q", prefix, got, want)
+	}
+}
+
+// compare looks at Data from all its sides.
+func compare(t *rapid.T, data *objects.Data, model map[string]int) {
+	encoded := data.AppendJSON(nil)
+	var decoded map[string]int
+	if err := json.Unmarshal(encoded, &decoded); err != nil || !maps.Equal(decoded, model) {
+		t.Fatalf("stored %s, %v, want %v", encoded, err, model)
+	}
+	if want := max(len(encoded)-1, 0); len(model) > 0 && data.Size() != want {
+		t.Fatalf("size = %d, want %d", data.Size(), want) // braces are two, and the last entry has no comma
+	}
+	if len(model) == 0 && data.Size() != 0 {
+		t.Fatalf("size of nothing = %d", data.Size())
+	}
+	if data.Len() != len(model) {
+		t.Fatalf("len = %d, want %d", data.Len(), len(model))
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(encoded, &raw); err != nil {
+		t.Fatal(err)
+	}
+	again := objects.DataOf(raw)
+	if !bytes.Equal(again.AppendJSON(nil), encoded) || again.Size() != data.Size() {
+		t.Fatalf("read back: %s of %d bytes, want %s of %d", again.AppendJSON(nil), again.Size(), encoded, data.Size())
+	}
+	var names []string
+	for name, value := range data.All() {
+		names = append(names, name)
+		if got, ok := data.Get(name); !ok || !bytes.Equal(got, value) {
+			t.Fatalf("get %q = %s, %v, want %s", name, got, ok, value)
+		}
+	}
+	if !slices.IsSorted(names) {
+		t.Fatalf("names %q are not sorted", names)
+	}
+}
+
+func TestSizeAfterIsTheSizeAfter(t *testing.T) {
+	data := &objects.Data{}
+	data.Apply([]objects.Write{{Key: "a", Value: []byte("1")}, {Key: "é", Value: []byte(`"x"`)}})
+	for _, writes := range [][]objects.Write{
+		nil,
+		{{Key: "a"}},
+		{{Key: "none"}},
+		{{Key: "a", Value: []byte("22")}, {Key: "b", Value: []byte("3")}, {Key: "é"}},
+	} {
+		want := data.SizeAfter(writes)
+		data.Apply(writes)
+		if data.Size() != want {
+			t.Errorf("size = %d, was announced as %d", data.Size(), want)
+		}
+	}
+}
