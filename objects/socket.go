@@ -3,7 +3,10 @@ package objects
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
+	"unicode/utf8"
 )
 
 // Limits of sockets, as Cloudflare's.
@@ -88,16 +91,39 @@ func same(a, b Message) bool {
 }
 
 // Close closes the socket after what was sent before. Codes are 1000, 1001,
-// 1003, 1007 to 1013 and 3000 to 4999; a reason has at most 123 bytes and is cut there.
+// 1003, 1007 to 1013 and 3000 to 4999, another fails the event; a reason has at
+// most 123 bytes and is cut there.
 // WebSocketClose is still called, when the socket has ended.
 func (s *Socket) Close(code int, reason string) {
+	t := s.among.state.turn()
 	if s.closed {
 		return
 	}
-	t := s.among.state.turn()
+	if !mayClose(code) {
+		t.fail(fmt.Errorf("close a socket: code %d is not for applications", code))
+		return
+	}
 	s.closed = true
 	t.undo = append(t.undo, func() { s.closed = false })
-	t.sends = append(t.sends, Send{Op: OpClose, Sockets: []*Socket{s}, Close: Close{Code: code, Reason: reason}})
+	t.sends = append(t.sends, Send{Op: OpClose, Sockets: []*Socket{s}, Close: Close{Code: code, Reason: cut(reason)}})
+}
+
+func mayClose(code int) bool {
+	return code == 1000 || code == 1001 || code == 1003 || 1007 <= code && code <= 1013 || 3000 <= code && code <= 4999
+}
+
+// cut is as much of a reason as a close frame holds, in whole characters.
+func cut(reason string) string {
+	const most = 123 // bytes
+	reason = strings.ToValidUTF8(reason, "\uFFFD")
+	if len(reason) <= most {
+		return reason
+	}
+	end := most
+	for !utf8.RuneStart(reason[end]) {
+		end--
+	}
+	return reason[:end]
 }
 
 // Attach keeps v with the socket, as JSON, for as long as the socket is open:

@@ -44,6 +44,7 @@ func (x *explorer) reads(w *world, i int) bool {
 // order says what is wrong with a put that lands on a record.
 func (x *explorer) order(on head, f *flight) {
 	switch {
+	case on == (head{}) && f.head.commit == 1 && f.head.epoch == 1: // the first put, or the first after a removal
 	case f.head.commit != on.commit+1:
 		x.violated("commit %d lands on commit %d", f.head.commit, on.commit)
 	case f.head.epoch < on.epoch || f.head.epoch > on.epoch+1:
@@ -193,7 +194,7 @@ func (x *explorer) next(w *world, i int) {
 	}
 	switch h := &w.hosts[i]; {
 	case h.reads > 0:
-		x.read(w, i, w.revision)
+		x.read(w, i, w.current())
 	case h.waits():
 		x.step(w, i, owner.Doubt{}, 0)
 	case h.phase == owner.Free:

@@ -25,7 +25,7 @@ func (x *explorer) step(w *world, i int, e owner.Event, read content) []owner.Do
 			x.settle(w, h)
 		case owner.Refuse:
 			x.happened("claim refused")
-			x.stop(h)
+			x.stop(w, h)
 		case owner.Stop:
 			x.note("%s stops: %s, unsure %t", names[h.inc], d.Why, d.Unsure)
 			x.happened("stopped: " + string(d.Why))
@@ -34,7 +34,7 @@ func (x *explorer) step(w *world, i int, e owner.Event, read content) []owner.Do
 				unheard |= h.covered
 			}
 			x.deny(w, h, unheard)
-			x.stop(h)
+			x.stop(w, h)
 		}
 	}
 	x.forgotten(h)
@@ -126,7 +126,12 @@ func (x *explorer) deny(w *world, h *host, denied uint8) {
 	}
 }
 
-// stop drops what the host had of the object.
-func (x *explorer) stop(h *host) {
+// stop drops what the host had of the object, and waits for no more answers.
+func (x *explorer) stop(w *world, h *host) {
+	for i := range w.flights {
+		if f := &w.flights[i]; f.from == h.inc {
+			f.deaf = true
+		}
+	}
 	*h = host{inc: h.inc, until: h.until, renewal: h.renewal, sent: h.sent, since: h.since, seen: h.seen}
 }

@@ -102,6 +102,11 @@ func (x *explorer) moves(w world) {
 	for i := range w.flights {
 		x.flightMoves(w, i)
 	}
+	if next := w; w.revision > 0 && w.versions[w.revision] == (record{}) && !w.purged {
+		next.purged = true
+		x.note("the record's tombstone expires")
+		x.done(&next)
+	}
 }
 
 func (x *explorer) leaseMoves(w world, i int) {
@@ -217,6 +222,10 @@ func (x *explorer) hostMoves(w world, i int) {
 			x.read(&next, i, revision)
 			x.done(&next)
 		}
+		if next := w; w.purged && oldest > 0 {
+			x.read(&next, i, w.current())
+			x.done(&next)
+		}
 	}
 }
 
@@ -263,7 +272,7 @@ func (x *explorer) doubt(w *world, i int) {
 	h := &w.hosts[i]
 	if x.flaw == timeoutIsFailure && h.phase == owner.Serving {
 		x.deny(w, h, h.covered|h.held)
-		x.stop(h)
+		x.stop(w, h)
 		return
 	}
 	x.step(w, i, owner.Doubt{}, 0)
@@ -323,7 +332,7 @@ func (x *explorer) flightMoves(w world, i int) {
 // arrive lets the store judge a put; it is false where the record may go no further.
 func (x *explorer) arrive(w *world, i int) bool {
 	f := &w.flights[i]
-	if f.expect != w.revision && x.flaw != noFence {
+	if f.expect != w.current() && x.flaw != noFence {
 		f.state = refused
 		x.note("%s's put %v %v, expecting %d, is refused", names[f.from], f.head, f.done, f.expect)
 		return true
@@ -333,7 +342,12 @@ func (x *explorer) arrive(w *world, i int) bool {
 	}
 	x.order(w.versions[w.revision].head, f)
 	w.revision++
-	w.versions[w.revision] = record{f.head, f.done}
+	w.purged = false
+	if f.head.owner != 0 || f.done != 0 {
+		w.versions[w.revision] = record{f.head, f.done}
+	} else {
+		x.happened("record removed") // given up with nothing in it: what is left is a tombstone
+	}
 	f.state, f.revision = applied, w.revision
 	if x.tracing {
 		x.note("%s's put %v %v, expecting %d, lands as revision %d", names[f.from], f.head, f.done, f.expect, w.revision)

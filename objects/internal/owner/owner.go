@@ -20,6 +20,11 @@
 // again, which is safe because only one of the two can land; if it is neither, the
 // object is somebody else's, and whether the put landed in between is for the new
 // owner to say, whose record remembers the requests it covered.
+//
+// A claim is stricter: only its own acknowledgement begins a reign. A reading that
+// shows it landed may be an old one, of a reign that this incarnation has ended
+// since, so the claim is made once more on top of it; only the latest can be
+// built upon.
 package owner
 
 // Phase is where a host stands with an object.
@@ -79,7 +84,8 @@ type (
 		Found
 		Live bool
 	}
-	// Landed: this put was acknowledged with this revision.
+	// Landed: this put was acknowledged with this revision. An answer belongs to the
+	// State that has sent the put: it is not for a later one that began as Free.
 	Landed struct {
 		Put
 		Revision uint64
@@ -159,7 +165,7 @@ func Step(me string, s State, e Event) (State, []Do) {
 	case Read:
 		return read(me, s, e)
 	case Landed:
-		if s.Pending == e.Put {
+		if s.pending() && s.Pending == e.Put {
 			return landed(me, s, e.Revision)
 		}
 	case Stale:
@@ -191,14 +197,18 @@ func read(me string, s State, r Read) (State, []Do) {
 		return claim(me, r)
 	case !s.pending():
 		return s, nil // settled meanwhile
-	case r.Head == s.Pending.Head && r.Revision > s.Pending.Expect:
+	case r.Head == s.Pending.Head && r.Revision > s.Pending.Expect && (s.Phase != Claiming || s.Leaving):
 		return landed(me, s, r.Revision)
 	case r.Revision == s.Pending.Expect:
 		return s, []Do{Send{s.Pending}} // as it was before: this put, or its twin, is still to land
-	case r.Revision < s.Pending.Expect:
+	case r.Revision < s.Pending.Expect && (s.Phase == Serving || r.Revision > 0):
 		return s, []Do{ReadRecord{}} // older than what we know: a stale answer
+	case s.Phase == Claiming && s.Leaving:
+		return State{}, []Do{Stop{Yielded, false}}
 	case s.Phase == Claiming:
-		return claim(me, r) // another claim won, or the record moved on: look again
+		return claim(me, r) // ours, another's, or gone with its tombstone: build on what there is
+	case s.Phase == Releasing:
+		return State{}, []Do{Stop{Released, false}} // removed, or given up and taken since
 	default:
 		return State{}, []Do{Stop{Fenced, true}}
 	}

@@ -19,6 +19,7 @@ type world struct {
 	renewed  [5]uint8 // by incarnation: how often its entry in the bucket of leases was put
 	flights  [maxFlights]flight
 	requests [4]request
+	purged   bool  // the tombstone of the last revision is gone
 	shown    uint8 // requests whose effect somebody has been shown, by an answer or by a read
 
 	doubts, crashes, leaves, renewals uint8 // how many more there may be
@@ -76,6 +77,7 @@ const (
 type flight struct {
 	state    uint8
 	from     uint8 // incarnation
+	deaf     bool  // nobody waits for the answer any more
 	head     head
 	expect   uint8
 	done     content
@@ -84,8 +86,12 @@ type flight struct {
 
 func (f flight) less(g flight) bool {
 	key := func(f flight) uint64 {
+		deaf := uint64(0)
+		if f.deaf {
+			deaf = 1
+		}
 		return uint64(f.state)<<56 | uint64(f.from)<<48 | uint64(f.expect)<<40 | uint64(f.head.commit)<<32 |
-			uint64(f.head.epoch)<<24 | uint64(f.done)<<8 | uint64(f.revision)<<4 | uint64(f.head.owner)
+			uint64(f.head.epoch)<<24 | uint64(f.done)<<8 | uint64(f.revision)<<4 | uint64(f.head.owner)<<1 | deaf
 	}
 	return key(f) > key(g) // empty slots last
 }
@@ -229,6 +235,14 @@ func (h *host) saw(inc uint8, w *world) {
 	}
 }
 
+// current is the revision that a read would now find, and a put has to expect.
+func (w *world) current() uint8 {
+	if w.purged {
+		return 0
+	}
+	return w.revision
+}
+
 // tidy makes worlds equal that cannot be told apart by anything that comes later.
 func (w *world) tidy(fenced bool) {
 	for i := range w.hosts {
@@ -238,8 +252,8 @@ func (w *world) tidy(fenced bool) {
 	}
 	for i := range w.flights {
 		f := &w.flights[i]
-		alive := w.hosts[0].inc == f.from || w.hosts[1].inc == f.from
-		if !alive && (f.state != asked || fenced && f.expect != w.revision) {
+		f.deaf = f.deaf || f.state != nothing && w.hosts[0].inc != f.from && w.hosts[1].inc != f.from
+		if f.deaf && (f.state != asked || fenced && f.expect != 0 && f.expect < w.revision) {
 			*f = flight{} // an answer to nobody, or a put that cannot land any more
 		}
 	}

@@ -1,0 +1,190 @@
+// Package demo is the worker that comes with Holdfast: a page on which a room and
+// a race of three counters can be watched, and the routes behind it.
+//
+// It is an example too: a worker is stateless code in front of the objects, given
+// a router and the way to them.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"holdfast/examples/demo/race"
+	"holdfast/examples/ticket"
+	"holdfast/gateway"
+	"holdfast/kvfoil"
+	"holdfast/objects"
+)
+
+// Worker adds the demo's routes.
+func Worker(r fiber.Router, env *gateway.Env) {
+	d := &demo{env: env}
+	r.Get("/", d.page)
+	r.Get("/web/*", d.file)
+	r.Get("/config.json", d.config)
+	r.Get("/room/:name", d.room)
+	r.Post("/race/:name", d.race)
+
+	r.Post("/ticket/:name", d.ticket(ticket.Claim))
+	r.Get("/ticket/:name", d.ticket(ticket.Peek))
+	r.Delete("/ticket/:name", d.ticket(ticket.Reset))
+
+	r.Post("/naive/:name", d.claim((*kvfoil.Foil).Naive, plain))
+	r.Get("/naive/:name", d.peek((*kvfoil.Foil).PeekNaive))
+	r.Delete("/naive/:name", d.reset((*kvfoil.Foil).ResetNaive))
+
+	r.Post("/cas/:name", d.claim((*kvfoil.Foil).CAS, counted))
+	r.Get("/cas/:name", d.peek((*kvfoil.Foil).PeekCAS))
+	r.Delete("/cas/:name", d.reset((*kvfoil.Foil).ResetCAS))
+}
+
+type demo struct {
+	env *gateway.Env
+
+	mu     sync.Mutex // guards what follows
+	opened *kvfoil.Foil
+}
+
+// foil opens the counters on plain KV when they are first asked for.
+func (d *demo) foil(ctx context.Context) (*kvfoil.Foil, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.opened == nil {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		foil, err := kvfoil.Open(ctx, d.env.NATS(), kvfoil.Config{})
+		if err != nil {
+			return nil, objects.Errorf(objects.Unavailable, "open the foil's bucket: %v", err)
+		}
+		d.opened = foil
+	}
+	return d.opened, nil
+}
+
+// room opens a WebSocket into a room.
+func (d *demo) room(c *fiber.Ctx) error {
+	name, err := d.env.Param(c, "name")
+	if err != nil {
+		return err
+	}
+	return d.env.Forward(c, "room", name, "/room/"+name)
+}
+
+// ticket asks the counter that is an object.
+func (d *demo) ticket(call objects.Call[objects.None, int]) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		name, err := d.env.Param(c, "name")
+		if err != nil {
+			return err
+		}
+		counter, err := d.env.ObjectFor(c, "ticket", name)
+		if err != nil {
+			return err
+		}
+		n, err := call.Do(c.UserContext(), counter, objects.None{})
+		if err != nil {
+			return err
+		}
+		return c.JSON(fiber.Map{"ticket": n})
+	}
+}
+
+// plain and counted are what the two counters on KV tell.
+func plain(r kvfoil.Result) fiber.Map { return fiber.Map{"ticket": r.Ticket} }
+
+func counted(r kvfoil.Result) fiber.Map {
+	return fiber.Map{"ticket": r.Ticket, "attempts": len(r.Attempts)}
+}
+
+type claimer func(f *kvfoil.Foil, ctx context.Context, name string, gap time.Duration) (kvfoil.Result, error)
+
+func (d *demo) claim(claim claimer, tell func(kvfoil.Result) fiber.Map) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		gap, err := duration(c.Query("gap"), kvfoil.DefaultGap)
+		if err != nil {
+			return err
+		}
+		return d.withFoil(c, func(f *kvfoil.Foil, name string) (fiber.Map, error) {
+			result, err := claim(f, c.UserContext(), name, gap)
+			return tell(result), err
+		})
+	}
+}
+
+func (d *demo) peek(peek func(f *kvfoil.Foil, ctx context.Context, name string) (int, error)) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		return d.withFoil(c, func(f *kvfoil.Foil, name string) (fiber.Map, error) {
+			n, err := peek(f, c.UserContext(), name)
+			return fiber.Map{"ticket": n}, err
+		})
+	}
+}
+
+func (d *demo) reset(reset func(f *kvfoil.Foil, ctx context.Context, name string) error) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		return d.withFoil(c, func(f *kvfoil.Foil, name string) (fiber.Map, error) {
+			return fiber.Map{"ticket": 0}, reset(f, c.UserContext(), name)
+		})
+	}
+}
+
+func (d *demo) withFoil(c *fiber.Ctx, do func(f *kvfoil.Foil, name string) (fiber.Map, error)) error {
+	c.Set("Holdfast-Region", d.env.Region())
+	name, err := d.env.Param(c, "name")
+	if err != nil {
+		return err
+	}
+	foil, err := d.foil(c.UserContext())
+	if err != nil {
+		return err
+	}
+	answer, err := do(foil, name)
+	if err != nil {
+		return named(err)
+	}
+	return c.JSON(answer)
+}
+
+// named gives the foil's errors their codes: it knows nothing of objects.
+func named(err error) error {
+	for is, code := range map[error]objects.Code{
+		kvfoil.ErrInvalid: objects.Invalid, kvfoil.ErrTooMany: objects.TooMany,
+		kvfoil.ErrUnavailable: objects.Unavailable, kvfoil.ErrUnknown: objects.Unknown,
+	} {
+		if errors.Is(err, is) {
+			return objects.Errorf(code, "%v", err)
+		}
+	}
+	return fmt.Errorf("foil: %w", err)
+}
+
+// duration reads "20ms".
+func duration(s string, otherwise time.Duration) (time.Duration, error) {
+	if s == "" {
+		return otherwise, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 || d > kvfoil.MaxGap {
+		return 0, objects.Errorf(objects.Invalid, "a duration must be like 20ms, from 0 to %v, not %.40q", kvfoil.MaxGap, s)
+	}
+	return d, nil
+}
+
+// outcome is what a failed claim means for the count.
+func outcome(err error) race.Outcome {
+	switch objects.CodeOf(err) {
+	case "":
+		return race.OK
+	case objects.Unknown, objects.Internal:
+		return race.Unknown
+	case objects.Unavailable, objects.Overloaded:
+		return race.Unavailable
+	default:
+		return race.Refused
+	}
+}

@@ -1,0 +1,58 @@
+package demo
+
+import (
+	"mime"
+	"path"
+
+	"github.com/gofiber/fiber/v2"
+
+	"holdfast/examples/demo/web"
+	"holdfast/examples/ticket"
+	"holdfast/kvfoil"
+	"holdfast/objects"
+)
+
+// policy lets the page load nothing but what this gateway serves, and talk to
+// nobody else.
+const policy = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+func (d *demo) page(c *fiber.Ctx) error { return serve(c, "index.html") }
+
+func (d *demo) file(c *fiber.Ctx) error { return serve(c, c.Params("*")) }
+
+// serve sends a file of the page. The files are part of the binary, so a newer
+// binary must be able to replace them at once.
+func serve(c *fiber.Ctx, name string) error {
+	data, err := web.Files.ReadFile(name)
+	if err != nil {
+		return objects.Errorf(objects.NotFound, "the page has no such file")
+	}
+	c.Set(fiber.HeaderContentSecurityPolicy, policy)
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
+	c.Set(fiber.HeaderCacheControl, "no-cache")
+	c.Set(fiber.HeaderContentType, mime.TypeByExtension(path.Ext(name)))
+	return c.Send(data)
+}
+
+type region struct {
+	Code string `json:"code"`
+	City string `json:"city,omitempty"`
+	URL  string `json:"url"`
+}
+
+// config tells the page where it is, and the code that it shows.
+func (d *demo) config(c *fiber.Ctx) error {
+	regions := []region{}
+	for _, peer := range d.env.Peers() {
+		regions = append(regions, region{peer.Region, peer.City, peer.URL})
+	}
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	return c.JSON(fiber.Map{
+		"version": "0.1.0",
+		"region":  d.env.Region(),
+		"regions": regions,
+		"gapMs":   kvfoil.DefaultGap.Milliseconds(),
+		"sources": fiber.Map{"object": ticket.Source, "naive": kvfoil.Source("naive"), "cas": kvfoil.Source("cas")},
+	})
+}

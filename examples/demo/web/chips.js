@@ -1,0 +1,20 @@
+// The tickets a counter handed out, in order, so that duplicates pile up. A duplicate is marked by a
+// pattern and a number, not by colour alone.
+import { h } from "./dom.js";
+import { piles } from "./analyse.js";
+
+/** Shows tickets, and empty places up to `room`. */
+export function showChips(root, tickets, room) {
+  const out = piles(tickets).map(({ ticket, count }) => pile(ticket, count));
+  for (let k = tickets.length; k < room; k++) out.push(h("li", { class: "pile" }, h("span", { class: "chip empty", "aria-hidden": "true" })));
+  root.replaceChildren(...out);
+}
+
+function pile(ticket, count) {
+  const dup = count > 1;
+  const label = dup ? `ticket ${ticket}, handed out ${count} times` : `ticket ${ticket}`;
+  const li = h("li", { class: dup ? "pile dups" : "pile" }, h("span", { class: "sr", text: label }));
+  for (let k = 0; k < count; k++) li.append(h("span", { class: dup ? "chip dup" : "chip", "aria-hidden": "true", text: ticket }));
+  if (dup) li.append(h("span", { class: "badge", "aria-hidden": "true", text: `×${count}` }));
+  return li;
+}

@@ -1,0 +1,254 @@
+// The race: the controls, one run at a time, and what both columns show of it.
+//
+// A run always covers all three counters. The right column shows the naive one, or, with the switch on,
+// the one that compares and sets; switching shows another part of the same run.
+import { $, setText } from "./dom.js";
+import { Column } from "./column.js";
+import { COUNTERS, Counters } from "./counters.js";
+import { fire } from "./fire.js";
+import { lastUs } from "./geometry.js";
+import { ndjson } from "./ndjson.js";
+import { Playback } from "./playback.js";
+import { Tally } from "./tally.js";
+import { judge, luck } from "./verdict.js";
+
+const N = 15;
+
+const RIGHT = {
+  naive: { title: "Worker + KV", tagline: "read, add one, write: everyone at once", foot: "No owner: any gateway may write at any time." },
+  cas: { title: "Worker + KV", tagline: "compare-and-set: read again if somebody else wrote", foot: "No owner: whoever loses the write reads again and retries." },
+};
+
+const EMPTY = "Press Stress test ×15. Nothing is faked: these are live counters, and this box will say what happened.";
+
+export function startRace(counterName, config) {
+  const counters = new Counters(counterName);
+  const left = new Column($("#col-object"), "object", "the object");
+  const right = new Column($("#col-kv"), "kv", "the KV counter");
+  const playback = new Playback((us) => [left, right].forEach((c) => c.at(us)));
+  const tally = new Tally();
+  const [gap, spread, toggle] = [$("#gap"), $("#spread"), $("#cas-toggle")];
+  const [claim, stress, reset] = [$("#claim-one"), $("#stress"), $("#reset")];
+  let values = {};
+  let run = null; // the last finished run: counter -> {attempts, verdict}
+  let running = false;
+
+  gap.value = String(config.gapMs ?? 20);
+  slider(gap);
+  slider(spread);
+  claim.addEventListener("click", () => claimOne());
+  stress.addEventListener("click", () => stressTest());
+  toggle.addEventListener("change", () => showRight());
+  startReset();
+  showRight();
+  left.setSource(config.sources?.object);
+  left.showEmpty(N);
+  say("empty", EMPTY);
+  peekAll();
+
+  function shown() {
+    return toggle.checked ? "cas" : "naive";
+  }
+
+  function showRight() {
+    const words = RIGHT[shown()];
+    setText($("h3", right.root), words.title);
+    setText($(".tagline", right.root), words.tagline);
+    setText($(".foot", right.root), words.foot);
+    right.setSource(config.sources?.[shown()]);
+    right.setValue(values[shown()]);
+    if (run) showRun(false);
+    else right.showEmpty(N);
+  }
+
+  // --- one claim ---
+
+  // Not disabled while one is under way: two quick clicks may well be given the same KV ticket.
+  async function claimOne() {
+    if (running) return;
+    const kv = shown();
+    const [object, other] = await Promise.allSettled([counters.claim("object"), counters.claim(kv, Number(gap.value))]);
+    if (object.status === "fulfilled") owner(object.value);
+    const told = [claimed("The object", left, "object", object), claimed("KV", right, kv, other)];
+    setText($("#claim-spoken"), told.join(" "));
+  }
+
+  function claimed(name, column, counter, result) {
+    if (result.status === "rejected") {
+      column.setTrouble(failure(result.reason));
+      return `${name}: ${failure(result.reason)}`;
+    }
+    column.setTrouble("");
+    values[counter] = result.value.ticket;
+    column.addClaim(result.value.ticket, N);
+    return `${name} gave ticket ${result.value.ticket}.`;
+  }
+
+  // --- the stress test ---
+
+  async function stressTest() {
+    if (running) return;
+    setRunning(true);
+    playback.clear();
+    const got = new Map(COUNTERS.map((c) => [c, { attempts: [], verdict: null }]));
+    try {
+      for await (const line of lines()) absorb(got, line);
+      finish(got);
+    } catch (err) {
+      dropUnfinished(got);
+      say("warn", `The run could not be finished: ${err.message}.`, "What was not answered is not counted as lost.");
+    } finally {
+      setRunning(false);
+    }
+    peekAll();
+  }
+
+  async function* lines() {
+    const order = { counters: COUNTERS, n: N, gapMs: Number(gap.value), spreadMs: Number(spread.value) };
+    if ($("[name=fired]:checked").value === "gateway") {
+      const res = await counters.race(order);
+      yield* ndjson(res.body);
+      return;
+    }
+    yield* fire(order, {
+      claim: (counter, gapMs) => counters.claim(counter, gapMs),
+      peek: async (counter) => (await counters.peek(counter)).ticket,
+      now: () => performance.now(),
+      sleep: (ms) => new Promise((done) => setTimeout(done, ms)),
+    });
+  }
+
+  function absorb(got, line) {
+    const part = got.get(line.counter);
+    if (line.type === "error") throw new Error(line.message || line.code);
+    if (!part) return;
+    if (line.type === "verdict") part.verdict = line;
+    if (line.type !== "attempt") return;
+    part.attempts.push(line);
+    if (line.counter === "object") left.showProgress(part.attempts, N);
+    if (line.counter === shown()) right.showProgress(part.attempts, N);
+    const done = (c) => got.get(c).attempts.length;
+    setText($("#progress"), `object ${done("object")} / ${N}, KV ${done(shown())} / ${N}`);
+  }
+
+  function finish(got) {
+    for (const [counter, part] of got) {
+      if (!part.attempts.length) throw new Error("the gateway stopped in the middle");
+      // A run that was cut off after its last attempt still has all that a verdict needs but the value.
+      part.verdict ||= judge(counter, part.attempts, 0, Math.max(0, ...part.attempts.map((a) => a.ticket || 0)));
+      values[counter] = part.verdict.after;
+    }
+    run = Object.fromEntries(got);
+    tally.add({ naive: run.naive.verdict.lost, object: run.object.verdict.lost, n: N });
+    showRun(true);
+  }
+
+  // Numbers of a run without an end are not left standing as if they were a result.
+  function dropUnfinished(got) {
+    if ([...got.values()].some((part) => part.attempts.length)) {
+      run = null;
+      for (const column of [left, right]) column.showEmpty(N);
+    } else if (run) showRun(false);
+  }
+
+  function showRun(replay) {
+    const [a, b] = [run.object, run[shown()]];
+    const maxUs = Math.max(lastUs(a.attempts), lastUs(b.attempts));
+    const faster = shown() === "naive" && b.verdict.p50Us < a.verdict.p50Us ? (b.verdict.lost ? "faster, and wrong" : "faster") : "";
+    left.setTrouble(unavailable(a.attempts));
+    right.setTrouble("");
+    left.showRun(a.attempts, a.verdict, maxUs, "");
+    right.showRun(b.attempts, b.verdict, maxUs, faster);
+    const moments = [...a.attempts, ...b.attempts].flatMap((x) => [x.answeredUs, ...(x.tries || []).flatMap((t) => [t.readUs, t.wroteUs])]);
+    playback.load(maxUs, moments.filter(Boolean), replay);
+    tell(b.verdict, a.verdict);
+  }
+
+  function tell(v, object) {
+    const wrong = v.duplicates > 0 || v.lost > 0;
+    const shaky = v.unknown > 0 || v.refused > 0;
+    say(wrong ? "bad" : shaky ? "warn" : "good", v.sentence, [luck(v), object.sentence].filter(Boolean).join(" "));
+  }
+
+  function unavailable(attempts) {
+    const n = attempts.filter((a) => a.outcome === "unavailable").length;
+    return n ? `The owner was moving: ${n} of ${attempts.length} requests were not executed. None is lost.` : "";
+  }
+
+  // --- what the counters stand at ---
+
+  async function peekAll() {
+    const answers = await Promise.allSettled(COUNTERS.map((c) => counters.peek(c)));
+    for (const [k, answer] of answers.entries()) {
+      if (answer.status === "fulfilled") values[COUNTERS[k]] = answer.value.ticket;
+    }
+    const [object] = answers;
+    if (object.status === "fulfilled") owner(object.value);
+    else left.setTrouble(failure(object.reason));
+    if (run || running) return; // the run's own numbers are on show
+    left.setValue(values.object);
+    right.setValue(values[shown()]);
+  }
+
+  function owner({ owner: host, epoch }) {
+    if (host) setText($(".foot", left.root), `Owned by ${host}${epoch ? `, epoch ${epoch}` : ""}.`);
+  }
+
+  function failure(err) {
+    if (err.outcome === "unavailable") return "The owner is moving: requests are waiting, not lost.";
+    if (err.outcome === "unknown") return `No answer: the claim may or may not have counted (${err.message}).`;
+    return `Not executed: ${err.message}.`;
+  }
+
+  // --- reset ---
+
+  function startReset() {
+    const dialog = $("#reset-dialog");
+    reset.addEventListener("click", () => {
+      if (running) return;
+      dialog.returnValue = ""; // Escape would leave the answer of last time
+      dialog.showModal();
+    });
+    dialog.addEventListener("close", () => dialog.returnValue === "reset" && resetAll());
+  }
+
+  async function resetAll() {
+    const failed = (await Promise.allSettled(COUNTERS.map((c) => counters.reset(c)))).find((r) => r.status === "rejected");
+    playback.clear();
+    run = null;
+    values = {};
+    left.showEmpty(N);
+    right.showEmpty(N);
+    if (failed) say("warn", `Not everything was reset: ${failed.reason.message}.`);
+    else say("empty", "All counters are back at 0.", EMPTY);
+    await peekAll();
+  }
+
+  // --- small things ---
+
+  // aria-disabled, not disabled: a disabled button would lose the focus of whoever pressed it.
+  function setRunning(on) {
+    running = on;
+    for (const button of [claim, stress, reset]) button.setAttribute("aria-disabled", String(on));
+    $("#race").setAttribute("aria-busy", String(on));
+    setText($("#progress"), on ? "starting…" : "");
+  }
+
+  function say(tone, text, more = "") {
+    $("#verdict").dataset.tone = tone;
+    setText($("#verdict .main"), text);
+    setText($("#verdict .more"), more);
+  }
+
+  function slider(input) {
+    const out = $(`output[for=${input.id}]`);
+    const show = () => {
+      const text = `${input.value} ms`;
+      setText(out, text);
+      input.setAttribute("aria-valuetext", text);
+      input.style.setProperty("--at", `${((input.value - input.min) / (input.max - input.min)) * 100}%`);
+    };
+    input.addEventListener("input", show);
+    show();
+  }
+}

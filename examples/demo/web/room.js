@@ -1,0 +1,230 @@
+// The room: what the socket says becomes cursors, ripples, the presence list and the pill, and what
+// the visitor's pointer does is sent. Everything here may be lost at any moment; hello starts it over.
+import { $, setText } from "./dom.js";
+import { Cursors } from "./cursors.js";
+import { Ripples } from "./ripples.js";
+import { Presence } from "./presence.js";
+import { Pointer } from "./pointer.js";
+import { RoomSocket } from "./socket.js";
+import { median, mountPill } from "./pill.js";
+import { sayName } from "./crowd.js";
+import { onMotionChange } from "./theme.js";
+import { hideToast, toast } from "./toast.js";
+
+const MOVED_FOR = 5000; // how long the pill tells of a new owner
+const TOAST_AFTER = 5000; // a shorter loss is not worth a word
+const ASLEEP = 20000; // a clock that stood still this long means the machine slept
+
+// Peers are other people's programs: a wscat user can send anything.
+const isPoint = (m) => Number.isFinite(m.x) && Number.isFinite(m.y);
+const inside = (v) => Math.min(10000, Math.max(0, v));
+const withLabel = (p) => ({ ...p, label: sayName(p.name) });
+
+export function startRoom(url) {
+  const stage = $("#stage");
+  const room = { me: null, peers: new Map(), rtts: [], link: { phase: "connecting", attempt: 0 }, moved: null, where: {} };
+  const cursors = new Cursors($("#cursors"));
+  const ripples = new Ripples($("#ripples"));
+  const presence = new Presence();
+  const socket = new RoomSocket(url, { state: linkChanged, message: received, rtt: measured });
+  const showPill = mountPill(() => socket.retryNow());
+  const pointer = new Pointer(stage, { move: moved, ripple: rippled });
+  let lost = 0;
+  let countdown = 0;
+
+  onMotionChange(() => cursors.refresh());
+  watchTheWorld();
+  socket.start();
+
+  // --- what the visitor does ---
+
+  function moved(x, y, kind) {
+    socket.send(kind === "touch" ? { type: "cursor", x, y, pointer: "touch" } : { type: "cursor", x, y });
+  }
+
+  function rippled(x, y) {
+    const me = room.me?.userId || "me";
+    if (!ripples.allow(me)) return;
+    const sent = socket.send({ type: "ripple", x, y });
+    ripples.show(me, x, y, room.me?.color || "currentColor", sent);
+  }
+
+  // --- what the room says ---
+
+  function received(m) {
+    const handler = handlers[m.type];
+    if (handler) handler(m);
+  }
+
+  const handlers = {
+    hello(m) {
+      const before = room.where.epoch;
+      room.me = { userId: m.userId, name: m.name, color: m.color, region: m.region };
+      const peers = (m.peers || []).filter((p) => p.userId !== m.userId);
+      for (const id of room.peers.keys()) if (!peers.some((p) => p.userId === id)) forget(id);
+      room.peers = new Map(peers.map((p) => [p.userId, withLabel(p)]));
+      presence.reset(room.me, peers);
+      setOwner(m);
+      if (before && m.epoch > before) ownerMoved(before, m.epoch);
+      setText($("#me .tag"), sayName(m.name));
+      $("#me").style.setProperty("--who", m.color);
+      setText($("#you-are"), `You are ${sayName(m.name)}.`);
+      showEmpty();
+      tellPosition(0);
+      if (document.hidden) socket.send({ type: "away", away: true });
+    },
+    join(m) {
+      room.peers.set(m.userId, withLabel(m));
+      presence.join(m);
+      showEmpty();
+      // A newcomer knows nobody's place. Everybody tells theirs, not all in the same moment.
+      tellPosition(Math.random() * 300);
+    },
+    leave(m) {
+      forget(m.userId);
+      room.peers.delete(m.userId);
+      presence.leave(m.userId);
+      showEmpty();
+    },
+    cursor(m) {
+      const peer = room.peers.get(m.userId);
+      if (!peer) return;
+      if (isPoint(m)) cursors.move(peer, inside(m.x), inside(m.y), m.pointer === "touch");
+      else cursors.hide(m.userId);
+      presence.active(m.userId);
+    },
+    ripple(m) {
+      const peer = room.peers.get(m.userId);
+      if (!peer || !isPoint(m) || !ripples.allow(m.userId)) return;
+      ripples.show(m.userId, inside(m.x), inside(m.y), peer.color);
+      cursors.active(m.userId);
+      presence.active(m.userId);
+    },
+    away(m) {
+      presence.active(m.userId, !!m.away);
+    },
+    owner(m) {
+      ownerMaybeMoved(m);
+    },
+    pong(m) {
+      if (m.epoch) ownerMaybeMoved(m);
+    },
+    error(m) {
+      toast(m.message || `The room refused a message (${m.code}).`, 6000);
+    },
+  };
+
+  function forget(userId) {
+    cursors.remove(userId);
+    ripples.forget(userId);
+  }
+
+  function tellPosition(wait) {
+    setTimeout(() => pointer.at && moved(pointer.at.x, pointer.at.y, pointer.at.kind), wait);
+  }
+
+  // --- the owner ---
+
+  function setOwner(m) {
+    Object.assign(room.where, { owner: m.owner, ownerRegion: m.ownerRegion, epoch: m.epoch });
+    if (m.region) room.where.region = m.region;
+    paint();
+  }
+
+  function ownerMaybeMoved(m) {
+    const before = room.where.epoch;
+    setOwner(m);
+    if (before && m.epoch > before) ownerMoved(before, m.epoch);
+  }
+
+  function ownerMoved(from, to) {
+    room.moved = { from, to };
+    room.rtts = [];
+    setTimeout(() => {
+      room.moved = null;
+      paint();
+    }, MOVED_FOR);
+    paint();
+  }
+
+  function measured(rtt) {
+    room.rtts = [...room.rtts, rtt].slice(-5);
+    paint();
+  }
+
+  // --- the connection ---
+
+  function linkChanged(link) {
+    room.link = link;
+    const open = link.phase === "open";
+    stage.dataset.live = open;
+    cursors.freeze(!open);
+    clearInterval(countdown);
+    if (link.phase === "waiting") countdown = setInterval(paint, 100);
+    if (open) {
+      clearTimeout(lost);
+      lost = 0;
+      hideToast();
+    } else if (!lost && link.phase !== "refused") {
+      room.rtts = [];
+      lost = setTimeout(sayLost, TOAST_AFTER);
+    }
+    paint();
+  }
+
+  function sayLost() {
+    if (!room.me) {
+      toast("This page needs WebSockets and cannot open one. A proxy may be blocking them. Still trying.");
+      return;
+    }
+    toast("Lost the room for now. Your moves are not being sent; the page keeps trying.");
+  }
+
+  function paint() {
+    const { link } = room;
+    showPill({
+      ...link,
+      ...room.where,
+      online: navigator.onLine,
+      moved: room.moved,
+      rtt: median(room.rtts),
+      retryIn: link.retryAt ? link.retryAt - performance.now() : 0,
+    });
+    const { owner, region, ownerRegion, epoch } = room.where;
+    if (owner) {
+      const way = region && region !== ownerRegion ? ` You come in through ${region}.` : "";
+      setText($("#room-owner"), `Owned by ${owner}, epoch ${epoch}.${way}`);
+    }
+  }
+
+  function showEmpty() {
+    $("#alone").hidden = room.peers.size > 0;
+  }
+
+  // A loss is best noticed when there is reason to suspect one.
+  function watchTheWorld() {
+    let tick = performance.now();
+    let wall = Date.now();
+    const slept = () => {
+      const gone = Date.now() - wall > ASLEEP || performance.now() - tick > ASLEEP;
+      tick = performance.now();
+      wall = Date.now();
+      return gone;
+    };
+    setInterval(() => slept() && wake(true), 5000);
+    const wake = (away) => {
+      socket.retryNow();
+      socket.probe(away);
+    };
+    addEventListener("online", () => wake(true));
+    addEventListener("offline", () => {
+      socket.probe(true);
+      paint();
+    });
+    addEventListener("pageshow", (e) => e.persisted && wake(true));
+    document.addEventListener("visibilitychange", () => {
+      socket.send({ type: "away", away: document.hidden });
+      if (!document.hidden) wake(slept());
+    });
+  }
+}

@@ -1,0 +1,191 @@
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { RoomSocket } from "../socket.js";
+
+// A world with its own clock and sockets that do what the test says.
+function world() {
+  let now = 0;
+  let next = 1;
+  const timers = new Map();
+  const sockets = [];
+  const seen = { states: [], messages: [], rtts: [] };
+  class Fake {
+    constructor(url) {
+      Object.assign(this, { url, readyState: 1, sent: [] });
+      sockets.push(this);
+    }
+    send(text) {
+      this.sent.push(JSON.parse(text));
+    }
+    close() {
+      this.readyState = 3;
+    }
+    say(m) {
+      this.onmessage({ data: typeof m === "string" ? m : JSON.stringify(m) });
+    }
+    drop(code, reason = "") {
+      this.readyState = 3;
+      this.onclose({ code, reason });
+    }
+  }
+  const w = {
+    sockets,
+    seen,
+    visible: true,
+    last: () => sockets[sockets.length - 1],
+    state: () => seen.states[seen.states.length - 1],
+    advance(ms) {
+      const end = now + ms;
+      for (;;) {
+        const due = [...timers].filter(([, t]) => t.at <= end).sort((a, b) => a[1].at - b[1].at)[0];
+        if (!due) break;
+        timers.delete(due[0]);
+        now = due[1].at;
+        due[1].fn();
+      }
+      now = end;
+    },
+  };
+  const env = {
+    WebSocket: Fake,
+    now: () => now,
+    random: () => 0.5,
+    setTimeout: (fn, ms) => (timers.set(next, { fn, at: now + ms }), next++),
+    clearTimeout: (id) => timers.delete(id),
+    visible: () => w.visible,
+  };
+  const on = { state: (s) => seen.states.push(s), message: (m) => seen.messages.push(m), rtt: (v) => seen.rtts.push(v) };
+  w.socket = new RoomSocket("ws://x/room/a", on, env);
+  w.socket.start();
+  return w;
+}
+
+function opened() {
+  const w = world();
+  w.last().say({ type: "hello", userId: "u1" });
+  return w;
+}
+
+test("open means that hello arrived", () => {
+  const w = world();
+  assert.equal(w.state().phase, "connecting");
+  assert.equal(w.socket.send({ type: "cursor" }), false);
+  w.last().say({ type: "hello", userId: "u1" });
+  assert.equal(w.state().phase, "open");
+  assert.equal(w.seen.messages[0].userId, "u1");
+  assert.equal(w.socket.send({ type: "cursor" }), true);
+});
+
+test("a connection without a hello is given up", () => {
+  const w = world();
+  w.advance(8000);
+  assert.equal(w.state().phase, "waiting");
+  w.advance(250);
+  assert.equal(w.sockets.length, 2);
+});
+
+test("a restart brings the page back within 250 ms", () => {
+  const w = opened();
+  w.last().drop(1012);
+  assert.equal(w.state().phase, "waiting");
+  w.advance(250);
+  assert.equal(w.sockets.length, 2);
+  w.last().say({ type: "hello", userId: "u2" });
+  assert.equal(w.state().phase, "open");
+});
+
+test("nothing is queued while the room is away", () => {
+  const w = opened();
+  w.last().drop(1006);
+  assert.equal(w.socket.send({ type: "ripple", x: 1, y: 1 }), false);
+  w.advance(1000);
+  w.last().say({ type: "hello", userId: "u2" });
+  assert.deepEqual(w.last().sent.map((m) => m.type), ["ping"]);
+});
+
+test("a refusal is final until a person asks", () => {
+  const w = opened();
+  w.last().drop(4403, "not yours");
+  assert.deepEqual([w.state().phase, w.state().reason], ["refused", "not yours"]);
+  w.advance(60000);
+  assert.equal(w.sockets.length, 1);
+  w.socket.retryNow();
+  assert.equal(w.sockets.length, 2);
+});
+
+test("a fault shows its reference and tries again", () => {
+  const w = opened();
+  w.last().drop(1011, "reference r-42");
+  assert.equal(w.state().reason, "reference r-42");
+  w.advance(250);
+  assert.equal(w.sockets.length, 2);
+});
+
+test("tries slow down, and a connection that lasts forgives them", () => {
+  const w = world();
+  for (let k = 0; k < 4; k++) {
+    w.last().drop(1006);
+    w.advance(8000);
+  }
+  assert.equal(w.seen.states.findLast((s) => s.phase === "connecting").attempt, 4);
+  w.last().say({ type: "hello" });
+  w.last().say({ type: "pong", t: 0 });
+  w.advance(3000);
+  w.last().drop(1006);
+  assert.equal(w.state().attempt, 1);
+});
+
+test("a pong measures the round trip", () => {
+  const w = opened();
+  const ping = w.last().sent[0];
+  w.advance(40);
+  w.last().say({ type: "pong", t: ping.t });
+  assert.deepEqual(w.seen.rtts, [40]);
+  w.advance(5000);
+  assert.equal(w.last().sent.filter((m) => m.type === "ping").length, 2);
+});
+
+test("a silent owner is told of, and a socket silent for eight seconds is replaced", () => {
+  const w = opened();
+  w.advance(1500);
+  assert.equal(w.state().silent, true);
+  w.advance(6500);
+  assert.equal(w.state().phase, "waiting");
+  assert.equal(w.sockets[0].readyState, 3);
+});
+
+test("after a sleep two seconds of silence are enough", () => {
+  const w = opened();
+  w.last().say({ type: "pong", t: 0 });
+  w.socket.probe(true);
+  w.advance(2000);
+  assert.equal(w.state().phase, "waiting");
+});
+
+test("a hidden page does not ping", () => {
+  const w = opened();
+  w.last().say({ type: "pong", t: 0 });
+  w.visible = false;
+  w.advance(60000);
+  assert.equal(w.last().sent.length, 1);
+  assert.equal(w.state().phase, "open");
+  w.visible = true;
+  w.socket.probe();
+  assert.equal(w.last().sent.length, 2);
+});
+
+test("the close of an old socket does not end its successor", () => {
+  const w = opened();
+  const old = w.last();
+  w.advance(8000); // no pong: given up
+  w.advance(1000);
+  w.last().say({ type: "hello" });
+  old.drop(1006);
+  assert.equal(w.state().phase, "open");
+});
+
+test("frames that are not JSON objects are ignored", () => {
+  const w = opened();
+  for (const junk of ["", "{", "null", "7"]) w.last().say(junk);
+  assert.equal(w.seen.messages.length, 1);
+});

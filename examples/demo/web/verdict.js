@@ -1,0 +1,79 @@
+// The verdict on one counter, for runs that this browser fired: a gateway-fired run brings its own.
+// Same fields, same rules. No DOM.
+import { piles, tickets } from "./analyse.js";
+
+/** The value below which p of the values lie, by rank. */
+export function percentile(values, p) {
+  if (!values.length) return 0;
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(p * sorted.length) - 1))];
+}
+
+/**
+ * Judges by two things that do not depend on timing: the tickets handed out, and how far the stored value
+ * rose. What was refused did not happen and is not lost; what is unknown may have happened, so lost is a
+ * range: at least `lost`, at most `lostMax`.
+ */
+export function judge(counter, attempts, before, after) {
+  const ok = attempts.filter((a) => a.outcome === "ok");
+  const unknown = attempts.filter((a) => a.outcome === "unknown").length;
+  const handed = tickets(attempts);
+  const distinct = new Set(handed).size;
+  const duplicates = handed.length - distinct;
+  const rose = after - before;
+  // Others may be claiming too and raise the value; a ticket given twice is lost all the same.
+  const lost = Math.max(0, ok.length - rose, duplicates);
+  const took = ok.map((a) => a.answeredUs - a.sentUs);
+  const v = {
+    type: "verdict",
+    counter,
+    asked: attempts.length,
+    answered: ok.length,
+    distinct,
+    duplicates,
+    lost,
+    lostMax: Math.max(lost, ok.length + unknown - rose),
+    unknown,
+    refused: attempts.length - ok.length - unknown,
+    attempts: attempts.reduce((sum, a) => sum + (a.attempts || 1), 0),
+    p50Us: percentile(took, 0.5),
+    p99Us: percentile(took, 0.99),
+    before,
+    after,
+  };
+  return { ...v, sentence: sentence(v, handed) };
+}
+
+const NAMES = { object: "The object", naive: "KV", cas: "KV with compare-and-set" };
+
+const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+
+/** The verdict as one or two sentences. */
+export function sentence(v, handed = []) {
+  const who = NAMES[v.counter] || v.counter;
+  const parts = [];
+  const worst = piles(handed).sort((a, b) => b.count - a.count)[0];
+  if (v.answered === 0) parts.push(`${who} answered none of ${plural(v.asked, "request")}.`);
+  else if (v.duplicates > 0) {
+    if (worst?.count > 1) parts.push(`${who} handed ticket ${worst.ticket} to ${worst.count} people.`);
+    parts.push(`${range(v)} of ${v.answered} increments were lost.`);
+  } else if (v.lost > 0) {
+    parts.push(`${who} gave out ${v.distinct} different tickets, yet ${range(v)} of ${v.answered} increments were lost.`);
+  } else {
+    parts.push(`${who} handed out ${plural(v.distinct, "ticket")}, each exactly once.`);
+  }
+  if (v.counter === "cas" && v.attempts > v.answered) {
+    parts.push(`Correct, but it took ${plural(v.attempts - v.answered, "extra attempt")}. A single owner makes none.`);
+  }
+  if (v.refused > 0) parts.push(`${plural(v.refused, "request")} failed; ${v.refused === 1 ? "it is" : "they are"} not counted as lost.`);
+  if (v.unknown > 0) parts.push(`${plural(v.unknown, "request")} got no answer and may or may not have counted.`);
+  return parts.join(" ");
+}
+
+const range = (v) => (v.lostMax > v.lost ? `Between ${v.lost} and ${v.lostMax}` : `${v.lost}`);
+
+/** What to add when the naive counter got away with it, so that nobody takes luck for correctness. */
+export function luck(v) {
+  if (v.counter !== "naive" || v.duplicates > 0 || v.lost > 0 || v.answered < 2) return "";
+  return "No increment lost this time. That is luck: run it again, or raise the gap.";
+}

@@ -1,0 +1,250 @@
+// Package room is a place in which everybody sees everybody: what one person
+// sends, all others get, at once.
+//
+// Nobody logs in. Whoever connects is given a name and a colour, and is told who
+// is there already:
+//
+//	{"type":"hello","userId":"k3f9x2ab","name":"amber-otter","color":"#c47d04","region":"fra",
+//	 "owner":"host-1","ownerRegion":"fra","epoch":1,"peers":[{"userId","name","color","region"}]}
+//
+// The others get {"type":"join", ...} with the same five fields as a peer has,
+// and {"type":"leave","userId"} in the end. In between every JSON object that a
+// person sends goes to all others with the sender's userId added:
+//
+//	{"type":"cursor","x":10,"y":20}  becomes  {"type":"cursor","x":10,"y":20,"userId":"k3f9x2ab"}
+//
+// but for {"type":"ping","t":1}, which is answered with {"type":"pong","t":1} and
+// the owner. When another host takes the room over, all get {"type":"owner", ...}.
+//
+// The room remembers nothing: who a person is lives in the attachment of their
+// socket, so it may sleep between two moves of a cursor, and nobody notices.
+package room
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"holdfast/objects"
+)
+
+// Class is the class to run.
+var Class = objects.Define("room", New)
+
+const (
+	maxPeople  = 1000
+	maxStrikes = 3 // frames that are no JSON objects, forgiven per person
+)
+
+// Room is one room.
+type Room struct{ state *objects.State }
+
+// New makes a Room. If it has come to another host, the people in it are told.
+func New(state *objects.State) *Room {
+	r := &Room{state}
+	r.announceMove()
+	return r
+}
+
+// person is what everybody may know of somebody.
+type person struct {
+	UserID string `json:"userId"`
+	Name   string `json:"name"`
+	Color  string `json:"color"`
+	Region string `json:"region"` // where they came in
+}
+
+// seat is what the room keeps in a socket's attachment.
+type seat struct {
+	person
+	Strikes int    `json:"strikes,omitempty"`
+	Epoch   uint64 `json:"epoch"` // of the owner they know
+}
+
+// owner is who runs the room, as people are told.
+type owner struct {
+	Owner       string `json:"owner"`
+	OwnerRegion string `json:"ownerRegion"`
+	Epoch       uint64 `json:"epoch"`
+}
+
+type hello struct {
+	Type string `json:"type"`
+	person
+	owner
+	Peers []person `json:"peers"`
+}
+
+type join struct {
+	Type string `json:"type"`
+	person
+}
+
+type leave struct {
+	Type   string `json:"type"`
+	UserID string `json:"userId"`
+}
+
+type ownerIs struct {
+	Type string `json:"type"`
+	owner
+}
+
+type ping struct {
+	Type string          `json:"type"`
+	T    json.RawMessage `json:"t,omitempty"` // the sender's, given back as it is
+}
+
+type pong struct {
+	Type string          `json:"type"`
+	T    json.RawMessage `json:"t,omitempty"`
+	owner
+}
+
+type complaint struct {
+	Type    string       `json:"type"`
+	Code    objects.Code `json:"code"`
+	Message string       `json:"message"`
+}
+
+// ServeHTTP lets a person in.
+func (r *Room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	others := r.state.Sockets()
+	socket, err := r.state.Accept(req)
+	switch {
+	case objects.CodeOf(err) == objects.Invalid:
+		w.Header().Set("Upgrade", "websocket")
+		http.Error(w, "This room speaks WebSocket. Try: wscat -c ws://"+req.Host+req.URL.EscapedPath(), http.StatusUpgradeRequired)
+	case err != nil:
+		http.Error(w, err.Error(), objects.CodeOf(err).HTTPStatus())
+	case len(others) >= maxPeople:
+		socket.Close(objects.TooMany.CloseCode(), "room is full") // a browser cannot read a refused upgrade
+	default:
+		r.welcome(socket, others)
+	}
+}
+
+func (r *Room) welcome(socket *objects.Socket, others []*objects.Socket) {
+	peers := make([]person, 0, len(others))
+	for _, other := range others {
+		if s, ok := seatOf(other); ok {
+			peers = append(peers, s.person)
+		}
+	}
+	name, color := pickName(peers)
+	me := person{UserID: strings.ToLower(rand.Text()[:8]), Name: name, Color: color, Region: socket.Region()}
+	socket.Attach(seat{person: me, Epoch: r.state.Owner().Epoch})
+	socket.Send(objects.JSON(hello{"hello", me, r.owner(), peers}))
+	r.tellOthers(socket, objects.JSON(join{"join", me}))
+}
+
+// WebSocketMessage relays what a person sends.
+func (r *Room) WebSocketMessage(_ context.Context, from *objects.Socket, m objects.Message) error {
+	sender, ok := seatOf(from)
+	if !ok {
+		return nil // never let in
+	}
+	if m.Binary || !isObject(m.Data) {
+		return r.strike(from, sender)
+	}
+	if p, ok := isPing(m.Data); ok {
+		from.Send(objects.JSON(pong{"pong", p.T, r.owner()}))
+		return nil
+	}
+	r.tellOthers(from, objects.Message{Data: signed(m.Data, sender.UserID)})
+	return nil
+}
+
+// WebSocketClose tells the others who has gone.
+func (r *Room) WebSocketClose(_ context.Context, gone *objects.Socket, _ objects.Close) error {
+	if s, ok := seatOf(gone); ok {
+		r.tellOthers(gone, objects.JSON(leave{"leave", s.UserID}))
+	}
+	return nil
+}
+
+// strike complains about a frame, and shows the door if there have been too many.
+func (r *Room) strike(from *objects.Socket, s seat) error {
+	if s.Strikes == maxStrikes {
+		return objects.Errorf(objects.Invalid, "too many messages that were no JSON objects")
+	}
+	s.Strikes++
+	from.Attach(s)
+	from.Send(objects.JSON(complaint{"error", objects.Invalid,
+		fmt.Sprintf(`a message must be a JSON object, such as {"type":"ripple","x":1,"y":2} (%d of %d)`, s.Strikes, maxStrikes)}))
+	return nil
+}
+
+// announceMove tells everybody who still knows an earlier owner.
+func (r *Room) announceMove() {
+	news := objects.JSON(ownerIs{"owner", r.owner()})
+	for _, socket := range r.state.Sockets() {
+		if s, ok := seatOf(socket); ok && s.Epoch != r.state.Owner().Epoch {
+			s.Epoch = r.state.Owner().Epoch
+			socket.Attach(s)
+			socket.Send(news)
+		}
+	}
+}
+
+// tellOthers sends one message to all but one. The runtime sees that it is the
+// same for all, and sends it once to each gateway.
+func (r *Room) tellOthers(except *objects.Socket, m objects.Message) {
+	for _, socket := range r.state.Sockets() {
+		if socket != except {
+			socket.Send(m)
+		}
+	}
+}
+
+func (r *Room) owner() owner {
+	o := r.state.Owner()
+	return owner{o.Host, o.Region, o.Epoch}
+}
+
+func seatOf(socket *objects.Socket) (s seat, ok bool) {
+	ok = socket.Attachment(&s)
+	return s, ok
+}
+
+// isObject tells whether data is one JSON object, and text that a browser will take.
+func isObject(data []byte) bool {
+	return bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) && json.Valid(data) && utf8.Valid(data)
+}
+
+// isPing decodes only what could be a ping.
+func isPing(object []byte) (p ping, ok bool) {
+	ok = bytes.Contains(object, []byte(`"ping"`)) && json.Unmarshal(object, &p) == nil && p.Type == "ping"
+	return p, ok
+}
+
+// signed is the object with the sender's userId added at its end. Everything else
+// stays as it was sent, unless the object may hold a userId already.
+func signed(object []byte, userID string) []byte {
+	if bytes.Contains(object, []byte("userId")) || bytes.Contains(object, []byte(`\u`)) {
+		object = without(object, "userId")
+	}
+	object = bytes.TrimRight(object, " \t\r\n")
+	object = bytes.TrimRight(object[:len(object)-1], " \t\r\n") // less the closing brace
+	out := make([]byte, 0, len(object)+len(`,"userId":""}`)+len(userID))
+	out = append(out, object...)
+	if out[len(out)-1] != '{' {
+		out = append(out, ',')
+	}
+	return fmt.Appendf(out, `"userId":%q}`, userID)
+}
+
+// without is the object less one field.
+func without(object []byte, field string) []byte {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(object, &fields) != nil {
+		panic("room: a valid object did not decode")
+	}
+	delete(fields, field)
+	return objects.JSON(fields).Data
+}

@@ -1,0 +1,192 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"holdfast/internal/wire"
+)
+
+// Worker adds routes in front of the objects. It runs once for each gateway.
+type Worker func(r fiber.Router, env *Env)
+
+// Limits bound what a client may send. Zero fields mean the defaults.
+type Limits struct {
+	Body   int // 512 KiB: a request's body; 413 beyond
+	Header int // 16 KiB: a request's line and headers; 431 beyond
+	Frame  int // 64 KiB: a WebSocket message; 1009 beyond
+	Queue  int // 1 MiB: bytes that wait to be read by one socket's client; 1013 beyond
+}
+
+func (l Limits) withDefaults() Limits {
+	set := func(n *int, otherwise int) {
+		if *n <= 0 {
+			*n = otherwise
+		}
+	}
+	set(&l.Body, 512<<10)
+	set(&l.Header, 16<<10)
+	set(&l.Frame, 64<<10)
+	set(&l.Queue, 1<<20)
+	return l
+}
+
+// Peer is a gateway that a browser can reach.
+type Peer struct {
+	Region string
+	City   string // where that is, if known
+	URL    string
+}
+
+// Config is what a gateway is made of. NATS is needed.
+type Config struct {
+	Region  string     // default "local"
+	NATS    *nats.Conn // the caller's to close, after Run. Its replies come on "_HF.": give it no other inbox
+	Classes []string   // those that /objects knows; others are 404, and /readyz waits for a host of each
+	Worker  Worker     // default: none
+	Peers   []Peer     // gateways that a page may offer; this one is among them
+
+	// Origins are the web origins, as "https://example.org", whose pages may open
+	// sockets and send anything but GET and HEAD; the page's own host always may,
+	// and so may a client that names no origin, as wscat and curl.
+	Origins []string
+
+	Limits  Limits
+	Timing  wire.Timing
+	Log     *slog.Logger         // default: none
+	Metrics *prometheus.Registry // what /metrics shows; default: a new one
+}
+
+// Gateway serves HTTP and WebSockets. Make one with New, then Run it once.
+type Gateway struct {
+	cfg     Config
+	timing  wire.Timing
+	log     *slog.Logger
+	name    string
+	client  *wire.Client
+	hub     *hub
+	metrics *metrics
+	app     *fiber.App
+
+	stopping chan struct{} // closed when no more is accepted
+}
+
+// New makes a gateway. It sends nothing yet.
+func New(cfg Config) (*Gateway, error) {
+	if cfg.Region == "" {
+		cfg.Region = "local"
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = prometheus.NewRegistry()
+	}
+	cfg.Limits = cfg.Limits.withDefaults()
+	g := &Gateway{
+		cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, name: nuid.Next(),
+		metrics: newMetrics(cfg.Metrics, cfg.Region), stopping: make(chan struct{}),
+	}
+	var err error
+	if g.client, err = wire.NewClient(cfg.NATS, g.name, cfg.Region, g.timing, g.log); err != nil {
+		return nil, err
+	}
+	g.hub = newHub(g)
+	g.app = g.routes()
+	return g, nil
+}
+
+// Run serves the listener until ctx ends, and closes it. Then it accepts no more,
+// closes every socket with 1012, lets requests under way finish, all within
+// Timing.Drain, and returns nil. A connection that is not idle after that is cut.
+func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
+	defer g.client.Close()
+	if err := g.hub.listen(); err != nil {
+		ln.Close() // nothing was served
+		return err
+	}
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, running := errgroup.WithContext(work)
+	group.Go(func() error { return g.beat(running) })
+	group.Go(func() error { return g.hub.watch(running) })
+	group.Go(func() error {
+		if err := g.app.Listener(ln); err != nil {
+			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		defer stop()
+		select {
+		case <-ctx.Done():
+		case <-running.Done():
+		}
+		return g.drain(ctx)
+	})
+	err := group.Wait()
+	g.hub.close()
+	g.bye()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// Sockets is the number of open sockets.
+func (g *Gateway) Sockets() int { return g.hub.open() }
+
+func (g *Gateway) drain(ctx context.Context) error {
+	close(g.stopping)
+	began, sockets := time.Now(), g.hub.open()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timing.Drain)
+	defer cancel()
+	var both sync.WaitGroup
+	both.Go(func() { g.hub.drain(ctx) })
+	var err error
+	both.Go(func() { err = g.app.ShutdownWithContext(ctx) })
+	both.Wait()
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("stop serving: %w", err)
+	}
+	g.log.Info("gateway drained", "region", g.cfg.Region, "sockets", sockets, "took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// beat tells the hosts that this gateway lives.
+func (g *Gateway) beat(ctx context.Context) error {
+	tick := time.NewTicker(g.timing.Beat)
+	defer tick.Stop()
+	for {
+		g.say(wire.Beat{Gateway: g.name, Region: g.cfg.Region})
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (g *Gateway) bye() {
+	g.say(wire.Beat{Gateway: g.name, Region: g.cfg.Region, Bye: true})
+	if err := g.cfg.NATS.FlushTimeout(g.timing.Silence); err != nil {
+		g.log.Debug("goodbye not sent", "err", err)
+	}
+}
+
+func (g *Gateway) say(b wire.Beat) {
+	if err := g.cfg.NATS.Publish(wire.BeatSubject, wire.Encode(b)); err != nil {
+		g.log.Debug("beat not sent", "err", err) // hosts count the silence
+	}
+}

@@ -1,0 +1,36 @@
+package gateway
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics are the gateway's. Labels are classes and outcomes, never an id.
+type metrics struct {
+	requests *prometheus.CounterVec
+	latency  *prometheus.HistogramVec
+	sockets  *prometheus.GaugeVec
+	frames   *prometheus.CounterVec
+	closes   *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer, region string) *metrics {
+	reg = prometheus.WrapRegistererWith(prometheus.Labels{"region": region}, reg)
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "holdfast", Subsystem: "gateway", Name: "requests_total", Help: "Requests to objects.",
+		}, []string{"class", "result"}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "holdfast", Subsystem: "gateway", Name: "request_seconds", Help: "Time from a request to its object's answer.",
+			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 15},
+		}, []string{"class"}),
+		sockets: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "holdfast", Subsystem: "gateway", Name: "sockets", Help: "Open WebSockets.",
+		}, []string{"class"}),
+		frames: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "holdfast", Subsystem: "gateway", Name: "frames_total", Help: "WebSocket messages, in from clients and out to them.",
+		}, []string{"class", "direction"}),
+		closes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "holdfast", Subsystem: "gateway", Name: "closes_total", Help: "Sockets ended, by close code.",
+		}, []string{"class", "code"}),
+	}
+	reg.MustRegister(m.requests, m.latency, m.sockets, m.frames, m.closes)
+	return m
+}

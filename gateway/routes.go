@@ -1,0 +1,143 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"log"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/adaptor"
+	"github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"holdfast/objects"
+)
+
+// routes are the gateway's own and the worker's.
+func (g *Gateway) routes() *fiber.App {
+	app := fiber.New(fiber.Config{
+		DisableStartupMessage: true,
+		BodyLimit:             g.cfg.Limits.Body,
+		ReadBufferSize:        g.cfg.Limits.Header,
+		ReadTimeout:           10 * time.Second,
+		WriteTimeout:          time.Minute,
+		IdleTimeout:           time.Minute,
+		ErrorHandler:          g.fail,
+	})
+	// A hub that writes to a connection which fasthttp has taken back writes to
+	// somebody else's: keep them, and close them ourselves.
+	app.Server().KeepHijackedConns = true
+	app.Server().NoDefaultServerHeader = true
+	app.Server().Logger = log.New(logWriter{g}, "", 0)
+
+	app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: func(c *fiber.Ctx, p any) {
+		g.log.Error("handler panicked", "method", c.Method(), "route", c.Route().Path, "panic", p)
+	}}))
+	app.Use(refuseSmuggling)
+	app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"ok": true, "region": g.cfg.Region}) })
+	app.Get("/readyz", g.ready)
+	app.Get("/metrics", adaptor.HTTPHandler(promhttp.HandlerFor(g.cfg.Metrics, promhttp.HandlerOpts{})))
+	app.Use(g.sameOrigin)
+	app.All("/objects/:class/:name/*", g.anyObject)
+	app.All("/objects/:class/:name", g.anyObject)
+	if g.cfg.Worker != nil {
+		g.cfg.Worker(app, &Env{g})
+	}
+	return app
+}
+
+// logWriter brings fasthttp's log into ours.
+type logWriter struct{ g *Gateway }
+
+func (w logWriter) Write(line []byte) (int, error) {
+	w.g.log.Debug("fasthttp", "text", string(bytes.TrimSpace(line)))
+	return len(line), nil
+}
+
+// anyObject answers for every class there is.
+func (g *Gateway) anyObject(c *fiber.Ctx) error {
+	env := Env{g}
+	class, err := env.Param(c, "class")
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(g.cfg.Classes, class) {
+		return objects.Errorf(objects.NotFound, "no class is called %.80q; there are: %s", class, strings.Join(g.cfg.Classes, ", "))
+	}
+	name, err := env.Param(c, "name")
+	if err != nil {
+		return err
+	}
+	path, err := env.Param(c, "*")
+	if err != nil {
+		return err
+	}
+	return env.Forward(c, class, name, "/"+path)
+}
+
+// ready tells whether requests can be answered: NATS is reached, and every class has a host.
+func (g *Gateway) ready(c *fiber.Ctx) error {
+	select {
+	case <-g.stopping:
+		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
+	default:
+	}
+	if !g.cfg.NATS.IsConnected() {
+		return objects.Errorf(objects.Unavailable, "NATS is not reached (%s)", strings.ToLower(g.cfg.NATS.Status().String()))
+	}
+	ctx, cancel := context.WithTimeout(c.UserContext(), 2*time.Second)
+	defer cancel()
+	all, ctx := errgroup.WithContext(ctx)
+	for _, class := range g.cfg.Classes {
+		all.Go(func() error { return g.client.Served(ctx, class) })
+	}
+	if err := all.Wait(); err != nil {
+		return objects.Errorf(objects.Unavailable, "%v", err)
+	}
+	return c.JSON(fiber.Map{"ok": true, "region": g.cfg.Region, "classes": g.cfg.Classes})
+}
+
+// refuseSmuggling ends connections on which two servers could disagree about
+// where a request ends: with a length and an encoding, with two encodings, or
+// with an encoding that HTTP/1.0 does not know.
+func refuseSmuggling(c *fiber.Ctx) error {
+	var lengths, encodings int
+	for line := range bytes.Lines(c.Request().Header.RawHeaders()) {
+		name, _, _ := bytes.Cut(line, []byte(":"))
+		switch name = bytes.TrimSpace(name); {
+		case bytes.EqualFold(name, []byte("Content-Length")):
+			lengths++
+		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
+			encodings++
+		}
+	}
+	old := !c.Request().Header.IsHTTP11()
+	if encodings > 1 || lengths > 1 || encodings > 0 && (lengths > 0 || old) {
+		c.Response().SetConnectionClose()
+		return objects.Errorf(objects.Invalid, "the request's length is ambiguous")
+	}
+	return c.Next()
+}
+
+// sameOrigin keeps other sites' pages from opening sockets and changing things
+// through a visitor's browser.
+func (g *Gateway) sameOrigin(c *fiber.Ctx) error {
+	harmless := (c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead || c.Method() == fiber.MethodOptions) && !upgrades(c)
+	if origin := c.Get(fiber.HeaderOrigin); harmless || g.allowed(origin, string(c.Request().Host())) {
+		return c.Next()
+	}
+	return objects.Errorf(objects.Forbidden, "this origin may not use the gateway: list it with --origin")
+}
+
+func (g *Gateway) allowed(origin, host string) bool {
+	if origin == "" || slices.Contains(g.cfg.Origins, origin) {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && strings.EqualFold(u.Host, host)
+}

@@ -1,0 +1,212 @@
+package objectstest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"holdfast/objects"
+	"holdfast/objects/objectstest"
+)
+
+func TestARefusedCommitOfASocketsEvents(t *testing.T) {
+	write := func(s *objects.State) { note.Set(s, fmt.Sprint(note.Get(s, ""), "x")) }
+	var ends []objects.Close
+	s := &script{
+		serve: func(s *objects.State, _ http.ResponseWriter, r *http.Request) {
+			if _, err := s.Accept(r); err != nil {
+				t.Error(err)
+			}
+			write(s)
+		},
+		message: func(s *objects.State, _ *objects.Socket, _ objects.Message) error { write(s); return nil },
+		closed: func(s *objects.State, _ *objects.Socket, end objects.Close) error {
+			ends = append(ends, end)
+			write(s)
+			return nil
+		},
+		call: func(_ context.Context, s *objects.State) error {
+			if n := len(s.Sockets()); n != 0 {
+				t.Errorf("%d sockets are left", n)
+			}
+			return nil
+		},
+	}
+	w := world(t, s)
+	w.RefuseCommit("puppet", "a")
+	if _, err := w.Connect("puppet", "a", "/"); objects.CodeOf(err) != objects.Unavailable {
+		t.Errorf("connect = %v, want unavailable", err)
+	}
+	if err := do(w, "a"); err != nil { // looks at the sockets
+		t.Error(err)
+	}
+
+	c := connect(t, w)
+	w.RefuseCommit("puppet", "a")
+	c.Send(objects.Text("hi"))
+	if end, closed := c.Closed(); !closed || end.Code != 1012 || len(ends) != 1 || ends[0].Code != 1012 {
+		t.Errorf("the client ended with %+v, the object was told %+v, want 1012 once", end, ends)
+	}
+
+	c = connect(t, w)
+	w.RefuseCommit("puppet", "a")
+	ends = nil
+	c.Close(1000, "bye")
+	want := objects.Close{Code: 1000, Reason: "bye", Clean: true}
+	if !slices.Equal(ends, []objects.Close{want, want}) { // refused, and again on the next instance
+		t.Errorf("told %+v, want %+v twice", ends, want)
+	}
+	if err := do(w, "a"); err != nil {
+		t.Error(err)
+	}
+	if v, _ := w.Stored("puppet", "a", "note"); v != `"xxxx"` {
+		t.Errorf("stored %s, want 4 writes: two connects and two closes", v)
+	}
+}
+
+func TestTheObjectIsToldOnceOfEachEnd(t *testing.T) {
+	var ends []string
+	s := &script{
+		message: func(_ *objects.State, from *objects.Socket, m objects.Message) error {
+			switch string(m.Data) {
+			case "close":
+				from.Send(objects.Text("bye"))
+				from.Close(4000, "enough")
+				from.Send(objects.Text("too late"))
+			case "refuse":
+				return objects.Errorf(objects.Invalid, "what?")
+			case "fail":
+				return errors.New("secret")
+			}
+			return nil
+		},
+		closed: func(s *objects.State, socket *objects.Socket, end objects.Close) error {
+			if !slices.Contains(s.Sockets(), socket) && end.Code != 4000 {
+				t.Errorf("%v: the socket is not listed while its end is told", end)
+			}
+			socket.Send(objects.Text("nobody hears"))
+			ends = append(ends, fmt.Sprint(end.Code, end.Clean))
+			if end.Code == 1001 {
+				panic("in close")
+			}
+			return nil
+		},
+	}
+	for name, c := range map[string]struct {
+		end    func(*objectstest.Client)
+		code   int
+		reason string
+		told   string
+		heard  []string
+	}{
+		"by the object":  {func(c *objectstest.Client) { c.Send(objects.Text("close")) }, 4000, "enough", "4000 true", []string{"bye"}},
+		"by a refusal":   {func(c *objectstest.Client) { c.Send(objects.Text("refuse")) }, 4400, "what?", "4400 true", nil},
+		"by a fault":     {func(c *objectstest.Client) { c.Send(objects.Text("fail")) }, 1011, "(reference ", "1011 true", nil},
+		"by the peer":    {func(c *objectstest.Client) { c.Close(3000, "mine") }, 3000, "mine", "3000 true", nil},
+		"by the network": {func(c *objectstest.Client) { c.Close(1006, "") }, 1006, "", "1006 false", nil},
+		"with a panic":   {func(c *objectstest.Client) { c.Close(1001, "") }, 1001, "", "1001 true", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ends = nil
+			w := world(t, s)
+			client := connect(t, w)
+			c.end(client)
+			client.Send(objects.Text("close")) // nothing happens any more
+			client.Close(1000, "")
+			end, closed := client.Closed()
+			if !closed || end.Code != c.code || !strings.Contains(end.Reason, c.reason) || strings.Contains(end.Reason, "secret") {
+				t.Errorf("ended %v: %+v, want %d %q", closed, end, c.code, c.reason)
+			}
+			if !slices.Equal(ends, []string{c.told}) {
+				t.Errorf("told %q, want %q", ends, c.told)
+			}
+			if got := heard(client); !slices.Equal(got, c.heard) {
+				t.Errorf("heard %q, want %q", got, c.heard)
+			}
+			s.call = func(_ context.Context, s *objects.State) error {
+				if n := len(s.Sockets()); n != 0 {
+					t.Errorf("%d sockets are left", n)
+				}
+				return nil
+			}
+			if err := do(w, "a"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestSocketsOutliveTheInstance(t *testing.T) {
+	s := &script{
+		serve: func(s *objects.State, _ http.ResponseWriter, r *http.Request) {
+			socket, err := s.Accept(r, "tag", r.URL.Path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			socket.Attach(len(s.Sockets()))
+		},
+		message: func(s *objects.State, from *objects.Socket, _ objects.Message) error {
+			for _, socket := range s.Sockets("tag") {
+				var n int
+				socket.Attachment(&n)
+				from.Send(objects.Text(fmt.Sprint(socket.ID(), " ", n, " ", socket.Tags(), " ", s.Owner().Epoch)))
+			}
+			return nil
+		},
+	}
+	w := world(t, s)
+	first := connect(t, w)
+	second, err := w.Connect("puppet", "a", "b?c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for epoch, drop := range []func(string, string){nil, w.Evict, w.Move, w.Move} {
+		if drop != nil {
+			drop("puppet", "a")
+		}
+		want := []string{
+			fmt.Sprint(second.ID(), " 2 [/b tag] ", max(1, epoch)),
+			fmt.Sprint(first.ID(), " 1 [/ tag] ", max(1, epoch)),
+		}
+		first.Send(objects.Text("who is there?"))
+		if got := heard(first); !slices.Equal(got, want) {
+			t.Errorf("heard %q, want %q", got, want)
+		}
+	}
+	if n := w.Constructed("puppet", "a"); n != 4 {
+		t.Errorf("constructed %d times, want 4", n)
+	}
+}
+
+func TestConnectSaysWhyItWasRefused(t *testing.T) {
+	w := world(t, &script{serve: func(_ *objects.State, w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "websocket" {
+			t.Errorf("header = %v, want an upgrade", r.Header)
+		}
+		w.Header().Set("X-Why", "full")
+		http.Error(w, "no room", http.StatusTooManyRequests)
+	}})
+	_, err := w.Connect("puppet", "a", "/")
+	refused, ok := errors.AsType[*objectstest.RefusedError](err)
+	if !ok || refused.Status != 429 || refused.Body != "no room\n" || refused.Header.Get("X-Why") != "full" {
+		t.Errorf("connect = %#v, want 429 no room", err)
+	}
+}
+
+func TestNextJSONDecodes(t *testing.T) {
+	s := &script{message: func(_ *objects.State, from *objects.Socket, m objects.Message) error { from.Send(m); return nil }}
+	c := connect(t, world(t, s))
+	var n int
+	if c.NextJSON(&n) {
+		t.Errorf("read %d from an empty inbox", n)
+	}
+	c.SendJSON(7)
+	if !c.NextJSON(&n) || n != 7 {
+		t.Errorf("read %d, want the echo 7", n)
+	}
+}

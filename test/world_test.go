@@ -1,0 +1,224 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/embedded"
+	"holdfast/examples/demo"
+	"holdfast/examples/room"
+	"holdfast/examples/ticket"
+	"holdfast/gateway"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/host"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// substrate is a NATS to test on: one server, or a cluster of three.
+type substrate struct {
+	name     string
+	replicas int
+	dial     func(t testing.TB, opts ...nats.Option) *nats.Conn
+	servers  []*embedded.Server
+	cluster  *embedded.Cluster
+}
+
+// onBoth runs a test on one server and on a cluster of three.
+func onBoth(t *testing.T, test func(t *testing.T, on *substrate)) {
+	t.Run("R1", func(t *testing.T) { test(t, single(t)) })
+	t.Run("R3", func(t *testing.T) { test(t, clustered(t)) })
+}
+
+func single(t testing.TB) *substrate {
+	t.Helper()
+	s, err := embedded.Start(t.Context(), embedded.Config{Store: t.TempDir(), Log: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return &substrate{name: "R1", replicas: 1, servers: []*embedded.Server{s}, dial: func(t testing.TB, opts ...nats.Option) *nats.Conn {
+		return dialed(t)(s.Dial(opts...))
+	}}
+}
+
+func clustered(t testing.TB) *substrate {
+	t.Helper()
+	c, err := embedded.StartCluster(t.TempDir(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	var next int
+	var mu sync.Mutex
+	return &substrate{name: "R3", replicas: 3, servers: c.Servers, cluster: c, dial: func(t testing.TB, opts ...nats.Option) *nats.Conn {
+		mu.Lock()
+		url := c.URLs()[next%3]
+		next++
+		mu.Unlock()
+		return dialed(t)(nats.Connect(url, opts...))
+	}}
+}
+
+func dialed(t testing.TB) func(*nats.Conn, error) *nats.Conn {
+	return func(nc *nats.Conn, err error) *nats.Conn {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return nc
+	}
+}
+
+// quick is timing for tests: as short as real time allows.
+var quick = wire.Timing{TTL: time.Second, Margin: 100 * time.Millisecond, Beat: 200 * time.Millisecond, Drain: 5 * time.Second}
+
+// member is a host or a gateway that runs until it is stopped.
+type member struct {
+	stop func() // in good order; returns when it has stopped
+}
+
+func running(t testing.TB, run func(context.Context) error) member {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	var once sync.Once
+	stop := func() {
+		once.Do(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("stopped with: %v", err)
+			}
+		})
+	}
+	t.Cleanup(stop)
+	return member{stop}
+}
+
+// startHost runs a host until the test ends or it is stopped.
+func (on *substrate) startHost(t testing.TB, name, region string, timing wire.Timing, metrics prometheus.Registerer, classes ...*objects.Class) member {
+	t.Helper()
+	if len(classes) == 0 {
+		classes = []*objects.Class{ticket.Class, room.Class}
+	}
+	h, err := host.New(t.Context(), host.Config{
+		Name: name, Region: region, Classes: classes, Serve: on.dial(t), State: on.dial(t, nats.ReconnectBufSize(-1)),
+		Replicas: on.replicas, Timing: timing, Log: testLog(t), Metrics: metrics,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return running(t, h.Run)
+}
+
+// door is a gateway and where to find it.
+type door struct {
+	member
+	*gateway.Gateway
+	url string
+}
+
+func (on *substrate) startGateway(t testing.TB, region string, timing wire.Timing, classes ...string) *door {
+	t.Helper()
+	if len(classes) == 0 {
+		classes = []string{"ticket", "room"}
+	}
+	g, err := gateway.New(gateway.Config{
+		Region: region, NATS: on.dial(t), Classes: classes, Worker: demo.Worker, Timing: timing, Log: testLog(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &door{running(t, func(ctx context.Context) error { return g.Run(ctx, ln) }), g, "http://" + ln.Addr().String()}
+	await(t, "the gateway is ready", func() bool {
+		res, err := http.Get(d.url + "/readyz")
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+	return d
+}
+
+// await asks until it is so, for at most 30 seconds.
+func await(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for !so() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not so after 30 s: %s", what)
+		}
+	}
+}
+
+// request sends one and returns status, headers and body.
+func request(t testing.TB, method, url, body string, header ...string) (int, http.Header, string) {
+	t.Helper()
+	status, h, text, err := try(method, url, body, header...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status, h, text
+}
+
+var client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+
+func try(method, url, body string, header ...string) (int, http.Header, string, error) {
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, "", err
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return 0, nil, "", err
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(res.Body)
+	return res.StatusCode, res.Header, string(data), err
+}
+
+func testLog(t testing.TB) *slog.Logger {
+	level := slog.LevelWarn
+	if os.Getenv("HOLDFAST_TEST_LOG") != "" {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))
+}
+
+// claim takes one ticket through a gateway.
+func claim(url, counter string) (int, http.Header, error) {
+	status, header, body, err := try("POST", url+"/ticket/"+counter, "")
+	if err != nil {
+		return 0, nil, err
+	}
+	var n int
+	if _, err := fmt.Sscanf(body, `{"ticket":%d}`, &n); err != nil || status != http.StatusOK {
+		return 0, header, fmt.Errorf("claim: status %d, body %s", status, body)
+	}
+	return n, header, nil
+}
