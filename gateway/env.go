@@ -96,8 +96,8 @@ func (c *caller) Call(ctx context.Context, id objects.ID, call string, input []b
 // ask sends a request to an object, counts it, and says on the response, if there
 // is one, who answered. A reply with a code is an error.
 func (g *Gateway) ask(ctx context.Context, c *fiber.Ctx, id objects.ID, req *wire.Request) (*wire.Reply, error) {
-	if len(req.Key) > maxIdempotencyKey {
-		return nil, objects.Errorf(objects.Invalid, "an Idempotency-Key has at most %d bytes", maxIdempotencyKey)
+	if err := checkKey(req.Key); err != nil {
+		return nil, err
 	}
 	began := time.Now()
 	reply, err := g.client.Do(ctx, id, req)
@@ -116,8 +116,6 @@ func (g *Gateway) ask(ctx context.Context, c *fiber.Ctx, id objects.ID, req *wir
 	return reply, err
 }
 
-const maxIdempotencyKey = 255 // bytes
-
 // sign says who answered.
 func (g *Gateway) sign(c *fiber.Ctx, id objects.ID, reply *wire.Reply) {
 	c.Set("Holdfast-Object", id.Key())
@@ -132,6 +130,10 @@ func (g *Gateway) sign(c *fiber.Ctx, id objects.ID, reply *wire.Reply) {
 func (g *Gateway) forward(c *fiber.Ctx, id objects.ID, path string) error {
 	req := envelope(c, path)
 	if upgrades(c) {
+		if err := shakes(c); err != nil {
+			return err
+		}
+		req.Key = "" // each connection is a socket of its own
 		return g.upgrade(c, id, req)
 	}
 	reply, err := g.ask(c.UserContext(), c, id, req)
@@ -142,17 +144,24 @@ func (g *Gateway) forward(c *fiber.Ctx, id objects.ID, path string) error {
 }
 
 // hop are headers that end at a proxy.
-var hop = []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+var hop = []string{
+	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
 
 // envelope is a copy of the request: Fiber takes its own memory back when the
 // handler returns.
 func envelope(c *fiber.Ctx, path string) *wire.Request {
 	header := make(http.Header)
-	for name, value := range c.Request().Header.All() {
+	for name, value := range c.Request().Header.AllInOrder() { // as sent, and without trailers
 		header.Add(string(name), string(value))
 	}
-	for _, name := range hop {
-		if !upgrades(c) {
+	if !upgrades(c) {
+		for _, line := range header["Connection"] {
+			for name := range strings.SplitSeq(line, ",") {
+				header.Del(strings.TrimSpace(name))
+			}
+		}
+		for _, name := range hop {
 			header.Del(name)
 		}
 	}
@@ -169,16 +178,20 @@ func envelope(c *fiber.Ctx, path string) *wire.Request {
 
 func respond(c *fiber.Ctx, reply *wire.Reply) error {
 	for _, name := range slices.Sorted(maps.Keys(reply.Header)) {
-		if slices.Contains(hop, name) || name == "Content-Length" {
+		if slices.Contains(hop, name) || name == "Content-Length" || !headerName(name) {
 			continue
 		}
 		for i, value := range reply.Header[name] {
 			if i == 0 {
-				c.Set(name, value)
+				c.Set(name, headerValue(value))
 			} else {
-				c.Response().Header.Add(name, value)
+				c.Response().Header.Add(name, headerValue(value))
 			}
 		}
+	}
+	if reply.Status == fiber.StatusUpgradeRequired { // which has to say to what
+		c.Set(fiber.HeaderConnection, "Upgrade")
+		c.Set(fiber.HeaderUpgrade, "websocket")
 	}
 	return c.Status(reply.Status).Send(reply.Body)
 }

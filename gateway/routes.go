@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"log"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/adaptor"
-	"github.com/gofiber/fiber/v2/middleware/recover"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
@@ -34,11 +32,9 @@ func (g *Gateway) routes() *fiber.App {
 	app.Server().KeepHijackedConns = true
 	app.Server().NoDefaultServerHeader = true
 	app.Server().Logger = log.New(logWriter{g}, "", 0)
+	g.guard(app)
 
-	app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: func(c *fiber.Ctx, p any) {
-		g.log.Error("handler panicked", "method", c.Method(), "route", c.Route().Path, "panic", p)
-	}}))
-	app.Use(refuseSmuggling)
+	app.Use(catch)
 	app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"ok": true, "region": g.cfg.Region}) })
 	app.Get("/readyz", g.ready)
 	app.Get("/metrics", adaptor.HTTPHandler(promhttp.HandlerFor(g.cfg.Metrics, promhttp.HandlerOpts{})))
@@ -100,44 +96,4 @@ func (g *Gateway) ready(c *fiber.Ctx) error {
 		return objects.Errorf(objects.Unavailable, "%v", err)
 	}
 	return c.JSON(fiber.Map{"ok": true, "region": g.cfg.Region, "classes": g.cfg.Classes})
-}
-
-// refuseSmuggling ends connections on which two servers could disagree about
-// where a request ends: with a length and an encoding, with two encodings, or
-// with an encoding that HTTP/1.0 does not know.
-func refuseSmuggling(c *fiber.Ctx) error {
-	var lengths, encodings int
-	for line := range bytes.Lines(c.Request().Header.RawHeaders()) {
-		name, _, _ := bytes.Cut(line, []byte(":"))
-		switch name = bytes.TrimSpace(name); {
-		case bytes.EqualFold(name, []byte("Content-Length")):
-			lengths++
-		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
-			encodings++
-		}
-	}
-	old := !c.Request().Header.IsHTTP11()
-	if encodings > 1 || lengths > 1 || encodings > 0 && (lengths > 0 || old) {
-		c.Response().SetConnectionClose()
-		return objects.Errorf(objects.Invalid, "the request's length is ambiguous")
-	}
-	return c.Next()
-}
-
-// sameOrigin keeps other sites' pages from opening sockets and changing things
-// through a visitor's browser.
-func (g *Gateway) sameOrigin(c *fiber.Ctx) error {
-	harmless := (c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead || c.Method() == fiber.MethodOptions) && !upgrades(c)
-	if origin := c.Get(fiber.HeaderOrigin); harmless || g.allowed(origin, string(c.Request().Host())) {
-		return c.Next()
-	}
-	return objects.Errorf(objects.Forbidden, "this origin may not use the gateway: list it with --origin")
-}
-
-func (g *Gateway) allowed(origin, host string) bool {
-	if origin == "" || slices.Contains(g.cfg.Origins, origin) {
-		return true
-	}
-	u, err := url.Parse(origin)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && strings.EqualFold(u.Host, host)
 }

@@ -2,9 +2,13 @@ package gateway
 
 import (
 	"errors"
+	"io"
+	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fasthttp/websocket"
 	fiberws "github.com/gofiber/contrib/websocket"
@@ -39,6 +43,7 @@ type socket struct {
 	room chan struct{} // signals the reader that pending has shrunk; never closed
 
 	mu         sync.Mutex // guards what follows
+	accepted   bool       // the object has said yes
 	conn       bool       // the client's connection has come
 	ended      bool       // over is closed
 	closing    out        // what the writer says at the end
@@ -94,7 +99,7 @@ func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request) error 
 		return respond(c, reply)
 	}
 	s.mu.Lock()
-	s.tags = reply.Tags
+	s.accepted, s.tags = true, reply.Tags
 	s.mu.Unlock()
 	err = fiberws.New(func(conn *fiberws.Conn) { s.serve(conn.Conn) }, fiberws.Config{
 		ReadBufferSize: 4096, WriteBufferSize: 4096, RecoverHandler: g.recoverSocket,
@@ -132,12 +137,23 @@ func (s *socket) serve(conn *websocket.Conn) {
 	s.end(code, reason)
 	writer.Wait()
 	s.tell()
+	switch code {
+	case websocket.CloseProtocolError, websocket.CloseInvalidFramePayloadData, websocket.CloseMessageTooBig:
+		conn.SetReadDeadline(time.Now().Add(hearTime)) // fails only on a closed connection
+		io.Copy(io.Discard, conn.NetConn())            // or what is still unread cuts the connection, and the close frame is lost
+	}
 }
 
 // read takes frames until the connection ends, and says how it did.
 func (s *socket) read(conn *websocket.Conn) (code int, reason string) {
 	conn.SetReadLimit(int64(s.hub.g.cfg.Limits.Frame))
-	alive := func() { conn.SetReadDeadline(time.Now().Add(pingEvery + pongWithin)) } // fails only on a closed connection
+	alive := func() {
+		select {
+		case <-s.over: // pongs do not keep what has ended
+		default:
+			conn.SetReadDeadline(time.Now().Add(pingEvery + pongWithin)) // fails only on a closed connection
+		}
+	}
 	conn.SetPongHandler(func(string) error { alive(); return nil })
 	in := s.hub.g.metrics.frames.WithLabelValues(s.object.Class(), "in")
 	for {
@@ -147,6 +163,9 @@ func (s *socket) read(conn *websocket.Conn) (code int, reason string) {
 			return ending(err)
 		}
 		in.Inc()
+		if kind == websocket.TextMessage && !utf8.Valid(data) {
+			return websocket.CloseInvalidFramePayloadData, "a text message must be UTF-8"
+		}
 		if !s.submit(&wire.Request{Kind: wire.Message, Binary: kind == websocket.BinaryMessage, Body: data}) {
 			hearOut(conn)
 			return websocket.CloseAbnormalClosure, "" // it has ended already, for a reason of its own
@@ -173,7 +192,10 @@ func ending(err error) (int, string) {
 	if errors.Is(err, websocket.ErrReadLimit) {
 		return websocket.CloseMessageTooBig, "the message is too large"
 	}
-	return websocket.CloseAbnormalClosure, "the connection ended without a close frame"
+	if _, broken := errors.AsType[net.Error](err); broken || errors.Is(err, io.EOF) {
+		return websocket.CloseAbnormalClosure, "the connection ended without a close frame"
+	}
+	return websocket.CloseProtocolError, err.Error() // the library has told the client
 }
 
 // write is the writer: messages in order, pings, and at the end the close.
@@ -251,6 +273,7 @@ func sendable(code int) bool {
 // cut shortens a reason to what a close frame can hold, at a character's border.
 func cut(reason string) string {
 	const most = 123
+	reason = strings.ToValidUTF8(reason, "\uFFFD")
 	if len(reason) <= most {
 		return reason
 	}
@@ -286,18 +309,23 @@ func (s *socket) send(o out) {
 // if it never came, now.
 func (s *socket) end(code int, reason string) {
 	s.mu.Lock()
+	first := s.endNow(code, reason)
+	came := s.conn
+	s.mu.Unlock()
+	if first && !came {
+		s.tell()
+	}
+}
+
+// endNow is end with mu held, less the telling.
+func (s *socket) endNow(code int, reason string) bool {
 	if s.ended {
-		s.mu.Unlock()
-		return
+		return false
 	}
 	s.ended, s.closing = true, out{code: code, reason: reason}
 	close(s.over)
-	came := s.conn
-	s.mu.Unlock()
 	s.hub.g.metrics.closes.WithLabelValues(s.object.Class(), codeLabel(code)).Inc()
-	if !came {
-		s.tell()
-	}
+	return true
 }
 
 // codeLabel keeps a client's own codes from multiplying a metric.
@@ -352,6 +380,9 @@ func (s *socket) enqueue(req *wire.Request) {
 	g := s.hub.g
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ended && req.Kind != wire.Closed {
+		return // the close is the last that the object hears
+	}
 	s.last++
 	req.Gateway, req.Region, req.Name = g.name, g.cfg.Region, s.object.Name()
 	req.Socket, req.Seq = s.id, s.last
@@ -443,32 +474,39 @@ func (s *socket) check(now time.Time) {
 	}
 }
 
-// handOver describes the socket to a new owner. It is false, and the socket
-// closed, if a frame is in the air: the new owner cannot know its fate. The close
-// of a socket that has ended is told again; it may be told twice.
+// handOver describes the socket to a new owner. If a frame is in the air the new
+// owner cannot know its fate: the socket is closed, and the new owner gets nothing
+// of it but the close. The close of a socket that has ended may be told twice. It
+// is false for a socket that no owner has accepted: the request to do so is still
+// on its way.
 func (s *socket) handOver() (wire.HeldSocket, bool) {
 	s.mu.Lock()
-	described := wire.HeldSocket{ID: s.id, Region: s.hub.g.cfg.Region, Tags: s.tags, Attachment: s.attachment, Next: s.last + 1}
-	unknown := false
+	defer s.mu.Unlock()
+	if !s.accepted {
+		return wire.HeldSocket{}, false
+	}
 	for i := range s.pending {
-		unknown = unknown || s.pending[i].inAir && !s.ended
+		if s.pending[i].inAir && !s.ended {
+			s.endNow(objects.Unknown.CloseCode(), "the object's host was lost; whether the last message counted is not known")
+			if !s.conn {
+				s.hub.work.Go(s.tell)
+			}
+		}
 	}
-	if len(s.pending) > 0 {
-		described.Next = s.pending[0].seq
-	}
-	if s.told { // only the close still matters
+	described := wire.HeldSocket{ID: s.id, Region: s.hub.g.cfg.Region, Tags: s.tags, Attachment: s.attachment}
+	switch {
+	case s.told:
 		s.pending = s.pending[max(0, len(s.pending)-1):]
 		described.Next = s.last
+	case s.ended:
+		s.pending = nil
+		described.Next = s.last + 1
+	case len(s.pending) > 0:
+		described.Next = s.pending[0].seq
+	default:
+		described.Next = s.last + 1
 	}
-	if unknown {
-		s.pending = nil // the new owner never hears of the socket
-	}
-	s.mu.Unlock()
-	if unknown {
-		s.forget()
-		s.end(objects.Unknown.CloseCode(), "the object's host was lost; whether the last message counted is not known")
-	}
-	return described, !unknown
+	return described, true
 }
 
 // forget gives up telling the object anything.

@@ -2,6 +2,8 @@ package test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"holdfast/embedded"
 	"holdfast/examples/demo"
@@ -84,11 +87,12 @@ func dialed(t testing.TB) func(*nats.Conn, error) *nats.Conn {
 }
 
 // quick is timing for tests: as short as real time allows.
-var quick = wire.Timing{TTL: time.Second, Margin: 100 * time.Millisecond, Beat: 200 * time.Millisecond, Drain: 5 * time.Second}
+var quick = wire.Timing{TTL: time.Second, Margin: 100 * time.Millisecond, Beat: 200 * time.Millisecond, Drain: 2 * time.Second}
 
 // member is a host or a gateway that runs until it is stopped.
 type member struct {
 	stop func() // in good order; returns when it has stopped
+	cut  func() // of NATS, for good, in the middle of whatever it does
 }
 
 func running(t testing.TB, run func(context.Context) error) member {
@@ -99,13 +103,13 @@ func running(t testing.TB, run func(context.Context) error) member {
 	stop := func() {
 		once.Do(func() {
 			cancel()
-			if err := <-done; err != nil {
+			if err := <-done; err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 				t.Errorf("stopped with: %v", err)
 			}
 		})
 	}
 	t.Cleanup(stop)
-	return member{stop}
+	return member{stop: stop}
 }
 
 // startHost runs a host until the test ends or it is stopped.
@@ -114,14 +118,17 @@ func (on *substrate) startHost(t testing.TB, name, region string, timing wire.Ti
 	if len(classes) == 0 {
 		classes = []*objects.Class{ticket.Class, room.Class}
 	}
+	serve, state := on.dial(t), on.dial(t, nats.ReconnectBufSize(-1))
 	h, err := host.New(t.Context(), host.Config{
-		Name: name, Region: region, Classes: classes, Serve: on.dial(t), State: on.dial(t, nats.ReconnectBufSize(-1)),
+		Name: name, Region: region, Classes: classes, Serve: serve, State: state,
 		Replicas: on.replicas, Timing: timing, Log: testLog(t), Metrics: metrics,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return running(t, h.Run)
+	m := running(t, h.Run)
+	m.cut = func() { serve.Close(); state.Close() }
+	return m
 }
 
 // door is a gateway and where to find it.
@@ -136,8 +143,9 @@ func (on *substrate) startGateway(t testing.TB, region string, timing wire.Timin
 	if len(classes) == 0 {
 		classes = []string{"ticket", "room"}
 	}
+	nc := on.dial(t)
 	g, err := gateway.New(gateway.Config{
-		Region: region, NATS: on.dial(t), Classes: classes, Worker: demo.Worker, Timing: timing, Log: testLog(t),
+		Region: region, NATS: nc, Classes: classes, Worker: demo.Worker, Timing: timing, Log: testLog(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -147,6 +155,7 @@ func (on *substrate) startGateway(t testing.TB, region string, timing wire.Timin
 		t.Fatal(err)
 	}
 	d := &door{running(t, func(ctx context.Context) error { return g.Run(ctx, ln) }), g, "http://" + ln.Addr().String()}
+	d.cut = nc.Close
 	await(t, "the gateway is ready", func() bool {
 		res, err := http.Get(d.url + "/readyz")
 		if err != nil {
@@ -221,4 +230,29 @@ func claim(url, counter string) (int, http.Header, error) {
 		return 0, header, fmt.Errorf("claim: status %d, body %s", status, body)
 	}
 	return n, header, nil
+}
+
+func decode(t testing.TB, body string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(body), into); err != nil {
+		t.Fatalf("decode %q: %v", body, err)
+	}
+}
+
+// recordKeys are the objects that have an entry.
+func recordKeys(t testing.TB, nc *nats.Conn) []string {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), "HF_OBJECTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := kv.Keys(t.Context())
+	if err != nil && !errors.Is(err, jetstream.ErrNoKeysFound) {
+		t.Fatal(err)
+	}
+	return keys
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -100,7 +101,9 @@ func (o *object) read() owner.Event {
 		return owner.Doubt{}
 	}
 	found := owner.Read{Found: owner.Found{Revision: revision}}
+	o.mu.Lock()
 	o.loaded = rec
+	o.mu.Unlock()
 	if rec != nil {
 		found.Head = owner.Head{Epoch: rec.Epoch, Owner: rec.Owner, Commit: rec.Commit}
 		found.Live = rec.Owner != "" && rec.Owner != o.r.me && o.r.others.Live(ctx, rec.Owner)
@@ -147,7 +150,7 @@ func (o *object) send(put owner.Put) owner.Event {
 		return owner.Stale{}
 	default:
 		o.r.metrics.commits.WithLabelValues(o.class.Name(), "doubt").Inc()
-		o.r.log.Warn("put in doubt; asking for its fate", "object", o.key, "err", err)
+		o.r.log.Log(ctx, doubtLevel(err), "put in doubt; asking for its fate", "object", o.key, "err", err)
 		return owner.Doubt{}
 	}
 }
@@ -180,10 +183,11 @@ func (o *object) claimOf(put owner.Put) payload {
 // serve begins to run events, from the record that was claimed: it is what the
 // claim has put, so it is the latest.
 func (o *object) serve() owner.Event {
-	rec := o.loaded
-	o.loaded = nil
 	o.attempts = 0
+	o.mu.Lock()
+	rec := o.loaded
 	o.id = o.id.WithName(rec.Name)
+	o.mu.Unlock()
 	sockets, gateways := o.askSockets(rec.Gateways)
 
 	o.mu.Lock()
@@ -205,6 +209,7 @@ func (o *object) serve() owner.Event {
 	}
 	o.alarm = rec.Alarm
 	o.answers = answersOf(rec.Answers)
+	o.loaded = nil
 	o.world = objects.World{
 		ID: o.id, Data: rec.Data, Sockets: held, Now: time.Now,
 		Alarm: func() objects.Alarm { return o.alarm },
@@ -301,6 +306,9 @@ func (o *object) end(d owner.Stop) {
 		}
 	}
 	o.held, o.queue = nil, nil
+	if !o.running {
+		o.keep(nil)
+	}
 }
 
 // stopped is the rest of it.
@@ -360,4 +368,12 @@ func (o *object) askSockets(gateways []string) (sockets []heldSocket, alive []st
 		}
 	}
 	return sockets, alive
+}
+
+// doubtLevel tells trouble from two hosts that reached for an object at once.
+func doubtLevel(err error) slog.Level {
+	if record.Busy(err) {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }

@@ -125,7 +125,7 @@ func (o *object) awake(ev event) bool {
 		o.finish(event{}, out)
 	}
 	o.mu.Lock()
-	o.instance = instance
+	o.keep(instance)
 	o.mu.Unlock()
 	return true
 }
@@ -242,7 +242,7 @@ func (o *object) ring(ctx context.Context, ev event) {
 func (o *object) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.instance = nil
+	o.keep(nil)
 }
 
 // finish ends an event: its writes become part of what the next put makes
@@ -319,6 +319,9 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 	answer := record.Answer{Gateway: ev.req.Gateway, N: ev.req.N}
 	if ev.req.Key != "" {
 		answer = record.Answer{Key: ev.req.Key, Sum: sum(ev.req), At: time.Now().UTC().Truncate(time.Second)}
+	}
+	if reply.Status == http.StatusSwitchingProtocols { // a socket cannot be opened by hearsay
+		reply = &wire.Reply{Code: objects.Unknown, Message: "the object's host was lost as the socket opened; connect again"}
 	}
 	if data := wire.Encode(reply); len(data) <= maxKept {
 		answer.Reply = data

@@ -109,7 +109,8 @@ func (h *Host) open(ctx context.Context) error {
 
 // Run owns and runs objects until ctx ends; then it finishes what it has in
 // hand, releases its objects, so that nobody waits, and returns nil. If its lease
-// is lost it lets go of everything and starts over as a new incarnation.
+// is lost it lets go of everything and starts over as a new incarnation. It fails
+// only if its connections are closed for good.
 func (h *Host) Run(ctx context.Context) error {
 	h.others = h.leases.Watch(h.terms)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -118,7 +119,11 @@ func (h *Host) Run(ctx context.Context) error {
 	g.Go(func() error {
 		defer stop()
 		for ctx.Err() == nil {
-			if err := h.reign(ctx); err != nil && ctx.Err() == nil {
+			err := h.reign(ctx)
+			if h.cfg.State.IsClosed() || h.cfg.Serve.IsClosed() {
+				return fmt.Errorf("run the host: its connection to NATS was closed (%w)", errors.Join(err, nats.ErrConnectionClosed))
+			}
+			if err != nil && ctx.Err() == nil {
 				h.log.Warn("incarnation ended; starting over", "err", err)
 				wait(ctx, h.timing.TTL/4)
 			}

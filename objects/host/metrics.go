@@ -5,7 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 // metrics are the host's. Labels are classes, kinds and outcomes, never an id.
 type metrics struct {
 	events, commits, constructions, stops *prometheus.CounterVec
-	owned                                 *prometheus.GaugeVec
+	owned, awake                          *prometheus.GaugeVec
 	leasesLost                            prometheus.Counter
 }
 
@@ -18,14 +18,17 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "holdfast", Subsystem: "host", Name: name, Help: help}, labels)
 		return register(reg, c)
 	}
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "holdfast", Subsystem: "host", Name: name, Help: help}, []string{"class"})
+		return register(reg, g)
+	}
 	return &metrics{
 		events:        counter("events_total", "Events handled.", "class", "kind", "result"),
 		commits:       counter("puts_total", "Puts of a record: landed, stale, or in doubt.", "class", "result"),
 		constructions: counter("constructions_total", "Instances constructed.", "class"),
 		stops:         counter("stops_total", "Objects let go of.", "class", "reason"),
-		owned: register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: "holdfast", Subsystem: "host", Name: "objects", Help: "Objects owned.",
-		}, []string{"class"})),
+		owned:         gauge("objects", "Objects owned."),
+		awake:         gauge("awake", "Objects whose instance is in memory."),
 		leasesLost: register(reg, prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "holdfast", Subsystem: "host", Name: "leases_lost_total", Help: "Leases that could not be renewed in time.",
 		})),

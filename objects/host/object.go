@@ -27,7 +27,7 @@ type object struct {
 	// Owned by run, and by load before the first event.
 	world    objects.World
 	frames   map[string]uint64 // the last frame handled, of each socket
-	instance *objects.Instance // rest drops it, when run does not run
+	instance *objects.Instance // set by keep; dropped by rest when run does not run
 
 	mu       sync.Mutex // guards what follows, and changes of world.Data
 	own      owner.State
@@ -45,13 +45,13 @@ type object struct {
 	held     []held
 	observed uint64 // the last commit that an event may have seen before it was durable
 
-	payload payload       // of the latest put
-	settled objects.Alarm // as of the last commit known to have landed
+	payload payload        // of the latest put
+	settled objects.Alarm  // as of the last commit known to have landed
+	loaded  *record.Record // as read, and claimed; nil once world has it
 
-	io       sync.Mutex     // held while something goes to the store; guards what follows
-	wakeUp   time.Time      // when the wake-up is set for; zero: not set
-	loaded   *record.Record // what the claim puts
-	attempts int            // reads in a row that settled nothing
+	io       sync.Mutex // held while something goes to the store; guards what follows
+	wakeUp   time.Time  // when the wake-up is set for; zero: not set
+	attempts int        // reads in a row that settled nothing
 }
 
 // letter is one thing in an object's mailbox.
@@ -142,6 +142,9 @@ func (o *object) run() {
 		o.used = time.Now()
 		if len(o.queue) == 0 || o.over {
 			o.running, o.queue = false, nil
+			if o.over {
+				o.keep(nil)
+			}
 			o.mu.Unlock()
 			return
 		}
@@ -169,10 +172,23 @@ func (o *object) rest(now time.Time) bool {
 		return false
 	}
 	idle := now.Sub(o.used)
-	if o.instance != nil && idle > o.r.timing.Hibernate {
-		o.instance = nil
+	if idle > o.r.timing.Hibernate {
+		o.keep(nil)
 	}
 	return idle > o.r.timing.Evict && !o.leaving
+}
+
+// keep has this instance handle events from now on; nil: the next event
+// constructs one. With mu held.
+func (o *object) keep(i *objects.Instance) {
+	awake := o.r.metrics.awake.WithLabelValues(o.class.Name())
+	switch {
+	case o.instance == nil && i != nil:
+		awake.Inc()
+	case o.instance != nil && i == nil:
+		awake.Dec()
+	}
+	o.instance = i
 }
 
 // leave stops listening for the object and has it released when all that came
@@ -223,24 +239,29 @@ func (o *object) owner() wire.Owner {
 // encode makes the payload of the put that has just been decided on, from what
 // is in memory now. With mu held, so that no event is half in it.
 func (o *object) encode(put owner.Put) payload {
-	p := payload{put: put, alarm: o.alarm}
-	rec := &record.Record{
-		Name: o.id.Name(), Epoch: put.Epoch, Owner: put.Owner, Commit: put.Commit,
-		Alarm: o.alarm, Data: o.world.Data,
+	rec := o.snapshot()
+	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
+	rec.Host, rec.Region = o.r.cfg.Name, o.r.cfg.Region
+	if put.Owner == "" {
+		rec.Host, rec.Region = "", ""
+		if rec.Empty() {
+			return payload{put: put} // nothing to keep: no entry
+		}
 	}
-	if put.Owner != "" {
-		rec.Host, rec.Region = o.r.cfg.Name, o.r.cfg.Region
+	return payload{put: put, value: rec.Encode(), alarm: rec.Alarm}
+}
+
+// snapshot is the object as its record is to have it. With mu held.
+func (o *object) snapshot() record.Record {
+	if o.loaded != nil { // claimed and not served yet: as it was
+		return *o.loaded
 	}
+	rec := record.Record{Name: o.id.Name(), Alarm: o.alarm, Answers: o.answers.list(time.Now()), Data: o.world.Data}
 	for gateway, n := range o.gateways {
 		if n > 0 {
 			rec.Gateways = append(rec.Gateways, gateway)
 		}
 	}
 	slices.Sort(rec.Gateways)
-	rec.Answers = o.answers.list(time.Now())
-	if put.Owner == "" && rec.Empty() {
-		return p // nothing to keep: no entry
-	}
-	p.value = rec.Encode()
-	return p
+	return rec
 }

@@ -63,7 +63,11 @@ func (w *Watch) Saw(incarnation string, revision uint64, now time.Time) {
 
 // Ended notes that the incarnation has said goodbye: it will never act again.
 func (w *Watch) Ended(incarnation string) {
-	w.seen[incarnation] = sighting{ended: true}
+	at := w.since
+	if s, known := w.seen[incarnation]; known {
+		at = s.at
+	}
+	w.seen[incarnation] = sighting{at: at, ended: true}
 }
 
 // Dead tells whether the incarnation can no longer trust its lease.
@@ -87,8 +91,8 @@ func (w *Watch) Left(incarnation string, timing Timing, now time.Time) time.Dura
 // that a watch does not grow for ever. They stay dead: nothing newer is known
 // of them, and they count from the beginning of the watch.
 func (w *Watch) Forget(timing Timing, now time.Time) {
-	for incarnation := range w.seen {
-		if w.Left(incarnation, timing, now) < -100*timing.TTL {
+	for incarnation, s := range w.seen {
+		if now.Sub(s.at) > 100*timing.TTL+timing.Margin {
 			delete(w.seen, incarnation)
 		}
 	}

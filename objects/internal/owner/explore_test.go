@@ -128,7 +128,7 @@ func (s *search) trace(before int, last world) []string {
 	for path = append(path, s.worlds[before]); before != 0; path = append(path, s.worlds[before]) {
 		before = int(s.from[before])
 	}
-	x := &explorer{scenario: s.scenario, count: make(map[string]int), tracing: true}
+	x := &explorer{scenario: s.scenario, tracing: true}
 	var lines []string
 	for i := len(path) - 1; i > 0; i-- {
 		line := ""
@@ -151,7 +151,7 @@ func (s *search) serves(w world) string {
 		if h.inc == 0 || h.until != 0 && !h.holds(w.now, s.timing) {
 			continue // it is about to begin a new life, and is free in that
 		}
-		x := &explorer{scenario: s.scenario, count: make(map[string]int)}
+		x := &explorer{scenario: s.scenario}
 		if !x.alone(w, i) {
 			return fmt.Sprintf("%s alone in a calm world does not come to serve: %+v", names[h.inc], *h)
 		}

@@ -4,7 +4,11 @@ import (
 	"holdfast/objects/internal/owner"
 )
 
-func (x *explorer) happened(what string) { x.count[what]++ }
+func (x *explorer) happened(what string) {
+	if x.count != nil {
+		x.count[what]++
+	}
+}
 
 // step gives a host an event and does what Step then asks for, as a host would.
 // read is what else the record held, if the event is a Read.
@@ -32,6 +36,8 @@ func (x *explorer) step(w *world, i int, e owner.Event, read content) []owner.Do
 			unheard := h.held
 			if !d.Unsure {
 				unheard |= h.covered
+			} else if h.covered != 0 {
+				x.happened("unsure")
 			}
 			x.deny(w, h, unheard)
 			x.stop(w, h)

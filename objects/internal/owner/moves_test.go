@@ -13,14 +13,13 @@ type scenario struct {
 	flaw             flaw
 	timing           lease.Timing
 	fresh            bool  // the hosts' first renewals are still on their way
-	restart          bool  // a host comes back, once, as a new incarnation
+	restart          bool  // the first host comes back, once, as a new incarnation
 	calm             bool  // from every state, see that a calm world would serve
 	ticks, revisions uint8 // how far time and the record may go
 	requests, tries  uint8 // how many, and how often each may be sent
 	doubts, crashes  uint8 // how many there may be
 	leaves, renewals uint8
 	stale            uint8 // how many revisions a read may be behind
-
 }
 
 // A flaw is one thing that a host, or the store, gets wrong.
@@ -39,7 +38,7 @@ const (
 // An explorer makes a world's moves and says what each of them breaks.
 type explorer struct {
 	scenario
-	count   map[string]int // how often what happened
+	count   map[string]int // how often what happened; nil counts nothing
 	emit    func(world)
 	broken  string   // by the present move
 	tracing bool     // keep notes
@@ -175,7 +174,7 @@ func (x *explorer) acknowledge(w *world, h *host) {
 
 // again is the host's next life, or none.
 func (x *explorer) again(h *host, now uint8, knows func(*host)) host {
-	if !x.restart || h.inc > 2 {
+	if !x.restart || h.inc != 1 {
 		return host{}
 	}
 	life := x.life(h.inc+2, now)
@@ -340,7 +339,9 @@ func (x *explorer) arrive(w *world, i int) bool {
 	if w.revision == x.revisions {
 		return false
 	}
-	x.order(w.versions[w.revision].head, f)
+	if x.flaw != noFence { // that must be caught by what clients see
+		x.order(w.versions[w.revision].head, f)
+	}
 	w.revision++
 	w.purged = false
 	if f.head.owner != 0 || f.done != 0 {

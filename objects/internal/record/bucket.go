@@ -119,6 +119,12 @@ func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64) (uin
 	return 0, fmt.Errorf("put record %s: %w: %w", strings.TrimPrefix(msg.Subject, prefix), ErrDoubt, err)
 }
 
+// Busy tells whether a put is in doubt only because another one was under way.
+func Busy(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant
+}
+
 // List yields the keys of all records of a class, or of all classes for "", in no
 // order. An error is yielded last.
 func (b *Bucket) List(ctx context.Context, class string) iter.Seq2[string, error] {

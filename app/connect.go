@@ -1,0 +1,181 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/link"
+	"holdfast/internal/wire"
+)
+
+const (
+	// devServer begins the names of the servers that `dev` and `nats` start; the
+	// region in which the server stands follows. What joins it goes by that.
+	devServer = "holdfast-dev-"
+	// devTTL is the lease of hosts on such a server: shorter, to be watched.
+	devTTL = 2 * time.Second
+
+	defaultNATS = "nats://127.0.0.1:4222"
+
+	reachWithin = 5 * time.Second
+	dialTimeout = 3 * time.Second
+)
+
+// natsFlag adds --nats, which NATS_URL gives another default.
+func natsFlag(c *cobra.Command, to *string) {
+	otherwise := defaultNATS
+	if env := os.Getenv("NATS_URL"); env != "" {
+		otherwise = env
+	}
+	c.Flags().StringVar(to, "nats", otherwise, "where NATS is, or several, with commas; default also from NATS_URL")
+}
+
+// connection is what every connection of ours has in common.
+func connection(name string, log *slog.Logger) []nats.Option {
+	log = log.With("connection", name)
+	return []nats.Option{
+		nats.Name(name),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(200 * time.Millisecond),
+		nats.PingInterval(2 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.Timeout(dialTimeout),
+		nats.NoCallbacksAfterClientClose(),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("NATS lost; reconnecting", "err", err) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("NATS reached again", "server", nc.ConnectedServerName()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if sub != nil {
+				log = log.With("subject", sub.Subject)
+			}
+			log.Warn("NATS complained", "err", err)
+		}),
+	}
+}
+
+// hostConnection is one that fails at once when NATS is away: what a host
+// publishes has to be true when it is sent, not when it arrives.
+func hostConnection(name string, log *slog.Logger) []nats.Option {
+	return append(connection(name, log), nats.ReconnectBufSize(-1))
+}
+
+// dial reaches NATS over TCP; it tries for five seconds.
+func (p *program) dial(ctx context.Context, url string, opts ...nats.Option) (*nats.Conn, error) {
+	within, cancel := context.WithTimeout(ctx, reachWithin)
+	defer cancel()
+	for tries := 1; ; tries++ {
+		nc, err := nats.Connect(url, opts...)
+		if err == nil {
+			return nc, nil
+		}
+		if !worthAnotherTry(err) || !pause(within, 250*time.Millisecond) {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, p.noNATS(url, tries, err)
+		}
+	}
+}
+
+// worthAnotherTry tells whether a server may only be late.
+func worthAnotherTry(err error) bool {
+	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || strings.HasPrefix(err.Error(), "dial ")
+}
+
+func (p *program) noNATS(url string, tries int, err error) error {
+	cause := err.Error()
+	if errors.Is(err, nats.ErrNoServers) {
+		cause = "nobody listens there"
+	}
+	if tries > 1 {
+		cause = fmt.Sprintf("%s (%d tries in %v)", cause, tries, reachWithin)
+	}
+	return unreachable(fmt.Errorf("cannot reach NATS at %s: %s", withoutSecrets(url), cause),
+		fmt.Sprintf("start one:      %s nats\nor everything:  %s dev\nor say where:   --nats nats://host:4222", p.cfg.Name, p.cfg.Name))
+}
+
+// pause waits; it is false if ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// withoutSecrets is a list of URLs that may be shown.
+func withoutSecrets(list string) string {
+	all := strings.Split(list, ",")
+	for i, one := range all {
+		u, err := url.Parse(strings.TrimSpace(one))
+		if err != nil {
+			all[i] = "a URL that cannot be read"
+			continue
+		}
+		if u.User != nil {
+			u.User = url.User("xxxxx")
+		}
+		all[i] = u.String()
+	}
+	return strings.Join(all, ",")
+}
+
+var regionPattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+
+// emulation reads --rtt and makes sure that the regions can be used with it.
+func emulation(rtt string, regions ...string) (link.Setting, error) {
+	setting, err := link.Parse(rtt)
+	if err != nil {
+		return setting, usage(err, "")
+	}
+	for _, region := range regions {
+		if region == "" {
+			return setting, usage(errors.New("no region given"), "say where it stands: --region fra")
+		}
+		if !regionPattern.MatchString(region) || region == wire.AnyRegion {
+			return setting, usage(fmt.Errorf("region %.40q: want 1 to 32 of a-z, 0-9 and -, and not %q", region, wire.AnyRegion), "")
+		}
+		if _, err := setting.Between(region, region); err != nil {
+			return setting, usage(err, "any name will do with --rtt 0 or --rtt 40ms")
+		}
+	}
+	return setting, nil
+}
+
+// distance is the round trip to pay between a region and the server of a
+// connection. With the table only our own servers are far away: a real one is
+// where it is.
+func distance(setting link.Setting, region, server string) (rtt time.Duration, stands string, err error) {
+	stands, ours := strings.CutPrefix(server, devServer)
+	if setting.Off() || !ours && setting == (link.Setting{}) {
+		return 0, stands, nil
+	}
+	if !ours {
+		stands = ""
+	}
+	rtt, err = setting.Between(region, stands)
+	if err != nil {
+		err = usage(fmt.Errorf("NATS stands in a region of its own naming: %w", err), "join it with --rtt 0 or --rtt 40ms")
+	}
+	return rtt, stands, err
+}
+
+// timing is what gateways and hosts on a server must agree on.
+func timing(server string) wire.Timing {
+	if strings.HasPrefix(server, devServer) {
+		return wire.Timing{TTL: devTTL}
+	}
+	return wire.Timing{}
+}

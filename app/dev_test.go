@@ -1,0 +1,381 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/gofiber/fiber/v2"
+	"go.uber.org/goleak"
+
+	"holdfast/app"
+	"holdfast/gateway"
+	"holdfast/objects"
+)
+
+// counter counts claims and accepts sockets.
+type counter struct{ state *objects.State }
+
+var (
+	claim = objects.NewCall[objects.None, int]("claim")
+	taken = objects.NewKey[int]("taken")
+)
+
+var counters = objects.Define("ticket", func(s *objects.State) *counter { return &counter{s} }, objects.On(claim, (*counter).claim))
+
+func (c *counter) claim(context.Context, objects.None) (int, error) {
+	n := taken.Get(c.state, 0) + 1
+	taken.Set(c.state, n)
+	return n, nil
+}
+
+func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") == "" {
+		fmt.Fprintf(w, "%d taken", taken.Get(c.state, 0))
+		return
+	}
+	if _, err := c.state.Accept(r); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	}
+}
+
+func worker(r fiber.Router, env *gateway.Env) {
+	r.Get("/", func(c *fiber.Ctx) error { return c.SendString("page of " + env.Region()) })
+	r.Get("/peers", func(c *fiber.Ctx) error { return c.JSON(env.Peers()) })
+	r.Post("/ticket/:name", func(c *fiber.Ctx) error {
+		ticket, err := env.ObjectFor(c, "ticket", c.Params("name"))
+		if err != nil {
+			return err
+		}
+		n, err := claim.Do(c.UserContext(), ticket, objects.None{})
+		if err != nil {
+			return err
+		}
+		return c.JSON(fiber.Map{"ticket": n})
+	})
+}
+
+func config() app.Config {
+	return app.Config{Classes: []*objects.Class{counters}, Worker: worker}
+}
+
+// output is a writer whose first line can be waited for.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	line chan struct{} // closed at the first newline after something visible
+}
+
+func newOutput() *output { return &output{line: make(chan struct{})} }
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text.Write(b)
+	if strings.Contains(strings.TrimLeft(o.text.String(), "\n"), "\n") {
+		select {
+		case <-o.line:
+		default:
+			close(o.line)
+		}
+	}
+	return len(b), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// process is a command that runs until it is stopped.
+type process struct {
+	t              *testing.T
+	stdout, stderr *output
+	cancel         context.CancelFunc
+	ended          chan struct{}
+	code           int // once ended
+}
+
+// start runs a command until it has written its first line.
+func start(t *testing.T, cfg app.Config, args ...string) *process {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &process{t: t, stdout: newOutput(), stderr: newOutput(), cancel: cancel, ended: make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		p.code = app.Run(ctx, cfg, args, p.stdout, p.stderr)
+	}()
+	t.Cleanup(func() { cancel(); <-p.ended })
+	select {
+	case <-p.stdout.line:
+	case <-p.ended:
+		t.Fatalf("%v ended with %d:\n%s%s", args, p.code, p.stdout, p.stderr)
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%v said nothing in 30 s; its log:\n%s", args, p.stderr)
+	}
+	return p
+}
+
+// stop is Ctrl-C; it returns the exit code.
+func (p *process) stop() int {
+	p.t.Helper()
+	p.cancel()
+	select {
+	case <-p.ended:
+	case <-time.After(30 * time.Second):
+		p.t.Fatalf("still running 30 s after Ctrl-C; its log:\n%s", p.stderr)
+	}
+	return p.code
+}
+
+// run runs a command to its end.
+func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = app.Run(t.Context(), config(), args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+type devBanner struct {
+	OK      bool
+	Name    string
+	ReadyMs int64
+	Open    string
+	Regions []struct {
+		Region, URL string
+		RTTMs       float64
+		Hosts       int
+	}
+	Object  struct{ Method, URL string }
+	NATS    string
+	Data    struct{ Kept bool }
+	Metrics string
+	Join    string
+}
+
+// dev starts a run on free ports.
+func dev(t *testing.T, args ...string) (*process, devBanner) {
+	t.Helper()
+	p := start(t, config(), append([]string{"dev", "--json", "--port", "0", "--nats-port", "0", "--store", "memory", "--rtt", "0"}, args...)...)
+	var b devBanner
+	if err := json.Unmarshal([]byte(p.stdout.String()), &b); err != nil {
+		t.Fatalf("banner is not JSON: %v\n%s", err, p.stdout)
+	}
+	return p, b
+}
+
+func fetch(t *testing.T, method, url string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func TestWhatTheBannerSaysIsTrue(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	p, b := dev(t, "--regions", "fra,syd")
+	if !b.OK || b.Name != "holdfast" || len(b.Regions) != 2 || b.Regions[1].Region != "syd" || b.Data.Kept {
+		t.Errorf("banner = %+v", b)
+	}
+	for _, url := range []string{b.Open, b.Metrics, b.Regions[0].URL + "/readyz", b.Regions[1].URL + "/readyz"} {
+		if status, body := fetch(t, http.MethodGet, url); status != http.StatusOK {
+			t.Errorf("GET %s = %d %s", url, status, body)
+		}
+	}
+	if status, body := fetch(t, b.Object.Method, b.Object.URL); status != http.StatusOK || body != `{"ticket":1}` {
+		t.Errorf("%s %s = %d %s, want ticket 1", b.Object.Method, b.Object.URL, status, body)
+	}
+	if _, peers := fetch(t, http.MethodGet, b.Regions[0].URL+"/peers"); !strings.Contains(peers, b.Regions[1].URL) {
+		t.Errorf("peers = %s, want %s among them", peers, b.Regions[1].URL)
+	}
+	if conn, err := net.Dial("tcp", strings.TrimPrefix(b.NATS, "nats://")); err != nil {
+		t.Errorf("NATS of the banner: %v", err)
+	} else {
+		conn.Close()
+	}
+	if !strings.Contains(b.Join, "--nats "+b.NATS) || !strings.Contains(b.Join, "--rtt 0") {
+		t.Errorf("join = %q, want the same NATS and the same --rtt", b.Join)
+	}
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code %d after Ctrl-C, want 0; log:\n%s", code, p.stderr)
+	}
+}
+
+func TestABannerForPeopleHasNoColourWithoutATerminal(t *testing.T) {
+	p := start(t, app.Config{Name: "mine", Classes: config().Classes}, "dev", "--port", "0", "--nats-port", "0", "--store", "memory", "--rtt", "40ms", "--regions", "fra,iad")
+	p.stop()
+	banner := p.stdout.String()
+	for _, want := range []string{"mine 0.1.0", "fra  http://localhost:", "+40 ms simulated", "in memory (gone on exit)", "mine gateway --region lhr", "--rtt 40ms", "/objects/ticket/global"} {
+		if !strings.Contains(banner, want) {
+			t.Errorf("banner lacks %q:\n%s", want, banner)
+		}
+	}
+	for _, no := range []string{"\x1b", "  Open", "wscat"} { // there is no worker, so no page and no room
+		if strings.Contains(banner+p.stderr.String(), no) {
+			t.Errorf("output has %q:\n%s%s", no, banner, p.stderr)
+		}
+	}
+}
+
+func TestCtrlCTellsSocketsToReconnect(t *testing.T) {
+	p := start(t, config(), "dev", "--port", "0", "--nats-port", "0", "--store", "memory", "--rtt", "0", "--regions", "fra")
+	_, url, found := strings.Cut(p.stdout.String(), "fra  ")
+	if !found {
+		t.Fatalf("no region in the banner:\n%s", p.stdout)
+	}
+	url = strings.Fields(url)[0]
+	conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(url, "http")+"/objects/ticket/lobby", nil)
+	if err != nil {
+		t.Fatalf("open a socket: %v", err)
+	}
+	defer conn.CloseNow()
+	closed := make(chan error, 1)
+	go func() { _, _, err := conn.Read(context.Background()); closed <- err }()
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code = %d, want 0", code)
+	}
+	if err := <-closed; websocket.CloseStatus(err) != 1012 {
+		t.Errorf("socket ended with %v, want close code 1012", err)
+	}
+	for _, want := range []string{"draining: 1 socket told to reconnect (1012), then 1 host", "done in "} {
+		if !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("stderr lacks %q:\n%s", want, p.stderr)
+		}
+	}
+}
+
+func TestGetAndListReadWhatIsKept(t *testing.T) {
+	_, b := dev(t, "--regions", "fra")
+	for _, name := range []string{"global", "b%2Fc"} {
+		fetch(t, http.MethodPost, b.Regions[0].URL+"/ticket/"+name)
+	}
+	code, out, errs := run(t, "get", "ticket/global", "--nats", b.NATS, "--json")
+	var info struct {
+		OK, Live        bool
+		Name, Host, ID  string
+		Epoch, Revision int
+		Keys            map[string]any
+	}
+	if err := json.Unmarshal([]byte(out), &info); err != nil || code != 0 {
+		t.Fatalf("get = %d %v: %s%s", code, err, out, errs)
+	}
+	if !info.OK || !info.Live || info.Name != "global" || info.Host != "fra-1" || info.Epoch != 1 || info.Keys["taken"] != 1.0 {
+		t.Errorf("get = %+v", info)
+	}
+	if code, out, _ := run(t, "get", "ticket", "--id", info.ID, "--nats", b.NATS); code != 0 || !strings.Contains(out, "ticket/global") || !strings.Contains(out, "fra-1 (fra)") {
+		t.Errorf("get by id = %d:\n%s", code, out)
+	}
+	if code, out, _ := run(t, "ls", "--nats", b.NATS); code != 0 || !strings.Contains(out, "ticket/global") || strings.Count(out, "\n") != 3 {
+		t.Errorf("ls = %d, want a heading and two objects:\n%s", code, out)
+	}
+	var list []struct{ Name string }
+	if _, out, _ := run(t, "ls", "ticket", "--limit", "1", "--nats", b.NATS, "--json"); json.Unmarshal([]byte(out), &list) != nil || len(list) != 1 {
+		t.Errorf("ls --limit 1 --json = %s", out)
+	}
+	if _, out, _ := run(t, "ls", "nothing", "--nats", b.NATS, "--json"); strings.TrimSpace(out) != "[]" {
+		t.Errorf("ls of a class without objects = %s, want []", out)
+	}
+	if code, out, _ := run(t, "get", "ticket/missing", "--nats", b.NATS, "--json"); code != 4 || !strings.Contains(out, `"ok":false`) || !strings.Contains(out, `"not_found"`) {
+		t.Errorf("get of what is not there = %d %s, want 4 and not_found", code, out)
+	}
+}
+
+func TestAnotherRegionJoinsADevRun(t *testing.T) {
+	_, b := dev(t, "--regions", "fra")
+	h := start(t, config(), "host", "--region", "lhr", "--name", "guest", "--nats", b.NATS, "--rtt", "10ms")
+	if !strings.Contains(h.stdout.String(), "guest owns ticket") || !strings.Contains(h.stdout.String(), "+10ms simulated") {
+		t.Errorf("host says %q", h.stdout)
+	}
+	g := start(t, config(), "gateway", "--region", "lhr", "--listen", "127.0.0.1:0", "--nats", b.NATS, "--rtt", "10ms", "--json")
+	var said struct {
+		URL   string
+		RTTMs float64
+	}
+	if err := json.Unmarshal([]byte(g.stdout.String()), &said); err != nil || said.RTTMs != 10 {
+		t.Fatalf("gateway says %s (%v)", g.stdout, err)
+	}
+	// The region of the first request is preferred: the guest's own host owns it.
+	if _, body := fetch(t, http.MethodPost, said.URL+"/ticket/here"); body != `{"ticket":1}` {
+		t.Errorf("first ticket through the guest = %s", body)
+	}
+	if _, out, _ := run(t, "get", "ticket/here", "--nats", b.NATS); !strings.Contains(out, "guest (lhr)") {
+		t.Errorf("owner of what was first asked for in lhr:\n%s", out)
+	}
+	if code := h.stop(); code != 0 {
+		t.Errorf("host ended with %d:\n%s", code, h.stderr)
+	}
+	if _, body := fetch(t, http.MethodPost, said.URL+"/ticket/here"); body != `{"ticket":2}` {
+		t.Errorf("ticket after the guest host left = %s, want 2", body)
+	}
+	if code := g.stop(); code != 0 {
+		t.Errorf("gateway ended with %d:\n%s", code, g.stderr)
+	}
+}
+
+func TestARestartGoesOnWhereItWas(t *testing.T) {
+	store := filepath.Join(t.TempDir(), "store")
+	args := []string{"dev", "--json", "--port", "0", "--nats-port", "0", "--store", store, "--rtt", "0", "--regions", "fra"}
+	for want := 1; want <= 2; want++ {
+		p := start(t, config(), args...)
+		var b devBanner
+		if err := json.Unmarshal([]byte(p.stdout.String()), &b); err != nil {
+			t.Fatal(err)
+		}
+		if _, body := fetch(t, b.Object.Method, b.Object.URL); body != fmt.Sprintf(`{"ticket":%d}`, want) {
+			t.Errorf("ticket of run %d = %s", want, body)
+		}
+		if want == 1 {
+			code, _, errs := run(t, "dev", "--port", "0", "--nats-port", "0", "--store", store)
+			if code != 3 || !strings.Contains(errs, "in use by process "+fmt.Sprint(os.Getpid())) {
+				t.Errorf("a second dev on the same store = %d, want 3 and who has it:\n%s", code, errs)
+			}
+		}
+		if code := p.stop(); code != 0 {
+			t.Errorf("run %d ended with %d", want, code)
+		}
+	}
+}
+
+func TestNATSAloneCanBeJoined(t *testing.T) {
+	n := start(t, config(), "nats", "--port", "0", "--store", "memory", "--json")
+	var said struct{ NATS, Server string }
+	if err := json.Unmarshal([]byte(n.stdout.String()), &said); err != nil || said.Server != "holdfast-dev-fra" {
+		t.Fatalf("nats says %s (%v)", n.stdout, err)
+	}
+	// Nobody has made a bucket: nothing is found, and none is made by looking.
+	if code, out, errs := run(t, "ls", "--nats", said.NATS); code != 0 || out != "nothing is kept\n" {
+		t.Errorf("ls on a fresh NATS = %d %s%s", code, out, errs)
+	}
+	if code, _, _ := run(t, "get", "ticket/global", "--nats", said.NATS); code != 4 {
+		t.Errorf("get on a fresh NATS = %d, want 4", code)
+	}
+	h := start(t, config(), "host", "--region", "fra", "--nats", said.NATS, "--memory")
+	h.stop()
+	if code := n.stop(); code != 0 {
+		t.Errorf("nats ended with %d:\n%s", code, n.stderr)
+	}
+}

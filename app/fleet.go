@@ -1,0 +1,155 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"holdfast/gateway"
+	"holdfast/objects/host"
+)
+
+// fleet is the gateways and hosts of this process. They run until the context
+// ends or one of them fails, and then stop in order.
+type fleet struct {
+	p       *program
+	metrics *prometheus.Registry
+
+	ctx      context.Context // of the gateways
+	stop     context.CancelCauseFunc
+	gateways errgroup.Group
+	running  []*gateway.Gateway
+
+	hosting   context.Context // of the hosts; outlives ctx until the gateways have stopped
+	stopHosts context.CancelFunc
+	hosts     errgroup.Group
+	hosted    int
+
+	conns []*nats.Conn // closed when nobody uses them any more
+	last  func()       // what is to be done at the very end, or nil
+}
+
+func (p *program) newFleet(ctx context.Context) *fleet {
+	f := &fleet{p: p, metrics: prometheus.NewRegistry()}
+	f.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	f.ctx, f.stop = context.WithCancelCause(ctx)
+	f.hosting, f.stopHosts = context.WithCancel(context.WithoutCancel(ctx))
+	return f
+}
+
+// keep has the fleet close a connection when all that uses it has stopped.
+func (f *fleet) keep(nc *nats.Conn, err error) (*nats.Conn, error) {
+	if err == nil {
+		f.conns = append(f.conns, nc)
+	}
+	return nc, err
+}
+
+// gateway starts a gateway on a listener, which is its to close from here on.
+func (f *fleet) gateway(cfg gateway.Config, ln net.Listener) error {
+	for _, class := range f.p.cfg.Classes {
+		cfg.Classes = append(cfg.Classes, class.Name())
+	}
+	cfg.Worker, cfg.Log, cfg.Metrics = f.p.cfg.Worker, f.p.log, f.metrics
+	g, err := gateway.New(cfg)
+	if err != nil {
+		ln.Close()
+		return fmt.Errorf("start a gateway in %s: %w", cfg.Region, err)
+	}
+	f.running = append(f.running, g)
+	f.gateways.Go(func() error {
+		err := g.Run(f.ctx, ln)
+		if err != nil {
+			f.stop(fmt.Errorf("gateway %s failed: %w", cfg.Region, err))
+		}
+		return nil
+	})
+	return nil
+}
+
+// host starts a host.
+func (f *fleet) host(cfg host.Config) error {
+	cfg.Classes, cfg.Log, cfg.Metrics = f.p.cfg.Classes, f.p.log, f.metrics
+	h, err := host.New(f.ctx, cfg)
+	if err != nil {
+		return hostError(cfg, err)
+	}
+	f.hosted++
+	f.hosts.Go(func() error {
+		err := h.Run(f.hosting)
+		if err != nil {
+			f.stop(fmt.Errorf("host %s failed: %w", cfg.Name, err))
+		}
+		return nil
+	})
+	return nil
+}
+
+// stopInOrder waits until ctx has ended, stops everything and says so. It is nil
+// if nothing failed.
+func (f *fleet) stopInOrder() error {
+	<-f.ctx.Done()
+	began := time.Now()
+	sockets := 0
+	for _, g := range f.running {
+		sockets += g.Sockets()
+	}
+	f.sayDraining(sockets)
+	err := f.close(nil)
+	took := time.Since(began).Milliseconds()
+	if f.p.json {
+		f.p.log.Info("drained", "ms", took)
+	}
+	f.p.say("done in %d ms", took)
+	return err
+}
+
+func (f *fleet) sayDraining(sockets int) {
+	if f.p.json {
+		f.p.log.Info("draining", "sockets", sockets, "gateways", len(f.running), "hosts", f.hosted)
+		return
+	}
+	var what []string
+	if len(f.running) > 0 {
+		what = append(what, count(sockets, "socket")+" told to reconnect (1012)")
+	}
+	if f.hosted > 0 {
+		what = append(what, count(f.hosted, "host")+" to release what they own")
+	}
+	f.p.say("draining: %s  (Ctrl-C again to quit now)", strings.Join(what, ", then "))
+}
+
+// close stops everything in order, without a word. It returns why the fleet
+// failed, err if it did not.
+func (f *fleet) close(err error) error {
+	f.stop(nil)
+	_ = f.gateways.Wait() // their errors are f.stop's
+	f.stopHosts()
+	_ = f.hosts.Wait() // likewise
+	for _, nc := range f.conns {
+		nc.Close()
+	}
+	if f.last != nil {
+		f.last()
+	}
+	if cause := context.Cause(f.ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+// count is "1 socket", "2 sockets".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

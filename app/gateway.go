@@ -1,0 +1,97 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/gateway"
+	"holdfast/internal/link"
+)
+
+// gatewayOptions are the flags of gateway.
+type gatewayOptions struct {
+	nats, region, listen, rtt string
+	origins                   []string
+}
+
+func (p *program) gatewayCommand() *cobra.Command {
+	var o gatewayOptions
+	c := &cobra.Command{
+		Use:   "gateway",
+		Short: "Run one gateway on a NATS that runs already",
+		Long: "Run one gateway on a NATS that runs already: another region of a `dev` run, from\n" +
+			"another terminal or machine. On the NATS of `dev` or `nats` it pays the way from\n" +
+			"its region to theirs; on any other the distance is what it is.",
+		Example: p.examples("gateway --region lhr\n" +
+			"gateway --region syd --nats nats://127.0.0.1:4222 --listen :8790\n" +
+			"gateway --region lab-2 --rtt 0"),
+		Args: cobra.NoArgs,
+		RunE: p.run(func(ctx context.Context, _ []string) error { return p.runGateway(ctx, o) }),
+	}
+	f := c.Flags()
+	natsFlag(c, &o.nats)
+	f.StringVar(&o.region, "region", "", "where this gateway stands")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8790", "address for HTTP; :8790 listens on all of the machine's, :0 on a free port")
+	f.StringVar(&o.rtt, "rtt", "real", "round trip to the NATS of dev or nats: real (a table), 0, or one for all, as 40ms")
+	f.StringSliceVar(&o.origins, "origin", nil, "further web origin that may use the gateway, as https://example.org")
+	return c
+}
+
+func (p *program) runGateway(ctx context.Context, o gatewayOptions) error {
+	setting, err := emulation(o.rtt, o.region)
+	if err != nil {
+		return err
+	}
+	if _, _, err := net.SplitHostPort(o.listen); err != nil {
+		return usage(fmt.Errorf("--listen %q: want an address and a port, as 127.0.0.1:8790 or :8790", o.listen), "")
+	}
+	ln, err := listen(o.listen, "listen elsewhere:  --listen :8791\nor on any port:    --listen :0")
+	if err != nil {
+		return err
+	}
+	f := p.newFleet(ctx)
+	j, err := p.joinAsGateway(f, o, setting, ln)
+	if err != nil {
+		ln.Close() // says that it is closed, if a gateway had it
+		return f.close(err)
+	}
+	// It serves; that there is nobody to own objects yet is no reason to wait.
+	if err := ready(f.ctx, ln); err != nil {
+		p.log.Warn("not ready yet", "err", err)
+	}
+	url := webURL(ln)
+	if err := p.tellJoined(j, map[string]any{"url": url}, "gateway  "+url); err != nil {
+		return f.close(err)
+	}
+	return f.stopInOrder()
+}
+
+func (p *program) joinAsGateway(f *fleet, o gatewayOptions, setting link.Setting, ln net.Listener) (*joined, error) {
+	j, err := p.join(f, o.nats, o.region, setting, connection("gateway "+o.region, p.log))
+	if err != nil {
+		return nil, err
+	}
+	return j, f.gateway(gateway.Config{
+		Region: o.region, NATS: j.nc, Origins: o.origins, Timing: timing(j.nc.ConnectedServerName()),
+		Peers: []gateway.Peer{{Region: o.region, URL: webURL(ln)}},
+	}, ln)
+}
+
+func (p *program) classNames() []string {
+	names := make([]string, len(p.cfg.Classes))
+	for i, class := range p.cfg.Classes {
+		names[i] = class.Name()
+	}
+	return names
+}
+
+func (p *program) classList() string {
+	if len(p.cfg.Classes) == 0 {
+		return "no class: this program has none"
+	}
+	return strings.Join(p.classNames(), ", ")
+}

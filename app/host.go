@@ -1,0 +1,139 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/link"
+	"holdfast/objects"
+	"holdfast/objects/host"
+)
+
+// hostOptions are the flags of host.
+type hostOptions struct {
+	nats, stateNATS string
+	region, name    string
+	replicas        int
+	memory          bool
+	rtt             string
+}
+
+func (p *program) hostCommand() *cobra.Command {
+	var o hostOptions
+	c := &cobra.Command{
+		Use:   "host",
+		Short: "Run one host, which owns and runs objects, on a NATS that runs already",
+		Long: "Run one host, which owns and runs objects of this program's classes, on a NATS\n" +
+			"that runs already. On the NATS of `dev` or `nats` it pays the way from its region\n" +
+			"to theirs; on any other the distance is what it is.",
+		Example: p.examples("host --region iad\nhost --region fra --nats nats://10.0.0.5:4222 --replicas 3"),
+		Args:    cobra.NoArgs,
+		RunE:    p.run(func(ctx context.Context, _ []string) error { return p.runHost(ctx, o) }),
+	}
+	f := c.Flags()
+	natsFlag(c, &o.nats)
+	f.StringVar(&o.stateNATS, "state-nats", "", "where records are written, if other credentials may do that; default: --nats")
+	f.StringVar(&o.region, "region", "", "where this host stands")
+	f.StringVar(&o.name, "name", "", "of this host, for people; default: machine and process id")
+	f.IntVar(&o.replicas, "replicas", 1, "of the buckets, if this host is the first and makes them")
+	f.BoolVar(&o.memory, "memory", false, "make the buckets in memory, if this host is the first and makes them")
+	f.StringVar(&o.rtt, "rtt", "real", "round trip to the NATS of dev or nats: real (a table), 0, or one for all, as 40ms")
+	return c
+}
+
+func (p *program) runHost(ctx context.Context, o hostOptions) error {
+	began := time.Now()
+	setting, err := emulation(o.rtt, o.region)
+	if err != nil {
+		return err
+	}
+	if o.replicas < 1 || o.replicas > 5 {
+		return usage(fmt.Errorf("--replicas %d: want 1 to 5", o.replicas), "")
+	}
+	if o.stateNATS == "" {
+		o.stateNATS = o.nats
+	}
+	if o.name == "" {
+		machine, err := os.Hostname()
+		if err != nil {
+			machine = "host"
+		}
+		o.name = fmt.Sprintf("%s-%d", machine, os.Getpid())
+	}
+	f := p.newFleet(ctx)
+	j, err := p.joinAsHost(f, o, setting)
+	if err == nil {
+		err = awaitHosts(f.ctx, j.nc, []string{o.name}, began)
+	}
+	if err == nil {
+		err = p.tellJoined(j, map[string]any{"host": o.name}, fmt.Sprintf("host  %s owns %s", o.name, p.classList()))
+	}
+	if err != nil {
+		return f.close(err)
+	}
+	return f.stopInOrder()
+}
+
+func (p *program) joinAsHost(f *fleet, o hostOptions, setting link.Setting) (*joined, error) {
+	serve, err := p.join(f, o.nats, o.region, setting, hostConnection("host "+o.name+" serve", p.log))
+	if err != nil {
+		return nil, err
+	}
+	state, err := p.join(f, o.stateNATS, o.region, setting, hostConnection("host "+o.name+" state", p.log))
+	if err != nil {
+		return nil, err
+	}
+	return state, f.host(host.Config{
+		Name: o.name, Region: o.region, Serve: serve.nc, State: state.nc, Replicas: o.replicas, Memory: o.memory,
+		Timing: timing(state.nc.ConnectedServerName()),
+	})
+}
+
+// joined is a connection to a NATS that runs already.
+type joined struct {
+	nc     *nats.Conn
+	region string
+	rtt    time.Duration // emulated
+	stands string        // region of the server, if it is one of ours
+}
+
+// join opens a connection and gives it the distance to the server's region.
+func (p *program) join(f *fleet, url, region string, setting link.Setting, opts []nats.Option) (*joined, error) {
+	way := link.New(0)
+	nc, err := f.keep(p.dial(f.ctx, url, append(opts, way.Option())...))
+	if err != nil {
+		return nil, err
+	}
+	j := &joined{nc: nc, region: region}
+	j.rtt, j.stands, err = distance(setting, region, nc.ConnectedServerName())
+	way.Set(j.rtt)
+	return j, err
+}
+
+// tellJoined says on standard output that a gateway or a host is there.
+func (p *program) tellJoined(j *joined, facts map[string]any, line string) error {
+	url := withoutSecrets(j.nc.ConnectedUrl())
+	if p.json {
+		facts["ok"], facts["region"], facts["nats"], facts["rttMs"] = true, j.region, url, float64(j.rtt)/float64(time.Millisecond)
+		return p.print(facts)
+	}
+	way := ""
+	if j.rtt > 0 {
+		way = fmt.Sprintf(", +%v simulated", j.rtt)
+	}
+	_, err := fmt.Fprintf(p.stdout, "%s · region %s · NATS %s%s\n", line, j.region, url, way)
+	return err
+}
+
+// hostError makes what host.New says a matter of NATS: that is all it works with.
+func hostError(cfg host.Config, err error) error {
+	if _, told := objects.AsError(err); told {
+		return err
+	}
+	return unreachable(fmt.Errorf("start host %s: %w", cfg.Name, err), "")
+}

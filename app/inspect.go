@@ -1,0 +1,226 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"holdfast/objects"
+	"holdfast/objects/host"
+)
+
+func (p *program) getCommand() *cobra.Command {
+	var url, id string
+	c := &cobra.Command{
+		Use:   "get CLASS/NAME",
+		Short: "Print what is kept of one object, and who owns it",
+		Long: "Print what is kept of one object, and who owns it: read from the store, without\n" +
+			"waking the object. One without a name is found by its id: get CLASS --id HEX.",
+		Example: p.examples("get ticket/global\nget room/lobby --json\nget ticket --id 64-hex-digits"),
+		Args:    cobra.ExactArgs(1),
+		RunE: p.run(func(ctx context.Context, args []string) error {
+			object, err := parseObject(args[0], id)
+			if err != nil {
+				return err
+			}
+			return p.inspect(ctx, url, func(ctx context.Context, in *host.Inspector) error { return p.get(ctx, in, object) })
+		}),
+	}
+	natsFlag(c, &url)
+	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
+	return c
+}
+
+func (p *program) lsCommand() *cobra.Command {
+	var url string
+	var limit int
+	c := &cobra.Command{
+		Use:   "ls [CLASS]",
+		Short: "List the objects that are kept, and who owns them",
+		Long: "List the objects that are kept, of one class or of all, and who owns them: read\n" +
+			"from the store, without waking any.",
+		Example: p.examples("ls\nls ticket --limit 1000\nls --json"),
+		Args:    cobra.MaximumNArgs(1),
+		RunE: p.run(func(ctx context.Context, args []string) error {
+			class := strings.Join(args, "")
+			if class != "" && !objects.ValidClass(class) {
+				return usage(fmt.Errorf("%.80q cannot be a class", class), "")
+			}
+			if limit < 1 {
+				return usage(fmt.Errorf("--limit %d: want 1 or more", limit), "")
+			}
+			return p.inspect(ctx, url, func(ctx context.Context, in *host.Inspector) error { return p.ls(ctx, in, class, limit) })
+		}),
+	}
+	natsFlag(c, &url)
+	c.Flags().IntVar(&limit, "limit", 100, "list at most so many")
+	return c
+}
+
+func parseObject(arg, id string) (objects.ID, error) {
+	class, name, named := strings.Cut(arg, "/")
+	switch {
+	case id != "" && !named:
+		return objects.ParseID(class, id)
+	case id == "" && named:
+		return objects.NameID(class, name)
+	}
+	return objects.ID{}, usage(fmt.Errorf("%.80q: want CLASS/NAME, or CLASS with --id", arg), "")
+}
+
+// inspect connects and reads.
+func (p *program) inspect(ctx context.Context, url string, read func(context.Context, *host.Inspector) error) error {
+	nc, err := p.dial(ctx, url, connection(p.cfg.Name+" inspects", p.log)...)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	in, err := host.Inspect(ctx, nc)
+	if err == nil {
+		err = read(ctx, in)
+	}
+	if _, known := objects.AsError(err); err == nil || known || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return unreachable(err, "")
+}
+
+func (p *program) get(ctx context.Context, in *host.Inspector, id objects.ID) error {
+	info, err := in.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if p.json {
+		return p.print(struct {
+			OK bool `json:"ok"`
+			host.Info
+		}{true, info})
+	}
+	return writeObject(p.stdout, info, time.Now())
+}
+
+func writeObject(w io.Writer, info host.Info, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "%s/%s\n", info.Class, shown(info.Name))
+	fmt.Fprintf(t, "  id\t%s\n", info.ID)
+	fmt.Fprintf(t, "  owner\t%s\n", owner(info))
+	fmt.Fprintf(t, "  epoch\t%d\n", info.Epoch)
+	fmt.Fprintf(t, "  commit\t%d, revision %d\n", info.Commit, info.Revision)
+	fmt.Fprintf(t, "  alarm\t%s\n", alarm(info.Alarm, now))
+	if n := len(info.Gateways); n > 0 {
+		fmt.Fprintf(t, "  sockets\t%s may hold some: %s\n", count(n, "gateway"), shown(strings.Join(info.Gateways, ", ")))
+	}
+	fmt.Fprintf(t, "  size\t%s in %s\n", humanize.IBytes(uint64(info.Size)), count(len(info.Keys), "key"))
+	for _, key := range slices.Sorted(maps.Keys(info.Keys)) {
+		fmt.Fprintf(t, "    %s\t%s\n", shown(key), value(info.Keys[key]))
+	}
+	return t.Flush()
+}
+
+// owner says who owns an object, and whether it seems to live.
+func owner(info host.Info) string {
+	if info.Incarnation == "" {
+		return "nobody"
+	}
+	lease := "no lease renewed lately"
+	if info.Live {
+		lease = "lease renewed"
+	}
+	return fmt.Sprintf("%s (%s), %s as of %s, incarnation %s",
+		shown(info.Host), shown(info.Region), lease, info.AsOf.Format(time.TimeOnly), shown(info.Incarnation))
+}
+
+func alarm(a objects.Alarm, now time.Time) string {
+	next, pending := a.Next()
+	said := ""
+	switch {
+	case pending:
+		said = humanize.RelTime(next, now, "ago", "from now") + ", at " + next.Format(time.RFC3339Nano)
+	case a.Parked:
+		said = "parked after its last retry; it was set for " + a.At.Format(time.RFC3339Nano)
+	default:
+		return "none"
+	}
+	if a.Retry > 0 {
+		said += fmt.Sprintf(" (failed %d times)", a.Retry)
+	}
+	return said
+}
+
+// shown is text from a client, made fit for a terminal.
+func shown(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return s
+}
+
+// value is a stored value on one line of bounded length.
+func value(raw json.RawMessage) string {
+	const most = 120
+	s := shown(string(raw))
+	if runes := []rune(s); len(runes) > most {
+		return fmt.Sprintf("%s… (%s)", string(runes[:most]), humanize.IBytes(uint64(len(raw))))
+	}
+	return s
+}
+
+func (p *program) ls(ctx context.Context, in *host.Inspector, class string, limit int) error {
+	found := []host.Info{} // an empty list is [] in JSON
+	more := false
+	for info, err := range in.List(ctx, class) {
+		if err != nil {
+			return err
+		}
+		if more = len(found) == limit; more {
+			break
+		}
+		found = append(found, info)
+	}
+	if p.json {
+		if more {
+			p.log.Warn("there are more than the limit", "limit", limit)
+		}
+		return p.print(found)
+	}
+	if more {
+		p.say("there are more: raise --limit %d", limit)
+	}
+	return writeList(p.stdout, found)
+}
+
+func writeList(w io.Writer, found []host.Info) error {
+	if len(found) == 0 {
+		_, err := fmt.Fprintln(w, "nothing is kept")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "OBJECT\tOWNER\tEPOCH\tKEYS\tSIZE")
+	for _, info := range found {
+		called := shown(info.Name)
+		if info.Name == "" {
+			called = info.ID
+		}
+		by := "-"
+		if info.Incarnation != "" {
+			by = fmt.Sprintf("%s (%s)", shown(info.Host), shown(info.Region))
+			if !info.Live {
+				by += " lease lapsed?"
+			}
+		}
+		fmt.Fprintf(t, "%s/%s\t%s\t%d\t%d\t%s\n", info.Class, called, by, info.Epoch, len(info.Keys), humanize.IBytes(uint64(info.Size)))
+	}
+	return t.Flush()
+}

@@ -1,0 +1,93 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/embedded"
+)
+
+func (p *program) natsCommand() *cobra.Command {
+	var region, listenHost, store, sync, rtt string
+	var port int
+	c := &cobra.Command{
+		Use:   "nats",
+		Short: "Run the embedded NATS alone, for gateways and hosts to join",
+		Long: "Run the embedded NATS with JetStream alone. Gateways and hosts of other processes\n" +
+			"join it; with --rtt real they pay the way to the region in which it is said to\n" +
+			"stand. It asks nobody who they are: keep it on the loopback unless the network\n" +
+			"is trusted.",
+		Example: p.examples("nats\nnats --port 4333 --store ./data --sync always\nnats --region iad"),
+		Args:    cobra.NoArgs,
+		RunE: p.run(func(ctx context.Context, _ []string) error {
+			if _, err := emulation(rtt, region); err != nil {
+				return err
+			}
+			if err := checkServer(port, sync); err != nil {
+				return err
+			}
+			return p.runNATS(ctx, p.serverConfig(region, listenHost, port, store, sync))
+		}),
+	}
+	f := c.Flags()
+	f.IntVar(&port, "port", 4222, "where others join; 0: a free port")
+	f.StringVar(&listenHost, "listen-host", "127.0.0.1", "address to listen on")
+	f.StringVar(&store, "store", "./.holdfast", "directory of the data, or memory")
+	f.StringVar(&sync, "sync", syncDefault, "default: acknowledged survives the process; always: loss of power, too")
+	f.StringVar(&region, "region", "fra", "where it is said to stand")
+	f.StringVar(&rtt, "rtt", "real", "what those who join will use; with 0 or one for all, as 40ms, any region's name will do")
+	return c
+}
+
+func checkServer(port int, sync string) error {
+	if port < 0 || port > 65535 {
+		return usage(fmt.Errorf("NATS port %d: want 0 to 65535", port), "")
+	}
+	if sync != syncDefault && sync != syncAlways {
+		return usage(fmt.Errorf("--sync %q: want %s or %s", sync, syncDefault, syncAlways), "")
+	}
+	return nil
+}
+
+// serverConfig is the embedded server that stands in a region.
+func (p *program) serverConfig(region, host string, port int, store, sync string) embedded.Config {
+	if port == 0 {
+		port = -1 // embedded's word for a free one
+	}
+	if store == memoryStore {
+		store = ""
+	}
+	return embedded.Config{
+		Store: store, Name: devServer + region, Port: port, Host: host, SyncAlways: sync == syncAlways, Log: p.log,
+	}
+}
+
+func (p *program) runNATS(ctx context.Context, cfg embedded.Config) error {
+	began := time.Now()
+	server, err := embedded.Start(ctx, cfg)
+	if err != nil {
+		return natsPort(err, fmt.Sprintf("use another port:   %s nats --port 4333\nor any free one:    --port 0", p.cfg.Name))
+	}
+	defer server.Close()
+	d := data{Dir: cfg.Store, Kept: cfg.Store != "", Sync: syncDefault}
+	if cfg.SyncAlways {
+		d.Sync = syncAlways
+	}
+	if p.json {
+		err = p.print(map[string]any{"ok": true, "nats": server.URL(), "server": server.Name(), "data": d, "readyMs": time.Since(began).Milliseconds()})
+	} else {
+		_, err = fmt.Fprintf(p.stdout, "NATS  %s  %q · data: %s · ready in %d ms\n", server.URL(), server.Name(), d, time.Since(began).Milliseconds())
+	}
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	p.say("stopping NATS  (Ctrl-C again to quit now)")
+	stopping := time.Now()
+	server.Close()
+	p.say("done in %d ms", time.Since(stopping).Milliseconds())
+	return nil
+}

@@ -1,0 +1,104 @@
+package app
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"holdfast/embedded"
+)
+
+// listen takes a port for HTTP. If somebody has it, the error says who, and hint
+// which flag to change.
+func listen(addr, hint string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, portTaken(addr, hint)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	return ln, nil
+}
+
+// portTaken is the failure to get a port.
+func portTaken(addr, hint string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		port = addr
+	}
+	by := ""
+	if n, err := strconv.Atoi(port); err == nil {
+		by = holder("/proc", n)
+	}
+	return &failure{code: "port_taken", exit: exitTaken, err: fmt.Errorf("port %s is taken%s", port, by), hint: hint}
+}
+
+// natsPort turns the embedded server's word for a taken port into ours.
+func natsPort(err error, hint string) error {
+	if taken, ok := errors.AsType[*embedded.PortTakenError](err); ok {
+		return portTaken(taken.Addr, hint)
+	}
+	return err
+}
+
+// holder finds out who listens on a port, as ` (by pid 4412 "node")`. It is empty
+// where there is no /proc, or the process is not ours to look at.
+func holder(proc string, port int) string {
+	inodes := make(map[string]bool)
+	for _, table := range []string{"tcp", "tcp6"} {
+		listening(filepath.Join(proc, "net", table), port, inodes)
+	}
+	links, _ := filepath.Glob(filepath.Join(proc, "[0-9]*", "fd", "*")) // fails only on a bad pattern
+	for _, link := range links {
+		target, err := os.Readlink(link)
+		if err != nil || !inodes[strings.TrimSuffix(strings.TrimPrefix(target, "socket:["), "]")] {
+			continue
+		}
+		dir := filepath.Dir(filepath.Dir(link))
+		name, err := os.ReadFile(filepath.Join(dir, "comm"))
+		if err != nil {
+			return fmt.Sprintf(" (by pid %s)", filepath.Base(dir))
+		}
+		return fmt.Sprintf(" (by pid %s %q)", filepath.Base(dir), strings.TrimSpace(string(name)))
+	}
+	return ""
+}
+
+// listening adds the inodes of the sockets that listen on a port, from a table as
+// proc(5) describes: field 1 is the local address, 3 the state, 9 the inode.
+func listening(table string, port int, inodes map[string]bool) {
+	const stateListen = "0A"
+	f, err := os.Open(table)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	suffix := fmt.Sprintf(":%04X", port)
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) > 9 && strings.HasSuffix(fields[1], suffix) && fields[3] == stateListen {
+			inodes[fields[9]] = true
+		}
+	}
+}
+
+// webURL is how a browser on this machine reaches a listener, without a slash at
+// the end.
+func webURL(ln net.Listener) string {
+	addr, ok := ln.Addr().(*net.TCPAddr)
+	if !ok {
+		return "http://" + ln.Addr().String()
+	}
+	host := addr.IP.String()
+	if addr.IP.IsLoopback() || addr.IP.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+}

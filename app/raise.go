@@ -1,0 +1,128 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/embedded"
+	"holdfast/gateway"
+	"holdfast/internal/link"
+	"holdfast/internal/wire"
+	"holdfast/objects/host"
+)
+
+// devRun is one run of dev.
+type devRun struct {
+	devOptions
+	p         *program
+	setting   link.Setting
+	server    *embedded.Server
+	listeners []net.Listener
+	fleet     *fleet
+	links     []*link.Delay // by region
+	names     []string      // of the hosts
+}
+
+// raise starts all hosts and gateways and returns when all can answer. The
+// distances begin when all is in place: a start is no part of what they show.
+func (d *devRun) raise(began time.Time) (*banner, error) {
+	peers := make([]gateway.Peer, len(d.regions))
+	for k, region := range d.regions {
+		peers[k] = gateway.Peer{Region: region, URL: webURL(d.listeners[k])}
+		d.links = append(d.links, link.New(0))
+		if err := d.hostsIn(k); err != nil {
+			return nil, err
+		}
+	}
+	for k := range d.regions {
+		if err := d.gatewayIn(k, peers); err != nil {
+			return nil, err
+		}
+	}
+	own, err := d.fleet.keep(d.server.Dial(connection("holdfast dev", d.p.log)...))
+	if err != nil {
+		return nil, err
+	}
+	if err := awaitHosts(d.fleet.ctx, own, d.names, began); err != nil {
+		return nil, err
+	}
+	b := &banner{OK: true, Name: d.p.cfg.Name, Version: d.p.cfg.Version, RTT: d.setting.String(), NATS: d.server.URL(), Data: d.data()}
+	for k, region := range d.regions {
+		rtt, err := d.setting.Between(region, d.regions[0])
+		if err != nil {
+			return nil, err
+		}
+		d.links[k].Set(rtt)
+		b.Regions = append(b.Regions, place{region, peers[k].URL, float64(rtt) / float64(time.Millisecond), d.hosts})
+	}
+	for _, ln := range d.listeners {
+		if err := awaitReady(d.fleet.ctx, ln); err != nil {
+			return nil, err
+		}
+	}
+	b.discover(d.fleet.ctx, d.listeners[0], d.p.classNames())
+	b.Join = d.join()
+	b.ReadyMS = time.Since(began).Milliseconds()
+	return b, nil
+}
+
+func (d *devRun) hostsIn(k int) error {
+	for i := range d.hosts {
+		name := fmt.Sprintf("%s-%d", d.regions[k], i+1)
+		d.names = append(d.names, name)
+		serve, err := d.connect(k, hostConnection("host "+name+" serve", d.p.log))
+		if err != nil {
+			return err
+		}
+		state, err := d.connect(k, hostConnection("host "+name+" state", d.p.log))
+		if err != nil {
+			return err
+		}
+		err = d.fleet.host(host.Config{
+			Name: name, Region: d.regions[k], Serve: serve, State: state,
+			Memory: d.server.Memory(), Timing: wire.Timing{TTL: devTTL},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *devRun) gatewayIn(k int, peers []gateway.Peer) error {
+	nc, err := d.connect(k, connection("gateway "+d.regions[k], d.p.log))
+	if err != nil {
+		return err
+	}
+	return d.fleet.gateway(gateway.Config{
+		Region: d.regions[k], NATS: nc, Peers: peers, Origins: d.origins, Timing: wire.Timing{TTL: devTTL},
+	}, d.listeners[k])
+}
+
+// connect opens a connection from a region.
+func (d *devRun) connect(k int, opts []nats.Option) (*nats.Conn, error) {
+	return d.fleet.keep(d.server.Dial(append(opts, d.links[k].InProcess(d.server))...))
+}
+
+// join is the command that adds a region to this run.
+func (d *devRun) join() string {
+	listen := ":0"
+	if d.port > 0 {
+		listen = fmt.Sprintf(":%d", d.port+len(d.regions))
+	}
+	line := fmt.Sprintf("%s gateway --region %s --nats %s --listen %s", d.p.cfg.Name, newcomer(d.regions), d.server.URL(), listen)
+	if rtt := d.setting.String(); rtt != "real" {
+		line += " --rtt " + rtt
+	}
+	return line
+}
+
+func (d *devRun) data() data {
+	if d.server.Memory() {
+		return data{Sync: d.sync}
+	}
+	return data{Dir: d.store, Kept: true, Sync: d.sync}
+}

@@ -1,0 +1,168 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"holdfast/app"
+)
+
+func TestEveryCommandExplainsItself(t *testing.T) {
+	commands := []string{"", "dev", "nats", "host", "gateway", "race", "get", "ls", "version", "help", "completion", "completion bash"}
+	for _, command := range commands {
+		code, out, errs := run(t, append(strings.Fields(command), "--help")...)
+		if code != 0 || !strings.Contains(out, "Examples:\n  holdfast ") || !strings.Contains(out, "Usage:") {
+			t.Errorf("%s --help = %d, want usage and an example:\n%s%s", command, code, out, errs)
+		}
+	}
+	_, root, _ := run(t)
+	_, listed, _ := strings.Cut(root, "Available Commands:\n")
+	listed, _, _ = strings.Cut(listed, "\n\n")
+	for line := range strings.Lines(listed) {
+		if name := strings.Fields(line)[0]; !strings.Contains(" "+strings.Join(commands, " ")+" ", " "+name+" ") {
+			t.Errorf("command %s is not looked at here", name)
+		}
+	}
+}
+
+func TestAWrongCallIsExit2AndSaysWhatWouldBeRight(t *testing.T) {
+	tests := []struct{ args, want string }{
+		{"rce", "did you mean: race"},
+		{"dev --prot 1", "holdfast dev --help"},
+		{"dev extra", "extra"},
+		{"dev --regions fra,nowhere", "known are fra, lhr"},
+		{"dev --regions fra,fra", "fra twice"},
+		{"dev --regions Fra --rtt 0", "want 1 to 32 of a-z"},
+		{"dev --rtt soon", "want real, 0 or a duration"},
+		{"dev --hosts 0", "--hosts 0"},
+		{"dev --port 65535", "do not fit"},
+		{"dev --sync often", "want default or always"},
+		{"dev --log-level loud", "want debug, info, warn or error"},
+		{"nats --region nowhere", "known are fra"},
+		{"host", "--region fra"},
+		{"gateway --region any --rtt 0", `not "any"`},
+		{"gateway --region nowhere", "--rtt 0 or --rtt 40ms"},
+		{"gateway --region fra --listen 8790", "want an address and a port"},
+		{"get", "arg"},
+		{"get ticket", "want CLASS/NAME"},
+		{"get Ticket/x", "class name"},
+		{"get ticket --id 12", "64 hex digits"},
+		{"ls No.Class", "cannot be a class"},
+		{"race --url localhost:8787", "http://localhost:8787"},
+		{"race --expect-correct none", "want naive, cas or object"},
+	}
+	for _, tt := range tests {
+		code, out, errs := run(t, strings.Fields(tt.args)...)
+		if code != 2 || !strings.Contains(errs, tt.want) || out != "" {
+			t.Errorf("%s = %d, want 2 and %q on stderr:\n%s%s", tt.args, code, tt.want, out, errs)
+		}
+		code, out, _ = run(t, append(strings.Fields(tt.args), "--json")...)
+		var report struct {
+			OK    *bool
+			Error struct{ Code, Message string }
+		}
+		if err := json.Unmarshal([]byte(out), &report); err != nil || code != 2 || report.OK == nil || *report.OK || report.Error.Code != "invalid" || report.Error.Message == "" {
+			t.Errorf("%s --json = %d, want one envelope: %v\n%s", tt.args, code, err, out)
+		}
+	}
+}
+
+func TestATakenPortIsExit3AndSaysWhoHasIt(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	port := ln.Addr().(*net.TCPAddr).Port
+	p := strconv.Itoa(port)
+	tests := []struct {
+		args []string
+		flag string
+	}{
+		{[]string{"dev", "--port", p, "--nats-port", "0", "--store", "memory"}, "--port"},
+		{[]string{"dev", "--port", strconv.Itoa(port - 1), "--nats-port", "0", "--store", "memory", "--regions", "fra,iad"}, "--port"},
+		{[]string{"dev", "--port", "0", "--nats-port", p, "--store", "memory"}, "--nats-port"},
+		{[]string{"nats", "--port", p, "--store", "memory"}, "--port"},
+		{[]string{"gateway", "--region", "fra", "--listen", "127.0.0.1:" + p}, "--listen"},
+	}
+	for _, tt := range tests {
+		code, out, errs := run(t, tt.args...)
+		if code != 3 || !strings.Contains(errs, "port "+p+" is taken") || !strings.Contains(errs, tt.flag+" ") || out != "" {
+			t.Errorf("%v = %d, want 3, the port and %s:\n%s%s", tt.args, code, tt.flag, out, errs)
+		}
+		if _, err := os.Stat("/proc/net/tcp"); err == nil && !strings.Contains(errs, "(by pid "+strconv.Itoa(os.Getpid())+" ") {
+			t.Errorf("%v does not say that it is this process:\n%s", tt.args, errs)
+		}
+	}
+}
+
+func TestWithoutNATSItIsExit7AndSaysHowToStartOne(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close() // a port where nobody listens
+	url := "nats://me:secret@" + ln.Addr().String()
+	code, out, errs := run(t, "gateway", "--region", "fra", "--listen", "127.0.0.1:0", "--nats", url)
+	for _, want := range []string{"cannot reach NATS at nats://xxxxx@" + ln.Addr().String(), "nobody listens there", "holdfast nats", "holdfast dev"} {
+		if code != 7 || !strings.Contains(errs, want) || out != "" {
+			t.Errorf("gateway without NATS = %d, want 7 and %q:\n%s%s", code, want, out, errs)
+		}
+	}
+	if strings.Contains(errs, "secret") {
+		t.Errorf("the password is shown:\n%s", errs)
+	}
+}
+
+func TestCtrlCBeforeItIsReadyIsExit130(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, args := range [][]string{
+		{"dev", "--port", "0", "--nats-port", "0", "--store", "memory"},
+		{"get", "ticket/global", "--nats", "nats://127.0.0.1:1"},
+		{"race", "--url", "http://127.0.0.1:1"},
+	} {
+		out, errs := newOutput(), newOutput()
+		if code := app.Run(ctx, config(), args, out, errs); code != 130 {
+			t.Errorf("%v = %d, want 130:\n%s%s", args, code, out, errs)
+		}
+	}
+}
+
+func TestANATSThatCannotBeUsedIsExit7AndSaysWhy(t *testing.T) {
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, MaxPayload: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("server not ready")
+	}
+	for _, args := range [][]string{
+		{"host", "--region", "fra", "--nats", s.ClientURL()},
+		{"get", "ticket/global", "--nats", s.ClientURL()},
+	} {
+		if code, out, errs := run(t, args...); code != 7 || !strings.Contains(errs, "JetStream is off: start nats-server with -js") {
+			t.Errorf("%v without JetStream = %d, want 7:\n%s%s", args, code, out, errs)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if code, out, _ := run(t, "version"); code != 0 || !strings.HasPrefix(out, "holdfast 0.1.0 (go1.") {
+		t.Errorf("version = %d %s", code, out)
+	}
+	if code, out, _ := run(t, "version", "--json"); code != 0 || !json.Valid([]byte(out)) || !strings.Contains(out, `"version":"0.1.0"`) {
+		t.Errorf("version --json = %d %s", code, out)
+	}
+}

@@ -1,0 +1,167 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"holdfast/objects"
+)
+
+// guard stands before every route, Fiber's own answers too: it refuses what no
+// route may see, and words the refusal of what could not be read at all.
+func (g *Gateway) guard(app *fiber.App) {
+	server := app.Server()
+	refuse := func(rc *fasthttp.RequestCtx, err error) {
+		c := app.AcquireCtx(rc)
+		defer app.ReleaseCtx(c)
+		if err := g.fail(c, err); err != nil {
+			g.log.Error("refusal not written", "err", err)
+		}
+	}
+	next := server.Handler
+	server.Handler = func(rc *fasthttp.RequestCtx) {
+		err := ambiguous(&rc.Request.Header)
+		if err != nil {
+			rc.SetConnectionClose()
+		} else if method := string(rc.Method()); !slices.Contains(fiber.DefaultMethods, method) {
+			err = objects.Errorf(objects.Invalid, "there is no method %.20q", method)
+		}
+		if err != nil {
+			refuse(rc, err)
+			return
+		}
+		next(rc)
+	}
+	server.ErrorHandler = func(rc *fasthttp.RequestCtx, err error) {
+		g.log.Debug("request not read", "err", err)
+		refuse(rc, unreadable(err))
+	}
+}
+
+// unreadable is the answer to what could not be read as a request. It repeats
+// nothing of it.
+func unreadable(err error) error {
+	broken, timed := errors.AsType[net.Error](err)
+	switch {
+	case errors.As(err, new(*fasthttp.ErrSmallBuffer)):
+		return objects.Errorf(objects.TooLarge, "the request's line and headers are too large")
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		return objects.Errorf(objects.TooLarge, "the request's body is too large")
+	case timed && broken.Timeout():
+		return fiber.ErrRequestTimeout
+	}
+	return objects.Errorf(objects.Invalid, "this is not a well-formed HTTP request")
+}
+
+// ambiguous refuses requests of which two servers could disagree about where they
+// end: with a length and an encoding, with two of either, with an encoding that
+// HTTP/1.0 does not know, with headers folded over lines or ended by a lone LF.
+func ambiguous(h *fasthttp.RequestHeader) error {
+	if version := string(h.Protocol()); version != "HTTP/1.1" && version != "HTTP/1.0" {
+		return objects.Errorf(objects.Invalid, "the gateway speaks HTTP/1.1 and HTTP/1.0 only")
+	}
+	var lengths, encodings int
+	for line := range bytes.Lines(h.RawHeaders()) {
+		if line[0] == ' ' || line[0] == '\t' || !bytes.HasSuffix(line, []byte("\r\n")) {
+			return objects.Errorf(objects.Invalid, "a header must be one line and end with CR LF")
+		}
+		name, _, _ := bytes.Cut(line, []byte(":"))
+		switch name = bytes.TrimSpace(name); {
+		case bytes.EqualFold(name, []byte("Content-Length")):
+			lengths++
+		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
+			encodings++
+		}
+	}
+	if encodings > 1 || lengths > 1 || encodings > 0 && (lengths > 0 || !h.IsHTTP11()) {
+		return objects.Errorf(objects.Invalid, "the request's length is ambiguous")
+	}
+	return nil
+}
+
+// catch turns a panic in a worker into a fault: fail logs it under a reference, and
+// no client reads it, not even one that is an error made for clients.
+func catch(c *fiber.Ctx) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return c.Next()
+}
+
+// sameOrigin keeps other sites' pages from opening sockets and changing things
+// through a visitor's browser.
+func (g *Gateway) sameOrigin(c *fiber.Ctx) error {
+	harmless := (c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead || c.Method() == fiber.MethodOptions) && !upgrades(c)
+	if origin := c.Get(fiber.HeaderOrigin); harmless || g.allowed(origin, string(c.Request().Host())) {
+		return c.Next()
+	}
+	return objects.Errorf(objects.Forbidden, "this origin may not use the gateway: list it with --origin")
+}
+
+func (g *Gateway) allowed(origin, host string) bool {
+	listed := func(o string) bool { return strings.EqualFold(o, origin) }
+	if origin == "" || slices.ContainsFunc(g.cfg.Origins, listed) {
+		return true
+	}
+	scheme, site, _ := strings.Cut(strings.ToLower(origin), "://")
+	return (scheme == "http" || scheme == "https") && site != "" && strings.EqualFold(site, host)
+}
+
+// shakes refuses a WebSocket handshake that could not be completed, before the
+// object hears of it.
+func shakes(c *fiber.Ctx) error {
+	key, err := base64.StdEncoding.DecodeString(c.Get("Sec-WebSocket-Key"))
+	switch {
+	case c.Method() != fiber.MethodGet:
+		return objects.Errorf(objects.Invalid, "a WebSocket is opened with GET")
+	case c.Get("Sec-WebSocket-Version") != "13":
+		c.Set("Sec-WebSocket-Version", "13")
+		return objects.Errorf(objects.Invalid, "a WebSocket must be of version 13")
+	case err != nil || len(key) != 16:
+		return objects.Errorf(objects.Invalid, "the Sec-WebSocket-Key must be 16 bytes in base64")
+	}
+	return nil
+}
+
+// checkKey refuses an Idempotency-Key that a record could not keep as it is.
+func checkKey(key string) error {
+	odd := func(r rune) bool { return r < ' ' || r > '~' }
+	if len(key) > maxIdempotencyKey || strings.ContainsFunc(key, odd) {
+		return objects.Errorf(objects.Invalid, "an Idempotency-Key has at most %d characters, of printable ASCII", maxIdempotencyKey)
+	}
+	return nil
+}
+
+const maxIdempotencyKey = 255 // bytes
+
+// headerName tells whether an object's header can be sent at all.
+func headerName(name string) bool {
+	const others = "!#$%&'*+-.^_`|~"
+	odd := func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune(others, r)
+	}
+	return name != "" && !strings.ContainsFunc(name, odd)
+}
+
+// headerValue is an object's header value, less what would end the header or have
+// clients refuse the response.
+func headerValue(value string) string {
+	clean := []byte(value)
+	for i, b := range clean {
+		if b < ' ' && b != '\t' || b == 0x7f {
+			clean[i] = ' '
+		}
+	}
+	return string(clean)
+}

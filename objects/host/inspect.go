@@ -1,0 +1,216 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/internal/lease"
+	"holdfast/objects/internal/record"
+)
+
+// Inspector reads what hosts have written, for people. It writes nothing, makes
+// no bucket, wakes no object, and needs no host that runs.
+type Inspector struct {
+	records *record.Bucket // nil: no host has ever run here
+	leases  *lease.Bucket  // nil likewise
+	timing  wire.Timing
+}
+
+// Info is an object as its record and its owner's lease show it.
+type Info struct {
+	Class string `json:"class"`
+	Name  string `json:"name,omitempty"` // empty for an object that was made without one
+	ID    string `json:"id"`             // 64 hex digits
+
+	Epoch       uint64    `json:"epoch"`          // hand-overs so far
+	Host        string    `json:"host,omitempty"` // the owner's name; empty: nobody owns it
+	Region      string    `json:"region,omitempty"`
+	Incarnation string    `json:"incarnation,omitempty"` // the owner's
+	Live        bool      `json:"live"`                  // the owner renewed its lease lately, by this machine's clock: a hint
+	AsOf        time.Time `json:"asOf"`                  // when all this was read
+
+	Commit   uint64                     `json:"commit"`   // puts so far
+	Revision uint64                     `json:"revision"` // of the bucket's entry
+	Alarm    objects.Alarm              `json:"alarm,omitzero"`
+	Gateways []string                   `json:"gateways,omitempty"` // that may hold sockets of the object
+	Size     int                        `json:"size"`               // bytes of keys and values
+	Keys     map[string]json.RawMessage `json:"keys"`
+}
+
+// HostInfo is one host incarnation as its lease shows it.
+type HostInfo struct {
+	Incarnation string    `json:"incarnation"`
+	Host        string    `json:"host"`
+	Region      string    `json:"region"`
+	Classes     []string  `json:"classes"`
+	PID         int       `json:"pid"`
+	Renewed     time.Time `json:"renewed"` // by the host's clock
+	Live        bool      `json:"live"`    // renewed lately, by this machine's clock: a hint
+}
+
+// Inspect looks for the buckets. On a NATS where no host has ever run there are
+// none, which is no error: nothing is found then. Errors say what is wrong with
+// the server and what to do.
+func Inspect(ctx context.Context, nc *nats.Conn) (*Inspector, error) {
+	js, err := record.JetStream(ctx, nc)
+	if err != nil {
+		return nil, err
+	}
+	in := &Inspector{timing: wire.Timing{}.WithDefaults()}
+	// Open would make a bucket that is not there, with a storage that nobody chose.
+	there, err := exists(ctx, js, record.BucketName)
+	if err != nil {
+		return nil, err
+	}
+	if there {
+		if in.records, err = record.Open(ctx, js, jetstream.FileStorage, 1); err != nil {
+			return nil, err
+		}
+	}
+	if there, err = exists(ctx, js, lease.BucketName); err != nil || !there {
+		return in, err
+	}
+	in.leases, err = lease.Open(ctx, js, jetstream.FileStorage, 1, lease.Timing{TTL: in.timing.TTL, Margin: in.timing.Margin})
+	return in, err
+}
+
+func exists(ctx context.Context, js jetstream.JetStream, bucket string) (bool, error) {
+	_, err := js.Stream(ctx, "KV_"+bucket)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for bucket %s: %w", bucket, err)
+	}
+	return true, nil
+}
+
+// Get reads one object; NotFound if it has no record, as one that has stored
+// nothing and is asleep has none.
+func (in *Inspector) Get(ctx context.Context, id objects.ID) (Info, error) {
+	live, err := in.live(ctx)
+	if err != nil {
+		return Info{}, err
+	}
+	info, ok, err := in.read(ctx, id.Key(), live)
+	if err == nil && !ok {
+		called := id.String()
+		if id.Name() != "" {
+			called = fmt.Sprintf("%q", id.Name())
+		}
+		err = objects.Errorf(objects.NotFound, "no %s is kept under %s", id.Class(), called)
+	}
+	if info.Name == "" {
+		info.Name = id.Name()
+	}
+	return info, err
+}
+
+// List yields the objects of a class, or of all classes for "", in the order of
+// class and id, each read when it is asked for. An error is yielded last.
+func (in *Inspector) List(ctx context.Context, class string) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		keys, err := in.keys(ctx, class)
+		if err != nil {
+			yield(Info{}, err)
+			return
+		}
+		live, err := in.live(ctx)
+		if err != nil {
+			yield(Info{}, err)
+			return
+		}
+		for _, key := range keys {
+			info, ok, err := in.read(ctx, key, live)
+			if err == nil && !ok {
+				continue // removed; its marker stays for a while
+			}
+			if !yield(info, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Hosts are the hosts that have a lease entry, in order of region and name. One
+// that was killed stays for a minute, and is not Live.
+func (in *Inspector) Hosts(ctx context.Context) ([]HostInfo, error) {
+	if in.leases == nil {
+		return nil, nil
+	}
+	leases, err := in.leases.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	hosts := make([]HostInfo, 0, len(leases))
+	for incarnation, l := range leases {
+		hosts = append(hosts, HostInfo{
+			Incarnation: incarnation, Host: l.Host, Region: l.Region, Classes: l.Classes, PID: l.PID,
+			Renewed: l.Renewed, Live: now.Sub(l.Renewed) < in.timing.TTL,
+		})
+	}
+	slices.SortFunc(hosts, func(a, b HostInfo) int {
+		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Incarnation, b.Incarnation))
+	})
+	return hosts, nil
+}
+
+// live is the set of incarnations that renewed lately.
+func (in *Inspector) live(ctx context.Context) (map[string]bool, error) {
+	hosts, err := in.Hosts(ctx)
+	live := make(map[string]bool, len(hosts))
+	for _, h := range hosts {
+		live[h.Incarnation] = h.Live
+	}
+	return live, err
+}
+
+func (in *Inspector) keys(ctx context.Context, class string) ([]string, error) {
+	if in.records == nil {
+		return nil, nil
+	}
+	var keys []string
+	for key, err := range in.records.List(ctx, class) {
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys, nil
+}
+
+// read is the object of a key; false if there is no record.
+func (in *Inspector) read(ctx context.Context, key string, live map[string]bool) (Info, bool, error) {
+	if in.records == nil {
+		return Info{}, false, nil
+	}
+	rec, revision, err := in.records.Read(ctx, key)
+	if err != nil || rec == nil {
+		return Info{}, false, err
+	}
+	class, id, _ := strings.Cut(key, ".")
+	info := Info{
+		Class: class, Name: rec.Name, ID: id,
+		Epoch: rec.Epoch, Host: rec.Host, Region: rec.Region, Incarnation: rec.Owner, Live: live[rec.Owner], AsOf: time.Now(),
+		Commit: rec.Commit, Revision: revision, Alarm: rec.Alarm, Gateways: rec.Gateways,
+		Size: rec.Data.Size(), Keys: make(map[string]json.RawMessage, rec.Data.Len()),
+	}
+	for k, v := range rec.Data.All() {
+		info.Keys[k] = v
+	}
+	return info, true, nil
+}

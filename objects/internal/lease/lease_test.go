@@ -1,0 +1,246 @@
+package lease
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var (
+	timing = Timing{TTL: 3 * time.Second, Margin: 500 * time.Millisecond}
+	began  = time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+)
+
+func after(seconds float64) time.Time {
+	return began.Add(time.Duration(seconds * float64(time.Second)))
+}
+
+func TestTrustCountsFromTheSending(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		sent  []float64 // of the renewals, in the order of their acknowledgements
+		until float64   // 0 is never
+	}{
+		{"never renewed", nil, 0},
+		{"one renewal", []float64{1}, 3.5},
+		{"the next one", []float64{1, 2}, 4.5},
+		{"an earlier one is acknowledged late", []float64{2, 1}, 4.5},
+		{"one twice", []float64{1, 1}, 3.5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var term Term
+			for _, sent := range c.sent {
+				term = term.Renewed(after(sent), timing)
+			}
+			if c.until == 0 {
+				if term.Holds(began) || !term.Until().IsZero() {
+					t.Errorf("until = %v, want never", term.Until())
+				}
+				return
+			}
+			if got := term.Until().Sub(began).Seconds(); got != c.until {
+				t.Errorf("until = %v, want %v", got, c.until)
+			}
+			if !term.Holds(after(c.until).Add(-1)) {
+				t.Error("does not hold a moment before its end")
+			}
+			if term.Holds(after(c.until)) {
+				t.Error("holds at its end")
+			}
+		})
+	}
+}
+
+func TestAClaimerWaits(t *testing.T) {
+	type saw struct {
+		revision uint64
+		at       float64
+	}
+	const ended = 0 // in place of a revision: the incarnation says goodbye
+	for _, c := range []struct {
+		name string
+		saw  []saw
+		dead float64 // the moment from which it is dead; the watch began at 1
+	}{
+		{"what was never seen counts from the beginning", nil, 4.5},
+		{"seen once", []saw{{7, 2}}, 5.5},
+		{"seen again with a new revision", []saw{{7, 2}, {9, 3}}, 6.5},
+		{"the same revision is no sign of life", []saw{{7, 2}, {7, 3}}, 5.5},
+		{"nor is an older one", []saw{{7, 2}, {6, 3}}, 5.5},
+		{"goodbye", []saw{{7, 2}, {ended, 3}}, 3},
+		{"goodbye from one never seen", []saw{{ended, 3}}, 3},
+		{"a renewal that comes after the goodbye", []saw{{7, 2}, {ended, 3}, {9, 3.5}}, 3.5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := NewWatch(after(1))
+			for _, s := range c.saw {
+				if s.revision == ended {
+					w.Ended("a")
+				} else {
+					w.Saw("a", s.revision, after(s.at))
+				}
+			}
+			if !w.Dead("a", timing, after(c.dead)) {
+				t.Errorf("alive for another %v at %v, want dead", w.Left("a", timing, after(c.dead)), c.dead)
+			}
+			if len(c.saw) > 0 && w.seen["a"].ended {
+				return // dead from the moment on which that was noted, whenever one asks
+			}
+			if at := after(c.dead).Add(-1); w.Dead("a", timing, at) || w.Left("a", timing, at) != 1 {
+				t.Errorf("%v left a moment before %v, want that moment", w.Left("a", timing, at), c.dead)
+			}
+		})
+	}
+}
+
+func TestWhatIsForgottenStaysDead(t *testing.T) {
+	w := NewWatch(after(0))
+	for i := range 100 {
+		w.Saw(fmt.Sprint("lapsed ", i), uint64(i+1), after(1))
+		w.Saw(fmt.Sprint("ended ", i), uint64(i+1), after(1))
+		w.Ended(fmt.Sprint("ended ", i))
+		w.Ended(fmt.Sprint("ended unseen ", i))
+	}
+	w.Saw("alive", 1000, after(399))
+	if w.Forget(timing, after(250)); len(w.seen) != 301 {
+		t.Errorf("%d remembered after 250 s, want all 301", len(w.seen))
+	}
+	if w.Forget(timing, after(400)); len(w.seen) != 1 {
+		t.Errorf("%d remembered after 400 s, want only the one alive", len(w.seen))
+	}
+	if w.Dead("alive", timing, after(400)) {
+		t.Error("the one alive is dead")
+	}
+	for _, name := range []string{"lapsed 1", "ended 1", "ended unseen 1"} {
+		if !w.Dead(name, timing, after(400)) {
+			t.Errorf("%q is alive again", name)
+		}
+	}
+}
+
+// span is a whole number of seconds: on a coarse clock, things that hardly ever
+// meet do.
+func span(t *rapid.T, from, to time.Duration, name string) time.Duration {
+	return time.Duration(rapid.IntRange(int(from/time.Second), int(to/time.Second)).Draw(t, name)) * time.Second
+}
+
+func someTiming(t *rapid.T) Timing {
+	margin := span(t, time.Second, 3*time.Second, "margin")
+	return Timing{TTL: span(t, 2*margin+time.Second, 15*time.Second, "TTL"), Margin: margin}
+}
+
+// A renewal is one put of the entry and what becomes of it, in true time.
+type renewal struct {
+	revision                    uint64
+	sent, stored, answered, saw time.Time
+	acknowledged, noticed       bool
+}
+
+func someRenewals(t *rapid.T, timing Timing) []renewal {
+	renewals := make([]renewal, rapid.IntRange(1, 5).Draw(t, "renewals"))
+	now := began
+	for i := range renewals {
+		r := &renewals[i]
+		now = now.Add(span(t, 0, timing.TTL, "until the next"))
+		r.revision, r.sent = uint64(i+1), now
+		r.stored = r.sent.Add(span(t, 0, 2*timing.TTL, "until stored"))
+		if i > 0 && r.stored.Before(renewals[i-1].stored) {
+			r.stored = renewals[i-1].stored // one connection, one order
+		}
+		r.answered = r.stored.Add(span(t, 0, 2*timing.TTL, "until answered"))
+		r.saw = r.stored.Add(span(t, 0, 2*timing.TTL, "until seen"))
+		r.acknowledged = rapid.Bool().Draw(t, "acknowledged")
+		r.noticed = rapid.Bool().Draw(t, "noticed")
+	}
+	return renewals
+}
+
+// Whoever has seen a renewal, whenever and however often, believes in it for two
+// margins longer than the holder does.
+func TestTheHolderStopsTwoMarginsBeforeAnyClaimer(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		timing := someTiming(t)
+		renewals := someRenewals(t, timing)
+		var term Term
+		watch := NewWatch(began.Add(span(t, 0, 20*time.Second, "until the watch begins")))
+		for _, r := range rapid.Permutation(renewals).Draw(t, "order of acknowledgements") {
+			if r.acknowledged {
+				term = term.Renewed(r.sent, timing)
+			}
+		}
+		for _, r := range renewals {
+			watch.Saw("holder", r.revision, r.saw)
+			watch.Saw("holder", r.revision, r.saw.Add(span(t, 0, timing.TTL, "seen again")))
+		}
+		if term == (Term{}) {
+			return
+		}
+		if left := watch.Left("holder", timing, term.Until()); left < 2*timing.Margin {
+			t.Fatalf("the claimer's end is %v after the holder's, want at least %v", left, 2*timing.Margin)
+		}
+	})
+}
+
+// A claimer that asks for the entry before it says that its holder is dead is
+// never wrong, whatever it has not been told, and although the clocks differ by
+// the margin: as long as the holder does not renew what has ended.
+func TestNobodyIsCalledDeadWhoStillHolds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		timing := someTiming(t)
+		renewals := someRenewals(t, timing)
+		drift := float64(timing.Margin) / float64(timing.TTL)
+		share := rapid.Float64Range(0, 1).Draw(t, "share of the drift")
+		holder := clock{1 - drift*share}      // slow
+		claimer := clock{1 + drift*(1-share)} // fast
+		first, term := reign(renewals, holder, timing)
+		for asked := first; asked.Before(first.Add(6 * timing.TTL)); asked = asked.Add(time.Second) {
+			watch := NewWatch(claimer.at(began))
+			for _, r := range renewals {
+				if r.noticed && !r.saw.After(asked) {
+					watch.Saw("holder", r.revision, claimer.at(r.saw))
+				}
+			}
+			for _, r := range renewals {
+				if !r.stored.After(asked) {
+					watch.Saw("holder", r.revision, claimer.at(asked)) // the entry, read again
+				}
+			}
+			dead := watch.Dead("holder", timing, claimer.at(asked))
+			if dead && term.Holds(holder.at(asked).Add(time.Microsecond)) { // for rounding
+				t.Fatalf("called dead at %v, and holds until %v on its own clock", asked.Sub(began), term.Until().Sub(began))
+			}
+		}
+	})
+}
+
+// clock is one that runs at its own rate since all began.
+type clock struct{ rate float64 }
+
+func (c clock) at(t time.Time) time.Time {
+	return began.Add(time.Duration(c.rate * float64(t.Sub(began))))
+}
+
+// reign is a holder's first moment, in true time, before which it owned nothing,
+// and its last term. It takes answers as they come, until its lease has ended.
+func reign(renewals []renewal, c clock, timing Timing) (first time.Time, term Term) {
+	var answers []renewal
+	for _, r := range renewals {
+		if r.acknowledged {
+			answers = append(answers, r)
+		}
+	}
+	slices.SortFunc(answers, func(a, b renewal) int { return a.answered.Compare(b.answered) })
+	for _, r := range answers {
+		switch {
+		case term == Term{}:
+			first = r.answered
+		case !term.Holds(c.at(r.answered)):
+			return first, term
+		}
+		term = term.Renewed(c.at(r.sent), timing)
+	}
+	return first, term
+}

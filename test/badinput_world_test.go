@@ -1,0 +1,264 @@
+package test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/nats-io/nats.go"
+
+	"holdfast/examples/demo"
+	"holdfast/examples/room"
+	"holdfast/examples/ticket"
+	"holdfast/gateway"
+	"holdfast/objects"
+)
+
+// place is a host and a gateway to send bad input to. However bad it is, the
+// gateway's connection to NATS must be the same one at the end.
+type place struct {
+	*door
+	addr string
+	nc   *nats.Conn // the gateway's
+	raw  *nats.Conn // somebody else's, on the same NATS
+}
+
+func newPlace(t *testing.T, change func(*gateway.Config)) *place {
+	t.Helper()
+	on := single(t)
+	classes := []*objects.Class{ticket.Class, room.Class, probeClass, stillborn}
+	on.startHost(t, "a", "fra", quick, nil, classes...)
+	cfg := gateway.Config{
+		Region: "fra", NATS: on.dial(t), Timing: quick, Log: testLog(t),
+		Worker: func(r fiber.Router, env *gateway.Env) { demo.Worker(r, env); faultyWorker(r, env) },
+	}
+	for _, class := range classes {
+		cfg.Classes = append(cfg.Classes, class.Name())
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	g, err := gateway.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &place{addr: ln.Addr().String(), nc: cfg.NATS, raw: on.dial(t)}
+	p.door = &door{running(t, func(ctx context.Context) error { return g.Run(ctx, ln) }), g, "http://" + p.addr}
+	t.Cleanup(func() {
+		if !p.nc.IsConnected() || p.nc.Stats().Reconnects != 0 {
+			t.Errorf("the gateway's NATS connection is %v after %d reconnects, want the first one still up",
+				p.nc.Status(), p.nc.Stats().Reconnects)
+		}
+	})
+	await(t, "the gateway is ready", func() bool {
+		status, _, _, err := try("GET", p.url+"/readyz", "")
+		return err == nil && status == http.StatusOK
+	})
+	return p
+}
+
+// secret is what a fault says, and no client may read.
+const secret = "hunter2-from-the-panic"
+
+// faultyWorker is a worker whose routes fail in every way.
+func faultyWorker(r fiber.Router, env *gateway.Env) {
+	faults := map[string]func() error{
+		"text":          func() error { panic(secret) },
+		"error":         func() error { panic(errors.New(secret)) },
+		"objects-error": func() error { panic(objects.Errorf(objects.Conflict, secret)) },
+		"fiber-error":   func() error { panic(fiber.NewError(fiber.StatusTeapot, secret)) },
+		"runtime":       func() error { return map[string]func() error{}[secret]() },
+		"returned":      func() error { return fmt.Errorf("read the store: %s", secret) },
+	}
+	r.Get("/fault/:kind", func(c *fiber.Ctx) error { return faults[c.Params("kind")]() })
+	r.Post("/boom/:class/:name", func(c *fiber.Ctx) error {
+		ref, err := env.ObjectFor(c, c.Params("class"), c.Params("name"))
+		if err != nil {
+			return err
+		}
+		n, err := boom.Do(c.UserContext(), ref, objects.None{})
+		if err != nil {
+			return err
+		}
+		return c.JSON(n)
+	})
+}
+
+// probe is an object that tells what it was asked, and does as its sockets say.
+type probe struct {
+	state *objects.State
+	last  int // of "count"
+}
+
+var (
+	boom       = objects.NewCall[objects.None, int]("boom")
+	effects    = objects.NewKey[int]("effects") // POSTs that were handled
+	probeClass = objects.Define("probe", func(s *objects.State) *probe { return &probe{state: s} },
+		objects.On(boom, (*probe).boom))
+)
+
+// journal is what probes have heard, by the object's name.
+var journal struct {
+	sync.Mutex
+	opened map[string]int
+	closes map[string][]objects.Close
+	gates  map[string]*gate
+}
+
+// gate is where a request to /wait stands until it is let go.
+type gate struct{ entered, open chan struct{} }
+
+func newGate(object string) *gate {
+	journal.Lock()
+	defer journal.Unlock()
+	if journal.gates == nil {
+		journal.gates = make(map[string]*gate)
+	}
+	journal.gates[object] = &gate{make(chan struct{}), make(chan struct{})}
+	return journal.gates[object]
+}
+
+func openedAt(object string) int {
+	journal.Lock()
+	defer journal.Unlock()
+	return journal.opened[object]
+}
+
+func closesAt(object string) []objects.Close {
+	journal.Lock()
+	defer journal.Unlock()
+	return append([]objects.Close(nil), journal.closes[object]...)
+}
+
+// echoed is a request as an object saw it.
+type echoed struct {
+	Method, Host, URL string
+	Header            http.Header
+	Body              []byte
+	Effects           int
+}
+
+func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	n := effects.Get(p.state, 0)
+	if r.Method == http.MethodPost {
+		n++
+		effects.Set(p.state, n)
+	}
+	switch r.URL.Path {
+	case "/panic":
+		panic(secret)
+	case "/wait":
+		p.wait(r.Context())
+	case "/split": // a header made of what the client sent
+		w.Header().Set("X-Given", string(body))
+	case "/refuse":
+		http.Error(w, "not today", http.StatusForbidden)
+		return
+	}
+	if socket, err := p.state.Accept(r); err == nil {
+		p.opened(socket, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(echoed{r.Method, r.Host, r.URL.String(), r.Header, body, n})
+}
+
+func (p *probe) wait(ctx context.Context) {
+	journal.Lock()
+	g := journal.gates[p.state.Name()]
+	journal.Unlock()
+	close(g.entered)
+	select {
+	case <-g.open:
+	case <-ctx.Done():
+	}
+}
+
+func (p *probe) opened(s *objects.Socket, r *http.Request) {
+	tag := r.URL.Query().Get("tag")
+	s.Attach(tag)
+	s.Send(objects.Text("to " + tag + " welcome"))
+	journal.Lock()
+	defer journal.Unlock()
+	if journal.opened == nil {
+		journal.opened = make(map[string]int)
+	}
+	journal.opened[p.state.Name()]++
+}
+
+func (p *probe) boom(context.Context, objects.None) (int, error) {
+	effects.Set(p.state, 1000)
+	panic(secret)
+}
+
+func (p *probe) WebSocketMessage(_ context.Context, from *objects.Socket, m objects.Message) error {
+	command, rest, _ := strings.Cut(string(m.Data), " ")
+	switch command {
+	case "count":
+		n, err := strconv.Atoi(rest)
+		if err != nil || n != p.last+1 {
+			from.Send(objects.Text(fmt.Sprintf("disorder: %s after %d", rest, p.last)))
+		}
+		p.last = n
+	case "counted":
+		from.Send(objects.Text("counted " + strconv.Itoa(p.last)))
+	case "panic":
+		panic(secret)
+	case "refuse":
+		return objects.Errorf(objects.Forbidden, "%s", rest)
+	case "close":
+		code, reason, _ := strings.Cut(rest, " ")
+		n, _ := strconv.Atoi(code)
+		from.Close(n, reason)
+	case "all": // one message to everybody, of so many bytes
+		n, _ := strconv.Atoi(rest)
+		message := objects.Message{Data: []byte(strings.Repeat("x", n))}
+		for _, s := range p.state.Sockets() {
+			s.Send(message)
+		}
+	case "each": // to everybody a message of their own
+		for _, s := range p.state.Sockets() {
+			var tag string
+			s.Attachment(&tag)
+			s.Send(objects.Text("to " + tag + " " + rest))
+		}
+	default:
+		from.Send(m)
+	}
+	return nil
+}
+
+func (p *probe) WebSocketClose(_ context.Context, _ *objects.Socket, end objects.Close) error {
+	journal.Lock()
+	defer journal.Unlock()
+	if journal.closes == nil {
+		journal.closes = make(map[string][]objects.Close)
+	}
+	journal.closes[p.state.Name()] = append(journal.closes[p.state.Name()], end)
+	return nil
+}
+
+// stillborn's constructor panics as long as the name is among the doomed.
+var (
+	doomed    sync.Map
+	stillborn = objects.Define("stillborn", func(s *objects.State) *probe {
+		if _, is := doomed.Load(s.Name()); is {
+			panic(secret)
+		}
+		return &probe{state: s}
+	})
+)

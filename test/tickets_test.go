@@ -1,0 +1,250 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"holdfast/embedded"
+	"holdfast/kvfoil"
+
+	"github.com/nats-io/nats.go"
+)
+
+var regions = []string{"fra", "iad", "syd"}
+
+// world is hosts and gateways in three regions.
+func (on *substrate) world(t testing.TB) []*door {
+	for _, region := range regions {
+		on.startHost(t, "host-"+region, region, quick, nil)
+	}
+	doors := make([]*door, len(regions))
+	for i, region := range regions {
+		doors[i] = on.startGateway(t, region, quick)
+	}
+	return doors
+}
+
+// burst has n do something at the same moment.
+func burst(n int, do func(i int)) {
+	var ready, done sync.WaitGroup
+	gate := make(chan struct{})
+	ready.Add(n)
+	for i := range n {
+		done.Go(func() {
+			ready.Done()
+			<-gate
+			do(i)
+		})
+	}
+	ready.Wait()
+	close(gate)
+	done.Wait()
+}
+
+func TestFifteenClaimsThroughThreeRegionsAreExactlyOneToFifteen(t *testing.T) {
+	onBoth(t, func(t *testing.T, on *substrate) {
+		doors := on.world(t)
+		rounds := 1000
+		if on.replicas > 1 {
+			rounds = 200 // the same suite; the thousand are counted on one server
+		}
+		for round := range rounds {
+			tickets := make([]int, 15)
+			burst(15, func(i int) {
+				n, _, err := claim(doors[i%3].url, fmt.Sprintf("round-%d", round))
+				if err != nil {
+					t.Errorf("round %d: %v", round, err)
+				}
+				tickets[i] = n
+			})
+			slices.Sort(tickets)
+			for i, n := range tickets {
+				if n != i+1 {
+					t.Fatalf("round %d: tickets = %v, want 1 to 15", round, tickets)
+				}
+			}
+		}
+	})
+}
+
+func TestTheFoilLosesAndCompareAndSetDoesNot(t *testing.T) {
+	on := single(t)
+	doors := on.world(t)
+	lossy, attempts := 0, 0
+	for round := range 100 {
+		naive, cas := make([]int, 15), make([]int, 15)
+		burst(15, func(i int) {
+			status, _, body := request(t, "POST", fmt.Sprintf("%s/naive/r%d?gap=10ms", doors[i%3].url, round), "")
+			if _, err := fmt.Sscanf(body, `{"ticket":%d}`, &naive[i]); err != nil || status != 200 {
+				t.Errorf("naive: status %d, body %s", status, body)
+			}
+		})
+		burst(15, func(i int) {
+			status, _, body := request(t, "POST", fmt.Sprintf("%s/cas/r%d?gap=0ms", doors[i%3].url, round), "")
+			var tries int
+			if _, err := fmt.Sscanf(body, `{"attempts":%d,"ticket":%d}`, &tries, &cas[i]); err != nil || status != 200 {
+				t.Errorf("cas: status %d, body %s", status, body)
+			}
+			if i == 0 {
+				attempts += tries
+			}
+		})
+		if distinct(naive) < 15 {
+			lossy++
+		}
+		if distinct(cas) != 15 {
+			t.Errorf("round %d: compare-and-set gave %v, want 15 different tickets", round, cas)
+		}
+	}
+	if lossy < 99 {
+		t.Errorf("the naive counter gave duplicates in %d of 100 rounds, want at least 99", lossy)
+	}
+	t.Logf("naive lost in %d of 100 rounds; compare-and-set took %.1f attempts a claim", lossy, float64(attempts)/100)
+}
+
+func distinct(tickets []int) int {
+	return len(slices.Compact(slices.Sorted(slices.Values(tickets))))
+}
+
+func TestPeekAndReset(t *testing.T) {
+	on := single(t)
+	on.startHost(t, "a", "fra", quick, nil)
+	g := on.startGateway(t, "fra", quick)
+	for _, counter := range []string{"ticket", "naive", "cas"} {
+		url := g.url + "/" + counter + "/p"
+		expect := func(method string, want int) {
+			t.Helper()
+			status, header, body := request(t, method, url, "")
+			var answer struct{ Ticket int }
+			decode(t, body, &answer)
+			if status != 200 || answer.Ticket != want {
+				t.Errorf("%s %s: status %d, body %s, want ticket %d", method, counter, status, body, want)
+			}
+			if header.Get("Holdfast-Region") != "fra" {
+				t.Errorf("%s %s: Holdfast-Region = %q, want fra", method, counter, header.Get("Holdfast-Region"))
+			}
+		}
+		expect("GET", 0)
+		expect("POST", 1)
+		expect("POST", 2)
+		expect("GET", 2)
+		expect("DELETE", 0)
+		expect("GET", 0)
+		expect("POST", 1)
+	}
+}
+
+func TestAHostThatStopsOnPurposeFailsNoRequest(t *testing.T) {
+	onBoth(t, func(t *testing.T, on *substrate) {
+		hosts := []member{on.startHost(t, "h0", "fra", quick, nil), on.startHost(t, "h1", "fra", quick, nil)}
+		g := on.startGateway(t, "fra", quick)
+		const counters, rounds = 5, 4
+		var stop atomic.Bool
+		claims := make([][]int, counters)
+		var clients sync.WaitGroup
+		for i := range counters {
+			clients.Go(func() {
+				for !stop.Load() {
+					n, _, err := claim(g.url, fmt.Sprintf("drain-%d", i))
+					if err != nil {
+						t.Errorf("a request failed: %v", err)
+						return
+					}
+					claims[i] = append(claims[i], n)
+				}
+			})
+		}
+		epoch := func() string {
+			_, header, err := claim(g.url, "watched")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return header.Get("Holdfast-Epoch") + " " + header.Get("Holdfast-Owner")
+		}
+		seen := map[string]bool{epoch(): true}
+		for round := range rounds {
+			hosts[round%2].stop()
+			seen[epoch()] = true
+			hosts[round%2] = on.startHost(t, fmt.Sprintf("h%d", round+2), "fra", quick, nil)
+		}
+		stop.Store(true)
+		clients.Wait()
+		if len(seen) < 3 {
+			t.Errorf("owners seen: %v: the object never moved, so nothing was shown", seen)
+		}
+		for i, got := range claims {
+			for j, n := range got {
+				if n != j+1 {
+					t.Fatalf("counter %d: ticket %d is %d", i, j+1, n)
+				}
+			}
+		}
+		t.Logf("%d moves, %d claims", len(seen)-1, len(slices.Concat(claims...)))
+	})
+}
+
+func TestCountersGoOnAfterARestartOfEverything(t *testing.T) {
+	dir := t.TempDir()
+	for round := range 3 {
+		t.Run(fmt.Sprint("life ", round+1), func(t *testing.T) {
+			s, err := embedded.Start(t.Context(), embedded.Config{Store: dir, Log: testLog(t)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(s.Close)
+			on := &substrate{replicas: 1, dial: func(t testing.TB, opts ...nats.Option) *nats.Conn { return dialed(t)(s.Dial(opts...)) }}
+			on.startHost(t, "a", "fra", quick, nil)
+			g := on.startGateway(t, "fra", quick)
+			for i := range 10 {
+				n, _, err := claim(g.url, "kept")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := round*10 + i + 1; n != want {
+					t.Fatalf("ticket = %d, want %d", n, want)
+				}
+			}
+		})
+	}
+}
+
+func TestAReleasedObjectThatKeepsNothingLeavesNoEntry(t *testing.T) {
+	on := single(t)
+	h := on.startHost(t, "a", "fra", quick, nil)
+	g := on.startGateway(t, "fra", quick)
+	for i := range 20 {
+		if status, _, body := request(t, "GET", fmt.Sprintf("%s/ticket/peeked-%d", g.url, i), ""); status != 200 {
+			t.Fatalf("peek: status %d, body %s", status, body)
+		}
+	}
+	if _, _, err := claim(g.url, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	h.stop()
+	if keys := recordKeys(t, on.dial(t)); len(keys) != 1 {
+		t.Errorf("%d entries are left, want 1: %v", len(keys), keys)
+	}
+}
+
+func TestAResetOfTheFoilIsOfThatNameAlone(t *testing.T) {
+	on := single(t)
+	foil, err := kvfoil.Open(context.Background(), on.dial(t), kvfoil.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		if _, err := foil.Naive(t.Context(), name, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := foil.ResetNaive(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := foil.PeekNaive(t.Context(), "b"); err != nil || n != 1 {
+		t.Errorf("b = %d, %v; want 1", n, err)
+	}
+}
