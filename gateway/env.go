@@ -130,7 +130,7 @@ func (g *Gateway) sign(c *fiber.Ctx, id objects.ID, reply *wire.Reply) {
 func (g *Gateway) forward(c *fiber.Ctx, id objects.ID, path string) error {
 	req := envelope(c, path)
 	if upgrades(c) {
-		if err := shakes(c); err != nil {
+		if err := handshake(c); err != nil {
 			return err
 		}
 		req.Key = "" // each connection is a socket of its own
@@ -155,6 +155,7 @@ func envelope(c *fiber.Ctx, path string) *wire.Request {
 	for name, value := range c.Request().Header.AllInOrder() { // as sent, and without trailers
 		header.Add(string(name), string(value))
 	}
+	header.Del("Host") // it travels on its own, as net/http has it
 	if !upgrades(c) {
 		for _, line := range header["Connection"] {
 			for name := range strings.SplitSeq(line, ",") {
@@ -172,7 +173,7 @@ func envelope(c *fiber.Ctx, path string) *wire.Request {
 	return &wire.Request{
 		Kind: wire.Fetch, Method: utils.CopyString(c.Method()), URL: target,
 		Host: utils.CopyString(string(c.Request().Host())), Header: header, Remote: utils.CopyString(c.IP()),
-		Body: slices.Clone(c.Body()), Key: utils.CopyString(c.Get("Idempotency-Key")),
+		Body: slices.Clone(c.Body()), Key: header.Get("Idempotency-Key"),
 	}
 }
 

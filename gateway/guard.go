@@ -118,9 +118,9 @@ func (g *Gateway) allowed(origin, host string) bool {
 	return (scheme == "http" || scheme == "https") && site != "" && strings.EqualFold(site, host)
 }
 
-// shakes refuses a WebSocket handshake that could not be completed, before the
+// handshake refuses a WebSocket handshake that could not be completed, before the
 // object hears of it.
-func shakes(c *fiber.Ctx) error {
+func handshake(c *fiber.Ctx) error {
 	key, err := base64.StdEncoding.DecodeString(c.Get("Sec-WebSocket-Key"))
 	switch {
 	case c.Method() != fiber.MethodGet:

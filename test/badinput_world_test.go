@@ -146,9 +146,19 @@ func closesAt(object string) []objects.Close {
 // echoed is a request as an object saw it.
 type echoed struct {
 	Method, Host, URL string
-	Header            http.Header
+	Header            map[string][][]byte // of whatever bytes
 	Body              []byte
 	Effects           int
+}
+
+func echo(r *http.Request, body []byte, effects int) echoed {
+	header := make(map[string][][]byte)
+	for name, values := range r.Header {
+		for _, v := range values {
+			header[name] = append(header[name], []byte(v))
+		}
+	}
+	return echoed{r.Method, r.Host, r.URL.String(), header, body, effects}
 }
 
 func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -165,6 +175,7 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.wait(r.Context())
 	case "/split": // a header made of what the client sent
 		w.Header().Set("X-Given", string(body))
+		w.Header()[string(body)] = []string{"X-Injected"}
 	case "/refuse":
 		http.Error(w, "not today", http.StatusForbidden)
 		return
@@ -174,7 +185,7 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(echoed{r.Method, r.Host, r.URL.String(), r.Header, body, n})
+	json.NewEncoder(w).Encode(echo(r, body, n))
 }
 
 func (p *probe) wait(ctx context.Context) {

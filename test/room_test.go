@@ -17,7 +17,7 @@ type guest struct {
 	t      testing.TB
 	conn   *websocket.Conn
 	frames chan roomFrame // what the room said; closed when the socket ends
-	ended  chan error // how it ended
+	ended  chan error     // how it ended
 	hello  roomFrame
 }
 

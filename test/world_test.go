@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofiber/fiber/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -37,6 +38,7 @@ type substrate struct {
 	dial     func(t testing.TB, opts ...nats.Option) *nats.Conn
 	servers  []*embedded.Server
 	cluster  *embedded.Cluster
+	env      *gateway.Env // of the last caller
 }
 
 // onBoth runs a test on one server and on a cluster of three.
@@ -255,4 +257,28 @@ func recordKeys(t testing.TB, nc *nats.Conn) []string {
 		t.Fatal(err)
 	}
 	return keys
+}
+
+// caller makes references to probes, called without HTTP.
+func (on *substrate) caller(t testing.TB) func(name string) objects.Ref {
+	t.Helper()
+	g, err := gateway.New(gateway.Config{
+		Region: "fra", NATS: on.dial(t), Classes: []string{"probe"}, Timing: quick, Log: testLog(t),
+		Worker: func(_ fiber.Router, env *gateway.Env) { on.env = env },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	running(t, func(ctx context.Context) error { return g.Run(ctx, ln) })
+	return func(name string) objects.Ref {
+		ref, err := on.env.Object("probe", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ref
+	}
 }

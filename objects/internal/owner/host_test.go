@@ -48,15 +48,17 @@ func (x *explorer) step(w *world, i int, e owner.Event, read content) []owner.Do
 }
 
 // send puts one more copy of a put on its way. A claim carries what was read, a
-// commit what the events made of it, a put sent again what it carried before.
+// commit what the events made of it, a put sent again what it carried before, and
+// so does the release of a claim that was never served.
 func (x *explorer) send(w *world, h *host, p owner.Put, fresh bool, read content) {
-	if fresh {
+	switch {
+	case !fresh:
+	case h.phase == owner.Claiming:
 		h.bytes = read
-		if h.phase != owner.Claiming {
-			h.bytes = h.memory
-			h.covered, h.held = h.covered|h.held, 0
-		}
-	}
+	case h.serves:
+		h.bytes = h.memory
+		h.covered, h.held = h.covered|h.held, 0
+	} // otherwise a claim is released that was never served, as it was
 	f := flight{state: asked, from: h.inc, head: small(p.Head), expect: uint8(p.Expect), done: h.bytes}
 	x.note("%s puts %v %v, expecting %d", names[h.inc], f.head, f.done, f.expect)
 	if x.flaw == replyFirst && h.phase != owner.Claiming {
@@ -81,7 +83,7 @@ func (x *explorer) send(w *world, h *host, p owner.Put, fresh bool, read content
 }
 
 func (x *explorer) serve(w *world, h *host, d owner.Serve) {
-	h.memory, h.held, h.covered = h.bytes, 0, 0
+	h.serves, h.memory, h.held, h.covered = true, h.bytes, 0, 0
 	x.note("%s serves from revision %d: %v", names[h.inc], d.Revision, h.memory)
 	if found := w.versions[d.Revision]; found.done != h.memory || found.head != small(d.Head) {
 		x.violated("%s serves %v %v as revision %d, which is %v %v", names[h.inc], small(d.Head), h.memory, d.Revision, found.head, found.done)

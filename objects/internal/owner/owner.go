@@ -119,7 +119,8 @@ type (
 	// ReadRecord: read the record from the leader, answer with Read or Doubt.
 	ReadRecord struct{}
 	// Send: send this put, answer with Landed, Stale or Doubt. A put that is sent
-	// again carries the same bytes.
+	// again carries the same bytes; the release of a claim that came to no Serve
+	// carries what the claim did.
 	Send struct{ Put }
 	// Serve: the object is ours as of this record; start running events.
 	Serve struct{ Found }

@@ -54,6 +54,7 @@ type host struct {
 	expect          uint8
 	dirty, leaving  bool
 	told            bool    // to leave; Step has leaving for it
+	serves          bool    // memory is in use
 	reads           uint8   // asked for and not answered
 	memory          content // what events see
 	bytes           content // what the last put carries

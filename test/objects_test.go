@@ -1,0 +1,289 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	"github.com/coder/websocket"
+
+	"holdfast/objects"
+)
+
+// spyState is an object with which a test can watch the runtime.
+type spyState struct{ state *objects.State }
+
+// bell is what all probes of one test report to.
+type bell struct {
+	rings chan ring
+	fail  atomic.Int32 // how many alarms are to fail
+	gate  chan struct{}
+}
+
+type ring struct {
+	at   time.Time
+	set  time.Time
+	info objects.AlarmInfo
+}
+
+var (
+	put  = objects.NewCall[string, int]("put")
+	size = objects.NewCall[objects.None, int]("size")
+	wake = objects.NewCall[time.Duration, objects.None]("wake")
+
+	blob = objects.NewKey[string]("blob")
+)
+
+func spyClass(b *bell) *objects.Class {
+	return objects.Define("probe", func(s *objects.State) *spy { return &spy{spyState{s}, b} },
+		objects.On(put, func(p *spy, _ context.Context, v string) (int, error) {
+			blob.Set(p.state, v)
+			return len(v), nil
+		}),
+		objects.On(size, func(p *spy, _ context.Context, _ objects.None) (int, error) {
+			return len(blob.Get(p.state, "")), nil
+		}),
+		objects.On(wake, func(p *spy, _ context.Context, in time.Duration) (objects.None, error) {
+			p.state.SetAlarm(p.state.Now().Add(in))
+			return objects.None{}, nil
+		}),
+	)
+}
+
+type spy struct {
+	spyState
+	bell *bell
+}
+
+func (p *spy) Alarm(_ context.Context, info objects.AlarmInfo) error {
+	p.bell.rings <- ring{at: time.Now(), set: info.Scheduled, info: info}
+	if p.bell.fail.Add(-1) >= 0 {
+		return fmt.Errorf("this alarm is to fail")
+	}
+	return nil
+}
+
+func (p *spy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, err := p.state.Accept(r); err != nil {
+		fmt.Fprintf(w, "%d", len(blob.Get(p.state, "")))
+	}
+}
+
+// WebSocketMessage waits at the gate: the frame is in the air meanwhile.
+func (p *spy) WebSocketMessage(ctx context.Context, from *objects.Socket, m objects.Message) error {
+	if string(m.Data) == "wait" {
+		select {
+		case <-p.bell.gate:
+		case <-ctx.Done():
+		}
+	}
+	from.Send(m)
+	return nil
+}
+
+func TestAnAlarmFiresOnceAndNeverEarly(t *testing.T) {
+	onBoth(t, func(t *testing.T, on *substrate) {
+		b := &bell{rings: make(chan ring, 16)}
+		on.startHost(t, "a", "fra", quick, nil, spyClass(b))
+		caller := on.caller(t)
+		if _, err := wake.Do(t.Context(), caller("once"), 300*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		r := hear(t, b)
+		if r.at.Before(r.set) {
+			t.Errorf("fired at %v, before %v", r.at, r.set)
+		}
+		if r.info.Retry != 0 {
+			t.Errorf("retry = %d, want 0", r.info.Retry)
+		}
+		// A later alarm moved earlier, and one in the past.
+		for _, in := range []time.Duration{time.Hour, 100 * time.Millisecond} {
+			if _, err := wake.Do(t.Context(), caller("moved"), in); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hear(t, b)
+		if _, err := wake.Do(t.Context(), caller("past"), -time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		hear(t, b)
+	})
+}
+
+func TestAnAlarmThatFailsIsTriedAgain(t *testing.T) {
+	on := single(t)
+	b := &bell{rings: make(chan ring, 16)}
+	b.fail.Store(1)
+	on.startHost(t, "a", "fra", quick, nil, spyClass(b))
+	if _, err := wake.Do(t.Context(), on.caller(t)("again"), time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	first, second := hear(t, b), hear(t, b)
+	if second.info.Retry != 1 || !second.info.Scheduled.Equal(first.info.Scheduled) {
+		t.Errorf("second run: %+v, want retry 1 of the alarm of %v", second.info, first.info.Scheduled)
+	}
+	if waited := second.at.Sub(first.at); waited < 2*time.Second {
+		t.Errorf("tried again after %v, want at least 2 s", waited)
+	}
+}
+
+func TestAnAlarmSurvivesTheLossOfItsHost(t *testing.T) {
+	on := single(t)
+	b := &bell{rings: make(chan ring, 16)}
+	first := on.startHost(t, "first", "fra", quick, nil, spyClass(b))
+	if _, err := wake.Do(t.Context(), on.caller(t)("kept"), 500*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	first.cut()
+	on.startHost(t, "second", "fra", quick, nil, spyClass(b))
+	r := hear(t, b)
+	if r.at.Before(r.set) {
+		t.Errorf("fired at %v, before %v", r.at, r.set)
+	}
+}
+
+func hear(t testing.TB, b *bell) ring {
+	t.Helper()
+	select {
+	case r := <-b.rings:
+		return r
+	case <-time.After(20 * time.Second):
+		t.Fatal("no alarm within 20 s")
+		return ring{}
+	}
+}
+
+func TestStateBeyondTheLimitIsTooLargeAndLosesNothing(t *testing.T) {
+	onBoth(t, func(t *testing.T, on *substrate) {
+		on.startHost(t, "a", "fra", quick, nil, spyClass(&bell{}))
+		to := on.caller(t)("big")
+		most := strings.Repeat("x", objects.MaxState-len(`"blob":"",`))
+		if n, err := put.Do(t.Context(), to, most); err != nil || n != len(most) {
+			t.Fatalf("the largest state: %d, %v", n, err)
+		}
+		if _, err := put.Do(t.Context(), to, most+"x"); objects.CodeOf(err) != objects.TooLarge {
+			t.Errorf("beyond the limit: %v, want too_large", err)
+		}
+		if n, err := size.Do(t.Context(), to, objects.None{}); err != nil || n != len(most) {
+			t.Errorf("size = %d, %v; want %d as before", n, err, len(most))
+		}
+	})
+}
+
+func TestASocketWithAMessageInTheAirIsClosedWhenItsHostIsLost(t *testing.T) {
+	on := single(t)
+	b := &bell{gate: make(chan struct{})}
+	t.Cleanup(func() { close(b.gate) })
+	first := on.startHost(t, "first", "fra", quick, nil, spyClass(b))
+	d := on.startGateway(t, "fra", quick, "probe")
+	dial := func() *websocket.Conn {
+		conn, _, err := websocket.Dial(t.Context(), strings.Replace(d.url, "http", "ws", 1)+"/objects/probe/p", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.CloseNow() })
+		return conn
+	}
+	idle, busy := dial(), dial()
+	say := func(c *websocket.Conn, text string) {
+		if err := c.Write(t.Context(), websocket.MessageText, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(busy, "settled")
+	if _, data, err := busy.Read(t.Context()); err != nil || string(data) != "settled" {
+		t.Fatalf("echo = %q, %v", data, err)
+	}
+	say(busy, "wait")
+	on.startHost(t, "second", "fra", quick, nil, spyClass(b))
+	first.cut()
+	if _, _, err := busy.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusServiceRestart {
+		t.Errorf("the busy socket ended with %v, want 1012", err)
+	}
+	say(idle, "hello")
+	if _, data, err := idle.Read(t.Context()); err != nil || string(data) != "hello" {
+		t.Errorf("the idle socket: %q, %v; want its echo", data, err)
+	}
+}
+
+// TestCountersAreLinearizableWhileHostsAreLost has clients claim, peek, and reset
+// nothing, while hosts are cut off and replaced; the history must be that of one counter.
+func TestCountersAreLinearizableWhileHostsAreLost(t *testing.T) {
+	onBoth(t, func(t *testing.T, on *substrate) {
+		h := on.startHost(t, "h0", "fra", quick, nil)
+		spare := on.startHost(t, "h1", "fra", quick, nil)
+		d := on.startGateway(t, "fra", quick)
+		var (
+			mu      sync.Mutex
+			history []porcupine.Operation
+			stop    atomic.Bool
+			clients sync.WaitGroup
+			epochs  sync.Map
+		)
+		began := time.Now()
+		for c := range 8 {
+			clients.Go(func() {
+				for i := 0; !stop.Load(); i++ {
+					write := i%3 != 0
+					op := porcupine.Operation{ClientId: c, Input: write, Call: time.Since(began).Nanoseconds()}
+					method := map[bool]string{true: "POST", false: "GET"}[write]
+					status, header, body, err := try(method, d.url+"/ticket/linear", "")
+					if err != nil || status != 200 {
+						t.Errorf("%s failed: status %d, %s, %v", method, status, body, err)
+						return
+					}
+					op.Return = time.Since(began).Nanoseconds()
+					var n int
+					if _, err := fmt.Sscanf(body, `{"ticket":%d}`, &n); err != nil {
+						t.Errorf("body %s: %v", body, err)
+						return
+					}
+					op.Output = n
+					epochs.Store(header.Get("Holdfast-Epoch"), true)
+					mu.Lock()
+					history = append(history, op)
+					mu.Unlock()
+				}
+			})
+		}
+		ops := func() int { mu.Lock(); defer mu.Unlock(); return len(history) }
+		for round := range 3 {
+			reached := ops() + 150
+			await(t, "clients go on", func() bool { return ops() >= reached })
+			h.cut()
+			h, spare = spare, on.startHost(t, fmt.Sprintf("h%d", round+2), "fra", quick, nil)
+		}
+		reached := ops() + 150
+		await(t, "clients go on", func() bool { return ops() >= reached })
+		stop.Store(true)
+		clients.Wait()
+		moves := 0
+		epochs.Range(func(any, any) bool { moves++; return true })
+		if moves < 2 {
+			t.Errorf("only %d epochs were seen: no host was lost while it owned the counter", moves)
+		}
+		result := porcupine.CheckOperationsTimeout(counterModel, history, time.Minute)
+		if result != porcupine.Ok {
+			t.Errorf("the history of %d operations is %s", len(history), result)
+		}
+		t.Logf("%d operations, %d epochs", len(history), moves)
+	})
+}
+
+// counterModel is one counter: a claim adds one and returns it, a peek returns it.
+var counterModel = porcupine.Model{
+	Init: func() any { return 0 },
+	Step: func(state, write, got any) (bool, any) {
+		n := state.(int)
+		if write.(bool) {
+			n++
+		}
+		return got.(int) == n, n
+	},
+}
