@@ -45,9 +45,12 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%d taken", taken.Get(c.state, 0))
 		return
 	}
-	if _, err := c.state.Accept(r); err != nil {
+	socket, err := c.state.Accept(r)
+	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
 	}
+	socket.Send(objects.Text("hello"))
 }
 
 func worker(r fiber.Router, env *gateway.Env) {
@@ -196,7 +199,10 @@ func fetch(t *testing.T, method, url string) (int, string) {
 }
 
 func TestWhatTheBannerSaysIsTrue(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(),
+		// fasthttp's own: the one ends seconds after its server, the other never
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
 	p, b := dev(t, "--regions", "fra,syd")
 	if !b.OK || b.Name != "holdfast" || len(b.Regions) != 2 || b.Regions[1].Region != "syd" || b.Data.Kept {
 		t.Errorf("banner = %+v", b)
@@ -252,7 +258,10 @@ func TestCtrlCTellsSocketsToReconnect(t *testing.T) {
 	if err != nil {
 		t.Fatalf("open a socket: %v", err)
 	}
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }()
+	if _, hello, err := conn.Read(t.Context()); err != nil || string(hello) != "hello" {
+		t.Fatalf("first message = %q, %v", hello, err)
+	}
 	closed := make(chan error, 1)
 	go func() { _, _, err := conn.Read(context.Background()); closed <- err }()
 	if code := p.stop(); code != 0 {

@@ -23,12 +23,15 @@ type fleet struct {
 	p       *program
 	metrics *prometheus.Registry
 
-	ctx      context.Context // of the gateways
-	stop     context.CancelCauseFunc
-	gateways errgroup.Group
-	running  []*gateway.Gateway
+	ctx  context.Context // ends when all is to stop
+	stop context.CancelCauseFunc
 
-	hosting   context.Context // of the hosts; outlives ctx until the gateways have stopped
+	serving      context.Context // of the gateways
+	stopGateways context.CancelFunc
+	gateways     errgroup.Group
+	running      []*gateway.Gateway
+
+	hosting   context.Context // of the hosts
 	stopHosts context.CancelFunc
 	hosts     errgroup.Group
 	hosted    int
@@ -41,6 +44,7 @@ func (p *program) newFleet(ctx context.Context) *fleet {
 	f := &fleet{p: p, metrics: prometheus.NewRegistry()}
 	f.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	f.ctx, f.stop = context.WithCancelCause(ctx)
+	f.serving, f.stopGateways = context.WithCancel(context.WithoutCancel(ctx))
 	f.hosting, f.stopHosts = context.WithCancel(context.WithoutCancel(ctx))
 	return f
 }
@@ -66,7 +70,7 @@ func (f *fleet) gateway(cfg gateway.Config, ln net.Listener) error {
 	}
 	f.running = append(f.running, g)
 	f.gateways.Go(func() error {
-		err := g.Run(f.ctx, ln)
+		err := g.Run(f.serving, ln)
 		if err != nil {
 			f.stop(fmt.Errorf("gateway %s failed: %w", cfg.Region, err))
 		}
@@ -131,6 +135,7 @@ func (f *fleet) sayDraining(sockets int) {
 // failed, err if it did not.
 func (f *fleet) close(err error) error {
 	f.stop(nil)
+	f.stopGateways()
 	_ = f.gateways.Wait() // their errors are f.stop's
 	f.stopHosts()
 	_ = f.hosts.Wait() // likewise

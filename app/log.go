@@ -20,7 +20,7 @@ func newLog(w io.Writer, level string, people bool) (*slog.Logger, error) {
 		return nil, usage(fmt.Errorf("read --log-level %q: want debug, info, warn or error", level), "")
 	}
 	if people {
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: least, TimeFormat: time.TimeOnly, NoColor: !wantColor()})), nil
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: least, TimeFormat: time.TimeOnly, NoColor: !wantColor()})), nil
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least})), nil
 }

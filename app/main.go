@@ -76,10 +76,13 @@ func Run(ctx context.Context, cfg Config, args []string, stdout, stderr io.Write
 		cfg.Version = "0.1.0"
 	}
 	p := &program{cfg: cfg, stdout: stdout, stderr: &lockedWriter{w: stderr}, terminal: isTerminal(stderr), log: slog.New(slog.DiscardHandler)}
-	p.json = slices.Contains(args, "--json") // an error in the flags is told in JSON, too
 	root := p.root()
 	root.SetArgs(append([]string{}, args...)) // nil would mean os.Args
-	return p.report(p.sortOut(root.ExecuteContext(ctx)))
+	err := p.sortOut(root.ExecuteContext(ctx))
+	if !p.began && slices.Contains(args, "--json") {
+		p.json = true // an error in the flags is told in JSON, too
+	}
+	return p.report(err)
 }
 
 // program is one run of one command.

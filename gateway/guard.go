@@ -53,7 +53,7 @@ func unreadable(err error) error {
 	broken, timed := errors.AsType[net.Error](err)
 	switch {
 	case errors.As(err, new(*fasthttp.ErrSmallBuffer)):
-		return objects.Errorf(objects.TooLarge, "the request's line and headers are too large")
+		return fiber.NewError(fiber.StatusRequestHeaderFieldsTooLarge, "the request's line and headers are too large")
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		return objects.Errorf(objects.TooLarge, "the request's body is too large")
 	case timed && broken.Timeout():

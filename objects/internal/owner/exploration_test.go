@@ -49,8 +49,7 @@ var (
 )
 
 func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
-	states, happened := 0, make(map[string]int)
-	for _, sc := range []scenario{
+	scenarios := []scenario{
 		{name: "commits in doubt", timing: short, calm: true, revisions: 4, requests: 2, tries: 2, doubts: 1, leaves: 1, stale: 4},
 		{name: "letting go", timing: short, calm: true, revisions: 5, requests: 1, tries: 1, leaves: 2, stale: 5},
 		{name: "requests sent again across a takeover", timing: short, calm: true, ticks: 3, revisions: 4, requests: 1, tries: 2, doubts: 1, crashes: 1, renewals: 1, stale: 1},
@@ -58,19 +57,32 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 		{name: "an incarnation that comes back", timing: short, calm: true, restart: true, ticks: 3, revisions: 3, requests: 1, tries: 1, crashes: 1},
 		{name: "late renewals", timing: short, calm: true, fresh: true, ticks: 3, revisions: 3, requests: 1, tries: 1, renewals: 1},
 		{name: "long leases", timing: long, calm: true, ticks: 6, revisions: 3, requests: 1, tries: 1, renewals: 1},
-	} {
-		t.Run(sc.name, func(t *testing.T) {
-			begin := time.Now()
-			s, trace := explore(sc)
-			t.Logf("%d states, %d moves, %v: %v", len(s.worlds), s.moved, time.Since(begin).Round(time.Millisecond), s.count)
-			if trace != nil {
-				t.Errorf("a promise is broken:\n%s", strings.Join(trace, "\n"))
-			}
-			states += len(s.worlds)
-			for what, n := range s.count {
-				happened[what] += n
-			}
-		})
+	}
+	explored := make([]int, len(scenarios))
+	counts := make([]map[string]int, len(scenarios))
+	t.Run("scenarios", func(t *testing.T) { // returns when all have
+		for i, sc := range scenarios {
+			t.Run(sc.name, func(t *testing.T) {
+				t.Parallel()
+				begin := time.Now()
+				s, trace := explore(sc)
+				t.Logf("%d states, %d moves, %v: %v", len(s.worlds), s.moved, time.Since(begin).Round(time.Millisecond), s.count)
+				if trace != nil {
+					t.Errorf("a promise is broken:\n%s", strings.Join(trace, "\n"))
+				}
+				explored[i], counts[i] = len(s.worlds), s.count
+			})
+		}
+	})
+	states, happened := 0, make(map[string]int)
+	for i := range scenarios {
+		if counts[i] == nil {
+			return // -run has chosen some of them
+		}
+		states += explored[i]
+		for what, n := range counts[i] {
+			happened[what] += n
+		}
 	}
 	t.Logf("%d states in all", states)
 	if want := 500_000; states < want {

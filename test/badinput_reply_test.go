@@ -1,0 +1,75 @@
+package test
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+// Whoever may ask an object may name where the answer goes. A host answers to
+// gateways only: an answer written to a record's key would be the record.
+func TestAReplySubjectThatNamesARecordGetsNothing(t *testing.T) {
+	p := newPlace(t, nil)
+	if n, _, err := claim(p.url, "deputy"); err != nil || n != 1 {
+		t.Fatalf("ticket %d, %v", n, err)
+	}
+	id, err := objects.NameID("ticket", "deputy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(p.raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), "HF_OBJECTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := kv.Get(t.Context(), id.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	record := "$KV.HF_OBJECTS." + id.Key()
+	fresh, err := objects.NameID("ticket", "never-seen")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := wire.Encode(wire.Request{Kind: wire.Call, Gateway: "g", N: 1, Name: "deputy", Call: "claim", Body: []byte("{}")})
+	for _, payload := range [][]byte{ask, nil, []byte("nonsense"), wire.Encode(wire.Request{Kind: 99, Gateway: "g"}), wire.Encode(wire.Request{Kind: wire.Message, Socket: "s", Seq: 1})} {
+		for _, reply := range []string{record, "$KV.HF_OBJECTS." + fresh.Key(), "_HFX.a", "_INBOX.a.b", "$JS.API.STREAM.PURGE.KV_HF_OBJECTS"} {
+			if err := p.raw.PublishRequest(wire.ObjectSubject(id), reply, payload); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.raw.Publish(wire.ObjectSubject(id), payload); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.raw.Flush(); err != nil {
+		t.Fatal(err)
+	}
+
+	// The owner has had all of it before this: it takes messages in order.
+	if n, _, err := claim(p.url, "deputy"); err != nil || n != 2 {
+		t.Errorf("ticket %d, %v; want 2: a request with nowhere to be answered was run", n, err)
+	}
+	after, err := kv.Get(t.Context(), id.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Revision() != before.Revision()+1 {
+		t.Errorf("the record went from revision %d to %d, want one put: %s", before.Revision(), after.Revision(), after.Value())
+	}
+	var record2 struct{ Keys map[string]int }
+	decode(t, string(after.Value()), &record2)
+	if record2.Keys["count"] != 2 {
+		t.Errorf("the record is %s", after.Value())
+	}
+	if _, err := kv.Get(t.Context(), fresh.Key()); err == nil {
+		t.Error("an object that nobody asked for has a record")
+	}
+}

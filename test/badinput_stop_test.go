@@ -1,0 +1,70 @@
+package test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+)
+
+// A gateway that stops closes every socket with 1012 while a request is still
+// under way, takes no more, and has stopped when the request has been answered.
+func TestAStoppingGatewayLeavesNobodyInTheDark(t *testing.T) {
+	p := newPlace(t, nil)
+	const sockets = 20
+	var peers []*peer
+	for i := range sockets {
+		peers = append(peers, p.probe(t, fmt.Sprint("stop-", i%2), fmt.Sprint(i)))
+	}
+	g := newGate("stop-busy")
+	under := make(chan answered, 1)
+	go func() {
+		status, header, body, err := try("POST", p.url+"/objects/probe/stop-busy/wait", "")
+		if err != nil {
+			t.Errorf("the request under way: %v", err)
+		}
+		under <- answered{&http.Response{StatusCode: status, Header: header}, body}
+	}()
+	<-g.entered
+
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		p.stop()
+	}()
+	for i, w := range peers {
+		if code, reason := w.closed(t); code != 1012 || reason == "" {
+			t.Errorf("socket %d was closed with %d %q, want 1012 and why", i, code, reason)
+		}
+	}
+	await(t, "the objects have heard of every socket", func() bool {
+		return len(closesAt("stop-0")) == sockets/2 && len(closesAt("stop-1")) == sockets/2
+	})
+	for _, end := range append(closesAt("stop-0"), closesAt("stop-1")...) {
+		if end.Code != 1012 {
+			t.Errorf("an object heard %+v, want 1012", end)
+		}
+	}
+	await(t, "nobody is let in", func() bool {
+		conn, err := net.Dial("tcp", p.addr)
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+	select {
+	case a := <-under:
+		t.Fatalf("the request under way was answered before its time: %d %s", a.StatusCode, a.body)
+	case <-stopped:
+		t.Fatal("the gateway has stopped with a request under way")
+	default:
+	}
+	close(g.open)
+	if a := <-under; a.StatusCode != http.StatusOK {
+		t.Errorf("the request under way: %d %s, want 200", a.StatusCode, a.body)
+	}
+	<-stopped
+	if n := p.Sockets(); n != 0 {
+		t.Errorf("%d sockets are open at a gateway that has stopped", n)
+	}
+}
