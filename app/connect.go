@@ -54,10 +54,11 @@ func connection(name string, log *slog.Logger) []nats.Option {
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("NATS lost; reconnecting", "err", err) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("NATS reached again", "server", nc.ConnectedServerName()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
 			if sub != nil {
-				log = log.With("subject", sub.Subject)
+				subject = sub.Subject
 			}
-			log.Warn("NATS complained", "err", err)
+			log.Warn("NATS complained", "subject", subject, "err", err)
 		}),
 	}
 }

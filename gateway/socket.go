@@ -1,11 +1,6 @@
 package gateway
 
 import (
-	"errors"
-	"io"
-	"net"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -137,11 +132,7 @@ func (s *socket) serve(conn *websocket.Conn) {
 	s.end(code, reason)
 	writer.Wait()
 	s.tell()
-	switch code {
-	case websocket.CloseProtocolError, websocket.CloseInvalidFramePayloadData, websocket.CloseMessageTooBig:
-		conn.SetReadDeadline(time.Now().Add(hearTime)) // fails only on a closed connection
-		io.Copy(io.Discard, conn.NetConn())            // or what is still unread cuts the connection, and the close frame is lost
-	}
+	linger(conn, code)
 }
 
 // read takes frames until the connection ends, and says how it did.
@@ -171,31 +162,6 @@ func (s *socket) read(conn *websocket.Conn) (code int, reason string) {
 			return websocket.CloseAbnormalClosure, "" // it has ended already, for a reason of its own
 		}
 	}
-}
-
-// hearOut reads until the client's close comes, for a moment: a connection cut
-// with something unread loses the close frame that was written.
-func hearOut(conn *websocket.Conn) {
-	conn.SetReadDeadline(time.Now().Add(hearTime)) // fails only on a closed connection
-	for {
-		if _, _, err := conn.NextReader(); err != nil {
-			return
-		}
-	}
-}
-
-// ending names how a connection ended.
-func ending(err error) (int, string) {
-	if e, ok := errors.AsType[*websocket.CloseError](err); ok {
-		return e.Code, e.Text
-	}
-	if errors.Is(err, websocket.ErrReadLimit) {
-		return websocket.CloseMessageTooBig, "the message is too large"
-	}
-	if _, broken := errors.AsType[net.Error](err); broken || errors.Is(err, io.EOF) {
-		return websocket.CloseAbnormalClosure, "the connection ended without a close frame"
-	}
-	return websocket.CloseProtocolError, err.Error() // the library has told the client
 }
 
 // write is the writer: messages in order, pings, and at the end the close.
@@ -261,32 +227,6 @@ func (s *socket) goodbye(conn *websocket.Conn) {
 	}
 }
 
-// sendable tells whether a code may stand in a close frame.
-func sendable(code int) bool {
-	switch code {
-	case websocket.CloseNoStatusReceived, websocket.CloseAbnormalClosure, websocket.CloseTLSHandshake, 1004:
-		return false
-	}
-	return code >= 1000 && code <= 4999
-}
-
-// cut shortens a reason to what a close frame can hold, at a character's border.
-func cut(reason string) string {
-	const most = 123
-	reason = strings.ToValidUTF8(reason, "\uFFFD")
-	if len(reason) <= most {
-		return reason
-	}
-	end := 0
-	for i := range reason {
-		if i > most {
-			break
-		}
-		end = i
-	}
-	return reason[:end]
-}
-
 // send queues for the writer and never waits. A client that does not keep up is closed.
 func (s *socket) send(o out) {
 	s.mu.Lock()
@@ -326,14 +266,6 @@ func (s *socket) endNow(code int, reason string) bool {
 	close(s.over)
 	s.hub.g.metrics.closes.WithLabelValues(s.object.Class(), codeLabel(code)).Inc()
 	return true
-}
-
-// codeLabel keeps a client's own codes from multiplying a metric.
-func codeLabel(code int) string {
-	if code >= 3000 {
-		return "application"
-	}
-	return strconv.Itoa(code)
 }
 
 // tell sends the object the close, as the last of the socket's frames.

@@ -100,15 +100,13 @@ func (o *object) read() owner.Event {
 		o.r.log.Warn("record not read", "object", o.key, "err", err)
 		return owner.Doubt{}
 	}
-	found := owner.Read{Found: owner.Found{Revision: revision}}
-	o.mu.Lock()
-	o.loaded = rec
-	o.mu.Unlock()
+	answer := owner.Read{Found: owner.Found{Revision: revision}}
+	o.found = rec
 	if rec != nil {
-		found.Head = owner.Head{Epoch: rec.Epoch, Owner: rec.Owner, Commit: rec.Commit}
-		found.Live = rec.Owner != "" && rec.Owner != o.r.me && o.r.others.Live(ctx, rec.Owner)
+		answer.Head = owner.Head{Epoch: rec.Epoch, Owner: rec.Owner, Commit: rec.Commit}
+		answer.Live = rec.Owner != "" && rec.Owner != o.r.me && o.r.others.Live(ctx, rec.Owner)
 	}
-	return found
+	return answer
 }
 
 // ended tells whether there is no point in going on: the incarnation is over.
@@ -168,15 +166,15 @@ func (o *object) payloadOf(put owner.Put) payload {
 // claimOf is the record that was read, put back in our name.
 func (o *object) claimOf(put owner.Put) payload {
 	rec := record.Record{Name: o.id.Name(), Data: new(objects.Data)}
-	if o.loaded != nil {
-		rec = *o.loaded
+	if o.found != nil {
+		rec = *o.found
 	}
 	if rec.Name == "" {
 		rec.Name = o.id.Name()
 	}
 	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
 	rec.Host, rec.Region = o.r.cfg.Name, o.r.cfg.Region
-	o.loaded = &rec
+	o.claimed = &rec
 	return payload{put: put, value: rec.Encode(), alarm: rec.Alarm}
 }
 
@@ -185,7 +183,7 @@ func (o *object) claimOf(put owner.Put) payload {
 func (o *object) serve() owner.Event {
 	o.attempts = 0
 	o.mu.Lock()
-	rec := o.loaded
+	rec := o.claimed
 	o.id = o.id.WithName(rec.Name)
 	o.mu.Unlock()
 	sockets, gateways := o.askSockets(rec.Gateways)
@@ -209,7 +207,7 @@ func (o *object) serve() owner.Event {
 	}
 	o.alarm = rec.Alarm
 	o.answers = answersOf(rec.Answers)
-	o.loaded = nil
+	o.claimed = nil
 	o.world = objects.World{
 		ID: o.id, Data: rec.Data, Sockets: held, Now: time.Now,
 		Alarm: func() objects.Alarm { return o.alarm },

@@ -47,11 +47,12 @@ type object struct {
 
 	payload payload        // of the latest put
 	settled objects.Alarm  // as of the last commit known to have landed
-	loaded  *record.Record // as read, and claimed; nil once world has it
+	claimed *record.Record // what a claim puts, and serves from; nil once world has it
 
-	io       sync.Mutex // held while something goes to the store; guards what follows
-	wakeUp   time.Time  // when the wake-up is set for; zero: not set
-	attempts int        // reads in a row that settled nothing
+	io       sync.Mutex     // held while something goes to the store; guards what follows
+	wakeUp   time.Time      // when the wake-up is set for; zero: not set
+	attempts int            // reads in a row that settled nothing
+	found    *record.Record // as last read; nil: there was none
 }
 
 // letter is one thing in an object's mailbox.
@@ -253,8 +254,8 @@ func (o *object) encode(put owner.Put) payload {
 
 // snapshot is the object as its record is to have it. With mu held.
 func (o *object) snapshot() record.Record {
-	if o.loaded != nil { // claimed and not served yet: as it was
-		return *o.loaded
+	if o.claimed != nil { // not served yet: as it was
+		return *o.claimed
 	}
 	rec := record.Record{Name: o.id.Name(), Alarm: o.alarm, Answers: o.answers.list(time.Now()), Data: o.world.Data}
 	for gateway, n := range o.gateways {

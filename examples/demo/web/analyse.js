@@ -18,7 +18,9 @@ function writesOf(attempt) {
  * request whose write this one destroyed, if it was blind and somebody in this run wrote before it.
  */
 export function history(attempts, before = 0) {
-  const writes = attempts.flatMap(writesOf).sort((a, b) => a.at - b.at || a.wrote - b.wrote);
+  const writes = attempts.flatMap(writesOf);
+  if (attempts[0]?.counter === "object") unscramble(writes);
+  writes.sort((a, b) => a.at - b.at || a.wrote - b.wrote);
   let value = before;
   let writer;
   for (const w of writes) {
@@ -29,6 +31,15 @@ export function history(attempts, before = 0) {
     writer = w.i;
   }
   return writes;
+}
+
+/**
+ * Answers overtake each other on the way to the client; the writes they tell of cannot. A ticket had
+ * been written, at the latest, when any later ticket was answered.
+ */
+function unscramble(writes) {
+  let latest = Infinity;
+  for (const w of [...writes].sort((a, b) => b.wrote - a.wrote)) w.at = latest = Math.min(latest, w.at);
 }
 
 /**

@@ -76,7 +76,7 @@ func (h *Holder) Holds() bool {
 func (h *Holder) renewed(sent time.Time, timing Timing) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.term = h.term.Renewed(sent, timing)
+	h.term = h.term.Renewed(sent, time.Now(), timing)
 }
 
 // Hold runs the role under a lease of its own. The role's context ends, with
@@ -125,6 +125,9 @@ func (b *Bucket) keep(ctx context.Context, incarnation string, info Info, timing
 		case <-tick.C:
 			if err := b.renew(ctx, incarnation, info, timing, h); err != nil && ctx.Err() == nil {
 				log.Warn("lease not renewed", "err", err)
+			}
+			if !h.Holds() {
+				return
 			}
 			over.Reset(time.Until(h.until()))
 		}

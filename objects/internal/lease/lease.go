@@ -24,8 +24,12 @@ type Timing struct {
 // Term is a holder's trust in its own lease. The zero Term trusts nothing.
 type Term struct{ until time.Time }
 
-// Renewed is the term after a renewal that was sent then has been acknowledged.
-func (t Term) Renewed(sent time.Time, timing Timing) Term {
+// Renewed is the term after a renewal that was sent then has been acknowledged
+// now. A term that has ended stays ended: somebody may have acted on its end.
+func (t Term) Renewed(sent, now time.Time, timing Timing) Term {
+	if t != (Term{}) && !t.Holds(now) {
+		return t
+	}
 	if until := sent.Add(timing.TTL - timing.Margin); until.After(t.until) {
 		t.until = until
 	}

@@ -33,7 +33,7 @@ func TestTrustCountsFromTheSending(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var term Term
 			for _, sent := range c.sent {
-				term = term.Renewed(after(sent), timing)
+				term = term.Renewed(after(sent), after(sent), timing)
 			}
 			if c.until == 0 {
 				if term.Holds(began) || !term.Until().IsZero() {
@@ -168,7 +168,7 @@ func TestTheHolderStopsTwoMarginsBeforeAnyClaimer(t *testing.T) {
 		watch := NewWatch(began.Add(span(t, 0, 20*time.Second, "until the watch begins")))
 		for _, r := range rapid.Permutation(renewals).Draw(t, "order of acknowledgements") {
 			if r.acknowledged {
-				term = term.Renewed(r.sent, timing)
+				term = term.Renewed(r.sent, r.sent, timing)
 			}
 		}
 		for _, r := range renewals {
@@ -240,7 +240,7 @@ func reign(renewals []renewal, c clock, timing Timing) (first time.Time, term Te
 		case !term.Holds(c.at(r.answered)):
 			return first, term
 		}
-		term = term.Renewed(c.at(r.sent), timing)
+		term = term.Renewed(c.at(r.sent), c.at(r.answered), timing)
 	}
 	return first, term
 }

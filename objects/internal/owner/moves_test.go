@@ -63,7 +63,7 @@ func (x *explorer) start() world {
 		w.hosts[i] = x.life(uint8(i+1), 0)
 		if !x.fresh {
 			h := &w.hosts[i]
-			h.renewal, h.until = nothing, tick(lease.Term{}.Renewed(at(0), x.timing).Until())
+			h.renewal, h.until = nothing, tick(lease.Term{}.Renewed(at(0), at(0), x.timing).Until())
 			w.renewed[i+1] = 1
 			w.hosts[1-i].seen[i+1] = sighting{revision: 1}
 		}
@@ -168,7 +168,11 @@ func (x *explorer) acknowledge(w *world, h *host) {
 		x.note("%s's renewal is acknowledged too late", names[h.inc])
 		return
 	}
-	h.until = tick(h.term(x.timing).Renewed(at(sent), x.timing).Until())
+	noticed := at(w.now)
+	if x.flaw == comesBack {
+		noticed = at(0) // as if the end had not been
+	}
+	h.until = tick(h.term(x.timing).Renewed(at(sent), noticed, x.timing).Until())
 	x.note("%s's renewal is acknowledged, trusted until tick %d", names[h.inc], h.until)
 }
 

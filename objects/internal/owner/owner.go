@@ -202,7 +202,7 @@ func read(me string, s State, r Read) (State, []Do) {
 		return landed(me, s, r.Revision)
 	case r.Revision == s.Pending.Expect:
 		return s, []Do{Send{s.Pending}} // as it was before: this put, or its twin, is still to land
-	case r.Revision < s.Pending.Expect && (s.Phase == Serving || r.Revision > 0):
+	case r.Revision < s.Pending.Expect && r.Revision > 0:
 		return s, []Do{ReadRecord{}} // older than what we know: a stale answer
 	case s.Phase == Claiming && s.Leaving:
 		return State{}, []Do{Stop{Yielded, false}}
@@ -211,7 +211,7 @@ func read(me string, s State, r Read) (State, []Do) {
 	case s.Phase == Releasing:
 		return State{}, []Do{Stop{Released, false}} // removed, or given up and taken since
 	default:
-		return State{}, []Do{Stop{Fenced, true}}
+		return State{}, []Do{Stop{Fenced, true}} // somebody else's, or gone: not ours to bring back
 	}
 }
 

@@ -94,7 +94,7 @@ func TestStep(t *testing.T) {
 		{"the commit has landed", committing, found(commit, 72, false), committed, do{owner.Settle{Commit: 11}}},
 		{"the commit has not landed yet", committing, found(claimed, 71, false), committing, do{send(commit, 71)}},
 		{"an old reading while serving", committing, found(theirs, 70, false), committing, do{owner.ReadRecord{}}},
-		{"an old reading of nothing while serving", committing, found(owner.Head{}, 0, false), committing, do{owner.ReadRecord{}}},
+		{"the record is gone while serving", committing, found(owner.Head{}, 0, false), free, do{owner.Stop{Why: owner.Fenced, Unsure: true}}},
 		{"somebody else has it", committing, found(owner.Head{Epoch: 6, Owner: rival, Commit: 11}, 72, true), free, do{owner.Stop{Why: owner.Fenced, Unsure: true}}},
 		{"somebody has had it", committing, found(owner.Head{Epoch: 6, Commit: 13}, 74, false), free, do{owner.Stop{Why: owner.Fenced, Unsure: true}}},
 

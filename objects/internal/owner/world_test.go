@@ -212,7 +212,7 @@ func (h *host) term(timing lease.Timing) lease.Term {
 	if h.until == 0 {
 		return lease.Term{}
 	}
-	return lease.Term{}.Renewed(at(h.until).Add(timing.Margin-timing.TTL), timing)
+	return lease.Term{}.Renewed(at(h.until).Add(timing.Margin-timing.TTL), at(0), timing)
 }
 
 func (h *host) holds(now uint8, timing lease.Timing) bool { return h.term(timing).Holds(at(now)) }

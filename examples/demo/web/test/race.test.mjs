@@ -189,3 +189,15 @@ test("a run fired from the browser speaks the gateway's lines", async () => {
   const verdict = lines[6];
   assert.deepEqual([verdict.answered, verdict.distinct, verdict.lost, verdict.refused], [4, 4, 0, 1]);
 });
+
+test("answers of an object that overtake each other destroy nothing", () => {
+  const answered = (i, ticket, answeredUs) => ({ counter: "object", i, sentUs: 0, answeredUs, ticket, outcome: "ok", tries: [{ read: ticket - 1, wrote: ticket }] });
+  const writes = history([answered(0, 1, 30), answered(1, 2, 10), answered(2, 3, 20)]);
+  assert.deepEqual(writes.map((w) => [w.wrote, w.at, w.victim]), [[1, 10, undefined], [2, 10, undefined], [3, 20, undefined]]);
+});
+
+test("a ticket that an object gave twice would still show", () => {
+  const answered = (i, ticket, answeredUs) => ({ counter: "object", i, sentUs: 0, answeredUs, ticket, outcome: "ok", tries: [{ read: ticket - 1, wrote: ticket }] });
+  const writes = history([answered(0, 1, 10), answered(1, 1, 20)]);
+  assert.equal(writes.filter((w) => w.blind).length, 1);
+});
