@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -181,8 +182,8 @@ func (i *Instance) run(handler func(*Outcome) error) (out Outcome) {
 		err = i.settle(t, &out)
 	}
 	if err != nil {
-		for n := len(t.undo) - 1; n >= 0; n-- {
-			t.undo[n]()
+		for _, undo := range slices.Backward(t.undo) {
+			undo()
 		}
 		_, refused := AsError(err)
 		return Outcome{Err: err, Stack: out.Stack, Drop: !refused || t.err != nil}

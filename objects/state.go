@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -131,8 +132,8 @@ type alarmChange struct{ to Alarm }
 
 func (t *turn) alarmNow() Alarm {
 	t.top()
-	for i := len(t.layers) - 1; i >= 0; i-- {
-		if c := t.layers[i].alarm; c != nil {
+	for _, l := range slices.Backward(t.layers) {
+		if c := l.alarm; c != nil {
 			return c.to
 		}
 	}

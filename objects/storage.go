@@ -254,8 +254,8 @@ func (t *turn) fail(err error) {
 
 func (t *turn) get(key string) ([]byte, bool) {
 	t.top()
-	for i := len(t.layers) - 1; i >= 0; i-- {
-		if v, ok := t.layers[i].writes[key]; ok {
+	for _, l := range slices.Backward(t.layers) {
+		if v, ok := l.writes[key]; ok {
 			return v, v != nil
 		}
 	}

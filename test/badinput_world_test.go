@@ -34,6 +34,7 @@ type place struct {
 
 func newPlace(t *testing.T, change func(*gateway.Config)) *place {
 	t.Helper()
+	journal.reset()
 	on := single(t)
 	classes := []*objects.Class{ticket.Class, room.Class, probeClass, stillborn}
 	on.startHost(t, "a", "fra", quick, nil, classes...)
@@ -110,12 +111,20 @@ var (
 		objects.On(boom, (*probe).boom))
 )
 
-// journal is what probes have heard, by the object's name.
-var journal struct {
+// journal is what the probes of a place have heard, by the object's name.
+var journal heard
+
+type heard struct {
 	sync.Mutex
 	opened map[string]int
 	closes map[string][]objects.Close
 	gates  map[string]*gate
+}
+
+func (h *heard) reset() {
+	h.Lock()
+	defer h.Unlock()
+	h.opened, h.closes, h.gates = make(map[string]int), make(map[string][]objects.Close), make(map[string]*gate)
 }
 
 // gate is where a request to /wait stands until it is let go.
@@ -124,9 +133,6 @@ type gate struct{ entered, open chan struct{} }
 func newGate(object string) *gate {
 	journal.Lock()
 	defer journal.Unlock()
-	if journal.gates == nil {
-		journal.gates = make(map[string]*gate)
-	}
 	journal.gates[object] = &gate{make(chan struct{}), make(chan struct{})}
 	return journal.gates[object]
 }
@@ -205,9 +211,6 @@ func (p *probe) opened(s *objects.Socket, r *http.Request) {
 	s.Send(objects.Text("to " + tag + " welcome"))
 	journal.Lock()
 	defer journal.Unlock()
-	if journal.opened == nil {
-		journal.opened = make(map[string]int)
-	}
 	journal.opened[p.state.Name()]++
 }
 
@@ -256,9 +259,6 @@ func (p *probe) WebSocketMessage(_ context.Context, from *objects.Socket, m obje
 func (p *probe) WebSocketClose(_ context.Context, _ *objects.Socket, end objects.Close) error {
 	journal.Lock()
 	defer journal.Unlock()
-	if journal.closes == nil {
-		journal.closes = make(map[string][]objects.Close)
-	}
 	journal.closes[p.state.Name()] = append(journal.closes[p.state.Name()], end)
 	return nil
 }

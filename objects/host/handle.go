@@ -227,9 +227,8 @@ func (o *object) ring(ctx context.Context, ev event) {
 	out := o.instance.Alarm(ctx, objects.AlarmInfo{Scheduled: before.At, Retry: before.Retry})
 	if out.Err != nil {
 		failed := alarm.Failed(before, now, rand.Float64())
-		o.fault(ev, out)
-		if failed.Parked {
-			o.r.log.Error("alarm parked after its last retry", "object", o.key, "name", o.id.Name(), "set for", before.At)
+		if e := o.fault(ev, out); failed.Parked {
+			o.r.log.Error("alarm parked after its last retry", "ref", e.Ref, "object", o.key, "name", o.id.Name(), "set for", before.At)
 		}
 		if out.Drop {
 			o.drop()
@@ -331,10 +330,11 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 
 // replyTo is what to tell whoever asked; nil for nothing.
 func (o *object) replyTo(ev event, out objects.Outcome) *wire.Reply {
+	var e *objects.Error
+	if out.Err != nil {
+		e = o.fault(ev, out)
+	}
 	if ev.reply == "" {
-		if out.Err != nil {
-			o.fault(ev, out)
-		}
 		return nil
 	}
 	reply := &wire.Reply{}
@@ -342,8 +342,7 @@ func (o *object) replyTo(ev event, out objects.Outcome) *wire.Reply {
 		reply.Seq = ev.req.Seq
 	}
 	switch {
-	case out.Err != nil:
-		e := o.fault(ev, out)
+	case e != nil:
 		reply.Code, reply.Message, reply.Ref = e.Code, e.Message, e.Ref
 	case out.Response != nil:
 		reply.Status, reply.Header, reply.Body = out.Response.Status, out.Response.Header, out.Response.Body

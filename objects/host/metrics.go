@@ -1,6 +1,10 @@
 package host
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // metrics are the host's. Labels are classes, kinds and outcomes, never an id.
 type metrics struct {
@@ -38,7 +42,7 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 // register adds c, or finds the one that another host of this process and region has added.
 func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
 	if err := reg.Register(c); err != nil {
-		if already, ok := err.(prometheus.AlreadyRegisteredError); ok {
+		if already, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 			if same, ok := already.ExistingCollector.(C); ok {
 				return same
 			}

@@ -233,15 +233,16 @@ func (r *reign) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timing.Drain)
 	defer cancel()
 	began, all := time.Now(), r.all()
-	g := new(errgroup.Group)
-	g.SetLimit(64)
+	var leaving sync.WaitGroup
+	slots := make(chan struct{}, 64)
 	for _, o := range all {
-		g.Go(func() error {
+		slots <- struct{}{}
+		leaving.Go(func() {
 			o.leave()
-			return nil
+			<-slots
 		})
 	}
-	g.Wait()
+	leaving.Wait()
 	for _, o := range all {
 		select {
 		case <-o.gone:

@@ -21,81 +21,81 @@ func TestVerdictInEveryState(t *testing.T) {
 		after    *int
 		want     Verdict // without type, counter, before, after, percentiles
 	}{
-		{"naive, the usual", "naive", tickets(1, 1, 1, 2, 1), at(0), at(2),
+		{"naive, the usual", "naive", tickets(1, 1, 1, 2, 1), new(0), new(2),
 			Verdict{Asked: 5, Answered: 5, Distinct: 2, Duplicates: 3, Lost: 3, LostMax: 3, Attempts: 5,
 				Sentence: "KV handed ticket #1 to 4 people. 3 of 5 increments were lost."}},
-		{"naive, one lost", "naive", tickets(7, 8, 7), at(6), at(8),
+		{"naive, one lost", "naive", tickets(7, 8, 7), new(6), new(8),
 			Verdict{Asked: 3, Answered: 3, Distinct: 2, Duplicates: 1, Lost: 1, LostMax: 1, Attempts: 3,
 				Sentence: "KV handed ticket #7 to 2 people. 1 of 3 increments was lost."}},
-		{"naive, two tickets tie", "naive", tickets(2, 1, 2, 1), at(0), at(2),
+		{"naive, two tickets tie", "naive", tickets(2, 1, 2, 1), new(0), new(2),
 			Verdict{Asked: 4, Answered: 4, Distinct: 2, Duplicates: 2, Lost: 2, LostMax: 2, Attempts: 4,
 				Sentence: "KV handed ticket #1 to 2 people. 2 of 4 increments were lost."}},
-		{"naive, lucky", "naive", tickets(1, 2, 3), at(0), at(3),
+		{"naive, lucky", "naive", tickets(1, 2, 3), new(0), new(3),
 			Verdict{Asked: 3, Answered: 3, Distinct: 3, Attempts: 3,
 				Sentence: "KV handed out 3 different tickets, each to one person. " + lucky}},
-		{"naive, alone", "naive", tickets(5), at(4), at(5),
+		{"naive, alone", "naive", tickets(5), new(4), new(5),
 			Verdict{Asked: 1, Answered: 1, Distinct: 1, Attempts: 1,
 				Sentence: "KV handed out ticket #5. One request alone loses nothing: there is nobody to race."}},
-		{"naive, different tickets and yet lost", "naive", tickets(3, 2, 1), at(0), at(1),
+		{"naive, different tickets and yet lost", "naive", tickets(3, 2, 1), new(0), new(1),
 			Verdict{Asked: 3, Answered: 3, Distinct: 3, Lost: 2, LostMax: 2, Attempts: 3,
 				Sentence: "KV handed out 3 different tickets, each to one person. 2 of 3 increments were lost."}},
-		{"naive, refused is not lost", "naive", with(tickets(1, 1), Refused, Unavailable), at(0), at(1),
+		{"naive, refused is not lost", "naive", with(tickets(1, 1), Refused, Unavailable), new(0), new(1),
 			Verdict{Asked: 4, Answered: 2, Distinct: 1, Duplicates: 1, Lost: 1, LostMax: 1, Refused: 2, Attempts: 2,
 				Sentence: "KV handed ticket #1 to 2 people. 1 of 2 increments was lost. " + refused}},
-		{"naive, unknown makes a range", "naive", with(tickets(1, 1, 1), Unknown), at(0), at(1),
+		{"naive, unknown makes a range", "naive", with(tickets(1, 1, 1), Unknown), new(0), new(1),
 			Verdict{Asked: 4, Answered: 3, Distinct: 1, Duplicates: 2, Lost: 2, LostMax: 3, Unknown: 1, Attempts: 3,
 				Sentence: "KV handed ticket #1 to 3 people. Between 2 and 3 of 3 increments were lost. " +
 					"1 request went unanswered; it may or may not have counted."}},
-		{"naive, somebody else wrote meanwhile", "naive", tickets(1, 1), at(0), at(9),
+		{"naive, somebody else wrote meanwhile", "naive", tickets(1, 1), new(0), new(9),
 			Verdict{Asked: 2, Answered: 2, Distinct: 1, Duplicates: 1, Attempts: 2,
 				Sentence: "KV handed ticket #1 to 2 people. No increment is missing, but somebody else may have claimed meanwhile."}},
-		{"naive, reset meanwhile", "naive", tickets(8, 9), at(7), at(0),
+		{"naive, reset meanwhile", "naive", tickets(8, 9), new(7), new(0),
 			Verdict{Asked: 2, Answered: 2, Distinct: 2, Lost: 2, LostMax: 2, Attempts: 2,
 				Sentence: "KV handed out 2 different tickets, each to one person. 2 of 2 increments were lost."}},
-		{"object, correct", "object", tickets(1, 2, 3), at(0), at(3),
+		{"object, correct", "object", tickets(1, 2, 3), new(0), new(3),
 			Verdict{Asked: 3, Answered: 3, Distinct: 3, Attempts: 3,
 				Sentence: "The object handed out 3 different tickets, each to one person. No increment was lost."}},
-		{"object, wrong", "object", tickets(1, 1), at(0), at(1),
+		{"object, wrong", "object", tickets(1, 1), new(0), new(1),
 			Verdict{Asked: 2, Answered: 2, Distinct: 1, Duplicates: 1, Lost: 1, LostMax: 1, Attempts: 2,
 				Sentence: "The object handed ticket #1 to 2 people. 1 of 2 increments was lost."}},
-		{"object, moving", "object", with(tickets(1), Unavailable, Unavailable), at(0), at(1),
+		{"object, moving", "object", with(tickets(1), Unavailable, Unavailable), new(0), new(1),
 			Verdict{Asked: 3, Answered: 1, Distinct: 1, Refused: 2, Attempts: 1,
 				Sentence: "The object handed out ticket #1. No increment was lost. " + refused}},
-		{"object, nobody answered", "object", with(nil, Unavailable, Unknown, Unknown), at(0), at(1),
+		{"object, nobody answered", "object", with(nil, Unavailable, Unknown, Unknown), new(0), new(1),
 			Verdict{Asked: 3, Refused: 1, Unknown: 2,
 				Sentence: "The object answered nobody. 1 request did not happen (refused or unavailable); it is not counted as lost. " +
 					"2 requests went unanswered; they may or may not have counted."}},
-		{"object, an unknown claim landed", "object", with(tickets(1, 3), Unknown), at(0), at(3),
+		{"object, an unknown claim landed", "object", with(tickets(1, 3), Unknown), new(0), new(3),
 			Verdict{Asked: 3, Answered: 2, Distinct: 2, Unknown: 1, Attempts: 2,
 				Sentence: "The object handed out 2 different tickets, each to one person. No increment was lost. " +
 					"1 request went unanswered; it may or may not have counted."}},
-		{"object, an unknown claim may have landed", "object", with(tickets(1, 2), Unknown), at(0), at(2),
+		{"object, an unknown claim may have landed", "object", with(tickets(1, 2), Unknown), new(0), new(2),
 			Verdict{Asked: 3, Answered: 2, Distinct: 2, LostMax: 1, Unknown: 1, Attempts: 2,
 				Sentence: "The object handed out 2 different tickets, each to one person. " +
 					"No increment is known to be lost; at most 1 of 2 increments may be. " +
 					"1 request went unanswered; it may or may not have counted."}},
-		{"no peek before", "naive", tickets(1, 1), nil, at(1),
+		{"no peek before", "naive", tickets(1, 1), nil, new(1),
 			Verdict{Asked: 2, Answered: 2, Distinct: 1, Duplicates: 1, LostMax: 2, Attempts: 2,
 				Sentence: "KV handed ticket #1 to 2 people. " + unread}},
-		{"no peek after", "object", tickets(1, 2), at(0), nil,
+		{"no peek after", "object", tickets(1, 2), new(0), nil,
 			Verdict{Asked: 2, Answered: 2, Distinct: 2, LostMax: 2, Attempts: 2,
 				Sentence: "The object handed out 2 different tickets, each to one person. " + unread}},
-		{"cas, the usual", "cas", tries(tickets(1, 2, 3), 1, 2, 3), at(0), at(3),
+		{"cas, the usual", "cas", tries(tickets(1, 2, 3), 1, 2, 3), new(0), new(3),
 			Verdict{Asked: 3, Answered: 3, Distinct: 3, Attempts: 6,
 				Sentence: "Compare-and-set handed out 3 different tickets, each to one person. " +
 					"No increment was lost, but 3 writers made 3 extra attempts. A single owner makes none."}},
-		{"cas, one extra", "cas", tries(tickets(1, 2), 1, 2), at(0), at(2),
+		{"cas, one extra", "cas", tries(tickets(1, 2), 1, 2), new(0), new(2),
 			Verdict{Asked: 2, Answered: 2, Distinct: 2, Attempts: 3,
 				Sentence: "Compare-and-set handed out 2 different tickets, each to one person. " +
 					"No increment was lost, but 2 writers made 1 extra attempt. A single owner makes none."}},
-		{"cas, nobody collided", "cas", tickets(1, 2), at(0), at(2),
+		{"cas, nobody collided", "cas", tickets(1, 2), new(0), new(2),
 			Verdict{Asked: 2, Answered: 2, Distinct: 2, Attempts: 2,
 				Sentence: "Compare-and-set handed out 2 different tickets, each to one person. " +
 					"No increment was lost, and this time nobody had to try again."}},
-		{"a counter without a title", "mine", tickets(1, 2), at(0), at(2),
+		{"a counter without a title", "mine", tickets(1, 2), new(0), new(2),
 			Verdict{Asked: 2, Answered: 2, Distinct: 2, Attempts: 2,
 				Sentence: "mine handed out 2 different tickets, each to one person. No increment was lost."}},
-		{"nothing asked", "cas", nil, at(0), at(0),
+		{"nothing asked", "cas", nil, new(0), new(0),
 			Verdict{Sentence: "Compare-and-set answered nobody."}},
 	}
 	for _, c := range cases {
@@ -199,7 +199,7 @@ func anyValue(t *rapid.T, label string) *int {
 	if rapid.Bool().Draw(t, label+" unreadable") {
 		return nil
 	}
-	return at(rapid.IntRange(0, 50).Draw(t, label))
+	return new(rapid.IntRange(0, 50).Draw(t, label))
 }
 
 // tickets returns answered attempts of one try each.
@@ -227,4 +227,3 @@ func tries(attempts []Attempted, counts ...int) []Attempted {
 	return attempts
 }
 
-func at(n int) *int { return &n }

@@ -1,0 +1,137 @@
+package record
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"holdfast/objects"
+)
+
+func someRecord(t *rapid.T) *Record {
+	text := rapid.String()
+	values := make(map[string]json.RawMessage)
+	for i := range rapid.IntRange(0, 5).Draw(t, "keys") {
+		value, err := json.Marshal(text.Draw(t, "value"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		values[fmt.Sprint(i, text.Draw(t, "key"))] = value
+	}
+	r := &Record{
+		Name: text.Draw(t, "name"), Epoch: rapid.Uint64().Draw(t, "epoch"), Owner: text.Draw(t, "owner"),
+		Host: text.Draw(t, "host"), Region: text.Draw(t, "region"), Commit: rapid.Uint64().Draw(t, "commit"),
+		Data: objects.DataOf(values),
+	}
+	if rapid.Bool().Draw(t, "has an alarm") {
+		r.Alarm = objects.Alarm{At: time.UnixMilli(rapid.Int64Range(0, 1<<40).Draw(t, "at")).UTC(), Retry: rapid.IntRange(0, 6).Draw(t, "retry")}
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "answers") {
+		r.Answers = append(r.Answers, Answer{Gateway: text.Draw(t, "gateway"), N: rapid.Uint64().Draw(t, "n"), Reply: rapid.SliceOf(rapid.Byte()).Draw(t, "reply")}.Encoded())
+	}
+	if rapid.Bool().Draw(t, "has gateways") {
+		r.Gateways = []string{text.Draw(t, "gateway")}
+	}
+	return r
+}
+
+func TestARecordIsReadAsItWasWritten(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := someRecord(t)
+		data := r.Encode()
+		if !json.Valid(data) {
+			t.Fatalf("not JSON: %s", data)
+		}
+		got, err := Decode(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again := got.Encode(); string(again) != string(data) {
+			t.Fatalf("read and written again:\n%s\nwant\n%s", again, data)
+		}
+		if got.Data.Size() != r.Data.Size() || got.Epoch != r.Epoch || !got.Alarm.Equal(r.Alarm) || len(got.Answers) != len(r.Answers) {
+			t.Fatalf("got %+v, want %+v", got, r)
+		}
+	})
+}
+
+func TestARecordOfANewerFormatIsRefused(t *testing.T) {
+	_, err := Decode([]byte(`{"v":2,"epoch":1,"commit":1,"keys":{}}`))
+	if err == nil || !strings.Contains(err.Error(), "newer release") {
+		t.Errorf("err = %v, want one that says to run the newer release", err)
+	}
+}
+
+func TestWhatIsWorthKeeping(t *testing.T) {
+	full := objects.DataOf(map[string]json.RawMessage{"n": json.RawMessage("1")})
+	for _, c := range []struct {
+		name  string
+		r     Record
+		empty bool
+	}{
+		{"nothing", Record{Name: "a", Epoch: 3, Data: new(objects.Data)}, true},
+		{"a key", Record{Data: full}, false},
+		{"an alarm", Record{Data: new(objects.Data), Alarm: objects.Alarm{At: time.Unix(1, 0)}}, false},
+		{"sockets", Record{Data: new(objects.Data), Gateways: []string{"g"}}, false},
+		{"a gateway's answer", Record{Data: new(objects.Data), Answers: []Answer{{Gateway: "g", N: 1}}}, true},
+		{"a client's answer", Record{Data: new(objects.Data), Answers: []Answer{{Key: "k"}}}, false},
+	} {
+		if got := c.r.Empty(); got != c.empty {
+			t.Errorf("%s: empty = %v, want %v", c.name, got, c.empty)
+		}
+	}
+}
+
+func TestVersionsCompareByNumber(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"2.14.4", "2.14.4", true},
+		{"2.15.2", "2.14.4", true},
+		{"2.14.10", "2.14.4", true},
+		{"2.14.3", "2.14.4", false},
+		{"2.9.99", "2.14.4", false},
+		{"v2.14.4-RC.1", "2.14.4", true},
+		{"3.0.0", "2.14.4", true},
+		{"", "2.14.4", false},
+	} {
+		if got := AtLeast(c.a, c.b); got != c.want {
+			t.Errorf("AtLeast(%q, %q) = %v, want %v", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"v":1,"name":"a","epoch":1,"commit":2,"keys":{"n":1}}`))
+	f.Add([]byte(`{"v":1,"answers":[{"g":"x","n":1,"r":"AA=="}],"keys":null}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := Decode(data)
+		if err != nil {
+			return
+		}
+		if _, err := Decode(r.Encode()); err != nil {
+			t.Errorf("what was decoded encodes to what is not: %v", err)
+		}
+	})
+}
+
+func BenchmarkEncode(b *testing.B) {
+	for _, keys := range []int{1, 100, 1000} {
+		values := make(map[string]json.RawMessage, keys)
+		for i := range keys {
+			values[fmt.Sprint("key-", i)] = json.RawMessage(`"some value of a usual size"`)
+		}
+		r := &Record{Name: "global", Epoch: 3, Owner: "4bCQBzWJjQAoQ8bZVh2yUt", Host: "box-4412", Region: "fra", Commit: 41, Data: objects.DataOf(values)}
+		b.Run(fmt.Sprint(keys, " keys"), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Encode()
+			}
+		})
+	}
+}
