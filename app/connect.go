@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
@@ -133,8 +132,6 @@ func withoutSecrets(list string) string {
 	return strings.Join(all, ",")
 }
 
-var regionPattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
-
 // emulation reads --rtt and makes sure that the regions can be used with it.
 func emulation(rtt string, regions ...string) (link.Setting, error) {
 	setting, err := link.Parse(rtt)
@@ -145,8 +142,8 @@ func emulation(rtt string, regions ...string) (link.Setting, error) {
 		if region == "" {
 			return setting, usage(errors.New("no region given"), "say where it stands: --region fra")
 		}
-		if !regionPattern.MatchString(region) || region == wire.AnyRegion {
-			return setting, usage(fmt.Errorf("region %.40q: want 1 to 32 of a-z, 0-9 and -, and not %q", region, wire.AnyRegion), "")
+		if err := wire.CheckRegion(region); err != nil {
+			return setting, usage(err, "")
 		}
 		if _, err := setting.Between(region, region); err != nil {
 			return setting, usage(err, "any name will do with --rtt 0 or --rtt 40ms")

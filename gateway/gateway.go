@@ -87,6 +87,9 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Region == "" {
 		cfg.Region = "local"
 	}
+	if err := wire.CheckRegion(cfg.Region); err != nil {
+		return nil, err
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}

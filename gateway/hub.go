@@ -203,8 +203,8 @@ func (h *hub) do(op wire.SocketOp) {
 // in the air, whose fate the old owner took along, is closed instead.
 func (h *hub) which(msg *nats.Msg) {
 	var question wire.WhichSockets
-	if err := wire.Decode(msg.Data, &question); err != nil {
-		h.g.log.Error("question not understood", "err", err)
+	if err := wire.Decode(msg.Data, &question); err != nil || !wire.Answerable(msg.Reply) {
+		h.g.log.Error("question dropped: not understood, or its reply subject is no inbox", "err", err)
 		return
 	}
 	h.current(question.Object, question.Token)

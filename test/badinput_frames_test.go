@@ -82,6 +82,19 @@ func TestBrokenFramesEndTheirOwnSocketOnly(t *testing.T) {
 	}
 }
 
+// A client that reads only when it has written everything must not find its
+// connection cut in between, and the reason lost.
+func TestWhoSaysTooMuchHearsWhy(t *testing.T) {
+	p := newPlace(t, nil)
+	w := p.probe(t, "too-much", "w")
+	if err := w.write(frame(fin|opText, make([]byte, 16<<20))); err != nil {
+		t.Errorf("cut while writing: %v", err)
+	}
+	if code, _ := w.closed(t); code != 1009 {
+		t.Errorf("closed with %d, want 1009", code)
+	}
+}
+
 func TestSoundFramesOfEveryShapeArrive(t *testing.T) {
 	p := newPlace(t, nil)
 	w := p.probe(t, "shapes", "w")

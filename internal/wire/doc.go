@@ -21,7 +21,12 @@
 package wire
 
 import (
+	"fmt"
+	"regexp"
+	"strings"
+
 	"github.com/fxamacker/cbor/v2"
+	"github.com/nats-io/nats.go"
 
 	"holdfast/objects"
 )
@@ -29,6 +34,22 @@ import (
 // InboxPrefix begins every subject that a host may answer to. A reply subject
 // outside of it could name anything, even a record.
 const InboxPrefix = "_HF."
+
+// Answerable tells whether a question's reply subject is an inbox. Any other may
+// name something else, a record for one, and must not be written to.
+func Answerable(subject string) bool {
+	return strings.HasPrefix(subject, InboxPrefix) || strings.HasPrefix(subject, nats.InboxPrefix)
+}
+
+var regionPattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+
+// CheckRegion refuses what cannot name a region: it becomes part of a subject.
+func CheckRegion(region string) error {
+	if !regionPattern.MatchString(region) || region == AnyRegion {
+		return fmt.Errorf("region %.40q: want 1 to 32 of a-z, 0-9 and -, and not %q", region, AnyRegion)
+	}
+	return nil
+}
 
 // AnyRegion takes the place of a region in ClaimSubject.
 const AnyRegion = "any"

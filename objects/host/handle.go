@@ -26,7 +26,7 @@ const frameTime = 30 * time.Second
 
 // handle is one event from end to end: what is asked, what the instance makes of
 // it, what has to be made durable, and what may leave then.
-func (o *object) handle(msg *nats.Msg) {
+func (o *object) handle(msg *nats.Msg, came time.Time) {
 	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
 		o.r.log.Warn("request dropped: its reply subject is no gateway's", "object", o.key)
 		return
@@ -37,14 +37,18 @@ func (o *object) handle(msg *nats.Msg) {
 		return
 	}
 	ev := event{req: req, reply: msg.Reply}
+	deadline := time.Now().Add(frameTime)
+	if req.Timeout > 0 {
+		deadline = came.Add(time.Duration(req.Timeout) * time.Millisecond)
+	}
+	if time.Now().After(deadline) {
+		o.r.metrics.events.WithLabelValues(o.class.Name(), ev.kind(), "expired").Inc()
+		return // nobody waits for it any more
+	}
 	if o.again(ev) || !o.awake(ev) {
 		return
 	}
-	limit := frameTime
-	if req.Timeout > 0 {
-		limit = time.Duration(req.Timeout) * time.Millisecond
-	}
-	ctx, cancel := context.WithTimeout(o.r.work, limit)
+	ctx, cancel := context.WithDeadline(o.r.work, deadline)
 	defer cancel()
 	switch req.Kind {
 	case wire.Call:

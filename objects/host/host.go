@@ -74,6 +74,9 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	if h.cfg.Region == "" {
 		h.cfg.Region = "local"
 	}
+	if err := wire.CheckRegion(h.cfg.Region); err != nil {
+		return nil, err
+	}
 	if h.cfg.Queue <= 0 {
 		h.cfg.Queue = 4096
 	}

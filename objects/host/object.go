@@ -58,6 +58,7 @@ type object struct {
 // letter is one thing in an object's mailbox.
 type letter struct {
 	msg   *nats.Msg // from a gateway
+	at    time.Time // when it came
 	lost  string    // a gateway that has died
 	leave bool      // everything before it has been handled: release the object
 }
@@ -159,7 +160,7 @@ func (o *object) run() {
 		case l.lost != "":
 			o.loseGateway(l.lost)
 		default:
-			o.handle(l.msg)
+			o.handle(l.msg, l.at)
 		}
 	}
 }

@@ -121,8 +121,8 @@ func (r *reign) refuseClaims(subs []*nats.Subscription) {
 // takeClaim answers whether we own the object, having tried to claim it.
 func (r *reign) takeClaim(msg *nats.Msg) {
 	var claim wire.Claim
-	if err := wire.Decode(msg.Data, &claim); err != nil {
-		r.log.Warn("claim not understood", "err", err)
+	if err := wire.Decode(msg.Data, &claim); err != nil || !wire.Answerable(msg.Reply) {
+		r.log.Warn("claim dropped: not understood, or its reply subject is no inbox", "err", err)
 		return
 	}
 	answer := func(reply wire.ClaimReply) { r.publish(msg.Reply, wire.Encode(reply)) }
@@ -198,7 +198,7 @@ func (r *reign) dispatch(ctx context.Context) error {
 				r.moved(msg, false)
 				continue
 			}
-			o.push(letter{msg: msg})
+			o.push(letter{msg: msg, at: time.Now()})
 		}
 	}
 }

@@ -8,6 +8,7 @@ import { Pointer } from "./pointer.js";
 import { RoomSocket } from "./socket.js";
 import { median, mountPill } from "./pill.js";
 import { sayName } from "./crowd.js";
+import { newcomer, person } from "./frames.js";
 import { onMotionChange } from "./theme.js";
 import { hideToast, toast } from "./toast.js";
 
@@ -52,30 +53,31 @@ export function startRoom(url) {
   // --- what the room says ---
 
   function received(m) {
-    const handler = handlers[m.type];
-    if (handler) handler(m);
+    if (Object.hasOwn(handlers, m.type)) handlers[m.type](m);
   }
 
   const handlers = {
     hello(m) {
       const before = room.where.epoch;
-      room.me = { userId: m.userId, name: m.name, color: m.color, region: m.region };
-      const peers = (m.peers || []).filter((p) => p.userId !== m.userId);
+      room.me = person(m);
+      const peers = (m.peers || []).map(person).filter((p) => p.userId !== m.userId);
       for (const id of room.peers.keys()) if (!peers.some((p) => p.userId === id)) forget(id);
       room.peers = new Map(peers.map((p) => [p.userId, withLabel(p)]));
       presence.reset(room.me, peers);
       setOwner(m);
       if (before && m.epoch > before) ownerMoved(before, m.epoch);
       setText($("#me .tag"), sayName(m.name));
-      $("#me").style.setProperty("--who", m.color);
+      $("#me").style.setProperty("--who", room.me.color);
       setText($("#you-are"), `You are ${sayName(m.name)}.`);
       showEmpty();
       tellPosition(0);
       if (document.hidden) socket.send({ type: "away", away: true });
     },
     join(m) {
-      room.peers.set(m.userId, withLabel(m));
-      presence.join(m);
+      const peer = newcomer(m, (id) => id === room.me.userId || room.peers.has(id));
+      if (!peer) return;
+      room.peers.set(peer.userId, withLabel(peer));
+      presence.join(peer);
       showEmpty();
       // A newcomer knows nobody's place. Everybody tells theirs, not all in the same moment.
       tellPosition(Math.random() * 300);
@@ -131,8 +133,10 @@ export function startRoom(url) {
     paint();
   }
 
+  // An answer of the owner before this one may come late.
   function ownerMaybeMoved(m) {
     const before = room.where.epoch;
+    if (m.epoch < before) return;
     setOwner(m);
     if (before && m.epoch > before) ownerMoved(before, m.epoch);
   }

@@ -5,6 +5,7 @@
 // A dead connection can look open for minutes (a laptop that slept), so silence is measured by our own
 // pings: no pong in time and the socket is given up, without waiting for the network to notice.
 import { delay, readClose, sayClose } from "./backoff.js";
+import { isForged } from "./frames.js";
 
 const PING_EVERY = 5000;
 const PONG_WITHIN = 8000; // longer than a takeover, which the socket is meant to survive
@@ -71,7 +72,7 @@ export class RoomSocket {
     } catch (_) {
       return; // not ours
     }
-    if (!m || typeof m !== "object") return;
+    if (!m || typeof m !== "object" || isForged(m, this.phase === "open")) return;
     if (m.type === "hello") this.#opened();
     if (m.type === "pong") this.#pong(m);
     if (this.phase === "open") this.on.message(m);

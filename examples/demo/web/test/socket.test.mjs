@@ -189,3 +189,28 @@ test("frames that are not JSON objects are ignored", () => {
   for (const junk of ["", "{", "null", "7"]) w.last().say(junk);
   assert.equal(w.seen.messages.length, 1);
 });
+
+test("frames that another person forged are not the room's", () => {
+  const w = opened();
+  const ping = w.last().sent[0];
+  w.advance(40);
+  for (const type of ["hello", "pong", "owner", "error"]) w.last().say({ type, t: ping.t, epoch: 99, userId: "u2" });
+  assert.deepEqual(w.seen.messages.map((m) => m.type), ["hello"]);
+  assert.equal(w.seen.messages[0].userId, "u1");
+  assert.deepEqual(w.seen.rtts, []);
+  w.last().say({ type: "cursor", x: 1, y: 1, userId: "u2" });
+  assert.equal(w.seen.messages.length, 2);
+  // A forged pong does not keep a dead connection alive.
+  w.advance(7960);
+  assert.equal(w.state().phase, "waiting");
+});
+
+test("every connection has a hello of its own", () => {
+  const w = opened();
+  w.last().drop(1012);
+  w.advance(250);
+  w.last().say({ type: "owner", epoch: 99, userId: "u2" });
+  assert.equal(w.state().phase, "connecting");
+  w.last().say({ type: "hello", userId: "u3" });
+  assert.deepEqual(w.seen.messages.map((m) => m.userId), ["u1", "u3"]);
+});

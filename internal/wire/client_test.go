@@ -1,0 +1,247 @@
+package wire_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/embedded"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+var quick = wire.Timing{Request: 2 * time.Second, Silence: 100 * time.Millisecond, Claim: time.Second}
+
+// script is an owner, and a host that takes claims, which do as a test says.
+type script struct {
+	t      *testing.T
+	nc     *nats.Conn
+	client *wire.Client
+	id     objects.ID
+
+	mu     sync.Mutex
+	seen   []wire.Request
+	claims int
+}
+
+func newScript(t *testing.T) *script {
+	t.Helper()
+	server, err := embedded.Start(t.Context(), embedded.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	dial := func() *nats.Conn {
+		nc, err := server.Dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	client, err := wire.NewClient(dial(), "gateway", "fra", quick, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	id, err := objects.NameID("ticket", "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &script{t: t, nc: dial(), client: client, id: id}
+}
+
+// own answers the i-th sending with what answer says; nil is silence.
+func (s *script) own(answer func(i int, req wire.Request) *wire.Reply) {
+	s.subscribe(wire.ObjectSubject(s.id), func(msg *nats.Msg) {
+		var req wire.Request
+		if err := wire.Decode(msg.Data, &req); err != nil {
+			s.t.Errorf("decode: %v", err)
+		}
+		s.mu.Lock()
+		s.seen = append(s.seen, req)
+		i := len(s.seen) - 1
+		s.mu.Unlock()
+		if reply := answer(i, req); reply != nil {
+			s.respond(msg, reply)
+		}
+	})
+}
+
+// takeClaims answers claims, and first does what then says.
+func (s *script) takeClaims(then func() wire.ClaimReply) {
+	s.subscribe(wire.ClaimSubject(wire.AnyRegion, "ticket"), func(msg *nats.Msg) {
+		s.mu.Lock()
+		s.claims++
+		s.mu.Unlock()
+		s.respond(msg, then())
+	})
+}
+
+func (s *script) subscribe(subject string, handler nats.MsgHandler) {
+	s.t.Helper()
+	if _, err := s.nc.Subscribe(subject, handler); err != nil {
+		s.t.Error(err)
+	}
+	if err := s.nc.Flush(); err != nil {
+		s.t.Error(err)
+	}
+}
+
+func (s *script) respond(msg *nats.Msg, v any) {
+	if err := msg.Respond(wire.Encode(v)); err != nil {
+		s.t.Errorf("respond: %v", err)
+	}
+}
+
+// heard is what the owner and the host have got so far.
+func (s *script) heard() (seen []wire.Request, claims int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.seen), s.claims
+}
+
+func (s *script) ask() (*wire.Reply, error) {
+	return s.client.Do(s.t.Context(), s.id, &wire.Request{Kind: wire.Call, Call: "claim"})
+}
+
+func TestWithNoHostNothingHappened(t *testing.T) {
+	s := newScript(t)
+	if _, err := s.ask(); objects.CodeOf(err) != objects.Unavailable {
+		t.Errorf("err = %v, want unavailable", err)
+	}
+}
+
+func TestAnObjectThatNobodyOwnsIsClaimedFirst(t *testing.T) {
+	s := newScript(t)
+	s.takeClaims(func() wire.ClaimReply {
+		s.own(func(int, wire.Request) *wire.Reply { return &wire.Reply{Body: []byte("1"), Token: 1} })
+		return wire.ClaimReply{Owned: true}
+	})
+	reply, err := s.ask()
+	if err != nil || string(reply.Body) != "1" {
+		t.Fatalf("reply = %+v, %v", reply, err)
+	}
+	if _, claims := s.heard(); claims != 1 {
+		t.Errorf("%d claims, want 1", claims)
+	}
+}
+
+func TestAMovedObjectIsAskedAgainUnderTheSameNumber(t *testing.T) {
+	s := newScript(t)
+	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true} })
+	s.own(func(i int, _ wire.Request) *wire.Reply {
+		if i < 2 {
+			return &wire.Reply{Moved: true, Unsure: true}
+		}
+		return &wire.Reply{Token: 9}
+	})
+	if _, err := s.ask(); err != nil {
+		t.Fatal(err)
+	}
+	seen, _ := s.heard()
+	for _, req := range seen {
+		if req.N != seen[0].N || req.Gateway != "gateway" {
+			t.Errorf("sent as %s/%d, first as %s/%d", req.Gateway, req.N, seen[0].Gateway, seen[0].N)
+		}
+	}
+}
+
+func TestSilenceIsUnknownAndNotAFailure(t *testing.T) {
+	s := newScript(t)
+	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Other: "somebody"} })
+	s.own(func(int, wire.Request) *wire.Reply { return nil })
+	if _, err := s.ask(); objects.CodeOf(err) != objects.Unknown {
+		t.Errorf("err = %v, want unknown", err)
+	}
+	if seen, claims := s.heard(); claims == 0 || len(seen) < 2 {
+		t.Errorf("%d claims and %d sendings, want the object asked for and the request sent again", claims, len(seen))
+	}
+}
+
+func TestOnceInDoubtAlwaysInDoubt(t *testing.T) {
+	s := newScript(t)
+	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Other: "somebody"} })
+	s.own(func(i int, _ wire.Request) *wire.Reply {
+		return &wire.Reply{Moved: true, Unsure: i == 0}
+	})
+	if _, err := s.ask(); objects.CodeOf(err) != objects.Unknown {
+		t.Errorf("err = %v, want unknown: the first owner was not sure", err)
+	}
+}
+
+func TestAReplacedOwnersAnswerIsVoid(t *testing.T) {
+	s := newScript(t)
+	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true} })
+	s.own(func(i int, _ wire.Request) *wire.Reply {
+		return &wire.Reply{Token: []uint64{7, 3, 8}[i], Body: []byte{byte('0' + i)}}
+	})
+	for _, want := range []string{"0", "2"} {
+		reply, err := s.ask()
+		if err != nil || string(reply.Body) != want {
+			t.Fatalf("reply = %+v, %v; want %s", reply, err, want)
+		}
+	}
+}
+
+func TestARequestTellsWhatTheGatewayStillWaitsFor(t *testing.T) {
+	s := newScript(t)
+	release, arrived := make(chan struct{}), make(chan struct{}, 8)
+	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true} })
+	s.own(func(i int, req wire.Request) *wire.Reply {
+		arrived <- struct{}{}
+		if i == 0 {
+			go func() {
+				<-release
+				data := wire.Encode(&wire.Reply{Token: 1})
+				if err := s.nc.Publish(wire.InboxPrefix+"gateway.1", data); err != nil {
+					t.Error(err)
+				}
+			}()
+			return nil
+		}
+		return &wire.Reply{Token: 1}
+	})
+	slow := make(chan error, 1)
+	go func() { _, err := s.ask(); slow <- err }()
+	<-arrived
+	if _, err := s.ask(); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	if err := <-slow; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ask(); err != nil {
+		t.Fatal(err)
+	}
+	seen, _ := s.heard()
+	if last := seen[2]; seen[0].Low != 1 || seen[1].Low != 1 || last.Low != last.N || last.N != 3 {
+		t.Errorf("lows: %+v", seen)
+	}
+}
+
+func TestAContextThatEndsEndsTheWait(t *testing.T) {
+	s := newScript(t)
+	s.own(func(int, wire.Request) *wire.Reply { return nil })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.client.Do(ctx, s.id, &wire.Request{Kind: wire.Call}); objects.CodeOf(err) != objects.Unknown {
+		t.Errorf("err = %v, want unknown", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(wire.Encode(wire.Request{Kind: wire.Fetch, Header: map[string][]string{"A": {"b"}}, Body: []byte("x")}))
+	f.Add(wire.Encode(wire.Reply{Code: objects.Invalid, Token: 4}))
+	f.Add(wire.Encode(wire.Push{Object: "room.x", Ops: []wire.SocketOp{{Op: objects.OpClose, Sockets: []string{"s"}}}}))
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		for _, into := range []any{new(wire.Request), new(wire.Reply), new(wire.Push), new(wire.HeldSockets), new(wire.Claim)} {
+			wire.Decode(data, into) //nolint:errcheck // it must not panic; that is all
+		}
+	})
+}

@@ -1,0 +1,149 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/coder/websocket"
+)
+
+// Two people, each through a gateway in another region, meet in one room.
+func TestBrowserTwoTabsSeeEachOther(t *testing.T) {
+	on := single(t)
+	on.startHost(t, "host-1", "fra", quick, nil)
+	doors := on.startDoors(t, "fra", "syd")
+	browser := startBrowser(t)
+	a, b := openTab(t, browser, doors[0].url), openTab(t, browser, doors[1].url)
+	a.live()
+	b.live()
+	nameA, nameB := a.name(), b.name()
+	if nameA == nameB {
+		t.Errorf("both are called %s", nameA)
+	}
+
+	for _, who := range []struct {
+		tab        *tab
+		me, region string
+		other      string
+	}{{a, nameA, "fra", nameB}, {b, nameB, "syd", nameA}} {
+		who.tab.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
+		list := eval[[]string](who.tab, `[...document.querySelectorAll("#presence .who")].map((li) => li.textContent)`)
+		if want := fmt.Sprint([]string{who.me + " (you)", who.other}); fmt.Sprint(list) != want {
+			t.Errorf("the list says %v, not %s", list, want)
+		}
+		where := eval[string](who.tab, `document.querySelector("#presence .mine .where").textContent`)
+		if where != "in "+who.region {
+			t.Errorf("%s is said to be %q, not in %s", who.me, where, who.region)
+		}
+		who.tab.until("the invitation is gone", `document.querySelector("#alone").hidden`)
+	}
+	if pill := b.text("#pill"); !strings.Contains(pill, "syd → fra") || !strings.Contains(pill, "epoch 1") {
+		t.Errorf("the pill in syd says %q", pill)
+	}
+	if state := eval[string](a, `document.querySelector("#pill").dataset.state`); state != "live" {
+		t.Errorf("the pill in fra is %s, not live", state)
+	}
+	if links := eval[[]string](a, `[...document.querySelectorAll("#regions a")].map((a) => a.href)`); fmt.Sprint(links) != fmt.Sprint([]string{doors[1].url + "/"}) {
+		t.Errorf("the page in fra offers %v", links)
+	}
+
+	a.point(250, 300)
+	b.sees(nameA, 250, 300)
+	b.point(700, 600)
+	a.sees(nameB, 700, 600)
+	a.point(400, 350, input.DispatchMouseEventTypeMousePressed)
+	b.until("the ripple arrives", `seen.ripples.some((r) => Math.abs(parseFloat(r.x) - 40) < 1 && Math.abs(parseFloat(r.y) - 35) < 1)`)
+	user := eval[string](b, `[...document.querySelectorAll("#presence li")].find((li) => !li.classList.contains("mine")).dataset.user`)
+	if from := eval[string](b, `seen.ripples[0].user`); from != user {
+		t.Errorf("the ripple came from %s, not from %s", from, user)
+	}
+
+	// Who leaves is gone from the list and from the stage.
+	b.do(chromedp.Navigate("about:blank"))
+	b.requests = nil // about:blank is nobody
+	b.requests = append(b.requests, doors[1].url+"/")
+	a.until("one is here", `document.querySelector("#headcount").textContent === "1" && !document.querySelector(".cursor")`)
+	a.until("the invitation is back", `!document.querySelector("#alone").hidden`)
+}
+
+// Everything on the stage can be done from the keyboard.
+func TestBrowserKeyboard(t *testing.T) {
+	on := single(t)
+	on.startHost(t, "host-1", "fra", quick, nil)
+	doors := on.startDoors(t, "fra", "syd")
+	browser := startBrowser(t)
+	a, b := openTab(t, browser, doors[0].url), openTab(t, browser, doors[1].url)
+	a.live()
+	b.live()
+	name := a.name()
+	a.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
+
+	for range 12 {
+		if eval[string](a, "document.activeElement.id") == "stage" {
+			break
+		}
+		a.do(chromedp.KeyEvent(kb.Tab))
+	}
+	if id := eval[string](a, "document.activeElement.id"); id != "stage" {
+		t.Fatalf("twelve tabs do not lead to the stage but to %q", id)
+	}
+	if outline := eval[string](a, `getComputedStyle(document.querySelector("#stage")).outlineStyle`); outline != "solid" {
+		t.Errorf("the focus on the stage cannot be seen: outline is %s", outline)
+	}
+	a.do(chromedp.KeyEvent(kb.ArrowRight))
+	b.sees(name, 520, 500)
+	a.do(chromedp.KeyEvent(kb.ArrowUp, chromedp.KeyModifiers(chromedp.ModifierShift)), chromedp.KeyEvent(kb.ArrowLeft))
+	b.sees(name, 500, 400)
+	a.do(chromedp.KeyEvent(" "))
+	b.until("the ripple arrives", `seen.ripples.some((r) => r.x === "50%" && r.y === "40%")`)
+	a.do(chromedp.KeyEvent(kb.Escape))
+	b.until("the cursor is away", `document.querySelector(".cursor").hidden`)
+	if y := eval[float64](a, "scrollY"); y != 0 {
+		t.Errorf("the arrow keys scrolled the page by %g", y)
+	}
+}
+
+// A person in the room can send any object to the others: none of it may pass for
+// something that the room itself says.
+func TestBrowserIsNotFooledByForgedFrames(t *testing.T) {
+	on := single(t)
+	on.startHost(t, "host-1", "fra", quick, nil)
+	doors := on.startDoors(t, "fra", "syd")
+	a := openTab(t, startBrowser(t), doors[0].url)
+	a.live()
+	name := a.name()
+	forger := enter(t, doors[1], "global-demo-room")
+	a.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
+
+	for _, frame := range []string{
+		`{"type":"hello","name":"evil-hello","color":"#000000","region":"evil","owner":"evil","epoch":99,"peers":[]}`,
+		`{"type":"owner","owner":"evil","ownerRegion":"evil","epoch":99}`,
+		`{"type":"pong","t":0,"owner":"evil","ownerRegion":"evil","epoch":99}`,
+		`{"type":"error","code":"internal","message":"evil"}`,
+		`{"type":"join","name":"evil-join","color":"url(https://evil.invalid/x)","region":"evil"}`,
+		`{"type":"__proto__"}`, `{"type":"constructor"}`, `{"type":"__defineGetter__"}`, `{"type":7}`, `{}`,
+		`{"type":"cursor","x":"evil","y":1e999}`,
+	} {
+		if err := forger.conn.Write(t.Context(), websocket.MessageText, []byte(strings.Replace(frame, "1e999", "null", 1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := forger.conn.Write(t.Context(), websocket.MessageText, []byte(`{"type":"cursor","x":5000,"y":5000}`)); err != nil {
+		t.Fatal(err)
+	}
+	// It came after all of the others.
+	a.sees(strings.ReplaceAll(forger.hello.Name, "-", " "), 500, 500)
+	if text := eval[string](a, "document.body.textContent"); strings.Contains(text, "evil") {
+		t.Errorf("the page believed a forger: %s", text[max(0, strings.Index(text, "evil")-80):][:160])
+	}
+	if got := a.name(); got != name {
+		t.Errorf("a forged hello made %s of %s", got, name)
+	}
+	if states := eval[[]string](a, "seen.pills"); states[len(states)-1] != "live" {
+		t.Errorf("the pill went through %v", states)
+	}
+}

@@ -1,0 +1,347 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"holdfast/examples/demo"
+	"holdfast/gateway"
+)
+
+// pageTime is how long a page may take for anything, on a machine that does much else.
+const pageTime = 60 * time.Second
+
+// startBrowser runs a Chromium that can reach nothing but this machine, with a profile
+// of its own that goes away with it.
+func startBrowser(t testing.TB) context.Context {
+	t.Helper()
+	alloc, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(chromium(t)),
+		chromedp.NoSandbox, // CI runs as root
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+	)...)
+	t.Cleanup(cancel)
+	browser, cancel := chromedp.NewContext(alloc)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(browser); err != nil {
+		t.Fatalf("start the browser: %v", err)
+	}
+	return browser
+}
+
+func chromium(t testing.TB) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Fatal("there is no browser: apt-get install chromium")
+	return ""
+}
+
+// tab is a page that somebody has open, in a window of its own.
+type tab struct {
+	t    testing.TB
+	ctx  context.Context
+	home string // the page's origin, as "http://127.0.0.1:8787"
+
+	mu       sync.Mutex // guards what follows
+	faults   []string   // exceptions, and errors on the console
+	requests []string   // what the page asked for, by URL
+	excused  []string   // what a fault may hold and be none
+}
+
+// openTab opens the page. When the test ends the tab must have met no fault, and must
+// have asked nobody but its own gateway for anything.
+func openTab(t testing.TB, browser context.Context, url string, before ...chromedp.Action[chromedp.Void]) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext(), chromedp.WithNewWindow(true))
+	tab := &tab{t: t, ctx: ctx, home: url}
+	t.Cleanup(func() {
+		tab.blameless()
+		cancel()
+	})
+	if err := chromedp.Listen(ctx, tab.hear); err != nil {
+		t.Fatalf("open a tab: %v", err)
+	}
+	tab.do(
+		call(network.Enable.Method, network.EnableParams{}),
+		call(emulation.SetFocusEmulationEnabled.Method, emulation.SetFocusEmulationEnabledParams{Enabled: true}),
+		chromedp.EmulateViewport(1440, 900),
+		call(page.AddScriptToEvaluateOnNewDocument.Method, page.AddScriptToEvaluateOnNewDocumentParams{Source: witness}),
+	)
+	tab.do(before...)
+	tab.do(chromedp.Navigate(url + "/"))
+	return tab
+}
+
+// witness notes what is gone again before a test can look: states of the pill, and ripples.
+const witness = `
+	window.seen = { pills: [], ripples: [], played: false };
+	addEventListener("DOMContentLoaded", () => {
+		const pill = document.querySelector("#pill");
+		const note = () => { if (seen.pills.at(-1) !== pill.dataset.state) seen.pills.push(pill.dataset.state); };
+		note();
+		new MutationObserver(note).observe(pill, { attributes: true });
+		new MutationObserver((all) => {
+			for (const m of all) for (const el of m.addedNodes) seen.ripples.push({ user: el.dataset.user, x: el.style.left, y: el.style.top });
+		}).observe(document.querySelector("#ripples"), { childList: true });
+		const play = document.querySelector("#play");
+		new MutationObserver(() => { seen.played ||= play.dataset.playing === "true"; }).observe(play, { attributes: true });
+	});`
+
+// call is a command to the browser whose answer does not matter.
+func call(method string, params any) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		return target.Call(ctx, method, params, nil)
+	})
+}
+
+// hear notes what the browser tells of the page.
+func (tab *tab) hear(event any) {
+	tab.mu.Lock()
+	defer tab.mu.Unlock()
+	switch e := event.(type) {
+	case *runtime.EventExceptionThrown:
+		fault := "exception: " + e.ExceptionDetails.Text
+		if e.ExceptionDetails.Exception != nil {
+			fault += " " + e.ExceptionDetails.Exception.Description
+		}
+		tab.faults = append(tab.faults, fault)
+	case *runtime.EventConsoleAPICalled:
+		if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeWarning {
+			tab.faults = append(tab.faults, fmt.Sprintf("console.%s: %s", e.Type, e.Args[0].Value))
+		}
+	case *log.EventEntryAdded:
+		if e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning {
+			tab.faults = append(tab.faults, e.Entry.Text+" "+e.Entry.URL)
+		}
+	case *network.EventRequestWillBeSent:
+		tab.requests = append(tab.requests, e.Request.URL)
+	case *network.EventWebSocketCreated:
+		tab.requests = append(tab.requests, e.URL)
+	}
+}
+
+// excuse says what the browser will complain of, rightly, because the test breaks it.
+func (tab *tab) excuse(parts ...string) { tab.excused = append(tab.excused, parts...) }
+
+func (tab *tab) blameless() {
+	tab.mu.Lock()
+	defer tab.mu.Unlock()
+	for _, fault := range tab.faults {
+		if !slices.ContainsFunc(tab.excused, func(part string) bool { return strings.Contains(fault, part) }) {
+			tab.t.Errorf("the page at %s met a fault: %s", tab.home, fault)
+		}
+	}
+	socket := strings.Replace(tab.home, "http", "ws", 1)
+	for _, url := range tab.requests {
+		if !strings.HasPrefix(url, tab.home+"/") && !strings.HasPrefix(url, socket+"/") {
+			tab.t.Errorf("the page at %s asked somebody else: %s", tab.home, url)
+		}
+	}
+	if len(tab.requests) == 0 {
+		tab.t.Errorf("no request of the page at %s was seen", tab.home)
+	}
+}
+
+// do acts on the page.
+func (tab *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+	tab.t.Helper()
+	if err := tab.try(steps...); err != nil {
+		tab.t.Fatal(err)
+	}
+}
+
+func (tab *tab) try(steps ...chromedp.Action[chromedp.Void]) error {
+	ctx, cancel := context.WithTimeout(tab.ctx, pageTime)
+	defer cancel()
+	return chromedp.Do(ctx, steps...)
+}
+
+// eval is the value of an expression on the page.
+func eval[T any](tab *tab, expression string) T {
+	tab.t.Helper()
+	ctx, cancel := context.WithTimeout(tab.ctx, pageTime)
+	defer cancel()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		tab.t.Fatalf("evaluate %s: %v", expression, err)
+	}
+	return v
+}
+
+// until waits for an expression to be true. The page forbids eval, so the asking is
+// done from here.
+func (tab *tab) until(what, expression string) {
+	tab.t.Helper()
+	tick := time.NewTicker(30 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(pageTime)
+	for !eval[bool](tab, "!!("+expression+")") {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			tab.shoot("failed-" + strings.ReplaceAll(tab.t.Name(), "/", "-") + ".png")
+			tab.t.Fatalf("not so after %v: %s\npill %q, seen %v\nverdict %q", pageTime, what,
+				tab.text("#pill"), eval[[]string](tab, "seen.pills"), tab.text("#verdict"))
+		}
+	}
+}
+
+// text is what an element says.
+func (tab *tab) text(selector string) string {
+	tab.t.Helper()
+	return eval[string](tab, fmt.Sprintf("document.querySelector(%q).textContent.trim()", selector))
+}
+
+// live waits until the room is there.
+func (tab *tab) live() {
+	tab.t.Helper()
+	tab.until("the pill says live", `["live", "forwarding"].includes(document.querySelector("#pill").dataset.state)`)
+}
+
+// name is who the room says that this tab is.
+func (tab *tab) name() string {
+	tab.t.Helper()
+	tab.until("the room gave a name", `document.querySelector("#you-are").textContent`)
+	return strings.TrimSuffix(strings.TrimPrefix(tab.text("#you-are"), "You are "), ".")
+}
+
+// click clicks, with a mouse.
+func (tab *tab) click(selector string) {
+	tab.t.Helper()
+	tab.do(chromedp.Click(chromedp.CSS(selector)))
+}
+
+// point moves the mouse to a place on the stage, in thousandths of it.
+func (tab *tab) point(x, y float64, then ...input.DispatchMouseEventType) {
+	tab.t.Helper()
+	at := eval[[2]float64](tab, fmt.Sprintf(`(() => {
+		const box = document.querySelector("#stage").getBoundingClientRect();
+		return [box.left + box.width * %g / 1000, box.top + box.height * %g / 1000];
+	})()`, x, y))
+	tab.do(chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at[0], at[1]))
+	if len(then) > 0 {
+		tab.do(chromedp.MouseClickXY(at[0], at[1]))
+	}
+}
+
+// sees waits until another's cursor is drawn on this tab's stage near a place, in
+// thousandths of it.
+func (tab *tab) sees(name string, x, y float64) {
+	tab.t.Helper()
+	tab.until(fmt.Sprintf("%s is at %g, %g", name, x, y), fmt.Sprintf(`(() => {
+		const cursor = [...document.querySelectorAll(".cursor")].find((c) => c.textContent === %q && !c.hidden);
+		if (!cursor) return false;
+		const [stage, at] = [document.querySelector("#stage").getBoundingClientRect(), cursor.getBoundingClientRect()];
+		return Math.hypot((at.left - stage.left) / stage.width * 1000 - %g, (at.top - stage.top) / stage.height * 1000 - %g) < 10;
+	})()`, name, x, y))
+}
+
+// media makes the system prefer something.
+func media(features ...string) chromedp.Action[chromedp.Void] {
+	var p emulation.SetEmulatedMediaParams
+	for i := 0; i+1 < len(features); i += 2 {
+		p.Features = append(p.Features, &emulation.MediaFeature{Name: features[i], Value: features[i+1]})
+	}
+	return call(emulation.SetEmulatedMedia.Method, p)
+}
+
+// shoot keeps a picture of what is on the screen.
+func (tab *tab) shoot(file string) {
+	tab.t.Helper()
+	ctx, cancel := context.WithTimeout(tab.ctx, pageTime)
+	defer cancel()
+	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		tab.t.Fatalf("take a picture: %v", err)
+	}
+	keep(tab.t, file, png)
+}
+
+// keep writes an artifact.
+func keep(t testing.TB, file string, data []byte) {
+	t.Helper()
+	dir := os.Getenv("ARTIFACTS")
+	if dir == "" {
+		dir = filepath.Join("..", "artifacts")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, file), data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// startDoors starts a gateway in each region. Each tells its page of the others.
+func (on *substrate) startDoors(t testing.TB, regions ...string) []*door {
+	t.Helper()
+	var listeners []net.Listener
+	var peers []gateway.Peer
+	for _, region := range regions {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners = append(listeners, ln)
+		peers = append(peers, gateway.Peer{Region: region, URL: "http://" + ln.Addr().String()})
+	}
+	var doors []*door
+	for i, ln := range listeners {
+		doors = append(doors, on.openDoor(t, regions[i], ln, peers))
+	}
+	return doors
+}
+
+// reopen starts a gateway on the port of one that has stopped.
+func (on *substrate) reopen(t testing.TB, region string, d *door) *door {
+	t.Helper()
+	ln, err := net.Listen("tcp", strings.TrimPrefix(d.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return on.openDoor(t, region, ln, nil)
+}
+
+func (on *substrate) openDoor(t testing.TB, region string, ln net.Listener, peers []gateway.Peer) *door {
+	t.Helper()
+	nc := on.dial(t)
+	g, err := gateway.New(gateway.Config{
+		Region: region, NATS: nc, Classes: []string{"ticket", "room"}, Worker: demo.Worker,
+		Timing: quick, Log: testLog(t), Peers: peers,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &door{running(t, func(ctx context.Context) error { return g.Run(ctx, ln) }), g, "http://" + ln.Addr().String()}
+	d.cut = nc.Close
+	await(t, "the gateway is ready", func() bool {
+		status, _, _, err := try("GET", d.url+"/readyz", "")
+		return err == nil && status == http.StatusOK
+	})
+	return d
+}

@@ -1,0 +1,134 @@
+//go:build unix
+
+package test
+
+import (
+	"bufio"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// everything is a run of holdfast dev.
+type everything struct {
+	*process
+	doors  []*door
+	banner struct {
+		Open, WebSocket, NATS, Join string
+		Regions                     []struct {
+			Region, URL string
+			RTTMS       float64
+		}
+		Data struct {
+			Kept bool
+			Sync string
+		}
+	}
+}
+
+func dev(t testing.TB, args ...string) *everything {
+	t.Helper()
+	e := &everything{}
+	if !slices.Contains(args, "--rtt") {
+		args = append(args, "--rtt", "0")
+	}
+	e.process = run(t, &e.banner, append([]string{"dev", "--port", "0", "--nats-port", "0"}, args...)...)
+	for _, r := range e.banner.Regions {
+		e.doors = append(e.doors, &door{url: r.URL})
+	}
+	return e
+}
+
+func TestChaosARestartOfEverythingLosesNothing(t *testing.T) {
+	store := t.TempDir()
+	l := newLoad(t, "a", "b", "c")
+	ends := []struct {
+		how string
+		end func(*everything)
+	}{
+		{"kill -9", func(e *everything) { e.kill() }},
+		{"Ctrl-C", func(e *everything) { e.stopsInOrder(syscall.SIGINT) }},
+		{"kill -9 again", func(e *everything) { e.kill() }},
+		{"Ctrl-C, idle", func(e *everything) { l.finish(); e.stopsInOrder(syscall.SIGINT) }},
+	}
+	for i, life := range ends {
+		e := dev(t, "--regions", "fra,iad", "--store", store)
+		if i > 0 {
+			l.addsUp(e.doors[0])
+			for _, counter := range l.counters {
+				stood := peek(t, e.doors[1], counter)
+				if n, _, err := claim(e.doors[1].url, counter); err != nil || n != stood+1 {
+					t.Fatalf("after %s, %s gives %d, %v, want %d", ends[i-1].how, counter, n, err, stood+1)
+				} else {
+					l.keep(counter, n)
+				}
+			}
+		}
+		l.start(8, e.doors...)
+		l.goesOn(300)
+		life.end(e)
+		l.finish()
+	}
+	e := dev(t, "--regions", "fra,iad", "--store", store)
+	l.addsUp(e.doors[0])
+	t.Logf("%d claims over %d lives, %d in doubt", l.count(), len(ends), l.inDoubt())
+}
+
+func TestASecondCtrlCQuitsAtOnce(t *testing.T) {
+	e := dev(t, "--regions", "fra", "--store", "memory")
+	held, err := http.Post(e.doors[0].url+"/race/held", "application/json", strings.NewReader(`{"n":1,"gap":"5s"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Body.Close()
+	if line, err := bufio.NewReader(held.Body).ReadString('\n'); err != nil || !strings.Contains(line, `"start"`) {
+		t.Fatalf("the race began with %q, %v", line, err)
+	}
+	e.signal(syscall.SIGINT)
+	await(t, "it drains", func() bool { return e.logged("draining") })
+	again := time.Now()
+	e.signal(syscall.SIGINT)
+	if how := e.wait(); how.ExitStatus() != 130 {
+		t.Errorf("ended with %v, want exit code 130", e.cmd.ProcessState)
+	}
+	if took := time.Since(again); took > slack || e.logged("drained") {
+		t.Errorf("it took %v: it did not quit at once", took)
+	}
+}
+
+func TestOnceMoreWithOtherStores(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		args []string
+		kept bool
+		sync string
+	}{
+		{"memory", []string{"--store", "memory"}, false, "default"},
+		{"sync always", []string{"--store", t.TempDir(), "--sync", "always", "--hosts", "2"}, true, "always"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := dev(t, append(tt.args, "--regions", "fra,iad")...)
+			if d := e.banner.Data; d.Kept != tt.kept || d.Sync != tt.sync {
+				t.Errorf("data = %+v, want kept %v, sync %s", d, tt.kept, tt.sync)
+			}
+			l := newLoad(t, "a", "b")
+			l.start(4, e.doors...)
+			l.goesOn(100)
+			l.finish()
+			l.neverFailed()
+			l.addsUp(e.doors[1])
+			amber, jade := enter(t, e.doors[0], "lobby"), enter(t, e.doors[1], "lobby")
+			amber.say(`{"type":"ripple","x":1,"y":2}`)
+			if f := jade.next("ripple"); f.UserID != amber.hello.UserID {
+				t.Errorf("ripple of %q, want %q", f.UserID, amber.hello.UserID)
+			}
+			e.stopsInOrder(syscall.SIGTERM)
+			if code := amber.closed(); code != 1012 {
+				t.Errorf("the socket was closed with %d, want 1012", code)
+			}
+		})
+	}
+}

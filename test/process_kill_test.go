@@ -1,0 +1,131 @@
+//go:build unix
+
+package test
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	devTTL = 2 * time.Second // of a host's lease on the NATS of `holdfast nats`
+	back   = devTTL + 2*time.Second
+	slack  = 3 * time.Second // for a machine that does other things as well
+)
+
+func TestChaosNothingIsLostWhenTheOwnerIsKilled(t *testing.T) {
+	f := newFleet(t)
+	one := f.host("one")
+	doors := []*door{f.gateway("fra"), f.gateway("iad")}
+	idle := []*guest{enter(t, doors[0], "lobby"), enter(t, doors[1], "lobby"), enter(t, doors[0], "lobby")}
+	l := newLoad(t, "a", "b", "c")
+	l.start(8, doors...)
+	l.reaches("1", doors...) // all are one's: nobody else is there yet
+	f.host("two")
+	l.goesOn(300)
+
+	killed := time.Now()
+	one.kill()
+	late := enter(t, doors[0], "lobby")
+	lobby := time.Since(killed)
+	l.reaches("2", doors...)
+	l.goesOn(300)
+	l.finish()
+
+	l.neverFailed()
+	l.addsUp(doors[1])
+	l.hasOwners("one (fra)", "two (fra)")
+	counters := l.gap(killed, "2")
+	if t.Logf("%d claims; after kill -9 the last counter answered in %v, the room in %v", l.count(), counters, lobby); max(counters, lobby) > back+slack {
+		t.Errorf("want both within %v, and %v for a slow machine", back, slack)
+	}
+	roomGoesOn(t, idle, late, 2, "two")
+}
+
+// roomGoesOn wants everybody who was there before to have kept their socket, to
+// know the new owner, and to hear and be heard.
+func roomGoesOn(t *testing.T, idle []*guest, late *guest, epoch uint64, owner string) {
+	t.Helper()
+	if len(late.hello.Peers) != len(idle) || late.hello.Epoch != epoch || late.hello.Owner != owner {
+		t.Errorf("hello = %+v, want %d peers, and %s in epoch %d", late.hello, len(idle), owner, epoch)
+	}
+	late.say(`{"type":"cursor","x":1,"y":2}`)
+	for _, g := range idle {
+		if moved := g.next("owner"); moved.Epoch != epoch || moved.Owner != owner {
+			t.Errorf("owner = %+v, want %s in epoch %d", moved, owner, epoch)
+		}
+		if heard := g.next("cursor"); heard.UserID != late.hello.UserID {
+			t.Errorf("cursor of %q, want %q", heard.UserID, late.hello.UserID)
+		}
+		g.say(`{"type":"ripple","x":3,"y":4}`)
+		if heard := late.next("ripple"); heard.UserID != g.hello.UserID {
+			t.Errorf("ripple of %q, want %q", heard.UserID, g.hello.UserID)
+		}
+	}
+}
+
+func TestChaosAnOwnerThatFreezesComesBackToNothing(t *testing.T) {
+	f := newFleet(t)
+	one := f.host("one")
+	doors := []*door{f.gateway("fra"), f.gateway("iad")}
+	idle := []*guest{enter(t, doors[0], "lobby"), enter(t, doors[1], "lobby")}
+	l := newLoad(t, "a", "b", "c")
+	l.start(8, doors...)
+	l.reaches("1", doors...)
+	two := f.host("two")
+	l.goesOn(300)
+
+	frozen := time.Now()
+	one.signal(syscall.SIGSTOP)
+	l.reaches("2", doors...) // its lease has run out: two could claim
+	late := enter(t, doors[1], "lobby")
+	l.goesOn(50)
+	if one.logged("incarnation ended; starting over") {
+		t.Fatal("one knows already: it was not frozen")
+	}
+	thawed := time.Now()
+	one.signal(syscall.SIGCONT)
+	await(t, "one sees that its time is over", func() bool { return one.logged("incarnation ended; starting over") })
+	l.goesOn(300)
+	for _, c := range l.all() {
+		if c.at.After(thawed) && c.owner != "two (fra)" {
+			t.Fatalf("%s: ticket %d was given by %s after it came back", c.counter, c.ticket, c.owner)
+		}
+	}
+	t.Logf("frozen for %v; the last counter answered after %v", thawed.Sub(frozen), l.gap(frozen, "2"))
+	roomGoesOn(t, idle, late, 2, "two")
+
+	two.stopsInOrder(syscall.SIGTERM) // one is a host like any other again
+	l.reaches("3", doors...)
+	l.finish()
+	l.neverFailed()
+	l.addsUp(doors[0])
+	l.hasOwners("one (fra)", "two (fra)", "one (fra)")
+}
+
+func TestChaosHostsThatStopOnPurposeFailNoRequest(t *testing.T) {
+	f := newFleet(t)
+	owner := f.host("host-1")
+	doors := []*door{f.gateway("fra"), f.gateway("iad")}
+	l := newLoad(t, "a", "b", "c")
+	l.start(8, doors...)
+	l.reaches("1", doors...)
+	owners := []string{"host-1 (fra)"}
+	for i := 2; i <= 4; i++ {
+		next := f.host(fmt.Sprint("host-", i))
+		told := time.Now()
+		owner.stopsInOrder(syscall.SIGTERM)
+		epoch := fmt.Sprint(i)
+		l.reaches(epoch, doors...)
+		t.Logf("%s: the last counter answered %v after the signal", next.name, l.gap(told, epoch))
+		owners = append(owners, fmt.Sprintf("host-%d (fra)", i))
+		owner = next
+	}
+	l.finish()
+	l.neverFailed()
+	l.addsUp(doors[0])
+	l.hasOwners(owners...)
+	t.Logf("%d claims over %d hosts", l.count(), len(owners))
+}

@@ -1,0 +1,203 @@
+//go:build unix
+
+package test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// load is people who claim tickets without a pause, each at one counter through
+// one gateway, until they are told to stop or a claim of theirs fails.
+type load struct {
+	t        testing.TB
+	counters []string
+	stop     atomic.Bool
+	people   sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows
+	got    []claimed
+	failed map[string][]error // by counter: claims that got no ticket, and may or may not have counted
+}
+
+// claimed is a ticket that somebody got.
+type claimed struct {
+	counter, gateway string
+	ticket           int
+	owner, epoch     string
+	at               time.Time // of the answer
+}
+
+func newLoad(t testing.TB, counters ...string) *load {
+	return &load{t: t, counters: counters, failed: make(map[string][]error)}
+}
+
+// start has so many people begin.
+func (l *load) start(people int, gateways ...*door) {
+	l.stop.Store(false)
+	for i := range people {
+		l.people.Go(func() {
+			for !l.stop.Load() && l.claim(gateways[i%len(gateways)].url, l.counters[i%len(l.counters)]) == nil {
+			}
+		})
+	}
+}
+
+func (l *load) claim(gateway, counter string) error {
+	n, header, err := claim(gateway, counter)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.failed[counter] = append(l.failed[counter], err)
+		return err
+	}
+	l.got = append(l.got, claimed{counter, gateway, n, header.Get("Holdfast-Owner"), header.Get("Holdfast-Epoch"), time.Now()})
+	return nil
+}
+
+// finish tells all to stop and waits until they have.
+func (l *load) finish() {
+	l.stop.Store(true)
+	l.people.Wait()
+}
+
+// keep adds a ticket that somebody else got.
+func (l *load) keep(counter string, ticket int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.got = append(l.got, claimed{counter: counter, ticket: ticket, at: time.Now()})
+}
+
+// inDoubt is the number of claims that got no ticket.
+func (l *load) inDoubt() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, errs := range l.failed {
+		n += len(errs)
+	}
+	return n
+}
+
+// all is what was got so far.
+func (l *load) all() []claimed {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.got)
+}
+
+func (l *load) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.got)
+}
+
+// goesOn waits for so many more tickets.
+func (l *load) goesOn(more int) {
+	l.t.Helper()
+	enough := l.count() + more
+	await(l.t, fmt.Sprintf("%d more claims are answered", more), func() bool { return l.count() >= enough })
+}
+
+// reaches waits until every counter has answered through every gateway in an epoch.
+func (l *load) reaches(epoch string, gateways ...*door) {
+	l.t.Helper()
+	await(l.t, "every counter answers in epoch "+epoch, func() bool {
+		type way struct{ counter, gateway string }
+		seen := make(map[way]bool)
+		for _, c := range l.all() {
+			if c.epoch == epoch {
+				seen[way{c.counter, c.gateway}] = true
+			}
+		}
+		return len(seen) == len(l.counters)*len(gateways)
+	})
+}
+
+// gap is the time until the last of the counters answered in an epoch.
+func (l *load) gap(since time.Time, epoch string) (worst time.Duration) {
+	first := make(map[string]time.Time)
+	for _, c := range l.all() { // in order of time
+		if _, seen := first[c.counter]; c.epoch == epoch && !seen {
+			first[c.counter] = c.at
+			worst = max(worst, c.at.Sub(since))
+		}
+	}
+	return worst
+}
+
+// neverFailed wants every claim so far to have got its ticket.
+func (l *load) neverFailed() {
+	l.t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for counter, errs := range l.failed {
+		l.t.Errorf("%s: %d claims got no ticket, the first: %v", counter, len(errs), errs[0])
+	}
+}
+
+// addsUp wants no acknowledged ticket lost and none given twice: of each counter
+// all tickets differ, and it stands where they say. Only claims that failed leave
+// room, as many as they are.
+func (l *load) addsUp(gateway *door) {
+	l.t.Helper()
+	tickets := make(map[string][]int)
+	for _, c := range l.all() {
+		tickets[c.counter] = append(tickets[c.counter], c.ticket)
+	}
+	for _, counter := range l.counters {
+		stands, all := peek(l.t, gateway, counter), tickets[counter]
+		if n := distinct(all); n != len(all) {
+			l.t.Errorf("%s: %d tickets, only %d different ones", counter, len(all), n)
+		}
+		if len(all) == 0 {
+			l.t.Fatalf("%s gave no ticket: nothing was shown", counter)
+		}
+		if last, unsure := slices.Max(all), len(l.failed[counter]); stands < last || stands < len(all) || stands > len(all)+unsure {
+			l.t.Errorf("%s stands at %d after %d tickets up to %d, %d more claims in doubt", counter, stands, len(all), last, unsure)
+		}
+	}
+}
+
+// hasOwners wants the counters to have had these owners, in epochs 1, 2, ...,
+// each for tickets above all those of the one before, and no other.
+func (l *load) hasOwners(owners ...string) {
+	l.t.Helper()
+	last := make(map[string]int)
+	for i, owner := range owners {
+		highest := make(map[string]int)
+		for _, c := range l.all() {
+			if c.epoch != fmt.Sprint(i+1) {
+				continue
+			}
+			if c.owner != owner {
+				l.t.Fatalf("%s: ticket %d comes from %s in epoch %s, want %s", c.counter, c.ticket, c.owner, c.epoch, owner)
+			}
+			if c.ticket <= last[c.counter] {
+				l.t.Fatalf("%s: ticket %d of epoch %s is not above %d, given in the epoch before", c.counter, c.ticket, c.epoch, last[c.counter])
+			}
+			highest[c.counter] = max(highest[c.counter], c.ticket)
+		}
+		if len(highest) != len(l.counters) {
+			l.t.Errorf("epoch %d was seen at %d counters, want %d", i+1, len(highest), len(l.counters))
+		}
+		last = highest
+	}
+	for _, c := range l.all() {
+		if c.epoch == "" || len(c.epoch) > 1 || c.epoch < "1" || c.epoch > fmt.Sprint(len(owners)) {
+			l.t.Fatalf("%s: ticket %d in epoch %q, want 1 to %d", c.counter, c.ticket, c.epoch, len(owners))
+		}
+	}
+}
+
+func peek(t testing.TB, gateway *door, counter string) (n int) {
+	t.Helper()
+	status, _, body := request(t, "GET", gateway.url+"/ticket/"+counter, "")
+	if _, err := fmt.Sscanf(body, `{"ticket":%d}`, &n); err != nil || status != 200 {
+		t.Fatalf("peek %s: status %d, body %s", counter, status, body)
+	}
+	return n
+}
