@@ -63,9 +63,10 @@ func chromium(t testing.TB) string {
 
 // tab is a page that somebody has open, in a window of its own.
 type tab struct {
-	t    testing.TB
-	ctx  context.Context
-	home string // the page's origin, as "http://127.0.0.1:8787"
+	t     testing.TB
+	ctx   context.Context
+	home  string // the page's origin, as "http://127.0.0.1:8787"
+	close func() // as a person closes it
 
 	mu       sync.Mutex // guards what follows
 	faults   []string   // exceptions, and errors on the console
@@ -78,7 +79,7 @@ type tab struct {
 func openTab(t testing.TB, browser context.Context, url string, before ...chromedp.Action[chromedp.Void]) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext(), chromedp.WithNewWindow(true))
-	tab := &tab{t: t, ctx: ctx, home: url}
+	tab := &tab{t: t, ctx: ctx, home: url, close: cancel}
 	t.Cleanup(func() {
 		tab.blameless()
 		cancel()

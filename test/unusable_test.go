@@ -1,0 +1,105 @@
+package test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"holdfast/examples/ticket"
+	"holdfast/objects"
+	"holdfast/objects/host"
+)
+
+// hostOn tries to make a host on a NATS that cannot be built upon.
+func hostOn(t *testing.T, url string) error {
+	t.Helper()
+	nc, err := nats.Connect(url, nats.NoReconnect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	_, err = host.New(t.Context(), host.Config{Classes: []*objects.Class{ticket.Class}, Serve: nc, State: nc})
+	return err
+}
+
+func TestAServerWithoutJetStreamIsRefused(t *testing.T) {
+	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, MaxPayload: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	if !ns.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server did not start")
+	}
+	if err := hostOn(t, ns.ClientURL()); err == nil || !strings.Contains(err.Error(), "JetStream is off") || !strings.Contains(err.Error(), "-js") {
+		t.Errorf("err = %v, want one that says JetStream is off and what to do", err)
+	}
+}
+
+func TestAServerWithSmallMessagesIsRefused(t *testing.T) {
+	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, MaxPayload: 64 << 10, JetStream: true, StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	if !ns.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server did not start")
+	}
+	if err := hostOn(t, ns.ClientURL()); err == nil || !strings.Contains(err.Error(), "max_payload") {
+		t.Errorf("err = %v, want one that says to raise max_payload", err)
+	}
+}
+
+func TestAnOldServerIsRefused(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go greet(ln, "2.14.3")
+	if err := hostOn(t, "nats://"+ln.Addr().String()); err == nil || !strings.Contains(err.Error(), "2.14.3") || !strings.Contains(err.Error(), "2.14.4 or later") {
+		t.Errorf("err = %v, want one that names both versions", err)
+	}
+}
+
+// greet lets clients in under a version of our choice; no server that old is at hand.
+func greet(ln net.Listener, version string) {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		fmt.Fprintf(conn, "INFO {\"server_id\":\"old\",\"version\":%q,\"proto\":1,\"max_payload\":1048576,\"headers\":true}\r\n", version)
+		lines := bufio.NewScanner(conn)
+		for lines.Scan() {
+			if strings.HasPrefix(lines.Text(), "PING") {
+				fmt.Fprint(conn, "PONG\r\n")
+			}
+		}
+		conn.Close()
+	}
+}
+
+func TestAnObjectIsPlacedInTheRegionOfItsFirstRequest(t *testing.T) {
+	on := single(t)
+	doors := on.world(t)
+	for i, region := range regions {
+		for n := range 5 {
+			_, header, err := claim(doors[i].url, fmt.Sprintf("placed-%s-%d", region, n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if owner := header.Get("Holdfast-Owner"); owner != "host-"+region+" ("+region+")" {
+				t.Errorf("first asked for in %s, owned by %s", region, owner)
+			}
+		}
+	}
+}
