@@ -103,6 +103,7 @@ const witness = `
 	window.seen = { pills: [], ripples: [], played: false };
 	addEventListener("DOMContentLoaded", () => {
 		const pill = document.querySelector("#pill");
+		if (!pill) return; // another page
 		const note = () => { if (seen.pills.at(-1) !== pill.dataset.state) seen.pills.push(pill.dataset.state); };
 		note();
 		new MutationObserver(note).observe(pill, { attributes: true });
@@ -140,7 +141,9 @@ func (tab *tab) hear(event any) {
 			tab.faults = append(tab.faults, e.Entry.Text+" "+e.Entry.URL)
 		}
 	case *network.EventRequestWillBeSent:
-		tab.requests = append(tab.requests, e.Request.URL)
+		if e.Request.URL != "about:blank" {
+			tab.requests = append(tab.requests, e.Request.URL)
+		}
 	case *network.EventWebSocketCreated:
 		tab.requests = append(tab.requests, e.URL)
 	}

@@ -225,6 +225,7 @@ export function startRoom(url) {
       socket.probe(true);
       paint();
     });
+    addEventListener("pagehide", () => socket.stop());
     addEventListener("pageshow", (e) => e.persisted && wake(true));
     document.addEventListener("visibilitychange", () => {
       socket.send({ type: "away", away: document.hidden });

@@ -60,6 +60,14 @@ export class RoomSocket {
     if (this.phase === "waiting" || this.phase === "refused") this.start();
   }
 
+  /** Lets go of the room until retryNow: the page is left, though the browser may keep it and show it again. */
+  stop() {
+    if (this.phase === "refused") return;
+    this.#clear();
+    this.#drop();
+    this.#tell("waiting", { retryAt: this.env.now() });
+  }
+
   /** Asks whether an open line is alive. `slept`: the machine probably was away. */
   probe(slept = false) {
     if (this.phase === "open") this.#ping(slept ? SLEPT_PONG_WITHIN : PONG_WITHIN);

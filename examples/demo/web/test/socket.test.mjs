@@ -214,3 +214,14 @@ test("every connection has a hello of its own", () => {
   w.last().say({ type: "hello", userId: "u3" });
   assert.deepEqual(w.seen.messages.map((m) => m.userId), ["u1", "u3"]);
 });
+
+test("a page that is left lets go of the room, and comes back when it is shown again", () => {
+  const w = opened();
+  w.socket.stop();
+  assert.equal(w.sockets[0].readyState, 3);
+  w.advance(60000);
+  assert.equal(w.sockets.length, 1);
+  w.socket.retryNow();
+  w.last().say({ type: "hello", userId: "u2" });
+  assert.equal(w.state().phase, "open");
+});
