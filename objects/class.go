@@ -86,7 +86,7 @@ type WebSocketCloser interface {
 type Close struct {
 	Code   int    // the peer's close code; 1006 if none came
 	Reason string // the peer's words
-	Clean  bool   // whether a close frame came
+	Clean  bool   // whether it ended with a close frame, of either side
 }
 
 // Alarmer is implemented by a class that sets alarms.

@@ -188,13 +188,17 @@ func (tab *tab) try(steps ...chromedp.Action[chromedp.Void]) error {
 // eval is the value of an expression on the page.
 func eval[T any](tab *tab, expression string) T {
 	tab.t.Helper()
-	ctx, cancel := context.WithTimeout(tab.ctx, pageTime)
-	defer cancel()
-	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	v, err := tryEval[T](tab, expression)
 	if err != nil {
 		tab.t.Fatalf("evaluate %s: %v", expression, err)
 	}
 	return v
+}
+
+func tryEval[T any](tab *tab, expression string) (T, error) {
+	ctx, cancel := context.WithTimeout(tab.ctx, pageTime)
+	defer cancel()
+	return chromedp.Run(ctx, chromedp.Evaluate[T](expression))
 }
 
 // until waits for an expression to be true. The page forbids eval, so the asking is
@@ -204,12 +208,16 @@ func (tab *tab) until(what, expression string) {
 	tick := time.NewTicker(30 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(pageTime)
-	for !eval[bool](tab, "!!("+expression+")") {
+	for {
+		so, err := tryEval[bool](tab, "!!("+expression+")")
+		if so {
+			return
+		}
 		select {
 		case <-tick.C:
 		case <-deadline:
 			tab.shoot("failed-" + strings.ReplaceAll(tab.t.Name(), "/", "-") + ".png")
-			tab.t.Fatalf("not so after %v: %s\npill %q, seen %v\nverdict %q", pageTime, what,
+			tab.t.Fatalf("not so after %v: %s (%v)\npill %q, seen %v\nverdict %q", pageTime, what, err,
 				tab.text("#pill"), eval[[]string](tab, "seen.pills"), tab.text("#verdict"))
 		}
 	}

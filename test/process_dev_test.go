@@ -44,37 +44,39 @@ func dev(t testing.TB, args ...string) *everything {
 
 func TestChaosARestartOfEverythingLosesNothing(t *testing.T) {
 	store := t.TempDir()
-	l := newLoad(t, "a", "b", "c")
+	counters := []string{"a", "b", "c"}
 	ends := []struct {
 		how string
-		end func(*everything)
+		end func(*everything, *load)
 	}{
-		{"kill -9", func(e *everything) { e.kill() }},
-		{"Ctrl-C", func(e *everything) { e.stopsInOrder(syscall.SIGINT) }},
-		{"kill -9 again", func(e *everything) { e.kill() }},
-		{"Ctrl-C, idle", func(e *everything) { l.finish(); e.stopsInOrder(syscall.SIGINT) }},
+		{"kill -9", func(e *everything, l *load) { e.kill(); l.finish() }},
+		{"Ctrl-C", func(e *everything, l *load) { e.stopsInOrder(syscall.SIGINT); l.finish(); l.nothingInDoubt() }},
+		{"kill -9, once more", func(e *everything, l *load) { e.kill(); l.finish() }},
+		{"Ctrl-C, when nothing happens", func(e *everything, l *load) { l.finish(); e.stopsInOrder(syscall.SIGINT); l.neverFailed() }},
 	}
-	for i, life := range ends {
+	before := newLoad(t)
+	for _, life := range ends {
 		e := dev(t, "--regions", "fra,iad", "--store", store)
-		if i > 0 {
-			l.addsUp(e.doors[0])
-			for _, counter := range l.counters {
-				stood := peek(t, e.doors[1], counter)
-				if n, _, err := claim(e.doors[1].url, counter); err != nil || n != stood+1 {
-					t.Fatalf("after %s, %s gives %d, %v, want %d", ends[i-1].how, counter, n, err, stood+1)
-				} else {
-					l.keep(counter, n)
-				}
+		before.addsUp(e.doors[0])
+		l := newLoad(t, counters...)
+		for _, counter := range counters {
+			l.stood[counter] = peek(t, e.doors[1], counter)
+			if err := l.claim(e.doors[1].url, counter); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range l.all() {
+			if c.ticket != l.stood[c.counter]+1 {
+				t.Fatalf("%s gave %d first, want one more than %d", c.counter, c.ticket, l.stood[c.counter])
 			}
 		}
 		l.start(8, e.doors...)
 		l.goesOn(300)
-		life.end(e)
-		l.finish()
+		life.end(e, l)
+		t.Logf("%s: %d claims were answered, %d are in doubt", life.how, l.count(), l.inDoubt())
+		before = l
 	}
-	e := dev(t, "--regions", "fra,iad", "--store", store)
-	l.addsUp(e.doors[0])
-	t.Logf("%d claims over %d lives, %d in doubt", l.count(), len(ends), l.inDoubt())
+	before.addsUp(dev(t, "--regions", "fra,iad", "--store", store).doors[0])
 }
 
 func TestASecondCtrlCQuitsAtOnce(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 type load struct {
 	t        testing.TB
 	counters []string
+	stood    map[string]int // what a counter stood at before; 0 if it is new
 	stop     atomic.Bool
 	people   sync.WaitGroup
 
@@ -33,7 +34,7 @@ type claimed struct {
 }
 
 func newLoad(t testing.TB, counters ...string) *load {
-	return &load{t: t, counters: counters, failed: make(map[string][]error)}
+	return &load{t: t, counters: counters, stood: make(map[string]int), failed: make(map[string][]error)}
 }
 
 // start has so many people begin.
@@ -65,11 +66,11 @@ func (l *load) finish() {
 	l.people.Wait()
 }
 
-// keep adds a ticket that somebody else got.
-func (l *load) keep(counter string, ticket int) {
+// nothingInDoubt takes the claims that failed for ones that did not happen.
+func (l *load) nothingInDoubt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.got = append(l.got, claimed{counter: counter, ticket: ticket, at: time.Now()})
+	clear(l.failed)
 }
 
 // inDoubt is the number of claims that got no ticket.
@@ -149,15 +150,20 @@ func (l *load) addsUp(gateway *door) {
 		tickets[c.counter] = append(tickets[c.counter], c.ticket)
 	}
 	for _, counter := range l.counters {
-		stands, all := peek(l.t, gateway, counter), tickets[counter]
-		if n := distinct(all); n != len(all) {
-			l.t.Errorf("%s: %d tickets, only %d different ones", counter, len(all), n)
-		}
+		stands, before, all := peek(l.t, gateway, counter), l.stood[counter], tickets[counter]
 		if len(all) == 0 {
 			l.t.Fatalf("%s gave no ticket: nothing was shown", counter)
 		}
-		if last, unsure := slices.Max(all), len(l.failed[counter]); stands < last || stands < len(all) || stands > len(all)+unsure {
-			l.t.Errorf("%s stands at %d after %d tickets up to %d, %d more claims in doubt", counter, stands, len(all), last, unsure)
+		if n := distinct(all); n != len(all) {
+			l.t.Errorf("%s: %d tickets, only %d different ones", counter, len(all), n)
+		}
+		if first := slices.Min(all); first <= before {
+			l.t.Errorf("%s gave %d again: it had stood at %d", counter, first, before)
+		}
+		most := before + len(all) + len(l.failed[counter])
+		if last := slices.Max(all); stands < last || stands < before+len(all) || stands > most {
+			l.t.Errorf("%s stands at %d after %d; since then %d tickets up to %d, and %d claims that failed",
+				counter, stands, before, len(all), last, len(l.failed[counter]))
 		}
 	}
 }

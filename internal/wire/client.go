@@ -201,11 +201,7 @@ func (c *Client) Served(ctx context.Context, class string) error {
 func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timing.Claim)
 	defer cancel()
-	payload := Encode(claim)
-	msg, err := c.nc.RequestWithContext(ctx, ClaimSubject(c.region, claim.Class), payload)
-	if errors.Is(err, nats.ErrNoResponders) {
-		msg, err = c.nc.RequestWithContext(ctx, ClaimSubject(AnyRegion, claim.Class), payload)
-	}
+	msg, err := c.askHosts(ctx, claim)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return nil, fmt.Errorf("no host runs class %s", claim.Class)
 	}
@@ -220,6 +216,24 @@ func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
 		return nil, fmt.Errorf("ask for an owner: %s", reply.Failure)
 	}
 	return reply, nil
+}
+
+// askHosts sends a claim to one of the hosts, of this region if there are any. One
+// that is frozen still listens: after a silence the next is asked, and one that was
+// only slow does no harm by being asked twice.
+func (c *Client) askHosts(ctx context.Context, claim Claim) (*nats.Msg, error) {
+	payload := Encode(claim)
+	for {
+		within, cancel := context.WithTimeout(ctx, c.timing.Silence)
+		msg, err := c.nc.RequestWithContext(within, ClaimSubject(c.region, claim.Class), payload)
+		if errors.Is(err, nats.ErrNoResponders) {
+			msg, err = c.nc.RequestWithContext(within, ClaimSubject(AnyRegion, claim.Class), payload)
+		}
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return msg, err
+		}
+	}
 }
 
 // current tells whether a token is as new as any seen for the object.

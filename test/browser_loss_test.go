@@ -1,0 +1,116 @@
+package test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+)
+
+// unreachable is what Chromium says of a request whose gateway is not there.
+const unreachable = "net::ERR_"
+
+// A gateway restarts: the page says so, and is back by itself.
+func TestBrowserSurvivesGatewayRestart(t *testing.T) {
+	on := single(t)
+	on.startHost(t, "host-1", "fra", quick, nil)
+	doors := on.startDoors(t, "fra", "syd")
+	browser := startBrowser(t)
+	a, b := openTab(t, browser, doors[0].url), openTab(t, browser, doors[1].url)
+	a.excuse(unreachable)
+	a.live()
+	b.live()
+	b.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
+
+	doors[0].stop()
+	a.until("the page reconnects", `document.querySelector("#pill").dataset.state === "reconnecting"`)
+	a.until("the loss is told of, and a retry offered", `
+		document.querySelector("#toast").dataset.shown === "true" && !document.querySelector("#pill button").hidden`)
+	if live := eval[string](a, `document.querySelector("#stage").dataset.live`); live != "false" {
+		t.Errorf("the stage says it is live: %s", live)
+	}
+	b.until("one is left", `document.querySelector("#headcount").textContent === "1"`)
+	a.shoot("page-reconnecting.png")
+
+	on.reopen(t, "fra", doors[0])
+	a.live()
+	a.until("the toast is gone", `document.querySelector("#toast").dataset.shown === "false"`)
+	a.until("two are here again", `document.querySelector("#headcount").textContent === "2"`)
+	if states := eval[[]string](a, "seen.pills"); slices.Contains(states, "refused") {
+		t.Errorf("the pill went through %v", states)
+	}
+	a.point(300, 400)
+	b.sees(a.name(), 300, 400)
+	b.point(600, 500)
+	a.sees(b.name(), 600, 500)
+}
+
+// The network goes away and comes back: so does the room, with nobody's help.
+func TestBrowserSurvivesNetworkLoss(t *testing.T) {
+	on := single(t)
+	on.startHost(t, "host-1", "fra", quick, nil)
+	doors := on.startDoors(t, "fra", "syd")
+	browser := startBrowser(t)
+	a, b := openTab(t, browser, doors[0].url), openTab(t, browser, doors[1].url)
+	a.excuse(unreachable)
+	a.live()
+	b.live()
+
+	a.do(online(false)...)
+	a.until("the pill says offline", `document.querySelector("#pill").dataset.state === "offline"`)
+	if spoken := a.text("#pill-spoken"); spoken != "You are offline." {
+		t.Errorf("a listener hears %q", spoken)
+	}
+	a.do(online(true)...)
+	a.live()
+	a.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
+	b.until("the old socket is gone", `document.querySelector("#headcount").textContent === "2"`)
+	a.point(300, 400)
+	b.sees(a.name(), 300, 400)
+}
+
+// online takes the network from the page, or gives it back.
+func online(yes bool) []chromedp.Action[chromedp.Void] {
+	return []chromedp.Action[chromedp.Void]{
+		call(network.EmulateNetworkConditionsByRule.Method, network.EmulateNetworkConditionsByRuleParams{
+			MatchedNetworkConditions: []*network.Conditions{{Offline: !yes, DownloadThroughput: -1, UploadThroughput: -1}},
+		}),
+		call(network.OverrideNetworkState.Method, network.OverrideNetworkStateParams{Offline: !yes, DownloadThroughput: -1, UploadThroughput: -1}),
+	}
+}
+
+// The owner is lost while the page is open: the page says that it moved, and goes on.
+func TestBrowserSeesTheOwnerMove(t *testing.T) {
+	on := single(t)
+	lost := on.startHost(t, "host-1", "fra", quick, nil)
+	doors := on.startDoors(t, "fra", "syd")
+	browser := startBrowser(t)
+	a, b := openTab(t, browser, doors[0].url), openTab(t, browser, doors[1].url)
+	a.live()
+	b.live()
+	a.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
+	if pill := a.text("#pill"); !strings.Contains(pill, "epoch 1 · host-1") {
+		t.Fatalf("the pill says %q", pill)
+	}
+	on.startHost(t, "host-2", "iad", quick, nil)
+	lost.cut()
+
+	for _, tab := range []*tab{a, b} {
+		tab.until("the pill says that the owner moved", `
+			document.querySelector("#pill").dataset.state === "moving" && document.querySelector("#pill").textContent.includes("epoch 1 → 2")`)
+		tab.until("the pill is back, under the new owner", `
+			["live", "forwarding"].includes(document.querySelector("#pill").dataset.state) &&
+			document.querySelector("#pill").textContent.includes("epoch 2 · host-2")`)
+		tab.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
+	}
+	if pill := a.text("#pill"); !strings.Contains(pill, "fra → iad") {
+		t.Errorf("the pill in fra says %q", pill)
+	}
+	if owner := a.text("#room-owner"); owner != "Owned by host-2, epoch 2. You come in through fra." {
+		t.Errorf("under the stage it says %q", owner)
+	}
+	a.point(300, 400)
+	b.sees(a.name(), 300, 400)
+}

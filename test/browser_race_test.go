@@ -1,0 +1,199 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"holdfast/examples/ticket"
+	"holdfast/kvfoil"
+)
+
+// racePage is a page ready to race.
+func racePage(t *testing.T) (*tab, *door) {
+	t.Helper()
+	on := single(t)
+	on.startHost(t, "host-1", "fra", quick, nil)
+	doors := on.startDoors(t, "fra", "syd")
+	page := openTab(t, startBrowser(t), doors[0].url)
+	page.live()
+	page.until("the counters are known", `document.querySelector("#col-object .number").textContent === "0"`)
+	return page, doors[0]
+}
+
+// stress presses the button and waits until the replay is over.
+func (tab *tab) stress() {
+	tab.t.Helper()
+	tab.click("#stress")
+	tab.until("a run is over and replayed", `
+		document.querySelector("#race").ariaBusy === "false" && document.querySelector("#playback:not([hidden])") &&
+		document.querySelector("#scrub").value === "1000" && document.querySelector("#play").dataset.playing === "false"`)
+}
+
+// chips are the tickets that a column shows, in order.
+func (tab *tab) chips(column string) []string {
+	tab.t.Helper()
+	return eval[[]string](tab, fmt.Sprintf(`[...document.querySelectorAll("%s .chip:not(.empty)")].map((c) => c.textContent)`, column))
+}
+
+func (tab *tab) count(selector string) int {
+	tab.t.Helper()
+	return eval[int](tab, fmt.Sprintf("document.querySelectorAll(%q).length", selector))
+}
+
+var fifteen = "[1 2 3 4 5 6 7 8 9 10 11 12 13 14 15]"
+
+// Fifteen at once: the object hands out fifteen tickets, plain KV the same one to many.
+func TestBrowserRace(t *testing.T) {
+	page, door := racePage(t)
+	page.stress()
+
+	if got := fmt.Sprint(page.chips("#col-object")); got != fifteen {
+		t.Errorf("the object's tickets are %s", got)
+	}
+	if dups := page.count("#col-object .chip.dup"); dups != 0 {
+		t.Errorf("the object's column marks %d duplicates", dups)
+	}
+	if got := len(page.chips("#col-kv")); got != 15 {
+		t.Errorf("KV shows %d tickets", got)
+	}
+	if page.count("#col-kv .chip.dup") < 2 || page.count("#col-kv .badge") < 1 {
+		t.Errorf("KV's duplicates are not marked: %v", page.chips("#col-kv"))
+	}
+	verdict := page.text("#verdict .main")
+	if !strings.HasPrefix(verdict, "KV handed ") || !strings.Contains(verdict, "15 increments were lost.") {
+		t.Errorf("the verdict is %q", verdict)
+	}
+	if object := page.text("#verdict .more"); !strings.Contains(object, "15 tickets, each exactly once") {
+		t.Errorf("of the object the verdict says %q", object)
+	}
+	if n := page.text("#col-object .number"); n != "15" {
+		t.Errorf("the object is said to stand at %s", n)
+	}
+	if _, _, body := request(t, "GET", door.url+"/ticket/global", ""); body != `{"ticket":15}` {
+		t.Errorf("the object stands at %s", body)
+	}
+
+	// The same as a table, and the code that ran.
+	for column, code := range map[string]string{"#col-object": ticket.Source, "#col-kv": kvfoil.Source("naive")} {
+		details := eval[[]string](page, fmt.Sprintf(`[...document.querySelectorAll("%s summary")].map((s) => s.textContent)`, column))
+		if len(details) != 2 {
+			t.Fatalf("%s can show %q", column, details)
+		}
+		page.click(column + " details:nth-of-type(2) summary")
+		page.until("the table is shown", fmt.Sprintf(`document.querySelector("%s .as-table table")?.checkVisibility()`, column))
+		if rows := page.count(column + " .as-table tbody tr"); rows != 15 {
+			t.Errorf("the table of %s has %d rows", column, rows)
+		}
+		page.click(column + " details:nth-of-type(1) summary")
+		page.until("the source is shown", fmt.Sprintf(`document.querySelector("%s pre").checkVisibility()`, column))
+		if shown := eval[string](page, fmt.Sprintf(`document.querySelector("%s pre").textContent`, column)); shown != code || code == "" {
+			t.Errorf("%s shows as its source:\n%s", column, shown)
+		}
+	}
+
+	// Compare-and-set is right too, and shows what it costs.
+	page.click(".switch")
+	page.until("the other counter is shown", `document.querySelector("#col-kv .stats").textContent.includes("attempts")`)
+	if got := fmt.Sprint(page.chips("#col-kv")); got != fifteen {
+		t.Errorf("compare-and-set's tickets are %s", got)
+	}
+	if verdict := page.text("#verdict .main"); !strings.Contains(verdict, "extra attempt") {
+		t.Errorf("the verdict on compare-and-set is %q", verdict)
+	}
+	if shown := eval[string](page, `document.querySelector("#col-kv pre").textContent`); shown != kvfoil.Source("cas") {
+		t.Errorf("compare-and-set's source is shown as:\n%s", shown)
+	}
+}
+
+// The race can be fired by the browser too, which sees less of it.
+func TestBrowserFiresItself(t *testing.T) {
+	page, door := racePage(t)
+	page.click(`.fired input[value="browser"]`)
+	page.stress()
+	if got := fmt.Sprint(page.chips("#col-object")); got != fifteen {
+		t.Errorf("the object's tickets are %s", got)
+	}
+	if got := len(page.chips("#col-kv")); got != 15 {
+		t.Errorf("KV shows %d tickets", got)
+	}
+	for _, column := range []string{"#col-object", "#col-kv"} {
+		if stats := page.text(column + " .stats"); !strings.HasPrefix(stats, "15 asked") {
+			t.Errorf("%s says %q", column, stats)
+		}
+	}
+	if _, _, body := request(t, "GET", door.url+"/ticket/global", ""); body != `{"ticket":15}` {
+		t.Errorf("the object stands at %s", body)
+	}
+}
+
+// One claim counts one, and a reset asks first.
+func TestBrowserClaimAndReset(t *testing.T) {
+	page, _ := racePage(t)
+	stand := func(n int) {
+		t.Helper()
+		for _, column := range []string{"#col-object", "#col-kv"} {
+			page.until(fmt.Sprintf("%s stands at %d", column, n), fmt.Sprintf(`document.querySelector("%s .number").textContent === "%d"`, column, n))
+		}
+	}
+	for n := 1; n <= 3; n++ {
+		page.click("#claim-one")
+		stand(n)
+	}
+	if got := fmt.Sprint(page.chips("#col-object")); got != "[1 2 3]" {
+		t.Errorf("the object's tickets are %s", got)
+	}
+	if said := page.text("#claim-spoken"); said != "The object gave ticket 3. KV gave ticket 3." {
+		t.Errorf("a listener hears %q", said)
+	}
+	if foot := page.text("#col-object .foot"); !strings.HasPrefix(foot, "Owned by host-1") {
+		t.Errorf("the owner is said to be %q", foot)
+	}
+
+	page.click("#reset")
+	page.until("the question is asked", `document.querySelector("#reset-dialog").open`)
+	page.click(`#reset-dialog button[value="cancel"]`)
+	page.until("the question is gone", `!document.querySelector("#reset-dialog").open`)
+	stand(3)
+	page.click("#reset")
+	page.until("the question is asked again", `document.querySelector("#reset-dialog").open`)
+	page.click("#reset-confirm")
+	stand(0)
+	page.until("the verdict says so", `document.querySelector("#verdict .main").textContent === "All counters are back at 0."`)
+	page.click("#claim-one")
+	stand(1)
+}
+
+// With reduced motion nothing is played: the last picture is there at once.
+func TestBrowserReducedMotion(t *testing.T) {
+	on := single(t)
+	on.startHost(t, "host-1", "fra", quick, nil)
+	doors := on.startDoors(t, "fra", "syd")
+	browser := startBrowser(t)
+	page := openTab(t, browser, doors[0].url, media("prefers-reduced-motion", "reduce"))
+	page.live()
+	page.click("#stress")
+	page.until("the verdict is there", `document.querySelector("#verdict").dataset.tone === "bad"`)
+	if at := eval[string](page, `document.querySelector("#scrub").value`); at != "1000" {
+		t.Errorf("the picture stands at %s of 1000", at)
+	}
+	if got := fmt.Sprint(page.chips("#col-object")); got != fifteen {
+		t.Errorf("the object's tickets are %s", got)
+	}
+	if eval[bool](page, "seen.played") {
+		t.Error("the run was played")
+	}
+
+	// Another's cursor is drawn where it is, without a glide.
+	other := openTab(t, browser, doors[1].url)
+	other.live()
+	page.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
+	name := other.name()
+	other.point(200, 200)
+	page.sees(name, 200, 200)
+	other.point(300, 300)
+	page.sees(name, 300, 300)
+	if moving := eval[string](page, `document.querySelector(".cursor").style.willChange`); moving != "auto" {
+		t.Errorf("the cursor is in motion: will-change is %s", moving)
+	}
+}
