@@ -98,8 +98,7 @@ func TestBrowserSeesTheOwnerMove(t *testing.T) {
 	lost.cut()
 
 	for _, tab := range []*tab{a, b} {
-		tab.until("the pill says that the owner moved", `
-			document.querySelector("#pill").dataset.state === "moving" && document.querySelector("#pill").textContent.includes("epoch 1 → 2")`)
+		tab.until("the pill says that the owner moved", `seen.told.has("Owner moved… epoch 1 → 2") && seen.pills.includes("moving")`)
 		tab.until("the pill is back, under the new owner", `
 			["live", "forwarding"].includes(document.querySelector("#pill").dataset.state) &&
 			document.querySelector("#pill").textContent.includes("epoch 2 · host-2")`)

@@ -64,7 +64,7 @@ func TestBrowserRace(t *testing.T) {
 	if !strings.HasPrefix(verdict, "KV handed ") || !strings.Contains(verdict, "15 increments were lost.") {
 		t.Errorf("the verdict is %q", verdict)
 	}
-	if object := page.text("#verdict .more"); !strings.Contains(object, "15 tickets, each exactly once") {
+	if object := page.text("#verdict .more"); !strings.Contains(object, "15 different tickets, each to one person.") {
 		t.Errorf("of the object the verdict says %q", object)
 	}
 	if n := page.text("#col-object .number"); n != "15" {

@@ -98,15 +98,18 @@ func openTab(t testing.TB, browser context.Context, url string, before ...chrome
 	return tab
 }
 
-// witness notes what is gone again before a test can look: states of the pill, and ripples.
+// witness notes what is gone again before a test can look: what the pill said, and ripples.
 const witness = `
-	window.seen = { pills: [], ripples: [], played: false };
+	window.seen = { pills: [], told: new Set(), ripples: [], played: false };
 	addEventListener("DOMContentLoaded", () => {
 		const pill = document.querySelector("#pill");
 		if (!pill) return; // another page
-		const note = () => { if (seen.pills.at(-1) !== pill.dataset.state) seen.pills.push(pill.dataset.state); };
+		const note = () => {
+			if (seen.pills.at(-1) !== pill.dataset.state) seen.pills.push(pill.dataset.state);
+			seen.told.add(pill.querySelector(".pill-text").textContent);
+		};
 		note();
-		new MutationObserver(note).observe(pill, { attributes: true });
+		new MutationObserver(note).observe(pill, { attributes: true, childList: true, subtree: true });
 		new MutationObserver((all) => {
 			for (const m of all) for (const el of m.addedNodes) seen.ripples.push({ user: el.dataset.user, x: el.style.left, y: el.style.top });
 		}).observe(document.querySelector("#ripples"), { childList: true });
