@@ -25,7 +25,7 @@ var floors = []struct {
 	number   int
 	packages []string
 }{
-	{1, []string{"objects", "objects/objectstest", "examples/room", "examples/ticket", "internal/arch"}},
+	{1, []string{"objects", "objects/objectstest", "examples/limit", "examples/room", "examples/ticket", "internal/arch"}},
 	{2, []string{"internal/wire", "internal/link", "objects/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "objects/host", "inspector"}},
 	{4, []string{"app"}},
@@ -35,6 +35,7 @@ var floors = []struct {
 // neighbours may import along their own floor, in this direction only.
 var neighbours = []struct{ from, to, why string }{
 	{"objects/objectstest", "objects", "it is the world in which objects are tested"},
+	{"examples/limit", "objects", "an example stands where its author stands"},
 	{"examples/room", "objects", "an example stands where its author stands"},
 	{"examples/ticket", "objects", "an example stands where its author stands"},
 	{"examples/demo", "examples/demo/...", "race and page are parts of the demo's worker"},
@@ -63,12 +64,12 @@ type rule struct {
 
 var everything = []string{"..."}
 
-var authors = []string{"objects", "objects/objectstest", "examples/room", "examples/ticket"}
+var authors = []string{"objects", "objects/objectstest", "examples/limit", "examples/room", "examples/ticket"}
 
 var rules = []rule{
 	{who: authors, not: append([]string{nats}, webStack...), reach: true, tests: true,
 		why: "an author's unit test needs neither a broker nor a web server"},
-	{who: []string{"examples/room", "examples/ticket"}, not: []string{module + "/..."},
+	{who: []string{"examples/limit", "examples/room", "examples/ticket"}, not: []string{module + "/..."},
 		but: []string{module + "/objects"},
 		why: "an example shows what an author can do with objects alone"},
 	{who: []string{"gateway"}, not: []string{jetstream, module + "/objects/host", module + "/objects/internal/..."}, reach: true,

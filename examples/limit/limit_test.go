@@ -1,0 +1,26 @@
+package limit_test
+
+import (
+	"testing"
+	"time"
+
+	"holdfast/examples/limit"
+	"holdfast/objects"
+	"holdfast/objects/objectstest"
+)
+
+func TestTheSixthHasToWait(t *testing.T) {
+	w := objectstest.New(t, limit.Class)
+	for range 5 {
+		if _, err := limit.Take.Do(t.Context(), w.Ref("limit", "ada"), objects.None{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := limit.Take.Do(t.Context(), w.Ref("limit", "ada"), objects.None{}); objects.CodeOf(err) != objects.TooMany {
+		t.Errorf("err = %v, want too_many", err)
+	}
+	w.Advance(time.Minute)
+	if _, err := limit.Take.Do(t.Context(), w.Ref("limit", "ada"), objects.None{}); err != nil {
+		t.Error(err)
+	}
+}
