@@ -43,7 +43,7 @@ func linger(conn *websocket.Conn, code int) {
 	switch code {
 	case websocket.CloseProtocolError, websocket.CloseInvalidFramePayloadData, websocket.CloseMessageTooBig:
 		conn.SetReadDeadline(time.Now().Add(hearTime)) // fails only on a closed connection
-		io.Copy(io.Discard, conn.NetConn())            // ends with the deadline or the connection; either will do
+		_, _ = io.Copy(io.Discard, conn.NetConn())     // ends with the deadline or the connection; either will do
 	}
 }
 

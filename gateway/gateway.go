@@ -122,10 +122,11 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	group, running := errgroup.WithContext(work)
+	arriving := newNewcomers(ln)
 	group.Go(func() error { return g.beat(running) })
 	group.Go(func() error { return g.hub.watch(running) })
 	group.Go(func() error {
-		if err := g.app.Listener(ln); err != nil {
+		if err := g.app.Listener(arriving); err != nil {
 			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 		}
 		return nil
@@ -136,7 +137,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 		case <-ctx.Done():
 		case <-running.Done():
 		}
-		return g.drain(ctx)
+		return g.drain(ctx, arriving)
 	})
 	err := group.Wait()
 	g.hub.close()
@@ -150,7 +151,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 // Sockets is the number of open sockets.
 func (g *Gateway) Sockets() int { return g.hub.open() }
 
-func (g *Gateway) drain(ctx context.Context) error {
+func (g *Gateway) drain(ctx context.Context, arriving *newcomers) error {
 	close(g.stopping)
 	began, sockets := time.Now(), g.hub.open()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timing.Drain)
@@ -158,7 +159,10 @@ func (g *Gateway) drain(ctx context.Context) error {
 	var both sync.WaitGroup
 	both.Go(func() { g.hub.drain(ctx) })
 	var err error
-	both.Go(func() { err = g.app.ShutdownWithContext(ctx) })
+	both.Go(func() {
+		arriving.hangUp()
+		err = g.app.ShutdownWithContext(ctx)
+	})
 	both.Wait()
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("stop serving: %w", err)

@@ -112,7 +112,7 @@ func (g *Gateway) recoverSocket(conn *fiberws.Conn) {
 		g.log.Error("socket handler panicked", "ref", ref, "panic", p)
 		goodbye := websocket.FormatCloseMessage(websocket.CloseInternalServerErr, "the gateway failed (reference "+ref+")")
 		conn.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(time.Second)) // it is closed next, said or not
-		conn.Conn.Close()
+		conn.Close()
 	}
 }
 

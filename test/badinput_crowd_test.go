@@ -39,7 +39,11 @@ func TestASlowReaderIsClosedAndTheOthersGoOn(t *testing.T) {
 		cfg.Metrics = metrics
 		cfg.Limits.Queue = 512 << 10
 	})
-	conn := p.dial(t, func(fd int) { syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
+	conn := p.dial(t, func(fd int) {
+		if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096); err != nil {
+			t.Error(err)
+		}
+	})
 	slow, _ := p.handshake(t, conn, "GET", "/objects/probe/slow/?tag=slow")
 	if slow == nil {
 		t.Fatal("the slow one was not let in")

@@ -68,7 +68,7 @@ func TestBrokenFramesEndTheirOwnSocketOnly(t *testing.T) {
 		t.Run(row.what, func(t *testing.T) {
 			name := strings.NewReplacer(" ", "-", ",", "", "^", "").Replace(row.what)
 			w := p.probe(t, name, "w")
-			go w.write(row.sent) // the other side may have heard enough
+			go func() { _ = w.write(row.sent) }() // the other side may have heard enough
 			if code, _ := w.closed(t); code != row.code {
 				t.Errorf("closed with %d, want %d", code, row.code)
 			}

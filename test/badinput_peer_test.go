@@ -53,8 +53,8 @@ func (p *place) speak(t testing.TB, sent string) []answered {
 	wrote := make(chan struct{})
 	go func() {
 		defer close(wrote)
-		io.WriteString(conn, sent) // the other side may have heard enough
-		conn.CloseWrite()
+		_, _ = io.WriteString(conn, sent) // the other side may have heard enough
+		_ = conn.CloseWrite()
 	}()
 	received, err := io.ReadAll(conn)
 	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
@@ -153,7 +153,7 @@ func (p *place) handshake(t testing.TB, conn *net.TCPConn, method, target string
 			fmt.Fprintf(&b, "%s: %s\r\n", line[0], line[1])
 		}
 	}
-	io.WriteString(conn, b.String()+"\r\n") // the other side may have heard enough
+	_, _ = io.WriteString(conn, b.String()+"\r\n") // the other side may have heard enough
 	r := bufio.NewReader(conn)
 	res, err := http.ReadResponse(r, &http.Request{Method: method})
 	if err != nil {
@@ -283,7 +283,7 @@ func (w *peer) closed(t testing.TB) (code int, reason string) {
 		}
 		if op == opClose {
 			code, reason = closing(payload)
-			w.write(frame(fin|opClose, payload)) // it may be gone already
+			_ = w.write(frame(fin|opClose, payload)) // it may be gone already
 			w.conn.Close()
 			return code, reason
 		}

@@ -191,7 +191,7 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(echo(r, body, n))
+	_ = json.NewEncoder(w).Encode(echo(r, body, n)) // into memory
 }
 
 func (p *probe) wait(ctx context.Context) {

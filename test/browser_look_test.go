@@ -8,6 +8,7 @@ import (
 
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -19,72 +20,91 @@ func looks(t *testing.T, width, height int64, before ...chromedp.Action[chromedp
 	doors := on.startDoors(t, "fra", "iad", "syd")
 	browser := startBrowser(t)
 	before = append([]chromedp.Action[chromedp.Void]{chromedp.EmulateViewport(width, height)}, before...)
-	page := openTab(t, browser, doors[0].url, before...)
 	others := []*tab{openTab(t, browser, doors[1].url), openTab(t, browser, doors[2].url)}
-	page.live()
+	tab := openTab(t, browser, doors[0].url, before...)
+	tab.live()
 	for _, other := range others {
 		other.live()
 	}
-	page.until("three are here", `document.querySelector("#headcount").textContent === "3"`)
-	page.stress()
+	tab.until("three are here", `document.querySelector("#headcount").textContent === "3"`)
+	tab.stress()
 	for i, other := range others {
 		x, y := 280+float64(i)*320, 340+float64(i)*200
 		other.point(x, y)
-		page.sees(other.name(), x, y)
+		tab.sees(other.name(), x, y)
 	}
-	page.do(call("Runtime.evaluate", map[string]any{"expression": "scrollTo(0, 0)"}))
-	return page
+	eval[any](tab, "void scrollTo(0, 0)")
+	tab.until("the round trip is known", `document.querySelector(".pill-text").textContent.includes(" ms")`)
+	return tab
 }
 
 func TestBrowserLooksLight(t *testing.T) {
-	page := looks(t, 1440, 900, media("prefers-color-scheme", "light"))
-	page.accessible()
-	page.shoot("page-light.png")
-	page.readable()
-	page.shootElement("#race", "page-race.png")
+	tab := looks(t, 1440, 900, media("prefers-color-scheme", "light"))
+	tab.accessible()
+	tab.shoot("page-light.png")
+	tab.clip("page-docs.png", 0, 0, 1440, 1004)
+	tab.readable()
+	tab.shootElement("#race", "page-race.png")
 }
 
 func TestBrowserLooksDark(t *testing.T) {
-	page := looks(t, 1440, 900, media("prefers-color-scheme", "dark"))
-	page.shoot("page-dark.png")
-	page.readable()
-	page.do(chromedp.EmulateViewport(1440, 900))
+	tab := looks(t, 1440, 900, media("prefers-color-scheme", "dark"))
+	tab.shoot("page-dark.png")
+	tab.readable()
 	// The visitor's own choice goes before the system's.
-	page.click("#theme")
-	page.until("the page is light", `document.documentElement.dataset.theme === "light"`)
-	page.readable()
+	tab.click("#theme")
+	tab.until("the page is light", `document.documentElement.dataset.theme === "light"`)
+	tab.readable()
 }
 
 // A phone: one column, nothing wider than the screen, targets for fingers, and touch.
 func TestBrowserLooksOnPhone(t *testing.T) {
-	page := looks(t, 390, 844, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulateScale(2)))
-	if wide := eval[int](page, "document.documentElement.scrollWidth"); wide > 390 {
+	tab := looks(t, 390, 844, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulateScale(2)))
+	if wide := eval[int](tab, "document.documentElement.scrollWidth"); wide > 390 {
 		t.Errorf("the page is %d px wide", wide)
 	}
-	small := eval[[]string](page, `[...document.querySelectorAll("#race .buttons button, .switches button, #playback button, summary")]
+	small := eval[[]string](tab, `[...document.querySelectorAll("#race .buttons button, .switches button, #playback button, summary")]
 		.filter((el) => el.checkVisibility() && (el.offsetHeight < 44 || el.offsetWidth < 44))
 		.map((el) => el.textContent.trim() + " " + el.offsetWidth + "x" + el.offsetHeight)`)
 	if len(small) > 0 {
 		t.Errorf("too small for a finger: %v", small)
 	}
-	page.shoot("page-phone.png")
-	page.readable()
+	tab.shoot("page-phone.png")
+	tab.readable()
 
-	at := eval[[2]float64](page, `(() => { const b = document.querySelector("#stage").getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; })()`)
-	page.do(chromedp.TapXY(at[0], at[1]))
-	page.until("a tap ripples", `seen.ripples.some((r) => Math.abs(parseFloat(r.x) - 50) < 2)`)
+	at := eval[[2]float64](tab, `(() => { const b = document.querySelector("#stage").getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; })()`)
+	tab.do(chromedp.TapXY(at[0], at[1]))
+	tab.until("a tap ripples", `seen.ripples.some((r) => Math.abs(parseFloat(r.x) - 50) < 2)`)
 }
 
-// shootElement keeps a picture of one element, however long it is.
+// shootElement keeps a picture of one element and what is right around it, however
+// long it is.
 func (tab *tab) shootElement(selector, file string) {
+	tab.t.Helper()
+	box := eval[[4]float64](tab, fmt.Sprintf(`(() => {
+		scrollTo(0, 0); // the header stays above everything
+		const b = document.querySelector(%q).getBoundingClientRect();
+		return [b.left + scrollX - 16, b.top + scrollY - 16, b.width + 32, b.height + 32];
+	})()`, selector))
+	tab.clip(file, box[0], box[1], box[2], box[3])
+}
+
+// clip keeps a picture of a part of the page, which may reach below the screen.
+func (tab *tab) clip(file string, x, y, width, height float64) {
 	tab.t.Helper()
 	ctx, cancel := context.WithTimeout(tab.ctx, pageTime)
 	defer cancel()
-	png, err := chromedp.Run(ctx, chromedp.Screenshot(chromedp.CSS(selector)))
+	beyond := true
+	shot, err := chromedp.Run(ctx, func(ctx context.Context, target *chromedp.Target) (page.CaptureScreenshotResult, error) {
+		return cdp.Call(ctx, target, page.CaptureScreenshot, page.CaptureScreenshotParams{
+			Clip:                  &page.Viewport{X: x, Y: y, Width: width, Height: height, Scale: 1},
+			CaptureBeyondViewport: &beyond,
+		})
+	})
 	if err != nil {
-		tab.t.Fatalf("take a picture of %s: %v", selector, err)
+		tab.t.Fatalf("take a picture: %v", err)
 	}
-	keep(tab.t, file, png)
+	keep(tab.t, file, shot.Data)
 }
 
 // accessible looks at the page as assistive technology does.
@@ -190,4 +210,3 @@ const contrast = `(() => {
 	}
 	return pale;
 })()`
-

@@ -23,11 +23,13 @@ func TestBrowserSurvivesGatewayRestart(t *testing.T) {
 	a.live()
 	b.live()
 	b.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
+	b.point(300, 500)
+	a.sees(b.name(), 300, 500)
 
 	doors[0].stop()
 	a.until("the page reconnects", `document.querySelector("#pill").dataset.state === "reconnecting"`)
 	a.until("the loss is told of, and a retry offered", `
-		document.querySelector("#toast").dataset.shown === "true" && !document.querySelector("#pill button").hidden`)
+		getComputedStyle(document.querySelector("#toast")).opacity === "1" && !document.querySelector("#pill button").hidden`)
 	if live := eval[string](a, `document.querySelector("#stage").dataset.live`); live != "false" {
 		t.Errorf("the stage says it is live: %s", live)
 	}
@@ -60,6 +62,7 @@ func TestBrowserSurvivesNetworkLoss(t *testing.T) {
 
 	a.do(online(false)...)
 	a.until("the pill says offline", `document.querySelector("#pill").dataset.state === "offline"`)
+	a.shoot("page-offline.png")
 	if spoken := a.text("#pill-spoken"); spoken != "You are offline." {
 		t.Errorf("a listener hears %q", spoken)
 	}

@@ -104,6 +104,7 @@ func TestBrowserRace(t *testing.T) {
 	if shown := eval[string](page, `document.querySelector("#col-kv pre").textContent`); shown != kvfoil.Source("cas") {
 		t.Errorf("compare-and-set's source is shown as:\n%s", shown)
 	}
+	page.shootElement("#race", "page-cas.png")
 }
 
 // The race can be fired by the browser too, which sees less of it.
@@ -152,6 +153,7 @@ func TestBrowserClaimAndReset(t *testing.T) {
 
 	page.click("#reset")
 	page.until("the question is asked", `document.querySelector("#reset-dialog").open`)
+	page.shoot("page-reset.png")
 	page.click(`#reset-dialog button[value="cancel"]`)
 	page.until("the question is gone", `!document.querySelector("#reset-dialog").open`)
 	stand(3)

@@ -4,6 +4,7 @@ package test
 
 import (
 	"bufio"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -77,6 +78,23 @@ func TestChaosARestartOfEverythingLosesNothing(t *testing.T) {
 		before = l
 	}
 	before.addsUp(dev(t, "--regions", "fra,iad", "--store", store).doors[0])
+}
+
+func TestAConnectionThatSaysNothingHoldsNoStopUp(t *testing.T) {
+	e := dev(t, "--regions", "fra", "--store", "memory")
+	silent, err := net.Dial("tcp", strings.TrimPrefix(e.doors[0].url, "http://")) // as browsers do, in advance
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	if n, _, err := claim(e.doors[0].url, "a"); n != 1 || err != nil { // it has been accepted before this
+		t.Fatalf("claim = %d, %v", n, err)
+	}
+	began := time.Now()
+	e.stopsInOrder(syscall.SIGINT)
+	if took := time.Since(began); took > 2*slack { // else it would be Timing.Drain, 10 s
+		t.Errorf("it took %v to stop", took)
+	}
 }
 
 func TestASecondCtrlCQuitsAtOnce(t *testing.T) {

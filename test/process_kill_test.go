@@ -115,6 +115,7 @@ func TestChaosHostsThatStopOnPurposeFailNoRequest(t *testing.T) {
 	owners := []string{"host-1 (fra)"}
 	for i := 2; i <= 4; i++ {
 		next := f.host(fmt.Sprint("host-", i))
+		l.goesOn(300)
 		told := time.Now()
 		owner.stopsInOrder(syscall.SIGTERM)
 		epoch := fmt.Sprint(i)

@@ -103,11 +103,17 @@ func tail(s string) string {
 	return "...\n" + s[len(s)-most:]
 }
 
-// run starts a command of holdfast that serves, and returns what it says on
+// run starts a command of holdfast that serves, and takes in what it says on
 // standard output when it does.
 func run(t testing.TB, into any, args ...string) *process {
 	t.Helper()
-	p := start(t, strings.Join(args, " "), exec.Command(holdfast(t), append(args, "--json")...))
+	return runs(t, into, exec.Command(holdfast(t), append(args, "--json")...))
+}
+
+// runs is run for any program.
+func runs(t testing.TB, into any, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := start(t, strings.Join(cmd.Args[1:], " "), cmd)
 	var said string
 	await(t, p.name+" says that it is ready", func() bool {
 		var whole bool

@@ -226,4 +226,3 @@ func tries(attempts []Attempted, counts ...int) []Attempted {
 	}
 	return attempts
 }
-

@@ -8,6 +8,8 @@ import { delay, readClose, sayClose } from "./backoff.js";
 import { isForged } from "./frames.js";
 
 const PING_EVERY = 5000;
+const PING_SOON = 1000; // at first, for a median that says something: the page itself is busy then
+const PINGS_SOON = 5;
 const PONG_WITHIN = 8000; // longer than a takeover, which the socket is meant to survive
 const SLEPT_PONG_WITHIN = 2000; // after a sleep the line is probably dead: find out quickly
 const SLOW_PONG = 1500; // from here on the owner is probably moving, and the pill says so
@@ -88,6 +90,7 @@ export class RoomSocket {
 
   #opened() {
     this.#clear();
+    this.pongs = 0;
     this.#tell("open");
     this.#timer("stable", STABLE_AFTER, () => (this.attempt = 0));
     this.#ping(PONG_WITHIN);
@@ -109,7 +112,8 @@ export class RoomSocket {
   #pong(m) {
     if (this.timers.pong === undefined) return;
     for (const name of ["pong", "slow"]) this.#stop(name);
-    this.#timer("ping", PING_EVERY, () => this.#ping(PONG_WITHIN));
+    this.pongs++;
+    this.#timer("ping", this.pongs < PINGS_SOON ? PING_SOON : PING_EVERY, () => this.#ping(PONG_WITHIN));
     if (typeof m.t === "number") this.on.rtt(Math.max(0, this.env.now() - m.t));
     this.#tell("open");
   }

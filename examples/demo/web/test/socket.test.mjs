@@ -141,8 +141,21 @@ test("a pong measures the round trip", () => {
   w.advance(40);
   w.last().say({ type: "pong", t: ping.t });
   assert.deepEqual(w.seen.rtts, [40]);
-  w.advance(5000);
-  assert.equal(w.last().sent.filter((m) => m.type === "ping").length, 2);
+});
+
+test("five pings come soon, then they come seldom", () => {
+  const w = opened();
+  const pings = () => w.last().sent.length;
+  for (let k = 1; k < 5; k++) {
+    w.last().say({ type: "pong", t: 0 });
+    w.advance(1000);
+    assert.equal(pings(), k + 1);
+  }
+  w.last().say({ type: "pong", t: 0 });
+  w.advance(4999);
+  assert.equal(pings(), 5);
+  w.advance(1);
+  assert.equal(pings(), 6);
 });
 
 test("a silent owner is told of, and a socket silent for eight seconds is replaced", () => {

@@ -1,0 +1,31 @@
+// Command scores is a program outside of Holdfast's own module: a class, a worker
+// with one route, and the command line.
+package main
+
+import (
+	"github.com/gofiber/fiber/v2"
+
+	"example.org/outside/scores"
+	"holdfast/app"
+	"holdfast/gateway"
+	"holdfast/objects"
+)
+
+func main() {
+	app.Main(app.Config{Name: "scores", Classes: []*objects.Class{scores.Class}, Worker: worker})
+}
+
+// worker adds POST /score/{game}/{player}?points=10, which answers with the best so far.
+func worker(r fiber.Router, env *gateway.Env) {
+	r.Post("/score/:game/:player", func(c *fiber.Ctx) error {
+		game, err := env.ObjectFor(c, "scores", c.Params("game"))
+		if err != nil {
+			return err
+		}
+		best, err := scores.Report.Do(c.UserContext(), game, scores.Score{Player: c.Params("player"), Points: c.QueryInt("points")})
+		if err != nil {
+			return err
+		}
+		return c.JSON(best)
+	})
+}
