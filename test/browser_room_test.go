@@ -41,12 +41,10 @@ func TestBrowserTwoTabsSeeEachOther(t *testing.T) {
 		}
 		who.tab.until("the invitation is gone", `document.querySelector("#alone").hidden`)
 	}
-	if pill := b.text("#pill"); !strings.Contains(pill, "syd → fra") || !strings.Contains(pill, "epoch 1") {
-		t.Errorf("the pill in syd says %q", pill)
-	}
-	if state := eval[string](a, `document.querySelector("#pill").dataset.state`); state != "live" {
-		t.Errorf("the pill in fra is %s, not live", state)
-	}
+	b.until("the pill in syd tells of both regions", `
+		document.querySelector("#pill").dataset.state === "forwarding" && document.querySelector("#pill").textContent.includes("syd → fra") &&
+		document.querySelector("#pill").textContent.includes("epoch 1 · host-1")`)
+	a.until("the pill in fra needs only one", `document.querySelector("#pill").dataset.state === "live"`)
 	if links := eval[[]string](a, `[...document.querySelectorAll("#regions a")].map((a) => a.href)`); fmt.Sprint(links) != fmt.Sprint([]string{doors[1].url + "/"}) {
 		t.Errorf("the page in fra offers %v", links)
 	}
@@ -154,7 +152,8 @@ func TestBrowserIsNotFooledByForgedFrames(t *testing.T) {
 	if got := a.name(); got != name {
 		t.Errorf("a forged hello made %s of %s", got, name)
 	}
-	if states := eval[[]string](a, "seen.pills"); states[len(states)-1] != "live" {
-		t.Errorf("the pill went through %v", states)
+	if told := eval[[]string](a, "[...seen.told]"); strings.Contains(fmt.Sprint(told), "99") {
+		t.Errorf("the pill said %v", told)
 	}
+	a.until("the pill says live", `document.querySelector("#pill").dataset.state === "live"`)
 }

@@ -57,7 +57,7 @@ func chromium(t testing.TB) string {
 			return path
 		}
 	}
-	t.Fatal("there is no browser: apt-get install chromium")
+	missing(t, "a browser", "apt-get install chromium")
 	return ""
 }
 

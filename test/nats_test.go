@@ -10,9 +10,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// TestCountersGoOnWhenANATSServerIsLost stops and restarts each server of the
+// TestChaosCountersGoOnWhenANATSServerIsLost stops and restarts each server of the
 // cluster in turn, the leaders of the buckets among them, while clients claim.
-func TestCountersGoOnWhenANATSServerIsLost(t *testing.T) {
+func TestChaosCountersGoOnWhenANATSServerIsLost(t *testing.T) {
 	on := clustered(t)
 	plain := on.dial
 	on.dial = func(t testing.TB, opts ...nats.Option) *nats.Conn {

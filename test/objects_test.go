@@ -212,9 +212,9 @@ func TestASocketWithAMessageInTheAirIsClosedWhenItsHostIsLost(t *testing.T) {
 	}
 }
 
-// TestCountersAreLinearizableWhileHostsAreLost has clients claim, peek, and reset
+// TestChaosCountersAreLinearizableWhileHostsAreLost has clients claim, peek, and reset
 // nothing, while hosts are cut off and replaced; the history must be that of one counter.
-func TestCountersAreLinearizableWhileHostsAreLost(t *testing.T) {
+func TestChaosCountersAreLinearizableWhileHostsAreLost(t *testing.T) {
 	onBoth(t, func(t *testing.T, on *substrate) {
 		h := on.startHost(t, "h0", "fra", quick, nil)
 		spare := on.startHost(t, "h1", "fra", quick, nil)

@@ -26,7 +26,7 @@ func wscat(t *testing.T, url string) *terminal {
 	}
 	path, err := exec.LookPath(command)
 	if err != nil {
-		t.Fatalf("wscat is needed: npm install -g wscat, or HOLDFAST_WSCAT=path (%v)", err)
+		missing(t, "wscat", "npm install -g wscat, or HOLDFAST_WSCAT=path")
 	}
 	cmd := exec.Command(path, "--no-color", "-c", url)
 	keys, err := cmd.StdinPipe()

@@ -189,7 +189,7 @@ func TestAnIdleRoomIsEvictedWithItsSocketsOpenAndComesBack(t *testing.T) {
 	}
 }
 
-func TestARoomGoesOnWhenItsHostIsLost(t *testing.T) {
+func TestChaosARoomGoesOnWhenItsHostIsLost(t *testing.T) {
 	onBoth(t, func(t *testing.T, on *substrate) {
 		first := on.startHost(t, "first", "fra", quick, nil)
 		d := on.startGateway(t, "fra", quick)

@@ -366,9 +366,7 @@ func ours(t *testing.T) []pkg {
 		if err != nil {
 			t.Fatalf("read go list: %v", err)
 		}
-		if p.short() != "internal/zdeps" { // keeps modules in go.mod until their users are written
-			all = append(all, p)
-		}
+		all = append(all, p)
 	}
 }
 
