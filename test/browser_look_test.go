@@ -42,7 +42,7 @@ func TestBrowserLooksLight(t *testing.T) {
 	tab := looks(t, 1440, 900, media("prefers-color-scheme", "light"))
 	tab.accessible()
 	tab.shoot("page-light.png")
-	tab.clip("page-docs.png", 0, 0, 1440, 1004)
+	tab.clip("page-docs.png", 0, 0, 1440, 986)
 	tab.readable()
 	tab.shootElement("#race", "page-race.png")
 }

@@ -1,18 +1,22 @@
 package host
 
 import (
+	"slices"
 	"time"
 
 	"holdfast/internal/wire"
 	"holdfast/objects/internal/record"
 )
 
-// Bounds of what a record remembers of requests.
+// Bounds of what a record remembers of requests. Together they leave room for
+// the largest state in the smallest message that a server must allow.
 const (
-	maxAnswers = 1024           // of gateways; the oldest go first
-	maxKeyed   = 256            // of clients' keys; the oldest go first
-	keepKeyed  = 24 * time.Hour // how long a client's key is known
-	maxKept    = 1 << 10        // bytes of an answer that is kept; a larger one is only known to have been given
+	maxAnswers     = 1024           // of gateways; the oldest go first
+	maxAnswersSize = 96 << 10       // bytes of them
+	maxKeyed       = 256            // of clients' keys; the oldest go first
+	maxKeyedSize   = 96 << 10       // bytes of them
+	keepKeyed      = 24 * time.Hour // how long a client's key is known
+	maxKept        = 1 << 10        // bytes of an answer that is kept; a larger one is only known to have been given
 )
 
 // request names a request: by its gateway and number, or by the client's key.
@@ -35,7 +39,6 @@ type answers struct {
 	byRequest map[request]record.Answer
 	order     []request         // as they were given
 	low       map[string]uint64 // a gateway waits for nothing below
-	keyed     int
 }
 
 func answersOf(list []record.Answer) answers {
@@ -55,7 +58,6 @@ func (a *answers) add(answer record.Answer) {
 	name := request{gateway: answer.Gateway, n: answer.N}
 	if answer.Key != "" {
 		name = request{key: answer.Key}
-		a.keyed++
 	}
 	a.byRequest[name] = answer.Encoded()
 	a.order = append(a.order, name)
@@ -68,31 +70,33 @@ func (a *answers) heard(req *wire.Request) {
 	}
 }
 
-// list is what to keep now; the rest is forgotten.
+// list is what to keep now, oldest first; the rest is forgotten.
 func (a *answers) list(now time.Time) []record.Answer {
-	kept, list := a.order[:0], make([]record.Answer, 0, len(a.order))
-	gateways := len(a.order) - a.keyed
-	for _, name := range a.order {
+	gateways, clients := budget{maxAnswers, maxAnswersSize}, budget{maxKeyed, maxKeyedSize}
+	kept, list := make([]request, 0, len(a.order)), make([]record.Answer, 0, len(a.order))
+	for _, name := range slices.Backward(a.order) {
 		answer := a.byRequest[name]
-		drop := false
+		from, wanted := &gateways, name.n >= a.low[name.gateway]
 		if name.key != "" {
-			drop = now.Sub(answer.At) > keepKeyed || a.keyed > maxKeyed
-			if drop {
-				a.keyed--
-			}
-		} else {
-			drop = name.n < a.low[name.gateway] || gateways > maxAnswers
-			if drop {
-				gateways--
-			}
+			from, wanted = &clients, now.Sub(answer.At) <= keepKeyed
 		}
-		if drop {
+		if !wanted || !from.take(answer.Size()) {
 			delete(a.byRequest, name)
 			continue
 		}
 		kept, list = append(kept, name), append(list, answer)
 	}
-	clear(a.order[len(kept):])
+	slices.Reverse(kept)
+	slices.Reverse(list)
 	a.order = kept
 	return list
+}
+
+// budget is how much more may be kept.
+type budget struct{ answers, bytes int }
+
+func (b *budget) take(size int) bool {
+	b.answers--
+	b.bytes -= size
+	return b.answers >= 0 && b.bytes >= 0
 }

@@ -64,6 +64,24 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
+func TestAnswersLeaveRoomForTheState(t *testing.T) {
+	a := answersOf(nil)
+	for n := range uint64(maxAnswers) {
+		a.add(record.Answer{Gateway: "g", N: n + 1, Reply: make([]byte, maxKept)})
+		a.add(record.Answer{Key: fmt.Sprint(n), At: now, Reply: make([]byte, maxKept)})
+	}
+	size := 0
+	for _, answer := range a.list(now) {
+		size += answer.Size()
+	}
+	if size > maxAnswersSize+maxKeyedSize || size < maxAnswersSize {
+		t.Errorf("answers take %d bytes, want at most %d", size, maxAnswersSize+maxKeyedSize)
+	}
+	if _, known := a.find(ask("g", maxAnswers, 0)); !known {
+		t.Error("the newest is gone")
+	}
+}
+
 func TestAClientsKeyIsKnownForADay(t *testing.T) {
 	a := answersOf(nil)
 	a.add(record.Answer{Key: "k", At: now})

@@ -55,6 +55,9 @@ func (a Answer) Encoded() Answer {
 	return a
 }
 
+// Size is the number of bytes that an Encoded answer takes in a record.
+func (a Answer) Size() int { return len(a.encoded) + len(",") }
+
 // head is the part of a record that is encoded anew with every put.
 type head struct {
 	Version  int           `json:"v"`
