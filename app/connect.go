@@ -77,7 +77,7 @@ func (p *program) dial(ctx context.Context, url string, opts ...nats.Option) (*n
 		if err == nil {
 			return nc, nil
 		}
-		if !worthAnotherTry(err) || !pause(within, 250*time.Millisecond) {
+		if !worthAnotherTry(err) || !wire.Pause(within, 250*time.Millisecond) {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
@@ -101,18 +101,6 @@ func (p *program) noNATS(url string, tries int, err error) error {
 	}
 	return unreachable(fmt.Errorf("cannot reach NATS at %s: %s", withoutSecrets(url), cause),
 		fmt.Sprintf("start one:      %s nats\nor everything:  %s dev\nor say where:   --nats nats://host:4222", p.cfg.Name, p.cfg.Name))
-}
-
-// pause waits; it is false if ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // withoutSecrets is a list of URLs that may be shown.

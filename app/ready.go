@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"holdfast/internal/wire"
 	"holdfast/objects/host"
 )
 
@@ -36,7 +37,7 @@ func awaitHosts(ctx context.Context, nc *nats.Conn, names []string, began time.T
 		if err == nil && allThere(names, hosts, began) {
 			return nil
 		}
-		if !pause(ctx, lookAgain) {
+		if !wire.Pause(ctx, lookAgain) {
 			return gaveUp(ctx, "wait for the hosts' leases", err)
 		}
 	}
@@ -66,7 +67,7 @@ func awaitReady(ctx context.Context, ln net.Listener) error {
 		if err = ready(ctx, ln); err == nil {
 			return nil
 		}
-		if !pause(ctx, lookAgain) {
+		if !wire.Pause(ctx, lookAgain) {
 			return gaveUp(ctx, "wait for the gateway at "+webURL(ln), err)
 		}
 	}

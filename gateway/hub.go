@@ -284,7 +284,7 @@ func (h *hub) recover(s *socket) {
 		for attempt := 0; ctx.Err() == nil; attempt++ {
 			owned, err := h.g.client.Activate(ctx, s.object)
 			if !owned {
-				wait(ctx, min(250*time.Millisecond, 20*time.Millisecond<<min(attempt, 8)))
+				wire.Pause(ctx, min(250*time.Millisecond, 20*time.Millisecond<<min(attempt, 8)))
 			}
 			if err == nil && ctx.Err() == nil {
 				s.resend() // to whoever owns it; if nobody listens yet, we come back
@@ -314,14 +314,5 @@ func (h *hub) drain(ctx context.Context) {
 		for _, s := range h.all() {
 			s.forget()
 		}
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

@@ -152,7 +152,7 @@ func (c *Client) await(ctx context.Context, id objects.ID, answers chan answer, 
 		t.why = err
 	}
 	if !owned || t.attempts > 2 { // interest takes a moment to spread: the first resends are free
-		if !pause(ctx, backoff(t.attempts)) {
+		if !Pause(ctx, backoff(t.attempts)) {
 			return nil, t.failure(ctx.Err())
 		}
 	}
@@ -165,7 +165,8 @@ func backoff(attempt int) time.Duration {
 	return full/2 + rand.N(full/2)
 }
 
-func pause(ctx context.Context, d time.Duration) bool {
+// Pause waits; it is false if ctx ended first.
+func Pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

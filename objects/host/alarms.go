@@ -19,7 +19,7 @@ func (r *reign) followAlarms(ctx context.Context, class string) error {
 			return nil
 		}
 		r.log.Warn("alarms not followed; trying again", "class", class, "err", err)
-		wait(ctx, r.timing.TTL/3)
+		wire.Pause(ctx, r.timing.TTL/3)
 	}
 }
 

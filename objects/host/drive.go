@@ -87,7 +87,7 @@ func (o *object) store(d owner.Do) owner.Event {
 // read asks the leader for the record. Reading again and again is spaced out.
 func (o *object) read() owner.Event {
 	if o.attempts > 1 { // the second follows at once on a claim that another host was quicker with
-		wait(o.r.work, min(250*time.Millisecond, 5*time.Millisecond<<min(o.attempts-2, 8)))
+		wire.Pause(o.r.work, min(250*time.Millisecond, 5*time.Millisecond<<min(o.attempts-2, 8)))
 	}
 	o.attempts++
 	if o.ended() {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -128,7 +127,7 @@ func (h *Host) Run(ctx context.Context) error {
 			}
 			if err != nil && ctx.Err() == nil {
 				h.log.Warn("incarnation ended; starting over", "err", err)
-				wait(ctx, h.timing.TTL/4)
+				wire.Pause(ctx, h.timing.TTL/4)
 			}
 		}
 		return nil
@@ -144,7 +143,7 @@ func (h *Host) follow(ctx context.Context) error {
 			return nil
 		}
 		h.log.Warn("watch of leases broke; starting over", "err", err)
-		wait(ctx, h.timing.TTL/4)
+		wire.Pause(ctx, h.timing.TTL/4)
 	}
 }
 
@@ -167,14 +166,4 @@ func (h *Host) reign(ctx context.Context) error {
 		h.metrics.leasesLost.Inc()
 	}
 	return err
-}
-
-// wait is a pause that ends with ctx.
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
