@@ -9,7 +9,8 @@ var colors = [...]struct{ name, hex string }{
 	{"cobalt", "#3778f5"}, {"violet", "#8c5ee8"}, {"plum", "#b84ac0"}, {"rose", "#d43b86"},
 }
 
-// animals times colors is more than maxPeople, so there is a name for everybody.
+// animals times colors is more than maxPeople, so the colour that the fewest have
+// has a name left for everybody.
 var animals = [...]string{
 	"alpaca", "ant", "badger", "bat", "bear", "beaver", "bee", "bison", "boar", "camel", "cat", "cobra",
 	"condor", "cougar", "coyote", "crab", "crane", "cricket", "crow", "deer", "dingo", "dolphin", "donkey", "dove",
@@ -20,17 +21,24 @@ var animals = [...]string{
 	"penguin", "puffin", "quail", "rabbit", "raven", "robin", "salmon", "seal", "sparrow", "swan", "tapir", "walrus",
 }
 
-// pickName gives a name that none of the people has, and its colour.
+// pickName gives a name that none of the people has, in one of the colours that
+// the fewest of them have.
 func pickName(people []person) (name, color string) {
-	taken := make(map[string]bool, len(people))
+	taken, wearing := make(map[string]bool), make(map[string]int)
 	for _, p := range people {
 		taken[p.Name] = true
+		wearing[p.Color]++
 	}
-	for n := rand.IntN(len(colors) * len(animals)); ; n++ {
-		color := colors[n%len(colors)]
-		name := color.name + "-" + animals[n/len(colors)%len(animals)]
+	c := colors[rand.IntN(len(colors))]
+	for _, i := range rand.Perm(len(colors)) {
+		if wearing[colors[i].hex] < wearing[c.hex] {
+			c = colors[i]
+		}
+	}
+	for n := rand.IntN(len(animals)); ; n++ {
+		name := c.name + "-" + animals[n%len(animals)]
 		if !taken[name] {
-			return name, color.hex
+			return name, c.hex
 		}
 	}
 }
