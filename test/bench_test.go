@@ -3,10 +3,11 @@ package test
 import (
 	"fmt"
 	"net"
-	"sync/atomic"
 	"testing"
 
 	"github.com/valyala/fasthttp"
+
+	"holdfast/embedded"
 )
 
 // hit is one claim by a client that costs little: what is measured is the server.
@@ -21,42 +22,49 @@ func hit(b *testing.B, c *fasthttp.Client, url string) {
 	}
 }
 
-// BenchmarkClaim compares, in one run, HTTP to HTTP, everything in one process: the
-// object, the naive counter and the one with compare-and-set, first by one client
-// at a time, then by many at one counter.
+// BenchmarkClaim compares the three counters in one run, HTTP to HTTP, the client
+// in the same process: one client at a time, then many at one counter, then a
+// counter that nobody has asked for yet.
 func BenchmarkClaim(b *testing.B) {
-	on := single(b)
+	for _, sync := range []string{"default", "always"} {
+		b.Run("sync="+sync, func(b *testing.B) { claims(b, sync == "always") })
+	}
+}
+
+func claims(b *testing.B, syncAlways bool) {
+	on := served(b, embedded.Config{Store: b.TempDir(), Log: testLog(b), SyncAlways: syncAlways})
 	on.startHost(b, "a", "fra", quick, nil)
 	d := on.startGateway(b, "fra", quick)
 	client := &fasthttp.Client{MaxConnsPerHost: 1024, Dial: func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) }}
-	for _, route := range []string{"ticket/%s", "naive/%s?gap=0ms", "cas/%s?gap=0ms"} {
-		name := route[:len("cas")]
-		b.Run(name+"/alone", func(b *testing.B) {
-			url := d.url + "/" + fmt.Sprintf(route, "alone")
-			hit(b, client, url)
+	for _, counter := range []struct{ name, route, query string }{
+		{"object", "ticket", ""}, {"naive", "naive", "?gap=0ms"}, {"cas", "cas", "?gap=0ms"},
+	} {
+		url := func(name string) string { return d.url + "/" + counter.route + "/" + name + counter.query }
+		b.Run(counter.name+"/alone", func(b *testing.B) {
+			hit(b, client, url("alone"))
 			for b.Loop() {
-				hit(b, client, url)
+				hit(b, client, url("alone"))
 			}
 		})
-		if name == "cas" {
-			continue // with many clients it does little but retry
+		if counter.name == "cas" {
+			continue // with a crowd it does little but retry
 		}
-		b.Run(name+"/crowd", func(b *testing.B) {
-			url := d.url + "/" + fmt.Sprintf(route, "crowd")
-			hit(b, client, url)
+		b.Run(counter.name+"/crowd", func(b *testing.B) {
+			hit(b, client, url("crowd"))
 			b.SetParallelism(128)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					hit(b, client, url)
+					hit(b, client, url("crowd"))
 				}
 			})
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "claims/s")
 		})
 	}
-	b.Run("ticket/cold", func(b *testing.B) {
-		var n atomic.Int64
+	b.Run("object/cold", func(b *testing.B) {
+		n := 0
 		for b.Loop() {
-			hit(b, client, fmt.Sprintf("%s/ticket/cold-%d", d.url, n.Add(1)))
+			n++
+			hit(b, client, fmt.Sprintf("%s/ticket/cold-%d-%d", d.url, b.N, n))
 		}
 	})
 }

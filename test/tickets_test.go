@@ -10,8 +10,6 @@ import (
 
 	"holdfast/embedded"
 	"holdfast/kvfoil"
-
-	"github.com/nats-io/nats.go"
 )
 
 var regions = []string{"fra", "iad", "syd"}
@@ -191,12 +189,7 @@ func TestCountersGoOnAfterARestartOfEverything(t *testing.T) {
 	dir := t.TempDir()
 	for round := range 3 {
 		t.Run(fmt.Sprint("life ", round+1), func(t *testing.T) {
-			s, err := embedded.Start(t.Context(), embedded.Config{Store: dir, Log: testLog(t)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(s.Close)
-			on := &substrate{replicas: 1, dial: func(t testing.TB, opts ...nats.Option) *nats.Conn { return dialed(t)(s.Dial(opts...)) }}
+			on := served(t, embedded.Config{Store: dir, Log: testLog(t)})
 			on.startHost(t, "a", "fra", quick, nil)
 			g := on.startGateway(t, "fra", quick)
 			for i := range 10 {

@@ -49,7 +49,13 @@ func onBoth(t *testing.T, test func(t *testing.T, on *substrate)) {
 
 func single(t testing.TB) *substrate {
 	t.Helper()
-	s, err := embedded.Start(t.Context(), embedded.Config{Store: t.TempDir(), Log: testLog(t)})
+	return served(t, embedded.Config{Store: t.TempDir(), Log: testLog(t)})
+}
+
+// served is one server.
+func served(t testing.TB, cfg embedded.Config) *substrate {
+	t.Helper()
+	s, err := embedded.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
