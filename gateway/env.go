@@ -119,7 +119,6 @@ func (g *Gateway) ask(ctx context.Context, c *fiber.Ctx, id objects.ID, req *wir
 // sign says who answered.
 func (g *Gateway) sign(c *fiber.Ctx, id objects.ID, reply *wire.Reply) {
 	c.Set("Holdfast-Object", id.Key())
-	c.Set("Holdfast-Region", g.cfg.Region)
 	if reply != nil {
 		c.Set("Holdfast-Owner", reply.Owner.Host+" ("+reply.Owner.Region+")")
 		c.Set("Holdfast-Epoch", strconv.FormatUint(reply.Owner.Epoch, 10))
@@ -215,9 +214,7 @@ func (g *Gateway) fail(c *fiber.Ctx, err error) error {
 	if e.Code == objects.Unavailable || e.Code == objects.Overloaded {
 		c.Set(fiber.HeaderRetryAfter, "1")
 	}
-	if c.GetRespHeader("Holdfast-Region") == "" {
-		c.Set("Holdfast-Region", g.cfg.Region)
-	}
+	c.Set("Holdfast-Region", g.cfg.Region) // a request that was refused on sight has not passed the routes
 	body := fiber.Map{"code": e.Code, "message": e.Message}
 	if e.Ref != "" {
 		body["ref"] = e.Ref

@@ -34,6 +34,10 @@ func (g *Gateway) routes() *fiber.App {
 	app.Server().Logger = log.New(logWriter{g}, "", 0)
 	g.guard(app)
 
+	app.Use(func(c *fiber.Ctx) error {
+		c.Set("Holdfast-Region", g.cfg.Region)
+		return c.Next()
+	})
 	app.Use(catch)
 	app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"ok": true, "region": g.cfg.Region}) })
 	app.Get("/readyz", g.ready)

@@ -134,7 +134,6 @@ func (d *demo) reset(reset func(f *kvfoil.Foil, ctx context.Context, name string
 }
 
 func (d *demo) withFoil(c *fiber.Ctx, do func(f *kvfoil.Foil, name string) (fiber.Map, error)) error {
-	c.Set("Holdfast-Region", d.env.Region())
 	name, err := d.env.Param(c, "name")
 	if err != nil {
 		return err

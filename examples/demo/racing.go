@@ -55,7 +55,6 @@ func (d *demo) race(c *fiber.Ctx) error {
 	if err := run.Check(); err != nil {
 		return objects.Errorf(objects.Invalid, "%v", err)
 	}
-	c.Set("Holdfast-Region", d.env.Region())
 	c.Set("Holdfast-Object", counter.ID().Key())
 	c.Set(fiber.HeaderContentType, "application/x-ndjson")
 	c.Set(fiber.HeaderCacheControl, "no-store")
