@@ -39,12 +39,15 @@ func natsFlag(c *cobra.Command, to *string) {
 	c.Flags().StringVar(to, "nats", otherwise, "where NATS is, or several, with commas; default also from NATS_URL")
 }
 
-// connection is what every connection of ours has in common.
+// connection is what every connection of ours has in common. It keeps nothing for
+// later while NATS is away: what is published has to be true when it is sent, not
+// when it arrives, and what could not be sent certainly did not happen.
 func connection(name string, log *slog.Logger) []nats.Option {
 	log = log.With("connection", name)
 	return []nats.Option{
 		nats.Name(name),
 		nats.MaxReconnects(-1),
+		nats.ReconnectBufSize(-1),
 		nats.ReconnectWait(200 * time.Millisecond),
 		nats.PingInterval(2 * time.Second),
 		nats.MaxPingsOutstanding(2),
@@ -60,12 +63,6 @@ func connection(name string, log *slog.Logger) []nats.Option {
 			log.Warn("NATS complained", "subject", subject, "err", err)
 		}),
 	}
-}
-
-// hostConnection is one that fails at once when NATS is away: what a host
-// publishes has to be true when it is sent, not when it arrives.
-func hostConnection(name string, log *slog.Logger) []nats.Option {
-	return append(connection(name, log), nats.ReconnectBufSize(-1))
 }
 
 // dial reaches NATS over TCP; it tries for five seconds.

@@ -80,11 +80,11 @@ func (p *program) runHost(ctx context.Context, o hostOptions) error {
 }
 
 func (p *program) joinAsHost(f *fleet, o hostOptions, setting link.Setting) (*joined, error) {
-	serve, err := p.join(f, o.nats, o.region, setting, hostConnection("host "+o.name+" serve", p.log))
+	serve, err := p.join(f, o.nats, o.region, setting, connection("host "+o.name+" serve", p.log))
 	if err != nil {
 		return nil, err
 	}
-	state, err := p.join(f, o.stateNATS, o.region, setting, hostConnection("host "+o.name+" state", p.log))
+	state, err := p.join(f, o.stateNATS, o.region, setting, connection("host "+o.name+" state", p.log))
 	if err != nil {
 		return nil, err
 	}

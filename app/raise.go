@@ -73,11 +73,11 @@ func (d *devRun) hostsIn(k int) error {
 	for i := range d.hosts {
 		name := fmt.Sprintf("%s-%d", d.regions[k], i+1)
 		d.names = append(d.names, name)
-		serve, err := d.connect(k, hostConnection("host "+name+" serve", d.p.log))
+		serve, err := d.connect(k, connection("host "+name+" serve", d.p.log))
 		if err != nil {
 			return err
 		}
-		state, err := d.connect(k, hostConnection("host "+name+" state", d.p.log))
+		state, err := d.connect(k, connection("host "+name+" state", d.p.log))
 		if err != nil {
 			return err
 		}

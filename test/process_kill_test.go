@@ -4,6 +4,7 @@ package test
 
 import (
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -129,4 +130,27 @@ func TestChaosHostsThatStopOnPurposeFailNoRequest(t *testing.T) {
 	l.addsUp(doors[0])
 	l.hasOwners(owners...)
 	t.Logf("%d claims over %d hosts", l.count(), len(owners))
+}
+
+// With the only server gone nobody can answer. Nobody has to fail either: who
+// asked waits, and goes on when it is back with its store.
+func TestChaosNATSIsKilledAndComesBack(t *testing.T) {
+	f := newFleet(t)
+	f.host("one")
+	doors := []*door{f.gateway("fra"), f.gateway("iad")}
+	l := newLoad(t, "a", "b")
+	l.start(6, doors...)
+	l.goesOn(200)
+	for range 2 {
+		_, port, found := strings.Cut(strings.TrimPrefix(f.nats, "nats://"), ":")
+		if !found {
+			t.Fatalf("no port in %s", f.nats)
+		}
+		f.server.kill()
+		f.startNATS(port)
+		l.goesOn(200)
+	}
+	l.finish()
+	l.neverFailed()
+	l.addsUp(doors[0])
 }

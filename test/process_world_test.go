@@ -192,15 +192,24 @@ func (p *process) logged(message string) bool {
 
 // fleet is NATS, hosts and gateways, each a process.
 type fleet struct {
-	t    testing.TB
-	nats string
+	t      testing.TB
+	nats   string
+	server *process
+	store  string
 }
 
 func newFleet(t testing.TB) *fleet {
 	t.Helper()
+	f := &fleet{t: t, store: t.TempDir()}
+	f.startNATS("0")
+	return f
+}
+
+func (f *fleet) startNATS(port string) {
+	f.t.Helper()
 	var said struct{ NATS string }
-	run(t, &said, "nats", "--port", "0", "--store", t.TempDir(), "--rtt", "0")
-	return &fleet{t, said.NATS}
+	f.server = run(f.t, &said, "nats", "--port", port, "--store", f.store, "--rtt", "0")
+	f.nats = said.NATS
 }
 
 func (f *fleet) host(name string) *process {

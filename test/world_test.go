@@ -126,7 +126,7 @@ func (on *substrate) startHost(t testing.TB, name, region string, timing wire.Ti
 	if len(classes) == 0 {
 		classes = []*objects.Class{ticket.Class, room.Class}
 	}
-	serve, state := on.dial(t), on.dial(t, nats.ReconnectBufSize(-1))
+	serve, state := on.dial(t, nats.ReconnectBufSize(-1)), on.dial(t, nats.ReconnectBufSize(-1))
 	h, err := host.New(t.Context(), host.Config{
 		Name: name, Region: region, Classes: classes, Serve: serve, State: state,
 		Replicas: on.replicas, Timing: timing, Log: testLog(t), Metrics: metrics,
@@ -151,7 +151,7 @@ func (on *substrate) startGateway(t testing.TB, region string, timing wire.Timin
 	if len(classes) == 0 {
 		classes = []string{"ticket", "room"}
 	}
-	nc := on.dial(t)
+	nc := on.dial(t, nats.ReconnectBufSize(-1))
 	g, err := gateway.New(gateway.Config{
 		Region: region, NATS: nc, Classes: classes, Worker: demo.Worker, Timing: timing, Log: testLog(t),
 	})

@@ -49,7 +49,9 @@ type answer struct {
 const knownTokens = 64 << 10
 
 // NewClient starts to listen for replies under the name, which must be unique
-// and a subject token. The connection is the caller's to close, after Close.
+// and a subject token. The connection is the caller's to close, after Close; it
+// should keep nothing for later while it reconnects (nats.ReconnectBufSize(-1)),
+// so that what could not be sent certainly did not happen.
 func NewClient(nc *nats.Conn, name, region string, timing Timing, log *slog.Logger) (*Client, error) {
 	tokens, err := lru.New[string, uint64](knownTokens)
 	if err != nil {
@@ -93,7 +95,12 @@ func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, e
 		deadline, _ := ctx.Deadline()
 		req.Timeout = max(1, time.Until(deadline).Milliseconds())
 		if err := c.nc.PublishRequest(ObjectSubject(id), InboxPrefix+c.name+"."+strconv.FormatUint(n, 10), Encode(req)); err != nil {
-			return nil, t.failure(fmt.Errorf("send: %w", err))
+			t.why = fmt.Errorf("NATS is not reached: %w", err)
+			t.attempts++
+			if errors.Is(err, nats.ErrConnectionClosed) || !Pause(ctx, backoff(t.attempts)) {
+				return nil, t.failure(context.DeadlineExceeded)
+			}
+			continue
 		}
 		t.silence.Reset(c.timing.Silence)
 		reply, err := c.await(ctx, id, answers, &t)
