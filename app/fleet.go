@@ -62,7 +62,7 @@ func (f *fleet) gateway(cfg gateway.Config, ln net.Listener) error {
 	for _, class := range f.p.cfg.Classes {
 		cfg.Classes = append(cfg.Classes, class.Name())
 	}
-	cfg.Worker, cfg.Log, cfg.Metrics = f.p.cfg.Worker, f.p.log, f.metrics
+	cfg.Version, cfg.Worker, cfg.Log, cfg.Metrics = f.p.cfg.Version, f.p.cfg.Worker, f.p.log, f.metrics
 	g, err := gateway.New(cfg)
 	if err != nil {
 		ln.Close()

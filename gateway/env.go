@@ -27,6 +27,9 @@ type Env struct{ g *Gateway }
 // Region is the gateway's region.
 func (e *Env) Region() string { return e.g.cfg.Region }
 
+// Version is the program's.
+func (e *Env) Version() string { return e.g.cfg.Version }
+
 // Peers are the gateways that a page may offer.
 func (e *Env) Peers() []Peer { return e.g.cfg.Peers }
 

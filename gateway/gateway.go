@@ -52,6 +52,7 @@ type Peer struct {
 // Config is what a gateway is made of. NATS is needed.
 type Config struct {
 	Region  string     // default "local"
+	Version string     // of the program, for a worker to show
 	NATS    *nats.Conn // the caller's to close, after Run. nats.ReconnectBufSize(-1) lets it tell what was not sent
 	Classes []string   // those that /objects knows; others are 404, and /readyz waits for a host of each
 	Worker  Worker     // default: none

@@ -49,7 +49,7 @@ func (d *demo) config(c *fiber.Ctx) error {
 	}
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	return c.JSON(fiber.Map{
-		"version": "0.1.0",
+		"version": d.env.Version(),
 		"region":  d.env.Region(),
 		"regions": regions,
 		"gapMs":   kvfoil.DefaultGap.Milliseconds(),
