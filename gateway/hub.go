@@ -312,6 +312,7 @@ func (h *hub) drain(ctx context.Context) {
 	case <-h.empty:
 	case <-ctx.Done():
 		for _, s := range h.all() {
+			s.cutOff()
 			s.forget()
 		}
 	}

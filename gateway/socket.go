@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"io"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -40,6 +41,7 @@ type socket struct {
 	mu         sync.Mutex // guards what follows
 	accepted   bool       // the object has said yes
 	conn       bool       // the client's connection has come
+	live       io.Closer  // that connection, while it is ours
 	ended      bool       // over is closed
 	closing    out        // what the writer says at the end
 	told       bool       // the close is among pending
@@ -122,9 +124,8 @@ func (s *socket) serve(conn *websocket.Conn) {
 	gauge := s.hub.g.metrics.sockets.WithLabelValues(s.object.Class())
 	gauge.Inc()
 	defer gauge.Dec()
-	s.mu.Lock()
-	s.conn = true
-	s.mu.Unlock()
+	s.hold(conn)
+	defer s.hold(nil)
 
 	var writer sync.WaitGroup
 	writer.Go(func() { s.write(conn) })
@@ -133,6 +134,22 @@ func (s *socket) serve(conn *websocket.Conn) {
 	writer.Wait()
 	s.tell()
 	linger(conn, code)
+}
+
+// hold notes the connection, or that it is ours no more.
+func (s *socket) hold(conn io.Closer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn, s.live = true, conn
+}
+
+// cutOff ends a connection whose client does not take what is written.
+func (s *socket) cutOff() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live != nil {
+		s.live.Close() // its reader and its writer see it
+	}
 }
 
 // read takes frames until the connection ends, and says how it did.
