@@ -12,6 +12,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 	"github.com/coder/websocket"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"holdfast/objects"
 )
@@ -286,4 +287,34 @@ var counterModel = porcupine.Model{
 		}
 		return got.(int) == n, n
 	},
+}
+
+func TestARecordThatCannotBeReadIsLeftAloneAndSaidSo(t *testing.T) {
+	on := single(t)
+	on.startHost(t, "a", "fra", quick, nil)
+	timing := quick
+	timing.Request = 2 * time.Second
+	d := on.startGateway(t, "fra", timing)
+	id, err := objects.NameID("ticket", "newer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(on.dial(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const newer = `{"v":2,"epoch":9}`
+	if _, err := js.Publish(t.Context(), "$KV.HF_OBJECTS."+id.Key(), []byte(newer)); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, body := request(t, "POST", d.url+"/ticket/newer", ""); status != 503 || !strings.Contains(body, "unavailable") {
+		t.Errorf("status %d, body %s; want 503", status, body)
+	}
+	kv, err := js.KeyValue(t.Context(), "HF_OBJECTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if entry, err := kv.Get(t.Context(), id.Key()); err != nil || string(entry.Value()) != newer {
+		t.Errorf("the record is %v, %v; want it as it was", entry, err)
+	}
 }

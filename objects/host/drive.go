@@ -96,7 +96,11 @@ func (o *object) read() owner.Event {
 	ctx, cancel := context.WithTimeout(o.r.work, o.r.timing.Commit)
 	defer cancel()
 	rec, revision, err := o.r.records.Read(ctx, o.key)
-	if err != nil {
+	switch {
+	case errors.Is(err, record.ErrUnreadable) && o.reading():
+		o.r.log.Error("object not claimed: its record cannot be read", "object", o.key, "err", err)
+		return owner.Leave{}
+	case err != nil:
 		o.r.log.Warn("record not read", "object", o.key, "err", err)
 		return owner.Doubt{}
 	}
@@ -114,6 +118,13 @@ func (o *object) ended() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.over || o.r.work.Err() != nil
+}
+
+// reading tells whether a claim is at its beginning.
+func (o *object) reading() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.own.Phase == owner.Reading
 }
 
 // send puts the record.

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"time"
@@ -193,44 +192,33 @@ func (o *object) keep(i *objects.Instance) {
 	o.instance = i
 }
 
-// leave stops listening for the object and has it released when all that came
-// before has been handled.
-func (o *object) leave() {
+// deafen stops listening for the object, which is to be released; false if that
+// is being done already, or if there is nothing to hear out.
+func (o *object) deafen() bool {
 	o.mu.Lock()
-	if o.over || o.leaving {
-		o.mu.Unlock()
-		return
-	}
+	first, sub := !o.over && !o.leaving, o.sub
 	o.leaving = true
-	sub := o.sub
 	o.mu.Unlock()
-	if sub == nil {
-		o.drive(owner.Leave{}) // the claim is still under way
-		return
+	switch {
+	case !first:
+		return false
+	case sub == nil: // the claim is still under way
+		o.r.tasks.Go(func() { o.drive(owner.Leave{}) })
+		return false
 	}
-	// Draining, not unsubscribing: what the server has sent already still comes
-	// in, and the letter behind it says that it was the last.
-	if err := sub.Drain(); err == nil {
-		ctx, cancel := context.WithTimeout(o.r.work, o.r.timing.Claim)
-		defer cancel()
-		if err := o.r.cfg.Serve.FlushWithContext(ctx); err != nil {
-			o.r.log.Warn("releasing without hearing out the server", "object", o.key, "err", err)
-		}
+	// Draining, not unsubscribing: what the server has sent already still comes in.
+	if err := sub.Drain(); err != nil {
+		o.r.log.Debug("nothing to hear out", "object", o.key, "err", err) // the connection has ended
 	}
-	o.r.last(o)
+	return true
 }
 
-// last puts the letter that ends an object behind everything in the inbox.
-func (r *reign) last(o *object) {
-	letter := new(nats.Msg)
-	letter.Subject = wire.ObjectSubject(o.id)
+// farewellLetter is the last letter that the object gets, made by ourselves.
+func (o *object) farewellLetter() *nats.Msg {
 	o.mu.Lock()
-	o.farewell = letter
-	o.mu.Unlock()
-	select {
-	case r.inbox <- letter:
-	case <-r.work.Done():
-	}
+	defer o.mu.Unlock()
+	o.farewell = &nats.Msg{Subject: wire.ObjectSubject(o.id)}
+	return o.farewell
 }
 
 // owner is who we are, as a reply tells it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -233,16 +234,7 @@ func (r *reign) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timing.Drain)
 	defer cancel()
 	began, all := time.Now(), r.all()
-	var leaving sync.WaitGroup
-	slots := make(chan struct{}, 64)
-	for _, o := range all {
-		slots <- struct{}{}
-		leaving.Go(func() {
-			o.leave()
-			<-slots
-		})
-	}
-	leaving.Wait()
+	r.letGo(ctx, slices.Clone(all))
 	for _, o := range all {
 		select {
 		case <-o.gone:
@@ -255,6 +247,25 @@ func (r *reign) drain(ctx context.Context) {
 		r.log.Warn("last replies not sent", "err", err)
 	}
 	r.log.Info("objects released", "objects", len(all), "took", time.Since(began).Round(time.Millisecond))
+}
+
+// letGo has objects released: it stops listening for them, hears out what the
+// server has sent already, and puts behind that a letter that is each one's last.
+func (r *reign) letGo(ctx context.Context, objects []*object) {
+	objects = slices.DeleteFunc(objects, func(o *object) bool { return !o.deafen() })
+	if len(objects) == 0 {
+		return
+	}
+	if err := r.cfg.Serve.FlushWithContext(ctx); err != nil {
+		r.log.Warn("releasing without hearing out the server", "objects", len(objects), "err", err)
+	}
+	for _, o := range objects {
+		select {
+		case r.inbox <- o.farewellLetter():
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // dropAll ends whatever is left, without a word to the store.
@@ -274,16 +285,21 @@ func (r *reign) sweep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
-			for _, o := range r.all() {
-				if o.rest(now) {
-					r.tasks.Go(o.leave)
-				}
+			if idle := slices.DeleteFunc(r.all(), func(o *object) bool { return !o.rest(now) }); len(idle) > 0 {
+				r.tasks.Go(func() { r.evict(idle) })
 			}
 			for _, gateway := range r.silent(now) {
 				r.gatewayLost(gateway)
 			}
 		}
 	}
+}
+
+// evict releases objects that have been idle for long.
+func (r *reign) evict(idle []*object) {
+	ctx, cancel := context.WithTimeout(r.work, r.timing.Claim)
+	defer cancel()
+	r.letGo(ctx, idle)
 }
 
 // silences is after how many missed beats a gateway's sockets count as lost.

@@ -13,6 +13,7 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -96,7 +97,10 @@ func (r *Record) Encode() []byte {
 	return append(out, '}')
 }
 
-// Decode reads what Encode made.
+// ErrUnreadable is a record that is damaged, or of a newer format. It stays as it is.
+var ErrUnreadable = errors.New("the record cannot be read")
+
+// Decode reads what Encode made. Errors wrap ErrUnreadable.
 func Decode(data []byte) (*Record, error) {
 	var r struct {
 		head
@@ -104,10 +108,10 @@ func Decode(data []byte) (*Record, error) {
 		Keys    map[string]json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, fmt.Errorf("decode record: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	if r.Version != version {
-		return nil, fmt.Errorf("decode record: format %d, this program knows %d: run the newer release that wrote it", r.Version, version)
+		return nil, fmt.Errorf("%w: format %d, this program knows %d: run the newer release that wrote it", ErrUnreadable, r.Version, version)
 	}
 	for i, a := range r.Answers {
 		r.Answers[i] = a.Encoded()
