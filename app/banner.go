@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"holdfast/internal/link"
+	"holdfast/objects"
 )
 
 // banner is what `dev` says when all of it is true.
@@ -52,23 +53,25 @@ type data struct {
 
 // discover asks a gateway which routes the worker has made, and fills in what
 // depends on them.
-func (b *banner) discover(ctx context.Context, ln net.Listener, classes []string) {
+func (b *banner) discover(ctx context.Context, ln net.Listener, classes []*objects.Class) {
 	base := webURL(ln)
+	runs := func(name string) bool {
+		return slices.ContainsFunc(classes, func(c *objects.Class) bool { return c.Name() == name })
+	}
 	if answers(ctx, ln, "/") {
 		b.Open = base + "/"
 	}
-	if answers(ctx, ln, "/room/lobby") && slices.Contains(classes, "room") {
+	if answers(ctx, ln, "/room/lobby") && runs("room") {
 		b.WebSocket = "ws" + strings.TrimPrefix(base, "http") + "/room/lobby"
 		b.about = "the room"
 		if answers(ctx, ln, "/race/demo") {
 			b.about = "room + race"
 		}
 	}
-	switch {
-	case answers(ctx, ln, "/ticket/global") && slices.Contains(classes, "ticket"):
+	if answers(ctx, ln, "/ticket/global") && runs("ticket") {
 		b.Object = &request{http.MethodPost, base + "/ticket/global"}
-	case len(classes) > 0:
-		b.Object = &request{http.MethodGet, base + "/objects/" + classes[0] + "/global"}
+	} else if i := slices.IndexFunc(classes, (*objects.Class).Fetches); i >= 0 {
+		b.Object = &request{http.MethodGet, base + "/objects/" + classes[i].Name() + "/global"}
 	}
 	b.Metrics = base + "/metrics"
 }

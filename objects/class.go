@@ -3,6 +3,7 @@ package objects
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"time"
 )
 
@@ -12,7 +13,7 @@ type Class struct {
 	open  func(*State) any
 	calls map[string]func(self any, ctx context.Context, input []byte) ([]byte, error)
 
-	alarms bool
+	fetches, alarms bool
 }
 
 // Method is one call bound to the method that answers it.
@@ -49,6 +50,7 @@ func Define[T any](name string, open func(*State) T, methods ...Method[T]) *Clas
 		open:  func(s *State) any { return open(s) },
 		calls: make(map[string]func(any, context.Context, []byte) ([]byte, error)),
 	}
+	_, c.fetches = any(blank).(http.Handler)
 	_, c.alarms = any(blank).(Alarmer)
 	for _, m := range methods {
 		if _, twice := c.calls[m.name]; twice || m.name == "" {
@@ -63,6 +65,9 @@ func Define[T any](name string, open func(*State) T, methods ...Method[T]) *Clas
 
 // Name is the class's name.
 func (c *Class) Name() string { return c.name }
+
+// Fetches tells whether instances answer HTTP requests.
+func (c *Class) Fetches() bool { return c.fetches }
 
 // Alarms tells whether instances have an Alarm method. For hosts.
 func (c *Class) Alarms() bool { return c.alarms }
