@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"holdfast/embedded"
 	"holdfast/objects"
 )
 
@@ -317,4 +318,30 @@ func TestARecordThatCannotBeReadIsLeftAloneAndSaidSo(t *testing.T) {
 	if entry, err := kv.Get(t.Context(), id.Key()); err != nil || string(entry.Value()) != newer {
 		t.Errorf("the record is %v, %v; want it as it was", entry, err)
 	}
+}
+
+func TestAnAlarmThatFellDueWhileEverythingWasDownFiresAfterwards(t *testing.T) {
+	b := &bell{rings: make(chan ring, 16)}
+	dir := t.TempDir()
+	due := time.Now().Add(2 * time.Second)
+	t.Run("set", func(t *testing.T) {
+		on := served(t, embedded.Config{Store: dir, Log: testLog(t)})
+		h := on.startHost(t, "a", "fra", quick, nil, spyClass(b))
+		if _, err := wake.Do(t.Context(), on.caller(t)("kept"), 2*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		h.cut()
+	})
+	await(t, "the alarm is due", func() bool { return time.Now().After(due) })
+	t.Run("fired", func(t *testing.T) {
+		if len(b.rings) > 0 {
+			t.Fatal("it fired before everything was down: nothing was shown")
+		}
+		on := served(t, embedded.Config{Store: dir, Log: testLog(t)})
+		on.startHost(t, "b", "fra", quick, nil, spyClass(b))
+		r := hear(t, b)
+		if r.at.Before(r.set) || r.info.Retry != 0 {
+			t.Errorf("fired at %v as retry %d, set for %v", r.at, r.info.Retry, r.set)
+		}
+	})
 }
