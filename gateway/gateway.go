@@ -168,7 +168,7 @@ func (g *Gateway) drain(ctx context.Context, arriving *newcomers) error {
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("stop serving: %w", err)
 	}
-	g.log.Info("gateway drained", "region", g.cfg.Region, "sockets", sockets, "took", time.Since(began).Round(time.Millisecond))
+	g.log.Info("gateway drained", "region", g.cfg.Region, "sockets", sockets, "ms", time.Since(began).Milliseconds())
 	return nil
 }
 

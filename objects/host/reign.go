@@ -246,7 +246,7 @@ func (r *reign) drain(ctx context.Context) {
 	if err := r.cfg.Serve.FlushWithContext(ctx); err != nil { // the last replies leave
 		r.log.Warn("last replies not sent", "err", err)
 	}
-	r.log.Info("objects released", "objects", len(all), "took", time.Since(began).Round(time.Millisecond))
+	r.log.Info("objects released", "objects", len(all), "ms", time.Since(began).Milliseconds())
 }
 
 // letGo has objects released: it stops listening for them, hears out what the
