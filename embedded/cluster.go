@@ -101,6 +101,19 @@ func (c *Cluster) Restart(i int) error {
 	return c.awaitCurrent()
 }
 
+// RestartAll stops all servers, then starts them again on their stores and their ports.
+func (c *Cluster) RestartAll() error {
+	for i := range c.Servers {
+		c.Stop(i)
+	}
+	for i := range c.Servers {
+		if err := c.start(i); err != nil {
+			return err
+		}
+	}
+	return c.awaitCurrent()
+}
+
 // Close stops all servers.
 func (c *Cluster) Close() {
 	for _, s := range c.Servers {

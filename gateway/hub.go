@@ -251,8 +251,8 @@ func (h *hub) answer(msg *nats.Msg) {
 	case reply.Code != "":
 		s.settled(seq)
 		s.end(reply.Code.CloseCode(), reply.Err().Error())
-	case reply.Gap:
-		s.notTaken(reply.Seq + 1)
+	case reply.Gap: // frames before it are missing: they are sent again, and it with them
+		s.notTaken(seq)
 	default:
 		s.settled(reply.Seq)
 	}

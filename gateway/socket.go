@@ -58,7 +58,7 @@ type socket struct {
 type frame struct {
 	seq     uint64
 	payload []byte
-	inAir   bool // sent, and nothing is known of it yet
+	air     int // sendings of which it is not known that they were not taken
 }
 
 // out is a message to write, or with a code the close.
@@ -350,7 +350,7 @@ func (s *socket) fly(i int) {
 		if err := nc.PublishRequest(wire.ObjectSubject(s.object), s.hub.frameInbox(s, f.seq), f.payload); err != nil {
 			return // check sends it again
 		}
-		f.inAir = true
+		f.air++
 		if i == 0 {
 			s.since = time.Now()
 		}
@@ -379,14 +379,14 @@ func (s *socket) settled(seq uint64) {
 	}
 }
 
-// notTaken notes that the frame seq certainly did not happen. Those behind it did
-// not either: an owner takes frames in order.
+// notTaken notes that one sending of the frame seq was not taken. Only when all of
+// its sendings were not, the frame certainly did not happen.
 func (s *socket) notTaken(seq uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.pending {
 		if s.pending[i].seq == seq {
-			s.pending[i].inAir = false
+			s.pending[i].air = max(0, s.pending[i].air-1)
 			s.startRecovery()
 		}
 	}
@@ -435,7 +435,7 @@ func (s *socket) handOver() (wire.HeldSocket, bool) {
 		return wire.HeldSocket{}, false
 	}
 	for i := range s.pending {
-		if s.pending[i].inAir && !s.ended {
+		if s.pending[i].air > 0 && !s.ended {
 			s.endNow(objects.Unknown.CloseCode(), "the object's host was lost; whether the last message counted is not known")
 			if !s.conn {
 				s.hub.work.Go(s.tell)

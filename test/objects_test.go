@@ -26,6 +26,7 @@ type bell struct {
 	rings chan ring
 	fail  atomic.Int32 // how many alarms are to fail
 	gate  chan struct{}
+	enter chan struct{} // somebody has come to the gate
 }
 
 type ring struct {
@@ -80,6 +81,7 @@ func (p *spy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // WebSocketMessage waits at the gate: the frame is in the air meanwhile.
 func (p *spy) WebSocketMessage(ctx context.Context, from *objects.Socket, m objects.Message) error {
 	if string(m.Data) == "wait" {
+		p.bell.enter <- struct{}{}
 		select {
 		case <-p.bell.gate:
 		case <-ctx.Done():
@@ -119,35 +121,37 @@ func TestAnAlarmFiresOnceAndNeverEarly(t *testing.T) {
 }
 
 func TestAnAlarmThatFailsIsTriedAgain(t *testing.T) {
-	on := single(t)
-	b := &bell{rings: make(chan ring, 16)}
-	b.fail.Store(1)
-	on.startHost(t, "a", "fra", quick, nil, spyClass(b))
-	if _, err := wake.Do(t.Context(), on.caller(t)("again"), time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
-	first, second := hear(t, b), hear(t, b)
-	if second.info.Retry != 1 || !second.info.Scheduled.Equal(first.info.Scheduled) {
-		t.Errorf("second run: %+v, want retry 1 of the alarm of %v", second.info, first.info.Scheduled)
-	}
-	if waited := second.at.Sub(first.at); waited < 2*time.Second {
-		t.Errorf("tried again after %v, want at least 2 s", waited)
-	}
+	onBoth(t, func(t *testing.T, on *substrate) {
+		b := &bell{rings: make(chan ring, 16)}
+		b.fail.Store(1)
+		on.startHost(t, "a", "fra", quick, nil, spyClass(b))
+		if _, err := wake.Do(t.Context(), on.caller(t)("again"), time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		first, second := hear(t, b), hear(t, b)
+		if second.info.Retry != 1 || !second.info.Scheduled.Equal(first.info.Scheduled) {
+			t.Errorf("second run: %+v, want retry 1 of the alarm of %v", second.info, first.info.Scheduled)
+		}
+		if waited := second.at.Sub(first.at); waited < 2*time.Second {
+			t.Errorf("tried again after %v, want at least 2 s", waited)
+		}
+	})
 }
 
 func TestAnAlarmSurvivesTheLossOfItsHost(t *testing.T) {
-	on := single(t)
-	b := &bell{rings: make(chan ring, 16)}
-	first := on.startHost(t, "first", "fra", quick, nil, spyClass(b))
-	if _, err := wake.Do(t.Context(), on.caller(t)("kept"), 500*time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
-	first.cut()
-	on.startHost(t, "second", "fra", quick, nil, spyClass(b))
-	r := hear(t, b)
-	if r.at.Before(r.set) {
-		t.Errorf("fired at %v, before %v", r.at, r.set)
-	}
+	onBoth(t, func(t *testing.T, on *substrate) {
+		b := &bell{rings: make(chan ring, 16)}
+		first := on.startHost(t, "first", "fra", quick, nil, spyClass(b))
+		if _, err := wake.Do(t.Context(), on.caller(t)("kept"), 500*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		first.cut()
+		on.startHost(t, "second", "fra", quick, nil, spyClass(b))
+		r := hear(t, b)
+		if r.at.Before(r.set) {
+			t.Errorf("fired at %v, before %v", r.at, r.set)
+		}
+	})
 }
 
 func hear(t testing.TB, b *bell) ring {
@@ -179,39 +183,41 @@ func TestStateBeyondTheLimitIsTooLargeAndLosesNothing(t *testing.T) {
 }
 
 func TestASocketWithAMessageInTheAirIsClosedWhenItsHostIsLost(t *testing.T) {
-	on := single(t)
-	b := &bell{gate: make(chan struct{})}
-	t.Cleanup(func() { close(b.gate) })
-	first := on.startHost(t, "first", "fra", quick, nil, spyClass(b))
-	d := on.startGateway(t, "fra", quick, "probe")
-	dial := func() *websocket.Conn {
-		conn, _, err := websocket.Dial(t.Context(), strings.Replace(d.url, "http", "ws", 1)+"/objects/probe/p", nil)
-		if err != nil {
-			t.Fatal(err)
+	onBoth(t, func(t *testing.T, on *substrate) {
+		b := &bell{gate: make(chan struct{}), enter: make(chan struct{}, 2)}
+		t.Cleanup(func() { close(b.gate) })
+		first := on.startHost(t, "first", "fra", quick, nil, spyClass(b))
+		d := on.startGateway(t, "fra", quick, "probe")
+		dial := func() *websocket.Conn {
+			conn, _, err := websocket.Dial(t.Context(), strings.Replace(d.url, "http", "ws", 1)+"/objects/probe/p", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conn.CloseNow() })
+			return conn
 		}
-		t.Cleanup(func() { conn.CloseNow() })
-		return conn
-	}
-	idle, busy := dial(), dial()
-	say := func(c *websocket.Conn, text string) {
-		if err := c.Write(t.Context(), websocket.MessageText, []byte(text)); err != nil {
-			t.Fatal(err)
+		idle, busy := dial(), dial()
+		say := func(c *websocket.Conn, text string) {
+			if err := c.Write(t.Context(), websocket.MessageText, []byte(text)); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	say(busy, "settled")
-	if _, data, err := busy.Read(t.Context()); err != nil || string(data) != "settled" {
-		t.Fatalf("echo = %q, %v", data, err)
-	}
-	say(busy, "wait")
-	on.startHost(t, "second", "fra", quick, nil, spyClass(b))
-	first.cut()
-	if _, _, err := busy.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusServiceRestart {
-		t.Errorf("the busy socket ended with %v, want 1012", err)
-	}
-	say(idle, "hello")
-	if _, data, err := idle.Read(t.Context()); err != nil || string(data) != "hello" {
-		t.Errorf("the idle socket: %q, %v; want its echo", data, err)
-	}
+		say(busy, "settled")
+		if _, data, err := busy.Read(t.Context()); err != nil || string(data) != "settled" {
+			t.Fatalf("echo = %q, %v", data, err)
+		}
+		say(busy, "wait")
+		<-b.enter
+		on.startHost(t, "second", "fra", quick, nil, spyClass(b))
+		first.cut()
+		if _, _, err := busy.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusServiceRestart {
+			t.Errorf("the busy socket ended with %v, want 1012", err)
+		}
+		say(idle, "hello")
+		if _, data, err := idle.Read(t.Context()); err != nil || string(data) != "hello" {
+			t.Errorf("the idle socket: %q, %v; want its echo", data, err)
+		}
+	})
 }
 
 // TestChaosCountersAreLinearizableWhileHostsAreLost has clients claim, peek, and reset

@@ -126,67 +126,69 @@ func TestPeopleInDifferentRegionsSeeEachOther(t *testing.T) {
 }
 
 func TestARoomSleepsWithAHundredSocketsAndWakesWithEveryIdentity(t *testing.T) {
-	on := single(t)
-	metrics := prometheus.NewRegistry()
-	timing := quick
-	timing.Hibernate = 100 * time.Millisecond
-	on.startHost(t, "a", "fra", timing, metrics)
-	doors := []*door{on.startGateway(t, "fra", timing), on.startGateway(t, "syd", timing)}
-	guests := make([]*guest, 100)
-	names := make(map[string]string)
-	for i := range guests {
-		guests[i] = enter(t, doors[i%2], "dormitory")
-		names[guests[i].hello.UserID] = guests[i].hello.Name
-	}
-	if len(names) != 100 {
-		t.Fatalf("%d identities for 100 people", len(names))
-	}
-	constructed := func() float64 { return valueOf(t, metrics, "holdfast_host_constructions_total", "room") }
-	for _, speaker := range []*guest{guests[3], guests[42]} {
-		before := constructed()
-		await(t, "the room sleeps", func() bool { return valueOf(t, metrics, "holdfast_host_awake", "room") == 0 })
-		speaker.say(`{"type":"ripple","x":5,"y":5}`)
-		for _, g := range guests {
-			if g == speaker {
-				continue
+	onBoth(t, func(t *testing.T, on *substrate) {
+		metrics := prometheus.NewRegistry()
+		timing := quick
+		timing.Hibernate = 100 * time.Millisecond
+		on.startHost(t, "a", "fra", timing, metrics)
+		doors := []*door{on.startGateway(t, "fra", timing), on.startGateway(t, "syd", timing)}
+		guests := make([]*guest, 100)
+		names := make(map[string]string)
+		for i := range guests {
+			guests[i] = enter(t, doors[i%2], "dormitory")
+			names[guests[i].hello.UserID] = guests[i].hello.Name
+		}
+		if len(names) != 100 {
+			t.Fatalf("%d identities for 100 people", len(names))
+		}
+		constructed := func() float64 { return valueOf(t, metrics, "holdfast_host_constructions_total", "room") }
+		for _, speaker := range []*guest{guests[3], guests[42]} {
+			before := constructed()
+			await(t, "the room sleeps", func() bool { return valueOf(t, metrics, "holdfast_host_awake", "room") == 0 })
+			speaker.say(`{"type":"ripple","x":5,"y":5}`)
+			for _, g := range guests {
+				if g == speaker {
+					continue
+				}
+				if f := g.next("ripple"); f.UserID != speaker.hello.UserID {
+					t.Fatalf("ripple of %s, want %s", f.UserID, speaker.hello.UserID)
+				}
 			}
-			if f := g.next("ripple"); f.UserID != speaker.hello.UserID {
-				t.Fatalf("ripple of %s, want %s", f.UserID, speaker.hello.UserID)
+			if after := constructed(); after != before+1 {
+				t.Errorf("constructed %v times, want %v: it did not sleep", after, before+1)
 			}
 		}
-		if after := constructed(); after != before+1 {
-			t.Errorf("constructed %v times, want %v: it did not sleep", after, before+1)
+		late := enter(t, doors[0], "dormitory")
+		if len(late.hello.Peers) != 100 {
+			t.Fatalf("%d peers after two sleeps, want 100", len(late.hello.Peers))
 		}
-	}
-	late := enter(t, doors[0], "dormitory")
-	if len(late.hello.Peers) != 100 {
-		t.Fatalf("%d peers after two sleeps, want 100", len(late.hello.Peers))
-	}
-	for _, p := range late.hello.Peers {
-		if names[p.UserID] != p.Name {
-			t.Errorf("%s is called %s now, was %s", p.UserID, p.Name, names[p.UserID])
+		for _, p := range late.hello.Peers {
+			if names[p.UserID] != p.Name {
+				t.Errorf("%s is called %s now, was %s", p.UserID, p.Name, names[p.UserID])
+			}
 		}
-	}
-	for _, d := range doors {
-		if d.Sockets() < 50 {
-			t.Errorf("a gateway holds %d sockets, want at least 50", d.Sockets())
+		for _, d := range doors {
+			if d.Sockets() < 50 {
+				t.Errorf("a gateway holds %d sockets, want at least 50", d.Sockets())
+			}
 		}
-	}
+	})
 }
 
 func TestAnIdleRoomIsEvictedWithItsSocketsOpenAndComesBack(t *testing.T) {
-	on := single(t)
-	timing := quick
-	timing.Hibernate, timing.Evict = 50*time.Millisecond, 150*time.Millisecond
-	metrics := prometheus.NewRegistry()
-	on.startHost(t, "a", "fra", timing, metrics)
-	d := on.startGateway(t, "fra", timing)
-	amber, jade := enter(t, d, "lobby"), enter(t, d, "lobby")
-	await(t, "the room is released", func() bool { return valueOf(t, metrics, "holdfast_host_stops_total", "released") > 0 })
-	jade.say(`{"type":"ripple","x":3,"y":4}`)
-	if f := amber.next("ripple"); f.UserID != jade.hello.UserID {
-		t.Errorf("ripple of %q, want %q", f.UserID, jade.hello.UserID)
-	}
+	onBoth(t, func(t *testing.T, on *substrate) {
+		timing := quick
+		timing.Hibernate, timing.Evict = 50*time.Millisecond, 150*time.Millisecond
+		metrics := prometheus.NewRegistry()
+		on.startHost(t, "a", "fra", timing, metrics)
+		d := on.startGateway(t, "fra", timing)
+		amber, jade := enter(t, d, "lobby"), enter(t, d, "lobby")
+		await(t, "the room is released", func() bool { return valueOf(t, metrics, "holdfast_host_stops_total", "released") > 0 })
+		jade.say(`{"type":"ripple","x":3,"y":4}`)
+		if f := amber.next("ripple"); f.UserID != jade.hello.UserID {
+			t.Errorf("ripple of %q, want %q", f.UserID, jade.hello.UserID)
+		}
+	})
 }
 
 func TestChaosARoomGoesOnWhenItsHostIsLost(t *testing.T) {
@@ -219,49 +221,52 @@ func TestChaosARoomGoesOnWhenItsHostIsLost(t *testing.T) {
 }
 
 func TestTheRoomHearsOfAGatewayThatDies(t *testing.T) {
-	on := single(t)
-	on.startHost(t, "a", "fra", quick, nil)
-	d, dying := on.startGateway(t, "fra", quick), on.startGateway(t, "iad", quick)
-	amber := enter(t, d, "lobby")
-	jade := enter(t, dying, "lobby")
-	dying.cut()
-	if f := amber.next("leave"); f.UserID != jade.hello.UserID {
-		t.Errorf("leave of %q, want %q", f.UserID, jade.hello.UserID)
-	}
+	onBoth(t, func(t *testing.T, on *substrate) {
+		on.startHost(t, "a", "fra", quick, nil)
+		d, dying := on.startGateway(t, "fra", quick), on.startGateway(t, "iad", quick)
+		amber := enter(t, d, "lobby")
+		jade := enter(t, dying, "lobby")
+		dying.cut()
+		if f := amber.next("leave"); f.UserID != jade.hello.UserID {
+			t.Errorf("leave of %q, want %q", f.UserID, jade.hello.UserID)
+		}
+	})
 }
 
 func TestAGatewayThatStopsSendsEverybodyAwayWith1012(t *testing.T) {
-	on := single(t)
-	on.startHost(t, "a", "fra", quick, nil)
-	d, other := on.startGateway(t, "fra", quick), on.startGateway(t, "iad", quick)
-	watcher := enter(t, other, "lobby")
-	guests := make(map[string]*guest)
-	for range 10 {
-		g := enter(t, d, "lobby")
-		guests[g.hello.UserID] = g
-	}
-	d.stop()
-	for range 10 {
-		delete(guests, watcher.next("leave").UserID)
-	}
-	if len(guests) != 0 {
-		t.Errorf("the room was not told of %d who left", len(guests))
-	}
+	onBoth(t, func(t *testing.T, on *substrate) {
+		on.startHost(t, "a", "fra", quick, nil)
+		d, other := on.startGateway(t, "fra", quick), on.startGateway(t, "iad", quick)
+		watcher := enter(t, other, "lobby")
+		guests := make(map[string]*guest)
+		for range 10 {
+			g := enter(t, d, "lobby")
+			guests[g.hello.UserID] = g
+		}
+		d.stop()
+		for range 10 {
+			delete(guests, watcher.next("leave").UserID)
+		}
+		if len(guests) != 0 {
+			t.Errorf("the room was not told of %d who left", len(guests))
+		}
+	})
 }
 
 func TestThreeFramesThatAreNoObjectsAreForgiven(t *testing.T) {
-	on := single(t)
-	on.startHost(t, "a", "fra", quick, nil)
-	d := on.startGateway(t, "fra", quick)
-	g := enter(t, d, "lobby")
-	for range 3 {
-		g.say("[1,2")
-		g.next("error")
-	}
-	g.say("once more")
-	if code := g.closed(); code != 4400 {
-		t.Errorf("closed with %d, want 4400", code)
-	}
+	onBoth(t, func(t *testing.T, on *substrate) {
+		on.startHost(t, "a", "fra", quick, nil)
+		d := on.startGateway(t, "fra", quick)
+		g := enter(t, d, "lobby")
+		for range 3 {
+			g.say("[1,2")
+			g.next("error")
+		}
+		g.say("once more")
+		if code := g.closed(); code != 4400 {
+			t.Errorf("closed with %d, want 4400", code)
+		}
+	})
 }
 
 // valueOf sums a counter or a gauge over the series that have this value in any label.

@@ -70,38 +70,39 @@ func TestFifteenClaimsThroughThreeRegionsAreExactlyOneToFifteen(t *testing.T) {
 }
 
 func TestTheFoilLosesAndCompareAndSetDoesNot(t *testing.T) {
-	on := single(t)
-	doors := on.world(t)
-	lossy, attempts := 0, 0
-	for round := range 100 {
-		naive, cas := make([]int, 15), make([]int, 15)
-		burst(15, func(i int) {
-			status, _, body := request(t, "POST", fmt.Sprintf("%s/naive/r%d?gap=10ms", doors[i%3].url, round), "")
-			if _, err := fmt.Sscanf(body, `{"ticket":%d}`, &naive[i]); err != nil || status != 200 {
-				t.Errorf("naive: status %d, body %s", status, body)
+	onBoth(t, func(t *testing.T, on *substrate) {
+		doors := on.world(t)
+		lossy, attempts := 0, 0
+		for round := range 100 {
+			naive, cas := make([]int, 15), make([]int, 15)
+			burst(15, func(i int) {
+				status, _, body := request(t, "POST", fmt.Sprintf("%s/naive/r%d?gap=10ms", doors[i%3].url, round), "")
+				if _, err := fmt.Sscanf(body, `{"ticket":%d}`, &naive[i]); err != nil || status != 200 {
+					t.Errorf("naive: status %d, body %s", status, body)
+				}
+			})
+			burst(15, func(i int) {
+				status, _, body := request(t, "POST", fmt.Sprintf("%s/cas/r%d?gap=0ms", doors[i%3].url, round), "")
+				var tries int
+				if _, err := fmt.Sscanf(body, `{"attempts":%d,"ticket":%d}`, &tries, &cas[i]); err != nil || status != 200 {
+					t.Errorf("cas: status %d, body %s", status, body)
+				}
+				if i == 0 {
+					attempts += tries
+				}
+			})
+			if distinct(naive) < 15 {
+				lossy++
 			}
-		})
-		burst(15, func(i int) {
-			status, _, body := request(t, "POST", fmt.Sprintf("%s/cas/r%d?gap=0ms", doors[i%3].url, round), "")
-			var tries int
-			if _, err := fmt.Sscanf(body, `{"attempts":%d,"ticket":%d}`, &tries, &cas[i]); err != nil || status != 200 {
-				t.Errorf("cas: status %d, body %s", status, body)
+			if distinct(cas) != 15 {
+				t.Errorf("round %d: compare-and-set gave %v, want 15 different tickets", round, cas)
 			}
-			if i == 0 {
-				attempts += tries
-			}
-		})
-		if distinct(naive) < 15 {
-			lossy++
 		}
-		if distinct(cas) != 15 {
-			t.Errorf("round %d: compare-and-set gave %v, want 15 different tickets", round, cas)
+		if lossy < 99 {
+			t.Errorf("the naive counter gave duplicates in %d of 100 rounds, want at least 99", lossy)
 		}
-	}
-	if lossy < 99 {
-		t.Errorf("the naive counter gave duplicates in %d of 100 rounds, want at least 99", lossy)
-	}
-	t.Logf("naive lost in %d of 100 rounds; compare-and-set took %.1f attempts a claim", lossy, float64(attempts)/100)
+		t.Logf("naive lost in %d of 100 rounds; compare-and-set took %.1f attempts a claim", lossy, float64(attempts)/100)
+	})
 }
 
 func distinct(tickets []int) int {
@@ -109,31 +110,32 @@ func distinct(tickets []int) int {
 }
 
 func TestPeekAndReset(t *testing.T) {
-	on := single(t)
-	on.startHost(t, "a", "fra", quick, nil)
-	g := on.startGateway(t, "fra", quick)
-	for _, counter := range []string{"ticket", "naive", "cas"} {
-		url := g.url + "/" + counter + "/p"
-		expect := func(method string, want int) {
-			t.Helper()
-			status, header, body := request(t, method, url, "")
-			var answer struct{ Ticket int }
-			decode(t, body, &answer)
-			if status != 200 || answer.Ticket != want {
-				t.Errorf("%s %s: status %d, body %s, want ticket %d", method, counter, status, body, want)
+	onBoth(t, func(t *testing.T, on *substrate) {
+		on.startHost(t, "a", "fra", quick, nil)
+		g := on.startGateway(t, "fra", quick)
+		for _, counter := range []string{"ticket", "naive", "cas"} {
+			url := g.url + "/" + counter + "/p"
+			expect := func(method string, want int) {
+				t.Helper()
+				status, header, body := request(t, method, url, "")
+				var answer struct{ Ticket int }
+				decode(t, body, &answer)
+				if status != 200 || answer.Ticket != want {
+					t.Errorf("%s %s: status %d, body %s, want ticket %d", method, counter, status, body, want)
+				}
+				if header.Get("Holdfast-Region") != "fra" {
+					t.Errorf("%s %s: Holdfast-Region = %q, want fra", method, counter, header.Get("Holdfast-Region"))
+				}
 			}
-			if header.Get("Holdfast-Region") != "fra" {
-				t.Errorf("%s %s: Holdfast-Region = %q, want fra", method, counter, header.Get("Holdfast-Region"))
-			}
+			expect("GET", 0)
+			expect("POST", 1)
+			expect("POST", 2)
+			expect("GET", 2)
+			expect("DELETE", 0)
+			expect("GET", 0)
+			expect("POST", 1)
 		}
-		expect("GET", 0)
-		expect("POST", 1)
-		expect("POST", 2)
-		expect("GET", 2)
-		expect("DELETE", 0)
-		expect("GET", 0)
-		expect("POST", 1)
-	}
+	})
 }
 
 func TestAHostThatStopsOnPurposeFailsNoRequest(t *testing.T) {
@@ -186,41 +188,56 @@ func TestAHostThatStopsOnPurposeFailsNoRequest(t *testing.T) {
 }
 
 func TestCountersGoOnAfterARestartOfEverything(t *testing.T) {
-	dir := t.TempDir()
-	for round := range 3 {
-		t.Run(fmt.Sprint("life ", round+1), func(t *testing.T) {
-			on := served(t, embedded.Config{Store: dir, Log: testLog(t)})
-			on.startHost(t, "a", "fra", quick, nil)
-			g := on.startGateway(t, "fra", quick)
-			for i := range 10 {
-				n, _, err := claim(g.url, "kept")
-				if err != nil {
-					t.Fatal(err)
-				}
-				if want := round*10 + i + 1; n != want {
-					t.Fatalf("ticket = %d, want %d", n, want)
-				}
+	const lives = 3
+	live := func(t *testing.T, on *substrate, life int) {
+		on.startHost(t, "a", "fra", quick, nil)
+		g := on.startGateway(t, "fra", quick)
+		for i := range 10 {
+			n, _, err := claim(g.url, "kept")
+			if err != nil {
+				t.Fatal(err)
 			}
-		})
+			if want := life*10 + i + 1; n != want {
+				t.Fatalf("ticket = %d, want %d", n, want)
+			}
+		}
 	}
+	t.Run("R1", func(t *testing.T) {
+		dir := t.TempDir()
+		for life := range lives {
+			t.Run(fmt.Sprint("life ", life+1), func(t *testing.T) {
+				live(t, served(t, embedded.Config{Store: dir, Log: testLog(t)}), life)
+			})
+		}
+	})
+	t.Run("R3", func(t *testing.T) {
+		on := clustered(t)
+		for life := range lives {
+			t.Run(fmt.Sprint("life ", life+1), func(t *testing.T) { live(t, on, life) })
+			if err := on.cluster.RestartAll(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }
 
 func TestAReleasedObjectThatKeepsNothingLeavesNoEntry(t *testing.T) {
-	on := single(t)
-	h := on.startHost(t, "a", "fra", quick, nil)
-	g := on.startGateway(t, "fra", quick)
-	for i := range 20 {
-		if status, _, body := request(t, "GET", fmt.Sprintf("%s/ticket/peeked-%d", g.url, i), ""); status != 200 {
-			t.Fatalf("peek: status %d, body %s", status, body)
+	onBoth(t, func(t *testing.T, on *substrate) {
+		h := on.startHost(t, "a", "fra", quick, nil)
+		g := on.startGateway(t, "fra", quick)
+		for i := range 20 {
+			if status, _, body := request(t, "GET", fmt.Sprintf("%s/ticket/peeked-%d", g.url, i), ""); status != 200 {
+				t.Fatalf("peek: status %d, body %s", status, body)
+			}
 		}
-	}
-	if _, _, err := claim(g.url, "kept"); err != nil {
-		t.Fatal(err)
-	}
-	h.stop()
-	if keys := recordKeys(t, on.dial(t)); len(keys) != 1 {
-		t.Errorf("%d entries are left, want 1: %v", len(keys), keys)
-	}
+		if _, _, err := claim(g.url, "kept"); err != nil {
+			t.Fatal(err)
+		}
+		h.stop()
+		if keys := recordKeys(t, on.dial(t)); len(keys) != 1 {
+			t.Errorf("%d entries are left, want 1: %v", len(keys), keys)
+		}
+	})
 }
 
 func TestAResetOfTheFoilIsOfThatNameAlone(t *testing.T) {

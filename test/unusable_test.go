@@ -89,17 +89,18 @@ func greet(ln net.Listener, version string) {
 }
 
 func TestAnObjectIsPlacedInTheRegionOfItsFirstRequest(t *testing.T) {
-	on := single(t)
-	doors := on.world(t)
-	for i, region := range regions {
-		for n := range 5 {
-			_, header, err := claim(doors[i].url, fmt.Sprintf("placed-%s-%d", region, n))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if owner := header.Get("Holdfast-Owner"); owner != "host-"+region+" ("+region+")" {
-				t.Errorf("first asked for in %s, owned by %s", region, owner)
+	onBoth(t, func(t *testing.T, on *substrate) {
+		doors := on.world(t)
+		for i, region := range regions {
+			for n := range 5 {
+				_, header, err := claim(doors[i].url, fmt.Sprintf("placed-%s-%d", region, n))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if owner := header.Get("Holdfast-Owner"); owner != "host-"+region+" ("+region+")" {
+					t.Errorf("first asked for in %s, owned by %s", region, owner)
+				}
 			}
 		}
-	}
+	})
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -56,8 +58,9 @@ type Host struct {
 	others  *lease.Others
 }
 
-// New opens the buckets, making them if there are none. It fails when the server
-// is too old or has no JetStream, and says which.
+// New opens the buckets, making them if there are none. It waits up to half a minute
+// for a cluster that is electing its leaders. It fails when the server is too old
+// or has no JetStream, and says which.
 func New(ctx context.Context, cfg Config) (*Host, error) {
 	h := &Host{cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, classes: make(map[string]*objects.Class)}
 	if h.log == nil {
@@ -90,7 +93,31 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	return h, h.open(ctx)
 }
 
+// openWithin is how long New waits for leaders.
+const openWithin = 30 * time.Second
+
 func (h *Host) open(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openWithin)
+	defer cancel()
+	for {
+		err := h.openOnce(ctx)
+		if err == nil || !electing(err) || !wire.Pause(ctx, 250*time.Millisecond) {
+			return err
+		}
+		h.log.Warn("buckets cannot be opened yet; trying again", "err", err)
+	}
+}
+
+// electing tells an answer that will come from one that will not.
+func electing(err error) bool {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
+		return api.Code == http.StatusServiceUnavailable
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
+		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
+}
+
+func (h *Host) openOnce(ctx context.Context) error {
 	js, err := record.JetStream(ctx, h.cfg.State)
 	if err != nil {
 		return err

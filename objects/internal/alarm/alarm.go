@@ -109,6 +109,12 @@ func (c *Clock) Clear(ctx context.Context, object string) error {
 	return nil
 }
 
+// again is how soon a wake-up that nobody acknowledged comes again: a host that dies
+// may take some along. One that is only slow is carried twice, which does no harm.
+// A host asks for wake-ups as often, and again when it hears nothing: what it asks
+// of a consumer that has no leader is lost without a word.
+const again = 3 * time.Second
+
 // parallel is how many wake-ups one host carries at a time.
 const parallel = 256
 
@@ -119,7 +125,7 @@ func (c *Clock) Follow(ctx context.Context, class string, log *slog.Logger, wake
 		Durable:       "due-" + class,
 		FilterSubject: due + class + ".*",
 		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       30 * time.Second,
+		AckWait:       again,
 		MaxAckPending: 4 * parallel,
 	})
 	if err != nil {
@@ -134,7 +140,7 @@ func (c *Clock) Follow(ctx context.Context, class string, log *slog.Logger, wake
 			defer func() { <-slots }()
 			carry(ctx, msg, log, wake)
 		})
-	}, jetstream.PullMaxMessages(parallel))
+	}, jetstream.PullMaxMessages(parallel), jetstream.PullExpiry(again), jetstream.PullHeartbeat(again/3))
 	if err != nil {
 		return fmt.Errorf("follow alarms of %s: %w", class, err)
 	}
