@@ -93,14 +93,16 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	return h, h.open(ctx)
 }
 
-// openWithin is how long New waits for leaders.
-const openWithin = 30 * time.Second
+const (
+	openWithin = 30 * time.Second // how long New waits for leaders
+	openTry    = 5 * time.Second  // for one attempt: a question to nobody's leader is not answered later
+)
 
 func (h *Host) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openWithin)
 	defer cancel()
 	for {
-		err := h.openOnce(ctx)
+		err := h.tryOpen(ctx)
 		if err == nil || !electing(err) || !wire.Pause(ctx, 250*time.Millisecond) {
 			return err
 		}
@@ -117,7 +119,9 @@ func electing(err error) bool {
 		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
 }
 
-func (h *Host) openOnce(ctx context.Context) error {
+func (h *Host) tryOpen(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTry)
+	defer cancel()
 	js, err := record.JetStream(ctx, h.cfg.State)
 	if err != nil {
 		return err
