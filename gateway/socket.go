@@ -341,8 +341,8 @@ func (s *socket) enqueue(req *wire.Request) {
 	}
 }
 
-// fly sends pending frames from the i-th on that are not in the air. With mu held,
-// so that they leave in order.
+// fly sends the pending frames from the i-th on. With mu held, so that they leave
+// in order.
 func (s *socket) fly(i int) {
 	nc := s.hub.g.cfg.NATS
 	for ; i < len(s.pending); i++ {
