@@ -13,25 +13,7 @@ import (
 // gateways only: an answer written to a record's key would be the record.
 func TestAReplySubjectThatNamesARecordGetsNothing(t *testing.T) {
 	p := newPlace(t, nil)
-	if n, _, err := claim(p.url, "deputy"); err != nil || n != 1 {
-		t.Fatalf("ticket %d, %v", n, err)
-	}
-	id, err := objects.NameID("ticket", "deputy")
-	if err != nil {
-		t.Fatal(err)
-	}
-	js, err := jetstream.New(p.raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kv, err := js.KeyValue(t.Context(), "HF_OBJECTS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, err := kv.Get(t.Context(), id.Key())
-	if err != nil {
-		t.Fatal(err)
-	}
+	id, kv, before := p.counted(t, "deputy")
 
 	record := "$KV.HF_OBJECTS." + id.Key()
 	fresh, err := objects.NameID("ticket", "never-seen")
@@ -72,4 +54,48 @@ func TestAReplySubjectThatNamesARecordGetsNothing(t *testing.T) {
 	if _, err := kv.Get(t.Context(), fresh.Key()); err == nil {
 		t.Error("an object that nobody asked for has a record")
 	}
+}
+
+// Claims too are answered to gateways and hosts only.
+func TestAClaimWhoseReplySubjectNamesARecordGetsNothing(t *testing.T) {
+	p := newPlace(t, nil)
+	id, kv, before := p.counted(t, "claimed")
+	for _, c := range []wire.Claim{{Class: "ticket"}, {Class: "ticket", ID: id.String()}, {Class: "ticket", ID: "nonsense"}} {
+		if err := p.raw.PublishRequest(wire.ClaimSubject(wire.AnyRegion, "ticket"), "$KV.HF_OBJECTS."+id.Key(), wire.Encode(c)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// One more, that is answered: the claims before it have been taken.
+	if _, err := p.raw.RequestWithContext(t.Context(), wire.ClaimSubject(wire.AnyRegion, "ticket"), wire.Encode(wire.Claim{Class: "ticket"})); err != nil {
+		t.Fatal(err)
+	}
+	after, err := kv.Get(t.Context(), id.Key())
+	if err != nil || after.Revision() != before.Revision() {
+		t.Fatalf("the record went from revision %d to %d: %q, %v", before.Revision(), after.Revision(), after.Value(), err)
+	}
+}
+
+// counted is a counter that has given one ticket, and its record.
+func (p *place) counted(t *testing.T, name string) (objects.ID, jetstream.KeyValue, jetstream.KeyValueEntry) {
+	t.Helper()
+	if n, _, err := claim(p.url, name); err != nil || n != 1 {
+		t.Fatalf("ticket %d, %v", n, err)
+	}
+	id, err := objects.NameID("ticket", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(p.raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), "HF_OBJECTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, err := kv.Get(t.Context(), id.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id, kv, entry
 }
