@@ -275,8 +275,10 @@ func (h *hub) watch(ctx context.Context) error {
 	}
 }
 
-// recover has the socket's object owned, and sends again what is known not to
-// have been taken. One goroutine a socket, while there is need.
+// recover has the socket's object owned, and sends again what is pending. One
+// goroutine a socket, while there is need. If nobody can be found for as long as a
+// request may take, the socket is closed; what is tried on, then, is to tell the
+// object of that.
 func (h *hub) recover(s *socket) {
 	h.work.Go(func() {
 		ctx, cancel := context.WithTimeout(h.life, h.g.timing.Request)
@@ -292,7 +294,7 @@ func (h *hub) recover(s *socket) {
 			}
 		}
 		s.end(objects.Unavailable.CloseCode(), "nobody owns the object")
-		s.forget()
+		s.giveUp()
 	})
 }
 

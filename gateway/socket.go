@@ -409,6 +409,13 @@ func (s *socket) resend() {
 	s.fly(0)
 }
 
+// giveUp ends a recovery that came to nothing; check begins another.
+func (s *socket) giveUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recovering = false
+}
+
 // check looks after a socket that has waited: for its connection, or for an
 // answer to a frame.
 func (s *socket) check(now time.Time) {

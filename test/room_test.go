@@ -220,6 +220,24 @@ func TestChaosARoomGoesOnWhenItsHostIsLost(t *testing.T) {
 	})
 }
 
+func TestTheRoomHearsOfASocketThatWasClosedWhileNobodyOwnedIt(t *testing.T) {
+	on := single(t)
+	first := on.startHost(t, "first", "fra", quick, nil)
+	impatient := quick
+	impatient.Request = time.Second
+	d, e := on.startGateway(t, "fra", impatient), on.startGateway(t, "iad", quick)
+	amber, jade := enter(t, d, "lobby"), enter(t, e, "lobby")
+	first.stop()
+	amber.say(`{"type":"ripple","x":1,"y":1}`)
+	if code := amber.closed(); code != websocket.StatusServiceRestart {
+		t.Errorf("closed with %d, want 1012", code)
+	}
+	on.startHost(t, "second", "fra", quick, nil)
+	if f := jade.next("leave"); f.UserID != amber.hello.UserID {
+		t.Errorf("leave of %q, want %q", f.UserID, amber.hello.UserID)
+	}
+}
+
 func TestTheRoomHearsOfAGatewayThatDies(t *testing.T) {
 	onBoth(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", quick, nil)
