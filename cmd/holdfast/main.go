@@ -1,10 +1,11 @@
 // Command holdfast runs durable objects on NATS, and carries the demo: a room, a
-// ticket counter, and the worker that shows them.
+// ticket counter, an echo, and the worker that shows them.
 package main
 
 import (
 	"holdfast/app"
 	"holdfast/examples/demo"
+	"holdfast/examples/echo"
 	"holdfast/examples/room"
 	"holdfast/examples/ticket"
 	"holdfast/objects"
@@ -12,7 +13,7 @@ import (
 
 func main() {
 	app.Main(app.Config{
-		Classes: []*objects.Class{ticket.Class, room.Class},
+		Classes: []*objects.Class{ticket.Class, room.Class, echo.Class},
 		Worker:  demo.Worker,
 	})
 }

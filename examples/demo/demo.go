@@ -15,6 +15,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"holdfast/examples/demo/race"
+	"holdfast/examples/echo"
 	"holdfast/examples/ticket"
 	"holdfast/gateway"
 	"holdfast/kvfoil"
@@ -33,6 +34,9 @@ func Worker(r fiber.Router, env *gateway.Env) {
 	r.Post("/ticket/:name", d.ticket(ticket.Claim))
 	r.Get("/ticket/:name", d.ticket(ticket.Peek))
 	r.Delete("/ticket/:name", d.ticket(ticket.Reset))
+
+	r.Post("/echo/:name", d.echo)
+	r.Get("/echo/:name", d.relay)
 
 	r.Post("/naive/:name", d.claim((*kvfoil.Foil).Naive, plain))
 	r.Get("/naive/:name", d.peek((*kvfoil.Foil).PeekNaive))
@@ -92,6 +96,33 @@ func (d *demo) ticket(call objects.Call[objects.None, int]) fiber.Handler {
 		}
 		return c.JSON(fiber.Map{"ticket": n})
 	}
+}
+
+// echo has an object say what the body says.
+func (d *demo) echo(c *fiber.Ctx) error {
+	name, err := d.env.Param(c, "name")
+	if err != nil {
+		return err
+	}
+	object, err := d.env.ObjectFor(c, "echo", name)
+	if err != nil {
+		return err
+	}
+	words, err := echo.Say.Do(c.UserContext(), object, c.Body())
+	if err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderContentType, fiber.MIMEOctetStream)
+	return c.Send(words)
+}
+
+// relay opens a WebSocket; what one says, all others of its name hear as it is.
+func (d *demo) relay(c *fiber.Ctx) error {
+	name, err := d.env.Param(c, "name")
+	if err != nil {
+		return err
+	}
+	return d.env.Forward(c, "echo", name, "/echo/"+name)
 }
 
 // plain and counted are what the two counters on KV tell.

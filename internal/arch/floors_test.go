@@ -25,22 +25,25 @@ var floors = []struct {
 	number   int
 	packages []string
 }{
-	{1, []string{"objects", "objects/objectstest", "examples/limit", "examples/room", "examples/ticket", "internal/arch"}},
-	{2, []string{"internal/wire", "internal/link", "objects/internal/...", "kvfoil", "embedded"}},
+	{1, []string{"objects", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch"}},
+	{2, []string{"internal/wire", "internal/link", "internal/load", "objects/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "objects/host", "inspector"}},
 	{4, []string{"app"}},
-	{5, []string{"cmd/holdfast", "examples/demo/...", "test/..."}},
+	{5, []string{"cmd/holdfast", "examples/demo/...", "test/...", "bench/..."}},
 }
 
 // neighbours may import along their own floor, in this direction only.
 var neighbours = []struct{ from, to, why string }{
 	{"objects/objectstest", "objects", "it is the world in which objects are tested"},
+	{"examples/echo", "objects", "an example stands where its author stands"},
 	{"examples/limit", "objects", "an example stands where its author stands"},
 	{"examples/room", "objects", "an example stands where its author stands"},
 	{"examples/ticket", "objects", "an example stands where its author stands"},
 	{"examples/demo", "examples/demo/...", "race and page are parts of the demo's worker"},
 	{"cmd/holdfast", "examples/demo", "the command carries the demo as its worker"},
 	{"test/...", "examples/demo/...", "end to end includes the demo"},
+	{"bench", "examples/demo", "what is measured has the demo's routes, and one more"},
+	{"bench", "bench/raw", "the raw limits are measured beside the rest"},
 	{"test/...", "test/...", "the end-to-end tests share their helpers"},
 }
 
@@ -64,12 +67,12 @@ type rule struct {
 
 var everything = []string{"..."}
 
-var authors = []string{"objects", "objects/objectstest", "examples/limit", "examples/room", "examples/ticket"}
+var authors = []string{"objects", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket"}
 
 var rules = []rule{
 	{who: authors, not: append([]string{nats}, webStack...), reach: true, tests: true,
 		why: "an author's unit test needs neither a broker nor a web server"},
-	{who: []string{"examples/limit", "examples/room", "examples/ticket"}, not: []string{module + "/..."},
+	{who: []string{"examples/echo", "examples/limit", "examples/room", "examples/ticket"}, not: []string{module + "/..."},
 		but: []string{module + "/objects"},
 		why: "an example shows what an author can do with objects alone"},
 	{who: []string{"gateway"}, not: []string{jetstream, module + "/objects/host", module + "/objects/internal/..."}, reach: true,
@@ -84,7 +87,7 @@ var rules = []rule{
 		why: "a slow wire does not know what it carries"},
 	{who: everything, except: []string{"embedded"}, not: []string{natsServer},
 		why: "everything else talks to a server over a connection, as it would to a remote one"},
-	{who: everything, except: []string{"gateway", "inspector", "examples/demo/...", "test/..."}, not: webStack,
+	{who: everything, except: []string{"gateway", "inspector", "internal/load", "examples/demo/...", "test/...", "bench/..."}, not: webStack,
 		why: "Fiber belongs to the gateway, the inspector and workers"},
 }
 

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"holdfast/app"
+	"holdfast/examples/demo"
+	"holdfast/examples/echo"
+	"holdfast/examples/room"
+	"holdfast/examples/ticket"
+	"holdfast/gateway"
+	"holdfast/objects"
+)
+
+// shelved is Holdfast with two classes more.
+var shelved = app.Config{
+	Name:    "bench serve",
+	Classes: []*objects.Class{ticket.Class, room.Class, echo.Class, shelfClass, busyClass},
+	Worker: func(r fiber.Router, env *gateway.Env) {
+		demo.Worker(r, env)
+		r.Post("/shelf/:name", func(c *fiber.Ctx) error { return putOnShelf(c, env) })
+		r.Post("/busy/:name", func(c *fiber.Ctx) error { return keepBusy(c, env) })
+	},
+}
+
+var (
+	put        = objects.NewCall[order, int]("put")
+	shelfClass = objects.Define("shelf", newShelf, objects.On(put, (*shelf).put))
+)
+
+// order says how full a shelf is to be.
+type order struct{ Keys, Size int }
+
+// shelf is an object with as many keys as it is told, of which each event changes one.
+type shelf struct {
+	state *objects.State
+	puts  int // since the instance was made; which key is next
+}
+
+func newShelf(state *objects.State) *shelf { return &shelf{state: state} }
+
+// put fills the shelf if it is not full, and changes one key.
+func (s *shelf) put(_ context.Context, o order) (int, error) {
+	if o.Keys < 1 || o.Size < 0 {
+		return 0, objects.Errorf(objects.Invalid, "want keys and size, as ?keys=10&size=100")
+	}
+	if _, full := slot(o.Keys - 1).Lookup(s.state); !full {
+		for i := range o.Keys {
+			slot(i).Set(s.state, strings.Repeat("-", o.Size))
+		}
+	}
+	s.puts++
+	letter := string(rune('a' + s.puts%26)) // another value than last time
+	slot(s.puts%o.Keys).Set(s.state, strings.Repeat(letter, o.Size))
+	return s.puts, nil
+}
+
+func slot(i int) objects.Key[string] { return objects.NewKey[string](fmt.Sprintf("k%d", i)) }
+
+func putOnShelf(c *fiber.Ctx, env *gateway.Env) error {
+	name, err := env.Param(c, "name")
+	if err != nil {
+		return err
+	}
+	object, err := env.ObjectFor(c, "shelf", name)
+	if err != nil {
+		return err
+	}
+	n, err := put.Do(c.UserContext(), object, order{Keys: c.QueryInt("keys"), Size: c.QueryInt("size")})
+	if err != nil {
+		return err
+	}
+	return c.JSON(fiber.Map{"puts": n})
+}
+
+var (
+	work1ms   = objects.NewCall[objects.None, objects.None]("work")
+	busyClass = objects.Define("busy", func(*objects.State) *busy { return nil }, objects.On(work1ms, (*busy).work))
+)
+
+// busy is an object of which each event takes a millisecond.
+type busy struct{}
+
+func (*busy) work(context.Context, objects.None) (objects.None, error) {
+	time.Sleep(time.Millisecond)
+	return objects.None{}, nil
+}
+
+func keepBusy(c *fiber.Ctx, env *gateway.Env) error {
+	name, err := env.Param(c, "name")
+	if err != nil {
+		return err
+	}
+	object, err := env.ObjectFor(c, "busy", name)
+	if err != nil {
+		return err
+	}
+	_, err = work1ms.Do(c.UserContext(), object, objects.None{})
+	return err
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"holdfast/internal/load"
+)
+
+// settings are what one run of `go run ./bench` does.
+type settings struct {
+	Rounds   int           `json:"rounds"`
+	Quick    bool          `json:"quick"`
+	Warmup   time.Duration `json:"warmupNs"`
+	Duration time.Duration `json:"durationNs"`
+}
+
+var (
+	full  = settings{Rounds: 3, Warmup: time.Second, Duration: 5 * time.Second}
+	quick = settings{Rounds: 1, Quick: true, Warmup: 500 * time.Millisecond, Duration: 1500 * time.Millisecond}
+)
+
+// timed are the flags of a load that runs for some time.
+func (s settings) timed() []string {
+	return []string{"--warmup", s.Warmup.String(), "--duration", s.Duration.String()}
+}
+
+// work is one row of the table.
+type work struct {
+	key, title string
+	peers      []string // that do it, in the order in which they take turns
+	slow       bool     // not with --quick
+	figure     string   // that is shown first
+	run        func(ctx context.Context, k *kit, s settings, p peer) (sample, error)
+}
+
+// Who takes turns at what. The raw limits know no counters.
+var (
+	atCounters = []string{"always", "default", "r3", "workerd"}
+	atRooms    = []string{"always", "default", "r3", "workerd", "fiber"}
+	atEchoes   = []string{"always", "default", "r3", "workerd", "nats", "fiber"}
+	atIdle     = []string{"always", "default", "split", "r3", "workerd", "fiber"}
+)
+
+var works = []work{
+	{"hot", "one hot counter, 64 connections", atCounters, false, perSecond, loaded("ticket", "--names", "1", "--connections", "64")},
+	{"one", "one hot counter, 1 connection", atCounters, false, perSecond, loaded("ticket", "--names", "1", "--connections", "1")},
+	{"many", "1,000 counters, 64 connections", atCounters, false, perSecond, many},
+	{"echo", "object echo, 64 connections", atEchoes, false, perSecond, loaded("echo", "--names", "1", "--connections", "64", "--size", "32")},
+	{"first", "first request to a new object", atCounters, false, perSecond, first},
+	{"room", "room, 100 sockets, 10 senders, 500 msg/s", atRooms, false, perSecond,
+		loaded("room", "--sockets", "100", "--senders", "10", "--rate", "500", "--size", "64")},
+	{"find", "room, highest rate with all delivered and p99 < 250 ms", atRooms, true, perSecond, find},
+	{"crowd", "1,000 sockets in one room, 10 senders, 50 msg/s", atRooms, true, perSecond,
+		loaded("room", "--sockets", "1000", "--senders", "10", "--rate", "50", "--size", "64")},
+	{"idle", "memory per idle WebSocket, all processes together", atIdle, true, perSocket, idle},
+	{"asleep", "memory per hibernated object in the host, of 100,000", []string{"split"}, true, perObject, asleep},
+	{"start", "`holdfast dev` from start to ready", []string{"default"}, false, startup, startDev},
+}
+
+// loaded starts a peer and runs the load generator against it.
+func loaded(args ...string) func(context.Context, *kit, settings, peer) (sample, error) {
+	return func(ctx context.Context, k *kit, s settings, p peer) (sample, error) {
+		return k.against(ctx, p, slices.Concat(args, s.timed())...)
+	}
+}
+
+func (k *kit) against(ctx context.Context, p peer, args ...string) (sample, error) {
+	r, err := k.start(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer r.stop()
+	return k.load(ctx, append(args, "--url", r.url)...)
+}
+
+// many has its counters made before it measures: making them is another row.
+func many(ctx context.Context, k *kit, s settings, p peer) (sample, error) {
+	const counters = 1000
+	r, err := k.start(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer r.stop()
+	if _, err := k.touch(ctx, r.url, counters); err != nil {
+		return nil, err
+	}
+	return k.load(ctx, slices.Concat([]string{"ticket", "--url", r.url, "--names", strconv.Itoa(counters), "--connections", "64"}, s.timed())...)
+}
+
+func first(ctx context.Context, k *kit, s settings, p peer) (sample, error) {
+	return k.against(ctx, p, "first", "--connections", "1", "--warmup", "500ms", "--duration", s.Duration.String())
+}
+
+func find(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
+	return k.against(ctx, p, "room", "--sockets", "100", "--senders", "10", "--size", "64", "--find")
+}
+
+func idle(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
+	r, err := k.start(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer r.stop()
+	return k.load(ctx, "idle", "--url", r.url, "--sockets", "1000", "--pids", r.pidList())
+}
+
+const starts = 5 // of dev in one round; the median counts
+
+// startDev is the time from exec to the banner, with an empty store.
+func startDev(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
+	var took []float64
+	for range starts {
+		began := time.Now()
+		r, err := k.start(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, float64(time.Since(began))/float64(time.Millisecond))
+		r.stop()
+	}
+	all, _ := spreadOf(took)
+	return sample{startup: all.Median, "minMs": all.Min, "maxMs": all.Max}, nil
+}
+
+const (
+	sleepers = 100_000
+	rest     = 150 * time.Second // past the ten seconds of hibernation, and the two minutes after which Go collects an idle heap
+)
+
+// asleep makes objects, lets them fall asleep, and sees what they cost the host, and NATS and
+// the host together.
+func asleep(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
+	r, err := k.start(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer r.stop()
+	nats, host := r.pids()[:1], r.pids()[1:2]
+	// What the first requests bring into memory is there before the objects are.
+	if _, err := k.load(ctx, "ticket", "--url", r.url, "--names", "1", "--connections", "64", "--duration", "2s"); err != nil {
+		return nil, err
+	}
+	before, err := residents(host, nats)
+	if err != nil {
+		return nil, err
+	}
+	s, err := k.touch(ctx, r.url, sleepers)
+	if err != nil {
+		return nil, err
+	}
+	say("asleep: %d objects are there; waiting %v", sleepers, rest)
+	select {
+	case <-time.After(rest):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	after, err := residents(host, nats)
+	if err != nil {
+		return nil, err
+	}
+	s[perObject] = float64(after[0]-before[0]) / sleepers
+	s[allObject] = float64(after[0]+after[1]-before[0]-before[1]) / sleepers
+	return s, nil
+}
+
+// residents is the memory of each group of processes.
+func residents(groups ...[]int) ([]int64, error) {
+	var all []int64
+	for _, pids := range groups {
+		n, err := load.Resident(pids)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
+
+// touch claims a ticket at each of n counters at least once.
+func (k *kit) touch(ctx context.Context, url string, n int) (sample, error) {
+	const step = 5 * time.Second
+	for run := step; ; run *= 2 { // each run begins at the first name again
+		s, err := k.load(ctx, "ticket", "--url", url, "--names", strconv.Itoa(n), "--connections", "64", "--warmup", "0s", "--duration", run.String())
+		if err != nil || s["requests"] >= float64(n) {
+			return s, err
+		}
+		if run > 10*time.Minute {
+			return nil, fmt.Errorf("only %.0f of %d objects were reached in %v", s["requests"], n, run)
+		}
+	}
+}

@@ -1,0 +1,264 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fasthttp/websocket"
+	"golang.org/x/sync/errgroup"
+)
+
+// Room is a load of WebSockets in one room. Some of them send, at a rate of all
+// together, and each message is due at all others.
+type Room struct {
+	Path             string // with {name} in it
+	Sockets, Senders int
+	Rate             int // messages a second
+	Size             int // bytes of a message, at the least
+	Warmup, Duration time.Duration
+}
+
+// Heard is what a Room has measured. A latency is counted from when its message was
+// due to be sent.
+type Heard struct {
+	Figures
+	Sent      int64 `json:"sent"`
+	Due       int64 `json:"due"` // deliveries
+	Delivered int64 `json:"delivered"`
+	Closed    int64 `json:"closed"` // sockets that ended before the load did
+	Rate      int   `json:"rate"`   // messages a second that were due
+}
+
+const (
+	stir      = 250 * time.Millisecond // no word for so long: everybody has come in, or has heard all
+	quietTime = 15 * time.Second       // that the last messages may take
+	atOnce    = 16                     // sockets that are being opened
+)
+
+// Run opens the sockets, sends until the time is over, and waits for what is still
+// due. What is lost is no error: it is in the result.
+func (r Room) Run(ctx context.Context, t Target) (Heard, error) { return r.run(ctx, t, 0) }
+
+func (r Room) run(ctx context.Context, t Target, object int) (Heard, error) {
+	c := &crowd{room: r}
+	defer c.leave()
+	if err := c.enter(ctx, t, object); err != nil {
+		return Heard{}, err
+	}
+	if !c.quiet(ctx, quietTime) { // until all greetings are said
+		return Heard{}, ctx.Err()
+	}
+	began := time.Now()
+	c.measured.Store(began.Add(r.Warmup).UnixNano())
+	c.speak(ctx, began)
+	wait := quietTime
+	for c.heard.Load() < c.sent.Load()*int64(r.Sockets-1) && c.quiet(ctx, wait) && wait == quietTime {
+		wait = 0 // it has been quiet: what has not come will not
+	}
+	if ctx.Err() != nil {
+		return Heard{}, ctx.Err()
+	}
+	return c.result(), nil
+}
+
+// Highest finds the highest rate at which everything is delivered and 99 of 100
+// messages within a time, and returns what was measured at it. say hears of each try.
+func (r Room) Highest(ctx context.Context, t Target, within time.Duration, say func(Heard, bool)) (Heard, error) {
+	var best Heard
+	good := func(rate, object int) (bool, error) {
+		r.Rate = rate
+		h, err := r.run(ctx, t, object)
+		ok := err == nil && h.Delivered == h.Due && h.Closed == 0 && h.P99 <= within.Microseconds()
+		if ok && h.PerSecond > best.PerSecond {
+			best = h
+		}
+		if err == nil {
+			say(h, ok)
+		}
+		return ok, err
+	}
+	low, high, object := 0, 25, 1
+	for ; ; object++ { // doubling, until it is too much
+		ok, err := good(high, object)
+		if err != nil {
+			return best, err
+		}
+		if !ok {
+			break
+		}
+		low, high = high, 2*high
+	}
+	for ; high-low > max(1, high/16); object++ { // and halving what is not known
+		middle := (low + high) / 2
+		ok, err := good(middle, object)
+		if err != nil {
+			return best, err
+		}
+		if ok {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	if low == 0 {
+		return best, fmt.Errorf("%d messages a second are too many already", high)
+	}
+	return best, nil
+}
+
+// crowd is the sockets of one load.
+type crowd struct {
+	room    Room
+	conns   []*websocket.Conn
+	reading sync.WaitGroup
+
+	sent, heard    atomic.Int64
+	words          atomic.Int64 // frames of any kind that were read
+	closed         atomic.Int64
+	leaving        atomic.Bool
+	measured, last atomic.Int64  // from when messages count, and when the last one came: Unix nanoseconds
+	took           [16]latencies // shared by the sockets, to keep them small
+}
+
+// enter opens the sockets, and has each heard from its first word on.
+func (c *crowd) enter(ctx context.Context, t Target, object int) error {
+	dialer := &websocket.Dialer{HandshakeTimeout: requestTime, ReadBufferSize: 4096, WriteBufferSize: 512}
+	c.conns = make([]*websocket.Conn, c.room.Sockets)
+	opening, ctx := errgroup.WithContext(ctx)
+	opening.SetLimit(atOnce)
+	for i := range c.conns {
+		opening.Go(func() error {
+			conn, res, err := dialer.DialContext(ctx, "ws://"+t.host+in(c.room.Path, object), nil)
+			if res != nil && err != nil {
+				err = fmt.Errorf("%w (status %d)", err, res.StatusCode)
+			}
+			if err != nil {
+				return fmt.Errorf("open socket %d at http://%s: %w", i+1, t.host, err)
+			}
+			c.conns[i] = conn
+			c.reading.Go(func() {
+				err := c.hear(conn, &c.took[i%len(c.took)])
+				if err != nil && !c.leaving.Load() {
+					c.closed.Add(1)
+				}
+			})
+			return nil
+		})
+	}
+	return opening.Wait()
+}
+
+func (c *crowd) leave() {
+	c.leaving.Store(true)
+	for _, conn := range c.conns {
+		if conn != nil {
+			goodbye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+			_ = conn.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(time.Second)) // closed next, said or not
+			conn.Close()
+		}
+	}
+	c.reading.Wait()
+}
+
+// stamp is what begins our own messages; the time at which one was due follows.
+var stamp = []byte(`{"type":"bench","t":`)
+
+func (c *crowd) hear(conn *websocket.Conn, took *latencies) error {
+	buf := make([]byte, c.room.Size+256)
+	for {
+		_, in, err := conn.NextReader()
+		if err != nil {
+			return err
+		}
+		n, err := io.ReadFull(in, buf)
+		if err == nil { // longer than any of ours
+			_, err = io.Copy(io.Discard, in)
+		}
+		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+			return err
+		}
+		c.words.Add(1)
+		digits, ours := bytes.CutPrefix(buf[:n], stamp)
+		if !ours {
+			continue // a greeting
+		}
+		digits, _, _ = bytes.Cut(digits, []byte(","))
+		due, err := strconv.ParseInt(string(digits), 10, 64)
+		if err != nil {
+			continue
+		}
+		now := time.Now()
+		c.heard.Add(1)
+		if due >= c.measured.Load() {
+			took.add(now.Sub(time.Unix(0, due)))
+			c.last.Store(now.UnixNano())
+		}
+	}
+}
+
+// quiet waits until nothing has been heard for a moment, for so long at the most;
+// false when ctx has ended.
+func (c *crowd) quiet(ctx context.Context, most time.Duration) bool {
+	end := time.Now().Add(most)
+	for words := int64(-1); words != c.words.Load() && time.Now().Before(end); {
+		words = c.words.Load()
+		if !sleepUntil(ctx, time.Now().Add(stir)) {
+			return false
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// speak has the senders take turns, each message when it is due.
+func (c *crowd) speak(ctx context.Context, began time.Time) {
+	over := began.Add(c.room.Warmup + c.room.Duration)
+	var speaking sync.WaitGroup
+	for s := range c.room.Senders {
+		speaking.Go(func() {
+			var message []byte
+			for n := s; ; n += c.room.Senders {
+				due := began.Add(time.Duration(n) * time.Second / time.Duration(c.room.Rate))
+				if !due.Before(over) || !sleepUntil(ctx, due) {
+					return
+				}
+				message = c.message(message[:0], due)
+				if c.conns[s].WriteMessage(websocket.TextMessage, message) != nil {
+					return // its reader counts it
+				}
+				c.sent.Add(1)
+			}
+		})
+	}
+	speaking.Wait()
+}
+
+func (c *crowd) message(out []byte, due time.Time) []byte {
+	out = append(out, stamp...)
+	out = strconv.AppendInt(out, due.UnixNano(), 10)
+	out = append(out, `,"pad":"`...)
+	for len(out) < c.room.Size-len(`"}`) {
+		out = append(out, '-')
+	}
+	return append(out, `"}`...)
+}
+
+func (c *crowd) result() Heard {
+	var took []*latencies
+	for i := range c.took {
+		took = append(took, &c.took[i])
+	}
+	// From the first message that counts until the last was heard: what comes late
+	// has taken its time.
+	seconds := max(time.Duration(c.last.Load()-c.measured.Load()), c.room.Duration).Seconds()
+	return Heard{
+		Figures: figures(seconds, took...), Sent: c.sent.Load(), Due: c.sent.Load() * int64(c.room.Sockets-1),
+		Delivered: c.heard.Load(), Closed: c.closed.Load(), Rate: c.room.Rate,
+	}
+}
