@@ -104,19 +104,20 @@ func (g *Gateway) ask(ctx context.Context, c *fiber.Ctx, id objects.ID, req *wir
 	}
 	began := time.Now()
 	reply, err := g.client.Do(ctx, id, req)
-	g.metrics.latency.WithLabelValues(id.Class()).Observe(time.Since(began).Seconds())
+	usual := g.metrics.of(id.Class())
+	usual.latency.Observe(time.Since(began).Seconds())
 	if c != nil {
 		g.sign(c, id, reply)
 	}
 	if err == nil {
 		err = reply.Err()
 	}
-	result := "ok"
 	if err != nil {
-		result = string(objects.CodeOf(err))
+		g.metrics.requests.WithLabelValues(id.Class(), string(objects.CodeOf(err))).Inc()
+		return reply, err
 	}
-	g.metrics.requests.WithLabelValues(id.Class(), result).Inc()
-	return reply, err
+	usual.ok.Inc()
+	return reply, nil
 }
 
 // sign says who answered.

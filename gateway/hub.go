@@ -220,7 +220,7 @@ func (h *hub) which(msg *nats.Msg) {
 			held.Sockets = append(held.Sockets, described)
 		}
 	}
-	if err := msg.Respond(wire.Encode(held)); err != nil {
+	if err := msg.Respond(wire.Encode(&held)); err != nil {
 		h.g.log.Warn("sockets not told", "err", err) // the owner takes us for dead, our frames will tell us
 	}
 }

@@ -1,6 +1,10 @@
 package gateway
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // metrics are the gateway's. Labels are classes and outcomes, never an id.
 type metrics struct {
@@ -9,6 +13,22 @@ type metrics struct {
 	sockets  *prometheus.GaugeVec
 	frames   *prometheus.CounterVec
 	closes   *prometheus.CounterVec
+
+	usual sync.Map // class → *usual
+}
+
+// usual is what every request counts, found once for each class.
+type usual struct {
+	ok      prometheus.Counter
+	latency prometheus.Observer
+}
+
+func (m *metrics) of(class string) *usual {
+	if found, ok := m.usual.Load(class); ok {
+		return found.(*usual)
+	}
+	found, _ := m.usual.LoadOrStore(class, &usual{m.requests.WithLabelValues(class, "ok"), m.latency.WithLabelValues(class)})
+	return found.(*usual)
 }
 
 func newMetrics(reg prometheus.Registerer, region string) *metrics {

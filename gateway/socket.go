@@ -82,7 +82,7 @@ func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request) error 
 	if !g.hub.add(s) {
 		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
 	}
-	req.Socket = s.id
+	req.Socket, req.Region = s.id, g.cfg.Region
 	reply, err := g.ask(c.UserContext(), c, id, req)
 	switch {
 	case err != nil && objects.CodeOf(err) == objects.Unknown:
@@ -333,7 +333,7 @@ func (s *socket) enqueue(req *wire.Request) {
 		return // the close is the last that the object hears
 	}
 	s.last++
-	req.Gateway, req.Region, req.Name = g.name, g.cfg.Region, s.object.Name()
+	req.Gateway = g.name
 	req.Socket, req.Seq = s.id, s.last
 	s.pending = append(s.pending, frame{seq: s.last, payload: wire.Encode(req)})
 	if !s.recovering {

@@ -20,8 +20,8 @@ func TestAReplySubjectThatNamesARecordGetsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask := wire.Encode(wire.Request{Kind: wire.Call, Gateway: "g", N: 1, Name: "deputy", Call: "claim", Body: []byte("{}")})
-	for _, payload := range [][]byte{ask, nil, []byte("nonsense"), wire.Encode(wire.Request{Kind: 99, Gateway: "g"}), wire.Encode(wire.Request{Kind: wire.Message, Socket: "s", Seq: 1})} {
+	ask := wire.Encode(&wire.Request{Kind: wire.Call, Gateway: "g", N: 1, Call: "claim", Body: []byte("{}")})
+	for _, payload := range [][]byte{ask, nil, []byte("nonsense"), wire.Encode(&wire.Request{Kind: 99, Gateway: "g"}), wire.Encode(&wire.Request{Kind: wire.Message, Socket: "s", Seq: 1})} {
 		for _, reply := range []string{record, "$KV.HF_OBJECTS." + fresh.Key(), "_HFX.a", "_INBOX.a.b", "$JS.API.STREAM.PURGE.KV_HF_OBJECTS"} {
 			if err := p.raw.PublishRequest(wire.ObjectSubject(id), reply, payload); err != nil {
 				t.Fatal(err)
@@ -61,12 +61,12 @@ func TestAClaimWhoseReplySubjectNamesARecordGetsNothing(t *testing.T) {
 	p := newPlace(t, nil)
 	id, kv, before := p.counted(t, "claimed")
 	for _, c := range []wire.Claim{{Class: "ticket"}, {Class: "ticket", ID: id.String()}, {Class: "ticket", ID: "nonsense"}} {
-		if err := p.raw.PublishRequest(wire.ClaimSubject(wire.AnyRegion, "ticket"), "$KV.HF_OBJECTS."+id.Key(), wire.Encode(c)); err != nil {
+		if err := p.raw.PublishRequest(wire.ClaimSubject(wire.AnyRegion, "ticket"), "$KV.HF_OBJECTS."+id.Key(), wire.Encode(&c)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// One more, that is answered: the claims before it have been taken.
-	if _, err := p.raw.RequestWithContext(t.Context(), wire.ClaimSubject(wire.AnyRegion, "ticket"), wire.Encode(wire.Claim{Class: "ticket"})); err != nil {
+	if _, err := p.raw.RequestWithContext(t.Context(), wire.ClaimSubject(wire.AnyRegion, "ticket"), wire.Encode(&wire.Claim{Class: "ticket"})); err != nil {
 		t.Fatal(err)
 	}
 	after, err := kv.Get(t.Context(), id.Key())

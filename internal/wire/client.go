@@ -1,11 +1,13 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,7 +36,7 @@ type Client struct {
 
 	mu      sync.Mutex // guards what follows
 	last    uint64     // number of the newest request
-	waiting map[uint64]chan answer
+	waiting map[uint64]*waiter
 	open    map[string][]uint64 // numbers that wait, for each object, ascending
 }
 
@@ -62,7 +64,7 @@ func NewClient(nc *nats.Conn, name, region string, timing Timing, log *slog.Logg
 	}
 	c := &Client{
 		nc: nc, name: name, region: region, timing: timing.WithDefaults(), log: log, tokens: tokens,
-		waiting: make(map[uint64]chan answer), open: make(map[string][]uint64),
+		waiting: make(map[uint64]*waiter), open: make(map[string][]uint64),
 	}
 	c.replies, err = nc.Subscribe(InboxPrefix+name+".*", c.receive)
 	if err != nil {
@@ -83,38 +85,60 @@ func (c *Client) Name() string { return c.name }
 // are objects.Errors: Unavailable when it certainly did not happen, Unknown when
 // nobody can tell.
 func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timing.Request)
-	defer cancel()
-	n, low, answers := c.begin(id.Key())
+	t := try{deadline: time.Now().Add(c.timing.Request)}
+	if sooner, ok := ctx.Deadline(); ok && sooner.Before(t.deadline) {
+		t.deadline = sooner
+	}
+	w := waiters.Get().(*waiter)
+	defer w.rest()
+	n, low := c.begin(id.Key(), w)
 	defer c.end(id.Key(), n)
-	req.Gateway, req.Region, req.Name, req.N, req.Low = c.name, c.region, id.Name(), n, low
-
-	t := try{silence: time.NewTimer(time.Hour)}
-	defer t.silence.Stop()
+	req.Gateway, req.N, req.Low = c.name, n, low
+	inbox := InboxPrefix + c.name + "." + strconv.FormatUint(n, 10)
 	for {
-		deadline, _ := ctx.Deadline()
-		req.Timeout = max(1, time.Until(deadline).Milliseconds())
-		if err := c.nc.PublishRequest(ObjectSubject(id), InboxPrefix+c.name+"."+strconv.FormatUint(n, 10), Encode(req)); err != nil {
+		left := time.Until(t.deadline)
+		req.Timeout = max(1, left.Milliseconds())
+		if err := c.nc.PublishRequest(ObjectSubject(id), inbox, Encode(req)); err != nil {
 			t.why = fmt.Errorf("NATS is not reached: %w", err)
 			t.attempts++
-			if errors.Is(err, nats.ErrConnectionClosed) || !Pause(ctx, backoff(t.attempts)) {
+			if errors.Is(err, nats.ErrConnectionClosed) || !t.pause(ctx) {
 				return nil, t.failure(context.DeadlineExceeded)
 			}
 			continue
 		}
-		t.silence.Reset(c.timing.Silence)
-		reply, err := c.await(ctx, id, answers, &t)
+		w.timer.Reset(min(left, c.timing.Silence))
+		reply, err := c.await(ctx, id, w, &t)
 		if reply != nil || err != nil {
 			return reply, err
 		}
 	}
 }
 
+// waiter is where one request waits for its answer. It is used again by another
+// request, after end: receive holds the client's lock while it answers.
+type waiter struct {
+	answers chan answer
+	timer   *time.Timer
+}
+
+var waiters = sync.Pool{New: func() any {
+	return &waiter{answers: make(chan answer, 4), timer: time.NewTimer(time.Hour)}
+}}
+
+// rest is the end of a request's wait.
+func (w *waiter) rest() {
+	w.timer.Stop()
+	for len(w.answers) > 0 {
+		<-w.answers
+	}
+	waiters.Put(w)
+}
+
 // try is what is known about one request so far.
 type try struct {
+	deadline time.Time
 	doubt    bool // an owner may have taken it and not said so
 	attempts int
-	silence  *time.Timer
 	why      error // the last reason for trying again
 }
 
@@ -129,18 +153,28 @@ func (t *try) failure(err error) error {
 	return objects.Errorf(objects.Unavailable, "nothing happened: %v", err)
 }
 
+// pause waits before the next attempt; false when there is no time for one.
+func (t *try) pause(ctx context.Context) bool {
+	ctx, cancel := context.WithDeadline(ctx, t.deadline)
+	defer cancel()
+	return Pause(ctx, backoff(t.attempts))
+}
+
 // await waits for the fate of one sending: a reply for the client, an error, or
 // neither, to send again.
-func (c *Client) await(ctx context.Context, id objects.ID, answers chan answer, t *try) (*Reply, error) {
+func (c *Client) await(ctx context.Context, id objects.ID, w *waiter, t *try) (*Reply, error) {
 	var a answer
 	select {
-	case a = <-answers:
-	case <-t.silence.C:
-		t.doubt = true
+	case a = <-w.answers:
+	case now := <-w.timer.C:
+		t.doubt = true // it was sent and nothing came back
+		if !now.Before(t.deadline) {
+			return nil, t.failure(context.DeadlineExceeded)
+		}
 		a.nobody = true
 		t.why = errors.New("the owner does not answer")
 	case <-ctx.Done():
-		t.doubt = true // it was sent and nothing came back
+		t.doubt = true
 		return nil, t.failure(ctx.Err())
 	}
 	switch {
@@ -154,13 +188,15 @@ func (c *Client) await(ctx context.Context, id objects.ID, answers chan answer, 
 		return a.reply, nil
 	}
 	t.attempts++
-	owned, err := c.Activate(ctx, id)
+	within, cancel := context.WithDeadline(ctx, t.deadline)
+	defer cancel()
+	owned, err := c.Activate(within, id)
 	if err != nil {
 		t.why = err
 	}
 	if !owned || t.attempts > 2 { // interest takes a moment to spread: the first resends are free
-		if !Pause(ctx, backoff(t.attempts)) {
-			return nil, t.failure(ctx.Err())
+		if !t.pause(ctx) {
+			return nil, t.failure(cmp.Or(ctx.Err(), context.DeadlineExceeded))
 		}
 	}
 	return nil, nil
@@ -230,7 +266,7 @@ func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
 // that is frozen still listens: after a silence the next is asked, and one that was
 // only slow does no harm by being asked twice.
 func (c *Client) askHosts(ctx context.Context, claim Claim) (*nats.Msg, error) {
-	payload := Encode(claim)
+	payload := Encode(&claim)
 	for {
 		within, cancel := context.WithTimeout(ctx, c.timing.Silence)
 		msg, err := c.nc.RequestWithContext(within, ClaimSubject(c.region, claim.Class), payload)
@@ -253,14 +289,15 @@ func (c *Client) current(object string, token uint64) bool {
 	return token >= known
 }
 
-func (c *Client) begin(object string) (n, low uint64, answers chan answer) {
-	answers = make(chan answer, 4)
+// begin numbers a request; low is the lowest number for its object that waits.
+func (c *Client) begin(object string, w *waiter) (n, low uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last++
-	c.waiting[c.last] = answers
-	c.open[object] = append(c.open[object], c.last)
-	return c.last, c.open[object][0], answers
+	c.waiting[c.last] = w
+	open := append(c.open[object], c.last)
+	c.open[object] = open
+	return c.last, open[0]
 }
 
 func (c *Client) end(object string, n uint64) {
@@ -268,11 +305,8 @@ func (c *Client) end(object string, n uint64) {
 	defer c.mu.Unlock()
 	delete(c.waiting, n)
 	open := c.open[object]
-	for i, other := range open {
-		if other == n {
-			open = append(open[:i], open[i+1:]...)
-			break
-		}
+	if i, ok := slices.BinarySearch(open, n); ok {
+		open = slices.Delete(open, i, i+1)
 	}
 	if len(open) == 0 {
 		delete(c.open, object)
@@ -299,11 +333,12 @@ func (c *Client) receive(msg *nats.Msg) {
 		}
 	}
 	c.mu.Lock()
-	answers := c.waiting[n]
-	c.mu.Unlock()
-	select {
-	case answers <- a: // a nil channel never takes it
-	default: // the waiter has enough to go on
+	defer c.mu.Unlock()
+	if w := c.waiting[n]; w != nil {
+		select {
+		case w.answers <- a:
+		default: // the waiter has enough to go on
+		}
 	}
 }
 

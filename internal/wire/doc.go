@@ -7,7 +7,8 @@
 //	gateway ──hf.beat────────────────────▶ all hosts        the gateway lives
 //
 // An object enters a subject as class and 64 hex digits, nothing else does; what
-// a client sent travels inside the message. Messages are CBOR.
+// a client sent travels inside the message. Messages are encoded as Protocol
+// Buffers encode theirs; a type's fields method is its schema.
 //
 // # Once
 //
@@ -25,7 +26,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/fxamacker/cbor/v2"
 	"github.com/nats-io/nats.go"
 
 	"holdfast/objects"
@@ -89,50 +89,90 @@ const (
 
 // Request is one event for an object.
 type Request struct {
-	Kind    Kind   `cbor:"1,keyasint"`
-	Gateway string `cbor:"2,keyasint"`           // who asks; with N it names the request
-	N       uint64 `cbor:"3,keyasint,omitempty"` // 0 for frames: Seq names them
-	Low     uint64 `cbor:"4,keyasint,omitempty"` // the gateway waits for nothing below it
-	Name    string `cbor:"5,keyasint,omitempty"` // the object's name, for its record
-	Region  string `cbor:"6,keyasint,omitempty"` // the gateway's
-	Timeout int64  `cbor:"7,keyasint,omitempty"` // milliseconds left when it was sent
-	Key     string `cbor:"8,keyasint,omitempty"` // the client's Idempotency-Key
+	Kind    Kind
+	Gateway string // who asks; with N it names the request
+	N       uint64 // 0 for frames: Seq names them
+	Low     uint64 // the gateway waits for nothing below it
+	Region  string // the gateway's, with an upgrade
+	Timeout int64  // milliseconds left when it was sent
+	Key     string // the client's Idempotency-Key
 
-	Call string `cbor:"10,keyasint,omitempty"`
-	Body []byte `cbor:"11,keyasint,omitempty"`
+	Call string
+	Body []byte
 
-	Method string              `cbor:"20,keyasint,omitempty"`
-	URL    string              `cbor:"21,keyasint,omitempty"`
-	Host   string              `cbor:"22,keyasint,omitempty"`
-	Header map[string][]string `cbor:"23,keyasint,omitempty"`
-	Remote string              `cbor:"24,keyasint,omitempty"` // the client's address
+	Method string
+	URL    string
+	Host   string
+	Header map[string][]string
+	Remote string // the client's address
 
-	Socket string `cbor:"30,keyasint,omitempty"` // a frame's, or the one an upgrade would open
-	Seq    uint64 `cbor:"31,keyasint,omitempty"` // of frames and closes: 1, 2, 3 on each socket
-	Binary bool   `cbor:"32,keyasint,omitempty"`
-	Code   int    `cbor:"33,keyasint,omitempty"` // of a close
-	Reason string `cbor:"34,keyasint,omitempty"`
-	Clean  bool   `cbor:"35,keyasint,omitempty"`
+	Socket string // a frame's, or the one an upgrade would open
+	Seq    uint64 // of frames and closes: 1, 2, 3 on each socket
+	Binary bool
+	Code   int // of a close
+	Reason string
+	Clean  bool
+}
+
+func (r *Request) fields(c *coder) {
+	number(c, 1, &r.Kind)
+	text(c, 2, &r.Gateway)
+	number(c, 3, &r.N)
+	number(c, 4, &r.Low)
+	text(c, 6, &r.Region)
+	number(c, 7, &r.Timeout)
+	text(c, 8, &r.Key)
+	text(c, 10, &r.Call)
+	c.bytes(11, &r.Body)
+	text(c, 20, &r.Method)
+	text(c, 21, &r.URL)
+	text(c, 22, &r.Host)
+	c.header(23, &r.Header)
+	text(c, 24, &r.Remote)
+	text(c, 30, &r.Socket)
+	number(c, 31, &r.Seq)
+	c.bool(32, &r.Binary)
+	number(c, 33, &r.Code)
+	text(c, 34, &r.Reason)
+	c.bool(35, &r.Clean)
 }
 
 // Reply answers a Request.
 type Reply struct {
-	Code    objects.Code `cbor:"1,keyasint,omitempty"` // "" is success
-	Message string       `cbor:"2,keyasint,omitempty"`
-	Ref     string       `cbor:"3,keyasint,omitempty"`
-	Moved   bool         `cbor:"4,keyasint,omitempty"` // ask the next owner, under the same number
-	Unsure  bool         `cbor:"5,keyasint,omitempty"` // with Moved: it may have happened here; its record knows
+	Code    objects.Code // "" is success
+	Message string
+	Ref     string
+	Moved   bool // ask the next owner, under the same number
+	Unsure  bool // with Moved: it may have happened here; its record knows
 
-	Owner Owner  `cbor:"10,keyasint,omitempty"`
-	Token uint64 `cbor:"11,keyasint,omitempty"` // of the owner's claim: a reply under an older one is void
+	Owner Owner
+	Token uint64 // of the owner's claim: a reply under an older one is void
 
-	Status int                 `cbor:"20,keyasint,omitempty"`
-	Header map[string][]string `cbor:"21,keyasint,omitempty"`
-	Body   []byte              `cbor:"22,keyasint,omitempty"`
-	Tags   []string            `cbor:"23,keyasint,omitempty"` // of the socket that was accepted
+	Status int
+	Header map[string][]string
+	Body   []byte
+	Tags   []string // of the socket that was accepted
 
-	Seq uint64 `cbor:"31,keyasint,omitempty"` // frames up to this one are settled
-	Gap bool   `cbor:"32,keyasint,omitempty"` // frames after Seq are missing: send them again
+	Seq uint64 // frames up to this one are settled
+	Gap bool   // frames after Seq are missing: send them again
+}
+
+func (r *Reply) fields(c *coder) {
+	text(c, 1, &r.Code)
+	text(c, 2, &r.Message)
+	text(c, 3, &r.Ref)
+	c.bool(4, &r.Moved)
+	c.bool(5, &r.Unsure)
+	if c.reads || r.Owner != (Owner{}) {
+		c.part(10, &r.Owner)
+	}
+	number(c, 11, &r.Token)
+	number(c, 20, &r.Status)
+	c.header(21, &r.Header)
+	c.bytes(22, &r.Body)
+	c.texts(23, &r.Tags)
+	number(c, 31, &r.Seq)
+	c.bool(32, &r.Gap)
 }
 
 // Err is the reply's failure as an error, nil for success.
@@ -145,90 +185,122 @@ func (r *Reply) Err() error {
 
 // Owner is who answered.
 type Owner struct {
-	Host   string `cbor:"1,keyasint,omitempty"`
-	Region string `cbor:"2,keyasint,omitempty"`
-	Epoch  uint64 `cbor:"3,keyasint,omitempty"`
+	Host   string
+	Region string
+	Epoch  uint64
+}
+
+func (o *Owner) fields(c *coder) {
+	text(c, 1, &o.Host)
+	text(c, 2, &o.Region)
+	number(c, 3, &o.Epoch)
 }
 
 // Claim asks a host to own an object; with an empty ID it only asks whether
 // somebody runs the class.
 type Claim struct {
-	Class string `cbor:"1,keyasint"`
-	ID    string `cbor:"2,keyasint,omitempty"`
-	Name  string `cbor:"3,keyasint,omitempty"`
+	Class string
+	ID    string
+	Name  string
+}
+
+func (m *Claim) fields(c *coder) {
+	text(c, 1, &m.Class)
+	text(c, 2, &m.ID)
+	text(c, 3, &m.Name)
 }
 
 // ClaimReply answers a Claim.
 type ClaimReply struct {
-	Owned   bool   `cbor:"1,keyasint,omitempty"` // by the host that answers
-	Other   string `cbor:"2,keyasint,omitempty"` // somebody else's lease holds
-	Failure string `cbor:"3,keyasint,omitempty"` // why it could not be tried
+	Owned   bool   // by the host that answers
+	Other   string // somebody else's lease holds
+	Failure string // why it could not be tried
+}
+
+func (r *ClaimReply) fields(c *coder) {
+	c.bool(1, &r.Owned)
+	text(c, 2, &r.Other)
+	text(c, 3, &r.Failure)
 }
 
 // Push is what an owner has gateways do to sockets, in order.
 type Push struct {
-	Object string     `cbor:"1,keyasint"` // the object's Key
-	Token  uint64     `cbor:"2,keyasint"`
-	Ops    []SocketOp `cbor:"3,keyasint"`
+	Object string // the object's Key
+	Token  uint64
+	Ops    []SocketOp
+}
+
+func (p *Push) fields(c *coder) {
+	text(c, 1, &p.Object)
+	number(c, 2, &p.Token)
+	parts(c, 3, &p.Ops)
 }
 
 // SocketOp is one operation on sockets of one gateway.
 type SocketOp struct {
-	Op      objects.Op `cbor:"1,keyasint"`
-	Sockets []string   `cbor:"2,keyasint"`
-	Binary  bool       `cbor:"3,keyasint,omitempty"`
-	Data    []byte     `cbor:"4,keyasint,omitempty"` // a message, or an attachment
-	Code    int        `cbor:"5,keyasint,omitempty"`
-	Reason  string     `cbor:"6,keyasint,omitempty"`
+	Op      objects.Op
+	Sockets []string
+	Binary  bool
+	Data    []byte // a message, or an attachment
+	Code    int
+	Reason  string
+}
+
+func (o *SocketOp) fields(c *coder) {
+	number(c, 1, &o.Op)
+	c.texts(2, &o.Sockets)
+	c.bool(3, &o.Binary)
+	c.bytes(4, &o.Data)
+	number(c, 5, &o.Code)
+	text(c, 6, &o.Reason)
 }
 
 // WhichSockets asks a gateway for its sockets of an object, on behalf of the owner with the token.
 type WhichSockets struct {
-	Object string `cbor:"1,keyasint"`
-	Token  uint64 `cbor:"2,keyasint"`
+	Object string
+	Token  uint64
+}
+
+func (w *WhichSockets) fields(c *coder) {
+	text(c, 1, &w.Object)
+	number(c, 2, &w.Token)
 }
 
 // HeldSockets answers WhichSockets, in the order in which they were accepted.
 type HeldSockets struct {
-	Sockets []HeldSocket `cbor:"1,keyasint"`
+	Sockets []HeldSocket
+}
+
+func (h *HeldSockets) fields(c *coder) {
+	parts(c, 1, &h.Sockets)
 }
 
 // HeldSocket is one socket at its gateway.
 type HeldSocket struct {
-	ID         string   `cbor:"1,keyasint"`
-	Region     string   `cbor:"2,keyasint,omitempty"`
-	Tags       []string `cbor:"3,keyasint,omitempty"`
-	Attachment []byte   `cbor:"4,keyasint,omitempty"`
-	Next       uint64   `cbor:"5,keyasint,omitempty"` // number of the first frame that the new owner will get
+	ID         string
+	Region     string
+	Tags       []string
+	Attachment []byte
+	Next       uint64 // number of the first frame that the new owner will get
+}
+
+func (h *HeldSocket) fields(c *coder) {
+	text(c, 1, &h.ID)
+	text(c, 2, &h.Region)
+	c.texts(3, &h.Tags)
+	c.bytes(4, &h.Attachment)
+	number(c, 5, &h.Next)
 }
 
 // Beat says that a gateway lives.
 type Beat struct {
-	Gateway string `cbor:"1,keyasint"`
-	Region  string `cbor:"2,keyasint,omitempty"`
-	Bye     bool   `cbor:"3,keyasint,omitempty"` // it has stopped, and closed its sockets
+	Gateway string
+	Region  string
+	Bye     bool // it has stopped, and closed its sockets
 }
 
-// decoding refuses what no peer of ours sends: doubled keys, indefinite lengths, deep nesting.
-var decoding = func() cbor.DecMode {
-	mode, err := cbor.DecOptions{
-		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, MaxNestedLevels: 8,
-		MaxArrayElements: objects.MaxSockets, UTF8: cbor.UTF8DecodeInvalid,
-	}.DecMode()
-	if err != nil {
-		panic(err)
-	}
-	return mode
-}()
-
-// Encode makes a message's payload of one of this package's types.
-func Encode(v any) []byte {
-	data, err := cbor.Marshal(v)
-	if err != nil {
-		panic("wire: encode: " + err.Error()) // our own types always encode
-	}
-	return data
+func (b *Beat) fields(c *coder) {
+	text(c, 1, &b.Gateway)
+	text(c, 2, &b.Region)
+	c.bool(3, &b.Bye)
 }
-
-// Decode reads a payload into a pointer to one of this package's types.
-func Decode(data []byte, v any) error { return decoding.Unmarshal(data, v) }

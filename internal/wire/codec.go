@@ -1,0 +1,273 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"holdfast/objects"
+)
+
+// message is one of this package's types. fields names its fields to a coder, in
+// the order of their numbers, which is how both writing and reading find them.
+type message interface{ fields(c *coder) }
+
+// Encode makes a message's payload.
+func Encode(m message) []byte {
+	c := coder{out: make([]byte, 0, 256)}
+	m.fields(&c)
+	return c.out
+}
+
+// Decode reads a payload into a message that is zero. It refuses what no peer of
+// ours sends: fields out of order or doubled, too many of anything. A field that
+// it does not know is left out: a newer peer has it. Text may be any bytes, as
+// what clients send is. Bytes that it reads share data's memory, which nobody may
+// change any more.
+func Decode(data []byte, m message) error {
+	c := coder{in: data, reads: true}
+	c.advance()
+	m.fields(&c)
+	c.skipTo(protowire.MaxValidNumber)
+	return c.err
+}
+
+// coder writes or reads the fields of one message, as Protocol Buffers encode
+// them. A field that is zero is not written.
+type coder struct {
+	reads bool
+	out   []byte // so far, when it writes
+
+	in   []byte // what is left, when it reads, from the value of the next field on
+	next protowire.Number
+	kind protowire.Type
+	err  error // the first; nothing is read after it
+}
+
+var (
+	errOrder = errors.New("fields out of order")
+	errMany  = fmt.Errorf("more than %d of something", objects.MaxSockets)
+)
+
+func (c *coder) fail(err error) {
+	if c.err == nil {
+		c.err = err
+	}
+	c.in, c.next = nil, 0
+}
+
+// advance reads the number of the next field; it is 0 at the end.
+func (c *coder) advance() {
+	before := c.next
+	if c.err != nil || len(c.in) == 0 {
+		c.next = 0
+		return
+	}
+	number, kind, n := protowire.ConsumeTag(c.in)
+	switch {
+	case n < 0:
+		c.fail(protowire.ParseError(n))
+	case number < before:
+		c.fail(errOrder)
+	default:
+		c.in, c.next, c.kind = c.in[n:], number, kind
+	}
+}
+
+// skipTo leaves out the fields before number, and tells whether number is next.
+func (c *coder) skipTo(number protowire.Number) bool {
+	for c.next != 0 && c.next < number {
+		n := protowire.ConsumeFieldValue(c.next, c.kind, c.in)
+		if n < 0 {
+			c.fail(protowire.ParseError(n))
+			return false
+		}
+		c.in = c.in[n:]
+		c.advance()
+	}
+	return c.next == number
+}
+
+// once goes on to the next field, which must be another one.
+func (c *coder) once(number protowire.Number) {
+	c.advance()
+	if c.next == number {
+		c.fail(errOrder)
+	}
+}
+
+// varint is the next field's value, which is to be a number.
+func (c *coder) varint() uint64 {
+	if c.kind != protowire.VarintType {
+		c.fail(fmt.Errorf("field %d is no number", c.next))
+		return 0
+	}
+	v, n := protowire.ConsumeVarint(c.in)
+	if n < 0 {
+		c.fail(protowire.ParseError(n))
+		return 0
+	}
+	c.in = c.in[n:]
+	return v
+}
+
+// raw is the next field's value, which is to be bytes, in the memory of the payload.
+func (c *coder) raw() []byte {
+	if c.kind != protowire.BytesType {
+		c.fail(fmt.Errorf("field %d is a number", c.next))
+		return nil
+	}
+	v, n := protowire.ConsumeBytes(c.in)
+	if n < 0 {
+		c.fail(protowire.ParseError(n))
+		return nil
+	}
+	c.in = c.in[n:]
+	return v
+}
+
+// uint is a number, at most most.
+func (c *coder) uint(number protowire.Number, v *uint64, most uint64) {
+	switch {
+	case !c.reads && *v != 0:
+		c.out = protowire.AppendVarint(protowire.AppendTag(c.out, number, protowire.VarintType), *v)
+	case c.reads && c.skipTo(number):
+		if *v = c.varint(); *v > most {
+			c.fail(fmt.Errorf("field %d is %d, at most %d is known", number, *v, most))
+		}
+		c.once(number)
+	}
+}
+
+func number[N ~uint8 | ~uint64 | ~int | ~int64](c *coder, number protowire.Number, v *N) {
+	most := uint64(1<<63 - 1) // of what has a sign; none of ours is below zero
+	if N(0)-1 > 0 {
+		most = uint64(N(0) - 1)
+	}
+	wide := uint64(*v)
+	c.uint(number, &wide, most)
+	*v = N(wide)
+}
+
+func (c *coder) bool(number protowire.Number, v *bool) {
+	var wide uint64
+	if *v {
+		wide = 1
+	}
+	c.uint(number, &wide, 1)
+	*v = wide == 1
+}
+
+func text[S ~string](c *coder, number protowire.Number, v *S) {
+	switch {
+	case !c.reads && *v != "":
+		c.out = protowire.AppendString(protowire.AppendTag(c.out, number, protowire.BytesType), string(*v))
+	case c.reads && c.skipTo(number):
+		*v = S(string(c.raw()))
+		c.once(number)
+	}
+}
+
+func (c *coder) bytes(number protowire.Number, v *[]byte) {
+	switch {
+	case !c.reads && len(*v) > 0:
+		c.out = protowire.AppendBytes(protowire.AppendTag(c.out, number, protowire.BytesType), *v)
+	case c.reads && c.skipTo(number):
+		*v = slices.Clip(c.raw())
+		c.once(number)
+	}
+}
+
+func (c *coder) texts(number protowire.Number, list *[]string) {
+	if !c.reads {
+		for _, v := range *list {
+			c.out = protowire.AppendString(protowire.AppendTag(c.out, number, protowire.BytesType), v)
+		}
+		return
+	}
+	for c.skipTo(number) && c.room(len(*list)) {
+		*list = append(*list, string(c.raw()))
+		c.advance()
+	}
+}
+
+// room fails when there is no more.
+func (c *coder) room(n int) bool {
+	if n >= objects.MaxSockets {
+		c.fail(errMany)
+	}
+	return n < objects.MaxSockets
+}
+
+// part is a message within a message. It is written even if it is empty.
+func (c *coder) part(number protowire.Number, m message) {
+	if c.reads {
+		if c.skipTo(number) {
+			c.inner(m)
+			c.once(number)
+		}
+		return
+	}
+	c.out = protowire.AppendTag(c.out, number, protowire.BytesType)
+	inner := coder{out: make([]byte, 0, 64)}
+	m.fields(&inner)
+	c.out = protowire.AppendBytes(c.out, inner.out)
+}
+
+// inner reads a message within the message.
+func (c *coder) inner(m message) {
+	if err := Decode(c.raw(), m); err != nil {
+		c.fail(err)
+	}
+}
+
+// parts are messages of one kind.
+func parts[M any, P interface {
+	*M
+	message
+}](c *coder, number protowire.Number, list *[]M) {
+	if !c.reads {
+		for i := range *list {
+			c.part(number, P(&(*list)[i]))
+		}
+		return
+	}
+	for c.skipTo(number) && c.room(len(*list)) {
+		var m M
+		c.inner(P(&m))
+		*list = append(*list, m)
+		c.advance()
+	}
+}
+
+// field is one name of a header.
+type field struct {
+	name   string
+	values []string
+}
+
+func (f *field) fields(c *coder) {
+	text(c, 1, &f.name)
+	c.texts(2, &f.values)
+}
+
+// header is names and their values.
+func (c *coder) header(number protowire.Number, h *map[string][]string) {
+	if !c.reads {
+		for _, name := range slices.Sorted(maps.Keys(*h)) {
+			c.part(number, &field{name, (*h)[name]})
+		}
+		return
+	}
+	var list []field
+	parts(c, number, &list)
+	if len(list) > 0 {
+		*h = make(map[string][]string, len(list))
+	}
+	for _, f := range list {
+		(*h)[f.name] = f.values
+	}
+}
