@@ -35,7 +35,7 @@ func (c Call[In, Out]) Do(ctx context.Context, to Ref, in In) (Out, error) {
 	if err != nil {
 		return out, err
 	}
-	if err := json.Unmarshal(output, &out); err != nil {
+	if err := fromJSON(output, &out); err != nil {
 		return out, fmt.Errorf("call %s: decode the answer: %w", c.name, err)
 	}
 	return out, nil
@@ -58,3 +58,33 @@ func NewRef(id ID, via Caller) Ref { return Ref{id, via} }
 
 // ID is the object's id.
 func (r Ref) ID() ID { return r.id }
+
+// fromJSON is json.Unmarshal, with a short way for what counters are made of.
+func fromJSON(data []byte, v any) error {
+	switch v := v.(type) {
+	case *None:
+		if string(data) == "{}" {
+			return nil
+		}
+	case *int:
+		if n, ok := smallInt(data); ok {
+			*v = n
+			return nil
+		}
+	}
+	return json.Unmarshal(data, v)
+}
+
+// smallInt reads a JSON number without a sign that certainly is an int.
+func smallInt(data []byte) (n int, ok bool) {
+	if len(data) == 0 || len(data) > 18 || data[0] == '0' && len(data) > 1 {
+		return 0, false
+	}
+	for _, digit := range data {
+		if digit < '0' || digit > '9' {
+			return 0, false
+		}
+		n = 10*n + int(digit-'0')
+	}
+	return n, true
+}

@@ -26,7 +26,7 @@ type Method[T any] struct {
 func On[T, In, Out any](c Call[In, Out], method func(T, context.Context, In) (Out, error)) Method[T] {
 	return Method[T]{c.name, func(self T, ctx context.Context, input []byte) ([]byte, error) {
 		var in In
-		if err := json.Unmarshal(input, &in); err != nil {
+		if err := fromJSON(input, &in); err != nil {
 			return nil, Errorf(Invalid, "call %s: decode the input: %v", c.name, err)
 		}
 		out, err := method(self, ctx, in)

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"regexp"
 	"unicode/utf8"
 )
 
@@ -18,7 +17,7 @@ const MaxName = 1024
 // The first half is derived from the name (or random), the second half is a MAC
 // of the first under the class, so an id proves to which class it belongs.
 type ID struct {
-	class, hex, name string
+	class, key, name string // key is "class.hex"
 }
 
 // NameID is the id of the object that class calls name: the same name gives the
@@ -35,9 +34,8 @@ func NameID(class, name string) (ID, error) {
 	case !utf8.ValidString(name):
 		return ID{}, Errorf(Invalid, "an object's name must be valid UTF-8")
 	}
-	mac := hmac.New(sha256.New, classKey(class))
-	mac.Write([]byte(name))
-	return seal(class, [16]byte(mac.Sum(nil)), name), nil
+	derived := mac(class, []byte(name))
+	return seal(class, [16]byte(derived[:16]), name), nil
 }
 
 // NewID is a fresh random id of the class, without a name. Keep it: nothing
@@ -59,25 +57,40 @@ func ParseID(class, s string) (ID, error) {
 		return ID{}, Errorf(Invalid, "an object id must be 64 hex digits")
 	}
 	id := seal(class, [16]byte(raw[:16]), "")
-	if !hmac.Equal([]byte(id.hex), []byte(hex.EncodeToString(raw))) {
+	if !hmac.Equal([]byte(id.String()), []byte(hex.EncodeToString(raw))) {
 		return ID{}, Errorf(Invalid, "the object id is not valid for class %.80q", class)
 	}
 	return id, nil
 }
 
 func seal(class string, half [16]byte, name string) ID {
-	mac := hmac.New(sha256.New, classKey(class))
-	mac.Write(half[:])
-	return ID{class: class, hex: hex.EncodeToString(append(half[:], mac.Sum(nil)[:16]...)), name: name}
+	proof := mac(class, half[:])
+	key := make([]byte, 0, len(class)+1+64)
+	key = append(append(key, class...), '.')
+	key = hex.AppendEncode(key, half[:])
+	key = hex.AppendEncode(key, proof[:16])
+	return ID{class: class, key: string(key), name: name}
 }
 
-func classKey(class string) []byte {
-	key := sha256.Sum256([]byte("holdfast class " + class))
-	return key[:]
+// mac is HMAC-SHA256 under the class's key, as package hmac's, but with nothing
+// left for the collector: every request to an object derives its id.
+func mac(class string, message []byte) [sha256.Size]byte {
+	key := sha256.Sum256(append([]byte("holdfast class "), class...))
+	var inner, outer [sha256.BlockSize]byte
+	for i := range inner {
+		inner[i], outer[i] = 0x36, 0x5c
+	}
+	for i, b := range key {
+		inner[i] ^= b
+		outer[i] ^= b
+	}
+	var room [sha256.BlockSize + 128]byte // most names fit
+	first := sha256.Sum256(append(append(room[:0], inner[:]...), message...))
+	return sha256.Sum256(append(append(room[:0], outer[:]...), first[:]...))
 }
 
 // String is the id's 64 hex digits.
-func (id ID) String() string { return id.hex }
+func (id ID) String() string { return id.key[min(len(id.key), len(id.class)+1):] }
 
 // Class is the class the id belongs to.
 func (id ID) Class() string { return id.class }
@@ -88,16 +101,22 @@ func (id ID) Name() string { return id.name }
 // WithName gives a parsed id the name it is known to have; a name that does not
 // derive it is ignored.
 func (id ID) WithName(name string) ID {
-	if named, err := NameID(id.class, name); err == nil && named.hex == id.hex {
-		return named
+	if named, err := NameID(id.class, name); err == nil && named.key == id.key {
+		id.name = name
 	}
 	return id
 }
 
 // Key is "class.hex", the only form of an object that enters a subject or a key.
-func (id ID) Key() string { return id.class + "." + id.hex }
-
-var classPattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
+func (id ID) Key() string { return id.key }
 
 // ValidClass tells whether s can name a class: 1 to 63 of a-z, 0-9 and -, a letter first.
-func ValidClass(s string) bool { return classPattern.MatchString(s) }
+func ValidClass(s string) bool {
+	for i := range len(s) {
+		letter, other := 'a' <= s[i] && s[i] <= 'z', '0' <= s[i] && s[i] <= '9' || s[i] == '-'
+		if !letter && (!other || i == 0) {
+			return false
+		}
+	}
+	return 1 <= len(s) && len(s) <= 63
+}

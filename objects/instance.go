@@ -172,10 +172,12 @@ func (i *Instance) Alarm(ctx context.Context, info AlarmInfo) Outcome {
 func (i *Instance) run(handler func(*Outcome) error) (out Outcome) {
 	s := i.state
 	s.sockets.state = s
-	t := &turn{base: s.data, alarm: s.alarm(), layers: make([]layer, 1, 2)}
+	t := &turn{base: s.data, alarm: s.alarm()}
+	t.layers = t.room[:1]
 	s.current = t
 	defer func() {
 		s.current, t.over = nil, true
+		s.sockets.state = nil // which keeps them from keeping the instance
 	}()
 	err := guard(func() error { return handler(&out) }, &out)
 	if err == nil {

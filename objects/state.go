@@ -43,7 +43,7 @@ type Owner struct {
 func (s *State) Now() time.Time { return s.now() }
 
 func (s *State) turn() *turn {
-	if s.current == nil {
+	if s == nil || s.current == nil {
 		panic("objects: state used outside an event")
 	}
 	return s.current

@@ -93,7 +93,7 @@ func List[V any](s Store, prefix string) iter.Seq2[string, V] {
 
 func decode[V any](t *turn, key string, raw []byte) (V, bool) {
 	var v V
-	if err := json.Unmarshal(raw, &v); err != nil {
+	if err := fromJSON(raw, &v); err != nil {
 		t.fail(fmt.Errorf("decode key %.80q as %T: %w", key, v, err))
 		return v, false
 	}
@@ -237,6 +237,8 @@ type turn struct {
 	undo   []func() // puts the sockets back as they were
 	err    error    // the first fault; fails the event
 	over   bool
+
+	room [2]layer // for layers, while they are few
 }
 
 func (t *turn) top() *layer {

@@ -3,6 +3,7 @@ package host
 import (
 	"slices"
 	"time"
+	"unique"
 
 	"holdfast/internal/wire"
 	"holdfast/objects/internal/record"
@@ -19,77 +20,82 @@ const (
 	maxKept        = 1 << 10        // bytes of an answer that is kept; a larger one is only known to have been given
 )
 
-// request names a request: by its gateway and number, or by the client's key.
-type request struct {
+// answers are those of the requests that a commit covers. A gateway's is kept
+// until the gateway waits for it no more, a client's for a day. They are few
+// enough to be looked through.
+type answers struct {
+	kept []record.Kept // as they were given
+	lows []low
+}
+
+// low is a gateway and what it waits for: nothing below.
+type low struct {
 	gateway string
 	n       uint64
-	key     string
 }
 
-func requestOf(req *wire.Request) request {
-	if req.Key != "" {
-		return request{key: req.Key}
+// find is the answer to a request that was handled before.
+func (a *answers) find(req *wire.Request) (record.Kept, bool) {
+	for i := len(a.kept) - 1; i >= 0; i-- {
+		k := &a.kept[i]
+		if req.Key != "" && k.Key == req.Key || req.Key == "" && k.N == req.N && k.Key == "" && k.Gateway == req.Gateway {
+			return *k, true
+		}
 	}
-	return request{gateway: req.Gateway, n: req.N}
-}
-
-// answers are those of the requests that a commit covers. A gateway's is kept
-// until the gateway waits for it no more, a client's for a day.
-type answers struct {
-	byRequest map[request]record.Answer
-	order     []request         // as they were given
-	low       map[string]uint64 // a gateway waits for nothing below
-}
-
-func answersOf(list []record.Answer) answers {
-	a := answers{byRequest: make(map[request]record.Answer), low: make(map[string]uint64)}
-	for _, answer := range list {
-		a.add(answer)
-	}
-	return a
-}
-
-func (a *answers) find(req *wire.Request) (record.Answer, bool) {
-	answer, ok := a.byRequest[requestOf(req)]
-	return answer, ok
+	return record.Kept{}, false
 }
 
 func (a *answers) add(answer record.Answer) {
-	name := request{gateway: answer.Gateway, n: answer.N}
-	if answer.Key != "" {
-		name = request{key: answer.Key}
-	}
-	a.byRequest[name] = answer.Encoded()
-	a.order = append(a.order, name)
+	answer.Gateway = unique.Make(answer.Gateway).Value() // one text for all objects
+	a.kept = append(a.kept, answer.Keep())
 }
 
 // heard notes what a gateway still waits for.
 func (a *answers) heard(req *wire.Request) {
-	if req.Low > a.low[req.Gateway] {
-		a.low[req.Gateway] = req.Low
+	for i := range a.lows {
+		if l := &a.lows[i]; l.gateway == req.Gateway {
+			l.n = max(l.n, req.Low)
+			return
+		}
 	}
+	a.lows = append(a.lows, low{unique.Make(req.Gateway).Value(), req.Low})
 }
 
-// list is what to keep now, oldest first; the rest is forgotten.
-func (a *answers) list(now time.Time) []record.Answer {
-	gateways, clients := budget{maxAnswers, maxAnswersSize}, budget{maxKeyed, maxKeyedSize}
-	kept, list := make([]request, 0, len(a.order)), make([]record.Answer, 0, len(a.order))
-	for _, name := range slices.Backward(a.order) {
-		answer := a.byRequest[name]
-		from, wanted := &gateways, name.n >= a.low[name.gateway]
-		if name.key != "" {
-			from, wanted = &clients, now.Sub(answer.At) <= keepKeyed
+// waits tells whether a gateway may still ask for its answer n.
+func (a *answers) waits(gateway string, n uint64) bool {
+	for _, l := range a.lows {
+		if l.gateway == gateway {
+			return n >= l.n
 		}
-		if !wanted || !from.take(answer.Size()) {
-			delete(a.byRequest, name)
-			continue
-		}
-		kept, list = append(kept, name), append(list, answer)
 	}
-	slices.Reverse(kept)
-	slices.Reverse(list)
-	a.order = kept
-	return list
+	return true // it has not said
+}
+
+// list is what to keep now, oldest first; the rest is forgotten. It is good until
+// the next call of any method.
+func (a *answers) list(now time.Time) []record.Kept {
+	a.kept = slices.DeleteFunc(a.kept, func(k record.Kept) bool {
+		if k.Key != "" {
+			return now.Sub(k.At) > keepKeyed
+		}
+		return !a.waits(k.Gateway, k.N)
+	})
+	gateways, clients := budget{maxAnswers, maxAnswersSize}, budget{maxKeyed, maxKeyedSize}
+	over := false
+	for i := len(a.kept) - 1; i >= 0; i-- { // the oldest go first
+		from := &gateways
+		if a.kept[i].Key != "" {
+			from = &clients
+		}
+		if !from.take(a.kept[i].Size()) {
+			over = true
+			a.kept[i] = record.Kept{}
+		}
+	}
+	if over {
+		a.kept = slices.DeleteFunc(a.kept, func(k record.Kept) bool { return k.JSON == nil })
+	}
+	return a.kept
 }
 
 // budget is how much more may be kept.

@@ -16,7 +16,7 @@ func ask(gateway string, n, low uint64) *wire.Request {
 }
 
 func TestAnAnswerIsKeptWhileItsGatewayWaits(t *testing.T) {
-	a := answersOf(nil)
+	a := answers{}
 	for n := uint64(1); n <= 4; n++ {
 		a.add(record.Answer{Gateway: "g", N: n})
 		a.add(record.Answer{Gateway: "other", N: n})
@@ -37,16 +37,17 @@ func TestAnAnswerIsKeptWhileItsGatewayWaits(t *testing.T) {
 }
 
 func TestTheNextOwnerKnowsTheAnswers(t *testing.T) {
-	a := answersOf(nil)
+	a := answers{}
 	a.add(record.Answer{Gateway: "g", N: 7, Reply: []byte("x")})
-	b := answersOf(a.list(now))
-	if answer, known := b.find(ask("g", 7, 7)); !known || string(answer.Reply) != "x" {
-		t.Errorf("answer = %+v, %v", answer, known)
+	b := answers{kept: a.list(now)}
+	kept, known := b.find(ask("g", 7, 7))
+	if answer, err := kept.Answer(); !known || err != nil || string(answer.Reply) != "x" {
+		t.Errorf("answer = %+v, %v, %v", answer, known, err)
 	}
 }
 
 func TestAnswersAreBounded(t *testing.T) {
-	a := answersOf(nil)
+	a := answers{}
 	for n := range uint64(maxAnswers + 10) {
 		a.add(record.Answer{Gateway: "g", N: n + 1})
 	}
@@ -65,7 +66,7 @@ func TestAnswersAreBounded(t *testing.T) {
 }
 
 func TestAnswersLeaveRoomForTheState(t *testing.T) {
-	a := answersOf(nil)
+	a := answers{}
 	for n := range uint64(maxAnswers) {
 		a.add(record.Answer{Gateway: "g", N: n + 1, Reply: make([]byte, maxKept)})
 		a.add(record.Answer{Key: fmt.Sprint(n), At: now, Reply: make([]byte, maxKept)})
@@ -83,7 +84,7 @@ func TestAnswersLeaveRoomForTheState(t *testing.T) {
 }
 
 func TestAClientsKeyIsKnownForADay(t *testing.T) {
-	a := answersOf(nil)
+	a := answers{}
 	a.add(record.Answer{Key: "k", At: now})
 	if got := len(a.list(now.Add(keepKeyed))); got != 1 {
 		t.Errorf("after a day: %d answers, want 1", got)

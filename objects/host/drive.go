@@ -37,11 +37,12 @@ func (o *object) decide(e owner.Event) []owner.Do {
 		switch d := d.(type) {
 		case owner.Send:
 			// A claim is encoded when it is sent: from the record that was read.
-			if own.Phase != owner.Claiming && d.Put != o.payload.put {
+			if own.Phase != owner.Claiming && !o.payload.is(d.Put) {
 				o.payload = o.encode(d.Put)
 			}
 		case owner.Settle:
 			o.settled = o.payload.alarm
+			o.payload = nil
 			o.release(d.Commit)
 		case owner.Stop:
 			o.end(d)
@@ -135,9 +136,9 @@ func (o *object) send(put owner.Put) owner.Event {
 	p := o.payloadOf(put)
 	ctx, cancel := context.WithTimeout(o.r.work, o.r.timing.Commit)
 	defer cancel()
-	if sooner(p.alarm, o.wakeUp) {
+	if alarm := value(p.alarm); sooner(alarm, o.wakeUp) {
 		var err error
-		if o.wakeUp, err = o.schedule(ctx, p.alarm, o.wakeUp); err != nil {
+		if o.wakeUp, err = o.schedule(ctx, alarm, o.wakeUp); err != nil {
 			o.wakeUp = time.Time{}
 			o.r.log.Warn("put waits for its alarm", "err", err)
 			return owner.Doubt{}
@@ -152,7 +153,7 @@ func (o *object) send(put owner.Put) owner.Event {
 	}
 	switch {
 	case err == nil:
-		o.r.metrics.commits.WithLabelValues(o.class.Name(), "landed").Inc()
+		o.usual.landed.Inc()
 		return owner.Landed{Put: put, Revision: revision}
 	case errors.Is(err, record.ErrStale):
 		o.r.metrics.commits.WithLabelValues(o.class.Name(), "stale").Inc()
@@ -165,17 +166,20 @@ func (o *object) send(put owner.Put) owner.Event {
 }
 
 // payloadOf is what to put: encoded when it was decided on or, for a claim, now.
-func (o *object) payloadOf(put owner.Put) payload {
+func (o *object) payloadOf(put owner.Put) *payload {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if put != o.payload.put {
+	if !o.payload.is(put) {
 		o.payload = o.claimOf(put)
 	}
 	return o.payload
 }
 
+// is tells whether this is what put sends.
+func (p *payload) is(put owner.Put) bool { return p != nil && p.put == put }
+
 // claimOf is the record that was read, put back in our name.
-func (o *object) claimOf(put owner.Put) payload {
+func (o *object) claimOf(put owner.Put) *payload {
 	rec := record.Record{Name: o.id.Name(), Data: new(objects.Data)}
 	if o.found != nil {
 		rec = *o.found
@@ -186,7 +190,7 @@ func (o *object) claimOf(put owner.Put) payload {
 	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
 	rec.Host, rec.Region = o.r.cfg.Name, o.r.cfg.Region
 	o.claimed = &rec
-	return payload{put: put, value: rec.Encode(), alarm: rec.Alarm}
+	return &payload{put: put, value: rec.Encode(), alarm: alarmOf(rec.Alarm)}
 }
 
 // serve begins to run events, from the record that was claimed: it is what the
@@ -204,26 +208,18 @@ func (o *object) serve() owner.Event {
 		o.mu.Unlock()
 		return nil
 	}
-	o.frames = make(map[string]uint64)
-	o.gateways = make(map[string]int)
 	for _, gateway := range gateways {
-		o.gateways[gateway] = 0
+		o.count(gateway, 0)
 	}
-	held := new(objects.Sockets)
 	for _, s := range sockets {
-		held.Add(objects.SocketInfo{ID: s.ID, Gateway: s.gateway, Region: s.Region, Tags: s.Tags, Attachment: s.Attachment})
-		o.frames[s.ID] = s.Next - 1
-		o.gateways[s.gateway]++
+		o.sockets.Add(objects.SocketInfo{ID: s.ID, Gateway: s.gateway, Region: s.Region, Tags: s.Tags, Attachment: s.Attachment})
+		o.count(s.gateway, 1)
+		o.hear(s.ID, s.Next-1)
 		o.r.meet(s.gateway)
 	}
-	o.alarm = rec.Alarm
-	o.answers = answersOf(rec.Answers)
-	o.claimed = nil
-	o.world = objects.World{
-		ID: o.id, Data: rec.Data, Sockets: held, Now: time.Now,
-		Alarm: func() objects.Alarm { return o.alarm },
-		Owner: objects.Owner{Host: o.r.cfg.Name, Region: o.r.cfg.Region, Epoch: o.own.Epoch},
-	}
+	o.alarm, o.data = alarmOf(rec.Alarm), rec.Data
+	o.answers = answers{kept: rec.Answers}
+	o.claimed, o.found, o.payload = nil, nil, nil
 	o.mu.Unlock()
 	if err := o.reschedule(rec.Alarm); err != nil {
 		o.r.log.Warn("alarm not scheduled again; giving the object up", "object", o.key, "err", err)
@@ -265,7 +261,7 @@ func (o *object) listen() owner.Event {
 		return owner.Leave{}
 	}
 	o.r.metrics.owned.WithLabelValues(o.class.Name()).Inc()
-	o.r.log.Debug("object claimed", "object", o.key, "name", o.id.Name(), "epoch", o.world.Owner.Epoch)
+	o.r.log.Debug("object claimed", "object", o.key, "name", o.id.Name(), "epoch", o.own.Epoch)
 	o.grant(wire.ClaimReply{Owned: true})
 	return nil
 }
@@ -280,7 +276,7 @@ func (o *object) afterCommit() {
 	}
 	ctx, cancel := context.WithTimeout(o.r.work, o.r.timing.Commit)
 	defer cancel()
-	wakeUp, err := o.schedule(ctx, settled, o.wakeUp)
+	wakeUp, err := o.schedule(ctx, value(settled), o.wakeUp)
 	if err != nil {
 		o.r.log.Warn("wake-up not moved; it comes too early and is set again then", "object", o.key, "err", err)
 		return
@@ -291,8 +287,7 @@ func (o *object) afterCommit() {
 // refused ends a claim that somebody else's lease forbids.
 func (o *object) refused(d owner.Refuse) {
 	o.mu.Lock()
-	o.over = true
-	close(o.gone)
+	o.close()
 	o.mu.Unlock()
 	o.r.forget(o)
 	o.grant(wire.ClaimReply{Other: d.Owner})
@@ -304,8 +299,7 @@ func (o *object) end(d owner.Stop) {
 	if o.over {
 		return
 	}
-	o.over = true
-	close(o.gone)
+	o.close()
 	for _, h := range o.held {
 		h.moved(o.r, d.Unsure)
 	}
@@ -348,7 +342,7 @@ func (o *object) askSockets(gateways []string) (sockets []heldSocket, alive []st
 	ctx, cancel := context.WithTimeout(o.r.work, o.r.timing.Silence)
 	defer cancel()
 	o.mu.Lock()
-	question := wire.Encode(wire.WhichSockets{Object: o.key, Token: o.own.Token})
+	question := wire.Encode(&wire.WhichSockets{Object: o.key, Token: o.own.Token})
 	o.mu.Unlock()
 	answers := make([]*wire.HeldSockets, len(gateways))
 	var asked sync.WaitGroup

@@ -26,30 +26,31 @@ const frameTime = 30 * time.Second
 
 // handle is one event from end to end: what is asked, what the instance makes of
 // it, what has to be made durable, and what may leave then.
-func (o *object) handle(msg *nats.Msg, came time.Time) {
+func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
 		o.r.log.Warn("request dropped: its reply subject is no gateway's", "object", o.key)
 		return
 	}
-	req := new(wire.Request)
+	*req = wire.Request{}
 	if err := wire.Decode(msg.Data, req); err != nil {
 		o.finish(event{reply: msg.Reply}, objects.Outcome{Err: objects.Errorf(objects.Invalid, "request not understood: %v", err)})
 		return
 	}
 	ev := event{req: req, reply: msg.Reply}
-	deadline := time.Now().Add(frameTime)
+	now := time.Now()
+	deadline := now.Add(frameTime)
 	if req.Timeout > 0 {
 		deadline = came.Add(time.Duration(req.Timeout) * time.Millisecond)
 	}
-	if time.Now().After(deadline) {
-		o.r.metrics.events.WithLabelValues(o.class.Name(), ev.kind(), "expired").Inc()
+	if now.After(deadline) {
+		o.r.metrics.events.WithLabelValues(o.class.Name(), kindNames[ev.kind()], "expired").Inc()
 		return // nobody waits for it any more
 	}
 	if o.again(ev) || !o.awake(ev) {
 		return
 	}
-	ctx, cancel := context.WithDeadline(o.r.work, deadline)
-	defer cancel()
+	ctx := &eventContext{Context: o.r.work, deadline: deadline}
+	defer ctx.end()
 	switch req.Kind {
 	case wire.Call:
 		o.finish(ev, o.instance.Call(ctx, req.Call, req.Body))
@@ -70,11 +71,19 @@ type event struct {
 	reply string // where to answer; "" for nowhere
 }
 
-func (e event) kind() string {
-	if e.req == nil {
-		return "own"
+// kindNames are the kinds of requests, and of events that nobody has requested.
+var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "own"}
+
+const kinds = len(kindNames)
+
+func (e event) kind() int {
+	switch {
+	case e.req == nil:
+		return kinds - 1
+	case int(e.req.Kind) < kinds-1:
+		return int(e.req.Kind)
 	}
-	return [...]string{"unknown", "call", "fetch", "message", "closed", "alarm"}[min(int(e.req.Kind), 5)]
+	return 0
 }
 
 // again answers a request that has been handled before, perhaps by another
@@ -86,12 +95,15 @@ func (o *object) again(ev event) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.answers.heard(ev.req)
-	answer, known := o.answers.find(ev.req)
+	kept, known := o.answers.find(ev.req)
 	if !known {
 		return false
 	}
 	reply := wire.Reply{Code: objects.Conflict, Message: "this was done before; its answer was too large to keep"}
+	answer, err := kept.Answer()
 	switch {
+	case err != nil:
+		reply = wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
 	case answer.Key != "" && answer.Sum != sum(ev.req):
 		reply.Message = "this idempotency key was used for another request"
 	case len(answer.Reply) > 0:
@@ -114,13 +126,23 @@ func sum(req *wire.Request) string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
+// world is what an instance gets. What it holds is ours and stays when the instance
+// goes.
+func (o *object) world() objects.World {
+	return objects.World{
+		ID: o.id, Data: o.data, Sockets: &o.sockets, Now: time.Now,
+		Alarm: func() objects.Alarm { return value(o.alarm) },
+		Owner: objects.Owner{Host: o.r.cfg.Name, Region: o.r.cfg.Region, Epoch: o.own.Epoch},
+	}
+}
+
 // awake makes sure that there is an instance. If its constructor fails, so does the event.
 func (o *object) awake(ev event) bool {
 	if o.instance != nil {
 		return true
 	}
 	o.r.metrics.constructions.WithLabelValues(o.class.Name()).Inc()
-	instance, out := o.class.Start(o.world)
+	instance, out := o.class.Start(o.world())
 	if out.Err != nil {
 		o.finish(ev, out)
 		return false
@@ -179,7 +201,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 		o.mu.Unlock()
 		return
 	}
-	o.frames[req.Socket] = req.Seq
+	o.hear(req.Socket, req.Seq)
 	if req.Kind == wire.Closed {
 		out := o.instance.Closed(ctx, req.Socket, objects.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean})
 		o.finish(ev, out)
@@ -189,19 +211,37 @@ func (o *object) frame(ctx context.Context, ev event) {
 	o.finish(ev, o.instance.Message(ctx, req.Socket, objects.Message{Binary: req.Binary, Data: req.Body}))
 }
 
+// hear notes the last frame of a socket.
+func (o *object) hear(socket string, seq uint64) {
+	if o.frames == nil {
+		o.frames = make(map[string]uint64)
+	}
+	o.frames[socket] = seq
+}
+
+// count notes n sockets more at a gateway, and returns how many there are. With mu
+// held.
+func (o *object) count(gateway string, n int) int {
+	if o.gateways == nil {
+		o.gateways = make(map[string]int)
+	}
+	o.gateways[gateway] += n
+	return o.gateways[gateway]
+}
+
 // socketGone forgets a socket that has ended.
 func (o *object) socketGone(socket, gateway string) {
 	delete(o.frames, socket)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.gateways[gateway]--; o.gateways[gateway] <= 0 {
+	if o.count(gateway, -1) <= 0 {
 		delete(o.gateways, gateway) // the record hears of it with the next put
 	}
 }
 
 // loseGateway ends the sockets of a gateway that has died.
 func (o *object) loseGateway(gateway string) {
-	for _, s := range o.world.Sockets.All() {
+	for _, s := range o.sockets.All() {
 		if info := s.Info(); info.Gateway == gateway && o.awake(event{}) {
 			ctx, cancel := context.WithTimeout(o.r.work, frameTime)
 			o.finish(event{}, o.instance.Closed(ctx, info.ID, objects.Close{Code: 1006, Reason: "the gateway that held the socket has gone"}))
@@ -214,9 +254,10 @@ func (o *object) loseGateway(gateway string) {
 // ring runs the alarm if the record says that it is due.
 func (o *object) ring(ctx context.Context, ev event) {
 	now := time.Now()
-	if due, ok := o.alarm.Next(); !ok || now.Before(due) {
+	before := value(o.alarm)
+	if due, ok := before.Next(); !ok || now.Before(due) {
 		o.io.Lock()
-		err := o.reschedule(o.alarm) // what has fired is gone: set what the record says
+		err := o.reschedule(before) // what has fired is gone: set what the record says
 		o.io.Unlock()
 		if err != nil {
 			err = objects.Errorf(objects.Unavailable, "%v", err)
@@ -227,7 +268,6 @@ func (o *object) ring(ctx context.Context, ev event) {
 	o.io.Lock()
 	o.wakeUp = time.Time{} // it has fired
 	o.io.Unlock()
-	before := o.alarm
 	out := o.instance.Alarm(ctx, objects.AlarmInfo{Scheduled: before.At, Retry: before.Retry})
 	if out.Err != nil {
 		failed := alarm.Failed(before, now, rand.Float64())
@@ -259,24 +299,23 @@ func (o *object) finish(ev event, out objects.Outcome) {
 	if out.Drop {
 		o.drop()
 	}
-	result := "ok"
 	if out.Err != nil {
-		result = string(objects.CodeOf(out.Err))
+		o.r.metrics.events.WithLabelValues(o.class.Name(), kindNames[ev.kind()], string(objects.CodeOf(out.Err))).Inc()
+	} else {
+		o.usual.ok[ev.kind()].Inc()
 	}
-	o.r.metrics.events.WithLabelValues(o.class.Name(), ev.kind(), result).Inc()
 
 	o.mu.Lock()
 	h := held{to: ev.reply, reply: reply, sends: out.Sends}
 	changed := out.Changed()
-	o.world.Data.Apply(out.Writes)
+	o.data.Apply(out.Writes)
 	if out.Alarm != nil {
-		o.alarm = *out.Alarm
+		o.alarm = alarmOf(*out.Alarm)
 	}
 	for _, s := range out.Opened {
 		info := s.Info()
-		o.frames[info.ID] = 0
-		o.gateways[info.Gateway]++
-		if o.gateways[info.Gateway] == 1 {
+		o.hear(info.ID, 0)
+		if o.count(info.Gateway, 1) == 1 {
 			changed = true // whoever owns the object next has to ask this gateway
 		}
 	}
@@ -284,25 +323,22 @@ func (o *object) finish(ev event, out objects.Outcome) {
 		h.wrote = true
 		o.remember(ev, reply)
 	}
-	do := o.commit(h)
+	o.commit(h)
 	o.mu.Unlock()
 	for _, s := range out.Opened {
 		o.r.meet(s.Info().Gateway)
 	}
-	if do != nil {
-		o.r.tasks.Go(func() { o.drive(o.obey(do)) })
-	}
 }
 
-// commit holds what an event wants sent and, if it wrote, has that put. With mu held.
-func (o *object) commit(h held) []owner.Do {
+// commit holds what an event wants sent; if it wrote, run has that put. With mu held.
+func (o *object) commit(h held) {
 	if !h.wrote {
 		o.hold(h)
-		return nil
+		return
 	}
 	if o.over {
 		h.moved(o.r, false)
-		return nil
+		return
 	}
 	next := o.own.Commit + 1
 	if (o.own.Pending != owner.Put{}) {
@@ -310,7 +346,7 @@ func (o *object) commit(h held) []owner.Do {
 	}
 	o.observed, h.need = next, next
 	o.held = append(o.held, h)
-	return o.decide(owner.Changed{})
+	o.unput = true
 }
 
 // remember keeps the answer of a request that wrote, so that asking again, here or
@@ -369,6 +405,6 @@ func (o *object) fault(ev event, out objects.Outcome) *objects.Error {
 		return e
 	}
 	e := &objects.Error{Code: objects.Internal, Message: "the object failed; nothing was changed", Ref: nuid.Next()[:10]}
-	o.r.log.Error("event failed", "ref", e.Ref, "object", o.key, "name", o.id.Name(), "kind", ev.kind(), "err", out.Err, "stack", string(out.Stack))
+	o.r.log.Error("event failed", "ref", e.Ref, "object", o.key, "name", o.id.Name(), "kind", kindNames[ev.kind()], "err", out.Err, "stack", string(out.Stack))
 	return e
 }

@@ -55,16 +55,15 @@ func (o *object) emit(h held) {
 		o.r.publish(wire.GatewaySubject(gateway), wire.Encode(push))
 	}
 	if h.reply != nil {
-		reply := *h.reply
-		reply.Owner, reply.Token = o.owner(), o.own.Token
-		o.r.answer(h.to, reply)
+		h.reply.Owner, h.reply.Token = o.owner(), o.own.Token
+		o.r.answer(h.to, h.reply)
 	}
 }
 
 // moved tells whoever waits for h to ask the next owner.
 func (h held) moved(r *reign, unsure bool) {
 	if h.reply != nil {
-		r.answer(h.to, wire.Reply{Moved: true, Unsure: unsure && h.wrote, Seq: h.reply.Seq})
+		r.answer(h.to, &wire.Reply{Moved: true, Unsure: unsure && h.wrote, Seq: h.reply.Seq})
 	}
 }
 

@@ -51,6 +51,7 @@ type Host struct {
 	log     *slog.Logger
 	classes map[string]*objects.Class
 	metrics *metrics
+	usual   map[string]*usual // by class
 
 	records *record.Bucket
 	leases  *lease.Bucket
@@ -89,7 +90,10 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		h.classes[class.Name()] = class
 	}
 	h.terms = lease.Timing{TTL: h.timing.TTL, Margin: h.timing.Margin}
-	h.metrics = newMetrics(cfg.Metrics, h.cfg.Region)
+	h.metrics, h.usual = newMetrics(cfg.Metrics, h.cfg.Region), make(map[string]*usual)
+	for class := range h.classes {
+		h.usual[class] = h.metrics.of(class)
+	}
 	return h, h.open(ctx)
 }
 

@@ -13,6 +13,20 @@ type metrics struct {
 	leasesLost                            prometheus.Counter
 }
 
+// usual is what most events and puts of a class count, found once.
+type usual struct {
+	ok     [kinds]prometheus.Counter
+	landed prometheus.Counter
+}
+
+func (m *metrics) of(class string) *usual {
+	u := &usual{landed: m.commits.WithLabelValues(class, "landed")}
+	for kind := range u.ok {
+		u.ok[kind] = m.events.WithLabelValues(class, kindNames[kind], "ok")
+	}
+	return u
+}
+
 func newMetrics(reg prometheus.Registerer, region string) *metrics {
 	if reg == nil {
 		reg = prometheus.NewRegistry()

@@ -15,43 +15,49 @@ import (
 
 // object is one object at this host: from the first wish to own it until it is
 // let go of. It has no goroutine while nothing happens to it; at most one runs its
-// events (run) and one puts its record (drive).
+// events (run) and one puts its record (drive). A host has many that do nothing, so
+// what only busy ones need is made when it is needed.
 type object struct {
 	r     *reign
 	id    objects.ID
 	key   string
 	class *objects.Class
-	gone  chan struct{} // closed when it is not ours any more
+	usual *usual
 
-	// Owned by run, and by load before the first event.
-	world    objects.World
+	// Owned by run, and by serve before the first event.
+	data     *objects.Data
+	sockets  objects.Sockets
 	frames   map[string]uint64 // the last frame handled, of each socket
 	instance *objects.Instance // set by keep; dropped by rest when run does not run
 
-	mu       sync.Mutex // guards what follows, and changes of world.Data
+	mu       sync.Mutex // guards what follows, and changes of data
 	own      owner.State
-	over     bool                    // gone is closed
+	over     bool                    // it is not ours any more
+	gone     chan struct{}           // closed when over, if somebody waits for that
 	wishes   []func(wire.ClaimReply) // who waits for the claim
 	queue    []letter
 	running  bool // run runs
-	used     time.Time
 	leaving  bool
+	unput    bool // events have written what no put has been decided on for
+	armed    bool // gather runs
+	gather   *time.Timer
+	used     time.Time
 	farewell *nats.Msg // our own last letter
 	sub      *nats.Subscription
-	alarm    objects.Alarm
+	alarm    *objects.Alarm // nil: none
 	gateways map[string]int // sockets at each gateway
 	answers  answers
 	held     []held
 	observed uint64 // the last commit that an event may have seen before it was durable
 
-	payload payload        // of the latest put
-	settled objects.Alarm  // as of the last commit known to have landed
-	claimed *record.Record // what a claim puts, and serves from; nil once world has it
+	payload *payload       // of the put under way
+	settled *objects.Alarm // as of the last commit known to have landed; nil: none
+	claimed *record.Record // what a claim puts, and serves from; nil once data has it
 
 	io       sync.Mutex     // held while something goes to the store; guards what follows
 	wakeUp   time.Time      // when the wake-up is set for; zero: not set
 	attempts int            // reads in a row that settled nothing
-	found    *record.Record // as last read; nil: there was none
+	found    *record.Record // as last read, for a claim; nil: there was none
 }
 
 // letter is one thing in an object's mailbox.
@@ -66,11 +72,48 @@ type letter struct {
 type payload struct {
 	put   owner.Put
 	value []byte // nil: remove the record
-	alarm objects.Alarm
+	alarm *objects.Alarm
 }
 
 func newObject(r *reign, id objects.ID, class *objects.Class) *object {
-	return &object{r: r, id: id, key: id.Key(), class: class, gone: make(chan struct{}), used: time.Now()}
+	return &object{r: r, id: id, key: id.Key(), class: class, usual: r.usual[class.Name()], used: time.Now()}
+}
+
+// close makes it ours no more. With mu held.
+func (o *object) close() {
+	o.over = true
+	if o.gone != nil {
+		close(o.gone)
+	}
+}
+
+// whenGone is closed when the object is not ours any more.
+func (o *object) whenGone() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.gone == nil {
+		o.gone = make(chan struct{})
+		if o.over {
+			close(o.gone)
+		}
+	}
+	return o.gone
+}
+
+// alarmOf is nil for none.
+func alarmOf(a objects.Alarm) *objects.Alarm {
+	if a == (objects.Alarm{}) {
+		return nil
+	}
+	return &a
+}
+
+// value is the alarm that a may be.
+func value(a *objects.Alarm) objects.Alarm {
+	if a == nil {
+		return objects.Alarm{}
+	}
+	return *a
 }
 
 // want has the object claimed, if it is not ours yet, and answers when that is
@@ -124,7 +167,7 @@ func (o *object) push(l letter) {
 		}
 		return
 	case l.msg != nil && len(o.queue) >= o.r.cfg.Queue:
-		o.r.answer(l.msg.Reply, wire.Reply{
+		o.r.answer(l.msg.Reply, &wire.Reply{
 			Code: objects.Overloaded, Message: "too many requests wait for this object", Owner: o.owner(), Token: o.own.Token,
 		})
 		return
@@ -136,8 +179,14 @@ func (o *object) push(l letter) {
 	}
 }
 
-// run handles what is in the mailbox, one event at a time, until it is empty.
+// gatherTime is how long what an event wrote may wait for the events behind it in
+// the mailbox, to be put with what they write.
+const gatherTime = 500 * time.Microsecond
+
+// run handles what is in the mailbox, one event at a time, until it is empty. What
+// they have written is put then, in one piece, or when it has waited for gatherTime.
 func (o *object) run() {
+	var req wire.Request // each event's in turn
 	for {
 		o.mu.Lock()
 		o.used = time.Now()
@@ -146,22 +195,60 @@ func (o *object) run() {
 			if o.over {
 				o.keep(nil)
 			}
+			do := o.putGathered()
 			o.mu.Unlock()
+			o.drive(o.obey(do))
 			return
 		}
 		l := o.queue[0]
 		o.queue[0] = letter{}
 		o.queue = o.queue[1:]
+		if o.unput && !o.armed {
+			o.wait()
+		}
 		o.mu.Unlock()
 		switch {
 		case l.leave:
+			o.gathered() // before the last put
 			o.drive(owner.Leave{})
 		case l.lost != "":
 			o.loseGateway(l.lost)
 		default:
-			o.handle(l.msg, l.at)
+			o.handle(l.msg, l.at, &req)
 		}
 	}
+}
+
+// wait gives what was written gatherTime to be joined. With mu held.
+func (o *object) wait() {
+	o.armed = true
+	if o.gather == nil {
+		o.gather = time.AfterFunc(gatherTime, o.gathered)
+	} else {
+		o.gather.Reset(gatherTime)
+	}
+}
+
+// gathered has what was written put now.
+func (o *object) gathered() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if do := o.putGathered(); do != nil {
+		o.r.tasks.Go(func() { o.drive(o.obey(do)) })
+	}
+}
+
+// putGathered decides on a put of what was written. With mu held.
+func (o *object) putGathered() []owner.Do {
+	if o.armed {
+		o.gather.Stop()
+		o.armed = false
+	}
+	if !o.unput || o.over {
+		return nil
+	}
+	o.unput = false
+	return o.decide(owner.Changed{})
 }
 
 // rest drops an instance that has been idle, and tells whether the object has
@@ -175,6 +262,7 @@ func (o *object) rest(now time.Time) bool {
 	idle := now.Sub(o.used)
 	if idle > o.r.timing.Hibernate {
 		o.keep(nil)
+		o.gather = nil
 	}
 	return idle > o.r.timing.Evict && !o.leaving
 }
@@ -228,17 +316,17 @@ func (o *object) owner() wire.Owner {
 
 // encode makes the payload of the put that has just been decided on, from what
 // is in memory now. With mu held, so that no event is half in it.
-func (o *object) encode(put owner.Put) payload {
+func (o *object) encode(put owner.Put) *payload {
 	rec := o.snapshot()
 	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
 	rec.Host, rec.Region = o.r.cfg.Name, o.r.cfg.Region
 	if put.Owner == "" {
 		rec.Host, rec.Region = "", ""
 		if rec.Empty() {
-			return payload{put: put} // nothing to keep: no entry
+			return &payload{put: put} // nothing to keep: no entry
 		}
 	}
-	return payload{put: put, value: rec.Encode(), alarm: rec.Alarm}
+	return &payload{put: put, value: rec.Encode(), alarm: o.alarm}
 }
 
 // snapshot is the object as its record is to have it. With mu held.
@@ -246,7 +334,7 @@ func (o *object) snapshot() record.Record {
 	if o.claimed != nil { // not served yet: as it was
 		return *o.claimed
 	}
-	rec := record.Record{Name: o.id.Name(), Alarm: o.alarm, Answers: o.answers.list(time.Now()), Data: o.world.Data}
+	rec := record.Record{Name: o.id.Name(), Alarm: value(o.alarm), Answers: o.answers.list(time.Now()), Data: o.data}
 	for gateway, n := range o.gateways {
 		if n > 0 {
 			rec.Gateways = append(rec.Gateways, gateway)

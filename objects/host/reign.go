@@ -126,7 +126,7 @@ func (r *reign) takeClaim(msg *nats.Msg) {
 		r.log.Warn("claim dropped: not understood, or its reply subject is no inbox", "err", err)
 		return
 	}
-	answer := func(reply wire.ClaimReply) { r.publish(msg.Reply, wire.Encode(reply)) }
+	answer := func(reply wire.ClaimReply) { r.publish(msg.Reply, wire.Encode(&reply)) }
 	if claim.ID == "" {
 		answer(wire.ClaimReply{}) // we run the class; that was the question
 		return
@@ -206,12 +206,12 @@ func (r *reign) dispatch(ctx context.Context) error {
 
 // moved tells a gateway to ask the next owner.
 func (r *reign) moved(msg *nats.Msg, unsure bool) {
-	r.answer(msg.Reply, wire.Reply{Moved: true, Unsure: unsure})
+	r.answer(msg.Reply, &wire.Reply{Moved: true, Unsure: unsure})
 }
 
 // answer sends a reply, only ever to a gateway's inbox: any other subject could
 // be anything, a record too.
-func (r *reign) answer(subject string, reply wire.Reply) {
+func (r *reign) answer(subject string, reply *wire.Reply) {
 	if strings.HasPrefix(subject, wire.InboxPrefix) {
 		r.publish(subject, wire.Encode(reply))
 	}
@@ -237,7 +237,7 @@ func (r *reign) drain(ctx context.Context) {
 	r.letGo(ctx, slices.Clone(all))
 	for _, o := range all {
 		select {
-		case <-o.gone:
+		case <-o.whenGone():
 		case <-ctx.Done():
 			r.log.Warn("objects not released in time; others wait for the lease to run out")
 			return

@@ -1,7 +1,9 @@
 package record
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -105,11 +107,14 @@ func (b *Bucket) Remove(ctx context.Context, key string, expect uint64) (uint64,
 
 func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64) (uint64, error) {
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expect, 10))
-	// No retries of the client's: it gives up before a leader is elected, and
-	// what to do about silence is for the owner to decide.
-	ack, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	// Not through the JetStream client: it tries again by itself, and gives up before
+	// a leader is elected. What to do about silence is for the owner to decide.
+	answer, err := b.js.Conn().RequestMsgWithContext(ctx, msg)
 	if err == nil {
-		return ack.Sequence, nil
+		var sequence uint64
+		if sequence, err = acknowledged(answer.Data); err == nil {
+			return sequence, nil
+		}
 	}
 	// Only 10071 says that the record really is another. 10164 says that some put
 	// to it is under way, perhaps our own.
@@ -117,6 +122,29 @@ func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64) (uin
 		return 0, fmt.Errorf("put record %s: %w: %w", strings.TrimPrefix(msg.Subject, prefix), ErrStale, err)
 	}
 	return 0, fmt.Errorf("put record %s: %w: %w", strings.TrimPrefix(msg.Subject, prefix), ErrDoubt, err)
+}
+
+// acknowledged reads what the stream answers to a put: the sequence, or its refusal.
+func acknowledged(answer []byte) (uint64, error) {
+	if digits, ok := bytes.CutPrefix(answer, []byte(`{"stream":"`+streamName+`","seq":`)); ok { // as servers write it
+		if sequence, err := strconv.ParseUint(string(bytes.TrimSuffix(digits, []byte("}"))), 10, 64); err == nil {
+			return sequence, nil
+		}
+	}
+	var ack struct {
+		Error  *jetstream.APIError `json:"error"`
+		Stream string              `json:"stream"`
+		Seq    uint64              `json:"seq"`
+	}
+	switch err := json.Unmarshal(answer, &ack); {
+	case err != nil:
+		return 0, fmt.Errorf("the stream's answer cannot be read: %w", err)
+	case ack.Error != nil:
+		return 0, ack.Error
+	case ack.Stream == "" || ack.Seq == 0:
+		return 0, fmt.Errorf("the stream's answer says nothing: %.80q", answer)
+	}
+	return ack.Seq, nil
 }
 
 // Busy tells whether a put is in doubt only because another one was under way.

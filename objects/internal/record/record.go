@@ -12,9 +12,11 @@
 package record
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"holdfast/objects"
@@ -33,7 +35,7 @@ type Record struct {
 	Commit   uint64 // puts so far
 	Alarm    objects.Alarm
 	Gateways []string // that may hold sockets of the object
-	Answers  []Answer // to requests that a commit covered, oldest first
+	Answers  []Kept   // to requests that a commit covered, oldest first
 	Data     *objects.Data
 }
 
@@ -46,18 +48,47 @@ type Answer struct {
 	Sum     string    `json:"s,omitempty"` // of what the client asked under Key
 	At      time.Time `json:"at,omitzero"` // of answers with a Key, which expire
 	Reply   []byte    `json:"r,omitempty"` // as sent; empty if it was too large to keep
-
-	encoded []byte
 }
 
-// Encoded is the answer with its encoding made, once for all the commits it will be part of.
-func (a Answer) Encoded() Answer {
-	a.encoded = must(json.Marshal(a))
-	return a
+// Kept is an Answer as records hold it: encoded once, for all the commits that it
+// will be part of, and what it is known by.
+type Kept struct {
+	Gateway string
+	N       uint64
+	Key     string
+	At      time.Time
+	JSON    []byte
 }
 
-// Size is the number of bytes that an Encoded answer takes in a record.
-func (a Answer) Size() int { return len(a.encoded) + len(",") }
+// Keep encodes the answer.
+func (a Answer) Keep() Kept {
+	k := Kept{Gateway: a.Gateway, N: a.N, Key: a.Key, At: a.At}
+	if a.Key != "" {
+		k.JSON = must(json.Marshal(a))
+		return k
+	}
+	// The answers of gateways are many, and made in the midst of requests.
+	size := len(`{"g":"","n":,"r":""}`) + len(a.Gateway) + 20 + base64.StdEncoding.EncodedLen(len(a.Reply))
+	out := appendText(append(make([]byte, 0, size), `{"g":`...), a.Gateway)
+	out = strconv.AppendUint(append(out, `,"n":`...), a.N, 10)
+	if len(a.Reply) > 0 {
+		out = append(base64.StdEncoding.AppendEncode(append(out, `,"r":"`...), a.Reply), '"')
+	}
+	k.JSON = append(out, '}')
+	return k
+}
+
+// Answer is the answer in full.
+func (k Kept) Answer() (Answer, error) {
+	var a Answer
+	if err := json.Unmarshal(k.JSON, &a); err != nil {
+		return a, fmt.Errorf("%w: an answer: %w", ErrUnreadable, err)
+	}
+	return a, nil
+}
+
+// Size is the number of bytes that an answer takes in a record.
+func (k Kept) Size() int { return len(k.JSON) + len(",") }
 
 // head is the part of a record that is encoded anew with every put.
 type head struct {
@@ -72,22 +103,54 @@ type head struct {
 	Gateways []string      `json:"gateways,omitempty"`
 }
 
+// append writes the head as package json would, less the closing brace.
+func (h *head) append(out []byte) []byte {
+	optional := func(name, value string) {
+		if value != "" {
+			out = appendText(append(out, name...), value)
+		}
+	}
+	out = strconv.AppendInt(append(out, `{"v":`...), int64(h.Version), 10)
+	optional(`,"name":`, h.Name)
+	out = strconv.AppendUint(append(out, `,"epoch":`...), h.Epoch, 10)
+	optional(`,"owner":`, h.Owner)
+	optional(`,"host":`, h.Host)
+	optional(`,"region":`, h.Region)
+	out = strconv.AppendUint(append(out, `,"commit":`...), h.Commit, 10)
+	if h.Alarm != (objects.Alarm{}) {
+		out = append(append(out, `,"alarm":`...), must(json.Marshal(h.Alarm))...)
+	}
+	if len(h.Gateways) > 0 {
+		out = append(append(out, `,"gateways":`...), must(json.Marshal(h.Gateways))...)
+	}
+	return out
+}
+
+// appendText appends a string as JSON.
+func appendText(out []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return append(out, must(json.Marshal(s))...)
+		}
+	}
+	return append(append(append(out, '"'), s...), '"')
+}
+
 // Encode makes the entry's value.
 func (r *Record) Encode() []byte {
-	out := must(json.Marshal(head{
-		version, r.Name, r.Epoch, r.Owner, r.Host, r.Region, r.Commit, r.Alarm, r.Gateways,
-	}))
-	out = out[:len(out)-1]
+	size := 256 + len(r.Name) + r.Data.Size()
+	for _, a := range r.Answers {
+		size += a.Size()
+	}
+	h := head{version, r.Name, r.Epoch, r.Owner, r.Host, r.Region, r.Commit, r.Alarm, r.Gateways}
+	out := h.append(make([]byte, 0, size))
 	for i, a := range r.Answers {
 		if i == 0 {
 			out = append(out, `,"answers":[`...)
 		} else {
 			out = append(out, ',')
 		}
-		if a.encoded == nil {
-			a = a.Encoded()
-		}
-		out = append(out, a.encoded...)
+		out = append(out, a.JSON...)
 	}
 	if len(r.Answers) > 0 {
 		out = append(out, ']')
@@ -113,12 +176,13 @@ func Decode(data []byte) (*Record, error) {
 	if r.Version != version {
 		return nil, fmt.Errorf("%w: format %d, this program knows %d: run the newer release that wrote it", ErrUnreadable, r.Version, version)
 	}
-	for i, a := range r.Answers {
-		r.Answers[i] = a.Encoded()
+	kept := make([]Kept, 0, len(r.Answers))
+	for _, a := range r.Answers {
+		kept = append(kept, a.Keep())
 	}
 	return &Record{
 		Name: r.Name, Epoch: r.Epoch, Owner: r.Owner, Host: r.Host, Region: r.Region, Commit: r.Commit,
-		Alarm: r.Alarm, Gateways: r.Gateways, Answers: r.Answers, Data: objects.DataOf(r.Keys),
+		Alarm: r.Alarm, Gateways: r.Gateways, Answers: kept, Data: objects.DataOf(r.Keys),
 	}, nil
 }
 

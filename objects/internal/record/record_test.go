@@ -31,7 +31,7 @@ func someRecord(t *rapid.T) *Record {
 		r.Alarm = objects.Alarm{At: time.UnixMilli(rapid.Int64Range(0, 1<<40).Draw(t, "at")).UTC(), Retry: rapid.IntRange(0, 6).Draw(t, "retry")}
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "answers") {
-		r.Answers = append(r.Answers, Answer{Gateway: text.Draw(t, "gateway"), N: rapid.Uint64().Draw(t, "n"), Reply: rapid.SliceOf(rapid.Byte()).Draw(t, "reply")}.Encoded())
+		r.Answers = append(r.Answers, Answer{Gateway: text.Draw(t, "gateway"), N: rapid.Uint64().Draw(t, "n"), Reply: rapid.SliceOf(rapid.Byte()).Draw(t, "reply")}.Keep())
 	}
 	if rapid.Bool().Draw(t, "has gateways") {
 		r.Gateways = []string{text.Draw(t, "gateway")}
@@ -77,8 +77,8 @@ func TestWhatIsWorthKeeping(t *testing.T) {
 		{"a key", Record{Data: full}, false},
 		{"an alarm", Record{Data: new(objects.Data), Alarm: objects.Alarm{At: time.Unix(1, 0)}}, false},
 		{"sockets", Record{Data: new(objects.Data), Gateways: []string{"g"}}, false},
-		{"a gateway's answer", Record{Data: new(objects.Data), Answers: []Answer{{Gateway: "g", N: 1}}}, true},
-		{"a client's answer", Record{Data: new(objects.Data), Answers: []Answer{{Key: "k"}}}, false},
+		{"a gateway's answer", Record{Data: new(objects.Data), Answers: []Kept{{Gateway: "g", N: 1}}}, true},
+		{"a client's answer", Record{Data: new(objects.Data), Answers: []Kept{{Key: "k"}}}, false},
 	} {
 		if got := c.r.Empty(); got != c.empty {
 			t.Errorf("%s: empty = %v, want %v", c.name, got, c.empty)
@@ -133,5 +133,26 @@ func BenchmarkEncode(b *testing.B) {
 				r.Encode()
 			}
 		})
+	}
+}
+
+func TestAnAcknowledgementIsReadOrRefused(t *testing.T) {
+	for _, c := range []struct {
+		answer string
+		want   uint64
+		fails  bool
+	}{
+		{`{"stream":"KV_HF_OBJECTS","seq":42}`, 42, false},
+		{`{"stream":"KV_HF_OBJECTS","domain":"leaf","seq":42}`, 42, false},
+		{`{"stream":"KV_HF_OBJECTS","seq":42,"duplicate":true}`, 42, false},
+		{`{"stream":"KV_HF_OBJECTS","seq":0,"error":{"code":400,"err_code":10071,"description":"wrong last sequence"}}`, 0, true},
+		{`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence"},"stream":"KV_HF_OBJECTS","seq":7}`, 0, true},
+		{`{"stream":"","seq":1}`, 0, true},
+		{`{}`, 0, true},
+		{``, 0, true},
+	} {
+		if got, err := acknowledged([]byte(c.answer)); got != c.want || (err != nil) != c.fails {
+			t.Errorf("%s: %d, %v, want %d", c.answer, got, err, c.want)
+		}
 	}
 }
