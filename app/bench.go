@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -39,8 +40,17 @@ func (p *program) benchCommand() *cobra.Command {
 			"when its request was due.",
 		Example: p.examples("bench ticket --connections 64\n" +
 			"bench room --sockets 100 --rate 500 --json"),
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		SuggestionsMinimumDistance: 2,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			message := fmt.Sprintf("unknown load %q", args[0])
+			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+				return usage(errors.New(message), "did you mean: "+strings.Join(near, ", "))
+			}
+			return usage(errors.New(message), "see: "+c.CommandPath()+" --help")
+		},
 	}
 	c.AddCommand(p.benchTicket(), p.benchEcho(), p.benchFirst(), p.benchRoom(), p.benchIdle())
 	return c

@@ -156,6 +156,11 @@ func (p *program) run(fn func(ctx context.Context, args []string) error) func(*c
 			return err
 		}
 		p.log, p.began = log, true
+		tending, stop := context.WithCancel(c.Context())
+		var tended sync.WaitGroup
+		tended.Go(func() { tendMemory(tending) })
+		defer tended.Wait()
+		defer stop()
 		return fn(c.Context(), args)
 	}
 }

@@ -16,7 +16,8 @@ import (
 )
 
 func TestEveryCommandExplainsItself(t *testing.T) {
-	commands := []string{"", "dev", "nats", "host", "gateway", "race", "get", "ls", "version", "help", "completion", "completion bash"}
+	commands := []string{"", "dev", "nats", "host", "gateway", "race",
+		"bench", "bench ticket", "bench echo", "bench first", "bench room", "bench idle", "get", "ls", "version", "help", "completion", "completion bash"}
 	for _, command := range commands {
 		code, out, errs := run(t, append(strings.Fields(command), "--help")...)
 		if code != 0 || !strings.Contains(out, "Examples:\n  holdfast ") || !strings.Contains(out, "Usage:") {
@@ -58,6 +59,13 @@ func TestAWrongCallIsExit2AndSaysWhatWouldBeRight(t *testing.T) {
 		{"ls No.Class", "cannot be a class"},
 		{"race --url localhost:8787", "http://localhost:8787"},
 		{"race --expect-correct none", "want naive, cas or object"},
+		{"bench tocket", "did you mean: ticket"},
+		{"bench ticket --url localhost:8787", "http://127.0.0.1:8787"},
+		{"bench ticket --names -1", "--names -1"},
+		{"bench echo --rate -1", "--rate -1"},
+		{"bench room --sockets 5 --senders 9", "there are 5 sockets"},
+		{"bench room --find --rate 5", "find"},
+		{"bench idle", "pids"},
 	}
 	for _, tt := range tests {
 		code, out, errs := run(t, strings.Fields(tt.args)...)

@@ -76,10 +76,14 @@ func TestBrowserSurvivesNetworkLoss(t *testing.T) {
 
 // online takes the network from the page, or gives it back.
 func online(yes bool) []chromedp.Action[chromedp.Void] {
+	rule := network.EmulateNetworkConditionsByRuleParams{
+		MatchedNetworkConditions: []*network.Conditions{{Offline: !yes, DownloadThroughput: -1, UploadThroughput: -1}},
+	}
 	return []chromedp.Action[chromedp.Void]{
-		call(network.EmulateNetworkConditionsByRule.Method, network.EmulateNetworkConditionsByRuleParams{
-			MatchedNetworkConditions: []*network.Conditions{{Offline: !yes, DownloadThroughput: -1, UploadThroughput: -1}},
-		}),
+		call(network.EmulateNetworkConditionsByRule.Method, struct {
+			network.EmulateNetworkConditionsByRuleParams
+			Offline bool `json:"offline"` // where Chromium 148 wants it, and later ones do not
+		}{rule, !yes}),
 		call(network.OverrideNetworkState.Method, network.OverrideNetworkStateParams{Offline: !yes, DownloadThroughput: -1, UploadThroughput: -1}),
 	}
 }

@@ -79,6 +79,11 @@ func (d *demo) room(c *fiber.Ctx) error {
 	return d.env.Forward(c, "room", name, "/room/"+name)
 }
 
+// answer is a ticket, as clients read it.
+type answer struct {
+	Ticket int `json:"ticket"`
+}
+
 // ticket asks the counter that is an object.
 func (d *demo) ticket(call objects.Call[objects.None, int]) fiber.Handler {
 	return func(c *fiber.Ctx) error {
@@ -94,7 +99,7 @@ func (d *demo) ticket(call objects.Call[objects.None, int]) fiber.Handler {
 		if err != nil {
 			return err
 		}
-		return c.JSON(fiber.Map{"ticket": n})
+		return c.JSON(answer{n})
 	}
 }
 

@@ -1,0 +1,44 @@
+package app
+
+import "testing"
+
+func TestASmallHeapMayGrowMore(t *testing.T) {
+	tests := []struct {
+		live uint64
+		want int
+	}{
+		{0, 800},
+		{4 << 20, 800},
+		{16 << 20, 400},
+		{64 << 20, 100},
+		{4 << 30, 100},
+	}
+	for _, tt := range tests {
+		if got := percentFor(tt.live); got != tt.want {
+			t.Errorf("percentFor(%d MiB) = %d, want %d", tt.live>>20, got, tt.want)
+		}
+	}
+}
+
+func TestMemoryIsGivenBackOnceABusyTimeIsOver(t *testing.T) {
+	const mb = 1 << 20
+	var k keeper
+	for i, step := range []struct {
+		allocated uint64
+		over      bool
+	}{
+		{4 * mb, false},   // starting
+		{5 * mb, false},   // little was used so far
+		{100 * mb, false}, // busy
+		{200 * mb, false},
+		{201 * mb, true},  // over
+		{202 * mb, false}, // and given back
+		{203 * mb, false},
+		{240 * mb, false}, // busy again
+		{240 * mb, true},
+	} {
+		if got := k.over(step.allocated); got != step.over {
+			t.Errorf("look %d: over = %t, want %t", i, got, step.over)
+		}
+	}
+}
