@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -10,7 +11,7 @@ import (
 
 const (
 	lookEvery = 5 * time.Second
-	headroom  = 64 << 20 // bytes that may be garbage before it is collected, at the least
+	headroom  = 32 << 20 // bytes that may be garbage before it is collected, at the least
 	littleUse = 2 << 20  // bytes allocated from one look to the next: nothing much happens
 	worthIt   = 8 << 20  // bytes allocated since memory was last given back
 )
@@ -37,6 +38,7 @@ func tendMemory(ctx context.Context) {
 		live, allocated := heap()
 		debug.SetGCPercent(percentFor(live))
 		if k.over(allocated) {
+			runtime.GC() // a sync.Pool keeps what it has through one collection
 			debug.FreeOSMemory()
 		}
 	}

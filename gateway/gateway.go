@@ -194,7 +194,7 @@ func (g *Gateway) bye() {
 }
 
 func (g *Gateway) say(b wire.Beat) {
-	if err := g.cfg.NATS.Publish(wire.BeatSubject, wire.Encode(&b)); err != nil {
+	if err := wire.Publish(g.cfg.NATS, wire.BeatSubject, &b); err != nil {
 		g.log.Debug("beat not sent", "err", err) // hosts count the silence
 	}
 }

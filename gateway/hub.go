@@ -23,6 +23,8 @@ type hub struct {
 	life context.Context
 	stop context.CancelFunc // ends life
 
+	found []*socket // do's, used again by each
+
 	mu       sync.Mutex // guards what follows; taken before a socket's own
 	sockets  map[string]*socket
 	byObject map[string]*group
@@ -171,32 +173,33 @@ func (h *hub) push(msg *nats.Msg) {
 }
 
 func (h *hub) do(op wire.SocketOp) {
-	var prepared *websocket.PreparedMessage
+	var message out
 	if op.Op == objects.OpMessage {
 		kind := websocket.TextMessage
 		if op.Binary {
 			kind = websocket.BinaryMessage
 		}
-		var err error
-		if prepared, err = websocket.NewPreparedMessage(kind, op.Data); err != nil {
-			h.g.log.Error("message not prepared", "err", err)
-			return
+		message.frame = frameOf(kind, op.Data)
+	}
+	h.found = h.found[:0]
+	h.mu.Lock()
+	for id := range op.Sockets.All() {
+		if s := h.sockets[string(id)]; s != nil {
+			h.found = append(h.found, s)
 		}
 	}
-	for _, id := range op.Sockets {
-		s := h.find(id)
-		if s == nil {
-			continue
-		}
+	h.mu.Unlock()
+	for _, s := range h.found {
 		switch op.Op {
 		case objects.OpMessage:
-			s.send(out{message: prepared, size: len(op.Data)})
+			s.send(message)
 		case objects.OpAttach:
 			s.attach(op.Data)
 		case objects.OpClose:
-			s.send(out{code: op.Code, reason: op.Reason})
+			s.send(out{closing: &closing{op.Code, op.Reason}})
 		}
 	}
+	clear(h.found)
 }
 
 // which tells a new owner what sockets its object has here. A socket with a frame

@@ -17,17 +17,21 @@ type metrics struct {
 	usual sync.Map // class → *usual
 }
 
-// usual is what every request counts, found once for each class.
+// usual is what every request and every message counts, found once for each class.
 type usual struct {
-	ok      prometheus.Counter
-	latency prometheus.Observer
+	ok                  prometheus.Counter
+	latency             prometheus.Observer
+	framesIn, framesOut prometheus.Counter
 }
 
 func (m *metrics) of(class string) *usual {
 	if found, ok := m.usual.Load(class); ok {
 		return found.(*usual)
 	}
-	found, _ := m.usual.LoadOrStore(class, &usual{m.requests.WithLabelValues(class, "ok"), m.latency.WithLabelValues(class)})
+	found, _ := m.usual.LoadOrStore(class, &usual{
+		ok: m.requests.WithLabelValues(class, "ok"), latency: m.latency.WithLabelValues(class),
+		framesIn: m.frames.WithLabelValues(class, "in"), framesOut: m.frames.WithLabelValues(class, "out"),
+	})
 	return found.(*usual)
 }
 

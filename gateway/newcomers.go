@@ -66,11 +66,28 @@ type newcomer struct {
 	net.Conn
 	among *newcomers
 	known atomic.Bool // has said something, or has gone
+
+	room  [512]byte
+	ahead []byte // read, and not asked for yet
 }
 
-// Read reads; with its first byte the connection is a newcomer no more.
-func (c *newcomer) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
+// Read reads; with its first byte the connection is a newcomer no more. fasthttp,
+// which is to keep no buffer for those that wait, asks for one byte first: a whole
+// small request is read then.
+func (c *newcomer) Read(b []byte) (n int, err error) {
+	if len(c.ahead) > 0 {
+		n = copy(b, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
+	}
+	if len(b) == 1 {
+		n, err = c.Conn.Read(c.room[:])
+		c.ahead = c.room[:n]
+		n = copy(b, c.ahead)
+		c.ahead = c.ahead[n:]
+	} else {
+		n, err = c.Conn.Read(b)
+	}
 	if !c.known.Load() && (n > 0 || err != nil) && !c.known.Swap(true) {
 		c.among.forget(c)
 	}

@@ -26,6 +26,8 @@ func (g *Gateway) routes() *fiber.App {
 		WriteTimeout:          time.Minute,
 		IdleTimeout:           time.Minute,
 		ErrorHandler:          g.fail,
+		// A connection that waits, and every WebSocket, would keep a buffer of that size.
+		ReduceMemoryUsage: true,
 	})
 	// A hub that writes to a connection which fasthttp has taken back writes to
 	// somebody else's: keep them, and close them ourselves.

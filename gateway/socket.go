@@ -1,8 +1,10 @@
 package gateway
 
 import (
-	"io"
+	"runtime/debug"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -22,30 +24,35 @@ const (
 	attachTime = 10 * time.Second // from the object's yes to the client's connection
 	hearTime   = time.Second      // for the client's close to answer ours
 
-	maxPending = 64  // frames of one socket that no owner has settled; beyond it we do not read
-	maxQueued  = 512 // messages that wait to be written to one socket
+	maxPending = 64 // frames of one socket that no owner has settled; beyond it we do not read
 )
 
-// socket is one WebSocket. The reader is Fiber's handler, the writer a goroutine
-// that the reader waits for.
+// socket is one WebSocket. Its reader is a goroutine for as long as it is open, its
+// writer one while there is something to write.
 type socket struct {
 	id     string
 	object objects.ID
 	hub    *hub
 	opened time.Time
 
-	outs chan out      // send puts, the writer takes; never closed
-	over chan struct{} // closed by end: the writer says goodbye and stops
-	room chan struct{} // signals the reader that pending has shrunk; never closed
+	over     chan struct{} // closed by end: the writer says goodbye and stops
+	room     chan struct{} // signals the reader that pending has shrunk; never closed
+	writer   sync.WaitGroup
+	answered atomic.Bool // the client has closed, and was answered: nothing may follow
 
-	mu         sync.Mutex // guards what follows
-	accepted   bool       // the object has said yes
-	conn       bool       // the client's connection has come
-	live       io.Closer  // that connection, while it is ours
-	ended      bool       // over is closed
-	closing    out        // what the writer says at the end
-	told       bool       // the close is among pending
-	queued     int        // bytes in outs
+	mu         sync.Mutex      // guards what follows
+	accepted   bool            // the object has said yes
+	conn       bool            // the client's connection has come
+	live       *websocket.Conn // that connection, while it is ours
+	ended      bool            // over is closed
+	closing    closing         // what the writer says at the end
+	told       bool            // the close is among pending
+	waiting    []out           // to be written, in order
+	queued     int             // bytes that wait or are being written
+	count      int             // messages that do
+	writing    bool            // there is a writer, or there will never be one
+	ping       bool            // is to be written
+	pinged     time.Time
 	tags       []string
 	attachment []byte
 	last       uint64    // number of the newest frame
@@ -61,14 +68,6 @@ type frame struct {
 	air     int // sendings of which it is not known that they were not taken
 }
 
-// out is a message to write, or with a code the close.
-type out struct {
-	message *websocket.PreparedMessage
-	size    int
-	code    int
-	reason  string
-}
-
 // upgrades tells whether the client wants a WebSocket.
 func upgrades(c *fiber.Ctx) bool { return fiberws.IsWebSocketUpgrade(c) }
 
@@ -77,7 +76,7 @@ func upgrades(c *fiber.Ctx) bool { return fiberws.IsWebSocketUpgrade(c) }
 func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request) error {
 	s := &socket{
 		id: nuid.Next(), object: id, hub: g.hub, opened: time.Now(),
-		outs: make(chan out, maxQueued), over: make(chan struct{}), room: make(chan struct{}, 1),
+		over: make(chan struct{}), room: make(chan struct{}, 1),
 	}
 	if !g.hub.add(s) {
 		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
@@ -98,20 +97,31 @@ func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request) error 
 	s.mu.Lock()
 	s.accepted, s.tags = true, reply.Tags
 	s.mu.Unlock()
-	err = fiberws.New(func(conn *fiberws.Conn) { s.serve(conn.Conn) }, fiberws.Config{
-		ReadBufferSize: 4096, WriteBufferSize: 4096, RecoverHandler: g.recoverSocket,
-	})(c)
+	// The library's own connection outlives the handler, and what the handshake has
+	// taken up is free again: fasthttp keeps its hands off (KeepHijackedConns), and
+	// only Fiber's wrapper is used again for somebody else.
+	err = fiberws.New(func(conn *fiberws.Conn) {
+		inner := conn.Conn
+		go s.serve(inner)
+	}, fiberws.Config{ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &writeBuffers})(c)
 	if err != nil {
 		s.end(websocket.CloseAbnormalClosure, "never opened")
 	}
 	return err
 }
 
-// recoverSocket keeps a panic's text from the client.
-func (g *Gateway) recoverSocket(conn *fiberws.Conn) {
+// Buffers of the library. It reads what is longer past its own; of what we write
+// only pongs and closes go through it, and those need none.
+const readBuffer, writeBuffer = 512, 512
+
+var writeBuffers sync.Pool
+
+// recover ends a connection whose reader has panicked, and keeps the panic's text
+// from the client.
+func (s *socket) recover(conn *websocket.Conn) {
 	if p := recover(); p != nil {
 		ref := nuid.Next()[:10]
-		g.log.Error("socket handler panicked", "ref", ref, "panic", p)
+		s.hub.g.log.Error("socket handler panicked", "ref", ref, "panic", p, "stack", string(debug.Stack()))
 		goodbye := websocket.FormatCloseMessage(websocket.CloseInternalServerErr, "the gateway failed (reference "+ref+")")
 		conn.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(time.Second)) // it is closed next, said or not
 		conn.Close()
@@ -120,27 +130,30 @@ func (g *Gateway) recoverSocket(conn *fiberws.Conn) {
 
 // serve is the reader; the connection is ours until it returns.
 func (s *socket) serve(conn *websocket.Conn) {
-	defer conn.Close() // KeepHijackedConns: nobody else does
+	defer conn.Close() // nobody else does
+	defer s.recover(conn)
 	gauge := s.hub.g.metrics.sockets.WithLabelValues(s.object.Class())
 	gauge.Inc()
 	defer gauge.Dec()
 	s.hold(conn)
 	defer s.hold(nil)
 
-	var writer sync.WaitGroup
-	writer.Go(func() { s.write(conn) })
 	code, reason := s.read(conn)
 	s.end(code, reason)
-	writer.Wait()
+	s.writer.Wait()
 	s.tell()
 	linger(conn, code)
 }
 
-// hold notes the connection, or that it is ours no more.
-func (s *socket) hold(conn io.Closer) {
+// hold notes the connection, or that it is ours no more. What was sent before it
+// came is written now.
+func (s *socket) hold(conn *websocket.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conn, s.live = true, conn
+	s.conn, s.live, s.pinged = true, conn, time.Now()
+	if len(s.waiting) > 0 || s.ended {
+		s.wakeWriter()
+	}
 }
 
 // cutOff ends a connection whose client does not take what is written.
@@ -163,7 +176,16 @@ func (s *socket) read(conn *websocket.Conn) (code int, reason string) {
 		}
 	}
 	conn.SetPongHandler(func(string) error { alive(); return nil })
-	in := s.hub.g.metrics.frames.WithLabelValues(s.object.Class(), "in")
+	conn.SetPingHandler(func(text string) error {
+		s.send(out{frame: frameOf(websocket.PongMessage, []byte(text))})
+		return nil
+	})
+	answer := conn.CloseHandler()
+	conn.SetCloseHandler(func(code int, text string) error {
+		s.answered.Store(true)
+		return answer(code, text)
+	})
+	in := s.hub.g.metrics.of(s.object.Class()).framesIn
 	for {
 		alive()
 		kind, data, err := conn.ReadMessage()
@@ -178,87 +200,6 @@ func (s *socket) read(conn *websocket.Conn) (code int, reason string) {
 			hearOut(conn)
 			return websocket.CloseAbnormalClosure, "" // it has ended already, for a reason of its own
 		}
-	}
-}
-
-// write is the writer: messages in order, pings, and at the end the close.
-func (s *socket) write(conn *websocket.Conn) {
-	sent := s.hub.g.metrics.frames.WithLabelValues(s.object.Class(), "out")
-	ping := time.NewTicker(pingEvery)
-	defer ping.Stop()
-	for {
-		select {
-		case o := <-s.outs:
-			if !s.put(conn, o) {
-				conn.Close() // wakes the reader
-				return
-			}
-			sent.Inc()
-		case <-ping.C:
-			if conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTime)) != nil {
-				conn.Close() // wakes the reader
-				return
-			}
-		case <-s.over:
-			s.goodbye(conn)
-			conn.SetReadDeadline(time.Now().Add(hearTime)) // wakes the reader, if the client does not
-			return
-		}
-	}
-}
-
-// put writes one message; false when the connection has ended.
-func (s *socket) put(conn *websocket.Conn, o out) bool {
-	if o.message == nil {
-		s.end(o.code, o.reason)
-		return true
-	}
-	s.mu.Lock()
-	s.queued -= o.size
-	s.mu.Unlock()
-	if err := conn.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
-		return false
-	}
-	return conn.WritePreparedMessage(o.message) == nil
-}
-
-// goodbye writes what was sent before the end, unless the client is too slow or
-// gone, and then the close.
-func (s *socket) goodbye(conn *websocket.Conn) {
-	s.mu.Lock()
-	closing := s.closing
-	s.mu.Unlock()
-	for closing.code != objects.Overloaded.CloseCode() && closing.code != websocket.CloseAbnormalClosure {
-		select {
-		case o := <-s.outs:
-			if o.message != nil && !s.put(conn, o) {
-				return
-			}
-			continue
-		default:
-		}
-		break
-	}
-	if sendable(closing.code) {
-		conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(closing.code, cut(closing.reason)), time.Now().Add(time.Second)) // closed next, said or not
-	}
-}
-
-// send queues for the writer and never waits. A client that does not keep up is closed.
-func (s *socket) send(o out) {
-	s.mu.Lock()
-	full := s.queued+o.size > s.hub.g.cfg.Limits.Queue
-	if !full && !s.ended {
-		select {
-		case s.outs <- o:
-			s.queued += o.size
-		default:
-			full = true
-		}
-	}
-	s.mu.Unlock()
-	if full {
-		s.end(objects.Overloaded.CloseCode(), "too slow: messages were waiting to be read")
 	}
 }
 
@@ -279,8 +220,9 @@ func (s *socket) endNow(code int, reason string) bool {
 	if s.ended {
 		return false
 	}
-	s.ended, s.closing = true, out{code: code, reason: reason}
+	s.ended, s.closing = true, closing{code, reason}
 	close(s.over)
+	s.wakeWriter()
 	s.hub.g.metrics.closes.WithLabelValues(s.object.Class(), codeLabel(code)).Inc()
 	return true
 }
@@ -364,7 +306,9 @@ func (s *socket) settled(seq uint64) {
 	for n < len(s.pending) && s.pending[n].seq <= seq {
 		n++
 	}
-	s.pending = s.pending[n:]
+	if s.pending = s.pending[n:]; len(s.pending) == 0 {
+		s.pending = nil
+	}
 	s.since = time.Now()
 	finished := s.told && len(s.pending) == 0
 	s.mu.Unlock()
@@ -416,13 +360,17 @@ func (s *socket) giveUp() {
 	s.recovering = false
 }
 
-// check looks after a socket that has waited: for its connection, or for an
-// answer to a frame.
+// check looks after a socket that has waited: for its connection, for an answer to
+// a frame, or for its client to say a word.
 func (s *socket) check(now time.Time) {
 	s.mu.Lock()
 	lost := !s.conn && !s.ended && now.Sub(s.opened) > attachTime+s.hub.g.timing.Request
 	if len(s.pending) > 0 && now.Sub(s.since) > s.hub.g.timing.Silence {
 		s.startRecovery()
+	}
+	if s.live != nil && !s.ended && now.Sub(s.pinged) >= pingEvery {
+		s.ping, s.pinged = true, now
+		s.wakeWriter()
 	}
 	s.mu.Unlock()
 	if lost {
@@ -476,7 +424,7 @@ func (s *socket) forget() {
 func (s *socket) attach(data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.attachment = data
+	s.attachment = slices.Clone(data) // alone, without the message it came in
 }
 
 func (s *socket) attached() bool {

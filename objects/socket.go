@@ -55,6 +55,9 @@ type Socket struct {
 // ID is unique among all sockets.
 func (s *Socket) ID() string { return s.id }
 
+// Gateway is the name of the gateway that holds the socket. For hosts.
+func (s *Socket) Gateway() string { return s.gateway }
+
 // Region is the region of the gateway that holds the socket.
 func (s *Socket) Region() string { return s.region }
 
@@ -216,8 +219,11 @@ func (ss *Sockets) Has(id string) bool { return ss.byID[id] != nil }
 func (ss *Sockets) All() []*Socket { return ss.list(nil) }
 
 func (ss *Sockets) remove(id string) {
+	s := ss.byID[id]
 	delete(ss.byID, id)
-	ss.order = slices.DeleteFunc(ss.order, func(s *Socket) bool { return s.id == id })
+	if i := slices.Index(ss.order, s); i >= 0 {
+		ss.order = slices.Delete(ss.order, i, i+1)
+	}
 }
 
 func (ss *Sockets) list(tags []string) []*Socket {

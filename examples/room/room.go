@@ -16,8 +16,9 @@
 // but for {"type":"ping","t":1}, which is answered with {"type":"pong","t":1} and
 // the owner. When another host takes the room over, all get {"type":"owner", ...}.
 //
-// The room remembers nothing: who a person is lives in the attachment of their
-// socket, so it may sleep between two moves of a cursor, and nobody notices.
+// The room stores nothing: who a person is lives in the attachment of their socket,
+// so it may sleep between two moves of a cursor, and nobody notices. While it is
+// awake it remembers what it has read there.
 package room
 
 import (
@@ -42,11 +43,14 @@ const (
 )
 
 // Room is one room.
-type Room struct{ state *objects.State }
+type Room struct {
+	state *objects.State
+	seats map[string]seat // as attached, by the socket's id
+}
 
 // New makes a Room. If it has come to another host, the people in it are told.
 func New(state *objects.State) *Room {
-	r := &Room{state}
+	r := &Room{state, make(map[string]seat)}
 	r.announceMove()
 	return r
 }
@@ -132,20 +136,20 @@ func (r *Room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 func (r *Room) welcome(socket *objects.Socket, others []*objects.Socket) {
 	peers := make([]person, 0, len(others))
 	for _, other := range others {
-		if s, ok := seatOf(other); ok {
+		if s, ok := r.seatOf(other); ok {
 			peers = append(peers, s.person)
 		}
 	}
 	name, color := pickName(peers)
 	me := person{UserID: strings.ToLower(rand.Text()[:8]), Name: name, Color: color, Region: socket.Region()}
-	socket.Attach(seat{person: me, Epoch: r.state.Owner().Epoch})
+	r.attach(socket, seat{person: me, Epoch: r.state.Owner().Epoch})
 	socket.Send(objects.JSON(hello{"hello", me, r.owner(), peers}))
 	r.tellOthers(socket, objects.JSON(join{"join", me}))
 }
 
 // WebSocketMessage relays what a person sends.
 func (r *Room) WebSocketMessage(_ context.Context, from *objects.Socket, m objects.Message) error {
-	sender, ok := seatOf(from)
+	sender, ok := r.seatOf(from)
 	if !ok {
 		return nil // never let in
 	}
@@ -162,8 +166,9 @@ func (r *Room) WebSocketMessage(_ context.Context, from *objects.Socket, m objec
 
 // WebSocketClose tells the others who has gone.
 func (r *Room) WebSocketClose(_ context.Context, gone *objects.Socket, _ objects.Close) error {
-	if s, ok := seatOf(gone); ok {
+	if s, ok := r.seatOf(gone); ok {
 		r.tellOthers(gone, objects.JSON(leave{"leave", s.UserID}))
+		delete(r.seats, gone.ID())
 	}
 	return nil
 }
@@ -174,7 +179,7 @@ func (r *Room) strike(from *objects.Socket, s seat) error {
 		return objects.Errorf(objects.Invalid, "too many messages that were no JSON objects")
 	}
 	s.Strikes++
-	from.Attach(s)
+	r.attach(from, s)
 	from.Send(objects.JSON(complaint{"error", objects.Invalid,
 		fmt.Sprintf(`a message must be a JSON object, such as {"type":"ripple","x":1,"y":2} (%d of %d)`, s.Strikes, maxStrikes)}))
 	return nil
@@ -184,9 +189,9 @@ func (r *Room) strike(from *objects.Socket, s seat) error {
 func (r *Room) announceMove() {
 	news := objects.JSON(ownerIs{"owner", r.owner()})
 	for _, socket := range r.state.Sockets() {
-		if s, ok := seatOf(socket); ok && s.Epoch != r.state.Owner().Epoch {
+		if s, ok := r.seatOf(socket); ok && s.Epoch != r.state.Owner().Epoch {
 			s.Epoch = r.state.Owner().Epoch
-			socket.Attach(s)
+			r.attach(socket, s)
 			socket.Send(news)
 		}
 	}
@@ -207,8 +212,18 @@ func (r *Room) owner() owner {
 	return owner{o.Host, o.Region, o.Epoch}
 }
 
-func seatOf(socket *objects.Socket) (s seat, ok bool) {
-	ok = socket.Attachment(&s)
+func (r *Room) attach(socket *objects.Socket, s seat) {
+	socket.Attach(s)
+	r.seats[socket.ID()] = s
+}
+
+func (r *Room) seatOf(socket *objects.Socket) (s seat, ok bool) {
+	if s, ok = r.seats[socket.ID()]; ok {
+		return s, true
+	}
+	if ok = socket.Attachment(&s); ok {
+		r.seats[socket.ID()] = s
+	}
 	return s, ok
 }
 

@@ -98,7 +98,7 @@ func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, e
 	for {
 		left := time.Until(t.deadline)
 		req.Timeout = max(1, left.Milliseconds())
-		if err := c.nc.PublishRequest(ObjectSubject(id), inbox, Encode(req)); err != nil {
+		if err := Ask(c.nc, ObjectSubject(id), inbox, req); err != nil {
 			t.why = fmt.Errorf("NATS is not reached: %w", err)
 			t.attempts++
 			if errors.Is(err, nats.ErrConnectionClosed) || !t.pause(ctx) {

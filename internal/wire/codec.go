@@ -3,9 +3,12 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
+	"sync"
 
+	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"holdfast/objects"
@@ -15,11 +18,40 @@ import (
 // the order of their numbers, which is how both writing and reading find them.
 type message interface{ fields(c *coder) }
 
+// scratch are buffers in which messages are encoded.
+var scratch = sync.Pool{New: func() any { return new(coder) }}
+
 // Encode makes a message's payload.
 func Encode(m message) []byte {
-	c := coder{out: make([]byte, 0, 256)}
-	m.fields(&c)
-	return c.out
+	c := scratch.Get().(*coder)
+	defer c.rest()
+	m.fields(c)
+	return slices.Clone(c.out)
+}
+
+// Publish sends a message. NATS has copied the payload when it returns.
+func Publish(nc *nats.Conn, subject string, m message) error {
+	c := scratch.Get().(*coder)
+	defer c.rest()
+	m.fields(c)
+	return nc.Publish(subject, c.out)
+}
+
+// Ask is Publish for a message that is to be answered, to the subject reply.
+func Ask(nc *nats.Conn, subject, reply string, m message) error {
+	c := scratch.Get().(*coder)
+	defer c.rest()
+	m.fields(c)
+	return nc.PublishRequest(subject, reply, c.out)
+}
+
+// rest ends the use of a coder that writes.
+func (c *coder) rest() {
+	const most = 64 << 10 // a buffer that was needed once is not kept
+	if cap(c.out) <= most {
+		c.out = c.out[:0]
+		scratch.Put(c)
+	}
 }
 
 // Decode reads a payload into a message that is zero. It refuses what no peer of
@@ -211,10 +243,10 @@ func (c *coder) part(number protowire.Number, m message) {
 		}
 		return
 	}
-	c.out = protowire.AppendTag(c.out, number, protowire.BytesType)
-	inner := coder{out: make([]byte, 0, 64)}
-	m.fields(&inner)
-	c.out = protowire.AppendBytes(c.out, inner.out)
+	inner := scratch.Get().(*coder)
+	defer inner.rest()
+	m.fields(inner)
+	c.out = protowire.AppendBytes(protowire.AppendTag(c.out, number, protowire.BytesType), inner.out)
 }
 
 // inner reads a message within the message.
@@ -269,5 +301,27 @@ func (c *coder) header(number protowire.Number, h *map[string][]string) {
 	}
 	for _, f := range list {
 		(*h)[f.name] = f.values
+	}
+}
+
+// SocketIDs are ids of sockets, in one piece: a message to a room is for many.
+type SocketIDs []byte
+
+// Add appends an id, which has at most 255 bytes.
+func (ids *SocketIDs) Add(id string) {
+	*ids = append(append(*ids, byte(len(id))), id...)
+}
+
+// All yields the ids, in memory that is theirs. Of ids that are cut off there is no
+// more.
+func (ids SocketIDs) All() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for rest := []byte(ids); len(rest) > 0; {
+			end := 1 + int(rest[0])
+			if end > len(rest) || !yield(rest[1:end]) {
+				return
+			}
+			rest = rest[end:]
+		}
 	}
 }

@@ -239,7 +239,7 @@ func (p *Push) fields(c *coder) {
 // SocketOp is one operation on sockets of one gateway.
 type SocketOp struct {
 	Op      objects.Op
-	Sockets []string
+	Sockets SocketIDs
 	Binary  bool
 	Data    []byte // a message, or an attachment
 	Code    int
@@ -248,7 +248,7 @@ type SocketOp struct {
 
 func (o *SocketOp) fields(c *coder) {
 	number(c, 1, &o.Op)
-	c.texts(2, &o.Sockets)
+	c.bytes(2, (*[]byte)(&o.Sockets))
 	c.bool(3, &o.Binary)
 	c.bytes(4, &o.Data)
 	number(c, 5, &o.Code)

@@ -52,7 +52,7 @@ func (o *object) emit(h held) {
 		return
 	}
 	for gateway, push := range o.pushes(h.sends) {
-		o.r.publish(wire.GatewaySubject(gateway), wire.Encode(push))
+		o.r.sent(wire.Publish(o.r.cfg.Serve, wire.GatewaySubject(gateway), push))
 	}
 	if h.reply != nil {
 		h.reply.Owner, h.reply.Token = o.owner(), o.own.Token
@@ -95,11 +95,24 @@ func (o *object) pushes(sends []objects.Send) map[string]*wire.Push {
 	return pushes
 }
 
-func byGateway(sockets []*objects.Socket) map[string][]string {
-	by := make(map[string][]string, 1)
+// byGateway sorts sockets by their gateways, of which there are few.
+func byGateway(sockets []*objects.Socket) map[string]wire.SocketIDs {
+	by := make(map[string]wire.SocketIDs, 1)
+	last, ids := "", wire.SocketIDs(nil)
 	for _, s := range sockets {
-		info := s.Info()
-		by[info.Gateway] = append(by[info.Gateway], info.ID)
+		id, gateway := s.ID(), s.Gateway()
+		if gateway != last {
+			if ids != nil {
+				by[last] = ids
+			}
+			if last, ids = gateway, by[gateway]; ids == nil {
+				ids = make(wire.SocketIDs, 0, len(sockets)*(1+len(id)))
+			}
+		}
+		ids.Add(id)
+	}
+	if ids != nil {
+		by[last] = ids
 	}
 	return by
 }

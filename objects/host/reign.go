@@ -126,7 +126,7 @@ func (r *reign) takeClaim(msg *nats.Msg) {
 		r.log.Warn("claim dropped: not understood, or its reply subject is no inbox", "err", err)
 		return
 	}
-	answer := func(reply wire.ClaimReply) { r.publish(msg.Reply, wire.Encode(&reply)) }
+	answer := func(reply wire.ClaimReply) { r.sent(wire.Publish(r.cfg.Serve, msg.Reply, &reply)) }
 	if claim.ID == "" {
 		answer(wire.ClaimReply{}) // we run the class; that was the question
 		return
@@ -213,17 +213,14 @@ func (r *reign) moved(msg *nats.Msg, unsure bool) {
 // be anything, a record too.
 func (r *reign) answer(subject string, reply *wire.Reply) {
 	if strings.HasPrefix(subject, wire.InboxPrefix) {
-		r.publish(subject, wire.Encode(reply))
+		r.sent(wire.Publish(r.cfg.Serve, subject, reply))
 	}
 }
 
-// publish sends on the serving connection. It fails only when that has ended, or
+// sent looks at a message's fate. It fails only when the connection has ended, or
 // its buffer is full while it reconnects: then nobody hears us, and gateways ask again.
-func (r *reign) publish(subject string, data []byte) {
-	if subject == "" {
-		return
-	}
-	if err := r.cfg.Serve.Publish(subject, data); err != nil {
+func (r *reign) sent(err error) {
+	if err != nil {
 		r.log.Warn("message not sent", "err", err)
 	}
 }

@@ -120,22 +120,6 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-func BenchmarkEncode(b *testing.B) {
-	for _, keys := range []int{1, 100, 1000} {
-		values := make(map[string]json.RawMessage, keys)
-		for i := range keys {
-			values[fmt.Sprint("key-", i)] = json.RawMessage(`"some value of a usual size"`)
-		}
-		r := &Record{Name: "global", Epoch: 3, Owner: "4bCQBzWJjQAoQ8bZVh2yUt", Host: "box-4412", Region: "fra", Commit: 41, Data: objects.DataOf(values)}
-		b.Run(fmt.Sprint(keys, " keys"), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				r.Encode()
-			}
-		})
-	}
-}
-
 func TestAnAcknowledgementIsReadOrRefused(t *testing.T) {
 	for _, c := range []struct {
 		answer string

@@ -1,0 +1,52 @@
+package gateway
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+// BenchmarkFanOut is the gateway's part of a message to many: from the owner's push
+// until it waits in the queue of every socket. Nobody writes: the sockets have no
+// connections, and the benchmark empties their queues.
+func BenchmarkFanOut(b *testing.B) {
+	for _, n := range []int{1, 10, 100, 1000} {
+		b.Run(fmt.Sprint("sockets=", n), func(b *testing.B) {
+			id, err := objects.NameID("room", "lobby")
+			if err != nil {
+				b.Fatal(err)
+			}
+			g := &Gateway{cfg: Config{Limits: Limits{}.withDefaults()}}
+			g.hub = newHub(g)
+			op := wire.SocketOp{Op: objects.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
+			sockets := make([]*socket, n)
+			for i := range sockets {
+				sockets[i] = &socket{id: nuid.Next(), object: id, hub: g.hub, over: make(chan struct{})}
+				g.hub.add(sockets[i])
+				op.Sockets.Add(sockets[i].id)
+			}
+			msg := &nats.Msg{Data: wire.Encode(&wire.Push{Object: id.Key(), Token: 7, Ops: []wire.SocketOp{op}})}
+			b.ReportAllocs()
+			for b.Loop() {
+				g.hub.push(msg)
+				for _, s := range sockets {
+					s.empty(b)
+				}
+			}
+		})
+	}
+}
+
+// empty takes the one message that waits.
+func (s *socket) empty(b *testing.B) {
+	if s.count != 1 {
+		b.Fatalf("%d messages wait for a socket, want the one that was sent", s.count)
+	}
+	s.waiting, s.queued, s.count = s.waiting[:0], 0, 0
+}

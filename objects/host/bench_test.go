@@ -1,0 +1,164 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+
+	"holdfast/embedded"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+// table is an object of a hundred seats, whose values have 100 bytes.
+type table struct{ state *objects.State }
+
+// change is what to do to a table: the first Seats get a value made of Turn.
+type change struct{ Seats, Turn int }
+
+var (
+	set  = objects.NewCall[change, objects.None]("set")
+	peek = objects.NewCall[objects.None, objects.None]("peek")
+
+	tables = objects.Define("table", func(s *objects.State) *table { return &table{s} },
+		objects.On(set, (*table).set), objects.On(peek, (*table).peek))
+
+	seats = func() (keys [100]objects.Key[string]) {
+		for i := range keys {
+			keys[i] = objects.NewKey[string](fmt.Sprintf("seat/%04d", i))
+		}
+		return keys
+	}()
+)
+
+func (t *table) set(_ context.Context, c change) (objects.None, error) {
+	value := fmt.Sprintf("%098d", c.Turn)
+	for _, seat := range seats[:c.Seats] {
+		seat.Set(t.state, value)
+	}
+	return objects.None{}, nil
+}
+
+func (t *table) peek(context.Context, objects.None) (objects.None, error) { return objects.None{}, nil }
+
+// asker runs a host on a NATS server in this process that keeps everything in
+// memory, and asks its tables. What it allocates is that of all three.
+func asker(b *testing.B) func(name, call string, input any) {
+	server, err := embedded.Start(b.Context(), embedded.Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(server.Close)
+	dial := func() *nats.Conn {
+		nc, err := server.Dial()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(nc.Close)
+		return nc
+	}
+	h, err := New(b.Context(), Config{Name: "a", Classes: []*objects.Class{tables}, Serve: dial(), State: dial(), Memory: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	b.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
+	})
+	client, err := wire.NewClient(dial(), nuid.Next(), "local", wire.Timing{}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(client.Close)
+	return func(name, call string, input any) {
+		id, err := objects.NameID("table", name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		body, err := json.Marshal(input)
+		if err != nil {
+			b.Fatal(err)
+		}
+		reply, err := client.Do(b.Context(), id, &wire.Request{Kind: wire.Call, Call: call, Body: body})
+		if err == nil {
+			err = reply.Err()
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkCommit is a call that changes some keys of an object that has a hundred,
+// from the request to the reply: one event at a time, one put each.
+func BenchmarkCommit(b *testing.B) {
+	ask := asker(b)
+	for _, keys := range []int{1, 10, 100} {
+		b.Run(fmt.Sprint("keys=", keys), func(b *testing.B) {
+			turn := 0
+			ask("a", set.Name(), change{len(seats), turn})
+			b.ReportAllocs()
+			for b.Loop() {
+				turn++
+				ask("a", set.Name(), change{keys, turn})
+			}
+		})
+	}
+}
+
+// BenchmarkRead is the same way without a put.
+func BenchmarkRead(b *testing.B) {
+	ask := asker(b)
+	ask("a", peek.Name(), objects.None{})
+	b.ReportAllocs()
+	for b.Loop() {
+		ask("a", peek.Name(), objects.None{})
+	}
+}
+
+// BenchmarkClaim is the first request to an object that nobody has asked for yet:
+// nobody listens, a host claims it, the request is sent again. The event writes
+// nothing, so the claim is the only put.
+func BenchmarkClaim(b *testing.B) {
+	ask := asker(b)
+	ask("warm", peek.Name(), objects.None{})
+	n := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		n++
+		ask(fmt.Sprint("new-", n), peek.Name(), objects.None{})
+	}
+}
+
+// BenchmarkFanOut is the host's part of a message to many: what one event wants
+// sent is made into the push for their gateway, and encoded.
+func BenchmarkFanOut(b *testing.B) {
+	for _, n := range []int{1, 10, 100, 1000} {
+		b.Run(fmt.Sprint("sockets=", n), func(b *testing.B) {
+			var sockets objects.Sockets
+			gateway := nuid.Next()
+			for range n {
+				sockets.Add(objects.SocketInfo{ID: nuid.Next(), Gateway: gateway})
+			}
+			message := objects.Message{Data: bytes.Repeat([]byte("x"), 100)}
+			sends := []objects.Send{{Op: objects.OpMessage, Sockets: sockets.All(), Message: message}}
+			o := &object{key: "room.5f3f"}
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, push := range o.pushes(sends) {
+					wire.Encode(push)
+				}
+			}
+		})
+	}
+}
