@@ -193,7 +193,7 @@ func (p *program) benchIdle() *cobra.Command {
 		"that are named, in memory. Needs Linux, on the machine of those processes.",
 		"bench idle --sockets 1000 --pids 4711,4712", &o,
 		func(ctx context.Context, t load.Target) (any, error) {
-			p.progress("waiting for memory to settle, twice 25 s")
+			p.progress("waiting for memory to settle, twice 17 s")
 			return load.Idle{Path: o.path, Sockets: o.sockets, PIDs: o.pids}.Run(ctx, t)
 		})
 	c.Flags().StringVar(&o.path, "path", "/room/{name}", "of the room")

@@ -16,7 +16,7 @@ const (
 	busyPath    = "/busy/{name}"
 	offered     = "10000" // a second; one event at a time, of 1 ms each, is 1,000 at the most
 	crowd       = "2000"  // connections: what is not answered holds one
-	overloadFor = 8 * time.Second
+	overloadFor = 14 * time.Second
 )
 
 // strain is what the overload did.
@@ -61,7 +61,7 @@ func (k *kit) overload(ctx context.Context) (s strain, err error) {
 		return s, err
 	}
 	say("another object, alone")
-	if s.Alone, err = k.other(ctx, r, 4*time.Second); err != nil {
+	if s.Alone, err = k.other(ctx, r, overloadFor-5*time.Second); err != nil {
 		return s, err
 	}
 	if s.Before, err = load.Resident(r.pids()); err != nil {
@@ -80,7 +80,7 @@ func (k *kit) overload(ctx context.Context) (s strain, err error) {
 
 // other claims tickets at another object, at a low rate.
 func (k *kit) other(ctx context.Context, r *running, d time.Duration) (sample, error) {
-	return k.load(ctx, "ticket", "--url", r.url, "--rate", "50", "--connections", "4", "--warmup", "1s", "--duration", d.String())
+	return k.load(ctx, "ticket", "--url", r.url, "--rate", "200", "--connections", "8", "--warmup", "1s", "--duration", d.String())
 }
 
 // both runs the overload and, in its midst, the other object.
@@ -98,7 +98,7 @@ func (k *kit) both(ctx context.Context, r *running, s *strain) error {
 	running.Go(func() { s.Most, unseen = watch(ctx, r) })
 	var err error
 	if err = sleep(ctx, 2*time.Second); err == nil { // until the overload is one
-		s.Meanwhile, err = k.other(ctx, r, overloadFor-4*time.Second)
+		s.Meanwhile, err = k.other(ctx, r, overloadFor-5*time.Second)
 	}
 	running.Wait()
 	for _, e := range []error{failed, err, unseen} {

@@ -56,7 +56,8 @@ var works = []work{
 	{"find", "room, highest rate with all delivered and p99 < 250 ms", atRooms, true, perSecond, find},
 	{"crowd", "1,000 sockets in one room, 10 senders, 50 msg/s", atRooms, true, perSecond,
 		loaded("room", "--sockets", "1000", "--senders", "10", "--rate", "50", "--size", "64")},
-	{"idle", "memory per idle WebSocket, all processes together", atIdle, true, perSocket, idle},
+	{"idle", "memory per idle WebSocket of a relay, all processes together", atIdle, true, perSocket, idleAt("/echo/{name}")},
+	{"seat", "memory per idle WebSocket of the demo's room, whose every comer is announced", []string{"always"}, true, perSocket, idleAt("/room/{name}")},
 	{"asleep", "memory per hibernated object in the host, of 100,000", []string{"split"}, true, perObject, asleep},
 	{"start", "`holdfast dev` from start to ready", []string{"default"}, false, startup, startDev},
 }
@@ -99,13 +100,21 @@ func find(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
 	return k.against(ctx, p, "room", "--sockets", "100", "--senders", "10", "--size", "64", "--find")
 }
 
-func idle(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
-	r, err := k.start(ctx, p)
-	if err != nil {
-		return nil, err
+// idleAt opens sockets that say nothing. The others' only room is a relay, and
+// Holdfast's plain relay is its echo.
+func idleAt(path string) func(context.Context, *kit, settings, peer) (sample, error) {
+	return func(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
+		r, err := k.start(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		defer r.stop()
+		at := path
+		if p.key == "workerd" || p.key == "fiber" {
+			at = "/room/{name}"
+		}
+		return k.load(ctx, "idle", "--url", r.url, "--path", at, "--sockets", "1000", "--pids", r.pidList())
 	}
-	defer r.stop()
-	return k.load(ctx, "idle", "--url", r.url, "--sockets", "1000", "--pids", r.pidList())
 }
 
 const starts = 5 // of dev in one round; the median counts
@@ -128,7 +137,7 @@ func startDev(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
 
 const (
 	sleepers = 100_000
-	rest     = 150 * time.Second // past the ten seconds of hibernation, and the two minutes after which Go collects an idle heap
+	rest     = 30 * time.Second // past the ten seconds of hibernation, and the few after which memory is given back
 )
 
 // asleep makes objects, lets them fall asleep, and sees what they cost the host, and NATS and

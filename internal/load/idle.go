@@ -26,7 +26,7 @@ type Held struct {
 
 const (
 	warmSockets = 16               // opened before: what the first ones bring into memory is nobody's
-	settling    = 20 * time.Second // after which memory that is free has been given back
+	settling    = 12 * time.Second // after which memory that is free has been given back
 	looks       = 5                // one a second; the middle one counts
 )
 

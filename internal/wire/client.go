@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -37,7 +38,8 @@ type Client struct {
 	mu      sync.Mutex // guards what follows
 	last    uint64     // number of the newest request
 	waiting map[uint64]*waiter
-	open    map[string][]uint64 // numbers that wait, for each object, ascending
+	open    map[string][]uint64  // numbers that wait, for each object, ascending
+	busy    map[string]time.Time // objects that are to be spared until then
 }
 
 // answer is a reply, or the news that nobody listens.
@@ -64,7 +66,7 @@ func NewClient(nc *nats.Conn, name, region string, timing Timing, log *slog.Logg
 	}
 	c := &Client{
 		nc: nc, name: name, region: region, timing: timing.WithDefaults(), log: log, tokens: tokens,
-		waiting: make(map[uint64]*waiter), open: make(map[string][]uint64),
+		waiting: make(map[uint64]*waiter), open: make(map[string][]uint64), busy: make(map[string]time.Time),
 	}
 	c.replies, err = nc.Subscribe(InboxPrefix+name+".*", c.receive)
 	if err != nil {
@@ -85,7 +87,11 @@ func (c *Client) Name() string { return c.name }
 // are objects.Errors: Unavailable when it certainly did not happen, Unknown when
 // nobody can tell.
 func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, error) {
-	t := try{deadline: time.Now().Add(c.timing.Request)}
+	now := time.Now()
+	if c.spares(id.Key(), now) {
+		return &Reply{Code: objects.Overloaded, Message: "too many requests wait for this object"}, nil
+	}
+	t := try{deadline: now.Add(c.timing.Request)}
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(t.deadline) {
 		t.deadline = sooner
 	}
@@ -185,6 +191,9 @@ func (c *Client) await(ctx context.Context, id objects.ID, w *waiter, t *try) (*
 	case !c.current(id.Key(), a.reply.Token):
 		t.why = errors.New("a replaced owner answered")
 	default:
+		if a.reply.Busy {
+			c.spare(id.Key())
+		}
 		return a.reply, nil
 	}
 	t.attempts++
@@ -287,6 +296,35 @@ func (c *Client) current(object string, token uint64) bool {
 		c.tokens.Add(object, token)
 	}
 	return token >= known
+}
+
+// spares tells whether an object is to be spared: it has just said that too many
+// wait for it, and to hear that again would cost it time that it does not have.
+func (c *Client) spares(object string, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.busy) == 0 {
+		return false
+	}
+	until, busy := c.busy[object]
+	if busy && !now.Before(until) {
+		delete(c.busy, object)
+		return false
+	}
+	return busy
+}
+
+// spare has the object spared for a moment, in which a part of those who wait is
+// served.
+func (c *Client) spare(object string) {
+	const most = 1000 // objects; those that nobody asks for any more are forgotten
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if len(c.busy) >= most {
+		maps.DeleteFunc(c.busy, func(_ string, until time.Time) bool { return !now.Before(until) })
+	}
+	c.busy[object] = now.Add(c.timing.Silence / 20)
 }
 
 // begin numbers a request; low is the lowest number for its object that waits.

@@ -235,3 +235,25 @@ func TestAContextThatEndsEndsTheWait(t *testing.T) {
 		t.Errorf("err = %v, want unknown", err)
 	}
 }
+
+// The first refusal comes from the owner; those that follow at once do not trouble it.
+func TestAnObjectThatIsTooBusyIsSpared(t *testing.T) {
+	s := newScript(t)
+	s.own(func(i int, _ wire.Request) *wire.Reply {
+		return &wire.Reply{Token: 1, Code: objects.Overloaded, Busy: i == 0}
+	})
+	for range 10 {
+		if reply, err := s.ask(); err != nil || reply.Code != objects.Overloaded {
+			t.Fatalf("reply %+v, %v, want overloaded", reply, err)
+		}
+	}
+	if seen, _ := s.heard(); len(seen) == 10 {
+		t.Error("the owner was asked every time")
+	}
+	until := time.Now().Add(10 * time.Second)
+	for seen, _ := s.heard(); len(seen) < 3; seen, _ = s.heard() { // not for ever: nor after a refusal that does not say so
+		if _, err := s.ask(); err != nil || time.Now().After(until) {
+			t.Fatalf("the owner was asked %d times: %v", len(seen), err)
+		}
+	}
+}

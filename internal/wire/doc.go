@@ -144,6 +144,7 @@ type Reply struct {
 	Ref     string
 	Moved   bool // ask the next owner, under the same number
 	Unsure  bool // with Moved: it may have happened here; its record knows
+	Busy    bool // with Overloaded: too many wait, spare the object for a moment
 
 	Owner Owner
 	Token uint64 // of the owner's claim: a reply under an older one is void
@@ -163,6 +164,7 @@ func (r *Reply) fields(c *coder) {
 	text(c, 3, &r.Ref)
 	c.bool(4, &r.Moved)
 	c.bool(5, &r.Unsure)
+	c.bool(6, &r.Busy)
 	if c.reads || r.Owner != (Owner{}) {
 		c.part(10, &r.Owner)
 	}

@@ -36,7 +36,9 @@ type object struct {
 	gone     chan struct{}           // closed when over, if somebody waits for that
 	wishes   []func(wire.ClaimReply) // who waits for the claim
 	queue    []letter
-	running  bool // run runs
+	inHand   string        // the reply subject of the event that run handles
+	pace     time.Duration // of an event, of late
+	running  bool          // run runs
 	leaving  bool
 	unput    bool // events have written what no put has been decided on for
 	armed    bool // gather runs
@@ -166,9 +168,11 @@ func (o *object) push(l letter) {
 			o.r.moved(l.msg, false)
 		}
 		return
-	case l.msg != nil && len(o.queue) >= o.r.cfg.Queue:
+	case l.msg != nil && o.has(l.msg.Reply):
+		return // sent again; the answer to the first is on its way
+	case l.msg != nil && tooMany(len(o.queue), o.r.cfg.Queue, o.pace, o.r.timing.Silence/2):
 		o.r.answer(l.msg.Reply, &wire.Reply{
-			Code: objects.Overloaded, Message: "too many requests wait for this object", Owner: o.owner(), Token: o.own.Token,
+			Code: objects.Overloaded, Busy: true, Message: "too many requests wait for this object", Owner: o.owner(), Token: o.own.Token,
 		})
 		return
 	}
@@ -179,6 +183,30 @@ func (o *object) push(l letter) {
 	}
 }
 
+// alwaysWait is how many events may wait for an object, however slow it is.
+const alwaysWait = 32
+
+// tooMany tells whether one more event is not to wait behind those that do: there
+// are as many as ever may be, or so many that, at the pace of late, it would wait
+// longer than whoever has sent it is patient. It is better told so at once.
+func tooMany(waiting, most int, pace, patience time.Duration) bool {
+	return waiting >= most || waiting >= alwaysWait && time.Duration(waiting)*pace > patience
+}
+
+// has tells whether a message with this reply subject, which names it, waits or is
+// being handled. With mu held.
+func (o *object) has(reply string) bool {
+	if o.inHand == reply {
+		return true
+	}
+	for i := range o.queue {
+		if msg := o.queue[i].msg; msg != nil && msg.Reply == reply {
+			return true
+		}
+	}
+	return false
+}
+
 // gatherTime is how long what an event wrote may wait for the events behind it in
 // the mailbox, to be put with what they write.
 const gatherTime = 500 * time.Microsecond
@@ -187,9 +215,14 @@ const gatherTime = 500 * time.Microsecond
 // they have written is put then, in one piece, or when it has waited for gatherTime.
 func (o *object) run() {
 	var req wire.Request // each event's in turn
+	var began time.Time  // of the event before
 	for {
 		o.mu.Lock()
 		o.used = time.Now()
+		if !began.IsZero() {
+			o.pace += (o.used.Sub(began) - o.pace) / 8
+		}
+		began, o.inHand = o.used, ""
 		if len(o.queue) == 0 || o.over {
 			o.running, o.queue = false, nil
 			if o.over {
@@ -205,6 +238,9 @@ func (o *object) run() {
 		o.queue = o.queue[1:]
 		if o.unput && !o.armed {
 			o.wait()
+		}
+		if l.msg != nil {
+			o.inHand = l.msg.Reply
 		}
 		o.mu.Unlock()
 		switch {
