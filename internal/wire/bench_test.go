@@ -54,7 +54,6 @@ func envelopes(b *testing.B) []envelope {
 func BenchmarkEncode(b *testing.B) {
 	for _, e := range envelopes(b) {
 		b.Run(e.name, func(b *testing.B) {
-			b.SetBytes(int64(len(Encode(e.message))))
 			b.ReportAllocs()
 			for b.Loop() {
 				Encode(e.message)
@@ -69,7 +68,6 @@ func BenchmarkDecode(b *testing.B) {
 	for _, e := range envelopes(b) {
 		b.Run(e.name, func(b *testing.B) {
 			data := Encode(e.message)
-			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
 				if err := Decode(data, e.empty()); err != nil {

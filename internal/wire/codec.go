@@ -289,6 +289,9 @@ func (f *field) fields(c *coder) {
 // header is names and their values.
 func (c *coder) header(number protowire.Number, h *map[string][]string) {
 	if !c.reads {
+		if len(*h) == 0 {
+			return // most have none: nothing is to be sorted
+		}
 		for _, name := range slices.Sorted(maps.Keys(*h)) {
 			c.part(number, &field{name, (*h)[name]})
 		}

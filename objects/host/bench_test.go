@@ -22,11 +22,11 @@ type table struct{ state *objects.State }
 type change struct{ Seats, Turn int }
 
 var (
-	set  = objects.NewCall[change, objects.None]("set")
-	peek = objects.NewCall[objects.None, objects.None]("peek")
+	setSeats = objects.NewCall[change, objects.None]("set")
+	peek     = objects.NewCall[objects.None, objects.None]("peek")
 
 	tables = objects.Define("table", func(s *objects.State) *table { return &table{s} },
-		objects.On(set, (*table).set), objects.On(peek, (*table).peek))
+		objects.On(setSeats, (*table).set), objects.On(peek, (*table).peek))
 
 	seats = func() (keys [100]objects.Key[string]) {
 		for i := range keys {
@@ -48,7 +48,7 @@ func (t *table) peek(context.Context, objects.None) (objects.None, error) { retu
 
 // asker runs a host on a NATS server in this process that keeps everything in
 // memory, and asks its tables. What it allocates is that of all three.
-func asker(b *testing.B) func(name, call string, input any) {
+func asker(b *testing.B) func(b *testing.B, name, call string, input any) {
 	server, err := embedded.Start(b.Context(), embedded.Config{})
 	if err != nil {
 		b.Fatal(err)
@@ -80,7 +80,7 @@ func asker(b *testing.B) func(name, call string, input any) {
 		b.Fatal(err)
 	}
 	b.Cleanup(client.Close)
-	return func(name, call string, input any) {
+	return func(b *testing.B, name, call string, input any) {
 		id, err := objects.NameID("table", name)
 		if err != nil {
 			b.Fatal(err)
@@ -106,11 +106,11 @@ func BenchmarkCommit(b *testing.B) {
 	for _, keys := range []int{1, 10, 100} {
 		b.Run(fmt.Sprint("keys=", keys), func(b *testing.B) {
 			turn := 0
-			ask("a", set.Name(), change{len(seats), turn})
+			ask(b, "a", setSeats.Name(), change{len(seats), turn})
 			b.ReportAllocs()
 			for b.Loop() {
 				turn++
-				ask("a", set.Name(), change{keys, turn})
+				ask(b, "a", setSeats.Name(), change{keys, turn})
 			}
 		})
 	}
@@ -119,10 +119,10 @@ func BenchmarkCommit(b *testing.B) {
 // BenchmarkRead is the same way without a put.
 func BenchmarkRead(b *testing.B) {
 	ask := asker(b)
-	ask("a", peek.Name(), objects.None{})
+	ask(b, "a", peek.Name(), objects.None{})
 	b.ReportAllocs()
 	for b.Loop() {
-		ask("a", peek.Name(), objects.None{})
+		ask(b, "a", peek.Name(), objects.None{})
 	}
 }
 
@@ -131,12 +131,12 @@ func BenchmarkRead(b *testing.B) {
 // nothing, so the claim is the only put.
 func BenchmarkClaim(b *testing.B) {
 	ask := asker(b)
-	ask("warm", peek.Name(), objects.None{})
+	ask(b, "warm", peek.Name(), objects.None{})
 	n := 0
 	b.ReportAllocs()
 	for b.Loop() {
 		n++
-		ask(fmt.Sprint("new-", n), peek.Name(), objects.None{})
+		ask(b, fmt.Sprint("new-", n), peek.Name(), objects.None{})
 	}
 }
 
