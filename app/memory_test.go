@@ -9,8 +9,8 @@ func TestASmallHeapMayGrowMore(t *testing.T) {
 	}{
 		{0, 800},
 		{4 << 20, 800},
-		{16 << 20, 400},
-		{64 << 20, 100},
+		{8 << 20, 400},
+		{32 << 20, 100},
 		{4 << 30, 100},
 	}
 	for _, tt := range tests {

@@ -123,7 +123,7 @@ func (g *Gateway) ask(ctx context.Context, c *fiber.Ctx, id objects.ID, req *wir
 // sign says who answered.
 func (g *Gateway) sign(c *fiber.Ctx, id objects.ID, reply *wire.Reply) {
 	c.Set("Holdfast-Object", id.Key())
-	if reply != nil {
+	if reply != nil && reply.Owner.Host != "" {
 		c.Set("Holdfast-Owner", reply.Owner.Host+" ("+reply.Owner.Region+")")
 		c.Set("Holdfast-Epoch", strconv.FormatUint(reply.Owner.Epoch, 10))
 	}

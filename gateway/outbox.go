@@ -137,7 +137,10 @@ func (s *socket) put(conn *websocket.Conn, batch []out) bool {
 			}
 			bytes = *buf
 		}
-		if s.answered.Load() || !writeTo(conn, bytes) {
+		if s.answered.Load() {
+			return true // nobody listens any more; the connection ends by itself
+		}
+		if !writeTo(conn, bytes) {
 			return false
 		}
 		s.hub.g.metrics.of(s.object.Class()).framesOut.Add(float64(messages))

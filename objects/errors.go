@@ -18,7 +18,7 @@ const (
 	Conflict     Code = "conflict"     // the object refused
 	TooLarge     Code = "too_large"    // over a size limit
 	TooMany      Code = "too_many"     // over a rate or a count
-	Overloaded   Code = "overloaded"   // the object's queue is full
+	Overloaded   Code = "overloaded"   // more waits for the object than it can do in time
 	Unavailable  Code = "unavailable"  // nobody owns it yet, or it is moving
 	Unknown      Code = "unknown"      // it may or may not have happened
 	Internal     Code = "internal"     // a fault in the object or in Holdfast; rolled back

@@ -217,7 +217,7 @@ func (o *object) serve() owner.Event {
 		o.hear(s.ID, s.Next-1)
 		o.r.meet(s.gateway)
 	}
-	o.alarm, o.data = alarmOf(rec.Alarm), rec.Data
+	o.alarm, o.data, o.epoch = alarmOf(rec.Alarm), rec.Data, o.own.Epoch
 	o.answers = answers{kept: rec.Answers}
 	o.claimed, o.found, o.payload = nil, nil, nil
 	o.mu.Unlock()
@@ -261,7 +261,7 @@ func (o *object) listen() owner.Event {
 		return owner.Leave{}
 	}
 	o.r.metrics.owned.WithLabelValues(o.class.Name()).Inc()
-	o.r.log.Debug("object claimed", "object", o.key, "name", o.id.Name(), "epoch", o.own.Epoch)
+	o.r.log.Debug("object claimed", "object", o.key, "name", o.id.Name(), "epoch", o.epoch)
 	o.grant(wire.ClaimReply{Owned: true})
 	return nil
 }

@@ -132,7 +132,7 @@ func (o *object) world() objects.World {
 	return objects.World{
 		ID: o.id, Data: o.data, Sockets: &o.sockets, Now: time.Now,
 		Alarm: func() objects.Alarm { return value(o.alarm) },
-		Owner: objects.Owner{Host: o.r.cfg.Name, Region: o.r.cfg.Region, Epoch: o.own.Epoch},
+		Owner: objects.Owner{Host: o.r.cfg.Name, Region: o.r.cfg.Region, Epoch: o.epoch},
 	}
 }
 

@@ -25,6 +25,7 @@ type object struct {
 	usual *usual
 
 	// Owned by run, and by serve before the first event.
+	epoch    uint64
 	data     *objects.Data
 	sockets  objects.Sockets
 	frames   map[string]uint64 // the last frame handled, of each socket
@@ -168,7 +169,7 @@ func (o *object) push(l letter) {
 			o.r.moved(l.msg, false)
 		}
 		return
-	case l.msg != nil && o.has(l.msg.Reply):
+	case l.msg != nil && l.msg.Reply != "" && o.has(l.msg.Reply):
 		return // sent again; the answer to the first is on its way
 	case l.msg != nil && tooMany(len(o.queue), o.r.cfg.Queue, o.pace, o.r.timing.Silence/2):
 		o.r.answer(l.msg.Reply, &wire.Reply{
