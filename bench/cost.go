@@ -20,8 +20,8 @@ const operation = "operationUs"
 type panel struct {
 	Key   string  `json:"key"`
 	Title string  `json:"title"`
-	Size  string  `json:"size"`  // what the sizes are of
-	Sizes []int   `json:"sizes"` // the last is left out with --quick
+	Size  string  `json:"size"` // what the sizes are of
+	Sizes []int   `json:"sizes"`
 	Point []point `json:"points"`
 
 	at func(ctx context.Context, k *kit, r *running, size int) (sample, error)
@@ -52,7 +52,7 @@ func costCommand(o *outputs) *cobra.Command {
 			return o.with(c.Context(), "cost", func(k *kit, r *report) error { return k.costs(c.Context(), r, isQuick, o.write) })
 		},
 	}
-	c.Flags().BoolVar(&isQuick, "quick", false, "leave the largest size of each out")
+	c.Flags().BoolVar(&isQuick, "quick", false, "leave the million objects out: making them takes a quarter of an hour")
 	return c
 }
 
@@ -61,7 +61,7 @@ func (k *kit) costs(ctx context.Context, r *report, isQuick, keep bool) error {
 	measured := make([]panel, len(panels))
 	for i, p := range panels {
 		sizes := p.Sizes
-		if isQuick {
+		if isQuick && p.Key == "objects" {
 			sizes = sizes[:len(sizes)-1]
 		}
 		for _, size := range sizes {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -103,11 +104,8 @@ func (h *hub) remove(s *socket) {
 	}
 	delete(h.sockets, s.id)
 	of := h.byObject[s.object.Key()]
-	for i, other := range of.sockets {
-		if other == s {
-			of.sockets = append(of.sockets[:i:i], of.sockets[i+1:]...)
-			break
-		}
+	if i := slices.Index(of.sockets, s); i >= 0 {
+		of.sockets = slices.Delete(of.sockets, i, i+1)
 	}
 	if len(of.sockets) == 0 {
 		delete(h.byObject, s.object.Key())
