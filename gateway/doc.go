@@ -13,11 +13,12 @@
 //	client ─▶ reader ─▶ pending, numbered ─▶ hf.o.<class>.<id> ─▶ owner
 //	client ◀─ writer ◀─ bounded queue     ◀─ hf.g.<gateway>    ◀─ owner
 //
-// One goroutine reads a socket and one writes it, both within the life of
-// Fiber's handler, which takes the connection back when it returns. A frame
-// stays pending until an owner has settled it. A new owner asks every gateway
-// that the record names for its sockets; one with a frame whose fate the old
-// owner took to its grave is closed with 1012, the others go on.
+// One goroutine reads a socket, and one writes it while there is something to
+// write. They outlive Fiber's handler, with the library's own connection and none
+// of Fiber's wrapper, and the gateway waits for them when it stops. A frame stays
+// pending until an owner has settled it. A new owner asks every gateway that the
+// record names for its sockets; one with a frame whose fate the old owner took to
+// its grave is closed with 1012, the others go on.
 //
 // A worker is a user's own stateless code in front of the objects; it adds its
 // routes to the router and reaches objects through Env.

@@ -20,7 +20,7 @@ import (
 type hub struct {
 	g    *Gateway
 	subs []*nats.Subscription
-	work sync.WaitGroup // goroutines that recover sockets
+	work sync.WaitGroup // goroutines that serve and recover sockets
 	life context.Context
 	stop context.CancelFunc // ends life
 
@@ -30,6 +30,7 @@ type hub struct {
 	sockets  map[string]*socket
 	byObject map[string]*group
 	draining bool
+	closed   bool          // no goroutine is started any more
 	empty    chan struct{} // closed when draining and no socket is left
 }
 
@@ -69,7 +70,21 @@ func (h *hub) close() {
 		sub.Unsubscribe() // fails only when the connection has ended
 	}
 	h.stop()
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
 	h.work.Wait()
+}
+
+// serve gives a socket its connection and a goroutine that reads it.
+func (h *hub) serve(s *socket, conn *websocket.Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		conn.Close() // it has come too late
+		return
+	}
+	h.work.Go(func() { s.serve(conn) })
 }
 
 // frameInbox is where the owner answers a frame: the frame is in the subject, so

@@ -100,10 +100,7 @@ func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request) error 
 	// The library's own connection outlives the handler, and what the handshake has
 	// taken up is free again: fasthttp keeps its hands off (KeepHijackedConns), and
 	// only Fiber's wrapper is used again for somebody else.
-	err = fiberws.New(func(conn *fiberws.Conn) {
-		inner := conn.Conn
-		go s.serve(inner)
-	}, fiberws.Config{ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &writeBuffers})(c)
+	err = fiberws.New(func(conn *fiberws.Conn) { g.hub.serve(s, conn.Conn) }, fiberws.Config{ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &writeBuffers})(c)
 	if err != nil {
 		s.end(websocket.CloseAbnormalClosure, "never opened")
 	}
@@ -111,7 +108,7 @@ func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request) error 
 }
 
 // Buffers of the library. It reads what is longer past its own; of what we write
-// only pongs and closes go through it, and those need none.
+// only pings and closes go through it, and those need none.
 const readBuffer, writeBuffer = 512, 512
 
 var writeBuffers sync.Pool

@@ -55,9 +55,6 @@ type Socket struct {
 // ID is unique among all sockets.
 func (s *Socket) ID() string { return s.id }
 
-// Gateway is the name of the gateway that holds the socket. For hosts.
-func (s *Socket) Gateway() string { return s.gateway }
-
 // Region is the region of the gateway that holds the socket.
 func (s *Socket) Region() string { return s.region }
 

@@ -88,16 +88,16 @@ func (c *Client) Name() string { return c.name }
 // nobody can tell.
 func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, error) {
 	now := time.Now()
-	if c.spares(id.Key(), now) {
-		return &Reply{Code: objects.Overloaded, Message: "too many requests wait for this object"}, nil
-	}
 	t := try{deadline: now.Add(c.timing.Request)}
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(t.deadline) {
 		t.deadline = sooner
 	}
 	w := waiters.Get().(*waiter)
 	defer w.rest()
-	n, low := c.begin(id.Key(), w)
+	n, low, spared := c.begin(id.Key(), w, now)
+	if spared {
+		return &Reply{Code: objects.Overloaded, Message: "too many requests wait for this object"}, nil
+	}
 	defer c.end(id.Key(), n)
 	req.Gateway, req.N, req.Low = c.name, n, low
 	inbox := InboxPrefix + c.name + "." + strconv.FormatUint(n, 10)
@@ -298,22 +298,6 @@ func (c *Client) current(object string, token uint64) bool {
 	return token >= known
 }
 
-// spares tells whether an object is to be spared: it has just said that too many
-// wait for it, and to hear that again would cost it time that it does not have.
-func (c *Client) spares(object string, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.busy) == 0 {
-		return false
-	}
-	until, busy := c.busy[object]
-	if busy && !now.Before(until) {
-		delete(c.busy, object)
-		return false
-	}
-	return busy
-}
-
 // spare has the object spared for a moment, in which a part of those who wait is
 // served.
 func (c *Client) spare(object string) {
@@ -327,15 +311,22 @@ func (c *Client) spare(object string) {
 	c.busy[object] = now.Add(c.timing.Silence / 20)
 }
 
-// begin numbers a request; low is the lowest number for its object that waits.
-func (c *Client) begin(object string, w *waiter) (n, low uint64) {
+// begin numbers a request; low is the lowest number for its object that waits. An
+// object that is to be spared has just said that too many wait for it, and to say
+// that again would cost it time that it does not have.
+func (c *Client) begin(object string, w *waiter, now time.Time) (n, low uint64, spared bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if until, busy := c.busy[object]; busy && now.Before(until) {
+		return 0, 0, true
+	} else if busy {
+		delete(c.busy, object)
+	}
 	c.last++
 	c.waiting[c.last] = w
 	open := append(c.open[object], c.last)
 	c.open[object] = open
-	return c.last, open[0]
+	return c.last, open[0], false
 }
 
 func (c *Client) end(object string, n uint64) {

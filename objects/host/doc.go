@@ -8,7 +8,8 @@
 //	                                                       ▼
 //	 replies, frames ◀── held until it is durable ◀── one put of the record at a time
 //
-// While a put is under way the next events run, and pile up; when it has landed,
+// What the events in the mailbox write is put when it is empty, or soon after the
+// first. While a put is under way the next events run, and pile up; when it has landed,
 // everything it covered leaves in order, and what has changed meanwhile is the
 // next put. So a hot object is bounded by its events, not by the store.
 //

@@ -100,7 +100,8 @@ func byGateway(sockets []*objects.Socket) map[string]wire.SocketIDs {
 	by := make(map[string]wire.SocketIDs, 1)
 	last, ids := "", wire.SocketIDs(nil)
 	for _, s := range sockets {
-		id, gateway := s.ID(), s.Gateway()
+		info := s.Info()
+		id, gateway := info.ID, info.Gateway
 		if gateway != last {
 			if ids != nil {
 				by[last] = ids
