@@ -13,7 +13,7 @@
 // wait who would have come in that second, and it shows.
 //
 // The client shares the machine with what it measures, so it is made to be cheap:
-// requests are encoded once, responses are read into the memory of the ones before.
+// requests and responses are in the memory of the ones before.
 package load
 
 import (

@@ -57,7 +57,7 @@ func (r Requests) Run(ctx context.Context, t Target) (Result, error) {
 		all.Go(func() { c.work(ctx) })
 	}
 	all.Wait()
-	seconds := min(time.Since(run.measured), r.Duration).Seconds()
+	seconds := time.Since(run.measured).Seconds() // until the last was answered
 	var took []*latencies
 	var tickets []uint64
 	var result Result
@@ -261,7 +261,7 @@ func (c *client) note(n int, due time.Time, err error) {
 		if c.conn == nil {
 			time.Sleep(10 * time.Millisecond) // whoever refuses connections is not asked in a hot loop
 		}
-	case now.After(c.run.measured) && now.Before(c.run.over.Add(requestTime)):
+	case now.After(c.run.measured):
 		c.took.add(now.Sub(due))
 	}
 }

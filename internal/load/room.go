@@ -58,9 +58,8 @@ func (r Room) run(ctx context.Context, t Target, object int) (Heard, error) {
 	began := time.Now()
 	c.measured.Store(began.Add(r.Warmup).UnixNano())
 	c.speak(ctx, began)
-	wait := quietTime
-	for c.heard.Load() < c.sent.Load()*int64(r.Sockets-1) && c.quiet(ctx, wait) && wait == quietTime {
-		wait = 0 // it has been quiet: what has not come will not
+	if c.heard.Load() < c.sent.Load()*int64(r.Sockets-1) {
+		c.quiet(ctx, quietTime) // what has not come when it is quiet will not
 	}
 	if ctx.Err() != nil {
 		return Heard{}, ctx.Err()
