@@ -20,6 +20,7 @@ type benchOptions struct {
 	path     string
 	names    int
 	clients  int
+	most     int
 	rate     int
 	size     int
 	warmup   time.Duration
@@ -92,8 +93,8 @@ func (o *benchOptions) check() error {
 	switch {
 	case o.senders > o.sockets:
 		return usage(fmt.Errorf("--senders %d: there are %d sockets", o.senders, o.sockets), "")
-	case o.rate < 0 || o.size < 0:
-		return usage(fmt.Errorf("--rate %d and --size %d: want 0 or more", o.rate, o.size), "")
+	case o.most < 0 || o.rate < 0 || o.size < 0:
+		return usage(fmt.Errorf("--requests %d, --rate %d and --size %d: want 0 or more", o.most, o.rate, o.size), "")
 	case o.warmup < 0 || o.duration < 0:
 		return usage(fmt.Errorf("--warmup %v and --duration %v: want no less than 0", o.warmup, o.duration), "")
 	}
@@ -110,11 +111,12 @@ func (o *benchOptions) asking(c *cobra.Command) {
 	o.timed(c)
 	c.Flags().IntVar(&o.names, "names", 1, "objects that are asked in turns")
 	c.Flags().IntVar(&o.clients, "connections", 64, "clients, each with a connection of its own")
+	c.Flags().IntVar(&o.most, "requests", 0, "that are made at the most, the warm-up's too; 0: as many as the time allows")
 	c.Flags().IntVar(&o.rate, "rate", 0, "requests a second that are due; 0: each client asks again when it was answered")
 }
 
 func (o *benchOptions) requests() load.Requests {
-	return load.Requests{Path: o.path, Names: o.names, Connections: o.clients, Rate: o.rate, Warmup: o.warmup, Duration: o.duration}
+	return load.Requests{Path: o.path, Names: o.names, Connections: o.clients, Most: o.most, Rate: o.rate, Warmup: o.warmup, Duration: o.duration}
 }
 
 func (p *program) benchTicket() *cobra.Command {

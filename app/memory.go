@@ -11,7 +11,7 @@ import (
 
 const (
 	lookEvery = 5 * time.Second
-	headroom  = 32 << 20 // bytes that may be garbage before it is collected, at the least
+	headroom  = 64 << 20 // bytes that may be garbage before it is collected, at the least
 	littleUse = 2 << 20  // bytes allocated from one look to the next: nothing much happens
 	worthIt   = 8 << 20  // bytes allocated since memory was last given back
 )
@@ -46,7 +46,7 @@ func tendMemory(ctx context.Context) {
 
 // percentFor is how much the heap may grow, in percent of what is live.
 func percentFor(live uint64) int {
-	return int(min(max(100, headroom*100/max(live, 1)), 800))
+	return int(min(max(100, headroom*100/max(live, 1)), 1000))
 }
 
 // keeper remembers when memory was used.

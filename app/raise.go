@@ -22,8 +22,10 @@ type devRun struct {
 	server    *embedded.Server
 	listeners []net.Listener
 	fleet     *fleet
-	links     []*link.Delay // by region
-	names     []string      // of the hosts
+	links     []*link.Delay  // by region
+	near      []*wire.Nearby // by region
+	here      wire.Nearby    // all that is no distance from NATS
+	names     []string       // of the hosts
 }
 
 // raise starts all hosts and gateways and returns when all can answer. The
@@ -33,6 +35,9 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 	for k, region := range d.regions {
 		peers[k] = gateway.Peer{Region: region, URL: webURL(d.listeners[k])}
 		d.links = append(d.links, link.New(0))
+		if err := d.place(region); err != nil {
+			return nil, err
+		}
 		if err := d.hostsIn(k); err != nil {
 			return nil, err
 		}
@@ -69,6 +74,22 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 	return b, nil
 }
 
+// place decides whom the gateway and the hosts of a region reach without NATS. A
+// region that is some way off stands for processes that are apart, whose requests
+// pay that way.
+func (d *devRun) place(region string) error {
+	rtt, err := d.setting.Between(region, d.regions[0])
+	if err != nil {
+		return err
+	}
+	near := &d.here
+	if rtt > 0 {
+		near = nil
+	}
+	d.near = append(d.near, near)
+	return nil
+}
+
 func (d *devRun) hostsIn(k int) error {
 	for i := range d.hosts {
 		name := fmt.Sprintf("%s-%d", d.regions[k], i+1)
@@ -82,7 +103,7 @@ func (d *devRun) hostsIn(k int) error {
 			return err
 		}
 		err = d.fleet.host(host.Config{
-			Name: name, Region: d.regions[k], Serve: serve, State: state,
+			Name: name, Region: d.regions[k], Serve: serve, State: state, Nearby: d.near[k],
 			Memory: d.server.Memory(), Timing: wire.Timing{TTL: devTTL},
 		})
 		if err != nil {
@@ -98,7 +119,7 @@ func (d *devRun) gatewayIn(k int, peers []gateway.Peer) error {
 		return err
 	}
 	return d.fleet.gateway(gateway.Config{
-		Region: d.regions[k], NATS: nc, Peers: peers, Origins: d.origins, Timing: wire.Timing{TTL: devTTL},
+		Region: d.regions[k], NATS: nc, Nearby: d.near[k], Peers: peers, Origins: d.origins, Timing: wire.Timing{TTL: devTTL},
 	}, d.listeners[k])
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -136,7 +137,18 @@ func output(ctx context.Context, program string, args ...string) (string, error)
 
 // load runs the load generator and gives back the figures in its answer.
 func (k *kit) load(ctx context.Context, args ...string) (sample, error) {
-	p, err := start(ctx, "holdfast bench", k.holdfast, append(append([]string{"bench"}, args...), "--json")...)
+	return k.generate(ctx, args, k.holdfast)
+}
+
+// flood is load by clients who get what the machine has left: more of them than would
+// ever be on the machine that they ask.
+func (k *kit) flood(ctx context.Context, args ...string) (sample, error) {
+	return k.generate(ctx, args, "nice", "-n", "19", k.holdfast)
+}
+
+// generate runs the load generator, as a command that may begin with another program.
+func (k *kit) generate(ctx context.Context, args []string, command ...string) (sample, error) {
+	p, err := start(ctx, "holdfast bench", command[0], slices.Concat(command[1:], []string{"bench"}, args, []string{"--json"})...)
 	if err != nil {
 		return nil, err
 	}

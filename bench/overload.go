@@ -90,7 +90,7 @@ func (k *kit) both(ctx context.Context, r *running, s *strain) error {
 	var failed error
 	var running sync.WaitGroup
 	running.Go(func() {
-		s.Overload, failed = k.load(ctx, "echo", "--url", r.url, "--path", busyPath, "--size", "0", "--rate", offered, "--connections", crowd,
+		s.Overload, failed = k.flood(ctx, "echo", "--url", r.url, "--path", busyPath, "--size", "0", "--rate", offered, "--connections", crowd,
 			"--warmup", "1s", "--duration", overloadFor.String())
 		cancel() // that is all
 	})

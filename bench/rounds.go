@@ -19,7 +19,7 @@ type measure struct {
 }
 
 // longest is how long one measure may take: making and resting of many objects is the longest.
-const longest = 15 * time.Minute
+const longest = 25 * time.Minute
 
 // rounds lets the peers take turns at every work, as often as the settings say. A peer that
 // fails is noted, and the others go on; the error is ctx's.

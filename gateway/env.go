@@ -219,11 +219,14 @@ func (g *Gateway) fail(c *fiber.Ctx, err error) error {
 		c.Set(fiber.HeaderRetryAfter, "1")
 	}
 	c.Set("Holdfast-Region", g.cfg.Region) // a request that was refused on sight has not passed the routes
-	body := fiber.Map{"code": e.Code, "message": e.Message}
-	if e.Ref != "" {
-		body["ref"] = e.Ref
-	}
-	return c.JSON(body)
+	return c.JSON(refusal{e.Code, e.Message, e.Ref})
+}
+
+// refusal is an error as a client reads it.
+type refusal struct {
+	Code    objects.Code `json:"code"`
+	Message string       `json:"message"`
+	Ref     string       `json:"ref,omitempty"`
 }
 
 // codeOf names a status that Fiber itself gives.

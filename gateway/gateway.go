@@ -51,12 +51,13 @@ type Peer struct {
 
 // Config is what a gateway is made of. NATS is needed.
 type Config struct {
-	Region  string     // default "local"
-	Version string     // of the program, for a worker to show
-	NATS    *nats.Conn // the caller's to close, after Run. nats.ReconnectBufSize(-1) lets it tell what was not sent
-	Classes []string   // those that /objects knows; others are 404, and /readyz waits for a host of each
-	Worker  Worker     // default: none
-	Peers   []Peer     // gateways that a page may offer; this one is among them
+	Region  string       // default "local"
+	Version string       // of the program, for a worker to show
+	NATS    *nats.Conn   // the caller's to close, after Run. nats.ReconnectBufSize(-1) lets it tell what was not sent
+	Nearby  *wire.Nearby // hosts of this process that stand where the gateway does; default: none
+	Classes []string     // those that /objects knows; others are 404, and /readyz waits for a host of each
+	Worker  Worker       // default: none
+	Peers   []Peer       // gateways that a page may offer; this one is among them
 
 	// Origins are the web origins, as "https://example.org", whose pages may open
 	// sockets and send anything but GET and HEAD; the page's own host always may,
@@ -103,7 +104,10 @@ func New(cfg Config) (*Gateway, error) {
 		metrics: newMetrics(cfg.Metrics, cfg.Region), stopping: make(chan struct{}),
 	}
 	var err error
-	if g.client, err = wire.NewClient(cfg.NATS, g.name, cfg.Region, g.timing, g.log); err != nil {
+	g.client, err = wire.NewClient(wire.ClientConfig{
+		NATS: cfg.NATS, Nearby: cfg.Nearby, Name: g.name, Region: cfg.Region, Timing: g.timing, Log: g.log,
+	})
+	if err != nil {
 		return nil, err
 	}
 	g.hub = newHub(g)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 )
 
 // None is the input or output of a call that has none.
@@ -27,7 +28,7 @@ func (c Call[In, Out]) Do(ctx context.Context, to Ref, in In) (Out, error) {
 	if to.caller == nil {
 		return out, Errorf(Invalid, "call %s: the reference is empty", c.name)
 	}
-	input, err := json.Marshal(in)
+	input, err := toJSON(in)
 	if err != nil {
 		return out, Errorf(Invalid, "call %s: encode the input: %v", c.name, err)
 	}
@@ -73,6 +74,17 @@ func fromJSON(data []byte, v any) error {
 		}
 	}
 	return json.Unmarshal(data, v)
+}
+
+// toJSON is json.Marshal, with the same short way.
+func toJSON(v any) ([]byte, error) {
+	switch v := v.(type) {
+	case None:
+		return []byte("{}"), nil
+	case int:
+		return strconv.AppendInt(nil, int64(v), 10), nil
+	}
+	return json.Marshal(v)
 }
 
 // smallInt reads a JSON number without a sign that certainly is an int.

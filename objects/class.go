@@ -2,7 +2,6 @@ package objects
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"time"
 )
@@ -33,7 +32,7 @@ func On[T, In, Out any](c Call[In, Out], method func(T, context.Context, In) (Ou
 		if err != nil {
 			return nil, err
 		}
-		return json.Marshal(out)
+		return toJSON(out)
 	}}
 }
 

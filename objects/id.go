@@ -65,8 +65,8 @@ func ParseID(class, s string) (ID, error) {
 
 func seal(class string, half [16]byte, name string) ID {
 	proof := mac(class, half[:])
-	key := make([]byte, 0, len(class)+1+64)
-	key = append(append(key, class...), '.')
+	var room [63 + 1 + 64]byte // every key fits
+	key := append(append(room[:0], class...), '.')
 	key = hex.AppendEncode(key, half[:])
 	key = hex.AppendEncode(key, proof[:16])
 	return ID{class: class, key: string(key), name: name}
@@ -75,7 +75,8 @@ func seal(class string, half [16]byte, name string) ID {
 // mac is HMAC-SHA256 under the class's key, as package hmac's, but with nothing
 // left for the collector: every request to an object derives its id.
 func mac(class string, message []byte) [sha256.Size]byte {
-	key := sha256.Sum256(append([]byte("holdfast class "), class...))
+	var label [96]byte // every class fits
+	key := sha256.Sum256(append(append(label[:0], "holdfast class "...), class...))
 	var inner, outer [sha256.BlockSize]byte
 	for i := range inner {
 		inner[i], outer[i] = 0x36, 0x5c

@@ -59,7 +59,7 @@ func (k Key[V]) Lookup(s Store) (V, bool) {
 // Set writes the entry; it becomes durable with the event.
 func (k Key[V]) Set(s Store, v V) {
 	t := s.turn()
-	raw, err := json.Marshal(v)
+	raw, err := toJSON(v)
 	if err != nil {
 		t.fail(fmt.Errorf("encode key %.80q: %w", k.name, err))
 		return
@@ -162,11 +162,15 @@ func (d *Data) Apply(writes []Write) {
 func (d *Data) SizeAfter(writes []Write) int {
 	size := d.size
 	for _, w := range writes {
+		var e entry
 		if i, ok := d.find(w.Key); ok {
-			size -= d.entries[i].size()
+			e = d.entries[i]
+			size -= e.size()
+		} else if w.Value != nil {
+			e.quoted = quote(w.Key)
 		}
-		if w.Value != nil {
-			size += entry{quoted: quote(w.Key), value: w.Value}.size()
+		if e.value = w.Value; w.Value != nil {
+			size += e.size()
 		}
 	}
 	return size

@@ -346,7 +346,7 @@ func (on *substrate) openDoor(t testing.TB, region string, ln net.Listener, peer
 	t.Helper()
 	nc := on.dial(t)
 	g, err := gateway.New(gateway.Config{
-		Region: region, NATS: nc, Classes: []string{"ticket", "room"}, Worker: demo.Worker,
+		Region: region, NATS: nc, Nearby: on.near, Classes: []string{"ticket", "room"}, Worker: demo.Worker,
 		Timing: quick, Log: testLog(t), Peers: peers,
 	})
 	if err != nil {

@@ -92,7 +92,7 @@ func (p *spy) WebSocketMessage(ctx context.Context, from *objects.Socket, m obje
 }
 
 func TestAnAlarmFiresOnceAndNeverEarly(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		b := &bell{rings: make(chan ring, 16)}
 		on.startHost(t, "a", "fra", quick, nil, spyClass(b))
 		caller := on.caller(t)
@@ -121,7 +121,7 @@ func TestAnAlarmFiresOnceAndNeverEarly(t *testing.T) {
 }
 
 func TestAnAlarmThatFailsIsTriedAgain(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		b := &bell{rings: make(chan ring, 16)}
 		b.fail.Store(1)
 		on.startHost(t, "a", "fra", quick, nil, spyClass(b))
@@ -139,7 +139,7 @@ func TestAnAlarmThatFailsIsTriedAgain(t *testing.T) {
 }
 
 func TestAnAlarmSurvivesTheLossOfItsHost(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		b := &bell{rings: make(chan ring, 16)}
 		first := on.startHost(t, "first", "fra", quick, nil, spyClass(b))
 		if _, err := wake.Do(t.Context(), on.caller(t)("kept"), 500*time.Millisecond); err != nil {
@@ -166,7 +166,7 @@ func hear(t testing.TB, b *bell) ring {
 }
 
 func TestStateBeyondTheLimitIsTooLargeAndLosesNothing(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", quick, nil, spyClass(&bell{}))
 		to := on.caller(t)("big")
 		most := strings.Repeat("x", objects.MaxState-len(`"blob":"",`))
@@ -183,7 +183,7 @@ func TestStateBeyondTheLimitIsTooLargeAndLosesNothing(t *testing.T) {
 }
 
 func TestASocketWithAMessageInTheAirIsClosedWhenItsHostIsLost(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		b := &bell{gate: make(chan struct{}), enter: make(chan struct{}, 2)}
 		t.Cleanup(func() { close(b.gate) })
 		first := on.startHost(t, "first", "fra", quick, nil, spyClass(b))
@@ -223,7 +223,7 @@ func TestASocketWithAMessageInTheAirIsClosedWhenItsHostIsLost(t *testing.T) {
 // TestChaosCountersAreLinearizableWhileHostsAreLost has clients claim, peek, and reset
 // nothing, while hosts are cut off and replaced; the history must be that of one counter.
 func TestChaosCountersAreLinearizableWhileHostsAreLost(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		h := on.startHost(t, "h0", "fra", quick, nil)
 		spare := on.startHost(t, "h1", "fra", quick, nil)
 		d := on.startGateway(t, "fra", quick)

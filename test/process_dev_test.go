@@ -11,6 +11,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/internal/wire"
 )
 
 // everything is a run of holdfast dev.
@@ -148,6 +152,39 @@ func TestOnceMoreWithOtherStores(t *testing.T) {
 			e.stopsInOrder(syscall.SIGTERM)
 			if code := amber.closed(); code != 1012 {
 				t.Errorf("the socket was closed with %d, want 1012", code)
+			}
+		})
+	}
+}
+
+// In one process and without distance requests do not pass NATS; a region that is
+// some way off pays the way, as if it were a process of its own.
+func TestOnlyWhatIsFarOffIsAskedOverNATS(t *testing.T) {
+	for rtt, want := range map[string]int{"0": 0, "4ms": 20} {
+		t.Run(rtt, func(t *testing.T) {
+			e := dev(t, "--regions", "fra,syd", "--store", "memory", "--rtt", rtt)
+			far := e.doors[1]
+			if _, header, err := claim(far.url, "a"); err != nil || !strings.HasPrefix(header.Get("Holdfast-Owner"), "syd") {
+				t.Fatalf("owned by %q, %v; want a host in syd", header.Get("Holdfast-Owner"), err)
+			}
+			spy := dialed(t)(nats.Connect(e.banner.NATS))
+			passed, err := spy.SubscribeSync(wire.ObjectPrefix + ">")
+			if err == nil {
+				err = spy.Flush()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range 20 {
+				if n, _, err := claim(far.url, "a"); n != i+2 || err != nil {
+					t.Fatalf("claim = %d, %v, want %d", n, err, i+2)
+				}
+			}
+			if err := spy.Flush(); err != nil { // what passed before this has come
+				t.Fatal(err)
+			}
+			if n, _, err := passed.Pending(); n != want || err != nil {
+				t.Errorf("%d requests passed NATS, %v, want %d", n, err, want)
 			}
 		})
 	}

@@ -96,7 +96,7 @@ func (g *guest) closed() websocket.StatusCode {
 }
 
 func TestPeopleInDifferentRegionsSeeEachOther(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		doors := on.world(t)
 		amber := enter(t, doors[0], "lobby")
 		jade := enter(t, doors[1], "lobby")
@@ -126,7 +126,7 @@ func TestPeopleInDifferentRegionsSeeEachOther(t *testing.T) {
 }
 
 func TestARoomSleepsWithAHundredSocketsAndWakesWithEveryIdentity(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		metrics := prometheus.NewRegistry()
 		timing := quick
 		timing.Hibernate = 100 * time.Millisecond
@@ -176,7 +176,7 @@ func TestARoomSleepsWithAHundredSocketsAndWakesWithEveryIdentity(t *testing.T) {
 }
 
 func TestAnIdleRoomIsEvictedWithItsSocketsOpenAndComesBack(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		timing := quick
 		timing.Hibernate, timing.Evict = 50*time.Millisecond, 150*time.Millisecond
 		metrics := prometheus.NewRegistry()
@@ -192,7 +192,7 @@ func TestAnIdleRoomIsEvictedWithItsSocketsOpenAndComesBack(t *testing.T) {
 }
 
 func TestChaosARoomGoesOnWhenItsHostIsLost(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		first := on.startHost(t, "first", "fra", quick, nil)
 		d := on.startGateway(t, "fra", quick)
 		e := on.startGateway(t, "iad", quick)
@@ -239,7 +239,7 @@ func TestTheRoomHearsOfASocketThatWasClosedWhileNobodyOwnedIt(t *testing.T) {
 }
 
 func TestTheRoomHearsOfAGatewayThatDies(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", quick, nil)
 		d, dying := on.startGateway(t, "fra", quick), on.startGateway(t, "iad", quick)
 		amber := enter(t, d, "lobby")
@@ -252,7 +252,7 @@ func TestTheRoomHearsOfAGatewayThatDies(t *testing.T) {
 }
 
 func TestAGatewayThatStopsSendsEverybodyAwayWith1012(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", quick, nil)
 		d, other := on.startGateway(t, "fra", quick), on.startGateway(t, "iad", quick)
 		watcher := enter(t, other, "lobby")
@@ -272,7 +272,7 @@ func TestAGatewayThatStopsSendsEverybodyAwayWith1012(t *testing.T) {
 }
 
 func TestThreeFramesThatAreNoObjectsAreForgiven(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", quick, nil)
 		d := on.startGateway(t, "fra", quick)
 		g := enter(t, d, "lobby")

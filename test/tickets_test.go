@@ -7,9 +7,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"holdfast/embedded"
+	"holdfast/internal/wire"
 	"holdfast/kvfoil"
+	"holdfast/objects"
 )
 
 var regions = []string{"fra", "iad", "syd"}
@@ -44,7 +47,7 @@ func burst(n int, do func(i int)) {
 }
 
 func TestFifteenClaimsThroughThreeRegionsAreExactlyOneToFifteen(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		doors := on.world(t)
 		rounds := 1000
 		if on.replicas > 1 {
@@ -70,7 +73,7 @@ func TestFifteenClaimsThroughThreeRegionsAreExactlyOneToFifteen(t *testing.T) {
 }
 
 func TestTheFoilLosesAndCompareAndSetDoesNot(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		doors := on.world(t)
 		lossy, attempts := 0, 0
 		for round := range 100 {
@@ -110,7 +113,7 @@ func distinct(tickets []int) int {
 }
 
 func TestPeekAndReset(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", quick, nil)
 		g := on.startGateway(t, "fra", quick)
 		for _, counter := range []string{"ticket", "naive", "cas"} {
@@ -139,7 +142,7 @@ func TestPeekAndReset(t *testing.T) {
 }
 
 func TestAHostThatStopsOnPurposeFailsNoRequest(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		hosts := []member{on.startHost(t, "h0", "fra", quick, nil), on.startHost(t, "h1", "fra", quick, nil)}
 		g := on.startGateway(t, "fra", quick)
 		const counters, rounds = 5, 4
@@ -222,7 +225,7 @@ func TestCountersGoOnAfterARestartOfEverything(t *testing.T) {
 }
 
 func TestAReleasedObjectThatKeepsNothingLeavesNoEntry(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		h := on.startHost(t, "a", "fra", quick, nil)
 		g := on.startGateway(t, "fra", quick)
 		for i := range 20 {
@@ -257,4 +260,51 @@ func TestAResetOfTheFoilIsOfThatNameAlone(t *testing.T) {
 	if n, err := foil.PeekNaive(t.Context(), "b"); err != nil || n != 1 {
 		t.Errorf("b = %d, %v; want 1", n, err)
 	}
+}
+
+// A request may be sent twice, on two ways of which one is slow. What comes when its
+// gateway waits for it no more is not run, whether or not its answer is remembered.
+func TestACopyThatComesLateIsNotRun(t *testing.T) {
+	on := single(t)
+	on.startHost(t, "a", "fra", quick, nil)
+	g := on.startGateway(t, "fra", quick)
+	if n, _, err := claim(g.url, "late"); n != 1 || err != nil {
+		t.Fatalf("claim = %d, %v", n, err)
+	}
+	id, err := objects.NameID("ticket", "late")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc := on.dial(t)
+	answers, err := nc.SubscribeSync(wire.InboxPrefix + "slow.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(n, low uint64) {
+		t.Helper()
+		req := wire.Request{Kind: wire.Call, Gateway: "slow", N: n, Low: low, Call: "claim", Body: []byte("{}")}
+		if err := wire.Ask(nc, wire.ObjectSubject(id), fmt.Sprintf("%sslow.%d", wire.InboxPrefix, n), &req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(n uint64, body string) {
+		t.Helper()
+		msg, err := answers.NextMsg(10 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var reply wire.Reply
+		if err := wire.Decode(msg.Data, &reply); err != nil || string(reply.Body) != body || msg.Subject != fmt.Sprintf("%sslow.%d", wire.InboxPrefix, n) {
+			t.Fatalf("%s is %+v, %v; want %s on %d", msg.Subject, reply, err, body, n)
+		}
+	}
+	send(5, 5)
+	expect(5, "2")
+	send(5, 5) // it may still be waited for
+	expect(5, "2")
+	send(6, 6)
+	expect(6, "3")
+	send(5, 5) // it is not any more
+	send(7, 7)
+	expect(7, "4") // and nothing before it
 }

@@ -89,7 +89,7 @@ func greet(ln net.Listener, version string) {
 }
 
 func TestAnObjectIsPlacedInTheRegionOfItsFirstRequest(t *testing.T) {
-	onBoth(t, func(t *testing.T, on *substrate) {
+	onAll(t, func(t *testing.T, on *substrate) {
 		doors := on.world(t)
 		for i, region := range regions {
 			for n := range 5 {

@@ -38,13 +38,24 @@ type substrate struct {
 	dial     func(t testing.TB, opts ...nats.Option) *nats.Conn
 	servers  []*embedded.Server
 	cluster  *embedded.Cluster
+	near     *wire.Nearby // of all hosts and gateways; nil: they are apart
 	env      *gateway.Env // of the last caller
 }
 
-// onBoth runs a test on one server and on a cluster of three.
-func onBoth(t *testing.T, test func(t *testing.T, on *substrate)) {
+// onAll runs a test on one server, on a cluster of three, and on one server whose
+// hosts and gateways reach each other without it.
+func onAll(t *testing.T, test func(t *testing.T, on *substrate)) {
 	t.Run("R1", func(t *testing.T) { test(t, single(t)) })
 	t.Run("R3", func(t *testing.T) { test(t, clustered(t)) })
+	t.Run("nearby", func(t *testing.T) { test(t, together(t)) })
+}
+
+// together is one server, and whoever is on it stands in one place.
+func together(t testing.TB) *substrate {
+	t.Helper()
+	on := single(t)
+	on.name, on.near = "nearby", new(wire.Nearby)
+	return on
 }
 
 func single(t testing.TB) *substrate {
@@ -128,7 +139,7 @@ func (on *substrate) startHost(t testing.TB, name, region string, timing wire.Ti
 	}
 	serve, state := on.dial(t, nats.ReconnectBufSize(-1)), on.dial(t, nats.ReconnectBufSize(-1))
 	h, err := host.New(t.Context(), host.Config{
-		Name: name, Region: region, Classes: classes, Serve: serve, State: state,
+		Name: name, Region: region, Classes: classes, Serve: serve, State: state, Nearby: on.near,
 		Replicas: on.replicas, Timing: timing, Log: testLog(t), Metrics: metrics,
 	})
 	if err != nil {
@@ -153,7 +164,7 @@ func (on *substrate) startGateway(t testing.TB, region string, timing wire.Timin
 	}
 	nc := on.dial(t, nats.ReconnectBufSize(-1))
 	g, err := gateway.New(gateway.Config{
-		Region: region, NATS: nc, Classes: classes, Worker: demo.Worker, Timing: timing, Log: testLog(t),
+		Region: region, NATS: nc, Nearby: on.near, Classes: classes, Worker: demo.Worker, Timing: timing, Log: testLog(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -269,7 +280,7 @@ func recordKeys(t testing.TB, nc *nats.Conn) []string {
 func (on *substrate) caller(t testing.TB) func(name string) objects.Ref {
 	t.Helper()
 	g, err := gateway.New(gateway.Config{
-		Region: "fra", NATS: on.dial(t), Classes: []string{"probe"}, Timing: quick, Log: testLog(t),
+		Region: "fra", NATS: on.dial(t), Nearby: on.near, Classes: []string{"probe"}, Timing: quick, Log: testLog(t),
 		Worker: func(_ fiber.Router, env *gateway.Env) { on.env = env },
 	})
 	if err != nil {

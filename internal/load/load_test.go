@@ -46,6 +46,16 @@ func TestATicketThatIsGivenTwiceIsFound(t *testing.T) {
 	}
 }
 
+func TestNoMoreRequestsAreMadeThanTheMost(t *testing.T) {
+	var n atomic.Int64
+	target := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, `{"ticket":%d}`, n.Add(1)) })
+	r := tickets(time.Hour)
+	r.Most = 10
+	if got, err := r.Run(t.Context(), target); err != nil || got.Requests != 10 || n.Load() != 10 {
+		t.Errorf("%d asked, %+v, %v; want 10", n.Load(), got, err)
+	}
+}
+
 func TestWhatIsRefusedIsNotWhatFailed(t *testing.T) {
 	var n atomic.Int64
 	target := serve(t, func(w http.ResponseWriter, r *http.Request) {

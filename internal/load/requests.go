@@ -22,6 +22,7 @@ type Requests struct {
 	Names       int    // objects that take turns; 0: each request goes to a new one
 	Body        []byte
 	Connections int
+	Most        int // requests that are made, at the most; 0: no bound
 	Rate        int // requests a second that are due; 0: each connection asks again when it was answered
 	Warmup      time.Duration
 	Duration    time.Duration
@@ -145,6 +146,9 @@ func (c *client) work(ctx context.Context) {
 	defer c.hangUp()
 	for ctx.Err() == nil {
 		n := c.run.next.Add(1) - 1
+		if c.run.Most > 0 && n >= int64(c.run.Most) {
+			return
+		}
 		due := time.Now()
 		if c.run.Rate > 0 {
 			due = c.run.began.Add(time.Duration(n) * time.Second / time.Duration(c.run.Rate))

@@ -25,11 +25,7 @@ import (
 // when nobody owns them. It repeats only what did not happen or what an owner's
 // record can recognise. Safe for concurrent use.
 type Client struct {
-	nc      *nats.Conn
-	name    string // of the gateway; begins its inbox
-	region  string
-	timing  Timing
-	log     *slog.Logger
+	cfg     ClientConfig
 	replies *nats.Subscription
 
 	claims singleflight.Group
@@ -48,38 +44,50 @@ type answer struct {
 	nobody bool
 }
 
+// ClientConfig is what a client is made of. NATS and Name are needed.
+type ClientConfig struct {
+	// NATS is the caller's to close, after Close. It should keep nothing for later
+	// while it reconnects (nats.ReconnectBufSize(-1)), so that what could not be
+	// sent certainly did not happen.
+	NATS   *nats.Conn
+	Nearby *Nearby // whom it reaches without NATS; default: nobody
+	Name   string  // unique, and a subject token: it begins the client's inbox
+	Region string
+	Timing Timing
+	Log    *slog.Logger // default: none
+}
+
 // knownTokens bounds the memory of tokens: it is only a guard against late
 // replies of a replaced owner, which compare-and-set has refused anyway.
 const knownTokens = 64 << 10
 
-// NewClient starts to listen for replies under the name, which must be unique
-// and a subject token. The connection is the caller's to close, after Close; it
-// should keep nothing for later while it reconnects (nats.ReconnectBufSize(-1)),
-// so that what could not be sent certainly did not happen.
-func NewClient(nc *nats.Conn, name, region string, timing Timing, log *slog.Logger) (*Client, error) {
+// NewClient starts to listen for replies.
+func NewClient(cfg ClientConfig) (*Client, error) {
 	tokens, err := lru.New[string, uint64](knownTokens)
 	if err != nil {
 		return nil, err
 	}
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+	cfg.Timing = cfg.Timing.WithDefaults()
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Client{
-		nc: nc, name: name, region: region, timing: timing.WithDefaults(), log: log, tokens: tokens,
+		cfg: cfg, tokens: tokens,
 		waiting: make(map[uint64]*waiter), open: make(map[string][]uint64), busy: make(map[string]time.Time),
 	}
-	c.replies, err = nc.Subscribe(InboxPrefix+name+".*", c.receive)
+	c.replies, err = c.cfg.NATS.Subscribe(InboxPrefix+c.cfg.Name+".*", c.receive)
 	if err != nil {
 		return nil, fmt.Errorf("listen for replies: %w", err)
 	}
+	c.cfg.Nearby.add(c)
 	return c, nil
 }
 
 // Close stops listening. Requests under way end as they would without an answer.
-func (c *Client) Close() { c.replies.Unsubscribe() } // fails only when the connection has ended
-
-// Name is the name given to NewClient.
-func (c *Client) Name() string { return c.name }
+func (c *Client) Close() {
+	c.cfg.Nearby.remove(c)
+	c.replies.Unsubscribe() // fails only when the connection has ended
+}
 
 // Do has the object's owner handle the request and returns its answer. It fills
 // in who asks and for how long; the time is ctx's deadline, at most
@@ -88,7 +96,7 @@ func (c *Client) Name() string { return c.name }
 // nobody can tell.
 func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, error) {
 	now := time.Now()
-	t := try{deadline: now.Add(c.timing.Request)}
+	t := try{deadline: now.Add(c.cfg.Timing.Request)}
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(t.deadline) {
 		t.deadline = sooner
 	}
@@ -99,12 +107,12 @@ func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, e
 		return &Reply{Code: objects.Overloaded, Message: "too many requests wait for this object"}, nil
 	}
 	defer c.end(id.Key(), n)
-	req.Gateway, req.N, req.Low = c.name, n, low
-	inbox := InboxPrefix + c.name + "." + strconv.FormatUint(n, 10)
+	req.Gateway, req.N, req.Low = c.cfg.Name, n, low
+	inbox := InboxPrefix + c.cfg.Name + "." + strconv.FormatUint(n, 10)
 	for {
 		left := time.Until(t.deadline)
 		req.Timeout = max(1, left.Milliseconds())
-		if err := Ask(c.nc, ObjectSubject(id), inbox, req); err != nil {
+		if err := c.ask(id, inbox, req); err != nil {
 			t.why = fmt.Errorf("NATS is not reached: %w", err)
 			t.attempts++
 			if errors.Is(err, nats.ErrConnectionClosed) || !t.pause(ctx) {
@@ -112,12 +120,20 @@ func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, e
 			}
 			continue
 		}
-		w.timer.Reset(min(left, c.timing.Silence))
+		w.timer.Reset(min(left, c.cfg.Timing.Silence))
 		reply, err := c.await(ctx, id, w, &t)
 		if reply != nil || err != nil {
 			return reply, err
 		}
 	}
+}
+
+// ask sends a request the shortest way.
+func (c *Client) ask(id objects.ID, inbox string, req *Request) error {
+	if c.cfg.Nearby.ask(id, inbox, req) {
+		return nil
+	}
+	return Ask(c.cfg.NATS, ObjectSubject(id), inbox, req)
 }
 
 // waiter is where one request waits for its answer. It is used again by another
@@ -252,7 +268,7 @@ func (c *Client) Served(ctx context.Context, class string) error {
 }
 
 func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timing.Claim)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timing.Claim)
 	defer cancel()
 	msg, err := c.askHosts(ctx, claim)
 	if errors.Is(err, nats.ErrNoResponders) {
@@ -277,10 +293,10 @@ func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
 func (c *Client) askHosts(ctx context.Context, claim Claim) (*nats.Msg, error) {
 	payload := Encode(&claim)
 	for {
-		within, cancel := context.WithTimeout(ctx, c.timing.Silence)
-		msg, err := c.nc.RequestWithContext(within, ClaimSubject(c.region, claim.Class), payload)
+		within, cancel := context.WithTimeout(ctx, c.cfg.Timing.Silence)
+		msg, err := c.cfg.NATS.RequestWithContext(within, ClaimSubject(c.cfg.Region, claim.Class), payload)
 		if errors.Is(err, nats.ErrNoResponders) {
-			msg, err = c.nc.RequestWithContext(within, ClaimSubject(AnyRegion, claim.Class), payload)
+			msg, err = c.cfg.NATS.RequestWithContext(within, ClaimSubject(AnyRegion, claim.Class), payload)
 		}
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
@@ -308,7 +324,7 @@ func (c *Client) spare(object string) {
 	if len(c.busy) >= most {
 		maps.DeleteFunc(c.busy, func(_ string, until time.Time) bool { return !now.Before(until) })
 	}
-	c.busy[object] = now.Add(c.timing.Silence / 20)
+	c.busy[object] = now.Add(c.cfg.Timing.Silence / 20)
 }
 
 // begin numbers a request; low is the lowest number for its object that waits. An
@@ -344,8 +360,7 @@ func (c *Client) end(object string, n uint64) {
 	c.open[object] = open
 }
 
-// receive hands a reply to the one who waits for it; a reply that nobody waits
-// for any more is dropped.
+// receive hands a reply from NATS to the one who waits for it.
 func (c *Client) receive(msg *nats.Msg) {
 	n, err := strconv.ParseUint(msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:], 10, 64)
 	if err != nil {
@@ -357,10 +372,16 @@ func (c *Client) receive(msg *nats.Msg) {
 	} else {
 		a.reply = new(Reply)
 		if err := Decode(msg.Data, a.reply); err != nil {
-			c.log.Error("reply not understood", "err", err)
+			c.cfg.Log.Error("reply not understood", "err", err)
 			return
 		}
 	}
+	c.hand(n, a)
+}
+
+// hand gives an answer to the one who waits for it; one that nobody waits for any
+// more is dropped.
+func (c *Client) hand(n uint64, a answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if w := c.waiting[n]; w != nil {

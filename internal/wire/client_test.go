@@ -28,7 +28,7 @@ type script struct {
 	claims int
 }
 
-func newScript(t *testing.T) *script {
+func newScript(t *testing.T, near *wire.Nearby) *script {
 	t.Helper()
 	server, err := embedded.Start(t.Context(), embedded.Config{})
 	if err != nil {
@@ -43,7 +43,7 @@ func newScript(t *testing.T) *script {
 		t.Cleanup(nc.Close)
 		return nc
 	}
-	client, err := wire.NewClient(dial(), "gateway", "fra", quick, nil)
+	client, err := wire.NewClient(wire.ClientConfig{NATS: dial(), Nearby: near, Name: "gateway", Region: "fra", Timing: quick})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,14 +111,14 @@ func (s *script) ask() (*wire.Reply, error) {
 }
 
 func TestWithNoHostNothingHappened(t *testing.T) {
-	s := newScript(t)
+	s := newScript(t, nil)
 	if _, err := s.ask(); objects.CodeOf(err) != objects.Unavailable {
 		t.Errorf("err = %v, want unavailable", err)
 	}
 }
 
 func TestAnObjectThatNobodyOwnsIsClaimedFirst(t *testing.T) {
-	s := newScript(t)
+	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply {
 		s.own(func(int, wire.Request) *wire.Reply { return &wire.Reply{Body: []byte("1"), Token: 1} })
 		return wire.ClaimReply{Owned: true}
@@ -133,7 +133,7 @@ func TestAnObjectThatNobodyOwnsIsClaimedFirst(t *testing.T) {
 }
 
 func TestAMovedObjectIsAskedAgainUnderTheSameNumber(t *testing.T) {
-	s := newScript(t)
+	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true} })
 	s.own(func(i int, _ wire.Request) *wire.Reply {
 		if i < 2 {
@@ -153,7 +153,7 @@ func TestAMovedObjectIsAskedAgainUnderTheSameNumber(t *testing.T) {
 }
 
 func TestSilenceIsUnknownAndNotAFailure(t *testing.T) {
-	s := newScript(t)
+	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Other: "somebody"} })
 	s.own(func(int, wire.Request) *wire.Reply { return nil })
 	if _, err := s.ask(); objects.CodeOf(err) != objects.Unknown {
@@ -165,7 +165,7 @@ func TestSilenceIsUnknownAndNotAFailure(t *testing.T) {
 }
 
 func TestOnceInDoubtAlwaysInDoubt(t *testing.T) {
-	s := newScript(t)
+	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Other: "somebody"} })
 	s.own(func(i int, _ wire.Request) *wire.Reply {
 		return &wire.Reply{Moved: true, Unsure: i == 0}
@@ -176,7 +176,7 @@ func TestOnceInDoubtAlwaysInDoubt(t *testing.T) {
 }
 
 func TestAReplacedOwnersAnswerIsVoid(t *testing.T) {
-	s := newScript(t)
+	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true} })
 	s.own(func(i int, _ wire.Request) *wire.Reply {
 		return &wire.Reply{Token: []uint64{7, 3, 8}[i], Body: []byte{byte('0' + i)}}
@@ -190,7 +190,7 @@ func TestAReplacedOwnersAnswerIsVoid(t *testing.T) {
 }
 
 func TestARequestTellsWhatTheGatewayStillWaitsFor(t *testing.T) {
-	s := newScript(t)
+	s := newScript(t, nil)
 	release, arrived := make(chan struct{}), make(chan struct{}, 8)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true} })
 	s.own(func(i int, req wire.Request) *wire.Reply {
@@ -227,7 +227,7 @@ func TestARequestTellsWhatTheGatewayStillWaitsFor(t *testing.T) {
 }
 
 func TestAContextThatEndsEndsTheWait(t *testing.T) {
-	s := newScript(t)
+	s := newScript(t, nil)
 	s.own(func(int, wire.Request) *wire.Reply { return nil })
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -238,7 +238,7 @@ func TestAContextThatEndsEndsTheWait(t *testing.T) {
 
 // The first refusal comes from the owner; those that follow at once do not trouble it.
 func TestAnObjectThatIsTooBusyIsSpared(t *testing.T) {
-	s := newScript(t)
+	s := newScript(t, nil)
 	s.own(func(i int, _ wire.Request) *wire.Reply {
 		return &wire.Reply{Token: 1, Code: objects.Overloaded, Busy: i == 0}
 	})

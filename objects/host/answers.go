@@ -50,15 +50,16 @@ func (a *answers) add(answer record.Answer) {
 	a.kept = append(a.kept, answer.Keep())
 }
 
-// heard notes what a gateway still waits for.
-func (a *answers) heard(req *wire.Request) {
+// heard notes what a gateway still waits for, and returns the lowest number.
+func (a *answers) heard(req *wire.Request) uint64 {
 	for i := range a.lows {
 		if l := &a.lows[i]; l.gateway == req.Gateway {
 			l.n = max(l.n, req.Low)
-			return
+			return l.n
 		}
 	}
 	a.lows = append(a.lows, low{unique.Make(req.Gateway).Value(), req.Low})
+	return req.Low
 }
 
 // waits tells whether a gateway may still ask for its answer n.

@@ -75,7 +75,7 @@ func asker(b *testing.B) func(b *testing.B, name, call string, input any) {
 			b.Error(err)
 		}
 	})
-	client, err := wire.NewClient(dial(), nuid.Next(), "local", wire.Timing{}, nil)
+	client, err := wire.NewClient(wire.ClientConfig{NATS: dial(), Name: nuid.Next(), Region: "local"})
 	if err != nil {
 		b.Fatal(err)
 	}

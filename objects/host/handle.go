@@ -94,7 +94,9 @@ func (o *object) again(ev event) bool {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.answers.heard(ev.req)
+	if o.answers.heard(ev.req) > ev.req.N {
+		return true // it comes late, another way than one sent after it: its gateway has its answer, or has given up
+	}
 	kept, known := o.answers.find(ev.req)
 	if !known {
 		return false

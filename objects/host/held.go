@@ -51,11 +51,17 @@ func (o *object) emit(h held) {
 		h.moved(o.r, false)
 		return
 	}
-	for gateway, push := range o.pushes(h.sends) {
+	pushes := o.pushes(h.sends)
+	for gateway, push := range pushes {
 		o.r.sent(wire.Publish(o.r.cfg.Serve, wire.GatewaySubject(gateway), push))
 	}
-	if h.reply != nil {
-		h.reply.Owner, h.reply.Token = o.owner(), o.own.Token
+	if h.reply == nil {
+		return
+	}
+	h.reply.Owner, h.reply.Token = o.owner(), o.own.Token
+	if len(pushes) > 0 {
+		o.r.answerAfter(h.to, h.reply)
+	} else {
 		o.r.answer(h.to, h.reply)
 	}
 }

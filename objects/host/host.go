@@ -34,6 +34,8 @@ type Config struct {
 	// name any subject as the one to be answered on.
 	Serve, State *nats.Conn
 
+	Nearby *wire.Nearby // gateways of this process that stand where the host does; default: none
+
 	Replicas int  // of the buckets, when they are made; default 1
 	Memory   bool // buckets are made in memory
 	Queue    int  // events that may wait for one object; default 4096. Beyond it: overloaded

@@ -169,6 +169,25 @@ func (o *object) push(l letter) {
 			o.r.moved(l.msg, false)
 		}
 		return
+	}
+	o.accept(l)
+}
+
+// take is push for what comes from nearby: false, if it is for somebody else. Of
+// what came before a farewell none comes this way after it.
+func (o *object) take(l letter) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.over || o.sub == nil || o.leaving {
+		return false
+	}
+	o.accept(l)
+	return true
+}
+
+// accept puts a letter into the mailbox of an object that is served. With mu held.
+func (o *object) accept(l letter) {
+	switch {
 	case l.msg != nil && l.msg.Reply != "" && o.has(l.msg.Reply):
 		return // sent again; the answer to the first is on its way
 	case l.msg != nil && tooMany(len(o.queue), o.r.cfg.Queue, o.pace, o.r.timing.Silence/2):

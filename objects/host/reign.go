@@ -39,7 +39,9 @@ type reign struct {
 }
 
 func newReign(h *Host, me string, holder *lease.Holder) (*reign, error) {
-	client, err := wire.NewClient(h.cfg.Serve, me, h.cfg.Region, h.timing, h.log)
+	client, err := wire.NewClient(wire.ClientConfig{
+		NATS: h.cfg.Serve, Nearby: h.cfg.Nearby, Name: me, Region: h.cfg.Region, Timing: h.timing, Log: h.log,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +67,7 @@ func (r *reign) run(ctx context.Context) error {
 		}
 	}
 	subs, err := r.listen()
+	defer r.cfg.Nearby.Join(r.take)()
 	if err == nil {
 		select {
 		case <-ctx.Done():
@@ -191,10 +194,7 @@ func (r *reign) dispatch(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case msg := <-r.inbox:
-			key := strings.TrimPrefix(msg.Subject, wire.ObjectPrefix)
-			r.mu.Lock()
-			o := r.objects[key]
-			r.mu.Unlock()
+			o := r.addressee(msg)
 			if o == nil {
 				r.moved(msg, false)
 				continue
@@ -204,14 +204,35 @@ func (r *reign) dispatch(ctx context.Context) error {
 	}
 }
 
+// take is dispatch for what comes from nearby.
+func (r *reign) take(msg *nats.Msg) bool {
+	o := r.addressee(msg)
+	return o != nil && o.take(letter{msg: msg, at: time.Now()})
+}
+
+// addressee is the object that a message is to; nil if it is not here.
+func (r *reign) addressee(msg *nats.Msg) *object {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.objects[strings.TrimPrefix(msg.Subject, wire.ObjectPrefix)]
+}
+
 // moved tells a gateway to ask the next owner.
 func (r *reign) moved(msg *nats.Msg, unsure bool) {
 	r.answer(msg.Reply, &wire.Reply{Moved: true, Unsure: unsure})
 }
 
-// answer sends a reply, only ever to a gateway's inbox: any other subject could
-// be anything, a record too.
+// answer sends a reply that nothing else was sent before, the shortest way.
 func (r *reign) answer(subject string, reply *wire.Reply) {
+	if !r.cfg.Nearby.Answer(subject, reply) {
+		r.answerAfter(subject, reply)
+	}
+}
+
+// answerAfter sends a reply behind what has been sent: it comes only if that did.
+// It goes only ever to a gateway's inbox: any other subject could be anything, a
+// record too.
+func (r *reign) answerAfter(subject string, reply *wire.Reply) {
 	if strings.HasPrefix(subject, wire.InboxPrefix) {
 		r.sent(wire.Publish(r.cfg.Serve, subject, reply))
 	}
