@@ -7,10 +7,11 @@ func TestASmallHeapMayGrowMore(t *testing.T) {
 		live uint64
 		want int
 	}{
-		{0, 800},
-		{4 << 20, 800},
-		{8 << 20, 400},
-		{32 << 20, 100},
+		{0, 1000},
+		{4 << 20, 1000},
+		{8 << 20, 800},
+		{32 << 20, 200},
+		{64 << 20, 100},
 		{4 << 30, 100},
 	}
 	for _, tt := range tests {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"holdfast/embedded"
 	"holdfast/internal/wire"
 	"holdfast/kvfoil"
@@ -260,6 +262,32 @@ func TestAResetOfTheFoilIsOfThatNameAlone(t *testing.T) {
 	if n, err := foil.PeekNaive(t.Context(), "b"); err != nil || n != 1 {
 		t.Errorf("b = %d, %v; want 1", n, err)
 	}
+}
+
+// More than are released at a time, while one is asked again and again.
+func TestIdleObjectsAreReleasedAndComeBackAsTheyWere(t *testing.T) {
+	onAll(t, func(t *testing.T, on *substrate) {
+		timing := quick
+		timing.Hibernate, timing.Evict = 50*time.Millisecond, 200*time.Millisecond
+		metrics := prometheus.NewRegistry()
+		on.startHost(t, "a", "fra", timing, metrics)
+		g := on.startGateway(t, "fra", timing)
+		const counters = 150
+		for life := range 2 {
+			burst(counters, func(i int) {
+				if n, _, err := claim(g.url, fmt.Sprint("idle-", i)); n != life+1 || err != nil {
+					t.Errorf("counter %d: claim = %d, %v, want %d", i, n, err, life+1)
+				}
+			})
+			await(t, "all but the busy one are released", func() bool {
+				if _, _, err := claim(g.url, "busy"); err != nil {
+					t.Error(err)
+				}
+				released := valueOf(t, metrics, "holdfast_host_stops_total", "released")
+				return released >= float64(counters*(life+1)) && valueOf(t, metrics, "holdfast_host_objects", "ticket") <= 1
+			})
+		}
+	})
 }
 
 // A request may be sent twice, on two ways of which one is slow. What comes when its

@@ -45,6 +45,7 @@ type object struct {
 	armed    bool // gather runs
 	gather   *time.Timer
 	used     time.Time
+	turn     time.Time // in the rota, which guards it
 	farewell *nats.Msg // our own last letter
 	sub      *nats.Subscription
 	alarm    *objects.Alarm // nil: none
@@ -307,20 +308,30 @@ func (o *object) putGathered() []owner.Do {
 	return o.decide(owner.Changed{})
 }
 
-// rest drops an instance that has been idle, and tells whether the object has
-// been idle for so long that it should be released.
+// rest is the object's turn in the rota. It drops an instance that has been idle, and
+// tells whether the object has been idle for so long that it should be released; if
+// not, it has another turn.
 func (o *object) rest(now time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.running || o.over || o.sub == nil {
+	timing := &o.r.timing
+	idle := now.Sub(o.used)
+	switch {
+	case o.over || o.leaving:
+		return false
+	case o.running || o.sub == nil:
+		o.r.rota.put(o, now.Add(timing.Hibernate))
+		return false
+	case idle >= timing.Evict:
+		return true
+	case idle < timing.Hibernate && o.instance != nil:
+		o.r.rota.put(o, o.used.Add(timing.Hibernate))
 		return false
 	}
-	idle := now.Sub(o.used)
-	if idle > o.r.timing.Hibernate {
-		o.keep(nil)
-		o.gather = nil
-	}
-	return idle > o.r.timing.Evict && !o.leaving
+	o.keep(nil)
+	o.gather = nil
+	o.r.rota.put(o, o.used.Add(timing.Evict))
+	return false
 }
 
 // keep has this instance handle events from now on; nil: the next event
@@ -330,6 +341,7 @@ func (o *object) keep(i *objects.Instance) {
 	switch {
 	case o.instance == nil && i != nil:
 		awake.Inc()
+		o.r.rota.put(o, o.used.Add(o.r.timing.Hibernate))
 	case o.instance != nil && i == nil:
 		awake.Dec()
 	}

@@ -29,8 +29,11 @@ type reign struct {
 	lease  *lease.Holder
 	client *wire.Client   // carries alarms to their objects, here or elsewhere
 	inbox  chan *nats.Msg // everything for every object we own; never closed
+	rota   rota
 	work   context.Context
 	tasks  sync.WaitGroup // goroutines of objects and claims
+
+	evicting sync.Mutex // held while idle objects are released; taken before all others
 
 	mu       sync.Mutex // guards what follows; taken before an object's own
 	objects  map[string]*object
@@ -165,6 +168,7 @@ func (r *reign) object(id objects.ID, class *objects.Class) *object {
 	if o == nil {
 		o = newObject(r, id, class)
 		r.objects[id.Key()] = o
+		r.rota.put(o, o.used.Add(r.timing.Hibernate))
 	}
 	return o
 }
@@ -253,13 +257,9 @@ func (r *reign) drain(ctx context.Context) {
 	defer cancel()
 	began, all := time.Now(), r.all()
 	r.letGo(ctx, slices.Clone(all))
-	for _, o := range all {
-		select {
-		case <-o.whenGone():
-		case <-ctx.Done():
-			r.log.Warn("objects not released in time; others wait for the lease to run out")
-			return
-		}
+	if !awaitGone(ctx, all) {
+		r.log.Warn("objects not released in time; others wait for the lease to run out")
+		return
 	}
 	if err := r.cfg.Serve.FlushWithContext(ctx); err != nil { // the last replies leave
 		r.log.Warn("last replies not sent", "err", err)
@@ -303,7 +303,7 @@ func (r *reign) sweep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
-			if idle := slices.DeleteFunc(r.all(), func(o *object) bool { return !o.rest(now) }); len(idle) > 0 {
+			if idle := slices.DeleteFunc(r.rota.due(now), func(o *object) bool { return !o.rest(now) }); len(idle) > 0 {
 				r.tasks.Go(func() { r.evict(idle) })
 			}
 			for _, gateway := range r.silent(now) {
@@ -313,11 +313,36 @@ func (r *reign) sweep(ctx context.Context) error {
 	}
 }
 
-// evict releases objects that have been idle for long.
+// evictions is how many idle objects are released at a time: their puts are not to
+// stand in the way of somebody's request.
+const evictions = 64
+
+// evict releases objects that have been idle for long, if they still are.
 func (r *reign) evict(idle []*object) {
-	ctx, cancel := context.WithTimeout(r.work, r.timing.Claim)
-	defer cancel()
-	r.letGo(ctx, idle)
+	r.evicting.Lock()
+	defer r.evicting.Unlock()
+	for some := range slices.Chunk(idle, evictions) {
+		if r.work.Err() != nil {
+			return // everything is dropped
+		}
+		some = slices.DeleteFunc(some, func(o *object) bool { return !o.rest(time.Now()) })
+		ctx, cancel := context.WithTimeout(r.work, r.timing.Claim)
+		r.letGo(ctx, slices.Clone(some))
+		awaitGone(ctx, some)
+		cancel()
+	}
+}
+
+// awaitGone is false if ctx ended before all objects were let go of.
+func awaitGone(ctx context.Context, objects []*object) bool {
+	for _, o := range objects {
+		select {
+		case <-o.whenGone():
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // silences is after how many missed beats a gateway's sockets count as lost.
