@@ -22,10 +22,10 @@ type devRun struct {
 	server    *embedded.Server
 	listeners []net.Listener
 	fleet     *fleet
-	links     []*link.Delay  // by region
-	near      []*wire.Nearby // by region
-	here      wire.Nearby    // all that is no distance from NATS
-	names     []string       // of the hosts
+	rtts      []time.Duration // by region
+	links     []*link.Delay   // by region
+	here      wire.Nearby     // all that is no distance from NATS
+	names     []string        // of the hosts
 }
 
 // raise starts all hosts and gateways and returns when all can answer. The
@@ -34,10 +34,11 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 	peers := make([]gateway.Peer, len(d.regions))
 	for k, region := range d.regions {
 		peers[k] = gateway.Peer{Region: region, URL: webURL(d.listeners[k])}
-		d.links = append(d.links, link.New(0))
-		if err := d.place(region); err != nil {
+		rtt, err := d.setting.Between(region, d.regions[0])
+		if err != nil {
 			return nil, err
 		}
+		d.rtts, d.links = append(d.rtts, rtt), append(d.links, link.New(0))
 		if err := d.hostsIn(k); err != nil {
 			return nil, err
 		}
@@ -56,12 +57,8 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 	}
 	b := &banner{OK: true, Name: d.p.cfg.Name, Version: d.p.cfg.Version, RTT: d.setting.String(), NATS: d.server.URL(), Data: d.data()}
 	for k, region := range d.regions {
-		rtt, err := d.setting.Between(region, d.regions[0])
-		if err != nil {
-			return nil, err
-		}
-		d.links[k].Set(rtt)
-		b.Regions = append(b.Regions, place{region, peers[k].URL, float64(rtt) / float64(time.Millisecond), d.hosts})
+		d.links[k].Set(d.rtts[k])
+		b.Regions = append(b.Regions, place{region, peers[k].URL, float64(d.rtts[k]) / float64(time.Millisecond), d.hosts})
 	}
 	for _, ln := range d.listeners {
 		if err := awaitReady(d.fleet.ctx, ln); err != nil {
@@ -74,20 +71,13 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 	return b, nil
 }
 
-// place decides whom the gateway and the hosts of a region reach without NATS. A
-// region that is some way off stands for processes that are apart, whose requests
-// pay that way.
-func (d *devRun) place(region string) error {
-	rtt, err := d.setting.Between(region, d.regions[0])
-	if err != nil {
-		return err
+// nearby is whom the gateway and the hosts of a region reach without NATS. A region
+// that is some way off stands for processes that are apart, whose requests pay that way.
+func (d *devRun) nearby(k int) *wire.Nearby {
+	if d.rtts[k] > 0 {
+		return nil
 	}
-	near := &d.here
-	if rtt > 0 {
-		near = nil
-	}
-	d.near = append(d.near, near)
-	return nil
+	return &d.here
 }
 
 func (d *devRun) hostsIn(k int) error {
@@ -103,7 +93,7 @@ func (d *devRun) hostsIn(k int) error {
 			return err
 		}
 		err = d.fleet.host(host.Config{
-			Name: name, Region: d.regions[k], Serve: serve, State: state, Nearby: d.near[k],
+			Name: name, Region: d.regions[k], Serve: serve, State: state, Nearby: d.nearby(k),
 			Memory: d.server.Memory(), Timing: wire.Timing{TTL: devTTL},
 		})
 		if err != nil {
@@ -119,7 +109,7 @@ func (d *devRun) gatewayIn(k int, peers []gateway.Peer) error {
 		return err
 	}
 	return d.fleet.gateway(gateway.Config{
-		Region: d.regions[k], NATS: nc, Nearby: d.near[k], Peers: peers, Origins: d.origins, Timing: wire.Timing{TTL: devTTL},
+		Region: d.regions[k], NATS: nc, Nearby: d.nearby(k), Peers: peers, Origins: d.origins, Timing: wire.Timing{TTL: devTTL},
 	}, d.listeners[k])
 }
 

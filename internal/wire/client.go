@@ -137,7 +137,7 @@ func (c *Client) ask(id objects.ID, inbox string, req *Request) error {
 }
 
 // waiter is where one request waits for its answer. It is used again by another
-// request, after end: receive holds the client's lock while it answers.
+// request, after end: hand holds the client's lock while it answers.
 type waiter struct {
 	answers chan answer
 	timer   *time.Timer

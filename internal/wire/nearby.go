@@ -24,8 +24,7 @@ type Nearby struct {
 }
 
 // Mailboxes puts a message to an object into its mailbox. It is false if the
-// object is not served there, and nothing has happened then. It must not call the
-// Nearby.
+// object is not served there, and nothing has happened then.
 type Mailboxes func(msg *nats.Msg) bool
 
 // Join has objects asked here, until leave is called.
@@ -50,7 +49,8 @@ func (n *Nearby) Answer(subject string, reply *Reply) bool {
 	if n == nil {
 		return false
 	}
-	name, number, ok := strings.Cut(strings.TrimPrefix(subject, InboxPrefix), ".")
+	inbox, ok := strings.CutPrefix(subject, InboxPrefix)
+	name, number, _ := strings.Cut(inbox, ".")
 	if !ok {
 		return false
 	}

@@ -82,7 +82,7 @@ func TestSilenceNearbyIsSilence(t *testing.T) {
 func TestNearbyAnswersNobodyElse(t *testing.T) {
 	near := new(wire.Nearby)
 	s := newScript(t, near)
-	for _, subject := range []string{"", "_HF.", "_HF.gateway", "_HF.gateway.frame.a.1", "_HF.other.1", "_INBOX.gateway.1", "$KV.HF_OBJECTS.x"} {
+	for _, subject := range []string{"", "_HF.", "_HF.gateway", "_HF.gateway.frame.a.1", "_HF.other.1", "gateway.1", "_INBOX.gateway.1", "$KV.HF_OBJECTS.x"} {
 		if near.Answer(subject, &wire.Reply{}) {
 			t.Errorf("%q was answered", subject)
 		}
