@@ -52,7 +52,7 @@ func costCommand(o *outputs) *cobra.Command {
 			return o.with(c.Context(), "cost", func(k *kit, r *report) error { return k.costs(c.Context(), r, isQuick, o.write) })
 		},
 	}
-	c.Flags().BoolVar(&isQuick, "quick", false, "leave the million objects out: making them takes a quarter of an hour")
+	c.Flags().BoolVar(&isQuick, "quick", false, "leave the million objects out: making them takes six minutes")
 	return c
 }
 
