@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"holdfast/embedded"
+	"holdfast/internal/wire"
 )
 
 // hit is one claim by a client that costs little: what is measured is the server.
@@ -24,15 +25,18 @@ func hit(b *testing.B, c *fasthttp.Client, url string) {
 
 // BenchmarkClaim compares the three counters in one run, HTTP to HTTP, the client
 // in the same process: one client at a time, then many at one counter, then a
-// counter that nobody has asked for yet.
+// counter that nobody has asked for yet. At last gateway and host reach each other
+// without NATS.
 func BenchmarkClaim(b *testing.B) {
 	for _, sync := range []string{"default", "always"} {
-		b.Run("sync="+sync, func(b *testing.B) { claims(b, sync == "always") })
+		b.Run("sync="+sync, func(b *testing.B) { claims(b, sync == "always", nil) })
 	}
+	b.Run("nearby", func(b *testing.B) { claims(b, false, new(wire.Nearby)) })
 }
 
-func claims(b *testing.B, syncAlways bool) {
+func claims(b *testing.B, syncAlways bool, near *wire.Nearby) {
 	on := served(b, embedded.Config{Store: b.TempDir(), Log: testLog(b), SyncAlways: syncAlways})
+	on.near = near
 	on.startHost(b, "a", "fra", quick, nil)
 	d := on.startGateway(b, "fra", quick)
 	client := &fasthttp.Client{MaxConnsPerHost: 1024, Dial: func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) }}
