@@ -18,6 +18,11 @@
 // Every request also says Low, the lowest number for this object that the gateway
 // still waits for; below it an owner may forget.
 //
+// # Nearby
+//
+// Where gateway and host share a process, a request and its answer need not pass
+// NATS: Nearby is that way. It is another way for the same messages.
+//
 // The package knows no JetStream: a request is a question, not a record.
 package wire
 

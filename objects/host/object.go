@@ -316,21 +316,22 @@ func (o *object) rest(now time.Time) bool {
 	defer o.mu.Unlock()
 	timing := &o.r.timing
 	idle := now.Sub(o.used)
+	var next time.Time
 	switch {
 	case o.over || o.leaving:
 		return false
 	case o.running || o.sub == nil:
-		o.r.rota.put(o, now.Add(timing.Hibernate))
-		return false
+		next = now.Add(timing.Hibernate)
 	case idle >= timing.Evict:
 		return true
 	case idle < timing.Hibernate && o.instance != nil:
-		o.r.rota.put(o, o.used.Add(timing.Hibernate))
-		return false
+		next = o.used.Add(timing.Hibernate)
+	default:
+		o.keep(nil)
+		o.gather = nil
+		next = o.used.Add(timing.Evict)
 	}
-	o.keep(nil)
-	o.gather = nil
-	o.r.rota.put(o, o.used.Add(timing.Evict))
+	o.r.rota.put(o, next)
 	return false
 }
 

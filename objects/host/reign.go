@@ -226,7 +226,7 @@ func (r *reign) moved(msg *nats.Msg, unsure bool) {
 	r.answer(msg.Reply, &wire.Reply{Moved: true, Unsure: unsure})
 }
 
-// answer sends a reply that nothing else was sent before, the shortest way.
+// answer sends a reply the shortest way, on which it may overtake what was sent before.
 func (r *reign) answer(subject string, reply *wire.Reply) {
 	if !r.cfg.Nearby.Answer(subject, reply) {
 		r.answerAfter(subject, reply)
