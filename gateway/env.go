@@ -15,7 +15,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -176,7 +175,7 @@ func envelope(c *fiber.Ctx, path string) *wire.Request {
 	return &wire.Request{
 		Kind: wire.Fetch, Method: utils.CopyString(c.Method()), URL: target,
 		Host: utils.CopyString(string(c.Request().Host())), Header: header, Remote: utils.CopyString(c.IP()),
-		Body: slices.Clone(c.Body()), Key: header.Get("Idempotency-Key"),
+		Body: slices.Clone(c.BodyRaw()), Key: header.Get("Idempotency-Key"),
 	}
 }
 
@@ -211,7 +210,7 @@ func (g *Gateway) fail(c *fiber.Ctx, err error) error {
 		c.Status(e.Code.HTTPStatus())
 	}
 	if !ok {
-		e = &objects.Error{Code: objects.Internal, Message: "the gateway failed", Ref: nuid.Next()[:10]}
+		e = &objects.Error{Code: objects.Internal, Message: "the gateway failed", Ref: wire.NewReference()}
 		g.log.Error("request failed", "ref", e.Ref, "method", c.Method(), "route", c.Route().Path, "err", err)
 		c.Status(e.Code.HTTPStatus())
 	}

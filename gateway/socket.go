@@ -117,7 +117,7 @@ var writeBuffers sync.Pool
 // from the client.
 func (s *socket) recover(conn *websocket.Conn) {
 	if p := recover(); p != nil {
-		ref := nuid.Next()[:10]
+		ref := wire.NewReference()
 		s.hub.g.log.Error("socket handler panicked", "ref", ref, "panic", p, "stack", string(debug.Stack()))
 		goodbye := websocket.FormatCloseMessage(websocket.CloseInternalServerErr, "the gateway failed (reference "+ref+")")
 		conn.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(time.Second)) // it is closed next, said or not

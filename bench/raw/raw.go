@@ -31,7 +31,7 @@ const (
 // ready when connections are taken.
 func Fiber(ctx context.Context, ln net.Listener, ready func() error) error {
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
-	app.Post("/echo/:name", func(c *fiber.Ctx) error { return c.Send(c.Body()) })
+	app.Post("/echo/:name", func(c *fiber.Ctx) error { return c.Send(c.BodyRaw()) })
 	app.Get("/room/:name", Room())
 	return serve(ctx, app, ln, ready)
 }
@@ -65,7 +65,7 @@ func NATS(ctx context.Context, ln net.Listener, ready func() error) error {
 	}
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
 	app.Post("/echo/:name", func(c *fiber.Ctx) error {
-		reply, err := asks.Request(subject, slices.Clone(c.Body()), replyTime)
+		reply, err := asks.Request(subject, slices.Clone(c.BodyRaw()), replyTime)
 		if err != nil {
 			return err
 		}

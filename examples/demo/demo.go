@@ -113,7 +113,7 @@ func (d *demo) echo(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	words, err := echo.Say.Do(c.UserContext(), object, c.Body())
+	words, err := echo.Say.Do(c.UserContext(), object, c.BodyRaw())
 	if err != nil {
 		return err
 	}

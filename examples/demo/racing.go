@@ -27,7 +27,7 @@ func (d *demo) race(c *fiber.Ctx) error {
 		Gap    string `json:"gap"`
 		Spread string `json:"spread"`
 	}
-	if body := c.Body(); len(body) > 0 {
+	if body := c.BodyRaw(); len(body) > 0 {
 		if err := json.Unmarshal(body, &ask); err != nil {
 			return objects.Errorf(objects.Invalid, `the body must be like {"n":15,"gap":"20ms","spread":"0ms"}: %v`, err)
 		}

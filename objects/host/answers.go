@@ -6,7 +6,7 @@ import (
 	"unique"
 
 	"holdfast/internal/wire"
-	"holdfast/objects/internal/record"
+	"holdfast/objects/host/internal/record"
 )
 
 // Bounds of what a record remembers of requests. Together they leave room for

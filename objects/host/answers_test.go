@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"holdfast/internal/wire"
-	"holdfast/objects/internal/record"
+	"holdfast/objects/host/internal/record"
 )
 
 var now = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)

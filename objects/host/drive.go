@@ -9,8 +9,8 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
-	"holdfast/objects/internal/owner"
-	"holdfast/objects/internal/record"
+	"holdfast/objects/host/internal/owner"
+	"holdfast/objects/host/internal/record"
 )
 
 // drive tells package owner what has happened and does what it says, until

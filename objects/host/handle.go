@@ -12,13 +12,12 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
-	"holdfast/objects/internal/alarm"
-	"holdfast/objects/internal/owner"
-	"holdfast/objects/internal/record"
+	"holdfast/objects/host/internal/alarm"
+	"holdfast/objects/host/internal/owner"
+	"holdfast/objects/host/internal/record"
 )
 
 // frameTime is how long a frame, a close or an alarm may be handled: nobody waits for it.
@@ -406,7 +405,7 @@ func (o *object) fault(ev event, out objects.Outcome) *objects.Error {
 	if e, ok := objects.AsError(out.Err); ok {
 		return e
 	}
-	e := &objects.Error{Code: objects.Internal, Message: "the object failed; nothing was changed", Ref: nuid.Next()[:10]}
+	e := &objects.Error{Code: objects.Internal, Message: "the object failed; nothing was changed", Ref: wire.NewReference()}
 	o.r.log.Error("event failed", "ref", e.Ref, "object", o.key, "name", o.id.Name(), "kind", kindNames[ev.kind()], "err", out.Err, "stack", string(out.Stack))
 	return e
 }

@@ -17,9 +17,9 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
-	"holdfast/objects/internal/alarm"
-	"holdfast/objects/internal/lease"
-	"holdfast/objects/internal/record"
+	"holdfast/objects/host/internal/alarm"
+	"holdfast/objects/host/internal/lease"
+	"holdfast/objects/host/internal/record"
 )
 
 // Config is what a host is made of. Serve, State and Classes are needed.

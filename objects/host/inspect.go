@@ -16,8 +16,8 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
-	"holdfast/objects/internal/lease"
-	"holdfast/objects/internal/record"
+	"holdfast/objects/host/internal/lease"
+	"holdfast/objects/host/internal/record"
 )
 
 // Inspector reads what hosts have written, for people. It writes nothing, makes

@@ -9,8 +9,8 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
-	"holdfast/objects/internal/owner"
-	"holdfast/objects/internal/record"
+	"holdfast/objects/host/internal/owner"
+	"holdfast/objects/host/internal/record"
 )
 
 // object is one object at this host: from the first wish to own it until it is

@@ -4,7 +4,7 @@ import (
 	"reflect"
 	"testing"
 
-	"holdfast/objects/internal/owner"
+	"holdfast/objects/host/internal/owner"
 )
 
 const me, rival = "me", "rival"

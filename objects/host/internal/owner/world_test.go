@@ -5,8 +5,8 @@ import (
 	"strings"
 	"time"
 
-	"holdfast/objects/internal/lease"
-	"holdfast/objects/internal/owner"
+	"holdfast/objects/host/internal/lease"
+	"holdfast/objects/host/internal/owner"
 )
 
 // A world is everything that the explorer's next move may depend on: small, and

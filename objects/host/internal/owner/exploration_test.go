@@ -40,7 +40,7 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/objects/internal/lease"
+	"holdfast/objects/host/internal/lease"
 )
 
 var (

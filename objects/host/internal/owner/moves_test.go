@@ -3,8 +3,8 @@ package owner_test
 import (
 	"fmt"
 
-	"holdfast/objects/internal/lease"
-	"holdfast/objects/internal/owner"
+	"holdfast/objects/host/internal/lease"
+	"holdfast/objects/host/internal/owner"
 )
 
 // A scenario bounds a world. The zero flaw is the real thing.

@@ -5,7 +5,7 @@ import (
 	"hash/maphash"
 	"strings"
 
-	"holdfast/objects/internal/owner"
+	"holdfast/objects/host/internal/owner"
 )
 
 // check says what is wrong with a world, and notes what it shows to readers.

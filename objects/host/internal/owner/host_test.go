@@ -1,7 +1,7 @@
 package owner_test
 
 import (
-	"holdfast/objects/internal/owner"
+	"holdfast/objects/host/internal/owner"
 )
 
 func (x *explorer) happened(what string) {

@@ -1,0 +1,235 @@
+package wire
+
+import "holdfast/objects"
+
+// Kind is what a Request asks for.
+type Kind uint8
+
+// The kinds.
+const (
+	Call    Kind = 1 + iota // a typed call
+	Fetch                   // an HTTP request, perhaps an upgrade
+	Message                 // a frame that a socket sent
+	Closed                  // a socket has ended
+	Alarm                   // the alarm may be due
+)
+
+// Request is one event for an object.
+type Request struct {
+	Kind    Kind
+	Gateway string // who asks; with N it names the request
+	N       uint64 // 0 for frames: Seq names them
+	Low     uint64 // the gateway waits for nothing below it
+	Region  string // the gateway's, with an upgrade
+	Timeout int64  // milliseconds left when it was sent
+	Key     string // the client's Idempotency-Key
+
+	Call string
+	Body []byte
+
+	Method string
+	URL    string
+	Host   string
+	Header map[string][]string
+	Remote string // the client's address
+
+	Socket string // a frame's, or the one an upgrade would open
+	Seq    uint64 // of frames and closes: 1, 2, 3 on each socket
+	Binary bool
+	Code   int // of a close
+	Reason string
+	Clean  bool
+}
+
+func (r *Request) fields(c *coder) {
+	number(c, 1, &r.Kind)
+	text(c, 2, &r.Gateway)
+	number(c, 3, &r.N)
+	number(c, 4, &r.Low)
+	text(c, 6, &r.Region)
+	number(c, 7, &r.Timeout)
+	text(c, 8, &r.Key)
+	text(c, 10, &r.Call)
+	c.bytes(11, &r.Body)
+	text(c, 20, &r.Method)
+	text(c, 21, &r.URL)
+	text(c, 22, &r.Host)
+	c.header(23, &r.Header)
+	text(c, 24, &r.Remote)
+	text(c, 30, &r.Socket)
+	number(c, 31, &r.Seq)
+	c.bool(32, &r.Binary)
+	number(c, 33, &r.Code)
+	text(c, 34, &r.Reason)
+	c.bool(35, &r.Clean)
+}
+
+// Reply answers a Request.
+type Reply struct {
+	Code    objects.Code // "" is success
+	Message string
+	Ref     string
+	Moved   bool // ask the next owner, under the same number
+	Unsure  bool // with Moved: it may have happened here; its record knows
+	Busy    bool // with Overloaded: too many wait, spare the object for a moment
+
+	Owner Owner
+	Token uint64 // of the owner's claim: a reply under an older one is void
+
+	Status int
+	Header map[string][]string
+	Body   []byte
+	Tags   []string // of the socket that was accepted
+
+	Seq uint64 // frames up to this one are settled
+	Gap bool   // frames after Seq are missing: send them again
+}
+
+func (r *Reply) fields(c *coder) {
+	text(c, 1, &r.Code)
+	text(c, 2, &r.Message)
+	text(c, 3, &r.Ref)
+	c.bool(4, &r.Moved)
+	c.bool(5, &r.Unsure)
+	c.bool(6, &r.Busy)
+	if c.reads || r.Owner != (Owner{}) {
+		c.part(10, &r.Owner)
+	}
+	number(c, 11, &r.Token)
+	number(c, 20, &r.Status)
+	c.header(21, &r.Header)
+	c.bytes(22, &r.Body)
+	c.texts(23, &r.Tags)
+	number(c, 31, &r.Seq)
+	c.bool(32, &r.Gap)
+}
+
+// Err is the reply's failure as an error, nil for success.
+func (r *Reply) Err() error {
+	if r.Code == "" {
+		return nil
+	}
+	return &objects.Error{Code: r.Code, Message: r.Message, Ref: r.Ref}
+}
+
+// Owner is who answered.
+type Owner struct {
+	Host   string
+	Region string
+	Epoch  uint64
+}
+
+func (o *Owner) fields(c *coder) {
+	text(c, 1, &o.Host)
+	text(c, 2, &o.Region)
+	number(c, 3, &o.Epoch)
+}
+
+// Claim asks a host to own an object; with an empty ID it only asks whether
+// somebody runs the class.
+type Claim struct {
+	Class string
+	ID    string
+	Name  string
+}
+
+func (m *Claim) fields(c *coder) {
+	text(c, 1, &m.Class)
+	text(c, 2, &m.ID)
+	text(c, 3, &m.Name)
+}
+
+// ClaimReply answers a Claim.
+type ClaimReply struct {
+	Owned   bool   // by the host that answers
+	Other   string // somebody else's lease holds
+	Failure string // why it could not be tried
+}
+
+func (r *ClaimReply) fields(c *coder) {
+	c.bool(1, &r.Owned)
+	text(c, 2, &r.Other)
+	text(c, 3, &r.Failure)
+}
+
+// Push is what an owner has gateways do to sockets, in order.
+type Push struct {
+	Object string // the object's Key
+	Token  uint64
+	Ops    []SocketOp
+}
+
+func (p *Push) fields(c *coder) {
+	text(c, 1, &p.Object)
+	number(c, 2, &p.Token)
+	parts(c, 3, &p.Ops)
+}
+
+// SocketOp is one operation on sockets of one gateway.
+type SocketOp struct {
+	Op      objects.Op
+	Sockets SocketIDs
+	Binary  bool
+	Data    []byte // a message, or an attachment
+	Code    int
+	Reason  string
+}
+
+func (o *SocketOp) fields(c *coder) {
+	number(c, 1, &o.Op)
+	c.bytes(2, (*[]byte)(&o.Sockets))
+	c.bool(3, &o.Binary)
+	c.bytes(4, &o.Data)
+	number(c, 5, &o.Code)
+	text(c, 6, &o.Reason)
+}
+
+// WhichSockets asks a gateway for its sockets of an object, on behalf of the owner with the token.
+type WhichSockets struct {
+	Object string
+	Token  uint64
+}
+
+func (w *WhichSockets) fields(c *coder) {
+	text(c, 1, &w.Object)
+	number(c, 2, &w.Token)
+}
+
+// HeldSockets answers WhichSockets, in the order in which they were accepted.
+type HeldSockets struct {
+	Sockets []HeldSocket
+}
+
+func (h *HeldSockets) fields(c *coder) {
+	parts(c, 1, &h.Sockets)
+}
+
+// HeldSocket is one socket at its gateway.
+type HeldSocket struct {
+	ID         string
+	Region     string
+	Tags       []string
+	Attachment []byte
+	Next       uint64 // number of the first frame that the new owner will get
+}
+
+func (h *HeldSocket) fields(c *coder) {
+	text(c, 1, &h.ID)
+	text(c, 2, &h.Region)
+	c.texts(3, &h.Tags)
+	c.bytes(4, &h.Attachment)
+	number(c, 5, &h.Next)
+}
+
+// Beat says that a gateway lives.
+type Beat struct {
+	Gateway string
+	Region  string
+	Bye     bool // it has stopped, and closed its sockets
+}
+
+func (b *Beat) fields(c *coder) {
+	text(c, 1, &b.Gateway)
+	text(c, 2, &b.Region)
+	c.bool(3, &b.Bye)
+}
