@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"holdfast/objects"
@@ -29,20 +28,26 @@ func Encode(m message) []byte {
 	return slices.Clone(c.out)
 }
 
+// Publisher sends payloads. *nats.Conn is one. It must not keep data after it returns.
+type Publisher interface {
+	Publish(subject string, data []byte) error
+	PublishRequest(subject, reply string, data []byte) error
+}
+
 // Publish sends a message. NATS has copied the payload when it returns.
-func Publish(nc *nats.Conn, subject string, m message) error {
+func Publish(to Publisher, subject string, m message) error {
 	c := scratch.Get().(*coder)
 	defer c.rest()
 	m.fields(c)
-	return nc.Publish(subject, c.out)
+	return to.Publish(subject, c.out)
 }
 
 // Ask is Publish for a message that is to be answered, to the subject reply.
-func Ask(nc *nats.Conn, subject, reply string, m message) error {
+func Ask(to Publisher, subject, reply string, m message) error {
 	c := scratch.Get().(*coder)
 	defer c.rest()
 	m.fields(c)
-	return nc.PublishRequest(subject, reply, c.out)
+	return to.PublishRequest(subject, reply, c.out)
 }
 
 // rest ends the use of a coder that writes.
