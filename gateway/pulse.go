@@ -47,20 +47,19 @@ func (h *hub) checkPulse(now time.Time) {
 	}
 }
 
-// beat tells the hosts that this gateway lives, until ctx ends.
+// beat tells the hosts that this gateway lives, until ctx ends. A beat that NATS has
+// not confirmed is repeated sooner than the next is due.
 func (h *hub) beat(ctx context.Context) error {
-	tick := time.NewTicker(h.timing.Beat)
-	defer tick.Stop()
 	for {
 		sent := time.Now()
 		h.checkPulse(sent)
+		pause := h.timing.Beat / 4
 		if h.say(ctx, wire.Beat{Gateway: h.name, Region: h.region}, h.timing.Beat) {
 			h.pulse.confirm(sent)
+			pause = h.timing.Beat
 		}
-		select {
-		case <-ctx.Done():
+		if !wire.Pause(ctx, pause) {
 			return nil
-		case <-tick.C:
 		}
 	}
 }
