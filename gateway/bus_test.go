@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 type memoryBus struct {
 	far func(msg *nats.Msg) // what the other side does with a message
 
+	work time.Duration // that a subscription has with each message
+
 	there, back chan delivery // closed by nobody; the goroutines end with the context of run
 
 	mu      sync.Mutex // guards what follows
@@ -22,7 +25,7 @@ type memoryBus struct {
 	lost    int  // messages there that are lost next
 	muted   int  // messages back that are lost next
 	sent    int  // messages that have left
-	handler nats.MsgHandler
+	subs    []subscription
 }
 
 type delivery struct {
@@ -37,9 +40,10 @@ func newMemoryBus(far func(*nats.Msg)) *memoryBus {
 	return &memoryBus{far: far, there: make(chan delivery, 1<<16), back: make(chan delivery, 1<<16)}
 }
 
-// run delivers until ctx ends.
+// run delivers until ctx ends. As with NATS each subscription has a goroutine of its
+// own, and one that has much to do does not hold up the others.
 func (b *memoryBus) run(ctx context.Context) {
-	var both sync.WaitGroup
+	var all sync.WaitGroup
 	carry := func(from chan delivery, deliver func(*nats.Msg)) {
 		for {
 			select {
@@ -51,18 +55,36 @@ func (b *memoryBus) run(ctx context.Context) {
 			}
 		}
 	}
-	both.Go(func() { carry(b.there, b.far) })
-	both.Go(func() {
+	b.mu.Lock()
+	subs := b.subs
+	b.mu.Unlock()
+	all.Go(func() { carry(b.there, b.far) })
+	all.Go(func() {
 		carry(b.back, func(msg *nats.Msg) {
-			b.mu.Lock()
-			handler := b.handler
-			b.mu.Unlock()
-			if handler != nil {
-				handler(msg)
+			for _, sub := range subs {
+				if strings.HasPrefix(msg.Subject, sub.prefix) {
+					sub.queue <- delivery{msg, time.Now()}
+					return
+				}
 			}
 		})
 	})
-	both.Wait()
+	for _, sub := range subs {
+		all.Go(func() {
+			carry(sub.queue, func(msg *nats.Msg) {
+				time.Sleep(b.work)
+				sub.handler(msg)
+			})
+		})
+	}
+	all.Wait()
+}
+
+// subscription is one of a memoryBus.
+type subscription struct {
+	prefix  string
+	handler nats.MsgHandler
+	queue   chan delivery
 }
 
 func (b *memoryBus) Publish(subject string, data []byte) error {
@@ -84,10 +106,10 @@ func (b *memoryBus) PublishRequest(subject, reply string, data []byte) error {
 	return nil
 }
 
-func (b *memoryBus) Subscribe(_ string, handler nats.MsgHandler) (*nats.Subscription, error) {
+func (b *memoryBus) Subscribe(subject string, handler nats.MsgHandler) (*nats.Subscription, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.handler = handler
+	b.subs = append(b.subs, subscription{strings.TrimRight(subject, ">*"), handler, make(chan delivery, 1<<16)})
 	return new(nats.Subscription), nil
 }
 

@@ -162,13 +162,13 @@ func TestANewOwnersQuestionIsAnsweredAfterTheOldOwnersAnswers(t *testing.T) {
 			_, c := w.open()
 			all = append(all, c)
 		}
-		w.bus.set(func(b *memoryBus) { b.delay = 5 * time.Millisecond })
+		w.bus.work = time.Millisecond
 		for _, c := range all {
 			for i := range 10 {
 				c.incoming <- []byte(fmt.Sprint(i))
 			}
 		}
-		time.Sleep(7 * time.Millisecond) // the owner has answered, and the answers are under way
+		time.Sleep(10 * time.Millisecond) // the owner has answered, and most of the answers wait for the hub
 		w.owner.die()
 		if _, err := w.owner.activate(t.Context(), w.id); err != nil {
 			t.Fatal(err)
@@ -195,6 +195,49 @@ func TestASocketWithAFrameInFlightIsClosedWhenItsOwnerIsLost(t *testing.T) {
 		_, ends := c.messages()
 		if frames, told := w.owner.heard(s); !slices.Equal(ends, []int{1012}) || len(frames) != 1 || told != 1 {
 			t.Errorf("closes %v; the object heard %q and %d closes", ends, frames, told)
+		}
+	})
+}
+
+// What a replaced owner says late must not end or acknowledge anything.
+func TestAReplacedOwnerIsNotHeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		s, c := w.open()
+		w.owner.die()
+		if _, err := w.owner.activate(t.Context(), w.id); err != nil {
+			t.Fatal(err)
+		}
+		w.bus.set(func(b *memoryBus) { b.lost = 1 })
+		c.incoming <- []byte("one")
+		synctest.Wait()
+		push := wire.Push{Object: w.id.Key(), Token: 1, Ops: message(s, "from the grave")}
+		w.bus.answer(&nats.Msg{Subject: wire.GatewaySubject(w.hub.name), Data: wire.Encode(&push)})
+		for _, reply := range []wire.Reply{{Token: 1, Seq: 1}, {Token: 1, Seq: 1, Code: objects.Internal}} {
+			w.bus.answer(&nats.Msg{Subject: wire.FrameSubject(w.hub.name, s.id, 1), Data: wire.Encode(&reply)})
+		}
+		time.Sleep(10 * time.Second)
+		got, ends := c.messages()
+		if frames, _ := w.owner.heard(s); got != nil || ends != nil || !slices.Equal(frames, []string{"one"}) {
+			t.Errorf("the client got %q and closes %v, the new owner %q; want nothing, none and the frame", got, ends, frames)
+		}
+	})
+}
+
+func TestAFrameThatWasLostIsSentAgainAsSoonAsTheGapIsSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		s, c := w.open()
+		w.bus.set(func(b *memoryBus) { b.lost = 1 })
+		want := []string{"1", "2", "3"}
+		for _, text := range want {
+			c.incoming <- []byte(text)
+		}
+		time.Sleep(w.hub.timing.Silence / 10)
+		if frames, _ := w.owner.heard(s); !slices.Equal(frames, want) {
+			t.Errorf("the object has handled %q, want %q", frames, want)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -61,13 +62,13 @@ func TestSocketsOfAGatewayThatWasFrozenAreClosedBeforeItsFirstBeat(t *testing.T)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
-		_, c := w.open()
+		s, _ := w.open()
 		synctest.Wait()
 		w.hub.pulse.confirm(time.Now().Add(-13 * time.Second)) // as after a freeze of 13 s
-		time.Sleep(w.hub.timing.Silence / 2)
-		synctest.Wait()
-		if _, ends := c.messages(); !slices.Equal(ends, []int{1012}) {
-			t.Errorf("closes %v, want 1012", ends)
+		thawed, cancel := context.WithCancel(t.Context())
+		cancel() // one beat
+		if err := w.hub.beat(thawed); err != nil || !s.at().ended() {
+			t.Errorf("the socket is %s behind the first beat, %v", s.at(), err)
 		}
 	})
 }
