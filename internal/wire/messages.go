@@ -20,6 +20,7 @@ type Request struct {
 	Gateway string // who asks; with N it names the request
 	N       uint64 // 0 for frames: Seq names them
 	Low     uint64 // the gateway waits for nothing below it
+	For     uint64 // the token of the owner that is asked; 0: not known. Another owner does not run it
 	Region  string // the gateway's, with an upgrade
 	Timeout int64  // milliseconds left when it was sent
 	Key     string // the client's Idempotency-Key
@@ -46,6 +47,7 @@ func (r *Request) fields(c *coder) {
 	text(c, 2, &r.Gateway)
 	number(c, 3, &r.N)
 	number(c, 4, &r.Low)
+	number(c, 5, &r.For)
 	text(c, 6, &r.Region)
 	number(c, 7, &r.Timeout)
 	text(c, 8, &r.Key)
@@ -71,10 +73,11 @@ type Reply struct {
 	Ref     string
 	Moved   bool // ask the next owner, under the same number
 	Unsure  bool // with Moved: it may have happened here; its record knows
-	Busy    bool // with Overloaded: too many wait, spare the object for a moment
+	Busy    bool // with Overloaded: the queue is full, nobody has looked whether the request ran before
+	Kept    bool // the record remembers this answer: it holds for every copy of the request
 
 	Owner Owner
-	Token uint64 // of the owner's claim: a reply under an older one is void
+	Token uint64 // of the owner's claim, also with Moved: a reply under an older one is void
 
 	Status int
 	Header map[string][]string
@@ -92,6 +95,7 @@ func (r *Reply) fields(c *coder) {
 	c.bool(4, &r.Moved)
 	c.bool(5, &r.Unsure)
 	c.bool(6, &r.Busy)
+	c.bool(7, &r.Kept)
 	if c.reads || r.Owner != (Owner{}) {
 		c.part(10, &r.Owner)
 	}
