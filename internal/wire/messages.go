@@ -1,6 +1,10 @@
 package wire
 
-import "holdfast/objects"
+import (
+	"errors"
+
+	"holdfast/objects"
+)
 
 // Kind is what a Request asks for.
 type Kind uint8
@@ -108,6 +112,15 @@ func (r *Reply) fields(c *coder) {
 	c.bool(32, &r.Gap)
 }
 
+// TooLarge is what to say instead of a reply that does not fit into a NATS message.
+func (r *Reply) TooLarge() *Reply {
+	small := &Reply{Code: objects.TooLarge, Message: "the answer is larger than a NATS message may be", Kept: r.Kept, Owner: r.Owner, Token: r.Token, Seq: r.Seq}
+	if r.Kept {
+		small.Code, small.Message = objects.Conflict, "this was done; its answer is larger than a NATS message may be"
+	}
+	return small
+}
+
 // Err is the reply's failure as an error, nil for success.
 func (r *Reply) Err() error {
 	if r.Code == "" {
@@ -129,8 +142,8 @@ func (o *Owner) fields(c *coder) {
 	number(c, 3, &o.Epoch)
 }
 
-// Claim asks a host to own an object; with an empty ID it only asks whether
-// somebody runs the class.
+// Claim asks a host to own an object. With an empty ID it only asks for hosts: those
+// that run the class or, if that is empty too, all.
 type Claim struct {
 	Class string
 	ID    string
@@ -145,15 +158,39 @@ func (m *Claim) fields(c *coder) {
 
 // ClaimReply answers a Claim.
 type ClaimReply struct {
-	Owned   bool   // by the host that answers
-	Other   string // somebody else's lease holds
-	Failure string // why it could not be tried
+	Owned   bool         // by the host that answers
+	Other   string       // who owns it, for people: somebody whose lease has not run out
+	Failure string       // why it could not be tried
+	Code    objects.Code // of Failure, if the caller is to be told it
+
+	Token uint64 // of the answering host's claim, if Owned
+	Held  uint64 // milliseconds for which it has owned the object
+	Host  string // incarnation of the host that answers a question for hosts
+	Where string // its region
+	Busy  bool   // the claim is under way: another answer follows
 }
 
 func (r *ClaimReply) fields(c *coder) {
 	c.bool(1, &r.Owned)
 	text(c, 2, &r.Other)
 	text(c, 3, &r.Failure)
+	text(c, 4, &r.Code)
+	number(c, 5, &r.Token)
+	number(c, 6, &r.Held)
+	text(c, 7, &r.Host)
+	text(c, 8, &r.Where)
+	c.bool(9, &r.Busy)
+}
+
+// why is the reason for which the object is not owned.
+func (r *ClaimReply) why() error {
+	switch {
+	case r.Failure != "":
+		return errors.New("ask for an owner: " + r.Failure)
+	case r.Other != "":
+		return errors.New("it is owned by " + r.Other)
+	}
+	return errors.New("nobody owns it")
 }
 
 // Push is what an owner has gateways do to sockets, in order.

@@ -101,14 +101,21 @@ func (r *reign) listen() ([]*nats.Subscription, error) {
 		return nil, fmt.Errorf("listen for gateways: %w", err)
 	}
 	subs = append(subs, beats)
-	for _, class := range r.cfg.Classes {
-		for _, region := range []string{r.cfg.Region, wire.AnyRegion} {
-			sub, err := nc.QueueSubscribe(wire.ClaimSubject(region, class.Name()), wire.HostQueue, r.takeClaim)
-			if err != nil {
-				return subs, fmt.Errorf("listen for claims of %s: %w", class.Name(), err)
-			}
+	listen := func(subject, queue string, handler nats.MsgHandler) {
+		if err == nil {
+			var sub *nats.Subscription
+			sub, err = nc.QueueSubscribe(subject, queue, handler)
 			subs = append(subs, sub)
 		}
+	}
+	listen(wire.HostSubject(r.me), r.me, r.takeClaim)
+	listen(wire.HostsSubject(""), r.me, r.takeRollCall)
+	for _, class := range r.cfg.Classes {
+		listen(wire.HostsSubject(class.Name()), r.me, r.takeRollCall)
+		listen(wire.ClaimSubject(r.cfg.Region, class.Name()), wire.HostQueue, r.takeClaim)
+	}
+	if err != nil {
+		return subs, fmt.Errorf("listen for claims: %w", err)
 	}
 	if err := nc.FlushTimeout(r.timing.Claim); err != nil {
 		return subs, fmt.Errorf("listen for claims: %w", err)
