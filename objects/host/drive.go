@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -219,6 +220,8 @@ func (o *object) serve() owner.Event {
 	}
 	o.alarm, o.data, o.epoch = alarmOf(rec.Alarm), rec.Data, o.own.Epoch
 	o.answers = answers{kept: rec.Answers}
+	o.answers.adopted(time.Now())
+	o.token, o.since = o.own.Token, time.Now()
 	o.claimed, o.found, o.payload = nil, nil, nil
 	o.mu.Unlock()
 	if err := o.reschedule(rec.Alarm); err != nil {
@@ -242,7 +245,7 @@ func (o *object) reschedule(a objects.Alarm) error {
 // listen subscribes to the object's subject and tells those who waited.
 func (o *object) listen() owner.Event {
 	nc := o.r.cfg.Serve
-	sub, err := nc.ChanQueueSubscribe(wire.ObjectSubject(o.id), "owner", o.r.inbox)
+	sub, err := nc.ChanQueueSubscribe(wire.ObjectSubject(o.id), wire.OwnerQueue(o.token), o.r.inbox)
 	if err == nil {
 		o.mu.Lock()
 		o.sub, o.used = sub, time.Now()
@@ -262,7 +265,7 @@ func (o *object) listen() owner.Event {
 	}
 	o.r.metrics.owned.WithLabelValues(o.class.Name()).Inc()
 	o.r.log.Debug("object claimed", "object", o.key, "name", o.id.Name(), "epoch", o.epoch)
-	o.grant(wire.ClaimReply{Owned: true})
+	o.grant(wire.ClaimReply{Owned: true, Token: o.token})
 	return nil
 }
 
@@ -290,7 +293,13 @@ func (o *object) refused(d owner.Refuse) {
 	o.close()
 	o.mu.Unlock()
 	o.r.forget(o)
-	o.grant(wire.ClaimReply{Other: d.Owner})
+	o.io.Lock()
+	other := "incarnation " + d.Owner
+	if o.found != nil {
+		other = fmt.Sprintf("host %s in region %s", o.found.Host, o.found.Region)
+	}
+	o.io.Unlock()
+	o.grant(wire.ClaimReply{Other: other + ", whose lease has not run out"})
 }
 
 // end is the part of a stop that is one with the decision: from here on nothing
@@ -301,11 +310,11 @@ func (o *object) end(d owner.Stop) {
 	}
 	o.close()
 	for _, h := range o.held {
-		h.moved(o.r, d.Unsure)
+		h.moved(o, d.Unsure)
 	}
 	for _, l := range o.queue {
 		if l.msg != nil {
-			o.r.moved(l.msg, false)
+			o.r.moved(l.msg, o.token)
 		}
 	}
 	o.held, o.queue = nil, nil

@@ -98,7 +98,11 @@ func (o *object) again(ev event) bool {
 	}
 	kept, known := o.answers.find(ev.req)
 	if !known {
-		return false
+		if ev.req.For == o.token || ev.req.For == 0 && !o.young() {
+			return false
+		}
+		o.r.answer(o.replySubject(ev), &wire.Reply{Moved: true, Token: o.token}) // it was sent to another owner
+		return true
 	}
 	reply := wire.Reply{Code: objects.Conflict, Message: "this was done before; its answer was too large to keep"}
 	answer, err := kept.Answer()
@@ -113,7 +117,8 @@ func (o *object) again(ev event) bool {
 			reply = wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
 		}
 	}
-	o.hold(held{to: ev.reply, reply: &reply})
+	reply.Kept = true
+	o.hold(held{to: o.replySubject(ev), reply: &reply})
 	return true
 }
 
@@ -307,7 +312,7 @@ func (o *object) finish(ev event, out objects.Outcome) {
 	}
 
 	o.mu.Lock()
-	h := held{to: ev.reply, reply: reply, sends: out.Sends}
+	h := held{to: o.replySubject(ev), reply: reply, sends: out.Sends}
 	changed := out.Changed()
 	o.data.Apply(out.Writes)
 	if out.Alarm != nil {
@@ -338,7 +343,7 @@ func (o *object) commit(h held) {
 		return
 	}
 	if o.over {
-		h.moved(o.r, false)
+		h.moved(o, false)
 		return
 	}
 	next := o.own.Commit + 1
@@ -356,6 +361,7 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 	if ev.req == nil || ev.req.N == 0 || reply == nil || (ev.req.Kind != wire.Call && ev.req.Kind != wire.Fetch) {
 		return
 	}
+	reply.Kept = true
 	answer := record.Answer{Gateway: ev.req.Gateway, N: ev.req.N}
 	if ev.req.Key != "" {
 		answer = record.Answer{Key: ev.req.Key, Sum: sum(ev.req), At: time.Now().UTC().Truncate(time.Second)}
@@ -366,7 +372,7 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 	if data := wire.Encode(reply); len(data) <= maxKept {
 		answer.Reply = data
 	}
-	o.answers.add(answer)
+	o.answers.add(answer, time.Now())
 }
 
 // replyTo is what to tell whoever asked; nil for nothing.

@@ -18,7 +18,7 @@ type held struct {
 // behind what is held already if something is. With mu held.
 func (o *object) hold(h held) {
 	if o.over {
-		h.moved(o.r, false)
+		h.moved(o, false)
 		return
 	}
 	h.need = o.observed
@@ -48,7 +48,7 @@ func (o *object) release(commit uint64) {
 // the order.
 func (o *object) emit(h held) {
 	if !h.wrote && !o.r.lease.Holds() {
-		h.moved(o.r, false)
+		h.moved(o, false)
 		return
 	}
 	pushes := o.pushes(h.sends)
@@ -66,10 +66,12 @@ func (o *object) emit(h held) {
 	}
 }
 
-// moved tells whoever waits for h to ask the next owner.
-func (h held) moved(r *reign, unsure bool) {
+// moved tells whoever waits for h to ask the next owner. What was answered from the
+// record is unsure: it happened before, and whether that has landed the next owner knows.
+func (h held) moved(o *object, unsure bool) {
 	if h.reply != nil {
-		r.answer(h.to, &wire.Reply{Moved: true, Unsure: unsure && h.wrote, Seq: h.reply.Seq})
+		unsure = unsure && h.wrote || h.reply.Kept && !h.wrote
+		o.r.answer(h.to, &wire.Reply{Moved: true, Unsure: unsure, Token: o.token, Seq: h.reply.Seq})
 	}
 }
 

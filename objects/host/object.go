@@ -1,6 +1,7 @@
 package host
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -37,7 +38,9 @@ type object struct {
 	gone     chan struct{}           // closed when over, if somebody waits for that
 	wishes   []func(wire.ClaimReply) // who waits for the claim
 	queue    []letter
-	inHand   string        // the reply subject of the event that run handles
+	inHand   string        // the reply subject of the event that run handles; its newest copy's
+	token    uint64        // of our claim, also when we have stopped
+	since    time.Time     // when we began to serve
 	pace     time.Duration // of an event, of late
 	running  bool          // run runs
 	leaving  bool
@@ -66,10 +69,11 @@ type object struct {
 
 // letter is one thing in an object's mailbox.
 type letter struct {
-	msg   *nats.Msg // from a gateway
-	at    time.Time // when it came
-	lost  string    // a gateway that has died
-	leave bool      // everything before it has been handled: release the object
+	msg     *nats.Msg // from a gateway
+	request string    // what all its copies have in common
+	at      time.Time // when it came
+	lost    string    // a gateway that has died
+	leave   bool      // everything before it has been handled: release the object
 }
 
 // payload is the put under way, encoded once.
@@ -129,12 +133,12 @@ func (o *object) want(answer func(wire.ClaimReply)) bool {
 		return false
 	}
 	if o.sub != nil {
-		leaving := o.leaving
+		leaving, held := o.leaving, time.Since(o.since)
 		o.mu.Unlock()
 		if leaving {
-			answer(wire.ClaimReply{Other: "this host, which is releasing it"})
+			answer(wire.ClaimReply{Other: fmt.Sprintf("host %s in region %s, which is releasing it", o.r.cfg.Name, o.r.cfg.Region)})
 		} else {
-			answer(wire.ClaimReply{Owned: true})
+			answer(wire.ClaimReply{Owned: true, Token: o.token, Held: uint64(held.Milliseconds())})
 		}
 		return true
 	}
@@ -167,7 +171,7 @@ func (o *object) push(l letter) {
 		l = letter{leave: true}
 	case o.over || o.sub == nil:
 		if l.msg != nil {
-			o.r.moved(l.msg, false)
+			o.r.moved(l.msg, o.token)
 		}
 		return
 	}
@@ -189,13 +193,17 @@ func (o *object) take(l letter) bool {
 // accept puts a letter into the mailbox of an object that is served. With mu held.
 func (o *object) accept(l letter) {
 	switch {
-	case l.msg != nil && l.msg.Reply != "" && o.has(l.msg.Reply):
-		return // sent again; the answer to the first is on its way
+	case l.msg != nil && l.msg.Reply != "" && o.absorb(l.msg):
+		return // sent again; the answer to the first goes to this one
 	case l.msg != nil && tooMany(len(o.queue), o.r.cfg.Queue, o.pace, o.r.timing.Silence/2):
 		o.r.answer(l.msg.Reply, &wire.Reply{
 			Code: objects.Overloaded, Busy: true, Message: "too many requests wait for this object", Owner: o.owner(), Token: o.own.Token,
+			Unsure: o.young() || !o.r.lease.Holds(),
 		})
 		return
+	}
+	if l.msg != nil {
+		l.request = wire.RequestOf(l.msg.Reply)
 	}
 	o.queue = append(o.queue, l)
 	if !o.running {
@@ -214,19 +222,37 @@ func tooMany(waiting, most int, pace, patience time.Duration) bool {
 	return waiting >= most || waiting >= alwaysWait && time.Duration(waiting)*pace > patience
 }
 
-// has tells whether a message with this reply subject, which names it, waits or is
-// being handled. With mu held.
-func (o *object) has(reply string) bool {
-	if o.inHand == reply {
+// absorb reports whether a copy of the message waits or is being handled. The answer
+// goes to the newest copy then. With mu held.
+func (o *object) absorb(msg *nats.Msg) bool {
+	request := wire.RequestOf(msg.Reply)
+	if o.inHand != "" && wire.RequestOf(o.inHand) == request {
+		o.inHand = msg.Reply
 		return true
 	}
 	for i := range o.queue {
-		if msg := o.queue[i].msg; msg != nil && msg.Reply == reply {
+		if l := &o.queue[i]; l.msg != nil && l.request == request {
+			l.msg = msg
 			return true
 		}
 	}
 	return false
 }
+
+// replySubject is where to answer an event that is decided on: the reply subject of its
+// newest copy. Copies that come later are events of their own. With mu held.
+func (o *object) replySubject(ev event) string {
+	if ev.reply == "" || o.inHand == "" {
+		return ev.reply
+	}
+	newest := o.inHand
+	o.inHand = ""
+	return newest
+}
+
+// young reports whether copies of requests may still arrive that were sent to an owner
+// before this one. With mu held.
+func (o *object) young() bool { return o.epoch > 1 && time.Since(o.since) < wire.CopyLife }
 
 // gatherTime is how long what an event wrote may wait for the events behind it in
 // the mailbox, to be put with what they write.
@@ -403,7 +429,7 @@ func (o *object) snapshot() record.Record {
 	if o.claimed != nil { // not served yet: as it was
 		return *o.claimed
 	}
-	rec := record.Record{Name: o.id.Name(), Alarm: value(o.alarm), Answers: o.answers.list(time.Now()), Data: o.data}
+	rec := record.Record{Name: o.id.Name(), Alarm: value(o.alarm), Answers: o.answers.list(time.Now(), o.r.timing.Request+wire.CopyLife), Data: o.data}
 	for gateway, n := range o.gateways {
 		if n > 0 {
 			rec.Gateways = append(rec.Gateways, gateway)

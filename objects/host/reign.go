@@ -175,7 +175,7 @@ func (r *reign) dispatch(ctx context.Context) error {
 		case msg := <-r.inbox:
 			o := r.addressee(msg)
 			if o == nil {
-				r.moved(msg, false)
+				r.moved(msg, 0)
 				continue
 			}
 			o.push(letter{msg: msg, at: time.Now()})
@@ -196,9 +196,10 @@ func (r *reign) addressee(msg *nats.Msg) *object {
 	return r.objects[strings.TrimPrefix(msg.Subject, wire.ObjectPrefix)]
 }
 
-// moved tells a gateway to ask the next owner.
-func (r *reign) moved(msg *nats.Msg, unsure bool) {
-	r.answer(msg.Reply, &wire.Reply{Moved: true, Unsure: unsure})
+// moved tells a gateway that the owner with this token has not run the message, and
+// will not.
+func (r *reign) moved(msg *nats.Msg, token uint64) {
+	r.answer(msg.Reply, &wire.Reply{Moved: true, Token: token})
 }
 
 // answer sends a reply the shortest way, on which it may overtake what was sent before.
@@ -212,9 +213,14 @@ func (r *reign) answer(subject string, reply *wire.Reply) {
 // It goes only ever to a gateway's inbox: any other subject could be anything, a
 // record too.
 func (r *reign) answerAfter(subject string, reply *wire.Reply) {
-	if strings.HasPrefix(subject, wire.InboxPrefix) {
-		r.sent(wire.Publish(r.cfg.Serve, subject, reply))
+	if !strings.HasPrefix(subject, wire.InboxPrefix) {
+		return
 	}
+	err := wire.Publish(r.cfg.Serve, subject, reply)
+	if errors.Is(err, nats.ErrMaxPayload) {
+		err = wire.Publish(r.cfg.Serve, subject, reply.TooLarge())
+	}
+	r.sent(err)
 }
 
 // sent looks at a message's fate. It fails only when the connection has ended, or

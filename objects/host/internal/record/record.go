@@ -186,15 +186,10 @@ func Decode(data []byte) (*Record, error) {
 	}, nil
 }
 
-// Empty tells whether the object has nothing worth keeping once nobody owns it.
-// Answers under a client's key are worth keeping.
+// Empty reports whether the object has nothing worth keeping once nobody owns it.
+// Answers are worth keeping: without them a late copy of a request would run again.
 func (r *Record) Empty() bool {
-	for _, a := range r.Answers {
-		if a.Key != "" {
-			return false
-		}
-	}
-	return r.Data.Len() == 0 && len(r.Gateways) == 0 && r.Alarm == objects.Alarm{}
+	return len(r.Answers) == 0 && r.Data.Len() == 0 && len(r.Gateways) == 0 && r.Alarm == objects.Alarm{}
 }
 
 // must is for our own types, which always encode.
