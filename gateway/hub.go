@@ -259,11 +259,11 @@ func (h *hub) answer(msg *nats.Msg) {
 		return
 	}
 	switch {
+	case !h.current(s.object.Key(), reply.Token): // a replaced owner, which hears frames for as long as NATS believes in it
 	case reply.Moved && reply.Unsure:
 		s.end(objects.Unknown.CloseCode(), "the object has moved; whether the last message counted is not known")
 	case reply.Moved:
 		s.notTaken(seq)
-	case !h.current(s.object.Key(), reply.Token):
 	case reply.Code != "":
 		s.settled(seq)
 		s.end(reply.Code.CloseCode(), reply.Err().Error())

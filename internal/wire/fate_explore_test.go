@@ -132,13 +132,6 @@ func (s *story) tidy() {
 			*o = storyOwner{stage: dead, put: o.put && s.record.owner == uint8(t)}
 		}
 	}
-	for copy := range s.answers {
-		for t := range s.answers[copy] {
-			if uint8(t) < s.known {
-				s.answers[copy][t] = 0 // void
-			}
-		}
-	}
 }
 
 func (x *storyteller) move(what string, s story) {
@@ -233,10 +226,10 @@ func (x *storyteller) client(s story) {
 		next.f, next.waits = s.f.silence(), false
 		x.move("silence", next)
 	}
-	if t := s.record.owner; t > s.known && s.owners[t].stage == hearing {
+	for t := uint8(1); t <= s.claims; t++ { // from another request, or a claim; also late, of one that was replaced
 		next := s
 		next.known = t
-		x.move("learn of the owner", next)
+		x.move("learn of an owner", next)
 	}
 	next := s
 	next.result = unavailable
