@@ -287,6 +287,9 @@ func (c *Client) claimFor(ctx context.Context, id objects.ID, t *attempt) (owned
 		t.why = err
 		return false, nil
 	}
+	if reply.Code != "" && !t.uncertain() {
+		return false, objects.Errorf(reply.Code, "%s", reply.Failure)
+	}
 	if !reply.Owned {
 		t.why = reply.why()
 		return false, nil

@@ -8,6 +8,7 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host/internal/record"
 )
 
 // takeClaim answers whether we own the object, having tried to claim it. While that
@@ -50,4 +51,49 @@ func (r *reign) takeRollCall(msg *nats.Msg) {
 	if wire.Answerable(msg.Reply) {
 		r.sent(wire.Publish(r.cfg.Serve, msg.Reply, &wire.ClaimReply{Host: r.me, Where: r.cfg.Region}))
 	}
+}
+
+// An object is in quarantine after this many owners were lost in a row, each within
+// lossWindow of its claim and before anything was committed: it may be what ends them.
+const (
+	lossesAllowed   = 3
+	lossWindow      = 10 * time.Minute
+	firstQuarantine = 5 * time.Second // doubled with every further loss
+	maxQuarantine   = 5 * time.Minute
+)
+
+// losses is how many owners in a row were lost with the object before they committed
+// anything. The record's owner must be lost.
+func losses(rec *record.Record, now time.Time) uint64 {
+	if rec == nil || rec.Owner == "" || now.Sub(time.Unix(rec.Claimed, 0)) > lossWindow {
+		return 0
+	}
+	return rec.Claims
+}
+
+// quarantine is for how long nobody may claim the object.
+func quarantine(rec *record.Record, now time.Time) time.Duration {
+	lost := losses(rec, now)
+	if lost < lossesAllowed {
+		return 0
+	}
+	long := min(maxQuarantine, firstQuarantine<<min(lost-lossesAllowed, 16))
+	return min(long, max(0, time.Unix(rec.Claimed, 0).Add(long).Sub(now)))
+}
+
+// quarantined refuses the claim of an object that keeps losing its owners. With io held.
+func (o *object) quarantined() bool {
+	now := time.Now()
+	left := quarantine(o.found, now)
+	if left == 0 {
+		return false
+	}
+	o.r.metrics.quarantined.WithLabelValues(o.class.Name()).Inc()
+	if last := o.r.quarantineLogged.Load(); now.UnixMilli()-last >= 1000 && o.r.quarantineLogged.CompareAndSwap(last, now.UnixMilli()) {
+		o.r.log.Warn("object not claimed: it is in quarantine, because its last owners were lost before they committed anything",
+			"object", o.key, "name", o.found.Name, "owners lost", losses(o.found, now), "for", left.Round(time.Second))
+	}
+	o.grant(wire.ClaimReply{Code: objects.Unavailable, Failure: fmt.Sprintf(
+		"the object is in quarantine: its last %d hosts were lost before they committed anything; the next one takes it in %v", losses(o.found, now), left.Round(time.Second))})
+	return true
 }

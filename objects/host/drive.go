@@ -111,6 +111,9 @@ func (o *object) read() owner.Event {
 	if rec != nil {
 		answer.Head = owner.Head{Epoch: rec.Epoch, Owner: rec.Owner, Commit: rec.Commit}
 		answer.Live = rec.Owner != "" && rec.Owner != o.r.me && o.r.others.Live(ctx, rec.Owner)
+		if !answer.Live && rec.Owner != o.r.me && o.reading() && o.quarantined() {
+			return owner.Leave{}
+		}
 	}
 	return answer
 }
@@ -190,6 +193,10 @@ func (o *object) claimOf(put owner.Put) *payload {
 	}
 	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
 	rec.Host, rec.Region = o.r.cfg.Name, o.r.cfg.Region
+	if o.found == nil || o.found.Owner != o.r.me {
+		now := time.Now()
+		rec.Claims, rec.Claimed = losses(o.found, now)+1, now.Unix()
+	}
 	o.claimed = &rec
 	return &payload{put: put, value: rec.Encode(), alarm: alarmOf(rec.Alarm)}
 }

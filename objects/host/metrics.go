@@ -8,9 +8,9 @@ import (
 
 // metrics are the host's. Labels are classes, kinds and outcomes, never an id.
 type metrics struct {
-	events, commits, constructions, stops *prometheus.CounterVec
-	owned, awake                          *prometheus.GaugeVec
-	leasesLost                            prometheus.Counter
+	events, commits, constructions, stops, quarantined *prometheus.CounterVec
+	owned, awake                                       *prometheus.GaugeVec
+	leasesLost                                         prometheus.Counter
 }
 
 // usual is what most events and puts of a class count, found once.
@@ -45,6 +45,7 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 		commits:       counter("puts_total", "Puts of a record: landed, stale, or in doubt.", "class", "result"),
 		constructions: counter("constructions_total", "Instances constructed.", "class"),
 		stops:         counter("stops_total", "Objects let go of.", "class", "reason"),
+		quarantined:   counter("quarantined_claims_total", "Claims refused because the object keeps losing its owners.", "class"),
 		owned:         gauge("objects", "Objects owned."),
 		awake:         gauge("awake", "Objects whose instance is in memory."),
 		leasesLost: register(reg, prometheus.NewCounter(prometheus.CounterOpts{

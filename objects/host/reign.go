@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,6 +33,8 @@ type reign struct {
 	rota   rota
 	work   context.Context
 	tasks  sync.WaitGroup // goroutines of objects and claims
+
+	quarantineLogged atomic.Int64 // when, in Unix milliseconds: once a second is enough
 
 	evicting sync.Mutex // held while idle objects are released; taken before all others
 
