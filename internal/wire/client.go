@@ -117,7 +117,6 @@ func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, e
 	}
 	defer c.end(id.Key(), n)
 	req.Gateway, req.N, req.Low = c.cfg.Name, n, low
-	inbox := InboxPrefix + c.cfg.Name + "." + strconv.FormatUint(n, 10) + "."
 	for {
 		left := time.Until(t.deadline)
 		if left <= 0 {
@@ -128,7 +127,7 @@ func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, e
 			return nil, objects.Errorf(objects.Unknown, "%d hosts were lost while they had the request; it may or may not have happened", maxLost)
 		}
 		req.Timeout = max(1, left.Milliseconds())
-		err := c.ask(id, inbox+strconv.FormatUint(t.copy+1, 10), req, &t)
+		err := c.ask(id, c.inbox(n, t.copy+1), req, &t)
 		switch {
 		case errors.Is(err, nats.ErrMaxPayload) && !t.uncertain():
 			return nil, objects.Errorf(objects.TooLarge, "the request is larger than a NATS message may be")
@@ -147,6 +146,14 @@ func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, e
 			return reply, err
 		}
 	}
+}
+
+// inbox is where a copy of a request is answered.
+func (c *Client) inbox(n, copy uint64) string {
+	subject := make([]byte, 0, 96)
+	subject = append(append(append(subject, InboxPrefix...), c.cfg.Name...), '.')
+	subject = append(strconv.AppendUint(subject, n, 10), '.')
+	return string(strconv.AppendUint(subject, copy, 10))
 }
 
 // ask sends one copy of a request the shortest way. Once a copy went over NATS the
@@ -210,7 +217,7 @@ func (t *attempt) backOff(ctx context.Context) bool {
 }
 
 // await waits for the fate of the last copy. It returns a reply for the caller, an
-// error, or neither: then the request is to be sent again.
+// error, or neither if the request must be sent again.
 func (c *Client) await(ctx context.Context, id objects.ID, w *waiter, t *attempt) (*Reply, error) {
 	next := ignore
 	var reply *Reply
@@ -260,11 +267,14 @@ func (c *Client) consider(object string, a answer, t *attempt) (next verdict) {
 		t.fate, next = t.nobody(a.copy)
 		return next
 	}
-	if !c.plausible(a.reply.Token) {
-		return ignore
+	known := c.token(object)
+	if a.reply.Token > known {
+		if !c.plausible(a.reply.Token) {
+			return ignore
+		}
+		c.tokens.Add(object, a.reply.Token)
 	}
-	t.fate, next = t.heard(a.copy, a.reply, c.token(object))
-	c.learn(object, a.reply.Token)
+	t.fate, next = t.heard(a.copy, a.reply, known)
 	switch {
 	case next == later:
 		t.why = errors.New("too many requests wait for this object")
@@ -302,13 +312,6 @@ func (c *Client) claimFor(ctx context.Context, id objects.ID, t *attempt) (owned
 func (c *Client) token(object string) uint64 {
 	token, _ := c.tokens.Get(object)
 	return token
-}
-
-// learn notes a token of an object.
-func (c *Client) learn(object string, token uint64) {
-	if token > c.token(object) {
-		c.tokens.Add(object, token)
-	}
 }
 
 // plausible reports whether a token may be true, and notes it.

@@ -366,7 +366,7 @@ func (x *storyteller) hears(s story, t, copy uint8, valid bool) {
 		x.move("copy absorbed", s)
 	case o.ran:
 		x.move("answered from the record", say(kept))
-	case x.mistake != runsAnything && f != t && !(f == 0 && o.aged):
+	case x.mistake != runsAnything && f != t && (f != 0 || !o.aged):
 		x.move("told to ask the owner it names", say(moved))
 	default:
 		x.move("refused by the object", say(conflict))

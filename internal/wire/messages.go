@@ -161,7 +161,7 @@ type ClaimReply struct {
 	Owned   bool         // by the host that answers
 	Other   string       // who owns it, for people: somebody whose lease has not run out
 	Failure string       // why it could not be tried
-	Code    objects.Code // of Failure, if the caller is to be told it
+	Code    objects.Code // of Failure; empty: it is tried again
 
 	Token uint64 // of the answering host's claim, if Owned
 	Held  uint64 // milliseconds for which it has owned the object

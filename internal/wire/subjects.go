@@ -82,5 +82,5 @@ func HostsSubject(class string) string {
 // GatewaySubject is where a gateway hears from owners.
 func GatewaySubject(gateway string) string { return "hf.g." + gateway }
 
-// SocketsSubject is where a gateway tells which sockets it holds for an object.
+// SocketsSubject is where a gateway answers which sockets it holds for an object.
 func SocketsSubject(gateway string) string { return "hf.g." + gateway + ".sockets" }
