@@ -131,13 +131,13 @@ func (h *hub) answer(subject string, msg *nats.Msg) {
 		return
 	}
 	switch {
+	case !h.heed(s.object.Key(), reply.Token):
+		return // a replaced owner, which hears frames for as long as NATS believes in it
 	case reply.Moved && reply.Unsure:
 		s.close(closeInfo{code: objects.Unknown.CloseCode(), reason: "the object has moved; whether the last message counted is not known"})
 		return
 	case reply.Moved:
 		s.notTaken(seq)
-		return
-	case !h.heed(s.object.Key(), reply.Token):
 		return
 	}
 	s.acknowledge(reply.Seq)

@@ -74,7 +74,7 @@ func (s *script) own(answer func(i int, req wire.Request) *wire.Reply) {
 
 // takeClaims answers claims, and first does what then says.
 func (s *script) takeClaims(then func() wire.ClaimReply) {
-	s.subscribe(wire.ClaimSubject(wire.AnyRegion, "ticket"), func(msg *nats.Msg) {
+	s.subscribe(wire.ClaimSubject("fra", "ticket"), func(msg *nats.Msg) {
 		s.mu.Lock()
 		s.claims++
 		s.mu.Unlock()
@@ -199,7 +199,7 @@ func TestARequestTellsWhatTheGatewayStillWaitsFor(t *testing.T) {
 			go func() {
 				<-release
 				data := wire.Encode(&wire.Reply{Token: 1})
-				if err := s.nc.Publish(wire.InboxPrefix+"gateway.1", data); err != nil {
+				if err := s.nc.Publish(wire.InboxPrefix+"gateway.1.1", data); err != nil {
 					t.Error(err)
 				}
 			}()

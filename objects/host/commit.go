@@ -174,6 +174,9 @@ func (o *object) read() owner.Event {
 	if rec != nil {
 		answer.Head = owner.Head{Epoch: rec.Epoch, Owner: rec.Owner, Commit: rec.Commit}
 		answer.Live = rec.Owner != "" && rec.Owner != o.in.id && o.in.live(ctx, rec.Owner)
+		if !answer.Live && rec.Owner != o.in.id && o.reading() && o.quarantined() {
+			return owner.Leave{}
+		}
 	}
 	return answer
 }
@@ -252,6 +255,10 @@ func (o *object) claimOf(put owner.Put) *payload {
 	}
 	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
 	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
+	if o.commit.found == nil || o.commit.found.Owner != o.in.id {
+		now := time.Now()
+		rec.Claims, rec.Claimed = losses(o.commit.found, now)+1, now.Unix()
+	}
 	o.commit.claimed = &rec
 	return &payload{put: put, value: rec.Encode(), alarm: alarmPointer(rec.Alarm)}
 }
@@ -277,7 +284,7 @@ func (o *object) snapshot() record.Record {
 		return *o.commit.claimed
 	}
 	return record.Record{
-		Name: o.id.Name(), Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now()), Data: o.memory.data,
+		Name: o.id.Name(), Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife), Data: o.memory.data,
 		Gateways: o.sockets.gatewayNames(),
 	}
 }
@@ -304,9 +311,10 @@ func (o *object) serve() owner.Event {
 	}
 	o.id = o.id.WithName(rec.Name)
 	o.sockets.adopt(held)
-	o.memory = memory{epoch: rec.Epoch, token: token, data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}}
+	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}}
+	o.memory.answers.adopted(o.memory.since)
 	o.commit.claimed, o.commit.found, o.commit.payload = nil, nil, nil
-	o.mailbox.touch(time.Now())
+	o.mailbox.serve(token, o.memory.since)
 	o.advance(serving) // before the first message can come
 	o.mu.Unlock()
 	return o.listen()
@@ -314,7 +322,7 @@ func (o *object) serve() owner.Event {
 
 // listen subscribes to the object's subject and answers those who waited.
 func (o *object) listen() owner.Event {
-	sub, err := o.in.bus.Subscribe(wire.ObjectSubject(o.id), "owner", o.in.inbox)
+	sub, err := o.in.bus.Subscribe(wire.ObjectSubject(o.id), wire.OwnerQueue(o.memory.token), o.in.inbox)
 	if err == nil {
 		o.mu.Lock()
 		o.sub = sub
@@ -334,7 +342,7 @@ func (o *object) listen() owner.Event {
 		return owner.Leave{}
 	}
 	o.in.log.Debug("object claimed", "object", o.key, "name", o.id.Name(), "epoch", o.memory.epoch)
-	o.resolveClaims(wire.ClaimReply{Owned: true})
+	o.resolveClaims(wire.ClaimReply{Owned: true, Token: o.memory.token})
 	return nil
 }
 

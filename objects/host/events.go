@@ -32,8 +32,9 @@ type memory struct {
 	alarm    *objects.Alarm // nil: none
 	answers  answers
 	epoch    uint64
-	token    uint64 // of the claim
-	wrote    bool   // the last event did
+	token    uint64    // of the claim
+	since    time.Time // when the object was served first under it
+	wrote    bool      // the last event did
 }
 
 // run is the event loop: it handles what is in the mailbox, one event at a time,
@@ -200,7 +201,12 @@ func (o *object) again(ev event) bool {
 	}
 	kept, known := o.memory.answers.find(ev.req)
 	if !known {
-		return false
+		if ev.req.For == o.memory.token || ev.req.For == 0 && !o.young() {
+			return false
+		}
+		// The copy was sent to another owner.
+		o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.memory.token})
+		return true
 	}
 	reply := wire.Reply{Code: objects.Conflict, Message: "this was done before; its answer was too large to keep"}
 	answer, err := kept.Answer()
@@ -215,8 +221,15 @@ func (o *object) again(ev event) bool {
 			reply = wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
 		}
 	}
-	o.put(outboxItem{to: ev.reply, reply: &reply})
+	reply.Kept = true
+	o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: &reply})
 	return true
+}
+
+// young reports whether copies of requests may still arrive that were sent to an owner
+// before this one.
+func (o *object) young() bool {
+	return o.memory.epoch > 1 && time.Since(o.memory.since) < wire.CopyLife
 }
 
 // sum distinguishes requests under one key.
@@ -395,7 +408,7 @@ func (o *object) finish(ev event, out objects.Outcome) {
 
 // apply brings an event's outcome into memory and its outputs into the outbox.
 func (o *object) apply(ev event, out objects.Outcome, reply *wire.Reply) {
-	item := outboxItem{to: ev.reply, reply: reply, wrote: out.Changed(), pushes: o.pushes(out.Sends)}
+	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: out.Changed(), pushes: o.pushes(out.Sends)}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.memory.data.Apply(out.Writes)
@@ -421,6 +434,7 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 	if ev.req == nil || ev.req.N == 0 || reply == nil || (ev.req.Kind != wire.Call && ev.req.Kind != wire.Fetch) {
 		return
 	}
+	reply.Kept = true
 	answer := record.Answer{Gateway: ev.req.Gateway, N: ev.req.N}
 	if ev.req.Key != "" {
 		answer = record.Answer{Key: ev.req.Key, Sum: sum(ev.req), At: time.Now().UTC().Truncate(time.Second)}
@@ -431,7 +445,7 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 	if data := wire.Encode(reply); len(data) <= maxKept {
 		answer.Reply = data
 	}
-	o.memory.answers.add(answer)
+	o.memory.answers.add(answer, time.Now())
 }
 
 // replyTo is what to tell whoever asked; nil for nothing.

@@ -11,10 +11,10 @@ import (
 
 // metrics are the host's. Labels are classes, kinds and outcomes, never an id.
 type metrics struct {
-	events, commits, constructions, stops *prometheus.CounterVec
-	owned, awake                          *prometheus.GaugeVec
-	leasesLost                            prometheus.Counter
-	longest                               *prometheus.GaugeVec
+	events, commits, constructions, stops, quarantined *prometheus.CounterVec
+	owned, awake                                       *prometheus.GaugeVec
+	leasesLost                                         prometheus.Counter
+	longest                                            *prometheus.GaugeVec
 }
 
 // classCounters are the counters of the common case, resolved once because
@@ -50,6 +50,7 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 		commits:       counter("puts_total", "Puts of a record: landed, stale, or in doubt.", "class", "result"),
 		constructions: counter("constructions_total", "Instances constructed.", "class"),
 		stops:         counter("stops_total", "Objects let go of.", "class", "reason"),
+		quarantined:   counter("quarantined_claims_total", "Claims refused because the object keeps losing its owners.", "class"),
 		owned:         gauge("objects", "Objects owned.", "class"),
 		awake:         gauge("awake", "Objects whose instance is in memory.", "class"),
 		longest:       gauge("longest_event_seconds", "Age of the longest event that runs, from 30 seconds on; else 0.", "host"),

@@ -158,9 +158,9 @@ func (o *object) claim(answer func(wire.ClaimReply)) bool {
 	case gone:
 		return false
 	case serving:
-		answer(wire.ClaimReply{Owned: true})
+		answer(wire.ClaimReply{Owned: true, Token: o.memory.token, Held: uint64(time.Since(o.memory.since).Milliseconds())})
 	default:
-		answer(wire.ClaimReply{Other: "this host, which is releasing it"})
+		answer(wire.ClaimReply{Other: fmt.Sprintf("host %s in region %s, which is releasing it", o.in.cfg.Name, o.in.cfg.Region)})
 	}
 	return true
 }
@@ -215,11 +215,11 @@ func (o *object) stop(d owner.Stop) {
 	o.commit.own = owner.State{}
 	o.spawn(func() { o.stopped(d) })
 	for _, item := range o.outbox.takeAll() {
-		item.redirect(o.in, d.Unsure)
+		item.redirect(o, d.Unsure)
 	}
 	for _, waiting := range o.mailbox.take() {
 		if waiting.kind == request {
-			o.in.redirect(waiting.msg, false)
+			o.in.redirect(waiting.msg, o.memory.token)
 		}
 	}
 	if _, _, running := o.mailbox.activity(); !running {
@@ -244,7 +244,11 @@ func (o *object) stopped(d owner.Stop) {
 // refused ends a claim that somebody else's lease forbids.
 func (o *object) refused(d owner.Refuse) {
 	o.in.forget(o)
-	o.resolveClaims(wire.ClaimReply{Other: d.Owner})
+	other := "incarnation " + d.Owner
+	if found := o.commit.found; found != nil {
+		other = fmt.Sprintf("host %s in region %s", found.Host, found.Region)
+	}
+	o.resolveClaims(wire.ClaimReply{Other: other + ", whose lease has not run out"})
 }
 
 // owner is who we are, as a reply tells it. With mu held.

@@ -233,6 +233,9 @@ func (w *world) ask(name string, req *wire.Request) chan *wire.Reply {
 	if req.Kind == wire.Message || req.Kind == wire.Closed {
 		req.N = 0
 	}
+	if o := w.in.find(id(name).Key()); o != nil {
+		req.For = o.mailbox.claimToken() // a client knows it from the claim
+	}
 	inbox := fmt.Sprintf("%sg.%d", wire.InboxPrefix, w.n)
 	raw, reply := make(chan *nats.Msg, 8), make(chan *wire.Reply, 8)
 	sub, _ := w.bus.Subscribe(inbox, "", raw)

@@ -77,7 +77,7 @@ func TestWhatIsWorthKeeping(t *testing.T) {
 		{"a key", Record{Data: full}, false},
 		{"an alarm", Record{Data: new(objects.Data), Alarm: objects.Alarm{At: time.Unix(1, 0)}}, false},
 		{"sockets", Record{Data: new(objects.Data), Gateways: []string{"g"}}, false},
-		{"a gateway's answer", Record{Data: new(objects.Data), Answers: []Kept{{Gateway: "g", N: 1}}}, true},
+		{"a gateway's answer", Record{Data: new(objects.Data), Answers: []Kept{{Gateway: "g", N: 1}}}, false},
 		{"a client's answer", Record{Data: new(objects.Data), Answers: []Kept{{Key: "k"}}}, false},
 	} {
 		if got := c.r.Empty(); got != c.empty {
