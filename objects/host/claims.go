@@ -2,6 +2,8 @@ package host
 
 import (
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,8 +17,10 @@ import (
 // takes long it says so, so that the claim does not go to somebody else.
 func (r *reign) takeClaim(msg *nats.Msg) {
 	var claim wire.Claim
-	if err := wire.Decode(msg.Data, &claim); err != nil || !wire.Answerable(msg.Reply) {
-		r.log.Warn("claim dropped: not understood, or its reply subject is no inbox", "err", err)
+	if err := wire.Decode(msg.Data, &claim); err != nil || !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
+		if r.claimsDropped.due(time.Now()) {
+			r.log.Warn("claims are dropped: not understood, or the reply subject is no inbox of ours", "err", err)
+		}
 		return
 	}
 	send := func(reply wire.ClaimReply) { r.sent(wire.Publish(r.cfg.Serve, msg.Reply, &reply)) }
@@ -45,10 +49,19 @@ func (r *reign) takeClaim(msg *nats.Msg) {
 	}
 }
 
+// sometimes limits a log line to one a second. The zero value is ready.
+type sometimes struct{ last atomic.Int64 }
+
+// due reports whether the line may be written now.
+func (s *sometimes) due(now time.Time) bool {
+	last := s.last.Load()
+	return now.UnixMilli()-last >= 1000 && s.last.CompareAndSwap(last, now.UnixMilli())
+}
+
 // takeRollCall says that this host is there. Claims go to the host whose answer is the
 // first.
 func (r *reign) takeRollCall(msg *nats.Msg) {
-	if wire.Answerable(msg.Reply) {
+	if strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
 		r.sent(wire.Publish(r.cfg.Serve, msg.Reply, &wire.ClaimReply{Host: r.me, Where: r.cfg.Region}))
 	}
 }
@@ -89,7 +102,7 @@ func (o *object) quarantined() bool {
 		return false
 	}
 	o.r.metrics.quarantined.WithLabelValues(o.class.Name()).Inc()
-	if last := o.r.quarantineLogged.Load(); now.UnixMilli()-last >= 1000 && o.r.quarantineLogged.CompareAndSwap(last, now.UnixMilli()) {
+	if o.r.quarantines.due(now) {
 		o.r.log.Warn("object not claimed: it is in quarantine, because its last owners were lost before they committed anything",
 			"object", o.key, "name", o.found.Name, "owners lost", losses(o.found, now), "for", left.Round(time.Second))
 	}

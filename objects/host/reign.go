@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,7 +33,7 @@ type reign struct {
 	work   context.Context
 	tasks  sync.WaitGroup // goroutines of objects and claims
 
-	quarantineLogged atomic.Int64 // when, in Unix milliseconds: once a second is enough
+	claimsDropped, quarantines sometimes // log lines
 
 	evicting sync.Mutex // held while idle objects are released; taken before all others
 
