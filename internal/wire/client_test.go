@@ -318,3 +318,15 @@ func TestADeposedOwnersMovedIsVoid(t *testing.T) {
 		t.Errorf("err = %v, want unknown: the owner has the request in hand", err)
 	}
 }
+
+// A code that is not UTF-8 ended the gateway, as a metric's label.
+func TestAReplyWithACodeThatIsNoWordIsDropped(t *testing.T) {
+	s := newScript(t, nil)
+	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true, Token: 3} })
+	s.own(func(i int, _ wire.Request) *wire.Reply {
+		return &wire.Reply{Token: 3, Code: []objects.Code{"\xff", ""}[i]}
+	})
+	if reply, err := s.ask(); err != nil || reply.Code != "" {
+		t.Errorf("reply = %+v, %v, want the second one", reply, err)
+	}
+}
