@@ -68,7 +68,15 @@ func TestAClaimWhoseReplySubjectNamesARecordGetsNothing(t *testing.T) {
 		}
 	}
 	// One more, that is answered: the claims before it have been taken.
-	if _, err := p.raw.RequestWithContext(t.Context(), wire.HostsSubject("ticket"), wire.Encode(&wire.Claim{Class: "ticket"})); err != nil {
+	inbox := wire.InboxPrefix + "test.claim.1"
+	answers, err := p.raw.SubscribeSync(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := wire.Ask(p.raw, wire.HostsSubject("ticket"), inbox, &wire.Claim{Class: "ticket"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := answers.NextMsgWithContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	after, err := kv.Get(t.Context(), id.Key())

@@ -220,3 +220,47 @@ func TestASlowReadIsAnsweredOnce(t *testing.T) {
 		}
 	})
 }
+
+// A copy of a request that was answered long ago ran again when it reached the object's
+// next owner, which had never heard that its gateway does not wait for it any more.
+func TestALateCopyIsNotRunByTheNextOwner(t *testing.T) {
+	on := single(t)
+	first := on.startHost(t, "first", "fra", quick, nil)
+	id, err := objects.NameID(ticket.Class.Name(), "late")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asker := on.asker(t, quick)
+	claim := func(want string) (sent wire.Request, token uint64) {
+		sent = wire.Request{Kind: wire.Call, Call: "claim", Body: []byte("null")}
+		reply, err := asker.Do(t.Context(), id, &sent)
+		if err != nil || string(reply.Body) != want {
+			t.Fatalf("reply %+v, %v, want ticket %s", reply, err, want)
+		}
+		return sent, reply.Token
+	}
+	late, token := claim("1")
+	claim("2") // the answer to the first is not kept after this
+	first.stop()
+	on.startHost(t, "second", "fra", quick, nil)
+	claim("3")
+
+	nc := on.dial(t)
+	inbox := wire.InboxPrefix + "late.1.1"
+	answers, err := nc.SubscribeSync(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, owner := range []uint64{0, token} {
+		late.For, late.Timeout = owner, 10_000
+		if err := wire.Ask(nc, wire.ObjectSubject(id), inbox, &late); err != nil {
+			t.Fatal(err)
+		}
+		msg, err := answers.NextMsg(5 * time.Second)
+		var reply wire.Reply
+		if err != nil || wire.Decode(msg.Data, &reply) != nil || !reply.Moved {
+			t.Errorf("a copy for owner %d: %+v, %v, want it told to ask the owner that it names", owner, reply, err)
+		}
+	}
+	claim("4")
+}

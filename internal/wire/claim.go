@@ -65,6 +65,7 @@ const (
 	hostPatience = 200 * time.Millisecond // beyond a round trip: what a frozen host costs a claim
 	nearestFor   = 10 * time.Second       // how long the nearest region is remembered
 	spreadTime   = 100 * time.Millisecond // between two questions whether anybody runs a class
+	absentFor    = time.Second            // how long a class that nobody runs is not asked for
 	maxClasses   = 1000                   // that are remembered
 )
 
@@ -197,17 +198,25 @@ func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
 // and none has ever been seen to run it.
 func (c *Client) unknown(ctx context.Context, class string) bool {
 	c.mu.Lock()
-	seen := c.served[class]
+	seen, absent := c.served[class], time.Now().Before(c.absent[class])
 	c.mu.Unlock()
-	if seen {
-		return false
+	if seen || absent {
+		return !seen
 	}
 	if _, err := c.claim(ctx, Claim{}); err != nil || !Pause(ctx, spreadTime) {
 		return false
 	}
 	// Interest in a new host's subjects takes a moment to spread among servers.
-	_, err := c.claim(ctx, Claim{Class: class})
-	return errors.Is(err, errNoHost)
+	if _, err := c.claim(ctx, Claim{Class: class}); !errors.Is(err, errNoHost) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.absent) >= maxClasses {
+		clear(c.absent)
+	}
+	c.absent[class] = time.Now().Add(absentFor)
+	return true
 }
 
 // region is where to claim an object of the class: this region, or the nearest one if
@@ -270,7 +279,9 @@ func (c *Client) receiveClaim(number string, msg *nats.Msg) {
 	if !Nobody(msg) {
 		a.reply = new(ClaimReply)
 		if err := errors.Join(Decode(msg.Data, a.reply), a.reply.check()); err != nil {
-			c.cfg.Log.Debug("a host's answer was not understood", "err", err)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.dropped(err)
 			return
 		}
 	}
@@ -284,10 +295,10 @@ func (c *Client) receiveClaim(number string, msg *nats.Msg) {
 	}
 }
 
-// check refuses names that must not become part of a subject.
+// check refuses what must not become part of a subject or a metric.
 func (r *ClaimReply) check() error {
-	if r.Host == "" {
-		return nil
+	if err := checkCode(r.Code); err != nil || r.Host == "" {
+		return err
 	}
 	if !incarnationPattern.MatchString(r.Host) {
 		return fmt.Errorf("%.80q is no incarnation", r.Host)

@@ -41,7 +41,8 @@ type Client struct {
 	nearest   map[string]place             // by class, if this region has no hosts of it
 	served    map[string]bool              // classes that a host has been seen to run
 	horizon   horizon
-	warned    time.Time // when a forged token was last logged
+	absent    map[string]time.Time // classes that no host runs, until then
+	warned    time.Time            // when a dropped answer was last logged
 }
 
 // answer is what came back for one copy of a request.
@@ -81,7 +82,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		cfg: cfg, tokens: tokens,
 		waiting: make(map[uint64]*waiter), asking: make(map[uint64]chan<- hostAnswer),
 		open: make(map[string][]uint64), overload: make(map[string]time.Time),
-		nearest: make(map[string]place), served: make(map[string]bool), horizon: make(horizon),
+		nearest: make(map[string]place), served: make(map[string]bool), absent: make(map[string]time.Time), horizon: make(horizon),
 	}
 	c.replies, err = c.cfg.NATS.Subscribe(InboxPrefix+c.cfg.Name+".*.*", c.receive)
 	if err != nil {
@@ -321,11 +322,18 @@ func (c *Client) plausible(token uint64) bool {
 	if c.horizon.plausible(token) {
 		return true
 	}
+	c.dropped(errForgedToken)
+	return false
+}
+
+var errForgedToken = errors.New("its token is far beyond all others, so somebody has forged it")
+
+// dropped logs that an answer was dropped, once a minute at most. With mu held.
+func (c *Client) dropped(why error) {
 	if now := time.Now(); now.Sub(c.warned) > time.Minute {
 		c.warned = now
-		c.cfg.Log.Warn("reply dropped: its token is far beyond all others, so somebody has forged it", "token", token)
+		c.cfg.Log.Warn("answers are dropped", "err", why)
 	}
-	return false
 }
 
 // backoff grows from 5 ms to 200 ms, with jitter.
@@ -402,8 +410,10 @@ func (c *Client) receive(msg *nats.Msg) {
 	a := answer{nobody: Nobody(msg)}
 	if !a.nobody {
 		a.reply = new(Reply)
-		if err := Decode(msg.Data, a.reply); err != nil {
-			c.cfg.Log.Error("reply not understood", "err", err)
+		if err := errors.Join(Decode(msg.Data, a.reply), checkCode(a.reply.Code)); err != nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.dropped(err)
 			return
 		}
 	}

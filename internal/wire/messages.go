@@ -2,6 +2,8 @@ package wire
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"holdfast/objects"
 )
@@ -124,6 +126,14 @@ func (r *Reply) TooLarge() *Reply {
 		small.Code, small.Message = objects.Conflict, "this was done; its answer is larger than a NATS message may be"
 	}
 	return small
+}
+
+// checkCode refuses codes that are no word: they become labels of metrics.
+func checkCode(code objects.Code) error {
+	if len(code) > 64 || strings.ContainsFunc(string(code), func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("%.80q is no code", string(code))
+	}
+	return nil
 }
 
 // Err is the reply's failure as an error, nil for success.
