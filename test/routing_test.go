@@ -231,7 +231,7 @@ func TestALateCopyIsNotRunByTheNextOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	asker := on.asker(t, quick)
-	claim := func(want string) (sent wire.Request, token uint64) {
+	claim := func(asker *wire.Client, want string) (sent wire.Request, token uint64) {
 		sent = wire.Request{Kind: wire.Call, Call: "claim", Body: []byte("null")}
 		reply, err := asker.Do(t.Context(), id, &sent)
 		if err != nil || string(reply.Body) != want {
@@ -239,11 +239,12 @@ func TestALateCopyIsNotRunByTheNextOwner(t *testing.T) {
 		}
 		return sent, reply.Token
 	}
-	late, token := claim("1")
-	claim("2") // the answer to the first is not kept after this
+	late, token := claim(asker, "1")
+	claim(asker, "2") // the answer to the first is not kept after this
 	first.stop()
 	on.startHost(t, "second", "fra", quick, nil)
-	claim("3")
+	other := on.asker(t, quick)
+	claim(other, "3")
 
 	nc := on.dial(t)
 	inbox := wire.InboxPrefix + "late.1.1"
@@ -262,5 +263,5 @@ func TestALateCopyIsNotRunByTheNextOwner(t *testing.T) {
 			t.Errorf("a copy for owner %d: %+v, %v, want it told to ask the owner that it names", owner, reply, err)
 		}
 	}
-	claim("4")
+	claim(other, "4")
 }
