@@ -82,7 +82,7 @@ func (h *hub) do(op wire.SocketOp) {
 		case objects.OpAttach:
 			s.setAttachment(op.Data)
 		case objects.OpClose:
-			s.close(closeInfo{code: op.Code, reason: op.Reason})
+			s.closeForObject(closeInfo{code: op.Code, reason: op.Reason})
 		}
 	}
 	clear(h.found)

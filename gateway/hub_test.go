@@ -40,6 +40,39 @@ func TestThreeThousandMessagesOfOneEventAllArrive(t *testing.T) {
 	})
 }
 
+// The push may come before the reply that the object has accepted the socket.
+func TestAnObjectThatAcceptsAndClosesInOneEventIsUnderstood(t *testing.T) {
+	for _, first := range []string{"push", "accept", "connect"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			defer w.end()
+			s := newSocket(w.hub, w.id)
+			w.hub.add(s)
+			w.owner.change(func(o *owner) { o.last[s.id] = 0 })
+			op := wire.SocketOp{Op: objects.OpClose, Code: 4001}
+			op.Sockets.Add(s.id)
+			push := func(at string) {
+				if at == first {
+					w.owner.push(append(message(s, "no room"), op)...)
+					time.Sleep(time.Second)
+				}
+			}
+			push("push")
+			if !s.accept(nil) {
+				t.Fatal("the upgrade is refused, though the object has accepted it")
+			}
+			push("accept")
+			c := w.connect(s)
+			push("connect")
+			time.Sleep(10 * time.Second)
+			got, ends := c.messages()
+			if _, told := w.owner.heard(s); !slices.Equal(got, []string{"no room"}) || !slices.Equal(ends, []int{4001}) || told != 1 {
+				t.Errorf("pushed before %s: the client got %q and %v, the object was told %d times", first, got, ends, told)
+			}
+		})
+	}
+}
+
 // A close that had been acknowledged was described to a new owner, which then waited
 // for it for ever: a ghost in the room.
 func TestASocketWhoseCloseWasAcknowledgedIsNotDescribedToANewOwner(t *testing.T) {
