@@ -393,7 +393,7 @@ func play(t *testing.T, steps []step) (faults []string) {
 		if len(frames) > len(p.sent) || !slices.Equal(frames, p.sent[:len(frames)]) {
 			faults = append(faults, fmt.Sprintf("socket %d: sent %q, handled %q", i, p.sent, frames))
 		}
-		if at := p.s.at(); at.ended() && told == 0 || at == closed {
+		if at := p.s.stageNow(); at.ended() && told == 0 || at == closed {
 			faults = append(faults, fmt.Sprintf("socket %d is %s, its object was told of the end %d times", i, at, told))
 		} else if !at.ended() {
 			open = append(open, p.s.id)

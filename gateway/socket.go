@@ -327,7 +327,7 @@ func (s *socket) check(now time.Time) {
 	if s.uplink.overdue(now, s.hub.timing.Silence) {
 		s.hub.recover(s)
 	}
-	switch s.at() {
+	switch s.stageNow() {
 	case open:
 		s.outbox.ping(now)
 	case asking, accepted:
@@ -337,8 +337,8 @@ func (s *socket) check(now time.Time) {
 	}
 }
 
-// at is the socket's stage.
-func (s *socket) at() stage {
+// stageNow is the socket's stage.
+func (s *socket) stageNow() stage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stage
