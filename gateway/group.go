@@ -130,14 +130,16 @@ func (h *hub) answer(subject string, msg *nats.Msg) {
 		h.log.Error("answer to a frame not understood", "err", err)
 		return
 	}
+	// A host that owns nothing has no token for its Moved; a replaced owner has its own.
+	if (reply.Token > 0 || !reply.Moved) && !h.admits(s.object.Key(), reply.Token) {
+		return
+	}
 	switch {
 	case reply.Moved && reply.Unsure:
 		s.close(closeInfo{code: objects.Unknown.CloseCode(), reason: "the object has moved; whether the last message counted is not known"})
 		return
 	case reply.Moved:
 		s.notTaken(seq)
-		return
-	case !h.admits(s.object.Key(), reply.Token):
 		return
 	}
 	s.acknowledge(reply.Seq)

@@ -233,7 +233,7 @@ func TestASocketWithAFrameInFlightIsClosedWhenItsOwnerIsLost(t *testing.T) {
 }
 
 // What a replaced owner says late must not end or acknowledge anything.
-func TestAReplacedOwnerIsNotHeeded(t *testing.T) {
+func TestWhatAReplacedOwnerSaysIsVoid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
@@ -247,7 +247,9 @@ func TestAReplacedOwnerIsNotHeeded(t *testing.T) {
 		synctest.Wait()
 		push := wire.Push{Object: w.id.Key(), Token: 1, Ops: message(s, "from the grave")}
 		w.bus.answer(&nats.Msg{Subject: wire.GatewaySubject(w.hub.name), Data: wire.Encode(&push)})
-		for _, reply := range []wire.Reply{{Token: 1, Seq: 1}, {Token: 1, Seq: 1, Code: objects.Internal}} {
+		for _, reply := range []wire.Reply{
+			{Token: 1, Seq: 1}, {Token: 1, Seq: 1, Code: objects.Internal}, {Token: 1, Moved: true, Unsure: true}, {Seq: 1},
+		} {
 			w.bus.answer(&nats.Msg{Subject: wire.FrameSubject(w.hub.name, s.id, 1), Data: wire.Encode(&reply)})
 		}
 		time.Sleep(10 * time.Second)
