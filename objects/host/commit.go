@@ -29,14 +29,14 @@ type committer struct {
 	payload *payload       // of the put under way
 	durable *objects.Alarm // as of the last commit known to have landed; nil: none
 	wakeUp  time.Time      // when the wake-up is set for; zero: not set
+	timer   *time.Timer    // nil until the first batch that waits
+	claimed *record.Record // what a claim puts, and serves from; nil once memory has it
 	batch   batch
-	timer   *time.Timer // nil until the first batch that waits
+	wrote   bool // the event before; the event loop owns it
 
 	// The goroutine at the store owns these.
-	attempts int            // reads in a row that settled nothing
+	attempts uint32         // reads in a row that settled nothing
 	found    *record.Record // as last read, for a claim; nil: there was none
-
-	claimed *record.Record // what a claim puts, and serves from; nil once memory has it
 }
 
 // payload is the put under way, encoded once.

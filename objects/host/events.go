@@ -33,7 +33,6 @@ type memory struct {
 	answers  answers
 	epoch    uint64
 	token    uint64 // of the claim
-	wrote    bool   // the last event did
 }
 
 // run is the event loop: it handles what is in the mailbox, one event at a time,
@@ -46,13 +45,13 @@ func (o *object) run() {
 		if d.kind == nothing {
 			break
 		}
-		if o.memory.wrote {
-			o.memory.wrote = false
+		if o.commit.wrote {
+			o.commit.wrote = false
 			o.startBatchTimer()
 		}
 		o.deliver(d, &req)
 	}
-	o.memory.wrote = false
+	o.commit.wrote = false
 	o.mu.Lock()
 	if o.stage() == gone {
 		o.setInstance(nil)
@@ -279,7 +278,7 @@ func (o *object) awake() (objects.Outcome, bool) {
 		if out, ok := o.construct(); !ok {
 			return out, false
 		}
-		if len(o.sockets.ends) == 0 {
+		if o.sockets.untold == nil {
 			return objects.Outcome{}, true
 		}
 		o.tellEnd() // which may drop the instance
@@ -410,7 +409,7 @@ func (o *object) apply(ev event, out objects.Outcome, reply *wire.Reply) {
 	}
 	if item.wrote {
 		o.remember(ev, reply)
-		o.memory.wrote = true
+		o.commit.wrote = true
 	}
 	o.put(item)
 }

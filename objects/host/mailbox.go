@@ -33,10 +33,10 @@ type delivery struct {
 // nothing is sent, so the dispatcher never waits for an object's output. The zero
 // mailbox belongs to an object that is being claimed.
 type mailbox struct {
-	mu       sync.Mutex // guards what follows
-	stage    stage      // changed by object.advance alone, with the object's lock held too: either lock suffices to read it
+	mu       sync.Mutex   // guards what follows
+	stage    stage        // changed by object.advance alone, with the object's lock held too: either lock suffices to read it
+	handling deliveryKind // what the event loop handles; nothing: there is no event loop, or it is about to begin
 	queue    []delivery
-	handling deliveryKind  // what the event loop handles; nothing: there is no event loop, or it is about to begin
 	reply    string        // the reply subject of the request in hand
 	used     time.Time     // when the event in hand began, or the last one ended
 	avgEvent time.Duration // how long events took recently
