@@ -51,15 +51,17 @@ func (o *object) run() {
 		}
 		o.deliver(d, &req)
 	}
-	o.commit.wrote = false
+	o.finishLoop()
+	o.finishBatch()
+}
+
+// finishLoop drops the instance of an object that is gone. The next event loop may
+// have begun.
+func (o *object) finishLoop() {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.stage() == gone {
 		o.setInstance(nil)
-	}
-	start := o.putBatch()
-	o.mu.Unlock()
-	if start {
-		o.work()
 	}
 }
 

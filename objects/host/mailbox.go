@@ -67,6 +67,9 @@ func (m *mailbox) push(d delivery, limits queueLimits) verdict {
 	if m.stage == gone || m.stage == claiming && d.kind != gatewayLost {
 		return notServed
 	}
+	if d.kind == drainMarker && m.stage != draining {
+		return ignored // it was for this object's predecessor
+	}
 	return m.add(d, limits)
 }
 

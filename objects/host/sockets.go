@@ -105,7 +105,10 @@ func (s *sockets) waitingEnd(socket string) *socketEnd {
 
 // addEnd notes the end of a socket, once.
 func (s *sockets) addEnd(end socketEnd) {
-	if s.waitingEnd(end.socket) != nil {
+	if waiting := s.waitingEnd(end.socket); waiting != nil {
+		if end.reply != "" {
+			waiting.reply = end.reply
+		}
 		return
 	}
 	if s.untold == nil {
