@@ -135,8 +135,6 @@ func (h *hub) answer(subject string, msg *nats.Msg) {
 		return
 	}
 	switch {
-	case !h.heed(s.object.Key(), reply.Token):
-		return // a replaced owner, which hears frames for as long as NATS believes in it
 	case reply.Moved && reply.Unsure:
 		s.close(closeInfo{code: objects.Unknown.CloseCode(), reason: "the object has moved; whether the last message counted is not known"})
 		return

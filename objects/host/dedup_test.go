@@ -113,3 +113,30 @@ func TestAGatewaysAnswerIsKeptForAsLongAsACopyLives(t *testing.T) {
 		t.Errorf("later: %d answers, want none", got)
 	}
 }
+
+func TestNamesOfGatewaysAreBounded(t *testing.T) {
+	a := answers{}
+	for n := range 2 * maxLows {
+		a.noteLow(ask(fmt.Sprint("forged-", n), 1, 1))
+		a.noteLow(ask("g", uint64(n)+1, uint64(n)))
+	}
+	if len(a.lows) > maxLows {
+		t.Errorf("%d gateways are remembered, want at most %d", len(a.lows), maxLows)
+	}
+	if got := a.noteLow(ask("g", 1, 1)); got != 2*maxLows-1 {
+		t.Errorf("the gateway that speaks all the time waits for %d, want %d", got, 2*maxLows-1)
+	}
+}
+
+func TestALostGatewayThatComesBackFindsItsAnswers(t *testing.T) {
+	a := answers{}
+	a.noteLow(ask("g", 1, 1))
+	a.add(record.Answer{Gateway: "g", N: 1}, now)
+	a.loseGateway("g", now)
+	if got := len(a.list(now.Add(forgetLost), forgetLost)); got != 1 {
+		t.Errorf("%d answers are kept, want 1: the gateway may only have been frozen", got)
+	}
+	if got := len(a.list(now.Add(forgetLost+time.Second), time.Hour)); got != 0 || len(a.lows) != 0 {
+		t.Errorf("%d answers and %d gateways are kept, want none", got, len(a.lows))
+	}
+}

@@ -34,7 +34,6 @@ type memory struct {
 	epoch    uint64
 	token    uint64    // of the claim
 	since    time.Time // when the object was served first under it
-	wrote    bool      // the last event did
 }
 
 // run is the event loop: it handles what is in the mailbox, one event at a time,
@@ -47,21 +46,23 @@ func (o *object) run() {
 		if d.kind == nothing {
 			break
 		}
-		if o.memory.wrote {
-			o.memory.wrote = false
+		if o.commit.wrote {
+			o.commit.wrote = false
 			o.startBatchTimer()
 		}
 		o.deliver(d, &req)
 	}
-	o.memory.wrote = false
+	o.finishLoop()
+	o.finishBatch()
+}
+
+// finishLoop drops the instance of an object that is gone. The next event loop may
+// have begun.
+func (o *object) finishLoop() {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.stage() == gone {
 		o.setInstance(nil)
-	}
-	start := o.putBatch()
-	o.mu.Unlock()
-	if start {
-		o.work()
 	}
 }
 
@@ -292,7 +293,7 @@ func (o *object) awake() (objects.Outcome, bool) {
 		if out, ok := o.construct(); !ok {
 			return out, false
 		}
-		if len(o.sockets.ends) == 0 {
+		if o.sockets.untold == nil {
 			return objects.Outcome{}, true
 		}
 		o.tellEnd() // which may drop the instance
@@ -423,7 +424,7 @@ func (o *object) apply(ev event, out objects.Outcome, reply *wire.Reply) {
 	}
 	if item.wrote {
 		o.remember(ev, reply)
-		o.memory.wrote = true
+		o.commit.wrote = true
 	}
 	o.put(item)
 }

@@ -478,3 +478,27 @@ func TestAHostWithAStuckEventStopsAndItsObjectsGoElsewhere(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestNothingLeavesBeforeItsCommit(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("room")
+		w.open("room", "s1", "g1")
+		pushed := make(chan *nats.Msg, 8)
+		if _, err := w.bus.Subscribe(wire.GatewaySubject("g1"), "", pushed); err != nil {
+			t.Fatal(err)
+		}
+		w.store.fail(fault{Slow: time.Second, Refuse: true})
+		written := w.ask("room", &wire.Request{Kind: wire.Call, Call: "add", Body: []byte("{}")})
+		sent := w.ask("room", &wire.Request{Kind: wire.Message, Socket: "s1", Gateway: "g1", Seq: 1, Body: []byte("x")}) // after it
+		synctest.Wait()
+		w.in.find(id("room").Key()).lapse()
+		for _, replies := range []chan *wire.Reply{written, sent} {
+			if r := <-replies; r == nil || !r.Moved {
+				t.Errorf("the reply is %+v, want that the object has moved", r)
+			}
+		}
+		if len(pushed) > 0 {
+			t.Error("what a later event sent has left")
+		}
+	})
+}

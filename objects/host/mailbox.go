@@ -34,10 +34,10 @@ type delivery struct {
 // nothing is sent, so the dispatcher never waits for an object's output. The zero
 // mailbox belongs to an object that is being claimed.
 type mailbox struct {
-	mu       sync.Mutex // guards what follows
-	stage    stage      // changed by object.advance alone, with the object's lock held too: either lock suffices to read it
+	mu       sync.Mutex   // guards what follows
+	stage    stage        // changed by object.advance alone, with the object's lock held too: either lock suffices to read it
+	handling deliveryKind // what the event loop handles; nothing: there is no event loop, or it is about to begin
 	queue    []delivery
-	handling deliveryKind  // what the event loop handles; nothing: there is no event loop, or it is about to begin
 	request  string        // what all copies of the request in hand have in common
 	reply    string        // the reply subject of its newest copy; "" once the answer is decided on
 	token    uint64        // of the claim; 0 until the object is served
@@ -69,6 +69,9 @@ func (m *mailbox) push(d delivery, limits queueLimits) verdict {
 	defer m.mu.Unlock()
 	if m.stage == gone || m.stage == claiming && d.kind != gatewayLost {
 		return notServed
+	}
+	if d.kind == drainMarker && m.stage != draining {
+		return ignored // it was for this object's predecessor
 	}
 	return m.add(d, limits)
 }
@@ -107,7 +110,7 @@ func (m *mailbox) add(d delivery, limits queueLimits) verdict {
 
 // alwaysWait is how many events may wait for an object, however slow it is: all
 // that a gateway sends of one socket before it waits for an answer.
-const alwaysWait = 64
+const alwaysWait = wire.FrameWindow
 
 // tooMany reports whether to refuse an event: the queue is full, or at the recent
 // pace the event would start after its sender has given up.

@@ -126,13 +126,11 @@ func (o *object) recover(reply string) {
 	}
 	ref := wire.NewReference()
 	o.in.log.Error("object dropped: the host failed", "ref", ref, "object", o.key, "name", o.id.Name(), "panic", p, "stack", string(debug.Stack()))
+	failed := &wire.Reply{Code: objects.Internal, Message: "the host failed; whether anything happened is not known", Ref: ref}
 	o.mu.Lock()
-	failed := &wire.Reply{
-		Code: objects.Internal, Message: "the host failed; whether anything happened is not known", Ref: ref,
-		Owner: o.owner(), Token: o.commit.own.Token,
-	}
+	defer o.mu.Unlock()
+	failed.Owner, failed.Token = o.owner(), o.commit.own.Token
 	o.stop(owner.Stop{Why: faulted, Unsure: o.commit.own.Pending != owner.Put{}})
-	o.mu.Unlock()
 	if reply != "" {
 		o.in.answer(reply, failed)
 	}
@@ -143,16 +141,10 @@ func (o *object) recover(reply string) {
 func (o *object) claim(answer func(wire.ClaimReply)) bool {
 	stage, _, _ := o.mailbox.activity()
 	if stage == claiming {
-		o.mu.Lock()
-		if stage = o.stage(); stage == claiming && !o.commit.own.Leaving {
-			o.claimWaiters = append(o.claimWaiters, answer)
-			if o.commit.own.Phase == owner.Free && o.decide(owner.Want{}) {
-				o.spawn(o.work)
-			}
-			o.mu.Unlock()
+		var waits bool
+		if stage, waits = o.awaitClaim(answer); waits {
 			return true
 		}
-		o.mu.Unlock()
 	}
 	switch stage {
 	case gone:
@@ -163,6 +155,21 @@ func (o *object) claim(answer func(wire.ClaimReply)) bool {
 		answer(wire.ClaimReply{Other: fmt.Sprintf("host %s in region %s, which is releasing it", o.in.cfg.Name, o.in.cfg.Region)})
 	}
 	return true
+}
+
+// awaitClaim has answer called when the claim is decided, and begins the claim if
+// nobody has. It reports false, and the stage, if there is nothing to wait for.
+func (o *object) awaitClaim(answer func(wire.ClaimReply)) (stage, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() != claiming || o.commit.own.Leaving {
+		return o.stage(), false
+	}
+	o.claimWaiters = append(o.claimWaiters, answer)
+	if o.commit.own.Phase == owner.Free && o.decide(owner.Want{}) {
+		o.spawn(o.work)
+	}
+	return claiming, true
 }
 
 // resolveClaims answers those who waited for the claim.
