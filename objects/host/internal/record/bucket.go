@@ -72,7 +72,8 @@ func Open(ctx context.Context, js jetstream.JetStream, storage jetstream.Storage
 }
 
 // Read is the record of a key and its revision. Without a record it is nil; the
-// revision is then 0 or that of its removal.
+// revision is then 0 or that of its removal. On ErrUnreadable it is that of the record
+// which cannot be read.
 func (b *Bucket) Read(ctx context.Context, key string) (*Record, uint64, error) {
 	msg, err := b.stream.GetLastMsgForSubject(ctx, prefix+key)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -84,9 +85,9 @@ func (b *Bucket) Read(ctx context.Context, key string) (*Record, uint64, error) 
 	if msg.Header.Get("KV-Operation") != "" {
 		return nil, msg.Sequence, nil
 	}
-	r, err := Decode(msg.Data)
+	r, err := Decode(key, msg.Data)
 	if err != nil {
-		return nil, 0, fmt.Errorf("read record %s: %w", key, err)
+		return nil, msg.Sequence, fmt.Errorf("read record %s: %w", key, err)
 	}
 	return r, msg.Sequence, nil
 }
