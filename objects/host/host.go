@@ -142,7 +142,7 @@ func (h *Host) tryOpen(ctx context.Context) error {
 	if h.clock, err = alarm.Open(ctx, js, storage, h.cfg.Replicas); err != nil {
 		return err
 	}
-	h.leases, err = lease.Open(ctx, js, storage, h.cfg.Replicas, h.terms)
+	h.leases, err = lease.Open(ctx, js, h.cfg.Memory, h.cfg.Replicas, h.terms)
 	return err
 }
 
@@ -151,10 +151,13 @@ func (h *Host) tryOpen(ctx context.Context) error {
 // is lost it lets go of everything and starts over as a new incarnation. It fails
 // only if its connections are closed for good.
 func (h *Host) Run(ctx context.Context) error {
-	h.others = h.leases.Watch(h.terms)
+	h.others = lease.NewOthers(h.leases, h.terms, h.log)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g, following := errgroup.WithContext(following)
-	g.Go(func() error { return h.follow(following) })
+	g.Go(func() error {
+		h.others.Run(following)
+		return nil
+	})
 	g.Go(func() error {
 		defer stop()
 		for ctx.Err() == nil {
@@ -172,18 +175,6 @@ func (h *Host) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// follow keeps the view of the others' leases; a broken watch is begun again.
-func (h *Host) follow(ctx context.Context) error {
-	for {
-		err := h.others.Follow(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		h.log.Warn("watch of leases broke; starting over", "err", err)
-		wire.Pause(ctx, h.timing.TTL/4)
-	}
-}
-
 // reign is one incarnation: being one is being inside this function.
 func (h *Host) reign(ctx context.Context) error {
 	me := nuid.Next()
@@ -192,15 +183,21 @@ func (h *Host) reign(ctx context.Context) error {
 		info.Classes = append(info.Classes, class.Name())
 	}
 	h.log.Info("incarnation began", "host", h.cfg.Name, "region", h.cfg.Region, "incarnation", me)
-	err := h.leases.Hold(ctx, me, info, h.terms, h.log, func(ctx context.Context, holder *lease.Holder) error {
+	echo, err := lease.OpenLoop(h.cfg.State, h.cfg.Serve, me)
+	if err != nil {
+		return err
+	}
+	defer echo.Close()
+	l := lease.Lease{Store: h.leases, Echo: echo, Others: h.others, Timing: h.terms, Log: h.log, Incarnation: me, Info: info}
+	return l.Hold(ctx, func(ctx context.Context, holder *lease.Holder) error {
 		r, err := newReign(h, me, holder)
 		if err != nil {
 			return err
 		}
-		return r.run(ctx)
+		err = r.run(ctx)
+		if errors.Is(err, lease.ErrLost) {
+			h.metrics.leasesLost.Inc()
+		}
+		return err
 	})
-	if errors.Is(err, lease.ErrLost) {
-		h.metrics.leasesLost.Inc()
-	}
-	return err
 }

@@ -81,10 +81,7 @@ func Inspect(ctx context.Context, nc *nats.Conn) (*Inspector, error) {
 			return nil, err
 		}
 	}
-	if there, err = exists(ctx, js, lease.BucketName); err != nil || !there {
-		return in, err
-	}
-	in.leases, err = lease.Open(ctx, js, jetstream.FileStorage, 1, lease.Timing{TTL: in.timing.TTL, Margin: in.timing.Margin})
+	in.leases, _, err = lease.Bind(ctx, js)
 	return in, err
 }
 
