@@ -36,9 +36,10 @@ type Config struct {
 
 	Nearby *wire.Nearby // gateways of this process that stand where the host does; default: none
 
-	Replicas int  // of the buckets, when they are made; default 1
-	Memory   bool // buckets are made in memory
-	Queue    int  // events that may wait for one object; default 4096. Beyond it: overloaded
+	Replicas int   // of the buckets, when they are made; default 1
+	Memory   bool  // buckets are made in memory
+	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and none when it is made
+	Queue    int   // events that may wait for one object; default 4096. Beyond it: overloaded
 
 	Timing  wire.Timing
 	Log     *slog.Logger          // default: none
@@ -136,7 +137,7 @@ func (h *Host) tryOpen(ctx context.Context) error {
 	if h.cfg.Memory {
 		storage = jetstream.MemoryStorage
 	}
-	if h.records, err = record.Open(ctx, js, storage, h.cfg.Replicas); err != nil {
+	if h.records, err = record.Open(ctx, js, record.Settings{Storage: storage, Replicas: h.cfg.Replicas, MaxBytes: h.cfg.MaxBytes}); err != nil {
 		return err
 	}
 	if h.clock, err = alarm.Open(ctx, js, storage, h.cfg.Replicas); err != nil {
@@ -149,7 +150,8 @@ func (h *Host) tryOpen(ctx context.Context) error {
 // Run owns and runs objects until ctx ends; then it finishes what it has in
 // hand, releases its objects, so that nobody waits, and returns nil. If its lease
 // is lost it lets go of everything and starts over as a new incarnation. It fails
-// only if its connections are closed for good.
+// only if its connections are closed for good, or if its buckets have gone and NATS has
+// refused for half a minute to make them anew.
 func (h *Host) Run(ctx context.Context) error {
 	h.others = lease.NewOthers(h.leases, h.terms, h.log)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -159,9 +161,25 @@ func (h *Host) Run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error {
+		h.records.Run(following, h.log)
+		return nil
+	})
+	g.Go(func() error {
 		defer stop()
+		var unusable time.Time // since when buckets cannot be made, though NATS answers; zero: they can
 		for ctx.Err() == nil {
-			err := h.reign(ctx)
+			err := h.make(ctx)
+			switch {
+			case err == nil:
+				unusable = time.Time{}
+				err = h.reign(ctx)
+			case electing(err) || !h.cfg.State.IsConnected():
+				unusable = time.Time{}
+			case unusable.IsZero():
+				unusable = time.Now()
+			case time.Since(unusable) > openWithin:
+				return fmt.Errorf("run the host: its buckets have gone and cannot be made anew: %w", err)
+			}
 			if h.cfg.State.IsClosed() || h.cfg.Serve.IsClosed() {
 				return fmt.Errorf("run the host: its connection to NATS was closed (%w)", errors.Join(err, nats.ErrConnectionClosed))
 			}
@@ -173,6 +191,18 @@ func (h *Host) Run(ctx context.Context) error {
 		return nil
 	})
 	return g.Wait()
+}
+
+// make makes the buckets that have gone, as those in memory do with their server.
+func (h *Host) make(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTry)
+	defer cancel()
+	for _, one := range []interface{ Make(context.Context) error }{h.records, h.clock, h.leases} {
+		if err := one.Make(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // reign is one incarnation: being one is being inside this function.

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -71,29 +70,12 @@ func Inspect(ctx context.Context, nc *nats.Conn) (*Inspector, error) {
 		return nil, err
 	}
 	in := &Inspector{timing: wire.Timing{}.WithDefaults()}
-	// Open would make a bucket that is not there, with a storage that nobody chose.
-	there, err := exists(ctx, js, record.BucketName)
-	if err != nil {
+	// Bind makes no bucket that is not there, with a storage that nobody chose.
+	if in.records, _, err = record.Bind(ctx, js); err != nil {
 		return nil, err
-	}
-	if there {
-		if in.records, err = record.Open(ctx, js, jetstream.FileStorage, 1); err != nil {
-			return nil, err
-		}
 	}
 	in.leases, _, err = lease.Bind(ctx, js)
 	return in, err
-}
-
-func exists(ctx context.Context, js jetstream.JetStream, bucket string) (bool, error) {
-	_, err := js.Stream(ctx, "KV_"+bucket)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look for bucket %s: %w", bucket, err)
-	}
-	return true, nil
 }
 
 // Get reads one object; NotFound if it has no record, as one that has stored

@@ -68,7 +68,7 @@ func Open(ctx context.Context, js jetstream.JetStream, memory bool, replicas int
 	if memory || replicas > 1 {
 		b.config.Storage = jetstream.MemoryStorage
 	}
-	if err := b.make(ctx); err != nil {
+	if err := b.Make(ctx); err != nil {
 		return nil, err
 	}
 	return b, nil
@@ -86,8 +86,8 @@ func Bind(ctx context.Context, js jetstream.JetStream) (*Bucket, bool, error) {
 	return &Bucket{js: js}, true, nil
 }
 
-// make makes the bucket, if it is not there as it should be.
-func (b *Bucket) make(ctx context.Context) error {
+// Make makes the bucket, if it is not there as it should be.
+func (b *Bucket) Make(ctx context.Context) error {
 	there, err := b.js.Stream(ctx, streamName)
 	if err == nil {
 		is := there.CachedInfo().Config
@@ -128,7 +128,7 @@ func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64) (uin
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expect, 10))
 	ack, err := b.js.PublishMsg(ctx, msg)
 	if errors.Is(err, jetstream.ErrNoStreamResponse) {
-		if made := b.make(ctx); made != nil {
+		if made := b.Make(ctx); made != nil {
 			return 0, errors.Join(err, made)
 		}
 		ack, err = b.js.PublishMsg(ctx, msg)
