@@ -96,8 +96,8 @@ func (b *Bucket) Make(ctx context.Context) error {
 			if err = b.js.DeleteStream(ctx, streamName); err == nil || errors.Is(err, jetstream.ErrStreamNotFound) {
 				err = jetstream.ErrStreamNotFound
 			}
-		case is.MaxBytes != maxBytes || is.MaxMsgSize != maxEntry || is.MaxAge != b.config.MaxAge || is.AllowDirect:
-			is.MaxBytes, is.MaxMsgSize, is.MaxAge, is.AllowDirect = maxBytes, maxEntry, b.config.MaxAge, false
+		case is.MaxBytes != maxBytes || is.MaxMsgSize != maxEntry || is.MaxAge < b.config.MaxAge || is.AllowDirect:
+			is.MaxBytes, is.MaxMsgSize, is.MaxAge, is.AllowDirect = maxBytes, maxEntry, max(is.MaxAge, b.config.MaxAge), false
 			_, err = b.js.UpdateStream(ctx, is)
 		}
 	}
@@ -126,7 +126,7 @@ func (b *Bucket) Remove(ctx context.Context, incarnation string, expect uint64) 
 
 func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64) (uint64, error) {
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expect, 10))
-	ack, err := b.js.PublishMsg(ctx, msg)
+	ack, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)) // the keeper tries again
 	if errors.Is(err, jetstream.ErrNoStreamResponse) {
 		if made := b.Make(ctx); made != nil {
 			return 0, errors.Join(err, made)
