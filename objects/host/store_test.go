@@ -107,7 +107,7 @@ func TestAlarmsGoOnWhenTheirConsumerOrStreamWasDeleted(t *testing.T) {
 			t.Fatalf("set an alarm after %s was deleted: %v", c.name, err)
 		}
 		late := time.After(6 * time.Second) // 5, and one for a slow machine
-		for got := ""; got != object; { // a new consumer brings old wake-ups again
+		for got := ""; got != object; {     // a new consumer brings old wake-ups again
 			select {
 			case got = <-rang:
 			case <-late:
