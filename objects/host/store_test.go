@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -114,6 +116,58 @@ func TestAlarmsGoOnWhenTheirConsumerOrStreamWasDeleted(t *testing.T) {
 				t.Fatalf("the alarm did not ring within 6 s after %s was deleted", c.name)
 			}
 		}
+	}
+}
+
+// What is kept in memory is gone with its server, and nobody says so.
+func TestAlarmsGoOnWhenTheirServerCameBackWithoutMemory(t *testing.T) {
+	server, err := embedded.Start(t.Context(), embedded.Config{Port: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := url.Parse(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(address.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(server.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock, err := alarm.Open(t.Context(), js, jetstream.MemoryStorage, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rang := make(chan string, 16)
+	run(t, func(ctx context.Context) {
+		clock.Follow(ctx, "bell", quiet, func(_ context.Context, object string) error {
+			rang <- object
+			return nil
+		})
+	})
+	if err := clock.Set(t.Context(), "bell.before", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	<-rang
+	server.Close()
+	again, err := embedded.Start(t.Context(), embedded.Config{Port: port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(again.Close)
+	eventually(t, 10*time.Second, "an alarm is set", func() bool { return clock.Set(t.Context(), "bell.after", time.Now()) == nil })
+	select {
+	case <-rang:
+	case <-time.After(6 * time.Second): // 5, and one for a slow machine
+		t.Fatal("the alarm did not ring within 6 s")
 	}
 }
 
