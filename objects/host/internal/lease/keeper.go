@@ -216,9 +216,13 @@ func (k *keeper) renew(ctx context.Context) error {
 	return nil
 }
 
+// leastEcho is how long a message may take around at least: a process that is short of
+// time is not one that cannot be asked.
+const leastEcho = 300 * time.Millisecond
+
 // comes waits for what was sent around.
 func (k *keeper) comes(ctx context.Context, back <-chan struct{}) bool {
-	patience := time.NewTimer(k.Timing.TTL / 6)
+	patience := time.NewTimer(max(leastEcho, k.Timing.TTL/6))
 	defer patience.Stop()
 	select {
 	case <-back:
