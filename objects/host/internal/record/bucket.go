@@ -212,7 +212,7 @@ func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64) (uin
 	fate := fateOf(err)
 	switch {
 	case fate == ErrFull: //nolint:errorlint // fateOf returns it as it is
-		b.room.refused()
+		b.room.refused(time.Now())
 	case errors.Is(err, context.DeadlineExceeded):
 		b.room.unheard(time.Now())
 	}

@@ -47,14 +47,30 @@ func (r Room) String() string { return [...]string{"free", "full", "stuck"}[r] }
 // stuckAfter is for how long a store that answers questions may leave all puts unanswered.
 const stuckAfter = 3 * time.Second
 
+// refusal is that a put found no room. The limit that it met may be one that nobody tells,
+// as the server's own.
+type refusal struct {
+	at    time.Time
+	bytes uint64 // as of the first reading after it; 0: not read yet
+}
+
+// again is how soon puts are tried again after a refusal if nothing else has changed.
+const again = 30 * time.Second
+
+// stands reports whether a put would find no room now either: no limit is known that would
+// tell, and little was deleted since.
+func (r refusal) stands(u Usage, now time.Time) bool {
+	return u.Limit == 0 && now.Sub(r.at) < again && u.Bytes >= r.bytes-r.bytes/100
+}
+
 // judge is the room in a store that has just answered a question about its usage. silent is
 // since when puts have not been answered, zero if the last one was. Of a store with
 // replicas another server takes over.
-func judge(u Usage, silent, now time.Time, replicas int) Room {
+func judge(u Usage, last refusal, silent, now time.Time, replicas int) Room {
 	switch {
 	case !silent.IsZero() && now.Sub(silent) >= stuckAfter && replicas <= 1:
 		return Stuck
-	case u.Full():
+	case u.Full() || last.stands(u, now):
 		return Full
 	}
 	return Free
@@ -65,6 +81,7 @@ type room struct {
 	now    atomic.Int32              // a Room
 	silent atomic.Pointer[time.Time] // since when no put was answered; nil: the last one was
 	usage  atomic.Pointer[Usage]     // nil: not read yet
+	last   atomic.Pointer[refusal]   // nil: none yet, or the server has been restarted since
 }
 
 func (r *room) heard() {
@@ -75,8 +92,20 @@ func (r *room) heard() {
 
 func (r *room) unheard(now time.Time) { r.silent.CompareAndSwap(nil, &now) }
 
-// refused notes that a put found no room: nobody need try until the next reading.
-func (r *room) refused() { r.now.CompareAndSwap(int32(Free), int32(Full)) }
+// refused notes that a put found no room: until a reading says otherwise, events need not
+// try.
+func (r *room) refused(now time.Time) {
+	if last := r.last.Load(); last == nil || now.Sub(last.at) > time.Second { // a crowd is one
+		r.last.Store(&refusal{at: now})
+	}
+	r.now.CompareAndSwap(int32(Free), int32(Full))
+}
+
+// remade notes that the server may be another, or has been restarted.
+func (r *room) remade() {
+	r.silent.Store(nil)
+	r.last.Store(nil)
+}
 
 // read notes a reading, and returns the room before and after it.
 func (r *room) read(u Usage, now time.Time, replicas int) (before, after Room) {
@@ -85,7 +114,14 @@ func (r *room) read(u Usage, now time.Time, replicas int) (before, after Room) {
 	if since := r.silent.Load(); since != nil {
 		silent = *since
 	}
-	after = judge(u, silent, now, replicas)
+	var last refusal
+	if l := r.last.Load(); l != nil {
+		if last = *l; last.bytes == 0 {
+			last.bytes = u.Bytes
+			r.last.CompareAndSwap(l, &last)
+		}
+	}
+	after = judge(u, last, silent, now, replicas)
 	return Room(r.now.Swap(int32(after))), after
 }
 
@@ -129,7 +165,7 @@ func (b *Bucket) Run(ctx context.Context, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		case <-remade:
-			b.room.heard()
+			b.room.remade()
 			b.calls.cut()
 		}
 	}

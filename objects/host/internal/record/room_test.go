@@ -68,37 +68,63 @@ func TestWhatAReadingSaysOfTheRoom(t *testing.T) {
 		if c.silent >= 0 {
 			silent = now.Add(-c.silent)
 		}
-		if got := judge(c.usage, silent, now, c.replicas); got != c.want {
+		if got := judge(c.usage, refusal{}, silent, now, c.replicas); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
 }
 
-// A refusal counts at once, and until the next reading; what is stuck stays so.
+func TestARefusalStandsUntilSomethingHasChanged(t *testing.T) {
+	at := time.Unix(1000, 0)
+	r := refusal{at, 1000}
+	for _, c := range []struct {
+		name   string
+		usage  Usage
+		after  time.Duration
+		stands bool
+	}{
+		{"nothing has changed", Usage{1000, 0}, 2 * time.Second, true},
+		{"a little was deleted", Usage{991, 0}, 2 * time.Second, true},
+		{"more was deleted", Usage{980, 0}, 2 * time.Second, false},
+		{"a limit is known", Usage{1000, 5000}, 2 * time.Second, false},
+		{"it is long ago", Usage{1000, 0}, again, false},
+	} {
+		if got := r.stands(c.usage, at.Add(c.after)); got != c.stands {
+			t.Errorf("%s: stands = %v, want %v", c.name, got, c.stands)
+		}
+	}
+	if (refusal{}).stands(Usage{}, at) {
+		t.Error("no refusal stands")
+	}
+}
+
+// A refusal counts at once, and what is stuck stays so until a put is answered.
 func TestARefusedPutSaysThatTheStoreIsFull(t *testing.T) {
 	var b Bucket
-	if b.Room() != Free {
-		t.Fatalf("room = %v at the beginning", b.Room())
+	at := func(seconds int64) time.Time { return time.Unix(seconds, 0) }
+	read := func(seconds int64, want Room) {
+		t.Helper()
+		if _, after := b.room.read(Usage{1000, 0}, at(seconds), 1); after != want || b.Room() != want {
+			t.Fatalf("room = %v at %d s, want %v", after, seconds, want)
+		}
 	}
-	b.room.refused()
+	read(1000, Free)
+	b.room.refused(at(1001))
 	if b.Room() != Full {
 		t.Fatalf("room = %v after a refusal, want full", b.Room())
 	}
-	if before, after := b.room.read(Usage{1, 100}, time.Unix(0, 0), 1); before != Full || after != Free || b.Room() != Free {
-		t.Fatalf("from %v to %v with a reading that finds room, want full to free", before, after)
-	}
-	b.room.unheard(time.Unix(0, 0))
-	b.room.unheard(time.Unix(2, 0)) // the first one counts
-	b.room.read(Usage{1, 100}, time.Unix(3, 0), 1)
-	b.room.refused()
+	read(1002, Full)
+	read(1031, Free) // they may try again
+	b.room.unheard(at(1032))
+	b.room.unheard(at(1034)) // the first one counts
+	read(1034, Free)
+	read(1035, Stuck)
+	b.room.refused(at(1036))
 	if b.Room() != Stuck {
-		t.Fatalf("room = %v after three silent seconds, want stuck", b.Room())
+		t.Fatalf("room = %v, want stuck", b.Room())
 	}
-	b.room.heard()
-	b.room.read(Usage{1, 100}, time.Unix(4, 0), 1)
-	if b.Room() != Free {
-		t.Fatalf("room = %v after an answer, want free", b.Room())
-	}
+	b.room.remade()
+	read(1037, Free)
 }
 
 func TestADefiniteRefusalIsNoDoubt(t *testing.T) {
