@@ -40,6 +40,7 @@ type memory struct {
 // until it is empty. What they have written is put then, in one piece, or after
 // batchTime.
 func (o *object) run() {
+	defer o.recover("")
 	var req wire.Request // each event's in turn
 	for {
 		d := o.mailbox.next(time.Now())

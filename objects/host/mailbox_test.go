@@ -33,7 +33,7 @@ func TestWhoWouldWaitTooLongIsToldSo(t *testing.T) {
 }
 
 func TestOnlyAnEndOfASocketCountsAsOne(t *testing.T) {
-	for kind := wire.Kind(0); kind < 20; kind++ {
+	for kind := range wire.Kind(20) {
 		data := wire.Encode(&wire.Request{Kind: kind, Gateway: "g", Socket: "s", Seq: 5})
 		if got := isClose(data); got != (kind == wire.Closed) {
 			t.Errorf("a request of kind %d counts as an end: %t", kind, got)
