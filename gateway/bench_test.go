@@ -24,7 +24,7 @@ func BenchmarkFanOut(b *testing.B) {
 			}
 			g := &Gateway{cfg: Config{Limits: Limits{}.withDefaults()}}
 			g.hub = newHub(g)
-			op := wire.SocketOp{Op: objects.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
+			op := wire.SocketOp{Op: wire.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
 			sockets := make([]*socket, n)
 			for i := range sockets {
 				sockets[i] = &socket{id: nuid.Next(), object: id, hub: g.hub, over: make(chan struct{})}

@@ -187,7 +187,7 @@ func (h *hub) push(msg *nats.Msg) {
 
 func (h *hub) do(op wire.SocketOp) {
 	var message out
-	if op.Op == objects.OpMessage {
+	if op.Op == wire.OpMessage {
 		kind := websocket.TextMessage
 		if op.Binary {
 			kind = websocket.BinaryMessage
@@ -204,11 +204,11 @@ func (h *hub) do(op wire.SocketOp) {
 	h.mu.Unlock()
 	for _, s := range h.found {
 		switch op.Op {
-		case objects.OpMessage:
+		case wire.OpMessage:
 			s.send(message)
-		case objects.OpAttach:
+		case wire.OpAttach:
 			s.attach(op.Data)
-		case objects.OpClose:
+		case wire.OpClose:
 			s.send(out{closing: &closing{op.Code, op.Reason}})
 		}
 	}

@@ -165,9 +165,19 @@ func (p *Push) fields(c *coder) {
 	parts(c, 3, &p.Ops)
 }
 
+// Op is what a SocketOp does.
+type Op uint8
+
+// The operations on sockets.
+const (
+	OpMessage Op = 1 + iota
+	OpClose
+	OpAttach
+)
+
 // SocketOp is one operation on sockets of one gateway.
 type SocketOp struct {
-	Op      objects.Op
+	Op      Op
 	Sockets SocketIDs
 	Binary  bool
 	Data    []byte // a message, or an attachment

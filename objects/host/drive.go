@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"holdfast/internal/wire"
-	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
 // drive tells package owner what has happened and does what it says, until
@@ -180,7 +180,7 @@ func (p *payload) is(put owner.Put) bool { return p != nil && p.put == put }
 
 // claimOf is the record that was read, put back in our name.
 func (o *object) claimOf(put owner.Put) *payload {
-	rec := record.Record{Name: o.id.Name(), Data: new(objects.Data)}
+	rec := record.Record{Name: o.id.Name(), Data: new(engine.Data)}
 	if o.found != nil {
 		rec = *o.found
 	}
@@ -212,7 +212,7 @@ func (o *object) serve() owner.Event {
 		o.count(gateway, 0)
 	}
 	for _, s := range sockets {
-		o.sockets.Add(objects.SocketInfo{ID: s.ID, Gateway: s.gateway, Region: s.Region, Tags: s.Tags, Attachment: s.Attachment})
+		o.sockets.Add(engine.SocketInfo{ID: s.ID, Gateway: s.gateway, Region: s.Region, Tags: s.Tags, Attachment: s.Attachment})
 		o.count(s.gateway, 1)
 		o.hear(s.ID, s.Next-1)
 		o.r.meet(s.gateway)
@@ -229,7 +229,7 @@ func (o *object) serve() owner.Event {
 }
 
 // reschedule sets the wake-up for the alarm, whether or not it is set. With io held.
-func (o *object) reschedule(a objects.Alarm) error {
+func (o *object) reschedule(a engine.Alarm) error {
 	ctx, cancel := context.WithTimeout(o.r.work, o.r.timing.Commit)
 	defer cancel()
 	var err error

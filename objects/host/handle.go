@@ -15,9 +15,9 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
-	"holdfast/objects/host/internal/alarm"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
 // frameTime is how long a frame, a close or an alarm may be handled: nobody waits for it.
@@ -32,7 +32,7 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 	}
 	*req = wire.Request{}
 	if err := wire.Decode(msg.Data, req); err != nil {
-		o.finish(event{reply: msg.Reply}, objects.Outcome{Err: objects.Errorf(objects.Invalid, "request not understood: %v", err)})
+		o.finish(event{reply: msg.Reply}, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request not understood: %v", err)})
 		return
 	}
 	ev := event{req: req, reply: msg.Reply}
@@ -60,7 +60,7 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 	case wire.Alarm:
 		o.ring(ctx, ev)
 	default:
-		o.finish(ev, objects.Outcome{Err: objects.Errorf(objects.Invalid, "request of unknown kind %d", req.Kind)})
+		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request of unknown kind %d", req.Kind)})
 	}
 }
 
@@ -129,11 +129,14 @@ func sum(req *wire.Request) string {
 
 // world is what an instance gets. What it holds is ours and stays when the instance
 // goes.
-func (o *object) world() objects.World {
-	return objects.World{
-		ID: o.id, Data: o.data, Sockets: &o.sockets, Now: time.Now,
-		Alarm: func() objects.Alarm { return value(o.alarm) },
-		Owner: objects.Owner{Host: o.r.cfg.Name, Region: o.r.cfg.Region, Epoch: o.epoch},
+func (o *object) world() engine.World {
+	return engine.World{
+		Key: o.key, Name: o.id.Name(), Data: o.data, Sockets: &o.sockets, Now: time.Now,
+		Alarm: func() engine.Alarm { return value(o.alarm) },
+		Owner: engine.Owner{Host: o.r.cfg.Name, Region: o.r.cfg.Region, Epoch: o.epoch},
+
+		Context: o.r.work,
+		Misuse:  func(err error) { o.r.log.Error("transaction misused", "err", err) },
 	}
 }
 
@@ -143,7 +146,7 @@ func (o *object) awake(ev event) bool {
 		return true
 	}
 	o.r.metrics.constructions.WithLabelValues(o.class.Name()).Inc()
-	instance, out := o.class.Start(o.world())
+	instance, out := o.class.Engine().Start(o.world())
 	if out.Err != nil {
 		o.finish(ev, out)
 		return false
@@ -161,7 +164,7 @@ func (o *object) fetch(ctx context.Context, ev event) {
 	req := ev.req
 	target, err := url.ParseRequestURI(req.URL)
 	if err != nil {
-		o.finish(ev, objects.Outcome{Err: objects.Errorf(objects.Invalid, "the path cannot be read")})
+		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "the path cannot be read")})
 		return
 	}
 	r := (&http.Request{
@@ -172,9 +175,9 @@ func (o *object) fetch(ctx context.Context, ev event) {
 	if r.Header == nil {
 		r.Header = make(http.Header)
 	}
-	var socket *objects.SocketInfo
+	var socket *engine.SocketInfo
 	if req.Socket != "" {
-		socket = &objects.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Region: req.Region}
+		socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Region: req.Region}
 	}
 	o.finish(ev, o.instance.Fetch(r, socket))
 }
@@ -189,7 +192,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 	last, open := o.frames[req.Socket]
 	switch {
 	case !open:
-		o.finish(ev, objects.Outcome{Err: objects.Errorf(objects.Unavailable, "this owner does not know the socket")})
+		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Unavailable, "this owner does not know the socket")})
 		return
 	case req.Seq <= last: // it has been handled; its answer was lost
 		o.mu.Lock()
@@ -204,12 +207,12 @@ func (o *object) frame(ctx context.Context, ev event) {
 	}
 	o.hear(req.Socket, req.Seq)
 	if req.Kind == wire.Closed {
-		out := o.instance.Closed(ctx, req.Socket, objects.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean})
+		out := o.instance.Closed(ctx, req.Socket, engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean})
 		o.finish(ev, out)
 		o.socketGone(req.Socket, req.Gateway)
 		return
 	}
-	o.finish(ev, o.instance.Message(ctx, req.Socket, objects.Message{Binary: req.Binary, Data: req.Body}))
+	o.finish(ev, o.instance.Message(ctx, req.Socket, engine.Message{Binary: req.Binary, Data: req.Body}))
 }
 
 // hear notes the last frame of a socket.
@@ -245,7 +248,7 @@ func (o *object) loseGateway(gateway string) {
 	for _, s := range o.sockets.All() {
 		if info := s.Info(); info.Gateway == gateway && o.awake(event{}) {
 			ctx, cancel := context.WithTimeout(o.r.work, frameTime)
-			o.finish(event{}, o.instance.Closed(ctx, info.ID, objects.Close{Code: 1006, Reason: "the gateway that held the socket has gone"}))
+			o.finish(event{}, o.instance.Closed(ctx, info.ID, engine.Close{Code: 1006, Reason: "the gateway that held the socket has gone"}))
 			cancel()
 			o.socketGone(info.ID, gateway)
 		}
@@ -263,22 +266,22 @@ func (o *object) ring(ctx context.Context, ev event) {
 		if err != nil {
 			err = objects.Errorf(objects.Unavailable, "%v", err)
 		}
-		o.finish(ev, objects.Outcome{Err: err})
+		o.finish(ev, engine.Outcome{Err: err})
 		return
 	}
 	o.io.Lock()
 	o.wakeUp = time.Time{} // it has fired
 	o.io.Unlock()
-	out := o.instance.Alarm(ctx, objects.AlarmInfo{Scheduled: before.At, Retry: before.Retry})
+	out := o.instance.Alarm(ctx, before.Info())
 	if out.Err != nil {
-		failed := alarm.Failed(before, now, rand.Float64())
+		failed := before.Failed(now, rand.Float64())
 		if e := o.fault(ev, out); failed.Parked {
 			o.r.log.Error("alarm parked after its last retry", "ref", e.Ref, "object", o.key, "name", o.id.Name(), "set for", before.At)
 		}
 		if out.Drop {
 			o.drop()
 		}
-		out = objects.Outcome{Alarm: &failed}
+		out = engine.Outcome{Alarm: &failed}
 	}
 	o.finish(ev, out)
 }
@@ -291,11 +294,7 @@ func (o *object) drop() {
 
 // finish ends an event: its writes become part of what the next put makes
 // durable, and what it sends is held until then.
-func (o *object) finish(ev event, out objects.Outcome) {
-	if out.Response != nil && len(out.Response.Body) > maxResponse {
-		out = objects.Outcome{Drop: true, Err: objects.Errorf(objects.TooLarge,
-			"the object's response has %d bytes, at most %d are allowed; nothing was changed", len(out.Response.Body), maxResponse)}
-	}
+func (o *object) finish(ev event, out engine.Outcome) {
 	reply := o.replyTo(ev, out)
 	if out.Drop {
 		o.drop()
@@ -370,7 +369,7 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 }
 
 // replyTo is what to tell whoever asked; nil for nothing.
-func (o *object) replyTo(ev event, out objects.Outcome) *wire.Reply {
+func (o *object) replyTo(ev event, out engine.Outcome) *wire.Reply {
 	var e *objects.Error
 	if out.Err != nil {
 		e = o.fault(ev, out)
@@ -388,7 +387,7 @@ func (o *object) replyTo(ev event, out objects.Outcome) *wire.Reply {
 	case out.Response != nil:
 		reply.Status, reply.Header, reply.Body = out.Response.Status, out.Response.Header, out.Response.Body
 		for _, s := range out.Opened {
-			reply.Tags = s.Tags()
+			reply.Tags = s.Info().Tags
 		}
 	default:
 		reply.Body = out.Output
@@ -396,12 +395,9 @@ func (o *object) replyTo(ev event, out objects.Outcome) *wire.Reply {
 	return reply
 }
 
-// maxResponse is the largest body of a response, in bytes.
-const maxResponse = 512 << 10
-
 // fault is the error that may be told: a refusal as it is, anything else under a
 // reference that the log explains.
-func (o *object) fault(ev event, out objects.Outcome) *objects.Error {
+func (o *object) fault(ev event, out engine.Outcome) *objects.Error {
 	if e, ok := objects.AsError(out.Err); ok {
 		return e
 	}

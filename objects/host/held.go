@@ -2,7 +2,7 @@ package host
 
 import (
 	"holdfast/internal/wire"
-	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // held is what one event wants sent, waiting for the commit that it depends on.
@@ -11,7 +11,7 @@ type held struct {
 	wrote bool   // the event is part of that commit itself
 	to    string
 	reply *wire.Reply
-	sends []objects.Send
+	sends []engine.Send
 }
 
 // hold sends h at once if nothing it depends on is still to land, and keeps it
@@ -74,7 +74,7 @@ func (h held) moved(r *reign, unsure bool) {
 }
 
 // pushes is one message for each gateway, the operations in order.
-func (o *object) pushes(sends []objects.Send) map[string]*wire.Push {
+func (o *object) pushes(sends []engine.Send) map[string]*wire.Push {
 	if len(sends) == 0 {
 		return nil
 	}
@@ -86,13 +86,16 @@ func (o *object) pushes(sends []objects.Send) map[string]*wire.Push {
 				push = &wire.Push{Object: o.key, Token: o.own.Token}
 				pushes[gateway] = push
 			}
-			op := wire.SocketOp{Op: send.Op, Sockets: sockets}
+			op := wire.SocketOp{Sockets: sockets}
 			switch send.Op {
-			case objects.OpMessage:
+			case engine.OpMessage:
+				op.Op = wire.OpMessage
 				op.Binary, op.Data = send.Message.Binary, send.Message.Data
-			case objects.OpAttach:
+			case engine.OpAttach:
+				op.Op = wire.OpAttach
 				op.Data = send.Attachment
-			case objects.OpClose:
+			case engine.OpClose:
+				op.Op = wire.OpClose
 				op.Code, op.Reason = send.Close.Code, send.Close.Reason
 			}
 			push.Ops = append(push.Ops, op)
@@ -102,7 +105,7 @@ func (o *object) pushes(sends []objects.Send) map[string]*wire.Push {
 }
 
 // byGateway sorts sockets by their gateways, of which there are few.
-func byGateway(sockets []*objects.Socket) map[string]wire.SocketIDs {
+func byGateway(sockets []*engine.Socket) map[string]wire.SocketIDs {
 	by := make(map[string]wire.SocketIDs, 1)
 	last, ids := "", wire.SocketIDs(nil)
 	for _, s := range sockets {

@@ -11,6 +11,7 @@ import (
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
 // object is one object at this host: from the first wish to own it until it is
@@ -26,10 +27,10 @@ type object struct {
 
 	// Owned by run, and by serve before the first event.
 	epoch    uint64
-	data     *objects.Data
-	sockets  objects.Sockets
+	data     *engine.Data
+	sockets  engine.Sockets
 	frames   map[string]uint64 // the last frame handled, of each socket
-	instance *objects.Instance // set by keep; dropped by rest when run does not run
+	instance *engine.Instance  // set by keep; dropped by rest when run does not run
 
 	mu       sync.Mutex // guards what follows, and changes of data
 	own      owner.State
@@ -48,14 +49,14 @@ type object struct {
 	turn     time.Time // in the rota, which guards it
 	farewell *nats.Msg // our own last letter
 	sub      *nats.Subscription
-	alarm    *objects.Alarm // nil: none
+	alarm    *engine.Alarm  // nil: none
 	gateways map[string]int // sockets at each gateway
 	answers  answers
 	held     []held
 	observed uint64 // the last commit that an event may have seen before it was durable
 
 	payload *payload       // of the put under way
-	settled *objects.Alarm // as of the last commit known to have landed; nil: none
+	settled *engine.Alarm  // as of the last commit known to have landed; nil: none
 	claimed *record.Record // what a claim puts, and serves from; nil once data has it
 
 	io       sync.Mutex     // held while something goes to the store; guards what follows
@@ -76,7 +77,7 @@ type letter struct {
 type payload struct {
 	put   owner.Put
 	value []byte // nil: remove the record
-	alarm *objects.Alarm
+	alarm *engine.Alarm
 }
 
 func newObject(r *reign, id objects.ID, class *objects.Class) *object {
@@ -105,17 +106,17 @@ func (o *object) whenGone() <-chan struct{} {
 }
 
 // alarmOf is nil for none.
-func alarmOf(a objects.Alarm) *objects.Alarm {
-	if a == (objects.Alarm{}) {
+func alarmOf(a engine.Alarm) *engine.Alarm {
+	if a == (engine.Alarm{}) {
 		return nil
 	}
 	return &a
 }
 
 // value is the alarm that a may be.
-func value(a *objects.Alarm) objects.Alarm {
+func value(a *engine.Alarm) engine.Alarm {
 	if a == nil {
-		return objects.Alarm{}
+		return engine.Alarm{}
 	}
 	return *a
 }
@@ -337,7 +338,7 @@ func (o *object) rest(now time.Time) bool {
 
 // keep has this instance handle events from now on; nil: the next event
 // constructs one. With mu held.
-func (o *object) keep(i *objects.Instance) {
+func (o *object) keep(i *engine.Instance) {
 	awake := o.r.metrics.awake.WithLabelValues(o.class.Name())
 	switch {
 	case o.instance == nil && i != nil:

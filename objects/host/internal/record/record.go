@@ -19,7 +19,7 @@ import (
 	"strconv"
 	"time"
 
-	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // version of the format. A reader refuses a newer one.
@@ -33,10 +33,10 @@ type Record struct {
 	Host     string // the owner's name, for people
 	Region   string // the owner's
 	Commit   uint64 // puts so far
-	Alarm    objects.Alarm
+	Alarm    engine.Alarm
 	Gateways []string // that may hold sockets of the object
 	Answers  []Kept   // to requests that a commit covered, oldest first
-	Data     *objects.Data
+	Data     *engine.Data
 }
 
 // Answer remembers what a request was told, so that it is not run twice. It is
@@ -92,15 +92,15 @@ func (k Kept) Size() int { return len(k.JSON) + len(",") }
 
 // head is the part of a record that is encoded anew with every put.
 type head struct {
-	Version  int           `json:"v"`
-	Name     string        `json:"name,omitempty"`
-	Epoch    uint64        `json:"epoch"`
-	Owner    string        `json:"owner,omitempty"`
-	Host     string        `json:"host,omitempty"`
-	Region   string        `json:"region,omitempty"`
-	Commit   uint64        `json:"commit"`
-	Alarm    objects.Alarm `json:"alarm,omitzero"`
-	Gateways []string      `json:"gateways,omitempty"`
+	Version  int          `json:"v"`
+	Name     string       `json:"name,omitempty"`
+	Epoch    uint64       `json:"epoch"`
+	Owner    string       `json:"owner,omitempty"`
+	Host     string       `json:"host,omitempty"`
+	Region   string       `json:"region,omitempty"`
+	Commit   uint64       `json:"commit"`
+	Alarm    engine.Alarm `json:"alarm,omitzero"`
+	Gateways []string     `json:"gateways,omitempty"`
 }
 
 // append writes the head as package json would, less the closing brace.
@@ -117,7 +117,7 @@ func (h *head) append(out []byte) []byte {
 	optional(`,"host":`, h.Host)
 	optional(`,"region":`, h.Region)
 	out = strconv.AppendUint(append(out, `,"commit":`...), h.Commit, 10)
-	if h.Alarm != (objects.Alarm{}) {
+	if h.Alarm != (engine.Alarm{}) {
 		out = append(append(out, `,"alarm":`...), must(json.Marshal(h.Alarm))...)
 	}
 	if len(h.Gateways) > 0 {
@@ -182,7 +182,7 @@ func Decode(data []byte) (*Record, error) {
 	}
 	return &Record{
 		Name: r.Name, Epoch: r.Epoch, Owner: r.Owner, Host: r.Host, Region: r.Region, Commit: r.Commit,
-		Alarm: r.Alarm, Gateways: r.Gateways, Answers: kept, Data: objects.DataOf(r.Keys),
+		Alarm: r.Alarm, Gateways: r.Gateways, Answers: kept, Data: engine.DataOf(r.Keys),
 	}, nil
 }
 
@@ -194,7 +194,7 @@ func (r *Record) Empty() bool {
 			return false
 		}
 	}
-	return r.Data.Len() == 0 && len(r.Gateways) == 0 && r.Alarm == objects.Alarm{}
+	return r.Data.Len() == 0 && len(r.Gateways) == 0 && r.Alarm == engine.Alarm{}
 }
 
 // must is for our own types, which always encode.
