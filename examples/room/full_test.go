@@ -7,22 +7,6 @@ import (
 	"holdfast/objects/objectstest"
 )
 
-// crowd is n people with different names; it fails the test if names run out.
-func crowd(t *testing.T, n int) []person {
-	t.Helper()
-	people := make([]person, 0, n)
-	taken := make(map[string]bool)
-	for range n {
-		name, color := pickName(people)
-		if taken[name] || color == "" {
-			t.Fatalf("name %d is %q in %q: want a new one with a colour", len(people)+1, name, color)
-		}
-		taken[name] = true
-		people = append(people, person{UserID: fmt.Sprint("u", len(people)), Name: name, Color: color, Region: "fra"})
-	}
-	return people
-}
-
 func TestNoAnimalIsThereTwice(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, a := range animals {
@@ -33,6 +17,19 @@ func TestNoAnimalIsThereTwice(t *testing.T) {
 	}
 	if names := len(colors) * len(seen); names < maxPeople {
 		t.Errorf("%d names for %d people", names, maxPeople)
+	}
+}
+
+func TestAFullRoomHasANameForEverybody(t *testing.T) {
+	people := make([]person, 0, maxPeople)
+	taken := make(map[string]bool)
+	for range maxPeople {
+		name, color := pickName(people)
+		if taken[name] || color == "" {
+			t.Fatalf("name %d is %q in %q: want a new one with a colour", len(people)+1, name, color)
+		}
+		taken[name] = true
+		people = append(people, person{UserID: fmt.Sprint("u", len(people)), Name: name, Color: color, Region: "fra"})
 	}
 }
 

@@ -61,7 +61,7 @@ type World struct {
 	Now     func() time.Time
 	Owner   Owner
 
-	Context context.Context // of events that have none of their own; nil: context.Background
+	Context context.Context // of the constructor; nil: context.Background
 	Misuse  func(err error) // is told of a Tx used outside of its event; nil: nobody is
 	Strict  bool            // find every use of a Tx by another goroutine, also during the event: for tests, it is slow
 }

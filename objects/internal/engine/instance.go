@@ -39,7 +39,7 @@ func (o Outcome) Changed() bool { return len(o.Writes) > 0 || o.Alarm != nil }
 // have written. If Err is set the instance is nil and the constructor's event fails.
 func (c *Class) Start(w World) (*Instance, Outcome) {
 	i := &Instance{class: c, world: w}
-	out := i.run(nil, func(t *Tx, _ *Outcome) error {
+	out := i.run(w.Context, func(t *Tx, _ *Outcome) error {
 		i.self = c.Author.Open(t)
 		return nil
 	})

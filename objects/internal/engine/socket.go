@@ -249,7 +249,7 @@ func same(a, b Message) bool {
 func (t *Tx) CloseSocket(s *Socket, code int, reason string) {
 	t.use()
 	if !mayClose(code) {
-		t.Abort(t.errorf(invalid, "a socket cannot be closed with code %d", code))
+		t.Abort(fmt.Errorf("close a socket: code %d is not for applications", code))
 	}
 	if s.closed || s.ended {
 		return

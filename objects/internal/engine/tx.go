@@ -53,9 +53,6 @@ type layer struct {
 // begin makes the transaction of an event. limit is how long it may take if ctx has no deadline.
 func (i *Instance) begin(ctx context.Context) *Tx {
 	if ctx == nil {
-		ctx = i.world.Context
-	}
-	if ctx == nil {
 		ctx = context.Background()
 	}
 	t := &Tx{world: &i.world, class: i.class, alarm: i.world.Alarm(), began: i.world.Now(), parent: ctx}
