@@ -143,7 +143,7 @@ func owner(info host.Info) string {
 		shown(info.Host), shown(info.Region), lease, info.AsOf.Format(time.TimeOnly), shown(info.Incarnation))
 }
 
-func alarm(a objects.Alarm, now time.Time) string {
+func alarm(a host.Alarm, now time.Time) string {
 	next, pending := a.Next()
 	said := ""
 	switch {
