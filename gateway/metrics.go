@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"holdfast/objects"
 )
 
 // metrics are the gateway's. Labels are classes and outcomes, never an id.
@@ -33,6 +36,21 @@ func (m *metrics) of(class string) *usual {
 		framesIn: m.frames.WithLabelValues(class, "in"), framesOut: m.frames.WithLabelValues(class, "out"),
 	})
 	return found.(*usual)
+}
+
+// outcomes are the results that the metric of requests tells apart.
+var outcomes = []objects.Code{
+	objects.Invalid, objects.Unauthorized, objects.Forbidden, objects.NotFound, objects.Conflict, objects.TooLarge,
+	objects.TooMany, objects.Overloaded, objects.Unavailable, objects.Unknown, objects.Internal,
+}
+
+// outcome is the label of a failed request. A code that an author made up is one of
+// any number, and need not be UTF-8, which a label must be: all of them are "other".
+func outcome(err error) string {
+	if code := objects.CodeOf(err); slices.Contains(outcomes, code) {
+		return string(code)
+	}
+	return "other"
 }
 
 func newMetrics(reg prometheus.Registerer, region string) *metrics {

@@ -73,7 +73,7 @@ func upgrades(c *fiber.Ctx) bool { return fiberws.IsWebSocketUpgrade(c) }
 
 // upgrade asks the object for a socket and, if it accepts, hands it the
 // connection. What the object sends meanwhile waits in the queue.
-func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request) error {
+func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request, prefix string) error {
 	s := &socket{
 		id: nuid.Next(), object: id, hub: g.hub, opened: time.Now(),
 		over: make(chan struct{}), room: make(chan struct{}, 1),
@@ -92,7 +92,7 @@ func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request) error 
 		return err
 	case reply.Status != fiber.StatusSwitchingProtocols:
 		g.hub.remove(s)
-		return respond(c, reply)
+		return respond(c, reply, prefix)
 	}
 	s.mu.Lock()
 	s.accepted, s.tags = true, reply.Tags
