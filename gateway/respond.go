@@ -51,6 +51,24 @@ func copyHeader(c *fiber.Ctx, header http.Header, prefix string) {
 	}
 }
 
+// copyHandshake gives a 101 the object's headers, less those of the handshake itself. It
+// returns the subprotocol that the object has chosen, which the client hears of if it
+// has offered it.
+func copyHandshake(c *fiber.Ctx, header http.Header, prefix string) (subprotocols []string) {
+	const handshake = "Sec-WebSocket-"
+	for name, values := range header {
+		if len(name) < len(handshake) || !strings.EqualFold(name[:len(handshake)], handshake) {
+			continue
+		}
+		if strings.EqualFold(name, handshake+"Protocol") {
+			subprotocols = values[:min(1, len(values))]
+		}
+		delete(header, name)
+	}
+	copyHeader(c, header, prefix)
+	return subprotocols
+}
+
 // below is a redirect's target with the prefix in front, if it is a path without a
 // host that does not begin with the prefix already.
 func below(prefix, target string) string {

@@ -100,7 +100,10 @@ func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request, prefix
 	// The library's own connection outlives the handler, and what the handshake has
 	// taken up is free again: fasthttp keeps its hands off (KeepHijackedConns), and
 	// only Fiber's wrapper is used again for somebody else.
-	err = fiberws.New(func(conn *fiberws.Conn) { g.hub.serve(s, conn.Conn) }, fiberws.Config{ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &writeBuffers})(c)
+	err = fiberws.New(func(conn *fiberws.Conn) { g.hub.serve(s, conn.Conn) }, fiberws.Config{
+		Subprotocols:   copyHandshake(c, reply.Header, prefix),
+		ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &writeBuffers,
+	})(c)
 	if err != nil {
 		s.end(websocket.CloseAbnormalClosure, "never opened")
 	}

@@ -35,12 +35,12 @@ type place struct {
 	metrics *prometheus.Registry // the gateway's
 }
 
-func newPlace(t *testing.T, change func(*gateway.Config)) *place {
+func newPlace(t *testing.T, change func(*gateway.Config), further ...*objects.Class) *place {
 	t.Helper()
 	journal.reset()
 	on := single(t)
 	classes := []*objects.Class{ticket.Class, room.Class, probeClass, stillborn}
-	on.startHost(t, "a", "fra", quick, nil, classes...)
+	on.startHost(t, "a", "fra", quick, nil, append(further, classes...)...)
 	cfg := gateway.Config{
 		Region: "fra", NATS: on.dial(t), Timing: quick, Log: testLog(t), Metrics: prometheus.NewRegistry(),
 	}
@@ -198,6 +198,14 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/refuse":
 		http.Error(w, "not today", http.StatusForbidden)
 		return
+	}
+	if r.URL.Path == "/graphql" {
+		w.Header().Set("sec-websocket-protocol", "graphql-transport-ws")
+		w.Header().Add("Set-Cookie", "session=1; HttpOnly")
+		w.Header().Add("Set-Cookie", "seen=2")
+		w.Header().Set("X-Mine", "yes")
+		w.Header()["holdfast-owner"] = []string{"forged"}
+		w.Header()["sec-websocket-accept"] = []string{"forged"}
 	}
 	if socket, err := p.state.Accept(r); err == nil {
 		p.opened(socket, r)
