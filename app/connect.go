@@ -37,6 +37,22 @@ func natsFlag(c *cobra.Command, to *string) {
 		otherwise = env
 	}
 	c.Flags().StringVar(to, "nats", otherwise, "where NATS is, or several, with commas; default also from NATS_URL")
+	c.Flags().Lookup("nats").DefValue = withoutSecrets(otherwise) // it is what --help shows
+}
+
+// checkOrigins refuses a web origin that no browser can send: a scheme, a host and, if
+// it is not the scheme's own, a port are all that an origin has.
+func checkOrigins(origins []string) error {
+	for _, origin := range origins {
+		u, err := url.Parse(origin)
+		web := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
+		own := web && (u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443")
+		if !web || own || strings.ContainsAny(u.Host, "*, ") || strings.HasSuffix(u.Host, ":") || !strings.EqualFold(origin, u.Scheme+"://"+u.Host) {
+			return usage(fmt.Errorf("--origin %.80q can never match", withoutSecrets(origin)),
+				"an origin is a scheme, a host and a port that is not the usual one: --origin https://example.org")
+		}
+	}
+	return nil
 }
 
 // connection is what every connection of ours has in common. It keeps nothing for
@@ -88,15 +104,17 @@ func worthAnotherTry(err error) bool {
 	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || strings.HasPrefix(err.Error(), "dial ")
 }
 
-func (p *program) noNATS(url string, tries int, err error) error {
+func (p *program) noNATS(where string, tries int, err error) error {
 	cause := err.Error()
 	if errors.Is(err, nats.ErrNoServers) {
 		cause = "nobody listens there"
+	} else if _, unreadable := errors.AsType[*url.Error](err); unreadable {
+		cause = "it is not a URL" // and the error repeats what it cannot read, a password too
 	}
 	if tries > 1 {
 		cause = fmt.Sprintf("%s (%d tries in %v)", cause, tries, reachWithin)
 	}
-	return unreachable(fmt.Errorf("cannot reach NATS at %s: %s", withoutSecrets(url), cause),
+	return unreachable(fmt.Errorf("cannot reach NATS at %s: %s", withoutSecrets(where), cause),
 		fmt.Sprintf("start one:      %s nats\nor everything:  %s dev\nor say where:   --nats nats://host:4222", p.cfg.Name, p.cfg.Name))
 }
 
@@ -104,7 +122,12 @@ func (p *program) noNATS(url string, tries int, err error) error {
 func withoutSecrets(list string) string {
 	all := strings.Split(list, ",")
 	for i, one := range all {
-		u, err := url.Parse(strings.TrimSpace(one))
+		one = strings.TrimSpace(one)
+		bare := !strings.Contains(one, "://") // nats.go takes a URL without its scheme
+		if bare {
+			one = "nats://" + one
+		}
+		u, err := url.Parse(one)
 		if err != nil {
 			all[i] = "a URL that cannot be read"
 			continue
@@ -112,7 +135,9 @@ func withoutSecrets(list string) string {
 		if u.User != nil {
 			u.User = url.User("xxxxx")
 		}
-		all[i] = u.String()
+		if all[i] = u.String(); bare {
+			all[i] = strings.TrimPrefix(all[i], "nats://")
+		}
 	}
 	return strings.Join(all, ",")
 }

@@ -46,6 +46,9 @@ func (p *program) runGateway(ctx context.Context, o gatewayOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := checkOrigins(o.origins); err != nil {
+		return err
+	}
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
 		return usage(fmt.Errorf("--listen %q: want an address and a port, as 127.0.0.1:8790 or :8790", o.listen), "")
 	}
