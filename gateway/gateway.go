@@ -82,7 +82,9 @@ type Gateway struct {
 	hub     *hub
 	metrics *metrics
 	app     *fiber.App
-	mounts  []string // where the worker has mounted classes; fixed once New returns
+	// The listener is on a loopback address; fixed before the first request.
+	loopback bool
+	mounts   []string // where the worker has mounted classes; fixed once New returns
 
 	stopping chan struct{} // closed when no more is accepted
 }
@@ -126,6 +128,9 @@ func New(cfg Config) (*Gateway, error) {
 // Timing.Drain, and returns nil. A connection that is not idle after that is cut.
 func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	defer g.client.Close()
+	if addr, tcp := ln.Addr().(*net.TCPAddr); tcp {
+		g.loopback = addr.IP.IsLoopback()
+	}
 	if err := g.hub.listen(); err != nil {
 		ln.Close() // nothing was served
 		return err

@@ -143,7 +143,24 @@ func (g *Gateway) allowed(origin, host string) bool {
 		return true
 	}
 	scheme, site, _ := strings.Cut(strings.ToLower(origin), "://")
-	return (scheme == "http" || scheme == "https") && site != "" && strings.EqualFold(site, host)
+	return (scheme == "http" || scheme == "https") && site != "" && strings.EqualFold(site, host) && (!g.loopback || g.local(host))
+}
+
+// local reports whether a host is this machine's by its name, or listed. On loopback
+// no other counts as the gateway's own: a page of any site can have its name lead to
+// 127.0.0.1, and then its origin is its host.
+func (g *Gateway) local(host string) bool {
+	for _, origin := range g.cfg.Origins {
+		if _, site, _ := strings.Cut(origin, "://"); strings.EqualFold(site, host) {
+			return true
+		}
+	}
+	name := host
+	if bare, _, err := net.SplitHostPort(host); err == nil {
+		name = bare
+	}
+	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") || net.ParseIP(name) != nil
 }
 
 // handshake refuses a WebSocket handshake that could not be completed, before the
