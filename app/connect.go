@@ -30,8 +30,55 @@ const (
 	dialTimeout = 3 * time.Second
 )
 
-// natsFlag adds --nats, which NATS_URL gives another default.
-func natsFlag(c *cobra.Command, to *string) {
+// identity is how a process tells NATS who it is, by files: what stands on a command
+// line can be read by everybody on the machine.
+type identity struct{ creds, nkey, ca, cert, key string }
+
+// options are those of nats.go.
+func (i identity) options() (opts []nats.Option, err error) {
+	for flag, file := range map[string]string{"creds": i.creds, "nkey": i.nkey, "tls-ca": i.ca, "tls-cert": i.cert, "tls-key": i.key} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.Stat(file); err != nil {
+			return nil, usage(fmt.Errorf("--%s: %w", flag, err), "")
+		}
+	}
+	if (i.cert == "") != (i.key == "") {
+		return nil, usage(errors.New("--tls-cert and --tls-key belong together"), "")
+	}
+	if i.creds != "" && i.nkey != "" {
+		return nil, usage(errors.New("--creds and --nkey are two ways to say one thing"), "")
+	}
+	if i.creds != "" {
+		opts = append(opts, nats.UserCredentials(i.creds))
+	}
+	if i.nkey != "" {
+		opt, err := nats.NkeyOptionFromSeed(i.nkey)
+		if err != nil {
+			return nil, usage(fmt.Errorf("--nkey: %w", err), "")
+		}
+		opts = append(opts, opt)
+	}
+	if i.ca != "" {
+		opts = append(opts, nats.RootCAs(i.ca))
+	}
+	if i.cert != "" {
+		opts = append(opts, nats.ClientCert(i.cert, i.key))
+	}
+	return opts, nil
+}
+
+// natsFlag adds --nats, which NATS_URL gives another default, and the flags of the
+// program's identity.
+func (p *program) natsFlag(c *cobra.Command, to *string) {
+	f := c.Flags()
+	f.StringVar(&p.identity.creds, "creds", "", "file of the NATS user's JWT and seed")
+	f.StringVar(&p.identity.nkey, "nkey", "", "file of the NATS user's seed")
+	f.StringVar(&p.identity.ca, "tls-ca", "", "file of the authorities that NATS's certificate may be from")
+	f.StringVar(&p.identity.cert, "tls-cert", "", "file of our certificate for NATS; with --tls-key")
+	f.StringVar(&p.identity.key, "tls-key", "", "file of its key")
+
 	otherwise := defaultNATS
 	if env := os.Getenv("NATS_URL"); env != "" {
 		otherwise = env
@@ -83,6 +130,11 @@ func connection(name string, log *slog.Logger) []nats.Option {
 
 // dial reaches NATS over TCP; it tries for five seconds.
 func (p *program) dial(ctx context.Context, url string, opts ...nats.Option) (*nats.Conn, error) {
+	own, err := p.identity.options()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, own...)
 	within, cancel := context.WithTimeout(ctx, reachWithin)
 	defer cancel()
 	for tries := 1; ; tries++ {
