@@ -393,6 +393,9 @@ func (o *object) finish(ev event, out objects.Outcome) {
 		out = objects.Outcome{Drop: true, Err: objects.Errorf(objects.TooLarge,
 			"the object's response has %d bytes, at most %d are allowed; nothing was changed", len(out.Response.Body), maxResponse)}
 	}
+	if err := o.roomFor(ev, out); err != nil {
+		out = objects.Outcome{Drop: true, Err: err}
+	}
 	if out.Drop {
 		o.drop()
 	}

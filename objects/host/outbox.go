@@ -121,6 +121,14 @@ func (item outboxItem) redirect(o *object, unsure bool) {
 	}
 }
 
+// refuse tells whoever waits for the item that nothing happened.
+func (item outboxItem) refuse(o *object, e *objects.Error) {
+	if item.reply != nil {
+		owner, token := o.in.self(o.memory.epoch), o.memory.token
+		o.in.answer(item.to, &wire.Reply{Code: e.Code, Message: e.Message, Ref: e.Ref, Owner: owner, Token: token, Seq: item.reply.Seq})
+	}
+}
+
 // pushes is one message for each gateway, the operations in order.
 func (o *object) pushes(sends []objects.Send) []push {
 	if len(sends) == 0 {

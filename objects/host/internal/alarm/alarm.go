@@ -35,16 +35,16 @@ const (
 // keep is how long a wake-up waits for a host that runs the class.
 const keep = 7 * 24 * time.Hour
 
-// Retry policy, as Cloudflare's: 2 s doubling with up to a quarter of jitter, six times.
+// Retry policy, as Cloudflare's: 2 s doubling with up to a quarter of jitter, MaxRetry times.
 const (
 	retryFirst = 2 * time.Second
-	retryMost  = 6
+	MaxRetry   = 6 // a failure of the last one parks the alarm
 )
 
 // Failed is the alarm after a run of it has failed: due again later, or parked
 // after the last retry. jitter is a random number in [0, 1).
 func Failed(a objects.Alarm, now time.Time, jitter float64) objects.Alarm {
-	if a.Retry >= retryMost {
+	if a.Retry >= MaxRetry {
 		a.Parked, a.Due = true, time.Time{}
 		return a
 	}
