@@ -142,6 +142,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	arriving := newConns(ln, g.cfg.Limits)
 	group.Go(func() error { return g.hub.beat(running) })
 	group.Go(func() error { return g.hub.watch(running) })
+	group.Go(func() error { return g.hub.serveLanes(running) })
 	group.Go(func() error {
 		if err := g.app.Listener(arriving); err != nil {
 			return fmt.Errorf("serve %s: %w", ln.Addr(), err)

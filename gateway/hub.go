@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fasthttp/websocket"
 	"github.com/nats-io/nats.go"
 
+	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
@@ -42,13 +44,16 @@ type hub struct {
 	life  context.Context
 	stop  context.CancelFunc // ends life
 
-	found []*socket // do's, used again by each
+	found   []*socket     // do's, used again by each
+	slots   atomic.Uint32 // sockets so far
+	pending pending
 
-	// Guards what follows. The order of locks is: the hub's, a socket's, its uplink's
-	// and outbox's.
+	// Guards what follows. The order of locks is: the hub's, a group's, a socket's, its
+	// uplink's and outbox's, pending's.
 	mu       sync.Mutex
 	sockets  map[string]*socket
-	byObject map[string]*group
+	groups   map[string]*group // by object
+	lanes    map[laneName]laneOf
 	draining bool          // no socket is added any more
 	closed   bool          // no goroutine is started any more
 	empty    chan struct{} // closed when draining and no socket is left
@@ -59,7 +64,7 @@ func newHub(g *Gateway) *hub {
 	h := &hub{
 		name: g.name, region: g.cfg.Region, frameLimit: g.cfg.Limits.Frame, queueLimit: g.cfg.Limits.Queue,
 		timing: g.timing, log: g.log, metrics: g.metrics,
-		sockets: make(map[string]*socket), byObject: make(map[string]*group), empty: make(chan struct{}),
+		sockets: make(map[string]*socket), groups: make(map[string]*group), lanes: make(map[laneName]laneOf), pending: newPending(), empty: make(chan struct{}),
 	}
 	h.life, h.stop = context.WithCancel(context.Background())
 	return h
@@ -84,9 +89,11 @@ func (h *hub) listen() error {
 // receive handles one message from an owner. One goroutine runs it.
 func (h *hub) receive(msg *nats.Msg) {
 	switch subject := strings.TrimPrefix(msg.Subject, wire.GatewayInbox(h.name)); subject {
-	case "push":
+	case wire.Pushes:
 		h.push(msg)
-	case "which":
+	case wire.Heads:
+		h.heads(msg)
+	case wire.Whichs:
 		h.which(msg)
 	default:
 		h.answer(subject, msg)
@@ -127,32 +134,61 @@ func (h *hub) serve(s *socket, c client) {
 // if the gateway is stopping.
 func (h *hub) add(s *socket) bool {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	if h.draining {
+		h.mu.Unlock()
 		return false
 	}
 	h.sockets[s.id] = s
-	of := h.byObject[s.object.Key()]
-	if of == nil {
-		of = new(group)
-		h.byObject[s.object.Key()] = of
-	}
-	of.add(s)
+	h.mu.Unlock()
+	g := h.lock(s.object.Key(), true)
+	g.stream.Opening(s.slot)
+	g.sockets[s.slot] = s
+	h.unlock(g, nil)
 	return true
 }
 
-func (h *hub) remove(s *socket) {
+// ghost is a socket that the object has opened and that never was, or is forgotten
+// here: its end is to be told. It is nil for an object whose key no owner has made.
+func (h *hub) ghost(g *group, slot stream.Slot) *socket {
+	class, name, _ := strings.Cut(g.key, ".")
+	id, err := objects.ParseID(class, name)
+	if err != nil {
+		return nil
+	}
+	s := makeSocket(h, id, slot)
+	s.stage, s.end = closing, closeInfo{code: websocket.CloseAbnormalClosure, reason: "never opened"}
+	close(s.over)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.sockets[s.id] == nil {
-		return
-	}
+	h.sockets[s.id] = s
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sockets[slot] = s
+	return s
+}
+
+// remove forgets a socket.
+func (h *hub) remove(s *socket) {
+	h.mu.Lock()
+	known := h.sockets[s.id] != nil
 	delete(h.sockets, s.id)
-	if of := h.byObject[s.object.Key()]; of.remove(s) {
-		delete(h.byObject, s.object.Key())
-	}
-	if h.draining && len(h.sockets) == 0 {
+	if known && h.draining && len(h.sockets) == 0 {
 		close(h.empty)
+	}
+	h.mu.Unlock()
+	if g := h.lock(s.object.Key(), false); g != nil {
+		if g.sockets[s.slot] == s {
+			delete(g.sockets, s.slot)
+		}
+		h.unlock(g, nil)
+	}
+}
+
+// end tells a socket's stream that the socket has ended, or the wish for one, and does
+// what follows.
+func (h *hub) end(s *socket) {
+	if g := h.lock(s.object.Key(), false); g != nil {
+		h.perform(g, h.unlock(g, g.stream.End(s.slot)))
 	}
 }
 

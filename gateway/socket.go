@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -10,8 +11,8 @@ import (
 	"github.com/fasthttp/websocket"
 	fiberws "github.com/gofiber/contrib/websocket"
 	"github.com/gofiber/fiber/v2"
-	"github.com/nats-io/nuid"
 
+	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
@@ -22,13 +23,15 @@ const attachTime = 10 * time.Second
 // socket is one WebSocket. A goroutine reads it while the client is connected.
 type socket struct {
 	id       string
+	slot     stream.Slot
 	object   objects.ID
 	hub      *hub
-	opened   time.Time
+	began    time.Time
 	counters *classCounters
 
 	outbox outbox        // to the client
 	uplink uplink        // to the object
+	opened chan struct{} // closed when the object has accepted the socket
 	over   chan struct{} // closed when the socket ends: the reader waits for nothing then
 
 	mu         sync.Mutex // guards what follows; taken before the outbox's and the uplink's
@@ -39,8 +42,15 @@ type socket struct {
 }
 
 func newSocket(h *hub, id objects.ID) *socket {
+	return makeSocket(h, id, stream.Slot(h.slots.Add(1)))
+}
+
+func makeSocket(h *hub, id objects.ID, slot stream.Slot) *socket {
 	counters := h.metrics.of(id.Class())
-	s := &socket{id: nuid.Next(), object: id, hub: h, opened: time.Now(), counters: counters, over: make(chan struct{})}
+	s := &socket{
+		id: wire.SocketID(h.name, uint32(slot)), slot: slot, object: id, hub: h, began: time.Now(), counters: counters,
+		opened: make(chan struct{}), over: make(chan struct{}),
+	}
 	s.outbox.limit, s.outbox.written = h.queueLimit, counters.framesOut
 	s.uplink.to, s.uplink.room = s, make(chan struct{}, 1)
 	return s
@@ -60,17 +70,14 @@ func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request, prefix
 	req.Socket, req.Region = s.id, g.cfg.Region
 	reply, err := g.ask(c.UserContext(), c, id, req)
 	switch {
-	case err != nil && objects.CodeOf(err) == objects.Unknown:
-		s.close(neverOpened) // the object may have accepted it
-		return err
 	case err != nil:
-		s.refused()
+		s.close(neverOpened) // if the object has accepted it, the stream will say so, and be answered
 		return err
 	case reply.Status != fiber.StatusSwitchingProtocols:
-		s.refused()
+		s.close(neverOpened)
 		return respond(c, reply, prefix)
-	case !s.accept(reply.Tags):
-		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
+	case !s.awaitOpen(c.UserContext()):
+		return objects.Errorf(objects.Unknown, "the object's host was lost as the socket opened; connect again")
 	}
 	// fasthttp leaves the connection alone when the handler returns (KeepHijackedConns).
 	// Fiber's wrapper of it is used again for somebody else.
@@ -94,30 +101,31 @@ func (s *socket) client(conn *websocket.Conn) client {
 	return c
 }
 
-// refused forgets a socket that its object has not accepted.
-func (s *socket) refused() {
+// accept notes that the object has accepted the socket.
+func (s *socket) accept(tags []string) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.stage == asking {
-		advance(&s.stage, gone, stageEdges[:])
-	}
-	left := s.stage == gone
-	s.mu.Unlock()
-	if left {
-		s.hub.remove(s)
+		advance(&s.stage, accepted, stageEdges[:])
+		s.tags = tags
+		close(s.opened)
 	}
 }
 
-// accept notes that the object has accepted the socket. It reports false if the
-// socket has ended meanwhile.
-func (s *socket) accept(tags []string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stage != asking {
-		return false
+// awaitOpen waits until the stream says that the socket is open, which is mostly
+// before the answer does. It reports false if that does not come.
+func (s *socket) awaitOpen(ctx context.Context) bool {
+	timer := time.NewTimer(s.hub.timing.Request)
+	defer timer.Stop()
+	select {
+	case <-s.opened:
+		return true
+	case <-s.over:
+	case <-timer.C:
+	case <-ctx.Done():
 	}
-	advance(&s.stage, accepted, stageEdges[:])
-	s.tags = tags
-	return true
+	s.close(closeInfo{code: websocket.CloseAbnormalClosure, reason: "never opened", discard: true})
+	return false
 }
 
 // serve reads the socket until its connection has ended, and closes the connection.
@@ -129,7 +137,7 @@ func (s *socket) serve(c client) {
 	how := s.read(c)
 	s.close(how)
 	s.outbox.wait()
-	s.sendClosed()
+	s.hub.end(s)
 	linger(c, how.code)
 }
 
@@ -195,22 +203,38 @@ func (s *socket) send(frame []byte) {
 // false if the socket ends first.
 func (s *socket) submit(req *wire.Request) bool {
 	req.Gateway, req.Socket = s.hub.name, s.id
-	for {
-		select {
-		case <-s.over:
-			return false
-		default:
-		}
-		if s.uplink.add(req) {
-			s.uplink.transmit()
-			return true
-		}
+	for s.uplink.full() {
 		select {
 		case <-s.uplink.room:
 		case <-s.over:
 			return false
 		}
 	}
+	if !s.number(req) {
+		return false
+	}
+	s.uplink.transmit()
+	return true
+}
+
+// number gives a frame its number. It reports false if the socket has ended.
+func (s *socket) number(req *wire.Request) bool {
+	g := s.hub.lock(s.object.Key(), false)
+	if g == nil {
+		return false
+	}
+	defer g.mu.Unlock()
+	seq, ok := g.stream.Frame(s.slot)
+	select {
+	case <-s.over:
+		ok = false
+	default:
+	}
+	if ok {
+		req.Seq = seq
+		s.uplink.add(req, false)
+	}
+	return ok
 }
 
 // transmit publishes a frame towards the object's owner.
@@ -226,7 +250,7 @@ func (s *socket) close(how closeInfo) {
 	ended := s.beginClose(how)
 	s.mu.Unlock()
 	if ended && unattached {
-		s.uplink.transmit()
+		s.hub.end(s)
 	}
 }
 
@@ -245,66 +269,34 @@ func (s *socket) closeForObject(how closeInfo) {
 	}
 }
 
-// beginClose is close without the transmission. It reports false if the socket had
-// ended. With mu held.
+// beginClose is close without what follows. It reports false if the socket had ended.
+// With mu held.
 func (s *socket) beginClose(how closeInfo) bool {
-	from := s.stage
-	if from.ended() {
+	if s.stage.ended() {
 		return false
 	}
-	if from == asking {
-		advance(&s.stage, abandoned, stageEdges[:])
-	} else {
-		advance(&s.stage, closing, stageEdges[:])
-	}
+	advance(&s.stage, closing, stageEdges[:])
 	s.end = how
 	close(s.over)
 	s.outbox.finish(how)
 	s.hub.metrics.closes.WithLabelValues(s.object.Class(), closeLabel(how.code)).Inc()
-	if from != open {
-		s.addClosed()
-	}
 	return true
 }
 
-// sendClosed tells the object that the socket has ended, as the last of its frames.
-func (s *socket) sendClosed() {
+// tell tells the object that the socket has ended, as the last of its frames; of a
+// socket that was cut, as the only one.
+func (s *socket) tell(seq uint64, alone bool) {
 	s.mu.Lock()
-	told := s.stage != closing
-	if !told {
-		s.addClosed()
-	}
-	s.mu.Unlock()
-	if !told {
-		s.uplink.transmit()
-	}
-}
-
-// addClosed queues the close for the object. With mu held, so that no new owner is
-// told of a socket between two stages.
-func (s *socket) addClosed() {
 	if s.stage == closing {
 		advance(&s.stage, closed, stageEdges[:])
 	}
-	s.uplink.add(&wire.Request{
-		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id,
-		Code: s.end.code, Reason: cut(s.end.reason), Clean: s.end.code != websocket.CloseAbnormalClosure,
-	})
-}
-
-// acknowledge notes that an owner has handled the frames up to seq. With the close
-// among them the socket is forgotten.
-func (s *socket) acknowledge(seq uint64) {
-	s.uplink.acknowledge(seq)
-	s.mu.Lock()
-	told := (s.stage == closed || s.stage == abandoned) && s.uplink.empty()
-	if told {
-		advance(&s.stage, gone, stageEdges[:])
-	}
+	end := s.end
 	s.mu.Unlock()
-	if told {
-		s.hub.remove(s)
-	}
+	s.uplink.add(&wire.Request{
+		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id, Seq: seq,
+		Code: end.code, Reason: cut(end.reason), Clean: end.code != websocket.CloseAbnormalClosure,
+	}, alone)
+	s.uplink.transmit()
 }
 
 // notTaken notes that one sending of a frame was not taken.
@@ -314,13 +306,14 @@ func (s *socket) notTaken(seq uint64) {
 	}
 }
 
-// forget gives up telling the object anything.
+// forget ends the telling of the object.
 func (s *socket) forget() {
 	s.mu.Lock()
 	if s.stage != gone {
 		advance(&s.stage, gone, stageEdges[:])
 	}
 	s.mu.Unlock()
+	s.uplink.end()
 	s.hub.remove(s)
 }
 
@@ -334,7 +327,7 @@ func (s *socket) check(now time.Time) {
 	case open:
 		s.outbox.ping(now)
 	case asking, accepted:
-		if now.Sub(s.opened) > attachTime+s.hub.timing.Request {
+		if now.Sub(s.began) > attachTime+s.hub.timing.Request {
 			s.close(closeInfo{websocket.CloseAbnormalClosure, "never opened", true})
 		}
 	}
@@ -354,32 +347,9 @@ func (s *socket) setAttachment(data []byte) {
 	s.attachment = slices.Clone(data) // alone, without the message it came in
 }
 
-// handOver describes the socket to a new owner. It reports false if there is nothing
-// to describe: no owner has accepted the socket, or its close was acknowledged. A
-// socket with a frame in flight is closed, because a new owner cannot know whether
-// the frame was handled; of a socket that has ended, the new owner gets the close and
-// no frame before it. The close may be told twice.
-func (s *socket) handOver() (wire.HeldSocket, bool) {
+// describe tells a new owner of the socket.
+func (s *socket) describe(held stream.HeldSocket) wire.LaneSocket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	described := wire.HeldSocket{ID: s.id, Region: s.hub.region, Tags: s.tags, Attachment: s.attachment}
-	if s.stage == accepted || s.stage == open {
-		next, known := s.uplink.position()
-		if known {
-			described.Next = next
-			return described, true
-		}
-		// Nothing is in flight before the connection comes, so the reader sends the close.
-		s.beginClose(closeInfo{code: objects.Unknown.CloseCode(), reason: "the object's host was lost; whether the last message counted is not known"})
-	}
-	switch s.stage {
-	case closing:
-		described.Next = s.uplink.keepNewest(0)
-		return described, true
-	case closed:
-		described.Next = s.uplink.keepNewest(1)
-		return described, !s.uplink.empty()
-	default:
-		return wire.HeldSocket{}, false
-	}
+	return wire.LaneSocket{Slot: uint32(held.Slot), Settled: held.Settled, Tags: s.tags, Attachment: s.attachment}
 }

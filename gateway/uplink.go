@@ -8,8 +8,7 @@ import (
 	"holdfast/internal/wire"
 )
 
-// uplink carries one socket's frames to its object: it numbers them, sends them in
-// order, and keeps each until an owner has acknowledged it. It sends again only when
+// uplink carries one socket's frames to its object: it sends them in order, and keeps each until an owner has acknowledged it. It sends again only when
 // it is told to, by resend.
 //
 // A frame may be handled more than once only as far as owners recognise its number;
@@ -36,9 +35,8 @@ type transmitter interface {
 
 // frame is one event of a socket on its way to the object.
 type frame struct {
-	seq      uint64
-	payload  []byte
-	inFlight int // sends that may have reached an owner
+	seq     uint64
+	payload []byte
 }
 
 // flow is what an uplink does with its frames.
@@ -54,21 +52,36 @@ func (f flow) String() string { return [...]string{"flowing", "stalled"}[f] }
 // flowEdges lists the flows that may follow each flow.
 var flowEdges = [...][]flow{flowing: {stalled}, stalled: {flowing}}
 
-// add numbers a frame and keeps it. It reports false if the window is full; a close
-// is taken always. transmit sends it.
-func (u *uplink) add(req *wire.Request) bool {
+// full reports whether the window has no room for a frame. A close is taken always.
+func (u *uplink) full() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.pending) >= wire.FrameWindow && req.Kind != wire.Closed {
-		return false
+	return len(u.pending) >= wire.FrameWindow
+}
+
+// add keeps a frame that has its number; alone, it takes the place of all others.
+// transmit sends it.
+func (u *uplink) add(req *wire.Request, alone bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if alone {
+		u.pending, u.sent = nil, 0
+	}
+	if u.last >= req.Seq && len(u.pending) > 0 {
+		return // it is kept already
 	}
 	if len(u.pending) == 0 {
 		u.since = time.Now()
 	}
-	u.last++
-	req.Seq = u.last
+	u.last = req.Seq
 	u.pending = append(u.pending, frame{seq: u.last, payload: wire.Encode(req)})
-	return true
+}
+
+// end forgets all frames.
+func (u *uplink) end() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.pending = nil
 }
 
 // transmit sends the frames that have not been sent, unless the uplink is stalled.
@@ -101,7 +114,6 @@ func (u *uplink) next() (seq uint64, payload []byte, ok bool) {
 		u.since = time.Now()
 	}
 	f := &u.pending[i]
-	f.inFlight++
 	u.sent = f.seq
 	return f.seq, f.payload, true
 }
@@ -110,18 +122,7 @@ func (u *uplink) next() (seq uint64, payload []byte, ok bool) {
 func (u *uplink) notSent(seq uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if f := u.find(seq); f != nil {
-		f.inFlight = max(0, f.inFlight-1)
-		u.sent = min(u.sent, seq-1)
-	}
-}
-
-// find returns a pending frame, nil if the number is not pending. With mu held.
-func (u *uplink) find(seq uint64) *frame {
-	if len(u.pending) == 0 || seq < u.pending[0].seq || seq > u.last {
-		return nil
-	}
-	return &u.pending[seq-u.pending[0].seq]
+	u.sent = min(u.sent, seq-1)
 }
 
 // acknowledge drops the frames up to seq: the object has handled them, durably.
@@ -151,25 +152,12 @@ func (u *uplink) drop(n int) {
 	}
 }
 
-// empty reports whether everything has been acknowledged.
-func (u *uplink) empty() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return len(u.pending) == 0
-}
-
-// notTaken notes that one sending of a frame was not taken. The frame certainly did
-// not happen when none of its sendings was taken. It reports whether the uplink has
-// stalled by that: the caller starts the recovery.
+// notTaken notes that a frame was not taken. It reports whether the uplink has stalled
+// by that: the caller starts the recovery.
 func (u *uplink) notTaken(seq uint64) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	f := u.find(seq)
-	if f == nil {
-		return false
-	}
-	f.inFlight = max(0, f.inFlight-1)
-	return u.stall()
+	return len(u.pending) > 0 && u.pending[0].seq <= seq && seq <= u.last && u.stall()
 }
 
 // overdue reports whether the uplink has stalled because nothing was acknowledged
@@ -189,10 +177,12 @@ func (u *uplink) stall() bool {
 	return true
 }
 
-// resend sends all that is pending, in order, and ends a recovery.
+// resend sends all that is pending, in order, and ends a recovery if there is one.
 func (u *uplink) resend() {
 	u.mu.Lock()
-	advance(&u.flow, flowing, flowEdges[:])
+	if u.flow == stalled {
+		advance(&u.flow, flowing, flowEdges[:])
+	}
 	u.sent = 0
 	u.mu.Unlock()
 	u.transmit()
@@ -220,34 +210,4 @@ func backoff(n int) time.Duration {
 	}
 	full := min(250*time.Millisecond, 10*time.Millisecond<<min(n, 8))
 	return full/2 + rand.N(full/2)
-}
-
-// position returns the number of the first frame that a new owner will get. It
-// reports false if a frame is in flight, whose fate the former owner knew.
-func (u *uplink) position() (next uint64, known bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for i := range u.pending {
-		if u.pending[i].inFlight > 0 {
-			return 0, false
-		}
-	}
-	return u.first(), true
-}
-
-// keepNewest drops all pending frames but the n newest, and returns the number of
-// the first frame that a new owner will get.
-func (u *uplink) keepNewest(n int) uint64 {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.drop(max(0, len(u.pending)-n))
-	return u.first()
-}
-
-// first is the number of the oldest pending frame or, with none, of the next. With mu held.
-func (u *uplink) first() uint64 {
-	if len(u.pending) > 0 {
-		return u.pending[0].seq
-	}
-	return u.last + 1
 }

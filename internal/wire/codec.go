@@ -3,7 +3,6 @@ package wire
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -179,7 +178,7 @@ func (c *coder) uint(number protowire.Number, v *uint64, most uint64) {
 	}
 }
 
-func number[N ~uint8 | ~uint64 | ~int | ~int64](c *coder, number protowire.Number, v *N) {
+func number[N ~uint8 | ~uint32 | ~uint64 | ~int | ~int64](c *coder, number protowire.Number, v *N) {
 	most := uint64(1<<63 - 1) // of what has a sign; none of ours is below zero
 	if N(0)-1 > 0 {
 		most = uint64(N(0) - 1)
@@ -309,27 +308,5 @@ func (c *coder) header(number protowire.Number, h *map[string][]string) {
 	}
 	for _, f := range list {
 		(*h)[f.name] = f.values
-	}
-}
-
-// SocketIDs are ids of sockets, in one piece: a message to a room is for many.
-type SocketIDs []byte
-
-// Add appends an id, which has at most 255 bytes.
-func (ids *SocketIDs) Add(id string) {
-	*ids = append(append(*ids, byte(len(id))), id...)
-}
-
-// All yields the ids, in memory that is theirs. Of ids that are cut off there is no
-// more.
-func (ids SocketIDs) All() iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for rest := []byte(ids); len(rest) > 0; {
-			end := 1 + int(rest[0])
-			if end > len(rest) || !yield(rest[1:end]) {
-				return
-			}
-			rest = rest[end:]
-		}
 	}
 }

@@ -93,10 +93,8 @@ type Reply struct {
 	Status int
 	Header map[string][]string
 	Body   []byte
-	Tags   []string // of the socket that was accepted
 
-	Seq uint64 // frames up to this one are acknowledged, also where Code refuses one; 0: none is
-	Gap bool   // frames after Seq are missing: send them again
+	Gap bool // of a frame: frames before it are missing
 }
 
 func (r *Reply) fields(c *coder) {
@@ -114,14 +112,12 @@ func (r *Reply) fields(c *coder) {
 	number(c, 20, &r.Status)
 	c.header(21, &r.Header)
 	c.bytes(22, &r.Body)
-	c.texts(23, &r.Tags)
-	number(c, 31, &r.Seq)
 	c.bool(32, &r.Gap)
 }
 
 // TooLarge is what to say instead of a reply that does not fit into a NATS message.
 func (r *Reply) TooLarge() *Reply {
-	small := &Reply{Code: objects.TooLarge, Message: "the answer is larger than a NATS message may be", Kept: r.Kept, Owner: r.Owner, Token: r.Token, Seq: r.Seq}
+	small := &Reply{Code: objects.TooLarge, Message: "the answer is larger than a NATS message may be", Kept: r.Kept, Owner: r.Owner, Token: r.Token}
 	if r.Kept {
 		small.Code, small.Message = objects.Done, "this was done; its answer is larger than a NATS message may be"
 	}
@@ -208,85 +204,6 @@ func (r *ClaimReply) why() error {
 		return errors.New("it is owned by " + r.Other)
 	}
 	return errors.New("nobody owns it")
-}
-
-// Push is what an owner has gateways do to sockets, in order.
-type Push struct {
-	Object string // the object's Key
-	Token  uint64
-	Ops    []SocketOp
-}
-
-func (p *Push) fields(c *coder) {
-	text(c, 1, &p.Object)
-	number(c, 2, &p.Token)
-	parts(c, 3, &p.Ops)
-}
-
-// Op is what a SocketOp does.
-type Op uint8
-
-// The operations on sockets.
-const (
-	OpMessage Op = 1 + iota
-	OpClose
-	OpAttach
-)
-
-// SocketOp is one operation on sockets of one gateway.
-type SocketOp struct {
-	Op      Op
-	Sockets SocketIDs
-	Binary  bool
-	Data    []byte // a message, or an attachment
-	Code    int
-	Reason  string
-}
-
-func (o *SocketOp) fields(c *coder) {
-	number(c, 1, &o.Op)
-	c.bytes(2, (*[]byte)(&o.Sockets))
-	c.bool(3, &o.Binary)
-	c.bytes(4, &o.Data)
-	number(c, 5, &o.Code)
-	text(c, 6, &o.Reason)
-}
-
-// WhichSockets asks a gateway for its sockets of an object, on behalf of the owner with the token.
-type WhichSockets struct {
-	Object string
-	Token  uint64
-}
-
-func (w *WhichSockets) fields(c *coder) {
-	text(c, 1, &w.Object)
-	number(c, 2, &w.Token)
-}
-
-// HeldSockets answers WhichSockets, in the order in which they were accepted.
-type HeldSockets struct {
-	Sockets []HeldSocket
-}
-
-func (h *HeldSockets) fields(c *coder) {
-	parts(c, 1, &h.Sockets)
-}
-
-// HeldSocket is one socket at its gateway.
-type HeldSocket struct {
-	ID         string
-	Region     string
-	Tags       []string
-	Attachment []byte
-	Next       uint64 // number of the first frame that the new owner will get
-}
-
-func (h *HeldSocket) fields(c *coder) {
-	text(c, 1, &h.ID)
-	text(c, 2, &h.Region)
-	c.texts(3, &h.Tags)
-	c.bytes(4, &h.Attachment)
-	number(c, 5, &h.Next)
 }
 
 // Beat says that a gateway lives.

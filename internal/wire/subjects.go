@@ -82,15 +82,44 @@ func HostsSubject(class string) string {
 // GatewayInbox begins every subject on which a gateway hears about its sockets. One
 // subscription covers them all, so that the gateway learns everything in the order
 // in which it arrived.
-func GatewayInbox(gateway string) string { return InboxPrefix + gateway + ".h." }
+func GatewayInbox(gateway string) string { return InboxPrefix + "h." + gateway + "." }
 
-// GatewaySubject is where owners say what a gateway is to do to its sockets.
-func GatewaySubject(gateway string) string { return GatewayInbox(gateway) + "push" }
+// GatewaySubject is where owners tell a gateway things of one kind.
+func GatewaySubject(gateway, kind string) string { return GatewayInbox(gateway) + kind }
 
-// SocketsSubject is where a new owner asks which sockets a gateway holds for an object.
-func SocketsSubject(gateway string) string { return GatewayInbox(gateway) + "which" }
+// What follows in a GatewaySubject.
+const (
+	Pushes = "push"  // LanePush
+	Heads  = "heads" // LaneHeads
+	Whichs = "which" // Which
+)
 
-// FrameSubject is where the owner answers a frame. It names the frame, so that the
+// LaneInbox begins every subject on which a host's incarnation hears from gateways
+// about its lanes.
+func LaneInbox(incarnation string) string { return InboxPrefix + "l." + incarnation + "." }
+
+// What follows after a LaneInbox.
+const (
+	Acks = "acks" // LaneAcks
+	Hold = "held" // Held
+)
+
+// SocketID names a socket by its gateway and its slot there.
+func SocketID(gateway string, slot uint32) string {
+	return gateway + "-" + strconv.FormatUint(uint64(slot), 36)
+}
+
+// SlotOf is the slot of a gateway's socket; false if the id is not one of the gateway's.
+func SlotOf(gateway, id string) (uint32, bool) {
+	slot, ok := strings.CutPrefix(id, gateway)
+	if !ok || len(slot) < 2 || slot[0] != '-' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(slot[1:], 36, 32)
+	return uint32(n), err == nil
+}
+
+// FrameSubject is where is said that a frame was not taken. It names the frame, so that the
 // server's "nobody listens" tells which frame that was.
 func FrameSubject(gateway, socket string, seq uint64) string {
 	return GatewayInbox(gateway) + "frame." + socket + "." + strconv.FormatUint(seq, 10)

@@ -317,7 +317,7 @@ func (o *object) snapshot() record.Record {
 	}
 	return record.Record{
 		Name: o.id.Name(), Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife), Data: o.memory.data,
-		Gateways: o.sockets.gatewayNames(),
+		Gateways: o.gateways(),
 	}
 }
 
@@ -328,15 +328,18 @@ func (o *object) serve() owner.Event {
 	o.mu.Lock()
 	rec, token := o.commit.claimed, o.commit.own.Token
 	o.mu.Unlock()
-	held, alive := o.askSockets(rec.Gateways, token)
-	for _, gateway := range alive {
-		o.in.trackGateway(gateway) // a goodbye from here on reaches the mailbox
+	for _, gateway := range rec.Gateways {
+		o.in.trackGateway(gateway.Name) // its goodbye reaches the mailbox, and its silence
+	}
+	o.beginStream(entriesOf(rec.Gateways), token)
+	if !o.awaitHanded() {
+		return nil
 	}
 	if err := o.reschedule(rec.Alarm, o.in.clock.Set); err != nil {
 		o.in.log.Warn("alarm not scheduled again; giving the object up", "object", o.key, "err", err)
 		return owner.Leave{}
 	}
-	if !o.startServing(rec, token, held) {
+	if !o.startServing(rec, token) {
 		return nil // the claim is given up; the record stays as it was
 	}
 	return o.listen()
@@ -344,14 +347,14 @@ func (o *object) serve() owner.Event {
 
 // startServing takes the claimed record into memory. It reports false if the claim
 // has been given up.
-func (o *object) startServing(rec *record.Record, token uint64, held []heldSocket) bool {
+func (o *object) startServing(rec *record.Record, token uint64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.stage() == gone || o.commit.own.Phase != owner.Serving || o.commit.own.Leaving {
 		return false
 	}
 	o.id = o.id.WithName(rec.Name)
-	o.sockets.adopt(held)
+	o.adoptSockets()
 	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}}
 	o.memory.answers.adopted(o.memory.since)
 	o.commit.claimed, o.commit.found, o.commit.payload = nil, nil, nil

@@ -85,6 +85,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.tellEnds()
 	case drainMarker:
 		o.finishBatch() // before the last put
+		o.awaitQuiet()
 		o.drive(owner.Leave{})
 	}
 }
@@ -105,7 +106,7 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 		o.finish(event{reply: msg.Reply}, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request not understood: %v", err)})
 		return
 	}
-	ev := event{req: req, kind: req.Kind, reply: msg.Reply, seq: req.Seq}
+	ev := event{req: req, kind: req.Kind, reply: msg.Reply}
 	now := time.Now()
 	deadline := now.Add(frameTime)
 	if req.Timeout > 0 {
@@ -172,7 +173,11 @@ type event struct {
 	req   *wire.Request // nil for the host's own
 	kind  wire.Kind     // ownEvent for one that nobody has requested
 	reply string        // where to answer; "" for nowhere
-	seq   uint64        // of a frame
+
+	// Of a frame, and of the end of a socket, also if no frame has told it.
+	gateway string
+	slot    uint32
+	seq     uint64 // 0: nothing is to be acknowledged
 }
 
 // kindNames are the kinds of requests, and of events that nobody has requested.
@@ -369,7 +374,7 @@ func (o *object) runAlarm(ctx context.Context, ev event) {
 	if out.Drop {
 		o.drop()
 	}
-	o.apply(ev, engine.Outcome{Alarm: &failed}, o.replyTo(ev, engine.Outcome{}, nil))
+	o.apply(ev, engine.Outcome{Alarm: &failed}, o.replyTo(ev, engine.Outcome{}, nil), nil)
 }
 
 // setAgain sets the wake-up for what the record says: the one that has fired is gone.
@@ -380,7 +385,7 @@ func (o *object) setAgain(ev event, a engine.Alarm) {
 		if err != nil {
 			reply.Code, reply.Message = objects.Unavailable, err.Error()
 		}
-		o.acknowledge(ev.reply, reply)
+		o.answer(ev.reply, reply)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -404,32 +409,30 @@ func (o *object) finish(ev event, out engine.Outcome) {
 	} else {
 		o.counters.ok[ev.index()].Inc()
 	}
-	o.apply(ev, out, o.replyTo(ev, out, failure))
+	o.apply(ev, out, o.replyTo(ev, out, failure), failure)
 	for _, s := range out.Opened {
 		o.in.trackGateway(s.Info().Gateway)
 	}
 }
 
 // apply brings an event's outcome into memory and its outputs into the outbox.
-func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply) {
-	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: out.Changed(), pushes: o.pushes(out.Sends)}
+func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure *objects.Error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	outs := o.outs(ev, out, failure)
+	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed}
+	if len(outs) > 0 && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
+		item.wrote = true // its answer does not come through a lane: who sees it has to know that the rest will come
+	}
 	o.memory.data.Apply(out.Writes)
 	if out.Alarm != nil {
 		o.memory.alarm = alarmPointer(*out.Alarm)
-	}
-	for _, s := range out.Opened {
-		info := s.Info()
-		if o.sockets.add(info.ID, info.Gateway, 0) {
-			item.wrote = true // whoever owns the object next has to ask this gateway
-		}
 	}
 	if item.wrote {
 		o.remember(ev, reply)
 		o.commit.wrote = true
 	}
-	o.put(item)
+	o.put(item, outs...)
 }
 
 // remember keeps the answer of a request that wrote, so that asking again, here or
@@ -454,18 +457,15 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 
 // replyTo is what to tell whoever asked; nil for nothing.
 func (o *object) replyTo(ev event, out engine.Outcome, failure *objects.Error) *wire.Reply {
-	if ev.reply == "" {
-		return nil
+	if ev.reply == "" || ev.kind == wire.Message || ev.kind == wire.Closed {
+		return nil // a frame is acknowledged in its gateway's lane
 	}
-	reply := &wire.Reply{Seq: ev.seq}
+	reply := &wire.Reply{}
 	switch {
 	case failure != nil:
 		reply.Code, reply.Message, reply.Ref = failure.Code, failure.Message, failure.Ref
 	case out.Response != nil:
 		reply.Status, reply.Header, reply.Body = out.Response.Status, out.Response.Header, out.Response.Body
-		for _, s := range out.Opened {
-			reply.Tags = s.Info().Tags
-		}
 	default:
 		reply.Body = out.Output
 	}

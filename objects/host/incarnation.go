@@ -48,6 +48,8 @@ type incarnation struct {
 
 	inbox    chan *nats.Msg // everything for every object we own; never closed
 	control  chan *nats.Msg // claims and beats; never closed
+	lanes    chan *nats.Msg // what gateways say about lanes; never closed
+	links    links
 	idle     idleQueue
 	slow     slowEvents
 	warnings warnings
@@ -67,7 +69,8 @@ type incarnation struct {
 func newIncarnation(h *Host, id string) *incarnation {
 	return &incarnation{
 		id: id, cfg: &h.cfg, timing: h.timing, log: h.log, classes: h.classes, metrics: h.metrics, counters: h.counters,
-		inbox: make(chan *nats.Msg, inboxSize), control: make(chan *nats.Msg, controlSize), evicting: make(chan struct{}, 1),
+		inbox: make(chan *nats.Msg, inboxSize), control: make(chan *nats.Msg, controlSize),
+		lanes: make(chan *nats.Msg, laneInbox), links: newLinks(), evicting: make(chan struct{}, 1),
 		objects: make(map[string]*object), gateways: make(map[string]time.Time),
 	}
 }
@@ -90,6 +93,7 @@ func (in *incarnation) run(ctx context.Context) error {
 	g, running := errgroup.WithContext(work)
 	g.Go(func() error { return in.dispatch(running) })
 	g.Go(func() error { return in.answerControl(running) })
+	g.Go(func() error { return in.serveLanes(running) })
 	g.Go(func() error { return in.sweep(running) })
 	for _, class := range in.cfg.Classes {
 		if class.Alarms() {
@@ -144,6 +148,9 @@ func (in *incarnation) listen() ([]subscription, error) {
 		return nil, fmt.Errorf("listen for gateways: %w", err)
 	}
 	subs := []subscription{beats}
+	if _, err := in.bus.Subscribe(wire.LaneInbox(in.id)+">", "", in.lanes); err != nil {
+		return subs, fmt.Errorf("listen for gateways: %w", err)
+	}
 	listen := func(subject, group string) {
 		if err == nil {
 			var sub subscription
@@ -496,6 +503,7 @@ func (in *incarnation) onBeat(msg *nats.Msg) {
 	}
 	if !beat.Bye {
 		in.hearGateway(beat.Gateway, true)
+		in.hurryLanes(beat.Gateway)
 		return
 	}
 	in.mu.Lock()

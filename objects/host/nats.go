@@ -41,9 +41,6 @@ type bus interface {
 	// Flush returns when everything that the server had sent is in its channel, and
 	// the server has what was published. ctx needs a deadline.
 	Flush(ctx context.Context) error
-
-	// Ask publishes a question and returns its answer.
-	Ask(ctx context.Context, subject string, data []byte) (*nats.Msg, error)
 }
 
 // subscription is one channel's interest in one subject.
@@ -78,7 +75,3 @@ func (s natsSubscription) Unsubscribe() { s.sub.Unsubscribe() }
 func (s natsSubscription) Drain() { _ = s.sub.Drain() }
 
 func (b natsBus) Flush(ctx context.Context) error { return b.conn.FlushWithContext(ctx) }
-
-func (b natsBus) Ask(ctx context.Context, subject string, data []byte) (*nats.Msg, error) {
-	return b.conn.RequestWithContext(ctx, subject, data)
-}

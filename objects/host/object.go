@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
@@ -56,6 +57,13 @@ type object struct {
 	claimWaiters []func(wire.ClaimReply)
 	outbox       outbox
 	commit       committer
+
+	stream   *stream.Sender    // to gateways; nil until the record has been claimed
+	lanes    map[string]uint32 // their numbers, by gateway
+	lanePush wire.LanePush     // publish's, used again by each
+	awaits   bool              // links look after the stream
+	handed   chan struct{}     // closed when the gateways of the record have answered; nil: nobody waits for that
+	quiet    chan struct{}     // closed when gateways have acknowledged everything; nil: nobody waits for that
 }
 
 func newObject(in *incarnation, id objects.ID, class *objects.Class) *object {
@@ -225,6 +233,9 @@ func (o *object) stop(d owner.Stop) {
 	if d.Why == owner.Rejected || d.Why == owner.Damaged {
 		refusal = o.commit.refusal // this is the goroutine at the store
 	}
+	o.in.links.forget(o, o.lanes)
+	signal(&o.handed)
+	signal(&o.quiet)
 	o.spawn(func() { o.stopped(d, refusal, from == serving) })
 	for _, item := range o.outbox.takeAll() {
 		if d.Why == owner.Rejected && !d.Unsure && item.wrote && item.need <= o.commit.payload.put.Commit {

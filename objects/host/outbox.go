@@ -1,6 +1,9 @@
 package host
 
 import (
+	"time"
+
+	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
@@ -20,13 +23,7 @@ type outboxItem struct {
 	wrote  bool   // the event is part of that commit itself
 	to     string // where the reply goes
 	reply  *wire.Reply
-	pushes []push
-}
-
-// push is what one event has one gateway do.
-type push struct {
-	gateway string
-	*wire.Push
+	pushed bool // something went to gateways before the reply
 }
 
 // add keeps an item behind what it depends on. It reports false if that is nothing,
@@ -62,11 +59,13 @@ func (b *outbox) takeAll() []outboxItem {
 	return items
 }
 
-// put adds what an event wants sent: behind the next put if it wrote, at once if
-// nothing that it depends on is still to land. With mu held.
-func (o *object) put(item outboxItem) {
+// put adds what an event wants sent, to gateways and to whoever has asked: behind the
+// next put if it wrote, at once if nothing that it depends on is still to land. A
+// read-only event was not checked by compare-and-set, so it counts only while the
+// lease is valid. With mu held.
+func (o *object) put(item outboxItem, outs ...stream.Out) {
 	own := &o.commit.own
-	if o.stage() == gone {
+	if o.stage() == gone || !item.wrote && !o.in.valid() {
 		item.redirect(o, false)
 		return
 	}
@@ -79,33 +78,34 @@ func (o *object) put(item outboxItem) {
 			o.commit.batch = written
 		}
 	}
-	if !o.outbox.add(item, own.Commit) {
+	item.pushed = len(outs) > 0
+	if item.pushed {
+		o.transmit(o.stream.Event(time.Now(), o.outbox.observed, outs))
+	}
+	if item.reply != nil && !o.outbox.add(item, own.Commit) {
 		o.emit(item)
 	}
 }
 
 // release sends, in order, what the commit covered. With mu held.
 func (o *object) release(commit uint64) {
+	if o.stream != nil {
+		o.transmit(o.stream.Landed(time.Now(), commit))
+	}
 	for item, ok := o.outbox.next(commit); ok; item, ok = o.outbox.next(commit) {
 		o.emit(item)
 	}
 }
 
-// emit sends. A read-only event was not checked by compare-and-set, so its outputs
-// may leave only while the lease is valid. With mu held, which keeps the order.
+// emit sends a reply. That of a read-only event may leave only while the lease is
+// valid. With mu held, which keeps the order.
 func (o *object) emit(item outboxItem) {
 	if !item.wrote && !o.in.valid() {
 		item.redirect(o, false)
 		return
 	}
-	for _, p := range item.pushes {
-		o.in.logSendError(wire.Publish(o.in.bus, wire.GatewaySubject(p.gateway), p.Push))
-	}
-	if item.reply == nil {
-		return
-	}
 	item.reply.Owner, item.reply.Token = o.owner(), o.commit.own.Token
-	if len(item.pushes) > 0 {
+	if item.pushed {
 		o.in.answerAfter(item.to, item.reply)
 	} else {
 		o.in.answer(item.to, item.reply)
@@ -118,7 +118,7 @@ func (o *object) emit(item outboxItem) {
 func (item outboxItem) redirect(o *object, unsure bool) {
 	if item.reply != nil {
 		unsure = unsure && item.wrote || item.reply.Kept && !item.wrote
-		o.in.answer(item.to, &wire.Reply{Moved: true, Unsure: unsure, Token: o.memory.token, Seq: item.reply.Seq})
+		o.in.answer(item.to, &wire.Reply{Moved: true, Unsure: unsure, Token: o.memory.token})
 	}
 }
 
@@ -126,68 +126,126 @@ func (item outboxItem) redirect(o *object, unsure bool) {
 func (item outboxItem) refuse(o *object, e *objects.Error) {
 	if item.reply != nil {
 		owner, token := o.in.self(o.memory.epoch), o.memory.token
-		o.in.answer(item.to, &wire.Reply{Code: e.Code, Message: e.Message, Ref: e.Ref, Owner: owner, Token: token, Seq: item.reply.Seq})
+		o.in.answer(item.to, &wire.Reply{Code: e.Code, Message: e.Message, Ref: e.Ref, Owner: owner, Token: token})
 	}
 }
 
-// pushes is one message for each gateway, the operations in order.
-func (o *object) pushes(sends []engine.Send) []push {
-	if len(sends) == 0 {
+// deeds are what one event does to the sockets of one gateway.
+type deeds struct {
+	stream.Out
+	wire.LaneBody
+}
+
+// outs are what an event does to sockets, gateway by gateway, the operations in order.
+func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error) []stream.Out {
+	if len(out.Sends) == 0 && len(out.Opened) == 0 && ev.slot == 0 {
 		return nil
 	}
-	var pushes []push
-	to := func(gateway string) *wire.Push { // there are few
-		for _, p := range pushes {
-			if p.gateway == gateway {
-				return p.Push
+	var all []deeds
+	to := func(gateway string) *deeds { // there are few
+		for i := range all {
+			if all[i].Gateway == gateway {
+				return &all[i]
 			}
 		}
-		pushes = append(pushes, push{gateway, &wire.Push{Object: o.key, Token: o.memory.token}})
-		return pushes[len(pushes)-1].Push
+		all = append(all, deeds{Out: stream.Out{Gateway: gateway}})
+		return &all[len(all)-1]
 	}
-	for _, send := range sends {
-		for gateway, sockets := range byGateway(send.Sockets) {
-			op := wire.SocketOp{Sockets: sockets}
+	for _, s := range out.Opened {
+		info := s.Info()
+		if slot, ok := wire.SlotOf(info.Gateway, info.ID); ok {
+			d := to(info.Gateway)
+			d.Opens = append(d.Opens, stream.Slot(slot))
+			d.Ops = append(d.Ops, wire.LaneOp{Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{slot}), Tags: info.Tags})
+		}
+	}
+	for _, send := range out.Sends {
+		for gateway, slots := range byGateway(send.Sockets) {
+			op := wire.LaneOp{Slots: wire.SlotsOf(slots)}
 			switch send.Op {
 			case engine.OpMessage:
-				op.Op = wire.OpMessage
 				op.Op = wire.OpMessage
 				op.Binary, op.Data = send.Message.Binary, send.Message.Data
 			case engine.OpAttach:
 				op.Op = wire.OpAttach
-				op.Op = wire.OpAttach
 				op.Data = send.Attachment
 			case engine.OpClose:
 				op.Op = wire.OpClose
-				op.Op = wire.OpClose
 				op.Code, op.Reason = send.Close.Code, send.Close.Reason
 			}
-			push := to(gateway)
-			push.Ops = append(push.Ops, op)
+			d := to(gateway)
+			d.Ops = append(d.Ops, op)
 		}
 	}
-	return pushes
+	if ev.slot != 0 {
+		d := to(ev.gateway)
+		if ev.seq > 0 {
+			d.Acks = append(d.Acks, wire.Reached{Of: ev.slot, Seq: ev.seq})
+		}
+		switch {
+		case ev.kind == wire.Closed:
+			d.Ends = append(d.Ends, stream.Slot(ev.slot))
+		case failure != nil:
+			d.Ops = append(d.Ops, wire.LaneOp{
+				Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{ev.slot}), Code: failure.Code.CloseCode(), Reason: failure.Error(),
+			})
+		}
+	}
+	outs := make([]stream.Out, len(all))
+	for i := range all {
+		outs[i] = all[i].Out
+		outs[i].Bodies = bodies(&all[i].LaneBody)
+	}
+	return outs
+}
+
+// maxBody is how many bytes of operations go into one push. One operation has at most
+// 256 KiB of data and as many slots as an object has sockets, so two always fit into
+// NATS's default of 1 MiB.
+const maxBody = 512 << 10
+
+// bodies encodes what a push does, in as many parts as it takes.
+func bodies(b *wire.LaneBody) [][]byte {
+	if len(b.Acks) == 0 && len(b.Ops) == 0 {
+		return nil
+	}
+	var parts [][]byte
+	part, size := wire.LaneBody{Acks: b.Acks}, 0
+	for first, i := 0, 0; i < len(b.Ops); i++ {
+		more := len(b.Ops[i].Data) + len(b.Ops[i].Slots) + 64
+		if size > 0 && size+more > maxBody {
+			part.Ops = b.Ops[first:i]
+			parts = append(parts, wire.Encode(&part))
+			part, size, first = wire.LaneBody{}, 0, i
+		}
+		size += more
+		part.Ops = b.Ops[first : i+1]
+	}
+	return append(parts, wire.Encode(&part))
 }
 
 // byGateway sorts sockets by their gateways, of which there are few.
-func byGateway(sockets []*engine.Socket) map[string]wire.SocketIDs {
-	by := make(map[string]wire.SocketIDs, 1)
-	last, ids := "", wire.SocketIDs(nil)
+func byGateway(sockets []*engine.Socket) map[string][]uint32 {
+	by := make(map[string][]uint32, 1)
+	last, slots := "", []uint32(nil)
 	for _, s := range sockets {
 		info := s.Info()
-		id, gateway := info.ID, info.Gateway
-		if gateway != last {
-			if ids != nil {
-				by[last] = ids
+		slot, ok := wire.SlotOf(info.Gateway, info.ID)
+		if !ok {
+			continue // no gateway of ours has made it
+		}
+		if info.Gateway != last {
+			if slots != nil {
+				by[last] = slots
 			}
-			if last, ids = gateway, by[gateway]; ids == nil {
-				ids = make(wire.SocketIDs, 0, len(sockets)*(1+len(id)))
+			if last, slots = info.Gateway, by[info.Gateway]; slots == nil {
+				slots = make([]uint32, 0, len(sockets))
 			}
 		}
-		ids.Add(id)
+		slots = append(slots, slot)
 	}
-	if ids != nil {
-		by[last] = ids
+	if slots != nil {
+		by[last] = slots
 	}
 	return by
 }

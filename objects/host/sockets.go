@@ -4,22 +4,21 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
+	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/internal/engine"
 )
 
-// sockets are the WebSockets of one object, as far as the host knows them. The event
-// loop owns them; members, gateways and untold are changed with the object's lock held.
+// sockets are the WebSockets of one object, as the author sees them. Which of them
+// count, and how far each has been heard, is in the object's stream. The event loop owns
+// them; untold and held are changed with the object's lock held.
 type sockets struct {
-	open     engine.Sockets // as the author sees them
-	members  map[string]member
-	gateways map[string]int // members at each gateway
-
-	untold *untold // nil if the object has been told of every end
+	open   engine.Sockets
+	untold *untold               // nil if the object has been told of every end
+	held   map[string]*wire.Held // what gateways have told, by gateway, until the object is served
 }
 
 // untold are the ends of sockets that the object has not been told yet.
@@ -29,176 +28,65 @@ type untold struct {
 	retryAt  time.Time   // when the next attempt is due
 }
 
-// member is one socket.
-type member struct {
-	gateway string
-	seq     uint64 // of the last frame handled
-}
-
 // socketEnd is the end of a socket that the object has to be told.
 type socketEnd struct {
-	socket string
-	close  engine.Close
-	reply  string // where its gateway waits for the acknowledgement; "" if nobody does
+	socket  string
+	gateway string
+	slot    uint32
+	seq     uint64 // of the frame that tells of it; 0: the gateway was given up
+	close   engine.Close
 }
 
-// add puts in a socket whose last frame handled is seq. It reports whether it is the
-// first of its gateway.
-func (s *sockets) add(socket, gateway string, seq uint64) (first bool) {
-	if s.members == nil {
-		s.members, s.gateways = make(map[string]member), make(map[string]int)
-	}
-	s.members[socket] = member{gateway, seq}
-	s.gateways[gateway]++
-	return s.gateways[gateway] == 1
-}
-
-// remove forgets a socket that has ended.
-func (s *sockets) remove(socket string) {
-	m, known := s.members[socket]
-	if !known {
-		return
-	}
-	delete(s.members, socket)
-	if s.gateways[m.gateway]--; s.gateways[m.gateway] <= 0 {
-		delete(s.gateways, m.gateway) // the record has this with the next put
-	}
-}
-
-// setLastSeq notes the last frame handled of a socket.
-func (s *sockets) setLastSeq(socket string, seq uint64) {
-	m := s.members[socket]
-	m.seq = seq
-	s.members[socket] = m
-}
-
-// gatewayNames is the part of a record that names the gateways which hold sockets.
-func (s *sockets) gatewayNames() []string {
-	if len(s.gateways) == 0 {
-		return nil
-	}
-	return slices.Sorted(maps.Keys(s.gateways))
-}
-
-// adopt takes over the sockets that gateways hold, from the previous owner.
-func (s *sockets) adopt(held []heldSocket) {
-	for _, h := range held {
-		if s.open.Has(h.ID) {
-			continue // two gateways claim it; the first has it
-		}
-		s.open.Add(engine.SocketInfo{ID: h.ID, Gateway: h.gateway, Region: h.Region, Tags: h.Tags, Attachment: h.Attachment})
-		s.add(h.ID, h.gateway, h.Next-1)
-	}
-}
-
-// waitingEnd is the end of a socket that is still to be told; nil if there is none.
-func (s *sockets) waitingEnd(socket string) *socketEnd {
-	if s.untold == nil {
-		return nil
-	}
-	for i := range s.untold.ends {
-		if end := &s.untold.ends[i]; end.socket == socket {
-			return end
+// adoptSockets takes over the sockets that gateways hold, from the previous owner. With
+// mu held.
+func (o *object) adoptSockets() {
+	for _, gateway := range slices.Sorted(maps.Keys(o.sockets.held)) {
+		held := o.sockets.held[gateway]
+		for _, s := range held.Sockets {
+			if o.stream.Has(gateway, stream.Slot(s.Slot)) {
+				o.sockets.open.Add(engine.SocketInfo{
+					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Region: held.Region, Tags: s.Tags, Attachment: s.Attachment,
+				})
+			}
 		}
 	}
-	return nil
+	o.sockets.held = nil
 }
 
-// addEnd notes the end of a socket, once.
+// addEnd notes the end of a socket. The stream lets each through once.
 func (s *sockets) addEnd(end socketEnd) {
-	if waiting := s.waitingEnd(end.socket); waiting != nil {
-		if end.reply != "" {
-			waiting.reply = end.reply
-		}
-		return
-	}
 	if s.untold == nil {
 		s.untold = new(untold)
 	}
 	s.untold.ends = append(s.untold.ends, end)
 }
 
-// endTold forgets the first end, and its socket.
+// endTold forgets the first end.
 func (s *sockets) endTold() {
-	s.remove(s.untold.ends[0].socket)
 	s.untold.failures = 0
 	if s.untold.ends = s.untold.ends[1:]; len(s.untold.ends) == 0 {
 		s.untold = nil
 	}
 }
 
-// heldSocket is a socket and the gateway that told of it.
-type heldSocket struct {
-	wire.HeldSocket
-	gateway string
-}
-
-// askSockets asks gateways which sockets they hold for the object, and returns
-// those and the gateways that answered. One that does not answer has died, and
-// its sockets with it.
-func (o *object) askSockets(gateways []string, token uint64) (held []heldSocket, alive []string) {
-	if len(gateways) == 0 {
-		return nil, nil
-	}
-	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Silence)
-	defer cancel()
-	question := wire.Encode(&wire.WhichSockets{Object: o.key, Token: token})
-	answers := make([]*wire.HeldSockets, len(gateways))
-	var asked sync.WaitGroup
-	for i, gateway := range gateways {
-		asked.Go(func() {
-			msg, err := o.in.bus.Ask(ctx, wire.SocketsSubject(gateway), question)
-			answer := new(wire.HeldSockets)
-			if err == nil {
-				err = wire.Decode(msg.Data, answer)
-			}
-			if err != nil {
-				o.in.log.Info("gateway gone, its sockets with it", "gateway", gateway, "object", o.key, "err", err)
-				return
-			}
-			answers[i] = answer
-		})
-	}
-	asked.Wait()
-	for i, answer := range answers {
-		if answer == nil {
-			continue
-		}
-		alive = append(alive, gateways[i])
-		for _, s := range answer.Sockets {
-			held = append(held, heldSocket{s, gateways[i]})
-		}
-	}
-	return held, alive
-}
-
 // frame handles what a socket sent, if it is the next of that socket's frames. Its
-// number is noted before there is an instance: the gateway takes any answer, also
-// that of a constructor which failed, for the fate of this number.
+// number counts as taken before there is an instance: a constructor that fails closes
+// the socket.
 func (o *object) frame(ctx context.Context, ev event) {
 	req := ev.req
-	m, known := o.sockets.members[req.Socket]
-	switch {
-	case !known:
-		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Unavailable, "this owner does not know the socket")})
+	slot, ok := wire.SlotOf(req.Gateway, req.Socket)
+	if !ok {
+		return // no gateway of ours has made it
+	}
+	ev.gateway, ev.slot, ev.seq = req.Gateway, slot, req.Seq
+	switch o.take(ev) {
+	case stream.Take:
+	case stream.Told:
+		o.in.trackGateway(ev.gateway) // which has to acknowledge that
 		return
-	case req.Seq <= m.seq: // it has been handled; its answer was lost
-		if end := o.sockets.waitingEnd(req.Socket); end != nil {
-			end.reply = ev.reply // it is acknowledged when the object has been told
-			return
-		}
-		o.acknowledge(ev.reply, wire.Reply{Seq: m.seq})
-		return
-	case req.Seq > m.seq+1:
-		o.acknowledge(ev.reply, wire.Reply{Seq: m.seq, Gap: true})
+	default:
 		return
 	}
-	o.mu.Lock()
-	o.sockets.setLastSeq(req.Socket, req.Seq)
-	if req.Kind == wire.Closed {
-		o.sockets.addEnd(socketEnd{req.Socket, engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}, ev.reply})
-	}
-	o.mu.Unlock()
 	if req.Kind == wire.Closed {
 		o.tellEnds()
 		return
@@ -208,24 +96,46 @@ func (o *object) frame(ctx context.Context, ev event) {
 	}
 }
 
-// acknowledge answers a frame that no event came of.
-func (o *object) acknowledge(to string, reply wire.Reply) {
+// take decides on a frame, and answers one that is not to be handled.
+func (o *object) take(ev event) stream.Verdict {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	verdict := o.stream.Frame(ev.gateway, stream.Slot(ev.slot), ev.seq, ev.kind == wire.Closed)
+	switch verdict {
+	case stream.Gap:
+		o.in.answer(ev.reply, &wire.Reply{Gap: true, Token: o.memory.token})
+	case stream.Unknown:
+		o.in.answer(ev.reply, &wire.Reply{Code: objects.Unavailable, Message: "this owner does not know the socket", Token: o.memory.token})
+	case stream.Told:
+		body := wire.Encode(&wire.LaneBody{Acks: []wire.Reached{{Of: ev.slot, Seq: ev.seq}}})
+		o.put(outboxItem{}, stream.Out{Gateway: ev.gateway, Bodies: [][]byte{body}})
+	case stream.Take:
+		if req := ev.req; ev.kind == wire.Closed {
+			o.sockets.addEnd(socketEnd{req.Socket, ev.gateway, ev.slot, ev.seq, engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}})
+		}
+	}
+	return verdict
+}
+
+// answer answers a request that no event came of.
+func (o *object) answer(to string, reply wire.Reply) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.put(outboxItem{to: to, reply: &reply})
 }
 
-// loseGateway ends the sockets of a gateway that has died.
+// loseGateway gives a gateway up: its sockets have ended, and it is told so if it
+// should come back.
 func (o *object) loseGateway(gateway string) {
 	o.mu.Lock()
 	o.memory.answers.loseGateway(gateway, time.Now())
-	if o.sockets.gateways[gateway] > 0 {
+	if slots := o.stream.Members(gateway); len(slots) > 0 || o.stream.Awaits(gateway) {
 		end := engine.Close{Code: 1006, Reason: "the gateway that held the socket has gone"}
-		for _, socket := range slices.Sorted(maps.Keys(o.sockets.members)) {
-			if o.sockets.members[socket].gateway == gateway {
-				o.sockets.addEnd(socketEnd{socket: socket, close: end})
-			}
+		for _, slot := range slots {
+			o.sockets.addEnd(socketEnd{socket: wire.SocketID(gateway, uint32(slot)), gateway: gateway, slot: uint32(slot), close: end})
 		}
+		o.put(outboxItem{wrote: true}, stream.Out{Gateway: gateway, GiveUp: true})
+		o.commit.wrote = true
 	}
 	o.mu.Unlock()
 	o.tellEnds()
@@ -257,8 +167,10 @@ func (o *object) tellEnds() {
 func (o *object) tellEnd() {
 	end := o.sockets.untold.ends[0]
 	ctx := until{o.in.work, time.Now().Add(frameTime)}
-	ev := event{kind: wire.Closed, reply: end.reply}
-	ev.seq = o.sockets.members[end.socket].seq
+	ev := event{kind: wire.Closed, gateway: end.gateway, slot: end.slot, seq: end.seq}
+	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
+		o.sockets.open.Add(engine.SocketInfo{ID: end.socket, Gateway: end.gateway})
+	}
 	o.finish(ev, o.memory.instance.Closed(ctx, end.socket, end.close))
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -49,9 +49,18 @@ type Record struct {
 	Claims   uint64 // in a row, by owners that committed nothing: what each but the last was lost with
 	Claimed  int64  // when the last of them was, in Unix seconds; both are zero once an owner has committed
 	Alarm    engine.Alarm
-	Gateways []string // that may hold sockets of the object
-	Answers  []Kept   // to requests that a commit covered, oldest first
+	Gateways []Gateway // that hold sockets of the object, or have been given up
+	Answers  []Kept    // to requests that a commit covered, oldest first
 	Data     *engine.Data
+}
+
+// Gateway is what a record has of one gateway, as package stream has it.
+type Gateway struct {
+	Name  string    `json:"g"`
+	Token uint64    `json:"t"` // of the owner that has made this entry
+	Head  uint64    `json:"h"`
+	Slots []byte    `json:"s,omitempty"` // of its sockets, as package wire encodes them
+	Tomb  time.Time `json:"x,omitzero"`  // when it was given up
 }
 
 // Answer remembers what a request was told, so that it is not run twice. It is
@@ -117,7 +126,7 @@ type head struct {
 	Claims   uint64       `json:"claims,omitempty"`
 	Claimed  int64        `json:"claimed,omitempty"`
 	Alarm    engine.Alarm `json:"alarm,omitzero"`
-	Gateways []string     `json:"gateways,omitempty"`
+	Gateways []Gateway    `json:"gateways,omitempty"`
 }
 
 // append writes the head as package json would, less the closing brace.

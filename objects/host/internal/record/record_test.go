@@ -50,7 +50,7 @@ func someRecord(t *rapid.T) (string, *Record) {
 		r.Answers = append(r.Answers, Answer{Gateway: text.Draw(t, "gateway"), N: rapid.Uint64().Draw(t, "n"), Reply: rapid.SliceOf(rapid.Byte()).Draw(t, "reply")}.Keep())
 	}
 	if rapid.Bool().Draw(t, "has gateways") {
-		r.Gateways = []string{text.Draw(t, "gateway")}
+		r.Gateways = []Gateway{{Name: text.Draw(t, "gateway"), Token: rapid.Uint64().Draw(t, "token"), Head: 3, Slots: rapid.SliceOf(rapid.Byte()).Draw(t, "slots")}}
 	}
 	return keyOf(t, r.Name), r
 }
@@ -111,7 +111,7 @@ func TestWhatIsWorthKeeping(t *testing.T) {
 		{"nothing", Record{Name: "a", Epoch: 3, Data: new(engine.Data)}, true},
 		{"a key", Record{Data: full}, false},
 		{"an alarm", Record{Data: new(engine.Data), Alarm: engine.Alarm{At: time.Unix(1, 0)}}, false},
-		{"sockets", Record{Data: new(engine.Data), Gateways: []string{"g"}}, false},
+		{"sockets", Record{Data: new(engine.Data), Gateways: []Gateway{{Name: "g"}}}, false},
 		{"a gateway's answer", Record{Data: new(engine.Data), Answers: []Kept{{Gateway: "g", N: 1}}}, false},
 		{"a client's answer", Record{Data: new(engine.Data), Answers: []Kept{{Key: "k"}}}, false},
 	} {
