@@ -13,6 +13,7 @@ import (
 
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
+	"holdfast/objects/host/internal/alarm"
 	"holdfast/objects/host/internal/record"
 )
 

@@ -341,7 +341,7 @@ func (w *world) beat(b wire.Beat) {
 // listed is how many sockets the object still has.
 func (w *world) listed(name string) int {
 	n := 0
-	w.look(name, func(o *object) { n = len(o.sockets.members) })
+	w.look(name, func(o *object) { n = o.sockets.open.Len() })
 	return n
 }
 
@@ -349,7 +349,9 @@ func (w *world) listed(name string) int {
 func (w *world) look(name string, at func(o *object)) {
 	synctest.Wait()
 	if o := w.in.find(id(name).Key()); o != nil {
-		return o.sockets.open.Len()
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		at(o)
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,6 +62,31 @@ type Gateway struct {
 	Head  uint64    `json:"h"`
 	Slots []byte    `json:"s,omitempty"` // of its sockets, as package wire encodes them
 	Tomb  time.Time `json:"x,omitzero"`  // when it was given up
+}
+
+// UnmarshalJSON reads an entry. Earlier releases wrote a name alone: their gateways have
+// ended, and their sockets with them, so such an entry is read as the zero Gateway.
+func (g *Gateway) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '"' {
+		*g = Gateway{}
+		return nil
+	}
+	type entry Gateway
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	return d.Decode((*entry)(g))
+}
+
+// maxGatewayName is the longest name of a gateway, in bytes. It becomes part of subjects.
+const maxGatewayName = 64
+
+// check refuses an entry that no host has written.
+func (g *Gateway) check() error {
+	odd := func(r rune) bool { return r <= ' ' || r > '~' || r == '.' || r == '*' || r == '>' }
+	if g.Name == "" || len(g.Name) > maxGatewayName || strings.ContainsFunc(g.Name, odd) {
+		return fmt.Errorf("%.80q cannot name a gateway", g.Name)
+	}
+	return nil
 }
 
 // Answer remembers what a request was told, so that it is not run twice. It is
@@ -258,6 +284,12 @@ func decode(key string, data []byte) (*Record, error) {
 	}
 	if err := belongs(key, r.Name); err != nil {
 		return nil, err
+	}
+	r.Gateways = slices.DeleteFunc(r.Gateways, func(g Gateway) bool { return g.Name == "" && g.Token == 0 })
+	for i := range r.Gateways {
+		if err := r.Gateways[i].check(); err != nil {
+			return nil, err
+		}
 	}
 	kept := make([]Kept, 0, len(r.Answers))
 	for _, a := range r.Answers {
