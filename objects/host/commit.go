@@ -243,7 +243,7 @@ func (o *object) send(put owner.Put) owner.Event {
 	case errors.Is(err, record.ErrRefused):
 		o.in.metrics.commits.WithLabelValues(o.class.Name(), "refused").Inc()
 		o.commit.refusal = o.refusalOf(err)
-		return owner.Refused{}
+		return owner.Refused{Put: put}
 	default:
 		o.in.metrics.commits.WithLabelValues(o.class.Name(), "doubt").Inc()
 		o.in.log.Log(ctx, doubtLevel(err), "put in doubt; asking for its fate", "object", o.key, "err", err)
