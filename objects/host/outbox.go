@@ -10,6 +10,7 @@ import (
 // have read, is durable. The object's lock guards it.
 type outbox struct {
 	items    []outboxItem
+	held     bool   // until the lease is valid again
 	observed uint64 // the last commit that an event may have seen before it was durable
 }
 
@@ -28,30 +29,26 @@ type push struct {
 	*wire.Push
 }
 
-// add keeps an item behind what it depends on. It reports false if that is nothing,
-// given the last durable commit: the item is to be sent now.
-func (b *outbox) add(item outboxItem, durable uint64) (kept bool) {
+// add keeps an item behind what it depends on.
+func (b *outbox) add(item outboxItem) {
 	item.need = b.observed
-	if len(b.items) == 0 && item.need <= durable {
-		return false
-	}
 	b.items = append(b.items, item)
-	return true
 }
 
-// next removes the first item if the commit covers it.
-func (b *outbox) next(commit uint64) (outboxItem, bool) {
-	if len(b.items) == 0 {
-		b.items = nil
+// first is the first item if the commit covers it.
+func (b *outbox) first(commit uint64) (outboxItem, bool) {
+	if len(b.items) == 0 || b.items[0].need > commit {
 		return outboxItem{}, false
 	}
-	item := b.items[0]
-	if item.need > commit {
-		return outboxItem{}, false
-	}
+	return b.items[0], true
+}
+
+// drop removes the first item.
+func (b *outbox) drop() {
 	b.items[0] = outboxItem{}
-	b.items = b.items[1:]
-	return item, true
+	if b.items = b.items[1:]; len(b.items) == 0 {
+		b.items = nil
+	}
 }
 
 // takeAll empties the outbox.
@@ -78,25 +75,24 @@ func (o *object) put(item outboxItem) {
 			o.commit.batch = written
 		}
 	}
-	if !o.outbox.add(item, own.Commit) {
+	if len(o.outbox.items) == 0 && o.outbox.observed <= own.Commit && o.mayLeave(item) {
 		o.emit(item)
-	}
-}
-
-// release sends, in order, what the commit covered. With mu held.
-func (o *object) release(commit uint64) {
-	for item, ok := o.outbox.next(commit); ok; item, ok = o.outbox.next(commit) {
-		o.emit(item)
-	}
-}
-
-// emit sends. A read-only event was not checked by compare-and-set, so its outputs
-// may leave only while the lease is valid. With mu held, which keeps the order.
-func (o *object) emit(item outboxItem) {
-	if !item.wrote && !o.in.valid() {
-		item.redirect(o, false)
 		return
 	}
+	o.outbox.add(item)
+}
+
+// release sends, in order, what the commit covered, up to what may not leave yet. With
+// mu held.
+func (o *object) release(commit uint64) {
+	for item, ok := o.outbox.first(commit); ok && o.mayLeave(item); item, ok = o.outbox.first(commit) {
+		o.outbox.drop()
+		o.emit(item)
+	}
+}
+
+// emit sends. With mu held, which keeps the order.
+func (o *object) emit(item outboxItem) {
 	for _, p := range item.pushes {
 		o.in.logSendError(wire.Publish(o.in.bus, wire.GatewaySubject(p.gateway), p.Push))
 	}
