@@ -27,6 +27,10 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 		send(wire.ClaimReply{Failure: fmt.Sprintf("no such object: %v", err)})
 		return
 	}
+	if _, valid := in.lease.Holds(); !valid {
+		send(wire.ClaimReply{Failure: "this host's lease has lapsed"})
+		return
+	}
 	id = id.WithName(claim.Name)
 	notice := time.AfterFunc(wire.ClaimNotice, func() { send(wire.ClaimReply{Busy: true}) })
 	answer := func(reply wire.ClaimReply) {
@@ -49,7 +53,7 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 // takeRollCall says that this host is there. Claims go to the host whose answer is the
 // first.
 func (in *incarnation) takeRollCall(msg *nats.Msg) {
-	if strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
+	if _, valid := in.lease.Holds(); valid && strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
 		in.logSendError(wire.Publish(in.bus, msg.Reply, &wire.ClaimReply{Host: in.id, Where: in.cfg.Region}))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"holdfast/internal/wire"
@@ -34,7 +35,9 @@ type committer struct {
 	timer   *time.Timer    // nil until the first batch that waits
 	claimed *record.Record // what a claim puts, and serves from; nil once memory has it
 	batch   batch
-	wrote   bool // the event before; the event loop owns it
+	wrote   bool          // the event before; the event loop owns it
+	proven  atomic.Uint64 // the generation of the lease in which the last put to land was made
+	proving uint64        // the generation that a put was asked for to prove
 
 	// The goroutine at the store owns these.
 	refusal  *objects.Error // why the store has refused what it was asked last
@@ -45,6 +48,7 @@ type committer struct {
 // payload is the put under way, encoded once.
 type payload struct {
 	put   owner.Put
+	made  uint64 // in this generation of the lease
 	value []byte // nil: remove the record
 	alarm *engine.Alarm
 }
@@ -87,9 +91,11 @@ func (o *object) decide(e owner.Event) (start bool) {
 			// A claim is encoded when it is sent: from the record that was read.
 			if own.Phase != owner.Claiming && !c.payload.is(d.Put) {
 				c.payload = o.encode(d.Put)
+				c.payload.made, _ = o.in.lease.Holds()
 			}
 		case owner.Settle:
 			c.durable = c.payload.alarm
+			c.proven.Store(c.payload.made)
 			c.payload = nil
 			o.release(d.Commit)
 		case owner.Stop:
@@ -244,7 +250,7 @@ func (o *object) send(put owner.Put) owner.Event {
 	case errors.Is(err, record.ErrRefused):
 		o.in.metrics.commits.WithLabelValues(o.class.Name(), "refused").Inc()
 		o.commit.refusal = o.refusalOf(err)
-		return owner.Refused{}
+		return owner.Refused{Put: put}
 	default:
 		o.in.metrics.commits.WithLabelValues(o.class.Name(), "doubt").Inc()
 		o.in.log.Log(ctx, doubtLevel(err), "put in doubt; asking for its fate", "object", o.key, "err", err)
@@ -272,6 +278,7 @@ func (o *object) payloadOf(put owner.Put) (*payload, time.Time) {
 	defer o.mu.Unlock()
 	if !o.commit.payload.is(put) {
 		o.commit.payload = o.claimOf(put)
+		o.commit.payload.made, _ = o.in.lease.Holds()
 	}
 	return o.commit.payload, o.commit.wakeUp
 }
@@ -357,6 +364,7 @@ func (o *object) startServing(rec *record.Record, token uint64) bool {
 	o.adoptSockets()
 	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}}
 	o.memory.answers.adopted(o.memory.since)
+	o.commit.proven.Store(o.commit.payload.made)
 	o.commit.claimed, o.commit.found, o.commit.payload = nil, nil, nil
 	o.mailbox.serve(token, o.memory.since)
 	o.advance(serving) // before the first message can come

@@ -52,6 +52,12 @@ func (o *object) run() {
 			o.commit.wrote = false
 			o.startBatchTimer()
 		}
+		if !o.awaitLease() {
+			if d.kind == request {
+				o.in.redirect(d.msg, o.memory.token)
+			}
+			continue
+		}
 		o.deliver(d, &req)
 	}
 	o.finishLoop()

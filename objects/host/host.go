@@ -101,13 +101,17 @@ func newHost(cfg Config) (*Host, error) {
 		}
 		h.classes[class.Name()] = class
 	}
-	h.terms = lease.Timing{TTL: h.timing.TTL, Margin: h.timing.Margin}
+	h.terms = lease.Timing{TTL: h.timing.TTL, Margin: h.timing.Margin, Lapse: lapse * h.timing.TTL}
 	h.metrics, h.counters = newMetrics(cfg.Metrics, h.cfg.Region), make(map[string]*classCounters)
 	for class := range h.classes {
 		h.counters[class] = h.metrics.of(class)
 	}
 	return h, nil
 }
+
+// lapse is for how many TTLs a host whose lease has lapsed may go on as itself: longer
+// than a cluster takes to elect a leader.
+const lapse = 10
 
 const (
 	openWithin = 30 * time.Second // how long New waits for leaders
@@ -157,8 +161,9 @@ func (h *Host) tryOpen(ctx context.Context) error {
 }
 
 // Run owns and runs objects until ctx ends; then it finishes what it has in
-// hand, releases its objects, so that nobody waits, and returns nil. If its lease
-// is lost it lets go of everything and starts over as a new incarnation. It fails
+// hand, releases its objects, so that nobody waits, and returns nil. While its lease has
+// lapsed it answers nothing; if the lease is lost it lets go of everything and starts over
+// as a new incarnation. It fails
 // if its connections are closed for good, if its buckets have gone and NATS has refused
 // for half a minute to make them anew, and if an event has not ended when the time for
 // stopping is over: the process should end then. It returns at most Drain + 2 s after
@@ -244,7 +249,7 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		defer client.Close()
 		in := newIncarnation(h, id)
 		in.bus, in.store, in.clock = natsBus{h.cfg.Serve}, h.records, h.clock
-		in.client, in.valid, in.live = client, holder.Holds, h.others.Live
+		in.client, in.lease, in.live = client, holder, h.others.Live
 		err = in.run(ctx)
 		if errors.Is(err, lease.ErrLost) {
 			h.metrics.leasesLost.Inc()

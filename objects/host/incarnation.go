@@ -42,7 +42,7 @@ type incarnation struct {
 	bus    bus
 	store  store
 	clock  clock
-	valid  func() bool                                        // whether the lease may be trusted now
+	lease  trust
 	live   func(ctx context.Context, incarnation string) bool // whether another's may be
 	client *wire.Client                                       // carries alarms to their objects, here or elsewhere
 
@@ -302,7 +302,7 @@ func (o *object) deliverVerdict(d delivery, v verdict) bool {
 		o.in.answer(d.msg.Reply, &wire.Reply{
 			Code: objects.Overloaded, Busy: true, Message: "too many requests wait for this object",
 			Owner: o.in.self(o.memory.epoch), Token: o.memory.token,
-			Unsure: o.young() || !o.in.valid(),
+			Unsure: o.young() || !o.proved(),
 		})
 	case notServed:
 		return false

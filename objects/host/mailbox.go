@@ -189,6 +189,13 @@ func (m *mailbox) next(now time.Time) delivery {
 	return d
 }
 
+// begin has the event in hand count from now.
+func (m *mailbox) begin(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.used = now
+}
+
 // take empties the mailbox.
 func (m *mailbox) take() []delivery {
 	m.mu.Lock()

@@ -21,6 +21,13 @@ type store interface {
 	Usage() record.Usage
 }
 
+// trust is the incarnation's lease. A lease that is not valid may become so again, in a
+// new generation. Others may have acted on its end by then.
+type trust interface {
+	Holds() (generation uint64, valid bool)
+	Again() <-chan struct{} // closed when it is valid; never if it is lost
+}
+
 // clock wakes objects for their alarms.
 type clock interface {
 	Set(ctx context.Context, key string, at time.Time) error

@@ -158,7 +158,11 @@ func (o *object) claim(answer func(wire.ClaimReply)) bool {
 	case gone:
 		return false
 	case serving:
-		answer(wire.ClaimReply{Owned: true, Token: o.memory.token, Held: uint64(time.Since(o.memory.since).Milliseconds())})
+		reply := wire.ClaimReply{Owned: true, Token: o.memory.token}
+		if o.proved() {
+			reply.Held = uint64(time.Since(o.memory.since).Milliseconds())
+		}
+		answer(reply)
 	default:
 		answer(wire.ClaimReply{Other: fmt.Sprintf("host %s in region %s, which is releasing it", o.in.cfg.Name, o.in.cfg.Region)})
 	}

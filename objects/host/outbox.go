@@ -14,6 +14,7 @@ import (
 // have read, is durable. The object's lock guards it.
 type outbox struct {
 	items    []outboxItem
+	held     bool   // until the lease is valid again
 	observed uint64 // the last commit that an event may have seen before it was durable
 }
 
@@ -26,30 +27,26 @@ type outboxItem struct {
 	pushed bool // something went to gateways before the reply
 }
 
-// add keeps an item behind what it depends on. It reports false if that is nothing,
-// given the last durable commit: the item is to be sent now.
-func (b *outbox) add(item outboxItem, durable uint64) (kept bool) {
+// add keeps an item behind what it depends on.
+func (b *outbox) add(item outboxItem) {
 	item.need = b.observed
-	if len(b.items) == 0 && item.need <= durable {
-		return false
-	}
 	b.items = append(b.items, item)
-	return true
 }
 
-// next removes the first item if the commit covers it.
-func (b *outbox) next(commit uint64) (outboxItem, bool) {
-	if len(b.items) == 0 {
-		b.items = nil
+// first is the first item if the commit covers it.
+func (b *outbox) first(commit uint64) (outboxItem, bool) {
+	if len(b.items) == 0 || b.items[0].need > commit {
 		return outboxItem{}, false
 	}
-	item := b.items[0]
-	if item.need > commit {
-		return outboxItem{}, false
-	}
+	return b.items[0], true
+}
+
+// drop removes the first item.
+func (b *outbox) drop() {
 	b.items[0] = outboxItem{}
-	b.items = b.items[1:]
-	return item, true
+	if b.items = b.items[1:]; len(b.items) == 0 {
+		b.items = nil
+	}
 }
 
 // takeAll empties the outbox.
@@ -60,14 +57,16 @@ func (b *outbox) takeAll() []outboxItem {
 }
 
 // put adds what an event wants sent, to gateways and to whoever has asked: behind the
-// next put if it wrote, at once if nothing that it depends on is still to land. A
-// read-only event was not checked by compare-and-set, so it counts only while the
-// lease is valid. With mu held.
+// next put if it wrote, at once if nothing that it depends on is still to land. With mu
+// held.
 func (o *object) put(item outboxItem, outs ...stream.Out) {
 	own := &o.commit.own
-	if o.stage() == gone || !item.wrote && !o.in.valid() {
+	if o.stage() == gone {
 		item.redirect(o, false)
 		return
+	}
+	if len(outs) > 0 && !item.wrote && !o.proved() {
+		item.wrote = true // what goes to gateways waits for a put, which proves that the object is ours
 	}
 	if item.wrote {
 		o.outbox.observed = own.Commit + 1
@@ -82,28 +81,29 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 	if item.pushed {
 		o.transmit(o.stream.Event(time.Now(), o.outbox.observed, outs))
 	}
-	if item.reply != nil && !o.outbox.add(item, own.Commit) {
+	switch {
+	case item.reply == nil:
+	case len(o.outbox.items) == 0 && o.outbox.observed <= own.Commit && o.mayLeave(item):
 		o.emit(item)
+	default:
+		o.outbox.add(item)
 	}
 }
 
-// release sends, in order, what the commit covered. With mu held.
+// release sends, in order, what the commit covered, up to what may not leave yet. With
+// mu held.
 func (o *object) release(commit uint64) {
 	if o.stream != nil {
 		o.transmit(o.stream.Landed(time.Now(), commit))
 	}
-	for item, ok := o.outbox.next(commit); ok; item, ok = o.outbox.next(commit) {
+	for item, ok := o.outbox.first(commit); ok && o.mayLeave(item); item, ok = o.outbox.first(commit) {
+		o.outbox.drop()
 		o.emit(item)
 	}
 }
 
-// emit sends a reply. That of a read-only event may leave only while the lease is
-// valid. With mu held, which keeps the order.
+// emit sends a reply. With mu held, which keeps the order.
 func (o *object) emit(item outboxItem) {
-	if !item.wrote && !o.in.valid() {
-		item.redirect(o, false)
-		return
-	}
 	item.reply.Owner, item.reply.Token = o.owner(), o.commit.own.Token
 	if item.pushed {
 		o.in.answerAfter(item.to, item.reply)

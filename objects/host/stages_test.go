@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"holdfast/internal/wire"
+	"holdfast/objects/host/internal/record"
 )
 
 // step is one move of a schedule.
@@ -19,7 +20,7 @@ type step struct {
 	Wait   time.Duration
 }
 
-var moves = []string{"add", "add", "add", "claim", "drain", "fault", "slow flush", "fast flush", "bye", "open", "send", "close", "lapse", "lost add", "wait", "idle"}
+var moves = []string{"add", "add", "add", "claim", "drain", "fault", "slow flush", "fast flush", "bye", "open", "send", "close", "lapse", "lease lapses", "lease resumes", "lost add", "wait", "idle"}
 
 // TestWhateverHappensEveryObjectIsReachableAfterwardsAndCountsOnce draws what happens
 // to a host, lets it happen in a bubble, and judges what has come of it outside.
@@ -32,6 +33,7 @@ func TestWhateverHappensEveryObjectIsReachableAfterwardsAndCountsOnce(t *testing
 				Fault: fault{
 					Slow:   time.Duration(rapid.IntRange(0, 3000).Draw(rt, "slow")) * time.Millisecond,
 					Refuse: rapid.Bool().Draw(rt, "refuse"), LoseAck: rapid.Bool().Draw(rt, "lose"), Late: rapid.Bool().Draw(rt, "late"),
+					Reject: rapid.SampledFrom([]error{nil, nil, record.ErrFull, record.ErrRefused}).Draw(rt, "reject"),
 				},
 				Wait: time.Duration(rapid.IntRange(0, 5000).Draw(rt, "wait")) * time.Millisecond,
 			}
@@ -90,6 +92,10 @@ func play(t *testing.T, schedule []step) (wrong []string) {
 				if o := w.in.find(id(name).Key()); o != nil {
 					o.lapse()
 				}
+			case "lease lapses":
+				w.lease.lapse()
+			case "lease resumes":
+				w.lease.resume()
 			case "lost add": // its put does not land, and the lease is lost
 				w.store.fail(fault{Slow: time.Second, Refuse: true})
 				adds = append(adds, w.ask("0", &wire.Request{Kind: wire.Call, Call: "add", Body: []byte("{}")}))
@@ -107,6 +113,7 @@ func play(t *testing.T, schedule []step) (wrong []string) {
 			}
 		}
 		// Now nothing goes wrong any more.
+		w.lease.resume()
 		w.bus.setFlush(0)
 		w.store.mu.Lock()
 		w.store.faults = nil

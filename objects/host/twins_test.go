@@ -253,6 +253,7 @@ type fault struct {
 	Refuse  bool          // it is not done, and the answer says nothing
 	LoseAck bool          // it is done, and the answer is lost
 	Late    bool          // it is done only after the deadline
+	SlowAck time.Duration // after it was done
 	Reject  error         // it is not done: record.ErrRefused or one of its kind
 }
 
@@ -343,6 +344,8 @@ func (s *memoryStore) write(ctx context.Context, key string, value []byte, expec
 	switch {
 	case !ok:
 		return 0, record.ErrStale
+	case f.SlowAck > 0:
+		return revision, sleep(context.Background(), f.SlowAck)
 	case f.LoseAck:
 		return 0, record.ErrDoubt
 	}
@@ -394,4 +397,48 @@ func (c *memoryClock) Clear(_ context.Context, key string) error {
 
 func (c *memoryClock) Follow(ctx context.Context, _ string, _ *slog.Logger, _ func(context.Context, string) error) {
 	<-ctx.Done()
+}
+
+// memoryLease is a lease that lapses and resumes when it is told to.
+type memoryLease struct {
+	mu         sync.Mutex
+	generation uint64
+	lapsed     bool
+	again      chan struct{} // closed while it is valid
+}
+
+func newMemoryLease() *memoryLease {
+	l := &memoryLease{generation: 1, again: make(chan struct{})}
+	close(l.again)
+	return l
+}
+
+func (l *memoryLease) Holds() (uint64, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.generation, !l.lapsed
+}
+
+func (l *memoryLease) Again() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.again
+}
+
+func (l *memoryLease) lapse() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.lapsed {
+		l.lapsed, l.again = true, make(chan struct{})
+	}
+}
+
+func (l *memoryLease) resume() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lapsed {
+		l.lapsed = false
+		l.generation++
+		close(l.again)
+	}
 }

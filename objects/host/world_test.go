@@ -34,7 +34,7 @@ type world struct {
 	store *memoryStore
 	log   *lockedBuffer
 	reg   *prometheus.Registry
-	valid atomic.Bool
+	lease *memoryLease
 	lose  context.CancelCauseFunc
 	done  chan error
 	n     uint64 // requests so far
@@ -180,8 +180,8 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 		t.Fatal(err)
 	}
 	w.in = newIncarnation(h, "me")
-	w.valid.Store(true)
-	w.in.bus, w.in.store, w.in.clock, w.in.valid = w.bus, w.store, newMemoryClock(), w.valid.Load
+	w.lease = newMemoryLease()
+	w.in.bus, w.in.store, w.in.clock, w.in.lease = w.bus, w.store, newMemoryClock(), w.lease
 	w.in.live = func(context.Context, string) bool { return false }
 	ctx, cancel := context.WithCancelCause(context.Background())
 	w.lose = cancel

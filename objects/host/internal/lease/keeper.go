@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -48,45 +49,99 @@ var (
 
 // Holder is a lease that somebody keeps.
 type Holder struct {
-	end context.CancelCauseFunc // of the role's context
+	timing Timing
+	log    *slog.Logger
+	end    context.CancelCauseFunc // of the role's context
 
-	mu   sync.Mutex // guards what follows
-	term Term
-	over *time.Timer // fires when the term ends; nil before the first term
+	trust atomic.Pointer[Trust] // as of the last change
+
+	mu    sync.Mutex    // guards what follows, and changes of trust
+	due   *time.Timer   // fires when time changes the standing; nil before the first renewal
+	again chan struct{} // closed while the lease is valid
 }
 
-// Holds reports whether the lease may be trusted now.
-func (h *Holder) Holds() bool {
+func newHolder(timing Timing, log *slog.Logger, end context.CancelCauseFunc) *Holder {
+	h := &Holder{timing: timing, log: log, end: end, again: make(chan struct{})}
+	h.trust.Store(new(Trust))
+	return h
+}
+
+// Holds reports whether the lease may be trusted now, and in which generation.
+func (h *Holder) Holds() (generation uint64, valid bool) {
+	t := h.trust.Load()
+	return t.Generation, t.Standing == Valid && t.term.Holds(time.Now())
+}
+
+// Again is closed when the lease is valid, now or later. If it is lost it never is: the
+// role's context ends.
+func (h *Holder) Again() <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.term.Holds(time.Now())
+	h.set(h.trust.Load().At(time.Now(), h.timing))
+	return h.again
 }
 
-func (h *Holder) renewed(sent time.Time, timing Timing) {
+// standing is where the lease stands now.
+func (h *Holder) standing() Standing { return h.trust.Load().At(time.Now(), h.timing).Standing }
+
+// renewed notes a renewal. It reports whether that has made a lapsed lease valid again.
+func (h *Holder) renewed(sent time.Time) (resumed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now := time.Now()
-	h.term = h.term.Renewed(sent, now, timing)
-	left := h.term.Until().Sub(now)
-	if h.over == nil {
-		h.over = time.AfterFunc(left, h.check)
-	} else {
-		h.over.Reset(left)
-	}
+	before := h.trust.Load().Generation
+	h.set(h.trust.Load().Renewed(sent, time.Now(), h.timing))
+	return before > 0 && h.trust.Load().Generation > before
 }
 
-// check ends the role if its term is over.
+// lose ends the role.
+func (h *Holder) lose(why error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.end(why)
+	h.set(h.trust.Load().Ended())
+}
+
+// check has time do what it does to the trust.
 func (h *Holder) check() {
-	if !h.Holds() {
-		h.end(ErrLost)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.set(h.trust.Load().At(time.Now(), h.timing))
+}
+
+// set changes the trust, and does what follows from that. With mu held.
+func (h *Holder) set(t Trust) {
+	before := *h.trust.Load()
+	h.trust.Store(&t)
+	switch {
+	case t.Standing == Valid && before.Standing != Valid:
+		close(h.again)
+	case t.Standing != Valid && before.Standing == Valid:
+		h.again = make(chan struct{})
+	}
+	switch {
+	case t.Standing == Lost:
+		h.end(ErrLost) // unless there is another reason
+		return
+	case t.Generation == 0:
+		return
+	case t.Standing == Lapsed && before.Standing == Valid:
+		h.log.Warn("lease lapsed: nothing is answered until it is renewed", "for at most", h.timing.Lapse)
+	case t.Generation != before.Generation && t.Generation > 1:
+		h.log.Warn("lease renewed after it had lapsed; going on as before")
+	}
+	left := time.Until(t.next(h.timing))
+	if h.due == nil {
+		h.due = time.AfterFunc(left, h.check)
+	} else {
+		h.due.Reset(left)
 	}
 }
 
 func (h *Holder) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.over != nil {
-		h.over.Stop()
+	if h.due != nil {
+		h.due.Stop()
 	}
 }
 
@@ -102,14 +157,14 @@ type Lease struct {
 	Info        Info
 }
 
-// Hold runs the role under a lease of its own. The role's context ends, with ErrLost,
-// at the moment at which the lease can no longer be trusted, which is before anybody
-// else may think so. Hold returns when the role has returned; it deletes the lease's
+// Hold runs the role under a lease of its own. The Holder says at each moment whether the
+// lease may be trusted; when that ends, it ends before anybody else may think so. The
+// role's context ends, with ErrLost, when the lease cannot become valid any more. Hold returns when the role has returned; it deletes the lease's
 // entry then, so that nobody waits for its lease to run out.
 func (l Lease) Hold(ctx context.Context, role func(context.Context, *Holder) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	k := &keeper{Lease: l, holder: &Holder{end: end}}
+	k := &keeper{Lease: l, holder: newHolder(l.Timing, l.Log, end)}
 	defer k.holder.stop()
 	if err := k.begin(ctx); err != nil {
 		return fmt.Errorf("take a lease: %w", err)
@@ -158,8 +213,8 @@ func (k *keeper) begin(ctx context.Context) error {
 	}
 }
 
-// keep renews every third of the TTL, and sooner after a failure, until ctx or the lease
-// has ended.
+// keep renews every third of the TTL, and sooner after a failure or while the lease has
+// lapsed, until ctx or the lease has ended.
 func (k *keeper) keep(ctx context.Context) {
 	period := k.Timing.TTL / 3
 	next := time.NewTimer(period)
@@ -170,7 +225,7 @@ func (k *keeper) keep(ctx context.Context) {
 			return
 		case <-next.C:
 		}
-		if !k.holder.Holds() {
+		if k.holder.standing() == Lost {
 			return
 		}
 		began := time.Now()
@@ -179,8 +234,10 @@ func (k *keeper) keep(ctx context.Context) {
 		switch {
 		case errors.Is(err, ErrLost):
 			k.Log.Warn("lease lost", "err", err)
-			k.holder.end(err)
+			k.holder.lose(err)
 			return
+		case k.lapsed():
+			next.Reset(period / 8)
 		case err != nil && ctx.Err() == nil:
 			k.Log.Warn("lease not renewed; trying again", "err", err)
 			next.Reset(period / 4)
@@ -202,7 +259,7 @@ func (k *keeper) renew(ctx context.Context) error {
 	}
 	trusted := k.path.Spare()
 	if trusted {
-		k.holder.renewed(sent, k.Timing)
+		k.trust(sent)
 	}
 	k.path = k.path.After(true, echoErr == nil && k.comes(ctx, back))
 	switch {
@@ -211,9 +268,31 @@ func (k *keeper) renew(ctx context.Context) error {
 	case !k.path.Open() || !trusted && k.path.missed > 0:
 		return errors.Join(ErrDeaf, echoErr)
 	case !trusted:
-		k.holder.renewed(sent, k.Timing)
+		k.trust(sent)
 	}
 	return nil
+}
+
+// trust notes a renewal. When it was NATS that has kept this holder from renewing, it has
+// kept others from it as well: they get time to do so before they count as dead here.
+func (k *keeper) trust(sent time.Time) {
+	if k.holder.renewed(sent) {
+		k.Others.spare(k.Timing.TTL / 3)
+	}
+}
+
+// lapsed reports whether the lease was valid, is not, and may become so.
+func (k *keeper) lapsed() bool {
+	return k.holder.trust.Load().Generation > 0 && k.holder.standing() == Lapsed
+}
+
+// patience is for how long one renewal is waited for: while the lease has lapsed, the
+// next one may find the leader that this one does not.
+func (k *keeper) patience() time.Duration {
+	if k.lapsed() {
+		return max(leastEcho, k.Timing.TTL/6)
+	}
+	return k.Timing.TTL / 3
 }
 
 // leastEcho is how long a message may take around at least: a process that is short of
@@ -245,7 +324,7 @@ func came(back <-chan struct{}) bool {
 
 // put renews the entry, whose revision it finds out if it is in doubt.
 func (k *keeper) put(ctx context.Context, sent time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, k.Timing.TTL/3)
+	ctx, cancel := context.WithTimeout(ctx, k.patience())
 	defer cancel()
 	k.Info.Beat++
 	k.Info.Renewed = sent.UTC()

@@ -17,12 +17,21 @@
 // still, as that of a suspended machine does, learns from its next renewal that it has
 // been declared dead.
 //
+// A lease that could not be renewed in time has lapsed, and is not lost yet: as long as
+// nobody has ended its entry, nobody has acted on its end. Meanwhile its holder lets
+// nothing go that rests on it. A renewal that lands makes it valid again, in a new
+// generation: what the holder knew in an earlier one is to be proved first, by a put.
+//
 // A lease says that its holder can be asked, not only that it lives: it is renewed while
 // what the holder publishes on its State connection comes back on its Serve connection
 // (see Path). A holder that cannot be asked gives its lease back at once.
 package lease
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // Entry is the entry of an incarnation in the bucket of leases.
 type Entry struct {
@@ -95,10 +104,90 @@ func (p Path) Open() bool { return p.tried > 0 && p.missed < misses }
 // Spare reports whether the path stays open if the next message does not come back.
 func (p Path) Spare() bool { return p.Open() && p.missed+1 < misses }
 
-// Timing is the two durations of a lease.
+// Timing is the durations of a lease.
 type Timing struct {
 	TTL    time.Duration // how long a renewal lasts
 	Margin time.Duration // what clocks may differ by over one TTL
+	Lapse  time.Duration // how long after its end a lease may become valid again
+}
+
+// Standing is where a lease stands with its holder.
+type Standing uint8
+
+// The standings.
+const (
+	Lapsed Standing = iota // not renewed in time, or not yet at all
+	Valid                  // the holder may act as one
+	Lost                   // for good
+)
+
+func (s Standing) String() string { return [...]string{"lapsed", "valid", "lost"}[s] }
+
+// changes are the changes of standing that there are.
+var changes = map[Standing][]Standing{
+	Lapsed: {Valid, Lost},
+	Valid:  {Lapsed, Lost},
+}
+
+// Trust is a holder's trust in its own lease, through all of its terms. The zero Trust has
+// not been renewed.
+type Trust struct {
+	Standing
+	Generation uint64 // how often the lease has become valid
+	term       Term
+}
+
+// to is the trust with another standing. It panics over a change that there is not.
+func (t Trust) to(s Standing) Trust {
+	if !slices.Contains(changes[t.Standing], s) {
+		panic(fmt.Sprintf("a lease that is %s cannot become %s", t.Standing, s))
+	}
+	t.Standing = s
+	return t
+}
+
+// At is the trust at this moment, if nothing but time has passed.
+func (t Trust) At(now time.Time, timing Timing) Trust {
+	if t.Standing == Valid && !t.term.Holds(now) {
+		t = t.to(Lapsed)
+	}
+	if t.Standing == Lapsed && t.Generation > 0 && !now.Before(t.term.Until().Add(timing.Lapse)) {
+		t = t.to(Lost)
+	}
+	return t
+}
+
+// Renewed is the trust after a renewal that was sent then has been acknowledged now.
+func (t Trust) Renewed(sent, now time.Time, timing Timing) Trust {
+	t = t.At(now, timing)
+	switch t.Standing {
+	case Valid:
+		t.term = t.term.Renewed(sent, now, timing)
+	case Lapsed:
+		if term := (Term{}).Renewed(sent, now, timing); term.Holds(now) {
+			t = t.to(Valid)
+			t.term = term
+			t.Generation++
+		}
+	case Lost:
+	}
+	return t
+}
+
+// Ended is the trust when the lease cannot be renewed any more.
+func (t Trust) Ended() Trust {
+	if t.Standing == Lost {
+		return t
+	}
+	return t.to(Lost)
+}
+
+// next is when time alone changes the standing.
+func (t Trust) next(timing Timing) time.Time {
+	if t.Standing == Valid {
+		return t.term.Until()
+	}
+	return t.term.Until().Add(timing.Lapse)
 }
 
 // Term is a holder's trust in its own lease. The zero Term trusts nothing.
@@ -139,9 +228,10 @@ func NewWatch(now time.Time) *Watch { return &Watch{now, make(map[string]sightin
 
 // Saw notes that the incarnation's entry has been renewed so often. Only a new beat is
 // a sign of life: an old one may be read again at any time. Revisions would not do, as
-// those of a bucket that was made anew begin again.
+// those of a bucket that was made anew begin again. A bucket that was restored may have
+// forgotten that an entry was ended; then its holder may have renewed it.
 func (w *Watch) Saw(incarnation string, beat uint64, now time.Time) {
-	if s := w.seen[incarnation]; !s.ended && beat > s.beat {
+	if s := w.seen[incarnation]; beat > s.beat {
 		w.seen[incarnation] = sighting{beat: beat, at: now}
 	}
 }
@@ -149,13 +239,15 @@ func (w *Watch) Saw(incarnation string, beat uint64, now time.Time) {
 // Seen reports whether this beat of the incarnation, or a later one, has been seen.
 func (w *Watch) Seen(incarnation string, beat uint64) bool { return w.seen[incarnation].beat >= beat }
 
-// Ended notes that the incarnation has said goodbye: it will never act again.
+// Ended notes that the incarnation's entry has ended, by its goodbye or by a claimer: it
+// will never act again, unless a new beat of it is seen.
 func (w *Watch) Ended(incarnation string) {
-	at := w.since
-	if s, known := w.seen[incarnation]; known {
-		at = s.at
+	s, known := w.seen[incarnation]
+	if !known {
+		s.at = w.since
 	}
-	w.seen[incarnation] = sighting{at: at, ended: true}
+	s.ended = true
+	w.seen[incarnation] = s
 }
 
 // Dead reports whether the incarnation can no longer trust its lease.

@@ -72,7 +72,8 @@ func TestAClaimerWaits(t *testing.T) {
 		{"nor is an older one", []saw{{7, 2}, {6, 3}}, 5.5},
 		{"goodbye", []saw{{7, 2}, {ended, 3}}, 3},
 		{"goodbye from one never seen", []saw{{ended, 3}}, 3},
-		{"a renewal that comes after the goodbye", []saw{{7, 2}, {ended, 3}, {9, 3.5}}, 3.5},
+		{"an old renewal that comes after the end", []saw{{7, 2}, {ended, 3}, {7, 3.5}}, 3.5},
+		{"a bucket that has forgotten the end", []saw{{7, 2}, {ended, 3}, {9, 3.5}}, 7},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := NewWatch(after(1))

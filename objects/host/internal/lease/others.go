@@ -17,6 +17,7 @@ type Others struct {
 
 	mu    sync.Mutex // guards what follows
 	watch *Watch
+	after time.Time // nobody counts as dead before
 }
 
 // NewOthers begins a watch; Run is what keeps it up to date.
@@ -116,8 +117,16 @@ func (o *Others) Live(ctx context.Context, incarnation string) bool {
 	return true
 }
 
+// spare has nobody count as dead for a while.
+func (o *Others) spare(d time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.after = time.Now().Add(d)
+}
+
 func (o *Others) dead(incarnation string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.watch.Dead(incarnation, o.timing, time.Now())
+	now := time.Now()
+	return !now.Before(o.after) && o.watch.Dead(incarnation, o.timing, now)
 }

@@ -377,12 +377,12 @@ func (x *explorer) deliver(w *world, i, to int) {
 		x.step(w, to, owner.Stale{}, 0)
 		return
 	}
+	put := owner.Put{Head: f.head.real(), Expect: uint64(f.expect)}
 	if f.state == full {
 		x.note("%s learns that the store takes no such put", names[f.from])
-		x.step(w, to, owner.Refused{}, 0)
+		x.step(w, to, owner.Refused{Put: put}, 0)
 		return
 	}
 	x.note("%s learns that its put has landed as revision %d", names[f.from], f.revision)
-	put := owner.Put{Head: f.head.real(), Expect: uint64(f.expect)}
 	x.step(w, to, owner.Landed{Put: put, Revision: uint64(f.revision)}, 0)
 }

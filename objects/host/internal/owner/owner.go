@@ -99,9 +99,9 @@ type (
 	Stale struct{}
 	// Doubt: no answer, a broken connection, a refusal that tells nothing, a failed read.
 	Doubt struct{}
-	// Refused: the store takes no such put: it is full, or the put is too large. This
-	// copy has changed nothing.
-	Refused struct{}
+	// Refused: the store does not take this put: it is full, or the put is too large.
+	// This copy has changed nothing.
+	Refused struct{ Put }
 	// Unreadable: the record cannot be read. It is not for us to serve or to put over.
 	Unreadable struct{}
 	// Changed: events have changed the object since the last put was made.
@@ -193,7 +193,7 @@ func Step(me string, s State, e Event) (State, []Do) {
 			return s, []Do{ReadRecord{}}
 		}
 	case Refused:
-		if s.pending() {
+		if s.pending() && s.Pending == e.Put {
 			return State{}, []Do{Stop{Rejected, s.Resent}}
 		}
 	case Unreadable:
