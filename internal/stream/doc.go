@@ -1,0 +1,58 @@
+// Package stream decides how what an object sends reaches its sockets: once, in
+// order, and without a gap that nobody notices. It is pure. A Sender is the owner's
+// half for one object, a Receiver the gateway's half; both take values and the time
+// and return what has to be done. A test explores what a network, hosts and gateways
+// can do to them.
+//
+// Everything that an owner tells one gateway about one object (a socket is open, a
+// message, an attachment, a close, the acknowledgement of a frame) is one numbered
+// stream, a lane. The owner keeps what the gateway has not acknowledged and sends it
+// again, from there on, when the gateway asks. An acknowledgement of a frame is in
+// the same push as the outputs of that frame, so neither arrives without the other.
+//
+// # A gap within a reign
+//
+// A gateway takes number n+1 after n. Anything else makes it ask for what is missing.
+// An owner probes a lane that has not acknowledged; when every lane has, it says
+// quiet, once, and nothing is sent for the object any more. A gateway whose lane is
+// not quiet and that hears nothing has the object claimed. If what is asked for is
+// not kept any more, the owner begins the lane anew with CloseAll: the sockets close
+// with 1012 and their clients connect again.
+//
+// # A new owner
+//
+// Each push says how far the other lanes are (heads). The record says, for each
+// gateway, how far its lane was, and which of its sockets are open. A new owner asks
+// every gateway in the record what it has (Which). From the question on, a gateway
+// takes nothing from an earlier owner. A gateway that has everything that the record
+// or any gateway knows of keeps its sockets (Adopt), and sends again the frames that
+// are not acknowledged; one that lacks something closes them (CloseAll).
+//
+//	asked ──has everything──▶ adopted ◀──first socket── empty
+//	  │  ╰──lacks something──▶ closed                     ▲
+//	  ╰──no answer in time──▶ unheard ──answers──▶ closed │
+//	any ──given up──▶ tomb ──acknowledges─────────────────╯
+//
+// Number 1 of a lane in the record is taken from the start, so that a later owner
+// sees that an unheard gateway lacks it. Asking goes on; the late answer may show
+// that a gateway adopted earlier lacks something, and its lane begins anew, too.
+//
+// # The end of a socket
+//
+// The object is told the end of each socket once. The socket's last frame says it, or
+// the owner gives up the gateway. Adopt and CloseAll list those sockets of which
+// owner and gateway do not know the same: the gateway answers for each one that it
+// does not hold open with that last frame. Of a socket in such a list the owner takes
+// nothing else, at any number. What CloseAll does not list has been told already, and
+// the gateway forgets it.
+//
+// An event that opens or ends a socket, or whose answer does not come through a lane,
+// is part of a put. The entries of a record are made when the put is decided on.
+//
+// # What is not here
+//
+// Outputs are not kept in the record. An owner that dies between a put and the pushes
+// that the put lets go closes the sockets of that object. An outbox would be a field of
+// Entry: the bodies of the newest event, sent again by the next owner under the token
+// and number of the one that made them, before Adopt.
+package stream

@@ -1,0 +1,114 @@
+package stream
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+var scenarios = []scenario{
+	{name: "one frame", gates: "AB", frames: 1},
+	{name: "blips", gates: "AB", frames: 3, small: true},
+	{name: "a client leaves", gates: "AB", frames: 1, closes: 1},
+	{name: "planned move", gates: "AB", frames: 1, drains: 1},
+	{name: "two planned moves", gates: "AB", frames: 1, drains: 2},
+	{name: "owner dies", gates: "AB", frames: 1, deaths: 1},
+	{name: "owner dies, two frames", gates: "AB", frames: 2, deaths: 1},
+	{name: "owner dies, served in haste", gates: "AB", frames: 1, deaths: 1, hastes: 1},
+	{name: "two owners die, served in haste", gates: "AB", frames: 1, deaths: 2, hastes: 1},
+	{name: "given up", gates: "AB", giveUps: 1, frames: 1},
+	{name: "given up, owner dies", gates: "AB", giveUps: 1, deaths: 1},
+	{name: "given up in haste", gates: "AB", giveUps: 1, frames: 1, deaths: 1, hastes: 1},
+	{name: "gateway and owner die", gates: "AB", gateDeaths: 1, deaths: 1},
+	{name: "gateway and owner die, one frame", gates: "AB", frames: 1, gateDeaths: 1, deaths: 1},
+	{name: "a socket opens", gates: "Ab", frames: 1},
+	{name: "a socket opens, owner dies", gates: "Ab", frames: 1, deaths: 1},
+	{name: "a socket opens and leaves", gates: "Ab", closes: 1, deaths: 1, stale: true},
+	{name: "a socket opens and leaves, another comes", gates: "abb", closes: 2, stale: true},
+	{name: "a socket opens, gateway and owner die", gates: "Ab", gateDeaths: 1, deaths: 1},
+	{name: "a socket opens at a gateway given up", gates: "ABb", giveUps: 1, deaths: 1},
+}
+
+// limit is how many worlds of each scenario are explored; STREAM_LIMIT raises it.
+func limit(t *testing.T, usual int) int {
+	if v := os.Getenv("STREAM_LIMIT"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			t.Fatalf("STREAM_LIMIT: %v", err)
+		}
+		return n
+	}
+	return usual
+}
+
+func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
+	most := limit(t, 2000)
+	for _, sc := range scenarios {
+		t.Run(sc.name, func(t *testing.T) {
+			t.Parallel()
+			begin := time.Now()
+			s, trace, all := explore(sc, most)
+			t.Logf("%d worlds (all: %t), %d moves, %v: %v", len(s.from), all, s.moved, time.Since(begin).Round(time.Millisecond), s.count)
+			if trace != nil {
+				t.Errorf("a promise is broken:\n%s", strings.Join(trace, "\n"))
+			}
+		})
+	}
+}
+
+func TestRandomWalksKeepThePromises(t *testing.T) {
+	walks := limit(t, 1000) / 100
+	for i, sc := range scenarios {
+		t.Run(sc.name, func(t *testing.T) {
+			t.Parallel()
+			trace, number, worlds := walk(sc, walks, 60, uint64(i))
+			t.Logf("%d worlds", worlds)
+			if trace != nil {
+				t.Errorf("walk %d breaks a promise:\n%s", number, strings.Join(trace, "\n"))
+			}
+		})
+	}
+}
+
+func TestEveryPlantedFaultIsFound(t *testing.T) {
+	for _, c := range []struct {
+		scenario
+		worlds, walks int // how many to search; 0: the other way finds it
+	}{
+		{scenario{flaw: noProbes, gates: "AB", frames: 1}, 2000, 0},
+		{scenario{flaw: ackOutside, gates: "AB", frames: 1, deaths: 1}, 2000, 0},
+		{scenario{flaw: giveUpUntold, gates: "AB", giveUps: 1}, 2000, 0},
+		{scenario{flaw: giveUpForgotten, gates: "AB", giveUps: 1, deaths: 1}, 2000, 0},
+		{scenario{flaw: silenceIsDeath, gates: "AB", deaths: 1, hastes: 1}, 2000, 0},
+		{scenario{flaw: noSlots, gates: "AB", gateDeaths: 1, deaths: 1}, 2000, 0},
+		{scenario{flaw: noHeads, gates: "AB", frames: 1, deaths: 1}, 5000, 0},
+		{scenario{flaw: noRecordHeads, gates: "AB", frames: 1, deaths: 1}, 5000, 0},
+		{scenario{flaw: noWait, gates: "AB", frames: 1, drains: 1}, 5000, 0},
+		{scenario{flaw: windowSkip, gates: "AB", frames: 3, small: true}, 10000, 0},
+		{scenario{flaw: lateKeeps, gates: "AB", frames: 1, deaths: 1, hastes: 1}, 10000, 0},
+		{scenario{flaw: silenceUntold, gates: "AB", frames: 1, deaths: 2, hastes: 1}, 20000, 0},
+		{scenario{flaw: whichNoFence, gates: "AB", frames: 1, deaths: 1}, 20000, 0},
+		{scenario{flaw: giveUpNoFence, gates: "ABb", giveUps: 1, deaths: 1}, 20000, 0},
+		{scenario{flaw: newestOnly, gates: "AB", frames: 1, deaths: 2, hastes: 1}, 20000, 0},
+		{scenario{flaw: closingHandled, gates: "AB", frames: 1, deaths: 1, hastes: 1}, 20000, 0},
+		{scenario{flaw: staleResend, gates: "AB", frames: 2}, 20000, 0},
+		{scenario{flaw: listIgnored, gates: "Ab", closes: 1, deaths: 1, hastes: 1}, 20000, 0},
+		{scenario{flaw: adoptIgnored, gates: "Ab", closes: 1, deaths: 1}, 20000, 0},
+		{scenario{flaw: ghostForgotten, gates: "Ab", closes: 1}, 20000, 0},
+		{scenario{flaw: unknownAnyone, gates: "Ab", closes: 1, deaths: 1, stale: true}, 20000, 0},
+		{scenario{flaw: quietEach, gates: "AB", frames: 1, deaths: 1}, 20000, 0},
+		{scenario{flaw: encodedLate, gates: "AB", frames: 2, deaths: 1}, 20000, 0},
+		{scenario{flaw: numbersAgain, gates: "abb", closes: 2}, 20000, 0},
+	} {
+		t.Run(string(c.flaw), func(t *testing.T) {
+			t.Parallel()
+			s, trace, all := explore(c.scenario, c.worlds)
+			if trace == nil {
+				t.Fatalf("not found in %d worlds (all: %t): %v", len(s.from), all, s.count)
+			}
+			t.Logf("found after %d worlds:\n%s", len(s.from), strings.Join(trace, "\n"))
+		})
+	}
+}

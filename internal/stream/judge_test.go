@@ -1,0 +1,227 @@
+package stream
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// real reports whether an event has happened: it is in the record, or somebody at a
+// gateway that lives has seen something of it.
+func (w *world) real(e *event) bool {
+	if e.durable {
+		return true
+	}
+	for g := range w.gates {
+		if w.gates[g].alive && e.seen&(1<<g) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// opened reports whether the object has opened the socket, for good.
+func (w *world) opened(i int) bool { return w.record.opened&(1<<i) != 0 }
+
+// ends is how often the object was told the socket's end, for good.
+func (w *world) ends(i int) (n int) {
+	for _, e := range w.events {
+		if e.durable && e.ends&(1<<i) != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// open reports whether a client is connected to the socket.
+func (w *world) open(i int) bool {
+	g := &w.gates[w.socks[i].gate]
+	s := g.r.sockets[slotOf(i)]
+	return g.alive && s != nil && s.State == Opened
+}
+
+// check says what is wrong with a world, whatever comes.
+func (x *explorer) check(w *world) {
+	for i := range x.scenario.gates {
+		if n := w.ends(i); n > 1 {
+			x.violated("the end of socket %d was told %d times", i, n)
+		}
+	}
+	var handled [3]uint16
+	for k := range w.events {
+		e := &w.events[k]
+		if e.frame == 0 || !w.real(e) {
+			continue
+		}
+		if handled[e.sock]&(1<<e.frame) != 0 {
+			x.violated("frame %d of socket %d was handled twice", e.frame, e.sock)
+		}
+		handled[e.sock] |= 1 << e.frame
+	}
+	if w.reign == nil {
+		return
+	}
+	for _, l := range w.reign.s.lanes {
+		size := 0
+		for i := range l.window {
+			size += l.window[i].size()
+		}
+		if size != l.size || size > x.settings.Window && len(l.window) > 1 {
+			x.violated("the window of gateway %s has %d bytes (%d counted)", l.gateway, size, l.size)
+		}
+	}
+}
+
+// settle plays on calmly until nothing changes: nothing is lost any more, and who is
+// alive does what time has it do. The answer is false if that never ends. loose says
+// that nobody claims the object unless somebody has reason to.
+func (x *explorer) settle(w *world, loose bool) bool {
+	var before []byte
+	for range 60 {
+		x.tidy(w)
+		now := w.key(nil)
+		if bytes.Equal(now, before) {
+			return true
+		}
+		before = now
+		for n := 0; len(w.bag) > 0; n++ {
+			m := w.bag[0]
+			if w.reign == nil && (m.kind == mFrame || m.kind == mUpgrade) {
+				x.claim(w)
+				continue
+			}
+			x.deliver(w, m)
+			x.tidy(w)
+			if w.reign != nil && w.reign.pending != nil {
+				x.land(w)
+			}
+			if n > 300 {
+				return false
+			}
+		}
+		if w.reign == nil && !loose {
+			x.claim(w)
+		}
+		if x.mayRelease(w) {
+			x.release(w)
+		}
+		if r := w.reign; r != nil {
+			for r.pending != nil {
+				x.land(w)
+			}
+			r.s.Hurry(noon, "")
+			x.tick(w, r.s.taking && !x.onlyDead(w))
+			for g := range w.gates {
+				if !w.gates[g].alive && w.serving() && len(r.s.Members(gateNames[g])) > 0 {
+					x.giveUp(w, g)
+				}
+			}
+		}
+		for g := range w.gates {
+			if !w.gates[g].alive {
+				continue
+			}
+			acts := w.gates[g].r.Tick(late)
+			for _, a := range acts {
+				if a.Kind == Claim && w.reign == nil {
+					defer func() { x.notes = nil }()
+					x.claim(w)
+				}
+			}
+			x.act(w, g, acts)
+			x.again(w, g)
+			x.afterwards(w, g)
+		}
+		for i := range x.scenario.gates {
+			if s := &w.socks[i]; s.phase == wished && w.gates[s.gate].alive {
+				w.put(msg{kind: mUpgrade, gate: uint8(s.gate), slot: slotOf(i)})
+			}
+		}
+		c := w.clone() // all times are noon again
+		*w = *c
+	}
+	return false
+}
+
+// gaps says what an open socket lacks.
+func (x *explorer) gaps(w *world, seenOnly bool) string {
+	for i := range x.scenario.gates {
+		if !w.open(i) {
+			continue
+		}
+		for id := range w.events {
+			e := w.events[id]
+			if seenOnly {
+				e.durable = false
+			}
+			if w.real(&e) && e.receivers&(1<<i) != 0 && w.socks[i].received&(1<<id) == 0 {
+				return fmt.Sprintf("socket %d is open and lacks event %d", i, id)
+			}
+		}
+	}
+	return ""
+}
+
+// judge says what is wrong with a world once it has calmed down. What is on its way
+// is lost.
+func (x *explorer) judge(w *world) string {
+	w = w.clone()
+	w.bag = nil
+	x.broken = ""
+	defer func() { x.broken = "" }()
+	if !x.settle(w, true) {
+		return "the world is never calm"
+	}
+	if x.broken == "" {
+		if gap := x.gaps(w, true); gap != "" {
+			return "all is quiet, and " + gap
+		}
+	}
+	if !x.settle(w, false) {
+		return "the world is never calm"
+	}
+	last := len(w.events)
+	if !w.serving() {
+		return "nobody serves in a calm world"
+	}
+	x.run(w, event{}, 0, -1)
+	if !x.settle(w, false) {
+		return "the world is never calm"
+	}
+	x.check(w)
+	if x.broken != "" {
+		return x.broken
+	}
+	if gap := x.gaps(w, false); gap != "" {
+		return gap
+	}
+	for i := range x.scenario.gates {
+		sock := &w.socks[i]
+		switch ends := w.ends(i); {
+		case w.open(i) && ends > 0:
+			return fmt.Sprintf("socket %d is open, and its end was told", i)
+		case w.open(i) && sock.received&(1<<last) == 0:
+			return fmt.Sprintf("socket %d is open and deaf", i)
+		case !w.open(i) && w.opened(i) && ends == 0:
+			return fmt.Sprintf("the end of socket %d is never told", i)
+		}
+		s := w.gates[sock.gate].r.sockets[slotOf(i)]
+		switch {
+		case s == nil || !w.gates[sock.gate].alive:
+		case s.State != Opened:
+			return fmt.Sprintf("socket %d neither opens nor ends", i)
+		case s.Settled != s.Last:
+			return fmt.Sprintf("frame %d of socket %d is never handled", s.Settled+1, i)
+		default:
+			handled := 0
+			for k := range w.events {
+				if e := &w.events[k]; e.frame != 0 && int(e.sock) == i && w.real(e) {
+					handled++
+				}
+			}
+			if handled != int(s.Last) {
+				return fmt.Sprintf("socket %d has %d frames acknowledged and %d handled", i, s.Last, handled)
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,813 @@
+package stream
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A scenario bounds a world. The zero flaw is the real thing.
+type scenario struct {
+	name  string
+	flaw  flaw
+	gates string // of each socket, a letter each; a capital: it is open at the beginning
+	small bool   // the window holds two pushes
+	stale bool   // messages are kept that can do nothing unless a gateway forgets
+
+	frames, closes, deaths, gateDeaths, giveUps, hastes, drains uint8
+}
+
+// A flaw is one thing that a host or a gateway gets wrong.
+type flaw string
+
+const (
+	noProbes        flaw = "no gap check on idle"
+	ackOutside      flaw = "frame acknowledged when handled, outside the stream"
+	giveUpUntold    flaw = "give-up not told"
+	giveUpForgotten flaw = "give-up forgotten with the owner"
+	silenceIsDeath  flaw = "silence taken for death"
+	noSlots         flaw = "record names gateways, not sockets"
+	noHeads         flaw = "no heads of other streams"
+	noRecordHeads   flaw = "no heads in the record"
+	noWait          flaw = "planned release without waiting for acknowledgements"
+	windowSkip      flaw = "what fell out of the window is skipped"
+	lateKeeps       flaw = "late gateway keeps its sockets"
+	silenceUntold   flaw = "a silence at takeover is not passed on"
+	whichNoFence    flaw = "the question does not fence"
+	giveUpNoFence   flaw = "giving up does not fence"
+	newestOnly      flaw = "position under the newest token only"
+	closingHandled  flaw = "frames of sockets told to close are handled"
+	staleResend     flaw = "stale Resend counts"
+	listIgnored     flaw = "sockets that CloseAll lists are not answered for"
+	adoptIgnored    flaw = "sockets that Adopt lists are not answered for"
+	ghostForgotten  flaw = "a socket that opens too late is not answered for"
+	unknownAnyone   flaw = "an earlier owner's Unknown counts"
+	quietEach       flaw = "quiet when one lane has acknowledged"
+	encodedLate     flaw = "entries made when the put lands"
+	numbersAgain    flaw = "numbers begin again when the last socket has left"
+)
+
+// An explorer makes a world's moves and says what each of them breaks.
+type explorer struct {
+	scenario
+	settings Settings
+	emit     func(*world)
+	broken   string // by the present move
+	tracing  bool
+	notes    []string // of the present move
+	count    map[string]int
+}
+
+func (x *explorer) note(format string, args ...any) {
+	if x.tracing {
+		x.notes = append(x.notes, fmt.Sprintf(format, args...))
+	}
+}
+
+func (x *explorer) violated(format string, args ...any) {
+	if x.broken == "" {
+		x.broken = fmt.Sprintf(format, args...)
+	}
+}
+
+func (x *explorer) happened(what string) {
+	if x.count != nil {
+		x.count[what]++
+	}
+}
+
+func newExplorer(sc scenario) *explorer {
+	x := &explorer{scenario: sc, settings: Defaults(), emit: func(*world) {}}
+	x.settings.Ack, x.settings.Keep = 0, 1<<40
+	if sc.small {
+		x.settings.Window = 80
+	}
+	return x
+}
+
+var gateNames = [...]string{"a", "b"}
+
+func slotOf(i int) Slot { return Slot(i + 1) }
+
+// start is a world whose first sockets are open and quiet.
+func (x *explorer) start() *world {
+	w := &world{trouble: true}
+	for g := range w.gates {
+		w.gates[g] = gate{alive: true, r: NewReceiver(x.settings)}
+	}
+	x.claim(w)
+	for i, at := range x.scenario.gates {
+		w.socks[i].gate = strings.IndexRune("ab", at|0x20)
+		if at&0x20 == 0 {
+			x.wish(w, i)
+			x.settle(w, false)
+		}
+	}
+	for i := range w.socks {
+		w.socks[i].newest, w.socks[i].received = -1, 0
+	}
+	w.events, w.trouble = nil, x.small
+	w.frames, w.closes, w.deaths, w.gateDeaths = x.frames, x.closes, x.deaths, x.gateDeaths
+	w.giveUps, w.hastes, w.drains = x.giveUps, x.hastes, x.drains
+	return w
+}
+
+// done hands over the world that a move has made.
+func (x *explorer) done(w *world) {
+	x.tidy(w)
+	x.check(w)
+	x.emit(w)
+	x.broken, x.notes = "", nil
+}
+
+// tidy drops messages to nobody, and those that do nothing.
+func (x *explorer) tidy(w *world) {
+	w.prune(func(m msg) bool {
+		r := w.gates[m.gate].r
+		switch m.kind {
+		case mHeld, mAck, mResend:
+			return w.reign == nil || m.token != w.reign.s.token
+		case mFrame:
+			s := r.sockets[m.slot]
+			return !x.stale && s != nil && m.seq <= s.Settled
+		case mUpgrade:
+			return false
+		case mUnknown, mRefuse:
+			return !w.gates[m.gate].alive || r.sockets[m.slot] == nil
+		case mWhich:
+			return !w.gates[m.gate].alive || m.token < w.token
+		}
+		return !w.gates[m.gate].alive ||
+			!x.stale && len(r.sockets) > 0 && (m.token < r.fence || m.token == r.at.Token && m.kind == mPush && m.seq <= r.at.Received)
+	})
+}
+
+// moves makes every move that w allows, each on its own copy.
+func (x *explorer) moves(w *world) {
+	for _, m := range w.bag {
+		if w.reign == nil && (m.kind == mFrame || m.kind == mUpgrade) {
+			continue
+		}
+		next := w.clone()
+		x.deliver(next, m)
+		x.done(next)
+	}
+	if w.reign == nil {
+		next := w.clone()
+		x.claim(next)
+		x.done(next)
+	} else {
+		x.ownerMoves(w)
+	}
+	for g := range w.gates {
+		if w.gates[g].alive {
+			x.gateMoves(w, g)
+		}
+	}
+	for i := range x.scenario.gates {
+		if w.gates[w.socks[i].gate].alive {
+			x.sockMoves(w, i)
+		}
+	}
+}
+
+func (x *explorer) ownerMoves(w *world) {
+	r := w.reign
+	if !r.s.Wake().IsZero() {
+		next := w.clone()
+		x.note("the owner asks or probes")
+		x.tick(next, r.s.taking)
+		x.done(next)
+	}
+	if r.s.taking && (w.hastes > 0 || x.onlyDead(w)) {
+		next := w.clone()
+		if !x.onlyDead(w) {
+			next.hastes--
+			next.trouble = true
+		}
+		x.note("the owner waits no longer")
+		x.happened("served before all have answered")
+		x.tick(next, false)
+		x.done(next)
+	}
+	if w.deaths > 0 {
+		next := w.clone()
+		next.deaths--
+		x.note("the owner dies")
+		x.die(next)
+		x.done(next)
+	}
+	if r.pending != nil {
+		next := w.clone()
+		x.land(next)
+		x.done(next)
+		if w.deaths > 0 {
+			next := w.clone()
+			next.deaths--
+			x.note("the put lands, the owner dies")
+			x.lands(next)
+			x.die(next)
+			x.done(next)
+		}
+	}
+	for g := range w.gates {
+		if r.s.taking || r.draining || len(r.s.Members(gateNames[g])) == 0 || w.gates[g].alive && w.giveUps == 0 {
+			continue
+		}
+		next := w.clone()
+		if w.gates[g].alive {
+			next.giveUps--
+			next.trouble = true
+		}
+		x.giveUp(next, g)
+		x.done(next)
+	}
+	if w.drains > 0 && !r.draining {
+		next := w.clone()
+		next.drains--
+		next.reign.draining = true
+		x.note("the owner is told to leave")
+		x.done(next)
+	}
+	if x.mayRelease(w) {
+		next := w.clone()
+		x.release(next)
+		x.done(next)
+	}
+}
+
+func (x *explorer) mayRelease(w *world) bool {
+	r := w.reign
+	return r != nil && r.draining && !r.s.taking && r.pending == nil && r.dirty == 0 && (r.s.Quiet() || x.flaw == noWait)
+}
+
+func (x *explorer) release(w *world) {
+	x.note("the owner has left")
+	x.happened("planned move")
+	w.record = x.encode(w.reign)
+	w.reign = nil
+}
+
+// onlyDead reports whether only dead gateways have not answered.
+func (x *explorer) onlyDead(w *world) bool {
+	return !slices.ContainsFunc(w.reign.s.lanes, func(l *lane) bool {
+		return !l.heard && l.tomb.IsZero() && w.gates[l.gateway[0]-'a'].alive
+	})
+}
+
+func (x *explorer) tick(w *world, hold bool) {
+	r := w.reign
+	now := late
+	if hold {
+		now = soon
+	}
+	was := r.s.taking
+	do := r.s.Tick(now)
+	if was && !r.s.taking && x.flaw == silenceIsDeath {
+		for g := range w.gates {
+			if l := r.s.find(gateNames[g]); l != nil && !l.heard {
+				x.obey(w, do)
+				do = nil
+				if slots := r.s.Members(gateNames[g]); len(slots) > 0 {
+					x.giveUp(w, g)
+				}
+				r.s.lanes = slices.DeleteFunc(r.s.lanes, func(m *lane) bool { return m.gateway == gateNames[g] })
+			}
+		}
+	}
+	x.obey(w, do)
+}
+
+func (x *explorer) claim(w *world) {
+	w.token++
+	x.note("owner %d claims", w.token)
+	x.happened("claim")
+	w.reign = &reign{s: NewSender(w.token, w.record.entries, x.settings, noon), opened: w.record.opened}
+	if x.flaw == silenceUntold {
+		for _, l := range w.reign.s.lanes {
+			l.head = 0
+		}
+	}
+	x.obey(w, w.reign.s.Tick(noon))
+}
+
+func (x *explorer) die(w *world) {
+	w.reign, w.trouble = nil, true
+	x.happened("owner died")
+}
+
+// encode makes what the put decided on now holds.
+func (x *explorer) encode(r *reign) record {
+	entries := r.s.Entries()
+	for i := range entries {
+		e := &entries[i]
+		if x.flaw == noRecordHeads {
+			e.Head = 0
+		}
+		if x.flaw == noSlots {
+			e.Slots = nil
+		}
+		if x.flaw == giveUpForgotten && !e.Tomb.IsZero() {
+			e.Gateway = ""
+		}
+	}
+	entries = slices.DeleteFunc(entries, func(e Entry) bool { return e.Gateway == "" })
+	return record{entries: entries, opened: r.opened}
+}
+
+// decide puts what was written, one put at a time.
+func (x *explorer) decide(w *world) {
+	if r := w.reign; r.pending == nil && r.dirty != 0 {
+		r.pending, r.dirty = &put{x.encode(r), r.dirty}, 0
+	}
+}
+
+func (x *explorer) lands(w *world) {
+	p := w.reign.pending
+	w.record = p.record
+	if x.flaw == encodedLate {
+		w.record = x.encode(w.reign)
+	}
+	for id := range w.events {
+		if p.events&(1<<id) != 0 {
+			w.events[id].durable = true
+		}
+	}
+}
+
+func (x *explorer) land(w *world) {
+	x.note("the put lands and is acknowledged")
+	x.lands(w)
+	r := w.reign
+	r.pending = nil
+	r.commit++
+	x.obey(w, r.s.Landed(noon, r.commit))
+	x.decide(w)
+}
+
+// run runs one event at the owner. Everybody who is open hears of it.
+func (x *explorer) run(w *world, e event, ack Slot, giveUp int) {
+	r := w.reign
+	id := len(w.events)
+	if id >= 16 {
+		panic("more events than a world can tell")
+	}
+	need := uint64(0)
+	if e.wrote {
+		need = r.commit + 1
+		if r.pending != nil {
+			need++
+		}
+	}
+	outs := make([]Out, len(w.gates))
+	for g := range outs {
+		outs[g].Gateway = gateNames[g]
+		outs[g].GiveUp = g == giveUp
+	}
+	var bodies [2][5]byte // event, receivers, acknowledged, opened
+	for i := range x.scenario.gates {
+		g := w.socks[i].gate
+		switch bit := uint8(1) << i; {
+		case e.opens&bit != 0:
+			outs[g].Opens = append(outs[g].Opens, slotOf(i))
+			bodies[g][4] = byte(slotOf(i))
+		case e.ends&bit != 0:
+			outs[g].Ends = append(outs[g].Ends, slotOf(i))
+		case r.s.Open(gateNames[g], slotOf(i)):
+			e.receivers |= bit
+			bodies[g][1] |= bit
+		}
+	}
+	if ack != 0 {
+		g := w.socks[ack-1].gate
+		bodies[g][2], bodies[g][3] = byte(ack), e.frame
+		if x.flaw == ackOutside {
+			bodies[g][2] = 0
+			if r := w.gates[g].r; r.sockets[ack] != nil {
+				w.events = append(w.events, e)
+				w.events[id].seen |= 1 << g
+				x.act(w, g, r.Acked(ack, uint64(e.frame)))
+				w.events = w.events[:id]
+				e.seen |= 1 << g
+			}
+		}
+	}
+	for g := range bodies {
+		if b := bodies[g]; b[1]|b[2]|b[4] != 0 && g != giveUp {
+			b[0] = byte(id)
+			outs[g].Bodies = [][]byte{b[:]}
+		}
+	}
+	if giveUp >= 0 {
+		outs[giveUp].Ends = nil
+	}
+	outs = slices.DeleteFunc(outs, func(o Out) bool { return len(o.Bodies) == 0 && !o.GiveUp && len(o.Ends) == 0 })
+	if giveUp >= 0 { // its ends are GiveUp's
+		for i := range x.scenario.gates {
+			if w.socks[i].gate == giveUp && e.ends&(1<<i) != 0 {
+				e.receivers &^= 1 << i
+			}
+		}
+	}
+	w.events = append(w.events, e)
+	if e.wrote {
+		r.dirty |= 1 << id
+	}
+	if x.flaw == numbersAgain {
+		for _, l := range r.s.lanes {
+			if len(l.members) == 0 && l.tomb.IsZero() {
+				l.head, l.sent, l.acked, l.start, l.window, l.size = 0, 0, 0, 0, nil, 0
+			}
+		}
+	}
+	x.obey(w, r.s.Event(noon, need, outs))
+	x.decide(w)
+}
+
+func (x *explorer) giveUp(w *world, g int) {
+	x.note("the owner gives gateway %d up", g)
+	x.happened("given up")
+	e := event{wrote: true}
+	for _, slot := range w.reign.s.Members(gateNames[g]) {
+		e.ends |= 1 << (slot - 1)
+	}
+	x.run(w, e, 0, g)
+}
+
+// obey does what the owner's half asks for.
+func (x *explorer) obey(w *world, do []Do) {
+	s := w.reign.s
+	for _, d := range do {
+		g := uint8(d.Gateway[0] - 'a')
+		l := s.find(d.Gateway)
+		switch d.Kind {
+		case Send:
+			p := d.Push
+			if x.flaw == noHeads {
+				p.Heads = nil
+			}
+			if p.Kind == CloseAll {
+				switch {
+				case x.flaw == giveUpUntold && !l.tomb.IsZero():
+					continue
+				case x.flaw == lateKeeps && p.Seq == 1:
+					p.Kind = Adopt
+					for slot, m := range l.members {
+						if m.state == closing {
+							l.members[slot] = member{last: w.settled(slot)}
+						}
+					}
+					p.Slots = nil
+				}
+			}
+			w.put(msg{kind: mPush, gate: g, token: s.token, seq: p.Seq, data: writePush(p)})
+		case Probe:
+			if x.flaw != noProbes {
+				w.put(msg{kind: mProbe, gate: g, token: s.token, seq: d.Head, flag: d.Quiet})
+			}
+		case Ask:
+			w.put(msg{kind: mWhich, gate: g, token: s.token})
+		}
+	}
+}
+
+func (w *world) settled(slot Slot) uint64 {
+	if s := w.gates[w.socks[slot-1].gate].r.sockets[slot]; s != nil {
+		return s.Settled
+	}
+	return 0
+}
+
+// deliver takes a message out of the bag, to where it goes.
+func (x *explorer) deliver(w *world, m msg) {
+	x.note("%v arrives", m)
+	w.prune(func(n msg) bool { return n == m })
+	g := int(m.gate)
+	gt := &w.gates[g]
+	switch m.kind {
+	case mPush:
+		x.push(w, g, m)
+	case mProbe:
+		x.act(w, g, gt.r.Probe(noon, m.token, m.seq, m.flag))
+	case mWhich:
+		fence := gt.r.fence
+		if a, ok := gt.r.Which(noon, m.token); ok {
+			if x.flaw == newestOnly && len(a.Positions) > 1 {
+				a.Positions = a.Positions[len(a.Positions)-1:]
+			}
+			w.put(msg{kind: mHeld, gate: m.gate, token: m.token, data: writeAnswer(a)})
+		}
+		if x.flaw == whichNoFence {
+			gt.r.fence = fence
+		}
+	case mUnknown:
+		token := m.token
+		if x.flaw == unknownAnyone {
+			token = 1 << 40
+		}
+		x.act(w, g, gt.r.Unknown(token, m.slot))
+	case mRefuse:
+		if s := gt.r.sockets[m.slot]; s != nil && s.State == Opening {
+			x.act(w, g, gt.r.End(m.slot))
+		}
+	case mHeld:
+		x.obey(w, w.reign.s.Held(noon, gateNames[g], readAnswer(m.data)))
+	case mAck:
+		s := w.reign.s
+		do := s.Acked(gateNames[g], m.seq)
+		if x.flaw == quietEach {
+			if l := s.find(gateNames[g]); l != nil && l.acked == l.head {
+				do = append(do, Do{Kind: Probe, Gateway: l.gateway, Head: l.sent, Quiet: true})
+			}
+		}
+		x.obey(w, do)
+	case mResend:
+		x.resend(w, g, m)
+	case mFrame:
+		x.frame(w, g, m)
+	case mUpgrade:
+		x.upgrade(w, g, m)
+	}
+	if gt.alive {
+		x.afterwards(w, g)
+	}
+}
+
+// afterwards has acknowledgements leave, and forgets what there is nothing of.
+func (x *explorer) afterwards(w *world, g int) {
+	r := w.gates[g].r
+	x.act(w, g, r.Tick(noon))
+	if r.Empty() {
+		w.gates[g].r = NewReceiver(x.settings)
+	}
+}
+
+func (x *explorer) resend(w *world, g int, m msg) {
+	l := w.reign.s.find(gateNames[g])
+	acked := l.acked
+	if x.flaw == staleResend {
+		l.acked = 0
+	}
+	do := w.reign.s.Resend(noon, gateNames[g], m.seq)
+	l.acked = max(l.acked, acked)
+	if x.flaw == windowSkip && len(do) > 0 && do[0].Push.Kind == CloseAll && do[0].Push.Seq > m.seq {
+		do[0].Push.Kind, do[0].Push.Slots = Adopt, nil
+		l.window[0].kind = Adopt
+		for slot, mem := range l.members {
+			l.members[slot] = member{last: max(mem.last, w.settled(slot))}
+		}
+	}
+	x.obey(w, do)
+}
+
+func (x *explorer) push(w *world, g int, m msg) {
+	r := w.gates[g].r
+	p := readPush(m.seq, m.data)
+	if x.flaw == giveUpNoFence && p.Kind == CloseAll && len(p.Slots) == 0 {
+		before := *r
+		_, acts := r.Push(noon, m.token, p)
+		x.act(w, g, acts)
+		w.put(msg{kind: mAck, gate: m.gate, token: m.token, seq: m.seq})
+		r.at, r.fence, r.earlier = before.at, before.fence, before.earlier
+		return
+	}
+	if p.Kind == CloseAll && x.flaw == listIgnored || p.Kind == Adopt && x.flaw == adoptIgnored {
+		p.Slots = slices.DeleteFunc(p.Slots, func(s Slot) bool { return r.sockets[s] == nil })
+	}
+	take, acts := r.Push(noon, m.token, p)
+	x.act(w, g, acts)
+	if !take || len(p.Body) == 0 {
+		return
+	}
+	id, receivers, ack, frame, opens := p.Body[0], p.Body[1], Slot(p.Body[2]), p.Body[3], Slot(p.Body[4])
+	if ack != 0 {
+		if r.sockets[ack] != nil {
+			w.saw(id, g)
+		}
+		x.act(w, g, r.Acked(ack, uint64(frame)))
+	}
+	if opens != 0 {
+		if s := r.sockets[opens]; s != nil {
+			w.saw(id, g)
+			x.act(w, g, r.Accept(opens))
+			if s.State == Opened {
+				w.socks[opens-1].phase = talking
+			}
+		} else if x.flaw != ghostForgotten {
+			x.act(w, g, r.Accept(opens))
+		}
+	}
+	for i := range w.socks {
+		if receivers&(1<<i) == 0 {
+			continue
+		}
+		s := r.sockets[slotOf(i)]
+		switch {
+		case s == nil || s.State == Ended:
+		case s.State == Opening:
+			x.violated("a message for socket %d, which is not open", i)
+		default:
+			x.receive(w, i, id)
+			w.saw(id, g)
+		}
+	}
+}
+
+func (w *world) saw(id byte, g int) {
+	if int(id) < len(w.events) {
+		w.events[id].seen |= 1 << g
+	}
+}
+
+func (x *explorer) receive(w *world, i int, id byte) {
+	s := &w.socks[i]
+	if int(id) >= len(w.events) {
+		return // from before the beginning
+	}
+	switch {
+	case s.received&(1<<id) != 0:
+		x.violated("socket %d has event %d twice", i, id)
+	case int8(id) < s.newest:
+		x.violated("socket %d has event %d after %d", i, id, s.newest)
+	}
+	s.received |= 1 << id
+	s.newest = max(s.newest, int8(id))
+}
+
+// act does what the gateway's half asks for.
+func (x *explorer) act(w *world, g int, acts []Act) {
+	for _, a := range acts {
+		s := &w.socks[max(1, a.Slot)-1]
+		switch a.Kind {
+		case AckAll:
+			w.put(msg{kind: mAck, gate: uint8(g), token: a.Token, seq: a.Seq})
+		case AskAgain:
+			w.put(msg{kind: mResend, gate: uint8(g), token: a.Token, seq: a.Seq})
+		case Cut:
+			if !w.trouble {
+				x.violated("socket %d is closed although nothing was lost", a.Slot-1)
+			}
+			x.happened("closed by the stream")
+			s.phase, s.cut = over, true
+		case Tell:
+			if s.phase != over {
+				s.phase, s.cut = over, true
+			}
+			x.tell(w, g, a.Slot, a.Seq, true)
+		case Drop:
+			s.phase = over
+		case Again:
+			x.again(w, g)
+		}
+	}
+}
+
+func (x *explorer) tell(w *world, g int, slot Slot, seq uint64, last bool) {
+	w.put(msg{kind: mFrame, gate: uint8(g), slot: slot, seq: seq, flag: last})
+}
+
+// again sends what is pending at a gateway.
+func (x *explorer) again(w *world, g int) {
+	for i := range w.socks {
+		if w.socks[i].gate == g {
+			x.pending(w, i)
+		}
+	}
+}
+
+// pending sends what is pending of a socket; it is false if nothing is.
+func (x *explorer) pending(w *world, i int) bool {
+	g, slot := w.socks[i].gate, slotOf(i)
+	s := w.gates[g].r.sockets[slot]
+	if s == nil || s.State == Opening {
+		return false
+	}
+	from := s.Settled + 1
+	if s.State == Ended && w.socks[i].cut {
+		from = s.Last
+	}
+	for seq := from; seq <= s.Last; seq++ {
+		x.tell(w, g, slot, seq, s.State == Ended && seq == s.Last)
+	}
+	return from <= s.Last
+}
+
+// serving reports whether the owner takes events.
+func (w *world) serving() bool { return w.reign != nil && !w.reign.s.taking && !w.reign.draining }
+
+func (x *explorer) frame(w *world, g int, m msg) {
+	if !w.serving() {
+		return
+	}
+	s, i := w.reign.s, int(m.slot-1)
+	if x.flaw == closingHandled {
+		if l := s.find(gateNames[g]); l != nil && l.members[m.slot].state == closing && !m.flag {
+			if before := l.members[m.slot]; m.seq > before.last {
+				l.members[m.slot] = member{closing, m.seq}
+				x.run(w, event{sock: uint8(i), frame: uint8(m.seq)}, m.slot, -1)
+				return
+			}
+		}
+	}
+	verdict, _ := s.Frame(gateNames[g], m.slot, m.seq, m.flag)
+	switch verdict {
+	case Take:
+		e := event{sock: uint8(i), frame: uint8(m.seq)}
+		if m.flag {
+			e.wrote, e.ends = true, 1<<i
+		} else {
+			e.wrote = w.socks[i].writes[m.seq-1]
+		}
+		x.run(w, e, m.slot, -1)
+	case Unknown:
+		w.put(msg{kind: mUnknown, gate: m.gate, slot: m.slot, token: s.token})
+	}
+}
+
+func (x *explorer) upgrade(w *world, g int, m msg) {
+	switch r, i := w.reign, int(m.slot-1); {
+	case !w.serving() || !r.s.Accepts(gateNames[g]):
+	case r.opened&(1<<i) != 0:
+		w.put(msg{kind: mRefuse, gate: m.gate, slot: m.slot})
+	default:
+		r.opened |= 1 << i
+		x.happened("opened")
+		x.run(w, event{wrote: true, opens: 1 << i}, 0, -1)
+	}
+}
+
+func (x *explorer) gateMoves(w *world, g int) {
+	if r := w.gates[g].r; r.missing || r.at.Token != 0 && !r.quiet {
+		next := w.clone()
+		x.note("gateway %d asks again for what is missing", g)
+		x.act(next, g, next.gates[g].r.Tick(late))
+		x.done(next)
+	}
+	if w.gateDeaths > 0 {
+		next := w.clone()
+		next.gateDeaths--
+		x.note("gateway %d dies", g)
+		x.happened("gateway died")
+		next.gates[g] = gate{r: NewReceiver(x.settings)}
+		next.trouble = true
+		x.done(next)
+	}
+}
+
+func (x *explorer) wish(w *world, i int) {
+	s := &w.socks[i]
+	s.phase = wished
+	w.gates[s.gate].r.Opening(slotOf(i))
+	w.put(msg{kind: mUpgrade, gate: uint8(s.gate), slot: slotOf(i)})
+}
+
+func (x *explorer) sockMoves(w *world, i int) {
+	s := &w.socks[i]
+	switch s.phase {
+	case absent:
+		next := w.clone()
+		x.note("socket %d asks to be opened", i)
+		x.wish(next, i)
+		x.done(next)
+	case wished:
+		next := w.clone()
+		x.note("socket %d asks again", i)
+		next.put(msg{kind: mUpgrade, gate: uint8(s.gate), slot: slotOf(i)})
+		x.done(next)
+	case talking:
+		for _, writes := range []bool{false, true} {
+			if w.frames > 0 {
+				next := w.clone()
+				next.frames--
+				x.note("socket %d sends a frame, writes %t", i, writes)
+				x.say(next, i, writes)
+				x.done(next)
+			}
+		}
+	}
+	if w.closes > 0 && (s.phase == wished || s.phase == talking) {
+		next := w.clone()
+		next.closes--
+		x.note("client %d leaves", i)
+		next.socks[i].phase = over
+		x.act(next, s.gate, next.gates[s.gate].r.End(slotOf(i)))
+		x.afterwards(next, s.gate)
+		x.done(next)
+	}
+	next := w.clone()
+	if x.pending(next, i) {
+		x.note("socket %d's frames are sent again", i)
+		x.done(next)
+	}
+}
+
+func (x *explorer) say(w *world, i int, writes bool) {
+	s := &w.socks[i]
+	seq, ok := w.gates[s.gate].r.Frame(slotOf(i))
+	if !ok {
+		x.violated("socket %d has a client and takes no frame", i)
+		return
+	}
+	s.writes[seq-1] = writes
+	x.tell(w, s.gate, slotOf(i), seq, false)
+}

@@ -1,0 +1,626 @@
+package stream
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Sender is the owner's half of the streams of one object, under one token. What its
+// methods return is valid until the next call.
+type Sender struct {
+	token    uint64
+	settings Settings
+
+	lanes  []*lane // in the order in which they were first needed
+	needs  []need  // what somebody knows of earlier streams; nil when every gateway has answered
+	taking bool    // gateways are asked, nobody is served yet
+	until  time.Time
+
+	need   uint64 // the commit that the newest event depends on
+	landed uint64 // the newest commit known to have landed
+
+	do    []Do
+	heads []Head // that do shares
+}
+
+// lane is the stream to one gateway.
+type lane struct {
+	gateway string
+	mark    Mark
+	heard   bool      // the gateway has answered this owner, or the record did not name it
+	tomb    time.Time // when it was given up; zero: it was not, or it has acknowledged that
+	need    uint64    // the commit that giving it up depends on
+	answer  []Position
+	members map[Slot]member
+
+	head  uint64 // the newest number
+	sent  uint64 // up to this one they have left
+	acked uint64 // up to this one they have arrived
+	start uint64 // the newest that is not More; 0: nothing has a number yet
+
+	window []kept // after acked, without what was shed
+	size   int    // bytes of window
+
+	next  time.Time     // when to ask or to probe
+	pause time.Duration // until the probe after that
+	quiet bool          // the gateway was told
+}
+
+// member is a socket whose end the object has not been told.
+type member struct {
+	state memberState
+	last  uint64 // number of the newest frame that was taken
+}
+
+// memberState is how a member's frames are taken.
+type memberState uint8
+
+const (
+	open    memberState = iota // in order
+	closing                    // only the last one, at any number
+	ending                     // the last one was taken
+)
+
+// kept is one number of a window.
+type kept struct {
+	seq   uint64
+	kind  Kind
+	slots []Slot
+	body  []byte
+	need  uint64 // the commit before which it may not leave
+	at    time.Time
+}
+
+func (k *kept) size() int {
+	const overhead = 32 // bytes, of the rest of a push
+	return overhead + len(k.body) + 2*len(k.slots)
+}
+
+// need is how far a stream has been seen to be.
+type need struct {
+	token uint64
+	Head
+}
+
+// Do is something that the host must do, in order.
+type Do struct {
+	Kind    DoKind
+	Gateway string
+	Push    Push   // of Send
+	Head    uint64 // of Probe
+	Quiet   bool   // of Probe
+}
+
+// DoKind is what a Do asks for.
+type DoKind uint8
+
+// The kinds of Do.
+const (
+	Send  DoKind = 1 + iota // send Push to the gateway
+	Probe                   // tell the gateway that its lane is at Head, and whether all is quiet
+	Ask                     // ask the gateway what it has (Which)
+)
+
+// NewSender begins a reign from the record's entries. Tick asks their gateways.
+func NewSender(token uint64, entries []Entry, settings Settings, now time.Time) *Sender {
+	s := &Sender{token: token, settings: settings, until: now.Add(settings.Wait)}
+	for _, e := range entries {
+		l := s.lane(e.Gateway)
+		l.heard, l.tomb = false, e.Tomb
+		l.head = 1 // see the package comment
+		l.next = now
+		for _, slot := range e.Slots {
+			l.members[slot] = member{state: closing}
+		}
+		s.know(e.Token, Head{l.mark, e.Head})
+	}
+	s.taking = s.asked()
+	return s
+}
+
+// asked reports whether an answer is waited for. Gateways that were given up are not.
+func (s *Sender) asked() bool {
+	return slices.ContainsFunc(s.lanes, func(l *lane) bool { return !l.heard && l.tomb.IsZero() })
+}
+
+// Taking reports whether the object is not to be served yet.
+func (s *Sender) Taking() bool { return s.taking }
+
+// Token is the owner's.
+func (s *Sender) Token() uint64 { return s.token }
+
+func (s *Sender) find(gateway string) *lane {
+	for _, l := range s.lanes {
+		if l.gateway == gateway {
+			return l
+		}
+	}
+	return nil
+}
+
+func (s *Sender) lane(gateway string) *lane {
+	l := s.find(gateway)
+	if l == nil {
+		l = &lane{gateway: gateway, mark: MarkOf(gateway), heard: true, members: make(map[Slot]member)}
+		s.lanes = append(s.lanes, l)
+	}
+	return l
+}
+
+func (s *Sender) begin() {
+	clear(s.do)
+	s.do, s.heads = s.do[:0], s.heads[:0]
+}
+
+// Held is a gateway's answer.
+func (s *Sender) Held(now time.Time, gateway string, answer Answer) []Do {
+	s.begin()
+	l := s.find(gateway)
+	if l == nil || l.heard {
+		return nil
+	}
+	l.heard, l.answer = true, answer.Positions
+	for _, p := range answer.Positions {
+		for _, h := range p.Heads {
+			s.know(p.Token, h)
+		}
+	}
+	if s.taking {
+		for _, held := range answer.Sockets {
+			if _, known := l.members[held.Slot]; known {
+				l.members[held.Slot] = member{open, held.Settled}
+			}
+		}
+		if !s.asked() {
+			s.judge(now)
+		}
+		return s.do
+	}
+	s.closeAll(now, l)
+	s.rejudge(now)
+	s.release(now)
+	return s.do
+}
+
+// know notes how far a stream has been seen to be.
+func (s *Sender) know(token uint64, h Head) {
+	for i := range s.needs {
+		if n := &s.needs[i]; n.token == token && n.Gateway == h.Gateway {
+			n.Seq = max(n.Seq, h.Seq)
+			return
+		}
+	}
+	s.needs = append(s.needs, need{token, h})
+}
+
+// lacks reports whether somebody knows of something that the gateway does not have.
+func (s *Sender) lacks(l *lane) bool {
+	return slices.ContainsFunc(s.needs, func(n need) bool {
+		return n.Gateway == l.mark && n.Seq > 0 && !slices.ContainsFunc(l.answer, func(p Position) bool {
+			return p.Token == n.token && p.Received >= n.Seq
+		})
+	})
+}
+
+// judge decides on the sockets of the gateways that have answered, and has the object served.
+func (s *Sender) judge(now time.Time) {
+	s.taking = false
+	for _, l := range s.lanes {
+		switch {
+		case !l.heard:
+		case !l.tomb.IsZero() || s.lacks(l):
+			s.closeAll(now, l)
+		default:
+			s.number(now, l, kept{kind: Adopt, slots: l.slots(closing)})
+		}
+	}
+	s.rejudge(now)
+	s.release(now)
+}
+
+// rejudge begins the lanes anew of gateways that turn out to lack something.
+func (s *Sender) rejudge(now time.Time) {
+	waits := false
+	for _, l := range s.lanes {
+		if l.answer != nil && s.lacks(l) {
+			s.closeAll(now, l)
+		}
+		waits = waits || !l.heard
+	}
+	if !waits { // nobody can tell anything new of earlier streams
+		s.needs = nil
+		for _, l := range s.lanes {
+			l.answer = nil
+		}
+	}
+}
+
+// slots are the members in a state.
+func (l *lane) slots(state memberState) []Slot {
+	var slots []Slot
+	for slot, m := range l.members {
+		if m.state == state {
+			slots = append(slots, slot)
+		}
+	}
+	slices.Sort(slots)
+	return slots
+}
+
+// closeAll begins the lane anew without its sockets. What waits to be sent is for
+// those sockets, and is dropped.
+func (s *Sender) closeAll(now time.Time, l *lane) {
+	for slot, m := range l.members {
+		if m.state == open {
+			l.members[slot] = member{state: closing}
+		}
+	}
+	k := kept{kind: CloseAll, slots: l.slots(closing)}
+	if !l.tomb.IsZero() {
+		k.need = l.need
+	}
+	l.window, l.size, l.answer = nil, 0, nil
+	s.number(now, l, k)
+}
+
+// number gives a push the lane's next number.
+func (s *Sender) number(now time.Time, l *lane, k kept) {
+	if l.head == 0 || l.start != 0 { // number 1 of a lane in the record is taken already
+		l.head++
+	}
+	k.seq, k.at = l.head, now
+	if k.kind != More {
+		l.start = k.seq
+	}
+	l.window = append(l.window, k)
+	l.size += k.size()
+	l.quiet = false
+}
+
+// Out is what an event does to one gateway.
+type Out struct {
+	Gateway string
+	Opens   []Slot
+	Ends    []Slot   // whose end the event has told the object
+	GiveUp  bool     // the event has told the ends of all Members
+	Bodies  [][]byte // of pushes, in order; more than one if they do not fit
+}
+
+// Event gives numbers to what an event sends; it depends on the commit need, 0 for
+// none. What need does not hold back is sent.
+func (s *Sender) Event(now time.Time, need uint64, outs []Out) []Do {
+	s.begin()
+	s.need = max(s.need, need)
+	for _, out := range outs {
+		l := s.lane(out.Gateway)
+		kind, before := More, l.head
+		if len(l.members) == 0 {
+			kind = Adopt // the gateway may have forgotten the lane
+		}
+		for _, slot := range out.Opens {
+			l.members[slot] = member{}
+		}
+		for _, slot := range out.Ends {
+			delete(l.members, slot)
+		}
+		switch {
+		case out.GiveUp:
+			s.giveUp(now, l)
+		case l.heard && l.tomb.IsZero():
+			for _, body := range out.Bodies {
+				s.number(now, l, kept{kind: kind, body: body, need: s.need})
+				kind = More
+			}
+			l.trim(before, s.settings.Window, time.Time{})
+		}
+	}
+	s.release(now)
+	return s.do
+}
+
+// giveUp makes the gateway's tomb: it is told to close what it holds, when it is heard.
+func (s *Sender) giveUp(now time.Time, l *lane) {
+	maps.DeleteFunc(l.members, func(_ Slot, m member) bool { return m.state != ending })
+	l.tomb, l.need = now, s.need
+	if l.heard {
+		s.closeAll(now, l)
+	}
+}
+
+// Members are a gateway's sockets whose end the object has not been told, for an event
+// that gives it up.
+func (s *Sender) Members(gateway string) []Slot {
+	l := s.find(gateway)
+	if l == nil {
+		return nil
+	}
+	slots := append(l.slots(open), l.slots(closing)...)
+	slices.Sort(slots)
+	return slots
+}
+
+// Accepts reports whether a socket may be opened at the gateway: not while it is to
+// close all that it holds.
+func (s *Sender) Accepts(gateway string) bool {
+	l := s.find(gateway)
+	return l == nil || l.heard && l.tomb.IsZero()
+}
+
+// trim drops the oldest of the window, not of what is after newest, until it is small
+// and young enough.
+func (l *lane) trim(newest uint64, most int, since time.Time) {
+	n := 0
+	for ; n < len(l.window) && l.window[n].seq <= newest && (l.size > most || l.window[n].at.Before(since)); n++ {
+		l.size -= l.window[n].size()
+	}
+	l.drop(n)
+}
+
+func (l *lane) drop(n int) {
+	clear(l.window[:n])
+	if l.window = l.window[n:]; len(l.window) == 0 {
+		l.window, l.size = nil, 0
+	}
+}
+
+// Landed lets go what waits for the commit.
+func (s *Sender) Landed(now time.Time, commit uint64) []Do {
+	s.begin()
+	s.landed = max(s.landed, commit)
+	s.release(now)
+	return s.do
+}
+
+// release sends what waits for nothing more. All lanes advance first: heads tell of
+// all that leaves together.
+func (s *Sender) release(now time.Time) {
+	var few [8]uint64 // most objects have few gateways
+	from := few[:0]
+	for _, l := range s.lanes {
+		from = append(from, l.sent+1)
+		for i := range l.window {
+			if k := &l.window[i]; k.seq > l.sent && k.need <= s.landed {
+				l.sent = k.seq
+			}
+		}
+		if l.sent >= from[len(from)-1] && l.acked+1 >= from[len(from)-1] { // all before has arrived
+			l.next, l.pause = now.Add(s.settings.Probe), s.settings.Probe
+		}
+	}
+	for i, l := range s.lanes {
+		s.send(l, from[i])
+	}
+}
+
+// send sends what the window has from a number on.
+func (s *Sender) send(l *lane, from uint64) {
+	for _, k := range l.window {
+		if from <= k.seq && k.seq <= l.sent {
+			s.do = append(s.do, Do{Kind: Send, Gateway: l.gateway, Push: Push{
+				Seq: k.seq, Kind: k.kind, Slots: k.slots, Heads: s.headsFor(l, k.seq), Body: k.body,
+			}})
+		}
+	}
+}
+
+// headsFor are the heads in a push.
+func (s *Sender) headsFor(to *lane, seq uint64) []Head {
+	begin := len(s.heads)
+	for _, l := range s.lanes {
+		told := l.sent
+		if l.start == 0 {
+			told = l.head
+		}
+		if told > 0 && (l != to || told > seq) {
+			s.heads = append(s.heads, Head{l.mark, told})
+		}
+	}
+	return slices.Clip(s.heads[begin:])
+}
+
+// Acked is a gateway's word that it has all up to received.
+func (s *Sender) Acked(gateway string, received uint64) []Do {
+	s.begin()
+	l := s.find(gateway)
+	if l == nil || received > l.sent {
+		return nil // no gateway of ours says so
+	}
+	s.arrived(l, received)
+	return s.do
+}
+
+// arrived notes what a gateway has, and tells all gateways when nothing is missing
+// anywhere. Who acknowledges all once more did not hear that.
+func (s *Sender) arrived(l *lane, received uint64) {
+	n := 0
+	for ; n < len(l.window) && l.window[n].seq <= received; n++ {
+		l.size -= l.window[n].size()
+	}
+	l.drop(n)
+	l.acked = max(l.acked, received)
+	l.quiet = false
+	if l.start != 0 && l.acked >= l.start && l.acked == l.head {
+		l.tomb = time.Time{}
+	}
+	if !s.Quiet() {
+		return
+	}
+	for _, l := range s.lanes {
+		if l.heard && !l.quiet && len(l.members) > 0 {
+			l.quiet = true
+			s.do = append(s.do, Do{Kind: Probe, Gateway: l.gateway, Head: l.sent, Quiet: true})
+		}
+	}
+}
+
+// Quiet reports whether every gateway that is to hear anything has heard all.
+func (s *Sender) Quiet() bool {
+	return !s.taking && !slices.ContainsFunc(s.lanes, func(l *lane) bool {
+		return l.heard && l.tomb.IsZero() && l.acked < l.head
+	})
+}
+
+// Resend is a gateway's request for all from a number on; 0: it has nothing of the lane.
+func (s *Sender) Resend(now time.Time, gateway string, from uint64) []Do {
+	s.begin()
+	l := s.find(gateway)
+	switch {
+	case l == nil || l.start == 0 || from > l.sent:
+		return nil // nothing of that was sent
+	case from == 0 && len(l.members) == 0 && l.tomb.IsZero():
+		s.arrived(l, l.sent) // it has forgotten the object, of which it holds no socket
+		return s.do
+	case from == 0:
+		from = l.start
+	}
+	if from <= l.acked {
+		return nil // asked before it came
+	}
+	from = max(from, min(l.start, l.sent))
+	if len(l.window) == 0 || l.window[0].seq > from {
+		s.closeAll(now, l)
+		s.release(now)
+		return s.do
+	}
+	s.send(l, from)
+	return s.do
+}
+
+// Tick asks and probes those from whom nothing was heard. It is due at Wake.
+func (s *Sender) Tick(now time.Time) []Do {
+	s.begin()
+	if s.taking && !now.Before(s.until) {
+		s.judge(now)
+	}
+	s.lanes = slices.DeleteFunc(s.lanes, func(l *lane) bool {
+		return !l.tomb.IsZero() && now.Sub(l.tomb) >= s.settings.Forget && len(l.members) == 0
+	})
+	for _, l := range s.lanes {
+		if !l.waits() || now.Before(l.next) {
+			continue
+		}
+		again := s.settings.Again
+		if !l.tomb.IsZero() {
+			again = s.settings.Tomb
+		}
+		if !l.heard {
+			if s.taking {
+				again = s.settings.Ask
+			}
+			s.do = append(s.do, Do{Kind: Ask, Gateway: l.gateway})
+			l.next = now.Add(again)
+			continue
+		}
+		s.do = append(s.do, Do{Kind: Probe, Gateway: l.gateway, Head: l.sent})
+		l.pause = min(2*l.pause, again)
+		l.next = now.Add(l.pause)
+		l.trim(l.head-1, s.settings.Window, now.Add(-s.settings.Keep))
+	}
+	return s.do
+}
+
+// waits reports whether the gateway owes an answer or an acknowledgement.
+func (l *lane) waits() bool { return !l.heard || l.acked < l.sent }
+
+// Wake is when Tick is due; zero: it is not.
+func (s *Sender) Wake() time.Time {
+	var wake time.Time
+	if s.taking {
+		wake = s.until
+	}
+	for _, l := range s.lanes {
+		if l.waits() && (wake.IsZero() || l.next.Before(wake)) {
+			wake = l.next
+		}
+	}
+	return wake
+}
+
+// Hurry makes the next Tick ask or probe a gateway that was heard; "" stands for all,
+// when the host's own connection was made again.
+func (s *Sender) Hurry(now time.Time, gateway string) {
+	for _, l := range s.lanes {
+		if gateway == "" || l.gateway == gateway && (!l.heard || !l.tomb.IsZero()) {
+			l.next = now
+		}
+	}
+}
+
+// Kept is the number of bytes that a gateway's lane keeps.
+func (s *Sender) Kept(gateway string) int {
+	if l := s.find(gateway); l != nil {
+		return l.size
+	}
+	return 0
+}
+
+// Shed drops what a lane keeps and has sent, for want of memory. If the gateway lacks
+// it the lane begins anew.
+func (s *Sender) Shed(gateway string) {
+	if l := s.find(gateway); l != nil {
+		l.trim(l.sent, -1, time.Time{})
+	}
+}
+
+// Verdict is what to do with a frame.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Take    Verdict = 1 + iota // handle it
+	Ignore                     // it was taken, or counts no more
+	Gap                        // frames before it are missing
+	Unknown                    // the socket has ended, or never was; its gateway may forget it
+)
+
+// Frame decides on a socket's frame; its last one tells its end. Of a Gap the answer
+// is the last frame that was taken.
+func (s *Sender) Frame(gateway string, slot Slot, seq uint64, last bool) (Verdict, uint64) {
+	l := s.find(gateway)
+	if l == nil {
+		return Unknown, 0
+	}
+	m, known := l.members[slot]
+	switch {
+	case !known:
+		return Unknown, 0
+	case m.state == ending || m.state == closing && !last || m.state == open && seq <= m.last:
+		return Ignore, 0
+	case m.state == open && seq > m.last+1:
+		return Gap, m.last
+	}
+	m.last = seq
+	if last {
+		m.state = ending
+	}
+	l.members[slot] = m
+	return Take, 0
+}
+
+// Open reports whether frames of the socket are taken.
+func (s *Sender) Open(gateway string, slot Slot) bool {
+	l := s.find(gateway)
+	if l == nil {
+		return false
+	}
+	m, known := l.members[slot]
+	return known && m.state == open
+}
+
+// Entries are what a put that is decided on now has to hold.
+func (s *Sender) Entries() []Entry {
+	var entries []Entry
+	for _, l := range s.lanes {
+		if len(l.members) == 0 && l.tomb.IsZero() {
+			continue
+		}
+		e := Entry{Gateway: l.gateway, Token: s.token, Head: l.head, Tomb: l.tomb}
+		for slot := range l.members {
+			e.Slots = append(e.Slots, slot)
+		}
+		slices.Sort(e.Slots)
+		entries = append(entries, e)
+	}
+	return entries
+}
