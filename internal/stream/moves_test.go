@@ -38,10 +38,11 @@ const (
 	newestOnly      flaw = "position under the newest token only"
 	closingHandled  flaw = "frames of sockets told to close are handled"
 	staleResend     flaw = "stale Resend counts"
+	cutHeld         flaw = "a socket that was told to close is held out as whole"
 	listIgnored     flaw = "sockets that CloseAll lists are not answered for"
 	adoptIgnored    flaw = "sockets that Adopt lists are not answered for"
 	ghostForgotten  flaw = "a socket that opens too late is not answered for"
-	unknownAnyone   flaw = "an earlier owner's Unknown counts"
+	toldUnsaid      flaw = "an end that was told is not acknowledged again"
 	quietEach       flaw = "quiet when one lane has acknowledged"
 	encodedLate     flaw = "entries made when the put lands"
 	numbersAgain    flaw = "numbers begin again when the last socket has left"
@@ -132,7 +133,7 @@ func (x *explorer) tidy(w *world) {
 			return !x.stale && s != nil && m.seq <= s.Settled
 		case mUpgrade:
 			return false
-		case mUnknown, mRefuse:
+		case mRefuse:
 			return !w.gates[m.gate].alive || r.sockets[m.slot] == nil
 		case mWhich:
 			return !w.gates[m.gate].alive || m.token < w.token
@@ -292,7 +293,10 @@ func (x *explorer) claim(w *world) {
 }
 
 func (x *explorer) die(w *world) {
-	w.reign, w.trouble = nil, true
+	if r := w.reign; !r.s.Quiet() || r.pending != nil || r.dirty != 0 || slices.ContainsFunc(r.s.lanes, func(l *lane) bool { return !l.heard }) {
+		w.trouble = true
+	}
+	w.reign = nil
 	x.happened("owner died")
 }
 
@@ -376,6 +380,8 @@ func (x *explorer) run(w *world, e event, ack Slot, giveUp int) {
 		case r.s.Open(gateNames[g], slotOf(i)):
 			e.receivers |= bit
 			bodies[g][1] |= bit
+		case slices.Contains(r.s.Members(gateNames[g]), slotOf(i)):
+			e.receivers |= bit // it must not stay open
 		}
 	}
 	if ack != 0 {
@@ -495,17 +501,18 @@ func (x *explorer) deliver(w *world, m msg) {
 			if x.flaw == newestOnly && len(a.Positions) > 1 {
 				a.Positions = a.Positions[len(a.Positions)-1:]
 			}
+			if x.flaw == cutHeld {
+				for slot, s := range gt.r.sockets {
+					if s.State == Refused {
+						a.Sockets = append(a.Sockets, HeldSocket{slot, s.Settled})
+					}
+				}
+			}
 			w.put(msg{kind: mHeld, gate: m.gate, token: m.token, data: writeAnswer(a)})
 		}
 		if x.flaw == whichNoFence {
 			gt.r.fence = fence
 		}
-	case mUnknown:
-		token := m.token
-		if x.flaw == unknownAnyone {
-			token = 1 << 40
-		}
-		x.act(w, g, gt.r.Unknown(token, m.slot))
 	case mRefuse:
 		if s := gt.r.sockets[m.slot]; s != nil && s.State == Opening {
 			x.act(w, g, gt.r.End(m.slot))
@@ -603,7 +610,7 @@ func (x *explorer) push(w *world, g int, m msg) {
 		}
 		s := r.sockets[slotOf(i)]
 		switch {
-		case s == nil || s.State == Ended:
+		case s == nil || s.State >= Ended:
 		case s.State == Opening:
 			x.violated("a message for socket %d, which is not open", i)
 		default:
@@ -644,15 +651,13 @@ func (x *explorer) act(w *world, g int, acts []Act) {
 		case AskAgain:
 			w.put(msg{kind: mResend, gate: uint8(g), token: a.Token, seq: a.Seq})
 		case Cut:
-			if !w.trouble {
+			if !w.trouble && s.phase != over {
 				x.violated("socket %d is closed although nothing was lost", a.Slot-1)
 			}
 			x.happened("closed by the stream")
-			s.phase, s.cut = over, true
+			s.phase = over
 		case Tell:
-			if s.phase != over {
-				s.phase, s.cut = over, true
-			}
+			s.phase = over
 			x.tell(w, g, a.Slot, a.Seq, true)
 		case Drop:
 			s.phase = over
@@ -683,11 +688,11 @@ func (x *explorer) pending(w *world, i int) bool {
 		return false
 	}
 	from := s.Settled + 1
-	if s.State == Ended && w.socks[i].cut {
+	if s.State == Refused {
 		from = s.Last
 	}
 	for seq := from; seq <= s.Last; seq++ {
-		x.tell(w, g, slot, seq, s.State == Ended && seq == s.Last)
+		x.tell(w, g, slot, seq, s.State >= Ended && seq == s.Last)
 	}
 	return from <= s.Last
 }
@@ -719,8 +724,11 @@ func (x *explorer) frame(w *world, g int, m msg) {
 			e.wrote = w.socks[i].writes[m.seq-1]
 		}
 		x.run(w, e, m.slot, -1)
-	case Unknown:
-		w.put(msg{kind: mUnknown, gate: m.gate, slot: m.slot, token: s.token})
+	case Told:
+		if x.flaw != toldUnsaid {
+			body := [5]byte{255, 0, byte(m.slot), byte(m.seq), 0}
+			x.obey(w, s.Event(noon, 0, []Out{{Gateway: gateNames[g], Bodies: [][]byte{body[:]}}}))
+		}
 	}
 }
 

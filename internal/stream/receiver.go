@@ -43,6 +43,7 @@ const (
 	Opening SocketState = iota // the object was asked for it
 	Opened                     // the stream has said yes
 	Ended                      // its last frame is not acknowledged yet
+	Refused                    // likewise, and no other frame of it is told any more
 )
 
 // Act is something that the gateway must do, in order.
@@ -98,19 +99,15 @@ func (r *Receiver) Frame(slot Slot) (uint64, bool) {
 func (r *Receiver) End(slot Slot) []Act {
 	r.do = r.do[:0]
 	switch s := r.sockets[slot]; {
-	case s == nil || s.State == Ended:
+	case s == nil:
 	case s.State == Opening:
 		r.drop(slot)
-	default:
+	case s.State == Opened:
+		s.State = Ended
 		s.Last++
-		r.end(slot, s)
+		r.act(Tell, slot, s.Last)
 	}
 	return r.do
-}
-
-func (r *Receiver) end(slot Slot, s *Socket) {
-	s.State = Ended
-	r.act(Tell, slot, s.Last)
 }
 
 func (r *Receiver) drop(slot Slot) {
@@ -133,7 +130,7 @@ func (r *Receiver) Which(now time.Time, token uint64) (Answer, bool) {
 		a.Positions = append(a.Positions, r.at)
 	}
 	for slot, s := range r.sockets {
-		if s.State != Opening {
+		if s.State == Opened || s.State == Ended {
 			a.Sockets = append(a.Sockets, HeldSocket{slot, s.Settled})
 		}
 	}
@@ -195,19 +192,22 @@ func (p *Position) know(h Head) {
 	p.Heads = append(p.Heads, h)
 }
 
-// refuse ends a socket that the owner has opened and nobody holds open here.
+// refuse ends a socket that the owner counts and that is not to be open here: nothing
+// is told of it but that.
 func (r *Receiver) refuse(slot Slot) {
 	s := r.sockets[slot]
 	if s == nil {
-		s = &Socket{}
+		s = &Socket{State: Refused, Last: 1}
 		r.sockets[slot] = s
-	} else if s.State != Ended {
-		r.act(Cut, slot, 0)
 	}
-	if s.State != Ended {
+	if s.State < Ended {
 		s.Last++
 	}
-	r.end(slot, s)
+	if s.State < Refused {
+		s.State = Refused
+		r.act(Cut, slot, 0)
+	}
+	r.act(Tell, slot, s.Last)
 }
 
 func (r *Receiver) closeAll(told []Slot) {
@@ -218,7 +218,7 @@ func (r *Receiver) closeAll(told []Slot) {
 		if _, listed := slices.BinarySearch(told, slot); listed {
 			continue
 		}
-		if s.State != Ended {
+		if s.State < Ended {
 			r.act(Cut, slot, 0)
 		}
 		r.drop(slot)
@@ -242,26 +242,12 @@ func (r *Receiver) Acked(slot Slot, frame uint64) []Act {
 	s := r.sockets[slot]
 	switch {
 	case s == nil:
-	case s.State == Ended && frame >= s.Last:
+	case s.State >= Ended && frame >= s.Last:
 		r.drop(slot)
 	case frame > s.Settled:
 		s.Settled = min(frame, s.Last)
 		r.act(Settle, slot, s.Settled)
 	}
-	return r.do
-}
-
-// Unknown is an owner's word that it knows no such socket: its end was told.
-func (r *Receiver) Unknown(token uint64, slot Slot) []Act {
-	r.do = r.do[:0]
-	s := r.sockets[slot]
-	if s == nil || s.State == Opening || token < r.fence {
-		return nil
-	}
-	if s.State != Ended {
-		r.act(Cut, slot, 0)
-	}
-	r.drop(slot)
 	return r.do
 }
 

@@ -568,10 +568,10 @@ type Verdict uint8
 
 // The verdicts.
 const (
-	Take    Verdict = 1 + iota // handle it
-	Ignore                     // it was taken, or counts no more
-	Gap                        // frames before it are missing
-	Unknown                    // the socket has ended, or never was; its gateway may forget it
+	Take   Verdict = 1 + iota // handle it
+	Ignore                    // it was taken, or counts no more
+	Gap                       // frames before it are missing
+	Told                      // the end that it tells was told: acknowledge it, in a push of its own
 )
 
 // Frame decides on a socket's frame; its last one tells its end. Of a Gap the answer
@@ -579,13 +579,13 @@ const (
 func (s *Sender) Frame(gateway string, slot Slot, seq uint64, last bool) (Verdict, uint64) {
 	l := s.find(gateway)
 	if l == nil {
-		return Unknown, 0
+		l = &lane{heard: true}
 	}
 	m, known := l.members[slot]
 	switch {
-	case !known:
-		return Unknown, 0
-	case m.state == ending || m.state == closing && !last || m.state == open && seq <= m.last:
+	case !known && last && l.heard && l.tomb.IsZero() && l.acked == l.head:
+		return Told, 0 // an earlier acknowledgement is not on its way
+	case !known, m.state == ending, m.state == closing && !last, m.state == open && seq <= m.last:
 		return Ignore, 0
 	case m.state == open && seq > m.last+1:
 		return Gap, m.last

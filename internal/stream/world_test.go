@@ -54,10 +54,9 @@ type gate struct {
 type sock struct {
 	gate     int
 	phase    phase
-	cut      bool     // its pending frames count no more
-	writes   [4]bool  // whether frame i+1 writes
-	received uint16   // events
-	newest   int8     // of received
+	writes   [4]bool // whether frame i+1 writes
+	received uint16  // events
+	newest   int8    // of received
 }
 
 type phase uint8
@@ -88,7 +87,6 @@ const (
 	mFrame
 	mUpgrade
 	mRefuse
-	mUnknown
 )
 
 type msg struct {
@@ -102,7 +100,7 @@ type msg struct {
 }
 
 func (m msg) String() string {
-	names := [...]string{"", "push", "probe", "which", "held", "ack", "resend", "frame", "upgrade", "refusal", "unknown"}
+	names := [...]string{"", "push", "probe", "which", "held", "ack", "resend", "frame", "upgrade", "refusal"}
 	s := fmt.Sprintf("%s g%d", names[m.kind], m.gate)
 	switch m.kind {
 	case mPush:
@@ -343,7 +341,7 @@ func (w *world) key(b buf) buf {
 	}
 	for i := range w.socks {
 		s := &w.socks[i]
-		b.flag(s.cut, s.writes[0], s.writes[1], s.writes[2])
+		b.flag(s.writes[0], s.writes[1], s.writes[2])
 		b.u(uint64(s.phase), uint64(s.received), uint64(s.newest+1))
 	}
 	b.u(uint64(len(w.events)))
