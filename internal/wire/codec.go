@@ -179,7 +179,7 @@ func (c *coder) uint(number protowire.Number, v *uint64, most uint64) {
 	}
 }
 
-func number[N ~uint8 | ~uint64 | ~int | ~int64](c *coder, number protowire.Number, v *N) {
+func number[N ~uint8 | ~uint32 | ~uint64 | ~int | ~int64](c *coder, number protowire.Number, v *N) {
 	most := uint64(1<<63 - 1) // of what has a sign; none of ours is below zero
 	if N(0)-1 > 0 {
 		most = uint64(N(0) - 1)

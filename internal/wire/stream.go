@@ -1,0 +1,270 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"holdfast/objects"
+)
+
+// What owners and gateways say about sockets. Package stream decides what is said.
+//
+// A lane is the stream between one owner and one gateway about one object. The host's
+// incarnation counts its lanes, so that their numbers take a few bytes where the
+// object's key takes 69. A gateway's incarnation counts its sockets likewise: a slot.
+
+// LanePush is one number of a lane.
+type LanePush struct {
+	Lane   uint32
+	Seq    uint64
+	Kind   uint8  // as package stream has it
+	Object string // the object's Key
+	Token  uint64 // of the owner's claim
+	Host   string // the incarnation to answer, where the lane begins
+	Slots  Slots  // that Kind is about
+	Heads  []Reached
+	Acks   []Reached // frames of sockets, by slot
+	Ops    []LaneOp
+}
+
+func (p *LanePush) fields(c *coder) {
+	number(c, 1, &p.Lane)
+	number(c, 2, &p.Seq)
+	number(c, 3, &p.Kind)
+	text(c, 4, &p.Object)
+	number(c, 5, &p.Token)
+	text(c, 6, &p.Host)
+	c.slots(7, &p.Slots)
+	c.reached(8, &p.Heads)
+	c.reached(9, &p.Acks)
+	parts(c, 10, &p.Ops)
+}
+
+// OpOpen says that the object has accepted a socket. The other operations are those of
+// package objects.
+const OpOpen objects.Op = 4
+
+// LaneOp is one operation on sockets of one gateway.
+type LaneOp struct {
+	Op     objects.Op
+	Slots  Slots
+	Binary bool
+	Data   []byte // a message, or an attachment
+	Code   int
+	Reason string
+	Tags   []string // of a socket that opens
+}
+
+func (o *LaneOp) fields(c *coder) {
+	number(c, 1, &o.Op)
+	c.slots(2, &o.Slots)
+	c.bool(3, &o.Binary)
+	c.bytes(4, &o.Data)
+	number(c, 5, &o.Code)
+	text(c, 6, &o.Reason)
+	c.texts(7, &o.Tags)
+}
+
+// LaneHeads says how far lanes of one gateway are.
+type LaneHeads struct {
+	Host  string
+	Heads []Reached // lanes that have not acknowledged
+	Quiet []Reached // lanes of objects of which all has been acknowledged
+}
+
+func (h *LaneHeads) fields(c *coder) {
+	text(c, 1, &h.Host)
+	c.reached(2, &h.Heads)
+	c.reached(3, &h.Quiet)
+}
+
+// LaneAcks says how far a gateway is in lanes of one host, and from where on it lacks
+// something; 0: it has nothing of the lane.
+type LaneAcks struct {
+	Gateway string
+	Acks    []Reached
+	Resend  []Reached
+}
+
+func (a *LaneAcks) fields(c *coder) {
+	text(c, 1, &a.Gateway)
+	c.reached(2, &a.Acks)
+	c.reached(3, &a.Resend)
+}
+
+// Which asks a gateway what it has of an object, on behalf of the owner with the token.
+type Which struct {
+	Lane   uint32
+	Object string
+	Token  uint64
+	Host   string
+}
+
+func (w *Which) fields(c *coder) {
+	number(c, 1, &w.Lane)
+	text(c, 2, &w.Object)
+	number(c, 3, &w.Token)
+	text(c, 4, &w.Host)
+}
+
+// Held answers Which.
+type Held struct {
+	Lane      uint32
+	Gateway   string
+	Object    string
+	Token     uint64
+	Region    string
+	Positions []LanePosition
+	Sockets   []LaneSocket
+}
+
+func (h *Held) fields(c *coder) {
+	number(c, 1, &h.Lane)
+	text(c, 2, &h.Gateway)
+	text(c, 3, &h.Object)
+	number(c, 4, &h.Token)
+	text(c, 5, &h.Region)
+	parts(c, 6, &h.Positions)
+	parts(c, 7, &h.Sockets)
+}
+
+// LanePosition is how far a gateway is in one owner's stream.
+type LanePosition struct {
+	Token    uint64
+	Received uint64
+	Heads    []Reached
+}
+
+func (p *LanePosition) fields(c *coder) {
+	number(c, 1, &p.Token)
+	number(c, 2, &p.Received)
+	c.reached(3, &p.Heads)
+}
+
+// LaneSocket is one socket at its gateway.
+type LaneSocket struct {
+	Slot       uint32
+	Settled    uint64 // frames up to this one are acknowledged
+	Tags       []string
+	Attachment []byte
+}
+
+func (s *LaneSocket) fields(c *coder) {
+	number(c, 1, &s.Slot)
+	number(c, 2, &s.Settled)
+	c.texts(3, &s.Tags)
+	c.bytes(4, &s.Attachment)
+}
+
+// Reached is how far something is: a gateway's lane by the gateway's mark, a lane by its
+// number, a socket by its slot.
+type Reached struct {
+	Of  uint32
+	Seq uint64
+}
+
+// reached is a list, in one piece.
+func (c *coder) reached(number protowire.Number, list *[]Reached) {
+	var packed []byte
+	if !c.reads {
+		for _, r := range *list {
+			packed = protowire.AppendVarint(protowire.AppendVarint(packed, uint64(r.Of)), r.Seq)
+		}
+		c.bytes(number, &packed)
+		return
+	}
+	c.bytes(number, &packed)
+	for len(packed) > 0 && c.room(len(*list)) {
+		of, n := protowire.ConsumeVarint(packed)
+		seq, m := protowire.ConsumeVarint(packed[max(0, n):])
+		if n < 0 || m < 0 || of > math.MaxUint32 {
+			c.fail(fmt.Errorf("field %d holds no list of what was reached", number))
+			return
+		}
+		packed = packed[n+m:]
+		*list = append(*list, Reached{uint32(of), seq})
+	}
+}
+
+// Slots are sockets of one gateway, rising, in one piece: a message to a room is for
+// many, and mostly for neighbours.
+type Slots []byte
+
+// SlotsOf sorts slots and writes each as what it is more than the one before.
+func SlotsOf[S ~uint32](slots []S) Slots {
+	if !slices.IsSorted(slots) {
+		slots = slices.Sorted(slices.Values(slots))
+	}
+	packed := make(Slots, 0, len(slots)+4)
+	var before S
+	for i, slot := range slots {
+		if i == 0 || slot != before {
+			packed = binary.AppendUvarint(packed, uint64(slot-before))
+		}
+		before = slot
+	}
+	return packed
+}
+
+// All yields the slots of a message that was decoded, or what SlotsOf made.
+func (s Slots) All() iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		var slot uint64
+		for rest := []byte(s); len(rest) > 0; {
+			more, n := binary.Uvarint(rest)
+			if n <= 0 {
+				return
+			}
+			slot, rest = slot+more, rest[n:]
+			if !yield(uint32(slot)) {
+				return
+			}
+		}
+	}
+}
+
+var errSlots = errors.New("slots that do not rise, or are no numbers")
+
+// slots are read only if they are what SlotsOf makes, of as many as an object may have.
+func (c *coder) slots(number protowire.Number, s *Slots) {
+	c.bytes(number, (*[]byte)(s))
+	if !c.reads {
+		return
+	}
+	var slot uint64
+	count := 0
+	for rest := []byte(*s); len(rest) > 0; count++ {
+		more, n := binary.Uvarint(rest)
+		switch {
+		case n <= 0, more > math.MaxUint32-slot, more == 0 && count > 0:
+			c.fail(errSlots)
+			return
+		case count == objects.MaxSockets:
+			c.fail(errMany)
+			return
+		}
+		slot, rest = slot+more, rest[n:]
+	}
+}
+
+// LaneSubject is where a gateway hears from owners: one subscription, so that it hears
+// everything in the order in which it came.
+func LaneSubject(gateway, kind string) string { return InboxPrefix + gateway + ".h." + kind }
+
+// HostSubject is where a host's incarnation hears from gateways about its lanes.
+func HostSubject(incarnation, kind string) string { return InboxPrefix + incarnation + ".l." + kind }
+
+// What follows in LaneSubject and HostSubject.
+const (
+	LanePushes = "push"  // LanePush
+	LaneProbes = "heads" // LaneHeads
+	LaneWhich  = "which" // Which
+	LaneBacks  = "acks"  // LaneAcks
+	LaneHolds  = "held"  // Held
+)

@@ -1,0 +1,191 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"pgregory.net/rapid"
+
+	"holdfast/objects"
+)
+
+var freshLanes = []func() message{
+	func() message { return new(LanePush) }, func() message { return new(LaneOp) }, func() message { return new(LaneHeads) },
+	func() message { return new(LaneAcks) }, func() message { return new(Which) }, func() message { return new(Held) },
+	func() message { return new(LanePosition) }, func() message { return new(LaneSocket) },
+}
+
+// lanes draws what owners and gateways say to each other.
+func lanes(t *rapid.T) []message {
+	reached := func() []Reached {
+		return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Reached {
+			return Reached{rapid.Uint32().Draw(t, "of"), rapid.Uint64().Draw(t, "seq")}
+		}), -1, 3).Draw(t, "reached")
+	}
+	slots := func() Slots {
+		if s := SlotsOf(rapid.SliceOfN(rapid.Uint32(), -1, 4).Draw(t, "slots")); len(s) > 0 {
+			return s
+		}
+		return nil
+	}
+	text := func() string { return rapid.StringN(-1, 8, -1).Draw(t, "text") }
+	number := func() uint64 { return rapid.Uint64().Draw(t, "number") }
+	small := func() uint32 { return rapid.Uint32().Draw(t, "small") }
+	push := &LanePush{
+		Lane: small(), Seq: number(), Kind: uint8(small()), Object: text(), Token: number(), Host: text(), Slots: slots(),
+		Heads: reached(), Acks: reached(),
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "operations") {
+		push.Ops = append(push.Ops, LaneOp{Op: objects.Op(small()), Slots: slots(), Data: []byte("data"), Code: 1000, Reason: text(), Tags: []string{"", text()}})
+	}
+	return []message{
+		push, &LaneHeads{Host: text(), Heads: reached(), Quiet: reached()}, &LaneAcks{Gateway: text(), Acks: reached(), Resend: reached()},
+		&Which{Lane: small(), Object: text(), Token: number(), Host: text()},
+		&Held{
+			Lane: small(), Gateway: text(), Object: text(), Token: number(), Region: text(),
+			Positions: []LanePosition{{number(), number(), reached()}},
+			Sockets:   []LaneSocket{{small(), number(), []string{"a"}, []byte("{}")}},
+		},
+	}
+}
+
+// same is equality that does not tell an empty list from none.
+func same(a, b message) bool { return bytes.Equal(Encode(a), Encode(b)) }
+
+func TestLaneMessagesAreReadAsTheyWereWritten(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		for _, want := range lanes(t) {
+			got := reflect.New(reflect.TypeOf(want).Elem()).Interface().(message)
+			if err := Decode(Encode(want), got); err != nil || !same(got, want) {
+				t.Errorf("got %+v, %v, want %+v", got, err, want)
+			}
+		}
+	})
+}
+
+func TestSlotsAreReadSortedAndOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		slots := rapid.SliceOf(rapid.Uint32()).Draw(t, "slots")
+		want := slices.Compact(slices.Sorted(slices.Values(slots)))
+		if got := slices.Collect(SlotsOf(slots).All()); !slices.Equal(got, want) {
+			t.Errorf("read %v, want %v", got, want)
+		}
+	})
+}
+
+func TestSlotsThatNoPeerWritesAreRefused(t *testing.T) {
+	many := make([]byte, objects.MaxSockets+1)
+	for i := range many {
+		many[i] = 1
+	}
+	beyond := binary.AppendUvarint(binary.AppendUvarint(nil, math.MaxUint32), 1)
+	for _, tt := range []struct {
+		name  string
+		slots []byte
+		fine  bool
+	}{
+		{"none", nil, true},
+		{"slot 0", []byte{0, 1}, true},
+		{"as many as there may be", many[1:], true},
+		{"one more", many, false},
+		{"the same twice", []byte{5, 0}, false},
+		{"beyond the largest", beyond, false},
+		{"cut off", []byte{1, 0x80}, false},
+		{"longer than a number", bytes.Repeat([]byte{0xff}, 11), false},
+	} {
+		data := protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), tt.slots)
+		if err := Decode(data, new(LaneOp)); (err == nil) != tt.fine {
+			t.Errorf("%s: err = %v, want fine = %t", tt.name, err, tt.fine)
+		}
+	}
+}
+
+func TestListsThatNoPeerWritesAreRefused(t *testing.T) {
+	list := func(numbers ...uint64) (out []byte) {
+		for _, n := range numbers {
+			out = protowire.AppendVarint(out, n)
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		name string
+		list []byte
+		fine bool
+	}{
+		{"two", list(1, 2, 3, 4), true},
+		{"half a pair", list(1, 2, 3), false},
+		{"beyond the largest", list(1<<32, 1), false},
+		{"more than an object has sockets", list(make([]uint64, 2*(objects.MaxSockets+1))...), false},
+	} {
+		data := protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), tt.list)
+		if err := Decode(data, new(LaneAcks)); (err == nil) != tt.fine {
+			t.Errorf("%s: err = %v, want fine = %t", tt.name, err, tt.fine)
+		}
+	}
+}
+
+func FuzzDecodeLanes(f *testing.F) {
+	f.Add(Encode(roomPush(f, 3)))
+	f.Add(Encode(&LaneAcks{Gateway: "g", Acks: []Reached{{1, 2}}, Resend: []Reached{{3, 0}}}))
+	f.Add(Encode(&Held{Positions: []LanePosition{{1, 2, []Reached{{3, 4}}}}, Sockets: []LaneSocket{{Slot: 1}}}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, make := range freshLanes {
+			m, again := make(), make()
+			if Decode(data, m) != nil {
+				continue
+			}
+			if err := Decode(Encode(m), again); err != nil || !same(m, again) {
+				t.Errorf("%T: read %+v, and what it is written as is read as %+v, %v", m, m, again, err)
+			}
+		}
+	})
+}
+
+// roomPush is a message of 60 bytes for a room of so many sockets at one gateway, after
+// the first of the lane.
+func roomPush(tb testing.TB, sockets int) *LanePush {
+	tb.Helper()
+	id, err := objects.NameID("room", "lobby")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	slots := make([]uint32, sockets)
+	for i := range slots {
+		slots[i] = uint32(40_000 + i)
+	}
+	return &LanePush{
+		Lane: 1_234, Seq: 56_789, Object: id.Key(), Token: 987_654, Acks: []Reached{{40_007, 91}},
+		Ops: []LaneOp{{Op: objects.OpMessage, Slots: SlotsOf(slots), Data: []byte(strings.Repeat("x", 60))}},
+	}
+}
+
+func BenchmarkLanePush(b *testing.B) {
+	for _, n := range []int{1, 100, 1_000, 10_000} {
+		push := roomPush(b, n)
+		data := Encode(push)
+		b.Run(fmt.Sprint("encode/sockets=", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Encode(push)
+			}
+			b.ReportMetric(float64(len(data)), "B/push")
+		})
+		b.Run(fmt.Sprint("decode/sockets=", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				var got LanePush
+				if err := Decode(data, &got); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(len(data)), "B/push")
+		})
+	}
+}
