@@ -111,7 +111,7 @@ func (x *explorer) settle(w *world, loose bool) bool {
 			r.s.Hurry(noon, "")
 			x.tick(w, r.s.taking && !x.onlyDead(w))
 			for g := range w.gates {
-				if !w.gates[g].alive && w.serving() && len(r.s.Members(gateNames[g])) > 0 {
+				if !w.gates[g].alive && w.serving() && w.mayGiveUp(g) {
 					x.giveUp(w, g)
 				}
 			}
@@ -123,7 +123,6 @@ func (x *explorer) settle(w *world, loose bool) bool {
 			acts := w.gates[g].r.Tick(late)
 			for _, a := range acts {
 				if a.Kind == Claim && w.reign == nil {
-					defer func() { x.notes = nil }()
 					x.claim(w)
 				}
 			}

@@ -212,7 +212,7 @@ func (x *explorer) ownerMoves(w *world) {
 		}
 	}
 	for g := range w.gates {
-		if r.s.taking || r.draining || len(r.s.Members(gateNames[g])) == 0 || w.gates[g].alive && w.giveUps == 0 {
+		if r.draining || !w.mayGiveUp(g) || w.gates[g].alive && w.giveUps == 0 {
 			continue
 		}
 		next := w.clone()
@@ -237,9 +237,22 @@ func (x *explorer) ownerMoves(w *world) {
 	}
 }
 
+// mayGiveUp reports whether there is anything of the gateway to give up.
+func (w *world) mayGiveUp(g int) bool {
+	l := w.reign.s.find(gateNames[g])
+	return !w.reign.s.taking && l != nil && l.tomb.IsZero() && (len(l.members) > 0 || l.waits())
+}
+
+// quiet reports whether all gateways that live have heard all.
+func (w *world) quiet() bool {
+	return w.reign.s.Quiet() || !w.reign.s.taking && !slices.ContainsFunc(w.reign.s.lanes, func(l *lane) bool {
+		return w.gates[l.gateway[0]-'a'].alive && l.tomb.IsZero() && (!l.heard || l.acked < l.head)
+	})
+}
+
 func (x *explorer) mayRelease(w *world) bool {
 	r := w.reign
-	return r != nil && r.draining && !r.s.taking && r.pending == nil && r.dirty == 0 && (r.s.Quiet() || x.flaw == noWait)
+	return r != nil && r.draining && !r.s.taking && r.pending == nil && r.dirty == 0 && (w.quiet() || x.flaw == noWait)
 }
 
 func (x *explorer) release(w *world) {
@@ -423,6 +436,7 @@ func (x *explorer) run(w *world, e event, ack Slot, giveUp int) {
 		for _, l := range r.s.lanes {
 			if len(l.members) == 0 && l.tomb.IsZero() {
 				l.head, l.sent, l.acked, l.start, l.window, l.size = 0, 0, 0, 0, nil, 0
+				r.s.floor = 0
 			}
 		}
 	}

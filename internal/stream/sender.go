@@ -17,6 +17,7 @@ type Sender struct {
 	taking bool    // gateways are asked, nobody is served yet
 	until  time.Time
 
+	floor  uint64 // where new lanes begin: no lane of an earlier name has come further
 	need   uint64 // the commit that the newest event depends on
 	landed uint64 // the newest commit known to have landed
 
@@ -107,9 +108,8 @@ func NewSender(token uint64, entries []Entry, settings Settings, now time.Time) 
 	s := &Sender{token: token, settings: settings, until: now.Add(settings.Wait)}
 	for _, e := range entries {
 		l := s.lane(e.Gateway)
-		l.heard, l.tomb = false, e.Tomb
+		l.tomb, l.heard, l.next = e.Tomb, false, now
 		l.head = 1 // see the package comment
-		l.next = now
 		for _, slot := range e.Slots {
 			l.members[slot] = member{state: closing}
 		}
@@ -142,7 +142,10 @@ func (s *Sender) find(gateway string) *lane {
 func (s *Sender) lane(gateway string) *lane {
 	l := s.find(gateway)
 	if l == nil {
-		l = &lane{gateway: gateway, mark: MarkOf(gateway), heard: true, members: make(map[Slot]member)}
+		l = &lane{
+			gateway: gateway, mark: MarkOf(gateway), heard: true, members: make(map[Slot]member),
+			head: s.floor, sent: s.floor, acked: s.floor, start: s.floor,
+		}
 		s.lanes = append(s.lanes, l)
 	}
 	return l
@@ -160,10 +163,13 @@ func (s *Sender) Held(now time.Time, gateway string, answer Answer) []Do {
 	if l == nil || l.heard {
 		return nil
 	}
+	answer.Positions = answer.Positions[:min(len(answer.Positions), maxEarlier+1)] // no gateway of ours tells more
 	l.heard, l.answer = true, answer.Positions
 	for _, p := range answer.Positions {
 		for _, h := range p.Heads {
-			s.know(p.Token, h)
+			if slices.ContainsFunc(s.lanes, func(l *lane) bool { return l.mark == h.Gateway }) {
+				s.know(p.Token, h)
+			}
 		}
 	}
 	if s.taking {
@@ -283,7 +289,7 @@ type Out struct {
 	Gateway string
 	Opens   []Slot
 	Ends    []Slot   // whose end the event has told the object
-	GiveUp  bool     // the event has told the ends of all Members
+	GiveUp  bool     // nothing was heard of the gateway for too long; the event has told the ends of all Members
 	Bodies  [][]byte // of pushes, in order; more than one if they do not fit
 }
 
@@ -321,11 +327,26 @@ func (s *Sender) Event(now time.Time, need uint64, outs []Out) []Do {
 
 // giveUp makes the gateway's tomb: it is told to close what it holds, when it is heard.
 func (s *Sender) giveUp(now time.Time, l *lane) {
+	if len(l.members) == 0 {
+		s.remove(func(m *lane) bool { return m == l })
+		return
+	}
 	maps.DeleteFunc(l.members, func(_ Slot, m member) bool { return m.state != ending })
 	l.tomb, l.need = now, s.need
 	if l.heard {
 		s.closeAll(now, l)
 	}
+}
+
+// remove forgets lanes of which there is nothing left.
+func (s *Sender) remove(gone func(*lane) bool) {
+	s.lanes = slices.DeleteFunc(s.lanes, func(l *lane) bool {
+		if !gone(l) {
+			return false
+		}
+		s.floor = max(s.floor, l.head)
+		return true
+	})
 }
 
 // Members are a gateway's sockets whose end the object has not been told, for an event
@@ -454,10 +475,10 @@ func (s *Sender) arrived(l *lane, received uint64) {
 	}
 }
 
-// Quiet reports whether every gateway that is to hear anything has heard all.
+// Quiet reports whether every gateway has heard all, but those that were given up.
 func (s *Sender) Quiet() bool {
 	return !s.taking && !slices.ContainsFunc(s.lanes, func(l *lane) bool {
-		return l.heard && l.tomb.IsZero() && l.acked < l.head
+		return l.tomb.IsZero() && (!l.heard || l.acked < l.head)
 	})
 }
 
@@ -493,7 +514,7 @@ func (s *Sender) Tick(now time.Time) []Do {
 	if s.taking && !now.Before(s.until) {
 		s.judge(now)
 	}
-	s.lanes = slices.DeleteFunc(s.lanes, func(l *lane) bool {
+	s.remove(func(l *lane) bool {
 		return !l.tomb.IsZero() && now.Sub(l.tomb) >= s.settings.Forget && len(l.members) == 0
 	})
 	for _, l := range s.lanes {

@@ -252,7 +252,7 @@ func (s *Sender) clone() *Sender {
 }
 
 func (b *buf) sender(s *Sender) {
-	b.u(s.token, s.need, s.landed, uint64(len(s.lanes)), uint64(len(s.needs)))
+	b.u(s.token, s.floor, s.need, s.landed, uint64(len(s.lanes)), uint64(len(s.needs)))
 	b.flag(s.taking)
 	for _, n := range s.needs {
 		b.u(n.token, uint64(n.Gateway), n.Seq)
