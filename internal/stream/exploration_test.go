@@ -9,6 +9,10 @@ import (
 )
 
 var scenarios = []scenario{
+	{name: "one gateway, owner dies", gates: "A", frames: 1, deaths: 1},
+	{name: "one gateway, planned move", gates: "A", frames: 1, drains: 1},
+	{name: "one gateway, given up, owner dies", gates: "A", giveUps: 1, deaths: 1},
+	{name: "one gateway, a socket opens, owner dies", gates: "a", deaths: 1},
 	{name: "one frame", gates: "AB", frames: 1},
 	{name: "blips", gates: "AB", frames: 3, small: true},
 	{name: "blips, owner dies", gates: "AB", frames: 3, deaths: 1, small: true},
@@ -45,7 +49,7 @@ func limit(t *testing.T, usual int) int {
 }
 
 func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
-	most := limit(t, 2000)
+	most := limit(t, 1000)
 	for _, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
@@ -60,7 +64,7 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 }
 
 func TestRandomWalksKeepThePromises(t *testing.T) {
-	walks := limit(t, 1000) / 100
+	walks := limit(t, 1000) / 200
 	for i, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
@@ -87,22 +91,22 @@ func TestEveryPlantedFaultIsFound(t *testing.T) {
 		{scenario{flaw: noHeads, gates: "AB", frames: 1, deaths: 1}, 5000, 0},
 		{scenario{flaw: noRecordHeads, gates: "AB", frames: 1, deaths: 1}, 5000, 0},
 		{scenario{flaw: noWait, gates: "AB", frames: 1, drains: 1}, 5000, 0},
-		{scenario{flaw: windowSkip, gates: "AB", frames: 3, small: true}, 10000, 0},
+		{scenario{flaw: windowSkip, gates: "A", frames: 3, small: true}, 2000, 0},
 		{scenario{flaw: lateKeeps, gates: "AB", frames: 1, deaths: 1, hastes: 1}, 10000, 0},
 		{scenario{flaw: silenceUntold, gates: "AB", frames: 1, deaths: 2, hastes: 1}, 20000, 0},
-		{scenario{flaw: whichNoFence, gates: "AB", frames: 1, deaths: 1}, 20000, 0},
-		{scenario{flaw: giveUpNoFence, gates: "ABb", giveUps: 1, deaths: 1}, 20000, 0},
-		{scenario{flaw: newestOnly, gates: "AB", frames: 1, deaths: 2, hastes: 1}, 20000, 0},
+		{scenario{flaw: whichNoFence, gates: "A", frames: 1, deaths: 1}, 5000, 0},
+		{scenario{flaw: giveUpNoFence, gates: "Bb", giveUps: 1, deaths: 1}, 10000, 0},
+		{scenario{flaw: newestOnly, gates: "A", deaths: 2}, 2000, 0},
 		{scenario{flaw: closingHandled, gates: "AB", frames: 1, deaths: 1, hastes: 1}, 20000, 0},
-		{scenario{flaw: staleResend, gates: "AB", frames: 2}, 20000, 0},
+		{scenario{flaw: staleResend, gates: "A", frames: 2}, 2000, 0},
 		{scenario{flaw: listIgnored, gates: "Ab", closes: 1, deaths: 1, hastes: 1}, 20000, 0},
 		{scenario{flaw: cutHeld, gates: "AB", frames: 3, deaths: 1, small: true}, 0, 500},
-		{scenario{flaw: adoptIgnored, gates: "Ab", closes: 1, deaths: 1}, 20000, 0},
+		{scenario{flaw: adoptIgnored, gates: "b", closes: 1, deaths: 1}, 0, 100},
 		{scenario{flaw: ghostForgotten, gates: "Ab", closes: 1}, 20000, 0},
 		{scenario{flaw: toldUnsaid, gates: "Ab", closes: 1, deaths: 1}, 20000, 0},
 		{scenario{flaw: quietEach, gates: "AB", frames: 1, deaths: 1}, 20000, 0},
-		{scenario{flaw: encodedLate, gates: "AB", frames: 1, closes: 1, deaths: 1}, 30000, 0},
-		{scenario{flaw: numbersAgain, gates: "abb", closes: 2}, 20000, 0},
+		{scenario{flaw: encodedLate, gates: "A", frames: 1, closes: 1, deaths: 1}, 2000, 0},
+		{scenario{flaw: numbersAgain, gates: "Bb", closes: 1}, 1000, 0},
 	} {
 		t.Run(string(c.flaw), func(t *testing.T) {
 			t.Parallel()

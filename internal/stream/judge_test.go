@@ -47,9 +47,8 @@ func (x *explorer) check(w *world) {
 		}
 	}
 	var handled [3]uint16
-	for k := range w.events {
-		e := &w.events[k]
-		if e.frame == 0 || !w.real(e) {
+	for _, e := range w.events {
+		if e.frame == 0 || !e.durable {
 			continue
 		}
 		if handled[e.sock]&(1<<e.frame) != 0 {
@@ -75,14 +74,13 @@ func (x *explorer) check(w *world) {
 // alive does what time has it do. The answer is false if that never ends. loose says
 // that nobody claims the object unless somebody has reason to.
 func (x *explorer) settle(w *world, loose bool) bool {
-	var before []byte
+	var before, now buf
 	for range 60 {
 		x.tidy(w)
-		now := w.key(nil)
+		before, now = now, w.key(before[:0])
 		if bytes.Equal(now, before) {
 			return true
 		}
-		before = now
 		for n := 0; len(w.bag) > 0; n++ {
 			m := w.bag[0]
 			if w.reign == nil && (m.kind == mFrame || m.kind == mUpgrade) {
@@ -151,6 +149,11 @@ func (x *explorer) gaps(w *world, seenOnly bool) string {
 			e := w.events[id]
 			if seenOnly {
 				e.durable = false
+			}
+			for before := range id {
+				if f := w.events[before]; e.frame > 0 && e.frame == f.frame && e.sock == f.sock && w.socks[i].received>>before&1 == 1 && w.socks[i].received>>id&1 == 1 {
+					return fmt.Sprintf("socket %d is open and has twice what frame %d of socket %d does", i, e.frame, e.sock)
+				}
 			}
 			if w.real(&e) && e.receivers&(1<<i) != 0 && w.socks[i].received&(1<<id) == 0 {
 				return fmt.Sprintf("socket %d is open and lacks event %d", i, id)

@@ -723,7 +723,7 @@ func (x *explorer) frame(w *world, g int, m msg) {
 		if l := s.find(gateNames[g]); l != nil && l.members[m.slot].state == closing && !m.flag {
 			if before := l.members[m.slot]; m.seq > before.last {
 				l.members[m.slot] = member{closing, m.seq}
-				x.run(w, event{sock: uint8(i), frame: uint8(m.seq)}, m.slot, -1)
+				x.run(w, event{sock: uint8(i), frame: uint8(m.seq), wrote: w.socks[i].writes[m.seq-1]}, m.slot, -1)
 				return
 			}
 		}
@@ -763,6 +763,7 @@ func (x *explorer) gateMoves(w *world, g int) {
 		next := w.clone()
 		x.note("gateway %d asks again for what is missing", g)
 		x.act(next, g, next.gates[g].r.Tick(late))
+		x.afterwards(next, g)
 		x.done(next)
 	}
 	if w.gateDeaths > 0 {

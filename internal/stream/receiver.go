@@ -13,7 +13,8 @@ type Receiver struct {
 	at       Position   // in the stream that is taken; zero: none yet
 	earlier  []Position // in those before, oldest first
 	quiet    bool       // the owner has said that nothing is missing anywhere
-	heard    time.Time  // when the owner was heard
+	heard    time.Time  // when the owner was heard, or the object was last claimed
+	claimed  bool       // nothing was heard since a claim
 	sockets  map[Slot]*Socket
 
 	ack     time.Time // when an acknowledgement is due; zero: none
@@ -74,8 +75,10 @@ func NewReceiver(settings Settings) *Receiver {
 	return &Receiver{settings: settings, sockets: make(map[Slot]*Socket)}
 }
 
-// Empty reports whether there is no socket and nothing to say.
-func (r *Receiver) Empty() bool { return len(r.sockets) == 0 && r.ack.IsZero() }
+// Empty reports whether there is no socket, and nothing that the owner does not know.
+func (r *Receiver) Empty() bool {
+	return len(r.sockets) == 0 && r.ack.IsZero() && (r.at.Token == 0 || r.quiet)
+}
 
 func (r *Receiver) act(kind ActKind, slot Slot, seq uint64) {
 	r.do = append(r.do, Act{Kind: kind, Slot: slot, Token: r.at.Token, Seq: seq})
@@ -115,12 +118,15 @@ func (r *Receiver) drop(slot Slot) {
 	r.act(Drop, slot, 0)
 }
 
+func (r *Receiver) hear(now time.Time) { r.heard, r.claimed = now, false }
+
 // Which answers a new owner's question; it is false if a newer owner has been heard.
 func (r *Receiver) Which(now time.Time, token uint64) (Answer, bool) {
 	if token < r.fence {
 		return Answer{}, false
 	}
-	r.fence, r.heard = token, now
+	r.hear(now)
+	r.fence = token
 	if token != r.at.Token {
 		r.missing = false // what an earlier owner would send is not taken any more
 	}
@@ -145,7 +151,7 @@ func (r *Receiver) Push(now time.Time, token uint64, p Push) (bool, []Act) {
 	if token < r.fence {
 		return false, nil
 	}
-	r.heard = now
+	r.hear(now)
 	same := token == r.at.Token
 	switch {
 	case same && p.Seq <= r.at.Received:
@@ -257,8 +263,9 @@ func (r *Receiver) Probe(now time.Time, token, head uint64, quiet bool) []Act {
 	if token < r.fence {
 		return nil
 	}
-	r.heard = now
+	r.hear(now)
 	switch same := token == r.at.Token; {
+	case !same && quiet: // of a stream that was acknowledged, and forgotten here
 	case !same || head > r.at.Received:
 		r.miss(now, same, token)
 	case quiet:
@@ -308,6 +315,8 @@ func (r *Receiver) Tick(now time.Time) []Act {
 	}
 	if r.at.Token != 0 && !r.quiet && now.Sub(r.heard) >= r.settings.Silence {
 		r.heard = now
+		r.quiet = r.claimed && len(r.sockets) == 0 // the owner does not ask: it has nothing to learn here
+		r.claimed = true
 		r.act(Claim, 0, 0)
 		r.act(AckAll, 0, r.at.Received) // the owner may have said quiet
 	}

@@ -468,7 +468,7 @@ func (s *Sender) arrived(l *lane, received uint64) {
 		return
 	}
 	for _, l := range s.lanes {
-		if l.heard && !l.quiet && len(l.members) > 0 {
+		if l.heard && !l.quiet {
 			l.quiet = true
 			s.do = append(s.do, Do{Kind: Probe, Gateway: l.gateway, Head: l.sent, Quiet: true})
 		}
@@ -492,13 +492,11 @@ func (s *Sender) Resend(now time.Time, gateway string, from uint64) []Do {
 	case from == 0 && len(l.members) == 0 && l.tomb.IsZero():
 		s.arrived(l, l.sent) // it has forgotten the object, of which it holds no socket
 		return s.do
-	case from == 0:
-		from = l.start
 	}
+	from = max(from, min(l.start, l.sent)) // what was before is not missing
 	if from <= l.acked {
 		return nil // asked before it came
 	}
-	from = max(from, min(l.start, l.sent))
 	if len(l.window) == 0 || l.window[0].seq > from {
 		s.closeAll(now, l)
 		s.release(now)
