@@ -40,11 +40,11 @@
 // # The end of a socket
 //
 // The object is told the end of each socket once. The socket's last frame says it, or
-// the owner gives up the gateway. Adopt and CloseAll list those sockets of which
-// owner and gateway do not know the same: the gateway answers for each one that it
-// does not hold open with that last frame. Of a socket in such a list the owner takes
-// nothing else, at any number. What CloseAll does not list has been told already, and
-// the gateway forgets it.
+// the owner gives up the gateway. CloseAll lists the sockets whose end the object has
+// not been told: the gateway sends that last frame for each, also for one that it has
+// never held, and forgets all others. Of a socket in the list the owner takes nothing
+// else, at any number. A gateway that has everything holds every socket of the record,
+// so Adopt needs no list.
 //
 // An event that opens or ends a socket, or whose answer does not come through a lane,
 // is part of a put. The entries of a record are made when the put is decided on.

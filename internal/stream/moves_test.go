@@ -34,13 +34,11 @@ const (
 	lateKeeps       flaw = "late gateway keeps its sockets"
 	silenceUntold   flaw = "a silence at takeover is not passed on"
 	whichNoFence    flaw = "the question does not fence"
-	giveUpNoFence   flaw = "giving up does not fence"
 	newestOnly      flaw = "position under the newest token only"
 	closingHandled  flaw = "frames of sockets told to close are handled"
 	staleResend     flaw = "stale Resend counts"
 	cutHeld         flaw = "a socket that was told to close is held out as whole"
 	listIgnored     flaw = "sockets that CloseAll lists are not answered for"
-	adoptIgnored    flaw = "sockets that Adopt lists are not answered for"
 	ghostForgotten  flaw = "a socket that opens too late is not answered for"
 	toldUnsaid      flaw = "an end that was told is not acknowledged again"
 	quietEach       flaw = "quiet when one lane has acknowledged"
@@ -565,6 +563,9 @@ func (x *explorer) afterwards(w *world, g int) {
 
 func (x *explorer) resend(w *world, g int, m msg) {
 	l := w.reign.s.find(gateNames[g])
+	if l == nil {
+		return
+	}
 	acked := l.acked
 	if x.flaw == staleResend {
 		l.acked = 0
@@ -584,15 +585,7 @@ func (x *explorer) resend(w *world, g int, m msg) {
 func (x *explorer) push(w *world, g int, m msg) {
 	r := w.gates[g].r
 	p := readPush(m.seq, m.data)
-	if x.flaw == giveUpNoFence && p.Kind == CloseAll && len(p.Slots) == 0 {
-		before := *r
-		_, acts := r.Push(noon, m.token, p)
-		x.act(w, g, acts)
-		w.put(msg{kind: mAck, gate: m.gate, token: m.token, seq: m.seq})
-		r.at, r.fence, r.earlier = before.at, before.fence, before.earlier
-		return
-	}
-	if p.Kind == CloseAll && x.flaw == listIgnored || p.Kind == Adopt && x.flaw == adoptIgnored {
+	if p.Kind == CloseAll && x.flaw == listIgnored {
 		p.Slots = slices.DeleteFunc(p.Slots, func(s Slot) bool { return r.sockets[s] == nil })
 	}
 	take, acts := r.Push(noon, m.token, p)

@@ -176,9 +176,6 @@ func (r *Receiver) Push(now time.Time, token uint64, p Push) (bool, []Act) {
 	r.quiet, r.missing = false, false
 	switch p.Kind {
 	case Adopt:
-		for _, slot := range p.Slots {
-			r.refuse(slot)
-		}
 		r.act(Again, 0, 0)
 	case CloseAll:
 		r.closeAll(p.Slots)

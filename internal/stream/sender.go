@@ -218,7 +218,7 @@ func (s *Sender) judge(now time.Time) {
 		case !l.tomb.IsZero() || s.lacks(l):
 			s.closeAll(now, l)
 		default:
-			s.number(now, l, kept{kind: Adopt, slots: l.slots(closing)})
+			s.number(now, l, kept{kind: Adopt})
 		}
 	}
 	s.rejudge(now)

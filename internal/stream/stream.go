@@ -32,7 +32,7 @@ type Kind uint8
 // The kinds. All but More begin the lane anew: nothing before them is missing.
 const (
 	More Kind = iota
-	// Adopt keeps the gateway's sockets but those listed, which have ended.
+	// Adopt keeps the gateway's sockets.
 	Adopt
 	// CloseAll ends all sockets. Those listed have their end told.
 	CloseAll
@@ -42,7 +42,7 @@ const (
 type Push struct {
 	Seq   uint64
 	Kind  Kind
-	Slots []Slot // of Adopt and CloseAll
+	Slots []Slot // of CloseAll, rising
 	Heads []Head // of the other lanes, and of this one if it is further than Seq; valid until the Sender's next call
 	Body  []byte // acknowledgements of frames and operations on sockets, as the host has encoded them
 }
