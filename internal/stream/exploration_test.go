@@ -37,7 +37,8 @@ var scenarios = []scenario{
 	{name: "a socket opens at a gateway given up", gates: "ABb", giveUps: 1, deaths: 1},
 }
 
-// limit is how many worlds of each scenario are explored; STREAM_LIMIT raises it.
+// limit is how many worlds of each scenario are explored, and 200 times how many walks
+// are taken; STREAM_LIMIT raises it. STREAM_SEED takes other walks.
 func limit(t *testing.T, usual int) int {
 	if v := os.Getenv("STREAM_LIMIT"); v != "" {
 		n, err := strconv.Atoi(v)
@@ -66,10 +67,17 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 
 func TestRandomWalksKeepThePromises(t *testing.T) {
 	walks := limit(t, 1000) / 200
+	seed := uint64(0)
+	if v := os.Getenv("STREAM_SEED"); v != "" {
+		var err error
+		if seed, err = strconv.ParseUint(v, 10, 64); err != nil {
+			t.Fatalf("STREAM_SEED: %v", err)
+		}
+	}
 	for i, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
-			trace, number, worlds := walk(sc, walks, 60, uint64(i))
+			trace, number, worlds := walk(sc, walks, 60, seed+uint64(i))
 			t.Logf("%d worlds", worlds)
 			if trace != nil {
 				t.Errorf("walk %d breaks a promise:\n%s", number, strings.Join(trace, "\n"))

@@ -41,7 +41,7 @@ func (w *world) open(i int) bool {
 
 // check says what is wrong with a world, whatever comes.
 func (x *explorer) check(w *world) {
-	for i := range x.scenario.gates {
+	for i := range x.gates {
 		if n := w.ends(i); n > 1 {
 			x.violated("the end of socket %d was told %d times", i, n)
 		}
@@ -128,7 +128,7 @@ func (x *explorer) settle(w *world, loose bool) bool {
 			x.again(w, g)
 			x.afterwards(w, g)
 		}
-		for i := range x.scenario.gates {
+		for i := range x.gates {
 			if s := &w.socks[i]; s.phase == wished && w.gates[s.gate].alive {
 				w.put(msg{kind: mUpgrade, gate: uint8(s.gate), slot: slotOf(i)})
 			}
@@ -141,7 +141,7 @@ func (x *explorer) settle(w *world, loose bool) bool {
 
 // gaps says what an open socket lacks.
 func (x *explorer) gaps(w *world, seenOnly bool) string {
-	for i := range x.scenario.gates {
+	for i := range x.gates {
 		if !w.open(i) {
 			continue
 		}
@@ -196,7 +196,7 @@ func (x *explorer) judge(w *world) string {
 	if gap := x.gaps(w, false); gap != "" {
 		return gap
 	}
-	for i := range x.scenario.gates {
+	for i := range x.gates {
 		sock := &w.socks[i]
 		switch ends := w.ends(i); {
 		case w.open(i) && ends > 0:

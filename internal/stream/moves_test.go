@@ -95,7 +95,7 @@ func (x *explorer) start() *world {
 		w.gates[g] = gate{alive: true, r: NewReceiver(x.settings)}
 	}
 	x.claim(w)
-	for i, at := range x.scenario.gates {
+	for i, at := range x.gates {
 		w.socks[i].gate = strings.IndexRune("ab", at|0x20)
 		if at&0x20 == 0 {
 			x.wish(w, i)
@@ -163,7 +163,7 @@ func (x *explorer) moves(w *world) {
 			x.gateMoves(w, g)
 		}
 	}
-	for i := range x.scenario.gates {
+	for i := range x.gates {
 		if w.gates[w.socks[i].gate].alive {
 			x.sockMoves(w, i)
 		}
@@ -380,7 +380,7 @@ func (x *explorer) run(w *world, e event, ack Slot, giveUp int) {
 		outs[g].GiveUp = g == giveUp
 	}
 	var bodies [2][5]byte // event, receivers, acknowledged, opened
-	for i := range x.scenario.gates {
+	for i := range x.gates {
 		g := w.socks[i].gate
 		switch bit := uint8(1) << i; {
 		case e.opens&bit != 0:
@@ -420,7 +420,7 @@ func (x *explorer) run(w *world, e event, ack Slot, giveUp int) {
 	}
 	outs = slices.DeleteFunc(outs, func(o Out) bool { return len(o.Bodies) == 0 && !o.GiveUp && len(o.Ends) == 0 })
 	if giveUp >= 0 { // its ends are GiveUp's
-		for i := range x.scenario.gates {
+		for i := range x.gates {
 			if w.socks[i].gate == giveUp && e.ends&(1<<i) != 0 {
 				e.receivers &^= 1 << i
 			}
@@ -456,7 +456,7 @@ func (x *explorer) giveUp(w *world, g int) {
 func (x *explorer) obey(w *world, do []Do) {
 	s := w.reign.s
 	for _, d := range do {
-		g := uint8(d.Gateway[0] - 'a')
+		g := d.Gateway[0] - 'a'
 		l := s.find(d.Gateway)
 		switch d.Kind {
 		case Send:

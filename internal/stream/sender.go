@@ -489,8 +489,11 @@ func (s *Sender) Resend(now time.Time, gateway string, from uint64) []Do {
 	switch {
 	case l == nil || l.start == 0 || from > l.sent:
 		return nil // nothing of that was sent
-	case from == 0 && len(l.members) == 0 && l.tomb.IsZero():
-		s.arrived(l, l.sent) // it has forgotten the object, of which it holds no socket
+	case from == 0 && l.start <= l.acked && l.acked < l.sent && len(l.members) == 0 && l.tomb.IsZero():
+		// The gateway may have forgotten the lane: it holds no socket.
+		l.window, l.size = nil, 0
+		s.number(now, l, kept{kind: Adopt})
+		s.release(now)
 		return s.do
 	}
 	from = max(from, min(l.start, l.sent)) // what was before is not missing
