@@ -106,7 +106,6 @@ func (x *explorer) settle(w *world, loose bool) bool {
 			for r.pending != nil {
 				x.land(w)
 			}
-			r.s.Hurry(noon, "")
 			x.tick(w, r.s.taking && !x.onlyDead(w))
 			for g := range w.gates {
 				if !w.gates[g].alive && w.serving() && w.mayGiveUp(g) {

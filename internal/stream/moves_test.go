@@ -238,7 +238,7 @@ func (x *explorer) ownerMoves(w *world) {
 // mayGiveUp reports whether there is anything of the gateway to give up.
 func (w *world) mayGiveUp(g int) bool {
 	l := w.reign.s.find(gateNames[g])
-	return !w.reign.s.taking && l != nil && l.tomb.IsZero() && (len(l.members) > 0 || l.waits())
+	return !w.reign.s.taking && l != nil && (len(w.reign.s.Members(l.gateway)) > 0 || l.tomb.IsZero() && l.waits())
 }
 
 // quiet reports whether all gateways that live have heard all.
@@ -327,6 +327,9 @@ func (x *explorer) encode(r *reign) record {
 		}
 	}
 	entries = slices.DeleteFunc(entries, func(e Entry) bool { return e.Gateway == "" })
+	for i := range entries {
+		entries[i].Slots = slices.Clone(entries[i].Slots)
+	}
 	return record{entries: entries, opened: r.opened}
 }
 
@@ -388,10 +391,10 @@ func (x *explorer) run(w *world, e event, ack Slot, giveUp int) {
 			bodies[g][4] = byte(slotOf(i))
 		case e.ends&bit != 0:
 			outs[g].Ends = append(outs[g].Ends, slotOf(i))
-		case r.s.Open(gateNames[g], slotOf(i)):
+		case isOpen(r.s, gateNames[g], slotOf(i)):
 			e.receivers |= bit
 			bodies[g][1] |= bit
-		case slices.Contains(r.s.Members(gateNames[g]), slotOf(i)):
+		case g != giveUp && slices.Contains(r.s.Members(gateNames[g]), slotOf(i)):
 			e.receivers |= bit // it must not stay open
 		}
 	}
@@ -415,17 +418,7 @@ func (x *explorer) run(w *world, e event, ack Slot, giveUp int) {
 			outs[g].Bodies = [][]byte{b[:]}
 		}
 	}
-	if giveUp >= 0 {
-		outs[giveUp].Ends = nil
-	}
 	outs = slices.DeleteFunc(outs, func(o Out) bool { return len(o.Bodies) == 0 && !o.GiveUp && len(o.Ends) == 0 })
-	if giveUp >= 0 { // its ends are GiveUp's
-		for i := range x.gates {
-			if w.socks[i].gate == giveUp && e.ends&(1<<i) != 0 {
-				e.receivers &^= 1 << i
-			}
-		}
-	}
 	w.events = append(w.events, e)
 	if e.wrote {
 		r.dirty |= 1 << id
@@ -449,7 +442,10 @@ func (x *explorer) giveUp(w *world, g int) {
 	for _, slot := range w.reign.s.Members(gateNames[g]) {
 		e.ends |= 1 << (slot - 1)
 	}
-	x.run(w, e, 0, g)
+	x.run(w, event{wrote: true}, 0, g)
+	if e.ends != 0 {
+		x.run(w, e, 0, -1) // perhaps in another put
+	}
 }
 
 // obey does what the owner's half asks for.
@@ -826,4 +822,14 @@ func (x *explorer) say(w *world, i int, writes bool) {
 	}
 	s.writes[seq-1] = writes
 	x.tell(w, s.gate, slotOf(i), seq, false)
+}
+
+// isOpen reports whether the owner takes frames of the socket.
+func isOpen(s *Sender, gateway string, slot Slot) bool {
+	l := s.find(gateway)
+	if l == nil {
+		return false
+	}
+	m, known := l.members[slot]
+	return known && m.state == open
 }

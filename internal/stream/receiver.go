@@ -53,6 +53,7 @@ type Act struct {
 	Slot  Slot
 	Token uint64 // of AckAll and AskAgain: whom to tell
 	Seq   uint64
+	Alone bool // of Tell: no other frame of the socket counts any more
 }
 
 // ActKind is what an Act asks for.
@@ -62,7 +63,7 @@ type ActKind uint8
 const (
 	AckAll   ActKind = 1 + iota // tell the owner that all up to Seq has come
 	AskAgain                    // ask the owner to send all from Seq on; 0: nothing has come
-	Cut                         // end the connection with 1012; pending frames count no more
+	Cut                         // end the connection with 1012
 	Tell                        // the socket's last frame has number Seq: send it until it is acknowledged
 	Drop                        // forget the socket
 	Settle                      // frames up to Seq are acknowledged
@@ -74,6 +75,9 @@ const (
 func NewReceiver(settings Settings) *Receiver {
 	return &Receiver{settings: settings, sockets: make(map[Slot]*Socket)}
 }
+
+// Fence is the token of the newest owner that was heard.
+func (r *Receiver) Fence() uint64 { return r.fence }
 
 // Empty reports whether there is no socket, and nothing that the owner does not know.
 func (r *Receiver) Empty() bool {
@@ -210,7 +214,7 @@ func (r *Receiver) refuse(slot Slot) {
 		s.State = Refused
 		r.act(Cut, slot, 0)
 	}
-	r.act(Tell, slot, s.Last)
+	r.do = append(r.do, Act{Kind: Tell, Slot: slot, Seq: s.Last, Alone: true})
 }
 
 func (r *Receiver) closeAll(told []Slot) {

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"maps"
 	"slices"
 	"time"
 )
@@ -34,6 +33,7 @@ type lane struct {
 	need    uint64    // the commit that giving it up depends on
 	answer  []Position
 	members map[Slot]member
+	listed  []Slot // members' slots, rising
 
 	head  uint64 // the newest number
 	sent  uint64 // up to this one they have left
@@ -111,7 +111,7 @@ func NewSender(token uint64, entries []Entry, settings Settings, now time.Time) 
 		l.tomb, l.heard, l.next = e.Tomb, false, now
 		l.head = 1 // see the package comment
 		for _, slot := range e.Slots {
-			l.members[slot] = member{state: closing}
+			l.add(slot, closing)
 		}
 		s.know(e.Token, Head{l.mark, e.Head})
 	}
@@ -242,16 +242,29 @@ func (s *Sender) rejudge(now time.Time) {
 	}
 }
 
-// slots are the members in a state.
-func (l *lane) slots(state memberState) []Slot {
+// slots are the members in one of the states.
+func (l *lane) slots(states ...memberState) []Slot {
 	var slots []Slot
-	for slot, m := range l.members {
-		if m.state == state {
+	for _, slot := range l.listed {
+		if slices.Contains(states, l.members[slot].state) {
 			slots = append(slots, slot)
 		}
 	}
-	slices.Sort(slots)
 	return slots
+}
+
+func (l *lane) add(slot Slot, state memberState) {
+	if i, known := slices.BinarySearch(l.listed, slot); !known {
+		l.listed = slices.Insert(l.listed, i, slot)
+	}
+	l.members[slot] = member{state: state}
+}
+
+func (l *lane) remove(slot Slot) {
+	if i, known := slices.BinarySearch(l.listed, slot); known {
+		l.listed = slices.Delete(l.listed, i, i+1)
+	}
+	delete(l.members, slot)
 }
 
 // closeAll begins the lane anew without its sockets. What waits to be sent is for
@@ -289,7 +302,7 @@ type Out struct {
 	Gateway string
 	Opens   []Slot
 	Ends    []Slot   // whose end the event has told the object
-	GiveUp  bool     // nothing was heard of the gateway for too long; the event has told the ends of all Members
+	GiveUp  bool     // nothing was heard of the gateway for too long; the ends of all Members are told by this event or later ones
 	Bodies  [][]byte // of pushes, in order; more than one if they do not fit
 }
 
@@ -305,10 +318,10 @@ func (s *Sender) Event(now time.Time, need uint64, outs []Out) []Do {
 			kind = Adopt // the gateway may have forgotten the lane
 		}
 		for _, slot := range out.Opens {
-			l.members[slot] = member{}
+			l.add(slot, open)
 		}
 		for _, slot := range out.Ends {
-			delete(l.members, slot)
+			l.remove(slot)
 		}
 		switch {
 		case out.GiveUp:
@@ -327,11 +340,17 @@ func (s *Sender) Event(now time.Time, need uint64, outs []Out) []Do {
 
 // giveUp makes the gateway's tomb: it is told to close what it holds, when it is heard.
 func (s *Sender) giveUp(now time.Time, l *lane) {
-	if len(l.members) == 0 {
+	if len(l.members) == 0 && l.tomb.IsZero() {
 		s.remove(func(m *lane) bool { return m == l })
 		return
 	}
-	maps.DeleteFunc(l.members, func(_ Slot, m member) bool { return m.state != ending })
+	for slot, m := range l.members {
+		m.state = ending
+		l.members[slot] = m
+	}
+	if !l.tomb.IsZero() {
+		return // by an earlier owner, which has not told all ends
+	}
 	l.tomb, l.need = now, s.need
 	if l.heard {
 		s.closeAll(now, l)
@@ -349,16 +368,13 @@ func (s *Sender) remove(gone func(*lane) bool) {
 	})
 }
 
-// Members are a gateway's sockets whose end the object has not been told, for an event
-// that gives it up.
+// Members are a gateway's sockets whose end nobody tells the object yet.
 func (s *Sender) Members(gateway string) []Slot {
 	l := s.find(gateway)
 	if l == nil {
 		return nil
 	}
-	slots := append(l.slots(open), l.slots(closing)...)
-	slices.Sort(slots)
-	return slots
+	return l.slots(open, closing)
 }
 
 // Accepts reports whether a socket may be opened at the gateway: not while it is to
@@ -559,13 +575,10 @@ func (s *Sender) Wake() time.Time {
 	return wake
 }
 
-// Hurry makes the next Tick ask or probe a gateway that was heard; "" stands for all,
-// when the host's own connection was made again.
+// Hurry makes the next Tick ask or probe a gateway that was heard.
 func (s *Sender) Hurry(now time.Time, gateway string) {
-	for _, l := range s.lanes {
-		if gateway == "" || l.gateway == gateway && (!l.heard || !l.tomb.IsZero()) {
-			l.next = now
-		}
+	if l := s.find(gateway); l != nil {
+		l.next = now
 	}
 }
 
@@ -620,29 +633,30 @@ func (s *Sender) Frame(gateway string, slot Slot, seq uint64, last bool) (Verdic
 	return Take, 0
 }
 
-// Open reports whether frames of the socket are taken.
-func (s *Sender) Open(gateway string, slot Slot) bool {
+// Has reports whether the socket counts: the object has not been told its end.
+func (s *Sender) Has(gateway string, slot Slot) bool {
 	l := s.find(gateway)
 	if l == nil {
 		return false
 	}
-	m, known := l.members[slot]
-	return known && m.state == open
+	_, known := l.members[slot]
+	return known
 }
 
-// Entries are what a put that is decided on now has to hold.
+// Awaits reports whether the gateway owes an answer or an acknowledgement.
+func (s *Sender) Awaits(gateway string) bool {
+	l := s.find(gateway)
+	return l != nil && l.waits() && l.tomb.IsZero()
+}
+
+// Entries are what a put that is decided on now has to hold; valid until the next call.
 func (s *Sender) Entries() []Entry {
 	var entries []Entry
 	for _, l := range s.lanes {
 		if len(l.members) == 0 && l.tomb.IsZero() {
 			continue
 		}
-		e := Entry{Gateway: l.gateway, Token: s.token, Head: l.head, Tomb: l.tomb}
-		for slot := range l.members {
-			e.Slots = append(e.Slots, slot)
-		}
-		slices.Sort(e.Slots)
-		entries = append(entries, e)
+		entries = append(entries, Entry{Gateway: l.gateway, Token: s.token, Head: l.head, Slots: l.listed, Tomb: l.tomb})
 	}
 	return entries
 }

@@ -245,6 +245,7 @@ func (s *Sender) clone() *Sender {
 			d.tomb = noon
 		}
 		d.members = maps.Clone(l.members)
+		d.listed = slices.Clone(l.listed)
 		d.window = slices.Clone(l.window)
 		c.lanes[i] = &d
 	}

@@ -1,13 +1,9 @@
 package wire
 
 import (
-	"bytes"
-	"fmt"
 	"testing"
 
 	"github.com/nats-io/nuid"
-
-	"holdfast/objects"
 )
 
 // envelope is a message as it is usual, and where one of its kind is read into.
@@ -18,10 +14,6 @@ type envelope struct {
 }
 
 func envelopes(b *testing.B) []envelope {
-	id, err := objects.NameID("ticket", "global")
-	if err != nil {
-		b.Fatal(err)
-	}
 	request, reply := func() message { return new(Request) }, func() message { return new(Reply) }
 	all := []envelope{
 		{"request=call", &Request{
@@ -39,14 +31,6 @@ func envelopes(b *testing.B) []envelope {
 		{"reply", &Reply{
 			Owner: Owner{Host: "box-4412", Region: "fra", Epoch: 3}, Token: 987_654, Body: []byte(`{"ticket":15}`),
 		}, reply},
-	}
-	for _, n := range []int{1, 100, 1000} {
-		op := SocketOp{Op: objects.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
-		for range n {
-			op.Sockets.Add(nuid.Next())
-		}
-		push := &Push{Object: id.Key(), Token: 987_654, Ops: []SocketOp{op}}
-		all = append(all, envelope{fmt.Sprint("push/sockets=", n), push, func() message { return new(Push) }})
 	}
 	return all
 }

@@ -3,7 +3,6 @@ package wire
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -15,9 +14,7 @@ import (
 // fresh makes an empty message of each kind.
 var fresh = []func() message{
 	func() message { return new(Request) }, func() message { return new(Reply) }, func() message { return new(Owner) },
-	func() message { return new(Claim) }, func() message { return new(ClaimReply) }, func() message { return new(Push) },
-	func() message { return new(SocketOp) }, func() message { return new(WhichSockets) }, func() message { return new(HeldSockets) },
-	func() message { return new(HeldSocket) }, func() message { return new(Beat) },
+	func() message { return new(Claim) }, func() message { return new(ClaimReply) }, func() message { return new(Beat) },
 }
 
 // fill gives a value something that is not zero.
@@ -109,27 +106,9 @@ func TestWhatNoPeerSendsIsRefused(t *testing.T) {
 	}
 }
 
-func TestSocketIDsAreReadAsTheyWereAdded(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		want := rapid.SliceOf(rapid.StringN(0, -1, 255)).Draw(t, "ids")
-		var ids SocketIDs
-		for _, id := range want {
-			ids.Add(id)
-		}
-		var got []string
-		for id := range ids[:len(ids)-rapid.IntRange(0, min(1, len(ids))).Draw(t, "cut off")].All() {
-			got = append(got, string(id))
-		}
-		if n := len(got); !slices.Equal(got, want[:n]) || n < len(want)-1 {
-			t.Errorf("read %q, want %q", got, want)
-		}
-	})
-}
-
 func FuzzDecode(f *testing.F) {
 	f.Add(Encode(&Request{Kind: Fetch, Header: map[string][]string{"A": {"b"}}, Body: []byte("x")}))
 	f.Add(Encode(&Reply{Code: objects.Invalid, Token: 4}))
-	f.Add(Encode(&Push{Object: "room.x", Ops: []SocketOp{{Op: objects.OpClose, Sockets: SocketIDs("\x01s")}}}))
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		for _, make := range fresh {
 			Decode(data, make()) //nolint:errcheck // it must not panic; that is all

@@ -29,8 +29,19 @@ type LanePush struct {
 	Host   string // the incarnation to answer, where the lane begins
 	Slots  Slots  // that Kind is about
 	Heads  []Reached
-	Acks   []Reached // frames of sockets, by slot
-	Ops    []LaneOp
+	LaneBody
+	Encoded []byte // written in the place of LaneBody: it has been encoded
+}
+
+// LaneBody is what a push does, less where it belongs.
+type LaneBody struct {
+	Acks []Reached // frames of sockets, by slot
+	Ops  []LaneOp
+}
+
+func (b *LaneBody) fields(c *coder) {
+	c.reached(9, &b.Acks)
+	parts(c, 10, &b.Ops)
 }
 
 func (p *LanePush) fields(c *coder) {
@@ -42,8 +53,11 @@ func (p *LanePush) fields(c *coder) {
 	text(c, 6, &p.Host)
 	c.slots(7, &p.Slots)
 	c.reached(8, &p.Heads)
-	c.reached(9, &p.Acks)
-	parts(c, 10, &p.Ops)
+	if !c.reads && len(p.Encoded) > 0 {
+		c.out = append(c.out, p.Encoded...)
+		return
+	}
+	p.LaneBody.fields(c)
 }
 
 // OpOpen says that the object has accepted a socket. The other operations are those of
@@ -252,19 +266,3 @@ func (c *coder) slots(number protowire.Number, s *Slots) {
 		slot, rest = slot+more, rest[n:]
 	}
 }
-
-// LaneSubject is where a gateway hears from owners: one subscription, so that it hears
-// everything in the order in which it came.
-func LaneSubject(gateway, kind string) string { return InboxPrefix + gateway + ".h." + kind }
-
-// HostSubject is where a host's incarnation hears from gateways about its lanes.
-func HostSubject(incarnation, kind string) string { return InboxPrefix + incarnation + ".l." + kind }
-
-// What follows in LaneSubject and HostSubject.
-const (
-	LanePushes = "push"  // LanePush
-	LaneProbes = "heads" // LaneHeads
-	LaneWhich  = "which" // Which
-	LaneBacks  = "acks"  // LaneAcks
-	LaneHolds  = "held"  // Held
-)

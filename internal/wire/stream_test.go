@@ -40,7 +40,7 @@ func lanes(t *rapid.T) []message {
 	small := func() uint32 { return rapid.Uint32().Draw(t, "small") }
 	push := &LanePush{
 		Lane: small(), Seq: number(), Kind: uint8(small()), Object: text(), Token: number(), Host: text(), Slots: slots(),
-		Heads: reached(), Acks: reached(),
+		Heads: reached(), LaneBody: LaneBody{Acks: reached()},
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "operations") {
 		push.Ops = append(push.Ops, LaneOp{Op: objects.Op(small()), Slots: slots(), Data: []byte("data"), Code: 1000, Reason: text(), Tags: []string{"", text()}})
@@ -161,8 +161,10 @@ func roomPush(tb testing.TB, sockets int) *LanePush {
 		slots[i] = uint32(40_000 + i)
 	}
 	return &LanePush{
-		Lane: 1_234, Seq: 56_789, Object: id.Key(), Token: 987_654, Acks: []Reached{{40_007, 91}},
-		Ops: []LaneOp{{Op: objects.OpMessage, Slots: SlotsOf(slots), Data: []byte(strings.Repeat("x", 60))}},
+		Lane: 1_234, Seq: 56_789, Object: id.Key(), Token: 987_654, LaneBody: LaneBody{
+			Acks: []Reached{{40_007, 91}},
+			Ops:  []LaneOp{{Op: objects.OpMessage, Slots: SlotsOf(slots), Data: []byte(strings.Repeat("x", 60))}},
+		},
 	}
 }
 

@@ -206,8 +206,11 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool)
 	info := Info{
 		Class: class, Name: rec.Name, ID: id,
 		Epoch: rec.Epoch, Host: rec.Host, Region: rec.Region, Incarnation: rec.Owner, Live: live[rec.Owner], AsOf: time.Now(),
-		Commit: rec.Commit, Revision: revision, Alarm: rec.Alarm, Gateways: rec.Gateways,
+		Commit: rec.Commit, Revision: revision, Alarm: rec.Alarm,
 		Size: rec.Data.Size(), Keys: make(map[string]json.RawMessage, rec.Data.Len()),
+	}
+	for _, g := range rec.Gateways {
+		info.Gateways = append(info.Gateways, g.Name)
 	}
 	for k, v := range rec.Data.All() {
 		info.Keys[k] = v

@@ -33,10 +33,21 @@ type Record struct {
 	Host     string // the owner's name, for people
 	Region   string // the owner's
 	Commit   uint64 // puts so far
+	Claims   uint64 // in a row, by owners that committed nothing: what each but the last was lost with
+	Claimed  int64  // when the last of them was, in Unix seconds; both are zero once an owner has committed
 	Alarm    objects.Alarm
-	Gateways []string // that may hold sockets of the object
-	Answers  []Kept   // to requests that a commit covered, oldest first
+	Gateways []Gateway // that hold sockets of the object, or have been given up
+	Answers  []Kept    // to requests that a commit covered, oldest first
 	Data     *objects.Data
+}
+
+// Gateway is what a record has of one gateway, as package stream has it.
+type Gateway struct {
+	Name  string    `json:"g"`
+	Token uint64    `json:"t"` // of the owner that has made this entry
+	Head  uint64    `json:"h"`
+	Slots []byte    `json:"s,omitempty"` // of its sockets, as package wire encodes them
+	Tomb  time.Time `json:"x,omitzero"`  // when it was given up
 }
 
 // Answer remembers what a request was told, so that it is not run twice. It is
@@ -99,8 +110,10 @@ type head struct {
 	Host     string        `json:"host,omitempty"`
 	Region   string        `json:"region,omitempty"`
 	Commit   uint64        `json:"commit"`
+	Claims   uint64        `json:"claims,omitempty"`
+	Claimed  int64         `json:"claimed,omitempty"`
 	Alarm    objects.Alarm `json:"alarm,omitzero"`
-	Gateways []string      `json:"gateways,omitempty"`
+	Gateways []Gateway     `json:"gateways,omitempty"`
 }
 
 // append writes the head as package json would, less the closing brace.
@@ -117,6 +130,10 @@ func (h *head) append(out []byte) []byte {
 	optional(`,"host":`, h.Host)
 	optional(`,"region":`, h.Region)
 	out = strconv.AppendUint(append(out, `,"commit":`...), h.Commit, 10)
+	if h.Claims > 0 {
+		out = strconv.AppendUint(append(out, `,"claims":`...), h.Claims, 10)
+		out = strconv.AppendInt(append(out, `,"claimed":`...), h.Claimed, 10)
+	}
 	if h.Alarm != (objects.Alarm{}) {
 		out = append(append(out, `,"alarm":`...), must(json.Marshal(h.Alarm))...)
 	}
@@ -142,7 +159,7 @@ func (r *Record) Encode() []byte {
 	for _, a := range r.Answers {
 		size += a.Size()
 	}
-	h := head{version, r.Name, r.Epoch, r.Owner, r.Host, r.Region, r.Commit, r.Alarm, r.Gateways}
+	h := head{version, r.Name, r.Epoch, r.Owner, r.Host, r.Region, r.Commit, r.Claims, r.Claimed, r.Alarm, r.Gateways}
 	out := h.append(make([]byte, 0, size))
 	for i, a := range r.Answers {
 		if i == 0 {
@@ -181,20 +198,15 @@ func Decode(data []byte) (*Record, error) {
 		kept = append(kept, a.Keep())
 	}
 	return &Record{
-		Name: r.Name, Epoch: r.Epoch, Owner: r.Owner, Host: r.Host, Region: r.Region, Commit: r.Commit,
+		Name: r.Name, Epoch: r.Epoch, Owner: r.Owner, Host: r.Host, Region: r.Region, Commit: r.Commit, Claims: r.Claims, Claimed: r.Claimed,
 		Alarm: r.Alarm, Gateways: r.Gateways, Answers: kept, Data: objects.DataOf(r.Keys),
 	}, nil
 }
 
-// Empty tells whether the object has nothing worth keeping once nobody owns it.
-// Answers under a client's key are worth keeping.
+// Empty reports whether the object has nothing worth keeping once nobody owns it.
+// Answers are worth keeping: without them a late copy of a request would run again.
 func (r *Record) Empty() bool {
-	for _, a := range r.Answers {
-		if a.Key != "" {
-			return false
-		}
-	}
-	return r.Data.Len() == 0 && len(r.Gateways) == 0 && r.Alarm == objects.Alarm{}
+	return len(r.Answers) == 0 && r.Data.Len() == 0 && len(r.Gateways) == 0 && r.Alarm == objects.Alarm{}
 }
 
 // must is for our own types, which always encode.

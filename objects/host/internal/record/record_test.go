@@ -34,7 +34,7 @@ func someRecord(t *rapid.T) *Record {
 		r.Answers = append(r.Answers, Answer{Gateway: text.Draw(t, "gateway"), N: rapid.Uint64().Draw(t, "n"), Reply: rapid.SliceOf(rapid.Byte()).Draw(t, "reply")}.Keep())
 	}
 	if rapid.Bool().Draw(t, "has gateways") {
-		r.Gateways = []string{text.Draw(t, "gateway")}
+		r.Gateways = []Gateway{{Name: text.Draw(t, "gateway"), Token: rapid.Uint64().Draw(t, "token"), Head: 3, Slots: rapid.SliceOf(rapid.Byte()).Draw(t, "slots")}}
 	}
 	return r
 }
@@ -76,8 +76,8 @@ func TestWhatIsWorthKeeping(t *testing.T) {
 		{"nothing", Record{Name: "a", Epoch: 3, Data: new(objects.Data)}, true},
 		{"a key", Record{Data: full}, false},
 		{"an alarm", Record{Data: new(objects.Data), Alarm: objects.Alarm{At: time.Unix(1, 0)}}, false},
-		{"sockets", Record{Data: new(objects.Data), Gateways: []string{"g"}}, false},
-		{"a gateway's answer", Record{Data: new(objects.Data), Answers: []Kept{{Gateway: "g", N: 1}}}, true},
+		{"sockets", Record{Data: new(objects.Data), Gateways: []Gateway{{Name: "g"}}}, false},
+		{"a gateway's answer", Record{Data: new(objects.Data), Answers: []Kept{{Gateway: "g", N: 1}}}, false},
 		{"a client's answer", Record{Data: new(objects.Data), Answers: []Kept{{Key: "k"}}}, false},
 	} {
 		if got := c.r.Empty(); got != c.empty {

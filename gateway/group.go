@@ -1,0 +1,422 @@
+package gateway
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fasthttp/websocket"
+	"github.com/nats-io/nats.go"
+
+	"holdfast/internal/stream"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+// group is what the gateway keeps for one object: its half of the object's stream, and
+// the sockets.
+type group struct {
+	key string // the object's
+
+	mu      sync.Mutex // guards what follows; taken after the hub's and before a socket's
+	stream  *stream.Receiver
+	sockets map[stream.Slot]*socket
+	lanes   []lane // of the newest owners, the newest last
+	unacked int    // bytes of pushes since the last acknowledgement
+	awaits  bool   // the hub looks after the stream
+}
+
+// lane is the stream of one owner, as its host names it.
+type lane struct {
+	token uint64
+	at    laneName
+}
+
+// laneName is a lane's number and the host's incarnation that has given it.
+type laneName struct {
+	host   string
+	number uint32
+}
+
+const (
+	keptLanes = 2        // of one object: the owner's, and that of the one before
+	ackBytes  = 64 << 10 // of pushes that are acknowledged at once
+)
+
+// streamSettings are those of every object's stream.
+func (h *hub) streamSettings() stream.Settings {
+	s := stream.Defaults()
+	s.Silence = 2 * h.timing.Silence
+	return s
+}
+
+// lock returns an object's group, locked; nil if there is none and none is to be made.
+func (h *hub) lock(key string, create bool) *group {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g := h.groups[key]
+	if g == nil {
+		if !create {
+			return nil
+		}
+		g = &group{key: key, stream: stream.NewReceiver(h.streamSettings()), sockets: make(map[stream.Slot]*socket)}
+		h.groups[key] = g
+	}
+	g.mu.Lock()
+	return g
+}
+
+// unlock ends the use of a group, after which its stream is looked after as long as it
+// awaits something. What its stream has asked for is returned in memory of the caller.
+func (h *hub) unlock(g *group, acts []stream.Act) []stream.Act {
+	acts = slices.Clone(acts)
+	if !g.awaits && !g.stream.Wake().IsZero() {
+		g.awaits = true
+		h.await(g)
+	}
+	empty := g.stream.Empty()
+	g.mu.Unlock()
+	if empty {
+		h.discard(g)
+	}
+	return acts
+}
+
+// discard forgets a group of which there is nothing to keep.
+func (h *hub) discard(g *group) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if h.groups[g.key] != g || !g.stream.Empty() || len(g.sockets) > 0 {
+		return
+	}
+	delete(h.groups, g.key)
+	for _, l := range g.lanes {
+		delete(h.lanes, l.at)
+	}
+}
+
+// note remembers how a host names the lane of the owner with the token.
+func (h *hub) note(key string, token uint64, at laneName) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g := h.groups[key]
+	if g == nil || at.host == "" {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if token < g.stream.Fence() || slices.ContainsFunc(g.lanes, func(l lane) bool { return l.token == token }) {
+		return
+	}
+	g.lanes = append(g.lanes, lane{token, at})
+	h.lanes[at] = laneOf{key, token}
+	if old := len(g.lanes) - keptLanes; old > 0 {
+		for _, l := range g.lanes[:old] {
+			delete(h.lanes, l.at)
+		}
+		g.lanes = g.lanes[old:]
+	}
+}
+
+// laneOf is whose lane a laneName names.
+type laneOf struct {
+	key   string
+	token uint64
+}
+
+// push takes one number of a lane, if it is the next.
+func (h *hub) push(msg *nats.Msg) {
+	var push wire.LanePush
+	if err := wire.Decode(msg.Data, &push); err != nil {
+		h.log.Error("push not understood", "err", err)
+		return
+	}
+	now := time.Now()
+	p := stream.Push{Seq: push.Seq, Kind: stream.Kind(push.Kind)}
+	for slot := range push.Slots.All() {
+		p.Slots = append(p.Slots, stream.Slot(slot))
+	}
+	for _, r := range push.Heads {
+		p.Heads = append(p.Heads, stream.Head{Gateway: stream.Mark(r.Of), Seq: r.Seq})
+	}
+	g := h.lock(push.Object, p.Kind != stream.More)
+	if g == nil {
+		return // the owner will say how far it is, and be asked for all
+	}
+	take, acts := g.stream.Push(now, push.Token, p)
+	acts = h.unlock(g, acts)
+	h.note(push.Object, push.Token, laneName{push.Host, push.Lane})
+	h.perform(g, acts)
+	if take {
+		h.apply(g, now, &push, len(msg.Data))
+	}
+}
+
+// apply does what a push says.
+func (h *hub) apply(g *group, now time.Time, push *wire.LanePush, size int) {
+	g.mu.Lock()
+	var acts []stream.Act
+	for _, ack := range push.Acks {
+		acts = append(acts, g.stream.Acked(stream.Slot(ack.Of), ack.Seq)...)
+	}
+	if g.unacked += size; g.unacked > ackBytes {
+		g.unacked = 0
+		acts = append(acts, g.stream.Tick(now.Add(h.streamSettings().Ack))...)
+	}
+	h.perform(g, h.unlock(g, acts))
+	for i := range push.Ops {
+		h.do(g, &push.Ops[i])
+	}
+}
+
+// do is one operation of a push. A message is encoded once for all sockets that get it.
+func (h *hub) do(g *group, op *wire.LaneOp) {
+	if op.Op == wire.OpOpen {
+		h.accept(g, op)
+		return
+	}
+	var frame []byte
+	if op.Op == objects.OpMessage {
+		kind := websocket.TextMessage
+		if op.Binary {
+			kind = websocket.BinaryMessage
+		}
+		frame = frameOf(kind, op.Data)
+	}
+	h.found = h.found[:0]
+	g.mu.Lock()
+	for slot := range op.Slots.All() {
+		if s := g.sockets[stream.Slot(slot)]; s != nil {
+			h.found = append(h.found, s)
+		}
+	}
+	g.mu.Unlock()
+	for _, s := range h.found {
+		switch op.Op {
+		case objects.OpMessage:
+			s.send(frame)
+		case objects.OpAttach:
+			s.setAttachment(op.Data)
+		case objects.OpClose:
+			s.closeForObject(closeInfo{code: op.Code, reason: op.Reason})
+		}
+	}
+	clear(h.found)
+}
+
+// accept opens a socket that the object has accepted.
+func (h *hub) accept(g *group, op *wire.LaneOp) {
+	for slot := range op.Slots.All() {
+		g.mu.Lock()
+		acts := g.stream.Accept(stream.Slot(slot))
+		s := g.sockets[stream.Slot(slot)]
+		acts = h.unlock(g, acts)
+		if s != nil {
+			s.accept(op.Tags)
+		}
+		h.perform(g, acts)
+	}
+}
+
+// perform does what a stream asks for. Without locks held.
+func (h *hub) perform(g *group, acts []stream.Act) {
+	for _, a := range acts {
+		switch a.Kind {
+		case stream.AckAll, stream.AskAgain:
+			h.back(g, a)
+		case stream.Again:
+			for _, s := range g.all() {
+				s.uplink.resend()
+			}
+		case stream.Claim:
+			h.claim(g.key)
+		default:
+			h.performOn(g.socket(h, a.Slot, a.Kind == stream.Tell), a)
+		}
+	}
+}
+
+// performOn does what a stream asks for of one socket.
+func (h *hub) performOn(s *socket, a stream.Act) {
+	if s == nil {
+		return
+	}
+	switch a.Kind {
+	case stream.Cut:
+		s.close(closeInfo{code: websocket.CloseServiceRestart, reason: "something sent to the socket was lost; connect again"})
+	case stream.Tell:
+		s.tell(a.Seq, a.Alone)
+	case stream.Settle:
+		s.uplink.acknowledge(a.Seq)
+	case stream.Drop:
+		s.forget()
+	}
+}
+
+// all are the group's sockets.
+func (g *group) all() []*socket {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make([]*socket, 0, len(g.sockets))
+	for _, s := range g.sockets {
+		all = append(all, s)
+	}
+	return all
+}
+
+// socket finds a socket. With tell it makes one that never was: its end is to be told.
+func (g *group) socket(h *hub, slot stream.Slot, tell bool) *socket {
+	g.mu.Lock()
+	s := g.sockets[slot]
+	g.mu.Unlock()
+	if s == nil && tell {
+		return h.ghost(g, slot)
+	}
+	return s
+}
+
+// back tells the owner how far the gateway is, with the next tick, or asks at once for
+// what is missing.
+func (h *hub) back(g *group, a stream.Act) {
+	g.mu.Lock()
+	i := slices.IndexFunc(g.lanes, func(l lane) bool { return l.token == a.Token })
+	var at laneName
+	if i >= 0 {
+		at = g.lanes[i].at
+	}
+	if a.Kind == stream.AckAll {
+		g.unacked = 0
+	}
+	g.mu.Unlock()
+	switch {
+	case i < 0: // its host has not said where it is
+	case a.Kind == stream.AskAgain:
+		h.askAgain(at, a.Seq)
+	default:
+		h.acknowledge(at, a.Seq)
+	}
+}
+
+func (h *hub) askAgain(at laneName, from uint64) {
+	acks := wire.LaneAcks{Gateway: h.name, Resend: []wire.Reached{{Of: at.number, Seq: from}}}
+	if err := wire.Publish(h.bus, wire.LaneInbox(at.host)+wire.Acks, &acks); err != nil {
+		h.log.Debug("nothing asked for", "err", err) // it is asked again
+	}
+}
+
+// heads hears how far lanes are.
+func (h *hub) heads(msg *nats.Msg) {
+	var heads wire.LaneHeads
+	if err := wire.Decode(msg.Data, &heads); err != nil {
+		h.log.Error("heads not understood", "err", err)
+		return
+	}
+	for _, r := range heads.Heads {
+		h.probe(laneName{heads.Host, r.Of}, r.Seq, false)
+	}
+	for _, r := range heads.Quiet {
+		h.probe(laneName{heads.Host, r.Of}, r.Seq, true)
+	}
+}
+
+// probe hears how far one lane is.
+func (h *hub) probe(at laneName, head uint64, quiet bool) {
+	h.mu.Lock()
+	of := h.lanes[at]
+	h.mu.Unlock()
+	if g := h.lock(of.key, false); g != nil {
+		h.perform(g, h.unlock(g, g.stream.Probe(time.Now(), of.token, head, quiet)))
+	} else if !quiet {
+		h.askAgain(at, 0)
+	}
+}
+
+// which tells a new owner what the gateway has of its object. From here on nothing is
+// taken from an earlier one.
+func (h *hub) which(msg *nats.Msg) {
+	var which wire.Which
+	if err := wire.Decode(msg.Data, &which); err != nil {
+		h.log.Error("question not understood", "err", err)
+		return
+	}
+	held := wire.Held{Lane: which.Lane, Gateway: h.name, Object: which.Object, Token: which.Token, Region: h.region}
+	if g := h.lock(which.Object, false); g != nil {
+		answer, ok := g.stream.Which(time.Now(), which.Token)
+		sockets := make([]*socket, len(answer.Sockets))
+		for i, s := range answer.Sockets {
+			sockets[i] = g.sockets[s.Slot]
+		}
+		for _, p := range answer.Positions {
+			position := wire.LanePosition{Token: p.Token, Received: p.Received}
+			for _, r := range p.Heads {
+				position.Heads = append(position.Heads, wire.Reached{Of: uint32(r.Gateway), Seq: r.Seq})
+			}
+			held.Positions = append(held.Positions, position)
+		}
+		h.unlock(g, nil)
+		if !ok {
+			return // a newer owner has asked
+		}
+		h.note(which.Object, which.Token, laneName{which.Host, which.Lane})
+		for i, s := range answer.Sockets {
+			if sockets[i] != nil {
+				held.Sockets = append(held.Sockets, sockets[i].describe(s))
+			}
+		}
+	}
+	if err := wire.Publish(h.bus, wire.LaneInbox(which.Host)+wire.Hold, &held); err != nil {
+		h.log.Warn("sockets not told", "err", err) // the owner asks again
+	}
+}
+
+// answer handles what is said about a frame: that it was not taken. The owner
+// acknowledges frames in its stream.
+func (h *hub) answer(subject string, msg *nats.Msg) {
+	s, seq := h.frameOf(subject)
+	if s == nil {
+		return
+	}
+	if wire.Nobody(msg) {
+		s.notTaken(seq)
+		return
+	}
+	var reply wire.Reply
+	if err := wire.Decode(msg.Data, &reply); err != nil {
+		h.log.Error("answer to a frame not understood", "err", err)
+		return
+	}
+	// A host that owns nothing has no token for its Moved; a replaced owner has its own.
+	if reply.Token > 0 && reply.Token < h.fence(s.object.Key()) {
+		return
+	}
+	s.notTaken(seq)
+	if reply.Code != "" {
+		s.close(closeInfo{code: reply.Code.CloseCode(), reason: reply.Err().Error()})
+	}
+}
+
+// fence is the token of the newest owner heard of.
+func (h *hub) fence(key string) uint64 {
+	g := h.lock(key, false)
+	if g == nil {
+		return 0
+	}
+	defer g.mu.Unlock()
+	return g.stream.Fence()
+}
+
+// frameOf is the socket and the number of the frame that an answer's subject names;
+// nil if the socket is gone or the subject names none.
+func (h *hub) frameOf(subject string) (*socket, uint64) {
+	frame, ok := strings.CutPrefix(subject, "frame.")
+	id, number, _ := strings.Cut(frame, ".")
+	seq, err := strconv.ParseUint(number, 10, 64)
+	if !ok || err != nil {
+		return nil, 0
+	}
+	return h.find(id), seq
+}

@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+// laneTick is between looks at what streams await.
+const laneTick = 50 * time.Millisecond
+
+// pending is what streams await of their owners, and what leaves with the next tick.
+type pending struct {
+	mu       sync.Mutex // guards what follows; taken last
+	groups   map[*group]struct{}
+	acks     map[string]*wire.LaneAcks // by host
+	awakened chan struct{}             // has a token when there is something to do
+}
+
+func newPending() pending {
+	return pending{groups: make(map[*group]struct{}), acks: make(map[string]*wire.LaneAcks), awakened: make(chan struct{}, 1)}
+}
+
+// awake has the ticks begin. With mu held.
+func (p *pending) awake() {
+	select {
+	case p.awakened <- struct{}{}:
+	default:
+	}
+}
+
+// await has the group's stream looked at until it awaits nothing.
+func (h *hub) await(g *group) {
+	p := &h.pending
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.groups[g] = struct{}{}
+	p.awake()
+}
+
+// acknowledge tells a host with the next tick how far the gateway is.
+func (h *hub) acknowledge(at laneName, received uint64) {
+	p := &h.pending
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	acks := p.acks[at.host]
+	if acks == nil {
+		acks = &wire.LaneAcks{Gateway: h.name}
+		p.acks[at.host] = acks
+	}
+	acks.Acks = append(acks.Acks, wire.Reached{Of: at.number, Seq: received})
+	p.awake()
+}
+
+// take returns the groups to look at.
+func (p *pending) take() []*group {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	groups := make([]*group, 0, len(p.groups))
+	for g := range p.groups {
+		groups = append(groups, g)
+	}
+	return groups
+}
+
+// idle drops a group whose stream awaits nothing.
+func (p *pending) idle(g *group) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.groups, g)
+}
+
+// takeAcks returns what leaves now, and whether anything is still awaited.
+func (p *pending) takeAcks() (acks map[string]*wire.LaneAcks, more bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.acks) > 0 {
+		acks, p.acks = p.acks, make(map[string]*wire.LaneAcks)
+	}
+	return acks, len(p.groups) > 0
+}
+
+// serveLanes looks after what streams await, until ctx ends. While they await nothing,
+// it sleeps.
+func (h *hub) serveLanes(ctx context.Context) error {
+	tick := time.NewTicker(laneTick)
+	defer tick.Stop()
+	tick.Stop()
+	ticks := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-h.pending.awakened:
+			if !ticks {
+				ticks = true
+				tick.Reset(laneTick)
+			}
+		case now := <-tick.C:
+			if ticks = h.tickLanes(now); !ticks {
+				tick.Stop()
+			}
+		}
+	}
+}
+
+// tickLanes reports whether anything is still awaited.
+func (h *hub) tickLanes(now time.Time) bool {
+	for _, g := range h.pending.take() {
+		g.mu.Lock()
+		acts := g.stream.Tick(now)
+		if g.stream.Wake().IsZero() {
+			g.awaits = false
+			h.pending.idle(g)
+		}
+		h.perform(g, h.unlock(g, acts))
+	}
+	acks, more := h.pending.takeAcks()
+	for host, a := range acks {
+		if err := wire.Publish(h.bus, wire.LaneInbox(host)+wire.Acks, a); err != nil {
+			h.log.Debug("acknowledgements not sent", "err", err) // the host asks
+		}
+	}
+	return more
+}
+
+// claim sees to it that an object has an owner.
+func (h *hub) claim(key string) {
+	class, name, _ := strings.Cut(key, ".")
+	id, err := objects.ParseID(class, name)
+	if err != nil {
+		return // no owner of ours has said so
+	}
+	h.spawn(func() {
+		ctx, cancel := context.WithTimeout(h.life, h.timing.Request)
+		defer cancel()
+		if _, err := h.activate(ctx, id); err != nil {
+			h.log.Debug("nobody owns the object", "object", key, "err", err) // it is tried again
+		}
+	})
+}

@@ -1,0 +1,470 @@
+package host
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/internal/stream"
+	"holdfast/internal/wire"
+	"holdfast/objects/host/internal/record"
+)
+
+// links are the lanes of an incarnation: the streams from its objects to gateways.
+// Lanes are numbered, so that acknowledgements and probes of many travel in one small
+// message.
+type links struct {
+	mu       sync.Mutex // guards what follows; taken after an object's
+	last     uint32     // number of the newest lane
+	lanes    map[uint32]link
+	busy     map[*object]struct{}       // of whose lanes something is awaited
+	probes   map[string]*wire.LaneHeads // that leave with the next tick, by gateway
+	unheard  map[string]struct{}        // gateways that have been asked and have not been heard since
+	awakened chan struct{}              // has a token when the first object has become busy
+}
+
+// link is one lane.
+type link struct {
+	o       *object
+	gateway string
+}
+
+const (
+	laneTick  = 50 * time.Millisecond // between looks at what is awaited
+	laneInbox = 16 << 10              // acknowledgements that may wait; beyond it they are dropped, and come again
+	keptBytes = 64 << 20              // of the lanes of one host until they are acknowledged; beyond it the largest lane loses what it keeps
+)
+
+func newLinks() links {
+	return links{
+		lanes: make(map[uint32]link), busy: make(map[*object]struct{}), probes: make(map[string]*wire.LaneHeads),
+		unheard: make(map[string]struct{}), awakened: make(chan struct{}, 1),
+	}
+}
+
+// add numbers a lane.
+func (k *links) add(o *object, gateway string) uint32 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.last++
+	k.lanes[k.last] = link{o, gateway}
+	return k.last
+}
+
+// find is the lane with a number, if it is the gateway's.
+func (k *links) find(lane uint32, gateway string) (*object, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l, ok := k.lanes[lane]
+	return l.o, ok && l.gateway == gateway
+}
+
+// forget drops an object's lanes.
+func (k *links) forget(o *object, lanes map[string]uint32) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, lane := range lanes {
+		delete(k.lanes, lane)
+	}
+	delete(k.busy, o)
+}
+
+// await has the object's stream looked at until nothing is awaited.
+func (k *links) await(o *object) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.busy[o] = struct{}{}
+	select {
+	case k.awakened <- struct{}{}:
+	default:
+	}
+}
+
+// probe has a lane's head told with the next tick.
+func (k *links) probe(host, gateway string, at wire.Reached, quiet bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	heads := k.probes[gateway]
+	if heads == nil {
+		heads = &wire.LaneHeads{Host: host}
+		k.probes[gateway] = heads
+	}
+	if quiet {
+		heads.Quiet = append(heads.Quiet, at)
+	} else {
+		heads.Heads = append(heads.Heads, at)
+	}
+	select {
+	case k.awakened <- struct{}{}:
+	default:
+	}
+}
+
+// asked notes that a gateway has been asked what it has.
+func (k *links) asked(gateway string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.unheard[gateway] = struct{}{}
+}
+
+// heard reports whether anybody has asked the gateway since it was heard last.
+func (k *links) heard(gateway string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, asked := k.unheard[gateway]
+	delete(k.unheard, gateway)
+	return asked
+}
+
+func (k *links) busyObjects() []*object {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := make([]*object, 0, len(k.busy))
+	for o := range k.busy {
+		all = append(all, o)
+	}
+	return all
+}
+
+// idle drops objects of whose lanes nothing is awaited any more.
+func (k *links) idle(o *object) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.busy, o)
+}
+
+// takeProbes are the probes that leave now, and whether anything is awaited.
+func (k *links) takeProbes() (probes map[string]*wire.LaneHeads, more bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.probes) > 0 {
+		probes, k.probes = k.probes, make(map[string]*wire.LaneHeads)
+	}
+	return probes, len(k.busy) > 0
+}
+
+// serveLanes hears what gateways say about lanes, and looks after what is awaited.
+// While nothing is, it sleeps.
+func (in *incarnation) serveLanes(ctx context.Context) error {
+	tick := time.NewTicker(laneTick)
+	defer tick.Stop()
+	tick.Stop()
+	ticks := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case msg := <-in.lanes:
+			in.hearLane(msg)
+		case <-in.links.awakened:
+			if !ticks {
+				ticks = true
+				tick.Reset(laneTick)
+			}
+		case now := <-tick.C:
+			if ticks = in.tickLanes(now); !ticks {
+				tick.Stop()
+			}
+		}
+	}
+}
+
+// tickLanes reports whether anything is still awaited.
+func (in *incarnation) tickLanes(now time.Time) bool {
+	kept, largest, of := 0, 0, (*object)(nil)
+	for _, o := range in.links.busyObjects() {
+		size := o.tickStream(now)
+		kept += size
+		if size > largest {
+			largest, of = size, o
+		}
+	}
+	if kept > keptBytes {
+		of.shed()
+	}
+	probes, more := in.links.takeProbes()
+	for gateway, heads := range probes {
+		in.logSendError(wire.Publish(in.bus, wire.GatewaySubject(gateway, wire.Heads), heads))
+	}
+	return more
+}
+
+// hearLane handles one message about lanes.
+func (in *incarnation) hearLane(msg *nats.Msg) {
+	defer in.recover(msg.Subject)
+	switch strings.TrimPrefix(msg.Subject, wire.LaneInbox(in.id)) {
+	case wire.Acks:
+		var acks wire.LaneAcks
+		if err := wire.Decode(msg.Data, &acks); err != nil {
+			in.warnings.log(in.log, "acknowledgements dropped: not understood", "err", err)
+			return
+		}
+		now := time.Now()
+		for _, a := range acks.Acks {
+			if o, ok := in.links.find(a.Of, acks.Gateway); ok {
+				o.acked(acks.Gateway, a.Seq)
+			}
+		}
+		for _, r := range acks.Resend {
+			if o, ok := in.links.find(r.Of, acks.Gateway); ok {
+				o.resend(now, acks.Gateway, r.Seq)
+			}
+		}
+	case wire.Hold:
+		var held wire.Held
+		if err := wire.Decode(msg.Data, &held); err != nil {
+			in.warnings.log(in.log, "sockets not taken over: the answer is not understood", "err", err)
+			return
+		}
+		if o, ok := in.links.find(held.Lane, held.Gateway); ok {
+			o.held(time.Now(), &held)
+		}
+	}
+}
+
+// hurryLanes has a gateway asked at once that was waited for and has been heard.
+func (in *incarnation) hurryLanes(gateway string) {
+	if !in.links.heard(gateway) {
+		return
+	}
+	for _, o := range in.links.busyObjects() {
+		o.hurry(gateway)
+	}
+}
+
+// streamSettings are those of an object's streams.
+func (in *incarnation) streamSettings() stream.Settings {
+	s := stream.Defaults()
+	s.Wait = in.timing.Silence
+	return s
+}
+
+// beginStream begins the object's reign towards the gateways of its record.
+func (o *object) beginStream(entries []stream.Entry, token uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() == gone {
+		return
+	}
+	o.stream = stream.NewSender(token, entries, o.in.streamSettings(), time.Now())
+	o.handed = make(chan struct{})
+	o.transmit(o.stream.Tick(time.Now()))
+}
+
+// transmit does what the object's stream asks for. With mu held, which keeps the order.
+func (o *object) transmit(do []stream.Do) {
+	for i := range do {
+		d := &do[i]
+		lane, known := o.lanes[d.Gateway]
+		if !known {
+			lane = o.in.links.add(o, d.Gateway)
+			if o.lanes == nil {
+				o.lanes = make(map[string]uint32)
+			}
+			o.lanes[d.Gateway] = lane
+		}
+		switch d.Kind {
+		case stream.Send:
+			o.publish(lane, d)
+		case stream.Probe:
+			o.in.links.probe(o.in.id, d.Gateway, wire.Reached{Of: lane, Seq: d.Head}, d.Quiet)
+		case stream.Ask:
+			o.in.links.asked(d.Gateway)
+			which := wire.Which{Lane: lane, Object: o.key, Token: o.stream.Token(), Host: o.in.id}
+			o.in.logSendError(wire.Publish(o.in.bus, wire.GatewaySubject(d.Gateway, wire.Whichs), &which))
+		}
+	}
+	if !o.awaits && !o.stream.Wake().IsZero() {
+		o.awaits = true
+		o.in.links.await(o)
+	}
+	if !o.stream.Taking() {
+		signal(&o.handed)
+	}
+	if o.stream.Quiet() {
+		signal(&o.quiet)
+	}
+}
+
+// signal closes a channel that somebody waits for.
+func signal(c *chan struct{}) {
+	if *c != nil {
+		close(*c)
+		*c = nil
+	}
+}
+
+// publish sends one number of a lane. With mu held.
+func (o *object) publish(lane uint32, d *stream.Do) {
+	p := &o.lanePush
+	*p = wire.LanePush{
+		Lane: lane, Seq: d.Push.Seq, Kind: uint8(d.Push.Kind), Object: o.key, Token: o.stream.Token(),
+		Heads: p.Heads[:0], Encoded: d.Push.Body,
+	}
+	if d.Push.Kind != stream.More {
+		p.Host, p.Slots = o.in.id, wire.SlotsOf(d.Push.Slots)
+	}
+	for _, h := range d.Push.Heads {
+		p.Heads = append(p.Heads, wire.Reached{Of: uint32(h.Gateway), Seq: h.Seq})
+	}
+	o.in.logSendError(wire.Publish(o.in.bus, wire.GatewaySubject(d.Gateway, wire.Pushes), p))
+	p.Encoded = nil
+}
+
+// tickStream looks after what the object awaits of gateways, and returns how many
+// bytes it keeps for them.
+func (o *object) tickStream(now time.Time) (kept int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() == gone || o.stream == nil {
+		return 0
+	}
+	if wake := o.stream.Wake(); !wake.IsZero() && !now.Before(wake) {
+		o.transmit(o.stream.Tick(now))
+	}
+	if o.stream.Wake().IsZero() {
+		o.awaits = false
+		o.in.links.idle(o)
+	}
+	for gateway := range o.lanes {
+		kept += o.stream.Kept(gateway)
+	}
+	return kept
+}
+
+// shed drops what the object's largest lane keeps.
+func (o *object) shed() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	largest := ""
+	for gateway := range o.lanes {
+		if largest == "" || o.stream.Kept(gateway) > o.stream.Kept(largest) {
+			largest = gateway
+		}
+	}
+	o.stream.Shed(largest)
+}
+
+// heeds reports whether what a gateway says of a lane still counts. With mu held.
+func (o *object) heeds() bool { return o.stage() != gone && o.stream != nil }
+
+func (o *object) acked(gateway string, received uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.heeds() {
+		o.transmit(o.stream.Acked(gateway, received))
+	}
+}
+
+func (o *object) resend(now time.Time, gateway string, from uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.heeds() {
+		o.transmit(o.stream.Resend(now, gateway, from))
+	}
+}
+
+func (o *object) hurry(gateway string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.heeds() {
+		o.stream.Hurry(time.Now(), gateway)
+	}
+}
+
+// held is a gateway's answer to a new owner. What it tells of its sockets is kept until
+// the object is served.
+func (o *object) held(now time.Time, h *wire.Held) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.heeds() || h.Token != o.stream.Token() || h.Object != o.key {
+		return
+	}
+	if o.stream.Taking() {
+		if o.sockets.held == nil {
+			o.sockets.held = make(map[string]*wire.Held)
+		}
+		o.sockets.held[h.Gateway] = h
+	}
+	answer := stream.Answer{Positions: make([]stream.Position, len(h.Positions))}
+	for i, p := range h.Positions {
+		answer.Positions[i] = stream.Position{Token: p.Token, Received: p.Received}
+		for _, r := range p.Heads {
+			answer.Positions[i].Heads = append(answer.Positions[i].Heads, stream.Head{Gateway: stream.Mark(r.Of), Seq: r.Seq})
+		}
+	}
+	for _, s := range h.Sockets {
+		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(s.Slot), Settled: s.Settled})
+	}
+	o.transmit(o.stream.Held(now, h.Gateway, answer))
+}
+
+// awaitHanded returns when all gateways have answered or enough time has passed. It
+// reports false when the incarnation ends first.
+func (o *object) awaitHanded() bool {
+	o.mu.Lock()
+	handed := o.handed
+	o.mu.Unlock()
+	if handed == nil {
+		return true
+	}
+	select {
+	case <-handed:
+		return true
+	case <-o.in.work.Done():
+		return false
+	}
+}
+
+// quietTime is how long a planned hand-over waits for acknowledgements: a new owner's
+// question would overtake what is on its way, and sockets be closed for nothing.
+const quietTime = time.Second
+
+// awaitQuiet returns when every gateway has acknowledged everything, or after quietTime.
+func (o *object) awaitQuiet() {
+	quiet := make(chan struct{})
+	o.mu.Lock()
+	if o.stream == nil || o.stream.Quiet() || o.stage() == gone {
+		o.mu.Unlock()
+		return
+	}
+	o.quiet = quiet
+	o.mu.Unlock()
+	timer := time.NewTimer(quietTime)
+	defer timer.Stop()
+	select {
+	case <-quiet:
+	case <-timer.C:
+	case <-o.in.work.Done():
+	}
+}
+
+// entriesOf are a record's gateways, as package stream wants them.
+func entriesOf(gateways []record.Gateway) []stream.Entry {
+	entries := make([]stream.Entry, 0, len(gateways))
+	for _, g := range gateways {
+		e := stream.Entry{Gateway: g.Name, Token: g.Token, Head: g.Head, Tomb: g.Tomb}
+		for slot := range wire.Slots(g.Slots).All() {
+			e.Slots = append(e.Slots, stream.Slot(slot))
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// gateways is the part of a record that names the gateways which hold sockets. With
+// mu held.
+func (o *object) gateways() []record.Gateway {
+	entries := o.stream.Entries()
+	if len(entries) == 0 {
+		return nil
+	}
+	gateways := make([]record.Gateway, 0, len(entries))
+	for _, e := range entries {
+		gateways = append(gateways, record.Gateway{Name: e.Gateway, Token: e.Token, Head: e.Head, Slots: wire.SlotsOf(e.Slots), Tomb: e.Tomb})
+	}
+	return gateways
+}

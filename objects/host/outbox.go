@@ -1,0 +1,239 @@
+package host
+
+import (
+	"time"
+
+	"holdfast/internal/stream"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/host/internal/owner"
+)
+
+// outbox holds what events want sent until what they wrote, and all that they could
+// have read, is durable. The object's lock guards it.
+type outbox struct {
+	items    []outboxItem
+	observed uint64 // the last commit that an event may have seen before it was durable
+}
+
+// outboxItem is what one event wants sent.
+type outboxItem struct {
+	need   uint64 // the commit that it depends on; 0: none
+	wrote  bool   // the event is part of that commit itself
+	to     string // where the reply goes
+	reply  *wire.Reply
+	pushed bool // something went to gateways before the reply
+}
+
+// add keeps an item behind what it depends on. It reports false if that is nothing,
+// given the last durable commit: the item is to be sent now.
+func (b *outbox) add(item outboxItem, durable uint64) (kept bool) {
+	item.need = b.observed
+	if len(b.items) == 0 && item.need <= durable {
+		return false
+	}
+	b.items = append(b.items, item)
+	return true
+}
+
+// next removes the first item if the commit covers it.
+func (b *outbox) next(commit uint64) (outboxItem, bool) {
+	if len(b.items) == 0 {
+		b.items = nil
+		return outboxItem{}, false
+	}
+	item := b.items[0]
+	if item.need > commit {
+		return outboxItem{}, false
+	}
+	b.items[0] = outboxItem{}
+	b.items = b.items[1:]
+	return item, true
+}
+
+// takeAll empties the outbox.
+func (b *outbox) takeAll() []outboxItem {
+	items := b.items
+	b.items = nil
+	return items
+}
+
+// put adds what an event wants sent, to gateways and to whoever has asked: behind the
+// next put if it wrote, at once if nothing that it depends on is still to land. A
+// read-only event was not checked by compare-and-set, so it counts only while the
+// lease is valid. With mu held.
+func (o *object) put(item outboxItem, outs ...stream.Out) {
+	own := &o.commit.own
+	if o.stage() == gone || !item.wrote && !o.in.valid() {
+		item.redirect(o, false)
+		return
+	}
+	if item.wrote {
+		o.outbox.observed = own.Commit + 1
+		if (own.Pending != owner.Put{}) {
+			o.outbox.observed = own.Pending.Commit + 1
+		}
+		if o.commit.batch == clean {
+			o.commit.batch = written
+		}
+	}
+	item.pushed = len(outs) > 0
+	if item.pushed {
+		o.transmit(o.stream.Event(time.Now(), o.outbox.observed, outs))
+	}
+	if item.reply != nil && !o.outbox.add(item, own.Commit) {
+		o.emit(item)
+	}
+}
+
+// release sends, in order, what the commit covered. With mu held.
+func (o *object) release(commit uint64) {
+	if o.stream != nil {
+		o.transmit(o.stream.Landed(time.Now(), commit))
+	}
+	for item, ok := o.outbox.next(commit); ok; item, ok = o.outbox.next(commit) {
+		o.emit(item)
+	}
+}
+
+// emit sends a reply. That of a read-only event may leave only while the lease is
+// valid. With mu held, which keeps the order.
+func (o *object) emit(item outboxItem) {
+	if !item.wrote && !o.in.valid() {
+		item.redirect(o, false)
+		return
+	}
+	item.reply.Owner, item.reply.Token = o.owner(), o.commit.own.Token
+	if item.pushed {
+		o.in.answerAfter(item.to, item.reply)
+	} else {
+		o.in.answer(item.to, item.reply)
+	}
+}
+
+// redirect tells whoever waits for the item to ask the next owner. What was answered
+// from the record is unsure: it happened before, and the next owner knows whether that
+// has landed.
+func (item outboxItem) redirect(o *object, unsure bool) {
+	if item.reply != nil {
+		unsure = unsure && item.wrote || item.reply.Kept && !item.wrote
+		o.in.answer(item.to, &wire.Reply{Moved: true, Unsure: unsure, Token: o.memory.token})
+	}
+}
+
+// deeds are what one event does to the sockets of one gateway.
+type deeds struct {
+	stream.Out
+	wire.LaneBody
+}
+
+// outs are what an event does to sockets, gateway by gateway, the operations in order.
+func (o *object) outs(ev event, out objects.Outcome, failure *objects.Error) []stream.Out {
+	if len(out.Sends) == 0 && len(out.Opened) == 0 && ev.slot == 0 {
+		return nil
+	}
+	var all []deeds
+	to := func(gateway string) *deeds { // there are few
+		for i := range all {
+			if all[i].Gateway == gateway {
+				return &all[i]
+			}
+		}
+		all = append(all, deeds{Out: stream.Out{Gateway: gateway}})
+		return &all[len(all)-1]
+	}
+	for _, s := range out.Opened {
+		info := s.Info()
+		if slot, ok := wire.SlotOf(info.Gateway, info.ID); ok {
+			d := to(info.Gateway)
+			d.Opens = append(d.Opens, stream.Slot(slot))
+			d.Ops = append(d.Ops, wire.LaneOp{Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{slot}), Tags: info.Tags})
+		}
+	}
+	for _, send := range out.Sends {
+		for gateway, slots := range byGateway(send.Sockets) {
+			op := wire.LaneOp{Op: send.Op, Slots: wire.SlotsOf(slots)}
+			switch send.Op {
+			case objects.OpMessage:
+				op.Binary, op.Data = send.Message.Binary, send.Message.Data
+			case objects.OpAttach:
+				op.Data = send.Attachment
+			case objects.OpClose:
+				op.Code, op.Reason = send.Close.Code, send.Close.Reason
+			}
+			d := to(gateway)
+			d.Ops = append(d.Ops, op)
+		}
+	}
+	if ev.slot != 0 {
+		d := to(ev.gateway)
+		if ev.seq > 0 {
+			d.Acks = append(d.Acks, wire.Reached{Of: ev.slot, Seq: ev.seq})
+		}
+		switch {
+		case ev.kind == wire.Closed:
+			d.Ends = append(d.Ends, stream.Slot(ev.slot))
+		case failure != nil:
+			d.Ops = append(d.Ops, wire.LaneOp{
+				Op: objects.OpClose, Slots: wire.SlotsOf([]uint32{ev.slot}), Code: failure.Code.CloseCode(), Reason: failure.Error(),
+			})
+		}
+	}
+	outs := make([]stream.Out, len(all))
+	for i := range all {
+		outs[i] = all[i].Out
+		outs[i].Bodies = bodies(&all[i].LaneBody)
+	}
+	return outs
+}
+
+// maxBody is how many bytes of operations go into one push. One operation has at most
+// 256 KiB of data and as many slots as an object has sockets, so two always fit into
+// NATS's default of 1 MiB.
+const maxBody = 512 << 10
+
+// bodies encodes what a push does, in as many parts as it takes.
+func bodies(b *wire.LaneBody) [][]byte {
+	if len(b.Acks) == 0 && len(b.Ops) == 0 {
+		return nil
+	}
+	var parts [][]byte
+	part, size := wire.LaneBody{Acks: b.Acks}, 0
+	for first, i := 0, 0; i < len(b.Ops); i++ {
+		more := len(b.Ops[i].Data) + len(b.Ops[i].Slots) + 64
+		if size > 0 && size+more > maxBody {
+			part.Ops = b.Ops[first:i]
+			parts = append(parts, wire.Encode(&part))
+			part, size, first = wire.LaneBody{}, 0, i
+		}
+		size += more
+		part.Ops = b.Ops[first : i+1]
+	}
+	return append(parts, wire.Encode(&part))
+}
+
+// byGateway sorts sockets by their gateways, of which there are few.
+func byGateway(sockets []*objects.Socket) map[string][]uint32 {
+	by := make(map[string][]uint32, 1)
+	last, slots := "", []uint32(nil)
+	for _, s := range sockets {
+		info := s.Info()
+		slot, ok := wire.SlotOf(info.Gateway, info.ID)
+		if !ok {
+			continue // no gateway of ours has made it
+		}
+		if info.Gateway != last {
+			if slots != nil {
+				by[last] = slots
+			}
+			if last, slots = info.Gateway, by[info.Gateway]; slots == nil {
+				slots = make([]uint32, 0, len(sockets))
+			}
+		}
+		slots = append(slots, slot)
+	}
+	if slots != nil {
+		by[last] = slots
+	}
+	return by
+}

@@ -1,0 +1,172 @@
+package host
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"holdfast/internal/stream"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+// sockets are the WebSockets of one object, as the author sees them. Which of them
+// count, and how far each has been heard, is in the object's stream. The event loop owns
+// them; untold and held are changed with the object's lock held.
+type sockets struct {
+	open   objects.Sockets
+	untold *untold               // nil if the object has been told of every end
+	held   map[string]*wire.Held // what gateways have told, by gateway, until the object is served
+}
+
+// untold are the ends of sockets that the object has not been told yet.
+type untold struct {
+	ends     []socketEnd // in order; at least one
+	failures int         // attempts in a row to tell the first of them
+	retryAt  time.Time   // when the next attempt is due
+}
+
+// socketEnd is the end of a socket that the object has to be told.
+type socketEnd struct {
+	socket  string
+	gateway string
+	slot    uint32
+	seq     uint64 // of the frame that tells of it; 0: the gateway was given up
+	close   objects.Close
+}
+
+// adoptSockets takes over the sockets that gateways hold, from the previous owner. With
+// mu held.
+func (o *object) adoptSockets() {
+	for _, gateway := range slices.Sorted(maps.Keys(o.sockets.held)) {
+		held := o.sockets.held[gateway]
+		for _, s := range held.Sockets {
+			if o.stream.Has(gateway, stream.Slot(s.Slot)) {
+				o.sockets.open.Add(objects.SocketInfo{
+					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Region: held.Region, Tags: s.Tags, Attachment: s.Attachment,
+				})
+			}
+		}
+	}
+	o.sockets.held = nil
+}
+
+// addEnd notes the end of a socket. The stream lets each through once.
+func (s *sockets) addEnd(end socketEnd) {
+	if s.untold == nil {
+		s.untold = new(untold)
+	}
+	s.untold.ends = append(s.untold.ends, end)
+}
+
+// endTold forgets the first end.
+func (s *sockets) endTold() {
+	s.untold.failures = 0
+	if s.untold.ends = s.untold.ends[1:]; len(s.untold.ends) == 0 {
+		s.untold = nil
+	}
+}
+
+// frame handles what a socket sent, if it is the next of that socket's frames. Its
+// number counts as taken before there is an instance: a constructor that fails closes
+// the socket.
+func (o *object) frame(ctx context.Context, ev event) {
+	req := ev.req
+	slot, ok := wire.SlotOf(req.Gateway, req.Socket)
+	if !ok {
+		return // no gateway of ours has made it
+	}
+	ev.gateway, ev.slot, ev.seq = req.Gateway, slot, req.Seq
+	if !o.take(ev) {
+		return
+	}
+	if req.Kind == wire.Closed {
+		o.tellEnds()
+		return
+	}
+	if o.ready(ev) {
+		o.finish(ev, o.memory.instance.Message(ctx, req.Socket, objects.Message{Binary: req.Binary, Data: req.Body}))
+	}
+}
+
+// take reports whether a frame is to be handled.
+func (o *object) take(ev event) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	verdict, _ := o.stream.Frame(ev.gateway, stream.Slot(ev.slot), ev.seq, ev.kind == wire.Closed)
+	switch verdict {
+	case stream.Gap:
+		o.in.answer(ev.reply, &wire.Reply{Gap: true, Token: o.memory.token})
+	case stream.Told:
+		body := wire.Encode(&wire.LaneBody{Acks: []wire.Reached{{Of: ev.slot, Seq: ev.seq}}})
+		o.put(outboxItem{}, stream.Out{Gateway: ev.gateway, Bodies: [][]byte{body}})
+	case stream.Take:
+		if req := ev.req; ev.kind == wire.Closed {
+			o.sockets.addEnd(socketEnd{req.Socket, ev.gateway, ev.slot, ev.seq, objects.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}})
+		}
+		return true
+	}
+	return false
+}
+
+// answer answers a request that no event came of.
+func (o *object) answer(to string, reply wire.Reply) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.put(outboxItem{to: to, reply: &reply})
+}
+
+// loseGateway gives a gateway up: its sockets have ended, and it is told so if it
+// should come back.
+func (o *object) loseGateway(gateway string) {
+	o.mu.Lock()
+	o.memory.answers.loseGateway(gateway, time.Now())
+	if slots := o.stream.Members(gateway); len(slots) > 0 || o.stream.Awaits(gateway) {
+		end := objects.Close{Code: 1006, Reason: "the gateway that held the socket has gone"}
+		for _, slot := range slots {
+			o.sockets.addEnd(socketEnd{socket: wire.SocketID(gateway, uint32(slot)), gateway: gateway, slot: uint32(slot), close: end})
+		}
+		o.put(outboxItem{wrote: true}, stream.Out{Gateway: gateway, GiveUp: true})
+		o.commit.wrote = true
+	}
+	o.mu.Unlock()
+	o.tellEnds()
+}
+
+// tellEnds tells the object which of its sockets have ended. What it cannot be told,
+// because its constructor fails, stays and is tried again with the next event or
+// after a while.
+func (o *object) tellEnds() {
+	if o.sockets.untold == nil {
+		return
+	}
+	out, ok := o.awake()
+	if ok {
+		return
+	}
+	e := o.countFailure(event{kind: wire.Closed}, out)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	u := o.sockets.untold
+	pause := min(time.Minute, time.Second<<min(u.failures, 6))
+	u.failures++
+	u.retryAt = time.Now().Add(pause)
+	o.in.idle.put(o, u.retryAt)
+	o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Ref, "object", o.key, "ends", len(u.ends), "again in", pause)
+}
+
+// tellEnd tells the first end. There is an instance.
+func (o *object) tellEnd() {
+	end := o.sockets.untold.ends[0]
+	ctx := &eventContext{Context: o.in.work, deadline: time.Now().Add(frameTime)}
+	defer ctx.end()
+	ev := event{kind: wire.Closed, gateway: end.gateway, slot: end.slot, seq: end.seq}
+	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
+		o.sockets.open.Add(objects.SocketInfo{ID: end.socket, Gateway: end.gateway})
+	}
+	o.finish(ev, o.memory.instance.Closed(ctx, end.socket, end.close))
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sockets.endTold()
+}
