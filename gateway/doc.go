@@ -11,7 +11,7 @@
 // meanwhile:
 //
 //	client ─▶ reader ─▶ uplink, numbered ─▶ hf.o.<class>.<id> ─▶ owner
-//	client ◀─ writer ◀─ outbox, bounded  ◀─ _HF.<gateway>.h.> ◀─ owner
+//	client ◀─ writer ◀─ outbox, bounded  ◀─ _HF.h.<gateway>.> ◀─ owner
 //
 // A socket is at one stage of its life:
 //

@@ -131,7 +131,7 @@ func (x *explorer) tidy(w *world) {
 			return !x.stale && s != nil && m.seq <= s.Settled
 		case mUpgrade:
 			return false
-		case mRefuse:
+		case mRefuse, mUnknown:
 			return !w.gates[m.gate].alive || r.sockets[m.slot] == nil
 		case mWhich:
 			return !w.gates[m.gate].alive || m.token < w.token
@@ -521,6 +521,10 @@ func (x *explorer) deliver(w *world, m msg) {
 		if x.flaw == whichNoFence {
 			gt.r.fence = fence
 		}
+	case mUnknown:
+		if m.token >= gt.r.Fence() {
+			x.cut(w, int(m.slot-1))
+		}
 	case mRefuse:
 		if s := gt.r.sockets[m.slot]; s != nil && s.State == Opening {
 			x.act(w, g, gt.r.End(m.slot))
@@ -654,11 +658,7 @@ func (x *explorer) act(w *world, g int, acts []Act) {
 		case AskAgain:
 			w.put(msg{kind: mResend, gate: uint8(g), token: a.Token, seq: a.Seq})
 		case Cut:
-			if !w.trouble && s.phase != over {
-				x.violated("socket %d is closed although nothing was lost", a.Slot-1)
-			}
-			x.happened("closed by the stream")
-			s.phase = over
+			x.cutOff(w, s, a.Slot)
 		case Tell:
 			s.phase = over
 			x.tell(w, g, a.Slot, a.Seq, true)
@@ -717,7 +717,7 @@ func (x *explorer) frame(w *world, g int, m msg) {
 			}
 		}
 	}
-	verdict, _ := s.Frame(gateNames[g], m.slot, m.seq, m.flag)
+	verdict := s.Frame(gateNames[g], m.slot, m.seq, m.flag)
 	switch verdict {
 	case Take:
 		e := event{sock: uint8(i), frame: uint8(m.seq)}
@@ -727,6 +727,8 @@ func (x *explorer) frame(w *world, g int, m msg) {
 			e.wrote = w.socks[i].writes[m.seq-1]
 		}
 		x.run(w, e, m.slot, -1)
+	case Unknown:
+		w.put(msg{kind: mUnknown, gate: m.gate, slot: m.slot, token: s.token})
 	case Told:
 		if x.flaw != toldUnsaid {
 			body := [5]byte{255, 0, byte(m.slot), byte(m.seq), 0}
@@ -832,4 +834,24 @@ func isOpen(s *Sender, gateway string, slot Slot) bool {
 	}
 	m, known := l.members[slot]
 	return known && m.state == open
+}
+
+// cutOff notes that a socket's client is cut off.
+func (x *explorer) cutOff(w *world, s *sock, slot Slot) {
+	if !w.trouble && s.phase != over {
+		x.violated("socket %d is closed although nothing was lost", slot-1)
+	}
+	x.happened("closed by the stream")
+	s.phase = over
+}
+
+// cut ends a socket of which its owner says that it does not know it.
+func (x *explorer) cut(w *world, i int) {
+	s := &w.socks[i]
+	if w.gates[s.gate].r.sockets[slotOf(i)] == nil {
+		return
+	}
+	x.cutOff(w, s, slotOf(i))
+	x.happened("unknown to its owner")
+	x.act(w, s.gate, w.gates[s.gate].r.End(slotOf(i)))
 }

@@ -603,15 +603,15 @@ type Verdict uint8
 
 // The verdicts.
 const (
-	Take   Verdict = 1 + iota // handle it
-	Ignore                    // it was taken, or counts no more
-	Gap                       // frames before it are missing
-	Told                      // the end that it tells was told: acknowledge it, in a push of its own
+	Take    Verdict = 1 + iota // handle it
+	Ignore                     // it was taken, or counts no more
+	Gap                        // frames before it are missing
+	Told                       // the end that it tells was told: acknowledge it, in a push of its own
+	Unknown                    // the socket is not among the object's: it cannot stay open
 )
 
-// Frame decides on a socket's frame; its last one tells its end. Of a Gap the answer
-// is the last frame that was taken.
-func (s *Sender) Frame(gateway string, slot Slot, seq uint64, last bool) (Verdict, uint64) {
+// Frame decides on a socket's frame; its last one tells its end.
+func (s *Sender) Frame(gateway string, slot Slot, seq uint64, last bool) Verdict {
 	l := s.find(gateway)
 	if l == nil {
 		l = &lane{heard: true}
@@ -619,18 +619,20 @@ func (s *Sender) Frame(gateway string, slot Slot, seq uint64, last bool) (Verdic
 	m, known := l.members[slot]
 	switch {
 	case !known && last && l.heard && l.tomb.IsZero() && l.acked == l.head:
-		return Told, 0 // an earlier acknowledgement is not on its way
+		return Told // an earlier acknowledgement is not on its way
+	case !known && !last && l.heard && l.tomb.IsZero():
+		return Unknown
 	case !known, m.state == ending, m.state == closing && !last, m.state == open && seq <= m.last:
-		return Ignore, 0
+		return Ignore
 	case m.state == open && seq > m.last+1:
-		return Gap, m.last
+		return Gap
 	}
 	m.last = seq
 	if last {
 		m.state = ending
 	}
 	l.members[slot] = m
-	return Take, 0
+	return Take
 }
 
 // Has reports whether the socket counts: the object has not been told its end.

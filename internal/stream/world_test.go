@@ -87,6 +87,7 @@ const (
 	mFrame
 	mUpgrade
 	mRefuse
+	mUnknown
 )
 
 type msg struct {
@@ -100,7 +101,7 @@ type msg struct {
 }
 
 func (m msg) String() string {
-	names := [...]string{"", "push", "probe", "which", "held", "ack", "resend", "frame", "upgrade", "refusal"}
+	names := [...]string{"", "push", "probe", "which", "held", "ack", "resend", "frame", "upgrade", "refusal", "unknown"}
 	s := fmt.Sprintf("%s g%d", names[m.kind], m.gate)
 	switch m.kind {
 	case mPush:

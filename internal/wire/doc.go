@@ -6,8 +6,8 @@
 //	   │ no host there, or it is frozen?
 //	   ├──hf.hosts.<class>───────────────▶ all hosts that run the class say that they are there
 //	   ╰──hf.host.<incarnation>──────────▶ the first of them claims it
-//	gateway ◀──_HF.<gateway>.h.push────── the owner         frames for sockets, one message a gateway
-//	gateway ◀──_HF.<gateway>.h.which───── a new owner       which sockets do you hold?
+//	gateway ◀──_HF.h.<gateway>.push────── the owner         frames for sockets, one message a gateway
+//	gateway ◀──_HF.h.<gateway>.which───── a new owner       which sockets do you hold?
 //	gateway ──hf.beat────────────────────▶ all hosts        the gateway lives
 //
 // An object enters a subject as class and 64 hex digits. Apart from that only names

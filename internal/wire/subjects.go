@@ -82,7 +82,7 @@ func HostsSubject(class string) string {
 // GatewayInbox begins every subject on which a gateway hears about its sockets. One
 // subscription covers them all, so that the gateway learns everything in the order
 // in which it arrived.
-func GatewayInbox(gateway string) string { return InboxPrefix + gateway + ".h." }
+func GatewayInbox(gateway string) string { return InboxPrefix + "h." + gateway + "." }
 
 // GatewaySubject is where owners tell a gateway things of one kind.
 func GatewaySubject(gateway, kind string) string { return GatewayInbox(gateway) + kind }
@@ -96,7 +96,7 @@ const (
 
 // LaneInbox begins every subject on which a host's incarnation hears from gateways
 // about its lanes.
-func LaneInbox(incarnation string) string { return InboxPrefix + incarnation + ".l." }
+func LaneInbox(incarnation string) string { return InboxPrefix + "l." + incarnation + "." }
 
 // What follows after a LaneInbox.
 const (

@@ -147,16 +147,16 @@ func BenchmarkFanOut(b *testing.B) {
 		b.Run(fmt.Sprint("sockets=", n), func(b *testing.B) {
 			var sockets objects.Sockets
 			gateway := nuid.Next()
-			for range n {
-				sockets.Add(objects.SocketInfo{ID: nuid.Next(), Gateway: gateway})
+			for i := range n {
+				sockets.Add(objects.SocketInfo{ID: wire.SocketID(gateway, uint32(i+1)), Gateway: gateway})
 			}
 			message := objects.Message{Data: bytes.Repeat([]byte("x"), 100)}
 			sends := []objects.Send{{Op: objects.OpMessage, Sockets: sockets.All(), Message: message}}
 			o := &object{key: "room.5f3f"}
 			b.ReportAllocs()
 			for b.Loop() {
-				for _, push := range o.pushes(sends) {
-					wire.Encode(push.Push)
+				for _, out := range o.outs(event{}, objects.Outcome{Sends: sends}, nil) {
+					wire.Encode(&wire.LanePush{Lane: 1, Seq: 1, Object: o.key, Token: 1, Encoded: out.Bodies[0]})
 				}
 			}
 		})

@@ -83,6 +83,7 @@ func TestAStopWhileAClaimAsksGatewaysReleasesTheObject(t *testing.T) {
 		next := newWorld(t)
 		next.store = w.store
 		next.in.store = w.store
+		next.bus.gateway("g1").silence()
 		reply := next.claim("room") // g1 does not answer for a second
 		synctest.Wait()
 		if took, err := next.stop(); err != nil || took > 2*time.Second {
@@ -104,14 +105,13 @@ func TestAGatewaysGoodbyeDuringAClaimEndsItsSockets(t *testing.T) {
 		w.crash()
 		next := newWorld(t)
 		next.store, next.in.store = w.store, w.store
-		next.holds("g1", func() { // it answers, and says goodbye before we listen
+		next.bus.gateway("g1").asked = func() { // it answers, and says goodbye before we listen
 			next.beat(wire.Beat{Gateway: "g1", Bye: true})
-			time.Sleep(time.Millisecond)
-		}, wire.HeldSocket{ID: "s1", Region: "local", Next: 1})
+		}
 		next.own("room")
 		synctest.Wait()
 		time.Sleep(time.Second)
-		if n := next.room.told("s1"); n != 1 || next.listed("room") != 0 {
+		if n := next.room.told(sid("s1", "g1")); n != 1 || next.listed("room") != 0 {
 			t.Errorf("the end of the socket was told %d times, %d sockets are listed; want 1 and 0", n, next.listed("room"))
 		}
 		if _, err := next.stop(); err != nil {
@@ -135,7 +135,7 @@ func TestTheEndsOfALostGatewayAreToldWhenTheConstructorWorksAgain(t *testing.T) 
 			w.beat(wire.Beat{Gateway: "g2"})
 			time.Sleep(2 * time.Second)
 		}
-		if n := w.room.told("s1"); n != 1 || w.listed("room") != 1 {
+		if n := w.room.told(sid("s1", "g1")); n != 1 || w.listed("room") != 1 {
 			t.Errorf("the end of s1 was told %d times, %d sockets are listed; want 1 and 1", n, w.listed("room"))
 		}
 	})
@@ -165,26 +165,24 @@ func TestAConstructorThatFailsOnAFrameLeavesNoGapAndNoGhost(t *testing.T) {
 			w.room.fails(errors.New("not now"))
 			seq := uint64(1)
 			if !onClose {
-				if r := w.frame("room", "s1", "g1", 1, wire.Message); r == nil || r.Code != objects.Internal {
-					t.Fatalf("the frame was answered with %+v, want internal", r)
+				w.frame("room", "s1", "g1", 1, wire.Message)
+				if acked, code := w.bus.gateway("g1").state(sid("s1", "g1")); acked != 1 || code != objects.Internal.CloseCode() {
+					t.Fatalf("frame %d is acknowledged and the socket closed with %d, want 1 and internal", acked, code)
 				}
 				w.room.fails(nil)
 				seq = 2
 			}
-			acknowledged := w.ask("room", &wire.Request{Kind: wire.Closed, Socket: "s1", Gateway: "g1", Seq: seq, Code: 1000})
-			time.Sleep(time.Second)
+			w.frame("room", "s1", "g1", seq, wire.Closed)
 			w.room.fails(nil)
-			r := <-acknowledged
-			if r == nil || r.Gap || r.Seq != seq {
-				t.Errorf("the close was answered with %+v, want it acknowledged", r)
+			time.Sleep(10 * time.Second)
+			if !w.acknowledged("s1", "g1", seq) {
+				t.Error("the close is not acknowledged")
 			}
-			if n := w.room.told("s1"); n != 1 || w.listed("room") != 0 {
+			if n := w.room.told(sid("s1", "g1")); n != 1 || w.listed("room") != 0 {
 				t.Errorf("the end was told %d times, %d sockets are listed; want 1 and 0", n, w.listed("room"))
 			}
-			if r := w.frame("room", "s1", "g1", seq, wire.Closed); r == nil || r.Gap {
-				t.Errorf("the close sent again was answered with %+v", r)
-			}
-			if n := w.room.told("s1"); n != 1 {
+			w.frame("room", "s1", "g1", seq, wire.Closed)
+			if n := w.room.told(sid("s1", "g1")); n != 1 {
 				t.Errorf("the end was told %d times", n)
 			}
 		})
@@ -205,14 +203,14 @@ func TestACloseIsNeverRefusedByAFullQueue(t *testing.T) {
 		if r := <-replies[4]; r == nil || r.Code != objects.Overloaded {
 			t.Fatalf("the queue is not full: %+v", r)
 		}
-		closed := w.ask("room", &wire.Request{Kind: wire.Closed, Socket: "s1", Gateway: "g1", Seq: 1, Code: 1000})
+		w.tell("room", &wire.Request{Kind: wire.Closed, Socket: sid("s1", "g1"), Gateway: "g1", Seq: 1, Code: 1000})
 		synctest.Wait()
 		close(w.room.hold)
 		<-held
-		if r := <-closed; r == nil || r.Code != "" || r.Seq != 1 {
-			t.Errorf("the close was answered with %+v", r)
+		if !w.acknowledged("s1", "g1", 1) {
+			t.Error("the close is not acknowledged")
 		}
-		if n := w.room.told("s1"); n != 1 {
+		if n := w.room.told(sid("s1", "g1")); n != 1 {
 			t.Errorf("the end was told %d times", n)
 		}
 	}, func(c *Config) { c.Queue = 4 })
@@ -225,9 +223,9 @@ func TestABusyRoomDoesNotHoldUpOthers(t *testing.T) {
 		w.open("busy", "s1", "g1")
 		stuck := make(chan struct{})
 		w.bus.mu.Lock()
-		w.bus.block[wire.GatewaySubject("g1")] = stuck // its push does not get out
+		w.bus.block[wire.GatewaySubject("g1", wire.Pushes)] = stuck // its push does not get out
 		w.bus.mu.Unlock()
-		pushed := w.ask("busy", &wire.Request{Kind: wire.Message, Socket: "s1", Gateway: "g1", Seq: 1, Body: []byte("x")})
+		w.tell("busy", &wire.Request{Kind: wire.Message, Socket: sid("s1", "g1"), Gateway: "g1", Seq: 1, Body: []byte("x")})
 		synctest.Wait()
 		again := w.ask("busy", &wire.Request{Kind: wire.Call, Call: "add", Body: []byte("{}")}) // the dispatcher takes it
 		other := w.ask("other", &wire.Request{Kind: wire.Call, Call: "add", Body: []byte("{}")})
@@ -244,7 +242,6 @@ func TestABusyRoomDoesNotHoldUpOthers(t *testing.T) {
 			t.Errorf("claim of the busy one: %+v", r)
 		}
 		close(stuck)
-		<-pushed
 		<-again
 	})
 }
@@ -266,13 +263,25 @@ func TestForgedMessagesEndNothing(t *testing.T) {
 		for _, req := range []*wire.Request{
 			{Kind: wire.Fetch, Method: "GET", URL: "/", Socket: "s", Gateway: "a.b"},
 			{Kind: wire.Fetch, Method: "GET", URL: "/", Socket: string(make([]byte, 300))},
-			{Kind: 99}, {Kind: wire.Closed, Socket: "s", Seq: 1}, {Kind: wire.Message, Seq: 1 << 60},
+			{Kind: 99},
 			{Kind: wire.Call, Call: "add", Timeout: 1<<63 - 1, Body: []byte("{")},
 		} {
 			if r := <-w.ask("room", req); r == nil || r.Code == "" {
 				t.Errorf("%+v was answered with %+v", req, r)
 			}
 		}
+		for _, req := range []*wire.Request{
+			{Kind: wire.Closed, Gateway: "g", Socket: "s", Seq: 1}, {Kind: wire.Message, Gateway: "g", Seq: 1 << 60},
+			{Kind: wire.Closed, Gateway: "g", Socket: sid("s1", "g"), Seq: 1 << 60}, {Kind: wire.Message, Gateway: "g", Socket: "g-zzzzzzzzzz", Seq: 1},
+		} {
+			w.tell("room", req)
+		}
+		for _, kind := range []string{wire.Acks, wire.Hold, "nonsense"} {
+			w.send(wire.LaneInbox("me")+kind, "", []byte("nonsense"))
+			w.send(wire.LaneInbox("me")+kind, "", nil)
+		}
+		w.send(wire.LaneInbox("me")+wire.Acks, "", wire.Encode(&wire.LaneAcks{Gateway: "g", Acks: []wire.Reached{{Of: 1, Seq: 1 << 60}}, Resend: []wire.Reached{{Of: 1, Seq: 1 << 60}, {Of: 99}}}))
+		w.send(wire.LaneInbox("me")+wire.Hold, "", wire.Encode(&wire.Held{Lane: 1, Gateway: "g", Token: 1 << 60}))
 		time.Sleep(time.Minute) // five beats of silence are long over
 		if r := w.call("room", "add"); number(r) != 1 {
 			t.Errorf("the object answered %+v, want 1", r)
@@ -483,21 +492,16 @@ func TestNothingLeavesBeforeItsCommit(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own("room")
 		w.open("room", "s1", "g1")
-		pushed := make(chan *nats.Msg, 8)
-		if _, err := w.bus.Subscribe(wire.GatewaySubject("g1"), "", pushed); err != nil {
-			t.Fatal(err)
-		}
+		before := w.bus.gateway("g1").pushes
 		w.store.fail(fault{Slow: time.Second, Refuse: true})
 		written := w.ask("room", &wire.Request{Kind: wire.Call, Call: "add", Body: []byte("{}")})
-		sent := w.ask("room", &wire.Request{Kind: wire.Message, Socket: "s1", Gateway: "g1", Seq: 1, Body: []byte("x")}) // after it
+		w.tell("room", &wire.Request{Kind: wire.Message, Socket: sid("s1", "g1"), Gateway: "g1", Seq: 1, Body: []byte("x")}) // after it
 		synctest.Wait()
 		w.in.find(id("room").Key()).lapse()
-		for _, replies := range []chan *wire.Reply{written, sent} {
-			if r := <-replies; r == nil || !r.Moved {
-				t.Errorf("the reply is %+v, want that the object has moved", r)
-			}
+		if r := <-written; r == nil || !r.Moved {
+			t.Errorf("the reply is %+v, want that the object has moved", r)
 		}
-		if len(pushed) > 0 {
+		if w.bus.gateway("g1").pushes > before {
 			t.Error("what a later event sent has left")
 		}
 	})

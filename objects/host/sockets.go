@@ -78,7 +78,12 @@ func (o *object) frame(ctx context.Context, ev event) {
 		return // no gateway of ours has made it
 	}
 	ev.gateway, ev.slot, ev.seq = req.Gateway, slot, req.Seq
-	if !o.take(ev) {
+	switch o.take(ev) {
+	case stream.Take:
+	case stream.Told:
+		o.in.trackGateway(ev.gateway) // which has to acknowledge that
+		return
+	default:
 		return
 	}
 	if req.Kind == wire.Closed {
@@ -90,14 +95,16 @@ func (o *object) frame(ctx context.Context, ev event) {
 	}
 }
 
-// take reports whether a frame is to be handled.
-func (o *object) take(ev event) bool {
+// take decides on a frame, and answers one that is not to be handled.
+func (o *object) take(ev event) stream.Verdict {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	verdict, _ := o.stream.Frame(ev.gateway, stream.Slot(ev.slot), ev.seq, ev.kind == wire.Closed)
+	verdict := o.stream.Frame(ev.gateway, stream.Slot(ev.slot), ev.seq, ev.kind == wire.Closed)
 	switch verdict {
 	case stream.Gap:
 		o.in.answer(ev.reply, &wire.Reply{Gap: true, Token: o.memory.token})
+	case stream.Unknown:
+		o.in.answer(ev.reply, &wire.Reply{Code: objects.Unavailable, Message: "this owner does not know the socket", Token: o.memory.token})
 	case stream.Told:
 		body := wire.Encode(&wire.LaneBody{Acks: []wire.Reached{{Of: ev.slot, Seq: ev.seq}}})
 		o.put(outboxItem{}, stream.Out{Gateway: ev.gateway, Bodies: [][]byte{body}})
@@ -105,9 +112,8 @@ func (o *object) take(ev event) bool {
 		if req := ev.req; ev.kind == wire.Closed {
 			o.sockets.addEnd(socketEnd{req.Socket, ev.gateway, ev.slot, ev.seq, objects.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}})
 		}
-		return true
 	}
-	return false
+	return verdict
 }
 
 // answer answers a request that no event came of.

@@ -77,7 +77,7 @@ func play(t *testing.T, schedule []step) (wrong []string) {
 			case "open":
 				if !opened[s.Object] {
 					opened[s.Object] = true
-					w.ask(name, &wire.Request{Kind: wire.Fetch, Method: "GET", URL: "/", Socket: socket, Gateway: "g1", Region: "local"})
+					w.upgrade(name, socket, "g1")
 				}
 			case "send", "close":
 				kind := wire.Message
@@ -85,7 +85,7 @@ func play(t *testing.T, schedule []step) (wrong []string) {
 					kind = wire.Closed
 				}
 				frames[s.Object]++
-				w.ask(name, &wire.Request{Kind: kind, Socket: socket, Gateway: "g1", Seq: frames[s.Object]})
+				w.tell(name, &wire.Request{Kind: kind, Socket: sid(socket, "g1"), Gateway: "g1", Seq: frames[s.Object]})
 			case "lapse":
 				if o := w.in.find(id(name).Key()); o != nil {
 					o.lapse()
@@ -139,7 +139,7 @@ func play(t *testing.T, schedule []step) (wrong []string) {
 		if w.log.count("object dropped") > 0 {
 			wrong = append(wrong, "the host panicked")
 		}
-		if n := w.room.told("s0"); n > 1 {
+		if n := w.room.told(sid("s0", "g1")); n > 1 {
 			wrong = append(wrong, fmt.Sprintf("the end of a socket was told %d times", n))
 		}
 		if took, err := w.stop(); err != nil || took > time.Second {

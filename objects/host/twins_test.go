@@ -11,17 +11,20 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"holdfast/internal/stream"
+	"holdfast/internal/wire"
+	"holdfast/objects"
 	"holdfast/objects/host/internal/record"
 )
 
 // memoryBus is NATS in memory: what is published is at its subscribers at once.
 type memoryBus struct {
-	mu      sync.Mutex
-	subs    []*memorySub
-	answers map[string]func(*nats.Msg) []byte // of questions, by subject; none: nobody answers
-	block   map[string]chan struct{}          // publishing to the subject waits for the channel
-	flush   time.Duration                     // how long a flush takes
-	sent    int
+	mu    sync.Mutex
+	subs  []*memorySub
+	gates map[string]*memoryGateway // by name
+	block map[string]chan struct{}  // publishing to the subject waits for the channel
+	flush time.Duration             // how long a flush takes
+	sent  int
 }
 
 type memorySub struct {
@@ -31,7 +34,7 @@ type memorySub struct {
 }
 
 func newMemoryBus() *memoryBus {
-	return &memoryBus{answers: make(map[string]func(*nats.Msg) []byte), block: make(map[string]chan struct{})}
+	return &memoryBus{gates: make(map[string]*memoryGateway), block: make(map[string]chan struct{})}
 }
 
 func (b *memoryBus) Publish(subject string, data []byte) error {
@@ -44,6 +47,10 @@ func (b *memoryBus) PublishRequest(subject, reply string, data []byte) error {
 	b.mu.Unlock()
 	if wait != nil {
 		<-wait
+	}
+	if inbox, ok := strings.CutPrefix(subject, wire.InboxPrefix+"h."); ok {
+		gateway, kind, _ := strings.Cut(inbox, ".")
+		b.gateway(gateway).hear(kind, data)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -103,21 +110,127 @@ func (b *memoryBus) Flush(ctx context.Context) error {
 	return sleep(ctx, d)
 }
 
-func (b *memoryBus) Ask(ctx context.Context, subject string, data []byte) (*nats.Msg, error) {
-	b.mu.Lock()
-	answer := b.answers[subject]
-	b.mu.Unlock()
-	if answer == nil {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	return &nats.Msg{Data: answer(&nats.Msg{Subject: subject, Data: data})}, nil
-}
-
-func (b *memoryBus) onAsk(subject string, answer func(*nats.Msg) []byte) {
+// gateway finds or makes the twin of a gateway.
+func (b *memoryBus) gateway(name string) *memoryGateway {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.answers[subject] = answer
+	g := b.gates[name]
+	if g == nil {
+		g = &memoryGateway{name: name, bus: b, streams: make(map[string]*stream.Receiver), acked: make(map[string]uint64), closed: make(map[string]int)}
+		b.gates[name] = g
+	}
+	return g
+}
+
+// memoryGateway is a gateway's half of streams.
+type memoryGateway struct {
+	name string
+	bus  *memoryBus
+
+	mu      sync.Mutex // guards what follows
+	mute    bool       // it hears nothing
+	asked   func()     // called before a question is answered
+	streams map[string]*stream.Receiver
+	acked   map[string]uint64 // frames, by socket
+	closed  map[string]int    // codes with which objects have closed sockets
+	pushes  int
+}
+
+func (g *memoryGateway) silence() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.mute = true
+}
+
+func (g *memoryGateway) state(socket string) (acked uint64, code int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.acked[socket], g.closed[socket]
+}
+
+func (g *memoryGateway) stream(key string) *stream.Receiver {
+	if g.streams[key] == nil {
+		settings := stream.Defaults()
+		settings.Ack = 0
+		g.streams[key] = stream.NewReceiver(settings)
+	}
+	return g.streams[key]
+}
+
+// hear is what the gateway does about one message.
+func (g *memoryGateway) hear(kind string, data []byte) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mute {
+		return
+	}
+	now := time.Now()
+	switch kind {
+	case wire.Pushes:
+		var p wire.LanePush
+		if err := wire.Decode(data, &p); err != nil {
+			panic(err)
+		}
+		g.pushes++
+		r := g.stream(p.Object)
+		push := stream.Push{Seq: p.Seq, Kind: stream.Kind(p.Kind)}
+		for slot := range p.Slots.All() {
+			push.Slots = append(push.Slots, stream.Slot(slot))
+		}
+		if take, _ := r.Push(now, p.Token, push); take {
+			g.take(r, &p)
+		}
+		for _, a := range r.Tick(now) {
+			if a.Kind == stream.AckAll {
+				g.tell(wire.Acks, wire.Encode(&wire.LaneAcks{Gateway: g.name, Acks: []wire.Reached{{Of: p.Lane, Seq: a.Seq}}}))
+			}
+		}
+	case wire.Whichs:
+		var w wire.Which
+		if err := wire.Decode(data, &w); err != nil {
+			panic(err)
+		}
+		if g.asked != nil {
+			g.asked()
+		}
+		held := wire.Held{Lane: w.Lane, Gateway: g.name, Object: w.Object, Token: w.Token, Region: "local"}
+		answer, _ := g.stream(w.Object).Which(now, w.Token)
+		for _, p := range answer.Positions {
+			held.Positions = append(held.Positions, wire.LanePosition{Token: p.Token, Received: p.Received})
+		}
+		for _, s := range answer.Sockets {
+			held.Sockets = append(held.Sockets, wire.LaneSocket{Slot: uint32(s.Slot), Settled: s.Settled})
+		}
+		g.tell(wire.Hold, wire.Encode(&held))
+	}
+}
+
+func (g *memoryGateway) take(r *stream.Receiver, p *wire.LanePush) {
+	for _, a := range p.Acks {
+		r.Acked(stream.Slot(a.Of), a.Seq)
+		g.acked[wire.SocketID(g.name, a.Of)] = a.Seq
+	}
+	for _, op := range p.Ops {
+		for slot := range op.Slots.All() {
+			switch op.Op {
+			case wire.OpOpen:
+				r.Accept(stream.Slot(slot))
+			case objects.OpClose:
+				g.closed[wire.SocketID(g.name, slot)] = op.Code
+			}
+		}
+	}
+}
+
+// tell tells every host: in a bubble one runs.
+func (g *memoryGateway) tell(kind string, data []byte) {
+	g.bus.mu.Lock()
+	defer g.bus.mu.Unlock()
+	for _, s := range g.bus.subs {
+		if strings.HasPrefix(s.subject, wire.InboxPrefix+"l.") {
+			s.to <- &nats.Msg{Subject: strings.TrimSuffix(s.subject, ">") + kind, Data: data}
+		}
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

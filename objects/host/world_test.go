@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/lease"
@@ -223,6 +224,14 @@ func (w *world) own(name string) {
 	}
 }
 
+// tell sends a frame. No answer is waited for.
+func (w *world) tell(name string, req *wire.Request) {
+	w.n++
+	if err := wire.Ask(w.bus, wire.ObjectSubject(id(name)), fmt.Sprintf("%sg.%d", wire.InboxPrefix, w.n), req); err != nil {
+		panic(err)
+	}
+}
+
 // ask sends a request as the gateway "g", and returns where the reply will be.
 func (w *world) ask(name string, req *wire.Request) chan *wire.Reply {
 	w.n++
@@ -265,17 +274,46 @@ func (w *world) call(name, call string) *wire.Reply {
 	return <-w.ask(name, &wire.Request{Kind: wire.Call, Call: call, Body: []byte("{}")})
 }
 
+// sid is the id of a socket, "s1", of a gateway.
+func sid(socket, gateway string) string { return wire.SocketID(gateway, slotOf(socket)) }
+
+func slotOf(socket string) uint32 {
+	var n uint32
+	if _, err := fmt.Sscanf(socket, "s%d", &n); err != nil {
+		panic(err)
+	}
+	return n + 1
+}
+
+// upgrade asks for a socket of a gateway.
+func (w *world) upgrade(name, socket, gateway string) chan *wire.Reply {
+	g := w.bus.gateway(gateway)
+	g.mu.Lock()
+	g.stream(id(name).Key()).Opening(stream.Slot(slotOf(socket)))
+	g.mu.Unlock()
+	return w.ask(name, &wire.Request{Kind: wire.Fetch, Method: "GET", URL: "/", Socket: sid(socket, gateway), Gateway: gateway, Region: "local"})
+}
+
 // open opens a socket of a gateway.
 func (w *world) open(name, socket, gateway string) {
 	w.t.Helper()
-	r := <-w.ask(name, &wire.Request{Kind: wire.Fetch, Method: "GET", URL: "/", Socket: socket, Gateway: gateway, Region: "local"})
+	r := <-w.upgrade(name, socket, gateway)
 	if r == nil || r.Status != http.StatusSwitchingProtocols {
 		w.t.Fatalf("socket not opened: %+v", r)
 	}
+	synctest.Wait()
 }
 
-func (w *world) frame(name, socket, gateway string, seq uint64, kind wire.Kind) *wire.Reply {
-	return <-w.ask(name, &wire.Request{Kind: kind, Socket: socket, Gateway: gateway, Seq: seq, Body: []byte("x")})
+// frame sends a frame, and reports whether it is acknowledged within a second.
+func (w *world) frame(name, socket, gateway string, seq uint64, kind wire.Kind) bool {
+	w.tell(name, &wire.Request{Kind: kind, Socket: sid(socket, gateway), Gateway: gateway, Seq: seq, Body: []byte("x"), Code: 1000})
+	return w.acknowledged(socket, gateway, seq)
+}
+
+func (w *world) acknowledged(socket, gateway string, seq uint64) bool {
+	time.Sleep(time.Second)
+	acked, _ := w.bus.gateway(gateway).state(sid(socket, gateway))
+	return acked >= seq
 }
 
 func (w *world) beat(b wire.Beat) {
@@ -284,20 +322,10 @@ func (w *world) beat(b wire.Beat) {
 	}
 }
 
-// holds has a gateway answer which sockets it holds.
-func (w *world) holds(gateway string, then func(), sockets ...wire.HeldSocket) {
-	w.bus.onAsk(wire.SocketsSubject(gateway), func(*nats.Msg) []byte {
-		if then != nil {
-			then()
-		}
-		return wire.Encode(&wire.HeldSockets{Sockets: sockets})
-	})
-}
-
 // listed is how many sockets the object still has.
 func (w *world) listed(name string) int {
 	if o := w.in.find(id(name).Key()); o != nil {
-		return len(o.sockets.members)
+		return o.sockets.open.Len()
 	}
 	return 0
 }
