@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
@@ -23,17 +24,20 @@ func BenchmarkFanOut(b *testing.B) {
 				b.Fatal(err)
 			}
 			h := newHub(&Gateway{cfg: Config{Limits: Limits{}.withDefaults()}, metrics: newMetrics(prometheus.NewRegistry(), "local")})
-			op := wire.SocketOp{Op: wire.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
+			op := wire.LaneOp{Op: wire.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
+			var slots []stream.Slot
 			sockets := make([]*socket, n)
 			for i := range sockets {
 				sockets[i] = newSocket(h, id)
 				h.add(sockets[i])
-				op.Sockets.Add(sockets[i].id)
+				slots = append(slots, sockets[i].slot)
 			}
-			msg := &nats.Msg{Data: wire.Encode(&wire.Push{Object: id.Key(), Token: 7, Ops: []wire.SocketOp{op}})}
+			op.Slots = wire.SlotsOf(slots)
+			push := wire.LanePush{Lane: 1, Object: id.Key(), Token: 7, LaneBody: wire.LaneBody{Ops: []wire.LaneOp{op}}}
 			b.ReportAllocs()
 			for b.Loop() {
-				h.push(msg)
+				push.Seq, push.Kind = push.Seq+1, uint8(min(push.Seq, 1)^1) // the first begins the lane
+				h.push(&nats.Msg{Data: wire.Encode(&push)})
 				for _, s := range sockets {
 					s.outbox.empty(b)
 				}

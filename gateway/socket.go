@@ -224,12 +224,12 @@ func (s *socket) number(req *wire.Request) bool {
 		return false
 	}
 	defer g.mu.Unlock()
-	seq, ok := g.stream.Frame(s.slot)
 	select {
 	case <-s.over:
-		ok = false
+		return false
 	default:
 	}
+	seq, ok := g.stream.Frame(s.slot)
 	if ok {
 		req.Seq = seq
 		s.uplink.add(req, false)

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
@@ -147,21 +148,23 @@ func (c *memoryClient) messages() (got []string, ends []int) {
 	return slices.Clone(c.got), slices.Clone(c.ends)
 }
 
-// owner is an object's owner and its successors, as a gateway sees them. What one has
-// handled its successor knows.
+// owner is an object's owner and its successors, as a gateway sees them: the owner's
+// half of the stream. What one has handled its successor finds in the record.
 type owner struct {
 	w      *world
-	held   chan wire.HeldSockets // answers to which
-	claims chan struct{}         // holds one while somebody claims
+	claims chan struct{} // holds one while somebody claims
 
 	mu      sync.Mutex // guards what follows; never held while time passes
 	alive   bool
 	token   uint64
-	last    map[string]uint64   // number of the last frame handled of each open socket
+	stream  *stream.Sender // nil: nobody has claimed the object
+	handed  chan struct{}  // closed when the gateway has answered
+	record  []stream.Entry
 	handled map[string][]string // frames of each socket, in the order in which they were handled
 	told    map[string]int      // closes of each socket that were handled
 	turn    int                 // requests that are turned away next: too many wait
 	fail    int                 // frames that are refused next by the object
+	gap     bool                // frames before each frame are said to be missing
 	pace    time.Duration       // of a frame
 }
 
@@ -174,13 +177,104 @@ func (o *owner) receive(msg *nats.Msg) {
 			panic(err)
 		}
 		o.frame(msg.Reply, &req)
-	case strings.HasPrefix(msg.Subject, nats.InboxPrefix):
-		var held wire.HeldSockets
+	case msg.Subject == wire.LaneInbox("host")+wire.Acks:
+		var acks wire.LaneAcks
+		if err := wire.Decode(msg.Data, &acks); err != nil {
+			panic(err)
+		}
+		o.acks(&acks)
+	case msg.Subject == wire.LaneInbox("host")+wire.Hold:
+		var held wire.Held
 		if err := wire.Decode(msg.Data, &held); err != nil {
 			panic(err)
 		}
-		o.held <- held
+		o.held(&held)
 	}
+}
+
+func (o *owner) acks(acks *wire.LaneAcks) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, a := range acks.Acks {
+		if o.stream != nil && a.Of == uint32(o.token) {
+			o.send(o.stream.Acked(acks.Gateway, a.Seq))
+		}
+	}
+	for _, r := range acks.Resend {
+		if o.stream != nil && r.Of == uint32(o.token) {
+			o.send(o.stream.Resend(time.Now(), acks.Gateway, r.Seq))
+		}
+	}
+}
+
+func (o *owner) held(held *wire.Held) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stream == nil || held.Token != o.token {
+		return
+	}
+	var answer stream.Answer
+	for _, p := range held.Positions {
+		answer.Positions = append(answer.Positions, stream.Position{Token: p.Token, Received: p.Received})
+	}
+	for _, s := range held.Sockets {
+		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(s.Slot), Settled: s.Settled})
+	}
+	o.send(o.stream.Held(time.Now(), held.Gateway, answer))
+}
+
+// send sends what the stream asks for. With mu held.
+func (o *owner) send(do []stream.Do) {
+	for _, d := range do {
+		lane := uint32(o.token)
+		switch d.Kind {
+		case stream.Send:
+			push := wire.LanePush{
+				Lane: lane, Seq: d.Push.Seq, Kind: uint8(d.Push.Kind), Object: o.w.id.Key(), Token: o.token, Host: "host",
+				Slots: wire.SlotsOf(d.Push.Slots), Encoded: d.Push.Body,
+			}
+			o.say(wire.Pushes, wire.Encode(&push))
+		case stream.Probe:
+			heads := wire.LaneHeads{Host: "host", Heads: []wire.Reached{{Of: lane, Seq: d.Head}}}
+			if d.Quiet {
+				heads.Heads, heads.Quiet = nil, heads.Heads
+			}
+			o.say(wire.Heads, wire.Encode(&heads))
+		case stream.Ask:
+			o.say(wire.Whichs, wire.Encode(&wire.Which{Lane: lane, Object: o.w.id.Key(), Token: o.token, Host: "host"}))
+		}
+	}
+	if o.handed != nil && !o.stream.Taking() {
+		close(o.handed)
+		o.handed = nil
+	}
+}
+
+func (o *owner) say(kind string, data []byte) {
+	o.w.bus.answer(&nats.Msg{Subject: wire.GatewaySubject(o.w.hub.name, kind), Data: data})
+}
+
+// run has the stream look after what it waits for, until ctx ends.
+func (o *owner) run(ctx context.Context) {
+	for wire.Pause(ctx, 50*time.Millisecond) {
+		o.change(func(o *owner) {
+			if now := time.Now(); o.stream != nil && !o.stream.Wake().IsZero() && !now.Before(o.stream.Wake()) {
+				o.send(o.stream.Tick(now))
+			}
+		})
+	}
+}
+
+// event sends what an event does, all of which is durable at once. With mu held.
+func (o *owner) event(out stream.Out, body *wire.LaneBody) {
+	out.Gateway, out.Bodies = o.w.hub.name, [][]byte{wire.Encode(body)}
+	do := slices.Clone(o.stream.Event(time.Now(), 0, []stream.Out{out}))
+	o.record = nil
+	for _, e := range o.stream.Entries() {
+		e.Slots = slices.Clone(e.Slots)
+		o.record = append(o.record, e)
+	}
+	o.send(do)
 }
 
 func (o *owner) frame(reply string, req *wire.Request) {
@@ -194,30 +288,47 @@ func (o *owner) frame(reply string, req *wire.Request) {
 		o.w.bus.answer(&nats.Msg{Subject: reply, Header: nats.Header{"Status": {"503"}}})
 		return
 	}
-	last, known := o.last[req.Socket]
-	answer := wire.Reply{Token: o.token, Seq: req.Seq}
+	answer := wire.Reply{Token: o.token}
+	slot, _ := wire.SlotOf(req.Gateway, req.Socket)
+	body := wire.LaneBody{Acks: []wire.Reached{{Of: slot, Seq: req.Seq}}}
 	switch {
 	case o.turn > 0:
 		o.turn--
-		answer.Code, answer.Busy, answer.Seq = objects.Overloaded, true, 0
-	case !known:
-		answer.Code, answer.Message = objects.Unavailable, "this owner does not know the socket"
-	case req.Seq <= last:
-		answer.Seq = last
-	case req.Seq > last+1:
-		answer.Seq, answer.Gap = last, true
-	case req.Kind == wire.Closed:
-		delete(o.last, req.Socket)
-		o.told[req.Socket]++
+		answer.Code, answer.Busy = objects.Overloaded, true
+	case o.gap:
+		answer.Gap = true
 	default:
-		o.last[req.Socket] = req.Seq
-		o.handled[req.Socket] = append(o.handled[req.Socket], string(req.Body))
-		if o.fail > 0 {
-			o.fail--
-			answer.Code = objects.Conflict
+		switch o.stream.Frame(req.Gateway, stream.Slot(slot), req.Seq, req.Kind == wire.Closed) {
+		case stream.Take:
+			o.take(req, slot, &body)
+			return
+		case stream.Told:
+			o.event(stream.Out{}, &body)
+			return
+		case stream.Gap:
+			answer.Gap = true
+		case stream.Unknown:
+			answer.Code, answer.Message = objects.Unavailable, "this owner does not know the socket"
+		default:
+			return
 		}
 	}
 	o.w.bus.answer(&nats.Msg{Subject: reply, Data: wire.Encode(&answer)})
+}
+
+// take handles a frame. With mu held.
+func (o *owner) take(req *wire.Request, slot uint32, body *wire.LaneBody) {
+	if req.Kind == wire.Closed {
+		o.told[req.Socket]++
+		o.event(stream.Out{Ends: []stream.Slot{stream.Slot(slot)}}, body)
+		return
+	}
+	o.handled[req.Socket] = append(o.handled[req.Socket], string(req.Body))
+	if o.fail > 0 {
+		o.fail--
+		body.Ops = append(body.Ops, wire.LaneOp{Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{slot}), Code: objects.Conflict.CloseCode()})
+	}
+	o.event(stream.Out{}, body)
 }
 
 // die loses the owner.
@@ -225,55 +336,57 @@ func (o *owner) die() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.alive = false
+	o.stream = nil
+	if o.handed != nil {
+		close(o.handed)
+		o.handed = nil
+	}
 }
 
-// activate has somebody own the object. A new owner asks the gateway for its sockets;
+// activate has somebody own the object. A new owner asks the gateway what it has;
 // frames that come meanwhile find nobody.
 func (o *owner) activate(ctx context.Context, _ objects.ID) (bool, error) {
 	o.claims <- struct{}{}
 	defer func() { <-o.claims }()
+	if !o.begin() {
+		return true, nil
+	}
 	o.mu.Lock()
-	alive := o.alive
-	if !alive {
-		o.token++
-	}
-	token := o.token
+	handed := o.handed
 	o.mu.Unlock()
-	if alive {
-		return true, nil
-	}
-	for len(o.held) > 0 {
-		<-o.held // a late answer to somebody else
-	}
-	o.w.bus.answer(&nats.Msg{
-		Subject: wire.SocketsSubject(o.w.hub.name), Reply: nats.InboxPrefix + "owner",
-		Data: wire.Encode(&wire.WhichSockets{Object: o.w.id.Key(), Token: token}),
-	})
-	select {
-	case held := <-o.held:
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		clear(o.last)
-		for _, s := range held.Sockets {
-			o.last[s.ID] = s.Next - 1
+	if handed != nil {
+		select {
+		case <-handed:
+		case <-ctx.Done():
+			o.die()
+			return false, ctx.Err()
 		}
-		o.alive = true
-		return true, nil
-	case <-time.After(time.Second):
-		return false, nil // the next claim asks again: this owner believes in nobody's death
-	case <-ctx.Done():
-		return false, ctx.Err()
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.alive = o.stream != nil
+	return o.alive, nil
+}
+
+// begin begins a reign. It reports false if somebody owns the object.
+func (o *owner) begin() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.alive {
+		return false
+	}
+	o.token++
+	o.stream = stream.NewSender(o.token, o.record, stream.Defaults(), time.Now())
+	o.handed = make(chan struct{})
+	o.send(o.stream.Tick(time.Now()))
+	return true
 }
 
 // push has the owner send ops to a gateway.
-func (o *owner) push(ops ...wire.SocketOp) {
+func (o *owner) push(ops ...wire.LaneOp) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.w.bus.answer(&nats.Msg{
-		Subject: wire.GatewaySubject(o.w.hub.name),
-		Data:    wire.Encode(&wire.Push{Object: o.w.id.Key(), Token: o.token, Ops: ops}),
-	})
+	o.event(stream.Out{}, &wire.LaneBody{Ops: ops})
 }
 
 // world is a hub, one object's owner, and clients, in one bubble.
@@ -294,8 +407,8 @@ func newWorld(t testing.TB) *world {
 	}
 	w := &world{id: id}
 	w.owner = &owner{
-		w: w, alive: true, token: 1, last: make(map[string]uint64), handled: make(map[string][]string),
-		told: make(map[string]int), held: make(chan wire.HeldSockets, 100), claims: make(chan struct{}, 1),
+		w: w, alive: true, token: 1, handled: make(map[string][]string), told: make(map[string]int), claims: make(chan struct{}, 1),
+		stream: stream.NewSender(1, nil, stream.Defaults(), time.Now()),
 	}
 	w.bus = newMemoryBus(w.owner.receive)
 	w.hub = newHub(&Gateway{
@@ -309,8 +422,10 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	w.work.Go(func() { w.bus.run(ctx) })
-	w.work.Go(func() { _ = w.hub.beat(ctx) })  // returns nil
-	w.work.Go(func() { _ = w.hub.watch(ctx) }) // returns nil
+	w.work.Go(func() { _ = w.hub.beat(ctx) })       // returns nil
+	w.work.Go(func() { _ = w.hub.watch(ctx) })      // returns nil
+	w.work.Go(func() { _ = w.hub.serveLanes(ctx) }) // returns nil
+	w.work.Go(func() { w.owner.run(ctx) })
 	return w
 }
 
@@ -340,13 +455,36 @@ func (w *world) connect(s *socket) *memoryClient {
 
 // accept is open without the client's connection.
 func (w *world) accept() *socket {
+	s := w.ask()
+	w.owner.change(func(o *owner) { o.accept(s) })
+	select {
+	case <-s.opened:
+	case <-time.After(time.Second): // something is lost
+	}
+	return s
+}
+
+// ask makes a socket that the object is asked for.
+func (w *world) ask() *socket {
 	s := newSocket(w.hub, w.id)
 	w.hub.add(s)
-	s.accept(nil)
-	w.owner.mu.Lock()
-	defer w.owner.mu.Unlock()
-	w.owner.last[s.id] = 0
 	return s
+}
+
+// accept accepts a socket and does ops. With mu held.
+func (o *owner) accept(s *socket, ops ...wire.LaneOp) {
+	ops = append([]wire.LaneOp{{Op: wire.OpOpen, Slots: wire.SlotsOf([]stream.Slot{s.slot})}}, ops...)
+	o.event(stream.Out{Opens: []stream.Slot{s.slot}}, &wire.LaneBody{Ops: ops})
+}
+
+// isOpen reports whether the gateway has heard that the object has accepted the socket.
+func isOpen(s *socket) bool {
+	select {
+	case <-s.opened:
+		return !s.stageNow().ended()
+	default:
+		return false
+	}
 }
 
 // members are the ids of the sockets that the owner takes for open.
@@ -354,8 +492,8 @@ func (o *owner) members() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var all []string
-	for id := range o.last {
-		all = append(all, id)
+	for _, slot := range o.stream.Members(o.w.hub.name) {
+		all = append(all, wire.SocketID(o.w.hub.name, uint32(slot)))
 	}
 	slices.Sort(all)
 	return all
@@ -374,11 +512,14 @@ func (o *owner) change(by func(o *owner)) {
 	by(o)
 }
 
-func message(s *socket, texts ...string) (ops []wire.SocketOp) {
+func message(s *socket, texts ...string) (ops []wire.LaneOp) {
 	for _, text := range texts {
-		op := wire.SocketOp{Op: wire.OpMessage, Data: []byte(text)}
-		op.Sockets.Add(s.id)
-		ops = append(ops, op)
+		ops = append(ops, wire.LaneOp{Op: wire.OpMessage, Data: []byte(text), Slots: wire.SlotsOf([]stream.Slot{s.slot})})
 	}
 	return ops
+}
+
+// closeOp is the close of a socket by its object.
+func closeOp(s *socket, code int) wire.LaneOp {
+	return wire.LaneOp{Op: wire.OpClose, Code: code, Slots: wire.SlotsOf([]stream.Slot{s.slot})}
 }
