@@ -1,0 +1,420 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/chaos/history"
+	"holdfast/chaos/proxy"
+)
+
+// fault is one way of breaking a world.
+type fault struct {
+	key, title   string
+	nodes        int           // NATS servers
+	quick, times int           // how often, with --quick and without
+	rate         int           // messages a second of a busy socket; 0: the usual
+	pause        time.Duration // between two injections, once to twice; 0: around a second, after all have answered
+	planned      bool          // an operator does it: it may close no socket but a gateway's own
+
+	// inject breaks something for the i-th time, heals it, and fills in the record: victims, and
+	// what shows that it happened.
+	inject func(ctx context.Context, w *world, r *history.Fault, i int, draw *rand.Rand) error
+}
+
+const (
+	blip      = 20 * time.Millisecond
+	restart   = time.Second // from a death to the next life
+	hostCut   = 6 * time.Second
+	splitTime = 20 * time.Second
+	fullTime  = 5 * time.Second
+)
+
+// gatewayCuts are the lengths of a gateway's cut, in turn.
+var gatewayCuts = []time.Duration{8 * time.Second, 14 * time.Second, 3 * time.Second, 300 * time.Millisecond}
+
+var faults = []fault{
+	{key: "kill", title: "kill -9 of an owner", nodes: 1, quick: 3, times: 25, inject: killOwner},
+	{key: "freeze", title: "SIGSTOP of an owner for 4-8 s", nodes: 1, quick: 1, times: 10, inject: freezeOwner},
+	{key: "restart", title: "SIGTERM of all hosts in turn, busy sockets", nodes: 1, quick: 3, times: 12, rate: 80, planned: true, inject: restartHost},
+	{key: "cut-host", title: "a host cut off for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost(proxy.Cut)},
+	{key: "cut-host-up", title: "a host hears and is not heard for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost(proxy.CutUp)},
+	{key: "cut-host-down", title: "a host is heard and does not hear for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost(proxy.CutDown)},
+	{key: "reset-host", title: "20 ms reset of a host's connections", nodes: 1, quick: 10, times: 60, rate: 80, pause: 300 * time.Millisecond, inject: resetHost},
+	{key: "reset-gateway", title: "20 ms reset of a gateway's connection", nodes: 1, quick: 10, times: 40, rate: 80, pause: 300 * time.Millisecond, inject: resetGateway},
+	{key: "cut-gateway", title: "a gateway cut off for 0.3-14 s", nodes: 1, quick: 2, times: 8, inject: cutGateway},
+	{key: "freeze-gateway", title: "SIGSTOP of a gateway for 13 s", nodes: 1, quick: 1, times: 3, inject: freezeGateway},
+	{key: "freeze-gateway-2s", title: "SIGSTOP of a gateway while hosts restart", nodes: 1, quick: 1, times: 3, inject: freezeGatewayAtRestart},
+	{key: "kill-gateway", title: "kill -9 of a gateway", nodes: 1, quick: 1, times: 6, inject: killGateway},
+	{key: "stop-gateway", title: "SIGTERM of a gateway", nodes: 1, quick: 2, times: 9, planned: true, inject: stopGateway},
+	{key: "kill-both", title: "kill -9 of a gateway and an owner together", nodes: 1, quick: 1, times: 5, inject: killBoth},
+	{key: "kill-nats", title: "kill -9 of the only NATS server, restarted at once", nodes: 1, quick: 1, times: 6, inject: killNATS},
+	{key: "full", title: "no room in the store for 5 s", nodes: 1, quick: 1, times: 3, inject: fillStore},
+	{key: "alarms", title: "the alarms' consumers deleted", nodes: 1, quick: 1, times: 3, inject: deleteConsumers},
+	{key: "kill-leader", title: "R3: kill -9 of the leader of objects or leases", nodes: 3, quick: 2, times: 6, inject: killLeader},
+	{key: "freeze-leader", title: "R3: SIGSTOP of the leader of objects for 5 s", nodes: 3, quick: 1, times: 4, inject: freezeLeader},
+	{key: "stop-nats", title: "R3: SIGTERM of all NATS servers in turn", nodes: 3, quick: 3, times: 6, planned: true, inject: stopNATS},
+	{key: "split", title: "R3: a NATS server split off with its clients for 20 s", nodes: 3, quick: 1, times: 3, inject: split},
+}
+
+// someOwner draws a host among those that own an object.
+func (w *world) someOwner(draw *rand.Rand) (*member, error) {
+	var owners []*member
+	for _, h := range w.hosts {
+		if len(w.owned(h.name)) > 0 {
+			owners = append(owners, h)
+		}
+	}
+	if len(owners) == 0 {
+		return nil, errors.New("no host owns an object")
+	}
+	return owners[draw.IntN(len(owners))], nil
+}
+
+func pick[V any](draw *rand.Rand, from []V) V { return from[draw.IntN(len(from))] }
+
+// hits makes a host the victim, and its objects those that are hit.
+func (w *world) hits(r *history.Fault, host *member) {
+	r.Victims, r.Objects, r.At = []string{host.name}, w.owned(host.name), w.now()
+}
+
+func killOwner(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
+	host, err := w.someOwner(draw)
+	if err != nil {
+		return err
+	}
+	w.hits(r, host)
+	r.Proof = host.process.kill()
+	return w.again(ctx, host)
+}
+
+// again starts members whose processes have ended, after a moment.
+func (w *world) again(ctx context.Context, dead ...*member) error {
+	if err := sleep(ctx, restart); err != nil {
+		return err
+	}
+	for _, m := range dead {
+		if err := w.startMember(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func freezeOwner(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
+	host, err := w.someOwner(draw)
+	if err != nil {
+		return err
+	}
+	w.hits(r, host)
+	return frozen(ctx, r, host.process, 4*time.Second+time.Duration(draw.IntN(4000))*time.Millisecond)
+}
+
+// frozen freezes a process for a while.
+func frozen(ctx context.Context, r *history.Fault, p *process, d time.Duration) error {
+	proof, err := p.freeze()
+	if err != nil {
+		return err
+	}
+	err = sleep(ctx, d)
+	r.Proof = fmt.Sprintf("%s for %v", proof, d.Round(time.Millisecond))
+	return errors.Join(err, p.thaw())
+}
+
+func restartHost(ctx context.Context, w *world, r *history.Fault, i int, _ *rand.Rand) error {
+	host := w.hosts[i%hostCount]
+	w.hits(r, host)
+	return w.restart(ctx, r, host)
+}
+
+// restart stops a member as an operator does, and starts it again. One that does not stop in
+// order is a proof that is missing, not the end of the run.
+func (w *world) restart(ctx context.Context, r *history.Fault, m *member) error {
+	how, err := m.process.terminate()
+	if err != nil {
+		say("   %v", err)
+		how = ""
+	}
+	r.Proof = how
+	return w.startMember(ctx, m)
+}
+
+// set changes the state of all ways of a member and returns how many connections they carry.
+func (m *member) set(s proxy.State) int {
+	n := 0
+	for _, way := range m.ways {
+		way.Set(s)
+		n += way.Stats().Connections
+	}
+	return n
+}
+
+// held is how many bytes the member's ways have held back so far.
+func (m *member) held() int64 {
+	var n int64
+	for _, way := range m.ways {
+		n += way.Stats().Held
+	}
+	return n
+}
+
+// cut holds back what a member sends and gets for a while.
+func cut(ctx context.Context, r *history.Fault, m *member, s proxy.State, d time.Duration) error {
+	before := m.held()
+	n := m.set(s)
+	err := sleep(ctx, d)
+	if held := m.held() - before; n > 0 && held > 0 {
+		r.Proof = fmt.Sprintf("%d connections of %s %s for %v, %d bytes held back", n, m.name, s, d, held)
+	}
+	m.set(proxy.Open)
+	return err
+}
+
+func cutHost(s proxy.State) func(context.Context, *world, *history.Fault, int, *rand.Rand) error {
+	return func(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
+		host, err := w.someOwner(draw)
+		if err != nil {
+			return err
+		}
+		w.hits(r, host)
+		return cut(ctx, r, host, s, hostCut)
+	}
+}
+
+// reset ends all connections of a member, which can make no new ones for a moment.
+func reset(ctx context.Context, r *history.Fault, m *member) error {
+	m.set(proxy.Refusing)
+	n := 0
+	for _, way := range m.ways {
+		n += way.Reset()
+	}
+	if n > 0 {
+		r.Proof = fmt.Sprintf("%d connections of %s reset", n, m.name)
+	}
+	err := sleep(ctx, blip)
+	m.set(proxy.Open)
+	return err
+}
+
+func resetHost(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
+	host, err := w.someOwner(draw)
+	if err != nil {
+		return err
+	}
+	w.hits(r, host)
+	return reset(ctx, r, host)
+}
+
+func resetGateway(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
+	g := pick(draw, w.gateways)
+	r.Victims = []string{g.name}
+	return reset(ctx, r, g)
+}
+
+func cutGateway(ctx context.Context, w *world, r *history.Fault, i int, draw *rand.Rand) error {
+	g := pick(draw, w.gateways)
+	r.Victims, r.Excused = []string{g.name}, []string{g.name}
+	return cut(ctx, r, g, proxy.Cut, gatewayCuts[i%len(gatewayCuts)])
+}
+
+func freezeGateway(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
+	g := pick(draw, w.gateways)
+	r.Victims, r.Excused = []string{g.name}, []string{g.name}
+	return frozen(ctx, r, g.process, 13*time.Second)
+}
+
+// freezeGatewayAtRestart freezes a gateway for two seconds, in which the hosts are told to stop.
+// Their successors have to ask a gateway that does not answer.
+func freezeGatewayAtRestart(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
+	g := pick(draw, w.gateways)
+	r.Victims, r.Excused = []string{g.name}, []string{g.name}
+	proof, err := g.process.freeze()
+	if err != nil {
+		return err
+	}
+	thawed := make(chan error, 1)
+	time.AfterFunc(2*time.Second, func() { thawed <- g.process.thaw() })
+	var restarts []string
+	for _, host := range w.hosts {
+		if err := w.restart(ctx, r, host); err != nil {
+			return errors.Join(err, <-thawed)
+		}
+		restarts = append(restarts, r.Proof)
+	}
+	r.Proof = proof + " for 2 s; " + strings.Join(restarts, "; ")
+	return <-thawed
+}
+
+func killGateway(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
+	g := pick(draw, w.gateways)
+	r.Victims, r.Gone, r.Excused = []string{g.name}, []string{g.name}, []string{g.name}
+	r.Proof = g.process.kill()
+	return w.again(ctx, g)
+}
+
+func stopGateway(ctx context.Context, w *world, r *history.Fault, i int, _ *rand.Rand) error {
+	g := w.gateways[i%gatewayCount]
+	r.Victims, r.Gone = []string{g.name}, []string{g.name}
+	return w.restart(ctx, r, g)
+}
+
+func killBoth(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
+	room := fmt.Sprintf("r%d", draw.IntN(roomCount))
+	host, g := w.owner(room), pick(draw, w.gateways)
+	if host == nil {
+		return fmt.Errorf("nobody is known to own %s", room)
+	}
+	w.hits(r, host)
+	r.Victims = append(r.Victims, g.name)
+	r.Gone, r.Excused = []string{g.name}, []string{g.name}
+	r.Proof = host.process.kill() + "; " + g.process.kill()
+	return w.again(ctx, host, g)
+}
+
+func killNATS(ctx context.Context, w *world, r *history.Fault, _ int, _ *rand.Rand) error {
+	n := w.nodes[0]
+	r.Victims, r.Proof = []string{n.name}, n.process.kill()
+	return w.startNode(ctx, n)
+}
+
+// fillStore leaves no room in the bucket of objects for a while.
+func fillStore(ctx context.Context, w *world, r *history.Fault, _ int, _ *rand.Rand) error {
+	info, err := w.info(ctx, objectStream)
+	if err != nil {
+		return err
+	}
+	cfg := info.Config
+	usual := cfg.MaxBytes
+	cfg.MaxBytes = int64(info.State.Bytes)
+	if _, err := w.js.UpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("leave no room in %s: %w", objectStream, err)
+	}
+	r.Victims = []string{objectStream}
+	if err := sleep(ctx, fullTime); err != nil {
+		return err
+	}
+	full, err := w.info(ctx, objectStream)
+	if err != nil {
+		return err
+	}
+	cfg.MaxBytes = usual
+	if _, err := w.js.UpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("make room in %s: %w", objectStream, err)
+	}
+	if full.State.Bytes*20 >= uint64(full.Config.MaxBytes)*19 {
+		r.Proof = fmt.Sprintf("%d of at most %d bytes after %v", full.State.Bytes, full.Config.MaxBytes, fullTime)
+	}
+	return nil
+}
+
+// deleteConsumers deletes the consumers by which hosts hear of alarms.
+func deleteConsumers(ctx context.Context, w *world, r *history.Fault, _ int, _ *rand.Rand) error {
+	stream, err := w.js.Stream(ctx, alarmStream)
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", alarmStream, err)
+	}
+	names := stream.ConsumerNames(ctx)
+	var deleted []string
+	for name := range names.Name() {
+		deleted = append(deleted, name)
+	}
+	if err := names.Err(); err != nil {
+		return fmt.Errorf("list the consumers of %s: %w", alarmStream, err)
+	}
+	for _, name := range deleted {
+		if err := stream.DeleteConsumer(ctx, name); err != nil {
+			return fmt.Errorf("delete the consumer %s: %w", name, err)
+		}
+	}
+	r.Victims = deleted
+	if len(deleted) > 0 {
+		r.Proof = strings.Join(deleted, ", ") + " deleted"
+	}
+	return sleep(ctx, 5*time.Second)
+}
+
+func killLeader(ctx context.Context, w *world, r *history.Fault, i int, _ *rand.Rand) error {
+	stream := []string{objectStream, leaseStream}[i%2]
+	n, err := w.leader(ctx, stream)
+	if err != nil {
+		return err
+	}
+	r.Victims, r.At = []string{n.name}, w.now()
+	r.Proof = n.process.kill() + ", leader of " + stream
+	if err := sleep(ctx, restart); err != nil {
+		return err
+	}
+	if err := w.startNode(ctx, n); err != nil {
+		return err
+	}
+	return w.current(ctx)
+}
+
+func freezeLeader(ctx context.Context, w *world, r *history.Fault, _ int, _ *rand.Rand) error {
+	n, err := w.leader(ctx, objectStream)
+	if err != nil {
+		return err
+	}
+	r.Victims, r.At = []string{n.name}, w.now()
+	if err := frozen(ctx, r, n.process, 5*time.Second); err != nil {
+		return err
+	}
+	return w.current(ctx)
+}
+
+func stopNATS(ctx context.Context, w *world, r *history.Fault, i int, _ *rand.Rand) error {
+	n := w.nodes[i%len(w.nodes)]
+	r.Victims, r.At = []string{n.name}, w.now()
+	how, err := n.process.terminate()
+	if err != nil {
+		say("   %v", err)
+		how = ""
+	}
+	r.Proof = how
+	if err := w.startNode(ctx, n); err != nil {
+		return err
+	}
+	return w.current(ctx)
+}
+
+// split cuts a server off from the others; its clients stay with it.
+func split(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
+	k := draw.IntN(len(w.nodes))
+	r.Victims = []string{w.nodes[k].name}
+	for _, m := range slices.Concat(w.hosts, w.gateways) {
+		if m.ways[k].Stats().Connections > 0 {
+			r.Victims = append(r.Victims, m.name)
+			if m.listen != "" {
+				r.Excused = append(r.Excused, m.name)
+			}
+		}
+	}
+	var routes []*proxy.Proxy
+	for i, n := range w.nodes {
+		for j, route := range n.routes {
+			if route != nil && (i == k || j == k) {
+				routes = append(routes, route)
+			}
+		}
+	}
+	n, held := 0, int64(0)
+	for _, route := range routes {
+		held -= route.Stats().Held
+		n += route.Stats().Connections
+		route.Set(proxy.Cut)
+	}
+	err := sleep(ctx, splitTime)
+	for _, route := range routes {
+		held += route.Stats().Held
+		route.Set(proxy.Open)
+	}
+	if n > 0 && held > 0 {
+		r.Proof = fmt.Sprintf("%d routes of %s cut, with %s, %d bytes held back", n, r.Victims[0], strings.Join(r.Victims[1:], ", "), held)
+	}
+	return err
+}
