@@ -17,10 +17,12 @@ import (
 type fault struct {
 	key, title   string
 	nodes        int           // NATS servers
-	quick, times int           // how often, with --quick and without
+	quick, times int           // how often, with --quick (0: not at all, unless it was asked for) and without
 	rate         int           // messages a second of a busy socket; 0: the usual
+	busy         int           // busy sockets of each room at each gateway; 0: one
 	pause        time.Duration // between two injections, once to twice; 0: around a second, after all have answered
 	planned      bool          // an operator does it: it may close no socket but a gateway's own
+	within       time.Duration // target for the p99 of the gap; 0: none
 
 	// inject breaks something for the i-th time, heals it, and fills in the record: victims, and
 	// what shows that it happened.
@@ -39,12 +41,15 @@ const (
 var gatewayCuts = []time.Duration{8 * time.Second, 14 * time.Second, 3 * time.Second, 300 * time.Millisecond}
 
 var faults = []fault{
-	{key: "kill", title: "kill -9 of an owner", nodes: 1, quick: 3, times: 25, inject: killOwner},
+	{key: "kill", title: "kill -9 of an owner", nodes: 1, quick: 3, times: 25, within: 3500 * time.Millisecond, inject: killOwner},
 	{key: "freeze", title: "SIGSTOP of an owner for 4-8 s", nodes: 1, quick: 1, times: 10, inject: freezeOwner},
-	{key: "restart", title: "SIGTERM of all hosts in turn, busy sockets", nodes: 1, quick: 3, times: 12, rate: 80, planned: true, inject: restartHost},
-	{key: "cut-host", title: "a host cut off for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost(proxy.Cut)},
-	{key: "cut-host-up", title: "a host hears and is not heard for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost(proxy.CutUp)},
-	{key: "cut-host-down", title: "a host is heard and does not hear for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost(proxy.CutDown)},
+	{key: "restart", title: "SIGTERM of all hosts in turn, busy sockets", nodes: 1, quick: 3, times: 12, rate: 10, busy: 8, planned: true, inject: restartHost},
+	{key: "cut-host", title: "a host cut off for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost((*member).ways, proxy.Cut)},
+	{key: "cut-host-up", title: "a host hears and is not heard for 6 s", nodes: 1, times: 4, inject: cutHost((*member).ways, proxy.CutUp)},
+	{key: "cut-host-down", title: "a host is heard and does not hear for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost((*member).ways, proxy.CutDown)},
+	{key: "cut-serve", title: "a host's serving connection cut for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost(serving, proxy.Cut)},
+	{key: "cut-state", title: "a host's state connection cut for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost(state, proxy.Cut)},
+	{key: "late-state", title: "a host's store answers 2.5 s late, then not for 6 s", nodes: 1, quick: 1, times: 4, inject: lateState},
 	{key: "reset-host", title: "20 ms reset of a host's connections", nodes: 1, quick: 10, times: 60, rate: 80, pause: 300 * time.Millisecond, inject: resetHost},
 	{key: "reset-gateway", title: "20 ms reset of a gateway's connection", nodes: 1, quick: 10, times: 40, rate: 80, pause: 300 * time.Millisecond, inject: resetGateway},
 	{key: "cut-gateway", title: "a gateway cut off for 0.3-14 s", nodes: 1, quick: 2, times: 8, inject: cutGateway},
@@ -54,10 +59,10 @@ var faults = []fault{
 	{key: "stop-gateway", title: "SIGTERM of a gateway", nodes: 1, quick: 2, times: 9, planned: true, inject: stopGateway},
 	{key: "kill-both", title: "kill -9 of a gateway and an owner together", nodes: 1, quick: 1, times: 5, inject: killBoth},
 	{key: "kill-nats", title: "kill -9 of the only NATS server, restarted at once", nodes: 1, quick: 1, times: 6, inject: killNATS},
-	{key: "full", title: "no room in the store for 5 s", nodes: 1, quick: 1, times: 3, inject: fillStore},
+	{key: "full", title: "no room in the store for 5 s", nodes: 1, quick: 1, times: 3, within: 2 * time.Second, inject: fillStore},
 	{key: "alarms", title: "the alarms' consumers deleted", nodes: 1, quick: 1, times: 3, inject: deleteConsumers},
 	{key: "kill-leader", title: "R3: kill -9 of the leader of objects or leases", nodes: 3, quick: 2, times: 6, inject: killLeader},
-	{key: "freeze-leader", title: "R3: SIGSTOP of the leader of objects for 5 s", nodes: 3, quick: 1, times: 4, inject: freezeLeader},
+	{key: "freeze-leader", title: "R3: SIGSTOP of the leader of objects for 5 s", nodes: 3, times: 4, inject: freezeLeader},
 	{key: "stop-nats", title: "R3: SIGTERM of all NATS servers in turn", nodes: 3, quick: 3, times: 6, planned: true, inject: stopNATS},
 	{key: "split", title: "R3: a NATS server split off with its clients for 20 s", nodes: 3, quick: 1, times: 3, inject: split},
 }
@@ -144,60 +149,86 @@ func (w *world) restart(ctx context.Context, r *history.Fault, m *member) error 
 	return w.startMember(ctx, m)
 }
 
-// set changes the state of all ways of a member and returns how many connections they carry.
-func (m *member) set(s proxy.State) int {
+// set changes the state of proxies and returns how many connections they carry.
+func set(ways []*proxy.Proxy, s proxy.State) int {
 	n := 0
-	for _, way := range m.ways {
+	for _, way := range ways {
 		way.Set(s)
 		n += way.Stats().Connections
 	}
 	return n
 }
 
-// held is how many bytes the member's ways have held back so far.
-func (m *member) held() int64 {
+// held is how many bytes proxies have held back so far.
+func held(ways []*proxy.Proxy) int64 {
 	var n int64
-	for _, way := range m.ways {
+	for _, way := range ways {
 		n += way.Stats().Held
 	}
 	return n
 }
 
-// cut holds back what a member sends and gets for a while.
-func cut(ctx context.Context, r *history.Fault, m *member, s proxy.State, d time.Duration) error {
-	before := m.held()
-	n := m.set(s)
+// cut holds back what proxies carry for a while.
+func cut(ctx context.Context, r *history.Fault, whose string, ways []*proxy.Proxy, s proxy.State, d time.Duration) error {
+	before := held(ways)
+	n := set(ways, s)
 	err := sleep(ctx, d)
-	if held := m.held() - before; n > 0 && held > 0 {
-		r.Proof = fmt.Sprintf("%d connections of %s %s for %v, %d bytes held back", n, m.name, s, d, held)
+	if bytes := held(ways) - before; n > 0 && bytes > 0 {
+		r.Proof = fmt.Sprintf("%d connections of %s %s for %v, %d bytes held back", n, whose, s, d, bytes)
 	}
-	m.set(proxy.Open)
+	set(ways, proxy.Open)
 	return err
 }
 
-func cutHost(s proxy.State) func(context.Context, *world, *history.Fault, int, *rand.Rand) error {
+// cutHost cuts some of a host's connections.
+func cutHost(which func(*member) []*proxy.Proxy, s proxy.State) func(context.Context, *world, *history.Fault, int, *rand.Rand) error {
 	return func(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
 		host, err := w.someOwner(draw)
 		if err != nil {
 			return err
 		}
 		w.hits(r, host)
-		return cut(ctx, r, host, s, hostCut)
+		return cut(ctx, r, host.name, which(host), s, hostCut)
 	}
+}
+
+func serving(m *member) []*proxy.Proxy { return m.serve }
+func state(m *member) []*proxy.Proxy   { return m.state }
+
+// lateState holds back what the store says to a host for most of a lease, lets it go, and then
+// cuts the connection: the host has heard late of a renewal that was long ago.
+func lateState(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
+	host, err := w.someOwner(draw)
+	if err != nil {
+		return err
+	}
+	w.hits(r, host)
+	late := &history.Fault{}
+	if err := cut(ctx, late, host.name, host.state, proxy.CutDown, 2500*time.Millisecond); err != nil {
+		return err
+	}
+	if err := sleep(ctx, 5*time.Millisecond); err != nil {
+		return err
+	}
+	err = cut(ctx, r, host.name, host.state, proxy.Cut, hostCut)
+	if r.Proof != "" && late.Proof != "" {
+		r.Proof = late.Proof + "; " + r.Proof
+	}
+	return err
 }
 
 // reset ends all connections of a member, which can make no new ones for a moment.
 func reset(ctx context.Context, r *history.Fault, m *member) error {
-	m.set(proxy.Refusing)
+	set(m.ways(), proxy.Refusing)
 	n := 0
-	for _, way := range m.ways {
+	for _, way := range m.ways() {
 		n += way.Reset()
 	}
 	if n > 0 {
 		r.Proof = fmt.Sprintf("%d connections of %s reset", n, m.name)
 	}
 	err := sleep(ctx, blip)
-	m.set(proxy.Open)
+	set(m.ways(), proxy.Open)
 	return err
 }
 
@@ -219,7 +250,7 @@ func resetGateway(ctx context.Context, w *world, r *history.Fault, _ int, draw *
 func cutGateway(ctx context.Context, w *world, r *history.Fault, i int, draw *rand.Rand) error {
 	g := pick(draw, w.gateways)
 	r.Victims, r.Excused = []string{g.name}, []string{g.name}
-	return cut(ctx, r, g, proxy.Cut, gatewayCuts[i%len(gatewayCuts)])
+	return cut(ctx, r, g.name, g.ways(), proxy.Cut, gatewayCuts[i%len(gatewayCuts)])
 }
 
 func freezeGateway(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
@@ -282,7 +313,8 @@ func killNATS(ctx context.Context, w *world, r *history.Fault, _ int, _ *rand.Ra
 	return w.startNode(ctx, n)
 }
 
-// fillStore leaves no room in the bucket of objects for a while.
+// fillStore leaves no room in the bucket of objects for a while. Reads are successes, so they
+// have to go on.
 func fillStore(ctx context.Context, w *world, r *history.Fault, _ int, _ *rand.Rand) error {
 	info, err := w.info(ctx, objectStream)
 	if err != nil {
@@ -387,7 +419,7 @@ func split(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Ra
 	k := draw.IntN(len(w.nodes))
 	r.Victims = []string{w.nodes[k].name}
 	for _, m := range slices.Concat(w.hosts, w.gateways) {
-		if m.ways[k].Stats().Connections > 0 {
+		if m.serve[k].Stats().Connections > 0 || m.state != nil && m.state[k].Stats().Connections > 0 {
 			r.Victims = append(r.Victims, m.name)
 			if m.listen != "" {
 				r.Excused = append(r.Excused, m.name)
@@ -402,19 +434,13 @@ func split(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Ra
 			}
 		}
 	}
-	n, held := 0, int64(0)
-	for _, route := range routes {
-		held -= route.Stats().Held
-		n += route.Stats().Connections
-		route.Set(proxy.Cut)
-	}
+	before := held(routes)
+	n := set(routes, proxy.Cut)
 	err := sleep(ctx, splitTime)
-	for _, route := range routes {
-		held += route.Stats().Held
-		route.Set(proxy.Open)
-	}
-	if n > 0 && held > 0 {
-		r.Proof = fmt.Sprintf("%d routes of %s cut, with %s, %d bytes held back", n, r.Victims[0], strings.Join(r.Victims[1:], ", "), held)
+	bytes := held(routes) - before
+	set(routes, proxy.Open)
+	if n > 0 && bytes > 0 {
+		r.Proof = fmt.Sprintf("%d routes of %s cut, with %s, %d bytes held back", n, r.Victims[0], strings.Join(r.Victims[1:], ", "), bytes)
 	}
 	return err
 }

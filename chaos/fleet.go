@@ -50,10 +50,14 @@ type node struct {
 // member is a host or a gateway.
 type member struct {
 	name    string
-	ways    []*proxy.Proxy // to each node
+	serve   []*proxy.Proxy // to each node, for what clients ask
+	state   []*proxy.Proxy // likewise, for a host's records and lease; nil for gateways
 	listen  string         // a gateway's address; empty for hosts
 	process *process
 }
+
+// ways are all proxies of the member.
+func (m *member) ways() []*proxy.Proxy { return slices.Concat(m.serve, m.state) }
 
 func (m *member) url() string { return "http://" + m.listen }
 
@@ -64,18 +68,18 @@ func (k *kit) newFleet(ctx context.Context, dir string, nodes int) (*fleet, erro
 		return f, err
 	}
 	for i := range hostCount {
-		m, err := f.newMember(fmt.Sprintf("host-%d", i+1))
-		if err != nil {
+		m := &member{name: fmt.Sprintf("host-%d", i+1)}
+		f.hosts = append(f.hosts, m)
+		if err := errors.Join(f.connectable(m, &m.serve), f.connectable(m, &m.state)); err != nil {
 			return f, err
 		}
-		f.hosts = append(f.hosts, m)
 	}
 	for i := range gatewayCount {
-		m, err := f.newMember(fmt.Sprintf("gateway-%d", i+1))
-		if err != nil {
+		m := &member{name: fmt.Sprintf("gateway-%d", i+1)}
+		f.gateways = append(f.gateways, m)
+		if err := f.connectable(m, &m.serve); err != nil {
 			return f, err
 		}
-		f.gateways = append(f.gateways, m)
 		port, err := freePort()
 		if err != nil {
 			return f, err
@@ -99,7 +103,7 @@ func (f *fleet) close() {
 		if m.process != nil {
 			m.process.kill()
 		}
-		for _, way := range m.ways {
+		for _, way := range m.ways() {
 			way.Close()
 		}
 	}
@@ -117,32 +121,36 @@ func (f *fleet) close() {
 
 func (f *fleet) log(name string) string { return filepath.Join(f.dir, name+".log") }
 
-// newMember makes the proxies of a host or a gateway.
-func (f *fleet) newMember(name string) (*member, error) {
-	m := &member{name: name}
+// connectable makes a proxy to each node.
+func (f *fleet) connectable(m *member, ways *[]*proxy.Proxy) error {
 	for _, n := range f.nodes {
 		way, err := proxy.Listen(n.addr())
 		if err != nil {
-			return nil, fmt.Errorf("make a way from %s to %s: %w", name, n.name, err)
+			return fmt.Errorf("make a way from %s to %s: %w", m.name, n.name, err)
 		}
-		m.ways = append(m.ways, way)
+		*ways = append(*ways, way)
 	}
-	return m, nil
+	return nil
+}
+
+// urls is how a connection of a member to NATS is told.
+func urls(ways []*proxy.Proxy) string {
+	var all []string
+	for _, way := range ways {
+		all = append(all, "nats://"+way.Addr())
+	}
+	return strings.Join(all, ",")
 }
 
 // startMember starts a host or a gateway, and returns when it is ready.
 func (f *fleet) startMember(ctx context.Context, m *member) error {
-	var urls []string
-	for _, way := range m.ways {
-		urls = append(urls, "nats://"+way.Addr())
-	}
-	args := []string{"serve", "host", "--name", m.name}
+	args := []string{"serve", "host", "--name", m.name, "--state-nats", urls(m.state)}
 	if m.listen != "" {
 		args = []string{"serve", "gateway", "--listen", m.listen}
 	} else if len(f.nodes) > 1 {
 		args = append(args, "--replicas", fmt.Sprint(len(f.nodes)))
 	}
-	args = append(args, "--region", "fra", "--rtt", "0", "--nats", strings.Join(urls, ","), "--json")
+	args = append(args, "--region", "fra", "--rtt", "0", "--nats", urls(m.serve), "--json")
 	var err error
 	m.process, err = start(ctx, m.name, f.log(m.name), f.kit.self, args...)
 	if err != nil {
@@ -172,7 +180,7 @@ func (f *fleet) startNATS(ctx context.Context, nodes int) error {
 		clusterPorts = append(clusterPorts, clusterPort)
 		f.nodes = append(f.nodes, n)
 	}
-	var urls []string
+	var addresses []string
 	for _, n := range f.nodes {
 		n.args = []string{"-js", "-sd", n.dir, "-a", "127.0.0.1", "-p", fmt.Sprint(n.port)}
 		if nodes > 1 {
@@ -183,9 +191,9 @@ func (f *fleet) startNATS(ctx context.Context, nodes int) error {
 		if err := f.startNode(ctx, n); err != nil {
 			return err
 		}
-		urls = append(urls, "nats://"+n.addr())
+		addresses = append(addresses, "nats://"+n.addr())
 	}
-	return f.connect(strings.Join(urls, ","))
+	return f.connect(strings.Join(addresses, ","))
 }
 
 // configure writes the file of a server in a cluster.
@@ -235,8 +243,8 @@ func (f *fleet) startNode(ctx context.Context, n *node) error {
 }
 
 // connect connects this program to NATS, and returns when JetStream answers.
-func (f *fleet) connect(urls string) error {
-	nc, err := nats.Connect(urls, nats.Name("chaos"), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
+func (f *fleet) connect(addresses string) error {
+	nc, err := nats.Connect(addresses, nats.Name("chaos"), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
 		nats.PingInterval(time.Second), nats.Timeout(time.Second))
 	if err != nil {
 		return fmt.Errorf("connect to NATS: %w", err)

@@ -1,6 +1,6 @@
 // Command chaos breaks Holdfast on purpose and counts what its users notice.
 //
-//	go run ./chaos                     every fault, many times; about an hour
+//	go run ./chaos                     every fault, many times; about half an hour
 //	go run ./chaos --quick             every fault once or a few times; about five minutes
 //	go run ./chaos --only kill,split   these faults alone
 //	go run ./chaos judge DIR           what was kept with --keep DIR, judged again
@@ -73,6 +73,9 @@ func root() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if o.quick && len(o.only) == 0 {
+				chosen = slices.DeleteFunc(chosen, func(f fault) bool { return f.quick == 0 })
+			}
 			return o.run(c.Context(), chosen)
 		},
 	}
@@ -82,7 +85,7 @@ func root() *cobra.Command {
 	f.BoolVar(&o.quick, "quick", false, "each fault once or a few times, about five minutes")
 	f.StringVar(&o.keep, "keep", "", "folder that gets the histories and the logs of all processes")
 	c.PersistentFlags().BoolVar(&o.json, "json", false, "print the result as JSON")
-	c.AddCommand(judgeCommand(&o), serveCommand())
+	c.AddCommand(judgeCommand(&o), plantedCommand(&o), serveCommand())
 	c.CompletionOptions.DisableDefaultCmd = true
 	return c
 }

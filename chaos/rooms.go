@@ -48,7 +48,7 @@ func (w *world) fill(ctx context.Context) {
 			for range idlePerGateway {
 				w.sitDown(ctx, seat{w, room, g, history.Idle})
 			}
-			for range busyPerGateway {
+			for range w.busy {
 				w.sitDown(ctx, seat{w, room, g, history.Busy})
 			}
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,6 @@ const (
 
 	clientsPerObject = 3 // one through one gateway, two through the other
 	idlePerGateway   = 5 // sockets of each room
-	busyPerGateway   = 1 // likewise
 
 	patience     = 17 * time.Second // of a client; the gateway promises 15
 	backTime     = 25 * time.Second // longest time after which the objects answer again
@@ -37,6 +37,7 @@ type world struct {
 	began  time.Time
 	writer *history.Writer
 	rate   int // messages a second of a busy socket
+	busy   int // busy sockets of each room at each gateway
 
 	load  sync.WaitGroup
 	stop  chan struct{} // closed: no more tickets and alarms
@@ -78,12 +79,9 @@ func (k *kit) record(ctx context.Context, f fault, o options, dir, name string) 
 	}
 	out := bufio.NewWriter(file)
 	w := &world{
-		began: time.Now(), writer: history.NewWriter(out), rate: f.rate,
+		began: time.Now(), writer: history.NewWriter(out), rate: cmp.Or(f.rate, usualRate), busy: max(1, f.busy),
 		stop: make(chan struct{}), quiet: make(chan struct{}), leave: make(chan struct{}),
 		owners: make(map[string]string), success: make(map[string]time.Duration), open: make(map[int]string),
-	}
-	if w.rate == 0 {
-		w.rate = usualRate
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	w.fleet, err = k.newFleet(ctx, dir, f.nodes)
@@ -113,7 +111,7 @@ func (w *world) live(ctx context.Context, f fault, o options) error {
 	}
 	times := f.times
 	if o.quick {
-		times = f.quick
+		times = max(1, f.quick)
 	}
 	for i := range times {
 		if err := w.inject(ctx, f, i, draw); err != nil {
@@ -195,7 +193,7 @@ func (w *world) seated() bool {
 
 // sit is seated, under the lock.
 func (w *world) sit() bool {
-	return len(w.open) >= roomCount*gatewayCount*(idlePerGateway+busyPerGateway)
+	return len(w.open) >= roomCount*gatewayCount*(idlePerGateway+w.busy)
 }
 
 // objects are the names of the ticket objects.

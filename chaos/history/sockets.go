@@ -31,7 +31,7 @@ type Sockets struct {
 	Deaf      int `json:"deaf"`      // open sockets that heard nothing of the roll call
 	Doubled   int `json:"doubled"`   // messages that a socket heard before
 	Disorder  int `json:"disorder"`  // messages that a socket heard after a later one
-	Untold    int `json:"untold"`    // ends that no open socket heard of: the object was not told
+	Untold    int `json:"untold"`    // ends that no open socket heard of: the object was not told, or nobody was told by it
 	ToldTwice int `json:"toldTwice"` // ends or beginnings that one socket heard of more than once
 	ToldWrong int `json:"toldWrong"` // ends of sockets that were open to the end
 
@@ -308,8 +308,7 @@ func (s *Sockets) beginning(subject *conn, conns []*conn) {
 	}
 }
 
-// end checks that those who knew a socket heard of its end, once. If nobody did, the object
-// was not told.
+// end checks that those who knew a socket heard of its end, once.
 func (s *Sockets) end(subject *conn, conns []*conn) {
 	var due, heard []*conn
 	for _, c := range conns {

@@ -25,7 +25,7 @@ var floors = []struct {
 	number   int
 	packages []string
 }{
-	{1, []string{"objects", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch"}},
+	{1, []string{"objects", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted"}},
 	{2, []string{"internal/wire", "internal/link", "internal/load", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "objects/host", "inspector"}},
 	{4, []string{"app"}},
