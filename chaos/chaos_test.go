@@ -13,9 +13,9 @@ import (
 func calm() []history.Record {
 	return []history.Record{
 		{Op: &history.Op{Object: "o", Client: 1, Gateway: "g", Kind: history.Claim, Start: 1, End: 2, Outcome: history.OK, Value: 1}},
-		{Fault: &history.Fault{Key: "kill", At: 3, Healed: 4, Over: 6, Objects: []string{"o"}, Proof: "host-1 (pid 7): signal: killed"}},
+		{Fault: &history.Fault{Key: "kill", At: 3, Healed: 4, Over: 5, Objects: []string{"o"}, Proof: "host-1 (pid 7): signal: killed"}},
 		{Op: &history.Op{Object: "o", Client: 1, Gateway: "g", Kind: history.Claim, Start: 4, End: 5, Outcome: history.OK, Value: 2}},
-		{Op: &history.Op{Object: "o", Client: 2, Gateway: "g", Kind: history.Read, Start: 8, End: 9, Outcome: history.OK, Value: 2, Final: true}},
+		{Op: &history.Op{Object: "o", Client: 2, Gateway: "g", Kind: history.Read, Start: 9 * time.Second, End: 10 * time.Second, Outcome: history.OK, Value: 2, Final: true}},
 	}
 }
 

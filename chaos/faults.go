@@ -47,7 +47,7 @@ var faults = []fault{
 	{key: "cut-host", title: "a host cut off for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost((*member).ways, proxy.Cut)},
 	{key: "cut-host-up", title: "a host hears and is not heard for 6 s", nodes: 1, times: 4, inject: cutHost((*member).ways, proxy.CutUp)},
 	{key: "cut-host-down", title: "a host is heard and does not hear for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost((*member).ways, proxy.CutDown)},
-	{key: "cut-serve", title: "a host's serving connection cut for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost(serving, proxy.Cut)},
+	{key: "cut-serve", title: "a host's serving connection cut for 6 s", nodes: 1, quick: 1, times: 4, within: 5 * time.Second, inject: cutHost(serving, proxy.Cut)},
 	{key: "cut-state", title: "a host's state connection cut for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost(state, proxy.Cut)},
 	{key: "late-state", title: "a host's store answers 2.5 s late, then not for 6 s", nodes: 1, quick: 1, times: 4, inject: lateState},
 	{key: "reset-host", title: "20 ms reset of a host's connections", nodes: 1, quick: 10, times: 60, rate: 80, pause: 300 * time.Millisecond, inject: resetHost},

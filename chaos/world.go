@@ -90,7 +90,7 @@ func (k *kit) record(ctx context.Context, f fault, o options, dir, name string) 
 	}
 	cancel()
 	w.load.Wait()
-	w.fleet.close()
+	w.close()
 	return errors.Join(err, w.writer.Close(), out.Flush(), file.Close())
 }
 
