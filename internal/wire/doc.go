@@ -2,8 +2,8 @@
 //
 //	gateway ──hf.o.<class>.<id>──────────▶ the owner        answered on _HF.<gateway>.<n>
 //	   ╰── nobody there? ──hf.claim.<region>.<class>, then hf.claim.any.<class>──▶ a host claims it
-//	gateway ◀──hf.g.<gateway>──────────── the owner         frames for sockets, one message a gateway
-//	gateway ◀──hf.g.<gateway>.sockets──── a new owner       which sockets do you hold?
+//	gateway ◀──_HF.<gateway>.h.push────── the owner         frames for sockets, one message a gateway
+//	gateway ◀──_HF.<gateway>.h.which───── a new owner       which sockets do you hold?
 //	gateway ──hf.beat────────────────────▶ all hosts        the gateway lives
 //
 // An object enters a subject as class and 64 hex digits, nothing else does; what

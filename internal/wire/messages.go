@@ -14,6 +14,11 @@ const (
 	Alarm                   // the alarm may be due
 )
 
+// FrameWindow is how many frames of one socket a gateway sends before the first of
+// them is acknowledged. A host must let that many wait, however slow the object is:
+// back-pressure then stops a client before the object refuses it.
+const FrameWindow = 32
+
 // Request is one event for an object.
 type Request struct {
 	Kind    Kind
@@ -81,7 +86,7 @@ type Reply struct {
 	Body   []byte
 	Tags   []string // of the socket that was accepted
 
-	Seq uint64 // frames up to this one are settled
+	Seq uint64 // frames up to this one are acknowledged, also where Code refuses one; 0: none is
 	Gap bool   // frames after Seq are missing: send them again
 }
 

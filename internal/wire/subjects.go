@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -48,8 +49,19 @@ const ObjectPrefix = "hf.o."
 // ClaimSubject is where the hosts of a region that run the class take claims.
 func ClaimSubject(region, class string) string { return "hf.claim." + region + "." + class }
 
-// GatewaySubject is where a gateway hears from owners.
-func GatewaySubject(gateway string) string { return "hf.g." + gateway }
+// GatewayInbox begins every subject on which a gateway hears about its sockets. One
+// subscription covers them all, so that the gateway learns everything in the order
+// in which it arrived.
+func GatewayInbox(gateway string) string { return InboxPrefix + gateway + ".h." }
 
-// SocketsSubject is where a gateway tells which sockets it holds for an object.
-func SocketsSubject(gateway string) string { return "hf.g." + gateway + ".sockets" }
+// GatewaySubject is where owners say what a gateway is to do to its sockets.
+func GatewaySubject(gateway string) string { return GatewayInbox(gateway) + "push" }
+
+// SocketsSubject is where a new owner asks which sockets a gateway holds for an object.
+func SocketsSubject(gateway string) string { return GatewayInbox(gateway) + "which" }
+
+// FrameSubject is where the owner answers a frame. It names the frame, so that the
+// server's "nobody listens" tells which frame that was.
+func FrameSubject(gateway, socket string, seq uint64) string {
+	return GatewayInbox(gateway) + "frame." + socket + "." + strconv.FormatUint(seq, 10)
+}

@@ -10,13 +10,13 @@ import (
 )
 
 // takeClaim answers whether we own the object, having tried to claim it.
-func (r *reign) takeClaim(msg *nats.Msg) {
+func (r *incarnation) takeClaim(msg *nats.Msg) {
 	var claim wire.Claim
 	if err := wire.Decode(msg.Data, &claim); err != nil || !wire.Answerable(msg.Reply) {
-		r.log.Warn("claim dropped: not understood, or its reply subject is no inbox", "err", err)
+		r.warnings.log(r.log, "claim dropped: not understood, or its reply subject is no inbox", "err", err)
 		return
 	}
-	answer := func(reply wire.ClaimReply) { r.sent(wire.Publish(r.cfg.Serve, msg.Reply, &reply)) }
+	answer := func(reply wire.ClaimReply) { r.logSendError(wire.Publish(r.bus, msg.Reply, &reply)) }
 	if claim.ID == "" {
 		answer(wire.ClaimReply{}) // we run the class; that was the question
 		return
@@ -34,7 +34,7 @@ func (r *reign) takeClaim(msg *nats.Msg) {
 			answer(wire.ClaimReply{Other: "somebody else: this host is stopping"})
 			return
 		}
-		if o.want(answer) {
+		if o.claim(answer) {
 			return
 		}
 		r.forget(o) // it ended between the two lines above

@@ -47,13 +47,13 @@ type Config struct {
 
 // Host runs objects. Make one with New, then Run it once.
 type Host struct {
-	cfg     Config
-	timing  wire.Timing
-	terms   lease.Timing
-	log     *slog.Logger
-	classes map[string]*objects.Class
-	metrics *metrics
-	usual   map[string]*usual // by class
+	cfg      Config
+	timing   wire.Timing
+	terms    lease.Timing
+	log      *slog.Logger
+	classes  map[string]*objects.Class
+	metrics  *metrics
+	counters map[string]*classCounters // by class
 
 	records *record.Bucket
 	leases  *lease.Bucket
@@ -65,6 +65,15 @@ type Host struct {
 // for a cluster that is electing its leaders. It fails when the server is too old
 // or has no JetStream, and says which.
 func New(ctx context.Context, cfg Config) (*Host, error) {
+	h, err := newHost(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return h, h.open(ctx)
+}
+
+// newHost is New without the buckets.
+func newHost(cfg Config) (*Host, error) {
 	h := &Host{cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, classes: make(map[string]*objects.Class)}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
@@ -92,11 +101,11 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		h.classes[class.Name()] = class
 	}
 	h.terms = lease.Timing{TTL: h.timing.TTL, Margin: h.timing.Margin}
-	h.metrics, h.usual = newMetrics(cfg.Metrics, h.cfg.Region), make(map[string]*usual)
+	h.metrics, h.counters = newMetrics(cfg.Metrics, h.cfg.Region), make(map[string]*classCounters)
 	for class := range h.classes {
-		h.usual[class] = h.metrics.of(class)
+		h.counters[class] = h.metrics.of(class)
 	}
-	return h, h.open(ctx)
+	return h, nil
 }
 
 const (
@@ -149,7 +158,9 @@ func (h *Host) tryOpen(ctx context.Context) error {
 // Run owns and runs objects until ctx ends; then it finishes what it has in
 // hand, releases its objects, so that nobody waits, and returns nil. If its lease
 // is lost it lets go of everything and starts over as a new incarnation. It fails
-// only if its connections are closed for good.
+// if its connections are closed for good, and if an event has not ended when the time
+// for stopping is over: the process should end then. It returns at most Drain + 2 s
+// after ctx has ended, whatever an event does.
 func (h *Host) Run(ctx context.Context) error {
 	h.others = h.leases.Watch(h.terms)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -158,9 +169,12 @@ func (h *Host) Run(ctx context.Context) error {
 	g.Go(func() error {
 		defer stop()
 		for ctx.Err() == nil {
-			err := h.reign(ctx)
+			err := h.runIncarnation(ctx)
 			if h.cfg.State.IsClosed() || h.cfg.Serve.IsClosed() {
 				return fmt.Errorf("run the host: its connection to NATS was closed (%w)", errors.Join(err, nats.ErrConnectionClosed))
+			}
+			if errors.Is(err, errStuck) && ctx.Err() != nil {
+				return fmt.Errorf("stop the host: %w", err)
 			}
 			if err != nil && ctx.Err() == nil {
 				h.log.Warn("incarnation ended; starting over", "err", err)
@@ -184,20 +198,27 @@ func (h *Host) follow(ctx context.Context) error {
 	}
 }
 
-// reign is one incarnation: being one is being inside this function.
-func (h *Host) reign(ctx context.Context) error {
-	me := nuid.Next()
+// runIncarnation runs one incarnation. The host owns objects only while this
+// function runs.
+func (h *Host) runIncarnation(ctx context.Context) error {
+	id := nuid.Next()
 	info := lease.Info{Host: h.cfg.Name, Region: h.cfg.Region, PID: os.Getpid()}
 	for _, class := range h.cfg.Classes {
 		info.Classes = append(info.Classes, class.Name())
 	}
-	h.log.Info("incarnation began", "host", h.cfg.Name, "region", h.cfg.Region, "incarnation", me)
-	err := h.leases.Hold(ctx, me, info, h.terms, h.log, func(ctx context.Context, holder *lease.Holder) error {
-		r, err := newReign(h, me, holder)
+	h.log.Info("incarnation began", "host", h.cfg.Name, "region", h.cfg.Region, "incarnation", id)
+	err := h.leases.Hold(ctx, id, info, h.terms, h.log, func(ctx context.Context, holder *lease.Holder) error {
+		client, err := wire.NewClient(wire.ClientConfig{
+			NATS: h.cfg.Serve, Nearby: h.cfg.Nearby, Name: id, Region: h.cfg.Region, Timing: h.timing, Log: h.log,
+		})
 		if err != nil {
 			return err
 		}
-		return r.run(ctx)
+		defer client.Close()
+		in := newIncarnation(h, id)
+		in.bus, in.store, in.clock = natsBus{h.cfg.Serve}, h.records, h.clock
+		in.client, in.valid, in.live = client, holder.Holds, h.others.Live
+		return in.run(ctx)
 	})
 	if errors.Is(err, lease.ErrLost) {
 		h.metrics.leasesLost.Inc()

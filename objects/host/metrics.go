@@ -2,8 +2,11 @@ package host
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"holdfast/objects"
 )
 
 // metrics are the host's. Labels are classes, kinds and outcomes, never an id.
@@ -11,20 +14,22 @@ type metrics struct {
 	events, commits, constructions, stops *prometheus.CounterVec
 	owned, awake                          *prometheus.GaugeVec
 	leasesLost                            prometheus.Counter
+	longest                               *prometheus.GaugeVec
 }
 
-// usual is what most events and puts of a class count, found once.
-type usual struct {
+// classCounters are the counters of the common case, resolved once because
+// WithLabelValues is slow.
+type classCounters struct {
 	ok     [kinds]prometheus.Counter
 	landed prometheus.Counter
 }
 
-func (m *metrics) of(class string) *usual {
-	u := &usual{landed: m.commits.WithLabelValues(class, "landed")}
-	for kind := range u.ok {
-		u.ok[kind] = m.events.WithLabelValues(class, kindNames[kind], "ok")
+func (m *metrics) of(class string) *classCounters {
+	c := &classCounters{landed: m.commits.WithLabelValues(class, "landed")}
+	for kind := range c.ok {
+		c.ok[kind] = m.events.WithLabelValues(class, kindNames[kind], "ok")
 	}
-	return u
+	return c
 }
 
 func newMetrics(reg prometheus.Registerer, region string) *metrics {
@@ -36,8 +41,8 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "holdfast", Subsystem: "host", Name: name, Help: help}, labels)
 		return register(reg, c)
 	}
-	gauge := func(name, help string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "holdfast", Subsystem: "host", Name: name, Help: help}, []string{"class"})
+	gauge := func(name, help, label string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "holdfast", Subsystem: "host", Name: name, Help: help}, []string{label})
 		return register(reg, g)
 	}
 	return &metrics{
@@ -45,8 +50,9 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 		commits:       counter("puts_total", "Puts of a record: landed, stale, or in doubt.", "class", "result"),
 		constructions: counter("constructions_total", "Instances constructed.", "class"),
 		stops:         counter("stops_total", "Objects let go of.", "class", "reason"),
-		owned:         gauge("objects", "Objects owned."),
-		awake:         gauge("awake", "Objects whose instance is in memory."),
+		owned:         gauge("objects", "Objects owned.", "class"),
+		awake:         gauge("awake", "Objects whose instance is in memory.", "class"),
+		longest:       gauge("longest_event_seconds", "Age of the longest event that runs, from 30 seconds on; else 0.", "host"),
 		leasesLost: register(reg, prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "holdfast", Subsystem: "host", Name: "leases_lost_total", Help: "Leases that could not be renewed in time.",
 		})),
@@ -64,4 +70,18 @@ func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
 		panic(err) // two different metrics of one name: a programmer's mistake
 	}
 	return c
+}
+
+// knownCodes are the codes that a label may have. An author's code may be anything.
+var knownCodes = []objects.Code{
+	objects.Invalid, objects.Unauthorized, objects.Forbidden, objects.NotFound, objects.Conflict, objects.TooLarge,
+	objects.TooMany, objects.Overloaded, objects.Unavailable, objects.Unknown, objects.Internal,
+}
+
+// resultLabel is a code as a label.
+func resultLabel(code objects.Code) string {
+	if slices.Contains(knownCodes, code) {
+		return string(code)
+	}
+	return "other"
 }

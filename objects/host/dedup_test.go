@@ -21,7 +21,7 @@ func TestAnAnswerIsKeptWhileItsGatewayWaits(t *testing.T) {
 		a.add(record.Answer{Gateway: "g", N: n})
 		a.add(record.Answer{Gateway: "other", N: n})
 	}
-	a.heard(ask("g", 5, 3))
+	a.noteLow(ask("g", 5, 3))
 	if got := len(a.list(now)); got != 6 {
 		t.Errorf("%d answers are kept, want 2 of g and 4 of the other", got)
 	}
@@ -30,7 +30,7 @@ func TestAnAnswerIsKeptWhileItsGatewayWaits(t *testing.T) {
 			t.Errorf("answer %d known = %v, want %v", n, known, want)
 		}
 	}
-	a.heard(ask("g", 6, 2)) // an older word changes nothing
+	a.noteLow(ask("g", 6, 2)) // an older word changes nothing
 	if _, known := a.find(ask("g", 3, 0)); !known {
 		t.Error("answer 3 was forgotten")
 	}

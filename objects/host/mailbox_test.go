@@ -6,12 +6,12 @@ import (
 )
 
 func TestWhoWouldWaitTooLongIsToldSo(t *testing.T) {
-	const patience = 500 * time.Millisecond
+	const wait = 500 * time.Millisecond
 	tests := []struct {
-		name    string
-		waiting int
-		pace    time.Duration
-		want    bool
+		name     string
+		waiting  int
+		avgEvent time.Duration
+		want     bool
 	}{
 		{"nobody waits", 0, time.Hour, false},
 		{"few wait for a slow object", alwaysWait - 1, time.Hour, false},
@@ -22,7 +22,7 @@ func TestWhoWouldWaitTooLongIsToldSo(t *testing.T) {
 		{"as many as may", 4096, 0, true},
 	}
 	for _, tt := range tests {
-		if got := tooMany(tt.waiting, 4096, tt.pace, patience); got != tt.want {
+		if got := tooMany(tt.waiting, queueLimits{4096, wait}, tt.avgEvent); got != tt.want {
 			t.Errorf("%s: too many = %t, want %t", tt.name, got, tt.want)
 		}
 	}

@@ -28,11 +28,17 @@ type answers struct {
 	lows []low
 }
 
-// low is a gateway and what it waits for: nothing below.
+// low is a gateway and the lowest number that it waits for.
 type low struct {
 	gateway string
 	n       uint64
+	lost    time.Time // when the gateway was given up; zero: it lives
 }
+
+const (
+	maxLows    = 1024             // gateways; the one that has been silent longest goes first
+	forgetLost = 10 * time.Minute // after which a gateway that was given up sends nothing again
+)
 
 // find is the answer to a request that was handled before.
 func (a *answers) find(req *wire.Request) (record.Kept, bool) {
@@ -50,27 +56,54 @@ func (a *answers) add(answer record.Answer) {
 	a.kept = append(a.kept, answer.Keep())
 }
 
-// heard notes what a gateway still waits for, and returns the lowest number.
-func (a *answers) heard(req *wire.Request) uint64 {
-	for i := range a.lows {
-		if l := &a.lows[i]; l.gateway == req.Gateway {
-			l.n = max(l.n, req.Low)
-			return l.n
+// noteLow notes what a gateway still waits for, and returns the lowest number.
+func (a *answers) noteLow(req *wire.Request) uint64 {
+	if n := len(a.lows); n > 0 && a.lows[n-1].gateway == req.Gateway { // mostly
+		l := &a.lows[n-1]
+		l.n, l.lost = max(l.n, req.Low), time.Time{}
+		return l.n
+	}
+	l := low{gateway: req.Gateway, n: req.Low}
+	if i := a.indexLow(req.Gateway); i >= 0 {
+		l = low{gateway: a.lows[i].gateway, n: max(a.lows[i].n, req.Low)}
+		a.lows = slices.Delete(a.lows, i, i+1)
+	} else {
+		l.gateway = unique.Make(l.gateway).Value() // one text for all objects
+		if len(a.lows) >= maxLows {
+			a.lows = slices.Delete(a.lows, 0, 1)
 		}
 	}
-	a.lows = append(a.lows, low{unique.Make(req.Gateway).Value(), req.Low})
-	return req.Low
+	a.lows = append(a.lows, l) // the one that was heard last is at the end
+	return l.n
 }
 
-// waits tells whether a gateway may still ask for its answer n.
-func (a *answers) waits(gateway string, n uint64) bool {
-	for _, l := range a.lows {
-		if l.gateway == gateway {
-			return n >= l.n
-		}
+func (a *answers) indexLow(gateway string) int {
+	return slices.IndexFunc(a.lows, func(l low) bool { return l.gateway == gateway })
+}
+
+// loseGateway notes that a gateway was given up. Its answers stay for forgetLost: a
+// gateway that was only frozen may still send what it had begun to send.
+func (a *answers) loseGateway(gateway string, now time.Time) {
+	i := a.indexLow(gateway)
+	if i < 0 && slices.ContainsFunc(a.kept, func(k record.Kept) bool { return k.Key == "" && k.Gateway == gateway }) {
+		a.lows = append(a.lows, low{gateway: unique.Make(gateway).Value()}) // as the previous owner left it
+		i = len(a.lows) - 1
+	}
+	if i >= 0 {
+		a.lows[i].lost = now
+	}
+}
+
+// waits reports whether a gateway may still ask for its answer n.
+func (a *answers) waits(gateway string, n uint64, now time.Time) bool {
+	if i := a.indexLow(gateway); i >= 0 {
+		return n >= a.lows[i].n && !a.lows[i].forgotten(now)
 	}
 	return true // it has not said
 }
+
+// forgotten reports whether the gateway was given up long ago.
+func (l low) forgotten(now time.Time) bool { return !l.lost.IsZero() && now.Sub(l.lost) > forgetLost }
 
 // list is what to keep now, oldest first; the rest is forgotten. It is good until
 // the next call of any method.
@@ -79,8 +112,9 @@ func (a *answers) list(now time.Time) []record.Kept {
 		if k.Key != "" {
 			return now.Sub(k.At) > keepKeyed
 		}
-		return !a.waits(k.Gateway, k.N)
+		return !a.waits(k.Gateway, k.N, now)
 	})
+	a.lows = slices.DeleteFunc(a.lows, func(l low) bool { return l.forgotten(now) })
 	gateways, clients := budget{maxAnswers, maxAnswersSize}, budget{maxKeyed, maxKeyedSize}
 	over := false
 	for i := len(a.kept) - 1; i >= 0; i-- { // the oldest go first
