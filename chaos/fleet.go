@@ -193,7 +193,7 @@ func (f *fleet) startNATS(ctx context.Context, nodes int) error {
 		}
 		addresses = append(addresses, "nats://"+n.addr())
 	}
-	return f.connect(strings.Join(addresses, ","))
+	return f.connect(ctx, strings.Join(addresses, ","))
 }
 
 // configure writes the file of a server in a cluster.
@@ -243,7 +243,7 @@ func (f *fleet) startNode(ctx context.Context, n *node) error {
 }
 
 // connect connects this program to NATS, and returns when JetStream answers.
-func (f *fleet) connect(addresses string) error {
+func (f *fleet) connect(ctx context.Context, addresses string) error {
 	nc, err := nats.Connect(addresses, nats.Name("chaos"), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
 		nats.PingInterval(time.Second), nats.Timeout(time.Second))
 	if err != nil {
@@ -253,8 +253,8 @@ func (f *fleet) connect(addresses string) error {
 	if f.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(time.Second)); err != nil {
 		return fmt.Errorf("connect to JetStream: %w", err)
 	}
-	return until(context.Background(), readyTime, "JetStream answers", func() bool {
-		_, err := f.js.AccountInfo(context.Background())
+	return until(ctx, readyTime, "JetStream answers", func() bool {
+		_, err := f.js.AccountInfo(ctx)
 		return err == nil
 	})
 }
