@@ -49,7 +49,7 @@ var faults = []fault{
 	{key: "cut-host-down", title: "a host is heard and does not hear for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost((*member).ways, proxy.CutDown)},
 	{key: "cut-serve", title: "a host's serving connection cut for 6 s", nodes: 1, quick: 1, times: 4, within: 5 * time.Second, inject: cutHost(serving, proxy.Cut)},
 	{key: "cut-state", title: "a host's state connection cut for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost(state, proxy.Cut)},
-	{key: "late-state", title: "a host's store answers 2.5 s late, then not for 6 s", nodes: 1, quick: 1, times: 4, inject: lateState},
+	{key: "late-state", title: "a host's lease acknowledged late, then its state connection cut for 6 s", nodes: 1, times: 4, inject: lateState},
 	{key: "reset-host", title: "20 ms reset of a host's connections", nodes: 1, quick: 10, times: 60, rate: 80, pause: 300 * time.Millisecond, inject: resetHost},
 	{key: "reset-gateway", title: "20 ms reset of a gateway's connection", nodes: 1, quick: 10, times: 40, rate: 80, pause: 300 * time.Millisecond, inject: resetGateway},
 	{key: "cut-gateway", title: "a gateway cut off for 0.3-14 s", nodes: 1, quick: 2, times: 8, inject: cutGateway},
@@ -195,19 +195,26 @@ func cutHost(which func(*member) []*proxy.Proxy, s proxy.State) func(context.Con
 func serving(m *member) []*proxy.Proxy { return m.serve }
 func state(m *member) []*proxy.Proxy   { return m.state }
 
-// lateState holds back what the store says to a host for most of a lease, lets it go, and then
-// cuts the connection: the host has heard late of a renewal that was long ago.
+// lateState holds back the answer to a renewal of a host's lease for nearly as long as the
+// host waits for it, lets it go, and then cuts the connection: the lease runs out, and it was
+// renewed longer ago than the host was told.
 func lateState(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
 	host, err := w.someOwner(draw)
 	if err != nil {
 		return err
 	}
 	w.hits(r, host)
-	late := &history.Fault{}
-	if err := cut(ctx, late, host.name, host.state, proxy.CutDown, 2500*time.Millisecond); err != nil {
+	if err := w.renewal(host); err != nil {
 		return err
 	}
-	if err := sleep(ctx, 5*time.Millisecond); err != nil {
+	if err := sleep(ctx, renewEvery-100*time.Millisecond); err != nil { // shortly before the next
+		return err
+	}
+	late := &history.Fault{}
+	if err := cut(ctx, late, host.name, host.state, proxy.CutDown, renewEvery-20*time.Millisecond); err != nil {
+		return err
+	}
+	if err := sleep(ctx, 10*time.Millisecond); err != nil {
 		return err
 	}
 	err = cut(ctx, r, host.name, host.state, proxy.Cut, hostCut)
@@ -215,6 +222,27 @@ func lateState(ctx context.Context, w *world, r *history.Fault, _ int, draw *ran
 		r.Proof = late.Proof + "; " + r.Proof
 	}
 	return err
+}
+
+// renewEvery is how often a host renews its lease, and how long it waits for the answer.
+const renewEvery = time.Second
+
+// renewal waits until a host renews its lease.
+func (w *world) renewal(host *member) error {
+	renewals, err := w.nc.SubscribeSync("$KV." + strings.TrimPrefix(leaseStream, "KV_") + ".>")
+	if err != nil {
+		return fmt.Errorf("watch the leases: %w", err)
+	}
+	defer renewals.Unsubscribe()
+	for {
+		m, err := renewals.NextMsg(10 * renewEvery)
+		if err != nil {
+			return fmt.Errorf("wait until %s renews its lease: %w", host.name, err)
+		}
+		if strings.Contains(string(m.Data), `"`+host.name+`"`) {
+			return nil
+		}
+	}
 }
 
 // reset ends all connections of a member, which can make no new ones for a moment.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -22,33 +23,42 @@ type plant struct {
 }
 
 var plants = []plant{
-	{planted.NoFenceName, "freeze", 3, 1, func(t history.Tickets, _ history.Sockets) int { return t.Doubled + t.Lost + t.Illegal }},
+	{planted.NoFenceName, "kill", 5, 1, func(t history.Tickets, _ history.Sockets) int { return t.Doubled + t.Lost + t.Illegal }},
 	{planted.AnswerBeforeCommitName, "cut-state", 2, 1, func(t history.Tickets, _ history.Sockets) int { return t.Doubled + t.Lost + t.Stale }},
 	{planted.AnswersForgottenName, "reset-host", 20, 1, func(t history.Tickets, _ history.Sockets) int { return t.Phantom + t.Illegal }},
 	{planted.UnnumberedPushName, "reset-gateway", 10, 1, func(_ history.Tickets, s history.Sockets) int { return s.Missed + s.Deaf }},
 	{planted.AckBeforePushName, "kill", 3, 1, func(_ history.Tickets, s history.Sockets) int { return s.Missed + s.Deaf }},
-	{planted.LeaseFromReplyName, "late-state", 3, 1, func(t history.Tickets, _ history.Sockets) int { return t.Stale + t.Doubled + t.Illegal }},
+	{planted.LeaseFromReplyName, "late-state", 6, 1, func(t history.Tickets, _ history.Sockets) int { return t.Stale + t.Doubled + t.Illegal }},
 	{planted.FarewellLostName, "reset-gateway", 3, 1, func(_ history.Tickets, s history.Sockets) int { return s.Untold }},
 }
 
+// plantedCommand is there in every build, and useful in one.
 func plantedCommand(o *options) *cobra.Command {
+	var names []string
+	for _, p := range plants {
+		names = append(names, p.name)
+	}
 	return &cobra.Command{
-		Use:   "planted",
-		Short: "Show that each planted fault is found; needs go run -tags planted ./chaos planted",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		Use:       "planted [FAULT...]",
+		Short:     "Show that planted faults are found; needs go run -tags planted ./chaos planted",
+		Args:      cobra.OnlyValidArgs,
+		ValidArgs: names,
+		RunE: func(c *cobra.Command, args []string) error {
 			if !planted.Any {
 				return errors.New("nothing is planted in this program; run it with: go run -tags planted ./chaos planted")
 			}
-			return o.findPlants(c.Context())
+			return o.findPlants(c.Context(), args)
 		},
 	}
 }
 
-// findPlants runs a world for every plant and wants it to be seen.
-func (o options) findPlants(ctx context.Context) error {
+// findPlants runs a world for every plant of these names, or for all, and wants it to be seen.
+func (o options) findPlants(ctx context.Context, names []string) error {
 	missed := 0
 	for _, p := range plants {
+		if len(names) > 0 && !slices.Contains(names, p.name) {
+			continue
+		}
 		n, err := o.findPlant(ctx, p)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
@@ -61,7 +71,7 @@ func (o options) findPlants(ctx context.Context) error {
 		fmt.Printf("%-22s in %-14s seed %d: %s\n", p.name, p.fault, p.seed, verdict)
 	}
 	if missed > 0 {
-		return fmt.Errorf("%d of %d planted faults were not found", missed, len(plants))
+		return fmt.Errorf("%d planted faults were not found", missed)
 	}
 	return nil
 }

@@ -16,19 +16,21 @@ import (
 )
 
 // claim has the clients of the ticket objects begin. Each stays at one object and one gateway,
-// so that an object that does not answer keeps nobody from asking another.
+// so that an object that does not answer keeps nobody from asking another. Those who read do
+// nothing else, so that a claim that waits keeps nobody from reading.
 func (w *world) claim(ctx context.Context) {
 	for i := range objectCount * clientsPerObject {
 		object := w.objects()[i%objectCount]
 		c := w.newClient(i, w.gateways[(i+i/objectCount)%gatewayCount])
+		reads := i/objectCount >= claimersPerObject
 		w.load.Go(func() {
 			defer c.http.CloseIdleConnections()
 			for n := 0; !has(w.stop) && ctx.Err() == nil; n++ {
 				op := &history.Op{Object: object, Kind: history.Claim}
 				switch {
-				case c.draw.IntN(5) == 0:
+				case reads:
 					op.Kind = history.Read
-				case i%2 == 0:
+				case i/objectCount != 1: // two of three
 					op.Key = fmt.Sprintf("chaos-%d-%d", i, n)
 				}
 				c.do(ctx, op, w.stop)

@@ -21,8 +21,9 @@ const (
 	roomCount   = 3
 	bellCount   = 2
 
-	clientsPerObject = 3 // one through one gateway, two through the other
-	idlePerGateway   = 5 // sockets of each room
+	clientsPerObject  = 5 // through the gateways in turn
+	claimersPerObject = 3 // of them; the others read
+	idlePerGateway    = 5 // sockets of each room
 
 	patience     = 17 * time.Second // of a client; the gateway promises 15
 	backTime     = 25 * time.Second // longest time after which the objects answer again
