@@ -43,6 +43,7 @@ var gatewayCuts = []time.Duration{8 * time.Second, 14 * time.Second, 3 * time.Se
 var faults = []fault{
 	{key: "kill", title: "kill -9 of an owner", nodes: 1, quick: 3, times: 25, within: 3500 * time.Millisecond, inject: killOwner},
 	{key: "freeze", title: "SIGSTOP of an owner for 4-8 s", nodes: 1, quick: 1, times: 10, inject: freezeOwner},
+	{key: "freeze-long", title: "SIGSTOP of an owner for 20 s", nodes: 1, quick: 1, times: 3, inject: freezeOwnerLong},
 	{key: "restart", title: "SIGTERM of all hosts in turn, busy sockets", nodes: 1, quick: 3, times: 12, rate: 10, busy: 8, planned: true, inject: restartHost},
 	{key: "cut-host", title: "a host cut off for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost((*member).ways, proxy.Cut)},
 	{key: "cut-host-up", title: "a host hears and is not heard for 6 s", nodes: 1, times: 4, inject: cutHost((*member).ways, proxy.CutUp)},
@@ -118,6 +119,17 @@ func freezeOwner(ctx context.Context, w *world, r *history.Fault, _ int, draw *r
 	}
 	w.hits(r, host)
 	return frozen(ctx, r, host.process, 4*time.Second+time.Duration(draw.IntN(4000))*time.Millisecond)
+}
+
+// freezeOwnerLong freezes an owner for so long that others work in its place, on a server that
+// takes it for connected.
+func freezeOwnerLong(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
+	host, err := w.someOwner(draw)
+	if err != nil {
+		return err
+	}
+	w.hits(r, host)
+	return frozen(ctx, r, host.process, 20*time.Second)
 }
 
 // frozen freezes a process for a while.

@@ -25,6 +25,8 @@ type result struct {
 	GapP50  time.Duration   `json:"gapP50"`
 	GapP99  time.Duration   `json:"gapP99"`
 	GapMax  time.Duration   `json:"gapMax"`
+	Slow    int             `json:"slow"`  // requests above 0.9 s, of After
+	After   int             `json:"after"` // requests between a takeover and the end of its fault
 	Tickets history.Tickets `json:"tickets"`
 	Alarms  history.Alarms  `json:"alarms"`
 	Sockets history.Sockets `json:"sockets"`
@@ -51,6 +53,7 @@ func judgeRecords(records []history.Record) result {
 		Hit: len(gaps), GapP50: history.Quantile(gaps, 0.5), GapP99: history.Quantile(gaps, 0.99), GapMax: history.Quantile(gaps, 1),
 		Tickets: history.CheckTickets(records, linearWithin), Alarms: history.CheckAlarms(records), Sockets: history.CheckSockets(records),
 	}
+	r.Slow, r.After = history.Slow(records)
 	for _, record := range records {
 		if f := record.Fault; f != nil {
 			r.N++
@@ -89,6 +92,9 @@ func (r *result) compare() {
 		if target.n > 0 {
 			r.misses("%d %s", target.n, target.what)
 		}
+	}
+	if r.Slow*100 > r.After {
+		r.misses("%d of %d requests after a takeover took above 0.9 s", r.Slow, r.After)
 	}
 	for _, f := range faults {
 		if f.key != r.Fault {
@@ -176,13 +182,13 @@ func (r *report) tell(asJSON bool) error {
 	return nil
 }
 
-var head = []string{"fault", "n", "gap p50", "p99", "max ms", "requests", "failed", "own", "full", "lost", "doubled", "closed idle", "busy", "own", "heard", "missed", "deaf", "ends", "untold", "wrong"}
+var head = []string{"fault", "n", "gap p50", "p99", "max ms", "slow", "requests", "failed", "own", "full", "lost", "doubled", "closed idle", "busy", "own", "heard", "missed", "deaf", "ends", "untold", "wrong"}
 
 func (r *result) cells() []string {
 	t, s := r.Tickets, r.Sockets
 	cells := []string{r.Fault}
 	for _, n := range []int64{
-		int64(r.N), r.GapP50.Milliseconds(), r.GapP99.Milliseconds(), r.GapMax.Milliseconds(),
+		int64(r.N), r.GapP50.Milliseconds(), r.GapP99.Milliseconds(), r.GapMax.Milliseconds(), int64(r.Slow),
 		int64(t.Ops), int64(t.Failed + t.Unread), int64(t.Own), int64(t.Full), int64(t.Lost + r.Alarms.Lost), int64(t.Doubled + t.Order + t.Stale + t.Phantom + t.Illegal + r.Alarms.Twice + r.Alarms.Early),
 		int64(s.ClosedIdle), int64(s.ClosedBusy), int64(s.ClosedOwn), int64(s.Heard), int64(s.Missed), int64(s.Deaf),
 		int64(s.Ends), int64(s.Untold), int64(s.Doubled + s.Disorder + s.ToldTwice + s.ToldWrong),

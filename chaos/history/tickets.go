@@ -238,6 +238,46 @@ func longest(times []time.Duration, from, to, last time.Duration) time.Duration 
 	return gap
 }
 
+// slow is longer than a client should wait for an object that has an owner.
+const slow = 900 * time.Millisecond
+
+// Slow counts the operations at objects that a fault hit, which were begun when another host
+// had taken over and before the fault was healed, and how many of them took long.
+func Slow(records []Record) (took, all int) {
+	ops := make(map[string][]*Op)
+	for _, r := range records {
+		if r.Op != nil {
+			ops[r.Op.Object] = append(ops[r.Op.Object], r.Op)
+		}
+	}
+	for _, f := range faults(records) {
+		for _, object := range f.Objects {
+			since := takenOver(ops[object], f)
+			for _, o := range ops[object] {
+				if since > 0 && o.Start > since && o.Start < f.Healed {
+					all++
+					if o.End-o.Start > slow {
+						took++
+					}
+				}
+			}
+		}
+	}
+	return took, all
+}
+
+// takenOver is when a host that is no victim first answered in the fault; 0: never.
+func takenOver(ops []*Op, f *Fault) time.Duration {
+	var first time.Duration
+	for _, o := range ops {
+		by := o.Outcome == OK && o.Start > f.At && !slices.Contains(f.Victims, o.Owner)
+		if by && (first == 0 || o.End < first) {
+			first = o.End
+		}
+	}
+	return first
+}
+
 // Quantile is the value below which a share of sorted values lies; 0 if there are none.
 func Quantile(values []time.Duration, share float64) time.Duration {
 	if len(values) == 0 {

@@ -119,6 +119,25 @@ func TestAGapIsTheLongestTimeWithoutASuccessThatTouchesTheFault(t *testing.T) {
 	}
 }
 
+func TestWhoAsksAfterATakeoverIsSlowOrNot(t *testing.T) {
+	other := func(from, to int) history.Record {
+		r := claimed(1, from, to, 1)
+		r.Op.Owner = "other"
+		return r
+	}
+	slow, all := history.Slow([]history.Record{
+		{Fault: &history.Fault{At: ms(1000), Healed: ms(9000), Victims: []string{"h"}, Objects: []string{"o"}}},
+		claimed(1, 500, 999, 1),
+		claimed(1, 1001, 1002, 1), // the victim had answered this before it stopped
+		other(1100, 4000),         // the takeover itself
+		other(4100, 4200), other(4300, 4400), other(4500, 5600),
+		other(9500, 11000), // the fault is healed
+	})
+	if slow != 1 || all != 3 {
+		t.Errorf("%d of %d were slow, want 1 of 3", slow, all)
+	}
+}
+
 func TestAlarmHistoriesAreJudged(t *testing.T) {
 	alarm := func(n, due, ran, runs int) history.Record {
 		return history.Record{Alarm: &history.Alarm{Object: "b", N: n, Set: ms(due - 300), Due: ms(due), Ran: ms(ran), Runs: runs}}
