@@ -19,6 +19,7 @@ type fault struct {
 	nodes        int           // NATS servers
 	quick, times int           // how often, with --quick (0: not at all, unless it was asked for) and without
 	rate         int           // messages a second of a busy socket; 0: the usual
+	readers      bool          // through the last gateway nobody claims
 	busy         int           // busy sockets of each room at each gateway; 0: one
 	pause        time.Duration // between two injections, once to twice; 0: around a second, after all have answered
 	planned      bool          // an operator does it: it may close no socket but a gateway's own
@@ -50,7 +51,6 @@ var faults = []fault{
 	{key: "cut-host-down", title: "a host is heard and does not hear for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost((*member).ways, proxy.CutDown)},
 	{key: "cut-serve", title: "a host's serving connection cut for 6 s", nodes: 1, quick: 1, times: 4, within: 5 * time.Second, inject: cutHost(serving, proxy.Cut)},
 	{key: "cut-state", title: "a host's state connection cut for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost(state, proxy.Cut)},
-	{key: "late-state", title: "a host's lease acknowledged late, then its state connection cut for 6 s", nodes: 1, times: 4, inject: lateState},
 	{key: "reset-host", title: "20 ms reset of a host's connections", nodes: 1, quick: 10, times: 60, rate: 80, pause: 300 * time.Millisecond, inject: resetHost},
 	{key: "reset-gateway", title: "20 ms reset of a gateway's connection", nodes: 1, quick: 10, times: 40, rate: 80, pause: 300 * time.Millisecond, inject: resetGateway},
 	{key: "cut-gateway", title: "a gateway cut off for 0.3-14 s", nodes: 1, quick: 2, times: 8, inject: cutGateway},
@@ -66,6 +66,7 @@ var faults = []fault{
 	{key: "freeze-leader", title: "R3: SIGSTOP of the leader of objects for 5 s", nodes: 3, times: 4, inject: freezeLeader},
 	{key: "stop-nats", title: "R3: SIGTERM of all NATS servers in turn", nodes: 3, quick: 3, times: 6, planned: true, inject: stopNATS},
 	{key: "split", title: "R3: a NATS server split off with its clients for 20 s", nodes: 3, quick: 1, times: 3, inject: split},
+	{key: "split-late", title: "R3: the same after a lease was acknowledged late; reads alone at the server", nodes: 3, times: 5, readers: true, inject: splitLate},
 }
 
 // someOwner draws a host among those that own an object.
@@ -206,35 +207,6 @@ func cutHost(which func(*member) []*proxy.Proxy, s proxy.State) func(context.Con
 
 func serving(m *member) []*proxy.Proxy { return m.serve }
 func state(m *member) []*proxy.Proxy   { return m.state }
-
-// lateState holds back the answer to a renewal of a host's lease for nearly as long as the
-// host waits for it, lets it go, and then cuts the connection: the lease runs out, and it was
-// renewed longer ago than the host was told.
-func lateState(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
-	host, err := w.someOwner(draw)
-	if err != nil {
-		return err
-	}
-	w.hits(r, host)
-	if err := w.renewal(host); err != nil {
-		return err
-	}
-	if err := sleep(ctx, renewEvery-100*time.Millisecond); err != nil { // shortly before the next
-		return err
-	}
-	late := &history.Fault{}
-	if err := cut(ctx, late, host.name, host.state, proxy.CutDown, renewEvery-20*time.Millisecond); err != nil {
-		return err
-	}
-	if err := sleep(ctx, 10*time.Millisecond); err != nil {
-		return err
-	}
-	err = cut(ctx, r, host.name, host.state, proxy.Cut, hostCut)
-	if r.Proof != "" && late.Proof != "" {
-		r.Proof = late.Proof + "; " + r.Proof
-	}
-	return err
-}
 
 // renewEvery is how often a host renews its lease, and how long it waits for the answer.
 const renewEvery = time.Second
@@ -466,6 +438,11 @@ func split(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Ra
 			}
 		}
 	}
+	return w.splitOff(ctx, r, k, splitTime)
+}
+
+// splitOff cuts the routes of a server for a while. The victims are the server and its clients.
+func (w *world) splitOff(ctx context.Context, r *history.Fault, k int, d time.Duration) error {
 	var routes []*proxy.Proxy
 	for i, n := range w.nodes {
 		for j, route := range n.routes {
@@ -476,11 +453,101 @@ func split(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Ra
 	}
 	before := held(routes)
 	n := set(routes, proxy.Cut)
-	err := sleep(ctx, splitTime)
+	err := sleep(ctx, d)
 	bytes := held(routes) - before
 	set(routes, proxy.Open)
 	if n > 0 && bytes > 0 {
 		r.Proof = fmt.Sprintf("%d routes of %s cut, with %s, %d bytes held back", n, r.Victims[0], strings.Join(r.Victims[1:], ", "), bytes)
 	}
 	return err
+}
+
+// splitLate splits off a server that leads nothing, with one host and one gateway as its only
+// clients, through which nobody but readers asks. Shortly before, the answer to a renewal of the host's
+// lease is held back for nearly as long as the host waits for it: the lease was renewed longer ago
+// than the host was told. The readers must not hear from it when another host has taken over.
+func splitLate(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
+	host, err := w.someOwner(draw)
+	if err != nil {
+		return err
+	}
+	k, err := w.follower(ctx)
+	if err != nil {
+		return err
+	}
+	g := w.gateways[gatewayCount-1]
+	defer set(w.allWays(), proxy.Open)
+	if err := w.place(ctx, k, host, g); err != nil {
+		return err
+	}
+	w.hits(r, host)
+	r.Victims = []string{w.nodes[k].name, host.name, g.name}
+	r.Excused = []string{g.name}
+	if err := w.renewal(host); err != nil {
+		return err
+	}
+	if err := sleep(ctx, renewEvery-100*time.Millisecond); err != nil { // shortly before the next
+		return err
+	}
+	late := &history.Fault{}
+	if err := cut(ctx, late, host.name, host.state, proxy.CutDown, renewEvery-20*time.Millisecond); err != nil {
+		return err
+	}
+	if err := sleep(ctx, 10*time.Millisecond); err != nil {
+		return err
+	}
+	err = w.splitOff(ctx, r, k, hostCut)
+	if r.Proof != "" && late.Proof != "" && len(r.Objects) > 0 {
+		r.Proof = late.Proof + "; " + r.Proof
+	} else {
+		r.Proof = ""
+	}
+	return err
+}
+
+// follower is the number of a server that leads neither objects nor leases.
+func (w *world) follower(ctx context.Context) (int, error) {
+	objects, err := w.leader(ctx, objectStream)
+	if err != nil {
+		return 0, err
+	}
+	leases, err := w.leader(ctx, leaseStream)
+	if err != nil {
+		return 0, err
+	}
+	return slices.IndexFunc(w.nodes, func(n *node) bool { return n != objects && n != leases }), nil
+}
+
+// place has some members connect to one server and all others to the other servers, and waits
+// until the objects answer again. The ways to where they are not to be stay shut.
+func (w *world) place(ctx context.Context, k int, there ...*member) error {
+	for _, m := range slices.Concat(w.hosts, w.gateways) {
+		for i := range w.nodes {
+			if (i == k) == slices.Contains(there, m) {
+				continue
+			}
+			shut := []*proxy.Proxy{m.serve[i]}
+			if m.state != nil {
+				shut = append(shut, m.state[i])
+			}
+			set(shut, proxy.Refusing)
+			for _, way := range shut {
+				way.Reset()
+			}
+		}
+	}
+	if err := sleep(ctx, 2*time.Second); err != nil { // time to connect again
+		return err
+	}
+	w.back(ctx, &history.Fault{Healed: w.now()})
+	return ctx.Err()
+}
+
+// allWays are the proxies of all hosts and gateways.
+func (w *world) allWays() []*proxy.Proxy {
+	var all []*proxy.Proxy
+	for _, m := range slices.Concat(w.hosts, w.gateways) {
+		all = append(all, m.ways()...)
+	}
+	return all
 }

@@ -28,7 +28,7 @@ var plants = []plant{
 	{planted.AnswersForgottenName, "reset-host", 20, 1, func(t history.Tickets, _ history.Sockets) int { return t.Phantom + t.Illegal }},
 	{planted.UnnumberedPushName, "reset-gateway", 10, 1, func(_ history.Tickets, s history.Sockets) int { return s.Missed + s.Deaf }},
 	{planted.AckBeforePushName, "kill", 3, 1, func(_ history.Tickets, s history.Sockets) int { return s.Missed + s.Deaf }},
-	{planted.LeaseFromReplyName, "late-state", 6, 1, func(t history.Tickets, _ history.Sockets) int { return t.Stale + t.Doubled + t.Illegal }},
+	{planted.LeaseFromReplyName, "split-late", 5, 1, func(t history.Tickets, _ history.Sockets) int { return t.Stale + t.Doubled + t.Illegal }},
 	{planted.FarewellLostName, "reset-gateway", 3, 1, func(_ history.Tickets, s history.Sockets) int { return s.Untold }},
 }
 

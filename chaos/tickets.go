@@ -21,8 +21,12 @@ import (
 func (w *world) claim(ctx context.Context) {
 	for i := range objectCount * clientsPerObject {
 		object := w.objects()[i%objectCount]
-		c := w.newClient(i, w.gateways[(i+i/objectCount)%gatewayCount])
 		reads := i/objectCount >= claimersPerObject
+		gateway := w.gateways[(i+i/objectCount)%gatewayCount]
+		if w.readers && !reads {
+			gateway = w.gateways[0]
+		}
+		c := w.newClient(i, gateway)
 		w.load.Go(func() {
 			defer c.http.CloseIdleConnections()
 			for n := 0; !has(w.stop) && ctx.Err() == nil; n++ {

@@ -35,10 +35,11 @@ const (
 // world is a fleet under load, of which everything is written down.
 type world struct {
 	*fleet
-	began  time.Time
-	writer *history.Writer
-	rate   int // messages a second of a busy socket
-	busy   int // busy sockets of each room at each gateway
+	began   time.Time
+	writer  *history.Writer
+	rate    int  // messages a second of a busy socket
+	readers bool // through the last gateway nobody claims
+	busy    int  // busy sockets of each room at each gateway
 
 	load  sync.WaitGroup
 	stop  chan struct{} // closed: no more tickets and alarms
@@ -80,7 +81,7 @@ func (k *kit) record(ctx context.Context, f fault, o options, dir, name string) 
 	}
 	out := bufio.NewWriter(file)
 	w := &world{
-		began: time.Now(), writer: history.NewWriter(out), rate: cmp.Or(f.rate, usualRate), busy: max(1, f.busy),
+		began: time.Now(), writer: history.NewWriter(out), rate: cmp.Or(f.rate, usualRate), busy: max(1, f.busy), readers: f.readers,
 		stop: make(chan struct{}), quiet: make(chan struct{}), leave: make(chan struct{}),
 		owners: make(map[string]string), success: make(map[string]time.Duration), open: make(map[int]string),
 	}

@@ -266,9 +266,19 @@ func Slow(records []Record) (took, all int) {
 	return took, all
 }
 
-// takenOver is when a host that is no victim first answered in the fault; 0: never.
+// takenOver is when a host that is no victim first answered in the fault; 0: never, or it was
+// none of the victims' before.
 func takenOver(ops []*Op, f *Fault) time.Duration {
-	var first time.Duration
+	var first, last time.Duration
+	owner := ""
+	for _, o := range ops {
+		if o.Outcome == OK && o.End <= f.At && o.End > last {
+			owner, last = o.Owner, o.End
+		}
+	}
+	if !slices.Contains(f.Victims, owner) {
+		return 0
+	}
 	for _, o := range ops {
 		by := o.Outcome == OK && o.Start > f.At && !slices.Contains(f.Victims, o.Owner)
 		if by && (first == 0 || o.End < first) {

@@ -136,6 +136,13 @@ func TestWhoAsksAfterATakeoverIsSlowOrNot(t *testing.T) {
 	if slow != 1 || all != 3 {
 		t.Errorf("%d of %d were slow, want 1 of 3", slow, all)
 	}
+	slow, all = history.Slow([]history.Record{
+		{Fault: &history.Fault{At: ms(1000), Healed: ms(9000), Victims: []string{"nats-1"}, Objects: []string{"o"}}},
+		claimed(1, 500, 999, 1), other(1100, 4000), other(4500, 5600),
+	})
+	if slow != 0 || all != 0 {
+		t.Errorf("%d of %d were slow, want none: the owner was no victim", slow, all)
+	}
 }
 
 func TestAlarmHistoriesAreJudged(t *testing.T) {
