@@ -259,20 +259,22 @@ func (f *fleet) connect(ctx context.Context, addresses string) error {
 	})
 }
 
-// leader is the server that leads a stream.
+// leader is the server that leads a stream, when there is one.
 func (f *fleet) leader(ctx context.Context, stream string) (*node, error) {
-	info, err := f.info(ctx, stream)
-	if err != nil {
-		return nil, err
-	}
-	if info.Cluster != nil {
+	var leader *node
+	err := until(ctx, readyTime, stream+" has a leader", func() bool {
+		s, err := f.js.Stream(ctx, stream)
+		if err != nil || s.CachedInfo().Cluster == nil {
+			return false
+		}
 		for _, n := range f.nodes {
-			if n.name == info.Cluster.Leader {
-				return n, nil
+			if n.name == s.CachedInfo().Cluster.Leader {
+				leader = n
 			}
 		}
-	}
-	return nil, fmt.Errorf("%s has no leader", stream)
+		return leader != nil
+	})
+	return leader, err
 }
 
 func (f *fleet) info(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
