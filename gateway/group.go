@@ -14,7 +14,7 @@ import (
 
 // group is what the gateway keeps for one object that has sockets here.
 type group struct {
-	token   uint64 // of the newest owner heard of; what an older one says is void
+	fence   uint64 // token of the newest owner heard of; what an older one says is void
 	sockets []*socket
 }
 
@@ -28,18 +28,18 @@ func (g *group) remove(s *socket) bool {
 	return len(g.sockets) == 0
 }
 
-// heed reports whether a token is the newest owner's, and notes it if it is newer.
-func (g *group) heed(token uint64) bool {
-	g.token = max(g.token, token)
-	return token == g.token
+// admits reports whether a token is the newest owner's, and notes it if it is newer.
+func (g *group) admits(token uint64) bool {
+	g.fence = max(g.fence, token)
+	return token == g.fence
 }
 
-// heed reports whether the owner with the token speaks for the object.
-func (h *hub) heed(object string, token uint64) bool {
+// admits reports whether the owner with the token speaks for the object.
+func (h *hub) admits(object string, token uint64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	of := h.byObject[object]
-	return of == nil || of.heed(token)
+	return of == nil || of.admits(token)
 }
 
 // push does what an owner wants done to sockets.
@@ -49,7 +49,7 @@ func (h *hub) push(msg *nats.Msg) {
 		h.log.Error("push not understood", "err", err)
 		return
 	}
-	if !h.heed(push.Object, push.Token) {
+	if !h.admits(push.Object, push.Token) {
 		return
 	}
 	for _, op := range push.Ops {
@@ -82,7 +82,7 @@ func (h *hub) do(op wire.SocketOp) {
 		case objects.OpAttach:
 			s.setAttachment(op.Data)
 		case objects.OpClose:
-			s.close(closeInfo{code: op.Code, reason: op.Reason})
+			s.closeForObject(closeInfo{code: op.Code, reason: op.Reason})
 		}
 	}
 	clear(h.found)
@@ -95,7 +95,7 @@ func (h *hub) which(msg *nats.Msg) {
 		h.log.Error("question dropped: not understood, or its reply subject is no inbox", "err", err)
 		return
 	}
-	h.heed(question.Object, question.Token)
+	h.admits(question.Object, question.Token)
 	h.mu.Lock()
 	var sockets []*socket
 	if of := h.byObject[question.Object]; of != nil {
@@ -130,14 +130,16 @@ func (h *hub) answer(subject string, msg *nats.Msg) {
 		h.log.Error("answer to a frame not understood", "err", err)
 		return
 	}
+	// A host that owns nothing has no token for its Moved; a replaced owner has its own.
+	if (reply.Token > 0 || !reply.Moved) && !h.admits(s.object.Key(), reply.Token) {
+		return
+	}
 	switch {
 	case reply.Moved && reply.Unsure:
 		s.close(closeInfo{code: objects.Unknown.CloseCode(), reason: "the object has moved; whether the last message counted is not known"})
 		return
 	case reply.Moved:
 		s.notTaken(seq)
-		return
-	case !h.heed(s.object.Key(), reply.Token):
 		return
 	}
 	s.acknowledge(reply.Seq)

@@ -176,7 +176,7 @@ func (h *hub) all() []*socket {
 func (h *hub) open() int {
 	n := 0
 	for _, s := range h.all() {
-		if s.at() == open {
+		if s.stageNow() == open {
 			n++
 		}
 	}
@@ -207,7 +207,7 @@ func (h *hub) watch(ctx context.Context) error {
 func (h *hub) recover(s *socket) {
 	h.spawn(func() {
 		began := time.Now()
-		for wire.Pause(h.life, s.uplink.pause()) && s.at() != gone {
+		for wire.Pause(h.life, s.uplink.pause()) && s.stageNow() != gone {
 			ctx, cancel := context.WithTimeout(h.life, h.timing.Request)
 			_, err := h.activate(ctx, s.object)
 			cancel()

@@ -40,6 +40,39 @@ func TestThreeThousandMessagesOfOneEventAllArrive(t *testing.T) {
 	})
 }
 
+// The push may come before the reply that the object has accepted the socket.
+func TestAnObjectThatAcceptsAndClosesInOneEventIsUnderstood(t *testing.T) {
+	for _, first := range []string{"push", "accept", "connect"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			defer w.end()
+			s := newSocket(w.hub, w.id)
+			w.hub.add(s)
+			w.owner.change(func(o *owner) { o.last[s.id] = 0 })
+			op := wire.SocketOp{Op: objects.OpClose, Code: 4001}
+			op.Sockets.Add(s.id)
+			push := func(at string) {
+				if at == first {
+					w.owner.push(append(message(s, "no room"), op)...)
+					time.Sleep(time.Second)
+				}
+			}
+			push("push")
+			if !s.accept(nil) {
+				t.Fatal("the upgrade is refused, though the object has accepted it")
+			}
+			push("accept")
+			c := w.connect(s)
+			push("connect")
+			time.Sleep(10 * time.Second)
+			got, ends := c.messages()
+			if _, told := w.owner.heard(s); !slices.Equal(got, []string{"no room"}) || !slices.Equal(ends, []int{4001}) || told != 1 {
+				t.Errorf("pushed before %s: the client got %q and %v, the object was told %d times", first, got, ends, told)
+			}
+		})
+	}
+}
+
 // A close that had been acknowledged was described to a new owner, which then waited
 // for it for ever: a ghost in the room.
 func TestASocketWhoseCloseWasAcknowledgedIsNotDescribedToANewOwner(t *testing.T) {
@@ -200,7 +233,7 @@ func TestASocketWithAFrameInFlightIsClosedWhenItsOwnerIsLost(t *testing.T) {
 }
 
 // What a replaced owner says late must not end or acknowledge anything.
-func TestAReplacedOwnerIsNotHeeded(t *testing.T) {
+func TestWhatAReplacedOwnerSaysIsVoid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
@@ -214,7 +247,9 @@ func TestAReplacedOwnerIsNotHeeded(t *testing.T) {
 		synctest.Wait()
 		push := wire.Push{Object: w.id.Key(), Token: 1, Ops: message(s, "from the grave")}
 		w.bus.answer(&nats.Msg{Subject: wire.GatewaySubject(w.hub.name), Data: wire.Encode(&push)})
-		for _, reply := range []wire.Reply{{Token: 1, Seq: 1}, {Token: 1, Seq: 1, Code: objects.Internal}} {
+		for _, reply := range []wire.Reply{
+			{Token: 1, Seq: 1}, {Token: 1, Seq: 1, Code: objects.Internal}, {Token: 1, Moved: true, Unsure: true}, {Seq: 1},
+		} {
 			w.bus.answer(&nats.Msg{Subject: wire.FrameSubject(w.hub.name, s.id, 1), Data: wire.Encode(&reply)})
 		}
 		time.Sleep(10 * time.Second)
@@ -360,7 +395,7 @@ func play(t *testing.T, steps []step) (faults []string) {
 		if len(frames) > len(p.sent) || !slices.Equal(frames, p.sent[:len(frames)]) {
 			faults = append(faults, fmt.Sprintf("socket %d: sent %q, handled %q", i, p.sent, frames))
 		}
-		if at := p.s.at(); at.ended() && told == 0 || at == closed {
+		if at := p.s.stageNow(); at.ended() && told == 0 || at == closed {
 			faults = append(faults, fmt.Sprintf("socket %d is %s, its object was told of the end %d times", i, at, told))
 		} else if !at.ended() {
 			open = append(open, p.s.id)

@@ -131,6 +131,13 @@ func (b *outbox) finish(last closeInfo) {
 	}
 }
 
+// close is the close that finish has set; nil: none.
+func (b *outbox) close() *closeInfo {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.last
+}
+
 // wait returns when nothing is written any more. It may be called after attach and finish.
 func (b *outbox) wait() { b.writer.Wait() }
 

@@ -139,6 +139,9 @@ func (s *socket) attach(c client) {
 	}
 	s.mu.Unlock()
 	s.outbox.attach(c, time.Now())
+	if last := s.outbox.close(); last != nil {
+		s.close(*last)
+	}
 }
 
 // read takes frames until the connection ends, and returns how it did. A panic ends
@@ -221,6 +224,21 @@ func (s *socket) close(how closeInfo) {
 	s.mu.Unlock()
 	if ended && unattached {
 		s.uplink.transmit()
+	}
+}
+
+// closeForObject is close on behalf of the object. If the client's connection has not
+// come, the client is still to get what was sent before the close: the close waits in
+// the outbox, and the socket ends when the connection comes.
+func (s *socket) closeForObject(how closeInfo) {
+	s.mu.Lock()
+	early := s.stage == asking || s.stage == accepted
+	if early {
+		s.outbox.finish(how)
+	}
+	s.mu.Unlock()
+	if !early {
+		s.close(how)
 	}
 }
 
@@ -309,7 +327,7 @@ func (s *socket) check(now time.Time) {
 	if s.uplink.overdue(now, s.hub.timing.Silence) {
 		s.hub.recover(s)
 	}
-	switch s.at() {
+	switch s.stageNow() {
 	case open:
 		s.outbox.ping(now)
 	case asking, accepted:
@@ -319,8 +337,8 @@ func (s *socket) check(now time.Time) {
 	}
 }
 
-// at is the socket's stage.
-func (s *socket) at() stage {
+// stageNow is the socket's stage.
+func (s *socket) stageNow() stage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stage

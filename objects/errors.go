@@ -19,6 +19,7 @@ const (
 	TooLarge     Code = "too_large"    // over a size limit
 	TooMany      Code = "too_many"     // over a rate or a count
 	Overloaded   Code = "overloaded"   // more waits for the object than it can do in time
+	StorageFull  Code = "storage_full" // the store has no room for what it would write
 	Unavailable  Code = "unavailable"  // nobody owns it yet, or it is moving
 	Unknown      Code = "unknown"      // it may or may not have happened
 	Internal     Code = "internal"     // a fault in the object or in Holdfast; rolled back
@@ -34,6 +35,7 @@ var codes = map[Code]struct{ http, closing, exit int }{
 	TooLarge:     {413, 1009, 1},
 	TooMany:      {429, 4429, 1},
 	Overloaded:   {503, 1013, 1},
+	StorageFull:  {507, 1013, 1},
 	Unavailable:  {503, 1012, 7},
 	Unknown:      {504, 1012, 8},
 	Internal:     {500, 1011, 1},

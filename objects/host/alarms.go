@@ -11,16 +11,10 @@ import (
 )
 
 // followAlarms carries wake-ups of a class to their objects, wherever those live,
-// until ctx ends. A broken connection is waited out.
+// until ctx ends.
 func (r *incarnation) followAlarms(ctx context.Context, class string) error {
-	for {
-		err := r.clock.Follow(ctx, class, r.log, r.wake)
-		if ctx.Err() != nil {
-			return nil
-		}
-		r.log.Warn("alarms not followed; trying again", "class", class, "err", err)
-		wire.Pause(ctx, r.timing.TTL/3)
-	}
+	r.clock.Follow(ctx, class, r.log, r.wake)
+	return nil
 }
 
 func (r *incarnation) wake(ctx context.Context, key string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"holdfast/internal/wire"
@@ -29,14 +30,14 @@ type committer struct {
 	payload *payload       // of the put under way
 	durable *objects.Alarm // as of the last commit known to have landed; nil: none
 	wakeUp  time.Time      // when the wake-up is set for; zero: not set
+	timer   *time.Timer    // nil until the first batch that waits
+	claimed *record.Record // what a claim puts, and serves from; nil once memory has it
 	batch   batch
-	timer   *time.Timer // nil until the first batch that waits
+	wrote   bool // the event before; the event loop owns it
 
 	// The goroutine at the store owns these.
-	attempts int            // reads in a row that settled nothing
+	attempts uint32         // reads in a row that settled nothing
 	found    *record.Record // as last read, for a claim; nil: there was none
-
-	claimed *record.Record // what a claim puts, and serves from; nil once memory has it
 }
 
 // payload is the put under way, encoded once.
@@ -59,12 +60,16 @@ type setWakeUp struct {
 
 // drive tells package owner what has happened and does what it says.
 func (o *object) drive(e owner.Event) {
-	o.mu.Lock()
-	start := o.decide(e)
-	o.mu.Unlock()
-	if start {
+	if o.step(e) {
 		o.work()
 	}
+}
+
+// step is decide for callers that do not hold mu.
+func (o *object) step(e owner.Event) (start bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.decide(e)
 }
 
 // decide asks package owner what to do about an event, and does everything that
@@ -110,24 +115,27 @@ func (o *object) enqueue(d owner.Do) (start bool) {
 // work does what is to be done at the store, one thing after the other, until there
 // is nothing left. One goroutine at a time does so.
 func (o *object) work() {
-	c := &o.commit
-	for {
-		o.mu.Lock()
-		d := c.todo[0]
-		o.mu.Unlock()
-		next := o.perform(d)
-		o.mu.Lock()
-		if next != nil {
-			o.decide(next) // adds to todo, which is not empty
-		}
-		c.todo[0] = nil
-		if c.todo = c.todo[1:]; len(c.todo) == 0 {
-			c.todo = nil
-			o.mu.Unlock()
-			return
-		}
-		o.mu.Unlock()
+	for o.done(o.perform(o.obligation())) {
 	}
+}
+
+// obligation is the first thing to be done.
+func (o *object) obligation() owner.Do {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.commit.todo[0]
+}
+
+// done tells package owner what came of the first obligation, nil for nothing, and
+// reports whether there is another.
+func (o *object) done(came owner.Event) (more bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if came != nil {
+		o.decide(came) // adds to todo, which is not empty
+	}
+	o.commit.todo = slices.Delete(o.commit.todo, 0, 1)
+	return len(o.commit.todo) > 0
 }
 
 // perform does one thing at the store and returns what came of it, nil for nothing.
@@ -174,6 +182,9 @@ func (o *object) read() owner.Event {
 	if rec != nil {
 		answer.Head = owner.Head{Epoch: rec.Epoch, Owner: rec.Owner, Commit: rec.Commit}
 		answer.Live = rec.Owner != "" && rec.Owner != o.in.id && o.in.live(ctx, rec.Owner)
+		if !answer.Live && rec.Owner != o.in.id && o.reading() && o.quarantined() {
+			return owner.Leave{}
+		}
 	}
 	return answer
 }
@@ -252,6 +263,10 @@ func (o *object) claimOf(put owner.Put) *payload {
 	}
 	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
 	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
+	if o.commit.found == nil || o.commit.found.Owner != o.in.id {
+		now := time.Now()
+		rec.Claims, rec.Claimed = losses(o.commit.found, now)+1, now.Unix()
+	}
 	o.commit.claimed = &rec
 	return &payload{put: put, value: rec.Encode(), alarm: alarmPointer(rec.Alarm)}
 }
@@ -277,7 +292,7 @@ func (o *object) snapshot() record.Record {
 		return *o.commit.claimed
 	}
 	return record.Record{
-		Name: o.id.Name(), Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now()), Data: o.memory.data,
+		Name: o.id.Name(), Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife), Data: o.memory.data,
 		Gateways: o.sockets.gatewayNames(),
 	}
 }
@@ -297,24 +312,33 @@ func (o *object) serve() owner.Event {
 		o.in.log.Warn("alarm not scheduled again; giving the object up", "object", o.key, "err", err)
 		return owner.Leave{}
 	}
-	o.mu.Lock()
-	if o.stage() == gone || o.commit.own.Phase != owner.Serving || o.commit.own.Leaving {
-		o.mu.Unlock()
+	if !o.startServing(rec, token, held) {
 		return nil // the claim is given up; the record stays as it was
+	}
+	return o.listen()
+}
+
+// startServing takes the claimed record into memory. It reports false if the claim
+// has been given up.
+func (o *object) startServing(rec *record.Record, token uint64, held []heldSocket) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() == gone || o.commit.own.Phase != owner.Serving || o.commit.own.Leaving {
+		return false
 	}
 	o.id = o.id.WithName(rec.Name)
 	o.sockets.adopt(held)
-	o.memory = memory{epoch: rec.Epoch, token: token, data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}}
+	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}}
+	o.memory.answers.adopted(o.memory.since)
 	o.commit.claimed, o.commit.found, o.commit.payload = nil, nil, nil
-	o.mailbox.touch(time.Now())
+	o.mailbox.serve(token, o.memory.since)
 	o.advance(serving) // before the first message can come
-	o.mu.Unlock()
-	return o.listen()
+	return true
 }
 
 // listen subscribes to the object's subject and answers those who waited.
 func (o *object) listen() owner.Event {
-	sub, err := o.in.bus.Subscribe(wire.ObjectSubject(o.id), "owner", o.in.inbox)
+	sub, err := o.in.bus.Subscribe(wire.ObjectSubject(o.id), wire.OwnerQueue(o.memory.token), o.in.inbox)
 	if err == nil {
 		o.mu.Lock()
 		o.sub = sub
@@ -334,7 +358,7 @@ func (o *object) listen() owner.Event {
 		return owner.Leave{}
 	}
 	o.in.log.Debug("object claimed", "object", o.key, "name", o.id.Name(), "epoch", o.memory.epoch)
-	o.resolveClaims(wire.ClaimReply{Owned: true})
+	o.resolveClaims(wire.ClaimReply{Owned: true, Token: o.memory.token})
 	return nil
 }
 
@@ -407,12 +431,16 @@ func (o *object) batchTimeOver() {
 
 // finishBatch has what was written put now.
 func (o *object) finishBatch() {
-	o.mu.Lock()
-	start := o.putBatch()
-	o.mu.Unlock()
-	if start {
+	if o.endBatch() {
 		o.work()
 	}
+}
+
+// endBatch is putBatch for callers that do not hold mu.
+func (o *object) endBatch() (start bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.putBatch()
 }
 
 // putBatch decides on a put of what was written, and reports as decide does. With

@@ -51,9 +51,23 @@ func (a *answers) find(req *wire.Request) (record.Kept, bool) {
 	return record.Kept{}, false
 }
 
-func (a *answers) add(answer record.Answer) {
+func (a *answers) add(answer record.Answer, now time.Time) {
 	answer.Gateway = unique.Make(answer.Gateway).Value() // one text for all objects
-	a.kept = append(a.kept, answer.Keep())
+	kept := answer.Keep()
+	if kept.Key == "" {
+		kept.At = now
+	}
+	a.kept = append(a.kept, kept)
+}
+
+// adopted notes that the answers are those of a record that was claimed now. Records do
+// not say when gateways were answered, so those answers count as new.
+func (a *answers) adopted(now time.Time) {
+	for i := range a.kept {
+		if a.kept[i].Key == "" {
+			a.kept[i].At = now
+		}
+	}
 }
 
 // noteLow notes what a gateway still waits for, and returns the lowest number.
@@ -105,14 +119,15 @@ func (a *answers) waits(gateway string, n uint64, now time.Time) bool {
 // forgotten reports whether the gateway was given up long ago.
 func (l low) forgotten(now time.Time) bool { return !l.lost.IsZero() && now.Sub(l.lost) > forgetLost }
 
-// list is what to keep now, oldest first; the rest is forgotten. It is good until
-// the next call of any method.
-func (a *answers) list(now time.Time) []record.Kept {
+// list is what to keep now, oldest first; the rest is forgotten. keep is for how long a
+// copy of a gateway's request may still arrive. The list is good until the next call of
+// any method.
+func (a *answers) list(now time.Time, keep time.Duration) []record.Kept {
 	a.kept = slices.DeleteFunc(a.kept, func(k record.Kept) bool {
 		if k.Key != "" {
 			return now.Sub(k.At) > keepKeyed
 		}
-		return !a.waits(k.Gateway, k.N, now)
+		return !a.waits(k.Gateway, k.N, now) || now.Sub(k.At) > keep
 	})
 	a.lows = slices.DeleteFunc(a.lows, func(l low) bool { return l.forgotten(now) })
 	gateways, clients := budget{maxAnswers, maxAnswersSize}, budget{maxKeyed, maxKeyedSize}

@@ -32,35 +32,38 @@ type memory struct {
 	alarm    *objects.Alarm // nil: none
 	answers  answers
 	epoch    uint64
-	token    uint64 // of the claim
-	wrote    bool   // the last event did
+	token    uint64    // of the claim
+	since    time.Time // when the object was served first under it
 }
 
 // run is the event loop: it handles what is in the mailbox, one event at a time,
 // until it is empty. What they have written is put then, in one piece, or after
 // batchTime.
 func (o *object) run() {
+	defer o.recover("")
 	var req wire.Request // each event's in turn
 	for {
 		d := o.mailbox.next(time.Now())
 		if d.kind == nothing {
 			break
 		}
-		if o.memory.wrote {
-			o.memory.wrote = false
+		if o.commit.wrote {
+			o.commit.wrote = false
 			o.startBatchTimer()
 		}
 		o.deliver(d, &req)
 	}
-	o.memory.wrote = false
+	o.finishLoop()
+	o.finishBatch()
+}
+
+// finishLoop drops the instance of an object that is gone. The next event loop may
+// have begun.
+func (o *object) finishLoop() {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.stage() == gone {
 		o.setInstance(nil)
-	}
-	start := o.putBatch()
-	o.mu.Unlock()
-	if start {
-		o.work()
 	}
 }
 
@@ -200,7 +203,12 @@ func (o *object) again(ev event) bool {
 	}
 	kept, known := o.memory.answers.find(ev.req)
 	if !known {
-		return false
+		if ev.req.For == o.memory.token || ev.req.For == 0 && !o.young() {
+			return false
+		}
+		// The copy was sent to another owner.
+		o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.memory.token})
+		return true
 	}
 	reply := wire.Reply{Code: objects.Conflict, Message: "this was done before; its answer was too large to keep"}
 	answer, err := kept.Answer()
@@ -215,8 +223,15 @@ func (o *object) again(ev event) bool {
 			reply = wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
 		}
 	}
-	o.put(outboxItem{to: ev.reply, reply: &reply})
+	reply.Kept = true
+	o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: &reply})
 	return true
+}
+
+// young reports whether copies of requests may still arrive that were sent to an owner
+// before this one.
+func (o *object) young() bool {
+	return o.memory.epoch > 1 && time.Since(o.memory.since) < wire.CopyLife
 }
 
 // sum distinguishes requests under one key.
@@ -279,7 +294,7 @@ func (o *object) awake() (objects.Outcome, bool) {
 		if out, ok := o.construct(); !ok {
 			return out, false
 		}
-		if len(o.sockets.ends) == 0 {
+		if o.sockets.untold == nil {
 			return objects.Outcome{}, true
 		}
 		o.tellEnd() // which may drop the instance
@@ -395,7 +410,7 @@ func (o *object) finish(ev event, out objects.Outcome) {
 
 // apply brings an event's outcome into memory and its outputs into the outbox.
 func (o *object) apply(ev event, out objects.Outcome, reply *wire.Reply) {
-	item := outboxItem{to: ev.reply, reply: reply, wrote: out.Changed(), pushes: o.pushes(out.Sends)}
+	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: out.Changed(), pushes: o.pushes(out.Sends)}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.memory.data.Apply(out.Writes)
@@ -410,7 +425,7 @@ func (o *object) apply(ev event, out objects.Outcome, reply *wire.Reply) {
 	}
 	if item.wrote {
 		o.remember(ev, reply)
-		o.memory.wrote = true
+		o.commit.wrote = true
 	}
 	o.put(item)
 }
@@ -421,6 +436,7 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 	if ev.req == nil || ev.req.N == 0 || reply == nil || (ev.req.Kind != wire.Call && ev.req.Kind != wire.Fetch) {
 		return
 	}
+	reply.Kept = true
 	answer := record.Answer{Gateway: ev.req.Gateway, N: ev.req.N}
 	if ev.req.Key != "" {
 		answer = record.Answer{Key: ev.req.Key, Sum: sum(ev.req), At: time.Now().UTC().Truncate(time.Second)}
@@ -431,7 +447,7 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 	if data := wire.Encode(reply); len(data) <= maxKept {
 		answer.Reply = data
 	}
-	o.memory.answers.add(answer)
+	o.memory.answers.add(answer, time.Now())
 }
 
 // replyTo is what to tell whoever asked; nil for nothing.

@@ -148,8 +148,9 @@ func asleep(w *world, name string) {
 		time.Sleep(time.Second)
 		w.beat(wire.Beat{Gateway: "g1"})
 		w.beat(wire.Beat{Gateway: "g2"})
-		synctest.Wait()
-		if w.in.find(id(name).Key()).memory.instance == nil {
+		asleep := false
+		w.look(name, func(o *object) { asleep = o.memory.instance == nil })
+		if asleep {
 			return
 		}
 	}
@@ -288,7 +289,7 @@ func TestAPanicOfTheHostEndsOneObject(t *testing.T) {
 		w.own("bad")
 		w.own("good")
 		w.call("bad", "add")
-		w.in.find(id("bad").Key()).memory.data = nil // the next event dereferences it
+		w.look("bad", func(o *object) { o.memory.data = nil }) // the next event dereferences it
 		if r := w.call("bad", "add"); r == nil || r.Code != objects.Internal || r.Ref == "" {
 			t.Errorf("the caller got %+v, want internal with a reference", r)
 		}
@@ -305,8 +306,7 @@ func TestAPanicBesideTheAuthorsCodeIsToldAndTheObjectClaimedAgain(t *testing.T) 
 	bubble(t, func(t *testing.T, w *world) {
 		w.own("bad")
 		w.call("bad", "add")
-		o := w.in.find(id("bad").Key())
-		o.counters = nil // finish dereferences it
+		w.look("bad", func(o *object) { o.counters = nil }) // finish dereferences it
 		if r := w.call("bad", "add"); r == nil || r.Code != objects.Internal || r.Ref == "" {
 			t.Errorf("the caller got %+v, want internal with a reference", r)
 		}
@@ -370,9 +370,11 @@ func TestAnswersOfALostGatewayAreForgotten(t *testing.T) {
 				t.Error("an answer of the dead gateway is still kept")
 			}
 		}
-		if lows := w.in.find(id("room").Key()).memory.answers.lows; len(lows) != 1 {
-			t.Errorf("%d gateways are remembered, want 1", len(lows))
-		}
+		w.look("room", func(o *object) {
+			if lows := o.memory.answers.lows; len(lows) != 1 {
+				t.Errorf("%d gateways are remembered, want 1", len(lows))
+			}
+		})
 	})
 }
 
@@ -477,4 +479,28 @@ func TestAHostWithAStuckEventStopsAndItsObjectsGoElsewhere(t *testing.T) {
 	if err := stopSecond(); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestNothingLeavesBeforeItsCommit(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("room")
+		w.open("room", "s1", "g1")
+		pushed := make(chan *nats.Msg, 8)
+		if _, err := w.bus.Subscribe(wire.GatewaySubject("g1"), "", pushed); err != nil {
+			t.Fatal(err)
+		}
+		w.store.fail(fault{Slow: time.Second, Refuse: true})
+		written := w.ask("room", &wire.Request{Kind: wire.Call, Call: "add", Body: []byte("{}")})
+		sent := w.ask("room", &wire.Request{Kind: wire.Message, Socket: "s1", Gateway: "g1", Seq: 1, Body: []byte("x")}) // after it
+		synctest.Wait()
+		w.in.find(id("room").Key()).lapse()
+		for _, replies := range []chan *wire.Reply{written, sent} {
+			if r := <-replies; r == nil || !r.Moved {
+				t.Errorf("the reply is %+v, want that the object has moved", r)
+			}
+		}
+		if len(pushed) > 0 {
+			t.Error("what a later event sent has left")
+		}
+	})
 }

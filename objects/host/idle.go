@@ -83,13 +83,12 @@ func (o *object) idleCheck(now time.Time) bool {
 	switch {
 	case o.stage() != serving:
 		return false
-	case len(o.sockets.ends) > 0: // the object is to hear of them first
-		if now.Before(o.sockets.retryAt) {
-			next = o.sockets.retryAt
-			break
+	case o.sockets.untold != nil: // the object is to hear of them first
+		next = o.sockets.untold.retryAt
+		if !now.Before(next) {
+			next = now.Add(timing.Hibernate)
+			o.push(delivery{kind: endsDue})
 		}
-		next = now.Add(timing.Hibernate)
-		o.push(delivery{kind: endsDue})
 	case idle >= timing.Evict:
 		return true
 	case idle < timing.Hibernate && o.memory.instance != nil:
@@ -114,6 +113,9 @@ func (o *object) hibernate(now time.Time) bool {
 	}
 	o.setInstance(nil)
 	o.commit.timer = nil
+	if len(o.commit.todo) == 0 {
+		o.commit.todo = nil
+	}
 	return true
 }
 

@@ -141,14 +141,22 @@ func (in *incarnation) listen() ([]subscription, error) {
 		return nil, fmt.Errorf("listen for gateways: %w", err)
 	}
 	subs := []subscription{beats}
-	for _, class := range in.cfg.Classes {
-		for _, region := range []string{in.cfg.Region, wire.AnyRegion} {
-			sub, err := in.bus.Subscribe(wire.ClaimSubject(region, class.Name()), wire.HostQueue, in.control)
-			if err != nil {
-				return subs, fmt.Errorf("listen for claims of %s: %w", class.Name(), err)
+	listen := func(subject, group string) {
+		if err == nil {
+			var sub subscription
+			if sub, err = in.bus.Subscribe(subject, group, in.control); err == nil {
+				subs = append(subs, sub)
 			}
-			subs = append(subs, sub)
 		}
+	}
+	listen(wire.HostSubject(in.id), "")
+	listen(wire.HostsSubject(""), "")
+	for _, class := range in.cfg.Classes {
+		listen(wire.HostsSubject(class.Name()), "")
+		listen(wire.ClaimSubject(in.cfg.Region, class.Name()), wire.HostQueue)
+	}
+	if err != nil {
+		return subs, fmt.Errorf("listen for claims: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(in.work, in.timing.Claim)
 	defer cancel()
@@ -228,7 +236,7 @@ func (in *incarnation) deliver(msg *nats.Msg) {
 	}
 	o := in.find(strings.TrimPrefix(msg.Subject, wire.ObjectPrefix))
 	if o == nil {
-		in.redirect(msg, false)
+		in.redirect(msg, 0)
 		return
 	}
 	o.push(delivery{kind: request, msg: msg, at: time.Now()})
@@ -265,7 +273,7 @@ func (in *incarnation) queueLimits() queueLimits {
 // push puts a delivery into the mailbox, or turns it away.
 func (o *object) push(d delivery) {
 	if !o.deliverVerdict(d, o.mailbox.push(d, o.in.queueLimits())) && d.kind == request {
-		o.in.redirect(d.msg, false)
+		o.in.redirect(d.msg, o.mailbox.claimToken())
 	}
 }
 
@@ -274,11 +282,12 @@ func (o *object) push(d delivery) {
 func (o *object) deliverVerdict(d delivery, v verdict) bool {
 	switch v {
 	case startLoop:
-		o.spawn(o.run)
+		o.in.tasks.Go(o.run)
 	case refused:
 		o.in.answer(d.msg.Reply, &wire.Reply{
 			Code: objects.Overloaded, Busy: true, Message: "too many requests wait for this object",
 			Owner: wire.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch}, Token: o.memory.token,
+			Unsure: o.young() || !o.in.valid(),
 		})
 	case notServed:
 		return false
@@ -300,16 +309,20 @@ func (in *incarnation) answerControl(ctx context.Context) error {
 
 func (in *incarnation) handleControl(msg *nats.Msg) {
 	defer in.recover(msg.Subject)
-	if msg.Subject == wire.BeatSubject {
+	switch {
+	case msg.Subject == wire.BeatSubject:
 		in.onBeat(msg)
-	} else {
+	case strings.HasPrefix(msg.Subject, wire.HostsSubject("")):
+		in.takeRollCall(msg)
+	default:
 		in.takeClaim(msg)
 	}
 }
 
-// redirect tells a gateway to ask the next owner.
-func (in *incarnation) redirect(msg *nats.Msg, unsure bool) {
-	in.answer(msg.Reply, &wire.Reply{Moved: true, Unsure: unsure})
+// redirect tells a gateway that the owner with this token has not run the message, and
+// will not.
+func (in *incarnation) redirect(msg *nats.Msg, token uint64) {
+	in.answer(msg.Reply, &wire.Reply{Moved: true, Token: token})
 }
 
 // answer sends a reply the shortest way, on which it may overtake what was sent before.
@@ -322,9 +335,14 @@ func (in *incarnation) answer(subject string, reply *wire.Reply) {
 // answerAfter sends a reply through NATS, after everything sent before. It refuses
 // subjects outside gateways' inboxes: a forged reply subject could name a record.
 func (in *incarnation) answerAfter(subject string, reply *wire.Reply) {
-	if strings.HasPrefix(subject, wire.InboxPrefix) {
-		in.logSendError(wire.Publish(in.bus, subject, reply))
+	if !strings.HasPrefix(subject, wire.InboxPrefix) {
+		return
 	}
+	err := wire.Publish(in.bus, subject, reply)
+	if errors.Is(err, nats.ErrMaxPayload) {
+		err = wire.Publish(in.bus, subject, reply.TooLarge())
+	}
+	in.logSendError(err)
 }
 
 // logSendError logs err. Sending fails only when the connection has ended, or its

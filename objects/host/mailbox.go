@@ -24,7 +24,8 @@ const (
 // delivery is one item of a mailbox.
 type delivery struct {
 	kind    deliveryKind
-	msg     *nats.Msg // of a request
+	msg     *nats.Msg // of a request; its newest copy
+	request string    // what all copies of a request have in common
 	at      time.Time // when a request came
 	gateway string    // of gatewayLost
 }
@@ -33,11 +34,13 @@ type delivery struct {
 // nothing is sent, so the dispatcher never waits for an object's output. The zero
 // mailbox belongs to an object that is being claimed.
 type mailbox struct {
-	mu       sync.Mutex // guards what follows
-	stage    stage      // changed by object.advance alone, with the object's lock held too: either lock suffices to read it
+	mu       sync.Mutex   // guards what follows
+	stage    stage        // changed by object.advance alone, with the object's lock held too: either lock suffices to read it
+	handling deliveryKind // what the event loop handles; nothing: there is no event loop, or it is about to begin
 	queue    []delivery
-	handling deliveryKind  // what the event loop handles; nothing: there is no event loop, or it is about to begin
-	reply    string        // the reply subject of the request in hand
+	request  string        // what all copies of the request in hand have in common
+	reply    string        // the reply subject of its newest copy; "" once the answer is decided on
+	token    uint64        // of the claim; 0 until the object is served
 	used     time.Time     // when the event in hand began, or the last one ended
 	avgEvent time.Duration // how long events took recently
 }
@@ -67,6 +70,9 @@ func (m *mailbox) push(d delivery, limits queueLimits) verdict {
 	if m.stage == gone || m.stage == claiming && d.kind != gatewayLost {
 		return notServed
 	}
+	if d.kind == drainMarker && m.stage != draining {
+		return ignored // it was for this object's predecessor
+	}
 	return m.add(d, limits)
 }
 
@@ -84,7 +90,7 @@ func (m *mailbox) pushLocal(d delivery, limits queueLimits) verdict {
 // add is the rest of push, with mu held.
 func (m *mailbox) add(d delivery, limits queueLimits) verdict {
 	switch {
-	case m.has(d):
+	case m.has(&d):
 		return ignored
 	case d.kind == request && tooMany(len(m.queue), limits, m.avgEvent):
 		if !isClose(d.msg.Data) {
@@ -104,7 +110,7 @@ func (m *mailbox) add(d delivery, limits queueLimits) verdict {
 
 // alwaysWait is how many events may wait for an object, however slow it is: all
 // that a gateway sends of one socket before it waits for an answer.
-const alwaysWait = 64
+const alwaysWait = wire.FrameWindow
 
 // tooMany reports whether to refuse an event: the queue is full, or at the recent
 // pace the event would start after its sender has given up.
@@ -119,22 +125,42 @@ func isClose(data []byte) bool {
 	return len(data) >= 2 && data[0] == 1<<3 && data[1] == byte(wire.Closed)
 }
 
-// has reports whether a delivery like d waits or is being handled. A reply subject
-// names a request. With mu held.
-func (m *mailbox) has(d delivery) bool {
-	if d.kind == request && d.msg.Reply == "" {
-		return false
-	}
-	if d.kind == request && m.reply == d.msg.Reply {
-		return true
+// has reports whether a delivery like d waits or is being handled. The answer to a
+// request goes to its newest copy then. With mu held.
+func (m *mailbox) has(d *delivery) bool {
+	if d.kind == request {
+		if d.msg.Reply == "" {
+			return false
+		}
+		d.request = wire.RequestOf(d.msg.Reply)
+		if m.reply != "" && m.request == d.request {
+			m.request, m.reply = d.request, d.msg.Reply
+			return true
+		}
 	}
 	for i := range m.queue {
 		q := &m.queue[i]
-		if q.kind == d.kind && q.gateway == d.gateway && (d.kind != request || q.msg.Reply == d.msg.Reply) {
+		if q.kind == d.kind && q.gateway == d.gateway && q.request == d.request {
+			if d.kind == request {
+				q.msg = d.msg
+			}
 			return true
 		}
 	}
 	return false
+}
+
+// newestReply is where to answer the request in hand, which was decided on: the reply
+// subject of its newest copy. Copies that come later are events of their own.
+func (m *mailbox) newestReply(reply string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if reply == "" || m.reply == "" {
+		return reply
+	}
+	newest := m.reply
+	m.reply = ""
+	return newest
 }
 
 // idle reports whether no event loop runs and none is about to. With mu held.
@@ -148,7 +174,7 @@ func (m *mailbox) next(now time.Time) delivery {
 	if m.handling != nothing {
 		m.avgEvent += (now.Sub(m.used) - m.avgEvent) / 8
 	}
-	m.used, m.handling, m.reply = now, nothing, ""
+	m.used, m.handling, m.request, m.reply = now, nothing, "", ""
 	if len(m.queue) == 0 || m.stage == gone {
 		m.queue = nil
 		return delivery{}
@@ -172,11 +198,18 @@ func (m *mailbox) take() []delivery {
 	return queue
 }
 
-// touch counts as an event for idleness.
-func (m *mailbox) touch(now time.Time) {
+// serve notes the token under which the object is served from now on.
+func (m *mailbox) serve(token uint64, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.used = now
+	m.token, m.used = token, now
+}
+
+// claimToken is the token under which the object is or was served here; 0 for none.
+func (m *mailbox) claimToken() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.token
 }
 
 // activity is when the object was last used and whether an event loop runs. If one

@@ -3,6 +3,10 @@ package host
 import (
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/internal/wire"
 )
 
 func TestWhoWouldWaitTooLongIsToldSo(t *testing.T) {
@@ -24,6 +28,43 @@ func TestWhoWouldWaitTooLongIsToldSo(t *testing.T) {
 	for _, tt := range tests {
 		if got := tooMany(tt.waiting, queueLimits{4096, wait}, tt.avgEvent); got != tt.want {
 			t.Errorf("%s: too many = %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestOnlyAnEndOfASocketCountsAsOne(t *testing.T) {
+	for kind := range wire.Kind(20) {
+		data := wire.Encode(&wire.Request{Kind: kind, Gateway: "g", Socket: "s", Seq: 5})
+		if got := isClose(data); got != (kind == wire.Closed) {
+			t.Errorf("a request of kind %d counts as an end: %t", kind, got)
+		}
+	}
+	if isClose(nil) || isClose([]byte{1 << 3}) {
+		t.Error("garbage counts as an end")
+	}
+}
+
+func TestAMailboxTakesWhatItsStageAllows(t *testing.T) {
+	limits := queueLimits{events: 10, wait: time.Second}
+	msg := delivery{kind: request, msg: &nats.Msg{Reply: "_HF.g.1"}}
+	lost, marker := delivery{kind: gatewayLost, gateway: "g"}, delivery{kind: drainMarker}
+	tests := []struct {
+		stage                           stage
+		request, local, lost, theMarker verdict
+	}{
+		{claiming, notServed, notServed, queued, notServed},
+		{serving, startLoop, startLoop, startLoop, ignored},
+		{draining, startLoop, notServed, startLoop, startLoop},
+		{gone, notServed, notServed, notServed, notServed},
+	}
+	for _, tt := range tests {
+		for i, got := range []verdict{
+			(&mailbox{stage: tt.stage}).push(msg, limits), (&mailbox{stage: tt.stage}).pushLocal(msg, limits),
+			(&mailbox{stage: tt.stage}).push(lost, limits), (&mailbox{stage: tt.stage}).push(marker, limits),
+		} {
+			if want := []verdict{tt.request, tt.local, tt.lost, tt.theMarker}[i]; got != want {
+				t.Errorf("%s: delivery %d: verdict %d, want %d", tt.stage, i, got, want)
+			}
 		}
 	}
 }

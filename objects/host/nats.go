@@ -23,7 +23,7 @@ type store interface {
 type clock interface {
 	Set(ctx context.Context, key string, at time.Time) error
 	Clear(ctx context.Context, key string) error
-	Follow(ctx context.Context, class string, log *slog.Logger, wake func(ctx context.Context, key string) error) error
+	Follow(ctx context.Context, class string, log *slog.Logger, wake func(ctx context.Context, key string) error)
 }
 
 // bus carries messages between gateways and hosts. What one goroutine publishes

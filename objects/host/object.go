@@ -83,7 +83,7 @@ func (o *object) advance(to stage) {
 	case serving:
 		owned.Inc()
 		if waiting {
-			o.spawn(o.run)
+			o.in.tasks.Go(o.run)
 		}
 	case gone:
 		if from != claiming {
@@ -126,13 +126,11 @@ func (o *object) recover(reply string) {
 	}
 	ref := wire.NewReference()
 	o.in.log.Error("object dropped: the host failed", "ref", ref, "object", o.key, "name", o.id.Name(), "panic", p, "stack", string(debug.Stack()))
+	failed := &wire.Reply{Code: objects.Internal, Message: "the host failed; whether anything happened is not known", Ref: ref}
 	o.mu.Lock()
-	failed := &wire.Reply{
-		Code: objects.Internal, Message: "the host failed; whether anything happened is not known", Ref: ref,
-		Owner: o.owner(), Token: o.commit.own.Token,
-	}
+	defer o.mu.Unlock()
+	failed.Owner, failed.Token = o.owner(), o.commit.own.Token
 	o.stop(owner.Stop{Why: faulted, Unsure: o.commit.own.Pending != owner.Put{}})
-	o.mu.Unlock()
 	if reply != "" {
 		o.in.answer(reply, failed)
 	}
@@ -143,26 +141,35 @@ func (o *object) recover(reply string) {
 func (o *object) claim(answer func(wire.ClaimReply)) bool {
 	stage, _, _ := o.mailbox.activity()
 	if stage == claiming {
-		o.mu.Lock()
-		if stage = o.stage(); stage == claiming && !o.commit.own.Leaving {
-			o.claimWaiters = append(o.claimWaiters, answer)
-			if o.commit.own.Phase == owner.Free && o.decide(owner.Want{}) {
-				o.spawn(o.work)
-			}
-			o.mu.Unlock()
+		var waits bool
+		if stage, waits = o.awaitClaim(answer); waits {
 			return true
 		}
-		o.mu.Unlock()
 	}
 	switch stage {
 	case gone:
 		return false
 	case serving:
-		answer(wire.ClaimReply{Owned: true})
+		answer(wire.ClaimReply{Owned: true, Token: o.memory.token, Held: uint64(time.Since(o.memory.since).Milliseconds())})
 	default:
-		answer(wire.ClaimReply{Other: "this host, which is releasing it"})
+		answer(wire.ClaimReply{Other: fmt.Sprintf("host %s in region %s, which is releasing it", o.in.cfg.Name, o.in.cfg.Region)})
 	}
 	return true
+}
+
+// awaitClaim has answer called when the claim is decided, and begins the claim if
+// nobody has. It reports false, and the stage, if there is nothing to wait for.
+func (o *object) awaitClaim(answer func(wire.ClaimReply)) (stage, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() != claiming || o.commit.own.Leaving {
+		return o.stage(), false
+	}
+	o.claimWaiters = append(o.claimWaiters, answer)
+	if o.commit.own.Phase == owner.Free && o.decide(owner.Want{}) {
+		o.spawn(o.work)
+	}
+	return claiming, true
 }
 
 // resolveClaims answers those who waited for the claim.
@@ -215,11 +222,11 @@ func (o *object) stop(d owner.Stop) {
 	o.commit.own = owner.State{}
 	o.spawn(func() { o.stopped(d) })
 	for _, item := range o.outbox.takeAll() {
-		item.redirect(o.in, d.Unsure)
+		item.redirect(o, d.Unsure)
 	}
 	for _, waiting := range o.mailbox.take() {
 		if waiting.kind == request {
-			o.in.redirect(waiting.msg, false)
+			o.in.redirect(waiting.msg, o.memory.token)
 		}
 	}
 	if _, _, running := o.mailbox.activity(); !running {
@@ -244,7 +251,11 @@ func (o *object) stopped(d owner.Stop) {
 // refused ends a claim that somebody else's lease forbids.
 func (o *object) refused(d owner.Refuse) {
 	o.in.forget(o)
-	o.resolveClaims(wire.ClaimReply{Other: d.Owner})
+	other := "incarnation " + d.Owner
+	if found := o.commit.found; found != nil {
+		other = fmt.Sprintf("host %s in region %s", found.Host, found.Region)
+	}
+	o.resolveClaims(wire.ClaimReply{Other: other + ", whose lease has not run out"})
 }
 
 // owner is who we are, as a reply tells it. With mu held.

@@ -66,7 +66,7 @@ func (b *outbox) takeAll() []outboxItem {
 func (o *object) put(item outboxItem) {
 	own := &o.commit.own
 	if o.stage() == gone {
-		item.redirect(o.in, false)
+		item.redirect(o, false)
 		return
 	}
 	if item.wrote {
@@ -94,7 +94,7 @@ func (o *object) release(commit uint64) {
 // may leave only while the lease is valid. With mu held, which keeps the order.
 func (o *object) emit(item outboxItem) {
 	if !item.wrote && !o.in.valid() {
-		item.redirect(o.in, false)
+		item.redirect(o, false)
 		return
 	}
 	for _, p := range item.pushes {
@@ -111,10 +111,13 @@ func (o *object) emit(item outboxItem) {
 	}
 }
 
-// redirect tells whoever waits for the item to ask the next owner.
-func (item outboxItem) redirect(in *incarnation, unsure bool) {
+// redirect tells whoever waits for the item to ask the next owner. What was answered
+// from the record is unsure: it happened before, and the next owner knows whether that
+// has landed.
+func (item outboxItem) redirect(o *object, unsure bool) {
 	if item.reply != nil {
-		in.answer(item.to, &wire.Reply{Moved: true, Unsure: unsure && item.wrote, Seq: item.reply.Seq})
+		unsure = unsure && item.wrote || item.reply.Kept && !item.wrote
+		o.in.answer(item.to, &wire.Reply{Moved: true, Unsure: unsure, Token: o.memory.token, Seq: item.reply.Seq})
 	}
 }
 

@@ -12,13 +12,18 @@ import (
 )
 
 // sockets are the WebSockets of one object, as far as the host knows them. The event
-// loop owns them; members, gateways and ends are changed with the object's lock held.
+// loop owns them; members, gateways and untold are changed with the object's lock held.
 type sockets struct {
 	open     objects.Sockets // as the author sees them
 	members  map[string]member
 	gateways map[string]int // members at each gateway
 
-	ends     []socketEnd // that the object has not been told yet, in order
+	untold *untold // nil if the object has been told of every end
+}
+
+// untold are the ends of sockets that the object has not been told yet.
+type untold struct {
+	ends     []socketEnd // in order; at least one
 	failures int         // attempts in a row to tell the first of them
 	retryAt  time.Time   // when the next attempt is due
 }
@@ -87,12 +92,38 @@ func (s *sockets) adopt(held []heldSocket) {
 
 // waitingEnd is the end of a socket that is still to be told; nil if there is none.
 func (s *sockets) waitingEnd(socket string) *socketEnd {
-	for i := range s.ends {
-		if s.ends[i].socket == socket {
-			return &s.ends[i]
+	if s.untold == nil {
+		return nil
+	}
+	for i := range s.untold.ends {
+		if end := &s.untold.ends[i]; end.socket == socket {
+			return end
 		}
 	}
 	return nil
+}
+
+// addEnd notes the end of a socket, once.
+func (s *sockets) addEnd(end socketEnd) {
+	if waiting := s.waitingEnd(end.socket); waiting != nil {
+		if end.reply != "" {
+			waiting.reply = end.reply
+		}
+		return
+	}
+	if s.untold == nil {
+		s.untold = new(untold)
+	}
+	s.untold.ends = append(s.untold.ends, end)
+}
+
+// endTold forgets the first end, and its socket.
+func (s *sockets) endTold() {
+	s.remove(s.untold.ends[0].socket)
+	s.untold.failures = 0
+	if s.untold.ends = s.untold.ends[1:]; len(s.untold.ends) == 0 {
+		s.untold = nil
+	}
 }
 
 // heldSocket is a socket and the gateway that told of it.
@@ -163,9 +194,8 @@ func (o *object) frame(ctx context.Context, ev event) {
 	}
 	o.mu.Lock()
 	o.sockets.setLastSeq(req.Socket, req.Seq)
-	if req.Kind == wire.Closed && o.sockets.waitingEnd(req.Socket) == nil {
-		end := objects.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}
-		o.sockets.ends = append(o.sockets.ends, socketEnd{req.Socket, end, ev.reply})
+	if req.Kind == wire.Closed {
+		o.sockets.addEnd(socketEnd{req.Socket, objects.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}, ev.reply})
 	}
 	o.mu.Unlock()
 	if req.Kind == wire.Closed {
@@ -191,8 +221,8 @@ func (o *object) loseGateway(gateway string) {
 	if o.sockets.gateways[gateway] > 0 {
 		end := objects.Close{Code: 1006, Reason: "the gateway that held the socket has gone"}
 		for _, socket := range slices.Sorted(maps.Keys(o.sockets.members)) {
-			if o.sockets.members[socket].gateway == gateway && o.sockets.waitingEnd(socket) == nil {
-				o.sockets.ends = append(o.sockets.ends, socketEnd{socket: socket, close: end})
+			if o.sockets.members[socket].gateway == gateway {
+				o.sockets.addEnd(socketEnd{socket: socket, close: end})
 			}
 		}
 	}
@@ -204,24 +234,27 @@ func (o *object) loseGateway(gateway string) {
 // because its constructor fails, stays and is tried again with the next event or
 // after a while.
 func (o *object) tellEnds() {
-	if len(o.sockets.ends) == 0 {
+	if o.sockets.untold == nil {
 		return
 	}
-	if out, ok := o.awake(); !ok {
-		e := o.countFailure(event{kind: wire.Closed}, out)
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		pause := min(time.Minute, time.Second<<min(o.sockets.failures, 6))
-		o.sockets.failures++
-		o.sockets.retryAt = time.Now().Add(pause)
-		o.in.idle.put(o, o.sockets.retryAt)
-		o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Ref, "object", o.key, "ends", len(o.sockets.ends), "again in", pause)
+	out, ok := o.awake()
+	if ok {
+		return
 	}
+	e := o.countFailure(event{kind: wire.Closed}, out)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	u := o.sockets.untold
+	pause := min(time.Minute, time.Second<<min(u.failures, 6))
+	u.failures++
+	u.retryAt = time.Now().Add(pause)
+	o.in.idle.put(o, u.retryAt)
+	o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Ref, "object", o.key, "ends", len(u.ends), "again in", pause)
 }
 
 // tellEnd tells the first end. There is an instance.
 func (o *object) tellEnd() {
-	end := o.sockets.ends[0]
+	end := o.sockets.untold.ends[0]
 	ctx := &eventContext{Context: o.in.work, deadline: time.Now().Add(frameTime)}
 	defer ctx.end()
 	ev := event{kind: wire.Closed, reply: end.reply}
@@ -229,9 +262,5 @@ func (o *object) tellEnd() {
 	o.finish(ev, o.memory.instance.Closed(ctx, end.socket, end.close))
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.sockets.remove(end.socket)
-	o.sockets.failures = 0
-	if o.sockets.ends = o.sockets.ends[1:]; len(o.sockets.ends) == 0 {
-		o.sockets.ends = nil
-	}
+	o.sockets.endTold()
 }

@@ -19,7 +19,7 @@ type step struct {
 	Wait   time.Duration
 }
 
-var moves = []string{"add", "add", "add", "claim", "drain", "fault", "slow flush", "fast flush", "bye", "open", "send", "close", "lapse", "wait", "idle"}
+var moves = []string{"add", "add", "add", "claim", "drain", "fault", "slow flush", "fast flush", "bye", "open", "send", "close", "lapse", "lost add", "wait", "idle"}
 
 // TestWhateverHappensEveryObjectIsReachableAfterwardsAndCountsOnce draws what happens
 // to a host, lets it happen in a bubble, and judges what has come of it outside.
@@ -49,6 +49,9 @@ func play(t *testing.T, schedule []step) (wrong []string) {
 		var adds []chan *wire.Reply
 		frames := make(map[int]uint64)
 		opened := make(map[int]bool)
+		for i := range 3 {
+			w.own(fmt.Sprint(i))
+		}
 		for _, s := range schedule {
 			name := fmt.Sprint(s.Object)
 			socket := "s" + name
@@ -85,6 +88,13 @@ func play(t *testing.T, schedule []step) (wrong []string) {
 				w.ask(name, &wire.Request{Kind: kind, Socket: socket, Gateway: "g1", Seq: frames[s.Object]})
 			case "lapse":
 				if o := w.in.find(id(name).Key()); o != nil {
+					o.lapse()
+				}
+			case "lost add": // its put does not land, and the lease is lost
+				w.store.fail(fault{Slow: time.Second, Refuse: true})
+				adds = append(adds, w.ask("0", &wire.Request{Kind: wire.Call, Call: "add", Body: []byte("{}")}))
+				synctest.Wait()
+				if o := w.in.find(id("0").Key()); o != nil {
 					o.lapse()
 				}
 			case "wait":

@@ -183,7 +183,7 @@ func (s *memoryStore) Read(ctx context.Context, key string) (*record.Record, uin
 	if e.value == nil {
 		return nil, e.revision, nil
 	}
-	rec, err := record.Decode(e.value)
+	rec, err := record.Decode(key, e.value)
 	return rec, e.revision, err
 }
 
@@ -253,7 +253,6 @@ func (c *memoryClock) Clear(_ context.Context, key string) error {
 	return nil
 }
 
-func (c *memoryClock) Follow(ctx context.Context, _ string, _ *slog.Logger, _ func(context.Context, string) error) error {
+func (c *memoryClock) Follow(ctx context.Context, _ string, _ *slog.Logger, _ func(context.Context, string) error) {
 	<-ctx.Done()
-	return nil
 }

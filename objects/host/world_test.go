@@ -233,6 +233,9 @@ func (w *world) ask(name string, req *wire.Request) chan *wire.Reply {
 	if req.Kind == wire.Message || req.Kind == wire.Closed {
 		req.N = 0
 	}
+	if o := w.in.find(id(name).Key()); o != nil {
+		req.For = o.mailbox.claimToken() // a client knows it from the claim
+	}
 	inbox := fmt.Sprintf("%sg.%d", wire.InboxPrefix, w.n)
 	raw, reply := make(chan *nats.Msg, 8), make(chan *wire.Reply, 8)
 	sub, _ := w.bus.Subscribe(inbox, "", raw)
@@ -293,10 +296,19 @@ func (w *world) holds(gateway string, then func(), sockets ...wire.HeldSocket) {
 
 // listed is how many sockets the object still has.
 func (w *world) listed(name string) int {
+	n := 0
+	w.look(name, func(o *object) { n = len(o.sockets.members) })
+	return n
+}
+
+// look has a test read or change an object that is here, while nothing happens to it.
+func (w *world) look(name string, at func(o *object)) {
+	synctest.Wait()
 	if o := w.in.find(id(name).Key()); o != nil {
-		return len(o.sockets.members)
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		at(o)
 	}
-	return 0
 }
 
 // metric is the sum of a metric's series that have this text in a label.
