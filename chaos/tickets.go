@@ -30,6 +30,10 @@ func (w *world) claim(ctx context.Context) {
 		w.load.Go(func() {
 			defer c.http.CloseIdleConnections()
 			for n := 0; !has(w.stop) && ctx.Err() == nil; n++ {
+				if !reads && w.held.Load() {
+					pause(ctx, w.stop, pollEvery)
+					continue
+				}
 				op := &history.Op{Object: object, Kind: history.Claim}
 				switch {
 				case reads:

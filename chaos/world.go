@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdfast/chaos/history"
@@ -45,6 +46,8 @@ type world struct {
 	stop  chan struct{} // closed: no more tickets and alarms
 	quiet chan struct{} // closed: no more messages and visitors
 	leave chan struct{} // closed: sockets end, and that is not written down
+
+	held atomic.Bool // those who claim wait
 
 	mu      sync.Mutex               // guards what follows
 	numbers int                      // sockets so far
