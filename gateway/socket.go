@@ -12,6 +12,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/nats-io/nuid"
 
+	"holdfast/internal/planted"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
@@ -282,6 +283,9 @@ func (s *socket) sendClosed() {
 func (s *socket) addClosed() {
 	if s.stage == closing {
 		advance(&s.stage, closed, stageEdges[:])
+	}
+	if planted.FarewellLost {
+		return
 	}
 	s.uplink.add(&wire.Request{
 		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id,

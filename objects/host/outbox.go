@@ -1,6 +1,7 @@
 package host
 
 import (
+	"holdfast/internal/planted"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
@@ -78,7 +79,7 @@ func (o *object) put(item outboxItem) {
 			o.commit.batch = written
 		}
 	}
-	if !o.outbox.add(item, own.Commit) {
+	if planted.AnswerBeforeCommit || !o.outbox.add(item, own.Commit) {
 		o.emit(item)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"holdfast/internal/planted"
 )
 
 // Store is the bucket of leases as this package needs it: Bucket, or its twin in memory
@@ -200,6 +202,9 @@ func (k *keeper) renew(ctx context.Context) error {
 		k.path = k.path.After(false, came(back))
 		return err
 	}
+	if planted.LeaseFromReply {
+		sent = time.Now()
+	}
 	trusted := k.path.Spare()
 	if trusted {
 		k.holder.renewed(sent, k.Timing)
@@ -245,7 +250,11 @@ func came(back <-chan struct{}) bool {
 
 // put renews the entry, whose revision it finds out if it is in doubt.
 func (k *keeper) put(ctx context.Context, sent time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, k.Timing.TTL/3)
+	patience := k.Timing.TTL / 3
+	if planted.LeaseFromReply {
+		patience = k.Timing.TTL
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	k.Info.Beat++
 	k.Info.Renewed = sent.UTC()
