@@ -66,7 +66,7 @@ var faults = []fault{
 	{key: "freeze-leader", title: "R3: SIGSTOP of the leader of objects for 5 s", nodes: 3, times: 4, inject: freezeLeader},
 	{key: "stop-nats", title: "R3: SIGTERM of all NATS servers in turn", nodes: 3, quick: 3, times: 6, planned: true, inject: stopNATS},
 	{key: "split", title: "R3: a NATS server split off with its clients for 20 s", nodes: 3, quick: 1, times: 3, inject: split},
-	{key: "split-late", title: "R3: the same after a lease was acknowledged late; reads alone at the server", nodes: 3, times: 5, readers: true, inject: splitLate},
+	{key: "split-late", title: "R3: a split when a lease was acknowledged late, readers on the small side", nodes: 3, times: 5, readers: true, inject: splitLate},
 }
 
 // someOwner draws a host among those that own an object.
