@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"holdfast/internal/wire"
-	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
 // batch is what is known of writes that no put has been decided on for.
@@ -28,7 +28,7 @@ type committer struct {
 	own     owner.State
 	todo    []owner.Do     // what is to be done at the store, in order; the first is being done
 	payload *payload       // of the put under way
-	durable *objects.Alarm // as of the last commit known to have landed; nil: none
+	durable *engine.Alarm  // as of the last commit known to have landed; nil: none
 	wakeUp  time.Time      // when the wake-up is set for; zero: not set
 	timer   *time.Timer    // nil until the first batch that waits
 	claimed *record.Record // what a claim puts, and serves from; nil once memory has it
@@ -44,7 +44,7 @@ type committer struct {
 type payload struct {
 	put   owner.Put
 	value []byte // nil: remove the record
-	alarm *objects.Alarm
+	alarm *engine.Alarm
 }
 
 // is reports whether this is what put sends.
@@ -54,7 +54,7 @@ func (p *payload) is(put owner.Put) bool { return p != nil && p.put == put }
 // whether or not it is set, then tell what came of it.
 type setWakeUp struct {
 	owner.Do
-	alarm objects.Alarm
+	alarm engine.Alarm
 	then  func(error)
 }
 
@@ -254,7 +254,7 @@ func (o *object) payloadOf(put owner.Put) (*payload, time.Time) {
 
 // claimOf is the record that was read, put back in our name. With mu held.
 func (o *object) claimOf(put owner.Put) *payload {
-	rec := record.Record{Name: o.id.Name(), Data: new(objects.Data)}
+	rec := record.Record{Name: o.id.Name(), Data: new(engine.Data)}
 	if o.commit.found != nil {
 		rec = *o.commit.found
 	}
@@ -370,7 +370,7 @@ func (o *object) setWakeUp(at time.Time) {
 }
 
 // reschedule sets the wake-up for the alarm, whether or not it is set.
-func (o *object) reschedule(a objects.Alarm) error {
+func (o *object) reschedule(a engine.Alarm) error {
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
 	wakeUp, err := o.schedule(ctx, a, time.Time{})
@@ -456,17 +456,17 @@ func (o *object) putBatch() (start bool) {
 }
 
 // alarmPointer is nil for none.
-func alarmPointer(a objects.Alarm) *objects.Alarm {
-	if a == (objects.Alarm{}) {
+func alarmPointer(a engine.Alarm) *engine.Alarm {
+	if a == (engine.Alarm{}) {
 		return nil
 	}
 	return &a
 }
 
 // alarmValue is the alarm that a may be.
-func alarmValue(a *objects.Alarm) objects.Alarm {
+func alarmValue(a *engine.Alarm) engine.Alarm {
 	if a == nil {
-		return objects.Alarm{}
+		return engine.Alarm{}
 	}
 	return *a
 }
