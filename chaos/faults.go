@@ -395,13 +395,33 @@ func killLeader(ctx context.Context, w *world, r *history.Fault, i int, _ *rand.
 	}
 	r.Victims, r.At = []string{n.name}, w.now()
 	r.Proof = n.process.kill() + ", leader of " + stream
-	if err := sleep(ctx, restart); err != nil {
+	if err := w.elected(ctx, r, n); err != nil {
 		return err
 	}
 	if err := w.startNode(ctx, n); err != nil {
 		return err
 	}
 	return w.current(ctx)
+}
+
+// elected waits until another server leads what the victim has led, and notes when.
+func (w *world) elected(ctx context.Context, r *history.Fault, victim *node) error {
+	for _, stream := range []string{objectStream, leaseStream, alarmStream} {
+		for {
+			n, err := w.leader(ctx, stream)
+			if err != nil {
+				return err
+			}
+			if n != victim {
+				break
+			}
+			if err := sleep(ctx, pollEvery); err != nil {
+				return err
+			}
+		}
+	}
+	r.Elected = w.now()
+	return nil
 }
 
 func freezeLeader(ctx context.Context, w *world, r *history.Fault, _ int, _ *rand.Rand) error {

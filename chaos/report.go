@@ -48,7 +48,7 @@ func judge(name string) (result, error) {
 }
 
 func judgeRecords(records []history.Record) result {
-	gaps := history.Gaps(records)
+	gaps, late := history.Gaps(records)
 	r := result{
 		Hit: len(gaps), GapP50: history.Quantile(gaps, 0.5), GapP99: history.Quantile(gaps, 0.99), GapMax: history.Quantile(gaps, 1),
 		Tickets: history.CheckTickets(records, linearWithin), Alarms: history.CheckAlarms(records), Sockets: history.CheckSockets(records),
@@ -65,6 +65,9 @@ func judgeRecords(records []history.Record) result {
 	}
 	if r.N == 0 {
 		r.misses("no fault was injected")
+	}
+	if late > 0 {
+		r.misses("%d gaps went on for above a second after NATS had a leader again", late)
 	}
 	r.compare()
 	return r

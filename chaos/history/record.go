@@ -153,8 +153,9 @@ type Closed struct {
 type Fault struct {
 	Key     string        `json:"key"`
 	At      time.Duration `json:"at"`
-	Healed  time.Duration `json:"healed"` // when nothing was broken any more
-	Over    time.Duration `json:"over"`   // when every object had answered again
+	Healed  time.Duration `json:"healed"`            // when nothing was broken any more
+	Over    time.Duration `json:"over"`              // when every object had answered again
+	Elected time.Duration `json:"elected,omitempty"` // when NATS answered again, if its leader was hit
 	Victims []string      `json:"victims"`
 	Objects []string      `json:"objects"` // those that it hit
 	Gone    []string      `json:"gone"`    // gateways whose process ended, with the sockets that they held

@@ -199,8 +199,9 @@ func (t *Tickets) linear(name string, ops []*Op, within time.Duration) {
 }
 
 // Gaps is for every fault and every object that it hit the longest time without a success
-// that touches the fault.
-func Gaps(records []Record) []time.Duration {
+// that touches the fault. late counts those that went on for more than a second after NATS
+// had elected a new leader.
+func Gaps(records []Record) (gaps []time.Duration, late int) {
 	ends := make(map[string][]time.Duration)
 	var last time.Duration
 	for _, r := range records {
@@ -215,15 +216,21 @@ func Gaps(records []Record) []time.Duration {
 	for _, all := range ends {
 		slices.Sort(all)
 	}
-	var gaps []time.Duration
 	for _, f := range faults(records) {
 		for _, object := range f.Objects {
-			gaps = append(gaps, longest(ends[object], f.At, f.Over, last))
+			gap := longest(ends[object], f.At, f.Over, last)
+			gaps = append(gaps, gap)
+			if f.Elected > 0 && gap > f.Elected-f.At+afterElection {
+				late++
+			}
 		}
 	}
 	slices.Sort(gaps)
-	return gaps
+	return gaps, late
 }
+
+// afterElection is how long after an election objects may still be silent.
+const afterElection = time.Second
 
 // longest is the longest gap between times in order that touches the span from..to. What was
 // before the first and after the last time is a gap, too.

@@ -110,11 +110,18 @@ func TestAGapIsTheLongestTimeWithoutASuccessThatTouchesTheFault(t *testing.T) {
 		claimed(1, 1600, 4000, 4), claimed(1, 4000, 4100, 5), claimed(1, 8000, 9000, 6),
 		{Fault: &history.Fault{At: ms(1200), Healed: ms(2000), Over: ms(4050), Objects: []string{"o"}}},
 	}
-	if gaps := history.Gaps(records); len(gaps) != 1 || gaps[0] != ms(3000) {
+	if gaps, late := history.Gaps(records); late != 0 || len(gaps) != 1 || gaps[0] != ms(3000) {
 		t.Errorf("gaps = %v, want 3s: from the last success at 1s to the next at 4s", gaps)
 	}
+	for elected, want := range map[int]int{2000: 1, 3500: 0} {
+		f := *records[7].Fault
+		f.Elected = ms(elected)
+		if _, late := history.Gaps(append(records[:7:7], history.Record{Fault: &f})); late != want {
+			t.Errorf("elected at %v: %d late, want %d", f.Elected, late, want)
+		}
+	}
 	never := append(records[:4:4], unknown(1, 2000, 7000), records[7])
-	if gaps := history.Gaps(never); len(gaps) != 1 || gaps[0] != ms(6000) {
+	if gaps, _ := history.Gaps(never); len(gaps) != 1 || gaps[0] != ms(6000) {
 		t.Errorf("gaps = %v, want 6s: the object never came back", gaps)
 	}
 }
