@@ -279,11 +279,11 @@ func TestTwoFaultsHaveTwoReferences(t *testing.T) {
 func TestACodeThatAnAuthorMadeUpCountsAsOther(t *testing.T) {
 	p := newPlace(t, nil)
 	for i := range 5 {
-		made := objects.Code(fmt.Sprintf("made-up-%d", i))
+		made := objects.Code(fmt.Sprintf("made_up_%d", i))
 		journal.Lock()
 		journal.code = made
 		journal.Unlock()
-		if a := p.once(t, "POST", "/boom/probe/coded", ""); a.StatusCode != http.StatusInternalServerError {
+		if a := p.once(t, "POST", "/boom/probe/coded", ""); a.StatusCode != http.StatusConflict {
 			t.Errorf("code %q: %d %s", made, a.StatusCode, a.body)
 		}
 	}
@@ -300,7 +300,7 @@ func TestACodeThatAnAuthorMadeUpCountsAsOther(t *testing.T) {
 			for _, l := range m.GetLabel() {
 				if l.GetName() == "result" && l.GetValue() == "other" {
 					others += m.GetCounter().GetValue()
-				} else if strings.Contains(l.GetValue(), "made-up") {
+				} else if strings.Contains(l.GetValue(), "made_up") {
 					t.Errorf("a series of its own: %v", m)
 				}
 			}

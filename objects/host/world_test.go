@@ -89,6 +89,9 @@ var (
 	addCall  = objects.NewCall[objects.None, int]("add")
 	holdCall = objects.NewCall[objects.None, objects.None]("hold")
 	codeCall = objects.NewCall[objects.None, objects.None]("code")
+	readCall = objects.NewCall[objects.None, int]("read")
+	wipeCall = objects.NewCall[objects.None, objects.None]("wipe")
+	soonCall = objects.NewCall[objects.None, objects.None]("soon")
 	wakeCall = objects.NewCall[objects.None, objects.None]("wake")
 	roomPtr  atomic.Pointer[room]
 	guests   = objects.Define("guest", func(s *objects.State) *guest {
@@ -99,13 +102,26 @@ var (
 			panic(r.construct)
 		}
 		return &guest{r, s}
-	}, objects.On(addCall, (*guest).add), objects.On(holdCall, (*guest).hold), objects.On(codeCall, (*guest).code), objects.On(wakeCall, (*guest).wake))
+	}, objects.On(addCall, (*guest).add), objects.On(holdCall, (*guest).hold), objects.On(codeCall, (*guest).code), objects.On(wakeCall, (*guest).wake),
+		objects.On(readCall, (*guest).read), objects.On(wipeCall, (*guest).wipe), objects.On(soonCall, (*guest).soon))
 )
 
 func (g *guest) add(context.Context, objects.None) (int, error) {
 	n := counter.Get(g.state, 0) + 1
 	counter.Set(g.state, n)
 	return n, nil
+}
+
+func (g *guest) read(context.Context, objects.None) (int, error) { return counter.Get(g.state, 0), nil }
+
+func (g *guest) wipe(context.Context, objects.None) (objects.None, error) {
+	counter.Delete(g.state)
+	return objects.None{}, nil
+}
+
+func (g *guest) soon(context.Context, objects.None) (objects.None, error) {
+	g.state.SetAlarm(time.Now().Add(15 * time.Second))
+	return objects.None{}, nil
 }
 
 func (g *guest) hold(context.Context, objects.None) (objects.None, error) {

@@ -74,7 +74,12 @@ func newLive(t *testing.T, c *cast) *live {
 	g, err := gateway.New(gateway.Config{
 		Region: "fra", NATS: l.dial(t), Classes: []string{"puppet", "sleeper"}, Log: logTo(t),
 		Timing: wire.Timing{TTL: time.Second, Beat: 200 * time.Millisecond, Drain: 2 * time.Second},
-		Worker: func(_ fiber.Router, env *gateway.Env) { l.env = env },
+		Worker: func(r fiber.Router, env *gateway.Env) {
+			l.env = env
+			for _, class := range []string{"puppet", "sleeper"} {
+				env.Mount(r, "/objects/"+class+"/:name", class)
+			}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
