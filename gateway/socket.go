@@ -12,6 +12,7 @@ import (
 	fiberws "github.com/gofiber/contrib/websocket"
 	"github.com/gofiber/fiber/v2"
 
+	"holdfast/internal/planted"
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -292,6 +293,9 @@ func (s *socket) tell(seq uint64, alone bool) {
 	}
 	end := s.end
 	s.mu.Unlock()
+	if planted.FarewellLost {
+		return
+	}
 	s.uplink.add(&wire.Request{
 		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id, Seq: seq,
 		Code: end.code, Reason: cut(end.reason), Clean: end.code != websocket.CloseAbnormalClosure,

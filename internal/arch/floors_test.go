@@ -25,11 +25,11 @@ var floors = []struct {
 	number   int
 	packages []string
 }{
-	{1, []string{"objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch"}},
+	{1, []string{"objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted"}},
 	{2, []string{"internal/wire", "internal/stream", "internal/metrics", "internal/link", "internal/load", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "objects/host", "inspector"}},
 	{4, []string{"app"}},
-	{5, []string{"cmd/holdfast", "examples/demo/...", "test/...", "bench/..."}},
+	{5, []string{"cmd/holdfast", "examples/demo/...", "test/...", "bench/...", "chaos/..."}},
 }
 
 // neighbours may import along their own floor, in this direction only.
@@ -46,6 +46,8 @@ var neighbours = []struct{ from, to, why string }{
 	{"test/...", "examples/demo/...", "end to end includes the demo"},
 	{"bench", "examples/demo", "what is measured has the demo's routes, and one more"},
 	{"bench", "bench/raw", "the raw limits are measured beside the rest"},
+	{"chaos", "examples/demo", "what is broken has the demo's routes, and one more"},
+	{"chaos", "chaos/...", "the proxy and the checkers are parts of the fault suite"},
 	{"test/...", "test/...", "the end-to-end tests share their helpers"},
 }
 
@@ -89,7 +91,7 @@ var rules = []rule{
 		why: "a slow wire does not know what it carries"},
 	{who: everything, except: []string{"embedded"}, not: []string{natsServer},
 		why: "everything else talks to a server over a connection, as it would to a remote one"},
-	{who: everything, except: []string{"gateway", "inspector", "internal/load", "examples/demo/...", "test/...", "bench/..."}, not: webStack,
+	{who: everything, except: []string{"gateway", "inspector", "internal/load", "examples/demo/...", "test/...", "bench/...", "chaos"}, not: webStack,
 		why: "Fiber belongs to the gateway, the inspector and workers"},
 }
 

@@ -3,6 +3,8 @@ package stream
 import (
 	"slices"
 	"time"
+
+	"holdfast/internal/planted"
 )
 
 // Receiver is the gateway's half of the stream of one object. It has nothing worth
@@ -161,7 +163,7 @@ func (r *Receiver) Push(now time.Time, token uint64, p Push) (bool, []Act) {
 	case same && p.Seq <= r.at.Received:
 		r.ackBy(now)
 		return false, r.do
-	case same && p.Seq == r.at.Received+1, p.Kind != More:
+	case same && (p.Seq == r.at.Received+1 || planted.UnnumberedPush), p.Kind != More:
 	default:
 		r.miss(now, same, token)
 		return false, r.do

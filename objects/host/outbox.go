@@ -3,6 +3,7 @@ package host
 import (
 	"time"
 
+	"holdfast/internal/planted"
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -79,11 +80,15 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 	}
 	item.pushed = len(outs) > 0
 	if item.pushed {
-		o.transmit(o.stream.Event(time.Now(), o.outbox.observed, outs))
+		need := o.outbox.observed
+		if planted.AnswerBeforeCommit {
+			need = 0
+		}
+		o.transmit(o.stream.Event(time.Now(), need, outs))
 	}
 	switch {
 	case item.reply == nil:
-	case len(o.outbox.items) == 0 && o.outbox.observed <= own.Commit && o.mayLeave(item):
+	case planted.AnswerBeforeCommit || len(o.outbox.items) == 0 && o.outbox.observed <= own.Commit && o.mayLeave(item):
 		o.emit(item)
 	default:
 		o.outbox.add(item)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/internal/planted"
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -90,6 +91,14 @@ func (o *object) frame(ctx context.Context, ev event) {
 	if req.Kind == wire.Closed {
 		o.tellEnds()
 		return
+	}
+	if planted.AckBeforePush {
+		o.mu.Lock()
+		body := wire.Encode(&wire.LaneBody{Acks: []wire.Reached{{Of: ev.slot, Seq: ev.seq}}})
+		o.put(outboxItem{}, stream.Out{Gateway: ev.gateway, Bodies: [][]byte{body}})
+		o.mu.Unlock()
+		wire.Pause(ctx, 20*time.Millisecond)
+		ev.seq = 0
 	}
 	if o.ready(ev) {
 		o.finish(ev, o.memory.instance.Message(ctx, req.Socket, engine.Message{Binary: req.Binary, Data: req.Body}))

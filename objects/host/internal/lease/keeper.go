@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"holdfast/internal/planted"
 )
 
 // Store is the bucket of leases as this package needs it: Bucket, or its twin in memory
@@ -257,6 +259,9 @@ func (k *keeper) renew(ctx context.Context) error {
 		k.path = k.path.After(false, came(back))
 		return err
 	}
+	if planted.LeaseFromReply {
+		sent = time.Now()
+	}
 	trusted := k.path.Spare()
 	if trusted {
 		k.trust(sent)
@@ -324,7 +329,11 @@ func came(back <-chan struct{}) bool {
 
 // put renews the entry, whose revision it finds out if it is in doubt.
 func (k *keeper) put(ctx context.Context, sent time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, k.patience())
+	patience := k.patience()
+	if planted.LeaseFromReply {
+		patience = k.Timing.TTL
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	k.Info.Beat++
 	k.Info.Renewed = sent.UTC()

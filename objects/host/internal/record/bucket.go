@@ -15,6 +15,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdfast/internal/planted"
 )
 
 // BucketName is the bucket of objects.
@@ -198,7 +200,9 @@ func (b *Bucket) Remove(ctx context.Context, key string, expect uint64) (uint64,
 }
 
 func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64) (uint64, error) {
-	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expect, 10))
+	if !planted.NoFence {
+		msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expect, 10))
+	}
 	ctx, done := b.calls.begin(ctx, b.patience())
 	defer done()
 	// Not through the JetStream client: it tries again by itself, and gives up before

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"holdfast/chaos/history"
+)
+
+// claim has the clients of the ticket objects begin. Each stays at one object and one gateway,
+// so that an object that does not answer keeps nobody from asking another. Those who read do
+// nothing else, so that a claim that waits keeps nobody from reading.
+func (w *world) claim(ctx context.Context) {
+	for i := range objectCount * clientsPerObject {
+		object := w.objects()[i%objectCount]
+		reads := i/objectCount >= claimersPerObject
+		gateway := w.gateways[(i+i/objectCount)%gatewayCount]
+		if w.readers && !reads {
+			gateway = w.gateways[0]
+		}
+		c := w.newClient(i, gateway)
+		w.load.Go(func() {
+			defer c.http.CloseIdleConnections()
+			for n := 0; !has(w.stop) && ctx.Err() == nil; n++ {
+				if !reads && w.held.Load() {
+					pause(ctx, w.stop, pollEvery)
+					continue
+				}
+				op := &history.Op{Object: object, Kind: history.Claim}
+				switch {
+				case reads:
+					op.Kind = history.Read
+				case i/objectCount != 1: // two of three
+					op.Key = fmt.Sprintf("chaos-%d-%d", i, n)
+				}
+				c.do(ctx, op, w.stop)
+				w.writer.Add(history.Record{Op: op})
+				pause(ctx, w.stop, time.Duration(20+c.draw.IntN(40))*time.Millisecond)
+			}
+		})
+	}
+}
+
+// client asks through one gateway.
+type client struct {
+	w       *world
+	number  int
+	gateway *member
+	http    *http.Client
+	draw    *rand.Rand // of what is asked for next
+}
+
+func (w *world) newClient(number int, gateway *member) *client {
+	return &client{w, number, gateway, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}, rand.New(rand.NewPCG(uint64(number), 0))}
+}
+
+// do does one operation and fills in how it ended. One with a key is tried again until it is
+// answered, or for a while after the end.
+func (c *client) do(ctx context.Context, op *history.Op, ended <-chan struct{}) {
+	op.Client, op.Gateway, op.Start = c.number, c.gateway.name, c.w.now()
+	defer func() { op.End = c.w.now() }()
+	for tries := 0; ; tries++ {
+		var answer struct{ Ticket int }
+		method := http.MethodPost
+		if op.Kind == history.Read {
+			method = http.MethodGet
+		}
+		header, failed := c.ask(ctx, method, "/ticket/"+op.Object, op.Key, &answer)
+		if failed == nil {
+			host, _, _ := strings.Cut(header.Get("Holdfast-Owner"), " (")
+			op.Outcome, op.Value, op.Owner, op.Epoch = history.OK, answer.Ticket, host, header.Get("Holdfast-Epoch")
+			c.w.succeeded(op)
+			return
+		}
+		op.Failed = append(op.Failed, *failed)
+		if op.Outcome != history.Unknown {
+			op.Outcome = failed.Outcome
+		}
+		if op.Key == "" || has(ended) && tries > 2 || !pause(ctx, nil, 200*time.Millisecond) {
+			return
+		}
+	}
+}
+
+// succeeded takes down that an object has answered.
+func (w *world) succeeded(op *history.Op) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.owners[op.Object] = op.Owner
+	w.success[op.Object] = w.now()
+	w.success[op.Object+"@"+op.Gateway] = w.now()
+}
+
+// ask sends one request and decodes the answer, if it is 200.
+func (c *client) ask(ctx context.Context, method, path, key string, into any) (http.Header, *history.Try) {
+	try := &history.Try{Start: c.w.now(), Outcome: history.Unknown, Dialed: true}
+	fail := func(err error) (http.Header, *history.Try) {
+		try.End, try.Cause = c.w.now(), err.Error()
+		return nil, try
+	}
+	within, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(within, method, c.gateway.url()+path, nil)
+	if err != nil {
+		return fail(err)
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	res, err := c.http.Do(req)
+	if failed, ok := errors.AsType[*net.OpError](err); ok && failed.Op == "dial" {
+		try.Outcome, try.Dialed = history.Refused, false
+	}
+	if err != nil {
+		return fail(err)
+	}
+	defer res.Body.Close() // nothing was written
+	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	if err != nil {
+		return fail(err)
+	}
+	try.Status = res.StatusCode
+	if res.StatusCode == http.StatusOK {
+		if err := json.Unmarshal(body, into); err != nil {
+			return fail(err)
+		}
+		return res.Header, nil
+	}
+	var said struct{ Code, Message string }
+	if json.Unmarshal(body, &said) == nil && said.Code != "" && said.Code != "unknown" {
+		try.Outcome = history.Refused // every other code says that nothing was applied
+	}
+	try.Code = said.Code
+	return fail(errors.New(said.Message))
+}
+
+// readAll reads every counter through every gateway, when nobody claims any more.
+func (w *world) readAll(ctx context.Context) {
+	for i, g := range w.gateways {
+		c := w.newClient(1000+i, g)
+		for _, object := range w.objects() {
+			op := &history.Op{Object: object, Kind: history.Read, Final: true}
+			for range 3 { // a fault that lasts is seen by all three
+				if c.do(ctx, op, w.stop); op.Outcome == history.OK {
+					break
+				}
+			}
+			w.writer.Add(history.Record{Op: op})
+		}
+		c.http.CloseIdleConnections()
+	}
+}
+
+// ring has alarms set, one after the other at each bell.
+func (w *world) ring(ctx context.Context) {
+	for i := range bellCount {
+		object := fmt.Sprintf("b%d", i)
+		c := w.newClient(2000+i, w.gateways[i%gatewayCount])
+		w.load.Go(func() {
+			defer c.http.CloseIdleConnections()
+			for n := 1; !has(w.stop) && ctx.Err() == nil; n++ {
+				alarm := &history.Alarm{Object: object, N: n}
+				if !c.set(ctx, alarm, fmt.Sprintf("bell-%d-%d", i, n)) {
+					return
+				}
+				c.hear(ctx, alarm)
+				w.writer.Add(history.Record{Alarm: alarm})
+				if alarm.Ran == 0 {
+					return
+				}
+			}
+		})
+	}
+}
+
+// set sets the alarm, with the same key until it is answered.
+func (c *client) set(ctx context.Context, alarm *history.Alarm, key string) bool {
+	alarm.Set = c.w.now()
+	alarm.Due = alarm.Set + bellDelay
+	for {
+		var r rings
+		if _, failed := c.ask(ctx, http.MethodPost, "/bell/"+alarm.Object, key, &r); failed == nil {
+			return true
+		}
+		if !pause(ctx, c.w.stop, 200*time.Millisecond) {
+			return false
+		}
+	}
+}
+
+// ringTime is how long an alarm may be late at the most.
+const ringTime = 30 * time.Second
+
+// hear looks until the alarm has run.
+func (c *client) hear(ctx context.Context, alarm *history.Alarm) {
+	for c.w.now() < alarm.Due+ringTime && ctx.Err() == nil {
+		var r rings
+		_, failed := c.ask(ctx, http.MethodGet, "/bell/"+alarm.Object, "", &r)
+		if failed == nil && r.Rang >= alarm.N {
+			alarm.Ran, alarm.Runs = c.w.now(), r.Rang
+			return
+		}
+		pause(ctx, nil, 100*time.Millisecond)
+	}
+}
