@@ -209,10 +209,8 @@ func (o *object) send(put owner.Put) owner.Event {
 		return nil
 	}
 	p, wakeUp := o.payloadOf(put)
-	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
-	defer cancel()
 	if alarm := alarmValue(p.alarm); sooner(alarm, wakeUp) {
-		wakeUp, err := o.schedule(ctx, alarm, wakeUp)
+		wakeUp, err := o.schedule(alarm, wakeUp)
 		if err != nil {
 			o.setWakeUp(time.Time{})
 			o.in.log.Warn("put waits for its alarm", "err", err)
@@ -223,9 +221,9 @@ func (o *object) send(put owner.Put) owner.Event {
 	var revision uint64
 	var err error
 	if p.value == nil {
-		revision, err = o.in.store.Remove(ctx, o.key, put.Expect)
+		revision, err = o.in.store.Remove(o.in.work, o.key, put.Expect)
 	} else {
-		revision, err = o.in.store.Put(ctx, o.key, p.value, put.Expect)
+		revision, err = o.in.store.Put(o.in.work, o.key, p.value, put.Expect)
 	}
 	switch {
 	case err == nil:
@@ -236,7 +234,7 @@ func (o *object) send(put owner.Put) owner.Event {
 		return owner.Stale{}
 	default:
 		o.in.metrics.commits.WithLabelValues(o.class.Name(), "doubt").Inc()
-		o.in.log.Log(ctx, doubtLevel(err), "put in doubt; asking for its fate", "object", o.key, "err", err)
+		o.in.log.Log(o.in.work, doubtLevel(err), "put in doubt; asking for its fate", "object", o.key, "err", err)
 		return owner.Doubt{}
 	}
 }
@@ -371,9 +369,7 @@ func (o *object) setWakeUp(at time.Time) {
 
 // reschedule sets the wake-up for the alarm, whether or not it is set.
 func (o *object) reschedule(a engine.Alarm) error {
-	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
-	defer cancel()
-	wakeUp, err := o.schedule(ctx, a, time.Time{})
+	wakeUp, err := o.schedule(a, time.Time{})
 	if err != nil {
 		wakeUp = time.Time{}
 	}
@@ -389,9 +385,7 @@ func (o *object) afterCommit() {
 	if another {
 		return // a put is under way that may need the earlier wake-up
 	}
-	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
-	defer cancel()
-	set, err := o.schedule(ctx, alarm, wakeUp)
+	set, err := o.schedule(alarm, wakeUp)
 	switch {
 	case err != nil:
 		o.in.log.Warn("wake-up not moved; it comes too early and is set again then", "object", o.key, "err", err)
