@@ -8,7 +8,7 @@ type Timing struct {
 	TTL    time.Duration // 3 s: a host's lease, renewed every third of it. Failover after a crash takes TTL + Margin
 	Margin time.Duration // TTL/10: what two clocks may differ by over one TTL; and the holder's safety
 
-	Commit time.Duration // 2 s: how long one put may take before its fate is asked for
+	Commit time.Duration // 2 s: how long one read of a record, or setting an alarm, may take
 	Claim  time.Duration // 5 s: how long a gateway waits for a host's answer to a claim
 
 	Hibernate time.Duration // 10 s without an event: the instance is dropped

@@ -36,15 +36,17 @@ type setter func(ctx context.Context, key string, at time.Time) error
 
 // schedule sets the wake-up for the alarm, or takes it back. What is set now is
 // known from last, which it returns anew. It runs on the goroutine that puts.
-func (o *object) schedule(ctx context.Context, a engine.Alarm, last time.Time, set setter) (time.Time, error) {
+func (o *object) schedule(a engine.Alarm, last time.Time, set setter) (time.Time, error) {
 	next, ok := a.Next()
-	switch {
-	case ok && !next.Equal(last):
-		return next, set(ctx, o.key, next)
-	case !ok && !last.IsZero():
-		return time.Time{}, o.in.clock.Clear(ctx, o.key)
+	if ok && next.Equal(last) || !ok && last.IsZero() {
+		return last, nil // mostly
 	}
-	return last, nil
+	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
+	defer cancel()
+	if ok {
+		return next, set(ctx, o.key, next)
+	}
+	return time.Time{}, o.in.clock.Clear(ctx, o.key)
 }
 
 // sooner tells whether the alarm needs a wake-up before the one that is set.

@@ -222,10 +222,8 @@ func (o *object) send(put owner.Put) owner.Event {
 		return nil
 	}
 	p, wakeUp := o.payloadOf(put)
-	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
-	defer cancel()
 	if alarm := alarmValue(p.alarm); sooner(alarm, wakeUp) {
-		wakeUp, err := o.schedule(ctx, alarm, wakeUp, o.in.clock.Set)
+		wakeUp, err := o.schedule(alarm, wakeUp, o.in.clock.Set)
 		if err != nil {
 			o.setWakeUp(time.Time{})
 			o.in.log.Warn("put waits for its alarm", "err", err)
@@ -236,9 +234,9 @@ func (o *object) send(put owner.Put) owner.Event {
 	var revision uint64
 	var err error
 	if p.value == nil {
-		revision, err = o.in.store.Remove(ctx, o.key, put.Expect)
+		revision, err = o.in.store.Remove(o.in.work, o.key, put.Expect)
 	} else {
-		revision, err = o.in.store.Put(ctx, o.key, p.value, put.Expect)
+		revision, err = o.in.store.Put(o.in.work, o.key, p.value, put.Expect)
 	}
 	switch {
 	case err == nil:
@@ -253,7 +251,7 @@ func (o *object) send(put owner.Put) owner.Event {
 		return owner.Refused{Put: put}
 	default:
 		o.in.metrics.commits.WithLabelValues(o.class.Name(), "doubt").Inc()
-		o.in.log.Log(ctx, doubtLevel(err), "put in doubt; asking for its fate", "object", o.key, "err", err)
+		o.in.log.Log(o.in.work, doubtLevel(err), "put in doubt; asking for its fate", "object", o.key, "err", err)
 		return owner.Doubt{}
 	}
 }
@@ -406,9 +404,7 @@ func (o *object) setWakeUp(at time.Time) {
 
 // reschedule sets the wake-up for the alarm, whether or not it is set.
 func (o *object) reschedule(a engine.Alarm, set setter) error {
-	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
-	defer cancel()
-	wakeUp, err := o.schedule(ctx, a, time.Time{}, set)
+	wakeUp, err := o.schedule(a, time.Time{}, set)
 	if err != nil {
 		wakeUp = time.Time{}
 	}
@@ -424,9 +420,7 @@ func (o *object) afterCommit() {
 	if another {
 		return // a put is under way that may need the earlier wake-up
 	}
-	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
-	defer cancel()
-	set, err := o.schedule(ctx, alarm, wakeUp, o.in.clock.Set)
+	set, err := o.schedule(alarm, wakeUp, o.in.clock.Set)
 	switch {
 	case err != nil:
 		o.in.log.Warn("wake-up not moved; it comes too early and is set again then", "object", o.key, "err", err)

@@ -328,6 +328,8 @@ func (s *memoryStore) Remove(ctx context.Context, key string, expect uint64) (ui
 }
 
 func (s *memoryStore) write(ctx context.Context, key string, value []byte, expect uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // as the true store's patience
+	defer cancel()
 	f := s.next()
 	if err := sleep(ctx, f.Slow); err != nil || f.Refuse {
 		return 0, fmt.Errorf("put record: %w", errors.Join(err, record.ErrDoubt))

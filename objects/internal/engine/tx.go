@@ -22,7 +22,6 @@ type Tx struct {
 
 	world  *World
 	class  *Class
-	alarm  Alarm     // as the event found it
 	began  time.Time // by World.Now
 	layers []layer   // the event's own, and those of savepoints above it
 	sends  []Send
@@ -55,7 +54,7 @@ func (i *Instance) begin(ctx context.Context) *Tx {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	t := &Tx{world: &i.world, class: i.class, alarm: i.world.Alarm(), began: i.world.Now(), parent: ctx}
+	t := &Tx{world: &i.world, class: i.class, began: i.world.Now(), parent: ctx}
 	t.layers = t.room[:1]
 	var limited bool
 	if t.deadline, limited = ctx.Deadline(); !limited {
@@ -239,7 +238,7 @@ func (t *Tx) DeleteAlarm() {
 // Alarm is the time that is set; false if there is none, or if it was parked.
 func (t *Tx) Alarm() (time.Time, bool) {
 	t.use()
-	a := t.alarm
+	a := t.world.Alarm() // as the event found it: a host changes it between events
 	for i := range t.layers {
 		if changed := t.layers[i].alarm; changed != nil {
 			a = *changed

@@ -185,8 +185,8 @@ func final(err error) bool {
 }
 
 // Put writes a record if its revision is still expect, and returns the new one.
-// Errors are ErrStale, ErrRefused or ErrDoubt, wrapped. It does not wait for ctx to end
-// when it is worth a look at what has become of the put: then that is in doubt.
+// Errors are ErrStale, ErrRefused or ErrDoubt, wrapped. ctx needs no deadline: a put that
+// is not answered is in doubt when it is worth a look at what has become of it.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte, expect uint64) (uint64, error) {
 	return b.publish(ctx, &nats.Msg{Subject: prefix + key, Data: value, Header: make(nats.Header, 1)}, expect)
 }
