@@ -60,6 +60,7 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 		{name: "an incarnation that comes back", timing: short, calm: true, restart: true, ticks: 3, revisions: 3, requests: 1, tries: 1, crashes: 1},
 		{name: "late renewals", timing: short, calm: true, fresh: true, ticks: 3, revisions: 3, requests: 1, tries: 1, renewals: 1},
 		{name: "a store that is full", timing: short, calm: true, revisions: 3, requests: 2, tries: 1, doubts: 1, refusals: 1, leaves: 1},
+		{name: "leases that lapse and resume", timing: short, lapse: true, calm: true, ticks: 3, revisions: 4, requests: 1, tries: 1, renewals: 2, forgets: 1},
 		{name: "long leases", timing: long, calm: true, ticks: 6, revisions: 3, requests: 1, tries: 1, renewals: 1},
 	}
 	explored := make([]int, len(scenarios))
@@ -96,7 +97,7 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 	for _, what := range []string{
 		"takeover", "crash", "lease lapsed", "claim refused", "claimed anew", "stale read recognised", "record removed",
 		"doubt resolved: landed", "doubt resolved: sent again", "request recognised in the record", "answered", "denied", "unsure",
-		"stopped: store refused",
+		"lease resumed", "proved after a lapse", "stopped: store refused",
 		"stopped: released", "stopped: fenced", "stopped: lease lost", "stopped: claim given up",
 	} {
 		if happened[what] == 0 {
@@ -126,6 +127,10 @@ func TestEveryBrokenVariantIsCaught(t *testing.T) {
 			"would now answer a read from [], and [1] has been shown already"},
 		{scenario{flaw: comesBack, timing: short, ticks: 3, revisions: 3, requests: 1, tries: 1, renewals: 2},
 			"would now answer a read from [], and [1] has been shown already"},
+		{scenario{flaw: noProof, timing: short, lapse: true, ticks: 3, revisions: 3, requests: 1, tries: 1, renewals: 1, forgets: 1},
+			"would now answer a read from [], and [1] has been shown already"},
+		{scenario{flaw: oldProof, timing: short, lapse: true, ticks: 3, revisions: 4, requests: 2, tries: 1, renewals: 1, forgets: 1},
+			"would now answer a read from"},
 		{scenario{flaw: allCopies, timing: short, revisions: 4, requests: 1, tries: 1, doubts: 1, refusals: 1},
 			"request 1 is said not to have happened, and the record is [1]"},
 	} {
