@@ -122,7 +122,7 @@ func TestADamagedRecordIsToldAtOnceReadOnceAndLeftAlone(t *testing.T) {
 		}
 		now := time.Now()
 		for i := range 3 * maxUnreadable {
-			w.in.unreadable.add(fmt.Sprint(i), now)
+			_ = w.in.unreadable.add(fmt.Sprint(i), now)
 		}
 		if n := len(w.in.unreadable.last); n > maxUnreadable {
 			t.Errorf("%d records are remembered", n)

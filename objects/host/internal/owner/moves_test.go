@@ -240,7 +240,7 @@ func (x *explorer) hostMoves(w world, i int) {
 		x.doubt(&next, i)
 		x.done(&next)
 	}
-	if now.unproven && now.phase == owner.Serving && !now.dirty && !(now.waits() && now.vouched) && now.holds(w.now, x.timing) {
+	if now.unproven && now.phase == owner.Serving && !now.dirty && (!now.waits() || !now.vouched) && now.holds(w.now, x.timing) {
 		next := w
 		x.note("%s is to prove that the object is its own", name)
 		x.step(&next, i, owner.Changed{}, 0)
