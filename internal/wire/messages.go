@@ -123,7 +123,7 @@ func (r *Reply) fields(c *coder) {
 func (r *Reply) TooLarge() *Reply {
 	small := &Reply{Code: objects.TooLarge, Message: "the answer is larger than a NATS message may be", Kept: r.Kept, Owner: r.Owner, Token: r.Token, Seq: r.Seq}
 	if r.Kept {
-		small.Code, small.Message = objects.Conflict, "this was done; its answer is larger than a NATS message may be"
+		small.Code, small.Message = objects.Done, "this was done; its answer is larger than a NATS message may be"
 	}
 	return small
 }
@@ -223,9 +223,19 @@ func (p *Push) fields(c *coder) {
 	parts(c, 3, &p.Ops)
 }
 
+// Op is what a SocketOp does.
+type Op uint8
+
+// The operations on sockets.
+const (
+	OpMessage Op = 1 + iota
+	OpClose
+	OpAttach
+)
+
 // SocketOp is one operation on sockets of one gateway.
 type SocketOp struct {
-	Op      objects.Op
+	Op      Op
 	Sockets SocketIDs
 	Binary  bool
 	Data    []byte // a message, or an attachment

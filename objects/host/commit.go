@@ -12,6 +12,7 @@ import (
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
 // batch is what is known of writes that no put has been decided on for.
@@ -29,7 +30,7 @@ type committer struct {
 	own     owner.State
 	todo    []owner.Do     // what is to be done at the store, in order; the first is being done
 	payload *payload       // of the put under way
-	durable *objects.Alarm // as of the last commit known to have landed; nil: none
+	durable *engine.Alarm  // as of the last commit known to have landed; nil: none
 	wakeUp  time.Time      // when the wake-up is set for; zero: not set
 	timer   *time.Timer    // nil until the first batch that waits
 	claimed *record.Record // what a claim puts, and serves from; nil once memory has it
@@ -49,7 +50,7 @@ type payload struct {
 	put   owner.Put
 	made  uint64 // in this generation of the lease
 	value []byte // nil: remove the record
-	alarm *objects.Alarm
+	alarm *engine.Alarm
 }
 
 // is reports whether this is what put sends.
@@ -59,7 +60,7 @@ func (p *payload) is(put owner.Put) bool { return p != nil && p.put == put }
 // again, which has come early, then tell what came of it.
 type setWakeUp struct {
 	owner.Do
-	alarm objects.Alarm
+	alarm engine.Alarm
 	then  func(error)
 }
 
@@ -284,7 +285,7 @@ func (o *object) payloadOf(put owner.Put) (*payload, time.Time) {
 
 // claimOf is the record that was read, put back in our name. With mu held.
 func (o *object) claimOf(put owner.Put) *payload {
-	rec := record.Record{Name: o.id.Name(), Data: new(objects.Data)}
+	rec := record.Record{Name: o.id.Name(), Data: new(engine.Data)}
 	if o.commit.found != nil {
 		rec = *o.commit.found
 	}
@@ -401,7 +402,7 @@ func (o *object) setWakeUp(at time.Time) {
 }
 
 // reschedule sets the wake-up for the alarm, whether or not it is set.
-func (o *object) reschedule(a objects.Alarm, set setter) error {
+func (o *object) reschedule(a engine.Alarm, set setter) error {
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
 	wakeUp, err := o.schedule(ctx, a, time.Time{}, set)
@@ -487,17 +488,17 @@ func (o *object) putBatch() (start bool) {
 }
 
 // alarmPointer is nil for none.
-func alarmPointer(a objects.Alarm) *objects.Alarm {
-	if a == (objects.Alarm{}) {
+func alarmPointer(a engine.Alarm) *engine.Alarm {
+	if a == (engine.Alarm{}) {
 		return nil
 	}
 	return &a
 }
 
 // alarmValue is the alarm that a may be.
-func alarmValue(a *objects.Alarm) objects.Alarm {
+func alarmValue(a *engine.Alarm) engine.Alarm {
 	if a == nil {
-		return objects.Alarm{}
+		return engine.Alarm{}
 	}
 	return *a
 }

@@ -1,12 +1,9 @@
 package host
 
 import (
-	"slices"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	shared "holdfast/internal/metrics"
-	"holdfast/objects"
 )
 
 // metrics are the host's. Labels are classes, kinds and outcomes, never an id.
@@ -67,18 +64,4 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 			Namespace: "holdfast", Subsystem: "host", Name: "leases_lost_total", Help: "Leases that could not be renewed in time.",
 		})),
 	}
-}
-
-// knownCodes are the codes that a label may have. An author's code may be anything.
-var knownCodes = []objects.Code{
-	objects.Invalid, objects.Unauthorized, objects.Forbidden, objects.NotFound, objects.Conflict, objects.TooLarge,
-	objects.TooMany, objects.Overloaded, objects.StorageFull, objects.Unavailable, objects.Unknown, objects.Internal,
-}
-
-// resultLabel is a code as a label.
-func resultLabel(code objects.Code) string {
-	if slices.Contains(knownCodes, code) {
-		return string(code)
-	}
-	return "other"
 }

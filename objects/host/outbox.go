@@ -4,6 +4,7 @@ import (
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
+	"holdfast/objects/internal/engine"
 )
 
 // outbox holds what events want sent until what they wrote, and all that they could
@@ -126,7 +127,7 @@ func (item outboxItem) refuse(o *object, e *objects.Error) {
 }
 
 // pushes is one message for each gateway, the operations in order.
-func (o *object) pushes(sends []objects.Send) []push {
+func (o *object) pushes(sends []engine.Send) []push {
 	if len(sends) == 0 {
 		return nil
 	}
@@ -142,13 +143,19 @@ func (o *object) pushes(sends []objects.Send) []push {
 	}
 	for _, send := range sends {
 		for gateway, sockets := range byGateway(send.Sockets) {
-			op := wire.SocketOp{Op: send.Op, Sockets: sockets}
+			op := wire.SocketOp{Sockets: sockets}
 			switch send.Op {
-			case objects.OpMessage:
+			case engine.OpMessage:
+				op.Op = wire.OpMessage
+				op.Op = wire.OpMessage
 				op.Binary, op.Data = send.Message.Binary, send.Message.Data
-			case objects.OpAttach:
+			case engine.OpAttach:
+				op.Op = wire.OpAttach
+				op.Op = wire.OpAttach
 				op.Data = send.Attachment
-			case objects.OpClose:
+			case engine.OpClose:
+				op.Op = wire.OpClose
+				op.Op = wire.OpClose
 				op.Code, op.Reason = send.Close.Code, send.Close.Reason
 			}
 			push := to(gateway)
@@ -159,7 +166,7 @@ func (o *object) pushes(sends []objects.Send) []push {
 }
 
 // byGateway sorts sockets by their gateways, of which there are few.
-func byGateway(sockets []*objects.Socket) map[string]wire.SocketIDs {
+func byGateway(sockets []*engine.Socket) map[string]wire.SocketIDs {
 	by := make(map[string]wire.SocketIDs, 1)
 	last, ids := "", wire.SocketIDs(nil)
 	for _, s := range sockets {

@@ -7,6 +7,7 @@ import (
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
 // errFull is what an event that writes is told while the store has no room.
@@ -15,11 +16,11 @@ var errFull = &objects.Error{Code: objects.StorageFull, Message: "the store is f
 // roomFor refuses what a request has written if the store has no room for it. What
 // makes the object smaller goes on, and so does what nobody can send again: alarms and
 // the ends of sockets.
-func (o *object) roomFor(ev event, out objects.Outcome) error {
+func (o *object) roomFor(ev event, out engine.Outcome) error {
 	if !out.Changed() || o.in.store.Room() == record.Free {
 		return nil
 	}
-	sets := out.Alarm != nil && *out.Alarm != objects.Alarm{}
+	sets := out.Alarm != nil && *out.Alarm != engine.Alarm{}
 	switch ev.kind {
 	case wire.Call, wire.Fetch, wire.Message:
 		if sets || o.memory.data.SizeAfter(out.Writes) >= o.memory.data.Size() {

@@ -130,7 +130,7 @@ func (g *guest) hold(context.Context, objects.None) (objects.None, error) {
 }
 
 func (g *guest) code(context.Context, objects.None) (objects.None, error) {
-	return objects.None{}, &objects.Error{Code: "\xff\xfe", Message: "odd"}
+	return objects.None{}, &objects.Error{Code: "sold_out", Message: "no more"}
 }
 
 func (g *guest) wake(context.Context, objects.None) (objects.None, error) {

@@ -22,8 +22,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"holdfast/objects"
 )
 
 const (
@@ -34,26 +32,6 @@ const (
 
 // keep is how long a wake-up waits for a host that runs the class.
 const keep = 7 * 24 * time.Hour
-
-// Retry policy, as Cloudflare's: 2 s doubling with up to a quarter of jitter, MaxRetry times.
-const (
-	retryFirst = 2 * time.Second
-	MaxRetry   = 6 // a failure of the last one parks the alarm
-)
-
-// Failed is the alarm after a run of it has failed: due again later, or parked
-// after the last retry. jitter is a random number in [0, 1).
-func Failed(a objects.Alarm, now time.Time, jitter float64) objects.Alarm {
-	if a.Retry >= MaxRetry {
-		a.Parked, a.Due = true, time.Time{}
-		return a
-	}
-	wait := retryFirst << a.Retry
-	wait += time.Duration(jitter * float64(wait) / 4)
-	a.Retry++
-	a.Due = now.Add(wait).UTC().Truncate(time.Millisecond)
-	return a
-}
 
 // Clock is the stream of schedules.
 type Clock struct {
