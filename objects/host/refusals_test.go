@@ -48,6 +48,29 @@ func TestAPutThatTheStoreRefusesIsToldAtOnceAndTheObjectIsServedAgain(t *testing
 	}
 }
 
+func TestAClaimOrAReleaseThatTheStoreRefusesEndsAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.store.fail(fault{}, fault{Reject: record.ErrFull}) // the reading, and the claim
+		began := time.Now()
+		if r := <-w.claim("a"); r.Owned || r.Code != objects.StorageFull || time.Since(began) > 100*time.Millisecond {
+			t.Errorf("the claim was answered %+v after %v, want storage_full at once", r, time.Since(began))
+		}
+		w.own("a")
+		w.call("a", "add")
+		w.store.fail(fault{Reject: record.ErrFull})
+		began = time.Now()
+		w.in.evictNow(w.in.find(id("a").Key()))
+		synctest.Wait()
+		if w.in.find(id("a").Key()) != nil || time.Since(began) > time.Second {
+			t.Errorf("the object is still being released after %v", time.Since(began))
+		}
+		w.own("a")
+		if n := number(w.call("a", "add")); n != 2 {
+			t.Errorf("the next count is %d, want 2", n)
+		}
+	})
+}
+
 // Another copy of the put may be under way: whether it lands is for the next claim to say.
 func TestNobodyIsToldThatNothingHappenedWhenOnlyTheSecondCopyWasRefused(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -122,7 +145,7 @@ func TestADamagedRecordIsToldAtOnceReadOnceAndLeftAlone(t *testing.T) {
 		}
 		now := time.Now()
 		for i := range 3 * maxUnreadable {
-			w.in.unreadable.add(fmt.Sprint(i), now)
+			_ = w.in.unreadable.add(fmt.Sprint(i), now)
 		}
 		if n := len(w.in.unreadable.last); n > maxUnreadable {
 			t.Errorf("%d records are remembered", n)

@@ -9,13 +9,14 @@ package owner_test
 // that a gateway sends, and sends again, to whoever serves.
 //
 // At any step (moves_test.go): a put arrives late, after its sender has sent it a
-// second time, has let go, or is dead, or finds the store full; an answer comes late or never; a host gives
-// up waiting for one (Doubt) while the put is still under way; a read finds an
-// earlier revision; a renewal is late, lost, or its answer is; a claimer learns of
-// a renewal at once or only when it asks; a lease lapses and its holder notices now
-// or much later; a host crashes and, in one scenario, comes back as another
-// incarnation; a host is told to let go; a record with nothing in it is removed,
-// and its tombstone expires.
+// second time, has let go, or is dead, or finds the store full; an answer comes late
+// or never; a host gives up waiting for one (Doubt) while the put is still under way;
+// a read finds an earlier revision; a renewal is late, lost, or its answer is; a
+// claimer learns of a renewal at once or only when it asks; a lease lapses and its
+// holder notices now or much later; in one scenario it can be renewed then, unless a
+// claimer has ended its entry, which the bucket may forget; a host crashes and, in one
+// scenario, comes back as another incarnation; a host is told to let go; a record with
+// nothing in it is removed, and its tombstone expires.
 //
 // What must hold in every world (explore_test.go, host_test.go):
 //
@@ -60,6 +61,7 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 		{name: "an incarnation that comes back", timing: short, calm: true, restart: true, ticks: 3, revisions: 3, requests: 1, tries: 1, crashes: 1},
 		{name: "late renewals", timing: short, calm: true, fresh: true, ticks: 3, revisions: 3, requests: 1, tries: 1, renewals: 1},
 		{name: "a store that is full", timing: short, calm: true, revisions: 3, requests: 2, tries: 1, doubts: 1, refusals: 1, leaves: 1},
+		{name: "leases that lapse and resume", timing: short, lapse: true, calm: true, ticks: 3, revisions: 4, requests: 1, tries: 1, renewals: 1, forgets: 1},
 		{name: "long leases", timing: long, calm: true, ticks: 6, revisions: 3, requests: 1, tries: 1, renewals: 1},
 	}
 	explored := make([]int, len(scenarios))
@@ -96,7 +98,7 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 	for _, what := range []string{
 		"takeover", "crash", "lease lapsed", "claim refused", "claimed anew", "stale read recognised", "record removed",
 		"doubt resolved: landed", "doubt resolved: sent again", "request recognised in the record", "answered", "denied", "unsure",
-		"stopped: store refused",
+		"lease resumed", "proved after a lapse", "stopped: store refused",
 		"stopped: released", "stopped: fenced", "stopped: lease lost", "stopped: claim given up",
 	} {
 		if happened[what] == 0 {
@@ -126,6 +128,10 @@ func TestEveryBrokenVariantIsCaught(t *testing.T) {
 			"would now answer a read from [], and [1] has been shown already"},
 		{scenario{flaw: comesBack, timing: short, ticks: 3, revisions: 3, requests: 1, tries: 1, renewals: 2},
 			"would now answer a read from [], and [1] has been shown already"},
+		{scenario{flaw: noProof, timing: short, lapse: true, ticks: 3, revisions: 3, requests: 1, tries: 1, renewals: 1, forgets: 1},
+			"would now answer a read from [], and [1] has been shown already"},
+		{scenario{flaw: oldProof, timing: short, lapse: true, ticks: 3, revisions: 4, requests: 2, tries: 1, renewals: 1, forgets: 1},
+			"would now answer a read from"},
 		{scenario{flaw: allCopies, timing: short, revisions: 4, requests: 1, tries: 1, doubts: 1, refusals: 1},
 			"request 1 is said not to have happened, and the record is [1]"},
 	} {

@@ -38,7 +38,7 @@ func (x *explorer) check(w *world) {
 // changes nothing, so the world is as if one were asked in every state.
 func (x *explorer) reads(w *world, i int) bool {
 	h := &w.hosts[i]
-	return h.inc != 0 && h.phase == owner.Serving && !h.waits() && !h.dirty && h.holds(w.now, x.timing)
+	return h.inc != 0 && h.phase == owner.Serving && !h.waits() && !h.dirty && !h.unproven && h.holds(w.now, x.timing)
 }
 
 // order says what is wrong with a put that lands on a record.
@@ -199,7 +199,7 @@ func (x *explorer) next(w *world, i int) {
 		x.step(w, i, owner.Doubt{}, 0)
 	case h.phase == owner.Free:
 		x.step(w, i, owner.Want{}, 0)
-	case h.phase == owner.Serving && w.requests[probe-1].tries == 0:
+	case h.phase == owner.Serving: // again, if the host was fenced
 		x.request(w, i, probe)
 	}
 }

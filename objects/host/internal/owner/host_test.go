@@ -25,8 +25,10 @@ func (x *explorer) step(w *world, i int, e owner.Event, read content) []owner.Do
 			x.send(w, h, d.Put, d.Put != before.Pending, read)
 		case owner.Serve:
 			x.serve(w, h, d)
+			x.proved(h)
 		case owner.Settle:
 			x.settle(w, h)
+			x.proved(h)
 		case owner.Refuse:
 			x.happened("claim refused")
 			x.stop(w, h)
@@ -54,6 +56,7 @@ func (x *explorer) step(w *world, i int, e owner.Event, read content) []owner.Do
 // commit what the events made of it, a put sent again what it carried before, and
 // so does the release of a claim that was never served.
 func (x *explorer) send(w *world, h *host, p owner.Put, fresh bool, read content) {
+	h.vouched = h.vouched || fresh
 	switch {
 	case !fresh:
 	case h.phase == owner.Claiming:
@@ -96,6 +99,14 @@ func (x *explorer) serve(w *world, h *host, d owner.Serve) {
 	}
 	if before := w.versions[d.Revision-1].owner; before != 0 && before != h.inc {
 		x.happened("takeover")
+	}
+}
+
+// proved notes that a put has landed.
+func (x *explorer) proved(h *host) {
+	if h.unproven && h.vouched {
+		x.happened("proved after a lapse")
+		h.unproven = false
 	}
 }
 

@@ -13,12 +13,14 @@ type scenario struct {
 	flaw             flaw
 	timing           lease.Timing
 	fresh            bool  // the hosts' first renewals are still on their way
+	lapse            bool  // a lease that has lapsed may become valid again
 	restart          bool  // the first host comes back, once, as a new incarnation
 	calm             bool  // from every state, see that a calm world would serve
 	ticks, revisions uint8 // how far time and the record may go
 	requests, tries  uint8 // how many, and how often each may be sent
 	doubts, crashes  uint8 // how many there may be
 	leaves, renewals uint8
+	forgets          uint8 // how often the bucket of leases forgets who was ended, as one that is restored does
 	refusals         uint8 // of puts that the store does not take
 	stale            uint8 // how many revisions a read may be behind
 }
@@ -34,6 +36,8 @@ const (
 	noKeys           flaw = "requests are not recognised in the record"
 	noConfirm        flaw = "a claimer trusts a watch that may be behind"
 	comesBack        flaw = "a lease that has ended is renewed"
+	noProof          flaw = "a lease that is valid again is taken for a proof"
+	oldProof         flaw = "a put from before the lapse is taken for a proof"
 	allCopies        flaw = "a refusal of one copy taken for all"
 )
 
@@ -60,7 +64,7 @@ func (x *explorer) violated(format string, args ...any) {
 }
 
 func (x *explorer) start() world {
-	w := world{doubts: x.doubts, crashes: x.crashes, leaves: x.leaves, renewals: x.renewals, refusals: x.refusals}
+	w := world{doubts: x.doubts, crashes: x.crashes, leaves: x.leaves, renewals: x.renewals, refusals: x.refusals, forgets: x.forgets}
 	for i := range w.hosts {
 		w.hosts[i] = x.life(uint8(i+1), 0)
 		if !x.fresh {
@@ -103,6 +107,12 @@ func (x *explorer) moves(w world) {
 	for i := range w.flights {
 		x.flightMoves(w, i)
 	}
+	if next := w; w.forgets > 0 && w.ended != ([5]bool{}) {
+		next.forgets--
+		next.ended = [5]bool{}
+		x.note("the bucket of leases forgets who was ended")
+		x.done(&next)
+	}
 	if next := w; w.revision > 0 && w.versions[w.revision] == (record{}) && !w.purged {
 		next.purged = true
 		x.note("the record's tombstone expires")
@@ -121,6 +131,11 @@ func (x *explorer) leaseMoves(w world, i int) {
 			x.done(&next)
 		}
 	case asked:
+		if w.ended[now.inc] {
+			x.note("%s learns from its renewal that it was ended", names[now.inc])
+			x.lose(next, i)
+			break
+		}
 		for _, noticed := range []bool{true, false} {
 			next = w
 			next.hosts[i].renewal = applied
@@ -145,17 +160,21 @@ func (x *explorer) leaseMoves(w world, i int) {
 		x.done(&next)
 	}
 	if now.until != 0 && !now.holds(w.now, x.timing) {
-		next := w
-		h := &next.hosts[i]
-		x.note("%s sees that its lease is over", names[h.inc])
-		x.step(&next, i, owner.Lapsed{}, 0)
-		x.happened("lease lapsed")
-		next.hosts[i] = x.again(now, w.now, func(life *host) {
-			life.since, life.seen = now.since, now.seen
-			life.seen[now.inc] = sighting{ended: true}
-		})
-		x.done(&next)
+		x.note("%s sees that its lease is over", names[now.inc])
+		x.lose(w, i)
 	}
+}
+
+// lose ends an incarnation whose lease is lost.
+func (x *explorer) lose(w world, i int) {
+	now := w.hosts[i]
+	x.step(&w, i, owner.Lapsed{}, 0)
+	x.happened("lease lapsed")
+	w.hosts[i] = x.again(&now, w.now, func(life *host) {
+		life.since, life.seen = now.since, now.seen
+		life.seen[now.inc] = sighting{ended: true}
+	})
+	x.done(&w)
 }
 
 // acknowledge gives a holder the answer to its renewal. A lease that has ended
@@ -163,10 +182,14 @@ func (x *explorer) leaseMoves(w world, i int) {
 func (x *explorer) acknowledge(w *world, h *host) {
 	h.renewal = nothing
 	sent := h.sent
+	lapsed := h.until != 0 && !h.holds(w.now, x.timing)
 	switch {
+	case x.lapse && lapsed:
+		x.resume(w, h)
+		return
 	case x.flaw == fromReply:
 		sent = w.now
-	case x.flaw != comesBack && h.until != 0 && !h.holds(w.now, x.timing):
+	case x.flaw != comesBack && lapsed:
 		x.note("%s's renewal is acknowledged too late", names[h.inc])
 		return
 	}
@@ -176,6 +199,19 @@ func (x *explorer) acknowledge(w *world, h *host) {
 	}
 	h.until = tick(h.term(x.timing).Renewed(at(sent), noticed, x.timing).Until())
 	x.note("%s's renewal is acknowledged, trusted until tick %d", names[h.inc], h.until)
+}
+
+// resume is what a renewal does to a lease that has lapsed.
+func (x *explorer) resume(w *world, h *host) {
+	term := lease.Term{}.Renewed(at(h.sent), at(w.now), x.timing)
+	if !term.Holds(at(w.now)) {
+		x.note("%s's renewal is acknowledged too late", names[h.inc])
+		return
+	}
+	h.until = tick(term.Until())
+	x.note("%s's lease is valid again, until tick %d", names[h.inc], h.until)
+	x.happened("lease resumed")
+	h.unproven, h.vouched = h.phase != owner.Free && x.flaw != noProof, x.flaw == oldProof
 }
 
 // again is the host's next life, or none.
@@ -202,6 +238,12 @@ func (x *explorer) hostMoves(w world, i int) {
 		next.doubts--
 		x.note("%s waits no longer for an answer to its put", name)
 		x.doubt(&next, i)
+		x.done(&next)
+	}
+	if now.unproven && now.phase == owner.Serving && !now.dirty && (!now.waits() || !now.vouched) && now.holds(w.now, x.timing) {
+		next := w
+		x.note("%s is to prove that the object is its own", name)
+		x.step(&next, i, owner.Changed{}, 0)
 		x.done(&next)
 	}
 	if w.crashes > 0 {
@@ -245,6 +287,7 @@ func (x *explorer) read(w *world, i int, revision uint8) {
 			h.saw(found.owner, w)
 		}
 		live = !h.watch(found.owner).Dead(names[found.owner], x.timing, at(w.now))
+		w.ended[found.owner] = w.ended[found.owner] || x.lapse && !live
 	}
 	if x.tracing {
 		x.note("%s reads revision %d: %v %v, live %t", names[h.inc], revision, found.head, found.done, live)

@@ -29,6 +29,10 @@
 // shows it landed may be an old one, of a reign that this incarnation has ended
 // since, so the claim is made once more on top of it; only the latest can be
 // built upon.
+//
+// A lease that lapsed and became valid again proves nothing: somebody may have claimed
+// the object in between. Only a put that was made since then, and has landed, proves that
+// it is still ours (Changed has one made), and refuses every claim that is on its way.
 package owner
 
 // Phase is where a host stands with an object.
@@ -108,7 +112,7 @@ type (
 	Changed struct{}
 	// Leave: give the object up, in good order.
 	Leave struct{}
-	// Lapsed: the lease can no longer be trusted.
+	// Lapsed: the lease is lost.
 	Lapsed struct{}
 )
 

@@ -17,12 +17,13 @@ type world struct {
 	versions [maxRevision + 1]record // by revision: what a stale read may still find
 	hosts    [2]host
 	renewed  [5]uint8 // by incarnation: how often its entry in the bucket of leases was put
+	ended    [5]bool  // that a claimer has ended the entry
 	flights  [maxFlights]flight
 	requests [4]request
 	purged   bool  // the tombstone of the last revision is gone
 	shown    uint8 // requests whose effect somebody has been shown, by an answer or by a read
 
-	doubts, crashes, leaves, renewals, refusals uint8 // how many more there may be
+	doubts, crashes, leaves, renewals, refusals, forgets uint8 // how many more there may be
 }
 
 const (
@@ -56,6 +57,8 @@ type host struct {
 	resent          bool
 	told            bool    // to leave; Step has leaving for it
 	serves          bool    // memory is in use
+	unproven        bool    // not put since its lease has become valid again
+	vouched         bool    // the put under way was made since then
 	reads           uint8   // asked for and not answered
 	memory          content // what events see
 	bytes           content // what the last put carries
@@ -233,7 +236,7 @@ func (h *host) watch(inc uint8) *lease.Watch {
 
 // saw notes that the host has read, or been told of, the entry as it is.
 func (h *host) saw(inc uint8, w *world) {
-	if s := &h.seen[inc]; !s.ended && w.renewed[inc] > s.revision {
+	if s := &h.seen[inc]; !s.ended && !w.ended[inc] && w.renewed[inc] > s.revision {
 		*s = sighting{revision: w.renewed[inc], at: w.now}
 	}
 }

@@ -1,0 +1,98 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+type shelf struct{ state *objects.State }
+
+var (
+	shelfText = objects.NewKey[string]("text")
+	fillCall  = objects.NewCall[objects.None, objects.None]("fill")
+	seeCall   = objects.NewCall[objects.None, int]("see")
+	clearCall = objects.NewCall[objects.None, objects.None]("clear")
+	shelves   = objects.Define("shelf", func(s *objects.State) *shelf { return &shelf{s} },
+		objects.On(fillCall, (*shelf).fill), objects.On(seeCall, (*shelf).see), objects.On(clearCall, (*shelf).clear))
+)
+
+func (s *shelf) fill(context.Context, objects.None) (objects.None, error) {
+	shelfText.Set(s.state, strings.Repeat("x", 50_000))
+	return objects.None{}, nil
+}
+
+func (s *shelf) see(context.Context, objects.None) (int, error) {
+	return len(shelfText.Get(s.state, "")), nil
+}
+
+func (s *shelf) clear(context.Context, objects.None) (objects.None, error) {
+	shelfText.Delete(s.state)
+	return objects.None{}, nil
+}
+
+// Objects of 50 kB fill a store of 400 kB. Who writes then is told so within a second, and
+// that nothing happened; all else goes on, and all is well again when there is room.
+func TestWhoeverWritesToAFullStoreIsToldSoAtOnce(t *testing.T) {
+	s := newStore(t)
+	h, err := New(t.Context(), Config{Name: "a", Classes: []*objects.Class{shelves}, Serve: s.dial(), State: s.dial(), MaxBytes: 400_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, func(ctx context.Context) {
+		if err := h.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	client, err := wire.NewClient(wire.ClientConfig{NATS: s.dial(), Name: "g", Region: "local"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	ask := func(i int, call string) objects.Code {
+		t.Helper()
+		id, err := objects.NameID("shelf", fmt.Sprint(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		reply, err := client.Do(t.Context(), id, &wire.Request{Kind: wire.Call, Call: call, Body: []byte("{}")})
+		if err == nil {
+			err = reply.Err()
+		}
+		code := objects.CodeOf(err)
+		if took := time.Since(began); code == objects.StorageFull && took > time.Second {
+			t.Errorf("%s of %d was refused after %v", call, i, took)
+		}
+		return code
+	}
+	eventually(t, 30*time.Second, "a host serves", func() bool { return ask(0, "see") == "" })
+	refused := 0
+	for i := range 12 {
+		switch code := ask(i, "fill"); {
+		case code == objects.StorageFull:
+			refused++
+		case code != "" || refused > 0:
+			t.Errorf("shelf %d was answered %q after %d refusals", i, code, refused)
+		}
+	}
+	if refused < 4 {
+		t.Errorf("%d of 12 were refused", refused)
+	}
+	for i := range 12 {
+		if code := ask(i, "see"); code != "" {
+			t.Errorf("a read of shelf %d was answered %q", i, code)
+		}
+	}
+	for i := range 5 {
+		if code := ask(i, "clear"); code != "" {
+			t.Errorf("a delete was answered %q", code)
+		}
+	}
+	eventually(t, 10*time.Second, "writes go on", func() bool { return ask(11, "fill") == "" })
+}
