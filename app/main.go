@@ -96,9 +96,8 @@ type program struct {
 	json  bool
 	level string
 
-	identity identity     // for NATS
-	log      *slog.Logger // once a command has begun
-	began    bool         // a command has begun: what fails from here on is not the way it was called
+	log   *slog.Logger // once a command has begun
+	began bool         // a command has begun: what fails from here on is not the way it was called
 }
 
 func (p *program) root() *cobra.Command {
