@@ -15,6 +15,7 @@ import (
 
 	"holdfast/internal/link"
 	"holdfast/internal/wire"
+	"holdfast/objects"
 )
 
 const (
@@ -197,7 +198,15 @@ func (p *program) noNATS(where string, tries int, err error) error {
 	if tries > 1 {
 		cause = fmt.Sprintf("%s (%d tries in %v)", cause, tries, reachWithin)
 	}
-	return unreachable(fmt.Errorf("cannot reach NATS at %s: %s", withoutSecrets(where), cause),
+	said := fmt.Errorf("cannot reach NATS at %s: %s", withoutSecrets(where), cause)
+	switch {
+	case errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked):
+		return &failure{code: string(objects.Forbidden), exit: exitDenied, err: said,
+			hint: "say who asks:   --creds FILE, --nkey FILE or --tls-cert FILE, or a user in the URL"}
+	case errors.Is(err, nats.ErrTLS) || strings.Contains(cause, "tls: "): // the server's own word has no type
+		return unreachable(said, "who signed NATS's certificate:   --tls-ca FILE\nours, if NATS asks for one:      --tls-cert FILE --tls-key FILE")
+	}
+	return unreachable(said,
 		fmt.Sprintf("start one:      %s nats\nor everything:  %s dev\nor say where:   --nats nats://host:4222", p.cfg.Name, p.cfg.Name))
 }
 
