@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/wire"
 	"holdfast/objects"
 )
 
@@ -152,5 +153,22 @@ func TestAConnectionMayWaitAsLongAsIdleTimeoutSays(t *testing.T) {
 	}
 	if took := time.Since(began); took < 900*time.Millisecond {
 		t.Errorf("the connection was closed after %v, want 1 s", took)
+	}
+}
+
+func TestAHostThatHasLostItsLeaseIsNotReady(t *testing.T) {
+	server, said := serve(t, "nats", "--port", "0", "--store", "memory", "--rtt", "0")
+	_, host := serve(t, "host", "--region", "fra", "--nats", said.NATS, "--rtt", "0")
+	server.stop()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		status, r := readyz(t, host.Ops)
+		if status == http.StatusServiceUnavailable && strings.Contains(r.Parts[0].Why, "lease") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("20 s after NATS has gone readyz is %d %+v", status, r)
+		}
+		wire.Pause(t.Context(), 20*time.Millisecond)
 	}
 }
