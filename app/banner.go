@@ -28,7 +28,7 @@ type banner struct {
 	Object    *request `json:"object,omitempty"`
 	NATS      string   `json:"nats"`
 	Data      data     `json:"data"`
-	Metrics   string   `json:"metrics"`
+	Ops       string   `json:"ops,omitempty"` // /metrics, /readyz and /debug/pprof
 	Join      string   `json:"join"`
 
 	about  string // what the page shows
@@ -76,7 +76,6 @@ func (b *banner) discover(ctx context.Context, ln net.Listener, classes []*objec
 		b.Object = &request{http.MethodGet, base + path.Join(path.Dir(mounts[0]), "global")}
 	}
 	b.closed = b.Object == nil && b.Open == "" && b.WebSocket == ""
-	b.Metrics = base + "/metrics"
 }
 
 // write writes the banner for people.
@@ -110,7 +109,9 @@ func (b *banner) write(w io.Writer, color bool) error {
 	}
 	line("NATS", "%s  (embedded)", b.NATS)
 	line("Data", "%s", b.Data)
-	line("Metrics", "%s", b.Metrics)
+	if b.Ops != "" {
+		line("Operations", "%s  (/metrics, /readyz, /debug/pprof)", b.Ops)
+	}
 	line("Another region", "%s", b.Join)
 	out.WriteByte('\n')
 	_, err := io.WriteString(w, out.String())

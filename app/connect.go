@@ -15,6 +15,7 @@ import (
 
 	"holdfast/internal/link"
 	"holdfast/internal/wire"
+	"holdfast/objects"
 )
 
 const (
@@ -30,13 +31,62 @@ const (
 	dialTimeout = 3 * time.Second
 )
 
-// identity is how a process tells NATS who it is, by files: what stands on a command
-// line can be read by everybody on the machine.
-type identity struct{ creds, nkey, ca, cert, key string }
+// natsFlags say where NATS is and how a connection tells it who we are: by files, because
+// everybody on the machine can read a command line.
+type natsFlags struct {
+	url                    string
+	creds, nkey, cert, key string
+	ca                     string
+	prefix                 string // of the flags of the identity: "" or "state-"
+}
 
-// options are those of nats.go.
-func (i identity) options() (opts []nats.Option, err error) {
-	for flag, file := range map[string]string{"creds": i.creds, "nkey": i.nkey, "tls-ca": i.ca, "tls-cert": i.cert, "tls-key": i.key} {
+// add adds --nats, which NATS_URL gives another default, and the flags of the identity.
+func (n *natsFlags) add(c *cobra.Command) {
+	otherwise := defaultNATS
+	if env := os.Getenv("NATS_URL"); env != "" {
+		otherwise = env
+	}
+	f := c.Flags()
+	f.StringVar(&n.url, "nats", otherwise, "where NATS is, or several, with commas; default also from NATS_URL")
+	f.Lookup("nats").DefValue = withoutSecrets(otherwise) // it is what --help shows
+	f.StringVar(&n.creds, "creds", "", "file of the NATS user's JWT and seed")
+	f.StringVar(&n.nkey, "nkey", "", "file of the NATS user's seed")
+	f.StringVar(&n.cert, "tls-cert", "", "file of our certificate for NATS; with --tls-key")
+	f.StringVar(&n.key, "tls-key", "", "file of its key")
+	f.StringVar(&n.ca, "tls-ca", "", "file of the authorities that NATS's certificate may be from")
+}
+
+// addState adds the flags of a second connection, on which state is written.
+func (n *natsFlags) addState(c *cobra.Command) {
+	n.prefix = "state-"
+	f := c.Flags()
+	f.StringVar(&n.url, "state-nats", "", "where records are written, if other credentials may do that; default: --nats")
+	f.StringVar(&n.creds, "state-creds", "", "as --creds, for --state-nats, which without a user of its own has that of --nats")
+	f.StringVar(&n.nkey, "state-nkey", "", "as --nkey, for --state-nats")
+	f.StringVar(&n.cert, "state-tls-cert", "", "as --tls-cert, for --state-nats; --tls-ca holds for both")
+	f.StringVar(&n.key, "state-tls-key", "", "as --tls-key, for --state-nats")
+}
+
+// orElse is n with what it lacks taken from another connection. A user, who may be named
+// by a URL, a file or a certificate, replaces the other's; a certificate alone replaces
+// the other's certificate, which servers may want beside any user.
+func (n natsFlags) orElse(other natsFlags) natsFlags {
+	if n.creds+n.nkey+n.cert+n.key == "" && !strings.Contains(n.url, "@") {
+		n.creds, n.nkey = other.creds, other.nkey
+	}
+	if n.cert+n.key == "" {
+		n.cert, n.key = other.cert, other.key
+	}
+	if n.url == "" {
+		n.url = other.url
+	}
+	n.ca = other.ca
+	return n
+}
+
+// options are those of nats.go for the identity.
+func (n natsFlags) options() (opts []nats.Option, err error) {
+	for flag, file := range map[string]string{n.prefix + "creds": n.creds, n.prefix + "nkey": n.nkey, "tls-ca": n.ca, n.prefix + "tls-cert": n.cert, n.prefix + "tls-key": n.key} {
 		if file == "" {
 			continue
 		}
@@ -44,47 +94,29 @@ func (i identity) options() (opts []nats.Option, err error) {
 			return nil, usage(fmt.Errorf("--%s: %w", flag, err), "")
 		}
 	}
-	if (i.cert == "") != (i.key == "") {
-		return nil, usage(errors.New("--tls-cert and --tls-key belong together"), "")
+	if (n.cert == "") != (n.key == "") {
+		return nil, usage(fmt.Errorf("--%stls-cert and --%[1]stls-key belong together", n.prefix), "")
 	}
-	if i.creds != "" && i.nkey != "" {
-		return nil, usage(errors.New("--creds and --nkey are two ways to say one thing"), "")
+	if n.creds != "" && n.nkey != "" {
+		return nil, usage(fmt.Errorf("--%screds and --%[1]snkey are two ways to say one thing", n.prefix), "")
 	}
-	if i.creds != "" {
-		opts = append(opts, nats.UserCredentials(i.creds))
+	if n.creds != "" {
+		opts = append(opts, nats.UserCredentials(n.creds))
 	}
-	if i.nkey != "" {
-		opt, err := nats.NkeyOptionFromSeed(i.nkey)
+	if n.nkey != "" {
+		opt, err := nats.NkeyOptionFromSeed(n.nkey)
 		if err != nil {
-			return nil, usage(fmt.Errorf("--nkey: %w", err), "")
+			return nil, usage(fmt.Errorf("--%snkey: %w", n.prefix, err), "")
 		}
 		opts = append(opts, opt)
 	}
-	if i.ca != "" {
-		opts = append(opts, nats.RootCAs(i.ca))
+	if n.ca != "" {
+		opts = append(opts, nats.RootCAs(n.ca))
 	}
-	if i.cert != "" {
-		opts = append(opts, nats.ClientCert(i.cert, i.key))
+	if n.cert != "" {
+		opts = append(opts, nats.ClientCert(n.cert, n.key))
 	}
 	return opts, nil
-}
-
-// natsFlag adds --nats, which NATS_URL gives another default, and the flags of the
-// program's identity.
-func (p *program) natsFlag(c *cobra.Command, to *string) {
-	f := c.Flags()
-	f.StringVar(&p.identity.creds, "creds", "", "file of the NATS user's JWT and seed")
-	f.StringVar(&p.identity.nkey, "nkey", "", "file of the NATS user's seed")
-	f.StringVar(&p.identity.ca, "tls-ca", "", "file of the authorities that NATS's certificate may be from")
-	f.StringVar(&p.identity.cert, "tls-cert", "", "file of our certificate for NATS; with --tls-key")
-	f.StringVar(&p.identity.key, "tls-key", "", "file of its key")
-
-	otherwise := defaultNATS
-	if env := os.Getenv("NATS_URL"); env != "" {
-		otherwise = env
-	}
-	c.Flags().StringVar(to, "nats", otherwise, "where NATS is, or several, with commas; default also from NATS_URL")
-	c.Flags().Lookup("nats").DefValue = withoutSecrets(otherwise) // it is what --help shows
 }
 
 // checkOrigins refuses a web origin that no browser can send: a scheme, a host and, if
@@ -129,8 +161,8 @@ func connection(name string, log *slog.Logger) []nats.Option {
 }
 
 // dial reaches NATS over TCP; it tries for five seconds.
-func (p *program) dial(ctx context.Context, url string, opts ...nats.Option) (*nats.Conn, error) {
-	own, err := p.identity.options()
+func (p *program) dial(ctx context.Context, to natsFlags, opts ...nats.Option) (*nats.Conn, error) {
+	own, err := to.options()
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +170,7 @@ func (p *program) dial(ctx context.Context, url string, opts ...nats.Option) (*n
 	within, cancel := context.WithTimeout(ctx, reachWithin)
 	defer cancel()
 	for tries := 1; ; tries++ {
-		nc, err := nats.Connect(url, opts...)
+		nc, err := nats.Connect(to.url, opts...)
 		if err == nil {
 			return nc, nil
 		}
@@ -146,7 +178,7 @@ func (p *program) dial(ctx context.Context, url string, opts ...nats.Option) (*n
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			return nil, p.noNATS(url, tries, err)
+			return nil, p.noNATS(to.url, tries, err)
 		}
 	}
 }
@@ -166,7 +198,15 @@ func (p *program) noNATS(where string, tries int, err error) error {
 	if tries > 1 {
 		cause = fmt.Sprintf("%s (%d tries in %v)", cause, tries, reachWithin)
 	}
-	return unreachable(fmt.Errorf("cannot reach NATS at %s: %s", withoutSecrets(where), cause),
+	said := fmt.Errorf("cannot reach NATS at %s: %s", withoutSecrets(where), cause)
+	switch {
+	case errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked):
+		return &failure{code: string(objects.Forbidden), exit: exitDenied, err: said,
+			hint: "say who asks:   --creds FILE, --nkey FILE or --tls-cert FILE, or a user in the URL"}
+	case errors.Is(err, nats.ErrTLS) || strings.Contains(cause, "tls: "): // the server's own word has no type
+		return unreachable(said, "who signed NATS's certificate:   --tls-ca FILE\nours, if NATS asks for one:      --tls-cert FILE --tls-key FILE")
+	}
+	return unreachable(said,
 		fmt.Sprintf("start one:      %s nats\nor everything:  %s dev\nor say where:   --nats nats://host:4222", p.cfg.Name, p.cfg.Name))
 }
 

@@ -33,6 +33,7 @@ type devOptions struct {
 	hosts      int
 	rtt        string
 	origins    []string
+	ops        string
 }
 
 func (p *program) devCommand() *cobra.Command {
@@ -61,6 +62,7 @@ func (p *program) devCommand() *cobra.Command {
 	f.IntVar(&o.hosts, "hosts", 1, "owner hosts in each region")
 	f.StringVar(&o.rtt, "rtt", "real", "round trip between regions: real (a table), 0, or one for all, as 40ms")
 	f.StringSliceVar(&o.origins, "origin", nil, "further web origin that may use the gateways, as https://example.org")
+	opsFlag(c, &o.ops)
 	return c
 }
 
@@ -104,13 +106,19 @@ func (p *program) dev(ctx context.Context, o devOptions) error {
 	if err != nil {
 		return err
 	}
-	server, err := embedded.Start(ctx, p.serverConfig(o.regions[0], o.listenHost, o.natsPort, o.store, o.sync))
+	f, err := p.newFleet(ctx, o.ops)
 	if err != nil {
+		closeAll(listeners)
+		return err
+	}
+	server, err := embedded.Start(f.ctx, p.serverConfig(o.regions[0], o.listenHost, o.natsPort, o.store, o.sync))
+	if err != nil {
+		err = f.close(err)
 		closeAll(listeners)
 		return natsPort(err, fmt.Sprintf("use another port:   %s dev --nats-port 4333\nor any free one:    --nats-port 0", p.cfg.Name))
 	}
-	d := &devRun{devOptions: o, p: p, setting: setting, server: server, listeners: listeners, fleet: p.newFleet(ctx)}
-	d.fleet.last = server.Close
+	d := &devRun{devOptions: o, p: p, setting: setting, server: server, listeners: listeners, fleet: f}
+	f.server(server)
 	b, err := d.raise(began)
 	if err == nil {
 		err = p.announce(b)

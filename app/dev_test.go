@@ -163,11 +163,11 @@ type devBanner struct {
 		RTTMs       float64
 		Hosts       int
 	}
-	Object  struct{ Method, URL string }
-	NATS    string
-	Data    struct{ Kept bool }
-	Metrics string
-	Join    string
+	Object struct{ Method, URL string }
+	NATS   string
+	Data   struct{ Kept bool }
+	Ops    string
+	Join   string
 }
 
 // dev starts a run on free ports.
@@ -209,7 +209,7 @@ func TestWhatTheBannerSaysIsTrue(t *testing.T) {
 	if !b.OK || b.Name != "holdfast" || len(b.Regions) != 2 || b.Regions[1].Region != "syd" || b.Data.Kept {
 		t.Errorf("banner = %+v", b)
 	}
-	for _, url := range []string{b.Open, b.Metrics, b.Regions[0].URL + "/readyz", b.Regions[1].URL + "/readyz"} {
+	for _, url := range []string{b.Open, b.Ops + "/metrics", b.Ops + "/readyz", b.Regions[0].URL + "/readyz", b.Regions[1].URL + "/readyz"} {
 		if status, body := fetch(t, http.MethodGet, url); status != http.StatusOK {
 			t.Errorf("GET %s = %d %s", url, status, body)
 		}

@@ -9,19 +9,24 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"holdfast/embedded"
 	"holdfast/gateway"
+	"holdfast/internal/ops"
 	"holdfast/objects/host"
 )
 
 // fleet is the gateways and hosts of this process. They run until the context
 // ends or one of them fails, and then stop in order.
 type fleet struct {
-	p       *program
-	metrics *prometheus.Registry
+	p *program
+
+	ops       *ops.Server
+	opsURL    string // where it listens; "": nowhere
+	operating context.Context
+	stopOps   context.CancelFunc
+	operation errgroup.Group
 
 	ctx  context.Context // ends when all is to stop
 	stop context.CancelCauseFunc
@@ -40,13 +45,42 @@ type fleet struct {
 	last  func()       // what is to be done at the very end, or nil
 }
 
-func (p *program) newFleet(ctx context.Context) *fleet {
-	f := &fleet{p: p, metrics: prometheus.NewRegistry()}
-	f.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+// newFleet makes a fleet with nobody in it, and serves operations at once.
+func (p *program) newFleet(ctx context.Context, opsListen string) (*fleet, error) {
+	ln, err := listenOps(opsListen)
+	if err != nil {
+		return nil, err
+	}
+	f := &fleet{p: p, ops: ops.New(p.log)}
 	f.ctx, f.stop = context.WithCancelCause(ctx)
 	f.serving, f.stopGateways = context.WithCancel(context.WithoutCancel(ctx))
 	f.hosting, f.stopHosts = context.WithCancel(context.WithoutCancel(ctx))
-	return f
+	f.operating, f.stopOps = context.WithCancel(context.WithoutCancel(ctx))
+	if ln != nil {
+		f.opsURL = webURL(ln)
+		f.operation.Go(func() error {
+			if err := f.ops.Run(f.operating, ln); err != nil {
+				f.stop(err)
+			}
+			return nil
+		})
+	}
+	return f, nil
+}
+
+// opsPhrase says in a line for people where operations are served.
+func (f *fleet) opsPhrase() string {
+	if f.opsURL == "" {
+		return ""
+	}
+	return " · operations " + f.opsURL
+}
+
+// addOps is opsPhrase for programs.
+func (f *fleet) addOps(facts map[string]any) {
+	if f.opsURL != "" {
+		facts["ops"] = f.opsURL
+	}
 }
 
 // keep has the fleet close a connection when all that uses it has stopped.
@@ -62,13 +96,17 @@ func (f *fleet) gateway(cfg gateway.Config, ln net.Listener) error {
 	for _, class := range f.p.cfg.Classes {
 		cfg.Classes = append(cfg.Classes, class.Name())
 	}
-	cfg.Version, cfg.Worker, cfg.Log, cfg.Metrics = f.p.cfg.Version, f.p.cfg.Worker, f.p.log, f.metrics
+	cfg.Version, cfg.Worker, cfg.Log, cfg.Metrics = f.p.cfg.Version, f.p.cfg.Worker, f.p.log, f.ops.Metrics
 	g, err := gateway.New(cfg)
 	if err != nil {
 		ln.Close()
 		return fmt.Errorf("start a gateway in %s: %w", cfg.Region, err)
 	}
 	f.running = append(f.running, g)
+	f.ops.Add(func(ctx context.Context) ops.Part {
+		classes, err := g.Ready(ctx)
+		return part(ops.Part{Kind: "gateway", Region: cfg.Region, Classes: classes}, err)
+	})
 	f.gateways.Go(func() error {
 		err := g.Run(f.serving, ln)
 		if err != nil {
@@ -81,12 +119,15 @@ func (f *fleet) gateway(cfg gateway.Config, ln net.Listener) error {
 
 // host starts a host.
 func (f *fleet) host(cfg host.Config) error {
-	cfg.Classes, cfg.Log, cfg.Metrics = f.p.cfg.Classes, f.p.log, f.metrics
+	cfg.Classes, cfg.Log, cfg.Metrics = f.p.cfg.Classes, f.p.log, f.ops.Metrics
 	h, err := host.New(f.ctx, cfg)
 	if err != nil {
 		return hostError(cfg, err)
 	}
 	f.hosted++
+	f.ops.Add(func(context.Context) ops.Part {
+		return part(ops.Part{Kind: "host", Name: cfg.Name, Region: cfg.Region}, h.Ready())
+	})
 	f.hosts.Go(func() error {
 		err := h.Run(f.hosting)
 		if err != nil {
@@ -95,6 +136,20 @@ func (f *fleet) host(cfg host.Config) error {
 		return nil
 	})
 	return nil
+}
+
+// server has the operations listener speak of the embedded server.
+func (f *fleet) server(s *embedded.Server) {
+	f.last = s.Close
+	f.ops.Add(func(context.Context) ops.Part { return ops.Part{Kind: "nats", Name: s.Name(), Ready: true} })
+}
+
+// part is p, which is ready if there is no error.
+func part(p ops.Part, err error) ops.Part {
+	if p.Ready = err == nil; !p.Ready {
+		p.Why = err.Error()
+	}
+	return p
 }
 
 // stopInOrder waits until ctx has ended, stops everything and says so. It is nil
@@ -128,6 +183,10 @@ func (f *fleet) sayDraining(sockets int) {
 	if f.hosted > 0 {
 		what = append(what, count(f.hosted, "host")+" to release what they own")
 	}
+	if len(what) == 0 {
+		f.p.say("stopping NATS  (Ctrl-C again to quit now)")
+		return
+	}
 	f.p.say("draining: %s  (Ctrl-C again to quit now)", strings.Join(what, ", then "))
 }
 
@@ -135,6 +194,7 @@ func (f *fleet) sayDraining(sockets int) {
 // failed, err if it did not.
 func (f *fleet) close(err error) error {
 	f.stop(nil)
+	f.ops.Stopping()
 	f.stopGateways()
 	_ = f.gateways.Wait() // their errors are f.stop's
 	f.stopHosts()
@@ -145,6 +205,8 @@ func (f *fleet) close(err error) error {
 	if f.last != nil {
 		f.last()
 	}
+	f.stopOps()
+	_ = f.operation.Wait() // its error is f.stop's
 	if cause := context.Cause(f.ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}

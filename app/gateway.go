@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,8 +15,11 @@ import (
 
 // gatewayOptions are the flags of gateway.
 type gatewayOptions struct {
-	nats, region, listen, rtt string
-	origins                   []string
+	nats                natsFlags
+	region, listen, rtt string
+	origins             []string
+	idle                time.Duration
+	ops                 string
 }
 
 func (p *program) gatewayCommand() *cobra.Command {
@@ -33,11 +37,13 @@ func (p *program) gatewayCommand() *cobra.Command {
 		RunE: p.run(func(ctx context.Context, _ []string) error { return p.runGateway(ctx, o) }),
 	}
 	f := c.Flags()
-	p.natsFlag(c, &o.nats)
+	o.nats.add(c)
 	f.StringVar(&o.region, "region", "", "where this gateway stands")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8790", "address for HTTP; :8790 listens on all of the machine's, :0 on a free port")
 	f.StringVar(&o.rtt, "rtt", "real", "round trip to the NATS of dev or nats: real (a table), 0, or one for all, as 40ms")
-	f.StringSliceVar(&o.origins, "origin", nil, "further web origin that may use the gateway, as https://example.org")
+	f.StringSliceVar(&o.origins, "origin", nil, "further web origin that may use the gateway, as https://example.org; on loopback its host is a name of this gateway")
+	f.DurationVar(&o.idle, "idle-timeout", 75*time.Second, "how long a connection may wait for its next request; longer than a balancer in front keeps it")
+	opsFlag(c, &o.ops)
 	return c
 }
 
@@ -49,6 +55,9 @@ func (p *program) runGateway(ctx context.Context, o gatewayOptions) error {
 	if err := checkOrigins(o.origins); err != nil {
 		return err
 	}
+	if o.idle < time.Second {
+		return usage(fmt.Errorf("--idle-timeout %v: want 1s or more", o.idle), "")
+	}
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
 		return usage(fmt.Errorf("--listen %q: want an address and a port, as 127.0.0.1:8790 or :8790", o.listen), "")
 	}
@@ -56,18 +65,22 @@ func (p *program) runGateway(ctx context.Context, o gatewayOptions) error {
 	if err != nil {
 		return err
 	}
-	f := p.newFleet(ctx)
+	f, err := p.newFleet(ctx, o.ops)
+	if err != nil {
+		ln.Close() // nothing was served
+		return err
+	}
 	j, err := p.joinAsGateway(f, o, setting, ln)
 	if err != nil {
 		ln.Close() // says that it is closed, if a gateway had it
 		return f.close(err)
 	}
 	// It serves; that there is nobody to own objects yet is no reason to wait.
-	if err := ready(f.ctx, ln); err != nil {
+	if err := ready(f.ctx, f.running[0], ln); err != nil {
 		p.log.Warn("not ready yet", "err", err)
 	}
 	url := webURL(ln)
-	if err := p.tellJoined(j, map[string]any{"url": url}, "gateway  "+url); err != nil {
+	if err := p.tellJoined(f, j, map[string]any{"url": url}, "gateway  "+url); err != nil {
 		return f.close(err)
 	}
 	return f.stopInOrder()
@@ -79,7 +92,7 @@ func (p *program) joinAsGateway(f *fleet, o gatewayOptions, setting link.Setting
 		return nil, err
 	}
 	return j, f.gateway(gateway.Config{
-		Region: o.region, NATS: j.nc, Origins: o.origins, Timing: timing(j.nc.ConnectedServerName()),
+		Region: o.region, NATS: j.nc, Origins: o.origins, Idle: o.idle, Timing: timing(j.nc.ConnectedServerName()),
 		Peers: []gateway.Peer{{Region: o.region, URL: webURL(ln)}},
 	}, ln)
 }

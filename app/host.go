@@ -18,13 +18,14 @@ import (
 
 // hostOptions are the flags of host.
 type hostOptions struct {
-	nats, stateNATS string
-	region, name    string
-	replicas        int
-	memory          bool
-	maxBytes        string
-	limit           int64 // maxBytes, read
-	rtt             string
+	nats, state  natsFlags
+	region, name string
+	replicas     int
+	memory       bool
+	maxBytes     string
+	limit        int64 // maxBytes, read
+	rtt          string
+	ops          string
 }
 
 func (p *program) hostCommand() *cobra.Command {
@@ -40,14 +41,15 @@ func (p *program) hostCommand() *cobra.Command {
 		RunE:    p.run(func(ctx context.Context, _ []string) error { return p.runHost(ctx, o) }),
 	}
 	f := c.Flags()
-	p.natsFlag(c, &o.nats)
-	f.StringVar(&o.stateNATS, "state-nats", "", "where records are written, if other credentials may do that; default: --nats")
+	o.nats.add(c)
+	o.state.addState(c)
 	f.StringVar(&o.region, "region", "", "where this host stands")
 	f.StringVar(&o.name, "name", "", "of this host, for people; default: machine and process id")
 	f.IntVar(&o.replicas, "replicas", 1, "of the buckets, if this host is the first and makes them")
 	f.BoolVar(&o.memory, "memory", false, "make the buckets in memory, if this host is the first and makes them")
 	f.StringVar(&o.maxBytes, "max-bytes", "", "most that the records of all objects may take in the store, as 20GiB; default: what is set already, or no limit")
 	f.StringVar(&o.rtt, "rtt", "real", "round trip to the NATS of dev or nats: real (a table), 0, or one for all, as 40ms")
+	opsFlag(c, &o.ops)
 	return c
 }
 
@@ -63,9 +65,6 @@ func (p *program) runHost(ctx context.Context, o hostOptions) error {
 	if o.limit, err = parseSize(o.maxBytes); err != nil {
 		return usage(fmt.Errorf("--max-bytes %.80q: %w", o.maxBytes, err), "")
 	}
-	if o.stateNATS == "" {
-		o.stateNATS = o.nats
-	}
 	if o.name == "" {
 		machine, err := os.Hostname()
 		if err != nil {
@@ -73,13 +72,16 @@ func (p *program) runHost(ctx context.Context, o hostOptions) error {
 		}
 		o.name = fmt.Sprintf("%s-%d", machine, os.Getpid())
 	}
-	f := p.newFleet(ctx)
+	f, err := p.newFleet(ctx, o.ops)
+	if err != nil {
+		return err
+	}
 	j, err := p.joinAsHost(f, o, setting)
 	if err == nil {
 		err = awaitHosts(f.ctx, j.nc, []string{o.name}, began)
 	}
 	if err == nil {
-		err = p.tellJoined(j, map[string]any{"host": o.name}, fmt.Sprintf("host  %s owns %s", o.name, p.classList()))
+		err = p.tellJoined(f, j, map[string]any{"host": o.name}, fmt.Sprintf("host  %s owns %s", o.name, p.classList()))
 	}
 	if err != nil {
 		return f.close(err)
@@ -107,7 +109,7 @@ func (p *program) joinAsHost(f *fleet, o hostOptions, setting link.Setting) (*jo
 	if err != nil {
 		return nil, err
 	}
-	state, err := p.join(f, o.stateNATS, o.region, setting, connection("host "+o.name+" state", p.log))
+	state, err := p.join(f, o.state.orElse(o.nats), o.region, setting, connection("host "+o.name+" state", p.log))
 	if err != nil {
 		return nil, err
 	}
@@ -126,9 +128,9 @@ type joined struct {
 }
 
 // join opens a connection and gives it the distance to the server's region.
-func (p *program) join(f *fleet, url, region string, setting link.Setting, opts []nats.Option) (*joined, error) {
+func (p *program) join(f *fleet, to natsFlags, region string, setting link.Setting, opts []nats.Option) (*joined, error) {
 	way := link.New(0)
-	nc, err := f.keep(p.dial(f.ctx, url, append(opts, way.Option())...))
+	nc, err := f.keep(p.dial(f.ctx, to, append(opts, way.Option())...))
 	if err != nil {
 		return nil, err
 	}
@@ -139,17 +141,18 @@ func (p *program) join(f *fleet, url, region string, setting link.Setting, opts 
 }
 
 // tellJoined says on standard output that a gateway or a host is there.
-func (p *program) tellJoined(j *joined, facts map[string]any, line string) error {
+func (p *program) tellJoined(f *fleet, j *joined, facts map[string]any, line string) error {
 	url := withoutSecrets(j.nc.ConnectedUrl())
 	if p.json {
 		facts["ok"], facts["region"], facts["nats"], facts["rttMs"] = true, j.region, url, float64(j.rtt)/float64(time.Millisecond)
+		f.addOps(facts)
 		return p.print(facts)
 	}
 	way := ""
 	if j.rtt > 0 {
 		way = fmt.Sprintf(", +%v simulated", j.rtt)
 	}
-	_, err := fmt.Fprintf(p.stdout, "%s · region %s · NATS %s%s\n", line, j.region, url, way)
+	_, err := fmt.Fprintf(p.stdout, "%s · region %s · NATS %s%s%s\n", line, j.region, url, way, f.opsPhrase())
 	return err
 }
 

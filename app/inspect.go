@@ -22,7 +22,8 @@ import (
 )
 
 func (p *program) getCommand() *cobra.Command {
-	var url, id string
+	var from natsFlags
+	var id string
 	c := &cobra.Command{
 		Use:   "get CLASS/NAME",
 		Short: "Print what is kept of one object, and who owns it",
@@ -35,16 +36,16 @@ func (p *program) getCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.inspect(ctx, url, func(ctx context.Context, in *host.Inspector) error { return p.get(ctx, in, object) })
+			return p.inspect(ctx, from, func(ctx context.Context, in *host.Inspector) error { return p.get(ctx, in, object) })
 		}),
 	}
-	p.natsFlag(c, &url)
+	from.add(c)
 	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
 	return c
 }
 
 func (p *program) lsCommand() *cobra.Command {
-	var url string
+	var from natsFlags
 	var limit int
 	c := &cobra.Command{
 		Use:   "ls [CLASS]",
@@ -62,10 +63,10 @@ func (p *program) lsCommand() *cobra.Command {
 			if limit < 1 {
 				return usage(fmt.Errorf("--limit %d: want 1 or more", limit), "")
 			}
-			return p.inspect(ctx, url, func(ctx context.Context, in *host.Inspector) error { return p.ls(ctx, in, class, limit) })
+			return p.inspect(ctx, from, func(ctx context.Context, in *host.Inspector) error { return p.ls(ctx, in, class, limit) })
 		}),
 	}
-	p.natsFlag(c, &url)
+	from.add(c)
 	c.Flags().IntVar(&limit, "limit", 100, "list at most so many")
 	return c
 }
@@ -82,8 +83,8 @@ func parseObject(arg, id string) (objects.ID, error) {
 }
 
 // inspect connects and reads.
-func (p *program) inspect(ctx context.Context, url string, read func(context.Context, *host.Inspector) error) error {
-	nc, err := p.dial(ctx, url, connection(p.cfg.Name+" inspects", p.log)...)
+func (p *program) inspect(ctx context.Context, from natsFlags, read func(context.Context, *host.Inspector) error) error {
+	nc, err := p.dial(ctx, from, connection(p.cfg.Name+" inspects", p.log)...)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,8 @@
 //	bench     a load, and how it was answered
 //	get, ls   what is kept
 //
+// Each process that serves has an operations listener, which package ops describes.
+//
 // Only here are flags and the environment read (NATS_URL, NO_COLOR, TERM).
 //
 // Standard output is for results: a banner, a table or, with --json, one JSON
@@ -96,9 +98,8 @@ type program struct {
 	json  bool
 	level string
 
-	identity identity     // for NATS
-	log      *slog.Logger // once a command has begun
-	began    bool         // a command has begun: what fails from here on is not the way it was called
+	log   *slog.Logger // once a command has begun
+	began bool         // a command has begun: what fails from here on is not the way it was called
 }
 
 func (p *program) root() *cobra.Command {

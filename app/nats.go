@@ -11,7 +11,7 @@ import (
 )
 
 func (p *program) natsCommand() *cobra.Command {
-	var region, listenHost, store, sync, rtt string
+	var region, listenHost, store, sync, rtt, opsListen string
 	var port int
 	c := &cobra.Command{
 		Use:   "nats",
@@ -29,7 +29,7 @@ func (p *program) natsCommand() *cobra.Command {
 			if err := checkServer(port, sync); err != nil {
 				return err
 			}
-			return p.runNATS(ctx, p.serverConfig(region, listenHost, port, store, sync))
+			return p.runNATS(ctx, p.serverConfig(region, listenHost, port, store, sync), opsListen)
 		}),
 	}
 	f := c.Flags()
@@ -39,6 +39,7 @@ func (p *program) natsCommand() *cobra.Command {
 	f.StringVar(&sync, "sync", syncDefault, "default: acknowledged survives the process; always: loss of power, too")
 	f.StringVar(&region, "region", "fra", "where it is said to stand")
 	f.StringVar(&rtt, "rtt", "real", "what those who join will use; with 0 or one for all, as 40ms, any region's name will do")
+	opsFlag(c, &opsListen)
 	return c
 }
 
@@ -65,29 +66,30 @@ func (p *program) serverConfig(region, host string, port int, store, sync string
 	}
 }
 
-func (p *program) runNATS(ctx context.Context, cfg embedded.Config) error {
+func (p *program) runNATS(ctx context.Context, cfg embedded.Config, opsListen string) error {
 	began := time.Now()
-	server, err := embedded.Start(ctx, cfg)
+	f, err := p.newFleet(ctx, opsListen)
 	if err != nil {
-		return natsPort(err, fmt.Sprintf("use another port:   %s nats --port 4333\nor any free one:    --port 0", p.cfg.Name))
+		return err
 	}
-	defer server.Close()
+	server, err := embedded.Start(f.ctx, cfg)
+	if err != nil {
+		return natsPort(f.close(err), fmt.Sprintf("use another port:   %s nats --port 4333\nor any free one:    --port 0", p.cfg.Name))
+	}
+	f.server(server)
 	d := data{Dir: cfg.Store, Kept: cfg.Store != "", Sync: syncDefault}
 	if cfg.SyncAlways {
 		d.Sync = syncAlways
 	}
 	if p.json {
-		err = p.print(map[string]any{"ok": true, "nats": server.URL(), "server": server.Name(), "data": d, "readyMs": time.Since(began).Milliseconds()})
+		facts := map[string]any{"ok": true, "nats": server.URL(), "server": server.Name(), "data": d, "readyMs": time.Since(began).Milliseconds()}
+		f.addOps(facts)
+		err = p.print(facts)
 	} else {
-		_, err = fmt.Fprintf(p.stdout, "NATS  %s  %q · data: %s · ready in %d ms\n", server.URL(), server.Name(), d, time.Since(began).Milliseconds())
+		_, err = fmt.Fprintf(p.stdout, "NATS  %s  %q · data: %s%s · ready in %d ms\n", server.URL(), server.Name(), d, f.opsPhrase(), time.Since(began).Milliseconds())
 	}
 	if err != nil {
-		return err
+		return f.close(err)
 	}
-	<-ctx.Done()
-	p.say("stopping NATS  (Ctrl-C again to quit now)")
-	stopping := time.Now()
-	server.Close()
-	p.say("done in %d ms", time.Since(stopping).Milliseconds())
-	return nil
+	return f.stopInOrder()
 }

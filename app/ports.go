@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"holdfast/embedded"
 )
 
@@ -25,6 +27,27 @@ func listen(addr, hint string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
 	return ln, nil
+}
+
+const (
+	opsAnywhere = "127.0.0.1:0"
+	opsOff      = "off"
+)
+
+// opsFlag adds --ops-listen.
+func opsFlag(c *cobra.Command, to *string) {
+	c.Flags().StringVar(to, "ops-listen", opsAnywhere, "address for /metrics, /readyz with details and /debug/pprof, which are not for clients; :0 is a free port, off is none")
+}
+
+// listenOps takes the port for operations. It returns nil if there is to be none.
+func listenOps(addr string) (net.Listener, error) {
+	if addr == opsOff {
+		return nil, nil
+	}
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return nil, usage(fmt.Errorf("--ops-listen %.80q: want an address and a port, as 127.0.0.1:9090 or :9090, or off", addr), "")
+	}
+	return listen(addr, "listen elsewhere:  --ops-listen 127.0.0.1:9091\nor on any port:    --ops-listen "+opsAnywhere+"\nor not at all:     --ops-listen "+opsOff)
 }
 
 // portTaken is the failure to get a port.

@@ -55,13 +55,13 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 	if err := awaitHosts(d.fleet.ctx, own, d.names, began); err != nil {
 		return nil, err
 	}
-	b := &banner{OK: true, Name: d.p.cfg.Name, Version: d.p.cfg.Version, RTT: d.setting.String(), NATS: d.server.URL(), Data: d.data()}
+	b := &banner{OK: true, Name: d.p.cfg.Name, Version: d.p.cfg.Version, RTT: d.setting.String(), NATS: d.server.URL(), Data: d.data(), Ops: d.fleet.opsURL}
 	for k, region := range d.regions {
 		d.links[k].Set(d.rtts[k])
 		b.Regions = append(b.Regions, place{region, peers[k].URL, float64(d.rtts[k]) / float64(time.Millisecond), d.hosts})
 	}
-	for _, ln := range d.listeners {
-		if err := awaitReady(d.fleet.ctx, ln); err != nil {
+	for k, ln := range d.listeners {
+		if err := awaitReady(d.fleet.ctx, d.fleet.running[k], ln); err != nil {
 			return nil, err
 		}
 	}

@@ -2,10 +2,8 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"holdfast/gateway"
 	"holdfast/internal/wire"
 	"holdfast/objects/host"
 )
@@ -59,12 +58,12 @@ func allThere(names []string, hosts []host.HostInfo, began time.Time) bool {
 }
 
 // awaitReady returns when the gateway behind a listener says that it can answer.
-func awaitReady(ctx context.Context, ln net.Listener) error {
+func awaitReady(ctx context.Context, g *gateway.Gateway, ln net.Listener) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	var err error
 	for {
-		if err = ready(ctx, ln); err == nil {
+		if err = ready(ctx, g, ln); err == nil {
 			return nil
 		}
 		if !wire.Pause(ctx, lookAgain) {
@@ -80,15 +79,14 @@ func gaveUp(ctx context.Context, what string, last error) error {
 	return fmt.Errorf("%s for %v: %w", what, readyWithin, errors.Join(last, errors.New("it did not come")))
 }
 
-// ready asks a gateway once.
-func ready(ctx context.Context, ln net.Listener) error {
-	status, body, err := ask(ctx, http.MethodGet, ln, "/readyz")
+// ready asks a gateway once, as its clients do. Why it is not ready, it tells only us.
+func ready(ctx context.Context, g *gateway.Gateway, ln net.Listener) error {
+	status, err := ask(ctx, http.MethodGet, ln, "/readyz")
 	if err != nil || status == http.StatusOK {
 		return err
 	}
-	var said struct{ Message string }
-	if json.Unmarshal(body, &said) == nil && said.Message != "" {
-		return errors.New(said.Message)
+	if _, err := g.Ready(ctx); err != nil {
+		return err
 	}
 	return fmt.Errorf("it answers with status %d", status)
 }
@@ -96,26 +94,25 @@ func ready(ctx context.Context, ln net.Listener) error {
 // answers tells whether a gateway has a route of its own or its worker's for a
 // path. OPTIONS reaches no object.
 func answers(ctx context.Context, ln net.Listener, path string) bool {
-	status, _, err := ask(ctx, http.MethodOptions, ln, path)
+	status, err := ask(ctx, http.MethodOptions, ln, path)
 	return err == nil && status != http.StatusNotFound
 }
 
 // ask sends a request without a body to the gateway behind a listener.
-func ask(ctx context.Context, method string, ln net.Listener, path string) (status int, body []byte, err error) {
+func ask(ctx context.Context, method string, ln net.Listener, path string) (status int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, near(ln)+path, nil)
 	if err != nil {
-		return 0, nil, err
+		return 0, err
 	}
 	req.Close = true // leaves no connection for the gateway to wait for when it drains
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, nil, err
+		return 0, err
 	}
 	defer resp.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	return resp.StatusCode, body, err
+	return resp.StatusCode, nil
 }
 
 // near is the listener's address from within this process: webURL goes by a name

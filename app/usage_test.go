@@ -52,6 +52,10 @@ func TestAWrongCallIsExit2AndSaysWhatWouldBeRight(t *testing.T) {
 		{"gateway --region F! --rtt 0", "1 to 32 of a-z"},
 		{"gateway --region nowhere", "--rtt 0 or --rtt 40ms"},
 		{"gateway --region fra --listen 8790", "want an address and a port"},
+		{"gateway --region fra --idle-timeout 10ms", "want 1s or more"},
+		{"gateway --region fra --listen 127.0.0.1:0 --ops-listen 9090", "want an address and a port"},
+		{"host --region fra --ops-listen x", "--ops-listen"},
+		{"nats --ops-listen -1", "--ops-listen"},
 		{"get", "arg"},
 		{"get ticket", "want CLASS/NAME"},
 		{"get Ticket/x", "class name"},
@@ -100,6 +104,10 @@ func TestATakenPortIsExit3AndSaysWhoHasIt(t *testing.T) {
 		{[]string{"dev", "--port", "0", "--nats-port", p, "--store", "memory"}, "--nats-port"},
 		{[]string{"nats", "--port", p, "--store", "memory"}, "--port"},
 		{[]string{"gateway", "--region", "fra", "--listen", "127.0.0.1:" + p}, "--listen"},
+		{[]string{"gateway", "--region", "fra", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:" + p}, "--ops-listen"},
+		{[]string{"host", "--region", "fra", "--ops-listen", "127.0.0.1:" + p}, "--ops-listen"},
+		{[]string{"nats", "--port", "0", "--store", "memory", "--ops-listen", "127.0.0.1:" + p}, "--ops-listen"},
+		{[]string{"dev", "--port", "0", "--nats-port", "0", "--store", "memory", "--ops-listen", "127.0.0.1:" + p}, "--ops-listen"},
 	}
 	for _, tt := range tests {
 		code, out, errs := run(t, tt.args...)

@@ -111,7 +111,7 @@ func raiseShelf(ctx context.Context, k *kit, r *running) error {
 	if err := r.ours(ctx, k.self, &said, append([]string{"serve"}, r.devArgs()...)...); err != nil {
 		return err
 	}
-	r.url = said.Regions[0].URL
+	r.url, r.ops = said.Regions[0].URL, said.Ops
 	return nil
 }
 

@@ -94,7 +94,7 @@ type reading struct {
 }
 
 func read(ctx context.Context, r *running, counter string) (reading, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.ops+"/metrics", nil)
 	if err != nil {
 		return reading{}, err
 	}

@@ -35,6 +35,7 @@ func peerOf(key string) peer {
 // talk to.
 type running struct {
 	url       string
+	ops       string // Holdfast's operations listener
 	dir       string // its data; stop removes it
 	processes []*process
 }
@@ -104,6 +105,7 @@ func (r *running) devArgs(more ...string) []string {
 type devBanner struct {
 	ReadyMS float64
 	Regions []struct{ URL string }
+	Ops     string
 }
 
 // raiseDev is all of Holdfast in one process.
@@ -113,7 +115,7 @@ func raiseDev(more ...string) func(context.Context, *kit, *running) error {
 		if err := r.ours(ctx, k.holdfast, &said, r.devArgs(more...)...); err != nil {
 			return err
 		}
-		r.url = said.Regions[0].URL
+		r.url, r.ops = said.Regions[0].URL, said.Ops
 		return nil
 	}
 }
@@ -134,11 +136,11 @@ func (r *running) hostAndGateway(ctx context.Context, k *kit, nats string, more 
 	if err := r.ours(ctx, k.holdfast, &host, slices.Concat([]string{"host"}, common, more)...); err != nil {
 		return err
 	}
-	var gateway struct{ URL string }
+	var gateway struct{ URL, Ops string }
 	if err := r.ours(ctx, k.holdfast, &gateway, slices.Concat([]string{"gateway", "--listen", "127.0.0.1:0"}, common)...); err != nil {
 		return err
 	}
-	r.url = gateway.URL
+	r.url, r.ops = gateway.URL, gateway.Ops
 	return r.last().answers(ctx, "GET", r.url+"/readyz")
 }
 

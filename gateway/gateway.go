@@ -15,7 +15,9 @@ import (
 	"github.com/nats-io/nuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
 
+	"holdfast/internal/loopback"
 	"holdfast/internal/wire"
 )
 
@@ -56,20 +58,21 @@ type Config struct {
 	Version string       // of the program, for a worker to show
 	NATS    *nats.Conn   // the caller's to close, after Run. nats.ReconnectBufSize(-1) lets it tell what was not sent
 	Nearby  *wire.Nearby // hosts of this process that stand where the gateway does; default: none
-	Classes []string     // those that a worker can mount; /readyz waits for a host of each
+	Classes []string     // those that a worker can mount; /readyz waits for a host of any
 	Worker  Worker       // default: none
 	Peers   []Peer       // gateways that a page may offer; this one is among them
 
 	// Origins are the web origins, as "https://example.org", whose pages may open
 	// sockets and send anything but GET and HEAD; the page's own host always may,
 	// and so may a client that names no origin, as wscat and curl.
+	// On a loopback listener their hosts are names of the gateway, beside localhost.
 	Origins []string
 
 	Limits  Limits
 	Idle    time.Duration // 75 s: a connection that waits for its next request is kept for so long
 	Timing  wire.Timing
-	Log     *slog.Logger         // default: none
-	Metrics *prometheus.Registry // what /metrics shows; default: a new one
+	Log     *slog.Logger          // default: none
+	Metrics prometheus.Registerer // default: none
 }
 
 // Gateway serves HTTP and WebSockets. Make one with New, then Run it once.
@@ -84,7 +87,8 @@ type Gateway struct {
 	app     *fiber.App
 	// The listener is on a loopback address; fixed before the first request.
 	loopback bool
-	mounts   []string // where the worker has mounted classes; fixed once New returns
+	mounts   []string           // where the worker has mounted classes; fixed once New returns
+	asking   singleflight.Group // of /readyz
 
 	stopping chan struct{} // closed when no more is accepted
 }
@@ -129,9 +133,7 @@ func New(cfg Config) (*Gateway, error) {
 // Timing.Drain, and returns nil. A connection that is not idle after that is cut.
 func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	defer g.client.Close()
-	if addr, tcp := ln.Addr().(*net.TCPAddr); tcp {
-		g.loopback = addr.IP.IsLoopback()
-	}
+	g.loopback = loopback.Listener(ln)
 	if err := g.hub.listen(); err != nil {
 		ln.Close() // nothing was served
 		return err

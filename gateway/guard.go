@@ -11,8 +11,10 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/utils"
 	"github.com/valyala/fasthttp"
 
+	"holdfast/internal/loopback"
 	"holdfast/objects"
 )
 
@@ -127,6 +129,24 @@ func catch(c *fiber.Ctx) (err error) {
 	return c.Next()
 }
 
+// ownName refuses requests to a gateway on loopback under a name that is neither this
+// machine's nor the host of a listed origin. A page of any site can have the site's name
+// lead to 127.0.0.1; then its origin is its host, and a browser lets it read all answers.
+func (g *Gateway) ownName(c *fiber.Ctx) error {
+	if !g.loopback {
+		return c.Next()
+	}
+	host := utils.UnsafeString(c.Request().Host())
+	if loopback.Host(host) || slices.ContainsFunc(g.cfg.Origins, func(origin string) bool {
+		_, site, _ := strings.Cut(origin, "://")
+		return strings.EqualFold(loopback.Name(site), loopback.Name(host))
+	}) {
+		return c.Next()
+	}
+	name := fmt.Sprintf("%.80q", loopback.Name(host))
+	return objects.Errorf(objects.Forbidden, "the gateway listens on loopback and does not answer to the name %s: list its origin, as --origin https://example.org, if that is this gateway's", name)
+}
+
 // sameOrigin keeps other sites' pages from opening sockets and changing things
 // through a visitor's browser.
 func (g *Gateway) sameOrigin(c *fiber.Ctx) error {
@@ -143,24 +163,7 @@ func (g *Gateway) allowed(origin, host string) bool {
 		return true
 	}
 	scheme, site, _ := strings.Cut(strings.ToLower(origin), "://")
-	return (scheme == "http" || scheme == "https") && site != "" && strings.EqualFold(site, host) && (!g.loopback || g.local(host))
-}
-
-// local reports whether a host is this machine's by its name, or listed. On loopback
-// no other counts as the gateway's own: a page of any site can have its name lead to
-// 127.0.0.1, and then its origin is its host.
-func (g *Gateway) local(host string) bool {
-	for _, origin := range g.cfg.Origins {
-		if _, site, _ := strings.Cut(origin, "://"); strings.EqualFold(site, host) {
-			return true
-		}
-	}
-	name := host
-	if bare, _, err := net.SplitHostPort(host); err == nil {
-		name = bare
-	}
-	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
-	return name == "localhost" || strings.HasSuffix(name, ".localhost") || net.ParseIP(name) != nil
+	return (scheme == "http" || scheme == "https") && site != "" && strings.EqualFold(site, host)
 }
 
 // handshake refuses a WebSocket handshake that could not be completed, before the

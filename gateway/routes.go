@@ -3,14 +3,15 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"iter"
 	"log"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/middleware/adaptor"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"golang.org/x/sync/errgroup"
 
 	"holdfast/objects"
 )
@@ -45,11 +46,13 @@ func (g *Gateway) routes() *fiber.App {
 	app.Use(catch)
 	app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"ok": true, "region": g.cfg.Region}) })
 	app.Get("/readyz", g.ready)
-	app.Get("/metrics", adaptor.HTTPHandler(promhttp.HandlerFor(g.cfg.Metrics, promhttp.HandlerOpts{})))
-	app.Use(g.sameOrigin)
+	app.Use(g.ownName, g.sameOrigin)
 	if g.cfg.Worker != nil {
 		g.cfg.Worker(app, &Env{g})
 	}
+	app.Get("/metrics", func(*fiber.Ctx) error { // a worker may have a page of that name
+		return objects.Errorf(objects.NotFound, "metrics are not for clients: they are at the operations listener, whose address the process prints as it starts (--ops-listen)")
+	})
 	return app
 }
 
@@ -61,22 +64,84 @@ func (w logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// ready tells whether requests can be answered: NATS is reached, and every class has a host.
+// ready is the answer to /readyz for anybody: whether, not why. A question that comes
+// while one is on its way shares its answer, so that a crowd costs no more than one.
 func (g *Gateway) ready(c *fiber.Ctx) error {
-	if g.isStopping() {
-		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
-	}
-	if !g.cfg.NATS.IsConnected() {
-		return objects.Errorf(objects.Unavailable, "NATS is not reached (%s)", strings.ToLower(g.cfg.NATS.Status().String()))
-	}
-	ctx, cancel := context.WithTimeout(c.UserContext(), 2*time.Second)
-	defer cancel()
-	all, ctx := errgroup.WithContext(ctx)
-	for _, class := range g.cfg.Classes {
-		all.Go(func() error { return g.client.Served(ctx, class) })
-	}
-	if err := all.Wait(); err != nil {
-		return objects.Errorf(objects.Unavailable, "%v", err)
+	_, err, _ := g.asking.Do("ready", func() (any, error) {
+		if err := g.reached(); err != nil {
+			return nil, err
+		}
+		for _, err := range g.rollCall(context.Background()) {
+			if err == nil {
+				return nil, nil
+			}
+		}
+		if len(g.cfg.Classes) == 0 {
+			return nil, nil
+		}
+		return nil, errNoHost
+	})
+	if err != nil || g.isStopping() {
+		return objects.Errorf(objects.Unavailable, "the gateway can answer no request now: the operations listener says why")
 	}
 	return c.JSON(fiber.Map{"ok": true, "region": g.cfg.Region})
+}
+
+var errNoHost = errors.New("no host of any class answers")
+
+// Ready returns nil if the gateway can answer any request: it is not stopping, NATS is
+// reached, and a class has a host, if there are classes. For each class it tells "ok", or
+// why no object of it can be reached.
+func (g *Gateway) Ready(ctx context.Context) (classes map[string]string, err error) {
+	if err := g.reached(); err != nil {
+		return nil, err
+	}
+	classes = make(map[string]string)
+	none := len(g.cfg.Classes) > 0
+	for class, err := range g.rollCall(ctx) {
+		classes[class] = "ok"
+		if err != nil {
+			classes[class] = err.Error()
+		}
+		none = none && err != nil
+	}
+	if none {
+		return classes, errNoHost
+	}
+	return classes, nil
+}
+
+// reached returns nil if the gateway takes requests and NATS is there to carry them.
+func (g *Gateway) reached() error {
+	if g.isStopping() {
+		return errors.New("the gateway is stopping")
+	}
+	if !g.cfg.NATS.IsConnected() {
+		return fmt.Errorf("NATS is not reached (%s)", strings.ToLower(g.cfg.NATS.Status().String()))
+	}
+	return nil
+}
+
+// rollCall asks for a host of each class, at once, for at most two seconds, and yields
+// the answers as they come.
+func (g *Gateway) rollCall(ctx context.Context) iter.Seq2[string, error] {
+	type answer struct {
+		class string
+		err   error
+	}
+	return func(yield func(string, error) bool) {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		answers := make(chan answer, len(g.cfg.Classes))
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer cancel()
+		for _, class := range g.cfg.Classes {
+			all.Go(func() { answers <- answer{class, g.client.Served(ctx, class)} })
+		}
+		for range g.cfg.Classes {
+			if a := <-answers; !yield(a.class, a.err) {
+				return
+			}
+		}
+	}
 }

@@ -175,9 +175,9 @@ func TestARefusalIsReadByAClientThatIsStillSending(t *testing.T) {
 	p := newPlace(t, nil)
 	for range 20 {
 		for what, head := range map[string]string{
-			"413":         "POST /objects/probe/x HTTP/1.1\r\nHost: h\r\nContent-Length: 8000000\r\n\r\n",
-			"413, chunks": "POST /objects/probe/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n7a1200\r\n",
-			"431":         "GET /objects/probe/x HTTP/1.1\r\nHost: h\r\nX-Long: ",
+			"413":         "POST /objects/probe/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8000000\r\n\r\n",
+			"413, chunks": "POST /objects/probe/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n7a1200\r\n",
+			"431":         "GET /objects/probe/x HTTP/1.1\r\nHost: localhost\r\nX-Long: ",
 		} {
 			conn := p.dial(t)
 			if _, err := io.WriteString(conn, head); err != nil {

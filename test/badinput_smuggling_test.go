@@ -11,7 +11,7 @@ import (
 // refused, and nothing that stands behind it on the connection is answered.
 func TestASmuggledRequestIsNeverAnswered(t *testing.T) {
 	p := newPlace(t, nil)
-	const next = "GET /objects/probe/smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
+	const next = "GET /objects/probe/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	control := p.speak(t, post("Content-Length: 1", "a")+next+post("Transfer-Encoding: chunked", "1\r\na\r\n0\r\n\r\n")+next)
 	if len(control) != 3 || !control[2].Close || control[0].StatusCode != 200 || control[1].StatusCode != 200 || control[2].StatusCode != 200 {
 		t.Fatalf("sound requests in a row, the third in chunks and so the last: answered %s; what follows would prove nothing", summary(control))
@@ -60,7 +60,7 @@ func TestASmuggledRequestIsNeverAnswered(t *testing.T) {
 		{"CR in a value", post("X-A: b\rTransfer-Encoding: chunked", chunks)},
 		{"no host", "POST /objects/probe/x HTTP/1.1\r\nContent-Length: 1\r\n\r\na"},
 		{"two hosts", post("Host: other\r\nContent-Length: 1", "a")},
-		{"two hosts, equal", post("Host: h\r\nContent-Length: 1", "a")},
+		{"two hosts, equal", post("Host: localhost\r\nContent-Length: 1", "a")},
 		{"empty host", "POST /objects/probe/x HTTP/1.1\r\nHost:\r\nContent-Length: 1\r\n\r\na"},
 		{"bare LF in a chunk's extension", post("Transfer-Encoding: chunked", "1;a\nb\r\na\r\n0\r\n\r\n")},
 		{"bare LF after a chunk's size", post("Transfer-Encoding: chunked", "1\na\r\n0\r\n\r\n")},
@@ -78,8 +78,8 @@ func TestASmuggledRequestIsNeverAnswered(t *testing.T) {
 		{"an encoding in the trailer", post("Transfer-Encoding: chunked", "0\r\nTransfer-Encoding: chunked\r\n\r\n")},
 		{"bare LF after a header", post("X-A: b\nContent-Length: 1", "a")},
 		{"bare LF everywhere", strings.ReplaceAll(post("Content-Length: 1", "a"), "\r\n", "\n")},
-		{"bare LF before the body", "POST /objects/probe/x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\na"},
-		{"no version", "POST /objects/probe/x\r\nHost: h\r\n\r\n"},
+		{"bare LF before the body", "POST /objects/probe/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\na"},
+		{"no version", "POST /objects/probe/x\r\nHost: localhost\r\n\r\n"},
 		{"another version", strings.Replace(post("Content-Length: 1", "a"), "HTTP/1.1", "HTTP/1.2", 1)},
 		{"HTTP/2 without TLS", strings.Replace(post("Content-Length: 1", "a"), "HTTP/1.1", "HTTP/2.0", 1)},
 		{"no such protocol", strings.Replace(post("Content-Length: 1", "a"), "HTTP/1.1", "HTTTP/1.1", 1)},
@@ -112,7 +112,7 @@ func TestASmuggledRequestIsNeverAnswered(t *testing.T) {
 func TestNothingFollowsChunksThatEndOddly(t *testing.T) {
 	p := newPlace(t, nil)
 	for _, chunks := range []string{"0\r\nX: y\n\r\n", "1 \r\na\r\n0\r\n\r\n", "0\r\n\r\n"} {
-		all := p.speak(t, post("Transfer-Encoding: chunked", chunks)+"GET /objects/probe/smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
+		all := p.speak(t, post("Transfer-Encoding: chunked", chunks)+"GET /objects/probe/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		if len(all) != 1 || !all[0].Close {
 			t.Errorf("%q: answered %s, want one answer and the connection closed", chunks, summary(all))
 		}

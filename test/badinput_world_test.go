@@ -38,11 +38,11 @@ type place struct {
 func newPlace(t *testing.T, change func(*gateway.Config), further ...*objects.Class) *place {
 	t.Helper()
 	journal.reset()
-	on := single(t)
+	on, metrics := single(t), prometheus.NewRegistry()
 	classes := []*objects.Class{ticket.Class, room.Class, probeClass, stillborn}
 	on.startHost(t, "a", "fra", quick, nil, append(further, classes...)...)
 	cfg := gateway.Config{
-		Region: "fra", NATS: on.dial(t), Timing: quick, Log: testLog(t), Metrics: prometheus.NewRegistry(),
+		Region: "fra", NATS: on.dial(t), Timing: quick, Log: testLog(t), Metrics: metrics,
 	}
 	for _, class := range classes {
 		cfg.Classes = append(cfg.Classes, class.Name())
@@ -59,7 +59,7 @@ func newPlace(t *testing.T, change func(*gateway.Config), further ...*objects.Cl
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &place{addr: ln.Addr().String(), nc: cfg.NATS, raw: on.dial(t), metrics: cfg.Metrics}
+	p := &place{addr: ln.Addr().String(), nc: cfg.NATS, raw: on.dial(t), metrics: metrics}
 	p.door = &door{running(t, func(ctx context.Context) error { return g.Run(ctx, ln) }), g, "http://" + p.addr}
 	t.Cleanup(func() {
 		if !p.nc.IsConnected() || p.nc.Stats().Reconnects != 0 {

@@ -25,8 +25,8 @@ var floors = []struct {
 	number   int
 	packages []string
 }{
-	{1, []string{"objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted"}},
-	{2, []string{"internal/wire", "internal/stream", "internal/metrics", "internal/link", "internal/load", "objects/host/internal/...", "kvfoil", "embedded"}},
+	{1, []string{"objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback"}},
+	{2, []string{"internal/wire", "internal/stream", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "objects/host", "inspector"}},
 	{4, []string{"app"}},
 	{5, []string{"cmd/holdfast", "examples/demo/...", "test/...", "bench/...", "chaos/..."}},

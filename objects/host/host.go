@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -60,6 +61,7 @@ type Host struct {
 	leases  *lease.Bucket
 	clock   *alarm.Clock
 	others  *lease.Others
+	holder  atomic.Pointer[lease.Holder] // of this incarnation's lease; nil: there is none
 }
 
 // New opens the buckets, making them if there are none. It waits up to half a minute
@@ -212,6 +214,14 @@ func (h *Host) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// Ready returns nil if the host holds its lease: only then it answers requests.
+func (h *Host) Ready() error {
+	if holder := h.holder.Load(); holder == nil || !holder.Holds() {
+		return errors.New("the host holds no lease")
+	}
+	return nil
+}
+
 // make makes the buckets that have gone, as those in memory do with their server.
 func (h *Host) make(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openTry)
@@ -240,6 +250,8 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 	defer echo.Close()
 	l := lease.Lease{Store: h.leases, Echo: echo, Others: h.others, Timing: h.terms, Log: h.log, Incarnation: id, Info: info}
 	return l.Hold(ctx, func(ctx context.Context, holder *lease.Holder) error {
+		h.holder.Store(holder)
+		defer h.holder.Store(nil)
 		client, err := wire.NewClient(wire.ClientConfig{
 			NATS: h.cfg.Serve, Nearby: h.cfg.Nearby, Name: id, Region: h.cfg.Region, Timing: h.timing, Log: h.log,
 		})
