@@ -349,6 +349,57 @@ func TestADamagedRecordIsListedBesideTheOthers(t *testing.T) {
 	}
 }
 
+func TestResumeLiftsAQuarantineAndRunsAParkedAlarm(t *testing.T) {
+	_, b := dev(t, "--regions", "fra")
+	fetch(t, http.MethodPost, b.Regions[0].URL+"/ticket/other")
+	nc, err := nats.Connect(b.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	bomb, err := objects.NameID("ticket", "bomb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := fmt.Sprintf(`{"v":1,"name":"bomb","epoch":12,"owner":"dead","host":"box","region":"fra","commit":12,"claims":12,"claimed":%d,`+
+		`"alarm":{"at":"2030-01-01T00:00:00Z","lost":6,"parked":true},"keys":{"taken":1}}`, time.Now().Unix())
+	if _, err := nc.Request("$KV.HF_OBJECTS."+bomb.Key(), []byte(record), 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := run(t, "get", "ticket/bomb", "--nats", b.NATS)
+	if code != 0 || !strings.Contains(out, "its last 12 owners were lost") || !strings.Contains(out, "parked: 6 owners were lost") {
+		t.Fatalf("get = %d, want the quarantine and the parked alarm:\n%s%s", code, out, errs)
+	}
+	type kept struct {
+		Host       string
+		Alarm      objects.Alarm
+		Quarantine *struct {
+			Until      time.Time
+			OwnersLost int
+		}
+	}
+	var info kept
+	if code, out, _ := run(t, "get", "ticket/bomb", "--nats", b.NATS, "--json"); code != 0 || json.Unmarshal([]byte(out), &info) != nil ||
+		info.Quarantine == nil || info.Quarantine.OwnersLost != 12 || time.Until(info.Quarantine.Until) < time.Minute {
+		t.Errorf("get --json = %d %s, want a quarantine of minutes", code, out)
+	}
+	code, out, errs = run(t, "resume", "ticket/bomb", "--nats", b.NATS)
+	if code != 0 || !strings.Contains(out, "quarantine is lifted") || !strings.Contains(out, "runs now") || !strings.Contains(out, "get ticket/bomb") {
+		t.Fatalf("resume = %d:\n%s%s", code, out, errs)
+	}
+	info = kept{}
+	if code, out, _ := run(t, "get", "ticket/bomb", "--nats", b.NATS, "--json"); code != 0 || json.Unmarshal([]byte(out), &info) != nil ||
+		info.Quarantine != nil || info.Host != "fra-1" || info.Alarm.Parked || info.Alarm.Lost != 0 {
+		t.Errorf("get after resume = %d %s, want an owner, no quarantine and no parked alarm", code, out)
+	}
+	if code, out, _ := run(t, "resume", "ticket/bomb", "--nats", b.NATS, "--json"); code != 0 || !strings.Contains(out, `"ok":true`) || strings.Contains(out, "quarantine") {
+		t.Errorf("resume of what goes on = %d %s", code, out)
+	}
+	if code, out, _ := run(t, "resume", "ticket/missing", "--nats", b.NATS, "--json"); code != 4 || !strings.Contains(out, `"not_found"`) {
+		t.Errorf("resume of what is not there = %d %s, want 4 and not_found", code, out)
+	}
+}
+
 func TestAnotherRegionJoinsADevRun(t *testing.T) {
 	_, b := dev(t, "--regions", "fra")
 	h := start(t, config(), "host", "--region", "lhr", "--name", "guest", "--nats", b.NATS, "--rtt", "10ms")

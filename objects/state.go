@@ -108,7 +108,8 @@ type Alarm struct {
 	At     time.Time `json:"at,omitzero"`      // what the author set
 	Due    time.Time `json:"due,omitzero"`     // when to try again, after a failure
 	Retry  int       `json:"retry,omitzero"`   // failures so far
-	Parked bool      `json:"parked,omitempty"` // given up after the last retry; kept to be seen
+	Lost   int       `json:"lost,omitzero"`    // owners in a row that were lost while it was due: it may be what ends them
+	Parked bool      `json:"parked,omitempty"` // given up after the last retry, or too many lost owners; kept to be seen
 }
 
 // Next is when the alarm is to run; false if there is nothing to run.
@@ -125,7 +126,7 @@ func (a Alarm) Next() (time.Time, bool) {
 
 // Equal tells whether two alarms are the same.
 func (a Alarm) Equal(b Alarm) bool {
-	return a.At.Equal(b.At) && a.Due.Equal(b.Due) && a.Retry == b.Retry && a.Parked == b.Parked
+	return a.At.Equal(b.At) && a.Due.Equal(b.Due) && a.Retry == b.Retry && a.Lost == b.Lost && a.Parked == b.Parked
 }
 
 type alarmChange struct{ to Alarm }

@@ -134,6 +134,8 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 		if o.ready(ev) {
 			o.runAlarm(ctx, ev)
 		}
+	case wire.Resume:
+		o.resume(ev)
 	default:
 		o.finish(ev, objects.Outcome{Err: objects.Errorf(objects.Invalid, "request of unknown kind %d", req.Kind)})
 	}
@@ -176,7 +178,7 @@ type event struct {
 }
 
 // kindNames are the kinds of requests, and of events that nobody has requested.
-var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "own"}
+var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "own"}
 
 const (
 	kinds    = len(kindNames)

@@ -64,6 +64,8 @@ type room struct {
 	closed    map[string]int // how often the end of each socket was told
 	hold      chan struct{}  // the call "hold" waits for it
 	alarmErr  error
+	alarmRuns int
+	alarmTime time.Duration // that a run takes
 	alarmLeft time.Duration // the time that the alarm's context had
 }
 
@@ -125,8 +127,13 @@ func (g *guest) wake(context.Context, objects.None) (objects.None, error) {
 func (g *guest) Alarm(ctx context.Context, _ objects.AlarmInfo) error {
 	deadline, _ := ctx.Deadline()
 	g.room.mu.Lock()
+	takes := g.room.alarmTime
+	g.room.alarmRuns++
+	g.room.mu.Unlock()
+	time.Sleep(takes)
+	g.room.mu.Lock()
 	defer g.room.mu.Unlock()
-	g.room.alarmLeft = time.Until(deadline)
+	g.room.alarmLeft = time.Until(deadline) + takes
 	return g.room.alarmErr
 }
 

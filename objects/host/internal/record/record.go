@@ -245,6 +245,8 @@ func decode(key string, data []byte) (*Record, error) {
 		return nil, fmt.Errorf("epoch %d or commit %d has no successor", r.Epoch, r.Commit)
 	case r.Alarm.Retry < 0 || r.Alarm.Retry > maxRetry:
 		return nil, fmt.Errorf("its alarm has failed %d times, which cannot be", r.Alarm.Retry)
+	case r.Alarm.Lost < 0 || r.Alarm.Lost > maxLost:
+		return nil, fmt.Errorf("its alarm has lost %d owners, which cannot be", r.Alarm.Lost)
 	}
 	if err := belongs(key, r.Name); err != nil {
 		return nil, err
@@ -261,6 +263,9 @@ func decode(key string, data []byte) (*Record, error) {
 
 // maxRetry is after how many failures package alarm parks an alarm.
 const maxRetry = 6
+
+// maxLost is after how many lost owners package alarm parks an alarm.
+const maxLost = 6
 
 // belongs makes sure that the record of an object of this name is kept under the key.
 // An object that was made without a name has no proof but the key.
