@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/gateway"
+	"holdfast/internal/wire"
 	"holdfast/objects"
 )
 
@@ -397,6 +399,54 @@ func TestResumeLiftsAQuarantineAndRunsAParkedAlarm(t *testing.T) {
 	}
 	if code, out, _ := run(t, "resume", "ticket/missing", "--nats", b.NATS, "--json"); code != 4 || !strings.Contains(out, `"not_found"`) {
 		t.Errorf("resume of what is not there = %d %s, want 4 and not_found", code, out)
+	}
+}
+
+func TestGetShowsAnEventThatDoesNotEnd(t *testing.T) {
+	_, b := dev(t, "--regions", "fra")
+	fetch(t, http.MethodPost, b.Regions[0].URL+"/ticket/other")
+	nc, err := nats.Connect(b.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	stuck, err := objects.NameID("ticket", "stuck")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for subject, value := range map[string]string{
+		"$KV.HF_OBJECTS." + stuck.Key(): `{"v":1,"name":"stuck","epoch":1,"owner":"ghost","host":"box","region":"fra","commit":1,"keys":{}}`,
+		"$KV.HF_LEASES.ghost":           fmt.Sprintf(`{"host":"box","region":"fra","renewed":%q,"beat":1}`, time.Now().Add(time.Minute).Format(time.RFC3339)),
+	} {
+		if _, err := nc.Request(subject, []byte(value), 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The owner is silent, then says what it does, then says something that cannot be.
+	if code, out, errs := run(t, "get", "ticket/stuck", "--nats", b.NATS); code != 0 || strings.Contains(out, "does not end") {
+		t.Errorf("get with a silent owner = %d:\n%s%s", code, out, errs)
+	}
+	var running atomic.Uint64
+	running.Store(45_000)
+	if _, err := nc.Subscribe(wire.HostSubject("ghost"), func(msg *nats.Msg) {
+		if err := wire.Publish(nc, msg.Reply, &wire.ClaimReply{Owned: true, Running: running.Load()}); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := run(t, "get", "ticket/stuck", "--nats", b.NATS); code != 0 || !strings.Contains(out, "one has run for 45s and does not end") {
+		t.Errorf("get = %d:\n%s%s", code, out, errs)
+	}
+	if code, out, _ := run(t, "get", "ticket/stuck", "--nats", b.NATS, "--json"); code != 0 || !strings.Contains(out, `"eventBegan"`) {
+		t.Errorf("get --json = %d %s", code, out)
+	}
+	running.Store(1 << 63)
+	if code, out, _ := run(t, "get", "ticket/stuck", "--nats", b.NATS); code != 0 || strings.Contains(out, "does not end") {
+		t.Errorf("get with a forged answer = %d:\n%s", code, out)
 	}
 }
 

@@ -33,6 +33,9 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 		return
 	}
 	id = id.WithName(claim.Name)
+	if !claim.Resume && in.find(id.Key()) == nil && !in.takesClaimsOf(claim.Class) {
+		return // silence: the claimer asks who is there
+	}
 	notice := time.AfterFunc(wire.ClaimNotice, func() { send(wire.ClaimReply{Busy: true}) })
 	answer := func(reply wire.ClaimReply) {
 		notice.Stop()
@@ -69,9 +72,18 @@ func (in *incarnation) looked(id objects.ID) wire.ClaimReply {
 }
 
 // takeRollCall says that this host is there. Claims go to the host whose answer is the
-// first.
+// first. It also hears of owners that were lost.
 func (in *incarnation) takeRollCall(msg *nats.Msg) {
-	if strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
+	var claim wire.Claim
+	if err := wire.Decode(msg.Data, &claim); err != nil {
+		in.warnings.log(in.log, "roll call dropped: not understood", "err", err)
+		return
+	}
+	if claim.Lost > 0 {
+		in.restrictions.heard(claim.Class, claim.Lost, time.Now())
+		return
+	}
+	if strings.HasPrefix(msg.Reply, wire.InboxPrefix) && in.takesClaimsOf(claim.Class) {
 		in.logSendError(wire.Publish(in.bus, msg.Reply, &wire.ClaimReply{Host: in.id, Where: in.cfg.Region}))
 	}
 }

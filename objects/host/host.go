@@ -245,6 +245,7 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		in := newIncarnation(h, id)
 		in.bus, in.store, in.clock = natsBus{h.cfg.Serve}, h.records, h.clock
 		in.client, in.valid, in.live = client, holder.Holds, h.others.Live
+		in.first, in.ends = h.others.First, h.others.Ends
 		err = in.run(ctx)
 		if errors.Is(err, lease.ErrLost) {
 			h.metrics.leasesLost.Inc()

@@ -44,6 +44,8 @@ type incarnation struct {
 	clock  clock
 	valid  func() bool                                        // whether the lease may be trusted now
 	live   func(ctx context.Context, incarnation string) bool // whether another's may be
+	first  func(class string) string                          // the lowest live incarnation that runs the class
+	ends   func(within time.Duration) (n int, known bool)     // how many incarnations ended lately; false: not known
 	client *wire.Client                                       // carries alarms to their objects, here or elsewhere
 
 	inbox    chan *nats.Msg // everything for every object we own; never closed
@@ -51,6 +53,9 @@ type incarnation struct {
 	idle     idleQueue
 	slow     slowEvents
 	warnings warnings
+
+	restrictions restrictions
+
 	work     context.Context // ends when everything has been let go of
 	tasks    sync.WaitGroup  // goroutines of objects, evictions and claims
 	evicting chan struct{}   // holds a token while idle objects are released
@@ -66,6 +71,7 @@ func newIncarnation(h *Host, id string) *incarnation {
 		id: id, cfg: &h.cfg, timing: h.timing, log: h.log, classes: h.classes, metrics: h.metrics, counters: h.counters,
 		inbox: make(chan *nats.Msg, inboxSize), control: make(chan *nats.Msg, controlSize), evicting: make(chan struct{}, 1),
 		objects: make(map[string]*object), gateways: make(map[string]time.Time),
+		restrictions: newRestrictions(h.classes),
 	}
 }
 
@@ -113,6 +119,7 @@ func (in *incarnation) run(ctx context.Context) error {
 		err = errors.Join(err, lease.ErrLost)
 	}
 	in.metrics.longest.DeleteLabelValues(in.cfg.Name)
+	in.metrics.restricted.DeleteLabelValues(in.cfg.Name)
 	return err
 }
 
@@ -415,6 +422,7 @@ func (in *incarnation) sweep(ctx context.Context) error {
 				in.loseGateway(gateway)
 			}
 			in.metrics.longest.WithLabelValues(in.cfg.Name).Set(in.slow.longest(now).Seconds())
+			in.metrics.restricted.WithLabelValues(in.cfg.Name).Set(float64(in.classesRestricted()))
 		}
 	}
 }

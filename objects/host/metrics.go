@@ -14,7 +14,7 @@ type metrics struct {
 	events, commits, constructions, stops, quarantined *prometheus.CounterVec
 	owned, awake                                       *prometheus.GaugeVec
 	leasesLost                                         prometheus.Counter
-	longest                                            *prometheus.GaugeVec
+	longest, restricted                                *prometheus.GaugeVec
 }
 
 // classCounters are the counters of the common case, resolved once because
@@ -54,6 +54,7 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 		owned:         gauge("objects", "Objects owned.", "class"),
 		awake:         gauge("awake", "Objects whose instance is in memory.", "class"),
 		longest:       gauge("longest_event_seconds", "Age of the longest event that runs, from 30 seconds on; else 0.", "host"),
+		restricted:    gauge("restricted_classes", "Classes of which one host alone takes new claims, because owners were lost with their events in hand.", "host"),
 		leasesLost: shared.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "holdfast", Subsystem: "host", Name: "leases_lost_total", Help: "Leases that could not be renewed in time.",
 		})),

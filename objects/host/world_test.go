@@ -173,6 +173,8 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	w.valid.Store(true)
 	w.in.bus, w.in.store, w.in.clock, w.in.valid = w.bus, w.store, newMemoryClock(), w.valid.Load
 	w.in.live = func(context.Context, string) bool { return false }
+	w.in.first = func(string) string { return w.in.id }
+	w.in.ends = func(time.Duration) (int, bool) { return 0, true }
 	ctx, cancel := context.WithCancelCause(context.Background())
 	w.lose = cancel
 	go func() { w.done <- w.in.run(ctx) }()

@@ -22,14 +22,18 @@
 // (see Path). A holder that cannot be asked gives its lease back at once.
 package lease
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Entry is the entry of an incarnation in the bucket of leases.
 type Entry struct {
 	Incarnation string
 	State       State
 	Revision    uint64
-	Beat        uint64 // how often it has been renewed; of one that is Present
+	Beat        uint64   // how often it has been renewed; of one that is Present
+	Classes     []string // that the incarnation runs; likewise
 }
 
 // State is what there is of an entry.
@@ -129,9 +133,10 @@ type Watch struct {
 }
 
 type sighting struct {
-	beat  uint64
-	at    time.Time
-	ended bool
+	beat    uint64
+	at      time.Time
+	classes []string
+	ended   bool
 }
 
 // NewWatch begins to watch.
@@ -142,7 +147,15 @@ func NewWatch(now time.Time) *Watch { return &Watch{now, make(map[string]sightin
 // those of a bucket that was made anew begin again.
 func (w *Watch) Saw(incarnation string, beat uint64, now time.Time) {
 	if s := w.seen[incarnation]; !s.ended && beat > s.beat {
-		w.seen[incarnation] = sighting{beat: beat, at: now}
+		w.seen[incarnation] = sighting{beat: beat, at: now, classes: s.classes}
+	}
+}
+
+// Runs notes which classes an incarnation runs that has been seen.
+func (w *Watch) Runs(incarnation string, classes []string) {
+	if s, known := w.seen[incarnation]; known && !s.ended && s.classes == nil {
+		s.classes = classes
+		w.seen[incarnation] = s
 	}
 }
 
@@ -151,11 +164,11 @@ func (w *Watch) Seen(incarnation string, beat uint64) bool { return w.seen[incar
 
 // Ended notes that the incarnation has said goodbye: it will never act again.
 func (w *Watch) Ended(incarnation string) {
-	at := w.since
-	if s, known := w.seen[incarnation]; known {
-		at = s.at
+	s, known := w.seen[incarnation]
+	if !known {
+		s.at = w.since
 	}
-	w.seen[incarnation] = sighting{at: at, ended: true}
+	w.seen[incarnation] = sighting{beat: s.beat, at: s.at, ended: true}
 }
 
 // Dead reports whether the incarnation can no longer trust its lease.
@@ -173,6 +186,29 @@ func (w *Watch) Left(incarnation string, timing Timing, now time.Time) time.Dura
 		s.at = w.since
 	}
 	return s.at.Add(timing.TTL + timing.Margin).Sub(now)
+}
+
+// First is the incarnation whose name is the lowest of those that are not Dead and run
+// the class; "" if there is none.
+func (w *Watch) First(class string, timing Timing, now time.Time) (first string) {
+	for incarnation, s := range w.seen {
+		if (first == "" || incarnation < first) && slices.Contains(s.classes, class) && !w.Dead(incarnation, timing, now) {
+			first = incarnation
+		}
+	}
+	return first
+}
+
+// Ends is how many incarnations that were seen alive have ended within the time before
+// now; false if the watch is too young to tell.
+func (w *Watch) Ends(within time.Duration, timing Timing, now time.Time) (n int, known bool) {
+	within += timing.TTL + timing.Margin // which an end may be noticed late
+	for incarnation, s := range w.seen {
+		if s.beat > 0 && now.Sub(s.at) <= within && w.Dead(incarnation, timing, now) {
+			n++
+		}
+	}
+	return n, now.Sub(w.since) > within
 }
 
 // Forget drops what was seen of incarnations that have been dead for long, so

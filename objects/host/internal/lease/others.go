@@ -78,6 +78,7 @@ func (o *Others) saw(entry Entry) {
 	switch entry.State {
 	case Present:
 		o.watch.Saw(entry.Incarnation, entry.Beat, now)
+		o.watch.Runs(entry.Incarnation, entry.Classes)
 		o.watch.Forget(o.timing, now)
 	case Ended:
 		o.watch.Ended(entry.Incarnation)
@@ -114,6 +115,20 @@ func (o *Others) Live(ctx context.Context, incarnation string) bool {
 		}
 	}
 	return true
+}
+
+// First is Watch.First.
+func (o *Others) First(class string) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.watch.First(class, o.timing, time.Now())
+}
+
+// Ends is Watch.Ends.
+func (o *Others) Ends(within time.Duration) (n int, known bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.watch.Ends(within, o.timing, time.Now())
 }
 
 func (o *Others) dead(incarnation string) bool {
