@@ -304,10 +304,10 @@ func (o *object) serve() owner.Event {
 	o.mu.Lock()
 	rec, token := o.commit.claimed, o.commit.own.Token
 	o.mu.Unlock()
-	held, alive := o.askSockets(rec.Gateways, token)
-	for _, gateway := range alive {
-		o.in.trackGateway(gateway) // a goodbye from here on reaches the mailbox
+	for _, gateway := range rec.Gateways {
+		o.in.trackGateway(gateway) // its goodbye reaches the mailbox, and its silence
 	}
+	held := o.askSockets(rec.Gateways, token)
 	if err := o.reschedule(rec.Alarm); err != nil {
 		o.in.log.Warn("alarm not scheduled again; giving the object up", "object", o.key, "err", err)
 		return owner.Leave{}

@@ -491,29 +491,34 @@ func (in *incarnation) onBeat(msg *nats.Msg) {
 		in.warnings.log(in.log, "beat dropped: not understood", "err", err)
 		return
 	}
-	if !beat.Bye {
-		in.hearGateway(beat.Gateway, true)
-		return
+	if in.hearGateway(beat.Gateway, beat.Bye) && beat.Bye {
+		in.loseGateway(beat.Gateway)
 	}
-	in.mu.Lock()
-	delete(in.gateways, beat.Gateway)
-	in.mu.Unlock()
-	in.loseGateway(beat.Gateway)
 }
 
-// trackGateway notes a gateway that holds a socket, so that its silence is noticed
-// even if it never beat.
-func (in *incarnation) trackGateway(gateway string) { in.hearGateway(gateway, false) }
-
-// hearGateway begins to watch a gateway for silence, which counts from now if it
-// was heard just now.
-func (in *incarnation) hearGateway(gateway string, now bool) {
+// hearGateway notes the beat of a gateway, or its goodbye, and reports whether the
+// gateway is watched. Only those that hold sockets are, so a forged name costs nothing.
+func (in *incarnation) hearGateway(gateway string, bye bool) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	_, known := in.gateways[gateway]
+	_, watched := in.gateways[gateway]
 	switch {
-	case known && !now:
-	case !known && len(in.gateways) >= maxGateways:
+	case watched && bye:
+		delete(in.gateways, gateway)
+	case watched:
+		in.gateways[gateway] = time.Now()
+	}
+	return watched
+}
+
+// trackGateway begins to watch a gateway that holds a socket for silence, which counts
+// from now.
+func (in *incarnation) trackGateway(gateway string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch _, watched := in.gateways[gateway]; {
+	case watched:
+	case len(in.gateways) >= maxGateways:
 		in.warnings.log(in.log, "gateway not watched: there are too many", "gateway", gateway)
 	default:
 		in.gateways[gateway] = time.Now()

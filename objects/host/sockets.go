@@ -133,11 +133,10 @@ type heldSocket struct {
 }
 
 // askSockets asks gateways which sockets they hold for the object, and returns
-// those and the gateways that answered. One that does not answer has died, and
-// its sockets with it.
-func (o *object) askSockets(gateways []string, token uint64) (held []heldSocket, alive []string) {
+// those. A gateway that does not answer has died, and its sockets with it.
+func (o *object) askSockets(gateways []string, token uint64) (held []heldSocket) {
 	if len(gateways) == 0 {
-		return nil, nil
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Silence)
 	defer cancel()
@@ -163,12 +162,11 @@ func (o *object) askSockets(gateways []string, token uint64) (held []heldSocket,
 		if answer == nil {
 			continue
 		}
-		alive = append(alive, gateways[i])
 		for _, s := range answer.Sockets {
 			held = append(held, heldSocket{s, gateways[i]})
 		}
 	}
-	return held, alive
+	return held
 }
 
 // frame handles what a socket sent, if it is the next of that socket's frames. Its
@@ -217,7 +215,6 @@ func (o *object) acknowledge(to string, reply wire.Reply) {
 // loseGateway ends the sockets of a gateway that has died.
 func (o *object) loseGateway(gateway string) {
 	o.mu.Lock()
-	o.memory.answers.loseGateway(gateway, time.Now())
 	if o.sockets.gateways[gateway] > 0 {
 		end := objects.Close{Code: 1006, Reason: "the gateway that held the socket has gone"}
 		for _, socket := range slices.Sorted(maps.Keys(o.sockets.members)) {
