@@ -156,11 +156,12 @@ func (c *Client) Look(ctx context.Context, incarnation string, id objects.ID) (*
 	}
 }
 
-// maxTold bounds the memory of owners that all hosts were told of.
+// maxTold bounds the memory of what all hosts were told.
 const maxTold = 256
 
-// tellLost tells all hosts of the class that an owner was replaced after it had not
-// answered an event, once for each owner. Nobody waits for an answer.
+// tellLost tells all hosts of the class that an owner was lost with an event in hand,
+// once for each successor, whose token this is: all clients know that one, but not all the
+// token of the owner that was lost. Nobody waits for an answer.
 func (c *Client) tellLost(class string, token uint64) {
 	c.mu.Lock()
 	told := c.told[token]
@@ -169,8 +170,8 @@ func (c *Client) tellLost(class string, token uint64) {
 	}
 	c.told[token] = true
 	c.mu.Unlock()
-	if told || token == 0 {
-		return // 0: nobody knows which owner it was
+	if told {
+		return
 	}
 	if err := Publish(c.cfg.NATS, HostsSubject(class), &Claim{Class: class, Lost: token}); err != nil {
 		c.cfg.Log.Warn("hosts not told of a lost owner", "class", class, "err", err)

@@ -198,9 +198,9 @@ func TestHostsAreToldOnceOfAnOwnerThatIsLostWithARequestInHand(t *testing.T) {
 	if err := s.nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []uint64{1, 2} {
+	for _, want := range []uint64{2, 3} { // the successors
 		if claim := <-told; claim.Lost != want || claim.Class != "ticket" || claim.ID != "" {
-			t.Errorf("hosts were told %+v, want the owner %d", claim, want)
+			t.Errorf("hosts were told %+v, want the successor %d", claim, want)
 		}
 	}
 	if len(told) > 0 {

@@ -42,7 +42,7 @@ type Client struct {
 	served    map[string]bool              // classes that a host has been seen to run
 	horizon   horizon
 	absent    map[string]time.Time // classes that no host runs, until then
-	told      map[uint64]bool      // owners, by token, that hosts were told of as lost
+	told      map[uint64]bool      // tokens that hosts were told of: their predecessors were lost
 	warned    time.Time            // when a dropped answer was last logged
 }
 
@@ -125,9 +125,9 @@ func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, e
 			return nil, t.failure(context.DeadlineExceeded)
 		}
 		req.For = c.token(id.Key())
-		lost, suspect := t.lost, t.suspect
+		lost := t.lost
 		if t.fate = t.replaced(req.For, t.same); t.lost > lost {
-			c.tellLost(id.Class(), suspect)
+			c.tellLost(id.Class(), req.For)
 		}
 		if t.lost >= maxLost {
 			return nil, objects.Errorf(objects.Unknown, "%d hosts were lost while they had the request; it may or may not have happened", maxLost)

@@ -164,7 +164,7 @@ type Claim struct {
 	Class  string
 	ID     string
 	Name   string
-	Lost   uint64 // told to all hosts of the class, who do not answer: the token of an owner that was replaced after it had not answered an event
+	Lost   uint64 // told to all hosts of the class, which do not answer: the token of an owner whose predecessor was lost with an event in hand
 	Resume bool   // an operator lifts the object's quarantine
 	Look   bool   // only asks a host for its object; nothing is claimed
 }

@@ -15,7 +15,7 @@ const (
 	lossesTime       = time.Minute
 	firstRestriction = 10 * time.Second // doubled with every loss that follows
 	maxRestriction   = 5 * time.Minute
-	tokensKept       = 256 // of lost owners, of one class
+	tokensKept       = 256 // of one class
 )
 
 // restriction is what a host knows of the losses of one class. It is pure.
@@ -25,13 +25,13 @@ const (
 // worst is that one host takes the claims, instead of all, until maxRestriction after
 // that: the class is never without a host.
 type restriction struct {
-	tokens map[uint64]time.Time // of lost owners: when each was heard of
+	tokens map[uint64]time.Time // of owners that replaced lost ones: when each was heard of
 	fresh  []time.Time          // those that no restriction came of
 	inRow  int                  // restrictions, none of them followed by lossesTime of quiet
 	until  time.Time            // when the last one ends
 }
 
-// heard notes that the owner with this token was lost.
+// heard notes that an owner was lost. The token is that of its successor.
 func (r *restriction) heard(token uint64, now time.Time) {
 	if _, known := r.tokens[token]; known {
 		return
