@@ -25,6 +25,7 @@ import (
 	"holdfast/gateway"
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host"
 )
 
 // counter counts claims and accepts sockets.
@@ -70,6 +71,7 @@ func worker(r fiber.Router, env *gateway.Env) {
 		}
 		return c.JSON(fiber.Map{"ticket": n})
 	})
+	env.Mount(r, "/tickets/:name", "ticket")
 }
 
 func config() app.Config {
@@ -238,7 +240,7 @@ func TestABannerForPeopleHasNoColourWithoutATerminal(t *testing.T) {
 	p := start(t, app.Config{Name: "mine", Classes: config().Classes}, "dev", "--port", "0", "--nats-port", "0", "--store", "memory", "--rtt", "40ms", "--regions", "fra,iad")
 	p.stop()
 	banner := p.stdout.String()
-	for _, want := range []string{"mine 0.1.0", "fra  http://localhost:", "+40 ms simulated", "in memory (gone on exit)", "mine gateway --region lhr", "--rtt 40ms", "/objects/ticket/global"} {
+	for _, want := range []string{"mine 0.1.0", "fra  http://localhost:", "+40 ms simulated", "in memory (gone on exit)", "mine gateway --region lhr", "--rtt 40ms", "not reached over HTTP", `env.Mount(r, "/rooms/:name", "room")`} {
 		if !strings.Contains(banner, want) {
 			t.Errorf("banner lacks %q:\n%s", want, banner)
 		}
@@ -257,7 +259,7 @@ func TestCtrlCTellsSocketsToReconnect(t *testing.T) {
 		t.Fatalf("no region in the banner:\n%s", p.stdout)
 	}
 	url = strings.Fields(url)[0]
-	conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(url, "http")+"/objects/ticket/lobby", nil)
+	conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(url, "http")+"/tickets/lobby", nil)
 	if err != nil {
 		t.Fatalf("open a socket: %v", err)
 	}
@@ -374,7 +376,7 @@ func TestResumeLiftsAQuarantineAndRunsAParkedAlarm(t *testing.T) {
 	}
 	type kept struct {
 		Host       string
-		Alarm      objects.Alarm
+		Alarm      host.Alarm
 		Quarantine *struct {
 			Until      time.Time
 			OwnersLost int

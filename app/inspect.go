@@ -39,7 +39,7 @@ func (p *program) getCommand() *cobra.Command {
 			return p.inspect(ctx, url, func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error { return p.get(ctx, in, object) })
 		}),
 	}
-	natsFlag(c, &url)
+	p.natsFlag(c, &url)
 	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
 	return c
 }
@@ -65,7 +65,7 @@ func (p *program) resumeCommand() *cobra.Command {
 			})
 		}),
 	}
-	natsFlag(c, &url)
+	p.natsFlag(c, &url)
 	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
 	return c
 }
@@ -144,7 +144,7 @@ func (p *program) lsCommand() *cobra.Command {
 			return p.inspect(ctx, url, func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error { return p.ls(ctx, in, class, limit) })
 		}),
 	}
-	natsFlag(c, &url)
+	p.natsFlag(c, &url)
 	c.Flags().IntVar(&limit, "limit", 100, "list at most so many")
 	return c
 }
@@ -229,7 +229,7 @@ func owner(info host.Info) string {
 		shown(info.Host), shown(info.Region), lease, info.AsOf.Format(time.TimeOnly), shown(info.Incarnation))
 }
 
-func alarm(a objects.Alarm, now time.Time) string {
+func alarm(a host.Alarm, now time.Time) string {
 	next, pending := a.Next()
 	said := ""
 	switch {

@@ -23,7 +23,7 @@ func BenchmarkFanOut(b *testing.B) {
 				b.Fatal(err)
 			}
 			h := newHub(&Gateway{cfg: Config{Limits: Limits{}.withDefaults()}, metrics: newMetrics(prometheus.NewRegistry(), "local")})
-			op := wire.SocketOp{Op: objects.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
+			op := wire.SocketOp{Op: wire.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
 			sockets := make([]*socket, n)
 			for i := range sockets {
 				sockets[i] = newSocket(h, id)

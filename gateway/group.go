@@ -60,7 +60,7 @@ func (h *hub) push(msg *nats.Msg) {
 // do is one operation of a push. A message is encoded once for all sockets that get it.
 func (h *hub) do(op wire.SocketOp) {
 	var frame []byte
-	if op.Op == objects.OpMessage {
+	if op.Op == wire.OpMessage {
 		kind := websocket.TextMessage
 		if op.Binary {
 			kind = websocket.BinaryMessage
@@ -77,11 +77,11 @@ func (h *hub) do(op wire.SocketOp) {
 	h.mu.Unlock()
 	for _, s := range h.found {
 		switch op.Op {
-		case objects.OpMessage:
+		case wire.OpMessage:
 			s.send(frame)
-		case objects.OpAttach:
+		case wire.OpAttach:
 			s.setAttachment(op.Data)
-		case objects.OpClose:
+		case wire.OpClose:
 			s.closeForObject(closeInfo{code: op.Code, reason: op.Reason})
 		}
 	}

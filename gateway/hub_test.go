@@ -49,7 +49,7 @@ func TestAnObjectThatAcceptsAndClosesInOneEventIsUnderstood(t *testing.T) {
 			s := newSocket(w.hub, w.id)
 			w.hub.add(s)
 			w.owner.change(func(o *owner) { o.last[s.id] = 0 })
-			op := wire.SocketOp{Op: objects.OpClose, Code: 4001}
+			op := wire.SocketOp{Op: wire.OpClose, Code: 4001}
 			op.Sockets.Add(s.id)
 			push := func(at string) {
 				if at == first {
@@ -454,7 +454,7 @@ func (w *world) do(step step, p *played, next *int, add func(connected bool)) {
 			p.c.incoming <- io.EOF
 		}
 	case "object closes":
-		op := wire.SocketOp{Op: objects.OpClose, Code: 4000}
+		op := wire.SocketOp{Op: wire.OpClose, Code: 4000}
 		op.Sockets.Add(p.s.id)
 		if w.owner.isAlive() {
 			w.owner.push(op)

@@ -376,7 +376,7 @@ func (o *owner) change(by func(o *owner)) {
 
 func message(s *socket, texts ...string) (ops []wire.SocketOp) {
 	for _, text := range texts {
-		op := wire.SocketOp{Op: objects.OpMessage, Data: []byte(text)}
+		op := wire.SocketOp{Op: wire.OpMessage, Data: []byte(text)}
 		op.Sockets.Add(s.id)
 		ops = append(ops, op)
 	}

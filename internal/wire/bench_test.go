@@ -41,7 +41,7 @@ func envelopes(b *testing.B) []envelope {
 		}, reply},
 	}
 	for _, n := range []int{1, 100, 1000} {
-		op := SocketOp{Op: objects.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
+		op := SocketOp{Op: OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
 		for range n {
 			op.Sockets.Add(nuid.Next())
 		}

@@ -199,8 +199,13 @@ func TestHostsAreToldOnceOfAnOwnerThatIsLostWithARequestInHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []uint64{2, 3} { // the successors
-		if claim := <-told; claim.Lost != want || claim.Class != "ticket" || claim.ID != "" {
-			t.Errorf("hosts were told %+v, want the successor %d", claim, want)
+		select {
+		case claim := <-told:
+			if claim.Lost != want || claim.Class != "ticket" || claim.ID != "" {
+				t.Errorf("hosts were told %+v, want the successor %d", claim, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("hosts were not told of the successor %d", want)
 		}
 	}
 	if len(told) > 0 {

@@ -129,7 +129,7 @@ func TestSocketIDsAreReadAsTheyWereAdded(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(Encode(&Request{Kind: Fetch, Header: map[string][]string{"A": {"b"}}, Body: []byte("x")}))
 	f.Add(Encode(&Reply{Code: objects.Invalid, Token: 4}))
-	f.Add(Encode(&Push{Object: "room.x", Ops: []SocketOp{{Op: objects.OpClose, Sockets: SocketIDs("\x01s")}}}))
+	f.Add(Encode(&Push{Object: "room.x", Ops: []SocketOp{{Op: OpClose, Sockets: SocketIDs("\x01s")}}}))
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		for _, make := range fresh {
 			Decode(data, make()) //nolint:errcheck // it must not panic; that is all

@@ -124,7 +124,7 @@ func (r *Reply) fields(c *coder) {
 func (r *Reply) TooLarge() *Reply {
 	small := &Reply{Code: objects.TooLarge, Message: "the answer is larger than a NATS message may be", Kept: r.Kept, Owner: r.Owner, Token: r.Token, Seq: r.Seq}
 	if r.Kept {
-		small.Code, small.Message = objects.Conflict, "this was done; its answer is larger than a NATS message may be"
+		small.Code, small.Message = objects.Done, "this was done; its answer is larger than a NATS message may be"
 	}
 	return small
 }
@@ -184,6 +184,7 @@ type ClaimReply struct {
 	Other   string       // who owns it, for people: somebody whose lease has not run out
 	Failure string       // why it could not be tried
 	Code    objects.Code // of Failure; empty: it is tried again
+	Ref     string       // of Failure: the host's log has it
 
 	Token uint64 // of the answering host's claim, if Owned
 	Held  uint64 // milliseconds for which it has owned the object
@@ -204,7 +205,8 @@ func (r *ClaimReply) fields(c *coder) {
 	text(c, 7, &r.Host)
 	text(c, 8, &r.Where)
 	c.bool(9, &r.Busy)
-	number(c, 10, &r.Running)
+	text(c, 10, &r.Ref)
+	number(c, 11, &r.Running)
 }
 
 // why is the reason for which the object is not owned.
@@ -231,9 +233,19 @@ func (p *Push) fields(c *coder) {
 	parts(c, 3, &p.Ops)
 }
 
+// Op is what a SocketOp does.
+type Op uint8
+
+// The operations on sockets.
+const (
+	OpMessage Op = 1 + iota
+	OpClose
+	OpAttach
+)
+
 // SocketOp is one operation on sockets of one gateway.
 type SocketOp struct {
-	Op      objects.Op
+	Op      Op
 	Sockets SocketIDs
 	Binary  bool
 	Data    []byte // a message, or an attachment

@@ -13,6 +13,7 @@ import (
 	"holdfast/embedded"
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // table is an object of a hundred seats, whose values have 100 bytes.
@@ -145,13 +146,13 @@ func BenchmarkClaim(b *testing.B) {
 func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{1, 10, 100, 1000} {
 		b.Run(fmt.Sprint("sockets=", n), func(b *testing.B) {
-			var sockets objects.Sockets
+			var sockets engine.Sockets
 			gateway := nuid.Next()
 			for range n {
-				sockets.Add(objects.SocketInfo{ID: nuid.Next(), Gateway: gateway})
+				sockets.Add(engine.SocketInfo{ID: nuid.Next(), Gateway: gateway})
 			}
-			message := objects.Message{Data: bytes.Repeat([]byte("x"), 100)}
-			sends := []objects.Send{{Op: objects.OpMessage, Sockets: sockets.All(), Message: message}}
+			message := engine.Message{Data: bytes.Repeat([]byte("x"), 100)}
+			sends := []engine.Send{{Op: engine.OpMessage, Sockets: sockets.All(), Message: message}}
 			o := &object{key: "room.5f3f"}
 			b.ReportAllocs()
 			for b.Loop() {

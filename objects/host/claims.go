@@ -9,8 +9,8 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
-	"holdfast/objects/host/internal/alarm"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
 // takeClaim answers whether we own the object, having tried to claim it. While that
@@ -140,7 +140,7 @@ func (o *object) countLoss(rec *record.Record) {
 	if found == nil || found.Owner == "" {
 		return
 	}
-	rec.Alarm = alarm.OwnerLost(rec.Alarm, now)
+	rec.Alarm = rec.Alarm.OwnerLost(now)
 	if rec.Alarm.Parked && !found.Alarm.Parked {
 		o.in.warnings.log(o.in.log, "alarm parked: the last owners were lost while it was due",
 			"object", o.key, "name", rec.Name, "owners lost", rec.Alarm.Lost, "set for", rec.Alarm.At)
@@ -150,8 +150,8 @@ func (o *object) countLoss(rec *record.Record) {
 // resume has a parked alarm run, because an operator wants it. The object stays asleep.
 func (o *object) resume(ev event) {
 	before := alarmValue(o.memory.alarm)
-	out := objects.Outcome{}
-	if after := alarm.Resumed(before); !after.Equal(before) {
+	out := engine.Outcome{}
+	if after := before.Resumed(); !after.Equal(before) {
 		out.Alarm = &after
 		o.in.log.Info("alarm parked no more", "object", o.key, "name", o.id.Name(), "set for", before.At)
 	}

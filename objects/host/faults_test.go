@@ -321,7 +321,7 @@ func TestAPanicBesideTheAuthorsCodeIsToldAndTheObjectClaimedAgain(t *testing.T) 
 	})
 }
 
-func TestACodeThatIsNotTextIsCountedAsOther(t *testing.T) {
+func TestAnAuthorsOwnCodeIsCountedAsOther(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own("room")
 		if r := w.call("room", "code"); r == nil || r.Code == "" {

@@ -19,6 +19,7 @@ import (
 	"holdfast/objects"
 	"holdfast/objects/host/internal/lease"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
 // Inspector reads what hosts have written, for people. It writes nothing, makes
@@ -30,6 +31,9 @@ type Inspector struct {
 	leases  *lease.Bucket  // nil likewise
 	timing  wire.Timing
 }
+
+// Alarm is an object's alarm as its record keeps it.
+type Alarm = engine.Alarm
 
 // Info is an object as its record and its owner's lease show it.
 type Info struct {
@@ -51,7 +55,7 @@ type Info struct {
 
 	Commit   uint64                     `json:"commit"`   // puts so far
 	Revision uint64                     `json:"revision"` // of the bucket's entry
-	Alarm    objects.Alarm              `json:"alarm,omitzero"`
+	Alarm    Alarm                      `json:"alarm,omitzero"`
 	Gateways []string                   `json:"gateways,omitempty"` // that may hold sockets of the object
 	Size     int                        `json:"size"`               // bytes of keys and values
 	Keys     map[string]json.RawMessage `json:"keys"`

@@ -4,6 +4,7 @@ import (
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
+	"holdfast/objects/internal/engine"
 )
 
 // outbox holds what events want sent until what they wrote, and all that they could
@@ -121,8 +122,16 @@ func (item outboxItem) redirect(o *object, unsure bool) {
 	}
 }
 
+// refuse tells whoever waits for the item that nothing happened.
+func (item outboxItem) refuse(o *object, e *objects.Error) {
+	if item.reply != nil {
+		owner, token := o.in.self(o.memory.epoch), o.memory.token
+		o.in.answer(item.to, &wire.Reply{Code: e.Code, Message: e.Message, Ref: e.Ref, Owner: owner, Token: token, Seq: item.reply.Seq})
+	}
+}
+
 // pushes is one message for each gateway, the operations in order.
-func (o *object) pushes(sends []objects.Send) []push {
+func (o *object) pushes(sends []engine.Send) []push {
 	if len(sends) == 0 {
 		return nil
 	}
@@ -138,13 +147,19 @@ func (o *object) pushes(sends []objects.Send) []push {
 	}
 	for _, send := range sends {
 		for gateway, sockets := range byGateway(send.Sockets) {
-			op := wire.SocketOp{Op: send.Op, Sockets: sockets}
+			op := wire.SocketOp{Sockets: sockets}
 			switch send.Op {
-			case objects.OpMessage:
+			case engine.OpMessage:
+				op.Op = wire.OpMessage
+				op.Op = wire.OpMessage
 				op.Binary, op.Data = send.Message.Binary, send.Message.Data
-			case objects.OpAttach:
+			case engine.OpAttach:
+				op.Op = wire.OpAttach
+				op.Op = wire.OpAttach
 				op.Data = send.Attachment
-			case objects.OpClose:
+			case engine.OpClose:
+				op.Op = wire.OpClose
+				op.Op = wire.OpClose
 				op.Code, op.Reason = send.Close.Code, send.Close.Reason
 			}
 			push := to(gateway)
@@ -155,7 +170,7 @@ func (o *object) pushes(sends []objects.Send) []push {
 }
 
 // byGateway sorts sockets by their gateways, of which there are few.
-func byGateway(sockets []*objects.Socket) map[string]wire.SocketIDs {
+func byGateway(sockets []*engine.Socket) map[string]wire.SocketIDs {
 	by := make(map[string]wire.SocketIDs, 1)
 	last, ids := "", wire.SocketIDs(nil)
 	for _, s := range sockets {

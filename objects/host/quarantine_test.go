@@ -103,7 +103,7 @@ func TestAnAlarmThatKillsItsHostIsParkedAfterSixAndRunsWhenAnOperatorWantsIt(t *
 		if r := <-w.ask("bomb", &wire.Request{Kind: wire.Alarm}); r == nil || r.Code != "" || w.room.alarms() != 1 {
 			t.Errorf("the wake-up after resume: %+v, %d runs; want one", r, w.room.alarms())
 		}
-		if rec := w.store.record(id("bomb").Key()); rec.Alarm != (objects.Alarm{}) {
+		if rec := w.store.record(id("bomb").Key()); rec.Alarm != (Alarm{}) {
 			t.Errorf("after its run the alarm is %+v, want none", rec.Alarm)
 		}
 		w.end()
@@ -120,7 +120,7 @@ func TestASlowAlarmWhoseWakeUpComesAgainIsNotParked(t *testing.T) {
 			time.Sleep(4 * time.Second)
 		}
 		time.Sleep(time.Minute)
-		if rec := w.store.record(id("slow").Key()); rec.Alarm != (objects.Alarm{}) || w.room.alarms() != 1 {
+		if rec := w.store.record(id("slow").Key()); rec.Alarm != (Alarm{}) || w.room.alarms() != 1 {
 			t.Errorf("the alarm is %+v after %d runs, want none after one", rec.Alarm, w.room.alarms())
 		}
 	})

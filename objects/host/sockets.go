@@ -9,12 +9,13 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // sockets are the WebSockets of one object, as far as the host knows them. The event
 // loop owns them; members, gateways and untold are changed with the object's lock held.
 type sockets struct {
-	open     objects.Sockets // as the author sees them
+	open     engine.Sockets // as the author sees them
 	members  map[string]member
 	gateways map[string]int // members at each gateway
 
@@ -37,7 +38,7 @@ type member struct {
 // socketEnd is the end of a socket that the object has to be told.
 type socketEnd struct {
 	socket string
-	close  objects.Close
+	close  engine.Close
 	reply  string // where its gateway waits for the acknowledgement; "" if nobody does
 }
 
@@ -85,7 +86,7 @@ func (s *sockets) adopt(held []heldSocket) {
 		if s.open.Has(h.ID) {
 			continue // two gateways claim it; the first has it
 		}
-		s.open.Add(objects.SocketInfo{ID: h.ID, Gateway: h.gateway, Region: h.Region, Tags: h.Tags, Attachment: h.Attachment})
+		s.open.Add(engine.SocketInfo{ID: h.ID, Gateway: h.gateway, Region: h.Region, Tags: h.Tags, Attachment: h.Attachment})
 		s.add(h.ID, h.gateway, h.Next-1)
 	}
 }
@@ -177,7 +178,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 	m, known := o.sockets.members[req.Socket]
 	switch {
 	case !known:
-		o.finish(ev, objects.Outcome{Err: objects.Errorf(objects.Unavailable, "this owner does not know the socket")})
+		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Unavailable, "this owner does not know the socket")})
 		return
 	case req.Seq <= m.seq: // it has been handled; its answer was lost
 		if end := o.sockets.waitingEnd(req.Socket); end != nil {
@@ -193,7 +194,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 	o.mu.Lock()
 	o.sockets.setLastSeq(req.Socket, req.Seq)
 	if req.Kind == wire.Closed {
-		o.sockets.addEnd(socketEnd{req.Socket, objects.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}, ev.reply})
+		o.sockets.addEnd(socketEnd{req.Socket, engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}, ev.reply})
 	}
 	o.mu.Unlock()
 	if req.Kind == wire.Closed {
@@ -201,7 +202,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 		return
 	}
 	if o.ready(ev) {
-		o.finish(ev, o.memory.instance.Message(ctx, req.Socket, objects.Message{Binary: req.Binary, Data: req.Body}))
+		o.finish(ev, o.memory.instance.Message(ctx, req.Socket, engine.Message{Binary: req.Binary, Data: req.Body}))
 	}
 }
 
@@ -216,7 +217,7 @@ func (o *object) acknowledge(to string, reply wire.Reply) {
 func (o *object) loseGateway(gateway string) {
 	o.mu.Lock()
 	if o.sockets.gateways[gateway] > 0 {
-		end := objects.Close{Code: 1006, Reason: "the gateway that held the socket has gone"}
+		end := engine.Close{Code: 1006, Reason: "the gateway that held the socket has gone"}
 		for _, socket := range slices.Sorted(maps.Keys(o.sockets.members)) {
 			if o.sockets.members[socket].gateway == gateway {
 				o.sockets.addEnd(socketEnd{socket: socket, close: end})
@@ -252,8 +253,7 @@ func (o *object) tellEnds() {
 // tellEnd tells the first end. There is an instance.
 func (o *object) tellEnd() {
 	end := o.sockets.untold.ends[0]
-	ctx := &eventContext{Context: o.in.work, deadline: time.Now().Add(frameTime)}
-	defer ctx.end()
+	ctx := until{o.in.work, time.Now().Add(frameTime)}
 	ev := event{kind: wire.Closed, reply: end.reply}
 	ev.seq = o.sockets.members[end.socket].seq
 	o.finish(ev, o.memory.instance.Closed(ctx, end.socket, end.close))

@@ -24,6 +24,7 @@ import (
 	"holdfast/objects/host/internal/alarm"
 	"holdfast/objects/host/internal/lease"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
 // store is a NATS server in this process that keeps everything in memory.
@@ -227,7 +228,7 @@ func recordOf(t *testing.T, name string, size int) (string, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := objects.DataOf(map[string]json.RawMessage{"x": json.RawMessage(`"` + strings.Repeat("x", size) + `"`)})
+	data := engine.DataOf(map[string]json.RawMessage{"x": json.RawMessage(`"` + strings.Repeat("x", size) + `"`)})
 	return id.Key(), (&record.Record{Name: name, Epoch: 1, Commit: 1, Data: data}).Encode()
 }
 
@@ -472,10 +473,10 @@ func TestAnAlarmThatFailedToTheEndIsStillRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := objects.Alarm{At: time.Unix(1, 0).UTC()}
+	a := engine.Alarm{At: time.Unix(1, 0).UTC()}
 	for !a.Parked {
-		a = alarm.Failed(a, time.Unix(2, 0), 0)
-		rec := record.Record{Name: "parked", Alarm: a, Data: new(objects.Data)}
+		a = a.Failed(time.Unix(2, 0), 0)
+		rec := record.Record{Name: "parked", Alarm: a, Data: new(engine.Data)}
 		if _, err := record.Decode(id.Key(), rec.Encode()); err != nil {
 			t.Fatalf("after %d failures: %v", a.Retry, err)
 		}

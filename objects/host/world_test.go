@@ -91,6 +91,9 @@ var (
 	addCall  = objects.NewCall[objects.None, int]("add")
 	holdCall = objects.NewCall[objects.None, objects.None]("hold")
 	codeCall = objects.NewCall[objects.None, objects.None]("code")
+	readCall = objects.NewCall[objects.None, int]("read")
+	wipeCall = objects.NewCall[objects.None, objects.None]("wipe")
+	soonCall = objects.NewCall[objects.None, objects.None]("soon")
 	wakeCall = objects.NewCall[objects.None, objects.None]("wake")
 	roomPtr  atomic.Pointer[room]
 	guests   = objects.Define("guest", func(s *objects.State) *guest {
@@ -101,7 +104,8 @@ var (
 			panic(r.construct)
 		}
 		return &guest{r, s}
-	}, objects.On(addCall, (*guest).add), objects.On(holdCall, (*guest).hold), objects.On(codeCall, (*guest).code), objects.On(wakeCall, (*guest).wake))
+	}, objects.On(addCall, (*guest).add), objects.On(holdCall, (*guest).hold), objects.On(codeCall, (*guest).code), objects.On(wakeCall, (*guest).wake),
+		objects.On(readCall, (*guest).read), objects.On(wipeCall, (*guest).wipe), objects.On(soonCall, (*guest).soon))
 )
 
 func (g *guest) add(context.Context, objects.None) (int, error) {
@@ -110,13 +114,25 @@ func (g *guest) add(context.Context, objects.None) (int, error) {
 	return n, nil
 }
 
+func (g *guest) read(context.Context, objects.None) (int, error) { return counter.Get(g.state, 0), nil }
+
+func (g *guest) wipe(context.Context, objects.None) (objects.None, error) {
+	counter.Delete(g.state)
+	return objects.None{}, nil
+}
+
+func (g *guest) soon(context.Context, objects.None) (objects.None, error) {
+	g.state.SetAlarm(time.Now().Add(15 * time.Second))
+	return objects.None{}, nil
+}
+
 func (g *guest) hold(context.Context, objects.None) (objects.None, error) {
 	<-g.room.hold
 	return objects.None{}, nil
 }
 
 func (g *guest) code(context.Context, objects.None) (objects.None, error) {
-	return objects.None{}, &objects.Error{Code: "\xff\xfe", Message: "odd"}
+	return objects.None{}, &objects.Error{Code: "sold_out", Message: "no more"}
 }
 
 func (g *guest) wake(context.Context, objects.None) (objects.None, error) {

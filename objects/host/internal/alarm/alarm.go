@@ -22,8 +22,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"holdfast/objects"
 )
 
 const (
@@ -34,53 +32,6 @@ const (
 
 // keep is how long a wake-up waits for a host that runs the class.
 const keep = 7 * 24 * time.Hour
-
-// Retry policy, as Cloudflare's: 2 s doubling with up to a quarter of jitter, six times.
-const (
-	retryFirst = 2 * time.Second
-	retryMost  = 6
-)
-
-// Failed is the alarm after a run of it has failed: due again later, or parked
-// after the last retry. jitter is a random number in [0, 1).
-func Failed(a objects.Alarm, now time.Time, jitter float64) objects.Alarm {
-	a.Lost = 0 // its owner has lived to tell
-	if a.Retry >= retryMost {
-		a.Parked, a.Due = true, time.Time{}
-		return a
-	}
-	wait := retryFirst << a.Retry
-	wait += time.Duration(jitter * float64(wait) / 4)
-	a.Retry++
-	a.Due = now.Add(wait).UTC().Truncate(time.Millisecond)
-	return a
-}
-
-// lostMost is how many owners may be lost in a row while an alarm is due.
-const lostMost = 6
-
-// OwnerLost is the alarm after the object's owner was lost. An owner runs a due alarm as
-// soon as it serves the object, and what comes of the run is put with the alarm. So an
-// alarm that is still due may have been running when the owner was lost; after six
-// owners in a row it is parked. A slow alarm, whose wake-up comes again while the alarm
-// runs, loses no owner.
-func OwnerLost(a objects.Alarm, now time.Time) objects.Alarm {
-	if next, ok := a.Next(); !ok || now.Before(next) {
-		return a
-	}
-	if a.Lost++; a.Lost >= lostMost {
-		a.Parked, a.Due = true, time.Time{}
-	}
-	return a
-}
-
-// Resumed is the alarm, due again if it is parked: an operator has seen to its cause.
-func Resumed(a objects.Alarm) objects.Alarm {
-	if a.Parked {
-		a = objects.Alarm{At: a.At}
-	}
-	return a
-}
 
 // Clock is the stream of schedules.
 type Clock struct {

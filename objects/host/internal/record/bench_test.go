@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // eachRecord runs measure for records of more and more keys, with values of 100 bytes.
@@ -22,7 +23,7 @@ func eachRecord(b *testing.B, measure func(*testing.B, string, *Record)) {
 		}
 		r := &Record{
 			Name: "global", Epoch: 3, Owner: "4bCQBzWJjQAoQ8bZVh2yUt", Host: "box-4412", Region: "fra", Commit: 41,
-			Data: objects.DataOf(values),
+			Data: engine.DataOf(values),
 		}
 		b.Run(fmt.Sprint("keys=", keys), func(b *testing.B) {
 			b.SetBytes(int64(len(r.Encode())))

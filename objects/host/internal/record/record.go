@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // version of the format. A reader refuses a newer one.
@@ -47,10 +48,10 @@ type Record struct {
 	Commit   uint64 // puts so far
 	Claims   uint64 // in a row, by owners that committed nothing: what each but the last was lost with
 	Claimed  int64  // when the last of them was, in Unix seconds; both are zero once an owner has committed
-	Alarm    objects.Alarm
+	Alarm    engine.Alarm
 	Gateways []string // that may hold sockets of the object
 	Answers  []Kept   // to requests that a commit covered, oldest first
-	Data     *objects.Data
+	Data     *engine.Data
 }
 
 // Answer remembers what a request was told, so that it is not run twice. It is
@@ -106,17 +107,17 @@ func (k Kept) Size() int { return len(k.JSON) + len(",") }
 
 // head is the part of a record that is encoded anew with every put.
 type head struct {
-	Version  int           `json:"v"`
-	Name     string        `json:"name,omitempty"`
-	Epoch    uint64        `json:"epoch"`
-	Owner    string        `json:"owner,omitempty"`
-	Host     string        `json:"host,omitempty"`
-	Region   string        `json:"region,omitempty"`
-	Commit   uint64        `json:"commit"`
-	Claims   uint64        `json:"claims,omitempty"`
-	Claimed  int64         `json:"claimed,omitempty"`
-	Alarm    objects.Alarm `json:"alarm,omitzero"`
-	Gateways []string      `json:"gateways,omitempty"`
+	Version  int          `json:"v"`
+	Name     string       `json:"name,omitempty"`
+	Epoch    uint64       `json:"epoch"`
+	Owner    string       `json:"owner,omitempty"`
+	Host     string       `json:"host,omitempty"`
+	Region   string       `json:"region,omitempty"`
+	Commit   uint64       `json:"commit"`
+	Claims   uint64       `json:"claims,omitempty"`
+	Claimed  int64        `json:"claimed,omitempty"`
+	Alarm    engine.Alarm `json:"alarm,omitzero"`
+	Gateways []string     `json:"gateways,omitempty"`
 }
 
 // append writes the head as package json would, less the closing brace.
@@ -137,7 +138,7 @@ func (h *head) append(out []byte) []byte {
 		out = strconv.AppendUint(append(out, `,"claims":`...), h.Claims, 10)
 		out = strconv.AppendInt(append(out, `,"claimed":`...), h.Claimed, 10)
 	}
-	if h.Alarm != (objects.Alarm{}) {
+	if h.Alarm != (engine.Alarm{}) {
 		out = append(append(out, `,"alarm":`...), must(json.Marshal(h.Alarm))...)
 	}
 	if len(h.Gateways) > 0 {
@@ -243,9 +244,9 @@ func decode(key string, data []byte) (*Record, error) {
 		return nil, errors.New("it has no keys")
 	case r.Epoch == math.MaxUint64 || r.Commit == math.MaxUint64:
 		return nil, fmt.Errorf("epoch %d or commit %d has no successor", r.Epoch, r.Commit)
-	case r.Alarm.Retry < 0 || r.Alarm.Retry > maxRetry:
+	case r.Alarm.Retry < 0 || r.Alarm.Retry > engine.MaxAlarmRetries:
 		return nil, fmt.Errorf("its alarm has failed %d times, which cannot be", r.Alarm.Retry)
-	case r.Alarm.Lost < 0 || r.Alarm.Lost > maxLost:
+	case r.Alarm.Lost < 0 || r.Alarm.Lost > engine.MaxAlarmLosses:
 		return nil, fmt.Errorf("its alarm has lost %d owners, which cannot be", r.Alarm.Lost)
 	}
 	if err := belongs(key, r.Name); err != nil {
@@ -257,15 +258,9 @@ func decode(key string, data []byte) (*Record, error) {
 	}
 	return &Record{
 		Name: r.Name, Epoch: r.Epoch, Owner: r.Owner, Host: r.Host, Region: r.Region, Commit: r.Commit, Claims: r.Claims, Claimed: r.Claimed,
-		Alarm: r.Alarm, Gateways: r.Gateways, Answers: kept, Data: objects.DataOf(r.Keys),
+		Alarm: r.Alarm, Gateways: r.Gateways, Answers: kept, Data: engine.DataOf(r.Keys),
 	}, nil
 }
-
-// maxRetry is after how many failures package alarm parks an alarm.
-const maxRetry = 6
-
-// maxLost is after how many lost owners package alarm parks an alarm.
-const maxLost = 6
 
 // belongs makes sure that the record of an object of this name is kept under the key.
 // An object that was made without a name has no proof but the key.
@@ -287,7 +282,7 @@ func belongs(key, name string) error {
 // Empty reports whether the object has nothing worth keeping once nobody owns it.
 // Answers are worth keeping: without them a late copy of a request would run again.
 func (r *Record) Empty() bool {
-	return len(r.Answers) == 0 && r.Data.Len() == 0 && len(r.Gateways) == 0 && r.Alarm == objects.Alarm{}
+	return len(r.Answers) == 0 && r.Data.Len() == 0 && len(r.Gateways) == 0 && r.Alarm == engine.Alarm{}
 }
 
 // must is for our own types, which always encode.

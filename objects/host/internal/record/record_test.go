@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // keyOf is the key of the ticket of that name; "" is one made without a name.
@@ -40,10 +41,10 @@ func someRecord(t *rapid.T) (string, *Record) {
 	r := &Record{
 		Name: rapid.StringN(0, -1, objects.MaxName).Draw(t, "name"), Epoch: number.Draw(t, "epoch"), Owner: text.Draw(t, "owner"),
 		Host: text.Draw(t, "host"), Region: text.Draw(t, "region"), Commit: number.Draw(t, "commit"),
-		Data: objects.DataOf(values),
+		Data: engine.DataOf(values),
 	}
 	if rapid.Bool().Draw(t, "has an alarm") {
-		r.Alarm = objects.Alarm{At: time.UnixMilli(rapid.Int64Range(0, 1<<40).Draw(t, "at")).UTC(), Retry: rapid.IntRange(0, maxRetry).Draw(t, "retry")}
+		r.Alarm = engine.Alarm{At: time.UnixMilli(rapid.Int64Range(0, 1<<40).Draw(t, "at")).UTC(), Retry: rapid.IntRange(0, engine.MaxAlarmRetries).Draw(t, "retry")}
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "answers") {
 		r.Answers = append(r.Answers, Answer{Gateway: text.Draw(t, "gateway"), N: rapid.Uint64().Draw(t, "n"), Reply: rapid.SliceOf(rapid.Byte()).Draw(t, "reply")}.Keep())
@@ -101,18 +102,18 @@ func TestARecordOfANewerFormatIsRefused(t *testing.T) {
 }
 
 func TestWhatIsWorthKeeping(t *testing.T) {
-	full := objects.DataOf(map[string]json.RawMessage{"n": json.RawMessage("1")})
+	full := engine.DataOf(map[string]json.RawMessage{"n": json.RawMessage("1")})
 	for _, c := range []struct {
 		name  string
 		r     Record
 		empty bool
 	}{
-		{"nothing", Record{Name: "a", Epoch: 3, Data: new(objects.Data)}, true},
+		{"nothing", Record{Name: "a", Epoch: 3, Data: new(engine.Data)}, true},
 		{"a key", Record{Data: full}, false},
-		{"an alarm", Record{Data: new(objects.Data), Alarm: objects.Alarm{At: time.Unix(1, 0)}}, false},
-		{"sockets", Record{Data: new(objects.Data), Gateways: []string{"g"}}, false},
-		{"a gateway's answer", Record{Data: new(objects.Data), Answers: []Kept{{Gateway: "g", N: 1}}}, false},
-		{"a client's answer", Record{Data: new(objects.Data), Answers: []Kept{{Key: "k"}}}, false},
+		{"an alarm", Record{Data: new(engine.Data), Alarm: engine.Alarm{At: time.Unix(1, 0)}}, false},
+		{"sockets", Record{Data: new(engine.Data), Gateways: []string{"g"}}, false},
+		{"a gateway's answer", Record{Data: new(engine.Data), Answers: []Kept{{Gateway: "g", N: 1}}}, false},
+		{"a client's answer", Record{Data: new(engine.Data), Answers: []Kept{{Key: "k"}}}, false},
 	} {
 		if got := c.r.Empty(); got != c.empty {
 			t.Errorf("%s: empty = %v, want %v", c.name, got, c.empty)
@@ -144,7 +145,7 @@ func FuzzDecode(f *testing.F) {
 	key := keyOf(f, "global")
 	f.Add([]byte(`{"v":1,"name":"global","epoch":1,"commit":2,"keys":{"n":1}}`))
 	f.Add([]byte(`{"v":1,"answers":[{"g":"x","n":1,"r":"AA=="}],"keys":{}}`))
-	f.Add((&Record{Name: "global", Data: new(objects.Data)}).Encode())
+	f.Add((&Record{Name: "global", Data: new(engine.Data)}).Encode())
 	for _, c := range damaged {
 		if len(c.record) < 4<<10 {
 			f.Add([]byte(c.record))
