@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +23,9 @@ import (
 
 	"holdfast/app"
 	"holdfast/gateway"
+	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host"
 )
 
 // counter counts claims and accepts sockets.
@@ -347,6 +350,105 @@ func TestADamagedRecordIsListedBesideTheOthers(t *testing.T) {
 	code, out, _ = run(t, "get", "ticket", "--id", copied.String(), "--nats", b.NATS, "--json")
 	if code != 1 || !strings.Contains(out, `"internal"`) || !strings.Contains(out, "is damaged") || !strings.Contains(out, "another object") {
 		t.Errorf("get of the damaged one = %d %s, want 1, internal and why", code, out)
+	}
+}
+
+func TestResumeLiftsAQuarantineAndRunsAParkedAlarm(t *testing.T) {
+	_, b := dev(t, "--regions", "fra")
+	fetch(t, http.MethodPost, b.Regions[0].URL+"/ticket/other")
+	nc, err := nats.Connect(b.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	bomb, err := objects.NameID("ticket", "bomb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := fmt.Sprintf(`{"v":1,"name":"bomb","epoch":12,"owner":"dead","host":"box","region":"fra","commit":12,"claims":12,"claimed":%d,`+
+		`"alarm":{"at":"2030-01-01T00:00:00Z","lost":6,"parked":true},"keys":{"taken":1}}`, time.Now().Unix())
+	if _, err := nc.Request("$KV.HF_OBJECTS."+bomb.Key(), []byte(record), 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := run(t, "get", "ticket/bomb", "--nats", b.NATS)
+	if code != 0 || !strings.Contains(out, "its last 12 owners were lost") || !strings.Contains(out, "parked: 6 owners were lost") {
+		t.Fatalf("get = %d, want the quarantine and the parked alarm:\n%s%s", code, out, errs)
+	}
+	type kept struct {
+		Host       string
+		Alarm      host.Alarm
+		Quarantine *struct {
+			Until      time.Time
+			OwnersLost int
+		}
+	}
+	var info kept
+	if code, out, _ := run(t, "get", "ticket/bomb", "--nats", b.NATS, "--json"); code != 0 || json.Unmarshal([]byte(out), &info) != nil ||
+		info.Quarantine == nil || info.Quarantine.OwnersLost != 12 || time.Until(info.Quarantine.Until) < time.Minute {
+		t.Errorf("get --json = %d %s, want a quarantine of minutes", code, out)
+	}
+	code, out, errs = run(t, "resume", "ticket/bomb", "--nats", b.NATS)
+	if code != 0 || !strings.Contains(out, "quarantine is lifted") || !strings.Contains(out, "runs now") || !strings.Contains(out, "get ticket/bomb") {
+		t.Fatalf("resume = %d:\n%s%s", code, out, errs)
+	}
+	info = kept{}
+	if code, out, _ := run(t, "get", "ticket/bomb", "--nats", b.NATS, "--json"); code != 0 || json.Unmarshal([]byte(out), &info) != nil ||
+		info.Quarantine != nil || info.Host != "fra-1" || info.Alarm.Parked || info.Alarm.Lost != 0 {
+		t.Errorf("get after resume = %d %s, want an owner, no quarantine and no parked alarm", code, out)
+	}
+	if code, out, _ := run(t, "resume", "ticket/bomb", "--nats", b.NATS, "--json"); code != 0 || !strings.Contains(out, `"ok":true`) || strings.Contains(out, "quarantine") {
+		t.Errorf("resume of what goes on = %d %s", code, out)
+	}
+	if code, out, _ := run(t, "resume", "ticket/missing", "--nats", b.NATS, "--json"); code != 4 || !strings.Contains(out, `"not_found"`) {
+		t.Errorf("resume of what is not there = %d %s, want 4 and not_found", code, out)
+	}
+}
+
+func TestGetShowsAnEventThatDoesNotEnd(t *testing.T) {
+	_, b := dev(t, "--regions", "fra")
+	fetch(t, http.MethodPost, b.Regions[0].URL+"/ticket/other")
+	nc, err := nats.Connect(b.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	stuck, err := objects.NameID("ticket", "stuck")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for subject, value := range map[string]string{
+		"$KV.HF_OBJECTS." + stuck.Key(): `{"v":1,"name":"stuck","epoch":1,"owner":"ghost","host":"box","region":"fra","commit":1,"keys":{}}`,
+		"$KV.HF_LEASES.ghost":           fmt.Sprintf(`{"host":"box","region":"fra","renewed":%q,"beat":1}`, time.Now().Add(time.Minute).Format(time.RFC3339)),
+	} {
+		if _, err := nc.Request(subject, []byte(value), 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The owner is silent, then says what it does, then says something that cannot be.
+	if code, out, errs := run(t, "get", "ticket/stuck", "--nats", b.NATS); code != 0 || strings.Contains(out, "does not end") {
+		t.Errorf("get with a silent owner = %d:\n%s%s", code, out, errs)
+	}
+	var running atomic.Uint64
+	running.Store(45_000)
+	if _, err := nc.Subscribe(wire.HostSubject("ghost"), func(msg *nats.Msg) {
+		if err := wire.Publish(nc, msg.Reply, &wire.ClaimReply{Owned: true, Running: running.Load()}); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := run(t, "get", "ticket/stuck", "--nats", b.NATS); code != 0 || !strings.Contains(out, "one has run for 45s and does not end") {
+		t.Errorf("get = %d:\n%s%s", code, out, errs)
+	}
+	if code, out, _ := run(t, "get", "ticket/stuck", "--nats", b.NATS, "--json"); code != 0 || !strings.Contains(out, `"eventBegan"`) {
+		t.Errorf("get --json = %d %s", code, out)
+	}
+	running.Store(1 << 63)
+	if code, out, _ := run(t, "get", "ticket/stuck", "--nats", b.NATS); code != 0 || strings.Contains(out, "does not end") {
+		t.Errorf("get with a forged answer = %d:\n%s", code, out)
 	}
 }
 

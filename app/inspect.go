@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"github.com/dustin/go-humanize"
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"holdfast/objects"
@@ -36,12 +37,91 @@ func (p *program) getCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.inspect(ctx, from, func(ctx context.Context, in *host.Inspector) error { return p.get(ctx, in, object) })
+			return p.inspect(ctx, from, func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error { return p.get(ctx, in, object) })
 		}),
 	}
 	from.add(c)
 	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
 	return c
+}
+
+func (p *program) resumeCommand() *cobra.Command {
+	var from natsFlags
+	var id string
+	c := &cobra.Command{
+		Use:   "resume CLASS/NAME",
+		Short: "Lift the quarantine of an object, and run its parked alarm",
+		Long: "Lift the quarantine of an object, and run its parked alarm: what to do when the\n" +
+			"cause is mended. An object whose owners keep dying is left alone for up to five\n" +
+			"minutes; an alarm that failed, or lost its owner, too often is parked for good.\n" +
+			"The object's owner is asked; one that nobody owns is claimed for it.",
+		Example: p.examples("resume ticket/global\nresume room/lobby --json\nresume ticket --id 64-hex-digits"),
+		Args:    cobra.ExactArgs(1),
+		RunE: p.run(func(ctx context.Context, args []string) error {
+			object, err := parseObject(args[0], id)
+			if err != nil {
+				return err
+			}
+			return p.inspect(ctx, from, func(ctx context.Context, nc *nats.Conn, in *host.Inspector) error {
+				return p.resume(ctx, nc, in, object)
+			})
+		}),
+	}
+	from.add(c)
+	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
+	return c
+}
+
+// resumed is what `resume` has done.
+type resumed struct {
+	OK    bool   `json:"ok"`
+	Class string `json:"class"`
+	Name  string `json:"name,omitempty"`
+	ID    string `json:"id"`
+
+	Quarantine *host.Quarantine `json:"quarantine,omitempty"` // the one that was lifted
+	Alarm      time.Time        `json:"alarm,omitzero"`       // for when the alarm was set that was parked, and runs now
+}
+
+// resume has the object go on, if something holds it up.
+func (p *program) resume(ctx context.Context, nc *nats.Conn, in *host.Inspector, id objects.ID) error {
+	info, err := in.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	done := resumed{OK: true, Class: info.Class, Name: info.Name, ID: info.ID, Quarantine: info.Quarantine}
+	if info.Alarm.Parked {
+		done.Alarm = info.Alarm.At
+	}
+	if held := done.Quarantine != nil || info.Alarm.Parked; held {
+		if err := host.Resume(ctx, nc, id); err != nil {
+			return err
+		}
+	}
+	if p.json {
+		return p.print(done)
+	}
+	object := info.Class + "/" + shown(info.Name)
+	see := "get " + object
+	if info.Name == "" {
+		object, see = info.Class+"/"+info.ID, "get "+info.Class+" --id "+info.ID
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s: %s\n  see: %s %s\n", object, done.said(), p.cfg.Name, see)
+	return err
+}
+
+func (r resumed) said() string {
+	var said []string
+	if r.Quarantine != nil {
+		said = append(said, fmt.Sprintf("its quarantine is lifted, after %s lost", count(int(r.Quarantine.OwnersLost), "owner")))
+	}
+	if !r.Alarm.IsZero() {
+		said = append(said, "its alarm, set for "+r.Alarm.Format(time.RFC3339Nano)+", runs now")
+	}
+	if len(said) == 0 {
+		return "nothing to do: it is in no quarantine, and its alarm is not parked"
+	}
+	return strings.Join(said, "; ")
 }
 
 func (p *program) lsCommand() *cobra.Command {
@@ -63,7 +143,7 @@ func (p *program) lsCommand() *cobra.Command {
 			if limit < 1 {
 				return usage(fmt.Errorf("--limit %d: want 1 or more", limit), "")
 			}
-			return p.inspect(ctx, from, func(ctx context.Context, in *host.Inspector) error { return p.ls(ctx, in, class, limit) })
+			return p.inspect(ctx, from, func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error { return p.ls(ctx, in, class, limit) })
 		}),
 	}
 	from.add(c)
@@ -83,7 +163,7 @@ func parseObject(arg, id string) (objects.ID, error) {
 }
 
 // inspect connects and reads.
-func (p *program) inspect(ctx context.Context, from natsFlags, read func(context.Context, *host.Inspector) error) error {
+func (p *program) inspect(ctx context.Context, from natsFlags, read func(context.Context, *nats.Conn, *host.Inspector) error) error {
 	nc, err := p.dial(ctx, from, connection(p.cfg.Name+" inspects", p.log)...)
 	if err != nil {
 		return err
@@ -91,7 +171,7 @@ func (p *program) inspect(ctx context.Context, from natsFlags, read func(context
 	defer nc.Close()
 	in, err := host.Inspect(ctx, nc)
 	if err == nil {
-		err = read(ctx, in)
+		err = read(ctx, nc, in)
 	}
 	if _, known := objects.AsError(err); err == nil || known || errors.Is(err, context.Canceled) {
 		return err
@@ -121,6 +201,13 @@ func writeObject(w io.Writer, info host.Info, now time.Time) error {
 	fmt.Fprintf(t, "  epoch\t%d\n", info.Epoch)
 	fmt.Fprintf(t, "  commit\t%d, revision %d\n", info.Commit, info.Revision)
 	fmt.Fprintf(t, "  alarm\t%s\n", alarm(info.Alarm, now))
+	if q := info.Quarantine; q != nil {
+		fmt.Fprintf(t, "  quarantine\tnobody claims it before %s: its last %s were lost; `resume` lifts it\n",
+			q.Until.Format(time.TimeOnly), count(int(q.OwnersLost), "owner"))
+	}
+	if !info.EventBegan.IsZero() {
+		fmt.Fprintf(t, "  event\tone has run for %v and does not end; others wait\n", now.Sub(info.EventBegan).Round(time.Second))
+	}
 	if n := len(info.Gateways); n > 0 {
 		fmt.Fprintf(t, "  sockets\t%s may hold some: %s\n", count(n, "gateway"), shown(strings.Join(info.Gateways, ", ")))
 	}
@@ -150,8 +237,10 @@ func alarm(a host.Alarm, now time.Time) string {
 	switch {
 	case pending:
 		said = humanize.RelTime(next, now, "ago", "from now") + ", at " + next.Format(time.RFC3339Nano)
+	case a.Parked && a.Lost > 0:
+		said = fmt.Sprintf("parked: %s were lost in a row while it was due; it was set for %s; `resume` runs it", count(a.Lost, "owner"), a.At.Format(time.RFC3339Nano))
 	case a.Parked:
-		said = "parked after its last retry; it was set for " + a.At.Format(time.RFC3339Nano)
+		said = "parked after its last retry; it was set for " + a.At.Format(time.RFC3339Nano) + "; `resume` runs it"
 	default:
 		return "none"
 	}

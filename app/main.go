@@ -14,6 +14,7 @@
 //	race      claims at the demo's counters, and what became of them
 //	bench     a load, and how it was answered
 //	get, ls   what is kept
+//	resume    have an object go on that was left alone
 //
 // Each process that serves has an operations listener, which package ops describes.
 //
@@ -124,7 +125,7 @@ func (p *program) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&p.json, "json", false, "results, errors and logs as JSON")
 	root.PersistentFlags().StringVar(&p.level, "log-level", "info", "least level that is logged: debug, info, warn or error")
 	root.AddCommand(p.devCommand(), p.natsCommand(), p.hostCommand(), p.gatewayCommand(),
-		p.raceCommand(), p.benchCommand(), p.getCommand(), p.lsCommand(), p.versionCommand())
+		p.raceCommand(), p.benchCommand(), p.getCommand(), p.lsCommand(), p.resumeCommand(), p.versionCommand())
 	p.completeBuiltins(root)
 	return root
 }

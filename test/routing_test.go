@@ -201,7 +201,7 @@ func TestASlowReadIsAnsweredOnce(t *testing.T) {
 		class := objects.Define("probe", func(*objects.State) *struct{} { return new(struct{}) },
 			objects.On(slow, func(_ *struct{}, ctx context.Context, _ objects.None) (int, error) {
 				runs <- struct{}{}
-				wire.Pause(ctx, 1200*time.Millisecond)
+				wire.Pause(ctx, time.Second)
 				return 7, nil
 			}))
 		timing := quick

@@ -94,15 +94,20 @@ var (
 // Activate asks a host to claim the object, one of this client's region first, and
 // reports whether it is owned. It is not if somebody else's lease on it still holds.
 func (c *Client) Activate(ctx context.Context, id objects.ID) (bool, error) {
-	reply, err := c.activate(ctx, id)
+	reply, err := c.activate(ctx, id, false)
 	return err == nil && reply.Owned, err
 }
 
-func (c *Client) activate(ctx context.Context, id objects.ID) (*ClaimReply, error) {
-	result := c.claims.DoChan(id.Key(), func() (any, error) {
+// activate is Activate. With resume it lifts the object's quarantine.
+func (c *Client) activate(ctx context.Context, id objects.ID, resume bool) (*ClaimReply, error) {
+	flight := id.Key()
+	if resume {
+		flight += " resume" // does not join a claim that the quarantine refuses
+	}
+	result := c.claims.DoChan(flight, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Timing.Claim)
 		defer cancel()
-		reply, err := c.claim(ctx, Claim{Class: id.Class(), ID: id.String(), Name: id.Name()})
+		reply, err := c.claim(ctx, Claim{Class: id.Class(), ID: id.String(), Name: id.Name(), Resume: resume})
 		if err == nil && reply.Owned && c.plausible(reply.Token) {
 			c.tokens.Add(id.Key(), reply.Token) // also if a higher one was known: that one was forged
 		}
@@ -127,6 +132,57 @@ func (c *Client) Served(ctx context.Context, class string) error {
 	return err
 }
 
+// Look asks a host for its object, and returns what it says at once. Owned is false if
+// the host does not serve the object.
+func (c *Client) Look(ctx context.Context, incarnation string, id objects.ID) (*ClaimReply, error) {
+	if !incarnationPattern.MatchString(incarnation) {
+		return nil, fmt.Errorf("%.80q is no incarnation", incarnation)
+	}
+	answers := make(chan hostAnswer, 1)
+	question := c.question(answers)
+	defer c.forget([]uint64{question})
+	look := Claim{Class: id.Class(), ID: id.String(), Look: true}
+	if err := Ask(c.cfg.NATS, HostSubject(incarnation), c.claimInbox(question), &look); err != nil {
+		return nil, fmt.Errorf("ask the owner: %w", err)
+	}
+	select {
+	case a := <-answers:
+		if a.reply == nil {
+			return nil, errors.New("ask the owner: it is not there")
+		}
+		return a.reply, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("ask the owner: %w", ctx.Err())
+	}
+}
+
+// maxTold bounds the memory of what all hosts were told.
+const maxTold = 256
+
+// tellLost tells all hosts of the class that an owner was lost with an event in hand,
+// once for each successor, whose token this is: all clients know that one, but not all the
+// token of the owner that was lost. Nobody waits for an answer.
+func (c *Client) tellLost(class string, token uint64) {
+	c.mu.Lock()
+	told := c.told[token]
+	if len(c.told) >= maxTold {
+		clear(c.told)
+	}
+	c.told[token] = true
+	c.mu.Unlock()
+	if told {
+		return
+	}
+	if err := Publish(c.cfg.NATS, HostsSubject(class), &Claim{Class: class, Lost: token}); err != nil {
+		c.cfg.Log.Warn("hosts not told of a lost owner", "class", class, "err", err)
+	}
+}
+
+// claimInbox is where a question to hosts is answered.
+func (c *Client) claimInbox(question uint64) string {
+	return InboxPrefix + c.cfg.Name + ".claim." + strconv.FormatUint(question, 10)
+}
+
 // claim finds a host and returns its answer. With an empty ID it returns the first
 // host's that is there.
 func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
@@ -136,7 +192,7 @@ func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
 	ask := func(subject string, claim Claim) error {
 		question := c.question(answers)
 		questions = append(questions, question)
-		return Ask(c.cfg.NATS, subject, InboxPrefix+c.cfg.Name+".claim."+strconv.FormatUint(question, 10), &claim)
+		return Ask(c.cfg.NATS, subject, c.claimInbox(question), &claim)
 	}
 	stage, region := askRegion, c.region(claim.Class)
 	var err error

@@ -162,3 +162,53 @@ func TestAForgedTokenDoesNotMakeAnObjectUnreachable(t *testing.T) {
 		}
 	}
 }
+
+func TestHostsAreToldOnceOfAnOwnerThatIsLostWithARequestInHand(t *testing.T) {
+	s := newScript(t, nil)
+	told := make(chan wire.Claim, 16)
+	s.subscribe(wire.HostsSubject("ticket"), func(msg *nats.Msg) {
+		var claim wire.Claim
+		if err := wire.Decode(msg.Data, &claim); err != nil {
+			t.Error(err)
+		}
+		if claim.Lost > 0 && msg.Reply == "" {
+			told <- claim
+		}
+	})
+	// The owners with the tokens 1 and 2 are lost; that with 3 answers.
+	s.own(func(_ int, req wire.Request) *wire.Reply {
+		if req.For < 3 {
+			return nil
+		}
+		return &wire.Reply{Token: req.For}
+	})
+	token := uint64(0)
+	s.takeClaims(func() wire.ClaimReply {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		token = min(3, token+1)
+		return wire.ClaimReply{Owned: true, Token: token}
+	})
+	if _, err := s.client.Activate(t.Context(), s.id); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // the first gives up after two lost owners
+		_, _ = s.ask()
+	}
+	if err := s.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []uint64{2, 3} { // the successors
+		select {
+		case claim := <-told:
+			if claim.Lost != want || claim.Class != "ticket" || claim.ID != "" {
+				t.Errorf("hosts were told %+v, want the successor %d", claim, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("hosts were not told of the successor %d", want)
+		}
+	}
+	if len(told) > 0 {
+		t.Errorf("hosts were told %+v besides", <-told)
+	}
+}

@@ -42,6 +42,7 @@ type Client struct {
 	served    map[string]bool              // classes that a host has been seen to run
 	horizon   horizon
 	absent    map[string]time.Time // classes that no host runs, until then
+	told      map[uint64]bool      // tokens that hosts were told of: their predecessors were lost
 	warned    time.Time            // when a dropped answer was last logged
 }
 
@@ -82,7 +83,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		cfg: cfg, tokens: tokens,
 		waiting: make(map[uint64]*waiter), asking: make(map[uint64]chan<- hostAnswer),
 		open: make(map[string][]uint64), overload: make(map[string]time.Time),
-		nearest: make(map[string]place), served: make(map[string]bool), absent: make(map[string]time.Time), horizon: make(horizon),
+		nearest: make(map[string]place), served: make(map[string]bool), absent: make(map[string]time.Time), told: make(map[uint64]bool), horizon: make(horizon),
 	}
 	c.replies, err = c.cfg.NATS.Subscribe(InboxPrefix+c.cfg.Name+".*.*", c.receive)
 	if err != nil {
@@ -106,7 +107,7 @@ func (c *Client) Close() {
 // that no host runs.
 func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, error) {
 	now := time.Now()
-	t := attempt{began: now, deadline: now.Add(c.cfg.Timing.Request)}
+	t := attempt{resume: req.Kind == Resume, began: now, deadline: now.Add(c.cfg.Timing.Request)}
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(t.deadline) {
 		t.deadline = sooner
 	}
@@ -124,7 +125,11 @@ func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, e
 			return nil, t.failure(context.DeadlineExceeded)
 		}
 		req.For = c.token(id.Key())
-		if t.replaced(req.For, t.same).lost >= maxLost {
+		lost := t.lost
+		if t.fate = t.replaced(req.For, t.same); t.lost > lost {
+			c.tellLost(id.Class(), req.For)
+		}
+		if t.lost >= maxLost {
 			return nil, objects.Errorf(objects.Unknown, "%d hosts were lost while they had the request; it may or may not have happened", maxLost)
 		}
 		req.Timeout = max(1, left.Milliseconds())
@@ -191,6 +196,7 @@ func (w *waiter) release() {
 // attempt is one request while it is being sent and sent again.
 type attempt struct {
 	fate
+	resume   bool // the request is an operator's, and its claims lift the object's quarantine
 	began    time.Time
 	deadline time.Time
 	overNATS bool // a copy went over NATS
@@ -290,7 +296,7 @@ func (c *Client) consider(object string, a answer, t *attempt) (next verdict) {
 func (c *Client) claimFor(ctx context.Context, id objects.ID, t *attempt) (owned bool, err error) {
 	ctx, cancel := context.WithDeadline(ctx, t.deadline)
 	defer cancel()
-	reply, err := c.activate(ctx, id)
+	reply, err := c.activate(ctx, id, t.resume)
 	if errors.Is(err, errUnknownClass) && !t.uncertain() {
 		return false, objects.Errorf(objects.NotFound, "no host runs class %s", id.Class())
 	}

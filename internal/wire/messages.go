@@ -18,6 +18,7 @@ const (
 	Message                 // a frame that a socket sent
 	Closed                  // a socket has ended
 	Alarm                   // the alarm may be due
+	Resume                  // an operator has the object go on: its alarm is parked no more
 )
 
 // FrameWindow is how many frames of one socket a gateway sends before the first of
@@ -156,15 +157,21 @@ func (o *Owner) fields(c *coder) {
 // Claim asks a host to own an object. With an empty ID it only asks for hosts: those
 // that run the class or, if that is empty too, all.
 type Claim struct {
-	Class string
-	ID    string
-	Name  string
+	Class  string
+	ID     string
+	Name   string
+	Lost   uint64 // told to all hosts of the class, which do not answer: the token of an owner whose predecessor was lost with an event in hand
+	Resume bool   // an operator lifts the object's quarantine
+	Look   bool   // only asks a host for its object; nothing is claimed
 }
 
 func (m *Claim) fields(c *coder) {
 	text(c, 1, &m.Class)
 	text(c, 2, &m.ID)
 	text(c, 3, &m.Name)
+	number(c, 4, &m.Lost)
+	c.bool(5, &m.Resume)
+	c.bool(6, &m.Look)
 }
 
 // ClaimReply answers a Claim.
@@ -180,6 +187,8 @@ type ClaimReply struct {
 	Host  string // incarnation of the host that answers a question for hosts
 	Where string // its region
 	Busy  bool   // the claim is under way: another answer follows
+
+	Running uint64 // milliseconds for which the event in hand has run; of an answer to Look
 }
 
 func (r *ClaimReply) fields(c *coder) {
@@ -193,6 +202,7 @@ func (r *ClaimReply) fields(c *coder) {
 	text(c, 8, &r.Where)
 	c.bool(9, &r.Busy)
 	text(c, 10, &r.Ref)
+	number(c, 11, &r.Running)
 }
 
 // why is the reason for which the object is not owned.

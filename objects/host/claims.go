@@ -10,6 +10,7 @@ import (
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
 // takeClaim answers whether we own the object, having tried to claim it. While that
@@ -23,6 +24,10 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 	send := func(reply wire.ClaimReply) { in.logSendError(wire.Publish(in.bus, msg.Reply, &reply)) }
 	class := in.classes[claim.Class]
 	id, err := objects.ParseID(claim.Class, claim.ID)
+	if claim.Look {
+		send(in.looked(id))
+		return
+	}
 	if class == nil || err != nil {
 		send(wire.ClaimReply{Failure: fmt.Sprintf("no such object: %v", err)})
 		return
@@ -32,6 +37,9 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 		return
 	}
 	id = id.WithName(claim.Name)
+	if !claim.Resume && in.find(id.Key()) == nil && !in.takesClaimsOf(claim.Class) {
+		return // silence: the claimer asks who is there
+	}
 	notice := time.AfterFunc(wire.ClaimNotice, func() { send(wire.ClaimReply{Busy: true}) })
 	answer := func(reply wire.ClaimReply) {
 		notice.Stop()
@@ -43,6 +51,9 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 			answer(wire.ClaimReply{Failure: "this host is stopping"})
 			return
 		}
+		if claim.Resume {
+			o.lift()
+		}
 		if o.claim(answer) {
 			return
 		}
@@ -50,10 +61,33 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 	}
 }
 
+// looked is what this host says of an object that somebody asks about.
+func (in *incarnation) looked(id objects.ID) wire.ClaimReply {
+	o := in.find(id.Key())
+	if o == nil {
+		return wire.ClaimReply{}
+	}
+	stage, used, running := o.mailbox.activity()
+	reply := wire.ClaimReply{Owned: stage == serving || stage == draining}
+	if running {
+		reply.Running = uint64(max(0, time.Since(used).Milliseconds()))
+	}
+	return reply
+}
+
 // takeRollCall says that this host is there. Claims go to the host whose answer is the
-// first.
+// first. It also hears of owners that were lost.
 func (in *incarnation) takeRollCall(msg *nats.Msg) {
-	if _, valid := in.lease.Holds(); valid && strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
+	var claim wire.Claim
+	if err := wire.Decode(msg.Data, &claim); err != nil {
+		in.warnings.log(in.log, "roll call dropped: not understood", "err", err)
+		return
+	}
+	if claim.Lost > 0 {
+		in.restrictions.heard(claim.Class, claim.Lost, time.Now())
+		return
+	}
+	if _, valid := in.lease.Holds(); valid && strings.HasPrefix(msg.Reply, wire.InboxPrefix) && in.takesClaimsOf(claim.Class) {
 		in.logSendError(wire.Publish(in.bus, msg.Reply, &wire.ClaimReply{Host: in.id, Where: in.cfg.Region}))
 	}
 }
@@ -86,11 +120,53 @@ func quarantine(rec *record.Record, now time.Time) time.Duration {
 	return min(long, max(0, time.Unix(rec.Claimed, 0).Add(long).Sub(now)))
 }
 
+// lift has the next claim of the object pass its quarantine.
+func (o *object) lift() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.commit.lifted = true
+}
+
+func (o *object) isLifted() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.commit.lifted
+}
+
+// countLoss notes in the record that a claim puts whose loss came before the claim. With
+// mu held.
+func (o *object) countLoss(rec *record.Record) {
+	now, found := time.Now(), o.commit.found
+	rec.Claims, rec.Claimed = 1, now.Unix()
+	if !o.commit.lifted {
+		rec.Claims += losses(found, now)
+	}
+	if found == nil || found.Owner == "" {
+		return
+	}
+	rec.Alarm = rec.Alarm.OwnerLost(now)
+	if rec.Alarm.Parked && !found.Alarm.Parked {
+		o.in.warnings.log(o.in.log, "alarm parked: the last owners were lost while it was due",
+			"object", o.key, "name", rec.Name, "owners lost", rec.Alarm.Lost, "set for", rec.Alarm.At)
+	}
+}
+
+// resume has a parked alarm run, because an operator wants it. The object stays asleep.
+func (o *object) resume(ev event) {
+	before := alarmValue(o.memory.alarm)
+	out := engine.Outcome{}
+	if after := before.Resumed(); !after.Equal(before) {
+		out.Alarm = &after
+		o.in.log.Info("alarm parked no more", "object", o.key, "name", o.id.Name(), "set for", before.At)
+	}
+	o.finish(ev, out)
+}
+
 // quarantined refuses the claim of an object that keeps losing its owners. Called by the goroutine at the store.
 func (o *object) quarantined() bool {
 	now := time.Now()
 	left := quarantine(o.commit.found, now)
-	if left == 0 {
+	if left == 0 || o.isLifted() {
 		return false
 	}
 	o.in.metrics.quarantined.WithLabelValues(o.class.Name()).Inc()

@@ -35,6 +35,7 @@ type committer struct {
 	timer   *time.Timer    // nil until the first batch that waits
 	claimed *record.Record // what a claim puts, and serves from; nil once memory has it
 	batch   batch
+	lifted  bool          // an operator has the claim pass a quarantine
 	wrote   bool          // the event before; the event loop owns it
 	proven  atomic.Uint64 // the generation of the lease in which the last put to land was made
 	proving uint64        // the generation that a put was asked for to prove
@@ -293,8 +294,7 @@ func (o *object) claimOf(put owner.Put) *payload {
 	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
 	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
 	if o.commit.found == nil || o.commit.found.Owner != o.in.id {
-		now := time.Now()
-		rec.Claims, rec.Claimed = losses(o.commit.found, now)+1, now.Unix()
+		o.countLoss(&rec)
 	}
 	o.commit.claimed = &rec
 	return &payload{put: put, value: rec.Encode(), alarm: alarmPointer(rec.Alarm)}

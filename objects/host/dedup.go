@@ -26,19 +26,19 @@ const (
 // enough to be looked through.
 type answers struct {
 	kept []record.Kept // as they were given
-	lows []low
+	lows []low         // the one that was heard last is at the end
 }
 
 // low is a gateway and the lowest number that it waits for.
 type low struct {
 	gateway string
 	n       uint64
-	lost    time.Time // when the gateway was given up; zero: it lives
+	heard   time.Time // when the gateway last asked for something
 }
 
 const (
-	maxLows    = 1024             // gateways; the one that has been silent longest goes first
-	forgetLost = 10 * time.Minute // after which a gateway that was given up sends nothing again
+	maxLows      = 1024             // gateways; the one that has been silent longest goes first
+	forgetSilent = 10 * time.Minute // after which nothing comes that a gateway sent before: no copy of a request lives as long
 )
 
 // find is the answer to a request that was handled before.
@@ -75,15 +75,16 @@ func (a *answers) adopted(now time.Time) {
 }
 
 // noteLow notes what a gateway still waits for, and returns the lowest number.
-func (a *answers) noteLow(req *wire.Request) uint64 {
+func (a *answers) noteLow(req *wire.Request, now time.Time) uint64 {
+	a.forgetSilent(now)
 	if n := len(a.lows); n > 0 && a.lows[n-1].gateway == req.Gateway { // mostly
 		l := &a.lows[n-1]
-		l.n, l.lost = max(l.n, req.Low), time.Time{}
+		l.n, l.heard = max(l.n, req.Low), now
 		return l.n
 	}
-	l := low{gateway: req.Gateway, n: req.Low}
+	l := low{gateway: req.Gateway, n: req.Low, heard: now}
 	if i := a.indexLow(req.Gateway); i >= 0 {
-		l = low{gateway: a.lows[i].gateway, n: max(a.lows[i].n, req.Low)}
+		l.gateway, l.n = a.lows[i].gateway, max(a.lows[i].n, req.Low)
 		a.lows = slices.Delete(a.lows, i, i+1)
 	} else {
 		l.gateway = unique.Make(l.gateway).Value() // one text for all objects
@@ -91,49 +92,43 @@ func (a *answers) noteLow(req *wire.Request) uint64 {
 			a.lows = slices.Delete(a.lows, 0, 1)
 		}
 	}
-	a.lows = append(a.lows, l) // the one that was heard last is at the end
+	a.lows = append(a.lows, l)
 	return l.n
+}
+
+// forgetSilent forgets gateways that have been silent for long: they have died, or
+// somebody has forged their names.
+func (a *answers) forgetSilent(now time.Time) {
+	n := 0
+	for n < len(a.lows) && now.Sub(a.lows[n].heard) > forgetSilent {
+		n++
+	}
+	if n > 0 {
+		a.lows = slices.Delete(a.lows, 0, n)
+	}
 }
 
 func (a *answers) indexLow(gateway string) int {
 	return slices.IndexFunc(a.lows, func(l low) bool { return l.gateway == gateway })
 }
 
-// loseGateway notes that a gateway was given up. Its answers stay for forgetLost: a
-// gateway that was only frozen may still send what it had begun to send.
-func (a *answers) loseGateway(gateway string, now time.Time) {
-	i := a.indexLow(gateway)
-	if i < 0 && slices.ContainsFunc(a.kept, func(k record.Kept) bool { return k.Key == "" && k.Gateway == gateway }) {
-		a.lows = append(a.lows, low{gateway: unique.Make(gateway).Value()}) // as the previous owner left it
-		i = len(a.lows) - 1
-	}
-	if i >= 0 {
-		a.lows[i].lost = now
-	}
-}
-
 // waits reports whether a gateway may still ask for its answer n.
-func (a *answers) waits(gateway string, n uint64, now time.Time) bool {
-	if i := a.indexLow(gateway); i >= 0 {
-		return n >= a.lows[i].n && !a.lows[i].forgotten(now)
-	}
-	return true // it has not said
+func (a *answers) waits(gateway string, n uint64) bool {
+	i := a.indexLow(gateway)
+	return i < 0 || n >= a.lows[i].n // or it has not said
 }
-
-// forgotten reports whether the gateway was given up long ago.
-func (l low) forgotten(now time.Time) bool { return !l.lost.IsZero() && now.Sub(l.lost) > forgetLost }
 
 // list is what to keep now, oldest first; the rest is forgotten. keep is for how long a
 // copy of a gateway's request may still arrive. The list is good until the next call of
 // any method.
 func (a *answers) list(now time.Time, keep time.Duration) []record.Kept {
+	a.forgetSilent(now)
 	a.kept = slices.DeleteFunc(a.kept, func(k record.Kept) bool {
 		if k.Key != "" {
 			return now.Sub(k.At) > keepKeyed
 		}
-		return !a.waits(k.Gateway, k.N, now) || now.Sub(k.At) > keep
+		return !a.waits(k.Gateway, k.N) || now.Sub(k.At) > keep
 	})
-	a.lows = slices.DeleteFunc(a.lows, func(l low) bool { return l.forgotten(now) })
 	gateways, clients := budget{maxAnswers, maxAnswersSize}, budget{maxKeyed, maxKeyedSize}
 	over := false
 	for i := len(a.kept) - 1; i >= 0; i-- { // the oldest go first

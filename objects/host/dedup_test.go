@@ -23,7 +23,7 @@ func TestAnAnswerIsKeptWhileItsGatewayWaits(t *testing.T) {
 		a.add(record.Answer{Gateway: "g", N: n}, now)
 		a.add(record.Answer{Gateway: "other", N: n}, now)
 	}
-	a.noteLow(ask("g", 5, 3))
+	a.noteLow(ask("g", 5, 3), now)
 	if got := len(a.list(now, keep)); got != 6 {
 		t.Errorf("%d answers are kept, want 2 of g and 4 of the other", got)
 	}
@@ -32,7 +32,7 @@ func TestAnAnswerIsKeptWhileItsGatewayWaits(t *testing.T) {
 			t.Errorf("answer %d known = %v, want %v", n, known, want)
 		}
 	}
-	a.noteLow(ask("g", 6, 2)) // an older word changes nothing
+	a.noteLow(ask("g", 6, 2), now) // an older word changes nothing
 	if _, known := a.find(ask("g", 3, 0)); !known {
 		t.Error("answer 3 was forgotten")
 	}
@@ -117,26 +117,28 @@ func TestAGatewaysAnswerIsKeptForAsLongAsACopyLives(t *testing.T) {
 func TestNamesOfGatewaysAreBounded(t *testing.T) {
 	a := answers{}
 	for n := range 2 * maxLows {
-		a.noteLow(ask(fmt.Sprint("forged-", n), 1, 1))
-		a.noteLow(ask("g", uint64(n)+1, uint64(n)))
+		a.noteLow(ask(fmt.Sprint("forged-", n), 1, 1), now)
+		a.noteLow(ask("g", uint64(n)+1, uint64(n)), now)
 	}
 	if len(a.lows) > maxLows {
 		t.Errorf("%d gateways are remembered, want at most %d", len(a.lows), maxLows)
 	}
-	if got := a.noteLow(ask("g", 1, 1)); got != 2*maxLows-1 {
+	if got := a.noteLow(ask("g", 1, 1), now); got != 2*maxLows-1 {
 		t.Errorf("the gateway that speaks all the time waits for %d, want %d", got, 2*maxLows-1)
 	}
 }
 
-func TestALostGatewayThatComesBackFindsItsAnswers(t *testing.T) {
+func TestAGatewayThatIsSilentForLongIsForgotten(t *testing.T) {
 	a := answers{}
-	a.noteLow(ask("g", 1, 1))
-	a.add(record.Answer{Gateway: "g", N: 1}, now)
-	a.loseGateway("g", now)
-	if got := len(a.list(now.Add(forgetLost), forgetLost)); got != 1 {
-		t.Errorf("%d answers are kept, want 1: the gateway may only have been frozen", got)
+	for n := range maxLows {
+		a.noteLow(ask(fmt.Sprint("forged-", n), 1, 1), now)
 	}
-	if got := len(a.list(now.Add(forgetLost+time.Second), time.Hour)); got != 0 || len(a.lows) != 0 {
-		t.Errorf("%d answers and %d gateways are kept, want none", got, len(a.lows))
+	a.noteLow(ask("g", 5, 3), now)
+	a.noteLow(ask("g", 6, 3), now.Add(forgetSilent))
+	if got := a.noteLow(ask("g", 6, 2), now.Add(forgetSilent+1)); got != 3 || len(a.lows) != 1 {
+		t.Errorf("%d gateways are remembered, that which speaks with %d; want that alone, with 3", len(a.lows), got)
+	}
+	if a.list(now.Add(2*forgetSilent+2), keep); len(a.lows) != 0 {
+		t.Errorf("%d gateways are remembered after a put, long after all fell silent", len(a.lows))
 	}
 }

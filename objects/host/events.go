@@ -130,17 +130,19 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 	case wire.Message, wire.Closed:
 		o.frame(ctx, ev)
 	case wire.Call:
-		if !o.again(ev) && o.ready(ev) {
+		if !o.again(ev, now) && o.ready(ev) {
 			o.finish(ev, o.memory.instance.Call(ctx, req.Call, req.Body))
 		}
 	case wire.Fetch:
-		if !o.again(ev) && o.ready(ev) {
+		if !o.again(ev, now) && o.ready(ev) {
 			o.fetch(ctx, ev)
 		}
 	case wire.Alarm:
 		if o.ready(ev) {
 			o.runAlarm(ctx, ev)
 		}
+	case wire.Resume:
+		o.resume(ev)
 	default:
 		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request of unknown kind %d", req.Kind)})
 	}
@@ -187,7 +189,7 @@ type event struct {
 }
 
 // kindNames are the kinds of requests, and of events that nobody has requested.
-var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "own"}
+var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "own"}
 
 const (
 	kinds    = len(kindNames)
@@ -206,10 +208,10 @@ func (e event) label() string { return kindNames[e.index()] }
 
 // again answers a request that has been handled before, perhaps by another
 // owner, from what the record remembers.
-func (o *object) again(ev event) bool {
+func (o *object) again(ev event, now time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.memory.answers.noteLow(ev.req) > ev.req.N {
+	if o.memory.answers.noteLow(ev.req, now) > ev.req.N {
 		return true // stale duplicate: the gateway no longer waits for this number
 	}
 	kept, known := o.memory.answers.find(ev.req)

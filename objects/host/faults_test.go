@@ -387,6 +387,35 @@ func TestAnswersOfALostGatewayAreForgotten(t *testing.T) {
 	})
 }
 
+func TestForgedGatewaysAreNotRemembered(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("room")
+		for n := range 2 * maxGateways {
+			w.beat(wire.Beat{Gateway: fmt.Sprint("forged", n), Bye: n%2 == 0})
+			if n%1000 == 0 {
+				synctest.Wait() // nothing is dropped
+			}
+		}
+		w.open("room", "s1", "silent") // of a gateway that never beats
+		watched := func() int {
+			synctest.Wait()
+			w.in.mu.Lock()
+			defer w.in.mu.Unlock()
+			return len(w.in.gateways)
+		}
+		if n := watched(); n != 1 {
+			t.Errorf("%d gateways are watched, want that which holds a socket", n)
+		}
+		if n := w.log.count("too many"); n > 0 {
+			t.Error("forged gateways keep others from being watched")
+		}
+		time.Sleep(time.Minute)
+		if n := watched(); n != 0 || w.room.told(sid("s1", "silent")) != 1 {
+			t.Errorf("%d gateways are watched after a minute of silence, the end of the socket was told %d times; want 0 and 1", n, w.room.told(sid("s1", "silent")))
+		}
+	})
+}
+
 func TestAnEventThatDoesNotEndIsReportedAndDoesNotHoldTheHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -216,10 +216,12 @@ func (h *Host) Run(ctx context.Context) error {
 
 // Ready returns nil if the host holds its lease: only then it answers requests.
 func (h *Host) Ready() error {
-	if holder := h.holder.Load(); holder == nil || !holder.Holds() {
-		return errors.New("the host holds no lease")
+	if holder := h.holder.Load(); holder != nil {
+		if _, valid := holder.Holds(); valid {
+			return nil
+		}
 	}
-	return nil
+	return errors.New("the host holds no lease")
 }
 
 // make makes the buckets that have gone, as those in memory do with their server.
@@ -262,6 +264,7 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		in := newIncarnation(h, id)
 		in.bus, in.store, in.clock = natsBus{h.cfg.Serve}, h.records, h.clock
 		in.client, in.lease, in.live = client, holder, h.others.Live
+		in.first, in.ends = h.others.First, h.others.Ends
 		err = in.run(ctx)
 		if errors.Is(err, lease.ErrLost) {
 			h.metrics.leasesLost.Inc()

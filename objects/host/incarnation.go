@@ -44,6 +44,8 @@ type incarnation struct {
 	clock  clock
 	lease  trust
 	live   func(ctx context.Context, incarnation string) bool // whether another's may be
+	first  func(class string) string                          // the lowest live incarnation that runs the class
+	ends   func(within time.Duration) (n int, known bool)     // how many incarnations ended lately; false: not known
 	client *wire.Client                                       // carries alarms to their objects, here or elsewhere
 
 	inbox    chan *nats.Msg // everything for every object we own; never closed
@@ -54,7 +56,8 @@ type incarnation struct {
 	slow     slowEvents
 	warnings warnings
 
-	unreadable unreadable
+	restrictions restrictions
+	unreadable   unreadable
 
 	work     context.Context // ends when everything has been let go of
 	tasks    sync.WaitGroup  // goroutines of objects, evictions and claims
@@ -72,6 +75,7 @@ func newIncarnation(h *Host, id string) *incarnation {
 		inbox: make(chan *nats.Msg, inboxSize), control: make(chan *nats.Msg, controlSize),
 		lanes: make(chan *nats.Msg, laneInbox), links: newLinks(), evicting: make(chan struct{}, 1),
 		objects: make(map[string]*object), gateways: make(map[string]time.Time),
+		restrictions: newRestrictions(h.classes),
 	}
 }
 
@@ -430,6 +434,7 @@ func (in *incarnation) sweep(ctx context.Context) error {
 				in.loseGateway(gateway)
 			}
 			in.metrics.longest.WithLabelValues(in.cfg.Name).Set(in.slow.longest(now).Seconds())
+			in.metrics.restricted.WithLabelValues(in.cfg.Name).Set(float64(in.classesRestricted()))
 			usage := in.store.Usage()
 			in.metrics.stored.WithLabelValues(in.cfg.Name).Set(float64(usage.Bytes))
 			in.metrics.storeLimit.WithLabelValues(in.cfg.Name).Set(float64(usage.Limit))
@@ -501,30 +506,38 @@ func (in *incarnation) onBeat(msg *nats.Msg) {
 		in.warnings.log(in.log, "beat dropped: not understood", "err", err)
 		return
 	}
-	if !beat.Bye {
-		in.hearGateway(beat.Gateway, true)
+	watched := in.hearGateway(beat.Gateway, beat.Bye)
+	switch {
+	case !beat.Bye:
 		in.hurryLanes(beat.Gateway)
-		return
+	case watched:
+		in.loseGateway(beat.Gateway)
 	}
-	in.mu.Lock()
-	delete(in.gateways, beat.Gateway)
-	in.mu.Unlock()
-	in.loseGateway(beat.Gateway)
 }
 
-// trackGateway notes a gateway that holds a socket, so that its silence is noticed
-// even if it never beat.
-func (in *incarnation) trackGateway(gateway string) { in.hearGateway(gateway, false) }
-
-// hearGateway begins to watch a gateway for silence, which counts from now if it
-// was heard just now.
-func (in *incarnation) hearGateway(gateway string, now bool) {
+// hearGateway notes the beat of a gateway, or its goodbye, and reports whether the
+// gateway is watched. Only those that hold sockets are, so a forged name costs nothing.
+func (in *incarnation) hearGateway(gateway string, bye bool) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	_, known := in.gateways[gateway]
+	_, watched := in.gateways[gateway]
 	switch {
-	case known && !now:
-	case !known && len(in.gateways) >= maxGateways:
+	case watched && bye:
+		delete(in.gateways, gateway)
+	case watched:
+		in.gateways[gateway] = time.Now()
+	}
+	return watched
+}
+
+// trackGateway begins to watch a gateway that holds a socket for silence, which counts
+// from now.
+func (in *incarnation) trackGateway(gateway string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch _, watched := in.gateways[gateway]; {
+	case watched:
+	case len(in.gateways) >= maxGateways:
 		in.warnings.log(in.log, "gateway not watched: there are too many", "gateway", gateway)
 	default:
 		in.gateways[gateway] = time.Now()

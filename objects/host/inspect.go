@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -21,8 +23,10 @@ import (
 )
 
 // Inspector reads what hosts have written, for people. It writes nothing, makes
-// no bucket, wakes no object, and needs no host that runs.
+// no bucket, wakes no object, and needs no host that runs. Of one object it also asks
+// the owner, if that lives, what the record cannot say.
 type Inspector struct {
+	nc      *nats.Conn
 	records *record.Bucket // nil: no host has ever run here
 	leases  *lease.Bucket  // nil likewise
 	timing  wire.Timing
@@ -46,12 +50,22 @@ type Info struct {
 	Live        bool      `json:"live"`                  // the owner renewed its lease lately, by this machine's clock: a hint
 	AsOf        time.Time `json:"asOf"`                  // when all this was read
 
+	Quarantine *Quarantine `json:"quarantine,omitempty"` // nil: none
+	EventBegan time.Time   `json:"eventBegan,omitzero"`  // when the event in hand began, if the owner says that it has run for 30 s or longer
+
 	Commit   uint64                     `json:"commit"`   // puts so far
 	Revision uint64                     `json:"revision"` // of the bucket's entry
 	Alarm    Alarm                      `json:"alarm,omitzero"`
 	Gateways []string                   `json:"gateways,omitempty"` // that may hold sockets of the object
 	Size     int                        `json:"size"`               // bytes of keys and values
 	Keys     map[string]json.RawMessage `json:"keys"`
+}
+
+// Quarantine is the time in which no host claims an object, because its last owners were
+// lost before they had committed anything. Resume lifts it.
+type Quarantine struct {
+	Until      time.Time `json:"until"` // by this machine's clock
+	OwnersLost uint64    `json:"ownersLost"`
 }
 
 // HostInfo is one host incarnation as its lease shows it.
@@ -73,7 +87,7 @@ func Inspect(ctx context.Context, nc *nats.Conn) (*Inspector, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &Inspector{timing: wire.Timing{}.WithDefaults()}
+	in := &Inspector{nc: nc, timing: wire.Timing{}.WithDefaults()}
 	// Bind makes no bucket that is not there, with a storage that nobody chose.
 	if in.records, _, err = record.Bind(ctx, js); err != nil {
 		return nil, err
@@ -103,7 +117,54 @@ func (in *Inspector) Get(ctx context.Context, id objects.ID) (Info, error) {
 	if info.Name == "" {
 		info.Name = id.Name()
 	}
+	if err == nil && info.Live {
+		info.EventBegan = in.askEvent(ctx, id, info)
+	}
 	return info, err
+}
+
+// lookTime is how long an owner is waited for that is asked about an event.
+const lookTime = time.Second
+
+// askEvent asks the owner since when an event runs that is slow. It returns zero if there
+// is none, and if the owner does not say.
+func (in *Inspector) askEvent(ctx context.Context, id objects.ID, info Info) time.Time {
+	client, err := newAsker(in.nc, info.Region)
+	if err != nil {
+		return time.Time{}
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	said, err := client.Look(ctx, info.Incarnation, id)
+	if err != nil || !said.Owned || said.Running < uint64(slowEvent/time.Millisecond) || said.Running > uint64(math.MaxInt64/time.Millisecond) {
+		return time.Time{}
+	}
+	return time.Now().Add(-time.Duration(said.Running) * time.Millisecond).Truncate(time.Millisecond)
+}
+
+// newAsker is a client for one question of an operator.
+func newAsker(nc *nats.Conn, region string) (*wire.Client, error) {
+	if wire.CheckRegion(region) != nil {
+		region = "local" // without hosts in it, the nearest is found
+	}
+	return wire.NewClient(wire.ClientConfig{NATS: nc, Name: nuid.Next(), Region: region})
+}
+
+// Resume lifts the quarantine of an object and has its parked alarm run. The owner does
+// so; an object that nobody owns is claimed for it. Errors are those of a call: NotFound
+// if no host runs the class, Unavailable if nothing happened.
+func Resume(ctx context.Context, nc *nats.Conn, id objects.ID) error {
+	client, err := newAsker(nc, "")
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	reply, err := client.Do(ctx, id, &wire.Request{Kind: wire.Resume})
+	if err != nil {
+		return err
+	}
+	return reply.Err()
 }
 
 // List yields the objects of a class, or of all classes for "", in the order of
@@ -203,6 +264,9 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool)
 	}
 	for _, g := range rec.Gateways {
 		info.Gateways = append(info.Gateways, g.Name)
+	}
+	if left := quarantine(rec, info.AsOf); left > 0 && !info.Live {
+		info.Quarantine = &Quarantine{Until: info.AsOf.Add(left), OwnersLost: losses(rec, info.AsOf)}
 	}
 	for k, v := range rec.Data.All() {
 		info.Keys[k] = v

@@ -11,12 +11,12 @@ type metrics struct {
 	events, commits, constructions, stops, quarantined *prometheus.CounterVec
 	owned, awake                                       *prometheus.GaugeVec
 	leasesLost                                         prometheus.Counter
-	longest, stored, storeLimit                        *prometheus.GaugeVec
+	longest, restricted, stored, storeLimit            *prometheus.GaugeVec
 }
 
 // forget takes back the gauges of one host.
 func (m *metrics) forget(host string) {
-	for _, gauge := range []*prometheus.GaugeVec{m.longest, m.stored, m.storeLimit} {
+	for _, gauge := range []*prometheus.GaugeVec{m.longest, m.restricted, m.stored, m.storeLimit} {
 		gauge.DeleteLabelValues(host)
 	}
 }
@@ -58,6 +58,7 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 		owned:         gauge("objects", "Objects owned.", "class"),
 		awake:         gauge("awake", "Objects whose instance is in memory.", "class"),
 		longest:       gauge("longest_event_seconds", "Age of the longest event that runs, from 30 seconds on; else 0.", "host"),
+		restricted:    gauge("restricted_classes", "Classes of which one host alone takes new claims, because owners were lost with their events in hand.", "host"),
 		stored:        gauge("store_bytes", "Bytes that the store of records holds, as of the last reading.", "host"),
 		storeLimit:    gauge("store_limit_bytes", "Bytes that the store of records may hold; 0: no limit is known.", "host"),
 		leasesLost: shared.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{

@@ -137,7 +137,6 @@ func (o *object) answer(to string, reply wire.Reply) {
 // should come back.
 func (o *object) loseGateway(gateway string) {
 	o.mu.Lock()
-	o.memory.answers.loseGateway(gateway, time.Now())
 	if slots := o.stream.Members(gateway); len(slots) > 0 || o.stream.Awaits(gateway) {
 		end := engine.Close{Code: 1006, Reason: "the gateway that held the socket has gone"}
 		for _, slot := range slots {

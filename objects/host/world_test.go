@@ -65,6 +65,8 @@ type room struct {
 	closed    map[string]int // how often the end of each socket was told
 	hold      chan struct{}  // the call "hold" waits for it
 	alarmErr  error
+	alarmRuns int
+	alarmTime time.Duration // that a run takes
 	alarmLeft time.Duration // the time that the alarm's context had
 }
 
@@ -142,8 +144,13 @@ func (g *guest) wake(context.Context, objects.None) (objects.None, error) {
 func (g *guest) Alarm(ctx context.Context, _ objects.AlarmInfo) error {
 	deadline, _ := ctx.Deadline()
 	g.room.mu.Lock()
+	takes := g.room.alarmTime
+	g.room.alarmRuns++
+	g.room.mu.Unlock()
+	time.Sleep(takes)
+	g.room.mu.Lock()
 	defer g.room.mu.Unlock()
-	g.room.alarmLeft = time.Until(deadline)
+	g.room.alarmLeft = time.Until(deadline) + takes
 	return g.room.alarmErr
 }
 
@@ -183,6 +190,8 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	w.lease = newMemoryLease()
 	w.in.bus, w.in.store, w.in.clock, w.in.lease = w.bus, w.store, newMemoryClock(), w.lease
 	w.in.live = func(context.Context, string) bool { return false }
+	w.in.first = func(string) string { return w.in.id }
+	w.in.ends = func(time.Duration) (int, bool) { return 0, true }
 	ctx, cancel := context.WithCancelCause(context.Background())
 	w.lose = cancel
 	go func() { w.done <- w.in.run(ctx) }()

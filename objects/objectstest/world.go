@@ -263,7 +263,7 @@ type Alarm struct {
 // Alarm is the object's alarm; the zero Alarm is none.
 func (w *World) Alarm(class, name string) (a Alarm) {
 	w.tb.Helper()
-	w.do(class, name, func(o *object) { a = Alarm(o.alarm) })
+	w.do(class, name, func(o *object) { a = Alarm{o.alarm.At, o.alarm.Due, o.alarm.Retry, o.alarm.Parked} })
 	return a
 }
 

@@ -7,7 +7,8 @@ type Alarm struct {
 	At     time.Time `json:"at,omitzero"`      // what the author set
 	Due    time.Time `json:"due,omitzero"`     // when to try again, after a failure
 	Retry  int       `json:"retry,omitzero"`   // failures so far
-	Parked bool      `json:"parked,omitempty"` // given up after the last retry; kept to be seen
+	Lost   int       `json:"lost,omitzero"`    // owners in a row that were lost while it was due: it may be what ends them
+	Parked bool      `json:"parked,omitempty"` // given up after the last retry or the last lost owner; kept to be seen
 }
 
 // AlarmInfo tells a handler about the alarm that runs.
@@ -37,12 +38,13 @@ func (a Alarm) Next() (time.Time, bool) {
 
 // Equal reports whether two alarms are the same.
 func (a Alarm) Equal(b Alarm) bool {
-	return a.At.Equal(b.At) && a.Due.Equal(b.Due) && a.Retry == b.Retry && a.Parked == b.Parked
+	return a.At.Equal(b.At) && a.Due.Equal(b.Due) && a.Retry == b.Retry && a.Lost == b.Lost && a.Parked == b.Parked
 }
 
 // Failed is the alarm after a run of it has failed: due again later, or parked after the last retry. jitter is a random
 // number in [0, 1).
 func (a Alarm) Failed(now time.Time, jitter float64) Alarm {
+	a.Lost = 0 // its owner has lived to tell
 	if a.Retry >= MaxAlarmRetries {
 		a.Parked, a.Due = true, time.Time{}
 		return a
@@ -51,6 +53,32 @@ func (a Alarm) Failed(now time.Time, jitter float64) Alarm {
 	wait += time.Duration(jitter * float64(wait) / 4)
 	a.Retry++
 	a.Due = now.Add(wait).UTC().Truncate(time.Millisecond)
+	return a
+}
+
+// MaxAlarmLosses is after how many owners that were lost in a row an alarm is parked.
+const MaxAlarmLosses = 6
+
+// OwnerLost is the alarm after the object's owner was lost. An owner runs a due alarm as
+// soon as it serves the object, and what comes of the run is put with the alarm. So an
+// alarm that is still due may have been running when the owner was lost; after six
+// owners in a row it is parked. A slow alarm, whose wake-up comes again while the alarm
+// runs, loses no owner.
+func (a Alarm) OwnerLost(now time.Time) Alarm {
+	if next, ok := a.Next(); !ok || now.Before(next) {
+		return a
+	}
+	if a.Lost++; a.Lost >= MaxAlarmLosses {
+		a.Parked, a.Due = true, time.Time{}
+	}
+	return a
+}
+
+// Resumed is the alarm, due again if it is parked: an operator has seen to its cause.
+func (a Alarm) Resumed() Alarm {
+	if a.Parked {
+		a = Alarm{At: a.At}
+	}
 	return a
 }
 

@@ -166,7 +166,7 @@ func (b *Bucket) Read(ctx context.Context, incarnation string) (Entry, error) {
 func present(incarnation string, revision uint64, value []byte) Entry {
 	var info Info
 	_ = json.Unmarshal(value, &info) // Beat stays 0
-	return Entry{Incarnation: incarnation, State: Present, Revision: revision, Beat: info.Beat}
+	return Entry{Incarnation: incarnation, State: Present, Revision: revision, Beat: info.Beat, Classes: info.Classes}
 }
 
 // Generation asks the leader which bucket this is.

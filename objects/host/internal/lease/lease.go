@@ -38,7 +38,8 @@ type Entry struct {
 	Incarnation string
 	State       State
 	Revision    uint64
-	Beat        uint64 // how often it has been renewed; of one that is Present
+	Beat        uint64   // how often it has been renewed; of one that is Present
+	Classes     []string // that the incarnation runs; likewise
 }
 
 // State is what there is of an entry.
@@ -218,9 +219,10 @@ type Watch struct {
 }
 
 type sighting struct {
-	beat  uint64
-	at    time.Time
-	ended bool
+	beat    uint64
+	at      time.Time
+	classes []string
+	ended   bool
 }
 
 // NewWatch begins to watch.
@@ -232,7 +234,15 @@ func NewWatch(now time.Time) *Watch { return &Watch{now, make(map[string]sightin
 // forgotten that an entry was ended; then its holder may have renewed it.
 func (w *Watch) Saw(incarnation string, beat uint64, now time.Time) {
 	if s := w.seen[incarnation]; beat > s.beat {
-		w.seen[incarnation] = sighting{beat: beat, at: now}
+		w.seen[incarnation] = sighting{beat: beat, at: now, classes: s.classes}
+	}
+}
+
+// Runs notes which classes an incarnation runs that has been seen.
+func (w *Watch) Runs(incarnation string, classes []string) {
+	if s, known := w.seen[incarnation]; known && !s.ended && s.classes == nil {
+		s.classes = classes
+		w.seen[incarnation] = s
 	}
 }
 
@@ -246,7 +256,7 @@ func (w *Watch) Ended(incarnation string) {
 	if !known {
 		s.at = w.since
 	}
-	s.ended = true
+	s.ended, s.classes = true, nil
 	w.seen[incarnation] = s
 }
 
@@ -265,6 +275,29 @@ func (w *Watch) Left(incarnation string, timing Timing, now time.Time) time.Dura
 		s.at = w.since
 	}
 	return s.at.Add(timing.TTL + timing.Margin).Sub(now)
+}
+
+// First is the incarnation whose name is the lowest of those that are not Dead and run
+// the class; "" if there is none.
+func (w *Watch) First(class string, timing Timing, now time.Time) (first string) {
+	for incarnation, s := range w.seen {
+		if (first == "" || incarnation < first) && slices.Contains(s.classes, class) && !w.Dead(incarnation, timing, now) {
+			first = incarnation
+		}
+	}
+	return first
+}
+
+// Ends is how many incarnations that were seen alive have ended within the time before
+// now; false if the watch is too young to tell.
+func (w *Watch) Ends(within time.Duration, timing Timing, now time.Time) (n int, known bool) {
+	within += timing.TTL + timing.Margin // which an end may be noticed late
+	for incarnation, s := range w.seen {
+		if s.beat > 0 && now.Sub(s.at) <= within && w.Dead(incarnation, timing, now) {
+			n++
+		}
+	}
+	return n, now.Sub(w.since) > within
 }
 
 // Forget drops what was seen of incarnations that have been dead for long, so

@@ -317,3 +317,44 @@ func reign(renewals []renewal, c clock, timing Timing) (first time.Time, term Te
 	}
 	return first, term
 }
+
+func TestTheFirstHostOfAClassIsTheLowestThatLives(t *testing.T) {
+	w := NewWatch(after(0))
+	if got := w.First("room", timing, after(0)); got != "" {
+		t.Errorf("the first of none is %q", got)
+	}
+	for _, name := range []string{"b", "c", "a", "d"} {
+		w.Saw(name, 1, after(1))
+		w.Runs(name, []string{"ticket", "room"})
+	}
+	w.Saw("0", 1, after(1))
+	w.Runs("0", []string{"ticket"})
+	if got := w.First("room", timing, after(1)); got != "a" {
+		t.Errorf("the first is %q, want a: 0 does not run the class", got)
+	}
+	w.Ended("a")
+	w.Saw("c", 2, after(3))
+	w.Saw("d", 2, after(3))
+	if got := w.First("room", timing, after(1).Add(timing.TTL+timing.Margin)); got != "c" {
+		t.Errorf("the first is %q, want c: a has said goodbye and the lease of b has run out", got)
+	}
+}
+
+func TestEndsAreThoseOfIncarnationsThatWereSeenAlive(t *testing.T) {
+	w := NewWatch(after(0))
+	if _, known := w.Ends(time.Minute, timing, after(30)); known {
+		t.Error("a young watch claims to know")
+	}
+	w.Saw("long dead", 1, after(1))
+	w.Saw("killed", 1, after(500))
+	w.Saw("gone", 1, after(500))
+	w.Saw("alive", 1, after(530))
+	w.Ended("gone")
+	w.Ended("never seen")
+	if n, known := w.Ends(time.Minute, timing, after(531)); n != 2 || !known {
+		t.Errorf("%d have ended, known = %t; want 2, those that were killed and have gone", n, known)
+	}
+	if n, _ := w.Ends(time.Minute, timing, after(590)); n != 1 {
+		t.Errorf("%d have ended lately, want 1: that which was thought alive", n)
+	}
+}

@@ -79,6 +79,7 @@ func (o *Others) saw(entry Entry) {
 	switch entry.State {
 	case Present:
 		o.watch.Saw(entry.Incarnation, entry.Beat, now)
+		o.watch.Runs(entry.Incarnation, entry.Classes)
 		o.watch.Forget(o.timing, now)
 	case Ended:
 		o.watch.Ended(entry.Incarnation)
@@ -122,6 +123,20 @@ func (o *Others) spare(d time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.after = time.Now().Add(d)
+}
+
+// First is Watch.First.
+func (o *Others) First(class string) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.watch.First(class, o.timing, time.Now())
+}
+
+// Ends is Watch.Ends.
+func (o *Others) Ends(within time.Duration) (n int, known bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.watch.Ends(within, o.timing, time.Now())
 }
 
 func (o *Others) dead(incarnation string) bool {

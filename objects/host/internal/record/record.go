@@ -281,6 +281,8 @@ func decode(key string, data []byte) (*Record, error) {
 		return nil, fmt.Errorf("epoch %d or commit %d has no successor", r.Epoch, r.Commit)
 	case r.Alarm.Retry < 0 || r.Alarm.Retry > engine.MaxAlarmRetries:
 		return nil, fmt.Errorf("its alarm has failed %d times, which cannot be", r.Alarm.Retry)
+	case r.Alarm.Lost < 0 || r.Alarm.Lost > engine.MaxAlarmLosses:
+		return nil, fmt.Errorf("its alarm has lost %d owners, which cannot be", r.Alarm.Lost)
 	}
 	if err := belongs(key, r.Name); err != nil {
 		return nil, err
