@@ -127,7 +127,7 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 			o.finish(ev, o.memory.instance.Call(ctx, req.Call, req.Body))
 		}
 	case wire.Fetch:
-		if !o.again(ev) && o.ready(ev) {
+		if !o.again(ev) && o.mayOpen(ev) && o.ready(ev) {
 			o.fetch(ctx, ev)
 		}
 	case wire.Alarm:
@@ -164,7 +164,10 @@ func checkNames(req *wire.Request) error {
 	if err := checkName(req.Gateway); err != nil || req.Socket == "" {
 		return err
 	}
-	return checkName(req.Socket)
+	if slot, ok := wire.SlotOf(req.Gateway, req.Socket); !ok || slot == 0 {
+		return fmt.Errorf("%.80q is no socket of the gateway", req.Socket)
+	}
+	return nil
 }
 
 // event is one event while it is handled.
