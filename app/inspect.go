@@ -38,7 +38,7 @@ func (p *program) getCommand() *cobra.Command {
 			return p.inspect(ctx, url, func(ctx context.Context, in *host.Inspector) error { return p.get(ctx, in, object) })
 		}),
 	}
-	natsFlag(c, &url)
+	p.natsFlag(c, &url)
 	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
 	return c
 }
@@ -50,7 +50,8 @@ func (p *program) lsCommand() *cobra.Command {
 		Use:   "ls [CLASS]",
 		Short: "List the objects that are kept, and who owns them",
 		Long: "List the objects that are kept, of one class or of all, and who owns them: read\n" +
-			"from the store, without waking any.",
+			"from the store, without waking any. Of one whose record is damaged it says so;\n" +
+			"`get` says why.",
 		Example: p.examples("ls\nls ticket --limit 1000\nls --json"),
 		Args:    cobra.MaximumNArgs(1),
 		RunE: p.run(func(ctx context.Context, args []string) error {
@@ -64,7 +65,7 @@ func (p *program) lsCommand() *cobra.Command {
 			return p.inspect(ctx, url, func(ctx context.Context, in *host.Inspector) error { return p.ls(ctx, in, class, limit) })
 		}),
 	}
-	natsFlag(c, &url)
+	p.natsFlag(c, &url)
 	c.Flags().IntVar(&limit, "limit", 100, "list at most so many")
 	return c
 }
@@ -142,7 +143,7 @@ func owner(info host.Info) string {
 		shown(info.Host), shown(info.Region), lease, info.AsOf.Format(time.TimeOnly), shown(info.Incarnation))
 }
 
-func alarm(a objects.Alarm, now time.Time) string {
+func alarm(a host.Alarm, now time.Time) string {
 	next, pending := a.Next()
 	said := ""
 	switch {
@@ -212,6 +213,10 @@ func writeList(w io.Writer, found []host.Info) error {
 		called := shown(info.Name)
 		if info.Name == "" {
 			called = info.ID
+		}
+		if info.Damaged != "" {
+			fmt.Fprintf(t, "%s/%s\tdamaged\t-\t-\t-\n", shown(info.Class), shown(called))
+			continue
 		}
 		by := "-"
 		if info.Incarnation != "" {

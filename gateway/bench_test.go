@@ -24,7 +24,7 @@ func BenchmarkFanOut(b *testing.B) {
 				b.Fatal(err)
 			}
 			h := newHub(&Gateway{cfg: Config{Limits: Limits{}.withDefaults()}, metrics: newMetrics(prometheus.NewRegistry(), "local")})
-			op := wire.LaneOp{Op: objects.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
+			op := wire.LaneOp{Op: wire.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
 			var slots []stream.Slot
 			sockets := make([]*socket, n)
 			for i := range sockets {

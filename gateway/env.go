@@ -2,13 +2,11 @@ package gateway
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
-	"maps"
-	"net/http"
 	"net/url"
+	pathpkg "path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 	"github.com/gofiber/fiber/v2/utils"
 	"github.com/nats-io/nats.go"
 
+	shared "holdfast/internal/metrics"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
@@ -73,7 +72,38 @@ func (e *Env) Forward(c *fiber.Ctx, class, name, path string) error {
 	if err != nil {
 		return err
 	}
-	return e.g.forward(c, id, path)
+	return e.g.forward(c, id, place{path: (&url.URL{Path: path}).EscapedPath()})
+}
+
+// Mount has the objects of a class answer every request at and below a path whose
+// last segment names the object, as "/rooms/:name": of GET /rooms/lobby/a%2Fb/ the
+// object lobby sees the path /a%2Fb/, as it was sent, and in X-Forwarded-Prefix
+// /rooms/lobby. Nothing else of this gateway lets HTTP reach objects: middleware that
+// the router has got before stands in front of them. It panics if the path or the
+// class cannot be.
+func (e *Env) Mount(r fiber.Router, path, class string) {
+	if !slices.Contains(e.g.cfg.Classes, class) {
+		panic(fmt.Sprintf("gateway: mount %s: this program has no class %q", path, class))
+	}
+	parent, param := pathpkg.Split(path)
+	name, named := strings.CutPrefix(param, ":")
+	if !named || name == "" || !strings.HasPrefix(parent, "/") || strings.ContainsAny(path, "*+?") {
+		panic(fmt.Sprintf("gateway: mount %s: the path must end with a segment that names the object, as /rooms/:name", path))
+	}
+	reach := func(c *fiber.Ctx) error {
+		name, err := e.Param(c, name)
+		if err != nil {
+			return err
+		}
+		id, err := objects.NameID(class, name)
+		if err != nil {
+			return err
+		}
+		return e.g.forward(c, id, placeOf(c, strings.Count(strings.TrimSuffix(c.Route().Path, "/*"), "/")))
+	}
+	r.All(path, reach)
+	r.All(path+"/*", reach)
+	e.g.mounts = append(e.g.mounts, path)
 }
 
 // caller carries calls, on behalf of a request if there is one.
@@ -112,136 +142,29 @@ func (g *Gateway) ask(ctx context.Context, c *fiber.Ctx, id objects.ID, req *wir
 		err = reply.Err()
 	}
 	if err != nil {
-		g.metrics.requests.WithLabelValues(id.Class(), string(objects.CodeOf(err))).Inc()
+		g.metrics.requests.WithLabelValues(id.Class(), shared.CodeLabel(objects.CodeOf(err))).Inc()
 		return reply, err
 	}
 	counters.ok.Inc()
 	return reply, nil
 }
 
-// sign says who answered.
-func (g *Gateway) sign(c *fiber.Ctx, id objects.ID, reply *wire.Reply) {
-	c.Set("Holdfast-Object", id.Key())
-	if reply != nil && reply.Owner.Host != "" {
-		c.Set("Holdfast-Owner", reply.Owner.Host+" ("+reply.Owner.Region+")")
-		c.Set("Holdfast-Epoch", strconv.FormatUint(reply.Owner.Epoch, 10))
-	}
-}
-
 // forward carries an HTTP request, or an upgrade, to an object and its answer back.
-func (g *Gateway) forward(c *fiber.Ctx, id objects.ID, path string) error {
-	req := envelope(c, path)
+func (g *Gateway) forward(c *fiber.Ctx, id objects.ID, at place) error {
+	req, err := envelope(c, at)
+	if err != nil {
+		return err
+	}
 	if upgrades(c) {
 		if err := handshake(c); err != nil {
 			return err
 		}
 		req.Key = "" // each connection is a socket of its own
-		return g.upgrade(c, id, req)
+		return g.upgrade(c, id, req, at.prefix)
 	}
 	reply, err := g.ask(c.UserContext(), c, id, req)
 	if err != nil {
 		return err
 	}
-	return respond(c, reply)
-}
-
-// hop are headers that end at a proxy.
-var hop = []string{
-	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-}
-
-// envelope is a copy of the request: Fiber takes its own memory back when the
-// handler returns.
-func envelope(c *fiber.Ctx, path string) *wire.Request {
-	header := make(http.Header)
-	for name, value := range c.Request().Header.AllInOrder() { // as sent, and without trailers
-		header.Add(string(name), string(value))
-	}
-	header.Del("Host") // it travels on its own, as net/http has it
-	if !upgrades(c) {
-		for _, line := range header["Connection"] {
-			for name := range strings.SplitSeq(line, ",") {
-				header.Del(strings.TrimSpace(name))
-			}
-		}
-		for _, name := range hop {
-			header.Del(name)
-		}
-	}
-	target := (&url.URL{Path: path}).EscapedPath()
-	if query := c.Request().URI().QueryString(); len(query) > 0 {
-		target += "?" + string(query)
-	}
-	return &wire.Request{
-		Kind: wire.Fetch, Method: utils.CopyString(c.Method()), URL: target,
-		Host: utils.CopyString(string(c.Request().Host())), Header: header, Remote: utils.CopyString(c.IP()),
-		Body: slices.Clone(c.BodyRaw()), Key: header.Get("Idempotency-Key"),
-	}
-}
-
-func respond(c *fiber.Ctx, reply *wire.Reply) error {
-	for _, name := range slices.Sorted(maps.Keys(reply.Header)) {
-		if slices.Contains(hop, name) || name == "Content-Length" || !headerName(name) {
-			continue
-		}
-		for i, value := range reply.Header[name] {
-			if i == 0 {
-				c.Set(name, headerValue(value))
-			} else {
-				c.Response().Header.Add(name, headerValue(value))
-			}
-		}
-	}
-	if reply.Status == fiber.StatusUpgradeRequired { // which has to say to what
-		c.Set(fiber.HeaderConnection, "Upgrade")
-		c.Set(fiber.HeaderUpgrade, "websocket")
-	}
-	return c.Status(reply.Status).Send(reply.Body)
-}
-
-// fail writes an error as a client may see it. What is not an objects.Error is
-// logged under a reference and not shown.
-func (g *Gateway) fail(c *fiber.Ctx, err error) error {
-	e, ok := objects.AsError(err)
-	if fault, is := errors.AsType[*fiber.Error](err); is && !ok {
-		e, ok = &objects.Error{Code: codeOf(fault.Code), Message: strings.ToLower(fault.Message)}, true
-		c.Status(fault.Code)
-	} else if ok {
-		c.Status(e.Code.HTTPStatus())
-	}
-	if !ok {
-		e = &objects.Error{Code: objects.Internal, Message: "the gateway failed", Ref: wire.NewReference()}
-		g.log.Error("request failed", "ref", e.Ref, "method", c.Method(), "route", c.Route().Path, "err", err)
-		c.Status(e.Code.HTTPStatus())
-	}
-	if e.Code == objects.Unavailable || e.Code == objects.Overloaded {
-		c.Set(fiber.HeaderRetryAfter, "1")
-	}
-	c.Set("Holdfast-Region", g.cfg.Region) // a request that was refused on sight has not passed the routes
-	return c.JSON(refusal{e.Code, e.Message, e.Ref})
-}
-
-// refusal is an error as a client reads it.
-type refusal struct {
-	Code    objects.Code `json:"code"`
-	Message string       `json:"message"`
-	Ref     string       `json:"ref,omitempty"`
-}
-
-// codeOf names a status that Fiber itself gives.
-func codeOf(status int) objects.Code {
-	switch status {
-	case fiber.StatusNotFound, fiber.StatusMethodNotAllowed:
-		return objects.NotFound
-	case fiber.StatusForbidden:
-		return objects.Forbidden
-	case fiber.StatusRequestEntityTooLarge, fiber.StatusRequestHeaderFieldsTooLarge:
-		return objects.TooLarge
-	case fiber.StatusServiceUnavailable:
-		return objects.Unavailable
-	}
-	if status < 500 {
-		return objects.Invalid
-	}
-	return objects.Internal
+	return respond(c, reply, at.prefix)
 }

@@ -12,7 +12,6 @@ import (
 
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
-	"holdfast/objects"
 )
 
 // group is what the gateway keeps for one object: its half of the object's stream, and
@@ -180,7 +179,7 @@ func (h *hub) do(g *group, op *wire.LaneOp) {
 		return
 	}
 	var frame []byte
-	if op.Op == objects.OpMessage {
+	if op.Op == wire.OpMessage {
 		kind := websocket.TextMessage
 		if op.Binary {
 			kind = websocket.BinaryMessage
@@ -197,11 +196,11 @@ func (h *hub) do(g *group, op *wire.LaneOp) {
 	g.mu.Unlock()
 	for _, s := range h.found {
 		switch op.Op {
-		case objects.OpMessage:
+		case wire.OpMessage:
 			s.send(frame)
-		case objects.OpAttach:
+		case wire.OpAttach:
 			s.setAttachment(op.Data)
-		case objects.OpClose:
+		case wire.OpClose:
 			s.closeForObject(closeInfo{code: op.Code, reason: op.Reason})
 		}
 	}

@@ -326,7 +326,7 @@ func (o *owner) take(req *wire.Request, slot uint32, body *wire.LaneBody) {
 	o.handled[req.Socket] = append(o.handled[req.Socket], string(req.Body))
 	if o.fail > 0 {
 		o.fail--
-		body.Ops = append(body.Ops, wire.LaneOp{Op: objects.OpClose, Slots: wire.SlotsOf([]uint32{slot}), Code: objects.Conflict.CloseCode()})
+		body.Ops = append(body.Ops, wire.LaneOp{Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{slot}), Code: objects.Conflict.CloseCode()})
 	}
 	o.event(stream.Out{}, body)
 }
@@ -514,12 +514,12 @@ func (o *owner) change(by func(o *owner)) {
 
 func message(s *socket, texts ...string) (ops []wire.LaneOp) {
 	for _, text := range texts {
-		ops = append(ops, wire.LaneOp{Op: objects.OpMessage, Data: []byte(text), Slots: wire.SlotsOf([]stream.Slot{s.slot})})
+		ops = append(ops, wire.LaneOp{Op: wire.OpMessage, Data: []byte(text), Slots: wire.SlotsOf([]stream.Slot{s.slot})})
 	}
 	return ops
 }
 
 // closeOp is the close of a socket by its object.
 func closeOp(s *socket, code int) wire.LaneOp {
-	return wire.LaneOp{Op: objects.OpClose, Code: code, Slots: wire.SlotsOf([]stream.Slot{s.slot})}
+	return wire.LaneOp{Op: wire.OpClose, Code: code, Slots: wire.SlotsOf([]stream.Slot{s.slot})}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 func (h *harness) alarmIs(t *testing.T, want time.Time) {
@@ -83,15 +84,15 @@ func TestAClassWithoutAnAlarmMethodCannotSetOne(t *testing.T) {
 			m.state.SetAlarm(m.state.Now())
 			return n, nil
 		}))
-	instance, out := class.Start(objects.World{
-		ID: nameID(t, "mute", "a"), Data: &objects.Data{}, Sockets: &objects.Sockets{}, Now: time.Now,
-		Alarm: func() objects.Alarm { return objects.Alarm{} },
+	instance, out := class.Engine().Start(engine.World{
+		Key: nameID(t, "mute", "a").Key(), Name: "a", Data: &engine.Data{}, Sockets: &engine.Sockets{}, Now: time.Now,
+		Alarm: func() engine.Alarm { return engine.Alarm{} },
 	})
 	if out.Err != nil {
 		t.Fatal(out.Err)
 	}
 	nothingHappened(t, instance.Call(t.Context(), do.Name(), []byte("{}")))
-	if out := instance.Alarm(t.Context(), objects.AlarmInfo{}); objects.CodeOf(out.Err) != objects.NotFound {
+	if out := instance.Alarm(t.Context(), engine.AlarmInfo{}); objects.CodeOf(out.Err) != objects.NotFound {
 		t.Errorf("alarm without a handler: %v, want not_found", out.Err)
 	}
 }
@@ -99,7 +100,7 @@ func TestAClassWithoutAnAlarmMethodCannotSetOne(t *testing.T) {
 func TestARunningAlarmIsGoneAndClearedBySuccess(t *testing.T) {
 	h := newHarness(t)
 	at := h.now.Add(time.Second)
-	set := func() { h.alarm = objects.Alarm{At: at} }
+	set := func() { h.alarm = engine.Alarm{At: at} }
 
 	set()
 	out := h.ring(func(_ context.Context, s *objects.State) error {
@@ -142,7 +143,7 @@ func TestARunningAlarmIsGoneAndClearedBySuccess(t *testing.T) {
 
 func TestARetriedAlarmIsSetAnew(t *testing.T) {
 	h := newHarness(t)
-	h.alarm = objects.Alarm{At: h.now, Due: h.now.Add(2 * time.Second), Retry: 1}
+	h.alarm = engine.Alarm{At: h.now, Due: h.now.Add(2 * time.Second), Retry: 1}
 	was := h.alarm
 	h.must(func(s *objects.State) { s.SetAlarm(h.now) })
 	if h.alarm.Equal(was) || h.alarm.Retry != 0 || !h.alarm.Due.IsZero() {
@@ -174,14 +175,14 @@ func TestAFailedTransactionLeavesTheAlarmAsItWas(t *testing.T) {
 func TestNextIsWhenTheAlarmIsToRun(t *testing.T) {
 	at, due := time.Unix(100, 0), time.Unix(102, 0)
 	for name, c := range map[string]struct {
-		alarm objects.Alarm
+		alarm engine.Alarm
 		want  time.Time
 		ok    bool
 	}{
-		"none":    {objects.Alarm{}, time.Time{}, false},
-		"set":     {objects.Alarm{At: at}, at, true},
-		"retried": {objects.Alarm{At: at, Due: due, Retry: 1}, due, true},
-		"parked":  {objects.Alarm{At: at, Due: due, Retry: 6, Parked: true}, time.Time{}, false},
+		"none":    {engine.Alarm{}, time.Time{}, false},
+		"set":     {engine.Alarm{At: at}, at, true},
+		"retried": {engine.Alarm{At: at, Due: due, Retry: 1}, due, true},
+		"parked":  {engine.Alarm{At: at, Due: due, Retry: 6, Parked: true}, time.Time{}, false},
 	} {
 		if got, ok := c.alarm.Next(); !got.Equal(c.want) || ok != c.ok {
 			t.Errorf("%s: %v, %v, want %v, %v", name, got, ok, c.want, c.ok)

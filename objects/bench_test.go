@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 func seat(i int) objects.Key[string] { return objects.NewKey[string](fmt.Sprintf("seat/%04d", i)) }
@@ -15,9 +16,9 @@ func seat(i int) objects.Key[string] { return objects.NewKey[string](fmt.Sprintf
 func BenchmarkAppendJSON(b *testing.B) {
 	for _, keys := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprint("keys=", keys), func(b *testing.B) {
-			data := &objects.Data{}
+			data := &engine.Data{}
 			for i := range keys {
-				data.Apply([]objects.Write{{Key: seat(i).Name(), Value: []byte(`{"row":12,"taken":true}`)}})
+				data.Apply([]engine.Write{{Key: seat(i).Name(), Value: []byte(`{"row":12,"taken":true}`)}})
 			}
 			var buffer []byte
 			b.SetBytes(int64(data.Size()))
@@ -60,7 +61,7 @@ func BenchmarkCommit(b *testing.B) {
 	for _, keys := range []int{1, 10, all} {
 		b.Run(fmt.Sprint("keys=", keys), func(b *testing.B) {
 			h := newHarness(b)
-			set := func(n int, value string) objects.Outcome {
+			set := func(n int, value string) engine.Outcome {
 				return h.must(func(s *objects.State) {
 					for _, k := range seats[:n] {
 						k.Set(s, value)
@@ -87,7 +88,7 @@ func BenchmarkFanOut(b *testing.B) {
 		b.Run(fmt.Sprint("sockets=", n), func(b *testing.B) {
 			h := newHarness(b)
 			for i := range n {
-				h.sockets.Add(objects.SocketInfo{ID: fmt.Sprint("s", i), Gateway: "g", Region: "r"})
+				h.sockets.Add(engine.SocketInfo{ID: fmt.Sprint("s", i), Gateway: "g", Region: "r"})
 			}
 			m := objects.Text(strings.Repeat("x", 100))
 			h.work = func(_ context.Context, s *objects.State) error {
@@ -98,7 +99,7 @@ func BenchmarkFanOut(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				out := h.instance.Message(context.Background(), "s0", m)
+				out := h.instance.Message(context.Background(), "s0", engine.Message(m))
 				if out.Err != nil || len(out.Sends) != 1 || len(out.Sends[0].Sockets) != n {
 					b.Fatalf("the event sent %+v, %v; want one message to %d", out.Sends, out.Err, n)
 				}
@@ -125,14 +126,14 @@ func BenchmarkWake(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	world := objects.World{
-		ID: id, Data: &objects.Data{}, Sockets: &objects.Sockets{}, Now: time.Now,
-		Alarm: func() objects.Alarm { return objects.Alarm{} },
+	world := engine.World{
+		Key: id.Key(), Name: id.Name(), Data: &engine.Data{}, Sockets: &engine.Sockets{}, Now: time.Now,
+		Alarm: func() engine.Alarm { return engine.Alarm{} },
 	}
-	world.Data.Apply([]objects.Write{{Key: number.Name(), Value: []byte("41")}})
+	world.Data.Apply([]engine.Write{{Key: number.Name(), Value: []byte("41")}})
 	b.ReportAllocs()
 	for b.Loop() {
-		instance, out := class.Start(world)
+		instance, out := class.Engine().Start(world)
 		if out.Err != nil {
 			b.Fatal(out.Err)
 		}

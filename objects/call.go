@@ -2,9 +2,7 @@ package objects
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strconv"
 )
 
 // None is the input or output of a call that has none.
@@ -14,7 +12,13 @@ type None struct{}
 // code, so a package may call objects that it does not link.
 type Call[In, Out any] struct{ name string }
 
-// NewCall names a call. Input and output travel as JSON.
+// Limits of requests.
+const (
+	MaxCall = 512 << 10 // bytes of a call's input, and of its output, as JSON
+	MaxBody = 512 << 10 // bytes of an HTTP request's body, and of a response's
+)
+
+// NewCall names a call. Input and output travel as JSON, of at most MaxCall bytes each.
 func NewCall[In, Out any](name string) Call[In, Out] { return Call[In, Out]{name} }
 
 // Name is the call's name, as On registers it.
@@ -31,6 +35,9 @@ func (c Call[In, Out]) Do(ctx context.Context, to Ref, in In) (Out, error) {
 	input, err := toJSON(in)
 	if err != nil {
 		return out, Errorf(Invalid, "call %s: encode the input: %v", c.name, err)
+	}
+	if len(input) > MaxCall {
+		return out, Errorf(TooLarge, "call %s: the input has %d bytes, at most %d are allowed", c.name, len(input), MaxCall)
 	}
 	output, err := to.caller.Call(ctx, to.id, c.name, input)
 	if err != nil {
@@ -59,44 +66,3 @@ func NewRef(id ID, via Caller) Ref { return Ref{id, via} }
 
 // ID is the object's id.
 func (r Ref) ID() ID { return r.id }
-
-// fromJSON is json.Unmarshal, with a short way for what counters are made of.
-func fromJSON(data []byte, v any) error {
-	switch v := v.(type) {
-	case *None:
-		if string(data) == "{}" {
-			return nil
-		}
-	case *int:
-		if n, ok := smallInt(data); ok {
-			*v = n
-			return nil
-		}
-	}
-	return json.Unmarshal(data, v)
-}
-
-// toJSON is json.Marshal, with the same short way.
-func toJSON(v any) ([]byte, error) {
-	switch v := v.(type) {
-	case None:
-		return []byte("{}"), nil
-	case int:
-		return strconv.AppendInt(nil, int64(v), 10), nil
-	}
-	return json.Marshal(v)
-}
-
-// smallInt reads a JSON number without a sign that certainly is an int.
-func smallInt(data []byte) (n int, ok bool) {
-	if len(data) == 0 || len(data) > 18 || data[0] == '0' && len(data) > 1 {
-		return 0, false
-	}
-	for _, digit := range data {
-		if digit < '0' || digit > '9' {
-			return 0, false
-		}
-		n = 10*n + int(digit-'0')
-	}
-	return n, true
-}

@@ -2,15 +2,18 @@ package objects
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
+
+	"holdfast/objects/internal/engine"
 )
 
 // Class is a kind of object, ready to be run by a host.
 type Class struct {
-	name  string
-	open  func(*State) any
-	calls map[string]func(self any, ctx context.Context, input []byte) ([]byte, error)
+	engine *engine.Class
+	open   func(*State) any
+	calls  map[string]func(self any, ctx context.Context, input []byte) ([]byte, error)
 
 	fetches, alarms bool
 }
@@ -32,7 +35,11 @@ func On[T, In, Out any](c Call[In, Out], method func(T, context.Context, In) (Ou
 		if err != nil {
 			return nil, err
 		}
-		return toJSON(out)
+		output, err := toJSON(out)
+		if err != nil {
+			return nil, fmt.Errorf("call %s: encode the answer: %w", c.name, err)
+		}
+		return output, nil
 	}}
 }
 
@@ -45,10 +52,10 @@ func Define[T any](name string, open func(*State) T, methods ...Method[T]) *Clas
 	}
 	var blank T
 	c := &Class{
-		name:  name,
 		open:  func(s *State) any { return open(s) },
 		calls: make(map[string]func(any, context.Context, []byte) ([]byte, error)),
 	}
+	c.engine = &engine.Class{Name: name, Limits: limits, Author: author{c}}
 	_, c.fetches = any(blank).(http.Handler)
 	_, c.alarms = any(blank).(Alarmer)
 	for _, m := range methods {
@@ -63,7 +70,7 @@ func Define[T any](name string, open func(*State) T, methods ...Method[T]) *Clas
 }
 
 // Name is the class's name.
-func (c *Class) Name() string { return c.name }
+func (c *Class) Name() string { return c.engine.Name }
 
 // Fetches tells whether instances answer HTTP requests.
 func (c *Class) Fetches() bool { return c.fetches }

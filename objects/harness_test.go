@@ -8,17 +8,18 @@ import (
 	"time"
 
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // harness is one object, driven as a host drives it. Every event does what the
 // test hands in.
 type harness struct {
 	t        failer
-	data     *objects.Data
-	alarm    objects.Alarm
-	sockets  *objects.Sockets
+	data     *engine.Data
+	alarm    engine.Alarm
+	sockets  *engine.Sockets
 	now      time.Time
-	instance *objects.Instance
+	instance *engine.Instance
 	work     work // of the event that runs
 }
 
@@ -68,7 +69,7 @@ func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchange{}).(*
 
 func newHarness(t failer) *harness {
 	t.Helper()
-	h := &harness{t: t, data: &objects.Data{}, sockets: &objects.Sockets{}, now: time.Unix(1_900_000_000, 0).UTC()}
+	h := &harness{t: t, data: &engine.Data{}, sockets: &engine.Sockets{}, now: time.Unix(1_900_000_000, 0).UTC()}
 	h.start()
 	return h
 }
@@ -81,11 +82,11 @@ func (h *harness) start() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	instance, out := class.Start(objects.World{
-		ID: id, Data: h.data, Sockets: h.sockets,
-		Alarm: func() objects.Alarm { return h.alarm },
+	instance, out := class.Engine().Start(engine.World{
+		Key: id.Key(), Name: id.Name(), Data: h.data, Sockets: h.sockets,
+		Alarm: func() engine.Alarm { return h.alarm },
 		Now:   func() time.Time { return h.now },
-		Owner: objects.Owner{Host: "h", Region: "r", Epoch: 3},
+		Owner: engine.Owner{Host: "h", Region: "r", Epoch: 3},
 	})
 	if out.Err != nil {
 		h.t.Fatal(out.Err)
@@ -94,13 +95,13 @@ func (h *harness) start() {
 }
 
 // call runs one event, and commits it.
-func (h *harness) call(fn work) objects.Outcome {
+func (h *harness) call(fn work) engine.Outcome {
 	h.work = fn
 	return h.commit(h.instance.Call(context.Background(), do.Name(), []byte("{}")))
 }
 
 // must is call for an event that has to succeed and needs no context.
-func (h *harness) must(fn func(*objects.State)) objects.Outcome {
+func (h *harness) must(fn func(*objects.State)) engine.Outcome {
 	h.t.Helper()
 	out := h.call(func(_ context.Context, s *objects.State) error { fn(s); return nil })
 	if out.Err != nil {
@@ -109,17 +110,17 @@ func (h *harness) must(fn func(*objects.State)) objects.Outcome {
 	return out
 }
 
-func (h *harness) ring(fn work) objects.Outcome {
+func (h *harness) ring(fn work) engine.Outcome {
 	h.work = fn
-	return h.commit(h.instance.Alarm(context.Background(), objects.AlarmInfo{Scheduled: h.alarm.At, Retry: h.alarm.Retry}))
+	return h.commit(h.instance.Alarm(context.Background(), engine.AlarmInfo{Scheduled: h.alarm.At, Retry: h.alarm.Retry}))
 }
 
 // fetch runs a fetch that opens the socket with this id, or none.
-func (h *harness) fetch(socket string, fn work) objects.Outcome {
+func (h *harness) fetch(socket string, fn work) engine.Outcome {
 	h.work = fn
-	var info *objects.SocketInfo
+	var info *engine.SocketInfo
 	if socket != "" {
-		info = &objects.SocketInfo{ID: socket, Gateway: "g", Region: "r"}
+		info = &engine.SocketInfo{ID: socket, Gateway: "g", Region: "r"}
 	}
 	return h.commit(h.instance.Fetch(httptest.NewRequest(http.MethodGet, "/", nil), info))
 }
@@ -136,7 +137,7 @@ func (h *harness) open(id string, tags ...string) {
 	}
 }
 
-func (h *harness) commit(out objects.Outcome) objects.Outcome {
+func (h *harness) commit(out engine.Outcome) engine.Outcome {
 	if out.Err == nil {
 		h.data.Apply(out.Writes)
 		if out.Alarm != nil {
@@ -150,7 +151,7 @@ func (h *harness) commit(out objects.Outcome) objects.Outcome {
 func (h *harness) stored() string { return string(h.data.AppendJSON(nil)) }
 
 // nothingHappened fails the test if a failed event left anything to be done.
-func nothingHappened(t testing.TB, out objects.Outcome) {
+func nothingHappened(t testing.TB, out engine.Outcome) {
 	t.Helper()
 	if out.Err == nil {
 		t.Error("the event succeeded")

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -88,6 +89,12 @@ func mac(class string, message []byte) [sha256.Size]byte {
 	var room [sha256.BlockSize + 128]byte // most names fit
 	first := sha256.Sum256(append(append(room[:0], inner[:]...), message...))
 	return sha256.Sum256(append(append(room[:0], outer[:]...), first[:]...))
+}
+
+// idOf is the id with this key, which is known to be one.
+func idOf(key, name string) ID {
+	class, _, _ := strings.Cut(key, ".")
+	return ID{class: class, key: key, name: name}
 }
 
 // String is the id's 64 hex digits.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 func TestFetchGivesWhatTheHandlerWrote(t *testing.T) {
@@ -66,42 +67,42 @@ func TestAFetchThatPanicsAnswersNothing(t *testing.T) {
 func TestWhatAClassDoesNotDoIsNotFound(t *testing.T) {
 	type plain struct{}
 	class := objects.Define("plain", func(*objects.State) plain { return plain{} })
-	sockets := &objects.Sockets{}
-	sockets.Add(objects.SocketInfo{ID: "s1"})
-	instance, out := class.Start(objects.World{
-		ID: nameID(t, "plain", "a"), Data: &objects.Data{}, Sockets: sockets, Now: time.Now,
-		Alarm: func() objects.Alarm { return objects.Alarm{} },
+	sockets := &engine.Sockets{}
+	sockets.Add(engine.SocketInfo{ID: "s1"})
+	instance, out := class.Engine().Start(engine.World{
+		Key: nameID(t, "plain", "a").Key(), Name: "a", Data: &engine.Data{}, Sockets: sockets, Now: time.Now,
+		Alarm: func() engine.Alarm { return engine.Alarm{} },
 	})
 	if out.Err != nil {
 		t.Fatal(out.Err)
 	}
 	h := newHarness(t)
 	h.instance = instance
-	for name, out := range map[string]objects.Outcome{
+	for name, out := range map[string]engine.Outcome{
 		"call":  instance.Call(t.Context(), "none", []byte("{}")),
 		"fetch": h.fetch("", nil),
-		"alarm": instance.Alarm(t.Context(), objects.AlarmInfo{}),
+		"alarm": instance.Alarm(t.Context(), engine.AlarmInfo{}),
 	} {
 		nothingHappened(t, out)
 		if objects.CodeOf(out.Err) != objects.NotFound || out.Drop {
 			t.Errorf("%s: %v, drop %v, want not_found and the instance kept", name, out.Err, out.Drop)
 		}
 	}
-	if out := instance.Message(t.Context(), "s1", objects.Text("hi")); out.Err != nil {
+	if out := instance.Message(t.Context(), "s1", engine.Message{Data: []byte("hi")}); out.Err != nil {
 		t.Errorf("a message to the deaf: %v", out.Err)
 	}
-	if out := instance.Closed(t.Context(), "s1", objects.Close{}); out.Err != nil || sockets.Len() != 0 {
+	if out := instance.Closed(t.Context(), "s1", engine.Close{}); out.Err != nil || sockets.Len() != 0 {
 		t.Errorf("a close to the deaf: %v, %d sockets left", out.Err, sockets.Len())
 	}
 }
 
 func TestTheConstructorIsAnEventOfItsOwn(t *testing.T) {
 	type thing struct{}
-	start := func(open func(*objects.State) thing) (*objects.Instance, objects.Outcome) {
-		return objects.Define("thing", open).Start(objects.World{
-			ID: nameID(t, "thing", "a"), Data: &objects.Data{}, Sockets: &objects.Sockets{}, Now: time.Now,
-			Alarm: func() objects.Alarm { return objects.Alarm{} },
-			Owner: objects.Owner{Host: "h", Region: "r", Epoch: 3},
+	start := func(open func(*objects.State) thing) (*engine.Instance, engine.Outcome) {
+		return objects.Define("thing", open).Engine().Start(engine.World{
+			Key: nameID(t, "thing", "a").Key(), Name: "a", Data: &engine.Data{}, Sockets: &engine.Sockets{}, Now: time.Now,
+			Alarm: func() engine.Alarm { return engine.Alarm{} },
+			Owner: engine.Owner{Host: "h", Region: "r", Epoch: 3},
 		})
 	}
 	instance, out := start(func(s *objects.State) thing {
@@ -197,9 +198,9 @@ func TestAnInputThatDoesNotFitIsRefusedAndTheInstanceKept(t *testing.T) {
 	add := objects.NewCall[int, int]("add")
 	class := objects.Define("thing", func(*objects.State) thing { return thing{} },
 		objects.On(add, func(_ thing, _ context.Context, n int) (int, error) { return n + 1, nil }))
-	instance, _ := class.Start(objects.World{
-		ID: nameID(t, "thing", "a"), Data: &objects.Data{}, Sockets: &objects.Sockets{}, Now: time.Now,
-		Alarm: func() objects.Alarm { return objects.Alarm{} },
+	instance, _ := class.Engine().Start(engine.World{
+		Key: nameID(t, "thing", "a").Key(), Name: "a", Data: &engine.Data{}, Sockets: &engine.Sockets{}, Now: time.Now,
+		Alarm: func() engine.Alarm { return engine.Alarm{} },
 	})
 	for _, input := range []string{``, `"1"`, `{`, `1 2`, `1e99`} {
 		out := instance.Call(t.Context(), "add", []byte(input))
@@ -226,7 +227,11 @@ func TestEveryCodeHasItsPlaceInTheTable(t *testing.T) {
 		objects.Unavailable:  {503, 1012, 7},
 		objects.Unknown:      {504, 1012, 8},
 		objects.Internal:     {500, 1011, 1},
-		"of another version": {500, 1011, 1},
+		objects.Done:         {409, 4409, 5},
+		objects.StorageFull:  {507, 1013, 1},
+		"sold_out":           {409, 4409, 5},
+		"":                   {500, 1011, 1},
+		"No code":            {500, 1011, 1},
 	} {
 		if got := [3]int{code.HTTPStatus(), code.CloseCode(), code.ExitCode()}; got != want {
 			t.Errorf("%s = %v, want %v", code, got, want)

@@ -1,12 +1,11 @@
 package objects
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
-	"unicode/utf8"
+
+	"holdfast/objects/internal/engine"
 )
 
 // Limits of sockets, as Cloudflare's.
@@ -17,6 +16,7 @@ const (
 	MaxAttachment = 16 << 10 // bytes of JSON
 
 	MaxMessage = 256 << 10 // bytes of a message that an object sends
+	MaxFrame   = 64 << 10  // bytes of a message that a client sends; the socket is closed with 1009 beyond
 )
 
 // Message is one WebSocket message.
@@ -33,7 +33,7 @@ func Binary(b []byte) Message { return Message{Binary: true, Data: b} }
 
 // JSON is a text message holding v. It panics if v cannot be encoded.
 func JSON(v any) Message {
-	data, err := json.Marshal(v)
+	data, err := toJSON(v)
 	if err != nil {
 		panic("objects: encode a message: " + err.Error())
 	}
@@ -43,213 +43,69 @@ func JSON(v any) Message {
 // Socket is one WebSocket that a gateway holds for the object. The same socket
 // is another *Socket after the object has slept: keep ID, not the pointer.
 type Socket struct {
-	id         string
-	gateway    string
-	region     string
-	tags       []string
-	attachment []byte
-	closed     bool // by the object
-	among      *Sockets
+	of    *engine.Socket
+	state *State
+}
+
+// socket is the author's half of a socket, the same for as long as the instance lives.
+func (s *State) socket(of *engine.Socket) *Socket {
+	if known, ok := of.Face.(*Socket); ok && known.state == s {
+		return known
+	}
+	socket := &Socket{of, s}
+	of.Face = socket
+	return socket
 }
 
 // ID is unique among all sockets.
-func (s *Socket) ID() string { return s.id }
+func (s *Socket) ID() string { return s.of.ID() }
 
 // Region is the region of the gateway that holds the socket.
-func (s *Socket) Region() string { return s.region }
+func (s *Socket) Region() string { return s.of.Info().Region }
 
-// Tags are those given to State.Accept.
-func (s *Socket) Tags() []string { return slices.Clone(s.tags) }
+// Tags are those given to State.Accept, in that order, each once.
+func (s *Socket) Tags() []string { return slices.Clone(s.of.Info().Tags) }
 
 // Send sends m when all that the object wrote before is durable. Messages to one
 // socket keep their order. It never waits and cannot fail: if the peer is gone
 // the message is dropped, and if it reads too slowly its gateway closes it
-// with 1013. After Close it does nothing. Over MaxMessage the event fails.
-func (s *Socket) Send(m Message) {
-	t := s.among.state.turn()
-	if s.closed {
-		return
-	}
-	if len(m.Data) > MaxMessage {
-		t.fail(Errorf(TooLarge, "a message has %d bytes, at most %d are allowed", len(m.Data), MaxMessage))
-		return
-	}
-	if n := len(t.sends); n > 0 {
-		last := &t.sends[n-1]
-		if last.Op == OpMessage && same(last.Message, m) && last.Sockets[len(last.Sockets)-1] != s {
-			last.Sockets = append(last.Sockets, s)
-			return
-		}
-	}
-	t.sends = append(t.sends, Send{Op: OpMessage, Sockets: []*Socket{s}, Message: m})
-}
-
-// same tells whether a loop over sockets is sending one message to the next.
-func same(a, b Message) bool {
-	return a.Binary == b.Binary && len(a.Data) == len(b.Data) &&
-		(len(a.Data) == 0 || &a.Data[0] == &b.Data[0] || bytes.Equal(a.Data, b.Data))
-}
+// with 1013. After Close it does nothing. Over MaxMessage, and for text that is
+// not UTF-8, it aborts the event.
+func (s *Socket) Send(m Message) { s.state.tx().SendTo(s.of, engine.Message(m)) }
 
 // Close closes the socket after what was sent before. Codes are 1000, 1001,
-// 1003, 1007 to 1013 and 3000 to 4999, another fails the event; a reason has at
+// 1003, 1007 to 1013 and 3000 to 4999, another aborts the event; a reason has at
 // most 123 bytes and is cut there.
 // WebSocketClose is still called, when the socket has ended.
-func (s *Socket) Close(code int, reason string) {
-	t := s.among.state.turn()
-	if s.closed {
-		return
-	}
-	if !mayClose(code) {
-		t.fail(fmt.Errorf("close a socket: code %d is not for applications", code))
-		return
-	}
-	s.closed = true
-	t.undo = append(t.undo, func() { s.closed = false })
-	t.sends = append(t.sends, Send{Op: OpClose, Sockets: []*Socket{s}, Close: Close{Code: code, Reason: cut(reason)}})
-}
-
-func mayClose(code int) bool {
-	return code == 1000 || code == 1001 || code == 1003 || 1007 <= code && code <= 1013 || 3000 <= code && code <= 4999
-}
-
-// cut is as much of a reason as a close frame holds, in whole characters.
-func cut(reason string) string {
-	const most = 123 // bytes
-	reason = strings.ToValidUTF8(reason, "\uFFFD")
-	if len(reason) <= most {
-		return reason
-	}
-	end := most
-	for !utf8.RuneStart(reason[end]) {
-		end--
-	}
-	return reason[:end]
-}
+func (s *Socket) Close(code int, reason string) { s.state.tx().CloseSocket(s.of, code, reason) }
 
 // Attach keeps v with the socket, as JSON, for as long as the socket is open:
-// through sleep, eviction, and death of the host. Over MaxAttachment the event
-// fails. (As Cloudflare's serializeAttachment.)
+// through sleep, eviction, and death of the host. Nil takes it away. What cannot be
+// encoded, or is over MaxAttachment, aborts the event. (As Cloudflare's
+// serializeAttachment.)
 func (s *Socket) Attach(v any) {
-	t := s.among.state.turn()
-	data, err := json.Marshal(v)
+	tx := s.state.tx()
+	if v == nil {
+		tx.Attach(s.of, nil)
+		return
+	}
+	data, err := toJSON(v)
 	if err != nil {
-		t.fail(Errorf(Invalid, "encode a socket's attachment: %v", err))
-		return
+		tx.Abort(Errorf(Invalid, "encode a socket's attachment: %v", err))
 	}
-	if len(data) > MaxAttachment {
-		t.fail(Errorf(TooLarge, "a socket's attachment has %d bytes, at most %d are allowed", len(data), MaxAttachment))
-		return
-	}
-	before := s.attachment
-	t.undo = append(t.undo, func() { s.attachment = before })
-	s.attachment = data
-	t.sends = append(t.sends, Send{Op: OpAttach, Sockets: []*Socket{s}, Attachment: data})
+	tx.Attach(s.of, data)
 }
 
 // Attachment decodes what Attach kept into v, a pointer; false if there is
-// nothing or it does not fit.
+// nothing. What does not fit aborts the event.
 func (s *Socket) Attachment(v any) bool {
-	return s.attachment != nil && json.Unmarshal(s.attachment, v) == nil
-}
-
-// Op is what a Send does.
-type Op uint8
-
-// The operations on sockets.
-const (
-	OpMessage Op = 1 + iota
-	OpClose
-	OpAttach
-)
-
-// Send is one thing an event does to sockets, in the order in which it did them.
-type Send struct {
-	Op         Op
-	Sockets    []*Socket
-	Message    Message
-	Close      Close
-	Attachment []byte
-}
-
-// SocketInfo is a socket as hosts and gateways describe it.
-type SocketInfo struct {
-	ID         string
-	Gateway    string
-	Region     string
-	Tags       []string
-	Attachment []byte // JSON
-}
-
-// Info describes the socket.
-func (s *Socket) Info() SocketInfo {
-	return SocketInfo{s.id, s.gateway, s.region, s.tags, s.attachment}
-}
-
-// Sockets are the open sockets of one object, as a host keeps them while the
-// instance sleeps. The zero Sockets is empty. Not safe for concurrent use.
-type Sockets struct {
-	byID  map[string]*Socket
-	order []*Socket // as accepted
-	state *State    // of the instance that lives now
-}
-
-// Add puts in a socket that a gateway holds.
-func (ss *Sockets) Add(info SocketInfo) {
-	if ss.byID == nil {
-		ss.byID = make(map[string]*Socket)
+	tx := s.state.tx()
+	data := tx.Attachment(s.of)
+	if data == nil {
+		return false
 	}
-	s := &Socket{
-		id: info.ID, gateway: info.Gateway, region: info.Region, tags: info.Tags, attachment: info.Attachment,
-		among: ss,
+	if err := json.Unmarshal(data, v); err != nil {
+		tx.Abort(fmt.Errorf("decode a socket's attachment as %T: %w", v, err))
 	}
-	ss.byID[info.ID] = s
-	ss.order = append(ss.order, s)
-}
-
-// Len is the number of sockets.
-func (ss *Sockets) Len() int { return len(ss.order) }
-
-// Has tells whether the socket is open.
-func (ss *Sockets) Has(id string) bool { return ss.byID[id] != nil }
-
-// All are the sockets, most recently accepted first.
-func (ss *Sockets) All() []*Socket { return ss.list(nil) }
-
-func (ss *Sockets) remove(id string) {
-	s := ss.byID[id]
-	delete(ss.byID, id)
-	if i := slices.Index(ss.order, s); i >= 0 {
-		ss.order = slices.Delete(ss.order, i, i+1)
-	}
-}
-
-func (ss *Sockets) list(tags []string) []*Socket {
-	found := make([]*Socket, 0, len(ss.order))
-	for _, s := range slices.Backward(ss.order) {
-		if !s.closed && (len(tags) == 0 || slices.Contains(s.tags, tags[0])) {
-			found = append(found, s)
-		}
-	}
-	return found
-}
-
-func (ss *Sockets) accept(info SocketInfo, tags []string) (*Socket, error) {
-	switch {
-	case ss.Len() >= MaxSockets:
-		return nil, Errorf(TooMany, "the object has %d sockets, no more are allowed", MaxSockets)
-	case ss.Has(info.ID):
-		return nil, Errorf(Invalid, "the socket has been accepted already")
-	}
-	distinct := slices.Compact(slices.Sorted(slices.Values(tags)))
-	if len(distinct) > MaxTags {
-		return nil, Errorf(Invalid, "a socket cannot have more than %d tags", MaxTags)
-	}
-	for _, tag := range distinct {
-		if len(tag) > MaxTag {
-			return nil, Errorf(Invalid, "a socket's tag has %d bytes, at most %d are allowed", len(tag), MaxTag)
-		}
-	}
-	info.Tags = distinct
-	ss.Add(info)
-	return ss.byID[info.ID], nil
+	return true
 }

@@ -9,9 +9,10 @@ import (
 	"testing"
 
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
-func ids(sockets []*objects.Socket) (ids []string) {
+func ids[S interface{ ID() string }](sockets []S) (ids []string) {
 	for _, s := range sockets {
 		ids = append(ids, s.ID())
 	}
@@ -83,7 +84,7 @@ func TestTagsHaveLimits(t *testing.T) {
 func TestTheSocketBeyondTheLastIsRefused(t *testing.T) {
 	h := newHarness(t)
 	for i := range objects.MaxSockets - 1 {
-		h.sockets.Add(objects.SocketInfo{ID: fmt.Sprint(i)})
+		h.sockets.Add(engine.SocketInfo{ID: fmt.Sprint(i)})
 	}
 	if err := h.accept("last"); err != nil {
 		t.Errorf("socket %d: %v", objects.MaxSockets, err)
@@ -179,8 +180,18 @@ func TestAttachmentsHaveALimitAndAShape(t *testing.T) {
 			t.Error("a socket without attachment has one")
 		}
 		s.Sockets()[0].Attach("text")
-		if s.Sockets()[0].Attachment(&n) {
-			t.Error("a text was read as a number")
+	})
+	out := h.call(func(_ context.Context, s *objects.State) error {
+		var n int
+		s.Sockets()[0].Attachment(&n)
+		t.Error("the event went on with an attachment that it cannot read")
+		return nil
+	})
+	nothingHappened(t, out)
+	h.must(func(s *objects.State) { s.Sockets()[0].Attach(nil) })
+	h.must(func(s *objects.State) {
+		if s.Sockets()[0].Attachment(new(string)) {
+			t.Error("an attachment that was taken away is there")
 		}
 	})
 }
@@ -246,23 +257,23 @@ func TestAClosedSocketIsSilentUntilItHasEnded(t *testing.T) {
 			t.Error("a closed socket is still listed")
 		}
 	})
-	if len(out.Sends) != 2 || out.Sends[1].Close != (objects.Close{Code: 4000, Reason: "reason"}) {
+	if len(out.Sends) != 2 || out.Sends[1].Close != (engine.Close{Code: 4000, Reason: "reason"}) {
 		t.Errorf("sends = %+v, want the message and one close", out.Sends)
 	}
 	h.work = func(context.Context, *objects.State) error { t.Error("a closed socket was heard"); return nil }
-	if out := h.instance.Message(t.Context(), "s1", objects.Text("hi")); out.Err != nil {
+	if out := h.instance.Message(t.Context(), "s1", engine.Message{Data: []byte("hi")}); out.Err != nil {
 		t.Errorf("a message that crossed the close: %v", out.Err)
 	}
 	heard := 0
 	h.work = func(context.Context, *objects.State) error { heard++; return errOnPurpose }
-	end := objects.Close{Code: 4000, Clean: true}
+	end := engine.Close{Code: 4000, Clean: true}
 	if out := h.instance.Closed(t.Context(), "s1", end); !errors.Is(out.Err, errOnPurpose) {
 		t.Errorf("close = %v, want what the handler said", out.Err)
 	}
 	if out := h.instance.Closed(t.Context(), "s1", end); objects.CodeOf(out.Err) != objects.NotFound || heard != 1 {
 		t.Errorf("told %d times, then %v, want once and not_found", heard, out.Err)
 	}
-	if out := h.instance.Message(t.Context(), "s1", objects.Text("hi")); objects.CodeOf(out.Err) != objects.NotFound {
+	if out := h.instance.Message(t.Context(), "s1", engine.Message{Data: []byte("hi")}); objects.CodeOf(out.Err) != objects.NotFound {
 		t.Errorf("a message after the end: %v, want not_found", out.Err)
 	}
 }
@@ -277,7 +288,7 @@ func TestASocketIsStillThereWhileItsEndIsTold(t *testing.T) {
 		}
 		return nil
 	}
-	if out := h.instance.Closed(t.Context(), "s1", objects.Close{Code: 1006}); out.Err != nil {
+	if out := h.instance.Closed(t.Context(), "s1", engine.Close{Code: 1006}); out.Err != nil {
 		t.Fatal(out.Err)
 	}
 	h.must(func(s *objects.State) {

@@ -2,28 +2,10 @@ package room
 
 import (
 	"fmt"
-	"net/http/httptest"
 	"testing"
-	"time"
 
-	"holdfast/objects"
+	"holdfast/objects/objectstest"
 )
-
-// crowd is n people with different names; it fails the test if names run out.
-func crowd(t *testing.T, n int) []person {
-	t.Helper()
-	people := make([]person, 0, n)
-	taken := make(map[string]bool)
-	for range n {
-		name, color := pickName(people)
-		if taken[name] || color == "" {
-			t.Fatalf("name %d is %q in %q: want a new one with a colour", len(people)+1, name, color)
-		}
-		taken[name] = true
-		people = append(people, person{UserID: fmt.Sprint("u", len(people)), Name: name, Color: color, Region: "fra"})
-	}
-	return people
-}
 
 func TestNoAnimalIsThereTwice(t *testing.T) {
 	seen := make(map[string]bool)
@@ -38,45 +20,51 @@ func TestNoAnimalIsThereTwice(t *testing.T) {
 	}
 }
 
-// The crowd is put in as a waking host would: letting a thousand people in one by
-// one tells half a million joins.
-func TestTheThousandthPersonComesInAndTheNextIsTurnedAway(t *testing.T) {
-	sockets := &objects.Sockets{}
-	for i, p := range crowd(t, maxPeople-1) {
-		attachment := objects.JSON(seat{person: p, Epoch: 1}).Data
-		sockets.Add(objects.SocketInfo{ID: fmt.Sprint("s", i), Attachment: attachment})
-	}
-	id, err := objects.NameID("room", "lobby")
-	if err != nil {
-		t.Fatal(err)
-	}
-	instance, out := Class.Start(objects.World{
-		ID: id, Data: &objects.Data{}, Sockets: sockets, Now: time.Now,
-		Alarm: func() objects.Alarm { return objects.Alarm{} }, Owner: objects.Owner{Epoch: 1},
-	})
-	if out.Err != nil {
-		t.Fatal(out.Err)
-	}
-	enter := func(id string) []objects.Send {
-		out := instance.Fetch(httptest.NewRequest("GET", "/", nil), &objects.SocketInfo{ID: id})
-		if out.Err != nil || out.Response.Status != 101 {
-			t.Fatalf("answer = %+v, %v, want 101", out.Response, out.Err)
+func TestAFullRoomHasANameForEverybody(t *testing.T) {
+	people := make([]person, 0, maxPeople)
+	taken := make(map[string]bool)
+	for range maxPeople {
+		name, color := pickName(people)
+		if taken[name] || color == "" {
+			t.Fatalf("name %d is %q in %q: want a new one with a colour", len(people)+1, name, color)
 		}
-		return out.Sends
+		taken[name] = true
+		people = append(people, person{UserID: fmt.Sprint("u", len(people)), Name: name, Color: color, Region: "fra"})
 	}
+}
 
-	sends := enter("last")
-	join := sends[len(sends)-1]
-	if join.Op != objects.OpMessage || len(join.Sockets) != maxPeople-1 {
-		t.Errorf("the last send = op %d to %d sockets, want one join to %d", join.Op, len(join.Sockets), maxPeople-1)
+func TestTheThousandthPersonComesInAndTheNextIsTurnedAway(t *testing.T) {
+	w := objectstest.New(t, Class)
+	enter := func() *objectstest.Client {
+		c, err := w.Connect("room", "lobby", "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
 	}
-	sends = enter("one too many")
-	if len(sends) != 1 || sends[0].Op != objects.OpClose || sends[0].Close.Code != 4429 || sends[0].Close.Reason != "room is full" {
-		t.Errorf("sends = %+v, want a close with 4429 room is full", sends)
+	first := enter()
+	for range maxPeople - 2 {
+		enter()
 	}
-	instance.Closed(t.Context(), "one too many", objects.Close{Code: 4429})
-	instance.Closed(t.Context(), "s0", objects.Close{Code: 1000})
-	if sends := enter("after one left"); len(sends) != 3 {
-		t.Errorf("%d sends, want 3: attachment, hello, join", len(sends))
+	drain := func() (n int) {
+		for _, ok := first.Next(); ok; _, ok = first.Next() {
+			n++
+		}
+		return n
+	}
+	drain()
+	last := enter()
+	if _, ended := last.Closed(); ended || drain() != 1 {
+		t.Error("the last who fits was not let in, or the others did not hear of it")
+	}
+	more := enter()
+	if end, ended := more.Closed(); !ended || end.Code != 4429 || end.Reason != "room is full" || drain() != 0 {
+		t.Errorf("one too many ended with %+v, want 4429 room is full and nobody told", end)
+	}
+	last.Close(1000, "")
+	drain()
+	after := enter()
+	if _, ended := after.Closed(); ended || drain() != 1 {
+		t.Error("after one has left nobody was let in")
 	}
 }

@@ -25,7 +25,7 @@ var floors = []struct {
 	number   int
 	packages []string
 }{
-	{1, []string{"objects", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch"}},
+	{1, []string{"objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch"}},
 	{2, []string{"internal/wire", "internal/stream", "internal/metrics", "internal/link", "internal/load", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "objects/host", "inspector"}},
 	{4, []string{"app"}},
@@ -34,6 +34,8 @@ var floors = []struct {
 
 // neighbours may import along their own floor, in this direction only.
 var neighbours = []struct{ from, to, why string }{
+	{"objects", "objects/internal/engine", "an author's types stand on what runs them"},
+	{"objects/objectstest", "objects/internal/engine", "it runs objects, as a host does"},
 	{"objects/objectstest", "objects", "it is the world in which objects are tested"},
 	{"examples/echo", "objects", "an example stands where its author stands"},
 	{"examples/limit", "objects", "an example stands where its author stands"},
@@ -67,7 +69,7 @@ type rule struct {
 
 var everything = []string{"..."}
 
-var authors = []string{"objects", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket"}
+var authors = []string{"objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket"}
 
 var rules = []rule{
 	{who: authors, not: append([]string{nats}, webStack...), reach: true, tests: true,
@@ -298,8 +300,10 @@ var modules = []struct {
 		"what it lends to a handler, and for how long, was checked in it"},
 	{"github.com/gofiber/contrib/websocket", "v1.3.4", false,
 		"the last for Fiber v2; its pooled conns, used after their handler, send one client's frame to another"},
-	{"github.com/valyala/fasthttp", "v1.73.0", true,
-		"1.52, which Fiber asks for, lets requests be smuggled in seven forms"},
+	{"github.com/valyala/fasthttp", "v1.78.0", true,
+		"1.52, which Fiber asks for, lets requests be smuggled in seven forms; before 1.78 a stop closes a connection whose next request has begun to arrive"},
+	{"github.com/fasthttp/websocket", "v1.5.12", true,
+		"the frames that it refuses, and with which code, were checked in it"},
 }
 
 func TestWhatWasMeasuredIsWhatIsBuilt(t *testing.T) {

@@ -78,7 +78,7 @@ func TestWhatNoPeerSendsIsRefused(t *testing.T) {
 	}
 	many := make([]byte, 0, 8*objects.MaxSockets)
 	for range objects.MaxSockets + 1 {
-		many = append(many, text(23, "")...)
+		many = append(many, text(21, "")...)
 	}
 	tests := []struct {
 		name string

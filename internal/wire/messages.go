@@ -119,7 +119,7 @@ func (r *Reply) fields(c *coder) {
 func (r *Reply) TooLarge() *Reply {
 	small := &Reply{Code: objects.TooLarge, Message: "the answer is larger than a NATS message may be", Kept: r.Kept, Owner: r.Owner, Token: r.Token}
 	if r.Kept {
-		small.Code, small.Message = objects.Conflict, "this was done; its answer is larger than a NATS message may be"
+		small.Code, small.Message = objects.Done, "this was done; its answer is larger than a NATS message may be"
 	}
 	return small
 }
@@ -173,6 +173,7 @@ type ClaimReply struct {
 	Other   string       // who owns it, for people: somebody whose lease has not run out
 	Failure string       // why it could not be tried
 	Code    objects.Code // of Failure; empty: it is tried again
+	Ref     string       // of Failure: the host's log has it
 
 	Token uint64 // of the answering host's claim, if Owned
 	Held  uint64 // milliseconds for which it has owned the object
@@ -191,6 +192,7 @@ func (r *ClaimReply) fields(c *coder) {
 	text(c, 7, &r.Host)
 	text(c, 8, &r.Where)
 	c.bool(9, &r.Busy)
+	text(c, 10, &r.Ref)
 }
 
 // why is the reason for which the object is not owned.

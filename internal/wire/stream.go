@@ -60,13 +60,20 @@ func (p *LanePush) fields(c *coder) {
 	p.LaneBody.fields(c)
 }
 
-// OpOpen says that the object has accepted a socket. The other operations are those of
-// package objects.
-const OpOpen objects.Op = 4
+// Op is what a LaneOp does.
+type Op uint8
+
+// The operations on sockets.
+const (
+	OpMessage Op = 1 + iota
+	OpClose
+	OpAttach
+	OpOpen // the object has accepted the socket
+)
 
 // LaneOp is one operation on sockets of one gateway.
 type LaneOp struct {
-	Op     objects.Op
+	Op     Op
 	Slots  Slots
 	Binary bool
 	Data   []byte // a message, or an attachment

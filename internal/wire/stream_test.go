@@ -43,7 +43,7 @@ func lanes(t *rapid.T) []message {
 		Heads: reached(), LaneBody: LaneBody{Acks: reached()},
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "operations") {
-		push.Ops = append(push.Ops, LaneOp{Op: objects.Op(small()), Slots: slots(), Data: []byte("data"), Code: 1000, Reason: text(), Tags: []string{"", text()}})
+		push.Ops = append(push.Ops, LaneOp{Op: Op(small()), Slots: slots(), Data: []byte("data"), Code: 1000, Reason: text(), Tags: []string{"", text()}})
 	}
 	return []message{
 		push, &LaneHeads{Host: text(), Heads: reached(), Quiet: reached()}, &LaneAcks{Gateway: text(), Acks: reached(), Resend: reached()},
@@ -163,7 +163,7 @@ func roomPush(tb testing.TB, sockets int) *LanePush {
 	return &LanePush{
 		Lane: 1_234, Seq: 56_789, Object: id.Key(), Token: 987_654, LaneBody: LaneBody{
 			Acks: []Reached{{40_007, 91}},
-			Ops:  []LaneOp{{Op: objects.OpMessage, Slots: SlotsOf(slots), Data: []byte(strings.Repeat("x", 60))}},
+			Ops:  []LaneOp{{Op: OpMessage, Slots: SlotsOf(slots), Data: []byte(strings.Repeat("x", 60))}},
 		},
 	}
 }

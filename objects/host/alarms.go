@@ -8,19 +8,14 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // followAlarms carries wake-ups of a class to their objects, wherever those live,
-// until ctx ends. A broken connection is waited out.
+// until ctx ends.
 func (r *incarnation) followAlarms(ctx context.Context, class string) error {
-	for {
-		err := r.clock.Follow(ctx, class, r.log, r.wake)
-		if ctx.Err() != nil {
-			return nil
-		}
-		r.log.Warn("alarms not followed; trying again", "class", class, "err", err)
-		wire.Pause(ctx, r.timing.TTL/3)
-	}
+	r.clock.Follow(ctx, class, r.log, r.wake)
+	return nil
 }
 
 func (r *incarnation) wake(ctx context.Context, key string) error {
@@ -36,13 +31,16 @@ func (r *incarnation) wake(ctx context.Context, key string) error {
 	return reply.Err()
 }
 
+// setter sets an object's wake-up.
+type setter func(ctx context.Context, key string, at time.Time) error
+
 // schedule sets the wake-up for the alarm, or takes it back. What is set now is
 // known from last, which it returns anew. It runs on the goroutine that puts.
-func (o *object) schedule(ctx context.Context, a objects.Alarm, last time.Time) (time.Time, error) {
+func (o *object) schedule(ctx context.Context, a engine.Alarm, last time.Time, set setter) (time.Time, error) {
 	next, ok := a.Next()
 	switch {
 	case ok && !next.Equal(last):
-		return next, o.in.clock.Set(ctx, o.key, next)
+		return next, set(ctx, o.key, next)
 	case !ok && !last.IsZero():
 		return time.Time{}, o.in.clock.Clear(ctx, o.key)
 	}
@@ -50,7 +48,7 @@ func (o *object) schedule(ctx context.Context, a objects.Alarm, last time.Time) 
 }
 
 // sooner tells whether the alarm needs a wake-up before the one that is set.
-func sooner(a objects.Alarm, last time.Time) bool {
+func sooner(a engine.Alarm, last time.Time) bool {
 	next, ok := a.Next()
 	return ok && (last.IsZero() || next.Before(last))
 }

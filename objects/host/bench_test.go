@@ -13,6 +13,7 @@ import (
 	"holdfast/embedded"
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // table is an object of a hundred seats, whose values have 100 bytes.
@@ -145,17 +146,17 @@ func BenchmarkClaim(b *testing.B) {
 func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{1, 10, 100, 1000} {
 		b.Run(fmt.Sprint("sockets=", n), func(b *testing.B) {
-			var sockets objects.Sockets
+			var sockets engine.Sockets
 			gateway := nuid.Next()
 			for i := range n {
-				sockets.Add(objects.SocketInfo{ID: wire.SocketID(gateway, uint32(i+1)), Gateway: gateway})
+				sockets.Add(engine.SocketInfo{ID: wire.SocketID(gateway, uint32(i+1)), Gateway: gateway})
 			}
-			message := objects.Message{Data: bytes.Repeat([]byte("x"), 100)}
-			sends := []objects.Send{{Op: objects.OpMessage, Sockets: sockets.All(), Message: message}}
+			message := engine.Message{Data: bytes.Repeat([]byte("x"), 100)}
+			sends := []engine.Send{{Op: engine.OpMessage, Sockets: sockets.All(), Message: message}}
 			o := &object{key: "room.5f3f"}
 			b.ReportAllocs()
 			for b.Loop() {
-				for _, out := range o.outs(event{}, objects.Outcome{Sends: sends}, nil) {
+				for _, out := range o.outs(event{}, engine.Outcome{Sends: sends}, nil) {
 					wire.Encode(&wire.LanePush{Lane: 1, Seq: 1, Object: o.key, Token: 1, Encoded: out.Bodies[0]})
 				}
 			}

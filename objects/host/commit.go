@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
 // batch is what is known of writes that no put has been decided on for.
@@ -27,7 +29,7 @@ type committer struct {
 	own     owner.State
 	todo    []owner.Do     // what is to be done at the store, in order; the first is being done
 	payload *payload       // of the put under way
-	durable *objects.Alarm // as of the last commit known to have landed; nil: none
+	durable *engine.Alarm  // as of the last commit known to have landed; nil: none
 	wakeUp  time.Time      // when the wake-up is set for; zero: not set
 	timer   *time.Timer    // nil until the first batch that waits
 	claimed *record.Record // what a claim puts, and serves from; nil once memory has it
@@ -35,6 +37,7 @@ type committer struct {
 	wrote   bool // the event before; the event loop owns it
 
 	// The goroutine at the store owns these.
+	refusal  *objects.Error // why the store has refused what it was asked last
 	attempts uint32         // reads in a row that settled nothing
 	found    *record.Record // as last read, for a claim; nil: there was none
 }
@@ -43,17 +46,17 @@ type committer struct {
 type payload struct {
 	put   owner.Put
 	value []byte // nil: remove the record
-	alarm *objects.Alarm
+	alarm *engine.Alarm
 }
 
 // is reports whether this is what put sends.
 func (p *payload) is(put owner.Put) bool { return p != nil && p.put == put }
 
 // setWakeUp is an obligation of the host's own: set the wake-up for the alarm
-// whether or not it is set, then tell what came of it.
+// again, which has come early, then tell what came of it.
 type setWakeUp struct {
 	owner.Do
-	alarm objects.Alarm
+	alarm engine.Alarm
 	then  func(error)
 }
 
@@ -133,12 +136,8 @@ func (o *object) done(came owner.Event) (more bool) {
 	if came != nil {
 		o.decide(came) // adds to todo, which is not empty
 	}
-	c := &o.commit
-	c.todo[0] = nil
-	if c.todo = c.todo[1:]; len(c.todo) == 0 {
-		c.todo = nil
-	}
-	return c.todo != nil
+	o.commit.todo = slices.Delete(o.commit.todo, 0, 1)
+	return len(o.commit.todo) > 0
 }
 
 // perform does one thing at the store and returns what came of it, nil for nothing.
@@ -154,7 +153,7 @@ func (o *object) perform(d owner.Do) owner.Event {
 		o.commit.attempts = 0
 		o.afterCommit()
 	case setWakeUp:
-		d.then(o.reschedule(d.alarm))
+		d.then(o.reschedule(d.alarm, o.in.clock.SetAgain))
 	}
 	return nil
 }
@@ -171,11 +170,16 @@ func (o *object) read() owner.Event {
 	}
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
+	if refusal := o.in.unreadable.find(o.key, time.Now()); refusal != nil {
+		o.commit.refusal = refusal
+		return owner.Unreadable{}
+	}
 	rec, revision, err := o.in.store.Read(ctx, o.key)
 	switch {
-	case errors.Is(err, record.ErrUnreadable) && o.reading():
-		o.in.log.Error("object not claimed: its record cannot be read", "object", o.key, "err", err)
-		return owner.Leave{}
+	case errors.Is(err, record.ErrUnreadable):
+		o.commit.refusal = o.in.unreadable.add(o.key, time.Now())
+		o.in.log.Error("object not served: its record cannot be read", "ref", o.commit.refusal.Ref, "object", o.key, "err", err)
+		return owner.Unreadable{}
 	case err != nil:
 		o.in.log.Warn("record not read", "object", o.key, "err", err)
 		return owner.Doubt{}
@@ -215,7 +219,7 @@ func (o *object) send(put owner.Put) owner.Event {
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
 	if alarm := alarmValue(p.alarm); sooner(alarm, wakeUp) {
-		wakeUp, err := o.schedule(ctx, alarm, wakeUp)
+		wakeUp, err := o.schedule(ctx, alarm, wakeUp, o.in.clock.Set)
 		if err != nil {
 			o.setWakeUp(time.Time{})
 			o.in.log.Warn("put waits for its alarm", "err", err)
@@ -237,11 +241,28 @@ func (o *object) send(put owner.Put) owner.Event {
 	case errors.Is(err, record.ErrStale):
 		o.in.metrics.commits.WithLabelValues(o.class.Name(), "stale").Inc()
 		return owner.Stale{}
+	case errors.Is(err, record.ErrRefused):
+		o.in.metrics.commits.WithLabelValues(o.class.Name(), "refused").Inc()
+		o.commit.refusal = o.refusalOf(err)
+		return owner.Refused{}
 	default:
 		o.in.metrics.commits.WithLabelValues(o.class.Name(), "doubt").Inc()
 		o.in.log.Log(ctx, doubtLevel(err), "put in doubt; asking for its fate", "object", o.key, "err", err)
 		return owner.Doubt{}
 	}
+}
+
+// refusalOf is what to tell of a put that the store does not take.
+func (o *object) refusalOf(err error) *objects.Error {
+	switch {
+	case errors.Is(err, record.ErrFull):
+		return errFull
+	case errors.Is(err, record.ErrTooLarge):
+		return &objects.Error{Code: objects.TooLarge, Message: "the object is larger than the store takes; nothing was changed"}
+	}
+	e := &objects.Error{Code: objects.Internal, Message: "the store refuses the object; nothing was changed", Ref: wire.NewReference()}
+	o.in.log.Error("put refused", "ref", e.Ref, "object", o.key, "name", o.id.Name(), "err", err)
+	return e
 }
 
 // payloadOf is what to put, encoded when it was decided on or, for a claim, now. It
@@ -257,7 +278,7 @@ func (o *object) payloadOf(put owner.Put) (*payload, time.Time) {
 
 // claimOf is the record that was read, put back in our name. With mu held.
 func (o *object) claimOf(put owner.Put) *payload {
-	rec := record.Record{Name: o.id.Name(), Data: new(objects.Data)}
+	rec := record.Record{Name: o.id.Name(), Data: new(engine.Data)}
 	if o.commit.found != nil {
 		rec = *o.commit.found
 	}
@@ -308,13 +329,15 @@ func (o *object) serve() owner.Event {
 	rec, token := o.commit.claimed, o.commit.own.Token
 	o.mu.Unlock()
 	for _, gateway := range rec.Gateways {
-		o.in.trackGateway(gateway.Name) // its goodbye reaches the mailbox, and its silence
+		if checkName(gateway.Name) == nil {
+			o.in.trackGateway(gateway.Name) // its goodbye reaches the mailbox, and its silence
+		}
 	}
 	o.beginStream(entriesOf(rec.Gateways), token)
 	if !o.awaitHanded() {
 		return nil
 	}
-	if err := o.reschedule(rec.Alarm); err != nil {
+	if err := o.reschedule(rec.Alarm, o.in.clock.Set); err != nil {
 		o.in.log.Warn("alarm not scheduled again; giving the object up", "object", o.key, "err", err)
 		return owner.Leave{}
 	}
@@ -376,10 +399,10 @@ func (o *object) setWakeUp(at time.Time) {
 }
 
 // reschedule sets the wake-up for the alarm, whether or not it is set.
-func (o *object) reschedule(a objects.Alarm) error {
+func (o *object) reschedule(a engine.Alarm, set setter) error {
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
-	wakeUp, err := o.schedule(ctx, a, time.Time{})
+	wakeUp, err := o.schedule(ctx, a, time.Time{}, set)
 	if err != nil {
 		wakeUp = time.Time{}
 	}
@@ -397,7 +420,7 @@ func (o *object) afterCommit() {
 	}
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
-	set, err := o.schedule(ctx, alarm, wakeUp)
+	set, err := o.schedule(ctx, alarm, wakeUp, o.in.clock.Set)
 	switch {
 	case err != nil:
 		o.in.log.Warn("wake-up not moved; it comes too early and is set again then", "object", o.key, "err", err)
@@ -462,17 +485,17 @@ func (o *object) putBatch() (start bool) {
 }
 
 // alarmPointer is nil for none.
-func alarmPointer(a objects.Alarm) *objects.Alarm {
-	if a == (objects.Alarm{}) {
+func alarmPointer(a engine.Alarm) *engine.Alarm {
+	if a == (engine.Alarm{}) {
 		return nil
 	}
 	return &a
 }
 
 // alarmValue is the alarm that a may be.
-func alarmValue(a *objects.Alarm) objects.Alarm {
+func alarmValue(a *engine.Alarm) engine.Alarm {
 	if a == nil {
-		return objects.Alarm{}
+		return engine.Alarm{}
 	}
 	return *a
 }

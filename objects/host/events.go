@@ -15,11 +15,12 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	shared "holdfast/internal/metrics"
 	"holdfast/internal/wire"
 	"holdfast/objects"
-	"holdfast/objects/host/internal/alarm"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
 // frameTime is how long a frame, a close or an alarm may be handled: nobody waits for it.
@@ -27,9 +28,9 @@ const frameTime = 30 * time.Second
 
 // memory is an object as events see it, and the instance that handles them.
 type memory struct {
-	instance *objects.Instance // changed by setInstance; nil while the object sleeps
-	data     *objects.Data
-	alarm    *objects.Alarm // nil: none
+	instance *engine.Instance // changed by setInstance; nil while the object sleeps
+	data     *engine.Data
+	alarm    *engine.Alarm // nil: none
 	answers  answers
 	epoch    uint64
 	token    uint64    // of the claim
@@ -40,6 +41,7 @@ type memory struct {
 // until it is empty. What they have written is put then, in one piece, or after
 // batchTime.
 func (o *object) run() {
+	defer o.recover("")
 	var req wire.Request // each event's in turn
 	for {
 		d := o.mailbox.next(time.Now())
@@ -101,7 +103,7 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 		err = checkNames(req)
 	}
 	if err != nil {
-		o.finish(event{reply: msg.Reply}, objects.Outcome{Err: objects.Errorf(objects.Invalid, "request not understood: %v", err)})
+		o.finish(event{reply: msg.Reply}, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request not understood: %v", err)})
 		return
 	}
 	ev := event{req: req, kind: req.Kind, reply: msg.Reply}
@@ -117,8 +119,7 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 			deadline = asked
 		}
 	}
-	ctx := &eventContext{Context: o.in.work, deadline: deadline}
-	defer ctx.end()
+	ctx := until{o.in.work, deadline}
 	switch req.Kind {
 	case wire.Message, wire.Closed:
 		o.frame(ctx, ev)
@@ -135,7 +136,7 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 			o.runAlarm(ctx, ev)
 		}
 	default:
-		o.finish(ev, objects.Outcome{Err: objects.Errorf(objects.Invalid, "request of unknown kind %d", req.Kind)})
+		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request of unknown kind %d", req.Kind)})
 	}
 }
 
@@ -217,13 +218,13 @@ func (o *object) again(ev event) bool {
 		o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.memory.token})
 		return true
 	}
-	reply := wire.Reply{Code: objects.Conflict, Message: "this was done before; its answer was too large to keep"}
+	reply := wire.Reply{Code: objects.Done, Message: "this was done before; its answer was too large to keep"}
 	answer, err := kept.Answer()
 	switch {
 	case err != nil:
 		reply = wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
 	case answer.Key != "" && answer.Sum != sum(ev.req):
-		reply.Message = "this idempotency key was used for another request"
+		reply = wire.Reply{Code: objects.Conflict, Message: "this idempotency key was used for another request"}
 	case len(answer.Reply) > 0:
 		reply = wire.Reply{}
 		if err := wire.Decode(answer.Reply, &reply); err != nil {
@@ -253,17 +254,20 @@ func sum(req *wire.Request) string {
 
 // world is what an instance gets. What it holds is ours and stays when the instance
 // goes.
-func (o *object) world() objects.World {
-	return objects.World{
-		ID: o.id, Data: o.memory.data, Sockets: &o.sockets.open, Now: time.Now,
-		Alarm: func() objects.Alarm { return alarmValue(o.memory.alarm) },
-		Owner: objects.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
+func (o *object) world() engine.World {
+	return engine.World{
+		Key: o.key, Name: o.id.Name(), Data: o.memory.data, Sockets: &o.sockets.open, Now: time.Now,
+		Alarm: func() engine.Alarm { return alarmValue(o.memory.alarm) },
+		Owner: engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
+
+		Context: o.in.work,
+		Misuse:  func(err error) { o.in.log.Error("transaction misused", "object", o.key, "err", err) },
 	}
 }
 
 // setInstance has this instance handle events from now on; nil: the next event
 // constructs one. With mu held.
-func (o *object) setInstance(i *objects.Instance) {
+func (o *object) setInstance(i *engine.Instance) {
 	before := o.memory.instance
 	o.memory.instance = i
 	if (before == nil) == (i == nil) {
@@ -296,25 +300,25 @@ func (o *object) ready(ev event) bool {
 
 // awake makes sure that there is an instance which has been told of all ends of
 // sockets so far. Otherwise it returns the outcome of the constructor that failed.
-func (o *object) awake() (objects.Outcome, bool) {
+func (o *object) awake() (engine.Outcome, bool) {
 	for {
 		if out, ok := o.construct(); !ok {
 			return out, false
 		}
 		if o.sockets.untold == nil {
-			return objects.Outcome{}, true
+			return engine.Outcome{}, true
 		}
 		o.tellEnd() // which may drop the instance
 	}
 }
 
 // construct makes an instance if there is none.
-func (o *object) construct() (objects.Outcome, bool) {
+func (o *object) construct() (engine.Outcome, bool) {
 	if o.memory.instance != nil {
-		return objects.Outcome{}, true
+		return engine.Outcome{}, true
 	}
 	o.in.metrics.constructions.WithLabelValues(o.class.Name()).Inc()
-	instance, out := o.class.Start(o.world())
+	instance, out := o.class.Engine().Start(o.world())
 	if out.Err != nil {
 		return out, false
 	}
@@ -328,14 +332,14 @@ func (o *object) construct() (objects.Outcome, bool) {
 		return out, true
 	}
 	o.memory.instance = nil
-	return objects.Outcome{Err: objects.Errorf(objects.Unavailable, "the object is moving to another host")}, false
+	return engine.Outcome{Err: objects.Errorf(objects.Unavailable, "the object is moving to another host")}, false
 }
 
 func (o *object) fetch(ctx context.Context, ev event) {
 	req := ev.req
 	target, err := url.ParseRequestURI(req.URL)
 	if err != nil {
-		o.finish(ev, objects.Outcome{Err: objects.Errorf(objects.Invalid, "the path cannot be read")})
+		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "the path cannot be read")})
 		return
 	}
 	r := (&http.Request{
@@ -346,9 +350,9 @@ func (o *object) fetch(ctx context.Context, ev event) {
 	if r.Header == nil {
 		r.Header = make(http.Header)
 	}
-	var socket *objects.SocketInfo
+	var socket *engine.SocketInfo
 	if req.Socket != "" {
-		socket = &objects.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Region: req.Region}
+		socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Region: req.Region}
 	}
 	o.finish(ev, o.memory.instance.Fetch(r, socket))
 }
@@ -362,23 +366,23 @@ func (o *object) runAlarm(ctx context.Context, ev event) {
 		return
 	}
 	o.setWakeUp(time.Time{}) // it has fired
-	out := o.memory.instance.Alarm(ctx, objects.AlarmInfo{Scheduled: before.At, Retry: before.Retry})
+	out := o.memory.instance.Alarm(ctx, before.Info())
 	if out.Err == nil {
 		o.finish(ev, out)
 		return
 	}
-	failed := alarm.Failed(before, now, rand.Float64())
+	failed := before.Failed(now, rand.Float64())
 	e := o.countFailure(ev, out)
 	o.in.log.Warn("alarm failed", "ref", e.Ref, "object", o.key, "name", o.id.Name(), "set for", before.At, "retry", before.Retry, "parked", failed.Parked, "err", out.Err)
 	if out.Drop {
 		o.drop()
 	}
-	o.apply(ev, objects.Outcome{Alarm: &failed}, o.replyTo(ev, objects.Outcome{}, nil), nil)
+	o.apply(ev, engine.Outcome{Alarm: &failed}, o.replyTo(ev, engine.Outcome{}, nil), nil)
 }
 
 // setAgain sets the wake-up for what the record says: the one that has fired is gone.
 // The alarm is answered when that is done.
-func (o *object) setAgain(ev event, a objects.Alarm) {
+func (o *object) setAgain(ev event, a engine.Alarm) {
 	then := func(err error) {
 		reply := wire.Reply{}
 		if err != nil {
@@ -395,10 +399,9 @@ func (o *object) setAgain(ev event, a objects.Alarm) {
 
 // finish ends an event: its writes become part of what the next put makes
 // durable, and what it sends waits in the outbox until then.
-func (o *object) finish(ev event, out objects.Outcome) {
-	if out.Response != nil && len(out.Response.Body) > maxResponse {
-		out = objects.Outcome{Drop: true, Err: objects.Errorf(objects.TooLarge,
-			"the object's response has %d bytes, at most %d are allowed; nothing was changed", len(out.Response.Body), maxResponse)}
+func (o *object) finish(ev event, out engine.Outcome) {
+	if err := o.roomFor(ev, out); err != nil {
+		out = engine.Outcome{Drop: true, Err: err}
 	}
 	if out.Drop {
 		o.drop()
@@ -416,11 +419,12 @@ func (o *object) finish(ev event, out objects.Outcome) {
 }
 
 // apply brings an event's outcome into memory and its outputs into the outbox.
-func (o *object) apply(ev event, out objects.Outcome, reply *wire.Reply, failure *objects.Error) {
+func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure *objects.Error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	outs := o.outs(ev, out, failure)
 	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed}
+	item.frame = ev.kind == wire.Message || ev.kind == wire.Closed
 	if len(outs) > 0 && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
 		item.wrote = true // its answer does not come through a lane: who sees it has to know that the rest will come
 	}
@@ -456,9 +460,9 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 }
 
 // replyTo is what to tell whoever asked; nil for nothing.
-func (o *object) replyTo(ev event, out objects.Outcome, failure *objects.Error) *wire.Reply {
-	if ev.reply == "" || ev.kind == wire.Message || ev.kind == wire.Closed {
-		return nil // a frame is acknowledged in its gateway's lane
+func (o *object) replyTo(ev event, out engine.Outcome, failure *objects.Error) *wire.Reply {
+	if ev.reply == "" {
+		return nil
 	}
 	reply := &wire.Reply{}
 	switch {
@@ -472,13 +476,10 @@ func (o *object) replyTo(ev event, out objects.Outcome, failure *objects.Error) 
 	return reply
 }
 
-// maxResponse is the largest body of a response, in bytes.
-const maxResponse = 512 << 10
-
 // countFailure counts an event that failed, and returns the error that may be told:
 // a refusal as it is, anything else under a reference that the log explains.
-func (o *object) countFailure(ev event, out objects.Outcome) *objects.Error {
-	o.in.metrics.events.WithLabelValues(o.class.Name(), ev.label(), resultLabel(objects.CodeOf(out.Err))).Inc()
+func (o *object) countFailure(ev event, out engine.Outcome) *objects.Error {
+	o.in.metrics.events.WithLabelValues(o.class.Name(), ev.label(), shared.CodeLabel(objects.CodeOf(out.Err))).Inc()
 	if e, ok := objects.AsError(out.Err); ok {
 		return e
 	}

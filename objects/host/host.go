@@ -36,9 +36,10 @@ type Config struct {
 
 	Nearby *wire.Nearby // gateways of this process that stand where the host does; default: none
 
-	Replicas int  // of the buckets, when they are made; default 1
-	Memory   bool // buckets are made in memory
-	Queue    int  // events that may wait for one object; default 4096. Beyond it: overloaded
+	Replicas int   // of the buckets, when they are made; default 1
+	Memory   bool  // buckets are made in memory
+	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and none when it is made
+	Queue    int   // events that may wait for one object; default 4096. Beyond it: overloaded
 
 	Timing  wire.Timing
 	Log     *slog.Logger          // default: none
@@ -145,31 +146,51 @@ func (h *Host) tryOpen(ctx context.Context) error {
 	if h.cfg.Memory {
 		storage = jetstream.MemoryStorage
 	}
-	if h.records, err = record.Open(ctx, js, storage, h.cfg.Replicas); err != nil {
+	if h.records, err = record.Open(ctx, js, record.Settings{Storage: storage, Replicas: h.cfg.Replicas, MaxBytes: h.cfg.MaxBytes}); err != nil {
 		return err
 	}
 	if h.clock, err = alarm.Open(ctx, js, storage, h.cfg.Replicas); err != nil {
 		return err
 	}
-	h.leases, err = lease.Open(ctx, js, storage, h.cfg.Replicas, h.terms)
+	h.leases, err = lease.Open(ctx, js, h.cfg.Memory, h.cfg.Replicas, h.terms)
 	return err
 }
 
 // Run owns and runs objects until ctx ends; then it finishes what it has in
 // hand, releases its objects, so that nobody waits, and returns nil. If its lease
 // is lost it lets go of everything and starts over as a new incarnation. It fails
-// if its connections are closed for good, and if an event has not ended when the time
-// for stopping is over: the process should end then. It returns at most Drain + 2 s
-// after ctx has ended, whatever an event does.
+// if its connections are closed for good, if its buckets have gone and NATS has refused
+// for half a minute to make them anew, and if an event has not ended when the time for
+// stopping is over: the process should end then. It returns at most Drain + 2 s after
+// ctx has ended, whatever an event does.
 func (h *Host) Run(ctx context.Context) error {
-	h.others = h.leases.Watch(h.terms)
+	h.others = lease.NewOthers(h.leases, h.terms, h.log)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g, following := errgroup.WithContext(following)
-	g.Go(func() error { return h.follow(following) })
+	g.Go(func() error {
+		h.others.Run(following)
+		return nil
+	})
+	g.Go(func() error {
+		h.records.Run(following, h.log)
+		return nil
+	})
 	g.Go(func() error {
 		defer stop()
+		var unusable time.Time // since when buckets cannot be made, though NATS answers; zero: they can
 		for ctx.Err() == nil {
-			err := h.runIncarnation(ctx)
+			err := h.make(ctx)
+			switch {
+			case err == nil:
+				unusable = time.Time{}
+				err = h.runIncarnation(ctx)
+			case electing(err) || !h.cfg.State.IsConnected():
+				unusable = time.Time{}
+			case unusable.IsZero():
+				unusable = time.Now()
+			case time.Since(unusable) > openWithin:
+				return fmt.Errorf("run the host: its buckets have gone and cannot be made anew: %w", err)
+			}
 			if h.cfg.State.IsClosed() || h.cfg.Serve.IsClosed() {
 				return fmt.Errorf("run the host: its connection to NATS was closed (%w)", errors.Join(err, nats.ErrConnectionClosed))
 			}
@@ -186,16 +207,16 @@ func (h *Host) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// follow keeps the view of the others' leases; a broken watch is begun again.
-func (h *Host) follow(ctx context.Context) error {
-	for {
-		err := h.others.Follow(ctx)
-		if ctx.Err() != nil {
-			return nil
+// make makes the buckets that have gone, as those in memory do with their server.
+func (h *Host) make(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTry)
+	defer cancel()
+	for _, one := range []interface{ Make(context.Context) error }{h.records, h.clock, h.leases} {
+		if err := one.Make(ctx); err != nil {
+			return err
 		}
-		h.log.Warn("watch of leases broke; starting over", "err", err)
-		wire.Pause(ctx, h.timing.TTL/4)
 	}
+	return nil
 }
 
 // runIncarnation runs one incarnation. The host owns objects only while this
@@ -207,7 +228,13 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		info.Classes = append(info.Classes, class.Name())
 	}
 	h.log.Info("incarnation began", "host", h.cfg.Name, "region", h.cfg.Region, "incarnation", id)
-	err := h.leases.Hold(ctx, id, info, h.terms, h.log, func(ctx context.Context, holder *lease.Holder) error {
+	echo, err := lease.OpenLoop(h.cfg.State, h.cfg.Serve, id)
+	if err != nil {
+		return err
+	}
+	defer echo.Close()
+	l := lease.Lease{Store: h.leases, Echo: echo, Others: h.others, Timing: h.terms, Log: h.log, Incarnation: id, Info: info}
+	return l.Hold(ctx, func(ctx context.Context, holder *lease.Holder) error {
 		client, err := wire.NewClient(wire.ClientConfig{
 			NATS: h.cfg.Serve, Nearby: h.cfg.Nearby, Name: id, Region: h.cfg.Region, Timing: h.timing, Log: h.log,
 		})
@@ -218,10 +245,10 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		in := newIncarnation(h, id)
 		in.bus, in.store, in.clock = natsBus{h.cfg.Serve}, h.records, h.clock
 		in.client, in.valid, in.live = client, holder.Holds, h.others.Live
-		return in.run(ctx)
+		err = in.run(ctx)
+		if errors.Is(err, lease.ErrLost) {
+			h.metrics.leasesLost.Inc()
+		}
+		return err
 	})
-	if errors.Is(err, lease.ErrLost) {
-		h.metrics.leasesLost.Inc()
-	}
-	return err
 }

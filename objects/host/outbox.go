@@ -7,6 +7,7 @@ import (
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
+	"holdfast/objects/internal/engine"
 )
 
 // outbox holds what events want sent until what they wrote, and all that they could
@@ -22,6 +23,7 @@ type outboxItem struct {
 	wrote  bool   // the event is part of that commit itself
 	to     string // where the reply goes
 	reply  *wire.Reply
+	frame  bool // it is acknowledged in its gateway's lane: the reply only tells that it was not taken
 	pushed bool // something went to gateways before the reply
 }
 
@@ -103,6 +105,9 @@ func (o *object) emit(item outboxItem) {
 		item.redirect(o, false)
 		return
 	}
+	if item.frame {
+		return
+	}
 	item.reply.Owner, item.reply.Token = o.owner(), o.commit.own.Token
 	if item.pushed {
 		o.in.answerAfter(item.to, item.reply)
@@ -121,6 +126,14 @@ func (item outboxItem) redirect(o *object, unsure bool) {
 	}
 }
 
+// refuse tells whoever waits for the item that nothing happened.
+func (item outboxItem) refuse(o *object, e *objects.Error) {
+	if item.reply != nil {
+		owner, token := o.in.self(o.memory.epoch), o.memory.token
+		o.in.answer(item.to, &wire.Reply{Code: e.Code, Message: e.Message, Ref: e.Ref, Owner: owner, Token: token})
+	}
+}
+
 // deeds are what one event does to the sockets of one gateway.
 type deeds struct {
 	stream.Out
@@ -128,7 +141,7 @@ type deeds struct {
 }
 
 // outs are what an event does to sockets, gateway by gateway, the operations in order.
-func (o *object) outs(ev event, out objects.Outcome, failure *objects.Error) []stream.Out {
+func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error) []stream.Out {
 	if len(out.Sends) == 0 && len(out.Opened) == 0 && ev.slot == 0 {
 		return nil
 	}
@@ -152,13 +165,16 @@ func (o *object) outs(ev event, out objects.Outcome, failure *objects.Error) []s
 	}
 	for _, send := range out.Sends {
 		for gateway, slots := range byGateway(send.Sockets) {
-			op := wire.LaneOp{Op: send.Op, Slots: wire.SlotsOf(slots)}
+			op := wire.LaneOp{Slots: wire.SlotsOf(slots)}
 			switch send.Op {
-			case objects.OpMessage:
+			case engine.OpMessage:
+				op.Op = wire.OpMessage
 				op.Binary, op.Data = send.Message.Binary, send.Message.Data
-			case objects.OpAttach:
+			case engine.OpAttach:
+				op.Op = wire.OpAttach
 				op.Data = send.Attachment
-			case objects.OpClose:
+			case engine.OpClose:
+				op.Op = wire.OpClose
 				op.Code, op.Reason = send.Close.Code, send.Close.Reason
 			}
 			d := to(gateway)
@@ -175,7 +191,7 @@ func (o *object) outs(ev event, out objects.Outcome, failure *objects.Error) []s
 			d.Ends = append(d.Ends, stream.Slot(ev.slot))
 		case failure != nil:
 			d.Ops = append(d.Ops, wire.LaneOp{
-				Op: objects.OpClose, Slots: wire.SlotsOf([]uint32{ev.slot}), Code: failure.Code.CloseCode(), Reason: failure.Error(),
+				Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{ev.slot}), Code: failure.Code.CloseCode(), Reason: failure.Error(),
 			})
 		}
 	}
@@ -213,7 +229,7 @@ func bodies(b *wire.LaneBody) [][]byte {
 }
 
 // byGateway sorts sockets by their gateways, of which there are few.
-func byGateway(sockets []*objects.Socket) map[string][]uint32 {
+func byGateway(sockets []*engine.Socket) map[string][]uint32 {
 	by := make(map[string][]uint32, 1)
 	last, slots := "", []uint32(nil)
 	for _, s := range sockets {

@@ -9,13 +9,14 @@ import (
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // sockets are the WebSockets of one object, as the author sees them. Which of them
 // count, and how far each has been heard, is in the object's stream. The event loop owns
 // them; untold and held are changed with the object's lock held.
 type sockets struct {
-	open   objects.Sockets
+	open   engine.Sockets
 	untold *untold               // nil if the object has been told of every end
 	held   map[string]*wire.Held // what gateways have told, by gateway, until the object is served
 }
@@ -33,7 +34,7 @@ type socketEnd struct {
 	gateway string
 	slot    uint32
 	seq     uint64 // of the frame that tells of it; 0: the gateway was given up
-	close   objects.Close
+	close   engine.Close
 }
 
 // adoptSockets takes over the sockets that gateways hold, from the previous owner. With
@@ -43,7 +44,7 @@ func (o *object) adoptSockets() {
 		held := o.sockets.held[gateway]
 		for _, s := range held.Sockets {
 			if o.stream.Has(gateway, stream.Slot(s.Slot)) {
-				o.sockets.open.Add(objects.SocketInfo{
+				o.sockets.open.Add(engine.SocketInfo{
 					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Region: held.Region, Tags: s.Tags, Attachment: s.Attachment,
 				})
 			}
@@ -91,7 +92,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 		return
 	}
 	if o.ready(ev) {
-		o.finish(ev, o.memory.instance.Message(ctx, req.Socket, objects.Message{Binary: req.Binary, Data: req.Body}))
+		o.finish(ev, o.memory.instance.Message(ctx, req.Socket, engine.Message{Binary: req.Binary, Data: req.Body}))
 	}
 }
 
@@ -127,7 +128,7 @@ func (o *object) take(ev event) stream.Verdict {
 		o.put(outboxItem{}, stream.Out{Gateway: ev.gateway, Bodies: [][]byte{body}})
 	case stream.Take:
 		if req := ev.req; ev.kind == wire.Closed {
-			o.sockets.addEnd(socketEnd{req.Socket, ev.gateway, ev.slot, ev.seq, objects.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}})
+			o.sockets.addEnd(socketEnd{req.Socket, ev.gateway, ev.slot, ev.seq, engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}})
 		}
 	}
 	return verdict
@@ -146,7 +147,7 @@ func (o *object) loseGateway(gateway string) {
 	o.mu.Lock()
 	o.memory.answers.loseGateway(gateway, time.Now())
 	if slots := o.stream.Members(gateway); len(slots) > 0 || o.stream.Awaits(gateway) {
-		end := objects.Close{Code: 1006, Reason: "the gateway that held the socket has gone"}
+		end := engine.Close{Code: 1006, Reason: "the gateway that held the socket has gone"}
 		for _, slot := range slots {
 			o.sockets.addEnd(socketEnd{socket: wire.SocketID(gateway, uint32(slot)), gateway: gateway, slot: uint32(slot), close: end})
 		}
@@ -182,11 +183,10 @@ func (o *object) tellEnds() {
 // tellEnd tells the first end. There is an instance.
 func (o *object) tellEnd() {
 	end := o.sockets.untold.ends[0]
-	ctx := &eventContext{Context: o.in.work, deadline: time.Now().Add(frameTime)}
-	defer ctx.end()
+	ctx := until{o.in.work, time.Now().Add(frameTime)}
 	ev := event{kind: wire.Closed, gateway: end.gateway, slot: end.slot, seq: end.seq}
 	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
-		o.sockets.open.Add(objects.SocketInfo{ID: end.socket, Gateway: end.gateway})
+		o.sockets.open.Add(engine.SocketInfo{ID: end.socket, Gateway: end.gateway})
 	}
 	o.finish(ev, o.memory.instance.Closed(ctx, end.socket, end.close))
 	o.mu.Lock()

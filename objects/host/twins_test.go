@@ -13,7 +13,7 @@ import (
 
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
-	"holdfast/objects"
+	"holdfast/objects/host/internal/alarm"
 	"holdfast/objects/host/internal/record"
 )
 
@@ -215,7 +215,7 @@ func (g *memoryGateway) take(r *stream.Receiver, p *wire.LanePush) {
 			switch op.Op {
 			case wire.OpOpen:
 				r.Accept(stream.Slot(slot))
-			case objects.OpClose:
+			case wire.OpClose:
 				g.closed[wire.SocketID(g.name, slot)] = op.Code
 			}
 		}
@@ -253,6 +253,7 @@ type fault struct {
 	Refuse  bool          // it is not done, and the answer says nothing
 	LoseAck bool          // it is done, and the answer is lost
 	Late    bool          // it is done only after the deadline
+	Reject  error         // it is not done: record.ErrRefused or one of its kind
 }
 
 // memoryStore is the bucket of records in memory.
@@ -261,6 +262,8 @@ type memoryStore struct {
 	entries  map[string]memoryEntry
 	revision uint64
 	faults   []fault // of the next operations, in order
+	room     record.Room
+	reads    int
 }
 
 type memoryEntry struct {
@@ -285,6 +288,20 @@ func (s *memoryStore) fail(faults ...fault) {
 	s.faults = append(s.faults, faults...)
 }
 
+func (s *memoryStore) Room() record.Room {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.room
+}
+
+func (s *memoryStore) Usage() record.Usage { return record.Usage{Bytes: 95, Limit: 100} }
+
+func (s *memoryStore) setRoom(r record.Room) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.room = r
+}
+
 func (s *memoryStore) Read(ctx context.Context, key string) (*record.Record, uint64, error) {
 	f := s.next()
 	if err := sleep(ctx, f.Slow); err != nil || f.Refuse || f.LoseAck || f.Late {
@@ -293,10 +310,11 @@ func (s *memoryStore) Read(ctx context.Context, key string) (*record.Record, uin
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
+	s.reads++
 	if e.value == nil {
 		return nil, e.revision, nil
 	}
-	rec, err := record.Decode(e.value)
+	rec, err := record.Decode(key, e.value)
 	return rec, e.revision, err
 }
 
@@ -312,6 +330,9 @@ func (s *memoryStore) write(ctx context.Context, key string, value []byte, expec
 	f := s.next()
 	if err := sleep(ctx, f.Slow); err != nil || f.Refuse {
 		return 0, fmt.Errorf("put record: %w", errors.Join(err, record.ErrDoubt))
+	}
+	if f.Reject != nil {
+		return 0, fmt.Errorf("put record: %w", f.Reject)
 	}
 	if f.Late {
 		<-ctx.Done()
@@ -359,6 +380,11 @@ func (c *memoryClock) Set(_ context.Context, key string, at time.Time) error {
 	return nil
 }
 
+// SetAgain is Set by a clock of the server's that agrees with ours.
+func (c *memoryClock) SetAgain(ctx context.Context, key string, at time.Time) error {
+	return c.Set(ctx, key, alarm.Again(at, time.Now()))
+}
+
 func (c *memoryClock) Clear(_ context.Context, key string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -366,7 +392,6 @@ func (c *memoryClock) Clear(_ context.Context, key string) error {
 	return nil
 }
 
-func (c *memoryClock) Follow(ctx context.Context, _ string, _ *slog.Logger, _ func(context.Context, string) error) error {
+func (c *memoryClock) Follow(ctx context.Context, _ string, _ *slog.Logger, _ func(context.Context, string) error) {
 	<-ctx.Done()
-	return nil
 }

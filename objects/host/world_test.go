@@ -90,6 +90,9 @@ var (
 	addCall  = objects.NewCall[objects.None, int]("add")
 	holdCall = objects.NewCall[objects.None, objects.None]("hold")
 	codeCall = objects.NewCall[objects.None, objects.None]("code")
+	readCall = objects.NewCall[objects.None, int]("read")
+	wipeCall = objects.NewCall[objects.None, objects.None]("wipe")
+	soonCall = objects.NewCall[objects.None, objects.None]("soon")
 	wakeCall = objects.NewCall[objects.None, objects.None]("wake")
 	roomPtr  atomic.Pointer[room]
 	guests   = objects.Define("guest", func(s *objects.State) *guest {
@@ -100,7 +103,8 @@ var (
 			panic(r.construct)
 		}
 		return &guest{r, s}
-	}, objects.On(addCall, (*guest).add), objects.On(holdCall, (*guest).hold), objects.On(codeCall, (*guest).code), objects.On(wakeCall, (*guest).wake))
+	}, objects.On(addCall, (*guest).add), objects.On(holdCall, (*guest).hold), objects.On(codeCall, (*guest).code), objects.On(wakeCall, (*guest).wake),
+		objects.On(readCall, (*guest).read), objects.On(wipeCall, (*guest).wipe), objects.On(soonCall, (*guest).soon))
 )
 
 func (g *guest) add(context.Context, objects.None) (int, error) {
@@ -109,13 +113,25 @@ func (g *guest) add(context.Context, objects.None) (int, error) {
 	return n, nil
 }
 
+func (g *guest) read(context.Context, objects.None) (int, error) { return counter.Get(g.state, 0), nil }
+
+func (g *guest) wipe(context.Context, objects.None) (objects.None, error) {
+	counter.Delete(g.state)
+	return objects.None{}, nil
+}
+
+func (g *guest) soon(context.Context, objects.None) (objects.None, error) {
+	g.state.SetAlarm(time.Now().Add(15 * time.Second))
+	return objects.None{}, nil
+}
+
 func (g *guest) hold(context.Context, objects.None) (objects.None, error) {
 	<-g.room.hold
 	return objects.None{}, nil
 }
 
 func (g *guest) code(context.Context, objects.None) (objects.None, error) {
-	return objects.None{}, &objects.Error{Code: "\xff\xfe", Message: "odd"}
+	return objects.None{}, &objects.Error{Code: "sold_out", Message: "no more"}
 }
 
 func (g *guest) wake(context.Context, objects.None) (objects.None, error) {
@@ -324,10 +340,19 @@ func (w *world) beat(b wire.Beat) {
 
 // listed is how many sockets the object still has.
 func (w *world) listed(name string) int {
+	n := 0
+	w.look(name, func(o *object) { n = o.sockets.open.Len() })
+	return n
+}
+
+// look has a test read or change an object that is here, while nothing happens to it.
+func (w *world) look(name string, at func(o *object)) {
+	synctest.Wait()
 	if o := w.in.find(id(name).Key()); o != nil {
-		return o.sockets.open.Len()
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		at(o)
 	}
-	return 0
 }
 
 // metric is the sum of a metric's series that have this text in a label.

@@ -8,8 +8,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // Client is the far end of a WebSocket that an object has accepted.
@@ -17,8 +19,7 @@ type Client struct {
 	world  *World
 	object *object
 
-	info     objects.SocketInfo // guarded by object.mu, but for the ID, which is fixed
-	accepted int                // guarded by object.mu: which of the object's sockets it is; 0 if not accepted
+	info engine.SocketInfo // guarded by object.mu, but for the ID, which is fixed; its Order is 0 until it is accepted
 
 	mu    sync.Mutex // guards what follows
 	inbox []objects.Message
@@ -63,18 +64,28 @@ func (w *World) newClient() *Client {
 	w.sockets++
 	return &Client{
 		world: w,
-		info:  objects.SocketInfo{ID: fmt.Sprintf("socket-%d", w.sockets), Gateway: "test", Region: "test"},
+		info:  engine.SocketInfo{ID: fmt.Sprintf("socket-%d", w.sockets), Gateway: "test", Region: "test"},
 	}
 }
 
-func byAcceptance(a, b *Client) int { return cmp.Compare(a.accepted, b.accepted) }
+func byID(a, b *Client) int { return cmp.Compare(a.info.ID, b.info.ID) }
 
 // ID is the socket's id, as Socket.ID gives it to the object.
 func (c *Client) ID() string { return c.info.ID }
 
 // Send sends m; the object has heard it when Send returns. After the socket has
-// ended it does nothing.
-func (c *Client) Send(m objects.Message) { c.object.message(c, m) }
+// ended it does nothing. What a gateway does not pass on ends the socket: a message
+// over objects.MaxFrame with 1009, a text that is not UTF-8 with 1007.
+func (c *Client) Send(m objects.Message) {
+	switch {
+	case len(m.Data) > objects.MaxFrame:
+		c.object.closed(c, objects.Close{Code: 1009, Reason: "the message is too large", Clean: true})
+	case !m.Binary && !utf8.Valid(m.Data):
+		c.object.closed(c, objects.Close{Code: 1007, Reason: "a text message must be UTF-8", Clean: true})
+	default:
+		c.object.message(c, m)
+	}
+}
 
 // SendJSON sends v as a JSON text message.
 func (c *Client) SendJSON(v any) { c.Send(objects.JSON(v)) }

@@ -92,17 +92,10 @@ func ExampleWorld_Connect() {
 
 func ExampleWorld_RefuseCommit() {
 	w := objectstest.New(t, eggClass)
-	egg := w.Ref("egg", "soft")
-	w.RefuseCommit("egg", "soft")
-	_, err := start.Do(context.Background(), egg, 4*time.Minute)
-	_, set := w.Alarm("egg", "soft").Next()
-	fmt.Println(objects.CodeOf(err), set)
-	_, err = start.Do(context.Background(), egg, 4*time.Minute)
-	_, set = w.Alarm("egg", "soft").Next()
-	fmt.Println(err, set)
-	// Output:
-	// unavailable false
-	// <nil> true
+	w.RefuseCommit("egg", "soft") // another host has the egg
+	at, err := start.Do(context.Background(), w.Ref("egg", "soft"), 4*time.Minute)
+	fmt.Println(at.Sub(w.Now()), err, w.Constructed("egg", "soft"))
+	// Output: 4m0s <nil> 2
 }
 
 func ExampleWorld_Fetch() {

@@ -1,6 +1,7 @@
 package objectstest
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // object is one object, and all that a host and the gateways would keep for it.
@@ -20,12 +22,12 @@ type object struct {
 	class *objects.Class
 
 	mu          sync.Mutex // held while an event runs; guards what follows
-	data        *objects.Data
-	alarm       objects.Alarm
-	instance    *objects.Instance // nil while it sleeps
+	data        *engine.Data
+	alarm       engine.Alarm
+	instance    *engine.Instance // nil while it sleeps
 	clients     map[string]*Client
-	accepted    int   // sockets so far
 	ended       []end // closes that the object is to be told
+	answers     map[string]answer
 	moves       uint64
 	constructed int
 	refuse      bool // the next commit
@@ -36,8 +38,8 @@ type end struct {
 	how    objects.Close
 }
 
-// errFenced is what the caller gets whose event could not commit.
-var errFenced = objects.Errorf(objects.Unavailable, "the object has moved to another host")
+// errFenced is the fate of an event whose commit was refused: it runs again at the next owner.
+var errFenced = errors.New("the object has moved to another host")
 
 func (o *object) String() string {
 	name := o.id.Name()
@@ -48,7 +50,7 @@ func (o *object) String() string {
 }
 
 // event runs one event from outside, and then those that follow from it.
-func (o *object) event(run func(*objects.Instance) objects.Outcome) (objects.Outcome, error) {
+func (o *object) event(run func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	out, err := o.run(run)
@@ -56,10 +58,20 @@ func (o *object) event(run func(*objects.Instance) objects.Outcome) (objects.Out
 	return out, err
 }
 
-// run is one event: wake the instance, let it work, settle what it wants.
-func (o *object) run(event func(*objects.Instance) objects.Outcome) (objects.Outcome, error) {
+// run is one event, which runs again if its commit is refused.
+func (o *object) run(event func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
+	for {
+		out, err := o.try(event)
+		if !errors.Is(err, errFenced) {
+			return out, err
+		}
+	}
+}
+
+// try is one event at one owner: wake the instance, let it work, settle what it wants.
+func (o *object) try(event func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
 	if err := o.wake(); err != nil {
-		return objects.Outcome{}, err
+		return engine.Outcome{}, err
 	}
 	out := event(o.instance)
 	return out, o.settle(out)
@@ -70,23 +82,32 @@ func (o *object) wake() error {
 		return nil
 	}
 	o.constructed++
-	instance, out := o.class.Start(objects.World{
-		ID:      o.id,
+	instance, out := o.class.Engine().Start(engine.World{
+		Key:     o.id.Key(),
+		Name:    o.id.Name(),
 		Data:    o.data,
-		Alarm:   func() objects.Alarm { return o.alarm },
+		Alarm:   func() engine.Alarm { return o.alarm },
 		Sockets: o.held(),
 		Now:     o.world.Now,
-		Owner:   objects.Owner{Host: "test", Region: "test", Epoch: 1 + o.moves},
+		Owner:   engine.Owner{Host: "test", Region: "test", Epoch: 1 + o.moves},
+		Misuse:  o.misused,
+		Strict:  true,
 	})
 	o.instance = instance
 	return o.settle(out)
 }
 
-// held are the sockets that a waking object is told of, in the order they were accepted.
-func (o *object) held() *objects.Sockets {
-	sockets := &objects.Sockets{}
-	for _, c := range slices.SortedFunc(maps.Values(o.clients), byAcceptance) {
-		if c.accepted > 0 {
+// misused fails the test over a transaction that was used where it must not be.
+func (o *object) misused(err error) {
+	defer func() { _ = recover() }() // the test has ended
+	o.world.tb.Errorf("%v: %v", o, err)
+}
+
+// held are the sockets that a waking object is told of.
+func (o *object) held() *engine.Sockets {
+	sockets := &engine.Sockets{}
+	for _, c := range slices.SortedFunc(maps.Values(o.clients), byID) { // as gateways tell of them: in any order
+		if c.info.Order > 0 {
 			sockets.Add(c.info)
 		}
 	}
@@ -94,7 +115,7 @@ func (o *object) held() *objects.Sockets {
 }
 
 // settle does what an outcome wants, in its order. The error is what the caller is told.
-func (o *object) settle(out objects.Outcome) error {
+func (o *object) settle(out engine.Outcome) error {
 	if out.Drop {
 		o.instance = nil
 	}
@@ -104,6 +125,7 @@ func (o *object) settle(out objects.Outcome) error {
 	if out.Changed() {
 		if o.refuse {
 			o.refuse, o.instance = false, nil
+			o.moves++
 			return errFenced
 		}
 		o.data.Apply(out.Writes)
@@ -112,9 +134,7 @@ func (o *object) settle(out objects.Outcome) error {
 		}
 	}
 	for _, s := range out.Opened {
-		c := o.clients[s.ID()]
-		o.accepted++
-		c.info, c.accepted = s.Info(), o.accepted
+		o.clients[s.ID()].info = s.Info()
 	}
 	for _, s := range out.Sends {
 		o.send(s)
@@ -124,25 +144,25 @@ func (o *object) settle(out objects.Outcome) error {
 
 // told is how a failure looks from outside: refusals word for word, faults as a
 // reference to the log.
-func (o *object) told(out objects.Outcome) error {
+func (o *object) told(out engine.Outcome) error {
 	if e, ok := objects.AsError(out.Err); ok {
 		return e
 	}
 	ref := rand.Text()[:8]
 	o.world.tb.Logf("%v: %v (reference %s)\n%s", o, out.Err, ref, out.Stack)
-	return &objects.Error{Code: objects.Internal, Message: "the object failed", Ref: ref}
+	return &objects.Error{Code: objects.Internal, Message: "the object failed; nothing was changed", Ref: ref}
 }
 
-func (o *object) send(s objects.Send) {
+func (o *object) send(s engine.Send) {
 	for _, socket := range s.Sockets {
 		c, ok := o.clients[socket.ID()]
 		switch {
 		case !ok: // its close is being told
-		case s.Op == objects.OpMessage:
-			c.deliver(s.Message)
-		case s.Op == objects.OpClose:
-			o.hangUp(c, s.Close)
-		case s.Op == objects.OpAttach:
+		case s.Op == engine.OpMessage:
+			c.deliver(objects.Message(s.Message))
+		case s.Op == engine.OpClose:
+			o.hangUp(c, objects.Close(s.Close))
+		case s.Op == engine.OpAttach:
 			c.info.Attachment = s.Attachment
 		}
 	}
@@ -157,38 +177,54 @@ func (o *object) hangUp(c *Client, how objects.Close) {
 	}
 }
 
-// tellEnds tells the object of sockets that have ended, each once. A close whose
-// commit is refused is told to the next instance.
+// tellEnds tells the object of sockets that have ended, each once.
 func (o *object) tellEnds() {
 	for len(o.ended) > 0 {
 		e := o.ended[0]
 		o.ended = o.ended[1:]
-		for {
-			_, err := o.run(func(i *objects.Instance) objects.Outcome {
-				return i.Closed(context.Background(), e.client.ID(), e.how)
-			})
-			if !errors.Is(err, errFenced) {
-				break
-			}
-		}
+		_, _ = o.run(func(i *engine.Instance) engine.Outcome { // nobody is told if it fails; told has logged it
+			return i.Closed(context.Background(), e.client.ID(), engine.Close(e.how))
+		})
 		delete(o.clients, e.client.ID())
 	}
 }
 
-// connect is a fetch that may open c.
-func (o *object) connect(r *http.Request, c *Client) (*objects.Response, error) {
+// fetch is an HTTP request whose body has been read. If c is not nil, the request may open it.
+func (o *object) fetch(ctx context.Context, r *http.Request, body []byte, c *Client) (*engine.Response, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	c.object = o
-	info := c.info
-	o.clients[c.ID()] = c
-	out, err := o.run(func(i *objects.Instance) objects.Outcome { return i.Fetch(r, &info) })
-	if c.accepted == 0 {
+	key := r.Header.Get("Idempotency-Key")
+	if c != nil {
+		key = "" // each connection is a socket of its own
+		c.object = o
+		o.clients[c.ID()] = c
+	}
+	if kept, ok := o.answers[key]; ok && key != "" && o.world.Now().Sub(kept.at) <= keepAnswers {
+		return kept.to(r, body)
+	}
+	out, err := o.run(func(i *engine.Instance) engine.Outcome {
+		again := r.Clone(ctx)
+		again.Body, again.ContentLength = &reader{*bytes.NewReader(body)}, int64(len(body))
+		if c == nil {
+			return i.Fetch(again, nil)
+		}
+		info := c.info
+		return i.Fetch(again, &info)
+	})
+	if err == nil && key != "" && out.Changed() {
+		o.answers[key] = keep(r, body, out.Response, o.world.Now())
+	}
+	if c != nil && c.info.Order == 0 {
 		delete(o.clients, c.ID())
 	}
 	o.tellEnds()
 	return out.Response, err
 }
+
+// reader is a request's body.
+type reader struct{ bytes.Reader }
+
+func (*reader) Close() error { return nil }
 
 // message is a frame from c. If its event fails the socket is closed with the reason.
 func (o *object) message(c *Client, m objects.Message) {
@@ -197,8 +233,8 @@ func (o *object) message(c *Client, m objects.Message) {
 	if c.over() {
 		return
 	}
-	_, err := o.run(func(i *objects.Instance) objects.Outcome {
-		return i.Message(context.Background(), c.ID(), m)
+	_, err := o.run(func(i *engine.Instance) engine.Outcome {
+		return i.Message(context.Background(), c.ID(), engine.Message(m))
 	})
 	if e, ok := objects.AsError(err); ok {
 		reason := e.Message
@@ -227,7 +263,7 @@ func (o *object) due() (time.Time, bool) {
 }
 
 // ring runs the alarm if it is due, and sets it for another try if it fails. A
-// refused commit is not the handler's fault: the alarm stays due.
+// refused commit is not the handler's fault: the alarm runs again at the next owner.
 func (o *object) ring() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -235,31 +271,15 @@ func (o *object) ring() {
 	if due, ok := was.Next(); !ok || due.After(now) {
 		return
 	}
-	_, err := o.run(func(i *objects.Instance) objects.Outcome {
+	_, err := o.run(func(i *engine.Instance) engine.Outcome {
 		if !o.alarm.Equal(was) {
-			return objects.Outcome{} // the constructor has set another
+			return engine.Outcome{} // the constructor has set another
 		}
-		return i.Alarm(context.Background(), objects.AlarmInfo{Scheduled: was.At, Retry: was.Retry})
+		return i.Alarm(context.Background(), was.Info())
 	})
-	if err != nil && !errors.Is(err, errFenced) && o.alarm.Equal(was) {
+	if err != nil && o.alarm.Equal(was) {
 		o.world.tb.Logf("%v: alarm, retry %d: %v", o, was.Retry, err)
-		o.alarm = again(was, now)
+		o.alarm = was.Failed(now, o.world.jitter())
 	}
 	o.tellEnds()
-}
-
-const (
-	retries    = 6
-	firstRetry = 2 * time.Second // and double from there
-)
-
-// again is the alarm after a failure at now.
-func again(a objects.Alarm, now time.Time) objects.Alarm {
-	if a.Retry == retries {
-		a.Parked = true
-		return a
-	}
-	a.Due = now.Add(firstRetry << a.Retry)
-	a.Retry++
-	return a
 }

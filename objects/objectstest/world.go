@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // World runs objects. It is an objects.Caller.
@@ -26,6 +29,7 @@ type World struct {
 	now     time.Time
 	objects map[string]*object // by ID.Key
 	sockets int                // made so far
+	chance  *rand.Rand
 }
 
 // New makes a world with these classes. Its clock starts at 2030-01-01 00:00 UTC.
@@ -35,6 +39,7 @@ func New(tb testing.TB, classes ...*objects.Class) *World {
 		classes: make(map[string]*objects.Class),
 		now:     time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC),
 		objects: make(map[string]*object),
+		chance:  rand.New(rand.NewPCG(1, 2)), // the same in every run
 	}
 	for _, c := range classes {
 		w.classes[c.Name()] = c
@@ -58,8 +63,26 @@ func (w *World) Call(ctx context.Context, id objects.ID, call string, input []by
 	if err != nil {
 		return nil, err
 	}
-	out, err := o.event(func(i *objects.Instance) objects.Outcome { return i.Call(ctx, call, input) })
+	within, cancel := within(ctx)
+	defer cancel()
+	out, err := o.event(func(i *engine.Instance) engine.Outcome { return i.Call(within, call, input) })
+	if err == nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("call %s: %w", call, ctx.Err()) // it has happened, and nobody waits for the answer
+	}
 	return out.Output, err
+}
+
+// requestTime is how long whoever asks an object waits, as a gateway does.
+const requestTime = 15 * time.Second
+
+// within is the context of an event that ctx has asked for. Only the deadline travels: what else is in ctx stays with its
+// caller, and a caller that goes away does not end the event.
+func within(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline := time.Now().Add(requestTime)
+	if sooner, ok := ctx.Deadline(); ok && sooner.Before(deadline) {
+		deadline = sooner
+	}
+	return context.WithDeadline(context.Background(), deadline)
 }
 
 // Fetch has the object answer r. A failure becomes the response that a gateway
@@ -82,33 +105,37 @@ func (w *World) Fetch(class, name string, r *http.Request) *http.Response {
 	}
 }
 
-func (w *World) fetch(id objects.ID, r *http.Request, c *Client) (*objects.Response, error) {
+func (w *World) fetch(id objects.ID, r *http.Request, c *Client) (*engine.Response, error) {
 	o, err := w.object(id)
 	if err != nil {
 		return nil, err
 	}
-	if r.Body == nil {
-		r = r.WithContext(r.Context())
-		r.Body = http.NoBody
+	var body []byte
+	if r.Body != nil {
+		body, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, objects.MaxBody))
+		if _, long := errors.AsType[*http.MaxBytesError](err); long {
+			return nil, objects.Errorf(objects.TooLarge, "the request's body has more than %d bytes", objects.MaxBody)
+		}
+		if err != nil {
+			return nil, objects.Errorf(objects.Invalid, "read the request's body: %v", err)
+		}
 	}
-	if c != nil {
-		return o.connect(r, c)
-	}
-	out, err := o.event(func(i *objects.Instance) objects.Outcome { return i.Fetch(r, nil) })
-	return out.Response, err
+	ctx, cancel := within(r.Context())
+	defer cancel()
+	return o.fetch(ctx, r, body, c)
 }
 
-func failure(err error) *objects.Response {
+func failure(err error) *engine.Response {
 	e, ok := objects.AsError(err)
 	if !ok {
 		e = &objects.Error{Code: objects.CodeOf(err), Message: err.Error()}
 	}
 	body, _ := json.Marshal(map[string]string{"code": string(e.Code), "message": e.Message, "ref": e.Ref}) // strings always encode
 	header := http.Header{"Content-Type": {"application/json"}}
-	if e.Code == objects.Unavailable {
+	if e.Code == objects.Unavailable || e.Code == objects.Overloaded {
 		header.Set("Retry-After", "1")
 	}
-	return &objects.Response{Status: e.Code.HTTPStatus(), Header: header, Body: body}
+	return &engine.Response{Status: e.Code.HTTPStatus(), Header: header, Body: body}
 }
 
 // Now is the world's time, which is the objects' State.Now.
@@ -145,6 +172,13 @@ func (w *World) Advance(d time.Duration) {
 		o.ring()
 	}
 	w.set(until)
+}
+
+// jitter is a number in [0, 1).
+func (w *World) jitter() float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.chance.Float64()
 }
 
 func (w *World) set(now time.Time) {
@@ -191,10 +225,10 @@ func (w *World) Move(class, name string) {
 	w.do(class, name, func(o *object) { o.instance, o.moves = nil, o.moves+1 })
 }
 
-// RefuseCommit has the object's next commit refused: its caller gets Unavailable
-// (a socket is closed with 1012), nothing is stored or sent, and the instance is
-// dropped. Events that write nothing do not commit. A close and an alarm, which
-// have no caller, run again on the next instance.
+// RefuseCommit has the object's next commit refused, as when another host has taken
+// the object over: nothing of the event is stored or sent, the instance is dropped,
+// and the event runs again at the next owner, whose Owner.Epoch is one higher. Events
+// that write nothing do not commit.
 func (w *World) RefuseCommit(class, name string) {
 	w.tb.Helper()
 	w.do(class, name, func(o *object) { o.refuse = true })
@@ -218,10 +252,18 @@ func (w *World) Stored(class, name, key string) (value string, ok bool) {
 	return value, ok
 }
 
-// Alarm is the object's alarm with its retries; the zero Alarm is none.
-func (w *World) Alarm(class, name string) (a objects.Alarm) {
+// Alarm is an object's alarm with its retries, as `holdfast get` shows it.
+type Alarm struct {
+	At     time.Time // what the object has set; zero: there is none
+	Due    time.Time // when it is tried again; zero: it has not failed
+	Retry  int       // failures so far
+	Parked bool      // given up after the last retry
+}
+
+// Alarm is the object's alarm; the zero Alarm is none.
+func (w *World) Alarm(class, name string) (a Alarm) {
 	w.tb.Helper()
-	w.do(class, name, func(o *object) { a = o.alarm })
+	w.do(class, name, func(o *object) { a = Alarm(o.alarm) })
 	return a
 }
 
@@ -255,7 +297,7 @@ func (w *World) object(id objects.ID) (*object, error) {
 	defer w.mu.Unlock()
 	o, ok := w.objects[id.Key()]
 	if !ok {
-		o = &object{world: w, id: id, class: class, data: &objects.Data{}, clients: make(map[string]*Client)}
+		o = &object{world: w, id: id, class: class, data: &engine.Data{}, clients: make(map[string]*Client), answers: make(map[string]answer)}
 		w.objects[id.Key()] = o
 	}
 	return o, nil

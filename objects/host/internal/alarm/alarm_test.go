@@ -3,33 +3,39 @@ package alarm
 import (
 	"testing"
 	"time"
-
-	"holdfast/objects"
 )
 
-func TestAnAlarmThatFailsIsTriedSixTimesAndThenParked(t *testing.T) {
+func TestAFarAlarmIsScheduledAYearAhead(t *testing.T) {
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	a := objects.Alarm{At: now}
-	for i, want := range []time.Duration{2, 4, 8, 16, 32, 64} {
-		a = Failed(a, now, 0)
-		if a.Retry != i+1 || a.Due.Sub(now) != want*time.Second || a.Parked || !a.At.Equal(now) {
-			t.Fatalf("after failure %d: %+v, want retry %d in %d s", i+1, a, i+1, want)
+	year := now.Add(365 * 24 * time.Hour)
+	for _, c := range []struct{ at, want time.Time }{
+		{time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)},
+		{now, now},
+		{year, year},
+		{year.Add(1), year},
+		{time.Date(2263, 1, 1, 0, 0, 0, 0, time.UTC), year}, // beyond what nanoseconds can count
+		{time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC), year},
+	} {
+		if got := within(c.at, now); !got.Equal(c.want) {
+			t.Errorf("%v is scheduled for %v, want %v", c.at, got, c.want)
 		}
-	}
-	a = Failed(a, now, 0)
-	if next, ok := a.Next(); ok || !a.Parked || !a.At.Equal(now) {
-		t.Errorf("after the last retry: %+v, next %v; want it parked and still to be seen", a, next)
 	}
 }
 
-func TestJitterLengthensByAQuarterAtMost(t *testing.T) {
-	now := time.Unix(0, 0)
+func TestAnEarlyAlarmIsSetAgainAtMostOnceASecond(t *testing.T) {
+	server := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
-		jitter float64
-		want   time.Duration
-	}{{0, 2 * time.Second}, {0.5, 2250 * time.Millisecond}, {0.999, 2499 * time.Millisecond}} {
-		if got := Failed(objects.Alarm{At: now}, now, c.jitter).Due.Sub(now); got != c.want {
-			t.Errorf("jitter %v: due in %v, want %v", c.jitter, got, c.want)
+		name       string
+		next, want time.Duration // from the server's time
+	}{
+		{"the owner's clock is an hour behind", -time.Hour, time.Second},
+		{"due now", 0, time.Second},
+		{"due in a moment", time.Millisecond, time.Second},
+		{"due in a second", time.Second, time.Second},
+		{"a later one has replaced the one that fired", time.Minute, time.Minute},
+	} {
+		if got := Again(server.Add(c.next), server).Sub(server); got != c.want {
+			t.Errorf("%s: again in %v, want %v", c.name, got, c.want)
 		}
 	}
 }

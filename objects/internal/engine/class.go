@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Class is a kind of object, as a host runs it.
+type Class struct {
+	Name   string
+	Limits Limits
+	Author Author
+}
+
+// Limits are those of a class. All of them are needed.
+type Limits struct {
+	Key        int           // bytes of a storage key
+	State      int           // bytes of all keys and values, as stored
+	Call       int           // bytes of a call's input, and of its output
+	Body       int           // bytes of a request's body, and of a response's
+	Frame      int           // bytes of a message from a client
+	Message    int           // bytes of a message that an object sends
+	Sockets    int           // open at once
+	Tags       int           // of one socket
+	Tag        int           // bytes of a tag
+	Attachment int           // bytes of a socket's attachment, as JSON
+	Event      time.Duration // of an event whose context has no deadline
+}
+
+// Author is the code of a class: package objects between the engine and an author's struct. self is what Open returned.
+// An error that a handler returns is a refusal if Refusal says so, and a fault otherwise; a panic is a fault.
+type Author interface {
+	Open(tx *Tx) (self any)
+	Call(self any, tx *Tx, name string, input []byte) (output []byte, err error)
+	Fetch(self any, tx *Tx, w http.ResponseWriter, r *http.Request) error
+	Message(self any, tx *Tx, from *Socket, m Message) error
+	Closed(self any, tx *Tx, s *Socket, end Close) error
+	Alarm(self any, tx *Tx, info AlarmInfo) error
+
+	Errorf(code, format string, args ...any) error // a refusal
+	Refusal(err error) (refusal error, ok bool)    // the refusal in err; an improper one comes back as a fault
+}
+
+// Codes of the refusals that the engine makes. Package objects says what they mean.
+const (
+	invalid  = "invalid"
+	notFound = "not_found"
+	tooLarge = "too_large"
+	tooMany  = "too_many"
+)
+
+// World is what a host gives to an instance. The host owns all of it and keeps it while the instance sleeps; only events
+// change it.
+type World struct {
+	Key     string // the object's id, "class.hex"
+	Name    string // the name by which the object is addressed, "" for a random id
+	Data    *Data  // the storage as of the last event
+	Alarm   func() Alarm
+	Sockets *Sockets
+	Now     func() time.Time
+	Owner   Owner
+
+	Context context.Context // of the constructor; nil: context.Background
+	Misuse  func(err error) // is told of a Tx used outside of its event; nil: nobody is
+	Strict  bool            // find every use of a Tx by another goroutine, also during the event: for tests, it is slow
+}
+
+// Owner is a host that owns an object.
+type Owner struct {
+	Host   string
+	Region string
+	Epoch  uint64
+}

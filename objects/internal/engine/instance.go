@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+)
+
+// Instance is one life of one object: a struct of the author's and what a host keeps for it. It runs one event at a time
+// and does no I/O; what an event wants done is in its Outcome.
+type Instance struct {
+	class *Class
+	world World
+	self  any
+}
+
+// Outcome is what an event wants done, in this order: make Writes and Alarm
+// durable, then Sends, then the answer. If Err is set there is nothing else to do. The host applies Writes to Data before
+// the next event.
+type Outcome struct {
+	Writes []Write
+	Alarm  *Alarm // nil: as it was
+	Sends  []Send
+	Opened []*Socket // accepted by this event
+
+	Output   []byte    // a call's answer
+	Response *Response // a fetch's answer
+	Err      error     // a refusal, which Author.Refusal knows, or a fault
+
+	Stack []byte // of a panic; for the log
+	Drop  bool   // the instance's memory is not to be trusted: construct it again
+}
+
+// Changed reports whether the event has something to make durable.
+func (o Outcome) Changed() bool { return len(o.Writes) > 0 || o.Alarm != nil }
+
+// Start constructs the instance. The outcome is the constructor's own: it may
+// have written. If Err is set the instance is nil and the constructor's event fails.
+func (c *Class) Start(w World) (*Instance, Outcome) {
+	i := &Instance{class: c, world: w}
+	out := i.run(w.Context, func(t *Tx, _ *Outcome) error {
+		i.self = c.Author.Open(t)
+		return nil
+	})
+	if out.Err != nil {
+		return nil, out
+	}
+	return i, out
+}
+
+// Call runs a typed call.
+func (i *Instance) Call(ctx context.Context, name string, input []byte) Outcome {
+	return i.run(ctx, func(t *Tx, o *Outcome) (err error) {
+		most := t.limits().Call
+		if len(input) > most {
+			return t.errorf(tooLarge, "the input of call %.80q has %d bytes, at most %d are allowed", name, len(input), most)
+		}
+		o.Output, err = i.class.Author.Call(i.self, t, name, input)
+		if err == nil && len(o.Output) > most {
+			t.Abort(t.errorf(tooLarge, "the answer of call %.80q has %d bytes, at most %d are allowed; nothing was changed", name, len(o.Output), most))
+		}
+		return err
+	})
+}
+
+// Fetch runs ServeHTTP. A request that wants to open a WebSocket brings the
+// socket that its gateway would hold. The request's body is in memory, and its ContentLength is known.
+func (i *Instance) Fetch(r *http.Request, socket *SocketInfo) Outcome {
+	return i.run(r.Context(), func(t *Tx, o *Outcome) error {
+		if most := t.limits().Body; r.ContentLength > int64(most) {
+			return t.errorf(tooLarge, "the request's body has %d bytes, at most %d are allowed", r.ContentLength, most)
+		}
+		if socket != nil {
+			t.offer = &offer{info: *socket}
+		}
+		w := &responseWriter{tx: t, header: make(http.Header)}
+		if err := i.class.Author.Fetch(i.self, t, w, r.WithContext(t)); err != nil {
+			return err
+		}
+		if t.offer != nil && t.offer.taken {
+			o.Response = &Response{Status: http.StatusSwitchingProtocols, Header: w.header}
+			return nil
+		}
+		o.Response = w.response()
+		return nil
+	})
+}
+
+// Message runs WebSocketMessage. A socket that is not open is not_found.
+func (i *Instance) Message(ctx context.Context, socket string, m Message) Outcome {
+	return i.run(ctx, func(t *Tx, _ *Outcome) error {
+		s, err := t.socket(socket)
+		if err != nil {
+			return err
+		}
+		if most := t.limits().Frame; len(m.Data) > most {
+			return t.errorf(tooLarge, "the message is too large")
+		}
+		if s.closed {
+			return nil
+		}
+		return i.class.Author.Message(i.self, t, s, m)
+	})
+}
+
+// Closed runs WebSocketClose and forgets the socket, whatever the handler says.
+func (i *Instance) Closed(ctx context.Context, socket string, end Close) Outcome {
+	out := i.run(ctx, func(t *Tx, _ *Outcome) error {
+		s, err := t.socket(socket)
+		if err != nil {
+			return err
+		}
+		s.ended = true
+		return i.class.Author.Closed(i.self, t, s, end)
+	})
+	if s := i.world.Sockets.byID[socket]; s != nil {
+		i.world.Sockets.remove(s)
+	}
+	return out
+}
+
+func (t *Tx) socket(id string) (*Socket, error) {
+	s, ok := t.world.Sockets.byID[id]
+	if !ok {
+		return nil, t.errorf(notFound, "the socket is not open")
+	}
+	return s, nil
+}
+
+// Alarm runs the Alarm handler. Its outcome clears the alarm, or sets the one
+// that the handler set; if it failed the alarm is as it was, and Alarm.Failed says what it is to be.
+func (i *Instance) Alarm(ctx context.Context, info AlarmInfo) Outcome {
+	return i.run(ctx, func(t *Tx, _ *Outcome) error {
+		t.DeleteAlarm()
+		return i.class.Author.Alarm(i.self, t, info)
+	})
+}
+
+// run is one event: a handler inside a transaction. A panic is a fault, and
+// nothing is left behind unless it succeeds.
+func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (out Outcome) {
+	t := i.begin(ctx)
+	defer t.end()
+	err := guard(func() error { return handler(t, &out) }, &out)
+	if err == nil {
+		err = t.err // an abort that the handler has recovered from
+	}
+	if err == nil {
+		err = t.settle(&out)
+	}
+	if err == nil {
+		return out
+	}
+	t.undoSockets(0)
+	refusal, refused := i.class.Author.Refusal(err)
+	return Outcome{Err: refusal, Stack: out.Stack, Drop: !refused || t.err != nil}
+}
+
+// settle says what the event wants done. An error is that of a limit, and the instance's memory is not to be trusted.
+func (t *Tx) settle(out *Outcome) error {
+	out.Writes = t.changes()
+	if len(out.Writes) > 0 {
+		if size, most := t.world.Data.SizeAfter(out.Writes), t.limits().State; size > most {
+			t.err = t.errorf(tooLarge, "the object's state would be %d bytes, at most %d are allowed", size, most)
+			return t.err
+		}
+	}
+	if a := t.layers[0].alarm; a != nil && !a.Equal(t.alarm) {
+		out.Alarm = a
+	}
+	out.Sends, out.Opened = t.sends, t.opened
+	return nil
+}
+
+// guard runs fn and turns a panic into an error. Its name is on the stack of every goroutine that runs an event.
+//
+//go:noinline
+func guard(fn func() error, out *Outcome) (err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case aborted:
+			err = p.err
+		default:
+			out.Stack = debug.Stack()
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return fn()
+}

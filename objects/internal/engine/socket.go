@@ -1,0 +1,298 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Message is one WebSocket message.
+type Message struct {
+	Binary bool
+	Data   []byte
+}
+
+// Close tells how a socket ended, or is to end.
+type Close struct {
+	Code   int
+	Reason string
+	Clean  bool
+}
+
+// Op is what a Send does.
+type Op uint8
+
+// The operations on sockets.
+const (
+	OpMessage Op = 1 + iota
+	OpClose
+	OpAttach
+)
+
+// Send is one thing an event does to sockets, in the order in which it did them.
+type Send struct {
+	Op         Op
+	Sockets    []*Socket
+	Message    Message
+	Close      Close
+	Attachment []byte // nil: there is none any more
+}
+
+// SocketInfo is a socket as hosts and gateways describe it.
+type SocketInfo struct {
+	ID         string
+	Gateway    string
+	Region     string
+	Tags       []string
+	Attachment []byte // JSON; nil: none
+	Order      uint64 // among the object's sockets, as accepted: 1, 2, 3
+}
+
+// Socket is one WebSocket that a gateway holds for the object.
+type Socket struct {
+	Face any // what package objects gives to handlers for this socket
+
+	info   SocketInfo
+	closed bool // by the object
+	ended  bool // its end is being told
+}
+
+// Info describes the socket. It must not be changed.
+func (s *Socket) Info() SocketInfo { return s.info }
+
+// ID is the socket's id.
+func (s *Socket) ID() string { return s.info.ID }
+
+// Sockets are the open sockets of one object, as a host keeps them while the
+// instance sleeps. The zero Sockets is empty. Not safe for concurrent use.
+type Sockets struct {
+	byID  map[string]*Socket
+	order []*Socket // by SocketInfo.Order
+}
+
+// Add puts in a socket that a gateway holds. Sockets may be added in any order if they have an Order.
+func (ss *Sockets) Add(info SocketInfo) {
+	if ss.byID == nil {
+		ss.byID = make(map[string]*Socket)
+	}
+	s := &Socket{info: info}
+	ss.byID[info.ID] = s
+	at := len(ss.order)
+	for at > 0 && ss.order[at-1].info.Order > info.Order {
+		at--
+	}
+	ss.order = slices.Insert(ss.order, at, s)
+}
+
+// Len is the number of sockets.
+func (ss *Sockets) Len() int { return len(ss.order) }
+
+// Has reports whether the socket is open.
+func (ss *Sockets) Has(id string) bool { return ss.byID[id] != nil }
+
+// All are the sockets, most recently accepted first.
+func (ss *Sockets) All() []*Socket {
+	all := slices.Clone(ss.order)
+	slices.Reverse(all)
+	return all
+}
+
+// next is the Order of the socket that is accepted next.
+func (ss *Sockets) next() uint64 {
+	if len(ss.order) == 0 {
+		return 1
+	}
+	return ss.order[len(ss.order)-1].info.Order + 1
+}
+
+func (ss *Sockets) remove(s *Socket) {
+	delete(ss.byID, s.info.ID)
+	if i := slices.Index(ss.order, s); i >= 0 {
+		ss.order = slices.Delete(ss.order, i, i+1)
+	}
+}
+
+// before is a socket as it was before the event changed it.
+type before struct {
+	socket     *Socket
+	opened     bool // by this event
+	closed     bool
+	attachment []byte
+}
+
+func (t *Tx) note(s *Socket) {
+	t.undo = append(t.undo, before{socket: s, closed: s.closed, attachment: s.info.Attachment})
+}
+
+// undoSockets takes back what was done to sockets, but for the first n changes.
+func (t *Tx) undoSockets(n int) {
+	for _, was := range slices.Backward(t.undo[n:]) {
+		was.socket.closed, was.socket.info.Attachment = was.closed, was.attachment
+		if was.opened {
+			t.world.Sockets.remove(was.socket)
+			t.offer.taken = false
+		}
+	}
+	clear(t.undo[n:])
+	t.undo = t.undo[:n]
+}
+
+// Sockets appends the sockets that are open for the event to found, most recently accepted first: those with the tag or,
+// if all, every one.
+func (t *Tx) Sockets(found []*Socket, tag string, all bool) []*Socket {
+	t.use()
+	for _, s := range slices.Backward(t.world.Sockets.order) {
+		if !s.closed && (all || slices.Contains(s.info.Tags, tag)) {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// Open is the number of sockets that are open, or closed by the object but not ended yet.
+func (t *Tx) Open() int { return t.world.Sockets.Len() }
+
+// offer is the socket that a request wants to open.
+type offer struct {
+	info  SocketInfo
+	taken bool
+}
+
+// Accept takes the socket that the event's request wants to open.
+func (t *Tx) Accept(tags []string) (*Socket, error) {
+	t.use()
+	most := t.limits()
+	switch {
+	case t.offer == nil:
+		return nil, t.errorf(invalid, "not a WebSocket upgrade")
+	case t.world.Sockets.Has(t.offer.info.ID):
+		return nil, t.errorf(invalid, "the socket has been accepted already")
+	case t.world.Sockets.Len() >= most.Sockets:
+		return nil, t.errorf(tooMany, "the object has %d sockets, no more are allowed", most.Sockets)
+	}
+	var distinct []string
+	for _, tag := range tags {
+		switch {
+		case len(tag) > most.Tag:
+			return nil, t.errorf(invalid, "a socket's tag has %d bytes, at most %d are allowed", len(tag), most.Tag)
+		case !utf8.ValidString(tag):
+			return nil, t.errorf(invalid, "a socket's tag must be valid UTF-8")
+		case !slices.Contains(distinct, tag):
+			distinct = append(distinct, tag)
+		}
+		if len(distinct) > most.Tags {
+			return nil, t.errorf(invalid, "a socket cannot have more than %d tags", most.Tags)
+		}
+	}
+	info := t.offer.info
+	info.Tags, info.Order = distinct, t.world.Sockets.next()
+	t.world.Sockets.Add(info)
+	s := t.world.Sockets.byID[info.ID]
+	t.offer.taken = true
+	t.undo = append(t.undo, before{socket: s, opened: true})
+	t.opened = append(t.opened, s)
+	return s, nil
+}
+
+// SendTo sends m to a socket when the event has committed. To a socket that was closed, or has ended, it does nothing. A
+// message that is too long, or a text that is not UTF-8, aborts the event.
+func (t *Tx) SendTo(s *Socket, m Message) {
+	t.use()
+	if s.closed || s.ended {
+		return
+	}
+	n := len(t.sends)
+	if n > t.top().sends { // what a savepoint has sent is not joined with what was sent before it
+		if last := &t.sends[n-1]; last.Op == OpMessage && same(last.Message, m) && last.Sockets[len(last.Sockets)-1] != s {
+			last.Sockets = append(last.Sockets, s)
+			return
+		}
+	}
+	t.checkMessage(m)
+	t.sends = append(t.sends, Send{Op: OpMessage, Sockets: []*Socket{s}, Message: m})
+}
+
+// Broadcast sends m to all sockets but those excepted.
+func (t *Tx) Broadcast(m Message, except ...*Socket) {
+	t.use()
+	t.checkMessage(m)
+	to := make([]*Socket, 0, len(t.world.Sockets.order))
+	for _, s := range slices.Backward(t.world.Sockets.order) {
+		if !s.closed && !s.ended && !slices.Contains(except, s) {
+			to = append(to, s)
+		}
+	}
+	if len(to) > 0 {
+		t.sends = append(t.sends, Send{Op: OpMessage, Sockets: to, Message: m})
+	}
+}
+
+func (t *Tx) checkMessage(m Message) {
+	if most := t.limits().Message; len(m.Data) > most {
+		t.Abort(t.errorf(tooLarge, "a message has %d bytes, at most %d are allowed", len(m.Data), most))
+	}
+	if !m.Binary && !utf8.Valid(m.Data) {
+		t.Abort(t.errorf(invalid, "a text message must be valid UTF-8"))
+	}
+}
+
+// same reports whether a loop over sockets is sending one message to the next.
+func same(a, b Message) bool {
+	return a.Binary == b.Binary && len(a.Data) == len(b.Data) &&
+		(len(a.Data) == 0 || &a.Data[0] == &b.Data[0] || bytes.Equal(a.Data, b.Data))
+}
+
+// CloseSocket closes a socket after what was sent to it before. A code that is not for applications aborts the event; a
+// reason is cut to what a close frame holds.
+func (t *Tx) CloseSocket(s *Socket, code int, reason string) {
+	t.use()
+	if !mayClose(code) {
+		t.Abort(fmt.Errorf("close a socket: code %d is not for applications", code))
+	}
+	if s.closed || s.ended {
+		return
+	}
+	t.note(s)
+	s.closed = true
+	t.sends = append(t.sends, Send{Op: OpClose, Sockets: []*Socket{s}, Close: Close{Code: code, Reason: cut(reason)}})
+}
+
+func mayClose(code int) bool {
+	return code == 1000 || code == 1001 || code == 1003 || 1007 <= code && code <= 1013 || 3000 <= code && code <= 4999
+}
+
+// cut is as much of a reason as a close frame holds, in whole characters.
+func cut(reason string) string {
+	const most = 123 // bytes
+	reason = strings.ToValidUTF8(reason, "\uFFFD")
+	if len(reason) <= most {
+		return reason
+	}
+	end := most
+	for !utf8.RuneStart(reason[end]) {
+		end--
+	}
+	return reason[:end]
+}
+
+// Attach keeps data with the socket for as long as it is open; nil takes it away. More than the limit aborts the event.
+func (t *Tx) Attach(s *Socket, data []byte) {
+	t.use()
+	if most := t.limits().Attachment; len(data) > most {
+		t.Abort(t.errorf(tooLarge, "a socket's attachment has %d bytes, at most %d are allowed", len(data), most))
+	}
+	t.note(s)
+	s.info.Attachment = data
+	t.sends = append(t.sends, Send{Op: OpAttach, Sockets: []*Socket{s}, Attachment: data})
+}
+
+// Attachment is what Attach kept; nil if there is nothing.
+func (t *Tx) Attachment(s *Socket) []byte {
+	t.use()
+	return s.info.Attachment
+}
+
+// String names the socket.
+func (s *Socket) String() string { return fmt.Sprintf("socket %s at %s", s.info.ID, s.info.Gateway) }

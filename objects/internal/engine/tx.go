@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Tx is one event at work: a transaction on the object's storage, alarm and sockets, and the event's context. It belongs to
+// the goroutine that runs the event, and to that event. Its context may be used by any goroutine; it ends with the event.
+//
+// What a handler must not go on from (a value that cannot be read, a limit) aborts the event: Abort does not return. A Tx
+// used after its event, or by another goroutine, is told to World.Misuse; it fails the event that its user runs in, or
+// ends the goroutine of a user that runs in none.
+type Tx struct {
+	Face any // what package objects gives to handlers for this Tx
+
+	world  *World
+	class  *Class
+	alarm  Alarm     // as the event found it
+	began  time.Time // by World.Now
+	layers []layer   // the event's own, and those of savepoints above it
+	sends  []Send
+	undo   []before  // of sockets
+	opened []*Socket // accepted by this event
+	offer  *offer    // of the request, which may open a socket; nil: none
+	err    error     // why it was aborted
+	ended  atomic.Bool
+
+	room [2]layer // for layers, while they are few
+
+	parent   context.Context
+	deadline time.Time
+	mu       sync.Mutex // guards what follows
+	real     context.Context
+	cancel   context.CancelFunc
+	over     bool
+}
+
+// layer is what was written since the event, or a savepoint in it, began.
+type layer struct {
+	writes map[string][]byte // a nil value deletes
+	alarm  *Alarm            // nil: as below
+
+	sends, undo, opened int // how many there were when it began
+}
+
+// begin makes the transaction of an event. limit is how long it may take if ctx has no deadline.
+func (i *Instance) begin(ctx context.Context) *Tx {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	t := &Tx{world: &i.world, class: i.class, alarm: i.world.Alarm(), began: i.world.Now(), parent: ctx}
+	t.layers = t.room[:1]
+	var limited bool
+	if t.deadline, limited = ctx.Deadline(); !limited {
+		t.deadline = time.Now().Add(i.class.Limits.Event)
+	}
+	return t
+}
+
+// end ends the event: the Tx is of no use any more, and its context is done.
+func (t *Tx) end() {
+	t.ended.Store(true)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	if t.cancel != nil {
+		t.cancel()
+	}
+}
+
+// Deadline is when the event should have ended.
+func (t *Tx) Deadline() (time.Time, bool) { return t.deadline, true }
+
+// Done is closed at the deadline, when the event has ended, or with the parent.
+func (t *Tx) Done() <-chan struct{} { return t.context().Done() }
+
+// Err says why Done is closed.
+func (t *Tx) Err() error { return t.context().Err() }
+
+// Value is the parent's.
+func (t *Tx) Value(key any) any { return t.parent.Value(key) }
+
+// context is made when somebody asks: most events never do, and a timer costs more than they do.
+func (t *Tx) context() context.Context {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.real == nil {
+		t.real, t.cancel = context.WithDeadline(t.parent, t.deadline)
+		if t.over {
+			t.cancel()
+		}
+	}
+	return t.real
+}
+
+// Key is the object's id, "class.hex".
+func (t *Tx) Key() string { return t.world.Key }
+
+// Name is the object's name, "" if it has none.
+func (t *Tx) Name() string { return t.world.Name }
+
+// Owner is who runs the instance.
+func (t *Tx) Owner() Owner { return t.world.Owner }
+
+// Now is the owner's clock when the event began.
+func (t *Tx) Now() time.Time { return t.began }
+
+func (t *Tx) limits() *Limits { return &t.class.Limits }
+
+func (t *Tx) errorf(code, format string, args ...any) error {
+	return t.class.Author.Errorf(code, format, args...)
+}
+
+// aborted is what Abort panics with.
+type aborted struct{ err error }
+
+// Abort ends the event here; it does not return. Everything is rolled back, err is the event's error, and the instance is
+// dropped.
+func (t *Tx) Abort(err error) {
+	if t.err == nil {
+		t.err = err
+	}
+	panic(aborted{t.err})
+}
+
+// use is called by everything that a handler does with its Tx.
+func (t *Tx) use() {
+	switch {
+	case t.ended.Load():
+		t.misused(errors.New("a transaction was used after its event had ended"))
+	case t.world.Strict && !inEvent():
+		t.misused(errors.New("a transaction was used by a goroutine that does not run its event"))
+	case t.err != nil:
+		panic(aborted{t.err}) // a handler that has recovered from an abort goes no further
+	}
+}
+
+// misused ends whoever uses the Tx wrongly: the event it runs in, or its goroutine.
+func (t *Tx) misused(err error) {
+	err = fmt.Errorf("object %s: %w", t.world.Key, err)
+	if t.world.Misuse != nil {
+		t.world.Misuse(err)
+	}
+	if inEvent() {
+		panic(err)
+	}
+	runtime.Goexit()
+}
+
+// inEvent reports whether the calling goroutine runs an event, of whatever object. It looks at the stack, which is slow.
+func inEvent() bool {
+	var room [64]uintptr
+	for skip := 2; ; skip += len(room) {
+		n := runtime.Callers(skip, room[:])
+		for _, pc := range room[:n] {
+			if f := runtime.FuncForPC(pc - 1); f != nil && f.Entry() == eventFrame {
+				return true
+			}
+		}
+		if n < len(room) {
+			return false
+		}
+	}
+}
+
+// eventFrame is where guard begins, which is on the stack of every goroutine that runs an event, and of no other.
+var eventFrame = reflect.ValueOf(guard).Pointer()
+
+// Transact runs fn as a savepoint: if fn returns an error or panics, what it did to storage, alarm and sockets, and what it
+// sent, is rolled back, and the event may go on.
+func (t *Tx) Transact(fn func() error) error {
+	t.use()
+	below := len(t.layers)
+	t.layers = append(t.layers, layer{sends: len(t.sends), undo: len(t.undo), opened: len(t.opened)})
+	landed := false
+	defer func() {
+		if !landed {
+			t.rollback(below)
+		}
+	}()
+	if err := fn(); err != nil {
+		return err
+	}
+	t.fold()
+	landed = true
+	return nil
+}
+
+// fold makes the topmost layer part of the one below it.
+func (t *Tx) fold() {
+	done := *t.top()
+	t.layers = t.layers[:len(t.layers)-1]
+	for key, value := range done.writes {
+		t.put(key, value)
+	}
+	if done.alarm != nil {
+		t.top().alarm = done.alarm
+	}
+}
+
+// rollback takes back all layers from the given one on.
+func (t *Tx) rollback(from int) {
+	first := t.layers[from]
+	t.undoSockets(first.undo)
+	clear(t.sends[first.sends:])
+	t.sends, t.opened = t.sends[:first.sends], t.opened[:first.opened]
+	clear(t.layers[from:])
+	t.layers = t.layers[:from]
+}
+
+func (t *Tx) top() *layer { return &t.layers[len(t.layers)-1] }
+
+// SetAlarm has the alarm run at the time. It is kept in milliseconds, rounded up.
+func (t *Tx) SetAlarm(at time.Time) {
+	t.use()
+	kept := at.UTC().Round(0).Add(time.Millisecond - 1).Truncate(time.Millisecond) // never early
+	if at.IsZero() || kept.Year() < 1 || kept.After(lastAlarm) {
+		t.Abort(t.errorf(invalid, "an alarm cannot be set to %v", at))
+	}
+	t.top().alarm = &Alarm{At: kept}
+}
+
+// lastAlarm is the last time that a schedule of NATS can name: nanoseconds since 1970 in 64 bits.
+var lastAlarm = time.Date(2261, 12, 31, 23, 59, 59, 0, time.UTC)
+
+// DeleteAlarm removes the alarm.
+func (t *Tx) DeleteAlarm() {
+	t.use()
+	t.top().alarm = &Alarm{}
+}
+
+// Alarm is the time that is set; false if there is none, or if it was parked.
+func (t *Tx) Alarm() (time.Time, bool) {
+	t.use()
+	a := t.alarm
+	for i := range t.layers {
+		if changed := t.layers[i].alarm; changed != nil {
+			a = *changed
+		}
+	}
+	if _, runs := a.Next(); !runs {
+		return time.Time{}, false
+	}
+	return a.At, true
+}

@@ -1,0 +1,610 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/objects"
+	"holdfast/objects/objectstest"
+)
+
+// differences are the cases that do not hold at one of the worlds, and why. The list is to be empty.
+var differences = map[string]string{
+	"unknown class": "live it is unavailable after the request's whole time: no host says that it knows of no such class",
+}
+
+func TestObjectsBehaveTheSameLiveAndInObjectstest(t *testing.T) {
+	c := &cast{scripts: make(map[string]*script)}
+	t.Run("objectstest", func(t *testing.T) {
+		run(t, c, func(t *testing.T) world { return model{objectstest.New(t, c.classes()...)} })
+	})
+	t.Run("live", func(t *testing.T) {
+		l := newLive(t, c)
+		run(t, c, func(*testing.T) world { return l })
+	})
+}
+
+func run(t *testing.T, c *cast, at func(*testing.T) world) {
+	for _, x := range cases {
+		t.Run(x.name, func(t *testing.T) {
+			if why, known := differences[x.name]; known && strings.HasSuffix(t.Name(), "/live/"+strings.ReplaceAll(x.name, " ", "_")) {
+				t.Skip(why)
+			}
+			name := strings.ReplaceAll(t.Name(), "/", "-")
+			s := &stage{T: t, world: at(t), script: c.of(name), class: "puppet", name: name}
+			if x.sleeper {
+				s.class = "sleeper"
+			}
+			x.run(s)
+		})
+	}
+}
+
+// cases are the table. Those of sleepers sleep, are evicted, or need not stay awake.
+var cases = []struct {
+	name    string
+	sleeper bool
+	run     func(*stage)
+}{
+	{"unknown class", false, func(s *stage) {
+		if _, err := act.Do(s.Context(), s.ref("nobody", "a"), ""); objects.CodeOf(err) != objects.NotFound {
+			s.Errorf("err = %v, want not_found", err)
+		}
+	}},
+	{"unknown call", false, func(s *stage) {
+		if _, err := missing.Do(s.Context(), s.ref(s.class, s.name), objects.None{}); objects.CodeOf(err) != objects.NotFound {
+			s.Errorf("err = %v, want not_found", err)
+		}
+	}},
+	{"limit of a call's input", false, func(s *stage) {
+		s.must(func(*objects.State) {})
+		for size, code := range map[int]objects.Code{objects.MaxCall - 2: "", objects.MaxCall - 1: objects.TooLarge} {
+			if _, err := act.Do(s.Context(), s.ref(s.class, s.name), strings.Repeat("x", size)); objects.CodeOf(err) != code {
+				s.Errorf("%d bytes: %v, want %q", size, err, code)
+			}
+		}
+	}},
+	{"limit of a call's answer", false, func(s *stage) {
+		for size, code := range map[int]objects.Code{objects.MaxCall - 2: "", objects.MaxCall - 1: objects.TooLarge} {
+			out, err := s.do(func(_ context.Context, state *objects.State) (string, error) {
+				note.Set(state, fmt.Sprint(size))
+				return strings.Repeat("x", size), nil
+			})
+			if objects.CodeOf(err) != code || err == nil && len(out) != size {
+				s.Errorf("%d bytes: %d came, %v, want %q", size, len(out), err, code)
+			}
+		}
+		if got := s.stored(); got != fmt.Sprint(objects.MaxCall-2) {
+			s.Errorf("stored %s: an answer over the limit has left its write", got)
+		}
+	}},
+	{"limit of a request's body", false, func(s *stage) {
+		for size, want := range map[int]int{objects.MaxBody: 200, objects.MaxBody + 1: 413} {
+			status, body := s.get(func(_ *objects.State, w http.ResponseWriter, r *http.Request) {
+				fmt.Fprint(w, r.ContentLength)
+			}, strings.Repeat("x", size))
+			if status != want || want == 200 && body != fmt.Sprint(size) || want != 200 && !strings.Contains(body, `"code":"too_large"`) {
+				s.Errorf("%d bytes: %d %.80s, want %d", size, status, body, want)
+			}
+		}
+	}},
+	{"a response over the limit leaves nothing", false, func(s *stage) {
+		c := s.open("a")
+		s.must(func(state *objects.State) { state.Sockets()[0].Attach("before") })
+		for size, want := range map[int]int{objects.MaxBody: 200, objects.MaxBody + 1: 413} {
+			status, body := s.get(func(state *objects.State, w http.ResponseWriter, _ *http.Request) {
+				if size > objects.MaxBody {
+					note.Set(state, "lost")
+					state.SetAlarm(state.Now())
+					for _, socket := range state.Sockets() {
+						socket.Attach("lost")
+						socket.Send(objects.Text("lost"))
+						socket.Close(1000, "lost")
+					}
+				}
+				_, _ = w.Write(make([]byte, size))
+			}, "")
+			if status != want || want == 200 && len(body) != size {
+				s.Errorf("%d bytes: status %d with %d, want %d", size, status, len(body), want)
+			}
+		}
+		if got := s.sockets(); !slices.Equal(got, []string{"a before"}) || s.stored() != "" {
+			s.Errorf("sockets %q, stored %q, want all as before", got, s.stored())
+		}
+		c.send(objects.Text("hello"))
+		s.hears(c, "hello")
+	}},
+	{"limit of a frame", false, func(s *stage) {
+		c := s.open()
+		c.send(objects.Binary(make([]byte, objects.MaxFrame)))
+		if m := c.next(s); len(m.Data) != objects.MaxFrame || !m.Binary {
+			s.Errorf("the largest frame came back with %d bytes", len(m.Data))
+		}
+		c.send(objects.Binary(make([]byte, objects.MaxFrame+1)))
+		if end := c.ended(s); end.Code != 1009 {
+			s.Errorf("ended with %+v, want 1009", end)
+		}
+		s.isTold(objects.Close{Code: 1009, Clean: true})
+	}},
+	{"limit of a message", false, func(s *stage) {
+		c := s.open()
+		s.must(func(state *objects.State) { state.Sockets()[0].Send(objects.Binary(make([]byte, objects.MaxMessage))) })
+		if m := c.next(s); len(m.Data) != objects.MaxMessage {
+			s.Errorf("the largest message has %d bytes", len(m.Data))
+		}
+		s.fails(objects.TooLarge, func(state *objects.State) error {
+			state.Sockets()[0].Send(objects.Binary(make([]byte, objects.MaxMessage+1)))
+			return nil
+		})
+	}},
+	{"limits of storage", false, func(s *stage) {
+		most := strings.Repeat("x", objects.MaxState-len(`"note":"",`))
+		s.must(func(state *objects.State) { note.Set(state, most) })
+		s.fails(objects.TooLarge, func(state *objects.State) error { note.Set(state, most+"x"); return nil })
+		s.fails(objects.TooLarge, func(state *objects.State) error {
+			objects.NewKey[int](strings.Repeat("k", objects.MaxKey+1)).Set(state, 1)
+			return nil
+		})
+		s.fails(objects.Invalid, func(state *objects.State) error { objects.NewKey[int]("\xff").Set(state, 1); return nil })
+		if s.stored() != most {
+			s.Error("what was stored has changed")
+		}
+	}},
+	{"limits of a socket", false, func(s *stage) {
+		c := s.open()
+		s.fails(objects.TooLarge, func(state *objects.State) error {
+			state.Sockets()[0].Attach(strings.Repeat("x", objects.MaxAttachment-1))
+			return nil
+		})
+		s.must(func(state *objects.State) {
+			state.Sockets()[0].Attach(strings.Repeat("x", objects.MaxAttachment-2))
+			state.Sockets()[0].Send(objects.Text("attached"))
+		})
+		s.hears(c, "attached")
+	}},
+	{"what is no text is refused", false, func(s *stage) {
+		c := s.open()
+		s.fails(objects.Invalid, func(state *objects.State) error { state.Sockets()[0].Send(objects.Text("\xff")); return nil })
+		s.fails(objects.Internal, func(state *objects.State) error { note.Set(state, "\xff"); return nil })
+		if _, err := act.Do(s.Context(), s.ref(s.class, s.name), "\xff"); objects.CodeOf(err) != objects.Invalid {
+			s.Errorf("input that is no text: %v, want invalid", err)
+		}
+		c.send(objects.Text("\xff"))
+		if end := c.ended(s); end.Code != 1007 {
+			s.Errorf("ended with %+v, want 1007", end)
+		}
+		s.isTold(objects.Close{Code: 1007, Clean: true})
+	}},
+	{"deadlines", false, func(s *stage) {
+		left := func(ctx context.Context) time.Duration {
+			deadline, ok := ctx.Deadline()
+			if !ok {
+				return -1
+			}
+			return time.Until(deadline)
+		}
+		var got time.Duration
+		look := func(ctx context.Context, _ *objects.State) (string, error) { got = left(ctx); return "", nil }
+		if _, err := s.do(look); err != nil || got <= 10*time.Second || got > 15*time.Second {
+			s.Errorf("a call without a deadline has %v, %v, want 15 s", got, err)
+		}
+		ctx, cancel := context.WithTimeout(s.Context(), 5*time.Second)
+		defer cancel()
+		if _, err := s.doIn(ctx, look); err != nil || got <= 0 || got > 5*time.Second {
+			s.Errorf("a call of 5 s has %v, %v", got, err)
+		}
+		if status, _ := s.get(func(_ *objects.State, _ http.ResponseWriter, r *http.Request) { got = left(r.Context()) }, ""); status != 200 || got <= 10*time.Second || got > 15*time.Second {
+			s.Errorf("a request has %v, want 15 s", got)
+		}
+	}},
+	{"a caller that goes away ends nothing", false, func(s *stage) {
+		ctx, cancel := context.WithCancel(s.Context())
+		began := make(chan struct{})
+		type key struct{}
+		_, err := s.doIn(context.WithValue(ctx, key{}, "secret"), func(ctx context.Context, state *objects.State) (string, error) {
+			cancel()
+			close(began)
+			if ctx.Err() != nil || ctx.Value(key{}) != nil {
+				s.Errorf("the event's context is %v, with a value of the caller's: %v", ctx.Err(), ctx.Value(key{}))
+			}
+			note.Set(state, "done")
+			return "", nil
+		})
+		if objects.CodeOf(err) != objects.Unknown {
+			s.Errorf("err = %v, want unknown", err)
+		}
+		<-began
+		s.eventually("the event has run to its end", func() bool { return s.stored() == "done" })
+	}},
+	{"a refusal is told word for word and keeps the instance", false, func(s *stage) {
+		s.must(func(*objects.State) {})
+		for _, code := range []objects.Code{objects.Conflict, objects.TooMany, "sold_out"} {
+			e := s.failure(code, func(state *objects.State) error {
+				note.Set(state, "lost")
+				return objects.Errorf(code, "no: %d", 7)
+			})
+			if e.Message != "no: 7" || e.Ref != "" {
+				s.Errorf("err = %#v, want the words", e)
+			}
+		}
+		if s.stored() != "" || s.constructed() != 1 {
+			s.Errorf("stored %q with %d instances, want nothing and one", s.stored(), s.constructed())
+		}
+	}},
+	{"a fault is told by reference and drops the instance", false, func(s *stage) {
+		s.must(func(*objects.State) {})
+		for i, end := range []func() error{
+			func() error { return errOnPurpose },
+			func() error { panic("secret") },
+			func() error { return &objects.Error{Message: "no code"} },
+			func() error { return objects.Errorf("NO CODE", "none") },
+		} {
+			e := s.failure(objects.Internal, func(state *objects.State) error { note.Set(state, "lost"); return end() })
+			if e.Ref == "" || strings.Contains(e.Error(), "secret") {
+				s.Errorf("%d: err = %v, want a reference and no secret", i, e)
+			}
+		}
+		if s.stored() != "" || s.constructed() != 5 {
+			s.Errorf("stored %q with %d instances, want nothing and 5", s.stored(), s.constructed())
+		}
+	}},
+	{"a failed event leaves nothing", false, func(s *stage) {
+		c := s.open("a")
+		s.must(func(state *objects.State) { state.Sockets()[0].Attach("before"); note.Set(state, "before") })
+		for _, code := range []objects.Code{objects.Conflict, objects.Internal} {
+			s.fails(code, func(state *objects.State) error {
+				note.Set(state, "lost")
+				state.SetAlarm(state.Now().Add(time.Hour))
+				socket := state.Sockets()[0]
+				socket.Attach("lost")
+				socket.Send(objects.Text("lost"))
+				socket.Close(1000, "lost")
+				if code == objects.Internal {
+					return errOnPurpose
+				}
+				return objects.Errorf(code, "no")
+			})
+		}
+		s.must(func(state *objects.State) {
+			if at, set := state.Alarm(); set {
+				s.Errorf("an alarm is set for %v", at)
+			}
+		})
+		if got := s.sockets(); !slices.Equal(got, []string{"a before"}) || s.stored() != "before" {
+			s.Errorf("sockets %q, stored %q", got, s.stored())
+		}
+		c.send(objects.Text("hello"))
+		s.hears(c, "hello")
+	}},
+	{"a transaction rolls back what it sent", false, func(s *stage) {
+		c := s.open("a")
+		_, err := s.do(func(ctx context.Context, state *objects.State) (string, error) {
+			socket := state.Sockets()[0]
+			socket.Send(objects.Text("one"))
+			_, err := objects.Transact(ctx, state, func(*objects.Tx) (int, error) {
+				note.Set(state, "lost")
+				socket.Send(objects.Text("lost"))
+				socket.Attach("lost")
+				socket.Close(1000, "lost")
+				return 0, errOnPurpose
+			})
+			if !errors.Is(err, errOnPurpose) {
+				s.Errorf("transaction = %v", err)
+			}
+			socket.Send(objects.Text("two"))
+			return "", nil
+		})
+		if err != nil {
+			s.Error(err)
+		}
+		s.hears(c, "one")
+		s.hears(c, "two")
+		if got := s.sockets(); !slices.Equal(got, []string{"a <nil>"}) || s.stored() != "" {
+			s.Errorf("sockets %q, stored %q", got, s.stored())
+		}
+	}},
+	{"sockets keep order, tags and attachments through sleep", true, func(s *stage) { keepsSockets(s, func() { s.sleep(s, s.name) }) }},
+	{"sockets keep order, tags and attachments through eviction", true, func(s *stage) { keepsSockets(s, func() { s.evict(s, s.name) }) }},
+	{"sockets keep order, tags and attachments through a move", false, func(s *stage) { keepsSockets(s, func() { s.move(s, s.name) }) }},
+	{"tags", false, func(s *stage) {
+		_ = s.open("red")
+		_ = s.open("blue", "red", "blue", "a", "red")
+		if got := s.sockets(); !slices.Equal(got, []string{"blue red a <nil>", "red <nil>"}) {
+			s.Errorf("sockets = %q, want each tag once, as they were given", got)
+		}
+		s.must(func(state *objects.State) {
+			if all, red, blue, none := len(state.Sockets()), len(state.Sockets("red")), len(state.Sockets("blue")), len(state.Sockets("x")); all != 2 || red != 2 || blue != 1 || none != 0 {
+				s.Errorf("%d sockets, %d red, %d blue, %d of none", all, red, blue, none)
+			}
+		})
+	}},
+	{"an attachment can be taken away", true, func(s *stage) {
+		_ = s.open("a")
+		s.must(func(state *objects.State) { state.Sockets()[0].Attach(map[string]int{"n": 1}) })
+		s.must(func(state *objects.State) { state.Sockets()[0].Attach(nil) })
+		s.sleep(s, s.name)
+		s.must(func(state *objects.State) {
+			if state.Sockets()[0].Attachment(new(any)) {
+				s.Error("it is still there")
+			}
+		})
+	}},
+	{"the object is told of each end, once", false, func(s *stage) {
+		for _, end := range []objects.Close{
+			{Code: 1000, Reason: "bye", Clean: true}, {Code: 3001, Reason: "mine", Clean: true}, {Code: 4999, Clean: true}, {Code: 1006},
+		} {
+			s.open().close(end.Code, end.Reason)
+			s.eventually("the end is told", func() bool { return len(s.told()) > 0 })
+			s.isTold(end)
+			if got := s.sockets(); len(got) != 0 {
+				s.Errorf("after %+v: sockets %q are left", end, got)
+			}
+			s.mu.Lock()
+			s.ends = nil
+			s.mu.Unlock()
+		}
+	}},
+	{"the object closes a socket", false, func(s *stage) {
+		for _, code := range []int{1000, 1001, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 4999} {
+			c := s.open()
+			s.must(func(state *objects.State) {
+				socket := state.Sockets()[0]
+				socket.Send(objects.Text("last words"))
+				socket.Close(code, "enough")
+				socket.Send(objects.Text("too late"))
+				if len(state.Sockets()) != 0 {
+					s.Error("a closed socket is listed")
+				}
+			})
+			s.hears(c, "last words")
+			if end := c.ended(s); end.Code != code || end.Reason != "enough" {
+				s.Errorf("the client was closed with %+v, want %d", end, code)
+			}
+			s.isTold(objects.Close{Code: code, Clean: true})
+			s.mu.Lock()
+			s.ends = nil
+			s.mu.Unlock()
+		}
+		_ = s.open()
+		for _, code := range []int{0, 999, 1004, 1005, 1006, 1015, 2999, 5000} {
+			s.fails(objects.Internal, func(state *objects.State) error { state.Sockets()[0].Close(code, ""); return nil })
+		}
+	}},
+	{"a message that fails closes its socket", false, func(s *stage) {
+		s.message = func(_ *objects.State, _ *objects.Socket, m objects.Message) error {
+			switch string(m.Data) {
+			case "refuse":
+				return objects.Errorf(objects.Invalid, "what?")
+			case "own":
+				return objects.Errorf("sold_out", "no more")
+			}
+			return errOnPurpose
+		}
+		for text, code := range map[string]int{"refuse": 4400, "own": 4409, "fail": 1011} {
+			c := s.open()
+			c.send(objects.Text(text))
+			if end := c.ended(s); end.Code != code || strings.Contains(end.Reason, "secret") {
+				s.Errorf("%s: closed with %+v, want %d", text, end, code)
+			}
+			s.eventually("the end is told", func() bool { return len(s.told()) > 0 })
+			s.isTold(objects.Close{Code: code, Clean: true})
+			s.mu.Lock()
+			s.ends = nil
+			s.mu.Unlock()
+		}
+	}},
+	{"a request under a key has one effect", true, func(s *stage) {
+		count := func(state *objects.State, w http.ResponseWriter, _ *http.Request) {
+			note.Set(state, note.Get(state, "")+"x")
+			fmt.Fprint(w, note.Get(state, ""))
+		}
+		for range 3 {
+			if status, body := s.get(count, "body", "Idempotency-Key", "k1"); status != 200 || body != "x" {
+				s.Errorf("answer = %d %s, want the first again", status, body)
+			}
+			s.evict(s, s.name)
+		}
+		if status, _ := s.get(count, "other", "Idempotency-Key", "k1"); status != 409 {
+			s.Errorf("another request under the key: %d, want 409", status)
+		}
+		if status, body := s.get(count, "body", "Idempotency-Key", "k2"); status != 200 || body != "xx" {
+			s.Errorf("under another key: %d %s", status, body)
+		}
+		if status, body := s.get(count, "body"); status != 200 || body != "xxx" {
+			s.Errorf("without a key: %d %s", status, body)
+		}
+		large := func(state *objects.State, w http.ResponseWriter, _ *http.Request) {
+			note.Set(state, "large")
+			_, _ = w.Write(make([]byte, 2<<10))
+		}
+		for _, want := range []int{200, 409} {
+			if status, _ := s.get(large, "", "Idempotency-Key", "k3"); status != want {
+				s.Errorf("an answer that is too large to keep: %d, want %d", status, want)
+			}
+		}
+	}},
+	{"an instance that has slept is constructed again", true, func(s *stage) {
+		s.must(func(state *objects.State) { note.Set(state, "kept") })
+		for i, rest := range []func(testing.TB, string){s.sleep, s.evict, s.sleep} {
+			n := s.constructed()
+			rest(s, s.name)
+			if s.stored() != "kept" || s.constructed() != n+1 {
+				s.Errorf("%d: stored %q with %d instances, want it kept and one more than %d", i, s.stored(), s.constructed(), n)
+			}
+		}
+	}},
+	{"an event whose commit is refused runs again at the next owner", false, func(s *stage) {
+		c := s.open("a")
+		s.must(func(state *objects.State) { note.Set(state, "1") })
+		s.refuse(s, s.class, s.name)
+		runs := 0
+		out, err := s.do(func(_ context.Context, state *objects.State) (string, error) {
+			runs++
+			note.Set(state, note.Get(state, "")+"2")
+			state.Sockets()[0].Send(objects.Text(note.Get(state, "")))
+			return note.Get(state, ""), nil
+		})
+		if out != "12" || err != nil || runs != 2 {
+			s.Errorf("answer = %q, %v after %d runs, want 12 after 2", out, err, runs)
+		}
+		s.hears(c, "12")
+		c.send(objects.Text("hello"))
+		s.hears(c, "hello")
+		if got := s.stored(); got != "12" {
+			s.Errorf("stored %q", got)
+		}
+	}},
+	{"a socket whose opening could not commit is opened at the next owner", false, func(s *stage) {
+		s.must(func(state *objects.State) { note.Set(state, "1") })
+		s.refuse(s, s.class, s.name)
+		s.construct = func(state *objects.State) { note.Set(state, note.Get(state, "")+"2") }
+		c := s.open("a")
+		c.send(objects.Text("hello"))
+		s.hears(c, "hello")
+		if got := s.sockets(); len(got) != 1 {
+			s.Errorf("sockets %q, want one", got)
+		}
+	}},
+	{"an alarm runs once, never early", false, func(s *stage) {
+		ran := make(chan time.Duration, 10)
+		s.alarm = func(_ context.Context, state *objects.State, info objects.AlarmInfo) error {
+			if _, set := state.Alarm(); set || info.Retry != 0 {
+				s.Errorf("while it runs: set %v, retry %d", set, info.Retry)
+			}
+			ran <- state.Now().Sub(info.Scheduled)
+			return nil
+		}
+		for _, in := range []time.Duration{50 * time.Millisecond, 0, -time.Minute} {
+			s.must(func(state *objects.State) { state.SetAlarm(state.Now().Add(in)) })
+			s.eventually("the alarm has run", func() bool { return len(ran) > 0 })
+			if late := <-ran; late < 0 {
+				s.Errorf("in %v: it ran %v early", in, -late)
+			}
+			s.must(func(state *objects.State) {
+				if at, set := state.Alarm(); set {
+					s.Errorf("after it ran it is set for %v", at)
+				}
+			})
+		}
+		if len(ran) > 0 {
+			s.Error("an alarm ran twice")
+		}
+	}},
+	{"an alarm that fails runs again after 2 s and up to a quarter", false, func(s *stage) {
+		var at []time.Time
+		retries := make(chan int, 10)
+		s.alarm = func(_ context.Context, state *objects.State, info objects.AlarmInfo) error {
+			at = append(at, state.Now())
+			retries <- info.Retry
+			if info.Retry == 0 {
+				note.Set(state, "lost")
+				return errOnPurpose
+			}
+			return nil
+		}
+		s.must(func(state *objects.State) { state.SetAlarm(state.Now()) })
+		s.eventually("it ran twice", func() bool { return len(retries) == 2 })
+		if a, b := <-retries, <-retries; a != 0 || b != 1 {
+			s.Errorf("retries %d, %d", a, b)
+		}
+		if waited := at[1].Sub(at[0]); waited < 2*time.Second || waited > 4*time.Second {
+			s.Errorf("tried again after %v", waited)
+		}
+		if s.stored() != "" {
+			s.Errorf("stored %q", s.stored())
+		}
+	}},
+	{"an alarm that was parked reads as none and can be set anew", true, func(s *stage) {
+		fail := true
+		tries := make(chan int, 100)
+		s.alarm = func(_ context.Context, _ *objects.State, info objects.AlarmInfo) error {
+			tries <- info.Retry
+			if fail {
+				return errOnPurpose
+			}
+			return nil
+		}
+		s.must(func(state *objects.State) { state.SetAlarm(state.Now()) })
+		s.eventually("it has failed", func() bool { return len(tries) > 0 })
+		s.exhaust(s, s.name)
+		last := func() (n int) {
+			for n = -1; len(tries) > 0; {
+				n = <-tries
+			}
+			return n
+		}
+		var n int
+		s.eventually("it has failed for the last time", func() bool { n = max(n, last()); return n == 6 })
+		s.must(func(state *objects.State) {
+			if at, set := state.Alarm(); set {
+				s.Errorf("a parked alarm is set for %v", at)
+			}
+			state.SetAlarm(state.Now())
+		})
+		fail = false
+		s.eventually("the new one has run", func() bool { return len(tries) > 0 })
+		if n := last(); n != 0 {
+			s.Errorf("the new one is retry %d", n)
+		}
+	}},
+	{"a refused commit is not the alarm's fault", false, func(s *stage) {
+		retries := make(chan int, 10)
+		s.alarm = func(_ context.Context, state *objects.State, info objects.AlarmInfo) error {
+			note.Set(state, note.Get(state, "")+"x")
+			retries <- info.Retry
+			return nil
+		}
+		s.must(func(state *objects.State) { state.SetAlarm(state.Now().Add(300 * time.Millisecond)) })
+		s.refuse(s, s.class, s.name)
+		s.pass(300 * time.Millisecond)
+		s.eventually("it has run twice", func() bool { return len(retries) == 2 })
+		if a, b := <-retries, <-retries; a != 0 || b != 0 {
+			s.Errorf("retries %d, %d, want none", a, b)
+		}
+		s.eventually("it has committed", func() bool { return s.stored() == "x" })
+	}},
+	{"a constructor that fails fails its event and is tried again", false, func(s *stage) {
+		s.construct = func(state *objects.State) { note.Set(state, "made"); panic("secret") }
+		s.fails(objects.Internal, func(*objects.State) error { return nil })
+		s.construct = nil
+		if got := s.stored(); got != "" || s.constructed() != 2 {
+			s.Errorf("stored %q with %d instances", got, s.constructed())
+		}
+	}},
+}
+
+func keepsSockets(s *stage, rest func()) {
+	var clients []client
+	for i := range 4 {
+		c := s.open(fmt.Sprint("t", i), "z", "all")
+		clients = append(clients, c)
+		s.must(func(state *objects.State) { state.Sockets()[0].Attach(i) })
+	}
+	want := []string{"t3 z all 3", "t2 z all 2", "t1 z all 1", "t0 z all 0"}
+	if got := s.sockets(); !slices.Equal(got, want) {
+		s.Errorf("before: %q, want %q", got, want)
+	}
+	rest()
+	if got := s.sockets(); !slices.Equal(got, want) {
+		s.Errorf("after: %q, want %q", got, want)
+	}
+	clients[1].close(1000, "")
+	s.isTold(objects.Close{Code: 1000, Clean: true})
+	_ = s.open("new")
+	want = []string{"new <nil>", "t3 z all 3", "t2 z all 2", "t0 z all 0"}
+	if got := s.sockets(); !slices.Equal(got, want) {
+		s.Errorf("after one has come and one has gone: %q, want %q", got, want)
+	}
+	for i, c := range clients {
+		if i != 1 {
+			c.send(objects.Text(fmt.Sprint("hello ", i)))
+			s.hears(c, fmt.Sprint("hello ", i))
+		}
+	}
+}

@@ -1,0 +1,4 @@
+// Package conformance is one table of what an object's author may rely on, run over the real host and over objectstest. A
+// test of an author's that passes in objectstest means something only while both behave alike: a case that would have to
+// differ does not belong here, it is a fault of one of them.
+package conformance

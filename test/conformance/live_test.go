@@ -1,0 +1,299 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/gofiber/fiber/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"holdfast/embedded"
+	"holdfast/gateway"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/host"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+	)
+}
+
+// live is hosts and a gateway on an embedded server. One host runs puppets, and another sleepers.
+type live struct {
+	t      *testing.T // of all cases
+	server *embedded.Server
+	cast   *cast
+	env    *gateway.Env
+	url    string
+	kv     jetstream.KeyValue
+	asleep *prometheus.Registry // of the host of sleepers
+
+	mu   sync.Mutex // guards what follows
+	stop func()     // the host of puppets
+	n    int        // hosts of puppets so far
+}
+
+func newLive(t *testing.T, c *cast) *live {
+	s, err := embedded.Start(t.Context(), embedded.Config{Store: t.TempDir(), Log: logTo(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	l := &live{t: t, server: s, cast: c, asleep: prometheus.NewRegistry()}
+	js, err := jetstream.New(l.dial(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	classes := c.classes()
+	restless := wire.Timing{TTL: time.Second, Hibernate: 100 * time.Millisecond, Evict: 400 * time.Millisecond, Drain: 2 * time.Second}
+	l.run(t, "sleepers", restless, l.asleep, classes[1])
+	l.stop = l.run(t, "puppets-0", wire.Timing{TTL: time.Second, Drain: 2 * time.Second}, nil, classes[0])
+	if l.kv, err = js.KeyValue(t.Context(), "HF_OBJECTS"); err != nil {
+		t.Fatal(err)
+	}
+
+	g, err := gateway.New(gateway.Config{
+		Region: "fra", NATS: l.dial(t), Classes: []string{"puppet", "sleeper"}, Log: logTo(t),
+		Timing: wire.Timing{TTL: time.Second, Beat: 200 * time.Millisecond, Drain: 2 * time.Second},
+		Worker: func(r fiber.Router, env *gateway.Env) {
+			l.env = env
+			for _, class := range []string{"puppet", "sleeper"} {
+				env.Mount(r, "/objects/"+class+"/:name", class)
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	background(t, func(ctx context.Context) error { return g.Run(ctx, ln) })
+	l.url = ln.Addr().String()
+	return l
+}
+
+func logTo(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError + 1}))
+}
+
+func (l *live) dial(t testing.TB) *nats.Conn {
+	t.Helper()
+	nc, err := l.server.Dial(nats.ReconnectBufSize(-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// background runs something until the test ends, or until stop is called, which waits for it.
+func background(t testing.TB, run func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+			t.Errorf("stopped with: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func (l *live) run(t testing.TB, name string, timing wire.Timing, metrics prometheus.Registerer, classes ...*objects.Class) (stop func()) {
+	t.Helper()
+	h, err := host.New(t.Context(), host.Config{
+		Name: name, Region: "fra", Classes: classes, Serve: l.dial(t), State: l.dial(t), Timing: timing, Log: logTo(t), Metrics: metrics,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return background(t, h.Run)
+}
+
+func (l *live) ref(class, name string) objects.Ref {
+	ref, err := l.env.Object(class, name)
+	if err != nil {
+		panic(err)
+	}
+	return ref
+}
+
+func (l *live) fetch(class, name string, r *http.Request) *http.Response {
+	out, err := http.NewRequestWithContext(r.Context(), r.Method, "http://"+l.url+"/objects/"+class+"/"+name+r.URL.Path, r.Body)
+	if err != nil {
+		panic(err)
+	}
+	out.Header = r.Header
+	response, err := http.DefaultClient.Do(out)
+	if err != nil {
+		panic(err)
+	}
+	return response
+}
+
+func (l *live) connect(t testing.TB, class, name, path string) client {
+	t.Helper()
+	conn, response, err := websocket.Dial(t.Context(), "ws://"+l.url+"/objects/"+class+"/"+name+"/"+path, nil)
+	if err != nil {
+		t.Fatalf("connect: %v (%+v)", err, response)
+	}
+	conn.SetReadLimit(4 << 20)
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	return &liveClient{conn: conn}
+}
+
+type liveClient struct {
+	conn *websocket.Conn
+}
+
+func (c *liveClient) send(m objects.Message) {
+	kind := websocket.MessageText
+	if m.Binary {
+		kind = websocket.MessageBinary
+	}
+	_ = c.conn.Write(context.Background(), kind, m.Data) // a socket that has ended shows when it is read
+}
+
+func (c *liveClient) next(t testing.TB) objects.Message {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	kind, data, err := c.conn.Read(ctx)
+	if err != nil {
+		t.Fatalf("nothing has arrived: %v", err)
+	}
+	return objects.Message{Binary: kind == websocket.MessageBinary, Data: data}
+}
+
+func (c *liveClient) close(code int, reason string) {
+	if code == 1006 {
+		_ = c.conn.CloseNow()
+		return
+	}
+	_ = c.conn.Close(websocket.StatusCode(code), reason)
+}
+
+func (c *liveClient) ended(t testing.TB) objects.Close {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for {
+		_, _, err := c.conn.Read(ctx)
+		if end, ok := errors.AsType[websocket.CloseError](err); ok {
+			return objects.Close{Code: int(end.Code), Reason: end.Reason, Clean: true}
+		}
+		if err != nil {
+			t.Fatalf("the socket did not end with a close frame: %v", err)
+		}
+	}
+}
+
+// gauge is a metric of the host of sleepers.
+func (l *live) gauge(t testing.TB, name string) (sum float64) {
+	t.Helper()
+	families, err := l.asleep.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if strings.HasSuffix(f.GetName(), name) {
+			for _, m := range f.GetMetric() {
+				sum += m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+func (l *live) until(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !so() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not so after 20 s: %s", what)
+		}
+		l.pass(5 * time.Millisecond)
+	}
+}
+
+func (l *live) sleep(t testing.TB, _ string) {
+	l.until(t, "no instance is in memory", func() bool { return l.gauge(t, "_awake") == 0 })
+}
+
+func (l *live) evict(t testing.TB, _ string) {
+	l.until(t, "no sleeper is owned", func() bool { return l.gauge(t, "_objects") == 0 })
+}
+
+func (l *live) move(testing.TB, string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.stop
+	l.n++
+	l.stop = l.run(l.t, fmt.Sprint("puppets-", l.n), wire.Timing{TTL: time.Second, Drain: 2 * time.Second}, nil, l.cast.classes()[0])
+	before()
+}
+
+// refuse takes the object's record out of its owner's hands, so that the owner's next put is refused.
+func (l *live) refuse(t testing.TB, class, name string) {
+	t.Helper()
+	l.forge(t, class, name, func(record map[string]any) { record["owner"] = ""; record["epoch"] = record["epoch"].(float64) + 1 })
+}
+
+func (l *live) forge(t testing.TB, class, name string, change func(record map[string]any)) {
+	t.Helper()
+	key := l.ref(class, name).ID().Key()
+	entry, err := l.kv.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := entry.Value()
+	var record map[string]any
+	if err := json.NewDecoder(bytes.NewReader(value[bytes.IndexByte(value, '{'):])).Decode(&record); err != nil {
+		t.Fatalf("record %s: %v", value, err)
+	}
+	delete(record, "sum") // a record without one is read
+	change(record)
+	changed, err := json.Marshal(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.kv.Put(t.Context(), key, changed); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (l *live) pass(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	<-timer.C
+}
+
+// exhaust has the alarm fail for the last time: the record of an object that nobody owns says that all others have failed.
+func (l *live) exhaust(t testing.TB, name string) {
+	t.Helper()
+	l.evict(t, name)
+	l.forge(t, "sleeper", name, func(record map[string]any) { record["alarm"].(map[string]any)["retry"] = 6 })
+}

@@ -1,0 +1,291 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"holdfast/objects"
+)
+
+// world is where objects run. Two classes are the same code: puppet, and sleeper, which a live host puts to sleep and lets
+// go of within moments.
+type world interface {
+	ref(class, name string) objects.Ref
+	fetch(class, name string, r *http.Request) *http.Response
+	connect(t testing.TB, class, name, path string) client
+
+	sleep(t testing.TB, name string)         // the sleeper's instance is dropped
+	evict(t testing.TB, name string)         // the sleeper is released
+	move(t testing.TB, name string)          // another host takes the puppet over
+	refuse(t testing.TB, class, name string) // the object's next commit
+	pass(d time.Duration)                    // at least d passes
+	exhaust(t testing.TB, name string)       // the sleeper's alarm, which has failed, fails until it is parked
+}
+
+// client is the far end of a socket.
+type client interface {
+	send(objects.Message)
+	next(t testing.TB) objects.Message
+	close(code int, reason string) // 1006: the connection is cut
+	ended(t testing.TB) objects.Close
+}
+
+// script is what the object of one case does. A nil part does what is said there. One event runs at a time, and a case
+// changes a script only between them.
+type script struct {
+	mu        sync.Mutex // guards what follows
+	construct func(*objects.State)
+	call      func(context.Context, *objects.State) (string, error)
+	serve     func(*objects.State, http.ResponseWriter, *http.Request)       // nil: accepts, with the tags of ?tag=
+	message   func(*objects.State, *objects.Socket, objects.Message) error   // nil: an echo
+	closed    func(*objects.State, *objects.Socket, objects.Close) error     // nil: nothing
+	alarm     func(context.Context, *objects.State, objects.AlarmInfo) error // nil: nothing
+
+	made int             // instances
+	ends []objects.Close // told
+}
+
+func (s *script) constructed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.made
+}
+
+func (s *script) told() []objects.Close {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]objects.Close(nil), s.ends...)
+}
+
+// cast are the scripts of all objects, by name.
+type cast struct {
+	mu      sync.Mutex // guards what follows
+	scripts map[string]*script
+}
+
+func (c *cast) of(name string) *script {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.scripts[name]
+	if s == nil {
+		s = &script{}
+		c.scripts[name] = s
+	}
+	return s
+}
+
+type puppet struct {
+	state  *objects.State
+	script *script
+}
+
+var (
+	act     = objects.NewCall[string, string]("act")
+	missing = objects.NewCall[objects.None, objects.None]("missing")
+
+	note = objects.NewKey[string]("note")
+)
+
+func (c *cast) classes() []*objects.Class {
+	var classes []*objects.Class
+	for _, name := range []string{"puppet", "sleeper"} {
+		classes = append(classes, objects.Define(name, func(state *objects.State) *puppet {
+			p := &puppet{state, c.of(state.Name())}
+			p.script.mu.Lock()
+			p.script.made++
+			construct := p.script.construct
+			p.script.mu.Unlock()
+			if construct != nil {
+				construct(state)
+			}
+			return p
+		}, objects.On(act, (*puppet).act)))
+	}
+	return classes
+}
+
+func (p *puppet) act(ctx context.Context, _ string) (string, error) {
+	p.script.mu.Lock()
+	call := p.script.call
+	p.script.mu.Unlock()
+	return call(ctx, p.state)
+}
+
+func (p *puppet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.script.mu.Lock()
+	serve := p.script.serve
+	p.script.mu.Unlock()
+	if serve != nil && r.Header.Get("Upgrade") == "" {
+		serve(p.state, w, r)
+		return
+	}
+	if _, err := p.state.Accept(r, r.URL.Query()["tag"]...); err != nil {
+		http.Error(w, err.Error(), objects.CodeOf(err).HTTPStatus())
+	}
+}
+
+func (p *puppet) WebSocketMessage(_ context.Context, from *objects.Socket, m objects.Message) error {
+	p.script.mu.Lock()
+	message := p.script.message
+	p.script.mu.Unlock()
+	if message != nil {
+		return message(p.state, from, m)
+	}
+	from.Send(m)
+	return nil
+}
+
+func (p *puppet) WebSocketClose(_ context.Context, s *objects.Socket, end objects.Close) error {
+	p.script.mu.Lock()
+	p.script.ends = append(p.script.ends, end)
+	closed := p.script.closed
+	p.script.mu.Unlock()
+	if closed == nil {
+		return nil
+	}
+	return closed(p.state, s, end)
+}
+
+func (p *puppet) Alarm(ctx context.Context, info objects.AlarmInfo) error {
+	p.script.mu.Lock()
+	alarm := p.script.alarm
+	p.script.mu.Unlock()
+	if alarm == nil {
+		return nil
+	}
+	return alarm(ctx, p.state, info)
+}
+
+// stage is one case at one world.
+type stage struct {
+	*testing.T
+	world
+	*script
+	class, name string
+}
+
+type work = func(context.Context, *objects.State) (string, error)
+
+// do has the object run fn as an event, and returns what its caller is told.
+func (s *stage) do(fn work) (string, error) { return s.doIn(s.Context(), fn) }
+
+func (s *stage) doIn(ctx context.Context, fn work) (string, error) {
+	s.mu.Lock()
+	s.call = fn
+	s.mu.Unlock()
+	return act.Do(ctx, s.ref(s.class, s.name), "")
+}
+
+// must is do for what has to succeed.
+func (s *stage) must(fn func(*objects.State)) {
+	s.Helper()
+	if _, err := s.do(func(_ context.Context, state *objects.State) (string, error) { fn(state); return "", nil }); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// fails is do for what has to fail with a code.
+func (s *stage) fails(code objects.Code, fn func(*objects.State) error) {
+	s.Helper()
+	_ = s.failure(code, fn)
+}
+
+// failure is fails, and what the caller was told.
+func (s *stage) failure(code objects.Code, fn func(*objects.State) error) *objects.Error {
+	s.Helper()
+	_, err := s.do(func(_ context.Context, state *objects.State) (string, error) { return "", fn(state) })
+	e, ok := objects.AsError(err)
+	if !ok || e.Code != code {
+		s.Fatalf("failed with %v, want %s", err, code)
+	}
+	return e
+}
+
+// get is a request with this body, and what came of it.
+func (s *stage) get(serve func(*objects.State, http.ResponseWriter, *http.Request), body string, header ...string) (int, string) {
+	s.Helper()
+	s.mu.Lock()
+	s.serve = serve
+	s.mu.Unlock()
+	r := httptest.NewRequest(http.MethodPost, "/path", strings.NewReader(body))
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	response := s.fetch(s.class, s.name, r)
+	defer response.Body.Close()
+	got, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return response.StatusCode, string(got)
+}
+
+// open connects a socket with these tags.
+func (s *stage) open(tags ...string) client {
+	s.Helper()
+	return s.connect(s, s.class, s.name, "?tag="+strings.Join(tags, "&tag="))
+}
+
+// hears fails the case unless the client's next message is this one.
+func (s *stage) hears(c client, want string) {
+	s.Helper()
+	if got := c.next(s); string(got.Data) != want {
+		s.Errorf("heard %.80q, want %.80q", got.Data, want)
+	}
+}
+
+// stored is the object's note.
+func (s *stage) stored() (v string) {
+	s.Helper()
+	s.must(func(state *objects.State) { v = note.Get(state, "") })
+	return v
+}
+
+// sockets tells of the object's sockets, in order: tags and attachment.
+func (s *stage) sockets() (all []string) {
+	s.Helper()
+	s.must(func(state *objects.State) {
+		all = nil
+		for _, socket := range state.Sockets() {
+			var attached any
+			socket.Attachment(&attached)
+			all = append(all, fmt.Sprint(strings.Join(socket.Tags(), " "), " ", attached))
+		}
+	})
+	return all
+}
+
+// eventually waits for what others do.
+func (s *stage) eventually(what string, so func() bool) {
+	s.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !so() {
+		if time.Now().After(deadline) {
+			s.Fatalf("not so after 20 s: %s", what)
+		}
+		s.pass(10 * time.Millisecond)
+	}
+}
+
+// isTold waits until the object has been told of these ends, and of no other.
+func (s *stage) isTold(want ...objects.Close) {
+	s.Helper()
+	s.eventually(fmt.Sprintf("the object is told of %d ends", len(want)), func() bool { return len(s.told()) >= len(want) })
+	got := s.told()
+	for i := range got {
+		if i >= len(want) || got[i].Code != want[i].Code || got[i].Clean != want[i].Clean || want[i].Reason != "" && got[i].Reason != want[i].Reason {
+			s.Errorf("told of %+v, want %+v", got, want)
+			return
+		}
+	}
+}
+
+var errOnPurpose = errors.New("secret")
