@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"fmt"
+	"slices"
 )
 
 // real reports whether an event has happened: it is in the record, or somebody at a
@@ -138,11 +139,16 @@ func (x *explorer) settle(w *world, loose bool) bool {
 	return false
 }
 
+// givenUp reports whether the record says that a gateway was given up.
+func (w *world) givenUp(g int) bool {
+	return slices.ContainsFunc(w.record.entries, func(e Entry) bool { return e.Gateway == gateNames[g] && !e.Tomb.IsZero() })
+}
+
 // gaps says what an open socket lacks.
 func (x *explorer) gaps(w *world, seenOnly bool) string {
 	for i := range x.gates {
-		if !w.open(i) {
-			continue
+		if !w.open(i) || seenOnly && w.givenUp(w.socks[i].gate) {
+			continue // a gateway that was not heard for so long closes its sockets itself
 		}
 		for id := range w.events {
 			e := w.events[id]

@@ -224,10 +224,10 @@ func (r *Receiver) closeAll(told []Slot) {
 		r.refuse(slot)
 	}
 	for slot, s := range r.sockets {
-		if _, listed := slices.BinarySearch(told, slot); listed {
-			continue
+		if _, listed := slices.BinarySearch(told, slot); listed || s.State == Opening {
+			continue // the object may still accept one that opens
 		}
-		if s.State < Ended {
+		if s.State == Opened {
 			r.act(Cut, slot, 0)
 		}
 		r.drop(slot)

@@ -60,7 +60,7 @@ func (p *LanePush) fields(c *coder) {
 	p.LaneBody.fields(c)
 }
 
-// Op is what a LaneOp does to sockets.
+// Op is what a LaneOp does.
 type Op uint8
 
 // The operations on sockets.

@@ -334,7 +334,9 @@ func (o *object) serve() owner.Event {
 	rec, token := o.commit.claimed, o.commit.own.Token
 	o.mu.Unlock()
 	for _, gateway := range rec.Gateways {
-		o.in.trackGateway(gateway.Name) // its goodbye reaches the mailbox, and its silence
+		if checkName(gateway.Name) == nil {
+			o.in.trackGateway(gateway.Name) // its goodbye reaches the mailbox, and its silence
+		}
 	}
 	o.beginStream(entriesOf(rec.Gateways), token)
 	if !o.awaitHanded() {

@@ -134,7 +134,7 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 			o.finish(ev, o.memory.instance.Call(ctx, req.Call, req.Body))
 		}
 	case wire.Fetch:
-		if !o.again(ev, now) && o.ready(ev) {
+		if !o.again(ev, now) && o.mayOpen(ev) && o.ready(ev) {
 			o.fetch(ctx, ev)
 		}
 	case wire.Alarm:
@@ -173,7 +173,10 @@ func checkNames(req *wire.Request) error {
 	if err := checkName(req.Gateway); err != nil || req.Socket == "" {
 		return err
 	}
-	return checkName(req.Socket)
+	if slot, ok := wire.SlotOf(req.Gateway, req.Socket); !ok || slot == 0 {
+		return fmt.Errorf("%.80q is no socket of the gateway", req.Socket)
+	}
+	return nil
 }
 
 // event is one event while it is handled.
@@ -429,6 +432,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	defer o.mu.Unlock()
 	outs := o.outs(ev, out, failure)
 	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed}
+	item.frame = ev.kind == wire.Message || ev.kind == wire.Closed
 	if len(outs) > 0 && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
 		item.wrote = true // its answer does not come through a lane: who sees it has to know that the rest will come
 	}
@@ -465,8 +469,8 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 
 // replyTo is what to tell whoever asked; nil for nothing.
 func (o *object) replyTo(ev event, out engine.Outcome, failure *objects.Error) *wire.Reply {
-	if ev.reply == "" || ev.kind == wire.Message || ev.kind == wire.Closed {
-		return nil // a frame is acknowledged in its gateway's lane
+	if ev.reply == "" {
+		return nil
 	}
 	reply := &wire.Reply{}
 	switch {

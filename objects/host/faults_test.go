@@ -141,6 +141,25 @@ func TestTheEndsOfALostGatewayAreToldWhenTheConstructorWorksAgain(t *testing.T) 
 	})
 }
 
+// Idle sockets at both gateways went deaf when a host's own connection was cut for 25 s.
+func TestAHostThatHearsNobodyGivesNoGatewayUp(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("room")
+		w.open("room", "s1", "g1")
+		w.beat(wire.Beat{Gateway: "g1"})
+		w.bus.setDown(true)
+		time.Sleep(25 * time.Second)
+		w.bus.setDown(false)
+		for range 10 {
+			w.beat(wire.Beat{Gateway: "g1"})
+			time.Sleep(2 * time.Second)
+		}
+		if n := w.room.told(sid("s1", "g1")); n != 0 || w.listed("room") != 1 {
+			t.Errorf("the end of the socket was told %d times, %d are listed; want none and 1", n, w.listed("room"))
+		}
+	})
+}
+
 // asleep waits until the object's instance has been dropped.
 func asleep(w *world, name string) {
 	w.t.Helper()

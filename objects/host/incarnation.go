@@ -483,10 +483,17 @@ const (
 	maxGateways = 10000 // that are watched for silence; names of more are forged
 )
 
+// silentGateways are the gateways that were not heard for too long. A host that can
+// hear nobody gives nobody up.
 func (in *incarnation) silentGateways(now time.Time) (silent []string) {
+	connected := in.bus.Connected()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for gateway, last := range in.gateways {
+		if !connected {
+			in.gateways[gateway] = now
+			continue
+		}
 		if now.Sub(last) > silences*in.timing.Beat {
 			silent = append(silent, gateway)
 			delete(in.gateways, gateway)

@@ -10,6 +10,7 @@ import (
 
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
+	"holdfast/objects"
 	"holdfast/objects/host/internal/record"
 )
 
@@ -442,12 +443,21 @@ func (o *object) awaitQuiet() {
 	}
 }
 
-// entriesOf are a record's gateways, as package stream wants them.
+// entriesOf are a record's gateways, as package stream wants them. What no host has
+// written is left out.
 func entriesOf(gateways []record.Gateway) []stream.Entry {
 	entries := make([]stream.Entry, 0, len(gateways))
 	for _, g := range gateways {
+		if checkName(g.Name) != nil {
+			continue
+		}
 		e := stream.Entry{Gateway: g.Name, Token: g.Token, Head: g.Head, Tomb: g.Tomb}
+		before := uint32(0)
 		for slot := range wire.Slots(g.Slots).All() {
+			if slot <= before || len(e.Slots) == objects.MaxSockets {
+				break
+			}
+			before = slot
 			e.Slots = append(e.Slots, stream.Slot(slot))
 		}
 		entries = append(entries, e)

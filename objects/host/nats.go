@@ -49,6 +49,9 @@ type bus interface {
 	// Flush returns when everything that the server had sent is in its channel, and
 	// the server has what was published. ctx needs a deadline.
 	Flush(ctx context.Context) error
+
+	// Connected reports whether anything can be heard.
+	Connected() bool
 }
 
 // subscription is one channel's interest in one subject.
@@ -81,5 +84,7 @@ type natsSubscription struct{ sub *nats.Subscription }
 func (s natsSubscription) Unsubscribe() { s.sub.Unsubscribe() }
 
 func (s natsSubscription) Drain() { _ = s.sub.Drain() }
+
+func (b natsBus) Connected() bool { return b.conn.IsConnected() }
 
 func (b natsBus) Flush(ctx context.Context) error { return b.conn.FlushWithContext(ctx) }

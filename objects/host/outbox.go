@@ -25,6 +25,7 @@ type outboxItem struct {
 	wrote  bool   // the event is part of that commit itself
 	to     string // where the reply goes
 	reply  *wire.Reply
+	frame  bool // it is acknowledged in its gateway's lane: the reply only tells that it was not taken
 	pushed bool // something went to gateways before the reply
 }
 
@@ -109,6 +110,9 @@ func (o *object) release(commit uint64) {
 
 // emit sends a reply. With mu held, which keeps the order.
 func (o *object) emit(item outboxItem) {
+	if item.frame {
+		return
+	}
 	item.reply.Owner, item.reply.Token = o.owner(), o.commit.own.Token
 	if item.pushed {
 		o.in.answerAfter(item.to, item.reply)

@@ -105,6 +105,23 @@ func (o *object) frame(ctx context.Context, ev event) {
 	}
 }
 
+// mayOpen reports whether a socket may be opened for a request that asks for one: not
+// as long as its gateway, which was given up, holds sockets whose ends have been told.
+// The gateway is told so, and asks again.
+func (o *object) mayOpen(ev event) bool {
+	gateway := ev.req.Gateway
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if ev.req.Socket == "" || o.stream.Accepts(gateway) {
+		return true
+	}
+	now := time.Now()
+	o.stream.Hurry(now, gateway)
+	o.transmit(o.stream.Tick(now))
+	o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.memory.token})
+	return false
+}
+
 // take decides on a frame, and answers one that is not to be handled.
 func (o *object) take(ev event) stream.Verdict {
 	o.mu.Lock()

@@ -25,6 +25,7 @@ type memoryBus struct {
 	block map[string]chan struct{}  // publishing to the subject waits for the channel
 	flush time.Duration             // how long a flush takes
 	sent  int
+	down  bool // nothing is heard
 }
 
 type memorySub struct {
@@ -98,6 +99,18 @@ func (b *memoryBus) setFlush(d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.flush = d
+}
+
+func (b *memoryBus) Connected() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.down
+}
+
+func (b *memoryBus) setDown(down bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.down = down
 }
 
 func (b *memoryBus) Flush(ctx context.Context) error {
