@@ -42,7 +42,7 @@ func runNode(name string) {
 	port, _ := strconv.Atoi(os.Getenv(nodePort))
 	route, _ := strconv.Atoi(os.Getenv(nodeRoute))
 	var routes []*url.URL
-	for _, r := range strings.SplitSeq(os.Getenv(nodeRoutes), ",") {
+	for r := range strings.SplitSeq(os.Getenv(nodeRoutes), ",") {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: "127.0.0.1:" + r})
 	}
 	s, err := server.NewServer(&server.Options{
