@@ -326,9 +326,9 @@ func TestTheEndsOfSocketsAreToldOnceWhenGatewayAndOwnerDieTogether(t *testing.T)
 	if len(log.ends) != 5 {
 		t.Errorf("ends of %d sockets were told, want 5: %v", len(log.ends), log.ends)
 	}
-	for who, ends := range log.ends {
-		if !slices.Equal(ends, []int{1006}) {
-			t.Errorf("the ends of %s are %v, want 1006 once", who, ends)
+	for i := range 5 {
+		if ends := log.ends[fmt.Sprint("lost", i)]; !slices.Equal(ends, []int{1006}) {
+			t.Errorf("the ends of the socket with tag lost%d are %v, want 1006 once; all are %v", i, ends, log.ends)
 		}
 	}
 }
