@@ -355,7 +355,7 @@ func fillStore(ctx context.Context, w *world, r *history.Fault, _ int, _ *rand.R
 	if _, err := w.js.UpdateStream(ctx, cfg); err != nil {
 		return fmt.Errorf("make room in %s: %w", objectStream, err)
 	}
-	if full.State.Bytes*20 >= uint64(full.Config.MaxBytes)*19 {
+	if full.State.Bytes*10 >= uint64(full.Config.MaxBytes)*9 { // hosts refuse writes before it is quite full, and records also shrink
 		r.Proof = fmt.Sprintf("%d of at most %d bytes after %v", full.State.Bytes, full.Config.MaxBytes, fullTime)
 	}
 	return nil
