@@ -17,6 +17,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/gofiber/fiber/v2"
+	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"holdfast/app"
@@ -310,6 +311,41 @@ func TestGetAndListReadWhatIsKept(t *testing.T) {
 	}
 	if code, out, _ := run(t, "get", "ticket/missing", "--nats", b.NATS, "--json"); code != 4 || !strings.Contains(out, `"ok":false`) || !strings.Contains(out, `"not_found"`) {
 		t.Errorf("get of what is not there = %d %s, want 4 and not_found", code, out)
+	}
+}
+
+func TestADamagedRecordIsListedBesideTheOthers(t *testing.T) {
+	_, b := dev(t, "--regions", "fra")
+	fetch(t, http.MethodPost, b.Regions[0].URL+"/ticket/global")
+	nc, err := nats.Connect(b.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	copied, err := objects.NameID("ticket", "another's")
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := []byte(`{"v":1,"name":"global","epoch":1,"commit":1,"keys":{"taken":1}}`)
+	if _, err := nc.Request("$KV.HF_OBJECTS."+copied.Key(), record, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := run(t, "ls", "--nats", b.NATS)
+	if code != 0 || !strings.Contains(out, "ticket/global") || !strings.Contains(out, "ticket/"+copied.String()+"  damaged") {
+		t.Errorf("ls = %d, want both objects, one of them damaged:\n%s%s", code, out, errs)
+	}
+	var list []struct{ Name, ID, Damaged string }
+	if code, out, _ := run(t, "ls", "--nats", b.NATS, "--json"); code != 0 || json.Unmarshal([]byte(out), &list) != nil || len(list) != 2 {
+		t.Errorf("ls --json = %d %s, want two objects", code, out)
+	}
+	for _, o := range list {
+		if damaged := o.ID == copied.String(); damaged != strings.Contains(o.Damaged, "another object") || damaged == (o.Name == "global") {
+			t.Errorf("ls --json has %+v", o)
+		}
+	}
+	code, out, _ = run(t, "get", "ticket", "--id", copied.String(), "--nats", b.NATS, "--json")
+	if code != 1 || !strings.Contains(out, `"internal"`) || !strings.Contains(out, "is damaged") || !strings.Contains(out, "another object") {
+		t.Errorf("get of the damaged one = %d %s, want 1, internal and why", code, out)
 	}
 }
 

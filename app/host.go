@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
@@ -20,6 +22,8 @@ type hostOptions struct {
 	region, name    string
 	replicas        int
 	memory          bool
+	maxBytes        string
+	limit           int64 // maxBytes, read
 	rtt             string
 }
 
@@ -42,6 +46,7 @@ func (p *program) hostCommand() *cobra.Command {
 	f.StringVar(&o.name, "name", "", "of this host, for people; default: machine and process id")
 	f.IntVar(&o.replicas, "replicas", 1, "of the buckets, if this host is the first and makes them")
 	f.BoolVar(&o.memory, "memory", false, "make the buckets in memory, if this host is the first and makes them")
+	f.StringVar(&o.maxBytes, "max-bytes", "", "most that the records of all objects may take in the store, as 20GiB; default: what is set already, or no limit")
 	f.StringVar(&o.rtt, "rtt", "real", "round trip to the NATS of dev or nats: real (a table), 0, or one for all, as 40ms")
 	return c
 }
@@ -54,6 +59,9 @@ func (p *program) runHost(ctx context.Context, o hostOptions) error {
 	}
 	if o.replicas < 1 || o.replicas > 5 {
 		return usage(fmt.Errorf("--replicas %d: want 1 to 5", o.replicas), "")
+	}
+	if o.limit, err = parseSize(o.maxBytes); err != nil {
+		return usage(fmt.Errorf("--max-bytes %.80q: %w", o.maxBytes, err), "")
 	}
 	if o.stateNATS == "" {
 		o.stateNATS = o.nats
@@ -79,6 +87,21 @@ func (p *program) runHost(ctx context.Context, o hostOptions) error {
 	return f.stopInOrder()
 }
 
+// leastStore is the smallest limit of the store: of some hundred full objects.
+const leastStore = 64 << 20
+
+// parseSize reads a size; "" is 0.
+func parseSize(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := humanize.ParseBytes(s)
+	if err == nil && (n < leastStore || n > math.MaxInt64) {
+		err = fmt.Errorf("want %s or more", humanize.IBytes(leastStore))
+	}
+	return int64(n), err
+}
+
 func (p *program) joinAsHost(f *fleet, o hostOptions, setting link.Setting) (*joined, error) {
 	serve, err := p.join(f, o.nats, o.region, setting, connection("host "+o.name+" serve", p.log))
 	if err != nil {
@@ -89,7 +112,7 @@ func (p *program) joinAsHost(f *fleet, o hostOptions, setting link.Setting) (*jo
 		return nil, err
 	}
 	return state, f.host(host.Config{
-		Name: o.name, Region: o.region, Serve: serve.nc, State: state.nc, Replicas: o.replicas, Memory: o.memory,
+		Name: o.name, Region: o.region, Serve: serve.nc, State: state.nc, Replicas: o.replicas, Memory: o.memory, MaxBytes: o.limit,
 		Timing: timing(state.nc.ConnectedServerName()),
 	})
 }

@@ -50,7 +50,8 @@ func (p *program) lsCommand() *cobra.Command {
 		Use:   "ls [CLASS]",
 		Short: "List the objects that are kept, and who owns them",
 		Long: "List the objects that are kept, of one class or of all, and who owns them: read\n" +
-			"from the store, without waking any.",
+			"from the store, without waking any. Of one whose record is damaged it says so;\n" +
+			"`get` says why.",
 		Example: p.examples("ls\nls ticket --limit 1000\nls --json"),
 		Args:    cobra.MaximumNArgs(1),
 		RunE: p.run(func(ctx context.Context, args []string) error {
@@ -212,6 +213,10 @@ func writeList(w io.Writer, found []host.Info) error {
 		called := shown(info.Name)
 		if info.Name == "" {
 			called = info.ID
+		}
+		if info.Damaged != "" {
+			fmt.Fprintf(t, "%s/%s\tdamaged\t-\t-\t-\n", shown(info.Class), shown(called))
+			continue
 		}
 		by := "-"
 		if info.Incarnation != "" {

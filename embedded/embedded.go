@@ -69,6 +69,11 @@ type Config struct {
 	// costs about 0.3 ms per write; without it the disk is synced every two minutes.
 	SyncAlways bool
 
+	// PingInterval is how often the server asks a silent client whether it lives; after two
+	// pings without an answer it closes the connection. 2 s by default; a plain
+	// nats-server asks every 2 minutes.
+	PingInterval time.Duration
+
 	// Log receives the server's warnings and errors. Nil: nobody does.
 	Log *slog.Logger
 }
@@ -121,6 +126,9 @@ func (c Config) withDefaults() Config {
 	if c.Host == "" {
 		c.Host = loopback
 	}
+	if c.PingInterval == 0 {
+		c.PingInterval = pingInterval
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -135,7 +143,7 @@ func (c Config) options(dir string) *server.Options {
 		DontListen:   c.Port == 0,
 		NoSigs:       true,
 		MaxPayload:   maxPayload,
-		PingInterval: pingInterval,
+		PingInterval: c.PingInterval,
 		MaxPingsOut:  maxPingsOut,
 		JetStream:    true,
 		StoreDir:     dir,

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -22,21 +22,20 @@ func BenchmarkFanOut(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			g := &Gateway{cfg: Config{Limits: Limits{}.withDefaults()}}
-			g.hub = newHub(g)
+			h := newHub(&Gateway{cfg: Config{Limits: Limits{}.withDefaults()}, metrics: newMetrics(prometheus.NewRegistry(), "local")})
 			op := wire.SocketOp{Op: wire.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
 			sockets := make([]*socket, n)
 			for i := range sockets {
-				sockets[i] = &socket{id: nuid.Next(), object: id, hub: g.hub, over: make(chan struct{})}
-				g.hub.add(sockets[i])
+				sockets[i] = newSocket(h, id)
+				h.add(sockets[i])
 				op.Sockets.Add(sockets[i].id)
 			}
 			msg := &nats.Msg{Data: wire.Encode(&wire.Push{Object: id.Key(), Token: 7, Ops: []wire.SocketOp{op}})}
 			b.ReportAllocs()
 			for b.Loop() {
-				g.hub.push(msg)
+				h.push(msg)
 				for _, s := range sockets {
-					s.empty(b)
+					s.outbox.empty(b)
 				}
 			}
 		})
@@ -44,9 +43,9 @@ func BenchmarkFanOut(b *testing.B) {
 }
 
 // empty takes the one message that waits.
-func (s *socket) empty(b *testing.B) {
-	if s.count != 1 {
-		b.Fatalf("%d messages wait for a socket, want the one that was sent", s.count)
+func (b *outbox) empty(t *testing.B) {
+	if len(b.waiting) != 1 {
+		t.Fatalf("%d messages wait for a socket, want the one that was sent", len(b.waiting))
 	}
-	s.waiting, s.queued, s.count = s.waiting[:0], 0, 0
+	b.waiting, b.bytes = b.waiting[:0], 0
 }

@@ -11,46 +11,55 @@ import (
 	"github.com/fasthttp/websocket"
 )
 
-// ending names how a connection ended.
-func ending(err error) (int, string) {
-	if e, ok := errors.AsType[*websocket.CloseError](err); ok {
-		return e.Code, e.Text
-	}
-	if errors.Is(err, websocket.ErrReadLimit) {
-		return websocket.CloseMessageTooBig, "the message is too large"
-	}
-	if _, broken := errors.AsType[net.Error](err); broken || errors.Is(err, io.EOF) {
-		return websocket.CloseAbnormalClosure, "the connection ended without a close frame"
-	}
-	return websocket.CloseProtocolError, err.Error() // the library has told the client
+// closeInfo is how a socket ends.
+type closeInfo struct {
+	code    int
+	reason  string
+	discard bool // nothing that waits for the client is written before the close
 }
 
-// hearOut reads until the client's close comes, for a moment: a connection cut
-// with something unread loses the close frame that was written.
-func hearOut(conn *websocket.Conn) {
-	conn.SetReadDeadline(time.Now().Add(hearTime)) // fails only on a closed connection
+// closeOf is how a socket ends whose connection failed to deliver a message. Nothing
+// more is written to it: the client has closed, or has gone, or the library has told
+// it of its fault.
+func closeOf(err error) closeInfo {
+	if e, ok := errors.AsType[*websocket.CloseError](err); ok {
+		return closeInfo{e.Code, e.Text, true}
+	}
+	if errors.Is(err, websocket.ErrReadLimit) {
+		return closeInfo{websocket.CloseMessageTooBig, "the message is too large", true}
+	}
+	if _, broken := errors.AsType[net.Error](err); broken || errors.Is(err, io.EOF) {
+		return closeInfo{websocket.CloseAbnormalClosure, "the connection ended without a close frame", true}
+	}
+	return closeInfo{websocket.CloseProtocolError, err.Error(), true}
+}
+
+// awaitPeerClose receives until the client's close comes, for closeTime at most: a
+// connection closed with something unread loses the close frame that was written.
+func awaitPeerClose(c client) {
+	c.readUntil(time.Now().Add(closeTime))
 	for {
-		if _, _, err := conn.NextReader(); err != nil {
+		if _, _, err := c.receive(); err != nil {
 			return
 		}
 	}
 }
 
-// linger takes in, for a moment, what a client goes on sending after we have
-// ended it in the middle of a message: closing a connection with something unread
-// cuts it, and the close frame is lost.
-func linger(conn *websocket.Conn, code int) {
+// linger takes in what a client goes on sending after the gateway has ended it in the
+// middle of a message, for closeTime at most. The reason is that of awaitPeerClose.
+func linger(c client, code int) {
 	switch code {
 	case websocket.CloseProtocolError, websocket.CloseInvalidFramePayloadData, websocket.CloseMessageTooBig:
-		conn.SetReadDeadline(time.Now().Add(hearTime)) // fails only on a closed connection
-		_, _ = io.Copy(io.Discard, conn.NetConn())     // ends with the deadline or the connection; either will do
+		c.readUntil(time.Now().Add(closeTime))
+		c.discard()
 	}
 }
 
-// sendable tells whether a code may stand in a close frame.
+// sendable reports whether a close frame may be sent for a code. 1005 stands for a
+// close frame without a code: it answers one.
 func sendable(code int) bool {
 	switch code {
-	case websocket.CloseNoStatusReceived, websocket.CloseAbnormalClosure, websocket.CloseTLSHandshake, 1004:
+	case websocket.CloseAbnormalClosure, websocket.CloseTLSHandshake, 1004:
 		return false
 	}
 	return code >= 1000 && code <= 4999
@@ -73,10 +82,14 @@ func cut(reason string) string {
 	return reason[:end]
 }
 
-// codeLabel keeps a client's own codes from multiplying a metric.
-func codeLabel(code int) string {
-	if code >= 3000 {
+// closeLabel is the close code as a metric's label. Codes of applications are one
+// label, and so are codes that do not exist.
+func closeLabel(code int) string {
+	switch {
+	case code >= 1000 && code <= 1015:
+		return strconv.Itoa(code)
+	case code >= 3000 && code <= 4999:
 		return "application"
 	}
-	return strconv.Itoa(code)
+	return "other"
 }

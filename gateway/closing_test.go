@@ -36,7 +36,7 @@ func TestAReasonIsCutAtACharactersBorder(t *testing.T) {
 
 func TestOnlyCodesThatMayBeSentAreSent(t *testing.T) {
 	for code, want := range map[int]bool{
-		0: false, 999: false, 1000: true, 1003: true, 1004: false, 1005: false, 1006: false, 1007: true,
+		0: false, 999: false, 1000: true, 1003: true, 1004: false, 1005: true, 1006: false, 1007: true,
 		1012: true, 1013: true, 1015: false, 3000: true, 4999: true, 5000: false, -1: false, 70000: false,
 	} {
 		if sendable(code) != want {
@@ -58,8 +58,8 @@ func TestAnEndingIsNamedForWhatHappened(t *testing.T) {
 		{io.EOF, 1006},
 		{errors.New("websocket: bad MASK"), 1002},
 	} {
-		if code, reason := ending(row.err); code != row.want || code != 1005 && reason == "" {
-			t.Errorf("ending(%v) = %d %q, want %d", row.err, code, reason, row.want)
+		if got := closeOf(row.err); got.code != row.want || got.code != 1005 && got.reason == "" {
+			t.Errorf("closeOf(%v) = %d %q, want %d", row.err, got.code, got.reason, row.want)
 		}
 	}
 }

@@ -103,8 +103,8 @@ func (g *Gateway) ask(ctx context.Context, c *fiber.Ctx, id objects.ID, req *wir
 	}
 	began := time.Now()
 	reply, err := g.client.Do(ctx, id, req)
-	usual := g.metrics.of(id.Class())
-	usual.latency.Observe(time.Since(began).Seconds())
+	counters := g.metrics.of(id.Class())
+	counters.latency.Observe(time.Since(began).Seconds())
 	if c != nil {
 		g.sign(c, id, reply)
 	}
@@ -115,7 +115,7 @@ func (g *Gateway) ask(ctx context.Context, c *fiber.Ctx, id objects.ID, req *wir
 		g.metrics.requests.WithLabelValues(id.Class(), string(objects.CodeOf(err))).Inc()
 		return reply, err
 	}
-	usual.ok.Inc()
+	counters.ok.Inc()
 	return reply, nil
 }
 

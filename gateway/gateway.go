@@ -26,7 +26,7 @@ type Limits struct {
 	Body   int // 512 KiB: a request's body; 413 beyond
 	Header int // 16 KiB: a request's line and headers; 431 beyond
 	Frame  int // 64 KiB: a WebSocket message; 1009 beyond
-	Queue  int // 1 MiB: bytes that wait to be read by one socket's client; 1013 beyond
+	Queue  int // 1 MiB: bytes that wait to be read by one socket's client, 64 more for each message; 1013 beyond
 }
 
 func (l Limits) withDefaults() Limits {
@@ -111,6 +111,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.hub = newHub(g)
+	g.hub.bus, g.hub.activate = cfg.NATS, g.client.Activate
 	g.app = g.routes()
 	return g, nil
 }
@@ -128,7 +129,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	defer stop()
 	group, running := errgroup.WithContext(work)
 	arriving := newNewcomers(ln)
-	group.Go(func() error { return g.beat(running) })
+	group.Go(func() error { return g.hub.beat(running) })
 	group.Go(func() error { return g.hub.watch(running) })
 	group.Go(func() error {
 		if err := g.app.Listener(arriving); err != nil {
@@ -146,7 +147,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	})
 	err := group.Wait()
 	g.hub.close()
-	g.bye()
+	g.hub.bye()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -174,31 +175,4 @@ func (g *Gateway) drain(ctx context.Context, arriving *newcomers) error {
 	}
 	g.log.Info("gateway drained", "region", g.cfg.Region, "sockets", sockets, "ms", time.Since(began).Milliseconds())
 	return nil
-}
-
-// beat tells the hosts that this gateway lives.
-func (g *Gateway) beat(ctx context.Context) error {
-	tick := time.NewTicker(g.timing.Beat)
-	defer tick.Stop()
-	for {
-		g.say(wire.Beat{Gateway: g.name, Region: g.cfg.Region})
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
-}
-
-func (g *Gateway) bye() {
-	g.say(wire.Beat{Gateway: g.name, Region: g.cfg.Region, Bye: true})
-	if err := g.cfg.NATS.FlushTimeout(g.timing.Silence); err != nil {
-		g.log.Debug("goodbye not sent", "err", err)
-	}
-}
-
-func (g *Gateway) say(b wire.Beat) {
-	if err := wire.Publish(g.cfg.NATS, wire.BeatSubject, &b); err != nil {
-		g.log.Debug("beat not sent", "err", err) // hosts count the silence
-	}
 }

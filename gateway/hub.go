@@ -3,8 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strconv"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -16,58 +15,88 @@ import (
 	"holdfast/objects"
 )
 
+// bus is what the hub needs of NATS. *nats.Conn is one.
+type bus interface {
+	wire.Publisher
+	Subscribe(subject string, handler nats.MsgHandler) (*nats.Subscription, error)
+	FlushWithContext(ctx context.Context) error
+}
+
 // hub knows every socket of this gateway, by id and by object.
+//
+// All that owners tell it comes through one subscription, so one goroutine sees
+// acknowledgements, pushes and questions in the order in which they came: a question
+// of a new owner is answered after what the former owner had said.
 type hub struct {
-	g    *Gateway
-	subs []*nats.Subscription
-	work sync.WaitGroup // goroutines that serve and recover sockets
-	life context.Context
-	stop context.CancelFunc // ends life
+	name, region           string // the gateway's
+	frameLimit, queueLimit int
+	timing                 wire.Timing
+	log                    *slog.Logger
+	metrics                *metrics
+	bus                    bus
+	activate               func(ctx context.Context, id objects.ID) (owned bool, err error) // has an object claimed
+
+	sub   *nats.Subscription
+	pulse pulse
+	work  sync.WaitGroup // goroutines that serve and recover sockets, started by spawn
+	life  context.Context
+	stop  context.CancelFunc // ends life
 
 	found []*socket // do's, used again by each
 
-	mu       sync.Mutex // guards what follows; taken before a socket's own
+	// Guards what follows. The order of locks is: the hub's, a socket's, its uplink's
+	// and outbox's.
+	mu       sync.Mutex
 	sockets  map[string]*socket
 	byObject map[string]*group
-	draining bool
+	draining bool          // no socket is added any more
 	closed   bool          // no goroutine is started any more
 	empty    chan struct{} // closed when draining and no socket is left
 }
 
-// group is the sockets of one object.
-type group struct {
-	token   uint64 // of the newest owner heard of; what an older one says is void
-	sockets []*socket
-}
-
+// newHub makes a hub without a bus.
 func newHub(g *Gateway) *hub {
-	h := &hub{g: g, sockets: make(map[string]*socket), byObject: make(map[string]*group), empty: make(chan struct{})}
+	h := &hub{
+		name: g.name, region: g.cfg.Region, frameLimit: g.cfg.Limits.Frame, queueLimit: g.cfg.Limits.Queue,
+		timing: g.timing, log: g.log, metrics: g.metrics,
+		sockets: make(map[string]*socket), byObject: make(map[string]*group), empty: make(chan struct{}),
+	}
 	h.life, h.stop = context.WithCancel(context.Background())
 	return h
 }
 
+// listen subscribes to what owners say.
 func (h *hub) listen() error {
-	nc := h.g.cfg.NATS
-	for subject, handler := range map[string]nats.MsgHandler{
-		wire.GatewaySubject(h.g.name):              h.push,
-		wire.SocketsSubject(h.g.name):              h.which,
-		wire.InboxPrefix + h.g.name + ".frame.*.*": h.answer,
-	} {
-		sub, err := nc.Subscribe(subject, handler)
-		if err != nil {
-			return fmt.Errorf("listen for owners: %w", err)
-		}
-		h.subs = append(h.subs, sub)
+	ctx, cancel := context.WithTimeout(h.life, h.timing.Claim)
+	defer cancel()
+	h.pulse.confirm(time.Now())
+	sub, err := h.bus.Subscribe(wire.GatewayInbox(h.name)+">", h.receive)
+	if err == nil {
+		h.sub = sub
+		err = h.bus.FlushWithContext(ctx)
 	}
-	if err := nc.FlushTimeout(h.g.timing.Claim); err != nil {
+	if err != nil {
 		return fmt.Errorf("listen for owners: %w", err)
 	}
 	return nil
 }
 
+// receive handles one message from an owner. One goroutine runs it.
+func (h *hub) receive(msg *nats.Msg) {
+	switch subject := strings.TrimPrefix(msg.Subject, wire.GatewayInbox(h.name)); subject {
+	case "push":
+		h.push(msg)
+	case "which":
+		h.which(msg)
+	default:
+		h.answer(subject, msg)
+	}
+}
+
+// close stops listening, and returns when every goroutine of the hub has ended.
 func (h *hub) close() {
-	for _, sub := range h.subs {
-		sub.Unsubscribe() // fails only when the connection has ended
+	if h.sub != nil {
+		h.sub.Unsubscribe() // fails only when the connection has ended
 	}
 	h.stop()
 	h.mu.Lock()
@@ -76,25 +105,26 @@ func (h *hub) close() {
 	h.work.Wait()
 }
 
-// serve gives a socket its connection and a goroutine that reads it.
-func (h *hub) serve(s *socket, conn *websocket.Conn) {
+// spawn starts a goroutine that close waits for. It reports false if the hub is
+// closed: a message may still be handled then. Without a socket's lock held.
+func (h *hub) spawn(run func()) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
-		conn.Close() // it has come too late
-		return
+	if !h.closed {
+		h.work.Go(run)
 	}
-	h.work.Go(func() { s.serve(conn) })
+	return !h.closed
 }
 
-// frameInbox is where the owner answers a frame: the frame is in the subject, so
-// that the server's "nobody listens" tells which it was.
-func (h *hub) frameInbox(s *socket, seq uint64) string {
-	return wire.InboxPrefix + h.g.name + ".frame." + s.id + "." + strconv.FormatUint(seq, 10)
+// serve gives a socket its connection and a goroutine that reads it.
+func (h *hub) serve(s *socket, c client) {
+	if !h.spawn(func() { s.serve(c) }) {
+		c.close()
+	}
 }
 
-// add puts in a socket that its object is about to be asked for; false when the
-// gateway is stopping.
+// add takes in a socket that its object is about to be asked for. It reports false
+// if the gateway is stopping.
 func (h *hub) add(s *socket) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -107,7 +137,7 @@ func (h *hub) add(s *socket) bool {
 		of = new(group)
 		h.byObject[s.object.Key()] = of
 	}
-	of.sockets = append(of.sockets, s)
+	of.add(s)
 	return true
 }
 
@@ -118,11 +148,7 @@ func (h *hub) remove(s *socket) {
 		return
 	}
 	delete(h.sockets, s.id)
-	of := h.byObject[s.object.Key()]
-	if i := slices.Index(of.sockets, s); i >= 0 {
-		of.sockets = slices.Delete(of.sockets, i, i+1)
-	}
-	if len(of.sockets) == 0 {
+	if of := h.byObject[s.object.Key()]; of.remove(s) {
 		delete(h.byObject, s.object.Key())
 	}
 	if h.draining && len(h.sockets) == 0 {
@@ -146,144 +172,27 @@ func (h *hub) all() []*socket {
 	return all
 }
 
-// open counts the sockets that a client holds open.
+// open counts the sockets whose clients are connected.
 func (h *hub) open() int {
 	n := 0
 	for _, s := range h.all() {
-		if s.attached() {
+		if s.stageNow() == open {
 			n++
 		}
 	}
 	return n
 }
 
-// current tells whether the token is the newest owner's, and notes it if newer.
-func (h *hub) current(object string, token uint64) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	of := h.byObject[object]
-	if of == nil {
-		return true
-	}
-	of.token = max(of.token, token)
-	return token == of.token
-}
-
-// push does what an owner wants done to sockets. One goroutine runs it, so the
-// order is the owner's.
-func (h *hub) push(msg *nats.Msg) {
-	var push wire.Push
-	if err := wire.Decode(msg.Data, &push); err != nil {
-		h.g.log.Error("push not understood", "err", err)
-		return
-	}
-	if !h.current(push.Object, push.Token) {
-		return
-	}
-	for _, op := range push.Ops {
-		h.do(op)
-	}
-}
-
-func (h *hub) do(op wire.SocketOp) {
-	var message out
-	if op.Op == wire.OpMessage {
-		kind := websocket.TextMessage
-		if op.Binary {
-			kind = websocket.BinaryMessage
-		}
-		message.frame = frameOf(kind, op.Data)
-	}
-	h.found = h.found[:0]
-	h.mu.Lock()
-	for id := range op.Sockets.All() {
-		if s := h.sockets[string(id)]; s != nil {
-			h.found = append(h.found, s)
-		}
-	}
-	h.mu.Unlock()
-	for _, s := range h.found {
-		switch op.Op {
-		case wire.OpMessage:
-			s.send(message)
-		case wire.OpAttach:
-			s.attach(op.Data)
-		case wire.OpClose:
-			s.send(out{closing: &closing{op.Code, op.Reason}})
-		}
-	}
-	clear(h.found)
-}
-
-// which tells a new owner what sockets its object has here. A socket with a frame
-// in the air, whose fate the old owner took along, is closed instead.
-func (h *hub) which(msg *nats.Msg) {
-	var question wire.WhichSockets
-	if err := wire.Decode(msg.Data, &question); err != nil || !wire.Answerable(msg.Reply) {
-		h.g.log.Error("question dropped: not understood, or its reply subject is no inbox", "err", err)
-		return
-	}
-	h.current(question.Object, question.Token)
-	h.mu.Lock()
-	var sockets []*socket
-	if of := h.byObject[question.Object]; of != nil {
-		sockets = append(sockets, of.sockets...)
-	}
-	h.mu.Unlock()
-	var held wire.HeldSockets
-	for _, s := range sockets {
-		if described, ok := s.handOver(); ok {
-			held.Sockets = append(held.Sockets, described)
-		}
-	}
-	if err := msg.Respond(wire.Encode(&held)); err != nil {
-		h.g.log.Warn("sockets not told", "err", err) // the owner takes us for dead, our frames will tell us
-	}
-}
-
-// answer settles frames.
-func (h *hub) answer(msg *nats.Msg) {
-	parts := strings.Split(msg.Subject, ".")
-	seq, err := strconv.ParseUint(parts[len(parts)-1], 10, 64)
-	s := h.find(parts[len(parts)-2])
-	if err != nil || s == nil {
-		return
-	}
-	if wire.Nobody(msg) {
-		s.notTaken(seq)
-		return
-	}
-	var reply wire.Reply
-	if err := wire.Decode(msg.Data, &reply); err != nil {
-		h.g.log.Error("answer to a frame not understood", "err", err)
-		return
-	}
-	switch {
-	case reply.Moved && reply.Unsure:
-		s.end(objects.Unknown.CloseCode(), "the object has moved; whether the last message counted is not known")
-	case reply.Moved:
-		s.notTaken(seq)
-	case !h.current(s.object.Key(), reply.Token):
-	case reply.Code != "":
-		s.settled(seq)
-		s.end(reply.Code.CloseCode(), reply.Err().Error())
-	case reply.Gap: // frames before it are missing: they are sent again, and it with them
-		s.notTaken(seq)
-	default:
-		s.settled(reply.Seq)
-	}
-}
-
-// watch looks after sockets that wait too long: for their client to take the
-// connection, or for an owner to settle a frame.
+// watch looks after sockets that wait too long, and after the gateway's own silence.
 func (h *hub) watch(ctx context.Context) error {
-	tick := time.NewTicker(h.g.timing.Silence / 2)
+	tick := time.NewTicker(h.timing.Silence / 2)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
+			h.checkPulse(now)
 			for _, s := range h.all() {
 				s.check(now)
 			}
@@ -292,26 +201,32 @@ func (h *hub) watch(ctx context.Context) error {
 }
 
 // recover has the socket's object owned, and sends again what is pending. One
-// goroutine a socket, while there is need. If nobody can be found for as long as a
-// request may take, the socket is closed; what is tried on, then, is to tell the
-// object of that.
+// goroutine a socket, while its uplink is stalled. After Timing.Request without an
+// owner the socket is closed; the recovery goes on, to deliver the close. Attempts
+// that bring no acknowledgement are further and further apart.
 func (h *hub) recover(s *socket) {
-	h.work.Go(func() {
-		ctx, cancel := context.WithTimeout(h.life, h.g.timing.Request)
-		defer cancel()
-		for attempt := 0; ctx.Err() == nil; attempt++ {
-			owned, err := h.g.client.Activate(ctx, s.object)
-			if !owned {
-				wire.Pause(ctx, min(250*time.Millisecond, 20*time.Millisecond<<min(attempt, 8)))
-			}
-			if err == nil && ctx.Err() == nil {
-				s.resend() // to whoever owns it; if nobody listens yet, we come back
+	h.spawn(func() {
+		began := time.Now()
+		for wire.Pause(h.life, s.uplink.pause()) && s.stageNow() != gone {
+			ctx, cancel := context.WithTimeout(h.life, h.timing.Request)
+			_, err := h.activate(ctx, s.object)
+			cancel()
+			if err == nil {
+				s.uplink.resend() // to whoever owns it; if nobody listens yet, the uplink stalls again
 				return
 			}
+			if time.Since(began) >= h.timing.Request {
+				s.close(closeInfo{code: objects.Unavailable.CloseCode(), reason: "nobody owns the object"})
+			}
 		}
-		s.end(objects.Unavailable.CloseCode(), "nobody owns the object")
-		s.giveUp()
 	})
+}
+
+// closeAll closes every socket.
+func (h *hub) closeAll(how closeInfo) {
+	for _, s := range h.all() {
+		s.close(how)
+	}
 }
 
 // drain closes every socket with 1012 and waits until their objects know, or
@@ -323,14 +238,12 @@ func (h *hub) drain(ctx context.Context) {
 		close(h.empty)
 	}
 	h.mu.Unlock()
-	for _, s := range h.all() {
-		s.end(websocket.CloseServiceRestart, "the gateway is restarting; connect again")
-	}
+	h.closeAll(closeInfo{code: websocket.CloseServiceRestart, reason: "the gateway is restarting; connect again"})
 	select {
 	case <-h.empty:
 	case <-ctx.Done():
 		for _, s := range h.all() {
-			s.cutOff()
+			s.outbox.cut()
 			s.forget()
 		}
 	}

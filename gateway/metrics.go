@@ -4,9 +4,13 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	shared "holdfast/internal/metrics"
+	"holdfast/objects"
 )
 
-// metrics are the gateway's. Labels are classes and outcomes, never an id.
+// metrics are the gateway's. Labels are classes and outcomes, never an id. Gateways of
+// one region that share a registry share them.
 type metrics struct {
 	requests *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
@@ -14,47 +18,54 @@ type metrics struct {
 	frames   *prometheus.CounterVec
 	closes   *prometheus.CounterVec
 
-	usual sync.Map // class → *usual
+	classes sync.Map // class → *classCounters
 }
 
-// usual is what every request and every message counts, found once for each class.
-type usual struct {
+// classCounters are the counters of the common case, looked up once for each class.
+type classCounters struct {
 	ok                  prometheus.Counter
 	latency             prometheus.Observer
+	sockets             prometheus.Gauge
 	framesIn, framesOut prometheus.Counter
 }
 
-func (m *metrics) of(class string) *usual {
-	if found, ok := m.usual.Load(class); ok {
-		return found.(*usual)
+func (m *metrics) of(class string) *classCounters {
+	if found, ok := m.classes.Load(class); ok {
+		return found.(*classCounters)
 	}
-	found, _ := m.usual.LoadOrStore(class, &usual{
-		ok: m.requests.WithLabelValues(class, "ok"), latency: m.latency.WithLabelValues(class),
+	found, _ := m.classes.LoadOrStore(class, &classCounters{
+		ok: m.requests.WithLabelValues(class, "ok"), latency: m.latency.WithLabelValues(class), sockets: m.sockets.WithLabelValues(class),
 		framesIn: m.frames.WithLabelValues(class, "in"), framesOut: m.frames.WithLabelValues(class, "out"),
 	})
-	return found.(*usual)
+	return found.(*classCounters)
+}
+
+// codeLabel is a code as a label's value. Codes that Holdfast does not know are
+// "other": an object's author or a forged reply may invent any number of them, and
+// one that is not UTF-8 is no label.
+func (m *metrics) codeLabel(code objects.Code) string {
+	if code.Known() {
+		return string(code)
+	}
+	return "other"
 }
 
 func newMetrics(reg prometheus.Registerer, region string) *metrics {
 	reg = prometheus.WrapRegistererWith(prometheus.Labels{"region": region}, reg)
-	m := &metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: "holdfast", Subsystem: "gateway", Name: "requests_total", Help: "Requests to objects.",
-		}, []string{"class", "result"}),
-		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		opts := prometheus.CounterOpts{Namespace: "holdfast", Subsystem: "gateway", Name: name, Help: help}
+		return shared.Register(reg, prometheus.NewCounterVec(opts, labels))
+	}
+	return &metrics{
+		requests: counter("requests_total", "Requests to objects.", "class", "result"),
+		latency: shared.Register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "holdfast", Subsystem: "gateway", Name: "request_seconds", Help: "Time from a request to its object's answer.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 15},
-		}, []string{"class"}),
-		sockets: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		}, []string{"class"})),
+		sockets: shared.Register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "holdfast", Subsystem: "gateway", Name: "sockets", Help: "Open WebSockets.",
-		}, []string{"class"}),
-		frames: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: "holdfast", Subsystem: "gateway", Name: "frames_total", Help: "WebSocket messages, in from clients and out to them.",
-		}, []string{"class", "direction"}),
-		closes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: "holdfast", Subsystem: "gateway", Name: "closes_total", Help: "Sockets ended, by close code.",
-		}, []string{"class", "code"}),
+		}, []string{"class"})),
+		frames: counter("frames_total", "WebSocket messages, in from clients and out to them.", "class", "direction"),
+		closes: counter("closes_total", "Sockets ended, by close code.", "class", "code"),
 	}
-	reg.MustRegister(m.requests, m.latency, m.sockets, m.frames, m.closes)
-	return m
 }

@@ -6,26 +6,53 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
-
-	"holdfast/objects"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
-	maxQueued = 512      // messages that wait to be written to one socket
-	keptQueue = 4        // messages for which an idle socket keeps room
+	frameCost = 64       // bytes that a waiting message counts for, beyond its own
+	keptQueue = 4        // messages for which an idle outbox keeps room
 	joinUpTo  = 64 << 10 // bytes of messages that are written at once
 )
 
-// out is a message to write, encoded for all sockets that get it, or the close.
-type out struct {
-	frame   []byte
-	closing *closing
+// outbox writes to one client, in order, and the close last. It has a goroutine while
+// there is something to write. It is bounded by bytes. Its zero value is not usable:
+// set limit and written.
+type outbox struct {
+	limit   int                // bytes that may wait, each message counting frameCost more
+	written prometheus.Counter // messages written
+
+	writer sync.WaitGroup // the goroutine that writes
+
+	mu      sync.Mutex // guards what follows
+	stage   outboxStage
+	to      client     // set by attach
+	waiting [][]byte   // frames, in order
+	bytes   int        // cost of the messages that wait or are being written
+	last    *closeInfo // the close; nil: none yet. Nothing is queued after it
+	pinged  time.Time
 }
 
-// closing is how a socket is to end.
-type closing struct {
-	code   int
-	reason string
+// outboxStage is what an outbox does.
+type outboxStage uint8
+
+const (
+	detached outboxStage = iota // the connection has not come; messages wait for it
+	idle                        // nothing waits
+	writing                     // a goroutine writes
+	finished                    // nothing is written any more
+)
+
+func (s outboxStage) String() string {
+	return [...]string{"detached", "idle", "writing", "finished"}[s]
+}
+
+// outboxEdges lists the stages that may follow each stage.
+var outboxEdges = [...][]outboxStage{
+	detached: {idle},
+	idle:     {writing, finished},
+	writing:  {idle, finished},
+	finished: {},
 }
 
 const (
@@ -33,7 +60,10 @@ const (
 	control = 0x08 // the frame is no message
 )
 
-// frameOf encodes a message, or a pong, as a server sends it: in one frame, unmasked.
+// pingFrame is a ping without a payload.
+var pingFrame = frameOf(websocket.PingMessage, nil)
+
+// frameOf encodes a message, a ping or a pong as a server sends it: in one frame, unmasked.
 func frameOf(kind int, data []byte) []byte {
 	const header = 10 // bytes at the most
 	frame := append(make([]byte, 0, header+len(data)), final|byte(kind))
@@ -48,126 +78,171 @@ func frameOf(kind int, data []byte) []byte {
 	return append(frame, data...)
 }
 
-// send queues for the writer and never waits. A client that does not keep up is closed.
-func (s *socket) send(o out) {
-	s.mu.Lock()
-	full := s.queued+len(o.frame) > s.hub.g.cfg.Limits.Queue || s.count >= maxQueued
-	if !full && !s.ended {
-		s.waiting = append(s.waiting, o)
-		s.queued += len(o.frame)
-		s.count++
-		s.wakeWriter()
+// send queues a frame and never waits. It reports false if the queue is full: the
+// client does not keep up. A single message fits always. After finish, send drops the frame.
+func (b *outbox) send(frame []byte) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	cost := len(frame) + frameCost
+	switch {
+	case b.last != nil || b.stage == finished:
+		return true
+	case b.bytes > 0 && b.bytes+cost > b.limit:
+		return false
 	}
-	s.mu.Unlock()
-	if full {
-		s.end(objects.Overloaded.CloseCode(), "too slow: messages were waiting to be read")
+	b.waiting = append(b.waiting, frame)
+	b.bytes += cost
+	b.wake()
+	return true
+}
+
+// ping queues a ping if the last is pingEvery old.
+func (b *outbox) ping(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stage == detached || b.stage == finished || b.last != nil || now.Sub(b.pinged) < pingEvery {
+		return
+	}
+	b.pinged = now
+	b.waiting = append(b.waiting, pingFrame)
+	b.bytes += len(pingFrame) + frameCost
+	b.wake()
+}
+
+// attach gives the outbox its connection, once. What waits is written now.
+func (b *outbox) attach(to client, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.to, b.pinged = to, now
+	advance(&b.stage, idle, outboxEdges[:])
+	if len(b.waiting) > 0 || b.last != nil {
+		b.wake()
 	}
 }
 
-// wakeWriter has somebody write, if there is a connection and nobody does. An idle
-// socket has no writer: there are many of those. With mu held.
-func (s *socket) wakeWriter() {
-	if conn := s.live; conn != nil && !s.writing {
-		s.writing = true
-		s.writer.Go(func() { s.write(conn) })
+// finish has the close written last, behind what waits unless the close discards
+// that. Only the first close counts.
+func (b *outbox) finish(last closeInfo) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.last == nil {
+		b.last = &last
+		b.wake()
 	}
 }
 
-// write is the writer: messages in order, pings, and at the end the close. It ends
-// when there is nothing to write, and for good after the close or a failure.
-func (s *socket) write(conn *websocket.Conn) {
-	var batch []out
+// close is the close that finish has set; nil: none.
+func (b *outbox) close() *closeInfo {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.last
+}
+
+// wait returns when nothing is written any more. It may be called after attach and finish.
+func (b *outbox) wait() { b.writer.Wait() }
+
+// cut closes the connection of a client that does not take what is written. Writer
+// and reader notice.
+func (b *outbox) cut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.to != nil && b.stage != finished {
+		b.to.close()
+	}
+}
+
+// wake starts the writer if the outbox is idle. With mu held.
+func (b *outbox) wake() {
+	if b.stage == idle {
+		advance(&b.stage, writing, outboxEdges[:])
+		to := b.to
+		b.writer.Go(func() { b.write(to) })
+	}
+}
+
+// write is the writer.
+func (b *outbox) write(to client) {
+	var batch [][]byte
 	for {
-		s.mu.Lock()
-		for i := range batch {
-			s.queued -= len(batch[i].frame)
-			batch[i] = out{}
-		}
-		s.count -= len(batch)
-		batch, s.waiting = s.waiting, batch[:0]
-		ping, ended, closing := s.ping, s.ended, s.closing
-		s.ping = false
-		if len(batch) == 0 && !ping && !ended {
-			s.writing = false
-			if cap(s.waiting) > keptQueue {
-				s.waiting = nil
-			}
-			s.mu.Unlock()
-			return
-		}
-		s.mu.Unlock()
+		last := b.next(&batch)
 		switch {
-		case ended:
-			s.goodbye(conn, closing, batch)
-			conn.SetReadDeadline(time.Now().Add(hearTime)) // wakes the reader, if the client does not
+		case len(batch) == 0 && last == nil:
 			return
-		case !s.put(conn, batch), ping && conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTime)) != nil:
-			conn.Close() // wakes the reader
-			return
+		case !b.writeAll(to, batch):
+			to.close() // wakes the reader
+		case last == nil:
+			continue
+		default:
+			to.writeClose(last.code, last.reason)
+			to.readUntil(time.Now().Add(closeTime)) // wakes the reader if the client does not answer
+		}
+		b.mu.Lock()
+		advance(&b.stage, finished, outboxEdges[:])
+		b.waiting, b.bytes = nil, 0
+		b.mu.Unlock()
+		return
+	}
+}
+
+// next takes what waits, and the close if there is one. With neither the outbox is
+// idle again.
+func (b *outbox) next(batch *[][]byte) *closeInfo {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, frame := range *batch {
+		b.bytes -= len(frame) + frameCost
+	}
+	clear(*batch)
+	*batch, b.waiting = b.waiting, (*batch)[:0]
+	if len(*batch) == 0 && b.last == nil {
+		advance(&b.stage, idle, outboxEdges[:])
+		if cap(b.waiting) > keptQueue {
+			b.waiting = nil
 		}
 	}
+	return b.last
 }
 
 // joined are buffers in which messages are put together.
 var joined = sync.Pool{New: func() any { return new([]byte) }}
 
-// put writes messages, as many at once as fit, up to a close if there is one;
-// false when the connection has ended.
-func (s *socket) put(conn *websocket.Conn, batch []out) bool {
+// writeAll writes frames, as many at once as fit. It reports false when the
+// connection has ended. It stops early when a close discards what waits.
+func (b *outbox) writeAll(to client, batch [][]byte) bool {
 	buf := joined.Get().(*[]byte)
 	defer joined.Put(buf)
 	for len(batch) > 0 {
 		n, size, messages := 0, 0, 0
-		for n < len(batch) && batch[n].closing == nil && (n == 0 || size+len(batch[n].frame) <= joinUpTo) {
-			size += len(batch[n].frame)
-			if batch[n].frame[0]&control == 0 {
+		for n < len(batch) && (n == 0 || size+len(batch[n]) <= joinUpTo) {
+			size += len(batch[n])
+			if batch[n][0]&control == 0 {
 				messages++
 			}
 			n++
 		}
-		if n == 0 {
-			s.end(batch[0].closing.code, batch[0].closing.reason)
-			return true
-		}
-		bytes := batch[0].frame
+		bytes := batch[0]
 		if n > 1 {
 			*buf = (*buf)[:0]
-			for _, o := range batch[:n] {
-				*buf = append(*buf, o.frame...)
+			for _, frame := range batch[:n] {
+				*buf = append(*buf, frame...)
 			}
 			bytes = *buf
 		}
-		if s.answered.Load() {
-			return true // nobody listens any more; the connection ends by itself
+		if b.discards() {
+			return true
 		}
-		if !writeTo(conn, bytes) {
+		if to.write(bytes) != nil {
 			return false
 		}
-		s.hub.g.metrics.of(s.object.Class()).framesOut.Add(float64(messages))
+		b.written.Add(float64(messages))
 		batch = batch[n:]
 	}
 	return true
 }
 
-// writeTo writes whole frames past the library, which only knows one at a time. The
-// library's own answer to a close may come in between, as a whole frame.
-func writeTo(conn *websocket.Conn, frames []byte) bool {
-	raw := conn.NetConn()
-	if raw.SetWriteDeadline(time.Now().Add(writeTime)) != nil {
-		return false
-	}
-	_, err := raw.Write(frames)
-	return err == nil
-}
-
-// goodbye writes what was sent before the end, unless the client is too slow or
-// gone, and then the close.
-func (s *socket) goodbye(conn *websocket.Conn, closing closing, rest []out) {
-	hopeless := closing.code == objects.Overloaded.CloseCode() || closing.code == websocket.CloseAbnormalClosure
-	if !hopeless && !s.put(conn, rest) {
-		return
-	}
-	if sendable(closing.code) {
-		conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(closing.code, cut(closing.reason)), time.Now().Add(time.Second)) // closed next, said or not
-	}
+// discards reports whether nothing but the close is to be written.
+func (b *outbox) discards() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.last != nil && b.last.discard
 }

@@ -4,7 +4,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -17,415 +16,367 @@ import (
 	"holdfast/objects"
 )
 
-const (
-	pingEvery  = 25 * time.Second
-	pongWithin = 10 * time.Second
-	writeTime  = 10 * time.Second
-	attachTime = 10 * time.Second // from the object's yes to the client's connection
-	hearTime   = time.Second      // for the client's close to answer ours
+// attachTime is how long a client's connection may take to come after the object has accepted the socket.
+const attachTime = 10 * time.Second
 
-	maxPending = 64 // frames of one socket that no owner has settled; beyond it we do not read
-)
-
-// socket is one WebSocket. Its reader is a goroutine for as long as it is open, its
-// writer one while there is something to write.
+// socket is one WebSocket. A goroutine reads it while the client is connected.
 type socket struct {
-	id     string
-	object objects.ID
-	hub    *hub
-	opened time.Time
+	id       string
+	object   objects.ID
+	hub      *hub
+	opened   time.Time
+	counters *classCounters
 
-	over     chan struct{} // closed by end: the writer says goodbye and stops
-	room     chan struct{} // signals the reader that pending has shrunk; never closed
-	writer   sync.WaitGroup
-	answered atomic.Bool // the client has closed, and was answered: nothing may follow
+	outbox outbox        // to the client
+	uplink uplink        // to the object
+	over   chan struct{} // closed when the socket ends: the reader waits for nothing then
 
-	mu         sync.Mutex      // guards what follows
-	accepted   bool            // the object has said yes
-	conn       bool            // the client's connection has come
-	live       *websocket.Conn // that connection, while it is ours
-	ended      bool            // over is closed
-	closing    closing         // what the writer says at the end
-	told       bool            // the close is among pending
-	waiting    []out           // to be written, in order
-	queued     int             // bytes that wait or are being written
-	count      int             // messages that do
-	writing    bool            // there is a writer, or there will never be one
-	ping       bool            // is to be written
-	pinged     time.Time
+	mu         sync.Mutex // guards what follows; taken before the outbox's and the uplink's
+	stage      stage
+	end        closeInfo // how it ended
 	tags       []string
 	attachment []byte
-	last       uint64    // number of the newest frame
-	pending    []frame   // not settled, in order
-	since      time.Time // when the oldest of them was sent
-	recovering bool      // hub.recover is at work
 }
 
-// frame is one event of a socket on its way to the object.
-type frame struct {
-	seq     uint64
-	payload []byte
-	air     int // sendings of which it is not known that they were not taken
+func newSocket(h *hub, id objects.ID) *socket {
+	counters := h.metrics.of(id.Class())
+	s := &socket{id: nuid.Next(), object: id, hub: h, opened: time.Now(), counters: counters, over: make(chan struct{})}
+	s.outbox.limit, s.outbox.written = h.queueLimit, counters.framesOut
+	s.uplink.to, s.uplink.room = s, make(chan struct{}, 1)
+	return s
 }
 
-// upgrades tells whether the client wants a WebSocket.
+// upgrades reports whether the client wants a WebSocket.
 func upgrades(c *fiber.Ctx) bool { return fiberws.IsWebSocketUpgrade(c) }
 
-// upgrade asks the object for a socket and, if it accepts, hands it the
-// connection. What the object sends meanwhile waits in the queue.
+// upgrade asks the object for a socket and, if the object accepts, hands the
+// connection over. What the object sends meanwhile waits in the outbox.
 func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request) error {
-	s := &socket{
-		id: nuid.Next(), object: id, hub: g.hub, opened: time.Now(),
-		over: make(chan struct{}), room: make(chan struct{}, 1),
-	}
+	s := newSocket(g.hub, id)
 	if !g.hub.add(s) {
 		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
 	}
+	neverOpened := closeInfo{code: websocket.CloseAbnormalClosure, reason: "never opened", discard: true}
 	req.Socket, req.Region = s.id, g.cfg.Region
 	reply, err := g.ask(c.UserContext(), c, id, req)
 	switch {
 	case err != nil && objects.CodeOf(err) == objects.Unknown:
-		s.end(websocket.CloseAbnormalClosure, "never opened") // the object may have accepted it
+		s.close(neverOpened) // the object may have accepted it
 		return err
 	case err != nil:
-		g.hub.remove(s)
+		s.refused()
 		return err
 	case reply.Status != fiber.StatusSwitchingProtocols:
-		g.hub.remove(s)
+		s.refused()
 		return respond(c, reply)
+	case !s.accept(reply.Tags):
+		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
 	}
-	s.mu.Lock()
-	s.accepted, s.tags = true, reply.Tags
-	s.mu.Unlock()
-	// The library's own connection outlives the handler, and what the handshake has
-	// taken up is free again: fasthttp keeps its hands off (KeepHijackedConns), and
-	// only Fiber's wrapper is used again for somebody else.
-	err = fiberws.New(func(conn *fiberws.Conn) { g.hub.serve(s, conn.Conn) }, fiberws.Config{ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &writeBuffers})(c)
+	// fasthttp leaves the connection alone when the handler returns (KeepHijackedConns).
+	// Fiber's wrapper of it is used again for somebody else.
+	connected := func(conn *fiberws.Conn) { g.hub.serve(s, s.client(conn.Conn)) }
+	err = fiberws.New(connected, fiberws.Config{ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &writeBuffers})(c)
 	if err != nil {
-		s.end(websocket.CloseAbnormalClosure, "never opened")
+		s.close(neverOpened)
 	}
 	return err
 }
 
-// Buffers of the library. It reads what is longer past its own; of what we write
-// only pings and closes go through it, and those need none.
-const readBuffer, writeBuffer = 512, 512
-
-var writeBuffers sync.Pool
-
-// recover ends a connection whose reader has panicked, and keeps the panic's text
-// from the client.
-func (s *socket) recover(conn *websocket.Conn) {
-	if p := recover(); p != nil {
-		ref := wire.NewReference()
-		s.hub.g.log.Error("socket handler panicked", "ref", ref, "panic", p, "stack", string(debug.Stack()))
-		goodbye := websocket.FormatCloseMessage(websocket.CloseInternalServerErr, "the gateway failed (reference "+ref+")")
-		conn.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(time.Second)) // it is closed next, said or not
-		conn.Close()
-	}
+// client prepares the connection of the socket's client.
+func (s *socket) client(conn *websocket.Conn) client {
+	c := wsClient{conn}
+	c.prepare(s.hub.frameLimit,
+		func(text string) { s.send(frameOf(websocket.PongMessage, []byte(text))) },
+		func() { s.alive(c) })
+	return c
 }
 
-// serve is the reader; the connection is ours until it returns.
-func (s *socket) serve(conn *websocket.Conn) {
-	defer conn.Close() // nobody else does
-	defer s.recover(conn)
-	gauge := s.hub.g.metrics.sockets.WithLabelValues(s.object.Class())
-	gauge.Inc()
-	defer gauge.Dec()
-	s.hold(conn)
-	defer s.hold(nil)
-
-	code, reason := s.read(conn)
-	s.end(code, reason)
-	s.writer.Wait()
-	s.tell()
-	linger(conn, code)
-}
-
-// hold notes the connection, or that it is ours no more. What was sent before it
-// came is written now.
-func (s *socket) hold(conn *websocket.Conn) {
+// refused forgets a socket that its object has not accepted.
+func (s *socket) refused() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.conn, s.live, s.pinged = true, conn, time.Now()
-	if len(s.waiting) > 0 || s.ended {
-		s.wakeWriter()
+	if s.stage == asking {
+		advance(&s.stage, gone, stageEdges[:])
 	}
-}
-
-// cutOff ends a connection whose client does not take what is written.
-func (s *socket) cutOff() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.live != nil {
-		s.live.Close() // its reader and its writer see it
-	}
-}
-
-// read takes frames until the connection ends, and says how it did.
-func (s *socket) read(conn *websocket.Conn) (code int, reason string) {
-	conn.SetReadLimit(int64(s.hub.g.cfg.Limits.Frame))
-	alive := func() {
-		select {
-		case <-s.over: // pongs do not keep what has ended
-		default:
-			conn.SetReadDeadline(time.Now().Add(pingEvery + pongWithin)) // fails only on a closed connection
-		}
-	}
-	conn.SetPongHandler(func(string) error { alive(); return nil })
-	conn.SetPingHandler(func(text string) error {
-		s.send(out{frame: frameOf(websocket.PongMessage, []byte(text))})
-		return nil
-	})
-	answer := conn.CloseHandler()
-	conn.SetCloseHandler(func(code int, text string) error {
-		s.answered.Store(true)
-		return answer(code, text)
-	})
-	in := s.hub.g.metrics.of(s.object.Class()).framesIn
-	for {
-		alive()
-		kind, data, err := conn.ReadMessage()
-		if err != nil {
-			return ending(err)
-		}
-		in.Inc()
-		if kind == websocket.TextMessage && !utf8.Valid(data) {
-			return websocket.CloseInvalidFramePayloadData, "a text message must be UTF-8"
-		}
-		if !s.submit(&wire.Request{Kind: wire.Message, Binary: kind == websocket.BinaryMessage, Body: data}) {
-			hearOut(conn)
-			return websocket.CloseAbnormalClosure, "" // it has ended already, for a reason of its own
-		}
-	}
-}
-
-// end closes the socket, once. The object is told when the connection is gone or,
-// if it never came, now.
-func (s *socket) end(code int, reason string) {
-	s.mu.Lock()
-	first := s.endNow(code, reason)
-	came := s.conn
+	left := s.stage == gone
 	s.mu.Unlock()
-	if first && !came {
-		s.tell()
-	}
-}
-
-// endNow is end with mu held, less the telling.
-func (s *socket) endNow(code int, reason string) bool {
-	if s.ended {
-		return false
-	}
-	s.ended, s.closing = true, closing{code, reason}
-	close(s.over)
-	s.wakeWriter()
-	s.hub.g.metrics.closes.WithLabelValues(s.object.Class(), codeLabel(code)).Inc()
-	return true
-}
-
-// tell sends the object the close, as the last of the socket's frames.
-func (s *socket) tell() {
-	s.mu.Lock()
-	again := s.told
-	s.told = true
-	closing := s.closing
-	s.mu.Unlock()
-	if again {
-		return
-	}
-	s.enqueue(&wire.Request{
-		Kind: wire.Closed, Code: closing.code, Reason: cut(closing.reason), Clean: closing.code != websocket.CloseAbnormalClosure,
-	})
-}
-
-// submit sends a frame to the object, having waited until not too many are
-// pending; false when the socket ended first.
-func (s *socket) submit(req *wire.Request) bool {
-	for {
-		s.mu.Lock()
-		full := len(s.pending) >= maxPending
-		s.mu.Unlock()
-		if !full {
-			break
-		}
-		select {
-		case <-s.room:
-		case <-s.over:
-			return false
-		}
-	}
-	select {
-	case <-s.over:
-		return false
-	default:
-		s.enqueue(req)
-		return true
-	}
-}
-
-func (s *socket) enqueue(req *wire.Request) {
-	g := s.hub.g
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended && req.Kind != wire.Closed {
-		return // the close is the last that the object hears
-	}
-	s.last++
-	req.Gateway = g.name
-	req.Socket, req.Seq = s.id, s.last
-	s.pending = append(s.pending, frame{seq: s.last, payload: wire.Encode(req)})
-	if !s.recovering {
-		s.fly(len(s.pending) - 1)
-	}
-}
-
-// fly sends the pending frames from the i-th on. With mu held, so that they leave
-// in order.
-func (s *socket) fly(i int) {
-	nc := s.hub.g.cfg.NATS
-	for ; i < len(s.pending); i++ {
-		f := &s.pending[i]
-		if err := nc.PublishRequest(wire.ObjectSubject(s.object), s.hub.frameInbox(s, f.seq), f.payload); err != nil {
-			return // check sends it again
-		}
-		f.air++
-		if i == 0 {
-			s.since = time.Now()
-		}
-	}
-}
-
-// settled drops the frames up to seq: the object has handled them, durably.
-func (s *socket) settled(seq uint64) {
-	s.mu.Lock()
-	n := 0
-	for n < len(s.pending) && s.pending[n].seq <= seq {
-		n++
-	}
-	if s.pending = s.pending[n:]; len(s.pending) == 0 {
-		s.pending = nil
-	}
-	s.since = time.Now()
-	finished := s.told && len(s.pending) == 0
-	s.mu.Unlock()
-	if n > 0 {
-		select {
-		case s.room <- struct{}{}:
-		default:
-		}
-	}
-	if finished {
+	if left {
 		s.hub.remove(s)
 	}
 }
 
-// notTaken notes that one sending of the frame seq was not taken. Only when all of
-// its sendings were not, the frame certainly did not happen.
-func (s *socket) notTaken(seq uint64) {
+// accept notes that the object has accepted the socket. It reports false if the
+// socket has ended meanwhile.
+func (s *socket) accept(tags []string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.pending {
-		if s.pending[i].seq == seq {
-			s.pending[i].air = max(0, s.pending[i].air-1)
-			s.startRecovery()
-		}
+	if s.stage != asking {
+		return false
 	}
+	advance(&s.stage, accepted, stageEdges[:])
+	s.tags = tags
+	return true
 }
 
-// startRecovery has the hub find an owner. With mu held.
-func (s *socket) startRecovery() {
-	if !s.recovering {
-		s.recovering = true
-		s.hub.recover(s)
-	}
+// serve reads the socket until its connection has ended, and closes the connection.
+func (s *socket) serve(c client) {
+	defer c.close()
+	s.counters.sockets.Inc()
+	defer s.counters.sockets.Dec()
+	s.attach(c)
+	how := s.read(c)
+	s.close(how)
+	s.outbox.wait()
+	s.sendClosed()
+	linger(c, how.code)
 }
 
-// resend sends all that is pending, in order, and ends the recovery. An owner
-// that had taken a frame already says so.
-func (s *socket) resend() {
+// attach gives the socket its connection. What was sent before it came is written
+// now. A socket that has ended meanwhile writes its close.
+func (s *socket) attach(c client) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.recovering = false
-	s.fly(0)
-}
-
-// giveUp ends a recovery that came to nothing; check begins another.
-func (s *socket) giveUp() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.recovering = false
-}
-
-// check looks after a socket that has waited: for its connection, for an answer to
-// a frame, or for its client to say a word.
-func (s *socket) check(now time.Time) {
-	s.mu.Lock()
-	lost := !s.conn && !s.ended && now.Sub(s.opened) > attachTime+s.hub.g.timing.Request
-	if len(s.pending) > 0 && now.Sub(s.since) > s.hub.g.timing.Silence {
-		s.startRecovery()
-	}
-	if s.live != nil && !s.ended && now.Sub(s.pinged) >= pingEvery {
-		s.ping, s.pinged = true, now
-		s.wakeWriter()
+	if s.stage == accepted {
+		advance(&s.stage, open, stageEdges[:])
 	}
 	s.mu.Unlock()
-	if lost {
-		s.end(websocket.CloseAbnormalClosure, "never opened")
+	s.outbox.attach(c, time.Now())
+	if last := s.outbox.close(); last != nil {
+		s.close(*last)
 	}
 }
 
-// handOver describes the socket to a new owner. If a frame is in the air the new
-// owner cannot know its fate: the socket is closed, and the new owner gets nothing
-// of it but the close. The close of a socket that has ended may be told twice. It
-// is false for a socket that no owner has accepted: the request to do so is still
-// on its way.
-func (s *socket) handOver() (wire.HeldSocket, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.accepted {
-		return wire.HeldSocket{}, false
-	}
-	for i := range s.pending {
-		if s.pending[i].air > 0 && !s.ended {
-			s.endNow(objects.Unknown.CloseCode(), "the object's host was lost; whether the last message counted is not known")
-			if !s.conn {
-				s.hub.work.Go(s.tell)
-			}
+// read takes frames until the connection ends, and returns how it did. A panic ends
+// the connection; the client does not see its text.
+func (s *socket) read(c client) (how closeInfo) {
+	defer func() {
+		if p := recover(); p != nil {
+			ref := wire.NewReference()
+			s.hub.log.Error("socket handler panicked", "ref", ref, "panic", p, "stack", string(debug.Stack()))
+			how = closeInfo{code: websocket.CloseInternalServerErr, reason: "the gateway failed (reference " + ref + ")"}
+		}
+	}()
+	for {
+		s.alive(c)
+		binary, data, err := c.receive()
+		if err != nil {
+			return closeOf(err)
+		}
+		s.counters.framesIn.Inc()
+		if !binary && !utf8.Valid(data) {
+			return closeInfo{code: websocket.CloseInvalidFramePayloadData, reason: "a text message must be UTF-8"}
+		}
+		if !s.submit(&wire.Request{Kind: wire.Message, Binary: binary, Body: data}) {
+			awaitPeerClose(c)
+			return closeInfo{code: websocket.CloseAbnormalClosure} // the socket has ended for a reason of its own
 		}
 	}
-	described := wire.HeldSocket{ID: s.id, Region: s.hub.g.cfg.Region, Tags: s.tags, Attachment: s.attachment}
-	switch {
-	case s.told:
-		s.pending = s.pending[max(0, len(s.pending)-1):]
-		described.Next = s.last
-	case s.ended:
-		s.pending = nil
-		described.Next = s.last + 1
-	case len(s.pending) > 0:
-		described.Next = s.pending[0].seq
+}
+
+// alive gives the client time until the next ping and its answer. Pongs do not keep
+// a socket that has ended.
+func (s *socket) alive(c client) {
+	select {
+	case <-s.over:
 	default:
-		described.Next = s.last + 1
+		c.readUntil(time.Now().Add(pingEvery + pongWithin))
 	}
-	return described, true
+}
+
+// send queues a frame for the client. A client that does not keep up is closed.
+func (s *socket) send(frame []byte) {
+	if !s.outbox.send(frame) {
+		s.close(closeInfo{objects.Overloaded.CloseCode(), "too slow: messages were waiting to be read", true})
+	}
+}
+
+// submit sends a frame to the object as soon as the window has room. It reports
+// false if the socket ends first.
+func (s *socket) submit(req *wire.Request) bool {
+	req.Gateway, req.Socket = s.hub.name, s.id
+	for {
+		select {
+		case <-s.over:
+			return false
+		default:
+		}
+		if s.uplink.add(req) {
+			s.uplink.transmit()
+			return true
+		}
+		select {
+		case <-s.uplink.room:
+		case <-s.over:
+			return false
+		}
+	}
+}
+
+// transmit publishes a frame towards the object's owner.
+func (s *socket) transmit(seq uint64, payload []byte) error {
+	return s.hub.bus.PublishRequest(wire.ObjectSubject(s.object), wire.FrameSubject(s.hub.name, s.id, seq), payload)
+}
+
+// close ends the socket; only the first close counts. The client is told by the
+// outbox. The object is told when the connection is gone or, if it never came, now.
+func (s *socket) close(how closeInfo) {
+	s.mu.Lock()
+	unattached := s.stage != open
+	ended := s.beginClose(how)
+	s.mu.Unlock()
+	if ended && unattached {
+		s.uplink.transmit()
+	}
+}
+
+// closeForObject is close on behalf of the object. If the client's connection has not
+// come, the client is still to get what was sent before the close: the close waits in
+// the outbox, and the socket ends when the connection comes.
+func (s *socket) closeForObject(how closeInfo) {
+	s.mu.Lock()
+	early := s.stage == asking || s.stage == accepted
+	if early {
+		s.outbox.finish(how)
+	}
+	s.mu.Unlock()
+	if !early {
+		s.close(how)
+	}
+}
+
+// beginClose is close without the transmission. It reports false if the socket had
+// ended. With mu held.
+func (s *socket) beginClose(how closeInfo) bool {
+	from := s.stage
+	if from.ended() {
+		return false
+	}
+	if from == asking {
+		advance(&s.stage, abandoned, stageEdges[:])
+	} else {
+		advance(&s.stage, closing, stageEdges[:])
+	}
+	s.end = how
+	close(s.over)
+	s.outbox.finish(how)
+	s.hub.metrics.closes.WithLabelValues(s.object.Class(), closeLabel(how.code)).Inc()
+	if from != open {
+		s.addClosed()
+	}
+	return true
+}
+
+// sendClosed tells the object that the socket has ended, as the last of its frames.
+func (s *socket) sendClosed() {
+	s.mu.Lock()
+	told := s.stage != closing
+	if !told {
+		s.addClosed()
+	}
+	s.mu.Unlock()
+	if !told {
+		s.uplink.transmit()
+	}
+}
+
+// addClosed queues the close for the object. With mu held, so that no new owner is
+// told of a socket between two stages.
+func (s *socket) addClosed() {
+	if s.stage == closing {
+		advance(&s.stage, closed, stageEdges[:])
+	}
+	s.uplink.add(&wire.Request{
+		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id,
+		Code: s.end.code, Reason: cut(s.end.reason), Clean: s.end.code != websocket.CloseAbnormalClosure,
+	})
+}
+
+// acknowledge notes that an owner has handled the frames up to seq. With the close
+// among them the socket is forgotten.
+func (s *socket) acknowledge(seq uint64) {
+	s.uplink.acknowledge(seq)
+	s.mu.Lock()
+	told := (s.stage == closed || s.stage == abandoned) && s.uplink.empty()
+	if told {
+		advance(&s.stage, gone, stageEdges[:])
+	}
+	s.mu.Unlock()
+	if told {
+		s.hub.remove(s)
+	}
+}
+
+// notTaken notes that one sending of a frame was not taken.
+func (s *socket) notTaken(seq uint64) {
+	if s.uplink.notTaken(seq) {
+		s.hub.recover(s)
+	}
 }
 
 // forget gives up telling the object anything.
 func (s *socket) forget() {
 	s.mu.Lock()
-	s.told, s.pending = true, nil
+	if s.stage != gone {
+		advance(&s.stage, gone, stageEdges[:])
+	}
 	s.mu.Unlock()
 	s.hub.remove(s)
 }
 
-func (s *socket) attach(data []byte) {
+// check looks after a socket that has waited: for its connection, for an answer to
+// a frame, or for its client to say a word.
+func (s *socket) check(now time.Time) {
+	if s.uplink.overdue(now, s.hub.timing.Silence) {
+		s.hub.recover(s)
+	}
+	switch s.stageNow() {
+	case open:
+		s.outbox.ping(now)
+	case asking, accepted:
+		if now.Sub(s.opened) > attachTime+s.hub.timing.Request {
+			s.close(closeInfo{websocket.CloseAbnormalClosure, "never opened", true})
+		}
+	}
+}
+
+// stageNow is the socket's stage.
+func (s *socket) stageNow() stage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stage
+}
+
+// setAttachment keeps what the object has attached to the socket, for its next owner.
+func (s *socket) setAttachment(data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.attachment = slices.Clone(data) // alone, without the message it came in
 }
 
-func (s *socket) attached() bool {
+// handOver describes the socket to a new owner. It reports false if there is nothing
+// to describe: no owner has accepted the socket, or its close was acknowledged. A
+// socket with a frame in flight is closed, because a new owner cannot know whether
+// the frame was handled; of a socket that has ended, the new owner gets the close and
+// no frame before it. The close may be told twice.
+func (s *socket) handOver() (wire.HeldSocket, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.conn && !s.ended
+	described := wire.HeldSocket{ID: s.id, Region: s.hub.region, Tags: s.tags, Attachment: s.attachment}
+	if s.stage == accepted || s.stage == open {
+		next, known := s.uplink.position()
+		if known {
+			described.Next = next
+			return described, true
+		}
+		// Nothing is in flight before the connection comes, so the reader sends the close.
+		s.beginClose(closeInfo{code: objects.Unknown.CloseCode(), reason: "the object's host was lost; whether the last message counted is not known"})
+	}
+	switch s.stage {
+	case closing:
+		described.Next = s.uplink.keepNewest(0)
+		return described, true
+	case closed:
+		described.Next = s.uplink.keepNewest(1)
+		return described, !s.uplink.empty()
+	default:
+		return wire.HeldSocket{}, false
+	}
 }

@@ -84,7 +84,7 @@ func (s *State) Accept(_ *http.Request, tags ...string) (*Socket, error) {
 // before is replaced (as Cloudflare's setAlarm). A time in the past runs at
 // once. It is part of the event: it is set when the event's writes are durable.
 // It is kept in milliseconds, rounded up. The zero time, and one beyond the year
-// 2261, aborts the event. Panics if the class has no Alarm method.
+// 9999, aborts the event. Panics if the class has no Alarm method.
 func (s *State) SetAlarm(at time.Time) {
 	if !s.class.alarms {
 		panic("objects: class " + s.class.Name() + " sets an alarm but has no Alarm method")

@@ -61,12 +61,22 @@ func TestAClaimWhoseReplySubjectNamesARecordGetsNothing(t *testing.T) {
 	p := newPlace(t, nil)
 	id, kv, before := p.counted(t, "claimed")
 	for _, c := range []wire.Claim{{Class: "ticket"}, {Class: "ticket", ID: id.String()}, {Class: "ticket", ID: "nonsense"}} {
-		if err := p.raw.PublishRequest(wire.ClaimSubject(wire.AnyRegion, "ticket"), "$KV.HF_OBJECTS."+id.Key(), wire.Encode(&c)); err != nil {
-			t.Fatal(err)
+		for _, subject := range []string{wire.HostsSubject("ticket"), wire.ClaimSubject("fra", "ticket")} {
+			if err := p.raw.PublishRequest(subject, "$KV.HF_OBJECTS."+id.Key(), wire.Encode(&c)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	// One more, that is answered: the claims before it have been taken.
-	if _, err := p.raw.RequestWithContext(t.Context(), wire.ClaimSubject(wire.AnyRegion, "ticket"), wire.Encode(&wire.Claim{Class: "ticket"})); err != nil {
+	inbox := wire.InboxPrefix + "test.claim.1"
+	answers, err := p.raw.SubscribeSync(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := wire.Ask(p.raw, wire.HostsSubject("ticket"), inbox, &wire.Claim{Class: "ticket"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := answers.NextMsgWithContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	after, err := kv.Get(t.Context(), id.Key())

@@ -39,6 +39,7 @@ func looks(t *testing.T, width, height int64, before ...chromedp.Action[chromedp
 }
 
 func TestBrowserLooksLight(t *testing.T) {
+	beside(t, browsers)
 	tab := looks(t, 1440, 900, media("prefers-color-scheme", "light"))
 	tab.accessible()
 	tab.shoot("page-light.png")
@@ -48,6 +49,7 @@ func TestBrowserLooksLight(t *testing.T) {
 }
 
 func TestBrowserLooksDark(t *testing.T) {
+	beside(t, browsers)
 	tab := looks(t, 1440, 900, media("prefers-color-scheme", "dark"))
 	tab.shoot("page-dark.png")
 	tab.readable()
@@ -59,6 +61,7 @@ func TestBrowserLooksDark(t *testing.T) {
 
 // A phone: one column, nothing wider than the screen, targets for fingers, and touch.
 func TestBrowserLooksOnPhone(t *testing.T) {
+	beside(t, browsers)
 	tab := looks(t, 390, 844, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulateScale(2)))
 	if wide := eval[int](tab, "document.documentElement.scrollWidth"); wide > 390 {
 		t.Errorf("the page is %d px wide", wide)

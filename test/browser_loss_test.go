@@ -14,6 +14,7 @@ const unreachable = "net::ERR_"
 
 // A gateway restarts: the page says so, and is back by itself.
 func TestBrowserSurvivesGatewayRestart(t *testing.T) {
+	beside(t, browsers)
 	on := single(t)
 	on.startHost(t, "host-1", "fra", quick, nil)
 	doors := on.startDoors(t, "fra", "syd")
@@ -51,6 +52,7 @@ func TestBrowserSurvivesGatewayRestart(t *testing.T) {
 
 // The network goes away and comes back: so does the room, with nobody's help.
 func TestBrowserSurvivesNetworkLoss(t *testing.T) {
+	beside(t, browsers)
 	on := single(t)
 	on.startHost(t, "host-1", "fra", quick, nil)
 	doors := on.startDoors(t, "fra", "syd")
@@ -90,6 +92,7 @@ func online(yes bool) []chromedp.Action[chromedp.Void] {
 
 // The owner is lost while the page is open: the page says that it moved, and goes on.
 func TestBrowserSeesTheOwnerMove(t *testing.T) {
+	beside(t, browsers)
 	on := single(t)
 	lost := on.startHost(t, "host-1", "fra", quick, nil)
 	doors := on.startDoors(t, "fra", "syd")

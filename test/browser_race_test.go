@@ -45,6 +45,7 @@ var fifteen = "[1 2 3 4 5 6 7 8 9 10 11 12 13 14 15]"
 
 // Fifteen at once: the object hands out fifteen tickets, plain KV the same one to many.
 func TestBrowserRace(t *testing.T) {
+	beside(t, browsers)
 	page, door := racePage(t)
 	page.stress()
 
@@ -109,6 +110,7 @@ func TestBrowserRace(t *testing.T) {
 
 // The race can be fired by the browser too, which sees less of it.
 func TestBrowserFiresItself(t *testing.T) {
+	beside(t, browsers)
 	page, door := racePage(t)
 	page.click(`.fired input[value="browser"]`)
 	page.stress()
@@ -130,6 +132,7 @@ func TestBrowserFiresItself(t *testing.T) {
 
 // One claim counts one, and a reset asks first.
 func TestBrowserClaimAndReset(t *testing.T) {
+	beside(t, browsers)
 	page, _ := racePage(t)
 	stand := func(n int) {
 		t.Helper()
@@ -168,6 +171,7 @@ func TestBrowserClaimAndReset(t *testing.T) {
 
 // With reduced motion nothing is played: the last picture is there at once.
 func TestBrowserReducedMotion(t *testing.T) {
+	beside(t, browsers)
 	on := single(t)
 	on.startHost(t, "host-1", "fra", quick, nil)
 	doors := on.startDoors(t, "fra", "syd")

@@ -13,6 +13,7 @@ import (
 
 // Two people, each through a gateway in another region, meet in one room.
 func TestBrowserTwoTabsSeeEachOther(t *testing.T) {
+	beside(t, browsers)
 	on := single(t)
 	on.startHost(t, "host-1", "fra", quick, nil)
 	doors := on.startDoors(t, "fra", "syd")
@@ -74,6 +75,7 @@ func TestBrowserTwoTabsSeeEachOther(t *testing.T) {
 
 // Everything on the stage can be done from the keyboard.
 func TestBrowserKeyboard(t *testing.T) {
+	beside(t, browsers)
 	on := single(t)
 	on.startHost(t, "host-1", "fra", quick, nil)
 	doors := on.startDoors(t, "fra", "syd")
@@ -119,6 +121,7 @@ func space(half input.DispatchKeyEventType) chromedp.Action[chromedp.Void] {
 // A person in the room can send any object to the others: none of it may pass for
 // something that the room itself says.
 func TestBrowserIsNotFooledByForgedFrames(t *testing.T) {
+	beside(t, browsers)
 	on := single(t)
 	on.startHost(t, "host-1", "fra", quick, nil)
 	doors := on.startDoors(t, "fra", "syd")

@@ -1,13 +1,34 @@
 package test
 
 import (
+	"flag"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
+// Seats are how many tests of a kind run at a time, beside those of the other kind.
+// Slow tests wait for leases, alarms and browsers more than they compute.
+var (
+	waiters  = make(chan struct{}, 4)
+	browsers = make(chan struct{}, 1) // a browser that starts takes a whole core
+)
+
+// beside lets a test run beside others, when a seat is free.
+func beside(t *testing.T, seats chan struct{}) {
+	t.Helper()
+	t.Parallel()
+	seats <- struct{}{}
+	t.Cleanup(func() { <-seats })
+}
+
 // Nothing outlives the tests: hosts, gateways and servers end with all they began.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// The seats say how many run; a test that waits for one must not take the place of another.
+	if err := flag.Set("test.parallel", "100"); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(quiet{m},
 		// It looks up every ten seconds and ends when it finds its server stopped.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),

@@ -92,6 +92,7 @@ func (p *spy) WebSocketMessage(ctx context.Context, from *objects.Socket, m obje
 }
 
 func TestAnAlarmFiresOnceAndNeverEarly(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		b := &bell{rings: make(chan ring, 16)}
 		on.startHost(t, "a", "fra", quick, nil, spyClass(b))
@@ -121,6 +122,7 @@ func TestAnAlarmFiresOnceAndNeverEarly(t *testing.T) {
 }
 
 func TestAnAlarmThatFailsIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		b := &bell{rings: make(chan ring, 16)}
 		b.fail.Store(1)
@@ -139,6 +141,7 @@ func TestAnAlarmThatFailsIsTriedAgain(t *testing.T) {
 }
 
 func TestAnAlarmSurvivesTheLossOfItsHost(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		b := &bell{rings: make(chan ring, 16)}
 		first := on.startHost(t, "first", "fra", quick, nil, spyClass(b))
@@ -166,6 +169,7 @@ func hear(t testing.TB, b *bell) ring {
 }
 
 func TestStateBeyondTheLimitIsTooLargeAndLosesNothing(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", quick, nil, spyClass(&bell{}))
 		to := on.caller(t)("big")
@@ -183,6 +187,7 @@ func TestStateBeyondTheLimitIsTooLargeAndLosesNothing(t *testing.T) {
 }
 
 func TestASocketWithAMessageInTheAirIsClosedWhenItsHostIsLost(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		b := &bell{gate: make(chan struct{}), enter: make(chan struct{}, 2)}
 		t.Cleanup(func() { close(b.gate) })
@@ -223,6 +228,7 @@ func TestASocketWithAMessageInTheAirIsClosedWhenItsHostIsLost(t *testing.T) {
 // TestChaosCountersAreLinearizableWhileHostsAreLost has clients claim, peek, and reset
 // nothing, while hosts are cut off and replaced; the history must be that of one counter.
 func TestChaosCountersAreLinearizableWhileHostsAreLost(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		h := on.startHost(t, "h0", "fra", quick, nil)
 		spare := on.startHost(t, "h1", "fra", quick, nil)
@@ -297,6 +303,7 @@ var counterModel = porcupine.Model{
 }
 
 func TestARecordThatCannotBeReadIsLeftAloneAndSaidSo(t *testing.T) {
+	beside(t, waiters)
 	on := single(t)
 	on.startHost(t, "a", "fra", quick, nil)
 	timing := quick
@@ -327,6 +334,7 @@ func TestARecordThatCannotBeReadIsLeftAloneAndSaidSo(t *testing.T) {
 }
 
 func TestAnAlarmThatFellDueWhileEverythingWasDownFiresAfterwards(t *testing.T) {
+	beside(t, waiters)
 	b := &bell{rings: make(chan ring, 16)}
 	dir := t.TempDir()
 	due := time.Now().Add(2 * time.Second)

@@ -48,6 +48,7 @@ func dev(t testing.TB, args ...string) *everything {
 }
 
 func TestChaosARestartOfEverythingLosesNothing(t *testing.T) {
+	beside(t, waiters)
 	store := t.TempDir()
 	counters := []string{"a", "b", "c"}
 	ends := []struct {

@@ -13,6 +13,7 @@ import (
 )
 
 func TestAFourthRegionJoins(t *testing.T) {
+	beside(t, waiters)
 	e := dev(t, "--store", "memory", "--rtt", "real")
 	var joined struct {
 		URL, Region string
@@ -70,6 +71,7 @@ func TestWhatIsTakenIsSaidByWhomWithExitCode3(t *testing.T) {
 }
 
 func TestGetLsAndRaceFromASecondTerminal(t *testing.T) {
+	beside(t, waiters)
 	e := dev(t, "--regions", "fra,iad", "--store", t.TempDir())
 	for range 3 {
 		if _, _, err := claim(e.doors[1].url, "global"); err != nil {

@@ -17,6 +17,7 @@ const (
 )
 
 func TestChaosNothingIsLostWhenTheOwnerIsKilled(t *testing.T) {
+	beside(t, waiters)
 	f := newFleet(t)
 	one := f.host("one")
 	doors := []*door{f.gateway("fra"), f.gateway("iad")}
@@ -68,6 +69,7 @@ func roomGoesOn(t *testing.T, idle []*guest, late *guest, epoch uint64, owner st
 }
 
 func TestChaosAnOwnerThatFreezesComesBackToNothing(t *testing.T) {
+	beside(t, waiters)
 	f := newFleet(t)
 	one := f.host("one")
 	doors := []*door{f.gateway("fra"), f.gateway("iad")}
@@ -135,6 +137,7 @@ func TestChaosHostsThatStopOnPurposeFailNoRequest(t *testing.T) {
 // With the only server gone nobody can answer. Nobody has to fail either: who
 // asked waits, and goes on when it is back with its store.
 func TestChaosNATSIsKilledAndComesBack(t *testing.T) {
+	beside(t, waiters)
 	f := newFleet(t)
 	f.host("one")
 	doors := []*door{f.gateway("fra"), f.gateway("iad")}

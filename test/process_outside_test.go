@@ -54,6 +54,7 @@ func goes(t *testing.T, dir string, args ...string) {
 }
 
 func TestAModuleOfSomebodyElseDefinesTestsAndRunsItsClass(t *testing.T) {
+	beside(t, waiters)
 	dir := outside(t)
 	goes(t, dir, "test", "./...")
 	binary := filepath.Join(dir, "scores.program")

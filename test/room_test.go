@@ -96,6 +96,7 @@ func (g *guest) closed() websocket.StatusCode {
 }
 
 func TestPeopleInDifferentRegionsSeeEachOther(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		doors := on.world(t)
 		amber := enter(t, doors[0], "lobby")
@@ -126,6 +127,7 @@ func TestPeopleInDifferentRegionsSeeEachOther(t *testing.T) {
 }
 
 func TestARoomSleepsWithAHundredSocketsAndWakesWithEveryIdentity(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		metrics := prometheus.NewRegistry()
 		timing := quick
@@ -176,6 +178,7 @@ func TestARoomSleepsWithAHundredSocketsAndWakesWithEveryIdentity(t *testing.T) {
 }
 
 func TestAnIdleRoomIsEvictedWithItsSocketsOpenAndComesBack(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		timing := quick
 		timing.Hibernate, timing.Evict = 50*time.Millisecond, 150*time.Millisecond
@@ -192,6 +195,7 @@ func TestAnIdleRoomIsEvictedWithItsSocketsOpenAndComesBack(t *testing.T) {
 }
 
 func TestChaosARoomGoesOnWhenItsHostIsLost(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		first := on.startHost(t, "first", "fra", quick, nil)
 		d := on.startGateway(t, "fra", quick)
@@ -221,6 +225,7 @@ func TestChaosARoomGoesOnWhenItsHostIsLost(t *testing.T) {
 }
 
 func TestTheRoomHearsOfASocketThatWasClosedWhileNobodyOwnedIt(t *testing.T) {
+	beside(t, waiters)
 	on := single(t)
 	first := on.startHost(t, "first", "fra", quick, nil)
 	impatient := quick
@@ -239,6 +244,7 @@ func TestTheRoomHearsOfASocketThatWasClosedWhileNobodyOwnedIt(t *testing.T) {
 }
 
 func TestTheRoomHearsOfAGatewayThatDies(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", quick, nil)
 		d, dying := on.startGateway(t, "fra", quick), on.startGateway(t, "iad", quick)
@@ -252,6 +258,7 @@ func TestTheRoomHearsOfAGatewayThatDies(t *testing.T) {
 }
 
 func TestAGatewayThatStopsSendsEverybodyAwayWith1012(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", quick, nil)
 		d, other := on.startGateway(t, "fra", quick), on.startGateway(t, "iad", quick)
@@ -272,6 +279,7 @@ func TestAGatewayThatStopsSendsEverybodyAwayWith1012(t *testing.T) {
 }
 
 func TestThreeFramesThatAreNoObjectsAreForgiven(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", quick, nil)
 		d := on.startGateway(t, "fra", quick)

@@ -49,6 +49,7 @@ func burst(n int, do func(i int)) {
 }
 
 func TestFifteenClaimsThroughThreeRegionsAreExactlyOneToFifteen(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		doors := on.world(t)
 		rounds := 1000
@@ -75,6 +76,7 @@ func TestFifteenClaimsThroughThreeRegionsAreExactlyOneToFifteen(t *testing.T) {
 }
 
 func TestTheFoilLosesAndCompareAndSetDoesNot(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		doors := on.world(t)
 		lossy, attempts := 0, 0
@@ -115,6 +117,7 @@ func distinct(tickets []int) int {
 }
 
 func TestPeekAndReset(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", quick, nil)
 		g := on.startGateway(t, "fra", quick)
@@ -144,6 +147,7 @@ func TestPeekAndReset(t *testing.T) {
 }
 
 func TestAHostThatStopsOnPurposeFailsNoRequest(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		hosts := []member{on.startHost(t, "h0", "fra", quick, nil), on.startHost(t, "h1", "fra", quick, nil)}
 		g := on.startGateway(t, "fra", quick)
@@ -193,6 +197,7 @@ func TestAHostThatStopsOnPurposeFailsNoRequest(t *testing.T) {
 }
 
 func TestCountersGoOnAfterARestartOfEverything(t *testing.T) {
+	beside(t, waiters)
 	const lives = 3
 	live := func(t *testing.T, on *substrate, life int) {
 		on.startHost(t, "a", "fra", quick, nil)
@@ -227,6 +232,7 @@ func TestCountersGoOnAfterARestartOfEverything(t *testing.T) {
 }
 
 func TestAReleasedObjectThatKeepsNothingLeavesNoEntry(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		h := on.startHost(t, "a", "fra", quick, nil)
 		g := on.startGateway(t, "fra", quick)
@@ -266,6 +272,7 @@ func TestAResetOfTheFoilIsOfThatNameAlone(t *testing.T) {
 
 // More than are released at a time, while one is asked again and again.
 func TestIdleObjectsAreReleasedAndComeBackAsTheyWere(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		timing := quick
 		timing.Hibernate, timing.Evict = 50*time.Millisecond, 200*time.Millisecond

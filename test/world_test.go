@@ -45,9 +45,9 @@ type substrate struct {
 // onAll runs a test on one server, on a cluster of three, and on one server whose
 // hosts and gateways reach each other without it.
 func onAll(t *testing.T, test func(t *testing.T, on *substrate)) {
-	t.Run("R1", func(t *testing.T) { test(t, single(t)) })
-	t.Run("R3", func(t *testing.T) { test(t, clustered(t)) })
-	t.Run("nearby", func(t *testing.T) { test(t, together(t)) })
+	t.Run("R1", func(t *testing.T) { beside(t, waiters); test(t, single(t)) })
+	t.Run("R3", func(t *testing.T) { beside(t, waiters); test(t, clustered(t)) })
+	t.Run("nearby", func(t *testing.T) { beside(t, waiters); test(t, together(t)) })
 }
 
 // together is one server, and whoever is on it stands in one place.

@@ -26,7 +26,7 @@ var floors = []struct {
 	packages []string
 }{
 	{1, []string{"objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch"}},
-	{2, []string{"internal/wire", "internal/link", "internal/load", "objects/host/internal/...", "kvfoil", "embedded"}},
+	{2, []string{"internal/wire", "internal/metrics", "internal/link", "internal/load", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "objects/host", "inspector"}},
 	{4, []string{"app"}},
 	{5, []string{"cmd/holdfast", "examples/demo/...", "test/...", "bench/..."}},

@@ -29,19 +29,27 @@ type Client struct {
 	replies *nats.Subscription
 
 	claims singleflight.Group
-	tokens *lru.Cache[string, uint64] // the newest token seen for an object
+	tokens *lru.Cache[string, uint64] // the newest token known for an object
 
-	mu      sync.Mutex // guards what follows
-	last    uint64     // number of the newest request
-	waiting map[uint64]*waiter
-	open    map[string][]uint64  // numbers that wait, for each object, ascending
-	busy    map[string]time.Time // objects that are to be spared until then
+	mu        sync.Mutex // guards what follows
+	last      uint64     // number of the newest request
+	waiting   map[uint64]*waiter
+	questions uint64                       // number of the newest question to hosts
+	asking    map[uint64]chan<- hostAnswer // who waits for hosts, by question
+	open      map[string][]uint64          // numbers that wait, for each object, ascending
+	overload  map[string]time.Time         // objects that get no requests until then
+	nearest   map[string]place             // by class, if this region has no hosts of it
+	served    map[string]bool              // classes that a host has been seen to run
+	horizon   horizon
+	absent    map[string]time.Time // classes that no host runs, until then
+	warned    time.Time            // when a dropped answer was last logged
 }
 
-// answer is a reply, or the news that nobody listens.
+// answer is what came back for one copy of a request.
 type answer struct {
+	copy   uint64
 	reply  *Reply
-	nobody bool
+	nobody bool // nobody listens
 }
 
 // ClientConfig is what a client is made of. NATS and Name are needed.
@@ -50,15 +58,14 @@ type ClientConfig struct {
 	// while it reconnects (nats.ReconnectBufSize(-1)), so that what could not be
 	// sent certainly did not happen.
 	NATS   *nats.Conn
-	Nearby *Nearby // whom it reaches without NATS; default: nobody
+	Nearby *Nearby // hosts that it reaches without NATS; default: none
 	Name   string  // unique, and a subject token: it begins the client's inbox
 	Region string
 	Timing Timing
 	Log    *slog.Logger // default: none
 }
 
-// knownTokens bounds the memory of tokens: it is only a guard against late
-// replies of a replaced owner, which compare-and-set has refused anyway.
+// knownTokens bounds the memory of tokens. A forgotten one costs a round trip.
 const knownTokens = 64 << 10
 
 // NewClient starts to listen for replies.
@@ -73,9 +80,11 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	c := &Client{
 		cfg: cfg, tokens: tokens,
-		waiting: make(map[uint64]*waiter), open: make(map[string][]uint64), busy: make(map[string]time.Time),
+		waiting: make(map[uint64]*waiter), asking: make(map[uint64]chan<- hostAnswer),
+		open: make(map[string][]uint64), overload: make(map[string]time.Time),
+		nearest: make(map[string]place), served: make(map[string]bool), absent: make(map[string]time.Time), horizon: make(horizon),
 	}
-	c.replies, err = c.cfg.NATS.Subscribe(InboxPrefix+c.cfg.Name+".*", c.receive)
+	c.replies, err = c.cfg.NATS.Subscribe(InboxPrefix+c.cfg.Name+".*.*", c.receive)
 	if err != nil {
 		return nil, fmt.Errorf("listen for replies: %w", err)
 	}
@@ -90,36 +99,48 @@ func (c *Client) Close() {
 }
 
 // Do has the object's owner handle the request and returns its answer. It fills
-// in who asks and for how long; the time is ctx's deadline, at most
+// in who asks, whom, and for how long; the time is ctx's deadline, at most
 // Timing.Request. A reply that carries a code is returned, not an error. Errors
-// are objects.Errors: Unavailable when it certainly did not happen, Unknown when
-// nobody can tell.
+// are objects.Errors: Unknown when nobody can tell whether it happened; otherwise
+// it certainly did not: Unavailable, TooLarge for NATS, or NotFound for a class
+// that no host runs.
 func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, error) {
 	now := time.Now()
-	t := try{deadline: now.Add(c.cfg.Timing.Request)}
+	t := attempt{began: now, deadline: now.Add(c.cfg.Timing.Request)}
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(t.deadline) {
 		t.deadline = sooner
 	}
 	w := waiters.Get().(*waiter)
-	defer w.rest()
-	n, low, spared := c.begin(id.Key(), w, now)
-	if spared {
+	defer w.release()
+	n, low, refused := c.begin(id.Key(), w, now)
+	if refused {
 		return &Reply{Code: objects.Overloaded, Message: "too many requests wait for this object"}, nil
 	}
 	defer c.end(id.Key(), n)
 	req.Gateway, req.N, req.Low = c.cfg.Name, n, low
-	inbox := InboxPrefix + c.cfg.Name + "." + strconv.FormatUint(n, 10)
 	for {
 		left := time.Until(t.deadline)
+		if left <= 0 {
+			return nil, t.failure(context.DeadlineExceeded)
+		}
+		req.For = c.token(id.Key())
+		if t.replaced(req.For, t.same).lost >= maxLost {
+			return nil, objects.Errorf(objects.Unknown, "%d hosts were lost while they had the request; it may or may not have happened", maxLost)
+		}
 		req.Timeout = max(1, left.Milliseconds())
-		if err := c.ask(id, inbox, req); err != nil {
+		err := c.ask(id, c.inbox(n, t.copy+1), req, &t)
+		switch {
+		case errors.Is(err, nats.ErrMaxPayload) && !t.uncertain():
+			return nil, objects.Errorf(objects.TooLarge, "the request is larger than a NATS message may be")
+		case err != nil:
 			t.why = fmt.Errorf("NATS is not reached: %w", err)
 			t.attempts++
-			if errors.Is(err, nats.ErrConnectionClosed) || !t.pause(ctx) {
+			if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrMaxPayload) || !t.backOff(ctx) {
 				return nil, t.failure(context.DeadlineExceeded)
 			}
 			continue
 		}
+		t.fate = t.sent(req.For, t.same)
 		w.timer.Reset(min(left, c.cfg.Timing.Silence))
 		reply, err := c.await(ctx, id, w, &t)
 		if reply != nil || err != nil {
@@ -128,27 +149,38 @@ func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, e
 	}
 }
 
-// ask sends a request the shortest way.
-func (c *Client) ask(id objects.ID, inbox string, req *Request) error {
-	if c.cfg.Nearby.ask(id, inbox, req) {
-		return nil
-	}
-	return Ask(c.cfg.NATS, ObjectSubject(id), inbox, req)
+// inbox is where a copy of a request is answered.
+func (c *Client) inbox(n, copy uint64) string {
+	subject := make([]byte, 0, 96)
+	subject = append(append(append(subject, InboxPrefix...), c.cfg.Name...), '.')
+	subject = append(strconv.AppendUint(subject, n, 10), '.')
+	return string(strconv.AppendUint(subject, copy, 10))
 }
 
-// waiter is where one request waits for its answer. It is used again by another
-// request, after end: hand holds the client's lock while it answers.
+// ask sends one copy of a request the shortest way. Once a copy went over NATS the
+// next ones do: otherwise they could overtake it.
+func (c *Client) ask(id objects.ID, inbox string, req *Request, t *attempt) error {
+	if !t.overNATS && c.cfg.Nearby.ask(id, inbox, req) {
+		return nil
+	}
+	err := Ask(c.cfg.NATS, ObjectSubject(id), inbox, req)
+	t.overNATS = t.overNATS || err == nil
+	return err
+}
+
+// waiter is where one request waits for its answers. It is pooled. It may be used
+// again after end, because hand sends only while it holds c.mu.
 type waiter struct {
 	answers chan answer
 	timer   *time.Timer
 }
 
 var waiters = sync.Pool{New: func() any {
-	return &waiter{answers: make(chan answer, 4), timer: time.NewTimer(time.Hour)}
+	return &waiter{answers: make(chan answer, 8), timer: time.NewTimer(time.Hour)}
 }}
 
-// rest is the end of a request's wait.
-func (w *waiter) rest() {
+// release puts the waiter back into the pool, empty.
+func (w *waiter) release() {
 	w.timer.Stop()
 	for len(w.answers) > 0 {
 		<-w.answers
@@ -156,75 +188,152 @@ func (w *waiter) rest() {
 	waiters.Put(w)
 }
 
-// try is what is known about one request so far.
-type try struct {
+// attempt is one request while it is being sent and sent again.
+type attempt struct {
+	fate
+	began    time.Time
 	deadline time.Time
-	doubt    bool // an owner may have taken it and not said so
+	overNATS bool // a copy went over NATS
+	same     bool // the present owner has owned the object since before the first copy
 	attempts int
-	why      error // the last reason for trying again
+	why      error // the last reason for sending again
 }
 
-// failure is what to tell the client when the time is over.
-func (t *try) failure(err error) error {
+// failure is what to tell the caller when the time is over.
+func (t *attempt) failure(err error) error {
 	if t.why != nil && errors.Is(err, context.DeadlineExceeded) {
 		err = t.why
 	}
-	if t.doubt {
+	if t.uncertain() {
 		return objects.Errorf(objects.Unknown, "no answer in time; it may or may not have happened (%v)", err)
 	}
 	return objects.Errorf(objects.Unavailable, "nothing happened: %v", err)
 }
 
-// pause waits before the next attempt; false when there is no time for one.
-func (t *try) pause(ctx context.Context) bool {
+// backOff waits before the next attempt. It reports false when there is no time for one.
+func (t *attempt) backOff(ctx context.Context) bool {
 	ctx, cancel := context.WithDeadline(ctx, t.deadline)
 	defer cancel()
 	return Pause(ctx, backoff(t.attempts))
 }
 
-// await waits for the fate of one sending: a reply for the client, an error, or
-// neither, to send again.
-func (c *Client) await(ctx context.Context, id objects.ID, w *waiter, t *try) (*Reply, error) {
-	var a answer
-	select {
-	case a = <-w.answers:
-	case now := <-w.timer.C:
-		t.doubt = true // it was sent and nothing came back
-		if !now.Before(t.deadline) {
-			return nil, t.failure(context.DeadlineExceeded)
+// await waits for the fate of the last copy. It returns a reply for the caller, an
+// error, or neither if the request must be sent again.
+func (c *Client) await(ctx context.Context, id objects.ID, w *waiter, t *attempt) (*Reply, error) {
+	next := ignore
+	var reply *Reply
+	for next == ignore {
+		select {
+		case a := <-w.answers:
+			next = c.consider(id.Key(), a, t)
+			reply = a.reply
+		case now := <-w.timer.C:
+			t.fate = t.silence()
+			if !now.Before(t.deadline) {
+				return nil, t.failure(context.DeadlineExceeded)
+			}
+			t.why = errors.New("the owner does not answer")
+			next = claim
+		case <-ctx.Done():
+			return nil, t.failure(ctx.Err())
 		}
-		a.nobody = true
-		t.why = errors.New("the owner does not answer")
-	case <-ctx.Done():
-		t.doubt = true
-		return nil, t.failure(ctx.Err())
 	}
-	switch {
-	case a.nobody:
-	case a.reply.Moved:
-		t.doubt = t.doubt || a.reply.Unsure
-		t.why = errors.New("the object is moving to another host")
-	case !c.current(id.Key(), a.reply.Token):
-		t.why = errors.New("a replaced owner answered")
-	default:
-		if a.reply.Busy {
-			c.spare(id.Key())
+	if next == final {
+		if reply.Busy {
+			c.holdOff(id.Key())
 		}
-		return a.reply, nil
+		return reply, nil
 	}
 	t.attempts++
-	within, cancel := context.WithDeadline(ctx, t.deadline)
-	defer cancel()
-	owned, err := c.Activate(within, id)
-	if err != nil {
-		t.why = err
-	}
-	if !owned || t.attempts > 2 { // interest takes a moment to spread: the first resends are free
-		if !t.pause(ctx) {
-			return nil, t.failure(cmp.Or(ctx.Err(), context.DeadlineExceeded))
+	free := t.attempts <= 2 // interest takes a moment to spread: the first resends are free
+	switch next {
+	case later:
+		free = false
+	case claim:
+		owned, err := c.claimFor(ctx, id, t)
+		if err != nil {
+			return nil, err
 		}
+		free = free && owned
+	}
+	if !free && !t.backOff(ctx) {
+		return nil, t.failure(cmp.Or(ctx.Err(), context.DeadlineExceeded))
 	}
 	return nil, nil
+}
+
+// consider notes what came back for a copy, and says what to do about it.
+func (c *Client) consider(object string, a answer, t *attempt) (next verdict) {
+	if a.nobody {
+		t.fate, next = t.nobody(a.copy)
+		return next
+	}
+	known := c.token(object)
+	if a.reply.Token > known {
+		if !c.plausible(a.reply.Token) {
+			return ignore
+		}
+		c.tokens.Add(object, a.reply.Token)
+	}
+	t.fate, next = t.heard(a.copy, a.reply, known)
+	switch {
+	case next == later:
+		t.why = errors.New("too many requests wait for this object")
+	case a.reply.Moved:
+		t.why = errors.New("the object is moving to another host")
+	}
+	return next
+}
+
+// claimFor has the object claimed for a request, and reports whether it is owned.
+// It fails if it is of no use to go on.
+func (c *Client) claimFor(ctx context.Context, id objects.ID, t *attempt) (owned bool, err error) {
+	ctx, cancel := context.WithDeadline(ctx, t.deadline)
+	defer cancel()
+	reply, err := c.activate(ctx, id)
+	if errors.Is(err, errUnknownClass) && !t.uncertain() {
+		return false, objects.Errorf(objects.NotFound, "no host runs class %s", id.Class())
+	}
+	if err != nil {
+		t.why = err
+		return false, nil
+	}
+	if reply.Code != "" && !t.uncertain() {
+		return false, objects.Errorf(reply.Code, "%s", reply.Failure)
+	}
+	if !reply.Owned {
+		t.why = reply.why()
+		return false, nil
+	}
+	t.same = reply.Token > 0 && time.Duration(reply.Held)*time.Millisecond > time.Since(t.began)
+	return true, nil
+}
+
+// token is the newest token known for the object; 0: none.
+func (c *Client) token(object string) uint64 {
+	token, _ := c.tokens.Get(object)
+	return token
+}
+
+// plausible reports whether a token may be true, and notes it.
+func (c *Client) plausible(token uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.horizon.plausible(token) {
+		return true
+	}
+	c.dropped(errForgedToken)
+	return false
+}
+
+var errForgedToken = errors.New("its token is far beyond all others, so somebody has forged it")
+
+// dropped logs that an answer was dropped, once a minute at most. With mu held.
+func (c *Client) dropped(why error) {
+	if now := time.Now(); now.Sub(c.warned) > time.Minute {
+		c.warned = now
+		c.cfg.Log.Warn("answers are dropped", "err", why)
+	}
 }
 
 // backoff grows from 5 ms to 200 ms, with jitter.
@@ -233,7 +342,7 @@ func backoff(attempt int) time.Duration {
 	return full/2 + rand.N(full/2)
 }
 
-// Pause waits; it is false if ctx ended first.
+// Pause waits. It reports false if ctx ended first.
 func Pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -245,98 +354,29 @@ func Pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Activate asks a host to claim the object, one of this client's region first.
-// It is false if somebody else's lease on it still holds.
-func (c *Client) Activate(ctx context.Context, id objects.ID) (bool, error) {
-	result := c.claims.DoChan(id.Key(), func() (any, error) {
-		claim := Claim{Class: id.Class(), ID: id.String(), Name: id.Name()}
-		reply, err := c.claim(context.WithoutCancel(ctx), claim)
-		return err == nil && reply.Owned, err
-	})
-	select {
-	case r := <-result:
-		return r.Val.(bool), r.Err
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-}
-
-// Served tells whether any host runs the class.
-func (c *Client) Served(ctx context.Context, class string) error {
-	_, err := c.claim(ctx, Claim{Class: class})
-	return err
-}
-
-func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timing.Claim)
-	defer cancel()
-	msg, err := c.askHosts(ctx, claim)
-	if errors.Is(err, nats.ErrNoResponders) {
-		return nil, fmt.Errorf("no host runs class %s", claim.Class)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("ask for an owner: %w", err)
-	}
-	reply := new(ClaimReply)
-	if err := Decode(msg.Data, reply); err != nil {
-		return nil, fmt.Errorf("ask for an owner: decode the answer: %w", err)
-	}
-	if reply.Failure != "" {
-		return nil, fmt.Errorf("ask for an owner: %s", reply.Failure)
-	}
-	return reply, nil
-}
-
-// askHosts sends a claim to one of the hosts, of this region if there are any. One
-// that is frozen still listens: after a silence the next is asked, and one that was
-// only slow does no harm by being asked twice.
-func (c *Client) askHosts(ctx context.Context, claim Claim) (*nats.Msg, error) {
-	payload := Encode(&claim)
-	for {
-		within, cancel := context.WithTimeout(ctx, c.cfg.Timing.Silence)
-		msg, err := c.cfg.NATS.RequestWithContext(within, ClaimSubject(c.cfg.Region, claim.Class), payload)
-		if errors.Is(err, nats.ErrNoResponders) {
-			msg, err = c.cfg.NATS.RequestWithContext(within, ClaimSubject(AnyRegion, claim.Class), payload)
-		}
-		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
-			return msg, err
-		}
-	}
-}
-
-// current tells whether a token is as new as any seen for the object.
-func (c *Client) current(object string, token uint64) bool {
-	known, ok := c.tokens.Get(object)
-	if !ok || token > known {
-		c.tokens.Add(object, token)
-	}
-	return token >= known
-}
-
-// spare has the object spared for a moment, in which a part of those who wait is
-// served.
-func (c *Client) spare(object string) {
+// holdOff refuses requests for the object for a moment, in which it serves some of
+// those that wait.
+func (c *Client) holdOff(object string) {
 	const most = 1000 // objects; those that nobody asks for any more are forgotten
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	if len(c.busy) >= most {
-		maps.DeleteFunc(c.busy, func(_ string, until time.Time) bool { return !now.Before(until) })
+	if len(c.overload) >= most {
+		maps.DeleteFunc(c.overload, func(_ string, until time.Time) bool { return !now.Before(until) })
 	}
-	c.busy[object] = now.Add(c.cfg.Timing.Silence / 20)
+	c.overload[object] = now.Add(c.cfg.Timing.Silence / 20)
 }
 
-// begin numbers a request; low is the lowest number for its object that waits. An
-// object that is to be spared has just said that too many wait for it, and to say
-// that again would cost it time that it does not have.
-func (c *Client) begin(object string, w *waiter, now time.Time) (n, low uint64, spared bool) {
+// begin numbers a request; low is the lowest number for its object that waits. If
+// the object refused one as overloaded within the last 50 ms, begin refuses this one
+// here and saves the object the work.
+func (c *Client) begin(object string, w *waiter, now time.Time) (n, low uint64, refused bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if until, busy := c.busy[object]; busy && now.Before(until) {
+	if until, busy := c.overload[object]; busy && now.Before(until) {
 		return 0, 0, true
 	} else if busy {
-		delete(c.busy, object)
+		delete(c.overload, object)
 	}
 	c.last++
 	c.waiting[c.last] = w
@@ -360,28 +400,46 @@ func (c *Client) end(object string, n uint64) {
 	c.open[object] = open
 }
 
-// receive hands a reply from NATS to the one who waits for it.
+// receive hands what came from NATS to whoever waits for it: a reply to a copy on
+// <number>.<copy>, a host's answer on claim.<number>.
 func (c *Client) receive(msg *nats.Msg) {
-	n, err := strconv.ParseUint(msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:], 10, 64)
-	if err != nil {
+	if kind, number := lastTwo(msg.Subject); kind == "claim" {
+		c.receiveClaim(number, msg)
 		return
 	}
-	var a answer
-	if Nobody(msg) {
-		a.nobody = true
-	} else {
+	a := answer{nobody: Nobody(msg)}
+	if !a.nobody {
 		a.reply = new(Reply)
-		if err := Decode(msg.Data, a.reply); err != nil {
-			c.cfg.Log.Error("reply not understood", "err", err)
+		if err := errors.Join(Decode(msg.Data, a.reply), checkCode(a.reply.Code)); err != nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.dropped(err)
 			return
 		}
 	}
-	c.hand(n, a)
+	c.hand(msg.Subject, a)
 }
 
-// hand gives an answer to the one who waits for it; one that nobody waits for any
-// more is dropped.
-func (c *Client) hand(n uint64, a answer) {
+// lastTwo returns the last two tokens of a subject.
+func lastTwo(subject string) (string, string) {
+	i := strings.LastIndexByte(subject, '.')
+	if i < 0 {
+		return "", subject
+	}
+	return subject[strings.LastIndexByte(subject[:i], '.')+1 : i], subject[i+1:]
+}
+
+// hand gives an answer to the request whose copy the subject names. If nobody waits
+// for it any more, it is dropped. It reports whether the subject names a copy.
+func (c *Client) hand(subject string, a answer) bool {
+	request, number := lastTwo(subject)
+	n, err := strconv.ParseUint(request, 10, 64)
+	if err != nil {
+		return false
+	}
+	if a.copy, err = strconv.ParseUint(number, 10, 64); err != nil {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if w := c.waiting[n]; w != nil {
@@ -390,9 +448,10 @@ func (c *Client) hand(n uint64, a answer) {
 		default: // the waiter has enough to go on
 		}
 	}
+	return true
 }
 
-// Nobody tells whether msg is the server's news that nobody listens.
+// Nobody reports whether msg is the server's news that nobody listens.
 func Nobody(msg *nats.Msg) bool {
 	return len(msg.Data) == 0 && msg.Header.Get("Status") == "503"
 }

@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -74,7 +75,7 @@ func (s *script) own(answer func(i int, req wire.Request) *wire.Reply) {
 
 // takeClaims answers claims, and first does what then says.
 func (s *script) takeClaims(then func() wire.ClaimReply) {
-	s.subscribe(wire.ClaimSubject(wire.AnyRegion, "ticket"), func(msg *nats.Msg) {
+	s.subscribe(wire.ClaimSubject("fra", "ticket"), func(msg *nats.Msg) {
 		s.mu.Lock()
 		s.claims++
 		s.mu.Unlock()
@@ -199,7 +200,7 @@ func TestARequestTellsWhatTheGatewayStillWaitsFor(t *testing.T) {
 			go func() {
 				<-release
 				data := wire.Encode(&wire.Reply{Token: 1})
-				if err := s.nc.Publish(wire.InboxPrefix+"gateway.1", data); err != nil {
+				if err := s.nc.Publish(wire.InboxPrefix+"gateway.1.1", data); err != nil {
 					t.Error(err)
 				}
 			}()
@@ -255,5 +256,77 @@ func TestAnObjectThatIsTooBusyIsSpared(t *testing.T) {
 		if _, err := s.ask(); err != nil || time.Now().After(until) {
 			t.Fatalf("the owner was asked %d times: %v", len(seen), err)
 		}
+	}
+}
+
+// An owner refused the first copy of a request, its gateway told the client that nothing
+// had happened, and then the owner ran the second copy.
+func TestARefusalOfAnEarlierCopyIsNotTheLastWord(t *testing.T) {
+	s := newScript(t, nil)
+	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true, Token: 3} })
+	s.own(func(i int, req wire.Request) *wire.Reply {
+		if i == 0 {
+			return nil
+		}
+		late := wire.Encode(&wire.Reply{Token: 3, Code: objects.Conflict})
+		if err := s.nc.Publish(fmt.Sprintf("%sgateway.%d.1", wire.InboxPrefix, req.N), late); err != nil {
+			t.Error(err)
+		}
+		return &wire.Reply{Token: 3, Kept: true, Body: []byte("ran")}
+	})
+	if reply, err := s.ask(); err != nil || string(reply.Body) != "ran" {
+		t.Errorf("reply = %+v, %v, want the one to the second copy", reply, err)
+	}
+}
+
+// An owner whose queue is full does not know whether the request ran before.
+func TestAFullQueueProvesNothingOfAnEarlierCopy(t *testing.T) {
+	s := newScript(t, nil)
+	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true, Token: 3} })
+	s.own(func(i int, _ wire.Request) *wire.Reply {
+		switch i {
+		case 0:
+			return nil
+		case 1:
+			return &wire.Reply{Token: 3, Code: objects.Overloaded, Busy: true}
+		}
+		return &wire.Reply{Token: 3, Kept: true}
+	})
+	if reply, err := s.ask(); err != nil || reply.Code != "" {
+		t.Errorf("reply = %+v, %v, want the one from the record", reply, err)
+	}
+}
+
+// A frozen owner that thaws says Moved to requests that its successor runs.
+func TestADeposedOwnersMovedIsVoid(t *testing.T) {
+	s := newScript(t, nil)
+	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true, Token: 7} })
+	s.own(func(i int, req wire.Request) *wire.Reply {
+		if i == 0 {
+			return &wire.Reply{Token: 7}
+		}
+		void := wire.Encode(&wire.Reply{Token: 3, Moved: true})
+		if err := s.nc.Publish(fmt.Sprintf("%sgateway.%d.%d", wire.InboxPrefix, req.N, i), void); err != nil {
+			t.Error(err)
+		}
+		return nil // it is running the request
+	})
+	if _, err := s.ask(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ask(); objects.CodeOf(err) != objects.Unknown {
+		t.Errorf("err = %v, want unknown: the owner has the request in hand", err)
+	}
+}
+
+// A code that is not UTF-8 ended the gateway, as a metric's label.
+func TestAReplyWithACodeThatIsNoWordIsDropped(t *testing.T) {
+	s := newScript(t, nil)
+	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true, Token: 3} })
+	s.own(func(i int, _ wire.Request) *wire.Reply {
+		return &wire.Reply{Token: 3, Code: []objects.Code{"\xff", ""}[i]}
+	})
+	if reply, err := s.ask(); err != nil || reply.Code != "" {
+		t.Errorf("reply = %+v, %v, want the second one", reply, err)
 	}
 }

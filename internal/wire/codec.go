@@ -23,7 +23,7 @@ var scratch = sync.Pool{New: func() any { return new(coder) }}
 // Encode makes a message's payload.
 func Encode(m message) []byte {
 	c := scratch.Get().(*coder)
-	defer c.rest()
+	defer c.release()
 	m.fields(c)
 	return slices.Clone(c.out)
 }
@@ -37,21 +37,21 @@ type Publisher interface {
 // Publish sends a message. NATS has copied the payload when it returns.
 func Publish(to Publisher, subject string, m message) error {
 	c := scratch.Get().(*coder)
-	defer c.rest()
+	defer c.release()
 	m.fields(c)
 	return to.Publish(subject, c.out)
 }
 
-// Ask is Publish for a message that is to be answered, to the subject reply.
+// Ask is Publish for a message whose answer goes to the subject reply.
 func Ask(to Publisher, subject, reply string, m message) error {
 	c := scratch.Get().(*coder)
-	defer c.rest()
+	defer c.release()
 	m.fields(c)
 	return to.PublishRequest(subject, reply, c.out)
 }
 
-// rest ends the use of a coder that writes.
-func (c *coder) rest() {
+// release returns a coder that writes to the pool.
+func (c *coder) release() {
 	const most = 64 << 10 // a buffer that was needed once is not kept
 	if cap(c.out) <= most {
 		c.out = c.out[:0]
@@ -114,7 +114,7 @@ func (c *coder) advance() {
 	}
 }
 
-// skipTo leaves out the fields before number, and tells whether number is next.
+// skipTo skips the fields before number. It reports whether number is next.
 func (c *coder) skipTo(number protowire.Number) bool {
 	for c.next != 0 && c.next < number {
 		n := protowire.ConsumeFieldValue(c.next, c.kind, c.in)
@@ -136,7 +136,7 @@ func (c *coder) once(number protowire.Number) {
 	}
 }
 
-// varint is the next field's value, which is to be a number.
+// varint reads the next field, which must be a number.
 func (c *coder) varint() uint64 {
 	if c.kind != protowire.VarintType {
 		c.fail(fmt.Errorf("field %d is no number", c.next))
@@ -151,7 +151,7 @@ func (c *coder) varint() uint64 {
 	return v
 }
 
-// raw is the next field's value, which is to be bytes, in the memory of the payload.
+// raw reads the next field, which must be bytes. They share the payload's memory.
 func (c *coder) raw() []byte {
 	if c.kind != protowire.BytesType {
 		c.fail(fmt.Errorf("field %d is a number", c.next))
@@ -231,7 +231,7 @@ func (c *coder) texts(number protowire.Number, list *[]string) {
 	}
 }
 
-// room fails when there is no more.
+// room fails when the list is full.
 func (c *coder) room(n int) bool {
 	if n >= objects.MaxSockets {
 		c.fail(errMany)
@@ -249,7 +249,7 @@ func (c *coder) part(number protowire.Number, m message) {
 		return
 	}
 	inner := scratch.Get().(*coder)
-	defer inner.rest()
+	defer inner.release()
 	m.fields(inner)
 	c.out = protowire.AppendBytes(protowire.AppendTag(c.out, number, protowire.BytesType), inner.out)
 }

@@ -1,6 +1,12 @@
 package wire
 
-import "holdfast/objects"
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"holdfast/objects"
+)
 
 // Kind is what a Request asks for.
 type Kind uint8
@@ -14,12 +20,18 @@ const (
 	Alarm                   // the alarm may be due
 )
 
+// FrameWindow is how many frames of one socket a gateway sends before the first of
+// them is acknowledged. A host must let that many wait, however slow the object is:
+// back-pressure then stops a client before the object refuses it.
+const FrameWindow = 32
+
 // Request is one event for an object.
 type Request struct {
 	Kind    Kind
 	Gateway string // who asks; with N it names the request
 	N       uint64 // 0 for frames: Seq names them
 	Low     uint64 // the gateway waits for nothing below it
+	For     uint64 // the token of the owner that is asked; 0: not known. Another owner does not run it
 	Region  string // the gateway's, with an upgrade
 	Timeout int64  // milliseconds left when it was sent
 	Key     string // the client's Idempotency-Key
@@ -46,6 +58,7 @@ func (r *Request) fields(c *coder) {
 	text(c, 2, &r.Gateway)
 	number(c, 3, &r.N)
 	number(c, 4, &r.Low)
+	number(c, 5, &r.For)
 	text(c, 6, &r.Region)
 	number(c, 7, &r.Timeout)
 	text(c, 8, &r.Key)
@@ -71,17 +84,18 @@ type Reply struct {
 	Ref     string
 	Moved   bool // ask the next owner, under the same number
 	Unsure  bool // with Moved: it may have happened here; its record knows
-	Busy    bool // with Overloaded: too many wait, spare the object for a moment
+	Busy    bool // with Overloaded: the queue is full, nobody has looked whether the request ran before
+	Kept    bool // the record remembers this answer: it holds for every copy of the request
 
 	Owner Owner
-	Token uint64 // of the owner's claim: a reply under an older one is void
+	Token uint64 // of the owner's claim, also with Moved: a reply under an older one is void
 
 	Status int
 	Header map[string][]string
 	Body   []byte
 	Tags   []string // of the socket that was accepted
 
-	Seq uint64 // frames up to this one are settled
+	Seq uint64 // frames up to this one are acknowledged, also where Code refuses one; 0: none is
 	Gap bool   // frames after Seq are missing: send them again
 }
 
@@ -92,6 +106,7 @@ func (r *Reply) fields(c *coder) {
 	c.bool(4, &r.Moved)
 	c.bool(5, &r.Unsure)
 	c.bool(6, &r.Busy)
+	c.bool(7, &r.Kept)
 	if c.reads || r.Owner != (Owner{}) {
 		c.part(10, &r.Owner)
 	}
@@ -102,6 +117,23 @@ func (r *Reply) fields(c *coder) {
 	c.texts(23, &r.Tags)
 	number(c, 31, &r.Seq)
 	c.bool(32, &r.Gap)
+}
+
+// TooLarge is what to say instead of a reply that does not fit into a NATS message.
+func (r *Reply) TooLarge() *Reply {
+	small := &Reply{Code: objects.TooLarge, Message: "the answer is larger than a NATS message may be", Kept: r.Kept, Owner: r.Owner, Token: r.Token, Seq: r.Seq}
+	if r.Kept {
+		small.Code, small.Message = objects.Conflict, "this was done; its answer is larger than a NATS message may be"
+	}
+	return small
+}
+
+// checkCode refuses codes that are no word: they become labels of metrics.
+func checkCode(code objects.Code) error {
+	if len(code) > 64 || strings.ContainsFunc(string(code), func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("%.80q is no code", string(code))
+	}
+	return nil
 }
 
 // Err is the reply's failure as an error, nil for success.
@@ -125,8 +157,8 @@ func (o *Owner) fields(c *coder) {
 	number(c, 3, &o.Epoch)
 }
 
-// Claim asks a host to own an object; with an empty ID it only asks whether
-// somebody runs the class.
+// Claim asks a host to own an object. With an empty ID it only asks for hosts: those
+// that run the class or, if that is empty too, all.
 type Claim struct {
 	Class string
 	ID    string
@@ -141,15 +173,39 @@ func (m *Claim) fields(c *coder) {
 
 // ClaimReply answers a Claim.
 type ClaimReply struct {
-	Owned   bool   // by the host that answers
-	Other   string // somebody else's lease holds
-	Failure string // why it could not be tried
+	Owned   bool         // by the host that answers
+	Other   string       // who owns it, for people: somebody whose lease has not run out
+	Failure string       // why it could not be tried
+	Code    objects.Code // of Failure; empty: it is tried again
+
+	Token uint64 // of the answering host's claim, if Owned
+	Held  uint64 // milliseconds for which it has owned the object
+	Host  string // incarnation of the host that answers a question for hosts
+	Where string // its region
+	Busy  bool   // the claim is under way: another answer follows
 }
 
 func (r *ClaimReply) fields(c *coder) {
 	c.bool(1, &r.Owned)
 	text(c, 2, &r.Other)
 	text(c, 3, &r.Failure)
+	text(c, 4, &r.Code)
+	number(c, 5, &r.Token)
+	number(c, 6, &r.Held)
+	text(c, 7, &r.Host)
+	text(c, 8, &r.Where)
+	c.bool(9, &r.Busy)
+}
+
+// why is the reason for which the object is not owned.
+func (r *ClaimReply) why() error {
+	switch {
+	case r.Failure != "":
+		return errors.New("ask for an owner: " + r.Failure)
+	case r.Other != "":
+		return errors.New("it is owned by " + r.Other)
+	}
+	return errors.New("nobody owns it")
 }
 
 // Push is what an owner has gateways do to sockets, in order.

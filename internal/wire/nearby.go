@@ -2,7 +2,6 @@ package wire
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -13,21 +12,20 @@ import (
 
 // Nearby is the gateways and hosts of one process that stand in one place. What a
 // Client asks an object that is owned nearby goes straight to its mailbox, and the
-// answer straight back. It is one more way for the same messages, which may be
-// sent twice, late, or on both: whatever else is said, claims, frames and what is
-// for sockets, goes through NATS. The zero value is nobody, and so is nil. Safe
-// for concurrent use.
+// answer straight back. Only requests and replies use it; claims, frames and pushes
+// go through NATS. A message is delivered before ask returns, never later. A nil or
+// zero Nearby reaches nobody. Safe for concurrent use.
 type Nearby struct {
 	mu      sync.RWMutex // guards what follows
 	hosts   []*Mailboxes
 	clients map[string]*Client // by name
 }
 
-// Mailboxes puts a message to an object into its mailbox. It is false if the
-// object is not served there, and nothing has happened then.
+// Mailboxes puts a message to an object into its mailbox. It reports false, and has
+// done nothing, if the object is not served there.
 type Mailboxes func(msg *nats.Msg) bool
 
-// Join has objects asked here, until leave is called.
+// Join adds a host's mailboxes, until leave is called.
 func (n *Nearby) Join(boxes Mailboxes) (leave func()) {
 	if n == nil {
 		return func() {}
@@ -43,14 +41,14 @@ func (n *Nearby) Join(boxes Mailboxes) (leave func()) {
 	}
 }
 
-// Answer hands a reply to the client that a request's reply subject names. It is
-// false if none of these does. The reply is the client's from here on.
+// Answer hands a reply to the client that a request's reply subject names. It reports
+// false if the subject names no client here. The reply belongs to the client then.
 func (n *Nearby) Answer(subject string, reply *Reply) bool {
 	if n == nil {
 		return false
 	}
 	inbox, ok := strings.CutPrefix(subject, InboxPrefix)
-	name, number, _ := strings.Cut(inbox, ".")
+	name, rest, _ := strings.Cut(inbox, ".")
 	if !ok {
 		return false
 	}
@@ -60,15 +58,10 @@ func (n *Nearby) Answer(subject string, reply *Reply) bool {
 	if client == nil {
 		return false
 	}
-	asked, err := strconv.ParseUint(number, 10, 64)
-	if err != nil {
-		return false // the answer to a frame
-	}
-	client.hand(asked, answer{reply: reply})
-	return true
+	return strings.Count(rest, ".") == 1 && client.hand(subject, answer{reply: reply}) // false: the answer to a frame
 }
 
-// ask is Ask for an object that is owned nearby; false if none is.
+// ask is Ask for an object that is owned nearby. It reports false if the object is not.
 func (n *Nearby) ask(id objects.ID, inbox string, req *Request) bool {
 	if n == nil {
 		return false

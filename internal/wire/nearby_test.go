@@ -82,13 +82,13 @@ func TestSilenceNearbyIsSilence(t *testing.T) {
 func TestNearbyAnswersNobodyElse(t *testing.T) {
 	near := new(wire.Nearby)
 	s := newScript(t, near)
-	for _, subject := range []string{"", "_HF.", "_HF.gateway", "_HF.gateway.frame.a.1", "_HF.other.1", "gateway.1", "_INBOX.gateway.1", "$KV.HF_OBJECTS.x"} {
+	for _, subject := range []string{"", "_HF.", "_HF.gateway", "_HF.gateway.frame.a.1", "_HF.other.1.1", "_HF.gateway.1", "_HF.gateway.claim.1", "gateway.1", "_INBOX.gateway.1", "$KV.HF_OBJECTS.x"} {
 		if near.Answer(subject, &wire.Reply{}) {
 			t.Errorf("%q was answered", subject)
 		}
 	}
 	s.client.Close()
-	if near.Answer("_HF.gateway.1", &wire.Reply{}) {
+	if near.Answer("_HF.gateway.1.1", &wire.Reply{}) {
 		t.Error("a client that is closed was answered")
 	}
 	var nobody *wire.Nearby

@@ -3,7 +3,9 @@ package wire
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -14,7 +16,7 @@ import (
 // outside of it could name anything, even a record.
 const InboxPrefix = "_HF."
 
-// Answerable tells whether a question's reply subject is an inbox. Any other may
+// Answerable reports whether a question's reply subject is an inbox. Any other may
 // name something else, a record for one, and must not be written to.
 func Answerable(subject string) bool {
 	return strings.HasPrefix(subject, InboxPrefix) || strings.HasPrefix(subject, nats.InboxPrefix)
@@ -24,16 +26,15 @@ var regionPattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 
 // CheckRegion refuses what cannot name a region: it becomes part of a subject.
 func CheckRegion(region string) error {
-	if !regionPattern.MatchString(region) || region == AnyRegion {
-		return fmt.Errorf("region %.40q: want 1 to 32 of a-z, 0-9 and -, and not %q", region, AnyRegion)
+	if !regionPattern.MatchString(region) {
+		return fmt.Errorf("region %.40q: want 1 to 32 of a-z, 0-9 and -", region)
 	}
 	return nil
 }
 
-// AnyRegion takes the place of a region in ClaimSubject.
-const AnyRegion = "any"
+var incarnationPattern = regexp.MustCompile(`^[A-Za-z0-9]{1,64}$`)
 
-// HostQueue is the queue group in which hosts take claims.
+// HostQueue is the queue group in which the hosts of a region take claims.
 const HostQueue = "hosts"
 
 // BeatSubject is where gateways say that they live.
@@ -45,11 +46,52 @@ func ObjectSubject(id objects.ID) string { return "hf.o." + id.Key() }
 // ObjectPrefix is what ObjectSubject puts before an id's Key.
 const ObjectPrefix = "hf.o."
 
-// ClaimSubject is where the hosts of a region that run the class take claims.
+// RequestOf is the part of a reply subject that is the same for every copy of a
+// request. The reply subject of anything else is returned as it is.
+func RequestOf(reply string) string {
+	if strings.Count(reply, ".") != 3 {
+		return reply
+	}
+	return reply[:strings.LastIndexByte(reply, '.')]
+}
+
+// CopyLife is how long a copy of a request may be on its way: for so long a new owner
+// runs only what was sent to it.
+const CopyLife = time.Minute
+
+// OwnerQueue is the queue group in which the owner with this token listens. It has no
+// other member: an owner that is frozen gets copies, and takes nothing from its
+// successor.
+func OwnerQueue(token uint64) string { return "o" + strconv.FormatUint(token, 10) }
+
+// ClaimSubject is where the hosts of a region that run the class take claims, one each.
 func ClaimSubject(region, class string) string { return "hf.claim." + region + "." + class }
 
-// GatewaySubject is where a gateway hears from owners.
-func GatewaySubject(gateway string) string { return "hf.g." + gateway }
+// HostSubject is where one host takes claims.
+func HostSubject(incarnation string) string { return "hf.host." + incarnation }
 
-// SocketsSubject is where a gateway tells which sockets it holds for an object.
-func SocketsSubject(gateway string) string { return "hf.g." + gateway + ".sockets" }
+// HostsSubject is where all hosts that run the class say that they are there; of an
+// empty class, all hosts.
+func HostsSubject(class string) string {
+	if class == "" {
+		return "hf.hosts"
+	}
+	return "hf.hosts." + class
+}
+
+// GatewayInbox begins every subject on which a gateway hears about its sockets. One
+// subscription covers them all, so that the gateway learns everything in the order
+// in which it arrived.
+func GatewayInbox(gateway string) string { return InboxPrefix + gateway + ".h." }
+
+// GatewaySubject is where owners say what a gateway is to do to its sockets.
+func GatewaySubject(gateway string) string { return GatewayInbox(gateway) + "push" }
+
+// SocketsSubject is where a new owner asks which sockets a gateway holds for an object.
+func SocketsSubject(gateway string) string { return GatewayInbox(gateway) + "which" }
+
+// FrameSubject is where the owner answers a frame. It names the frame, so that the
+// server's "nobody listens" tells which frame that was.
+func FrameSubject(gateway, socket string, seq uint64) string {
+	return GatewayInbox(gateway) + "frame." + socket + "." + strconv.FormatUint(seq, 10)
+}

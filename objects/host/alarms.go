@@ -12,19 +12,13 @@ import (
 )
 
 // followAlarms carries wake-ups of a class to their objects, wherever those live,
-// until ctx ends. A broken connection is waited out.
-func (r *reign) followAlarms(ctx context.Context, class string) error {
-	for {
-		err := r.clock.Follow(ctx, class, r.log, r.wake)
-		if ctx.Err() != nil {
-			return nil
-		}
-		r.log.Warn("alarms not followed; trying again", "class", class, "err", err)
-		wire.Pause(ctx, r.timing.TTL/3)
-	}
+// until ctx ends.
+func (r *incarnation) followAlarms(ctx context.Context, class string) error {
+	r.clock.Follow(ctx, class, r.log, r.wake)
+	return nil
 }
 
-func (r *reign) wake(ctx context.Context, key string) error {
+func (r *incarnation) wake(ctx context.Context, key string) error {
 	class, hex, _ := strings.Cut(key, ".")
 	id, err := objects.ParseID(class, hex)
 	if err != nil {
@@ -43,9 +37,9 @@ func (o *object) schedule(ctx context.Context, a engine.Alarm, last time.Time) (
 	next, ok := a.Next()
 	switch {
 	case ok && !next.Equal(last):
-		return next, o.r.clock.Set(ctx, o.key, next)
+		return next, o.in.clock.Set(ctx, o.key, next)
 	case !ok && !last.IsZero():
-		return time.Time{}, o.r.clock.Clear(ctx, o.key)
+		return time.Time{}, o.in.clock.Clear(ctx, o.key)
 	}
 	return last, nil
 }

@@ -157,7 +157,7 @@ func BenchmarkFanOut(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				for _, push := range o.pushes(sends) {
-					wire.Encode(push)
+					wire.Encode(push.Push)
 				}
 			}
 		})

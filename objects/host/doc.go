@@ -3,22 +3,48 @@
 // A host keeps one lease. Under it, in one incarnation, it claims objects that
 // gateways ask for, and listens on the subject of each object that it owns:
 //
-//	hf.o.<class>.<id> ─▶ inbox ─▶ mailbox ─▶ handler ─▶ Data, in memory
-//	                  (dispatch)  (one event at a time)    │
-//	                                                       ▼
-//	 replies, frames ◀── held until it is durable ◀── one put of the record at a time
+//	hf.o.<class>.<id> ─▶ inbox ─▶ mailbox ─▶ event loop ─▶ memory
+//	                  (dispatch)  (one event at a time)      │
+//	                                                         ▼
+//	 replies, pushes ◀── outbox, until it is durable ◀── committer: one put of the record at a time
 //
-// What the events in the mailbox write is put when it is empty, or soon after the
-// first. While a put is under way the next events run, and pile up; when it has landed,
-// everything it covered leaves in order, and what has changed meanwhile is the
-// next put. So a hot object is bounded by its events, not by the store.
+// What the events in the mailbox write is put when the mailbox is empty, or soon after
+// the first write. While a put is under way the next events run, and pile up; when the
+// put has landed, everything it covered leaves in order, and what has changed meanwhile
+// is the next put. So a hot object is bounded by its events, not by the store.
 //
 // Nothing an event wants sent leaves before what it wrote, and all that it could
 // have read, is durable. If the record turns out to be somebody else's, or the
-// lease can no longer be trusted, the instance is dropped with all that was held;
+// lease can no longer be trusted, the instance is dropped with all of the outbox;
 // gateways are told that the object has moved and ask the next owner, under the
 // same number, which the record remembers if the put had landed.
 //
-// What decides (package owner) knows nothing of NATS; this package asks it what
-// to do after every event, and does that.
+// Package owner decides, and knows nothing of NATS. This package asks package owner
+// what to do after every event, and does that.
+//
+// # Stages
+//
+//	claiming ──▶ serving ──▶ draining ──▶ gone
+//	    ╰───────────┴────────────────────▶
+//
+// A claim answers once, at the end of claiming. A mailbox takes requests while its
+// object is serving, and what the server had sent before while it is draining; the
+// drain marker is behind all of that. An object that is claiming and is to be released
+// goes on to gone by itself. A panic outside of the author's code takes an object to
+// gone from any stage.
+//
+// # Locks
+//
+// Whoever holds one of these takes only those to its right:
+//
+//	object.mu, mailbox.mu, idleQueue.mu
+//	object.mu, wire.Nearby's, wire.Client's
+//
+// incarnation.mu, slowEvents.mu and warnings.mu are held alone, but for idleQueue.mu
+// in incarnation.object, warnings.mu in incarnation.hearGateway, and mailbox.mu in
+// slowEvents.longest. The token in incarnation.evicting comes before all locks. No
+// lock is held while the store is asked: an object's obligations to the store are in
+// committer.todo, and one goroutine carries them out. Outputs are published under
+// object.mu, which keeps their order; the dispatcher and claims of objects that are
+// served need incarnation.mu and mailbox.mu only, under which nothing is sent.
 package host

@@ -36,9 +36,10 @@ type Config struct {
 
 	Nearby *wire.Nearby // gateways of this process that stand where the host does; default: none
 
-	Replicas int  // of the buckets, when they are made; default 1
-	Memory   bool // buckets are made in memory
-	Queue    int  // events that may wait for one object; default 4096. Beyond it: overloaded
+	Replicas int   // of the buckets, when they are made; default 1
+	Memory   bool  // buckets are made in memory
+	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and none when it is made
+	Queue    int   // events that may wait for one object; default 4096. Beyond it: overloaded
 
 	Timing  wire.Timing
 	Log     *slog.Logger          // default: none
@@ -47,13 +48,13 @@ type Config struct {
 
 // Host runs objects. Make one with New, then Run it once.
 type Host struct {
-	cfg     Config
-	timing  wire.Timing
-	terms   lease.Timing
-	log     *slog.Logger
-	classes map[string]*objects.Class
-	metrics *metrics
-	usual   map[string]*usual // by class
+	cfg      Config
+	timing   wire.Timing
+	terms    lease.Timing
+	log      *slog.Logger
+	classes  map[string]*objects.Class
+	metrics  *metrics
+	counters map[string]*classCounters // by class
 
 	records *record.Bucket
 	leases  *lease.Bucket
@@ -65,6 +66,15 @@ type Host struct {
 // for a cluster that is electing its leaders. It fails when the server is too old
 // or has no JetStream, and says which.
 func New(ctx context.Context, cfg Config) (*Host, error) {
+	h, err := newHost(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return h, h.open(ctx)
+}
+
+// newHost is New without the buckets.
+func newHost(cfg Config) (*Host, error) {
 	h := &Host{cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, classes: make(map[string]*objects.Class)}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
@@ -92,11 +102,11 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		h.classes[class.Name()] = class
 	}
 	h.terms = lease.Timing{TTL: h.timing.TTL, Margin: h.timing.Margin}
-	h.metrics, h.usual = newMetrics(cfg.Metrics, h.cfg.Region), make(map[string]*usual)
+	h.metrics, h.counters = newMetrics(cfg.Metrics, h.cfg.Region), make(map[string]*classCounters)
 	for class := range h.classes {
-		h.usual[class] = h.metrics.of(class)
+		h.counters[class] = h.metrics.of(class)
 	}
-	return h, h.open(ctx)
+	return h, nil
 }
 
 const (
@@ -136,31 +146,56 @@ func (h *Host) tryOpen(ctx context.Context) error {
 	if h.cfg.Memory {
 		storage = jetstream.MemoryStorage
 	}
-	if h.records, err = record.Open(ctx, js, storage, h.cfg.Replicas); err != nil {
+	if h.records, err = record.Open(ctx, js, record.Settings{Storage: storage, Replicas: h.cfg.Replicas, MaxBytes: h.cfg.MaxBytes}); err != nil {
 		return err
 	}
 	if h.clock, err = alarm.Open(ctx, js, storage, h.cfg.Replicas); err != nil {
 		return err
 	}
-	h.leases, err = lease.Open(ctx, js, storage, h.cfg.Replicas, h.terms)
+	h.leases, err = lease.Open(ctx, js, h.cfg.Memory, h.cfg.Replicas, h.terms)
 	return err
 }
 
 // Run owns and runs objects until ctx ends; then it finishes what it has in
 // hand, releases its objects, so that nobody waits, and returns nil. If its lease
 // is lost it lets go of everything and starts over as a new incarnation. It fails
-// only if its connections are closed for good.
+// if its connections are closed for good, if its buckets have gone and NATS has refused
+// for half a minute to make them anew, and if an event has not ended when the time for
+// stopping is over: the process should end then. It returns at most Drain + 2 s after
+// ctx has ended, whatever an event does.
 func (h *Host) Run(ctx context.Context) error {
-	h.others = h.leases.Watch(h.terms)
+	h.others = lease.NewOthers(h.leases, h.terms, h.log)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g, following := errgroup.WithContext(following)
-	g.Go(func() error { return h.follow(following) })
+	g.Go(func() error {
+		h.others.Run(following)
+		return nil
+	})
+	g.Go(func() error {
+		h.records.Run(following, h.log)
+		return nil
+	})
 	g.Go(func() error {
 		defer stop()
+		var unusable time.Time // since when buckets cannot be made, though NATS answers; zero: they can
 		for ctx.Err() == nil {
-			err := h.reign(ctx)
+			err := h.make(ctx)
+			switch {
+			case err == nil:
+				unusable = time.Time{}
+				err = h.runIncarnation(ctx)
+			case electing(err) || !h.cfg.State.IsConnected():
+				unusable = time.Time{}
+			case unusable.IsZero():
+				unusable = time.Now()
+			case time.Since(unusable) > openWithin:
+				return fmt.Errorf("run the host: its buckets have gone and cannot be made anew: %w", err)
+			}
 			if h.cfg.State.IsClosed() || h.cfg.Serve.IsClosed() {
 				return fmt.Errorf("run the host: its connection to NATS was closed (%w)", errors.Join(err, nats.ErrConnectionClosed))
+			}
+			if errors.Is(err, errStuck) && ctx.Err() != nil {
+				return fmt.Errorf("stop the host: %w", err)
 			}
 			if err != nil && ctx.Err() == nil {
 				h.log.Warn("incarnation ended; starting over", "err", err)
@@ -172,35 +207,48 @@ func (h *Host) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// follow keeps the view of the others' leases; a broken watch is begun again.
-func (h *Host) follow(ctx context.Context) error {
-	for {
-		err := h.others.Follow(ctx)
-		if ctx.Err() != nil {
-			return nil
+// make makes the buckets that have gone, as those in memory do with their server.
+func (h *Host) make(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTry)
+	defer cancel()
+	for _, one := range []interface{ Make(context.Context) error }{h.records, h.clock, h.leases} {
+		if err := one.Make(ctx); err != nil {
+			return err
 		}
-		h.log.Warn("watch of leases broke; starting over", "err", err)
-		wire.Pause(ctx, h.timing.TTL/4)
 	}
+	return nil
 }
 
-// reign is one incarnation: being one is being inside this function.
-func (h *Host) reign(ctx context.Context) error {
-	me := nuid.Next()
+// runIncarnation runs one incarnation. The host owns objects only while this
+// function runs.
+func (h *Host) runIncarnation(ctx context.Context) error {
+	id := nuid.Next()
 	info := lease.Info{Host: h.cfg.Name, Region: h.cfg.Region, PID: os.Getpid()}
 	for _, class := range h.cfg.Classes {
 		info.Classes = append(info.Classes, class.Name())
 	}
-	h.log.Info("incarnation began", "host", h.cfg.Name, "region", h.cfg.Region, "incarnation", me)
-	err := h.leases.Hold(ctx, me, info, h.terms, h.log, func(ctx context.Context, holder *lease.Holder) error {
-		r, err := newReign(h, me, holder)
+	h.log.Info("incarnation began", "host", h.cfg.Name, "region", h.cfg.Region, "incarnation", id)
+	echo, err := lease.OpenLoop(h.cfg.State, h.cfg.Serve, id)
+	if err != nil {
+		return err
+	}
+	defer echo.Close()
+	l := lease.Lease{Store: h.leases, Echo: echo, Others: h.others, Timing: h.terms, Log: h.log, Incarnation: id, Info: info}
+	return l.Hold(ctx, func(ctx context.Context, holder *lease.Holder) error {
+		client, err := wire.NewClient(wire.ClientConfig{
+			NATS: h.cfg.Serve, Nearby: h.cfg.Nearby, Name: id, Region: h.cfg.Region, Timing: h.timing, Log: h.log,
+		})
 		if err != nil {
 			return err
 		}
-		return r.run(ctx)
+		defer client.Close()
+		in := newIncarnation(h, id)
+		in.bus, in.store, in.clock = natsBus{h.cfg.Serve}, h.records, h.clock
+		in.client, in.valid, in.live = client, holder.Holds, h.others.Live
+		err = in.run(ctx)
+		if errors.Is(err, lease.ErrLost) {
+			h.metrics.leasesLost.Inc()
+		}
+		return err
 	})
-	if errors.Is(err, lease.ErrLost) {
-		h.metrics.leasesLost.Inc()
-	}
-	return err
 }

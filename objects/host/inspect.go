@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -37,6 +36,8 @@ type Info struct {
 	Class string `json:"class"`
 	Name  string `json:"name,omitempty"` // empty for an object that was made without one
 	ID    string `json:"id"`             // 64 hex digits
+
+	Damaged string `json:"damaged,omitempty"` // why the record cannot be read; nothing but AsOf and Revision is known then
 
 	Epoch       uint64    `json:"epoch"`          // hand-overs so far
 	Host        string    `json:"host,omitempty"` // the owner's name; empty: nobody owns it
@@ -73,48 +74,31 @@ func Inspect(ctx context.Context, nc *nats.Conn) (*Inspector, error) {
 		return nil, err
 	}
 	in := &Inspector{timing: wire.Timing{}.WithDefaults()}
-	// Open would make a bucket that is not there, with a storage that nobody chose.
-	there, err := exists(ctx, js, record.BucketName)
-	if err != nil {
+	// Bind makes no bucket that is not there, with a storage that nobody chose.
+	if in.records, _, err = record.Bind(ctx, js); err != nil {
 		return nil, err
 	}
-	if there {
-		if in.records, err = record.Open(ctx, js, jetstream.FileStorage, 1); err != nil {
-			return nil, err
-		}
-	}
-	if there, err = exists(ctx, js, lease.BucketName); err != nil || !there {
-		return in, err
-	}
-	in.leases, err = lease.Open(ctx, js, jetstream.FileStorage, 1, lease.Timing{TTL: in.timing.TTL, Margin: in.timing.Margin})
+	in.leases, _, err = lease.Bind(ctx, js)
 	return in, err
 }
 
-func exists(ctx context.Context, js jetstream.JetStream, bucket string) (bool, error) {
-	_, err := js.Stream(ctx, "KV_"+bucket)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look for bucket %s: %w", bucket, err)
-	}
-	return true, nil
-}
-
 // Get reads one object; NotFound if it has no record, as one that has stored
-// nothing and is asleep has none.
+// nothing and is asleep has none; Internal if its record cannot be read.
 func (in *Inspector) Get(ctx context.Context, id objects.ID) (Info, error) {
 	live, err := in.live(ctx)
 	if err != nil {
 		return Info{}, err
 	}
 	info, ok, err := in.read(ctx, id.Key(), live)
-	if err == nil && !ok {
-		called := id.String()
-		if id.Name() != "" {
-			called = fmt.Sprintf("%q", id.Name())
-		}
+	called := id.String()
+	if id.Name() != "" {
+		called = fmt.Sprintf("%q", id.Name())
+	}
+	switch {
+	case err == nil && !ok:
 		err = objects.Errorf(objects.NotFound, "no %s is kept under %s", id.Class(), called)
+	case info.Damaged != "":
+		err = objects.Errorf(objects.Internal, "the record of the %s under %s is damaged: %s", id.Class(), called, info.Damaged)
 	}
 	if info.Name == "" {
 		info.Name = id.Name()
@@ -123,7 +107,8 @@ func (in *Inspector) Get(ctx context.Context, id objects.ID) (Info, error) {
 }
 
 // List yields the objects of a class, or of all classes for "", in the order of
-// class and id, each read when it is asked for. An error is yielded last.
+// class and id, each read when it is asked for, those that are damaged too. An error
+// is yielded last.
 func (in *Inspector) List(ctx context.Context, class string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		keys, err := in.keys(ctx, class)
@@ -202,11 +187,14 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool)
 	if in.records == nil {
 		return Info{}, false, nil
 	}
+	class, id, _ := strings.Cut(key, ".")
 	rec, revision, err := in.records.Read(ctx, key)
-	if err != nil || rec == nil {
+	switch {
+	case errors.Is(err, record.ErrUnreadable):
+		return Info{Class: class, ID: id, Damaged: err.Error(), AsOf: time.Now(), Revision: revision}, true, nil
+	case err != nil || rec == nil:
 		return Info{}, false, err
 	}
-	class, id, _ := strings.Cut(key, ".")
 	info := Info{
 		Class: class, Name: rec.Name, ID: id,
 		Epoch: rec.Epoch, Host: rec.Host, Region: rec.Region, Incarnation: rec.Owner, Live: live[rec.Owner], AsOf: time.Now(),

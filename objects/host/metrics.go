@@ -1,30 +1,33 @@
 package host
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	shared "holdfast/internal/metrics"
+	"holdfast/objects"
 )
 
 // metrics are the host's. Labels are classes, kinds and outcomes, never an id.
 type metrics struct {
-	events, commits, constructions, stops *prometheus.CounterVec
-	owned, awake                          *prometheus.GaugeVec
-	leasesLost                            prometheus.Counter
+	events, commits, constructions, stops, quarantined *prometheus.CounterVec
+	owned, awake                                       *prometheus.GaugeVec
+	leasesLost                                         prometheus.Counter
+	longest                                            *prometheus.GaugeVec
 }
 
-// usual is what most events and puts of a class count, found once.
-type usual struct {
+// classCounters are the counters of the common case, resolved once because
+// WithLabelValues is slow.
+type classCounters struct {
 	ok     [kinds]prometheus.Counter
 	landed prometheus.Counter
 }
 
-func (m *metrics) of(class string) *usual {
-	u := &usual{landed: m.commits.WithLabelValues(class, "landed")}
-	for kind := range u.ok {
-		u.ok[kind] = m.events.WithLabelValues(class, kindNames[kind], "ok")
+func (m *metrics) of(class string) *classCounters {
+	c := &classCounters{landed: m.commits.WithLabelValues(class, "landed")}
+	for kind := range c.ok {
+		c.ok[kind] = m.events.WithLabelValues(class, kindNames[kind], "ok")
 	}
-	return u
+	return c
 }
 
 func newMetrics(reg prometheus.Registerer, region string) *metrics {
@@ -34,34 +37,31 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 	reg = prometheus.WrapRegistererWith(prometheus.Labels{"region": region}, reg)
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "holdfast", Subsystem: "host", Name: name, Help: help}, labels)
-		return register(reg, c)
+		return shared.Register(reg, c)
 	}
-	gauge := func(name, help string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "holdfast", Subsystem: "host", Name: name, Help: help}, []string{"class"})
-		return register(reg, g)
+	gauge := func(name, help, label string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "holdfast", Subsystem: "host", Name: name, Help: help}, []string{label})
+		return shared.Register(reg, g)
 	}
 	return &metrics{
 		events:        counter("events_total", "Events handled.", "class", "kind", "result"),
 		commits:       counter("puts_total", "Puts of a record: landed, stale, or in doubt.", "class", "result"),
 		constructions: counter("constructions_total", "Instances constructed.", "class"),
 		stops:         counter("stops_total", "Objects let go of.", "class", "reason"),
-		owned:         gauge("objects", "Objects owned."),
-		awake:         gauge("awake", "Objects whose instance is in memory."),
-		leasesLost: register(reg, prometheus.NewCounter(prometheus.CounterOpts{
+		quarantined:   counter("quarantined_claims_total", "Claims refused because the object keeps losing its owners.", "class"),
+		owned:         gauge("objects", "Objects owned.", "class"),
+		awake:         gauge("awake", "Objects whose instance is in memory.", "class"),
+		longest:       gauge("longest_event_seconds", "Age of the longest event that runs, from 30 seconds on; else 0.", "host"),
+		leasesLost: shared.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "holdfast", Subsystem: "host", Name: "leases_lost_total", Help: "Leases that could not be renewed in time.",
 		})),
 	}
 }
 
-// register adds c, or finds the one that another host of this process and region has added.
-func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
-	if err := reg.Register(c); err != nil {
-		if already, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
-			if same, ok := already.ExistingCollector.(C); ok {
-				return same
-			}
-		}
-		panic(err) // two different metrics of one name: a programmer's mistake
+// resultLabel is a code as a label.
+func resultLabel(code objects.Code) string {
+	if code.Known() {
+		return string(code)
 	}
-	return c
+	return "other"
 }

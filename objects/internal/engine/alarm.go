@@ -42,7 +42,7 @@ func (a Alarm) Equal(b Alarm) bool {
 // Failed is the alarm after a run of it has failed: due again later, or parked after the last retry. jitter is a random
 // number in [0, 1).
 func (a Alarm) Failed(now time.Time, jitter float64) Alarm {
-	if a.Retry == retryMost {
+	if a.Retry >= retryMost {
 		a.Parked, a.Due = true, time.Time{}
 		return a
 	}

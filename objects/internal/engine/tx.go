@@ -221,14 +221,11 @@ func (t *Tx) top() *layer { return &t.layers[len(t.layers)-1] }
 func (t *Tx) SetAlarm(at time.Time) {
 	t.use()
 	kept := at.UTC().Round(0).Add(time.Millisecond - 1).Truncate(time.Millisecond) // never early
-	if at.IsZero() || kept.Year() < 1 || kept.After(lastAlarm) {
+	if at.IsZero() || kept.Year() < 1 || kept.Year() > 9999 {
 		t.Abort(t.errorf(invalid, "an alarm cannot be set to %v", at))
 	}
 	t.top().alarm = &Alarm{At: kept}
 }
-
-// lastAlarm is the last time that a schedule of NATS can name: nanoseconds since 1970 in 64 bits.
-var lastAlarm = time.Date(2261, 12, 31, 23, 59, 59, 0, time.UTC)
 
 // DeleteAlarm removes the alarm.
 func (t *Tx) DeleteAlarm() {

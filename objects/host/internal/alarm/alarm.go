@@ -36,52 +36,109 @@ const keep = 7 * 24 * time.Hour
 // Clock is the stream of schedules.
 type Clock struct {
 	js     jetstream.JetStream
-	stream jetstream.Stream
+	config jetstream.StreamConfig
 }
 
 // Open binds to the stream and makes it if there is none.
 func Open(ctx context.Context, js jetstream.JetStream, storage jetstream.StorageType, replicas int) (*Clock, error) {
-	stream, err := js.Stream(ctx, streamName)
+	c := &Clock{js, jetstream.StreamConfig{
+		Name:              streamName,
+		Description:       "wake-ups for durable objects",
+		Subjects:          []string{at + "*.*", due + "*.*"},
+		MaxMsgsPerSubject: 1,
+		Discard:           jetstream.DiscardOld, // schedules allow no other
+		Storage:           storage,
+		Replicas:          max(1, replicas),
+		AllowMsgTTL:       true,
+		AllowMsgSchedules: true,
+		AllowRollup:       true,
+	}}
+	return c, c.Make(ctx)
+}
+
+// Make makes the stream if there is none, or none any more.
+func (c *Clock) Make(ctx context.Context) error {
+	_, err := c.js.Stream(ctx, streamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
-			Name:              streamName,
-			Description:       "wake-ups for durable objects",
-			Subjects:          []string{at + "*.*", due + "*.*"},
-			MaxMsgsPerSubject: 1,
-			Discard:           jetstream.DiscardOld, // schedules allow no other
-			Storage:           storage,
-			Replicas:          max(1, replicas),
-			AllowMsgTTL:       true,
-			AllowMsgSchedules: true,
-			AllowRollup:       true,
-		})
+		_, err = c.js.CreateStream(ctx, c.config)
 	}
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		stream, err = js.Stream(ctx, streamName)
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was quicker
+		return fmt.Errorf("open stream %s: %w", streamName, err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("open stream %s: %w", streamName, err)
+	return nil
+}
+
+// reach is how far ahead a wake-up is scheduled at most. The server counts in
+// nanoseconds and has none for the year 9999. An object that is woken before its
+// alarm is due has the rest scheduled then.
+const reach = 365 * 24 * time.Hour
+
+// within is t, but not beyond reach.
+func within(t, now time.Time) time.Time {
+	if most := now.Add(reach); t.After(most) {
+		return most
 	}
-	return &Clock{js, stream}, nil
+	return t
+}
+
+// pace is how soon an object is woken again whose wake-up came before its time.
+const pace = time.Second
+
+// Again is when to wake an object again whose wake-up came early: when the alarm is due
+// or, if by the server's clock it is already, a little later. The owner's clock is behind
+// then, and waking the object at once would only do the same again.
+func Again(next, server time.Time) time.Time {
+	if soonest := server.Add(pace); next.Before(soonest) {
+		return soonest
+	}
+	return next
 }
 
 // Set has the object, given by its Key, woken at the time, or at once if that is
 // past. A wake-up that was set before is replaced.
 func (c *Clock) Set(ctx context.Context, object string, t time.Time) error {
-	msg := nats.NewMsg(at + object)
-	// Not the client's WithScheduleAt: it cuts to the second, which is early.
-	msg.Header.Set("Nats-Schedule", "@at "+t.UTC().Format(time.RFC3339Nano))
-	msg.Header.Set("Nats-Schedule-Target", due+object)
-	msg.Header.Set("Nats-Schedule-TTL", keep.String())
-	if _, err := c.js.PublishMsg(ctx, msg); err != nil {
+	if err := c.set(ctx, object, within(t, time.Now())); err != nil {
 		return fmt.Errorf("schedule the alarm of %s: %w", object, err)
 	}
 	return nil
 }
 
+// SetAgain is Set after a wake-up that came early. It costs a question for the server's time.
+func (c *Clock) SetAgain(ctx context.Context, object string, t time.Time) error {
+	stream, err := c.js.Stream(ctx, streamName)
+	if err == nil {
+		server := stream.CachedInfo().TimeStamp // just asked for
+		err = c.set(ctx, object, within(Again(t, server), server))
+	}
+	if err != nil {
+		return fmt.Errorf("schedule the alarm of %s again: %w", object, err)
+	}
+	return nil
+}
+
+func (c *Clock) set(ctx context.Context, object string, t time.Time) error {
+	msg := nats.NewMsg(at + object)
+	// Not the client's WithScheduleAt: it cuts to the second, which is early.
+	msg.Header.Set("Nats-Schedule", "@at "+t.UTC().Format(time.RFC3339Nano))
+	msg.Header.Set("Nats-Schedule-Target", due+object)
+	msg.Header.Set("Nats-Schedule-TTL", keep.String())
+	_, err := c.js.PublishMsg(ctx, msg)
+	if errors.Is(err, jetstream.ErrNoStreamResponse) {
+		if made := c.Make(ctx); made != nil {
+			return errors.Join(err, made)
+		}
+		_, err = c.js.PublishMsg(ctx, msg)
+	}
+	return err
+}
+
 // Clear takes the wake-up back. One that is firing may still come.
 func (c *Clock) Clear(ctx context.Context, object string) error {
-	if err := c.stream.Purge(ctx, jetstream.WithPurgeSubject(at+object)); err != nil {
+	stream, err := c.js.Stream(ctx, streamName)
+	if err == nil {
+		err = stream.Purge(ctx, jetstream.WithPurgeSubject(at+object))
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) { // with the stream, the wake-up has gone
 		return fmt.Errorf("clear the alarm of %s: %w", object, err)
 	}
 	return nil
@@ -97,35 +154,96 @@ const again = 3 * time.Second
 const parallel = 256
 
 // Follow takes wake-ups for a class until ctx ends, together with all others
-// that follow it, and has each carried to its object. One that fails comes again.
-func (c *Clock) Follow(ctx context.Context, class string, log *slog.Logger, wake func(ctx context.Context, object string) error) error {
-	consumer, err := c.stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+// that follow it, and has each carried to its object. One that fails comes again. A
+// consumer that has gone is made anew within seconds, and the stream too.
+func (c *Clock) Follow(ctx context.Context, class string, log *slog.Logger, wake func(ctx context.Context, object string) error) {
+	var carried sync.WaitGroup
+	defer carried.Wait()
+	slots := make(chan struct{}, parallel)
+	for {
+		err := c.consume(ctx, class, func(msg jetstream.Msg) {
+			slots <- struct{}{}
+			carried.Go(func() {
+				defer func() { <-slots }()
+				carry(ctx, msg, log, wake)
+			})
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		log.Warn("alarms not followed; trying again", "class", class, "err", err)
+		select {
+		case <-time.After(again / 3):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// consume takes wake-ups until ctx ends or the consumer has gone.
+func (c *Clock) consume(ctx context.Context, class string, each func(jetstream.Msg)) error {
+	making, cancel := context.WithTimeout(ctx, again)
+	defer cancel()
+	consumer, err := c.consumer(making, class)
+	if err != nil {
+		return err
+	}
+	trouble := make(chan error, 1) // one is enough to have a look
+	consuming, err := consumer.Consume(each, jetstream.PullMaxMessages(parallel), jetstream.PullExpiry(again), jetstream.PullHeartbeat(again/3),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			select {
+			case trouble <- err:
+			default:
+			}
+		}))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		consuming.Stop()
+		<-consuming.Closed()
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-consuming.Closed():
+			return errors.New("the consumer has ended")
+		case err := <-trouble:
+			if gone(ctx, consumer, err) {
+				return err
+			}
+		}
+	}
+}
+
+func (c *Clock) consumer(ctx context.Context, class string) (jetstream.Consumer, error) {
+	config := jetstream.ConsumerConfig{
 		Durable:       "due-" + class,
 		FilterSubject: due + class + ".*",
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       again,
 		MaxAckPending: 4 * parallel,
-	})
-	if err != nil {
-		return fmt.Errorf("follow alarms of %s: %w", class, err)
 	}
-	var carried sync.WaitGroup
-	defer carried.Wait()
-	slots := make(chan struct{}, parallel)
-	consuming, err := consumer.Consume(func(msg jetstream.Msg) {
-		slots <- struct{}{}
-		carried.Go(func() {
-			defer func() { <-slots }()
-			carry(ctx, msg, log, wake)
-		})
-	}, jetstream.PullMaxMessages(parallel), jetstream.PullExpiry(again), jetstream.PullHeartbeat(again/3))
-	if err != nil {
-		return fmt.Errorf("follow alarms of %s: %w", class, err)
+	consumer, err := c.js.CreateOrUpdateConsumer(ctx, streamName, config)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err = c.Make(ctx); err == nil {
+			consumer, err = c.js.CreateOrUpdateConsumer(ctx, streamName, config)
+		}
 	}
-	<-ctx.Done()
-	consuming.Stop()
-	<-consuming.Closed()
-	return nil
+	return consumer, err
+}
+
+// gone reports whether a consumer in trouble is there no more. One that has no leader,
+// or that a lost connection cannot reach, goes on by itself.
+func gone(ctx context.Context, consumer jetstream.Consumer, trouble error) bool {
+	if errors.Is(trouble, jetstream.ErrConsumerDeleted) || errors.Is(trouble, jetstream.ErrBadRequest) {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, again/3)
+	defer cancel()
+	_, err := consumer.Info(ctx)
+	return errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerDoesNotExist)
 }
 
 func carry(ctx context.Context, msg jetstream.Msg, log *slog.Logger, wake func(context.Context, string) error) {

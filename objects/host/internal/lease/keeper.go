@@ -6,67 +6,56 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
-// BucketName is the bucket of leases.
-const BucketName = "HF_LEASES"
-
-// ErrLost is why a role's context ends when its lease can no longer be trusted.
-var ErrLost = errors.New("the lease could not be renewed in time")
-
-// Info is what a lease's entry says, for people and for `holdfast ls`.
-type Info struct {
-	Host    string    `json:"host"`
-	Region  string    `json:"region"`
-	Classes []string  `json:"classes"`
-	PID     int       `json:"pid"`
-	Renewed time.Time `json:"renewed"`
+// Store is the bucket of leases as this package needs it: Bucket, or its twin in memory
+// of the tests. Of an error that is not ErrStale it is not known whether the write
+// has landed, or lands yet.
+type Store interface {
+	Put(ctx context.Context, incarnation string, value []byte, expect uint64) (revision uint64, err error)
+	Remove(ctx context.Context, incarnation string, expect uint64) error
+	Read(ctx context.Context, incarnation string) (Entry, error)
+	Generation(ctx context.Context) (Generation, error)
+	Watch(ctx context.Context, each func(Entry)) error
 }
 
-// Bucket keeps the leases of all host incarnations.
-type Bucket struct{ kv jetstream.KeyValue }
-
-// Open binds to the bucket of leases and makes it if there is none. Entries that
-// nobody renews vanish by themselves, long after everybody holds them for dead.
-func Open(ctx context.Context, js jetstream.JetStream, storage jetstream.StorageType, replicas int, timing Timing) (*Bucket, error) {
-	const name = "KV_" + BucketName
-	_, err := js.Stream(ctx, name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err = js.CreateStream(ctx, jetstream.StreamConfig{
-			Name:              name,
-			Description:       "leases of hosts",
-			Subjects:          []string{"$KV." + BucketName + ".>"},
-			MaxMsgsPerSubject: 1,
-			MaxAge:            max(time.Minute, 20*timing.TTL),
-			Discard:           jetstream.DiscardNew,
-			Storage:           storage,
-			Replicas:          max(1, replicas),
-			AllowRollup:       true,
-			AllowDirect:       false, // whether a lease was renewed is asked of the leader
-		})
-	}
-	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return nil, fmt.Errorf("open bucket %s: %w", BucketName, err)
-	}
-	kv, err := js.KeyValue(ctx, BucketName)
-	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", BucketName, err)
-	}
-	return &Bucket{kv}, nil
+// Echo is the way from the State connection, on which leases are renewed, to the Serve
+// connection, on which their holders are asked.
+type Echo interface {
+	// Send publishes on State. The channel is closed when the message comes on Serve.
+	Send() (<-chan struct{}, error)
 }
+
+// What becomes of writes and watches.
+var (
+	// ErrStale: refused, the entry has another revision. Nothing was changed.
+	ErrStale = errors.New("the lease's entry has another revision")
+	// ErrRemade: the connection was lost and made again. The watch is to begin anew.
+	ErrRemade = errors.New("the connection was made again")
+)
+
+// Why a role's context ends.
+var (
+	// ErrLost: the lease can no longer be trusted.
+	ErrLost = errors.New("the lease could not be renewed in time")
+	// ErrEnded is an ErrLost: somebody has declared the holder dead.
+	ErrEnded = fmt.Errorf("%w: its entry was ended by another host", ErrLost)
+	// ErrDeaf is an ErrLost: the holder cannot be asked.
+	ErrDeaf = fmt.Errorf("%w: what is published on State does not come back on Serve", ErrLost)
+)
 
 // Holder is a lease that somebody keeps.
 type Holder struct {
-	mu   sync.Mutex
+	end context.CancelCauseFunc // of the role's context
+
+	mu   sync.Mutex // guards what follows
 	term Term
+	over *time.Timer // fires when the term ends; nil before the first term
 }
 
-// Holds tells whether the lease may be trusted now.
+// Holds reports whether the lease may be trusted now.
 func (h *Holder) Holds() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -76,183 +65,253 @@ func (h *Holder) Holds() bool {
 func (h *Holder) renewed(sent time.Time, timing Timing) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.term = h.term.Renewed(sent, time.Now(), timing)
+	now := time.Now()
+	h.term = h.term.Renewed(sent, now, timing)
+	left := h.term.Until().Sub(now)
+	if h.over == nil {
+		h.over = time.AfterFunc(left, h.check)
+	} else {
+		h.over.Reset(left)
+	}
 }
 
-// Hold runs the role under a lease of its own. The role's context ends, with
-// ErrLost, when the lease can no longer be trusted, which is before anybody else
-// may think so. Hold returns when the role has returned; a role that ended in
-// good order says goodbye, so that nobody waits for its lease to run out.
-func (b *Bucket) Hold(ctx context.Context, incarnation string, info Info, timing Timing, log *slog.Logger, role func(context.Context, *Holder) error) error {
-	h := new(Holder)
-	if err := b.renew(ctx, incarnation, info, timing, h); err != nil {
+// check ends the role if its term is over.
+func (h *Holder) check() {
+	if !h.Holds() {
+		h.end(ErrLost)
+	}
+}
+
+func (h *Holder) stop() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.over != nil {
+		h.over.Stop()
+	}
+}
+
+// Lease is what Hold needs to keep one.
+type Lease struct {
+	Store  Store
+	Echo   Echo
+	Others *Others // begins its watch again when that does not show the lease's own renewals
+	Timing Timing
+	Log    *slog.Logger
+
+	Incarnation string // new for each lease
+	Info        Info
+}
+
+// Hold runs the role under a lease of its own. The role's context ends, with ErrLost,
+// at the moment at which the lease can no longer be trusted, which is before anybody
+// else may think so. Hold returns when the role has returned; it deletes the lease's
+// entry then, so that nobody waits for its lease to run out.
+func (l Lease) Hold(ctx context.Context, role func(context.Context, *Holder) error) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	k := &keeper{Lease: l, holder: &Holder{end: end}}
+	defer k.holder.stop()
+	if err := k.begin(ctx); err != nil {
 		return fmt.Errorf("take a lease: %w", err)
 	}
 	// The lease is kept while the role runs, even if ctx has ended: stopping in
 	// good order takes time, and needs to be trusted meanwhile.
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
-	ctx, lose := context.WithCancelCause(ctx)
-	defer lose(nil)
 	var kept sync.WaitGroup
-	kept.Go(func() {
-		b.keep(keeping, incarnation, info, timing, h, log)
-		lose(ErrLost)
-	})
-	err := role(ctx, h)
+	kept.Go(func() { k.keep(keeping) })
+	err := role(ctx, k.holder)
 	stopKeeping()
 	kept.Wait()
-
-	goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), timing.TTL/3)
-	defer cancel()
-	if err := b.kv.Delete(goodbye, incarnation); err != nil {
-		log.Warn("lease not given back; others will wait for it to run out", "err", err)
+	if err := k.giveBack(context.WithoutCancel(ctx)); err != nil {
+		l.Log.Warn("lease not given back; others will wait for it to run out", "err", err)
 	}
 	return err
 }
 
-// keep renews every third of the TTL until ctx ends or the term is over.
-func (b *Bucket) keep(ctx context.Context, incarnation string, info Info, timing Timing, h *Holder, log *slog.Logger) {
-	tick := time.NewTicker(timing.TTL / 3)
-	defer tick.Stop()
-	over := time.NewTimer(time.Until(h.until()))
-	defer over.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-over.C:
-			return
-		case <-tick.C:
-			if err := b.renew(ctx, incarnation, info, timing, h); err != nil && ctx.Err() == nil {
-				log.Warn("lease not renewed", "err", err)
-			}
-			if !h.Holds() {
-				return
-			}
-			over.Reset(time.Until(h.until()))
+// keeper renews one lease. Only one goroutine uses it at a time.
+type keeper struct {
+	Lease
+	holder     *Holder
+	path       Path
+	generation Generation
+
+	revision uint64 // the entry's
+	doubt    bool   // a renewal was not answered: the entry may have another revision
+	acked    uint64 // the latest beat that was acknowledged
+}
+
+func (k *keeper) begin(ctx context.Context) error {
+	opening, cancel := context.WithTimeout(ctx, k.Timing.TTL/3)
+	defer cancel()
+	var err error
+	if k.generation, err = k.Store.Generation(opening); err != nil {
+		return err
+	}
+	for tries := 0; ; tries++ {
+		err := k.renew(ctx)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, ErrDeaf) || tries == 2 { // servers tell each other of a new subscription in their own time
+			return errors.Join(err, k.giveBack(ctx))
 		}
 	}
 }
 
-func (h *Holder) until() time.Time {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.term.Until()
+// keep renews every third of the TTL, and sooner after a failure, until ctx or the lease
+// has ended.
+func (k *keeper) keep(ctx context.Context) {
+	period := k.Timing.TTL / 3
+	next := time.NewTimer(period)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+		if !k.holder.Holds() {
+			return
+		}
+		began := time.Now()
+		k.Others.shouldHaveSeen(k.Incarnation, k.acked)
+		err := k.renew(ctx)
+		switch {
+		case errors.Is(err, ErrLost):
+			k.Log.Warn("lease lost", "err", err)
+			k.holder.end(err)
+			return
+		case err != nil && ctx.Err() == nil:
+			k.Log.Warn("lease not renewed; trying again", "err", err)
+			next.Reset(period / 4)
+		default:
+			next.Reset(period - time.Since(began))
+		}
+	}
 }
 
-// renew puts the entry. Nobody else writes it, so it needs no revision, and a
-// renewal whose answer is lost does no harm.
-func (b *Bucket) renew(ctx context.Context, incarnation string, info Info, timing Timing, h *Holder) error {
-	ctx, cancel := context.WithTimeout(ctx, timing.TTL/3)
-	defer cancel()
+// renew sends a message around, renews the entry, and trusts that if the message has come
+// back, or did the last time. After an ErrLost there is to be no other renewal.
+func (k *keeper) renew(ctx context.Context) error {
 	sent := time.Now()
-	info.Renewed = sent.UTC()
-	value, err := json.Marshal(info)
+	back, echoErr := k.Echo.Send()
+	err := k.put(ctx, sent)
 	if err != nil {
+		k.path = k.path.After(false, came(back))
 		return err
 	}
-	if _, err := b.kv.Put(ctx, incarnation, value); err != nil {
-		return err
+	trusted := k.path.Spare()
+	if trusted {
+		k.holder.renewed(sent, k.Timing)
 	}
-	h.renewed(sent, timing)
+	k.path = k.path.After(true, echoErr == nil && k.comes(ctx, back))
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !k.path.Open() || !trusted && k.path.missed > 0:
+		return errors.Join(ErrDeaf, echoErr)
+	case !trusted:
+		k.holder.renewed(sent, k.Timing)
+	}
 	return nil
 }
 
-// Others is a Watch kept up to date from the bucket.
-type Others struct {
-	bucket *Bucket
-	timing Timing
+// leastEcho is how long a message may take around at least: a process that is short of
+// time is not one that cannot be asked.
+const leastEcho = 300 * time.Millisecond
 
-	mu    sync.Mutex
-	watch *Watch
-}
-
-// Watch begins a watch; Follow is what keeps it up to date.
-func (b *Bucket) Watch(timing Timing) *Others {
-	return &Others{bucket: b, timing: timing, watch: NewWatch(time.Now())}
-}
-
-// Follow keeps the watch up to date until ctx ends.
-func (o *Others) Follow(ctx context.Context) error {
-	updates, err := o.bucket.kv.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("watch leases: %w", err)
+// comes waits for what was sent around.
+func (k *keeper) comes(ctx context.Context, back <-chan struct{}) bool {
+	patience := time.NewTimer(max(leastEcho, k.Timing.TTL/6))
+	defer patience.Stop()
+	select {
+	case <-back:
+		return true
+	case <-patience.C:
+		return came(back)
+	case <-ctx.Done():
+		return came(back)
 	}
-	defer updates.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case entry, ok := <-updates.Updates():
-			switch {
-			case !ok:
-				return errors.New("watch leases: the watch has ended")
-			case entry == nil: // caught up
-			case entry.Operation() == jetstream.KeyValuePut:
-				o.saw(entry)
-			default:
-				o.ended(entry.Key())
+}
+
+func came(back <-chan struct{}) bool {
+	select {
+	case <-back:
+		return true
+	default:
+		return false
+	}
+}
+
+// put renews the entry, whose revision it finds out if it is in doubt.
+func (k *keeper) put(ctx context.Context, sent time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, k.Timing.TTL/3)
+	defer cancel()
+	k.Info.Beat++
+	k.Info.Renewed = sent.UTC()
+	value, err := json.Marshal(k.Info)
+	if err != nil {
+		return err
+	}
+	for tries := 0; ; tries++ {
+		if k.doubt {
+			if err := k.settle(ctx); err != nil {
+				return err
 			}
 		}
+		revision, err := k.Store.Put(ctx, k.Incarnation, value, k.revision)
+		if err == nil {
+			k.revision, k.acked = revision, k.Info.Beat
+			return nil
+		}
+		k.doubt = true
+		if !errors.Is(err, ErrStale) || tries == 1 {
+			return err
+		}
 	}
 }
 
-func (o *Others) saw(entry jetstream.KeyValueEntry) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.watch.Saw(entry.Key(), entry.Revision(), time.Now())
-	o.watch.Forget(o.timing, time.Now())
-}
-
-func (o *Others) ended(incarnation string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.watch.Ended(incarnation)
-}
-
-// Live tells whether an incarnation may still trust its lease. Before it says
-// no, it asks the leader: a watch that has fallen behind must not make a live
-// host look dead.
-func (o *Others) Live(ctx context.Context, incarnation string) bool {
-	if !o.dead(incarnation) {
-		return true
-	}
-	entry, err := o.bucket.kv.Get(ctx, incarnation)
-	switch {
-	case errors.Is(err, jetstream.ErrKeyNotFound):
-		return !o.dead(incarnation)
-	case err != nil:
-		return true // cannot be known: wait
-	}
-	o.saw(entry)
-	return !o.dead(incarnation)
-}
-
-func (o *Others) dead(incarnation string) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.watch.Dead(incarnation, o.timing, time.Now())
-}
-
-// List is all leases that have an entry, by incarnation.
-func (b *Bucket) List(ctx context.Context) (map[string]Info, error) {
-	keys, err := b.kv.Keys(ctx)
-	if errors.Is(err, jetstream.ErrNoKeysFound) {
-		return nil, nil
-	}
+// settle finds out the entry's revision. A put that was not answered lands no more after
+// the next one that expects this revision.
+func (k *keeper) settle(ctx context.Context) error {
+	entry, err := k.Store.Read(ctx, k.Incarnation)
 	if err != nil {
-		return nil, fmt.Errorf("list leases: %w", err)
+		return err
 	}
-	leases := make(map[string]Info, len(keys))
-	for _, key := range keys {
-		entry, err := b.kv.Get(ctx, key)
+	lost := false
+	if entry.State == Absent {
+		now, err := k.Store.Generation(ctx)
 		if err != nil {
-			continue // it ended meanwhile
+			return err
 		}
-		var info Info
-		if json.Unmarshal(entry.Value(), &info) == nil {
-			leases[strings.Clone(key)] = info
+		if lost = k.generation.Lost(now, k.revision); lost {
+			k.generation = now
 		}
 	}
-	return leases, nil
+	revision, ok := entry.Next(lost)
+	if !ok {
+		return ErrEnded
+	}
+	k.revision, k.doubt = revision, false
+	return nil
+}
+
+// giveBack deletes the entry.
+func (k *keeper) giveBack(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, k.Timing.TTL/3)
+	defer cancel()
+	for tries := 0; ; tries++ {
+		if k.doubt {
+			if err := k.settle(ctx); errors.Is(err, ErrEnded) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+		}
+		err := k.Store.Remove(ctx, k.Incarnation, k.revision)
+		if !errors.Is(err, ErrStale) || tries == 1 {
+			return err
+		}
+		k.doubt = true
+	}
 }

@@ -96,6 +96,78 @@ func TestAClaimerWaits(t *testing.T) {
 	}
 }
 
+// Every sequence of renewals, against what the path's history says.
+func TestAPathIsOpenUnlessTwoMessagesInARowWereLost(t *testing.T) {
+	type renewal struct{ acknowledged, heard bool }
+	renewals := []renewal{{false, false}, {false, true}, {true, false}, {true, true}}
+	var try func(p Path, before []renewal)
+	try = func(p Path, before []renewal) {
+		lost, tried := 0, false // since the last that was heard
+		for _, r := range before {
+			switch {
+			case r.heard:
+				lost, tried = 0, true
+			case r.acknowledged:
+				lost, tried = lost+1, true
+			}
+		}
+		if open := tried && lost < 2; p.Open() != open {
+			t.Errorf("%v: open = %v, want %v", before, p.Open(), open)
+		}
+		if spare := tried && lost < 1; p.Spare() != spare {
+			t.Errorf("%v: spare = %v, want %v", before, p.Spare(), spare)
+		}
+		if len(before) == 6 {
+			return
+		}
+		for _, r := range renewals {
+			try(p.After(r.acknowledged, r.heard), append(slices.Clone(before), r))
+		}
+	}
+	try(Path{}, nil)
+}
+
+func TestWhatTheNextRenewalExpects(t *testing.T) {
+	for _, c := range []struct {
+		state State
+		lost  bool
+		want  uint64
+		ok    bool
+	}{
+		{Present, false, 7, true},
+		{Present, true, 7, true},
+		{Absent, true, 0, true},
+		{Absent, false, 0, false},
+		{Ended, false, 0, false},
+		{Ended, true, 0, false},
+	} {
+		got, ok := Entry{State: c.state, Revision: 7}.Next(c.lost)
+		if got != c.want || ok != c.ok {
+			t.Errorf("%v, lost = %v: %d, %v, want %d, %v", c.state, c.lost, got, ok, c.want, c.ok)
+		}
+	}
+}
+
+func TestABucketThatHasForgottenIsNoticed(t *testing.T) {
+	was := Generation{Created: after(1), Last: 3}
+	for _, c := range []struct {
+		name     string
+		now      Generation
+		revision uint64
+		lost     bool
+	}{
+		{"the same", Generation{after(1), 9}, 9, false},
+		{"the same, and others have put since", Generation{after(1), 12}, 9, false},
+		{"made anew", Generation{after(2), 1}, 9, true},
+		{"made anew, and others have put much", Generation{after(2), 100}, 9, true},
+		{"emptied by a restart of all servers", Generation{after(1), 0}, 9, true},
+	} {
+		if got := was.Lost(c.now, c.revision); got != c.lost {
+			t.Errorf("%s: lost = %v, want %v", c.name, got, c.lost)
+		}
+	}
+}
+
 func TestWhatIsForgottenStaysDead(t *testing.T) {
 	w := NewWatch(after(0))
 	for i := range 100 {

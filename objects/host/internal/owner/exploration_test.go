@@ -34,6 +34,9 @@ package owner_test
 // a dead incarnation's renewal that is still to arrive (it delays a takeover and
 // nothing else), answers to a reign's puts that arrive in the next reign of the same
 // host (its calls have ended with the reign), alarms, sockets and large records.
+//
+// What a client makes of a request's copies, of which two owners may hear each, is
+// explored in internal/wire.
 
 import (
 	"strings"

@@ -6,11 +6,16 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/objects"
 	"holdfast/objects/internal/engine"
 )
 
 // eachRecord runs measure for records of more and more keys, with values of 100 bytes.
-func eachRecord(b *testing.B, measure func(*testing.B, *Record)) {
+func eachRecord(b *testing.B, measure func(*testing.B, string, *Record)) {
+	id, err := objects.NameID("ticket", "global")
+	if err != nil {
+		b.Fatal(err)
+	}
 	for _, keys := range []int{1, 10, 100, 1000} {
 		values := make(map[string]json.RawMessage, keys)
 		for i := range keys {
@@ -23,13 +28,13 @@ func eachRecord(b *testing.B, measure func(*testing.B, *Record)) {
 		b.Run(fmt.Sprint("keys=", keys), func(b *testing.B) {
 			b.SetBytes(int64(len(r.Encode())))
 			b.ReportAllocs()
-			measure(b, r)
+			measure(b, id.Key(), r)
 		})
 	}
 }
 
 func BenchmarkEncodeRecord(b *testing.B) {
-	eachRecord(b, func(b *testing.B, r *Record) {
+	eachRecord(b, func(b *testing.B, _ string, r *Record) {
 		for b.Loop() {
 			r.Encode()
 		}
@@ -37,10 +42,10 @@ func BenchmarkEncodeRecord(b *testing.B) {
 }
 
 func BenchmarkDecodeRecord(b *testing.B) {
-	eachRecord(b, func(b *testing.B, r *Record) {
+	eachRecord(b, func(b *testing.B, key string, r *Record) {
 		data := r.Encode()
 		for b.Loop() {
-			if _, err := Decode(data); err != nil {
+			if _, err := Decode(key, data); err != nil {
 				b.Fatal(err)
 			}
 		}

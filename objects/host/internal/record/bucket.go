@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,48 +35,94 @@ var (
 	ErrStale = errors.New("the record has another revision")
 	// ErrDoubt: no answer, or one that says nothing. It may have landed, or land yet.
 	ErrDoubt = errors.New("the fate of the put is not known")
+	// ErrRefused: the store takes no such put. Nothing was changed by it, and sending it
+	// again does not help.
+	ErrRefused = errors.New("the store refuses the put")
+	// ErrFull is an ErrRefused for want of room. There may be room later.
+	ErrFull = fmt.Errorf("%w: it is full", ErrRefused)
 )
 
-// Bucket keeps the records. All its reads go to the stream's leader.
+// Settings are how the bucket is made if it is not there.
+type Settings struct {
+	Storage  jetstream.StorageType
+	Replicas int   // default 1
+	MaxBytes int64 // of all records; a bucket that is there gets this limit, too. 0: its own, and none for a new one
+}
+
+// Bucket keeps the records. All its reads go to the stream's leader. Run has to run
+// for as long as records are put.
 type Bucket struct {
-	js     jetstream.JetStream
-	stream jetstream.Stream
+	js       jetstream.JetStream
+	config   jetstream.StreamConfig
+	maxBytes int64
+	stream   atomic.Pointer[jetstream.Stream] // by its name: it outlives the stream
+	calls    calls
+	room     room
 }
 
 // Open binds to the bucket and makes it if there is none. Several may do so at
 // once. It is made through the stream's own API, because the KV helper can
 // neither allow atomic publish nor turn direct reads off.
-func Open(ctx context.Context, js jetstream.JetStream, storage jetstream.StorageType, replicas int) (*Bucket, error) {
-	stream, err := js.Stream(ctx, streamName)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
-			Name:               streamName,
-			Description:        "durable objects: one entry each",
-			Subjects:           []string{prefix + ">"},
-			MaxMsgsPerSubject:  1,
-			Discard:            jetstream.DiscardNew,
-			Storage:            storage,
-			Replicas:           max(1, replicas),
-			AllowRollup:        true,
-			DenyDelete:         true,
-			AllowMsgTTL:        true,
-			AllowAtomicPublish: true,
-			AllowDirect:        false, // a replica's answer may be older than an acknowledged put
-		})
+func Open(ctx context.Context, js jetstream.JetStream, settings Settings) (*Bucket, error) {
+	b := &Bucket{js: js, maxBytes: settings.MaxBytes, config: jetstream.StreamConfig{
+		Name:               streamName,
+		Description:        "durable objects: one entry each",
+		Subjects:           []string{prefix + ">"},
+		MaxMsgsPerSubject:  1,
+		MaxBytes:           -1,
+		Discard:            jetstream.DiscardNew,
+		Storage:            settings.Storage,
+		Replicas:           max(1, settings.Replicas),
+		AllowRollup:        true,
+		DenyDelete:         true,
+		AllowMsgTTL:        true,
+		AllowAtomicPublish: true,
+		AllowDirect:        false, // a replica's answer may be older than an acknowledged put
+	}}
+	if settings.MaxBytes > 0 {
+		b.config.MaxBytes = settings.MaxBytes
 	}
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		stream, err = js.Stream(ctx, streamName)
+	return b, b.Make(ctx)
+}
+
+// Bind is the bucket as it is, to be read; false if there is none.
+func Bind(ctx context.Context, js jetstream.JetStream) (*Bucket, bool, error) {
+	_, err := js.Stream(ctx, streamName)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", BucketName, err)
+		return nil, false, fmt.Errorf("open bucket %s: %w", BucketName, err)
 	}
-	return &Bucket{js, stream}, nil
+	return &Bucket{js: js}, true, nil
+}
+
+// Make makes the bucket if there is none, or none any more, and sets its limit.
+func (b *Bucket) Make(ctx context.Context) error {
+	stream, err := b.js.Stream(ctx, streamName)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = b.js.CreateStream(ctx, b.config)
+	}
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was quicker
+		stream, err = b.js.Stream(ctx, streamName)
+	}
+	if err == nil {
+		if is := stream.CachedInfo().Config; b.maxBytes > 0 && is.MaxBytes != b.maxBytes {
+			is.MaxBytes = b.maxBytes
+			_, err = b.js.UpdateStream(ctx, is)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("open bucket %s: %w", BucketName, err)
+	}
+	return nil
 }
 
 // Read is the record of a key and its revision. Without a record it is nil; the
-// revision is then 0 or that of its removal.
+// revision is then 0 or that of its removal. On ErrUnreadable it is that of the record
+// which cannot be read. A question that is not answered is asked again until ctx ends.
 func (b *Bucket) Read(ctx context.Context, key string) (*Record, uint64, error) {
-	msg, err := b.stream.GetLastMsgForSubject(ctx, prefix+key)
+	msg, err := b.last(ctx, prefix+key)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, 0, nil
 	}
@@ -84,15 +132,57 @@ func (b *Bucket) Read(ctx context.Context, key string) (*Record, uint64, error) 
 	if msg.Header.Get("KV-Operation") != "" {
 		return nil, msg.Sequence, nil
 	}
-	r, err := Decode(msg.Data)
+	r, err := Decode(key, msg.Data)
 	if err != nil {
-		return nil, 0, fmt.Errorf("read record %s: %w", key, err)
+		return nil, msg.Sequence, fmt.Errorf("read record %s: %w", key, err)
 	}
 	return r, msg.Sequence, nil
 }
 
+func (b *Bucket) last(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	stream, err := b.handle(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for patience := b.patience(); ; patience *= 2 {
+		asking, done := b.calls.begin(ctx, patience)
+		msg, err := stream.GetLastMsgForSubject(asking, subject)
+		if err == nil || final(err) {
+			done()
+			return msg, err
+		}
+		<-asking.Done() // spaced out, but at once when the connection was made again
+		done()
+		if ctx.Err() != nil {
+			return nil, err
+		}
+	}
+}
+
+// handle is the stream by its name, whether or not it is there.
+func (b *Bucket) handle(ctx context.Context) (jetstream.Stream, error) {
+	if s := b.stream.Load(); s != nil {
+		return *s, nil
+	}
+	s, err := b.js.Stream(ctx, streamName)
+	if err == nil {
+		b.stream.Store(&s)
+	}
+	return s, err
+}
+
+// final reports whether an error is an answer, and not for want of a leader.
+func final(err error) bool {
+	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, nats.ErrConnectionClosed) {
+		return true
+	}
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.Code != http.StatusServiceUnavailable
+}
+
 // Put writes a record if its revision is still expect, and returns the new one.
-// Errors are ErrStale or ErrDoubt, wrapped.
+// Errors are ErrStale, ErrRefused or ErrDoubt, wrapped. It does not wait for ctx to end
+// when it is worth a look at what has become of the put: then that is in doubt.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte, expect uint64) (uint64, error) {
 	return b.publish(ctx, &nats.Msg{Subject: prefix + key, Data: value, Header: make(nats.Header, 1)}, expect)
 }
@@ -107,21 +197,64 @@ func (b *Bucket) Remove(ctx context.Context, key string, expect uint64) (uint64,
 
 func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64) (uint64, error) {
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expect, 10))
+	ctx, done := b.calls.begin(ctx, b.patience())
+	defer done()
 	// Not through the JetStream client: it tries again by itself, and gives up before
 	// a leader is elected. What to do about silence is for the owner to decide.
 	answer, err := b.js.Conn().RequestMsgWithContext(ctx, msg)
 	if err == nil {
+		b.room.heard()
 		var sequence uint64
 		if sequence, err = acknowledged(answer.Data); err == nil {
 			return sequence, nil
 		}
 	}
-	// Only 10071 says that the record really is another. 10164 says that some put
-	// to it is under way, perhaps our own.
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
-		return 0, fmt.Errorf("put record %s: %w: %w", strings.TrimPrefix(msg.Subject, prefix), ErrStale, err)
+	fate := fateOf(err)
+	switch {
+	case fate == ErrFull: //nolint:errorlint // fateOf returns it as it is
+		b.room.refused(time.Now())
+	case errors.Is(err, context.DeadlineExceeded):
+		b.room.unheard(time.Now())
 	}
-	return 0, fmt.Errorf("put record %s: %w: %w", strings.TrimPrefix(msg.Subject, prefix), ErrDoubt, err)
+	return 0, fmt.Errorf("put record %s: %w: %w", strings.TrimPrefix(msg.Subject, prefix), fate, err)
+}
+
+// The server's codes for a put that it refuses, and certainly has not stored.
+const (
+	codeAccountFull jetstream.ErrorCode = 10002 // the account's limit
+	codeServerFull  jetstream.ErrorCode = 10023 // the server's limit, for all its streams
+	codeMemoryFull  jetstream.ErrorCode = 10028
+	codeStorageFull jetstream.ErrorCode = 10047
+	codeTooLarge    jetstream.ErrorCode = 10054 // the stream's limit of one message
+	codeNotStored   jetstream.ErrorCode = 10077 // the stream's limits; what cannot be written is not answered at all
+	codeHeaderLarge jetstream.ErrorCode = 10097
+)
+
+// fateOf is what an error says about a put: ErrStale, ErrFull, ErrRefused or ErrDoubt.
+func fateOf(err error) error {
+	if errors.Is(err, nats.ErrMaxPayload) { // it was not sent
+		return ErrRefused
+	}
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	if !ok {
+		return ErrDoubt
+	}
+	switch api.ErrorCode {
+	case jetstream.JSErrCodeStreamWrongLastSequence:
+		// Only this one says that the record really is another. 10164 says that some put
+		// to it is under way, perhaps our own.
+		return ErrStale
+	case codeAccountFull, codeServerFull, codeMemoryFull, codeStorageFull:
+		return ErrFull
+	case codeNotStored:
+		if strings.HasPrefix(api.Description, "maximum ") { // bytes, or messages
+			return ErrFull
+		}
+		return ErrRefused
+	case codeTooLarge, codeHeaderLarge:
+		return ErrRefused
+	}
+	return ErrDoubt
 }
 
 // acknowledged reads what the stream answers to a put: the sequence, or its refusal.
@@ -161,7 +294,11 @@ func (b *Bucket) List(ctx context.Context, class string) iter.Seq2[string, error
 		if class != "" {
 			filter = prefix + class + ".>"
 		}
-		info, err := b.stream.Info(ctx, jetstream.WithSubjectFilter(filter))
+		stream, err := b.handle(ctx)
+		var info *jetstream.StreamInfo
+		if err == nil {
+			info, err = stream.Info(ctx, jetstream.WithSubjectFilter(filter))
+		}
 		if err != nil {
 			yield("", fmt.Errorf("list records: %w", err))
 			return

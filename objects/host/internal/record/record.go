@@ -5,20 +5,33 @@
 // of keys. It is JSON, so that `nats kv get HF_OBJECTS <key>` shows it:
 //
 //	{"v":1,"name":"global","epoch":2,"owner":"Jx…","host":"box-4412","region":"fra","commit":41,
-//	 "gateways":["…"],"answers":[…],"keys":{"count":15}}
+//	 "gateways":["…"],"answers":[…],"keys":{"count":15},"sum":"5a0c9f12"}
+//
+// The sum is a checksum of all bytes before it. Records that were written before there
+// was one have none, and are read. Decode refuses a record that is not as a host wrote
+// it, above all one that belongs to another object: it must neither be served nor put
+// over.
 //
 // Values and answers are encoded once, when they are made; encoding a record is
 // then little more than concatenation.
 package record
 
 import (
+	"bytes"
 	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
 	"strconv"
+	"strings"
 	"time"
 
+	"holdfast/objects"
 	"holdfast/objects/internal/engine"
 )
 
@@ -33,6 +46,8 @@ type Record struct {
 	Host     string // the owner's name, for people
 	Region   string // the owner's
 	Commit   uint64 // puts so far
+	Claims   uint64 // in a row, by owners that committed nothing: what each but the last was lost with
+	Claimed  int64  // when the last of them was, in Unix seconds; both are zero once an owner has committed
 	Alarm    engine.Alarm
 	Gateways []string // that may hold sockets of the object
 	Answers  []Kept   // to requests that a commit covered, oldest first
@@ -99,6 +114,8 @@ type head struct {
 	Host     string       `json:"host,omitempty"`
 	Region   string       `json:"region,omitempty"`
 	Commit   uint64       `json:"commit"`
+	Claims   uint64       `json:"claims,omitempty"`
+	Claimed  int64        `json:"claimed,omitempty"`
 	Alarm    engine.Alarm `json:"alarm,omitzero"`
 	Gateways []string     `json:"gateways,omitempty"`
 }
@@ -117,6 +134,10 @@ func (h *head) append(out []byte) []byte {
 	optional(`,"host":`, h.Host)
 	optional(`,"region":`, h.Region)
 	out = strconv.AppendUint(append(out, `,"commit":`...), h.Commit, 10)
+	if h.Claims > 0 {
+		out = strconv.AppendUint(append(out, `,"claims":`...), h.Claims, 10)
+		out = strconv.AppendInt(append(out, `,"claimed":`...), h.Claimed, 10)
+	}
 	if h.Alarm != (engine.Alarm{}) {
 		out = append(append(out, `,"alarm":`...), must(json.Marshal(h.Alarm))...)
 	}
@@ -138,11 +159,11 @@ func appendText(out []byte, s string) []byte {
 
 // Encode makes the entry's value.
 func (r *Record) Encode() []byte {
-	size := 256 + len(r.Name) + r.Data.Size()
+	size := 256 + sumSize + len(r.Name) + r.Data.Size()
 	for _, a := range r.Answers {
 		size += a.Size()
 	}
-	h := head{version, r.Name, r.Epoch, r.Owner, r.Host, r.Region, r.Commit, r.Alarm, r.Gateways}
+	h := head{version, r.Name, r.Epoch, r.Owner, r.Host, r.Region, r.Commit, r.Claims, r.Claimed, r.Alarm, r.Gateways}
 	out := h.append(make([]byte, 0, size))
 	for i, a := range r.Answers {
 		if i == 0 {
@@ -157,44 +178,112 @@ func (r *Record) Encode() []byte {
 	}
 	out = append(out, `,"keys":`...)
 	out = r.Data.AppendJSON(out)
-	return append(out, '}')
+	return appendSum(out, out)
+}
+
+// The end of a record is its sum, sumSize bytes.
+const (
+	sumBegin = `,"sum":"`
+	sumEnd   = `"}`
+	sumSize  = len(sumBegin) + 8 + len(sumEnd)
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli) // processors compute this one
+
+// appendSum appends the end of a record that begins with body.
+func appendSum(out, body []byte) []byte {
+	var sum [4]byte
+	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(body, castagnoli))
+	return append(hex.AppendEncode(append(out, sumBegin...), sum[:]), sumEnd...)
+}
+
+// intact reports whether data ends with the sum of what is before it.
+func intact(data []byte) bool {
+	body := data[:max(0, len(data)-sumSize)]
+	var room [sumSize]byte
+	return bytes.Equal(appendSum(room[:0], body), data[len(body):])
 }
 
 // ErrUnreadable is a record that is damaged, or of a newer format. It stays as it is.
 var ErrUnreadable = errors.New("the record cannot be read")
 
-// Decode reads what Encode made. Errors wrap ErrUnreadable.
-func Decode(data []byte) (*Record, error) {
+// Decode reads what Encode made, as the record of a key. Errors wrap ErrUnreadable.
+func Decode(key string, data []byte) (*Record, error) {
+	r, err := decode(key, data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	return r, nil
+}
+
+func decode(key string, data []byte) (*Record, error) {
 	var r struct {
 		head
 		Answers []Answer                   `json:"answers"`
 		Keys    map[string]json.RawMessage `json:"keys"`
+		Sum     *string                    `json:"sum"`
 	}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields() // a host would lose them with its next put
+	err := d.Decode(&r)
+	if r.Version > version {
+		return nil, fmt.Errorf("format %d, this program knows %d: run the newer release that wrote it", r.Version, version)
 	}
-	if r.Version != version {
-		return nil, fmt.Errorf("%w: format %d, this program knows %d: run the newer release that wrote it", ErrUnreadable, r.Version, version)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("something follows it")
+	}
+	switch {
+	case r.Sum != nil && !intact(data):
+		return nil, errors.New("its checksum does not hold")
+	case r.Version != version:
+		return nil, fmt.Errorf("format %d", r.Version)
+	case r.Keys == nil:
+		return nil, errors.New("it has no keys")
+	case r.Epoch == math.MaxUint64 || r.Commit == math.MaxUint64:
+		return nil, fmt.Errorf("epoch %d or commit %d has no successor", r.Epoch, r.Commit)
+	case r.Alarm.Retry < 0 || r.Alarm.Retry > maxRetry:
+		return nil, fmt.Errorf("its alarm has failed %d times, which cannot be", r.Alarm.Retry)
+	}
+	if err := belongs(key, r.Name); err != nil {
+		return nil, err
 	}
 	kept := make([]Kept, 0, len(r.Answers))
 	for _, a := range r.Answers {
 		kept = append(kept, a.Keep())
 	}
 	return &Record{
-		Name: r.Name, Epoch: r.Epoch, Owner: r.Owner, Host: r.Host, Region: r.Region, Commit: r.Commit,
+		Name: r.Name, Epoch: r.Epoch, Owner: r.Owner, Host: r.Host, Region: r.Region, Commit: r.Commit, Claims: r.Claims, Claimed: r.Claimed,
 		Alarm: r.Alarm, Gateways: r.Gateways, Answers: kept, Data: engine.DataOf(r.Keys),
 	}, nil
 }
 
-// Empty tells whether the object has nothing worth keeping once nobody owns it.
-// Answers under a client's key are worth keeping.
-func (r *Record) Empty() bool {
-	for _, a := range r.Answers {
-		if a.Key != "" {
-			return false
-		}
+// maxRetry is after how many failures package alarm parks an alarm.
+const maxRetry = 6
+
+// belongs makes sure that the record of an object of this name is kept under the key.
+// An object that was made without a name has no proof but the key.
+func belongs(key, name string) error {
+	class, digits, _ := strings.Cut(key, ".")
+	id, err := objects.ParseID(class, digits)
+	if err == nil && name != "" {
+		id, err = objects.NameID(class, name)
 	}
-	return r.Data.Len() == 0 && len(r.Gateways) == 0 && r.Alarm == engine.Alarm{}
+	switch {
+	case err != nil:
+		return err
+	case id.Key() != key:
+		return fmt.Errorf("it is the record of another object, %.80q", name)
+	}
+	return nil
+}
+
+// Empty reports whether the object has nothing worth keeping once nobody owns it.
+// Answers are worth keeping: without them a late copy of a request would run again.
+func (r *Record) Empty() bool {
+	return len(r.Answers) == 0 && r.Data.Len() == 0 && len(r.Gateways) == 0 && r.Alarm == engine.Alarm{}
 }
 
 // must is for our own types, which always encode.

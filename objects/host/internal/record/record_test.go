@@ -2,17 +2,32 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
+	"holdfast/objects"
 	"holdfast/objects/internal/engine"
 )
 
-func someRecord(t *rapid.T) *Record {
+// keyOf is the key of the ticket of that name; "" is one made without a name.
+func keyOf(t interface{ Fatal(...any) }, name string) string {
+	id, err := objects.NewID("ticket")
+	if name != "" {
+		id, err = objects.NameID("ticket", name)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id.Key()
+}
+
+func someRecord(t *rapid.T) (string, *Record) {
 	text := rapid.String()
 	values := make(map[string]json.RawMessage)
 	for i := range rapid.IntRange(0, 5).Draw(t, "keys") {
@@ -22,13 +37,14 @@ func someRecord(t *rapid.T) *Record {
 		}
 		values[fmt.Sprint(i, text.Draw(t, "key"))] = value
 	}
+	number := rapid.Uint64Range(0, math.MaxUint64-1)
 	r := &Record{
-		Name: text.Draw(t, "name"), Epoch: rapid.Uint64().Draw(t, "epoch"), Owner: text.Draw(t, "owner"),
-		Host: text.Draw(t, "host"), Region: text.Draw(t, "region"), Commit: rapid.Uint64().Draw(t, "commit"),
+		Name: rapid.StringN(0, -1, objects.MaxName).Draw(t, "name"), Epoch: number.Draw(t, "epoch"), Owner: text.Draw(t, "owner"),
+		Host: text.Draw(t, "host"), Region: text.Draw(t, "region"), Commit: number.Draw(t, "commit"),
 		Data: engine.DataOf(values),
 	}
 	if rapid.Bool().Draw(t, "has an alarm") {
-		r.Alarm = engine.Alarm{At: time.UnixMilli(rapid.Int64Range(0, 1<<40).Draw(t, "at")).UTC(), Retry: rapid.IntRange(0, 6).Draw(t, "retry")}
+		r.Alarm = engine.Alarm{At: time.UnixMilli(rapid.Int64Range(0, 1<<40).Draw(t, "at")).UTC(), Retry: rapid.IntRange(0, maxRetry).Draw(t, "retry")}
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "answers") {
 		r.Answers = append(r.Answers, Answer{Gateway: text.Draw(t, "gateway"), N: rapid.Uint64().Draw(t, "n"), Reply: rapid.SliceOf(rapid.Byte()).Draw(t, "reply")}.Keep())
@@ -36,17 +52,17 @@ func someRecord(t *rapid.T) *Record {
 	if rapid.Bool().Draw(t, "has gateways") {
 		r.Gateways = []string{text.Draw(t, "gateway")}
 	}
-	return r
+	return keyOf(t, r.Name), r
 }
 
 func TestARecordIsReadAsItWasWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		r := someRecord(t)
+		key, r := someRecord(t)
 		data := r.Encode()
 		if !json.Valid(data) {
 			t.Fatalf("not JSON: %s", data)
 		}
-		got, err := Decode(data)
+		got, err := Decode(key, data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,10 +75,29 @@ func TestARecordIsReadAsItWasWritten(t *testing.T) {
 	})
 }
 
+// A byte that has changed is noticed, wherever it is and whatever it says now.
+func TestOneChangedByteIsNoticed(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		key, r := someRecord(t)
+		data := r.Encode()
+		at := rapid.IntRange(0, len(data)-1).Draw(t, "at")
+		was := data[at]
+		data[at] ^= byte(rapid.IntRange(1, 255).Draw(t, "flipped"))
+		if got, err := Decode(key, data); err == nil {
+			t.Fatalf("byte %d was %q and is %q: read as %+v", at, was, data[at], got)
+		}
+	})
+}
+
 func TestARecordOfANewerFormatIsRefused(t *testing.T) {
-	_, err := Decode([]byte(`{"v":2,"epoch":1,"commit":1,"keys":{}}`))
-	if err == nil || !strings.Contains(err.Error(), "newer release") {
-		t.Errorf("err = %v, want one that says to run the newer release", err)
+	for _, data := range []string{
+		`{"v":2,"epoch":1,"commit":1,"keys":{}}`,
+		`{"v":2,"epoch":1,"commit":1,"head":["what this program does not know"]}`,
+	} {
+		_, err := Decode(keyOf(t, ""), []byte(data))
+		if !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), "newer release") {
+			t.Errorf("%s: err = %v, want one that says to run the newer release", data, err)
+		}
 	}
 }
 
@@ -77,7 +112,7 @@ func TestWhatIsWorthKeeping(t *testing.T) {
 		{"a key", Record{Data: full}, false},
 		{"an alarm", Record{Data: new(engine.Data), Alarm: engine.Alarm{At: time.Unix(1, 0)}}, false},
 		{"sockets", Record{Data: new(engine.Data), Gateways: []string{"g"}}, false},
-		{"a gateway's answer", Record{Data: new(engine.Data), Answers: []Kept{{Gateway: "g", N: 1}}}, true},
+		{"a gateway's answer", Record{Data: new(engine.Data), Answers: []Kept{{Gateway: "g", N: 1}}}, false},
 		{"a client's answer", Record{Data: new(engine.Data), Answers: []Kept{{Key: "k"}}}, false},
 	} {
 		if got := c.r.Empty(); got != c.empty {
@@ -107,14 +142,25 @@ func TestVersionsCompareByNumber(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add([]byte(`{"v":1,"name":"a","epoch":1,"commit":2,"keys":{"n":1}}`))
-	f.Add([]byte(`{"v":1,"answers":[{"g":"x","n":1,"r":"AA=="}],"keys":null}`))
+	key := keyOf(f, "global")
+	f.Add([]byte(`{"v":1,"name":"global","epoch":1,"commit":2,"keys":{"n":1}}`))
+	f.Add([]byte(`{"v":1,"answers":[{"g":"x","n":1,"r":"AA=="}],"keys":{}}`))
+	f.Add((&Record{Name: "global", Data: new(engine.Data)}).Encode())
+	for _, c := range damaged {
+		if len(c.record) < 4<<10 {
+			f.Add([]byte(c.record))
+			f.Add(sealed(c.record))
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := Decode(data)
+		r, err := Decode(key, data)
 		if err != nil {
+			if !errors.Is(err, ErrUnreadable) {
+				t.Errorf("refused with %v", err)
+			}
 			return
 		}
-		if _, err := Decode(r.Encode()); err != nil {
+		if _, err := Decode(key, r.Encode()); err != nil {
 			t.Errorf("what was decoded encodes to what is not: %v", err)
 		}
 	})

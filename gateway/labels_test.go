@@ -1,0 +1,49 @@
+package gateway
+
+import (
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"holdfast/objects"
+)
+
+func TestTwoGatewaysOfOneRegionShareARegistry(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	one, two := newMetrics(reg, "local"), newMetrics(reg, "local")
+	newMetrics(reg, "elsewhere")
+	one.of("room").framesIn.Inc()
+	two.of("room").framesIn.Inc()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "holdfast_gateway_frames_total" {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			if m.GetCounter().GetValue() == 2 {
+				return
+			}
+		}
+	}
+	t.Error("two gateways do not count into one metric")
+}
+
+// Authors and forged replies may invent codes without end.
+func TestACodeThatNobodyKnowsIsOneLabel(t *testing.T) {
+	m := newMetrics(prometheus.NewRegistry(), "local")
+	for code, want := range map[objects.Code]string{objects.Conflict: "conflict", "sold_out": "other", "\xff": "other", "": "other"} {
+		got := m.codeLabel(code)
+		if got != want {
+			t.Errorf("codeLabel(%q) = %q, want %q", code, got, want)
+		}
+		m.requests.WithLabelValues("room", got).Inc() // panics over a label that is not UTF-8
+	}
+	for code, want := range map[int]string{1000: "1000", 1013: "1013", 3000: "application", 4999: "application", 0: "other", -7: "other", 2500: "other", 99999: "other"} {
+		if got := closeLabel(code); got != want {
+			t.Errorf("closeLabel(%d) = %q, want %q", code, got, want)
+		}
+	}
+}

@@ -1,0 +1,307 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/objects"
+)
+
+// search is the way to a host that claims an object. It is pure. One host of the
+// region is asked, through its queue group. If nobody listens, or a host that is
+// frozen got the claim, all hosts of the class are asked who is there; the first
+// answer is that of the nearest one that lives, and it gets the claim. So a host is
+// chosen by round trip, a frozen one costs hostPatience, and of many hosts one claims.
+//
+//	       nobody, silence             found
+//	region ───────────────▶ scouting ────────▶ host
+//	   │                       ▲ │ nobody: none    │
+//	   │ busy           silence│ ▼                 │ busy
+//	   ╰───────▶ claiming ─────╯◀─ nobody, silence─╯──▶ claiming
+type search uint8
+
+const (
+	askRegion  search = iota // one host of the region has been asked
+	askAll                   // all hosts of the class have been asked who is there
+	askHost                  // the nearest one has been asked
+	isClaiming               // a host says that it is at work
+	none                     // no host runs the class
+)
+
+// news is what a search hears.
+type news uint8
+
+const (
+	heardNobody  news = iota // nobody listens to the last question
+	heardSilence             // nothing came for as long as one waits
+	heardHost                // a host says that it is there
+	heardBusy                // a host says that it is at work
+)
+
+// next is where the search goes, and whether that sends a question.
+func (s search) next(n news) (search, bool) {
+	switch {
+	case n == heardBusy:
+		return isClaiming, false
+	case n == heardHost && s == askAll:
+		return askHost, true
+	case n == heardHost:
+		return s, false // slower than the one that was asked
+	case n == heardNobody && s == askAll:
+		return none, false
+	case n == heardNobody && s == isClaiming:
+		return s, false
+	default:
+		return askAll, true
+	}
+}
+
+const (
+	hostPatience = 200 * time.Millisecond // beyond a round trip: what a frozen host costs a claim
+	nearestFor   = 10 * time.Second       // how long the nearest region is remembered
+	spreadTime   = 100 * time.Millisecond // between two questions whether anybody runs a class
+	absentFor    = time.Second            // how long a class that nobody runs is not asked for
+	maxClasses   = 1000                   // that are remembered
+)
+
+// ClaimNotice is after how long a host says that a claim is still under way.
+const ClaimNotice = hostPatience / 2
+
+// place is the nearest region with hosts of a class.
+type place struct {
+	region string
+	trip   time.Duration
+	until  time.Time
+}
+
+// hostAnswer is what came back for a question to hosts.
+type hostAnswer struct {
+	question uint64
+	reply    *ClaimReply // nil: nobody listens
+}
+
+// Errors of a claim.
+var (
+	errNoHost       = errors.New("no host runs the class")
+	errUnknownClass = errors.New("no host runs the class, and others are there")
+)
+
+// Activate asks a host to claim the object, one of this client's region first, and
+// reports whether it is owned. It is not if somebody else's lease on it still holds.
+func (c *Client) Activate(ctx context.Context, id objects.ID) (bool, error) {
+	reply, err := c.activate(ctx, id)
+	return err == nil && reply.Owned, err
+}
+
+func (c *Client) activate(ctx context.Context, id objects.ID) (*ClaimReply, error) {
+	result := c.claims.DoChan(id.Key(), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Timing.Claim)
+		defer cancel()
+		reply, err := c.claim(ctx, Claim{Class: id.Class(), ID: id.String(), Name: id.Name()})
+		if err == nil && reply.Owned && c.plausible(reply.Token) {
+			c.tokens.Add(id.Key(), reply.Token) // also if a higher one was known: that one was forged
+		}
+		if errors.Is(err, errNoHost) && c.unknown(ctx, id.Class()) {
+			err = errUnknownClass
+		}
+		return reply, err
+	})
+	select {
+	case r := <-result:
+		return r.Val.(*ClaimReply), r.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Served returns nil if a host runs the class.
+func (c *Client) Served(ctx context.Context, class string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timing.Claim)
+	defer cancel()
+	_, err := c.claim(ctx, Claim{Class: class})
+	return err
+}
+
+// claim finds a host and returns its answer. With an empty ID it returns the first
+// host's that is there.
+func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
+	answers := make(chan hostAnswer, 16)
+	var questions []uint64
+	defer func() { c.forget(questions) }()
+	ask := func(subject string, claim Claim) error {
+		question := c.question(answers)
+		questions = append(questions, question)
+		return Ask(c.cfg.NATS, subject, InboxPrefix+c.cfg.Name+".claim."+strconv.FormatUint(question, 10), &claim)
+	}
+	stage, region := askRegion, c.region(claim.Class)
+	var err error
+	if claim.ID == "" {
+		stage, err = askAll, ask(HostsSubject(claim.Class), Claim{Class: claim.Class})
+	} else {
+		err = ask(ClaimSubject(region.region, claim.Class), claim)
+	}
+	wait := time.NewTimer(hostPatience + region.trip)
+	defer wait.Stop()
+	began := time.Now()
+	for err == nil {
+		heard, host := heardSilence, ""
+		select {
+		case a := <-answers:
+			switch {
+			case a.reply == nil && a.question != questions[len(questions)-1]:
+				continue
+			case a.reply == nil:
+				heard = heardNobody
+			case a.reply.Busy:
+				heard = heardBusy
+			case a.reply.Host != "":
+				c.found(claim.Class, a.reply, time.Since(began))
+				if heard, host = heardHost, a.reply.Host; claim.ID == "" {
+					return a.reply, nil
+				}
+			default:
+				c.seen(claim.Class)
+				return a.reply, nil
+			}
+		case <-wait.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("ask for an owner: no host of class %s answers", claim.Class)
+		}
+		var send bool
+		patience := hostPatience
+		switch stage, send = stage.next(heard); {
+		case stage == none:
+			return nil, fmt.Errorf("%w %s", errNoHost, claim.Class)
+		case stage == isClaiming:
+			patience = c.cfg.Timing.Silence
+		case !send:
+			continue
+		case stage == askHost:
+			err = ask(HostSubject(host), claim)
+			patience += time.Since(began)
+		default:
+			began = time.Now()
+			err = ask(HostsSubject(claim.Class), Claim{Class: claim.Class})
+			patience = c.cfg.Timing.Silence
+		}
+		wait.Reset(patience)
+	}
+	return nil, fmt.Errorf("ask for an owner: %w", err)
+}
+
+// unknown reports whether nobody runs the class, nor ever will: other hosts are there,
+// and none has ever been seen to run it.
+func (c *Client) unknown(ctx context.Context, class string) bool {
+	c.mu.Lock()
+	seen, absent := c.served[class], time.Now().Before(c.absent[class])
+	c.mu.Unlock()
+	if seen || absent {
+		return !seen
+	}
+	if _, err := c.claim(ctx, Claim{}); err != nil || !Pause(ctx, spreadTime) {
+		return false
+	}
+	// Interest in a new host's subjects takes a moment to spread among servers.
+	if _, err := c.claim(ctx, Claim{Class: class}); !errors.Is(err, errNoHost) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.absent) >= maxClasses {
+		clear(c.absent)
+	}
+	c.absent[class] = time.Now().Add(absentFor)
+	return true
+}
+
+// region is where to claim an object of the class: this region, or the nearest one if
+// this one is known to have no hosts of it.
+func (c *Client) region(class string) place {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if near, known := c.nearest[class]; known && time.Now().Before(near.until) {
+		return near
+	}
+	delete(c.nearest, class)
+	return place{region: c.cfg.Region}
+}
+
+// found notes the nearest host of a class.
+func (c *Client) found(class string, host *ClaimReply, trip time.Duration) {
+	c.seen(class)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.nearest[class]; !known && host.Where != c.cfg.Region {
+		c.nearest[class] = place{region: host.Where, trip: trip, until: time.Now().Add(nearestFor)}
+	}
+}
+
+// seen notes that a host runs the class.
+func (c *Client) seen(class string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.served) >= maxClasses {
+		clear(c.served) // somebody forges answers
+		clear(c.nearest)
+	}
+	c.served[class] = true
+}
+
+// question numbers a question to hosts, whose answers go to this channel.
+func (c *Client) question(answers chan<- hostAnswer) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.questions++
+	c.asking[c.questions] = answers
+	return c.questions
+}
+
+func (c *Client) forget(questions []uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, question := range questions {
+		delete(c.asking, question)
+	}
+}
+
+// receiveClaim hands a host's answer to whoever waits for it.
+func (c *Client) receiveClaim(number string, msg *nats.Msg) {
+	question, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return
+	}
+	a := hostAnswer{question: question}
+	if !Nobody(msg) {
+		a.reply = new(ClaimReply)
+		if err := errors.Join(Decode(msg.Data, a.reply), a.reply.check()); err != nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.dropped(err)
+			return
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if answers := c.asking[question]; answers != nil {
+		select {
+		case answers <- a:
+		default: // so many hosts are there that these are enough
+		}
+	}
+}
+
+// check refuses what must not become part of a subject or a metric.
+func (r *ClaimReply) check() error {
+	if err := checkCode(r.Code); err != nil || r.Host == "" {
+		return err
+	}
+	if !incarnationPattern.MatchString(r.Host) {
+		return fmt.Errorf("%.80q is no incarnation", r.Host)
+	}
+	return CheckRegion(r.Where)
+}

@@ -1,0 +1,164 @@
+package wire_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+// join adds a host that says it is there after its distance, and takes claims with claim.
+// In queue it also takes claims for its region.
+func (s *script) join(incarnation, region string, distance time.Duration, queue bool, claim func(reply func(wire.ClaimReply))) {
+	take := func(msg *nats.Msg) {
+		claim(func(r wire.ClaimReply) { s.respond(msg, wire.Encode(&r)) })
+	}
+	s.subscribe(wire.HostSubject(incarnation), take)
+	for _, class := range []string{"ticket", ""} {
+		s.subscribe(wire.HostsSubject(class), func(msg *nats.Msg) {
+			time.AfterFunc(distance, func() {
+				if !s.nc.IsClosed() {
+					s.respond(msg, wire.Encode(&wire.ClaimReply{Host: incarnation, Where: region}))
+				}
+			})
+		})
+	}
+	if queue {
+		s.subscribe(wire.ClaimSubject(region, "ticket"), take)
+	}
+}
+
+// owned answers with a claim, and the object with it.
+func (s *script) owned(token uint64, claimed *int) func(func(wire.ClaimReply)) {
+	return func(reply func(wire.ClaimReply)) {
+		s.mu.Lock()
+		*claimed++
+		first := *claimed == 1
+		s.mu.Unlock()
+		if first {
+			s.own(func(int, wire.Request) *wire.Reply { return &wire.Reply{Token: token} })
+		}
+		reply(wire.ClaimReply{Owned: true, Token: token})
+	}
+}
+
+func TestAFrozenHostCostsAClaimAQuarterOfASecond(t *testing.T) {
+	s := newScript(t, nil)
+	claimed := 0
+	s.subscribe(wire.ClaimSubject("fra", "ticket"), func(*nats.Msg) {}) // frozen
+	s.join("living", "fra", 0, false, s.owned(3, &claimed))
+	began := time.Now()
+	if _, err := s.ask(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < 190*time.Millisecond || took > 900*time.Millisecond { // 250 ms on a machine that has time
+		t.Errorf("the first answer took %v", took)
+	}
+}
+
+// A region without hosts had its objects placed at random in the world.
+func TestARegionWithoutHostsClaimsAtTheNearest(t *testing.T) {
+	s := newScript(t, nil)
+	near, far := 0, 0
+	s.join("far", "syd", 150*time.Millisecond, true, s.owned(1, &far))
+	s.join("near", "lhr", 10*time.Millisecond, true, s.owned(3, &near))
+	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
+		id, err := objects.NameID("ticket", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if owned, err := s.client.Activate(t.Context(), id); err != nil || !owned {
+			t.Fatalf("owned = %t, %v", owned, err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if near != 6 || far != 0 {
+		t.Errorf("%d objects near and %d far, want all 6 near", near, far)
+	}
+}
+
+func TestAClaimThatTakesLongIsLeftToItsHost(t *testing.T) {
+	s := newScript(t, nil)
+	slow, other := 0, 0
+	s.join("other", "fra", 0, false, s.owned(1, &other))
+	s.subscribe(wire.ClaimSubject("fra", "ticket"), func(msg *nats.Msg) {
+		s.respond(msg, wire.Encode(&wire.ClaimReply{Busy: true}))
+		time.AfterFunc(250*time.Millisecond, func() { // longer than for a frozen host, shorter than a silence
+			s.owned(3, &slow)(func(r wire.ClaimReply) { s.respond(msg, wire.Encode(&r)) })
+		})
+	})
+	timing := quick
+	timing.Silence = time.Second
+	client, err := wire.NewClient(wire.ClientConfig{NATS: s.nc, Name: "patient", Region: "fra", Timing: timing})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	if owned, err := client.Activate(t.Context(), s.id); err != nil || !owned {
+		t.Fatalf("owned = %t, %v", owned, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slow != 1 || other != 0 {
+		t.Errorf("claimed %d times by the first host and %d times by another", slow, other)
+	}
+}
+
+func TestAClassThatNobodyRunsIsNotFoundAtOnce(t *testing.T) {
+	s := newScript(t, nil)
+	s.join("host", "fra", 0, true, func(reply func(wire.ClaimReply)) { reply(wire.ClaimReply{Owned: true}) })
+	id, err := objects.NameID("nosuch", "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	_, err = s.client.Do(t.Context(), id, &wire.Request{Kind: wire.Call})
+	if objects.CodeOf(err) != objects.NotFound || !strings.Contains(err.Error(), "nosuch") {
+		t.Errorf("err = %v, want not_found", err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestWhyAnObjectIsNotClaimedIsSaid(t *testing.T) {
+	s := newScript(t, nil)
+	s.takeClaims(func() wire.ClaimReply {
+		return wire.ClaimReply{Other: "host a in region fra, whose lease has not run out"}
+	})
+	if _, err := s.ask(); err == nil || !strings.Contains(err.Error(), "owned by host a in region fra, whose lease has not run out") {
+		t.Errorf("err = %v, want it to say who owns the object", err)
+	}
+}
+
+func TestARequestThatFitsInNoMessageIsTooLargeAtOnce(t *testing.T) {
+	s := newScript(t, nil)
+	began := time.Now()
+	_, err := s.client.Do(t.Context(), s.id, &wire.Request{Kind: wire.Call, Body: make([]byte, 5<<20)})
+	if objects.CodeOf(err) != objects.TooLarge {
+		t.Errorf("err = %v, want too_large", err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// A forged reply with the highest token made an object unreachable for as long as its
+// gateway lived; one that could be true does so until the next claim.
+func TestAForgedTokenDoesNotMakeAnObjectUnreachable(t *testing.T) {
+	s := newScript(t, nil)
+	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true, Token: 8} })
+	s.own(func(i int, _ wire.Request) *wire.Reply {
+		return &wire.Reply{Token: []uint64{7, 1<<48 - 1, 8, 1 << 30, 8, 8, 8}[i]}
+	})
+	for range 5 {
+		if _, err := s.ask(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

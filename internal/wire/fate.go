@@ -1,0 +1,108 @@
+package wire
+
+// fate is what a client knows of one request: which copies of it were sent, and
+// what was said of them. It is pure: the client sends, waits and asks for claims as
+// its verdicts say, and a test explores every order in which copies are heard, by
+// several owners, and answers come back.
+//
+// Two owners may hear a copy: the present one, and a predecessor that was frozen
+// and does not know yet that it was replaced. So each copy names the owner that it
+// is for, by the token that the client knows (Request.For), and the rules are:
+//
+//   - An owner runs a copy that names its own token. It runs a copy that names none
+//     only when it has owned the object for a minute, which no copy outlives. What
+//     its record remembers it answers in any case. Everything else gets Moved, with
+//     the owner's token.
+//   - Moved proves that a copy has not run and will not only if the owner that the
+//     copy names said it. Another owner has not run it, but does not speak for that one.
+//   - An answer that the record keeps counts for every copy. Any other answer
+//     counts for the last copy only: an owner that refused one copy may run the next.
+//   - A refusal by a full queue proves nothing of earlier copies, nor of what a
+//     predecessor has run if the owner is young (Reply.Unsure): nobody has looked
+//     into the record.
+type fate struct {
+	copy    uint64 // number of the last copy sent, from 1
+	owner   uint64 // the token that the last copy names; 0: none
+	denied  bool   // the last copy certainly has not run and will not
+	doubt   bool   // an earlier copy may have run
+	silent  bool   // an owner did not answer a copy; suspect is its token
+	suspect uint64
+	lost    int // owners that were replaced after they did not answer
+}
+
+// maxLost is after how many lost owners a request is not sent any more: it may be
+// what ends them.
+const maxLost = 2
+
+// verdict is what a client does next about a request.
+type verdict uint8
+
+const (
+	ignore   verdict = iota // wait on: this says nothing
+	final                   // tell the caller
+	claim                   // nobody known runs it: have the object claimed, send again
+	redirect                // a newer owner has named itself: send again
+	later                   // refused for now: wait, send again
+)
+
+// sent notes that one more copy has left, which names this owner. same says that
+// a silent owner that was not named is known to be this one.
+func (f fate) sent(owner uint64, same bool) fate {
+	f.doubt = f.uncertain()
+	f = f.replaced(owner, same)
+	f.copy, f.owner, f.denied = f.copy+1, owner, false
+	return f
+}
+
+// replaced notes that this is the owner now. Whoever fell silent before is lost.
+func (f fate) replaced(owner uint64, same bool) fate {
+	if f.silent && owner > f.suspect {
+		f.silent = false
+		if f.suspect > 0 || !same {
+			f.lost++
+		}
+	}
+	return f
+}
+
+// uncertain reports whether the request may have run, or may yet.
+func (f fate) uncertain() bool { return f.doubt || f.copy > 0 && !f.denied }
+
+// nobody notes that nobody listened when this copy was sent.
+func (f fate) nobody(copy uint64) (fate, verdict) {
+	if copy != f.copy {
+		return f, ignore
+	}
+	f.denied = true
+	return f, claim
+}
+
+// silence notes that the last copy was not answered for as long as the client waits.
+func (f fate) silence() fate {
+	if !f.silent {
+		f.silent, f.suspect = true, f.owner
+	}
+	return f
+}
+
+// heard notes a reply to this copy. known is the newest token known for the object.
+func (f fate) heard(copy uint64, r *Reply, known uint64) (fate, verdict) {
+	switch {
+	case r.Token < known: // a replaced owner: what it says is void
+		return f, ignore
+	case !r.Moved && r.Kept:
+		return f, final
+	case copy != f.copy:
+		return f, ignore
+	case r.Moved:
+		f.denied = f.denied || !r.Unsure && f.owner > 0 && r.Token == f.owner
+		if r.Token > f.owner {
+			return f, redirect
+		}
+		return f, claim
+	case r.Busy && (f.doubt || r.Unsure && f.owner != r.Token):
+		return f, later
+	default:
+		return f, final
+	}
+}

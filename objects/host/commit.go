@@ -1,0 +1,483 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"holdfast/internal/wire"
+	"holdfast/objects/host/internal/owner"
+	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
+)
+
+// batch is what is known of writes that no put has been decided on for.
+type batch uint8
+
+const (
+	clean   batch = iota // there are none
+	written              // there are
+	timed                // there are, and the timer runs after which they are put
+)
+
+// committer is an object's side of the store. The object's lock guards it, except
+// for what only the goroutine at the store uses.
+type committer struct {
+	own     owner.State
+	todo    []owner.Do     // what is to be done at the store, in order; the first is being done
+	payload *payload       // of the put under way
+	durable *engine.Alarm  // as of the last commit known to have landed; nil: none
+	wakeUp  time.Time      // when the wake-up is set for; zero: not set
+	timer   *time.Timer    // nil until the first batch that waits
+	claimed *record.Record // what a claim puts, and serves from; nil once memory has it
+	batch   batch
+	wrote   bool // the event before; the event loop owns it
+
+	// The goroutine at the store owns these.
+	attempts uint32         // reads in a row that settled nothing
+	found    *record.Record // as last read, for a claim; nil: there was none
+}
+
+// payload is the put under way, encoded once.
+type payload struct {
+	put   owner.Put
+	value []byte // nil: remove the record
+	alarm *engine.Alarm
+}
+
+// is reports whether this is what put sends.
+func (p *payload) is(put owner.Put) bool { return p != nil && p.put == put }
+
+// setWakeUp is an obligation of the host's own: set the wake-up for the alarm
+// whether or not it is set, then tell what came of it.
+type setWakeUp struct {
+	owner.Do
+	alarm engine.Alarm
+	then  func(error)
+}
+
+// drive tells package owner what has happened and does what it says.
+func (o *object) drive(e owner.Event) {
+	if o.step(e) {
+		o.work()
+	}
+}
+
+// step is decide for callers that do not hold mu.
+func (o *object) step(e owner.Event) (start bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.decide(e)
+}
+
+// decide asks package owner what to do about an event, and does everything that
+// has to be one with the decision. It reports whether the caller has to call work,
+// or have it called: nobody is at the store. With mu held.
+func (o *object) decide(e owner.Event) (start bool) {
+	c := &o.commit
+	own, do := owner.Step(o.in.id, c.own, e)
+	c.own = own
+	for _, d := range do {
+		switch d := d.(type) {
+		case owner.Send:
+			// A claim is encoded when it is sent: from the record that was read.
+			if own.Phase != owner.Claiming && !c.payload.is(d.Put) {
+				c.payload = o.encode(d.Put)
+			}
+		case owner.Settle:
+			c.durable = c.payload.alarm
+			c.payload = nil
+			o.release(d.Commit)
+		case owner.Stop:
+			o.stop(d)
+			continue
+		case owner.Refuse:
+			o.advance(gone)
+			o.spawn(func() { o.refused(d) })
+			continue
+		}
+		start = o.enqueue(d) || start
+	}
+	return start
+}
+
+// enqueue adds an obligation, and reports whether nobody is at the store. With mu
+// held.
+func (o *object) enqueue(d owner.Do) (start bool) {
+	c := &o.commit
+	start = len(c.todo) == 0
+	c.todo = append(c.todo, d)
+	return start
+}
+
+// work does what is to be done at the store, one thing after the other, until there
+// is nothing left. One goroutine at a time does so.
+func (o *object) work() {
+	for o.done(o.perform(o.obligation())) {
+	}
+}
+
+// obligation is the first thing to be done.
+func (o *object) obligation() owner.Do {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.commit.todo[0]
+}
+
+// done tells package owner what came of the first obligation, nil for nothing, and
+// reports whether there is another.
+func (o *object) done(came owner.Event) (more bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if came != nil {
+		o.decide(came) // adds to todo, which is not empty
+	}
+	c := &o.commit
+	c.todo[0] = nil
+	if c.todo = c.todo[1:]; len(c.todo) == 0 {
+		c.todo = nil
+	}
+	return c.todo != nil
+}
+
+// perform does one thing at the store and returns what came of it, nil for nothing.
+func (o *object) perform(d owner.Do) owner.Event {
+	switch d := d.(type) {
+	case owner.ReadRecord:
+		return o.read()
+	case owner.Send:
+		return o.send(d.Put)
+	case owner.Serve:
+		return o.serve()
+	case owner.Settle:
+		o.commit.attempts = 0
+		o.afterCommit()
+	case setWakeUp:
+		d.then(o.reschedule(d.alarm))
+	}
+	return nil
+}
+
+// read asks the leader for the record. Reading again and again is spaced out.
+func (o *object) read() owner.Event {
+	c := &o.commit
+	if c.attempts > 1 { // the second follows at once on a claim that another host was quicker with
+		wire.Pause(o.in.work, min(250*time.Millisecond, 5*time.Millisecond<<min(c.attempts-2, 8)))
+	}
+	c.attempts++
+	if o.ended() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
+	defer cancel()
+	rec, revision, err := o.in.store.Read(ctx, o.key)
+	switch {
+	case errors.Is(err, record.ErrUnreadable) && o.reading():
+		o.in.log.Error("object not claimed: its record cannot be read", "object", o.key, "err", err)
+		return owner.Leave{}
+	case err != nil:
+		o.in.log.Warn("record not read", "object", o.key, "err", err)
+		return owner.Doubt{}
+	}
+	answer := owner.Read{Found: owner.Found{Revision: revision}}
+	c.found = rec
+	if rec != nil {
+		answer.Head = owner.Head{Epoch: rec.Epoch, Owner: rec.Owner, Commit: rec.Commit}
+		answer.Live = rec.Owner != "" && rec.Owner != o.in.id && o.in.live(ctx, rec.Owner)
+		if !answer.Live && rec.Owner != o.in.id && o.reading() && o.quarantined() {
+			return owner.Leave{}
+		}
+	}
+	return answer
+}
+
+// ended reports whether there is no point in going on.
+func (o *object) ended() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.stage() == gone || o.in.work.Err() != nil
+}
+
+// reading reports whether a claim is at its beginning.
+func (o *object) reading() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.commit.own.Phase == owner.Reading
+}
+
+// send puts the record. Its wake-up is set before, if it needs an earlier one.
+func (o *object) send(put owner.Put) owner.Event {
+	if o.ended() {
+		return nil
+	}
+	p, wakeUp := o.payloadOf(put)
+	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
+	defer cancel()
+	if alarm := alarmValue(p.alarm); sooner(alarm, wakeUp) {
+		wakeUp, err := o.schedule(ctx, alarm, wakeUp)
+		if err != nil {
+			o.setWakeUp(time.Time{})
+			o.in.log.Warn("put waits for its alarm", "err", err)
+			return owner.Doubt{}
+		}
+		o.setWakeUp(wakeUp)
+	}
+	var revision uint64
+	var err error
+	if p.value == nil {
+		revision, err = o.in.store.Remove(ctx, o.key, put.Expect)
+	} else {
+		revision, err = o.in.store.Put(ctx, o.key, p.value, put.Expect)
+	}
+	switch {
+	case err == nil:
+		o.counters.landed.Inc()
+		return owner.Landed{Put: put, Revision: revision}
+	case errors.Is(err, record.ErrStale):
+		o.in.metrics.commits.WithLabelValues(o.class.Name(), "stale").Inc()
+		return owner.Stale{}
+	default:
+		o.in.metrics.commits.WithLabelValues(o.class.Name(), "doubt").Inc()
+		o.in.log.Log(ctx, doubtLevel(err), "put in doubt; asking for its fate", "object", o.key, "err", err)
+		return owner.Doubt{}
+	}
+}
+
+// payloadOf is what to put, encoded when it was decided on or, for a claim, now. It
+// also returns when the wake-up is set for.
+func (o *object) payloadOf(put owner.Put) (*payload, time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.commit.payload.is(put) {
+		o.commit.payload = o.claimOf(put)
+	}
+	return o.commit.payload, o.commit.wakeUp
+}
+
+// claimOf is the record that was read, put back in our name. With mu held.
+func (o *object) claimOf(put owner.Put) *payload {
+	rec := record.Record{Name: o.id.Name(), Data: new(engine.Data)}
+	if o.commit.found != nil {
+		rec = *o.commit.found
+	}
+	if rec.Name == "" {
+		rec.Name = o.id.Name()
+	}
+	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
+	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
+	if o.commit.found == nil || o.commit.found.Owner != o.in.id {
+		now := time.Now()
+		rec.Claims, rec.Claimed = losses(o.commit.found, now)+1, now.Unix()
+	}
+	o.commit.claimed = &rec
+	return &payload{put: put, value: rec.Encode(), alarm: alarmPointer(rec.Alarm)}
+}
+
+// encode makes the payload of the put that has just been decided on, from what
+// is in memory now. With mu held, so that no event is half in it.
+func (o *object) encode(put owner.Put) *payload {
+	rec := o.snapshot()
+	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
+	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
+	if put.Owner == "" {
+		rec.Host, rec.Region = "", ""
+		if rec.Empty() {
+			return &payload{put: put} // nothing to keep: no entry
+		}
+	}
+	return &payload{put: put, value: rec.Encode(), alarm: o.memory.alarm}
+}
+
+// snapshot is the object as its record is to have it. With mu held.
+func (o *object) snapshot() record.Record {
+	if o.commit.claimed != nil { // not served yet: as it was
+		return *o.commit.claimed
+	}
+	return record.Record{
+		Name: o.id.Name(), Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife), Data: o.memory.data,
+		Gateways: o.sockets.gatewayNames(),
+	}
+}
+
+// serve begins to run events, from the record that was claimed: it is what the
+// claim has put, so it is the latest.
+func (o *object) serve() owner.Event {
+	o.commit.attempts = 0
+	o.mu.Lock()
+	rec, token := o.commit.claimed, o.commit.own.Token
+	o.mu.Unlock()
+	held, alive := o.askSockets(rec.Gateways, token)
+	for _, gateway := range alive {
+		o.in.trackGateway(gateway) // a goodbye from here on reaches the mailbox
+	}
+	if err := o.reschedule(rec.Alarm); err != nil {
+		o.in.log.Warn("alarm not scheduled again; giving the object up", "object", o.key, "err", err)
+		return owner.Leave{}
+	}
+	if !o.startServing(rec, token, held) {
+		return nil // the claim is given up; the record stays as it was
+	}
+	return o.listen()
+}
+
+// startServing takes the claimed record into memory. It reports false if the claim
+// has been given up.
+func (o *object) startServing(rec *record.Record, token uint64, held []heldSocket) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() == gone || o.commit.own.Phase != owner.Serving || o.commit.own.Leaving {
+		return false
+	}
+	o.id = o.id.WithName(rec.Name)
+	o.sockets.adopt(held)
+	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}}
+	o.memory.answers.adopted(o.memory.since)
+	o.commit.claimed, o.commit.found, o.commit.payload = nil, nil, nil
+	o.mailbox.serve(token, o.memory.since)
+	o.advance(serving) // before the first message can come
+	return true
+}
+
+// listen subscribes to the object's subject and answers those who waited.
+func (o *object) listen() owner.Event {
+	sub, err := o.in.bus.Subscribe(wire.ObjectSubject(o.id), wire.OwnerQueue(o.memory.token), o.in.inbox)
+	if err == nil {
+		o.mu.Lock()
+		o.sub = sub
+		stage := o.stage()
+		o.mu.Unlock()
+		if stage != serving {
+			sub.Unsubscribe()
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Claim)
+		defer cancel()
+		err = o.in.bus.Flush(ctx)
+	}
+	if err != nil {
+		o.in.log.Warn("object not listened for; giving it up", "object", o.key, "err", err)
+		o.beginDrain()
+		return owner.Leave{}
+	}
+	o.in.log.Debug("object claimed", "object", o.key, "name", o.id.Name(), "epoch", o.memory.epoch)
+	o.resolveClaims(wire.ClaimReply{Owned: true, Token: o.memory.token})
+	return nil
+}
+
+// setWakeUp notes when the wake-up is set for.
+func (o *object) setWakeUp(at time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.commit.wakeUp = at
+}
+
+// reschedule sets the wake-up for the alarm, whether or not it is set.
+func (o *object) reschedule(a engine.Alarm) error {
+	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
+	defer cancel()
+	wakeUp, err := o.schedule(ctx, a, time.Time{})
+	if err != nil {
+		wakeUp = time.Time{}
+	}
+	o.setWakeUp(wakeUp)
+	return err
+}
+
+// afterCommit brings the wake-up in line with an alarm that is later, or none.
+func (o *object) afterCommit() {
+	o.mu.Lock()
+	alarm, wakeUp, another := alarmValue(o.commit.durable), o.commit.wakeUp, o.commit.own.Pending != owner.Put{}
+	o.mu.Unlock()
+	if another {
+		return // a put is under way that may need the earlier wake-up
+	}
+	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
+	defer cancel()
+	set, err := o.schedule(ctx, alarm, wakeUp)
+	switch {
+	case err != nil:
+		o.in.log.Warn("wake-up not moved; it comes too early and is set again then", "object", o.key, "err", err)
+	case !set.Equal(wakeUp):
+		o.setWakeUp(set)
+	}
+}
+
+// batchTime is how long what an event wrote may wait for the events behind it in
+// the mailbox, to be put with what they write.
+const batchTime = 500 * time.Microsecond
+
+// startBatchTimer gives what was written batchTime to be joined by more.
+func (o *object) startBatchTimer() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c := &o.commit
+	if c.batch != written {
+		return
+	}
+	c.batch = timed
+	if c.timer == nil {
+		c.timer = time.AfterFunc(batchTime, o.batchTimeOver)
+	} else {
+		c.timer.Reset(batchTime)
+	}
+}
+
+// batchTimeOver has what was written put now, on a goroutine of its own.
+func (o *object) batchTimeOver() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.putBatch() {
+		o.spawn(o.work)
+	}
+}
+
+// finishBatch has what was written put now.
+func (o *object) finishBatch() {
+	if o.endBatch() {
+		o.work()
+	}
+}
+
+// endBatch is putBatch for callers that do not hold mu.
+func (o *object) endBatch() (start bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.putBatch()
+}
+
+// putBatch decides on a put of what was written, and reports as decide does. With
+// mu held.
+func (o *object) putBatch() (start bool) {
+	c := &o.commit
+	if c.batch == timed {
+		c.timer.Stop()
+	}
+	before := c.batch
+	c.batch = clean
+	return before != clean && o.stage() != gone && o.decide(owner.Changed{})
+}
+
+// alarmPointer is nil for none.
+func alarmPointer(a engine.Alarm) *engine.Alarm {
+	if a == (engine.Alarm{}) {
+		return nil
+	}
+	return &a
+}
+
+// alarmValue is the alarm that a may be.
+func alarmValue(a *engine.Alarm) engine.Alarm {
+	if a == nil {
+		return engine.Alarm{}
+	}
+	return *a
+}
+
+// doubtLevel tells trouble from two hosts that reached for an object at once.
+func doubtLevel(err error) slog.Level {
+	if record.Busy(err) {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
+}

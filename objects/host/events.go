@@ -1,0 +1,481 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/host/internal/owner"
+	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
+)
+
+// frameTime is how long a frame, a close or an alarm may be handled: nobody waits for it.
+const frameTime = 30 * time.Second
+
+// memory is an object as events see it, and the instance that handles them.
+type memory struct {
+	instance *engine.Instance // changed by setInstance; nil while the object sleeps
+	data     *engine.Data
+	alarm    *engine.Alarm // nil: none
+	answers  answers
+	epoch    uint64
+	token    uint64    // of the claim
+	since    time.Time // when the object was served first under it
+}
+
+// run is the event loop: it handles what is in the mailbox, one event at a time,
+// until it is empty. What they have written is put then, in one piece, or after
+// batchTime.
+func (o *object) run() {
+	var req wire.Request // each event's in turn
+	for {
+		d := o.mailbox.next(time.Now())
+		if d.kind == nothing {
+			break
+		}
+		if o.commit.wrote {
+			o.commit.wrote = false
+			o.startBatchTimer()
+		}
+		o.deliver(d, &req)
+	}
+	o.finishLoop()
+	o.finishBatch()
+}
+
+// finishLoop drops the instance of an object that is gone. The next event loop may
+// have begun.
+func (o *object) finishLoop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() == gone {
+		o.setInstance(nil)
+	}
+}
+
+// deliver handles one delivery. A panic outside of the author's code ends the
+// object; the one who asked is told.
+func (o *object) deliver(d delivery, req *wire.Request) {
+	reply := ""
+	if d.kind == request {
+		reply = d.msg.Reply
+	}
+	defer o.recover(reply)
+	switch d.kind {
+	case request:
+		o.handle(d.msg, d.at, req)
+	case gatewayLost:
+		o.loseGateway(d.gateway)
+	case endsDue:
+		o.tellEnds()
+	case drainMarker:
+		o.finishBatch() // before the last put
+		o.drive(owner.Leave{})
+	}
+}
+
+// handle is one event from end to end: what is asked, what the instance makes of
+// it, what has to be made durable, and what may leave then.
+func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
+	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
+		o.in.warnings.log(o.in.log, "request dropped: its reply subject is no gateway's", "object", o.key)
+		return
+	}
+	*req = wire.Request{}
+	err := wire.Decode(msg.Data, req)
+	if err == nil {
+		err = checkNames(req)
+	}
+	if err != nil {
+		o.finish(event{reply: msg.Reply}, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request not understood: %v", err)})
+		return
+	}
+	ev := event{req: req, kind: req.Kind, reply: msg.Reply, seq: req.Seq}
+	now := time.Now()
+	deadline := now.Add(frameTime)
+	if req.Timeout > 0 {
+		asked := came.Add(time.Duration(min(req.Timeout, maxTimeout)) * time.Millisecond)
+		if now.After(asked) {
+			o.in.metrics.events.WithLabelValues(o.class.Name(), ev.label(), "expired").Inc()
+			return // nobody waits for it any more
+		}
+		if req.Kind != wire.Alarm { // whose carrier gives up earlier than the handler has to
+			deadline = asked
+		}
+	}
+	ctx := &eventContext{Context: o.in.work, deadline: deadline}
+	defer ctx.end()
+	switch req.Kind {
+	case wire.Message, wire.Closed:
+		o.frame(ctx, ev)
+	case wire.Call:
+		if !o.again(ev) && o.ready(ev) {
+			o.finish(ev, o.memory.instance.Call(ctx, req.Call, req.Body))
+		}
+	case wire.Fetch:
+		if !o.again(ev) && o.ready(ev) {
+			o.fetch(ctx, ev)
+		}
+	case wire.Alarm:
+		if o.ready(ev) {
+			o.runAlarm(ctx, ev)
+		}
+	default:
+		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request of unknown kind %d", req.Kind)})
+	}
+}
+
+// maxTimeout is the longest time that a request may ask for, in milliseconds.
+const maxTimeout = int64(time.Hour / time.Millisecond)
+
+// maxName is the longest name of a gateway or a socket, in bytes.
+const maxName = 64
+
+// checkName refuses what cannot name a gateway or a socket. A gateway's name becomes
+// part of subjects.
+func checkName(name string) error {
+	if name == "" || len(name) > maxName {
+		return fmt.Errorf("a name has %d bytes, want 1 to %d", len(name), maxName)
+	}
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c > '~' || c == '.' || c == '*' || c == '>' {
+			return fmt.Errorf("%q cannot be a name", name)
+		}
+	}
+	return nil
+}
+
+// checkNames refuses a request whose names no gateway has made.
+func checkNames(req *wire.Request) error {
+	if err := checkName(req.Gateway); err != nil || req.Socket == "" {
+		return err
+	}
+	return checkName(req.Socket)
+}
+
+// event is one event while it is handled.
+type event struct {
+	req   *wire.Request // nil for the host's own
+	kind  wire.Kind     // ownEvent for one that nobody has requested
+	reply string        // where to answer; "" for nowhere
+	seq   uint64        // of a frame
+}
+
+// kindNames are the kinds of requests, and of events that nobody has requested.
+var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "own"}
+
+const (
+	kinds    = len(kindNames)
+	ownEvent = wire.Kind(kinds - 1)
+)
+
+// index is the event's place in kindNames.
+func (e event) index() int {
+	if int(e.kind) >= kinds || e.req != nil && e.kind == ownEvent {
+		return 0
+	}
+	return int(e.kind)
+}
+
+func (e event) label() string { return kindNames[e.index()] }
+
+// again answers a request that has been handled before, perhaps by another
+// owner, from what the record remembers.
+func (o *object) again(ev event) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.memory.answers.noteLow(ev.req) > ev.req.N {
+		return true // stale duplicate: the gateway no longer waits for this number
+	}
+	kept, known := o.memory.answers.find(ev.req)
+	if !known {
+		if ev.req.For == o.memory.token || ev.req.For == 0 && !o.young() {
+			return false
+		}
+		// The copy was sent to another owner.
+		o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.memory.token})
+		return true
+	}
+	reply := wire.Reply{Code: objects.Conflict, Message: "this was done before; its answer was too large to keep"}
+	answer, err := kept.Answer()
+	switch {
+	case err != nil:
+		reply = wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
+	case answer.Key != "" && answer.Sum != sum(ev.req):
+		reply.Message = "this idempotency key was used for another request"
+	case len(answer.Reply) > 0:
+		reply = wire.Reply{}
+		if err := wire.Decode(answer.Reply, &reply); err != nil {
+			reply = wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
+		}
+	}
+	reply.Kept = true
+	o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: &reply})
+	return true
+}
+
+// young reports whether copies of requests may still arrive that were sent to an owner
+// before this one.
+func (o *object) young() bool {
+	return o.memory.epoch > 1 && time.Since(o.memory.since) < wire.CopyLife
+}
+
+// sum distinguishes requests under one key.
+func sum(req *wire.Request) string {
+	h := sha256.New()
+	for _, part := range []string{req.Call, req.Method, req.URL, string(req.Body)} {
+		h.Write([]byte(part))
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// world is what an instance gets. What it holds is ours and stays when the instance
+// goes.
+func (o *object) world() engine.World {
+	return engine.World{
+		Key: o.key, Name: o.id.Name(), Data: o.memory.data, Sockets: &o.sockets.open, Now: time.Now,
+		Alarm: func() engine.Alarm { return alarmValue(o.memory.alarm) },
+		Owner: engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
+
+		Context: o.in.work,
+		Misuse:  func(err error) { o.in.log.Error("transaction misused", "err", err) },
+	}
+}
+
+// setInstance has this instance handle events from now on; nil: the next event
+// constructs one. With mu held.
+func (o *object) setInstance(i *engine.Instance) {
+	before := o.memory.instance
+	o.memory.instance = i
+	if (before == nil) == (i == nil) {
+		return
+	}
+	awake := o.in.metrics.awake.WithLabelValues(o.class.Name())
+	if i == nil {
+		awake.Dec()
+		return
+	}
+	awake.Inc()
+	o.in.idle.put(o, time.Now().Add(o.in.timing.Hibernate))
+}
+
+// drop forgets the instance, whose memory is not to be trusted.
+func (o *object) drop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.setInstance(nil)
+}
+
+// ready makes sure that there is an instance. If its constructor fails, so does the event.
+func (o *object) ready(ev event) bool {
+	out, ok := o.awake()
+	if !ok {
+		o.finish(ev, out)
+	}
+	return ok
+}
+
+// awake makes sure that there is an instance which has been told of all ends of
+// sockets so far. Otherwise it returns the outcome of the constructor that failed.
+func (o *object) awake() (engine.Outcome, bool) {
+	for {
+		if out, ok := o.construct(); !ok {
+			return out, false
+		}
+		if o.sockets.untold == nil {
+			return engine.Outcome{}, true
+		}
+		o.tellEnd() // which may drop the instance
+	}
+}
+
+// construct makes an instance if there is none.
+func (o *object) construct() (engine.Outcome, bool) {
+	if o.memory.instance != nil {
+		return engine.Outcome{}, true
+	}
+	o.in.metrics.constructions.WithLabelValues(o.class.Name()).Inc()
+	instance, out := o.class.Engine().Start(o.world())
+	if out.Err != nil {
+		return out, false
+	}
+	if out.Changed() || len(out.Sends) > 0 {
+		o.finish(event{kind: ownEvent}, out)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() != gone {
+		o.setInstance(instance)
+		return out, true
+	}
+	o.memory.instance = nil
+	return engine.Outcome{Err: objects.Errorf(objects.Unavailable, "the object is moving to another host")}, false
+}
+
+func (o *object) fetch(ctx context.Context, ev event) {
+	req := ev.req
+	target, err := url.ParseRequestURI(req.URL)
+	if err != nil {
+		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "the path cannot be read")})
+		return
+	}
+	r := (&http.Request{
+		Method: req.Method, URL: target, Host: req.Host, RemoteAddr: req.Remote, RequestURI: req.URL,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header(req.Header), Body: io.NopCloser(bytes.NewReader(req.Body)), ContentLength: int64(len(req.Body)),
+	}).WithContext(ctx)
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	var socket *engine.SocketInfo
+	if req.Socket != "" {
+		socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Region: req.Region}
+	}
+	o.finish(ev, o.memory.instance.Fetch(r, socket))
+}
+
+// runAlarm runs the alarm if the record says that it is due.
+func (o *object) runAlarm(ctx context.Context, ev event) {
+	now := time.Now()
+	before := alarmValue(o.memory.alarm)
+	if due, ok := before.Next(); !ok || now.Before(due) {
+		o.setAgain(ev, before)
+		return
+	}
+	o.setWakeUp(time.Time{}) // it has fired
+	out := o.memory.instance.Alarm(ctx, before.Info())
+	if out.Err == nil {
+		o.finish(ev, out)
+		return
+	}
+	failed := before.Failed(now, rand.Float64())
+	e := o.countFailure(ev, out)
+	o.in.log.Warn("alarm failed", "ref", e.Ref, "object", o.key, "name", o.id.Name(), "set for", before.At, "retry", before.Retry, "parked", failed.Parked, "err", out.Err)
+	if out.Drop {
+		o.drop()
+	}
+	o.apply(ev, engine.Outcome{Alarm: &failed}, o.replyTo(ev, engine.Outcome{}, nil))
+}
+
+// setAgain sets the wake-up for what the record says: the one that has fired is gone.
+// The alarm is answered when that is done.
+func (o *object) setAgain(ev event, a engine.Alarm) {
+	then := func(err error) {
+		reply := wire.Reply{}
+		if err != nil {
+			reply.Code, reply.Message = objects.Unavailable, err.Error()
+		}
+		o.acknowledge(ev.reply, reply)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() != gone && o.enqueue(setWakeUp{alarm: a, then: then}) {
+		o.spawn(o.work)
+	}
+}
+
+// finish ends an event: its writes become part of what the next put makes
+// durable, and what it sends waits in the outbox until then.
+func (o *object) finish(ev event, out engine.Outcome) {
+	if out.Drop {
+		o.drop()
+	}
+	var failure *objects.Error
+	if out.Err != nil {
+		failure = o.countFailure(ev, out)
+	} else {
+		o.counters.ok[ev.index()].Inc()
+	}
+	o.apply(ev, out, o.replyTo(ev, out, failure))
+	for _, s := range out.Opened {
+		o.in.trackGateway(s.Info().Gateway)
+	}
+}
+
+// apply brings an event's outcome into memory and its outputs into the outbox.
+func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply) {
+	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: out.Changed(), pushes: o.pushes(out.Sends)}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.memory.data.Apply(out.Writes)
+	if out.Alarm != nil {
+		o.memory.alarm = alarmPointer(*out.Alarm)
+	}
+	for _, s := range out.Opened {
+		info := s.Info()
+		if o.sockets.add(info.ID, info.Gateway, 0) {
+			item.wrote = true // whoever owns the object next has to ask this gateway
+		}
+	}
+	if item.wrote {
+		o.remember(ev, reply)
+		o.commit.wrote = true
+	}
+	o.put(item)
+}
+
+// remember keeps the answer of a request that wrote, so that asking again, here or
+// at the next owner, does not do it again. With mu held.
+func (o *object) remember(ev event, reply *wire.Reply) {
+	if ev.req == nil || ev.req.N == 0 || reply == nil || (ev.req.Kind != wire.Call && ev.req.Kind != wire.Fetch) {
+		return
+	}
+	reply.Kept = true
+	answer := record.Answer{Gateway: ev.req.Gateway, N: ev.req.N}
+	if ev.req.Key != "" {
+		answer = record.Answer{Key: ev.req.Key, Sum: sum(ev.req), At: time.Now().UTC().Truncate(time.Second)}
+	}
+	if reply.Status == http.StatusSwitchingProtocols { // a socket cannot be opened by hearsay
+		reply = &wire.Reply{Code: objects.Unknown, Message: "the object's host was lost as the socket opened; connect again"}
+	}
+	if data := wire.Encode(reply); len(data) <= maxKept {
+		answer.Reply = data
+	}
+	o.memory.answers.add(answer, time.Now())
+}
+
+// replyTo is what to tell whoever asked; nil for nothing.
+func (o *object) replyTo(ev event, out engine.Outcome, failure *objects.Error) *wire.Reply {
+	if ev.reply == "" {
+		return nil
+	}
+	reply := &wire.Reply{Seq: ev.seq}
+	switch {
+	case failure != nil:
+		reply.Code, reply.Message, reply.Ref = failure.Code, failure.Message, failure.Ref
+	case out.Response != nil:
+		reply.Status, reply.Header, reply.Body = out.Response.Status, out.Response.Header, out.Response.Body
+		for _, s := range out.Opened {
+			reply.Tags = s.Info().Tags
+		}
+	default:
+		reply.Body = out.Output
+	}
+	return reply
+}
+
+// countFailure counts an event that failed, and returns the error that may be told:
+// a refusal as it is, anything else under a reference that the log explains.
+func (o *object) countFailure(ev event, out engine.Outcome) *objects.Error {
+	o.in.metrics.events.WithLabelValues(o.class.Name(), ev.label(), resultLabel(objects.CodeOf(out.Err))).Inc()
+	if e, ok := objects.AsError(out.Err); ok {
+		return e
+	}
+	e := &objects.Error{Code: objects.Internal, Message: "the object failed; nothing was changed", Ref: wire.NewReference()}
+	o.in.log.Error("event failed", "ref", e.Ref, "object", o.key, "name", o.id.Name(), "kind", ev.label(), "err", out.Err, "stack", string(out.Stack))
+	return e
+}

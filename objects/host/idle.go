@@ -1,0 +1,158 @@
+package host
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+)
+
+// idleQueue yields each object when it is to be checked for idleness next. A sleeping
+// object is checked once per Evict period, so a million of them cost about 3,000
+// checks a second.
+type idleQueue struct {
+	mu      sync.Mutex // guards what follows, and every object's idleAt
+	entries idleEntries
+}
+
+// idleEntry is one object's place. It is void if the object has another, at its
+// idleAt.
+type idleEntry struct {
+	at time.Time
+	o  *object
+}
+
+// put gives the object a place, and no other.
+func (q *idleQueue) put(o *object, at time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	o.idleAt = at
+	heap.Push(&q.entries, idleEntry{at, o})
+}
+
+// due removes and returns the objects whose time has come.
+func (q *idleQueue) due(now time.Time) (all []*object) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.entries) > 0 && !now.Before(q.entries[0].at) {
+		if e := heap.Pop(&q.entries).(idleEntry); e.o.idleAt.Equal(e.at) {
+			all = append(all, e.o)
+		}
+	}
+	return all
+}
+
+// idleEntries are a heap, the earliest first.
+type idleEntries []idleEntry
+
+func (e idleEntries) Len() int           { return len(e) }
+func (e idleEntries) Less(i, j int) bool { return e[i].at.Before(e[j].at) }
+func (e idleEntries) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
+func (e *idleEntries) Push(x any)        { *e = append(*e, x.(idleEntry)) }
+
+func (e *idleEntries) Pop() any {
+	last := len(*e) - 1
+	x := (*e)[last]
+	(*e)[last] = idleEntry{}
+	*e = (*e)[:last]
+	return x
+}
+
+// idleCheck drops an instance that has been idle, and reports whether the object has
+// been idle for so long that it should be released; if not, it gets another place in
+// the queue.
+func (o *object) idleCheck(now time.Time) bool {
+	timing := o.in.timing
+	stage, used, running := o.mailbox.activity()
+	switch {
+	case stage == gone || stage == draining:
+		return false
+	case running || stage == claiming:
+		next := now.Add(timing.Hibernate)
+		if stage == serving && o.in.slow.look(o, used, now) {
+			o.in.log.Warn("an event does not end", "object", o.key, "name", o.id.Name(), "seconds", int(now.Sub(used).Seconds()))
+		} else if limit := used.Add(slowEvent); limit.After(now) && limit.Before(next) {
+			next = limit
+		}
+		o.in.idle.put(o, next)
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	idle := now.Sub(used)
+	next := used.Add(timing.Evict)
+	switch {
+	case o.stage() != serving:
+		return false
+	case o.sockets.untold != nil: // the object is to hear of them first
+		next = o.sockets.untold.retryAt
+		if !now.Before(next) {
+			next = now.Add(timing.Hibernate)
+			o.push(delivery{kind: endsDue})
+		}
+	case idle >= timing.Evict:
+		return true
+	case idle < timing.Hibernate && o.memory.instance != nil:
+		next = used.Add(timing.Hibernate)
+	default:
+		// An event loop that begins now takes mailbox.mu first, so hibernate sees it.
+		if !o.hibernate(now) {
+			next = now.Add(timing.Hibernate)
+		}
+	}
+	o.in.idle.put(o, next)
+	return false
+}
+
+// hibernate drops the instance unless an event has come. With mu held.
+func (o *object) hibernate(now time.Time) bool {
+	m := &o.mailbox
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.idle() {
+		return false
+	}
+	o.setInstance(nil)
+	o.commit.timer = nil
+	return true
+}
+
+// slowEvent is the age from which on an event is reported while it runs.
+const slowEvent = 30 * time.Second
+
+// slowEvents are the events that have run for longer than slowEvent.
+type slowEvents struct {
+	mu    sync.Mutex
+	began map[*object]time.Time
+}
+
+// look notes the object's event if it has run for too long, and reports whether that
+// is news.
+func (s *slowEvents) look(o *object, began, now time.Time) bool {
+	if now.Sub(began) < slowEvent {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.began[o].Equal(began) {
+		return false
+	}
+	if s.began == nil {
+		s.began = make(map[*object]time.Time)
+	}
+	s.began[o] = began
+	return true
+}
+
+// longest is the age of the longest of them, having forgotten those that have ended.
+func (s *slowEvents) longest(now time.Time) (age time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for o, began := range s.began {
+		if _, used, running := o.mailbox.activity(); !running || !used.Equal(began) {
+			delete(s.began, o)
+			continue
+		}
+		age = max(age, now.Sub(began))
+	}
+	return age
+}

@@ -1,0 +1,546 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/host/internal/lease"
+	"holdfast/objects/host/internal/owner"
+)
+
+// inboxSize is how many messages may wait to be sorted into mailboxes. Sorting
+// is quick; beyond it the client drops messages and gateways send them again.
+const inboxSize = 64 << 10
+
+// controlSize is how many claims and beats may wait. Beyond it they are dropped, and
+// come again.
+const controlSize = 16 << 10
+
+// incarnation is what runs under one lease of a host: the objects it owns, and all
+// that works for them.
+type incarnation struct {
+	id       string
+	cfg      *Config
+	timing   wire.Timing
+	log      *slog.Logger
+	classes  map[string]*objects.Class
+	metrics  *metrics
+	counters map[string]*classCounters // by class
+
+	bus    bus
+	store  store
+	clock  clock
+	valid  func() bool                                        // whether the lease may be trusted now
+	live   func(ctx context.Context, incarnation string) bool // whether another's may be
+	client *wire.Client                                       // carries alarms to their objects, here or elsewhere
+
+	inbox    chan *nats.Msg // everything for every object we own; never closed
+	control  chan *nats.Msg // claims and beats; never closed
+	idle     idleQueue
+	slow     slowEvents
+	warnings warnings
+	work     context.Context // ends when everything has been let go of
+	tasks    sync.WaitGroup  // goroutines of objects, evictions and claims
+	evicting chan struct{}   // holds a token while idle objects are released
+
+	mu       sync.Mutex // guards what follows
+	objects  map[string]*object
+	gateways map[string]time.Time // when each was last heard of
+	draining bool                 // no claims any more
+}
+
+func newIncarnation(h *Host, id string) *incarnation {
+	return &incarnation{
+		id: id, cfg: &h.cfg, timing: h.timing, log: h.log, classes: h.classes, metrics: h.metrics, counters: h.counters,
+		inbox: make(chan *nats.Msg, inboxSize), control: make(chan *nats.Msg, controlSize), evicting: make(chan struct{}, 1),
+		objects: make(map[string]*object), gateways: make(map[string]time.Time),
+	}
+}
+
+// errStuck is why an incarnation does not wait for all of its goroutines: the code
+// of an author does not return, and Go has no way to end it. Its objects are gone,
+// so nothing that it still does can leave.
+var errStuck = errors.New("an event of an object did not end in time")
+
+// stuckTime is how long an incarnation that has let go of everything waits for
+// events that still run.
+const stuckTime = 500 * time.Millisecond
+
+// run serves until ctx ends. If the lease was lost it drops everything at once;
+// otherwise it hands its objects back in order.
+func (in *incarnation) run(ctx context.Context) error {
+	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	in.work = work
+	g, running := errgroup.WithContext(work)
+	g.Go(func() error { return in.dispatch(running) })
+	g.Go(func() error { return in.answerControl(running) })
+	g.Go(func() error { return in.sweep(running) })
+	for _, class := range in.cfg.Classes {
+		if class.Alarms() {
+			g.Go(func() error { return in.followAlarms(running, class.Name()) })
+		}
+	}
+	subs, err := in.listen()
+	defer in.cfg.Nearby.Join(in.deliverLocal)()
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case <-running.Done():
+		}
+	}
+	in.refuseClaims(subs)
+	lost := errors.Is(context.Cause(ctx), lease.ErrLost)
+	if !lost && err == nil && running.Err() == nil {
+		in.drain(ctx)
+	}
+	in.dropAll()
+	stop(errors.New("the incarnation has ended"))
+	err = errors.Join(err, in.await(g))
+	if lost {
+		err = errors.Join(err, lease.ErrLost)
+	}
+	in.metrics.longest.DeleteLabelValues(in.cfg.Name)
+	return err
+}
+
+// await returns when all goroutines have, or with errStuck after stuckTime.
+func (in *incarnation) await(g *errgroup.Group) error {
+	ended := make(chan error, 1)
+	go func() { // waited for below, unless an event is stuck
+		err := g.Wait()
+		in.tasks.Wait()
+		ended <- err
+	}()
+	timer := time.NewTimer(stuckTime)
+	defer timer.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-timer.C:
+		return errStuck
+	}
+}
+
+// listen subscribes to claims and beats.
+func (in *incarnation) listen() ([]subscription, error) {
+	beats, err := in.bus.Subscribe(wire.BeatSubject, "", in.control)
+	if err != nil {
+		return nil, fmt.Errorf("listen for gateways: %w", err)
+	}
+	subs := []subscription{beats}
+	listen := func(subject, group string) {
+		if err == nil {
+			var sub subscription
+			if sub, err = in.bus.Subscribe(subject, group, in.control); err == nil {
+				subs = append(subs, sub)
+			}
+		}
+	}
+	listen(wire.HostSubject(in.id), "")
+	listen(wire.HostsSubject(""), "")
+	for _, class := range in.cfg.Classes {
+		listen(wire.HostsSubject(class.Name()), "")
+		listen(wire.ClaimSubject(in.cfg.Region, class.Name()), wire.HostQueue)
+	}
+	if err != nil {
+		return subs, fmt.Errorf("listen for claims: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(in.work, in.timing.Claim)
+	defer cancel()
+	if err := in.bus.Flush(ctx); err != nil {
+		return subs, fmt.Errorf("listen for claims: %w", err)
+	}
+	return subs, nil
+}
+
+func (in *incarnation) refuseClaims(subs []subscription) {
+	in.mu.Lock()
+	in.draining = true
+	in.mu.Unlock()
+	for _, sub := range subs {
+		sub.Unsubscribe()
+	}
+}
+
+// object finds or makes the object's place; nil when the host is stopping.
+func (in *incarnation) object(id objects.ID, class *objects.Class) *object {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.draining {
+		return nil
+	}
+	o := in.objects[id.Key()]
+	if o == nil {
+		o = newObject(in, id, class)
+		in.objects[id.Key()] = o
+		in.idle.put(o, time.Now().Add(in.timing.Hibernate))
+	}
+	return o
+}
+
+func (in *incarnation) forget(o *object) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.objects[o.key] == o {
+		delete(in.objects, o.key)
+	}
+}
+
+func (in *incarnation) all() []*object {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	all := make([]*object, 0, len(in.objects))
+	for _, o := range in.objects {
+		all = append(all, o)
+	}
+	return all
+}
+
+// drainPrefix begins the subject of a drain marker. No message from a gateway can
+// have it: the inbox has only what comes from objects' subjects.
+const drainPrefix = "drain."
+
+// dispatch sorts messages into mailboxes, in the order in which they came.
+func (in *incarnation) dispatch(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case msg := <-in.inbox:
+			in.deliver(msg)
+		}
+	}
+}
+
+// deliver puts one message into its mailbox.
+func (in *incarnation) deliver(msg *nats.Msg) {
+	defer in.recover(msg.Subject)
+	if key, ok := strings.CutPrefix(msg.Subject, drainPrefix); ok {
+		if o := in.find(key); o != nil {
+			o.push(delivery{kind: drainMarker})
+		}
+		return
+	}
+	o := in.find(strings.TrimPrefix(msg.Subject, wire.ObjectPrefix))
+	if o == nil {
+		in.redirect(msg, 0)
+		return
+	}
+	o.push(delivery{kind: request, msg: msg, at: time.Now()})
+}
+
+// deliverLocal is deliver for a request from a gateway in this process. It reports
+// false when the object is not served here.
+func (in *incarnation) deliverLocal(msg *nats.Msg) bool {
+	o := in.find(strings.TrimPrefix(msg.Subject, wire.ObjectPrefix))
+	if o == nil {
+		return false
+	}
+	d := delivery{kind: request, msg: msg, at: time.Now()}
+	return o.deliverVerdict(d, o.mailbox.pushLocal(d, in.queueLimits()))
+}
+
+// recover ends a panic over one message. The message is dropped.
+func (in *incarnation) recover(subject string) {
+	if p := recover(); p != nil {
+		in.warnings.log(in.log, "message dropped: the host failed", "ref", wire.NewReference(), "subject", subject, "panic", p, "stack", string(debug.Stack()))
+	}
+}
+
+func (in *incarnation) find(key string) *object {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.objects[key]
+}
+
+func (in *incarnation) queueLimits() queueLimits {
+	return queueLimits{events: in.cfg.Queue, wait: in.timing.Silence / 2}
+}
+
+// push puts a delivery into the mailbox, or turns it away.
+func (o *object) push(d delivery) {
+	if !o.deliverVerdict(d, o.mailbox.push(d, o.in.queueLimits())) && d.kind == request {
+		o.in.redirect(d.msg, o.mailbox.claimToken())
+	}
+}
+
+// deliverVerdict does what follows from a delivery. It reports false if the object
+// is not served here.
+func (o *object) deliverVerdict(d delivery, v verdict) bool {
+	switch v {
+	case startLoop:
+		o.spawn(o.run)
+	case refused:
+		o.in.answer(d.msg.Reply, &wire.Reply{
+			Code: objects.Overloaded, Busy: true, Message: "too many requests wait for this object",
+			Owner: wire.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch}, Token: o.memory.token,
+			Unsure: o.young() || !o.in.valid(),
+		})
+	case notServed:
+		return false
+	}
+	return true
+}
+
+// answerControl handles claims and beats, in the order in which they came.
+func (in *incarnation) answerControl(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case msg := <-in.control:
+			in.handleControl(msg)
+		}
+	}
+}
+
+func (in *incarnation) handleControl(msg *nats.Msg) {
+	defer in.recover(msg.Subject)
+	switch {
+	case msg.Subject == wire.BeatSubject:
+		in.onBeat(msg)
+	case strings.HasPrefix(msg.Subject, wire.HostsSubject("")):
+		in.takeRollCall(msg)
+	default:
+		in.takeClaim(msg)
+	}
+}
+
+// redirect tells a gateway that the owner with this token has not run the message, and
+// will not.
+func (in *incarnation) redirect(msg *nats.Msg, token uint64) {
+	in.answer(msg.Reply, &wire.Reply{Moved: true, Token: token})
+}
+
+// answer sends a reply the shortest way, on which it may overtake what was sent before.
+func (in *incarnation) answer(subject string, reply *wire.Reply) {
+	if !in.cfg.Nearby.Answer(subject, reply) {
+		in.answerAfter(subject, reply)
+	}
+}
+
+// answerAfter sends a reply through NATS, after everything sent before. It refuses
+// subjects outside gateways' inboxes: a forged reply subject could name a record.
+func (in *incarnation) answerAfter(subject string, reply *wire.Reply) {
+	if !strings.HasPrefix(subject, wire.InboxPrefix) {
+		return
+	}
+	err := wire.Publish(in.bus, subject, reply)
+	if errors.Is(err, nats.ErrMaxPayload) {
+		err = wire.Publish(in.bus, subject, reply.TooLarge())
+	}
+	in.logSendError(err)
+}
+
+// logSendError logs err. Sending fails only when the connection has ended, or its
+// buffer is full while it reconnects: then nobody hears us, and gateways ask again.
+func (in *incarnation) logSendError(err error) {
+	if err != nil {
+		in.warnings.log(in.log, "message not sent", "err", err)
+	}
+}
+
+// drain releases every object, and returns when all are gone, the time is over,
+// or the lease is.
+func (in *incarnation) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.timing.Drain)
+	defer cancel()
+	began, all := time.Now(), in.all()
+	in.drainObjects(ctx, slices.Clone(all))
+	if !awaitGone(ctx, all) {
+		in.log.Warn("objects not released in time; others wait for the lease to run out")
+		return
+	}
+	if err := in.bus.Flush(ctx); err != nil { // the last replies leave
+		in.log.Warn("last replies not sent", "err", err)
+	}
+	in.log.Info("objects released", "objects", len(all), "ms", time.Since(began).Milliseconds())
+}
+
+// drainObjects unsubscribes the objects, waits until everything the server had sent
+// is in the inbox, then enqueues a drain marker for each. An object that drains gets
+// its marker also when the wait took all of the time: without it, it would refuse
+// claims for ever.
+func (in *incarnation) drainObjects(ctx context.Context, objects []*object) {
+	objects = slices.DeleteFunc(objects, func(o *object) bool { return !o.beginDrain() })
+	if len(objects) == 0 {
+		return
+	}
+	if err := in.bus.Flush(ctx); err != nil {
+		in.log.Warn("releasing without waiting for what the server has sent", "objects", len(objects), "err", err)
+	}
+	for _, o := range objects {
+		select {
+		case in.inbox <- &nats.Msg{Subject: drainPrefix + o.key}:
+		case <-in.work.Done():
+			return // everything is dropped
+		}
+	}
+}
+
+// dropAll ends whatever is left, without a word to the store.
+func (in *incarnation) dropAll() {
+	for _, o := range in.all() {
+		o.drive(owner.Lapsed{})
+	}
+}
+
+// sweep lets idle instances sleep, evicts objects idle for longer, tells objects of
+// gateways that have died, and reports events that do not end.
+func (in *incarnation) sweep(ctx context.Context) error {
+	tick := time.NewTicker(max(10*time.Millisecond, min(in.timing.Hibernate/4, in.timing.Beat)))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			if idle := slices.DeleteFunc(in.idle.due(now), func(o *object) bool { return !o.idleCheck(now) }); len(idle) > 0 {
+				in.tasks.Go(func() { in.evict(idle) })
+			}
+			for _, gateway := range in.silentGateways(now) {
+				in.loseGateway(gateway)
+			}
+			in.metrics.longest.WithLabelValues(in.cfg.Name).Set(in.slow.longest(now).Seconds())
+		}
+	}
+}
+
+// evictions is how many idle objects are released at a time: their puts are not to
+// stand in the way of somebody's request.
+const evictions = 64
+
+// evict releases objects that have been idle for long, if they still are.
+func (in *incarnation) evict(idle []*object) {
+	select {
+	case in.evicting <- struct{}{}:
+		defer func() { <-in.evicting }()
+	case <-in.work.Done():
+		return
+	}
+	for some := range slices.Chunk(idle, evictions) {
+		if in.work.Err() != nil {
+			return // everything is dropped
+		}
+		some = slices.DeleteFunc(some, func(o *object) bool { return !o.idleCheck(time.Now()) })
+		ctx, cancel := context.WithTimeout(in.work, in.timing.Claim)
+		in.drainObjects(ctx, slices.Clone(some))
+		awaitGone(ctx, some)
+		cancel()
+	}
+}
+
+// awaitGone reports false if ctx ended before all objects were let go of.
+func awaitGone(ctx context.Context, objects []*object) bool {
+	for _, o := range objects {
+		select {
+		case <-o.awaitGone():
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+const (
+	silences    = 5     // after how many missed beats a gateway's sockets count as lost
+	maxGateways = 10000 // that are watched for silence; names of more are forged
+)
+
+func (in *incarnation) silentGateways(now time.Time) (silent []string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for gateway, last := range in.gateways {
+		if now.Sub(last) > silences*in.timing.Beat {
+			silent = append(silent, gateway)
+			delete(in.gateways, gateway)
+		}
+	}
+	return silent
+}
+
+// onBeat notes that a gateway lives, or that it has stopped.
+func (in *incarnation) onBeat(msg *nats.Msg) {
+	var beat wire.Beat
+	err := wire.Decode(msg.Data, &beat)
+	if err == nil {
+		err = checkName(beat.Gateway)
+	}
+	if err != nil {
+		in.warnings.log(in.log, "beat dropped: not understood", "err", err)
+		return
+	}
+	if !beat.Bye {
+		in.hearGateway(beat.Gateway, true)
+		return
+	}
+	in.mu.Lock()
+	delete(in.gateways, beat.Gateway)
+	in.mu.Unlock()
+	in.loseGateway(beat.Gateway)
+}
+
+// trackGateway notes a gateway that holds a socket, so that its silence is noticed
+// even if it never beat.
+func (in *incarnation) trackGateway(gateway string) { in.hearGateway(gateway, false) }
+
+// hearGateway begins to watch a gateway for silence, which counts from now if it
+// was heard just now.
+func (in *incarnation) hearGateway(gateway string, now bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	_, known := in.gateways[gateway]
+	switch {
+	case known && !now:
+	case !known && len(in.gateways) >= maxGateways:
+		in.warnings.log(in.log, "gateway not watched: there are too many", "gateway", gateway)
+	default:
+		in.gateways[gateway] = time.Now()
+	}
+}
+
+// loseGateway tells every object that a gateway has died.
+func (in *incarnation) loseGateway(gateway string) {
+	for _, o := range in.all() {
+		o.push(delivery{kind: gatewayLost, gateway: gateway})
+	}
+}
+
+// warnings limits log lines about what comes from outside to one a second of each
+// kind. The text of a line is its kind, so it must be constant.
+type warnings struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+func (w *warnings) log(log *slog.Logger, text string, args ...any) {
+	if w.allow(text, time.Now()) {
+		log.Warn(text, args...) //nolint:sloglint // its callers give a constant
+	}
+}
+
+func (w *warnings) allow(kind string, now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if last, ok := w.last[kind]; ok && now.Sub(last) < time.Second {
+		return false
+	}
+	if w.last == nil {
+		w.last = make(map[string]time.Time)
+	}
+	w.last[kind] = now
+	return true
+}

@@ -1,0 +1,294 @@
+package lease
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// BucketName is the bucket of leases.
+const BucketName = "HF_LEASES"
+
+const (
+	streamName = "KV_" + BucketName
+	prefix     = "$KV." + BucketName + "."
+)
+
+// The bucket's limits are its own, so that leases live while records find no room.
+const (
+	maxBytes = 16 << 20 // of some thousand hosts; the server sets it aside
+	maxEntry = 64 << 10 // of one host with some thousand classes
+)
+
+// Info is what a lease's entry says, for people and for `holdfast ls`. Its Beat is for
+// claimers.
+type Info struct {
+	Host    string    `json:"host"`
+	Region  string    `json:"region"`
+	Classes []string  `json:"classes"`
+	PID     int       `json:"pid"`
+	Renewed time.Time `json:"renewed"`
+	Beat    uint64    `json:"beat"` // renewals so far
+}
+
+// Bucket keeps the leases of all host incarnations. It is the Store that hosts use.
+type Bucket struct {
+	js     jetstream.JetStream
+	config jetstream.StreamConfig // to make it anew
+}
+
+// Open binds to the bucket of leases and makes it if there is none. Entries that
+// nobody renews vanish by themselves, long after everybody holds them for dead.
+// A bucket on one server is a file, unless memory is wanted: its server's restart
+// forgets no lease. A replicated one is in memory, and needs no disk of any server.
+// A bucket that an earlier release made otherwise is replaced.
+func Open(ctx context.Context, js jetstream.JetStream, memory bool, replicas int, timing Timing) (*Bucket, error) {
+	b := &Bucket{js, jetstream.StreamConfig{
+		Name:              streamName,
+		Description:       "leases of hosts",
+		Subjects:          []string{prefix + ">"},
+		MaxMsgsPerSubject: 1,
+		MaxAge:            max(time.Minute, 20*timing.TTL),
+		MaxBytes:          maxBytes,
+		MaxMsgSize:        maxEntry,
+		Discard:           jetstream.DiscardNew,
+		Storage:           jetstream.FileStorage,
+		Replicas:          max(1, replicas),
+		AllowRollup:       true,
+		AllowDirect:       false, // whether a lease was renewed is asked of the leader
+	}}
+	if memory || replicas > 1 {
+		b.config.Storage = jetstream.MemoryStorage
+	}
+	if err := b.Make(ctx); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Bind is the bucket as it is, to be read; false if there is none.
+func Bind(ctx context.Context, js jetstream.JetStream) (*Bucket, bool, error) {
+	_, err := js.Stream(ctx, streamName)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("open bucket %s: %w", BucketName, err)
+	}
+	return &Bucket{js: js}, true, nil
+}
+
+// Make makes the bucket, if it is not there as it should be.
+func (b *Bucket) Make(ctx context.Context) error {
+	there, err := b.js.Stream(ctx, streamName)
+	if err == nil {
+		is := there.CachedInfo().Config
+		switch {
+		case is.Replicas > 1 && is.Storage == jetstream.FileStorage: // no update changes that
+			if err = b.js.DeleteStream(ctx, streamName); err == nil || errors.Is(err, jetstream.ErrStreamNotFound) {
+				err = jetstream.ErrStreamNotFound
+			}
+		case is.MaxBytes != maxBytes || is.MaxMsgSize != maxEntry || is.MaxAge < b.config.MaxAge || is.AllowDirect:
+			is.MaxBytes, is.MaxMsgSize, is.MaxAge, is.AllowDirect = maxBytes, maxEntry, max(is.MaxAge, b.config.MaxAge), false
+			_, err = b.js.UpdateStream(ctx, is)
+		}
+	}
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		_, err = b.js.CreateStream(ctx, b.config)
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was quicker
+		return fmt.Errorf("open bucket %s: %w", BucketName, err)
+	}
+	return nil
+}
+
+// Put writes the entry if its revision is still expect, and returns the new one. A
+// bucket that has gone is made anew.
+func (b *Bucket) Put(ctx context.Context, incarnation string, value []byte, expect uint64) (uint64, error) {
+	return b.publish(ctx, &nats.Msg{Subject: prefix + incarnation, Data: value, Header: make(nats.Header)}, expect)
+}
+
+// Remove deletes the entry if its revision is still expect.
+func (b *Bucket) Remove(ctx context.Context, incarnation string, expect uint64) error {
+	msg := nats.NewMsg(prefix + incarnation)
+	msg.Header.Set("KV-Operation", "DEL")
+	_, err := b.publish(ctx, msg, expect)
+	return err
+}
+
+func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64) (uint64, error) {
+	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expect, 10))
+	ack, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)) // the keeper tries again
+	if errors.Is(err, jetstream.ErrNoStreamResponse) {
+		if made := b.Make(ctx); made != nil {
+			return 0, errors.Join(err, made)
+		}
+		ack, err = b.js.PublishMsg(ctx, msg)
+	}
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok &&
+		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+		return 0, fmt.Errorf("%w: %w", ErrStale, err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, nil
+}
+
+// Read asks the leader for the entry.
+func (b *Bucket) Read(ctx context.Context, incarnation string) (Entry, error) {
+	stream, err := b.js.Stream(ctx, streamName)
+	if err != nil {
+		return Entry{}, err
+	}
+	msg, err := stream.GetLastMsgForSubject(ctx, prefix+incarnation)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return Entry{Incarnation: incarnation}, nil
+	case err != nil:
+		return Entry{}, err
+	case msg.Header.Get("KV-Operation") != "":
+		return Entry{Incarnation: incarnation, State: Ended, Revision: msg.Sequence}, nil
+	}
+	return present(incarnation, msg.Sequence, msg.Data), nil
+}
+
+// present is an entry that says how often it was renewed. One that cannot be read says
+// nothing, which is no sign of life.
+func present(incarnation string, revision uint64, value []byte) Entry {
+	var info Info
+	_ = json.Unmarshal(value, &info) // Beat stays 0
+	return Entry{Incarnation: incarnation, State: Present, Revision: revision, Beat: info.Beat}
+}
+
+// Generation asks the leader which bucket this is.
+func (b *Bucket) Generation(ctx context.Context) (Generation, error) {
+	stream, err := b.js.Stream(ctx, streamName)
+	if err != nil {
+		return Generation{}, err
+	}
+	info := stream.CachedInfo() // just asked for
+	return Generation{info.Created, info.State.LastSeq}, nil
+}
+
+// Watch tells of all entries and of every change. It returns when ctx ends or the
+// watch breaks, and with ErrRemade when the connection was re-made: a server that was
+// restarted knows nothing of it.
+func (b *Bucket) Watch(ctx context.Context, each func(Entry)) error {
+	kv, err := b.js.KeyValue(ctx, BucketName)
+	if err != nil {
+		return fmt.Errorf("watch leases: %w", err)
+	}
+	nc := b.js.Conn()
+	remade := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(remade)
+	updates, err := kv.WatchAll(ctx)
+	if err != nil {
+		return fmt.Errorf("watch leases: %w", err)
+	}
+	defer updates.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-remade:
+			return ErrRemade
+		case entry, ok := <-updates.Updates():
+			switch {
+			case !ok:
+				return errors.New("watch leases: the watch has ended")
+			case entry == nil: // caught up
+			case entry.Operation() == jetstream.KeyValuePut:
+				each(present(entry.Key(), entry.Revision(), entry.Value()))
+			default:
+				each(Entry{Incarnation: entry.Key(), State: Ended, Revision: entry.Revision()})
+			}
+		}
+	}
+}
+
+// List is all leases that have an entry, by incarnation.
+func (b *Bucket) List(ctx context.Context) (map[string]Info, error) {
+	stream, err := b.js.Stream(ctx, streamName)
+	if err != nil {
+		return nil, fmt.Errorf("list leases: %w", err)
+	}
+	about, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+	if err != nil {
+		return nil, fmt.Errorf("list leases: %w", err)
+	}
+	leases := make(map[string]Info, len(about.State.Subjects))
+	for subject := range about.State.Subjects {
+		msg, err := stream.GetLastMsgForSubject(ctx, subject)
+		if err != nil || msg.Header.Get("KV-Operation") != "" {
+			continue // it ended meanwhile
+		}
+		var info Info
+		if json.Unmarshal(msg.Data, &info) == nil {
+			leases[strings.TrimPrefix(subject, prefix)] = info
+		}
+	}
+	return leases, nil
+}
+
+// echoPrefix and an incarnation are the subject on which it hears itself.
+const echoPrefix = "hf.lease.echo."
+
+const echoFlush = 5 * time.Second // until the server has the subscription
+
+// Loop is the way from one connection to another. It is the Echo that hosts use.
+type Loop struct {
+	state   *nats.Conn
+	subject string
+	sub     *nats.Subscription
+
+	mu      sync.Mutex
+	n       uint64
+	waiting chan struct{} // closed when message n has come
+}
+
+// OpenLoop listens on serve for what the Loop publishes on state. The subscription is
+// its own: what it hears waits behind no request.
+func OpenLoop(state, serve *nats.Conn, incarnation string) (*Loop, error) {
+	l := &Loop{state: state, subject: echoPrefix + incarnation}
+	var err error
+	l.sub, err = serve.Subscribe(l.subject, l.heard)
+	if err == nil {
+		err = serve.FlushTimeout(echoFlush)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen for the own echo: %w", err)
+	}
+	return l, nil
+}
+
+// Close stops listening.
+func (l *Loop) Close() { l.sub.Unsubscribe() }
+
+// Send publishes. The channel is closed when the message has come.
+func (l *Loop) Send() (<-chan struct{}, error) {
+	l.mu.Lock()
+	l.n++
+	n, came := l.n, make(chan struct{})
+	l.waiting = came
+	l.mu.Unlock()
+	return came, l.state.Publish(l.subject, strconv.AppendUint(nil, n, 10))
+}
+
+func (l *Loop) heard(msg *nats.Msg) {
+	n, err := strconv.ParseUint(string(msg.Data), 10, 64)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil && n == l.n && l.waiting != nil {
+		close(l.waiting)
+		l.waiting = nil
+	}
+}

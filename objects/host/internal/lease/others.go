@@ -1,0 +1,123 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Others is a Watch kept up to date from the bucket.
+type Others struct {
+	store  Store
+	timing Timing
+	log    *slog.Logger
+	again  chan struct{} // has room for one: the watch is to begin again
+
+	mu    sync.Mutex // guards what follows
+	watch *Watch
+}
+
+// NewOthers begins a watch; Run is what keeps it up to date.
+func NewOthers(store Store, timing Timing, log *slog.Logger) *Others {
+	return &Others{store: store, timing: timing, log: log, again: make(chan struct{}, 1), watch: NewWatch(time.Now())}
+}
+
+// Run keeps the watch up to date until ctx ends. It begins again, on what is known
+// already, at once when the connection was made again or the watch does not show what was
+// put, and a little later when the watch broke for another reason.
+func (o *Others) Run(ctx context.Context) {
+	var watches sync.WaitGroup // an old one may wait for a server that does not answer
+	defer watches.Wait()
+	for ctx.Err() == nil {
+		watching, stop := context.WithCancel(ctx)
+		broke := make(chan error, 1)
+		watches.Go(func() { broke <- o.store.Watch(watching, o.saw) })
+		select {
+		case <-ctx.Done():
+		case <-o.again:
+			o.log.Warn("watch of leases fell behind; beginning again")
+		case err := <-broke:
+			if !errors.Is(err, ErrRemade) && ctx.Err() == nil {
+				o.log.Warn("watch of leases broke; beginning again", "err", err)
+				pause(ctx, o.timing.TTL/4)
+			}
+		}
+		stop()
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// shouldHaveSeen begins the watch again if it has not shown a beat that was acknowledged
+// a while ago: the leader has changed, or the server has lost the watch.
+func (o *Others) shouldHaveSeen(incarnation string, beat uint64) {
+	o.mu.Lock()
+	seen := o.watch.Seen(incarnation, beat)
+	o.mu.Unlock()
+	if !seen {
+		select {
+		case o.again <- struct{}{}:
+		default: // it is to begin again already
+		}
+	}
+}
+
+func (o *Others) saw(entry Entry) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	switch entry.State {
+	case Present:
+		o.watch.Saw(entry.Incarnation, entry.Beat, now)
+		o.watch.Forget(o.timing, now)
+	case Ended:
+		o.watch.Ended(entry.Incarnation)
+	case Absent: // nothing is known by that
+	}
+}
+
+// Live reports whether an incarnation may still trust its lease. Before it says no, it
+// asks the leader, as a watch that has fallen behind must not make a live host look dead,
+// and ends the incarnation's entry, so that its holder learns of it.
+func (o *Others) Live(ctx context.Context, incarnation string) bool {
+	if !o.dead(incarnation) {
+		return true
+	}
+	for range 3 { // others end it at the same time
+		entry, err := o.store.Read(ctx, incarnation)
+		if err != nil {
+			return true // cannot be known: wait
+		}
+		o.saw(entry)
+		if !o.dead(incarnation) {
+			return true
+		}
+		if entry.State != Present {
+			return false
+		}
+		err = o.store.Remove(ctx, incarnation, entry.Revision)
+		if err == nil {
+			o.saw(Entry{Incarnation: incarnation, State: Ended})
+			return false
+		}
+		if !errors.Is(err, ErrStale) {
+			return true // likewise
+		}
+	}
+	return true
+}
+
+func (o *Others) dead(incarnation string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.watch.Dead(incarnation, o.timing, time.Now())
+}

@@ -1,0 +1,216 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Usage is how much of what the store may hold it holds.
+type Usage struct {
+	Bytes, Limit uint64 // Limit 0: none is known
+}
+
+// Full reports whether events are to write no more. The last twentieth is for what has to
+// go on: claims, releases, deletes.
+func (u Usage) Full() bool { return u.Limit > 0 && u.Bytes >= u.Limit-u.Limit/20 }
+
+// fuller is the usage with the lesser share left.
+func (u Usage) fuller(other Usage) Usage {
+	switch {
+	case other.Limit == 0:
+		return u
+	case u.Limit == 0, float64(other.Bytes)/float64(other.Limit) > float64(u.Bytes)/float64(u.Limit):
+		return other
+	}
+	return u
+}
+
+// Room is whether the store takes what events write.
+type Room int
+
+// What there may be.
+const (
+	Free  Room = iota
+	Full       // it is, or nearly: there is room again when something is deleted or a limit is raised
+	Stuck      // it answers questions and no puts: its disk was full, and its server has to be restarted
+)
+
+func (r Room) String() string { return [...]string{"free", "full", "stuck"}[r] }
+
+// stuckAfter is for how long a store that answers questions may leave all puts unanswered.
+const stuckAfter = 3 * time.Second
+
+// refusal is that a put found no room. The limit that it met may be one that nobody tells,
+// as the server's own.
+type refusal struct {
+	at    time.Time
+	bytes uint64 // as of the first reading after it; 0: not read yet
+}
+
+// again is how soon puts are tried again after a refusal if nothing else has changed.
+const again = 30 * time.Second
+
+// stands reports whether a put would find no room now either: no limit is known that would
+// tell, and little was deleted since.
+func (r refusal) stands(u Usage, now time.Time) bool {
+	return u.Limit == 0 && now.Sub(r.at) < again && u.Bytes >= r.bytes-r.bytes/100
+}
+
+// judge is the room in a store that has just answered a question about its usage. silent is
+// since when puts have not been answered, zero if the last one was. Of a store with
+// replicas another server takes over.
+func judge(u Usage, last refusal, silent, now time.Time, replicas int) Room {
+	switch {
+	case !silent.IsZero() && now.Sub(silent) >= stuckAfter && replicas <= 1:
+		return Stuck
+	case u.Full() || last.stands(u, now):
+		return Full
+	}
+	return Free
+}
+
+// room is what is known of the store's.
+type room struct {
+	now    atomic.Int32              // a Room
+	silent atomic.Pointer[time.Time] // since when no put was answered; nil: the last one was
+	usage  atomic.Pointer[Usage]     // nil: not read yet
+	last   atomic.Pointer[refusal]   // nil: none yet, or the server has been restarted since
+}
+
+func (r *room) heard() {
+	if r.silent.Load() != nil {
+		r.silent.Store(nil)
+	}
+}
+
+func (r *room) unheard(now time.Time) { r.silent.CompareAndSwap(nil, &now) }
+
+// refused notes that a put found no room: until a reading says otherwise, events need not
+// try.
+func (r *room) refused(now time.Time) {
+	if last := r.last.Load(); last == nil || now.Sub(last.at) > time.Second { // a crowd is one
+		r.last.Store(&refusal{at: now})
+	}
+	r.now.CompareAndSwap(int32(Free), int32(Full))
+}
+
+// remade notes that the server may be another, or has been restarted.
+func (r *room) remade() {
+	r.silent.Store(nil)
+	r.last.Store(nil)
+}
+
+// read notes a reading, and returns the room before and after it.
+func (r *room) read(u Usage, now time.Time, replicas int) (before, after Room) {
+	r.usage.Store(&u)
+	var silent time.Time
+	if since := r.silent.Load(); since != nil {
+		silent = *since
+	}
+	var last refusal
+	if l := r.last.Load(); l != nil {
+		if last = *l; last.bytes == 0 {
+			last.bytes = u.Bytes
+			r.last.CompareAndSwap(l, &last)
+		}
+	}
+	after = judge(u, last, silent, now, replicas)
+	return Room(r.now.Swap(int32(after))), after
+}
+
+// Room is whether events may write, as of the last reading or refusal. It costs nothing.
+func (b *Bucket) Room() Room { return Room(b.room.now.Load()) }
+
+// Usage is the last reading.
+func (b *Bucket) Usage() Usage {
+	if u := b.room.usage.Load(); u != nil {
+		return *u
+	}
+	return Usage{}
+}
+
+// readEvery is how old a reading may be.
+const readEvery = 2 * time.Second
+
+// Run keeps what is known of the store up to date until ctx ends: its room and its
+// distance. It makes a bucket anew that has gone, and has unanswered puts and reads looked
+// after when the connection was made again.
+func (b *Bucket) Run(ctx context.Context, log *slog.Logger) {
+	nc := b.js.Conn()
+	remade := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(remade)
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	reading.Go(func() {
+		tick := time.NewTicker(readEvery)
+		defer tick.Stop()
+		for {
+			b.read(ctx, log)
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-remade:
+			b.room.remade()
+			b.calls.cut()
+		}
+	}
+}
+
+func (b *Bucket) read(ctx context.Context, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, readEvery/2)
+	defer cancel()
+	began := time.Now()
+	if b.js.Conn().FlushWithContext(ctx) != nil {
+		return // NATS is away
+	}
+	b.calls.rtt.Store(int64(time.Since(began)))
+	stream, err := b.js.Stream(ctx, streamName)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = b.Make(ctx)
+		log.Error("the bucket of records had gone; it was made anew, and is empty", "bucket", BucketName, "err", err)
+		return
+	}
+	if err != nil {
+		return // no leader
+	}
+	info := stream.CachedInfo() // just asked for
+	before, after := b.room.read(b.usage(ctx, info), time.Now(), info.Config.Replicas)
+	switch {
+	case before == after:
+	case after == Stuck:
+		log.Error("the store answers no puts, though it answers questions: if its disk was full, make room and restart nats-server")
+	case after == Full:
+		log.Warn("the store is full; events that write are refused until there is room", "bytes", b.Usage().Bytes, "limit", b.Usage().Limit)
+	default:
+		log.Info("the store has room again", "bytes", b.Usage().Bytes, "limit", b.Usage().Limit)
+	}
+}
+
+// usage is the fuller of the stream and the account.
+func (b *Bucket) usage(ctx context.Context, info *jetstream.StreamInfo) Usage {
+	limit := func(n int64) uint64 { return uint64(max(0, n)) } // -1: none
+	u := Usage{info.State.Bytes, limit(info.Config.MaxBytes)}
+	account, err := b.js.AccountInfo(ctx)
+	if err != nil {
+		return u
+	}
+	if info.Config.Storage == jetstream.MemoryStorage {
+		return u.fuller(Usage{account.Memory, limit(account.Limits.MaxMemory)})
+	}
+	return u.fuller(Usage{account.Store, limit(account.Limits.MaxStore)})
+}

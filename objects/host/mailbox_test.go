@@ -1,0 +1,70 @@
+package host
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/internal/wire"
+)
+
+func TestWhoWouldWaitTooLongIsToldSo(t *testing.T) {
+	const wait = 500 * time.Millisecond
+	tests := []struct {
+		name     string
+		waiting  int
+		avgEvent time.Duration
+		want     bool
+	}{
+		{"nobody waits", 0, time.Hour, false},
+		{"few wait for a slow object", alwaysWait - 1, time.Hour, false},
+		{"many wait for a slow object", alwaysWait, time.Second, true},
+		{"as many as there is time for", 500, time.Millisecond, false},
+		{"one more", 501, time.Millisecond, true},
+		{"many wait for a quick object", 4095, time.Microsecond, false},
+		{"as many as may", 4096, 0, true},
+	}
+	for _, tt := range tests {
+		if got := tooMany(tt.waiting, queueLimits{4096, wait}, tt.avgEvent); got != tt.want {
+			t.Errorf("%s: too many = %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestOnlyAnEndOfASocketCountsAsOne(t *testing.T) {
+	for kind := wire.Kind(0); kind < 20; kind++ {
+		data := wire.Encode(&wire.Request{Kind: kind, Gateway: "g", Socket: "s", Seq: 5})
+		if got := isClose(data); got != (kind == wire.Closed) {
+			t.Errorf("a request of kind %d counts as an end: %t", kind, got)
+		}
+	}
+	if isClose(nil) || isClose([]byte{1 << 3}) {
+		t.Error("garbage counts as an end")
+	}
+}
+
+func TestAMailboxTakesWhatItsStageAllows(t *testing.T) {
+	limits := queueLimits{events: 10, wait: time.Second}
+	msg := delivery{kind: request, msg: &nats.Msg{Reply: "_HF.g.1"}}
+	lost, marker := delivery{kind: gatewayLost, gateway: "g"}, delivery{kind: drainMarker}
+	tests := []struct {
+		stage                           stage
+		request, local, lost, theMarker verdict
+	}{
+		{claiming, notServed, notServed, queued, notServed},
+		{serving, startLoop, startLoop, startLoop, ignored},
+		{draining, startLoop, notServed, startLoop, startLoop},
+		{gone, notServed, notServed, notServed, notServed},
+	}
+	for _, tt := range tests {
+		for i, got := range []verdict{
+			(&mailbox{stage: tt.stage}).push(msg, limits), (&mailbox{stage: tt.stage}).pushLocal(msg, limits),
+			(&mailbox{stage: tt.stage}).push(lost, limits), (&mailbox{stage: tt.stage}).push(marker, limits),
+		} {
+			if want := []verdict{tt.request, tt.local, tt.lost, tt.theMarker}[i]; got != want {
+				t.Errorf("%s: delivery %d: verdict %d, want %d", tt.stage, i, got, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package host
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/internal/wire"
+	"holdfast/objects/host/internal/record"
+)
+
+// store keeps records. Every write expects the revision that the writer knows;
+// errors say whether it may have landed (record.ErrStale, record.ErrDoubt).
+type store interface {
+	Read(ctx context.Context, key string) (*record.Record, uint64, error)
+	Put(ctx context.Context, key string, value []byte, expect uint64) (uint64, error)
+	Remove(ctx context.Context, key string, expect uint64) (uint64, error)
+}
+
+// clock wakes objects for their alarms.
+type clock interface {
+	Set(ctx context.Context, key string, at time.Time) error
+	Clear(ctx context.Context, key string) error
+	Follow(ctx context.Context, class string, log *slog.Logger, wake func(ctx context.Context, key string) error)
+}
+
+// bus carries messages between gateways and hosts. What one goroutine publishes
+// arrives in the order of publishing.
+type bus interface {
+	wire.Publisher
+
+	// Subscribe has what is published to the subject sent to the channel. Of
+	// subscriptions with one group, which is not "", one gets each message.
+	Subscribe(subject, group string, to chan *nats.Msg) (subscription, error)
+
+	// Flush returns when everything that the server had sent is in its channel, and
+	// the server has what was published. ctx needs a deadline.
+	Flush(ctx context.Context) error
+
+	// Ask publishes a question and returns its answer.
+	Ask(ctx context.Context, subject string, data []byte) (*nats.Msg, error)
+}
+
+// subscription is one channel's interest in one subject.
+type subscription interface {
+	Unsubscribe()
+	Drain() // unsubscribes; what the server has sent already still comes
+}
+
+// natsBus is the bus over a connection.
+type natsBus struct{ conn *nats.Conn }
+
+func (b natsBus) Publish(subject string, data []byte) error { return b.conn.Publish(subject, data) }
+
+func (b natsBus) PublishRequest(subject, reply string, data []byte) error {
+	return b.conn.PublishRequest(subject, reply, data)
+}
+
+func (b natsBus) Subscribe(subject, group string, to chan *nats.Msg) (subscription, error) {
+	sub, err := b.conn.ChanQueueSubscribe(subject, group, to) // no group: a plain subscription
+	if err != nil {
+		return nil, err
+	}
+	return natsSubscription{sub}, nil
+}
+
+// natsSubscription is a subscription of natsBus. Its methods fail only when the
+// connection has ended, and the subscription with it.
+type natsSubscription struct{ sub *nats.Subscription }
+
+func (s natsSubscription) Unsubscribe() { s.sub.Unsubscribe() }
+
+func (s natsSubscription) Drain() { _ = s.sub.Drain() }
+
+func (b natsBus) Flush(ctx context.Context) error { return b.conn.FlushWithContext(ctx) }
+
+func (b natsBus) Ask(ctx context.Context, subject string, data []byte) (*nats.Msg, error) {
+	return b.conn.RequestWithContext(ctx, subject, data)
+}

@@ -1,0 +1,484 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"holdfast/embedded"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/host/internal/alarm"
+	"holdfast/objects/host/internal/lease"
+	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
+)
+
+// store is a NATS server in this process that keeps everything in memory.
+type testStore struct {
+	t      *testing.T
+	server *embedded.Server
+	js     jetstream.JetStream
+}
+
+func newStore(t *testing.T) *testStore {
+	server, err := embedded.Start(t.Context(), embedded.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	s := &testStore{t: t, server: server}
+	s.js, err = jetstream.New(s.dial())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *testStore) dial() *nats.Conn {
+	nc, err := s.server.Dial(nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(nc.Close)
+	return nc
+}
+
+// eventually asks until the answer is yes.
+func eventually(t *testing.T, within time.Duration, what string, ask func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !ask(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", within, what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// run runs f until the test ends.
+func run(t *testing.T, f func(context.Context)) {
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { f(ctx) })
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+	})
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func TestAlarmsGoOnWhenTheirConsumerOrStreamWasDeleted(t *testing.T) {
+	s := newStore(t)
+	clock, err := alarm.Open(t.Context(), s.js, jetstream.MemoryStorage, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rang := make(chan string, 16)
+	run(t, func(ctx context.Context) {
+		clock.Follow(ctx, "bell", quiet, func(_ context.Context, object string) error {
+			rang <- object
+			return nil
+		})
+	})
+	for _, c := range []struct {
+		name  string
+		spoil func() error
+	}{
+		{"nothing", func() error { return nil }},
+		{"the consumer", func() error { return s.js.DeleteConsumer(t.Context(), "HF_ALARMS", "due-bell") }},
+		{"the stream", func() error { return s.js.DeleteStream(t.Context(), "HF_ALARMS") }},
+	} {
+		if err := c.spoil(); err != nil {
+			t.Fatalf("delete %s: %v", c.name, err)
+		}
+		object := "bell." + nuid.Next()
+		if err := clock.Set(t.Context(), object, time.Now()); err != nil {
+			t.Fatalf("set an alarm after %s was deleted: %v", c.name, err)
+		}
+		late := time.After(6 * time.Second) // 5, and one for a slow machine
+		for got := ""; got != object; {     // a new consumer brings old wake-ups again
+			select {
+			case got = <-rang:
+			case <-late:
+				t.Fatalf("the alarm did not ring within 6 s after %s was deleted", c.name)
+			}
+		}
+	}
+}
+
+// What is kept in memory is gone with its server, and nobody says so.
+func TestAlarmsGoOnWhenTheirServerCameBackWithoutMemory(t *testing.T) {
+	server, err := embedded.Start(t.Context(), embedded.Config{Port: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := url.Parse(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(address.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(server.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock, err := alarm.Open(t.Context(), js, jetstream.MemoryStorage, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rang := make(chan string, 16)
+	run(t, func(ctx context.Context) {
+		clock.Follow(ctx, "bell", quiet, func(_ context.Context, object string) error {
+			rang <- object
+			return nil
+		})
+	})
+	if err := clock.Set(t.Context(), "bell.before", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	<-rang
+	server.Close()
+	again, err := embedded.Start(t.Context(), embedded.Config{Port: port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(again.Close)
+	eventually(t, 10*time.Second, "an alarm is set", func() bool { return clock.Set(t.Context(), "bell.after", time.Now()) == nil })
+	select {
+	case <-rang:
+	case <-time.After(6 * time.Second): // 5, and one for a slow machine
+		t.Fatal("the alarm did not ring within 6 s")
+	}
+}
+
+func TestAnAlarmInTheYear9999IsScheduledAndDoesNotRing(t *testing.T) {
+	s := newStore(t)
+	clock, err := alarm.Open(t.Context(), s.js, jetstream.MemoryStorage, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	never := time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+	for i, set := range []func(context.Context, string, time.Time) error{clock.Set, clock.SetAgain} {
+		if err := set(t.Context(), fmt.Sprint("bell.", i), never); err != nil {
+			t.Fatal(err)
+		}
+		stream, err := s.js.Stream(t.Context(), "HF_ALARMS")
+		if err != nil {
+			t.Fatal(err)
+		}
+		msg, err := stream.GetLastMsgForSubject(t.Context(), fmt.Sprint("hf.alarm.at.bell.", i))
+		if err != nil {
+			t.Fatalf("it is not scheduled: %v", err)
+		}
+		at, err := time.Parse("@at "+time.RFC3339Nano, msg.Header.Get("Nats-Schedule"))
+		if left := time.Until(at); err != nil || left < 364*24*time.Hour || left > 365*24*time.Hour {
+			t.Errorf("scheduled in %v, %v; want a year", left, err)
+		}
+	}
+}
+
+// The owner's clock is an hour behind the server's: its alarm is due by the server's.
+func TestAnAlarmThatIsDueForTheServerOnlyIsNotSetInThePast(t *testing.T) {
+	s := newStore(t)
+	clock, err := alarm.Open(t.Context(), s.js, jetstream.MemoryStorage, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := clock.SetAgain(t.Context(), "bell.x", began.Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := s.js.Stream(t.Context(), "HF_ALARMS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := stream.GetLastMsgForSubject(t.Context(), "hf.alarm.at.bell.x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := time.Parse("@at "+time.RFC3339Nano, msg.Header.Get("Nats-Schedule"))
+	if err != nil || at.Before(began.Add(time.Second)) {
+		t.Errorf("set for %v, %v; want a second after %v", at, err, began)
+	}
+}
+
+func recordOf(t *testing.T, name string, size int) (string, []byte) {
+	id, err := objects.NameID("table", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := engine.DataOf(map[string]json.RawMessage{"x": json.RawMessage(`"` + strings.Repeat("x", size) + `"`)})
+	return id.Key(), (&record.Record{Name: name, Epoch: 1, Commit: 1, Data: data}).Encode()
+}
+
+func TestAFullStoreSaysSoAtOnceAndRecovers(t *testing.T) {
+	s := newStore(t)
+	settings := record.Settings{Storage: jetstream.MemoryStorage, MaxBytes: 100_000}
+	records, err := record.Open(t.Context(), s.js, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, func(ctx context.Context) { records.Run(ctx, quiet) })
+	revisions := make(map[string]uint64)
+	for i := 0; ; i++ {
+		if i == 20 {
+			t.Fatal("a store of 100,000 bytes took 200,000")
+		}
+		key, value := recordOf(t, fmt.Sprint(i), 10_000)
+		began := time.Now()
+		revision, err := records.Put(t.Context(), key, value, 0)
+		if err != nil {
+			if !errors.Is(err, record.ErrFull) || !errors.Is(err, record.ErrRefused) || errors.Is(err, record.ErrDoubt) {
+				t.Fatalf("err = %v, want ErrFull", err)
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("it was said after %v", took)
+			}
+			break
+		}
+		revisions[key] = revision
+	}
+	if records.Room() != record.Full {
+		t.Errorf("room = %v, want full", records.Room())
+	}
+	key, value := recordOf(t, "0", 10_000) // as before: a claim is such a put
+	if revisions[key], err = records.Put(t.Context(), key, value, revisions[key]); err != nil {
+		t.Errorf("a claim was refused: %v", err)
+	}
+	if _, _, err := records.Read(t.Context(), key); err != nil {
+		t.Errorf("a read was refused: %v", err)
+	}
+	for _, name := range []string{"0", "1", "2"} {
+		key, _ := recordOf(t, name, 0)
+		if _, err := records.Remove(t.Context(), key, revisions[key]); err != nil {
+			t.Errorf("a removal was refused: %v", err)
+		}
+	}
+	eventually(t, 10*time.Second, "room after three records were removed", func() bool { return records.Room() == record.Free })
+	if key, value := recordOf(t, "again", 10_000); err == nil {
+		_, err = records.Put(t.Context(), key, value, 0)
+	}
+	if err != nil {
+		t.Errorf("a put after there was room again: %v", err)
+	}
+
+	settings.MaxBytes = 50_000 // which deletes nothing
+	if _, err := record.Open(t.Context(), s.js, settings); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "full after the limit was lowered", func() bool { return records.Room() == record.Full })
+	settings.MaxBytes = 1 << 20
+	if _, err := record.Open(t.Context(), s.js, settings); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "room after the limit was raised", func() bool { return records.Room() == record.Free })
+	if u := records.Usage(); u.Limit != 1<<20 || u.Bytes < 60_000 {
+		t.Errorf("usage = %+v", u)
+	}
+}
+
+func TestARecordBeyondThePayloadIsRefusedAndNotDoubted(t *testing.T) {
+	s := newStore(t)
+	records, err := record.Open(t.Context(), s.js, record.Settings{Storage: jetstream.MemoryStorage})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, value := recordOf(t, "large", 10<<20)
+	if _, err := records.Put(t.Context(), key, value, 0); !errors.Is(err, record.ErrRefused) || errors.Is(err, record.ErrFull) {
+		t.Errorf("err = %v, want ErrRefused", err)
+	}
+}
+
+func TestALimitSetByHandIsKept(t *testing.T) {
+	s := newStore(t)
+	for _, c := range []struct{ set, want int64 }{{0, -1}, {200_000, 200_000}, {0, 200_000}} {
+		if _, err := record.Open(t.Context(), s.js, record.Settings{Storage: jetstream.MemoryStorage, MaxBytes: c.set}); err != nil {
+			t.Fatal(err)
+		}
+		stream, err := s.js.Stream(t.Context(), "KV_HF_OBJECTS")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is := stream.CachedInfo().Config; is.MaxBytes != c.want || !is.AllowAtomicPublish || is.AllowDirect || !is.DenyDelete {
+			t.Errorf("with a limit of %d: %+v, want a limit of %d and the rest as it was", c.set, is, c.want)
+		}
+	}
+}
+
+var leaseTiming = lease.Timing{TTL: time.Second, Margin: 100 * time.Millisecond}
+
+func TestABucketOfLeasesOfAnEarlierKindIsMended(t *testing.T) {
+	s := newStore(t)
+	_, err := s.js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: "KV_HF_LEASES", Subjects: []string{"$KV.HF_LEASES.>"}, MaxMsgsPerSubject: 1, MaxAge: time.Hour,
+		Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage, AllowRollup: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lease.Open(t.Context(), s.js, false, 1, leaseTiming); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := s.js.Stream(t.Context(), "KV_HF_LEASES")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if is := stream.CachedInfo().Config; is.MaxBytes <= 0 || is.MaxMsgSize <= 0 || is.MaxAge != time.Hour {
+		t.Errorf("it is %+v, want limits of its own", is)
+	}
+}
+
+// The bucket of leases is lost and the connection breaks: the host keeps its lease, and
+// others go on to see it live.
+func TestALeaseOutlivesItsBucketAndItsConnection(t *testing.T) {
+	s := newStore(t)
+	leases, err := lease.Open(t.Context(), s.js, true, 1, leaseTiming)
+	if err != nil {
+		t.Fatal(err)
+	}
+	others := lease.NewOthers(leases, leaseTiming, quiet)
+	run(t, others.Run)
+	echo, err := lease.OpenLoop(s.js.Conn(), s.dial(), "me")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer echo.Close()
+	me := lease.Lease{Store: leases, Echo: echo, Others: others, Timing: leaseTiming, Log: quiet, Incarnation: "me"}
+	err = me.Hold(t.Context(), func(ctx context.Context, h *lease.Holder) error {
+		well := func(after string) {
+			for end := time.Now().Add(3 * leaseTiming.TTL / 2); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+				if ctx.Err() != nil {
+					t.Fatalf("the lease ended after %s: %v", after, context.Cause(ctx))
+				}
+				if !others.Live(ctx, "me") {
+					t.Fatalf("the host was called dead after %s", after)
+				}
+			}
+		}
+		well("nothing")
+		if err := s.js.DeleteStream(ctx, "KV_HF_LEASES"); err != nil {
+			t.Fatal(err)
+		}
+		well("its bucket was deleted")
+		if err := s.js.Conn().ForceReconnect(); err != nil {
+			t.Fatal(err)
+		}
+		well("the connection was made again")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, leaseTiming.TTL/2, "dead after its lease was given back", func() bool { return !others.Live(t.Context(), "me") })
+}
+
+func TestTheWatchOfLeasesEndsWhenTheConnectionWasMadeAgain(t *testing.T) {
+	s := newStore(t)
+	leases, err := lease.Open(t.Context(), s.js, true, 1, leaseTiming)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := leases.Put(t.Context(), "x", []byte(`{"beat":1}`), 0); err != nil {
+		t.Fatal(err)
+	}
+	watching, ended := make(chan lease.Entry, 8), make(chan error, 1)
+	run(t, func(ctx context.Context) { ended <- leases.Watch(ctx, func(e lease.Entry) { watching <- e }) })
+	if e := <-watching; e.Incarnation != "x" || e.Beat != 1 || e.State != lease.Present {
+		t.Fatalf("saw %+v", e)
+	}
+	if err := s.js.Conn().ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, lease.ErrRemade) {
+			t.Errorf("err = %v, want ErrRemade", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the watch waits for a heartbeat")
+	}
+}
+
+// The streams are lost, as those in memory are when their server is restarted.
+func TestAHostGoesOnWhenAllItsStreamsAreLost(t *testing.T) {
+	s := newStore(t)
+	log := quiet
+	if testing.Verbose() {
+		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	h, err := New(t.Context(), Config{Name: "a", Classes: []*objects.Class{tables}, Serve: s.dial(), State: s.dial(), Memory: true, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, func(ctx context.Context) {
+		if err := h.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	client, err := wire.NewClient(wire.ClientConfig{NATS: s.dial(), Name: nuid.Next(), Region: "local"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	set := func(name string) error {
+		id, err := objects.NameID("table", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		reply, err := client.Do(ctx, id, &wire.Request{Kind: wire.Call, Call: "set", Body: []byte(`{"Seats":1}`)})
+		if err == nil {
+			err = reply.Err()
+		}
+		return err
+	}
+	if err := set("before"); err != nil {
+		t.Fatal(err)
+	}
+	for _, stream := range []string{"KV_HF_OBJECTS", "KV_HF_LEASES", "HF_ALARMS"} {
+		if err := s.js.DeleteStream(t.Context(), stream); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	eventually(t, 10*time.Second, "another object after the loss", func() bool { return set("after") == nil })
+	t.Logf("answered %v after the loss", time.Since(began))
+}
+
+// Package record refuses an alarm that has failed more often than package alarm lets it.
+func TestAnAlarmThatFailedToTheEndIsStillRead(t *testing.T) {
+	id, err := objects.NameID("table", "parked")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := engine.Alarm{At: time.Unix(1, 0).UTC()}
+	for !a.Parked {
+		a = a.Failed(time.Unix(2, 0), 0)
+		rec := record.Record{Name: "parked", Alarm: a, Data: new(engine.Data)}
+		if _, err := record.Decode(id.Key(), rec.Encode()); err != nil {
+			t.Fatalf("after %d failures: %v", a.Retry, err)
+		}
+	}
+}

@@ -1,0 +1,350 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/host/internal/lease"
+	"holdfast/objects/host/internal/owner"
+)
+
+// world is one incarnation over twins in memory, inside a synctest bubble.
+type world struct {
+	t     *testing.T
+	in    *incarnation
+	bus   *memoryBus
+	store *memoryStore
+	log   *lockedBuffer
+	reg   *prometheus.Registry
+	valid atomic.Bool
+	lose  context.CancelCauseFunc
+	done  chan error
+	n     uint64 // requests so far
+	room  *room
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) count(text string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Count(b.b.String(), text)
+}
+
+// room is what the author's code of a world does and has seen.
+type room struct {
+	mu        sync.Mutex
+	construct error          // of the constructor, as a panic
+	closed    map[string]int // how often the end of each socket was told
+	hold      chan struct{}  // the call "hold" waits for it
+	alarmErr  error
+	alarmLeft time.Duration // the time that the alarm's context had
+}
+
+func (r *room) fails(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.construct = err
+}
+
+func (r *room) told(socket string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed[socket]
+}
+
+type guest struct {
+	room  *room
+	state *objects.State
+}
+
+var (
+	counter  = objects.NewKey[int]("count")
+	addCall  = objects.NewCall[objects.None, int]("add")
+	holdCall = objects.NewCall[objects.None, objects.None]("hold")
+	codeCall = objects.NewCall[objects.None, objects.None]("code")
+	wakeCall = objects.NewCall[objects.None, objects.None]("wake")
+	roomPtr  atomic.Pointer[room]
+	guests   = objects.Define("guest", func(s *objects.State) *guest {
+		r := roomPtr.Load()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.construct != nil {
+			panic(r.construct)
+		}
+		return &guest{r, s}
+	}, objects.On(addCall, (*guest).add), objects.On(holdCall, (*guest).hold), objects.On(codeCall, (*guest).code), objects.On(wakeCall, (*guest).wake))
+)
+
+func (g *guest) add(context.Context, objects.None) (int, error) {
+	n := counter.Get(g.state, 0) + 1
+	counter.Set(g.state, n)
+	return n, nil
+}
+
+func (g *guest) hold(context.Context, objects.None) (objects.None, error) {
+	<-g.room.hold
+	return objects.None{}, nil
+}
+
+func (g *guest) code(context.Context, objects.None) (objects.None, error) {
+	return objects.None{}, &objects.Error{Code: "\xff\xfe", Message: "odd"}
+}
+
+func (g *guest) wake(context.Context, objects.None) (objects.None, error) {
+	g.state.SetAlarm(time.Now().Add(-time.Second))
+	return objects.None{}, nil
+}
+
+func (g *guest) Alarm(ctx context.Context, _ objects.AlarmInfo) error {
+	deadline, _ := ctx.Deadline()
+	g.room.mu.Lock()
+	defer g.room.mu.Unlock()
+	g.room.alarmLeft = time.Until(deadline)
+	return g.room.alarmErr
+}
+
+func (g *guest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, err := g.state.Accept(r); err != nil {
+		http.Error(w, err.Error(), http.StatusTeapot)
+	}
+}
+
+func (g *guest) WebSocketMessage(_ context.Context, s *objects.Socket, m objects.Message) error {
+	s.Send(m)
+	return nil
+}
+
+func (g *guest) WebSocketClose(_ context.Context, s *objects.Socket, _ objects.Close) error {
+	g.room.mu.Lock()
+	defer g.room.mu.Unlock()
+	g.room.closed[s.ID()]++
+	return nil
+}
+
+// newWorld runs an incarnation in the test's bubble. stop ends it.
+func newWorld(t *testing.T, change ...func(*Config)) *world {
+	w := &world{t: t, bus: newMemoryBus(), store: newMemoryStore(), log: new(lockedBuffer), done: make(chan error, 1)}
+	w.room = &room{closed: make(map[string]int), hold: make(chan struct{})}
+	roomPtr.Store(w.room)
+	w.reg = prometheus.NewRegistry()
+	cfg := Config{Name: "a", Classes: []*objects.Class{guests}, Metrics: w.reg, Log: slog.New(slog.NewTextHandler(w.log, nil))}
+	for _, change := range change {
+		change(&cfg)
+	}
+	h, err := newHost(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.in = newIncarnation(h, "me")
+	w.valid.Store(true)
+	w.in.bus, w.in.store, w.in.clock, w.in.valid = w.bus, w.store, newMemoryClock(), w.valid.Load
+	w.in.live = func(context.Context, string) bool { return false }
+	ctx, cancel := context.WithCancelCause(context.Background())
+	w.lose = cancel
+	go func() { w.done <- w.in.run(ctx) }()
+	synctest.Wait()
+	return w
+}
+
+// stop ends the incarnation in good order, and returns how long that took.
+func (w *world) stop() (time.Duration, error) {
+	began := time.Now()
+	w.lose(nil)
+	err := <-w.done
+	return time.Since(began), err
+}
+
+// crash ends the incarnation as the loss of its lease does.
+func (w *world) crash() {
+	w.t.Helper()
+	w.lose(lease.ErrLost)
+	if err := <-w.done; !errors.Is(err, lease.ErrLost) {
+		w.t.Errorf("the incarnation ended with %v", err)
+	}
+}
+
+// send publishes anything.
+func (w *world) send(subject, reply string, data []byte) {
+	if err := w.bus.PublishRequest(subject, reply, data); err != nil {
+		panic(err)
+	}
+}
+
+func id(name string) objects.ID {
+	id, err := objects.NameID("guest", name)
+	if err != nil {
+		panic(err)
+	}
+	return id
+}
+
+// claim asks the host to own an object.
+func (w *world) claim(name string) chan wire.ClaimReply {
+	answer := make(chan wire.ClaimReply, 1)
+	o := w.in.object(id(name), guests)
+	if o == nil || !o.claim(func(r wire.ClaimReply) { answer <- r }) {
+		answer <- wire.ClaimReply{Other: "gone"}
+	}
+	return answer
+}
+
+// own claims an object and waits until it is served.
+func (w *world) own(name string) {
+	w.t.Helper()
+	if reply := <-w.claim(name); !reply.Owned {
+		w.t.Fatalf("claim of %s: %+v", name, reply)
+	}
+}
+
+// ask sends a request as the gateway "g", and returns where the reply will be.
+func (w *world) ask(name string, req *wire.Request) chan *wire.Reply {
+	w.n++
+	req.N = w.n
+	if req.Gateway == "" {
+		req.Gateway = "g"
+	}
+	if req.Kind == wire.Message || req.Kind == wire.Closed {
+		req.N = 0
+	}
+	if o := w.in.find(id(name).Key()); o != nil {
+		req.For = o.mailbox.claimToken() // a client knows it from the claim
+	}
+	inbox := fmt.Sprintf("%sg.%d", wire.InboxPrefix, w.n)
+	raw, reply := make(chan *nats.Msg, 8), make(chan *wire.Reply, 8)
+	sub, _ := w.bus.Subscribe(inbox, "", raw)
+	go func() {
+		defer sub.Unsubscribe()
+		timer := time.NewTimer(time.Minute)
+		defer timer.Stop()
+		select {
+		case msg := <-raw:
+			r := new(wire.Reply)
+			if err := wire.Decode(msg.Data, r); err != nil {
+				panic(err)
+			}
+			reply <- r
+		case <-timer.C:
+			close(reply)
+		}
+	}()
+	if err := wire.Ask(w.bus, wire.ObjectSubject(id(name)), inbox, req); err != nil {
+		panic(err)
+	}
+	return reply
+}
+
+// call runs a call and returns its reply; nil if none came for a minute.
+func (w *world) call(name, call string) *wire.Reply {
+	return <-w.ask(name, &wire.Request{Kind: wire.Call, Call: call, Body: []byte("{}")})
+}
+
+// open opens a socket of a gateway.
+func (w *world) open(name, socket, gateway string) {
+	w.t.Helper()
+	r := <-w.ask(name, &wire.Request{Kind: wire.Fetch, Method: "GET", URL: "/", Socket: socket, Gateway: gateway, Region: "local"})
+	if r == nil || r.Status != http.StatusSwitchingProtocols {
+		w.t.Fatalf("socket not opened: %+v", r)
+	}
+}
+
+func (w *world) frame(name, socket, gateway string, seq uint64, kind wire.Kind) *wire.Reply {
+	return <-w.ask(name, &wire.Request{Kind: kind, Socket: socket, Gateway: gateway, Seq: seq, Body: []byte("x")})
+}
+
+func (w *world) beat(b wire.Beat) {
+	if err := wire.Publish(w.bus, wire.BeatSubject, &b); err != nil {
+		panic(err)
+	}
+}
+
+// holds has a gateway answer which sockets it holds.
+func (w *world) holds(gateway string, then func(), sockets ...wire.HeldSocket) {
+	w.bus.onAsk(wire.SocketsSubject(gateway), func(*nats.Msg) []byte {
+		if then != nil {
+			then()
+		}
+		return wire.Encode(&wire.HeldSockets{Sockets: sockets})
+	})
+}
+
+// listed is how many sockets the object still has.
+func (w *world) listed(name string) int {
+	if o := w.in.find(id(name).Key()); o != nil {
+		return len(o.sockets.members)
+	}
+	return 0
+}
+
+// metric is the sum of a metric's series that have this text in a label.
+func (w *world) metric(name, label string) (sum float64) {
+	families, err := w.reg.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if label == "" || hasLabel(m, label) {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+func hasLabel(m *dto.Metric, value string) bool {
+	for _, l := range m.GetLabel() {
+		if l.GetValue() == value {
+			return true
+		}
+	}
+	return false
+}
+
+func number(r *wire.Reply) (n int) {
+	if r != nil {
+		if err := json.Unmarshal(r.Body, &n); err != nil {
+			return 0
+		}
+	}
+	return n
+}
+
+// evictNow releases one object, as for idleness.
+func (in *incarnation) evictNow(o *object) {
+	ctx, cancel := context.WithTimeout(in.work, in.timing.Claim)
+	defer cancel()
+	in.drainObjects(ctx, []*object{o})
+}
+
+// lapse ends one object as the loss of the lease does.
+func (o *object) lapse() { o.drive(owner.Lapsed{}) }

@@ -1,0 +1,267 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/embedded"
+	"holdfast/examples/ticket"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+// ice freezes connections: while it does, nothing is read from them and nothing
+// written, as when a process is stopped or its network swallows everything.
+type ice struct {
+	mu     sync.Mutex
+	frozen chan struct{} // closed when it thaws; nil: it is not frozen
+}
+
+func (i *ice) freeze() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.frozen = make(chan struct{})
+}
+
+func (i *ice) thaw() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.frozen != nil {
+		close(i.frozen)
+		i.frozen = nil
+	}
+}
+
+func (i *ice) wait() {
+	i.mu.Lock()
+	frozen := i.frozen
+	i.mu.Unlock()
+	if frozen != nil {
+		<-frozen
+	}
+}
+
+// Dial makes a connection that can be frozen.
+func (i *ice) Dial(network, address string) (net.Conn, error) {
+	i.wait()
+	conn, err := net.Dial(network, address)
+	return &iced{conn, i}, err
+}
+
+type iced struct {
+	net.Conn
+	ice *ice
+}
+
+func (c *iced) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.ice.wait() // what has come while it was frozen is not seen before it thaws
+	return n, err
+}
+
+func (c *iced) Write(p []byte) (int, error) {
+	c.ice.wait()
+	return c.Conn.Write(p)
+}
+
+// stock is one nats-server with the settings that it has when nobody sets any: it
+// believes in a frozen client for minutes.
+func stock(t *testing.T) *substrate {
+	t.Helper()
+	s, err := embedded.Start(t.Context(), embedded.Config{Store: t.TempDir(), Port: -1, PingInterval: 2 * time.Minute, Log: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return &substrate{name: "stock", replicas: 1, servers: []*embedded.Server{s}, dial: func(t testing.TB, opts ...nats.Option) *nats.Conn {
+		return dialed(t)(nats.Connect(s.URL(), opts...))
+	}}
+}
+
+// behind is the same servers, reached over connections that can be frozen.
+func (on *substrate) behind(i *ice) *substrate {
+	iced := *on
+	iced.dial = func(t testing.TB, opts ...nats.Option) *nats.Conn {
+		return on.dial(t, append(opts, nats.SetCustomDialer(i))...)
+	}
+	return &iced
+}
+
+// On a plain nats-server an owner that froze went on getting half of its objects'
+// requests after the takeover, for minutes.
+func TestAFrozenOwnerKeepsNoRequestsFromItsSuccessor(t *testing.T) {
+	on, winter := stock(t), new(ice)
+	on.behind(winter).startHost(t, "first", "fra", quick, nil)
+	t.Cleanup(winter.thaw)
+	asker := on.asker(t, quick)
+	id, err := objects.NameID(ticket.Class.Name(), "frozen")
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := 0
+	claim := func() (took time.Duration, by string) {
+		began := time.Now()
+		reply, err := asker.Do(t.Context(), id, &wire.Request{Kind: wire.Call, Call: "claim", Body: []byte("null")})
+		if err != nil || reply.Err() != nil {
+			t.Fatalf("after ticket %d: %v, %v", last, err, reply.Err())
+		}
+		n, err := strconv.Atoi(string(reply.Body))
+		if err != nil || n <= last {
+			t.Fatalf("ticket %q, %v; the last one was %d", reply.Body, err, last)
+		}
+		last = n
+		return time.Since(began), reply.Owner.Host
+	}
+	claim()
+	on.startHost(t, "second", "fra", quick, nil)
+	winter.freeze()
+	if _, by := claim(); by != "second" { // the wait for the lease
+		t.Fatalf("answered by %s, want the second host", by)
+	}
+	measure := func(what string) {
+		slow, all, longest := 0, 0, time.Duration(0)
+		for end := time.Now().Add(4 * time.Second); time.Now().Before(end); all++ {
+			took, by := claim()
+			if longest = max(longest, took); took > 900*time.Millisecond {
+				slow++
+			}
+			if by != "second" {
+				t.Errorf("answered by %s, want the second host", by)
+			}
+		}
+		t.Logf("%s: %d of %d requests took over 0.9 s, the longest %v", what, slow, all, longest)
+		if slow*100 >= all {
+			t.Errorf("%s: %d of %d requests took over 0.9 s, want under 1 %%", what, slow, all)
+		}
+	}
+	measure("the first owner frozen")
+	winter.thaw() // with a copy of every request
+	measure("the first owner thawed")
+	asker.Close()
+}
+
+// asker is a client as a gateway has one.
+func (on *substrate) asker(t *testing.T, timing wire.Timing) *wire.Client {
+	t.Helper()
+	c, err := wire.NewClient(wire.ClientConfig{
+		NATS: on.dial(t, nats.ReconnectBufSize(-1)), Nearby: on.near, Name: "asker" + strconv.Itoa(int(time.Now().UnixNano())), Region: "fra", Timing: timing, Log: testLog(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// One request that kills its host killed all five of a fleet, one after the other.
+func TestARequestThatEndsItsHostEndsTwoAtMost(t *testing.T) {
+	on := single(t)
+	ended := make(chan string, 5)
+	hosts := make([]member, 5)
+	for i := range hosts {
+		name := fmt.Sprint("host", i)
+		poison := objects.NewCall[objects.None, objects.None]("poison")
+		class := objects.Define("probe", func(*objects.State) *struct{} { return new(struct{}) },
+			objects.On(poison, func(_ *struct{}, ctx context.Context, _ objects.None) (objects.None, error) {
+				ended <- name
+				hosts[i].cut()
+				<-ctx.Done()
+				return objects.None{}, ctx.Err()
+			}))
+		hosts[i] = on.startHost(t, name, "fra", quick, nil, class)
+	}
+	id, err := objects.NameID("probe", "poisoned")
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	_, err = on.asker(t, quick).Do(t.Context(), id, &wire.Request{Kind: wire.Call, Call: "poison", Body: []byte("null")})
+	if objects.CodeOf(err) != objects.Unknown {
+		t.Errorf("err = %v, want unknown", err)
+	}
+	t.Logf("after %v, with %d hosts ended: %v", time.Since(began), len(ended), err)
+	if n := len(ended); n > 2 {
+		t.Errorf("%d hosts ended, want two at most", n)
+	}
+}
+
+// An event that takes longer than a gateway is silent for is run once, and its answer is
+// the answer to the copies that came meanwhile, also if it changed nothing.
+func TestASlowReadIsAnsweredOnce(t *testing.T) {
+	onAll(t, func(t *testing.T, on *substrate) {
+		runs := make(chan struct{}, 10)
+		slow := objects.NewCall[objects.None, int]("slow")
+		class := objects.Define("probe", func(*objects.State) *struct{} { return new(struct{}) },
+			objects.On(slow, func(_ *struct{}, ctx context.Context, _ objects.None) (int, error) {
+				runs <- struct{}{}
+				wire.Pause(ctx, 1200*time.Millisecond)
+				return 7, nil
+			}))
+		timing := quick
+		timing.Silence = 400 * time.Millisecond
+		on.startHost(t, "slow", "fra", timing, nil, class)
+		id, err := objects.NameID("probe", "slow")
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply, err := on.asker(t, timing).Do(t.Context(), id, &wire.Request{Kind: wire.Call, Call: "slow", Body: []byte("null")})
+		if err != nil || string(reply.Body) != "7" {
+			t.Fatalf("reply %+v, %v", reply, err)
+		}
+		if n := len(runs); n != 1 {
+			t.Errorf("it ran %d times, want once", n)
+		}
+	})
+}
+
+// A copy of a request that was answered long ago ran again when it reached the object's
+// next owner, which had never heard that its gateway does not wait for it any more.
+func TestALateCopyIsNotRunByTheNextOwner(t *testing.T) {
+	on := single(t)
+	first := on.startHost(t, "first", "fra", quick, nil)
+	id, err := objects.NameID(ticket.Class.Name(), "late")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asker := on.asker(t, quick)
+	claim := func(asker *wire.Client, want string) (sent wire.Request, token uint64) {
+		sent = wire.Request{Kind: wire.Call, Call: "claim", Body: []byte("null")}
+		reply, err := asker.Do(t.Context(), id, &sent)
+		if err != nil || string(reply.Body) != want {
+			t.Fatalf("reply %+v, %v, want ticket %s", reply, err, want)
+		}
+		return sent, reply.Token
+	}
+	late, token := claim(asker, "1")
+	claim(asker, "2") // the answer to the first is not kept after this
+	first.stop()
+	on.startHost(t, "second", "fra", quick, nil)
+	other := on.asker(t, quick)
+	claim(other, "3")
+
+	nc := on.dial(t)
+	inbox := wire.InboxPrefix + "late.1.1"
+	answers, err := nc.SubscribeSync(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, owner := range []uint64{0, token} {
+		late.For, late.Timeout = owner, 10_000
+		if err := wire.Ask(nc, wire.ObjectSubject(id), inbox, &late); err != nil {
+			t.Fatal(err)
+		}
+		msg, err := answers.NextMsg(5 * time.Second)
+		var reply wire.Reply
+		if err != nil || wire.Decode(msg.Data, &reply) != nil || !reply.Moved {
+			t.Errorf("a copy for owner %d: %+v, %v, want it told to ask the owner that it names", owner, reply, err)
+		}
+	}
+	claim(other, "4")
+}
