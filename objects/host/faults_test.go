@@ -321,14 +321,14 @@ func TestAPanicBesideTheAuthorsCodeIsToldAndTheObjectClaimedAgain(t *testing.T) 
 	})
 }
 
-func TestACodeThatIsNotTextIsCountedAsOther(t *testing.T) {
+func TestACodeThatIsNotTextIsAFault(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own("room")
-		if r := w.call("room", "code"); r == nil || r.Code == "" {
-			t.Errorf("reply = %+v", r)
+		if r := w.call("room", "code"); r == nil || r.Code != objects.Internal || r.Ref == "" {
+			t.Errorf("reply = %+v, want internal with a reference", r)
 		}
-		if n := w.metric("holdfast_host_events_total", "other"); n != 1 {
-			t.Errorf("%v events counted as other, want 1", n)
+		if n := w.metric("holdfast_host_events_total", "internal"); n != 1 {
+			t.Errorf("%v events counted as internal, want 1", n)
 		}
 	})
 }
