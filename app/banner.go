@@ -53,10 +53,10 @@ type data struct {
 
 // discover asks a gateway which routes the worker has made, and fills in what
 // depends on them.
-func (b *banner) discover(ctx context.Context, ln net.Listener, classes []*objects.Class) {
+func (b *banner) discover(ctx context.Context, ln net.Listener, classes []*objects.Implementation) {
 	base := webURL(ln)
 	runs := func(name string) bool {
-		return slices.ContainsFunc(classes, func(c *objects.Class) bool { return c.Name() == name })
+		return slices.ContainsFunc(classes, func(c *objects.Implementation) bool { return string(c.Class()) == name })
 	}
 	if answers(ctx, ln, "/") {
 		b.Open = base + "/"
@@ -70,8 +70,8 @@ func (b *banner) discover(ctx context.Context, ln net.Listener, classes []*objec
 	}
 	if answers(ctx, ln, "/ticket/global") && runs("ticket") {
 		b.Object = &request{http.MethodPost, base + "/ticket/global"}
-	} else if i := slices.IndexFunc(classes, (*objects.Class).Fetches); i >= 0 {
-		b.Object = &request{http.MethodGet, base + "/objects/" + classes[i].Name() + "/global"}
+	} else if i := slices.IndexFunc(classes, func(c *objects.Implementation) bool { return c.Engine().Fetches }); i >= 0 {
+		b.Object = &request{http.MethodGet, base + "/objects/" + string(classes[i].Class()) + "/global"}
 	}
 	b.Metrics = base + "/metrics"
 }

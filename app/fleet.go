@@ -59,8 +59,8 @@ func (f *fleet) keep(nc *nats.Conn, err error) (*nats.Conn, error) {
 
 // gateway starts a gateway on a listener, which is its to close from here on.
 func (f *fleet) gateway(cfg gateway.Config, ln net.Listener) error {
-	for _, class := range f.p.cfg.Classes {
-		cfg.Classes = append(cfg.Classes, class.Name())
+	for _, class := range f.p.cfg.Objects {
+		cfg.Classes = append(cfg.Classes, string(class.Class()))
 	}
 	cfg.Version, cfg.Worker, cfg.Log, cfg.Metrics = f.p.cfg.Version, f.p.cfg.Worker, f.p.log, f.metrics
 	g, err := gateway.New(cfg)
@@ -81,7 +81,7 @@ func (f *fleet) gateway(cfg gateway.Config, ln net.Listener) error {
 
 // host starts a host.
 func (f *fleet) host(cfg host.Config) error {
-	cfg.Classes, cfg.Log, cfg.Metrics = f.p.cfg.Classes, f.p.log, f.metrics
+	cfg.Objects, cfg.Log, cfg.Metrics = f.p.cfg.Objects, f.p.log, f.metrics
 	h, err := host.New(f.ctx, cfg)
 	if err != nil {
 		return hostError(cfg, err)

@@ -31,11 +31,11 @@ func (p *program) getCommand() *cobra.Command {
 		Example: p.examples("get ticket/global\nget room/lobby --json\nget ticket --id 64-hex-digits"),
 		Args:    cobra.ExactArgs(1),
 		RunE: p.run(func(ctx context.Context, args []string) error {
-			object, err := parseObject(args[0], id)
+			object, name, err := parseObject(args[0], id)
 			if err != nil {
 				return err
 			}
-			return p.inspect(ctx, url, func(ctx context.Context, in *host.Inspector) error { return p.get(ctx, in, object) })
+			return p.inspect(ctx, url, func(ctx context.Context, in *host.Inspector) error { return p.get(ctx, in, object, name) })
 		}),
 	}
 	natsFlag(c, &url)
@@ -56,7 +56,7 @@ func (p *program) lsCommand() *cobra.Command {
 		Args:    cobra.MaximumNArgs(1),
 		RunE: p.run(func(ctx context.Context, args []string) error {
 			class := strings.Join(args, "")
-			if class != "" && !objects.ValidClass(class) {
+			if _, err := objects.Class(class).ID("any"); class != "" && err != nil {
 				return usage(fmt.Errorf("%.80q cannot be a class", class), "")
 			}
 			if limit < 1 {
@@ -70,15 +70,18 @@ func (p *program) lsCommand() *cobra.Command {
 	return c
 }
 
-func parseObject(arg, id string) (objects.ID, error) {
+// parseObject is the object's id and, if it was given by that, its name.
+func parseObject(arg, digits string) (id objects.ID, name string, err error) {
 	class, name, named := strings.Cut(arg, "/")
 	switch {
-	case id != "" && !named:
-		return objects.ParseID(class, id)
-	case id == "" && named:
-		return objects.NameID(class, name)
+	case digits != "" && !named:
+		id, err = objects.Class(class).ParseID(digits)
+		return id, "", err
+	case digits == "" && named:
+		id, err = objects.Class(class).ID(name)
+		return id, name, err
 	}
-	return objects.ID{}, usage(fmt.Errorf("%.80q: want CLASS/NAME, or CLASS with --id", arg), "")
+	return id, "", usage(fmt.Errorf("%.80q: want CLASS/NAME, or CLASS with --id", arg), "")
 }
 
 // inspect connects and reads.
@@ -92,14 +95,14 @@ func (p *program) inspect(ctx context.Context, url string, read func(context.Con
 	if err == nil {
 		err = read(ctx, in)
 	}
-	if _, known := objects.AsError(err); err == nil || known || errors.Is(err, context.Canceled) {
+	if _, known := errors.AsType[*objects.Error](err); err == nil || known || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return unreachable(err, "")
 }
 
-func (p *program) get(ctx context.Context, in *host.Inspector, id objects.ID) error {
-	info, err := in.Get(ctx, id)
+func (p *program) get(ctx context.Context, in *host.Inspector, id objects.ID, name string) error {
+	info, err := in.Get(ctx, id, name)
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 			return nil, err
 		}
 	}
-	b.discover(d.fleet.ctx, d.listeners[0], d.p.cfg.Classes)
+	b.discover(d.fleet.ctx, d.listeners[0], d.p.cfg.Objects)
 	b.Join = d.join()
 	b.ReadyMS = time.Since(began).Milliseconds()
 	return b, nil

@@ -1,8 +1,11 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -10,18 +13,26 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
 	"github.com/nats-io/nats.go"
 
+	"holdfast/internal/scope"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
 
-// Env is what a worker has: the objects, and the connection for stores of its own.
-type Env struct{ g *Gateway }
+// Env is what a worker has: the way to objects, and the connection for stores of its own. In a handler c.UserContext()
+// carries the request's deadline, Idempotency-Key and principal to all that asks objects.
+type Env struct {
+	objects.Caller
+	g *Gateway
+}
+
+func newEnv(g *Gateway) *Env { return &Env{objects.NewCaller(transport{g}), g} }
 
 // Region is the gateway's region.
 func (e *Env) Region() string { return e.g.cfg.Region }
@@ -38,23 +49,9 @@ func (e *Env) NATS() *nats.Conn { return e.g.cfg.NATS }
 // Log is the gateway's logger.
 func (e *Env) Log() *slog.Logger { return e.g.log }
 
-// Object is the object of this class and name, to call from anywhere.
-func (e *Env) Object(class, name string) (objects.Ref, error) {
-	return e.object(nil, class, name)
-}
-
-// ObjectFor is Object for the handler of a request: it passes the request's
-// Idempotency-Key on and writes who answered into the response's headers.
-func (e *Env) ObjectFor(c *fiber.Ctx, class, name string) (objects.Ref, error) {
-	return e.object(c, class, name)
-}
-
-func (e *Env) object(c *fiber.Ctx, class, name string) (objects.Ref, error) {
-	id, err := objects.NameID(class, name)
-	if err != nil {
-		return objects.Ref{}, err
-	}
-	return objects.NewRef(id, &caller{e.g, c}), nil
+// SetPrincipal says who the request is from, for everything that it asks from here on.
+func SetPrincipal(c *fiber.Ctx, p objects.Principal) {
+	c.SetUserContext(objects.WithPrincipal(c.UserContext(), p))
 }
 
 // Param is a path parameter, decoded once: what the client meant.
@@ -68,77 +65,144 @@ func (e *Env) Param(c *fiber.Ctx, name string) (string, error) {
 
 // Forward has the object answer the request as its ServeHTTP likes, under the
 // given path; an upgrade opens a WebSocket that the object accepts.
-func (e *Env) Forward(c *fiber.Ctx, class, name, path string) error {
-	id, err := objects.NameID(class, name)
-	if err != nil {
+func (e *Env) Forward(c *fiber.Ctx, to objects.Ref, path string) error {
+	if err := to.Err(); err != nil {
 		return err
 	}
-	return e.g.forward(c, id, path)
+	return e.g.forward(c, addressOf(to), path)
 }
 
-// caller carries calls, on behalf of a request if there is one.
-type caller struct {
-	g *Gateway
-	c *fiber.Ctx
-}
+func addressOf(to objects.Ref) wire.Address { return wire.Address{ID: to.ID(), Name: to.Name()} }
+
+// transport carries what workers ask objects.
+type transport struct{ g *Gateway }
 
 // Call has the object's owner run a call.
-func (c *caller) Call(ctx context.Context, id objects.ID, call string, input []byte) ([]byte, error) {
-	req := &wire.Request{Kind: wire.Call, Call: call, Body: input}
-	if c.c != nil {
-		req.Key = utils.CopyString(c.c.Get("Idempotency-Key"))
-	}
-	reply, err := c.g.ask(ctx, c.c, id, req)
+func (t transport) Call(ctx context.Context, to objects.Ref, call string, input []byte) ([]byte, error) {
+	reply, err := t.g.ask(ctx, addressOf(to), &wire.Request{Kind: wire.Call, Call: call, Body: input})
 	if err != nil {
 		return nil, err
 	}
 	return reply.Body, nil
 }
 
-// ask sends a request to an object, counts it, and says on the response, if there
-// is one, who answered. A reply with a code is an error.
-func (g *Gateway) ask(ctx context.Context, c *fiber.Ctx, id objects.ID, req *wire.Request) (*wire.Reply, error) {
-	if err := checkKey(req.Key); err != nil {
+// Fetch has the object's owner answer an HTTP request.
+func (t transport) Fetch(to objects.Ref, r *http.Request) (*http.Response, error) {
+	var body []byte
+	if r.Body != nil {
+		var err error
+		body, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, objects.MaxBody))
+		if _, long := errors.AsType[*http.MaxBytesError](err); long {
+			return nil, objects.Errorf(objects.TooLarge, "the request's body has more than %d bytes", objects.MaxBody)
+		}
+		if err != nil {
+			return nil, objects.Errorf(objects.Invalid, "read the request's body: %w", err)
+		}
+	}
+	reply, err := t.g.ask(r.Context(), addressOf(to), &wire.Request{
+		Kind: wire.Fetch, Method: r.Method, URL: r.URL.RequestURI(), Host: r.Host, Header: r.Header, Body: body,
+	})
+	if err != nil {
 		return nil, err
 	}
+	return &http.Response{
+		Status: strconv.Itoa(reply.Status) + " " + http.StatusText(reply.Status), StatusCode: reply.Status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: reply.Header, Request: r,
+		Body: io.NopCloser(bytes.NewReader(reply.Body)), ContentLength: int64(len(reply.Body)),
+	}, nil
+}
+
+// ask sends a request to an object on behalf of ctx's principal and under its
+// idempotency key, counts it, and notes who answered. A reply with a code is an error.
+func (g *Gateway) ask(ctx context.Context, to wire.Address, req *wire.Request) (*wire.Reply, error) {
+	who := objects.PrincipalOf(ctx)
+	if who.ID != "" || who.Claims != nil {
+		principal, err := json.Marshal(who)
+		if err != nil || len(principal) > objects.MaxPrincipal {
+			return nil, objects.Errorf(objects.TooLarge, "a principal has more than %d bytes", objects.MaxPrincipal)
+		}
+		req.Principal = principal
+	}
+	if req.Socket == "" { // each connection is a socket of its own
+		req.Key = scope.NextKey(ctx, who.ID, to.Key(), req.Call)
+	}
 	began := time.Now()
-	reply, err := g.client.Do(ctx, id, req)
-	counters := g.metrics.of(id.Class())
+	reply, err := g.client.Do(ctx, to, req)
+	counters := g.metrics.of(string(to.Class()))
 	counters.latency.Observe(time.Since(began).Seconds())
-	if c != nil {
-		g.sign(c, id, reply)
+	if a, ok := ctx.Value(answeredKey{}).(*answered); ok {
+		a.note(to, reply)
 	}
 	if err == nil {
 		err = reply.Err()
 	}
 	if err != nil {
-		g.metrics.requests.WithLabelValues(id.Class(), string(objects.CodeOf(err))).Inc()
+		g.metrics.requests.WithLabelValues(string(to.Class()), g.metrics.codeLabel(objects.CodeOf(err))).Inc()
 		return reply, err
 	}
 	counters.ok.Inc()
 	return reply, nil
 }
 
-// sign says who answered.
-func (g *Gateway) sign(c *fiber.Ctx, id objects.ID, reply *wire.Reply) {
-	c.Set("Holdfast-Object", id.Key())
-	if reply != nil && reply.Owner.Host != "" {
-		c.Set("Holdfast-Owner", reply.Owner.Host+" ("+reply.Owner.Region+")")
-		c.Set("Holdfast-Epoch", strconv.FormatUint(reply.Owner.Epoch, 10))
+// answered is who has answered what a request asked last. Its calls may run on any
+// goroutine; the response's headers belong to its handler.
+type answered struct {
+	mu     sync.Mutex // guards what follows
+	object string
+	owner  wire.Owner
+}
+
+type answeredKey struct{}
+
+func (a *answered) note(to wire.Address, reply *wire.Reply) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.object = to.Key()
+	if a.owner = (wire.Owner{}); reply != nil {
+		a.owner = reply.Owner
 	}
 }
 
+// sign says who answered.
+func (a *answered) sign(c *fiber.Ctx) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.object == "" {
+		return
+	}
+	c.Set("Holdfast-Object", a.object)
+	if a.owner.Host != "" {
+		c.Set("Holdfast-Owner", a.owner.Host+" ("+a.owner.Region+")")
+		c.Set("Holdfast-Epoch", strconv.FormatUint(a.owner.Epoch, 10))
+	}
+}
+
+// scoped gives a request its context, and writes who answered into its response.
+func scoped(c *fiber.Ctx) error {
+	a := new(answered)
+	ctx := context.WithValue(c.UserContext(), answeredKey{}, a)
+	if key := c.Get("Idempotency-Key"); key != "" {
+		if err := checkKey(key); err != nil {
+			return err
+		}
+		ctx = objects.WithIdempotencyKey(ctx, utils.CopyString(key))
+	}
+	c.SetUserContext(ctx)
+	err := c.Next()
+	a.sign(c)
+	return err
+}
+
 // forward carries an HTTP request, or an upgrade, to an object and its answer back.
-func (g *Gateway) forward(c *fiber.Ctx, id objects.ID, path string) error {
+func (g *Gateway) forward(c *fiber.Ctx, to wire.Address, path string) error {
 	req := envelope(c, path)
 	if upgrades(c) {
 		if err := handshake(c); err != nil {
 			return err
 		}
-		req.Key = "" // each connection is a socket of its own
-		return g.upgrade(c, id, req)
+		return g.upgrade(c, to, req)
 	}
-	reply, err := g.ask(c.UserContext(), c, id, req)
+	reply, err := g.ask(c.UserContext(), to, req)
 	if err != nil {
 		return err
 	}
@@ -175,7 +239,7 @@ func envelope(c *fiber.Ctx, path string) *wire.Request {
 	return &wire.Request{
 		Kind: wire.Fetch, Method: utils.CopyString(c.Method()), URL: target,
 		Host: utils.CopyString(string(c.Request().Host())), Header: header, Remote: utils.CopyString(c.IP()),
-		Body: slices.Clone(c.BodyRaw()), Key: header.Get("Idempotency-Key"),
+		Body: slices.Clone(c.BodyRaw()),
 	}
 }
 
@@ -202,7 +266,7 @@ func respond(c *fiber.Ctx, reply *wire.Reply) error {
 // fail writes an error as a client may see it. What is not an objects.Error is
 // logged under a reference and not shown.
 func (g *Gateway) fail(c *fiber.Ctx, err error) error {
-	e, ok := objects.AsError(err)
+	e, ok := errors.AsType[*objects.Error](err)
 	if fault, is := errors.AsType[*fiber.Error](err); is && !ok {
 		e, ok = &objects.Error{Code: codeOf(fault.Code), Message: strings.ToLower(fault.Message)}, true
 		c.Status(fault.Code)
@@ -210,22 +274,15 @@ func (g *Gateway) fail(c *fiber.Ctx, err error) error {
 		c.Status(e.Code.HTTPStatus())
 	}
 	if !ok {
-		e = &objects.Error{Code: objects.Internal, Message: "the gateway failed", Ref: wire.NewReference()}
-		g.log.Error("request failed", "ref", e.Ref, "method", c.Method(), "route", c.Route().Path, "err", err)
+		e = &objects.Error{Code: objects.Internal, Message: "the gateway failed", Reference: wire.NewReference()}
+		g.log.Error("request failed", "ref", e.Reference, "method", c.Method(), "route", c.Route().Path, "err", err)
 		c.Status(e.Code.HTTPStatus())
 	}
 	if e.Code == objects.Unavailable || e.Code == objects.Overloaded {
 		c.Set(fiber.HeaderRetryAfter, "1")
 	}
 	c.Set("Holdfast-Region", g.cfg.Region) // a request that was refused on sight has not passed the routes
-	return c.JSON(refusal{e.Code, e.Message, e.Ref})
-}
-
-// refusal is an error as a client reads it.
-type refusal struct {
-	Code    objects.Code `json:"code"`
-	Message string       `json:"message"`
-	Ref     string       `json:"ref,omitempty"`
+	return c.JSON(e)
 }
 
 // codeOf names a status that Fiber itself gives.

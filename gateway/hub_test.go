@@ -58,7 +58,7 @@ func TestAnObjectThatAcceptsAndClosesInOneEventIsUnderstood(t *testing.T) {
 				}
 			}
 			push("push")
-			if !s.accept(nil) {
+			if !s.accept(nil, nil) {
 				t.Fatal("the upgrade is refused, though the object has accepted it")
 			}
 			push("accept")

@@ -40,15 +40,17 @@ func (g *Gateway) routes() *fiber.App {
 		c.Set("Holdfast-Region", g.cfg.Region)
 		return c.Next()
 	})
+	app.Use(scoped)
 	app.Use(catch)
 	app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"ok": true, "region": g.cfg.Region}) })
 	app.Get("/readyz", g.ready)
 	app.Get("/metrics", adaptor.HTTPHandler(promhttp.HandlerFor(g.cfg.Metrics, promhttp.HandlerOpts{})))
 	app.Use(g.sameOrigin)
-	app.All("/objects/:class/:name/*", g.anyObject)
-	app.All("/objects/:class/:name", g.anyObject)
+	env := newEnv(g)
+	app.All("/objects/:class/:name/*", env.anyObject)
+	app.All("/objects/:class/:name", env.anyObject)
 	if g.cfg.Worker != nil {
-		g.cfg.Worker(app, &Env{g})
+		g.cfg.Worker(app, env)
 	}
 	return app
 }
@@ -62,24 +64,23 @@ func (w logWriter) Write(line []byte) (int, error) {
 }
 
 // anyObject answers for every class there is.
-func (g *Gateway) anyObject(c *fiber.Ctx) error {
-	env := Env{g}
-	class, err := env.Param(c, "class")
+func (e *Env) anyObject(c *fiber.Ctx) error {
+	class, err := e.Param(c, "class")
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(g.cfg.Classes, class) {
-		return objects.Errorf(objects.NotFound, "no class is called %.80q; there are: %s", class, strings.Join(g.cfg.Classes, ", "))
+	if !slices.Contains(e.g.cfg.Classes, class) {
+		return objects.Errorf(objects.NotFound, "no class is called %.80q; there are: %s", class, strings.Join(e.g.cfg.Classes, ", "))
 	}
-	name, err := env.Param(c, "name")
+	name, err := e.Param(c, "name")
 	if err != nil {
 		return err
 	}
-	path, err := env.Param(c, "*")
+	path, err := e.Param(c, "*")
 	if err != nil {
 		return err
 	}
-	return env.Forward(c, class, name, "/"+path)
+	return e.Forward(c, e.Object(objects.Class(class), name), "/"+path)
 }
 
 // ready tells whether requests can be answered: NATS is reached, and every class has a host.

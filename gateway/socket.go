@@ -22,7 +22,7 @@ const attachTime = 10 * time.Second
 // socket is one WebSocket. A goroutine reads it while the client is connected.
 type socket struct {
 	id       string
-	object   objects.ID
+	object   wire.Address
 	hub      *hub
 	opened   time.Time
 	counters *classCounters
@@ -36,10 +36,11 @@ type socket struct {
 	end        closeInfo // how it ended
 	tags       []string
 	attachment []byte
+	principal  []byte // who opened it, as ask has it
 }
 
-func newSocket(h *hub, id objects.ID) *socket {
-	counters := h.metrics.of(id.Class())
+func newSocket(h *hub, id wire.Address) *socket {
+	counters := h.metrics.of(string(id.Class()))
 	s := &socket{id: nuid.Next(), object: id, hub: h, opened: time.Now(), counters: counters, over: make(chan struct{})}
 	s.outbox.limit, s.outbox.written = h.queueLimit, counters.framesOut
 	s.uplink.to, s.uplink.room = s, make(chan struct{}, 1)
@@ -51,14 +52,14 @@ func upgrades(c *fiber.Ctx) bool { return fiberws.IsWebSocketUpgrade(c) }
 
 // upgrade asks the object for a socket and, if the object accepts, hands the
 // connection over. What the object sends meanwhile waits in the outbox.
-func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request) error {
+func (g *Gateway) upgrade(c *fiber.Ctx, id wire.Address, req *wire.Request) error {
 	s := newSocket(g.hub, id)
 	if !g.hub.add(s) {
 		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
 	}
 	neverOpened := closeInfo{code: websocket.CloseAbnormalClosure, reason: "never opened", discard: true}
 	req.Socket, req.Region = s.id, g.cfg.Region
-	reply, err := g.ask(c.UserContext(), c, id, req)
+	reply, err := g.ask(c.UserContext(), id, req)
 	switch {
 	case err != nil && objects.CodeOf(err) == objects.Unknown:
 		s.close(neverOpened) // the object may have accepted it
@@ -69,7 +70,7 @@ func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request) error 
 	case reply.Status != fiber.StatusSwitchingProtocols:
 		s.refused()
 		return respond(c, reply)
-	case !s.accept(reply.Tags):
+	case !s.accept(reply.Tags, req.Principal):
 		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
 	}
 	// fasthttp leaves the connection alone when the handler returns (KeepHijackedConns).
@@ -106,14 +107,14 @@ func (s *socket) refused() {
 
 // accept notes that the object has accepted the socket. It reports false if the
 // socket has ended meanwhile.
-func (s *socket) accept(tags []string) bool {
+func (s *socket) accept(tags []string, principal []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stage != asking {
 		return false
 	}
 	advance(&s.stage, accepted, stageEdges[:])
-	s.tags = tags
+	s.tags, s.principal = tags, principal
 	return true
 }
 
@@ -164,7 +165,7 @@ func (s *socket) read(c client) (how closeInfo) {
 		if !binary && !utf8.Valid(data) {
 			return closeInfo{code: websocket.CloseInvalidFramePayloadData, reason: "a text message must be UTF-8"}
 		}
-		if !s.submit(&wire.Request{Kind: wire.Message, Binary: binary, Body: data}) {
+		if !s.submit(&wire.Request{Kind: wire.Message, Principal: s.principal, Binary: binary, Body: data}) {
 			awaitPeerClose(c)
 			return closeInfo{code: websocket.CloseAbnormalClosure} // the socket has ended for a reason of its own
 		}
@@ -212,7 +213,7 @@ func (s *socket) submit(req *wire.Request) bool {
 
 // transmit publishes a frame towards the object's owner.
 func (s *socket) transmit(seq uint64, payload []byte) error {
-	return s.hub.bus.PublishRequest(wire.ObjectSubject(s.object), wire.FrameSubject(s.hub.name, s.id, seq), payload)
+	return s.hub.bus.PublishRequest(wire.ObjectSubject(s.object.ID), wire.FrameSubject(s.hub.name, s.id, seq), payload)
 }
 
 // close ends the socket; only the first close counts. The client is told by the
@@ -257,7 +258,7 @@ func (s *socket) beginClose(how closeInfo) bool {
 	s.end = how
 	close(s.over)
 	s.outbox.finish(how)
-	s.hub.metrics.closes.WithLabelValues(s.object.Class(), closeLabel(how.code)).Inc()
+	s.hub.metrics.closes.WithLabelValues(string(s.object.Class()), closeLabel(how.code)).Inc()
 	if from != open {
 		s.addClosed()
 	}
@@ -284,7 +285,7 @@ func (s *socket) addClosed() {
 		advance(&s.stage, closed, stageEdges[:])
 	}
 	s.uplink.add(&wire.Request{
-		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id,
+		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id, Principal: s.principal,
 		Code: s.end.code, Reason: cut(s.end.reason), Clean: s.end.code != websocket.CloseAbnormalClosure,
 	})
 }

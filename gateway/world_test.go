@@ -229,7 +229,7 @@ func (o *owner) die() {
 
 // activate has somebody own the object. A new owner asks the gateway for its sockets;
 // frames that come meanwhile find nobody.
-func (o *owner) activate(ctx context.Context, _ objects.ID) (bool, error) {
+func (o *owner) activate(ctx context.Context, _ wire.Address) (bool, error) {
 	o.claims <- struct{}{}
 	defer func() { <-o.claims }()
 	o.mu.Lock()
@@ -278,7 +278,7 @@ func (o *owner) push(ops ...wire.SocketOp) {
 
 // world is a hub, one object's owner, and clients, in one bubble.
 type world struct {
-	id    objects.ID
+	id    wire.Address
 	hub   *hub
 	bus   *memoryBus
 	owner *owner
@@ -288,11 +288,11 @@ type world struct {
 }
 
 func newWorld(t testing.TB) *world {
-	id, err := objects.NameID("room", "lobby")
+	id, err := objects.Class("room").ID("lobby")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{id: id}
+	w := &world{id: wire.Address{ID: id, Name: "lobby"}}
 	w.owner = &owner{
 		w: w, alive: true, token: 1, last: make(map[string]uint64), handled: make(map[string][]string),
 		told: make(map[string]int), held: make(chan wire.HeldSockets, 100), claims: make(chan struct{}, 1),
@@ -342,7 +342,7 @@ func (w *world) connect(s *socket) *memoryClient {
 func (w *world) accept() *socket {
 	s := newSocket(w.hub, w.id)
 	w.hub.add(s)
-	s.accept(nil)
+	s.accept(nil, nil)
 	w.owner.mu.Lock()
 	defer w.owner.mu.Unlock()
 	w.owner.last[s.id] = 0

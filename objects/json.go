@@ -16,7 +16,8 @@ var errText = errors.New("a text is not valid UTF-8")
 func fromJSON(data []byte, v any) error {
 	switch v := v.(type) {
 	case *None:
-		if string(data) == "{}" {
+		if string(data) == "null" || string(data) == "{}" {
+			*v = nil
 			return nil
 		}
 	case *int:
@@ -35,7 +36,7 @@ func fromJSON(data []byte, v any) error {
 func toJSON(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case None:
-		return []byte("{}"), nil
+		return []byte("null"), nil
 	case int:
 		return strconv.AppendInt(nil, int64(v), 10), nil
 	}

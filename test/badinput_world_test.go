@@ -36,14 +36,14 @@ func newPlace(t *testing.T, change func(*gateway.Config)) *place {
 	t.Helper()
 	journal.reset()
 	on := single(t)
-	classes := []*objects.Class{ticket.Class, room.Class, probeClass, stillborn}
+	classes := []*objects.Implementation{ticket.Objects, room.Objects, probeClass, stillborn}
 	on.startHost(t, "a", "fra", quick, nil, classes...)
 	cfg := gateway.Config{
 		Region: "fra", NATS: on.dial(t), Timing: quick, Log: testLog(t),
 		Worker: func(r fiber.Router, env *gateway.Env) { demo.Worker(r, env); faultyWorker(r, env) },
 	}
 	for _, class := range classes {
-		cfg.Classes = append(cfg.Classes, class.Name())
+		cfg.Classes = append(cfg.Classes, string(class.Class()))
 	}
 	if change != nil {
 		change(&cfg)
@@ -86,11 +86,7 @@ func faultyWorker(r fiber.Router, env *gateway.Env) {
 	}
 	r.Get("/fault/:kind", func(c *fiber.Ctx) error { return faults[c.Params("kind")]() })
 	r.Post("/boom/:class/:name", func(c *fiber.Ctx) error {
-		ref, err := env.ObjectFor(c, c.Params("class"), c.Params("name"))
-		if err != nil {
-			return err
-		}
-		n, err := boom.Do(c.UserContext(), ref, objects.None{})
+		n, err := boom.Do(c.UserContext(), env.Object(objects.Class(c.Params("class")), c.Params("name")), nil)
 		if err != nil {
 			return err
 		}
@@ -100,14 +96,15 @@ func faultyWorker(r fiber.Router, env *gateway.Env) {
 
 // probe is an object that tells what it was asked, and does as its sockets say.
 type probe struct {
-	state *objects.State
-	last  int // of "count"
+	last int // of "count"
 }
 
+const probes objects.Class = "probe"
+
 var (
-	boom       = objects.NewCall[objects.None, int]("boom")
+	boom       = objects.NewCall[objects.None, int](probes, "boom")
 	effects    = objects.NewKey[int]("effects") // POSTs that were handled
-	probeClass = objects.Define("probe", func(s *objects.State) *probe { return &probe{state: s} },
+	probeClass = objects.Implement(probes, objects.New[probe],
 		objects.On(boom, (*probe).boom))
 )
 
@@ -169,16 +166,17 @@ func echo(r *http.Request, body []byte, effects int) echoed {
 
 func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
-	n := effects.Get(p.state, 0)
+	tx := objects.TxOf(r)
+	n := effects.Get(tx)
 	if r.Method == http.MethodPost {
 		n++
-		effects.Set(p.state, n)
+		effects.Set(tx, n)
 	}
 	switch r.URL.Path {
 	case "/panic":
 		panic(secret)
 	case "/wait":
-		p.wait(r.Context())
+		p.wait(tx)
 	case "/split": // a header made of what the client sent
 		w.Header().Set("X-Given", string(body))
 		w.Header()[string(body)] = []string{"X-Injected"}
@@ -186,40 +184,40 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not today", http.StatusForbidden)
 		return
 	}
-	if socket, err := p.state.Accept(r); err == nil {
-		p.opened(socket, r)
+	if socket, err := tx.Accept(); err == nil {
+		p.opened(tx, socket, r)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(echo(r, body, n)) // into memory
 }
 
-func (p *probe) wait(ctx context.Context) {
+func (p *probe) wait(tx *objects.Tx) {
 	journal.Lock()
-	g := journal.gates[p.state.Name()]
+	g := journal.gates[tx.Name()]
 	journal.Unlock()
 	close(g.entered)
 	select {
 	case <-g.open:
-	case <-ctx.Done():
+	case <-tx.Done():
 	}
 }
 
-func (p *probe) opened(s *objects.Socket, r *http.Request) {
+func (p *probe) opened(tx *objects.Tx, s objects.Socket, r *http.Request) {
 	tag := r.URL.Query().Get("tag")
 	s.Attach(tag)
 	s.Send(objects.Text("to " + tag + " welcome"))
 	journal.Lock()
 	defer journal.Unlock()
-	journal.opened[p.state.Name()]++
+	journal.opened[tx.Name()]++
 }
 
-func (p *probe) boom(context.Context, objects.None) (int, error) {
-	effects.Set(p.state, 1000)
+func (p *probe) boom(tx *objects.Tx, _ objects.None) (int, error) {
+	effects.Set(tx, 1000)
 	panic(secret)
 }
 
-func (p *probe) WebSocketMessage(_ context.Context, from *objects.Socket, m objects.Message) error {
+func (p *probe) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
 	command, rest, _ := strings.Cut(string(m.Data), " ")
 	switch command {
 	case "count":
@@ -241,11 +239,11 @@ func (p *probe) WebSocketMessage(_ context.Context, from *objects.Socket, m obje
 	case "all": // one message to everybody, of so many bytes
 		n, _ := strconv.Atoi(rest)
 		message := objects.Message{Data: []byte(strings.Repeat("x", n))}
-		for _, s := range p.state.Sockets() {
+		for _, s := range tx.Sockets() {
 			s.Send(message)
 		}
 	case "each": // to everybody a message of their own
-		for _, s := range p.state.Sockets() {
+		for _, s := range tx.Sockets() {
 			var tag string
 			s.Attachment(&tag)
 			s.Send(objects.Text("to " + tag + " " + rest))
@@ -256,20 +254,20 @@ func (p *probe) WebSocketMessage(_ context.Context, from *objects.Socket, m obje
 	return nil
 }
 
-func (p *probe) WebSocketClose(_ context.Context, _ *objects.Socket, end objects.Close) error {
+func (p *probe) WebSocketClose(tx *objects.Tx, _ objects.Socket, end objects.Close) error {
 	journal.Lock()
 	defer journal.Unlock()
-	journal.closes[p.state.Name()] = append(journal.closes[p.state.Name()], end)
+	journal.closes[tx.Name()] = append(journal.closes[tx.Name()], end)
 	return nil
 }
 
 // stillborn's constructor panics as long as the name is among the doomed.
 var (
 	doomed    sync.Map
-	stillborn = objects.Define("stillborn", func(s *objects.State) *probe {
-		if _, is := doomed.Load(s.Name()); is {
+	stillborn = objects.Implement("stillborn", func(tx *objects.Tx) *probe {
+		if _, is := doomed.Load(tx.Name()); is {
 			panic(secret)
 		}
-		return &probe{state: s}
+		return new(probe)
 	})
 )

@@ -18,7 +18,7 @@ type envelope struct {
 }
 
 func envelopes(b *testing.B) []envelope {
-	id, err := objects.NameID("ticket", "global")
+	id, err := objects.Class("ticket").ID("global")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"holdfast/objects"
 )
 
 // search is the way to a host that claims an object. It is pure. One host of the
@@ -93,20 +91,20 @@ var (
 
 // Activate asks a host to claim the object, one of this client's region first, and
 // reports whether it is owned. It is not if somebody else's lease on it still holds.
-func (c *Client) Activate(ctx context.Context, id objects.ID) (bool, error) {
+func (c *Client) Activate(ctx context.Context, id Address) (bool, error) {
 	reply, err := c.activate(ctx, id)
 	return err == nil && reply.Owned, err
 }
 
-func (c *Client) activate(ctx context.Context, id objects.ID) (*ClaimReply, error) {
+func (c *Client) activate(ctx context.Context, id Address) (*ClaimReply, error) {
 	result := c.claims.DoChan(id.Key(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Timing.Claim)
 		defer cancel()
-		reply, err := c.claim(ctx, Claim{Class: id.Class(), ID: id.String(), Name: id.Name()})
+		reply, err := c.claim(ctx, Claim{Class: string(id.Class()), ID: id.String(), Name: id.Name})
 		if err == nil && reply.Owned && c.plausible(reply.Token) {
 			c.tokens.Add(id.Key(), reply.Token) // also if a higher one was known: that one was forged
 		}
-		if errors.Is(err, errNoHost) && c.unknown(ctx, id.Class()) {
+		if errors.Is(err, errNoHost) && c.unknown(ctx, string(id.Class())) {
 			err = errUnknownClass
 		}
 		return reply, err

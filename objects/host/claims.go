@@ -22,19 +22,18 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 	}
 	send := func(reply wire.ClaimReply) { in.logSendError(wire.Publish(in.bus, msg.Reply, &reply)) }
 	class := in.classes[claim.Class]
-	id, err := objects.ParseID(claim.Class, claim.ID)
+	id, err := objects.Class(claim.Class).ParseID(claim.ID)
 	if class == nil || err != nil {
 		send(wire.ClaimReply{Failure: fmt.Sprintf("no such object: %v", err)})
 		return
 	}
-	id = id.WithName(claim.Name)
 	notice := time.AfterFunc(wire.ClaimNotice, func() { send(wire.ClaimReply{Busy: true}) })
 	answer := func(reply wire.ClaimReply) {
 		notice.Stop()
 		send(reply)
 	}
 	for {
-		o := in.object(id, class)
+		o := in.object(wire.Address{ID: id}.Named(claim.Name), class)
 		if o == nil {
 			answer(wire.ClaimReply{Failure: "this host is stopping"})
 			return
@@ -89,7 +88,7 @@ func (o *object) quarantined() bool {
 	if left == 0 {
 		return false
 	}
-	o.in.metrics.quarantined.WithLabelValues(o.class.Name()).Inc()
+	o.in.metrics.quarantined.WithLabelValues(o.class.Name).Inc()
 	o.in.warnings.log(o.in.log, "object not claimed: it is in quarantine, because its last owners were lost before they committed anything",
 		"object", o.key, "name", o.commit.found.Name, "owners lost", losses(o.commit.found, now), "for", left.Round(time.Second))
 	o.resolveClaims(wire.ClaimReply{Code: objects.Unavailable, Failure: fmt.Sprintf(

@@ -235,10 +235,10 @@ func (o *object) send(put owner.Put) owner.Event {
 		o.counters.landed.Inc()
 		return owner.Landed{Put: put, Revision: revision}
 	case errors.Is(err, record.ErrStale):
-		o.in.metrics.commits.WithLabelValues(o.class.Name(), "stale").Inc()
+		o.in.metrics.commits.WithLabelValues(o.class.Name, "stale").Inc()
 		return owner.Stale{}
 	default:
-		o.in.metrics.commits.WithLabelValues(o.class.Name(), "doubt").Inc()
+		o.in.metrics.commits.WithLabelValues(o.class.Name, "doubt").Inc()
 		o.in.log.Log(ctx, doubtLevel(err), "put in doubt; asking for its fate", "object", o.key, "err", err)
 		return owner.Doubt{}
 	}
@@ -257,12 +257,12 @@ func (o *object) payloadOf(put owner.Put) (*payload, time.Time) {
 
 // claimOf is the record that was read, put back in our name. With mu held.
 func (o *object) claimOf(put owner.Put) *payload {
-	rec := record.Record{Name: o.id.Name(), Data: new(engine.Data)}
+	rec := record.Record{Name: o.id.Name, Data: new(engine.Data)}
 	if o.commit.found != nil {
 		rec = *o.commit.found
 	}
 	if rec.Name == "" {
-		rec.Name = o.id.Name()
+		rec.Name = o.id.Name
 	}
 	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
 	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
@@ -295,7 +295,7 @@ func (o *object) snapshot() record.Record {
 		return *o.commit.claimed
 	}
 	return record.Record{
-		Name: o.id.Name(), Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife), Data: o.memory.data,
+		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife), Data: o.memory.data,
 		Gateways: o.sockets.gatewayNames(),
 	}
 }
@@ -329,7 +329,7 @@ func (o *object) startServing(rec *record.Record, token uint64, held []heldSocke
 	if o.stage() == gone || o.commit.own.Phase != owner.Serving || o.commit.own.Leaving {
 		return false
 	}
-	o.id = o.id.WithName(rec.Name)
+	o.id = o.id.Named(rec.Name)
 	o.sockets.adopt(held)
 	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}}
 	o.memory.answers.adopted(o.memory.since)
@@ -341,7 +341,7 @@ func (o *object) startServing(rec *record.Record, token uint64, held []heldSocke
 
 // listen subscribes to the object's subject and answers those who waited.
 func (o *object) listen() owner.Event {
-	sub, err := o.in.bus.Subscribe(wire.ObjectSubject(o.id), wire.OwnerQueue(o.memory.token), o.in.inbox)
+	sub, err := o.in.bus.Subscribe(wire.ObjectSubject(o.id.ID), wire.OwnerQueue(o.memory.token), o.in.inbox)
 	if err == nil {
 		o.mu.Lock()
 		o.sub = sub
@@ -360,7 +360,7 @@ func (o *object) listen() owner.Event {
 		o.beginDrain()
 		return owner.Leave{}
 	}
-	o.in.log.Debug("object claimed", "object", o.key, "name", o.id.Name(), "epoch", o.memory.epoch)
+	o.in.log.Debug("object claimed", "object", o.key, "name", o.id.Name, "epoch", o.memory.epoch)
 	o.resolveClaims(wire.ClaimReply{Owned: true, Token: o.memory.token})
 	return nil
 }

@@ -82,17 +82,17 @@ func Inspect(ctx context.Context, nc *nats.Conn) (*Inspector, error) {
 	return in, err
 }
 
-// Get reads one object; NotFound if it has no record, as one that has stored
+// Get reads one object, by its id and the name by which it was asked for, if any; NotFound if it has no record, as one that has stored
 // nothing and is asleep has none; Internal if its record cannot be read.
-func (in *Inspector) Get(ctx context.Context, id objects.ID) (Info, error) {
+func (in *Inspector) Get(ctx context.Context, id objects.ID, name string) (Info, error) {
 	live, err := in.live(ctx)
 	if err != nil {
 		return Info{}, err
 	}
 	info, ok, err := in.read(ctx, id.Key(), live)
 	called := id.String()
-	if id.Name() != "" {
-		called = fmt.Sprintf("%q", id.Name())
+	if name != "" {
+		called = fmt.Sprintf("%q", name)
 	}
 	switch {
 	case err == nil && !ok:
@@ -101,7 +101,7 @@ func (in *Inspector) Get(ctx context.Context, id objects.ID) (Info, error) {
 		err = objects.Errorf(objects.Internal, "the record of the %s under %s is damaged: %s", id.Class(), called, info.Damaged)
 	}
 	if info.Name == "" {
-		info.Name = id.Name()
+		info.Name = name
 	}
 	return info, err
 }

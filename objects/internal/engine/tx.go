@@ -20,8 +20,7 @@ import (
 type Tx struct {
 	Face any // what package objects gives to handlers for this Tx
 
-	world  *World
-	class  *Class
+	run    *Instance // whose event it is
 	alarm  Alarm     // as the event found it
 	began  time.Time // by World.Now
 	layers []layer   // the event's own, and those of savepoints above it
@@ -29,6 +28,7 @@ type Tx struct {
 	undo   []before  // of sockets
 	opened []*Socket // accepted by this event
 	offer  *offer    // of the request, which may open a socket; nil: none
+	refuse error     // what the request is to be answered with instead of a response
 	err    error     // why it was aborted
 	ended  atomic.Bool
 
@@ -55,7 +55,8 @@ func (i *Instance) begin(ctx context.Context) *Tx {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	t := &Tx{world: &i.world, class: i.class, alarm: i.world.Alarm(), began: i.world.Now(), parent: ctx}
+	t := i.class.Author.Begin()
+	t.run, t.alarm, t.began, t.parent = i, i.world.Alarm(), i.world.Now(), ctx
 	t.layers = t.room[:1]
 	var limited bool
 	if t.deadline, limited = ctx.Deadline(); !limited {
@@ -84,8 +85,16 @@ func (t *Tx) Done() <-chan struct{} { return t.context().Done() }
 // Err says why Done is closed.
 func (t *Tx) Err() error { return t.context().Err() }
 
-// Value is the parent's.
-func (t *Tx) Value(key any) any { return t.parent.Value(key) }
+// FaceKey is the key under which the Tx, as a context, has its Face.
+type FaceKey struct{}
+
+// Value is the parent's, and the Face.
+func (t *Tx) Value(key any) any {
+	if key == (FaceKey{}) {
+		return t.Face
+	}
+	return t.parent.Value(key)
+}
 
 // context is made when somebody asks: most events never do, and a timer costs more than they do.
 func (t *Tx) context() context.Context {
@@ -101,21 +110,29 @@ func (t *Tx) context() context.Context {
 }
 
 // Key is the object's id, "class.hex".
-func (t *Tx) Key() string { return t.world.Key }
+func (t *Tx) Key() string { return t.run.world.Key }
 
 // Name is the object's name, "" if it has none.
-func (t *Tx) Name() string { return t.world.Name }
+func (t *Tx) Name() string { return t.run.world.Name }
 
 // Owner is who runs the instance.
-func (t *Tx) Owner() Owner { return t.world.Owner }
+func (t *Tx) Owner() Owner { return t.run.world.Owner }
 
 // Now is the owner's clock when the event began.
 func (t *Tx) Now() time.Time { return t.began }
 
-func (t *Tx) limits() *Limits { return &t.class.Limits }
+func (t *Tx) limits() *Limits { return &t.run.class.Limits }
 
 func (t *Tx) errorf(code, format string, args ...any) error {
-	return t.class.Author.Errorf(code, format, args...)
+	return t.run.class.Author.Errorf(code, format, args...)
+}
+
+// Refuse has the request answered with err instead of a response, and rolls the event back. The first counts.
+func (t *Tx) Refuse(err error) {
+	t.use()
+	if t.refuse == nil {
+		t.refuse = err
+	}
 }
 
 // aborted is what Abort panics with.
@@ -135,7 +152,7 @@ func (t *Tx) use() {
 	switch {
 	case t.ended.Load():
 		t.misused(errors.New("a transaction was used after its event had ended"))
-	case t.world.Strict && !inEvent():
+	case t.run.world.Strict && !inEvent():
 		t.misused(errors.New("a transaction was used by a goroutine that does not run its event"))
 	case t.err != nil:
 		panic(aborted{t.err}) // a handler that has recovered from an abort goes no further
@@ -144,9 +161,9 @@ func (t *Tx) use() {
 
 // misused ends whoever uses the Tx wrongly: the event it runs in, or its goroutine.
 func (t *Tx) misused(err error) {
-	err = fmt.Errorf("object %s: %w", t.world.Key, err)
-	if t.world.Misuse != nil {
-		t.world.Misuse(err)
+	err = fmt.Errorf("object %s: %w", t.run.world.Key, err)
+	if t.run.world.Misuse != nil {
+		t.run.world.Misuse(err)
 	}
 	if inEvent() {
 		panic(err)
@@ -220,6 +237,9 @@ func (t *Tx) top() *layer { return &t.layers[len(t.layers)-1] }
 // SetAlarm has the alarm run at the time. It is kept in milliseconds, rounded up.
 func (t *Tx) SetAlarm(at time.Time) {
 	t.use()
+	if self := t.run.self; !t.run.class.Alarms || self != nil && !t.run.class.Author.Alarms(self) {
+		t.Abort(fmt.Errorf("class %s sets an alarm and has no Alarm method", t.run.class.Name))
+	}
 	kept := at.UTC().Round(0).Add(time.Millisecond - 1).Truncate(time.Millisecond) // never early
 	if at.IsZero() || kept.Year() < 1 || kept.Year() > 9999 {
 		t.Abort(t.errorf(invalid, "an alarm cannot be set to %v", at))
