@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +31,8 @@ type banner struct {
 	Metrics   string   `json:"metrics"`
 	Join      string   `json:"join"`
 
-	about string // what the page shows
+	about  string // what the page shows
+	closed bool   // nothing lets HTTP reach an object, as far as can be seen
 }
 
 type place struct {
@@ -52,8 +54,8 @@ type data struct {
 }
 
 // discover asks a gateway which routes the worker has made, and fills in what
-// depends on them.
-func (b *banner) discover(ctx context.Context, ln net.Listener, classes []*objects.Implementation) {
+// depends on them. Mounts are where HTTP reaches objects.
+func (b *banner) discover(ctx context.Context, ln net.Listener, classes []*objects.Implementation, mounts []string) {
 	base := webURL(ln)
 	runs := func(name string) bool {
 		return slices.ContainsFunc(classes, func(c *objects.Implementation) bool { return string(c.Class()) == name })
@@ -70,9 +72,10 @@ func (b *banner) discover(ctx context.Context, ln net.Listener, classes []*objec
 	}
 	if answers(ctx, ln, "/ticket/global") && runs("ticket") {
 		b.Object = &request{http.MethodPost, base + "/ticket/global"}
-	} else if i := slices.IndexFunc(classes, func(c *objects.Implementation) bool { return c.Engine().Fetches }); i >= 0 {
-		b.Object = &request{http.MethodGet, base + "/objects/" + string(classes[i].Class()) + "/global"}
+	} else if len(mounts) > 0 {
+		b.Object = &request{http.MethodGet, base + path.Join(path.Dir(mounts[0]), "global")}
 	}
+	b.closed = b.Object == nil && b.Open == "" && b.WebSocket == ""
 	b.Metrics = base + "/metrics"
 }
 
@@ -102,6 +105,8 @@ func (b *banner) write(w io.Writer, color bool) error {
 	}
 	if b.Object != nil {
 		line("Objects", "%s", b.Object.curl())
+	} else if b.closed {
+		line("Objects", `not reached over HTTP: the worker mounts a class with env.Mount(r, "/rooms/:name", "room")`)
 	}
 	line("NATS", "%s  (embedded)", b.NATS)
 	line("Data", "%s", b.Data)

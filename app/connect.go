@@ -30,13 +30,76 @@ const (
 	dialTimeout = 3 * time.Second
 )
 
-// natsFlag adds --nats, which NATS_URL gives another default.
-func natsFlag(c *cobra.Command, to *string) {
+// identity is how a process tells NATS who it is, by files: what stands on a command
+// line can be read by everybody on the machine.
+type identity struct{ creds, nkey, ca, cert, key string }
+
+// options are those of nats.go.
+func (i identity) options() (opts []nats.Option, err error) {
+	for flag, file := range map[string]string{"creds": i.creds, "nkey": i.nkey, "tls-ca": i.ca, "tls-cert": i.cert, "tls-key": i.key} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.Stat(file); err != nil {
+			return nil, usage(fmt.Errorf("--%s: %w", flag, err), "")
+		}
+	}
+	if (i.cert == "") != (i.key == "") {
+		return nil, usage(errors.New("--tls-cert and --tls-key belong together"), "")
+	}
+	if i.creds != "" && i.nkey != "" {
+		return nil, usage(errors.New("--creds and --nkey are two ways to say one thing"), "")
+	}
+	if i.creds != "" {
+		opts = append(opts, nats.UserCredentials(i.creds))
+	}
+	if i.nkey != "" {
+		opt, err := nats.NkeyOptionFromSeed(i.nkey)
+		if err != nil {
+			return nil, usage(fmt.Errorf("--nkey: %w", err), "")
+		}
+		opts = append(opts, opt)
+	}
+	if i.ca != "" {
+		opts = append(opts, nats.RootCAs(i.ca))
+	}
+	if i.cert != "" {
+		opts = append(opts, nats.ClientCert(i.cert, i.key))
+	}
+	return opts, nil
+}
+
+// natsFlag adds --nats, which NATS_URL gives another default, and the flags of the
+// program's identity.
+func (p *program) natsFlag(c *cobra.Command, to *string) {
+	f := c.Flags()
+	f.StringVar(&p.identity.creds, "creds", "", "file of the NATS user's JWT and seed")
+	f.StringVar(&p.identity.nkey, "nkey", "", "file of the NATS user's seed")
+	f.StringVar(&p.identity.ca, "tls-ca", "", "file of the authorities that NATS's certificate may be from")
+	f.StringVar(&p.identity.cert, "tls-cert", "", "file of our certificate for NATS; with --tls-key")
+	f.StringVar(&p.identity.key, "tls-key", "", "file of its key")
+
 	otherwise := defaultNATS
 	if env := os.Getenv("NATS_URL"); env != "" {
 		otherwise = env
 	}
 	c.Flags().StringVar(to, "nats", otherwise, "where NATS is, or several, with commas; default also from NATS_URL")
+	c.Flags().Lookup("nats").DefValue = withoutSecrets(otherwise) // it is what --help shows
+}
+
+// checkOrigins refuses a web origin that no browser can send: a scheme, a host and, if
+// it is not the scheme's own, a port are all that an origin has.
+func checkOrigins(origins []string) error {
+	for _, origin := range origins {
+		u, err := url.Parse(origin)
+		web := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
+		own := web && (u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443")
+		if !web || own || strings.ContainsAny(u.Host, "*, ") || strings.HasSuffix(u.Host, ":") || !strings.EqualFold(origin, u.Scheme+"://"+u.Host) {
+			return usage(fmt.Errorf("--origin %.80q can never match", withoutSecrets(origin)),
+				"an origin is a scheme, a host and a port that is not the usual one: --origin https://example.org")
+		}
+	}
+	return nil
 }
 
 // connection is what every connection of ours has in common. It keeps nothing for
@@ -67,6 +130,11 @@ func connection(name string, log *slog.Logger) []nats.Option {
 
 // dial reaches NATS over TCP; it tries for five seconds.
 func (p *program) dial(ctx context.Context, url string, opts ...nats.Option) (*nats.Conn, error) {
+	own, err := p.identity.options()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, own...)
 	within, cancel := context.WithTimeout(ctx, reachWithin)
 	defer cancel()
 	for tries := 1; ; tries++ {
@@ -88,15 +156,17 @@ func worthAnotherTry(err error) bool {
 	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || strings.HasPrefix(err.Error(), "dial ")
 }
 
-func (p *program) noNATS(url string, tries int, err error) error {
+func (p *program) noNATS(where string, tries int, err error) error {
 	cause := err.Error()
 	if errors.Is(err, nats.ErrNoServers) {
 		cause = "nobody listens there"
+	} else if _, unreadable := errors.AsType[*url.Error](err); unreadable {
+		cause = "it is not a URL" // and the error repeats what it cannot read, a password too
 	}
 	if tries > 1 {
 		cause = fmt.Sprintf("%s (%d tries in %v)", cause, tries, reachWithin)
 	}
-	return unreachable(fmt.Errorf("cannot reach NATS at %s: %s", withoutSecrets(url), cause),
+	return unreachable(fmt.Errorf("cannot reach NATS at %s: %s", withoutSecrets(where), cause),
 		fmt.Sprintf("start one:      %s nats\nor everything:  %s dev\nor say where:   --nats nats://host:4222", p.cfg.Name, p.cfg.Name))
 }
 
@@ -104,7 +174,12 @@ func (p *program) noNATS(url string, tries int, err error) error {
 func withoutSecrets(list string) string {
 	all := strings.Split(list, ",")
 	for i, one := range all {
-		u, err := url.Parse(strings.TrimSpace(one))
+		one = strings.TrimSpace(one)
+		bare := !strings.Contains(one, "://") // nats.go takes a URL without its scheme
+		if bare {
+			one = "nats://" + one
+		}
+		u, err := url.Parse(one)
 		if err != nil {
 			all[i] = "a URL that cannot be read"
 			continue
@@ -112,7 +187,9 @@ func withoutSecrets(list string) string {
 		if u.User != nil {
 			u.User = url.User("xxxxx")
 		}
-		all[i] = u.String()
+		if all[i] = u.String(); bare {
+			all[i] = strings.TrimPrefix(all[i], "nats://")
+		}
 	}
 	return strings.Join(all, ",")
 }

@@ -87,6 +87,9 @@ func (o devOptions) check() (link.Setting, error) {
 	if err != nil {
 		return setting, usage(err, "")
 	}
+	if err := checkOrigins(o.origins); err != nil {
+		return setting, err
+	}
 	return setting, checkServer(o.natsPort, o.sync)
 }
 

@@ -67,6 +67,7 @@ func worker(r fiber.Router, env *gateway.Env) {
 		}
 		return c.JSON(fiber.Map{"ticket": n})
 	})
+	env.Mount(r, "/tickets/:name", "ticket")
 }
 
 func config() app.Config {
@@ -235,7 +236,7 @@ func TestABannerForPeopleHasNoColourWithoutATerminal(t *testing.T) {
 	p := start(t, app.Config{Name: "mine", Objects: config().Objects}, "dev", "--port", "0", "--nats-port", "0", "--store", "memory", "--rtt", "40ms", "--regions", "fra,iad")
 	p.stop()
 	banner := p.stdout.String()
-	for _, want := range []string{"mine 0.1.0", "fra  http://localhost:", "+40 ms simulated", "in memory (gone on exit)", "mine gateway --region lhr", "--rtt 40ms", "/objects/ticket/global"} {
+	for _, want := range []string{"mine 0.1.0", "fra  http://localhost:", "+40 ms simulated", "in memory (gone on exit)", "mine gateway --region lhr", "--rtt 40ms", "not reached over HTTP", `env.Mount(r, "/rooms/:name", "room")`} {
 		if !strings.Contains(banner, want) {
 			t.Errorf("banner lacks %q:\n%s", want, banner)
 		}
@@ -254,7 +255,7 @@ func TestCtrlCTellsSocketsToReconnect(t *testing.T) {
 		t.Fatalf("no region in the banner:\n%s", p.stdout)
 	}
 	url = strings.Fields(url)[0]
-	conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(url, "http")+"/objects/ticket/lobby", nil)
+	conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(url, "http")+"/tickets/lobby", nil)
 	if err != nil {
 		t.Fatalf("open a socket: %v", err)
 	}

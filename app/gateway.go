@@ -33,7 +33,7 @@ func (p *program) gatewayCommand() *cobra.Command {
 		RunE: p.run(func(ctx context.Context, _ []string) error { return p.runGateway(ctx, o) }),
 	}
 	f := c.Flags()
-	natsFlag(c, &o.nats)
+	p.natsFlag(c, &o.nats)
 	f.StringVar(&o.region, "region", "", "where this gateway stands")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8790", "address for HTTP; :8790 listens on all of the machine's, :0 on a free port")
 	f.StringVar(&o.rtt, "rtt", "real", "round trip to the NATS of dev or nats: real (a table), 0, or one for all, as 40ms")
@@ -44,6 +44,9 @@ func (p *program) gatewayCommand() *cobra.Command {
 func (p *program) runGateway(ctx context.Context, o gatewayOptions) error {
 	setting, err := emulation(o.rtt, o.region)
 	if err != nil {
+		return err
+	}
+	if err := checkOrigins(o.origins); err != nil {
 		return err
 	}
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {

@@ -41,7 +41,7 @@ func (p *program) hostCommand() *cobra.Command {
 		RunE:    p.run(func(ctx context.Context, _ []string) error { return p.runHost(ctx, o) }),
 	}
 	f := c.Flags()
-	natsFlag(c, &o.nats)
+	p.natsFlag(c, &o.nats)
 	f.StringVar(&o.stateNATS, "state-nats", "", "where records are written, if other credentials may do that; default: --nats")
 	f.StringVar(&o.region, "region", "", "where this host stands")
 	f.StringVar(&o.name, "name", "", "of this host, for people; default: machine and process id")

@@ -38,7 +38,7 @@ func (p *program) getCommand() *cobra.Command {
 			return p.inspect(ctx, url, func(ctx context.Context, in *host.Inspector) error { return p.get(ctx, in, object, name) })
 		}),
 	}
-	natsFlag(c, &url)
+	p.natsFlag(c, &url)
 	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
 	return c
 }
@@ -65,7 +65,7 @@ func (p *program) lsCommand() *cobra.Command {
 			return p.inspect(ctx, url, func(ctx context.Context, in *host.Inspector) error { return p.ls(ctx, in, class, limit) })
 		}),
 	}
-	natsFlag(c, &url)
+	p.natsFlag(c, &url)
 	c.Flags().IntVar(&limit, "limit", 100, "list at most so many")
 	return c
 }

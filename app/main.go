@@ -95,8 +95,10 @@ type program struct {
 
 	json  bool
 	level string
-	log   *slog.Logger // once a command has begun
-	began bool         // a command has begun: what fails from here on is not the way it was called
+
+	identity identity     // for NATS
+	log      *slog.Logger // once a command has begun
+	began    bool         // a command has begun: what fails from here on is not the way it was called
 }
 
 func (p *program) root() *cobra.Command {

@@ -65,7 +65,7 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 			return nil, err
 		}
 	}
-	b.discover(d.fleet.ctx, d.listeners[0], d.p.cfg.Objects)
+	b.discover(d.fleet.ctx, d.listeners[0], d.p.cfg.Objects, d.fleet.running[0].Mounts())
 	b.Join = d.join()
 	b.ReadyMS = time.Since(began).Milliseconds()
 	return b, nil

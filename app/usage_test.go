@@ -49,7 +49,7 @@ func TestAWrongCallIsExit2AndSaysWhatWouldBeRight(t *testing.T) {
 		{"dev --log-level loud", "want debug, info, warn or error"},
 		{"nats --region nowhere", "known are fra"},
 		{"host", "--region fra"},
-		{"gateway --region any --rtt 0", `not "any"`},
+		{"gateway --region F! --rtt 0", "1 to 32 of a-z"},
 		{"gateway --region nowhere", "--rtt 0 or --rtt 40ms"},
 		{"gateway --region fra --listen 8790", "want an address and a port"},
 		{"get", "arg"},

@@ -5,11 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/url"
+	pathpkg "path"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/gofiber/fiber/v2/utils"
 	"github.com/nats-io/nats.go"
 
+	shared "holdfast/internal/metrics"
 	"holdfast/internal/scope"
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -69,7 +71,38 @@ func (e *Env) Forward(c *fiber.Ctx, to objects.Ref, path string) error {
 	if err := to.Err(); err != nil {
 		return err
 	}
-	return e.g.forward(c, addressOf(to), path)
+	return e.g.forward(c, addressOf(to), place{path: (&url.URL{Path: path}).EscapedPath()})
+}
+
+// Mount has the objects of a class answer every request at and below a path whose
+// last segment names the object, as "/rooms/:name": of GET /rooms/lobby/a%2Fb/ the
+// object lobby sees the path /a%2Fb/, as it was sent, and in X-Forwarded-Prefix
+// /rooms/lobby. Nothing else of this gateway lets HTTP reach objects: middleware that
+// the router has got before stands in front of them. It panics if the path or the
+// class cannot be.
+func (e *Env) Mount(r fiber.Router, path string, class objects.Class) {
+	if !slices.Contains(e.g.cfg.Classes, string(class)) {
+		panic(fmt.Sprintf("gateway: mount %s: this program has no class %q", path, class))
+	}
+	parent, param := pathpkg.Split(path)
+	name, named := strings.CutPrefix(param, ":")
+	if !named || name == "" || !strings.HasPrefix(parent, "/") || strings.ContainsAny(path, "*+?") {
+		panic(fmt.Sprintf("gateway: mount %s: the path must end with a segment that names the object, as /rooms/:name", path))
+	}
+	reach := func(c *fiber.Ctx) error {
+		name, err := e.Param(c, name)
+		if err != nil {
+			return err
+		}
+		to := e.Object(class, name)
+		if err := to.Err(); err != nil {
+			return err
+		}
+		return e.g.forward(c, addressOf(to), placeOf(c, strings.Count(strings.TrimSuffix(c.Route().Path, "/*"), "/")))
+	}
+	r.All(path, reach)
+	r.All(path+"/*", reach)
+	e.g.mounts = append(e.g.mounts, path)
 }
 
 func addressOf(to objects.Ref) wire.Address { return wire.Address{ID: to.ID(), Name: to.Name()} }
@@ -137,7 +170,7 @@ func (g *Gateway) ask(ctx context.Context, to wire.Address, req *wire.Request) (
 		err = reply.Err()
 	}
 	if err != nil {
-		g.metrics.requests.WithLabelValues(string(to.Class()), g.metrics.codeLabel(objects.CodeOf(err))).Inc()
+		g.metrics.requests.WithLabelValues(string(to.Class()), shared.CodeLabel(objects.CodeOf(err))).Inc()
 		return reply, err
 	}
 	counters.ok.Inc()
@@ -194,111 +227,20 @@ func scoped(c *fiber.Ctx) error {
 }
 
 // forward carries an HTTP request, or an upgrade, to an object and its answer back.
-func (g *Gateway) forward(c *fiber.Ctx, to wire.Address, path string) error {
-	req := envelope(c, path)
+func (g *Gateway) forward(c *fiber.Ctx, to wire.Address, at place) error {
+	req, err := envelope(c, at)
+	if err != nil {
+		return err
+	}
 	if upgrades(c) {
 		if err := handshake(c); err != nil {
 			return err
 		}
-		return g.upgrade(c, to, req)
+		return g.upgrade(c, to, req, at.prefix)
 	}
 	reply, err := g.ask(c.UserContext(), to, req)
 	if err != nil {
 		return err
 	}
-	return respond(c, reply)
-}
-
-// hop are headers that end at a proxy.
-var hop = []string{
-	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-}
-
-// envelope is a copy of the request: Fiber takes its own memory back when the
-// handler returns.
-func envelope(c *fiber.Ctx, path string) *wire.Request {
-	header := make(http.Header)
-	for name, value := range c.Request().Header.AllInOrder() { // as sent, and without trailers
-		header.Add(string(name), string(value))
-	}
-	header.Del("Host") // it travels on its own, as net/http has it
-	if !upgrades(c) {
-		for _, line := range header["Connection"] {
-			for name := range strings.SplitSeq(line, ",") {
-				header.Del(strings.TrimSpace(name))
-			}
-		}
-		for _, name := range hop {
-			header.Del(name)
-		}
-	}
-	target := (&url.URL{Path: path}).EscapedPath()
-	if query := c.Request().URI().QueryString(); len(query) > 0 {
-		target += "?" + string(query)
-	}
-	return &wire.Request{
-		Kind: wire.Fetch, Method: utils.CopyString(c.Method()), URL: target,
-		Host: utils.CopyString(string(c.Request().Host())), Header: header, Remote: utils.CopyString(c.IP()),
-		Body: slices.Clone(c.BodyRaw()),
-	}
-}
-
-func respond(c *fiber.Ctx, reply *wire.Reply) error {
-	for _, name := range slices.Sorted(maps.Keys(reply.Header)) {
-		if slices.Contains(hop, name) || name == "Content-Length" || !headerName(name) {
-			continue
-		}
-		for i, value := range reply.Header[name] {
-			if i == 0 {
-				c.Set(name, headerValue(value))
-			} else {
-				c.Response().Header.Add(name, headerValue(value))
-			}
-		}
-	}
-	if reply.Status == fiber.StatusUpgradeRequired { // which has to say to what
-		c.Set(fiber.HeaderConnection, "Upgrade")
-		c.Set(fiber.HeaderUpgrade, "websocket")
-	}
-	return c.Status(reply.Status).Send(reply.Body)
-}
-
-// fail writes an error as a client may see it. What is not an objects.Error is
-// logged under a reference and not shown.
-func (g *Gateway) fail(c *fiber.Ctx, err error) error {
-	e, ok := errors.AsType[*objects.Error](err)
-	if fault, is := errors.AsType[*fiber.Error](err); is && !ok {
-		e, ok = &objects.Error{Code: codeOf(fault.Code), Message: strings.ToLower(fault.Message)}, true
-		c.Status(fault.Code)
-	} else if ok {
-		c.Status(e.Code.HTTPStatus())
-	}
-	if !ok {
-		e = &objects.Error{Code: objects.Internal, Message: "the gateway failed", Reference: wire.NewReference()}
-		g.log.Error("request failed", "ref", e.Reference, "method", c.Method(), "route", c.Route().Path, "err", err)
-		c.Status(e.Code.HTTPStatus())
-	}
-	if e.Code == objects.Unavailable || e.Code == objects.Overloaded {
-		c.Set(fiber.HeaderRetryAfter, "1")
-	}
-	c.Set("Holdfast-Region", g.cfg.Region) // a request that was refused on sight has not passed the routes
-	return c.JSON(e)
-}
-
-// codeOf names a status that Fiber itself gives.
-func codeOf(status int) objects.Code {
-	switch status {
-	case fiber.StatusNotFound, fiber.StatusMethodNotAllowed:
-		return objects.NotFound
-	case fiber.StatusForbidden:
-		return objects.Forbidden
-	case fiber.StatusRequestEntityTooLarge, fiber.StatusRequestHeaderFieldsTooLarge:
-		return objects.TooLarge
-	case fiber.StatusServiceUnavailable:
-		return objects.Unavailable
-	}
-	if status < 500 {
-		return objects.Invalid
-	}
-	return objects.Internal
+	return respond(c, reply, at.prefix)
 }

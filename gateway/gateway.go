@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,7 +56,7 @@ type Config struct {
 	Version string       // of the program, for a worker to show
 	NATS    *nats.Conn   // the caller's to close, after Run. nats.ReconnectBufSize(-1) lets it tell what was not sent
 	Nearby  *wire.Nearby // hosts of this process that stand where the gateway does; default: none
-	Classes []string     // those that /objects knows; others are 404, and /readyz waits for a host of each
+	Classes []string     // those that a worker can mount; /readyz waits for a host of each
 	Worker  Worker       // default: none
 	Peers   []Peer       // gateways that a page may offer; this one is among them
 
@@ -65,6 +66,7 @@ type Config struct {
 	Origins []string
 
 	Limits  Limits
+	Idle    time.Duration // 75 s: a connection that waits for its next request is kept for so long
 	Timing  wire.Timing
 	Log     *slog.Logger         // default: none
 	Metrics *prometheus.Registry // what /metrics shows; default: a new one
@@ -80,6 +82,9 @@ type Gateway struct {
 	hub     *hub
 	metrics *metrics
 	app     *fiber.App
+	// The listener is on a loopback address; fixed before the first request.
+	loopback bool
+	mounts   []string // where the worker has mounted classes; fixed once New returns
 
 	stopping chan struct{} // closed when no more is accepted
 }
@@ -99,6 +104,9 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
+	if cfg.Idle <= 0 {
+		cfg.Idle = 75 * time.Second // balancers keep theirs for 60 s, and must be the first to close
+	}
 	g := &Gateway{
 		cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, name: nuid.Next(),
 		metrics: newMetrics(cfg.Metrics, cfg.Region), stopping: make(chan struct{}),
@@ -121,6 +129,9 @@ func New(cfg Config) (*Gateway, error) {
 // Timing.Drain, and returns nil. A connection that is not idle after that is cut.
 func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	defer g.client.Close()
+	if addr, tcp := ln.Addr().(*net.TCPAddr); tcp {
+		g.loopback = addr.IP.IsLoopback()
+	}
 	if err := g.hub.listen(); err != nil {
 		ln.Close() // nothing was served
 		return err
@@ -128,7 +139,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	group, running := errgroup.WithContext(work)
-	arriving := newNewcomers(ln)
+	arriving := newConns(ln, g.cfg.Limits)
 	group.Go(func() error { return g.hub.beat(running) })
 	group.Go(func() error { return g.hub.watch(running) })
 	group.Go(func() error {
@@ -154,10 +165,24 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	return err
 }
 
+// isStopping reports whether the gateway takes no more requests than those that are on
+// their way.
+func (g *Gateway) isStopping() bool {
+	select {
+	case <-g.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// Mounts are the paths at which the worker lets HTTP reach objects, as "/rooms/:name".
+func (g *Gateway) Mounts() []string { return slices.Clone(g.mounts) }
+
 // Sockets is the number of open sockets.
 func (g *Gateway) Sockets() int { return g.hub.open() }
 
-func (g *Gateway) drain(ctx context.Context, arriving *newcomers) error {
+func (g *Gateway) drain(ctx context.Context, arriving *conns) error {
 	close(g.stopping)
 	began, sockets := time.Now(), g.hub.open()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timing.Drain)
@@ -166,8 +191,9 @@ func (g *Gateway) drain(ctx context.Context, arriving *newcomers) error {
 	both.Go(func() { g.hub.drain(ctx) })
 	var err error
 	both.Go(func() {
-		arriving.hangUp()
+		arriving.leave(ctx)
 		err = g.app.ShutdownWithContext(ctx)
+		arriving.cut()
 	})
 	both.Wait()
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {

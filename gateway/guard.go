@@ -16,33 +16,56 @@ import (
 	"holdfast/objects"
 )
 
+// methods are those that a request may have: all that are registered with IANA, but
+// CONNECT and TRACE, which speak to proxies, and PRI. The first ones are found first.
+var methods = []string{
+	"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH",
+	"ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "COPY", "LABEL", "LINK", "LOCK", "MERGE", "MKACTIVITY",
+	"MKCALENDAR", "MKCOL", "MKREDIRECTREF", "MKWORKSPACE", "MOVE", "ORDERPATCH", "PROPFIND", "PROPPATCH", "QUERY", "REBIND",
+	"REPORT", "SEARCH", "UNBIND", "UNCHECKOUT", "UNLINK", "UNLOCK", "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL",
+}
+
 // guard stands before every route, Fiber's own answers too: it refuses what no
 // route may see, and words the refusal of what could not be read at all.
 func (g *Gateway) guard(app *fiber.App) {
 	server := app.Server()
 	refuse := func(rc *fasthttp.RequestCtx, err error) {
+		if c, ours := rc.Conn().(*conn); ours && rc.Response.ConnectionClose() {
+			c.refused.Store(true)
+		}
 		c := app.AcquireCtx(rc)
 		defer app.ReleaseCtx(c)
 		if err := g.fail(c, err); err != nil {
 			g.log.Error("refusal not written", "err", err)
 		}
 	}
+	server.HeaderReceived = func(h *fasthttp.RequestHeader) (limits fasthttp.RequestConfig) {
+		if n := h.ContentLength(); n > 0 || n == -1 { // -1: in chunks
+			limits.ReadTimeout = bodyTime // conn cuts those that pause
+		}
+		return limits
+	}
 	next := server.Handler
 	server.Handler = func(rc *fasthttp.RequestCtx) {
-		err := ambiguous(&rc.Request.Header)
+		chunked, err := framing(&rc.Request.Header)
 		if err != nil {
 			rc.SetConnectionClose()
-		} else if method := string(rc.Method()); !slices.Contains(fiber.DefaultMethods, method) {
-			err = objects.Errorf(objects.Invalid, "there is no method %.20q", method)
-		}
-		if err != nil {
 			refuse(rc, err)
 			return
 		}
-		next(rc)
+		if method := string(rc.Method()); !slices.Contains(methods, method) {
+			refuse(rc, fiber.NewError(fiber.StatusNotImplemented, fmt.Sprintf("the gateway passes no method %.20q", method)))
+		} else {
+			next(rc)
+		}
+		// Where chunks end is what servers disagree about most: nothing follows them.
+		if (chunked || g.isStopping()) && !rc.Hijacked() {
+			rc.SetConnectionClose()
+		}
 	}
 	server.ErrorHandler = func(rc *fasthttp.RequestCtx, err error) {
 		g.log.Debug("request not read", "err", err)
+		rc.SetConnectionClose()
 		refuse(rc, unreadable(err))
 	}
 }
@@ -56,36 +79,41 @@ func unreadable(err error) error {
 		return fiber.NewError(fiber.StatusRequestHeaderFieldsTooLarge, "the request's line and headers are too large")
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		return objects.Errorf(objects.TooLarge, "the request's body is too large")
+	case errors.Is(err, errCrowded):
+		return objects.Errorf(objects.Overloaded, "too many large requests are being received")
 	case timed && broken.Timeout():
 		return fiber.ErrRequestTimeout
 	}
 	return objects.Errorf(objects.Invalid, "this is not a well-formed HTTP request")
 }
 
-// ambiguous refuses requests of which two servers could disagree about where they
-// end: with a length and an encoding, with two of either, with an encoding that
-// HTTP/1.0 does not know, with headers folded over lines or ended by a lone LF.
-func ambiguous(h *fasthttp.RequestHeader) error {
+// framing reports whether the body comes in chunks. It refuses requests of which two
+// servers could disagree about where they end: with a length and an encoding, with two
+// of either, with any encoding but chunked, with headers folded over lines or ended by
+// a lone LF.
+func framing(h *fasthttp.RequestHeader) (chunked bool, err error) {
 	if version := string(h.Protocol()); version != "HTTP/1.1" && version != "HTTP/1.0" {
-		return objects.Errorf(objects.Invalid, "the gateway speaks HTTP/1.1 and HTTP/1.0 only")
+		return false, objects.Errorf(objects.Invalid, "the gateway speaks HTTP/1.1 and HTTP/1.0 only")
 	}
 	var lengths, encodings int
 	for line := range bytes.Lines(h.RawHeaders()) {
 		if line[0] == ' ' || line[0] == '\t' || !bytes.HasSuffix(line, []byte("\r\n")) {
-			return objects.Errorf(objects.Invalid, "a header must be one line and end with CR LF")
+			return false, objects.Errorf(objects.Invalid, "a header must be one line and end with CR LF")
 		}
-		name, _, _ := bytes.Cut(line, []byte(":"))
+		name, value, _ := bytes.Cut(line, []byte(":"))
 		switch name = bytes.TrimSpace(name); {
 		case bytes.EqualFold(name, []byte("Content-Length")):
 			lengths++
 		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
-			encodings++
+			if encodings++; !bytes.EqualFold(bytes.TrimSpace(value), []byte("chunked")) {
+				return false, objects.Errorf(objects.Invalid, "the gateway knows no transfer encoding but chunked")
+			}
 		}
 	}
-	if encodings > 1 || lengths > 1 || encodings > 0 && (lengths > 0 || !h.IsHTTP11()) {
-		return objects.Errorf(objects.Invalid, "the request's length is ambiguous")
+	if encodings+lengths > 1 {
+		return false, objects.Errorf(objects.Invalid, "the request's length is ambiguous")
 	}
-	return nil
+	return encodings > 0, nil
 }
 
 // catch turns a panic in a worker into a fault: fail logs it under a reference, and
@@ -115,7 +143,24 @@ func (g *Gateway) allowed(origin, host string) bool {
 		return true
 	}
 	scheme, site, _ := strings.Cut(strings.ToLower(origin), "://")
-	return (scheme == "http" || scheme == "https") && site != "" && strings.EqualFold(site, host)
+	return (scheme == "http" || scheme == "https") && site != "" && strings.EqualFold(site, host) && (!g.loopback || g.local(host))
+}
+
+// local reports whether a host is this machine's by its name, or listed. On loopback
+// no other counts as the gateway's own: a page of any site can have its name lead to
+// 127.0.0.1, and then its origin is its host.
+func (g *Gateway) local(host string) bool {
+	for _, origin := range g.cfg.Origins {
+		if _, site, _ := strings.Cut(origin, "://"); strings.EqualFold(site, host) {
+			return true
+		}
+	}
+	name := host
+	if bare, _, err := net.SplitHostPort(host); err == nil {
+		name = bare
+	}
+	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") || net.ParseIP(name) != nil
 }
 
 // handshake refuses a WebSocket handshake that could not be completed, before the

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	shared "holdfast/internal/metrics"
 	"holdfast/objects"
 )
 
@@ -35,9 +36,9 @@ func TestTwoGatewaysOfOneRegionShareARegistry(t *testing.T) {
 func TestACodeThatNobodyKnowsIsOneLabel(t *testing.T) {
 	m := newMetrics(prometheus.NewRegistry(), "local")
 	for code, want := range map[objects.Code]string{objects.Conflict: "conflict", "sold_out": "other", "\xff": "other", "": "other"} {
-		got := m.codeLabel(code)
+		got := shared.CodeLabel(code)
 		if got != want {
-			t.Errorf("codeLabel(%q) = %q, want %q", code, got, want)
+			t.Errorf("CodeLabel(%q) = %q, want %q", code, got, want)
 		}
 		m.requests.WithLabelValues("room", got).Inc() // panics over a label that is not UTF-8
 	}

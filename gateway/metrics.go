@@ -6,7 +6,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	shared "holdfast/internal/metrics"
-	"holdfast/objects"
 )
 
 // metrics are the gateway's. Labels are classes and outcomes, never an id. Gateways of
@@ -38,16 +37,6 @@ func (m *metrics) of(class string) *classCounters {
 		framesIn: m.frames.WithLabelValues(class, "in"), framesOut: m.frames.WithLabelValues(class, "out"),
 	})
 	return found.(*classCounters)
-}
-
-// codeLabel is a code as a label's value. Codes that Holdfast does not know are
-// "other": an object's author or a forged reply may invent any number of them, and
-// one that is not UTF-8 is no label.
-func (m *metrics) codeLabel(code objects.Code) string {
-	if code.Known() {
-		return string(code)
-	}
-	return "other"
 }
 
 func newMetrics(reg prometheus.Registerer, region string) *metrics {

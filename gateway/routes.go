@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"log"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,10 +21,13 @@ func (g *Gateway) routes() *fiber.App {
 		DisableStartupMessage: true,
 		BodyLimit:             g.cfg.Limits.Body,
 		ReadBufferSize:        g.cfg.Limits.Header,
-		ReadTimeout:           10 * time.Second,
+		ReadTimeout:           headTime,
 		WriteTimeout:          time.Minute,
-		IdleTimeout:           time.Minute,
+		IdleTimeout:           g.cfg.Idle,
 		ErrorHandler:          g.fail,
+		RequestMethods:        methods,
+		// A form is a body like any other: parsed and written again it would not be what was sent.
+		DisablePreParseMultipartForm: true,
 		// A connection that waits, and every WebSocket, would keep a buffer of that size.
 		ReduceMemoryUsage: true,
 	})
@@ -46,11 +48,8 @@ func (g *Gateway) routes() *fiber.App {
 	app.Get("/readyz", g.ready)
 	app.Get("/metrics", adaptor.HTTPHandler(promhttp.HandlerFor(g.cfg.Metrics, promhttp.HandlerOpts{})))
 	app.Use(g.sameOrigin)
-	env := newEnv(g)
-	app.All("/objects/:class/:name/*", env.anyObject)
-	app.All("/objects/:class/:name", env.anyObject)
 	if g.cfg.Worker != nil {
-		g.cfg.Worker(app, env)
+		g.cfg.Worker(app, newEnv(g))
 	}
 	return app
 }
@@ -63,32 +62,10 @@ func (w logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// anyObject answers for every class there is.
-func (e *Env) anyObject(c *fiber.Ctx) error {
-	class, err := e.Param(c, "class")
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(e.g.cfg.Classes, class) {
-		return objects.Errorf(objects.NotFound, "no class is called %.80q; there are: %s", class, strings.Join(e.g.cfg.Classes, ", "))
-	}
-	name, err := e.Param(c, "name")
-	if err != nil {
-		return err
-	}
-	path, err := e.Param(c, "*")
-	if err != nil {
-		return err
-	}
-	return e.Forward(c, e.Object(objects.Class(class), name), "/"+path)
-}
-
 // ready tells whether requests can be answered: NATS is reached, and every class has a host.
 func (g *Gateway) ready(c *fiber.Ctx) error {
-	select {
-	case <-g.stopping:
+	if g.isStopping() {
 		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
-	default:
 	}
 	if !g.cfg.NATS.IsConnected() {
 		return objects.Errorf(objects.Unavailable, "NATS is not reached (%s)", strings.ToLower(g.cfg.NATS.Status().String()))
@@ -102,5 +79,5 @@ func (g *Gateway) ready(c *fiber.Ctx) error {
 	if err := all.Wait(); err != nil {
 		return objects.Errorf(objects.Unavailable, "%v", err)
 	}
-	return c.JSON(fiber.Map{"ok": true, "region": g.cfg.Region, "classes": g.cfg.Classes})
+	return c.JSON(fiber.Map{"ok": true, "region": g.cfg.Region})
 }

@@ -52,7 +52,7 @@ func upgrades(c *fiber.Ctx) bool { return fiberws.IsWebSocketUpgrade(c) }
 
 // upgrade asks the object for a socket and, if the object accepts, hands the
 // connection over. What the object sends meanwhile waits in the outbox.
-func (g *Gateway) upgrade(c *fiber.Ctx, id wire.Address, req *wire.Request) error {
+func (g *Gateway) upgrade(c *fiber.Ctx, id wire.Address, req *wire.Request, prefix string) error {
 	s := newSocket(g.hub, id)
 	if !g.hub.add(s) {
 		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
@@ -69,14 +69,17 @@ func (g *Gateway) upgrade(c *fiber.Ctx, id wire.Address, req *wire.Request) erro
 		return err
 	case reply.Status != fiber.StatusSwitchingProtocols:
 		s.refused()
-		return respond(c, reply)
+		return respond(c, reply, prefix)
 	case !s.accept(reply.Tags, req.Principal):
 		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
 	}
 	// fasthttp leaves the connection alone when the handler returns (KeepHijackedConns).
 	// Fiber's wrapper of it is used again for somebody else.
 	connected := func(conn *fiberws.Conn) { g.hub.serve(s, s.client(conn.Conn)) }
-	err = fiberws.New(connected, fiberws.Config{ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &writeBuffers})(c)
+	err = fiberws.New(connected, fiberws.Config{
+		Subprotocols:   copyHandshake(c, reply.Header, prefix),
+		ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &writeBuffers,
+	})(c)
 	if err != nil {
 		s.close(neverOpened)
 	}

@@ -20,7 +20,8 @@ func TestOnlyTheGatewaysOwnPagesMayOpenSocketsAndChangeThings(t *testing.T) {
 		{what: "none, as wscat and curl", allowed: true},
 		{what: "own", origin: "http://" + p.addr, allowed: true},
 		{what: "own, over TLS that ends before us", origin: "https://" + p.addr, allowed: true},
-		{what: "own, upper case", origin: "HTTP://GATE.EXAMPLE:80", host: "gate.example:80", allowed: true},
+		{what: "own, upper case", origin: "HTTP://GATE.LOCALHOST:80", host: "gate.localhost:80", allowed: true},
+		{what: "own, by a name that leads to this machine", origin: "http://gate.example:80", host: "gate.example:80"},
 		{what: "listed", origin: "https://friend.example", allowed: true},
 		{what: "listed with a port", origin: "http://localhost:3000", allowed: true},
 
@@ -134,14 +135,15 @@ func TestWhatIsNotThereSaysWhatIs(t *testing.T) {
 	}
 	e := refusal(t, p.once(t, "GET", "/objects/nothing/x", ""), http.StatusNotFound, "not_found")
 	for _, class := range []string{"ticket", "room", "probe", "stillborn"} {
-		if !strings.Contains(e["message"], class) {
-			t.Errorf("an unknown class: %q does not name %s", e["message"], class)
+		if strings.Contains(e["message"], class) {
+			t.Errorf("an unknown class: %q tells a stranger of %s", e["message"], class)
 		}
 	}
-	for _, target := range []string{"/objects/TICKET/x", "/objects/$KV/x", "/objects/ticket%00/x", "/objects/a.b/x", "/objects/*/x", "/objects/%3E/x", "/objects/..%2Fticket/x"} {
+	for _, target := range []string{"/objects/$KV/x", "/objects/ticket%00/x", "/objects/a.b/x", "/objects/*/x", "/objects/%3E/x", "/objects/..%2Fticket/x", "/objects/%zz/x"} {
 		refusal(t, p.once(t, "GET", target, ""), http.StatusNotFound, "not_found")
 	}
-	refusal(t, p.once(t, "GET", "/objects/%zz/x", ""), http.StatusBadRequest, "invalid")
+	refusal(t, p.once(t, "GET", "/objects/probe/%zz", ""), http.StatusBadRequest, "invalid")
+	refusal(t, p.once(t, "GET", "/objects/probe/x/%zz", ""), http.StatusBadRequest, "invalid")
 	refusal(t, p.once(t, "GET", "/objects/ticket/x", ""), http.StatusNotFound, "not_found") // it answers calls only
 	refusal(t, p.once(t, "GET", "/no/such/page", ""), http.StatusNotFound, "not_found")
 	for _, row := range [][2]string{{"PUT", "/ticket/x"}, {"POST", "/room/x"}, {"PATCH", "/naive/x"}, {"DELETE", "/healthz"}, {"GET", "/race/x"}} {
@@ -151,8 +153,8 @@ func TestWhatIsNotThereSaysWhatIs(t *testing.T) {
 			t.Errorf("%s %s: nothing says what is allowed", row[0], row[1])
 		}
 	}
-	for _, method := range []string{"BREW", "get", "G3T", strings.Repeat("X", 1000)} {
-		refusal(t, p.once(t, method, "/ticket/x", ""), http.StatusBadRequest, "invalid")
+	for _, method := range []string{"BREW", "get", "G3T", "TRACE", "CONNECT", strings.Repeat("X", 1000)} {
+		refusal(t, p.once(t, method, "/ticket/x", ""), http.StatusNotImplemented, "invalid")
 	}
 	for _, body := range []string{`[`, `{"n":"x"}`, `{"gap":"-1s"}`, `{"gap":"1h"}`, "\xff", `{"n":-1}`, `{"n":1e9}`} {
 		refusal(t, p.once(t, "POST", "/race/x", body), http.StatusBadRequest, "invalid")

@@ -12,9 +12,9 @@ import (
 func TestASmuggledRequestIsNeverAnswered(t *testing.T) {
 	p := newPlace(t, nil)
 	const next = "GET /objects/probe/smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
-	control := p.speak(t, post("Content-Length: 1", "a")+post("Transfer-Encoding: chunked", "1\r\na\r\n0\r\n\r\n")+next)
-	if len(control) != 3 || control[0].StatusCode != 200 || control[1].StatusCode != 200 || control[2].StatusCode != 200 {
-		t.Fatalf("three sound requests in a row have %d answers: what follows would prove nothing", len(control))
+	control := p.speak(t, post("Content-Length: 1", "a")+next+post("Transfer-Encoding: chunked", "1\r\na\r\n0\r\n\r\n")+next)
+	if len(control) != 3 || !control[2].Close || control[0].StatusCode != 200 || control[1].StatusCode != 200 || control[2].StatusCode != 200 {
+		t.Fatalf("sound requests in a row, the third in chunks and so the last: answered %s; what follows would prove nothing", summary(control))
 	}
 
 	chunks := "1\r\na\r\n0\r\n\r\n"
@@ -30,6 +30,8 @@ func TestASmuggledRequestIsNeverAnswered(t *testing.T) {
 		{"chunked twice in one line", post("Transfer-Encoding: chunked, chunked", chunks)},
 		{"unknown encoding", post("Transfer-Encoding: xchunked", chunks)},
 		{"unknown encoding, with a length", post("Content-Length: 1\r\nTransfer-Encoding: xchunked", "a")},
+		{"identity", post("Transfer-Encoding: identity", "")},
+		{"chunked with a parameter", post("Transfer-Encoding: chunked;q=1", chunks)},
 		{"gzip", post("Transfer-Encoding: gzip, chunked", chunks)},
 		{"vertical tab", post("Transfer-Encoding: \x0bchunked", chunks)},
 		{"quoted", post(`Transfer-Encoding: "chunked"`, chunks)},
@@ -102,6 +104,18 @@ func TestASmuggledRequestIsNeverAnswered(t *testing.T) {
 				t.Errorf("the answer repeats what was sent: %s", all[0].body)
 			}
 		})
+	}
+}
+
+// What fasthttp reads in a way of its own at the end of chunks cannot hide a request:
+// chunks are the last that is read of a connection.
+func TestNothingFollowsChunksThatEndOddly(t *testing.T) {
+	p := newPlace(t, nil)
+	for _, chunks := range []string{"0\r\nX: y\n\r\n", "1 \r\na\r\n0\r\n\r\n", "0\r\n\r\n"} {
+		all := p.speak(t, post("Transfer-Encoding: chunked", chunks)+"GET /objects/probe/smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
+		if len(all) != 1 || !all[0].Close {
+			t.Errorf("%q: answered %s, want one answer and the connection closed", chunks, summary(all))
+		}
 	}
 }
 

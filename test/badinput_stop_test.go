@@ -1,9 +1,13 @@
 package test
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -66,5 +70,78 @@ func TestAStoppingGatewayLeavesNobodyInTheDark(t *testing.T) {
 	<-stopped
 	if n := p.Sockets(); n != 0 {
 		t.Errorf("%d sockets are open at a gateway that has stopped", n)
+	}
+}
+
+// A client that uses its connections again is told with an answer that there is no
+// next one: no request of its ends with a closed connection instead of an answer.
+func TestAStopEndsNoRequestOnAKeptConnection(t *testing.T) {
+	for round := range 5 {
+		p := newPlace(t, nil)
+		const clients = 16
+		var busy, idle []*net.TCPConn
+		for range clients {
+			busy, idle = append(busy, p.dial(t)), append(idle, p.dial(t))
+		}
+		ask := func(conn *net.TCPConn, r *bufio.Reader) (closing bool, err error) {
+			if _, err := io.WriteString(conn, post("Content-Length: 1", "a")); err != nil {
+				return false, err
+			}
+			res, err := http.ReadResponse(r, nil)
+			if err != nil {
+				return false, err
+			}
+			defer res.Body.Close()
+			if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK {
+				return false, fmt.Errorf("status %d, %v", res.StatusCode, err)
+			}
+			return res.Close, nil
+		}
+		var working sync.WaitGroup
+		var answers atomic.Int64
+		for _, conn := range busy {
+			working.Go(func() {
+				r := bufio.NewReader(conn)
+				for {
+					closing, err := ask(conn, r)
+					if err != nil {
+						t.Errorf("round %d: a request under load: %v", round, err)
+						return
+					}
+					if answers.Add(1); closing {
+						return
+					}
+				}
+			})
+		}
+		readers := make([]*bufio.Reader, clients)
+		for i, conn := range idle {
+			readers[i] = bufio.NewReader(conn)
+			if closing, err := ask(conn, readers[i]); err != nil || closing {
+				t.Fatalf("before the stop: closing %v, %v", closing, err)
+			}
+		}
+		await(t, "the clients are at work", func() bool { return answers.Load() > 10*clients })
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			p.stop()
+		}()
+		await(t, "nobody is let in", func() bool {
+			conn, err := net.Dial("tcp", p.addr)
+			if err == nil {
+				conn.Close()
+			}
+			return err != nil
+		})
+		for i, conn := range idle { // their next request was on its way
+			working.Go(func() {
+				if closing, err := ask(conn, readers[i]); err != nil || !closing {
+					t.Errorf("round %d: a request that crossed the stop: closing %v, %v", round, closing, err)
+				}
+			})
+		}
+		working.Wait()
+		<-stopped
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"holdfast/examples/demo"
 	"holdfast/examples/room"
@@ -30,21 +31,23 @@ type place struct {
 	addr string
 	nc   *nats.Conn // the gateway's
 	raw  *nats.Conn // somebody else's, on the same NATS
+
+	metrics *prometheus.Registry // the gateway's
 }
 
-func newPlace(t *testing.T, change func(*gateway.Config)) *place {
+func newPlace(t *testing.T, change func(*gateway.Config), further ...*objects.Implementation) *place {
 	t.Helper()
 	journal.reset()
 	on := single(t)
 	classes := []*objects.Implementation{ticket.Objects, room.Objects, probeClass, stillborn}
-	on.startHost(t, "a", "fra", quick, nil, classes...)
+	on.startHost(t, "a", "fra", quick, nil, append(further, classes...)...)
 	cfg := gateway.Config{
-		Region: "fra", NATS: on.dial(t), Timing: quick, Log: testLog(t),
-		Worker: func(r fiber.Router, env *gateway.Env) { demo.Worker(r, env); faultyWorker(r, env) },
+		Region: "fra", NATS: on.dial(t), Timing: quick, Log: testLog(t), Metrics: prometheus.NewRegistry(),
 	}
 	for _, class := range classes {
 		cfg.Classes = append(cfg.Classes, string(class.Class()))
 	}
+	cfg.Worker = open(func(r fiber.Router, env *gateway.Env) { demo.Worker(r, env); faultyWorker(r, env) }, cfg.Classes...)
 	if change != nil {
 		change(&cfg)
 	}
@@ -56,7 +59,7 @@ func newPlace(t *testing.T, change func(*gateway.Config)) *place {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &place{addr: ln.Addr().String(), nc: cfg.NATS, raw: on.dial(t)}
+	p := &place{addr: ln.Addr().String(), nc: cfg.NATS, raw: on.dial(t), metrics: cfg.Metrics}
 	p.door = &door{running(t, func(ctx context.Context) error { return g.Run(ctx, ln) }), g, "http://" + p.addr}
 	t.Cleanup(func() {
 		if !p.nc.IsConnected() || p.nc.Stats().Reconnects != 0 {
@@ -116,12 +119,16 @@ type heard struct {
 	opened map[string]int
 	closes map[string][]objects.Close
 	gates  map[string]*gate
+
+	upgrades map[string]http.Header // of the newest upgrade
+	code     objects.Code           // with which boom fails; none: it panics
 }
 
 func (h *heard) reset() {
 	h.Lock()
 	defer h.Unlock()
 	h.opened, h.closes, h.gates = make(map[string]int), make(map[string][]objects.Close), make(map[string]*gate)
+	h.upgrades, h.code = make(map[string]http.Header), ""
 }
 
 // gate is where a request to /wait stands until it is let go.
@@ -138,6 +145,12 @@ func openedAt(object string) int {
 	journal.Lock()
 	defer journal.Unlock()
 	return journal.opened[object]
+}
+
+func lastUpgrade(object string) http.Header {
+	journal.Lock()
+	defer journal.Unlock()
+	return journal.upgrades[object]
 }
 
 func closesAt(object string) []objects.Close {
@@ -184,6 +197,14 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not today", http.StatusForbidden)
 		return
 	}
+	if r.URL.Path == "/graphql" {
+		w.Header().Set("sec-websocket-protocol", "graphql-transport-ws")
+		w.Header().Add("Set-Cookie", "session=1; HttpOnly")
+		w.Header().Add("Set-Cookie", "seen=2")
+		w.Header().Set("X-Mine", "yes")
+		w.Header()["holdfast-owner"] = []string{"forged"}
+		w.Header()["sec-websocket-accept"] = []string{"forged"}
+	}
 	if socket, err := tx.Accept(); err == nil {
 		p.opened(tx, socket, r)
 		return
@@ -210,10 +231,17 @@ func (p *probe) opened(tx *objects.Tx, s objects.Socket, r *http.Request) {
 	journal.Lock()
 	defer journal.Unlock()
 	journal.opened[tx.Name()]++
+	journal.upgrades[tx.Name()] = r.Header.Clone()
 }
 
 func (p *probe) boom(tx *objects.Tx, _ objects.None) (int, error) {
 	effects.Set(tx, 1000)
+	journal.Lock()
+	code := journal.code
+	journal.Unlock()
+	if code != "" {
+		return 0, objects.Errorf(code, "a code of the author's own")
+	}
 	panic(secret)
 }
 

@@ -73,10 +73,10 @@ func TestAModuleOfSomebodyElseDefinesTestsAndRunsItsClass(t *testing.T) {
 	if status, _, body := request(t, "POST", syd+"/score/chess/ada?points=-1", ""); status != 400 || !strings.Contains(body, "nobody reaches -1 points") {
 		t.Errorf("score -1: %d, %s", status, body)
 	}
-	if status, header, body := request(t, "GET", syd+"/objects/scores/chess", ""); status != 200 || strings.TrimSpace(body) != `{"best/ada":30}` || header.Get("Holdfast-Region") != "syd" {
+	if status, header, body := request(t, "GET", syd+"/games/chess", ""); status != 200 || strings.TrimSpace(body) != `{"best/ada":30}` || header.Get("Holdfast-Region") != "syd" {
 		t.Errorf("the object itself: %d, %s, Holdfast-Region %s", status, body, header.Get("Holdfast-Region"))
 	}
-	for _, path := range []string{"/ticket/a", "/room/a", "/objects/ticket/a"} { // the demo is somebody else's
+	for _, path := range []string{"/ticket/a", "/room/a", "/objects/scores/chess"} { // the demo is somebody else's
 		if status, _, _ := request(t, "GET", fra+path, ""); status != 404 {
 			t.Errorf("%s: status %d, want 404", path, status)
 		}

@@ -164,7 +164,7 @@ func (on *substrate) startGateway(t testing.TB, region string, timing wire.Timin
 	}
 	nc := on.dial(t, nats.ReconnectBufSize(-1))
 	g, err := gateway.New(gateway.Config{
-		Region: region, NATS: nc, Nearby: on.near, Classes: classes, Worker: demo.Worker, Timing: timing, Log: testLog(t),
+		Region: region, NATS: nc, Nearby: on.near, Classes: classes, Worker: open(demo.Worker, classes...), Timing: timing, Log: testLog(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -184,6 +184,16 @@ func (on *substrate) startGateway(t testing.TB, region string, timing wire.Timin
 		return res.StatusCode == http.StatusOK
 	})
 	return d
+}
+
+// open adds to a worker that HTTP reaches the objects of classes, at /objects/{class}/{name}.
+func open(worker gateway.Worker, classes ...string) gateway.Worker {
+	return func(r fiber.Router, env *gateway.Env) {
+		for _, class := range classes {
+			env.Mount(r, "/objects/"+class+"/:name", objects.Class(class))
+		}
+		worker(r, env)
+	}
 }
 
 // await asks until it is so, for at most 30 seconds.

@@ -302,8 +302,10 @@ var modules = []struct {
 		"what it lends to a handler, and for how long, was checked in it"},
 	{"github.com/gofiber/contrib/websocket", "v1.3.4", false,
 		"the last for Fiber v2; its pooled conns, used after their handler, send one client's frame to another"},
-	{"github.com/valyala/fasthttp", "v1.73.0", true,
-		"1.52, which Fiber asks for, lets requests be smuggled in seven forms"},
+	{"github.com/valyala/fasthttp", "v1.78.0", true,
+		"1.52, which Fiber asks for, lets requests be smuggled in seven forms; before 1.78 a stop closes a connection whose next request has begun to arrive"},
+	{"github.com/fasthttp/websocket", "v1.5.12", true,
+		"the frames that it refuses, and with which code, were checked in it"},
 }
 
 func TestWhatWasMeasuredIsWhatIsBuilt(t *testing.T) {

@@ -5,7 +5,19 @@ import (
 	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"holdfast/objects"
 )
+
+// CodeLabel returns a code as a label's value. Codes that package objects does not know
+// are "other": an author or a forged reply may invent any number of them, and one that is
+// not UTF-8 is no label.
+func CodeLabel(code objects.Code) string {
+	if code.Known() {
+		return string(code)
+	}
+	return "other"
+}
 
 // Register adds c to reg and returns it. If a part of the same kind and region has
 // registered the same metric, Register returns that one instead, and both count into it.

@@ -146,6 +146,7 @@ func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
 	wait := time.NewTimer(hostPatience + region.trip)
 	defer wait.Stop()
 	began := time.Now()
+	deserted := false // this region has no host of the class
 	for err == nil {
 		heard, host := heardSilence, ""
 		select {
@@ -158,7 +159,10 @@ func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
 			case a.reply.Busy:
 				heard = heardBusy
 			case a.reply.Host != "":
-				c.found(claim.Class, a.reply, time.Since(began))
+				c.seen(claim.Class)
+				if deserted {
+					c.found(claim.Class, a.reply, time.Since(began))
+				}
 				if heard, host = heardHost, a.reply.Host; claim.ID == "" {
 					return a.reply, nil
 				}
@@ -170,6 +174,7 @@ func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("ask for an owner: no host of class %s answers", claim.Class)
 		}
+		deserted = deserted || stage == askRegion && heard == heardNobody && region.region == c.cfg.Region
 		var send bool
 		patience := hostPatience
 		switch stage, send = stage.next(heard); {
@@ -229,9 +234,8 @@ func (c *Client) region(class string) place {
 	return place{region: c.cfg.Region}
 }
 
-// found notes the nearest host of a class.
+// found notes the nearest host of a class that no host of this region runs.
 func (c *Client) found(class string, host *ClaimReply, trip time.Duration) {
-	c.seen(class)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, known := c.nearest[class]; !known && host.Where != c.cfg.Region {

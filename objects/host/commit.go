@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"holdfast/internal/wire"
@@ -133,12 +134,8 @@ func (o *object) done(came owner.Event) (more bool) {
 	if came != nil {
 		o.decide(came) // adds to todo, which is not empty
 	}
-	c := &o.commit
-	c.todo[0] = nil
-	if c.todo = c.todo[1:]; len(c.todo) == 0 {
-		c.todo = nil
-	}
-	return c.todo != nil
+	o.commit.todo = slices.Delete(o.commit.todo, 0, 1)
+	return len(o.commit.todo) > 0
 }
 
 // perform does one thing at the store and returns what came of it, nil for nothing.

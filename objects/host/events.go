@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	shared "holdfast/internal/metrics"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
@@ -42,6 +43,7 @@ type memory struct {
 // until it is empty. What they have written is put then, in one piece, or after
 // batchTime.
 func (o *object) run() {
+	defer o.recover("")
 	var req wire.Request // each event's in turn
 	for {
 		d := o.mailbox.next(time.Now())
@@ -118,9 +120,7 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 			deadline = asked
 		}
 	}
-	within := &eventContext{Context: o.in.work, deadline: deadline}
-	defer within.end()
-	ctx := withPrincipal(within, req.Principal)
+	ctx := withPrincipal(until{o.in.work, deadline}, req.Principal)
 	switch req.Kind {
 	case wire.Message, wire.Closed:
 		o.frame(ctx, ev)
@@ -267,7 +267,7 @@ func (o *object) world() engine.World {
 		Owner: engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
 
 		Context: o.in.work,
-		Misuse:  func(err error) { o.in.log.Error("transaction misused", "err", err) },
+		Misuse:  func(err error) { o.in.log.Error("transaction misused", "object", o.key, "err", err) },
 	}
 }
 
@@ -486,7 +486,7 @@ func (o *object) replyTo(ev event, out engine.Outcome, failure *objects.Error) *
 // countFailure counts an event that failed, and returns the error that may be told:
 // a refusal as it is, anything else under a reference that the log explains.
 func (o *object) countFailure(ev event, out engine.Outcome) *objects.Error {
-	o.in.metrics.events.WithLabelValues(o.class.Name, ev.label(), resultLabel(objects.CodeOf(out.Err))).Inc()
+	o.in.metrics.events.WithLabelValues(o.class.Name, ev.label(), shared.CodeLabel(objects.CodeOf(out.Err))).Inc()
 	if e, ok := errors.AsType[*objects.Error](out.Err); ok {
 		return e
 	}

@@ -113,6 +113,9 @@ func (o *object) hibernate(now time.Time) bool {
 	}
 	o.setInstance(nil)
 	o.commit.timer = nil
+	if len(o.commit.todo) == 0 {
+		o.commit.todo = nil
+	}
 	return true
 }
 

@@ -283,7 +283,7 @@ func (o *object) push(d delivery) {
 func (o *object) deliverVerdict(d delivery, v verdict) bool {
 	switch v {
 	case startLoop:
-		o.spawn(o.run)
+		o.in.tasks.Go(o.run)
 	case refused:
 		o.in.answer(d.msg.Reply, &wire.Reply{
 			Code: objects.Overloaded, Busy: true, Message: "too many requests wait for this object",

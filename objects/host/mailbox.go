@@ -134,7 +134,7 @@ func (m *mailbox) has(d *delivery) bool {
 		}
 		d.request = wire.RequestOf(d.msg.Reply)
 		if m.reply != "" && m.request == d.request {
-			m.request, m.reply = d.request, d.msg.Reply
+			m.reply = d.msg.Reply
 			return true
 		}
 	}
@@ -184,7 +184,7 @@ func (m *mailbox) next(now time.Time) delivery {
 	m.queue = m.queue[1:]
 	m.handling = d.kind
 	if d.kind == request {
-		m.reply = d.msg.Reply
+		m.request, m.reply = d.request, d.msg.Reply
 	}
 	return d
 }

@@ -33,7 +33,7 @@ func TestWhoWouldWaitTooLongIsToldSo(t *testing.T) {
 }
 
 func TestOnlyAnEndOfASocketCountsAsOne(t *testing.T) {
-	for kind := wire.Kind(0); kind < 20; kind++ {
+	for kind := range wire.Kind(20) {
 		data := wire.Encode(&wire.Request{Kind: kind, Gateway: "g", Socket: "s", Seq: 5})
 		if got := isClose(data); got != (kind == wire.Closed) {
 			t.Errorf("a request of kind %d counts as an end: %t", kind, got)
@@ -66,5 +66,26 @@ func TestAMailboxTakesWhatItsStageAllows(t *testing.T) {
 				t.Errorf("%s: delivery %d: verdict %d, want %d", tt.stage, i, got, want)
 			}
 		}
+	}
+}
+
+func TestASlowEventRunsOnceAndAnswersItsNewestCopy(t *testing.T) {
+	limits := queueLimits{events: 10, wait: time.Second}
+	copyOf := func(n string) delivery { return delivery{kind: request, msg: &nats.Msg{Reply: "_HF.g.7." + n}} }
+	m := mailbox{stage: serving}
+	if got := m.push(copyOf("1"), limits); got != startLoop {
+		t.Fatalf("the first copy: verdict %d", got)
+	}
+	m.next(time.Now())
+	for _, n := range []string{"2", "3"} {
+		if got := m.push(copyOf(n), limits); got != ignored {
+			t.Errorf("copy %s of the request in hand: verdict %d, want %d", n, got, ignored)
+		}
+	}
+	if got, want := m.newestReply("_HF.g.7.1"), "_HF.g.7.3"; got != want {
+		t.Errorf("the answer goes to %s, want %s", got, want)
+	}
+	if got := m.push(copyOf("4"), limits); got != queued {
+		t.Errorf("a copy after the answer was decided on: verdict %d, want %d", got, queued)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	shared "holdfast/internal/metrics"
-	"holdfast/objects"
 )
 
 // metrics are the host's. Labels are classes, kinds and outcomes, never an id.
@@ -56,12 +55,4 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 			Namespace: "holdfast", Subsystem: "host", Name: "leases_lost_total", Help: "Leases that could not be renewed in time.",
 		})),
 	}
-}
-
-// resultLabel is a code as a label.
-func resultLabel(code objects.Code) string {
-	if code.Known() {
-		return string(code)
-	}
-	return "other"
 }

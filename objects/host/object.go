@@ -84,7 +84,7 @@ func (o *object) advance(to stage) {
 	case serving:
 		owned.Inc()
 		if waiting {
-			o.spawn(o.run)
+			o.in.tasks.Go(o.run)
 		}
 	case gone:
 		if from != claiming {

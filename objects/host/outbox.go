@@ -141,11 +141,14 @@ func (o *object) pushes(sends []engine.Send) []push {
 			op := wire.SocketOp{Sockets: sockets}
 			switch send.Op {
 			case engine.OpMessage:
-				op.Op, op.Binary, op.Data = wire.OpMessage, send.Message.Binary, send.Message.Data
+				op.Op = wire.OpMessage
+				op.Binary, op.Data = send.Message.Binary, send.Message.Data
 			case engine.OpAttach:
-				op.Op, op.Data = wire.OpAttach, send.Attachment
+				op.Op = wire.OpAttach
+				op.Data = send.Attachment
 			case engine.OpClose:
-				op.Op, op.Code, op.Reason = wire.OpClose, send.Close.Code, send.Close.Reason
+				op.Op = wire.OpClose
+				op.Code, op.Reason = send.Close.Code, send.Close.Reason
 			}
 			push := to(gateway)
 			push.Ops = append(push.Ops, op)

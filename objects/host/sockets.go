@@ -256,8 +256,7 @@ func (o *object) tellEnds() {
 // tellEnd tells the first end. There is an instance.
 func (o *object) tellEnd() {
 	end := o.sockets.untold.ends[0]
-	ctx := &eventContext{Context: o.in.work, deadline: time.Now().Add(frameTime)}
-	defer ctx.end()
+	ctx := until{o.in.work, time.Now().Add(frameTime)}
 	ev := event{kind: wire.Closed, reply: end.reply}
 	ev.seq = o.sockets.members[end.socket].seq
 	o.finish(ev, o.memory.instance.Closed(ctx, end.socket, end.close))

@@ -112,8 +112,8 @@ func (g *guest) hold(tx *objects.Tx, _ objects.None) (objects.None, error) {
 	return nil, nil
 }
 
-func (g *guest) code(tx *objects.Tx, _ objects.None) (objects.None, error) {
-	return nil, &objects.Error{Code: "\xff\xfe", Message: "odd"}
+func (g *guest) code(*objects.Tx, objects.None) (objects.None, error) {
+	return nil, objects.Errorf("sold_out", "no more")
 }
 
 func (g *guest) wake(tx *objects.Tx, _ objects.None) (objects.None, error) {
@@ -295,10 +295,19 @@ func (w *world) holds(gateway string, then func(), sockets ...wire.HeldSocket) {
 
 // listed is how many sockets the object still has.
 func (w *world) listed(name string) int {
+	n := 0
+	w.look(name, func(o *object) { n = len(o.sockets.members) })
+	return n
+}
+
+// look has a test read or change an object that is here, while nothing happens to it.
+func (w *world) look(name string, at func(o *object)) {
+	synctest.Wait()
 	if o := w.in.find(id(name).Key()); o != nil {
-		return len(o.sockets.members)
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		at(o)
 	}
-	return 0
 }
 
 // metric is the sum of a metric's series that have this text in a label.

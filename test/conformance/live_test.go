@@ -74,7 +74,12 @@ func newLive(t *testing.T, c *cast) *live {
 	g, err := gateway.New(gateway.Config{
 		Region: "fra", NATS: l.dial(t), Classes: []string{"puppet", "sleeper"}, Log: logTo(t),
 		Timing: wire.Timing{TTL: time.Second, Beat: 200 * time.Millisecond, Drain: 2 * time.Second},
-		Worker: func(_ fiber.Router, env *gateway.Env) { l.Env = env },
+		Worker: func(r fiber.Router, env *gateway.Env) {
+			l.Env = env
+			for _, class := range []objects.Class{puppets, sleepers} {
+				env.Mount(r, "/objects/"+string(class)+"/:name", class)
+			}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

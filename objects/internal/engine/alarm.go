@@ -16,11 +16,12 @@ type AlarmInfo struct {
 	Retry     int
 }
 
-// Retry policy of alarms, as Cloudflare's: 2 s, doubling, with up to a quarter of jitter, six times.
-const (
-	retryFirst = 2 * time.Second
-	retryMost  = 6
-)
+// MaxAlarmRetries is after how many failed tries an alarm is parked.
+const MaxAlarmRetries = 6
+
+// retryFirst is the wait before the first retry, as Cloudflare's: it doubles with every
+// retry, with up to a quarter of jitter.
+const retryFirst = 2 * time.Second
 
 // Next is when the alarm is to run; false if there is nothing to run.
 func (a Alarm) Next() (time.Time, bool) {
@@ -42,7 +43,7 @@ func (a Alarm) Equal(b Alarm) bool {
 // Failed is the alarm after a run of it has failed: due again later, or parked after the last retry. jitter is a random
 // number in [0, 1).
 func (a Alarm) Failed(now time.Time, jitter float64) Alarm {
-	if a.Retry >= retryMost {
+	if a.Retry >= MaxAlarmRetries {
 		a.Parked, a.Due = true, time.Time{}
 		return a
 	}

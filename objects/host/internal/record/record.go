@@ -244,7 +244,7 @@ func decode(key string, data []byte) (*Record, error) {
 		return nil, errors.New("it has no keys")
 	case r.Epoch == math.MaxUint64 || r.Commit == math.MaxUint64:
 		return nil, fmt.Errorf("epoch %d or commit %d has no successor", r.Epoch, r.Commit)
-	case r.Alarm.Retry < 0 || r.Alarm.Retry > maxRetry:
+	case r.Alarm.Retry < 0 || r.Alarm.Retry > engine.MaxAlarmRetries:
 		return nil, fmt.Errorf("its alarm has failed %d times, which cannot be", r.Alarm.Retry)
 	}
 	if err := belongs(key, r.Name); err != nil {
@@ -259,9 +259,6 @@ func decode(key string, data []byte) (*Record, error) {
 		Alarm: r.Alarm, Gateways: r.Gateways, Answers: kept, Data: engine.DataOf(r.Keys),
 	}, nil
 }
-
-// maxRetry is after how many failures package alarm parks an alarm.
-const maxRetry = 6
 
 // belongs makes sure that the record of an object of this name is kept under the key.
 // An object that was made without a name has no proof but the key.

@@ -44,7 +44,7 @@ func someRecord(t *rapid.T) (string, *Record) {
 		Data: engine.DataOf(values),
 	}
 	if rapid.Bool().Draw(t, "has an alarm") {
-		r.Alarm = engine.Alarm{At: time.UnixMilli(rapid.Int64Range(0, 1<<40).Draw(t, "at")).UTC(), Retry: rapid.IntRange(0, maxRetry).Draw(t, "retry")}
+		r.Alarm = engine.Alarm{At: time.UnixMilli(rapid.Int64Range(0, 1<<40).Draw(t, "at")).UTC(), Retry: rapid.IntRange(0, engine.MaxAlarmRetries).Draw(t, "retry")}
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "answers") {
 		r.Answers = append(r.Answers, Answer{Gateway: text.Draw(t, "gateway"), N: rapid.Uint64().Draw(t, "n"), Reply: rapid.SliceOf(rapid.Byte()).Draw(t, "reply")}.Keep())

@@ -10,8 +10,8 @@ import (
 func TestWhatWasReadAheadIsReadNext(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
-	among := newNewcomers(nil)
-	c := &newcomer{Conn: near, among: among}
+	among := newConns(nil, Limits{}.withDefaults())
+	c := &conn{Conn: near, among: among}
 	if !among.add(c) {
 		t.Fatal("not taken")
 	}
@@ -25,8 +25,8 @@ func TestWhatWasReadAheadIsReadNext(t *testing.T) {
 	if n, err := c.Read(first[:]); n != 1 || err != nil || first[0] != 'P' {
 		t.Fatalf("first byte: %d, %v, %q", n, err, first)
 	}
-	if len(among.silent) != 0 {
-		t.Error("who has said something counts as silent")
+	if c.waiting {
+		t.Error("who has said something counts as waiting")
 	}
 	rest, err := io.ReadAll(c)
 	if got := string(first[:]) + string(rest); err != nil || got != request+"more" {

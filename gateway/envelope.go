@@ -1,0 +1,153 @@
+package gateway
+
+import (
+	"bytes"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/utils"
+	"github.com/valyala/fasthttp"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+// forwardedPrefix is the request header that tells an object the part of the path
+// that stands in front of what the object sees. Only the gateway sets it.
+const forwardedPrefix = "X-Forwarded-Prefix"
+
+// place is where on the gateway a request met its object: the client asked for
+// prefix + path. Both are escaped, as in a URL.
+type place struct {
+	prefix string // empty where the worker chose the path
+	path   string
+}
+
+// placeOf splits the path as the client sent it behind the given number of
+// segments: nothing is decoded, cleaned or trimmed.
+func placeOf(c *fiber.Ctx, segments int) place {
+	sent := string(c.Request().URI().PathOriginal())
+	at := 0
+	for range segments {
+		next := strings.IndexByte(sent[min(at+1, len(sent)):], '/')
+		if next < 0 {
+			return place{prefix: sent, path: "/"}
+		}
+		at += 1 + next
+	}
+	return place{prefix: sent[:at], path: sent[at:]}
+}
+
+// envelope copies the request for its object: Fiber takes its own memory back when
+// the handler returns. The headers are those that the worker has left, and the body
+// is passed as it was sent.
+func envelope(c *fiber.Ctx, at place) (*wire.Request, error) {
+	target := at.path
+	if _, query, asks := bytes.Cut(c.Request().Header.RequestURI(), []byte("?")); asks {
+		query, _, _ = bytes.Cut(query, []byte("#"))
+		target += "?" + string(query)
+	}
+	if _, err := url.ParseRequestURI(target); err != nil {
+		return nil, objects.Errorf(objects.Invalid, "the path cannot be decoded")
+	}
+	header := make(http.Header)
+	for name, value := range c.Request().Header.All() {
+		if string(name) == fiber.HeaderCookie {
+			value = cookies(&c.Request().Header, value)
+		}
+		header.Add(string(name), string(value))
+	}
+	for name, values := range header {
+		if len(values) > 1 {
+			header[name] = leftOf(rawValues(&c.Request().Header, name), values)
+		}
+	}
+	header.Del("Host") // it travels on its own, as net/http has it
+	if upgrades(c) {
+		header.Del("Trailer")
+	} else {
+		dropHops(header)
+	}
+	header.Del(forwardedPrefix)
+	if at.prefix != "" {
+		header.Set(forwardedPrefix, at.prefix)
+	}
+	return &wire.Request{
+		Kind: wire.Fetch, Method: utils.CopyString(c.Method()), URL: target,
+		Host: string(c.Request().Host()), Header: header, Remote: c.Context().RemoteAddr().String(),
+		Body: slices.Clone(c.BodyRaw()),
+	}, nil
+}
+
+// cookies are the request's cookies as the client sent them, which fasthttp writes in
+// its own way (it takes quotes off), or as the worker has left them if it changed any.
+func cookies(h *fasthttp.RequestHeader, now []byte) []byte {
+	all := strings.Join(rawValues(h, fiber.HeaderCookie), "; ")
+	var unchanged fasthttp.RequestHeader
+	unchanged.Set(fiber.HeaderCookie, all)
+	if bytes.Equal(unchanged.Peek(fiber.HeaderCookie), now) {
+		return []byte(all)
+	}
+	return now
+}
+
+// rawValues are a header's values as the client sent them.
+func rawValues(h *fasthttp.RequestHeader, name string) (values []string) {
+	for line := range bytes.Lines(h.RawHeaders()) {
+		if n, value, _ := bytes.Cut(line, []byte(":")); strings.EqualFold(string(bytes.TrimSpace(n)), name) {
+			values = append(values, string(bytes.TrimSpace(value)))
+		}
+	}
+	return values
+}
+
+// leftOf is what a worker has left of several values of one header. fasthttp keeps
+// their order only while nothing is deleted, and its Set replaces only the first of
+// them: what a worker adds comes behind what was sent, and what it sets stands alone.
+func leftOf(sent, now []string) []string {
+	added, replaced := slices.Clone(now), false
+	for _, value := range sent {
+		if i := slices.Index(added, value); i >= 0 {
+			added = slices.Delete(added, i, i+1)
+		} else {
+			replaced = true
+		}
+	}
+	switch {
+	case !replaced:
+		return append(slices.Clone(sent), added...)
+	case len(added) > 0:
+		return added
+	default:
+		return now
+	}
+}
+
+// hops are the headers that end at a proxy.
+var hops = []string{
+	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
+
+// dropHops removes what is for the next hop only, whatever case it is written in.
+func dropHops(header http.Header) {
+	named := hops
+	for name, values := range header {
+		if textproto.CanonicalMIMEHeaderKey(name) != "Connection" {
+			continue
+		}
+		for _, line := range values {
+			for one := range strings.SplitSeq(line, ",") {
+				named = append(named[:len(named):len(named)], textproto.CanonicalMIMEHeaderKey(textproto.TrimString(one)))
+			}
+		}
+	}
+	for name := range header {
+		if slices.Contains(named, textproto.CanonicalMIMEHeaderKey(name)) {
+			delete(header, name)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package test
+
+import (
+	"context"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+// What the object says with its yes arrives with the 101.
+func TestAHandshakeCarriesTheObjectsHeadersAndSubprotocol(t *testing.T) {
+	p := newPlace(t, nil)
+	for _, row := range []struct{ offered, want string }{
+		{"graphql-transport-ws", "graphql-transport-ws"},
+		{"graphql-ws, graphql-transport-ws", "graphql-transport-ws"},
+		{"mqtt", ""},
+		{"", ""},
+	} {
+		conn := p.dial(t)
+		var header []string
+		if row.offered != "" {
+			header = []string{"Sec-WebSocket-Protocol", row.offered}
+		}
+		_, a := p.handshake(t, conn, "GET", "/objects/probe/sub/graphql?tag=a", header...)
+		conn.Close()
+		if a.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("offered %q: %d %s", row.offered, a.StatusCode, a.body)
+		}
+		if got := a.Header.Values("Sec-WebSocket-Protocol"); strings.Join(got, ",") != row.want {
+			t.Errorf("offered %q: the 101 says %q, want %q", row.offered, got, row.want)
+		}
+		if got := a.Header.Values("Set-Cookie"); !slices.Equal(got, []string{"session=1; HttpOnly", "seen=2"}) {
+			t.Errorf("cookies %q", got)
+		}
+		if got := a.Header.Get("Sec-WebSocket-Accept"); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" || len(a.Header.Values("Sec-WebSocket-Accept")) != 1 {
+			t.Errorf("accept %q", a.Header.Values("Sec-WebSocket-Accept"))
+		}
+		if a.Header.Get("X-Mine") != "yes" || strings.Contains(strings.Join(a.Header.Values("Holdfast-Owner"), ""), "forged") {
+			t.Errorf("headers %v", a.Header)
+		}
+	}
+}
+
+func TestASubprotocolIsSpokenWithClientsThatInsistOnIt(t *testing.T) {
+	p := newPlace(t, nil)
+	url := strings.Replace(p.url, "http", "ws", 1) + "/objects/probe/sub/graphql?tag=a"
+	conn, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{Subprotocols: []string{"graphql-transport-ws"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	if conn.Subprotocol() != "graphql-transport-ws" {
+		t.Errorf("subprotocol %q", conn.Subprotocol())
+	}
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("no node:", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	// The WebSocket of node is the browsers': it fails a handshake that does not answer its offer.
+	script := `
+const s = new WebSocket(process.argv[1], ["graphql-transport-ws"]);
+s.onopen = () => { console.log("open", s.protocol); s.close(); };
+s.onerror = (e) => { console.log("error", e.message); process.exit(1); };`
+	out, err := exec.CommandContext(ctx, node, "-e", script, url).CombinedOutput()
+	if strings.Contains(string(out), "WebSocket is not defined") {
+		t.Skip("this node has no WebSocket")
+	}
+	if err != nil || strings.TrimSpace(string(out)) != "open graphql-transport-ws" {
+		t.Errorf("node: %v, %s", err, out)
+	}
+}
