@@ -14,15 +14,6 @@ import (
 	"holdfast/objects"
 )
 
-// sign says who answered.
-func (g *Gateway) sign(c *fiber.Ctx, id objects.ID, reply *wire.Reply) {
-	c.Set("Holdfast-Object", id.Key())
-	if reply != nil && reply.Owner.Host != "" {
-		c.Set("Holdfast-Owner", reply.Owner.Host+" ("+reply.Owner.Region+")")
-		c.Set("Holdfast-Epoch", strconv.FormatUint(reply.Owner.Epoch, 10))
-	}
-}
-
 // ownHeaders begins the names of the response headers that only the gateway sets.
 const ownHeaders = "Holdfast-"
 

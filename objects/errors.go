@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Code says what a failure means and, above all, whether anything happened. A code of the author's own, 1 to 32 of a-z, 0-9
@@ -104,8 +105,7 @@ const MaxDetails = 4 << 10
 func Errorf(code Code, format string, args ...any) *Error {
 	worded := fmt.Errorf(format, args...)
 	e := &Error{Code: code, Message: worded.Error()}
-	switch worded.(type) {
-	case interface{ Unwrap() error }, interface{ Unwrap() []error }:
+	if strings.Contains(format, "%w") {
 		e.cause = worded
 	}
 	return e
