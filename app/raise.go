@@ -94,7 +94,7 @@ func (d *devRun) hostsIn(k int) error {
 		}
 		err = d.fleet.host(host.Config{
 			Name: name, Region: d.regions[k], Serve: serve, State: state, Nearby: d.nearby(k),
-			Memory: d.server.Memory(), Timing: wire.Timing{TTL: devTTL},
+			Memory: d.server.Memory(), Strict: true, Timing: wire.Timing{TTL: devTTL},
 		})
 		if err != nil {
 			return err

@@ -267,6 +267,7 @@ func (o *object) world() engine.World {
 		Owner: engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
 
 		Context: o.in.work,
+		Strict:  o.in.cfg.Strict,
 		Misuse:  func(err error) { o.in.log.Error("transaction misused", "object", o.key, "err", err) },
 	}
 }

@@ -44,6 +44,8 @@ type Config struct {
 	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and none when it is made
 	Queue    int   // events that may wait for one object; default 4096. Beyond it: overloaded
 
+	Strict bool // find transactions that are used by other goroutines during their event, for some microseconds an event
+
 	Timing  wire.Timing
 	Log     *slog.Logger          // default: none
 	Metrics prometheus.Registerer // default: none

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // Tx is one event at work: a transaction on the object's storage, alarm and sockets, and the event's context. It belongs to
@@ -31,6 +32,7 @@ type Tx struct {
 	refuse error     // what the request is to be answered with instead of a response
 	err    error     // why it was aborted
 	ended  atomic.Bool
+	block  atomic.Uintptr // of a stack that is known to be the event's
 
 	room [2]layer // for layers, while they are few
 
@@ -152,7 +154,7 @@ func (t *Tx) use() {
 	switch {
 	case t.ended.Load():
 		t.misused(errors.New("a transaction was used after its event had ended"))
-	case t.run.world.Strict && !inEvent():
+	case t.run.world.Strict && !t.here():
 		t.misused(errors.New("a transaction was used by a goroutine that does not run its event"))
 	case t.err != nil:
 		panic(aborted{t.err}) // a handler that has recovered from an abort goes no further
@@ -169,6 +171,24 @@ func (t *Tx) misused(err error) {
 		panic(err)
 	}
 	runtime.Goexit()
+}
+
+// stackBlock is what every stack is aligned to, and has at least, in bytes.
+const stackBlock = 2 << 10
+
+// here reports whether the calling goroutine runs an event. A block of memory that was found to be part of such a stack is
+// not looked at again: it is no other goroutine's, unless the stack has grown and another has been put in its place.
+func (t *Tx) here() bool {
+	var mark byte
+	block := uintptr(unsafe.Pointer(&mark)) / stackBlock
+	if t.block.Load() == block {
+		return true
+	}
+	if !inEvent() {
+		return false
+	}
+	t.block.Store(block)
+	return true
 }
 
 // inEvent reports whether the calling goroutine runs an event, of whatever object. It looks at the stack, which is slow.

@@ -258,3 +258,19 @@ func BenchmarkEvent(b *testing.B) {
 		o.run.Call(ctx, "do", nil)
 	}
 }
+
+func BenchmarkStrictUse(b *testing.B) {
+	o := &object{}
+	class := &engine.Class{Name: "thing", Limits: engine.Limits{Key: 64, State: 1 << 20, Call: 64, Event: time.Second}, Author: &o.code}
+	o.run, _ = class.Start(engine.World{
+		Data: new(engine.Data), Sockets: new(engine.Sockets), Now: time.Now, Alarm: func() engine.Alarm { return engine.Alarm{} }, Strict: true,
+	})
+	o.code.work = func(tx *engine.Tx) error {
+		b.ReportAllocs()
+		for b.Loop() {
+			tx.Get("a")
+		}
+		return nil
+	}
+	o.run.Call(b.Context(), "do", nil)
+}
