@@ -318,8 +318,8 @@ func TestARecordThatCannotBeReadIsLeftAloneAndSaidSo(t *testing.T) {
 	if _, err := js.Publish(t.Context(), "$KV.HF_OBJECTS."+id.Key(), []byte(newer)); err != nil {
 		t.Fatal(err)
 	}
-	if status, _, body := request(t, "POST", d.url+"/ticket/newer", ""); status != 503 || !strings.Contains(body, "unavailable") {
-		t.Errorf("status %d, body %s; want 503", status, body)
+	if status, _, body := request(t, "POST", d.url+"/ticket/newer", ""); status != 500 || !strings.Contains(body, "internal") || !strings.Contains(body, `"ref":"`) {
+		t.Errorf("status %d, body %s; want 500 with a reference", status, body)
 	}
 	kv, err := js.KeyValue(t.Context(), "HF_OBJECTS")
 	if err != nil {

@@ -299,7 +299,7 @@ func (c *Client) claimFor(ctx context.Context, id Address, t *attempt) (owned bo
 		return false, nil
 	}
 	if reply.Code != "" && !t.uncertain() {
-		return false, objects.Errorf(reply.Code, "%s", reply.Failure)
+		return false, &objects.Error{Code: reply.Code, Message: reply.Failure, Reference: reply.Ref}
 	}
 	if !reply.Owned {
 		t.why = reply.why()

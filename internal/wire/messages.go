@@ -197,6 +197,7 @@ type ClaimReply struct {
 	Other   string       // who owns it, for people: somebody whose lease has not run out
 	Failure string       // why it could not be tried
 	Code    objects.Code // of Failure; empty: it is tried again
+	Ref     string       // of Failure: the host's log has it
 
 	Token uint64 // of the answering host's claim, if Owned
 	Held  uint64 // milliseconds for which it has owned the object
@@ -215,6 +216,7 @@ func (r *ClaimReply) fields(c *coder) {
 	text(c, 7, &r.Host)
 	text(c, 8, &r.Where)
 	c.bool(9, &r.Busy)
+	text(c, 10, &r.Ref)
 }
 
 // why is the reason for which the object is not owned.

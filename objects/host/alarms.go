@@ -31,13 +31,16 @@ func (r *incarnation) wake(ctx context.Context, key string) error {
 	return reply.Err()
 }
 
+// setter sets an object's wake-up.
+type setter func(ctx context.Context, key string, at time.Time) error
+
 // schedule sets the wake-up for the alarm, or takes it back. What is set now is
 // known from last, which it returns anew. It runs on the goroutine that puts.
-func (o *object) schedule(ctx context.Context, a engine.Alarm, last time.Time) (time.Time, error) {
+func (o *object) schedule(ctx context.Context, a engine.Alarm, last time.Time, set setter) (time.Time, error) {
 	next, ok := a.Next()
 	switch {
 	case ok && !next.Equal(last):
-		return next, o.in.clock.Set(ctx, o.key, next)
+		return next, set(ctx, o.key, next)
 	case !ok && !last.IsZero():
 		return time.Time{}, o.in.clock.Clear(ctx, o.key)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/internal/wire"
+	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
 	"holdfast/objects/internal/engine"
@@ -36,6 +37,7 @@ type committer struct {
 	wrote   bool // the event before; the event loop owns it
 
 	// The goroutine at the store owns these.
+	refusal  *objects.Error // why the store has refused what it was asked last
 	attempts uint32         // reads in a row that settled nothing
 	found    *record.Record // as last read, for a claim; nil: there was none
 }
@@ -51,7 +53,7 @@ type payload struct {
 func (p *payload) is(put owner.Put) bool { return p != nil && p.put == put }
 
 // setWakeUp is an obligation of the host's own: set the wake-up for the alarm
-// whether or not it is set, then tell what came of it.
+// again, which has come early, then tell what came of it.
 type setWakeUp struct {
 	owner.Do
 	alarm engine.Alarm
@@ -151,7 +153,7 @@ func (o *object) perform(d owner.Do) owner.Event {
 		o.commit.attempts = 0
 		o.afterCommit()
 	case setWakeUp:
-		d.then(o.reschedule(d.alarm))
+		d.then(o.reschedule(d.alarm, o.in.clock.SetAgain))
 	}
 	return nil
 }
@@ -168,11 +170,16 @@ func (o *object) read() owner.Event {
 	}
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
+	if refusal := o.in.unreadable.find(o.key, time.Now()); refusal != nil {
+		o.commit.refusal = refusal
+		return owner.Unreadable{}
+	}
 	rec, revision, err := o.in.store.Read(ctx, o.key)
 	switch {
-	case errors.Is(err, record.ErrUnreadable) && o.reading():
-		o.in.log.Error("object not claimed: its record cannot be read", "object", o.key, "err", err)
-		return owner.Leave{}
+	case errors.Is(err, record.ErrUnreadable):
+		o.commit.refusal = o.in.unreadable.add(o.key, time.Now())
+		o.in.log.Error("object not served: its record cannot be read", "ref", o.commit.refusal.Reference, "object", o.key, "err", err)
+		return owner.Unreadable{}
 	case err != nil:
 		o.in.log.Warn("record not read", "object", o.key, "err", err)
 		return owner.Doubt{}
@@ -212,7 +219,7 @@ func (o *object) send(put owner.Put) owner.Event {
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
 	if alarm := alarmValue(p.alarm); sooner(alarm, wakeUp) {
-		wakeUp, err := o.schedule(ctx, alarm, wakeUp)
+		wakeUp, err := o.schedule(ctx, alarm, wakeUp, o.in.clock.Set)
 		if err != nil {
 			o.setWakeUp(time.Time{})
 			o.in.log.Warn("put waits for its alarm", "err", err)
@@ -234,11 +241,28 @@ func (o *object) send(put owner.Put) owner.Event {
 	case errors.Is(err, record.ErrStale):
 		o.in.metrics.commits.WithLabelValues(o.class.Name, "stale").Inc()
 		return owner.Stale{}
+	case errors.Is(err, record.ErrRefused):
+		o.in.metrics.commits.WithLabelValues(o.class.Name, "refused").Inc()
+		o.commit.refusal = o.refusalOf(err)
+		return owner.Refused{}
 	default:
 		o.in.metrics.commits.WithLabelValues(o.class.Name, "doubt").Inc()
 		o.in.log.Log(ctx, doubtLevel(err), "put in doubt; asking for its fate", "object", o.key, "err", err)
 		return owner.Doubt{}
 	}
+}
+
+// refusalOf is what to tell of a put that the store does not take.
+func (o *object) refusalOf(err error) *objects.Error {
+	switch {
+	case errors.Is(err, record.ErrFull):
+		return errFull
+	case errors.Is(err, record.ErrTooLarge):
+		return &objects.Error{Code: objects.TooLarge, Message: "the object is larger than the store takes; nothing was changed"}
+	}
+	e := &objects.Error{Code: objects.Internal, Message: "the store refuses the object; nothing was changed", Reference: wire.NewReference()}
+	o.in.log.Error("put refused", "ref", e.Reference, "object", o.key, "name", o.id.Name, "err", err)
+	return e
 }
 
 // payloadOf is what to put, encoded when it was decided on or, for a claim, now. It
@@ -308,7 +332,7 @@ func (o *object) serve() owner.Event {
 	for _, gateway := range alive {
 		o.in.trackGateway(gateway) // a goodbye from here on reaches the mailbox
 	}
-	if err := o.reschedule(rec.Alarm); err != nil {
+	if err := o.reschedule(rec.Alarm, o.in.clock.Set); err != nil {
 		o.in.log.Warn("alarm not scheduled again; giving the object up", "object", o.key, "err", err)
 		return owner.Leave{}
 	}
@@ -370,10 +394,10 @@ func (o *object) setWakeUp(at time.Time) {
 }
 
 // reschedule sets the wake-up for the alarm, whether or not it is set.
-func (o *object) reschedule(a engine.Alarm) error {
+func (o *object) reschedule(a engine.Alarm, set setter) error {
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
-	wakeUp, err := o.schedule(ctx, a, time.Time{})
+	wakeUp, err := o.schedule(ctx, a, time.Time{}, set)
 	if err != nil {
 		wakeUp = time.Time{}
 	}
@@ -391,7 +415,7 @@ func (o *object) afterCommit() {
 	}
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
-	set, err := o.schedule(ctx, alarm, wakeUp)
+	set, err := o.schedule(ctx, alarm, wakeUp, o.in.clock.Set)
 	switch {
 	case err != nil:
 		o.in.log.Warn("wake-up not moved; it comes too early and is set again then", "object", o.key, "err", err)

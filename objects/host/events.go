@@ -407,6 +407,9 @@ func (o *object) setAgain(ev event, a engine.Alarm) {
 // finish ends an event: its writes become part of what the next put makes
 // durable, and what it sends waits in the outbox until then.
 func (o *object) finish(ev event, out engine.Outcome) {
+	if err := o.roomFor(ev, out); err != nil {
+		out = engine.Outcome{Drop: true, Err: err}
+	}
 	if out.Drop {
 		o.drop()
 	}

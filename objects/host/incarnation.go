@@ -52,6 +52,9 @@ type incarnation struct {
 	idle     idleQueue
 	slow     slowEvents
 	warnings warnings
+
+	unreadable unreadable
+
 	work     context.Context // ends when everything has been let go of
 	tasks    sync.WaitGroup  // goroutines of objects, evictions and claims
 	evicting chan struct{}   // holds a token while idle objects are released
@@ -103,17 +106,17 @@ func (in *incarnation) run(ctx context.Context) error {
 		}
 	}
 	in.refuseClaims(subs)
-	lost := errors.Is(context.Cause(ctx), lease.ErrLost)
-	if !lost && err == nil && running.Err() == nil {
+	var lost error
+	if cause := context.Cause(ctx); errors.Is(cause, lease.ErrLost) {
+		lost = cause
+	}
+	if lost == nil && err == nil && running.Err() == nil {
 		in.drain(ctx)
 	}
 	in.dropAll()
 	stop(errors.New("the incarnation has ended"))
-	err = errors.Join(err, in.await(g))
-	if lost {
-		err = errors.Join(err, lease.ErrLost)
-	}
-	in.metrics.longest.DeleteLabelValues(in.cfg.Name)
+	err = errors.Join(err, in.await(g), lost)
+	in.metrics.forget(in.cfg.Name)
 	return err
 }
 
@@ -261,6 +264,11 @@ func (in *incarnation) recover(subject string) {
 	}
 }
 
+// self is who answers, as a reply tells it.
+func (in *incarnation) self(epoch uint64) wire.Owner {
+	return wire.Owner{Host: in.cfg.Name, Region: in.cfg.Region, Epoch: epoch}
+}
+
 func (in *incarnation) find(key string) *object {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -287,7 +295,7 @@ func (o *object) deliverVerdict(d delivery, v verdict) bool {
 	case refused:
 		o.in.answer(d.msg.Reply, &wire.Reply{
 			Code: objects.Overloaded, Busy: true, Message: "too many requests wait for this object",
-			Owner: wire.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch}, Token: o.memory.token,
+			Owner: o.in.self(o.memory.epoch), Token: o.memory.token,
 			Unsure: o.young() || !o.in.valid(),
 		})
 	case notServed:
@@ -416,6 +424,9 @@ func (in *incarnation) sweep(ctx context.Context) error {
 				in.loseGateway(gateway)
 			}
 			in.metrics.longest.WithLabelValues(in.cfg.Name).Set(in.slow.longest(now).Seconds())
+			usage := in.store.Usage()
+			in.metrics.stored.WithLabelValues(in.cfg.Name).Set(float64(usage.Bytes))
+			in.metrics.storeLimit.WithLabelValues(in.cfg.Name).Set(float64(usage.Limit))
 		}
 	}
 }

@@ -11,7 +11,14 @@ type metrics struct {
 	events, commits, constructions, stops, quarantined *prometheus.CounterVec
 	owned, awake                                       *prometheus.GaugeVec
 	leasesLost                                         prometheus.Counter
-	longest                                            *prometheus.GaugeVec
+	longest, stored, storeLimit                        *prometheus.GaugeVec
+}
+
+// forget takes back the gauges of one host.
+func (m *metrics) forget(host string) {
+	for _, gauge := range []*prometheus.GaugeVec{m.longest, m.stored, m.storeLimit} {
+		gauge.DeleteLabelValues(host)
+	}
 }
 
 // classCounters are the counters of the common case, resolved once because
@@ -44,13 +51,15 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 	}
 	return &metrics{
 		events:        counter("events_total", "Events handled.", "class", "kind", "result"),
-		commits:       counter("puts_total", "Puts of a record: landed, stale, or in doubt.", "class", "result"),
+		commits:       counter("puts_total", "Puts of a record: landed, stale, refused, or in doubt.", "class", "result"),
 		constructions: counter("constructions_total", "Instances constructed.", "class"),
 		stops:         counter("stops_total", "Objects let go of.", "class", "reason"),
 		quarantined:   counter("quarantined_claims_total", "Claims refused because the object keeps losing its owners.", "class"),
 		owned:         gauge("objects", "Objects owned.", "class"),
 		awake:         gauge("awake", "Objects whose instance is in memory.", "class"),
 		longest:       gauge("longest_event_seconds", "Age of the longest event that runs, from 30 seconds on; else 0.", "host"),
+		stored:        gauge("store_bytes", "Bytes that the store of records holds, as of the last reading.", "host"),
+		storeLimit:    gauge("store_limit_bytes", "Bytes that the store of records may hold; 0: no limit is known.", "host"),
 		leasesLost: shared.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "holdfast", Subsystem: "host", Name: "leases_lost_total", Help: "Leases that could not be renewed in time.",
 		})),

@@ -11,17 +11,20 @@ import (
 	"holdfast/objects/host/internal/record"
 )
 
-// store keeps records. Every write expects the revision that the writer knows;
-// errors say whether it may have landed (record.ErrStale, record.ErrDoubt).
+// store keeps records. Every write expects the revision that the writer knows; errors
+// say whether it may have landed (record.ErrStale, record.ErrRefused, record.ErrDoubt).
 type store interface {
 	Read(ctx context.Context, key string) (*record.Record, uint64, error)
 	Put(ctx context.Context, key string, value []byte, expect uint64) (uint64, error)
 	Remove(ctx context.Context, key string, expect uint64) (uint64, error)
+	Room() record.Room // for what events write
+	Usage() record.Usage
 }
 
 // clock wakes objects for their alarms.
 type clock interface {
 	Set(ctx context.Context, key string, at time.Time) error
+	SetAgain(ctx context.Context, key string, at time.Time) error // after a wake-up that came early
 	Clear(ctx context.Context, key string) error
 	Follow(ctx context.Context, class string, log *slog.Logger, wake func(ctx context.Context, key string) error)
 }

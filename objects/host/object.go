@@ -219,10 +219,19 @@ func (o *object) stop(d owner.Stop) {
 	if o.stage() == gone {
 		return
 	}
+	from := o.stage()
 	o.advance(gone)
 	o.commit.own = owner.State{}
-	o.spawn(func() { o.stopped(d) })
+	var refusal *objects.Error
+	if d.Why == owner.Rejected || d.Why == owner.Damaged {
+		refusal = o.commit.refusal // this is the goroutine at the store
+	}
+	o.spawn(func() { o.stopped(d, refusal, from == serving) })
 	for _, item := range o.outbox.takeAll() {
+		if d.Why == owner.Rejected && !d.Unsure && item.wrote && item.need <= o.commit.payload.put.Commit {
+			item.refuse(o, refusal)
+			continue
+		}
 		item.redirect(o, d.Unsure)
 	}
 	for _, waiting := range o.mailbox.take() {
@@ -235,8 +244,9 @@ func (o *object) stop(d owner.Stop) {
 	}
 }
 
-// stopped is the rest of a stop, which needs no lock.
-func (o *object) stopped(d owner.Stop) {
+// stopped is the rest of a stop, which needs no lock. An object that was served when
+// the store refused a put is claimed anew: its record is as it was, and still in our name.
+func (o *object) stopped(d owner.Stop, refusal *objects.Error, served bool) {
 	o.in.forget(o)
 	o.mu.Lock()
 	sub := o.sub
@@ -246,7 +256,16 @@ func (o *object) stopped(d owner.Stop) {
 	}
 	o.in.metrics.stops.WithLabelValues(o.class.Name, string(d.Why)).Inc()
 	o.in.log.Debug("object let go of", "object", o.key, "why", string(d.Why), "unsure", d.Unsure)
-	o.resolveClaims(wire.ClaimReply{Failure: "the claim ended: " + string(d.Why)})
+	failed := wire.ClaimReply{Failure: "the claim ended: " + string(d.Why)}
+	if refusal != nil {
+		failed = wire.ClaimReply{Code: refusal.Code, Failure: refusal.Message, Ref: refusal.Reference}
+	}
+	o.resolveClaims(failed)
+	if served && d.Why == owner.Rejected {
+		if again := o.in.object(o.id, o.class); again != nil {
+			again.claim(func(wire.ClaimReply) {})
+		}
+	}
 }
 
 // refused ends a claim that somebody else's lease forbids.
@@ -261,5 +280,5 @@ func (o *object) refused(d owner.Refuse) {
 
 // owner is who we are, as a reply tells it. With mu held.
 func (o *object) owner() wire.Owner {
-	return wire.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.commit.own.Epoch}
+	return o.in.self(o.commit.own.Epoch)
 }

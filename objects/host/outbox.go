@@ -2,6 +2,7 @@ package host
 
 import (
 	"holdfast/internal/wire"
+	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/internal/engine"
 )
@@ -121,6 +122,14 @@ func (item outboxItem) redirect(o *object, unsure bool) {
 	}
 }
 
+// refuse tells whoever waits for the item that nothing happened.
+func (item outboxItem) refuse(o *object, e *objects.Error) {
+	if item.reply != nil {
+		owner, token := o.in.self(o.memory.epoch), o.memory.token
+		o.in.answer(item.to, &wire.Reply{Code: e.Code, Message: e.Message, Ref: e.Reference, Owner: owner, Token: token, Seq: item.reply.Seq})
+	}
+}
+
 // pushes is one message for each gateway, the operations in order.
 func (o *object) pushes(sends []engine.Send) []push {
 	if len(sends) == 0 {
@@ -142,11 +151,14 @@ func (o *object) pushes(sends []engine.Send) []push {
 			switch send.Op {
 			case engine.OpMessage:
 				op.Op = wire.OpMessage
+				op.Op = wire.OpMessage
 				op.Binary, op.Data = send.Message.Binary, send.Message.Data
 			case engine.OpAttach:
 				op.Op = wire.OpAttach
+				op.Op = wire.OpAttach
 				op.Data = send.Attachment
 			case engine.OpClose:
+				op.Op = wire.OpClose
 				op.Op = wire.OpClose
 				op.Code, op.Reason = send.Close.Code, send.Close.Reason
 			}

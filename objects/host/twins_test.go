@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"holdfast/objects/host/internal/alarm"
 	"holdfast/objects/host/internal/record"
 )
 
@@ -140,6 +141,7 @@ type fault struct {
 	Refuse  bool          // it is not done, and the answer says nothing
 	LoseAck bool          // it is done, and the answer is lost
 	Late    bool          // it is done only after the deadline
+	Reject  error         // it is not done: record.ErrRefused or one of its kind
 }
 
 // memoryStore is the bucket of records in memory.
@@ -148,6 +150,8 @@ type memoryStore struct {
 	entries  map[string]memoryEntry
 	revision uint64
 	faults   []fault // of the next operations, in order
+	room     record.Room
+	reads    int
 }
 
 type memoryEntry struct {
@@ -172,6 +176,20 @@ func (s *memoryStore) fail(faults ...fault) {
 	s.faults = append(s.faults, faults...)
 }
 
+func (s *memoryStore) Room() record.Room {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.room
+}
+
+func (s *memoryStore) Usage() record.Usage { return record.Usage{Bytes: 95, Limit: 100} }
+
+func (s *memoryStore) setRoom(r record.Room) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.room = r
+}
+
 func (s *memoryStore) Read(ctx context.Context, key string) (*record.Record, uint64, error) {
 	f := s.next()
 	if err := sleep(ctx, f.Slow); err != nil || f.Refuse || f.LoseAck || f.Late {
@@ -180,6 +198,7 @@ func (s *memoryStore) Read(ctx context.Context, key string) (*record.Record, uin
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
+	s.reads++
 	if e.value == nil {
 		return nil, e.revision, nil
 	}
@@ -199,6 +218,9 @@ func (s *memoryStore) write(ctx context.Context, key string, value []byte, expec
 	f := s.next()
 	if err := sleep(ctx, f.Slow); err != nil || f.Refuse {
 		return 0, fmt.Errorf("put record: %w", errors.Join(err, record.ErrDoubt))
+	}
+	if f.Reject != nil {
+		return 0, fmt.Errorf("put record: %w", f.Reject)
 	}
 	if f.Late {
 		<-ctx.Done()
@@ -244,6 +266,11 @@ func (c *memoryClock) Set(_ context.Context, key string, at time.Time) error {
 	defer c.mu.Unlock()
 	c.set[key] = at
 	return nil
+}
+
+// SetAgain is Set by a clock of the server's that agrees with ours.
+func (c *memoryClock) SetAgain(ctx context.Context, key string, at time.Time) error {
+	return c.Set(ctx, key, alarm.Again(at, time.Now()))
 }
 
 func (c *memoryClock) Clear(_ context.Context, key string) error {

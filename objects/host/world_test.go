@@ -88,6 +88,9 @@ var (
 	addCall  = objects.NewCall[objects.None, int](guestClass, "add")
 	holdCall = objects.NewCall[objects.None, objects.None](guestClass, "hold")
 	codeCall = objects.NewCall[objects.None, objects.None](guestClass, "code")
+	readCall = objects.NewCall[objects.None, int](guestClass, "read")
+	wipeCall = objects.NewCall[objects.None, objects.None](guestClass, "wipe")
+	soonCall = objects.NewCall[objects.None, objects.None](guestClass, "soon")
 	wakeCall = objects.NewCall[objects.None, objects.None](guestClass, "wake")
 	roomPtr  atomic.Pointer[room]
 	guests   = objects.Implement(guestClass, func(*objects.Tx) *guest {
@@ -98,13 +101,26 @@ var (
 			panic(r.construct)
 		}
 		return &guest{r}
-	}, objects.On(addCall, (*guest).add), objects.On(holdCall, (*guest).hold), objects.On(codeCall, (*guest).code), objects.On(wakeCall, (*guest).wake))
+	}, objects.On(addCall, (*guest).add), objects.On(holdCall, (*guest).hold), objects.On(codeCall, (*guest).code), objects.On(wakeCall, (*guest).wake),
+		objects.On(readCall, (*guest).read), objects.On(wipeCall, (*guest).wipe), objects.On(soonCall, (*guest).soon))
 )
 
 func (g *guest) add(tx *objects.Tx, _ objects.None) (int, error) {
 	n := counter.Get(tx) + 1
 	counter.Set(tx, n)
 	return n, nil
+}
+
+func (g *guest) read(tx *objects.Tx, _ objects.None) (int, error) { return counter.Get(tx), nil }
+
+func (g *guest) wipe(tx *objects.Tx, _ objects.None) (objects.None, error) {
+	counter.Delete(tx)
+	return nil, nil
+}
+
+func (g *guest) soon(tx *objects.Tx, _ objects.None) (objects.None, error) {
+	tx.SetAlarm(time.Now().Add(15 * time.Second))
+	return nil, nil
 }
 
 func (g *guest) hold(tx *objects.Tx, _ objects.None) (objects.None, error) {

@@ -9,7 +9,7 @@ package owner_test
 // that a gateway sends, and sends again, to whoever serves.
 //
 // At any step (moves_test.go): a put arrives late, after its sender has sent it a
-// second time, has let go, or is dead; an answer comes late or never; a host gives
+// second time, has let go, or is dead, or finds the store full; an answer comes late or never; a host gives
 // up waiting for one (Doubt) while the put is still under way; a read finds an
 // earlier revision; a renewal is late, lost, or its answer is; a claimer learns of
 // a renewal at once or only when it asks; a lease lapses and its holder notices now
@@ -59,6 +59,7 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 		{name: "commits that pile up", timing: short, calm: true, ticks: 3, revisions: 4, requests: 2, tries: 1, doubts: 1, stale: 1},
 		{name: "an incarnation that comes back", timing: short, calm: true, restart: true, ticks: 3, revisions: 3, requests: 1, tries: 1, crashes: 1},
 		{name: "late renewals", timing: short, calm: true, fresh: true, ticks: 3, revisions: 3, requests: 1, tries: 1, renewals: 1},
+		{name: "a store that is full", timing: short, calm: true, revisions: 3, requests: 2, tries: 1, doubts: 1, refusals: 1, leaves: 1},
 		{name: "long leases", timing: long, calm: true, ticks: 6, revisions: 3, requests: 1, tries: 1, renewals: 1},
 	}
 	explored := make([]int, len(scenarios))
@@ -95,6 +96,7 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 	for _, what := range []string{
 		"takeover", "crash", "lease lapsed", "claim refused", "claimed anew", "stale read recognised", "record removed",
 		"doubt resolved: landed", "doubt resolved: sent again", "request recognised in the record", "answered", "denied", "unsure",
+		"stopped: store refused",
 		"stopped: released", "stopped: fenced", "stopped: lease lost", "stopped: claim given up",
 	} {
 		if happened[what] == 0 {
@@ -124,6 +126,8 @@ func TestEveryBrokenVariantIsCaught(t *testing.T) {
 			"would now answer a read from [], and [1] has been shown already"},
 		{scenario{flaw: comesBack, timing: short, ticks: 3, revisions: 3, requests: 1, tries: 1, renewals: 2},
 			"would now answer a read from [], and [1] has been shown already"},
+		{scenario{flaw: allCopies, timing: short, revisions: 4, requests: 1, tries: 1, doubts: 1, refusals: 1},
+			"request 1 is said not to have happened, and the record is [1]"},
 	} {
 		t.Run(string(c.flaw), func(t *testing.T) {
 			s, trace := explore(c.scenario)

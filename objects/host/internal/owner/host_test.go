@@ -31,6 +31,9 @@ func (x *explorer) step(w *world, i int, e owner.Event, read content) []owner.Do
 			x.happened("claim refused")
 			x.stop(w, h)
 		case owner.Stop:
+			if x.flaw == allCopies && d.Why == owner.Rejected {
+				d.Unsure = false
+			}
 			x.note("%s stops: %s, unsure %t", names[h.inc], d.Why, d.Unsure)
 			x.happened("stopped: " + string(d.Why))
 			unheard := h.held

@@ -19,6 +19,7 @@ type scenario struct {
 	requests, tries  uint8 // how many, and how often each may be sent
 	doubts, crashes  uint8 // how many there may be
 	leaves, renewals uint8
+	refusals         uint8 // of puts that the store does not take
 	stale            uint8 // how many revisions a read may be behind
 }
 
@@ -33,6 +34,7 @@ const (
 	noKeys           flaw = "requests are not recognised in the record"
 	noConfirm        flaw = "a claimer trusts a watch that may be behind"
 	comesBack        flaw = "a lease that has ended is renewed"
+	allCopies        flaw = "a refusal of one copy taken for all"
 )
 
 // An explorer makes a world's moves and says what each of them breaks.
@@ -58,7 +60,7 @@ func (x *explorer) violated(format string, args ...any) {
 }
 
 func (x *explorer) start() world {
-	w := world{doubts: x.doubts, crashes: x.crashes, leaves: x.leaves, renewals: x.renewals}
+	w := world{doubts: x.doubts, crashes: x.crashes, leaves: x.leaves, renewals: x.renewals, refusals: x.refusals}
 	for i := range w.hosts {
 		w.hosts[i] = x.life(uint8(i+1), 0)
 		if !x.fresh {
@@ -321,7 +323,13 @@ func (x *explorer) flightMoves(w world, i int) {
 		if x.arrive(&next, i) {
 			x.done(&next)
 		}
-	case applied, refused:
+		if next = w; w.refusals > 0 {
+			next.refusals--
+			next.flights[i].state = full
+			x.note("the store is full and refuses %s's put %v %v", names[f.from], f.head, f.done)
+			x.done(&next)
+		}
+	case applied, refused, full:
 		for h := range w.hosts {
 			if w.hosts[h].inc == f.from {
 				next := w
@@ -367,6 +375,11 @@ func (x *explorer) deliver(w *world, i, to int) {
 	if f.state == refused {
 		x.note("%s learns that its put was refused", names[f.from])
 		x.step(w, to, owner.Stale{}, 0)
+		return
+	}
+	if f.state == full {
+		x.note("%s learns that the store takes no such put", names[f.from])
+		x.step(w, to, owner.Refused{}, 0)
 		return
 	}
 	x.note("%s learns that its put has landed as revision %d", names[f.from], f.revision)

@@ -21,6 +21,10 @@
 // object is somebody else's, and whether the put landed in between is for the new
 // owner to say, whose record remembers the requests it covered.
 //
+// A store that is full refuses a put for good (Refused). If it was the only copy,
+// nothing happened. What it says of one copy it does not say of another that is still
+// under way, so the fate of a put that was sent again is for the next claim to settle.
+//
 // A claim is stricter: only its own acknowledgement begins a reign. A reading that
 // shows it landed may be an old one, of a reign that this incarnation has ended
 // since, so the claim is made once more on top of it; only the latest can be
@@ -65,6 +69,7 @@ type State struct {
 	Revision uint64 // that put's
 	Token    uint64 // the claim's revision: grows with every claim, for as long as the bucket lives
 	Pending  Put    // under way; its zero value is none
+	Resent   bool   // more than one copy of Pending was sent: an earlier one may still land
 	Dirty    bool   // there is more to put
 	Leaving  bool   // release as soon as nothing is pending
 }
@@ -94,6 +99,11 @@ type (
 	Stale struct{}
 	// Doubt: no answer, a broken connection, a refusal that tells nothing, a failed read.
 	Doubt struct{}
+	// Refused: the store takes no such put: it is full, or the put is too large. This
+	// copy has changed nothing.
+	Refused struct{}
+	// Unreadable: the record cannot be read. It is not for us to serve or to put over.
+	Unreadable struct{}
 	// Changed: events have changed the object since the last put was made.
 	Changed struct{}
 	// Leave: give the object up, in good order.
@@ -107,9 +117,12 @@ func (Read) event()    {}
 func (Landed) event()  {}
 func (Stale) event()   {}
 func (Doubt) event()   {}
+func (Refused) event() {}
 func (Changed) event() {}
 func (Leave) event()   {}
 func (Lapsed) event()  {}
+
+func (Unreadable) event() {}
 
 // Do is something the host must do.
 type Do interface{ do() }
@@ -153,6 +166,8 @@ const (
 	Fenced   Reason = "fenced"         // the record is somebody else's
 	Expired  Reason = "lease lost"     // our lease cannot be trusted
 	Yielded  Reason = "claim given up" // left before the claim had landed
+	Rejected Reason = "store refused"  // the store takes no such put
+	Damaged  Reason = "damaged"        // the record cannot be read
 )
 
 // Step decides. me is the incarnation that asks. An event that does not fit the
@@ -176,6 +191,14 @@ func Step(me string, s State, e Event) (State, []Do) {
 	case Doubt:
 		if s.pending() || s.Phase == Reading {
 			return s, []Do{ReadRecord{}}
+		}
+	case Refused:
+		if s.pending() {
+			return State{}, []Do{Stop{Rejected, s.Resent}}
+		}
+	case Unreadable:
+		if s.pending() || s.Phase == Reading {
+			return State{}, []Do{Stop{Damaged, s.pending()}}
 		}
 	case Changed:
 		if s.Phase == Serving {
@@ -201,6 +224,7 @@ func read(me string, s State, r Read) (State, []Do) {
 	case r.Head == s.Pending.Head && r.Revision > s.Pending.Expect && (s.Phase != Claiming || s.Leaving):
 		return landed(me, s, r.Revision)
 	case r.Revision == s.Pending.Expect:
+		s.Resent = true
 		return s, []Do{Send{s.Pending}} // as it was before: this put, or its twin, is still to land
 	case r.Revision < s.Pending.Expect && r.Revision > 0:
 		return s, []Do{ReadRecord{}} // older than what we know: a stale answer
@@ -228,7 +252,7 @@ func claim(me string, r Read) (State, []Do) {
 
 func landed(me string, s State, revision uint64) (State, []Do) {
 	put := s.Pending
-	s.Head, s.Revision, s.Pending = put.Head, revision, Put{}
+	s.Head, s.Revision, s.Pending, s.Resent = put.Head, revision, Put{}, false
 	switch s.Phase {
 	case Claiming:
 		if s.Leaving {

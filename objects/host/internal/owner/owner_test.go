@@ -36,6 +36,8 @@ func with(s owner.State, change func(*owner.State)) owner.State {
 
 func leaving(s owner.State) owner.State { return with(s, func(s *owner.State) { s.Leaving = true }) }
 
+func resent(s owner.State) owner.State { return with(s, func(s *owner.State) { s.Resent = true }) }
+
 func dirty(s owner.State) owner.State { return with(s, func(s *owner.State) { s.Dirty = true }) }
 
 func found(h owner.Head, revision uint64, live bool) owner.Read {
@@ -74,7 +76,7 @@ func TestStep(t *testing.T) {
 		{"the claim is acknowledged", claiming, owner.Landed{Put: claimPut, Revision: 71}, serving, do{owner.Serve{Found: owner.Found{Head: claimed, Revision: 71}}}},
 		{"the claim is refused", claiming, owner.Stale{}, claiming, do{owner.ReadRecord{}}},
 		{"the claim is in doubt", claiming, owner.Doubt{}, claiming, do{owner.ReadRecord{}}},
-		{"the claim has not landed yet", claiming, found(theirs, 70, false), claiming, do{send(claimed, 70)}},
+		{"the claim has not landed yet", claiming, found(theirs, 70, false), resent(claiming), do{send(claimed, 70)}},
 		{"the claim seems to have landed", claiming, found(claimed, 71, false), claimOf(claimed, 71), do{send(owner.Head{Epoch: 6, Owner: me, Commit: 11}, 71)}},
 		{"an old reading while claiming", claiming, found(owner.Head{Epoch: 4, Owner: rival, Commit: 8}, 69, false), claiming, do{owner.ReadRecord{}}},
 		{"another claim has won", claiming, found(owner.Head{Epoch: 5, Owner: rival, Commit: 10}, 71, true), free, do{owner.Refuse{Owner: rival}}},
@@ -92,7 +94,15 @@ func TestStep(t *testing.T) {
 		{"the commit is refused", committing, owner.Stale{}, committing, do{owner.ReadRecord{}}},
 		{"the commit is in doubt", committing, owner.Doubt{}, committing, do{owner.ReadRecord{}}},
 		{"the commit has landed", committing, found(commit, 72, false), committed, do{owner.Settle{Commit: 11}}},
-		{"the commit has not landed yet", committing, found(claimed, 71, false), committing, do{send(commit, 71)}},
+		{"the commit has not landed yet", committing, found(claimed, 71, false), resent(committing), do{send(commit, 71)}},
+		{"a commit that was sent again has landed", resent(committing), found(commit, 72, false), committed, do{owner.Settle{Commit: 11}}},
+		{"the store takes no such commit", committing, owner.Refused{}, free, do{owner.Stop{Why: owner.Rejected}}},
+		{"the store takes no such commit, and more has changed", dirty(committing), owner.Refused{}, free, do{owner.Stop{Why: owner.Rejected}}},
+		{"the store takes no second copy of the commit", resent(committing), owner.Refused{}, free, do{owner.Stop{Why: owner.Rejected, Unsure: true}}},
+		{"the store takes no claim", claiming, owner.Refused{}, free, do{owner.Stop{Why: owner.Rejected}}},
+		{"the store takes no release", releasing, owner.Refused{}, free, do{owner.Stop{Why: owner.Rejected}}},
+		{"the record cannot be read", reading, owner.Unreadable{}, free, do{owner.Stop{Why: owner.Damaged}}},
+		{"the record cannot be read any more", committing, owner.Unreadable{}, free, do{owner.Stop{Why: owner.Damaged, Unsure: true}}},
 		{"an old reading while serving", committing, found(theirs, 70, false), committing, do{owner.ReadRecord{}}},
 		{"the record is gone while serving", committing, found(owner.Head{}, 0, false), free, do{owner.Stop{Why: owner.Fenced, Unsure: true}}},
 		{"somebody else has it", committing, found(owner.Head{Epoch: 6, Owner: rival, Commit: 11}, 72, true), free, do{owner.Stop{Why: owner.Fenced, Unsure: true}}},
@@ -102,7 +112,7 @@ func TestStep(t *testing.T) {
 		{"let go of while claiming", claiming, owner.Leave{}, leaving(claiming), nil},
 		{"let go of, and the claim lands", leaving(claiming), owner.Landed{Put: claimPut, Revision: 71}, releasing, do{send(release, 71)}},
 		{"let go of, and the claim has landed", leaving(claiming), found(claimed, 71, false), releasing, do{send(release, 71)}},
-		{"let go of, and the claim is still to land", leaving(claiming), found(theirs, 70, false), leaving(claiming), do{send(claimed, 70)}},
+		{"let go of, and the claim is still to land", leaving(claiming), found(theirs, 70, false), resent(leaving(claiming)), do{send(claimed, 70)}},
 		{"let go of, and another claim has won", leaving(claiming), found(owner.Head{Epoch: 5, Owner: rival, Commit: 10}, 71, false), free, do{owner.Stop{Why: owner.Yielded}}},
 		{"let go of", serving, owner.Leave{}, releasing, do{send(release, 71)}},
 		{"let go of while a commit is under way", committing, owner.Leave{}, leaving(committing), nil},
@@ -118,7 +128,7 @@ func TestStep(t *testing.T) {
 		{"the release is acknowledged", releasing, owner.Landed{Put: releasePut, Revision: 72}, free, do{owner.Stop{Why: owner.Released}}},
 		{"the release is in doubt", releasing, owner.Doubt{}, releasing, do{owner.ReadRecord{}}},
 		{"the release has landed", releasing, found(release, 72, false), free, do{owner.Stop{Why: owner.Released}}},
-		{"the release has not landed yet", releasing, found(claimed, 71, false), releasing, do{send(release, 71)}},
+		{"the release has not landed yet", releasing, found(claimed, 71, false), resent(releasing), do{send(release, 71)}},
 		{"the release was a removal", releasing, found(owner.Head{}, 72, false), free, do{owner.Stop{Why: owner.Released}}},
 		{"its tombstone has expired, too", releasing, found(owner.Head{}, 0, false), free, do{owner.Stop{Why: owner.Released}}},
 		{"an old reading while releasing", releasing, found(theirs, 70, false), releasing, do{owner.ReadRecord{}}},
@@ -156,8 +166,11 @@ func TestAnEventThatDoesNotFitChangesNothing(t *testing.T) {
 		owner.Lapsed{}:  {reading, claiming, serving, committing, releasing},
 		owner.Stale{}:   {claiming, committing, releasing},
 		owner.Doubt{}:   {reading, claiming, committing, releasing},
+		owner.Refused{}: {claiming, committing, releasing},
 		owner.Read{}:    {reading, claiming, committing, releasing},
 		owner.Landed{}:  nil,
+
+		owner.Unreadable{}: {reading, claiming, committing, releasing},
 		owner.Landed{Put: owner.Put{Head: commit, Expect: 3}, Revision: 4}: nil,
 	}
 	for e, states := range fits {

@@ -22,7 +22,7 @@ type world struct {
 	purged   bool  // the tombstone of the last revision is gone
 	shown    uint8 // requests whose effect somebody has been shown, by an answer or by a read
 
-	doubts, crashes, leaves, renewals uint8 // how many more there may be
+	doubts, crashes, leaves, renewals, refusals uint8 // how many more there may be
 }
 
 const (
@@ -53,6 +53,7 @@ type host struct {
 	pending         head
 	expect          uint8
 	dirty, leaving  bool
+	resent          bool
 	told            bool    // to leave; Step has leaving for it
 	serves          bool    // memory is in use
 	reads           uint8   // asked for and not answered
@@ -71,6 +72,7 @@ const (
 	nothing uint8 = iota
 	asked         // on its way to the store
 	applied       // in the store; the answer is on its way
+	full          // not in the store, which takes no such put; the answer is on its way
 	refused       // not in the store; the answer is on its way
 )
 
@@ -184,7 +186,7 @@ func (h head) String() string {
 func (h *host) state() owner.State {
 	s := owner.State{
 		Phase: h.phase, Head: h.head.real(), Revision: uint64(h.revision), Token: uint64(h.token),
-		Dirty: h.dirty, Leaving: h.leaving,
+		Dirty: h.dirty, Leaving: h.leaving, Resent: h.resent,
 	}
 	if h.pending != (head{}) {
 		s.Pending = owner.Put{Head: h.pending.real(), Expect: uint64(h.expect)}
@@ -195,7 +197,7 @@ func (h *host) state() owner.State {
 func (h *host) keep(s owner.State) {
 	h.phase, h.head, h.revision, h.token = s.Phase, small(s.Head), uint8(s.Revision), uint8(s.Token)
 	h.pending, h.expect = small(s.Pending.Head), uint8(s.Pending.Expect)
-	h.dirty, h.leaving = s.Dirty, s.Leaving
+	h.dirty, h.leaving, h.resent = s.Dirty, s.Leaving, s.Resent
 }
 
 func (h *host) waits() bool { return h.pending != (head{}) }

@@ -38,6 +38,8 @@ var (
 	// ErrRefused: the store takes no such put. Nothing was changed by it, and sending it
 	// again does not help.
 	ErrRefused = errors.New("the store refuses the put")
+	// ErrTooLarge is an ErrRefused: the record is larger than a message may be.
+	ErrTooLarge = fmt.Errorf("%w: it is too large", ErrRefused)
 	// ErrFull is an ErrRefused for want of room. There may be room later.
 	ErrFull = fmt.Errorf("%w: it is full", ErrRefused)
 )
@@ -230,10 +232,11 @@ const (
 	codeHeaderLarge jetstream.ErrorCode = 10097
 )
 
-// fateOf is what an error says about a put: ErrStale, ErrFull, ErrRefused or ErrDoubt.
+// fateOf is what an error says about a put: ErrStale, ErrFull, ErrTooLarge, ErrRefused or
+// ErrDoubt.
 func fateOf(err error) error {
 	if errors.Is(err, nats.ErrMaxPayload) { // it was not sent
-		return ErrRefused
+		return ErrTooLarge
 	}
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	if !ok {
@@ -252,7 +255,7 @@ func fateOf(err error) error {
 		}
 		return ErrRefused
 	case codeTooLarge, codeHeaderLarge:
-		return ErrRefused
+		return ErrTooLarge
 	}
 	return ErrDoubt
 }

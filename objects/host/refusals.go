@@ -1,0 +1,71 @@
+package host
+
+import (
+	"sync"
+	"time"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
+)
+
+// errFull is what an event that writes is told while the store has no room.
+var errFull = &objects.Error{Code: objects.StorageFull, Message: "the store is full; nothing was changed"}
+
+// roomFor refuses what a request has written if the store has no room for it. What
+// makes the object smaller goes on, and so does what nobody can send again: alarms and
+// the ends of sockets.
+func (o *object) roomFor(ev event, out engine.Outcome) error {
+	if !out.Changed() || o.in.store.Room() == record.Free {
+		return nil
+	}
+	sets := out.Alarm != nil && *out.Alarm != engine.Alarm{}
+	switch ev.kind {
+	case wire.Call, wire.Fetch, wire.Message:
+		if sets || o.memory.data.SizeAfter(out.Writes) >= o.memory.data.Size() {
+			return errFull
+		}
+	}
+	return nil
+}
+
+const (
+	unreadableFor = 10 * time.Second // how long a record that cannot be read is not read again
+	maxUnreadable = 1000             // records that are remembered
+)
+
+// unreadable are the records that could not be read lately. A client that asks again and
+// again for a damaged object costs no reading and no line of the log.
+type unreadable struct {
+	mu   sync.Mutex
+	last map[string]refusedRecord // by the object's key
+}
+
+// refusedRecord is what is told of one of them, and until when.
+type refusedRecord struct {
+	refusal *objects.Error
+	until   time.Time
+}
+
+// find is what to tell of the record of this key; nil if it is to be read.
+func (u *unreadable) find(key string, now time.Time) *objects.Error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if r, known := u.last[key]; known && now.Before(r.until) {
+		return r.refusal
+	}
+	return nil
+}
+
+// add notes that a record cannot be read, and returns what to tell of it.
+func (u *unreadable) add(key string, now time.Time) *objects.Error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.last == nil || len(u.last) >= maxUnreadable {
+		u.last = make(map[string]refusedRecord)
+	}
+	e := &objects.Error{Code: objects.Internal, Message: "the object's record cannot be read; nothing was changed", Reference: wire.NewReference()}
+	u.last[key] = refusedRecord{e, now.Add(unreadableFor)}
+	return e
+}

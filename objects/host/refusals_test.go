@@ -1,0 +1,180 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/host/internal/alarm"
+	"holdfast/objects/host/internal/record"
+)
+
+func TestAPutThatTheStoreRefusesIsToldAtOnceAndTheObjectIsServedAgain(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code objects.Code
+	}{
+		{record.ErrFull, objects.StorageFull},
+		{record.ErrTooLarge, objects.TooLarge},
+		{record.ErrRefused, objects.Internal},
+	} {
+		t.Run(string(c.code), func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.own("a")
+				if n := number(w.call("a", "add")); n != 1 {
+					t.Fatalf("the first count is %d", n)
+				}
+				w.store.fail(fault{Reject: c.err})
+				began := time.Now()
+				r := w.call("a", "add")
+				if r == nil || r.Code != c.code || r.Moved || (r.Ref != "") != (c.code == objects.Internal) || time.Since(began) > 100*time.Millisecond {
+					t.Errorf("answered %+v after %v, want %s at once", r, time.Since(began), c.code)
+				}
+				synctest.Wait()
+				if r := w.call("a", "read"); number(r) != 1 {
+					t.Errorf("a read shows %+v, want 1: what was refused did not happen", r)
+				}
+				if n := number(w.call("a", "add")); n != 2 {
+					t.Errorf("the next count is %d, want 2", n)
+				}
+			})
+		})
+	}
+}
+
+// Another copy of the put may be under way: whether it lands is for the next claim to say.
+func TestNobodyIsToldThatNothingHappenedWhenOnlyTheSecondCopyWasRefused(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("a")
+		w.store.fail(fault{Refuse: true}, fault{}, fault{Reject: record.ErrFull})
+		if r := w.call("a", "add"); r == nil || !r.Moved || !r.Unsure {
+			t.Errorf("answered %+v, want Moved and Unsure", r)
+		}
+		synctest.Wait()
+		if n := number(w.call("a", "add")); n != 1 {
+			t.Errorf("the next count is %d, want 1", n)
+		}
+	})
+}
+
+func TestWhileTheStoreIsFullOnlyWhatWritesIsRefused(t *testing.T) {
+	for _, room := range []record.Room{record.Full, record.Stuck} {
+		t.Run(room.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.own("a")
+				w.call("a", "add")
+				w.open("a", "s1", "g1")
+				w.store.setRoom(room)
+				for _, call := range []string{"add", "soon"} {
+					if r := w.call("a", call); r == nil || r.Code != objects.StorageFull {
+						t.Errorf("%s was answered %+v, want storage_full", call, r)
+					}
+				}
+				if r := w.call("a", "read"); number(r) != 1 {
+					t.Errorf("a read shows %+v, want 1", r)
+				}
+				w.own("b") // claims go on
+				if r := w.frame("a", "s1", "g1", 1, wire.Closed); r == nil || r.Code != "" || w.room.told("s1") != 1 {
+					t.Errorf("the end of a socket was answered %+v", r)
+				}
+				if r := w.call("a", "wipe"); r == nil || r.Code != "" {
+					t.Errorf("a delete was answered %+v", r)
+				}
+				if r := w.call("a", "read"); number(r) != 0 {
+					t.Errorf("a read after the delete shows %+v, want 0", r)
+				}
+				w.store.setRoom(record.Free)
+				if n := number(w.call("a", "add")); n != 1 {
+					t.Errorf("with room again the count is %d, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+func TestADamagedRecordIsToldAtOnceReadOnceAndLeftAlone(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		key := id("a").Key()
+		w.store.entries[key] = memoryEntry{[]byte("no record"), 7}
+		var refs []string
+		for range 50 {
+			r := <-w.claim("a")
+			if r.Owned || r.Code != objects.Internal || r.Ref == "" {
+				t.Fatalf("the claim was answered %+v, want internal with a reference", r)
+			}
+			refs = append(refs, r.Ref)
+		}
+		if w.store.reads != 1 || refs[49] != refs[0] || w.log.count(refs[0]) != 1 {
+			t.Errorf("%d readings, %d lines of log; want one of each", w.store.reads, w.log.count(refs[0]))
+		}
+		time.Sleep(unreadableFor + time.Second)
+		if r := <-w.claim("a"); r.Code != objects.Internal || r.Ref == refs[0] {
+			t.Errorf("after a while it was answered %+v", r)
+		}
+		if e := w.store.entries[key]; string(e.value) != "no record" || e.revision != 7 {
+			t.Errorf("the record is %s", e.value)
+		}
+		now := time.Now()
+		for i := range 3 * maxUnreadable {
+			w.in.unreadable.add(fmt.Sprint(i), now)
+		}
+		if n := len(w.in.unreadable.last); n > maxUnreadable {
+			t.Errorf("%d records are remembered", n)
+		}
+	})
+}
+
+// serverClock is a clock of a server that is ahead of the host. It wakes.
+type serverClock struct {
+	*memoryClock
+	w     *world
+	ahead time.Duration
+	woken atomic.Int64
+}
+
+func (c *serverClock) Set(_ context.Context, _ string, at time.Time) error {
+	time.AfterFunc(max(0, at.Sub(time.Now().Add(c.ahead))), func() {
+		c.woken.Add(1)
+		c.w.ask("a", &wire.Request{Kind: wire.Alarm})
+	})
+	return nil
+}
+
+func (c *serverClock) SetAgain(ctx context.Context, key string, at time.Time) error {
+	return c.Set(ctx, key, alarm.Again(at, time.Now().Add(c.ahead)))
+}
+
+func TestAnAlarmThatFiresEarlyIsSetAgainAtMostOnceASecond(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		clock := &serverClock{memoryClock: newMemoryClock(), w: w, ahead: time.Hour}
+		w.in.clock = clock
+		w.own("a")
+		w.call("a", "soon") // in 15 seconds, which by the server's clock is an hour ago
+		time.Sleep(14 * time.Second)
+		if n := clock.woken.Load(); n < 10 || n > 15 {
+			t.Errorf("woken %d times in 14 s", n)
+		}
+		time.Sleep(3 * time.Second)
+		w.room.mu.Lock()
+		defer w.room.mu.Unlock()
+		if w.room.alarmLeft == 0 {
+			t.Error("the alarm has not run two seconds after it was due")
+		}
+	})
+}
+
+func TestTheLogSaysWhichRecordTheStoreRefused(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("a")
+		w.store.fail(fault{Reject: record.ErrRefused})
+		if r := w.call("a", "add"); r == nil || w.log.count(r.Ref) != 1 || !strings.Contains(w.log.b.String(), id("a").Key()) {
+			t.Errorf("answered %+v, and the log has no word of it", r)
+		}
+	})
+}
