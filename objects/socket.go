@@ -1,7 +1,6 @@
 package objects
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -145,7 +144,7 @@ func (s Socket) Attachment(v any) bool {
 	if data == nil {
 		return false
 	}
-	if err := json.Unmarshal(data, v); err != nil {
+	if err := fromJSON(data, v); err != nil {
 		s.tx.t.Abort(fmt.Errorf("decode a socket's attachment as %T: %w", v, err))
 	}
 	return true

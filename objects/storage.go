@@ -39,6 +39,11 @@ func (k Key[V]) Set(tx *Tx, v V) {
 	if err != nil {
 		tx.t.Abort(fmt.Errorf("encode key %.80q: %w", k.name, err))
 	}
+	if longNumber(raw) { // a value that could not be read back is not kept
+		if err := fromJSON(raw, new(V)); err != nil {
+			tx.t.Abort(fmt.Errorf("encode key %.80q: %w", k.name, err))
+		}
+	}
 	tx.t.Set(k.name, raw)
 }
 

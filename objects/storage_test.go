@@ -175,11 +175,15 @@ func TestAFaultOfStorageAbortsTheEvent(t *testing.T) {
 		fault func(tx *objects.Tx)
 		code  objects.Code
 	}{
-		"encode":     {func(tx *objects.Tx) { objects.NewKey[float64]("f").Set(tx, math.NaN()) }, objects.Internal},
-		"decode":     {func(tx *objects.Tx) { objects.NewKey[int]("text").Get(tx) }, objects.Internal},
-		"list":       {func(tx *objects.Tx) { _ = maps.Collect(objects.List[int](tx, "")) }, objects.Internal},
-		"long key":   {func(tx *objects.Tx) { objects.NewKey[int](strings.Repeat("k", objects.MaxKey+1)).Set(tx, 1) }, objects.TooLarge},
-		"broken key": {func(tx *objects.Tx) { objects.NewKey[int]("\xff").Set(tx, 1) }, objects.Invalid},
+		"encode": {func(tx *objects.Tx) { objects.NewKey[float64]("f").Set(tx, math.NaN()) }, objects.Internal},
+		"decode": {func(tx *objects.Tx) { objects.NewKey[int]("text").Get(tx) }, objects.Internal},
+		"big any": {func(tx *objects.Tx) {
+			objects.NewKey[map[string]any]("a").Set(tx, map[string]any{"n": int64(9007199254740993)})
+		}, objects.Internal},
+		"broken text": {func(tx *objects.Tx) { objects.NewKey[[]string]("t").Set(tx, []string{"\xff"}) }, objects.Internal},
+		"list":        {func(tx *objects.Tx) { _ = maps.Collect(objects.List[int](tx, "")) }, objects.Internal},
+		"long key":    {func(tx *objects.Tx) { objects.NewKey[int](strings.Repeat("k", objects.MaxKey+1)).Set(tx, 1) }, objects.TooLarge},
+		"broken key":  {func(tx *objects.Tx) { objects.NewKey[int]("\xff").Set(tx, 1) }, objects.Invalid},
 		"in a transaction": {func(tx *objects.Tx) {
 			_ = tx.Transact(func() error {
 				objects.NewKey[int]("text").Get(tx)
@@ -451,4 +455,24 @@ func TestSizeAfterIsTheSizeAfter(t *testing.T) {
 			t.Errorf("size = %d, was announced as %d", data.Size(), want)
 		}
 	}
+}
+
+func TestNumbersComeBackAsTheyWere(t *testing.T) {
+	type row struct {
+		N    int64
+		Any  any
+		Raw  json.RawMessage
+		More map[string]any
+	}
+	rows := objects.NewKey[row]("row")
+	h := newHarness(t)
+	want := row{math.MaxInt64, 9007199254740992.0, json.RawMessage(`9007199254740993`), map[string]any{"digits": "9007199254740993", "big": 1e300}}
+	h.must(func(tx *objects.Tx) { rows.Set(tx, want) })
+	h.must(func(tx *objects.Tx) {
+		if got := rows.Get(tx); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("read back %+v, want %+v", got, want)
+		}
+	})
+	h.data.Apply([]engine.Write{{Key: "row", Value: []byte(`{"Any":9007199254740993}`)}})
+	nothingHappened(t, h.call(func(tx *objects.Tx) error { rows.Get(tx); t.Error("a number lost digits"); return nil }))
 }

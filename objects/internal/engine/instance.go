@@ -174,7 +174,7 @@ func (t *Tx) settle(out *Outcome) error {
 			return t.err
 		}
 	}
-	if a := t.layers[0].alarm; a != nil && !a.Equal(t.alarm) {
+	if a := t.layers[0].alarm; a != nil && !a.Equal(t.run.world.Alarm()) {
 		out.Alarm = a
 	}
 	out.Sends, out.Opened = t.sends, t.opened

@@ -22,7 +22,6 @@ type Tx struct {
 	Face any // what package objects gives to handlers for this Tx
 
 	run    *Instance // whose event it is
-	alarm  Alarm     // as the event found it
 	began  time.Time // by World.Now
 	layers []layer   // the event's own, and those of savepoints above it
 	sends  []Send
@@ -58,7 +57,7 @@ func (i *Instance) begin(ctx context.Context) *Tx {
 		ctx = context.Background()
 	}
 	t := i.class.Author.Begin()
-	t.run, t.alarm, t.began, t.parent = i, i.world.Alarm(), i.world.Now(), ctx
+	t.run, t.began, t.parent = i, i.world.Now(), ctx
 	t.layers = t.room[:1]
 	var limited bool
 	if t.deadline, limited = ctx.Deadline(); !limited {
@@ -276,7 +275,7 @@ func (t *Tx) DeleteAlarm() {
 // Alarm is the time that is set; false if there is none, or if it was parked.
 func (t *Tx) Alarm() (time.Time, bool) {
 	t.use()
-	a := t.alarm
+	a := t.run.world.Alarm()
 	for i := range t.layers {
 		if changed := t.layers[i].alarm; changed != nil {
 			a = *changed
