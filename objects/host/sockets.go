@@ -185,7 +185,7 @@ func (o *object) tellEnds() {
 	u.failures++
 	u.retryAt = time.Now().Add(pause)
 	o.in.idle.put(o, u.retryAt)
-	o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Ref, "object", o.key, "ends", len(u.ends), "again in", pause)
+	o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Reference, "object", o.key, "ends", len(u.ends), "again in", pause)
 }
 
 // tellEnd tells the first end. There is an instance.
