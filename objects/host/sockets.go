@@ -40,6 +40,7 @@ type socketEnd struct {
 	socket string
 	close  engine.Close
 	reply  string // where its gateway waits for the acknowledgement; "" if nobody does
+	opener []byte // the principal, as JSON
 }
 
 // add puts in a socket whose last frame handled is seq. It reports whether it is the
@@ -196,7 +197,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 	o.mu.Lock()
 	o.sockets.setLastSeq(req.Socket, req.Seq)
 	if req.Kind == wire.Closed {
-		o.sockets.addEnd(socketEnd{req.Socket, engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}, ev.reply})
+		o.sockets.addEnd(socketEnd{req.Socket, engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}, ev.reply, req.Principal})
 	}
 	o.mu.Unlock()
 	if req.Kind == wire.Closed {
@@ -256,7 +257,7 @@ func (o *object) tellEnds() {
 // tellEnd tells the first end. There is an instance.
 func (o *object) tellEnd() {
 	end := o.sockets.untold.ends[0]
-	ctx := until{o.in.work, time.Now().Add(frameTime)}
+	ctx := withPrincipal(until{o.in.work, time.Now().Add(frameTime)}, end.opener)
 	ev := event{kind: wire.Closed, reply: end.reply}
 	ev.seq = o.sockets.members[end.socket].seq
 	o.finish(ev, o.memory.instance.Closed(ctx, end.socket, end.close))
