@@ -73,7 +73,7 @@ func exactNumbers(v reflect.Value) error {
 	case reflect.Pointer:
 		return exactNumbers(v.Elem())
 	case reflect.Interface:
-		n, ok := v.Interface().(json.Number)
+		n, ok := reflect.TypeAssert[json.Number](v)
 		if !ok {
 			return exactNumbers(v.Elem())
 		}

@@ -319,7 +319,7 @@ func TestARecordThatCannotBeReadIsLeftAloneAndSaidSo(t *testing.T) {
 	if _, err := js.Publish(t.Context(), "$KV.HF_OBJECTS."+id.Key(), []byte(newer)); err != nil {
 		t.Fatal(err)
 	}
-	if status, _, body := request(t, "POST", d.url+"/ticket/newer", ""); status != 500 || !strings.Contains(body, "internal") || !strings.Contains(body, `"ref":"`) {
+	if status, _, body := request(t, "POST", d.url+"/ticket/newer", ""); status != 500 || !strings.Contains(body, "internal") || !strings.Contains(body, `"reference":"`) {
 		t.Errorf("status %d, body %s; want 500 with a reference", status, body)
 	}
 	kv, err := js.KeyValue(t.Context(), "HF_OBJECTS")

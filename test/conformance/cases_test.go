@@ -306,6 +306,25 @@ var cases = []struct {
 			s.Errorf("asked by %s, %v, want nobody", got, err)
 		}
 	}},
+	{"who opened a socket is known with all that comes of it", false, func(s *stage) {
+		s.message = func(tx *objects.Tx, from objects.Socket, _ objects.Message) error {
+			from.Send(objects.Text(objects.PrincipalOf(tx).ID))
+			return nil
+		}
+		closedBy := make(chan string, 1)
+		s.closed = func(tx *objects.Tx, _ objects.Socket, _ objects.Close) error {
+			closedBy <- objects.PrincipalOf(tx).ID
+			return nil
+		}
+		c := s.connect(s, s.self, "?who=ada")
+		c.send(objects.Text("who am I?"))
+		s.hears(c, "ada")
+		c.close(1000, "")
+		s.eventually("the end is told", func() bool { return len(closedBy) > 0 })
+		if who := <-closedBy; who != "ada" {
+			s.Errorf("the close is of %q", who)
+		}
+	}},
 	{"calls of one request under a key are apart", false, func(s *stage) {
 		count := func(tx *objects.Tx) (string, error) {
 			note.Set(tx, note.Get(tx)+"x")

@@ -76,6 +76,12 @@ func newLive(t *testing.T, c *cast) *live {
 		Timing: wire.Timing{TTL: time.Second, Beat: 200 * time.Millisecond, Drain: 2 * time.Second},
 		Worker: func(r fiber.Router, env *gateway.Env) {
 			l.Env = env
+			r.Use(func(c *fiber.Ctx) error {
+				if who := c.Query("who"); who != "" {
+					gateway.SetPrincipal(c, objects.Principal{ID: strings.Clone(who)})
+				}
+				return c.Next()
+			})
 			for _, class := range []objects.Class{puppets, sleepers} {
 				env.Mount(r, "/objects/"+string(class)+"/:name", class)
 			}

@@ -39,7 +39,11 @@ func (m model) fetch(to objects.Ref, r *http.Request) *http.Response {
 
 func (m model) connect(t testing.TB, to objects.Ref, path string) client {
 	t.Helper()
-	c, response := m.Connect(to, httptest.NewRequest(http.MethodGet, "/"+path, nil))
+	r := httptest.NewRequest(http.MethodGet, "/"+path, nil)
+	if who := r.URL.Query().Get("who"); who != "" {
+		r = r.WithContext(objects.WithPrincipal(r.Context(), objects.Principal{ID: who}))
+	}
+	c, response := m.Connect(to, r)
 	if c == nil {
 		t.Fatal(response.Status)
 	}
