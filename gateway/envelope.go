@@ -141,7 +141,7 @@ func dropHops(header http.Header) {
 		}
 		for _, line := range values {
 			for one := range strings.SplitSeq(line, ",") {
-				named = append(named[:len(named):len(named)], textproto.CanonicalMIMEHeaderKey(textproto.TrimString(one)))
+				named = append(slices.Clip(named), textproto.CanonicalMIMEHeaderKey(textproto.TrimString(one)))
 			}
 		}
 	}

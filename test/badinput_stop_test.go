@@ -93,7 +93,7 @@ func TestAStopEndsNoRequestOnAKeptConnection(t *testing.T) {
 			}
 			defer res.Body.Close()
 			if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK {
-				return false, fmt.Errorf("status %d, %v", res.StatusCode, err)
+				return false, fmt.Errorf("status %d, %w", res.StatusCode, err)
 			}
 			return res.Close, nil
 		}

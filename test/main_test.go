@@ -2,6 +2,7 @@ package test
 
 import (
 	"flag"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -24,6 +25,10 @@ func beside(t *testing.T, seats chan struct{}) {
 
 // Nothing outlives the tests: hosts, gateways and servers end with all they began.
 func TestMain(m *testing.M) {
+	if name := os.Getenv(nodeName); name != "" {
+		runNode(name)
+		return
+	}
 	flag.Parse()
 	// The seats say how many run; a test that waits for one must not take the place of another.
 	if err := flag.Set("test.parallel", "100"); err != nil {

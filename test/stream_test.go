@@ -15,8 +15,12 @@ import (
 	"github.com/coder/websocket"
 	"github.com/nats-io/nats.go"
 
+	"holdfast/internal/wire"
 	"holdfast/objects"
 )
+
+// steady is timing for tests in which nobody may be taken for lost.
+var steady = wire.Timing{TTL: 5 * time.Second, Margin: 100 * time.Millisecond, Beat: time.Second, Drain: 5 * time.Second}
 
 // line is a way to a server that can be cut.
 type line struct {
@@ -168,7 +172,8 @@ func (d *door) listen(t testing.TB, tag string) *listener {
 func (l *listener) say(text string) {
 	l.t.Helper()
 	if err := l.conn.Write(l.t.Context(), websocket.MessageText, []byte(text)); err != nil {
-		l.t.Fatal(err)
+		_, end := l.heard()
+		l.t.Fatalf("%v; the socket ended with %v", err, end)
 	}
 }
 
@@ -213,9 +218,9 @@ func TestAResetOfAConnectionLosesNothingAndClosesNothing(t *testing.T) {
 			if whose == "host" {
 				hosts, doors = far, on
 			}
-			hosts.startHost(t, "a", "fra", quick, nil, hallObjects(&hallLog{ends: make(map[string][]int)}))
-			near := on.startGateway(t, "fra", quick, "hall")
-			d := doors.startGateway(t, "fra", quick, "hall")
+			hosts.startHost(t, "a", "fra", steady, nil, hallObjects(&hallLog{ends: make(map[string][]int)}))
+			near := on.startGateway(t, "fra", steady, "hall")
+			d := doors.startGateway(t, "fra", steady, "hall")
 			var all []*listener
 			for i := range 5 {
 				all = append(all, d.listen(t, fmt.Sprint("far", i)), near.listen(t, fmt.Sprint("near", i)))
@@ -323,9 +328,9 @@ func TestTheEndsOfSocketsAreToldOnceWhenGatewayAndOwnerDieTogether(t *testing.T)
 	if len(log.ends) != 5 {
 		t.Errorf("ends of %d sockets were told, want 5: %v", len(log.ends), log.ends)
 	}
-	for who, ends := range log.ends {
-		if !slices.Equal(ends, []int{1006}) {
-			t.Errorf("the ends of %s are %v, want 1006 once", who, ends)
+	for i := range 5 {
+		if ends := log.ends[fmt.Sprint("lost", i)]; !slices.Equal(ends, []int{1006}) {
+			t.Errorf("the ends of the socket with tag lost%d are %v, want 1006 once; all are %v", i, ends, log.ends)
 		}
 	}
 }
@@ -335,8 +340,8 @@ func TestAPlannedRestartClosesNoBusySocket(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
 	log := &hallLog{ends: make(map[string][]int)}
-	old := on.startHost(t, "host-0", "fra", quick, nil, hallObjects(log))
-	d1, d2 := on.startGateway(t, "fra", quick, "hall"), on.startGateway(t, "fra", quick, "hall")
+	old := on.startHost(t, "host-0", "fra", steady, nil, hallObjects(log))
+	d1, d2 := on.startGateway(t, "fra", steady, "hall"), on.startGateway(t, "fra", steady, "hall")
 	all := []*listener{d1.listen(t, "1"), d2.listen(t, "2"), d1.listen(t, "3"), d2.listen(t, "4")}
 	var want []string
 	var restarts sync.WaitGroup
@@ -344,7 +349,7 @@ func TestAPlannedRestartClosesNoBusySocket(t *testing.T) {
 		if i%150 == 75 {
 			restarts.Wait()
 			before := old
-			old = on.startHost(t, fmt.Sprint("host-", i), "fra", quick, nil, hallObjects(log))
+			old = on.startHost(t, fmt.Sprint("host-", i), "fra", steady, nil, hallObjects(log))
 			restarts.Go(before.stop)
 		}
 		want = append(want, fmt.Sprint(i))
@@ -361,8 +366,8 @@ func TestAPlannedRestartClosesNoBusySocket(t *testing.T) {
 func TestWhatOneEventSendsMayBeLargerThanANATSMessage(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "a", "fra", quick, nil, hallObjects(&hallLog{ends: make(map[string][]int)}))
-	d := on.startGateway(t, "fra", quick, "hall")
+	on.startHost(t, "a", "fra", steady, nil, hallObjects(&hallLog{ends: make(map[string][]int)}))
+	d := on.startGateway(t, "fra", steady, "hall")
 	all := []*listener{d.listen(t, "a"), d.listen(t, "b")}
 	all[0].say("large") // 1.5 MiB
 	all[0].say("small")

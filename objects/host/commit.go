@@ -322,7 +322,7 @@ func (o *object) snapshot() record.Record {
 	}
 	return record.Record{
 		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife), Data: o.memory.data,
-		Gateways: o.gateways(),
+		Gateways: o.gateways(), Sockets: o.sockets.details,
 	}
 }
 
@@ -361,7 +361,7 @@ func (o *object) startServing(rec *record.Record, token uint64) bool {
 		return false
 	}
 	o.id = o.id.Named(rec.Name)
-	o.adoptSockets()
+	o.adoptSockets(rec)
 	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}}
 	o.memory.answers.adopted(o.memory.since)
 	o.commit.proven.Store(o.commit.payload.made)

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -446,6 +447,9 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	outs := o.outs(ev, out, failure)
+	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
+		o.sockets.note()
+	}
 	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed}
 	item.frame = ev.kind == wire.Message || ev.kind == wire.Closed
 	if len(outs) > 0 && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
@@ -460,6 +464,11 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 		o.commit.wrote = true
 	}
 	o.put(item, outs...)
+}
+
+// attaches reports whether an event has changed an attachment.
+func attaches(sends []engine.Send) bool {
+	return slices.ContainsFunc(sends, func(s engine.Send) bool { return s.Op == engine.OpAttach })
 }
 
 // remember keeps the answer of a request that wrote, so that asking again, here or

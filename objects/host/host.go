@@ -267,7 +267,11 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		defer client.Close()
 		in := newIncarnation(h, id)
 		in.bus, in.store, in.clock = natsBus{h.cfg.Serve}, h.records, h.clock
-		in.client, in.lease, in.live = client, holder, h.others.Live
+		in.client, in.lease = client, holder
+		in.live = func(ctx context.Context, other string) bool {
+			_, valid := holder.Holds()
+			return !valid || h.others.Live(ctx, other) // whoever could not renew itself says nothing about others
+		}
 		in.first, in.ends = h.others.First, h.others.Ends
 		err = in.run(ctx)
 		if errors.Is(err, lease.ErrLost) {

@@ -261,8 +261,8 @@ func (in *incarnation) deliver(msg *nats.Msg) {
 // false when the object is not served here.
 func (in *incarnation) deliverLocal(msg *nats.Msg) bool {
 	o := in.find(strings.TrimPrefix(msg.Subject, wire.ObjectPrefix))
-	if o == nil {
-		return false
+	if _, valid := in.lease.Holds(); o == nil || !valid {
+		return false // over NATS another owner hears it as well
 	}
 	d := delivery{kind: request, msg: msg, at: time.Now()}
 	return o.deliverVerdict(d, o.mailbox.pushLocal(d, in.queueLimits()))

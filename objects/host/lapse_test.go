@@ -168,6 +168,23 @@ func TestAHostWhoseLeaseHasLapsedTakesNoClaims(t *testing.T) {
 	})
 }
 
+func TestALapsedHostTakesNothingFromAGatewayInItsProcess(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("a")
+		msg := func() *nats.Msg {
+			return &nats.Msg{Subject: wire.ObjectSubject(id("a")), Reply: wire.InboxPrefix + "g.1", Data: wire.Encode(&wire.Request{Kind: wire.Call, Gateway: "g"})}
+		}
+		w.lease.lapse()
+		if w.in.deliverLocal(msg()) {
+			t.Error("a lapsed host took a request that another owner does not hear")
+		}
+		w.lease.resume()
+		if !w.in.deliverLocal(msg()) {
+			t.Error("a host whose lease is valid again takes nothing")
+		}
+	})
+}
+
 func TestALeaseThatIsLostAfterALapseTellsWhoeverWaitsToAskTheNextOwner(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own("a")

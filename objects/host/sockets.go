@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host/internal/record"
 	"holdfast/objects/internal/engine"
 )
 
@@ -20,6 +22,43 @@ type sockets struct {
 	open   engine.Sockets
 	untold *untold               // nil if the object has been told of every end
 	held   map[string]*wire.Held // what gateways have told, by gateway, until the object is served
+
+	details  json.RawMessage          // for the record: tags and attachments, if they are few
+	recorded map[string]record.Socket // what the record has of sockets whose gateways have not told of them
+}
+
+// maxDetails is how many bytes of tags and attachments a record has. Beyond it, it has
+// none: they are with the gateways, and lost only if a gateway and the owner die together.
+const maxDetails = 8 << 10
+
+// note encodes the tags and attachments of all sockets, as far as they are few. The
+// event loop calls it, with the object's lock held.
+func (s *sockets) note() {
+	s.details = nil
+	all, size := make(map[string]record.Socket), 0
+	add := func(id string, tags []string, attachment []byte) bool {
+		for _, tag := range tags {
+			size += len(tag)
+		}
+		size += len(id) + len(attachment) + 20
+		if len(tags) > 0 || len(attachment) > 0 {
+			all[id] = record.Socket{Tags: tags, Attachment: attachment}
+		}
+		return size <= maxDetails
+	}
+	for id, known := range s.recorded {
+		if !add(id, known.Tags, known.Attachment) {
+			return
+		}
+	}
+	for _, socket := range s.open.All() {
+		if info := socket.Info(); !add(info.ID, info.Tags, info.Attachment) {
+			return
+		}
+	}
+	if len(all) > 0 {
+		s.details = record.EncodeSockets(all)
+	}
 }
 
 // untold are the ends of sockets that the object has not been told yet.
@@ -41,7 +80,8 @@ type socketEnd struct {
 
 // adoptSockets takes over the sockets that gateways hold, from the previous owner. With
 // mu held.
-func (o *object) adoptSockets() {
+func (o *object) adoptSockets(rec *record.Record) {
+	o.sockets.recorded = rec.DecodeSockets()
 	for _, gateway := range slices.Sorted(maps.Keys(o.sockets.held)) {
 		held := o.sockets.held[gateway]
 		for _, s := range held.Sockets {
@@ -49,10 +89,12 @@ func (o *object) adoptSockets() {
 				o.sockets.open.Add(engine.SocketInfo{
 					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Region: held.Region, Tags: s.Tags, Attachment: s.Attachment,
 				})
+				delete(o.sockets.recorded, wire.SocketID(gateway, s.Slot))
 			}
 		}
 	}
 	o.sockets.held = nil
+	o.sockets.note()
 }
 
 // addEnd notes the end of a socket. The stream lets each through once.
@@ -195,7 +237,9 @@ func (o *object) tellEnd() {
 	ctx := withPrincipal(until{o.in.work, time.Now().Add(frameTime)}, end.opener)
 	ev := event{kind: wire.Closed, gateway: end.gateway, slot: end.slot, seq: end.seq}
 	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
-		o.sockets.open.Add(engine.SocketInfo{ID: end.socket, Gateway: end.gateway})
+		known := o.sockets.recorded[end.socket]
+		delete(o.sockets.recorded, end.socket)
+		o.sockets.open.Add(engine.SocketInfo{ID: end.socket, Gateway: end.gateway, Tags: known.Tags, Attachment: known.Attachment})
 	}
 	o.finish(ev, o.memory.instance.Closed(ctx, end.socket, end.close))
 	o.mu.Lock()

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"holdfast/internal/planted"
 )
 
@@ -86,13 +88,11 @@ func (h *Holder) Again() <-chan struct{} {
 // standing is where the lease stands now.
 func (h *Holder) standing() Standing { return h.trust.Load().At(time.Now(), h.timing).Standing }
 
-// renewed notes a renewal. It reports whether that has made a lapsed lease valid again.
-func (h *Holder) renewed(sent time.Time) (resumed bool) {
+// renewed notes a renewal.
+func (h *Holder) renewed(sent time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	before := h.trust.Load().Generation
 	h.set(h.trust.Load().Renewed(sent, time.Now(), h.timing))
-	return before > 0 && h.trust.Load().Generation > before
 }
 
 // lose ends the role.
@@ -233,6 +233,9 @@ func (k *keeper) keep(ctx context.Context) {
 		began := time.Now()
 		k.Others.shouldHaveSeen(k.Incarnation, k.acked)
 		err := k.renew(ctx)
+		if errors.Is(err, nats.ErrConnectionClosed) {
+			err = fmt.Errorf("%w: %w", ErrLost, err) // no renewal will land any more
+		}
 		switch {
 		case errors.Is(err, ErrLost):
 			k.Log.Warn("lease lost", "err", err)
@@ -281,9 +284,10 @@ func (k *keeper) renew(ctx context.Context) error {
 // trust notes a renewal. When it was NATS that has kept this holder from renewing, it has
 // kept others from it as well: they get time to do so before they count as dead here.
 func (k *keeper) trust(sent time.Time) {
-	if k.holder.renewed(sent) {
-		k.Others.spare(k.Timing.TTL / 3)
+	if k.lapsed() {
+		k.Others.spare(k.Timing.TTL / 3) // before it is valid
 	}
+	k.holder.renewed(sent)
 }
 
 // lapsed reports whether the lease was valid, is not, and may become so.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // Every change of standing, by time, by a renewal and by an end, against the table.
@@ -98,6 +100,25 @@ func TestALapseThatIsTooLongEndsTheLease(t *testing.T) {
 			got, err := l.until(ctx, time.Hour)
 			if want := 42 * time.Second; !errors.Is(err, ErrLost) || got < 40*time.Second || got > want {
 				t.Errorf("ended after %v with %v, want about %v with ErrLost", got, err, want)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestAHostWhoseConnectionWasClosedWaitsForNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, ctx context.Context, l *life) {
+		l.lapse = 30 * time.Second
+		l.store.before = func(context.Context, int) error {
+			if time.Since(l.began) > 10*time.Second {
+				return nats.ErrConnectionClosed
+			}
+			return nil
+		}
+		if err := l.hold(ctx, func(ctx context.Context, _ *Holder) {
+			if got, err := l.until(ctx, time.Minute); !errors.Is(err, ErrLost) || got > 11*time.Second {
+				t.Errorf("ended after %v with %v, want ErrLost at once", got, err)
 			}
 		}); err != nil {
 			t.Fatal(err)

@@ -50,8 +50,9 @@ type Record struct {
 	Claims   uint64 // in a row, by owners that committed nothing: what each but the last was lost with
 	Claimed  int64  // when the last of them was, in Unix seconds; both are zero once an owner has committed
 	Alarm    engine.Alarm
-	Gateways []Gateway // that hold sockets of the object, or have been given up
-	Answers  []Kept    // to requests that a commit covered, oldest first
+	Gateways []Gateway       // that hold sockets of the object, or have been given up
+	Sockets  json.RawMessage // what is known of the sockets beyond that, as EncodeSockets makes it; nil if it is too much
+	Answers  []Kept          // to requests that a commit covered, oldest first
 	Data     *engine.Data
 }
 
@@ -87,6 +88,24 @@ func (g *Gateway) check() error {
 		return fmt.Errorf("%.80q cannot name a gateway", g.Name)
 	}
 	return nil
+}
+
+// Socket is what the next owner tells the object of a socket whose gateway cannot.
+type Socket struct {
+	Tags       []string        `json:"t,omitempty"`
+	Attachment json.RawMessage `json:"a,omitempty"`
+}
+
+// EncodeSockets encodes what is known of sockets, by their ids.
+func EncodeSockets(sockets map[string]Socket) json.RawMessage { return must(json.Marshal(sockets)) }
+
+// DecodeSockets reads what EncodeSockets made; nothing if it is damaged.
+func (r *Record) DecodeSockets() map[string]Socket {
+	var sockets map[string]Socket
+	if json.Unmarshal(r.Sockets, &sockets) != nil {
+		return nil
+	}
+	return sockets
 }
 
 // Answer remembers what a request was told, so that it is not run twice. It is
@@ -153,6 +172,8 @@ type head struct {
 	Claimed  int64        `json:"claimed,omitempty"`
 	Alarm    engine.Alarm `json:"alarm,omitzero"`
 	Gateways []Gateway    `json:"gateways,omitempty"`
+
+	Sockets json.RawMessage `json:"sockets,omitempty"`
 }
 
 // append writes the head as package json would, less the closing brace.
@@ -179,6 +200,9 @@ func (h *head) append(out []byte) []byte {
 	if len(h.Gateways) > 0 {
 		out = append(append(out, `,"gateways":`...), must(json.Marshal(h.Gateways))...)
 	}
+	if len(h.Sockets) > 0 {
+		out = append(append(out, `,"sockets":`...), h.Sockets...)
+	}
 	return out
 }
 
@@ -198,7 +222,7 @@ func (r *Record) Encode() []byte {
 	for _, a := range r.Answers {
 		size += a.Size()
 	}
-	h := head{version, r.Name, r.Epoch, r.Owner, r.Host, r.Region, r.Commit, r.Claims, r.Claimed, r.Alarm, r.Gateways}
+	h := head{version, r.Name, r.Epoch, r.Owner, r.Host, r.Region, r.Commit, r.Claims, r.Claimed, r.Alarm, r.Gateways, r.Sockets}
 	out := h.append(make([]byte, 0, size))
 	for i, a := range r.Answers {
 		if i == 0 {
@@ -299,7 +323,7 @@ func decode(key string, data []byte) (*Record, error) {
 	}
 	return &Record{
 		Name: r.Name, Epoch: r.Epoch, Owner: r.Owner, Host: r.Host, Region: r.Region, Commit: r.Commit, Claims: r.Claims, Claimed: r.Claimed,
-		Alarm: r.Alarm, Gateways: r.Gateways, Answers: kept, Data: engine.DataOf(r.Keys),
+		Alarm: r.Alarm, Gateways: r.Gateways, Sockets: r.Sockets, Answers: kept, Data: engine.DataOf(r.Keys),
 	}, nil
 }
 
