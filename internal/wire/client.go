@@ -120,6 +120,9 @@ func (c *Client) Do(ctx context.Context, id Address, req *Request) (*Reply, erro
 	defer c.end(id.Key(), n)
 	req.Gateway, req.N, req.Low = c.cfg.Name, n, low
 	for {
+		if reply := c.arrived(id.Key(), w, &t); reply != nil {
+			return reply, nil
+		}
 		left := time.Until(t.deadline)
 		if left <= 0 {
 			return nil, t.failure(context.DeadlineExceeded)
@@ -245,10 +248,7 @@ func (c *Client) await(ctx context.Context, id Address, w *waiter, t *attempt) (
 		}
 	}
 	if next == final {
-		if reply.Busy {
-			c.holdOff(id.Key())
-		}
-		return reply, nil
+		return c.done(id.Key(), reply), nil
 	}
 	t.attempts++
 	free := t.attempts <= 2 // interest takes a moment to spread: the first resends are free
@@ -266,6 +266,30 @@ func (c *Client) await(ctx context.Context, id Address, w *waiter, t *attempt) (
 		return nil, t.failure(cmp.Or(ctx.Err(), context.DeadlineExceeded))
 	}
 	return nil, nil
+}
+
+// done returns the answer to a request. An object that has refused it for want of room
+// is asked nothing more for a moment.
+func (c *Client) done(object string, reply *Reply) *Reply {
+	if reply.Busy {
+		c.holdOff(object)
+	}
+	return reply
+}
+
+// arrived returns the final answer to the last copy, if it came while the object was
+// claimed. The next copy would make that answer void.
+func (c *Client) arrived(object string, w *waiter, t *attempt) *Reply {
+	for {
+		select {
+		case a := <-w.answers:
+			if c.consider(object, a, t) == final {
+				return c.done(object, a.reply)
+			}
+		default:
+			return nil
+		}
+	}
 }
 
 // consider notes what came back for a copy, and says what to do about it.
