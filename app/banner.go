@@ -55,10 +55,10 @@ type data struct {
 
 // discover asks a gateway which routes the worker has made, and fills in what
 // depends on them. Mounts are where HTTP reaches objects.
-func (b *banner) discover(ctx context.Context, ln net.Listener, classes []*objects.Class, mounts []string) {
+func (b *banner) discover(ctx context.Context, ln net.Listener, classes []*objects.Implementation, mounts []string) {
 	base := webURL(ln)
 	runs := func(name string) bool {
-		return slices.ContainsFunc(classes, func(c *objects.Class) bool { return c.Name() == name })
+		return slices.ContainsFunc(classes, func(c *objects.Implementation) bool { return string(c.Class()) == name })
 	}
 	if answers(ctx, ln, "/") {
 		b.Open = base + "/"

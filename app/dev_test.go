@@ -29,29 +29,32 @@ import (
 )
 
 // counter counts claims and accepts sockets.
-type counter struct{ state *objects.State }
+type counter struct{}
+
+const tickets objects.Class = "ticket"
 
 var (
-	claim = objects.NewCall[objects.None, int]("claim")
+	claim = objects.NewCall[objects.None, int](tickets, "claim")
 	taken = objects.NewKey[int]("taken")
 )
 
-var counters = objects.Define("ticket", func(s *objects.State) *counter { return &counter{s} }, objects.On(claim, (*counter).claim))
+var counters = objects.Implement(tickets, objects.New[counter], objects.On(claim, (*counter).claim))
 
-func (c *counter) claim(context.Context, objects.None) (int, error) {
-	n := taken.Get(c.state, 0) + 1
-	taken.Set(c.state, n)
+func (c *counter) claim(tx *objects.Tx, _ objects.None) (int, error) {
+	n := taken.Get(tx) + 1
+	taken.Set(tx, n)
 	return n, nil
 }
 
 func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	tx := objects.TxOf(r)
 	if r.Header.Get("Upgrade") == "" {
-		fmt.Fprintf(w, "%d taken", taken.Get(c.state, 0))
+		fmt.Fprintf(w, "%d taken", taken.Get(tx))
 		return
 	}
-	socket, err := c.state.Accept(r)
+	socket, err := tx.Accept()
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		tx.Refuse(err)
 		return
 	}
 	socket.Send(objects.Text("hello"))
@@ -61,11 +64,7 @@ func worker(r fiber.Router, env *gateway.Env) {
 	r.Get("/", func(c *fiber.Ctx) error { return c.SendString("page of " + env.Region()) })
 	r.Get("/peers", func(c *fiber.Ctx) error { return c.JSON(env.Peers()) })
 	r.Post("/ticket/:name", func(c *fiber.Ctx) error {
-		ticket, err := env.ObjectFor(c, "ticket", c.Params("name"))
-		if err != nil {
-			return err
-		}
-		n, err := claim.Do(c.UserContext(), ticket, objects.None{})
+		n, err := claim.Do(c.UserContext(), env.Object(tickets, c.Params("name")), nil)
 		if err != nil {
 			return err
 		}
@@ -75,7 +74,7 @@ func worker(r fiber.Router, env *gateway.Env) {
 }
 
 func config() app.Config {
-	return app.Config{Classes: []*objects.Class{counters}, Worker: worker}
+	return app.Config{Objects: []*objects.Implementation{counters}, Worker: worker}
 }
 
 // output is a writer whose first line can be waited for.
@@ -237,7 +236,7 @@ func TestWhatTheBannerSaysIsTrue(t *testing.T) {
 }
 
 func TestABannerForPeopleHasNoColourWithoutATerminal(t *testing.T) {
-	p := start(t, app.Config{Name: "mine", Classes: config().Classes}, "dev", "--port", "0", "--nats-port", "0", "--store", "memory", "--rtt", "40ms", "--regions", "fra,iad")
+	p := start(t, app.Config{Name: "mine", Objects: config().Objects}, "dev", "--port", "0", "--nats-port", "0", "--store", "memory", "--rtt", "40ms", "--regions", "fra,iad")
 	p.stop()
 	banner := p.stdout.String()
 	for _, want := range []string{"mine 0.1.0", "fra  http://localhost:", "+40 ms simulated", "in memory (gone on exit)", "mine gateway --region lhr", "--rtt 40ms", "not reached over HTTP", `env.Mount(r, "/rooms/:name", "room")`} {
@@ -326,7 +325,7 @@ func TestADamagedRecordIsListedBesideTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	copied, err := objects.NameID("ticket", "another's")
+	copied, err := tickets.ID("another's")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,7 +360,7 @@ func TestResumeLiftsAQuarantineAndRunsAParkedAlarm(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	bomb, err := objects.NameID("ticket", "bomb")
+	bomb, err := objects.Class("ticket").ID("bomb")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -412,7 +411,7 @@ func TestGetShowsAnEventThatDoesNotEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	stuck, err := objects.NameID("ticket", "stuck")
+	stuck, err := objects.Class("ticket").ID("stuck")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,15 +12,16 @@ import (
 	"holdfast/objects"
 )
 
-// The exit codes. Those of objects' errors come from the table in objects; it
-// gives 2 invalid, 4 not found, 5 conflict, 6 denied, 7 unavailable, 8 outcome
-// unknown, and 1 for the rest.
+// The exit codes.
 const (
 	exitFault       = 1   // a fault, or anything unnamed
 	exitUsage       = 2   // called in a way that cannot be
 	exitTaken       = 3   // a port or a store is in use by somebody else
+	exitNotFound    = 4   // there is no such thing
+	exitConflict    = 5   // an object has refused
 	exitDenied      = 6   // the system or a server does not permit it
 	exitNATS        = 7   // NATS or a gateway cannot be reached or cannot be used
+	exitUnknown     = 8   // it may or may not have happened
 	exitCheck       = 20  // a check did not hold
 	exitInterrupted = 130 // by a signal, before it was done
 )
@@ -66,12 +68,12 @@ func describe(err error) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
 	}
-	if e, ok := objects.AsError(err); ok {
+	if e, ok := errors.AsType[*objects.Error](err); ok {
 		message := e.Message
-		if e.Ref != "" {
-			message += " (reference " + e.Ref + ")"
+		if e.Reference != "" {
+			message += " (reference " + e.Reference + ")"
 		}
-		return &failure{code: string(e.Code), exit: e.Code.ExitCode(), err: errors.New(message)}
+		return &failure{code: string(e.Code), exit: exitOf(e.Code), err: errors.New(message)}
 	}
 	if _, ok := errors.AsType[*embedded.StoreInUseError](err); ok {
 		return &failure{code: "store_in_use", exit: exitTaken, err: err}
@@ -83,11 +85,30 @@ func describe(err error) *failure {
 	case errors.Is(err, context.Canceled):
 		return &failure{code: "interrupted", exit: exitInterrupted, err: errors.New("interrupted")}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &failure{code: string(objects.Unknown), exit: objects.Unknown.ExitCode(), err: err}
+		return &failure{code: string(objects.Unknown), exit: exitOf(objects.Unknown), err: err}
 	case errors.Is(err, os.ErrPermission):
 		return &failure{code: string(objects.Forbidden), exit: exitDenied, err: err}
 	}
 	return &failure{code: string(objects.Internal), exit: exitFault, err: err}
+}
+
+// exits are the exit codes of commands that ended with an object's refusal; exitFault for the rest.
+var exits = map[objects.Code]int{
+	objects.Invalid:      exitUsage,
+	objects.NotFound:     exitNotFound,
+	objects.Conflict:     exitConflict,
+	objects.Done:         exitConflict,
+	objects.Unauthorized: exitDenied,
+	objects.Forbidden:    exitDenied,
+	objects.Unavailable:  exitNATS,
+	objects.Unknown:      exitUnknown,
+}
+
+func exitOf(code objects.Code) int {
+	if !code.Known() {
+		code = objects.Conflict // an object's own: it has refused
+	}
+	return cmp.Or(exits[code], exitFault)
 }
 
 // envelope is a failure as a program reads it.

@@ -93,8 +93,8 @@ func (f *fleet) keep(nc *nats.Conn, err error) (*nats.Conn, error) {
 
 // gateway starts a gateway on a listener, which is its to close from here on.
 func (f *fleet) gateway(cfg gateway.Config, ln net.Listener) error {
-	for _, class := range f.p.cfg.Classes {
-		cfg.Classes = append(cfg.Classes, class.Name())
+	for _, class := range f.p.cfg.Objects {
+		cfg.Classes = append(cfg.Classes, string(class.Class()))
 	}
 	cfg.Version, cfg.Worker, cfg.Log, cfg.Metrics = f.p.cfg.Version, f.p.cfg.Worker, f.p.log, f.ops.Metrics
 	g, err := gateway.New(cfg)
@@ -119,7 +119,7 @@ func (f *fleet) gateway(cfg gateway.Config, ln net.Listener) error {
 
 // host starts a host.
 func (f *fleet) host(cfg host.Config) error {
-	cfg.Classes, cfg.Log, cfg.Metrics = f.p.cfg.Classes, f.p.log, f.ops.Metrics
+	cfg.Objects, cfg.Log, cfg.Metrics = f.p.cfg.Objects, f.p.log, f.ops.Metrics
 	h, err := host.New(f.ctx, cfg)
 	if err != nil {
 		return hostError(cfg, err)

@@ -98,15 +98,15 @@ func (p *program) joinAsGateway(f *fleet, o gatewayOptions, setting link.Setting
 }
 
 func (p *program) classNames() []string {
-	names := make([]string, len(p.cfg.Classes))
-	for i, class := range p.cfg.Classes {
-		names[i] = class.Name()
+	names := make([]string, len(p.cfg.Objects))
+	for i, class := range p.cfg.Objects {
+		names[i] = string(class.Class())
 	}
 	return names
 }
 
 func (p *program) classList() string {
-	if len(p.cfg.Classes) == 0 {
+	if len(p.cfg.Objects) == 0 {
 		return "no class: this program has none"
 	}
 	return strings.Join(p.classNames(), ", ")

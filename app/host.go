@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -158,7 +159,7 @@ func (p *program) tellJoined(f *fleet, j *joined, facts map[string]any, line str
 
 // hostError makes what host.New says a matter of NATS: that is all it works with.
 func hostError(cfg host.Config, err error) error {
-	if _, told := objects.AsError(err); told {
+	if _, told := errors.AsType[*objects.Error](err); told {
 		return err
 	}
 	return unreachable(fmt.Errorf("start host %s: %w", cfg.Name, err), "")

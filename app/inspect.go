@@ -33,11 +33,11 @@ func (p *program) getCommand() *cobra.Command {
 		Example: p.examples("get ticket/global\nget room/lobby --json\nget ticket --id 64-hex-digits"),
 		Args:    cobra.ExactArgs(1),
 		RunE: p.run(func(ctx context.Context, args []string) error {
-			object, err := parseObject(args[0], id)
+			object, name, err := parseObject(args[0], id)
 			if err != nil {
 				return err
 			}
-			return p.inspect(ctx, from, func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error { return p.get(ctx, in, object) })
+			return p.inspect(ctx, from, func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error { return p.get(ctx, in, object, name) })
 		}),
 	}
 	from.add(c)
@@ -58,12 +58,12 @@ func (p *program) resumeCommand() *cobra.Command {
 		Example: p.examples("resume ticket/global\nresume room/lobby --json\nresume ticket --id 64-hex-digits"),
 		Args:    cobra.ExactArgs(1),
 		RunE: p.run(func(ctx context.Context, args []string) error {
-			object, err := parseObject(args[0], id)
+			object, name, err := parseObject(args[0], id)
 			if err != nil {
 				return err
 			}
 			return p.inspect(ctx, from, func(ctx context.Context, nc *nats.Conn, in *host.Inspector) error {
-				return p.resume(ctx, nc, in, object)
+				return p.resume(ctx, nc, in, object, name)
 			})
 		}),
 	}
@@ -84,8 +84,8 @@ type resumed struct {
 }
 
 // resume has the object go on, if something holds it up.
-func (p *program) resume(ctx context.Context, nc *nats.Conn, in *host.Inspector, id objects.ID) error {
-	info, err := in.Get(ctx, id)
+func (p *program) resume(ctx context.Context, nc *nats.Conn, in *host.Inspector, id objects.ID, name string) error {
+	info, err := in.Get(ctx, id, name)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (p *program) resume(ctx context.Context, nc *nats.Conn, in *host.Inspector,
 		done.Alarm = info.Alarm.At
 	}
 	if held := done.Quarantine != nil || info.Alarm.Parked; held {
-		if err := host.Resume(ctx, nc, id); err != nil {
+		if err := host.Resume(ctx, nc, id, name); err != nil {
 			return err
 		}
 	}
@@ -137,7 +137,7 @@ func (p *program) lsCommand() *cobra.Command {
 		Args:    cobra.MaximumNArgs(1),
 		RunE: p.run(func(ctx context.Context, args []string) error {
 			class := strings.Join(args, "")
-			if class != "" && !objects.ValidClass(class) {
+			if _, err := objects.Class(class).ID("any"); class != "" && err != nil {
 				return usage(fmt.Errorf("%.80q cannot be a class", class), "")
 			}
 			if limit < 1 {
@@ -151,15 +151,18 @@ func (p *program) lsCommand() *cobra.Command {
 	return c
 }
 
-func parseObject(arg, id string) (objects.ID, error) {
+// parseObject is the object's id and, if it was given by that, its name.
+func parseObject(arg, digits string) (id objects.ID, name string, err error) {
 	class, name, named := strings.Cut(arg, "/")
 	switch {
-	case id != "" && !named:
-		return objects.ParseID(class, id)
-	case id == "" && named:
-		return objects.NameID(class, name)
+	case digits != "" && !named:
+		id, err = objects.Class(class).ParseID(digits)
+		return id, "", err
+	case digits == "" && named:
+		id, err = objects.Class(class).ID(name)
+		return id, name, err
 	}
-	return objects.ID{}, usage(fmt.Errorf("%.80q: want CLASS/NAME, or CLASS with --id", arg), "")
+	return id, "", usage(fmt.Errorf("%.80q: want CLASS/NAME, or CLASS with --id", arg), "")
 }
 
 // inspect connects and reads.
@@ -173,14 +176,14 @@ func (p *program) inspect(ctx context.Context, from natsFlags, read func(context
 	if err == nil {
 		err = read(ctx, nc, in)
 	}
-	if _, known := objects.AsError(err); err == nil || known || errors.Is(err, context.Canceled) {
+	if _, known := errors.AsType[*objects.Error](err); err == nil || known || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return unreachable(err, "")
 }
 
-func (p *program) get(ctx context.Context, in *host.Inspector, id objects.ID) error {
-	info, err := in.Get(ctx, id)
+func (p *program) get(ctx context.Context, in *host.Inspector, id objects.ID, name string) error {
+	info, err := in.Get(ctx, id, name)
 	if err != nil {
 		return err
 	}

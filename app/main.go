@@ -2,7 +2,7 @@
 // and its worker:
 //
 //	func main() {
-//		app.Main(app.Config{Classes: []*objects.Class{room.Class}, Worker: worker})
+//		app.Main(app.Config{Objects: []*objects.Implementation{room.Objects}, Worker: worker})
 //	}
 //
 // The commands put the other packages together and decide nothing about objects:
@@ -51,7 +51,7 @@ import (
 type Config struct {
 	Name    string // of the program; default "holdfast"
 	Version string // default "0.1.0"
-	Classes []*objects.Class
+	Objects []*objects.Implementation
 	Worker  gateway.Worker // routes in front of the objects; default: none
 }
 

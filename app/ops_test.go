@@ -15,7 +15,7 @@ import (
 )
 
 // other is a class of which only some programs have a host.
-var other = objects.Define("other", func(s *objects.State) *counter { return &counter{s} })
+var other = objects.Implement("other", objects.New[counter])
 
 // serving is what a command says on standard output, with --json, when it serves.
 type serving struct{ URL, NATS, Ops string }
@@ -90,7 +90,7 @@ func TestAGatewayIsReadyIfAnyOfItsClassesHasAHost(t *testing.T) {
 	_, server := serve(t, "nats", "--port", "0", "--store", "memory", "--rtt", "0")
 	serve(t, "host", "--region", "fra", "--nats", server.NATS, "--rtt", "0")
 	more := config()
-	more.Classes = append(more.Classes, other)
+	more.Objects = append(more.Objects, other)
 	g := start(t, more, "gateway", "--region", "fra", "--listen", "127.0.0.1:0", "--nats", server.NATS, "--rtt", "0", "--json")
 	var said serving
 	if err := json.Unmarshal([]byte(g.stdout.String()), &said); err != nil {

@@ -164,7 +164,7 @@ func (p *program) round(ctx context.Context, o raceOptions, name string, result 
 // refusal is the error that a gateway answered with.
 func refusal(resp *http.Response, url string) error {
 	if resp.StatusCode == http.StatusNotFound {
-		return &failure{code: string(objects.NotFound), exit: objects.NotFound.ExitCode(),
+		return &failure{code: string(objects.NotFound), exit: exitNotFound,
 			err:  fmt.Errorf("the gateway at %s has no /race", url),
 			hint: "it belongs to the demo's worker, which this gateway does not carry"}
 	}

@@ -65,7 +65,7 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 			return nil, err
 		}
 	}
-	b.discover(d.fleet.ctx, d.listeners[0], d.p.cfg.Classes, d.fleet.running[0].Mounts())
+	b.discover(d.fleet.ctx, d.listeners[0], d.p.cfg.Objects, d.fleet.running[0].Mounts())
 	b.Join = d.join()
 	b.ReadyMS = time.Since(began).Milliseconds()
 	return b, nil
@@ -94,7 +94,7 @@ func (d *devRun) hostsIn(k int) error {
 		}
 		err = d.fleet.host(host.Config{
 			Name: name, Region: d.regions[k], Serve: serve, State: state, Nearby: d.nearby(k),
-			Memory: d.server.Memory(), Timing: wire.Timing{TTL: devTTL},
+			Memory: d.server.Memory(), Strict: true, Timing: wire.Timing{TTL: devTTL},
 		})
 		if err != nil {
 			return err

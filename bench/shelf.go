@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -20,7 +19,7 @@ import (
 // shelved is Holdfast with two classes more.
 var shelved = app.Config{
 	Name:    "bench serve",
-	Classes: []*objects.Class{ticket.Class, room.Class, echo.Class, shelfClass, busyClass},
+	Objects: []*objects.Implementation{ticket.Objects, room.Objects, echo.Objects, shelfObjects, busyObjects},
 	Worker: func(r fiber.Router, env *gateway.Env) {
 		demo.Worker(r, env)
 		r.Post("/shelf/:name", func(c *fiber.Ctx) error { return putOnShelf(c, env) })
@@ -28,9 +27,11 @@ var shelved = app.Config{
 	},
 }
 
+const shelves objects.Class = "shelf"
+
 var (
-	put        = objects.NewCall[order, int]("put")
-	shelfClass = objects.Define("shelf", newShelf, objects.On(put, (*shelf).put))
+	put          = objects.NewCall[order, int](shelves, "put")
+	shelfObjects = objects.Implement(shelves, objects.New[shelf], objects.On(put, (*shelf).put))
 )
 
 // order says how full a shelf is to be.
@@ -38,25 +39,22 @@ type order struct{ Keys, Size int }
 
 // shelf is an object with as many keys as it is told, of which each event changes one.
 type shelf struct {
-	state *objects.State
-	puts  int // since the instance was made; which key is next
+	puts int // since the instance was made; which key is next
 }
 
-func newShelf(state *objects.State) *shelf { return &shelf{state: state} }
-
 // put fills the shelf if it is not full, and changes one key.
-func (s *shelf) put(_ context.Context, o order) (int, error) {
+func (s *shelf) put(tx *objects.Tx, o order) (int, error) {
 	if o.Keys < 1 || o.Size < 0 {
 		return 0, objects.Errorf(objects.Invalid, "want keys and size, as ?keys=10&size=100")
 	}
-	if _, full := slot(o.Keys - 1).Lookup(s.state); !full {
+	if _, full := slot(o.Keys - 1).Lookup(tx); !full {
 		for i := range o.Keys {
-			slot(i).Set(s.state, strings.Repeat("-", o.Size))
+			slot(i).Set(tx, strings.Repeat("-", o.Size))
 		}
 	}
 	s.puts++
 	letter := string(rune('a' + s.puts%26)) // another value than last time
-	slot(s.puts%o.Keys).Set(s.state, strings.Repeat(letter, o.Size))
+	slot(s.puts%o.Keys).Set(tx, strings.Repeat(letter, o.Size))
 	return s.puts, nil
 }
 
@@ -67,28 +65,26 @@ func putOnShelf(c *fiber.Ctx, env *gateway.Env) error {
 	if err != nil {
 		return err
 	}
-	object, err := env.ObjectFor(c, "shelf", name)
-	if err != nil {
-		return err
-	}
-	n, err := put.Do(c.UserContext(), object, order{Keys: c.QueryInt("keys"), Size: c.QueryInt("size")})
+	n, err := put.Do(c.UserContext(), env.Object(shelves, name), order{Keys: c.QueryInt("keys"), Size: c.QueryInt("size")})
 	if err != nil {
 		return err
 	}
 	return c.JSON(fiber.Map{"puts": n})
 }
 
+const busies objects.Class = "busy"
+
 var (
-	work1ms   = objects.NewCall[objects.None, objects.None]("work")
-	busyClass = objects.Define("busy", func(*objects.State) *busy { return nil }, objects.On(work1ms, (*busy).work))
+	work1ms     = objects.NewCall[objects.None, objects.None](busies, "work")
+	busyObjects = objects.Implement(busies, objects.New[busy], objects.On(work1ms, (*busy).work))
 )
 
 // busy is an object of which each event takes a millisecond.
 type busy struct{}
 
-func (*busy) work(context.Context, objects.None) (objects.None, error) {
+func (*busy) work(*objects.Tx, objects.None) (objects.None, error) {
 	time.Sleep(time.Millisecond)
-	return objects.None{}, nil
+	return nil, nil
 }
 
 func keepBusy(c *fiber.Ctx, env *gateway.Env) error {
@@ -96,10 +92,6 @@ func keepBusy(c *fiber.Ctx, env *gateway.Env) error {
 	if err != nil {
 		return err
 	}
-	object, err := env.ObjectFor(c, "busy", name)
-	if err != nil {
-		return err
-	}
-	_, err = work1ms.Do(c.UserContext(), object, objects.None{})
+	_, err = work1ms.Do(c.UserContext(), env.Object(busies, name), nil)
 	return err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -18,7 +17,7 @@ import (
 // served is Holdfast as in cmd/holdfast, and a class with alarms.
 var served = app.Config{
 	Name:    "chaos serve",
-	Classes: []*objects.Class{ticket.Class, room.Class, echo.Class, bellClass},
+	Objects: []*objects.Implementation{ticket.Objects, room.Objects, echo.Objects, bellObjects},
 	Worker: func(r fiber.Router, env *gateway.Env) {
 		demo.Worker(r, env)
 		r.Post("/bell/:name", func(c *fiber.Ctx) error { return callBell(c, env, setBell) })
@@ -29,10 +28,12 @@ var served = app.Config{
 // bellDelay is how long after it was set a bell rings.
 const bellDelay = 300 * time.Millisecond
 
+const bells objects.Class = "bell"
+
 var (
-	setBell    = objects.NewCall[objects.None, rings]("set")
-	lookAtBell = objects.NewCall[objects.None, rings]("look")
-	bellClass  = objects.Define("bell", newBell,
+	setBell     = objects.NewCall[objects.None, rings](bells, "set")
+	lookAtBell  = objects.NewCall[objects.None, rings](bells, "look")
+	bellObjects = objects.Implement(bells, objects.New[bell],
 		objects.On(setBell, (*bell).set), objects.On(lookAtBell, (*bell).look))
 
 	ringsKey = objects.NewKey[rings]("rings")
@@ -45,27 +46,25 @@ type rings struct {
 }
 
 // bell sets an alarm when it is told to, and counts.
-type bell struct{ state *objects.State }
+type bell struct{}
 
-func newBell(state *objects.State) *bell { return &bell{state} }
-
-func (b *bell) set(context.Context, objects.None) (rings, error) {
-	r := ringsKey.Get(b.state, rings{})
+func (b *bell) set(tx *objects.Tx, _ objects.None) (rings, error) {
+	r := ringsKey.Get(tx)
 	r.Set++
-	ringsKey.Set(b.state, r)
-	b.state.SetAlarm(b.state.Now().Add(bellDelay))
+	ringsKey.Set(tx, r)
+	tx.SetAlarm(tx.Now().Add(bellDelay))
 	return r, nil
 }
 
-func (b *bell) look(context.Context, objects.None) (rings, error) {
-	return ringsKey.Get(b.state, rings{}), nil
+func (b *bell) look(tx *objects.Tx, _ objects.None) (rings, error) {
+	return ringsKey.Get(tx), nil
 }
 
 // Alarm counts.
-func (b *bell) Alarm(context.Context, objects.AlarmInfo) error {
-	r := ringsKey.Get(b.state, rings{})
+func (b *bell) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
+	r := ringsKey.Get(tx)
 	r.Rang++
-	ringsKey.Set(b.state, r)
+	ringsKey.Set(tx, r)
 	return nil
 }
 
@@ -74,11 +73,7 @@ func callBell(c *fiber.Ctx, env *gateway.Env, call objects.Call[objects.None, ri
 	if err != nil {
 		return err
 	}
-	object, err := env.ObjectFor(c, "bell", name)
-	if err != nil {
-		return err
-	}
-	r, err := call.Do(c.UserContext(), object, objects.None{})
+	r, err := call.Do(c.UserContext(), env.Object(bells, name), nil)
 	if err != nil {
 		return err
 	}

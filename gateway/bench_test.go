@@ -19,7 +19,7 @@ import (
 func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{1, 10, 100, 1000} {
 		b.Run(fmt.Sprint("sockets=", n), func(b *testing.B) {
-			id, err := objects.NameID("room", "lobby")
+			id, err := objects.Class("room").ID("lobby")
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -28,7 +28,7 @@ func BenchmarkFanOut(b *testing.B) {
 			var slots []stream.Slot
 			sockets := make([]*socket, n)
 			for i := range sockets {
-				sockets[i] = newSocket(h, id)
+				sockets[i] = newSocket(h, wire.Address{ID: id})
 				h.add(sockets[i])
 				slots = append(slots, sockets[i].slot)
 			}

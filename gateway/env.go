@@ -1,13 +1,20 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/url"
 	pathpkg "path"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -15,12 +22,19 @@ import (
 	"github.com/nats-io/nats.go"
 
 	shared "holdfast/internal/metrics"
+	"holdfast/internal/scope"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
 
-// Env is what a worker has: the objects, and the connection for stores of its own.
-type Env struct{ g *Gateway }
+// Env is what a worker has: the way to objects, and the connection for stores of its own. In a handler c.UserContext()
+// carries the request's deadline, Idempotency-Key and principal to all that asks objects.
+type Env struct {
+	objects.Caller
+	g *Gateway
+}
+
+func newEnv(g *Gateway) *Env { return &Env{objects.NewCaller(transport{g}), g} }
 
 // Region is the gateway's region.
 func (e *Env) Region() string { return e.g.cfg.Region }
@@ -37,23 +51,9 @@ func (e *Env) NATS() *nats.Conn { return e.g.cfg.NATS }
 // Log is the gateway's logger.
 func (e *Env) Log() *slog.Logger { return e.g.log }
 
-// Object is the object of this class and name, to call from anywhere.
-func (e *Env) Object(class, name string) (objects.Ref, error) {
-	return e.object(nil, class, name)
-}
-
-// ObjectFor is Object for the handler of a request: it passes the request's
-// Idempotency-Key on and writes who answered into the response's headers.
-func (e *Env) ObjectFor(c *fiber.Ctx, class, name string) (objects.Ref, error) {
-	return e.object(c, class, name)
-}
-
-func (e *Env) object(c *fiber.Ctx, class, name string) (objects.Ref, error) {
-	id, err := objects.NameID(class, name)
-	if err != nil {
-		return objects.Ref{}, err
-	}
-	return objects.NewRef(id, &caller{e.g, c}), nil
+// SetPrincipal says who the request is from, for everything that it asks from here on.
+func SetPrincipal(c *fiber.Ctx, p objects.Principal) {
+	c.SetUserContext(objects.WithPrincipal(c.UserContext(), p))
 }
 
 // Param is a path parameter, decoded once: what the client meant.
@@ -67,12 +67,11 @@ func (e *Env) Param(c *fiber.Ctx, name string) (string, error) {
 
 // Forward has the object answer the request as its ServeHTTP likes, under the
 // given path; an upgrade opens a WebSocket that the object accepts.
-func (e *Env) Forward(c *fiber.Ctx, class, name, path string) error {
-	id, err := objects.NameID(class, name)
-	if err != nil {
+func (e *Env) Forward(c *fiber.Ctx, to objects.Ref, path string) error {
+	if err := to.Err(); err != nil {
 		return err
 	}
-	return e.g.forward(c, id, place{path: (&url.URL{Path: path}).EscapedPath()})
+	return e.g.forward(c, addressOf(to), place{path: (&url.URL{Path: path}).EscapedPath()})
 }
 
 // Mount has the objects of a class answer every request at and below a path whose
@@ -81,8 +80,8 @@ func (e *Env) Forward(c *fiber.Ctx, class, name, path string) error {
 // /rooms/lobby. Nothing else of this gateway lets HTTP reach objects: middleware that
 // the router has got before stands in front of them. It panics if the path or the
 // class cannot be.
-func (e *Env) Mount(r fiber.Router, path, class string) {
-	if !slices.Contains(e.g.cfg.Classes, class) {
+func (e *Env) Mount(r fiber.Router, path string, class objects.Class) {
+	if !slices.Contains(e.g.cfg.Classes, string(class)) {
 		panic(fmt.Sprintf("gateway: mount %s: this program has no class %q", path, class))
 	}
 	parent, param := pathpkg.Split(path)
@@ -95,62 +94,150 @@ func (e *Env) Mount(r fiber.Router, path, class string) {
 		if err != nil {
 			return err
 		}
-		id, err := objects.NameID(class, name)
-		if err != nil {
+		to := e.Object(class, name)
+		if err := to.Err(); err != nil {
 			return err
 		}
-		return e.g.forward(c, id, placeOf(c, strings.Count(strings.TrimSuffix(c.Route().Path, "/*"), "/")))
+		return e.g.forward(c, addressOf(to), placeOf(c, strings.Count(strings.TrimSuffix(c.Route().Path, "/*"), "/")))
 	}
 	r.All(path, reach)
 	r.All(path+"/*", reach)
 	e.g.mounts = append(e.g.mounts, path)
 }
 
-// caller carries calls, on behalf of a request if there is one.
-type caller struct {
-	g *Gateway
-	c *fiber.Ctx
-}
+func addressOf(to objects.Ref) wire.Address { return wire.Address{ID: to.ID(), Name: to.Name()} }
+
+// transport carries what workers ask objects.
+type transport struct{ g *Gateway }
 
 // Call has the object's owner run a call.
-func (c *caller) Call(ctx context.Context, id objects.ID, call string, input []byte) ([]byte, error) {
-	req := &wire.Request{Kind: wire.Call, Call: call, Body: input}
-	if c.c != nil {
-		req.Key = utils.CopyString(c.c.Get("Idempotency-Key"))
-	}
-	reply, err := c.g.ask(ctx, c.c, id, req)
+func (t transport) Call(ctx context.Context, to objects.Ref, call string, input []byte) ([]byte, error) {
+	reply, err := t.g.ask(ctx, addressOf(to), &wire.Request{Kind: wire.Call, Call: call, Body: input})
 	if err != nil {
 		return nil, err
 	}
 	return reply.Body, nil
 }
 
-// ask sends a request to an object, counts it, and says on the response, if there
-// is one, who answered. A reply with a code is an error.
-func (g *Gateway) ask(ctx context.Context, c *fiber.Ctx, id objects.ID, req *wire.Request) (*wire.Reply, error) {
-	if err := checkKey(req.Key); err != nil {
+// Fetch has the object's owner answer an HTTP request.
+func (t transport) Fetch(to objects.Ref, r *http.Request) (*http.Response, error) {
+	var body []byte
+	if r.Body != nil {
+		var err error
+		body, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, objects.MaxBody))
+		if _, long := errors.AsType[*http.MaxBytesError](err); long {
+			return nil, objects.Errorf(objects.TooLarge, "the request's body has more than %d bytes", objects.MaxBody)
+		}
+		if err != nil {
+			return nil, objects.Errorf(objects.Invalid, "read the request's body: %w", err)
+		}
+	}
+	reply, err := t.g.ask(r.Context(), addressOf(to), &wire.Request{
+		Kind: wire.Fetch, Method: r.Method, URL: r.URL.RequestURI(), Host: r.Host, Header: r.Header, Body: body,
+	})
+	if err != nil {
 		return nil, err
 	}
+	return &http.Response{
+		Status: strconv.Itoa(reply.Status) + " " + http.StatusText(reply.Status), StatusCode: reply.Status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: reply.Header, Request: r,
+		Body: io.NopCloser(bytes.NewReader(reply.Body)), ContentLength: int64(len(reply.Body)),
+	}, nil
+}
+
+// ask sends a request to an object on behalf of ctx's principal and under its
+// idempotency key, counts it, and notes who answered. A reply with a code is an error.
+func (g *Gateway) ask(ctx context.Context, to wire.Address, req *wire.Request) (*wire.Reply, error) {
+	principal, err := principalOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	req.Principal = principal
+	if req.Socket == "" { // each connection is a socket of its own
+		req.Key = scope.NextKey(ctx, objects.PrincipalOf(ctx).ID, to.Key(), req.Call)
+	}
 	began := time.Now()
-	reply, err := g.client.Do(ctx, id, req)
-	counters := g.metrics.of(id.Class())
+	reply, err := g.client.Do(ctx, to, req)
+	counters := g.metrics.of(string(to.Class()))
 	counters.latency.Observe(time.Since(began).Seconds())
-	if c != nil {
-		g.sign(c, id, reply)
+	if a, ok := ctx.Value(answeredKey{}).(*answered); ok {
+		a.note(to, reply)
 	}
 	if err == nil {
 		err = reply.Err()
 	}
 	if err != nil {
-		g.metrics.requests.WithLabelValues(id.Class(), shared.CodeLabel(objects.CodeOf(err))).Inc()
+		g.metrics.requests.WithLabelValues(string(to.Class()), shared.CodeLabel(objects.CodeOf(err))).Inc()
 		return reply, err
 	}
 	counters.ok.Inc()
 	return reply, nil
 }
 
+// principalOf is ctx's principal as a request carries it; empty: nobody in particular.
+func principalOf(ctx context.Context) ([]byte, error) {
+	who := objects.PrincipalOf(ctx)
+	if who.ID == "" && who.Claims == nil {
+		return nil, nil
+	}
+	principal, err := json.Marshal(who)
+	if err != nil || len(principal) > objects.MaxPrincipal {
+		return nil, objects.Errorf(objects.TooLarge, "a principal has more than %d bytes", objects.MaxPrincipal)
+	}
+	return principal, nil
+}
+
+// answered is who has answered what a request asked last. Its calls may run on any
+// goroutine; the response's headers belong to its handler.
+type answered struct {
+	mu     sync.Mutex // guards what follows
+	object string
+	owner  wire.Owner
+}
+
+type answeredKey struct{}
+
+func (a *answered) note(to wire.Address, reply *wire.Reply) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.object = to.Key()
+	if a.owner = (wire.Owner{}); reply != nil {
+		a.owner = reply.Owner
+	}
+}
+
+// sign says who answered.
+func (a *answered) sign(c *fiber.Ctx) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.object == "" {
+		return
+	}
+	c.Set("Holdfast-Object", a.object)
+	if a.owner.Host != "" {
+		c.Set("Holdfast-Owner", a.owner.Host+" ("+a.owner.Region+")")
+		c.Set("Holdfast-Epoch", strconv.FormatUint(a.owner.Epoch, 10))
+	}
+}
+
+// scoped gives a request its context, and writes who answered into its response.
+func scoped(c *fiber.Ctx) error {
+	a := new(answered)
+	ctx := context.WithValue(c.UserContext(), answeredKey{}, a)
+	if key := c.Get("Idempotency-Key"); key != "" {
+		if err := checkKey(key); err != nil {
+			return err
+		}
+		ctx = objects.WithIdempotencyKey(ctx, utils.CopyString(key))
+	}
+	c.SetUserContext(ctx)
+	err := c.Next()
+	a.sign(c)
+	return err
+}
+
 // forward carries an HTTP request, or an upgrade, to an object and its answer back.
-func (g *Gateway) forward(c *fiber.Ctx, id objects.ID, at place) error {
+func (g *Gateway) forward(c *fiber.Ctx, to wire.Address, at place) error {
 	req, err := envelope(c, at)
 	if err != nil {
 		return err
@@ -159,10 +246,9 @@ func (g *Gateway) forward(c *fiber.Ctx, id objects.ID, at place) error {
 		if err := handshake(c); err != nil {
 			return err
 		}
-		req.Key = "" // each connection is a socket of its own
-		return g.upgrade(c, id, req, at.prefix)
+		return g.upgrade(c, to, req, at.prefix)
 	}
-	reply, err := g.ask(c.UserContext(), c, id, req)
+	reply, err := g.ask(c.UserContext(), to, req)
 	if err != nil {
 		return err
 	}

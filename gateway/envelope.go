@@ -79,7 +79,7 @@ func envelope(c *fiber.Ctx, at place) (*wire.Request, error) {
 	return &wire.Request{
 		Kind: wire.Fetch, Method: utils.CopyString(c.Method()), URL: target,
 		Host: string(c.Request().Host()), Header: header, Remote: c.Context().RemoteAddr().String(),
-		Body: slices.Clone(c.BodyRaw()), Key: header.Get("Idempotency-Key"),
+		Body: slices.Clone(c.BodyRaw()),
 	}, nil
 }
 

@@ -36,7 +36,7 @@ type hub struct {
 	log                    *slog.Logger
 	metrics                *metrics
 	bus                    bus
-	activate               func(ctx context.Context, id objects.ID) (owned bool, err error) // has an object claimed
+	activate               func(ctx context.Context, id wire.Address) (owned bool, err error) // has an object claimed
 
 	sub   *nats.Subscription
 	pulse pulse
@@ -151,11 +151,11 @@ func (h *hub) add(s *socket) bool {
 // here: its end is to be told. It is nil for an object whose key no owner has made.
 func (h *hub) ghost(g *group, slot stream.Slot) *socket {
 	class, name, _ := strings.Cut(g.key, ".")
-	id, err := objects.ParseID(class, name)
+	id, err := objects.Class(class).ParseID(name)
 	if err != nil {
 		return nil
 	}
-	s := makeSocket(h, id, slot)
+	s := makeSocket(h, wire.Address{ID: id}, slot)
 	s.stage, s.end = closing, closeInfo{code: websocket.CloseAbnormalClosure, reason: "never opened"}
 	close(s.over)
 	h.mu.Lock()

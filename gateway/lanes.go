@@ -131,14 +131,14 @@ func (h *hub) tickLanes(now time.Time) bool {
 // claim sees to it that an object has an owner.
 func (h *hub) claim(key string) {
 	class, name, _ := strings.Cut(key, ".")
-	id, err := objects.ParseID(class, name)
+	id, err := objects.Class(class).ParseID(name)
 	if err != nil {
 		return // no owner of ours has said so
 	}
 	h.spawn(func() {
 		ctx, cancel := context.WithTimeout(h.life, h.timing.Request)
 		defer cancel()
-		if _, err := h.activate(ctx, id); err != nil {
+		if _, err := h.activate(ctx, wire.Address{ID: id}); err != nil {
 			h.log.Debug("nobody owns the object", "object", key, "err", err) // it is tried again
 		}
 	})

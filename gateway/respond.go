@@ -14,15 +14,6 @@ import (
 	"holdfast/objects"
 )
 
-// sign says who answered.
-func (g *Gateway) sign(c *fiber.Ctx, id objects.ID, reply *wire.Reply) {
-	c.Set("Holdfast-Object", id.Key())
-	if reply != nil && reply.Owner.Host != "" {
-		c.Set("Holdfast-Owner", reply.Owner.Host+" ("+reply.Owner.Region+")")
-		c.Set("Holdfast-Epoch", strconv.FormatUint(reply.Owner.Epoch, 10))
-	}
-}
-
 // ownHeaders begins the names of the response headers that only the gateway sets.
 const ownHeaders = "Holdfast-"
 
@@ -102,7 +93,7 @@ func respond(c *fiber.Ctx, reply *wire.Reply, prefix string) error {
 // fail writes an error as a client may see it. What is not an objects.Error is
 // logged under a reference and not shown.
 func (g *Gateway) fail(c *fiber.Ctx, err error) error {
-	e, ok := objects.AsError(err)
+	e, ok := errors.AsType[*objects.Error](err)
 	if fault, is := errors.AsType[*fiber.Error](err); is && !ok {
 		e, ok = &objects.Error{Code: codeOf(fault.Code), Message: strings.ToLower(fault.Message)}, true
 		c.Status(fault.Code)
@@ -113,22 +104,15 @@ func (g *Gateway) fail(c *fiber.Ctx, err error) error {
 		c.Status(e.Code.HTTPStatus())
 	}
 	if !ok {
-		e = &objects.Error{Code: objects.Internal, Message: "the gateway failed", Ref: wire.NewReference()}
-		g.log.Error("request failed", "ref", e.Ref, "method", c.Method(), "route", c.Route().Path, "err", err)
+		e = &objects.Error{Code: objects.Internal, Message: "the gateway failed", Reference: wire.NewReference()}
+		g.log.Error("request failed", "ref", e.Reference, "method", c.Method(), "route", c.Route().Path, "err", err)
 		c.Status(e.Code.HTTPStatus())
 	}
 	if e.Code == objects.Unavailable || e.Code == objects.Overloaded {
 		c.Set(fiber.HeaderRetryAfter, "1")
 	}
 	c.Set("Holdfast-Region", g.cfg.Region) // a request that was refused on sight has not passed the routes
-	return c.JSON(refusal{e.Code, e.Message, e.Ref})
-}
-
-// refusal is an error as a client reads it.
-type refusal struct {
-	Code    objects.Code `json:"code"`
-	Message string       `json:"message"`
-	Ref     string       `json:"ref,omitempty"`
+	return c.JSON(e)
 }
 
 // codeOf names a status that Fiber itself gives.

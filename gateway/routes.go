@@ -43,12 +43,13 @@ func (g *Gateway) routes() *fiber.App {
 		c.Set("Holdfast-Region", g.cfg.Region)
 		return c.Next()
 	})
+	app.Use(scoped)
 	app.Use(catch)
 	app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"ok": true, "region": g.cfg.Region}) })
 	app.Get("/readyz", g.ready)
 	app.Use(g.ownName, g.sameOrigin)
 	if g.cfg.Worker != nil {
-		g.cfg.Worker(app, &Env{g})
+		g.cfg.Worker(app, newEnv(g))
 	}
 	app.Get("/metrics", func(*fiber.Ctx) error { // a worker may have a page of that name
 		return objects.Errorf(objects.NotFound, "metrics are not for clients: they are at the operations listener, whose address the process prints as it starts (--ops-listen)")

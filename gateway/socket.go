@@ -25,10 +25,12 @@ const attachTime = 10 * time.Second
 type socket struct {
 	id       string
 	slot     stream.Slot
-	object   objects.ID
+	object   wire.Address
 	hub      *hub
 	began    time.Time
 	counters *classCounters
+
+	principal []byte // who opened it, as ask has it; set before the hub knows the socket
 
 	outbox outbox        // to the client
 	uplink uplink        // to the object
@@ -42,12 +44,12 @@ type socket struct {
 	attachment []byte
 }
 
-func newSocket(h *hub, id objects.ID) *socket {
+func newSocket(h *hub, id wire.Address) *socket {
 	return makeSocket(h, id, stream.Slot(h.slots.Add(1)))
 }
 
-func makeSocket(h *hub, id objects.ID, slot stream.Slot) *socket {
-	counters := h.metrics.of(id.Class())
+func makeSocket(h *hub, id wire.Address, slot stream.Slot) *socket {
+	counters := h.metrics.of(string(id.Class()))
 	s := &socket{
 		id: wire.SocketID(h.name, uint32(slot)), slot: slot, object: id, hub: h, began: time.Now(), counters: counters,
 		opened: make(chan struct{}), over: make(chan struct{}),
@@ -62,14 +64,19 @@ func upgrades(c *fiber.Ctx) bool { return fiberws.IsWebSocketUpgrade(c) }
 
 // upgrade asks the object for a socket and, if the object accepts, hands the
 // connection over. What the object sends meanwhile waits in the outbox.
-func (g *Gateway) upgrade(c *fiber.Ctx, id objects.ID, req *wire.Request, prefix string) error {
+func (g *Gateway) upgrade(c *fiber.Ctx, id wire.Address, req *wire.Request, prefix string) error {
+	principal, err := principalOf(c.UserContext())
+	if err != nil {
+		return err
+	}
 	s := newSocket(g.hub, id)
+	s.principal = principal
 	if !g.hub.add(s) {
 		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
 	}
 	neverOpened := closeInfo{code: websocket.CloseAbnormalClosure, reason: "never opened", discard: true}
 	req.Socket, req.Region = s.id, g.cfg.Region
-	reply, err := g.ask(c.UserContext(), c, id, req)
+	reply, err := g.ask(c.UserContext(), id, req)
 	switch {
 	case err != nil:
 		s.close(neverOpened) // if the object has accepted it, the stream will say so, and be answered
@@ -203,7 +210,7 @@ func (s *socket) send(frame []byte) {
 // submit sends a frame to the object as soon as the window has room. It reports
 // false if the socket ends first.
 func (s *socket) submit(req *wire.Request) bool {
-	req.Gateway, req.Socket = s.hub.name, s.id
+	req.Gateway, req.Socket, req.Principal = s.hub.name, s.id, s.principal
 	for s.uplink.full() {
 		select {
 		case <-s.uplink.room:
@@ -240,7 +247,7 @@ func (s *socket) number(req *wire.Request) bool {
 
 // transmit publishes a frame towards the object's owner.
 func (s *socket) transmit(seq uint64, payload []byte) error {
-	return s.hub.bus.PublishRequest(wire.ObjectSubject(s.object), wire.FrameSubject(s.hub.name, s.id, seq), payload)
+	return s.hub.bus.PublishRequest(wire.ObjectSubject(s.object.ID), wire.FrameSubject(s.hub.name, s.id, seq), payload)
 }
 
 // close ends the socket; only the first close counts. The client is told by the
@@ -280,7 +287,7 @@ func (s *socket) beginClose(how closeInfo) bool {
 	s.end = how
 	close(s.over)
 	s.outbox.finish(how)
-	s.hub.metrics.closes.WithLabelValues(s.object.Class(), closeLabel(how.code)).Inc()
+	s.hub.metrics.closes.WithLabelValues(string(s.object.Class()), closeLabel(how.code)).Inc()
 	return true
 }
 
@@ -297,7 +304,7 @@ func (s *socket) tell(seq uint64, alone bool) {
 		return
 	}
 	s.uplink.add(&wire.Request{
-		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id, Seq: seq,
+		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id, Principal: s.principal, Seq: seq,
 		Code: end.code, Reason: cut(end.reason), Clean: end.code != websocket.CloseAbnormalClosure,
 	}, alone)
 	s.uplink.transmit()

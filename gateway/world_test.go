@@ -345,7 +345,7 @@ func (o *owner) die() {
 
 // activate has somebody own the object. A new owner asks the gateway what it has;
 // frames that come meanwhile find nobody.
-func (o *owner) activate(ctx context.Context, _ objects.ID) (bool, error) {
+func (o *owner) activate(ctx context.Context, _ wire.Address) (bool, error) {
 	o.claims <- struct{}{}
 	defer func() { <-o.claims }()
 	if !o.begin() {
@@ -391,7 +391,7 @@ func (o *owner) push(ops ...wire.LaneOp) {
 
 // world is a hub, one object's owner, and clients, in one bubble.
 type world struct {
-	id    objects.ID
+	id    wire.Address
 	hub   *hub
 	bus   *memoryBus
 	owner *owner
@@ -401,11 +401,11 @@ type world struct {
 }
 
 func newWorld(t testing.TB) *world {
-	id, err := objects.NameID("room", "lobby")
+	id, err := objects.Class("room").ID("lobby")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{id: id}
+	w := &world{id: wire.Address{ID: id, Name: "lobby"}}
 	w.owner = &owner{
 		w: w, alive: true, token: 1, handled: make(map[string][]string), told: make(map[string]int), claims: make(chan struct{}, 1),
 		stream: stream.NewSender(1, nil, stream.Defaults(), time.Now()),

@@ -18,7 +18,7 @@ func BenchmarkAppendJSON(b *testing.B) {
 		b.Run(fmt.Sprint("keys=", keys), func(b *testing.B) {
 			data := &engine.Data{}
 			for i := range keys {
-				data.Apply([]engine.Write{{Key: seat(i).Name(), Value: []byte(`{"row":12,"taken":true}`)}})
+				data.Apply([]engine.Write{{Key: fmt.Sprintf("seat/%04d", i), Value: []byte(`{"row":12,"taken":true}`)}})
 			}
 			var buffer []byte
 			b.SetBytes(int64(data.Size()))
@@ -35,14 +35,14 @@ func BenchmarkCall(b *testing.B) {
 	for _, keys := range []int{1, 1000} {
 		b.Run(fmt.Sprint("keys=", keys), func(b *testing.B) {
 			h := newHarness(b)
-			h.must(func(s *objects.State) {
+			h.must(func(tx *objects.Tx) {
 				for i := range keys {
-					seat(i).Set(s, "taken")
+					seat(i).Set(tx, "taken")
 				}
 			})
 			b.ReportAllocs()
 			for b.Loop() {
-				h.must(func(s *objects.State) { number.Set(s, number.Get(s, 0)+1) })
+				h.must(func(tx *objects.Tx) { number.Set(tx, number.Get(tx)+1) })
 			}
 		})
 	}
@@ -62,9 +62,9 @@ func BenchmarkCommit(b *testing.B) {
 		b.Run(fmt.Sprint("keys=", keys), func(b *testing.B) {
 			h := newHarness(b)
 			set := func(n int, value string) engine.Outcome {
-				return h.must(func(s *objects.State) {
+				return h.must(func(tx *objects.Tx) {
 					for _, k := range seats[:n] {
-						k.Set(s, value)
+						k.Set(tx, value)
 					}
 				})
 			}
@@ -91,8 +91,8 @@ func BenchmarkFanOut(b *testing.B) {
 				h.sockets.Add(engine.SocketInfo{ID: fmt.Sprint("s", i), Gateway: "g", Region: "r"})
 			}
 			m := objects.Text(strings.Repeat("x", 100))
-			h.work = func(_ context.Context, s *objects.State) error {
-				for _, peer := range s.Sockets() {
+			h.work = func(tx *objects.Tx) error {
+				for _, peer := range tx.Sockets() {
 					peer.Send(m)
 				}
 				return nil
@@ -109,35 +109,29 @@ func BenchmarkFanOut(b *testing.B) {
 }
 
 // sleeper is an object that reads what it remembers as it wakes.
-type sleeper struct {
-	state *objects.State
-	count int
-}
+type sleeper struct{ count int }
 
-func (s *sleeper) peek(context.Context, objects.None) (int, error) { return s.count, nil }
+func (s *sleeper) peek(*objects.Tx, objects.None) (int, error) { return s.count, nil }
 
 // The first event after hibernation: the host kept the storage, the instance is made
 // anew and called.
 func BenchmarkWake(b *testing.B) {
-	peek := objects.NewCall[objects.None, int]("peek")
-	class := objects.Define("sleeper", func(s *objects.State) *sleeper { return &sleeper{s, number.Get(s, 0)} },
+	const sleepers objects.Class = "sleeper"
+	peek := objects.NewCall[objects.None, int](sleepers, "peek")
+	class := objects.Implement(sleepers, func(tx *objects.Tx) *sleeper { return &sleeper{number.Get(tx)} },
 		objects.On(peek, (*sleeper).peek))
-	id, err := objects.NameID(class.Name(), "a")
-	if err != nil {
-		b.Fatal(err)
-	}
 	world := engine.World{
-		Key: id.Key(), Name: id.Name(), Data: &engine.Data{}, Sockets: &engine.Sockets{}, Now: time.Now,
+		Key: nameID(b, sleepers, "a").Key(), Name: "a", Data: &engine.Data{}, Sockets: &engine.Sockets{}, Now: time.Now,
 		Alarm: func() engine.Alarm { return engine.Alarm{} },
 	}
-	world.Data.Apply([]engine.Write{{Key: number.Name(), Value: []byte("41")}})
+	world.Data.Apply([]engine.Write{{Key: "number", Value: []byte("41")}})
 	b.ReportAllocs()
 	for b.Loop() {
 		instance, out := class.Engine().Start(world)
 		if out.Err != nil {
 			b.Fatal(out.Err)
 		}
-		if out := instance.Call(context.Background(), peek.Name(), []byte("{}")); string(out.Output) != "41" {
+		if out := instance.Call(context.Background(), "peek", []byte("null")); string(out.Output) != "41" {
 			b.Fatalf("the object remembers %s, %v; want 41", out.Output, out.Err)
 		}
 	}

@@ -5,64 +5,91 @@ import (
 	"fmt"
 )
 
-// None is the input or output of a call that has none.
-type None struct{}
+// None is the input or output of a call that has none; its value is nil.
+type None *struct{}
 
-// Call is something an object can be asked, typed from both ends. It holds no
-// code, so a package may call objects that it does not link.
-type Call[In, Out any] struct{ name string }
+// Call is something that objects of a class can be asked, typed from both ends.
+type Call[In, Out any] struct {
+	class Class
+	name  string
+	err   *Error
+}
 
 // Limits of requests.
 const (
-	MaxCall = 512 << 10 // bytes of a call's input, and of its output, as JSON
+	MaxCall = 512 << 10 // bytes of a call's input or output
 	MaxBody = 512 << 10 // bytes of an HTTP request's body, and of a response's
 )
 
-// NewCall names a call. Input and output travel as JSON, of at most MaxCall bytes each.
-func NewCall[In, Out any](name string) Call[In, Out] { return Call[In, Out]{name} }
-
-// Name is the call's name, as On registers it.
-func (c Call[In, Out]) Name() string { return c.name }
-
-// Do asks the object and waits for its answer. On success the effects are
-// durable. On an error CodeOf tells what happened: Unknown means that it cannot
-// be known, every other code that nothing did.
-func (c Call[In, Out]) Do(ctx context.Context, to Ref, in In) (Out, error) {
-	var out Out
-	if to.caller == nil {
-		return out, Errorf(Invalid, "call %s: the reference is empty", c.name)
+// NewCall declares a call. Its name, of 1 to 63 of a-z, A-Z, 0-9, - and _, and its types are the contract: rename neither
+// while older callers are about; add fields, do not change them. Input and output travel as JSON, []byte as it is; each has
+// at most MaxCall bytes.
+func NewCall[In, Out any](class Class, name string) Call[In, Out] {
+	c := Call[In, Out]{class: class, name: name, err: class.check()}
+	if c.err == nil && !validCall(name) {
+		c.err = Errorf(Invalid, "call name %.80q: want 1 to 63 of a-z, A-Z, 0-9, - and _", name)
 	}
-	input, err := toJSON(in)
+	return c
+}
+
+func validCall(name string) bool {
+	for i := range len(name) {
+		b := name[i]
+		if ('a' > b || b > 'z') && ('A' > b || b > 'Z') && ('0' > b || b > '9') && b != '-' && b != '_' {
+			return false
+		}
+	}
+	return 1 <= len(name) && len(name) <= 63
+}
+
+// Do asks the object now and waits for its answer, until ctx ends. On success what it did is durable. On an error CodeOf
+// says what happened: for Unknown it cannot be known, for Done it happened earlier, for all others nothing did. A bad name,
+// or a Ref of another class, is Invalid.
+//
+// Do does not belong into an event: an object that waits for another holds up its own events, and one that comes back to
+// itself waits until the deadline.
+func (c Call[In, Out]) Do(ctx context.Context, to Ref, in In) (out Out, err error) {
+	switch {
+	case c.err != nil:
+		return out, c.err
+	case to.err != nil:
+		return out, to.err
+	case to.via == nil:
+		return out, Errorf(Invalid, "call %s: the reference is empty", c.name)
+	case to.id.class != c.class:
+		return out, Errorf(Invalid, "call %s is of class %s, and the object of class %s", c.name, c.class, to.id.class)
+	}
+	input, err := encode(in)
 	if err != nil {
-		return out, Errorf(Invalid, "call %s: encode the input: %v", c.name, err)
+		return out, Errorf(Invalid, "call %s: encode the input: %w", c.name, err)
 	}
 	if len(input) > MaxCall {
 		return out, Errorf(TooLarge, "call %s: the input has %d bytes, at most %d are allowed", c.name, len(input), MaxCall)
 	}
-	output, err := to.caller.Call(ctx, to.id, c.name, input)
+	output, err := to.via.Call(ctx, to, c.name, input)
 	if err != nil {
 		return out, err
 	}
-	if err := fromJSON(output, &out); err != nil {
+	out, err = decode[Out](output)
+	if err != nil {
 		return out, fmt.Errorf("call %s: decode the answer: %w", c.name, err)
 	}
 	return out, nil
 }
 
-// Caller carries a call to an object. A gateway's Env is one, and so is objectstest's World.
-type Caller interface {
-	// Call returns the JSON answer. Its errors follow Do.
-	Call(ctx context.Context, id ID, call string, input []byte) ([]byte, error)
+// encode is how inputs and outputs travel.
+func encode(v any) ([]byte, error) {
+	if raw, ok := v.([]byte); ok {
+		return raw, nil
+	}
+	return toJSON(v)
 }
 
-// Ref is an object and the way to reach it. Making one does no I/O.
-type Ref struct {
-	id     ID
-	caller Caller
+// decode is the other way. Bytes are the receiver's own.
+func decode[V any](data []byte) (v V, err error) {
+	if raw, ok := any(&v).(*[]byte); ok {
+		*raw = append([]byte(nil), data...)
+		return v, nil
+	}
+	return v, fromJSON(data, &v)
 }
-
-// NewRef joins an id and a way to reach it.
-func NewRef(id ID, via Caller) Ref { return Ref{id, via} }
-
-// ID is the object's id.
-func (r Ref) ID() ID { return r.id }

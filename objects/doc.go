@@ -1,34 +1,65 @@
 // Package objects is what the author of a durable object imports.
 //
-// A durable object is a named address at which a piece of state lives, exactly
-// once. A class is a struct with a constructor; what it can do is said by the
-// interfaces it implements and the calls it is defined with:
+// A durable object is a named address at which a piece of state lives, exactly once. You declare a class and what can be
+// asked of it, write a struct that answers, and join the two:
 //
-//	typed calls         objects.On(Claim, (*Counter).claim)
-//	HTTP                ServeHTTP(w, r)                       (net/http's Handler is fetch)
-//	WebSockets          State.Accept, WebSocketMessage, WebSocketClose
-//	one alarm           State.SetAlarm, Alarm
-//	private storage     Key.Get, Key.Set, List
+//	const Tickets objects.Class = "ticket"
 //
-// # One event, from end to end
+//	var Claim = objects.NewCall[objects.None, int](Tickets, "claim")
 //
-// Requests, calls, frames, closes and alarms are events. The events of one
-// object run one at a time. What an event writes lands together or not at all:
-// an error or a panic rolls the event back, and [Transact] is a savepoint within
-// it. What an event sends (its reply and its frames) leaves only after what it
-// wrote, and all it could have read, is durable. If that write is refused
-// because another host owns the object now, nothing is sent, the instance is
-// dropped, and the request runs at the new owner.
+//	var Objects = objects.Implement(Tickets, objects.New[Counter], objects.On(Claim, (*Counter).claim))
+//
+//	var count = objects.NewKey[int]("count")
+//
+//	type Counter struct{}
+//
+//	func (c *Counter) claim(tx *objects.Tx, _ objects.None) (int, error) {
+//		n := count.Get(tx) + 1
+//		count.Set(tx, n)
+//		return n, nil
+//	}
+//
+// Anybody who has a way to objects (a worker's Env, a test's World) then asks it:
+//
+//	n, err := ticket.Claim.Do(ctx, env.Object(ticket.Tickets, "global"), nil)
+//
+// Declarations hold no code. A package may ask objects that it does not link, and a method may refer to every class and
+// call, its own included.
+//
+// # One event
+//
+// HTTP requests, calls, WebSocket messages and closes, and alarms are events. The events of one object run one at a time,
+// and never interleave: while a handler waits, nothing else of its object runs. Each is a transaction, and its handler gets
+// the [Tx]. What the event writes, the alarm it sets and what it sends take effect together or not at all: an error or a
+// panic rolls everything back. Answers and messages leave after the commit. If the commit is refused because another host
+// owns the object now, nothing has left, the instance is dropped, and the event runs again at the new owner.
+//
+// A Tx ends with its event. As a context it may be used anywhere; all else of it only by the event's goroutine, while the
+// event runs. Afterwards it logs an error and ends the goroutine that uses it: it can neither write nor take the process
+// down. A struct must not keep it.
+//
+// # HTTP
+//
+// A class that implements [http.Handler] answers what a worker forwards, as Cloudflare's fetch. [TxOf] gives ServeHTTP its
+// transaction. The response leaves when the event has committed; [Tx.Refuse] rolls the event back instead.
 //
 // # Memory
 //
-// Fields of the struct are a cache. After ten idle seconds the instance is
-// dropped (its sockets stay open); the next event constructs it again. A panic,
-// or an error that is not an [Error], drops it too, so that memory never
-// disagrees with storage. A refusal made by [Errorf] keeps it: it is the
-// handler's word that its fields are as they were.
+// The fields of the struct are a cache. After ten seconds without an event the instance is dropped, its sockets stay open,
+// and the next event constructs it again. A panic, or an error that is not an [Error], drops it too, so that memory never
+// disagrees with storage. A refusal made by [Errorf] keeps it: it is the handler's word that its fields are as they were.
 //
-// The package knows neither NATS nor a web framework. Package objectstest runs
-// objects without either; package objects/host runs them for real, driving an
-// [Instance] and obeying its [Outcome].
+// # When something fails
+//
+//	the handler returns Errorf(...)    rolled back; the caller gets code, message and details; memory kept
+//	it returns another error, panics   rolled back; the caller gets Internal and a reference that the log has; memory dropped
+//	its host dies                      committed or rolled back, never half; in the second case the event runs again at the next owner
+//	the commit's fate is not known     the caller waits; only if it never becomes known it gets Unknown
+//	the caller goes away               the event runs to its end; what it wrote stays
+//	a value does not decode            the event is aborted: it ends at that line, as by a panic
+//
+// Storage and sockets return no errors: what cannot be read, decoded or encoded, or exceeds a limit, aborts the event. So a
+// handler never goes on with a wrong value.
+//
+// Package objectstest runs objects in a test, with a clock of its own and the limits of the live system.
 package objects

@@ -9,9 +9,6 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Engine is how a host runs the class. For hosts.
-func (c *Class) Engine() *engine.Class { return c.engine }
-
 // limits are those of every class.
 var limits = engine.Limits{
 	Key: MaxKey, State: MaxState, Call: MaxCall, Body: MaxBody, Frame: MaxFrame, Message: MaxMessage,
@@ -19,83 +16,71 @@ var limits = engine.Limits{
 	Event: eventTime,
 }
 
-// eventTime is how long an event may take that nobody waits for: a frame, a close, a constructor.
+// eventTime is how long an event may take that nobody waits for: a message, a close, a constructor.
 const eventTime = 30 * time.Second
 
 // author is a class as the engine sees it.
-type author struct{ class *Class }
+type author struct{ *Implementation }
 
-// life is one instance, and the State that it was made with.
-type life struct {
-	state *State
-	self  any
+// event is the memory of one event.
+type event struct {
+	tx   Tx
+	core engine.Tx
 }
 
-// begin has the State speak for the event that runs.
-func (l *life) begin(tx *engine.Tx) { l.state.current = tx }
-
-func (l *life) end() { l.state.current = nil }
-
-func (a author) Open(tx *engine.Tx) any {
-	l := &life{state: &State{id: idOf(tx.Key(), tx.Name()), class: a.class, owner: Owner(tx.Owner())}}
-	l.begin(tx)
-	defer l.end()
-	l.self = a.class.open(l.state)
-	return l
+func (author) Begin() *engine.Tx {
+	e := new(event)
+	e.tx = Tx{&e.core, &e.core}
+	e.core.Face = &e.tx
+	return &e.core
 }
 
-func (a author) Call(self any, tx *engine.Tx, name string, input []byte) ([]byte, error) {
-	l := self.(*life)
-	l.begin(tx)
-	defer l.end()
-	call, ok := a.class.calls[name]
+func face(t *engine.Tx) *Tx { return t.Face.(*Tx) }
+
+func (a author) Open(t *engine.Tx) any { return a.open(face(t)) }
+
+func (a author) Call(self any, t *engine.Tx, name string, input []byte) ([]byte, error) {
+	call, ok := a.calls[name]
 	if !ok {
-		return nil, Errorf(NotFound, "class %s has no call %.80q", a.class.Name(), name)
+		return nil, Errorf(NotFound, "class %s has no call %.80q", a.class, name)
 	}
-	return call(l.self, tx, input)
+	return call(self, face(t), input)
 }
 
-func (a author) Fetch(self any, tx *engine.Tx, w http.ResponseWriter, r *http.Request) error {
-	l := self.(*life)
-	l.begin(tx)
-	defer l.end()
-	handler, ok := l.self.(http.Handler)
+func (a author) Fetch(self any, _ *engine.Tx, w http.ResponseWriter, r *http.Request) error {
+	handler, ok := self.(http.Handler)
 	if !ok {
-		return Errorf(NotFound, "class %s answers no HTTP requests", a.class.Name())
+		return Errorf(NotFound, "class %s answers no HTTP requests", a.class)
 	}
 	handler.ServeHTTP(w, r)
 	return nil
 }
 
-func (a author) Message(self any, tx *engine.Tx, from *engine.Socket, m engine.Message) error {
-	l := self.(*life)
-	l.begin(tx)
-	defer l.end()
-	if hearer, ok := l.self.(WebSocketMessager); ok {
-		return hearer.WebSocketMessage(tx, l.state.socket(from), Message(m))
+func (a author) Message(self any, t *engine.Tx, from *engine.Socket, m engine.Message) error {
+	if hearer, ok := self.(WebSocketMessager); ok {
+		return hearer.WebSocketMessage(face(t), Socket{face(t), from}, Message(m))
 	}
 	return nil
 }
 
-func (a author) Closed(self any, tx *engine.Tx, s *engine.Socket, end engine.Close) error {
-	l := self.(*life)
-	l.begin(tx)
-	defer l.end()
-	if closer, ok := l.self.(WebSocketCloser); ok {
-		return closer.WebSocketClose(tx, l.state.socket(s), Close(end))
+func (a author) Closed(self any, t *engine.Tx, s *engine.Socket, end engine.Close) error {
+	if closer, ok := self.(WebSocketCloser); ok {
+		return closer.WebSocketClose(face(t), Socket{face(t), s}, Close(end))
 	}
 	return nil
 }
 
-func (a author) Alarm(self any, tx *engine.Tx, info engine.AlarmInfo) error {
-	l := self.(*life)
-	l.begin(tx)
-	defer l.end()
-	handler, ok := l.self.(Alarmer)
+func (a author) Alarm(self any, t *engine.Tx, info engine.AlarmInfo) error {
+	handler, ok := self.(Alarmer)
 	if !ok {
-		return Errorf(NotFound, "class %s has no Alarm method", a.class.Name())
+		return Errorf(NotFound, "class %s has no Alarm method", a.class)
 	}
-	return handler.Alarm(tx, AlarmInfo(info))
+	return handler.Alarm(face(t), AlarmInfo(info))
+}
+
+func (author) Alarms(self any) bool {
+	_, ok := self.(Alarmer)
+	return ok
 }
 
 func (author) Errorf(code, format string, args ...any) error {

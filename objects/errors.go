@@ -2,13 +2,14 @@ package objects
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
-// Code says what a failure means and, above all, whether anything happened. A code
-// of the author's own, 1 to 32 of a-z, 0-9 and _, is a refusal like Conflict;
-// anything else is Internal.
+// Code says what a failure means and, above all, whether anything happened. A code of the author's own, 1 to 32 of a-z, 0-9
+// and _, is a refusal like Conflict; anything else is Internal.
 type Code string
 
 // The codes. All but Unknown and Done mean that nothing was applied.
@@ -16,7 +17,7 @@ const (
 	Invalid      Code = "invalid"      // malformed
 	Unauthorized Code = "unauthorized" // who are you?
 	Forbidden    Code = "forbidden"    // not you
-	NotFound     Code = "not_found"    // no such class, call or path
+	NotFound     Code = "not_found"    // no such class, call or thing
 	Conflict     Code = "conflict"     // the object refused
 	Done         Code = "done"         // it happened before; the answer is no longer known
 	TooLarge     Code = "too_large"    // over a size limit
@@ -29,48 +30,53 @@ const (
 )
 
 // codes is the one table that turns a code into what the outside sees.
-var codes = map[Code]struct{ http, closing, exit int }{
-	Invalid:      {400, 4400, 2},
-	Unauthorized: {401, 4401, 6},
-	Forbidden:    {403, 4403, 6},
-	NotFound:     {404, 4404, 4},
-	Conflict:     {409, 4409, 5},
-	Done:         {409, 4409, 5},
-	TooLarge:     {413, 1009, 1},
-	TooMany:      {429, 4429, 1},
-	Overloaded:   {503, 1013, 1},
-	Unavailable:  {503, 1012, 7},
-	StorageFull:  {507, 1013, 1},
-	Unknown:      {504, 1012, 8},
-	Internal:     {500, 1011, 1},
+var codes = map[Code]struct {
+	http, closing int
+	again         bool
+}{
+	Invalid:      {400, 4400, false},
+	Unauthorized: {401, 4401, false},
+	Forbidden:    {403, 4403, false},
+	NotFound:     {404, 4404, false},
+	Conflict:     {409, 4409, false},
+	Done:         {409, 4409, false},
+	TooLarge:     {413, 1009, false},
+	TooMany:      {429, 4429, true},
+	Overloaded:   {503, 1013, true},
+	Unavailable:  {503, 1012, true},
+	StorageFull:  {507, 1013, true},
+	Unknown:      {504, 1012, false},
+	Internal:     {500, 1011, false},
 }
 
 // HTTPStatus is the status of a response that carries c.
-func (c Code) HTTPStatus() int { return c.row().http }
+func (c Code) HTTPStatus() int { return codes[c.like()].http }
 
-// CloseCode is the WebSocket close code for c.
-func (c Code) CloseCode() int { return c.row().closing }
+// CloseCode is the code of a socket that c closes.
+func (c Code) CloseCode() int { return codes[c.like()].closing }
 
-// ExitCode is the exit code of a command that ended with c.
-func (c Code) ExitCode() int { return c.row().exit }
+// Retryable tells whether the same call may succeed later. After Unknown it may be tried again under the same idempotency
+// key only.
+func (c Code) Retryable() bool { return codes[c.like()].again }
 
-func (c Code) row() struct{ http, closing, exit int } {
-	switch row, ok := codes[c]; {
-	case ok:
-		return row
-	case c.proper():
-		return codes[Conflict]
-	}
-	return codes[Internal]
-}
-
-// Known reports whether c is one of the codes of this package, and no author's own.
+// Known tells whether c is one of the codes of this package, and no author's own.
 func (c Code) Known() bool {
 	_, ok := codes[c]
 	return ok
 }
 
-// proper reports whether c can be a code at all.
+// like is the code of this package as which c is treated.
+func (c Code) like() Code {
+	switch {
+	case c.Known():
+		return c
+	case c.proper():
+		return Conflict
+	}
+	return Internal
+}
+
+// proper tells whether c can be a code at all.
 func (c Code) proper() bool {
 	for i := range len(c) {
 		if b := c[i]; ('a' > b || b > 'z') && ('0' > b || b > '9') && b != '_' {
@@ -80,37 +86,74 @@ func (c Code) proper() bool {
 	return 1 <= len(c) && len(c) <= 32
 }
 
-// Error is a failure that may be told to a client: a code for programs, a
-// sentence for people and, for Internal, a reference that the log has too.
+// Error is a failure that may be told to a client: a code for programs, a sentence for people, details for both and, for
+// Internal, a reference that the log has too. Find one with errors.AsType[*objects.Error].
 type Error struct {
-	Code    Code
-	Message string
-	Ref     string
+	Code      Code
+	Message   string
+	Details   map[string]any // as JSON at most MaxDetails bytes, else left out
+	Reference string
+
+	cause error
 }
 
+// MaxDetails is the most that the details of an error take, in bytes of JSON.
+const MaxDetails = 4 << 10
+
+// Errorf makes a refusal. Returned from a handler it rolls the event back, reaches the caller word for word, and leaves the
+// instance alive. %w keeps the cause for errors.Is on this side; the cause does not travel.
+func Errorf(code Code, format string, args ...any) *Error {
+	worded := fmt.Errorf(format, args...)
+	e := &Error{Code: code, Message: worded.Error()}
+	if strings.Contains(format, "%w") {
+		e.cause = worded
+	}
+	return e
+}
+
+// With adds a detail and returns e.
+func (e *Error) With(key string, value any) *Error {
+	if e.Details == nil {
+		e.Details = make(map[string]any)
+	}
+	e.Details[key] = value
+	return e
+}
+
+// Error is the code and the message.
 func (e *Error) Error() string {
-	if e.Ref != "" {
-		return fmt.Sprintf("%s: %s (reference %s)", e.Code, e.Message, e.Ref)
+	if e.Reference != "" {
+		return fmt.Sprintf("%s: %s (reference %s)", e.Code, e.Message, e.Reference)
 	}
 	return string(e.Code) + ": " + e.Message
 }
 
-// Errorf makes a refusal. Returned from a handler it rolls the event back, is
-// told to the caller word for word, and leaves the instance alive.
-func Errorf(code Code, format string, args ...any) error {
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+// Unwrap is what %w kept.
+func (e *Error) Unwrap() error { return e.cause }
+
+// MarshalJSON is how an error travels to a client: code, message and, if there are any, details and reference.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	wire := struct {
+		Code      Code            `json:"code"`
+		Message   string          `json:"message"`
+		Details   json.RawMessage `json:"details,omitempty"`
+		Reference string          `json:"reference,omitempty"`
+	}{e.Code, e.Message, nil, e.Reference}
+	if len(e.Details) > 0 {
+		if data, err := json.Marshal(e.Details); err == nil && len(data) <= MaxDetails {
+			wire.Details = data
+		}
+	}
+	return json.Marshal(wire)
 }
 
-// AsError finds the Error in err, if there is one.
-func AsError(err error) (*Error, bool) { return errors.AsType[*Error](err) }
-
-// CodeOf is the code of err: "" for nil, Unknown for a deadline or a
-// cancellation (the work may have been done), Internal for anything unnamed.
+// CodeOf is the code of err: "" for nil, Unknown for a deadline or a cancellation (the work may have been done), Internal
+// for what has none.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""
 	}
-	if e, ok := AsError(err); ok {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {

@@ -20,7 +20,8 @@ type harness struct {
 	sockets  *engine.Sockets
 	now      time.Time
 	instance *engine.Instance
-	work     work // of the event that runs
+	work     work                // of the event that runs
+	w        http.ResponseWriter // of the fetch that runs
 }
 
 // failer is a *testing.T or a *rapid.T.
@@ -29,43 +30,34 @@ type failer interface {
 	Fatal(args ...any)
 }
 
-type work = func(context.Context, *objects.State) error
+type work = func(*objects.Tx) error
 
 // probe is an object that does what its harness says, whatever the event.
-type probe struct {
-	state *objects.State
-	h     *harness
+type probe struct{ h *harness }
+
+const probes objects.Class = "probe"
+
+var do = objects.NewCall[objects.None, objects.None](probes, "do")
+
+func (p *probe) do(tx *objects.Tx, _ objects.None) (objects.None, error) { return nil, p.h.work(tx) }
+
+func (p *probe) WebSocketMessage(tx *objects.Tx, _ objects.Socket, _ objects.Message) error {
+	return p.h.work(tx)
 }
 
-var do = objects.NewCall[objects.None, objects.None]("do")
-
-func (p *probe) do(ctx context.Context, _ objects.None) (objects.None, error) {
-	return objects.None{}, p.h.work(ctx, p.state)
+func (p *probe) WebSocketClose(tx *objects.Tx, _ objects.Socket, _ objects.Close) error {
+	return p.h.work(tx)
 }
 
-func (p *probe) WebSocketMessage(ctx context.Context, _ *objects.Socket, _ objects.Message) error {
-	return p.h.work(ctx, p.state)
-}
-
-func (p *probe) WebSocketClose(ctx context.Context, _ *objects.Socket, _ objects.Close) error {
-	return p.h.work(ctx, p.state)
-}
-
-func (p *probe) Alarm(ctx context.Context, _ objects.AlarmInfo) error { return p.h.work(ctx, p.state) }
+func (p *probe) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error { return p.h.work(tx) }
 
 func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := p.h.work(context.WithValue(r.Context(), exchange{}, &exchange{w, r}), p.state); err != nil {
-		panic(err)
+	p.h.w = w
+	tx := objects.TxOf(r)
+	if err := p.h.work(tx); err != nil {
+		tx.Refuse(err)
 	}
 }
-
-// exchange is how a fetch's work finds its writer and its request.
-type exchange struct {
-	w http.ResponseWriter
-	r *http.Request
-}
-
-func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchange{}).(*exchange) }
 
 func newHarness(t failer) *harness {
 	t.Helper()
@@ -77,13 +69,9 @@ func newHarness(t failer) *harness {
 // start constructs the instance anew.
 func (h *harness) start() {
 	h.t.Helper()
-	class := objects.Define("probe", func(s *objects.State) *probe { return &probe{s, h} }, objects.On(do, (*probe).do))
-	id, err := objects.NameID("probe", "a")
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	class := objects.Implement(probes, func(*objects.Tx) *probe { return &probe{h} }, objects.On(do, (*probe).do))
 	instance, out := class.Engine().Start(engine.World{
-		Key: id.Key(), Name: id.Name(), Data: h.data, Sockets: h.sockets,
+		Key: nameID(h.t, probes, "a").Key(), Name: "a", Data: h.data, Sockets: h.sockets,
 		Alarm: func() engine.Alarm { return h.alarm },
 		Now:   func() time.Time { return h.now },
 		Owner: engine.Owner{Host: "h", Region: "r", Epoch: 3},
@@ -97,13 +85,13 @@ func (h *harness) start() {
 // call runs one event, and commits it.
 func (h *harness) call(fn work) engine.Outcome {
 	h.work = fn
-	return h.commit(h.instance.Call(context.Background(), do.Name(), []byte("{}")))
+	return h.commit(h.instance.Call(context.Background(), "do", []byte("null")))
 }
 
-// must is call for an event that has to succeed and needs no context.
-func (h *harness) must(fn func(*objects.State)) engine.Outcome {
+// must is call for an event that has to succeed.
+func (h *harness) must(fn func(*objects.Tx)) engine.Outcome {
 	h.t.Helper()
-	out := h.call(func(_ context.Context, s *objects.State) error { fn(s); return nil })
+	out := h.call(func(tx *objects.Tx) error { fn(tx); return nil })
 	if out.Err != nil {
 		h.t.Fatal(out.Err)
 	}
@@ -128,8 +116,8 @@ func (h *harness) fetch(socket string, fn work) engine.Outcome {
 // open accepts a socket.
 func (h *harness) open(id string, tags ...string) {
 	h.t.Helper()
-	out := h.fetch(id, func(ctx context.Context, s *objects.State) error {
-		_, err := s.Accept(exchangeOf(ctx).r, tags...)
+	out := h.fetch(id, func(tx *objects.Tx) error {
+		_, err := tx.Accept(objects.Tags(tags...))
 		return err
 	})
 	if out.Err != nil {

@@ -12,22 +12,31 @@ import (
 // MaxName is the longest name of an object, in bytes.
 const MaxName = 1024
 
-// ID addresses one object. It is a comparable value; the zero ID addresses nothing.
+// ID addresses one object. It is comparable: two ids of one object are ==, however they were made. It does not hold the
+// name; a Ref and a Tx do. The zero ID addresses nothing.
 //
-// As Cloudflare's DurableObjectId: 32 bytes shown as 64 lower-case hex digits.
-// The first half is derived from the name (or random), the second half is a MAC
-// of the first under the class, so an id proves to which class it belongs.
+// As Cloudflare's DurableObjectId it is 32 bytes, shown as 64 hex digits. The first half is derived from the name (or
+// random), the second half is a MAC of the first under the class, so an id proves to which class it belongs.
 type ID struct {
-	class, key, name string // key is "class.hex"
+	class Class
+	key   string // "class.hex"
 }
 
-// NameID is the id of the object that class calls name: the same name gives the
-// same id for ever. A name is any valid UTF-8 of 1 to MaxName bytes, taken as it
-// is, without normalising; anything else is Invalid. Making an id creates nothing.
-func NameID(class, name string) (ID, error) {
+// ID is the id of the object of this name: the same name gives the same id for ever. A name is any valid UTF-8 of 1 to
+// MaxName bytes, taken as it is, without normalising; another is Invalid. Making an id creates nothing.
+func (c Class) ID(name string) (ID, error) {
+	id, err := c.id(name)
+	if err != nil {
+		return ID{}, err
+	}
+	return id, nil
+}
+
+func (c Class) id(name string) (ID, *Error) {
+	if err := c.check(); err != nil {
+		return ID{}, err
+	}
 	switch {
-	case !ValidClass(class):
-		return ID{}, Errorf(Invalid, "class name %.80q: want 1 to 63 of a-z, 0-9 and -, a letter first", class)
 	case name == "":
 		return ID{}, Errorf(Invalid, "an object's name must not be empty")
 	case len(name) > MaxName:
@@ -35,42 +44,40 @@ func NameID(class, name string) (ID, error) {
 	case !utf8.ValidString(name):
 		return ID{}, Errorf(Invalid, "an object's name must be valid UTF-8")
 	}
-	derived := mac(class, []byte(name))
-	return seal(class, [16]byte(derived[:16]), name), nil
+	derived := mac(string(c), []byte(name))
+	return seal(c, [16]byte(derived[:16])), nil
 }
 
-// NewID is a fresh random id of the class, without a name. Keep it: nothing
-// lists it until the object stores something.
-func NewID(class string) (ID, error) {
-	if !ValidClass(class) {
-		return ID{}, Errorf(Invalid, "class name %.80q: want 1 to 63 of a-z, 0-9 and -, a letter first", class)
-	}
+// NewID is a fresh random id (Cloudflare's newUniqueId). Keep it: nothing lists the object until it stores something.
+func (c Class) NewID() ID {
 	var half [16]byte
 	rand.Read(half[:]) // never fails, by its contract
-	return seal(class, half, ""), nil
+	return seal(c, half)
 }
 
-// ParseID reads what ID.String gave. It does not bring back the name. Invalid if
-// it is not 64 hex digits or belongs to another class.
-func ParseID(class, s string) (ID, error) {
+// ParseID reads what ID.String gave. Invalid if it is not 64 hex digits or belongs to another class.
+func (c Class) ParseID(s string) (ID, error) {
+	if err := c.check(); err != nil {
+		return ID{}, err
+	}
 	raw, err := hex.DecodeString(s)
 	if err != nil || len(raw) != 32 {
 		return ID{}, Errorf(Invalid, "an object id must be 64 hex digits")
 	}
-	id := seal(class, [16]byte(raw[:16]), "")
+	id := seal(c, [16]byte(raw[:16]))
 	if !hmac.Equal([]byte(id.String()), []byte(hex.EncodeToString(raw))) {
-		return ID{}, Errorf(Invalid, "the object id is not valid for class %.80q", class)
+		return ID{}, Errorf(Invalid, "the object id is not valid for class %.80q", string(c))
 	}
 	return id, nil
 }
 
-func seal(class string, half [16]byte, name string) ID {
-	proof := mac(class, half[:])
+func seal(c Class, half [16]byte) ID {
+	proof := mac(string(c), half[:])
 	var room [63 + 1 + 64]byte // every key fits
-	key := append(append(room[:0], class...), '.')
+	key := append(append(room[:0], c...), '.')
 	key = hex.AppendEncode(key, half[:])
 	key = hex.AppendEncode(key, proof[:16])
-	return ID{class: class, key: string(key), name: name}
+	return ID{class: c, key: string(key)}
 }
 
 // mac is HMAC-SHA256 under the class's key, as package hmac's, but with nothing
@@ -92,39 +99,34 @@ func mac(class string, message []byte) [sha256.Size]byte {
 }
 
 // idOf is the id with this key, which is known to be one.
-func idOf(key, name string) ID {
+func idOf(key string) ID {
 	class, _, _ := strings.Cut(key, ".")
-	return ID{class: class, key: key, name: name}
+	return ID{class: Class(class), key: key}
 }
 
-// String is the id's 64 hex digits.
+// Class is the class to which the id belongs.
+func (id ID) Class() Class { return id.class }
+
+// String is 64 lower-case hex digits, which prove to which class they belong.
 func (id ID) String() string { return id.key[min(len(id.key), len(id.class)+1):] }
 
-// Class is the class the id belongs to.
-func (id ID) Class() string { return id.class }
-
-// Name is the name the id was made from, "" for random and parsed ids.
-func (id ID) Name() string { return id.name }
-
-// WithName gives a parsed id the name it is known to have; a name that does not
-// derive it is ignored.
-func (id ID) WithName(name string) ID {
-	if named, err := NameID(id.class, name); err == nil && named.key == id.key {
-		id.name = name
-	}
-	return id
-}
-
-// Key is "class.hex", the only form of an object that enters a subject or a key.
+// Key is the class and the digits, "class.hex": how logs, records and JSON name an object.
 func (id ID) Key() string { return id.key }
 
-// ValidClass tells whether s can name a class: 1 to 63 of a-z, 0-9 and -, a letter first.
-func ValidClass(s string) bool {
-	for i := range len(s) {
-		letter, other := 'a' <= s[i] && s[i] <= 'z', '0' <= s[i] && s[i] <= '9' || s[i] == '-'
-		if !letter && (!other || i == 0) {
-			return false
-		}
+// MarshalText gives the Key.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.key), nil }
+
+// UnmarshalText reads a Key; Invalid if it is none. An empty text is the zero ID.
+func (id *ID) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*id = ID{}
+		return nil
 	}
-	return 1 <= len(s) && len(s) <= 63
+	class, digits, _ := strings.Cut(string(text), ".")
+	read, err := Class(class).ParseID(digits)
+	if err != nil {
+		return err
+	}
+	*id = read
+	return nil
 }

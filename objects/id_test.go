@@ -1,6 +1,7 @@
 package objects_test
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
@@ -8,9 +9,9 @@ import (
 	"holdfast/objects"
 )
 
-func nameID(t testing.TB, class, name string) objects.ID {
+func nameID(t failer, class objects.Class, name string) objects.ID {
 	t.Helper()
-	id, err := objects.NameID(class, name)
+	id, err := class.ID(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,53 +37,50 @@ func TestANameIsTheSameObjectForEver(t *testing.T) {
 	if a.String() != want {
 		t.Errorf("id of room/a = %s, want %s for ever", a, want)
 	}
-	if a.Key() != "room."+want || a.Class() != "room" || a.Name() != "a" {
-		t.Errorf("key %q, class %q, name %q", a.Key(), a.Class(), a.Name())
+	if a.Key() != "room."+want || a.Class() != "room" {
+		t.Errorf("key %q, class %q", a.Key(), a.Class())
 	}
 }
 
-func TestRandomIDsDifferAndHaveNoName(t *testing.T) {
-	a, err := objects.NewID("room")
-	if err != nil {
-		t.Fatal(err)
+func TestRandomIDsDiffer(t *testing.T) {
+	const rooms objects.Class = "room"
+	a, b := rooms.NewID(), rooms.NewID()
+	if a == b {
+		t.Errorf("ids %v and %v", a, b)
 	}
-	b, err := objects.NewID("room")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.String() == b.String() || a.Name() != "" {
-		t.Errorf("ids %v and %v, name %q, want two without a name", a, b, a.Name())
-	}
-	if parsed, err := objects.ParseID("room", a.String()); err != nil || parsed != a {
+	if parsed, err := rooms.ParseID(a.String()); err != nil || parsed != a {
 		t.Errorf("parsed = %v, %v, want %v", parsed, err, a)
 	}
-	if _, err := objects.NewID("Room"); objects.CodeOf(err) != objects.Invalid {
-		t.Errorf("class Room: %v, want invalid", err)
-	}
 }
 
-func TestAParsedIDIsTheSameObjectWithoutItsName(t *testing.T) {
-	id := nameID(t, "room", "a")
+func TestTwoIDsOfOneObjectAreTheSameHoweverTheyWereMade(t *testing.T) {
+	const rooms objects.Class = "room"
+	id := nameID(t, rooms, "a")
 	for _, text := range []string{id.String(), strings.ToUpper(id.String())} {
-		parsed, err := objects.ParseID("room", text)
-		if err != nil || parsed.String() != id.String() || parsed.Key() != id.Key() || parsed.Name() != "" {
-			t.Errorf("parse %s = %v named %q, %v, want the same without a name", text, parsed, parsed.Name(), err)
+		if parsed, err := rooms.ParseID(text); err != nil || parsed != id {
+			t.Errorf("parse %s = %v, %v, want %v", text, parsed, err, id)
 		}
-		if named := parsed.WithName("a"); named != id {
-			t.Errorf("with its name = %+v, want %+v", named, id)
-		}
-		for _, wrong := range []string{"b", "", "\xff", strings.Repeat("a", objects.MaxName+1)} {
-			if named := parsed.WithName(wrong); named != parsed {
-				t.Errorf("with the name %.10q = %+v, want it ignored", wrong, named)
-			}
-		}
+	}
+	data, err := json.Marshal(map[string]objects.ID{"id": id, "none": {}})
+	if want := `{"id":"` + id.Key() + `","none":""}`; string(data) != want || err != nil {
+		t.Errorf("as JSON: %s, %v, want %s", data, err, want)
+	}
+	var back map[string]objects.ID
+	if err := json.Unmarshal(data, &back); err != nil || back["id"] != id || back["none"] != (objects.ID{}) {
+		t.Errorf("read back: %v, %v", back, err)
+	}
+	if err := json.Unmarshal([]byte(`"room.zz"`), new(objects.ID)); objects.CodeOf(err) != objects.Invalid {
+		t.Errorf("what is no id: %v, want invalid", err)
 	}
 }
 
 func TestWhatIsNoIDIsRefused(t *testing.T) {
 	id := nameID(t, "room", "a").String()
 	flipped := id[:63] + string("0123456789abcdef0"[strings.IndexByte("0123456789abcdef", id[63])+1])
-	for name, c := range map[string]struct{ class, text string }{
+	for name, c := range map[string]struct {
+		class objects.Class
+		text  string
+	}{
 		"not hex":          {"room", "zz"},
 		"empty":            {"room", ""},
 		"63 digits":        {"room", id[:63]},
@@ -95,7 +93,7 @@ func TestWhatIsNoIDIsRefused(t *testing.T) {
 		"a changed digit":  {"room", flipped},
 		"halves exchanged": {"room", id[32:] + id[:32]},
 	} {
-		if parsed, err := objects.ParseID(c.class, c.text); objects.CodeOf(err) != objects.Invalid || parsed != (objects.ID{}) {
+		if parsed, err := c.class.ParseID(c.text); objects.CodeOf(err) != objects.Invalid || parsed != (objects.ID{}) {
 			t.Errorf("%s: %v, %v, want invalid", name, parsed, err)
 		}
 	}
@@ -112,25 +110,22 @@ func TestNamesAreTakenAsTheyAre(t *testing.T) {
 			t.Errorf("%q and %q are one object", name, other)
 		}
 		ids[id.String()] = name
-		if id.Name() != name {
-			t.Errorf("name = %q, want %q", id.Name(), name)
-		}
 	}
 	for _, name := range []string{"", "\xff", "a\xc3", "\xed\xa0\x80", strings.Repeat("a", objects.MaxName+1)} {
-		if _, err := objects.NameID("room", name); objects.CodeOf(err) != objects.Invalid {
+		if _, err := objects.Class("room").ID(name); objects.CodeOf(err) != objects.Invalid {
 			t.Errorf("name %.10q of %d bytes: %v, want invalid", name, len(name), err)
 		}
 	}
 }
 
 func TestClassNamesFitIntoASubject(t *testing.T) {
-	for _, class := range []string{"a", "room", "a-1", "z9-", strings.Repeat("a", 63)} {
-		if !objects.ValidClass(class) {
-			t.Errorf("%q is refused", class)
+	for _, class := range []objects.Class{"a", "room", "a-1", "z9-", objects.Class(strings.Repeat("a", 63))} {
+		if _, err := class.ID("a"); err != nil {
+			t.Errorf("%q: %v", class, err)
 		}
 	}
-	for _, class := range []string{"", "A", "1a", "-a", "a.b", "a b", "a*", "a>", "é", "a\n", "a_b", strings.Repeat("a", 64)} {
-		if _, err := objects.NameID(class, "a"); objects.CodeOf(err) != objects.Invalid {
+	for _, class := range []objects.Class{"", "A", "1a", "-a", "a.b", "a b", "a*", "a>", "é", "a\n", "a_b", objects.Class(strings.Repeat("a", 64))} {
+		if _, err := class.ID("a"); objects.CodeOf(err) != objects.Invalid {
 			t.Errorf("class %q: %v, want invalid", class, err)
 		}
 	}
@@ -143,18 +138,18 @@ func FuzzNameID(f *testing.F) {
 	f.Add("Room", "a")
 	shape := regexp.MustCompile(`^[a-z][a-z0-9-]*\.[0-9a-f]{64}$`)
 	f.Fuzz(func(t *testing.T, class, name string) {
-		id, err := objects.NameID(class, name)
+		id, err := objects.Class(class).ID(name)
 		if err != nil {
 			if objects.CodeOf(err) != objects.Invalid || id != (objects.ID{}) {
-				t.Fatalf("NameID = %v, %v, want the zero ID and invalid", id, err)
+				t.Fatalf("ID = %v, %v, want the zero ID and invalid", id, err)
 			}
 			return
 		}
-		if !shape.MatchString(id.Key()) || id.Name() != name || id.Class() != class {
-			t.Errorf("NameID(%q, %q) = key %q, name %q", class, name, id.Key(), id.Name())
+		if !shape.MatchString(id.Key()) || id.Class() != objects.Class(class) {
+			t.Errorf("ID of %q, %q = key %q", class, name, id.Key())
 		}
-		parsed, err := objects.ParseID(class, id.String())
-		if err != nil || parsed.WithName(name) != id {
+		parsed, err := objects.Class(class).ParseID(id.String())
+		if err != nil || parsed != id {
 			t.Errorf("parsed = %v, %v, want %v", parsed, err, id)
 		}
 	})
@@ -167,13 +162,13 @@ func FuzzParseID(f *testing.F) {
 	f.Add("room", id[:63]+"g")
 	f.Add("", "")
 	f.Fuzz(func(t *testing.T, class, text string) {
-		parsed, err := objects.ParseID(class, text)
+		parsed, err := objects.Class(class).ParseID(text)
 		switch {
 		case err != nil && objects.CodeOf(err) != objects.Invalid:
 			t.Errorf("ParseID = %v, want invalid", err)
 		case err == nil && !strings.EqualFold(parsed.String(), text):
 			t.Errorf("ParseID(%q) = %v", text, parsed)
-		case err == nil && !objects.ValidClass(class):
+		case err == nil && parsed.Class() != objects.Class(class):
 			t.Errorf("ParseID took the class %q", class)
 		}
 	})

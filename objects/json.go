@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math/big"
 	"reflect"
 	"strconv"
 	"unicode/utf8"
@@ -12,11 +14,13 @@ import (
 var errText = errors.New("a text is not valid UTF-8")
 
 // fromJSON is json.Unmarshal, with a short way for what counters are made of, and
-// without its habit of mending text that is not UTF-8.
+// without its habits of mending text that is not UTF-8, and of rounding integers in
+// interfaces.
 func fromJSON(data []byte, v any) error {
 	switch v := v.(type) {
 	case *None:
-		if string(data) == "{}" {
+		if string(data) == "null" || string(data) == "{}" {
+			*v = nil
 			return nil
 		}
 	case *int:
@@ -28,14 +32,88 @@ func fromJSON(data []byte, v any) error {
 	if !utf8.Valid(data) {
 		return errText
 	}
-	return json.Unmarshal(data, v)
+	if err := json.Unmarshal(data, v); err != nil {
+		return err
+	}
+	if longNumber(data) {
+		return exact(data, v)
+	}
+	return nil
 }
+
+// longNumber reports whether data may hold an integer that a float64 cannot: one of 16 digits or more.
+func longNumber(data []byte) bool {
+	digits := 0
+	for _, b := range data {
+		if '0' > b || b > '9' {
+			digits = 0
+		} else if digits++; digits == 16 {
+			return true
+		}
+	}
+	return false
+}
+
+// exact refuses numbers that were decoded into an interface of what v points to, where they are float64s, and lost digits.
+func exact(data []byte, v any) error {
+	again := reflect.New(reflect.TypeOf(v).Elem())
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := d.Decode(again.Interface()); err != nil {
+		return err
+	}
+	return exactNumbers(again.Elem())
+}
+
+func exactNumbers(v reflect.Value) error {
+	if !v.IsValid() || reflect.PointerTo(v.Type()).Implements(unmarshaler) {
+		return nil
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		return exactNumbers(v.Elem())
+	case reflect.Interface:
+		n, ok := reflect.TypeAssert[json.Number](v)
+		if !ok {
+			return exactNumbers(v.Elem())
+		}
+		f, err := n.Float64()
+		if whole, isInt := new(big.Int).SetString(n.String(), 10); err == nil && isInt {
+			if kept, _ := new(big.Float).SetFloat64(f).Int(nil); kept.Cmp(whole) != 0 {
+				return fmt.Errorf("the number %s loses digits in an interface: give it an integer type", n)
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if err := exactNumbers(v.Index(i)); err != nil {
+				return err
+			}
+		}
+	case reflect.Map:
+		for _, value := range v.Seq2() {
+			if err := exactNumbers(value); err != nil {
+				return err
+			}
+		}
+	case reflect.Struct:
+		for f, value := range v.Fields() {
+			if f.IsExported() || f.Anonymous {
+				if err := exactNumbers(value); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
 // toJSON is json.Marshal, likewise.
 func toJSON(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case None:
-		return []byte("{}"), nil
+		return []byte("null"), nil
 	case int:
 		return strconv.AppendInt(nil, int64(v), 10), nil
 	}

@@ -1,7 +1,6 @@
 package objects
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -40,72 +39,113 @@ func JSON(v any) Message {
 	return Message{Data: data}
 }
 
-// Socket is one WebSocket that a gateway holds for the object. The same socket
-// is another *Socket after the object has slept: keep ID, not the pointer.
+// Socket is one WebSocket that a gateway holds for the object. It is a value of its event: within the event two of one
+// socket are ==; from one event to the next keep the ID.
 type Socket struct {
-	of    *engine.Socket
-	state *State
+	tx *Tx
+	of *engine.Socket
 }
 
-// socket is the author's half of a socket, the same for as long as the instance lives.
-func (s *State) socket(of *engine.Socket) *Socket {
-	if known, ok := of.Face.(*Socket); ok && known.state == s {
-		return known
+// Accept takes the WebSocket that the event's request wants to open: ServeHTTP calls it instead of writing a response (as
+// Cloudflare's acceptWebSocket). The gateway holds the socket from then on: it stays open while the object sleeps, moves, or
+// its host dies. The error (no upgrade, or a bad tag: Invalid; MaxSockets: TooMany) is for Refuse.
+func (tx *Tx) Accept(how ...AcceptOption) (Socket, error) {
+	var a acceptance
+	for _, option := range how {
+		option(&a)
 	}
-	socket := &Socket{of, s}
-	of.Face = socket
-	return socket
+	of, err := tx.t.Accept(a.tags)
+	if err != nil {
+		return Socket{}, err
+	}
+	return Socket{tx, of}, nil
+}
+
+// AcceptOption changes how Accept takes a socket.
+type AcceptOption func(*acceptance)
+
+type acceptance struct{ tags []string }
+
+// Tags are found by SocketsTagged: at most MaxTags of MaxTag bytes, each once. They do not change.
+func Tags(tags ...string) AcceptOption {
+	return func(a *acceptance) { a.tags = append(a.tags, tags...) }
+}
+
+// Sockets are the open sockets, most recently accepted first, also after a move (as Cloudflare's getWebSockets). One that
+// the object has closed is not among them.
+func (tx *Tx) Sockets() []Socket { return tx.listed("", true) }
+
+// SocketsTagged are those with the tag, in the same order.
+func (tx *Tx) SocketsTagged(tag string) []Socket { return tx.listed(tag, false) }
+
+func (tx *Tx) listed(tag string, all bool) []Socket {
+	sockets := make([]Socket, 0, tx.t.Open())
+	for of := range tx.t.Sockets(tag, all) {
+		sockets = append(sockets, Socket{tx, of})
+	}
+	return sockets
+}
+
+// Socket is the open socket with this id.
+func (tx *Tx) Socket(id string) (Socket, bool) {
+	of, ok := tx.t.Socket(id)
+	return Socket{tx, of}, ok
+}
+
+// Broadcast sends m to all sockets but those excepted, as one message for each gateway. Limits are those of Send.
+func (tx *Tx) Broadcast(m Message, except ...Socket) {
+	if len(except) == 1 {
+		tx.t.Broadcast(engine.Message(m), except[0].of)
+		return
+	}
+	not := make([]*engine.Socket, len(except))
+	for i, s := range except {
+		not[i] = s.of
+	}
+	tx.t.Broadcast(engine.Message(m), not...)
 }
 
 // ID is unique among all sockets.
-func (s *Socket) ID() string { return s.of.ID() }
+func (s Socket) ID() string { return s.of.ID() }
 
 // Region is the region of the gateway that holds the socket.
-func (s *Socket) Region() string { return s.of.Info().Region }
+func (s Socket) Region() string { return s.of.Info().Region }
 
-// Tags are those given to State.Accept, in that order, each once.
-func (s *Socket) Tags() []string { return slices.Clone(s.of.Info().Tags) }
+// Tags are those it was accepted with, in that order, each once.
+func (s Socket) Tags() []string { return slices.Clone(s.of.Info().Tags) }
 
-// Send sends m when all that the object wrote before is durable. Messages to one
-// socket keep their order. It never waits and cannot fail: if the peer is gone
-// the message is dropped, and if it reads too slowly its gateway closes it
-// with 1013. After Close it does nothing. Over MaxMessage, and for text that is
-// not UTF-8, it aborts the event.
-func (s *Socket) Send(m Message) { s.state.tx().SendTo(s.of, engine.Message(m)) }
+// Send sends m when the event has committed. Messages to one socket keep their order. It neither waits nor fails: if the
+// peer is gone m is dropped, and a peer that reads too slowly is closed with 1013. After Close it does nothing. Beyond
+// MaxMessage, and for text that is not UTF-8, it aborts the event.
+func (s Socket) Send(m Message) { s.tx.t.SendTo(s.of, engine.Message(m)) }
 
-// Close closes the socket after what was sent before. Codes are 1000, 1001,
-// 1003, 1007 to 1013 and 3000 to 4999, another aborts the event; a reason has at
-// most 123 bytes and is cut there.
-// WebSocketClose is still called, when the socket has ended.
-func (s *Socket) Close(code int, reason string) { s.state.tx().CloseSocket(s.of, code, reason) }
+// Close closes the socket after what was sent before. Codes are 1000, 1001, 1003, 1007 to 1013 and 3000 to 4999, another
+// aborts the event; a reason is cut at 123 bytes. WebSocketClose is still called, when the socket has ended.
+func (s Socket) Close(code int, reason string) { s.tx.t.CloseSocket(s.of, code, reason) }
 
-// Attach keeps v with the socket, as JSON, for as long as the socket is open:
-// through sleep, eviction, and death of the host. Nil takes it away. What cannot be
-// encoded, or is over MaxAttachment, aborts the event. (As Cloudflare's
-// serializeAttachment.)
-func (s *Socket) Attach(v any) {
-	tx := s.state.tx()
+// Attach keeps v with the socket, as JSON of at most MaxAttachment bytes, for as long as it is open: through sleep, moves,
+// and death of the host (as Cloudflare's serializeAttachment). Nil takes it away. What does not encode, or is too large,
+// aborts the event.
+func (s Socket) Attach(v any) {
 	if v == nil {
-		tx.Attach(s.of, nil)
+		s.tx.t.Attach(s.of, nil)
 		return
 	}
 	data, err := toJSON(v)
 	if err != nil {
-		tx.Abort(Errorf(Invalid, "encode a socket's attachment: %v", err))
+		s.tx.t.Abort(fmt.Errorf("encode a socket's attachment: %w", err))
 	}
-	tx.Attach(s.of, data)
+	s.tx.t.Attach(s.of, data)
 }
 
-// Attachment decodes what Attach kept into v, a pointer; false if there is
-// nothing. What does not fit aborts the event.
-func (s *Socket) Attachment(v any) bool {
-	tx := s.state.tx()
-	data := tx.Attachment(s.of)
+// Attachment decodes into the pointer v what Attach kept; false if there is nothing. What does not fit aborts the event.
+func (s Socket) Attachment(v any) bool {
+	data := s.tx.t.Attachment(s.of)
 	if data == nil {
 		return false
 	}
-	if err := json.Unmarshal(data, v); err != nil {
-		tx.Abort(fmt.Errorf("decode a socket's attachment as %T: %w", v, err))
+	if err := fromJSON(data, v); err != nil {
+		s.tx.t.Abort(fmt.Errorf("decode a socket's attachment as %T: %w", v, err))
 	}
 	return true
 }

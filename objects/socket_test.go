@@ -1,7 +1,6 @@
 package objects_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,8 +20,8 @@ func ids[S interface{ ID() string }](sockets []S) (ids []string) {
 
 // accept has one socket accepted with these tags and gives the error of it.
 func (h *harness) accept(id string, tags ...string) (err error) {
-	h.fetch(id, func(ctx context.Context, s *objects.State) error {
-		_, err = s.Accept(exchangeOf(ctx).r, tags...)
+	h.fetch(id, func(tx *objects.Tx) error {
+		_, err = tx.Accept(objects.Tags(tags...))
 		return nil
 	})
 	return err
@@ -33,23 +32,23 @@ func TestSocketsAreListedMostRecentFirstAndByTag(t *testing.T) {
 	h.open("s1", "red")
 	h.open("s2", "blue", "red")
 	h.open("s3")
-	h.must(func(s *objects.State) {
+	h.must(func(tx *objects.Tx) {
 		for tag, want := range map[string][]string{"red": {"s2", "s1"}, "blue": {"s2"}, "none": nil, "": nil} {
-			if got := ids(s.Sockets(tag)); !slices.Equal(got, want) {
+			if got := ids(tx.SocketsTagged(tag)); !slices.Equal(got, want) {
 				t.Errorf("with tag %q = %q, want %q", tag, got, want)
 			}
 		}
-		if got := ids(s.Sockets()); !slices.Equal(got, []string{"s3", "s2", "s1"}) {
+		if got := ids(tx.Sockets()); !slices.Equal(got, []string{"s3", "s2", "s1"}) {
 			t.Errorf("all = %q, want the most recent first", got)
 		}
-		first := s.Sockets("blue")[0]
+		first := tx.SocketsTagged("blue")[0]
 		if got := first.Tags(); !slices.Equal(got, []string{"blue", "red"}) || first.Region() != "r" {
 			t.Errorf("tags = %q in region %q", got, first.Region())
 		}
 	})
 	h.start() // they stay while the instance sleeps
-	h.must(func(s *objects.State) {
-		if got := ids(s.Sockets("red")); !slices.Equal(got, []string{"s2", "s1"}) {
+	h.must(func(tx *objects.Tx) {
+		if got := ids(tx.SocketsTagged("red")); !slices.Equal(got, []string{"s2", "s1"}) {
 			t.Errorf("after the sleep = %q, want s2 and s1", got)
 		}
 	})
@@ -99,14 +98,13 @@ func TestAcceptTakesAnUpgradeOnce(t *testing.T) {
 	if err := h.accept(""); objects.CodeOf(err) != objects.Invalid {
 		t.Errorf("accepting a plain request: %v, want invalid", err)
 	}
-	out := h.fetch("s1", func(ctx context.Context, s *objects.State) error {
-		x := exchangeOf(ctx)
-		x.w.Header().Set("X-Room", "1")
-		socket, err := s.Accept(x.r)
+	out := h.fetch("s1", func(tx *objects.Tx) error {
+		h.w.Header().Set("X-Room", "1")
+		socket, err := tx.Accept()
 		if err != nil {
 			return err
 		}
-		if _, err := s.Accept(x.r); objects.CodeOf(err) != objects.Invalid {
+		if _, err := tx.Accept(); objects.CodeOf(err) != objects.Invalid {
 			t.Errorf("accepting twice: %v, want invalid", err)
 		}
 		socket.Send(objects.Text("hello"))
@@ -123,10 +121,10 @@ func TestAcceptTakesAnUpgradeOnce(t *testing.T) {
 func TestWhatAFailedEventDidToSocketsIsUndone(t *testing.T) {
 	h := newHarness(t)
 	h.open("s1")
-	h.must(func(s *objects.State) { s.Sockets()[0].Attach("before") })
-	out := h.fetch("s2", func(ctx context.Context, s *objects.State) error {
-		first := s.Sockets()[0]
-		second, err := s.Accept(exchangeOf(ctx).r)
+	h.must(func(tx *objects.Tx) { tx.Sockets()[0].Attach("before") })
+	out := h.fetch("s2", func(tx *objects.Tx) error {
+		first := tx.Sockets()[0]
+		second, err := tx.Accept()
 		if err != nil {
 			t.Error(err)
 		}
@@ -135,18 +133,18 @@ func TestWhatAFailedEventDidToSocketsIsUndone(t *testing.T) {
 		first.Attach("later")
 		first.Send(objects.Text("hi"))
 		first.Close(1000, "bye")
-		if got := ids(s.Sockets()); !slices.Equal(got, []string{"s2"}) {
+		if got := ids(tx.Sockets()); !slices.Equal(got, []string{"s2"}) {
 			t.Errorf("during = %q, want s2 only as s1 is closed", got)
 		}
 		return errOnPurpose
 	})
 	nothingHappened(t, out)
-	h.must(func(s *objects.State) {
-		if got := ids(s.Sockets()); !slices.Equal(got, []string{"s1"}) {
+	h.must(func(tx *objects.Tx) {
+		if got := ids(tx.Sockets()); !slices.Equal(got, []string{"s1"}) {
 			t.Fatalf("after = %q, want s1 as before", got)
 		}
 		var note string
-		if !s.Sockets()[0].Attachment(&note) || note != "before" {
+		if !tx.Sockets()[0].Attachment(&note) || note != "before" {
 			t.Errorf("attachment = %q, want the one before", note)
 		}
 	})
@@ -160,11 +158,11 @@ func TestAttachmentsHaveALimitAndAShape(t *testing.T) {
 	}{
 		"the largest":       {fits, ""},
 		"one byte too long": {fits + "a", objects.TooLarge},
-		"no JSON":           {func() {}, objects.Invalid},
+		"no JSON":           {func() {}, objects.Internal},
 	} {
 		h := newHarness(t)
 		h.open("s1")
-		out := h.call(func(_ context.Context, s *objects.State) error { s.Sockets()[0].Attach(c.v); return nil })
+		out := h.call(func(tx *objects.Tx) error { tx.Sockets()[0].Attach(c.v); return nil })
 		if got := objects.CodeOf(out.Err); got != c.code {
 			t.Errorf("%s: %v, want %q", name, out.Err, c.code)
 		}
@@ -174,23 +172,23 @@ func TestAttachmentsHaveALimitAndAShape(t *testing.T) {
 	}
 	h := newHarness(t)
 	h.open("s1")
-	h.must(func(s *objects.State) {
+	h.must(func(tx *objects.Tx) {
 		var n int
-		if s.Sockets()[0].Attachment(&n) {
+		if tx.Sockets()[0].Attachment(&n) {
 			t.Error("a socket without attachment has one")
 		}
-		s.Sockets()[0].Attach("text")
+		tx.Sockets()[0].Attach("text")
 	})
-	out := h.call(func(_ context.Context, s *objects.State) error {
+	out := h.call(func(tx *objects.Tx) error {
 		var n int
-		s.Sockets()[0].Attachment(&n)
+		tx.Sockets()[0].Attachment(&n)
 		t.Error("the event went on with an attachment that it cannot read")
 		return nil
 	})
 	nothingHappened(t, out)
-	h.must(func(s *objects.State) { s.Sockets()[0].Attach(nil) })
-	h.must(func(s *objects.State) {
-		if s.Sockets()[0].Attachment(new(string)) {
+	h.must(func(tx *objects.Tx) { tx.Sockets()[0].Attach(nil) })
+	h.must(func(tx *objects.Tx) {
+		if tx.Sockets()[0].Attachment(new(string)) {
 			t.Error("an attachment that was taken away is there")
 		}
 	})
@@ -201,8 +199,8 @@ func TestOneMessageToManyIsOneSend(t *testing.T) {
 	for _, id := range []string{"s1", "s2", "s3"} {
 		h.open(id)
 	}
-	out := h.must(func(s *objects.State) {
-		all := s.Sockets()
+	out := h.must(func(tx *objects.Tx) {
+		all := tx.Sockets()
 		m := objects.JSON(map[string]int{"x": 1})
 		for _, socket := range all {
 			socket.Send(m)
@@ -234,8 +232,8 @@ func TestAMessageHasALimit(t *testing.T) {
 	for size, code := range map[int]objects.Code{objects.MaxMessage: "", objects.MaxMessage + 1: objects.TooLarge} {
 		h := newHarness(t)
 		h.open("s1")
-		out := h.call(func(_ context.Context, s *objects.State) error {
-			s.Sockets()[0].Send(objects.Binary(make([]byte, size)))
+		out := h.call(func(tx *objects.Tx) error {
+			tx.Sockets()[0].Send(objects.Binary(make([]byte, size)))
 			return nil
 		})
 		if got := objects.CodeOf(out.Err); got != code {
@@ -247,25 +245,25 @@ func TestAMessageHasALimit(t *testing.T) {
 func TestAClosedSocketIsSilentUntilItHasEnded(t *testing.T) {
 	h := newHarness(t)
 	h.open("s1")
-	out := h.must(func(s *objects.State) {
-		socket := s.Sockets()[0]
+	out := h.must(func(tx *objects.Tx) {
+		socket := tx.Sockets()[0]
 		socket.Send(objects.Text("bye"))
 		socket.Close(4000, "reason")
 		socket.Send(objects.Text("too late"))
 		socket.Close(4001, "too late")
-		if len(s.Sockets()) != 0 {
+		if len(tx.Sockets()) != 0 {
 			t.Error("a closed socket is still listed")
 		}
 	})
 	if len(out.Sends) != 2 || out.Sends[1].Close != (engine.Close{Code: 4000, Reason: "reason"}) {
 		t.Errorf("sends = %+v, want the message and one close", out.Sends)
 	}
-	h.work = func(context.Context, *objects.State) error { t.Error("a closed socket was heard"); return nil }
+	h.work = func(*objects.Tx) error { t.Error("a closed socket was heard"); return nil }
 	if out := h.instance.Message(t.Context(), "s1", engine.Message{Data: []byte("hi")}); out.Err != nil {
 		t.Errorf("a message that crossed the close: %v", out.Err)
 	}
 	heard := 0
-	h.work = func(context.Context, *objects.State) error { heard++; return errOnPurpose }
+	h.work = func(*objects.Tx) error { heard++; return errOnPurpose }
 	end := engine.Close{Code: 4000, Clean: true}
 	if out := h.instance.Closed(t.Context(), "s1", end); !errors.Is(out.Err, errOnPurpose) {
 		t.Errorf("close = %v, want what the handler said", out.Err)
@@ -282,8 +280,8 @@ func TestASocketIsStillThereWhileItsEndIsTold(t *testing.T) {
 	h := newHarness(t)
 	h.open("s1")
 	h.open("s2")
-	h.work = func(_ context.Context, s *objects.State) error {
-		if got := ids(s.Sockets()); !slices.Equal(got, []string{"s2", "s1"}) {
+	h.work = func(tx *objects.Tx) error {
+		if got := ids(tx.Sockets()); !slices.Equal(got, []string{"s2", "s1"}) {
 			t.Errorf("during = %q, want both", got)
 		}
 		return nil
@@ -291,8 +289,8 @@ func TestASocketIsStillThereWhileItsEndIsTold(t *testing.T) {
 	if out := h.instance.Closed(t.Context(), "s1", engine.Close{Code: 1006}); out.Err != nil {
 		t.Fatal(out.Err)
 	}
-	h.must(func(s *objects.State) {
-		if got := ids(s.Sockets()); !slices.Equal(got, []string{"s2"}) {
+	h.must(func(tx *objects.Tx) {
+		if got := ids(tx.Sockets()); !slices.Equal(got, []string{"s2"}) {
 			t.Errorf("after = %q, want s2", got)
 		}
 	})
@@ -304,7 +302,7 @@ func TestCloseTakesTheCodesThatApplicationsMayUse(t *testing.T) {
 	for _, code := range slices.Concat(may, mayNot) {
 		h := newHarness(t)
 		h.open("s1")
-		out := h.call(func(_ context.Context, s *objects.State) error { s.Sockets()[0].Close(code, ""); return nil })
+		out := h.call(func(tx *objects.Tx) error { tx.Sockets()[0].Close(code, ""); return nil })
 		if want := slices.Contains(may, code); want != (out.Err == nil) {
 			t.Errorf("close with %d: %v", code, out.Err)
 		}
@@ -322,7 +320,7 @@ func TestAReasonIsCutAtAWholeCharacter(t *testing.T) {
 	} {
 		h := newHarness(t)
 		h.open("s1")
-		out := h.must(func(s *objects.State) { s.Sockets()[0].Close(1000, c.reason) })
+		out := h.must(func(tx *objects.Tx) { tx.Sockets()[0].Close(1000, c.reason) })
 		if got := out.Sends[0].Close.Reason; got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}

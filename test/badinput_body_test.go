@@ -268,10 +268,10 @@ func TestTwoFaultsHaveTwoReferences(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, target := range []string{"/fault/text", "/fault/returned", "/fault/text", "/objects/probe/x/panic", "/objects/probe/x/panic"} {
 		e := refusal(t, p.once(t, "GET", target, ""), http.StatusInternalServerError, "internal")
-		if e["ref"] == "" || seen[e["ref"]] {
-			t.Errorf("%s: reference %q, want one of its own", target, e["ref"])
+		if e["reference"] == "" || seen[e["reference"]] {
+			t.Errorf("%s: reference %q, want one of its own", target, e["reference"])
 		}
-		seen[e["ref"]] = true
+		seen[e["reference"]] = true
 	}
 }
 

@@ -10,7 +10,7 @@ func TestAFaultIsToldByReferenceAndNeverByItsText(t *testing.T) {
 	p := newPlace(t, nil)
 	fault := func(t *testing.T, a answered) {
 		t.Helper()
-		if e := refusal(t, a, http.StatusInternalServerError, "internal"); len(e["ref"]) < 8 {
+		if e := refusal(t, a, http.StatusInternalServerError, "internal"); len(e["reference"]) < 8 {
 			t.Errorf("no reference in %s", a.body)
 		}
 		for name, values := range a.Header {

@@ -270,7 +270,10 @@ func TestAnIdempotencyKeyIsOneEffectAndOneAnswer(t *testing.T) {
 	if one.body != two.body || one.StatusCode != http.StatusOK {
 		t.Errorf("two claims under one key: %s and %s", one.body, two.body)
 	}
-	refusal(t, p.once(t, "DELETE", "/ticket/key", "", "Idempotency-Key", "k1"), http.StatusConflict, "conflict")
+	// Another call of the object is apart: one request may make several.
+	if a := p.once(t, "DELETE", "/ticket/key", "", "Idempotency-Key", "k1"); a.StatusCode != http.StatusOK {
+		t.Errorf("another call under the key: %d %s", a.StatusCode, a.body)
+	}
 }
 
 func TestAnIdempotencyKeyDoesNotHandOutASocketTwice(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 // site is an object made of net/http's own parts.
 type site struct{ mux *http.ServeMux }
 
-func newSite(*objects.State) *site {
+func newSite(*objects.Tx) *site {
 	mux := http.NewServeMux()
 	files := fstest.MapFS{"index.html": {Data: []byte("the index")}, "sub/a b.txt": {Data: []byte("a file")}, "sub/index.html": {Data: []byte("below")}}
 	mux.Handle("/static/", http.StripPrefix("/static", http.FileServerFS(files)))
@@ -52,7 +52,7 @@ func tellPath(w http.ResponseWriter, r *http.Request) {
 
 func newSitePlace(t *testing.T) *place {
 	t.Helper()
-	class := objects.Define("site", newSite)
+	class := objects.Implement("site", newSite)
 	p := newPlace(t, func(cfg *gateway.Config) {
 		inner := cfg.Worker
 		cfg.Classes = append(cfg.Classes, "site")
@@ -207,7 +207,7 @@ func TestAMountThatCannotBeIsTheAuthorsFault(t *testing.T) {
 							t.Errorf("mount %s of %s: no panic", row[0], row[1])
 						}
 					}()
-					env.Mount(r, row[0], row[1])
+					env.Mount(r, row[0], objects.Class(row[1]))
 				}()
 			}
 		}

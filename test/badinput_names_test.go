@@ -99,7 +99,7 @@ func TestEveryNameIsAnObjectOfItsOwnOrRefused(t *testing.T) {
 					continue
 				}
 				key := a.Header.Get("Holdfast-Object")
-				id, err := objects.NameID(route.class, row.name)
+				id, err := objects.Class(route.class).ID(row.name)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -16,7 +16,7 @@ func TestAReplySubjectThatNamesARecordGetsNothing(t *testing.T) {
 	id, kv, before := p.counted(t, "deputy")
 
 	record := "$KV.HF_OBJECTS." + id.Key()
-	fresh, err := objects.NameID("ticket", "never-seen")
+	fresh, err := objects.Class("ticket").ID("never-seen")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func (p *place) counted(t *testing.T, name string) (objects.ID, jetstream.KeyVal
 	if n, _, err := claim(p.url, name); err != nil || n != 1 {
 		t.Fatalf("ticket %d, %v", n, err)
 	}
-	id, err := objects.NameID("ticket", name)
+	id, err := objects.Class("ticket").ID(name)
 	if err != nil {
 		t.Fatal(err)
 	}

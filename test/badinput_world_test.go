@@ -35,17 +35,17 @@ type place struct {
 	metrics *prometheus.Registry // the gateway's
 }
 
-func newPlace(t *testing.T, change func(*gateway.Config), further ...*objects.Class) *place {
+func newPlace(t *testing.T, change func(*gateway.Config), further ...*objects.Implementation) *place {
 	t.Helper()
 	journal.reset()
 	on, metrics := single(t), prometheus.NewRegistry()
-	classes := []*objects.Class{ticket.Class, room.Class, probeClass, stillborn}
+	classes := []*objects.Implementation{ticket.Objects, room.Objects, probeClass, stillborn}
 	on.startHost(t, "a", "fra", quick, nil, append(further, classes...)...)
 	cfg := gateway.Config{
 		Region: "fra", NATS: on.dial(t), Timing: quick, Log: testLog(t), Metrics: metrics,
 	}
 	for _, class := range classes {
-		cfg.Classes = append(cfg.Classes, class.Name())
+		cfg.Classes = append(cfg.Classes, string(class.Class()))
 	}
 	cfg.Worker = open(func(r fiber.Router, env *gateway.Env) { demo.Worker(r, env); faultyWorker(r, env) }, cfg.Classes...)
 	if change != nil {
@@ -89,11 +89,7 @@ func faultyWorker(r fiber.Router, env *gateway.Env) {
 	}
 	r.Get("/fault/:kind", func(c *fiber.Ctx) error { return faults[c.Params("kind")]() })
 	r.Post("/boom/:class/:name", func(c *fiber.Ctx) error {
-		ref, err := env.ObjectFor(c, c.Params("class"), c.Params("name"))
-		if err != nil {
-			return err
-		}
-		n, err := boom.Do(c.UserContext(), ref, objects.None{})
+		n, err := boom.Do(c.UserContext(), env.Object(objects.Class(c.Params("class")), c.Params("name")), nil)
 		if err != nil {
 			return err
 		}
@@ -103,14 +99,15 @@ func faultyWorker(r fiber.Router, env *gateway.Env) {
 
 // probe is an object that tells what it was asked, and does as its sockets say.
 type probe struct {
-	state *objects.State
-	last  int // of "count"
+	last int // of "count"
 }
 
+const probes objects.Class = "probe"
+
 var (
-	boom       = objects.NewCall[objects.None, int]("boom")
+	boom       = objects.NewCall[objects.None, int](probes, "boom")
 	effects    = objects.NewKey[int]("effects") // POSTs that were handled
-	probeClass = objects.Define("probe", func(s *objects.State) *probe { return &probe{state: s} },
+	probeClass = objects.Implement(probes, objects.New[probe],
 		objects.On(boom, (*probe).boom))
 )
 
@@ -182,16 +179,17 @@ func echo(r *http.Request, body []byte, effects int) echoed {
 
 func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
-	n := effects.Get(p.state, 0)
+	tx := objects.TxOf(r)
+	n := effects.Get(tx)
 	if r.Method == http.MethodPost {
 		n++
-		effects.Set(p.state, n)
+		effects.Set(tx, n)
 	}
 	switch r.URL.Path {
 	case "/panic":
 		panic(secret)
 	case "/wait":
-		p.wait(r.Context())
+		p.wait(tx)
 	case "/split": // a header made of what the client sent
 		w.Header().Set("X-Given", string(body))
 		w.Header()[string(body)] = []string{"X-Injected"}
@@ -207,37 +205,37 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header()["holdfast-owner"] = []string{"forged"}
 		w.Header()["sec-websocket-accept"] = []string{"forged"}
 	}
-	if socket, err := p.state.Accept(r); err == nil {
-		p.opened(socket, r)
+	if socket, err := tx.Accept(); err == nil {
+		p.opened(tx, socket, r)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(echo(r, body, n)) // into memory
 }
 
-func (p *probe) wait(ctx context.Context) {
+func (p *probe) wait(tx *objects.Tx) {
 	journal.Lock()
-	g := journal.gates[p.state.Name()]
+	g := journal.gates[tx.Name()]
 	journal.Unlock()
 	close(g.entered)
 	select {
 	case <-g.open:
-	case <-ctx.Done():
+	case <-tx.Done():
 	}
 }
 
-func (p *probe) opened(s *objects.Socket, r *http.Request) {
+func (p *probe) opened(tx *objects.Tx, s objects.Socket, r *http.Request) {
 	tag := r.URL.Query().Get("tag")
 	s.Attach(tag)
 	s.Send(objects.Text("to " + tag + " welcome"))
 	journal.Lock()
 	defer journal.Unlock()
-	journal.opened[p.state.Name()]++
-	journal.upgrades[p.state.Name()] = r.Header.Clone()
+	journal.opened[tx.Name()]++
+	journal.upgrades[tx.Name()] = r.Header.Clone()
 }
 
-func (p *probe) boom(context.Context, objects.None) (int, error) {
-	effects.Set(p.state, 1000)
+func (p *probe) boom(tx *objects.Tx, _ objects.None) (int, error) {
+	effects.Set(tx, 1000)
 	journal.Lock()
 	code := journal.code
 	journal.Unlock()
@@ -247,7 +245,7 @@ func (p *probe) boom(context.Context, objects.None) (int, error) {
 	panic(secret)
 }
 
-func (p *probe) WebSocketMessage(_ context.Context, from *objects.Socket, m objects.Message) error {
+func (p *probe) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
 	command, rest, _ := strings.Cut(string(m.Data), " ")
 	switch command {
 	case "count":
@@ -269,11 +267,11 @@ func (p *probe) WebSocketMessage(_ context.Context, from *objects.Socket, m obje
 	case "all": // one message to everybody, of so many bytes
 		n, _ := strconv.Atoi(rest)
 		message := objects.Message{Data: []byte(strings.Repeat("x", n))}
-		for _, s := range p.state.Sockets() {
+		for _, s := range tx.Sockets() {
 			s.Send(message)
 		}
 	case "each": // to everybody a message of their own
-		for _, s := range p.state.Sockets() {
+		for _, s := range tx.Sockets() {
 			var tag string
 			s.Attachment(&tag)
 			s.Send(objects.Text("to " + tag + " " + rest))
@@ -284,20 +282,20 @@ func (p *probe) WebSocketMessage(_ context.Context, from *objects.Socket, m obje
 	return nil
 }
 
-func (p *probe) WebSocketClose(_ context.Context, _ *objects.Socket, end objects.Close) error {
+func (p *probe) WebSocketClose(tx *objects.Tx, _ objects.Socket, end objects.Close) error {
 	journal.Lock()
 	defer journal.Unlock()
-	journal.closes[p.state.Name()] = append(journal.closes[p.state.Name()], end)
+	journal.closes[tx.Name()] = append(journal.closes[tx.Name()], end)
 	return nil
 }
 
 // stillborn's constructor panics as long as the name is among the doomed.
 var (
 	doomed    sync.Map
-	stillborn = objects.Define("stillborn", func(s *objects.State) *probe {
-		if _, is := doomed.Load(s.Name()); is {
+	stillborn = objects.Implement("stillborn", func(tx *objects.Tx) *probe {
+		if _, is := doomed.Load(tx.Name()); is {
 			panic(secret)
 		}
-		return &probe{state: s}
+		return new(probe)
 	})
 )

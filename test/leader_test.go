@@ -197,11 +197,11 @@ func ownersOf(t *testing.T, nc *nats.Conn, n int) (owners []string) {
 		t.Fatal(err)
 	}
 	for i := range n {
-		id, err := objects.NameID("ticket", fmt.Sprintf("leader-%d", i))
+		id, err := objects.Class("ticket").ID(fmt.Sprintf("leader-%d", i))
 		if err != nil {
 			t.Fatal(err)
 		}
-		info, err := in.Get(t.Context(), id)
+		info, err := in.Get(t.Context(), id, "")
 		if err != nil {
 			t.Fatal(err)
 		}

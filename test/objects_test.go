@@ -1,7 +1,6 @@
 package test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -18,9 +17,6 @@ import (
 	"holdfast/objects"
 )
 
-// spyState is an object with which a test can watch the runtime.
-type spyState struct{ state *objects.State }
-
 // bell is what all probes of one test report to.
 type bell struct {
 	rings chan ring
@@ -35,36 +31,36 @@ type ring struct {
 	info objects.AlarmInfo
 }
 
+const spies objects.Class = "probe"
+
 var (
-	put  = objects.NewCall[string, int]("put")
-	size = objects.NewCall[objects.None, int]("size")
-	wake = objects.NewCall[time.Duration, objects.None]("wake")
+	put  = objects.NewCall[string, int](spies, "put")
+	size = objects.NewCall[objects.None, int](spies, "size")
+	wake = objects.NewCall[time.Duration, objects.None](spies, "wake")
 
 	blob = objects.NewKey[string]("blob")
 )
 
-func spyClass(b *bell) *objects.Class {
-	return objects.Define("probe", func(s *objects.State) *spy { return &spy{spyState{s}, b} },
-		objects.On(put, func(p *spy, _ context.Context, v string) (int, error) {
-			blob.Set(p.state, v)
+func spyClass(b *bell) *objects.Implementation {
+	return objects.Implement(spies, func(*objects.Tx) *spy { return &spy{b} },
+		objects.On(put, func(_ *spy, tx *objects.Tx, v string) (int, error) {
+			blob.Set(tx, v)
 			return len(v), nil
 		}),
-		objects.On(size, func(p *spy, _ context.Context, _ objects.None) (int, error) {
-			return len(blob.Get(p.state, "")), nil
+		objects.On(size, func(_ *spy, tx *objects.Tx, _ objects.None) (int, error) {
+			return len(blob.Get(tx)), nil
 		}),
-		objects.On(wake, func(p *spy, _ context.Context, in time.Duration) (objects.None, error) {
-			p.state.SetAlarm(p.state.Now().Add(in))
-			return objects.None{}, nil
+		objects.On(wake, func(_ *spy, tx *objects.Tx, in time.Duration) (objects.None, error) {
+			tx.SetAlarm(tx.Now().Add(in))
+			return nil, nil
 		}),
 	)
 }
 
-type spy struct {
-	spyState
-	bell *bell
-}
+// spy is an object with which a test can watch the runtime.
+type spy struct{ bell *bell }
 
-func (p *spy) Alarm(_ context.Context, info objects.AlarmInfo) error {
+func (p *spy) Alarm(_ *objects.Tx, info objects.AlarmInfo) error {
 	p.bell.rings <- ring{at: time.Now(), set: info.Scheduled, info: info}
 	if p.bell.fail.Add(-1) >= 0 {
 		return fmt.Errorf("this alarm is to fail")
@@ -73,18 +69,19 @@ func (p *spy) Alarm(_ context.Context, info objects.AlarmInfo) error {
 }
 
 func (p *spy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if _, err := p.state.Accept(r); err != nil {
-		fmt.Fprintf(w, "%d", len(blob.Get(p.state, "")))
+	tx := objects.TxOf(r)
+	if _, err := tx.Accept(); err != nil {
+		fmt.Fprintf(w, "%d", len(blob.Get(tx)))
 	}
 }
 
 // WebSocketMessage waits at the gate: the frame is in the air meanwhile.
-func (p *spy) WebSocketMessage(ctx context.Context, from *objects.Socket, m objects.Message) error {
+func (p *spy) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
 	if string(m.Data) == "wait" {
 		p.bell.enter <- struct{}{}
 		select {
 		case <-p.bell.gate:
-		case <-ctx.Done():
+		case <-tx.Done():
 		}
 	}
 	from.Send(m)
@@ -180,7 +177,7 @@ func TestStateBeyondTheLimitIsTooLargeAndLosesNothing(t *testing.T) {
 		if _, err := put.Do(t.Context(), to, most+"x"); objects.CodeOf(err) != objects.TooLarge {
 			t.Errorf("beyond the limit: %v, want too_large", err)
 		}
-		if n, err := size.Do(t.Context(), to, objects.None{}); err != nil || n != len(most) {
+		if n, err := size.Do(t.Context(), to, nil); err != nil || n != len(most) {
 			t.Errorf("size = %d, %v; want %d as before", n, err, len(most))
 		}
 	})
@@ -310,7 +307,7 @@ func TestARecordThatCannotBeReadIsLeftAloneAndSaidSo(t *testing.T) {
 	timing := quick
 	timing.Request = 2 * time.Second
 	d := on.startGateway(t, "fra", timing)
-	id, err := objects.NameID("ticket", "newer")
+	id, err := objects.Class("ticket").ID("newer")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,7 +319,7 @@ func TestARecordThatCannotBeReadIsLeftAloneAndSaidSo(t *testing.T) {
 	if _, err := js.Publish(t.Context(), "$KV.HF_OBJECTS."+id.Key(), []byte(newer)); err != nil {
 		t.Fatal(err)
 	}
-	if status, _, body := request(t, "POST", d.url+"/ticket/newer", ""); status != 500 || !strings.Contains(body, "internal") || !strings.Contains(body, `"ref":"`) {
+	if status, _, body := request(t, "POST", d.url+"/ticket/newer", ""); status != 500 || !strings.Contains(body, "internal") || !strings.Contains(body, `"reference":"`) {
 		t.Errorf("status %d, body %s; want 500 with a reference", status, body)
 	}
 	kv, err := js.KeyValue(t.Context(), "HF_OBJECTS")

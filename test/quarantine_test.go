@@ -1,7 +1,6 @@
 package test
 
 import (
-	"context"
 	"fmt"
 	"testing"
 
@@ -17,28 +16,29 @@ func TestAfterThreeLostOwnersOneHostAloneTakesNewObjectsOfTheClass(t *testing.T)
 	on := single(t)
 	metrics := prometheus.NewRegistry()
 	hosts := make([]member, 6)
-	poison, ping := objects.NewCall[objects.None, objects.None]("poison"), objects.NewCall[objects.None, objects.None]("ping")
+	poison, ping := objects.NewCall[objects.None, objects.None]("probe", "poison"), objects.NewCall[objects.None, objects.None]("probe", "ping")
+	otherPing := objects.NewCall[objects.None, objects.None]("other", "ping")
 	for i := range hosts {
-		class := objects.Define("probe", func(*objects.State) *struct{} { return new(struct{}) },
-			objects.On(poison, func(_ *struct{}, ctx context.Context, _ objects.None) (objects.None, error) {
+		class := objects.Implement("probe", objects.New[struct{}],
+			objects.On(poison, func(_ *struct{}, tx *objects.Tx, _ objects.None) (objects.None, error) {
 				hosts[i].cut()
-				<-ctx.Done()
-				return objects.None{}, ctx.Err()
+				<-tx.Done()
+				return nil, tx.Err()
 			}),
-			objects.On(ping, func(*struct{}, context.Context, objects.None) (objects.None, error) { return objects.None{}, nil }))
-		other := objects.Define("other", func(*objects.State) *struct{} { return new(struct{}) },
-			objects.On(ping, func(*struct{}, context.Context, objects.None) (objects.None, error) { return objects.None{}, nil }))
+			objects.On(ping, func(*struct{}, *objects.Tx, objects.None) (objects.None, error) { return nil, nil }))
+		other := objects.Implement("other", objects.New[struct{}],
+			objects.On(otherPing, func(*struct{}, *objects.Tx, objects.None) (objects.None, error) { return nil, nil }))
 		hosts[i] = on.startHost(t, fmt.Sprint("host", i), "fra", quick, metrics, class, other)
 	}
 	asker := on.asker(t, quick)
-	do := func(class, name, call string) (*wire.Reply, error) {
-		id, err := objects.NameID(class, name)
+	do := func(class objects.Class, name, call string) (*wire.Reply, error) {
+		id, err := class.ID(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return asker.Do(t.Context(), id, &wire.Request{Kind: wire.Call, Call: call, Body: []byte("null")})
+		return asker.Do(t.Context(), wire.Address{ID: id}, &wire.Request{Kind: wire.Call, Call: call, Body: []byte("null")})
 	}
-	owners := func(class string) map[string]int {
+	owners := func(class objects.Class) map[string]int {
 		by := make(map[string]int)
 		for i := range 8 {
 			reply, err := do(class, fmt.Sprint(class, i), "ping")

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"strconv"
@@ -101,14 +100,14 @@ func TestAFrozenOwnerKeepsNoRequestsFromItsSuccessor(t *testing.T) {
 	on.behind(winter).startHost(t, "first", "fra", quick, nil)
 	t.Cleanup(winter.thaw)
 	asker := on.asker(t, quick)
-	id, err := objects.NameID(ticket.Class.Name(), "frozen")
+	id, err := ticket.Tickets.ID("frozen")
 	if err != nil {
 		t.Fatal(err)
 	}
 	last := 0
 	claim := func() (took time.Duration, by string) {
 		began := time.Now()
-		reply, err := asker.Do(t.Context(), id, &wire.Request{Kind: wire.Call, Call: "claim", Body: []byte("null")})
+		reply, err := asker.Do(t.Context(), wire.Address{ID: id}, &wire.Request{Kind: wire.Call, Call: "claim", Body: []byte("null")})
 		if err != nil || reply.Err() != nil {
 			t.Fatalf("after ticket %d: %v, %v", last, err, reply.Err())
 		}
@@ -167,22 +166,22 @@ func TestARequestThatEndsItsHostEndsTwoAtMost(t *testing.T) {
 	hosts := make([]member, 5)
 	for i := range hosts {
 		name := fmt.Sprint("host", i)
-		poison := objects.NewCall[objects.None, objects.None]("poison")
-		class := objects.Define("probe", func(*objects.State) *struct{} { return new(struct{}) },
-			objects.On(poison, func(_ *struct{}, ctx context.Context, _ objects.None) (objects.None, error) {
+		poison := objects.NewCall[objects.None, objects.None]("probe", "poison")
+		class := objects.Implement("probe", objects.New[struct{}],
+			objects.On(poison, func(_ *struct{}, tx *objects.Tx, _ objects.None) (objects.None, error) {
 				ended <- name
 				hosts[i].cut()
-				<-ctx.Done()
-				return objects.None{}, ctx.Err()
+				<-tx.Done()
+				return nil, tx.Err()
 			}))
 		hosts[i] = on.startHost(t, name, "fra", quick, nil, class)
 	}
-	id, err := objects.NameID("probe", "poisoned")
+	id, err := objects.Class("probe").ID("poisoned")
 	if err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	_, err = on.asker(t, quick).Do(t.Context(), id, &wire.Request{Kind: wire.Call, Call: "poison", Body: []byte("null")})
+	_, err = on.asker(t, quick).Do(t.Context(), wire.Address{ID: id}, &wire.Request{Kind: wire.Call, Call: "poison", Body: []byte("null")})
 	if objects.CodeOf(err) != objects.Unknown {
 		t.Errorf("err = %v, want unknown", err)
 	}
@@ -197,21 +196,21 @@ func TestARequestThatEndsItsHostEndsTwoAtMost(t *testing.T) {
 func TestASlowReadIsAnsweredOnce(t *testing.T) {
 	onAll(t, func(t *testing.T, on *substrate) {
 		runs := make(chan struct{}, 10)
-		slow := objects.NewCall[objects.None, int]("slow")
-		class := objects.Define("probe", func(*objects.State) *struct{} { return new(struct{}) },
-			objects.On(slow, func(_ *struct{}, ctx context.Context, _ objects.None) (int, error) {
+		slow := objects.NewCall[objects.None, int]("probe", "slow")
+		class := objects.Implement("probe", objects.New[struct{}],
+			objects.On(slow, func(_ *struct{}, tx *objects.Tx, _ objects.None) (int, error) {
 				runs <- struct{}{}
-				wire.Pause(ctx, time.Second)
+				wire.Pause(tx, time.Second)
 				return 7, nil
 			}))
 		timing := quick
 		timing.Silence = 400 * time.Millisecond
 		on.startHost(t, "slow", "fra", timing, nil, class)
-		id, err := objects.NameID("probe", "slow")
+		id, err := objects.Class("probe").ID("slow")
 		if err != nil {
 			t.Fatal(err)
 		}
-		reply, err := on.asker(t, timing).Do(t.Context(), id, &wire.Request{Kind: wire.Call, Call: "slow", Body: []byte("null")})
+		reply, err := on.asker(t, timing).Do(t.Context(), wire.Address{ID: id}, &wire.Request{Kind: wire.Call, Call: "slow", Body: []byte("null")})
 		if err != nil || string(reply.Body) != "7" {
 			t.Fatalf("reply %+v, %v", reply, err)
 		}
@@ -226,14 +225,14 @@ func TestASlowReadIsAnsweredOnce(t *testing.T) {
 func TestALateCopyIsNotRunByTheNextOwner(t *testing.T) {
 	on := single(t)
 	first := on.startHost(t, "first", "fra", quick, nil)
-	id, err := objects.NameID(ticket.Class.Name(), "late")
+	id, err := ticket.Tickets.ID("late")
 	if err != nil {
 		t.Fatal(err)
 	}
 	asker := on.asker(t, quick)
 	claim := func(asker *wire.Client, want string) (sent wire.Request, token uint64) {
 		sent = wire.Request{Kind: wire.Call, Call: "claim", Body: []byte("null")}
-		reply, err := asker.Do(t.Context(), id, &sent)
+		reply, err := asker.Do(t.Context(), wire.Address{ID: id}, &sent)
 		if err != nil || string(reply.Body) != want {
 			t.Fatalf("reply %+v, %v, want ticket %s", reply, err, want)
 		}

@@ -80,8 +80,7 @@ func (on *substrate) through(l *line) *substrate {
 
 // hall says what anybody in it says to all, and notes who has left.
 type hall struct {
-	state *objects.State
-	log   *hallLog
+	log *hallLog
 }
 
 // hallLog is what all instances of a hall note.
@@ -96,32 +95,30 @@ func (l *hallLog) of(tag string) []int {
 	return slices.Clone(l.ends[tag])
 }
 
-func hallClass(l *hallLog) *objects.Class {
-	return objects.Define("hall", func(s *objects.State) *hall { return &hall{s, l} })
+func hallObjects(l *hallLog) *objects.Implementation {
+	return objects.Implement("hall", func(*objects.Tx) *hall { return &hall{l} })
 }
 
 func (h *hall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if _, err := h.state.Accept(r, r.URL.Query().Get("tag")); err != nil {
+	if _, err := objects.TxOf(r).Accept(objects.Tags(r.URL.Query().Get("tag"))); err != nil {
 		fmt.Fprint(w, "hall")
 	}
 }
 
-func (h *hall) WebSocketMessage(_ context.Context, from *objects.Socket, m objects.Message) error {
+func (h *hall) WebSocketMessage(tx *objects.Tx, _ objects.Socket, m objects.Message) error {
 	if string(m.Data) == "large" {
 		for i := range 3 {
-			for _, s := range h.state.Sockets() {
+			for _, s := range tx.Sockets() {
 				s.Send(objects.Text(fmt.Sprint(i, s.Tags()[0], strings.Repeat("x", objects.MaxMessage-2))))
 			}
 		}
 		return nil
 	}
-	for _, s := range h.state.Sockets() {
-		s.Send(m)
-	}
+	tx.Broadcast(m)
 	return nil
 }
 
-func (h *hall) WebSocketClose(_ context.Context, s *objects.Socket, end objects.Close) error {
+func (h *hall) WebSocketClose(_ *objects.Tx, s objects.Socket, end objects.Close) error {
 	h.log.mu.Lock()
 	defer h.log.mu.Unlock()
 	tag := s.ID()
@@ -221,7 +218,7 @@ func TestAResetOfAConnectionLosesNothingAndClosesNothing(t *testing.T) {
 			if whose == "host" {
 				hosts, doors = far, on
 			}
-			hosts.startHost(t, "a", "fra", steady, nil, hallClass(&hallLog{ends: make(map[string][]int)}))
+			hosts.startHost(t, "a", "fra", steady, nil, hallObjects(&hallLog{ends: make(map[string][]int)}))
 			near := on.startGateway(t, "fra", steady, "hall")
 			d := doors.startGateway(t, "fra", steady, "hall")
 			var all []*listener
@@ -248,14 +245,14 @@ func TestTheDeathOfAnOwnerClosesNoSocketThatHasHeardEverything(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
 	log := &hallLog{ends: make(map[string][]int)}
-	a := on.startHost(t, "a", "fra", quick, nil, hallClass(log))
+	a := on.startHost(t, "a", "fra", quick, nil, hallObjects(log))
 	d1, d2 := on.startGateway(t, "fra", quick, "hall"), on.startGateway(t, "fra", quick, "hall")
 	all := []*listener{d1.listen(t, "1"), d2.listen(t, "2"), d1.listen(t, "3")}
 	all[0].say("before")
 	for i, l := range all {
 		l.hears(fmt.Sprint("listener ", i), []string{"before"})
 	}
-	on.startHost(t, "b", "fra", quick, nil, hallClass(log))
+	on.startHost(t, "b", "fra", quick, nil, hallObjects(log))
 	a.cut()
 	all[1].say("after")
 	for i, l := range all {
@@ -268,7 +265,7 @@ func TestAGatewayThatWasGivenUpAndComesBackHasItsSocketsClosedAndTheirEndsAreTol
 	beside(t, waiters)
 	on, l := single(t), new(line)
 	log := &hallLog{ends: make(map[string][]int)}
-	on.startHost(t, "a", "fra", quick, nil, hallClass(log))
+	on.startHost(t, "a", "fra", quick, nil, hallObjects(log))
 	d := on.through(l).startGateway(t, "fra", quick, "hall")
 	near := on.startGateway(t, "fra", quick, "hall")
 	lost, stays := d.listen(t, "lost"), near.listen(t, "stays")
@@ -302,7 +299,7 @@ func TestTheEndsOfSocketsAreToldOnceWhenGatewayAndOwnerDieTogether(t *testing.T)
 	beside(t, waiters)
 	on := single(t)
 	log := &hallLog{ends: make(map[string][]int)}
-	a := on.startHost(t, "a", "fra", quick, nil, hallClass(log))
+	a := on.startHost(t, "a", "fra", quick, nil, hallObjects(log))
 	d, near := on.startGateway(t, "fra", quick, "hall"), on.startGateway(t, "fra", quick, "hall")
 	stays := near.listen(t, "stays")
 	for i := range 5 {
@@ -310,7 +307,7 @@ func TestTheEndsOfSocketsAreToldOnceWhenGatewayAndOwnerDieTogether(t *testing.T)
 	}
 	stays.say("hello")
 	stays.hears("who stays", []string{"hello"})
-	on.startHost(t, "b", "fra", quick, nil, hallClass(log))
+	on.startHost(t, "b", "fra", quick, nil, hallObjects(log))
 	d.cut()
 	a.cut()
 	stays.say("anybody there?")
@@ -343,7 +340,7 @@ func TestAPlannedRestartClosesNoBusySocket(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
 	log := &hallLog{ends: make(map[string][]int)}
-	old := on.startHost(t, "host-0", "fra", steady, nil, hallClass(log))
+	old := on.startHost(t, "host-0", "fra", steady, nil, hallObjects(log))
 	d1, d2 := on.startGateway(t, "fra", steady, "hall"), on.startGateway(t, "fra", steady, "hall")
 	all := []*listener{d1.listen(t, "1"), d2.listen(t, "2"), d1.listen(t, "3"), d2.listen(t, "4")}
 	var want []string
@@ -352,7 +349,7 @@ func TestAPlannedRestartClosesNoBusySocket(t *testing.T) {
 		if i%150 == 75 {
 			restarts.Wait()
 			before := old
-			old = on.startHost(t, fmt.Sprint("host-", i), "fra", steady, nil, hallClass(log))
+			old = on.startHost(t, fmt.Sprint("host-", i), "fra", steady, nil, hallObjects(log))
 			restarts.Go(before.stop)
 		}
 		want = append(want, fmt.Sprint(i))
@@ -369,7 +366,7 @@ func TestAPlannedRestartClosesNoBusySocket(t *testing.T) {
 func TestWhatOneEventSendsMayBeLargerThanANATSMessage(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "a", "fra", steady, nil, hallClass(&hallLog{ends: make(map[string][]int)}))
+	on.startHost(t, "a", "fra", steady, nil, hallObjects(&hallLog{ends: make(map[string][]int)}))
 	d := on.startGateway(t, "fra", steady, "hall")
 	all := []*listener{d.listen(t, "a"), d.listen(t, "b")}
 	all[0].say("large") // 1.5 MiB
@@ -388,7 +385,7 @@ func TestAQuietRoomSendsNothing(t *testing.T) {
 	on := single(t)
 	timing := quick
 	timing.TTL = 20 * time.Second
-	on.startHost(t, "a", "fra", timing, nil, hallClass(&hallLog{ends: make(map[string][]int)}))
+	on.startHost(t, "a", "fra", timing, nil, hallObjects(&hallLog{ends: make(map[string][]int)}))
 	l := on.startGateway(t, "fra", timing, "hall").listen(t, "l")
 	l.say("hello")
 	l.hears("the client", []string{"hello"})

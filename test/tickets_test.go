@@ -306,7 +306,7 @@ func TestACopyThatComesLateIsNotRun(t *testing.T) {
 	if n, _, err := claim(g.url, "late"); n != 1 || err != nil {
 		t.Fatalf("claim = %d, %v", n, err)
 	}
-	id, err := objects.NameID("ticket", "late")
+	id, err := objects.Class("ticket").ID("late")
 	if err != nil {
 		t.Fatal(err)
 	}

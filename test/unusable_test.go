@@ -24,7 +24,7 @@ func hostOn(t *testing.T, url string) error {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	_, err = host.New(t.Context(), host.Config{Classes: []*objects.Class{ticket.Class}, Serve: nc, State: nc})
+	_, err = host.New(t.Context(), host.Config{Objects: []*objects.Implementation{ticket.Objects}, Serve: nc, State: nc})
 	return err
 }
 

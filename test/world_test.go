@@ -132,14 +132,14 @@ func running(t testing.TB, run func(context.Context) error) member {
 }
 
 // startHost runs a host until the test ends or it is stopped.
-func (on *substrate) startHost(t testing.TB, name, region string, timing wire.Timing, metrics prometheus.Registerer, classes ...*objects.Class) member {
+func (on *substrate) startHost(t testing.TB, name, region string, timing wire.Timing, metrics prometheus.Registerer, classes ...*objects.Implementation) member {
 	t.Helper()
 	if len(classes) == 0 {
-		classes = []*objects.Class{ticket.Class, room.Class}
+		classes = []*objects.Implementation{ticket.Objects, room.Objects}
 	}
 	serve, state := on.dial(t, nats.ReconnectBufSize(-1)), on.dial(t, nats.ReconnectBufSize(-1))
 	h, err := host.New(t.Context(), host.Config{
-		Name: name, Region: region, Classes: classes, Serve: serve, State: state, Nearby: on.near,
+		Name: name, Region: region, Objects: classes, Serve: serve, State: state, Nearby: on.near,
 		Replicas: on.replicas, Timing: timing, Log: testLog(t), Metrics: metrics,
 	})
 	if err != nil {
@@ -190,7 +190,7 @@ func (on *substrate) startGateway(t testing.TB, region string, timing wire.Timin
 func open(worker gateway.Worker, classes ...string) gateway.Worker {
 	return func(r fiber.Router, env *gateway.Env) {
 		for _, class := range classes {
-			env.Mount(r, "/objects/"+class+"/:name", class)
+			env.Mount(r, "/objects/"+class+"/:name", objects.Class(class))
 		}
 		worker(r, env)
 	}
@@ -302,11 +302,7 @@ func (on *substrate) caller(t testing.TB) func(name string) objects.Ref {
 	}
 	running(t, func(ctx context.Context) error { return g.Run(ctx, ln) })
 	return func(name string) objects.Ref {
-		ref, err := on.env.Object("probe", name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return ref
+		return on.env.Object("probe", name)
 	}
 }
 

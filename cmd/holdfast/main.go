@@ -13,7 +13,7 @@ import (
 
 func main() {
 	app.Main(app.Config{
-		Classes: []*objects.Class{ticket.Class, room.Class, echo.Class},
+		Objects: []*objects.Implementation{ticket.Objects, room.Objects, echo.Objects},
 		Worker:  demo.Worker,
 	})
 }

@@ -16,6 +16,7 @@ import (
 
 	"holdfast/examples/demo/race"
 	"holdfast/examples/echo"
+	"holdfast/examples/room"
 	"holdfast/examples/ticket"
 	"holdfast/gateway"
 	"holdfast/kvfoil"
@@ -76,7 +77,7 @@ func (d *demo) room(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return d.env.Forward(c, "room", name, "/room/"+name)
+	return d.env.Forward(c, d.env.Object(room.Rooms, name), "/room/"+name)
 }
 
 // answer is a ticket, as clients read it.
@@ -91,11 +92,7 @@ func (d *demo) ticket(call objects.Call[objects.None, int]) fiber.Handler {
 		if err != nil {
 			return err
 		}
-		counter, err := d.env.ObjectFor(c, "ticket", name)
-		if err != nil {
-			return err
-		}
-		n, err := call.Do(c.UserContext(), counter, objects.None{})
+		n, err := call.Do(c.UserContext(), d.env.Object(ticket.Tickets, name), nil)
 		if err != nil {
 			return err
 		}
@@ -109,11 +106,7 @@ func (d *demo) echo(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	object, err := d.env.ObjectFor(c, "echo", name)
-	if err != nil {
-		return err
-	}
-	words, err := echo.Say.Do(c.UserContext(), object, c.BodyRaw())
+	words, err := echo.Say.Do(c.UserContext(), d.env.Object(echo.Echoes, name), c.BodyRaw())
 	if err != nil {
 		return err
 	}
@@ -127,7 +120,7 @@ func (d *demo) relay(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return d.env.Forward(c, "echo", name, "/echo/"+name)
+	return d.env.Forward(c, d.env.Object(echo.Echoes, name), "/echo/"+name)
 }
 
 // plain and counted are what the two counters on KV tell.

@@ -47,8 +47,8 @@ func (d *demo) race(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	counter, err := d.env.Object("ticket", name)
-	if err != nil {
+	counter := d.env.Object(ticket.Tickets, name)
+	if err := counter.Err(); err != nil {
 		return err
 	}
 	run := race.Run{N: ask.N, Gap: gap, Spread: spread, Counters: counters(counter, foil, name, gap)}
@@ -80,10 +80,10 @@ func counters(counter objects.Ref, foil *kvfoil.Foil, name string, gap time.Dura
 		{
 			Name: "object",
 			Claim: func(ctx context.Context) race.Answer {
-				n, err := ticket.Claim.Do(ctx, counter, objects.None{})
+				n, err := ticket.Claim.Do(ctx, counter, nil)
 				return race.Answer{Ticket: n, Err: err, Outcome: outcome(err)}
 			},
-			Peek: func(ctx context.Context) (int, error) { return ticket.Peek.Do(ctx, counter, objects.None{}) },
+			Peek: func(ctx context.Context) (int, error) { return ticket.Peek.Do(ctx, counter, nil) },
 		},
 		onKV("naive", name, gap, foil, (*kvfoil.Foil).Naive, (*kvfoil.Foil).PeekNaive),
 		onKV("cas", name, gap, foil, (*kvfoil.Foil).CAS, (*kvfoil.Foil).PeekCAS),

@@ -9,20 +9,20 @@ import (
 )
 
 func TestAnEchoSaysWhatItIsTold(t *testing.T) {
-	w := objectstest.New(t, echo.Class)
-	got, err := echo.Say.Do(t.Context(), w.Ref("echo", "canyon"), []byte("hello\x00"))
+	w := objectstest.New(t, echo.Objects)
+	got, err := echo.Say.Do(t.Context(), w.Object(echo.Echoes, "canyon"), []byte("hello\x00"))
 	if err != nil || string(got) != "hello\x00" {
 		t.Errorf("echo = %q, %v, want what was said", got, err)
 	}
 }
 
 func TestOthersHearWhatASocketSays(t *testing.T) {
-	w := objectstest.New(t, echo.Class)
+	w := objectstest.New(t, echo.Objects)
 	var clients []*objectstest.Client
 	for range 3 {
-		c, err := w.Connect("echo", "canyon", "/echo/canyon")
-		if err != nil {
-			t.Fatal(err)
+		c, response := w.Connect(w.Object(echo.Echoes, "canyon"), nil)
+		if c == nil {
+			t.Fatal(response.Status)
 		}
 		clients = append(clients, c)
 	}

@@ -2,42 +2,42 @@
 package limit
 
 import (
-	"context"
 	"time"
 
 	"holdfast/objects"
 )
 
-// Take asks for permission; the answer is how many are left this minute.
-var Take = objects.NewCall[objects.None, int]("take")
+// Limits are limiters.
+const Limits objects.Class = "limit"
 
-// Class is the class to run.
-var Class = objects.Define("limit", New, objects.On(Take, (*Limit).take))
+// Take asks for permission; the answer is how many are left this minute.
+var Take = objects.NewCall[objects.None, int](Limits, "take")
+
+// Objects is the class with its code.
+var Objects = objects.Implement(Limits, objects.New[Limit], objects.On(Take, (*Limit).take))
 
 const perMinute = 5
 
 var used = objects.NewKey[int]("used")
 
 // Limit allows five a minute.
-type Limit struct{ state *objects.State }
+type Limit struct{}
 
-// New makes a Limit.
-func New(state *objects.State) *Limit { return &Limit{state} }
-
-func (l *Limit) take(context.Context, objects.None) (int, error) {
-	n := used.Get(l.state, 0)
+func (*Limit) take(tx *objects.Tx, _ objects.None) (int, error) {
+	n := used.Get(tx)
 	if n == perMinute {
-		return 0, objects.Errorf(objects.TooMany, "%d a minute; come back later", perMinute)
+		at, _ := tx.Alarm()
+		return 0, objects.Errorf(objects.TooMany, "%d a minute; come back later", perMinute).With("at", at)
 	}
 	if n == 0 {
-		l.state.SetAlarm(l.state.Now().Add(time.Minute))
+		tx.SetAlarm(tx.Now().Add(time.Minute))
 	}
-	used.Set(l.state, n+1)
+	used.Set(tx, n+1)
 	return perMinute - n - 1, nil
 }
 
 // Alarm begins a new minute.
-func (l *Limit) Alarm(context.Context, objects.AlarmInfo) error {
-	used.Delete(l.state)
+func (*Limit) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
+	used.Delete(tx)
 	return nil
 }

@@ -10,17 +10,17 @@ import (
 )
 
 func TestTheSixthHasToWait(t *testing.T) {
-	w := objectstest.New(t, limit.Class)
+	w := objectstest.New(t, limit.Objects)
 	for range 5 {
-		if _, err := limit.Take.Do(t.Context(), w.Ref("limit", "ada"), objects.None{}); err != nil {
+		if _, err := limit.Take.Do(t.Context(), w.Object(limit.Limits, "ada"), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := limit.Take.Do(t.Context(), w.Ref("limit", "ada"), objects.None{}); objects.CodeOf(err) != objects.TooMany {
+	if _, err := limit.Take.Do(t.Context(), w.Object(limit.Limits, "ada"), nil); objects.CodeOf(err) != objects.TooMany {
 		t.Errorf("err = %v, want too_many", err)
 	}
 	w.Advance(time.Minute)
-	if _, err := limit.Take.Do(t.Context(), w.Ref("limit", "ada"), objects.None{}); err != nil {
+	if _, err := limit.Take.Do(t.Context(), w.Object(limit.Limits, "ada"), nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -34,11 +34,11 @@ func TestAFullRoomHasANameForEverybody(t *testing.T) {
 }
 
 func TestTheThousandthPersonComesInAndTheNextIsTurnedAway(t *testing.T) {
-	w := objectstest.New(t, Class)
+	w := objectstest.New(t, Objects)
 	enter := func() *objectstest.Client {
-		c, err := w.Connect("room", "lobby", "/")
-		if err != nil {
-			t.Fatal(err)
+		c, response := w.Connect(w.Object(Rooms, "lobby"), nil)
+		if c == nil {
+			t.Fatal(response.Status)
 		}
 		return c
 	}

@@ -23,7 +23,6 @@ package room
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -34,8 +33,11 @@ import (
 	"holdfast/objects"
 )
 
-// Class is the class to run.
-var Class = objects.Define("room", New)
+// Rooms are places in which everybody sees everybody.
+const Rooms objects.Class = "room"
+
+// Objects is the class with its code.
+var Objects = objects.Implement(Rooms, open)
 
 const (
 	maxPeople  = 1000
@@ -44,14 +46,13 @@ const (
 
 // Room is one room.
 type Room struct {
-	state *objects.State
 	seats map[string]seat // as attached, by the socket's id
 }
 
-// New makes a Room. If it has come to another host, the people in it are told.
-func New(state *objects.State) *Room {
-	r := &Room{state, make(map[string]seat)}
-	r.announceMove()
+// open makes a Room. If it has come to another host, the people in it are told.
+func open(tx *objects.Tx) *Room {
+	r := &Room{make(map[string]seat)}
+	r.announceMove(tx)
 	return r
 }
 
@@ -118,22 +119,23 @@ type complaint struct {
 
 // ServeHTTP lets a person in.
 func (r *Room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	others := r.state.Sockets()
-	socket, err := r.state.Accept(req)
+	tx := objects.TxOf(req)
+	others := tx.Sockets()
+	socket, err := tx.Accept()
 	switch {
 	case objects.CodeOf(err) == objects.Invalid:
 		w.Header().Set("Upgrade", "websocket")
 		http.Error(w, "This room speaks WebSocket. Try: wscat -c ws://"+req.Host+req.URL.EscapedPath(), http.StatusUpgradeRequired)
 	case err != nil:
-		http.Error(w, err.Error(), objects.CodeOf(err).HTTPStatus())
+		tx.Refuse(err)
 	case len(others) >= maxPeople:
 		socket.Close(objects.TooMany.CloseCode(), "room is full") // a browser cannot read a refused upgrade
 	default:
-		r.welcome(socket, others)
+		r.welcome(tx, socket, others)
 	}
 }
 
-func (r *Room) welcome(socket *objects.Socket, others []*objects.Socket) {
+func (r *Room) welcome(tx *objects.Tx, socket objects.Socket, others []objects.Socket) {
 	peers := make([]person, 0, len(others))
 	for _, other := range others {
 		if s, ok := r.seatOf(other); ok {
@@ -142,13 +144,13 @@ func (r *Room) welcome(socket *objects.Socket, others []*objects.Socket) {
 	}
 	name, color := pickName(peers)
 	me := person{UserID: strings.ToLower(rand.Text()[:8]), Name: name, Color: color, Region: socket.Region()}
-	r.attach(socket, seat{person: me, Epoch: r.state.Owner().Epoch})
-	socket.Send(objects.JSON(hello{"hello", me, r.owner(), peers}))
-	r.tellOthers(socket, objects.JSON(join{"join", me}))
+	r.attach(socket, seat{person: me, Epoch: tx.Owner().Epoch})
+	socket.Send(objects.JSON(hello{"hello", me, ownerOf(tx), peers}))
+	tx.Broadcast(objects.JSON(join{"join", me}), socket)
 }
 
 // WebSocketMessage relays what a person sends.
-func (r *Room) WebSocketMessage(_ context.Context, from *objects.Socket, m objects.Message) error {
+func (r *Room) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
 	sender, ok := r.seatOf(from)
 	if !ok {
 		return nil // never let in
@@ -157,24 +159,24 @@ func (r *Room) WebSocketMessage(_ context.Context, from *objects.Socket, m objec
 		return r.strike(from, sender)
 	}
 	if p, ok := isPing(m.Data); ok {
-		from.Send(objects.JSON(pong{"pong", p.T, r.owner()}))
+		from.Send(objects.JSON(pong{"pong", p.T, ownerOf(tx)}))
 		return nil
 	}
-	r.tellOthers(from, objects.Message{Data: signed(m.Data, sender.UserID)})
+	tx.Broadcast(objects.Message{Data: signed(m.Data, sender.UserID)}, from)
 	return nil
 }
 
 // WebSocketClose tells the others who has gone.
-func (r *Room) WebSocketClose(_ context.Context, gone *objects.Socket, _ objects.Close) error {
+func (r *Room) WebSocketClose(tx *objects.Tx, gone objects.Socket, _ objects.Close) error {
 	if s, ok := r.seatOf(gone); ok {
-		r.tellOthers(gone, objects.JSON(leave{"leave", s.UserID}))
+		tx.Broadcast(objects.JSON(leave{"leave", s.UserID}), gone)
 		delete(r.seats, gone.ID())
 	}
 	return nil
 }
 
 // strike complains about a frame, and shows the door if there have been too many.
-func (r *Room) strike(from *objects.Socket, s seat) error {
+func (r *Room) strike(from objects.Socket, s seat) error {
 	if s.Strikes == maxStrikes {
 		return objects.Errorf(objects.Invalid, "too many messages that were no JSON objects")
 	}
@@ -186,38 +188,28 @@ func (r *Room) strike(from *objects.Socket, s seat) error {
 }
 
 // announceMove tells everybody who still knows an earlier owner.
-func (r *Room) announceMove() {
-	news := objects.JSON(ownerIs{"owner", r.owner()})
-	for _, socket := range r.state.Sockets() {
-		if s, ok := r.seatOf(socket); ok && s.Epoch != r.state.Owner().Epoch {
-			s.Epoch = r.state.Owner().Epoch
+func (r *Room) announceMove(tx *objects.Tx) {
+	news := objects.JSON(ownerIs{"owner", ownerOf(tx)})
+	for _, socket := range tx.Sockets() {
+		if s, ok := r.seatOf(socket); ok && s.Epoch != tx.Owner().Epoch {
+			s.Epoch = tx.Owner().Epoch
 			r.attach(socket, s)
 			socket.Send(news)
 		}
 	}
 }
 
-// tellOthers sends one message to all but one. The runtime sees that it is the
-// same for all, and sends it once to each gateway.
-func (r *Room) tellOthers(except *objects.Socket, m objects.Message) {
-	for _, socket := range r.state.Sockets() {
-		if socket != except {
-			socket.Send(m)
-		}
-	}
-}
-
-func (r *Room) owner() owner {
-	o := r.state.Owner()
+func ownerOf(tx *objects.Tx) owner {
+	o := tx.Owner()
 	return owner{o.Host, o.Region, o.Epoch}
 }
 
-func (r *Room) attach(socket *objects.Socket, s seat) {
+func (r *Room) attach(socket objects.Socket, s seat) {
 	socket.Attach(s)
 	r.seats[socket.ID()] = s
 }
 
-func (r *Room) seatOf(socket *objects.Socket) (s seat, ok bool) {
+func (r *Room) seatOf(socket objects.Socket) (s seat, ok bool) {
 	if s, ok = r.seats[socket.ID()]; ok {
 		return s, true
 	}

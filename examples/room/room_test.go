@@ -17,6 +17,8 @@ import (
 
 type frame map[string]any
 
+func lobby(w *objectstest.World) objects.Ref { return w.Object(room.Rooms, "lobby") }
+
 // visitor is a client and what it was told at the door.
 type visitor struct {
 	*objectstest.Client
@@ -26,9 +28,9 @@ type visitor struct {
 
 func enter(tb testing.TB, w *objectstest.World) visitor {
 	tb.Helper()
-	c, err := w.Connect("room", "lobby", "/room/lobby")
-	if err != nil {
-		tb.Fatal(err)
+	c, response := w.Connect(lobby(w), nil)
+	if c == nil {
+		tb.Fatal(response.Status)
 	}
 	v := visitor{Client: c}
 	if !c.NextJSON(&v.hello) || v.hello["type"] != "hello" {
@@ -56,7 +58,7 @@ func (v visitor) hearsNothing(tb testing.TB) {
 }
 
 func TestANewcomerIsToldWhoIsThereAndTheOthersAreToldOfThem(t *testing.T) {
-	w := objectstest.New(t, room.Class)
+	w := objectstest.New(t, room.Objects)
 	anna := enter(t, w)
 	if peers := anna.hello["peers"].([]any); len(peers) != 0 {
 		t.Errorf("peers of the first = %v, want none", peers)
@@ -107,7 +109,7 @@ func TestWhatOneSendsAllOthersGetSigned(t *testing.T) {
 		{"a field that is ping", `{"type":"chat","say":"ping"}`, `{"type":"chat","say":"ping","userId":"ID"}`},
 		{"no type", `{"ping":"ping"}`, `{"ping":"ping","userId":"ID"}`},
 	}
-	w := objectstest.New(t, room.Class)
+	w := objectstest.New(t, room.Objects)
 	anna, ben, cleo := enter(t, w), enter(t, w), enter(t, w)
 	anna.hears(t, "join")
 	anna.hears(t, "join")
@@ -127,7 +129,7 @@ func TestWhatOneSendsAllOthersGetSigned(t *testing.T) {
 }
 
 func TestAPingIsAnsweredToItsSenderOnly(t *testing.T) {
-	w := objectstest.New(t, room.Class)
+	w := objectstest.New(t, room.Objects)
 	anna, ben := enter(t, w), enter(t, w)
 	anna.hears(t, "join")
 	anna.Send(objects.Text(`{"type":"ping","t":1764000000000}`))
@@ -142,7 +144,7 @@ func TestAPingIsAnsweredToItsSenderOnly(t *testing.T) {
 }
 
 func TestTheFourthFrameThatIsNoObjectClosesTheSocket(t *testing.T) {
-	w := objectstest.New(t, room.Class)
+	w := objectstest.New(t, room.Objects)
 	anna, ben := enter(t, w), enter(t, w)
 	anna.hears(t, "join")
 	for _, bad := range []objects.Message{
@@ -152,7 +154,7 @@ func TestTheFourthFrameThatIsNoObjectClosesTheSocket(t *testing.T) {
 		if e := anna.hears(t, "error"); e["code"] != "invalid" || e["message"] == "" {
 			t.Errorf("error = %v, want code invalid and a message", e)
 		}
-		w.Evict("room", "lobby") // the count survives sleep
+		w.Evict(lobby(w)) // the count survives sleep
 		if end, closed := anna.Closed(); closed {
 			t.Fatalf("closed with %v after a forgiven frame", end)
 		}
@@ -171,7 +173,7 @@ func TestTheFourthFrameThatIsNoObjectClosesTheSocket(t *testing.T) {
 
 func TestNothingElseIsAnObject(t *testing.T) {
 	for _, bad := range []string{"", " ", "{", "}", "{}{}", "null", "1", `"{}"`, "[{}]", `{"a":}`, "\u00a0{}"} {
-		w := objectstest.New(t, room.Class)
+		w := objectstest.New(t, room.Objects)
 		anna, ben := enter(t, w), enter(t, w)
 		anna.hears(t, "join")
 		anna.Send(objects.Text(bad))
@@ -181,7 +183,7 @@ func TestNothingElseIsAnObject(t *testing.T) {
 }
 
 func TestTheRoomSleepsBetweenTwoMovesAndNobodyNotices(t *testing.T) {
-	w := objectstest.New(t, room.Class)
+	w := objectstest.New(t, room.Objects)
 	people := make([]visitor, 100)
 	for i := range people {
 		people[i] = enter(t, w)
@@ -189,9 +191,9 @@ func TestTheRoomSleepsBetweenTwoMovesAndNobodyNotices(t *testing.T) {
 			earlier.hears(t, "join")
 		}
 	}
-	w.Evict("room", "lobby")
+	w.Evict(lobby(w))
 	people[7].SendJSON(frame{"type": "cursor", "x": 1})
-	if n := w.Constructed("room", "lobby"); n != 2 {
+	if n := w.Constructed(lobby(w)); n != 2 {
 		t.Errorf("constructed %d times, want 2", n)
 	}
 	for i, p := range people {
@@ -215,10 +217,10 @@ func TestTheRoomSleepsBetweenTwoMovesAndNobodyNotices(t *testing.T) {
 }
 
 func TestEverybodyIsToldOnceThatTheOwnerHasMoved(t *testing.T) {
-	w := objectstest.New(t, room.Class)
+	w := objectstest.New(t, room.Objects)
 	anna, ben := enter(t, w), enter(t, w)
 	anna.hears(t, "join")
-	w.Move("room", "lobby")
+	w.Move(lobby(w))
 	anna.SendJSON(frame{"type": "cursor"})
 	for _, v := range []visitor{anna, ben} {
 		if f := v.hears(t, "owner"); f["epoch"] != 2.0 || f["owner"] != "test" || f["ownerRegion"] != "test" {
@@ -226,7 +228,7 @@ func TestEverybodyIsToldOnceThatTheOwnerHasMoved(t *testing.T) {
 		}
 	}
 	ben.hears(t, "cursor")
-	w.Evict("room", "lobby")
+	w.Evict(lobby(w))
 	ben.SendJSON(frame{"type": "cursor"})
 	anna.hears(t, "cursor")
 	anna.hearsNothing(t)
@@ -237,9 +239,12 @@ func TestEverybodyIsToldOnceThatTheOwnerHasMoved(t *testing.T) {
 }
 
 func TestWithoutAnUpgradeTheAnswerSaysHowToComeIn(t *testing.T) {
-	w := objectstest.New(t, room.Class)
+	w := objectstest.New(t, room.Objects)
 	r := httptest.NewRequest(http.MethodGet, "http://example.org:8787/room/caf%C3%A9%20bar?x=1", nil)
-	response := w.Fetch("room", "lobby", r)
+	response, err := lobby(w).Fetch(r)
+	if err != nil {
+		t.Fatal(err)
+	}
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -257,7 +262,7 @@ func FuzzWhatIsRelayedIsAnObjectOfTheSender(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		w := objectstest.New(t, room.Class)
+		w := objectstest.New(t, room.Objects)
 		anna, ben := enter(t, w), enter(t, w)
 		anna.Send(objects.Message{Data: sent})
 		m, ok := ben.Next()
@@ -284,7 +289,7 @@ func FuzzWhatIsRelayedIsAnObjectOfTheSender(f *testing.F) {
 
 // A relayed cursor in a room of a hundred; the clients' side is in it, too.
 func BenchmarkRelay(b *testing.B) {
-	w := objectstest.New(b, room.Class)
+	w := objectstest.New(b, room.Objects)
 	people := make([]visitor, 100)
 	for i := range people {
 		people[i] = enter(b, w)

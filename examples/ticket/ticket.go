@@ -1,21 +1,20 @@
 // Package ticket hands out ticket numbers: 1, 2, 3, each exactly once.
 package ticket
 
-import (
-	"context"
+import "holdfast/objects"
 
-	"holdfast/objects"
-)
+// Tickets are counters.
+const Tickets objects.Class = "ticket"
 
-// The calls a Counter answers.
+// What a counter can be asked.
 var (
-	Claim = objects.NewCall[objects.None, int]("claim") // the next number
-	Peek  = objects.NewCall[objects.None, int]("peek")  // the last number given, 0 before the first
-	Reset = objects.NewCall[objects.None, int]("reset") // start over at 0
+	Claim = objects.NewCall[objects.None, int](Tickets, "claim") // the next number
+	Peek  = objects.NewCall[objects.None, int](Tickets, "peek")  // the last number given, 0 before the first
+	Reset = objects.NewCall[objects.None, int](Tickets, "reset") // start over at 0
 )
 
-// Class is the class to run.
-var Class = objects.Define("ticket", New,
+// Objects is the class with its code.
+var Objects = objects.Implement(Tickets, objects.New[Counter],
 	objects.On(Claim, (*Counter).claim),
 	objects.On(Peek, (*Counter).peek),
 	objects.On(Reset, (*Counter).reset),
@@ -24,22 +23,19 @@ var Class = objects.Define("ticket", New,
 var count = objects.NewKey[int]("count") // the last number given
 
 // Counter counts. It keeps nothing in memory: storage is enough.
-type Counter struct{ state *objects.State }
+type Counter struct{}
 
-// New makes a Counter.
-func New(state *objects.State) *Counter { return &Counter{state} }
-
-func (c *Counter) claim(context.Context, objects.None) (int, error) {
-	n := count.Get(c.state, 0) + 1
-	count.Set(c.state, n)
+func (c *Counter) claim(tx *objects.Tx, _ objects.None) (int, error) {
+	n := count.Get(tx) + 1
+	count.Set(tx, n)
 	return n, nil
 }
 
-func (c *Counter) peek(context.Context, objects.None) (int, error) {
-	return count.Get(c.state, 0), nil
+func (c *Counter) peek(tx *objects.Tx, _ objects.None) (int, error) {
+	return count.Get(tx), nil
 }
 
-func (c *Counter) reset(context.Context, objects.None) (int, error) {
-	count.Delete(c.state)
+func (c *Counter) reset(tx *objects.Tx, _ objects.None) (int, error) {
+	count.Delete(tx)
 	return 0, nil
 }

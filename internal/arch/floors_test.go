@@ -25,7 +25,7 @@ var floors = []struct {
 	number   int
 	packages []string
 }{
-	{1, []string{"objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback"}},
+	{1, []string{"internal/scope", "objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback"}},
 	{2, []string{"internal/wire", "internal/stream", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "objects/host", "inspector"}},
 	{4, []string{"app"}},
@@ -34,6 +34,8 @@ var floors = []struct {
 
 // neighbours may import along their own floor, in this direction only.
 var neighbours = []struct{ from, to, why string }{
+	{"objects", "internal/scope", "an idempotency key is set by authors' callers and read by gateways"},
+	{"objects/objectstest", "internal/scope", "it reads idempotency keys, as a gateway does"},
 	{"objects", "objects/internal/engine", "an author's types stand on what runs them"},
 	{"objects/objectstest", "objects/internal/engine", "it runs objects, as a host does"},
 	{"objects/objectstest", "objects", "it is the world in which objects are tested"},

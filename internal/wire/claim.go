@@ -93,13 +93,13 @@ var (
 
 // Activate asks a host to claim the object, one of this client's region first, and
 // reports whether it is owned. It is not if somebody else's lease on it still holds.
-func (c *Client) Activate(ctx context.Context, id objects.ID) (bool, error) {
+func (c *Client) Activate(ctx context.Context, id Address) (bool, error) {
 	reply, err := c.activate(ctx, id, false)
 	return err == nil && reply.Owned, err
 }
 
 // activate is Activate. With resume it lifts the object's quarantine.
-func (c *Client) activate(ctx context.Context, id objects.ID, resume bool) (*ClaimReply, error) {
+func (c *Client) activate(ctx context.Context, id Address, resume bool) (*ClaimReply, error) {
 	flight := id.Key()
 	if resume {
 		flight += " resume" // does not join a claim that the quarantine refuses
@@ -107,11 +107,11 @@ func (c *Client) activate(ctx context.Context, id objects.ID, resume bool) (*Cla
 	result := c.claims.DoChan(flight, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Timing.Claim)
 		defer cancel()
-		reply, err := c.claim(ctx, Claim{Class: id.Class(), ID: id.String(), Name: id.Name(), Resume: resume})
+		reply, err := c.claim(ctx, Claim{Class: string(id.Class()), ID: id.String(), Name: id.Name, Resume: resume})
 		if err == nil && reply.Owned && c.plausible(reply.Token) {
 			c.tokens.Add(id.Key(), reply.Token) // also if a higher one was known: that one was forged
 		}
-		if errors.Is(err, errNoHost) && c.unknown(ctx, id.Class()) {
+		if errors.Is(err, errNoHost) && c.unknown(ctx, string(id.Class())) {
 			err = errUnknownClass
 		}
 		return reply, err
@@ -141,7 +141,7 @@ func (c *Client) Look(ctx context.Context, incarnation string, id objects.ID) (*
 	answers := make(chan hostAnswer, 1)
 	question := c.question(answers)
 	defer c.forget([]uint64{question})
-	look := Claim{Class: id.Class(), ID: id.String(), Look: true}
+	look := Claim{Class: string(id.Class()), ID: id.String(), Look: true}
 	if err := Ask(c.cfg.NATS, HostSubject(incarnation), c.claimInbox(question), &look); err != nil {
 		return nil, fmt.Errorf("ask the owner: %w", err)
 	}

@@ -67,11 +67,11 @@ func TestARegionWithoutHostsClaimsAtTheNearest(t *testing.T) {
 	s.join("far", "syd", 150*time.Millisecond, true, s.owned(1, &far))
 	s.join("near", "lhr", 10*time.Millisecond, true, s.owned(3, &near))
 	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
-		id, err := objects.NameID("ticket", name)
+		id, err := objects.Class("ticket").ID(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if owned, err := s.client.Activate(t.Context(), id); err != nil || !owned {
+		if owned, err := s.client.Activate(t.Context(), wire.Address{ID: id}); err != nil || !owned {
 			t.Fatalf("owned = %t, %v", owned, err)
 		}
 	}
@@ -112,12 +112,12 @@ func TestAClaimThatTakesLongIsLeftToItsHost(t *testing.T) {
 func TestAClassThatNobodyRunsIsNotFoundAtOnce(t *testing.T) {
 	s := newScript(t, nil)
 	s.join("host", "fra", 0, true, func(reply func(wire.ClaimReply)) { reply(wire.ClaimReply{Owned: true}) })
-	id, err := objects.NameID("nosuch", "a")
+	id, err := objects.Class("nosuch").ID("a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	_, err = s.client.Do(t.Context(), id, &wire.Request{Kind: wire.Call})
+	_, err = s.client.Do(t.Context(), wire.Address{ID: id}, &wire.Request{Kind: wire.Call})
 	if objects.CodeOf(err) != objects.NotFound || !strings.Contains(err.Error(), "nosuch") {
 		t.Errorf("err = %v, want not_found", err)
 	}

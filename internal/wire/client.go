@@ -105,7 +105,7 @@ func (c *Client) Close() {
 // are objects.Errors: Unknown when nobody can tell whether it happened; otherwise
 // it certainly did not: Unavailable, TooLarge for NATS, or NotFound for a class
 // that no host runs.
-func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, error) {
+func (c *Client) Do(ctx context.Context, id Address, req *Request) (*Reply, error) {
 	now := time.Now()
 	t := attempt{resume: req.Kind == Resume, began: now, deadline: now.Add(c.cfg.Timing.Request)}
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(t.deadline) {
@@ -130,7 +130,7 @@ func (c *Client) Do(ctx context.Context, id objects.ID, req *Request) (*Reply, e
 		req.For = c.token(id.Key())
 		lost := t.lost
 		if t.fate = t.replaced(req.For, t.same); t.lost > lost {
-			c.tellLost(id.Class(), req.For)
+			c.tellLost(string(id.Class()), req.For)
 		}
 		if t.lost >= maxLost {
 			return nil, objects.Errorf(objects.Unknown, "%d hosts were lost while they had the request; it may or may not have happened", maxLost)
@@ -167,11 +167,11 @@ func (c *Client) inbox(n, copy uint64) string {
 
 // ask sends one copy of a request the shortest way. Once a copy went over NATS the
 // next ones do: otherwise they could overtake it.
-func (c *Client) ask(id objects.ID, inbox string, req *Request, t *attempt) error {
-	if !t.overNATS && c.cfg.Nearby.ask(id, inbox, req) {
+func (c *Client) ask(id Address, inbox string, req *Request, t *attempt) error {
+	if !t.overNATS && c.cfg.Nearby.ask(id.ID, inbox, req) {
 		return nil
 	}
-	err := Ask(c.cfg.NATS, ObjectSubject(id), inbox, req)
+	err := Ask(c.cfg.NATS, ObjectSubject(id.ID), inbox, req)
 	t.overNATS = t.overNATS || err == nil
 	return err
 }
@@ -228,7 +228,7 @@ func (t *attempt) backOff(ctx context.Context) bool {
 
 // await waits for the fate of the last copy. It returns a reply for the caller, an
 // error, or neither if the request must be sent again.
-func (c *Client) await(ctx context.Context, id objects.ID, w *waiter, t *attempt) (*Reply, error) {
+func (c *Client) await(ctx context.Context, id Address, w *waiter, t *attempt) (*Reply, error) {
 	next := ignore
 	var reply *Reply
 	for next == ignore {
@@ -317,7 +317,7 @@ func (c *Client) consider(object string, a answer, t *attempt) (next verdict) {
 
 // claimFor has the object claimed for a request, and reports whether it is owned.
 // It fails if it is of no use to go on.
-func (c *Client) claimFor(ctx context.Context, id objects.ID, t *attempt) (owned bool, err error) {
+func (c *Client) claimFor(ctx context.Context, id Address, t *attempt) (owned bool, err error) {
 	ctx, cancel := context.WithDeadline(ctx, t.deadline)
 	defer cancel()
 	reply, err := c.activate(ctx, id, t.resume)
@@ -329,7 +329,7 @@ func (c *Client) claimFor(ctx context.Context, id objects.ID, t *attempt) (owned
 		return false, nil
 	}
 	if reply.Code != "" && !t.uncertain() {
-		return false, &objects.Error{Code: reply.Code, Message: reply.Failure, Ref: reply.Ref}
+		return false, &objects.Error{Code: reply.Code, Message: reply.Failure, Reference: reply.Ref}
 	}
 	if !reply.Owned {
 		t.why = reply.why()

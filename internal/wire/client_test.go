@@ -22,7 +22,7 @@ type script struct {
 	t      *testing.T
 	nc     *nats.Conn
 	client *wire.Client
-	id     objects.ID
+	id     wire.Address
 
 	mu     sync.Mutex
 	seen   []wire.Request
@@ -49,16 +49,16 @@ func newScript(t *testing.T, near *wire.Nearby) *script {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	id, err := objects.NameID("ticket", "a")
+	id, err := objects.Class("ticket").ID("a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &script{t: t, nc: dial(), client: client, id: id}
+	return &script{t: t, nc: dial(), client: client, id: wire.Address{ID: id}}
 }
 
 // own answers the i-th sending with what answer says; nil is silence.
 func (s *script) own(answer func(i int, req wire.Request) *wire.Reply) {
-	s.subscribe(wire.ObjectSubject(s.id), func(msg *nats.Msg) {
+	s.subscribe(wire.ObjectSubject(s.id.ID), func(msg *nats.Msg) {
 		var req wire.Request
 		if err := wire.Decode(msg.Data, &req); err != nil {
 			s.t.Errorf("decode: %v", err)

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -28,14 +29,15 @@ const FrameWindow = 32
 
 // Request is one event for an object.
 type Request struct {
-	Kind    Kind
-	Gateway string // who asks; with N it names the request
-	N       uint64 // 0 for frames: Seq names them
-	Low     uint64 // the gateway waits for nothing below it
-	For     uint64 // the token of the owner that is asked; 0: not known. Another owner does not run it
-	Region  string // the gateway's, with an upgrade
-	Timeout int64  // milliseconds left when it was sent
-	Key     string // the client's Idempotency-Key
+	Kind      Kind
+	Gateway   string // who asks; with N it names the request
+	N         uint64 // 0 for frames: Seq names them
+	Low       uint64 // the gateway waits for nothing below it
+	For       uint64 // the token of the owner that is asked; 0: not known. Another owner does not run it
+	Region    string // the gateway's, with an upgrade
+	Timeout   int64  // milliseconds left when it was sent
+	Key       string // the client's Idempotency-Key
+	Principal []byte // who asks, as JSON; empty: nobody in particular
 
 	Call string
 	Body []byte
@@ -63,6 +65,7 @@ func (r *Request) fields(c *coder) {
 	text(c, 6, &r.Region)
 	number(c, 7, &r.Timeout)
 	text(c, 8, &r.Key)
+	c.bytes(9, &r.Principal)
 	text(c, 10, &r.Call)
 	c.bytes(11, &r.Body)
 	text(c, 20, &r.Method)
@@ -83,10 +86,11 @@ type Reply struct {
 	Code    objects.Code // "" is success
 	Message string
 	Ref     string
-	Moved   bool // ask the next owner, under the same number
-	Unsure  bool // with Moved: it may have happened here; its record knows
-	Busy    bool // with Overloaded: the queue is full, nobody has looked whether the request ran before
-	Kept    bool // the record remembers this answer: it holds for every copy of the request
+	Details []byte // JSON
+	Moved   bool   // ask the next owner, under the same number
+	Unsure  bool   // with Moved: it may have happened here; its record knows
+	Busy    bool   // with Overloaded: the queue is full, nobody has looked whether the request ran before
+	Kept    bool   // the record remembers this answer: it holds for every copy of the request
 
 	Owner Owner
 	Token uint64 // of the owner's claim, also with Moved: a reply under an older one is void
@@ -106,6 +110,7 @@ func (r *Reply) fields(c *coder) {
 	c.bool(5, &r.Unsure)
 	c.bool(6, &r.Busy)
 	c.bool(7, &r.Kept)
+	c.bytes(8, &r.Details)
 	if c.reads || r.Owner != (Owner{}) {
 		c.part(10, &r.Owner)
 	}
@@ -138,7 +143,22 @@ func (r *Reply) Err() error {
 	if r.Code == "" {
 		return nil
 	}
-	return &objects.Error{Code: r.Code, Message: r.Message, Ref: r.Ref}
+	e := &objects.Error{Code: r.Code, Message: r.Message, Reference: r.Ref}
+	if len(r.Details) > 0 && json.Unmarshal(r.Details, &e.Details) != nil {
+		e.Details = nil // no owner of ours has sent it
+	}
+	return e
+}
+
+// Fail makes the reply tell of a failure.
+func (r *Reply) Fail(e *objects.Error) {
+	r.Code, r.Message, r.Ref = e.Code, e.Message, e.Reference
+	if len(e.Details) == 0 {
+		return
+	}
+	if details, err := json.Marshal(e.Details); err == nil && len(details) <= objects.MaxDetails {
+		r.Details = details
+	}
 }
 
 // Owner is who answered.

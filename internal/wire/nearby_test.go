@@ -13,7 +13,7 @@ import (
 func (s *script) box(near *wire.Nearby, answer func(i int) (*wire.Reply, bool)) (leave func()) {
 	return near.Join(func(msg *nats.Msg) bool {
 		var req wire.Request
-		if err := wire.Decode(msg.Data, &req); err != nil || msg.Subject != wire.ObjectSubject(s.id) {
+		if err := wire.Decode(msg.Data, &req); err != nil || msg.Subject != wire.ObjectSubject(s.id.ID) {
 			s.t.Errorf("message to %s: %v", msg.Subject, err)
 		}
 		s.mu.Lock()

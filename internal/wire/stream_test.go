@@ -152,7 +152,7 @@ func FuzzDecodeLanes(f *testing.F) {
 // the first of the lane.
 func roomPush(tb testing.TB, sockets int) *LanePush {
 	tb.Helper()
-	id, err := objects.NameID("room", "lobby")
+	id, err := objects.Class("room").ID("lobby")
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -40,6 +40,20 @@ const HostQueue = "hosts"
 // BeatSubject is where gateways say that they live.
 const BeatSubject = "hf.beat"
 
+// Address is an object and the name by which it is known, "" for none: with it an owner can tell the object its name.
+type Address struct {
+	objects.ID
+	Name string
+}
+
+// Named is the address with a name; one that does not derive the id is ignored.
+func (a Address) Named(name string) Address {
+	if id, err := a.Class().ID(name); err == nil && id == a.ID {
+		a.Name = name
+	}
+	return a
+}
+
 // ObjectSubject is where the owner of an object listens.
 func ObjectSubject(id objects.ID) string { return "hf.o." + id.Key() }
 

@@ -20,11 +20,11 @@ func (r *incarnation) followAlarms(ctx context.Context, class string) error {
 
 func (r *incarnation) wake(ctx context.Context, key string) error {
 	class, hex, _ := strings.Cut(key, ".")
-	id, err := objects.ParseID(class, hex)
+	id, err := objects.Class(class).ParseID(hex)
 	if err != nil {
 		return fmt.Errorf("wake %s: %w", key, err)
 	}
-	reply, err := r.client.Do(ctx, id, &wire.Request{Kind: wire.Alarm})
+	reply, err := r.client.Do(ctx, wire.Address{ID: id}, &wire.Request{Kind: wire.Alarm})
 	if err != nil {
 		return err
 	}

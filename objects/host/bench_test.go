@@ -17,16 +17,18 @@ import (
 )
 
 // table is an object of a hundred seats, whose values have 100 bytes.
-type table struct{ state *objects.State }
+type table struct{}
+
+const tableClass objects.Class = "table"
 
 // change is what to do to a table: the first Seats get a value made of Turn.
 type change struct{ Seats, Turn int }
 
 var (
-	setSeats = objects.NewCall[change, objects.None]("set")
-	peek     = objects.NewCall[objects.None, objects.None]("peek")
+	setSeats = objects.NewCall[change, objects.None](tableClass, "set")
+	peek     = objects.NewCall[objects.None, objects.None](tableClass, "peek")
 
-	tables = objects.Define("table", func(s *objects.State) *table { return &table{s} },
+	tables = objects.Implement(tableClass, objects.New[table],
 		objects.On(setSeats, (*table).set), objects.On(peek, (*table).peek))
 
 	seats = func() (keys [100]objects.Key[string]) {
@@ -37,15 +39,15 @@ var (
 	}()
 )
 
-func (t *table) set(_ context.Context, c change) (objects.None, error) {
+func (t *table) set(tx *objects.Tx, c change) (objects.None, error) {
 	value := fmt.Sprintf("%098d", c.Turn)
 	for _, seat := range seats[:c.Seats] {
-		seat.Set(t.state, value)
+		seat.Set(tx, value)
 	}
-	return objects.None{}, nil
+	return nil, nil
 }
 
-func (t *table) peek(context.Context, objects.None) (objects.None, error) { return objects.None{}, nil }
+func (t *table) peek(*objects.Tx, objects.None) (objects.None, error) { return nil, nil }
 
 // asker runs a host on a NATS server in this process that keeps everything in
 // memory, and asks its tables. What it allocates is that of all three.
@@ -63,7 +65,7 @@ func asker(b *testing.B) func(b *testing.B, name, call string, input any) {
 		b.Cleanup(nc.Close)
 		return nc
 	}
-	h, err := New(b.Context(), Config{Name: "a", Classes: []*objects.Class{tables}, Serve: dial(), State: dial(), Memory: true})
+	h, err := New(b.Context(), Config{Name: "a", Objects: []*objects.Implementation{tables}, Serve: dial(), State: dial(), Memory: true})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -82,7 +84,7 @@ func asker(b *testing.B) func(b *testing.B, name, call string, input any) {
 	}
 	b.Cleanup(client.Close)
 	return func(b *testing.B, name, call string, input any) {
-		id, err := objects.NameID("table", name)
+		id, err := tableClass.ID(name)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -90,7 +92,7 @@ func asker(b *testing.B) func(b *testing.B, name, call string, input any) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		reply, err := client.Do(b.Context(), id, &wire.Request{Kind: wire.Call, Call: call, Body: body})
+		reply, err := client.Do(b.Context(), wire.Address{ID: id, Name: name}, &wire.Request{Kind: wire.Call, Call: call, Body: body})
 		if err == nil {
 			err = reply.Err()
 		}
@@ -107,11 +109,11 @@ func BenchmarkCommit(b *testing.B) {
 	for _, keys := range []int{1, 10, 100} {
 		b.Run(fmt.Sprint("keys=", keys), func(b *testing.B) {
 			turn := 0
-			ask(b, "a", setSeats.Name(), change{len(seats), turn})
+			ask(b, "a", "set", change{len(seats), turn})
 			b.ReportAllocs()
 			for b.Loop() {
 				turn++
-				ask(b, "a", setSeats.Name(), change{keys, turn})
+				ask(b, "a", "set", change{keys, turn})
 			}
 		})
 	}
@@ -120,10 +122,10 @@ func BenchmarkCommit(b *testing.B) {
 // BenchmarkRead is the same way without a put.
 func BenchmarkRead(b *testing.B) {
 	ask := asker(b)
-	ask(b, "a", peek.Name(), objects.None{})
+	ask(b, "a", "peek", nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		ask(b, "a", peek.Name(), objects.None{})
+		ask(b, "a", "peek", nil)
 	}
 }
 
@@ -132,12 +134,12 @@ func BenchmarkRead(b *testing.B) {
 // nothing, so the claim is the only put.
 func BenchmarkClaim(b *testing.B) {
 	ask := asker(b)
-	ask(b, "warm", peek.Name(), objects.None{})
+	ask(b, "warm", "peek", nil)
 	n := 0
 	b.ReportAllocs()
 	for b.Loop() {
 		n++
-		ask(b, fmt.Sprint("new-", n), peek.Name(), objects.None{})
+		ask(b, fmt.Sprint("new-", n), "peek", nil)
 	}
 }
 

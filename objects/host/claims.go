@@ -23,7 +23,7 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 	}
 	send := func(reply wire.ClaimReply) { in.logSendError(wire.Publish(in.bus, msg.Reply, &reply)) }
 	class := in.classes[claim.Class]
-	id, err := objects.ParseID(claim.Class, claim.ID)
+	id, err := objects.Class(claim.Class).ParseID(claim.ID)
 	if claim.Look {
 		send(in.looked(id))
 		return
@@ -36,7 +36,6 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 		send(wire.ClaimReply{Failure: "this host's lease has lapsed"})
 		return
 	}
-	id = id.WithName(claim.Name)
 	if !claim.Resume && in.find(id.Key()) == nil && !in.takesClaimsOf(claim.Class) {
 		return // silence: the claimer asks who is there
 	}
@@ -46,7 +45,7 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 		send(reply)
 	}
 	for {
-		o := in.object(id, class)
+		o := in.object(wire.Address{ID: id}.Named(claim.Name), class)
 		if o == nil {
 			answer(wire.ClaimReply{Failure: "this host is stopping"})
 			return
@@ -157,7 +156,7 @@ func (o *object) resume(ev event) {
 	out := engine.Outcome{}
 	if after := before.Resumed(); !after.Equal(before) {
 		out.Alarm = &after
-		o.in.log.Info("alarm parked no more", "object", o.key, "name", o.id.Name(), "set for", before.At)
+		o.in.log.Info("alarm parked no more", "object", o.key, "name", o.id.Name, "set for", before.At)
 	}
 	o.finish(ev, out)
 }
@@ -169,7 +168,7 @@ func (o *object) quarantined() bool {
 	if left == 0 || o.isLifted() {
 		return false
 	}
-	o.in.metrics.quarantined.WithLabelValues(o.class.Name()).Inc()
+	o.in.metrics.quarantined.WithLabelValues(o.class.Name).Inc()
 	o.in.warnings.log(o.in.log, "object not claimed: it is in quarantine, because its last owners were lost before they committed anything",
 		"object", o.key, "name", o.commit.found.Name, "owners lost", losses(o.commit.found, now), "for", left.Round(time.Second))
 	o.resolveClaims(wire.ClaimReply{Code: objects.Unavailable, Failure: fmt.Sprintf(

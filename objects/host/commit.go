@@ -185,7 +185,7 @@ func (o *object) read() owner.Event {
 	switch {
 	case errors.Is(err, record.ErrUnreadable):
 		o.commit.refusal = o.in.unreadable.add(o.key, time.Now())
-		o.in.log.Error("object not served: its record cannot be read", "ref", o.commit.refusal.Ref, "object", o.key, "err", err)
+		o.in.log.Error("object not served: its record cannot be read", "ref", o.commit.refusal.Reference, "object", o.key, "err", err)
 		return owner.Unreadable{}
 	case err != nil:
 		o.in.log.Warn("record not read", "object", o.key, "err", err)
@@ -244,14 +244,14 @@ func (o *object) send(put owner.Put) owner.Event {
 		o.counters.landed.Inc()
 		return owner.Landed{Put: put, Revision: revision}
 	case errors.Is(err, record.ErrStale):
-		o.in.metrics.commits.WithLabelValues(o.class.Name(), "stale").Inc()
+		o.in.metrics.commits.WithLabelValues(o.class.Name, "stale").Inc()
 		return owner.Stale{}
 	case errors.Is(err, record.ErrRefused):
-		o.in.metrics.commits.WithLabelValues(o.class.Name(), "refused").Inc()
+		o.in.metrics.commits.WithLabelValues(o.class.Name, "refused").Inc()
 		o.commit.refusal = o.refusalOf(err)
 		return owner.Refused{Put: put}
 	default:
-		o.in.metrics.commits.WithLabelValues(o.class.Name(), "doubt").Inc()
+		o.in.metrics.commits.WithLabelValues(o.class.Name, "doubt").Inc()
 		o.in.log.Log(o.in.work, doubtLevel(err), "put in doubt; asking for its fate", "object", o.key, "err", err)
 		return owner.Doubt{}
 	}
@@ -265,8 +265,8 @@ func (o *object) refusalOf(err error) *objects.Error {
 	case errors.Is(err, record.ErrTooLarge):
 		return &objects.Error{Code: objects.TooLarge, Message: "the object is larger than the store takes; nothing was changed"}
 	}
-	e := &objects.Error{Code: objects.Internal, Message: "the store refuses the object; nothing was changed", Ref: wire.NewReference()}
-	o.in.log.Error("put refused", "ref", e.Ref, "object", o.key, "name", o.id.Name(), "err", err)
+	e := &objects.Error{Code: objects.Internal, Message: "the store refuses the object; nothing was changed", Reference: wire.NewReference()}
+	o.in.log.Error("put refused", "ref", e.Reference, "object", o.key, "name", o.id.Name, "err", err)
 	return e
 }
 
@@ -284,12 +284,12 @@ func (o *object) payloadOf(put owner.Put) (*payload, time.Time) {
 
 // claimOf is the record that was read, put back in our name. With mu held.
 func (o *object) claimOf(put owner.Put) *payload {
-	rec := record.Record{Name: o.id.Name(), Data: new(engine.Data)}
+	rec := record.Record{Name: o.id.Name, Data: new(engine.Data)}
 	if o.commit.found != nil {
 		rec = *o.commit.found
 	}
 	if rec.Name == "" {
-		rec.Name = o.id.Name()
+		rec.Name = o.id.Name
 	}
 	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
 	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
@@ -321,7 +321,7 @@ func (o *object) snapshot() record.Record {
 		return *o.commit.claimed
 	}
 	return record.Record{
-		Name: o.id.Name(), Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife), Data: o.memory.data,
+		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife), Data: o.memory.data,
 		Gateways: o.gateways(), Sockets: o.sockets.details,
 	}
 }
@@ -360,7 +360,7 @@ func (o *object) startServing(rec *record.Record, token uint64) bool {
 	if o.stage() == gone || o.commit.own.Phase != owner.Serving || o.commit.own.Leaving {
 		return false
 	}
-	o.id = o.id.WithName(rec.Name)
+	o.id = o.id.Named(rec.Name)
 	o.adoptSockets(rec)
 	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}}
 	o.memory.answers.adopted(o.memory.since)
@@ -373,7 +373,7 @@ func (o *object) startServing(rec *record.Record, token uint64) bool {
 
 // listen subscribes to the object's subject and answers those who waited.
 func (o *object) listen() owner.Event {
-	sub, err := o.in.bus.Subscribe(wire.ObjectSubject(o.id), wire.OwnerQueue(o.memory.token), o.in.inbox)
+	sub, err := o.in.bus.Subscribe(wire.ObjectSubject(o.id.ID), wire.OwnerQueue(o.memory.token), o.in.inbox)
 	if err == nil {
 		o.mu.Lock()
 		o.sub = sub
@@ -392,7 +392,7 @@ func (o *object) listen() owner.Event {
 		o.beginDrain()
 		return owner.Leave{}
 	}
-	o.in.log.Debug("object claimed", "object", o.key, "name", o.id.Name(), "epoch", o.memory.epoch)
+	o.in.log.Debug("object claimed", "object", o.key, "name", o.id.Name, "epoch", o.memory.epoch)
 	o.resolveClaims(wire.ClaimReply{Owned: true, Token: o.memory.token})
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -119,14 +121,14 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 	if req.Timeout > 0 {
 		asked := came.Add(time.Duration(min(req.Timeout, maxTimeout)) * time.Millisecond)
 		if now.After(asked) {
-			o.in.metrics.events.WithLabelValues(o.class.Name(), ev.label(), "expired").Inc()
+			o.in.metrics.events.WithLabelValues(o.class.Name, ev.label(), "expired").Inc()
 			return // nobody waits for it any more
 		}
 		if req.Kind != wire.Alarm { // whose carrier gives up earlier than the handler has to
 			deadline = asked
 		}
 	}
-	ctx := until{o.in.work, deadline}
+	ctx := withPrincipal(until{o.in.work, deadline}, req.Principal)
 	switch req.Kind {
 	case wire.Message, wire.Closed:
 		o.frame(ctx, ev)
@@ -147,6 +149,18 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 	default:
 		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request of unknown kind %d", req.Kind)})
 	}
+}
+
+// withPrincipal has the event know who asks. What no gateway of ours has sent is nobody.
+func withPrincipal(ctx context.Context, principal []byte) context.Context {
+	if len(principal) == 0 || len(principal) > objects.MaxPrincipal {
+		return ctx
+	}
+	var p objects.Principal
+	if json.Unmarshal(principal, &p) != nil {
+		return ctx
+	}
+	return objects.WithPrincipal(ctx, p)
 }
 
 // maxTimeout is the longest time that a request may ask for, in milliseconds.
@@ -265,11 +279,12 @@ func sum(req *wire.Request) string {
 // goes.
 func (o *object) world() engine.World {
 	return engine.World{
-		Key: o.key, Name: o.id.Name(), Data: o.memory.data, Sockets: &o.sockets.open, Now: time.Now,
+		Key: o.key, Name: o.id.Name, Data: o.memory.data, Sockets: &o.sockets.open, Now: time.Now,
 		Alarm: func() engine.Alarm { return alarmValue(o.memory.alarm) },
 		Owner: engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
 
 		Context: o.in.work,
+		Strict:  o.in.cfg.Strict,
 		Misuse:  func(err error) { o.in.log.Error("transaction misused", "object", o.key, "err", err) },
 	}
 }
@@ -282,7 +297,7 @@ func (o *object) setInstance(i *engine.Instance) {
 	if (before == nil) == (i == nil) {
 		return
 	}
-	awake := o.in.metrics.awake.WithLabelValues(o.class.Name())
+	awake := o.in.metrics.awake.WithLabelValues(o.class.Name)
 	if i == nil {
 		awake.Dec()
 		return
@@ -326,8 +341,8 @@ func (o *object) construct() (engine.Outcome, bool) {
 	if o.memory.instance != nil {
 		return engine.Outcome{}, true
 	}
-	o.in.metrics.constructions.WithLabelValues(o.class.Name()).Inc()
-	instance, out := o.class.Engine().Start(o.world())
+	o.in.metrics.constructions.WithLabelValues(o.class.Name).Inc()
+	instance, out := o.class.Start(o.world())
 	if out.Err != nil {
 		return out, false
 	}
@@ -382,7 +397,7 @@ func (o *object) runAlarm(ctx context.Context, ev event) {
 	}
 	failed := before.Failed(now, rand.Float64())
 	e := o.countFailure(ev, out)
-	o.in.log.Warn("alarm failed", "ref", e.Ref, "object", o.key, "name", o.id.Name(), "set for", before.At, "retry", before.Retry, "parked", failed.Parked, "err", out.Err)
+	o.in.log.Warn("alarm failed", "ref", e.Reference, "object", o.key, "name", o.id.Name, "set for", before.At, "retry", before.Retry, "parked", failed.Parked, "err", out.Err)
 	if out.Drop {
 		o.drop()
 	}
@@ -484,7 +499,7 @@ func (o *object) replyTo(ev event, out engine.Outcome, failure *objects.Error) *
 	reply := &wire.Reply{}
 	switch {
 	case failure != nil:
-		reply.Code, reply.Message, reply.Ref = failure.Code, failure.Message, failure.Ref
+		reply.Fail(failure)
 	case out.Response != nil:
 		reply.Status, reply.Header, reply.Body = out.Response.Status, out.Response.Header, out.Response.Body
 	default:
@@ -496,11 +511,11 @@ func (o *object) replyTo(ev event, out engine.Outcome, failure *objects.Error) *
 // countFailure counts an event that failed, and returns the error that may be told:
 // a refusal as it is, anything else under a reference that the log explains.
 func (o *object) countFailure(ev event, out engine.Outcome) *objects.Error {
-	o.in.metrics.events.WithLabelValues(o.class.Name(), ev.label(), shared.CodeLabel(objects.CodeOf(out.Err))).Inc()
-	if e, ok := objects.AsError(out.Err); ok {
+	o.in.metrics.events.WithLabelValues(o.class.Name, ev.label(), shared.CodeLabel(objects.CodeOf(out.Err))).Inc()
+	if e, ok := errors.AsType[*objects.Error](out.Err); ok {
 		return e
 	}
-	e := &objects.Error{Code: objects.Internal, Message: "the object failed; nothing was changed", Ref: wire.NewReference()}
-	o.in.log.Error("event failed", "ref", e.Ref, "object", o.key, "name", o.id.Name(), "kind", ev.label(), "err", out.Err, "stack", string(out.Stack))
+	e := &objects.Error{Code: objects.Internal, Message: "the object failed; nothing was changed", Reference: wire.NewReference()}
+	o.in.log.Error("event failed", "ref", e.Reference, "object", o.key, "name", o.id.Name, "kind", ev.label(), "err", out.Err, "stack", string(out.Stack))
 	return e
 }

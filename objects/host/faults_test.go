@@ -56,7 +56,7 @@ func TestIdleObjectsAreReachableAfterTheConnectionWasSlow(t *testing.T) {
 func TestAStopDuringAClaimTakesNoLongerThanTheClaim(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own("other")
-		o := w.in.object(id("late"), guests) // what a claim does first
+		o := w.in.object(wire.Address{ID: id("late"), Name: "late"}, guests.Engine()) // what a claim does first
 		stopped := make(chan time.Duration, 1)
 		go func() {
 			took, _ := w.stop()
@@ -352,7 +352,7 @@ func TestAPanicBesideTheAuthorsCodeIsToldAndTheObjectClaimedAgain(t *testing.T) 
 func TestAnAuthorsOwnCodeIsCountedAsOther(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own("room")
-		if r := w.call("room", "code"); r == nil || r.Code == "" {
+		if r := w.call("room", "code"); r == nil || r.Code != "sold_out" {
 			t.Errorf("reply = %+v", r)
 		}
 		if n := w.metric("holdfast_host_events_total", "other"); n != 1 {
@@ -458,18 +458,19 @@ func TestAnEventThatDoesNotEndIsReportedAndDoesNotHoldTheHost(t *testing.T) {
 	})
 }
 
+const stuckOnes objects.Class = "stuck"
+
 // stuckClass has a call that ends when the test does.
-func stuckClass(release chan struct{}) (*objects.Class, objects.Call[objects.None, objects.None], objects.Call[objects.None, objects.None]) {
+func stuckClass(release chan struct{}) *objects.Implementation {
 	type stuck struct{ http.Handler }
-	hang := objects.NewCall[objects.None, objects.None]("hang")
-	ping := objects.NewCall[objects.None, objects.None]("ping")
-	class := objects.Define("stuck", func(*objects.State) *stuck { return new(stuck) },
-		objects.On(hang, func(*stuck, context.Context, objects.None) (objects.None, error) {
+	hang := objects.NewCall[objects.None, objects.None](stuckOnes, "hang")
+	ping := objects.NewCall[objects.None, objects.None](stuckOnes, "ping")
+	return objects.Implement(stuckOnes, objects.New[stuck],
+		objects.On(hang, func(*stuck, *objects.Tx, objects.None) (objects.None, error) {
 			<-release
-			return objects.None{}, nil
+			return nil, nil
 		}),
-		objects.On(ping, func(*stuck, context.Context, objects.None) (objects.None, error) { return objects.None{}, nil }))
-	return class, hang, ping
+		objects.On(ping, func(*stuck, *objects.Tx, objects.None) (objects.None, error) { return nil, nil }))
 }
 
 func TestAHostWithAStuckEventStopsAndItsObjectsGoElsewhere(t *testing.T) {
@@ -488,10 +489,10 @@ func TestAHostWithAStuckEventStopsAndItsObjectsGoElsewhere(t *testing.T) {
 	}
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
-	class, hang, ping := stuckClass(release)
+	class := stuckClass(release)
 	timing := wire.Timing{Drain: 300 * time.Millisecond}
 	run := func(name string) (stop func() error) {
-		h, err := New(t.Context(), Config{Name: name, Classes: []*objects.Class{class}, Serve: dial(), State: dial(), Memory: true, Timing: timing})
+		h, err := New(t.Context(), Config{Name: name, Objects: []*objects.Implementation{class}, Serve: dial(), State: dial(), Memory: true, Timing: timing})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -506,23 +507,23 @@ func TestAHostWithAStuckEventStopsAndItsObjectsGoElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	id, err := objects.NameID("stuck", "a")
+	id, err := stuckOnes.ID("a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ask := func(call string, within time.Duration) error {
 		ctx, cancel := context.WithTimeout(t.Context(), within)
 		defer cancel()
-		reply, err := client.Do(ctx, id, &wire.Request{Kind: wire.Call, Call: call, Body: []byte("{}")})
+		reply, err := client.Do(ctx, wire.Address{ID: id, Name: "a"}, &wire.Request{Kind: wire.Call, Call: call, Body: []byte("{}")})
 		if err == nil {
 			err = reply.Err()
 		}
 		return err
 	}
-	if err := ask(ping.Name(), 10*time.Second); err != nil {
+	if err := ask("ping", 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	if err := ask(hang.Name(), 200*time.Millisecond); err == nil {
+	if err := ask("hang", 200*time.Millisecond); err == nil {
 		t.Fatal("the event has ended")
 	}
 	began := time.Now()
@@ -530,7 +531,7 @@ func TestAHostWithAStuckEventStopsAndItsObjectsGoElsewhere(t *testing.T) {
 		t.Errorf("the host stopped after %v with %v, want an error", time.Since(began), err)
 	}
 	stopSecond := run("second")
-	if err := ask(ping.Name(), 10*time.Second); err != nil {
+	if err := ask("ping", 10*time.Second); err != nil {
 		t.Errorf("the object is not reached at the second host: %v", err)
 	}
 	if err := stopSecond(); err != nil {

@@ -11,36 +11,38 @@ import (
 	"holdfast/objects"
 )
 
-type shelf struct{ state *objects.State }
+type shelf struct{}
+
+const shelfClass objects.Class = "shelf"
 
 var (
 	shelfText = objects.NewKey[string]("text")
-	fillCall  = objects.NewCall[objects.None, objects.None]("fill")
-	seeCall   = objects.NewCall[objects.None, int]("see")
-	clearCall = objects.NewCall[objects.None, objects.None]("clear")
-	shelves   = objects.Define("shelf", func(s *objects.State) *shelf { return &shelf{s} },
+	fillCall  = objects.NewCall[objects.None, objects.None](shelfClass, "fill")
+	seeCall   = objects.NewCall[objects.None, int](shelfClass, "see")
+	clearCall = objects.NewCall[objects.None, objects.None](shelfClass, "clear")
+	shelves   = objects.Implement(shelfClass, objects.New[shelf],
 		objects.On(fillCall, (*shelf).fill), objects.On(seeCall, (*shelf).see), objects.On(clearCall, (*shelf).clear))
 )
 
-func (s *shelf) fill(context.Context, objects.None) (objects.None, error) {
-	shelfText.Set(s.state, strings.Repeat("x", 50_000))
-	return objects.None{}, nil
+func (s *shelf) fill(tx *objects.Tx, _ objects.None) (objects.None, error) {
+	shelfText.Set(tx, strings.Repeat("x", 50_000))
+	return nil, nil
 }
 
-func (s *shelf) see(context.Context, objects.None) (int, error) {
-	return len(shelfText.Get(s.state, "")), nil
+func (s *shelf) see(tx *objects.Tx, _ objects.None) (int, error) {
+	return len(shelfText.Get(tx)), nil
 }
 
-func (s *shelf) clear(context.Context, objects.None) (objects.None, error) {
-	shelfText.Delete(s.state)
-	return objects.None{}, nil
+func (s *shelf) clear(tx *objects.Tx, _ objects.None) (objects.None, error) {
+	shelfText.Delete(tx)
+	return nil, nil
 }
 
 // Objects of 50 kB fill a store of 400 kB. Who writes then is told so within a second, and
 // that nothing happened; all else goes on, and all is well again when there is room.
 func TestWhoeverWritesToAFullStoreIsToldSoAtOnce(t *testing.T) {
 	s := newStore(t)
-	h, err := New(t.Context(), Config{Name: "a", Classes: []*objects.Class{shelves}, Serve: s.dial(), State: s.dial(), MaxBytes: 400_000})
+	h, err := New(t.Context(), Config{Name: "a", Objects: []*objects.Implementation{shelves}, Serve: s.dial(), State: s.dial(), MaxBytes: 400_000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,12 +58,12 @@ func TestWhoeverWritesToAFullStoreIsToldSoAtOnce(t *testing.T) {
 	t.Cleanup(client.Close)
 	ask := func(i int, call string) objects.Code {
 		t.Helper()
-		id, err := objects.NameID("shelf", fmt.Sprint(i))
+		id, err := shelfClass.ID(fmt.Sprint(i))
 		if err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		reply, err := client.Do(t.Context(), id, &wire.Request{Kind: wire.Call, Call: call, Body: []byte("{}")})
+		reply, err := client.Do(t.Context(), wire.Address{ID: id}, &wire.Request{Kind: wire.Call, Call: call, Body: []byte("{}")})
 		if err == nil {
 			err = reply.Err()
 		}

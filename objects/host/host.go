@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,13 +23,14 @@ import (
 	"holdfast/objects/host/internal/alarm"
 	"holdfast/objects/host/internal/lease"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
-// Config is what a host is made of. Serve, State and Classes are needed.
+// Config is what a host is made of. Serve, State and Objects are needed.
 type Config struct {
 	Name    string // for people; default: the machine's name and the process id
 	Region  string // default "local"
-	Classes []*objects.Class
+	Objects []*objects.Implementation
 
 	// Serve is the connection on which gateways are heard and answered, State the
 	// one on which records are written. They may be the same server, but where
@@ -42,6 +45,8 @@ type Config struct {
 	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and none when it is made
 	Queue    int   // events that may wait for one object; default 4096. Beyond it: overloaded
 
+	Strict bool // find transactions that are used by other goroutines during their event, for some microseconds an event
+
 	Timing  wire.Timing
 	Log     *slog.Logger          // default: none
 	Metrics prometheus.Registerer // default: none
@@ -53,7 +58,7 @@ type Host struct {
 	timing   wire.Timing
 	terms    lease.Timing
 	log      *slog.Logger
-	classes  map[string]*objects.Class
+	classes  map[string]*engine.Class
 	metrics  *metrics
 	counters map[string]*classCounters // by class
 
@@ -77,7 +82,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 
 // newHost is New without the buckets.
 func newHost(cfg Config) (*Host, error) {
-	h := &Host{cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, classes: make(map[string]*objects.Class)}
+	h := &Host{cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, classes: make(map[string]*engine.Class)}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -97,11 +102,12 @@ func newHost(cfg Config) (*Host, error) {
 	if h.cfg.Queue <= 0 {
 		h.cfg.Queue = 4096
 	}
-	for _, class := range cfg.Classes {
-		if h.classes[class.Name()] != nil {
-			return nil, fmt.Errorf("class %s is given twice", class.Name())
+	for _, o := range cfg.Objects {
+		class := o.Engine()
+		if h.classes[class.Name] != nil {
+			return nil, fmt.Errorf("class %s is given twice", class.Name)
 		}
-		h.classes[class.Name()] = class
+		h.classes[class.Name] = class
 	}
 	h.terms = lease.Timing{TTL: h.timing.TTL, Margin: h.timing.Margin, Lapse: lapse * h.timing.TTL}
 	h.metrics, h.counters = newMetrics(cfg.Metrics, h.cfg.Region), make(map[string]*classCounters)
@@ -241,9 +247,7 @@ func (h *Host) make(ctx context.Context) error {
 func (h *Host) runIncarnation(ctx context.Context) error {
 	id := nuid.Next()
 	info := lease.Info{Host: h.cfg.Name, Region: h.cfg.Region, PID: os.Getpid()}
-	for _, class := range h.cfg.Classes {
-		info.Classes = append(info.Classes, class.Name())
-	}
+	info.Classes = slices.Sorted(maps.Keys(h.classes))
 	h.log.Info("incarnation began", "host", h.cfg.Name, "region", h.cfg.Region, "incarnation", id)
 	echo, err := lease.OpenLoop(h.cfg.State, h.cfg.Serve, id)
 	if err != nil {

@@ -69,7 +69,7 @@ func (o *object) idleCheck(now time.Time) bool {
 	case running || stage == claiming:
 		next := now.Add(timing.Hibernate)
 		if stage == serving && o.in.slow.look(o, used, now) {
-			o.in.log.Warn("an event does not end", "object", o.key, "name", o.id.Name(), "seconds", int(now.Sub(used).Seconds()))
+			o.in.log.Warn("an event does not end", "object", o.key, "name", o.id.Name, "seconds", int(now.Sub(used).Seconds()))
 		} else if limit := used.Add(slowEvent); limit.After(now) && limit.Before(next) {
 			next = limit
 		}

@@ -18,6 +18,7 @@ import (
 	"holdfast/objects"
 	"holdfast/objects/host/internal/lease"
 	"holdfast/objects/host/internal/owner"
+	"holdfast/objects/internal/engine"
 )
 
 // inboxSize is how many messages may wait to be sorted into mailboxes. Sorting
@@ -35,7 +36,7 @@ type incarnation struct {
 	cfg      *Config
 	timing   wire.Timing
 	log      *slog.Logger
-	classes  map[string]*objects.Class
+	classes  map[string]*engine.Class
 	metrics  *metrics
 	counters map[string]*classCounters // by class
 
@@ -99,9 +100,9 @@ func (in *incarnation) run(ctx context.Context) error {
 	g.Go(func() error { return in.answerControl(running) })
 	g.Go(func() error { return in.serveLanes(running) })
 	g.Go(func() error { return in.sweep(running) })
-	for _, class := range in.cfg.Classes {
-		if class.Alarms() {
-			g.Go(func() error { return in.followAlarms(running, class.Name()) })
+	for _, class := range in.classes {
+		if class.Alarms {
+			g.Go(func() error { return in.followAlarms(running, class.Name) })
 		}
 	}
 	subs, err := in.listen()
@@ -165,9 +166,9 @@ func (in *incarnation) listen() ([]subscription, error) {
 	}
 	listen(wire.HostSubject(in.id), "")
 	listen(wire.HostsSubject(""), "")
-	for _, class := range in.cfg.Classes {
-		listen(wire.HostsSubject(class.Name()), "")
-		listen(wire.ClaimSubject(in.cfg.Region, class.Name()), wire.HostQueue)
+	for _, class := range in.classes {
+		listen(wire.HostsSubject(class.Name), "")
+		listen(wire.ClaimSubject(in.cfg.Region, class.Name), wire.HostQueue)
 	}
 	if err != nil {
 		return subs, fmt.Errorf("listen for claims: %w", err)
@@ -190,7 +191,7 @@ func (in *incarnation) refuseClaims(subs []subscription) {
 }
 
 // object finds or makes the object's place; nil when the host is stopping.
-func (in *incarnation) object(id objects.ID, class *objects.Class) *object {
+func (in *incarnation) object(id wire.Address, class *engine.Class) *object {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.draining {

@@ -96,17 +96,17 @@ func Inspect(ctx context.Context, nc *nats.Conn) (*Inspector, error) {
 	return in, err
 }
 
-// Get reads one object; NotFound if it has no record, as one that has stored
+// Get reads one object, by its id and the name by which it was asked for, if any; NotFound if it has no record, as one that has stored
 // nothing and is asleep has none; Internal if its record cannot be read.
-func (in *Inspector) Get(ctx context.Context, id objects.ID) (Info, error) {
+func (in *Inspector) Get(ctx context.Context, id objects.ID, name string) (Info, error) {
 	live, err := in.live(ctx)
 	if err != nil {
 		return Info{}, err
 	}
 	info, ok, err := in.read(ctx, id.Key(), live)
 	called := id.String()
-	if id.Name() != "" {
-		called = fmt.Sprintf("%q", id.Name())
+	if name != "" {
+		called = fmt.Sprintf("%q", name)
 	}
 	switch {
 	case err == nil && !ok:
@@ -115,7 +115,7 @@ func (in *Inspector) Get(ctx context.Context, id objects.ID) (Info, error) {
 		err = objects.Errorf(objects.Internal, "the record of the %s under %s is damaged: %s", id.Class(), called, info.Damaged)
 	}
 	if info.Name == "" {
-		info.Name = id.Name()
+		info.Name = name
 	}
 	if err == nil && info.Live {
 		info.EventBegan = in.askEvent(ctx, id, info)
@@ -151,16 +151,16 @@ func newAsker(nc *nats.Conn, region string) (*wire.Client, error) {
 	return wire.NewClient(wire.ClientConfig{NATS: nc, Name: nuid.Next(), Region: region})
 }
 
-// Resume lifts the quarantine of an object and has its parked alarm run. The owner does
+// Resume lifts the quarantine of an object, given by its id and its name, if known, and has its parked alarm run. The owner does
 // so; an object that nobody owns is claimed for it. Errors are those of a call: NotFound
 // if no host runs the class, Unavailable if nothing happened.
-func Resume(ctx context.Context, nc *nats.Conn, id objects.ID) error {
+func Resume(ctx context.Context, nc *nats.Conn, id objects.ID, name string) error {
 	client, err := newAsker(nc, "")
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	reply, err := client.Do(ctx, id, &wire.Request{Kind: wire.Resume})
+	reply, err := client.Do(ctx, wire.Address{ID: id, Name: name}, &wire.Request{Kind: wire.Resume})
 	if err != nil {
 		return err
 	}

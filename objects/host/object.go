@@ -11,6 +11,7 @@ import (
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
+	"holdfast/objects/internal/engine"
 )
 
 // stage is where an object stands in its life at this host.
@@ -38,9 +39,9 @@ var edges = map[stage][]stage{
 // busy ones need is made when it is needed.
 type object struct {
 	in       *incarnation
-	id       objects.ID
+	id       wire.Address
 	key      string
-	class    *objects.Class
+	class    *engine.Class
 	counters *classCounters
 	idleAt   time.Time // when idleQueue, which guards it, yields the object
 
@@ -66,8 +67,8 @@ type object struct {
 	quiet    chan struct{}     // closed when gateways have acknowledged everything; nil: nobody waits for that
 }
 
-func newObject(in *incarnation, id objects.ID, class *objects.Class) *object {
-	o := &object{in: in, id: id, key: id.Key(), class: class, counters: in.counters[class.Name()]}
+func newObject(in *incarnation, id wire.Address, class *engine.Class) *object {
+	o := &object{in: in, id: id, key: id.Key(), class: class, counters: in.counters[class.Name]}
 	o.mailbox.used = time.Now()
 	return o
 }
@@ -86,7 +87,7 @@ func (o *object) advance(to stage) {
 	o.mailbox.stage = to
 	waiting := len(o.mailbox.queue) > 0
 	o.mailbox.mu.Unlock()
-	owned := o.in.metrics.owned.WithLabelValues(o.class.Name())
+	owned := o.in.metrics.owned.WithLabelValues(o.class.Name)
 	switch to {
 	case serving:
 		owned.Inc()
@@ -133,7 +134,7 @@ func (o *object) recover(reply string) {
 		return
 	}
 	ref := wire.NewReference()
-	o.in.log.Error("object dropped: the host failed", "ref", ref, "object", o.key, "name", o.id.Name(), "panic", p, "stack", string(debug.Stack()))
+	o.in.log.Error("object dropped: the host failed", "ref", ref, "object", o.key, "name", o.id.Name, "panic", p, "stack", string(debug.Stack()))
 	failed := &wire.Reply{Code: objects.Internal, Message: "the host failed; whether anything happened is not known", Ref: ref}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -268,11 +269,11 @@ func (o *object) stopped(d owner.Stop, refusal *objects.Error, served bool) {
 	if sub != nil {
 		sub.Unsubscribe()
 	}
-	o.in.metrics.stops.WithLabelValues(o.class.Name(), string(d.Why)).Inc()
+	o.in.metrics.stops.WithLabelValues(o.class.Name, string(d.Why)).Inc()
 	o.in.log.Debug("object let go of", "object", o.key, "why", string(d.Why), "unsure", d.Unsure)
 	failed := wire.ClaimReply{Failure: "the claim ended: " + string(d.Why)}
 	if refusal != nil {
-		failed = wire.ClaimReply{Code: refusal.Code, Failure: refusal.Message, Ref: refusal.Ref}
+		failed = wire.ClaimReply{Code: refusal.Code, Failure: refusal.Message, Ref: refusal.Reference}
 	}
 	o.resolveClaims(failed)
 	if served && d.Why == owner.Rejected {

@@ -135,7 +135,7 @@ func (item outboxItem) redirect(o *object, unsure bool) {
 func (item outboxItem) refuse(o *object, e *objects.Error) {
 	if item.reply != nil {
 		owner, token := o.in.self(o.memory.epoch), o.memory.token
-		o.in.answer(item.to, &wire.Reply{Code: e.Code, Message: e.Message, Ref: e.Ref, Owner: owner, Token: token})
+		o.in.answer(item.to, &wire.Reply{Code: e.Code, Message: e.Message, Ref: e.Reference, Owner: owner, Token: token})
 	}
 }
 

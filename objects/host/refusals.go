@@ -65,7 +65,7 @@ func (u *unreadable) add(key string, now time.Time) *objects.Error {
 	if u.last == nil || len(u.last) >= maxUnreadable {
 		u.last = make(map[string]refusedRecord)
 	}
-	e := &objects.Error{Code: objects.Internal, Message: "the object's record cannot be read; nothing was changed", Ref: wire.NewReference()}
+	e := &objects.Error{Code: objects.Internal, Message: "the object's record cannot be read; nothing was changed", Reference: wire.NewReference()}
 	u.last[key] = refusedRecord{e, now.Add(unreadableFor)}
 	return e
 }

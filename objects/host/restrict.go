@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 )
 
 // New claims of a class go to one host only once lossesOfClass owners were lost within
@@ -79,7 +79,7 @@ type restrictions struct {
 	of map[string]*restriction // by class; those that the host runs
 }
 
-func newRestrictions(classes map[string]*objects.Class) restrictions {
+func newRestrictions(classes map[string]*engine.Class) restrictions {
 	of := make(map[string]*restriction, len(classes))
 	for class := range classes {
 		of[class] = new(restriction)

@@ -75,6 +75,7 @@ type socketEnd struct {
 	slot    uint32
 	seq     uint64 // of the frame that tells of it; 0: the gateway was given up
 	close   engine.Close
+	opener  []byte // the principal, as JSON
 }
 
 // adoptSockets takes over the sockets that gateways hold, from the previous owner. With
@@ -179,7 +180,7 @@ func (o *object) take(ev event) stream.Verdict {
 		o.put(outboxItem{}, stream.Out{Gateway: ev.gateway, Bodies: [][]byte{body}})
 	case stream.Take:
 		if req := ev.req; ev.kind == wire.Closed {
-			o.sockets.addEnd(socketEnd{req.Socket, ev.gateway, ev.slot, ev.seq, engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}})
+			o.sockets.addEnd(socketEnd{req.Socket, ev.gateway, ev.slot, ev.seq, engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}, req.Principal})
 		}
 	}
 	return verdict
@@ -227,13 +228,13 @@ func (o *object) tellEnds() {
 	u.failures++
 	u.retryAt = time.Now().Add(pause)
 	o.in.idle.put(o, u.retryAt)
-	o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Ref, "object", o.key, "ends", len(u.ends), "again in", pause)
+	o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Reference, "object", o.key, "ends", len(u.ends), "again in", pause)
 }
 
 // tellEnd tells the first end. There is an instance.
 func (o *object) tellEnd() {
 	end := o.sockets.untold.ends[0]
-	ctx := until{o.in.work, time.Now().Add(frameTime)}
+	ctx := withPrincipal(until{o.in.work, time.Now().Add(frameTime)}, end.opener)
 	ev := event{kind: wire.Closed, gateway: end.gateway, slot: end.slot, seq: end.seq}
 	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
 		known := o.sockets.recorded[end.socket]

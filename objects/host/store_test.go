@@ -224,7 +224,7 @@ func TestAnAlarmThatIsDueForTheServerOnlyIsNotSetInThePast(t *testing.T) {
 }
 
 func recordOf(t *testing.T, name string, size int) (string, []byte) {
-	id, err := objects.NameID("table", name)
+	id, err := objects.Class("table").ID(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -427,7 +427,7 @@ func TestAHostGoesOnWhenAllItsStreamsAreLost(t *testing.T) {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	h, err := New(t.Context(), Config{Name: "a", Classes: []*objects.Class{tables}, Serve: s.dial(), State: s.dial(), Memory: true, Log: log})
+	h, err := New(t.Context(), Config{Name: "a", Objects: []*objects.Implementation{tables}, Serve: s.dial(), State: s.dial(), Memory: true, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -442,13 +442,13 @@ func TestAHostGoesOnWhenAllItsStreamsAreLost(t *testing.T) {
 	}
 	t.Cleanup(client.Close)
 	set := func(name string) error {
-		id, err := objects.NameID("table", name)
+		id, err := objects.Class("table").ID(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		reply, err := client.Do(ctx, id, &wire.Request{Kind: wire.Call, Call: "set", Body: []byte(`{"Seats":1}`)})
+		reply, err := client.Do(ctx, wire.Address{ID: id}, &wire.Request{Kind: wire.Call, Call: "set", Body: []byte(`{"Seats":1}`)})
 		if err == nil {
 			err = reply.Err()
 		}
@@ -469,7 +469,7 @@ func TestAHostGoesOnWhenAllItsStreamsAreLost(t *testing.T) {
 
 // Package record refuses an alarm that has failed more often than package alarm lets it.
 func TestAnAlarmThatFailedToTheEndIsStillRead(t *testing.T) {
-	id, err := objects.NameID("table", "parked")
+	id, err := objects.Class("table").ID("parked")
 	if err != nil {
 		t.Fatal(err)
 	}

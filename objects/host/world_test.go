@@ -82,67 +82,66 @@ func (r *room) told(socket string) int {
 	return r.closed[socket]
 }
 
-type guest struct {
-	room  *room
-	state *objects.State
-}
+type guest struct{ room *room }
+
+const guestClass objects.Class = "guest"
 
 var (
 	counter  = objects.NewKey[int]("count")
-	addCall  = objects.NewCall[objects.None, int]("add")
-	holdCall = objects.NewCall[objects.None, objects.None]("hold")
-	codeCall = objects.NewCall[objects.None, objects.None]("code")
-	readCall = objects.NewCall[objects.None, int]("read")
-	wipeCall = objects.NewCall[objects.None, objects.None]("wipe")
-	soonCall = objects.NewCall[objects.None, objects.None]("soon")
-	wakeCall = objects.NewCall[objects.None, objects.None]("wake")
+	addCall  = objects.NewCall[objects.None, int](guestClass, "add")
+	holdCall = objects.NewCall[objects.None, objects.None](guestClass, "hold")
+	codeCall = objects.NewCall[objects.None, objects.None](guestClass, "code")
+	readCall = objects.NewCall[objects.None, int](guestClass, "read")
+	wipeCall = objects.NewCall[objects.None, objects.None](guestClass, "wipe")
+	soonCall = objects.NewCall[objects.None, objects.None](guestClass, "soon")
+	wakeCall = objects.NewCall[objects.None, objects.None](guestClass, "wake")
 	roomPtr  atomic.Pointer[room]
-	guests   = objects.Define("guest", func(s *objects.State) *guest {
+	guests   = objects.Implement(guestClass, func(*objects.Tx) *guest {
 		r := roomPtr.Load()
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.construct != nil {
 			panic(r.construct)
 		}
-		return &guest{r, s}
+		return &guest{r}
 	}, objects.On(addCall, (*guest).add), objects.On(holdCall, (*guest).hold), objects.On(codeCall, (*guest).code), objects.On(wakeCall, (*guest).wake),
 		objects.On(readCall, (*guest).read), objects.On(wipeCall, (*guest).wipe), objects.On(soonCall, (*guest).soon))
 )
 
-func (g *guest) add(context.Context, objects.None) (int, error) {
-	n := counter.Get(g.state, 0) + 1
-	counter.Set(g.state, n)
+func (g *guest) add(tx *objects.Tx, _ objects.None) (int, error) {
+	n := counter.Get(tx) + 1
+	counter.Set(tx, n)
 	return n, nil
 }
 
-func (g *guest) read(context.Context, objects.None) (int, error) { return counter.Get(g.state, 0), nil }
+func (g *guest) read(tx *objects.Tx, _ objects.None) (int, error) { return counter.Get(tx), nil }
 
-func (g *guest) wipe(context.Context, objects.None) (objects.None, error) {
-	counter.Delete(g.state)
-	return objects.None{}, nil
+func (g *guest) wipe(tx *objects.Tx, _ objects.None) (objects.None, error) {
+	counter.Delete(tx)
+	return nil, nil
 }
 
-func (g *guest) soon(context.Context, objects.None) (objects.None, error) {
-	g.state.SetAlarm(time.Now().Add(15 * time.Second))
-	return objects.None{}, nil
+func (g *guest) soon(tx *objects.Tx, _ objects.None) (objects.None, error) {
+	tx.SetAlarm(time.Now().Add(15 * time.Second))
+	return nil, nil
 }
 
-func (g *guest) hold(context.Context, objects.None) (objects.None, error) {
+func (g *guest) hold(tx *objects.Tx, _ objects.None) (objects.None, error) {
 	<-g.room.hold
-	return objects.None{}, nil
+	return nil, nil
 }
 
-func (g *guest) code(context.Context, objects.None) (objects.None, error) {
-	return objects.None{}, &objects.Error{Code: "sold_out", Message: "no more"}
+func (g *guest) code(*objects.Tx, objects.None) (objects.None, error) {
+	return nil, objects.Errorf("sold_out", "no more")
 }
 
-func (g *guest) wake(context.Context, objects.None) (objects.None, error) {
-	g.state.SetAlarm(time.Now().Add(-time.Second))
-	return objects.None{}, nil
+func (g *guest) wake(tx *objects.Tx, _ objects.None) (objects.None, error) {
+	tx.SetAlarm(time.Now().Add(-time.Second))
+	return nil, nil
 }
 
-func (g *guest) Alarm(ctx context.Context, _ objects.AlarmInfo) error {
-	deadline, _ := ctx.Deadline()
+func (g *guest) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
+	deadline, _ := tx.Deadline()
 	g.room.mu.Lock()
 	takes := g.room.alarmTime
 	g.room.alarmRuns++
@@ -155,17 +154,17 @@ func (g *guest) Alarm(ctx context.Context, _ objects.AlarmInfo) error {
 }
 
 func (g *guest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if _, err := g.state.Accept(r); err != nil {
+	if _, err := objects.TxOf(r).Accept(); err != nil {
 		http.Error(w, err.Error(), http.StatusTeapot)
 	}
 }
 
-func (g *guest) WebSocketMessage(_ context.Context, s *objects.Socket, m objects.Message) error {
+func (g *guest) WebSocketMessage(_ *objects.Tx, s objects.Socket, m objects.Message) error {
 	s.Send(m)
 	return nil
 }
 
-func (g *guest) WebSocketClose(_ context.Context, s *objects.Socket, _ objects.Close) error {
+func (g *guest) WebSocketClose(_ *objects.Tx, s objects.Socket, _ objects.Close) error {
 	g.room.mu.Lock()
 	defer g.room.mu.Unlock()
 	g.room.closed[s.ID()]++
@@ -178,7 +177,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	w.room = &room{closed: make(map[string]int), hold: make(chan struct{})}
 	roomPtr.Store(w.room)
 	w.reg = prometheus.NewRegistry()
-	cfg := Config{Name: "a", Classes: []*objects.Class{guests}, Metrics: w.reg, Log: slog.New(slog.NewTextHandler(w.log, nil))}
+	cfg := Config{Name: "a", Objects: []*objects.Implementation{guests}, Metrics: w.reg, Log: slog.New(slog.NewTextHandler(w.log, nil))}
 	for _, change := range change {
 		change(&cfg)
 	}
@@ -224,7 +223,7 @@ func (w *world) send(subject, reply string, data []byte) {
 }
 
 func id(name string) objects.ID {
-	id, err := objects.NameID("guest", name)
+	id, err := guestClass.ID(name)
 	if err != nil {
 		panic(err)
 	}
@@ -234,7 +233,7 @@ func id(name string) objects.ID {
 // claim asks the host to own an object.
 func (w *world) claim(name string) chan wire.ClaimReply {
 	answer := make(chan wire.ClaimReply, 1)
-	o := w.in.object(id(name), guests)
+	o := w.in.object(wire.Address{ID: id(name), Name: name}, guests.Engine())
 	if o == nil || !o.claim(func(r wire.ClaimReply) { answer <- r }) {
 		answer <- wire.ClaimReply{Other: "gone"}
 	}

@@ -1,7 +1,7 @@
 package objectstest
 
 import (
-	"bytes"
+	"crypto/sha256"
 	"net/http"
 	"time"
 
@@ -9,35 +9,55 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// What is remembered of requests under an Idempotency-Key, as a host does.
+// What is remembered of requests under an idempotency key, as a host does.
 const (
 	keepAnswers = 24 * time.Hour
 	maxAnswer   = 1 << 10 // bytes of an answer that is kept; of a larger one it is only known that it was given
 )
 
+// question is what is asked under a key.
+type question [sha256.Size]byte
+
+func ask(parts ...string) question {
+	h := sha256.New()
+	for _, part := range parts {
+		h.Write([]byte(part))
+		h.Write([]byte{0})
+	}
+	return question(h.Sum(nil))
+}
+
 // answer is what a request under a key was told.
 type answer struct {
-	method, url string
-	body        []byte
-	response    *engine.Response // nil: too large to keep
-	at          time.Time
+	to    question
+	out   engine.Outcome
+	known bool // it was not too large to keep
+	at    time.Time
 }
 
-func keep(r *http.Request, body []byte, response *engine.Response, now time.Time) answer {
-	a := answer{method: r.Method, url: r.URL.RequestURI(), body: body, at: now}
-	if len(response.Body) <= maxAnswer {
-		a.response = response
+// once runs an event unless it has run under this key; "" is no key. With mu held.
+func (o *object) once(key string, q question, run func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
+	now := o.world.Now()
+	if kept, ok := o.answers[key]; ok && now.Sub(kept.at) <= keepAnswers {
+		switch {
+		case kept.to != q:
+			return engine.Outcome{}, objects.Errorf(objects.Conflict, "this idempotency key was used for another request")
+		case !kept.known:
+			return engine.Outcome{}, objects.Errorf(objects.Done, "this was done before; its answer was too large to keep")
+		}
+		return kept.out, nil
 	}
-	return a
+	out, err := o.run(run)
+	if err == nil && key != "" && out.Changed() {
+		size := len(out.Output)
+		if out.Response != nil {
+			size = len(out.Response.Body)
+		}
+		o.answers[key] = answer{q, engine.Outcome{Output: out.Output, Response: out.Response}, size <= maxAnswer, now}
+	}
+	return out, err
 }
 
-// to is the answer to a request that comes again.
-func (a answer) to(r *http.Request, body []byte) (*engine.Response, error) {
-	switch {
-	case r.Method != a.method || r.URL.RequestURI() != a.url || !bytes.Equal(body, a.body):
-		return nil, objects.Errorf(objects.Conflict, "this idempotency key was used for another request")
-	case a.response == nil:
-		return nil, objects.Errorf(objects.Conflict, "this was done before; its answer was too large to keep")
-	}
-	return a.response, nil
+func askHTTP(r *http.Request, body []byte) question {
+	return ask(r.Method, r.URL.RequestURI(), string(body))
 }

@@ -2,11 +2,12 @@ package objectstest
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -18,6 +19,7 @@ import (
 type Client struct {
 	world  *World
 	object *object
+	as     context.Context // who opened it
 
 	info engine.SocketInfo // guarded by object.mu, but for the ID, which is fixed; its Order is 0 until it is accepted
 
@@ -26,36 +28,41 @@ type Client struct {
 	ended *objects.Close
 }
 
-// RefusedError is Connect's error if the object answered without accepting.
-type RefusedError struct {
-	Status int
-	Header http.Header
-	Body   string
-}
-
-func (e *RefusedError) Error() string {
-	return fmt.Sprintf("open a WebSocket: the answer was %d %s: %s",
-		e.Status, http.StatusText(e.Status), strings.TrimSpace(e.Body))
-}
-
-// Connect opens a WebSocket to the object. The error is a *RefusedError, or what
-// Call would return if the event failed.
-func (w *World) Connect(class, name, path string) (*Client, error) {
+// Connect opens a WebSocket to the object by the request r, which is made one that asks for it; nil is GET /. The client is
+// nil if the object has not accepted. The response is what the object answered, or what a gateway makes of a failure: the
+// code's status, and the error as JSON.
+func (w *World) Connect(to objects.Ref, r *http.Request) (*Client, *http.Response) {
 	w.tb.Helper()
-	r := httptest.NewRequest(http.MethodGet, "http://test/"+strings.TrimPrefix(path, "/"), nil)
+	if r == nil {
+		r = httptest.NewRequest(http.MethodGet, "http://test/", nil)
+	}
+	r = r.Clone(r.Context())
 	r.Header.Set("Connection", "Upgrade")
 	r.Header.Set("Upgrade", "websocket")
 	r.Header.Set("Sec-WebSocket-Version", "13")
 	r.Header.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
 	c := w.newClient()
-	response, err := w.fetch(w.id(class, name), r, c)
-	switch {
-	case err != nil:
-		return nil, err
-	case response.Status != http.StatusSwitchingProtocols:
-		return nil, &RefusedError{response.Status, response.Header, string(response.Body)}
+	c.as = asking(r.Context())
+	response, err := w.fetch(to, r, c)
+	if err != nil {
+		return nil, received(failure(err), r)
 	}
-	return c, nil
+	if response.Status != http.StatusSwitchingProtocols {
+		c = nil
+	}
+	return c, received(response, r)
+}
+
+func failure(err error) *engine.Response {
+	e, ok := errors.AsType[*objects.Error](err)
+	if !ok {
+		e = &objects.Error{Code: objects.CodeOf(err), Message: err.Error()}
+	}
+	body, err := json.Marshal(e)
+	if err != nil {
+		panic(err) // an Error always encodes
+	}
+	return &engine.Response{Status: e.Code.HTTPStatus(), Header: http.Header{"Content-Type": {"application/json"}}, Body: body}
 }
 
 func (w *World) newClient() *Client {

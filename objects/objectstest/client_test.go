@@ -1,10 +1,11 @@
 package objectstest_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -14,37 +15,37 @@ import (
 )
 
 func TestARefusedCommitOfASocketsEvents(t *testing.T) {
-	write := func(s *objects.State) { note.Set(s, fmt.Sprint(note.Get(s, ""), "x")) }
+	write := func(tx *objects.Tx) { note.Set(tx, fmt.Sprint(note.Get(tx), "x")) }
 	var ends []objects.Close
 	s := &script{
-		serve: func(s *objects.State, _ http.ResponseWriter, r *http.Request) {
-			if _, err := s.Accept(r); err != nil {
+		serve: func(tx *objects.Tx, _ http.ResponseWriter, r *http.Request) {
+			if _, err := tx.Accept(); err != nil {
 				t.Error(err)
 			}
-			write(s)
+			write(tx)
 		},
-		message: func(s *objects.State, _ *objects.Socket, _ objects.Message) error { write(s); return nil },
-		closed: func(s *objects.State, _ *objects.Socket, end objects.Close) error {
+		message: func(tx *objects.Tx, _ objects.Socket, _ objects.Message) error { write(tx); return nil },
+		closed: func(tx *objects.Tx, _ objects.Socket, end objects.Close) error {
 			ends = append(ends, end)
-			write(s)
+			write(tx)
 			return nil
 		},
-		call: func(_ context.Context, s *objects.State) error {
-			if n := len(s.Sockets()); n != 0 {
+		call: func(tx *objects.Tx) error {
+			if n := len(tx.Sockets()); n != 0 {
 				t.Errorf("%d sockets are left", n)
 			}
 			return nil
 		},
 	}
 	w := world(t, s)
-	w.RefuseCommit("puppet", "a")
+	w.Refuse(at(w, "a"))
 	c := connect(t, w)
-	w.RefuseCommit("puppet", "a")
+	w.Refuse(at(w, "a"))
 	c.Send(objects.Text("hi"))
 	if end, closed := c.Closed(); closed || len(ends) > 0 {
 		t.Errorf("the client ended with %+v, the object was told %+v, want it open", end, ends)
 	}
-	w.RefuseCommit("puppet", "a")
+	w.Refuse(at(w, "a"))
 	c.Close(1000, "bye")
 	want := objects.Close{Code: 1000, Reason: "bye", Clean: true}
 	if !slices.Equal(ends, []objects.Close{want, want}) { // refused, and again on the next instance
@@ -53,7 +54,7 @@ func TestARefusedCommitOfASocketsEvents(t *testing.T) {
 	if err := do(w, "a"); err != nil {
 		t.Error(err)
 	}
-	if v, _ := w.Stored("puppet", "a", "note"); v != `"xxx"` {
+	if v, _ := stored(t, w, note, "a"); v != "xxx" {
 		t.Errorf("stored %s, want one write of each event", v)
 	}
 }
@@ -61,7 +62,7 @@ func TestARefusedCommitOfASocketsEvents(t *testing.T) {
 func TestTheObjectIsToldOnceOfEachEnd(t *testing.T) {
 	var ends []string
 	s := &script{
-		message: func(_ *objects.State, from *objects.Socket, m objects.Message) error {
+		message: func(_ *objects.Tx, from objects.Socket, m objects.Message) error {
 			switch string(m.Data) {
 			case "close":
 				from.Send(objects.Text("bye"))
@@ -74,8 +75,8 @@ func TestTheObjectIsToldOnceOfEachEnd(t *testing.T) {
 			}
 			return nil
 		},
-		closed: func(s *objects.State, socket *objects.Socket, end objects.Close) error {
-			if !slices.Contains(s.Sockets(), socket) && end.Code != 4000 {
+		closed: func(tx *objects.Tx, socket objects.Socket, end objects.Close) error {
+			if !slices.Contains(tx.Sockets(), socket) && end.Code != 4000 {
 				t.Errorf("%v: the socket is not listed while its end is told", end)
 			}
 			socket.Send(objects.Text("nobody hears"))
@@ -119,8 +120,8 @@ func TestTheObjectIsToldOnceOfEachEnd(t *testing.T) {
 			if got := heard(client); !slices.Equal(got, c.heard) {
 				t.Errorf("heard %q, want %q", got, c.heard)
 			}
-			s.call = func(_ context.Context, s *objects.State) error {
-				if n := len(s.Sockets()); n != 0 {
+			s.call = func(tx *objects.Tx) error {
+				if n := len(tx.Sockets()); n != 0 {
 					t.Errorf("%d sockets are left", n)
 				}
 				return nil
@@ -134,32 +135,29 @@ func TestTheObjectIsToldOnceOfEachEnd(t *testing.T) {
 
 func TestSocketsOutliveTheInstance(t *testing.T) {
 	s := &script{
-		serve: func(s *objects.State, _ http.ResponseWriter, r *http.Request) {
-			socket, err := s.Accept(r, "tag", r.URL.Path)
+		serve: func(tx *objects.Tx, _ http.ResponseWriter, r *http.Request) {
+			socket, err := tx.Accept(objects.Tags("tag", r.URL.Path))
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			socket.Attach(len(s.Sockets()))
+			socket.Attach(len(tx.Sockets()))
 		},
-		message: func(s *objects.State, from *objects.Socket, _ objects.Message) error {
-			for _, socket := range s.Sockets("tag") {
+		message: func(tx *objects.Tx, from objects.Socket, _ objects.Message) error {
+			for _, socket := range tx.SocketsTagged("tag") {
 				var n int
 				socket.Attachment(&n)
-				from.Send(objects.Text(fmt.Sprint(socket.ID(), " ", n, " ", socket.Tags(), " ", s.Owner().Epoch)))
+				from.Send(objects.Text(fmt.Sprint(socket.ID(), " ", n, " ", socket.Tags(), " ", tx.Owner().Epoch)))
 			}
 			return nil
 		},
 	}
 	w := world(t, s)
 	first := connect(t, w)
-	second, err := w.Connect("puppet", "a", "b?c")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for epoch, drop := range []func(string, string){nil, w.Evict, w.Move, w.Move} {
+	second, _ := w.Connect(at(w, "a"), httptest.NewRequest(http.MethodGet, "/b?c", nil))
+	for epoch, drop := range []func(objects.Ref){nil, w.Evict, w.Move, w.Move} {
 		if drop != nil {
-			drop("puppet", "a")
+			drop(at(w, "a"))
 		}
 		want := []string{
 			fmt.Sprint(second.ID(), " 2 [tag /b] ", max(1, epoch)),
@@ -170,28 +168,28 @@ func TestSocketsOutliveTheInstance(t *testing.T) {
 			t.Errorf("heard %q, want %q", got, want)
 		}
 	}
-	if n := w.Constructed("puppet", "a"); n != 4 {
+	if n := w.Constructed(at(w, "a")); n != 4 {
 		t.Errorf("constructed %d times, want 4", n)
 	}
 }
 
 func TestConnectSaysWhyItWasRefused(t *testing.T) {
-	w := world(t, &script{serve: func(_ *objects.State, w http.ResponseWriter, r *http.Request) {
+	w := world(t, &script{serve: func(_ *objects.Tx, w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "websocket" {
 			t.Errorf("header = %v, want an upgrade", r.Header)
 		}
 		w.Header().Set("X-Why", "full")
 		http.Error(w, "no room", http.StatusTooManyRequests)
 	}})
-	_, err := w.Connect("puppet", "a", "/")
-	refused, ok := errors.AsType[*objectstest.RefusedError](err)
-	if !ok || refused.Status != 429 || refused.Body != "no room\n" || refused.Header.Get("X-Why") != "full" {
-		t.Errorf("connect = %#v, want 429 no room", err)
+	c, response := w.Connect(at(w, "a"), nil)
+	body, err := io.ReadAll(response.Body)
+	if c != nil || response.StatusCode != 429 || string(body) != "no room\n" || err != nil || response.Header.Get("X-Why") != "full" {
+		t.Errorf("connect = %v, %s %s, %v, want 429 no room", c, response.Status, body, err)
 	}
 }
 
 func TestNextJSONDecodes(t *testing.T) {
-	s := &script{message: func(_ *objects.State, from *objects.Socket, m objects.Message) error { from.Send(m); return nil }}
+	s := &script{message: func(_ *objects.Tx, from objects.Socket, m objects.Message) error { from.Send(m); return nil }}
 	c := connect(t, world(t, s))
 	var n int
 	if c.NextJSON(&n) {

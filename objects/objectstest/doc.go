@@ -1,8 +1,8 @@
 // Package objectstest is a world in which classes run inside a test: no NATS, no
 // gateway, and a clock that stands still until the test moves it.
 //
-//	w := objectstest.New(t, ticket.Class)
-//	n, err := ticket.Claim.Do(ctx, w.Ref("ticket", "concert"), objects.None{})
+//	w := objectstest.New(t, ticket.Objects)
+//	n, err := ticket.Claim.Do(ctx, w.Object(ticket.Tickets, "concert"), nil)
 //
 // Everything happens before the call that caused it returns: after Client.Send
 // the event has run, its writes are stored and its frames can be read with
@@ -13,11 +13,13 @@
 //
 //	Evict           the instance is dropped, as after ten idle seconds; the next event constructs it again
 //	Move            another host takes the object over: a new instance, the epoch one higher
-//	RefuseCommit    the object's next commit is refused, as when its host has lost it
+//	Refuse          the object's next commit is refused, as when its host has lost it
 //	Advance         time passes, and the alarms that fall due run in order
 //
 // Storage and sockets outlive all four, as they do for real.
 //
-// A panic, or an error that is not an objects.Error, reaches the caller as
-// Internal with a reference; what really happened is in the test's log.
+// All limits of the live system are kept. A panic, or an error that is not an
+// objects.Error, reaches the caller as Internal with a reference; what really
+// happened is in the test's log. A transaction that is used after its event, or by
+// another goroutine, fails the test.
 package objectstest

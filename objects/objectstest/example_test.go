@@ -13,39 +13,38 @@ import (
 	"holdfast/objects/objectstest"
 )
 
-// Egg is a timer: it can be started over HTTP or by a call, and rings on every
-// WebSocket that is open when the time has come.
-type Egg struct{ state *objects.State }
+const eggs objects.Class = "egg"
 
-var start = objects.NewCall[time.Duration, time.Time]("start")
+var start = objects.NewCall[time.Duration, time.Time](eggs, "start")
 
 var rung = objects.NewKey[int]("rung") // how often it rang
 
-var eggClass = objects.Define("egg", func(s *objects.State) *Egg { return &Egg{s} },
-	objects.On(start, (*Egg).start),
-)
+var implemented = objects.Implement(eggs, objects.New[Egg], objects.On(start, (*Egg).start))
 
-func (e *Egg) start(_ context.Context, d time.Duration) (time.Time, error) {
+// Egg is a timer: it can be started by a call, and rings on every WebSocket that is
+// open when the time has come.
+type Egg struct{}
+
+func (*Egg) start(tx *objects.Tx, d time.Duration) (time.Time, error) {
 	if d <= 0 {
 		return time.Time{}, objects.Errorf(objects.Invalid, "an egg takes longer than %v", d)
 	}
-	at := e.state.Now().Add(d)
-	e.state.SetAlarm(at)
+	at := tx.Now().Add(d)
+	tx.SetAlarm(at)
 	return at, nil
 }
 
-func (e *Egg) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if _, err := e.state.Accept(r); err == nil {
+func (*Egg) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	tx := objects.TxOf(r)
+	if _, err := tx.Accept(); err == nil {
 		return
 	}
-	fmt.Fprintf(w, "rung %d times", rung.Get(e.state, 0))
+	fmt.Fprintf(w, "rung %d times", rung.Get(tx))
 }
 
-func (e *Egg) Alarm(context.Context, objects.AlarmInfo) error {
-	rung.Set(e.state, rung.Get(e.state, 0)+1)
-	for _, s := range e.state.Sockets() {
-		s.Send(objects.Text("ring"))
-	}
+func (*Egg) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
+	rung.Set(tx, rung.Get(tx)+1)
+	tx.Broadcast(objects.Text("ring"))
 	return nil
 }
 
@@ -58,49 +57,71 @@ func (silent) Helper()             {}
 func (silent) Logf(string, ...any) {}
 
 func ExampleNew() {
-	w := objectstest.New(t, eggClass)
-	at, err := start.Do(context.Background(), w.Ref("egg", "soft"), 4*time.Minute)
+	w := objectstest.New(t, implemented)
+	at, err := start.Do(context.Background(), w.Object(eggs, "soft"), 4*time.Minute)
 	fmt.Println(at.Sub(w.Now()), err)
 	// Output: 4m0s <nil>
 }
 
 func ExampleWorld_Advance() {
-	w := objectstest.New(t, eggClass)
-	_, _ = start.Do(context.Background(), w.Ref("egg", "soft"), 4*time.Minute)
-	w.Advance(3 * time.Minute)
-	fmt.Println(w.Stored("egg", "soft", "rung"))
-	w.Advance(time.Minute)
-	fmt.Println(w.Stored("egg", "soft", "rung"))
+	w := objectstest.New(t, implemented)
+	soft := w.Object(eggs, "soft")
+	_, _ = start.Do(context.Background(), soft, 4*time.Minute)
+	for range 2 {
+		w.Advance(2 * time.Minute)
+		fmt.Println(w.Alarm(soft).At.IsZero())
+	}
 	// Output:
-	//  false
-	// 1 true
+	// false
+	// true
+}
+
+func ExampleInside() {
+	w := objectstest.New(t, implemented)
+	soft := w.Object(eggs, "soft")
+	_, _ = start.Do(context.Background(), soft, 4*time.Minute)
+	w.Advance(4 * time.Minute)
+	err := objectstest.Inside(w, soft, func(tx *objects.Tx, egg *Egg) error {
+		fmt.Println(rung.Get(tx))
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// 1
+	// <nil>
 }
 
 func ExampleWorld_Connect() {
-	w := objectstest.New(t, eggClass)
-	cook, err := w.Connect("egg", "soft", "/")
-	fmt.Println(err)
-	_, _ = start.Do(context.Background(), w.Ref("egg", "soft"), 4*time.Minute)
-	w.Evict("egg", "soft") // the socket outlives the instance
+	w := objectstest.New(t, implemented)
+	soft := w.Object(eggs, "soft")
+	cook, response := w.Connect(soft, nil)
+	fmt.Println(response.Status)
+	_, _ = start.Do(context.Background(), soft, 4*time.Minute)
+	w.Evict(soft) // the socket outlives the instance
 	w.Advance(4 * time.Minute)
 	m, ok := cook.Next()
 	fmt.Printf("%s %v\n", m.Data, ok)
 	// Output:
-	// <nil>
+	// 101 Switching Protocols
 	// ring true
 }
 
-func ExampleWorld_RefuseCommit() {
-	w := objectstest.New(t, eggClass)
-	w.RefuseCommit("egg", "soft") // another host has the egg
-	at, err := start.Do(context.Background(), w.Ref("egg", "soft"), 4*time.Minute)
-	fmt.Println(at.Sub(w.Now()), err, w.Constructed("egg", "soft"))
+func ExampleWorld_Refuse() {
+	w := objectstest.New(t, implemented)
+	soft := w.Object(eggs, "soft")
+	w.Refuse(soft) // another host has the egg
+	at, err := start.Do(context.Background(), soft, 4*time.Minute)
+	fmt.Println(at.Sub(w.Now()), err, w.Constructed(soft))
 	// Output: 4m0s <nil> 2
 }
 
-func ExampleWorld_Fetch() {
-	w := objectstest.New(t, eggClass)
-	response := w.Fetch("egg", "soft", httptest.NewRequest(http.MethodGet, "/", nil))
+func ExampleWorld_Object() {
+	w := objectstest.New(t, implemented)
+	response, err := w.Object(eggs, "soft").Fetch(httptest.NewRequest(http.MethodGet, "/", nil))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	body, err := io.ReadAll(response.Body)
 	fmt.Printf("%s: %s %v\n", response.Status, body, err)
 	// Output: 200 OK: rung 0 times <nil>

@@ -18,8 +18,8 @@ import (
 // object is one object, and all that a host and the gateways would keep for it.
 type object struct {
 	world *World
-	id    objects.ID
-	class *objects.Class
+	to    objects.Ref
+	class *engine.Class
 
 	mu          sync.Mutex // held while an event runs; guards what follows
 	data        *engine.Data
@@ -42,18 +42,18 @@ type end struct {
 var errFenced = errors.New("the object has moved to another host")
 
 func (o *object) String() string {
-	name := o.id.Name()
+	name := o.to.Name()
 	if name == "" {
-		name = o.id.String()
+		name = o.to.ID().String()
 	}
-	return o.id.Class() + "/" + name
+	return string(o.to.ID().Class()) + "/" + name
 }
 
-// event runs one event from outside, and then those that follow from it.
-func (o *object) event(run func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
+// event runs one event from outside, once under a key, and then those that follow from it.
+func (o *object) event(key string, q question, run func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	out, err := o.run(run)
+	out, err := o.once(key, q, run)
 	o.tellEnds()
 	return out, err
 }
@@ -82,9 +82,9 @@ func (o *object) wake() error {
 		return nil
 	}
 	o.constructed++
-	instance, out := o.class.Engine().Start(engine.World{
-		Key:     o.id.Key(),
-		Name:    o.id.Name(),
+	instance, out := o.class.Start(engine.World{
+		Key:     o.to.ID().Key(),
+		Name:    o.to.Name(),
 		Data:    o.data,
 		Alarm:   func() engine.Alarm { return o.alarm },
 		Sockets: o.held(),
@@ -145,12 +145,12 @@ func (o *object) settle(out engine.Outcome) error {
 // told is how a failure looks from outside: refusals word for word, faults as a
 // reference to the log.
 func (o *object) told(out engine.Outcome) error {
-	if e, ok := objects.AsError(out.Err); ok {
+	if e, ok := errors.AsType[*objects.Error](out.Err); ok {
 		return e
 	}
 	ref := rand.Text()[:8]
 	o.world.tb.Logf("%v: %v (reference %s)\n%s", o, out.Err, ref, out.Stack)
-	return &objects.Error{Code: objects.Internal, Message: "the object failed; nothing was changed", Ref: ref}
+	return &objects.Error{Code: objects.Internal, Message: "the object failed; nothing was changed", Reference: ref}
 }
 
 func (o *object) send(s engine.Send) {
@@ -183,26 +183,21 @@ func (o *object) tellEnds() {
 		e := o.ended[0]
 		o.ended = o.ended[1:]
 		_, _ = o.run(func(i *engine.Instance) engine.Outcome { // nobody is told if it fails; told has logged it
-			return i.Closed(context.Background(), e.client.ID(), engine.Close(e.how))
+			return i.Closed(e.client.as, e.client.ID(), engine.Close(e.how))
 		})
 		delete(o.clients, e.client.ID())
 	}
 }
 
 // fetch is an HTTP request whose body has been read. If c is not nil, the request may open it.
-func (o *object) fetch(ctx context.Context, r *http.Request, body []byte, c *Client) (*engine.Response, error) {
+func (o *object) fetch(ctx context.Context, key string, r *http.Request, body []byte, c *Client) (*engine.Response, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	key := r.Header.Get("Idempotency-Key")
 	if c != nil {
-		key = "" // each connection is a socket of its own
 		c.object = o
 		o.clients[c.ID()] = c
 	}
-	if kept, ok := o.answers[key]; ok && key != "" && o.world.Now().Sub(kept.at) <= keepAnswers {
-		return kept.to(r, body)
-	}
-	out, err := o.run(func(i *engine.Instance) engine.Outcome {
+	out, err := o.once(key, askHTTP(r, body), func(i *engine.Instance) engine.Outcome {
 		again := r.Clone(ctx)
 		again.Body, again.ContentLength = &reader{*bytes.NewReader(body)}, int64(len(body))
 		if c == nil {
@@ -211,9 +206,6 @@ func (o *object) fetch(ctx context.Context, r *http.Request, body []byte, c *Cli
 		info := c.info
 		return i.Fetch(again, &info)
 	})
-	if err == nil && key != "" && out.Changed() {
-		o.answers[key] = keep(r, body, out.Response, o.world.Now())
-	}
 	if c != nil && c.info.Order == 0 {
 		delete(o.clients, c.ID())
 	}
@@ -234,12 +226,12 @@ func (o *object) message(c *Client, m objects.Message) {
 		return
 	}
 	_, err := o.run(func(i *engine.Instance) engine.Outcome {
-		return i.Message(context.Background(), c.ID(), engine.Message(m))
+		return i.Message(c.as, c.ID(), engine.Message(m))
 	})
-	if e, ok := objects.AsError(err); ok {
+	if e, ok := errors.AsType[*objects.Error](err); ok {
 		reason := e.Message
-		if e.Ref != "" {
-			reason += " (reference " + e.Ref + ")"
+		if e.Reference != "" {
+			reason += " (reference " + e.Reference + ")"
 		}
 		o.hangUp(c, objects.Close{Code: e.Code.CloseCode(), Reason: reason})
 	}

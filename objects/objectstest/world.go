@@ -3,7 +3,6 @@ package objectstest
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,86 +13,75 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/scope"
 	"holdfast/objects"
 	"holdfast/objects/internal/engine"
 )
 
 // World runs objects. It is an objects.Caller.
 type World struct {
+	objects.Caller
+
 	tb      testing.TB
-	classes map[string]*objects.Class
+	classes map[objects.Class]*objects.Implementation
 
 	advancing sync.Mutex // held while Advance runs alarms
 
 	mu      sync.Mutex // guards what follows
 	now     time.Time
-	objects map[string]*object // by ID.Key
-	sockets int                // made so far
+	objects map[objects.ID]*object
+	sockets int // made so far
 	chance  *rand.Rand
 }
 
-// New makes a world with these classes. Its clock starts at 2030-01-01 00:00 UTC.
-func New(tb testing.TB, classes ...*objects.Class) *World {
+// New makes a world in which these classes run. Its clock starts at 2030-01-01 00:00 UTC.
+func New(tb testing.TB, impls ...*objects.Implementation) *World {
 	w := &World{
 		tb:      tb,
-		classes: make(map[string]*objects.Class),
+		classes: make(map[objects.Class]*objects.Implementation),
 		now:     time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC),
-		objects: make(map[string]*object),
+		objects: make(map[objects.ID]*object),
 		chance:  rand.New(rand.NewPCG(1, 2)), // the same in every run
 	}
-	for _, c := range classes {
-		w.classes[c.Name()] = c
+	w.Caller = objects.NewCaller(transport{w})
+	for _, i := range impls {
+		w.classes[i.Class()] = i
 	}
 	return w
 }
 
-// Ref is the object that class calls name, for typed calls. A name that cannot
-// be one ends the test.
-func (w *World) Ref(class, name string) objects.Ref {
-	w.tb.Helper()
-	return objects.NewRef(w.id(class, name), w)
-}
+// transport carries what is asked to the world's objects.
+type transport struct{ w *World }
 
-// Call runs a typed call; Ref and Call.Do are the comfortable way to it.
-func (w *World) Call(ctx context.Context, id objects.ID, call string, input []byte) ([]byte, error) {
+// Call runs a typed call.
+func (t transport) Call(ctx context.Context, to objects.Ref, call string, input []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("call %s: %w", call, err)
 	}
-	o, err := w.object(id)
+	o, err := t.w.object(to)
 	if err != nil {
 		return nil, err
 	}
+	key := scope.NextKey(ctx, objects.PrincipalOf(ctx).ID, to.ID().Key(), call)
 	within, cancel := within(ctx)
 	defer cancel()
-	out, err := o.event(func(i *engine.Instance) engine.Outcome { return i.Call(within, call, input) })
+	out, err := o.event(key, ask(call, string(input)), func(i *engine.Instance) engine.Outcome { return i.Call(within, call, input) })
 	if err == nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("call %s: %w", call, ctx.Err()) // it has happened, and nobody waits for the answer
 	}
 	return out.Output, err
 }
 
-// requestTime is how long whoever asks an object waits, as a gateway does.
-const requestTime = 15 * time.Second
-
-// within is the context of an event that ctx has asked for. Only the deadline travels: what else is in ctx stays with its
-// caller, and a caller that goes away does not end the event.
-func within(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline := time.Now().Add(requestTime)
-	if sooner, ok := ctx.Deadline(); ok && sooner.Before(deadline) {
-		deadline = sooner
+// Fetch runs ServeHTTP.
+func (t transport) Fetch(to objects.Ref, r *http.Request) (*http.Response, error) {
+	response, err := t.w.fetch(to, r, nil)
+	if err != nil {
+		return nil, err
 	}
-	return context.WithDeadline(context.Background(), deadline)
+	return received(response, r), nil
 }
 
-// Fetch has the object answer r. A failure becomes the response that a gateway
-// would make of it: the code's status and a JSON body with code, message and,
-// for a fault, ref. To open a WebSocket use Connect.
-func (w *World) Fetch(class, name string, r *http.Request) *http.Response {
-	w.tb.Helper()
-	response, err := w.fetch(w.id(class, name), r, nil)
-	if err != nil {
-		response = failure(err)
-	}
+func received(response *engine.Response, r *http.Request) *http.Response {
 	return &http.Response{
 		Status:     fmt.Sprintf("%d %s", response.Status, http.StatusText(response.Status)),
 		StatusCode: response.Status,
@@ -105,8 +93,29 @@ func (w *World) Fetch(class, name string, r *http.Request) *http.Response {
 	}
 }
 
-func (w *World) fetch(id objects.ID, r *http.Request, c *Client) (*engine.Response, error) {
-	o, err := w.object(id)
+// requestTime is how long whoever asks an object waits, as a gateway does.
+const requestTime = 15 * time.Second
+
+// within is the context of an event that ctx has asked for. Only the deadline and the principal travel: what else is in ctx
+// stays with its caller, and a caller that goes away does not end the event.
+func within(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline := time.Now().Add(requestTime)
+	if sooner, ok := ctx.Deadline(); ok && sooner.Before(deadline) {
+		deadline = sooner
+	}
+	return context.WithDeadline(asking(ctx), deadline)
+}
+
+// asking is a context of an event that ctx has asked for, as far as it says who asks.
+func asking(ctx context.Context) context.Context {
+	if p := objects.PrincipalOf(ctx); p.ID != "" || p.Claims != nil {
+		return objects.WithPrincipal(context.Background(), p)
+	}
+	return context.Background()
+}
+
+func (w *World) fetch(to objects.Ref, r *http.Request, c *Client) (*engine.Response, error) {
+	o, err := w.object(to)
 	if err != nil {
 		return nil, err
 	}
@@ -122,23 +131,14 @@ func (w *World) fetch(id objects.ID, r *http.Request, c *Client) (*engine.Respon
 	}
 	ctx, cancel := within(r.Context())
 	defer cancel()
-	return o.fetch(ctx, r, body, c)
+	key := ""
+	if c == nil { // each connection is a socket of its own
+		key = scope.NextKey(r.Context(), objects.PrincipalOf(r.Context()).ID, to.ID().Key(), "")
+	}
+	return o.fetch(ctx, key, r, body, c)
 }
 
-func failure(err error) *engine.Response {
-	e, ok := objects.AsError(err)
-	if !ok {
-		e = &objects.Error{Code: objects.CodeOf(err), Message: err.Error()}
-	}
-	body, _ := json.Marshal(map[string]string{"code": string(e.Code), "message": e.Message, "ref": e.Ref}) // strings always encode
-	header := http.Header{"Content-Type": {"application/json"}}
-	if e.Code == objects.Unavailable || e.Code == objects.Overloaded {
-		header.Set("Retry-After", "1")
-	}
-	return &engine.Response{Status: e.Code.HTTPStatus(), Header: header, Body: body}
-}
-
-// Now is the world's time, which is the objects' State.Now.
+// Now is the world's time, which is the objects' Tx.Now.
 func (w *World) Now() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -194,7 +194,7 @@ func (w *World) nextAlarm(until time.Time) (first *object, at time.Time) {
 		if !ok || due.After(until) {
 			continue
 		}
-		if first == nil || cmp.Or(due.Compare(at), strings.Compare(o.id.Key(), first.id.Key())) < 0 {
+		if first == nil || cmp.Or(due.Compare(at), strings.Compare(o.to.ID().Key(), first.to.ID().Key())) < 0 {
 			first, at = o, due
 		}
 	}
@@ -211,45 +211,32 @@ func (w *World) all() []*object {
 	return all
 }
 
-// Evict drops the object's instance, as a host does with an idle one. Storage and
-// sockets stay; the next event constructs it again.
-func (w *World) Evict(class, name string) {
+// Evict drops the object's instance, as a host does with an idle one. Storage and sockets stay; the next event constructs
+// it again.
+func (w *World) Evict(o objects.Ref) {
 	w.tb.Helper()
-	w.do(class, name, func(o *object) { o.instance = nil })
+	w.do(o, func(o *object) { o.instance = nil })
 }
 
-// Move has another host take the object over: the instance is gone, and the next
-// one sees an Owner.Epoch that is one higher.
-func (w *World) Move(class, name string) {
+// Move has another host take the object over: the instance is gone, and the next one sees an Owner.Epoch that is one higher.
+func (w *World) Move(o objects.Ref) {
 	w.tb.Helper()
-	w.do(class, name, func(o *object) { o.instance, o.moves = nil, o.moves+1 })
+	w.do(o, func(o *object) { o.instance, o.moves = nil, o.moves+1 })
 }
 
-// RefuseCommit has the object's next commit refused, as when another host has taken
-// the object over: nothing of the event is stored or sent, the instance is dropped,
-// and the event runs again at the next owner, whose Owner.Epoch is one higher. Events
-// that write nothing do not commit.
-func (w *World) RefuseCommit(class, name string) {
+// Refuse has the object's next commit refused, as when another host has taken the object over: nothing of the event is
+// stored or sent, the instance is dropped, and the event runs again at the next owner, whose Owner.Epoch is one higher.
+// Events that write nothing do not commit.
+func (w *World) Refuse(o objects.Ref) {
 	w.tb.Helper()
-	w.do(class, name, func(o *object) { o.refuse = true })
+	w.do(o, func(o *object) { o.refuse = true })
 }
 
 // Constructed tells how often the object's constructor has run.
-func (w *World) Constructed(class, name string) (n int) {
+func (w *World) Constructed(o objects.Ref) (n int) {
 	w.tb.Helper()
-	w.do(class, name, func(o *object) { n = o.constructed })
+	w.do(o, func(o *object) { n = o.constructed })
 	return n
-}
-
-// Stored is the JSON that the object keeps under key; false if there is none.
-func (w *World) Stored(class, name, key string) (value string, ok bool) {
-	w.tb.Helper()
-	w.do(class, name, func(o *object) {
-		var raw []byte
-		raw, ok = o.data.Get(key)
-		value = string(raw)
-	})
-	return value, ok
 }
 
 // Alarm is an object's alarm with its retries, as `holdfast get` shows it.
@@ -261,16 +248,39 @@ type Alarm struct {
 }
 
 // Alarm is the object's alarm; the zero Alarm is none.
-func (w *World) Alarm(class, name string) (a Alarm) {
+func (w *World) Alarm(o objects.Ref) (a Alarm) {
 	w.tb.Helper()
-	w.do(class, name, func(o *object) { a = Alarm{o.alarm.At, o.alarm.Due, o.alarm.Retry, o.alarm.Parked} })
+	w.do(o, func(o *object) { a = Alarm{o.alarm.At, o.alarm.Due, o.alarm.Retry, o.alarm.Parked} })
 	return a
 }
 
-// do runs fn while no event runs.
-func (w *World) do(class, name string, fn func(*object)) {
+// Inside runs fn as an event of the object, with its state and its instance, which is constructed if it sleeps. What fn
+// writes is committed, unless it fails; the error is fn's.
+func Inside[T any](w *World, o objects.Ref, fn func(tx *objects.Tx, instance T) error) error {
 	w.tb.Helper()
-	o, err := w.object(w.id(class, name))
+	inside, err := w.object(o)
+	if err != nil {
+		return err
+	}
+	var failed error
+	_, err = inside.event("", question{}, func(i *engine.Instance) engine.Outcome {
+		return i.Do(func(tx *engine.Tx, self any) error {
+			instance, ok := self.(T)
+			if !ok {
+				failed = fmt.Errorf("the instance is a %T", self)
+				return failed
+			}
+			failed = fn(tx.Face.(*objects.Tx), instance)
+			return failed
+		})
+	})
+	return cmp.Or(failed, err)
+}
+
+// do runs fn while no event runs.
+func (w *World) do(to objects.Ref, fn func(*object)) {
+	w.tb.Helper()
+	o, err := w.object(to)
 	if err != nil {
 		w.tb.Fatal(err)
 	}
@@ -279,26 +289,21 @@ func (w *World) do(class, name string, fn func(*object)) {
 	fn(o)
 }
 
-func (w *World) id(class, name string) objects.ID {
-	w.tb.Helper()
-	id, err := objects.NameID(class, name)
-	if err != nil {
-		w.tb.Fatal(err)
+func (w *World) object(to objects.Ref) (*object, error) {
+	if err := to.Err(); err != nil {
+		return nil, err
 	}
-	return id
-}
-
-func (w *World) object(id objects.ID) (*object, error) {
+	id := to.ID()
 	class, ok := w.classes[id.Class()]
 	if !ok {
 		return nil, objects.Errorf(objects.NotFound, "no class %q", id.Class())
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	o, ok := w.objects[id.Key()]
+	o, ok := w.objects[id]
 	if !ok {
-		o = &object{world: w, id: id, class: class, data: &engine.Data{}, clients: make(map[string]*Client), answers: make(map[string]answer)}
-		w.objects[id.Key()] = o
+		o = &object{world: w, to: to, class: class.Engine(), data: &engine.Data{}, clients: make(map[string]*Client), answers: make(map[string]answer)}
+		w.objects[id] = o
 	}
 	return o, nil
 }

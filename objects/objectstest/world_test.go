@@ -2,7 +2,6 @@ package objectstest_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,78 +19,89 @@ import (
 
 // script is what the objects of one test do. A nil part does nothing.
 type script struct {
-	construct func(*objects.State)
-	call      func(context.Context, *objects.State) error
-	serve     func(*objects.State, http.ResponseWriter, *http.Request)
-	message   func(*objects.State, *objects.Socket, objects.Message) error
-	closed    func(*objects.State, *objects.Socket, objects.Close) error
-	alarm     func(*objects.State, objects.AlarmInfo) error
+	construct func(*objects.Tx)
+	call      func(*objects.Tx) error
+	serve     func(*objects.Tx, http.ResponseWriter, *http.Request)
+	message   func(*objects.Tx, objects.Socket, objects.Message) error
+	closed    func(*objects.Tx, objects.Socket, objects.Close) error
+	alarm     func(*objects.Tx, objects.AlarmInfo) error
 }
 
 // puppet is an object that follows its script. Its sockets are accepted.
-type puppet struct {
-	state  *objects.State
-	script *script
-}
+type puppet struct{ script *script }
+
+const puppets objects.Class = "puppet"
 
 var (
-	act  = objects.NewCall[objects.None, objects.None]("act")
+	act  = objects.NewCall[objects.None, objects.None](puppets, "act")
 	note = objects.NewKey[string]("note")
 	runs = objects.NewKey[[]string]("runs")
 )
 
-func (s *script) class() *objects.Class {
-	open := func(state *objects.State) *puppet {
+func (s *script) class() *objects.Implementation {
+	open := func(tx *objects.Tx) *puppet {
 		if s.construct != nil {
-			s.construct(state)
+			s.construct(tx)
 		}
-		return &puppet{state, s}
+		return &puppet{s}
 	}
-	return objects.Define("puppet", open, objects.On(act, (*puppet).act))
+	return objects.Implement(puppets, open, objects.On(act, (*puppet).act))
 }
 
-func (p *puppet) act(ctx context.Context, n objects.None) (objects.None, error) {
-	return n, p.script.call(ctx, p.state)
+func (p *puppet) act(tx *objects.Tx, _ objects.None) (objects.None, error) {
+	return nil, p.script.call(tx)
 }
 
 func (p *puppet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	tx := objects.TxOf(r)
 	if p.script.serve != nil {
-		p.script.serve(p.state, w, r)
+		p.script.serve(tx, w, r)
 		return
 	}
-	if _, err := p.state.Accept(r); err != nil {
-		http.Error(w, err.Error(), http.StatusUpgradeRequired)
+	if _, err := tx.Accept(); err != nil {
+		tx.Refuse(err)
 	}
 }
 
-func (p *puppet) WebSocketMessage(_ context.Context, from *objects.Socket, m objects.Message) error {
-	return p.script.message(p.state, from, m)
+func (p *puppet) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
+	return p.script.message(tx, from, m)
 }
 
-func (p *puppet) WebSocketClose(_ context.Context, s *objects.Socket, end objects.Close) error {
+func (p *puppet) WebSocketClose(tx *objects.Tx, s objects.Socket, end objects.Close) error {
 	if p.script.closed == nil {
 		return nil
 	}
-	return p.script.closed(p.state, s, end)
+	return p.script.closed(tx, s, end)
 }
 
-func (p *puppet) Alarm(_ context.Context, info objects.AlarmInfo) error {
-	return p.script.alarm(p.state, info)
-}
+func (p *puppet) Alarm(tx *objects.Tx, info objects.AlarmInfo) error { return p.script.alarm(tx, info) }
 
 func world(t testing.TB, s *script) *objectstest.World { return objectstest.New(t, s.class()) }
 
+// at is the object of this name.
+func at(w *objectstest.World, name string) objects.Ref { return w.Object(puppets, name) }
+
 // do has the object called name act.
 func do(w *objectstest.World, name string) error {
-	_, err := act.Do(context.Background(), w.Ref("puppet", name), objects.None{})
+	_, err := act.Do(context.Background(), at(w, name), nil)
 	return err
+}
+
+// stored is what an object called a keeps under a key, and whether there is something.
+func stored[V any](t *testing.T, w *objectstest.World, key objects.Key[V], name string) (v V, ok bool) {
+	t.Helper()
+	err := objectstest.Inside(w, at(w, name), func(tx *objects.Tx, _ *puppet) error { v, ok = key.Lookup(tx); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v, ok
 }
 
 func connect(t *testing.T, w *objectstest.World) *objectstest.Client {
 	t.Helper()
-	c, err := w.Connect("puppet", "a", "/")
-	if err != nil {
-		t.Fatal(err)
+	c, response := w.Connect(at(w, "a"), nil)
+	if c == nil {
+		t.Fatal(response.Status)
 	}
 	return c
 }
@@ -104,8 +114,8 @@ func heard(c *objectstest.Client) (all []string) {
 }
 
 func TestObjectsAreApartAndEachIsConstructedOnce(t *testing.T) {
-	s := &script{call: func(_ context.Context, s *objects.State) error {
-		runs.Set(s, append(runs.Get(s, nil), s.Name()))
+	s := &script{call: func(tx *objects.Tx) error {
+		runs.Set(tx, append(runs.Get(tx), tx.Name()))
 		return nil
 	}}
 	w := world(t, s)
@@ -120,12 +130,11 @@ func TestObjectsAreApartAndEachIsConstructedOnce(t *testing.T) {
 	wg.Wait()
 	for i := range 3 {
 		name := fmt.Sprint("o", i)
-		var got []string
-		value, _ := w.Stored("puppet", name, "runs")
-		if err := json.Unmarshal([]byte(value), &got); err != nil || len(got) != 20 || slices.Max(got) != name || slices.Min(got) != name {
-			t.Errorf("%s ran %v, %v, want itself 20 times", name, got, err)
+		got, _ := stored(t, w, runs, name)
+		if len(got) != 20 || slices.Max(got) != name || slices.Min(got) != name {
+			t.Errorf("%s ran %v, want itself 20 times", name, got)
 		}
-		if n := w.Constructed("puppet", name); n != 1 {
+		if n := w.Constructed(at(w, name)); n != 1 {
 			t.Errorf("%s was constructed %d times", name, n)
 		}
 	}
@@ -133,8 +142,8 @@ func TestObjectsAreApartAndEachIsConstructedOnce(t *testing.T) {
 
 func TestARefusalKeepsTheInstanceAndAFaultDropsItAndHidesItsText(t *testing.T) {
 	var end func() error
-	s := &script{call: func(_ context.Context, s *objects.State) error {
-		note.Set(s, "lost")
+	s := &script{call: func(tx *objects.Tx) error {
+		note.Set(tx, "lost")
 		return end()
 	}}
 	for name, c := range map[string]struct {
@@ -150,16 +159,16 @@ func TestARefusalKeepsTheInstanceAndAFaultDropsItAndHidesItsText(t *testing.T) {
 			w := world(t, s)
 			end = c.end
 			err := do(w, "a")
-			e, ok := objects.AsError(err)
-			if !ok || e.Code != c.code || strings.Contains(err.Error(), "secret") || (c.code == objects.Internal) != (e.Ref != "") {
+			e, ok := errors.AsType[*objects.Error](err)
+			if !ok || e.Code != c.code || strings.Contains(err.Error(), "secret") || (c.code == objects.Internal) != (e.Reference != "") {
 				t.Errorf("err = %v, want %s, a reference if it is a fault, and no secret", err, c.code)
 			}
 			end = func() error { return objects.Errorf(objects.Conflict, "no") }
 			_ = do(w, "a")
-			if n := w.Constructed("puppet", "a"); n != c.constructed {
+			if n := w.Constructed(at(w, "a")); n != c.constructed {
 				t.Errorf("constructed %d times, want %d", n, c.constructed)
 			}
-			if v, ok := w.Stored("puppet", "a", "note"); ok {
+			if v, ok := stored(t, w, note, "a"); ok {
 				t.Errorf("stored %s, want nothing", v)
 			}
 		})
@@ -169,61 +178,66 @@ func TestARefusalKeepsTheInstanceAndAFaultDropsItAndHidesItsText(t *testing.T) {
 func TestAConstructorThatPanicsFailsTheEventAndTheNextTriesAgain(t *testing.T) {
 	broken := true
 	s := &script{
-		construct: func(s *objects.State) {
-			if note.Set(s, "made"); broken {
+		construct: func(tx *objects.Tx) {
+			if note.Set(tx, "made"); broken {
 				panic("secret")
 			}
 		},
-		call: func(_ context.Context, s *objects.State) error { return nil },
+		call: func(tx *objects.Tx) error { return nil },
 	}
 	w := world(t, s)
 	if err := do(w, "a"); objects.CodeOf(err) != objects.Internal {
 		t.Errorf("err = %v, want internal", err)
 	}
-	if _, err := w.Connect("puppet", "a", "/"); objects.CodeOf(err) != objects.Internal {
-		t.Errorf("connect = %v, want internal", err)
+	if c, response := w.Connect(at(w, "a"), nil); c != nil || response.StatusCode != http.StatusInternalServerError {
+		t.Errorf("connect = %v, want 500", response.Status)
 	}
 	broken = false
 	if err := do(w, "a"); err != nil {
 		t.Error(err)
 	}
-	if v, _ := w.Stored("puppet", "a", "note"); v != `"made"` || w.Constructed("puppet", "a") != 3 {
-		t.Errorf("stored %s after %d constructions, want the constructor's write after 3", v, w.Constructed("puppet", "a"))
+	if v, _ := stored(t, w, note, "a"); v != "made" || w.Constructed(at(w, "a")) != 3 {
+		t.Errorf("stored %s after %d constructions, want the constructor's write after 3", v, w.Constructed(at(w, "a")))
 	}
 }
 
 func TestWhatCannotBeReachedIsNotFound(t *testing.T) {
 	w := world(t, &script{})
-	missing := objects.NewCall[objects.None, objects.None]("missing")
-	if _, err := missing.Do(t.Context(), w.Ref("puppet", "a"), objects.None{}); objects.CodeOf(err) != objects.NotFound {
+	missing := objects.NewCall[objects.None, objects.None](puppets, "missing")
+	if _, err := missing.Do(t.Context(), at(w, "a"), nil); objects.CodeOf(err) != objects.NotFound {
 		t.Errorf("no such call: %v", err)
 	}
-	if _, err := act.Do(t.Context(), w.Ref("nobody", "a"), objects.None{}); objects.CodeOf(err) != objects.NotFound {
+	nobody := objects.NewCall[objects.None, objects.None]("nobody", "act")
+	if _, err := nobody.Do(t.Context(), w.Object("nobody", "a"), nil); objects.CodeOf(err) != objects.NotFound {
 		t.Errorf("no such class: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := act.Do(ctx, w.Ref("puppet", "a"), objects.None{}); !errors.Is(err, context.Canceled) {
+	if _, err := act.Do(ctx, at(w, "a"), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("a caller who has gone: %v", err)
 	}
 }
 
-func TestFetchAnswersAsAGatewayWould(t *testing.T) {
+func TestFetchAnswersOrFailsWithACode(t *testing.T) {
 	for name, c := range map[string]struct {
-		serve  func(*objects.State, http.ResponseWriter, *http.Request)
-		status int
-		body   string
+		serve func(*objects.Tx, http.ResponseWriter, *http.Request)
+		code  objects.Code
 	}{
-		"answer": {func(_ *objects.State, w http.ResponseWriter, r *http.Request) {
+		"answer": {func(_ *objects.Tx, w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			w.WriteHeader(http.StatusCreated)
 			fmt.Fprintf(w, "%s %s %s", r.Method, r.URL.Path, body)
-		}, 201, "POST /x "},
-		"panic": {func(*objects.State, http.ResponseWriter, *http.Request) { panic("secret") }, 500, `"code":"internal"`},
-		"too much": {func(s *objects.State, _ http.ResponseWriter, _ *http.Request) {
-			note.Set(s, strings.Repeat("x", objects.MaxState))
-		}, 413, `"code":"too_large"`},
-		"upgrade": {nil, 426, "not a WebSocket upgrade"},
+		}, ""},
+		"panic": {func(*objects.Tx, http.ResponseWriter, *http.Request) { panic("secret") }, objects.Internal},
+		"too much": {func(tx *objects.Tx, _ http.ResponseWriter, _ *http.Request) {
+			note.Set(tx, strings.Repeat("x", objects.MaxState))
+		}, objects.TooLarge},
+		"refusal": {func(tx *objects.Tx, w http.ResponseWriter, _ *http.Request) {
+			note.Set(tx, "lost")
+			tx.Refuse(objects.Errorf("sold_out", "no"))
+			w.WriteHeader(http.StatusOK)
+		}, "sold_out"},
+		"no upgrade": {nil, objects.Invalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := world(t, &script{serve: c.serve})
@@ -231,10 +245,16 @@ func TestFetchAnswersAsAGatewayWould(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			response := w.Fetch("puppet", "a", r)
+			response, err := at(w, "a").Fetch(r)
+			if code := objects.CodeOf(err); code != c.code {
+				t.Errorf("fetch = %v, want %q", err, c.code)
+			}
+			if err != nil {
+				return
+			}
 			body, err := io.ReadAll(response.Body)
-			if err != nil || response.StatusCode != c.status || !strings.Contains(string(body), c.body) || strings.Contains(string(body), "secret") {
-				t.Errorf("answer = %s %s, %v, want %d with %s", response.Status, body, err, c.status, c.body)
+			if err != nil || response.StatusCode != 201 || string(body) != "POST /x " {
+				t.Errorf("answer = %s %s, %v", response.Status, body, err)
 			}
 		})
 	}
@@ -243,11 +263,11 @@ func TestFetchAnswersAsAGatewayWould(t *testing.T) {
 func TestAnEventWhoseCommitIsRefusedRunsAgainAtTheNextOwner(t *testing.T) {
 	var epochs []uint64
 	s := &script{
-		call: func(_ context.Context, s *objects.State) error {
-			epochs = append(epochs, s.Owner().Epoch)
-			note.Set(s, fmt.Sprint(note.Get(s, ""), "x"))
-			s.SetAlarm(s.Now())
-			for _, socket := range s.Sockets() {
+		call: func(tx *objects.Tx) error {
+			epochs = append(epochs, tx.Owner().Epoch)
+			note.Set(tx, fmt.Sprint(note.Get(tx), "x"))
+			tx.SetAlarm(tx.Now())
+			for _, socket := range tx.Sockets() {
 				var before string
 				if socket.Attachment(&before) {
 					t.Errorf("attached %q before", before)
@@ -260,11 +280,11 @@ func TestAnEventWhoseCommitIsRefusedRunsAgainAtTheNextOwner(t *testing.T) {
 	}
 	w := world(t, s)
 	c := connect(t, w)
-	w.RefuseCommit("puppet", "a")
-	if err := do(w, "a"); err != nil || !slices.Equal(epochs, []uint64{1, 2}) || w.Constructed("puppet", "a") != 2 {
-		t.Errorf("err = %v, ran at epochs %v with %d instances, want it at 1 and 2", err, epochs, w.Constructed("puppet", "a"))
+	w.Refuse(at(w, "a"))
+	if err := do(w, "a"); err != nil || !slices.Equal(epochs, []uint64{1, 2}) || w.Constructed(at(w, "a")) != 2 {
+		t.Errorf("err = %v, ran at epochs %v with %d instances, want it at 1 and 2", err, epochs, w.Constructed(at(w, "a")))
 	}
-	if v, _ := w.Stored("puppet", "a", "note"); v != `"x"` {
+	if v, _ := stored(t, w, note, "a"); v != "x" {
 		t.Errorf("stored %s, want one write", v)
 	}
 	if got := heard(c); !slices.Equal(got, []string{"new"}) {
@@ -274,20 +294,20 @@ func TestAnEventWhoseCommitIsRefusedRunsAgainAtTheNextOwner(t *testing.T) {
 
 func TestAlarmsRunAtTheirTimeInOrder(t *testing.T) {
 	var order []string
-	s := &script{call: func(_ context.Context, s *objects.State) error {
-		d, err := time.ParseDuration(s.Name())
-		s.SetAlarm(s.Now().Add(d))
+	s := &script{call: func(tx *objects.Tx) error {
+		d, err := time.ParseDuration(tx.Name())
+		tx.SetAlarm(tx.Now().Add(d))
 		return err
 	}}
 	w := world(t, s)
 	began := w.Now()
-	s.alarm = func(s *objects.State, info objects.AlarmInfo) error {
-		order = append(order, fmt.Sprint(s.Name(), " at ", w.Now().Sub(began)))
-		if late := s.Now().Sub(info.Scheduled); late != 0 && s.Name() != "-1s" || info.Retry != 0 {
-			t.Errorf("info of %s = %+v, %v late", s.Name(), info, late)
+	s.alarm = func(tx *objects.Tx, info objects.AlarmInfo) error {
+		order = append(order, fmt.Sprint(tx.Name(), " at ", w.Now().Sub(began)))
+		if late := tx.Now().Sub(info.Scheduled); late != 0 && tx.Name() != "-1s" || info.Retry != 0 {
+			t.Errorf("info of %s = %+v, %v late", tx.Name(), info, late)
 		}
-		if s.Name() == "1s" {
-			s.SetAlarm(s.Now().Add(1500 * time.Millisecond))
+		if tx.Name() == "1s" {
+			tx.SetAlarm(tx.Now().Add(1500 * time.Millisecond))
 		}
 		return nil
 	}
@@ -312,22 +332,22 @@ func TestAlarmsRunAtTheirTimeInOrder(t *testing.T) {
 	if got := w.Now().Sub(began); got != 3*time.Second {
 		t.Errorf("the clock has moved %v, want 3s", got)
 	}
-	if a := w.Alarm("puppet", "1h"); !a.At.Equal(began.Add(time.Hour)) {
+	if a := w.Alarm(at(w, "1h")); !a.At.Equal(began.Add(time.Hour)) {
 		t.Errorf("alarm of 1h = %+v", a)
 	}
 }
 
 func TestAnAlarmThatFailsIsTriedSixTimesMoreAndParked(t *testing.T) {
 	var tries []time.Duration
-	s := &script{call: func(_ context.Context, s *objects.State) error { s.SetAlarm(s.Now()); return nil }}
+	s := &script{call: func(tx *objects.Tx) error { tx.SetAlarm(tx.Now()); return nil }}
 	w := world(t, s)
 	began := w.Now()
-	s.alarm = func(s *objects.State, info objects.AlarmInfo) error {
-		tries = append(tries, s.Now().Sub(began))
+	s.alarm = func(tx *objects.Tx, info objects.AlarmInfo) error {
+		tries = append(tries, tx.Now().Sub(began))
 		if info.Retry != len(tries)-1 {
 			t.Errorf("retry %d is run %d", info.Retry, len(tries))
 		}
-		note.Set(s, "lost")
+		note.Set(tx, "lost")
 		if !info.Scheduled.Equal(began) {
 			t.Errorf("scheduled = %v, want %v every time", info.Scheduled, began)
 		}
@@ -339,21 +359,21 @@ func TestAnAlarmThatFailsIsTriedSixTimesMoreAndParked(t *testing.T) {
 	w.Advance(time.Hour)
 	for i, wait := range []time.Duration{2, 4, 8, 16, 32, 64} { // and up to a quarter more, as for real
 		if len(tries) != 7 || tries[i+1]-tries[i] < wait*time.Second || tries[i+1]-tries[i] > wait*time.Second*5/4 {
-			t.Fatalf("tried after %v, want it after 2 s, and double from there, six times", tries)
+			t.Fatalf("tried after %v, want it after 2 tx, and double from there, six times", tries)
 		}
 	}
-	if a := w.Alarm("puppet", "a"); !a.Parked || !a.At.Equal(began) || a.Retry != 6 {
+	if a := w.Alarm(at(w, "a")); !a.Parked || !a.At.Equal(began) || a.Retry != 6 {
 		t.Errorf("alarm = %+v, want it parked", a)
 	}
-	if v, ok := w.Stored("puppet", "a", "note"); ok {
+	if v, ok := stored(t, w, note, "a"); ok {
 		t.Errorf("stored %s", v)
 	}
-	s.alarm = func(*objects.State, objects.AlarmInfo) error { return nil }
+	s.alarm = func(*objects.Tx, objects.AlarmInfo) error { return nil }
 	if err := do(w, "a"); err != nil { // a parked alarm gives way to a new one
 		t.Fatal(err)
 	}
 	w.Advance(0)
-	if a := w.Alarm("puppet", "a"); a != (objectstest.Alarm{}) {
+	if a := w.Alarm(at(w, "a")); a != (objectstest.Alarm{}) {
 		t.Errorf("alarm = %+v, want none", a)
 	}
 }
@@ -361,8 +381,8 @@ func TestAnAlarmThatFailsIsTriedSixTimesMoreAndParked(t *testing.T) {
 func TestARefusedCommitOfAnAlarmIsNotItsFault(t *testing.T) {
 	tries := 0
 	s := &script{
-		call: func(_ context.Context, s *objects.State) error { s.SetAlarm(s.Now().Add(time.Minute)); return nil },
-		alarm: func(s *objects.State, info objects.AlarmInfo) error {
+		call: func(tx *objects.Tx) error { tx.SetAlarm(tx.Now().Add(time.Minute)); return nil },
+		alarm: func(tx *objects.Tx, info objects.AlarmInfo) error {
 			if tries++; info.Retry != 0 {
 				t.Errorf("retry = %d, want 0", info.Retry)
 			}
@@ -373,9 +393,9 @@ func TestARefusedCommitOfAnAlarmIsNotItsFault(t *testing.T) {
 	if err := do(w, "a"); err != nil {
 		t.Fatal(err)
 	}
-	w.RefuseCommit("puppet", "a")
+	w.Refuse(at(w, "a"))
 	w.Advance(time.Minute)
-	if a := w.Alarm("puppet", "a"); tries != 2 || a != (objectstest.Alarm{}) {
+	if a := w.Alarm(at(w, "a")); tries != 2 || a != (objectstest.Alarm{}) {
 		t.Errorf("%d tries, alarm %+v, want 2 and none", tries, a)
 	}
 }
@@ -383,17 +403,17 @@ func TestARefusedCommitOfAnAlarmIsNotItsFault(t *testing.T) {
 func TestAConstructorThatSetsTheAlarmAnewPutsItOff(t *testing.T) {
 	ran := 0
 	s := &script{
-		construct: func(s *objects.State) { s.SetAlarm(s.Now().Add(time.Minute)) },
-		call:      func(context.Context, *objects.State) error { return nil },
-		alarm:     func(*objects.State, objects.AlarmInfo) error { ran++; return nil },
+		construct: func(tx *objects.Tx) { tx.SetAlarm(tx.Now().Add(time.Minute)) },
+		call:      func(*objects.Tx) error { return nil },
+		alarm:     func(*objects.Tx, objects.AlarmInfo) error { ran++; return nil },
 	}
 	w := world(t, s)
 	if err := do(w, "a"); err != nil {
 		t.Fatal(err)
 	}
-	w.Evict("puppet", "a")
+	w.Evict(at(w, "a"))
 	w.Advance(time.Minute)
-	if a := w.Alarm("puppet", "a"); ran != 0 || !a.At.Equal(w.Now().Add(time.Minute)) {
+	if a := w.Alarm(at(w, "a")); ran != 0 || !a.At.Equal(w.Now().Add(time.Minute)) {
 		t.Errorf("ran %d times, alarm %+v, want it in another minute", ran, a)
 	}
 	w.Advance(time.Minute)
@@ -412,8 +432,8 @@ func (strict) Fatal(args ...any)                 { panic(fatal(fmt.Sprint(args..
 
 func TestMisuseEndsTheTestWithAWord(t *testing.T) {
 	s := &script{
-		call:  func(_ context.Context, s *objects.State) error { s.SetAlarm(s.Now()); return nil },
-		alarm: func(s *objects.State, _ objects.AlarmInfo) error { s.SetAlarm(s.Now()); return nil },
+		call:  func(tx *objects.Tx) error { tx.SetAlarm(tx.Now()); return nil },
+		alarm: func(tx *objects.Tx, _ objects.AlarmInfo) error { tx.SetAlarm(tx.Now()); return nil },
 	}
 	w := objectstest.New(strict{t}, s.class())
 	if err := do(w, "a"); err != nil {
@@ -422,8 +442,8 @@ func TestMisuseEndsTheTestWithAWord(t *testing.T) {
 	for want, misuse := range map[string]func(){
 		"time does not go back": func() { w.Advance(-1) },
 		"is due again":          func() { w.Advance(0) },
-		"no class":              func() { w.Evict("nobody", "a") },
-		"must not be empty":     func() { w.Ref("puppet", "") },
+		"no class":              func() { w.Evict(w.Object("nobody", "a")) },
+		"must not be empty":     func() { w.Evict(at(w, "")) },
 	} {
 		func() {
 			defer func() {
@@ -437,9 +457,52 @@ func TestMisuseEndsTheTestWithAWord(t *testing.T) {
 }
 
 func TestFetchKeepsTheBodyOfTheRequest(t *testing.T) {
-	w := world(t, &script{serve: func(_ *objects.State, w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }})
-	response := w.Fetch("puppet", "a", httptest.NewRequest(http.MethodPost, "/", strings.NewReader("hello")))
+	w := world(t, &script{serve: func(_ *objects.Tx, w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }})
+	response, err := at(w, "a").Fetch(httptest.NewRequest(http.MethodPost, "/", strings.NewReader("hello")))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if body, err := io.ReadAll(response.Body); string(body) != "hello" || err != nil || response.ContentLength != 5 {
 		t.Errorf("echo = %q of %d bytes, %v", body, response.ContentLength, err)
 	}
+}
+
+func TestATransactionThatIsMisusedFailsTheTest(t *testing.T) {
+	var kept *objects.Tx
+	s := &script{call: func(tx *objects.Tx) error {
+		kept = tx
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			note.Set(tx, "from elsewhere")
+			t.Error("another goroutine went on")
+		}()
+		<-done
+		return nil
+	}}
+	found := &findings{TB: t}
+	w := objectstest.New(found, s.class())
+	if err := do(w, "a"); err != nil {
+		t.Fatal(err)
+	}
+	s.call = func(*objects.Tx) error { note.Set(kept, "late"); return nil }
+	if err := do(w, "a"); objects.CodeOf(err) != objects.Internal {
+		t.Errorf("with a kept transaction: %v, want internal", err)
+	}
+	if v, ok := stored(t, w, note, "a"); ok {
+		t.Errorf("stored %q", v)
+	}
+	if len(found.errors) != 2 || !strings.Contains(found.errors[0], "goroutine that does not run") || !strings.Contains(found.errors[1], "after its event") {
+		t.Errorf("the test was told %q", found.errors)
+	}
+}
+
+// findings is a testing.TB whose errors can be seen.
+type findings struct {
+	testing.TB
+	errors []string
+}
+
+func (f *findings) Errorf(format string, args ...any) {
+	f.errors = append(f.errors, fmt.Sprintf(format, args...))
 }

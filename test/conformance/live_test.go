@@ -42,7 +42,7 @@ type live struct {
 	t      *testing.T // of all cases
 	server *embedded.Server
 	cast   *cast
-	env    *gateway.Env
+	*gateway.Env
 	url    string
 	kv     jetstream.KeyValue
 	asleep *prometheus.Registry // of the host of sleepers
@@ -63,7 +63,7 @@ func newLive(t *testing.T, c *cast) *live {
 	if err != nil {
 		t.Fatal(err)
 	}
-	classes := c.classes()
+	classes := c.objects()
 	restless := wire.Timing{TTL: time.Second, Hibernate: 100 * time.Millisecond, Evict: 400 * time.Millisecond, Drain: 2 * time.Second}
 	l.run(t, "sleepers", restless, l.asleep, classes[1])
 	l.stop = l.run(t, "puppets-0", wire.Timing{TTL: time.Second, Drain: 2 * time.Second}, nil, classes[0])
@@ -75,9 +75,15 @@ func newLive(t *testing.T, c *cast) *live {
 		Region: "fra", NATS: l.dial(t), Classes: []string{"puppet", "sleeper"}, Log: logTo(t),
 		Timing: wire.Timing{TTL: time.Second, Beat: 200 * time.Millisecond, Drain: 2 * time.Second},
 		Worker: func(r fiber.Router, env *gateway.Env) {
-			l.env = env
-			for _, class := range []string{"puppet", "sleeper"} {
-				env.Mount(r, "/objects/"+class+"/:name", class)
+			l.Env = env
+			r.Use(func(c *fiber.Ctx) error {
+				if who := c.Query("who"); who != "" {
+					gateway.SetPrincipal(c, objects.Principal{ID: strings.Clone(who)})
+				}
+				return c.Next()
+			})
+			for _, class := range []objects.Class{puppets, sleepers} {
+				env.Mount(r, "/objects/"+string(class)+"/:name", class)
 			}
 		},
 	})
@@ -122,10 +128,10 @@ func background(t testing.TB, run func(context.Context) error) (stop func()) {
 	return stop
 }
 
-func (l *live) run(t testing.TB, name string, timing wire.Timing, metrics prometheus.Registerer, classes ...*objects.Class) (stop func()) {
+func (l *live) run(t testing.TB, name string, timing wire.Timing, metrics prometheus.Registerer, classes ...*objects.Implementation) (stop func()) {
 	t.Helper()
 	h, err := host.New(t.Context(), host.Config{
-		Name: name, Region: "fra", Classes: classes, Serve: l.dial(t), State: l.dial(t), Timing: timing, Log: logTo(t), Metrics: metrics,
+		Name: name, Region: "fra", Objects: classes, Serve: l.dial(t), State: l.dial(t), Timing: timing, Log: logTo(t), Metrics: metrics,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -133,16 +139,11 @@ func (l *live) run(t testing.TB, name string, timing wire.Timing, metrics promet
 	return background(t, h.Run)
 }
 
-func (l *live) ref(class, name string) objects.Ref {
-	ref, err := l.env.Object(class, name)
-	if err != nil {
-		panic(err)
-	}
-	return ref
-}
+// path is where the gateway has an object.
+func path(o objects.Ref) string { return "/objects/" + string(o.ID().Class()) + "/" + o.Name() }
 
-func (l *live) fetch(class, name string, r *http.Request) *http.Response {
-	out, err := http.NewRequestWithContext(r.Context(), r.Method, "http://"+l.url+"/objects/"+class+"/"+name+r.URL.Path, r.Body)
+func (l *live) fetch(to objects.Ref, r *http.Request) *http.Response {
+	out, err := http.NewRequestWithContext(r.Context(), r.Method, "http://"+l.url+path(to)+r.URL.Path, r.Body)
 	if err != nil {
 		panic(err)
 	}
@@ -154,9 +155,9 @@ func (l *live) fetch(class, name string, r *http.Request) *http.Response {
 	return response
 }
 
-func (l *live) connect(t testing.TB, class, name, path string) client {
+func (l *live) connect(t testing.TB, to objects.Ref, query string) client {
 	t.Helper()
-	conn, response, err := websocket.Dial(t.Context(), "ws://"+l.url+"/objects/"+class+"/"+name+"/"+path, nil)
+	conn, response, err := websocket.Dial(t.Context(), "ws://"+l.url+path(to)+"/"+query, nil)
 	if err != nil {
 		t.Fatalf("connect: %v (%+v)", err, response)
 	}
@@ -239,32 +240,32 @@ func (l *live) until(t testing.TB, what string, so func() bool) {
 	}
 }
 
-func (l *live) sleep(t testing.TB, _ string) {
+func (l *live) sleep(t testing.TB, _ objects.Ref) {
 	l.until(t, "no instance is in memory", func() bool { return l.gauge(t, "_awake") == 0 })
 }
 
-func (l *live) evict(t testing.TB, _ string) {
+func (l *live) evict(t testing.TB, _ objects.Ref) {
 	l.until(t, "no sleeper is owned", func() bool { return l.gauge(t, "_objects") == 0 })
 }
 
-func (l *live) move(testing.TB, string) {
+func (l *live) move(testing.TB, objects.Ref) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	before := l.stop
 	l.n++
-	l.stop = l.run(l.t, fmt.Sprint("puppets-", l.n), wire.Timing{TTL: time.Second, Drain: 2 * time.Second}, nil, l.cast.classes()[0])
+	l.stop = l.run(l.t, fmt.Sprint("puppets-", l.n), wire.Timing{TTL: time.Second, Drain: 2 * time.Second}, nil, l.cast.objects()[0])
 	before()
 }
 
 // refuse takes the object's record out of its owner's hands, so that the owner's next put is refused.
-func (l *live) refuse(t testing.TB, class, name string) {
+func (l *live) refuse(t testing.TB, o objects.Ref) {
 	t.Helper()
-	l.forge(t, class, name, func(record map[string]any) { record["owner"] = ""; record["epoch"] = record["epoch"].(float64) + 1 })
+	l.forge(t, o, func(record map[string]any) { record["owner"] = ""; record["epoch"] = record["epoch"].(float64) + 1 })
 }
 
-func (l *live) forge(t testing.TB, class, name string, change func(record map[string]any)) {
+func (l *live) forge(t testing.TB, o objects.Ref, change func(record map[string]any)) {
 	t.Helper()
-	key := l.ref(class, name).ID().Key()
+	key := o.ID().Key()
 	entry, err := l.kv.Get(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -292,8 +293,8 @@ func (l *live) pass(d time.Duration) {
 }
 
 // exhaust has the alarm fail for the last time: the record of an object that nobody owns says that all others have failed.
-func (l *live) exhaust(t testing.TB, name string) {
+func (l *live) exhaust(t testing.TB, o objects.Ref) {
 	t.Helper()
-	l.evict(t, name)
-	l.forge(t, "sleeper", name, func(record map[string]any) { record["alarm"].(map[string]any)["retry"] = 6 })
+	l.evict(t, o)
+	l.forge(t, o, func(record map[string]any) { record["alarm"].(map[string]any)["retry"] = 6 })
 }

@@ -1,7 +1,12 @@
 package conformance
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -10,29 +15,47 @@ import (
 )
 
 // model is objectstest's world.
-type model struct{ w *objectstest.World }
+type model struct{ *objectstest.World }
 
-func (m model) ref(class, name string) objects.Ref { return m.w.Ref(class, name) }
-
-func (m model) fetch(class, name string, r *http.Request) *http.Response {
-	return m.w.Fetch(class, name, r)
+// fetch makes of a failure what a gateway makes of it.
+func (m model) fetch(to objects.Ref, r *http.Request) *http.Response {
+	if key := r.Header.Get("Idempotency-Key"); key != "" {
+		r = r.WithContext(objects.WithIdempotencyKey(r.Context(), key))
+	}
+	response, err := to.Fetch(r)
+	if err == nil {
+		return response
+	}
+	e, ok := errors.AsType[*objects.Error](err)
+	if !ok {
+		panic(err)
+	}
+	body, err := json.Marshal(e)
+	if err != nil {
+		panic(err)
+	}
+	return &http.Response{StatusCode: e.Code.HTTPStatus(), Body: io.NopCloser(bytes.NewReader(body))}
 }
 
-func (m model) connect(t testing.TB, class, name, path string) client {
+func (m model) connect(t testing.TB, to objects.Ref, path string) client {
 	t.Helper()
-	c, err := m.w.Connect(class, name, path)
-	if err != nil {
-		t.Fatal(err)
+	r := httptest.NewRequest(http.MethodGet, "/"+path, nil)
+	if who := r.URL.Query().Get("who"); who != "" {
+		r = r.WithContext(objects.WithPrincipal(r.Context(), objects.Principal{ID: who}))
+	}
+	c, response := m.Connect(to, r)
+	if c == nil {
+		t.Fatal(response.Status)
 	}
 	return modelClient{c}
 }
 
-func (m model) sleep(_ testing.TB, name string)         { m.w.Evict("sleeper", name) }
-func (m model) evict(_ testing.TB, name string)         { m.w.Evict("sleeper", name) }
-func (m model) move(_ testing.TB, name string)          { m.w.Move("puppet", name) }
-func (m model) refuse(_ testing.TB, class, name string) { m.w.RefuseCommit(class, name) }
-func (m model) pass(d time.Duration)                    { m.w.Advance(d) }
-func (m model) exhaust(testing.TB, string)              { m.w.Advance(time.Hour) }
+func (m model) sleep(_ testing.TB, o objects.Ref)  { m.Evict(o) }
+func (m model) evict(_ testing.TB, o objects.Ref)  { m.Evict(o) }
+func (m model) move(_ testing.TB, o objects.Ref)   { m.Move(o) }
+func (m model) refuse(_ testing.TB, o objects.Ref) { m.Refuse(o) }
+func (m model) pass(d time.Duration)               { m.Advance(d) }
+func (m model) exhaust(testing.TB, objects.Ref)    { m.Advance(time.Hour) }
 
 type modelClient struct{ c *objectstest.Client }
 

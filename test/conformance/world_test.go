@@ -15,19 +15,19 @@ import (
 	"holdfast/objects"
 )
 
-// world is where objects run. Two classes are the same code: puppet, and sleeper, which a live host puts to sleep and lets
+// world is where objects run. Two classes are the same code: puppets, and sleepers, which a live host puts to sleep and lets
 // go of within moments.
 type world interface {
-	ref(class, name string) objects.Ref
-	fetch(class, name string, r *http.Request) *http.Response
-	connect(t testing.TB, class, name, path string) client
+	objects.Caller
+	fetch(to objects.Ref, r *http.Request) *http.Response // as a client sees it
+	connect(t testing.TB, to objects.Ref, path string) client
 
-	sleep(t testing.TB, name string)         // the sleeper's instance is dropped
-	evict(t testing.TB, name string)         // the sleeper is released
-	move(t testing.TB, name string)          // another host takes the puppet over
-	refuse(t testing.TB, class, name string) // the object's next commit
-	pass(d time.Duration)                    // at least d passes
-	exhaust(t testing.TB, name string)       // the sleeper's alarm, which has failed, fails until it is parked
+	sleep(t testing.TB, o objects.Ref)   // the sleeper's instance is dropped
+	evict(t testing.TB, o objects.Ref)   // the sleeper is released
+	move(t testing.TB, o objects.Ref)    // another host takes the puppet over
+	refuse(t testing.TB, o objects.Ref)  // the object's next commit
+	pass(d time.Duration)                // at least d passes
+	exhaust(t testing.TB, o objects.Ref) // the sleeper's alarm, which has failed, fails until it is parked
 }
 
 // client is the far end of a socket.
@@ -42,12 +42,12 @@ type client interface {
 // changes a script only between them.
 type script struct {
 	mu        sync.Mutex // guards what follows
-	construct func(*objects.State)
-	call      func(context.Context, *objects.State) (string, error)
-	serve     func(*objects.State, http.ResponseWriter, *http.Request)       // nil: accepts, with the tags of ?tag=
-	message   func(*objects.State, *objects.Socket, objects.Message) error   // nil: an echo
-	closed    func(*objects.State, *objects.Socket, objects.Close) error     // nil: nothing
-	alarm     func(context.Context, *objects.State, objects.AlarmInfo) error // nil: nothing
+	construct func(*objects.Tx)
+	call      func(*objects.Tx) (string, error)
+	serve     func(*objects.Tx, http.ResponseWriter, *http.Request)    // nil: accepts, with the tags of ?tag=
+	message   func(*objects.Tx, objects.Socket, objects.Message) error // nil: an echo
+	closed    func(*objects.Tx, objects.Socket, objects.Close) error   // nil: nothing
+	alarm     func(*objects.Tx, objects.AlarmInfo) error               // nil: nothing
 
 	made int             // instances
 	ends []objects.Close // told
@@ -82,68 +82,75 @@ func (c *cast) of(name string) *script {
 	return s
 }
 
-type puppet struct {
-	state  *objects.State
-	script *script
-}
+type puppet struct{ script *script }
+
+const (
+	puppets  objects.Class = "puppet"
+	sleepers objects.Class = "sleeper"
+)
 
 var (
-	act     = objects.NewCall[string, string]("act")
-	missing = objects.NewCall[objects.None, objects.None]("missing")
+	acts = map[objects.Class]objects.Call[string, string]{
+		puppets:  objects.NewCall[string, string](puppets, "act"),
+		sleepers: objects.NewCall[string, string](sleepers, "act"),
+		"nobody": objects.NewCall[string, string]("nobody", "act"),
+	}
+	missing = objects.NewCall[objects.None, objects.None](puppets, "missing")
 
 	note = objects.NewKey[string]("note")
 )
 
-func (c *cast) classes() []*objects.Class {
-	var classes []*objects.Class
-	for _, name := range []string{"puppet", "sleeper"} {
-		classes = append(classes, objects.Define(name, func(state *objects.State) *puppet {
-			p := &puppet{state, c.of(state.Name())}
-			p.script.mu.Lock()
-			p.script.made++
-			construct := p.script.construct
-			p.script.mu.Unlock()
-			if construct != nil {
-				construct(state)
-			}
-			return p
-		}, objects.On(act, (*puppet).act)))
+func (c *cast) objects() (all []*objects.Implementation) {
+	open := func(tx *objects.Tx) *puppet {
+		p := &puppet{c.of(tx.Name())}
+		p.script.mu.Lock()
+		p.script.made++
+		construct := p.script.construct
+		p.script.mu.Unlock()
+		if construct != nil {
+			construct(tx)
+		}
+		return p
 	}
-	return classes
+	for _, class := range []objects.Class{puppets, sleepers} {
+		all = append(all, objects.Implement(class, open, objects.On(acts[class], (*puppet).act)))
+	}
+	return all
 }
 
-func (p *puppet) act(ctx context.Context, _ string) (string, error) {
+func (p *puppet) act(tx *objects.Tx, _ string) (string, error) {
 	p.script.mu.Lock()
 	call := p.script.call
 	p.script.mu.Unlock()
-	return call(ctx, p.state)
+	return call(tx)
 }
 
 func (p *puppet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	tx := objects.TxOf(r)
 	p.script.mu.Lock()
 	serve := p.script.serve
 	p.script.mu.Unlock()
 	if serve != nil && r.Header.Get("Upgrade") == "" {
-		serve(p.state, w, r)
+		serve(tx, w, r)
 		return
 	}
-	if _, err := p.state.Accept(r, r.URL.Query()["tag"]...); err != nil {
-		http.Error(w, err.Error(), objects.CodeOf(err).HTTPStatus())
+	if _, err := tx.Accept(objects.Tags(r.URL.Query()["tag"]...)); err != nil {
+		tx.Refuse(err)
 	}
 }
 
-func (p *puppet) WebSocketMessage(_ context.Context, from *objects.Socket, m objects.Message) error {
+func (p *puppet) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
 	p.script.mu.Lock()
 	message := p.script.message
 	p.script.mu.Unlock()
 	if message != nil {
-		return message(p.state, from, m)
+		return message(tx, from, m)
 	}
 	from.Send(m)
 	return nil
 }
 
-func (p *puppet) WebSocketClose(_ context.Context, s *objects.Socket, end objects.Close) error {
+func (p *puppet) WebSocketClose(tx *objects.Tx, s objects.Socket, end objects.Close) error {
 	p.script.mu.Lock()
 	p.script.ends = append(p.script.ends, end)
 	closed := p.script.closed
@@ -151,17 +158,17 @@ func (p *puppet) WebSocketClose(_ context.Context, s *objects.Socket, end object
 	if closed == nil {
 		return nil
 	}
-	return closed(p.state, s, end)
+	return closed(tx, s, end)
 }
 
-func (p *puppet) Alarm(ctx context.Context, info objects.AlarmInfo) error {
+func (p *puppet) Alarm(tx *objects.Tx, info objects.AlarmInfo) error {
 	p.script.mu.Lock()
 	alarm := p.script.alarm
 	p.script.mu.Unlock()
 	if alarm == nil {
 		return nil
 	}
-	return alarm(ctx, p.state, info)
+	return alarm(tx, info)
 }
 
 // stage is one case at one world.
@@ -169,10 +176,10 @@ type stage struct {
 	*testing.T
 	world
 	*script
-	class, name string
+	self objects.Ref
 }
 
-type work = func(context.Context, *objects.State) (string, error)
+type work = func(*objects.Tx) (string, error)
 
 // do has the object run fn as an event, and returns what its caller is told.
 func (s *stage) do(fn work) (string, error) { return s.doIn(s.Context(), fn) }
@@ -181,28 +188,28 @@ func (s *stage) doIn(ctx context.Context, fn work) (string, error) {
 	s.mu.Lock()
 	s.call = fn
 	s.mu.Unlock()
-	return act.Do(ctx, s.ref(s.class, s.name), "")
+	return acts[s.self.ID().Class()].Do(ctx, s.self, "")
 }
 
 // must is do for what has to succeed.
-func (s *stage) must(fn func(*objects.State)) {
+func (s *stage) must(fn func(*objects.Tx)) {
 	s.Helper()
-	if _, err := s.do(func(_ context.Context, state *objects.State) (string, error) { fn(state); return "", nil }); err != nil {
+	if _, err := s.do(func(tx *objects.Tx) (string, error) { fn(tx); return "", nil }); err != nil {
 		s.Fatal(err)
 	}
 }
 
 // fails is do for what has to fail with a code.
-func (s *stage) fails(code objects.Code, fn func(*objects.State) error) {
+func (s *stage) fails(code objects.Code, fn func(*objects.Tx) error) {
 	s.Helper()
 	_ = s.failure(code, fn)
 }
 
 // failure is fails, and what the caller was told.
-func (s *stage) failure(code objects.Code, fn func(*objects.State) error) *objects.Error {
+func (s *stage) failure(code objects.Code, fn func(*objects.Tx) error) *objects.Error {
 	s.Helper()
-	_, err := s.do(func(_ context.Context, state *objects.State) (string, error) { return "", fn(state) })
-	e, ok := objects.AsError(err)
+	_, err := s.do(func(tx *objects.Tx) (string, error) { return "", fn(tx) })
+	e, ok := errors.AsType[*objects.Error](err)
 	if !ok || e.Code != code {
 		s.Fatalf("failed with %v, want %s", err, code)
 	}
@@ -210,7 +217,7 @@ func (s *stage) failure(code objects.Code, fn func(*objects.State) error) *objec
 }
 
 // get is a request with this body, and what came of it.
-func (s *stage) get(serve func(*objects.State, http.ResponseWriter, *http.Request), body string, header ...string) (int, string) {
+func (s *stage) get(serve func(*objects.Tx, http.ResponseWriter, *http.Request), body string, header ...string) (int, string) {
 	s.Helper()
 	s.mu.Lock()
 	s.serve = serve
@@ -219,7 +226,7 @@ func (s *stage) get(serve func(*objects.State, http.ResponseWriter, *http.Reques
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	response := s.fetch(s.class, s.name, r)
+	response := s.fetch(s.self, r)
 	defer response.Body.Close()
 	got, err := io.ReadAll(response.Body)
 	if err != nil {
@@ -231,7 +238,7 @@ func (s *stage) get(serve func(*objects.State, http.ResponseWriter, *http.Reques
 // open connects a socket with these tags.
 func (s *stage) open(tags ...string) client {
 	s.Helper()
-	return s.connect(s, s.class, s.name, "?tag="+strings.Join(tags, "&tag="))
+	return s.connect(s, s.self, "?tag="+strings.Join(tags, "&tag="))
 }
 
 // hears fails the case unless the client's next message is this one.
@@ -245,16 +252,16 @@ func (s *stage) hears(c client, want string) {
 // stored is the object's note.
 func (s *stage) stored() (v string) {
 	s.Helper()
-	s.must(func(state *objects.State) { v = note.Get(state, "") })
+	s.must(func(tx *objects.Tx) { v = note.Get(tx) })
 	return v
 }
 
 // sockets tells of the object's sockets, in order: tags and attachment.
 func (s *stage) sockets() (all []string) {
 	s.Helper()
-	s.must(func(state *objects.State) {
+	s.must(func(tx *objects.Tx) {
 		all = nil
-		for _, socket := range state.Sockets() {
+		for _, socket := range tx.Sockets() {
 			var attached any
 			socket.Attachment(&attached)
 			all = append(all, fmt.Sprint(strings.Join(socket.Tags(), " "), " ", attached))

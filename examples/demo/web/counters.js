@@ -27,7 +27,7 @@ async function call(url, options) {
   }
   if (res.ok) return res;
   const body = await res.json().catch(() => ({}));
-  throw new CounterError(body.message || `status ${res.status}`, outcomeOf(res.status), body.ref);
+  throw new CounterError(body.message || `status ${res.status}`, outcomeOf(res.status), body.reference);
 }
 
 /** Where an answer came from, by its headers. */

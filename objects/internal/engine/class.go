@@ -11,6 +11,8 @@ type Class struct {
 	Name   string
 	Limits Limits
 	Author Author
+
+	Fetches, Alarms bool // whether an instance may answer HTTP requests, and have alarms
 }
 
 // Limits are those of a class. All of them are needed.
@@ -31,12 +33,14 @@ type Limits struct {
 // Author is the code of a class: package objects between the engine and an author's struct. self is what Open returned.
 // An error that a handler returns is a refusal if Refusal says so, and a fault otherwise; a panic is a fault.
 type Author interface {
+	Begin() *Tx // of an event that is to begin; its Face is set
 	Open(tx *Tx) (self any)
 	Call(self any, tx *Tx, name string, input []byte) (output []byte, err error)
 	Fetch(self any, tx *Tx, w http.ResponseWriter, r *http.Request) error
 	Message(self any, tx *Tx, from *Socket, m Message) error
 	Closed(self any, tx *Tx, s *Socket, end Close) error
 	Alarm(self any, tx *Tx, info AlarmInfo) error
+	Alarms(self any) bool
 
 	Errorf(code, format string, args ...any) error // a refusal
 	Refusal(err error) (refusal error, ok bool)    // the refusal in err; an improper one comes back as a fault
@@ -63,7 +67,7 @@ type World struct {
 
 	Context context.Context // of the constructor; nil: context.Background
 	Misuse  func(err error) // is told of a Tx used outside of its event; nil: nobody is
-	Strict  bool            // find every use of a Tx by another goroutine, also during the event: for tests, it is slow
+	Strict  bool            // find every use of a Tx by another goroutine, also during the event; costs some microseconds an event
 }
 
 // Owner is a host that owns an object.

@@ -5,7 +5,7 @@
 // a failed event is left: storage is written in layers above [Data], and every change of a socket is noted so that it can
 // be taken back.
 //
-//	host, objectstest  ──World──▶  Instance ──Tx──▶ objects.State, Key, Socket ──▶ the author's handler
+//	host, objectstest  ──World──▶  Instance ──Tx──▶ objects.Tx, Key, Socket ──▶ the author's handler
 //	                   ◀─Outcome─
 //
 // Limits are checked inside of the event's transaction, so that whoever runs objects has the same ones and an event beyond

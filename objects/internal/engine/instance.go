@@ -64,6 +64,11 @@ func (i *Instance) Call(ctx context.Context, name string, input []byte) Outcome 
 	})
 }
 
+// Do runs fn as an event.
+func (i *Instance) Do(fn func(tx *Tx, self any) error) Outcome {
+	return i.run(context.Background(), func(t *Tx, _ *Outcome) error { return fn(t, i.self) })
+}
+
 // Fetch runs ServeHTTP. A request that wants to open a WebSocket brings the
 // socket that its gateway would hold. The request's body is in memory, and its ContentLength is known.
 func (i *Instance) Fetch(r *http.Request, socket *SocketInfo) Outcome {
@@ -78,6 +83,9 @@ func (i *Instance) Fetch(r *http.Request, socket *SocketInfo) Outcome {
 		if err := i.class.Author.Fetch(i.self, t, w, r.WithContext(t)); err != nil {
 			return err
 		}
+		if t.refuse != nil {
+			return t.refuse
+		}
 		if t.offer != nil && t.offer.taken {
 			o.Response = &Response{Status: http.StatusSwitchingProtocols, Header: w.header}
 			return nil
@@ -90,7 +98,7 @@ func (i *Instance) Fetch(r *http.Request, socket *SocketInfo) Outcome {
 // Message runs WebSocketMessage. A socket that is not open is not_found.
 func (i *Instance) Message(ctx context.Context, socket string, m Message) Outcome {
 	return i.run(ctx, func(t *Tx, _ *Outcome) error {
-		s, err := t.socket(socket)
+		s, err := t.open(socket)
 		if err != nil {
 			return err
 		}
@@ -107,7 +115,7 @@ func (i *Instance) Message(ctx context.Context, socket string, m Message) Outcom
 // Closed runs WebSocketClose and forgets the socket, whatever the handler says.
 func (i *Instance) Closed(ctx context.Context, socket string, end Close) Outcome {
 	out := i.run(ctx, func(t *Tx, _ *Outcome) error {
-		s, err := t.socket(socket)
+		s, err := t.open(socket)
 		if err != nil {
 			return err
 		}
@@ -120,8 +128,8 @@ func (i *Instance) Closed(ctx context.Context, socket string, end Close) Outcome
 	return out
 }
 
-func (t *Tx) socket(id string) (*Socket, error) {
-	s, ok := t.world.Sockets.byID[id]
+func (t *Tx) open(id string) (*Socket, error) {
+	s, ok := t.run.world.Sockets.byID[id]
 	if !ok {
 		return nil, t.errorf(notFound, "the socket is not open")
 	}
@@ -161,12 +169,12 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 func (t *Tx) settle(out *Outcome) error {
 	out.Writes = t.changes()
 	if len(out.Writes) > 0 {
-		if size, most := t.world.Data.SizeAfter(out.Writes), t.limits().State; size > most {
+		if size, most := t.run.world.Data.SizeAfter(out.Writes), t.limits().State; size > most {
 			t.err = t.errorf(tooLarge, "the object's state would be %d bytes, at most %d are allowed", size, most)
 			return t.err
 		}
 	}
-	if a := t.layers[0].alarm; a != nil && !a.Equal(t.world.Alarm()) {
+	if a := t.layers[0].alarm; a != nil && !a.Equal(t.run.world.Alarm()) {
 		out.Alarm = a
 	}
 	out.Sends, out.Opened = t.sends, t.opened

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -52,8 +53,6 @@ type SocketInfo struct {
 
 // Socket is one WebSocket that a gateway holds for the object.
 type Socket struct {
-	Face any // what package objects gives to handlers for this socket
-
 	info   SocketInfo
 	closed bool // by the object
 	ended  bool // its end is being told
@@ -131,7 +130,7 @@ func (t *Tx) undoSockets(n int) {
 	for _, was := range slices.Backward(t.undo[n:]) {
 		was.socket.closed, was.socket.info.Attachment = was.closed, was.attachment
 		if was.opened {
-			t.world.Sockets.remove(was.socket)
+			t.run.world.Sockets.remove(was.socket)
 			t.offer.taken = false
 		}
 	}
@@ -139,20 +138,27 @@ func (t *Tx) undoSockets(n int) {
 	t.undo = t.undo[:n]
 }
 
-// Sockets appends the sockets that are open for the event to found, most recently accepted first: those with the tag or,
-// if all, every one.
-func (t *Tx) Sockets(found []*Socket, tag string, all bool) []*Socket {
+// Sockets yields those that are open for the event, most recently accepted first: with the tag or, if all, every one.
+func (t *Tx) Sockets(tag string, all bool) iter.Seq[*Socket] {
 	t.use()
-	for _, s := range slices.Backward(t.world.Sockets.order) {
-		if !s.closed && (all || slices.Contains(s.info.Tags, tag)) {
-			found = append(found, s)
+	return func(yield func(*Socket) bool) {
+		for _, s := range slices.Backward(t.run.world.Sockets.order) {
+			if !s.closed && (all || slices.Contains(s.info.Tags, tag)) && !yield(s) {
+				return
+			}
 		}
 	}
-	return found
 }
 
-// Open is the number of sockets that are open, or closed by the object but not ended yet.
-func (t *Tx) Open() int { return t.world.Sockets.Len() }
+// Open is the most that Sockets yields.
+func (t *Tx) Open() int { return len(t.run.world.Sockets.order) }
+
+// Socket is the one with this id; false if it is not open.
+func (t *Tx) Socket(id string) (*Socket, bool) {
+	t.use()
+	s, ok := t.run.world.Sockets.byID[id]
+	return s, ok && !s.closed
+}
 
 // offer is the socket that a request wants to open.
 type offer struct {
@@ -167,9 +173,9 @@ func (t *Tx) Accept(tags []string) (*Socket, error) {
 	switch {
 	case t.offer == nil:
 		return nil, t.errorf(invalid, "not a WebSocket upgrade")
-	case t.world.Sockets.Has(t.offer.info.ID):
+	case t.run.world.Sockets.Has(t.offer.info.ID):
 		return nil, t.errorf(invalid, "the socket has been accepted already")
-	case t.world.Sockets.Len() >= most.Sockets:
+	case t.run.world.Sockets.Len() >= most.Sockets:
 		return nil, t.errorf(tooMany, "the object has %d sockets, no more are allowed", most.Sockets)
 	}
 	var distinct []string
@@ -187,9 +193,9 @@ func (t *Tx) Accept(tags []string) (*Socket, error) {
 		}
 	}
 	info := t.offer.info
-	info.Tags, info.Order = distinct, t.world.Sockets.next()
-	t.world.Sockets.Add(info)
-	s := t.world.Sockets.byID[info.ID]
+	info.Tags, info.Order = distinct, t.run.world.Sockets.next()
+	t.run.world.Sockets.Add(info)
+	s := t.run.world.Sockets.byID[info.ID]
 	t.offer.taken = true
 	t.undo = append(t.undo, before{socket: s, opened: true})
 	t.opened = append(t.opened, s)
@@ -218,8 +224,8 @@ func (t *Tx) SendTo(s *Socket, m Message) {
 func (t *Tx) Broadcast(m Message, except ...*Socket) {
 	t.use()
 	t.checkMessage(m)
-	to := make([]*Socket, 0, len(t.world.Sockets.order))
-	for _, s := range slices.Backward(t.world.Sockets.order) {
+	to := make([]*Socket, 0, len(t.run.world.Sockets.order))
+	for _, s := range slices.Backward(t.run.world.Sockets.order) {
 		if !s.closed && !s.ended && !slices.Contains(except, s) {
 			to = append(to, s)
 		}

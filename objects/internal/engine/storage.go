@@ -15,7 +15,7 @@ func (t *Tx) Get(key string) ([]byte, bool) {
 			return v, v != nil
 		}
 	}
-	return t.world.Data.Get(key)
+	return t.run.world.Data.Get(key)
 }
 
 // Set writes a value, which nobody may change any more. A key that is too long or not UTF-8 aborts the event.
@@ -51,8 +51,8 @@ func (t *Tx) put(key string, value []byte) {
 func (t *Tx) List(prefix string) []Write {
 	t.use()
 	merged := make(map[string][]byte)
-	from, _ := t.world.Data.find(prefix)
-	for _, e := range t.world.Data.entries[from:] {
+	from, _ := t.run.world.Data.find(prefix)
+	for _, e := range t.run.world.Data.entries[from:] {
 		if !strings.HasPrefix(e.key, prefix) {
 			break
 		}
@@ -75,7 +75,7 @@ func (t *Tx) changes() []Write {
 		return nil
 	}
 	return slices.DeleteFunc(sorted(writes, true), func(w Write) bool {
-		old, existed := t.world.Data.Get(w.Key)
+		old, existed := t.run.world.Data.Get(w.Key)
 		if w.Value == nil {
 			return !existed
 		}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // Tx is one event at work: a transaction on the object's storage, alarm and sockets, and the event's context. It belongs to
@@ -20,16 +21,17 @@ import (
 type Tx struct {
 	Face any // what package objects gives to handlers for this Tx
 
-	world  *World
-	class  *Class
+	run    *Instance // whose event it is
 	began  time.Time // by World.Now
 	layers []layer   // the event's own, and those of savepoints above it
 	sends  []Send
 	undo   []before  // of sockets
 	opened []*Socket // accepted by this event
 	offer  *offer    // of the request, which may open a socket; nil: none
+	refuse error     // what the request is to be answered with instead of a response
 	err    error     // why it was aborted
 	ended  atomic.Bool
+	block  atomic.Uintptr // of a stack that is known to be the event's
 
 	room [2]layer // for layers, while they are few
 
@@ -54,7 +56,8 @@ func (i *Instance) begin(ctx context.Context) *Tx {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	t := &Tx{world: &i.world, class: i.class, began: i.world.Now(), parent: ctx}
+	t := i.class.Author.Begin()
+	t.run, t.began, t.parent = i, i.world.Now(), ctx
 	t.layers = t.room[:1]
 	var limited bool
 	if t.deadline, limited = ctx.Deadline(); !limited {
@@ -83,8 +86,16 @@ func (t *Tx) Done() <-chan struct{} { return t.context().Done() }
 // Err says why Done is closed.
 func (t *Tx) Err() error { return t.context().Err() }
 
-// Value is the parent's.
-func (t *Tx) Value(key any) any { return t.parent.Value(key) }
+// FaceKey is the key under which the Tx, as a context, has its Face.
+type FaceKey struct{}
+
+// Value is the parent's, and the Face.
+func (t *Tx) Value(key any) any {
+	if key == (FaceKey{}) {
+		return t.Face
+	}
+	return t.parent.Value(key)
+}
 
 // context is made when somebody asks: most events never do, and a timer costs more than they do.
 func (t *Tx) context() context.Context {
@@ -100,21 +111,29 @@ func (t *Tx) context() context.Context {
 }
 
 // Key is the object's id, "class.hex".
-func (t *Tx) Key() string { return t.world.Key }
+func (t *Tx) Key() string { return t.run.world.Key }
 
 // Name is the object's name, "" if it has none.
-func (t *Tx) Name() string { return t.world.Name }
+func (t *Tx) Name() string { return t.run.world.Name }
 
 // Owner is who runs the instance.
-func (t *Tx) Owner() Owner { return t.world.Owner }
+func (t *Tx) Owner() Owner { return t.run.world.Owner }
 
 // Now is the owner's clock when the event began.
 func (t *Tx) Now() time.Time { return t.began }
 
-func (t *Tx) limits() *Limits { return &t.class.Limits }
+func (t *Tx) limits() *Limits { return &t.run.class.Limits }
 
 func (t *Tx) errorf(code, format string, args ...any) error {
-	return t.class.Author.Errorf(code, format, args...)
+	return t.run.class.Author.Errorf(code, format, args...)
+}
+
+// Refuse has the request answered with err instead of a response, and rolls the event back. The first counts.
+func (t *Tx) Refuse(err error) {
+	t.use()
+	if t.refuse == nil {
+		t.refuse = err
+	}
 }
 
 // aborted is what Abort panics with.
@@ -134,7 +153,7 @@ func (t *Tx) use() {
 	switch {
 	case t.ended.Load():
 		t.misused(errors.New("a transaction was used after its event had ended"))
-	case t.world.Strict && !inEvent():
+	case t.run.world.Strict && !t.here():
 		t.misused(errors.New("a transaction was used by a goroutine that does not run its event"))
 	case t.err != nil:
 		panic(aborted{t.err}) // a handler that has recovered from an abort goes no further
@@ -143,14 +162,32 @@ func (t *Tx) use() {
 
 // misused ends whoever uses the Tx wrongly: the event it runs in, or its goroutine.
 func (t *Tx) misused(err error) {
-	err = fmt.Errorf("object %s: %w", t.world.Key, err)
-	if t.world.Misuse != nil {
-		t.world.Misuse(err)
+	err = fmt.Errorf("object %s: %w", t.run.world.Key, err)
+	if t.run.world.Misuse != nil {
+		t.run.world.Misuse(err)
 	}
 	if inEvent() {
 		panic(err)
 	}
 	runtime.Goexit()
+}
+
+// stackBlock is what every stack is aligned to, and has at least, in bytes.
+const stackBlock = 2 << 10
+
+// here reports whether the calling goroutine runs an event. A block of memory that was found to be part of such a stack is
+// not looked at again: it is no other goroutine's, unless the stack has grown and another has been put in its place.
+func (t *Tx) here() bool {
+	var mark byte
+	block := uintptr(unsafe.Pointer(&mark)) / stackBlock
+	if t.block.Load() == block {
+		return true
+	}
+	if !inEvent() {
+		return false
+	}
+	t.block.Store(block)
+	return true
 }
 
 // inEvent reports whether the calling goroutine runs an event, of whatever object. It looks at the stack, which is slow.
@@ -219,15 +256,15 @@ func (t *Tx) top() *layer { return &t.layers[len(t.layers)-1] }
 // SetAlarm has the alarm run at the time. It is kept in milliseconds, rounded up.
 func (t *Tx) SetAlarm(at time.Time) {
 	t.use()
+	if self := t.run.self; !t.run.class.Alarms || self != nil && !t.run.class.Author.Alarms(self) {
+		t.Abort(fmt.Errorf("class %s sets an alarm and has no Alarm method", t.run.class.Name))
+	}
 	kept := at.UTC().Round(0).Add(time.Millisecond - 1).Truncate(time.Millisecond) // never early
-	if at.IsZero() || kept.Year() < 1 || kept.After(lastAlarm) {
+	if at.IsZero() || kept.Year() < 1 || kept.Year() > 9999 {
 		t.Abort(t.errorf(invalid, "an alarm cannot be set to %v", at))
 	}
 	t.top().alarm = &Alarm{At: kept}
 }
-
-// lastAlarm is the last time that a schedule of NATS can name: nanoseconds since 1970 in 64 bits.
-var lastAlarm = time.Date(2261, 12, 31, 23, 59, 59, 0, time.UTC)
 
 // DeleteAlarm removes the alarm.
 func (t *Tx) DeleteAlarm() {
@@ -238,7 +275,7 @@ func (t *Tx) DeleteAlarm() {
 // Alarm is the time that is set; false if there is none, or if it was parked.
 func (t *Tx) Alarm() (time.Time, bool) {
 	t.use()
-	a := t.world.Alarm() // as the event found it: a host changes it between events
+	a := t.run.world.Alarm() // as the event found it: a host changes it between events
 	for i := range t.layers {
 		if changed := t.layers[i].alarm; changed != nil {
 			a = *changed

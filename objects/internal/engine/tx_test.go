@@ -19,6 +19,8 @@ type code struct{ work func(tx *engine.Tx) error }
 
 type refusal struct{ error }
 
+func (c *code) Begin() *engine.Tx   { return new(engine.Tx) }
+func (c *code) Alarms(any) bool     { return true }
 func (c *code) Open(*engine.Tx) any { return c }
 func (c *code) Call(_ any, tx *engine.Tx, _ string, _ []byte) ([]byte, error) {
 	return nil, c.work(tx)
@@ -61,7 +63,7 @@ func newObject(t *testing.T, change func(*engine.World)) *object {
 		change(&o.world)
 	}
 	limits := engine.Limits{Key: 64, State: 1 << 10, Call: 64, Body: 64, Frame: 64, Message: 64, Sockets: 4, Tags: 2, Tag: 8, Attachment: 16, Event: 30 * time.Second}
-	class := &engine.Class{Name: "thing", Limits: limits, Author: &o.code}
+	class := &engine.Class{Name: "thing", Limits: limits, Author: &o.code, Alarms: true}
 	var out engine.Outcome
 	if o.run, out = class.Start(o.world); out.Err != nil {
 		t.Fatal(out.Err)
@@ -232,7 +234,7 @@ func TestASavepointJoinsNoMessageWithWhatWasSentBefore(t *testing.T) {
 	})
 	m := engine.Message{Data: []byte("m")}
 	out := o.do(func(tx *engine.Tx) error {
-		all := tx.Sockets(nil, "", true)
+		all := slices.Collect(tx.Sockets("", true))
 		tx.SendTo(all[0], m)
 		_ = tx.Transact(func() error { tx.SendTo(all[1], m); return errors.New("no") })
 		return nil
@@ -255,4 +257,20 @@ func BenchmarkEvent(b *testing.B) {
 	for b.Loop() {
 		o.run.Call(ctx, "do", nil)
 	}
+}
+
+func BenchmarkStrictUse(b *testing.B) {
+	o := &object{}
+	class := &engine.Class{Name: "thing", Limits: engine.Limits{Key: 64, State: 1 << 20, Call: 64, Event: time.Second}, Author: &o.code}
+	o.run, _ = class.Start(engine.World{
+		Data: new(engine.Data), Sockets: new(engine.Sockets), Now: time.Now, Alarm: func() engine.Alarm { return engine.Alarm{} }, Strict: true,
+	})
+	o.code.work = func(tx *engine.Tx) error {
+		b.ReportAllocs()
+		for b.Loop() {
+			tx.Get("a")
+		}
+		return nil
+	}
+	o.run.Call(b.Context(), "do", nil)
 }

@@ -12,7 +12,7 @@ import (
 
 // eachRecord runs measure for records of more and more keys, with values of 100 bytes.
 func eachRecord(b *testing.B, measure func(*testing.B, string, *Record)) {
-	id, err := objects.NameID("ticket", "global")
+	id, err := objects.Class("ticket").ID("global")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -331,9 +331,9 @@ func decode(key string, data []byte) (*Record, error) {
 // An object that was made without a name has no proof but the key.
 func belongs(key, name string) error {
 	class, digits, _ := strings.Cut(key, ".")
-	id, err := objects.ParseID(class, digits)
+	id, err := objects.Class(class).ParseID(digits)
 	if err == nil && name != "" {
-		id, err = objects.NameID(class, name)
+		id, err = objects.Class(class).ID(name)
 	}
 	switch {
 	case err != nil:

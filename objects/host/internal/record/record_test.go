@@ -17,9 +17,9 @@ import (
 
 // keyOf is the key of the ticket of that name; "" is one made without a name.
 func keyOf(t interface{ Fatal(...any) }, name string) string {
-	id, err := objects.NewID("ticket")
+	id, err := objects.Class("ticket").NewID(), error(nil)
 	if name != "" {
-		id, err = objects.NameID("ticket", name)
+		id, err = objects.Class("ticket").ID(name)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@
 package scores
 
 import (
-	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -17,29 +16,29 @@ type Score struct {
 }
 
 // Report tells a score and returns the player's best. Told twice it counts once.
-var Report = objects.NewCall[Score, Score]("report")
+var Report = objects.NewCall[Score, Score](Boards, "report")
 
-// Class is the class to run.
-var Class = objects.Define("scores", New, objects.On(Report, (*Board).report))
+// Boards keep the scores of a game each.
+const Boards objects.Class = "scores"
+
+// Objects is the class with its code.
+var Objects = objects.Implement(Boards, objects.New[Board], objects.On(Report, (*Board).report))
 
 // Board is one game's scores.
-type Board struct{ state *objects.State }
+type Board struct{}
 
-// New makes a Board.
-func New(state *objects.State) *Board { return &Board{state} }
-
-func (b *Board) report(_ context.Context, s Score) (Score, error) {
+func (b *Board) report(tx *objects.Tx, s Score) (Score, error) {
 	if s.Points < 0 {
 		return s, objects.Errorf(objects.Invalid, "nobody reaches %d points", s.Points)
 	}
 	best := objects.NewKey[int]("best/" + s.Player)
-	s.Points = max(s.Points, best.Get(b.state, 0))
-	best.Set(b.state, s.Points)
+	s.Points = max(s.Points, best.Get(tx))
+	best.Set(tx, s.Points)
 	return s, nil
 }
 
 // ServeHTTP answers with all players' best.
-func (b *Board) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+func (b *Board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(maps.Collect(objects.List[int](b.state, "best/")))
+	json.NewEncoder(w).Encode(maps.Collect(objects.List[int](objects.TxOf(r), "best/")))
 }

@@ -1,0 +1,431 @@
+package objects_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"holdfast/objects"
+	"holdfast/objects/objectstest"
+)
+
+// In a test, tb is the test's own *testing.T. An example has none.
+var tb testing.TB = mute{}
+
+type mute struct{ testing.TB }
+
+func (mute) Helper()             {}
+func (mute) Logf(string, ...any) {}
+
+var ctx = context.Background()
+
+// A class, its calls, the struct that answers, and what joins them.
+
+const Counters objects.Class = "counter"
+
+var (
+	Add   = objects.NewCall[int, int](Counters, "add")
+	Reset = objects.NewCall[objects.None, objects.None](Counters, "reset")
+)
+
+var CounterObjects = objects.Implement(Counters, objects.New[Counter],
+	objects.On(Add, (*Counter).add),
+	objects.On(Reset, (*Counter).reset),
+)
+
+var sum = objects.NewKey[int]("sum")
+
+type Counter struct{}
+
+func (*Counter) add(tx *objects.Tx, n int) (int, error) {
+	if n < 0 {
+		return 0, objects.Errorf(objects.Invalid, "a counter only grows, not by %d", n)
+	}
+	total := sum.Get(tx) + n
+	sum.Set(tx, total)
+	return total, nil
+}
+
+func (*Counter) reset(tx *objects.Tx, _ objects.None) (objects.None, error) {
+	sum.Delete(tx)
+	return nil, nil
+}
+
+func Example() {
+	w := objectstest.New(tb, CounterObjects)
+	visits := w.Object(Counters, "visits")
+	for _, n := range []int{2, 3, -1} {
+		total, err := Add.Do(ctx, visits, n)
+		fmt.Println(total, err)
+	}
+	// Output:
+	// 2 <nil>
+	// 5 <nil>
+	// 0 invalid: a counter only grows, not by -1
+}
+
+// The name of a class, and the names of its objects, make ids.
+func ExampleClass() {
+	named, err := Counters.ID("visits")
+	fmt.Println(named.Class(), len(named.String()), err)
+	parsed, err := Counters.ParseID(named.String())
+	fmt.Println(parsed == named, err)
+	fmt.Println(Counters.NewID() == named)
+	_, err = objects.Class("Bad Name").ID("visits")
+	fmt.Println(objects.CodeOf(err))
+	// Output:
+	// counter 64 <nil>
+	// true <nil>
+	// false
+	// invalid
+}
+
+// An id in a record of another kind names the object, class included. It is reached without its name.
+func ExampleID() {
+	w := objectstest.New(tb, CounterObjects)
+	id := Counters.NewID()
+	text, err := id.MarshalText()
+	fmt.Println(string(text) == id.Key(), err)
+	total, err := Add.Do(ctx, w.ObjectByID(id), 7)
+	fmt.Println(total, err)
+	// Output:
+	// true <nil>
+	// 7 <nil>
+}
+
+// A Ref is made without I/O; what is wrong with it is an error of its use.
+func ExampleRef() {
+	w := objectstest.New(tb, CounterObjects)
+	ref := w.Object(Counters, "")
+	fmt.Println(ref.Err())
+	_, err := Add.Do(ctx, ref, 1)
+	fmt.Println(err)
+	ref = w.Object(Counters, "visits")
+	fmt.Println(ref.Name(), ref.ID().Class())
+	// Output:
+	// invalid: an object's name must not be empty
+	// invalid: an object's name must not be empty
+	// visits counter
+}
+
+// clock is what a program hands to its objects.
+type clock func() string
+
+// stamper answers with a stamp; what it is made of is seen when it is constructed.
+type stamper interface {
+	stamp(*objects.Tx, objects.None) (string, error)
+}
+
+type byClock struct{ now clock }
+
+func (s byClock) stamp(tx *objects.Tx, _ objects.None) (string, error) {
+	return s.now() + " for " + tx.Name(), nil
+}
+
+// Dependencies are given where main joins code and class. The constructor may return an interface.
+func ExampleImplement() {
+	const Stamps objects.Class = "stamp"
+	Stamp := objects.NewCall[objects.None, string](Stamps, "stamp")
+
+	noon := clock(func() string { return "12:00" })
+	open := func(*objects.Tx) stamper { return byClock{noon} }
+	implemented := objects.Implement(Stamps, open, objects.On(Stamp, stamper.stamp))
+
+	w := objectstest.New(tb, implemented)
+	fmt.Println(Stamp.Do(ctx, w.Object(implemented.Class(), "ada"), nil))
+	// Output: 12:00 for ada <nil>
+}
+
+// in runs work as an event of the object.
+func in(w *objectstest.World, o objects.Ref, work func(tx *objects.Tx) error) error {
+	return objectstest.Inside(w, o, func(tx *objects.Tx, _ *Counter) error { return work(tx) })
+}
+
+func ExampleKey() {
+	w := objectstest.New(tb, CounterObjects)
+	color := objects.NewKey[string]("color")
+	_ = in(w, w.Object(Counters, "a"), func(tx *objects.Tx) error {
+		v, ok := color.Lookup(tx)
+		fmt.Printf("%q %v\n", v, ok)
+		color.Set(tx, "red")
+		fmt.Printf("%q\n", color.Get(tx)) // an event sees its own writes
+		fmt.Println(color.Delete(tx), color.Delete(tx))
+		return nil
+	})
+	// Output:
+	// "" false
+	// "red"
+	// true false
+}
+
+func ExampleList() {
+	w := objectstest.New(tb, CounterObjects)
+	_ = in(w, w.Object(Counters, "a"), func(tx *objects.Tx) error {
+		for i, name := range []string{"seat/b", "seat/a", "row"} {
+			objects.NewKey[int](name).Set(tx, i)
+		}
+		for key, v := range objects.List[int](tx, "seat/") {
+			fmt.Println(key, v)
+		}
+		return nil
+	})
+	// Output:
+	// seat/a 1
+	// seat/b 0
+}
+
+// A savepoint: what fails within it is undone, and the event goes on.
+func ExampleTx_Transact() {
+	w := objectstest.New(tb, CounterObjects)
+	errFull := errors.New("full")
+	_ = in(w, w.Object(Counters, "a"), func(tx *objects.Tx) error {
+		sum.Set(tx, 1)
+		err := tx.Transact(func() error {
+			sum.Set(tx, 2)
+			return errFull
+		})
+		fmt.Println(err, sum.Get(tx))
+		return nil
+	})
+	// Output: full 1
+}
+
+// Abort ends an event from wherever the code is.
+func ExampleTx_Abort() {
+	w := objectstest.New(tb, CounterObjects)
+	a := w.Object(Counters, "a")
+	err := in(w, a, func(tx *objects.Tx) error {
+		sum.Set(tx, 1)
+		tx.Abort(objects.Errorf(objects.Conflict, "not today"))
+		fmt.Println("never")
+		return nil
+	})
+	fmt.Println(err, w.Constructed(a))
+	_ = in(w, a, func(tx *objects.Tx) error { fmt.Println(sum.Get(tx)); return nil })
+	fmt.Println(w.Constructed(a))
+	// Output:
+	// conflict: not today 1
+	// 0
+	// 2
+}
+
+// Who an object is, and who runs it.
+func ExampleTx() {
+	w := objectstest.New(tb, CounterObjects)
+	a := w.Object(Counters, "a")
+	w.Move(a)
+	_ = in(w, a, func(tx *objects.Tx) error {
+		fmt.Println(tx.Name(), tx.ID() == a.ID(), tx.Owner().Epoch, tx.Now().Year())
+		return nil
+	})
+	// Output: a true 2 2030
+}
+
+// A reminder is set by a call, and goes off at its time.
+const Reminders objects.Class = "reminder"
+
+var Remind = objects.NewCall[time.Duration, objects.None](Reminders, "remind")
+
+type Reminder struct{}
+
+func (*Reminder) remind(tx *objects.Tx, in time.Duration) (objects.None, error) {
+	if at, set := tx.Alarm(); set {
+		return nil, objects.Errorf(objects.Conflict, "one is set").With("at", at)
+	}
+	tx.SetAlarm(tx.Now().Add(in))
+	return nil, nil
+}
+
+// Alarm runs at the time, or later, until it has succeeded.
+func (*Reminder) Alarm(tx *objects.Tx, info objects.AlarmInfo) error {
+	fmt.Println("ding,", tx.Now().Sub(info.Scheduled), "late, retry", info.Retry)
+	return nil
+}
+
+func ExampleTx_SetAlarm() {
+	w := objectstest.New(tb, objects.Implement(Reminders, objects.New[Reminder], objects.On(Remind, (*Reminder).remind)))
+	tea := w.Object(Reminders, "tea")
+	_, _ = Remind.Do(ctx, tea, 4*time.Minute)
+	_, err := Remind.Do(ctx, tea, time.Minute)
+	fmt.Println(err)
+	w.Advance(4 * time.Minute)
+	// Output:
+	// conflict: one is set
+	// ding, 0s late, retry 0
+}
+
+// A chat lets people in by WebSocket, and tells each what the others say.
+const Chats objects.Class = "chat"
+
+type Chat struct{}
+
+func (*Chat) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	tx := objects.TxOf(r)
+	who := r.URL.Query().Get("who")
+	if who == "" {
+		tx.Refuse(objects.Errorf(objects.Invalid, "say who you are"))
+		return
+	}
+	socket, err := tx.Accept(objects.Tags("person", who))
+	if err != nil {
+		tx.Refuse(err)
+		return
+	}
+	socket.Attach(who)
+	socket.Send(objects.Text(fmt.Sprintf("hello %s, you are one of %d", who, len(tx.SocketsTagged("person")))))
+}
+
+func (*Chat) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
+	if string(m.Data) == "bye" {
+		from.Close(1000, "see you")
+		return nil
+	}
+	var who string
+	from.Attachment(&who)
+	tx.Broadcast(objects.JSON(map[string]string{"from": who, "text": string(m.Data)}), from)
+	return nil
+}
+
+func (*Chat) WebSocketClose(tx *objects.Tx, s objects.Socket, end objects.Close) error {
+	tx.Broadcast(objects.Text(fmt.Sprintf("%s left (%d)", s.Tags()[1], end.Code)), s)
+	return nil
+}
+
+func chatWorld() (*objectstest.World, func(who string) *objectstest.Client) {
+	w := objectstest.New(tb, objects.Implement(Chats, objects.New[Chat]))
+	return w, func(who string) *objectstest.Client {
+		c, _ := w.Connect(w.Object(Chats, "lobby"), httptest.NewRequest(http.MethodGet, "/?who="+who, nil))
+		return c
+	}
+}
+
+func ExampleTx_Accept() {
+	w, enter := chatWorld()
+	lobby := w.Object(Chats, "lobby")
+	ada, bob := enter("ada"), enter("bob")
+	w.Evict(lobby) // sockets, tags and attachments outlive the instance
+	bob.Send(objects.Text("hi"))
+	bob.Send(objects.Text("bye"))
+	for m, ok := ada.Next(); ok; m, ok = ada.Next() {
+		fmt.Printf("%s\n", m.Data)
+	}
+	// Output:
+	// hello ada, you are one of 1
+	// {"from":"bob","text":"hi"}
+	// bob left (1000)
+}
+
+func ExampleTx_Refuse() {
+	w, enter := chatWorld()
+	fmt.Println(enter("") == nil)
+	_, err := w.Object(Chats, "lobby").Fetch(httptest.NewRequest(http.MethodGet, "/?who=ada", nil))
+	fmt.Println(err)
+	// Output:
+	// true
+	// invalid: not a WebSocket upgrade
+}
+
+func ExampleSocket() {
+	w, enter := chatWorld()
+	ada := enter("ada")
+	_ = objectstest.Inside(w, w.Object(Chats, "lobby"), func(tx *objects.Tx, _ *Chat) error {
+		socket, ok := tx.Socket(ada.ID())
+		fmt.Println(ok, socket.Tags(), socket.ID() == ada.ID(), socket == tx.Sockets()[0], socket.Region())
+		socket.Send(objects.Binary([]byte{1, 2}))
+		return nil
+	})
+	_, _ = ada.Next()
+	m, _ := ada.Next()
+	fmt.Printf("%v %x\n", m.Binary, m.Data)
+	// Output:
+	// true [person ada] true true test
+	// true 0102
+}
+
+// Fetch asks an object over HTTP, from a worker or a test.
+func ExampleRef_Fetch() {
+	const Pages objects.Class = "page"
+	hello := objects.Implement(Pages, func(*objects.Tx) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "%s %s of %s", r.Method, r.URL.Path, objects.TxOf(r).Name())
+		}
+	})
+	w := objectstest.New(tb, hello)
+	response, err := w.Object(Pages, "home").Fetch(httptest.NewRequest(http.MethodGet, "/about", nil))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	fmt.Println(response.StatusCode, string(body), err)
+	// Output: 200 GET /about of home <nil>
+}
+
+// An author's own code is a refusal like Conflict. The cause stays on this side; details travel.
+func ExampleErrorf() {
+	errSeats := errors.New("no seats")
+	err := objects.Errorf("sold_out", "row %d: %w", 7, errSeats).With("row", 7)
+	fmt.Println(err, errors.Is(err, errSeats))
+	fmt.Println(err.Code.HTTPStatus(), err.Code.CloseCode(), err.Code.Retryable(), err.Code.Known())
+	data, _ := err.MarshalJSON()
+	fmt.Println(string(data))
+	// Output:
+	// sold_out: row 7: no seats true
+	// 409 4409 false false
+	// {"code":"sold_out","message":"row 7: no seats","details":{"row":7}}
+}
+
+func ExampleCodeOf() {
+	refused := fmt.Errorf("claim: %w", objects.Errorf(objects.TooMany, "later"))
+	e, _ := errors.AsType[*objects.Error](refused)
+	fmt.Println(e.Message)
+	for _, err := range []error{nil, refused, context.DeadlineExceeded, errors.New("odd")} {
+		fmt.Printf("%q\n", objects.CodeOf(err))
+	}
+	// Output:
+	// later
+	// ""
+	// "too_many"
+	// "unknown"
+	// "internal"
+}
+
+// A request that may be repeated has one effect.
+func ExampleWithIdempotencyKey() {
+	w := objectstest.New(tb, CounterObjects)
+	visits := w.Object(Counters, "visits")
+	for range 3 {
+		ctx := objects.WithIdempotencyKey(context.Background(), "order-17")
+		fmt.Println(Add.Do(ctx, visits, 1))
+	}
+	// Output:
+	// 1 <nil>
+	// 1 <nil>
+	// 1 <nil>
+}
+
+// A worker says who asks; the object believes the worker, not the client.
+func ExampleWithPrincipal() {
+	const Diaries objects.Class = "diary"
+	Read := objects.NewCall[objects.None, string](Diaries, "read")
+	read := func(_ *struct{}, tx *objects.Tx, _ objects.None) (string, error) {
+		if who := objects.PrincipalOf(tx); who.ID != tx.Name() {
+			return "", objects.Errorf(objects.Forbidden, "this is the diary of %s", tx.Name())
+		}
+		return "dear diary", nil
+	}
+	w := objectstest.New(tb, objects.Implement(Diaries, objects.New[struct{}], objects.On(Read, read)))
+	ada := objects.WithPrincipal(ctx, objects.Principal{ID: "ada"})
+	for _, name := range []string{"ada", "bob"} {
+		fmt.Println(Read.Do(ada, w.Object(Diaries, name), nil))
+	}
+	// Output:
+	// dear diary <nil>
+	//  forbidden: this is the diary of bob
+}

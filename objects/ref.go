@@ -1,0 +1,76 @@
+package objects
+
+import (
+	"context"
+	"net/http"
+)
+
+// Ref is an object and the way to reach it. Making one does no I/O and cannot fail; what is wrong with it is an error of
+// its use.
+type Ref struct {
+	id   ID
+	name string
+	err  *Error
+	via  Transport
+}
+
+// ID is the object's id.
+func (r Ref) ID() ID { return r.id }
+
+// Name is the name that the Ref was made with, "" for none.
+func (r Ref) Name() string { return r.name }
+
+// Err is what is wrong with the Ref, nil for nothing: what its use would return.
+func (r Ref) Err() error {
+	if r.err == nil {
+		return nil
+	}
+	return r.err
+}
+
+// Fetch has the object's ServeHTTP answer the request, as Call.Do asks; the URL's host is ignored. The request's body has
+// at most MaxBody bytes. The response's body has to be closed.
+func (r Ref) Fetch(req *http.Request) (*http.Response, error) {
+	switch {
+	case r.err != nil:
+		return nil, r.err
+	case r.via == nil:
+		return nil, Errorf(Invalid, "fetch: the reference is empty")
+	}
+	return r.via.Fetch(r, req)
+}
+
+// Caller is a way to objects: a worker's *gateway.Env, and a test's *objectstest.World.
+type Caller interface {
+	// Object is the object of this class and name.
+	Object(class Class, name string) Ref
+	// ObjectByID is the object with this id.
+	ObjectByID(id ID) Ref
+
+	caller() // others cannot implement it, so that it can grow
+}
+
+// Transport carries what is asked to objects and brings the answers back. A gateway has one; authors need none.
+type Transport interface {
+	Call(ctx context.Context, to Ref, call string, input []byte) (output []byte, err error)
+	Fetch(to Ref, r *http.Request) (*http.Response, error)
+}
+
+// NewCaller is a way to objects over a transport. For those who write one.
+func NewCaller(t Transport) Caller { return way{t} }
+
+type way struct{ t Transport }
+
+func (w way) Object(class Class, name string) Ref {
+	id, err := class.id(name)
+	return Ref{id: id, name: name, err: err, via: w.t}
+}
+
+func (w way) ObjectByID(id ID) Ref {
+	if id.key == "" {
+		return Ref{err: Errorf(Invalid, "the object id is empty"), via: w.t}
+	}
+	return Ref{id: id, via: w.t}
+}
+
+func (way) caller() {}
