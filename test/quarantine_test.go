@@ -63,9 +63,7 @@ func TestAfterThreeLostOwnersOneHostAloneTakesNewObjectsOfTheClass(t *testing.T)
 	if by := owners("other"); len(by) != 2 {
 		t.Errorf("new objects of another class went to %v, want both hosts that are left", by)
 	}
-	if gauge(t, metrics, "holdfast_host_restricted_classes") != 2 {
-		t.Error("the metric of the two hosts that are left does not show the class")
-	}
+	await(t, "both classes are restricted", func() bool { return gauge(t, metrics, "holdfast_host_restricted_classes") == 2 })
 }
 
 // gauge is the sum of a gauge's series.
