@@ -136,7 +136,9 @@ func TestASlowBodyIsCutForLackOfProgressOnly(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, nil)
 	conn := p.dial(t)
-	conn.SetDeadline(time.Now().Add(time.Minute)) // fails only on a closed connection
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := io.WriteString(conn, post("Content-Length: 120\r\nConnection: close", "")); err != nil {
 		t.Fatal(err)
 	}
