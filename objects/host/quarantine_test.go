@@ -16,9 +16,7 @@ import (
 func (w *world) successor(n int) *world {
 	w.t.Helper()
 	w.crash()
-	next := newWorld(w.t)
-	next.store, next.in.store, next.in.id = w.store, w.store, fmt.Sprint("host", n)
-	return next
+	return newWorldOn(w.t, w.store, fmt.Sprint("host", n))
 }
 
 func (w *world) end() {
@@ -39,7 +37,7 @@ func (w *world) askHost(claim wire.Claim) wire.ClaimReply {
 		w.t.Fatal(err)
 	}
 	defer sub.Unsubscribe()
-	w.send(wire.HostSubject("me"), inbox, wire.Encode(&claim))
+	w.send(wire.HostSubject(w.in.id), inbox, wire.Encode(&claim))
 	timer := time.NewTimer(time.Minute)
 	defer timer.Stop()
 	for {

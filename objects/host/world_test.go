@@ -173,7 +173,12 @@ func (g *guest) WebSocketClose(_ *objects.Tx, s objects.Socket, _ objects.Close)
 
 // newWorld runs an incarnation in the test's bubble. stop ends it.
 func newWorld(t *testing.T, change ...func(*Config)) *world {
-	w := &world{t: t, bus: newMemoryBus(), store: newMemoryStore(), log: new(lockedBuffer), done: make(chan error, 1)}
+	return newWorldOn(t, newMemoryStore(), "me", change...)
+}
+
+// newWorldOn is newWorld over a store that is there, under a name of the incarnation's own.
+func newWorldOn(t *testing.T, store *memoryStore, incarnation string, change ...func(*Config)) *world {
+	w := &world{t: t, bus: newMemoryBus(), store: store, log: new(lockedBuffer), done: make(chan error, 1)}
 	w.room = &room{closed: make(map[string]int), hold: make(chan struct{})}
 	roomPtr.Store(w.room)
 	w.reg = prometheus.NewRegistry()
@@ -185,7 +190,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.in = newIncarnation(h, "me")
+	w.in = newIncarnation(h, incarnation)
 	w.lease = newMemoryLease()
 	w.in.bus, w.in.store, w.in.clock, w.in.lease = w.bus, w.store, newMemoryClock(), w.lease
 	w.in.live = func(context.Context, string) bool { return false }
