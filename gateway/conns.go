@@ -129,9 +129,10 @@ type conn struct {
 	refused atomic.Bool // something that the client sends is not read
 	late    atomic.Bool // its body was given up for others'
 
+	upgraded bool // it is a WebSocket's: its deadlines are its own; set before others know the connection
+
 	// What follows belongs to the goroutine that serves the connection.
 	until    time.Time // the read deadline that fasthttp has set
-	upgraded bool      // it is a WebSocket's: its deadlines are its own
 	holds    bool      // it has its share of among.bodies
 	room     [512]byte
 	ahead    []byte // read, and not asked for yet
@@ -165,7 +166,10 @@ func (c *conn) Read(b []byte) (n int, err error) {
 		c.ahead = c.ahead[n:]
 		return n, nil
 	}
-	if len(b) == 1 && !c.upgraded {
+	if c.upgraded {
+		return c.Conn.Read(b)
+	}
+	if len(b) == 1 {
 		c.wait(true)
 		n, err = c.Conn.Read(c.room[:])
 		c.wait(false)
@@ -174,10 +178,10 @@ func (c *conn) Read(b []byte) (n int, err error) {
 		c.ahead = c.ahead[n:]
 		return n, err
 	}
-	if now := time.Now(); !c.until.IsZero() && c.until.Sub(now) > stallTime && !c.upgraded {
+	if now := time.Now(); !c.until.IsZero() && c.until.Sub(now) > stallTime {
 		c.Conn.SetReadDeadline(now.Add(stallTime)) // likewise
 	}
-	if len(b) <= c.among.buffer || c.upgraded {
+	if len(b) <= c.among.buffer {
 		return c.Conn.Read(b)
 	}
 	return c.readBody(b)
@@ -205,9 +209,12 @@ func (c *conn) readBody(b []byte) (n int, err error) {
 	return n, err
 }
 
-// SetReadDeadline notes the deadline, for Read.
+// SetReadDeadline notes the deadline, for Read. A WebSocket's is also set by the
+// goroutine that writes to it, and is not noted.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	c.until = t
+	if !c.upgraded {
+		c.until = t
+	}
 	return c.Conn.SetReadDeadline(t)
 }
 
