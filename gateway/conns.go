@@ -132,10 +132,10 @@ type conn struct {
 	upgraded bool // it is a WebSocket's: its deadlines are its own; set before others know the connection
 
 	// What follows belongs to the goroutine that serves the connection.
-	until    time.Time // the read deadline that fasthttp has set
-	holds    bool      // it has its share of among.bodies
-	room     [512]byte
-	ahead    []byte // read, and not asked for yet
+	until time.Time // the read deadline that fasthttp has set
+	holds bool      // it has its share of among.bodies
+	room  [512]byte
+	ahead []byte // read, and not asked for yet
 }
 
 // leave gives a connection that waits for a request a moment for what is on its way.
