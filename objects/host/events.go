@@ -284,9 +284,18 @@ func (o *object) world() engine.World {
 		Owner: engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
 
 		Context: o.in.work,
-		Strict:  o.in.cfg.Strict,
+		Strict:  o.in.strict(),
 		Misuse:  func(err error) { o.in.log.Error("transaction misused", "object", o.key, "err", err) },
 	}
+}
+
+// strict is in one of how many events a transaction that another goroutine uses is
+// looked for; 0: in none.
+func (in *incarnation) strict() int {
+	if in.cfg.Strict {
+		return 16
+	}
+	return 0
 }
 
 // setInstance has this instance handle events from now on; nil: the next event

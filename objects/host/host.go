@@ -45,7 +45,7 @@ type Config struct {
 	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and none when it is made
 	Queue    int   // events that may wait for one object; default 4096. Beyond it: overloaded
 
-	Strict bool // find transactions that are used by other goroutines during their event, for some microseconds an event
+	Strict bool // in one of sixteen events, find transactions that are used by other goroutines, for some microseconds
 
 	Timing  wire.Timing
 	Log     *slog.Logger          // default: none

@@ -91,7 +91,7 @@ func (o *object) wake() error {
 		Now:     o.world.Now,
 		Owner:   engine.Owner{Host: "test", Region: "test", Epoch: 1 + o.moves},
 		Misuse:  o.misused,
-		Strict:  true,
+		Strict:  1,
 	})
 	o.instance = instance
 	return o.settle(out)

@@ -10,9 +10,10 @@ import (
 // Instance is one life of one object: a struct of the author's and what a host keeps for it. It runs one event at a time
 // and does no I/O; what an event wants done is in its Outcome.
 type Instance struct {
-	class *Class
-	world World
-	self  any
+	events int // so far, if World.Strict counts them
+	class  *Class
+	world  World
+	self   any
 }
 
 // Outcome is what an event wants done, in this order: make Writes and Alarm

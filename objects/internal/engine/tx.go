@@ -22,6 +22,7 @@ type Tx struct {
 	Face any // what package objects gives to handlers for this Tx
 
 	run    *Instance // whose event it is
+	strict bool      // uses by other goroutines are looked for
 	began  time.Time // by World.Now
 	layers []layer   // the event's own, and those of savepoints above it
 	sends  []Send
@@ -58,6 +59,10 @@ func (i *Instance) begin(ctx context.Context) *Tx {
 	}
 	t := i.class.Author.Begin()
 	t.run, t.began, t.parent = i, i.world.Now(), ctx
+	if every := i.world.Strict; every > 0 {
+		t.strict = i.events%every == 0
+		i.events++
+	}
 	t.layers = t.room[:1]
 	var limited bool
 	if t.deadline, limited = ctx.Deadline(); !limited {
@@ -153,7 +158,7 @@ func (t *Tx) use() {
 	switch {
 	case t.ended.Load():
 		t.misused(errors.New("a transaction was used after its event had ended"))
-	case t.run.world.Strict && !t.here():
+	case t.strict && !t.here():
 		t.misused(errors.New("a transaction was used by a goroutine that does not run its event"))
 	case t.err != nil:
 		panic(aborted{t.err}) // a handler that has recovered from an abort goes no further

@@ -137,7 +137,7 @@ func TestAKeptTransactionFailsTheEventThatUsesIt(t *testing.T) {
 }
 
 func TestAnotherGoroutineIsFoundDuringTheEventWhereThatIsAsked(t *testing.T) {
-	o := newObject(t, func(w *engine.World) { w.Strict = true })
+	o := newObject(t, func(w *engine.World) { w.Strict = 1 })
 	out := o.do(func(tx *engine.Tx) error {
 		tx.Set("a", []byte("1"))
 		if apart(func() { tx.Set("a", []byte("2")) }) {
@@ -263,7 +263,7 @@ func BenchmarkStrictUse(b *testing.B) {
 	o := &object{}
 	class := &engine.Class{Name: "thing", Limits: engine.Limits{Key: 64, State: 1 << 20, Call: 64, Event: time.Second}, Author: &o.code}
 	o.run, _ = class.Start(engine.World{
-		Data: new(engine.Data), Sockets: new(engine.Sockets), Now: time.Now, Alarm: func() engine.Alarm { return engine.Alarm{} }, Strict: true,
+		Data: new(engine.Data), Sockets: new(engine.Sockets), Now: time.Now, Alarm: func() engine.Alarm { return engine.Alarm{} }, Strict: 1,
 	})
 	o.code.work = func(tx *engine.Tx) error {
 		b.ReportAllocs()
