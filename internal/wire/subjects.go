@@ -7,20 +7,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"holdfast/objects"
 )
 
 // InboxPrefix begins every subject that a host may answer to. A reply subject
 // outside of it could name anything, even a record.
 const InboxPrefix = "_HF."
-
-// Answerable reports whether a question's reply subject is an inbox. Any other may
-// name something else, a record for one, and must not be written to.
-func Answerable(subject string) bool {
-	return strings.HasPrefix(subject, InboxPrefix) || strings.HasPrefix(subject, nats.InboxPrefix)
-}
 
 var regionPattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 

@@ -14,9 +14,6 @@ import (
 	"holdfast/objects/objectstest"
 )
 
-// differences are the cases that do not hold at one of the worlds, and why. The list is to be empty.
-var differences = map[string]string{}
-
 func TestObjectsBehaveTheSameLiveAndInObjectstest(t *testing.T) {
 	c := &cast{scripts: make(map[string]*script)}
 	t.Run("objectstest", func(t *testing.T) {
@@ -31,9 +28,6 @@ func TestObjectsBehaveTheSameLiveAndInObjectstest(t *testing.T) {
 func run(t *testing.T, c *cast, at func(*testing.T) world) {
 	for _, x := range cases {
 		t.Run(x.name, func(t *testing.T) {
-			if why, known := differences[x.name]; known && strings.HasSuffix(t.Name(), "/live/"+strings.ReplaceAll(x.name, " ", "_")) {
-				t.Skip(why)
-			}
 			name := strings.ReplaceAll(t.Name(), "/", "-")
 			class := puppets
 			if x.sleeper {
