@@ -11,7 +11,7 @@ import (
 // Seats are how many tests of a kind run at a time, beside those of the other kind.
 // Slow tests wait for leases, alarms and browsers more than they compute.
 var (
-	waiters  = make(chan struct{}, 4)
+	waiters  = make(chan struct{}, 6)
 	browsers = make(chan struct{}, 2) // a page that loads takes half a core
 )
 
