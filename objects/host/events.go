@@ -26,9 +26,6 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// frameTime is how long a frame, a close or an alarm may be handled: nobody waits for it.
-const frameTime = 30 * time.Second
-
 // memory is an object as events see it, and the instance that handles them.
 type memory struct {
 	instance *engine.Instance // changed by setInstance; nil while the object sleeps
@@ -92,7 +89,10 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.loseGateway(d.gateway)
 	case endsDue:
 		o.tellEnds()
+	case sleepDue:
+		o.sleep()
 	case drainMarker:
+		o.sleep()
 		o.finishBatch() // before the last put
 		o.awaitQuiet()
 		o.drive(owner.Leave{})
@@ -117,14 +117,14 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 	}
 	ev := event{req: req, kind: req.Kind, reply: msg.Reply}
 	now := time.Now()
-	deadline := now.Add(frameTime)
+	deadline := now.Add(o.class.Limits.Event)
 	if req.Timeout > 0 {
 		asked := came.Add(time.Duration(min(req.Timeout, maxTimeout)) * time.Millisecond)
 		if now.After(asked) {
 			o.in.metrics.events.WithLabelValues(o.class.Name, ev.label(), "expired").Inc()
 			return // nobody waits for it any more
 		}
-		if req.Kind != wire.Alarm { // whose carrier gives up earlier than the handler has to
+		if req.Kind != wire.Alarm && asked.Before(deadline) { // an alarm's carrier gives up earlier than the handler has to
 			deadline = asked
 		}
 	}
@@ -312,7 +312,7 @@ func (o *object) setInstance(i *engine.Instance) {
 		return
 	}
 	awake.Inc()
-	o.in.idle.put(o, time.Now().Add(o.in.timing.Hibernate))
+	o.in.idle.put(o, time.Now().Add(o.class.Life.Soonest()))
 }
 
 // drop forgets the instance, whose memory is not to be trusted.

@@ -234,7 +234,7 @@ func (o *object) tellEnds() {
 // tellEnd tells the first end. There is an instance.
 func (o *object) tellEnd() {
 	end := o.sockets.untold.ends[0]
-	ctx := withPrincipal(until{o.in.work, time.Now().Add(frameTime)}, end.opener)
+	ctx := withPrincipal(until{o.in.work, time.Now().Add(o.class.Limits.Event)}, end.opener)
 	ev := event{kind: wire.Closed, gateway: end.gateway, slot: end.slot, seq: end.seq}
 	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
 		known := o.sockets.recorded[end.socket]

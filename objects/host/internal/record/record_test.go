@@ -41,7 +41,7 @@ func someRecord(t *rapid.T) (string, *Record) {
 	r := &Record{
 		Name: rapid.StringN(0, -1, objects.MaxName).Draw(t, "name"), Epoch: number.Draw(t, "epoch"), Owner: text.Draw(t, "owner"),
 		Host: text.Draw(t, "host"), Region: text.Draw(t, "region"), Commit: number.Draw(t, "commit"),
-		Data: engine.DataOf(values),
+		Data: engine.DataOf(values, nil),
 	}
 	if rapid.Bool().Draw(t, "has an alarm") {
 		r.Alarm = engine.Alarm{At: time.UnixMilli(rapid.Int64Range(0, 1<<40).Draw(t, "at")).UTC(), Retry: rapid.IntRange(0, engine.MaxAlarmRetries).Draw(t, "retry")}
@@ -102,7 +102,7 @@ func TestARecordOfANewerFormatIsRefused(t *testing.T) {
 }
 
 func TestWhatIsWorthKeeping(t *testing.T) {
-	full := engine.DataOf(map[string]json.RawMessage{"n": json.RawMessage("1")})
+	full := engine.DataOf(map[string]json.RawMessage{"n": json.RawMessage("1")}, nil)
 	for _, c := range []struct {
 		name  string
 		r     Record
