@@ -23,13 +23,14 @@ import (
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
 
 // memory is an object as events see it, and the instance that handles them.
 type memory struct {
 	instance *engine.Instance // changed by setInstance; nil while the object sleeps
-	data     *engine.Data
+	state    *state.State
 	alarm    *engine.Alarm // nil: none
 	answers  answers
 	epoch    uint64
@@ -94,6 +95,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 	case drainMarker:
 		o.sleep()
 		o.finishBatch() // before the last put
+		o.settleParts()
 		o.awaitQuiet()
 		o.drive(owner.Leave{})
 	}
@@ -279,9 +281,10 @@ func sum(req *wire.Request) string {
 // goes.
 func (o *object) world() engine.World {
 	return engine.World{
-		Key: o.key, Name: o.id.Name, Data: o.memory.data, Sockets: &o.sockets.open, Now: time.Now,
+		Key: o.key, Name: o.id.Name, Data: o.memory.state, Sockets: &o.sockets.open, Now: time.Now,
 		Alarm: func() engine.Alarm { return alarmValue(o.memory.alarm) },
 		Owner: engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
+		Holds: o.in.holds,
 
 		Context: o.in.work,
 		Strict:  o.in.strict(),
@@ -464,7 +467,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	if len(outs) > 0 && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
 		item.wrote = true // its answer does not come through a lane: who sees it has to know that the rest will come
 	}
-	o.memory.data.Apply(out.Writes)
+	o.memory.state.Apply(out.Writes)
 	if out.Alarm != nil {
 		o.memory.alarm = alarmPointer(*out.Alarm)
 	}

@@ -58,6 +58,7 @@ type object struct {
 	claimWaiters []func(wire.ClaimReply)
 	outbox       outbox
 	commit       committer
+	upkeep       upkeep
 
 	stream   *stream.Sender    // to gateways; nil until the record has been claimed
 	lanes    map[string]uint32 // their numbers, by gateway
@@ -237,6 +238,9 @@ func (o *object) stop(d owner.Stop) {
 	var refusal *objects.Error
 	if d.Why == owner.Rejected || d.Why == owner.Damaged {
 		refusal = o.commit.refusal // this is the goroutine at the store
+	}
+	if o.upkeep.cancel != nil {
+		o.upkeep.cancel() // nobody needs what it makes
 	}
 	o.in.links.forget(o, o.lanes)
 	signal(&o.handed)

@@ -16,6 +16,9 @@ type Stored interface {
 	// end. They are those of now, until the next event is applied.
 	Scan(ctx context.Context, from, to string, backward bool) Scan
 
+	// Count is how many they are.
+	Count(ctx context.Context, from, to string) (int, error)
+
 	// Size is the number of bytes that keys and values take, and SizeAfter what it would be after the writes. Of a large
 	// object both count what is yet to be cleared away.
 	Size() int
@@ -41,12 +44,21 @@ func (d *Data) Known(key string) ([]byte, bool) {
 
 // Scan is the entries of now.
 func (d *Data) Scan(_ context.Context, from, to string, backward bool) Scan {
+	return &scan{d.between(from, to), backward}
+}
+
+// Count is how many entries a stretch has.
+func (d *Data) Count(_ context.Context, from, to string) (int, error) {
+	return len(d.between(from, to)), nil
+}
+
+func (d *Data) between(from, to string) []entry {
 	if from >= to {
-		return &scan{}
+		return nil
 	}
 	first, _ := d.find(from)
 	last, _ := d.find(to)
-	return &scan{d.entries[first:last], backward}
+	return d.entries[first:last]
 }
 
 // scan is a stretch of a Data.

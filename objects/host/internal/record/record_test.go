@@ -91,8 +91,8 @@ func TestOneChangedByteIsNoticed(t *testing.T) {
 
 func TestARecordOfANewerFormatIsRefused(t *testing.T) {
 	for _, data := range []string{
-		`{"v":2,"epoch":1,"commit":1,"keys":{}}`,
-		`{"v":2,"epoch":1,"commit":1,"head":["what this program does not know"]}`,
+		`{"v":3,"epoch":1,"commit":1,"keys":{}}`,
+		`{"v":3,"epoch":1,"commit":1,"head":["what this program does not know"]}`,
 	} {
 		_, err := Decode(keyOf(t, ""), []byte(data))
 		if !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), "newer release") {

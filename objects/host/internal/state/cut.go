@@ -14,8 +14,8 @@ type Put struct {
 	Object string
 	Reign  uint64 // the token of the owner's claim
 	Commit uint64
-	Wide   bool // every host reads heads that name entries
-	Last   bool // the object is given up with this put
+	Wide   func() bool // whether every host reads heads that name entries; asked only if the object has outgrown its record
+	Last   bool        // the object is given up with this put
 }
 
 // Before is what has to be done at the store before a put is sent.
@@ -41,7 +41,7 @@ func (s *State) Cut(p Put, home Home) (*Head, *Before) {
 			before = s.tidied(p, home)
 		}
 		s.shrink(v)
-	case v.layered() && size > sizes.journal, p.Wide && size > sizes.small:
+	case v.layered() && (size > sizes.journal || size > 0 && s.bloated(v)), size > sizes.small && p.Wide():
 		if before = new(Before); s.untidy {
 			before = s.tidied(p, home)
 		}
@@ -57,7 +57,7 @@ func (s *State) head(p Put) *Head {
 	if m == nil || !v.layered() && len(m.dead) == 0 && m.job == nil && !s.untidy {
 		return nil
 	}
-	h := &Head{Next: m.next, Manifest: m.manifest, Below: m.below, Blobs: m.blobs, Gone: slices.Sorted(maps.Keys(v.gone))}
+	h := &Head{Next: m.next, Live: s.live.Load(), Manifest: m.manifest, Below: m.below, Blobs: m.blobs, Gone: slices.Sorted(maps.Keys(v.gone))}
 	switch {
 	case m.job != nil:
 		h.Job = m.job.number
@@ -89,6 +89,12 @@ func (s *State) fold(v *view, p Put, home Home) []*Piece {
 	m := s.more
 	m.next++
 	f := folding{name: Name{Reign: p.Reign, Number: m.next}, commit: p.Commit, source: &source{Home: home, object: p.Object, fresh: make(map[Name][]byte)}}
+	if !v.layered() {
+		s.live.Store(0)
+		for key, value := range v.data.All() {
+			s.live.Add(int64(len(key) + len(value)))
+		}
+	}
 	all := merged{stretch: everything, layers: []layer{dataLayer{v.data.Scan(context.Background(), everything.from, everything.to, false)}, newGoneLayer(v.gone, everything)}}
 	for it, ok, _ := all.next(); ok; it, ok, _ = all.next() {
 		if it.kind == put && len(it.value) >= sizes.blob {
@@ -105,7 +111,7 @@ func (s *State) fold(v *view, p Put, home Home) []*Piece {
 	if len(f.source.fresh) == 0 {
 		f.source.fresh = nil
 	}
-	s.view.Store(&view{data: new(engine.Data), source: f.source, runs: slices.Concat(v.runs, f.runs), levels: v.levels})
+	s.view.Store(&view{data: new(engine.Data), source: f.source, runs: slices.Concat(v.runs, f.runs), levels: v.levels, parts: m.parts()})
 	return f.pieces
 }
 
@@ -191,6 +197,7 @@ func (s *State) shrink(v *view) {
 		m.dead[i].manifest = false // it goes
 	}
 	m.manifest, m.above, m.below, m.gone = nil, 0, 0, 0
+	s.live.Store(0)
 	s.view.Store(&view{data: data})
 }
 
@@ -278,6 +285,9 @@ func (b *Before) Do(ctx context.Context) error {
 	}
 	return b.source.write(ctx, b.pieces)
 }
+
+// Folds reports whether a run is written.
+func (b *Before) Folds() bool { return len(b.pieces) > 0 }
 
 // Bytes is how many bytes are written before they are compressed.
 func (b *Before) Bytes() (n int) {

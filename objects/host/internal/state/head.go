@@ -2,6 +2,7 @@ package state
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +15,7 @@ import (
 type Head struct {
 	Next     uint64   `json:"next"`               // the last number that was given
 	Job      uint64   `json:"job,omitempty"`      // of the merge under way; 0: none
+	Live     int64    `json:"size,omitempty"`     // bytes of all keys and values, or more
 	Runs     []Run    `json:"runs,omitempty"`     // the newest last
 	Manifest *Extent  `json:"manifest,omitempty"` // nil: there are no levels
 	Below    int64    `json:"below,omitempty"`    // bytes of the levels' chunks
@@ -33,8 +35,10 @@ type Extent struct {
 }
 
 // MarshalText has extents be texts in JSON.
-func (e Extent) MarshalText() ([]byte, error) {
-	return []byte(e.Span.String() + ":" + strconv.Itoa(e.Size)), nil
+func (e Extent) MarshalText() ([]byte, error) { return e.appendText(nil), nil }
+
+func (e Extent) appendText(out []byte) []byte {
+	return strconv.AppendInt(append(e.Span.appendText(out), ':'), int64(e.Size), 10)
 }
 
 // UnmarshalText is the opposite of MarshalText.
@@ -59,7 +63,7 @@ func (h *Head) Check() error {
 	switch {
 	case len(h.Runs) > maxRuns || len(h.Dead) > maxDead:
 		return errors.New("it names too many entries")
-	case h.Below < 0 || h.Blobs < 0 || h.Manifest == nil && h.Below > 0:
+	case h.Live < 0 || h.Below < 0 || h.Blobs < 0 || h.Manifest == nil && h.Below > 0:
 		return errors.New("its sizes cannot be")
 	case h.Next == 1<<64-1:
 		return errors.New("its numbers have no successor")
@@ -104,16 +108,48 @@ func (h *Head) Check() error {
 	return nil
 }
 
-// Layered reports whether the head names chunks.
-func (h *Head) Layered() bool { return len(h.Runs) > 0 || h.Manifest != nil }
-
-// Size is the bytes of what the head names.
-func (h *Head) Size() int64 {
-	size := h.Below + h.Blobs
-	for _, r := range h.Runs {
-		size += int64(r.Size)
+// AppendJSON appends the head as package json would.
+func (h *Head) AppendJSON(out []byte) []byte {
+	number := func(name string, n uint64) {
+		if n > 0 {
+			out = strconv.AppendUint(append(out, name...), n, 10)
+		}
 	}
-	return size
+	texts := func(name string, n int, text func(out []byte, i int) []byte) {
+		for i := range n {
+			if i == 0 {
+				out = append(append(out, name...), '[')
+			} else {
+				out = append(out, ',')
+			}
+			out = text(out, i)
+		}
+		if n > 0 {
+			out = append(out, ']')
+		}
+	}
+	out = strconv.AppendUint(append(out, `{"next":`...), h.Next, 10)
+	number(`,"job":`, h.Job)
+	number(`,"size":`, uint64(h.Live))
+	texts(`,"runs":`, len(h.Runs), func(out []byte, i int) []byte {
+		return append(h.Runs[i].appendText(append(out, '"')), '"')
+	})
+	if h.Manifest != nil {
+		out = append(h.Manifest.appendText(append(out, `,"manifest":"`...)), '"')
+	}
+	number(`,"below":`, uint64(h.Below))
+	number(`,"blobs":`, uint64(h.Blobs))
+	texts(`,"dead":`, len(h.Dead), func(out []byte, i int) []byte {
+		return append(h.Dead[i].appendText(append(out, '"')), '"')
+	})
+	texts(`,"gone":`, len(h.Gone), func(out []byte, i int) []byte {
+		key, err := json.Marshal(h.Gone[i])
+		if err != nil {
+			panic(err) // a string always encodes
+		}
+		return append(out, key...)
+	})
+	return append(out, '}')
 }
 
 // manifest is what the entry of that name has.

@@ -78,7 +78,12 @@ func (s *State) Plan(object string, reign uint64, home Home) *Job {
 	case len(runs) >= manyRuns, len(runs) > 0 && bytesOf(runs) > sizes.runs:
 		j.runs, j.to = runs, 1
 	case deep > 0:
-		j.upper, j.to = s.choose(v, deep), deep+1
+		j.upper, j.to = s.choose(v, deep, min(bytesOf(v.levels[deep-1])-room(deep), sizes.merge)), deep+1
+	case s.bloated(v) && len(runs) > 0:
+		j.runs, j.to = runs, 1
+	case s.bloated(v) && shallow(v) > 0:
+		j.to = shallow(v) + 1
+		j.upper = s.choose(v, j.to-1, sizes.merge)
 	case small >= fewRuns:
 		j.runs, j.older = runs[len(runs)-small:], len(runs) > small
 	case graves > maxGraves && len(v.levels) > 0:
@@ -109,10 +114,22 @@ func (s *State) overfull(v *view) int {
 	return 0
 }
 
-// choose picks chunks of a level for the next: what it has too much of, where the last merge has ended.
-func (s *State) choose(v *view, n int) (refs []*ref) {
+// bloated reports whether most of what is in the store was overwritten or deleted.
+func (s *State) bloated(v *view) bool { return v.parts > 4*int(s.live.Load())+sizes.small }
+
+// shallow is the first level with chunks that has others beneath it; 0: none.
+func shallow(v *view) int {
+	for n := 1; n < len(v.levels); n++ { // the last one has chunks
+		if len(v.levels[n-1]) > 0 {
+			return n
+		}
+	}
+	return 0
+}
+
+// choose picks chunks of a level for the next: so many bytes, from where the last merge has ended.
+func (s *State) choose(v *view, n int, excess int64) (refs []*ref) {
 	all := v.levels[n-1]
-	excess := min(bytesOf(all)-room(n), sizes.merge)
 	first := slices.IndexFunc(all, func(r *ref) bool { return r.first > s.more.turn[n] })
 	first = max(first, 0)
 	for _, r := range all[first:] {
@@ -304,6 +321,7 @@ func (s *State) Install(j *Job) {
 	m.blobs -= j.blobs
 	m.dead = append(m.dead, j.buried...)
 	m.job = nil
+	next.parts = m.parts()
 	whole := m.above+m.below <= sizes.whole
 	for _, r := range slices.Concat(next.levels...) {
 		if whole {

@@ -124,6 +124,13 @@ func TestAStateReadsAsAMapDoes(t *testing.T) {
 }
 
 func same(t *rapid.T, o *owner) {
+	size := 0
+	for k, v := range o.memory {
+		size += len(k) + len(v)
+	}
+	if got := o.state.Size(); got < size {
+		t.Fatalf("size = %d, want at least %d", got, size)
+	}
 	for k := range 3 {
 		for n := range 61 {
 			key := fmt.Sprintf("%c/%03d", 'a'+k, n)

@@ -18,10 +18,12 @@ type Name struct {
 }
 
 // String is the name as a token of a subject: reign-number-part.
-func (n Name) String() string {
-	b := strconv.AppendUint(make([]byte, 0, 32), n.Reign, 10)
-	b = strconv.AppendUint(append(b, '-'), n.Number, 10)
-	return string(strconv.AppendUint(append(b, '-'), uint64(n.Part), 10))
+func (n Name) String() string { return string(n.appendText(make([]byte, 0, 32))) }
+
+func (n Name) appendText(out []byte) []byte {
+	out = strconv.AppendUint(out, n.Reign, 10)
+	out = strconv.AppendUint(append(out, '-'), n.Number, 10)
+	return strconv.AppendUint(append(out, '-'), uint64(n.Part), 10)
 }
 
 func (n Name) compare(m Name) int {
@@ -60,11 +62,14 @@ const maxParts = 1 << 20
 func (s Span) part(i uint32) Name { return Name{s.Reign, s.Number, s.Part + i} }
 
 // String is the first name, and how many there are if not one.
-func (s Span) String() string {
+func (s Span) String() string { return string(s.appendText(make([]byte, 0, 32))) }
+
+func (s Span) appendText(out []byte) []byte {
+	out = s.Name.appendText(out)
 	if s.Parts == 1 {
-		return s.Name.String()
+		return out
 	}
-	return s.Name.String() + "+" + strconv.FormatUint(uint64(s.Parts), 10)
+	return strconv.AppendUint(append(out, '+'), uint64(s.Parts), 10)
 }
 
 // ParseSpan reads what String made, and nothing else.

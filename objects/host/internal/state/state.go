@@ -16,8 +16,9 @@ import (
 // runs events, and applies them, reads without it.
 type State struct {
 	view   atomic.Pointer[view]
-	more   *more // nil while the object has never been more than a journal
-	untidy bool  // the owner before may have left entries behind that no head names
+	more   *more        // nil while the object has never been more than a journal
+	live   atomic.Int64 // bytes of keys and values of an object with chunks: at least what it has, and exactly that as long as what is overwritten is known
+	untidy bool         // the owner before may have left entries behind that no head names
 }
 
 // view is a state as reads see it. All but the journal is never changed.
@@ -27,6 +28,7 @@ type view struct {
 	source *source
 	runs   []*ref   // the newest last
 	levels [][]*ref // each sorted by keys
+	parts  int      // bytes of all chunks and blobs
 }
 
 func (v *view) layered() bool { return len(v.runs) > 0 || len(v.levels) > 0 }
@@ -55,6 +57,9 @@ type more struct {
 	turn     [maxLevels]string // where the next merge out of a level begins
 	claimed  claimed
 }
+
+// parts is the bytes of all chunks and blobs.
+func (m *more) parts() int { return int(m.above + m.below + m.blobs) }
 
 // claimed is what the head that was claimed says of numbers.
 type claimed struct{ next, job uint64 }
@@ -121,6 +126,8 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 			m.dead = append(m.dead, grave{Span: span, size: sizes.chunk, since: now, manifest: true})
 		}
 	}
+	v.parts = m.parts()
+	s.live.Store(head.Live)
 	s.view.Store(v)
 	s.more = m
 	if m.above+m.below <= sizes.whole {
@@ -153,10 +160,12 @@ func (m *more) add(v *view, key string) {
 // Apply makes the writes of an event.
 func (s *State) Apply(writes []engine.Write) {
 	v := s.view.Load()
-	v.data.Apply(writes)
 	if !v.layered() {
+		v.data.Apply(writes)
 		return
 	}
+	s.live.Add(int64(v.grows(writes)))
+	v.data.Apply(writes)
 	for _, w := range writes {
 		if w.Value == nil {
 			s.more.del(v, w.Key)
@@ -166,30 +175,57 @@ func (s *State) Apply(writes []engine.Write) {
 	}
 }
 
-// Size is the number of bytes of keys and values. Of a large object it counts what is yet to be merged away.
+// Size is the number of bytes of keys and values. Of a large object it may be more: what was overwritten without being
+// known counts until it has been merged away.
 func (s *State) Size() int {
-	size := s.view.Load().data.Size()
-	if m := s.more; m != nil {
-		size += int(m.above + m.below + m.blobs)
+	v := s.view.Load()
+	if !v.layered() {
+		return v.data.Size()
 	}
-	return size
+	return min(int(s.live.Load()), v.data.Size()+v.parts)
 }
 
 // SizeAfter is what Size would be after the writes.
 func (s *State) SizeAfter(writes []engine.Write) int {
 	v := s.view.Load()
 	if !v.layered() {
-		return s.Size() - v.data.Size() + v.data.SizeAfter(writes)
+		return v.data.SizeAfter(writes)
 	}
-	size := s.Size()
+	return s.Size() + v.grows(writes)
+}
+
+// grows is how many bytes the writes add.
+func (v *view) grows(writes []engine.Write) (n int) {
 	for _, w := range writes {
-		if w.Value == nil {
-			size-- // it will be, once it has been merged
-		} else {
-			size += len(w.Key) + len(w.Value)
+		if n -= v.sizeOf(w.Key); w.Value != nil {
+			n += len(w.Key) + len(w.Value)
 		}
 	}
-	return size
+	return n
+}
+
+// sizeOf is the bytes of a key and its value, 0 if there is none, or if the store would have to be asked.
+func (v *view) sizeOf(key string) (n int) {
+	if value, ok := v.data.Get(key); ok {
+		return len(key) + len(value)
+	}
+	_, _, _ = v.deep(context.Background(), key, v.source.memory, func(_ context.Context, k kind, value []byte) ([]byte, error) {
+		if n = len(key) + len(value); k == apart {
+			b, err := parseBlob(value)
+			n = len(key) + b.size
+			return nil, err
+		}
+		return nil, nil
+	})
+	return n
+}
+
+// memory is load without the store.
+func (s *source) memory(_ context.Context, r *ref) (*chunk, error) {
+	if c := s.known(r); c != nil {
+		return c, nil
+	}
+	return nil, errUnknown
 }
 
 // Read is the value of a key, nil if there is none.
@@ -211,12 +247,6 @@ func (s *State) Known(key string) ([]byte, bool) {
 	if value, ok := v.data.Get(key); ok || !v.layered() {
 		return value, true
 	}
-	known := func(_ context.Context, r *ref) (*chunk, error) {
-		if c := v.source.known(r); c != nil {
-			return c, nil
-		}
-		return nil, errUnknown
-	}
 	value := func(_ context.Context, k kind, value []byte) ([]byte, error) {
 		if k != apart {
 			return value, nil
@@ -227,7 +257,7 @@ func (s *State) Known(key string) ([]byte, bool) {
 		}
 		return nil, errUnknown
 	}
-	got, _, err := v.deep(context.Background(), key, known, value)
+	got, _, err := v.deep(context.Background(), key, v.source.memory, value)
 	return got, err == nil
 }
 
@@ -278,6 +308,27 @@ func (s *State) Scan(ctx context.Context, from, to string, backward bool) engine
 	return &scan{ctx: ctx, view: v, merged: merged{stretch: in, layers: v.layersOf(ctx, in)}}
 }
 
+// Count is how many entries a stretch has. It reads all of their chunks.
+func (s *State) Count(ctx context.Context, from, to string) (n int, err error) {
+	v := s.view.Load()
+	if !v.layered() {
+		return v.data.Count(ctx, from, to)
+	}
+	if err := v.hold(ctx); err != nil {
+		return 0, err
+	}
+	in := stretch{from: from, to: to}
+	for all := (merged{stretch: in, layers: v.layersOf(ctx, in)}); ; {
+		it, ok, err := all.next()
+		if !ok || err != nil {
+			return n, err
+		}
+		if it.kind != deleted {
+			n++
+		}
+	}
+}
+
 // layersOf are the layers of a stretch, the newest first.
 func (v *view) layersOf(ctx context.Context, in stretch) []layer {
 	if in.from >= in.to {
@@ -296,6 +347,9 @@ func (v *view) layersOf(ctx context.Context, in stretch) []layer {
 	}
 	return layers
 }
+
+// Large reports whether the object has, or had, more than a journal. It needs the object's lock.
+func (s *State) Large() bool { return s.more != nil }
 
 // Layered reports whether the object has chunks.
 func (s *State) Layered() bool { return s.view.Load().layered() }

@@ -104,10 +104,7 @@ func (t *twin) PurgeEntry(_ context.Context, _ string, name Name) error {
 func (t *twin) put(head *Head, journal *engine.Data, commit uint64, owned bool) error {
 	r := kept{commit: commit, owned: owned, journal: make(map[string]string)}
 	if head != nil {
-		var err error
-		if r.head, err = json.Marshal(head); err != nil {
-			return err
-		}
+		r.head = head.AppendJSON(nil)
 	}
 	for key, value := range journal.All() {
 		r.journal[key] = string(value)
@@ -191,7 +188,7 @@ func (o *owner) write(key, value string) {
 // cut decides on a put.
 func (o *owner) cut(last bool) {
 	o.commit++
-	o.head, o.before = o.state.Cut(Put{Object: object, Reign: o.reign, Commit: o.commit, Wide: o.wide, Last: last}, o.home)
+	o.head, o.before = o.state.Cut(Put{Object: object, Reign: o.reign, Commit: o.commit, Wide: func() bool { return o.wide }, Last: last}, o.home)
 	o.put = maps.Clone(o.memory)
 }
 
