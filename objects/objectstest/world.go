@@ -147,7 +147,8 @@ func (w *World) Now() time.Time {
 
 // Advance lets d pass. Alarms that fall due run at their own time, in order, with
 // the retries that objects.Alarmer describes. Alarms run nowhere else; Advance(0)
-// runs those that are due already.
+// runs those that are due already. Conflated values that wait (objects.Message) arrive
+// at their time likewise.
 func (w *World) Advance(d time.Duration) {
 	w.tb.Helper()
 	if d < 0 {
@@ -221,7 +222,10 @@ func (w *World) Evict(o objects.Ref) {
 // Move has another host take the object over: the instance is gone, and the next one sees an Owner.Epoch that is one higher.
 func (w *World) Move(o objects.Ref) {
 	w.tb.Helper()
-	w.do(o, func(o *object) { o.instance, o.moves = nil, o.moves+1 })
+	w.do(o, func(o *object) {
+		o.frames(o.conflation.TakeAll(o.world.Now()))
+		o.instance, o.moves = nil, o.moves+1
+	})
 }
 
 // Refuse has the object's next commit refused, as when another host has taken the object over: nothing of the event is
