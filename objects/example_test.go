@@ -335,6 +335,26 @@ func ExampleTx_Transact() {
 	// Output: full 1
 }
 
+// An event that runs again, here because its commit was refused, has the same name and time: they may go to a payment provider,
+// or into what is asked of others.
+func ExampleEventID() {
+	w := objectstest.New(tb, CounterObjects)
+	a := w.Object(Counters, "a")
+	w.Refuse(a)
+	var names []string
+	_ = in(w, a, func(tx *objects.Tx) error {
+		sum.Set(tx, 1)
+		names = append(names, objects.EventID(tx))
+		fmt.Println(tx.Owner().Epoch, objects.EventTime(tx).Year(), tx.Self().ID() == a.ID())
+		return nil
+	})
+	fmt.Println(len(names), names[0] == names[1])
+	// Output:
+	// 1 2030 true
+	// 2 2030 true
+	// 2 true
+}
+
 // Abort ends an event from wherever the code is.
 func ExampleTx_Abort() {
 	w := objectstest.New(tb, CounterObjects)
@@ -458,6 +478,43 @@ func ExampleTx_Accept() {
 	// hello ada, you are one of 1
 	// {"from":"bob","text":"hi"}
 	// bob left (1000)
+}
+
+// Board shows what people point at. Of each person only the newest place counts.
+type Board struct{}
+
+const Boards objects.Class = "board"
+
+var BoardObjects = objects.Implement(Boards, objects.New[Board])
+
+func (*Board) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	tx := objects.TxOf(r)
+	if _, err := tx.Accept(objects.Conflated()); err != nil {
+		tx.Refuse(err)
+	}
+}
+
+func (*Board) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
+	m.Conflate = from.ID()
+	tx.Broadcast(m)
+	return nil
+}
+
+func ExampleConflated() {
+	w := objectstest.New(tb, BoardObjects)
+	ada, _ := w.Connect(w.Object(Boards, "plan"), nil)
+	bob, _ := w.Connect(w.Object(Boards, "plan"), nil)
+	for x := range 3 {
+		ada.SendJSON(x)
+		bob.SendJSON(10 + x)
+	}
+	w.Advance(time.Second)
+	for m, ok := ada.Next(); ok; m, ok = ada.Next() {
+		fmt.Printf("%s\n", m.Data)
+	}
+	// Output:
+	// [0]
+	// [12,2]
 }
 
 func ExampleTx_Refuse() {

@@ -94,6 +94,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.sleep()
 	case drainMarker:
 		o.sleep()
+		o.flushNow()
 		o.finishBatch() // before the last put
 		o.settleParts()
 		o.awaitQuiet()
@@ -130,7 +131,7 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 			deadline = asked
 		}
 	}
-	ctx := withPrincipal(until{o.in.work, deadline}, req.Principal)
+	ctx := withPrincipal(o.newContext(req, deadline, now), req.Principal)
 	switch req.Kind {
 	case wire.Message, wire.Closed:
 		o.frame(ctx, ev)
@@ -458,24 +459,33 @@ func (o *object) finish(ev event, out engine.Outcome) {
 func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure *objects.Error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	outs := o.outs(ev, out, failure)
+	wrote := out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed
+	outs, waits := o.outs(ev, out, failure, wrote)
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
 		o.sockets.note()
 	}
-	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed}
+	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: wrote}
 	item.frame = ev.kind == wire.Message || ev.kind == wire.Closed
-	if len(outs) > 0 && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
+	if (len(outs) > 0 || waits) && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
 		item.wrote = true // its answer does not come through a lane: who sees it has to know that the rest will come
 	}
 	o.memory.state.Apply(out.Writes)
 	if out.Alarm != nil {
-		o.memory.alarm = alarmPointer(*out.Alarm)
+		o.memory.alarm = numbered(*out.Alarm)
 	}
 	if item.wrote {
 		o.remember(ev, reply)
 		o.commit.wrote = true
 	}
 	o.put(item, outs...)
+}
+
+// numbered is the alarm with a number of its own if it has just been set; nil for none.
+func numbered(a engine.Alarm) *engine.Alarm {
+	if a.Number == 0 && !a.At.IsZero() {
+		a.Number = 1 + rand.Uint64N(1<<48) // exact in JSON
+	}
+	return alarmPointer(a)
 }
 
 // attaches reports whether an event has changed an attachment.

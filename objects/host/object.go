@@ -58,7 +58,8 @@ type object struct {
 	claimWaiters []func(wire.ClaimReply)
 	outbox       outbox
 	commit       committer
-	upkeep       upkeep
+	upkeep       *upkeep     // nil while the object has never been large
+	conflation   *conflation // nil: no socket has asked for conflated values
 
 	stream   *stream.Sender    // to gateways; nil until the record has been claimed
 	lanes    map[string]uint32 // their numbers, by gateway
@@ -239,12 +240,13 @@ func (o *object) stop(d owner.Stop) {
 	if d.Why == owner.Rejected || d.Why == owner.Damaged {
 		refusal = o.commit.refusal // this is the goroutine at the store
 	}
-	if o.upkeep.cancel != nil {
+	if o.upkeep != nil && o.upkeep.cancel != nil {
 		o.upkeep.cancel() // nobody needs what it makes
 	}
 	o.in.links.forget(o, o.lanes)
 	signal(&o.handed)
 	signal(&o.quiet)
+	o.dropConflation()
 	o.spawn(func() { o.stopped(d, refusal, from == serving) })
 	for _, item := range o.outbox.takeAll() {
 		if d.Why == owner.Rejected && !d.Unsure && item.wrote && item.need <= o.commit.payload.put.Commit {

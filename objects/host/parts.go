@@ -66,6 +66,9 @@ func (o *object) putBefore(p *payload) error {
 func (o *object) mergeUnderWay() chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.upkeep == nil {
+		return nil
+	}
 	return o.upkeep.merging
 }
 
@@ -76,7 +79,10 @@ func (o *object) tend() {
 	if o.stage() != serving || !o.memory.state.Large() {
 		return
 	}
-	u, now := &o.upkeep, time.Now()
+	if o.upkeep == nil {
+		o.upkeep = new(upkeep)
+	}
+	u, now := o.upkeep, time.Now()
 	if u.merging == nil && !now.Before(u.again) {
 		if job := o.memory.state.Plan(o.key, o.commit.own.Token, o.in.home()); job != nil {
 			ctx, cancel := context.WithCancel(o.in.work)
@@ -120,7 +126,7 @@ func (o *object) merge(ctx context.Context, job *state.Job) {
 func (o *object) merged(job *state.Job, err error) (start bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	u := &o.upkeep
+	u := o.upkeep
 	u.cancel()
 	close(u.merging)
 	u.merging, u.cancel = nil, nil
@@ -175,7 +181,7 @@ func (o *object) purged(spans []state.Span, err error) {
 // given up: nothing is written after the last put.
 func (o *object) settleParts() {
 	o.mu.Lock()
-	if o.stage() == gone || !o.memory.state.Large() {
+	if o.stage() == gone || o.upkeep == nil {
 		o.mu.Unlock()
 		return
 	}
