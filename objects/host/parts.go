@@ -181,9 +181,12 @@ func (o *object) purged(spans []state.Span, err error) {
 // given up: nothing is written after the last put.
 func (o *object) settleParts() {
 	o.mu.Lock()
-	if o.stage() == gone || o.upkeep == nil {
+	if o.stage() == gone || !o.memory.state.Large() {
 		o.mu.Unlock()
 		return
+	}
+	if o.upkeep == nil {
+		o.upkeep = new(upkeep)
 	}
 	merging, spans := o.upkeep.merging, []state.Span(nil)
 	if merging != nil {

@@ -23,7 +23,6 @@ type Job struct {
 	made     []*ref
 	lower    []*ref // of level to, which it takes as well
 	buried   []grave
-	listed   []grave // those of buried that the manifest lists
 	manifest *Extent
 	blobs    int64 // bytes of the values apart that went
 	written  int
