@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	shared "holdfast/internal/metrics"
+	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
@@ -455,7 +456,10 @@ func (o *object) finish(ev event, out engine.Outcome) {
 func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure *objects.Error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	outs := o.outs(ev, out, failure)
+	var outs []stream.Out
+	if touchesSockets(ev, out) {
+		outs = o.outs(ev, out, failure)
+	}
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
 		o.sockets.note()
 	}

@@ -145,11 +145,14 @@ type deeds struct {
 	wire.LaneBody
 }
 
+// touchesSockets reports whether an event does anything to sockets. Most do not, and outs
+// has a frame for which the event loop's young stack would have to grow.
+func touchesSockets(ev event, out engine.Outcome) bool {
+	return len(out.Sends) > 0 || len(out.Opened) > 0 || ev.slot != 0
+}
+
 // outs are what an event does to sockets, gateway by gateway, the operations in order.
 func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error) []stream.Out {
-	if len(out.Sends) == 0 && len(out.Opened) == 0 && ev.slot == 0 {
-		return nil
-	}
 	var all []deeds
 	to := func(gateway string) *deeds { // there are few
 		for i := range all {
