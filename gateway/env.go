@@ -248,6 +248,9 @@ func (g *Gateway) forward(c *fiber.Ctx, to wire.Address, at place) error {
 		if err := handshake(c); err != nil {
 			return err
 		}
+		if g.offline {
+			return g.meet(c, to, req, at.prefix)
+		}
 		return g.upgrade(c, to, req, at.prefix)
 	}
 	reply, err := g.ask(c.UserContext(), to, req)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,6 +50,16 @@ func New(tb testing.TB, impls ...*objects.Implementation) *World {
 		w.classes[i.Class()] = i
 	}
 	return w
+}
+
+// Classes are the names of the classes that run.
+func (w *World) Classes() []string {
+	var names []string
+	for class := range w.classes {
+		names = append(names, string(class))
+	}
+	slices.Sort(names)
+	return names
 }
 
 // transport carries what is asked to the world's objects.
