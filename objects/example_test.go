@@ -335,6 +335,26 @@ func ExampleTx_Transact() {
 	// Output: full 1
 }
 
+// An event that runs again, here because its commit was refused, has the same name and time: they may go to a payment provider,
+// or into what is asked of others.
+func ExampleEventID() {
+	w := objectstest.New(tb, CounterObjects)
+	a := w.Object(Counters, "a")
+	w.Refuse(a)
+	var names []string
+	_ = in(w, a, func(tx *objects.Tx) error {
+		sum.Set(tx, 1)
+		names = append(names, objects.EventID(tx))
+		fmt.Println(tx.Owner().Epoch, objects.EventTime(tx).Year(), tx.Self().ID() == a.ID())
+		return nil
+	})
+	fmt.Println(len(names), names[0] == names[1])
+	// Output:
+	// 1 2030 true
+	// 2 2030 true
+	// 2 true
+}
+
 // Abort ends an event from wherever the code is.
 func ExampleTx_Abort() {
 	w := objectstest.New(tb, CounterObjects)

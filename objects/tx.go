@@ -34,6 +34,18 @@ func (tx *Tx) ID() ID { return idOf(tx.t.Key()) }
 // Name is the name by which the object is addressed, "" for a random id.
 func (tx *Tx) Name() string { return tx.t.Name() }
 
+// Self is the object itself, to be handed to others. To ask it within its own event is Conflict.
+func (tx *Tx) Self() Ref { return Ref{id: tx.ID(), name: tx.Name(), via: inEvent{}} }
+
+// Object is the object of this class and name. Making a Ref does no I/O; a bad name is an error of what is done with it.
+// Within an event the context of Do and Fetch is the Tx, or is derived from it; the Ref may be kept for later events.
+func (tx *Tx) Object(class Class, name string) Ref { return way{inEvent{}}.Object(class, name) }
+
+// ObjectByID is the object with this id.
+func (tx *Tx) ObjectByID(id ID) Ref { return way{inEvent{}}.ObjectByID(id) }
+
+func (tx *Tx) caller() {}
+
 // Now is the owner's clock when the event began, the one that alarms are compared with.
 func (tx *Tx) Now() time.Time { return tx.t.Now() }
 

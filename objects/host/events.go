@@ -128,7 +128,7 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 			deadline = asked
 		}
 	}
-	ctx := withPrincipal(until{o.in.work, deadline}, req.Principal)
+	ctx := withPrincipal(o.newContext(req, deadline, now), req.Principal)
 	switch req.Kind {
 	case wire.Message, wire.Closed:
 		o.frame(ctx, ev)
@@ -466,13 +466,21 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	}
 	o.memory.data.Apply(out.Writes)
 	if out.Alarm != nil {
-		o.memory.alarm = alarmPointer(*out.Alarm)
+		o.memory.alarm = numbered(*out.Alarm)
 	}
 	if item.wrote {
 		o.remember(ev, reply)
 		o.commit.wrote = true
 	}
 	o.put(item, outs...)
+}
+
+// numbered is the alarm with a number of its own if it has just been set; nil for none.
+func numbered(a engine.Alarm) *engine.Alarm {
+	if a.Number == 0 && !a.At.IsZero() {
+		a.Number = 1 + rand.Uint64N(1<<48) // exact in JSON
+	}
+	return alarmPointer(a)
 }
 
 // attaches reports whether an event has changed an attachment.

@@ -260,7 +260,7 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		h.holder.Store(holder)
 		defer h.holder.Store(nil)
 		client, err := wire.NewClient(wire.ClientConfig{
-			NATS: h.cfg.Serve, Nearby: h.cfg.Nearby, Name: id, Region: h.cfg.Region, Timing: h.timing, Log: h.log,
+			NATS: h.cfg.Serve, Nearby: h.cfg.Nearby, Host: true, Name: id, Region: h.cfg.Region, Timing: h.timing, Log: h.log,
 		})
 		if err != nil {
 			return err

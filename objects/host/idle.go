@@ -2,6 +2,7 @@ package host
 
 import (
 	"container/heap"
+	"context"
 	"sync"
 	"time"
 )
@@ -131,7 +132,9 @@ func (o *object) sleep() {
 	if i == nil || !i.Sleeps() {
 		return
 	}
-	out := i.Sleep(until{o.in.work, time.Now().Add(sleepTime)})
+	ctx, cancel := context.WithTimeout(o.in.work, sleepTime)
+	defer cancel()
+	out := i.Sleep(ctx)
 	if out.Err != nil || out.Changed() || len(out.Sends) > 0 {
 		o.finish(event{kind: ownEvent}, out)
 	}

@@ -47,7 +47,7 @@ type incarnation struct {
 	live   func(ctx context.Context, incarnation string) bool // whether another's may be
 	first  func(class string) string                          // the lowest live incarnation that runs the class
 	ends   func(within time.Duration) (n int, known bool)     // how many incarnations ended lately; false: not known
-	client *wire.Client                                       // carries alarms to their objects, here or elsewhere
+	client objectClient                                       // asks objects for this host, here or elsewhere
 
 	inbox    chan *nats.Msg // everything for every object we own; never closed
 	control  chan *nats.Msg // claims and beats; never closed
@@ -249,22 +249,24 @@ func (in *incarnation) deliver(msg *nats.Msg) {
 		}
 		return
 	}
-	o := in.find(strings.TrimPrefix(msg.Subject, wire.ObjectPrefix))
+	key, byHost := wire.ObjectOf(msg.Subject)
+	o := in.find(key)
 	if o == nil {
 		in.redirect(msg, 0)
 		return
 	}
-	o.push(delivery{kind: request, msg: msg, at: time.Now()})
+	o.push(delivery{kind: request, msg: msg, at: time.Now(), byHost: byHost})
 }
 
 // deliverLocal is deliver for a request from a gateway in this process. It reports
 // false when the object is not served here.
 func (in *incarnation) deliverLocal(msg *nats.Msg) bool {
-	o := in.find(strings.TrimPrefix(msg.Subject, wire.ObjectPrefix))
+	key, byHost := wire.ObjectOf(msg.Subject)
+	o := in.find(key)
 	if _, valid := in.lease.Holds(); o == nil || !valid {
 		return false // over NATS another owner hears it as well
 	}
-	d := delivery{kind: request, msg: msg, at: time.Now()}
+	d := delivery{kind: request, msg: msg, at: time.Now(), byHost: byHost}
 	return o.deliverVerdict(d, o.mailbox.pushLocal(d, o.queueLimits()))
 }
 

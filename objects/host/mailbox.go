@@ -28,6 +28,7 @@ type delivery struct {
 	msg     *nats.Msg // of a request; its newest copy
 	request string    // what all copies of a request have in common
 	at      time.Time // when a request came
+	byHost  bool      // a host has sent the request
 	gateway string    // of gatewayLost
 }
 

@@ -159,6 +159,7 @@ func (o *object) settle(out engine.Outcome) error {
 	o.data.Apply(out.Writes)
 	if out.Alarm != nil {
 		o.alarm = *out.Alarm
+		o.alarm.Number = o.world.number()
 	}
 	if fate != lands {
 		return o.hearsay(fate, out)
@@ -241,8 +242,9 @@ func (o *object) tellEnds() {
 	for len(o.ended) > 0 {
 		e := o.ended[0]
 		o.ended = o.ended[1:]
+		ctx := o.begin(e.client.as, "")
 		_, _ = o.run(func(i *engine.Instance) engine.Outcome { // nobody is told if it fails; told has logged it
-			return i.Closed(e.client.as, e.client.ID(), engine.Close(e.how))
+			return i.Closed(ctx, e.client.ID(), engine.Close(e.how))
 		})
 		delete(o.clients, e.client.ID())
 	}
@@ -284,8 +286,9 @@ func (o *object) message(c *Client, m objects.Message) {
 	if c.over() {
 		return
 	}
+	ctx := o.begin(c.as, "")
 	_, err := o.run(func(i *engine.Instance) engine.Outcome {
-		return i.Message(c.as, c.ID(), engine.Message(m))
+		return i.Message(ctx, c.ID(), engine.Message(m))
 	})
 	if e, ok := errors.AsType[*objects.Error](err); ok {
 		reason := e.Message
@@ -322,11 +325,12 @@ func (o *object) ring(by time.Time) bool {
 	if due, ok := was.Next(); !ok || due.After(by) {
 		return false
 	}
+	ctx := o.beginAlarm(was)
 	_, err := o.run(func(i *engine.Instance) engine.Outcome {
 		if !o.alarm.Equal(was) {
 			return engine.Outcome{} // the constructor has set another
 		}
-		return i.Alarm(context.Background(), was.Info())
+		return i.Alarm(ctx, was.Info())
 	})
 	if err != nil && o.alarm.Equal(was) {
 		o.world.tb.Logf("%v: alarm, retry %d: %v", o, was.Retry, err)

@@ -31,7 +31,8 @@ type World struct {
 	mu      sync.Mutex // guards what follows
 	now     time.Time
 	objects map[objects.ID]*object
-	sockets int // made so far
+	sockets int    // made so far
+	events  uint64 // numbers given so far, to events and alarms
 	chance  *rand.Rand
 	faults  int // that are wanted
 }
@@ -77,6 +78,7 @@ func (t transport) Call(ctx context.Context, to objects.Ref, call string, input 
 	key := scope.NextKey(ctx, objects.PrincipalOf(ctx).ID, to.ID().Key(), call)
 	within, cancel := within(ctx)
 	defer cancel()
+	within = o.begin(within, key)
 	out, err := o.event(key, ask(call, string(input)), func(i *engine.Instance) engine.Outcome { return i.Call(within, call, input) })
 	if err == nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("call %s: %w", call, ctx.Err()) // it has happened, and nobody waits for the answer
@@ -147,7 +149,7 @@ func (w *World) fetch(to objects.Ref, r *http.Request, c *Client) (*engine.Respo
 	if c == nil { // each connection is a socket of its own
 		key = scope.NextKey(r.Context(), objects.PrincipalOf(r.Context()).ID, to.ID().Key(), "")
 	}
-	return o.fetch(ctx, key, r, body, c)
+	return o.fetch(o.begin(ctx, key), key, r, body, c)
 }
 
 // Now is the world's time, which is the objects' Tx.Now.
@@ -329,8 +331,9 @@ func Inside[T any](w *World, o objects.Ref, fn func(tx *objects.Tx, instance T) 
 		return err
 	}
 	var failed error
+	ctx := inside.begin(context.Background(), "")
 	_, err = inside.event("", question{}, func(i *engine.Instance) engine.Outcome {
-		return i.Do(func(tx *engine.Tx, self any) error {
+		return i.Do(ctx, func(tx *engine.Tx, self any) error {
 			instance, ok := self.(T)
 			if !ok {
 				failed = fmt.Errorf("the instance is a %T", self)

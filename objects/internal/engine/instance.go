@@ -66,8 +66,8 @@ func (i *Instance) Call(ctx context.Context, name string, input []byte) Outcome 
 }
 
 // Do runs fn as an event.
-func (i *Instance) Do(fn func(tx *Tx, self any) error) Outcome {
-	return i.run(context.Background(), func(t *Tx, _ *Outcome) error { return fn(t, i.self) })
+func (i *Instance) Do(ctx context.Context, fn func(tx *Tx, self any) error) Outcome {
+	return i.run(ctx, func(t *Tx, _ *Outcome) error { return fn(t, i.self) })
 }
 
 // Fetch runs ServeHTTP. A request that wants to open a WebSocket brings the
