@@ -1,8 +1,14 @@
 package gateway
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"io"
+	"net"
 	"net/http"
+	"net/netip"
+	"sync"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -21,8 +27,41 @@ func Offline(cfg Config, answer Answer) (serve func(*http.Request) (*http.Respon
 	}
 	g.client, g.offline = answer, true
 	g.app = g.routes()
-	return func(r *http.Request) (*http.Response, error) { return g.app.Test(r, -1) }, nil
+	g.app.Handler() // builds the routes
+	return g.serveOne, nil
 }
+
+// serveOne serves a request on a connection of its own, from the request's RemoteAddr.
+func (g *Gateway) serveOne(r *http.Request) (*http.Response, error) {
+	near, far := net.Pipe()
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer near.Close()
+	from := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1234}
+	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		from = net.TCPAddrFromAddrPort(at)
+	}
+	running.Go(func() {
+		defer far.Close()
+		_ = g.app.Server().ServeConn(pipe{far, from}) // what was wrong is in the response
+	})
+	running.Go(func() { _ = r.Write(near) }) // the gateway need not read all of it
+	response, err := http.ReadResponse(bufio.NewReader(near), r)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(response.Body)
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	return response, err
+}
+
+// pipe is a connection with an address.
+type pipe struct {
+	net.Conn
+	from net.Addr
+}
+
+func (p pipe) RemoteAddr() net.Addr { return p.from }
 
 // Do has answer handle the request.
 func (a Answer) Do(ctx context.Context, to wire.Address, req *wire.Request) (*wire.Reply, error) {

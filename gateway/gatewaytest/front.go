@@ -103,10 +103,10 @@ func (f *Front) answer(ctx context.Context, to wire.Address, req *wire.Request) 
 	}
 	reply := &wire.Reply{}
 	var err error
-	switch {
-	case req.Kind == wire.Call:
+	switch req.Kind {
+	case wire.Call:
 		reply.Body, err = objects.NewCall[[]byte, []byte](to.Class(), req.Call).Do(ctx, ref, req.Body)
-	case req.Kind == wire.Fetch:
+	case wire.Fetch:
 		err = f.fetch(ctx, ref, req, reply)
 	default:
 		err = fmt.Errorf("a gateway has asked for %d, which no worker does", req.Kind)
