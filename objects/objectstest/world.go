@@ -150,7 +150,8 @@ func (w *World) Now() time.Time {
 
 // Advance lets d pass. Alarms that fall due run at their own time, in order, with
 // the retries that objects.Alarmer describes. Alarms run nowhere else; Advance(0)
-// runs those that are due already.
+// runs those that are due already. Conflated values that wait (objects.Message) arrive
+// at their time likewise.
 func (w *World) Advance(d time.Duration) {
 	w.tb.Helper()
 	if d < 0 {
@@ -227,6 +228,7 @@ func (w *World) Move(o objects.Ref) {
 	w.tb.Helper()
 	w.do(o, func(o *object) {
 		o.sleep()
+		o.frames(o.conflation.TakeAll(o.world.Now()))
 		o.moves++
 	})
 }
