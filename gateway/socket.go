@@ -234,6 +234,7 @@ func (s *socket) send(frame []byte) {
 // false if the socket ends first.
 func (s *socket) submit(req *wire.Request) bool {
 	req.Gateway, req.Socket, req.Principal = s.hub.name, s.id, s.principal
+	req.Time = time.Now().UnixMilli()
 	for s.uplink.full() {
 		select {
 		case <-s.uplink.room:
@@ -327,7 +328,7 @@ func (s *socket) tell(seq uint64, alone bool) {
 		return
 	}
 	s.uplink.add(&wire.Request{
-		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id, Principal: s.principal, Seq: seq,
+		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id, Principal: s.principal, Seq: seq, Time: time.Now().UnixMilli(),
 		Code: end.code, Reason: cut(end.reason), Clean: end.code != websocket.CloseAbnormalClosure, Fault: end.fault,
 	}, alone)
 	s.uplink.transmit()

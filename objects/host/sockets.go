@@ -78,6 +78,7 @@ type socketEnd struct {
 	seq     uint64 // of the frame that tells of it; 0: the gateway was given up
 	close   engine.Close
 	opener  []byte // the principal, as JSON, if the frame has told it
+	asked   int64  // when it ended, in Unix milliseconds; 0: not known
 }
 
 // adoptSockets takes over the sockets that gateways hold, from the previous owner. With
@@ -201,7 +202,8 @@ func (o *object) take(ev event) stream.Verdict {
 		o.put(outboxItem{}, stream.Out{Gateway: ev.gateway, Bodies: [][]byte{body}})
 	case stream.Take:
 		if req := ev.req; ev.kind == wire.Closed {
-			o.sockets.addEnd(socketEnd{req.Socket, ev.gateway, ev.slot, ev.seq, engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean, Fault: string(req.Fault)}, cleanPrincipal(req.Principal)})
+			how := engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean, Fault: string(req.Fault)}
+			o.sockets.addEnd(socketEnd{req.Socket, ev.gateway, ev.slot, ev.seq, how, cleanPrincipal(req.Principal), req.Time})
 		}
 	}
 	return verdict
@@ -255,6 +257,7 @@ func (o *object) tellEnds() {
 // tellEnd tells the first end. There is an instance.
 func (o *object) tellEnd() {
 	end := o.sockets.untold.ends[0]
+	now := time.Now()
 	ev := event{kind: wire.Closed, gateway: end.gateway, slot: end.slot, seq: end.seq}
 	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
 		known := o.sockets.recorded[end.socket]
@@ -266,7 +269,7 @@ func (o *object) tellEnd() {
 			ID: end.socket, Gateway: end.gateway, Tags: known.Tags, Attachment: known.Attachment, Principal: known.Principal,
 		})
 	}
-	ctx := withPrincipal(until{o.in.work, time.Now().Add(frameTime)}, o.sockets.open.Find(end.socket).Info().Principal)
+	ctx := withPrincipal(o.endContext(&end, now), o.sockets.open.Find(end.socket).Info().Principal)
 	o.finish(ev, o.memory.instance.Closed(ctx, end.socket, end.close))
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -78,6 +78,10 @@ func (b *memoryBus) Subscribe(subject, group string, to chan *nats.Msg) (subscri
 }
 
 func (s *memorySub) matches(subject string) bool {
+	if prefix, wild := strings.CutSuffix(s.subject, "*"); wild { // one token
+		rest, ok := strings.CutPrefix(subject, prefix)
+		return ok && rest != "" && !strings.Contains(rest, ".")
+	}
 	prefix, wild := strings.CutSuffix(s.subject, ">")
 	return subject == s.subject || wild && strings.HasPrefix(subject, prefix)
 }

@@ -254,7 +254,7 @@ func id(name string) objects.ID {
 // claim asks the host to own an object.
 func (w *world) claim(name string) chan wire.ClaimReply {
 	answer := make(chan wire.ClaimReply, 1)
-	o := w.in.object(wire.Address{ID: id(name), Name: name}, guests.Engine())
+	o := w.in.object(wire.Address{ID: id(name), Name: name}, w.in.classes[string(guestClass)])
 	if o == nil || !o.claim(func(r wire.ClaimReply) { answer <- r }) {
 		answer <- wire.ClaimReply{Other: "gone"}
 	}
@@ -278,7 +278,10 @@ func (w *world) tell(name string, req *wire.Request) {
 }
 
 // ask sends a request as the gateway "g", and returns where the reply will be.
-func (w *world) ask(name string, req *wire.Request) chan *wire.Reply {
+func (w *world) ask(name string, req *wire.Request) chan *wire.Reply { return w.askOf(id(name), req) }
+
+// askOf is ask for an object of any class.
+func (w *world) askOf(id objects.ID, req *wire.Request) chan *wire.Reply {
 	w.n++
 	req.N = w.n
 	if req.Gateway == "" {
@@ -287,7 +290,7 @@ func (w *world) ask(name string, req *wire.Request) chan *wire.Reply {
 	if req.Kind == wire.Message || req.Kind == wire.Closed {
 		req.N = 0
 	}
-	if o := w.in.find(id(name).Key()); o != nil {
+	if o := w.in.find(id.Key()); o != nil {
 		req.For = o.mailbox.claimToken() // a client knows it from the claim
 	}
 	inbox := fmt.Sprintf("%sg.%d", wire.InboxPrefix, w.n)
@@ -308,7 +311,7 @@ func (w *world) ask(name string, req *wire.Request) chan *wire.Reply {
 			close(reply)
 		}
 	}()
-	if err := wire.Ask(w.bus, wire.ObjectSubject(id(name)), inbox, req); err != nil {
+	if err := wire.Ask(w.bus, wire.ObjectSubject(id), inbox, req); err != nil {
 		panic(err)
 	}
 	return reply

@@ -17,7 +17,11 @@ import (
 func TestObjectsBehaveTheSameLiveAndInObjectstest(t *testing.T) {
 	c := &cast{scripts: make(map[string]*script)}
 	t.Run("objectstest", func(t *testing.T) {
-		run(t, c, func(t *testing.T) world { return model{objectstest.New(t, c.objects()...)} })
+		run(t, c, func(t *testing.T) world {
+			w := objectstest.New(t, c.objects()...)
+			w.Faults(100) // the cases say themselves which they want
+			return model{w}
+		})
 	})
 	t.Run("live", func(t *testing.T) {
 		l := newLive(t, c)
