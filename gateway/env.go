@@ -195,6 +195,7 @@ type answered struct {
 	mu     sync.Mutex // guards what follows
 	object string
 	owner  wire.Owner
+	woke   bool // the object had slept
 }
 
 type answeredKey struct{}
@@ -203,8 +204,8 @@ func (a *answered) note(to wire.Address, reply *wire.Reply) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.object = to.Key()
-	if a.owner = (wire.Owner{}); reply != nil {
-		a.owner = reply.Owner
+	if a.owner, a.woke = (wire.Owner{}), false; reply != nil {
+		a.owner, a.woke = reply.Owner, reply.Woke
 	}
 }
 
@@ -219,6 +220,9 @@ func (a *answered) sign(c *fiber.Ctx) {
 	if a.owner.Host != "" {
 		c.Set("Holdfast-Owner", a.owner.Host+" ("+a.owner.Region+")")
 		c.Set("Holdfast-Epoch", strconv.FormatUint(a.owner.Epoch, 10))
+	}
+	if a.woke {
+		c.Set("Holdfast-Woke", "true")
 	}
 }
 

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -214,6 +215,11 @@ func (in *incarnation) hearLane(msg *nats.Msg) {
 				o.resend(now, acks.Gateway, r.Seq)
 			}
 		}
+		for _, a := range acks.Answered {
+			if o, ok := in.links.find(a.Lane, acks.Gateway); ok {
+				o.heardAnswered(acks.Gateway, a.At)
+			}
+		}
 	case wire.Hold:
 		var held wire.Held
 		if err := wire.Decode(msg.Data, &held); err != nil {
@@ -368,6 +374,16 @@ func (o *object) resend(now time.Time, gateway string, from uint64) {
 	defer o.mu.Unlock()
 	if o.heeds() {
 		o.transmit(o.stream.Resend(now, gateway, from))
+	}
+}
+
+func (o *object) heardAnswered(gateway string, at []wire.Reached) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.heeds() {
+		for _, a := range at {
+			o.noteAnswered(gateway, a.Of, int64(min(a.Seq, math.MaxInt64)))
+		}
 	}
 }
 
