@@ -25,7 +25,10 @@ func closeOf(err error) closeInfo {
 	if e, ok := errors.AsType[*websocket.CloseError](err); ok {
 		return closeInfo{e.Code, e.Text, true}
 	}
-	if errors.Is(err, websocket.ErrReadLimit) {
+	if long, ok := errors.AsType[tooLong](err); ok {
+		return closeInfo{websocket.CloseMessageTooBig, long.Error(), true}
+	}
+	if errors.Is(err, websocket.ErrReadLimit) { // of a frame whose length is no number
 		return closeInfo{websocket.CloseMessageTooBig, "the message is too large", true}
 	}
 	if _, broken := errors.AsType[net.Error](err); broken || errors.Is(err, io.EOF) {

@@ -107,7 +107,7 @@ func (c *Client) Close() {
 // that no host runs.
 func (c *Client) Do(ctx context.Context, id Address, req *Request) (*Reply, error) {
 	now := time.Now()
-	t := attempt{resume: req.Kind == Resume, began: now, deadline: now.Add(c.cfg.Timing.Request)}
+	t := attempt{resume: req.Kind == Resume, maker: req.Maker, began: now, deadline: now.Add(c.cfg.Timing.Request)}
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(t.deadline) {
 		t.deadline = sooner
 	}
@@ -168,8 +168,11 @@ func (c *Client) inbox(n, copy uint64) string {
 // ask sends one copy of a request the shortest way. Once a copy went over NATS the
 // next ones do: otherwise they could overtake it.
 func (c *Client) ask(id Address, inbox string, req *Request, t *attempt) error {
-	if !t.overNATS && c.cfg.Nearby.ask(id.ID, inbox, req) {
-		return nil
+	if !t.overNATS {
+		asked, err := c.cfg.Nearby.ask(id.ID, inbox, req, c.cfg.NATS.MaxPayload())
+		if asked || err != nil {
+			return err
+		}
 	}
 	err := Ask(c.cfg.NATS, ObjectSubject(id.ID), inbox, req)
 	t.overNATS = t.overNATS || err == nil
@@ -200,6 +203,7 @@ func (w *waiter) release() {
 type attempt struct {
 	fate
 	resume   bool // the request is an operator's, and its claims lift the object's quarantine
+	maker    Maker
 	began    time.Time
 	deadline time.Time
 	overNATS bool // a copy went over NATS
@@ -320,7 +324,10 @@ func (c *Client) consider(object string, a answer, t *attempt) (next verdict) {
 func (c *Client) claimFor(ctx context.Context, id Address, t *attempt) (owned bool, err error) {
 	ctx, cancel := context.WithDeadline(ctx, t.deadline)
 	defer cancel()
-	reply, err := c.activate(ctx, id, t.resume)
+	if t.maker != nil && !t.uncertain() && !t.maker.MayMake() {
+		return false, objects.Errorf(objects.TooMany, "too many new objects from this address; come back in a second")
+	}
+	reply, err := c.activate(ctx, id, t.resume, t.maker)
 	if errors.Is(err, errUnknownClass) && !t.uncertain() {
 		return false, objects.Errorf(objects.NotFound, "no host runs class %s", id.Class())
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -62,7 +63,7 @@ func (t transport) Call(ctx context.Context, to objects.Ref, call string, input 
 	if err != nil {
 		return nil, err
 	}
-	key := scope.NextKey(ctx, objects.PrincipalOf(ctx).ID, to.ID().Key(), call)
+	key := scope.NextKey(ctx, objects.PrincipalOf(ctx).ID, netip.Addr{}, to.ID().Key(), call)
 	within, cancel := within(ctx)
 	defer cancel()
 	out, err := o.event(key, ask(call, string(input)), func(i *engine.Instance) engine.Outcome { return i.Call(within, call, input) })
@@ -133,7 +134,7 @@ func (w *World) fetch(to objects.Ref, r *http.Request, c *Client) (*engine.Respo
 	defer cancel()
 	key := ""
 	if c == nil { // each connection is a socket of its own
-		key = scope.NextKey(r.Context(), objects.PrincipalOf(r.Context()).ID, to.ID().Key(), "")
+		key = scope.NextKey(r.Context(), objects.PrincipalOf(r.Context()).ID, netip.Addr{}, to.ID().Key(), "")
 	}
 	return o.fetch(ctx, key, r, body, c)
 }
