@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -35,52 +34,21 @@ var writeBuffers sync.Pool
 
 // wsClient is a client behind the WebSocket library. The library's own connection
 // outlives Fiber's handler; Fiber's wrapper of it does not.
-type wsClient struct {
-	conn  *websocket.Conn
-	limit int // bytes of a message
-}
+type wsClient struct{ conn *websocket.Conn }
 
-// prepare sets what follows a ping and a pong. The goroutine that receives calls both.
-func (c wsClient) prepare(ping func(text string), pong func()) {
+// prepare sets how large a message may be and what follows a ping and a pong. The
+// goroutine that receives calls both.
+func (c wsClient) prepare(limit int, ping func(text string), pong func()) {
+	c.conn.SetReadLimit(int64(limit))
 	c.conn.SetPingHandler(func(text string) error { ping(text); return nil })
 	c.conn.SetPongHandler(func(string) error { pong(); return nil })
 	// The outbox answers the client's close, so that nothing follows the answer.
 	c.conn.SetCloseHandler(func(int, string) error { return nil })
 }
 
-// receive bounds a message by itself: the library's own limit closes without a reason.
 func (c wsClient) receive() (binary bool, data []byte, err error) {
-	kind, r, err := c.conn.NextReader()
-	if err != nil {
-		return false, nil, err
-	}
-	data, err = readUpTo(r, c.limit)
+	kind, data, err := c.conn.ReadMessage()
 	return kind == websocket.BinaryMessage, data, err
-}
-
-// tooLong is the failure to receive a message of more than so many bytes.
-type tooLong int
-
-// Error says how long a message may be.
-func (limit tooLong) Error() string { return fmt.Sprintf("a message has at most %d bytes", int(limit)) }
-
-// readUpTo is io.ReadAll for at most so many bytes.
-func readUpTo(r io.Reader, limit int) ([]byte, error) {
-	data := make([]byte, 0, min(limit+1, readBuffer))
-	for {
-		n, err := r.Read(data[len(data):cap(data)])
-		data = data[:len(data)+n]
-		switch {
-		case len(data) > limit:
-			return nil, tooLong(limit)
-		case err == io.EOF: //nolint:errorlint // as io.Reader says
-			return data, nil
-		case err != nil:
-			return nil, err
-		case len(data) == cap(data):
-			data = append(data, 0)[:len(data)]
-		}
-	}
 }
 
 func (c wsClient) readUntil(t time.Time) {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -14,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fasthttp/websocket"
 
 	"holdfast/objects"
 )
@@ -349,6 +352,17 @@ func (c *conn) readBody(b []byte) (n int, err error) {
 		c.among.bodies.heard(c, time.Now())
 	}
 	return n, err
+}
+
+// Write writes. The library closes a WebSocket whose client's message is too large before
+// anybody hears of it, and without a reason: here it gets one.
+func (c *conn) Write(b []byte) (int, error) {
+	if c.upgraded && bytes.Equal(b, bareTooLarge) {
+		reason := websocket.FormatCloseMessage(websocket.CloseMessageTooBig, tooLarge(c.among.limits.Frame))
+		_, err := c.Conn.Write(frameOf(websocket.CloseMessage, reason))
+		return len(b), err
+	}
+	return c.Conn.Write(b)
 }
 
 // SetReadDeadline notes the deadline, for Read. A WebSocket's is also set by the

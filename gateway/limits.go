@@ -15,7 +15,7 @@ type Limits struct {
 	Header int // 16 KiB: a request's line and headers; 431 beyond
 	Frame  int // 64 KiB: a WebSocket message; 1009 beyond
 	Queue  int // 1 MiB: bytes that wait to be read by one socket's client, 64 more for each message; 1013 beyond
-	Memory int // 256 MiB: large bodies that are being received, all together; 503 beyond
+	Memory int // 128 MiB: large bodies that are being received, all together; 503 beyond
 
 	Conns int // 100,000: connections, WebSockets among them; 503 beyond
 
@@ -36,7 +36,7 @@ func (l Limits) WithDefaults() Limits {
 	set(&l.Header, 16<<10)
 	set(&l.Frame, 64<<10)
 	set(&l.Queue, 1<<20)
-	set(&l.Memory, 256<<20)
+	set(&l.Memory, 128<<20)
 	set(&l.Conns, 100_000)
 	set(&l.ConnsPer, 1000)
 	set(&l.NewPer, 100)

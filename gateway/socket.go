@@ -98,8 +98,8 @@ func (g *Gateway) upgrade(c *fiber.Ctx, scope *requestScope, id wire.Address, re
 
 // client prepares the connection of the socket's client.
 func (s *socket) client(conn *websocket.Conn) client {
-	c := wsClient{conn, s.hub.frameLimit}
-	c.prepare(
+	c := wsClient{conn}
+	c.prepare(s.hub.frameLimit,
 		func(text string) { s.send(frameOf(websocket.PongMessage, []byte(text))) },
 		func() { s.alive(c) })
 	return c
@@ -173,7 +173,7 @@ func (s *socket) read(c client) (how closeInfo) {
 		s.alive(c)
 		binary, data, err := c.receive()
 		if err != nil {
-			return closeOf(err)
+			return closeOf(err, s.hub.frameLimit)
 		}
 		s.counters.framesIn.Inc()
 		if !binary && !utf8.Valid(data) {

@@ -135,8 +135,10 @@ func TestAWorkersMistakeIsTheAuthorsToHear(t *testing.T) {
 		}
 	}
 	for what, worker := range map[string]gateway.Worker{
-		"mount":  func(r fiber.Router, env *gateway.Env) { env.Mount(r, "/x/:name", "nosuch") },
-		"handle": func(r fiber.Router, env *gateway.Env) { r.Get("/", gateway.Handle(env, objects.NewCall[int, int]("nosuch", "add"), gateway.Fixed("x"))) },
+		"mount": func(r fiber.Router, env *gateway.Env) { env.Mount(r, "/x/:name", "nosuch") },
+		"handle": func(r fiber.Router, env *gateway.Env) {
+			r.Get("/", gateway.Handle(env, objects.NewCall[int, int]("nosuch", "add"), gateway.Fixed("x")))
+		},
 	} {
 		func() {
 			defer func() {
@@ -176,7 +178,9 @@ var (
 			return in.A, nil
 		}),
 		objects.On(forgets, func(*sum, *objects.Tx, objects.None) (objects.None, error) { return nil, nil }),
-		objects.On(whose, func(_ *sum, tx *objects.Tx, _ objects.None) (objects.Principal, error) { return objects.PrincipalOf(tx), nil }),
+		objects.On(whose, func(_ *sum, tx *objects.Tx, _ objects.None) (objects.Principal, error) {
+			return objects.PrincipalOf(tx), nil
+		}),
 		objects.On(longer, func(_ *sum, _ *objects.Tx, n int) ([]byte, error) { return bytes.Repeat([]byte("x"), n), nil }))
 )
 
