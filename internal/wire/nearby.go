@@ -6,8 +6,6 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go"
-
-	"holdfast/objects"
 )
 
 // Nearby is the gateways and hosts of one process that stand in one place. What a
@@ -69,7 +67,7 @@ func (n *Nearby) Answer(subject string, reply *Reply) bool {
 
 // ask is Ask for an object that is owned nearby. It reports false if the object is not. A
 // request of more than so many bytes is refused, as NATS would.
-func (n *Nearby) ask(id objects.ID, inbox string, req *Request, most int64) (bool, error) {
+func (n *Nearby) ask(subject, inbox string, req *Request, most int64) (bool, error) {
 	if n == nil {
 		return false, nil
 	}
@@ -79,7 +77,7 @@ func (n *Nearby) ask(id objects.ID, inbox string, req *Request, most int64) (boo
 	if len(hosts) == 0 {
 		return false, nil
 	}
-	msg := &nats.Msg{Subject: ObjectSubject(id), Reply: inbox, Data: Encode(req)}
+	msg := &nats.Msg{Subject: subject, Reply: inbox, Data: Encode(req)}
 	if int64(len(msg.Data)) > most {
 		return false, nats.ErrMaxPayload
 	}
