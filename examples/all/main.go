@@ -3,7 +3,8 @@ package main
 
 import (
 	"context"
-	"log/slog"
+	"fmt"
+	"os"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -42,6 +43,6 @@ func (sandbox) Charge(_ context.Context, key string, _ payment.Order) (receipt, 
 
 // logJob does a job by saying so.
 func logJob(tx *objects.Tx, j scheduler.Job) error {
-	slog.Info("job", "schedule", tx.Name(), "id", j.ID, "what", j.What)
-	return nil
+	_, err := fmt.Fprintf(os.Stderr, "schedule %s: %s: %s\n", tx.Name(), j.ID, j.What)
+	return err
 }
