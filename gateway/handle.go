@@ -183,7 +183,7 @@ func fieldOf(t reflect.Type, name string) (reflect.Type, bool) {
 		if tag == "" {
 			tag = field.Name
 		}
-		if field.IsExported() && !(field.Anonymous && tag == field.Name) && strings.EqualFold(tag, name) {
+		if field.IsExported() && (!field.Anonymous || tag != field.Name) && strings.EqualFold(tag, name) {
 			return plain(field.Type), true
 		}
 	}
