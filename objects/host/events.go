@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	shared "holdfast/internal/metrics"
+	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
@@ -457,7 +458,11 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	wrote := out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed
-	outs, waits := o.outs(ev, out, failure, wrote)
+	var outs []stream.Out
+	waits := false
+	if touchesSockets(ev, out) {
+		outs, waits = o.outs(ev, out, failure, wrote)
+	}
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
 		o.sockets.note()
 	}

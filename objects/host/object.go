@@ -93,7 +93,7 @@ func (o *object) advance(to stage) {
 	case serving:
 		owned.Inc()
 		if waiting {
-			o.in.tasks.Go(o.run)
+			o.in.startLoop(o)
 		}
 	case gone:
 		if from != claiming {

@@ -139,13 +139,16 @@ func (item outboxItem) refuse(o *object, e *objects.Error) {
 	}
 }
 
+// touchesSockets reports whether an event does anything to sockets. Most do not, and outs
+// has a frame for which the event loop's young stack would have to grow.
+func touchesSockets(ev event, out engine.Outcome) bool {
+	return len(out.Sends) > 0 || len(out.Opened) > 0 || ev.slot != 0
+}
+
 // outs are what an event does to sockets, gateway by gateway, the operations in order.
 // wrote is whether the event is part of a put whatever it sends. waits is whether it has
 // sent conflated values that wait. With mu held.
 func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrote bool) (outs []stream.Out, waits bool) {
-	if len(out.Sends) == 0 && len(out.Opened) == 0 && ev.slot == 0 {
-		return nil, false
-	}
 	now := time.Now()
 	var b outgoing
 	for _, s := range out.Opened {

@@ -31,16 +31,22 @@ type sockets struct {
 // none: they are with the gateways, and lost only if a gateway and the owner die together.
 const maxDetails = 8 << 10
 
+// detailSize is what the details of a socket take beside its id, tags and attachment.
+const detailSize = 20
+
 // note encodes the tags and attachments of all sockets, as far as they are few. The
 // event loop calls it, with the object's lock held.
 func (s *sockets) note() {
 	s.details = nil
+	if s.open.Len() > maxDetails/detailSize {
+		return // no need to look at each of them whenever one comes
+	}
 	all, size := make(map[string]record.Socket), 0
 	add := func(id string, tags []string, attachment []byte) bool {
 		for _, tag := range tags {
 			size += len(tag)
 		}
-		size += len(id) + len(attachment) + 20
+		size += len(id) + len(attachment) + detailSize
 		if len(tags) > 0 || len(attachment) > 0 {
 			all[id] = record.Socket{Tags: tags, Attachment: attachment}
 		}
