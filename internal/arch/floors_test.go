@@ -26,8 +26,8 @@ var floors = []struct {
 	packages []string
 }{
 	{1, []string{"internal/scope", "objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback"}},
-	{2, []string{"internal/wire", "internal/stream", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
-	{3, []string{"gateway", "objects/host", "inspector"}},
+	{2, []string{"internal/wire", "internal/ask", "internal/stream", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
+	{3, []string{"gateway", "client", "objects/host", "inspector"}},
 	{4, []string{"app"}},
 	{5, []string{"cmd/holdfast", "examples/demo/...", "test/...", "bench/...", "chaos/..."}},
 }
@@ -36,6 +36,7 @@ var floors = []struct {
 var neighbours = []struct{ from, to, why string }{
 	{"objects", "internal/scope", "an idempotency key is set by authors' callers and read by gateways"},
 	{"objects/objectstest", "internal/scope", "it reads idempotency keys, as a gateway does"},
+	{"internal/ask", "internal/wire", "what is asked is a request on the wire"},
 	{"objects", "objects/internal/engine", "an author's types stand on what runs them"},
 	{"objects/objectstest", "objects/internal/engine", "it runs objects, as a host does"},
 	{"objects/objectstest", "objects", "it is the world in which objects are tested"},
@@ -83,6 +84,8 @@ var rules = []rule{
 		why: "an example shows what an author can do with objects alone"},
 	{who: []string{"gateway"}, not: []string{jetstream, module + "/objects/host", module + "/objects/host/internal/..."}, reach: true,
 		why: "a gateway that can write is not stateless"},
+	{who: []string{"client"}, not: append([]string{jetstream, module + "/gateway/...", module + "/objects/host/..."}, webStack...), reach: true,
+		why: "a program that asks needs neither a web server nor a host"},
 	{who: []string{"objects/host", "objects/host/internal/..."}, not: webStack, reach: true,
 		why: "HTTP ends at the gateway; a host speaks NATS"},
 	{who: []string{"kvfoil"}, not: []string{module + "/..."},
