@@ -177,9 +177,12 @@ func checkName(name string) error {
 		return fmt.Errorf("a name has %d bytes, want 1 to %d", len(name), maxName)
 	}
 	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c > '~' || c == '.' || c == '*' || c == '>' {
+		if c := name[i]; c <= ' ' || c > '~' || c == '*' || c == '>' {
 			return fmt.Errorf("%q cannot be a name", name)
 		}
+	}
+	if user, own, of := strings.Cut(name, "."); of && (user == "" || own == "" || strings.Contains(own, ".")) {
+		return fmt.Errorf("%q cannot be a name", name)
 	}
 	return nil
 }
