@@ -104,7 +104,9 @@ func (e *Env) Mount(r fiber.Router, path string, class objects.Class) {
 	e.g.mounts = append(e.g.mounts, path)
 }
 
-func addressOf(to objects.Ref) wire.Address { return wire.Address{ID: to.ID(), Name: to.Name()} }
+func addressOf(to objects.Ref) wire.Address {
+	return wire.Address{ID: to.ID(), Name: to.Name(), Near: to.Hint()}
+}
 
 // forward is the way of a request that a worker hands on: it is refused, or copied, asked
 // and answered. For an upgrade the answer is a socket.
@@ -129,7 +131,10 @@ func (g *Gateway) forward(c *fiber.Ctx, to wire.Address, at place) error {
 	if _, err := identify(ctx, to, req); err != nil {
 		return err
 	}
-	if opens {
+	switch {
+	case opens && g.offline:
+		return g.meet(c, s, to, req, at.prefix)
+	case opens:
 		return g.upgrade(c, s, to, req, at.prefix)
 	}
 	reply, err := g.send(ctx, s, to, req)

@@ -69,7 +69,7 @@ type Gateway struct {
 	timing     wire.Timing
 	log        *slog.Logger
 	name       string
-	client     *wire.Client
+	client     asker
 	hub        *hub
 	metrics    *metrics
 	app        *fiber.App
@@ -77,6 +77,7 @@ type Gateway struct {
 	origins    origins
 	names      []string // by which the gateway goes on loopback
 	loopback   bool     // it listens there; fixed before the first request
+	offline    bool     // no socket is held: a test has the other end
 	newObjects *newObjects
 	mounts     []string           // where the worker has mounted classes; fixed once New returns
 	asking     singleflight.Group // of /readyz
@@ -84,8 +85,33 @@ type Gateway struct {
 	stopping chan struct{} // closed when no more is accepted
 }
 
+// asker has objects' owners handle requests. *wire.Client is one.
+type asker interface {
+	Do(ctx context.Context, to wire.Address, req *wire.Request) (*wire.Reply, error)
+	Served(ctx context.Context, class string) error
+	Close()
+}
+
 // New makes a gateway. It sends nothing yet.
 func New(cfg Config) (*Gateway, error) {
+	g, err := prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	client, err := wire.NewClient(wire.ClientConfig{
+		NATS: cfg.NATS, Nearby: cfg.Nearby, Name: g.name, Region: g.cfg.Region, Timing: g.timing, Log: g.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.client = client
+	g.hub.bus, g.hub.activate = cfg.NATS, client.Activate
+	g.app = g.routes()
+	return g, nil
+}
+
+// prepare is New without what asks objects.
+func prepare(cfg Config) (*Gateway, error) {
 	if cfg.Region == "" {
 		cfg.Region = "local"
 	}
@@ -122,15 +148,7 @@ func New(cfg Config) (*Gateway, error) {
 		trusted: cfg.Proxies, origins: cfg.Origins, names: append(origins(cfg.Origins).names(), cfg.Hosts...), newObjects: newObjects,
 		metrics: newMetrics(cfg.Metrics, cfg.Region), stopping: make(chan struct{}),
 	}
-	g.client, err = wire.NewClient(wire.ClientConfig{
-		NATS: cfg.NATS, Nearby: cfg.Nearby, Name: g.name, Region: cfg.Region, Timing: g.timing, Log: g.log,
-	})
-	if err != nil {
-		return nil, err
-	}
 	g.hub = newHub(g)
-	g.hub.bus, g.hub.activate = cfg.NATS, g.client.Activate
-	g.app = g.routes()
 	return g, nil
 }
 
