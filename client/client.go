@@ -28,7 +28,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
 
 	"holdfast/internal/ask"
 	"holdfast/internal/wire"
@@ -48,6 +47,10 @@ type Config struct {
 	// context counts.
 	Request time.Duration
 
+	// Inbox is "client" by default: what the Client hears comes below _HF.<Inbox>. It is the name of the program's NATS
+	// user, if that is one of `holdfast nats permissions`.
+	Inbox string
+
 	Log *slog.Logger // default: none
 }
 
@@ -63,14 +66,17 @@ func New(nc *nats.Conn, cfg Config) (*Client, error) {
 	if cfg.Region == "" {
 		cfg.Region = "local"
 	}
-	if err := wire.CheckRegion(cfg.Region); err != nil {
-		return nil, err
+	if cfg.Inbox == "" {
+		cfg.Inbox = "client"
+	}
+	if err := errors.Join(wire.CheckRegion(cfg.Region), wire.CheckInbox(cfg.Inbox)); err != nil {
+		return nil, fmt.Errorf("client: %w", err)
 	}
 	if cfg.Request < 0 || cfg.Request > wire.CopyLife {
 		return nil, fmt.Errorf("client: a question may take %v, want up to %v", cfg.Request, wire.CopyLife)
 	}
 	owners, err := wire.NewClient(wire.ClientConfig{
-		NATS: nc, Name: nuid.Next(), Region: cfg.Region, Timing: wire.Timing{Request: cfg.Request}, Log: cfg.Log,
+		NATS: nc, Name: wire.NewName(cfg.Inbox), Region: cfg.Region, Timing: wire.Timing{Request: cfg.Request}, Log: cfg.Log,
 	})
 	if err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ func start(t *testing.T, hosted bool, cfg client.Config) (*world, *client.Client
 		t.Fatal(err)
 	}
 	t.Cleanup(w.stop)
-	nc, err := w.server.Dial(nats.ReconnectBufSize(-1))
+	nc, err := w.dial()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,6 +214,9 @@ func TestAClientThatCannotBeIsRefused(t *testing.T) {
 	}
 	if _, err := client.New(nc, client.Config{Region: "Fra.>"}); err == nil {
 		t.Error("a client in a region that cannot be was made")
+	}
+	if _, err := client.New(nc, client.Config{Inbox: "_INBOX.>"}); err == nil {
+		t.Error("a client with an inbox that cannot be was made")
 	}
 	nc.Close()
 	if _, err := client.New(nc, client.Config{}); err == nil {

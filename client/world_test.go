@@ -68,6 +68,18 @@ func (*counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(fmt.Sprintf("%s %s %s at %s, %d", r.Method, r.URL, body, r.Host, sum.Get(tx)))
 }
 
+// program is the NATS user of a client, as `holdfast nats permissions` has it: all that a client needs.
+var program = embedded.User{
+	Name: "client", Password: "secret",
+	Publish:   []string{"hf.o.*.*.g", "hf.claim.*.*", "hf.hosts", "hf.hosts.*", "hf.host.*"},
+	Subscribe: []string{"_HF.client.>"},
+}
+
+// dial connects as a client's user.
+func (w *world) dial() (*nats.Conn, error) {
+	return w.server.Dial(nats.ReconnectBufSize(-1), nats.UserInfo(program.Name, program.Password))
+}
+
 // world is a NATS with a host of counters.
 type world struct {
 	server  *embedded.Server
@@ -77,7 +89,7 @@ type world struct {
 
 // newWorld starts one. Without a host nobody answers.
 func newWorld(ctx context.Context, hosted bool) (*world, error) {
-	server, err := embedded.Start(ctx, embedded.Config{})
+	server, err := embedded.Start(ctx, embedded.Config{Users: []embedded.User{program}})
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +131,7 @@ func someNATS() (nc *nats.Conn, stop func()) {
 	if err != nil {
 		panic(err)
 	}
-	nc, err = w.server.Dial(nats.ReconnectBufSize(-1))
+	nc, err = w.dial()
 	if err != nil {
 		panic(err)
 	}
