@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -124,7 +125,7 @@ func TestAQuestionThatIsRepeatedUnderItsKeyIsDoneOnce(t *testing.T) {
 func TestARefusalArrivesWordForWord(t *testing.T) {
 	_, objs, _ := start(t, true, client.Config{})
 	_, err := add.Do(t.Context(), objs.Object(Counters, "a"), -1)
-	e, ok := err.(*objects.Error)
+	e, ok := errors.AsType[*objects.Error](err)
 	if !ok || e.Code != "negative" || e.Message != "counters do not count down" || e.Details["least"] != float64(0) {
 		t.Errorf("refusal = %#v", err)
 	}

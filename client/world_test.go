@@ -118,7 +118,9 @@ func newWorld(ctx context.Context, hosted bool) (*world, error) {
 	go func() { done <- h.Run(running) }()
 	w.stop = func() {
 		stop()
-		<-done
+		if err := <-done; err != nil {
+			panic(err)
+		}
 		state.Close()
 		server.Close()
 	}
