@@ -11,6 +11,7 @@ import (
 
 	"holdfast/examples/demo/race"
 	"holdfast/examples/ticket"
+	"holdfast/gateway"
 	"holdfast/kvfoil"
 	"holdfast/objects"
 )
@@ -18,7 +19,7 @@ import (
 // race fires n claims at each of the three counters, from this gateway, and
 // streams what became of each as lines of JSON; then the verdicts.
 func (d *demo) race(c *fiber.Ctx) error {
-	name, err := d.env.Param(c, "name")
+	name, err := gateway.Param("name")(c)
 	if err != nil {
 		return err
 	}

@@ -181,9 +181,12 @@ func checkName(name string) error {
 		return fmt.Errorf("a name has %d bytes, want 1 to %d", len(name), maxName)
 	}
 	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c > '~' || c == '.' || c == '*' || c == '>' {
+		if c := name[i]; c <= ' ' || c > '~' || c == '*' || c == '>' {
 			return fmt.Errorf("%q cannot be a name", name)
 		}
+	}
+	if user, own, of := strings.Cut(name, "."); of && (user == "" || own == "" || strings.Contains(own, ".")) {
+		return fmt.Errorf("%q cannot be a name", name)
 	}
 	return nil
 }
@@ -413,12 +416,15 @@ func (o *object) runAlarm(ctx context.Context, ev event) {
 		return
 	}
 	failed := before.Failed(now, rand.Float64())
+	if out.Forget {
+		failed = engine.Alarm{}
+	}
 	e := o.countFailure(ev, out)
 	o.in.log.Warn("alarm failed", "ref", e.Reference, "object", o.key, "name", o.id.Name, "set for", before.At, "retry", before.Retry, "parked", failed.Parked, "err", out.Err)
 	if out.Drop {
 		o.drop()
 	}
-	o.apply(ev, engine.Outcome{Alarm: &failed}, o.replyTo(ev, engine.Outcome{}, nil), nil)
+	o.apply(ev, engine.Outcome{Alarm: &failed, Sends: out.Sends}, o.replyTo(ev, engine.Outcome{}, nil), nil)
 }
 
 // setAgain sets the wake-up for what the record says: the one that has fired is gone.
