@@ -343,7 +343,8 @@ func (o *object) claimOf(put owner.Put) *payload {
 // encode makes the payload of the put that has just been decided on, from what
 // is in memory now. With mu held, so that no event is half in it.
 func (o *object) encode(put owner.Put) *payload {
-	rec, before := o.snapshot(put)
+	parts, before := o.cut(put)
+	rec := o.snapshot(parts)
 	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
 	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
 	if put.Owner == "" {
@@ -355,19 +356,26 @@ func (o *object) encode(put owner.Put) *payload {
 	return &payload{put: put, value: rec.Encode(), before: before, alarm: o.memory.alarm}
 }
 
-// snapshot is the object as its record is to have it, and what is to be in the store
-// before. With mu held.
-func (o *object) snapshot(put owner.Put) (record.Record, *state.Before) {
+// cut is what of the object is in parts, nil for nothing, and what is to be in the store
+// before a put. With mu held.
+func (o *object) cut(put owner.Put) (*state.Head, *state.Before) {
 	if o.commit.claimed != nil { // not served yet: as it was
-		return *o.commit.claimed, nil
+		return nil, nil
 	}
-	parts, before := o.memory.state.Cut(state.Put{
+	return o.memory.state.Cut(state.Put{
 		Object: o.key, Reign: o.commit.own.Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "",
 	}, o.in.home())
+}
+
+// snapshot is the object as its record is to have it. With mu held.
+func (o *object) snapshot(parts *state.Head) record.Record {
+	if o.commit.claimed != nil { // not served yet: as it was
+		return *o.commit.claimed
+	}
 	return record.Record{
-		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife), Data: o.memory.state.Journal(),
-		Parts: parts, Gateways: o.gateways(), Sockets: o.sockets.details,
-	}, before
+		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife),
+		Data: o.memory.state.Journal(), Parts: parts, Gateways: o.gateways(), Sockets: o.sockets.details,
+	}
 }
 
 // serve begins to run events, from the record that was claimed: it is what the
