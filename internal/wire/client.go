@@ -65,9 +65,10 @@ type ClientConfig struct {
 	// while it reconnects (nats.ReconnectBufSize(-1)), so that what could not be
 	// sent certainly did not happen.
 	NATS   Conn
-	Nearby *Nearby // hosts that it reaches without NATS; default: none
-	Host   bool    // it asks for a host, where only hosts may publish
-	Name   string  // unique, and a subject token: it begins the client's inbox
+	Nearby *Nearby     // hosts that it reaches without NATS; default: none
+	Host   bool        // it asks for a host, where only hosts may publish
+	May    func() bool // reports whether a request may be sent now; default: always
+	Name   string      // unique, and a subject token: it begins the client's inbox
 	Region string
 	Timing Timing
 	Log    *slog.Logger // default: none
@@ -126,6 +127,7 @@ func (c *Client) Do(ctx context.Context, id Address, req *Request) (*Reply, erro
 	}
 	defer c.end(id.Key(), n)
 	req.Gateway, req.N, req.Low = c.cfg.Name, n, low
+	again := req.Again // as the caller knows
 	if req.Time == 0 {
 		req.Time = now.UnixMilli()
 	}
@@ -146,12 +148,13 @@ func (c *Client) Do(ctx context.Context, id Address, req *Request) (*Reply, erro
 			return nil, objects.Errorf(objects.Unknown, "%d hosts were lost while they had the request; it may or may not have happened", maxLost)
 		}
 		req.Timeout = max(1, left.Milliseconds())
+		req.Again = again || t.goesElsewhere(req.For)
 		err := c.ask(id, c.inbox(n, t.copy+1), req, &t)
 		switch {
 		case errors.Is(err, nats.ErrMaxPayload) && !t.uncertain():
 			return nil, objects.Errorf(objects.TooLarge, "the request is larger than a NATS message may be")
 		case err != nil:
-			t.why = fmt.Errorf("NATS is not reached: %w", err)
+			t.why = err
 			t.attempts++
 			if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrMaxPayload) || !t.backOff(ctx) {
 				return nil, t.failure(context.DeadlineExceeded)
@@ -178,17 +181,25 @@ func (c *Client) inbox(n, copy uint64) string {
 // ask sends one copy of a request the shortest way. Once a copy went over NATS the
 // next ones do: otherwise they could overtake it.
 func (c *Client) ask(id Address, inbox string, req *Request, t *attempt) error {
+	if c.cfg.May != nil && !c.cfg.May() {
+		return errMayNot
+	}
 	subject := ObjectSubject(id.ID)
 	if c.cfg.Host {
-		subject = ObjectHostSubject(id.ID)
+		subject = ObjectHostSubject(id.Key())
 	}
 	if !t.overNATS && c.cfg.Nearby.ask(subject, inbox, req) {
 		return nil
 	}
-	err := Ask(c.cfg.NATS, subject, inbox, req)
-	t.overNATS = t.overNATS || err == nil
-	return err
+	if err := Ask(c.cfg.NATS, subject, inbox, req); err != nil {
+		return fmt.Errorf("NATS is not reached: %w", err)
+	}
+	t.overNATS = true
+	return nil
 }
+
+// errMayNot is why a request was not sent that may not be.
+var errMayNot = errors.New("this host's lease has lapsed")
 
 // waiter is where one request waits for its answers. It is pooled. It may be used
 // again after end, because hand sends only while it holds c.mu.

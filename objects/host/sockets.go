@@ -237,8 +237,9 @@ func (o *object) tellEnds() {
 func (o *object) tellEnd() {
 	end := o.sockets.untold.ends[0]
 	now := time.Now()
-	ctx := withPrincipal(o.endContext(&end, now), end.opener)
-	ev := event{kind: wire.Closed, gateway: end.gateway, slot: end.slot, seq: end.seq}
+	about := o.endContext(&end, now)
+	ctx := withPrincipal(about, end.opener)
+	ev := event{kind: wire.Closed, ctx: about, gateway: end.gateway, slot: end.slot, seq: end.seq}
 	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
 		known := o.sockets.recorded[end.socket]
 		delete(o.sockets.recorded, end.socket)

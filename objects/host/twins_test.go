@@ -111,6 +111,8 @@ func (b *memoryBus) Connected() bool {
 	return !b.down
 }
 
+func (b *memoryBus) Line() uint64 { return 0 }
+
 func (b *memoryBus) setDown(down bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -53,6 +53,9 @@ func (e *event) ID() string { return e.id }
 // Time is when the event was asked for.
 func (e *event) Time() time.Time { return e.at }
 
+// Sender is the object that asks.
+func (e *event) Sender() (key, name string) { return "", "" }
+
 // Ask asks another object for the event.
 func (e *event) Ask(context.Context, engine.Question) (engine.Answer, error) {
 	return engine.Answer{}, objects.Errorf(objects.Unavailable, "events cannot ask other objects yet")

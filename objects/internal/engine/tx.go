@@ -97,6 +97,8 @@ type Event interface {
 	ID() string      // the same wherever and however often the event runs; no other event of any object has it
 	Time() time.Time // when the event was asked for; the same likewise
 
+	Sender() (key, name string) // the object that asks, "" for none
+
 	// Ask asks another object, outside of the transaction, until ctx ends.
 	Ask(ctx context.Context, q Question) (Answer, error)
 }
@@ -113,6 +115,14 @@ type Question struct {
 type Answer struct {
 	Output   []byte
 	Response *Response // of a Question with a request
+}
+
+// Sender is the object that asks; an empty key: none does.
+func (t *Tx) Sender() (key, name string) {
+	if e, ok := t.parent.Value(EventKey{}).(Event); ok {
+		return e.Sender()
+	}
+	return "", ""
 }
 
 // Ask asks another object for the event. Any goroutine may call it while the event's handler runs.
