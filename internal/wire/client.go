@@ -28,6 +28,8 @@ type Client struct {
 	cfg     ClientConfig
 	replies *nats.Subscription
 
+	waiters sync.Pool // of *waiter
+
 	claims singleflight.Group
 	tokens *lru.Cache[string, uint64] // the newest token known for an object
 
@@ -88,7 +90,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Client{
-		cfg: cfg, tokens: tokens,
+		cfg: cfg, tokens: tokens, waiters: sync.Pool{New: newWaiter},
 		waiting: make(map[uint64]*waiter), asking: make(map[uint64]chan<- hostAnswer),
 		open: make(map[string][]uint64), overload: make(map[string]time.Time),
 		nearest: make(map[string]place), served: make(map[string]bool), absent: make(map[string]time.Time), told: make(map[uint64]bool), horizon: make(horizon),
@@ -119,8 +121,8 @@ func (c *Client) Do(ctx context.Context, id Address, req *Request) (*Reply, erro
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(t.deadline) {
 		t.deadline = sooner
 	}
-	w := waiters.Get().(*waiter)
-	defer w.release()
+	w := c.waiters.Get().(*waiter)
+	defer c.release(w)
 	n, low, refused := c.begin(id.Key(), w, now)
 	if refused {
 		return &Reply{Code: objects.Overloaded, Message: "too many requests wait for this object"}, nil
@@ -208,17 +210,15 @@ type waiter struct {
 	timer   *time.Timer
 }
 
-var waiters = sync.Pool{New: func() any {
-	return &waiter{answers: make(chan answer, 8), timer: time.NewTimer(time.Hour)}
-}}
+func newWaiter() any { return &waiter{answers: make(chan answer, 8), timer: time.NewTimer(time.Hour)} }
 
 // release puts the waiter back into the pool, empty.
-func (w *waiter) release() {
+func (c *Client) release(w *waiter) {
 	w.timer.Stop()
 	for len(w.answers) > 0 {
 		<-w.answers
 	}
-	waiters.Put(w)
+	c.waiters.Put(w)
 }
 
 // attempt is one request while it is being sent and sent again.

@@ -65,12 +65,12 @@ func (c *eventContext) ask(ctx context.Context, q engine.Question) (engine.Answe
 	if err := c.o.passGate(ctx); err != nil {
 		return engine.Answer{}, err
 	}
-	id, err := c.number(a, to.Key(), req)
+	id, err := c.sign(a, to.Key(), req)
 	if err != nil {
 		return engine.Answer{}, err
 	}
 	reply, err := c.o.in.client.Do(ctx, to, req)
-	if nothing(reply, err) {
+	if leavesNothing(reply, err) {
 		c.o.mu.Lock()
 		c.o.asks.Nothing(&a.run, to.Key(), id, req.Asked.N)
 		c.o.mu.Unlock()
@@ -87,8 +87,8 @@ func (c *eventContext) ask(ctx context.Context, q engine.Question) (engine.Answe
 	return engine.Answer{Output: reply.Body}, nil
 }
 
-// nothing reports whether an ask has certainly left nothing at its callee that is to be settled.
-func nothing(reply *wire.Reply, err error) bool {
+// leavesNothing reports whether an ask has certainly left nothing at its callee that is to be settled.
+func leavesNothing(reply *wire.Reply, err error) bool {
 	if err != nil {
 		return objects.CodeOf(err) != objects.Unknown
 	}
@@ -227,8 +227,8 @@ func (o *object) passGate(ctx context.Context) error {
 	return objects.Errorf(objects.Unavailable, "nothing was asked: the object is moving to another host, or its store does not answer")
 }
 
-// number names the question, and gives the ask its number.
-func (c *eventContext) number(a *asking, to string, req *wire.Request) (asks.ID, error) {
+// sign names the question, and gives the ask its number.
+func (c *eventContext) sign(a *asking, to string, req *wire.Request) (asks.ID, error) {
 	o := c.o
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -16,8 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	shared "holdfast/internal/metrics"
 	"holdfast/internal/wire"
 	"holdfast/objects"
