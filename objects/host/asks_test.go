@@ -3,12 +3,14 @@ package host
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
 	"holdfast/internal/wire"
@@ -62,7 +64,7 @@ type district struct {
 }
 
 // inDistrict runs a story where hosts a and b serve the objects of these names.
-func inDistrict(t *testing.T, story func(d *district), hosts ...string) {
+func inDistrict(t *testing.T, story func(t *testing.T, d *district), hosts ...string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		d := &district{t: t, bus: newMemoryBus(), store: newMemoryStore(), hosts: make(map[string]*world)}
@@ -75,7 +77,7 @@ func inDistrict(t *testing.T, story func(d *district), hosts ...string) {
 			t.Fatal(err)
 		}
 		d.client = client
-		story(d)
+		story(t, d)
 		for _, w := range d.hosts {
 			if _, err := w.stop(); err != nil {
 				t.Error(err)
@@ -171,7 +173,7 @@ func adds(to string) func(tx *objects.Tx) (string, error) {
 }
 
 func TestAnEventAsksAnObjectOfAnotherHost(t *testing.T) {
-	inDistrict(t, func(d *district) {
+	inDistrict(t, func(t *testing.T, d *district) {
 		d.own("a", "order")
 		d.own("b", "stock")
 		d.does("order", adds("stock"))
@@ -192,7 +194,7 @@ func TestAnEventAsksAnObjectOfAnotherHost(t *testing.T) {
 }
 
 func TestAnObjectIsAskedOnceThoughItsCallerDiesBeforeItsOwnCommit(t *testing.T) {
-	inDistrict(t, func(d *district) {
+	inDistrict(t, func(t *testing.T, d *district) {
 		d.own("a", "order")
 		d.own("b", "stock")
 		d.does("order", func(tx *objects.Tx) (string, error) {
@@ -224,7 +226,7 @@ func TestAnObjectIsAskedOnceThoughItsCallerDiesBeforeItsOwnCommit(t *testing.T) 
 }
 
 func TestAnObjectIsAskedOnceThoughItDiesBeforeItsAnswerIsHeard(t *testing.T) {
-	inDistrict(t, func(d *district) {
+	inDistrict(t, func(t *testing.T, d *district) {
 		d.own("a", "order")
 		d.own("b", "stock")
 		d.does("order", adds("stock"))
@@ -253,7 +255,7 @@ func TestAnObjectIsAskedOnceThoughItDiesBeforeItsAnswerIsHeard(t *testing.T) {
 
 // The event wrote nothing itself. If it were not in the record, it would run again when its asks are settled.
 func TestAnEventThatOnlyAskedIsAnsweredFromTheRecord(t *testing.T) {
-	inDistrict(t, func(d *district) {
+	inDistrict(t, func(t *testing.T, d *district) {
 		d.own("a", "order")
 		d.own("b", "stock")
 		runs := 0
@@ -289,7 +291,7 @@ func TestAnEventThatOnlyAskedIsAnsweredFromTheRecord(t *testing.T) {
 }
 
 func TestAnEventThatFailsAfterAnAskIsNotRunAgain(t *testing.T) {
-	inDistrict(t, func(d *district) {
+	inDistrict(t, func(t *testing.T, d *district) {
 		d.own("a", "order")
 		d.own("b", "stock")
 		runs := 0
@@ -322,7 +324,7 @@ func TestAnEventThatFailsAfterAnAskIsNotRunAgain(t *testing.T) {
 }
 
 func TestTheRetryOfAnAlarmGetsTheAnswersOfTheFirstTry(t *testing.T) {
-	inDistrict(t, func(d *district) {
+	inDistrict(t, func(t *testing.T, d *district) {
 		o := d.own("a", "order")
 		d.own("b", "stock")
 		tries := 0
@@ -347,7 +349,7 @@ func TestTheRetryOfAnAlarmGetsTheAnswersOfTheFirstTry(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 3 {
-			if err := d.hosts["a"].in.wake(d.t.Context(), palID("order").Key()); err != nil && objects.CodeOf(err) != objects.Internal {
+			if err := d.hosts["a"].in.wake(t.Context(), palID("order").Key()); err != nil && objects.CodeOf(err) != objects.Internal {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * time.Second)
@@ -361,8 +363,73 @@ func TestTheRetryOfAnAlarmGetsTheAnswersOfTheFirstTry(t *testing.T) {
 	}, "a", "b")
 }
 
+// A copy that the network has held back names the callee's owner, which is still the same. All that the next owner of the caller
+// has asked is settled by then.
+func TestALateCopyOfADeadCallersAskIsNotRun(t *testing.T) {
+	for _, refuses := range []bool{false, true} { // what the callee makes of the second question
+		t.Run(fmt.Sprint("refused=", refuses), func(t *testing.T) {
+			inDistrict(t, func(t *testing.T, d *district) {
+				d.own("a", "order")
+				d.own("b", "stock")
+				d.does("order", func(tx *objects.Tx) (string, error) {
+					said, err := palDo.Do(tx, tx.Object(palClass, "stock"), nil)
+					if objects.CodeOf(err) == objects.Conflict {
+						return "refused", nil
+					}
+					return said, err
+				})
+				d.does("stock", func(tx *objects.Tx) (string, error) {
+					if refuses {
+						return "", objects.Errorf(objects.Conflict, "no")
+					}
+					counter.Set(tx, counter.Get(tx)+1)
+					return "done", nil
+				})
+				var late []*nats.Msg
+				d.bus.drop = func(subject, reply string, data []byte) bool {
+					if subject != wire.ObjectHostSubject(palID("stock").Key()) || d.hosts["a"] == nil {
+						return false
+					}
+					late = append(late, &nats.Msg{Subject: subject, Reply: reply, Data: slices.Clone(data)})
+					return true
+				}
+				answered := make(chan error, 1)
+				go func() {
+					reply, err := d.ask("order", wire.Request{})
+					if want := map[bool]string{false: `"done"`, true: `"refused"`}[refuses]; err == nil && string(reply.Body) != want {
+						err = fmt.Errorf("order says %s", reply.Body)
+					}
+					answered <- err
+				}()
+				time.Sleep(100 * time.Millisecond)
+				d.crash("a")
+				d.start("c")
+				if err := <-answered; err != nil {
+					t.Fatal(err)
+				}
+				if rec := d.record("stock"); len(rec.Fences) != 1 {
+					t.Errorf("the record has the fences %+v", rec.Fences)
+				}
+				time.Sleep(time.Second)
+				if kept := d.object("b", "stock").memory.kept.Kept; len(late) == 0 || len(kept) != 0 {
+					t.Fatalf("%d copies are late, %d answers are kept", len(late), len(kept))
+				}
+				want := d.count("stock")
+				refuses = false
+				for _, msg := range late {
+					d.bus.deliver(msg)
+				}
+				time.Sleep(time.Second)
+				if n := d.count("stock"); n != want {
+					t.Errorf("stock has counted %d, and before %d", n, want)
+				}
+			}, "a", "b")
+		})
+	}
+}
+
 func TestAChainThatComesBackIsRefusedAtOnce(t *testing.T) {
-	inDistrict(t, func(d *district) {
+	inDistrict(t, func(t *testing.T, d *district) {
 		d.does("order", func(tx *objects.Tx) (string, error) { return palDo.Do(tx, tx.Object(palClass, "stock"), nil) })
 		d.does("stock", func(tx *objects.Tx) (string, error) {
 			from, asked := tx.Sender()
@@ -395,7 +462,7 @@ func TestAChainThatComesBackIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestWhatIsRefusedIsToldWithItsCodeAndWhoRefused(t *testing.T) {
-	inDistrict(t, func(d *district) {
+	inDistrict(t, func(t *testing.T, d *district) {
 		d.does("order", func(tx *objects.Tx) (string, error) {
 			_, err := palAdd.Do(tx, tx.Object(palClass, "stock"), -1)
 			return "", err
@@ -412,7 +479,7 @@ func TestWhatIsRefusedIsToldWithItsCodeAndWhoRefused(t *testing.T) {
 
 // What an earlier event wrote is not durable yet when the next event asks because of it.
 func TestAnAskWaitsForWhatItsEventMayHaveRead(t *testing.T) {
-	inDistrict(t, func(d *district) {
+	inDistrict(t, func(t *testing.T, d *district) {
 		d.own("a", "order")
 		d.own("b", "stock")
 		d.does("order", adds("stock"))
@@ -445,7 +512,7 @@ func TestAnAskWaitsForWhatItsEventMayHaveRead(t *testing.T) {
 }
 
 func TestManyAreAskedAtOnceByTheGoroutinesOfAHandler(t *testing.T) {
-	inDistrict(t, func(d *district) {
+	inDistrict(t, func(t *testing.T, d *district) {
 		var kept *objects.Tx
 		d.does("order", func(tx *objects.Tx) (string, error) {
 			kept = tx
@@ -471,14 +538,14 @@ func TestManyAreAskedAtOnceByTheGoroutinesOfAHandler(t *testing.T) {
 		if _, err := palRead.Do(kept, kept.Object(palClass, "stock1"), nil); objects.CodeOf(err) != objects.Invalid {
 			t.Errorf("after the event: %v, want invalid", err)
 		}
-		if _, err := palRead.Do(d.t.Context(), kept.Object(palClass, "stock1"), nil); objects.CodeOf(err) != objects.Invalid {
+		if _, err := palRead.Do(t.Context(), kept.Object(palClass, "stock1"), nil); objects.CodeOf(err) != objects.Invalid {
 			t.Errorf("without the event's context: %v, want invalid", err)
 		}
 	}, "a")
 }
 
 func TestOnlyAHostMaySayWhatObjectsAsk(t *testing.T) {
-	inDistrict(t, func(d *district) {
+	inDistrict(t, func(t *testing.T, d *district) {
 		d.own("a", "stock")
 		caller := palID("order").Key()
 		asked := &wire.Asked{ID: make([]byte, 16), Caller: caller, Token: 1, N: 1, Chain: []wire.Link{{Key: caller}}}
@@ -520,7 +587,7 @@ func TestOnlyAHostMaySayWhatObjectsAsk(t *testing.T) {
 
 // An answer that has to be kept has a size. One that changed nothing is not kept.
 func TestAnAnswerThatIsKeptHasASize(t *testing.T) {
-	inDistrict(t, func(d *district) {
+	inDistrict(t, func(t *testing.T, d *district) {
 		writes := false
 		d.does("stock", func(tx *objects.Tx) (string, error) {
 			if writes {
