@@ -71,6 +71,10 @@ type Owner struct {
 // the error is returned as it is. Fields of the struct stay as fn left them: change them after fn. They nest.
 func (tx *Tx) Transact(fn func() error) error { return tx.t.Transact(fn) }
 
+// DeleteAll deletes all keys and maps, and the alarm (as Cloudflare's deleteAll). Sockets stay open. To delete the keys alone,
+// clear the map of everything: NewMap[string, any]("").Clear(tx).
+func (tx *Tx) DeleteAll() { tx.t.DeleteAll() }
+
 // Refuse is how ServeHTTP fails: the event is rolled back and answered as a call that returns err is, with the code's status,
 // and code, message, details and reference as JSON. Return after it. An error status that ServeHTTP writes itself rolls
 // nothing back: for a response of one's own, use Transact.

@@ -59,7 +59,7 @@ func (o *object) endContext(end *socketEnd, now time.Time) *eventContext {
 	if end.asked > 0 {
 		asked = time.UnixMilli(end.asked)
 	}
-	return &eventContext{Context: o.in.work, o: o, deadline: now.Add(frameTime), kind: wire.Closed, source: end.socket, asked: asked}
+	return &eventContext{Context: o.in.work, o: o, deadline: now.Add(o.class.Limits.Event), kind: wire.Closed, source: end.socket, asked: asked}
 }
 
 // Deadline is when nobody waits for the event any longer.

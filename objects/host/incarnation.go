@@ -201,7 +201,7 @@ func (in *incarnation) object(id wire.Address, class *engine.Class) *object {
 	if o == nil {
 		o = newObject(in, id, class)
 		in.objects[id.Key()] = o
-		in.idle.put(o, time.Now().Add(in.timing.Hibernate))
+		in.idle.put(o, time.Now().Add(class.Life.Soonest()))
 	}
 	return o
 }
@@ -267,7 +267,7 @@ func (in *incarnation) deliverLocal(msg *nats.Msg) bool {
 		return false // over NATS another owner hears it as well
 	}
 	d := delivery{kind: request, msg: msg, at: time.Now(), byHost: byHost}
-	return o.deliverVerdict(d, o.mailbox.pushLocal(d, in.queueLimits()))
+	return o.deliverVerdict(d, o.mailbox.pushLocal(d, o.queueLimits()))
 }
 
 // recover ends a panic over one message. The message is dropped.
@@ -288,13 +288,13 @@ func (in *incarnation) find(key string) *object {
 	return in.objects[key]
 }
 
-func (in *incarnation) queueLimits() queueLimits {
-	return queueLimits{events: in.cfg.Queue, wait: in.timing.Silence / 2}
+func (o *object) queueLimits() queueLimits {
+	return queueLimits{events: o.in.cfg.Queue, wait: o.class.Life.Queue}
 }
 
 // push puts a delivery into the mailbox, or turns it away.
 func (o *object) push(d delivery) {
-	if !o.deliverVerdict(d, o.mailbox.push(d, o.in.queueLimits())) && d.kind == request {
+	if !o.deliverVerdict(d, o.mailbox.push(d, o.queueLimits())) && d.kind == request {
 		o.in.redirect(d.msg, o.mailbox.claimToken())
 	}
 }
@@ -423,7 +423,11 @@ func (in *incarnation) dropAll() {
 // sweep lets idle instances sleep, evicts objects idle for longer, tells objects of
 // gateways that have died, and reports events that do not end.
 func (in *incarnation) sweep(ctx context.Context) error {
-	tick := time.NewTicker(max(10*time.Millisecond, min(in.timing.Hibernate/4, in.timing.Beat)))
+	every := in.timing.Beat
+	for _, class := range in.classes {
+		every = min(every, class.Life.Soonest()/4)
+	}
+	tick := time.NewTicker(max(10*time.Millisecond, every))
 	defer tick.Stop()
 	for {
 		select {

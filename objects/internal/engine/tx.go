@@ -204,12 +204,18 @@ func (t *Tx) Abort(err error) {
 
 // use is called by everything that a handler does with its Tx.
 func (t *Tx) use() {
-	switch {
-	case t.ended.Load():
-		t.misused(errors.New("a transaction was used after its event had ended"))
-	case t.strict && !t.here():
+	t.mustRun()
+	if t.strict && !t.here() {
 		t.misused(errors.New("a transaction was used by a goroutine that does not run its event"))
-	case t.err != nil:
+	}
+}
+
+// mustRun is use for what may run in a coroutine of the event's goroutine, whose stack does not show the event.
+func (t *Tx) mustRun() {
+	if t.ended.Load() {
+		t.misused(errors.New("a transaction was used after its event had ended"))
+	}
+	if t.err != nil {
 		panic(aborted{t.err}) // a handler that has recovered from an abort goes no further
 	}
 }
