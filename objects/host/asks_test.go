@@ -117,7 +117,7 @@ func (d *district) own(host, name string) *object {
 	d.t.Helper()
 	w := d.hosts[host]
 	answer := make(chan wire.ClaimReply, 1)
-	o := w.in.object(wire.Address{ID: palID(name), Name: name}, pals.Engine())
+	o := w.in.object(wire.Address{ID: palID(name), Name: name}, w.in.classes[string(palClass)])
 	if o == nil || !o.claim(func(r wire.ClaimReply) { answer <- r }) {
 		d.t.Fatalf("%s cannot be claimed by %s", name, host)
 	}
@@ -574,7 +574,7 @@ func TestOnlyAHostMaySayWhatObjectsAsk(t *testing.T) {
 			}
 		}
 		for _, data := range [][]byte{wire.Encode(&wire.Request{Kind: wire.Settled}), {8, 7, 0xca, 0x02, 0xff}, {8, 8}} {
-			d.bus.Publish(wire.ObjectHostSubject(palID("stock").Key()), data)
+			_ = d.bus.Publish(wire.ObjectHostSubject(palID("stock").Key()), data)
 		}
 		if _, err := d.ask("stock", wire.Request{Call: "add", Body: []byte("1"), Asked: asked}); err != nil {
 			t.Errorf("what is right: %v", err)
