@@ -113,8 +113,8 @@ func (c *eventContext) request(ctx context.Context, q engine.Question) (wire.Add
 		return to, nil, err
 	}
 	chain := c.chain()
-	if slices.ContainsFunc(chain, func(l wire.Link) bool { return l.Key == q.Key }) {
-		return to, nil, objects.Errorf(objects.Conflict, "%s waits for itself: %s", labelOf(q.Key, q.Name), chainText(chain, labelOf(q.Key, q.Name)))
+	if i := slices.IndexFunc(chain, func(l wire.Link) bool { return l.Key == q.Key }); i >= 0 {
+		return to, nil, objects.Errorf(objects.Conflict, "%s waits for itself: %s", chain[i].Label, chainText(chain, chain[i].Label))
 	}
 	if len(chain) > maxDepth {
 		return to, nil, objects.Errorf(objects.Conflict, "a chain of more than %d objects that ask each other: %s", maxDepth, chainText(chain, labelOf(q.Key, q.Name)))

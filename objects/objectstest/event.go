@@ -113,6 +113,7 @@ func (e *event) Sender() (key, name string) {
 const (
 	maxDepth  = 16
 	maxAsks   = 1000
+	maxLabel  = 64 // bytes of a name
 	maxToKeep = 16 << 10
 )
 
@@ -187,7 +188,11 @@ func sizeOf(r *engine.Response) int {
 
 // label is an object for people.
 func label(to objects.Ref) string {
-	return string(to.ID().Class()) + "/" + cmp.Or(to.Name(), to.ID().String()[:8]+"...")
+	name := cmp.Or(to.Name(), to.ID().String()[:8]+"...")
+	if len(name) > maxLabel {
+		name = strings.ToValidUTF8(name[:maxLabel], "") + "..."
+	}
+	return string(to.ID().Class()) + "/" + name
 }
 
 // inChain refuses an object that waits for the event, and a chain that is too long.
@@ -195,8 +200,11 @@ func (e *event) inChain(id objects.ID, last string) error {
 	chain, comesBack := []string{last}, false
 	for waits := e; waits != nil; waits = waits.from {
 		chain = append(chain, label(waits.o.to))
-		comesBack = comesBack || waits.o.to.ID() == id
+		if waits.o.to.ID() == id {
+			chain[0], comesBack = label(waits.o.to), true
+		}
 	}
+	last = chain[0]
 	if !comesBack && len(chain) <= maxDepth+1 {
 		return nil
 	}
