@@ -60,6 +60,7 @@ type Request struct {
 	Code   int // of a close
 	Reason string
 	Clean  bool
+	Fault  objects.Code // what went wrong, of a close; "": nothing
 
 	// Only a host may send these.
 	Asked   *Asked       // what an object asks; nil: it is no object that asks
@@ -91,6 +92,7 @@ func (r *Request) fields(c *coder) {
 	number(c, 33, &r.Code)
 	text(c, 34, &r.Reason)
 	c.bool(35, &r.Clean)
+	text(c, 36, &r.Fault)
 	optional(c, 40, &r.Asked)
 	optional(c, 41, &r.Settled)
 }
@@ -114,6 +116,8 @@ type Reply struct {
 	Body   []byte
 
 	Gap bool // of a frame: frames before it are missing
+
+	Woke bool // the object slept: its instance was constructed for the request
 }
 
 func (r *Reply) fields(c *coder) {
@@ -133,6 +137,7 @@ func (r *Reply) fields(c *coder) {
 	c.header(21, &r.Header)
 	c.bytes(22, &r.Body)
 	c.bool(32, &r.Gap)
+	c.bool(33, &r.Woke)
 }
 
 // TooLarge is what to say instead of a reply that does not fit into a NATS message.

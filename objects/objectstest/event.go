@@ -144,7 +144,10 @@ func (e *event) Ask(ctx context.Context, q engine.Question) (engine.Answer, erro
 	if err != nil {
 		return engine.Answer{}, err
 	}
-	within, cancel := within(ctx)
+	if err := checkPrincipal(ctx); err != nil {
+		return engine.Answer{}, err
+	}
+	within, cancel := o.within(ctx)
 	defer cancel()
 	child := &event{Context: within, o: o, id: "d/" + e.id + "/" + question, at: e.at, from: e, long: e.long, asked: new(asked)}
 	leaves := false // something at the object, which keeps the answer then

@@ -132,7 +132,7 @@ func (t *Tx) Ask(ctx context.Context, q Question) (Answer, error) {
 	}
 	e, ok := t.parent.Value(EventKey{}).(Event)
 	if !ok {
-		return Answer{}, t.errorf(invalid, "a constructor cannot ask other objects: it runs in the midst of any event; ask in the event itself")
+		return Answer{}, t.errorf(invalid, "a constructor and Sleep cannot ask other objects; ask in an event")
 	}
 	return e.Ask(ctx, q)
 }
@@ -252,7 +252,7 @@ func (t *Tx) here() bool {
 
 // inEvent reports whether the calling goroutine runs an event, of whatever object. It looks at the stack, which is slow.
 func inEvent() bool {
-	var room [64]uintptr
+	var room [32]uintptr
 	for skip := 2; ; skip += len(room) {
 		n := runtime.Callers(skip, room[:])
 		for _, pc := range room[:n] {
