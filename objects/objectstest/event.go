@@ -3,8 +3,8 @@ package objectstest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,7 +33,6 @@ type asked struct {
 	kept map[string]kept // answers that the objects keep until the event is durable, by question
 	run  any             // the Tx of the present run
 	now  map[string]int  // how often it has asked each question in it
-	last map[string]int  // likewise in the run before, of a world in which all run twice; nil: there was none
 }
 
 // kept is what one question was answered.
@@ -166,7 +165,7 @@ func (e *event) Ask(ctx context.Context, q engine.Question) (engine.Answer, erro
 		}
 		return out
 	})
-	if told, ok := err.(*objects.Error); ok {
+	if told, ok := errors.AsType[*objects.Error](err); ok {
 		copied := *told
 		copied.Message = label(to) + ": " + told.Message
 		err = &copied
@@ -222,7 +221,7 @@ func (e *event) inChain(id objects.ID, last string) error {
 func (a *asked) count(ctx context.Context, q engine.Question) (question string, before *kept, asked int) {
 	parts := []string{q.Key, q.Call, string(q.Input)}
 	if r := q.Request; r != nil {
-		parts = append(parts, r.Method, r.URL.RequestURI(), r.Host, fmt.Sprint(map[string][]string(http.Header(r.Header))))
+		parts = append(parts, r.Method, r.URL.RequestURI(), r.Host, fmt.Sprint(map[string][]string(r.Header)))
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
