@@ -14,12 +14,16 @@ type Kind uint8
 
 // The kinds.
 const (
-	Call    Kind = 1 + iota // a typed call
-	Fetch                   // an HTTP request, perhaps an upgrade
-	Message                 // a frame that a socket sent
-	Closed                  // a socket has ended
-	Alarm                   // the alarm may be due
-	Resume                  // an operator has the object go on: its alarm is parked no more
+	Call      Kind = 1 + iota // a typed call
+	Fetch                     // an HTTP request, perhaps an upgrade
+	Message                   // a frame that a socket sent
+	Closed                    // a socket has ended
+	Alarm                     // the alarm may be due
+	Resume                    // an operator has the object go on: its alarm is parked no more
+	Told                      // another object has told this one something: Batch
+	Forget                    // a sender has nothing left for the object: ForgetBody
+	MayForget                 // a receiver asks for that: ForgetBody
+	Parked                    // an operator has parked messages sent again, or dropped: ParkedBody
 )
 
 // FrameWindow is how many frames of one socket a gateway sends before the first of

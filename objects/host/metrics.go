@@ -11,6 +11,8 @@ type metrics struct {
 	events, commits, constructions, stops, quarantined *prometheus.CounterVec
 	owned, awake                                       *prometheus.GaugeVec
 	leasesLost                                         prometheus.Counter
+	tells, tasks                                       *prometheus.CounterVec
+	tasksNow                                           *prometheus.GaugeVec
 	longest, restricted, stored, storeLimit            *prometheus.GaugeVec
 }
 
@@ -52,6 +54,9 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 	return &metrics{
 		events:        counter("events_total", "Events handled.", "class", "kind", "result"),
 		commits:       counter("puts_total", "Puts of a record: landed, stale, refused, or in doubt.", "class", "result"),
+		tells:         counter("told_total", "Told messages, as their senders see them: handled, failed, parked; and batches that have not reached the receiver.", "class", "result"),
+		tasks:         counter("tasks_total", "Tasks that have ended.", "class", "result"),
+		tasksNow:      gauge("tasks", "Tasks that run.", "class"),
 		constructions: counter("constructions_total", "Instances constructed.", "class"),
 		stops:         counter("stops_total", "Objects let go of.", "class", "reason"),
 		quarantined:   counter("quarantined_claims_total", "Claims refused because the object keeps losing its owners.", "class"),

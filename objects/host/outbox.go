@@ -27,6 +27,7 @@ type outboxItem struct {
 	reply  *wire.Reply
 	frame  bool // it is acknowledged in its gateway's lane: the reply only tells that it was not taken
 	pushed bool // something went to gateways before the reply
+	tasks  []engine.Task
 }
 
 // add keeps an item behind what it depends on.
@@ -58,6 +59,15 @@ func (b *outbox) takeAll() []outboxItem {
 	return items
 }
 
+// nextCommit is the commit that what is written now is part of. With mu held.
+func (o *object) nextCommit() uint64 {
+	own := &o.commit.own
+	if (own.Pending != owner.Put{}) {
+		return own.Pending.Commit + 1
+	}
+	return own.Commit + 1
+}
+
 // put adds what an event wants sent, to gateways and to whoever has asked: behind the
 // next put if it wrote, at once if nothing that it depends on is still to land. With mu
 // held.
@@ -71,10 +81,7 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 		item.wrote = true // what goes to gateways waits for a put, which proves that the object is ours
 	}
 	if item.wrote {
-		o.outbox.observed = own.Commit + 1
-		if (own.Pending != owner.Put{}) {
-			o.outbox.observed = own.Pending.Commit + 1
-		}
+		o.outbox.observed = o.nextCommit()
 		if o.commit.batch == clean {
 			o.commit.batch = written
 		}
@@ -88,7 +95,7 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 		o.transmit(o.stream.Event(time.Now(), need, outs))
 	}
 	switch {
-	case item.reply == nil:
+	case item.reply == nil && len(item.tasks) == 0:
 	case planted.AnswerBeforeCommit || len(o.outbox.items) == 0 && o.outbox.observed <= own.Commit && o.mayLeave(item):
 		o.emit(item)
 	default:
@@ -110,7 +117,10 @@ func (o *object) release(commit uint64) {
 
 // emit sends a reply. With mu held, which keeps the order.
 func (o *object) emit(item outboxItem) {
-	if item.frame {
+	if len(item.tasks) > 0 {
+		o.begin(item.tasks)
+	}
+	if item.frame || item.reply == nil {
 		return
 	}
 	item.reply.Owner, item.reply.Token = o.owner(), o.commit.own.Token

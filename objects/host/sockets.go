@@ -124,6 +124,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 		return // no gateway of ours has made it
 	}
 	ev.gateway, ev.slot, ev.seq = req.Gateway, slot, req.Seq
+	o.inHand = ev
 	switch o.take(ev) {
 	case stream.Take:
 	case stream.Told:
@@ -244,8 +245,15 @@ func (o *object) tellEnd() {
 		delete(o.sockets.recorded, end.socket)
 		o.sockets.open.Add(engine.SocketInfo{ID: end.socket, Gateway: end.gateway, Tags: known.Tags, Attachment: known.Attachment})
 	}
-	o.finish(ev, o.memory.instance.Closed(ctx, end.socket, end.close))
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.sockets.endTold()
+	told := func(out engine.Outcome) {
+		o.finish(ev, out)
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.sockets.endTold()
+	}
+	before := o.onExit
+	o.onExit = told
+	out := o.memory.instance.Closed(ctx, end.socket, end.close)
+	o.onExit = before
+	told(out)
 }

@@ -111,6 +111,8 @@ func (b *memoryBus) Connected() bool {
 	return !b.down
 }
 
+func (b *memoryBus) Since(time.Time) time.Time { return time.Time{} }
+
 func (b *memoryBus) setDown(down bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
