@@ -9,6 +9,7 @@ import (
 	"iter"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -452,37 +453,37 @@ func TestWhatCannotBeAKeyPanics(t *testing.T) {
 
 // Many writes are made in one pass, few one by one: both make the same.
 func TestManyWritesMakeWhatEachAloneMakes(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var one, many engine.Data
-		for range 3 {
-			made := rapid.MapOfN(rapid.StringMatching("[a-e]{1,3}"), rapid.SampledFrom([]string{"", "1", `"x"`, "\x00raw"}), 0, 60).Draw(t, "writes")
-			var writes []engine.Write
-			for _, key := range slices.Sorted(maps.Keys(made)) {
-				w := engine.Write{Key: key, Value: []byte(made[key])}
-				if len(w.Value) == 0 {
-					w.Value = nil
-				}
-				writes = append(writes, w)
-				one.Apply([]engine.Write{w})
-			}
-			if many.SizeAfter(writes) != one.Size() {
-				t.Fatalf("announced are %d bytes, want %d", many.SizeAfter(writes), one.Size())
-			}
-			many.Apply(writes)
-			a, b := one.AppendJSON(nil), many.AppendJSON(nil)
-			if !bytes.Equal(a, b) || one.Size() != many.Size() {
-				t.Fatalf("made %s of %d bytes, want %s of %d", b, many.Size(), a, one.Size())
-			}
-			var read struct {
-				Keys map[string]json.RawMessage `json:"keys"`
-				Raw  map[string][]byte          `json:"raw"`
-			}
-			if err := json.Unmarshal([]byte(`{"keys":`+string(b)+`}`), &read); err != nil {
-				t.Fatal(err)
-			}
-			if c := engine.DataOf(read.Keys, read.Raw); !bytes.Equal(c.AppendJSON(nil), b) || c.Size() != many.Size() {
-				t.Fatalf("read back %s, want %s", c.AppendJSON(nil), b)
-			}
+	chance := rand.New(rand.NewPCG(1, 2))
+	var one, many engine.Data
+	for round := range 12 {
+		made := make(map[string][]byte)
+		for range 700 {
+			key := fmt.Sprint(chance.IntN(1000))
+			made[key] = [][]byte{nil, []byte("1"), []byte(`"x"`), engine.Raw([]byte("raw"))}[chance.IntN(4)]
 		}
-	})
+		var writes []engine.Write
+		for _, key := range slices.Sorted(maps.Keys(made)) {
+			w := engine.Write{Key: key, Value: made[key]}
+			writes = append(writes, w)
+			one.Apply([]engine.Write{w})
+		}
+		if many.SizeAfter(writes) != one.Size() {
+			t.Fatalf("round %d: announced are %d bytes, want %d", round, many.SizeAfter(writes), one.Size())
+		}
+		many.Apply(writes)
+		a, b := one.AppendJSON(nil), many.AppendJSON(nil)
+		if !bytes.Equal(a, b) || one.Size() != many.Size() || many.Len() < 100 {
+			t.Fatalf("round %d: made %d bytes, want %d", round, many.Size(), one.Size())
+		}
+		var read struct {
+			Keys map[string]json.RawMessage `json:"keys"`
+			Raw  map[string][]byte          `json:"raw"`
+		}
+		if err := json.Unmarshal([]byte(`{"keys":`+string(b)+`}`), &read); err != nil {
+			t.Fatal(err)
+		}
+		if c := engine.DataOf(read.Keys, read.Raw); !bytes.Equal(c.AppendJSON(nil), b) || c.Size() != many.Size() {
+			t.Fatalf("round %d: read back %d bytes, want %d", round, c.Size(), many.Size())
+		}
+	}
 }

@@ -54,9 +54,9 @@ type entry struct {
 	value  []byte
 }
 
-func (e entry) raw() bool { return len(e.value) > 0 && e.value[0] == rawMark }
+func (e *entry) raw() bool { return len(e.value) > 0 && e.value[0] == rawMark }
 
-func (e entry) size() int {
+func (e *entry) size() int {
 	n := len(e.value)
 	if e.raw() {
 		n = len(`""`) + base64.StdEncoding.EncodedLen(n-1)
@@ -79,19 +79,19 @@ func (d *Data) Get(key string) ([]byte, bool) {
 	return d.entries[i].value, true
 }
 
-// fewWrites is how many writes are made one by one: each moves the entries behind it.
-const fewWrites = 16
+// fewMoves is how many entries writes may move that are made one by one: each moves those behind it.
+const fewMoves = 1 << 16
 
 // Apply makes the writes, which are sorted by key if they are many.
 func (d *Data) Apply(writes []Write) {
-	if len(writes) > fewWrites {
+	if len(writes)*len(d.entries) > fewMoves {
 		d.merge(writes)
 		return
 	}
 	for _, w := range writes {
 		i, ok := d.find(w.Key)
 		if ok {
-			d.count(d.entries[i], -1)
+			d.count(&d.entries[i], -1)
 		}
 		switch {
 		case w.Value == nil && ok:
@@ -104,7 +104,7 @@ func (d *Data) Apply(writes []Write) {
 		default:
 			d.entries = slices.Insert(d.entries, i, entry{w.Key, quote(w.Key), w.Value})
 		}
-		d.count(d.entries[i], 1)
+		d.count(&d.entries[i], 1)
 	}
 }
 
@@ -119,7 +119,7 @@ func (d *Data) merge(writes []Write) {
 		e := entry{key: w.Key, value: w.Value}
 		if ok {
 			e.quoted = rest[0].quoted
-			d.count(rest[0], -1)
+			d.count(&rest[0], -1)
 			rest = rest[1:]
 		}
 		if w.Value == nil {
@@ -129,13 +129,13 @@ func (d *Data) merge(writes []Write) {
 			e.quoted = quote(w.Key)
 		}
 		merged = append(merged, e)
-		d.count(e, 1)
+		d.count(&e, 1)
 	}
 	d.entries = append(merged, rest...)
 }
 
 // count adds an entry to the sums, or takes it away.
-func (d *Data) count(e entry, sign int) {
+func (d *Data) count(e *entry, sign int) {
 	d.size += sign * e.size()
 	if e.raw() {
 		d.raws += sign
@@ -208,33 +208,33 @@ func (es Entries) take(last bool) (Write, Entries) {
 func (d *Data) AppendJSON(dst []byte) []byte {
 	dst = slices.Grow(dst, d.size+len(`{},"raw":{}`))
 	dst = append(dst, '{')
-	begun := false
-	for _, e := range d.entries {
-		if e.raw() {
-			continue
+	begin := len(dst)
+	for i := range d.entries {
+		if e := &d.entries[i]; d.raws == 0 || !e.raw() {
+			dst = append(append(append(append(dst, e.quoted...), ':'), e.value...), ',')
 		}
-		dst, begun = append(e.appendKey(dst, begun), e.value...), true
 	}
-	dst = append(dst, '}')
+	dst = closeBrace(dst, begin)
 	if d.raws == 0 {
 		return dst
 	}
-	dst, begun = append(dst, `,"raw":{`...), false
-	for _, e := range d.entries {
-		if !e.raw() {
-			continue
+	dst = append(dst, `,"raw":{`...)
+	begin = len(dst)
+	for i := range d.entries {
+		if e := &d.entries[i]; e.raw() {
+			dst = append(append(dst, e.quoted...), `:"`...)
+			dst = append(base64.StdEncoding.AppendEncode(dst, e.value[1:]), `",`...)
 		}
-		dst, begun = append(e.appendKey(dst, begun), '"'), true
-		dst = append(base64.StdEncoding.AppendEncode(dst, e.value[1:]), '"')
 	}
-	return append(dst, '}')
+	return closeBrace(dst, begin)
 }
 
-func (e entry) appendKey(dst []byte, comma bool) []byte {
-	if comma {
-		dst = append(dst, ',')
+// closeBrace ends a JSON object whose entries, from begin on, each end with a comma.
+func closeBrace(dst []byte, begin int) []byte {
+	if len(dst) > begin {
+		dst = dst[:len(dst)-1]
 	}
-	return append(append(dst, e.quoted...), ':')
+	return append(dst, '}')
 }
 
 // DataOf is the storage made of these JSON values and raw ones. A key is in one of them.
@@ -243,7 +243,7 @@ func DataOf(values map[string]json.RawMessage, raw map[string][]byte) *Data {
 	add := func(key string, value []byte) {
 		e := entry{key, quote(key), value}
 		d.entries = append(d.entries, e)
-		d.count(e, 1)
+		d.count(&e, 1)
 	}
 	for key, value := range values {
 		add(key, value)
