@@ -20,7 +20,8 @@ type told struct {
 	box    *tells.Outbox
 	taking bool        // a goroutine takes batches
 	timer  *time.Timer // for what a time changes; nil until it is needed
-	write  time.Time   // when chores are written that no commit has taken along; zero: there are none
+	write  time.Time   // when chores are written that no commit has taken along; zero: there are none, or they are written next
+	hurry  bool        // chores are written next
 	asked  time.Time   // when a sender was asked last whether its mark is needed
 	askAt  string      // the mark after which the next one is asked for
 	cycle  time.Time   // when the first mark was asked for
@@ -85,7 +86,7 @@ func (o *object) writeChores() {
 	writes := o.told.box.Chores(o.memory.data.Get, o.nextCommit())
 	o.memory.data.Apply(writes)
 	o.takeNote(writes)
-	o.told.write = time.Time{}
+	o.told.write, o.told.hurry = time.Time{}, false
 }
 
 // landedTold has messages leave that this commit has made durable. With mu held.
@@ -142,8 +143,8 @@ func (o *object) toldTimer() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if t := o.told; t != nil && !t.write.IsZero() && !time.Now().Before(t.write) {
+		t.write, t.hurry = time.Time{}, true
 		o.push(delivery{kind: toldDue})
-		t.write = time.Now().Add(tells.RemoveAfter) // unless it has been done
 	}
 	o.moveTold()
 }
@@ -267,10 +268,14 @@ func (o *object) answered(b tells.Batch, a tells.Answer) {
 	}
 	t.box.Answered(b, a, now, rand.Float64(), o.copiesUntil(now).After(now))
 	switch {
-	case t.box.MustPark() || a.Soon || t.box.Hurry():
+	case t.box.HasChores() && (a.Soon || t.box.Hurry()):
+		t.write, t.hurry = time.Time{}, true
 		o.push(delivery{kind: toldDue})
-	case t.box.HasChores() && t.write.IsZero():
+	case t.box.HasChores() && t.write.IsZero() && !t.hurry:
 		t.write = now.Add(tells.RemoveAfter)
+	}
+	if t.box.MustPark() {
+		o.push(delivery{kind: toldDue})
 	}
 	o.moveTold()
 }
@@ -332,7 +337,7 @@ func (o *object) nextTold(now time.Time) (next nextTold, ok bool) {
 	at := engine.ParkedKey(n)
 	if !hook {
 		if at, ok = t.box.Due(now); !ok {
-			return nextTold{chores: true}, t.box.HasChores() && !now.Before(t.write)
+			return nextTold{chores: true}, t.box.HasChores() && t.hurry
 		}
 	}
 	m, err := engine.DecodeTold(stored(o.memory.data, at))
@@ -452,7 +457,7 @@ func (o *object) hook(m engine.Told, now time.Time) {
 func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Write, now time.Time) {
 	ev := event{kind: wire.Parked}
 	failed := func(out engine.Outcome) {
-		o.countFailure(ev, out)
+		_ = o.countFailure(ev, out)
 		if out.Drop {
 			o.drop()
 		}

@@ -284,6 +284,9 @@ type memoryStore struct {
 	faults   []fault // of the next operations, in order
 	room     record.Room
 	reads    int
+
+	left int    // writes until stop is called
+	stop func() // nil: the store goes on
 }
 
 type memoryEntry struct {
@@ -381,6 +384,11 @@ func (s *memoryStore) apply(key string, value []byte, expect uint64) (uint64, bo
 	}
 	s.revision++
 	s.entries[key] = memoryEntry{value, s.revision}
+	if s.stop != nil {
+		if s.left--; s.left == 0 {
+			s.stop()
+		}
+	}
 	return s.revision, true
 }
 

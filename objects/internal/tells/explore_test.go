@@ -133,3 +133,15 @@ func TestEveryRuleThatIsLeftOutIsMissed(t *testing.T) {
 		})
 	}
 }
+
+// Two lives of a sender and a message of a third owner are too much for every order of events: this is found by walks.
+func TestAYoungOwnerThatRemovesItsRecordIsMissed(t *testing.T) {
+	sc := scenario{flaw: youngRemoves, ops: "tt", removals: 1, senderDeaths: 1}
+	for seed := range uint64(40_000) {
+		if trace := walk(sc, seed, 60); trace != nil {
+			t.Logf("found with seed %d:\n%s", seed, strings.Join(trace, "\n"))
+			return
+		}
+	}
+	t.Fatal("not found")
+}

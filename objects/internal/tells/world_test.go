@@ -49,6 +49,7 @@ const (
 	cleanRelease       flaw = "a release counts as clean whatever is under way"
 	parksEarly         flaw = "the next is sent before the parking is durable"
 	youngParks         flaw = "a young owner parks"
+	youngRemoves       flaw = "a young owner removes its record"
 )
 
 // scenario bounds a world.
@@ -70,7 +71,6 @@ type half struct {
 	put    store // under way; nil: none
 	landed bool  // put has landed, and nobody has heard of it
 	commit uint64
-	deaths int
 }
 
 type store map[string]string
@@ -91,19 +91,18 @@ type packet struct {
 
 type world struct {
 	scenario
-	s, r    half
-	ob      *Outbox
-	young   bool
-	waking  bool   // a wake-up is set
-	count   uint64 // countInMemory
-	net     []packet
-	held    []packet // answers that wait for the receiver's commit
-	past    store    // of the sender
-	fence   []string // markApart: marks that are to be written later
-	removed int      // records
-	reigns  uint64
-	moves   []string
-	broken  string
+	s, r   half
+	ob     *Outbox
+	young  bool
+	waking bool   // a wake-up is set
+	count  uint64 // countInMemory
+	net    []packet
+	held   []packet // answers that wait for the receiver's commit
+	past   store    // of the sender
+	fence  []string // markApart: marks that are to be written later
+	reigns uint64
+	moves  []string
+	broken string
 }
 
 func newWorld(sc scenario) *world {
@@ -463,7 +462,7 @@ func (w *world) possible() (all []move) {
 		if w.restores > 0 && w.past != nil && w.s.put == nil {
 			add("the sender is restored", func(w *world) { w.restores--; w.restore() })
 		}
-		if w.removals > 0 && w.s.put == nil && !w.s.dirty && !w.ob.Busy() && w.outboxEmpty(w.s.mem) {
+		if w.removals > 0 && (!w.young || w.flaw == youngRemoves) && w.s.put == nil && !w.s.dirty && !w.ob.Busy() && w.outboxEmpty(w.s.mem) {
 			add("the sender's record is removed", func(w *world) {
 				w.removals--
 				done := store{}
