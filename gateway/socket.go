@@ -40,7 +40,7 @@ type socket struct {
 	mu         sync.Mutex // guards what follows; taken before the outbox's and the uplink's
 	stage      stage
 	end        closeInfo // how it ended
-	tags       []string
+	accepted   wire.Accepted
 	attachment []byte
 }
 
@@ -110,12 +110,12 @@ func (s *socket) client(conn *websocket.Conn) client {
 }
 
 // accept notes that the object has accepted the socket.
-func (s *socket) accept(tags []string) {
+func (s *socket) accept(as wire.Accepted) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stage == asking {
 		advance(&s.stage, accepted, stageEdges[:])
-		s.tags = tags
+		s.accepted = as
 		close(s.opened)
 	}
 }
@@ -363,5 +363,5 @@ func (s *socket) setAttachment(data []byte) {
 func (s *socket) describe(held stream.HeldSocket) wire.LaneSocket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return wire.LaneSocket{Slot: uint32(held.Slot), Settled: held.Settled, Tags: s.tags, Attachment: s.attachment}
+	return wire.LaneSocket{Slot: uint32(held.Slot), Settled: held.Settled, Attachment: s.attachment, Accepted: s.accepted}
 }

@@ -480,6 +480,43 @@ func ExampleTx_Accept() {
 	// bob left (1000)
 }
 
+// Board shows what people point at. Of each person only the newest place counts.
+type Board struct{}
+
+const Boards objects.Class = "board"
+
+var BoardObjects = objects.Implement(Boards, objects.New[Board])
+
+func (*Board) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	tx := objects.TxOf(r)
+	if _, err := tx.Accept(objects.Conflated()); err != nil {
+		tx.Refuse(err)
+	}
+}
+
+func (*Board) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
+	m.Conflate = from.ID()
+	tx.Broadcast(m)
+	return nil
+}
+
+func ExampleConflated() {
+	w := objectstest.New(tb, BoardObjects)
+	ada, _ := w.Connect(w.Object(Boards, "plan"), nil)
+	bob, _ := w.Connect(w.Object(Boards, "plan"), nil)
+	for x := range 3 {
+		ada.SendJSON(x)
+		bob.SendJSON(10 + x)
+	}
+	w.Advance(time.Second)
+	for m, ok := ada.Next(); ok; m, ok = ada.Next() {
+		fmt.Printf("%s\n", m.Data)
+	}
+	// Output:
+	// [0]
+	// [12,2]
+}
+
 func ExampleTx_Refuse() {
 	w, enter := chatWorld()
 	fmt.Println(enter("") == nil)

@@ -97,6 +97,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.sleep()
 	case drainMarker:
 		o.sleep()
+		o.flushNow()
 		o.finishBatch() // before the last put
 		o.awaitQuiet()
 		o.drive(owner.Leave{})
@@ -503,13 +504,14 @@ func (o *object) finish(ev event, out engine.Outcome) {
 func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure *objects.Error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	outs := o.outs(ev, out, failure)
+	wrote := out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed
+	outs, waits := o.outs(ev, out, failure, wrote)
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
 		o.sockets.note()
 	}
-	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed}
+	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: wrote}
 	item.frame = ev.kind == wire.Message || ev.kind == wire.Closed
-	if len(outs) > 0 && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
+	if (len(outs) > 0 || waits) && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
 		item.wrote = true // its answer does not come through a lane: who sees it has to know that the rest will come
 	}
 	o.memory.data.Apply(out.Writes)

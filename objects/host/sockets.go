@@ -88,13 +88,15 @@ func (o *object) adoptSockets(rec *record.Record) {
 		for _, s := range held.Sockets {
 			if o.stream.Has(gateway, stream.Slot(s.Slot)) {
 				o.sockets.open.Add(engine.SocketInfo{
-					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Region: held.Region, Tags: s.Tags, Attachment: s.Attachment,
+					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Region: held.Region, Attachment: s.Attachment,
+					Tags: s.Tags, Order: s.Order, Conflated: s.Conflated,
 				})
 				delete(o.sockets.recorded, wire.SocketID(gateway, s.Slot))
 			}
 		}
 	}
 	o.sockets.held = nil
+	o.join(o.sockets.open.All())
 	o.sockets.note()
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"holdfast/objects"
 	"holdfast/objects/internal/engine"
+	"holdfast/objects/internal/tells"
 )
 
 // object is one object, and all that a host and the gateways would keep for it.
@@ -27,10 +28,18 @@ type object struct {
 	instance    *engine.Instance // nil while it sleeps
 	clients     map[string]*Client
 	ended       []end // closes that the object is to be told
+	conflation  engine.Conflation
 	answers     map[string]answer
 	moves       uint64
 	constructed int
 	fate        fate // of the next commit
+
+	box   *tells.Outbox // nil: it has told nothing
+	born  uint64        // of what it tells
+	holds bool          // what it is told is kept
+	kept  []batch       // while it holds
+
+	tasks int // that run; the world's mu guards it
 }
 
 // fate is what becomes of a commit.
@@ -100,6 +109,9 @@ func (o *object) wake() error {
 		Alarm:   func() engine.Alarm { return o.alarm },
 		Sockets: o.held(),
 		Now:     o.world.Now,
+		Born:    o.born,
+		Told:    o.pending,
+		Free:    o.free,
 		Owner:   engine.Owner{Host: "test", Region: "test", Epoch: 1 + o.moves},
 		Misuse:  o.misused,
 		Strict:  1,
@@ -156,7 +168,7 @@ func (o *object) settle(out engine.Outcome) error {
 	case failed:
 		return errUnknown
 	}
-	o.data.Apply(out.Writes)
+	o.write(out.Writes)
 	if out.Alarm != nil {
 		o.alarm = *out.Alarm
 		o.alarm.Number = o.world.number()
@@ -167,10 +179,26 @@ func (o *object) settle(out engine.Outcome) error {
 	for _, s := range out.Opened {
 		o.clients[s.ID()].info = s.Info()
 	}
+	joined := 0
 	for _, s := range out.Sends {
+		o.join(out.Opened[joined:s.Opened])
+		joined = s.Opened
 		o.send(s)
 	}
+	o.join(out.Opened[joined:])
+	o.flush()
+	for _, task := range out.Tasks {
+		o.world.begin(o, task)
+	}
 	return nil
+}
+
+// pending is how many messages are under way that the object has told. An event asks, so mu is held.
+func (o *object) pending() int {
+	if o.box == nil {
+		return 0
+	}
+	return o.box.Len()
 }
 
 var errUnknown = objects.Errorf(objects.Unknown, "no answer in time; it may or may not have happened")
@@ -198,6 +226,25 @@ func (o *object) hearsay(fate fate, out engine.Outcome) error {
 	return nil
 }
 
+func (o *object) join(sockets []*engine.Socket) {
+	for _, s := range sockets {
+		if s.Conflated() {
+			o.conflation.Join(s)
+		}
+	}
+}
+
+// frames delivers conflated values.
+func (o *object) frames(frames []engine.Frame) {
+	for _, f := range frames {
+		for _, s := range f.Sockets {
+			if c, ok := o.clients[s.ID()]; ok {
+				c.deliver(objects.Message{Data: f.Data})
+			}
+		}
+	}
+}
+
 // told is how a failure looks from outside: refusals word for word, faults as a
 // reference to the log.
 func (o *object) told(out engine.Outcome) error {
@@ -214,12 +261,21 @@ func (o *object) told(out engine.Outcome) error {
 }
 
 func (o *object) send(s engine.Send) {
+	switch {
+	case s.Op == engine.OpConflate:
+		if o.conflation.Full(s.Message.Conflate, len(s.Message.Data)) {
+			o.frames(o.conflation.TakeAll(o.world.Now()))
+		}
+		o.conflation.Add(s.Message.Conflate, s.Message.Data)
+	case s.Op != engine.OpAttach:
+		o.frames(o.conflation.Take(s.Sockets))
+	}
 	for _, socket := range s.Sockets {
 		c, ok := o.clients[socket.ID()]
 		switch {
 		case !ok: // its close is being told
 		case s.Op == engine.OpMessage:
-			c.deliver(objects.Message(s.Message))
+			c.deliver(objects.Message{Binary: s.Message.Binary, Data: s.Message.Data})
 		case s.Op == engine.OpClose:
 			o.hangUp(c, objects.Close(s.Close))
 		case s.Op == engine.OpAttach:
@@ -247,6 +303,7 @@ func (o *object) tellEnds() {
 			return i.Closed(ctx, e.client.ID(), engine.Close(e.how))
 		})
 		delete(o.clients, e.client.ID())
+		o.conflation.Leave(e.client.ID())
 	}
 }
 
@@ -313,14 +370,43 @@ func (o *object) closed(c *Client, how objects.Close) {
 func (o *object) due() (time.Time, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.alarm.Next()
+	at, ok := o.alarm.Next()
+	if o.conflation.Waits() && (!ok || o.conflation.Due().Before(at)) {
+		return o.conflation.Due(), true
+	}
+	return at, ok
+}
+
+// flush delivers the conflated values that wait, if it is time.
+func (o *object) flush() {
+	if now := o.world.Now(); o.conflation.Waits() && !now.Before(o.conflation.Due()) {
+		o.frames(o.conflation.TakeAll(now))
+	}
+}
+
+// dueTold is when something is to be done about what the object has told.
+func (o *object) dueTold() (at time.Time, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.box == nil {
+		return at, false
+	}
+	if at, ok = o.box.NextDue(); !ok {
+		return o.box.Next()
+	}
+	if again, some := o.box.Next(); some && again.Before(at) {
+		at = again
+	}
+	return at, ok
 }
 
 // ring runs the alarm if it is due by then, reports whether it did, and sets the alarm for another try if it fails. A
 // refused commit is not the handler's fault: the alarm runs again at the next owner.
+// Conflated values whose time has come are delivered before.
 func (o *object) ring(by time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.flush()
 	now, was := o.world.Now(), o.alarm
 	if due, ok := was.Next(); !ok || due.After(by) {
 		return false

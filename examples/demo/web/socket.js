@@ -40,7 +40,7 @@ export class RoomSocket {
   start() {
     this.#clear();
     this.#drop();
-    const ws = new this.env.WebSocket(this.url);
+    const ws = new this.env.WebSocket(`${this.url}?conflated`); // cursors come many in one frame
     this.ws = ws;
     this.#tell("connecting");
     // Every handler asks whether it is still the current socket: a late close of an old one must not
@@ -82,6 +82,10 @@ export class RoomSocket {
     } catch (_) {
       return; // not ours
     }
+    for (const one of Array.isArray(m) ? m : [m]) this.#hear(one);
+  }
+
+  #hear(m) {
     if (!m || typeof m !== "object" || isForged(m, this.phase === "open")) return;
     if (m.type === "hello") this.#opened();
     if (m.type === "pong") this.#pong(m);

@@ -104,7 +104,7 @@ func TestATransactionUsedAfterItsEventEndsTheGoroutineAndNotTheProcess(t *testin
 		"get":    func() { kept.Get("a") },
 		"list":   func() { kept.Entries("", engine.LastKey, false) },
 		"alarm":  func() { kept.SetAlarm(time.Now()) },
-		"accept": func() { _, _ = kept.Accept(nil) },
+		"accept": func() { _, _ = kept.Accept(engine.Acceptance{}) },
 		"nested": func() { _ = kept.Transact(func() error { return nil }) },
 	} {
 		o.misused = nil
