@@ -36,6 +36,7 @@ func (o *object) note(writes []engine.Write) {
 		}
 		if o.box == nil {
 			o.box = tells.New(o.to.ID().Key())
+			o.world.addTeller(o)
 		}
 		if err := o.box.Note(w, 0); err != nil {
 			o.world.tb.Errorf("%v: a told message: %v", o, err)
@@ -201,9 +202,17 @@ func (w *World) deliver() {
 	}
 }
 
-// inOrder are all objects, in the order of their keys.
+func (w *World) addTeller(o *object) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tellers = append(w.tellers, o)
+}
+
+// inOrder are all objects that have told something, in the order of their keys.
 func (w *World) inOrder() []*object {
-	all := w.all()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := slices.Clone(w.tellers)
 	slices.SortFunc(all, func(a, b *object) int { return strings.Compare(a.to.ID().Key(), b.to.ID().Key()) })
 	return all
 }

@@ -36,6 +36,8 @@ type World struct {
 	chance  *rand.Rand
 	faults  int // that are wanted
 
+	tellers []*object // that have told something
+
 	tasks     int           // that run
 	taskEnded chan struct{} // closed when none runs
 	ending    context.Context
@@ -182,7 +184,7 @@ func (w *World) Advance(d time.Duration) {
 			w.set(due)
 		}
 		if still == tooOften {
-			w.tb.Fatalf("advance: alarms or timers have run %d times at %v and are due again, that of %v for one", tooOften, w.Now(), o)
+			w.tb.Fatalf("advance: alarms or timers have run %d times at %v, and that of %v is due again", tooOften, w.Now(), o)
 		}
 		if o != nil {
 			o.ring(w.Now())
@@ -194,7 +196,7 @@ func (w *World) Advance(d time.Duration) {
 
 // nextTold is when something is to be done next about told messages, if that is by then.
 func (w *World) nextTold(until time.Time) (at time.Time, ok bool) {
-	for _, o := range w.all() {
+	for _, o := range w.inOrder() {
 		if due, some := o.dueTold(); some && !due.After(until) && (!ok || due.Before(at)) {
 			at, ok = due, true
 		}
@@ -250,6 +252,7 @@ func (w *World) all() []*object {
 // it again. An objects.Sleeper sleeps before.
 func (w *World) Evict(o objects.Ref) {
 	w.tb.Helper()
+	defer w.deliver()
 	w.do(o, (*object).sleep)
 }
 
@@ -257,6 +260,7 @@ func (w *World) Evict(o objects.Ref) {
 // Owner.Epoch that is one higher. An objects.Sleeper sleeps before.
 func (w *World) Move(o objects.Ref) {
 	w.tb.Helper()
+	defer w.deliver()
 	w.do(o, func(o *object) {
 		o.sleep()
 		o.frames(o.conflation.TakeAll(o.world.Now()))
