@@ -60,8 +60,8 @@ type object struct {
 	claimWaiters []func(wire.ClaimReply)
 	outbox       outbox
 	commit       committer
-	told         *told  // nil: nothing that the object has told is under way
-	tasks        *tasks // nil: none was begun
+	told         *told       // nil: nothing that the object has told is under way
+	tasks        *tasks      // nil: none was begun
 	conflation   *conflation // nil: no socket has asked for conflated values
 
 	stream   *stream.Sender    // to gateways; nil until the record has been claimed

@@ -96,6 +96,31 @@ type tellBook struct {
 	worked chan error // what a task has got
 }
 
+// fail has "note" fail with this input, or succeed.
+func (b *tellBook) fail(what string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fails[what] = err
+}
+
+func (b *tellBook) failure(what string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.fails[what]
+}
+
+func (b *tellBook) exit(exits bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.exits = exits
+}
+
+func (b *tellBook) ran(what string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.runs[what]
+}
+
 var (
 	tellLog tellBook
 
@@ -184,7 +209,7 @@ func (*teller) note(tx *objects.Tx, what string) (objects.None, error) {
 func (*teller) notes(tx *objects.Tx, _ objects.None) ([]string, error) { return noted.Get(tx), nil }
 
 func (*teller) Undelivered(tx *objects.Tx, m objects.Told) error {
-	if err := tellLog.fails["hook"]; err != nil {
+	if err := tellLog.failure("hook"); err != nil {
 		return err
 	}
 	noted.Set(tx, append(noted.Get(tx), fmt.Sprintf("undelivered %s after %d: %v", m.Call, m.Tries, m.Err.Code)))
@@ -225,9 +250,12 @@ type tellWorld struct {
 }
 
 func newTellWorld(t *testing.T, store *memoryStore, incarnation string, clock *memoryClock) *tellWorld {
-	w := &tellWorld{world: newWorldOn(t, store, incarnation, func(cfg *Config) { cfg.Objects = []*objects.Implementation{tellImpl} }), clock: clock}
-	w.client = &twinClient{in: w.in, bus: w.bus, deaf: make(map[string]bool)}
-	w.in.client, w.in.clock = w.client, clock
+	w := &tellWorld{clock: clock}
+	before := func(in *world) {
+		w.client = &twinClient{in: in.in, bus: in.bus, deaf: make(map[string]bool)}
+		in.in.client, in.in.clock = w.client, clock
+	}
+	w.world = newWorldWith(t, store, incarnation, before, func(cfg *Config) { cfg.Objects = []*objects.Implementation{tellImpl} })
 	w.in.tasks.Go(func() { w.ring(w.in.work) })
 	return w
 }
@@ -377,15 +405,15 @@ func TestAReceiverThatIsNotReachedForADayGetsItWhenItIsBack(t *testing.T) {
 
 func TestATellWhoseHandlerFailsIsTriedSevenTimesAndParked(t *testing.T) {
 	tellBubble(t, func(t *testing.T, w *tellWorld) {
-		tellLog.fails["1"] = errors.New("no")
+		tellLog.fail("1", errors.New("no"))
 		w.mustDo("a", "tell", `["1","2"]`)
 		time.Sleep(10 * time.Second)
 		if got := w.noted("b"); len(got) > 0 {
 			t.Errorf("noted %q while the first waits to be tried again", got)
 		}
 		time.Sleep(5 * time.Minute)
-		if got := w.noted("b"); !slices.Equal(got, []string{"2"}) || tellLog.runs["1"] != 7 {
-			t.Errorf("noted %q after %d tries, want the second, after 7", got, tellLog.runs["1"])
+		if got := w.noted("b"); !slices.Equal(got, []string{"2"}) || tellLog.ran("1") != 7 {
+			t.Errorf("noted %q after %d tries, want the second, after 7", got, tellLog.ran("1"))
 		}
 		if got := w.noted("a"); !slices.Equal(got, []string{"undelivered note after 7: internal"}) {
 			t.Errorf("the sender noted %q", got)
@@ -393,7 +421,7 @@ func TestATellWhoseHandlerFailsIsTriedSevenTimesAndParked(t *testing.T) {
 		if n := w.reserved("a", engine.ParkedAt); n != 1 {
 			t.Errorf("%d messages are parked, want 1", n)
 		}
-		delete(tellLog.fails, "1")
+		tellLog.fail("1", nil)
 		want := wire.ParkedBody{}
 		reply, err := w.client.Do(t.Context(), wire.Address{ID: teller1("a")}, &wire.Request{Kind: wire.Parked, Body: wire.Encode(&want)})
 		if err != nil || reply.Err() != nil || string(reply.Body) != "1" {
@@ -411,8 +439,8 @@ func TestATellWhoseHandlerFailsIsTriedSevenTimesAndParked(t *testing.T) {
 
 func TestARefusedTellIsParkedAtOnce(t *testing.T) {
 	tellBubble(t, func(t *testing.T, w *tellWorld) {
-		tellLog.fails["1"] = objects.Errorf(objects.Conflict, "no")
-		tellLog.fails["own"] = objects.Errorf(objects.Conflict, "no")
+		tellLog.fail("1", objects.Errorf(objects.Conflict, "no"))
+		tellLog.fail("own", objects.Errorf(objects.Conflict, "no"))
 		w.mustDo("a", "tell", `["1","2"]`)
 		w.mustDo("a", "self", `["own"]`)
 		time.Sleep(time.Second)
@@ -427,13 +455,14 @@ func TestARefusedTellIsParkedAtOnce(t *testing.T) {
 
 func TestUndeliveredThatFailsRunsAgain(t *testing.T) {
 	tellBubble(t, func(t *testing.T, w *tellWorld) {
-		tellLog.fails["1"], tellLog.fails["hook"] = objects.Errorf(objects.Conflict, "no"), errors.New("no")
+		tellLog.fail("1", objects.Errorf(objects.Conflict, "no"))
+		tellLog.fail("hook", errors.New("no"))
 		w.mustDo("a", "tell", `["1"]`)
 		time.Sleep(time.Second)
 		if n := w.reserved("a", engine.ParkedAt); n != 1 {
 			t.Errorf("%d messages are parked, want 1", n)
 		}
-		delete(tellLog.fails, "hook")
+		tellLog.fail("hook", nil)
 		time.Sleep(10 * time.Second)
 		if got := w.noted("a"); !slices.Equal(got, []string{"undelivered note after 1: conflict"}) {
 			t.Errorf("the sender noted %q", got)
@@ -494,13 +523,13 @@ func TestTimersOutliveTheirOwner(t *testing.T) {
 
 func TestWhatAnObjectTellsItselfRunsInOrder(t *testing.T) {
 	tellBubble(t, func(t *testing.T, w *tellWorld) {
-		tellLog.fails["2"] = errors.New("no")
+		tellLog.fail("2", errors.New("no"))
 		w.mustDo("a", "self", `["1","2","3"]`)
 		time.Sleep(time.Second)
 		if got := w.noted("a"); !slices.Equal(got, []string{"1"}) {
 			t.Errorf("noted %q while the second waits to be tried again", got)
 		}
-		delete(tellLog.fails, "2")
+		tellLog.fail("2", nil)
 		time.Sleep(5 * time.Second)
 		if got := w.noted("a"); !slices.Equal(got, []string{"1", "2", "3"}) {
 			t.Errorf("noted %q", got)
@@ -573,16 +602,14 @@ func TestAnObjectWithTimersOrMessagesOnTheirWayKeepsItsRecord(t *testing.T) {
 // A handler that calls runtime.Goexit, as testing's FailNow does, once left its object without anybody to run its events.
 func TestAHandlerThatEndsItsGoroutineFailsItsEventAndNothingElse(t *testing.T) {
 	tellBubble(t, func(t *testing.T, w *tellWorld) {
-		tellLog.exits = true
+		tellLog.exit(true)
 		if err := w.do("a", "note", `"x"`); objects.CodeOf(err) != objects.Internal {
 			t.Errorf("the caller was told %v", err)
 		}
 		w.mustDo("a", "self", `["own"]`)
 		w.mustDo("a", "tell", `["to b"]`)
 		time.Sleep(time.Second)
-		tellLog.mu.Lock()
-		tellLog.exits = false
-		tellLog.mu.Unlock()
+		tellLog.exit(false)
 		w.mustDo("a", "note", `"y"`)
 		time.Sleep(time.Minute)
 		if got := w.noted("a"); !slices.Equal(got, []string{"y", "own"}) {

@@ -194,6 +194,11 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 
 // newWorldOn is newWorld over a store that is there, under a name of the incarnation's own.
 func newWorldOn(t *testing.T, store *memoryStore, incarnation string, change ...func(*Config)) *world {
+	return newWorldWith(t, store, incarnation, func(*world) {}, change...)
+}
+
+// newWorldWith is newWorldOn for an incarnation that a test changes before it runs.
+func newWorldWith(t *testing.T, store *memoryStore, incarnation string, before func(*world), change ...func(*Config)) *world {
 	w := &world{t: t, bus: newMemoryBus(), store: store, log: new(lockedBuffer), done: make(chan error, 1)}
 	w.room = &room{closed: make(map[string]int), hold: make(chan struct{})}
 	roomPtr.Store(w.room)
@@ -212,6 +217,7 @@ func newWorldOn(t *testing.T, store *memoryStore, incarnation string, change ...
 	w.in.live = func(context.Context, string) bool { return false }
 	w.in.first = func(string) string { return w.in.id }
 	w.in.ends = func(time.Duration) (int, bool) { return 0, true }
+	before(w)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	w.lose = cancel
 	go func() { w.done <- w.in.run(ctx) }()
