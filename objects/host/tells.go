@@ -174,7 +174,7 @@ func (o *object) sendTold() {
 		}
 		o.spawn(func() {
 			defer func() { <-o.in.telling }()
-			o.answered(b, o.deliverBatch(b, batch))
+			o.batchAnswered(b, o.deliverBatch(b, batch))
 		})
 	}
 }
@@ -247,8 +247,8 @@ func (o *object) deliverBatch(b tells.Batch, batch *wire.Batch) (a tells.Answer)
 	return a
 }
 
-// answered takes in what came of a batch.
-func (o *object) answered(b tells.Batch, a tells.Answer) {
+// batchAnswered takes in what came of a batch.
+func (o *object) batchAnswered(b tells.Batch, a tells.Answer) {
 	now := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -97,6 +97,8 @@ type World struct {
 	Now     func() time.Time
 	Owner   Owner
 
+	Answered func(*Socket) time.Time // when a gateway has answered the socket by itself last; nil: never
+
 	Born uint64     // of what the object tells, if it has told nothing yet: no other life of the object has it
 	Told func() int // messages under way; nil: none
 	Free func() int // tasks that may begin; nil: any number
