@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -705,9 +704,11 @@ func (*Jobs) ended(tx *objects.Tx, job string) (objects.None, error) {
 
 // Undelivered hears of a message that the ledger has refused.
 func (*Jobs) Undelivered(tx *objects.Tx, m objects.Told) error {
-	slog.Warn("not entered", "job queue", tx.Name(), "to", m.To.Key(), "why", m.Err)
+	unsaid.Set(tx, append(unsaid.Get(tx), m.Call+": "+m.Err.Message))
 	return nil
 }
+
+var unsaid = objects.NewKey[[]string]("unsaid")
 
 type Ledger struct{}
 

@@ -16,6 +16,7 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host/internal/lease"
 	"holdfast/objects/host/internal/record"
 	"holdfast/objects/internal/engine"
 	"holdfast/objects/internal/tells"
@@ -662,7 +663,9 @@ func TestATaskKeepsTheInstanceAwakeAndTooManyAreRefused(t *testing.T) {
 		}
 		close(tellLog.hold)
 		for range objects.MaxTasks {
-			_ = <-tellLog.worked
+			if err := <-tellLog.worked; err != nil {
+				t.Error(err)
+			}
 		}
 		time.Sleep(20 * time.Minute)
 		if w.in.find(teller1("a").Key()) != nil {
@@ -697,12 +700,14 @@ func TestATellSurvivesTheDeathOfItsHostAfterEachCallOfTheStore(t *testing.T) {
 				store, clock := newMemoryStore(), newMemoryClock()
 				w := newTellWorld(t, store, "one", clock)
 				done := make(chan error, 1)
-				store.stopAfter(after, func() { w.lose(errKilled) })
+				store.stopAfter(after, func() { w.lose(lease.ErrLost) })
 				go func() { done <- w.do("a", "tell", `["1","2","3"]`) }()
 				time.Sleep(20 * time.Second)
 				told := <-done == nil
-				w.lose(errKilled)
-				_ = <-w.done
+				w.lose(lease.ErrLost)
+				if err := <-w.done; !errors.Is(err, lease.ErrLost) {
+					t.Errorf("the first host ended with %v", err)
+				}
 				store.stopAfter(-1, nil)
 				w = newTellWorld(t, store, "two", clock)
 				time.Sleep(2 * time.Minute)
@@ -721,8 +726,6 @@ func TestATellSurvivesTheDeathOfItsHostAfterEachCallOfTheStore(t *testing.T) {
 		})
 	}
 }
-
-var errKilled = errors.New("killed")
 
 // stopAfter has the store call stop after so many writes, and answer no more.
 func (s *memoryStore) stopAfter(writes int, stop func()) {
