@@ -271,7 +271,7 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		}
 		defer client.Close()
 		in := newIncarnation(h, id)
-		in.bus, in.store, in.clock = natsBus{h.cfg.Serve}, h.records, h.clock
+		in.bus, in.store, in.clock = newNatsBus(h.cfg.Serve), h.records, h.clock
 		in.client, in.lease = client, holder
 		in.live = func(ctx context.Context, other string) bool {
 			_, valid := holder.Holds()

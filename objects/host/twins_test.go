@@ -156,7 +156,8 @@ func (b *memoryBus) Connected() bool {
 	return !b.down
 }
 
-func (b *memoryBus) Line() uint64 { return 0 }
+func (b *memoryBus) Line() uint64              { return 0 }
+func (b *memoryBus) Since(time.Time) time.Time { return time.Time{} }
 
 func (b *memoryBus) setDown(down bool) {
 	b.mu.Lock()
@@ -349,6 +350,9 @@ type memoryStore struct {
 	faults   []fault // of the next operations, in order
 	room     record.Room
 	reads    int
+
+	left int    // writes until stop is called
+	stop func() // nil: the store goes on
 }
 
 type memoryEntry struct {
@@ -446,6 +450,11 @@ func (s *memoryStore) apply(key string, value []byte, expect uint64) (uint64, bo
 	}
 	s.revision++
 	s.entries[key] = memoryEntry{value, s.revision}
+	if s.stop != nil {
+		if s.left--; s.left == 0 {
+			s.stop()
+		}
+	}
 	return s.revision, true
 }
 

@@ -194,11 +194,11 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 
 // newWorldOn is newWorld over a store that is there, under a name of the incarnation's own.
 func newWorldOn(t *testing.T, store *memoryStore, incarnation string, change ...func(*Config)) *world {
-	return newWorldAt(t, newMemoryBus(), store, incarnation, change...)
+	return newWorldAt(t, newMemoryBus(), store, incarnation, nil, change...)
 }
 
-// newWorldAt is newWorldOn at a bus that is there.
-func newWorldAt(t *testing.T, bus *memoryBus, store *memoryStore, incarnation string, change ...func(*Config)) *world {
+// newWorldAt is newWorldOn at a bus that is there, for an incarnation that before changes before it runs.
+func newWorldAt(t *testing.T, bus *memoryBus, store *memoryStore, incarnation string, before func(*world), change ...func(*Config)) *world {
 	w := &world{t: t, bus: bus, store: store, log: new(lockedBuffer), done: make(chan error, 1)}
 	w.room = &room{closed: make(map[string]int), hold: make(chan struct{})}
 	roomPtr.Store(w.room)
@@ -222,6 +222,9 @@ func newWorldAt(t *testing.T, bus *memoryBus, store *memoryStore, incarnation st
 		t.Fatal(err)
 	}
 	w.in.client = client
+	if before != nil {
+		before(w)
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	w.lose = cancel
 	go func() { w.done <- w.in.run(ctx) }()
