@@ -101,6 +101,9 @@ func New(cfg Config) (*Gateway, error) {
 	if err := wire.CheckRegion(cfg.Region); err != nil {
 		return nil, err
 	}
+	if err := wire.CheckPayload(cfg.NATS); err != nil {
+		return nil, err
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}

@@ -57,6 +57,10 @@ type bus interface {
 
 	// Connected reports whether anything can be heard.
 	Connected() bool
+
+	// Remade has something each time when the connection has been made again, until stop
+	// is called.
+	Remade() (remade <-chan nats.Status, stop func())
 }
 
 // subscription is one channel's interest in one subject.
@@ -91,5 +95,10 @@ func (s natsSubscription) Unsubscribe() { s.sub.Unsubscribe() }
 func (s natsSubscription) Drain() { _ = s.sub.Drain() }
 
 func (b natsBus) Connected() bool { return b.conn.IsConnected() }
+
+func (b natsBus) Remade() (remade <-chan nats.Status, stop func()) {
+	status := b.conn.StatusChanged(nats.CONNECTED)
+	return status, func() { b.conn.RemoveStatusListener(status) }
+}
 
 func (b natsBus) Flush(ctx context.Context) error { return b.conn.FlushWithContext(ctx) }
