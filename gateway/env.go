@@ -105,7 +105,9 @@ func (e *Env) Mount(r fiber.Router, path string, class objects.Class) {
 	e.g.mounts = append(e.g.mounts, path)
 }
 
-func addressOf(to objects.Ref) wire.Address { return wire.Address{ID: to.ID(), Name: to.Name()} }
+func addressOf(to objects.Ref) wire.Address {
+	return wire.Address{ID: to.ID(), Name: to.Name(), Near: to.Hint()}
+}
 
 // transport carries what workers ask objects.
 type transport struct{ g *Gateway }
@@ -249,6 +251,9 @@ func (g *Gateway) forward(c *fiber.Ctx, to wire.Address, at place) error {
 	if upgrades(c) {
 		if err := handshake(c); err != nil {
 			return err
+		}
+		if g.offline {
+			return g.meet(c, to, req, at.prefix)
 		}
 		return g.upgrade(c, to, req, at.prefix)
 	}

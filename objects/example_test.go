@@ -566,6 +566,14 @@ func ExampleSocket() {
 }
 
 // Fetch asks an object over HTTP, from a worker or a test.
+// A room is placed near those who have opened it, if it is new or asleep.
+func ExampleRef_Near() {
+	w := objectstest.New(tb, CounterObjects)
+	room := w.Object(Counters, "a").Near("syd")
+	fmt.Println(room.Hint(), room.Err(), w.Object(Counters, "a").Near("no region").Err())
+	// Output: syd <nil> invalid: region "no region": want 1 to 32 of a-z, 0-9 and -
+}
+
 func ExampleRef_Fetch() {
 	const Pages objects.Class = "page"
 	hello := objects.Implement(Pages, func(*objects.Tx) http.HandlerFunc {

@@ -313,7 +313,10 @@ func signal(c *chan struct{}) {
 
 // publish sends one number of a lane. With mu held.
 func (o *object) publish(lane uint32, d *stream.Do) {
-	p := &o.lanePush
+	if o.lanePush == nil {
+		o.lanePush = new(wire.LanePush)
+	}
+	p := o.lanePush
 	*p = wire.LanePush{
 		Lane: lane, Seq: d.Push.Seq, Kind: uint8(d.Push.Kind), Object: o.key, Token: o.stream.Token(),
 		Heads: p.Heads[:0], Encoded: d.Push.Body,

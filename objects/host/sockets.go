@@ -33,16 +33,23 @@ type sockets struct {
 // none: they are with the gateways, and lost only if a gateway and the owner die together.
 const maxDetails = 8 << 10
 
+// detailSize is what the details of a socket take beside its id, tags, attachment and
+// principal.
+const detailSize = 20
+
 // note encodes the details of all sockets, as far as they are few. The
 // event loop calls it, with the object's lock held.
 func (s *sockets) note() {
 	s.details = nil
+	if s.open.Len() > maxDetails/detailSize {
+		return // no need to look at each of them whenever one comes
+	}
 	all, size := make(map[string]record.Socket), 0
 	add := func(id string, known record.Socket) bool {
 		for _, tag := range known.Tags {
 			size += len(tag)
 		}
-		size += len(id) + len(known.Attachment) + len(known.Principal) + 20
+		size += len(id) + len(known.Attachment) + len(known.Principal) + detailSize
 		if len(known.Tags) > 0 || len(known.Attachment) > 0 || len(known.Principal) > 0 {
 			all[id] = known
 		}

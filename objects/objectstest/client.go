@@ -35,14 +35,7 @@ type Client struct {
 // code's status, and the error as JSON.
 func (w *World) Connect(to objects.Ref, r *http.Request) (*Client, *http.Response) {
 	w.tb.Helper()
-	if r == nil {
-		r = httptest.NewRequest(http.MethodGet, "http://test/", nil)
-	}
-	r = r.Clone(r.Context())
-	r.Header.Set("Connection", "Upgrade")
-	r.Header.Set("Upgrade", "websocket")
-	r.Header.Set("Sec-WebSocket-Version", "13")
-	r.Header.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+	r = Upgrade(r)
 	c := w.newClient()
 	c.as = asking(r.Context())
 	c.info.Principal = principalOf(c.as)
@@ -54,6 +47,19 @@ func (w *World) Connect(to objects.Ref, r *http.Request) (*Client, *http.Respons
 		c = nil
 	}
 	return c, received(response, r)
+}
+
+// Upgrade is the request r, made one that asks for a WebSocket; nil is GET /.
+func Upgrade(r *http.Request) *http.Request {
+	if r == nil {
+		r = httptest.NewRequest(http.MethodGet, "http://test/", nil)
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	r.Header.Set("Sec-WebSocket-Version", "13")
+	r.Header.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+	return r
 }
 
 func failure(err error) *engine.Response {

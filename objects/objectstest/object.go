@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -293,6 +294,10 @@ func (o *object) tellEnds() {
 
 // fetch is an HTTP request whose body has been read. If c is not nil, the request may open it.
 func (o *object) fetch(ctx context.Context, key string, r *http.Request, body []byte, c *Client) (*engine.Response, error) {
+	target, err := url.ParseRequestURI(r.URL.RequestURI())
+	if err != nil {
+		return nil, objects.Errorf(objects.Invalid, "the path cannot be read")
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if c != nil {
@@ -301,6 +306,7 @@ func (o *object) fetch(ctx context.Context, key string, r *http.Request, body []
 	}
 	out, err := o.once(key, askHTTP(r, body), func(i *engine.Instance) engine.Outcome {
 		again := r.Clone(ctx)
+		again.URL, again.RequestURI = target, target.RequestURI() // without the host
 		again.Body, again.ContentLength = &reader{*bytes.NewReader(body)}, int64(len(body))
 		if c == nil {
 			return i.Fetch(again, nil)
