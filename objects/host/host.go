@@ -45,6 +45,11 @@ type Config struct {
 	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and none when it is made
 	Queue    int   // events that may wait for one object; default 4096. Beyond it: overloaded
 
+	// What objects send to gateways is kept until it is acknowledged, for Timing.Keep at
+	// most. A gateway that asks for what is not kept any more closes the object's sockets.
+	Window  int // 1 MiB: of one object for one gateway
+	Windows int // 64 MiB: of all; beyond it the largest loses what it keeps
+
 	Strict bool // in one of sixteen events, find transactions that are used by other goroutines, for some microseconds
 
 	Timing  wire.Timing
@@ -74,6 +79,9 @@ type Host struct {
 // or has no JetStream, and says which.
 func New(ctx context.Context, cfg Config) (*Host, error) {
 	h, err := newHost(cfg)
+	if err == nil {
+		err = wire.CheckPayload(cfg.Serve)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -99,9 +107,14 @@ func newHost(cfg Config) (*Host, error) {
 	if err := wire.CheckRegion(h.cfg.Region); err != nil {
 		return nil, err
 	}
-	if h.cfg.Queue <= 0 {
-		h.cfg.Queue = 4096
+	set := func(n *int, otherwise int) {
+		if *n <= 0 {
+			*n = otherwise
+		}
 	}
+	set(&h.cfg.Queue, 4096)
+	set(&h.cfg.Window, 1<<20)
+	set(&h.cfg.Windows, 64<<20)
 	for _, o := range cfg.Objects {
 		class := *o.Engine()
 		if h.classes[class.Name] != nil {

@@ -29,6 +29,7 @@ type memoryBus struct {
 
 	answers bool                                                 // whoever asks where nobody listens is told so
 	drop    func(subject, reply string, data []byte) (drop bool) // nil: nothing is lost
+	remade  chan nats.Status
 }
 
 type memorySub struct {
@@ -39,7 +40,7 @@ type memorySub struct {
 }
 
 func newMemoryBus() *memoryBus {
-	return &memoryBus{gates: make(map[string]*memoryGateway), block: make(map[string]chan struct{})}
+	return &memoryBus{gates: make(map[string]*memoryGateway), block: make(map[string]chan struct{}), remade: make(chan nats.Status, 1)}
 }
 
 func (b *memoryBus) Publish(subject string, data []byte) error {
@@ -163,7 +164,15 @@ func (b *memoryBus) setDown(down bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.down = down
+	if !down {
+		select {
+		case b.remade <- nats.CONNECTED:
+		default:
+		}
+	}
 }
+
+func (b *memoryBus) Remade() (<-chan nats.Status, func()) { return b.remade, func() {} }
 
 func (b *memoryBus) Flush(ctx context.Context) error {
 	if _, ok := ctx.Deadline(); !ok {
@@ -181,7 +190,7 @@ func (b *memoryBus) gateway(name string) *memoryGateway {
 	defer b.mu.Unlock()
 	g := b.gates[name]
 	if g == nil {
-		g = &memoryGateway{name: name, bus: b, streams: make(map[string]*stream.Receiver), acked: make(map[string]uint64), closed: make(map[string]int), got: make(map[string][]string), cut: make(map[uint32]bool), accepted: make(map[uint32]wire.Accepted)}
+		g = &memoryGateway{name: name, bus: b, streams: make(map[string]*stream.Receiver), acked: make(map[string]uint64), closed: make(map[string]int), got: make(map[string][]string), cut: make(map[uint32]bool), accepted: make(map[uint32]wire.Accepted), lanes: make(map[uint32]laneHead)}
 		b.gates[name] = g
 	}
 	return g
@@ -201,13 +210,22 @@ type memoryGateway struct {
 	got      map[string][]string // messages, by socket
 	cut      map[uint32]bool     // sockets that the stream has closed
 	accepted map[uint32]wire.Accepted
+	lanes    map[uint32]laneHead
 	pushes   int
 }
 
-func (g *memoryGateway) silence() {
+func (g *memoryGateway) silence() { g.setMute(true) }
+
+func (g *memoryGateway) setMute(mute bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.mute = true
+	g.mute = mute
+}
+
+// laneHead is whose lane a number is.
+type laneHead struct {
+	object string
+	token  uint64
 }
 
 func (g *memoryGateway) state(socket string) (acked uint64, code int) {
@@ -240,6 +258,7 @@ func (g *memoryGateway) hear(kind string, data []byte) {
 			panic(err)
 		}
 		g.pushes++
+		g.lanes[p.Lane] = laneHead{p.Object, p.Token}
 		r := g.stream(p.Object)
 		push := stream.Push{Seq: p.Seq, Kind: stream.Kind(p.Kind)}
 		for slot := range p.Slots.All() {
@@ -260,6 +279,19 @@ func (g *memoryGateway) hear(kind string, data []byte) {
 		for _, a := range r.Tick(now) {
 			if a.Kind == stream.AckAll {
 				g.tell(wire.Acks, wire.Encode(&wire.LaneAcks{Gateway: g.name, Acks: []wire.Reached{{Of: p.Lane, Seq: a.Seq}}}))
+			}
+		}
+	case wire.Heads:
+		var heads wire.LaneHeads
+		if err := wire.Decode(data, &heads); err != nil {
+			panic(err)
+		}
+		for _, h := range heads.Heads {
+			lane := g.lanes[h.Of]
+			for _, a := range g.stream(lane.object).Probe(now, lane.token, h.Seq, false) {
+				if a.Kind == stream.AskAgain {
+					g.tell(wire.Acks, wire.Encode(&wire.LaneAcks{Gateway: g.name, Resend: []wire.Reached{{Of: h.Of, Seq: a.Seq}}}))
+				}
 			}
 		}
 	case wire.Whichs:
