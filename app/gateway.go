@@ -93,7 +93,7 @@ func (p *program) joinAsGateway(f *fleet, o gatewayOptions, setting link.Setting
 	}
 	return j, f.gateway(gateway.Config{
 		Region: o.region, NATS: j.nc, Origins: o.origins, Idle: o.idle, Timing: timing(j.nc.ConnectedServerName()),
-		Peers: []gateway.Peer{{Region: o.region, URL: webURL(ln)}},
+		Peers: []gateway.Peer{{Region: o.region, City: link.City(o.region), URL: webURL(ln)}},
 	}, ln)
 }
 

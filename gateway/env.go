@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"net/url"
 	pathpkg "path"
@@ -21,6 +22,7 @@ import (
 	"github.com/gofiber/fiber/v2/utils"
 	"github.com/nats-io/nats.go"
 
+	js "holdfast/clients/js"
 	shared "holdfast/internal/metrics"
 	"holdfast/internal/scope"
 	"holdfast/internal/wire"
@@ -63,6 +65,22 @@ func (e *Env) Param(c *fiber.Ctx, name string) (string, error) {
 		return "", objects.Errorf(objects.Invalid, "the path cannot be decoded: %v", err)
 	}
 	return utils.CopyString(value), nil
+}
+
+// ServeClient serves the JavaScript client for browsers below a path, as "/client": a page imports
+// connect and route from /client/index.js.
+func (e *Env) ServeClient(r fiber.Router, path string) {
+	r.Get(path+"/:file", func(c *fiber.Ctx) error {
+		name := c.Params("file")
+		data, err := js.Files.ReadFile(name)
+		if err != nil {
+			return objects.Errorf(objects.NotFound, "the client has no such file")
+		}
+		c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+		c.Set(fiber.HeaderCacheControl, "no-cache") // a newer binary must be able to replace it at once
+		c.Set(fiber.HeaderContentType, mime.TypeByExtension(pathpkg.Ext(name)))
+		return c.Send(data)
+	})
 }
 
 // Forward has the object answer the request as its ServeHTTP likes, under the

@@ -5,17 +5,19 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
 	"holdfast/examples/ticket"
 	"holdfast/kvfoil"
 )
 
 // racePage is a page ready to race.
-func racePage(t *testing.T) (*tab, *door) {
+func racePage(t *testing.T, before ...chromedp.Action[chromedp.Void]) (*tab, *door) {
 	t.Helper()
 	on := single(t)
 	on.startHost(t, "host-1", "fra", quick, nil)
 	doors := on.startDoors(t, "fra", "syd")
-	page := openTab(t, startBrowser(t), doors[0].url)
+	page := openTab(t, startBrowser(t), doors[0].url, before...)
 	page.live()
 	page.until("the counters are known", `document.querySelector("#col-object .number").textContent === "0"`)
 	return page, doors[0]
@@ -112,6 +114,7 @@ func TestBrowserRace(t *testing.T) {
 func TestBrowserFiresItself(t *testing.T) {
 	beside(t, browsers)
 	page, door := racePage(t)
+	page.click("#options-toggle")
 	page.click(`.fired input[value="browser"]`)
 	page.stress()
 	if got := fmt.Sprint(page.chips("#col-object")); got != fifteen {
