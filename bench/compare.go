@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// compare lets all take their turns and holds what came out against the targets.
+// compare runs all works in rounds and compares the results with the targets.
 func compare(ctx context.Context, s settings, only []string, o outputs) error {
 	chosen, err := choose(only, s)
 	if err != nil {
@@ -30,7 +30,7 @@ func compare(ctx context.Context, s settings, only []string, o outputs) error {
 	})
 }
 
-// judge is what became of all targets that were measured.
+// judge returns a verdict for each target that was measured.
 func judge(all []measure) []verdict {
 	var verdicts []verdict
 	for _, t := range targets {
@@ -66,7 +66,7 @@ func measuresTable(chosen []work, all []measure) table {
 	return t
 }
 
-// listOf is the values without their rounds.
+// listOf returns the values without their rounds.
 func listOf(values map[int]float64) []float64 {
 	var all []float64
 	for _, value := range values {
@@ -75,7 +75,7 @@ func listOf(values map[int]float64) []float64 {
 	return all
 }
 
-// notes are what else has to be known of one peer at one work.
+// notes returns remarks on one peer at one work.
 func notes(all []measure, work, peer string) string {
 	var told []string
 	for _, count := range []string{"refused", "failed", "duplicates", "closed"} {
@@ -117,7 +117,7 @@ var figureTitles = map[string]string{
 	perSecond: "a second", p50: "p50", p99: "p99", delivered: "delivered", perSocket: "a socket", perObject: "an object", startup: "time",
 }
 
-// faultsTable has what went wrong, for those who see the ratios alone.
+// faultsTable lists failures, for reports that show the ratios alone.
 func faultsTable(chosen []work, all []measure) table {
 	t := table{head: []string{"work", "who", "notes"}}
 	for _, w := range chosen {

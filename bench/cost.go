@@ -16,7 +16,7 @@ import (
 // operation is the processor time of one operation, over all of the peer's processes.
 const operation = "operationUs"
 
-// panel is how the cost of one thing goes with one size.
+// panel plots the cost of one operation against one size.
 type panel struct {
 	Key   string  `json:"key"`
 	Title string  `json:"title"`
@@ -40,7 +40,7 @@ var panels = []panel{
 	{Key: "bytes", Title: "changing the one key", Size: "bytes in the key", Sizes: []int{1, 1 << 4, 1 << 8, 1 << 12, 1 << 16, largest}, at: costOfBytes},
 }
 
-const largest = 500 << 10 // an object may have 512 KiB, with all that is kept of it besides
+const largest = 500 << 10 // below the limit of an object's record
 
 func costCommand(o *outputs) *cobra.Command {
 	var isQuick bool
@@ -56,7 +56,7 @@ func costCommand(o *outputs) *cobra.Command {
 	return c
 }
 
-// costs measures all panels, and draws them into docs/cost.svg if they are to be kept.
+// costs measures all panels. With --write it draws them into docs/cost.svg.
 func (k *kit) costs(ctx context.Context, r *report, isQuick, keep bool) error {
 	measured := make([]panel, len(panels))
 	for i, p := range panels {
@@ -90,7 +90,7 @@ func (k *kit) costs(ctx context.Context, r *report, isQuick, keep bool) error {
 	return nil
 }
 
-// costAt measures one size on a peer of its own.
+// costAt measures one size on a new peer.
 func (k *kit) costAt(ctx context.Context, p panel, size int) (sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
@@ -115,7 +115,7 @@ func raiseShelf(ctx context.Context, k *kit, r *running) error {
 	return nil
 }
 
-// costOfObjects makes the objects first; what they added to the process is in the sample.
+// costOfObjects creates the objects first. The sample holds the memory that they added.
 func costOfObjects(ctx context.Context, k *kit, r *running, size int) (sample, error) {
 	before, err := load.Resident(r.pids())
 	if err != nil {
@@ -152,7 +152,7 @@ func costOfBytes(ctx context.Context, k *kit, r *running, size int) (sample, err
 	return k.shelf(ctx, r, 1, size)
 }
 
-// shelf has few connections: what is measured is one change, not what a put covers.
+// shelf uses few connections: it measures one change, not how many changes a put covers.
 func (k *kit) shelf(ctx context.Context, r *running, keys, size int) (sample, error) {
 	return k.cost(ctx, r, requestsDone, "echo", "--path", fmt.Sprintf("/shelf/{name}?keys=%d&size=%d", keys, size), "--connections", "4", "--size", "0")
 }
@@ -178,7 +178,7 @@ func costTable(measured []panel) table {
 	return t
 }
 
-// showFine writes microseconds with two digits that count.
+// showFine formats microseconds with two significant digits.
 func showFine(us float64) string {
 	switch {
 	case us < 10:

@@ -12,7 +12,8 @@ type scale struct {
 	from, to  float64 // pixels
 }
 
-// scaleOf has whole powers of ten at its ends, and room for all values, which are above zero.
+// scaleOf returns a scale that holds all values and ends at whole powers of ten. Values are
+// above zero.
 func scaleOf(values []float64, from, to float64) scale {
 	s := scale{low: math.Inf(1), high: math.Inf(-1), from: from, to: to}
 	for _, v := range values {
@@ -41,7 +42,7 @@ func (s scale) ticks() []float64 {
 	return all
 }
 
-// Pixels. Panels stand two in a row; inside each, what is left of the margins is the plot.
+// Pixels. Panels stand two in a row; inside each, the plot fills the space between the margins.
 const (
 	panelWidth, panelHeight                     = 420, 300
 	marginLeft, marginRight, marginTop, marginX = 62, 20, 52, 48
@@ -108,13 +109,13 @@ func (p panel) draw(out *strings.Builder) {
 		points = append(points, fmt.Sprintf("%.1f,%.1f", x.at(sizes[i]), y.at(costs[i])))
 	}
 	fmt.Fprintf(out, `<polyline class="line" points="%s"/>`+"\n", strings.Join(points, " "))
-	for i := range sizes { // after the line: a value has to be readable on it
+	for i := range sizes { // after the line, so that the value stays readable
 		fmt.Fprintf(out, `<circle class="dot" cx="%.1f" cy="%.1f" r="3.5"/>`+"\n", x.at(sizes[i]), y.at(costs[i]))
 		fmt.Fprintf(out, `<text class="value" x="%.1f" y="%.1f">%s</text>`+"\n", x.at(sizes[i]), y.at(costs[i])-9, showFine(costs[i]))
 	}
 }
 
-// power writes a power of ten in as little room as there is: 100, 1k, 10k, 1M.
+// power formats a power of ten briefly: 100, 1k, 10k, 1M.
 func power(v float64) string {
 	switch {
 	case v >= 1e6:
@@ -126,7 +127,7 @@ func power(v float64) string {
 	}
 }
 
-// powerOfTime writes a power of ten of microseconds.
+// powerOfTime formats a power of ten of microseconds.
 func powerOfTime(us float64) string {
 	switch {
 	case us >= 1e6:

@@ -16,11 +16,11 @@ import (
 //go:embed workerd/package.json workerd/config.capnp workerd/worker.js
 var workerdFiles embed.FS
 
-// kit is what peers are started with. All of it but the installed workerd is in dir.
+// kit holds the programs that peers are started from. All but the installed workerd are in dir.
 type kit struct {
 	root     string // of the module
 	dir      string // close removes it
-	holdfast string // the program under test, and the load generator for all
+	holdfast string // the program under test, and the load generator for all peers
 	self     string // this program, for the raw limits and for serve
 	nats     string // nats-server; empty until asked for
 	workerd  string // empty until asked for
@@ -44,7 +44,7 @@ func newKit(ctx context.Context) (*kit, error) {
 		return nil, fmt.Errorf("make a folder for the run: %w", err)
 	}
 	k := &kit{root: filepath.Dir(mod), dir: dir, self: self}
-	err = os.Setenv("TMPDIR", dir) // what a killed process leaves behind is in there, and goes with it
+	err = os.Setenv("TMPDIR", dir) // files that a killed process leaves behind are removed with dir
 	if err == nil {
 		k.holdfast, err = k.build(ctx, "holdfast/cmd/holdfast")
 	}
@@ -55,9 +55,9 @@ func newKit(ctx context.Context) (*kit, error) {
 	return k, nil
 }
 
-func (k *kit) close() { os.RemoveAll(k.dir) } // what is left of it is the system's to clean up
+func (k *kit) close() { os.RemoveAll(k.dir) } // a remainder in the temporary folder does no harm
 
-// folder makes a new folder that goes with the kit.
+// folder makes a new folder, which is removed with the kit.
 func (k *kit) folder(name string) (string, error) {
 	dir, err := os.MkdirTemp(k.dir, name+"-")
 	if err != nil {
@@ -74,7 +74,7 @@ func (k *kit) build(ctx context.Context, pkg string) (string, error) {
 	return into, err
 }
 
-// natsServer is the server of the version that Holdfast is built with.
+// natsServer builds nats-server in the version of go.mod.
 func (k *kit) natsServer(ctx context.Context) (string, error) {
 	var err error
 	if k.nats == "" {
@@ -83,7 +83,7 @@ func (k *kit) natsServer(ctx context.Context) (string, error) {
 	return k.nats, err
 }
 
-// workerdVersion is the one that package.json pins.
+// workerdVersion returns the version that package.json pins.
 func workerdVersion() string {
 	file, err := workerdFiles.ReadFile("workerd/package.json")
 	var pinned struct {
@@ -98,7 +98,7 @@ func workerdVersion() string {
 	return pinned.Dependencies["workerd"]
 }
 
-// workerdBinary is workerd, installed into the user's cache when it is missing.
+// workerdBinary returns the path of workerd, and installs it into the user's cache if it is missing.
 func (k *kit) workerdBinary(ctx context.Context) (string, error) {
 	if k.workerd != "" {
 		return k.workerd, nil
@@ -123,7 +123,7 @@ func (k *kit) workerdBinary(ctx context.Context) (string, error) {
 	return binary, nil
 }
 
-// output runs a command that ends by itself. What it wrote is in the error, if there is one.
+// output runs a command and returns its output. An error contains the output.
 func output(ctx context.Context, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	var complaint strings.Builder
@@ -135,13 +135,13 @@ func output(ctx context.Context, program string, args ...string) (string, error)
 	return strings.TrimSpace(string(out)), nil
 }
 
-// load runs the load generator and gives back the figures in its answer.
+// load runs the load generator and returns its figures.
 func (k *kit) load(ctx context.Context, args ...string) (sample, error) {
 	return k.generate(ctx, args, k.holdfast)
 }
 
-// flood is load by clients who get what the machine has left: more of them than would
-// ever be on the machine that they ask.
+// flood is load with a lowered priority: more clients than would ever run on the machine of
+// the server.
 func (k *kit) flood(ctx context.Context, args ...string) (sample, error) {
 	return k.generate(ctx, args, "nice", "-n", "19", k.holdfast)
 }

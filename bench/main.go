@@ -7,15 +7,15 @@
 //	go run ./bench overload    ten times the load that can be sustained
 //	go run ./bench profile     profiles of the five hottest works
 //
-// The client is the same for everybody: `holdfast bench`, built once and started as a process
+// The client is the same for all peers: `holdfast bench`, built once and started as a process
 // of its own. So is each peer, on free ports of the loopback, with a new and empty store for
-// every measure, so that no work pays for what another has left behind. Peers take turns: A B
+// every measure, so that no measure pays for an earlier one. Peers take turns: A B
 // C, A B C. A ratio divides two figures of the same round, and the median of the ratios
-// counts; a machine that is slow for a minute is slow for both.
+// counts; a machine that is slow for a minute slows both.
 //
-// Nothing is asserted. A target that is missed is printed as missed, a measure that failed as
-// failed, and the exit code tells only whether the run came to its end. With --write, what was
-// measured goes to bench/results and the tables to docs/performance.md.
+// Nothing is asserted. A missed target is printed as missed, a failed measure as failed. The exit code says only
+// whether the run ended. With --write, the
+// figures go to bench/results and the tables to docs/performance.md.
 //
 // Every process that is started is in a group of its own, and is killed when its measure or
 // the run ends, also by Ctrl-C.
@@ -48,7 +48,7 @@ func main() {
 	}
 }
 
-// outputs are the flags that all runs have.
+// outputs are the flags common to all runs.
 type outputs struct{ json, write bool }
 
 func root() *cobra.Command {
@@ -86,7 +86,7 @@ func root() *cobra.Command {
 	return c
 }
 
-// with makes a kit and a report for fn to fill, and then tells and keeps it.
+// with makes a kit and a report, lets fn fill the report, prints the report and keeps it.
 func (o outputs) with(ctx context.Context, kind string, fn func(*kit, *report) error) error {
 	k, err := newKit(ctx)
 	if err != nil {

@@ -21,12 +21,12 @@ const (
 const (
 	warm  = time.Second     // from the first operation to the first reading
 	meter = 3 * time.Second // between the readings
-	spare = 2 * time.Second // that the load goes on, should the readings be late
+	spare = 2 * time.Second // the load goes on for this long in case the readings are late
 )
 
-// cost runs a load against r, and in its midst reads how much processor time the peer used
-// and how many operations it counted. What connecting and warming up took is not in it. The
-// figures of the load are in the sample as well.
+// cost runs a load against r, and reads twice in its middle how much processor time the peer
+// used and how many operations it counted. So connecting and warming up are not counted. The
+// sample also holds the figures of the load.
 func (k *kit) cost(ctx context.Context, r *running, counter string, args ...string) (sample, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -55,7 +55,7 @@ func (k *kit) cost(ctx context.Context, r *running, counter string, args ...stri
 	return load.figures, nil
 }
 
-// readTwice is the processor time of one operation, in microseconds.
+// readTwice returns the processor time of one operation, in microseconds.
 func (r *running) readTwice(ctx context.Context, counter string, idle reading) (float64, error) {
 	first := idle
 	for first.count == idle.count {
@@ -87,7 +87,7 @@ func (r *running) readTwice(ctx context.Context, counter string, idle reading) (
 	return float64((last.used - first.used).Microseconds()) / (last.count - first.count), nil
 }
 
-// reading is a peer at one moment.
+// reading is the state of a peer's counters at one moment.
 type reading struct {
 	used  time.Duration // of processor
 	count float64       // of operations

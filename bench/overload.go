@@ -15,11 +15,11 @@ import (
 const (
 	busyPath    = "/busy/{name}"
 	offered     = "10000" // a second; one event at a time, of 1 ms each, is 1,000 at the most
-	crowd       = "2000"  // connections: what is not answered holds one
+	crowd       = "2000"  // connections: each unanswered request holds one
 	overloadFor = 14 * time.Second
 )
 
-// strain is what the overload did.
+// strain is the result of the overload.
 type strain struct {
 	Best      sample `json:"best"`      // the busy object, asked by 64 clients that wait for their answers
 	Alone     sample `json:"alone"`     // another object, before
@@ -71,7 +71,7 @@ func (k *kit) overload(ctx context.Context) (s strain, err error) {
 	if err = k.both(ctx, r, &s); err != nil {
 		return s, err
 	}
-	if err = sleep(ctx, 2*time.Second); err != nil { // the last answers are on their way
+	if err = sleep(ctx, 2*time.Second); err != nil { // until the last answers have arrived
 		return s, err
 	}
 	s.After, err = load.Resident(r.pids())
@@ -97,7 +97,7 @@ func (k *kit) both(ctx context.Context, r *running, s *strain) error {
 	var unseen error
 	running.Go(func() { s.Most, unseen = watch(ctx, r) })
 	var err error
-	if err = sleep(ctx, 2*time.Second); err == nil { // until the overload is one
+	if err = sleep(ctx, 2*time.Second); err == nil { // until the overload has built up
 		s.Meanwhile, err = k.other(ctx, r, overloadFor-5*time.Second)
 	}
 	running.Wait()
@@ -109,7 +109,7 @@ func (k *kit) both(ctx context.Context, r *running, s *strain) error {
 	return nil
 }
 
-// watch is the most memory that a peer has had until ctx ends.
+// watch returns the most memory that the peer had until ctx ended.
 func watch(ctx context.Context, r *running) (most int64, err error) {
 	for {
 		now, err := load.Resident(r.pids())
@@ -123,7 +123,7 @@ func watch(ctx context.Context, r *running) (most int64, err error) {
 	}
 }
 
-// table holds the strain against what the design wants.
+// table compares the strain with the targets of the design.
 func (s strain) table() table {
 	t := table{head: []string{"what", "without", "at ten times the load", "wanted"}}
 	best, now := s.Best[perSecond], s.Overload[perSecond]

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// peer is one of those that are compared.
+// peer is one of the systems that are compared.
 type peer struct {
 	key, title string
 	raise      func(ctx context.Context, k *kit, r *running) error
@@ -31,8 +31,7 @@ func peerOf(key string) peer {
 	return peers[i]
 }
 
-// running is a peer that runs. The processes are all of its own; the last is what clients
-// talk to.
+// running is a started peer. Clients talk to its last process.
 type running struct {
 	url       string
 	ops       string // Holdfast's operations listener
@@ -58,7 +57,7 @@ func (r *running) stop() {
 	for _, p := range slices.Backward(r.processes) {
 		p.stop()
 	}
-	os.RemoveAll(r.dir) // at the latest the kit does
+	os.RemoveAll(r.dir) // the kit removes a remainder
 }
 
 func (r *running) pids() []int {
@@ -86,7 +85,7 @@ func (r *running) run(ctx context.Context, program string, args ...string) (*pro
 	return p, err
 }
 
-// ours runs a command of Holdfast that serves, and reads its banner.
+// ours starts a serving command of Holdfast and reads its banner.
 func (r *running) ours(ctx context.Context, program string, into any, args ...string) error {
 	p, err := r.run(ctx, program, append(args, "--json")...)
 	if err != nil {
@@ -95,20 +94,20 @@ func (r *running) ours(ctx context.Context, program string, into any, args ...st
 	return p.banner(ctx, into)
 }
 
-// devArgs are those of one region without distance.
+// devArgs are the arguments of dev for one region without distance.
 func (r *running) devArgs(more ...string) []string {
 	return append([]string{"dev", "--regions", "fra", "--rtt", "0", "--port", "0", "--nats-port", "0",
 		"--store", filepath.Join(r.dir, "store"), "--log-level", "error"}, more...)
 }
 
-// devBanner is what `holdfast dev` says when it is ready.
+// devBanner is the line that `holdfast dev` prints when it is ready.
 type devBanner struct {
 	ReadyMS float64
 	Regions []struct{ URL string }
 	Ops     string
 }
 
-// raiseDev is all of Holdfast in one process.
+// raiseDev starts all of Holdfast in one process.
 func raiseDev(more ...string) func(context.Context, *kit, *running) error {
 	return func(ctx context.Context, k *kit, r *running) error {
 		var said devBanner
@@ -120,7 +119,7 @@ func raiseDev(more ...string) func(context.Context, *kit, *running) error {
 	}
 }
 
-// raiseSplit is Holdfast in three processes: NATS, a host and a gateway.
+// raiseSplit starts Holdfast in three processes: NATS, a host and a gateway.
 func raiseSplit(ctx context.Context, k *kit, r *running) error {
 	var said struct{ NATS string }
 	err := r.ours(ctx, k.holdfast, &said, "nats", "--port", "0", "--rtt", "0", "--store", filepath.Join(r.dir, "store"))
@@ -146,14 +145,14 @@ func (r *running) hostAndGateway(ctx context.Context, k *kit, nats string, more 
 
 func (r *running) last() *process { return r.processes[len(r.processes)-1] }
 
-// raiseR3 is a cluster of three NATS servers, a host that keeps three copies, and a gateway.
+// raiseR3 starts a cluster of three NATS servers, a host with three replicas, and a gateway.
 func raiseR3(ctx context.Context, k *kit, r *running) error {
 	binary, err := k.natsServer(ctx)
 	if err != nil {
 		return err
 	}
 	const servers = 3
-	var ports [2 * servers]int // clients' and then routes'
+	var ports [2 * servers]int // clients' ports, then routes' ports
 	for i := range ports {
 		if ports[i], err = freePort(); err != nil {
 			return err
@@ -187,7 +186,7 @@ cluster { name: bench, listen: "127.0.0.1:%d", routes: [%s] }
 `, i, port, filepath.Join(dir, fmt.Sprintf("n%d", i)), routes[i], strings.Join(others, ", "))
 }
 
-// raiseWorkerd runs our worker of the same routes.
+// raiseWorkerd starts workerd with a worker of the same routes.
 func raiseWorkerd(ctx context.Context, k *kit, r *running) error {
 	binary, err := k.workerdBinary(ctx)
 	if err != nil {
@@ -214,7 +213,7 @@ func raiseWorkerd(ctx context.Context, k *kit, r *running) error {
 	return p.answers(ctx, "POST", r.url+"/echo/ready")
 }
 
-// raiseRaw runs one of the raw limits in a process of its own.
+// raiseRaw starts one of the raw limits in a process of its own.
 func raiseRaw(kind string) func(context.Context, *kit, *running) error {
 	return func(ctx context.Context, k *kit, r *running) error {
 		var said struct{ URL string }

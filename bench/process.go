@@ -49,7 +49,7 @@ func start(ctx context.Context, name, program string, args ...string) (*process,
 	return p, nil
 }
 
-// read takes what the process says until it ends.
+// read reads the output of the process until the process ends.
 func (p *process) read(stdout io.Reader) {
 	defer close(p.ended)
 	lines := bufio.NewReader(stdout)
@@ -58,7 +58,7 @@ func (p *process) read(stdout io.Reader) {
 	}
 	close(p.first)
 	_, _ = io.Copy(io.Discard, lines) // ends with the process
-	_ = p.cmd.Wait()                  // it was killed, or its standard error says why it ended
+	_ = p.cmd.Wait()                  // the process was killed, or its standard error has the reason
 }
 
 func (p *process) kill() error { return killGroup(p.cmd.Process.Pid) }
@@ -69,7 +69,7 @@ func (p *process) stop() {
 	<-p.ended
 }
 
-// banner decodes the first line, with which a program of ours says that it is ready.
+// banner decodes the first line of output, by which our programs say that they are ready.
 func (p *process) banner(ctx context.Context, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
@@ -122,7 +122,7 @@ func (p *process) failed(err error) error {
 	return fmt.Errorf("start %s: %w\n%s", p.name, err, p.errors.tail())
 }
 
-// transcript is what a process has written so far.
+// transcript keeps the output of a process.
 type transcript struct {
 	mu  sync.Mutex
 	all bytes.Buffer
@@ -135,7 +135,7 @@ func (t *transcript) Write(b []byte) (int, error) {
 	return t.all.Write(b)
 }
 
-// tail is the last part of what may be long.
+// tail returns the last part of the output.
 func (t *transcript) tail() string {
 	const most = 2 << 10
 	t.mu.Lock()
@@ -144,8 +144,8 @@ func (t *transcript) tail() string {
 	return strings.TrimSpace(string(s[max(0, len(s)-most):]))
 }
 
-// freePort is one that nobody listens on now. Somebody may take it before the program that
-// it is for; then that does not start, and says so.
+// freePort returns a port on which nobody listens. If another program takes the port first,
+// the program that was meant to have it fails to start and says so.
 func freePort() (int, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -154,9 +154,9 @@ func freePort() (int, error) {
 	return ln.Addr().(*net.TCPAddr).Port, ln.Close()
 }
 
-const ticks = 100 // of processor time a second, in /proc of every Linux that Go runs on
+const ticks = 100 // clock ticks per second in /proc, on every Linux that Go runs on
 
-// processorTime is how long some processes have run. It needs Linux's /proc.
+// processorTime returns the processor time of the processes. It needs Linux's /proc.
 func processorTime(pids []int) (time.Duration, error) {
 	var all time.Duration
 	for _, pid := range pids {
@@ -164,7 +164,7 @@ func processorTime(pids []int) (time.Duration, error) {
 		if err != nil {
 			return 0, fmt.Errorf("read the processor time of process %d: %w", pid, err)
 		}
-		_, after, _ := strings.Cut(string(stat), ") ") // the name before may hold blanks
+		_, after, _ := strings.Cut(string(stat), ") ") // the process name before it may contain blanks
 		fields := strings.Fields(after)
 		for _, field := range fields[11:13] { // utime and stime, the 14th and 15th of all
 			n, err := strconv.ParseInt(field, 10, 64)

@@ -17,10 +17,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// profileAddress names the environment's variable that has serve show its profiles.
+// profileAddress is the environment variable with the address at which serve offers its profiles.
 const profileAddress = "BENCH_PPROF"
 
-// hottest are the works that are profiled.
+// hottest lists the works that are profiled.
 var hottest = []struct {
 	name string
 	args []string
@@ -124,7 +124,7 @@ func fetch(ctx context.Context, url, file string) error {
 	return nil
 }
 
-// showProfiles serves this process's profiles if the environment says where.
+// showProfiles serves the profiles of this process if profileAddress is set.
 func showProfiles() error {
 	address := os.Getenv(profileAddress)
 	if address == "" {

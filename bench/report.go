@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// report is everything about one run, and what is kept of it.
+// report is the result of one run.
 type report struct {
 	Date     string            `json:"date"`
 	Command  string            `json:"command"`
@@ -60,7 +60,7 @@ func (k *kit) newReport(ctx context.Context, kind string) (*report, error) {
 	return r, nil
 }
 
-// machine is as much as Linux tells; elsewhere it is the cores.
+// machine describes the machine: on Linux the processor too, elsewhere the cores alone.
 func (k *kit) machine(ctx context.Context) machine {
 	m := machine{Cores: runtime.NumCPU()}
 	m.CPU = field("/proc/cpuinfo", "model name")
@@ -74,7 +74,7 @@ func (k *kit) machine(ctx context.Context) machine {
 	return m
 }
 
-// field is what a file of Linux's /proc says first under a name, empty if it does not.
+// field returns the first value of a name in a file of Linux's /proc, empty if there is none.
 func field(file, name string) string {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -88,7 +88,7 @@ func field(file, name string) string {
 	return ""
 }
 
-// text is the report for a terminal.
+// text renders the report for a terminal.
 func (r *report) text() string {
 	var out strings.Builder
 	for _, t := range r.sections {
@@ -97,7 +97,7 @@ func (r *report) text() string {
 	return out.String()
 }
 
-// markdown is the report for a page.
+// markdown renders the report for a page.
 func (r *report) markdown() string {
 	var out strings.Builder
 	m, v := r.Machine, r.Versions
@@ -155,7 +155,7 @@ func (r *report) keep() error {
 	return nil
 }
 
-// between replaces what stands between two marks, or adds them with it at the end.
+// between replaces the text between two marks. Without marks it appends them with the text.
 func between(page, mark, text string) string {
 	begin, end := "<!-- "+mark+":begin -->", "<!-- "+mark+":end -->"
 	block := begin + "\n\n" + text + "\n" + end

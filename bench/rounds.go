@@ -18,11 +18,11 @@ type measure struct {
 	Error   string `json:"error,omitempty"` // why there are no figures
 }
 
-// longest is how long one measure may take: making and resting of many objects is the longest.
+// longest bounds one measure. Creating many objects and letting them sleep takes longest.
 const longest = 25 * time.Minute
 
-// rounds lets the peers take turns at every work, as often as the settings say. A peer that
-// fails is noted, and the others go on; the error is ctx's.
+// rounds runs every work at every peer in turn, as often as the settings say. It notes the
+// failure of a peer and goes on. Its error is that of ctx.
 func (k *kit) rounds(ctx context.Context, s settings, chosen []work) ([]measure, error) {
 	var all []measure
 	for round := range s.Rounds {
@@ -54,7 +54,7 @@ func (k *kit) measure(ctx context.Context, s settings, w work, p peer, round int
 	return m
 }
 
-// line is the measure for people who wait.
+// line is the measure in one line, for progress.
 func (m measure) line(w work) string {
 	if m.Error != "" {
 		return "failed: " + m.Error
@@ -69,7 +69,7 @@ func (m measure) line(w work) string {
 	return strings.Join(parts, "  ")
 }
 
-// valuesOf is a figure of one peer at one work, by round.
+// valuesOf returns one figure of one peer at one work, by round.
 func valuesOf(all []measure, work, peer, figure string) map[int]float64 {
 	values := make(map[int]float64)
 	for _, m := range all {
@@ -107,7 +107,7 @@ func choose(only []string, s settings) ([]work, error) {
 	return chosen, nil
 }
 
-// names are all that --only takes.
+// names lists what --only accepts.
 func names() []string {
 	var all []string
 	for _, p := range peers {
@@ -119,5 +119,5 @@ func names() []string {
 	return all
 }
 
-// say tells those who wait what is going on.
+// say prints progress.
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

@@ -34,10 +34,10 @@ var (
 	shelfObjects = objects.Implement(shelves, objects.New[shelf], objects.On(put, (*shelf).put))
 )
 
-// order says how full a shelf is to be.
+// order is the input of put: how full the shelf has to be.
 type order struct{ Keys, Size int }
 
-// shelf is an object with as many keys as it is told, of which each event changes one.
+// shelf is an object with as many keys as asked for. Each event changes one key.
 type shelf struct {
 	puts int // since the instance was made; which key is next
 }
@@ -53,7 +53,7 @@ func (s *shelf) put(tx *objects.Tx, o order) (int, error) {
 		}
 	}
 	s.puts++
-	letter := string(rune('a' + s.puts%26)) // another value than last time
+	letter := string(rune('a' + s.puts%26)) // another value than the last one
 	slot(s.puts%o.Keys).Set(tx, strings.Repeat(letter, o.Size))
 	return s.puts, nil
 }

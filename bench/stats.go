@@ -10,29 +10,29 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// sample is what one run of one work gave, by the names that `holdfast bench` uses.
+// sample is the figures of one run of one work, by the names that `holdfast bench` uses.
 type sample map[string]float64
 
-// The figures that are shown. The end of a name is its unit.
+// The figures that are shown. The suffix of a name is its unit.
 const (
 	perSecond = "perSecond"
 	p50       = "p50Us"
 	p99       = "p99Us"
-	delivered = "deliveredShare" // of what was due
+	delivered = "deliveredShare" // share of the due messages
 	perSocket = "bytesPerSocket"
 	perObject = "bytesPerObject"    // in the host
 	allObject = "allBytesPerObject" // in NATS and the host
 	startup   = "startMs"
 )
 
-// spread is the middle and the ends of some values, NaN-free and never of none.
+// spread is the median and the range of at least one value.
 type spread struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
 }
 
-// spreadOf tells false of no values.
+// spreadOf reports false if there are no values.
 func spreadOf(values []float64) (spread, bool) {
 	if len(values) == 0 {
 		return spread{}, false
@@ -42,8 +42,8 @@ func spreadOf(values []float64) (spread, bool) {
 	return spread{Median: (sorted[(n-1)/2] + sorted[n/2]) / 2, Min: sorted[0], Max: sorted[n-1]}, true
 }
 
-// ratios divides what was measured in the same round. A round that lacks one of the two, or
-// has nothing to divide by, is left out.
+// ratios divides figures of the same round. It leaves out a round that lacks one of the two
+// or whose divisor is 0.
 func ratios(ours, theirs map[int]float64) []float64 {
 	var all []float64
 	for round, value := range ours {
@@ -54,7 +54,7 @@ func ratios(ours, theirs map[int]float64) []float64 {
 	return all
 }
 
-// show writes a value with its unit.
+// show formats a value with its unit.
 func show(figure string, value float64) string {
 	switch {
 	case strings.HasSuffix(figure, "Us"):
@@ -62,7 +62,7 @@ func show(figure string, value float64) string {
 	case strings.HasSuffix(figure, "Ms"):
 		return showTime(time.Duration(value * float64(time.Millisecond)))
 	case strings.HasSuffix(figure, "Share"):
-		return fmt.Sprintf("%v %%", math.Floor(value*1e4)/100) // never 100 % of what was not all
+		return fmt.Sprintf("%v %%", math.Floor(value*1e4)/100) // rounded down, so that 100 % means all
 	case strings.Contains(strings.ToLower(figure), "bytes"):
 		return showBytes(value)
 	default:

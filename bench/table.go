@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// table is written for a terminal and for a page.
+// table is rendered for a terminal and for a page.
 type table struct {
 	head []string
 	rows [][]string // as many cells each as the head has
@@ -38,7 +38,7 @@ func (t *table) text() string {
 	return out.String()
 }
 
-// markdown is the table as GitHub reads it.
+// markdown renders the table for GitHub.
 func (t *table) markdown() string {
 	var out strings.Builder
 	write := func(row []string) { out.WriteString("| " + strings.Join(row, " | ") + " |\n") }
@@ -50,7 +50,7 @@ func (t *table) markdown() string {
 	return out.String()
 }
 
-// once is the rows with each first cell said once.
+// once returns the rows with repeated first cells left blank.
 func (t *table) once() [][]string {
 	var all [][]string
 	last := ""

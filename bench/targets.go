@@ -2,11 +2,11 @@ package main
 
 import "fmt"
 
-// target is one figure that Holdfast must reach.
+// target is one figure that Holdfast has to reach.
 type target struct {
 	work, who, figure string
-	against           string // peer that it is divided by, in the same round; empty: the figure itself
-	least             bool   // bound is a least, not a most
+	against           string // the peer by whose figure of the same round it is divided; empty: the figure itself
+	least             bool   // the bound is a lower bound
 	bound             float64
 }
 
@@ -34,8 +34,7 @@ var targets = []target{
 	{"start", "default", startup, "", false, 500},
 }
 
-// verdict is what became of a target. A ratio that is no figure of its own stands beside the
-// peer that it is against.
+// verdict is the result of a target.
 type verdict struct {
 	Work    string `json:"work"`
 	Who     string `json:"who"`
@@ -48,7 +47,7 @@ type verdict struct {
 	target target
 }
 
-// judge is false when a round with all that it takes is missing.
+// judge reports false if no round has all figures that the target needs.
 func (t target) judge(all []measure) (verdict, bool) {
 	values := valuesOf(all, t.work, t.who, t.figure)
 	var list []float64
@@ -76,7 +75,7 @@ func (t target) wanted() string {
 	return "at most " + t.show(t.bound)
 }
 
-// show writes a value of the target: a ratio, or a figure with its unit.
+// show formats a value of the target: a ratio, or a figure with its unit.
 func (t target) show(value float64) string {
 	if t.against == "" {
 		return show(t.figure, value)

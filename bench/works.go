@@ -10,7 +10,7 @@ import (
 	"holdfast/internal/load"
 )
 
-// settings are what one run of `go run ./bench` does.
+// settings are the settings of one run of `go run ./bench`.
 type settings struct {
 	Rounds   int           `json:"rounds"`
 	Quick    bool          `json:"quick"`
@@ -31,7 +31,7 @@ func (s settings) timed() []string {
 // work is one row of the table.
 type work struct {
 	key, title string
-	peers      []string // that do it, in the order in which they take turns
+	peers      []string // the peers that are measured, in order
 	slow       bool     // not with --quick
 	figure     string   // that is shown first
 	run        func(ctx context.Context, k *kit, s settings, p peer) (sample, error)
@@ -78,7 +78,7 @@ func (k *kit) against(ctx context.Context, p peer, args ...string) (sample, erro
 	return k.load(ctx, append(args, "--url", r.url)...)
 }
 
-// many has its counters made before it measures: making them is another row.
+// many creates its counters before it measures: creation is a row of its own.
 func many(ctx context.Context, k *kit, s settings, p peer) (sample, error) {
 	const counters = 1000
 	r, err := k.start(ctx, p)
@@ -100,8 +100,8 @@ func find(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
 	return k.against(ctx, p, "room", "--sockets", "100", "--senders", "10", "--size", "64", "--find")
 }
 
-// idleAt opens sockets that say nothing. The others' only room is a relay, and
-// Holdfast's plain relay is its echo.
+// idleAt opens idle sockets. Peers offer only a relay at /room; Holdfast's equal of a relay
+// is /echo.
 func idleAt(path string) func(context.Context, *kit, settings, peer) (sample, error) {
 	return func(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
 		r, err := k.start(ctx, p)
@@ -137,11 +137,11 @@ func startDev(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
 
 const (
 	sleepers = 100_000
-	rest     = 30 * time.Second // past the ten seconds of hibernation, and the few after which memory is given back
+	rest     = 30 * time.Second // longer than the ten seconds of hibernation and the time after which free memory is returned
 )
 
-// asleep makes objects, lets them fall asleep, and sees what they cost the host, and NATS and
-// the host together.
+// asleep creates objects, lets them hibernate, and measures the memory of the host, and of
+// NATS and the host together.
 func asleep(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
 	r, err := k.start(ctx, p)
 	if err != nil {
@@ -149,7 +149,7 @@ func asleep(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
 	}
 	defer r.stop()
 	nats, host := r.pids()[:1], r.pids()[1:2]
-	// What the first requests bring into memory is there before the objects are.
+	// Memory that the first requests allocate once must not count as the objects'.
 	if _, err := k.load(ctx, "ticket", "--url", r.url, "--names", "1", "--connections", "64", "--duration", "2s"); err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func asleep(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
 	return s, nil
 }
 
-// residents is the memory of each group of processes.
+// residents returns the resident memory of each group of processes.
 func residents(groups ...[]int) ([]int64, error) {
 	var all []int64
 	for _, pids := range groups {

@@ -44,17 +44,22 @@ func TestEachTargetThatIsMissedIsSaid(t *testing.T) {
 		name    string
 		records []history.Record
 		want    string // empty: none is missed
+		late    bool   // it is a target of time
 	}{
-		{"all is well", calm(), ""},
-		{"a fault that nothing proves", fault(func(f *history.Fault) { f.Proof = "" }), "nothing shows that it happened"},
-		{"no fault at all", slices.Delete(calm(), 1, 2), "no fault was injected"},
-		{"a request that failed", failed, "1 requests failed"},
-		{"a gap above the bound", late, "the gap's p99 is 4s"},
-		{"a busy socket that a planned restart closed", closed("restart"), "1 busy and 0 idle sockets were closed"},
-		{"a busy socket that a crash closed", closed("kill"), ""},
+		{"all is well", calm(), "", false},
+		{"a fault that nothing proves", fault(func(f *history.Fault) { f.Proof = "" }), "nothing shows that it happened", false},
+		{"no fault at all", slices.Delete(calm(), 1, 2), "no fault was injected", false},
+		{"a request that failed", failed, "1 requests failed", false},
+		{"a gap above the bound", late, "the gap's p99 is 4s", true},
+		{"a busy socket that a planned restart closed", closed("restart"), "1 busy and 0 idle sockets were closed", false},
+		{"a busy socket that a crash closed", closed("kill"), "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := strings.Join(judgeRecords(tt.records).Missed, "; ")
+			r := judgeRecords(tt.records)
+			got := strings.Join(r.Missed, "; ")
+			if tt.late {
+				got = strings.Join(r.Late, "; ")
+			}
 			if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
 				t.Errorf("missed = %q, want %q", got, tt.want)
 			}

@@ -215,7 +215,7 @@ func (h *hub) accept(g *group, op *wire.LaneOp) {
 		s := g.sockets[stream.Slot(slot)]
 		acts = h.unlock(g, acts)
 		if s != nil {
-			s.accept(op.Tags)
+			s.accept(op.Accepted)
 		}
 		h.perform(g, acts)
 	}

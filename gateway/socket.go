@@ -40,7 +40,7 @@ type socket struct {
 	mu         sync.Mutex // guards what follows; taken before the outbox's and the uplink's
 	stage      stage
 	end        closeInfo // how it ended
-	tags       []string
+	accepted   wire.Accepted
 	attachment []byte
 }
 
@@ -110,12 +110,12 @@ func (s *socket) client(conn *websocket.Conn) client {
 }
 
 // accept notes that the object has accepted the socket.
-func (s *socket) accept(tags []string) {
+func (s *socket) accept(as wire.Accepted) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stage == asking {
 		advance(&s.stage, accepted, stageEdges[:])
-		s.tags = tags
+		s.accepted = as
 		close(s.opened)
 	}
 }
@@ -211,6 +211,7 @@ func (s *socket) send(frame []byte) {
 // false if the socket ends first.
 func (s *socket) submit(req *wire.Request) bool {
 	req.Gateway, req.Socket, req.Principal = s.hub.name, s.id, s.principal
+	req.Time = time.Now().UnixMilli()
 	for s.uplink.full() {
 		select {
 		case <-s.uplink.room:
@@ -304,7 +305,7 @@ func (s *socket) tell(seq uint64, alone bool) {
 		return
 	}
 	s.uplink.add(&wire.Request{
-		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id, Principal: s.principal, Seq: seq,
+		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id, Principal: s.principal, Seq: seq, Time: time.Now().UnixMilli(),
 		Code: end.code, Reason: cut(end.reason), Clean: end.code != websocket.CloseAbnormalClosure,
 	}, alone)
 	s.uplink.transmit()
@@ -362,5 +363,5 @@ func (s *socket) setAttachment(data []byte) {
 func (s *socket) describe(held stream.HeldSocket) wire.LaneSocket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return wire.LaneSocket{Slot: uint32(held.Slot), Settled: held.Settled, Tags: s.tags, Attachment: s.attachment}
+	return wire.LaneSocket{Slot: uint32(held.Slot), Settled: held.Settled, Attachment: s.attachment, Accepted: s.accepted}
 }

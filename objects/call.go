@@ -66,7 +66,7 @@ func (c Call[In, Out]) Do(ctx context.Context, to Ref, in In) (out Out, err erro
 	if len(input) > MaxCall {
 		return out, Errorf(TooLarge, "call %s: the input has %d bytes, at most %d are allowed", c.name, len(input), MaxCall)
 	}
-	output, err := to.via.Call(ctx, to, c.name, input)
+	output, err := wayOf(ctx, to.via).Call(ctx, to, c.name, input)
 	if err != nil {
 		return out, err
 	}

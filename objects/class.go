@@ -40,8 +40,8 @@ type Implementation struct {
 
 // Implement joins a class and its code. Open constructs the instance whenever it wakes, before its first event, as an event
 // of its own: it may read and write, and its failure fails the event that woke it. What else the class can do is said by
-// the interfaces that the instance implements: [http.Handler], [WebSocketMessager], [WebSocketCloser], [Alarmer]. Open may
-// return an interface. Dependencies are given by calling Implement in main, with a closure for open.
+// the interfaces that the instance implements: [http.Handler], [WebSocketMessager], [WebSocketCloser], [Alarmer],
+// [Sleeper]. Open may return an interface. Dependencies are given by calling Implement in main, with a closure for open.
 //
 // It panics over a bad class name, a call of another class, and a call with two handlers. A call without a handler is
 // NotFound.
@@ -141,6 +141,14 @@ type Alarmer interface {
 type AlarmInfo struct {
 	Scheduled time.Time // what was set
 	Retry     int       // 0 the first time
+}
+
+// Sleeper is implemented by a class that saves something before its instance is dropped.
+type Sleeper interface {
+	// Sleep runs before the instance is dropped for idleness, a move or a shutdown, within 10 s; not at a crash, a refused
+	// commit or an abort. What it writes is there when the next instance is constructed. If it fails the instance is dropped
+	// all the same.
+	Sleep(tx *Tx) error
 }
 
 // may says what instances can do, as far as T tells: an interface may hold anything.

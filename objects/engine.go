@@ -11,12 +11,12 @@ import (
 
 // limits are those of every class.
 var limits = engine.Limits{
-	Key: MaxKey, State: MaxState, Call: MaxCall, Body: MaxBody, Frame: MaxFrame, Message: MaxMessage,
+	Key: MaxKey, State: MaxState, Call: MaxCall, Body: MaxBody, Response: MaxBody, Frame: MaxFrame, Message: MaxMessage,
 	Sockets: MaxSockets, Tags: MaxTags, Tag: MaxTag, Attachment: MaxAttachment,
 	Event: eventTime,
 }
 
-// eventTime is how long an event may take that nobody waits for: a message, a close, a constructor.
+// eventTime is how long an event may take.
 const eventTime = 30 * time.Second
 
 // author is a class as the engine sees it.
@@ -80,6 +80,13 @@ func (a author) Alarm(self any, t *engine.Tx, info engine.AlarmInfo) error {
 
 func (author) Alarms(self any) bool {
 	_, ok := self.(Alarmer)
+	return ok
+}
+
+func (author) Sleep(self any, t *engine.Tx) error { return self.(Sleeper).Sleep(face(t)) }
+
+func (author) Sleeps(self any) bool {
+	_, ok := self.(Sleeper)
 	return ok
 }
 

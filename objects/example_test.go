@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -163,20 +164,159 @@ func ExampleKey() {
 	// true false
 }
 
-func ExampleList() {
+// A map is ordered by its keys.
+func ExampleMap() {
 	w := objectstest.New(tb, CounterObjects)
+	seats := objects.NewMap[string, string]("seat")
 	_ = in(w, w.Object(Counters, "a"), func(tx *objects.Tx) error {
-		for i, name := range []string{"seat/b", "seat/a", "row"} {
-			objects.NewKey[int](name).Set(tx, i)
+		seats.Set(tx, "4b", "bob")
+		seats.Set(tx, "4a", "ada")
+		fmt.Println(seats.Get(tx, "4a"), seats.GetAll(tx, "4b", "4c"))
+		for seat, who := range seats.All(tx) {
+			fmt.Println(seat, who)
 		}
-		for key, v := range objects.List[int](tx, "seat/") {
-			fmt.Println(key, v)
+		_, taken := seats.Lookup(tx, "4c")
+		fmt.Println(taken, seats.Delete(tx, "4a"), seats.Count(tx))
+		return nil
+	})
+	// Output:
+	// ada map[4b:bob]
+	// 4a ada
+	// 4b bob
+	// false true 1
+}
+
+// The last posts of a chat, as pages of two.
+func ExampleRange() {
+	w := objectstest.New(tb, CounterObjects)
+	posts := objects.NewMap[uint64, string]("post")
+	_ = in(w, w.Object(Counters, "a"), func(tx *objects.Tx) error {
+		for n := range uint64(12) {
+			posts.Set(tx, n, fmt.Sprint("post ", n))
+		}
+		last, _, _ := posts.Last(tx)
+		for before := last + 1; before > 8; {
+			for n, post := range posts.Before(before).Limit(2).Backward(tx) {
+				fmt.Println(n, post)
+				before = n
+			}
+		}
+		fmt.Println(posts.To(8).Clear(tx), posts.From(9).Count(tx), posts.After(9).Count(tx))
+		_, first, _ := posts.First(tx)
+		fmt.Println(first)
+		return nil
+	})
+	// Output:
+	// 11 post 11
+	// 10 post 10
+	// 9 post 9
+	// 8 post 8
+	// 9 3 2
+	// post 9
+}
+
+// A key of several fields is ordered by the first, then by the second: a leaderboard without sorting.
+func ExampleNewMap() {
+	type Place struct {
+		Game   string
+		Down   int // the points, negated: the most come first
+		Player string
+	}
+	w := objectstest.New(tb, CounterObjects)
+	places := objects.NewMap[Place, time.Time]("place")
+	_ = in(w, w.Object(Counters, "a"), func(tx *objects.Tx) error {
+		places.Set(tx, Place{"chess", -1800, "ada"}, tx.Now())
+		places.Set(tx, Place{"chess", -2100, "bob"}, tx.Now())
+		places.Set(tx, Place{"go", -900, "eve"}, tx.Now())
+		for place := range places.Prefix("chess").All(tx) {
+			fmt.Println(place.Player, -place.Down)
 		}
 		return nil
 	})
 	// Output:
-	// seat/a 1
-	// seat/b 0
+	// bob 2100
+	// ada 1800
+}
+
+// Points are kept as three bytes each.
+type points struct{}
+
+func (points) Encode(v [][3]byte) ([]byte, error) {
+	var data []byte
+	for _, p := range v {
+		data = append(data, p[:]...)
+	}
+	return data, nil
+}
+
+func (points) Decode(data []byte) (v [][3]byte, err error) {
+	for p := range slices.Chunk(data, 3) {
+		v = append(v, [3]byte(p))
+	}
+	return v, nil
+}
+
+func ExampleCodec() {
+	w := objectstest.New(tb, CounterObjects)
+	drawn := objects.NewKey("drawn", objects.Codec[[][3]byte](points{}))
+	_ = in(w, w.Object(Counters, "a"), func(tx *objects.Tx) error {
+		drawn.Set(tx, [][3]byte{{1, 2, 3}, {4, 5, 6}})
+		fmt.Println(drawn.Get(tx))
+		return nil
+	})
+	// Output: [[1 2 3] [4 5 6]]
+}
+
+// Cached counts in memory, and saves the count when it sleeps: a crash loses what came since.
+const Caches objects.Class = "cache"
+
+var Hit = objects.NewCall[objects.None, int](Caches, "hit")
+
+type Cached struct{ hits int }
+
+var hits = objects.NewKey[int]("hits")
+
+var CachedObjects = objects.Implement(Caches, func(tx *objects.Tx) *Cached { return &Cached{hits.Get(tx)} }, objects.On(Hit, (*Cached).hit))
+
+func (c *Cached) hit(*objects.Tx, objects.None) (int, error) {
+	c.hits++
+	return c.hits, nil
+}
+
+func (c *Cached) Sleep(tx *objects.Tx) error {
+	hits.Set(tx, c.hits)
+	return nil
+}
+
+// A program runs a class with settings of its own.
+func ExampleSettings() {
+	w := objectstest.New(tb, CachedObjects.With(objects.Settings{Hibernate: time.Minute, EventTime: time.Second}))
+	a := w.Object(Caches, "a")
+	fmt.Println(Hit.Do(context.Background(), a, nil))
+	w.Evict(a)
+	fmt.Println(Hit.Do(context.Background(), a, nil))
+	fmt.Println(w.Constructed(a))
+	// Output:
+	// 1 <nil>
+	// 2 <nil>
+	// 2
+}
+
+// All that an object has stored goes, or all but its alarm.
+func ExampleTx_DeleteAll() {
+	w := objectstest.New(tb, CounterObjects)
+	everything := objects.NewMap[string, any]("")
+	_ = in(w, w.Object(Counters, "a"), func(tx *objects.Tx) error {
+		sum.Set(tx, 1)
+		fmt.Println(everything.Clear(tx), everything.Count(tx))
+		sum.Set(tx, 2)
+		tx.DeleteAll()
+		fmt.Println(everything.Count(tx))
+		return nil
+	})
+	// Output:
+	// 1 0
+	// 0
 }
 
 // A savepoint: what fails within it is undone, and the event goes on.
@@ -193,6 +333,26 @@ func ExampleTx_Transact() {
 		return nil
 	})
 	// Output: full 1
+}
+
+// An event that runs again, here because its commit was refused, has the same name and time: they may go to a payment provider,
+// or into what is asked of others.
+func ExampleEventID() {
+	w := objectstest.New(tb, CounterObjects)
+	a := w.Object(Counters, "a")
+	w.Refuse(a)
+	var names []string
+	_ = in(w, a, func(tx *objects.Tx) error {
+		sum.Set(tx, 1)
+		names = append(names, objects.EventID(tx))
+		fmt.Println(tx.Owner().Epoch, objects.EventTime(tx).Year(), tx.Self().ID() == a.ID())
+		return nil
+	})
+	fmt.Println(len(names), names[0] == names[1])
+	// Output:
+	// 1 2030 true
+	// 2 2030 true
+	// 2 true
 }
 
 // Abort ends an event from wherever the code is.
@@ -318,6 +478,43 @@ func ExampleTx_Accept() {
 	// hello ada, you are one of 1
 	// {"from":"bob","text":"hi"}
 	// bob left (1000)
+}
+
+// Board shows what people point at. Of each person only the newest place counts.
+type Board struct{}
+
+const Boards objects.Class = "board"
+
+var BoardObjects = objects.Implement(Boards, objects.New[Board])
+
+func (*Board) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	tx := objects.TxOf(r)
+	if _, err := tx.Accept(objects.Conflated()); err != nil {
+		tx.Refuse(err)
+	}
+}
+
+func (*Board) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
+	m.Conflate = from.ID()
+	tx.Broadcast(m)
+	return nil
+}
+
+func ExampleConflated() {
+	w := objectstest.New(tb, BoardObjects)
+	ada, _ := w.Connect(w.Object(Boards, "plan"), nil)
+	bob, _ := w.Connect(w.Object(Boards, "plan"), nil)
+	for x := range 3 {
+		ada.SendJSON(x)
+		bob.SendJSON(10 + x)
+	}
+	w.Advance(time.Second)
+	for m, ok := ada.Next(); ok; m, ok = ada.Next() {
+		fmt.Printf("%s\n", m.Data)
+	}
+	// Output:
+	// [0]
+	// [12,2]
 }
 
 func ExampleTx_Refuse() {

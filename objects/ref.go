@@ -37,10 +37,10 @@ func (r Ref) Fetch(req *http.Request) (*http.Response, error) {
 	case r.via == nil:
 		return nil, Errorf(Invalid, "fetch: the reference is empty")
 	}
-	return r.via.Fetch(r, req)
+	return wayOf(req.Context(), r.via).Fetch(r, req)
 }
 
-// Caller is a way to objects: a worker's *gateway.Env, and a test's *objectstest.World.
+// Caller is a way to objects: a worker's *gateway.Env, a test's *objectstest.World and, in an event, its *Tx.
 type Caller interface {
 	// Object is the object of this class and name.
 	Object(class Class, name string) Ref

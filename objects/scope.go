@@ -2,8 +2,10 @@ package objects
 
 import (
 	"context"
+	"time"
 
 	"holdfast/internal/scope"
+	"holdfast/objects/internal/engine"
 )
 
 // Principal is who is asking, as the worker says: a client cannot set it. The zero Principal is nobody in particular. It has
@@ -28,6 +30,27 @@ func WithPrincipal(ctx context.Context, p Principal) context.Context {
 func PrincipalOf(ctx context.Context) Principal {
 	p, _ := ctx.Value(principalKey{}).(Principal)
 	return p
+}
+
+// EventID names the event in whose context it is asked for: the same wherever and however often the event runs, after a crash
+// or a retry of an alarm too, and no other event's. It is what a payment provider wants as its idempotency key. Outside of
+// events, and in a constructor, it is "".
+func EventID(ctx context.Context) string {
+	if e, ok := ctx.Value(engine.EventKey{}).(engine.Event); ok {
+		return e.ID()
+	}
+	return ""
+}
+
+// EventTime is when the event in whose context it is asked for began for whoever began it: when a worker asked, when a frame
+// came, when an alarm was set for. It is the same wherever and however often the event runs, as Tx.Now is not; only the end of
+// a socket that was lost with its gateway has another time for every owner that tells of it. Outside of events, and in a
+// constructor, it is the zero time.
+func EventTime(ctx context.Context) time.Time {
+	if e, ok := ctx.Value(engine.EventKey{}).(engine.Event); ok {
+		return e.Time()
+	}
+	return time.Time{}
 }
 
 // WithIdempotencyKey is a context whose calls have one effect however often they are repeated. For a day the first answer

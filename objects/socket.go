@@ -22,6 +22,12 @@ const (
 type Message struct {
 	Binary bool
 	Data   []byte // not to be changed once sent
+
+	// Conflate, of a Broadcast, is the key of a value of which only the newest counts: a cursor, a progress, a price. A socket
+	// that was accepted with Conflated gets values in frames that are JSON arrays of the newest value of each key, at most 30
+	// a second, the same for all sockets. All others get each value at once, as any message. The order of values and other
+	// messages is that in which they were sent. It has at most MaxTag bytes, and Data must be JSON.
+	Conflate string
 }
 
 // Text is a text message.
@@ -54,7 +60,7 @@ func (tx *Tx) Accept(how ...AcceptOption) (Socket, error) {
 	for _, option := range how {
 		option(&a)
 	}
-	of, err := tx.t.Accept(a.tags)
+	of, err := tx.t.Accept(engine.Acceptance(a))
 	if err != nil {
 		return Socket{}, err
 	}
@@ -64,12 +70,16 @@ func (tx *Tx) Accept(how ...AcceptOption) (Socket, error) {
 // AcceptOption changes how Accept takes a socket.
 type AcceptOption func(*acceptance)
 
-type acceptance struct{ tags []string }
+type acceptance engine.Acceptance
 
 // Tags are found by SocketsTagged: at most MaxTags of MaxTag bytes, each once. They do not change.
 func Tags(tags ...string) AcceptOption {
-	return func(a *acceptance) { a.tags = append(a.tags, tags...) }
+	return func(a *acceptance) { a.Tags = append(a.Tags, tags...) }
 }
+
+// Conflated has the socket get the values of Message.Conflate many in one frame, a JSON array: for clients that say that
+// they can read it. Messages without a key come alone, as to any socket.
+func Conflated() AcceptOption { return func(a *acceptance) { a.Conflated = true } }
 
 // Sockets are the open sockets, most recently accepted first, also after a move (as Cloudflare's getWebSockets). One that
 // the object has closed is not among them.
@@ -92,7 +102,9 @@ func (tx *Tx) Socket(id string) (Socket, bool) {
 	return Socket{tx, of}, ok
 }
 
-// Broadcast sends m to all sockets but those excepted, as one message for each gateway. Limits are those of Send.
+// Broadcast sends m to all sockets but those excepted, as one message for each gateway. Limits are those of Send. A frame of
+// conflated values (Message.Conflate) is the same for all sockets that asked for such: an excepted one gets it, too, with
+// what others sent.
 func (tx *Tx) Broadcast(m Message, except ...Socket) {
 	if len(except) == 1 {
 		tx.t.Broadcast(engine.Message(m), except[0].of)
@@ -116,7 +128,7 @@ func (s Socket) Tags() []string { return slices.Clone(s.of.Info().Tags) }
 
 // Send sends m when the event has committed. Messages to one socket keep their order. It neither waits nor fails: if the
 // peer is gone m is dropped, and a peer that reads too slowly is closed with 1013. After Close it does nothing. Beyond
-// MaxMessage, and for text that is not UTF-8, it aborts the event.
+// MaxMessage, for text that is not UTF-8, and for a message with Conflate, it aborts the event.
 func (s Socket) Send(m Message) { s.tx.t.SendTo(s.of, engine.Message(m)) }
 
 // Close closes the socket after what was sent before. Codes are 1000, 1001, 1003, 1007 to 1013 and 3000 to 4999, another

@@ -1,8 +1,11 @@
 package objects
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"iter"
+
+	"holdfast/objects/internal/engine"
 )
 
 // Limits of storage.
@@ -11,60 +14,110 @@ const (
 	MaxState = 512 << 10 // bytes of all keys and values of an object, as stored
 )
 
-// Key is one typed entry of an object's storage. Values are kept as JSON. Reading sees the event's own writes.
-type Key[V any] struct{ name string }
+// Reader is what can be read: a *Tx.
+type Reader interface {
+	context.Context
 
-// NewKey names an entry: UTF-8 of at most MaxKey bytes.
-func NewKey[V any](name string) Key[V] { return Key[V]{name} }
+	reader() *engine.Tx
+}
+
+func (tx *Tx) reader() *engine.Tx { return tx.t }
+
+// Codec turns values into bytes and back, for a Key or a Map. An error aborts the event.
+type Codec[V any] interface {
+	Encode(v V) ([]byte, error)
+	Decode(data []byte) (V, error)
+}
+
+// Key is one typed entry of an object's storage. A []byte is kept as it is, everything else as JSON, unless a Codec is
+// given. Reading sees the event's own writes.
+type Key[V any] struct {
+	name  string
+	codec Codec[V] // nil: none
+}
+
+// NewKey names an entry: UTF-8 of 1 to MaxKey bytes, not beginning with a zero byte. Keys and maps share one name space: the
+// map "m" owns all keys that begin with "m/". There is at most one codec.
+func NewKey[V any](name string, codec ...Codec[V]) Key[V] { return Key[V]{name, only(codec)} }
+
+func only[V any](codec []Codec[V]) Codec[V] {
+	if len(codec) == 0 {
+		return nil
+	}
+	return codec[0]
+}
 
 // Get is the entry's value, the zero V if there is none. A value that does not decode aborts the event.
-func (k Key[V]) Get(tx *Tx) V {
-	v, _ := k.Lookup(tx)
+func (k Key[V]) Get(r Reader) V {
+	v, _ := k.Lookup(r)
 	return v
 }
 
 // Lookup is Get that tells whether there is an entry.
-func (k Key[V]) Lookup(tx *Tx) (v V, ok bool) {
-	raw, ok := tx.t.Get(k.name)
+func (k Key[V]) Lookup(r Reader) (v V, ok bool) {
+	t := r.reader()
+	value, ok := t.Get(k.name)
 	if !ok {
 		return v, false
 	}
-	return stored[V](tx, k.name, raw), true
+	return load(t, k.name, value, k.codec), true
 }
 
 // Set writes the entry; it becomes durable with the event. What v points to may change afterwards: it was encoded. A value
-// that does not encode, and a key that is too long or not UTF-8, aborts the event.
-func (k Key[V]) Set(tx *Tx, v V) {
-	raw, err := toJSON(v)
-	if err != nil {
-		tx.t.Abort(fmt.Errorf("encode key %.80q: %w", k.name, err))
-	}
-	if longNumber(raw) { // a value that could not be read back is not kept
-		if err := fromJSON(raw, new(V)); err != nil {
-			tx.t.Abort(fmt.Errorf("encode key %.80q: %w", k.name, err))
-		}
-	}
-	tx.t.Set(k.name, raw)
-}
+// that does not encode, and a key that NewKey does not allow, aborts the event.
+func (k Key[V]) Set(tx *Tx, v V) { store(tx.t, k.name, v, k.codec) }
 
 // Delete removes the entry and tells whether there was one.
 func (k Key[V]) Delete(tx *Tx) bool { return tx.t.Delete(k.name) }
 
-// List yields the entries whose key begins with prefix, in the order of their keys' bytes. It is a snapshot of when the loop
-// began: the loop may write and delete. A value that does not decode aborts the event.
-func List[V any](tx *Tx, prefix string) iter.Seq2[string, V] {
-	return func(yield func(string, V) bool) {
-		for _, w := range tx.t.List(prefix) {
-			if !yield(w.Key, stored[V](tx, w.Key, w.Value)) {
-				return
-			}
-		}
+// store encodes a value and writes it.
+func store[V any](t *engine.Tx, key string, v V, codec Codec[V]) {
+	value, err := stored(v, codec)
+	if err != nil {
+		t.Abort(fmt.Errorf("encode key %.80q: %w", key, err))
 	}
+	t.Set(key, value)
 }
 
-func stored[V any](tx *Tx, key string, raw []byte) (v V) {
-	if err := fromJSON(raw, &v); err != nil {
-		tx.t.Abort(fmt.Errorf("decode key %.80q as %T: %w", key, v, err))
+func stored[V any](v V, codec Codec[V]) ([]byte, error) {
+	if codec != nil {
+		data, err := codec.Encode(v)
+		return engine.Raw(data), err
+	}
+	if data, ok := any(v).([]byte); ok {
+		return engine.Raw(data), nil
+	}
+	value, err := toJSON(v)
+	if err == nil && longNumber(value) { // a value that could not be read back is not kept
+		err = fromJSON(value, new(V))
+	}
+	return value, err
+}
+
+// load decodes a stored value.
+func load[V any](t *engine.Tx, key string, value []byte, codec Codec[V]) V {
+	v, err := loaded(value, codec)
+	if err != nil {
+		t.Abort(fmt.Errorf("decode key %.80q as %T: %w", key, v, err))
 	}
 	return v
+}
+
+func loaded[V any](value []byte, codec Codec[V]) (v V, err error) {
+	data, raw := engine.RawOf(value)
+	switch {
+	case codec != nil && raw:
+		return codec.Decode(data)
+	case codec != nil:
+		return v, errors.New("it was stored as JSON, without the codec")
+	case raw:
+		bytes, ok := any(&v).(*[]byte)
+		if !ok {
+			return v, errors.New("it was stored as bytes")
+		}
+		*bytes = append([]byte{}, data...)
+		return v, nil
+	}
+	err = fromJSON(value, &v)
+	return v, err
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -180,10 +181,24 @@ func TestAFaultOfStorageAbortsTheEvent(t *testing.T) {
 		"big any": {func(tx *objects.Tx) {
 			objects.NewKey[map[string]any]("a").Set(tx, map[string]any{"n": int64(9007199254740993)})
 		}, objects.Internal},
-		"broken text": {func(tx *objects.Tx) { objects.NewKey[[]string]("t").Set(tx, []string{"\xff"}) }, objects.Internal},
-		"list":        {func(tx *objects.Tx) { _ = maps.Collect(objects.List[int](tx, "")) }, objects.Internal},
-		"long key":    {func(tx *objects.Tx) { objects.NewKey[int](strings.Repeat("k", objects.MaxKey+1)).Set(tx, 1) }, objects.TooLarge},
-		"broken key":  {func(tx *objects.Tx) { objects.NewKey[int]("\xff").Set(tx, 1) }, objects.Invalid},
+		"broken text":         {func(tx *objects.Tx) { objects.NewKey[[]string]("t").Set(tx, []string{"\xff"}) }, objects.Internal},
+		"map":                 {func(tx *objects.Tx) { _ = maps.Collect(objects.NewMap[string, int]("").All(tx)) }, objects.Internal},
+		"long value of a map": {func(tx *objects.Tx) { objects.NewMap[string, int]("m").Set(tx, strings.Repeat("k", objects.MaxKey), 1) }, objects.TooLarge},
+		"a time that is no key": {func(tx *objects.Tx) {
+			objects.NewMap[time.Time, int]("m").Set(tx, time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), 1)
+		}, objects.Invalid},
+		"a range from no key": {func(tx *objects.Tx) {
+			objects.NewMap[time.Time, int]("m").From(time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC)).Count(tx)
+		}, objects.Invalid},
+		"no key": {func(tx *objects.Tx) { objects.NewKey[int]("").Set(tx, 1) }, objects.Invalid},
+		"bytes as a number": {func(tx *objects.Tx) {
+			objects.NewKey[[]byte]("b").Set(tx, []byte("1"))
+			objects.NewKey[int]("b").Get(tx)
+		}, objects.Internal},
+		"JSON for a codec": {func(tx *objects.Tx) { objects.NewKey("text", upper).Get(tx) }, objects.Internal},
+		"codec that fails": {func(tx *objects.Tx) { objects.NewKey("c", upper).Set(tx, "fail") }, objects.Internal},
+		"long key":         {func(tx *objects.Tx) { objects.NewKey[int](strings.Repeat("k", objects.MaxKey+1)).Set(tx, 1) }, objects.TooLarge},
+		"broken key":       {func(tx *objects.Tx) { objects.NewKey[int]("\xff").Set(tx, 1) }, objects.Invalid},
 		"in a transaction": {func(tx *objects.Tx) {
 			_ = tx.Transact(func() error {
 				objects.NewKey[int]("text").Get(tx)
@@ -249,43 +264,16 @@ func TestAStateThatIsTooLargeIsRefusedAndLosesNothing(t *testing.T) {
 	}
 }
 
-func TestListYieldsASnapshotInTheOrderOfBytes(t *testing.T) {
-	h := newHarness(t)
-	h.must(func(tx *objects.Tx) {
-		for i, key := range []string{"seat/b", "seat/B", "seat/", "seat", "seat/é", "seat/a", "seat0", "z"} {
-			objects.NewKey[int](key).Set(tx, i)
-		}
-	})
-	h.must(func(tx *objects.Tx) {
-		objects.NewKey[int]("seat/a").Delete(tx)
-		objects.NewKey[int]("seat/aa").Set(tx, 10)
-		var seen []string
-		for key := range objects.List[int](tx, "seat/") {
-			seen = append(seen, key)
-			objects.NewKey[int](key).Delete(tx)
-			objects.NewKey[int](key+"+").Set(tx, 0)
-		}
-		if want := []string{"seat/", "seat/B", "seat/aa", "seat/b", "seat/é"}; !slices.Equal(seen, want) {
-			t.Errorf("listed %q, want %q", seen, want)
-		}
-		for key := range objects.List[int](tx, "") {
-			if key != "seat" {
-				t.Errorf("first of all = %q, want seat", key)
-			}
-			break
-		}
-	})
-}
-
 func TestATransactionIsOfUseDuringItsEventOnly(t *testing.T) {
 	h := newHarness(t)
 	h.open("s1")
 	var kept *objects.Tx
 	var socket objects.Socket
 	var list func(func(string, int) bool)
+	everything := objects.NewMap[string, int]("")
 	h.must(func(tx *objects.Tx) {
 		number.Set(tx, 1)
-		kept, socket, list = tx, tx.Sockets()[0], objects.List[int](tx, "")
+		kept, socket, list = tx, tx.Sockets()[0], everything.All(tx)
 	})
 	for name, use := range map[string]func(){
 		"get":     func() { number.Get(kept) },
@@ -296,6 +284,9 @@ func TestATransactionIsOfUseDuringItsEventOnly(t *testing.T) {
 		"close":   func() { socket.Close(1000, "") },
 		"attach":  func() { socket.Attach(1) },
 		"list":    func() { list(func(string, int) bool { return true }) },
+		"count":   func() { everything.Count(kept) },
+		"clear":   func() { everything.Clear(kept) },
+		"reset":   func() { kept.DeleteAll() },
 	} {
 		went := false
 		ended := make(chan struct{})
@@ -314,7 +305,7 @@ func TestATransactionIsOfUseDuringItsEventOnly(t *testing.T) {
 // sets, deletes, reads and lists in nested transactions, some of which fail, and
 // instances that come and go.
 func TestStorageIsAMap(t *testing.T) {
-	keys := rapid.SampledFrom([]string{"", "a", "ab", "a/", "a/b", "a/c", "b", "é", `"`, "\u2028", "z\x00", "<&>"})
+	keys := rapid.SampledFrom([]string{"\x01", "a", "ab", "a/", "a/b", "a/c", "b", "é", `"`, "\u2028", "z\x00", "<&>"})
 	prefixes := rapid.SampledFrom([]string{"", "a", "a/", "b", "c", "é", "zz"})
 	rapid.Check(t, func(t *rapid.T) {
 		h := newHarness(t)
@@ -392,15 +383,27 @@ func compareList(t *rapid.T, tx *objects.Tx, prefix string, model map[string]int
 			want = append(want, name)
 		}
 	}
+	stretch := objects.NewMap[string, int]("").Prefix(prefix)
 	var got []string
-	for name, v := range objects.List[int](tx, prefix) {
+	for name, v := range stretch.All(tx) {
 		got = append(got, name)
 		if v != model[name] {
-			t.Fatalf("list: %q = %d, want %d", name, v, model[name])
+			t.Fatalf("%q = %d, want %d", name, v, model[name])
 		}
 	}
 	if !slices.Equal(got, want) {
-		t.Fatalf("list %q = %q, want %q", prefix, got, want)
+		t.Fatalf("with %q begin %q, want %q", prefix, got, want)
+	}
+	if n := stretch.Count(tx); n != len(want) {
+		t.Fatalf("with %q begin %d, want %d", prefix, n, len(want))
+	}
+	slices.Reverse(want)
+	got = nil
+	for name := range stretch.Backward(tx) {
+		got = append(got, name)
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("with %q begin %q from the end, want %q", prefix, got, want)
 	}
 }
 
@@ -424,7 +427,7 @@ func compare(t *rapid.T, data *engine.Data, model map[string]int) {
 	if err := json.Unmarshal(encoded, &raw); err != nil {
 		t.Fatal(err)
 	}
-	again := engine.DataOf(raw)
+	again := engine.DataOf(raw, nil)
 	if !bytes.Equal(again.AppendJSON(nil), encoded) || again.Size() != data.Size() {
 		t.Fatalf("read back: %s of %d bytes, want %s of %d", again.AppendJSON(nil), again.Size(), encoded, data.Size())
 	}
@@ -445,6 +448,8 @@ func TestSizeAfterIsTheSizeAfter(t *testing.T) {
 	data.Apply([]engine.Write{{Key: "a", Value: []byte("1")}, {Key: "é", Value: []byte(`"x"`)}})
 	for _, writes := range [][]engine.Write{
 		nil,
+		{{Key: "raw", Value: engine.Raw([]byte("12345"))}},
+		{{Key: "a", Value: engine.Raw(nil)}},
 		{{Key: "a"}},
 		{{Key: "none"}},
 		{{Key: "a", Value: []byte("22")}, {Key: "b", Value: []byte("3")}, {Key: "é"}},

@@ -34,6 +34,18 @@ func (tx *Tx) ID() ID { return idOf(tx.t.Key()) }
 // Name is the name by which the object is addressed, "" for a random id.
 func (tx *Tx) Name() string { return tx.t.Name() }
 
+// Self is the object itself, to be handed to others. To ask it within its own event is Conflict.
+func (tx *Tx) Self() Ref { return Ref{id: tx.ID(), name: tx.Name(), via: inEvent{}} }
+
+// Object is the object of this class and name. Making a Ref does no I/O; a bad name is an error of what is done with it.
+// Within an event the context of Do and Fetch is the Tx, or is derived from it; the Ref may be kept for later events.
+func (tx *Tx) Object(class Class, name string) Ref { return way{inEvent{}}.Object(class, name) }
+
+// ObjectByID is the object with this id.
+func (tx *Tx) ObjectByID(id ID) Ref { return way{inEvent{}}.ObjectByID(id) }
+
+func (tx *Tx) caller() {}
+
 // Now is the owner's clock when the event began, the one that alarms are compared with.
 func (tx *Tx) Now() time.Time { return tx.t.Now() }
 
@@ -51,6 +63,10 @@ type Owner struct {
 // or panics, its writes, alarm and messages, and what it did to sockets, are rolled back and the rest of the event stands;
 // the error is returned as it is. Fields of the struct stay as fn left them: change them after fn. They nest.
 func (tx *Tx) Transact(fn func() error) error { return tx.t.Transact(fn) }
+
+// DeleteAll deletes all keys and maps, and the alarm (as Cloudflare's deleteAll). Sockets stay open. To delete the keys alone,
+// clear the map of everything: NewMap[string, any]("").Clear(tx).
+func (tx *Tx) DeleteAll() { tx.t.DeleteAll() }
 
 // Refuse is how ServeHTTP fails: the event is rolled back and answered as a call that returns err is, with the code's status,
 // and code, message, details and reference as JSON. Return after it. An error status that ServeHTTP writes itself rolls

@@ -76,6 +76,7 @@ func TestAStoppingGatewayLeavesNobodyInTheDark(t *testing.T) {
 // A client that uses its connections again is told with an answer that there is no
 // next one: no request of its ends with a closed connection instead of an answer.
 func TestAStopEndsNoRequestOnAKeptConnection(t *testing.T) {
+	beside(t, waiters)
 	for round := range 5 {
 		p := newPlace(t, nil)
 		const clients = 16

@@ -29,25 +29,49 @@ import (
 // pageTime is how long a page may take for anything, on a machine that does much else.
 const pageTime = 60 * time.Second
 
-// startBrowser runs a Chromium that can reach nothing but this machine, with a profile
-// of its own that goes away with it.
+// browser is the one Chromium of all tests: its start takes longer than most of them. Tabs have profiles of their own.
+var browser struct {
+	mu    sync.Mutex
+	ctx   context.Context // nil: not started
+	close []context.CancelFunc
+}
+
+// startBrowser returns the Chromium that all tests share. It can reach nothing but this machine. The first caller starts it,
+// closeBrowser ends it.
 func startBrowser(t testing.TB) context.Context {
 	t.Helper()
-	alloc, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(chromium(t)),
+	path := chromium(t)
+	browser.mu.Lock()
+	defer browser.mu.Unlock()
+	if browser.ctx != nil {
+		return browser.ctx
+	}
+	alloc, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path),
 		chromedp.NoSandbox, // CI runs as root
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 	)...)
-	t.Cleanup(cancel)
-	browser, cancel := chromedp.NewContext(alloc)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(browser); err != nil {
+	ctx, cancelBrowser := chromedp.NewContext(alloc)
+	if err := chromedp.Do(ctx); err != nil {
+		cancelBrowser()
+		cancel()
 		t.Fatalf("start the browser: %v", err)
 	}
-	return browser
+	browser.ctx, browser.close = ctx, []context.CancelFunc{cancelBrowser, cancel}
+	return ctx
+}
+
+// closeBrowser ends the Chromium of all tests, if there is one.
+func closeBrowser() {
+	browser.mu.Lock()
+	defer browser.mu.Unlock()
+	for _, cancel := range browser.close {
+		cancel()
+	}
+	browser.ctx, browser.close = nil, nil
 }
 
 func chromium(t testing.TB) string {

@@ -11,8 +11,8 @@ import (
 // Seats are how many tests of a kind run at a time, beside those of the other kind.
 // Slow tests wait for leases, alarms and browsers more than they compute.
 var (
-	waiters  = make(chan struct{}, 4)
-	browsers = make(chan struct{}, 1) // a browser that starts takes a whole core
+	waiters  = make(chan struct{}, 6)
+	browsers = make(chan struct{}, 2) // a page that loads takes half a core
 )
 
 // beside lets a test run beside others, when a seat is free.
@@ -42,10 +42,11 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// quiet runs the tests and then lets go of the client's idle connections.
+// quiet runs the tests, and closes the browser and the client's idle connections afterwards.
 type quiet struct{ m *testing.M }
 
 func (q quiet) Run() int {
 	defer client.CloseIdleConnections()
+	defer closeBrowser()
 	return q.m.Run()
 }

@@ -86,6 +86,7 @@ func TestChaosARestartOfEverythingLosesNothing(t *testing.T) {
 }
 
 func TestAConnectionThatSaysNothingHoldsNoStopUp(t *testing.T) {
+	beside(t, waiters)
 	e := dev(t, "--regions", "fra", "--store", "memory")
 	silent, err := net.Dial("tcp", strings.TrimPrefix(e.doors[0].url, "http://")) // as browsers do, in advance
 	if err != nil {

@@ -161,6 +161,7 @@ func (on *substrate) asker(t *testing.T, timing wire.Timing) *wire.Client {
 
 // One request that kills its host killed all five of a fleet, one after the other.
 func TestARequestThatEndsItsHostEndsTwoAtMost(t *testing.T) {
+	beside(t, waiters)
 	on := single(t)
 	ended := make(chan string, 5)
 	hosts := make([]member, 5)

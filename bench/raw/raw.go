@@ -1,11 +1,11 @@
-// Package raw is what the machine can do without Holdfast: the same routes with as little as
-// possible behind them, as the limit that a figure of Holdfast's is read against.
+// Package raw measures the limits of the machine: the same routes as Holdfast's with as
+// little as possible behind them.
 //
 //	fiber   POST /echo/{name} answered by Fiber alone, and GET /room/{name}, a room of sockets
 //	        and a mutex in one process
 //	nats    POST /echo/{name} through one NATS request and its reply
 //
-// Nothing here has an owner, a name, or a memory; nothing is promised.
+// Nothing here has an owner or durable state.
 package raw
 
 import (
@@ -55,7 +55,7 @@ func NATS(ctx context.Context, ln net.Listener, ready func() error) error {
 	}
 	defer answers.Close()
 	_, err = answers.Subscribe(subject, func(m *nats.Msg) {
-		_ = m.Respond(m.Data) // who asked hears nothing and says so
+		_ = m.Respond(m.Data) // the client misses the answer and reports it
 	})
 	if err == nil {
 		err = answers.Flush()
@@ -76,7 +76,7 @@ func NATS(ctx context.Context, ln net.Listener, ready func() error) error {
 
 func serve(ctx context.Context, app *fiber.App, ln net.Listener, ready func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- app.Listener(ln) }() // ln listens already: whoever comes now waits for this
+	go func() { done <- app.Listener(ln) }() // ln listens already, so early connections wait
 	if err := ready(); err != nil {
 		return errors.Join(err, app.Shutdown(), <-done)
 	}

@@ -8,13 +8,13 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-const queue = 512 // frames that wait for one socket; a full one holds the whole room up
+const queue = 512 // queued frames per socket; a full queue blocks the room
 
-// Room is a handler that upgrades to a WebSocket; what one socket sends, all others get. All
-// of its sockets are in one room, whatever the path: that is what a room costs at the least.
+// Room is a handler that upgrades to a WebSocket; every other socket gets what one sends. All
+// sockets are in one room, whatever the path: the least that a room can cost.
 func Room() fiber.Handler {
 	r := &room{members: make(map[*websocket.Conn]chan *websocket.PreparedMessage)}
-	return fiberws.New(func(c *fiberws.Conn) { r.hold(c.Conn) })
+	return fiberws.New(func(c *fiberws.Conn) { r.serve(c.Conn) })
 }
 
 type room struct {
@@ -22,8 +22,8 @@ type room struct {
 	members map[*websocket.Conn]chan *websocket.PreparedMessage
 }
 
-// hold keeps one socket until its client has gone.
-func (r *room) hold(conn *websocket.Conn) {
+// serve handles one socket until its client has gone.
+func (r *room) serve(conn *websocket.Conn) {
 	out := make(chan *websocket.PreparedMessage, queue) // leave closes it
 	r.mu.Lock()
 	r.members[conn] = out
@@ -62,7 +62,8 @@ func (r *room) leave(conn *websocket.Conn) {
 	delete(r.members, conn)
 }
 
-// write takes out to its end, also when the client has gone: the room must not wait for it.
+// write drains out to its end, also after the client has gone, so that the room never waits
+// for it.
 func write(conn *websocket.Conn, out <-chan *websocket.PreparedMessage) {
 	gone := false
 	for m := range out {

@@ -14,7 +14,9 @@
 //	{"type":"cursor","x":10,"y":20}  becomes  {"type":"cursor","x":10,"y":20,"userId":"k3f9x2ab"}
 //
 // but for {"type":"ping","t":1}, which is answered with {"type":"pong","t":1} and
-// the owner. When another host takes the room over, all get {"type":"owner", ...}.
+// the owner. Of the cursors of one person only the newest counts: who connects with
+// ?conflated gets the newest of everybody, their own among them, in one frame that is a
+// JSON array, at most 30 times a second. When another host takes the room over, all get {"type":"owner", ...}.
 //
 // The room stores nothing: who a person is lives in the attachment of their socket,
 // so it may sleep between two moves of a cursor, and nobody notices. While it is
@@ -105,6 +107,10 @@ type ping struct {
 	T    json.RawMessage `json:"t,omitempty"` // the sender's, given back as it is
 }
 
+type cursor struct {
+	Type string `json:"type"`
+}
+
 type pong struct {
 	Type string          `json:"type"`
 	T    json.RawMessage `json:"t,omitempty"`
@@ -121,7 +127,11 @@ type complaint struct {
 func (r *Room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	tx := objects.TxOf(req)
 	others := tx.Sockets()
-	socket, err := tx.Accept()
+	var how []objects.AcceptOption
+	if req.URL.Query().Has("conflated") {
+		how = append(how, objects.Conflated())
+	}
+	socket, err := tx.Accept(how...)
 	switch {
 	case objects.CodeOf(err) == objects.Invalid:
 		w.Header().Set("Upgrade", "websocket")
@@ -158,11 +168,15 @@ func (r *Room) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.M
 	if m.Binary || !isObject(m.Data) {
 		return r.strike(from, sender)
 	}
-	if p, ok := isPing(m.Data); ok {
+	if p, ok := isA[ping]("ping", m.Data); ok && p.Type == "ping" {
 		from.Send(objects.JSON(pong{"pong", p.T, ownerOf(tx)}))
 		return nil
 	}
-	tx.Broadcast(objects.Message{Data: signed(m.Data, sender.UserID)}, from)
+	news := objects.Message{Data: signed(m.Data, sender.UserID)}
+	if c, ok := isA[cursor]("cursor", m.Data); ok && c.Type == "cursor" {
+		news.Conflate = sender.UserID
+	}
+	tx.Broadcast(news, from)
 	return nil
 }
 
@@ -224,10 +238,10 @@ func isObject(data []byte) bool {
 	return bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) && json.Valid(data) && utf8.Valid(data)
 }
 
-// isPing decodes only what could be a ping.
-func isPing(object []byte) (p ping, ok bool) {
-	ok = bytes.Contains(object, []byte(`"ping"`)) && json.Unmarshal(object, &p) == nil && p.Type == "ping"
-	return p, ok
+// isA decodes only what could be a frame of the type.
+func isA[F any](kind string, object []byte) (f F, ok bool) {
+	ok = bytes.Contains(object, []byte(`"`+kind+`"`)) && json.Unmarshal(object, &f) == nil
+	return f, ok
 }
 
 // signed is the object with the sender's userId added at its end. Everything else

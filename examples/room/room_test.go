@@ -2,6 +2,7 @@ package room_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/examples/room"
 	"holdfast/objects"
@@ -28,7 +30,13 @@ type visitor struct {
 
 func enter(tb testing.TB, w *objectstest.World) visitor {
 	tb.Helper()
-	c, response := w.Connect(lobby(w), nil)
+	return enterAt(tb, w, "/")
+}
+
+// enterAt is enter with a request for this URL.
+func enterAt(tb testing.TB, w *objectstest.World, url string) visitor {
+	tb.Helper()
+	c, response := w.Connect(lobby(w), httptest.NewRequest(http.MethodGet, url, nil))
 	if c == nil {
 		tb.Fatal(response.Status)
 	}
@@ -141,6 +149,42 @@ func TestAPingIsAnsweredToItsSenderOnly(t *testing.T) {
 		t.Errorf("t = %v, want none as none was sent", pong["t"])
 	}
 	ben.hearsNothing(t)
+}
+
+func TestWhoAsksForItGetsTheNewestCursorsInOneFrame(t *testing.T) {
+	w := objectstest.New(t, room.Objects)
+	anna, ben := enterAt(t, w, "/?conflated"), enterAt(t, w, "/?conflated")
+	cleo := enter(t, w)
+	for _, v := range []visitor{anna, anna, ben} {
+		v.hears(t, "join")
+	}
+	at := func(v visitor, x int) string { return fmt.Sprintf(`{"type":"cursor","x":%d,"userId":"%s"}`, x, v.id) }
+	for i := range 5 {
+		anna.SendJSON(frame{"type": "cursor", "x": i})
+		ben.SendJSON(frame{"type": "cursor", "x": 10 + i})
+	}
+	for i := range 5 { // who did not ask gets each
+		for _, want := range []string{at(anna, i), at(ben, 10+i)} {
+			if m, _ := cleo.Next(); string(m.Data) != want {
+				t.Errorf("heard %s, want %s", m.Data, want)
+			}
+		}
+	}
+	cleo.SendJSON(frame{"type": "ripple"}) // what waits comes before it
+	for _, v := range []visitor{anna, ben} {
+		for _, want := range []string{"[" + at(anna, 0) + "]", "[" + at(ben, 14) + "," + at(anna, 4) + "]"} {
+			if m, _ := v.Next(); string(m.Data) != want {
+				t.Errorf("heard %s, want %s", m.Data, want)
+			}
+		}
+		v.hears(t, "ripple")
+	}
+	anna.SendJSON(frame{"type": "cursor", "x": 5})
+	ben.hearsNothing(t)
+	w.Advance(33 * time.Millisecond)
+	if m, _ := ben.Next(); string(m.Data) != "["+at(anna, 5)+"]" {
+		t.Errorf("heard %s", m.Data)
+	}
 }
 
 func TestTheFourthFrameThatIsNoObjectClosesTheSocket(t *testing.T) {

@@ -81,7 +81,7 @@ func TestResetStartsOverAndLeavesOthersAlone(t *testing.T) {
 		}
 	}
 	err := objectstest.Inside(w, concert, func(tx *objects.Tx, _ *ticket.Counter) error {
-		for key := range objects.List[any](tx, "") {
+		for key := range objects.NewMap[string, any]("").All(tx) {
 			t.Errorf("%s is stored after the reset", key)
 		}
 		return nil

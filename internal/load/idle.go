@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Idle is a load of WebSockets that say nothing, and what they cost the processes
-// that hold them, in memory. It needs Linux's /proc.
+// Idle opens WebSockets that send nothing and measures what memory they cost the
+// processes that hold them. It needs Linux's /proc.
 type Idle struct {
 	Path    string // with {name} in it
 	Sockets int
@@ -25,12 +25,12 @@ type Held struct {
 }
 
 const (
-	warmSockets = 16               // opened before: what the first ones bring into memory is nobody's
-	settling    = 12 * time.Second // after which memory that is free has been given back
-	looks       = 5                // one a second; the middle one counts
+	warmSockets = 16               // opened first and not counted: they pay for one-time allocations
+	settling    = 12 * time.Second // the runtime has returned free memory to the system by then
+	looks       = 5                // readings, one a second; the median counts
 )
 
-// Run opens the sockets, lets them be, and reads how much memory there is then.
+// Run opens the sockets, waits until memory has settled, and reads how much is resident.
 func (i Idle) Run(ctx context.Context, t Target) (Held, error) {
 	first := &crowd{room: Room{Path: i.Path, Sockets: warmSockets}}
 	defer first.leave()
@@ -56,7 +56,7 @@ func (i Idle) Run(ctx context.Context, t Target) (Held, error) {
 	return Held{i.Sockets, before, after, (after - before) / int64(i.Sockets)}, nil
 }
 
-// memory is that of all processes when it has settled.
+// memory returns the resident memory of all processes, after it has settled.
 func (i Idle) memory(ctx context.Context) (int64, error) {
 	at := time.Now().Add(settling)
 	var seen []int64
@@ -75,7 +75,7 @@ func (i Idle) memory(ctx context.Context) (int64, error) {
 	return seen[looks/2], nil
 }
 
-// Resident is how much memory some processes have, in bytes. It needs Linux's /proc.
+// Resident returns the resident memory of the processes, in bytes. It needs Linux's /proc.
 func Resident(pids []int) (int64, error) {
 	var all int64
 	for _, pid := range pids {

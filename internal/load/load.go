@@ -1,19 +1,18 @@
-// Package load is a client that asks for as much as it is told to, and measures
-// what it gets. It knows routes, not products: whoever answers them can be measured,
-// by the same client.
+// Package load generates load and measures the answers. It knows routes, not products, so
+// that the same client measures Holdfast and its peers.
 //
 //	POST /ticket/{name}   {"ticket":n}, each number of a name once
 //	POST /echo/{name}     the body
-//	GET  /room/{name}     a WebSocket; what one says, all others hear
+//	GET  /room/{name}     a WebSocket; a message of one is delivered to all others
 //
-// A load is closed or open. Closed: each connection asks again when it was
-// answered, which finds out how much can be done. Open: requests are due at a rate,
-// whether or not the ones before were answered, and a latency is counted from when
-// its request was due. A server that stops for a second has then made everybody
-// wait who would have come in that second, and it shows.
+// A load is closed or open. Closed: each connection asks again when its request is
+// answered; this measures throughput. Open: requests are due at a rate, whether or not
+// earlier ones were answered, and a latency counts from the time at which its request was
+// due. So a server that stops for a second shows in the latency of every request of that
+// second.
 //
-// The client shares the machine with what it measures, so it is made to be cheap:
-// requests and responses are in the memory of the ones before.
+// The client shares the machine with what it measures, so it must be cheap: buffers of
+// requests and responses are used again.
 package load
 
 import (
@@ -28,7 +27,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Target is who is asked.
+// Target is the server that is measured.
 type Target struct {
 	host string // with a port
 }
@@ -45,10 +44,10 @@ func TargetOf(base string) (Target, error) {
 	return Target{u.Host}, nil
 }
 
-// Figures are what a load has measured. Times are in microseconds, of what
+// Figures are the result of a load. Latencies are in microseconds, of requests that
 // succeeded after the warm-up.
 type Figures struct {
-	Requests  int64   `json:"requests"`  // that succeeded; of a room: messages that were delivered
+	Requests  int64   `json:"requests"`  // succeeded; for a room: messages delivered
 	PerSecond float64 `json:"perSecond"` // of those
 	Seconds   float64 `json:"seconds"`
 	P50       int64   `json:"p50Us"`
@@ -58,10 +57,10 @@ type Figures struct {
 	Max       int64   `json:"maxUs"`
 }
 
-// longest is the longest latency that is told apart.
+// longest is the upper bound of recorded latencies; longer ones count as longest.
 const longest = 2 * time.Minute
 
-// latencies are those of many goroutines. The zero latencies are empty.
+// latencies is a histogram that many goroutines add to. The zero value is empty.
 type latencies struct {
 	mu sync.Mutex
 	h  *hdrhistogram.Histogram
@@ -80,7 +79,7 @@ func (l *latencies) add(d time.Duration) {
 	_ = l.h.RecordValue(min(max(d, time.Microsecond), longest).Microseconds()) // within its range
 }
 
-// figures adds histograms up.
+// figures merges histograms.
 func figures(seconds float64, all ...*latencies) Figures {
 	sum := newHistogram()
 	for _, l := range all {
@@ -101,11 +100,11 @@ func figures(seconds float64, all ...*latencies) Figures {
 	return f
 }
 
-// name is the i-th object's. A later load finds the same ones.
+// name returns the name of the i-th object. Every load uses the same names.
 func name(i int) string { return "bench-" + strconv.Itoa(i) }
 
-// in puts an object's name into a path that has a place for it.
+// in replaces {name} in a path.
 func in(path string, i int) string { return strings.ReplaceAll(path, "{name}", name(i)) }
 
-// errNothing is a load that nobody has answered.
+// errNothing says that no request succeeded.
 var errNothing = errors.New("nothing was answered")

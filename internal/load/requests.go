@@ -19,26 +19,26 @@ import (
 // Requests is a load of requests.
 type Requests struct {
 	Path        string // with {name} in it
-	Names       int    // objects that take turns; 0: each request goes to a new one
+	Names       int    // number of objects, asked in turn; 0: each request goes to a new object
 	Body        []byte
 	Connections int
-	Most        int // requests that are made, at the most; 0: no bound
-	Rate        int // requests a second that are due; 0: each connection asks again when it was answered
+	Most        int // most requests to send; 0: no bound
+	Rate        int // requests due per second; 0: a closed load
 	Warmup      time.Duration
 	Duration    time.Duration
-	Tickets     bool // answers are tickets: see that none is given twice
+	Tickets     bool // answers are tickets: count those given twice
 }
 
-// Result is what a load of requests has measured.
+// Result is the result of a load of requests.
 type Result struct {
 	Figures
-	Refused    int64  `json:"refused"`    // 429 and 503: certainly not done
+	Refused    int64  `json:"refused"`    // 429 and 503: nothing happened
 	Failed     int64  `json:"failed"`     // any other failure
 	Failure    string `json:"failure"`    // the first of them
-	Duplicates int    `json:"duplicates"` // tickets that were given before
+	Duplicates int    `json:"duplicates"` // tickets given twice
 }
 
-// requestTime is how long an answer is waited for.
+// requestTime bounds the wait for an answer.
 const requestTime = 30 * time.Second
 
 // Run asks until the time is over or ctx ends. It fails when nothing succeeded.
@@ -58,7 +58,7 @@ func (r Requests) Run(ctx context.Context, t Target) (Result, error) {
 		all.Go(func() { c.work(ctx) })
 	}
 	all.Wait()
-	seconds := time.Since(run.measured).Seconds() // until the last was answered
+	seconds := time.Since(run.measured).Seconds() // until the last answer
 	var took []*latencies
 	var tickets []uint64
 	var result Result
@@ -83,17 +83,17 @@ func (r Requests) Run(ctx context.Context, t Target) (Result, error) {
 	return result, nil
 }
 
-// duplicates counts the numbers that are there more than once.
+// duplicates counts the numbers that occur more than once.
 func duplicates(numbers []uint64) int {
 	slices.Sort(numbers)
 	return len(numbers) - len(slices.Compact(slices.Clone(numbers)))
 }
 
-// run is what the clients of one load share.
+// run is shared by the clients of one load.
 type run struct {
 	Requests
 	target                Target
-	unique                string // of this run, for names of new objects
+	unique                string // a prefix of this run, for names of new objects
 	began, measured, over time.Time
 	next                  atomic.Int64 // number of the next request
 
@@ -102,7 +102,7 @@ type run struct {
 	isCut bool
 }
 
-// cut ends every connection, so that nobody waits for an answer.
+// cut closes every connection, so that no client waits for an answer.
 func (r *run) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,7 +112,7 @@ func (r *run) cut() {
 	}
 }
 
-// add is false when it is too late for new connections.
+// add reports whether the connection may be used: false after cut.
 func (r *run) add(conn net.Conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -161,7 +161,7 @@ func (c *client) work(ctx context.Context) {
 	}
 }
 
-// sleepUntil is false when ctx ended first.
+// sleepUntil reports false if ctx ended first.
 func sleepUntil(ctx context.Context, at time.Time) bool {
 	wait := time.Until(at)
 	if wait <= 0 {
@@ -217,7 +217,7 @@ func (c *client) dial() error {
 func (c *client) hangUp() {
 	if c.conn != nil {
 		c.run.remove(c.conn)
-		c.conn.Close() // whatever it says, it is not used any more
+		c.conn.Close() // its error does not matter: the connection is not used again
 		c.conn = nil
 	}
 }
@@ -240,7 +240,7 @@ func (c *client) encode(n int64) {
 	c.out = append(out, c.run.Body...)
 }
 
-// note counts what became of the n-th request.
+// note counts the outcome of the n-th request.
 func (c *client) note(n int, due time.Time, err error) {
 	now := time.Now()
 	status := c.res.StatusCode()
@@ -263,14 +263,14 @@ func (c *client) note(n int, due time.Time, err error) {
 			c.err = err
 		}
 		if c.conn == nil {
-			time.Sleep(10 * time.Millisecond) // whoever refuses connections is not asked in a hot loop
+			time.Sleep(10 * time.Millisecond) // no hot loop while the server refuses connections
 		}
 	case now.After(c.run.measured):
 		c.took.add(now.Sub(due))
 	}
 }
 
-// check looks at what an answer says.
+// check reads an answer.
 func (c *client) check(n int) error {
 	body := c.res.Body()
 	switch {

@@ -15,17 +15,17 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Room is a load of WebSockets in one room. Some of them send, at a rate of all
-// together, and each message is due at all others.
+// Room is a load of WebSockets in one room. Some of them send, at Rate all together, and
+// each message is due at all other sockets.
 type Room struct {
 	Path             string // with {name} in it
 	Sockets, Senders int
 	Rate             int // messages a second
-	Size             int // bytes of a message, at the least
+	Size             int // least bytes of a message
 	Warmup, Duration time.Duration
 }
 
-// Heard is what a Room has measured. A latency is counted from when its message was
+// Heard is the result of a Room. A latency counts from the time at which the message was
 // due to be sent.
 type Heard struct {
 	Figures
@@ -33,17 +33,17 @@ type Heard struct {
 	Due       int64 `json:"due"` // deliveries
 	Delivered int64 `json:"delivered"`
 	Closed    int64 `json:"closed"` // sockets that ended before the load did
-	Rate      int   `json:"rate"`   // messages a second that were due
+	Rate      int   `json:"rate"`   // messages due per second
 }
 
 const (
-	stir      = 250 * time.Millisecond // no word for so long: everybody has come in, or has heard all
-	quietTime = 15 * time.Second       // that the last messages may take
-	atOnce    = 16                     // sockets that are being opened
+	stir      = 250 * time.Millisecond // silence of this length ends a phase: all sockets are in, or all messages have arrived
+	quietTime = 15 * time.Second       // bound for the last messages
+	atOnce    = 16                     // sockets opened at a time
 )
 
-// Run opens the sockets, sends until the time is over, and waits for what is still
-// due. What is lost is no error: it is in the result.
+// Run opens the sockets, sends until the time is over, and waits for the last messages.
+// Lost messages are no error: the result counts them.
 func (r Room) Run(ctx context.Context, t Target) (Heard, error) { return r.run(ctx, t, 0) }
 
 func (r Room) run(ctx context.Context, t Target, object int) (Heard, error) {
@@ -52,14 +52,14 @@ func (r Room) run(ctx context.Context, t Target, object int) (Heard, error) {
 	if err := c.enter(ctx, t, object); err != nil {
 		return Heard{}, err
 	}
-	if !c.quiet(ctx, quietTime) { // until all greetings are said
+	if !c.quiet(ctx, quietTime) { // until all greetings have arrived
 		return Heard{}, ctx.Err()
 	}
 	began := time.Now()
 	c.measured.Store(began.Add(r.Warmup).UnixNano())
 	c.speak(ctx, began)
 	if c.heard.Load() < c.sent.Load()*int64(r.Sockets-1) {
-		c.quiet(ctx, quietTime) // what has not come when it is quiet will not
+		c.quiet(ctx, quietTime) // messages that have not arrived by now are lost
 	}
 	if ctx.Err() != nil {
 		return Heard{}, ctx.Err()
@@ -67,8 +67,8 @@ func (r Room) run(ctx context.Context, t Target, object int) (Heard, error) {
 	return c.result(), nil
 }
 
-// Highest finds the highest rate at which everything is delivered and 99 of 100
-// messages within a time, and returns what was measured at it. say hears of each try.
+// Highest finds the highest rate at which every message is delivered, and 99 % of them
+// within the given time. It returns the result at that rate. It calls say after each try.
 func (r Room) Highest(ctx context.Context, t Target, within time.Duration, say func(Heard, bool)) (Heard, error) {
 	var best Heard
 	good := func(rate, object int) (bool, error) {
@@ -84,7 +84,7 @@ func (r Room) Highest(ctx context.Context, t Target, within time.Duration, say f
 		return ok, err
 	}
 	low, high, object := 0, 25, 1
-	for ; ; object++ { // doubling, until it is too much
+	for ; ; object++ { // double the rate until it is too high
 		ok, err := good(high, object)
 		if err != nil {
 			return best, err
@@ -94,7 +94,7 @@ func (r Room) Highest(ctx context.Context, t Target, within time.Duration, say f
 		}
 		low, high = high, 2*high
 	}
-	for ; high-low > max(1, high/16); object++ { // and halving what is not known
+	for ; high-low > max(1, high/16); object++ { // bisect
 		middle := (low + high) / 2
 		ok, err := good(middle, object)
 		if err != nil {
@@ -112,7 +112,7 @@ func (r Room) Highest(ctx context.Context, t Target, within time.Duration, say f
 	return best, nil
 }
 
-// crowd is the sockets of one load.
+// crowd is all sockets of one load.
 type crowd struct {
 	room    Room
 	conns   []*websocket.Conn
@@ -122,11 +122,11 @@ type crowd struct {
 	words          atomic.Int64 // frames of any kind that were read
 	closed         atomic.Int64
 	leaving        atomic.Bool
-	measured, last atomic.Int64  // from when messages count, and when the last one came: Unix nanoseconds
+	measured, last atomic.Int64  // start of the measurement and time of the last message: Unix nanoseconds
 	took           [16]latencies // shared by the sockets, to keep them small
 }
 
-// enter opens the sockets, and has each heard from its first word on.
+// enter opens the sockets and starts a reader for each.
 func (c *crowd) enter(ctx context.Context, t Target, object int) error {
 	dialer := &websocket.Dialer{HandshakeTimeout: requestTime, ReadBufferSize: 4096, WriteBufferSize: 512}
 	c.conns = make([]*websocket.Conn, c.room.Sockets)
@@ -143,7 +143,7 @@ func (c *crowd) enter(ctx context.Context, t Target, object int) error {
 			}
 			c.conns[i] = conn
 			c.reading.Go(func() {
-				c.hear(conn, &c.took[i%len(c.took)])
+				c.read(conn, &c.took[i%len(c.took)])
 				if !c.leaving.Load() {
 					c.closed.Add(1)
 				}
@@ -159,18 +159,18 @@ func (c *crowd) leave() {
 	for _, conn := range c.conns {
 		if conn != nil {
 			goodbye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-			_ = conn.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(time.Second)) // closed next, said or not
+			_ = conn.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(time.Second)) // closed next in any case
 			conn.Close()
 		}
 	}
 	c.reading.Wait()
 }
 
-// stamp is what begins our own messages; the time at which one was due follows.
+// stamp is the beginning of our own messages. The time at which the message was due follows.
 var stamp = []byte(`{"type":"bench","t":`)
 
-// hear reads what one socket gets, until it has ended.
-func (c *crowd) hear(conn *websocket.Conn, took *latencies) {
+// read reads the messages of one socket until the socket ends.
+func (c *crowd) read(conn *websocket.Conn, took *latencies) {
 	buf := make([]byte, c.room.Size+256)
 	for {
 		_, in, err := conn.NextReader()
@@ -178,7 +178,7 @@ func (c *crowd) hear(conn *websocket.Conn, took *latencies) {
 			return
 		}
 		n, err := io.ReadFull(in, buf)
-		if err == nil { // longer than any of ours
+		if err == nil { // the frame is longer than any message of ours
 			_, err = io.Copy(io.Discard, in)
 		}
 		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
@@ -203,8 +203,8 @@ func (c *crowd) hear(conn *websocket.Conn, took *latencies) {
 	}
 }
 
-// quiet waits until nothing has been heard for a moment, for so long at the most;
-// false when ctx has ended.
+// quiet waits until no message has arrived for stir, at most for the time given. It reports
+// false if ctx has ended.
 func (c *crowd) quiet(ctx context.Context, most time.Duration) bool {
 	end := time.Now().Add(most)
 	for words := int64(-1); words != c.words.Load() && time.Now().Before(end); {
@@ -216,7 +216,7 @@ func (c *crowd) quiet(ctx context.Context, most time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// speak has the senders take turns, each message when it is due.
+// speak sends the messages when they are due, from each sender in turn.
 func (c *crowd) speak(ctx context.Context, began time.Time) {
 	over := began.Add(c.room.Warmup + c.room.Duration)
 	var speaking sync.WaitGroup
@@ -254,8 +254,7 @@ func (c *crowd) result() Heard {
 	for i := range c.took {
 		took = append(took, &c.took[i])
 	}
-	// From the first message that counts until the last was heard: what comes late
-	// has taken its time.
+	// The time until the last message arrived, so that late messages lower the rate.
 	seconds := max(time.Duration(c.last.Load()-c.measured.Load()), c.room.Duration).Seconds()
 	return Heard{
 		Figures: figures(seconds, took...), Sent: c.sent.Load(), Due: c.sent.Load() * int64(c.room.Sockets-1),

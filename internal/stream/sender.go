@@ -39,6 +39,7 @@ type lane struct {
 	sent  uint64 // up to this one they have left
 	acked uint64 // up to this one they have arrived
 	start uint64 // the newest that is not More; 0: nothing has a number yet
+	owed  uint64 // 1: something is promised to the gateway that has no number yet; else 0
 
 	window []kept // after acked, without what was shed
 	size   int    // bytes of window
@@ -279,7 +280,7 @@ func (s *Sender) closeAll(now time.Time, l *lane) {
 	if !l.tomb.IsZero() {
 		k.need = l.need
 	}
-	l.window, l.size, l.answer = nil, 0, nil
+	l.window, l.size, l.answer, l.owed = nil, 0, nil, 0
 	s.number(now, l, k)
 }
 
@@ -336,6 +337,18 @@ func (s *Sender) Event(now time.Time, need uint64, outs []Out) []Do {
 	}
 	s.release(now)
 	return s.do
+}
+
+// Owe says to which gateways something is promised that has no number yet, and to no
+// others: an event that was acknowledged, or was part of a put, has sent it. A new owner
+// finds that they lack it, unless it has come by then.
+func (s *Sender) Owe(gateways ...string) {
+	for _, l := range s.lanes {
+		l.owed = 0
+		if l.start != 0 && l.tomb.IsZero() && slices.Contains(gateways, l.gateway) {
+			l.owed = 1
+		}
+	}
 }
 
 // giveUp makes the gateway's tomb: it is told to close what it holds, when it is heard.
@@ -445,7 +458,7 @@ func (s *Sender) send(l *lane, from uint64) {
 func (s *Sender) headsFor(to *lane, seq uint64) []Head {
 	begin := len(s.heads)
 	for _, l := range s.lanes {
-		told := l.sent
+		told := l.sent + l.owed
 		if l.start == 0 {
 			told = l.head
 		}
@@ -494,7 +507,7 @@ func (s *Sender) arrived(l *lane, received uint64) {
 // Quiet reports whether every gateway has heard all, but those that were given up.
 func (s *Sender) Quiet() bool {
 	return !s.taking && !slices.ContainsFunc(s.lanes, func(l *lane) bool {
-		return l.tomb.IsZero() && (!l.heard || l.acked < l.head)
+		return l.tomb.IsZero() && (!l.heard || l.acked < l.head+l.owed)
 	})
 }
 
@@ -658,7 +671,7 @@ func (s *Sender) Entries() []Entry {
 		if len(l.members) == 0 && l.tomb.IsZero() {
 			continue
 		}
-		entries = append(entries, Entry{Gateway: l.gateway, Token: s.token, Head: l.head, Slots: l.listed, Tomb: l.tomb})
+		entries = append(entries, Entry{Gateway: l.gateway, Token: s.token, Head: l.head + l.owed, Slots: l.listed, Tomb: l.tomb})
 	}
 	return entries
 }

@@ -176,6 +176,59 @@ func TestAGatewayThatTellsTooMuchIsCutShort(t *testing.T) {
 	}
 }
 
+// owing is an owner that owes something to gateway b: the record says so, and so does what
+// leaves to gateway a. The object is not quiet.
+func owing() *Sender {
+	s := NewSender(1, nil, Defaults(), noon)
+	s.Event(noon, 0, []Out{{Gateway: "a", Opens: []Slot{1}, Bodies: [][]byte{{1}}}, {Gateway: "b", Opens: []Slot{1}, Bodies: [][]byte{{1}}}})
+	s.Owe("b")
+	return s
+}
+
+func TestWhatIsOwedKeepsAnObjectFromBeingQuiet(t *testing.T) {
+	s := owing()
+	s.Acked("a", 1)
+	expect(t, "all has arrived but what is owed", s.Acked("b", 1))
+	if s.Quiet() {
+		t.Error("the object is quiet")
+	}
+	s.Owe()
+	expect(t, "what was owed", s.Event(noon, 0, []Out{{Gateway: "b", Bodies: [][]byte{{1}}}}), "send 2/0")
+	expect(t, "it has arrived", s.Acked("b", 2), "probe 1 true", "probe 2 true")
+}
+
+// An owner dies before it has sent what an event that was put, or acknowledged, had to say: the next owner closes the
+// sockets that lack it, and no others.
+func TestANewOwnerClosesTheSocketsThatLackWhatWasOwed(t *testing.T) {
+	told := func(do []Do) (heads []Head) {
+		for _, d := range do {
+			heads = append(heads, d.Push.Heads...)
+		}
+		return heads
+	}
+	for name, entries := range map[string]func(s *Sender) ([]Entry, []Head){
+		"by the record": func(s *Sender) ([]Entry, []Head) { return slices.Clone(s.Entries()), nil },
+		"by the heads": func(s *Sender) ([]Entry, []Head) {
+			entries := slices.Clone(s.Entries())
+			entries[1].Head = 1 // as of the put before
+			return entries, slices.Clone(told(s.Event(noon, 0, []Out{{Gateway: "a", Bodies: [][]byte{{1}}}})))
+		},
+	} {
+		s := owing()
+		entries, heads := entries(s)
+		next := NewSender(2, entries, Defaults(), noon)
+		next.Held(noon, "a", Answer{Positions: []Position{{Token: 1, Received: 2, Heads: heads}}, Sockets: []HeldSocket{{Slot: 1}}})
+		do := next.Held(noon, "b", Answer{Positions: []Position{{Token: 1, Received: 1}}, Sockets: []HeldSocket{{Slot: 1}}})
+		var kinds []string
+		for _, d := range do {
+			kinds = append(kinds, fmt.Sprint(d.Gateway, " ", d.Push.Kind))
+		}
+		if want := []string{"a 1", "b 2"}; !slices.Equal(kinds, want) {
+			t.Errorf("%s: %q, want %q", name, kinds, want)
+		}
+	}
+}
+
 // BenchmarkEvent is a message to a room, acknowledged by each gateway now and then.
 func BenchmarkEvent(b *testing.B) {
 	for _, gateways := range []int{1, 3} {

@@ -53,13 +53,20 @@ type answer struct {
 	nobody bool // nobody listens
 }
 
+// Conn is what a client needs of its connection. *nats.Conn is one.
+type Conn interface {
+	Publisher
+	Subscribe(subject string, hear nats.MsgHandler) (*nats.Subscription, error)
+}
+
 // ClientConfig is what a client is made of. NATS and Name are needed.
 type ClientConfig struct {
 	// NATS is the caller's to close, after Close. It should keep nothing for later
 	// while it reconnects (nats.ReconnectBufSize(-1)), so that what could not be
 	// sent certainly did not happen.
-	NATS   *nats.Conn
+	NATS   Conn
 	Nearby *Nearby // hosts that it reaches without NATS; default: none
+	Host   bool    // it asks for a host, where only hosts may publish
 	Name   string  // unique, and a subject token: it begins the client's inbox
 	Region string
 	Timing Timing
@@ -119,6 +126,9 @@ func (c *Client) Do(ctx context.Context, id Address, req *Request) (*Reply, erro
 	}
 	defer c.end(id.Key(), n)
 	req.Gateway, req.N, req.Low = c.cfg.Name, n, low
+	if req.Time == 0 {
+		req.Time = now.UnixMilli()
+	}
 	for {
 		if reply := c.arrived(id.Key(), w, &t); reply != nil {
 			return reply, nil
@@ -168,10 +178,14 @@ func (c *Client) inbox(n, copy uint64) string {
 // ask sends one copy of a request the shortest way. Once a copy went over NATS the
 // next ones do: otherwise they could overtake it.
 func (c *Client) ask(id Address, inbox string, req *Request, t *attempt) error {
-	if !t.overNATS && c.cfg.Nearby.ask(id.ID, inbox, req) {
+	subject := ObjectSubject(id.ID)
+	if c.cfg.Host {
+		subject = ObjectHostSubject(id.ID)
+	}
+	if !t.overNATS && c.cfg.Nearby.ask(subject, inbox, req) {
 		return nil
 	}
-	err := Ask(c.cfg.NATS, ObjectSubject(id.ID), inbox, req)
+	err := Ask(c.cfg.NATS, subject, inbox, req)
 	t.overNATS = t.overNATS || err == nil
 	return err
 }

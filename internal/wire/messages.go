@@ -36,6 +36,7 @@ type Request struct {
 	For       uint64 // the token of the owner that is asked; 0: not known. Another owner does not run it
 	Region    string // the gateway's, with an upgrade
 	Timeout   int64  // milliseconds left when it was sent
+	Time      int64  // when it was asked first, in Unix milliseconds; the same in all copies
 	Key       string // the client's Idempotency-Key
 	Principal []byte // who asks, as JSON; empty: nobody in particular
 
@@ -68,6 +69,7 @@ func (r *Request) fields(c *coder) {
 	c.bytes(9, &r.Principal)
 	text(c, 10, &r.Call)
 	c.bytes(11, &r.Body)
+	number(c, 12, &r.Time)
 	text(c, 20, &r.Method)
 	text(c, 21, &r.URL)
 	text(c, 22, &r.Host)

@@ -6,8 +6,6 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go"
-
-	"holdfast/objects"
 )
 
 // Nearby is the gateways and hosts of one process that stand in one place. What a
@@ -62,7 +60,7 @@ func (n *Nearby) Answer(subject string, reply *Reply) bool {
 }
 
 // ask is Ask for an object that is owned nearby. It reports false if the object is not.
-func (n *Nearby) ask(id objects.ID, inbox string, req *Request) bool {
+func (n *Nearby) ask(subject, inbox string, req *Request) bool {
 	if n == nil {
 		return false
 	}
@@ -72,7 +70,7 @@ func (n *Nearby) ask(id objects.ID, inbox string, req *Request) bool {
 	if len(hosts) == 0 {
 		return false
 	}
-	msg := &nats.Msg{Subject: ObjectSubject(id), Reply: inbox, Data: Encode(req)}
+	msg := &nats.Msg{Subject: subject, Reply: inbox, Data: Encode(req)}
 	return slices.ContainsFunc(hosts, func(boxes *Mailboxes) bool { return (*boxes)(msg) })
 }
 

@@ -79,7 +79,7 @@ type LaneOp struct {
 	Data   []byte // a message, or an attachment
 	Code   int
 	Reason string
-	Tags   []string // of a socket that opens
+	Accepted
 }
 
 func (o *LaneOp) fields(c *coder) {
@@ -89,7 +89,21 @@ func (o *LaneOp) fields(c *coder) {
 	c.bytes(4, &o.Data)
 	number(c, 5, &o.Code)
 	text(c, 6, &o.Reason)
-	c.texts(7, &o.Tags)
+	o.Accepted.fields(c)
+}
+
+// Accepted is what the object has said of a socket as it accepted it. The gateway keeps
+// it for the next owner.
+type Accepted struct {
+	Tags      []string
+	Order     uint64 // among the object's sockets
+	Conflated bool
+}
+
+func (a *Accepted) fields(c *coder) {
+	c.texts(20, &a.Tags)
+	number(c, 21, &a.Order)
+	c.bool(22, &a.Conflated)
 }
 
 // LaneHeads says how far lanes of one gateway are.
@@ -172,15 +186,15 @@ func (p *LanePosition) fields(c *coder) {
 type LaneSocket struct {
 	Slot       uint32
 	Settled    uint64 // frames up to this one are acknowledged
-	Tags       []string
 	Attachment []byte
+	Accepted
 }
 
 func (s *LaneSocket) fields(c *coder) {
 	number(c, 1, &s.Slot)
 	number(c, 2, &s.Settled)
-	c.texts(3, &s.Tags)
-	c.bytes(4, &s.Attachment)
+	c.bytes(3, &s.Attachment)
+	s.Accepted.fields(c)
 }
 
 // Reached is how far something is: a gateway's lane by the gateway's mark, a lane by its

@@ -38,12 +38,15 @@ func lanes(t *rapid.T) []message {
 	text := func() string { return rapid.StringN(-1, 8, -1).Draw(t, "text") }
 	number := func() uint64 { return rapid.Uint64().Draw(t, "number") }
 	small := func() uint32 { return rapid.Uint32().Draw(t, "small") }
+	accepted := func() Accepted {
+		return Accepted{Tags: []string{"", text()}, Order: number(), Conflated: rapid.Bool().Draw(t, "conflated")}
+	}
 	push := &LanePush{
 		Lane: small(), Seq: number(), Kind: uint8(small()), Object: text(), Token: number(), Host: text(), Slots: slots(),
 		Heads: reached(), LaneBody: LaneBody{Acks: reached()},
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "operations") {
-		push.Ops = append(push.Ops, LaneOp{Op: Op(small()), Slots: slots(), Data: []byte("data"), Code: 1000, Reason: text(), Tags: []string{"", text()}})
+		push.Ops = append(push.Ops, LaneOp{Op: Op(small()), Slots: slots(), Data: []byte("data"), Code: 1000, Reason: text(), Accepted: accepted()})
 	}
 	return []message{
 		push, &LaneHeads{Host: text(), Heads: reached(), Quiet: reached()}, &LaneAcks{Gateway: text(), Acks: reached(), Resend: reached()},
@@ -51,7 +54,7 @@ func lanes(t *rapid.T) []message {
 		&Held{
 			Lane: small(), Gateway: text(), Object: text(), Token: number(), Region: text(),
 			Positions: []LanePosition{{number(), number(), reached()}},
-			Sockets:   []LaneSocket{{small(), number(), []string{"a"}, []byte("{}")}},
+			Sockets:   []LaneSocket{{small(), number(), []byte("{}"), accepted()}},
 		},
 	}
 }

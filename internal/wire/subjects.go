@@ -46,11 +46,35 @@ func (a Address) Named(name string) Address {
 	return a
 }
 
-// ObjectSubject is where the owner of an object listens.
-func ObjectSubject(id objects.ID) string { return "hf.o." + id.Key() }
-
-// ObjectPrefix is what ObjectSubject puts before an id's Key.
+// ObjectPrefix begins every subject on which an owner hears about its object.
 const ObjectPrefix = "hf.o."
+
+// The ends of these subjects. Where NATS users have permissions, gateways may publish to
+// hf.o.*.*.g only, and hosts to hf.o.>.
+const (
+	fromGateway = ".g"
+	fromHost    = ".h"
+)
+
+// ObjectSubject is where the owner of an object hears gateways.
+func ObjectSubject(id objects.ID) string { return ObjectPrefix + id.Key() + fromGateway }
+
+// ObjectHostSubject is where the owner of an object hears hosts. It believes there what
+// only hosts may say.
+func ObjectHostSubject(id objects.ID) string { return ObjectPrefix + id.Key() + fromHost }
+
+// OwnerSubject is what the owner of an object subscribes to: all of the above.
+func OwnerSubject(id objects.ID) string { return ObjectPrefix + id.Key() + ".*" }
+
+// ObjectOf is the key of the object that a message is for, and whether a host has sent it.
+// The key of a subject that is not an object's is no object's key.
+func ObjectOf(subject string) (key string, host bool) {
+	key = strings.TrimPrefix(subject, ObjectPrefix)
+	if key, host = strings.CutSuffix(key, fromHost); host {
+		return key, true
+	}
+	return strings.TrimSuffix(key, fromGateway), false
+}
 
 // RequestOf is the part of a reply subject that is the same for every copy of a
 // request. The reply subject of anything else is returned as it is.

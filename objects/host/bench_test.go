@@ -158,7 +158,8 @@ func BenchmarkFanOut(b *testing.B) {
 			o := &object{key: "room.5f3f"}
 			b.ReportAllocs()
 			for b.Loop() {
-				for _, out := range o.outs(event{}, engine.Outcome{Sends: sends}, nil) {
+				outs, _ := o.outs(event{}, engine.Outcome{Sends: sends}, nil, false)
+				for _, out := range outs {
 					wire.Encode(&wire.LanePush{Lane: 1, Seq: 1, Object: o.key, Token: 1, Encoded: out.Bodies[0]})
 				}
 			}

@@ -373,7 +373,7 @@ func (o *object) startServing(rec *record.Record, token uint64) bool {
 
 // listen subscribes to the object's subject and answers those who waited.
 func (o *object) listen() owner.Event {
-	sub, err := o.in.bus.Subscribe(wire.ObjectSubject(o.id.ID), wire.OwnerQueue(o.memory.token), o.in.inbox)
+	sub, err := o.in.bus.Subscribe(wire.OwnerSubject(o.id.ID), wire.OwnerQueue(o.memory.token), o.in.inbox)
 	if err == nil {
 		o.mu.Lock()
 		o.sub = sub

@@ -26,9 +26,6 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// frameTime is how long a frame, a close or an alarm may be handled: nobody waits for it.
-const frameTime = 30 * time.Second
-
 // memory is an object as events see it, and the instance that handles them.
 type memory struct {
 	instance *engine.Instance // changed by setInstance; nil while the object sleeps
@@ -92,7 +89,11 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.loseGateway(d.gateway)
 	case endsDue:
 		o.tellEnds()
+	case sleepDue:
+		o.sleep()
 	case drainMarker:
+		o.sleep()
+		o.flushNow()
 		o.finishBatch() // before the last put
 		o.awaitQuiet()
 		o.drive(owner.Leave{})
@@ -117,18 +118,18 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 	}
 	ev := event{req: req, kind: req.Kind, reply: msg.Reply}
 	now := time.Now()
-	deadline := now.Add(frameTime)
+	deadline := now.Add(o.class.Limits.Event)
 	if req.Timeout > 0 {
 		asked := came.Add(time.Duration(min(req.Timeout, maxTimeout)) * time.Millisecond)
 		if now.After(asked) {
 			o.in.metrics.events.WithLabelValues(o.class.Name, ev.label(), "expired").Inc()
 			return // nobody waits for it any more
 		}
-		if req.Kind != wire.Alarm { // whose carrier gives up earlier than the handler has to
+		if req.Kind != wire.Alarm && asked.Before(deadline) { // an alarm's carrier gives up earlier than the handler has to
 			deadline = asked
 		}
 	}
-	ctx := withPrincipal(until{o.in.work, deadline}, req.Principal)
+	ctx := withPrincipal(o.newContext(req, deadline, now), req.Principal)
 	switch req.Kind {
 	case wire.Message, wire.Closed:
 		o.frame(ctx, ev)
@@ -312,7 +313,7 @@ func (o *object) setInstance(i *engine.Instance) {
 		return
 	}
 	awake.Inc()
-	o.in.idle.put(o, time.Now().Add(o.in.timing.Hibernate))
+	o.in.idle.put(o, time.Now().Add(o.class.Life.Soonest()))
 }
 
 // drop forgets the instance, whose memory is not to be trusted.
@@ -455,24 +456,33 @@ func (o *object) finish(ev event, out engine.Outcome) {
 func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure *objects.Error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	outs := o.outs(ev, out, failure)
+	wrote := out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed
+	outs, waits := o.outs(ev, out, failure, wrote)
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
 		o.sockets.note()
 	}
-	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed}
+	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: wrote}
 	item.frame = ev.kind == wire.Message || ev.kind == wire.Closed
-	if len(outs) > 0 && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
+	if (len(outs) > 0 || waits) && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
 		item.wrote = true // its answer does not come through a lane: who sees it has to know that the rest will come
 	}
 	o.memory.data.Apply(out.Writes)
 	if out.Alarm != nil {
-		o.memory.alarm = alarmPointer(*out.Alarm)
+		o.memory.alarm = numbered(*out.Alarm)
 	}
 	if item.wrote {
 		o.remember(ev, reply)
 		o.commit.wrote = true
 	}
 	o.put(item, outs...)
+}
+
+// numbered is the alarm with a number of its own if it has just been set; nil for none.
+func numbered(a engine.Alarm) *engine.Alarm {
+	if a.Number == 0 && !a.At.IsZero() {
+		a.Number = 1 + rand.Uint64N(1<<48) // exact in JSON
+	}
+	return alarmPointer(a)
 }
 
 // attaches reports whether an event has changed an attachment.

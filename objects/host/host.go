@@ -103,11 +103,12 @@ func newHost(cfg Config) (*Host, error) {
 		h.cfg.Queue = 4096
 	}
 	for _, o := range cfg.Objects {
-		class := o.Engine()
+		class := *o.Engine()
 		if h.classes[class.Name] != nil {
 			return nil, fmt.Errorf("class %s is given twice", class.Name)
 		}
-		h.classes[class.Name] = class
+		class.Life = class.Life.Or(engine.Life{Hibernate: h.timing.Hibernate, Evict: h.timing.Evict, Queue: h.timing.Silence / 2})
+		h.classes[class.Name] = &class
 	}
 	h.terms = lease.Timing{TTL: h.timing.TTL, Margin: h.timing.Margin, Lapse: lapse * h.timing.TTL}
 	h.metrics, h.counters = newMetrics(cfg.Metrics, h.cfg.Region), make(map[string]*classCounters)
@@ -259,7 +260,7 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		h.holder.Store(holder)
 		defer h.holder.Store(nil)
 		client, err := wire.NewClient(wire.ClientConfig{
-			NATS: h.cfg.Serve, Nearby: h.cfg.Nearby, Name: id, Region: h.cfg.Region, Timing: h.timing, Log: h.log,
+			NATS: h.cfg.Serve, Nearby: h.cfg.Nearby, Host: true, Name: id, Region: h.cfg.Region, Timing: h.timing, Log: h.log,
 		})
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package host
 
 import (
 	"container/heap"
+	"context"
 	"sync"
 	"time"
 )
@@ -61,13 +62,13 @@ func (e *idleEntries) Pop() any {
 // been idle for so long that it should be released; if not, it gets another place in
 // the queue.
 func (o *object) idleCheck(now time.Time) bool {
-	timing := o.in.timing
+	life := o.class.Life
 	stage, used, running := o.mailbox.activity()
 	switch {
 	case stage == gone || stage == draining:
 		return false
 	case running || stage == claiming:
-		next := now.Add(timing.Hibernate)
+		next := now.Add(min(life.Soonest(), slowEvent))
 		if stage == serving && o.in.slow.look(o, used, now) {
 			o.in.log.Warn("an event does not end", "object", o.key, "name", o.id.Name, "seconds", int(now.Sub(used).Seconds()))
 		} else if limit := used.Add(slowEvent); limit.After(now) && limit.Before(next) {
@@ -79,24 +80,27 @@ func (o *object) idleCheck(now time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	idle := now.Sub(used)
-	next := used.Add(timing.Evict)
+	next := used.Add(life.Evict)
 	switch {
 	case o.stage() != serving:
 		return false
 	case o.sockets.untold != nil: // the object is to hear of them first
 		next = o.sockets.untold.retryAt
 		if !now.Before(next) {
-			next = now.Add(timing.Hibernate)
+			next = now.Add(life.Soonest())
 			o.push(delivery{kind: endsDue})
 		}
-	case idle >= timing.Evict:
+	case idle >= life.Evict:
 		return true
-	case idle < timing.Hibernate && o.memory.instance != nil:
-		next = used.Add(timing.Hibernate)
+	case idle < life.Hibernate && o.memory.instance != nil:
+		next = used.Add(life.Soonest())
+	case o.memory.instance != nil && o.memory.instance.Sleeps():
+		next = now.Add(life.Soonest())
+		o.push(delivery{kind: sleepDue})
 	default:
 		// An event loop that begins now takes mailbox.mu first, so hibernate sees it.
 		if !o.hibernate(now) {
-			next = now.Add(timing.Hibernate)
+			next = now.Add(life.Soonest())
 		}
 	}
 	o.in.idle.put(o, next)
@@ -117,6 +121,24 @@ func (o *object) hibernate(now time.Time) bool {
 		o.commit.todo = nil
 	}
 	return true
+}
+
+// sleepTime is how long an instance may take to save what it wants to before it is dropped.
+const sleepTime = 10 * time.Second
+
+// sleep drops the instance. If it has something to save, that is an event before.
+func (o *object) sleep() {
+	i := o.memory.instance
+	if i == nil || !i.Sleeps() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(o.in.work, sleepTime)
+	defer cancel()
+	out := i.Sleep(ctx)
+	if out.Err != nil || out.Changed() || len(out.Sends) > 0 {
+		o.finish(event{kind: ownEvent}, out)
+	}
+	o.drop()
 }
 
 // slowEvent is the age from which on an event is reported while it runs.

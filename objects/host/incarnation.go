@@ -47,7 +47,7 @@ type incarnation struct {
 	live   func(ctx context.Context, incarnation string) bool // whether another's may be
 	first  func(class string) string                          // the lowest live incarnation that runs the class
 	ends   func(within time.Duration) (n int, known bool)     // how many incarnations ended lately; false: not known
-	client *wire.Client                                       // carries alarms to their objects, here or elsewhere
+	client objectClient                                       // asks objects for this host, here or elsewhere
 
 	inbox    chan *nats.Msg // everything for every object we own; never closed
 	control  chan *nats.Msg // claims and beats; never closed
@@ -201,7 +201,7 @@ func (in *incarnation) object(id wire.Address, class *engine.Class) *object {
 	if o == nil {
 		o = newObject(in, id, class)
 		in.objects[id.Key()] = o
-		in.idle.put(o, time.Now().Add(in.timing.Hibernate))
+		in.idle.put(o, time.Now().Add(class.Life.Soonest()))
 	}
 	return o
 }
@@ -249,23 +249,25 @@ func (in *incarnation) deliver(msg *nats.Msg) {
 		}
 		return
 	}
-	o := in.find(strings.TrimPrefix(msg.Subject, wire.ObjectPrefix))
+	key, byHost := wire.ObjectOf(msg.Subject)
+	o := in.find(key)
 	if o == nil {
 		in.redirect(msg, 0)
 		return
 	}
-	o.push(delivery{kind: request, msg: msg, at: time.Now()})
+	o.push(delivery{kind: request, msg: msg, at: time.Now(), byHost: byHost})
 }
 
 // deliverLocal is deliver for a request from a gateway in this process. It reports
 // false when the object is not served here.
 func (in *incarnation) deliverLocal(msg *nats.Msg) bool {
-	o := in.find(strings.TrimPrefix(msg.Subject, wire.ObjectPrefix))
+	key, byHost := wire.ObjectOf(msg.Subject)
+	o := in.find(key)
 	if _, valid := in.lease.Holds(); o == nil || !valid {
 		return false // over NATS another owner hears it as well
 	}
-	d := delivery{kind: request, msg: msg, at: time.Now()}
-	return o.deliverVerdict(d, o.mailbox.pushLocal(d, in.queueLimits()))
+	d := delivery{kind: request, msg: msg, at: time.Now(), byHost: byHost}
+	return o.deliverVerdict(d, o.mailbox.pushLocal(d, o.queueLimits()))
 }
 
 // recover ends a panic over one message. The message is dropped.
@@ -286,13 +288,13 @@ func (in *incarnation) find(key string) *object {
 	return in.objects[key]
 }
 
-func (in *incarnation) queueLimits() queueLimits {
-	return queueLimits{events: in.cfg.Queue, wait: in.timing.Silence / 2}
+func (o *object) queueLimits() queueLimits {
+	return queueLimits{events: o.in.cfg.Queue, wait: o.class.Life.Queue}
 }
 
 // push puts a delivery into the mailbox, or turns it away.
 func (o *object) push(d delivery) {
-	if !o.deliverVerdict(d, o.mailbox.push(d, o.in.queueLimits())) && d.kind == request {
+	if !o.deliverVerdict(d, o.mailbox.push(d, o.queueLimits())) && d.kind == request {
 		o.in.redirect(d.msg, o.mailbox.claimToken())
 	}
 }
@@ -421,7 +423,11 @@ func (in *incarnation) dropAll() {
 // sweep lets idle instances sleep, evicts objects idle for longer, tells objects of
 // gateways that have died, and reports events that do not end.
 func (in *incarnation) sweep(ctx context.Context) error {
-	tick := time.NewTicker(max(10*time.Millisecond, min(in.timing.Hibernate/4, in.timing.Beat)))
+	every := in.timing.Beat
+	for _, class := range in.classes {
+		every = min(every, class.Life.Soonest()/4)
+	}
+	tick := time.NewTicker(max(10*time.Millisecond, every))
 	defer tick.Stop()
 	for {
 		select {

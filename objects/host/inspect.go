@@ -58,7 +58,7 @@ type Info struct {
 	Alarm    Alarm                      `json:"alarm,omitzero"`
 	Gateways []string                   `json:"gateways,omitempty"` // that may hold sockets of the object
 	Size     int                        `json:"size"`               // bytes of keys and values
-	Keys     map[string]json.RawMessage `json:"keys"`
+	Keys     map[string]json.RawMessage `json:"keys"`               // bytes in base64
 }
 
 // Quarantine is the time in which no host claims an object, because its last owners were
@@ -269,7 +269,9 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool)
 		info.Quarantine = &Quarantine{Until: info.AsOf.Add(left), OwnersLost: losses(rec, info.AsOf)}
 	}
 	for k, v := range rec.Data.All() {
-		info.Keys[k] = v
+		if !strings.HasPrefix(k, engine.Reserved) {
+			info.Keys[k] = engine.Shown(v)
+		}
 	}
 	return info, true, nil
 }

@@ -18,6 +18,7 @@ const (
 	request                  // msg, from a gateway or a host's alarm
 	gatewayLost              // gateway has died, and its sockets with it
 	endsDue                  // ends of sockets that could not be told are tried again
+	sleepDue                 // the instance has been idle and has something to save before it is dropped
 	drainMarker              // everything before it has been handled: release the object
 )
 
@@ -27,6 +28,7 @@ type delivery struct {
 	msg     *nats.Msg // of a request; its newest copy
 	request string    // what all copies of a request have in common
 	at      time.Time // when a request came
+	byHost  bool      // a host has sent the request
 	gateway string    // of gatewayLost
 }
 

@@ -37,6 +37,11 @@ type clock interface {
 	Follow(ctx context.Context, class string, log *slog.Logger, wake func(ctx context.Context, key string) error)
 }
 
+// objectClient asks objects, wherever they are owned. *wire.Client is one.
+type objectClient interface {
+	Do(ctx context.Context, id wire.Address, req *wire.Request) (*wire.Reply, error)
+}
+
 // bus carries messages between gateways and hosts. What one goroutine publishes
 // arrives in the order of publishing.
 type bus interface {

@@ -58,6 +58,7 @@ type object struct {
 	claimWaiters []func(wire.ClaimReply)
 	outbox       outbox
 	commit       committer
+	conflation   *conflation // nil: no socket has asked for conflated values
 
 	stream   *stream.Sender    // to gateways; nil until the record has been claimed
 	lanes    map[string]uint32 // their numbers, by gateway
@@ -241,6 +242,7 @@ func (o *object) stop(d owner.Stop) {
 	o.in.links.forget(o, o.lanes)
 	signal(&o.handed)
 	signal(&o.quiet)
+	o.dropConflation()
 	o.spawn(func() { o.stopped(d, refusal, from == serving) })
 	for _, item := range o.outbox.takeAll() {
 		if d.Why == owner.Rejected && !d.Unsure && item.wrote && item.need <= o.commit.payload.put.Commit {

@@ -139,73 +139,65 @@ func (item outboxItem) refuse(o *object, e *objects.Error) {
 	}
 }
 
-// deeds are what one event does to the sockets of one gateway.
-type deeds struct {
-	stream.Out
-	wire.LaneBody
-}
-
 // outs are what an event does to sockets, gateway by gateway, the operations in order.
-func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error) []stream.Out {
+// wrote is whether the event is part of a put whatever it sends. waits is whether it has
+// sent conflated values that wait. With mu held.
+func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrote bool) (outs []stream.Out, waits bool) {
 	if len(out.Sends) == 0 && len(out.Opened) == 0 && ev.slot == 0 {
-		return nil
+		return nil, false
 	}
-	var all []deeds
-	to := func(gateway string) *deeds { // there are few
-		for i := range all {
-			if all[i].Gateway == gateway {
-				return &all[i]
-			}
-		}
-		all = append(all, deeds{Out: stream.Out{Gateway: gateway}})
-		return &all[len(all)-1]
-	}
+	now := time.Now()
+	var b outgoing
 	for _, s := range out.Opened {
 		info := s.Info()
 		if slot, ok := wire.SlotOf(info.Gateway, info.ID); ok {
-			d := to(info.Gateway)
+			d := b.to(info.Gateway)
 			d.Opens = append(d.Opens, stream.Slot(slot))
-			d.Ops = append(d.Ops, wire.LaneOp{Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{slot}), Tags: info.Tags})
+			d.Ops = append(d.Ops, wire.LaneOp{Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{slot}), Accepted: acceptedOf(info)})
 		}
 	}
+	joined := 0
 	for _, send := range out.Sends {
-		for gateway, slots := range byGateway(send.Sockets) {
-			op := wire.LaneOp{Slots: wire.SlotsOf(slots)}
-			switch send.Op {
-			case engine.OpMessage:
-				op.Op = wire.OpMessage
-				op.Binary, op.Data = send.Message.Binary, send.Message.Data
-			case engine.OpAttach:
-				op.Op = wire.OpAttach
-				op.Data = send.Attachment
-			case engine.OpClose:
-				op.Op = wire.OpClose
-				op.Code, op.Reason = send.Close.Code, send.Close.Reason
-			}
-			d := to(gateway)
-			d.Ops = append(d.Ops, op)
+		o.join(out.Opened[joined:send.Opened])
+		joined = send.Opened
+		if c := o.conflation; c != nil && (send.Op == engine.OpMessage || send.Op == engine.OpClose) && send.Message.Conflate == "" {
+			b.frames(c.Take(send.Sockets)) // the order is that of sending
+		}
+		switch send.Op {
+		case engine.OpMessage:
+			b.add(send.Sockets, wire.LaneOp{Op: wire.OpMessage, Binary: send.Message.Binary, Data: send.Message.Data})
+		case engine.OpAttach:
+			b.add(send.Sockets, wire.LaneOp{Op: wire.OpAttach, Data: send.Attachment})
+		case engine.OpClose:
+			b.add(send.Sockets, wire.LaneOp{Op: wire.OpClose, Code: send.Close.Code, Reason: send.Close.Reason})
+		case engine.OpConflate:
+			o.conflate(&b, send.Message, now)
+			waits = true
 		}
 	}
+	o.join(out.Opened[joined:])
 	if ev.slot != 0 {
-		d := to(ev.gateway)
+		d := b.to(ev.gateway)
 		if ev.seq > 0 {
 			d.Acks = append(d.Acks, wire.Reached{Of: ev.slot, Seq: ev.seq})
 		}
 		switch {
 		case ev.kind == wire.Closed:
 			d.Ends = append(d.Ends, stream.Slot(ev.slot))
+			o.leave(wire.SocketID(ev.gateway, ev.slot))
 		case failure != nil:
 			d.Ops = append(d.Ops, wire.LaneOp{
 				Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{ev.slot}), Code: failure.Code.CloseCode(), Reason: failure.Error(),
 			})
 		}
 	}
-	outs := make([]stream.Out, len(all))
-	for i := range all {
-		outs[i] = all[i].Out
-		outs[i].Bodies = bodies(&all[i].LaneBody)
-	}
-	return outs
+	o.settle(&b, now, ev.kind == wire.Message && !wrote && b.silent())
+	return b.outs(), waits
+}
+
+// acceptedOf is what the gateway keeps of a socket for the next owner.
+func acceptedOf(s engine.SocketInfo) wire.Accepted {
+	return wire.Accepted{Tags: s.Tags, Order: s.Order, Conflated: s.Conflated}
 }
 
 // maxBody is how many bytes of operations go into one push. One operation has at most

@@ -110,10 +110,10 @@ func TestAnAlarmThatKillsItsHostIsParkedAfterSixAndRunsWhenAnOperatorWantsIt(t *
 
 func TestASlowAlarmWhoseWakeUpComesAgainIsNotParked(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		w.room.alarmTime = time.Minute
+		w.room.alarmTime = 29 * time.Second
 		w.own("slow")
 		w.call("slow", "wake")
-		for range 15 {
+		for range 7 {
 			w.ask("slow", &wire.Request{Kind: wire.Alarm})
 			time.Sleep(4 * time.Second)
 		}

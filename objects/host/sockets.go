@@ -76,6 +76,7 @@ type socketEnd struct {
 	seq     uint64 // of the frame that tells of it; 0: the gateway was given up
 	close   engine.Close
 	opener  []byte // the principal, as JSON
+	asked   int64  // when it ended, in Unix milliseconds; 0: not known
 }
 
 // adoptSockets takes over the sockets that gateways hold, from the previous owner. With
@@ -87,13 +88,15 @@ func (o *object) adoptSockets(rec *record.Record) {
 		for _, s := range held.Sockets {
 			if o.stream.Has(gateway, stream.Slot(s.Slot)) {
 				o.sockets.open.Add(engine.SocketInfo{
-					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Region: held.Region, Tags: s.Tags, Attachment: s.Attachment,
+					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Region: held.Region, Attachment: s.Attachment,
+					Tags: s.Tags, Order: s.Order, Conflated: s.Conflated,
 				})
 				delete(o.sockets.recorded, wire.SocketID(gateway, s.Slot))
 			}
 		}
 	}
 	o.sockets.held = nil
+	o.join(o.sockets.open.All())
 	o.sockets.note()
 }
 
@@ -180,7 +183,8 @@ func (o *object) take(ev event) stream.Verdict {
 		o.put(outboxItem{}, stream.Out{Gateway: ev.gateway, Bodies: [][]byte{body}})
 	case stream.Take:
 		if req := ev.req; ev.kind == wire.Closed {
-			o.sockets.addEnd(socketEnd{req.Socket, ev.gateway, ev.slot, ev.seq, engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}, req.Principal})
+			how := engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}
+			o.sockets.addEnd(socketEnd{req.Socket, ev.gateway, ev.slot, ev.seq, how, req.Principal, req.Time})
 		}
 	}
 	return verdict
@@ -234,7 +238,8 @@ func (o *object) tellEnds() {
 // tellEnd tells the first end. There is an instance.
 func (o *object) tellEnd() {
 	end := o.sockets.untold.ends[0]
-	ctx := withPrincipal(until{o.in.work, time.Now().Add(frameTime)}, end.opener)
+	now := time.Now()
+	ctx := withPrincipal(o.endContext(&end, now), end.opener)
 	ev := event{kind: wire.Closed, gateway: end.gateway, slot: end.slot, seq: end.seq}
 	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
 		known := o.sockets.recorded[end.socket]

@@ -228,7 +228,7 @@ func recordOf(t *testing.T, name string, size int) (string, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := engine.DataOf(map[string]json.RawMessage{"x": json.RawMessage(`"` + strings.Repeat("x", size) + `"`)})
+	data := engine.DataOf(map[string]json.RawMessage{"x": json.RawMessage(`"` + strings.Repeat("x", size) + `"`)}, nil)
 	return id.Key(), (&record.Record{Name: name, Epoch: 1, Commit: 1, Data: data}).Encode()
 }
 

@@ -78,6 +78,10 @@ func (b *memoryBus) Subscribe(subject, group string, to chan *nats.Msg) (subscri
 }
 
 func (s *memorySub) matches(subject string) bool {
+	if prefix, wild := strings.CutSuffix(s.subject, "*"); wild { // one token
+		rest, ok := strings.CutPrefix(subject, prefix)
+		return ok && rest != "" && !strings.Contains(rest, ".")
+	}
 	prefix, wild := strings.CutSuffix(s.subject, ">")
 	return subject == s.subject || wild && strings.HasPrefix(subject, prefix)
 }
@@ -129,7 +133,7 @@ func (b *memoryBus) gateway(name string) *memoryGateway {
 	defer b.mu.Unlock()
 	g := b.gates[name]
 	if g == nil {
-		g = &memoryGateway{name: name, bus: b, streams: make(map[string]*stream.Receiver), acked: make(map[string]uint64), closed: make(map[string]int)}
+		g = &memoryGateway{name: name, bus: b, streams: make(map[string]*stream.Receiver), acked: make(map[string]uint64), closed: make(map[string]int), got: make(map[string][]string), cut: make(map[uint32]bool), accepted: make(map[uint32]wire.Accepted)}
 		b.gates[name] = g
 	}
 	return g
@@ -140,13 +144,16 @@ type memoryGateway struct {
 	name string
 	bus  *memoryBus
 
-	mu      sync.Mutex // guards what follows
-	mute    bool       // it hears nothing
-	asked   func()     // called before a question is answered
-	streams map[string]*stream.Receiver
-	acked   map[string]uint64 // frames, by socket
-	closed  map[string]int    // codes with which objects have closed sockets
-	pushes  int
+	mu       sync.Mutex // guards what follows
+	mute     bool       // it hears nothing
+	asked    func()     // called before a question is answered
+	streams  map[string]*stream.Receiver
+	acked    map[string]uint64   // frames, by socket
+	closed   map[string]int      // codes with which objects have closed sockets
+	got      map[string][]string // messages, by socket
+	cut      map[uint32]bool     // sockets that the stream has closed
+	accepted map[uint32]wire.Accepted
+	pushes   int
 }
 
 func (g *memoryGateway) silence() {
@@ -190,7 +197,16 @@ func (g *memoryGateway) hear(kind string, data []byte) {
 		for slot := range p.Slots.All() {
 			push.Slots = append(push.Slots, stream.Slot(slot))
 		}
-		if take, _ := r.Push(now, p.Token, push); take {
+		for _, h := range p.Heads {
+			push.Heads = append(push.Heads, stream.Head{Gateway: stream.Mark(h.Of), Seq: h.Seq})
+		}
+		take, acts := r.Push(now, p.Token, push)
+		for _, a := range acts {
+			if a.Kind == stream.Cut {
+				g.cut[uint32(a.Slot)] = true
+			}
+		}
+		if take {
 			g.take(r, &p)
 		}
 		for _, a := range r.Tick(now) {
@@ -209,10 +225,14 @@ func (g *memoryGateway) hear(kind string, data []byte) {
 		held := wire.Held{Lane: w.Lane, Gateway: g.name, Object: w.Object, Token: w.Token, Region: "local"}
 		answer, _ := g.stream(w.Object).Which(now, w.Token)
 		for _, p := range answer.Positions {
-			held.Positions = append(held.Positions, wire.LanePosition{Token: p.Token, Received: p.Received})
+			position := wire.LanePosition{Token: p.Token, Received: p.Received}
+			for _, h := range p.Heads {
+				position.Heads = append(position.Heads, wire.Reached{Of: uint32(h.Gateway), Seq: h.Seq})
+			}
+			held.Positions = append(held.Positions, position)
 		}
 		for _, s := range answer.Sockets {
-			held.Sockets = append(held.Sockets, wire.LaneSocket{Slot: uint32(s.Slot), Settled: s.Settled})
+			held.Sockets = append(held.Sockets, wire.LaneSocket{Slot: uint32(s.Slot), Settled: s.Settled, Accepted: g.accepted[uint32(s.Slot)]})
 		}
 		g.tell(wire.Hold, wire.Encode(&held))
 	}
@@ -228,6 +248,10 @@ func (g *memoryGateway) take(r *stream.Receiver, p *wire.LanePush) {
 			switch op.Op {
 			case wire.OpOpen:
 				r.Accept(stream.Slot(slot))
+				g.accepted[slot] = op.Accepted
+			case wire.OpMessage:
+				id := wire.SocketID(g.name, slot)
+				g.got[id] = append(g.got[id], string(op.Data))
 			case wire.OpClose:
 				g.closed[wire.SocketID(g.name, slot)] = op.Code
 			}

@@ -154,13 +154,29 @@ func (g *guest) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
 }
 
 func (g *guest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if _, err := objects.TxOf(r).Accept(); err != nil {
+	var how []objects.AcceptOption
+	if r.URL.Query().Has("conflated") {
+		how = append(how, objects.Conflated())
+	}
+	if _, err := objects.TxOf(r).Accept(how...); err != nil {
 		http.Error(w, err.Error(), http.StatusTeapot)
 	}
 }
 
-func (g *guest) WebSocketMessage(_ *objects.Tx, s objects.Socket, m objects.Message) error {
-	s.Send(m)
+// WebSocketMessage is an echo, but for what begins with "value " or "stored ": all get the rest as the sender's value.
+func (g *guest) WebSocketMessage(tx *objects.Tx, s objects.Socket, m objects.Message) error {
+	text := string(m.Data)
+	value, shown := strings.CutPrefix(text, "value ")
+	stored, writes := strings.CutPrefix(text, "stored ")
+	switch {
+	case writes:
+		counter.Set(tx, counter.Get(tx)+1)
+		tx.Broadcast(objects.Message{Data: []byte(stored), Conflate: s.ID()})
+	case shown:
+		tx.Broadcast(objects.Message{Data: []byte(value), Conflate: s.ID()})
+	default:
+		s.Send(m)
+	}
 	return nil
 }
 
@@ -238,7 +254,7 @@ func id(name string) objects.ID {
 // claim asks the host to own an object.
 func (w *world) claim(name string) chan wire.ClaimReply {
 	answer := make(chan wire.ClaimReply, 1)
-	o := w.in.object(wire.Address{ID: id(name), Name: name}, guests.Engine())
+	o := w.in.object(wire.Address{ID: id(name), Name: name}, w.in.classes[string(guestClass)])
 	if o == nil || !o.claim(func(r wire.ClaimReply) { answer <- r }) {
 		answer <- wire.ClaimReply{Other: "gone"}
 	}
@@ -262,7 +278,10 @@ func (w *world) tell(name string, req *wire.Request) {
 }
 
 // ask sends a request as the gateway "g", and returns where the reply will be.
-func (w *world) ask(name string, req *wire.Request) chan *wire.Reply {
+func (w *world) ask(name string, req *wire.Request) chan *wire.Reply { return w.askOf(id(name), req) }
+
+// askOf is ask for an object of any class.
+func (w *world) askOf(id objects.ID, req *wire.Request) chan *wire.Reply {
 	w.n++
 	req.N = w.n
 	if req.Gateway == "" {
@@ -271,7 +290,7 @@ func (w *world) ask(name string, req *wire.Request) chan *wire.Reply {
 	if req.Kind == wire.Message || req.Kind == wire.Closed {
 		req.N = 0
 	}
-	if o := w.in.find(id(name).Key()); o != nil {
+	if o := w.in.find(id.Key()); o != nil {
 		req.For = o.mailbox.claimToken() // a client knows it from the claim
 	}
 	inbox := fmt.Sprintf("%sg.%d", wire.InboxPrefix, w.n)
@@ -292,7 +311,7 @@ func (w *world) ask(name string, req *wire.Request) chan *wire.Reply {
 			close(reply)
 		}
 	}()
-	if err := wire.Ask(w.bus, wire.ObjectSubject(id(name)), inbox, req); err != nil {
+	if err := wire.Ask(w.bus, wire.ObjectSubject(id), inbox, req); err != nil {
 		panic(err)
 	}
 	return reply
@@ -316,17 +335,27 @@ func slotOf(socket string) uint32 {
 
 // upgrade asks for a socket of a gateway.
 func (w *world) upgrade(name, socket, gateway string) chan *wire.Reply {
+	return w.upgradeAt(name, socket, gateway, "/")
+}
+
+func (w *world) upgradeAt(name, socket, gateway, url string) chan *wire.Reply {
 	g := w.bus.gateway(gateway)
 	g.mu.Lock()
 	g.stream(id(name).Key()).Opening(stream.Slot(slotOf(socket)))
 	g.mu.Unlock()
-	return w.ask(name, &wire.Request{Kind: wire.Fetch, Method: "GET", URL: "/", Socket: sid(socket, gateway), Gateway: gateway, Region: "local"})
+	return w.ask(name, &wire.Request{Kind: wire.Fetch, Method: "GET", URL: url, Socket: sid(socket, gateway), Gateway: gateway, Region: "local"})
 }
 
 // open opens a socket of a gateway.
 func (w *world) open(name, socket, gateway string) {
 	w.t.Helper()
-	r := <-w.upgrade(name, socket, gateway)
+	w.openAt(name, socket, gateway, "/")
+}
+
+// openAt is open with the URL of the request.
+func (w *world) openAt(name, socket, gateway, url string) {
+	w.t.Helper()
+	r := <-w.upgradeAt(name, socket, gateway, url)
 	if r == nil || r.Status != http.StatusSwitchingProtocols {
 		w.t.Fatalf("socket not opened: %+v", r)
 	}

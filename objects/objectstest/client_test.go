@@ -93,19 +93,21 @@ func TestTheObjectIsToldOnceOfEachEnd(t *testing.T) {
 		reason string
 		told   string
 		heard  []string
+		faults int
 	}{
-		"by the object":  {func(c *objectstest.Client) { c.Send(objects.Text("close")) }, 4000, "enough", "4000 true", []string{"bye"}},
-		"by a refusal":   {func(c *objectstest.Client) { c.Send(objects.Text("refuse")) }, 4400, "what?", "4400 true", nil},
-		"by its length":  {func(c *objectstest.Client) { c.Send(objects.Binary(make([]byte, objects.MaxFrame+1))) }, 1009, "too large", "1009 true", nil},
-		"by its text":    {func(c *objectstest.Client) { c.Send(objects.Text("\xff")) }, 1007, "UTF-8", "1007 true", nil},
-		"by a fault":     {func(c *objectstest.Client) { c.Send(objects.Text("fail")) }, 1011, "(reference ", "1011 true", nil},
-		"by the peer":    {func(c *objectstest.Client) { c.Close(3000, "mine") }, 3000, "mine", "3000 true", nil},
-		"by the network": {func(c *objectstest.Client) { c.Close(1006, "") }, 1006, "", "1006 false", nil},
-		"with a panic":   {func(c *objectstest.Client) { c.Close(1001, "") }, 1001, "", "1001 true", nil},
+		"by the object":  {func(c *objectstest.Client) { c.Send(objects.Text("close")) }, 4000, "enough", "4000 true", []string{"bye"}, 0},
+		"by a refusal":   {func(c *objectstest.Client) { c.Send(objects.Text("refuse")) }, 4400, "what?", "4400 true", nil, 0},
+		"by its length":  {func(c *objectstest.Client) { c.Send(objects.Binary(make([]byte, objects.MaxFrame+1))) }, 1009, "too large", "1009 true", nil, 0},
+		"by its text":    {func(c *objectstest.Client) { c.Send(objects.Text("\xff")) }, 1007, "UTF-8", "1007 true", nil, 0},
+		"by a fault":     {func(c *objectstest.Client) { c.Send(objects.Text("fail")) }, 1011, "(reference ", "1011 true", nil, 1},
+		"by the peer":    {func(c *objectstest.Client) { c.Close(3000, "mine") }, 3000, "mine", "3000 true", nil, 0},
+		"by the network": {func(c *objectstest.Client) { c.Close(1006, "") }, 1006, "", "1006 false", nil, 0},
+		"with a panic":   {func(c *objectstest.Client) { c.Close(1001, "") }, 1001, "", "1001 true", nil, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ends = nil
 			w := world(t, s)
+			w.Faults(c.faults)
 			client := connect(t, w)
 			c.end(client)
 			client.Send(objects.Text("close")) // nothing happens any more

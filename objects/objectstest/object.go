@@ -27,11 +27,23 @@ type object struct {
 	instance    *engine.Instance // nil while it sleeps
 	clients     map[string]*Client
 	ended       []end // closes that the object is to be told
+	conflation  engine.Conflation
 	answers     map[string]answer
 	moves       uint64
 	constructed int
-	refuse      bool // the next commit
+	fate        fate // of the next commit
 }
+
+// fate is what becomes of a commit.
+type fate uint8
+
+const (
+	lands   fate = iota
+	refused      // another host owns the object
+	lost         // it lands, and the host dies before anybody hears of it
+	unknown      // it lands, and whoever waits never hears of it
+	failed       // it does not land, and whoever waits never hears of it
+)
 
 type end struct {
 	client *Client
@@ -97,10 +109,19 @@ func (o *object) wake() error {
 	return o.settle(out)
 }
 
+// sleep drops the instance, which may save something before.
+func (o *object) sleep() {
+	if o.instance != nil && o.instance.Sleeps() {
+		_ = o.settle(o.instance.Sleep(context.Background())) // told has logged it
+	}
+	o.instance = nil
+	o.tellEnds()
+}
+
 // misused fails the test over a transaction that was used where it must not be.
 func (o *object) misused(err error) {
 	defer func() { _ = recover() }() // the test has ended
-	o.world.tb.Errorf("%v: %v", o, err)
+	o.world.tb.Errorf("%v", err)
 }
 
 // held are the sockets that a waking object is told of.
@@ -122,24 +143,84 @@ func (o *object) settle(out engine.Outcome) error {
 	if out.Err != nil {
 		return o.told(out)
 	}
+	fate := lands
 	if out.Changed() {
-		if o.refuse {
-			o.refuse, o.instance = false, nil
-			o.moves++
-			return errFenced
-		}
-		o.data.Apply(out.Writes)
-		if out.Alarm != nil {
-			o.alarm = *out.Alarm
-		}
+		fate, o.fate = o.fate, lands
+	}
+	if fate != lands {
+		o.instance = nil
+		o.moves++
+	}
+	switch fate {
+	case refused:
+		return errFenced
+	case failed:
+		return errUnknown
+	}
+	o.data.Apply(out.Writes)
+	if out.Alarm != nil {
+		o.alarm = *out.Alarm
+		o.alarm.Number = o.world.number()
+	}
+	if fate != lands {
+		return o.hearsay(fate, out)
 	}
 	for _, s := range out.Opened {
 		o.clients[s.ID()].info = s.Info()
 	}
+	joined := 0
 	for _, s := range out.Sends {
+		o.join(out.Opened[joined:s.Opened])
+		joined = s.Opened
 		o.send(s)
 	}
+	o.join(out.Opened[joined:])
+	o.flush()
 	return nil
+}
+
+var errUnknown = objects.Errorf(objects.Unknown, "no answer in time; it may or may not have happened")
+
+// hearsay is what becomes of the rest of an event whose host died as it committed: attachments are in the record, its
+// messages have not left, and the next owner answers from the record what it has the answer of.
+func (o *object) hearsay(fate fate, out engine.Outcome) error {
+	for _, s := range out.Sends {
+		if s.Op == engine.OpAttach {
+			o.send(s)
+		}
+	}
+	size := len(out.Output)
+	if out.Response != nil {
+		size = len(out.Response.Body)
+	}
+	switch {
+	case fate == unknown:
+		return errUnknown
+	case len(out.Opened) > 0:
+		return objects.Errorf(objects.Unknown, "the object's host was lost as the socket opened; connect again")
+	case size > maxAnswer:
+		return objects.Errorf(objects.Done, "this was done before; its answer was too large to keep")
+	}
+	return nil
+}
+
+func (o *object) join(sockets []*engine.Socket) {
+	for _, s := range sockets {
+		if s.Conflated() {
+			o.conflation.Join(s)
+		}
+	}
+}
+
+// frames delivers conflated values.
+func (o *object) frames(frames []engine.Frame) {
+	for _, f := range frames {
+		for _, s := range f.Sockets {
+			if c, ok := o.clients[s.ID()]; ok {
+				c.deliver(objects.Message{Data: f.Data})
+			}
+		}
+	}
 }
 
 // told is how a failure looks from outside: refusals word for word, faults as a
@@ -149,17 +230,30 @@ func (o *object) told(out engine.Outcome) error {
 		return e
 	}
 	ref := rand.Text()[:8]
-	o.world.tb.Logf("%v: %v (reference %s)\n%s", o, out.Err, ref, out.Stack)
+	say := o.world.tb.Logf
+	if !o.world.wanted() {
+		say = o.world.tb.Errorf // World.Faults announces those that are wanted
+	}
+	say("%v: %v (reference %s)\n%s", o, out.Err, ref, out.Stack)
 	return &objects.Error{Code: objects.Internal, Message: "the object failed; nothing was changed", Reference: ref}
 }
 
 func (o *object) send(s engine.Send) {
+	switch {
+	case s.Op == engine.OpConflate:
+		if o.conflation.Full(s.Message.Conflate, len(s.Message.Data)) {
+			o.frames(o.conflation.TakeAll(o.world.Now()))
+		}
+		o.conflation.Add(s.Message.Conflate, s.Message.Data)
+	case s.Op != engine.OpAttach:
+		o.frames(o.conflation.Take(s.Sockets))
+	}
 	for _, socket := range s.Sockets {
 		c, ok := o.clients[socket.ID()]
 		switch {
 		case !ok: // its close is being told
 		case s.Op == engine.OpMessage:
-			c.deliver(objects.Message(s.Message))
+			c.deliver(objects.Message{Binary: s.Message.Binary, Data: s.Message.Data})
 		case s.Op == engine.OpClose:
 			o.hangUp(c, objects.Close(s.Close))
 		case s.Op == engine.OpAttach:
@@ -182,10 +276,12 @@ func (o *object) tellEnds() {
 	for len(o.ended) > 0 {
 		e := o.ended[0]
 		o.ended = o.ended[1:]
+		ctx := o.begin(e.client.as, "")
 		_, _ = o.run(func(i *engine.Instance) engine.Outcome { // nobody is told if it fails; told has logged it
-			return i.Closed(e.client.as, e.client.ID(), engine.Close(e.how))
+			return i.Closed(ctx, e.client.ID(), engine.Close(e.how))
 		})
 		delete(o.clients, e.client.ID())
+		o.conflation.Leave(e.client.ID())
 	}
 }
 
@@ -225,8 +321,9 @@ func (o *object) message(c *Client, m objects.Message) {
 	if c.over() {
 		return
 	}
+	ctx := o.begin(c.as, "")
 	_, err := o.run(func(i *engine.Instance) engine.Outcome {
-		return i.Message(c.as, c.ID(), engine.Message(m))
+		return i.Message(ctx, c.ID(), engine.Message(m))
 	})
 	if e, ok := errors.AsType[*objects.Error](err); ok {
 		reason := e.Message
@@ -251,27 +348,42 @@ func (o *object) closed(c *Client, how objects.Close) {
 func (o *object) due() (time.Time, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.alarm.Next()
+	at, ok := o.alarm.Next()
+	if o.conflation.Waits() && (!ok || o.conflation.Due().Before(at)) {
+		return o.conflation.Due(), true
+	}
+	return at, ok
 }
 
-// ring runs the alarm if it is due, and sets it for another try if it fails. A
+// flush delivers the conflated values that wait, if it is time.
+func (o *object) flush() {
+	if now := o.world.Now(); o.conflation.Waits() && !now.Before(o.conflation.Due()) {
+		o.frames(o.conflation.TakeAll(now))
+	}
+}
+
+// ring runs the alarm if it is due by then, reports whether it did, and sets the alarm for another try if it fails. A
 // refused commit is not the handler's fault: the alarm runs again at the next owner.
-func (o *object) ring() {
+// Conflated values whose time has come are delivered before.
+func (o *object) ring(by time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.flush()
 	now, was := o.world.Now(), o.alarm
-	if due, ok := was.Next(); !ok || due.After(now) {
-		return
+	if due, ok := was.Next(); !ok || due.After(by) {
+		return false
 	}
+	ctx := o.beginAlarm(was)
 	_, err := o.run(func(i *engine.Instance) engine.Outcome {
 		if !o.alarm.Equal(was) {
 			return engine.Outcome{} // the constructor has set another
 		}
-		return i.Alarm(context.Background(), was.Info())
+		return i.Alarm(ctx, was.Info())
 	})
 	if err != nil && o.alarm.Equal(was) {
 		o.world.tb.Logf("%v: alarm, retry %d: %v", o, was.Retry, err)
 		o.alarm = was.Failed(now, o.world.jitter())
 	}
 	o.tellEnds()
+	return true
 }

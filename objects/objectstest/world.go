@@ -30,8 +30,10 @@ type World struct {
 	mu      sync.Mutex // guards what follows
 	now     time.Time
 	objects map[objects.ID]*object
-	sockets int // made so far
+	sockets int    // made so far
+	events  uint64 // numbers given so far, to events and alarms
 	chance  *rand.Rand
+	faults  int // that are wanted
 }
 
 // New makes a world in which these classes run. Its clock starts at 2030-01-01 00:00 UTC.
@@ -65,6 +67,7 @@ func (t transport) Call(ctx context.Context, to objects.Ref, call string, input 
 	key := scope.NextKey(ctx, objects.PrincipalOf(ctx).ID, to.ID().Key(), call)
 	within, cancel := within(ctx)
 	defer cancel()
+	within = o.begin(within, key)
 	out, err := o.event(key, ask(call, string(input)), func(i *engine.Instance) engine.Outcome { return i.Call(within, call, input) })
 	if err == nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("call %s: %w", call, ctx.Err()) // it has happened, and nobody waits for the answer
@@ -135,7 +138,7 @@ func (w *World) fetch(to objects.Ref, r *http.Request, c *Client) (*engine.Respo
 	if c == nil { // each connection is a socket of its own
 		key = scope.NextKey(r.Context(), objects.PrincipalOf(r.Context()).ID, to.ID().Key(), "")
 	}
-	return o.fetch(ctx, key, r, body, c)
+	return o.fetch(o.begin(ctx, key), key, r, body, c)
 }
 
 // Now is the world's time, which is the objects' Tx.Now.
@@ -147,7 +150,8 @@ func (w *World) Now() time.Time {
 
 // Advance lets d pass. Alarms that fall due run at their own time, in order, with
 // the retries that objects.Alarmer describes. Alarms run nowhere else; Advance(0)
-// runs those that are due already.
+// runs those that are due already. Conflated values that wait (objects.Message) arrive
+// at their time likewise.
 func (w *World) Advance(d time.Duration) {
 	w.tb.Helper()
 	if d < 0 {
@@ -169,7 +173,7 @@ func (w *World) Advance(d time.Duration) {
 		if still == tooOften {
 			w.tb.Fatalf("advance: the alarm of %v has run %d times at %v and is due again", o, tooOften, w.Now())
 		}
-		o.ring()
+		o.ring(w.Now())
 	}
 	w.set(until)
 }
@@ -212,16 +216,21 @@ func (w *World) all() []*object {
 }
 
 // Evict drops the object's instance, as a host does with an idle one. Storage and sockets stay; the next event constructs
-// it again.
+// it again. An objects.Sleeper sleeps before.
 func (w *World) Evict(o objects.Ref) {
 	w.tb.Helper()
-	w.do(o, func(o *object) { o.instance = nil })
+	w.do(o, (*object).sleep)
 }
 
-// Move has another host take the object over: the instance is gone, and the next one sees an Owner.Epoch that is one higher.
+// Move has another host take the object over, as when its own shuts down: the instance is gone, and the next one sees an
+// Owner.Epoch that is one higher. An objects.Sleeper sleeps before.
 func (w *World) Move(o objects.Ref) {
 	w.tb.Helper()
-	w.do(o, func(o *object) { o.instance, o.moves = nil, o.moves+1 })
+	w.do(o, func(o *object) {
+		o.sleep()
+		o.frames(o.conflation.TakeAll(o.world.Now()))
+		o.moves++
+	})
 }
 
 // Refuse has the object's next commit refused, as when another host has taken the object over: nothing of the event is
@@ -229,8 +238,58 @@ func (w *World) Move(o objects.Ref) {
 // Events that write nothing do not commit.
 func (w *World) Refuse(o objects.Ref) {
 	w.tb.Helper()
-	w.do(o, func(o *object) { o.refuse = true })
+	w.do(o, func(o *object) { o.fate = refused })
 }
+
+// Lose has the object's next commit land and its host die before anybody hears of it: the event's messages to sockets are
+// lost, the instance is gone, and the next owner, whose Owner.Epoch is one higher, answers from what the object remembers:
+// the event does not run again.
+func (w *World) Lose(o objects.Ref) {
+	w.tb.Helper()
+	w.do(o, func(o *object) { o.fate = lost })
+}
+
+// Unknown has whoever causes the object's next commit told Unknown, because its host has gone and nobody knows better:
+// whether the commit has landed is what the test says.
+func (w *World) Unknown(o objects.Ref, landed bool) {
+	w.tb.Helper()
+	w.do(o, func(o *object) {
+		if o.fate = failed; landed {
+			o.fate = unknown
+		}
+	})
+}
+
+// Faults says that n faults are wanted: panics, and errors that are no objects.Error. Any other fails the test.
+func (w *World) Faults(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.faults += n
+}
+
+// wanted reports whether a fault is.
+func (w *World) wanted() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.faults == 0 {
+		return false
+	}
+	w.faults--
+	return true
+}
+
+// RunAlarm runs the object's alarm now, whenever it is due; false if none is set.
+func (w *World) RunAlarm(o objects.Ref) bool {
+	w.tb.Helper()
+	inside, err := w.object(o)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return inside.ring(endOfTime)
+}
+
+// endOfTime is when every alarm is due.
+var endOfTime = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Constructed tells how often the object's constructor has run.
 func (w *World) Constructed(o objects.Ref) (n int) {
@@ -263,8 +322,9 @@ func Inside[T any](w *World, o objects.Ref, fn func(tx *objects.Tx, instance T) 
 		return err
 	}
 	var failed error
+	ctx := inside.begin(context.Background(), "")
 	_, err = inside.event("", question{}, func(i *engine.Instance) engine.Outcome {
-		return i.Do(func(tx *engine.Tx, self any) error {
+		return i.Do(ctx, func(tx *engine.Tx, self any) error {
 			instance, ok := self.(T)
 			if !ok {
 				failed = fmt.Errorf("the instance is a %T", self)

@@ -157,6 +157,9 @@ func TestARefusalKeepsTheInstanceAndAFaultDropsItAndHidesItsText(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := world(t, s)
+			if c.code == objects.Internal {
+				w.Faults(1)
+			}
 			end = c.end
 			err := do(w, "a")
 			e, ok := errors.AsType[*objects.Error](err)
@@ -186,6 +189,7 @@ func TestAConstructorThatPanicsFailsTheEventAndTheNextTriesAgain(t *testing.T) {
 		call: func(tx *objects.Tx) error { return nil },
 	}
 	w := world(t, s)
+	w.Faults(2)
 	if err := do(w, "a"); objects.CodeOf(err) != objects.Internal {
 		t.Errorf("err = %v, want internal", err)
 	}
@@ -241,6 +245,9 @@ func TestFetchAnswersOrFailsWithACode(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := world(t, &script{serve: c.serve})
+			if c.code == objects.Internal {
+				w.Faults(1)
+			}
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://test/x", nil)
 			if err != nil {
 				t.Fatal(err)
@@ -341,6 +348,7 @@ func TestAnAlarmThatFailsIsTriedSixTimesMoreAndParked(t *testing.T) {
 	var tries []time.Duration
 	s := &script{call: func(tx *objects.Tx) error { tx.SetAlarm(tx.Now()); return nil }}
 	w := world(t, s)
+	w.Faults(7)
 	began := w.Now()
 	s.alarm = func(tx *objects.Tx, info objects.AlarmInfo) error {
 		tries = append(tries, tx.Now().Sub(began))
@@ -482,6 +490,7 @@ func TestATransactionThatIsMisusedFailsTheTest(t *testing.T) {
 	}}
 	found := &findings{TB: t}
 	w := objectstest.New(found, s.class())
+	w.Faults(1) // of the event that uses another's
 	if err := do(w, "a"); err != nil {
 		t.Fatal(err)
 	}
@@ -505,4 +514,171 @@ type findings struct {
 
 func (f *findings) Errorf(format string, args ...any) {
 	f.errors = append(f.errors, fmt.Sprintf(format, args...))
+}
+
+func TestACommitThatIsLostWithItsHostHappenedOnce(t *testing.T) {
+	s := &script{
+		call: func(tx *objects.Tx) error {
+			note.Set(tx, fmt.Sprint(note.Get(tx), "x"))
+			tx.SetAlarm(tx.Now().Add(time.Minute))
+			for _, socket := range tx.Sockets() {
+				socket.Attach("new")
+				socket.Send(objects.Text("new"))
+			}
+			return nil
+		},
+		alarm: func(tx *objects.Tx, _ objects.AlarmInfo) error {
+			note.Set(tx, fmt.Sprint(note.Get(tx), "a"))
+			return nil
+		},
+	}
+	w := world(t, s)
+	c := connect(t, w)
+	w.Lose(at(w, "a"))
+	if err := do(w, "a"); err != nil {
+		t.Errorf("the answer, which the next owner knows, is %v", err)
+	}
+	w.Lose(at(w, "a"))
+	w.Advance(time.Hour)
+	if v, _ := stored(t, w, note, "a"); v != "xa" {
+		t.Errorf("stored %s, want one write of the call and one of the alarm", v)
+	}
+	if got := heard(c); got != nil {
+		t.Errorf("heard %q, want what had not left to be lost", got)
+	}
+	s.call = func(tx *objects.Tx) error {
+		var kept string
+		if tx.Sockets()[0].Attachment(&kept); kept != "new" || tx.Owner().Epoch != 3 {
+			t.Errorf("attached is %q at epoch %d, want it kept, and two hosts lost", kept, tx.Owner().Epoch)
+		}
+		return nil
+	}
+	if err := do(w, "a"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestASocketThatOpensAsItsHostDiesDoesNot(t *testing.T) {
+	w := world(t, &script{
+		serve: func(tx *objects.Tx, _ http.ResponseWriter, _ *http.Request) {
+			note.Set(tx, "x")
+			if _, err := tx.Accept(); err != nil {
+				t.Error(err)
+			}
+		},
+		call: func(tx *objects.Tx) error {
+			if n := len(tx.Sockets()); n > 0 {
+				t.Errorf("%d sockets are open", n)
+			}
+			return nil
+		},
+	})
+	w.Lose(at(w, "a"))
+	if c, response := w.Connect(at(w, "a"), nil); c != nil || response.StatusCode != http.StatusGatewayTimeout {
+		t.Errorf("connect = %v, want 504: it is not known", response.Status)
+	}
+	if err := do(w, "a"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnAnswerThatIsTooLargeToKeepIsOnlyKnownToHaveBeenGiven(t *testing.T) {
+	w := world(t, &script{serve: func(tx *objects.Tx, w http.ResponseWriter, _ *http.Request) {
+		note.Set(tx, "x")
+		fmt.Fprint(w, strings.Repeat("x", 2000))
+	}})
+	w.Lose(at(w, "a"))
+	if _, err := at(w, "a").Fetch(httptest.NewRequest(http.MethodPost, "/", nil)); objects.CodeOf(err) != objects.Done {
+		t.Errorf("fetch = %v, want done", err)
+	}
+}
+
+func TestACommitOfUnknownFateHasLandedOrNot(t *testing.T) {
+	for _, landed := range []bool{true, false} {
+		w := world(t, &script{call: func(tx *objects.Tx) error { note.Set(tx, "x"); return nil }})
+		w.Unknown(at(w, "a"), landed)
+		if err := do(w, "a"); objects.CodeOf(err) != objects.Unknown {
+			t.Errorf("landed %v: %v, want unknown", landed, err)
+		}
+		if _, ok := stored(t, w, note, "a"); ok != landed || w.Constructed(at(w, "a")) != 2 {
+			t.Errorf("landed %v: stored %v, constructed %d times", landed, ok, w.Constructed(at(w, "a")))
+		}
+	}
+}
+
+func TestRunAlarmDoesNotWaitForItsTime(t *testing.T) {
+	ran := 0
+	s := &script{
+		call: func(tx *objects.Tx) error { tx.SetAlarm(tx.Now().Add(24 * time.Hour)); return nil },
+		alarm: func(tx *objects.Tx, info objects.AlarmInfo) error {
+			if ran++; info.Retry == 0 {
+				return objects.Errorf(objects.Unavailable, "later")
+			}
+			return nil
+		},
+	}
+	w := world(t, s)
+	if w.RunAlarm(at(w, "a")) {
+		t.Error("an alarm ran that nobody has set")
+	}
+	if err := do(w, "a"); err != nil {
+		t.Fatal(err)
+	}
+	before := w.Now()
+	for range 2 { // it fails once
+		if !w.RunAlarm(at(w, "a")) {
+			t.Error("there was no alarm")
+		}
+	}
+	if w.RunAlarm(at(w, "a")) || ran != 2 || !w.Now().Equal(before) {
+		t.Errorf("ran %d times, want twice and then no more, in no time", ran)
+	}
+}
+
+func TestAFaultThatNobodyWantsFailsTheTest(t *testing.T) {
+	found := &findings{TB: t}
+	w := objectstest.New(found, (&script{call: func(*objects.Tx) error { return errors.New("on purpose") }}).class())
+	w.Faults(1)
+	for range 2 {
+		if err := do(w, "a"); objects.CodeOf(err) != objects.Internal {
+			t.Error(err)
+		}
+	}
+	if len(found.errors) != 1 || !strings.Contains(found.errors[0], "on purpose") {
+		t.Errorf("the test was told %q, want of the second", found.errors)
+	}
+}
+
+// diary writes in memory, and keeps it when it sleeps.
+type diary struct{ lines []string }
+
+var page = objects.NewKey[[]string]("page")
+
+func (d *diary) Sleep(tx *objects.Tx) error {
+	page.Set(tx, append(d.lines, fmt.Sprint("slept at ", tx.Owner().Epoch)))
+	return nil
+}
+
+func TestAnInstanceSleepsBeforeItIsDropped(t *testing.T) {
+	w := objectstest.New(t, objects.Implement("diary", func(tx *objects.Tx) *diary { return &diary{page.Get(tx)} }))
+	a := w.Object("diary", "a")
+	lines := func() (got []string) {
+		err := objectstest.Inside(w, a, func(_ *objects.Tx, d *diary) error { got = d.lines; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	for _, drop := range []func(objects.Ref){w.Evict, w.Move, w.Evict} {
+		lines()
+		drop(a)
+	}
+	if got, want := lines(), []string{"slept at 1", "slept at 1", "slept at 2"}; !slices.Equal(got, want) {
+		t.Errorf("kept %q, want %q", got, want)
+	}
+	w.Refuse(a)
+	w.Move(a) // another host was quicker: there is nobody to run Sleep for
+	if got := lines(); len(got) != 3 {
+		t.Errorf("kept %q after a refused commit", got)
+	}
 }

@@ -17,7 +17,11 @@ import (
 func TestObjectsBehaveTheSameLiveAndInObjectstest(t *testing.T) {
 	c := &cast{scripts: make(map[string]*script)}
 	t.Run("objectstest", func(t *testing.T) {
-		run(t, c, func(t *testing.T) world { return model{objectstest.New(t, c.objects()...)} })
+		run(t, c, func(t *testing.T) world {
+			w := objectstest.New(t, c.objects()...)
+			w.Faults(100) // the cases say themselves which they want
+			return model{w}
+		})
 	})
 	t.Run("live", func(t *testing.T) {
 		l := newLive(t, c)
@@ -395,6 +399,49 @@ var cases = []struct {
 	{"sockets keep order, tags and attachments through sleep", true, func(s *stage) { keepsSockets(s, func() { s.sleep(s, s.self) }) }},
 	{"sockets keep order, tags and attachments through eviction", true, func(s *stage) { keepsSockets(s, func() { s.evict(s, s.self) }) }},
 	{"sockets keep order, tags and attachments through a move", false, func(s *stage) { keepsSockets(s, func() { s.move(s, s.self) }) }},
+	{"who asks for conflated values gets the newest in one frame, in order with all else", false, func(s *stage) {
+		plain, conflated := s.open(), s.connect(s, s.self, "?conflated")
+		value := func(tx *objects.Tx, key string, n int) {
+			tx.Broadcast(objects.Message{Data: fmt.Appendf(nil, `{"%s":%d}`, key, n), Conflate: key})
+		}
+		s.must(func(tx *objects.Tx) { value(tx, "a", 1); value(tx, "b", 1); value(tx, "a", 2) })
+		for _, want := range []string{`{"a":1}`, `{"b":1}`, `{"a":2}`} {
+			s.hears(plain, want)
+		}
+		s.hears(conflated, `[{"a":2},{"b":1}]`)
+		s.pass(40 * time.Millisecond)
+		s.must(func(tx *objects.Tx) {
+			value(tx, "a", 3)
+			tx.Broadcast(objects.Text("between"))
+			value(tx, "a", 4)
+			value(tx, "a", 5)
+		})
+		for _, want := range []string{`{"a":3}`, "between", `{"a":4}`, `{"a":5}`} {
+			s.hears(plain, want)
+		}
+		s.pass(40 * time.Millisecond)
+		for _, want := range []string{`[{"a":3}]`, "between", `[{"a":5}]`} {
+			s.hears(conflated, want)
+		}
+		for _, bad := range []objects.Message{
+			{Data: []byte("no JSON"), Conflate: "a"}, {Binary: true, Data: []byte("1"), Conflate: "a"},
+			{Data: []byte("1"), Conflate: strings.Repeat("a", objects.MaxTag+1)},
+		} {
+			s.fails(objects.Invalid, func(tx *objects.Tx) error { tx.Broadcast(bad); return nil })
+		}
+		s.fails(objects.Invalid, func(tx *objects.Tx) error {
+			tx.Sockets()[0].Send(objects.Message{Data: []byte("1"), Conflate: "a"})
+			return nil
+		})
+	}},
+	{"conflated values go on after a move", false, func(s *stage) {
+		c := s.connect(s, s.self, "?conflated")
+		for i := range 3 {
+			s.must(func(tx *objects.Tx) { tx.Broadcast(objects.Message{Data: fmt.Append(nil, i), Conflate: "n"}) })
+			s.move(s, s.self)
+			s.hears(c, fmt.Sprintf("[%d]", i))
+		}
+	}},
 	{"tags", false, func(s *stage) {
 		_ = s.open("red")
 		_ = s.open("blue", "red", "blue", "a", "red")

@@ -134,7 +134,11 @@ func (p *puppet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		serve(tx, w, r)
 		return
 	}
-	if _, err := tx.Accept(objects.Tags(r.URL.Query()["tag"]...)); err != nil {
+	how := []objects.AcceptOption{objects.Tags(r.URL.Query()["tag"]...)}
+	if r.URL.Query().Has("conflated") {
+		how = append(how, objects.Conflated())
+	}
+	if _, err := tx.Accept(how...); err != nil {
 		tx.Refuse(err)
 	}
 }

@@ -9,6 +9,7 @@ type Alarm struct {
 	Retry  int       `json:"retry,omitzero"`   // failures so far
 	Lost   int       `json:"lost,omitzero"`    // owners in a row that were lost while it was due: it may be what ends them
 	Parked bool      `json:"parked,omitempty"` // given up after the last retry or the last lost owner; kept to be seen
+	Number uint64    `json:"n,omitzero"`       // of this setting, given by the host: all runs of it are one event
 }
 
 // AlarmInfo tells a handler about the alarm that runs.
@@ -36,7 +37,7 @@ func (a Alarm) Next() (time.Time, bool) {
 	}
 }
 
-// Equal reports whether two alarms are the same.
+// Equal reports whether two alarms are the same but for their numbers.
 func (a Alarm) Equal(b Alarm) bool {
 	return a.At.Equal(b.At) && a.Due.Equal(b.Due) && a.Retry == b.Retry && a.Lost == b.Lost && a.Parked == b.Parked
 }
@@ -77,7 +78,7 @@ func (a Alarm) OwnerLost(now time.Time) Alarm {
 // Resumed is the alarm, due again if it is parked: an operator has seen to its cause.
 func (a Alarm) Resumed() Alarm {
 	if a.Parked {
-		a = Alarm{At: a.At}
+		a = Alarm{At: a.At, Number: a.Number}
 	}
 	return a
 }

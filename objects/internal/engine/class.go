@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -12,7 +13,27 @@ type Class struct {
 	Limits Limits
 	Author Author
 
+	Life Life
+
 	Fetches, Alarms bool // whether an instance may answer HTTP requests, and have alarms
+}
+
+// Life is for how long what an object takes is kept for it. A zero field is the host's.
+type Life struct {
+	Hibernate time.Duration // without an event, until the instance is dropped
+	Evict     time.Duration // likewise, until the object is released
+	Queue     time.Duration // an event that would wait longer is refused
+}
+
+// Soonest is when an idle object is to be looked at.
+func (l Life) Soonest() time.Duration { return min(l.Hibernate, l.Evict) }
+
+// Never is longer than anything waits.
+const Never = 100 * 365 * 24 * time.Hour
+
+// Or is l with what it lacks.
+func (l Life) Or(hosts Life) Life {
+	return Life{cmp.Or(l.Hibernate, hosts.Hibernate), cmp.Or(l.Evict, hosts.Evict), cmp.Or(l.Queue, hosts.Queue)}
 }
 
 // Limits are those of a class. All of them are needed.
@@ -20,14 +41,15 @@ type Limits struct {
 	Key        int           // bytes of a storage key
 	State      int           // bytes of all keys and values, as stored
 	Call       int           // bytes of a call's input, and of its output
-	Body       int           // bytes of a request's body, and of a response's
+	Body       int           // bytes of a request's body
+	Response   int           // bytes of a response's body
 	Frame      int           // bytes of a message from a client
 	Message    int           // bytes of a message that an object sends
 	Sockets    int           // open at once
 	Tags       int           // of one socket
 	Tag        int           // bytes of a tag
 	Attachment int           // bytes of a socket's attachment, as JSON
-	Event      time.Duration // of an event whose context has no deadline
+	Event      time.Duration // that an event takes
 }
 
 // Author is the code of a class: package objects between the engine and an author's struct. self is what Open returned.
@@ -41,6 +63,8 @@ type Author interface {
 	Closed(self any, tx *Tx, s *Socket, end Close) error
 	Alarm(self any, tx *Tx, info AlarmInfo) error
 	Alarms(self any) bool
+	Sleep(self any, tx *Tx) error
+	Sleeps(self any) bool
 
 	Errorf(code, format string, args ...any) error // a refusal
 	Refusal(err error) (refusal error, ok bool)    // the refusal in err; an improper one comes back as a fault
@@ -52,6 +76,8 @@ const (
 	notFound = "not_found"
 	tooLarge = "too_large"
 	tooMany  = "too_many"
+
+	unavailable = "unavailable"
 )
 
 // World is what a host gives to an instance. The host owns all of it and keeps it while the instance sleeps; only events

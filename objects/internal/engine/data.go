@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"iter"
 	"slices"
@@ -11,7 +12,32 @@ import (
 // Write is one change of storage: a nil Value deletes the key.
 type Write struct {
 	Key   string
-	Value []byte // JSON; nobody writes to it after it has been made
+	Value []byte // JSON, or what Raw has made; nobody writes to it after it has been made
+}
+
+// rawMark begins a value that is bytes as they are. JSON cannot begin with it.
+const rawMark = 0
+
+// Raw is the value that keeps these bytes as they are. It has a copy of them.
+func Raw(b []byte) []byte {
+	return append(append(make([]byte, 0, 1+len(b)), rawMark), b...)
+}
+
+// RawOf is the bytes of a value that Raw has made; false for JSON. They must not be changed.
+func RawOf(value []byte) ([]byte, bool) {
+	if len(value) == 0 || value[0] != rawMark {
+		return nil, false
+	}
+	return value[1:], true
+}
+
+// Shown is a value as JSON: bytes in base64.
+func Shown(value []byte) json.RawMessage {
+	data, ok := RawOf(value)
+	if !ok {
+		return value
+	}
+	return append(base64.StdEncoding.AppendEncode([]byte{'"'}, data), '"')
 }
 
 // Data is an object's storage as a host holds it: entries sorted by key, each
@@ -19,6 +45,7 @@ type Write struct {
 type Data struct {
 	entries []entry
 	size    int
+	raws    int // how many entries are raw
 }
 
 type entry struct {
@@ -27,7 +54,15 @@ type entry struct {
 	value  []byte
 }
 
-func (e entry) size() int { return len(e.quoted) + len(e.value) + len(`:,`) }
+func (e *entry) raw() bool { return len(e.value) > 0 && e.value[0] == rawMark }
+
+func (e *entry) size() int {
+	n := len(e.value)
+	if e.raw() {
+		n = len(`""`) + base64.StdEncoding.EncodedLen(n-1)
+	}
+	return len(e.quoted) + n + len(`:,`)
+}
 
 // Len is the number of keys.
 func (d *Data) Len() int { return len(d.entries) }
@@ -35,7 +70,7 @@ func (d *Data) Len() int { return len(d.entries) }
 // Size is the number of bytes that keys and values take when encoded.
 func (d *Data) Size() int { return d.size }
 
-// Get is the JSON value of a key. It must not be changed.
+// Get is the value of a key. It must not be changed.
 func (d *Data) Get(key string) ([]byte, bool) {
 	i, ok := d.find(key)
 	if !ok {
@@ -44,12 +79,19 @@ func (d *Data) Get(key string) ([]byte, bool) {
 	return d.entries[i].value, true
 }
 
-// Apply makes the writes.
+// fewMoves is how many entries writes may move that are made one by one: each moves those behind it.
+const fewMoves = 1 << 16
+
+// Apply makes the writes, which are sorted by key if they are many.
 func (d *Data) Apply(writes []Write) {
+	if len(writes)*len(d.entries) > fewMoves {
+		d.merge(writes)
+		return
+	}
 	for _, w := range writes {
 		i, ok := d.find(w.Key)
 		if ok {
-			d.size -= d.entries[i].size()
+			d.count(&d.entries[i], -1)
 		}
 		switch {
 		case w.Value == nil && ok:
@@ -62,7 +104,41 @@ func (d *Data) Apply(writes []Write) {
 		default:
 			d.entries = slices.Insert(d.entries, i, entry{w.Key, quote(w.Key), w.Value})
 		}
-		d.size += d.entries[i].size()
+		d.count(&d.entries[i], 1)
+	}
+}
+
+// merge makes many writes in one pass.
+func (d *Data) merge(writes []Write) {
+	merged := make([]entry, 0, len(d.entries)+len(writes))
+	rest := d.entries
+	for _, w := range writes {
+		i, ok := sort.Find(len(rest), func(i int) int { return strings.Compare(w.Key, rest[i].key) })
+		merged = append(merged, rest[:i]...)
+		rest = rest[i:]
+		e := entry{key: w.Key, value: w.Value}
+		if ok {
+			e.quoted = rest[0].quoted
+			d.count(&rest[0], -1)
+			rest = rest[1:]
+		}
+		if w.Value == nil {
+			continue
+		}
+		if !ok {
+			e.quoted = quote(w.Key)
+		}
+		merged = append(merged, e)
+		d.count(&e, 1)
+	}
+	d.entries = append(merged, rest...)
+}
+
+// count adds an entry to the sums, or takes it away.
+func (d *Data) count(e *entry, sign int) {
+	d.size += sign * e.size()
+	if e.raw() {
+		d.raws += sign
 	}
 }
 
@@ -95,28 +171,85 @@ func (d *Data) All() iter.Seq2[string, []byte] {
 	}
 }
 
-// AppendJSON appends the entries as one JSON object.
+// Entries are a stretch of a Data's entries in order. They are of use until the next Apply.
+type Entries struct{ of []entry }
+
+// Between are the entries whose keys are from or greater, and less than to.
+func (d *Data) Between(from, to string) Entries {
+	if from >= to {
+		return Entries{}
+	}
+	begin, _ := d.find(from)
+	end, _ := d.find(to)
+	return Entries{d.entries[begin:end]}
+}
+
+// Len is how many they are.
+func (es Entries) Len() int { return len(es.of) }
+
+// All yields them in order.
+func (es Entries) All() iter.Seq2[string, []byte] { return (&Data{entries: es.of}).All() }
+
+func (es Entries) empty() bool { return len(es.of) == 0 }
+
+// take is the first of them, or the last, and the others.
+func (es Entries) take(last bool) (Write, Entries) {
+	at, rest := 0, es.of[1:]
+	if last {
+		at = len(es.of) - 1
+		rest = es.of[:at]
+	}
+	return Write{es.of[at].key, es.of[at].value}, Entries{rest}
+}
+
+// AppendJSON appends the entries as one JSON object and, if some are raw, those in base64 as another:
+//
+//	{"count":1},"raw":{"photo":"AAEC"}
 func (d *Data) AppendJSON(dst []byte) []byte {
-	dst = slices.Grow(dst, d.size+2)
+	dst = slices.Grow(dst, d.size+len(`{},"raw":{}`))
 	dst = append(dst, '{')
-	for i, e := range d.entries {
-		if i > 0 {
-			dst = append(dst, ',')
+	begin := len(dst)
+	for i := range d.entries {
+		if e := &d.entries[i]; d.raws == 0 || !e.raw() {
+			dst = append(append(append(append(dst, e.quoted...), ':'), e.value...), ',')
 		}
-		dst = append(dst, e.quoted...)
-		dst = append(dst, ':')
-		dst = append(dst, e.value...)
+	}
+	dst = closeBrace(dst, begin)
+	if d.raws == 0 {
+		return dst
+	}
+	dst = append(dst, `,"raw":{`...)
+	begin = len(dst)
+	for i := range d.entries {
+		if e := &d.entries[i]; e.raw() {
+			dst = append(append(dst, e.quoted...), `:"`...)
+			dst = append(base64.StdEncoding.AppendEncode(dst, e.value[1:]), `",`...)
+		}
+	}
+	return closeBrace(dst, begin)
+}
+
+// closeBrace ends a JSON object whose entries, from begin on, each end with a comma.
+func closeBrace(dst []byte, begin int) []byte {
+	if len(dst) > begin {
+		dst = dst[:len(dst)-1]
 	}
 	return append(dst, '}')
 }
 
-// DataOf is the storage made of these JSON values.
-func DataOf(values map[string]json.RawMessage) *Data {
-	d := &Data{entries: make([]entry, 0, len(values))}
-	for key, value := range values {
+// DataOf is the storage made of these JSON values and raw ones. A key is in one of them.
+func DataOf(values map[string]json.RawMessage, raw map[string][]byte) *Data {
+	d := &Data{entries: make([]entry, 0, len(values)+len(raw))}
+	add := func(key string, value []byte) {
 		e := entry{key, quote(key), value}
 		d.entries = append(d.entries, e)
-		d.size += e.size()
+		d.count(&e, 1)
+	}
+	for key, value := range values {
+		add(key, value)
+	}
+	for key, value := range raw {
+		add(key, Raw(value))
 	}
 	slices.SortFunc(d.entries, func(a, b entry) int { return strings.Compare(a.key, b.key) })
 	return d

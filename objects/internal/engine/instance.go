@@ -66,8 +66,8 @@ func (i *Instance) Call(ctx context.Context, name string, input []byte) Outcome 
 }
 
 // Do runs fn as an event.
-func (i *Instance) Do(fn func(tx *Tx, self any) error) Outcome {
-	return i.run(context.Background(), func(t *Tx, _ *Outcome) error { return fn(t, i.self) })
+func (i *Instance) Do(ctx context.Context, fn func(tx *Tx, self any) error) Outcome {
+	return i.run(ctx, func(t *Tx, _ *Outcome) error { return fn(t, i.self) })
 }
 
 // Fetch runs ServeHTTP. A request that wants to open a WebSocket brings the
@@ -146,6 +146,14 @@ func (i *Instance) Alarm(ctx context.Context, info AlarmInfo) Outcome {
 	})
 }
 
+// Sleeps reports whether the instance has something to save before it is dropped.
+func (i *Instance) Sleeps() bool { return i.class.Author.Sleeps(i.self) }
+
+// Sleep runs what the instance does before it is dropped.
+func (i *Instance) Sleep(ctx context.Context) Outcome {
+	return i.run(ctx, func(t *Tx, _ *Outcome) error { return i.class.Author.Sleep(i.self, t) })
+}
+
 // run is one event: a handler inside a transaction. A panic is a fault, and
 // nothing is left behind unless it succeeds.
 func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (out Outcome) {
@@ -154,6 +162,10 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 	err := guard(func() error { return handler(t, &out) }, &out)
 	if err == nil {
 		err = t.err // an abort that the handler has recovered from
+	}
+	if took, most := i.world.Now().Sub(t.began), i.class.Limits.Event; err == nil && took > most {
+		t.err = t.errorf(unavailable, "the event took %v, at most %v are allowed; nothing was changed", took, most)
+		err = t.err
 	}
 	if err == nil {
 		err = t.settle(&out)

@@ -31,7 +31,7 @@ func (w *responseWriter) WriteHeader(status int) {
 
 func (w *responseWriter) Write(b []byte) (int, error) {
 	w.tx.use()
-	if most := w.tx.limits().Body; w.body.Len()+len(b) > most {
+	if most := w.tx.limits().Response; w.body.Len()+len(b) > most {
 		w.tx.Abort(w.tx.errorf(tooLarge, "the object's response has more than %d bytes; nothing was changed", most))
 	}
 	w.WriteHeader(http.StatusOK)

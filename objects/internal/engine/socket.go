@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"slices"
@@ -11,8 +12,9 @@ import (
 
 // Message is one WebSocket message.
 type Message struct {
-	Binary bool
-	Data   []byte
+	Binary   bool
+	Data     []byte
+	Conflate string // the key of a value of which only the newest counts; "": it is a message like any other
 }
 
 // Close tells how a socket ended, or is to end.
@@ -30,6 +32,7 @@ const (
 	OpMessage Op = 1 + iota
 	OpClose
 	OpAttach
+	OpConflate // the message is a value for the object's Conflation
 )
 
 // Send is one thing an event does to sockets, in the order in which it did them.
@@ -39,6 +42,7 @@ type Send struct {
 	Message    Message
 	Close      Close
 	Attachment []byte // nil: there is none any more
+	Opened     int    // how many sockets the event had accepted before
 }
 
 // SocketInfo is a socket as hosts and gateways describe it.
@@ -49,6 +53,7 @@ type SocketInfo struct {
 	Tags       []string
 	Attachment []byte // JSON; nil: none
 	Order      uint64 // among the object's sockets, as accepted: 1, 2, 3
+	Conflated  bool   // it gets conflated values in frames of many
 }
 
 // Socket is one WebSocket that a gateway holds for the object.
@@ -63,6 +68,12 @@ func (s *Socket) Info() SocketInfo { return s.info }
 
 // ID is the socket's id.
 func (s *Socket) ID() string { return s.info.ID }
+
+// Gateway is the gateway that holds the socket.
+func (s *Socket) Gateway() string { return s.info.Gateway }
+
+// Conflated reports whether the socket gets conflated values in frames of many.
+func (s *Socket) Conflated() bool { return s.info.Conflated }
 
 // Sockets are the open sockets of one object, as a host keeps them while the
 // instance sleeps. The zero Sockets is empty. Not safe for concurrent use.
@@ -166,8 +177,14 @@ type offer struct {
 	taken bool
 }
 
+// Acceptance is how a socket is taken.
+type Acceptance struct {
+	Tags      []string
+	Conflated bool
+}
+
 // Accept takes the socket that the event's request wants to open.
-func (t *Tx) Accept(tags []string) (*Socket, error) {
+func (t *Tx) Accept(how Acceptance) (*Socket, error) {
 	t.use()
 	most := t.limits()
 	switch {
@@ -179,7 +196,7 @@ func (t *Tx) Accept(tags []string) (*Socket, error) {
 		return nil, t.errorf(tooMany, "the object has %d sockets, no more are allowed", most.Sockets)
 	}
 	var distinct []string
-	for _, tag := range tags {
+	for _, tag := range how.Tags {
 		switch {
 		case len(tag) > most.Tag:
 			return nil, t.errorf(invalid, "a socket's tag has %d bytes, at most %d are allowed", len(tag), most.Tag)
@@ -193,7 +210,7 @@ func (t *Tx) Accept(tags []string) (*Socket, error) {
 		}
 	}
 	info := t.offer.info
-	info.Tags, info.Order = distinct, t.run.world.Sockets.next()
+	info.Tags, info.Order, info.Conflated = distinct, t.run.world.Sockets.next(), how.Conflated
 	t.run.world.Sockets.Add(info)
 	s := t.run.world.Sockets.byID[info.ID]
 	t.offer.taken = true
@@ -206,6 +223,9 @@ func (t *Tx) Accept(tags []string) (*Socket, error) {
 // message that is too long, or a text that is not UTF-8, aborts the event.
 func (t *Tx) SendTo(s *Socket, m Message) {
 	t.use()
+	if m.Conflate != "" {
+		t.Abort(t.errorf(invalid, "a message with Conflate is for Broadcast: all sockets get the same values"))
+	}
 	if s.closed || s.ended {
 		return
 	}
@@ -217,21 +237,34 @@ func (t *Tx) SendTo(s *Socket, m Message) {
 		}
 	}
 	t.checkMessage(m)
-	t.sends = append(t.sends, Send{Op: OpMessage, Sockets: []*Socket{s}, Message: m})
+	t.send(Send{Op: OpMessage, Sockets: []*Socket{s}, Message: m})
 }
 
-// Broadcast sends m to all sockets but those excepted.
+func (t *Tx) send(s Send) {
+	s.Opened = len(t.opened)
+	t.sends = append(t.sends, s)
+}
+
+// Broadcast sends m to all sockets but those excepted. One with a key goes to each socket that asked for conflated values,
+// with the values of others, also if it is excepted: the frame is the same for all.
 func (t *Tx) Broadcast(m Message, except ...*Socket) {
 	t.use()
 	t.checkMessage(m)
-	to := make([]*Socket, 0, len(t.run.world.Sockets.order))
+	to, conflated := make([]*Socket, 0, len(t.run.world.Sockets.order)), false
 	for _, s := range slices.Backward(t.run.world.Sockets.order) {
-		if !s.closed && !s.ended && !slices.Contains(except, s) {
+		switch {
+		case s.closed || s.ended:
+		case m.Conflate != "" && s.info.Conflated:
+			conflated = true
+		case !slices.Contains(except, s):
 			to = append(to, s)
 		}
 	}
+	if conflated {
+		t.send(Send{Op: OpConflate, Message: m})
+	}
 	if len(to) > 0 {
-		t.sends = append(t.sends, Send{Op: OpMessage, Sockets: to, Message: m})
+		t.send(Send{Op: OpMessage, Sockets: to, Message: m})
 	}
 }
 
@@ -241,6 +274,15 @@ func (t *Tx) checkMessage(m Message) {
 	}
 	if !m.Binary && !utf8.Valid(m.Data) {
 		t.Abort(t.errorf(invalid, "a text message must be valid UTF-8"))
+	}
+	if m.Conflate == "" {
+		return
+	}
+	if most := t.limits().Tag; len(m.Conflate) > most {
+		t.Abort(t.errorf(invalid, "a message's Conflate has %d bytes, at most %d are allowed", len(m.Conflate), most))
+	}
+	if m.Binary || !json.Valid(m.Data) {
+		t.Abort(t.errorf(invalid, "a message with Conflate must be JSON: it becomes part of an array"))
 	}
 }
 
@@ -262,7 +304,7 @@ func (t *Tx) CloseSocket(s *Socket, code int, reason string) {
 	}
 	t.note(s)
 	s.closed = true
-	t.sends = append(t.sends, Send{Op: OpClose, Sockets: []*Socket{s}, Close: Close{Code: code, Reason: cut(reason)}})
+	t.send(Send{Op: OpClose, Sockets: []*Socket{s}, Close: Close{Code: code, Reason: cut(reason)}})
 }
 
 func mayClose(code int) bool {
@@ -291,7 +333,7 @@ func (t *Tx) Attach(s *Socket, data []byte) {
 	}
 	t.note(s)
 	s.info.Attachment = data
-	t.sends = append(t.sends, Send{Op: OpAttach, Sockets: []*Socket{s}, Attachment: data})
+	t.send(Send{Op: OpAttach, Sockets: []*Socket{s}, Attachment: data})
 }
 
 // Attachment is what Attach kept; nil if there is nothing.

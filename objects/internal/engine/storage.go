@@ -2,13 +2,84 @@ package engine
 
 import (
 	"bytes"
+	"iter"
 	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// Get is the stored value of a key, as the event sees it. It must not be changed.
+// Reserved begins the keys of the runtime: what an object has told others, its timers, the pages of its database. An author
+// cannot name one.
+const Reserved = "\x00"
+
+// firstKey is where the keys of authors begin.
+const firstKey = "\x01"
+
+// LastKey is greater than every key: no UTF-8 contains its byte.
+const LastKey = "\xff"
+
+// pages begins the keys of an object's database, which is part of what its author has stored.
+const pages = Reserved + "p"
+
+// Get is the stored value of an author's key, as the event sees it. It must not be changed.
 func (t *Tx) Get(key string) ([]byte, bool) {
+	if strings.HasPrefix(key, Reserved) {
+		t.refuseKey(key)
+	}
+	return t.Stored(key)
+}
+
+// Set writes the value of an author's key, which nobody may change any more. A key that is empty, too long, not UTF-8 or
+// reserved aborts the event.
+func (t *Tx) Set(key string, value []byte) {
+	t.use()
+	if most := t.limits().Key; key == "" || len(key) > most || strings.HasPrefix(key, Reserved) || !utf8.ValidString(key) {
+		t.refuseKey(key)
+	}
+	t.put(key, value)
+}
+
+// Delete removes an author's key and reports whether there was one.
+func (t *Tx) Delete(key string) bool {
+	_, existed := t.Get(key)
+	if existed {
+		t.put(key, nil)
+	}
+	return existed
+}
+
+// refuseKey aborts the event over a key that no author can have.
+func (t *Tx) refuseKey(key string) {
+	switch most := t.limits().Key; {
+	case key == "":
+		t.Abort(t.errorf(invalid, "a storage key must not be empty"))
+	case len(key) > most:
+		t.Abort(t.errorf(tooLarge, "a storage key has %d bytes, at most %d are allowed", len(key), most))
+	case strings.HasPrefix(key, Reserved):
+		t.Abort(t.errorf(invalid, "a storage key must not begin with a zero byte"))
+	default:
+		t.Abort(t.errorf(invalid, "a storage key must be valid UTF-8"))
+	}
+}
+
+// Range is Entries for authors: reserved keys are not among them.
+func (t *Tx) Range(from, to string, backward bool) iter.Seq2[string, []byte] {
+	return t.Entries(max(from, firstKey), to, backward)
+}
+
+// DeleteAll removes what an author has stored, keys and database, and the alarm.
+func (t *Tx) DeleteAll() {
+	t.DeleteAlarm()
+	for key := range t.Entries(firstKey, LastKey, false) {
+		t.put(key, nil)
+	}
+	for key := range t.Entries(pages, After(pages), false) {
+		t.put(key, nil)
+	}
+}
+
+// Stored is Get for the runtime: of any key.
+func (t *Tx) Stored(key string) ([]byte, bool) {
 	t.use()
 	for _, l := range slices.Backward(t.layers) {
 		if v, ok := l.writes[key]; ok {
@@ -18,25 +89,10 @@ func (t *Tx) Get(key string) ([]byte, bool) {
 	return t.run.world.Data.Get(key)
 }
 
-// Set writes a value, which nobody may change any more. A key that is too long or not UTF-8 aborts the event.
-func (t *Tx) Set(key string, value []byte) {
+// Store is Set for the runtime: of any key, without a check. A nil value deletes.
+func (t *Tx) Store(key string, value []byte) {
 	t.use()
-	if most := t.limits().Key; len(key) > most {
-		t.Abort(t.errorf(tooLarge, "a storage key has %d bytes, at most %d are allowed", len(key), most))
-	}
-	if !utf8.ValidString(key) {
-		t.Abort(t.errorf(invalid, "a storage key must be valid UTF-8"))
-	}
 	t.put(key, value)
-}
-
-// Delete removes a key and reports whether there was one.
-func (t *Tx) Delete(key string) bool {
-	_, existed := t.Get(key)
-	if existed {
-		t.put(key, nil)
-	}
-	return existed
 }
 
 func (t *Tx) put(key string, value []byte) {
@@ -47,25 +103,97 @@ func (t *Tx) put(key string, value []byte) {
 	top.writes[key] = value
 }
 
-// List is a snapshot of the entries whose key begins with prefix, in the order of their keys' bytes.
-func (t *Tx) List(prefix string) []Write {
+// Entries yields the entries whose keys are from or greater, and less than to, in the order of their bytes or from the end.
+// They are those of when the loop begins: it may write and delete. A value must not be changed. The loop may run in a
+// coroutine, as that of iter.Pull.
+func (t *Tx) Entries(from, to string, backward bool) iter.Seq2[string, []byte] {
 	t.use()
-	merged := make(map[string][]byte)
-	from, _ := t.run.world.Data.find(prefix)
-	for _, e := range t.run.world.Data.entries[from:] {
-		if !strings.HasPrefix(e.key, prefix) {
-			break
+	return func(yield func(string, []byte) bool) {
+		t.mustRun()
+		kept, own := t.run.world.Data.Between(from, to), t.written(from, to)
+		for !kept.empty() || len(own) > 0 {
+			var next Write
+			next, kept, own = pick(kept, own, backward)
+			if next.Value == nil {
+				continue
+			}
+			if !yield(next.Key, next.Value) {
+				return
+			}
+			t.mustRun()
 		}
-		merged[e.key] = e.value
 	}
-	for _, l := range t.layers {
-		for key, value := range l.writes {
-			if strings.HasPrefix(key, prefix) {
+}
+
+// pick takes the entry that comes first: of the event's own writes if both have its key.
+func pick(kept Entries, own []Write, backward bool) (Write, Entries, []Write) {
+	if len(own) == 0 {
+		next, rest := kept.take(backward)
+		return next, rest, nil
+	}
+	mine, rest := own[0], own[1:]
+	if backward {
+		mine, rest = own[len(own)-1], own[:len(own)-1]
+	}
+	if kept.empty() {
+		return mine, kept, rest
+	}
+	next, others := kept.take(backward)
+	order := strings.Compare(next.Key, mine.Key)
+	if backward {
+		order = -order
+	}
+	switch {
+	case order < 0:
+		return next, others, own
+	case order == 0:
+		kept = others
+	}
+	return mine, kept, rest
+}
+
+// written are the event's own writes in a stretch of keys, deletions too, in order.
+func (t *Tx) written(from, to string) []Write {
+	var merged map[string][]byte
+	for i := range t.layers {
+		for key, value := range t.layers[i].writes {
+			if from <= key && key < to {
+				if merged == nil {
+					merged = make(map[string][]byte)
+				}
 				merged[key] = value
 			}
 		}
 	}
-	return sorted(merged, false)
+	return sorted(merged)
+}
+
+// Count is the number of entries in a stretch of an author's keys.
+func (t *Tx) Count(from, to string) int {
+	t.use()
+	from = max(from, firstKey)
+	kept := t.run.world.Data.Between(from, to)
+	n := kept.Len()
+	for _, w := range t.written(from, to) {
+		_, existed := t.run.world.Data.Get(w.Key)
+		switch {
+		case existed && w.Value == nil:
+			n--
+		case !existed && w.Value != nil:
+			n++
+		}
+	}
+	return n
+}
+
+// After is the least key that is greater than all that begin with prefix.
+func After(prefix string) string {
+	for i := len(prefix) - 1; i >= 0; i-- {
+		if prefix[i] < 0xff {
+			return prefix[:i] + string([]byte{prefix[i] + 1})
+		}
+	}
+	return LastKey
 }
 
 // changes are the event's writes that change something, sorted by key.
@@ -74,7 +202,7 @@ func (t *Tx) changes() []Write {
 	if len(writes) == 0 {
 		return nil
 	}
-	return slices.DeleteFunc(sorted(writes, true), func(w Write) bool {
+	return slices.DeleteFunc(sorted(writes), func(w Write) bool {
 		old, existed := t.run.world.Data.Get(w.Key)
 		if w.Value == nil {
 			return !existed
@@ -83,12 +211,13 @@ func (t *Tx) changes() []Write {
 	})
 }
 
-func sorted(m map[string][]byte, deletions bool) []Write {
+func sorted(m map[string][]byte) []Write {
+	if len(m) == 0 {
+		return nil
+	}
 	writes := make([]Write, 0, len(m))
 	for key, value := range m {
-		if value != nil || deletions {
-			writes = append(writes, Write{key, value})
-		}
+		writes = append(writes, Write{key, value})
 	}
 	slices.SortFunc(writes, func(a, b Write) int { return strings.Compare(a.Key, b.Key) })
 	return writes

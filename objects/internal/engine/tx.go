@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"reflect"
 	"runtime"
 	"sync"
@@ -91,6 +92,44 @@ func (t *Tx) Done() <-chan struct{} { return t.context().Done() }
 // Err says why Done is closed.
 func (t *Tx) Err() error { return t.context().Err() }
 
+// Event is what a host knows of the event that a Tx runs. Its methods may be called by any goroutine.
+type Event interface {
+	ID() string      // the same wherever and however often the event runs; no other event of any object has it
+	Time() time.Time // when the event was asked for; the same likewise
+
+	// Ask asks another object, outside of the transaction, until ctx ends.
+	Ask(ctx context.Context, q Question) (Answer, error)
+}
+
+// Question is what an event asks another object.
+type Question struct {
+	Key, Name string        // of the object; the name may be unknown
+	Call      string        // the call
+	Input     []byte        // of a call, or the body of the request
+	Request   *http.Request // what ServeHTTP is to answer; nil: a call
+}
+
+// Answer is what another object has answered.
+type Answer struct {
+	Output   []byte
+	Response *Response // of a Question with a request
+}
+
+// Ask asks another object for the event. Any goroutine may call it while the event's handler runs.
+func (t *Tx) Ask(ctx context.Context, q Question) (Answer, error) {
+	if t.ended.Load() {
+		return Answer{}, t.errorf(invalid, "the event that asks has ended")
+	}
+	e, ok := t.parent.Value(EventKey{}).(Event)
+	if !ok {
+		return Answer{}, t.errorf(invalid, "a constructor cannot ask other objects: it runs in the midst of any event; ask in the event itself")
+	}
+	return e.Ask(ctx, q)
+}
+
+// EventKey is the key under which an event's context has its Event. That of a constructor has none.
+type EventKey struct{}
+
 // FaceKey is the key under which the Tx, as a context, has its Face.
 type FaceKey struct{}
 
@@ -155,12 +194,18 @@ func (t *Tx) Abort(err error) {
 
 // use is called by everything that a handler does with its Tx.
 func (t *Tx) use() {
-	switch {
-	case t.ended.Load():
-		t.misused(errors.New("a transaction was used after its event had ended"))
-	case t.strict && !t.here():
+	t.mustRun()
+	if t.strict && !t.here() {
 		t.misused(errors.New("a transaction was used by a goroutine that does not run its event"))
-	case t.err != nil:
+	}
+}
+
+// mustRun is use for what may run in a coroutine of the event's goroutine, whose stack does not show the event.
+func (t *Tx) mustRun() {
+	if t.ended.Load() {
+		t.misused(errors.New("a transaction was used after its event had ended"))
+	}
+	if t.err != nil {
 		panic(aborted{t.err}) // a handler that has recovered from an abort goes no further
 	}
 }

@@ -21,6 +21,7 @@ type refusal struct{ error }
 
 func (c *code) Begin() *engine.Tx   { return new(engine.Tx) }
 func (c *code) Alarms(any) bool     { return true }
+func (c *code) Sleeps(any) bool     { return false }
 func (c *code) Open(*engine.Tx) any { return c }
 func (c *code) Call(_ any, tx *engine.Tx, _ string, _ []byte) ([]byte, error) {
 	return nil, c.work(tx)
@@ -35,6 +36,7 @@ func (c *code) Closed(_ any, tx *engine.Tx, _ *engine.Socket, _ engine.Close) er
 	return c.work(tx)
 }
 func (c *code) Alarm(_ any, tx *engine.Tx, _ engine.AlarmInfo) error { return c.work(tx) }
+func (c *code) Sleep(_ any, tx *engine.Tx) error                     { return c.work(tx) }
 func (c *code) Errorf(code, format string, args ...any) error {
 	return refusal{fmt.Errorf(code+": "+format, args...)}
 }
@@ -97,9 +99,9 @@ func TestATransactionUsedAfterItsEventEndsTheGoroutineAndNotTheProcess(t *testin
 	for name, use := range map[string]func(){
 		"set":    func() { kept.Set("a", []byte("1")) },
 		"get":    func() { kept.Get("a") },
-		"list":   func() { kept.List("") },
+		"list":   func() { kept.Entries("", engine.LastKey, false) },
 		"alarm":  func() { kept.SetAlarm(time.Now()) },
-		"accept": func() { _, _ = kept.Accept(nil) },
+		"accept": func() { _, _ = kept.Accept(engine.Acceptance{}) },
 		"nested": func() { _ = kept.Transact(func() error { return nil }) },
 	} {
 		o.misused = nil

@@ -219,6 +219,19 @@ test("frames that another person forged are not the room's", () => {
   assert.equal(w.state().phase, "waiting");
 });
 
+test("cursors come many in one frame, and alone", () => {
+  const w = opened();
+  assert.equal(w.last().url, "ws://x/room/a?conflated");
+  w.last().say([
+    { type: "cursor", x: 1, y: 1, userId: "u2" },
+    { type: "pong", t: 0, userId: "u2" },
+    null,
+    { type: "cursor", x: 2, y: 2, userId: "u3" },
+  ]);
+  w.last().say({ type: "cursor", x: 3, y: 3, userId: "u2" });
+  assert.deepEqual(w.seen.messages.slice(1).map((m) => `${m.userId} ${m.x}`), ["u2 1", "u3 2", "u2 3"]);
+});
+
 test("every connection has a hello of its own", () => {
   const w = opened();
   w.last().drop(1012);

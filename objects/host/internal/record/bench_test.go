@@ -23,7 +23,7 @@ func eachRecord(b *testing.B, measure func(*testing.B, string, *Record)) {
 		}
 		r := &Record{
 			Name: "global", Epoch: 3, Owner: "4bCQBzWJjQAoQ8bZVh2yUt", Host: "box-4412", Region: "fra", Commit: 41,
-			Data: engine.DataOf(values),
+			Data: engine.DataOf(values, nil),
 		}
 		b.Run(fmt.Sprint("keys=", keys), func(b *testing.B) {
 			b.SetBytes(int64(len(r.Encode())))

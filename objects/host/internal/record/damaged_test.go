@@ -42,6 +42,8 @@ var damaged = []struct {
 	{"a value that is null", with(`15`, `null`), false},
 	{"a digit changed", with(`15`, `95`), false},
 	{"a letter of a key changed", with(`count`, `counu`), false},
+	{"a key with a value in JSON and one in bytes", with(`}}`, `},"raw":{"count":"AA=="}}`), true},
+	{"bytes that are no base64", with(`}}`, `},"raw":{"photo":"!"}}`), true},
 	{"a key twice", with(`15`, `-7,"count":-6`), false},
 	{"3 MB", with(`15`, `"`+strings.Repeat("x", 3<<20)+`"`), false},
 

@@ -13,7 +13,8 @@
 // over.
 //
 // Values and answers are encoded once, when they are made; encoding a record is
-// then little more than concatenation.
+// then little more than concatenation. Values that are bytes and no JSON are in a field
+// of their own, in base64: "keys":{"count":15},"raw":{"photo":"AAEC"}.
 package record
 
 import (
@@ -280,6 +281,7 @@ func decode(key string, data []byte) (*Record, error) {
 		head
 		Answers []Answer                   `json:"answers"`
 		Keys    map[string]json.RawMessage `json:"keys"`
+		Raw     map[string][]byte          `json:"raw"`
 		Sum     *string                    `json:"sum"`
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -311,6 +313,11 @@ func decode(key string, data []byte) (*Record, error) {
 	if err := belongs(key, r.Name); err != nil {
 		return nil, err
 	}
+	for key := range r.Raw {
+		if _, twice := r.Keys[key]; twice {
+			return nil, fmt.Errorf("key %.80q has two values", key)
+		}
+	}
 	r.Gateways = slices.DeleteFunc(r.Gateways, func(g Gateway) bool { return g.Name == "" && g.Token == 0 })
 	for i := range r.Gateways {
 		if err := r.Gateways[i].check(); err != nil {
@@ -323,7 +330,7 @@ func decode(key string, data []byte) (*Record, error) {
 	}
 	return &Record{
 		Name: r.Name, Epoch: r.Epoch, Owner: r.Owner, Host: r.Host, Region: r.Region, Commit: r.Commit, Claims: r.Claims, Claimed: r.Claimed,
-		Alarm: r.Alarm, Gateways: r.Gateways, Sockets: r.Sockets, Answers: kept, Data: engine.DataOf(r.Keys),
+		Alarm: r.Alarm, Gateways: r.Gateways, Sockets: r.Sockets, Answers: kept, Data: engine.DataOf(r.Keys, r.Raw),
 	}, nil
 }
 

@@ -37,11 +37,15 @@ func someRecord(t *rapid.T) (string, *Record) {
 		}
 		values[fmt.Sprint(i, text.Draw(t, "key"))] = value
 	}
+	raw := make(map[string][]byte)
+	for i := range rapid.IntRange(0, 2).Draw(t, "raw keys") {
+		raw[fmt.Sprint("raw", i, text.Draw(t, "key"))] = rapid.SliceOf(rapid.Byte()).Draw(t, "bytes")
+	}
 	number := rapid.Uint64Range(0, math.MaxUint64-1)
 	r := &Record{
 		Name: rapid.StringN(0, -1, objects.MaxName).Draw(t, "name"), Epoch: number.Draw(t, "epoch"), Owner: text.Draw(t, "owner"),
 		Host: text.Draw(t, "host"), Region: text.Draw(t, "region"), Commit: number.Draw(t, "commit"),
-		Data: engine.DataOf(values),
+		Data: engine.DataOf(values, raw),
 	}
 	if rapid.Bool().Draw(t, "has an alarm") {
 		r.Alarm = engine.Alarm{At: time.UnixMilli(rapid.Int64Range(0, 1<<40).Draw(t, "at")).UTC(), Retry: rapid.IntRange(0, engine.MaxAlarmRetries).Draw(t, "retry")}
@@ -102,7 +106,7 @@ func TestARecordOfANewerFormatIsRefused(t *testing.T) {
 }
 
 func TestWhatIsWorthKeeping(t *testing.T) {
-	full := engine.DataOf(map[string]json.RawMessage{"n": json.RawMessage("1")})
+	full := engine.DataOf(map[string]json.RawMessage{"n": json.RawMessage("1")}, nil)
 	for _, c := range []struct {
 		name  string
 		r     Record

@@ -24,6 +24,9 @@ const Boards objects.Class = "scores"
 // Objects is the class with its code.
 var Objects = objects.Implement(Boards, objects.New[Board], objects.On(Report, (*Board).report))
 
+// best is the most points of each player.
+var best = objects.NewMap[string, int]("best")
+
 // Board is one game's scores.
 type Board struct{}
 
@@ -31,14 +34,13 @@ func (b *Board) report(tx *objects.Tx, s Score) (Score, error) {
 	if s.Points < 0 {
 		return s, objects.Errorf(objects.Invalid, "nobody reaches %d points", s.Points)
 	}
-	best := objects.NewKey[int]("best/" + s.Player)
-	s.Points = max(s.Points, best.Get(tx))
-	best.Set(tx, s.Points)
+	s.Points = max(s.Points, best.Get(tx, s.Player))
+	best.Set(tx, s.Player, s.Points)
 	return s, nil
 }
 
 // ServeHTTP answers with all players' best.
 func (b *Board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(maps.Collect(objects.List[int](objects.TxOf(r), "best/")))
+	json.NewEncoder(w).Encode(maps.Collect(best.All(objects.TxOf(r))))
 }

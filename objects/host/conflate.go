@@ -1,0 +1,228 @@
+package host
+
+import (
+	"slices"
+	"time"
+
+	"holdfast/internal/stream"
+	"holdfast/internal/wire"
+	"holdfast/objects/internal/engine"
+)
+
+// What an open socket is promised holds for conflated values, too: of each key it gets
+// the newest. While values wait they have no number in the streams to gateways, and
+// memory alone has them. So the frames of which they came are not acknowledged before
+// the values have left: the next owner gets these frames again. As soon as an event does
+// anything else (it writes, answers a request, or sends what does not wait), what waits
+// is owed: the record and the heads of what leaves count it, and the next owner closes
+// the sockets that lack it.
+
+// conflation is what waits of one object that has sockets which asked for it. The
+// object's lock guards it.
+type conflation struct {
+	engine.Conflation
+	acks  []heldAck // of frames of which nothing came but values that wait
+	timer *time.Timer
+}
+
+// heldAck is the acknowledgement of a frame.
+type heldAck struct {
+	gateway string
+	frame   wire.Reached
+}
+
+// join has sockets get conflated values if they asked for that. With mu held.
+func (o *object) join(sockets []*engine.Socket) {
+	for _, s := range sockets {
+		if s.Conflated() {
+			if o.conflation == nil {
+				o.conflation = new(conflation)
+			}
+			o.conflation.Join(s)
+		}
+	}
+}
+
+// leave forgets a socket that has ended. With mu held.
+func (o *object) leave(socket string) {
+	if o.conflation != nil {
+		o.conflation.Leave(socket)
+	}
+}
+
+// conflate adds a value to what waits. What does not fit any more leaves before. With
+// mu held.
+func (o *object) conflate(b *outgoing, m engine.Message, now time.Time) {
+	if c := o.conflation; c != nil && !c.Empty() {
+		if c.Full(m.Conflate, len(m.Data)) {
+			b.frames(c.TakeAll(now))
+		}
+		c.Add(m.Conflate, m.Data)
+	}
+}
+
+// settle decides about what waits at the end of an event: it leaves with what the event
+// sends, or goes on waiting. idle is an event of which nothing came but values: the
+// acknowledgement of its frame waits with them. With mu held.
+func (o *object) settle(b *outgoing, now time.Time, idle bool) {
+	c := o.conflation
+	switch {
+	case c == nil:
+		return
+	case c.Empty():
+		b.acknowledge(c.takeAcks())
+		o.stream.Owe()
+		o.dropConflation()
+	case !c.Waits():
+		b.acknowledge(c.takeAcks())
+		o.stream.Owe()
+	case !now.Before(c.Due()):
+		b.frames(c.TakeAll(now))
+		b.acknowledge(c.takeAcks())
+		o.stream.Owe()
+	case idle:
+		for _, d := range b.all {
+			for _, ack := range d.Acks {
+				c.acks = append(c.acks, heldAck{d.Gateway, ack})
+			}
+		}
+		b.all = nil
+		o.flushLater(c, c.Due().Sub(now))
+	default:
+		b.acknowledge(c.takeAcks())
+		var owed []string
+		for s := range c.Behind() {
+			if !slices.Contains(owed, s.Gateway()) {
+				owed = append(owed, s.Gateway())
+			}
+		}
+		o.stream.Owe(owed...)
+		o.flushLater(c, c.Due().Sub(now))
+	}
+}
+
+func (c *conflation) takeAcks() []heldAck {
+	acks := c.acks
+	c.acks = nil
+	return acks
+}
+
+// flushLater has what waits leave after a while. With mu held.
+func (o *object) flushLater(c *conflation, after time.Duration) {
+	if c.timer == nil {
+		c.timer = time.AfterFunc(after, o.conflationDue)
+	} else {
+		c.timer.Reset(after)
+	}
+}
+
+// conflationDue has what waits leave, on a goroutine of its own.
+func (o *object) conflationDue() {
+	defer o.recover("")
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c, now := o.conflation, time.Now()
+	if c == nil || o.stage() == gone || !c.Waits() && len(c.acks) == 0 {
+		return
+	}
+	if _, valid := o.in.lease.Holds(); !valid || now.Before(c.Due()) {
+		o.flushLater(c, max(c.Due().Sub(now), engine.ConflateEvery))
+		return
+	}
+	o.flush(now)
+	if o.commit.batch == written && o.putBatch() { // what leaves has to wait for a put
+		o.spawn(o.work)
+	}
+}
+
+// flush has what waits leave now. With mu held.
+func (o *object) flush(now time.Time) {
+	c := o.conflation
+	if c == nil || !c.Waits() && len(c.acks) == 0 {
+		return
+	}
+	var b outgoing
+	b.frames(c.TakeAll(now))
+	b.acknowledge(c.takeAcks())
+	o.stream.Owe()
+	o.put(outboxItem{}, b.outs()...)
+}
+
+// dropConflation forgets what waits. With mu held.
+func (o *object) dropConflation() {
+	if c := o.conflation; c != nil && c.timer != nil {
+		c.timer.Stop()
+	}
+	o.conflation = nil
+}
+
+// flushNow is flush for callers that do not hold mu.
+func (o *object) flushNow() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() != gone {
+		o.flush(time.Now())
+	}
+}
+
+// outgoing is what goes to gateways at once, gateway by gateway, the operations in order.
+type outgoing struct{ all []deeds }
+
+// deeds are what one event does to the sockets of one gateway.
+type deeds struct {
+	stream.Out
+	wire.LaneBody
+}
+
+func (b *outgoing) to(gateway string) *deeds { // there are few
+	for i := range b.all {
+		if b.all[i].Gateway == gateway {
+			return &b.all[i]
+		}
+	}
+	b.all = append(b.all, deeds{Out: stream.Out{Gateway: gateway}})
+	return &b.all[len(b.all)-1]
+}
+
+// frames adds frames of conflated values.
+func (b *outgoing) frames(frames []engine.Frame) {
+	for _, f := range frames {
+		b.add(f.Sockets, wire.LaneOp{Op: wire.OpMessage, Data: f.Data})
+	}
+}
+
+// add adds one operation on sockets.
+func (b *outgoing) add(sockets []*engine.Socket, op wire.LaneOp) {
+	for gateway, slots := range byGateway(sockets) {
+		op.Slots = wire.SlotsOf(slots)
+		d := b.to(gateway)
+		d.Ops = append(d.Ops, op)
+	}
+}
+
+// acknowledge adds acknowledgements that were held, before those of the event.
+func (b *outgoing) acknowledge(acks []heldAck) {
+	for _, a := range slices.Backward(acks) {
+		d := b.to(a.gateway)
+		d.Acks = slices.Insert(d.Acks, 0, a.frame)
+	}
+}
+
+// silent reports whether nothing is sent but acknowledgements.
+func (b *outgoing) silent() bool {
+	for i := range b.all {
+		if d := &b.all[i]; len(d.Ops) > 0 || len(d.Opens) > 0 || len(d.Ends) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *outgoing) outs() []stream.Out {
+	outs := make([]stream.Out, len(b.all))
+	for i := range b.all {
+		outs[i] = b.all[i].Out
+		outs[i].Bodies = bodies(&b.all[i].LaneBody)
+	}
+	return outs
+}

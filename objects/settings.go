@@ -1,0 +1,58 @@
+package objects
+
+import (
+	"fmt"
+	"time"
+
+	"holdfast/objects/internal/engine"
+)
+
+// Settings of a class. A zero field is the default.
+type Settings struct {
+	Hibernate time.Duration // 10 s: without an event, until the instance is dropped; negative: never
+	Evict     time.Duration // 5 min: likewise, until the host lets go of the object; negative: never
+	EventTime time.Duration // 30 s: then the Tx is cancelled, and the event fails with Unavailable when its handler returns
+	Queue     time.Duration // half a second: an event that would wait longer for those before it is Overloaded
+
+	Body     int // MaxBody, which is also the most: bytes of a request's body; TooLarge beyond
+	Response int // MaxBody, likewise: bytes of the response to a request; more abort the event
+	Frame    int // MaxFrame, likewise: bytes of a client's message; the socket is closed with 1009 beyond
+}
+
+// With is the implementation with other settings: those that are not zero replace what it has. So a program can override
+// what a package has set: app.Config{Objects: {room.Objects.With(objects.Settings{Hibernate: time.Minute})}}. It panics over
+// a setting that cannot be.
+func (i *Implementation) With(s Settings) *Implementation {
+	refuse := func(name string, v any) {
+		panic(fmt.Sprintf("objects: class %s: the setting %s cannot be %v", i.class, name, v))
+	}
+	with, class := *i, *i.engine
+	size := func(name string, v, most int, to *int) {
+		switch {
+		case v < 0 || v > most:
+			refuse(name, v)
+		case v > 0:
+			*to = v
+		}
+	}
+	size("Body", s.Body, MaxBody, &class.Limits.Body)
+	size("Response", s.Response, MaxBody, &class.Limits.Response)
+	size("Frame", s.Frame, MaxFrame, &class.Limits.Frame)
+	wait := func(name string, v time.Duration, mayBeNever bool, to *time.Duration) {
+		switch {
+		case v < 0 && !mayBeNever:
+			refuse(name, v)
+		case v < 0:
+			*to = engine.Never
+		case v > 0:
+			*to = v
+		}
+	}
+	wait("Hibernate", s.Hibernate, true, &class.Life.Hibernate)
+	wait("Evict", s.Evict, true, &class.Life.Evict)
+	wait("EventTime", s.EventTime, false, &class.Limits.Event)
+	wait("Queue", s.Queue, false, &class.Life.Queue)
+	with.engine = &class
+	class.Author = author{&with}
+	return &with
+}
