@@ -201,7 +201,7 @@ func TestBrowserKeepsNamesInsideTheStage(t *testing.T) {
 	a.live()
 	b.live()
 	a.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
-	for _, at := range [][2]float64{{990, 500}, {700, 990}, {990, 990}, {500, 500}} {
+	for _, at := range [][2]float64{{990, 500}, {700, 990}, {960, 975}, {500, 500}} {
 		a.point(at[0], at[1])
 		b.sees(a.name(), at[0], at[1])
 		for tab, selector := range map[*tab]string{b: ".cursor .tag", a: "#me .tag"} {

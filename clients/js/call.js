@@ -22,7 +22,7 @@ const TIMEOUT = 30000;
  * See index.d.ts.
  */
 export function route(method, path, defaults = {}) {
-  return (params = {}, input, options = {}) => send(method, fill(path, params), input, { ...defaults, ...options });
+  return async (params = {}, input, options = {}) => send(method, fill(path, params), input, { ...defaults, ...options });
 }
 
 function fill(path, params) {

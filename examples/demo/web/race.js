@@ -125,7 +125,9 @@ export function startRace(counterName, config, runId) {
     }
   }
 
-  const empty = () => new Map(COUNTERS.map((c) => [c, { attempts: [], verdict: null }]));
+  function empty() {
+    return new Map(COUNTERS.map((c) => [c, { attempts: [], verdict: null }]));
+  }
 
   async function* lines() {
     const order = { ...options.read(), counters: COUNTERS, n: N };
