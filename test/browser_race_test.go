@@ -96,7 +96,7 @@ func TestBrowserRace(t *testing.T) {
 	}
 
 	// Compare-and-set is right too, and shows what it costs.
-	page.click(".switch")
+	page.click("#col-kv .switch")
 	page.until("the other counter is shown", `document.querySelector("#col-kv .stats").textContent.includes("attempts")`)
 	if got := fmt.Sprint(page.chips("#col-kv")); got != fifteen {
 		t.Errorf("compare-and-set's tickets are %s", got)

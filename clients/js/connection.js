@@ -78,6 +78,7 @@ export class Connection {
     // its successor.
     ws.onopen = () => this.#ws === ws && !this.options.ready && this.#ready();
     ws.onmessage = (e) => this.#ws === ws && this.#heard(e.data);
+    ws.onerror = () => {}; // a close follows; node's ws ends the process if nobody listens
     ws.onclose = (e) => this.#ws === ws && this.#lost(e.code, e.reason);
     this.#after("open", this.times.open, () => this.#lost(1006, ""));
   }
@@ -132,7 +133,7 @@ export class Connection {
     for (const name of ["pong", "silent"]) this.#stop(name);
     this.#pongs++;
     this.#after("ping", this.#pongs < PINGS_SOON ? this.times.pingSoon : this.times.ping, () => this.#ping(this.times.pong));
-    this.#tell({ phase: "open", attempt: this.attempt });
+    if (this.status.silent) this.#tell({ phase: "open", attempt: this.attempt });
   }
 
   #lost(code, reason) {

@@ -19,7 +19,11 @@ export function initTips() {
     setText(tip, el.dataset.tip);
     tip.hidden = false;
     el.setAttribute("aria-describedby", "tip");
-    const [a, t] = [el.getBoundingClientRect(), tip.getBoundingClientRect()];
+    place();
+  };
+  const place = () => {
+    if (!of) return;
+    const [a, t] = [of.getBoundingClientRect(), tip.getBoundingClientRect()];
     const below = a.bottom + MARGIN + t.height < innerHeight;
     tip.style.left = `${Math.max(MARGIN, Math.min(a.left, innerWidth - t.width - MARGIN))}px`;
     tip.style.top = `${below ? a.bottom + 4 : a.top - t.height - 4}px`;
@@ -35,5 +39,5 @@ export function initTips() {
   }
   tip.addEventListener("pointerleave", hide);
   addEventListener("keydown", (e) => e.key === "Escape" && hide());
-  addEventListener("scroll", hide, { passive: true });
+  addEventListener("scroll", place, { passive: true }); // a focus from the keyboard scrolls
 }
