@@ -9,13 +9,16 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"holdfast/objects"
 )
 
 // closeInfo is how a socket ends.
 type closeInfo struct {
 	code    int
 	reason  string
-	discard bool // nothing that waits for the client is written before the close
+	discard bool         // nothing that waits for the client is written before the close
+	fault   objects.Code // what went wrong; "": nothing
 }
 
 // closeOf is how a socket ends whose connection failed to deliver a message. Nothing
@@ -23,15 +26,15 @@ type closeInfo struct {
 // it of its fault.
 func closeOf(err error) closeInfo {
 	if e, ok := errors.AsType[*websocket.CloseError](err); ok {
-		return closeInfo{e.Code, e.Text, true}
+		return closeInfo{code: e.Code, reason: e.Text, discard: true}
 	}
 	if errors.Is(err, websocket.ErrReadLimit) {
-		return closeInfo{websocket.CloseMessageTooBig, "the message is too large", true}
+		return closeInfo{websocket.CloseMessageTooBig, "the message is too large", true, objects.TooLarge}
 	}
 	if _, broken := errors.AsType[net.Error](err); broken || errors.Is(err, io.EOF) {
-		return closeInfo{websocket.CloseAbnormalClosure, "the connection ended without a close frame", true}
+		return closeInfo{code: websocket.CloseAbnormalClosure, reason: "the connection ended without a close frame", discard: true}
 	}
-	return closeInfo{websocket.CloseProtocolError, err.Error(), true}
+	return closeInfo{websocket.CloseProtocolError, err.Error(), true, objects.Invalid}
 }
 
 // awaitPeerClose receives until the client's close comes, for closeTime at most: a

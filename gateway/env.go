@@ -123,7 +123,9 @@ func (e *Env) Mount(r fiber.Router, path string, class objects.Class) {
 	e.g.mounts = append(e.g.mounts, path)
 }
 
-func addressOf(to objects.Ref) wire.Address { return wire.Address{ID: to.ID(), Name: to.Name()} }
+func addressOf(to objects.Ref) wire.Address {
+	return wire.Address{ID: to.ID(), Name: to.Name(), Near: to.Hint()}
+}
 
 // transport carries what workers ask objects.
 type transport struct{ g *Gateway }
@@ -211,6 +213,7 @@ type answered struct {
 	mu     sync.Mutex // guards what follows
 	object string
 	owner  wire.Owner
+	woke   bool // the object had slept
 }
 
 type answeredKey struct{}
@@ -219,8 +222,8 @@ func (a *answered) note(to wire.Address, reply *wire.Reply) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.object = to.Key()
-	if a.owner = (wire.Owner{}); reply != nil {
-		a.owner = reply.Owner
+	if a.owner, a.woke = (wire.Owner{}), false; reply != nil {
+		a.owner, a.woke = reply.Owner, reply.Woke
 	}
 }
 
@@ -235,6 +238,9 @@ func (a *answered) sign(c *fiber.Ctx) {
 	if a.owner.Host != "" {
 		c.Set("Holdfast-Owner", a.owner.Host+" ("+a.owner.Region+")")
 		c.Set("Holdfast-Epoch", strconv.FormatUint(a.owner.Epoch, 10))
+	}
+	if a.woke {
+		c.Set("Holdfast-Woke", "true")
 	}
 }
 
@@ -263,6 +269,9 @@ func (g *Gateway) forward(c *fiber.Ctx, to wire.Address, at place) error {
 	if upgrades(c) {
 		if err := handshake(c); err != nil {
 			return err
+		}
+		if g.offline {
+			return g.meet(c, to, req, at.prefix)
 		}
 		return g.upgrade(c, to, req, at.prefix)
 	}

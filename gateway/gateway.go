@@ -81,20 +81,46 @@ type Gateway struct {
 	timing  wire.Timing
 	log     *slog.Logger
 	name    string
-	client  *wire.Client
+	client  asker
 	hub     *hub
 	metrics *metrics
 	app     *fiber.App
 	// The listener is on a loopback address; fixed before the first request.
 	loopback bool
+	offline  bool               // no socket is held: a test has the other end
 	mounts   []string           // where the worker has mounted classes; fixed once New returns
 	asking   singleflight.Group // of /readyz
 
 	stopping chan struct{} // closed when no more is accepted
 }
 
+// asker has objects' owners handle requests. *wire.Client is one.
+type asker interface {
+	Do(ctx context.Context, to wire.Address, req *wire.Request) (*wire.Reply, error)
+	Served(ctx context.Context, class string) error
+	Close()
+}
+
 // New makes a gateway. It sends nothing yet.
 func New(cfg Config) (*Gateway, error) {
+	g, err := prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	client, err := wire.NewClient(wire.ClientConfig{
+		NATS: cfg.NATS, Nearby: cfg.Nearby, Name: g.name, Region: g.cfg.Region, Timing: g.timing, Log: g.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.client = client
+	g.hub.bus, g.hub.activate = cfg.NATS, client.Activate
+	g.app = g.routes()
+	return g, nil
+}
+
+// prepare is New without what asks objects.
+func prepare(cfg Config) (*Gateway, error) {
 	if cfg.Region == "" {
 		cfg.Region = "local"
 	}
@@ -115,16 +141,7 @@ func New(cfg Config) (*Gateway, error) {
 		cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, name: nuid.Next(),
 		metrics: newMetrics(cfg.Metrics, cfg.Region), stopping: make(chan struct{}),
 	}
-	var err error
-	g.client, err = wire.NewClient(wire.ClientConfig{
-		NATS: cfg.NATS, Nearby: cfg.Nearby, Name: g.name, Region: cfg.Region, Timing: g.timing, Log: g.log,
-	})
-	if err != nil {
-		return nil, err
-	}
 	g.hub = newHub(g)
-	g.hub.bus, g.hub.activate = cfg.NATS, g.client.Activate
-	g.app = g.routes()
 	return g, nil
 }
 

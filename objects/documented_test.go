@@ -20,6 +20,7 @@ var withoutExample = map[string]string{
 	"Transport.Call":                     "for gateways",
 	"Transport.Fetch":                    "for gateways",
 	"NewCaller":                          "for gateways",
+	"Ref.Hint":                           "for gateways",
 	"Implementation":                     "Implement makes it",
 	"Implementation.Engine":              "for hosts",
 	"Handler":                            "On makes it",

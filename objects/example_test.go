@@ -489,7 +489,8 @@ var BoardObjects = objects.Implement(Boards, objects.New[Board])
 
 func (*Board) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	tx := objects.TxOf(r)
-	if _, err := tx.Accept(objects.Conflated()); err != nil {
+	how := []objects.AcceptOption{objects.Conflated(), objects.Subprotocols("board.2", "board.1"), objects.AutoResponse("ping", "pong")}
+	if _, err := tx.Accept(how...); err != nil {
 		tx.Refuse(err)
 	}
 }
@@ -498,6 +499,26 @@ func (*Board) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Me
 	m.Conflate = from.ID()
 	tx.Broadcast(m)
 	return nil
+}
+
+func ExampleAutoResponse() {
+	w := objectstest.New(tb, BoardObjects)
+	plan := w.Object(Boards, "plan")
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Sec-WebSocket-Protocol", "board.1")
+	ada, _ := w.Connect(plan, r.WithContext(objects.WithPrincipal(ctx, objects.Principal{ID: "ada"})))
+	w.Evict(plan) // it sleeps, and goes on sleeping
+	ada.Send(objects.Text("ping"))
+	m, _ := ada.Next()
+	fmt.Printf("%s %d\n", m.Data, w.Constructed(plan))
+	_ = objectstest.Inside(w, plan, func(tx *objects.Tx, _ *Board) error {
+		socket := tx.Sockets()[0]
+		fmt.Println(socket.Principal().ID, socket.Subprotocol(), socket.Answered().Equal(w.Now()))
+		return nil
+	})
+	// Output:
+	// pong 1
+	// ada board.1 true
 }
 
 func ExampleConflated() {
@@ -545,6 +566,14 @@ func ExampleSocket() {
 }
 
 // Fetch asks an object over HTTP, from a worker or a test.
+// A room is placed near those who have opened it, if it is new or asleep.
+func ExampleRef_Near() {
+	w := objectstest.New(tb, CounterObjects)
+	room := w.Object(Counters, "a").Near("syd")
+	fmt.Println(room.Hint(), room.Err(), w.Object(Counters, "a").Near("no region").Err())
+	// Output: syd <nil> invalid: region "no region": want 1 to 32 of a-z, 0-9 and -
+}
+
 func ExampleRef_Fetch() {
 	const Pages objects.Class = "page"
 	hello := objects.Implement(Pages, func(*objects.Tx) http.HandlerFunc {

@@ -10,6 +10,7 @@ import (
 type Ref struct {
 	id   ID
 	name string
+	near string // the region that Near was given
 	err  *Error
 	via  Transport
 }
@@ -19,6 +20,28 @@ func (r Ref) ID() ID { return r.id }
 
 // Name is the name that the Ref was made with, "" for none.
 func (r Ref) Name() string { return r.name }
+
+// Near is the Ref with the region in which a host is looked for first if nobody owns the object (as Cloudflare's
+// locationHint). An object that has an owner stays where it is. A name that no region can have is an error of the Ref's use.
+func (r Ref) Near(region string) Ref {
+	r.near = region
+	if r.err == nil && !validRegion(region) {
+		r.err = Errorf(Invalid, "region %.40q: want 1 to 32 of a-z, 0-9 and -", region)
+	}
+	return r
+}
+
+func validRegion(name string) bool {
+	for i := range len(name) {
+		if b := name[i]; ('a' > b || b > 'z') && ('0' > b || b > '9') && b != '-' {
+			return false
+		}
+	}
+	return 1 <= len(name) && len(name) <= 32
+}
+
+// Hint is the region that Near was given, "" for none.
+func (r Ref) Hint() string { return r.near }
 
 // Err is what is wrong with the Ref, nil for nothing: what its use would return.
 func (r Ref) Err() error {

@@ -63,6 +63,7 @@ func (s search) next(n news) (search, bool) {
 
 const (
 	hostPatience = 200 * time.Millisecond // beyond a round trip: what a frozen host costs a claim
+	farTrip      = 500 * time.Millisecond // to a host of a region that the caller has named
 	nearestFor   = 10 * time.Second       // how long the nearest region is remembered
 	spreadTime   = 100 * time.Millisecond // between two questions whether anybody runs a class
 	absentFor    = time.Second            // how long a class that nobody runs is not asked for
@@ -107,7 +108,11 @@ func (c *Client) activate(ctx context.Context, id Address, resume bool) (*ClaimR
 	result := c.claims.DoChan(flight, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Timing.Claim)
 		defer cancel()
-		reply, err := c.claim(ctx, Claim{Class: string(id.Class()), ID: id.String(), Name: id.Name, Resume: resume})
+		first := c.region(string(id.Class()))
+		if id.Near != "" && id.Near != first.region {
+			first = place{region: id.Near, trip: farTrip}
+		}
+		reply, err := c.claim(ctx, first, Claim{Class: string(id.Class()), ID: id.String(), Name: id.Name, Resume: resume})
 		if err == nil && reply.Owned && c.plausible(reply.Token) {
 			c.tokens.Add(id.Key(), reply.Token) // also if a higher one was known: that one was forged
 		}
@@ -128,7 +133,7 @@ func (c *Client) activate(ctx context.Context, id Address, resume bool) (*ClaimR
 func (c *Client) Served(ctx context.Context, class string) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timing.Claim)
 	defer cancel()
-	_, err := c.claim(ctx, Claim{Class: class})
+	_, err := c.claim(ctx, place{}, Claim{Class: class})
 	return err
 }
 
@@ -183,9 +188,9 @@ func (c *Client) claimInbox(question uint64) string {
 	return InboxPrefix + c.cfg.Name + ".claim." + strconv.FormatUint(question, 10)
 }
 
-// claim finds a host and returns its answer. With an empty ID it returns the first
-// host's that is there.
-func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
+// claim finds a host, in this region first, and returns its answer. With an empty ID it
+// returns that of the first host, of any region, that is there.
+func (c *Client) claim(ctx context.Context, region place, claim Claim) (*ClaimReply, error) {
 	answers := make(chan hostAnswer, 16)
 	var questions []uint64
 	defer func() { c.forget(questions) }()
@@ -194,7 +199,7 @@ func (c *Client) claim(ctx context.Context, claim Claim) (*ClaimReply, error) {
 		questions = append(questions, question)
 		return Ask(c.cfg.NATS, subject, c.claimInbox(question), &claim)
 	}
-	stage, region := askRegion, c.region(claim.Class)
+	stage := askRegion
 	var err error
 	if claim.ID == "" {
 		stage, err = askAll, ask(HostsSubject(claim.Class), Claim{Class: claim.Class})
@@ -264,11 +269,11 @@ func (c *Client) unknown(ctx context.Context, class string) bool {
 	if seen || absent {
 		return !seen
 	}
-	if _, err := c.claim(ctx, Claim{}); err != nil || !Pause(ctx, spreadTime) {
+	if _, err := c.claim(ctx, place{}, Claim{}); err != nil || !Pause(ctx, spreadTime) {
 		return false
 	}
 	// Interest in a new host's subjects takes a moment to spread among servers.
-	if _, err := c.claim(ctx, Claim{Class: class}); !errors.Is(err, errNoHost) {
+	if _, err := c.claim(ctx, place{}, Claim{Class: class}); !errors.Is(err, errNoHost) {
 		return false
 	}
 	c.mu.Lock()

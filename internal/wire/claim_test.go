@@ -82,6 +82,27 @@ func TestARegionWithoutHostsClaimsAtTheNearest(t *testing.T) {
 	}
 }
 
+func TestAClaimAsksInTheNamedRegionFirst(t *testing.T) {
+	for where, want := range map[string]string{"": "fra", "fra": "fra", "syd": "syd", "mars": "fra"} {
+		s := newScript(t, nil)
+		asked := map[string]*int{"fra": new(int), "syd": new(int)}
+		s.join("here", "fra", 0, true, s.owned(3, asked["fra"]))
+		s.join("there", "syd", 50*time.Millisecond, true, s.owned(3, asked["syd"]))
+		id, err := objects.Class("ticket").ID("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if owned, err := s.client.Activate(t.Context(), wire.Address{ID: id, Near: where}); err != nil || !owned {
+			t.Fatalf("near %q: owned = %t, %v", where, owned, err)
+		}
+		s.mu.Lock()
+		if *asked[want] != 1 || *asked["fra"]+*asked["syd"] != 1 {
+			t.Errorf("near %q: claimed %d times in fra and %d in syd, want once in %s", where, *asked["fra"], *asked["syd"], want)
+		}
+		s.mu.Unlock()
+	}
+}
+
 func TestAClaimThatTakesLongIsLeftToItsHost(t *testing.T) {
 	s := newScript(t, nil)
 	slow, other := 0, 0

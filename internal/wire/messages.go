@@ -55,6 +55,7 @@ type Request struct {
 	Code   int // of a close
 	Reason string
 	Clean  bool
+	Fault  objects.Code // what went wrong, of a close; "": nothing
 }
 
 func (r *Request) fields(c *coder) {
@@ -81,6 +82,7 @@ func (r *Request) fields(c *coder) {
 	number(c, 33, &r.Code)
 	text(c, 34, &r.Reason)
 	c.bool(35, &r.Clean)
+	text(c, 36, &r.Fault)
 }
 
 // Reply answers a Request.
@@ -102,6 +104,8 @@ type Reply struct {
 	Body   []byte
 
 	Gap bool // of a frame: frames before it are missing
+
+	Woke bool // the object slept: its instance was constructed for the request
 }
 
 func (r *Reply) fields(c *coder) {
@@ -121,6 +125,7 @@ func (r *Reply) fields(c *coder) {
 	c.header(21, &r.Header)
 	c.bytes(22, &r.Body)
 	c.bool(32, &r.Gap)
+	c.bool(33, &r.Woke)
 }
 
 // TooLarge is what to say instead of a reply that does not fit into a NATS message.

@@ -36,6 +36,7 @@ const BeatSubject = "hf.beat"
 type Address struct {
 	objects.ID
 	Name string
+	Near string // the region in which a claim asks first, "" for the client's own
 }
 
 // Named is the address with a name; one that does not derive the id is ignored.

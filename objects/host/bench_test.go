@@ -166,3 +166,20 @@ func BenchmarkFanOut(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkNote is what a socket that comes costs the record, less the put.
+func BenchmarkNote(b *testing.B) {
+	for _, n := range []int{1, 100, 1000, 10_000} {
+		b.Run(fmt.Sprint("sockets=", n), func(b *testing.B) {
+			var s sockets
+			gateway := nuid.Next()
+			for i := range n {
+				s.open.Add(engine.SocketInfo{ID: wire.SocketID(gateway, uint32(i+1)), Gateway: gateway, Tags: []string{"player"}, Order: uint64(i + 1)})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				s.note()
+			}
+		})
+	}
+}

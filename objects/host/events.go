@@ -35,6 +35,7 @@ type memory struct {
 	epoch    uint64
 	token    uint64    // of the claim
 	since    time.Time // when the object was served first under it
+	woke     bool      // the instance was constructed for the event in hand
 }
 
 // run is the event loop: it handles what is in the mailbox, one event at a time,
@@ -116,6 +117,7 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 		o.finish(event{reply: msg.Reply}, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request not understood: %v", err)})
 		return
 	}
+	o.memory.woke = false
 	ev := event{req: req, kind: req.Kind, reply: msg.Reply}
 	now := time.Now()
 	deadline := now.Add(o.class.Limits.Event)
@@ -281,8 +283,9 @@ func sum(req *wire.Request) string {
 func (o *object) world() engine.World {
 	return engine.World{
 		Key: o.key, Name: o.id.Name, Data: o.memory.data, Sockets: &o.sockets.open, Now: time.Now,
-		Alarm: func() engine.Alarm { return alarmValue(o.memory.alarm) },
-		Owner: engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
+		Alarm:    func() engine.Alarm { return alarmValue(o.memory.alarm) },
+		Answered: o.answered,
+		Owner:    engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
 
 		Context: o.in.work,
 		Strict:  o.in.strict(),
@@ -352,6 +355,7 @@ func (o *object) construct() (engine.Outcome, bool) {
 		return engine.Outcome{}, true
 	}
 	o.in.metrics.constructions.WithLabelValues(o.class.Name).Inc()
+	o.memory.woke = true
 	instance, out := o.class.Start(o.world())
 	if out.Err != nil {
 		return out, false
@@ -386,7 +390,7 @@ func (o *object) fetch(ctx context.Context, ev event) {
 	}
 	var socket *engine.SocketInfo
 	if req.Socket != "" {
-		socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Region: req.Region}
+		socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
 	}
 	o.finish(ev, o.memory.instance.Fetch(r, socket))
 }
@@ -504,7 +508,9 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 	if reply.Status == http.StatusSwitchingProtocols { // a socket cannot be opened by hearsay
 		reply = &wire.Reply{Code: objects.Unknown, Message: "the object's host was lost as the socket opened; connect again"}
 	}
-	if data := wire.Encode(reply); len(data) <= maxKept {
+	kept := *reply
+	kept.Woke = false
+	if data := wire.Encode(&kept); len(data) <= maxKept {
 		answer.Reply = data
 	}
 	o.memory.answers.add(answer, time.Now())
@@ -515,7 +521,7 @@ func (o *object) replyTo(ev event, out engine.Outcome, failure *objects.Error) *
 	if ev.reply == "" {
 		return nil
 	}
-	reply := &wire.Reply{}
+	reply := &wire.Reply{Woke: o.memory.woke}
 	switch {
 	case failure != nil:
 		reply.Fail(failure)

@@ -53,6 +53,7 @@ type incarnation struct {
 	control  chan *nats.Msg // claims and beats; never closed
 	lanes    chan *nats.Msg // what gateways say about lanes; never closed
 	links    links
+	loops    loops
 	idle     idleQueue
 	slow     slowEvents
 	warnings warnings
@@ -74,7 +75,7 @@ func newIncarnation(h *Host, id string) *incarnation {
 	return &incarnation{
 		id: id, cfg: &h.cfg, timing: h.timing, log: h.log, classes: h.classes, metrics: h.metrics, counters: h.counters,
 		inbox: make(chan *nats.Msg, inboxSize), control: make(chan *nats.Msg, controlSize),
-		lanes: make(chan *nats.Msg, laneInbox), links: newLinks(), evicting: make(chan struct{}, 1),
+		lanes: make(chan *nats.Msg, laneInbox), links: newLinks(), loops: newLoops(), evicting: make(chan struct{}, 1),
 		objects: make(map[string]*object), gateways: make(map[string]time.Time),
 		restrictions: newRestrictions(h.classes),
 	}
@@ -304,7 +305,7 @@ func (o *object) push(d delivery) {
 func (o *object) deliverVerdict(d delivery, v verdict) bool {
 	switch v {
 	case startLoop:
-		o.in.tasks.Go(o.run)
+		o.in.startLoop(o)
 	case refused:
 		o.in.answer(d.msg.Reply, &wire.Reply{
 			Code: objects.Overloaded, Busy: true, Message: "too many requests wait for this object",

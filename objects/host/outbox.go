@@ -153,7 +153,7 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 		if slot, ok := wire.SlotOf(info.Gateway, info.ID); ok {
 			d := b.to(info.Gateway)
 			d.Opens = append(d.Opens, stream.Slot(slot))
-			d.Ops = append(d.Ops, wire.LaneOp{Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{slot}), Accepted: acceptedOf(info)})
+			d.Ops = append(d.Ops, opening(slot, info))
 		}
 	}
 	joined := 0
@@ -187,7 +187,7 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 			o.leave(wire.SocketID(ev.gateway, ev.slot))
 		case failure != nil:
 			d.Ops = append(d.Ops, wire.LaneOp{
-				Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{ev.slot}), Code: failure.Code.CloseCode(), Reason: failure.Error(),
+				Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{ev.slot}), Code: failure.Code.CloseCode(), Reason: failure.Error(), Fault: failure.Code,
 			})
 		}
 	}
@@ -195,9 +195,16 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 	return b.outs(), waits
 }
 
-// acceptedOf is what the gateway keeps of a socket for the next owner.
-func acceptedOf(s engine.SocketInfo) wire.Accepted {
-	return wire.Accepted{Tags: s.Tags, Order: s.Order, Conflated: s.Conflated}
+// opening is what a gateway is told of a socket that it is to open.
+func opening(slot uint32, s engine.SocketInfo) wire.LaneOp {
+	op := wire.LaneOp{
+		Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{slot}),
+		Accepted: wire.Accepted{Tags: s.Tags, Order: s.Order, Conflated: s.Conflated, Subprotocol: s.Subprotocol},
+	}
+	if s.Auto != nil {
+		op.AutoRequest, op.AutoResponse = s.Auto.Request, s.Auto.Response
+	}
+	return op
 }
 
 // maxBody is how many bytes of operations go into one push. One operation has at most

@@ -13,13 +13,16 @@
 //
 //	Evict           the instance is dropped, as after ten idle seconds; the next event constructs it again
 //	Move            another host takes the object over: a new instance, the epoch one higher
-//	Refuse          the object's next commit is refused, as when its host has lost it
+//	Refuse          the object's next commit is refused, as when its host has lost it: the event runs again at the next owner
+//	Lose            the object's next commit lands, and its host dies before anybody hears of it
+//	Unknown         whoever causes the object's next commit is told Unknown, whether it has landed or not
 //	Advance         time passes, and the alarms that fall due run in order
+//	RunAlarm        the alarm runs now
+//	Inside          a function of the test runs as an event, with the object's state and its instance
 //
-// Storage and sockets outlive all four, as they do for real.
+// Storage and sockets outlive all of them, as they do for real.
 //
-// All limits of the live system are kept. A panic, or an error that is not an
-// objects.Error, reaches the caller as Internal with a reference; what really
-// happened is in the test's log. A transaction that is used after its event, or by
-// another goroutine, fails the test.
+// All limits of the live system are kept, those of a class's objects.Settings too. A panic, or an error that is not an
+// objects.Error, reaches the caller as Internal with a reference, and fails the test unless World.Faults has announced it.
+// A transaction that is used after its event, or by another goroutine, fails the test too.
 package objectstest

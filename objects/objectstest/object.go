@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -47,7 +48,7 @@ const (
 
 type end struct {
 	client *Client
-	how    objects.Close
+	how    engine.Close
 }
 
 // errFenced is the fate of an event whose commit was refused: it runs again at the next owner.
@@ -100,10 +101,16 @@ func (o *object) wake() error {
 		Data:    o.data,
 		Alarm:   func() engine.Alarm { return o.alarm },
 		Sockets: o.held(),
-		Now:     o.world.Now,
-		Owner:   engine.Owner{Host: "test", Region: "test", Epoch: 1 + o.moves},
-		Misuse:  o.misused,
-		Strict:  1,
+		Answered: func(s *engine.Socket) time.Time {
+			if c, ok := o.clients[s.ID()]; ok {
+				return c.answered
+			}
+			return time.Time{}
+		},
+		Now:    o.world.Now,
+		Owner:  engine.Owner{Host: "test", Region: "test", Epoch: 1 + o.moves},
+		Misuse: o.misused,
+		Strict: 1,
 	})
 	o.instance = instance
 	return o.settle(out)
@@ -255,7 +262,7 @@ func (o *object) send(s engine.Send) {
 		case s.Op == engine.OpMessage:
 			c.deliver(objects.Message{Binary: s.Message.Binary, Data: s.Message.Data})
 		case s.Op == engine.OpClose:
-			o.hangUp(c, objects.Close(s.Close))
+			o.hangUp(c, s.Close)
 		case s.Op == engine.OpAttach:
 			c.info.Attachment = s.Attachment
 		}
@@ -264,7 +271,7 @@ func (o *object) send(s engine.Send) {
 
 // hangUp closes a socket from the object's side. The peer answers with the same
 // close, so that is what the object is told.
-func (o *object) hangUp(c *Client, how objects.Close) {
+func (o *object) hangUp(c *Client, how engine.Close) {
 	how.Clean = true
 	if c.end(how) {
 		o.ended = append(o.ended, end{c, how})
@@ -278,7 +285,7 @@ func (o *object) tellEnds() {
 		o.ended = o.ended[1:]
 		ctx := o.begin(e.client.as, "")
 		_, _ = o.run(func(i *engine.Instance) engine.Outcome { // nobody is told if it fails; told has logged it
-			return i.Closed(ctx, e.client.ID(), engine.Close(e.how))
+			return i.Closed(ctx, e.client.ID(), e.how)
 		})
 		delete(o.clients, e.client.ID())
 		o.conflation.Leave(e.client.ID())
@@ -287,6 +294,10 @@ func (o *object) tellEnds() {
 
 // fetch is an HTTP request whose body has been read. If c is not nil, the request may open it.
 func (o *object) fetch(ctx context.Context, key string, r *http.Request, body []byte, c *Client) (*engine.Response, error) {
+	target, err := url.ParseRequestURI(r.URL.RequestURI())
+	if err != nil {
+		return nil, objects.Errorf(objects.Invalid, "the path cannot be read")
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if c != nil {
@@ -295,6 +306,7 @@ func (o *object) fetch(ctx context.Context, key string, r *http.Request, body []
 	}
 	out, err := o.once(key, askHTTP(r, body), func(i *engine.Instance) engine.Outcome {
 		again := r.Clone(ctx)
+		again.URL, again.RequestURI = target, target.RequestURI() // without the host
 		again.Body, again.ContentLength = &reader{*bytes.NewReader(body)}, int64(len(body))
 		if c == nil {
 			return i.Fetch(again, nil)
@@ -330,13 +342,13 @@ func (o *object) message(c *Client, m objects.Message) {
 		if e.Reference != "" {
 			reason += " (reference " + e.Reference + ")"
 		}
-		o.hangUp(c, objects.Close{Code: e.Code.CloseCode(), Reason: reason})
+		o.hangUp(c, engine.Close{Code: e.Code.CloseCode(), Reason: reason, Fault: string(e.Code)})
 	}
 	o.tellEnds()
 }
 
 // closed is the peer's close.
-func (o *object) closed(c *Client, how objects.Close) {
+func (o *object) closed(c *Client, how engine.Close) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if c.end(how) {

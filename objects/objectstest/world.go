@@ -3,11 +3,13 @@ package objectstest
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,6 +54,16 @@ func New(tb testing.TB, impls ...*objects.Implementation) *World {
 	return w
 }
 
+// Classes are the names of the classes that run.
+func (w *World) Classes() []string {
+	var names []string
+	for class := range w.classes {
+		names = append(names, string(class))
+	}
+	slices.Sort(names)
+	return names
+}
+
 // transport carries what is asked to the world's objects.
 type transport struct{ w *World }
 
@@ -61,11 +73,14 @@ func (t transport) Call(ctx context.Context, to objects.Ref, call string, input 
 		return nil, fmt.Errorf("call %s: %w", call, err)
 	}
 	o, err := t.w.object(to)
+	if err == nil {
+		err = checkPrincipal(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
 	key := scope.NextKey(ctx, objects.PrincipalOf(ctx).ID, to.ID().Key(), call)
-	within, cancel := within(ctx)
+	within, cancel := o.within(ctx)
 	defer cancel()
 	within = o.begin(within, key)
 	out, err := o.event(key, ask(call, string(input)), func(i *engine.Instance) engine.Outcome { return i.Call(within, call, input) })
@@ -101,12 +116,21 @@ const requestTime = 15 * time.Second
 
 // within is the context of an event that ctx has asked for. Only the deadline and the principal travel: what else is in ctx
 // stays with its caller, and a caller that goes away does not end the event.
-func within(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline := time.Now().Add(requestTime)
+func (o *object) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline := time.Now().Add(min(requestTime, o.class.Limits.Event))
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(deadline) {
 		deadline = sooner
 	}
 	return context.WithDeadline(asking(ctx), deadline)
+}
+
+// checkPrincipal refuses one that no request can carry.
+func checkPrincipal(ctx context.Context) error {
+	who, err := json.Marshal(objects.PrincipalOf(ctx))
+	if err != nil || len(who) > objects.MaxPrincipal {
+		return objects.Errorf(objects.TooLarge, "a principal has more than %d bytes", objects.MaxPrincipal)
+	}
+	return nil
 }
 
 // asking is a context of an event that ctx has asked for, as far as it says who asks.
@@ -119,6 +143,9 @@ func asking(ctx context.Context) context.Context {
 
 func (w *World) fetch(to objects.Ref, r *http.Request, c *Client) (*engine.Response, error) {
 	o, err := w.object(to)
+	if err == nil {
+		err = checkPrincipal(r.Context())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +159,7 @@ func (w *World) fetch(to objects.Ref, r *http.Request, c *Client) (*engine.Respo
 			return nil, objects.Errorf(objects.Invalid, "read the request's body: %v", err)
 		}
 	}
-	ctx, cancel := within(r.Context())
+	ctx, cancel := o.within(r.Context())
 	defer cancel()
 	key := ""
 	if c == nil { // each connection is a socket of its own

@@ -682,3 +682,27 @@ func TestAnInstanceSleepsBeforeItIsDropped(t *testing.T) {
 		t.Errorf("kept %q after a refused commit", got)
 	}
 }
+
+func TestAPrincipalThatNoRequestCarriesIsRefused(t *testing.T) {
+	w := world(t, &script{call: func(*objects.Tx) error { return nil }})
+	ctx := objects.WithPrincipal(t.Context(), objects.Principal{ID: strings.Repeat("x", objects.MaxPrincipal)})
+	if _, err := act.Do(ctx, at(w, "a"), nil); objects.CodeOf(err) != objects.TooLarge {
+		t.Errorf("call = %v, want too_large", err)
+	}
+	if _, err := at(w, "a").Fetch(httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)); objects.CodeOf(err) != objects.TooLarge {
+		t.Errorf("fetch = %v, want too_large", err)
+	}
+}
+
+func TestAnEventHasTheTimeThatItsClassGivesIt(t *testing.T) {
+	left := time.Duration(0)
+	class := (&script{call: func(tx *objects.Tx) error {
+		deadline, _ := tx.Deadline()
+		left = time.Until(deadline)
+		return nil
+	}}).class()
+	w := objectstest.New(t, class.With(objects.Settings{EventTime: 3 * time.Second}))
+	if err := do(w, "a"); err != nil || left > 3*time.Second || left < time.Second {
+		t.Errorf("%v left of three seconds, %v", left, err)
+	}
+}

@@ -242,7 +242,7 @@ func (t *Tx) here() bool {
 
 // inEvent reports whether the calling goroutine runs an event, of whatever object. It looks at the stack, which is slow.
 func inEvent() bool {
-	var room [64]uintptr
+	var room [32]uintptr
 	for skip := 2; ; skip += len(room) {
 		n := runtime.Callers(skip, room[:])
 		for _, pc := range room[:n] {

@@ -1,0 +1,198 @@
+package gatewaytest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/gofiber/fiber/v2"
+
+	"holdfast/gateway"
+	"holdfast/gateway/gatewaytest"
+	"holdfast/objects"
+	"holdfast/objects/objectstest"
+)
+
+const rooms objects.Class = "room"
+
+var (
+	post    = objects.NewCall[string, int](rooms, "post")
+	posts   = objects.NewMap[int, string]("post")
+	another = objects.NewCall[objects.None, int]("nobody", "post")
+	impl    = objects.Implement(rooms, objects.New[Room], objects.On(post, (*Room).post))
+)
+
+type Room struct{}
+
+func (*Room) post(tx *objects.Tx, text string) (int, error) {
+	switch text {
+	case "":
+		return 0, objects.Errorf(objects.Invalid, "say something")
+	case "panic":
+		panic("secret")
+	}
+	n := posts.Count(tx) + 1
+	posts.Set(tx, n, objects.PrincipalOf(tx).ID+": "+text)
+	tx.Broadcast(objects.Text(text))
+	return n, nil
+}
+
+func (*Room) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	tx := objects.TxOf(r)
+	if r.URL.Path == "/ws" {
+		s, err := tx.Accept()
+		if err != nil {
+			tx.Refuse(err)
+			return
+		}
+		s.Send(objects.Text("hello " + objects.PrincipalOf(tx).ID))
+		return
+	}
+	body, _ := io.ReadAll(r.Body)
+	fmt.Fprintf(w, "%s %s %s %s", r.Method, r.URL, r.Header.Get("X-Forwarded-Prefix"), body)
+}
+
+func (*Room) WebSocketMessage(_ *objects.Tx, s objects.Socket, m objects.Message) error {
+	s.Send(m)
+	return nil
+}
+
+func worker(r fiber.Router, env *gateway.Env) {
+	r.Post("/login/:who", func(c *fiber.Ctx) error {
+		c.Cookie(&fiber.Cookie{Name: "who", Value: c.Params("who"), Path: "/"})
+		return c.SendStatus(http.StatusNoContent)
+	})
+	r.Use(func(c *fiber.Ctx) error {
+		if who := c.Cookies("who"); who != "" {
+			gateway.SetPrincipal(c, objects.Principal{ID: strings.Clone(who)})
+		}
+		return c.Next()
+	})
+	r.Post("/post/:room", func(c *fiber.Ctx) error {
+		name, err := env.Param(c, "room")
+		if err != nil {
+			return err
+		}
+		n, err := post.Do(c.UserContext(), env.Object(rooms, name), string(c.Body()))
+		if err != nil {
+			return err
+		}
+		return c.JSON(n)
+	})
+	r.Get("/nobody", func(c *fiber.Ctx) error {
+		_, err := another.Do(c.UserContext(), env.Object("nobody", "a"), nil)
+		return err
+	})
+	env.Mount(r, "/rooms/:name", rooms)
+}
+
+func front(t *testing.T) (*objectstest.World, *gatewaytest.Front) {
+	w := objectstest.New(t, impl)
+	return w, gatewaytest.New(t, w, worker)
+}
+
+func body(t *testing.T, r *http.Response) string {
+	t.Helper()
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func request(method, path, text string) *http.Request {
+	return httptest.NewRequest(method, path, strings.NewReader(text))
+}
+
+func TestAWorkerAsksTheWorldsObjects(t *testing.T) {
+	w, f := front(t)
+	if r := f.Do(request("POST", "/login/ada", "")); r.StatusCode != http.StatusNoContent {
+		t.Fatal(r.Status)
+	}
+	for want := 1; want <= 2; want++ {
+		if r := f.Do(request("POST", "/post/lobby", "hi")); r.StatusCode != http.StatusOK || body(t, r) != fmt.Sprint(want) {
+			t.Errorf("post %d: %s", want, r.Status)
+		}
+	}
+	err := objectstest.Inside(w, w.Object(rooms, "lobby"), func(tx *objects.Tx, _ *Room) error {
+		if _, last, _ := posts.Last(tx); last != "ada: hi" {
+			t.Errorf("the last post is %q: the cookie was not kept", last)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if r := f.Do(request("PUT", "/rooms/lobby/a%2Fb?c=d", "text")); body(t, r) != "PUT /a%2Fb?c=d /rooms/lobby text" {
+		t.Errorf("mounted: %s", r.Status)
+	}
+}
+
+func TestErrorsLookAsTheGatewayMakesThem(t *testing.T) {
+	w, f := front(t)
+	w.Faults(1)
+	for path, want := range map[string]struct {
+		text   string
+		status int
+		code   objects.Code
+	}{
+		"/post/lobby":  {"", 400, objects.Invalid},
+		"/post/lobby2": {"panic", 500, objects.Internal},
+		"/post/lobby3": {strings.Repeat("x", objects.MaxBody+1), 413, objects.TooLarge},
+		"/nowhere":     {"", 404, objects.NotFound},
+	} {
+		r := f.Do(request("POST", path, want.text))
+		text := body(t, r)
+		var e objects.Error
+		if err := json.Unmarshal([]byte(text), &e); err != nil || r.StatusCode != want.status || e.Code != want.code || strings.Contains(text, "secret") {
+			t.Errorf("%s: %s %s, want %d %s", path, r.Status, text, want.status, want.code)
+		}
+	}
+	if r := f.Do(request("GET", "/nobody", "")); r.StatusCode != 404 {
+		t.Errorf("a class that is not in the world: %s", r.Status)
+	}
+	stranger := request("POST", "/post/lobby", "hi")
+	stranger.Header.Set("Origin", "https://elsewhere.example")
+	if r := f.Do(stranger); r.StatusCode != http.StatusForbidden {
+		t.Errorf("a page of another site: %s", r.Status)
+	}
+}
+
+func TestAnIdempotencyKeyHasOneEffect(t *testing.T) {
+	_, f := front(t)
+	for range 2 {
+		r := request("POST", "/post/lobby", "hi")
+		r.Header.Set("Idempotency-Key", "k")
+		if got := body(t, f.Do(r)); got != "1" {
+			t.Errorf("posted as %s, want 1 both times", got)
+		}
+	}
+}
+
+func TestASocketIsOpenedThroughTheWorker(t *testing.T) {
+	w, f := front(t)
+	f.Do(request("POST", "/login/ada", ""))
+	c, r := f.Connect(request("GET", "/rooms/lobby/ws", ""))
+	if c == nil {
+		t.Fatal(r.Status, body(t, r))
+	}
+	f.Do(request("POST", "/post/lobby", "news"))
+	c.Send(objects.Text("echo"))
+	for _, want := range []string{"hello ada", "news", "echo"} {
+		if m, ok := c.Next(); !ok || string(m.Data) != want {
+			t.Errorf("heard %q, %v, want %s", m.Data, ok, want)
+		}
+	}
+	if c, r := f.Connect(request("GET", "/rooms/lobby/other", "")); c != nil || r.StatusCode != 200 {
+		t.Errorf("what accepts no socket: %s", r.Status)
+	}
+	w.Refuse(w.Object(rooms, "lobby"))
+	if c, _ := f.Connect(request("GET", "/rooms/lobby/ws", "")); c == nil {
+		t.Error("the second socket was not opened")
+	}
+}
