@@ -137,7 +137,7 @@ func (c *Crew) callRoll(ctx context.Context) ([]Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer sub.Unsubscribe() //nolint:errcheck // of a closed connection only
+	defer sub.Unsubscribe()
 	asked := time.Now()
 	if err := c.cfg.NATS.PublishRequest(rollSubject, reply, nil); err != nil {
 		return nil, err
@@ -204,7 +204,7 @@ func (c *Crew) command(ctx context.Context, region string, o Order, ended func(r
 	if err != nil {
 		return err
 	}
-	defer sub.Unsubscribe() //nolint:errcheck // of a closed connection only
+	defer sub.Unsubscribe()
 	if err := c.cfg.NATS.PublishRequest(fireSubject+region, reply, data); err != nil {
 		return err
 	}
