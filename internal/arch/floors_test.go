@@ -25,7 +25,7 @@ var floors = []struct {
 	number   int
 	packages []string
 }{
-	{1, []string{"internal/scope", "objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback"}},
+	{1, []string{"internal/scope", "objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback", "clients/js"}},
 	{2, []string{"internal/wire", "internal/ask", "internal/stream", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "client", "objects/host", "inspector"}},
 	{4, []string{"app", "gateway/gatewaytest"}},
@@ -46,7 +46,8 @@ var neighbours = []struct{ from, to, why string }{
 	{"examples/limit", "objects", "an example stands where its author stands"},
 	{"examples/room", "objects", "an example stands where its author stands"},
 	{"examples/ticket", "objects", "an example stands where its author stands"},
-	{"examples/demo", "examples/demo/...", "race and page are parts of the demo's worker"},
+	{"examples/demo", "examples/demo/...", "race, crew and page are parts of the demo's worker"},
+	{"examples/demo/crew", "examples/demo/race", "gateways fire a race together"},
 	{"cmd/holdfast", "examples/demo", "the command carries the demo as its worker"},
 	{"test/...", "examples/demo/...", "end to end includes the demo"},
 	{"bench", "examples/demo", "what is measured has the demo's routes, and one more"},
