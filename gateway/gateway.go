@@ -79,7 +79,6 @@ type Gateway struct {
 	loopback   bool     // it listens there; fixed before the first request
 	offline    bool     // no socket is held: a test has the other end
 	newObjects *newObjects
-	offline    bool               // no socket is held: a test has the other end
 	mounts     []string           // where the worker has mounted classes; fixed once New returns
 	asking     singleflight.Group // of /readyz
 

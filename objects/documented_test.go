@@ -27,6 +27,7 @@ var withoutExample = map[string]string{
 	"Implementation.Engine":              "for hosts",
 	"Handler":                            "On makes it",
 	"AcceptOption":                       "Tags makes one",
+	"AbortOption":                        "CloseSockets is one",
 	"Map":                                "NewMap makes one",
 	"Range":                              "every Map is one",
 	"Reader":                             "every Tx is one",

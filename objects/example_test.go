@@ -361,7 +361,7 @@ func ExampleTx_Abort() {
 	a := w.Object(Counters, "a")
 	err := in(w, a, func(tx *objects.Tx) error {
 		sum.Set(tx, 1)
-		tx.Abort(objects.Errorf(objects.Conflict, "not today"))
+		tx.Abort(objects.Errorf(objects.Conflict, "not today"), objects.CloseSockets(), objects.ForgetAlarm())
 		fmt.Println("never")
 		return nil
 	})

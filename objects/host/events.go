@@ -413,12 +413,15 @@ func (o *object) runAlarm(ctx context.Context, ev event) {
 		return
 	}
 	failed := before.Failed(now, rand.Float64())
+	if out.Forget {
+		failed = engine.Alarm{}
+	}
 	e := o.countFailure(ev, out)
 	o.in.log.Warn("alarm failed", "ref", e.Reference, "object", o.key, "name", o.id.Name, "set for", before.At, "retry", before.Retry, "parked", failed.Parked, "err", out.Err)
 	if out.Drop {
 		o.drop()
 	}
-	o.apply(ev, engine.Outcome{Alarm: &failed}, o.replyTo(ev, engine.Outcome{}, nil), nil)
+	o.apply(ev, engine.Outcome{Alarm: &failed, Sends: out.Sends}, o.replyTo(ev, engine.Outcome{}, nil), nil)
 }
 
 // setAgain sets the wake-up for what the record says: the one that has fired is gone.

@@ -33,6 +33,7 @@ type object struct {
 	moves       uint64
 	constructed int
 	fate        fate // of the next commit
+	forget      bool // the event that failed last has its alarm forgotten
 }
 
 // fate is what becomes of a commit.
@@ -148,6 +149,10 @@ func (o *object) settle(out engine.Outcome) error {
 		o.instance = nil
 	}
 	if out.Err != nil {
+		o.forget = out.Forget
+		for _, s := range out.Sends {
+			o.send(s)
+		}
 		return o.told(out)
 	}
 	fate := lands
@@ -394,7 +399,9 @@ func (o *object) ring(by time.Time) bool {
 	})
 	if err != nil && o.alarm.Equal(was) {
 		o.world.tb.Logf("%v: alarm, retry %d: %v", o, was.Retry, err)
-		o.alarm = was.Failed(now, o.world.jitter())
+		if o.alarm = was.Failed(now, o.world.jitter()); o.forget {
+			o.alarm = engine.Alarm{}
+		}
 	}
 	o.tellEnds()
 	return true

@@ -32,6 +32,8 @@ type Tx struct {
 	offer  *offer    // of the request, which may open a socket; nil: none
 	refuse error     // what the request is to be answered with instead of a response
 	err    error     // why it was aborted
+	closes bool      // an abort closes all sockets
+	forget bool      // an abort clears the alarm that runs
 	ended  atomic.Bool
 	block  atomic.Uintptr // of a stack that is known to be the event's
 
@@ -191,6 +193,12 @@ func (t *Tx) Abort(err error) {
 	}
 	panic(aborted{t.err})
 }
+
+// CloseAll has an abort of the event close all sockets.
+func (t *Tx) CloseAll() { t.closes = true }
+
+// ForgetAlarm has an abort of an alarm's event clear the alarm.
+func (t *Tx) ForgetAlarm() { t.forget = true }
 
 // use is called by everything that a handler does with its Tx.
 func (t *Tx) use() {
