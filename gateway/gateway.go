@@ -118,6 +118,9 @@ func prepare(cfg Config) (*Gateway, error) {
 	if err := wire.CheckRegion(cfg.Region); err != nil {
 		return nil, err
 	}
+	if err := wire.CheckPayload(cfg.NATS); err != nil {
+		return nil, err
+	}
 	if cfg.Inbox == "" {
 		cfg.Inbox = DefaultInbox
 	}
