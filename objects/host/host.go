@@ -40,9 +40,9 @@ type Config struct {
 
 	Nearby *wire.Nearby // gateways of this process that stand where the host does; default: none
 
-	Replicas int   // of the buckets, when they are made; default 1
+	Replicas int   // of the buckets, also of those that are there; 0: as they are, and 1 when they are made
 	Memory   bool  // buckets are made in memory
-	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and none when it is made
+	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and three quarters of what the account has left when it is made
 	Queue    int   // events that may wait for one object; default 4096. Beyond it: overloaded
 
 	// What objects send to gateways is kept until it is acknowledged, for Timing.Keep at
@@ -172,10 +172,14 @@ func (h *Host) tryOpen(ctx context.Context) error {
 	if h.cfg.Memory {
 		storage = jetstream.MemoryStorage
 	}
-	if h.records, err = record.Open(ctx, js, record.Settings{Storage: storage, Replicas: h.cfg.Replicas, MaxBytes: h.cfg.MaxBytes}); err != nil {
+	forRecords, forAlarms, err := record.Space(ctx, js, h.cfg.Memory, h.cfg.Replicas)
+	if err != nil {
 		return err
 	}
-	if h.clock, err = alarm.Open(ctx, js, storage, h.cfg.Replicas); err != nil {
+	if h.records, err = record.Open(ctx, js, record.Settings{Storage: storage, Replicas: h.cfg.Replicas, MaxBytes: h.cfg.MaxBytes, Default: forRecords}); err != nil {
+		return err
+	}
+	if h.clock, err = alarm.Open(ctx, js, storage, h.cfg.Replicas, forAlarms); err != nil {
 		return err
 	}
 	h.leases, err = lease.Open(ctx, js, h.cfg.Memory, h.cfg.Replicas, h.terms)
