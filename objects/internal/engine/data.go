@@ -171,6 +171,18 @@ func (d *Data) All() iter.Seq2[string, []byte] {
 	}
 }
 
+// Entries are a stretch of a Data's entries in order. They are of use until the next Apply.
+type Entries struct{ of []entry }
+
+// Between are the entries whose keys are from or greater, and less than to.
+func (d *Data) Between(from, to string) Entries { return Entries{d.between(from, to)} }
+
+// Len is how many they are.
+func (es Entries) Len() int { return len(es.of) }
+
+// All yields them in order.
+func (es Entries) All() iter.Seq2[string, []byte] { return (&Data{entries: es.of}).All() }
+
 // AppendJSON appends the entries as one JSON object and, if some are raw, those in base64 as another:
 //
 //	{"count":1},"raw":{"photo":"AAEC"}

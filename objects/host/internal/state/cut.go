@@ -111,7 +111,16 @@ func (s *State) fold(v *view, p Put, home Home) []*Piece {
 	if len(f.source.fresh) == 0 {
 		f.source.fresh = nil
 	}
-	s.view.Store(&view{data: new(engine.Data), source: f.source, runs: slices.Concat(v.runs, f.runs), levels: v.levels, parts: m.parts()})
+	reserved := v.reserved
+	if reserved == nil {
+		reserved = new(engine.Data)
+		for _, in := range reservedKeys {
+			for key, value := range v.data.Between(in.from, in.to).All() {
+				reserved.Apply([]engine.Write{{Key: key, Value: value}})
+			}
+		}
+	}
+	s.view.Store(&view{data: new(engine.Data), source: f.source, runs: slices.Concat(v.runs, f.runs), levels: v.levels, parts: m.parts(), reserved: reserved})
 	return f.pieces
 }
 

@@ -123,6 +123,9 @@ func TestAStateReadsAsAMapDoes(t *testing.T) {
 	})
 }
 
+// letters begin the keys of the model; one of them is the runtime's.
+var letters = []string{"a", "b", "c", engine.Reserved + "o"}
+
 func same(t *rapid.T, o *owner) {
 	size := 0
 	for k, v := range o.memory {
@@ -131,9 +134,12 @@ func same(t *rapid.T, o *owner) {
 	if got := o.state.Size(); got < size {
 		t.Fatalf("size = %d, want at least %d", got, size)
 	}
-	for k := range 3 {
+	for _, letter := range letters {
 		for n := range 61 {
-			key := fmt.Sprintf("%c/%03d", 'a'+k, n)
+			key := fmt.Sprintf("%s/%03d", letter, n)
+			if reserved, _ := o.state.Reserved().Get(key); isReserved(key) && string(reserved) != o.memory[key] {
+				t.Fatalf("the runtime's key %q has %d bytes, want %d", key, len(reserved), len(o.memory[key]))
+			}
 			got, err := o.state.Read(context.Background(), key)
 			if want, ok := o.memory[key]; err != nil || string(got) != want || ok != (got != nil) {
 				t.Fatalf("%s has %d bytes, %v; want %d", key, len(got), err, len(want))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,10 @@ type view struct {
 	runs   []*ref   // the newest last
 	levels [][]*ref // each sorted by keys
 	parts  int      // bytes of all chunks and blobs
+
+	// The keys of the runtime but for pages, wherever they are; nil while the journal has all of them. Hosts go by them, and
+	// cannot wait for the store.
+	reserved *engine.Data
 }
 
 func (v *view) layered() bool { return len(v.runs) > 0 || len(v.levels) > 0 }
@@ -81,6 +86,23 @@ func New(data *engine.Data) *State {
 	return s
 }
 
+// reservedKeys are the keys of the runtime, but for those of an object's database.
+var reservedKeys = []stretch{{from: engine.Reserved, to: engine.Reserved + "p"}, {from: engine.Reserved + "q", to: engine.After(engine.Reserved)}}
+
+// isReserved reports whether a key is one of reservedKeys.
+func isReserved(key string) bool {
+	return strings.HasPrefix(key, engine.Reserved) && !strings.HasPrefix(key, engine.Reserved+"p")
+}
+
+// Reserved has the keys of the runtime but for pages, and perhaps others. It must not be changed but by Apply.
+func (s *State) Reserved() *engine.Data {
+	v := s.view.Load()
+	if v.reserved != nil {
+		return v.reserved
+	}
+	return v.data
+}
+
 // Home is where the entries of a host's objects are.
 type Home struct {
 	Store Store
@@ -130,6 +152,30 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 	s.live.Store(head.Live)
 	s.view.Store(v)
 	s.more = m
+	if err := v.hold(ctx); err != nil {
+		return nil, err
+	}
+	v.reserved = new(engine.Data)
+	for _, in := range reservedKeys {
+		all := merged{stretch: in, layers: v.layersOf(ctx, in)}
+		for {
+			it, ok, err := all.next()
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				break
+			}
+			if it.kind == deleted {
+				continue
+			}
+			value, err := src.value(ctx, it.kind, it.value)
+			if err != nil {
+				return nil, err
+			}
+			v.reserved.Apply([]engine.Write{{Key: it.key, Value: value}})
+		}
+	}
 	if m.above+m.below <= sizes.whole {
 		if err := src.hold(ctx, slices.Concat(slices.Concat(v.levels...), v.runs)); err != nil {
 			return nil, err
@@ -160,6 +206,13 @@ func (m *more) add(v *view, key string) {
 // Apply makes the writes of an event.
 func (s *State) Apply(writes []engine.Write) {
 	v := s.view.Load()
+	if v.reserved != nil {
+		for _, w := range writes {
+			if isReserved(w.Key) {
+				v.reserved.Apply([]engine.Write{w})
+			}
+		}
+	}
 	if !v.layered() {
 		v.data.Apply(writes)
 		return
