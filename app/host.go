@@ -131,7 +131,7 @@ type joined struct {
 // join opens a connection and gives it the distance to the server's region.
 func (p *program) join(f *fleet, to natsFlags, region string, setting link.Setting, opts []nats.Option) (*joined, error) {
 	way := link.New(0)
-	nc, err := f.keep(p.dial(f.ctx, to, append(opts, way.Option())...))
+	nc, err := f.keep(p.dial(f.ctx, to, reachWithin, append(opts, way.Option())...))
 	if err != nil {
 		return nil, err
 	}

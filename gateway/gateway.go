@@ -94,6 +94,9 @@ type asker interface {
 
 // New makes a gateway. It sends nothing yet.
 func New(cfg Config) (*Gateway, error) {
+	if err := wire.CheckPayload(cfg.NATS); err != nil {
+		return nil, err
+	}
 	g, err := prepare(cfg)
 	if err != nil {
 		return nil, err
@@ -116,9 +119,6 @@ func prepare(cfg Config) (*Gateway, error) {
 		cfg.Region = "local"
 	}
 	if err := wire.CheckRegion(cfg.Region); err != nil {
-		return nil, err
-	}
-	if err := wire.CheckPayload(cfg.NATS); err != nil {
 		return nil, err
 	}
 	if cfg.Inbox == "" {
