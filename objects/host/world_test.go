@@ -197,7 +197,12 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 
 // newWorldOn is newWorld over a store that is there, under a name of the incarnation's own.
 func newWorldOn(t *testing.T, store *memoryStore, incarnation string, change ...func(*Config)) *world {
-	w := &world{t: t, bus: newMemoryBus(), store: store, log: new(lockedBuffer), done: make(chan error, 1)}
+	return newWorldAt(t, newMemoryBus(), store, incarnation, nil, change...)
+}
+
+// newWorldAt is newWorldOn at a bus that is there, for an incarnation that before changes before it runs.
+func newWorldAt(t *testing.T, bus *memoryBus, store *memoryStore, incarnation string, before func(*world), change ...func(*Config)) *world {
+	w := &world{t: t, bus: bus, store: store, log: new(lockedBuffer), done: make(chan error, 1)}
 	w.room = &room{closed: make(map[string]int), ends: make(map[string]objects.Close), openers: make(map[string]string), hold: make(chan struct{})}
 	roomPtr.Store(w.room)
 	w.reg = prometheus.NewRegistry()
@@ -215,6 +220,14 @@ func newWorldOn(t *testing.T, store *memoryStore, incarnation string, change ...
 	w.in.live = func(context.Context, string) bool { return false }
 	w.in.first = func(string) string { return w.in.id }
 	w.in.ends = func(time.Duration) (int, bool) { return 0, true }
+	client, err := wire.NewClient(wire.ClientConfig{NATS: memoryConn{w.bus}, Host: true, Name: incarnation, Region: "local"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.in.client = client
+	if before != nil {
+		before(w)
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	w.lose = cancel
 	go func() { w.done <- w.in.run(ctx) }()
