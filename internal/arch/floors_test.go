@@ -29,7 +29,7 @@ var floors = []struct {
 	{2, []string{"internal/wire", "internal/ask", "internal/stream", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "client", "objects/host", "inspector"}},
 	{4, []string{"app", "gateway/gatewaytest"}},
-	{5, []string{"cmd/holdfast", "examples/auth/...", "examples/demo/...", "test/...", "bench/...", "chaos/..."}},
+	{5, append([]string{"cmd/holdfast", "test/...", "bench/...", "chaos/..."}, applications...)},
 }
 
 // neighbours may import along their own floor, in this direction only.
@@ -46,6 +46,7 @@ var neighbours = []struct{ from, to, why string }{
 	{"examples/limit", "objects", "an example stands where its author stands"},
 	{"examples/room", "objects", "an example stands where its author stands"},
 	{"examples/ticket", "objects", "an example stands where its author stands"},
+	{"examples/all", "examples/...", "it runs all of them"},
 	{"examples/demo", "examples/demo/...", "race, crew and page are parts of the demo's worker"},
 	{"examples/demo/crew", "examples/demo/race", "gateways fire a race together"},
 	{"cmd/holdfast", "examples/demo", "the command carries the demo as its worker"},
@@ -77,6 +78,9 @@ type rule struct {
 
 var everything = []string{"..."}
 
+// applications are examples that come with their worker.
+var applications = []string{"examples/all", "examples/auth/...", "examples/chat", "examples/demo/...", "examples/document", "examples/leaderboard", "examples/payment", "examples/scheduler", "examples/tictactoe"}
+
 var authors = []string{"objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket"}
 
 var rules = []rule{
@@ -99,7 +103,7 @@ var rules = []rule{
 		why: "a slow wire does not know what it carries"},
 	{who: everything, except: []string{"embedded"}, not: []string{natsServer},
 		why: "everything else talks to a server over a connection, as it would to a remote one"},
-	{who: everything, except: []string{"gateway", "inspector", "internal/load", "examples/auth/...", "examples/demo/...", "test/...", "bench/...", "chaos"}, not: webStack,
+	{who: everything, except: append([]string{"gateway", "inspector", "internal/load", "test/...", "bench/...", "chaos"}, applications...), not: webStack,
 		why: "Fiber belongs to the gateway, the inspector and workers"},
 }
 
