@@ -110,11 +110,12 @@ func (g *Gateway) UnmarshalJSON(data []byte) error {
 // maxGatewayName is the longest name of a gateway, in bytes. It becomes part of subjects.
 const maxGatewayName = 64
 
-// check refuses an entry that no host has written.
+// check refuses an entry that no host has written. A gateway's name has one token or, with
+// that of its user in front, two.
 func (g *Gateway) check() error {
 	odd := func(r rune) bool { return r <= ' ' || r > '~' || r == '*' || r == '>' }
-	user, own, of := strings.Cut(g.Name, ".") // both are tokens of subjects
-	if g.Name == "" || len(g.Name) > maxGatewayName || strings.ContainsFunc(g.Name, odd) || of && (user == "" || own == "" || strings.Contains(own, ".")) {
+	first, second, two := strings.Cut(g.Name, ".")
+	if first == "" || two && second == "" || strings.Contains(second, ".") || len(g.Name) > maxGatewayName || strings.ContainsFunc(g.Name, odd) {
 		return fmt.Errorf("%.80q cannot name a gateway", g.Name)
 	}
 	return nil
