@@ -20,6 +20,8 @@ const (
 	Closed                    // a socket has ended
 	Alarm                     // the alarm may be due
 	Resume                    // an operator has the object go on: its alarm is parked no more
+	_                         // Settled
+	_                         // Probe
 	Told                      // another object has told this one something: Batch
 	Forget                    // a sender has nothing left for the object: ForgetBody
 	MayForget                 // a receiver asks for that: ForgetBody

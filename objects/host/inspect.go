@@ -56,6 +56,7 @@ type Info struct {
 	Commit   uint64                     `json:"commit"`   // puts so far
 	Revision uint64                     `json:"revision"` // of the bucket's entry
 	Alarm    Alarm                      `json:"alarm,omitzero"`
+	Told     *Told                      `json:"told,omitempty"`     // what it has told others or itself and what is not delivered; nil: nothing
 	Gateways []string                   `json:"gateways,omitempty"` // that may hold sockets of the object
 	Size     int                        `json:"size"`               // bytes of keys and values
 	Keys     map[string]json.RawMessage `json:"keys"`               // bytes in base64
@@ -268,6 +269,7 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool)
 	if left := quarantine(rec, info.AsOf); left > 0 && !info.Live {
 		info.Quarantine = &Quarantine{Until: info.AsOf.Add(left), OwnersLost: losses(rec, info.AsOf)}
 	}
+	info.Told = toldIn(rec.Data)
 	for k, v := range rec.Data.All() {
 		if !strings.HasPrefix(k, engine.Reserved) {
 			info.Keys[k] = engine.Shown(v)
