@@ -14,18 +14,21 @@ type Kind uint8
 
 // The kinds.
 const (
-	Call      Kind = 1 + iota // a typed call
-	Fetch                     // an HTTP request, perhaps an upgrade
-	Message                   // a frame that a socket sent
-	Closed                    // a socket has ended
-	Alarm                     // the alarm may be due
-	Resume                    // an operator has the object go on: its alarm is parked no more
-	_                         // Settled
-	_                         // Probe
-	Told                      // another object has told this one something: Batch
-	Forget                    // a sender has nothing left for the object: ForgetBody
-	MayForget                 // a receiver asks for that: ForgetBody
-	Parked                    // an operator has parked messages sent again, or dropped: ParkedBody
+	Call    Kind = 1 + iota // a typed call
+	Fetch                   // an HTTP request, perhaps an upgrade
+	Message                 // a frame that a socket sent
+	Closed                  // a socket has ended
+	Alarm                   // the alarm may be due
+	Resume                  // an operator has the object go on: its alarm is parked no more
+
+	// Only a host may send these.
+	Settled // a caller says which of its asks are settled
+	Probe   // an object that waits looks for others that wait for it
+
+	Told      // another object has told this one something: Batch
+	Forget    // a sender has nothing left for the object: ForgetBody
+	MayForget // a receiver asks for that: ForgetBody
+	Parked    // an operator has parked messages sent again, or dropped: ParkedBody
 )
 
 // FrameWindow is how many frames of one socket a gateway sends before the first of
@@ -43,6 +46,7 @@ type Request struct {
 	Region    string // the gateway's, with an upgrade
 	Timeout   int64  // milliseconds left when it was sent
 	Time      int64  // when it was asked first, in Unix milliseconds; the same in all copies
+	Again     bool   // it may have run at another owner
 	Key       string // the client's Idempotency-Key
 	Principal []byte // who asks, as JSON; empty: nobody in particular
 
@@ -62,6 +66,18 @@ type Request struct {
 	Reason string
 	Clean  bool
 	Fault  objects.Code // what went wrong, of a close; "": nothing
+
+	// Only a host may send these.
+	Asked   *Asked       // what an object asks; nil: it is no object that asks
+	Settled *SettledAsks // of Settled
+
+	Maker Maker // for whom the object comes into being, if it does; nil: nobody in particular. It is not sent
+}
+
+// Maker is somebody who may make only so many new objects.
+type Maker interface {
+	MayMake() bool // whether an object that nobody owns, and that may be new, is to be claimed
+	Made()         // one was claimed, and was new
 }
 
 func (r *Request) fields(c *coder) {
@@ -77,6 +93,7 @@ func (r *Request) fields(c *coder) {
 	text(c, 10, &r.Call)
 	c.bytes(11, &r.Body)
 	number(c, 12, &r.Time)
+	c.bool(13, &r.Again)
 	text(c, 20, &r.Method)
 	text(c, 21, &r.URL)
 	text(c, 22, &r.Host)
@@ -89,6 +106,8 @@ func (r *Request) fields(c *coder) {
 	text(c, 34, &r.Reason)
 	c.bool(35, &r.Clean)
 	text(c, 36, &r.Fault)
+	optional(c, 40, &r.Asked)
+	optional(c, 41, &r.Settled)
 }
 
 // Reply answers a Request.
@@ -132,6 +151,18 @@ func (r *Reply) fields(c *coder) {
 	c.bytes(22, &r.Body)
 	c.bool(32, &r.Gap)
 	c.bool(33, &r.Woke)
+}
+
+// fits reports whether the reply is no larger than a NATS message may be.
+func (r *Reply) fits(most int64) bool {
+	const rest = 1 << 10 // more than all other fields take
+	n := len(r.Body) + len(r.Message) + len(r.Details) + rest
+	for name, values := range r.Header {
+		for _, value := range values {
+			n += len(name) + len(value) + 16
+		}
+	}
+	return int64(n) <= most || int64(len(Encode(r))) <= most
 }
 
 // TooLarge is what to say instead of a reply that does not fit into a NATS message.
@@ -222,6 +253,8 @@ type ClaimReply struct {
 	Busy  bool   // the claim is under way: another answer follows
 
 	Running uint64 // milliseconds for which the event in hand has run; of an answer to Look
+
+	New bool // with Owned: there was no record of the object
 }
 
 func (r *ClaimReply) fields(c *coder) {
@@ -236,6 +269,7 @@ func (r *ClaimReply) fields(c *coder) {
 	c.bool(9, &r.Busy)
 	text(c, 10, &r.Ref)
 	number(c, 11, &r.Running)
+	c.bool(12, &r.New)
 }
 
 // why is the reason for which the object is not owned.

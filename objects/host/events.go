@@ -17,11 +17,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	shared "holdfast/internal/metrics"
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
 	"holdfast/objects/internal/engine"
@@ -33,6 +32,7 @@ type memory struct {
 	data     *engine.Data
 	alarm    *engine.Alarm // nil: none
 	answers  answers
+	kept     asks.Callee // what objects have asked this one
 	epoch    uint64
 	token    uint64    // of the claim
 	since    time.Time // when the object was served first under it
@@ -87,7 +87,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 	defer o.guard(d.kind, reply, &returned)
 	switch d.kind {
 	case request:
-		o.handle(d.msg, d.at, req)
+		o.handle(&d, req)
 	case gatewayLost:
 		o.loseGateway(d.gateway)
 	case endsDue:
@@ -132,15 +132,20 @@ func (o *object) guard(kind deliveryKind, reply string, returned *bool) {
 
 // handle is one event from end to end: what is asked, what the instance makes of
 // it, what has to be made durable, and what may leave then.
-func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
-	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
-		o.in.warnings.log(o.in.log, "request dropped: its reply subject is no gateway's", "object", o.key)
-		return
-	}
+func (o *object) handle(d *delivery, req *wire.Request) {
+	msg, came := d.msg, d.at
 	*req = wire.Request{}
 	err := wire.Decode(msg.Data, req)
 	if err == nil {
-		err = checkNames(req)
+		err = checkRequest(req, d.byHost)
+	}
+	if err == nil && req.Kind == wire.Settled {
+		o.hearSettled(req.Settled)
+		return
+	}
+	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
+		o.in.warnings.log(o.in.log, "request dropped: its reply subject is no gateway's", "object", o.key)
+		return
 	}
 	if err != nil {
 		o.finish(event{reply: msg.Reply}, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request not understood: %v", err)})
@@ -165,7 +170,8 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 			deadline = asked
 		}
 	}
-	ctx := withPrincipal(o.newContext(req, deadline, now), req.Principal)
+	ev.ctx = o.newContext(req, deadline, now)
+	ctx := withPrincipal(ev.ctx, req.Principal)
 	switch req.Kind {
 	case wire.Message, wire.Closed:
 		o.frame(ctx, ev)
@@ -225,15 +231,28 @@ func checkName(name string) error {
 		return fmt.Errorf("a name has %d bytes, want 1 to %d", len(name), maxName)
 	}
 	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c > '~' || c == '.' || c == '*' || c == '>' {
+		if c := name[i]; c <= ' ' || c > '~' || c == '*' || c == '>' {
 			return fmt.Errorf("%q cannot be a name", name)
 		}
+	}
+	if user, own, of := strings.Cut(name, "."); of && (user == "" || own == "" || strings.Contains(own, ".")) {
+		return fmt.Errorf("%q cannot be a name", name)
 	}
 	return nil
 }
 
-// checkNames refuses a request whose names no gateway has made.
-func checkNames(req *wire.Request) error {
+// checkRequest refuses a request that no gateway or host of ours has made.
+func checkRequest(req *wire.Request, byHost bool) error {
+	switch {
+	case !byHost && (req.Asked != nil || req.Settled != nil || req.Kind == wire.Settled || req.Kind == wire.Probe):
+		return errors.New("only a host may send this")
+	case req.Kind == wire.Settled:
+		return checkSettled(req.Settled)
+	case req.Asked != nil:
+		if err := checkAsked(req); err != nil {
+			return err
+		}
+	}
 	if err := checkName(req.Gateway); err != nil || req.Socket == "" {
 		return err
 	}
@@ -248,6 +267,9 @@ type event struct {
 	req   *wire.Request // nil for the host's own
 	kind  wire.Kind     // ownEvent for one that nobody has requested
 	reply string        // where to answer; "" for nowhere
+	ctx   *eventContext // nil for a constructor's, and what is no event of the author's
+
+	comesAgain bool // it has failed, and is tried again later
 
 	// Of a frame, and of the end of a socket, also if no frame has told it.
 	gateway string
@@ -276,6 +298,9 @@ func (e event) label() string { return kindNames[e.index()] }
 // again answers a request that has been handled before, perhaps by another
 // owner, from what the record remembers.
 func (o *object) again(ev event, now time.Time) bool {
+	if ev.req.Asked != nil {
+		return o.askedBefore(ev, now)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.memory.answers.noteLow(ev.req, now) > ev.req.N {
@@ -457,12 +482,16 @@ func (o *object) runAlarm(ctx context.Context, ev event) {
 		return
 	}
 	failed := before.Failed(now, rand.Float64())
+	if out.Forget {
+		failed = engine.Alarm{}
+	}
 	e := o.countFailure(ev, out)
 	o.in.log.Warn("alarm failed", "ref", e.Reference, "object", o.key, "name", o.id.Name, "set for", before.At, "retry", before.Retry, "parked", failed.Parked, "err", out.Err)
 	if out.Drop {
 		o.drop()
 	}
-	o.apply(ev, engine.Outcome{Alarm: &failed}, o.replyTo(ev, engine.Outcome{}, nil), nil)
+	ev.comesAgain = true
+	o.apply(ev, engine.Outcome{Alarm: &failed, Sends: out.Sends}, o.replyTo(ev, engine.Outcome{}, nil), nil)
 }
 
 // setAgain sets the wake-up for what the record says: the one that has fired is gone.
@@ -486,7 +515,11 @@ func (o *object) setAgain(ev event) {
 // finish ends an event: its writes become part of what the next put makes
 // durable, and what it sends waits in the outbox until then.
 func (o *object) finish(ev event, out engine.Outcome) {
-	if err := o.roomFor(ev, out); err != nil {
+	err := o.roomFor(ev, out)
+	if err == nil {
+		err = o.tooLargeToKeep(ev, out)
+	}
+	if err != nil {
 		out = engine.Outcome{Drop: true, Err: err}
 	}
 	if out.Drop {
@@ -518,6 +551,8 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	if (len(outs) > 0 || waits) && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
 		item.wrote = true // its answer does not come through a lane: who sees it has to know that the rest will come
 	}
+	item.settle = ev.settles(failure)
+	item.wrote = item.wrote || item.settle != nil // so that it does not run again when its asks are settled
 	o.memory.data.Apply(out.Writes)
 	item.tasks = out.Tasks
 	if item.wrote {
@@ -554,6 +589,10 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 		return
 	}
 	reply.Kept = true
+	if ev.req.Asked != nil {
+		o.memory.kept.Keep(questionOf(ev.req.Asked), wire.Encode(reply), time.Now())
+		return
+	}
 	answer := record.Answer{Gateway: ev.req.Gateway, N: ev.req.N}
 	if ev.req.Key != "" {
 		answer = record.Answer{Key: ev.req.Key, Sum: sum(ev.req), At: time.Now().UTC().Truncate(time.Second)}

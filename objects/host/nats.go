@@ -59,9 +59,14 @@ type bus interface {
 	// Connected reports whether anything can be heard.
 	Connected() bool
 
+	// Line numbers the connection. It changes when the connection is made anew.
+	Line() uint64
 	// Since is when the connection was made anew last, as far as it was looked at; zero: it
 	// never was.
 	Since(now time.Time) time.Time
+	// Remade has something each time when the connection has been made again, until stop
+	// is called.
+	Remade() (remade <-chan nats.Status, stop func())
 }
 
 // subscription is one channel's interest in one subject.
@@ -116,4 +121,10 @@ func (s natsSubscription) Drain() { _ = s.sub.Drain() }
 
 func (b *natsBus) Connected() bool { return b.conn.IsConnected() }
 
+func (b *natsBus) Line() uint64 { return b.conn.Stats().Reconnects }
+
 func (b *natsBus) Flush(ctx context.Context) error { return b.conn.FlushWithContext(ctx) }
+func (b *natsBus) Remade() (remade <-chan nats.Status, stop func()) {
+	status := b.conn.StatusChanged(nats.CONNECTED)
+	return status, func() { b.conn.RemoveStatusListener(status) }
+}

@@ -10,6 +10,7 @@ import (
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/internal/engine"
 )
@@ -60,6 +61,8 @@ type object struct {
 	claimWaiters []func(wire.ClaimReply)
 	outbox       outbox
 	commit       committer
+	asks         asks.Caller // what the object has asked others
+	sayTimer     *time.Timer // nil: nothing is settled that callees have not been told
 	told         *told       // nil: nothing that the object has told is under way
 	tasks        *tasks      // nil: none was begun
 	conflation   *conflation // nil: no socket has asked for conflated values
@@ -240,6 +243,9 @@ func (o *object) stop(d owner.Stop) {
 		return
 	}
 	from := o.stage()
+	if d.Why == owner.Released {
+		o.saySettled(time.Now().Add(time.Second)) // all that is settled
+	}
 	o.advance(gone)
 	o.commit.own = owner.State{}
 	o.tasks.end()

@@ -265,7 +265,7 @@ func (o *object) tellEnds() {
 func (o *object) tellEnd() {
 	end := o.sockets.untold.ends[0]
 	now := time.Now()
-	ev := event{kind: wire.Closed, gateway: end.gateway, slot: end.slot, seq: end.seq}
+	ev := event{kind: wire.Closed, ctx: o.endContext(&end, now), gateway: end.gateway, slot: end.slot, seq: end.seq}
 	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
 		known := o.sockets.recorded[end.socket]
 		delete(o.sockets.recorded, end.socket)

@@ -2,12 +2,12 @@ package host
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"net/netip"
 	"runtime/debug"
 	"time"
 
-	"holdfast/internal/scope"
+	"holdfast/internal/ask"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/internal/engine"
@@ -134,11 +134,11 @@ func (in *incarnation) ask(ctx context.Context, q engine.Question) (engine.Answe
 	if r := q.Request; r != nil {
 		*req = wire.Request{Kind: wire.Fetch, Method: r.Method, URL: r.URL.RequestURI(), Host: r.Host, Header: r.Header, Body: q.Input}
 	}
-	if req.Principal, err = principalOf(ctx); err != nil {
+	to := wire.Address{ID: id, Name: q.Name}
+	if err := ask.Identify(ctx, netip.Addr{}, to, req); err != nil {
 		return engine.Answer{}, err
 	}
-	req.Key = scope.NextKey(ctx, objects.PrincipalOf(ctx).ID, q.Key, q.Call)
-	reply, err := in.client.Do(ctx, wire.Address{ID: id, Name: q.Name}, req)
+	reply, err := in.client.Do(ctx, to, req)
 	if err == nil {
 		err = reply.Err()
 	}
@@ -150,17 +150,4 @@ func (in *incarnation) ask(ctx context.Context, q engine.Question) (engine.Answe
 		answer = engine.Answer{Response: &engine.Response{Status: reply.Status, Header: reply.Header, Body: reply.Body}}
 	}
 	return answer, nil
-}
-
-// principalOf is who asks, as JSON; nil for nobody in particular.
-func principalOf(ctx context.Context) ([]byte, error) {
-	who := objects.PrincipalOf(ctx)
-	if who.ID == "" && who.Claims == nil {
-		return nil, nil
-	}
-	principal, err := json.Marshal(who)
-	if err != nil || len(principal) > objects.MaxPrincipal {
-		return nil, objects.Errorf(objects.TooLarge, "a principal has more than %d bytes", objects.MaxPrincipal)
-	}
-	return principal, nil
 }

@@ -295,7 +295,7 @@ func (o *object) publishForget(to string, body wire.ForgetBody) {
 		return
 	}
 	nobody := wire.InboxPrefix + o.in.id + ".forget." + strconv.FormatUint(o.in.forgets.Add(1), 10) // nothing is answered
-	o.in.logSendError(wire.Ask(o.in.bus, wire.ObjectHostSubject(id), nobody, &wire.Request{Kind: wire.Forget, Gateway: o.in.id, Body: wire.Encode(&body)}))
+	o.in.logSendError(wire.Ask(o.in.bus, wire.ObjectHostSubject(id.Key()), nobody, &wire.Request{Kind: wire.Forget, Gateway: o.in.id, Body: wire.Encode(&body)}))
 }
 
 // handleTold runs what is due of the object's own messages, sends on what others are to get now, and writes what answers have

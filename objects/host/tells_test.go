@@ -64,7 +64,7 @@ func (c *twinClient) Do(ctx context.Context, id wire.Address, req *wire.Request)
 		inbox := fmt.Sprintf("%sh%s.%d.%d", wire.InboxPrefix, c.in.id, req.N, copies)
 		raw := make(chan *nats.Msg, 8)
 		sub, _ := c.bus.Subscribe(inbox, "", raw)
-		if err := wire.Ask(c.bus, wire.ObjectHostSubject(id.ID), inbox, req); err != nil {
+		if err := wire.Ask(c.bus, wire.ObjectHostSubject(id.Key()), inbox, req); err != nil {
 			return nil, err
 		}
 		var reply *wire.Reply
@@ -260,7 +260,7 @@ func newTellWorldOf(t *testing.T, store *memoryStore, incarnation string, clock 
 		w.client = &twinClient{in: in.in, bus: in.bus, deaf: make(map[string]bool)}
 		in.in.client, in.in.clock = w.client, clock
 	}
-	w.world = newWorldWith(t, store, incarnation, before, func(cfg *Config) { cfg.Objects = []*objects.Implementation{impl} })
+	w.world = newWorldAt(t, newMemoryBus(), store, incarnation, before, func(cfg *Config) { cfg.Objects = []*objects.Implementation{impl} })
 	w.in.tasks.Go(func() { w.ring(w.in.work) })
 	return w
 }

@@ -268,7 +268,7 @@ func (o *object) runDue(now time.Time) bool {
 		return true
 	}
 	ctx := o.beginTold(m.To, count.Born, m.N)
-	_, failed := o.run(func(i *engine.Instance) engine.Outcome {
+	_, failed := o.run(ctx, func(i *engine.Instance) engine.Outcome {
 		if _, still := o.data.Get(at); !still {
 			return engine.Outcome{} // it ran, and the owner was lost before it was known
 		}
@@ -299,7 +299,7 @@ func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Wri
 	heard := m
 	heard.Due = time.Time{}
 	hears := false
-	_, err := o.run(func(i *engine.Instance) engine.Outcome {
+	_, err := o.run(ctx, func(i *engine.Instance) engine.Outcome {
 		if hears = i.HearsUndelivered(); !hears {
 			return engine.Outcome{}
 		}
@@ -390,7 +390,7 @@ func (o *object) receive(from *object, b tells.Batch) (a tells.Answer, held bool
 			continue
 		}
 		ctx := o.beginTold(sender, count.Born, m.N)
-		_, err := o.run(func(i *engine.Instance) engine.Outcome {
+		_, err := o.run(ctx, func(i *engine.Instance) engine.Outcome {
 			return i.Told(ctx, m.Call, m.Body, engine.Write{Key: at, Value: tells.Mark{Born: count.Born, Last: m.N}.Encode()})
 		})
 		o.tellEnds()
@@ -408,9 +408,9 @@ func (o *object) receive(from *object, b tells.Batch) (a tells.Answer, held bool
 }
 
 // beginTold is the context of the event that runs a told message.
-func (o *object) beginTold(sender string, born, n uint64) context.Context {
+func (o *object) beginTold(sender string, born, n uint64) *event {
 	id := "t/" + sender + "/" + strconv.FormatUint(born, 36) + "/" + strconv.FormatUint(n, 36)
-	return &event{Context: context.Background(), o: o, id: id, at: o.world.Now()}
+	return &event{Context: context.Background(), o: o, id: id, at: o.world.Now(), long: true, asked: o.world.askedBy(id)}
 }
 
 func errorOf(err error) *objects.Error {

@@ -17,7 +17,7 @@ type Instance struct {
 }
 
 // Outcome is what an event wants done, in this order: make Writes and Alarm
-// durable, then Sends, then the answer. If Err is set there is nothing else to do. The host applies Writes to Data before
+// durable, then Sends, then the answer. If Err is set there are no Writes, and of Sends only what closes sockets. The host applies Writes to Data before
 // the next event.
 type Outcome struct {
 	Writes []Write
@@ -29,6 +29,8 @@ type Outcome struct {
 	Output   []byte    // a call's answer
 	Response *Response // a fetch's answer
 	Err      error     // a refusal, which Author.Refusal knows, or a fault
+
+	Forget bool // the alarm that has failed is not to run again
 
 	Stack []byte // of a panic; for the log
 	Drop  bool   // the instance's memory is not to be trusted: construct it again
@@ -184,7 +186,14 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 	}
 	t.undoSockets(0)
 	refusal, refused := i.class.Author.Refusal(err)
-	return Outcome{Err: refusal, Stack: out.Stack, Drop: !refused || t.err != nil}
+	out = Outcome{Err: refusal, Stack: out.Stack, Drop: !refused || t.err != nil}
+	if t.err != nil {
+		out.Forget = t.forget
+		if t.closes {
+			out.Sends = i.closeAll()
+		}
+	}
+	return out
 }
 
 // settle says what the event wants done. An error is that of a limit, and the instance's memory is not to be trusted.
