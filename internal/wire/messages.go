@@ -65,6 +65,7 @@ type Request struct {
 	// Only a host may send these.
 	Asked   *Asked       // what an object asks; nil: it is no object that asks
 	Settled *SettledAsks // of Settled
+	Probe   *Waiting     // of Probe
 }
 
 func (r *Request) fields(c *coder) {
@@ -95,6 +96,7 @@ func (r *Request) fields(c *coder) {
 	text(c, 36, &r.Fault)
 	optional(c, 40, &r.Asked)
 	optional(c, 41, &r.Settled)
+	optional(c, 42, &r.Probe)
 }
 
 // Reply answers a Request.

@@ -548,7 +548,7 @@ func TestOnlyAHostMaySayWhatObjectsAsk(t *testing.T) {
 	inDistrict(t, func(t *testing.T, d *district) {
 		d.own("a", "stock")
 		caller := palID("order").Key()
-		asked := &wire.Asked{ID: make([]byte, 16), Caller: caller, Token: 1, N: 1, Chain: []wire.Link{{Key: caller}}}
+		asked := &wire.Asked{ID: make([]byte, 16), Caller: caller, Token: 1, N: 1, Root: "g/x/1", Chain: []wire.Link{{Key: caller}}}
 		if _, err := d.ask("stock", wire.Request{Call: "add", Body: []byte("1"), Asked: asked}); objects.CodeOf(err) != objects.Invalid {
 			t.Errorf("a gateway asks for an object: %v, want invalid", err)
 		}
@@ -562,6 +562,7 @@ func TestOnlyAHostMaySayWhatObjectsAsk(t *testing.T) {
 			"no caller":    func(a *wire.Asked, _ *wire.Request) { a.Caller = "" },
 			"no object":    func(a *wire.Asked, _ *wire.Request) { a.Caller = "pal.5f3f" },
 			"a long name":  func(a *wire.Asked, _ *wire.Request) { a.Name = strings.Repeat("x", 2000) },
+			"no root":      func(a *wire.Asked, _ *wire.Request) { a.Root = "" },
 			"no chain":     func(a *wire.Asked, _ *wire.Request) { a.Chain = nil },
 			"a long chain": func(a *wire.Asked, _ *wire.Request) { a.Chain = make([]wire.Link, 18) },
 			"a key":        func(_ *wire.Asked, r *wire.Request) { r.Key = "k" },
@@ -607,4 +608,118 @@ func TestAnAnswerThatIsKeptHasASize(t *testing.T) {
 			t.Error("what was refused has left its write")
 		}
 	}, "a")
+}
+
+// crossing has an object count, and ask the next one, which does the same at that time.
+func crossing(d *district, runs map[string]*int, name, next string) {
+	runs[name] = new(int)
+	d.does(name, func(tx *objects.Tx) (string, error) {
+		*runs[name]++
+		counter.Set(tx, counter.Get(tx)+1)
+		time.Sleep(10 * time.Millisecond) // until the others run too
+		n, err := palAdd.Do(tx, tx.Object(palClass, next), 10)
+		return fmt.Sprint(n > 0), err
+	})
+}
+
+func TestEventsThatCrossAreResolvedWithOneEffect(t *testing.T) {
+	for _, ring := range [][]string{{"a0", "b0"}, {"a0", "b0", "a1"}, {"a0", "b0", "a1", "b1", "a2"}} {
+		t.Run(fmt.Sprint(len(ring)), func(t *testing.T) {
+			inDistrict(t, func(t *testing.T, d *district) {
+				runs := make(map[string]*int)
+				for i, name := range ring {
+					d.own(name[:1], name)
+					crossing(d, runs, name, ring[(i+1)%len(ring)])
+				}
+				began := time.Now()
+				var g errgroup.Group
+				for i, name := range ring {
+					g.Go(func() error {
+						time.Sleep(time.Duration(i) * time.Millisecond)
+						_, err := d.ask(name, wire.Request{})
+						return err
+					})
+				}
+				if err := g.Wait(); err != nil {
+					t.Fatal(err)
+				}
+				took, all := time.Since(began), 0
+				for _, name := range ring {
+					if n := d.count(name); n != 11 {
+						t.Errorf("%s has counted %d, want 11", name, n)
+					}
+					all += *runs[name]
+				}
+				if took > 200*time.Millisecond || all > len(ring)+1 {
+					t.Errorf("it took %v and %d runs for %d events", took, all, len(ring))
+				}
+				if last := *runs[ring[len(ring)-1]]; last != 2 {
+					t.Errorf("the youngest has run %d times, want 2", last)
+				}
+				time.Sleep(time.Second)
+				for _, name := range ring {
+					if o := d.object(name[:1], name); len(o.memory.kept.Kept) != 0 || !o.asks.Idle() {
+						t.Errorf("%s keeps %d answers", name, len(o.memory.kept.Kept))
+					}
+				}
+			}, "a", "b")
+		})
+	}
+}
+
+// What waits for the one that crosses is asked by goroutines, and its handler takes no notice of their errors.
+func TestAnEventThatGivesWayRunsAgainWhateverItsHandlerSays(t *testing.T) {
+	inDistrict(t, func(t *testing.T, d *district) {
+		runs := make(map[string]*int)
+		crossing(d, runs, "a0", "b0")
+		tries := 0
+		d.does("b0", func(tx *objects.Tx) (string, error) {
+			tries++
+			counter.Set(tx, counter.Get(tx)+1)
+			time.Sleep(10 * time.Millisecond)
+			var g errgroup.Group
+			for range 3 {
+				g.Go(func() error {
+					_, err := palAdd.Do(tx, tx.Object(palClass, "a0"), 10)
+					return err
+				})
+			}
+			return fmt.Sprint(g.Wait() == nil), nil
+		})
+		var g errgroup.Group
+		g.Go(func() error { _, err := d.ask("a0", wire.Request{}); return err })
+		g.Go(func() error {
+			time.Sleep(time.Millisecond)
+			reply, err := d.ask("b0", wire.Request{})
+			if err == nil && string(reply.Body) != `"true"` {
+				err = fmt.Errorf("b0 says %s", reply.Body)
+			}
+			return err
+		})
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if a, b := d.count("a0"), d.count("b0"); a != 31 || b != 11 || tries != 2 {
+			t.Errorf("they have counted %d and %d after %d tries, want 31, 11 and 2", a, b, tries)
+		}
+	}, "a")
+}
+
+// The frames of a socket stay in order, though one of them gives way.
+func TestAFrameThatGivesWayKeepsItsPlace(t *testing.T) {
+	d := delivery{kind: request, msg: &nats.Msg{Reply: "_HF.h.g.frame.s.1"}}
+	var m mailbox
+	m.stage = serving
+	for i, q := range []delivery{{msg: &nats.Msg{Reply: "frame 2"}}, {msg: &nats.Msg{Reply: "ask 1"}, byHost: true}, {msg: &nats.Msg{Reply: "frame 3"}}, {msg: &nats.Msg{Reply: "ask 2"}, byHost: true}} {
+		q.kind, q.request = request, fmt.Sprint(i)
+		m.queue = append(m.queue, q)
+	}
+	m.giveWay(d)
+	var order []string
+	for range 5 {
+		order = append(order, m.next(time.Now()).msg.Reply)
+	}
+	if want := []string{"ask 1", "ask 2", d.msg.Reply, "frame 2", "frame 3"}; !slices.Equal(order, want) {
+		t.Errorf("the order is %q, want %q", order, want)
+	}
 }

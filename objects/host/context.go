@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"holdfast/internal/wire"
+	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/internal/engine"
 )
 
@@ -26,6 +28,8 @@ type eventContext struct {
 	asked  time.Time   // when the event was asked for
 	again  bool        // the sender says that it may have run before
 	from   *wire.Asked // what the object that asks adds; nil: no object asks
+
+	gaveWay atomic.Bool // it is unwound, and runs again
 
 	asking *asking // nil: it has asked nothing
 	over   bool    // the handler has returned; with asking, guarded by the object's lock
@@ -114,3 +118,12 @@ func (c *eventContext) long() bool {
 
 // mayHaveRun reports whether the event may have run before, at another owner.
 func (c *eventContext) mayHaveRun() bool { return c.again || c.long() }
+
+// waiter is the event as those that wait are compared.
+func (c *eventContext) waiter() asks.Waiter {
+	w := asks.Waiter{Time: c.asked.UnixMilli(), Root: c.ID(), Event: c.ID()}
+	if c.from != nil {
+		w.Root, w.Depth = c.from.Root, len(c.from.Chain)
+	}
+	return w
+}

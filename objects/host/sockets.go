@@ -151,7 +151,11 @@ func (o *object) frame(ctx context.Context, ev event) {
 		return // no gateway of ours has made it
 	}
 	ev.gateway, ev.slot, ev.seq = req.Gateway, slot, req.Seq
-	switch o.take(ev) {
+	verdict := stream.Take
+	if !ev.again { // it was taken before
+		verdict = o.take(ev)
+	}
+	switch verdict {
 	case stream.Take:
 	case stream.Told:
 		o.in.trackGateway(ev.gateway) // which has to acknowledge that

@@ -108,6 +108,9 @@ func (e *event) Sender() (key, name string) {
 	return e.from.o.to.ID().Key(), e.from.o.to.Name()
 }
 
+// GaveWay reports whether the event is to be unwound.
+func (e *event) GaveWay() bool { return false }
+
 // Limits of what events ask, as a host has them.
 const (
 	maxDepth  = 16
