@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,8 +60,32 @@ type district struct {
 	t      *testing.T
 	bus    *memoryBus
 	store  *memoryStore
-	hosts  map[string]*world
 	client *wire.Client
+
+	mu    sync.Mutex // guards what follows
+	hosts map[string]*world
+}
+
+// lives reports whether a host does.
+func (d *district) lives(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.hosts[name] != nil
+}
+
+// loses has the bus lose what lost says.
+func (d *district) loses(lost func(subject, reply string, data []byte) bool) {
+	d.bus.mu.Lock()
+	defer d.bus.mu.Unlock()
+	d.bus.drop = lost
+}
+
+// kept is how many answers an object keeps for others, and owes says that its own asks are not all settled.
+func (d *district) kept(host, name string) (kept int, owes bool) {
+	o := d.object(host, name)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.memory.kept.Kept), !o.asks.Idle()
 }
 
 // inDistrict runs a story where hosts a and b serve the objects of these names.
@@ -91,7 +116,9 @@ func (d *district) start(name string) *world {
 	w := newWorldAt(d.t, d.bus, d.store, name, func(cfg *Config) {
 		cfg.Name, cfg.Objects = name, []*objects.Implementation{pals}
 	})
-	w.in.live = func(_ context.Context, other string) bool { return d.hosts[other] != nil }
+	w.in.live = func(_ context.Context, other string) bool { return d.lives(other) }
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.hosts[name] = w
 	return w
 }
@@ -99,8 +126,10 @@ func (d *district) start(name string) *world {
 // crash ends a host without a word. Its objects may be claimed.
 func (d *district) crash(name string) {
 	d.t.Helper()
+	d.mu.Lock()
 	w := d.hosts[name]
 	delete(d.hosts, name)
+	d.mu.Unlock()
 	w.crash()
 }
 
@@ -183,12 +212,13 @@ func TestAnEventAsksAnObjectOfAnotherHost(t *testing.T) {
 				t.Fatalf("%s, %v, want %s", reply.Body, err, want)
 			}
 		}
-		if o := d.object("b", "stock"); len(o.memory.kept.Kept) != 3 {
-			t.Errorf("%d answers are kept, want 3", len(o.memory.kept.Kept))
+		if kept, _ := d.kept("b", "stock"); kept != 3 {
+			t.Errorf("%d answers are kept, want 3", kept)
 		}
 		time.Sleep(time.Second)
-		if kept := d.object("b", "stock").memory.kept.Kept; len(kept) != 0 || !d.object("a", "order").asks.Idle() {
-			t.Errorf("%d answers are kept after they were settled", len(kept))
+		kept, _ := d.kept("b", "stock")
+		if _, owes := d.kept("a", "order"); kept != 0 || owes {
+			t.Errorf("%d answers are kept after they were settled, and order owes: %t", kept, owes)
 		}
 	}, "a", "b")
 }
@@ -199,7 +229,7 @@ func TestAnObjectIsAskedOnceThoughItsCallerDiesBeforeItsOwnCommit(t *testing.T) 
 		d.own("b", "stock")
 		d.does("order", func(tx *objects.Tx) (string, error) {
 			said, err := adds("stock")(tx)
-			if d.hosts["a"] != nil {
+			if d.lives("a") {
 				d.store.fail(fault{Slow: time.Hour}) // the commit of order, which comes next
 			}
 			return said, err
@@ -230,9 +260,9 @@ func TestAnObjectIsAskedOnceThoughItDiesBeforeItsAnswerIsHeard(t *testing.T) {
 		d.own("a", "order")
 		d.own("b", "stock")
 		d.does("order", adds("stock"))
-		d.bus.drop = func(subject, _ string, _ []byte) bool {
-			return strings.HasPrefix(subject, wire.InboxPrefix+"a.") && d.hosts["b"] != nil
-		}
+		d.loses(func(subject, _ string, _ []byte) bool {
+			return strings.HasPrefix(subject, wire.InboxPrefix+"a.") && d.lives("b")
+		})
 		answered := make(chan error, 1)
 		go func() {
 			reply, err := d.ask("order", wire.Request{})
@@ -264,9 +294,9 @@ func TestAnEventThatOnlyAskedIsAnsweredFromTheRecord(t *testing.T) {
 			n, err := palAdd.Do(tx, tx.Object(palClass, "stock"), 1)
 			return fmt.Sprint(n), err
 		})
-		d.bus.drop = func(subject, _ string, _ []byte) bool {
-			return strings.HasPrefix(subject, wire.InboxPrefix+"worker.") && d.hosts["a"] != nil
-		}
+		d.loses(func(subject, _ string, _ []byte) bool {
+			return strings.HasPrefix(subject, wire.InboxPrefix+"worker.") && d.lives("a")
+		})
 		answered := make(chan error, 1)
 		go func() {
 			reply, err := d.ask("order", wire.Request{})
@@ -276,8 +306,8 @@ func TestAnEventThatOnlyAskedIsAnsweredFromTheRecord(t *testing.T) {
 			answered <- err
 		}()
 		time.Sleep(500 * time.Millisecond) // its asks are settled
-		if kept := d.object("b", "stock").memory.kept.Kept; len(kept) != 0 {
-			t.Fatalf("%d answers are kept", len(kept))
+		if kept, _ := d.kept("b", "stock"); kept != 0 {
+			t.Fatalf("%d answers are kept", kept)
 		}
 		d.crash("a")
 		d.start("c")
@@ -303,9 +333,9 @@ func TestAnEventThatFailsAfterAnAskIsNotRunAgain(t *testing.T) {
 			counter.Set(tx, 100)
 			return "", objects.Errorf(objects.Conflict, "no")
 		})
-		d.bus.drop = func(subject, _ string, _ []byte) bool {
-			return strings.HasPrefix(subject, wire.InboxPrefix+"worker.") && d.hosts["a"] != nil
-		}
+		d.loses(func(subject, _ string, _ []byte) bool {
+			return strings.HasPrefix(subject, wire.InboxPrefix+"worker.") && d.lives("a")
+		})
 		answered := make(chan error, 1)
 		go func() {
 			_, err := d.ask("order", wire.Request{})
@@ -325,7 +355,7 @@ func TestAnEventThatFailsAfterAnAskIsNotRunAgain(t *testing.T) {
 
 func TestTheRetryOfAnAlarmGetsTheAnswersOfTheFirstTry(t *testing.T) {
 	inDistrict(t, func(t *testing.T, d *district) {
-		o := d.own("a", "order")
+		d.own("a", "order")
 		d.own("b", "stock")
 		tries := 0
 		d.does("order", func(tx *objects.Tx) (string, error) {
@@ -357,8 +387,9 @@ func TestTheRetryOfAnAlarmGetsTheAnswersOfTheFirstTry(t *testing.T) {
 		if n := d.count("stock"); n != 1 || tries != 3 {
 			t.Errorf("stock has counted %d after %d tries, want 1 after 3", n, tries)
 		}
-		if kept := d.object("b", "stock").memory.kept.Kept; len(kept) != 0 || !o.asks.Idle() {
-			t.Errorf("%d answers are kept after the alarm has succeeded", len(kept))
+		kept, _ := d.kept("b", "stock")
+		if _, owes := d.kept("a", "order"); kept != 0 || owes {
+			t.Errorf("%d answers are kept after the alarm has succeeded", kept)
 		}
 	}, "a", "b")
 }
@@ -366,8 +397,8 @@ func TestTheRetryOfAnAlarmGetsTheAnswersOfTheFirstTry(t *testing.T) {
 // A copy that the network has held back names the callee's owner, which is still the same. All that the next owner of the caller
 // has asked is settled by then.
 func TestALateCopyOfADeadCallersAskIsNotRun(t *testing.T) {
-	for _, refuses := range []bool{false, true} { // what the callee makes of the second question
-		t.Run(fmt.Sprint("refused=", refuses), func(t *testing.T) {
+	for _, refused := range []bool{false, true} { // what the callee makes of the second question
+		t.Run(fmt.Sprint("refused=", refused), func(t *testing.T) {
 			inDistrict(t, func(t *testing.T, d *district) {
 				d.own("a", "order")
 				d.own("b", "stock")
@@ -378,25 +409,30 @@ func TestALateCopyOfADeadCallersAskIsNotRun(t *testing.T) {
 					}
 					return said, err
 				})
+				var refuses atomic.Bool
+				refuses.Store(refused)
 				d.does("stock", func(tx *objects.Tx) (string, error) {
-					if refuses {
+					if refuses.Load() {
 						return "", objects.Errorf(objects.Conflict, "no")
 					}
 					counter.Set(tx, counter.Get(tx)+1)
 					return "done", nil
 				})
+				var mu sync.Mutex
 				var late []*nats.Msg
-				d.bus.drop = func(subject, reply string, data []byte) bool {
-					if subject != wire.ObjectHostSubject(palID("stock").Key()) || d.hosts["a"] == nil {
+				d.loses(func(subject, reply string, data []byte) bool {
+					if subject != wire.ObjectHostSubject(palID("stock").Key()) || !d.lives("a") {
 						return false
 					}
+					mu.Lock()
+					defer mu.Unlock()
 					late = append(late, &nats.Msg{Subject: subject, Reply: reply, Data: slices.Clone(data)})
 					return true
-				}
+				})
 				answered := make(chan error, 1)
 				go func() {
 					reply, err := d.ask("order", wire.Request{})
-					if want := map[bool]string{false: `"done"`, true: `"refused"`}[refuses]; err == nil && string(reply.Body) != want {
+					if want := map[bool]string{false: `"done"`, true: `"refused"`}[refused]; err == nil && string(reply.Body) != want {
 						err = fmt.Errorf("order says %s", reply.Body)
 					}
 					answered <- err
@@ -411,11 +447,13 @@ func TestALateCopyOfADeadCallersAskIsNotRun(t *testing.T) {
 					t.Errorf("the record has the fences %+v", rec.Fences)
 				}
 				time.Sleep(time.Second)
-				if kept := d.object("b", "stock").memory.kept.Kept; len(late) == 0 || len(kept) != 0 {
-					t.Fatalf("%d copies are late, %d answers are kept", len(late), len(kept))
+				mu.Lock()
+				defer mu.Unlock()
+				if kept, _ := d.kept("b", "stock"); len(late) == 0 || kept != 0 {
+					t.Fatalf("%d copies are late, %d answers are kept", len(late), kept)
 				}
 				want := d.count("stock")
-				refuses = false
+				refuses.Store(false)
 				for _, msg := range late {
 					d.bus.deliver(msg)
 				}
@@ -658,8 +696,8 @@ func TestEventsThatCrossAreResolvedWithOneEffect(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 				for _, name := range ring {
-					if o := d.object(name[:1], name); len(o.memory.kept.Kept) != 0 || !o.asks.Idle() {
-						t.Errorf("%s keeps %d answers", name, len(o.memory.kept.Kept))
+					if kept, owes := d.kept(name[:1], name); kept != 0 || owes {
+						t.Errorf("%s keeps %d answers, and owes: %t", name, kept, owes)
 					}
 				}
 			}, "a", "b")
