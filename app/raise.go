@@ -20,6 +20,7 @@ type devRun struct {
 	p         *program
 	setting   link.Setting
 	server    *embedded.Server
+	users     *guests // nil: NATS asks nobody who they are
 	listeners []net.Listener
 	fleet     *fleet
 	rtts      []time.Duration // by region
@@ -33,7 +34,7 @@ type devRun struct {
 func (d *devRun) raise(began time.Time) (*banner, error) {
 	peers := make([]gateway.Peer, len(d.regions))
 	for k, region := range d.regions {
-		peers[k] = gateway.Peer{Region: region, URL: webURL(d.listeners[k])}
+		peers[k] = gateway.Peer{Region: region, City: link.City(region), URL: webURL(d.listeners[k])}
 		rtt, err := d.setting.Between(region, d.regions[0])
 		if err != nil {
 			return nil, err
@@ -48,7 +49,7 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 			return nil, err
 		}
 	}
-	own, err := d.fleet.keep(d.server.Dial(connection("holdfast dev", d.p.log)...))
+	own, err := d.fleet.keep(d.server.Dial(connection("holdfast dev", adminUser, d.p.log)...))
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +59,7 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 	b := &banner{OK: true, Name: d.p.cfg.Name, Version: d.p.cfg.Version, RTT: d.setting.String(), NATS: d.server.URL(), Data: d.data(), Ops: d.fleet.opsURL}
 	for k, region := range d.regions {
 		d.links[k].Set(d.rtts[k])
-		b.Regions = append(b.Regions, place{region, peers[k].URL, float64(d.rtts[k]) / float64(time.Millisecond), d.hosts})
+		b.Regions = append(b.Regions, place{region, peers[k].URL, float64(d.rtts[k]) / float64(time.Millisecond), d.hosts, d.nearby(k) != nil})
 	}
 	for k, ln := range d.listeners {
 		if err := awaitReady(d.fleet.ctx, d.fleet.running[k], ln); err != nil {
@@ -74,7 +75,7 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 // nearby is whom the gateway and the hosts of a region reach without NATS. A region
 // that is some way off stands for processes that are apart, whose requests pay that way.
 func (d *devRun) nearby(k int) *wire.Nearby {
-	if d.rtts[k] > 0 {
+	if d.rtts[k] > 0 || d.devOptions.nearby == nearbyOff {
 		return nil
 	}
 	return &d.here
@@ -84,11 +85,11 @@ func (d *devRun) hostsIn(k int) error {
 	for i := range d.hosts {
 		name := fmt.Sprintf("%s-%d", d.regions[k], i+1)
 		d.names = append(d.names, name)
-		serve, err := d.connect(k, connection("host "+name+" serve", d.p.log))
+		serve, err := d.connect(k, connection("host "+name+" serve", hostUser, d.p.log))
 		if err != nil {
 			return err
 		}
-		state, err := d.connect(k, connection("host "+name+" state", d.p.log))
+		state, err := d.connect(k, connection("host "+name+" state", stateUser, d.p.log))
 		if err != nil {
 			return err
 		}
@@ -104,13 +105,13 @@ func (d *devRun) hostsIn(k int) error {
 }
 
 func (d *devRun) gatewayIn(k int, peers []gateway.Peer) error {
-	nc, err := d.connect(k, connection("gateway "+d.regions[k], d.p.log))
+	nc, err := d.connect(k, connection("gateway "+d.regions[k], gateway.DefaultInbox, d.p.log))
 	if err != nil {
 		return err
 	}
-	return d.fleet.gateway(gateway.Config{
-		Region: d.regions[k], NATS: nc, Nearby: d.nearby(k), Peers: peers, Origins: d.origins, Timing: wire.Timing{TTL: devTTL},
-	}, d.listeners[k])
+	cfg := gateway.Config{Region: d.regions[k], NATS: nc, Nearby: d.nearby(k), Peers: peers, Timing: wire.Timing{TTL: devTTL}}
+	d.door.configure(&cfg)
+	return d.fleet.gateway(cfg, d.listeners[k])
 }
 
 // connect opens a connection from a region.
@@ -124,9 +125,16 @@ func (d *devRun) join() string {
 	if d.port > 0 {
 		listen = fmt.Sprintf(":%d", d.port+len(d.regions))
 	}
-	line := fmt.Sprintf("%s gateway --region %s --nats %s --listen %s", d.p.cfg.Name, newcomer(d.regions), d.server.URL(), listen)
+	way := "--nats " + d.server.URL()
+	if d.users != nil {
+		way = "--context " + d.users.file(gateway.DefaultInbox)
+	}
+	line := fmt.Sprintf("%s gateway --region %s %s --listen %s", d.p.cfg.Name, newcomer(d.regions), way, listen)
 	if rtt := d.setting.String(); rtt != "real" {
 		line += " --rtt " + rtt
+	}
+	if d.p.cfg.Demo != nil {
+		line += " --demo"
 	}
 	return line
 }

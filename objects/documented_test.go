@@ -13,6 +13,8 @@ import (
 // What an author does not write needs no example.
 var withoutExample = map[string]string{
 	"Call":                               "NewCall makes it",
+	"Call.Class":                         "for gateways",
+	"Call.Name":                          "for gateways",
 	"Caller":                             "gateways and worlds are callers",
 	"Caller.Object":                      "a method of callers",
 	"Caller.ObjectByID":                  "a method of callers",
@@ -25,6 +27,7 @@ var withoutExample = map[string]string{
 	"Implementation.Engine":              "for hosts",
 	"Handler":                            "On makes it",
 	"AcceptOption":                       "Tags makes one",
+	"AbortOption":                        "CloseSockets is one",
 	"Map":                                "NewMap makes one",
 	"Range":                              "every Map is one",
 	"Reader":                             "every Tx is one",
@@ -39,6 +42,10 @@ var withoutExample = map[string]string{
 	"WebSocketMessager":                  "a class implements it, as Chat does",
 	"WebSocketCloser":                    "a class implements it, as Chat does",
 	"Alarmer":                            "a class implements it, as Reminder does",
+	"Undeliverer":                        "a class implements it, as Jobs does",
+	"Undeliverer.Undelivered":            "a class implements it, as Jobs does",
+	"ToldOf":                             "for hosts",
+	"TellOption":                         "After, At and Keyed are options",
 	"Sleeper":                            "a class implements it, as Cached does",
 	"Sleeper.Sleep":                      "a class implements it, as Cached does",
 	"WebSocketMessager.WebSocketMessage": "a class implements it, as Chat does",

@@ -81,8 +81,22 @@ func (tx *Tx) DeleteAll() { tx.t.DeleteAll() }
 func (tx *Tx) Refuse(err error) { tx.t.Refuse(err) }
 
 // Abort ends the event here and does not return: everything is rolled back, the caller gets err, and the instance is dropped
-// even if err is an *Error.
-func (tx *Tx) Abort(err error) { tx.t.Abort(err) }
+// even if err is an *Error (as Cloudflare's abort, but that what earlier events wrote is kept).
+func (tx *Tx) Abort(err error, how ...AbortOption) {
+	for _, option := range how {
+		option(tx.t)
+	}
+	tx.t.Abort(err)
+}
+
+// AbortOption adds to what Abort does.
+type AbortOption func(*engine.Tx)
+
+// CloseSockets has Abort close the object's sockets with 1012: clients come back.
+func CloseSockets() AbortOption { return (*engine.Tx).CloseAll }
+
+// ForgetAlarm has an alarm that Abort ends not run again.
+func ForgetAlarm() AbortOption { return (*engine.Tx).ForgetAlarm }
 
 // SetAlarm has Alarm run at the time, once; an alarm set before is replaced (as Cloudflare's setAlarm). A past time is now.
 // It is kept in milliseconds, rounded up. The zero time, one beyond the year 9999, and a class without Alarm, abort the

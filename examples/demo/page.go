@@ -3,6 +3,7 @@ package demo
 import (
 	"mime"
 	"path"
+	"regexp"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -13,8 +14,17 @@ import (
 )
 
 // policy lets the page load nothing but what this gateway serves, and talk to
-// nobody else.
-const policy = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+// nobody else. Not every browser takes 'self' for WebSockets too, so the host by which
+// the page was asked for is named.
+func policy(c *fiber.Ctx) string {
+	sockets := ""
+	if host := string(c.Request().Host()); hostPattern.MatchString(host) {
+		sockets = " ws://" + host + " wss://" + host
+	}
+	return "default-src 'self'; connect-src 'self'" + sockets + "; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+}
+
+var hostPattern = regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]+)?$`)
 
 func (d *demo) page(c *fiber.Ctx) error { return serve(c, "index.html") }
 
@@ -27,7 +37,7 @@ func serve(c *fiber.Ctx, name string) error {
 	if err != nil {
 		return objects.Errorf(objects.NotFound, "the page has no such file")
 	}
-	c.Set(fiber.HeaderContentSecurityPolicy, policy)
+	c.Set(fiber.HeaderContentSecurityPolicy, policy(c))
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
 	c.Set(fiber.HeaderCacheControl, "no-cache")
@@ -35,23 +45,34 @@ func serve(c *fiber.Ctx, name string) error {
 	return c.Send(data)
 }
 
+// region is a gateway that a visitor may come in through.
 type region struct {
-	Code string `json:"code"`
-	City string `json:"city,omitempty"`
-	URL  string `json:"url"`
+	Code  string  `json:"code"`
+	City  string  `json:"city,omitempty"`
+	URL   string  `json:"url,omitempty"`
+	RTTMs float64 `json:"rttMs"` // from the gateway that was asked
+}
+
+// regions tells the page which gateways there are now.
+func (d *demo) regions(c *fiber.Ctx) error {
+	members, err := d.members(c.UserContext())
+	if err != nil {
+		return err
+	}
+	all := make([]region, len(members))
+	for i, m := range members {
+		all[i] = region{m.Region, m.City, m.URL, float64(m.RTT.Microseconds()) / 1000}
+	}
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	return c.JSON(all)
 }
 
 // config tells the page where it is, and the code that it shows.
 func (d *demo) config(c *fiber.Ctx) error {
-	regions := []region{}
-	for _, peer := range d.env.Peers() {
-		regions = append(regions, region{peer.Region, peer.City, peer.URL})
-	}
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	return c.JSON(fiber.Map{
 		"version": d.env.Version(),
 		"region":  d.env.Region(),
-		"regions": regions,
 		"gapMs":   kvfoil.DefaultGap.Milliseconds(),
 		"sources": fiber.Map{"object": ticket.Source, "naive": kvfoil.Source("naive"), "cas": kvfoil.Source("cas")},
 	})

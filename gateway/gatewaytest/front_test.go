@@ -73,11 +73,11 @@ func worker(r fiber.Router, env *gateway.Env) {
 		return c.Next()
 	})
 	r.Post("/post/:room", func(c *fiber.Ctx) error {
-		name, err := env.Param(c, "room")
+		name, err := gateway.Param("room")(c)
 		if err != nil {
 			return err
 		}
-		n, err := post.Do(c.UserContext(), env.Object(rooms, name), string(c.Body()))
+		n, err := post.Do(c.UserContext(), env.Object(rooms, name), string(c.BodyRaw()))
 		if err != nil {
 			return err
 		}

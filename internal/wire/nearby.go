@@ -46,32 +46,40 @@ func (n *Nearby) Answer(subject string, reply *Reply) bool {
 		return false
 	}
 	inbox, ok := strings.CutPrefix(subject, InboxPrefix)
-	name, rest, _ := strings.Cut(inbox, ".")
-	if !ok {
+	request, number := lastTwo(inbox)
+	name, named := strings.CutSuffix(inbox, "."+request+"."+number)
+	if !ok || !named {
 		return false
 	}
 	n.mu.RLock()
 	client := n.clients[name]
 	n.mu.RUnlock()
 	if client == nil {
-		return false
+		return false // or the answer to a frame
 	}
-	return strings.Count(rest, ".") == 1 && client.hand(subject, answer{reply: reply}) // false: the answer to a frame
+	if !reply.fits(client.cfg.NATS.MaxPayload()) { // what is near is not to be other than what is far
+		reply = reply.TooLarge()
+	}
+	return client.hand(subject, answer{reply: reply})
 }
 
-// ask is Ask for an object that is owned nearby. It reports false if the object is not.
-func (n *Nearby) ask(subject, inbox string, req *Request) bool {
+// ask is Ask for an object that is owned nearby. It reports false if the object is not. A
+// request of more than so many bytes is refused, as NATS would.
+func (n *Nearby) ask(subject, inbox string, req *Request, most int64) (bool, error) {
 	if n == nil {
-		return false
+		return false, nil
 	}
 	n.mu.RLock()
 	hosts := n.hosts
 	n.mu.RUnlock()
 	if len(hosts) == 0 {
-		return false
+		return false, nil
 	}
 	msg := &nats.Msg{Subject: subject, Reply: inbox, Data: Encode(req)}
-	return slices.ContainsFunc(hosts, func(boxes *Mailboxes) bool { return (*boxes)(msg) })
+	if int64(len(msg.Data)) > most {
+		return false, nats.ErrMaxPayload
+	}
+	return slices.ContainsFunc(hosts, func(boxes *Mailboxes) bool { return (*boxes)(msg) }), nil
 }
 
 func (n *Nearby) add(c *Client) {

@@ -12,11 +12,12 @@ type Timing struct {
 	Claim  time.Duration // 5 s: how long a gateway waits for a host's answer to a claim
 
 	Hibernate time.Duration // 10 s without an event: the instance is dropped
-	Evict     time.Duration // 5 min without an event: the object is released
+	Evict     time.Duration // 5 min without an event: the object is released; one that keeps nothing is after Hibernate
 
 	Request time.Duration // 15 s: the longest a request may take, gateway's retries included
 	Silence time.Duration // 1 s: with no answer for so long, a gateway asks who owns the object
 	Beat    time.Duration // 2 s: a gateway says that it lives; silent for five of them its sockets count as lost
+	Keep    time.Duration // 12 s: what an object sends to a gateway is kept for so long at most, until it is acknowledged
 	Drain   time.Duration // 10 s: a stopping process lets go of what it holds within this
 }
 
@@ -36,6 +37,7 @@ func (t Timing) WithDefaults() Timing {
 	set(&t.Request, 15*time.Second)
 	set(&t.Silence, time.Second)
 	set(&t.Beat, 2*time.Second)
+	set(&t.Keep, 12*time.Second)
 	set(&t.Drain, 10*time.Second)
 	return t
 }

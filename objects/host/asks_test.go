@@ -113,7 +113,7 @@ func inDistrict(t *testing.T, story func(t *testing.T, d *district), hosts ...st
 
 func (d *district) start(name string) *world {
 	d.t.Helper()
-	w := newWorldAt(d.t, d.bus, d.store, name, func(cfg *Config) {
+	w := newWorldAt(d.t, d.bus, d.store, name, nil, func(cfg *Config) {
 		cfg.Name, cfg.Objects = name, []*objects.Implementation{pals}
 	})
 	w.in.live = func(_ context.Context, other string) bool { return d.lives(other) }
@@ -464,6 +464,46 @@ func TestALateCopyOfADeadCallersAskIsNotRun(t *testing.T) {
 			}, "a", "b")
 		})
 	}
+}
+
+func TestATellThatIsTriedAgainGetsTheAnswersOfTheFirstTry(t *testing.T) {
+	inDistrict(t, func(t *testing.T, d *district) {
+		d.own("a", "order")
+		d.own("b", "stock")
+		tries := 0
+		d.does("order", func(tx *objects.Tx) (string, error) {
+			if !strings.HasPrefix(objects.EventID(tx), "t/") {
+				palDo.Tell(tx, tx.Self(), nil)
+				return "", nil
+			}
+			tries++
+			n, err := palAdd.Do(tx, tx.Object(palClass, "stock"), 1)
+			if err != nil || n != 1 {
+				t.Errorf("try %d: %d, %v", tries, n, err)
+			}
+			if tries < 3 {
+				return "", fmt.Errorf("try %d fails", tries)
+			}
+			return "", nil
+		})
+		if _, err := d.ask("order", wire.Request{}); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			time.Sleep(10 * time.Second)
+			if err := d.hosts["a"].in.wake(t.Context(), palID("order").Key()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		if n := d.count("stock"); n != 1 || tries != 3 {
+			t.Errorf("stock has counted %d after %d tries, want 1 after 3", n, tries)
+		}
+		kept, _ := d.kept("b", "stock")
+		if _, owes := d.kept("a", "order"); kept != 0 || owes {
+			t.Errorf("%d answers are kept after the message was handled", kept)
+		}
+	}, "a", "b")
 }
 
 func TestAChainThatComesBackIsRefusedAtOnce(t *testing.T) {

@@ -31,7 +31,7 @@ func TestObjectsBehaveTheSameLiveAndInObjectstest(t *testing.T) {
 }
 
 func run(t *testing.T, c *cast, at func(*testing.T) world) {
-	for _, x := range cases {
+	for _, x := range slices.Concat(cases, cloudflares) {
 		t.Run(x.name, func(t *testing.T) {
 			name := strings.ReplaceAll(t.Name(), "/", "-")
 			class := puppets
@@ -44,12 +44,14 @@ func run(t *testing.T, c *cast, at func(*testing.T) world) {
 	}
 }
 
-// cases are the table. Those of sleepers sleep, are evicted, or need not stay awake.
-var cases = []struct {
+// aCase is one of the table. Those of sleepers sleep, are evicted, or need not stay awake.
+type aCase struct {
 	name    string
 	sleeper bool
 	run     func(*stage)
-}{
+}
+
+var cases = []aCase{
 	{"unknown class", false, func(s *stage) {
 		if _, err := acts["nobody"].Do(s.Context(), s.Object("nobody", "a"), ""); objects.CodeOf(err) != objects.NotFound {
 			s.Errorf("err = %v, want not_found", err)
