@@ -37,6 +37,7 @@ type Tx struct {
 	closes bool      // an abort closes all sockets
 	forget bool      // an abort clears the alarm that runs
 	ended  atomic.Bool
+	asked  atomic.Bool    // other objects
 	block  atomic.Uintptr // of a stack that is known to be the event's
 
 	room [2]layer // for layers, while they are few
@@ -105,6 +106,8 @@ type Event interface {
 
 	// Ask asks another object, outside of the transaction, until ctx ends.
 	Ask(ctx context.Context, q Question) (Answer, error)
+
+	GaveWay() bool // the event is to be unwound: it runs again
 }
 
 // Question is what an event asks another object.
@@ -138,8 +141,20 @@ func (t *Tx) Ask(ctx context.Context, q Question) (Answer, error) {
 	if !ok {
 		return Answer{}, t.errorf(invalid, "a constructor and Sleep cannot ask other objects; ask in an event")
 	}
-	return e.Ask(ctx, q)
+	t.asked.Store(true)
+	answer, err := e.Ask(ctx, q)
+	if errors.Is(err, ErrGaveWay) {
+		if inEvent() {
+			t.Abort(err)
+		}
+		err = t.errorf(unavailable, "the event gives way to another, and runs again")
+	}
+	return answer, err
 }
+
+// ErrGaveWay is the answer to an event that is to be unwound, and what comes of it, whatever its handler returns: it runs
+// again.
+var ErrGaveWay = errors.New("the event gave way to another")
 
 // EventKey is the key under which an event's context has its Event. That of a constructor has none.
 type EventKey struct{}
