@@ -106,11 +106,11 @@ func parseSize(s string) (int64, error) {
 }
 
 func (p *program) joinAsHost(f *fleet, o hostOptions, setting link.Setting) (*joined, error) {
-	serve, err := p.join(f, o.nats, o.region, setting, connection("host "+o.name+" serve", p.log))
+	serve, err := p.join(f, o.nats, o.region, setting, connection("host "+o.name+" serve", hostUser, p.log))
 	if err != nil {
 		return nil, err
 	}
-	state, err := p.join(f, o.state.orElse(o.nats), o.region, setting, connection("host "+o.name+" state", p.log))
+	state, err := p.join(f, o.state.orElse(o.nats), o.region, setting, connection("host "+o.name+" state", stateUser, p.log))
 	if err != nil {
 		return nil, err
 	}

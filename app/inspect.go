@@ -167,7 +167,7 @@ func parseObject(arg, digits string) (id objects.ID, name string, err error) {
 
 // inspect connects and reads.
 func (p *program) inspect(ctx context.Context, from natsFlags, read func(context.Context, *nats.Conn, *host.Inspector) error) error {
-	nc, err := p.dial(ctx, from, connection(p.cfg.Name+" inspects", p.log)...)
+	nc, err := p.dial(ctx, from, connection(p.cfg.Name+" inspects", adminUser, p.log)...)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type requestScope struct {
 	mu     sync.Mutex // guards what follows: who has answered last
 	object string
 	owner  wire.Owner
+	woke   bool // the object had slept
 }
 
 type scopeKey struct{}
@@ -78,8 +79,8 @@ func (s *requestScope) note(to wire.Address, reply *wire.Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.object = to.Key()
-	if s.owner = (wire.Owner{}); reply != nil {
-		s.owner = reply.Owner
+	if s.owner, s.woke = (wire.Owner{}), false; reply != nil {
+		s.owner, s.woke = reply.Owner, reply.Woke
 	}
 }
 
@@ -94,6 +95,9 @@ func (s *requestScope) sign(c *fiber.Ctx) {
 	if s.owner.Host != "" {
 		c.Set("Holdfast-Owner", s.owner.Host+" ("+s.owner.Region+")")
 		c.Set("Holdfast-Epoch", strconv.FormatUint(s.owner.Epoch, 10))
+	}
+	if s.woke {
+		c.Set("Holdfast-Woke", "true")
 	}
 }
 

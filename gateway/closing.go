@@ -10,13 +10,16 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"holdfast/objects"
 )
 
 // closeInfo is how a socket ends.
 type closeInfo struct {
 	code    int
 	reason  string
-	discard bool // nothing that waits for the client is written before the close
+	discard bool         // nothing that waits for the client is written before the close
+	fault   objects.Code // what went wrong; "": nothing
 }
 
 // tooLarge is the reason for closing a socket whose client's message has more than so
@@ -31,15 +34,15 @@ var bareTooLarge = []byte{0x88, 2, websocket.CloseMessageTooBig >> 8, websocket.
 // it of its fault.
 func closeOf(err error, limit int) closeInfo {
 	if e, ok := errors.AsType[*websocket.CloseError](err); ok {
-		return closeInfo{e.Code, e.Text, true}
+		return closeInfo{code: e.Code, reason: e.Text, discard: true}
 	}
 	if errors.Is(err, websocket.ErrReadLimit) {
-		return closeInfo{websocket.CloseMessageTooBig, tooLarge(limit), true}
+		return closeInfo{websocket.CloseMessageTooBig, tooLarge(limit), true, objects.TooLarge}
 	}
 	if _, broken := errors.AsType[net.Error](err); broken || errors.Is(err, io.EOF) {
-		return closeInfo{websocket.CloseAbnormalClosure, "the connection ended without a close frame", true}
+		return closeInfo{code: websocket.CloseAbnormalClosure, reason: "the connection ended without a close frame", discard: true}
 	}
-	return closeInfo{websocket.CloseProtocolError, err.Error(), true}
+	return closeInfo{websocket.CloseProtocolError, err.Error(), true, objects.Invalid}
 }
 
 // awaitPeerClose receives until the client's close comes, for closeTime at most: a

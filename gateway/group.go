@@ -12,6 +12,7 @@ import (
 
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
+	"holdfast/objects"
 )
 
 // group is what the gateway keeps for one object: its half of the object's stream, and
@@ -22,9 +23,10 @@ type group struct {
 	mu      sync.Mutex // guards what follows; taken after the hub's and before a socket's
 	stream  *stream.Receiver
 	sockets map[stream.Slot]*socket
-	lanes   []lane // of the newest owners, the newest last
-	unacked int    // bytes of pushes since the last acknowledgement
-	awaits  bool   // the hub looks after the stream
+	lanes   []lane        // of the newest owners, the newest last
+	auto    *autoResponse // of the socket that was opened last; nil: none
+	unacked int           // bytes of pushes since the last acknowledgement
+	awaits  bool          // the hub looks after the stream
 }
 
 // lane is the stream of one owner, as its host names it.
@@ -201,7 +203,7 @@ func (h *hub) do(g *group, op *wire.LaneOp) {
 		case wire.OpAttach:
 			s.setAttachment(op.Data)
 		case wire.OpClose:
-			s.closeForObject(closeInfo{code: op.Code, reason: op.Reason})
+			s.closeForObject(closeInfo{code: op.Code, reason: op.Reason, fault: op.Fault})
 		}
 	}
 	clear(h.found)
@@ -215,10 +217,24 @@ func (h *hub) accept(g *group, op *wire.LaneOp) {
 		s := g.sockets[stream.Slot(slot)]
 		acts = h.unlock(g, acts)
 		if s != nil {
-			s.accept(op.Accepted)
+			s.accept(op.Accepted, g.autoOf(op))
 		}
 		h.perform(g, acts)
 	}
+}
+
+// autoOf is what the gateway answers by itself, of a socket that opens; nil: nothing.
+// Sockets of one object mostly have the same.
+func (g *group) autoOf(op *wire.LaneOp) *autoResponse {
+	if op.AutoRequest == "" && op.AutoResponse == "" {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.auto == nil || string(g.auto.request) != op.AutoRequest || g.auto.response != op.AutoResponse {
+		g.auto = &autoResponse{[]byte(op.AutoRequest), op.AutoResponse, frameOf(websocket.TextMessage, []byte(op.AutoResponse))}
+	}
+	return g.auto
 }
 
 // perform does what a stream asks for. Without locks held.
@@ -246,7 +262,7 @@ func (h *hub) performOn(s *socket, a stream.Act) {
 	}
 	switch a.Kind {
 	case stream.Cut:
-		s.close(closeInfo{code: websocket.CloseServiceRestart, reason: "something sent to the socket was lost; connect again"})
+		s.close(closeInfo{code: websocket.CloseServiceRestart, reason: "something sent to the socket was lost; connect again", fault: objects.Unavailable})
 	case stream.Tell:
 		s.tell(a.Seq, a.Alone)
 	case stream.Settle:
@@ -394,7 +410,7 @@ func (h *hub) answer(subject string, msg *nats.Msg) {
 	}
 	s.notTaken(seq)
 	if reply.Code != "" {
-		s.close(closeInfo{code: reply.Code.CloseCode(), reason: reply.Err().Error()})
+		s.close(closeInfo{code: reply.Code.CloseCode(), reason: reply.Err().Error(), fault: reply.Code})
 	}
 }
 
@@ -412,10 +428,13 @@ func (h *hub) fence(key string) uint64 {
 // nil if the socket is gone or the subject names none.
 func (h *hub) frameOf(subject string) (*socket, uint64) {
 	frame, ok := strings.CutPrefix(subject, "frame.")
-	id, number, _ := strings.Cut(frame, ".")
-	seq, err := strconv.ParseUint(number, 10, 64)
-	if !ok || err != nil {
+	end := strings.LastIndexByte(frame, '.') // the socket's name has a dot of its own
+	if !ok || end < 0 {
 		return nil, 0
 	}
-	return h.find(id), seq
+	seq, err := strconv.ParseUint(frame[end+1:], 10, 64)
+	if err != nil {
+		return nil, 0
+	}
+	return h.find(frame[:end]), seq
 }

@@ -232,6 +232,7 @@ func (h *hub) watch(ctx context.Context) error {
 			for _, s := range h.all() {
 				s.check(now)
 			}
+			h.tellAnswered()
 		}
 	}
 }
@@ -252,7 +253,7 @@ func (h *hub) recover(s *socket) {
 				return
 			}
 			if time.Since(began) >= h.timing.Request {
-				s.close(closeInfo{code: objects.Unavailable.CloseCode(), reason: "nobody owns the object"})
+				s.close(closeInfo{code: objects.Unavailable.CloseCode(), reason: "nobody owns the object", fault: objects.Unavailable})
 			}
 		}
 	})

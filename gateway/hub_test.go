@@ -41,6 +41,71 @@ func TestThreeThousandMessagesOfOneEventAllArrive(t *testing.T) {
 	})
 }
 
+// autoOpen opens a socket of which the gateway answers "ping" by itself.
+func (w *world) autoOpen() (*socket, *memoryClient) {
+	s := w.ask()
+	w.owner.change(func(o *owner) {
+		op := wire.LaneOp{Op: wire.OpOpen, Slots: wire.SlotsOf([]stream.Slot{s.slot}), AutoRequest: "ping", AutoResponse: "pong"}
+		o.event(stream.Out{Opens: []stream.Slot{s.slot}}, &wire.LaneBody{Ops: []wire.LaneOp{op}})
+	})
+	<-s.opened
+	return s, w.connect(s)
+}
+
+func TestTheGatewayAnswersForAnObjectThatSleeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		s, c := w.autoOpen()
+		other, _ := w.autoOpen()
+		if s.auto != other.auto {
+			t.Error("two sockets of one object keep the same response twice")
+		}
+		for range 100 {
+			c.incoming <- []byte("ping")
+		}
+		c.incoming <- []byte("ping!")
+		synctest.Wait()
+		asked := time.Now()
+		got, ends := c.messages()
+		if handled, _ := w.owner.heard(s); len(got) != 100 || got[0] != "pong" || ends != nil || !slices.Equal(handled, []string{"ping!"}) {
+			t.Errorf("%d responses, ends %v; the object has handled %q", len(got), ends, handled)
+		}
+		time.Sleep(time.Second)
+		w.owner.change(func(o *owner) {
+			if at := o.auto[uint32(s.slot)]; len(o.auto) != 1 || asked.Sub(at).Abs() > time.Second {
+				t.Errorf("the owner was told %v", o.auto)
+			}
+		})
+	})
+}
+
+func TestWhoAsksAndDoesNotReadIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		s, c := w.autoOpen()
+		c.mu.Lock()
+		c.pace = time.Minute
+		c.mu.Unlock()
+		go func() {
+			for range 40_000 {
+				select {
+				case c.incoming <- []byte("ping"):
+				case <-c.gone:
+					return
+				}
+			}
+		}()
+		time.Sleep(time.Minute)
+		w.owner.change(func(o *owner) {
+			if o.told[s.id] != 1 || o.faults[s.id] != objects.TooMany {
+				t.Errorf("the object was told %d ends and %q", o.told[s.id], o.faults[s.id])
+			}
+		})
+	})
+}
+
 func TestAnObjectThatAcceptsAndClosesInOneEventIsUnderstood(t *testing.T) {
 	for _, first := range []string{"push", "connect"} {
 		synctest.Test(t, func(t *testing.T) {

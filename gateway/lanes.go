@@ -18,11 +18,12 @@ type pending struct {
 	mu       sync.Mutex // guards what follows; taken last
 	groups   map[*group]struct{}
 	acks     map[string]*wire.LaneAcks // by host
+	answered map[*socket]struct{}      // that the gateway has answered by itself, of which their owners do not know
 	awakened chan struct{}             // has a token when there is something to do
 }
 
 func newPending() pending {
-	return pending{groups: make(map[*group]struct{}), acks: make(map[string]*wire.LaneAcks), awakened: make(chan struct{}, 1)}
+	return pending{groups: make(map[*group]struct{}), acks: make(map[string]*wire.LaneAcks), answered: make(map[*socket]struct{}), awakened: make(chan struct{}, 1)}
 }
 
 // awake has the ticks begin. With mu held.
@@ -54,6 +55,54 @@ func (h *hub) acknowledge(at laneName, received uint64) {
 	}
 	acks.Acks = append(acks.Acks, wire.Reached{Of: at.number, Seq: received})
 	p.awake()
+}
+
+// noteAnswered has the owner of a socket's object told that the gateway has answered the
+// socket by itself.
+func (h *hub) noteAnswered(s *socket) {
+	p := &h.pending
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answered[s] = struct{}{}
+}
+
+// takeAnswered are the sockets whose owners are told now.
+func (p *pending) takeAnswered() map[*socket]struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.answered) == 0 {
+		return nil
+	}
+	all := p.answered
+	p.answered = make(map[*socket]struct{})
+	return all
+}
+
+// tellAnswered tells owners which sockets the gateway has answered by itself. What is
+// lost on the way comes with the next time, or with the answer to a new owner.
+func (h *hub) tellAnswered() {
+	lanes := make(map[laneName][]wire.Reached)
+	for s := range h.pending.takeAnswered() {
+		if g := h.lock(s.object.Key(), false); g != nil {
+			if n := len(g.lanes); n > 0 {
+				at := g.lanes[n-1].at
+				lanes[at] = append(lanes[at], wire.Reached{Of: uint32(s.slot), Seq: uint64(s.answered.Load())})
+			}
+			g.mu.Unlock()
+		}
+	}
+	told := make(map[string]*wire.LaneAcks)
+	for at, sockets := range lanes {
+		if told[at.host] == nil {
+			told[at.host] = &wire.LaneAcks{Gateway: h.name}
+		}
+		told[at.host].Answered = append(told[at.host].Answered, wire.LaneAnswered{Lane: at.number, At: sockets})
+	}
+	for host, acks := range told {
+		if err := wire.Publish(h.bus, wire.LaneInbox(host)+wire.Acks, acks); err != nil {
+			h.log.Debug("automatic responses not told", "err", err)
+		}
+	}
 }
 
 // take returns the groups to look at.

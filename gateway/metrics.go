@@ -16,6 +16,7 @@ type metrics struct {
 	sockets  *prometheus.GaugeVec
 	frames   *prometheus.CounterVec
 	closes   *prometheus.CounterVec
+	answered *prometheus.CounterVec
 
 	classes sync.Map // class → *classCounters
 }
@@ -26,6 +27,7 @@ type classCounters struct {
 	latency             prometheus.Observer
 	sockets             prometheus.Gauge
 	framesIn, framesOut prometheus.Counter
+	answered            prometheus.Counter
 }
 
 func (m *metrics) of(class string) *classCounters {
@@ -35,6 +37,7 @@ func (m *metrics) of(class string) *classCounters {
 	found, _ := m.classes.LoadOrStore(class, &classCounters{
 		ok: m.requests.WithLabelValues(class, "ok"), latency: m.latency.WithLabelValues(class), sockets: m.sockets.WithLabelValues(class),
 		framesIn: m.frames.WithLabelValues(class, "in"), framesOut: m.frames.WithLabelValues(class, "out"),
+		answered: m.answered.WithLabelValues(class),
 	})
 	return found.(*classCounters)
 }
@@ -54,7 +57,8 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 		sockets: shared.Register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "holdfast", Subsystem: "gateway", Name: "sockets", Help: "Open WebSockets.",
 		}, []string{"class"})),
-		frames: counter("frames_total", "WebSocket messages, in from clients and out to them.", "class", "direction"),
-		closes: counter("closes_total", "Sockets ended, by close code.", "class", "code"),
+		frames:   counter("frames_total", "WebSocket messages, in from clients and out to them.", "class", "direction"),
+		closes:   counter("closes_total", "Sockets ended, by close code.", "class", "code"),
+		answered: counter("auto_responses_total", "WebSocket messages answered by the gateway, without the object.", "class"),
 	}
 }

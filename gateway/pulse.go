@@ -8,6 +8,7 @@ import (
 	"github.com/fasthttp/websocket"
 
 	"holdfast/internal/wire"
+	"holdfast/objects"
 )
 
 // pulse knows when hosts can have heard this gateway last.
@@ -43,7 +44,7 @@ func givenUp(heard, now time.Time, beat time.Duration) bool {
 // process that was frozen may beat before it looks at anything else.
 func (h *hub) checkPulse(now time.Time) {
 	if givenUp(h.pulse.last(), now, h.timing.Beat) {
-		h.closeAll(closeInfo{code: websocket.CloseServiceRestart, reason: "the gateway could not be heard by the hosts; connect again"})
+		h.closeAll(closeInfo{code: websocket.CloseServiceRestart, reason: "the gateway could not be heard by the hosts; connect again", fault: objects.Unavailable})
 	}
 }
 

@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -30,7 +32,9 @@ type socket struct {
 	began    time.Time
 	counters *classCounters
 
-	principal []byte // who opened it, as ask has it; set before the hub knows the socket
+	principal []byte        // who opened it, as ask has it; set before the hub knows the socket
+	auto      *autoResponse // what is answered by the gateway itself; set before opened is closed; nil: nothing
+	answered  atomic.Int64  // when that was done last, in Unix milliseconds; 0: never
 
 	outbox outbox        // to the client
 	uplink uplink        // to the object
@@ -42,6 +46,13 @@ type socket struct {
 	end        closeInfo // how it ended
 	accepted   wire.Accepted
 	attachment []byte
+}
+
+// autoResponse is a text message that the gateway answers by itself.
+type autoResponse struct {
+	request  []byte
+	response string
+	frame    []byte // the response, encoded
 }
 
 func newSocket(h *hub, id wire.Address) *socket {
@@ -106,12 +117,12 @@ func (s *socket) client(conn *websocket.Conn) client {
 }
 
 // accept notes that the object has accepted the socket.
-func (s *socket) accept(as wire.Accepted) {
+func (s *socket) accept(as wire.Accepted, auto *autoResponse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stage == asking {
 		advance(&s.stage, accepted, stageEdges[:])
-		s.accepted = as
+		s.accepted, s.auto = as, auto
 		close(s.opened)
 	}
 }
@@ -166,7 +177,7 @@ func (s *socket) read(c client) (how closeInfo) {
 		if p := recover(); p != nil {
 			ref := wire.NewReference()
 			s.hub.log.Error("socket handler panicked", "ref", ref, "panic", p, "stack", string(debug.Stack()))
-			how = closeInfo{code: websocket.CloseInternalServerErr, reason: "the gateway failed (reference " + ref + ")"}
+			how = closeInfo{code: websocket.CloseInternalServerErr, reason: "the gateway failed (reference " + ref + ")", fault: objects.Internal}
 		}
 	}()
 	for {
@@ -177,13 +188,25 @@ func (s *socket) read(c client) (how closeInfo) {
 		}
 		s.counters.framesIn.Inc()
 		if !binary && !utf8.Valid(data) {
-			return closeInfo{code: websocket.CloseInvalidFramePayloadData, reason: "a text message must be UTF-8"}
+			return closeInfo{code: websocket.CloseInvalidFramePayloadData, reason: "a text message must be UTF-8", fault: objects.Invalid}
+		}
+		if !binary && s.auto != nil && bytes.Equal(data, s.auto.request) {
+			s.answerAlone()
+			continue
 		}
 		if !s.submit(&wire.Request{Kind: wire.Message, Binary: binary, Body: data}) {
 			awaitPeerClose(c)
 			return closeInfo{code: websocket.CloseAbnormalClosure} // the socket has ended for a reason of its own
 		}
 	}
+}
+
+// answerAlone answers the client without its object, which hears of it later.
+func (s *socket) answerAlone() {
+	s.answered.Store(time.Now().UnixMilli())
+	s.counters.answered.Inc()
+	s.send(s.auto.frame)
+	s.hub.noteAnswered(s)
 }
 
 // alive gives the client time until the next ping and its answer. Pongs do not keep
@@ -199,7 +222,7 @@ func (s *socket) alive(c client) {
 // send queues a frame for the client. A client that does not keep up is closed.
 func (s *socket) send(frame []byte) {
 	if !s.outbox.send(frame) {
-		s.close(closeInfo{objects.Overloaded.CloseCode(), "too slow: messages were waiting to be read", true})
+		s.close(closeInfo{objects.Overloaded.CloseCode(), "too slow: messages were waiting to be read", true, objects.TooMany})
 	}
 }
 
@@ -302,7 +325,7 @@ func (s *socket) tell(seq uint64, alone bool) {
 	}
 	s.uplink.add(&wire.Request{
 		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id, Principal: s.principal, Seq: seq, Time: time.Now().UnixMilli(),
-		Code: end.code, Reason: cut(end.reason), Clean: end.code != websocket.CloseAbnormalClosure,
+		Code: end.code, Reason: cut(end.reason), Clean: end.code != websocket.CloseAbnormalClosure, Fault: end.fault,
 	}, alone)
 	s.uplink.transmit()
 }
@@ -336,7 +359,7 @@ func (s *socket) check(now time.Time) {
 		s.outbox.ping(now)
 	case asking, accepted:
 		if now.Sub(s.began) > attachTime+s.hub.timing.Request {
-			s.close(closeInfo{websocket.CloseAbnormalClosure, "never opened", true})
+			s.close(closeInfo{code: websocket.CloseAbnormalClosure, reason: "never opened", discard: true})
 		}
 	}
 }
@@ -359,5 +382,8 @@ func (s *socket) setAttachment(data []byte) {
 func (s *socket) describe(held stream.HeldSocket) wire.LaneSocket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return wire.LaneSocket{Slot: uint32(held.Slot), Settled: held.Settled, Attachment: s.attachment, Accepted: s.accepted}
+	return wire.LaneSocket{
+		Slot: uint32(held.Slot), Settled: held.Settled, Attachment: s.attachment, Principal: s.principal,
+		Answered: s.answered.Load(), Accepted: s.accepted,
+	}
 }

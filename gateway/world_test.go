@@ -162,10 +162,12 @@ type owner struct {
 	record  []stream.Entry
 	handled map[string][]string // frames of each socket, in the order in which they were handled
 	told    map[string]int      // closes of each socket that were handled
-	turn    int                 // requests that are turned away next: too many wait
-	fail    int                 // frames that are refused next by the object
-	gap     bool                // frames before each frame are said to be missing
-	pace    time.Duration       // of a frame
+	faults  map[string]objects.Code
+	auto    map[uint32]time.Time // when the gateway has answered sockets by itself, by slot
+	turn    int                  // requests that are turned away next: too many wait
+	fail    int                  // frames that are refused next by the object
+	gap     bool                 // frames before each frame are said to be missing
+	pace    time.Duration        // of a frame
 }
 
 // receive is what arrives for the owner or, with none, at the server.
@@ -198,6 +200,11 @@ func (o *owner) acks(acks *wire.LaneAcks) {
 	for _, a := range acks.Acks {
 		if o.stream != nil && a.Of == uint32(o.token) {
 			o.send(o.stream.Acked(acks.Gateway, a.Seq))
+		}
+	}
+	for _, a := range acks.Answered {
+		for _, at := range a.At {
+			o.auto[at.Of] = time.UnixMilli(int64(at.Seq))
 		}
 	}
 	for _, r := range acks.Resend {
@@ -320,6 +327,7 @@ func (o *owner) frame(reply string, req *wire.Request) {
 func (o *owner) take(req *wire.Request, slot uint32, body *wire.LaneBody) {
 	if req.Kind == wire.Closed {
 		o.told[req.Socket]++
+		o.faults[req.Socket] = req.Fault
 		o.event(stream.Out{Ends: []stream.Slot{stream.Slot(slot)}}, body)
 		return
 	}
@@ -407,7 +415,8 @@ func newWorld(t testing.TB) *world {
 	}
 	w := &world{id: wire.Address{ID: id, Name: "lobby"}}
 	w.owner = &owner{
-		w: w, alive: true, token: 1, handled: make(map[string][]string), told: make(map[string]int), claims: make(chan struct{}, 1),
+		w: w, alive: true, token: 1, handled: make(map[string][]string), told: make(map[string]int), faults: make(map[string]objects.Code),
+		auto: make(map[uint32]time.Time), claims: make(chan struct{}, 1),
 		stream: stream.NewSender(1, nil, stream.Defaults(), time.Now()),
 	}
 	w.bus = newMemoryBus(w.owner.receive)

@@ -128,6 +128,12 @@ type Close struct {
 	Code   int // the close code, of either side; 1006 if none came
 	Reason string
 	Clean  bool // whether it ended with a close frame, of either side
+
+	// Err is what went wrong, if anything (Cloudflare's webSocketError): TooLarge (a message of the client), Invalid (a text that
+	// is not UTF-8, a broken frame), TooMany (the client read too slowly), Unavailable (the gateway has gone, or something that
+	// was sent was lost), or the error of the WebSocketMessage that ended the socket. A client that closes, or goes away without
+	// a word, is no error.
+	Err *Error
 }
 
 // Alarmer is implemented by a class that sets alarms.

@@ -65,9 +65,18 @@ func (a author) Message(self any, t *engine.Tx, from *engine.Socket, m engine.Me
 
 func (a author) Closed(self any, t *engine.Tx, s *engine.Socket, end engine.Close) error {
 	if closer, ok := self.(WebSocketCloser); ok {
-		return closer.WebSocketClose(face(t), Socket{face(t), s}, Close(end))
+		return closer.WebSocketClose(face(t), Socket{face(t), s}, closeOf(end))
 	}
 	return nil
+}
+
+// closeOf is how a socket ended. A fault that has no proper code is none of ours.
+func closeOf(end engine.Close) Close {
+	c := Close{Code: end.Code, Reason: end.Reason, Clean: end.Clean}
+	if code := Code(end.Fault); code != "" && code.proper() {
+		c.Err = &Error{Code: code, Message: end.Reason}
+	}
+	return c
 }
 
 func (a author) Alarm(self any, t *engine.Tx, info engine.AlarmInfo) error {

@@ -489,7 +489,8 @@ var BoardObjects = objects.Implement(Boards, objects.New[Board])
 
 func (*Board) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	tx := objects.TxOf(r)
-	if _, err := tx.Accept(objects.Conflated()); err != nil {
+	how := []objects.AcceptOption{objects.Conflated(), objects.Subprotocols("board.2", "board.1"), objects.AutoResponse("ping", "pong")}
+	if _, err := tx.Accept(how...); err != nil {
 		tx.Refuse(err)
 	}
 }
@@ -498,6 +499,26 @@ func (*Board) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Me
 	m.Conflate = from.ID()
 	tx.Broadcast(m)
 	return nil
+}
+
+func ExampleAutoResponse() {
+	w := objectstest.New(tb, BoardObjects)
+	plan := w.Object(Boards, "plan")
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Sec-WebSocket-Protocol", "board.1")
+	ada, _ := w.Connect(plan, r.WithContext(objects.WithPrincipal(ctx, objects.Principal{ID: "ada"})))
+	w.Evict(plan) // it sleeps, and goes on sleeping
+	ada.Send(objects.Text("ping"))
+	m, _ := ada.Next()
+	fmt.Printf("%s %d\n", m.Data, w.Constructed(plan))
+	_ = objectstest.Inside(w, plan, func(tx *objects.Tx, _ *Board) error {
+		socket := tx.Sockets()[0]
+		fmt.Println(socket.Principal().ID, socket.Subprotocol(), socket.Answered().Equal(w.Now()))
+		return nil
+	})
+	// Output:
+	// pong 1
+	// ada board.1 true
 }
 
 func ExampleConflated() {

@@ -41,14 +41,23 @@ func fromJSON(data []byte, v any) error {
 	return nil
 }
 
-// longNumber reports whether data may hold an integer that a float64 cannot: one of 16 digits or more.
+// longNumber reports whether data, which is valid JSON, may hold an integer that a float64 cannot: one of 16 digits or more.
+// Digits in texts are none.
 func longNumber(data []byte) bool {
-	digits := 0
-	for _, b := range data {
-		if '0' > b || b > '9' {
+	digits, text := 0, false
+	for i := 0; i < len(data); i++ {
+		switch b := data[i]; {
+		case b == '"':
+			text, digits = !text, 0
+		case text && b == '\\':
+			i++ // what it escapes may be a quote
+		case text:
+		case '0' > b || b > '9':
 			digits = 0
-		} else if digits++; digits == 16 {
-			return true
+		default:
+			if digits++; digits == 16 {
+				return true
+			}
 		}
 	}
 	return false

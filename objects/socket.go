@@ -1,8 +1,10 @@
 package objects
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"holdfast/objects/internal/engine"
 )
@@ -67,6 +69,19 @@ func (tx *Tx) Accept(how ...AcceptOption) (Socket, error) {
 	return Socket{tx, of}, nil
 }
 
+// Subprotocols are those that the object speaks, in the order of its liking: the first that the client offers, too, is agreed
+// on, or none.
+func Subprotocols(names ...string) AcceptOption {
+	return func(a *acceptance) { a.Subprotocols = append(a.Subprotocols, names...) }
+}
+
+// AutoResponse has the gateway answer a text message that is equal to request, without waking the object (as Cloudflare's
+// setWebSocketAutoResponse, here for one socket). The object never sees that message; Socket.Answered tells of it. Each text
+// has at most 2 KiB.
+func AutoResponse(request, response string) AcceptOption {
+	return func(a *acceptance) { a.Auto = &engine.Auto{Request: request, Response: response} }
+}
+
 // AcceptOption changes how Accept takes a socket.
 type AcceptOption func(*acceptance)
 
@@ -125,6 +140,21 @@ func (s Socket) Region() string { return s.of.Info().Region }
 
 // Tags are those it was accepted with, in that order, each once.
 func (s Socket) Tags() []string { return slices.Clone(s.of.Info().Tags) }
+
+// Subprotocol is the one that was agreed on, "" for none.
+func (s Socket) Subprotocol() string { return s.of.Info().Subprotocol }
+
+// Principal is who opened it, as the worker said then.
+func (s Socket) Principal() (p Principal) {
+	if data := s.of.Info().Principal; len(data) > 0 && json.Unmarshal(data, &p) != nil {
+		return Principal{} // no gateway has sent it
+	}
+	return p
+}
+
+// Answered is when the gateway last answered AutoResponse's request, the zero time for never (as Cloudflare's
+// getWebSocketAutoResponseTimestamp). The object may hear of it a second later.
+func (s Socket) Answered() time.Time { return s.tx.t.Answered(s.of) }
 
 // Send sends m when the event has committed. Messages to one socket keep their order. It neither waits nor fails: if the
 // peer is gone m is dropped, and a peer that reads too slowly is closed with 1013. After Close it does nothing. Beyond

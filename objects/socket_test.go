@@ -3,6 +3,8 @@ package objects_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -90,6 +92,41 @@ func TestTheSocketBeyondTheLastIsRefused(t *testing.T) {
 	}
 	if err := h.accept("more"); objects.CodeOf(err) != objects.TooMany {
 		t.Errorf("socket %d: %v, want too_many", objects.MaxSockets+1, err)
+	}
+}
+
+func TestAnAutomaticResponseIsBounded(t *testing.T) {
+	for _, how := range []objects.AcceptOption{
+		objects.AutoResponse(strings.Repeat("x", 2<<10+1), ""), objects.AutoResponse("", strings.Repeat("x", 2<<10+1)), objects.AutoResponse("\xff", ""),
+	} {
+		h := newHarness(t)
+		h.fetch("s1", func(tx *objects.Tx) error {
+			if _, err := tx.Accept(how); objects.CodeOf(err) != objects.Invalid {
+				t.Errorf("err = %v, want invalid", err)
+			}
+			return nil
+		})
+	}
+}
+
+// What the handler writes into the header of a handshake is not what was agreed on.
+func TestASubprotocolIsAgreedOnByTheOptionAlone(t *testing.T) {
+	h := newHarness(t)
+	out := h.instance.Fetch(func() *http.Request {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Add("Sec-WebSocket-Protocol", "a, b")
+		r.Header.Add("Sec-WebSocket-Protocol", "c")
+		h.work = func(tx *objects.Tx) error {
+			socket, err := tx.Accept(objects.Subprotocols("d", "c", "a"))
+			if err == nil && socket.Subprotocol() != "c" {
+				t.Errorf("agreed on %q, want c", socket.Subprotocol())
+			}
+			return err
+		}
+		return r
+	}(), &engine.SocketInfo{ID: "s1", Gateway: "g"})
+	if got := out.Response.Header.Values("Sec-WebSocket-Protocol"); len(got) != 1 || got[0] != "c" {
+		t.Errorf("the handshake says %q, want c", got)
 	}
 }
 

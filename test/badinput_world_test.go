@@ -197,15 +197,17 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not today", http.StatusForbidden)
 		return
 	}
+	var how []objects.AcceptOption
 	if r.URL.Path == "/graphql" {
-		w.Header().Set("sec-websocket-protocol", "graphql-transport-ws")
+		how = append(how, objects.Subprotocols("graphql-transport-ws"))
+		w.Header()["sec-websocket-protocol"] = []string{"forged"}
 		w.Header().Add("Set-Cookie", "session=1; HttpOnly")
 		w.Header().Add("Set-Cookie", "seen=2")
 		w.Header().Set("X-Mine", "yes")
 		w.Header()["holdfast-owner"] = []string{"forged"}
 		w.Header()["sec-websocket-accept"] = []string{"forged"}
 	}
-	if socket, err := tx.Accept(); err == nil {
+	if socket, err := tx.Accept(how...); err == nil {
 		p.opened(tx, socket, r)
 		return
 	}

@@ -28,7 +28,7 @@ var floors = []struct {
 	{1, []string{"internal/scope", "objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback"}},
 	{2, []string{"internal/wire", "internal/stream", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "objects/host", "inspector"}},
-	{4, []string{"app"}},
+	{4, []string{"app", "gateway/gatewaytest"}},
 	{5, []string{"cmd/holdfast", "examples/demo/...", "test/...", "bench/...", "chaos/..."}},
 }
 

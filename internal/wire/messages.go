@@ -55,6 +55,7 @@ type Request struct {
 	Code   int // of a close
 	Reason string
 	Clean  bool
+	Fault  objects.Code // what went wrong, of a close; "": nothing
 
 	Maker Maker // for whom the object comes into being, if it does; nil: nobody in particular. It is not sent
 }
@@ -89,6 +90,7 @@ func (r *Request) fields(c *coder) {
 	number(c, 33, &r.Code)
 	text(c, 34, &r.Reason)
 	c.bool(35, &r.Clean)
+	text(c, 36, &r.Fault)
 }
 
 // Reply answers a Request.
@@ -110,6 +112,8 @@ type Reply struct {
 	Body   []byte
 
 	Gap bool // of a frame: frames before it are missing
+
+	Woke bool // the object slept: its instance was constructed for the request
 }
 
 func (r *Reply) fields(c *coder) {
@@ -129,6 +133,7 @@ func (r *Reply) fields(c *coder) {
 	c.header(21, &r.Header)
 	c.bytes(22, &r.Body)
 	c.bool(32, &r.Gap)
+	c.bool(33, &r.Woke)
 }
 
 // fits reports whether the reply is no larger than a NATS message may be.

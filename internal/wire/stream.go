@@ -79,7 +79,9 @@ type LaneOp struct {
 	Data   []byte // a message, or an attachment
 	Code   int
 	Reason string
+	Fault  objects.Code // why it closes, if something went wrong
 	Accepted
+	AutoRequest, AutoResponse string // of a socket that opens: what the gateway answers by itself
 }
 
 func (o *LaneOp) fields(c *coder) {
@@ -89,21 +91,26 @@ func (o *LaneOp) fields(c *coder) {
 	c.bytes(4, &o.Data)
 	number(c, 5, &o.Code)
 	text(c, 6, &o.Reason)
+	text(c, 7, &o.Fault)
 	o.Accepted.fields(c)
+	text(c, 30, &o.AutoRequest)
+	text(c, 31, &o.AutoResponse)
 }
 
 // Accepted is what the object has said of a socket as it accepted it. The gateway keeps
 // it for the next owner.
 type Accepted struct {
-	Tags      []string
-	Order     uint64 // among the object's sockets
-	Conflated bool
+	Tags        []string
+	Order       uint64 // among the object's sockets
+	Conflated   bool
+	Subprotocol string
 }
 
 func (a *Accepted) fields(c *coder) {
 	c.texts(20, &a.Tags)
 	number(c, 21, &a.Order)
 	c.bool(22, &a.Conflated)
+	text(c, 23, &a.Subprotocol)
 }
 
 // LaneHeads says how far lanes of one gateway are.
@@ -125,12 +132,26 @@ type LaneAcks struct {
 	Gateway string
 	Acks    []Reached
 	Resend  []Reached
+
+	Answered []LaneAnswered
 }
 
 func (a *LaneAcks) fields(c *coder) {
 	text(c, 1, &a.Gateway)
 	c.reached(2, &a.Acks)
 	c.reached(3, &a.Resend)
+	parts(c, 4, &a.Answered)
+}
+
+// LaneAnswered says that the gateway has answered sockets of an object by itself.
+type LaneAnswered struct {
+	Lane uint32
+	At   []Reached // Unix milliseconds, by slot
+}
+
+func (a *LaneAnswered) fields(c *coder) {
+	number(c, 1, &a.Lane)
+	c.reached(2, &a.At)
 }
 
 // Which asks a gateway what it has of an object, on behalf of the owner with the token.
@@ -187,6 +208,8 @@ type LaneSocket struct {
 	Slot       uint32
 	Settled    uint64 // frames up to this one are acknowledged
 	Attachment []byte
+	Principal  []byte
+	Answered   int64 // when the gateway has answered it by itself last, in Unix milliseconds; 0: never
 	Accepted
 }
 
@@ -194,6 +217,8 @@ func (s *LaneSocket) fields(c *coder) {
 	number(c, 1, &s.Slot)
 	number(c, 2, &s.Settled)
 	c.bytes(3, &s.Attachment)
+	c.bytes(4, &s.Principal)
+	number(c, 5, &s.Answered)
 	s.Accepted.fields(c)
 }
 

@@ -20,6 +20,7 @@ var freshLanes = []func() message{
 	func() message { return new(LanePush) }, func() message { return new(LaneOp) }, func() message { return new(LaneHeads) },
 	func() message { return new(LaneAcks) }, func() message { return new(Which) }, func() message { return new(Held) },
 	func() message { return new(LanePosition) }, func() message { return new(LaneSocket) },
+	func() message { return new(LaneAnswered) },
 }
 
 // lanes draws what owners and gateways say to each other.
@@ -39,22 +40,22 @@ func lanes(t *rapid.T) []message {
 	number := func() uint64 { return rapid.Uint64().Draw(t, "number") }
 	small := func() uint32 { return rapid.Uint32().Draw(t, "small") }
 	accepted := func() Accepted {
-		return Accepted{Tags: []string{"", text()}, Order: number(), Conflated: rapid.Bool().Draw(t, "conflated")}
+		return Accepted{Tags: []string{"", text()}, Order: number(), Conflated: rapid.Bool().Draw(t, "conflated"), Subprotocol: text()}
 	}
 	push := &LanePush{
 		Lane: small(), Seq: number(), Kind: uint8(small()), Object: text(), Token: number(), Host: text(), Slots: slots(),
 		Heads: reached(), LaneBody: LaneBody{Acks: reached()},
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "operations") {
-		push.Ops = append(push.Ops, LaneOp{Op: Op(small()), Slots: slots(), Data: []byte("data"), Code: 1000, Reason: text(), Accepted: accepted()})
+		push.Ops = append(push.Ops, LaneOp{Op: Op(small()), Slots: slots(), Data: []byte("data"), Code: 1000, Reason: text(), Fault: "invalid", Accepted: accepted(), AutoRequest: text(), AutoResponse: text()})
 	}
 	return []message{
-		push, &LaneHeads{Host: text(), Heads: reached(), Quiet: reached()}, &LaneAcks{Gateway: text(), Acks: reached(), Resend: reached()},
+		push, &LaneHeads{Host: text(), Heads: reached(), Quiet: reached()}, &LaneAcks{Gateway: text(), Acks: reached(), Resend: reached(), Answered: []LaneAnswered{{small(), reached()}}},
 		&Which{Lane: small(), Object: text(), Token: number(), Host: text()},
 		&Held{
 			Lane: small(), Gateway: text(), Object: text(), Token: number(), Region: text(),
 			Positions: []LanePosition{{number(), number(), reached()}},
-			Sockets:   []LaneSocket{{small(), number(), []byte("{}"), accepted()}},
+			Sockets:   []LaneSocket{{small(), number(), []byte("{}"), []byte("who"), int64(small()), accepted()}},
 		},
 	}
 }

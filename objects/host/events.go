@@ -19,7 +19,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	shared "holdfast/internal/metrics"
-	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
@@ -36,6 +35,7 @@ type memory struct {
 	epoch    uint64
 	token    uint64    // of the claim
 	since    time.Time // when the object was served first under it
+	woke     bool      // the instance was constructed for the event in hand
 }
 
 // run is the event loop: it handles what is in the mailbox, one event at a time,
@@ -117,6 +117,7 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 		o.finish(event{reply: msg.Reply}, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request not understood: %v", err)})
 		return
 	}
+	o.memory.woke = false
 	ev := event{req: req, kind: req.Kind, reply: msg.Reply}
 	now := time.Now()
 	deadline := now.Add(o.class.Limits.Event)
@@ -178,9 +179,12 @@ func checkName(name string) error {
 		return fmt.Errorf("a name has %d bytes, want 1 to %d", len(name), maxName)
 	}
 	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c > '~' || c == '.' || c == '*' || c == '>' {
+		if c := name[i]; c <= ' ' || c > '~' || c == '*' || c == '>' {
 			return fmt.Errorf("%q cannot be a name", name)
 		}
+	}
+	if user, own, of := strings.Cut(name, "."); of && (user == "" || own == "" || strings.Contains(own, ".")) {
+		return fmt.Errorf("%q cannot be a name", name)
 	}
 	return nil
 }
@@ -282,8 +286,9 @@ func sum(req *wire.Request) string {
 func (o *object) world() engine.World {
 	return engine.World{
 		Key: o.key, Name: o.id.Name, Data: o.memory.data, Sockets: &o.sockets.open, Now: time.Now,
-		Alarm: func() engine.Alarm { return alarmValue(o.memory.alarm) },
-		Owner: engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
+		Alarm:    func() engine.Alarm { return alarmValue(o.memory.alarm) },
+		Answered: o.answered,
+		Owner:    engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
 
 		Context: o.in.work,
 		Strict:  o.in.strict(),
@@ -353,6 +358,7 @@ func (o *object) construct() (engine.Outcome, bool) {
 		return engine.Outcome{}, true
 	}
 	o.in.metrics.constructions.WithLabelValues(o.class.Name).Inc()
+	o.memory.woke = true
 	instance, out := o.class.Start(o.world())
 	if out.Err != nil {
 		return out, false
@@ -387,7 +393,7 @@ func (o *object) fetch(ctx context.Context, ev event) {
 	}
 	var socket *engine.SocketInfo
 	if req.Socket != "" {
-		socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Region: req.Region}
+		socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
 	}
 	o.finish(ev, o.memory.instance.Fetch(r, socket))
 }
@@ -461,11 +467,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	wrote := out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed
-	var outs []stream.Out
-	waits := false
-	if touchesSockets(ev, out) {
-		outs, waits = o.outs(ev, out, failure, wrote)
-	}
+	outs, waits := o.outs(ev, out, failure, wrote)
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
 		o.sockets.note()
 	}
@@ -512,7 +514,9 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 	if reply.Status == http.StatusSwitchingProtocols { // a socket cannot be opened by hearsay
 		reply = &wire.Reply{Code: objects.Unknown, Message: "the object's host was lost as the socket opened; connect again"}
 	}
-	if data := wire.Encode(reply); len(data) <= maxKept {
+	kept := *reply
+	kept.Woke = false
+	if data := wire.Encode(&kept); len(data) <= maxKept {
 		answer.Reply = data
 	}
 	o.memory.answers.add(answer, time.Now())
@@ -523,7 +527,7 @@ func (o *object) replyTo(ev event, out engine.Outcome, failure *objects.Error) *
 	if ev.reply == "" {
 		return nil
 	}
-	reply := &wire.Reply{}
+	reply := &wire.Reply{Woke: o.memory.woke}
 	switch {
 	case failure != nil:
 		reply.Fail(failure)

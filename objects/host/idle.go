@@ -124,6 +124,9 @@ func (o *object) hibernate(now time.Time) bool {
 	if !m.idle() {
 		return false
 	}
+	if o.memory.instance != nil {
+		o.in.metrics.hibernations.WithLabelValues(o.class.Name).Inc()
+	}
 	o.setInstance(nil)
 	o.commit.timer = nil
 	if len(o.commit.todo) == 0 {

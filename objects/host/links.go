@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -214,6 +215,11 @@ func (in *incarnation) hearLane(msg *nats.Msg) {
 				o.resend(now, acks.Gateway, r.Seq)
 			}
 		}
+		for _, a := range acks.Answered {
+			if o, ok := in.links.find(a.Lane, acks.Gateway); ok {
+				o.heardAnswered(acks.Gateway, a.At)
+			}
+		}
 	case wire.Hold:
 		var held wire.Held
 		if err := wire.Decode(msg.Data, &held); err != nil {
@@ -300,7 +306,10 @@ func signal(c *chan struct{}) {
 
 // publish sends one number of a lane. With mu held.
 func (o *object) publish(lane uint32, d *stream.Do) {
-	p := &o.lanePush
+	if o.lanePush == nil {
+		o.lanePush = new(wire.LanePush)
+	}
+	p := o.lanePush
 	*p = wire.LanePush{
 		Lane: lane, Seq: d.Push.Seq, Kind: uint8(d.Push.Kind), Object: o.key, Token: o.stream.Token(),
 		Heads: p.Heads[:0], Encoded: d.Push.Body,
@@ -365,6 +374,16 @@ func (o *object) resend(now time.Time, gateway string, from uint64) {
 	defer o.mu.Unlock()
 	if o.heeds() {
 		o.transmit(o.stream.Resend(now, gateway, from))
+	}
+}
+
+func (o *object) heardAnswered(gateway string, at []wire.Reached) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.heeds() {
+		for _, a := range at {
+			o.noteAnswered(gateway, a.Of, int64(min(a.Seq, math.MaxInt64)))
+		}
 	}
 }
 

@@ -8,10 +8,10 @@ import (
 
 // metrics are the host's. Labels are classes, kinds and outcomes, never an id.
 type metrics struct {
-	events, commits, constructions, stops, quarantined *prometheus.CounterVec
-	owned, awake                                       *prometheus.GaugeVec
-	leasesLost                                         prometheus.Counter
-	longest, restricted, stored, storeLimit            *prometheus.GaugeVec
+	events, commits, constructions, hibernations, stops, quarantined *prometheus.CounterVec
+	owned, awake                                                     *prometheus.GaugeVec
+	leasesLost                                                       prometheus.Counter
+	longest, restricted, stored, storeLimit                          *prometheus.GaugeVec
 }
 
 // forget takes back the gauges of one host.
@@ -53,6 +53,7 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 		events:        counter("events_total", "Events handled.", "class", "kind", "result"),
 		commits:       counter("puts_total", "Puts of a record: landed, stale, refused, or in doubt.", "class", "result"),
 		constructions: counter("constructions_total", "Instances constructed.", "class"),
+		hibernations:  counter("hibernations_total", "Instances dropped because nothing happened; their objects stay, and so do their sockets.", "class"),
 		stops:         counter("stops_total", "Objects let go of.", "class", "reason"),
 		quarantined:   counter("quarantined_claims_total", "Claims refused because the object keeps losing its owners.", "class"),
 		owned:         gauge("objects", "Objects owned.", "class"),

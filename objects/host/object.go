@@ -62,7 +62,7 @@ type object struct {
 
 	stream   *stream.Sender    // to gateways; nil until the record has been claimed
 	lanes    map[string]uint32 // their numbers, by gateway
-	lanePush wire.LanePush     // publish's, used again by each
+	lanePush *wire.LanePush    // publish's, used again by each; nil before the first
 	awaits   bool              // links look after the stream
 	handed   chan struct{}     // closed when the gateways of the record have answered; nil: nobody waits for that
 	quiet    chan struct{}     // closed when gateways have acknowledged everything; nil: nobody waits for that

@@ -139,16 +139,13 @@ func (item outboxItem) refuse(o *object, e *objects.Error) {
 	}
 }
 
-// touchesSockets reports whether an event does anything to sockets. Most do not, and outs
-// has a frame for which the event loop's young stack would have to grow.
-func touchesSockets(ev event, out engine.Outcome) bool {
-	return len(out.Sends) > 0 || len(out.Opened) > 0 || ev.slot != 0
-}
-
 // outs are what an event does to sockets, gateway by gateway, the operations in order.
 // wrote is whether the event is part of a put whatever it sends. waits is whether it has
 // sent conflated values that wait. With mu held.
 func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrote bool) (outs []stream.Out, waits bool) {
+	if len(out.Sends) == 0 && len(out.Opened) == 0 && ev.slot == 0 {
+		return nil, false
+	}
 	now := time.Now()
 	var b outgoing
 	for _, s := range out.Opened {
@@ -156,7 +153,7 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 		if slot, ok := wire.SlotOf(info.Gateway, info.ID); ok {
 			d := b.to(info.Gateway)
 			d.Opens = append(d.Opens, stream.Slot(slot))
-			d.Ops = append(d.Ops, wire.LaneOp{Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{slot}), Accepted: acceptedOf(info)})
+			d.Ops = append(d.Ops, opening(slot, info))
 		}
 	}
 	joined := 0
@@ -190,7 +187,7 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 			o.leave(wire.SocketID(ev.gateway, ev.slot))
 		case failure != nil:
 			d.Ops = append(d.Ops, wire.LaneOp{
-				Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{ev.slot}), Code: failure.Code.CloseCode(), Reason: failure.Error(),
+				Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{ev.slot}), Code: failure.Code.CloseCode(), Reason: failure.Error(), Fault: failure.Code,
 			})
 		}
 	}
@@ -198,9 +195,16 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 	return b.outs(), waits
 }
 
-// acceptedOf is what the gateway keeps of a socket for the next owner.
-func acceptedOf(s engine.SocketInfo) wire.Accepted {
-	return wire.Accepted{Tags: s.Tags, Order: s.Order, Conflated: s.Conflated}
+// opening is what a gateway is told of a socket that it is to open.
+func opening(slot uint32, s engine.SocketInfo) wire.LaneOp {
+	op := wire.LaneOp{
+		Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{slot}),
+		Accepted: wire.Accepted{Tags: s.Tags, Order: s.Order, Conflated: s.Conflated, Subprotocol: s.Subprotocol},
+	}
+	if s.Auto != nil {
+		op.AutoRequest, op.AutoResponse = s.Auto.Request, s.Auto.Response
+	}
+	return op
 }
 
 // maxBody is how many bytes of operations go into one push. One operation has at most

@@ -17,24 +17,26 @@ import (
 
 // sockets are the WebSockets of one object, as the author sees them. Which of them
 // count, and how far each has been heard, is in the object's stream. The event loop owns
-// them; untold and held are changed with the object's lock held.
+// them; untold and held are changed with the object's lock held, which guards answered.
 type sockets struct {
 	open   engine.Sockets
 	untold *untold               // nil if the object has been told of every end
 	held   map[string]*wire.Held // what gateways have told, by gateway, until the object is served
 
-	details  json.RawMessage          // for the record: tags and attachments, if they are few
+	answered map[string]time.Time // when gateways have answered sockets by themselves
+
+	details  json.RawMessage          // for the record: tags, attachments and principals, if they are few
 	recorded map[string]record.Socket // what the record has of sockets whose gateways have not told of them
 }
 
-// maxDetails is how many bytes of tags and attachments a record has. Beyond it, it has
+// maxDetails is how many bytes of details of sockets a record has. Beyond it, it has
 // none: they are with the gateways, and lost only if a gateway and the owner die together.
 const maxDetails = 8 << 10
 
-// detailSize is what the details of a socket take beside its id, tags and attachment.
+// detailSize is what the details of a socket take beside its id, tags, attachment and principal.
 const detailSize = 20
 
-// note encodes the tags and attachments of all sockets, as far as they are few. The
+// note encodes the details of all sockets, as far as they are few. The
 // event loop calls it, with the object's lock held.
 func (s *sockets) note() {
 	s.details = nil
@@ -42,23 +44,23 @@ func (s *sockets) note() {
 		return // no need to look at each of them whenever one comes
 	}
 	all, size := make(map[string]record.Socket), 0
-	add := func(id string, tags []string, attachment []byte) bool {
-		for _, tag := range tags {
+	add := func(id string, known record.Socket) bool {
+		for _, tag := range known.Tags {
 			size += len(tag)
 		}
-		size += len(id) + len(attachment) + detailSize
-		if len(tags) > 0 || len(attachment) > 0 {
-			all[id] = record.Socket{Tags: tags, Attachment: attachment}
+		size += len(id) + len(known.Attachment) + len(known.Principal) + detailSize
+		if len(known.Tags) > 0 || len(known.Attachment) > 0 || len(known.Principal) > 0 {
+			all[id] = known
 		}
 		return size <= maxDetails
 	}
 	for id, known := range s.recorded {
-		if !add(id, known.Tags, known.Attachment) {
+		if !add(id, known) {
 			return
 		}
 	}
 	for _, socket := range s.open.All() {
-		if info := socket.Info(); !add(info.ID, info.Tags, info.Attachment) {
+		if info := socket.Info(); !add(info.ID, record.Socket{Tags: info.Tags, Attachment: info.Attachment, Principal: info.Principal}) {
 			return
 		}
 	}
@@ -81,7 +83,7 @@ type socketEnd struct {
 	slot    uint32
 	seq     uint64 // of the frame that tells of it; 0: the gateway was given up
 	close   engine.Close
-	opener  []byte // the principal, as JSON
+	opener  []byte // the principal, as JSON, if the frame has told it
 	asked   int64  // when it ended, in Unix milliseconds; 0: not known
 }
 
@@ -94,9 +96,10 @@ func (o *object) adoptSockets(rec *record.Record) {
 		for _, s := range held.Sockets {
 			if o.stream.Has(gateway, stream.Slot(s.Slot)) {
 				o.sockets.open.Add(engine.SocketInfo{
-					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Region: held.Region, Attachment: s.Attachment,
-					Tags: s.Tags, Order: s.Order, Conflated: s.Conflated,
+					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Region: held.Region, Attachment: cleanAttachment(s.Attachment),
+					Tags: s.Tags, Order: s.Order, Conflated: s.Conflated, Subprotocol: s.Subprotocol, Principal: cleanPrincipal(s.Principal),
 				})
+				o.noteAnswered(gateway, s.Slot, s.Answered)
 				delete(o.sockets.recorded, wire.SocketID(gateway, s.Slot))
 			}
 		}
@@ -104,6 +107,22 @@ func (o *object) adoptSockets(rec *record.Record) {
 	o.sockets.held = nil
 	o.join(o.sockets.open.All())
 	o.sockets.note()
+}
+
+// cleanPrincipal is a copy of a principal; nil for what no gateway of ours has sent.
+func cleanPrincipal(data []byte) []byte {
+	if len(data) == 0 || len(data) > objects.MaxPrincipal || !json.Valid(data) {
+		return nil
+	}
+	return slices.Clone(data)
+}
+
+// cleanAttachment is an attachment; nil for what no gateway of ours has sent.
+func cleanAttachment(data []byte) []byte {
+	if len(data) == 0 || len(data) > objects.MaxAttachment || !json.Valid(data) {
+		return nil
+	}
+	return data
 }
 
 // addEnd notes the end of a socket. The stream lets each through once.
@@ -189,8 +208,8 @@ func (o *object) take(ev event) stream.Verdict {
 		o.put(outboxItem{}, stream.Out{Gateway: ev.gateway, Bodies: [][]byte{body}})
 	case stream.Take:
 		if req := ev.req; ev.kind == wire.Closed {
-			how := engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean}
-			o.sockets.addEnd(socketEnd{req.Socket, ev.gateway, ev.slot, ev.seq, how, req.Principal, req.Time})
+			how := engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean, Fault: string(req.Fault)}
+			o.sockets.addEnd(socketEnd{req.Socket, ev.gateway, ev.slot, ev.seq, how, cleanPrincipal(req.Principal), req.Time})
 		}
 	}
 	return verdict
@@ -208,7 +227,7 @@ func (o *object) answer(to string, reply wire.Reply) {
 func (o *object) loseGateway(gateway string) {
 	o.mu.Lock()
 	if slots := o.stream.Members(gateway); len(slots) > 0 || o.stream.Awaits(gateway) {
-		end := engine.Close{Code: 1006, Reason: "the gateway that held the socket has gone"}
+		end := engine.Close{Code: 1006, Reason: "the gateway that held the socket has gone", Fault: string(objects.Unavailable)}
 		for _, slot := range slots {
 			o.sockets.addEnd(socketEnd{socket: wire.SocketID(gateway, uint32(slot)), gateway: gateway, slot: uint32(slot), close: end})
 		}
@@ -245,15 +264,39 @@ func (o *object) tellEnds() {
 func (o *object) tellEnd() {
 	end := o.sockets.untold.ends[0]
 	now := time.Now()
-	ctx := withPrincipal(o.endContext(&end, now), end.opener)
 	ev := event{kind: wire.Closed, gateway: end.gateway, slot: end.slot, seq: end.seq}
 	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
 		known := o.sockets.recorded[end.socket]
 		delete(o.sockets.recorded, end.socket)
-		o.sockets.open.Add(engine.SocketInfo{ID: end.socket, Gateway: end.gateway, Tags: known.Tags, Attachment: known.Attachment})
+		if len(known.Principal) == 0 {
+			known.Principal = end.opener
+		}
+		o.sockets.open.Add(engine.SocketInfo{
+			ID: end.socket, Gateway: end.gateway, Tags: known.Tags, Attachment: known.Attachment, Principal: known.Principal,
+		})
 	}
+	ctx := withPrincipal(o.endContext(&end, now), o.sockets.open.Find(end.socket).Info().Principal)
 	o.finish(ev, o.memory.instance.Closed(ctx, end.socket, end.close))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.sockets.endTold()
+	delete(o.sockets.answered, end.socket)
+}
+
+// noteAnswered notes when a gateway has answered a socket by itself. With mu held.
+func (o *object) noteAnswered(gateway string, slot uint32, ms int64) {
+	if ms == 0 || !o.stream.Has(gateway, stream.Slot(slot)) {
+		return
+	}
+	if o.sockets.answered == nil {
+		o.sockets.answered = make(map[string]time.Time)
+	}
+	o.sockets.answered[wire.SocketID(gateway, slot)] = time.UnixMilli(ms).UTC()
+}
+
+// answered is when a gateway has answered a socket by itself. An event asks.
+func (o *object) answered(s *engine.Socket) time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sockets.answered[s.ID()]
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"holdfast/objects"
@@ -21,11 +22,12 @@ type Client struct {
 	object *object
 	as     context.Context // who opened it
 
-	info engine.SocketInfo // guarded by object.mu, but for the ID, which is fixed; its Order is 0 until it is accepted
+	info     engine.SocketInfo // guarded by object.mu, but for the ID, which is fixed; its Order is 0 until it is accepted
+	answered time.Time         // when the gateway would have answered by itself last; guarded by object.mu
 
 	mu    sync.Mutex // guards what follows
 	inbox []objects.Message
-	ended *objects.Close
+	ended *engine.Close
 }
 
 // Connect opens a WebSocket to the object by the request r, which is made one that asks for it; nil is GET /. The client is
@@ -36,6 +38,7 @@ func (w *World) Connect(to objects.Ref, r *http.Request) (*Client, *http.Respons
 	r = Upgrade(r)
 	c := w.newClient()
 	c.as = asking(r.Context())
+	c.info.Principal = principalOf(c.as)
 	response, err := w.fetch(to, r, c)
 	if err != nil {
 		return nil, received(failure(err), r)
@@ -71,6 +74,19 @@ func failure(err error) *engine.Response {
 	return &engine.Response{Status: e.Code.HTTPStatus(), Header: http.Header{"Content-Type": {"application/json"}}, Body: body}
 }
 
+// principalOf is who asks in ctx, as a gateway says it; nil: nobody in particular.
+func principalOf(ctx context.Context) []byte {
+	p := objects.PrincipalOf(ctx)
+	if p.ID == "" && p.Claims == nil {
+		return nil
+	}
+	data, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // texts always encode
+	}
+	return data
+}
+
 func (w *World) newClient() *Client {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -92,12 +108,26 @@ func (c *Client) ID() string { return c.info.ID }
 func (c *Client) Send(m objects.Message) {
 	switch {
 	case len(m.Data) > objects.MaxFrame:
-		c.object.closed(c, objects.Close{Code: 1009, Reason: "the message is too large", Clean: true})
+		c.object.closed(c, engine.Close{Code: 1009, Reason: "the message is too large", Clean: true, Fault: string(objects.TooLarge)})
 	case !m.Binary && !utf8.Valid(m.Data):
-		c.object.closed(c, objects.Close{Code: 1007, Reason: "a text message must be UTF-8", Clean: true})
+		c.object.closed(c, engine.Close{Code: 1007, Reason: "a text message must be UTF-8", Clean: true, Fault: string(objects.Invalid)})
+	case c.auto(m):
 	default:
 		c.object.message(c, m)
 	}
+}
+
+// auto answers a message as a gateway does by itself, and reports whether it has.
+func (c *Client) auto(m objects.Message) bool {
+	c.object.mu.Lock()
+	defer c.object.mu.Unlock()
+	a := c.info.Auto
+	if a == nil || m.Binary || string(m.Data) != a.Request || c.over() {
+		return false
+	}
+	c.answered = c.world.Now()
+	c.deliver(objects.Text(a.Response))
+	return true
 }
 
 // SendJSON sends v as a JSON text message.
@@ -134,7 +164,7 @@ func (c *Client) NextJSON(into any) bool {
 // Close closes the socket from this end; the object has been told when it
 // returns. Code 1006 is a connection that broke, without a close frame.
 func (c *Client) Close(code int, reason string) {
-	c.object.closed(c, objects.Close{Code: code, Reason: reason, Clean: code != 1006})
+	c.object.closed(c, engine.Close{Code: code, Reason: reason, Clean: code != 1006})
 }
 
 // Closed tells how the socket ended; false if it is open.
@@ -144,7 +174,7 @@ func (c *Client) Closed() (objects.Close, bool) {
 	if c.ended == nil {
 		return objects.Close{}, false
 	}
-	return *c.ended, true
+	return objects.Close{Code: c.ended.Code, Reason: c.ended.Reason, Clean: c.ended.Clean}, true
 }
 
 func (c *Client) over() bool {
@@ -153,7 +183,7 @@ func (c *Client) over() bool {
 }
 
 // end ends the socket; false if it had ended already.
-func (c *Client) end(how objects.Close) bool {
+func (c *Client) end(how engine.Close) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended != nil {

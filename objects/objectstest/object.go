@@ -49,7 +49,7 @@ const (
 
 type end struct {
 	client *Client
-	how    objects.Close
+	how    engine.Close
 }
 
 // errFenced is the fate of an event whose commit was refused: it runs again at the next owner.
@@ -102,10 +102,16 @@ func (o *object) wake() error {
 		Data:    o.data,
 		Alarm:   func() engine.Alarm { return o.alarm },
 		Sockets: o.held(),
-		Now:     o.world.Now,
-		Owner:   engine.Owner{Host: "test", Region: "test", Epoch: 1 + o.moves},
-		Misuse:  o.misused,
-		Strict:  1,
+		Answered: func(s *engine.Socket) time.Time {
+			if c, ok := o.clients[s.ID()]; ok {
+				return c.answered
+			}
+			return time.Time{}
+		},
+		Now:    o.world.Now,
+		Owner:  engine.Owner{Host: "test", Region: "test", Epoch: 1 + o.moves},
+		Misuse: o.misused,
+		Strict: 1,
 	})
 	o.instance = instance
 	return o.settle(out)
@@ -261,7 +267,7 @@ func (o *object) send(s engine.Send) {
 		case s.Op == engine.OpMessage:
 			c.deliver(objects.Message{Binary: s.Message.Binary, Data: s.Message.Data})
 		case s.Op == engine.OpClose:
-			o.hangUp(c, objects.Close(s.Close))
+			o.hangUp(c, s.Close)
 		case s.Op == engine.OpAttach:
 			c.info.Attachment = s.Attachment
 		}
@@ -270,7 +276,7 @@ func (o *object) send(s engine.Send) {
 
 // hangUp closes a socket from the object's side. The peer answers with the same
 // close, so that is what the object is told.
-func (o *object) hangUp(c *Client, how objects.Close) {
+func (o *object) hangUp(c *Client, how engine.Close) {
 	how.Clean = true
 	if c.end(how) {
 		o.ended = append(o.ended, end{c, how})
@@ -284,7 +290,7 @@ func (o *object) tellEnds() {
 		o.ended = o.ended[1:]
 		ctx := o.begin(e.client.as, "")
 		_, _ = o.run(func(i *engine.Instance) engine.Outcome { // nobody is told if it fails; told has logged it
-			return i.Closed(ctx, e.client.ID(), engine.Close(e.how))
+			return i.Closed(ctx, e.client.ID(), e.how)
 		})
 		delete(o.clients, e.client.ID())
 		o.conflation.Leave(e.client.ID())
@@ -341,13 +347,13 @@ func (o *object) message(c *Client, m objects.Message) {
 		if e.Reference != "" {
 			reason += " (reference " + e.Reference + ")"
 		}
-		o.hangUp(c, objects.Close{Code: e.Code.CloseCode(), Reason: reason})
+		o.hangUp(c, engine.Close{Code: e.Code.CloseCode(), Reason: reason, Fault: string(e.Code)})
 	}
 	o.tellEnds()
 }
 
 // closed is the peer's close.
-func (o *object) closed(c *Client, how objects.Close) {
+func (o *object) closed(c *Client, how engine.Close) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if c.end(how) {

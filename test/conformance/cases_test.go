@@ -444,6 +444,159 @@ var cases = []aCase{
 			s.hears(c, fmt.Sprintf("[%d]", i))
 		}
 	}},
+	{"a message that is answered automatically does not wake the object, which hears when", true, func(s *stage) {
+		c := s.connect(s, s.self, "?auto")
+		answered := func() (at time.Time) {
+			s.must(func(tx *objects.Tx) { at = tx.Sockets()[0].Answered() })
+			return at
+		}
+		if at := answered(); !at.IsZero() {
+			s.Errorf("answered at %v before anything was asked", at)
+		}
+		s.sleep(s, s.self)
+		made := s.constructed()
+		c.send(objects.Text("ping"))
+		s.hears(c, "pong")
+		c.send(objects.Text("ping"))
+		s.hears(c, "pong")
+		if n := s.constructed(); n != made {
+			s.Errorf("%d instances, want %d: the object was woken", n, made)
+		}
+		c.send(objects.Binary([]byte("ping"))) // not a text: for the object
+		s.hears(c, "ping")
+		var first time.Time
+		s.eventually("the object hears of it", func() bool { first = answered(); return !first.IsZero() })
+		s.evict(s, s.self)
+		s.eventually("the next owner knows", func() bool { return !answered().Before(first) })
+	}},
+	{"the first subprotocol of the object that the client offers is agreed on", false, func(s *stage) {
+		for want, offered := range map[string][]string{"chat.1": {"chat.1"}, "chat.2": {"chat.1", "x", "chat.2"}, "": {"x"}} {
+			c := s.connect(s, s.self, "", offered...)
+			if got := c.subprotocol(); got != want {
+				s.Errorf("offered %q: %q, want %q", offered, got, want)
+			}
+			s.must(func(tx *objects.Tx) {
+				if got := tx.Sockets()[0].Subprotocol(); got != want {
+					s.Errorf("offered %q: the object has %q, want %q", offered, got, want)
+				}
+			})
+		}
+	}},
+	{"a socket knows its principal and subprotocol through a move", false, func(s *stage) {
+		_ = s.connect(s, s.self, "?who=ada", "chat.1")
+		_ = s.open()
+		for range 2 {
+			s.must(func(tx *objects.Tx) {
+				nobody, ada := tx.Sockets()[0], tx.Sockets()[1]
+				if ada.Principal().ID != "ada" || ada.Subprotocol() != "chat.1" || nobody.Principal().ID != "" || nobody.Subprotocol() != "" {
+					s.Errorf("%+v %q, %+v %q", ada.Principal(), ada.Subprotocol(), nobody.Principal(), nobody.Subprotocol())
+				}
+			})
+			s.move(s, s.self)
+		}
+	}},
+	{"a broadcast leaves out whom it excepts, and a socket is found by its id", false, func(s *stage) {
+		a, b, c := s.open("a"), s.open("b"), s.open("c")
+		s.must(func(tx *objects.Tx) {
+			all := tx.Sockets() // c, b, a
+			found, ok := tx.Socket(all[1].ID())
+			_, none := tx.Socket("nobody")
+			if !ok || found != all[1] || none {
+				s.Errorf("found %v %v, and nobody %v", found, ok, none)
+			}
+			tx.Broadcast(objects.Text("not b"), found)
+			tx.Broadcast(objects.Text("only b"), all[0], all[2])
+			tx.Broadcast(objects.Text("all"))
+		})
+		for _, c := range []client{a, c} {
+			s.hears(c, "not b")
+			s.hears(c, "all")
+		}
+		s.hears(b, "only b")
+		s.hears(b, "all")
+	}},
+	{"what went wrong is told with the end of a socket", false, func(s *stage) {
+		s.message = func(_ *objects.Tx, from objects.Socket, m objects.Message) error {
+			switch string(m.Data) {
+			case "refuse":
+				return objects.Errorf("sold_out", "no more")
+			case "fail":
+				return errOnPurpose
+			case "leave":
+				from.Close(4000, "bye")
+			}
+			return nil
+		}
+		for name, row := range map[string]struct {
+			end  func(client)
+			code objects.Code
+		}{
+			"a refusal":      {func(c client) { c.send(objects.Text("refuse")) }, "sold_out"},
+			"a fault":        {func(c client) { c.send(objects.Text("fail")) }, objects.Internal},
+			"by the object":  {func(c client) { c.send(objects.Text("leave")) }, ""},
+			"too large":      {func(c client) { c.send(objects.Binary(make([]byte, objects.MaxFrame+1))) }, objects.TooLarge},
+			"no text":        {func(c client) { c.send(objects.Text("\xff")) }, objects.Invalid},
+			"by the client":  {func(c client) { c.close(3000, "") }, ""},
+			"without a word": {func(c client) { c.close(1006, "") }, ""},
+			"a code of ours": {func(c client) { c.close(1011, "") }, ""},
+		} {
+			c := s.open()
+			row.end(c)
+			s.eventually("the end is told", func() bool { return len(s.told()) > 0 })
+			end := s.told()[0]
+			switch {
+			case row.code == "" && end.Err != nil:
+				s.Errorf("%s: %v went wrong, want nothing", name, end.Err)
+			case row.code != "" && (end.Err == nil || end.Err.Code != row.code || strings.Contains(end.Err.Message, "secret")):
+				s.Errorf("%s: %+v went wrong, want %s", name, end.Err, row.code)
+			}
+			s.mu.Lock()
+			s.ends = nil
+			s.mu.Unlock()
+		}
+	}},
+	{"a savepoint takes back what was attached, and closed, and sent", false, func(s *stage) {
+		c := s.open("a")
+		s.must(func(tx *objects.Tx) { tx.Sockets()[0].Attach("before") })
+		s.must(func(tx *objects.Tx) {
+			socket := tx.Sockets()[0]
+			for _, v := range []any{nil, "lost"} {
+				_ = tx.Transact(func() error {
+					socket.Attach(v)
+					socket.Send(objects.Text("lost"))
+					return errOnPurpose
+				})
+			}
+			socket.Send(objects.Text("kept"))
+		})
+		s.hears(c, "kept")
+		if got := s.sockets(); !slices.Equal(got, []string{"a before"}) {
+			s.Errorf("sockets %q", got)
+		}
+	}},
+	{"a frame under way at a refused commit has its effect at the next owner, once", false, func(s *stage) {
+		s.message = func(tx *objects.Tx, from objects.Socket, m objects.Message) error {
+			note.Set(tx, note.Get(tx)+string(m.Data))
+			from.Send(objects.Text(note.Get(tx)))
+			return nil
+		}
+		c := s.open("a")
+		c.send(objects.Text("1"))
+		s.hears(c, "1")
+		s.refuse(s, s.self)
+		for _, text := range []string{"2", "3", "4"} {
+			c.send(objects.Text(text))
+		}
+		for _, want := range []string{"12", "123", "1234"} {
+			s.hears(c, want)
+		}
+		if got := s.stored(); got != "1234" {
+			s.Errorf("stored %q", got)
+		}
+		if got := s.sockets(); !slices.Equal(got, []string{"a <nil>"}) {
+			s.Errorf("sockets %q, want the one to be open still", got)
+		}
+	}},
 	{"tags", false, func(s *stage) {
 		_ = s.open("red")
 		_ = s.open("blue", "red", "blue", "a", "red")

@@ -155,9 +155,9 @@ func (l *live) fetch(to objects.Ref, r *http.Request) *http.Response {
 	return response
 }
 
-func (l *live) connect(t testing.TB, to objects.Ref, query string) client {
+func (l *live) connect(t testing.TB, to objects.Ref, query string, subprotocols ...string) client {
 	t.Helper()
-	conn, response, err := websocket.Dial(t.Context(), "ws://"+l.url+path(to)+"/"+query, nil)
+	conn, response, err := websocket.Dial(t.Context(), "ws://"+l.url+path(to)+"/"+query, &websocket.DialOptions{Subprotocols: subprotocols})
 	if err != nil {
 		t.Fatalf("connect: %v (%+v)", err, response)
 	}
@@ -188,6 +188,8 @@ func (c *liveClient) next(t testing.TB) objects.Message {
 	}
 	return objects.Message{Binary: kind == websocket.MessageBinary, Data: data}
 }
+
+func (c *liveClient) subprotocol() string { return c.conn.Subprotocol() }
 
 func (c *liveClient) close(code int, reason string) {
 	if code == 1006 {

@@ -37,17 +37,20 @@ func (m model) fetch(to objects.Ref, r *http.Request) *http.Response {
 	return &http.Response{StatusCode: e.Code.HTTPStatus(), Body: io.NopCloser(bytes.NewReader(body))}
 }
 
-func (m model) connect(t testing.TB, to objects.Ref, path string) client {
+func (m model) connect(t testing.TB, to objects.Ref, path string, subprotocols ...string) client {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/"+path, nil)
 	if who := r.URL.Query().Get("who"); who != "" {
 		r = r.WithContext(objects.WithPrincipal(r.Context(), objects.Principal{ID: who}))
 	}
+	for _, name := range subprotocols {
+		r.Header.Add("Sec-WebSocket-Protocol", name)
+	}
 	c, response := m.Connect(to, r)
 	if c == nil {
 		t.Fatal(response.Status)
 	}
-	return modelClient{c}
+	return modelClient{c, response.Header.Get("Sec-WebSocket-Protocol")}
 }
 
 func (m model) sleep(_ testing.TB, o objects.Ref)  { m.Evict(o) }
@@ -57,7 +60,12 @@ func (m model) refuse(_ testing.TB, o objects.Ref) { m.Refuse(o) }
 func (m model) pass(d time.Duration)               { m.Advance(d) }
 func (m model) exhaust(testing.TB, objects.Ref)    { m.Advance(time.Hour) }
 
-type modelClient struct{ c *objectstest.Client }
+type modelClient struct {
+	c      *objectstest.Client
+	agreed string
+}
+
+func (m modelClient) subprotocol() string { return m.agreed }
 
 func (m modelClient) send(message objects.Message) { m.c.Send(message) }
 

@@ -20,7 +20,7 @@ import (
 type world interface {
 	objects.Caller
 	fetch(to objects.Ref, r *http.Request) *http.Response // as a client sees it
-	connect(t testing.TB, to objects.Ref, path string) client
+	connect(t testing.TB, to objects.Ref, path string, subprotocols ...string) client
 
 	sleep(t testing.TB, o objects.Ref)   // the sleeper's instance is dropped
 	evict(t testing.TB, o objects.Ref)   // the sleeper is released
@@ -34,6 +34,7 @@ type world interface {
 type client interface {
 	send(objects.Message)
 	next(t testing.TB) objects.Message
+	subprotocol() string
 	close(code int, reason string) // 1006: the connection is cut
 	ended(t testing.TB) objects.Close
 }
@@ -138,6 +139,10 @@ func (p *puppet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Has("conflated") {
 		how = append(how, objects.Conflated())
 	}
+	if r.URL.Query().Has("auto") {
+		how = append(how, objects.AutoResponse("ping", "pong"))
+	}
+	how = append(how, objects.Subprotocols("chat.2", "chat.1"))
 	if _, err := tx.Accept(how...); err != nil {
 		tx.Refuse(err)
 	}

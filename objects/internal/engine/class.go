@@ -91,6 +91,8 @@ type World struct {
 	Now     func() time.Time
 	Owner   Owner
 
+	Answered func(*Socket) time.Time // when a gateway has answered the socket by itself last; nil: never
+
 	Context context.Context // of the constructor; nil: context.Background
 	Misuse  func(err error) // is told of a Tx used outside of its event; nil: nobody is
 	Strict  int             // in one of so many events, the first among them, find every use of a Tx by another goroutine, which costs some microseconds; 0: never

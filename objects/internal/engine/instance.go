@@ -80,7 +80,7 @@ func (i *Instance) Fetch(r *http.Request, socket *SocketInfo) Outcome {
 			return t.errorf(tooLarge, "the request's body has %d bytes, at most %d are allowed", r.ContentLength, most)
 		}
 		if socket != nil {
-			t.offer = &offer{info: *socket}
+			t.offer = &offer{info: *socket, subprotocols: subprotocols(r.Header)}
 		}
 		w := &responseWriter{tx: t, header: make(http.Header)}
 		if err := i.class.Author.Fetch(i.self, t, w, r.WithContext(t)); err != nil {
@@ -90,7 +90,7 @@ func (i *Instance) Fetch(r *http.Request, socket *SocketInfo) Outcome {
 			return t.refuse
 		}
 		if t.offer != nil && t.offer.taken {
-			o.Response = &Response{Status: http.StatusSwitchingProtocols, Header: w.header}
+			o.Response = &Response{Status: http.StatusSwitchingProtocols, Header: t.offer.handshake(w.header)}
 			return nil
 		}
 		o.Response = w.response()

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"net/http"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -22,6 +24,7 @@ type Close struct {
 	Code   int
 	Reason string
 	Clean  bool
+	Fault  string // the code of what went wrong; "": nothing
 }
 
 // Op is what a Send does.
@@ -54,7 +57,15 @@ type SocketInfo struct {
 	Attachment []byte // JSON; nil: none
 	Order      uint64 // among the object's sockets, as accepted: 1, 2, 3
 	Conflated  bool   // it gets conflated values in frames of many
+	Principal  []byte // who opened it, as JSON; nil: nobody in particular
+
+	Subprotocol string // that was agreed on
+
+	Auto *Auto // what the gateway answers by itself, as the owner knows that has accepted the socket; nil: nothing
 }
+
+// Auto is a text message that a gateway answers by itself.
+type Auto struct{ Request, Response string }
 
 // Socket is one WebSocket that a gateway holds for the object.
 type Socket struct {
@@ -101,6 +112,9 @@ func (ss *Sockets) Len() int { return len(ss.order) }
 
 // Has reports whether the socket is open.
 func (ss *Sockets) Has(id string) bool { return ss.byID[id] != nil }
+
+// Find is the socket with an id; nil if there is none.
+func (ss *Sockets) Find(id string) *Socket { return ss.byID[id] }
 
 // All are the sockets, most recently accepted first.
 func (ss *Sockets) All() []*Socket {
@@ -149,6 +163,15 @@ func (t *Tx) undoSockets(n int) {
 	t.undo = t.undo[:n]
 }
 
+// Answered is when the gateway has answered the socket by itself last; zero: never.
+func (t *Tx) Answered(s *Socket) time.Time {
+	t.use()
+	if t.run.world.Answered == nil {
+		return time.Time{}
+	}
+	return t.run.world.Answered(s)
+}
+
 // Sockets yields those that are open for the event, most recently accepted first: with the tag or, if all, every one.
 func (t *Tx) Sockets(tag string, all bool) iter.Seq[*Socket] {
 	t.use()
@@ -173,15 +196,48 @@ func (t *Tx) Socket(id string) (*Socket, bool) {
 
 // offer is the socket that a request wants to open.
 type offer struct {
-	info  SocketInfo
-	taken bool
+	info         SocketInfo
+	subprotocols []string // that the client speaks
+	agreed       string   // one of them
+	taken        bool
+}
+
+// handshakeProtocol is the header in which both sides of a handshake name subprotocols.
+const handshakeProtocol = "Sec-WebSocket-Protocol"
+
+// subprotocols are those that a client offers.
+func subprotocols(header http.Header) (offered []string) {
+	for _, line := range header.Values(handshakeProtocol) {
+		for name := range strings.SplitSeq(line, ",") {
+			offered = append(offered, strings.TrimSpace(name))
+		}
+	}
+	return offered
+}
+
+// handshake is the header with the subprotocol that was agreed on, and no other.
+func (o *offer) handshake(header http.Header) http.Header {
+	for name := range header {
+		if strings.EqualFold(name, handshakeProtocol) {
+			delete(header, name)
+		}
+	}
+	if o.agreed != "" {
+		header.Set(handshakeProtocol, o.agreed)
+	}
+	return header
 }
 
 // Acceptance is how a socket is taken.
 type Acceptance struct {
-	Tags      []string
-	Conflated bool
+	Tags         []string
+	Conflated    bool
+	Subprotocols []string // that the object speaks, the dearest first
+	Auto         *Auto    // nil: the gateway answers nothing by itself
 }
+
+// maxAuto is how many bytes the texts of an Auto may have.
+const maxAuto = 2 << 10
 
 // Accept takes the socket that the event's request wants to open.
 func (t *Tx) Accept(how Acceptance) (*Socket, error) {
@@ -209,8 +265,20 @@ func (t *Tx) Accept(how Acceptance) (*Socket, error) {
 			return nil, t.errorf(invalid, "a socket cannot have more than %d tags", most.Tags)
 		}
 	}
+	if a := how.Auto; a != nil {
+		for _, text := range []string{a.Request, a.Response} {
+			if len(text) > maxAuto || !utf8.ValidString(text) {
+				return nil, t.errorf(invalid, "an automatic response, and what it answers, must be valid UTF-8 of at most %d bytes", maxAuto)
+			}
+		}
+	}
 	info := t.offer.info
 	info.Tags, info.Order, info.Conflated = distinct, t.run.world.Sockets.next(), how.Conflated
+	info.Auto = how.Auto
+	if i := slices.IndexFunc(how.Subprotocols, func(name string) bool { return slices.Contains(t.offer.subprotocols, name) }); i >= 0 {
+		info.Subprotocol = how.Subprotocols[i]
+	}
+	t.offer.agreed = info.Subprotocol
 	t.run.world.Sockets.Add(info)
 	s := t.run.world.Sockets.byID[info.ID]
 	t.offer.taken = true

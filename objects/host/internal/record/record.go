@@ -95,6 +95,7 @@ func (g *Gateway) check() error {
 type Socket struct {
 	Tags       []string        `json:"t,omitempty"`
 	Attachment json.RawMessage `json:"a,omitempty"`
+	Principal  json.RawMessage `json:"p,omitempty"`
 }
 
 // EncodeSockets encodes what is known of sockets, by their ids.
