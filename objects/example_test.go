@@ -355,6 +355,53 @@ func ExampleEventID() {
 	// 2 true
 }
 
+// An order asks the shelf, now: the shelf has changed when Do returns, whatever becomes of the order. With Twice the order runs
+// a second time, as after a crash, and the shelf is asked once all the same.
+func ExampleTx_Object() {
+	const (
+		Orders  objects.Class = "order"
+		Shelves objects.Class = "shelf"
+	)
+	place := objects.NewCall[int, string](Orders, "place")
+	take := objects.NewCall[int, int](Shelves, "take")
+	left := objects.NewKey[int]("left")
+
+	type order struct{}
+	orders := objects.Implement(Orders, objects.New[order], objects.On(place, func(_ *order, tx *objects.Tx, n int) (string, error) {
+		rest, err := take.Do(tx, tx.Object(Shelves, "books"), n)
+		if objects.CodeOf(err) == "sold_out" {
+			return "declined", nil
+		}
+		return fmt.Sprint("placed, leaves ", rest), err
+	}))
+	type shelf struct{}
+	shelves := objects.Implement(Shelves, objects.New[shelf], objects.On(take, func(_ *shelf, tx *objects.Tx, n int) (int, error) {
+		if from, asked := tx.Sender(); !asked || from.ID().Class() != Orders {
+			return 0, objects.Errorf(objects.Forbidden, "only orders take from a shelf")
+		}
+		rest, known := left.Lookup(tx)
+		if !known {
+			rest = 5
+		}
+		if n > rest {
+			return 0, objects.Errorf("sold_out", "%d are left", rest)
+		}
+		left.Set(tx, rest-n)
+		return rest - n, nil
+	}))
+
+	w := objectstest.New(tb, orders, shelves)
+	w.Twice()
+	fmt.Println(place.Do(ctx, w.Object(Orders, "1"), 3))
+	fmt.Println(place.Do(ctx, w.Object(Orders, "2"), 3))
+	_, err := take.Do(ctx, w.Object(Shelves, "books"), 1)
+	fmt.Println(err)
+	// Output:
+	// placed, leaves 2 <nil>
+	// declined <nil>
+	// forbidden: only orders take from a shelf
+}
+
 // Abort ends an event from wherever the code is.
 func ExampleTx_Abort() {
 	w := objectstest.New(tb, CounterObjects)

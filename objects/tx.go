@@ -44,6 +44,13 @@ func (tx *Tx) Object(class Class, name string) Ref { return way{inEvent{}}.Objec
 // ObjectByID is the object with this id.
 func (tx *Tx) ObjectByID(id ID) Ref { return way{inEvent{}}.ObjectByID(id) }
 
+// Sender is the object that makes this call, or this request, by its own event; false for a worker, an alarm or a socket. Who
+// it asks for says PrincipalOf.
+func (tx *Tx) Sender() (Ref, bool) {
+	key, name := tx.t.Sender()
+	return Ref{id: idOf(key), name: name, via: inEvent{}}, key != ""
+}
+
 func (tx *Tx) caller() {}
 
 // Now is the owner's clock when the event began, the one that alarms are compared with.

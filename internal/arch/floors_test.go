@@ -26,16 +26,17 @@ var floors = []struct {
 	packages []string
 }{
 	{1, []string{"internal/scope", "objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback"}},
-	{2, []string{"internal/wire", "internal/stream", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
-	{3, []string{"gateway", "objects/host", "inspector"}},
+	{2, []string{"internal/wire", "internal/ask", "internal/stream", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
+	{3, []string{"gateway", "client", "objects/host", "inspector"}},
 	{4, []string{"app", "gateway/gatewaytest"}},
-	{5, []string{"cmd/holdfast", "examples/demo/...", "test/...", "bench/...", "chaos/..."}},
+	{5, []string{"cmd/holdfast", "examples/auth/...", "examples/demo/...", "test/...", "bench/...", "chaos/..."}},
 }
 
 // neighbours may import along their own floor, in this direction only.
 var neighbours = []struct{ from, to, why string }{
 	{"objects", "internal/scope", "an idempotency key is set by authors' callers and read by gateways"},
 	{"objects/objectstest", "internal/scope", "it reads idempotency keys, as a gateway does"},
+	{"internal/ask", "internal/wire", "what is asked is a request on the wire"},
 	{"objects", "objects/internal/engine", "an author's types stand on what runs them"},
 	{"objects/objectstest", "objects/internal/engine", "it runs objects, as a host does"},
 	{"objects/objectstest", "objects", "it is the world in which objects are tested"},
@@ -83,6 +84,8 @@ var rules = []rule{
 		why: "an example shows what an author can do with objects alone"},
 	{who: []string{"gateway"}, not: []string{jetstream, module + "/objects/host", module + "/objects/host/internal/..."}, reach: true,
 		why: "a gateway that can write is not stateless"},
+	{who: []string{"client"}, not: append([]string{jetstream, module + "/gateway/...", module + "/objects/host/..."}, webStack...), reach: true,
+		why: "a program that asks needs neither a web server nor a host"},
 	{who: []string{"objects/host", "objects/host/internal/..."}, not: webStack, reach: true,
 		why: "HTTP ends at the gateway; a host speaks NATS"},
 	{who: []string{"kvfoil"}, not: []string{module + "/..."},
@@ -93,7 +96,7 @@ var rules = []rule{
 		why: "a slow wire does not know what it carries"},
 	{who: everything, except: []string{"embedded"}, not: []string{natsServer},
 		why: "everything else talks to a server over a connection, as it would to a remote one"},
-	{who: everything, except: []string{"gateway", "inspector", "internal/load", "examples/demo/...", "test/...", "bench/...", "chaos"}, not: webStack,
+	{who: everything, except: []string{"gateway", "inspector", "internal/load", "examples/auth/...", "examples/demo/...", "test/...", "bench/...", "chaos"}, not: webStack,
 		why: "Fiber belongs to the gateway, the inspector and workers"},
 }
 
@@ -257,6 +260,8 @@ func TestEveryRuleCatchesItsViolation(t *testing.T) {
 				"gateway imports objects/host beside it on floor 3: imports go down",
 				"gateway imports holdfast/objects/host: a gateway that can write is not stateless",
 			}},
+		{"a client that drags Fiber along", pkg{ImportPath: "holdfast/client", Deps: []string{fiber}},
+			[]string{"client reaches github.com/gofiber/fiber/v2: a program that asks needs neither a web server nor a host"}},
 		{"a host behind Fiber", pkg{ImportPath: "holdfast/objects/host", Deps: []string{fiber}},
 			[]string{"objects/host reaches github.com/gofiber/fiber/v2: HTTP ends at the gateway; a host speaks NATS"}},
 		{"a foil with the cure", pkg{ImportPath: "holdfast/kvfoil", Imports: []string{"holdfast/objects"}},

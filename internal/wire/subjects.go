@@ -75,9 +75,9 @@ const (
 // ObjectSubject is where the owner of an object hears gateways.
 func ObjectSubject(id objects.ID) string { return ObjectPrefix + id.Key() + fromGateway }
 
-// ObjectHostSubject is where the owner of an object hears hosts. It believes there what
-// only hosts may say.
-func ObjectHostSubject(id objects.ID) string { return ObjectPrefix + id.Key() + fromHost }
+// ObjectHostSubject is where the owner of the object with this key hears hosts. It believes
+// there what only hosts may say.
+func ObjectHostSubject(key string) string { return ObjectPrefix + key + fromHost }
 
 // OwnerSubject is what the owner of an object subscribes to: all of the above.
 func OwnerSubject(id objects.ID) string { return ObjectPrefix + id.Key() + ".*" }

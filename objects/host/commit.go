@@ -10,6 +10,7 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
 	"holdfast/objects/internal/engine"
@@ -320,10 +321,29 @@ func (o *object) snapshot() record.Record {
 	if o.commit.claimed != nil { // not served yet: as it was
 		return *o.commit.claimed
 	}
-	return record.Record{
+	rec := record.Record{
 		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife), Data: o.memory.data,
 		Gateways: o.gateways(), Sockets: o.sockets.details,
 	}
+	kept, fences := o.memory.kept.List(time.Now())
+	for _, k := range kept {
+		rec.Kept = append(rec.Kept, record.KeptAsk{ID: k.ID[:], Caller: k.Caller, Token: k.Token, N: k.N, Until: k.Until.UnixMilli(), Answer: k.Answer})
+	}
+	for _, f := range fences {
+		rec.Fences = append(rec.Fences, record.Fence{Caller: f.Caller, Token: f.Token, Until: f.Until.UnixMilli()})
+	}
+	return rec
+}
+
+// keptOf is what a record keeps of what objects have asked.
+func keptOf(rec *record.Record) (c asks.Callee) {
+	for _, k := range rec.Kept {
+		c.Kept = append(c.Kept, asks.Kept{ID: asks.ID(k.ID), Caller: k.Caller, Token: k.Token, N: k.N, Until: time.UnixMilli(k.Until), Answer: k.Answer})
+	}
+	for _, f := range rec.Fences {
+		c.Fences = append(c.Fences, asks.Fence{Caller: f.Caller, Token: f.Token, Until: time.UnixMilli(f.Until)})
+	}
+	return c
 }
 
 // serve begins to run events, from the record that was claimed: it is what the
@@ -362,7 +382,7 @@ func (o *object) startServing(rec *record.Record, token uint64) bool {
 	}
 	o.id = o.id.Named(rec.Name)
 	o.adoptSockets(rec)
-	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}}
+	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}, kept: keptOf(rec)}
 	o.memory.answers.adopted(o.memory.since)
 	o.commit.proven.Store(o.commit.payload.made)
 	o.commit.claimed, o.commit.found, o.commit.payload = nil, nil, nil

@@ -16,11 +16,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	shared "holdfast/internal/metrics"
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
 	"holdfast/objects/internal/engine"
@@ -32,6 +31,7 @@ type memory struct {
 	data     *engine.Data
 	alarm    *engine.Alarm // nil: none
 	answers  answers
+	kept     asks.Callee // what objects have asked this one
 	epoch    uint64
 	token    uint64    // of the claim
 	since    time.Time // when the object was served first under it
@@ -85,7 +85,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 	defer o.recover(reply)
 	switch d.kind {
 	case request:
-		o.handle(d.msg, d.at, req)
+		o.handle(&d, req)
 	case gatewayLost:
 		o.loseGateway(d.gateway)
 	case endsDue:
@@ -103,15 +103,20 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 
 // handle is one event from end to end: what is asked, what the instance makes of
 // it, what has to be made durable, and what may leave then.
-func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
-	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
-		o.in.warnings.log(o.in.log, "request dropped: its reply subject is no gateway's", "object", o.key)
-		return
-	}
+func (o *object) handle(d *delivery, req *wire.Request) {
+	msg, came := d.msg, d.at
 	*req = wire.Request{}
 	err := wire.Decode(msg.Data, req)
 	if err == nil {
-		err = checkNames(req)
+		err = checkRequest(req, d.byHost)
+	}
+	if err == nil && req.Kind == wire.Settled {
+		o.hearSettled(req.Settled)
+		return
+	}
+	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
+		o.in.warnings.log(o.in.log, "request dropped: its reply subject is no gateway's", "object", o.key)
+		return
 	}
 	if err != nil {
 		o.finish(event{reply: msg.Reply}, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request not understood: %v", err)})
@@ -131,7 +136,8 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 			deadline = asked
 		}
 	}
-	ctx := withPrincipal(o.newContext(req, deadline, now), req.Principal)
+	ev.ctx = o.newContext(req, deadline, now)
+	ctx := withPrincipal(ev.ctx, req.Principal)
 	switch req.Kind {
 	case wire.Message, wire.Closed:
 		o.frame(ctx, ev)
@@ -189,8 +195,18 @@ func checkName(name string) error {
 	return nil
 }
 
-// checkNames refuses a request whose names no gateway has made.
-func checkNames(req *wire.Request) error {
+// checkRequest refuses a request that no gateway or host of ours has made.
+func checkRequest(req *wire.Request, byHost bool) error {
+	switch {
+	case !byHost && (req.Asked != nil || req.Settled != nil || req.Kind == wire.Settled || req.Kind == wire.Probe):
+		return errors.New("only a host may send this")
+	case req.Kind == wire.Settled:
+		return checkSettled(req.Settled)
+	case req.Asked != nil:
+		if err := checkAsked(req); err != nil {
+			return err
+		}
+	}
 	if err := checkName(req.Gateway); err != nil || req.Socket == "" {
 		return err
 	}
@@ -205,6 +221,9 @@ type event struct {
 	req   *wire.Request // nil for the host's own
 	kind  wire.Kind     // ownEvent for one that nobody has requested
 	reply string        // where to answer; "" for nowhere
+	ctx   *eventContext // nil for a constructor's, and what is no event of the author's
+
+	comesAgain bool // it has failed, and is tried again later
 
 	// Of a frame, and of the end of a socket, also if no frame has told it.
 	gateway string
@@ -213,7 +232,7 @@ type event struct {
 }
 
 // kindNames are the kinds of requests, and of events that nobody has requested.
-var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "own"}
+var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "settled", "probe", "own"}
 
 const (
 	kinds    = len(kindNames)
@@ -233,6 +252,9 @@ func (e event) label() string { return kindNames[e.index()] }
 // again answers a request that has been handled before, perhaps by another
 // owner, from what the record remembers.
 func (o *object) again(ev event, now time.Time) bool {
+	if ev.req.Asked != nil {
+		return o.askedBefore(ev, now)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.memory.answers.noteLow(ev.req, now) > ev.req.N {
@@ -421,6 +443,7 @@ func (o *object) runAlarm(ctx context.Context, ev event) {
 	if out.Drop {
 		o.drop()
 	}
+	ev.comesAgain = true
 	o.apply(ev, engine.Outcome{Alarm: &failed, Sends: out.Sends}, o.replyTo(ev, engine.Outcome{}, nil), nil)
 }
 
@@ -444,7 +467,11 @@ func (o *object) setAgain(ev event, a engine.Alarm) {
 // finish ends an event: its writes become part of what the next put makes
 // durable, and what it sends waits in the outbox until then.
 func (o *object) finish(ev event, out engine.Outcome) {
-	if err := o.roomFor(ev, out); err != nil {
+	err := o.roomFor(ev, out)
+	if err == nil {
+		err = o.tooLargeToKeep(ev, out)
+	}
+	if err != nil {
 		out = engine.Outcome{Drop: true, Err: err}
 	}
 	if out.Drop {
@@ -476,6 +503,8 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	if (len(outs) > 0 || waits) && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
 		item.wrote = true // its answer does not come through a lane: who sees it has to know that the rest will come
 	}
+	item.settle = ev.settles(failure)
+	item.wrote = item.wrote || item.settle != nil // so that it does not run again when its asks are settled
 	o.memory.data.Apply(out.Writes)
 	if out.Alarm != nil {
 		o.memory.alarm = numbered(*out.Alarm)
@@ -507,6 +536,10 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 		return
 	}
 	reply.Kept = true
+	if ev.req.Asked != nil {
+		o.memory.kept.Keep(questionOf(ev.req.Asked), wire.Encode(reply), time.Now())
+		return
+	}
 	answer := record.Answer{Gateway: ev.req.Gateway, N: ev.req.N}
 	if ev.req.Key != "" {
 		answer = record.Answer{Key: ev.req.Key, Sum: sum(ev.req), At: time.Now().UTC().Truncate(time.Second)}

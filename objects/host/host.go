@@ -261,6 +261,10 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		defer h.holder.Store(nil)
 		client, err := wire.NewClient(wire.ClientConfig{
 			NATS: h.cfg.Serve, Nearby: h.cfg.Nearby, Host: true, Name: id, Region: h.cfg.Region, Timing: h.timing, Log: h.log,
+			May: func() bool {
+				_, valid := holder.Holds()
+				return valid
+			},
 		})
 		if err != nil {
 			return err

@@ -8,10 +8,10 @@ import (
 
 // metrics are the host's. Labels are classes, kinds and outcomes, never an id.
 type metrics struct {
-	events, commits, constructions, hibernations, stops, quarantined *prometheus.CounterVec
-	owned, awake                                                     *prometheus.GaugeVec
-	leasesLost                                                       prometheus.Counter
-	longest, restricted, stored, storeLimit                          *prometheus.GaugeVec
+	asks, events, commits, constructions, hibernations, stops, quarantined *prometheus.CounterVec
+	owned, awake                                                           *prometheus.GaugeVec
+	leasesLost                                                             prometheus.Counter
+	longest, restricted, stored, storeLimit                                *prometheus.GaugeVec
 }
 
 // forget takes back the gauges of one host.
@@ -50,6 +50,7 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 		return shared.Register(reg, g)
 	}
 	return &metrics{
+		asks:          counter("asks_total", "What events have asked other objects.", "class", "asked", "result"),
 		events:        counter("events_total", "Events handled.", "class", "kind", "result"),
 		commits:       counter("puts_total", "Puts of a record: landed, stale, refused, or in doubt.", "class", "result"),
 		constructions: counter("constructions_total", "Instances constructed.", "class"),

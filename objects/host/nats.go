@@ -57,6 +57,9 @@ type bus interface {
 
 	// Connected reports whether anything can be heard.
 	Connected() bool
+
+	// Line numbers the connection. It changes when the connection is made anew.
+	Line() uint64
 }
 
 // subscription is one channel's interest in one subject.
@@ -91,5 +94,7 @@ func (s natsSubscription) Unsubscribe() { s.sub.Unsubscribe() }
 func (s natsSubscription) Drain() { _ = s.sub.Drain() }
 
 func (b natsBus) Connected() bool { return b.conn.IsConnected() }
+
+func (b natsBus) Line() uint64 { return b.conn.Stats().Reconnects }
 
 func (b natsBus) Flush(ctx context.Context) error { return b.conn.FlushWithContext(ctx) }

@@ -10,6 +10,7 @@ import (
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/internal/engine"
 )
@@ -58,6 +59,8 @@ type object struct {
 	claimWaiters []func(wire.ClaimReply)
 	outbox       outbox
 	commit       committer
+	asks         asks.Caller // what the object has asked others
+	sayTimer     *time.Timer // nil: nothing is settled that callees have not been told
 	conflation   *conflation // nil: no socket has asked for conflated values
 
 	stream   *stream.Sender    // to gateways; nil until the record has been claimed
@@ -233,6 +236,9 @@ func (o *object) stop(d owner.Stop) {
 		return
 	}
 	from := o.stage()
+	if d.Why == owner.Released {
+		o.saySettled(time.Now().Add(time.Second)) // all that is settled
+	}
 	o.advance(gone)
 	o.commit.own = owner.State{}
 	var refusal *objects.Error

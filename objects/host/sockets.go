@@ -264,7 +264,7 @@ func (o *object) tellEnds() {
 func (o *object) tellEnd() {
 	end := o.sockets.untold.ends[0]
 	now := time.Now()
-	ev := event{kind: wire.Closed, gateway: end.gateway, slot: end.slot, seq: end.seq}
+	ev := event{kind: wire.Closed, ctx: o.endContext(&end, now), gateway: end.gateway, slot: end.slot, seq: end.seq}
 	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
 		known := o.sockets.recorded[end.socket]
 		delete(o.sockets.recorded, end.socket)
@@ -275,7 +275,7 @@ func (o *object) tellEnd() {
 			ID: end.socket, Gateway: end.gateway, Tags: known.Tags, Attachment: known.Attachment, Principal: known.Principal,
 		})
 	}
-	ctx := withPrincipal(o.endContext(&end, now), o.sockets.open.Find(end.socket).Info().Principal)
+	ctx := withPrincipal(ev.ctx, o.sockets.open.Find(end.socket).Info().Principal)
 	o.finish(ev, o.memory.instance.Closed(ctx, end.socket, end.close))
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -26,12 +26,16 @@ type memoryBus struct {
 	flush time.Duration             // how long a flush takes
 	sent  int
 	down  bool // nothing is heard
+
+	answers bool                                                 // whoever asks where nobody listens is told so
+	drop    func(subject, reply string, data []byte) (drop bool) // nil: nothing is lost
 }
 
 type memorySub struct {
 	bus            *memoryBus
 	subject, group string
 	to             chan *nats.Msg
+	hear           nats.MsgHandler // instead of to
 }
 
 func newMemoryBus() *memoryBus {
@@ -54,36 +58,77 @@ func (b *memoryBus) PublishRequest(subject, reply string, data []byte) error {
 		b.gateway(gateway).hear(kind, data)
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.sent++
-	had := make(map[string]bool)
-	for _, s := range b.subs {
-		if s.matches(subject) && (s.group == "" || !had[s.group]) {
-			had[s.group] = true
-			select {
-			case s.to <- &nats.Msg{Subject: subject, Reply: reply, Data: append([]byte(nil), data...)}:
-			default: // as the client drops messages of a slow consumer
-			}
-		}
+	drop := b.drop
+	b.mu.Unlock()
+	if drop != nil && drop(subject, reply, data) {
+		return nil
+	}
+	if !b.deliver(&nats.Msg{Subject: subject, Reply: reply, Data: append([]byte(nil), data...)}) && reply != "" && b.answers {
+		b.deliver(&nats.Msg{Subject: reply, Header: nats.Header{"Status": {"503"}}})
 	}
 	return nil
+}
+
+// deliver reports whether anybody listens.
+func (b *memoryBus) deliver(msg *nats.Msg) (heard bool) {
+	b.mu.Lock()
+	had := make(map[string]bool)
+	var hear []nats.MsgHandler
+	for _, s := range b.subs {
+		if !s.matches(msg.Subject) || s.group != "" && had[s.group] {
+			continue
+		}
+		had[s.group], heard = true, true
+		if s.hear != nil {
+			hear = append(hear, s.hear)
+			continue
+		}
+		select {
+		case s.to <- msg:
+		default: // as the client drops messages of a slow consumer
+		}
+	}
+	b.mu.Unlock()
+	for _, hear := range hear {
+		hear(msg)
+	}
+	return heard
+}
+
+// memoryConn is a connection to the bus, as a client has one.
+type memoryConn struct{ *memoryBus }
+
+func (memoryConn) MaxPayload() int64 { return 1 << 20 }
+
+func (c memoryConn) Subscribe(subject string, hear nats.MsgHandler) (*nats.Subscription, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.subs = append(c.subs, &memorySub{bus: c.memoryBus, subject: subject, hear: hear})
+	return new(nats.Subscription), nil
 }
 
 func (b *memoryBus) Subscribe(subject, group string, to chan *nats.Msg) (subscription, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := &memorySub{b, subject, group, to}
+	s := &memorySub{bus: b, subject: subject, group: group, to: to}
 	b.subs = append(b.subs, s)
 	return s, nil
 }
 
 func (s *memorySub) matches(subject string) bool {
-	if prefix, wild := strings.CutSuffix(s.subject, "*"); wild { // one token
-		rest, ok := strings.CutPrefix(subject, prefix)
-		return ok && rest != "" && !strings.Contains(rest, ".")
+	want, have := strings.Split(s.subject, "."), strings.Split(subject, ".")
+	for i, token := range want {
+		switch {
+		case i >= len(have):
+			return false
+		case token == ">":
+			return true
+		case token != "*" && token != have[i]:
+			return false
+		}
 	}
-	prefix, wild := strings.CutSuffix(s.subject, ">")
-	return subject == s.subject || wild && strings.HasPrefix(subject, prefix)
+	return len(want) == len(have)
 }
 
 func (s *memorySub) Unsubscribe() {
@@ -110,6 +155,8 @@ func (b *memoryBus) Connected() bool {
 	defer b.mu.Unlock()
 	return !b.down
 }
+
+func (b *memoryBus) Line() uint64 { return 0 }
 
 func (b *memoryBus) setDown(down bool) {
 	b.mu.Lock()

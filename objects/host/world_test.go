@@ -194,7 +194,12 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 
 // newWorldOn is newWorld over a store that is there, under a name of the incarnation's own.
 func newWorldOn(t *testing.T, store *memoryStore, incarnation string, change ...func(*Config)) *world {
-	w := &world{t: t, bus: newMemoryBus(), store: store, log: new(lockedBuffer), done: make(chan error, 1)}
+	return newWorldAt(t, newMemoryBus(), store, incarnation, change...)
+}
+
+// newWorldAt is newWorldOn at a bus that is there.
+func newWorldAt(t *testing.T, bus *memoryBus, store *memoryStore, incarnation string, change ...func(*Config)) *world {
+	w := &world{t: t, bus: bus, store: store, log: new(lockedBuffer), done: make(chan error, 1)}
 	w.room = &room{closed: make(map[string]int), hold: make(chan struct{})}
 	roomPtr.Store(w.room)
 	w.reg = prometheus.NewRegistry()
@@ -212,6 +217,11 @@ func newWorldOn(t *testing.T, store *memoryStore, incarnation string, change ...
 	w.in.live = func(context.Context, string) bool { return false }
 	w.in.first = func(string) string { return w.in.id }
 	w.in.ends = func(time.Duration) (int, bool) { return 0, true }
+	client, err := wire.NewClient(wire.ClientConfig{NATS: memoryConn{w.bus}, Host: true, Name: incarnation, Region: "local"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.in.client = client
 	ctx, cancel := context.WithCancelCause(context.Background())
 	w.lose = cancel
 	go func() { w.done <- w.in.run(ctx) }()

@@ -35,8 +35,11 @@ type World struct {
 	objects map[objects.ID]*object
 	sockets int    // made so far
 	events  uint64 // numbers given so far, to events and alarms
-	chance  *rand.Rand
-	faults  int // that are wanted
+	twice   bool   // every event runs twice
+
+	asked  map[string]*asked // by those of the events that may be asked for again, by their ids
+	chance *rand.Rand
+	faults int // that are wanted
 }
 
 // New makes a world in which these classes run. Its clock starts at 2030-01-01 00:00 UTC.
@@ -83,8 +86,8 @@ func (t transport) Call(ctx context.Context, to objects.Ref, call string, input 
 	key := scope.NextKey(ctx, objects.PrincipalOf(ctx).ID, netip.Addr{}, to.ID().Key(), call)
 	within, cancel := o.within(ctx)
 	defer cancel()
-	within = o.begin(within, key)
-	out, err := o.event(key, ask(call, string(input)), func(i *engine.Instance) engine.Outcome { return i.Call(within, call, input) })
+	e := o.begin(within, key)
+	out, err := o.event(e, key, ask(call, string(input)), func(i *engine.Instance) engine.Outcome { return i.Call(e, call, input) })
 	if err == nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("call %s: %w", call, ctx.Err()) // it has happened, and nobody waits for the answer
 	}
@@ -319,6 +322,21 @@ func (w *World) RunAlarm(o objects.Ref) bool {
 // endOfTime is when every alarm is due.
 var endOfTime = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// Twice has every event run twice from now on, the first time as if its host had died before the commit: it leaves what it
+// has asked other objects, and nothing else. The second run has to ask the same, of the same objects, or the test fails: what
+// an event asks must not depend on a clock, on chance, or on fields of the struct that storage does not have.
+func (w *World) Twice() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.twice = true
+}
+
+func (w *World) isTwice() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.twice
+}
+
 // Constructed tells how often the object's constructor has run.
 func (w *World) Constructed(o objects.Ref) (n int) {
 	w.tb.Helper()
@@ -351,7 +369,7 @@ func Inside[T any](w *World, o objects.Ref, fn func(tx *objects.Tx, instance T) 
 	}
 	var failed error
 	ctx := inside.begin(context.Background(), "")
-	_, err = inside.event("", question{}, func(i *engine.Instance) engine.Outcome {
+	_, err = inside.event(ctx, "", questionless, func(i *engine.Instance) engine.Outcome {
 		return i.Do(ctx, func(tx *engine.Tx, self any) error {
 			instance, ok := self.(T)
 			if !ok {

@@ -99,6 +99,8 @@ type Event interface {
 	ID() string      // the same wherever and however often the event runs; no other event of any object has it
 	Time() time.Time // when the event was asked for; the same likewise
 
+	Sender() (key, name string) // the object that asks, "" for none
+
 	// Ask asks another object, outside of the transaction, until ctx ends.
 	Ask(ctx context.Context, q Question) (Answer, error)
 }
@@ -117,6 +119,14 @@ type Answer struct {
 	Response *Response // of a Question with a request
 }
 
+// Sender is the object that asks; an empty key: none does.
+func (t *Tx) Sender() (key, name string) {
+	if e, ok := t.parent.Value(EventKey{}).(Event); ok {
+		return e.Sender()
+	}
+	return "", ""
+}
+
 // Ask asks another object for the event. Any goroutine may call it while the event's handler runs.
 func (t *Tx) Ask(ctx context.Context, q Question) (Answer, error) {
 	if t.ended.Load() {
@@ -124,7 +134,7 @@ func (t *Tx) Ask(ctx context.Context, q Question) (Answer, error) {
 	}
 	e, ok := t.parent.Value(EventKey{}).(Event)
 	if !ok {
-		return Answer{}, t.errorf(invalid, "a constructor cannot ask other objects: it runs in the midst of any event; ask in the event itself")
+		return Answer{}, t.errorf(invalid, "a constructor and Sleep cannot ask other objects; ask in an event")
 	}
 	return e.Ask(ctx, q)
 }
