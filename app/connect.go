@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +30,8 @@ const (
 
 	defaultNATS = "nats://127.0.0.1:4222"
 
-	reachWithin = 5 * time.Second
+	reachWithin = 5 * time.Second // what serves gives NATS so much time to come
+	atOnce      = 0 * time.Second // what a person waits for does not
 	dialTimeout = 3 * time.Second
 )
 
@@ -149,10 +151,24 @@ func (n natsFlags) where() string {
 	return withoutSecrets(n.url)
 }
 
+// checkURL refuses what is the address of something else.
+func (n natsFlags) checkURL() error {
+	for one := range strings.SplitSeq(n.url, ",") {
+		scheme, _, named := strings.Cut(strings.TrimSpace(one), "://")
+		if named && !slices.Contains([]string{"nats", "tls", "ws", "wss"}, strings.ToLower(scheme)) {
+			return usage(fmt.Errorf("--%snats %s: NATS does not speak %.20q", n.prefix, withoutSecrets(one), scheme), "say where it is: --"+n.prefix+"nats nats://host:4222")
+		}
+	}
+	return nil
+}
+
 // options are those of nats.go for the identity.
 func (n natsFlags) options() (opts []nats.Option, err error) {
 	if n.context != "" && !n.urlGiven() && n.creds+n.nkey+n.cert+n.key != "" {
 		return nil, usage(fmt.Errorf("--%scontext says who we are: no other flag or variable may", n.prefix), "")
+	}
+	if err := n.checkURL(); err != nil {
+		return nil, err
 	}
 	for flag, file := range map[string]string{n.prefix + "creds": n.creds, n.prefix + "nkey": n.nkey, "tls-ca": n.ca, n.prefix + "tls-cert": n.cert, n.prefix + "tls-key": n.key} {
 		if file == "" {
@@ -214,21 +230,21 @@ func connection(name, inbox string, log *slog.Logger) []nats.Option {
 	}
 }
 
-// dial reaches NATS over TCP; it tries for five seconds.
-func (p *program) dial(ctx context.Context, to natsFlags, opts ...nats.Option) (*nats.Conn, error) {
+// dial reaches NATS over TCP. While nobody listens it tries again, for as long as within says.
+func (p *program) dial(ctx context.Context, to natsFlags, within time.Duration, opts ...nats.Option) (*nats.Conn, error) {
 	own, err := to.options()
 	if err != nil {
 		return nil, err
 	}
 	opts = append(opts, own...)
-	within, cancel := context.WithTimeout(ctx, reachWithin)
+	trying, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for tries := 1; ; tries++ {
 		nc, err := to.connect(opts)
 		if err == nil {
 			return nc, nil
 		}
-		if !worthAnotherTry(err) || !wire.Pause(within, 250*time.Millisecond) {
+		if !worthAnotherTry(err) || !wire.Pause(trying, 250*time.Millisecond) {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}

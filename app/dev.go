@@ -130,7 +130,7 @@ func (p *program) dev(ctx context.Context, o devOptions) error {
 	if err != nil {
 		err = f.close(err)
 		closeAll(listeners)
-		return natsPort(err, fmt.Sprintf("use another port:   %s dev --nats-port 4333\nor any free one:    --nats-port 0", p.cfg.Name))
+		return serverFailed(err, fmt.Sprintf("use another port:   %s dev --nats-port 4333\nor any free one:    --nats-port 0", p.cfg.Name))
 	}
 	d := &devRun{devOptions: o, p: p, setting: setting, server: server, users: users, listeners: listeners, fleet: f}
 	f.server(server)

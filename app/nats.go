@@ -80,7 +80,7 @@ func (p *program) runNATS(ctx context.Context, cfg embedded.Config, opsListen st
 	}
 	server, err := startServer(f.ctx, cfg, users)
 	if err != nil {
-		return natsPort(f.close(err), fmt.Sprintf("use another port:   %s nats --port 4333\nor any free one:    --port 0", p.cfg.Name))
+		return serverFailed(f.close(err), fmt.Sprintf("use another port:   %s nats --port 4333\nor any free one:    --port 0", p.cfg.Name))
 	}
 	f.server(server)
 	d := data{Dir: cfg.Store, Kept: cfg.Store != "", Sync: syncDefault}

@@ -34,6 +34,9 @@ import (
 	"holdfast/objects"
 )
 
+// DefaultInbox is the inbox of a Client that has none of its own.
+const DefaultInbox = "client"
+
 // Client is a way to objects. It is safe for concurrent use.
 type Client struct{ objects.Caller }
 
@@ -67,7 +70,7 @@ func New(nc *nats.Conn, cfg Config) (*Client, error) {
 		cfg.Region = "local"
 	}
 	if cfg.Inbox == "" {
-		cfg.Inbox = "client"
+		cfg.Inbox = DefaultInbox
 	}
 	if err := errors.Join(wire.CheckRegion(cfg.Region), wire.CheckInbox(cfg.Inbox)); err != nil {
 		return nil, fmt.Errorf("client: %w", err)
