@@ -103,8 +103,9 @@ const maxGatewayName = 64
 
 // check refuses an entry that no host has written.
 func (g *Gateway) check() error {
-	odd := func(r rune) bool { return r <= ' ' || r > '~' || r == '.' || r == '*' || r == '>' }
-	if g.Name == "" || len(g.Name) > maxGatewayName || strings.ContainsFunc(g.Name, odd) {
+	odd := func(r rune) bool { return r <= ' ' || r > '~' || r == '*' || r == '>' }
+	inbox, own, apart := strings.Cut(g.Name, ".") // as host.checkName
+	if len(g.Name) > maxGatewayName || strings.ContainsFunc(g.Name, odd) || inbox == "" || apart && own == "" || strings.Contains(own, ".") {
 		return fmt.Errorf("%.80q cannot name a gateway", g.Name)
 	}
 	return nil
