@@ -105,6 +105,9 @@ type Event interface {
 
 	// Ask asks another object, outside of the transaction, until ctx ends.
 	Ask(ctx context.Context, q Question) (Answer, error)
+
+	// Sync waits until what earlier events of the object wrote is durable.
+	Sync(ctx context.Context) error
 }
 
 // Question is what an event asks another object.
@@ -139,6 +142,18 @@ func (t *Tx) Ask(ctx context.Context, q Question) (Answer, error) {
 		return Answer{}, t.errorf(invalid, "a constructor and Sleep cannot ask other objects; ask in an event")
 	}
 	return e.Ask(ctx, q)
+}
+
+// Sync waits until what earlier events wrote is durable. If that cannot be, the event is aborted.
+func (t *Tx) Sync() {
+	t.use()
+	e, ok := t.parent.Value(EventKey{}).(Event)
+	if !ok {
+		t.Abort(t.errorf(invalid, "a constructor and Sleep cannot wait for what is not durable yet"))
+	}
+	if err := e.Sync(t); err != nil {
+		t.Abort(err)
+	}
 }
 
 // EventKey is the key under which an event's context has its Event. That of a constructor has none.
