@@ -75,6 +75,11 @@ func (tx *Tx) Transact(fn func() error) error { return tx.t.Transact(fn) }
 // clear the map of everything: NewMap[string, any]("").Clear(tx).
 func (tx *Tx) DeleteAll() { tx.t.DeleteAll() }
 
+// Sync waits until all that earlier events wrote is durable (as Cloudflare's sync), which Do and every answer do by
+// themselves: it is for handlers that reach outside on their own. What this event writes is not among it. In a constructor and
+// in Sleep it aborts.
+func (tx *Tx) Sync() { tx.t.Sync() }
+
 // Refuse is how ServeHTTP fails: the event is rolled back and answered as a call that returns err is, with the code's status,
 // and code, message, details and reference as JSON. Return after it. An error status that ServeHTTP writes itself rolls
 // nothing back: for a response of one's own, use Transact.

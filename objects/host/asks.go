@@ -45,6 +45,8 @@ type wait struct {
 	after  time.Duration // which is so long after the one before
 }
 
+var _ engine.Event = (*eventContext)(nil)
+
 // Ask asks another object for the event. Any goroutine may call it.
 func (c *eventContext) Ask(ctx context.Context, q engine.Question) (engine.Answer, error) {
 	answer, err := c.ask(ctx, q)
@@ -56,6 +58,9 @@ func (c *eventContext) Ask(ctx context.Context, q engine.Question) (engine.Answe
 	c.o.in.metrics.asks.WithLabelValues(c.o.class.Name, class, result).Inc()
 	return answer, err
 }
+
+// Sync waits until what earlier events wrote is durable.
+func (c *eventContext) Sync(ctx context.Context) error { return c.o.passGate(ctx) }
 
 func (c *eventContext) ask(ctx context.Context, q engine.Question) (engine.Answer, error) {
 	to, req, err := c.request(ctx, q)
@@ -227,7 +232,7 @@ func (o *object) passGate(ctx context.Context) error {
 		}
 	case <-ctx.Done():
 	}
-	return objects.Errorf(objects.Unavailable, "nothing was asked: the object is moving to another host, or its store does not answer")
+	return objects.Errorf(objects.Unavailable, "nothing has left: the object is moving to another host, or its store does not answer")
 }
 
 // sign names the question, and gives the ask its number.

@@ -121,6 +121,11 @@ const (
 	maxToKeep = 16 << 10
 )
 
+var _ engine.Event = (*event)(nil)
+
+// Sync does nothing: what an event wrote is durable when the next begins.
+func (e *event) Sync(context.Context) error { return nil }
+
 // Ask has another object answer, in the midst of the event.
 func (e *event) Ask(ctx context.Context, q engine.Question) (engine.Answer, error) {
 	if ctx.Err() != nil {

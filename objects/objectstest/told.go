@@ -123,7 +123,10 @@ func (w *World) begin(o *object, task engine.Task) {
 			w.Wait()
 		})
 	}
-	ctx := w.ending
+	if o.life == nil {
+		o.life, o.endLife = context.WithCancel(w.ending)
+	}
+	ctx := o.life
 	if w.tasks == 0 {
 		w.taskEnded = make(chan struct{})
 	}

@@ -108,6 +108,8 @@ type Event interface {
 	Ask(ctx context.Context, q Question) (Answer, error)
 
 	GaveWay() bool // the event is to be unwound: it runs again
+	// Sync waits until what earlier events of the object wrote is durable.
+	Sync(ctx context.Context) error
 }
 
 // Question is what an event asks another object.
@@ -155,6 +157,18 @@ func (t *Tx) Ask(ctx context.Context, q Question) (Answer, error) {
 // ErrGaveWay is the answer to an event that is to be unwound, and what comes of it, whatever its handler returns: it runs
 // again.
 var ErrGaveWay = errors.New("the event gave way to another")
+
+// Sync waits until what earlier events wrote is durable. If that cannot be, the event is aborted.
+func (t *Tx) Sync() {
+	t.use()
+	e, ok := t.parent.Value(EventKey{}).(Event)
+	if !ok {
+		t.Abort(t.errorf(invalid, "a constructor and Sleep cannot wait for what is not durable yet"))
+	}
+	if err := e.Sync(t); err != nil {
+		t.Abort(err)
+	}
+}
 
 // EventKey is the key under which an event's context has its Event. That of a constructor has none.
 type EventKey struct{}
