@@ -47,6 +47,19 @@ func (e *Env) Version() string { return e.g.cfg.Version }
 // Peers are the gateways that a page may offer.
 func (e *Env) Peers() []Peer { return e.g.cfg.Peers }
 
+// Faults are what can be broken on purpose; nil where nothing can, as everywhere but in dev.
+func (e *Env) Faults() Faults { return e.g.cfg.Faults }
+
+// Watch has ctx note who answers what is asked with it; who says who answered last: nobody has while epoch is 0.
+func (e *Env) Watch(ctx context.Context) (watching context.Context, who func() (host, region string, epoch uint64)) {
+	a := new(answered)
+	return context.WithValue(ctx, answeredKey{}, a), func() (string, string, uint64) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.owner.Host, a.owner.Region, a.owner.Epoch
+	}
+}
+
 // NATS is the gateway's connection.
 func (e *Env) NATS() *nats.Conn { return e.g.cfg.NATS }
 

@@ -63,6 +63,7 @@ func (d *demo) config(c *fiber.Ctx) error {
 	return c.JSON(fiber.Map{
 		"version": d.env.Version(),
 		"region":  d.env.Region(),
+		"faults":  d.env.Faults() != nil,
 		"gapMs":   kvfoil.DefaultGap.Milliseconds(),
 		"sources": fiber.Map{"object": ticket.Source, "naive": kvfoil.Source("naive"), "cas": kvfoil.Source("cas")},
 	})

@@ -12,7 +12,8 @@ import (
 // Delay is a round trip that connections are made to pay. It may be changed while they live;
 // what is under way keeps the time that it was sent with. The zero value is no delay.
 type Delay struct {
-	rtt atomic.Int64 // nanoseconds, never negative
+	rtt  atomic.Int64 // nanoseconds, never negative
+	held atomic.Int64 // until when nothing arrives, in Unix nanoseconds; 0: everything does
 }
 
 // New returns a delay of one round trip; less than 0 counts as 0.
@@ -28,8 +29,18 @@ func (d *Delay) Set(rtt time.Duration) { d.rtt.Store(int64(max(rtt, 0))) }
 // RTT returns the round trip as it was last set.
 func (d *Delay) RTT() time.Duration { return time.Duration(d.rtt.Load()) }
 
+// Hold has nothing that is sent from now on arrive before the time, as when a cable is cut and
+// mended: TCP sends again what was lost. What is under way still arrives.
+func (d *Delay) Hold(until time.Time) { d.held.Store(until.UnixNano()) }
+
 // oneWay is what one direction pays.
-func (d *Delay) oneWay() time.Duration { return d.RTT() / 2 }
+func (d *Delay) oneWay() time.Duration {
+	way := d.RTT() / 2
+	if until := d.held.Load(); until != 0 {
+		way += max(0, time.Until(time.Unix(0, until)))
+	}
+	return way
+}
 
 // Option makes a NATS connection over TCP pay the delay. A connection takes about one and a
 // half round trips to open: give nats.Timeout more than that if they are very long.
