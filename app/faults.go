@@ -21,7 +21,7 @@ import (
 
 const (
 	replaceAfter = 5 * time.Second        // from the death of a host to its successor
-	lastWords    = 150 * time.Millisecond // in which a dying host may still write
+	lastWords    = 150 * time.Millisecond // in which a dying host may still write, and two round trips
 	lateAfter    = 2 * devTTL             // when what it wrote arrives: others own its objects by then
 	longestCut   = 30 * time.Second
 )
@@ -143,7 +143,7 @@ func (f *faults) Kill(name string, tell func(gateway.Fault)) error {
 	}
 	h.down = true
 	killed := time.Now()
-	h.ink.Hold(killed.Add(lateAfter))
+	h.ink.HoldSent(killed.Add(lateAfter))
 	tell(gateway.Fault{What: "killed", Host: name, At: killed})
 	f.d.fleet.hosts.Go(func() error {
 		f.bury(h, killed, refused, tell)
@@ -156,7 +156,7 @@ func (f *faults) Kill(name string, tell func(gateway.Fault)) error {
 func (f *faults) bury(h *devHost, killed time.Time, refused *nats.Subscription, tell func(gateway.Fault)) {
 	ctx := f.d.fleet.hosting
 	defer refused.Unsubscribe()
-	pause(ctx, lastWords)
+	pause(ctx, lastWords+2*f.d.rtts[h.region])
 	h.serve.Close()
 	h.state.Close() // what is on its way still travels
 	late, cancel := context.WithDeadline(ctx, killed.Add(replaceAfter))

@@ -7,6 +7,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"holdfast/examples/demo/web"
+	"holdfast/examples/room"
 	"holdfast/examples/ticket"
 	"holdfast/kvfoil"
 	"holdfast/objects"
@@ -65,6 +66,6 @@ func (d *demo) config(c *fiber.Ctx) error {
 		"region":  d.env.Region(),
 		"faults":  d.env.Faults() != nil,
 		"gapMs":   kvfoil.DefaultGap.Milliseconds(),
-		"sources": fiber.Map{"object": ticket.Source, "naive": kvfoil.Source("naive"), "cas": kvfoil.Source("cas")},
+		"sources": fiber.Map{"object": ticket.Source, "room": room.Source, "naive": kvfoil.Source("naive"), "cas": kvfoil.Source("cas")},
 	})
 }

@@ -1,5 +1,6 @@
 // The page: reads what it was opened with, asks the gateway who it is, and starts the two halves.
 import { $, copy, setText } from "./dom.js";
+import { showSources } from "./lessons.js";
 import { initLook } from "./theme.js";
 import { initTips } from "./tip.js";
 import { startRace } from "./race.js";
@@ -44,8 +45,9 @@ startRoom(socketUrl);
 
 const config = await readConfig();
 setText($("#version"), config.version ? `Holdfast ${config.version}` : "Holdfast");
+showSources(config.sources);
 const race = startRace(counterName, config, query.get("run"));
 watchRegions((regions) => {
-  offerRegions(regions);
+  offerRegions(regions, config.faults);
   race.setRegions(regions);
 });

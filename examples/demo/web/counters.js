@@ -41,11 +41,11 @@ export class Counters {
   }
 
   /** The response of a run fired by gateways; its body is lines. */
-  race({ n, gapMs, spreadMs, ttlS, limit, from }) {
+  race({ n, gapMs, spreadMs, ttlS, limit, from, crash }) {
     return stream(`/race/${encodeURIComponent(this.name)}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ n, gap: `${gapMs}ms`, spread: `${spreadMs}ms`, ttl: `${ttlS}s`, limit, from }),
+      body: JSON.stringify({ n, gap: `${gapMs}ms`, spread: `${spreadMs}ms`, ttl: `${ttlS}s`, limit, from, crash }),
     });
   }
 }
