@@ -40,6 +40,7 @@ type place struct {
 	URL    string  `json:"url"`
 	RTTMS  float64 `json:"rttMs"` // emulated, to where NATS stands
 	Hosts  int     `json:"hosts"`
+	Nearby bool    `json:"nearby"` // its gateway and hosts hand requests on without NATS
 }
 
 type request struct {
@@ -97,7 +98,7 @@ func (b *banner) write(w io.Writer, color bool) error {
 		if i == 0 {
 			label = "Regions"
 		}
-		line(label, "%-5s%-27s%s, %s", r.Region, r.URL, far(r.RTTMS, i == 0), count(r.Hosts, "host"))
+		line(label, "%-5s%-27s%s, %s%s", r.Region, r.URL, far(r.RTTMS, i == 0), count(r.Hosts, "host"), r.bypass())
 	}
 	if b.WebSocket != "" {
 		line("WebSocket", "wscat -c %s", b.WebSocket)
@@ -145,6 +146,14 @@ func (d data) String() string {
 		return d.Dir + "  (kept on exit; every write synced to disk)"
 	}
 	return d.Dir + "  (kept on exit)"
+}
+
+// bypass says where requests do not go through NATS.
+func (p place) bypass() string {
+	if p.Nearby {
+		return "; requests pass NATS by (--nearby=off)"
+	}
+	return ""
 }
 
 // newcomer is a region of the table that is not taken.

@@ -119,21 +119,6 @@ func (n natsFlags) options() (opts []nats.Option, err error) {
 	return opts, nil
 }
 
-// checkOrigins refuses a web origin that no browser can send: a scheme, a host and, if
-// it is not the scheme's own, a port are all that an origin has.
-func checkOrigins(origins []string) error {
-	for _, origin := range origins {
-		u, err := url.Parse(origin)
-		web := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
-		own := web && (u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443")
-		if !web || own || strings.ContainsAny(u.Host, "*, ") || strings.HasSuffix(u.Host, ":") || !strings.EqualFold(origin, u.Scheme+"://"+u.Host) {
-			return usage(fmt.Errorf("--origin %.80q can never match", withoutSecrets(origin)),
-				"an origin is a scheme, a host and a port that is not the usual one: --origin https://example.org")
-		}
-	}
-	return nil
-}
-
 // connection is what every connection of ours has in common. It keeps nothing for
 // later while NATS is away: what is published has to be true when it is sent, not
 // when it arrives, and what could not be sent certainly did not happen.

@@ -18,6 +18,8 @@ const (
 	memoryStore = "memory"
 	syncDefault = "default"
 	syncAlways  = "always"
+	nearbyOn    = "on"
+	nearbyOff   = "off"
 
 	mostHosts = 16 // per region of a dev run; they share one process
 )
@@ -32,7 +34,8 @@ type devOptions struct {
 	sync       string
 	hosts      int
 	rtt        string
-	origins    []string
+	nearby     string
+	door       doorOptions
 	ops        string
 }
 
@@ -44,7 +47,10 @@ func (p *program) devCommand() *cobra.Command {
 		Long: "Run everything in one process: NATS with JetStream, and in each region a gateway\n" +
 			"and owner hosts. NATS stands in the first region; what is elsewhere pays the\n" +
 			"round trip on its NATS connection. The gateway of the first region listens on\n" +
-			"--port, the next on the one after, and so on.",
+			"--port, the next on the one after, and so on.\n\n" +
+			"Where no distance is simulated, as in the first region, a gateway hands requests to\n" +
+			"the hosts beside it without NATS. With --nearby=off all of them go through NATS, as\n" +
+			"they do between processes.",
 		Example: p.examples("dev\n" +
 			"dev --regions fra,syd --store memory\n" +
 			"dev --port 9000 --nats-port 0\n" +
@@ -61,12 +67,13 @@ func (p *program) devCommand() *cobra.Command {
 	f.StringVar(&o.sync, "sync", syncDefault, "default: acknowledged survives the process; always: loss of power, too")
 	f.IntVar(&o.hosts, "hosts", 1, "owner hosts in each region")
 	f.StringVar(&o.rtt, "rtt", "real", "round trip between regions: real (a table), 0, or one for all, as 40ms")
-	f.StringSliceVar(&o.origins, "origin", nil, "further web origin that may use the gateways, as https://example.org")
+	f.StringVar(&o.nearby, "nearby", nearbyOn, "on: a gateway hands requests to the hosts beside it without NATS; off: all go through NATS")
+	o.door.add(p, c)
 	opsFlag(c, &o.ops)
 	return c
 }
 
-func (o devOptions) check() (link.Setting, error) {
+func (o *devOptions) check() (link.Setting, error) {
 	setting, err := emulation(o.rtt, o.regions...)
 	if err != nil {
 		return setting, err
@@ -89,7 +96,10 @@ func (o devOptions) check() (link.Setting, error) {
 	if err != nil {
 		return setting, usage(err, "")
 	}
-	if err := checkOrigins(o.origins); err != nil {
+	if o.nearby != nearbyOn && o.nearby != nearbyOff {
+		return setting, usage(fmt.Errorf("--nearby %.80q: want %s or %s", o.nearby, nearbyOn, nearbyOff), "")
+	}
+	if err := o.door.check(); err != nil {
 		return setting, err
 	}
 	return setting, checkServer(o.natsPort, o.sync)

@@ -97,6 +97,9 @@ func (f *fleet) gateway(cfg gateway.Config, ln net.Listener) error {
 		cfg.Classes = append(cfg.Classes, string(class.Class()))
 	}
 	cfg.Version, cfg.Worker, cfg.Log, cfg.Metrics = f.p.cfg.Version, f.p.cfg.Worker, f.p.log, f.ops.Metrics
+	if f.p.cfg.Demo != nil {
+		cfg.Worker = f.p.cfg.Demo
+	}
 	g, err := gateway.New(cfg)
 	if err != nil {
 		ln.Close()

@@ -2,10 +2,10 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,10 +16,10 @@ import (
 // gatewayOptions are the flags of gateway.
 type gatewayOptions struct {
 	nats                natsFlags
+	door                doorOptions
 	region, listen, rtt string
-	origins             []string
-	idle                time.Duration
 	ops                 string
+	demo                bool
 }
 
 func (p *program) gatewayCommand() *cobra.Command {
@@ -41,8 +41,10 @@ func (p *program) gatewayCommand() *cobra.Command {
 	f.StringVar(&o.region, "region", "", "where this gateway stands")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8790", "address for HTTP; :8790 listens on all of the machine's, :0 on a free port")
 	f.StringVar(&o.rtt, "rtt", "real", "round trip to the NATS of dev or nats: real (a table), 0, or one for all, as 40ms")
-	f.StringSliceVar(&o.origins, "origin", nil, "further web origin that may use the gateway, as https://example.org; on loopback its host is a name of this gateway")
-	f.DurationVar(&o.idle, "idle-timeout", 75*time.Second, "how long a connection may wait for its next request; longer than a balancer in front keeps it")
+	o.door.add(p, c)
+	if p.cfg.Demo != nil {
+		f.BoolVar(&o.demo, "demo", false, "serve the demo, whose routes let anybody change its objects")
+	}
 	opsFlag(c, &o.ops)
 	return c
 }
@@ -52,11 +54,12 @@ func (p *program) runGateway(ctx context.Context, o gatewayOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := checkOrigins(o.origins); err != nil {
+	if err := o.door.check(); err != nil {
 		return err
 	}
-	if o.idle < time.Second {
-		return usage(fmt.Errorf("--idle-timeout %v: want 1s or more", o.idle), "")
+	if p.cfg.Demo != nil && !o.demo {
+		return usage(errors.New("all that this program serves is the demo, whose routes let anybody change its objects"),
+			"if that is wanted:   "+p.cfg.Name+" gateway --demo ...\nelse:                a program with a worker of its own")
 	}
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
 		return usage(fmt.Errorf("--listen %q: want an address and a port, as 127.0.0.1:8790 or :8790", o.listen), "")
@@ -91,10 +94,12 @@ func (p *program) joinAsGateway(f *fleet, o gatewayOptions, setting link.Setting
 	if err != nil {
 		return nil, err
 	}
-	return j, f.gateway(gateway.Config{
-		Region: o.region, NATS: j.nc, Origins: o.origins, Idle: o.idle, Timing: timing(j.nc.ConnectedServerName()),
+	cfg := gateway.Config{
+		Region: o.region, NATS: j.nc, Timing: timing(j.nc.ConnectedServerName()),
 		Peers: []gateway.Peer{{Region: o.region, City: link.City(o.region), URL: webURL(ln)}},
-	}, ln)
+	}
+	o.door.configure(&cfg)
+	return j, f.gateway(cfg, ln)
 }
 
 func (p *program) classNames() []string {

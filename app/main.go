@@ -53,6 +53,13 @@ type Config struct {
 	Version string // default "0.1.0"
 	Objects []*objects.Implementation
 	Worker  gateway.Worker // routes in front of the objects; default: none
+
+	// Demo is a worker with which anybody may play: dev has it, and a gateway with --demo. A program has it or Worker.
+	Demo gateway.Worker
+
+	// What follows is the default of the flags of the same names.
+	Origins []string
+	Limits  gateway.Limits
 }
 
 // Main runs the command that os.Args name and exits with its code. The first

@@ -61,7 +61,7 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 	for k, region := range d.regions {
 		d.links[k].Set(d.rtts[k])
 		d.faults.spread(k)
-		b.Regions = append(b.Regions, place{region, peers[k].URL, float64(d.rtts[k]) / float64(time.Millisecond), d.hosts})
+		b.Regions = append(b.Regions, place{region, peers[k].URL, float64(d.rtts[k]) / float64(time.Millisecond), d.hosts, d.nearby(k) != nil})
 	}
 	for k, ln := range d.listeners {
 		if err := awaitReady(d.fleet.ctx, d.fleet.running[k], ln); err != nil {
@@ -77,7 +77,7 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 // nearby is whom the gateway and the hosts of a region reach without NATS. A region
 // that is some way off stands for processes that are apart, whose requests pay that way.
 func (d *devRun) nearby(k int) *wire.Nearby {
-	if d.rtts[k] > 0 {
+	if d.rtts[k] > 0 || d.devOptions.nearby == nearbyOff {
 		return nil
 	}
 	return &d.here
@@ -99,9 +99,9 @@ func (d *devRun) gatewayIn(k int, peers []gateway.Peer) error {
 	if err != nil {
 		return err
 	}
-	return d.fleet.gateway(gateway.Config{
-		Region: d.regions[k], NATS: nc, Nearby: d.nearby(k), Peers: peers, Origins: d.origins, Timing: wire.Timing{TTL: devTTL}, Faults: d.faults,
-	}, d.listeners[k])
+	cfg := gateway.Config{Region: d.regions[k], NATS: nc, Nearby: d.nearby(k), Peers: peers, Timing: wire.Timing{TTL: devTTL}, Faults: d.faults}
+	d.door.configure(&cfg)
+	return d.fleet.gateway(cfg, d.listeners[k])
 }
 
 // connect opens a connection from a region.
@@ -118,6 +118,9 @@ func (d *devRun) join() string {
 	line := fmt.Sprintf("%s gateway --region %s --nats %s --listen %s", d.p.cfg.Name, newcomer(d.regions), d.server.URL(), listen)
 	if rtt := d.setting.String(); rtt != "real" {
 		line += " --rtt " + rtt
+	}
+	if d.p.cfg.Demo != nil {
+		line += " --demo"
 	}
 	return line
 }

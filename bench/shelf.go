@@ -61,7 +61,7 @@ func (s *shelf) put(tx *objects.Tx, o order) (int, error) {
 func slot(i int) objects.Key[string] { return objects.NewKey[string](fmt.Sprintf("k%d", i)) }
 
 func putOnShelf(c *fiber.Ctx, env *gateway.Env) error {
-	name, err := env.Param(c, "name")
+	name, err := gateway.Param("name")(c)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (*busy) work(*objects.Tx, objects.None) (objects.None, error) {
 }
 
 func keepBusy(c *fiber.Ctx, env *gateway.Env) error {
-	name, err := env.Param(c, "name")
+	name, err := gateway.Param("name")(c)
 	if err != nil {
 		return err
 	}

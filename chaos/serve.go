@@ -69,7 +69,7 @@ func (b *bell) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
 }
 
 func callBell(c *fiber.Ctx, env *gateway.Env, call objects.Call[objects.None, rings]) error {
-	name, err := env.Param(c, "name")
+	name, err := gateway.Param("name")(c)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func BenchmarkFanOut(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			h := newHub(&Gateway{cfg: Config{Limits: Limits{}.withDefaults()}, metrics: newMetrics(prometheus.NewRegistry(), "local")})
+			h := newHub(&Gateway{cfg: Config{Limits: Limits{}.WithDefaults()}, metrics: newMetrics(prometheus.NewRegistry(), "local")})
 			h.activate = func(context.Context, wire.Address) (bool, error) { return true, nil }
 			op := wire.LaneOp{Op: wire.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
 			var slots []stream.Slot

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strconv"
@@ -21,15 +22,22 @@ type closeInfo struct {
 	fault   objects.Code // what went wrong; "": nothing
 }
 
+// tooLarge is the reason for closing a socket whose client's message has more than so
+// many bytes.
+func tooLarge(limit int) string { return fmt.Sprintf("a message has at most %d bytes", limit) }
+
+// bareTooLarge is the frame with which the library closes such a socket by itself.
+var bareTooLarge = []byte{0x88, 2, websocket.CloseMessageTooBig >> 8, websocket.CloseMessageTooBig & 0xff}
+
 // closeOf is how a socket ends whose connection failed to deliver a message. Nothing
 // more is written to it: the client has closed, or has gone, or the library has told
 // it of its fault.
-func closeOf(err error) closeInfo {
+func closeOf(err error, limit int) closeInfo {
 	if e, ok := errors.AsType[*websocket.CloseError](err); ok {
 		return closeInfo{code: e.Code, reason: e.Text, discard: true}
 	}
 	if errors.Is(err, websocket.ErrReadLimit) {
-		return closeInfo{websocket.CloseMessageTooBig, "the message is too large", true, objects.TooLarge}
+		return closeInfo{websocket.CloseMessageTooBig, tooLarge(limit), true, objects.TooLarge}
 	}
 	if _, broken := errors.AsType[net.Error](err); broken || errors.Is(err, io.EOF) {
 		return closeInfo{code: websocket.CloseAbnormalClosure, reason: "the connection ended without a close frame", discard: true}

@@ -58,7 +58,7 @@ func TestAnEndingIsNamedForWhatHappened(t *testing.T) {
 		{io.EOF, 1006},
 		{errors.New("websocket: bad MASK"), 1002},
 	} {
-		if got := closeOf(row.err); got.code != row.want || got.code != 1005 && got.reason == "" {
+		if got := closeOf(row.err, 10); got.code != row.want || got.code != 1005 && got.reason == "" {
 			t.Errorf("closeOf(%v) = %d %q, want %d", row.err, got.code, got.reason, row.want)
 		}
 	}

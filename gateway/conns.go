@@ -1,13 +1,24 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fasthttp/websocket"
+
+	"holdfast/objects"
 )
 
 const (
@@ -20,32 +31,41 @@ const (
 	lingerPause = time.Second     // and may pause for so long
 	lingerBytes = 64 << 20        // and may send so much
 
-	bodyMemory = 128 << 20 // for large bodies that are being received
+	lingerRefused = 64 << 10 // a client over a limit of connections may send so much
+
+	turnedAway = 64 // connections over a limit that are told so at a time; more are closed without a word
 )
 
 // conns is the listener of a gateway. It knows every connection that serves HTTP, so
-// that a stop can tell those that wait for a request from those that serve one.
+// that a stop can tell those that wait for a request from those that serve one; and it
+// counts all connections, WebSockets among them.
 type conns struct {
 	net.Listener
-	buffer int // what fasthttp reads ahead, in bytes
-	bodies bodies
+	limits  Limits
+	trusted proxies
+	bodies  bodies
+
+	refusals chan struct{} // holds one for each connection that is being turned away
+	refusing sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	open    map[*conn]struct{}
 	leaving bool
 	gone    chan struct{} // closed when leaving and none is open
+	all     int           // connections, WebSockets among them
+	of      map[netip.Prefix]int
 }
 
 // newConns takes over a listener.
-func newConns(ln net.Listener, limits Limits) *conns {
-	memory := max(bodyMemory, 4*limits.Body)
+func newConns(ln net.Listener, limits Limits, trusted proxies) *conns {
 	return &conns{
-		Listener: ln, buffer: limits.Header, bodies: bodies{limit: memory, held: make(map[*conn]body)},
-		open: make(map[*conn]struct{}), gone: make(chan struct{}),
+		Listener: ln, limits: limits, trusted: trusted, bodies: bodies{limit: limits.Memory, held: make(map[*conn]body)},
+		refusals: make(chan struct{}, turnedAway), open: make(map[*conn]struct{}), gone: make(chan struct{}), of: make(map[netip.Prefix]int),
 	}
 }
 
-// Accept waits for the next connection.
+// Accept waits for the next connection that is within the limits. The others are told
+// that they are not.
 func (cs *conns) Accept() (net.Conn, error) {
 	for {
 		accepted, err := cs.Listener.Accept()
@@ -53,11 +73,47 @@ func (cs *conns) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		c := &conn{Conn: accepted, among: cs}
-		if cs.add(c) {
+		refusal, ok := cs.add(c)
+		switch {
+		case ok:
 			return c, nil
+		case refusal == nil:
+			accepted.Close() // it has come too late
+		default:
+			cs.turnAway(accepted, refusal)
 		}
-		accepted.Close() // it has come too late
 	}
+}
+
+// turnAway answers a connection with an error and closes it, without waiting for that.
+func (cs *conns) turnAway(c net.Conn, e *objects.Error) {
+	select {
+	case cs.refusals <- struct{}{}:
+	default:
+		c.Close()
+		return
+	}
+	cs.refusing.Go(func() {
+		defer func() { <-cs.refusals }()
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(lingerPause)) // fails only on a closed connection
+		if _, err := c.Write(refusalOf(e)); err == nil {
+			if half, ok := c.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+				_, _ = io.CopyN(io.Discard, c, lingerRefused) // who sends a request without reading would hear of a reset instead
+			}
+		}
+	})
+}
+
+// refusalOf is an error as a whole HTTP response.
+func refusalOf(e *objects.Error) []byte {
+	body, err := json.Marshal(e)
+	if err != nil {
+		return nil // an error of ours always has a JSON form
+	}
+	status := e.Code.HTTPStatus()
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nConnection: close\r\nRetry-After: 1\r\nX-Content-Type-Options: nosniff\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		status, http.StatusText(status), len(body), body)
 }
 
 // Close closes the listener; one that is closed already is no fault.
@@ -68,13 +124,90 @@ func (cs *conns) Close() error {
 	return nil
 }
 
-func (cs *conns) add(c *conn) bool {
+// add counts a connection in. It reports false if there may be no further one, with the
+// reason if the client is to hear one.
+func (cs *conns) add(c *conn) (*objects.Error, bool) {
+	from := netip.Prefix{}
+	if ip := ipOf(c.RemoteAddr()); !cs.trusted.trusts(ip) {
+		from = sourceOf(ip)
+	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if !cs.leaving {
-		cs.open[c] = struct{}{}
+	switch {
+	case cs.leaving:
+		return nil, false
+	case cs.all >= cs.limits.Conns:
+		return objects.Errorf(objects.Overloaded, "the gateway has as many connections as it takes, which are %d", cs.limits.Conns), false
+	case !cs.charge(c, from):
+		return cs.tooMany(), false
 	}
-	return !cs.leaving
+	cs.all++
+	c.counted = true
+	cs.open[c] = struct{}{}
+	return nil, true
+}
+
+// charge counts a connection as one of an address. It reports false if the address has
+// as many as it may. With mu held.
+func (cs *conns) charge(c *conn, from netip.Prefix) bool {
+	if !from.IsValid() {
+		return true
+	}
+	if cs.of[from] >= cs.limits.ConnsPer {
+		return false
+	}
+	cs.of[from]++
+	c.from = from
+	return true
+}
+
+func (cs *conns) tooMany() *objects.Error {
+	return objects.Errorf(objects.TooMany, "this address has as many connections as one may have, which are %d", cs.limits.ConnsPer)
+}
+
+// takes counts a WebSocket that comes through a trusted proxy as one of its client's
+// address: the proxy has a connection to us for each. It refuses one too many. charged
+// tells whether it was counted: one of a client that comes directly was before.
+func (cs *conns) takes(c *conn, client netip.Addr) (charged bool, err error) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c.from.IsValid() {
+		return false, nil
+	}
+	if !cs.charge(c, sourceOf(client)) {
+		return false, cs.tooMany()
+	}
+	return true, nil
+}
+
+// discharge takes back what takes did.
+func (cs *conns) discharge(c *conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.forget(c)
+}
+
+// forget counts a connection out of its address's. With mu held.
+func (cs *conns) forget(c *conn) {
+	if !c.from.IsValid() {
+		return
+	}
+	if cs.of[c.from]--; cs.of[c.from] == 0 {
+		delete(cs.of, c.from)
+	}
+	c.from = netip.Prefix{}
+}
+
+// release counts a connection out that has ended.
+func (cs *conns) release(c *conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if !c.counted {
+		return
+	}
+	c.counted = false
+	cs.all--
+	cs.forget(c)
 }
 
 func (cs *conns) remove(c *conn) {
@@ -108,13 +241,15 @@ func (cs *conns) leave(ctx context.Context) {
 	}
 }
 
-// cut closes every connection that is still open.
+// cut closes every connection that is still open, and waits for those that are being
+// turned away.
 func (cs *conns) cut() {
 	cs.mu.Lock()
-	defer cs.mu.Unlock()
 	for c := range cs.open {
 		c.Conn.Close() // its reader sees it
 	}
+	cs.mu.Unlock()
+	cs.refusing.Wait()
 }
 
 // conn is a client's connection.
@@ -131,11 +266,21 @@ type conn struct {
 
 	upgraded bool // it is a WebSocket's: its deadlines are its own; set before others know the connection
 
+	// Guarded by among.mu.
+	counted bool
+	from    netip.Prefix // whose it counts as; invalid: nobody's
+
 	// What follows belongs to the goroutine that serves the connection.
 	until time.Time // the read deadline that fasthttp has set
 	holds bool      // it has its share of among.bodies
 	room  [512]byte
 	ahead []byte // read, and not asked for yet
+}
+
+// overTLS reports whether the client speaks TLS to the gateway itself.
+func (c *conn) overTLS() bool {
+	_, is := c.Conn.(*tls.Conn)
+	return is
 }
 
 // leave gives a connection that waits for a request a moment for what is on its way.
@@ -181,7 +326,7 @@ func (c *conn) Read(b []byte) (n int, err error) {
 	if now := time.Now(); !c.until.IsZero() && c.until.Sub(now) > stallTime {
 		c.Conn.SetReadDeadline(now.Add(stallTime)) // likewise
 	}
-	if len(b) <= c.among.buffer {
+	if len(b) <= c.among.limits.Header {
 		return c.Conn.Read(b)
 	}
 	return c.readBody(b)
@@ -207,6 +352,17 @@ func (c *conn) readBody(b []byte) (n int, err error) {
 		c.among.bodies.heard(c, time.Now())
 	}
 	return n, err
+}
+
+// Write writes. The library closes a WebSocket whose client's message is too large before
+// anybody hears of it, and without a reason: here it gets one.
+func (c *conn) Write(b []byte) (int, error) {
+	if c.upgraded && bytes.Equal(b, bareTooLarge) {
+		reason := websocket.FormatCloseMessage(websocket.CloseMessageTooBig, tooLarge(c.among.limits.Frame))
+		_, err := c.Conn.Write(frameOf(websocket.CloseMessage, reason))
+		return len(b), err
+	}
+	return c.Conn.Write(b)
 }
 
 // SetReadDeadline notes the deadline, for Read. A WebSocket's is also set by the
@@ -237,6 +393,7 @@ func (c *conn) Close() error {
 	}
 	c.among.bodies.giveBack(c)
 	c.among.remove(c)
+	c.among.release(c)
 	return c.Conn.Close()
 }
 

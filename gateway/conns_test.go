@@ -10,9 +10,9 @@ import (
 func TestWhatWasReadAheadIsReadNext(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
-	among := newConns(nil, Limits{}.withDefaults())
+	among := newConns(nil, Limits{}.WithDefaults(), nil)
 	c := &conn{Conn: near, among: among}
-	if !among.add(c) {
+	if _, ok := among.add(c); !ok {
 		t.Fatal("not taken")
 	}
 	const request = "POST /ticket/a HTTP/1.1\r\n\r\n"

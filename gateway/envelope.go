@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"net/url"
 	"slices"
@@ -45,7 +46,7 @@ func placeOf(c *fiber.Ctx, segments int) place {
 // envelope copies the request for its object: Fiber takes its own memory back when
 // the handler returns. The headers are those that the worker has left, and the body
 // is passed as it was sent.
-func envelope(c *fiber.Ctx, at place) (*wire.Request, error) {
+func envelope(c *fiber.Ctx, client netip.Addr, at place) (*wire.Request, error) {
 	target := at.path
 	if _, query, asks := bytes.Cut(c.Request().Header.RequestURI(), []byte("?")); asks {
 		query, _, _ = bytes.Cut(query, []byte("#"))
@@ -76,9 +77,13 @@ func envelope(c *fiber.Ctx, at place) (*wire.Request, error) {
 	if at.prefix != "" {
 		header.Set(forwardedPrefix, at.prefix)
 	}
+	remote := c.Context().RemoteAddr().String()
+	if client.IsValid() && client != ipOf(c.Context().RemoteAddr()) {
+		remote = netip.AddrPortFrom(client, 0).String() // a proxy does not say the port
+	}
 	return &wire.Request{
 		Kind: wire.Fetch, Method: utils.CopyString(c.Method()), URL: target,
-		Host: string(c.Request().Host()), Header: header, Remote: c.Context().RemoteAddr().String(),
+		Host: string(c.Request().Host()), Header: header, Remote: remote,
 		Body: slices.Clone(c.BodyRaw()),
 	}, nil
 }

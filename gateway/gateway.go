@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -23,27 +24,6 @@ import (
 
 // Worker adds routes in front of the objects. It runs once for each gateway.
 type Worker func(r fiber.Router, env *Env)
-
-// Limits bound what a client may send. Zero fields mean the defaults.
-type Limits struct {
-	Body   int // 512 KiB: a request's body; 413 beyond
-	Header int // 16 KiB: a request's line and headers; 431 beyond
-	Frame  int // 64 KiB: a WebSocket message; 1009 beyond
-	Queue  int // 1 MiB: bytes that wait to be read by one socket's client, 64 more for each message; 1013 beyond
-}
-
-func (l Limits) withDefaults() Limits {
-	set := func(n *int, otherwise int) {
-		if *n <= 0 {
-			*n = otherwise
-		}
-	}
-	set(&l.Body, 512<<10)
-	set(&l.Header, 16<<10)
-	set(&l.Frame, 64<<10)
-	set(&l.Queue, 1<<20)
-	return l
-}
 
 // Peer is a gateway that a browser can reach.
 type Peer struct {
@@ -74,15 +54,20 @@ type Config struct {
 	Version string       // of the program, for a worker to show
 	NATS    *nats.Conn   // the caller's to close, after Run. nats.ReconnectBufSize(-1) lets it tell what was not sent
 	Nearby  *wire.Nearby // hosts of this process that stand where the gateway does; default: none
-	Classes []string     // those that a worker can mount; /readyz waits for a host of any
+	Classes []string     // the program's, the only ones that a worker can reach; /readyz waits for a host of any. Default: all can be reached
 	Worker  Worker       // default: none
 	Peers   []Peer       // gateways that a page may offer; this one is among them
 
 	// Origins are the web origins, as "https://example.org", whose pages may open
-	// sockets and send anything but GET and HEAD; the page's own host always may,
-	// and so may a client that names no origin, as wscat and curl.
-	// On a loopback listener their hosts are names of the gateway, beside localhost.
+	// sockets, send requests of any method and read the answers; the gateway's own pages
+	// always may, and so may a client that names no origin, as wscat and curl.
+	// On a loopback listener their hosts are names of the gateway, beside localhost and Hosts.
 	Origins []string
+	Hosts   []string
+
+	// Proxies are the networks of the proxies in front. From them alone X-Forwarded-For
+	// and X-Forwarded-Proto are taken for the client's address and whether it speaks TLS.
+	Proxies []netip.Prefix
 
 	Faults Faults // what a worker can break on purpose; default: nothing
 
@@ -95,19 +80,22 @@ type Config struct {
 
 // Gateway serves HTTP and WebSockets. Make one with New, then Run it once.
 type Gateway struct {
-	cfg     Config
-	timing  wire.Timing
-	log     *slog.Logger
-	name    string
-	client  asker
-	hub     *hub
-	metrics *metrics
-	app     *fiber.App
-	// The listener is on a loopback address; fixed before the first request.
-	loopback bool
-	offline  bool               // no socket is held: a test has the other end
-	mounts   []string           // where the worker has mounted classes; fixed once New returns
-	asking   singleflight.Group // of /readyz
+	cfg        Config
+	timing     wire.Timing
+	log        *slog.Logger
+	name       string
+	client     asker
+	hub        *hub
+	metrics    *metrics
+	app        *fiber.App
+	trusted    proxies
+	origins    origins
+	names      []string // by which the gateway goes on loopback
+	loopback   bool     // it listens there; fixed before the first request
+	newObjects *newObjects
+	offline    bool               // no socket is held: a test has the other end
+	mounts     []string           // where the worker has mounted classes; fixed once New returns
+	asking     singleflight.Group // of /readyz
 
 	stopping chan struct{} // closed when no more is accepted
 }
@@ -151,12 +139,22 @@ func prepare(cfg Config) (*Gateway, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
-	cfg.Limits = cfg.Limits.withDefaults()
+	cfg.Limits = cfg.Limits.WithDefaults()
 	if cfg.Idle <= 0 {
 		cfg.Idle = 75 * time.Second // balancers keep theirs for 60 s, and must be the first to close
 	}
+	for _, origin := range cfg.Origins {
+		if err := CheckOrigin(origin); err != nil {
+			return nil, err
+		}
+	}
+	newObjects, err := newNewObjects(cfg.Limits.NewPer)
+	if err != nil {
+		return nil, err
+	}
 	g := &Gateway{
 		cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, name: nuid.Next(),
+		trusted: cfg.Proxies, origins: cfg.Origins, names: append(origins(cfg.Origins).names(), cfg.Hosts...), newObjects: newObjects,
 		metrics: newMetrics(cfg.Metrics, cfg.Region), stopping: make(chan struct{}),
 	}
 	g.hub = newHub(g)
@@ -176,7 +174,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	group, running := errgroup.WithContext(work)
-	arriving := newConns(ln, g.cfg.Limits)
+	arriving := newConns(ln, g.cfg.Limits, g.trusted)
 	group.Go(func() error { return g.hub.beat(running) })
 	group.Go(func() error { return g.hub.watch(running) })
 	group.Go(func() error { return g.hub.serveLanes(running) })

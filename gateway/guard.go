@@ -28,7 +28,8 @@ var methods = []string{
 }
 
 // guard stands before every route, Fiber's own answers too: it refuses what no
-// route may see, and words the refusal of what could not be read at all.
+// route may see, words the refusal of what could not be read at all, and completes
+// every response.
 func (g *Gateway) guard(app *fiber.App) {
 	server := app.Server()
 	refuse := func(rc *fasthttp.RequestCtx, err error) {
@@ -53,13 +54,12 @@ func (g *Gateway) guard(app *fiber.App) {
 		if err != nil {
 			rc.SetConnectionClose()
 			refuse(rc, err)
-			return
-		}
-		if method := string(rc.Method()); !slices.Contains(methods, method) {
+		} else if method := string(rc.Method()); !slices.Contains(methods, method) {
 			refuse(rc, fiber.NewError(fiber.StatusNotImplemented, fmt.Sprintf("the gateway passes no method %.20q", method)))
 		} else {
 			next(rc)
 		}
+		g.complete(rc)
 		// Where chunks end is what servers disagree about most: nothing follows them.
 		if (chunked || g.isStopping()) && !rc.Hijacked() {
 			rc.SetConnectionClose()
@@ -68,19 +68,20 @@ func (g *Gateway) guard(app *fiber.App) {
 	server.ErrorHandler = func(rc *fasthttp.RequestCtx, err error) {
 		g.log.Debug("request not read", "err", err)
 		rc.SetConnectionClose()
-		refuse(rc, unreadable(err))
+		refuse(rc, g.unreadable(err))
+		g.complete(rc)
 	}
 }
 
 // unreadable is the answer to what could not be read as a request. It repeats
 // nothing of it.
-func unreadable(err error) error {
+func (g *Gateway) unreadable(err error) error {
 	broken, timed := errors.AsType[net.Error](err)
 	switch {
 	case errors.As(err, new(*fasthttp.ErrSmallBuffer)):
-		return fiber.NewError(fiber.StatusRequestHeaderFieldsTooLarge, "the request's line and headers are too large")
+		return fiber.NewError(fiber.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("the request's line and headers are too large: they may have %d bytes", g.cfg.Limits.Header))
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		return objects.Errorf(objects.TooLarge, "the request's body is too large")
+		return objects.Errorf(objects.TooLarge, "the request's body is too large: it may have %d bytes", g.cfg.Limits.Body)
 	case errors.Is(err, errCrowded):
 		return objects.Errorf(objects.Overloaded, "too many large requests are being received")
 	case timed && broken.Timeout():
@@ -129,41 +130,17 @@ func catch(c *fiber.Ctx) (err error) {
 	return c.Next()
 }
 
-// ownName refuses requests to a gateway on loopback under a name that is neither this
-// machine's nor the host of a listed origin. A page of any site can have the site's name
-// lead to 127.0.0.1; then its origin is its host, and a browser lets it read all answers.
+// ownName refuses requests for other names to a gateway that listens on loopback: see
+// package loopback.
 func (g *Gateway) ownName(c *fiber.Ctx) error {
-	if !g.loopback {
-		return c.Next()
-	}
 	host := utils.UnsafeString(c.Request().Host())
-	if loopback.Host(host) || slices.ContainsFunc(g.cfg.Origins, func(origin string) bool {
-		_, site, _ := strings.Cut(origin, "://")
-		return strings.EqualFold(loopback.Name(site), loopback.Name(host))
+	if !g.loopback || loopback.Host(host) || slices.ContainsFunc(g.names, func(name string) bool {
+		return strings.EqualFold(name, loopback.Name(host))
 	}) {
 		return c.Next()
 	}
 	name := fmt.Sprintf("%.80q", loopback.Name(host))
-	return objects.Errorf(objects.Forbidden, "the gateway listens on loopback and does not answer to the name %s: list its origin, as --origin https://example.org, if that is this gateway's", name)
-}
-
-// sameOrigin keeps other sites' pages from opening sockets and changing things
-// through a visitor's browser.
-func (g *Gateway) sameOrigin(c *fiber.Ctx) error {
-	harmless := (c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead || c.Method() == fiber.MethodOptions) && !upgrades(c)
-	if origin := c.Get(fiber.HeaderOrigin); harmless || g.allowed(origin, string(c.Request().Host())) {
-		return c.Next()
-	}
-	return objects.Errorf(objects.Forbidden, "this origin may not use the gateway: list it with --origin")
-}
-
-func (g *Gateway) allowed(origin, host string) bool {
-	listed := func(o string) bool { return strings.EqualFold(o, origin) }
-	if origin == "" || slices.ContainsFunc(g.cfg.Origins, listed) {
-		return true
-	}
-	scheme, site, _ := strings.Cut(strings.ToLower(origin), "://")
-	return (scheme == "http" || scheme == "https") && site != "" && strings.EqualFold(site, host)
+	return objects.Errorf(objects.Forbidden, "the gateway listens on loopback and does not answer to the name %s: if that is this gateway's, say so, with --host example.org or --origin https://example.org", name)
 }
 
 // handshake refuses a WebSocket handshake that could not be completed, before the
@@ -192,24 +169,3 @@ func checkKey(key string) error {
 }
 
 const maxIdempotencyKey = 255 // bytes
-
-// headerName tells whether an object's header can be sent at all.
-func headerName(name string) bool {
-	const others = "!#$%&'*+-.^_`|~"
-	odd := func(r rune) bool {
-		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune(others, r)
-	}
-	return name != "" && !strings.ContainsFunc(name, odd)
-}
-
-// headerValue is an object's header value, less what would end the header or have
-// clients refuse the response.
-func headerValue(value string) string {
-	clean := []byte(value)
-	for i, b := range clean {
-		if b < ' ' && b != '\t' || b == 0x7f {
-			clean[i] = ' '
-		}
-	}
-	return string(clean)
-}

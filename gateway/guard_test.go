@@ -16,31 +16,51 @@ import (
 )
 
 func TestAnOriginIsTheHostOrListed(t *testing.T) {
-	g := &Gateway{cfg: Config{Origins: []string{"https://Friend.example"}}}
+	listed := origins{"https://Friend.example"}
 	for _, row := range []struct {
 		origin, host string
-		want         bool
+		secure, want bool
 	}{
-		{"", "h", true},
-		{"http://h", "h", true},
-		{"HTTPS://H:8787", "h:8787", true},
-		{"http://[::1]:8787", "[::1]:8787", true},
-		{"https://friend.example", "h", true},
-		{"null", "h", false},
-		{"null", "null", false},
-		{"h", "h", false},
-		{"http://", "", false},
-		{"://", "", false},
-		{"http://h", "h:80", false},
-		{"http://h.evil", "h", false},
-		{"http://evil-h", "h", false},
-		{"http://h@evil", "h", false},
-		{"http://h/", "h", false},
-		{"http://h evil", "h", false},
-		{"https://friend.example:8443", "h", false},
+		{"http://h", "h", false, true},
+		{"https://h", "h", true, true},
+		{"https://h", "h", false, false}, // another scheme is another origin
+		{"http://h", "h", true, false},
+		{"HTTP://H:8787", "h:8787", false, true},
+		{"http://[::1]:8787", "[::1]:8787", false, true},
+		{"https://friend.example", "h", false, true},
+		{"http://friend.example", "h", false, false},
+		{"null", "h", false, false},
+		{"null", "null", false, false},
+		{"h", "h", false, false},
+		{"http://", "", false, false},
+		{"://", "", false, false},
+		{"http://h", "h:80", false, false},
+		{"http://h.evil", "h", false, false},
+		{"http://evil-h", "h", false, false},
+		{"http://h@evil", "h", false, false},
+		{"http://h/", "h", false, false},
+		{"http://h evil", "h", false, false},
+		{"https://friend.example:8443", "h", false, false},
 	} {
-		if got := g.allowed(row.origin, row.host); got != row.want {
-			t.Errorf("allowed(%q) at %q = %v, want %v", row.origin, row.host, got, row.want)
+		if got := listed.list([]byte(row.origin)) || ownOrigin(row.origin, row.host, row.secure); got != row.want {
+			t.Errorf("%q at %q, TLS %v: %v, want %v", row.origin, row.host, row.secure, got, row.want)
+		}
+	}
+}
+
+func TestAnOriginThatNoBrowserSendsIsRefused(t *testing.T) {
+	for origin, want := range map[string]bool{
+		"https://example.org": true, "http://localhost:3000": true, "https://[2001:db8::1]:8443": true, "HTTPS://Example.org": true,
+		"": false, "*": false, "null": false, "example.org": false, "https://": false, "https://*.example.org": false, "ftp://example.org": false,
+		"https://example.org/": false, "https://example.org/x": false, "https://example.org?": false, "https://example.org:443": false, "http://example.org:80": false,
+		"https://a b": false, "https://bücher.example": false, "https://example.org:": false, "https://ada:pw@example.org": false, "https://a,https://b": false,
+	} {
+		err := CheckOrigin(origin)
+		if (err == nil) != want {
+			t.Errorf("CheckOrigin(%q) = %v, want accepted %v", origin, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "pw") {
+			t.Errorf("a password is repeated: %v", err)
 		}
 	}
 }
@@ -81,7 +101,7 @@ func TestWhatCannotBeReadIsNotRepeated(t *testing.T) {
 		&fasthttp.ErrSmallBuffer{},
 		&net.OpError{Op: sent, Err: os.ErrDeadlineExceeded},
 	} {
-		if got := unreadable(err); strings.Contains(got.Error(), sent) {
+		if got := new(Gateway).unreadable(err); strings.Contains(got.Error(), sent) {
 			t.Errorf("unreadable(%v) = %v", err, got)
 		}
 	}

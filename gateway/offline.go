@@ -75,9 +75,9 @@ func (Answer) Served(context.Context, string) error { return nil }
 func (Answer) Close() {}
 
 // meet is upgrade where whoever answers has the other end of the socket.
-func (g *Gateway) meet(c *fiber.Ctx, to wire.Address, req *wire.Request, prefix string) error {
+func (g *Gateway) meet(c *fiber.Ctx, s *requestScope, to wire.Address, req *wire.Request, prefix string) error {
 	req.Socket = g.name
-	reply, err := g.ask(c.UserContext(), to, req)
+	reply, err := g.send(c.UserContext(), s, to, req)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -98,7 +99,7 @@ func (g *Gateway) fail(c *fiber.Ctx, err error) error {
 		e, ok = &objects.Error{Code: codeOf(fault.Code), Message: strings.ToLower(fault.Message)}, true
 		c.Status(fault.Code)
 		if fault.Code == fiber.StatusNotFound && len(g.mounts) == 0 {
-			e.Message += `: no class is mounted; the worker does it with env.Mount(r, "/rooms/:name", "room")`
+			e.Message += `: no class is mounted; the worker does it with env.Mount(r, "/rooms/:name", room.Rooms)`
 		}
 	} else if ok {
 		c.Status(e.Code.HTTPStatus())
@@ -111,8 +112,30 @@ func (g *Gateway) fail(c *fiber.Ctx, err error) error {
 	if e.Code == objects.Unavailable || e.Code == objects.Overloaded {
 		c.Set(fiber.HeaderRetryAfter, "1")
 	}
-	c.Set("Holdfast-Region", g.cfg.Region) // a request that was refused on sight has not passed the routes
+	c.Set(fiber.HeaderContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'")
 	return c.JSON(e)
+}
+
+// complete gives a response, whoever made it, the headers that all have: the region, who
+// else may read it, and what keeps browsers from making more of it than it says. What the
+// worker or the object has said itself stands.
+func (g *Gateway) complete(rc *fasthttp.RequestCtx) {
+	h := &rc.Response.Header
+	h.Set("Holdfast-Region", g.cfg.Region)
+	for _, one := range browserHeaders {
+		if len(h.Peek(one.name)) == 0 {
+			h.Set(one.name, one.value)
+		}
+	}
+	g.share(rc)
+}
+
+// browserHeaders are set where nobody else has: no guessing of types, no frame of another
+// site, no address told to others.
+var browserHeaders = []struct{ name, value string }{
+	{fiber.HeaderXContentTypeOptions, "nosniff"},
+	{fiber.HeaderXFrameOptions, "SAMEORIGIN"},
+	{fiber.HeaderReferrerPolicy, "no-referrer"},
 }
 
 // codeOf names a status that Fiber itself gives.
@@ -131,4 +154,25 @@ func codeOf(status int) objects.Code {
 		return objects.Invalid
 	}
 	return objects.Internal
+}
+
+// headerName tells whether an object's header can be sent at all.
+func headerName(name string) bool {
+	const others = "!#$%&'*+-.^_`|~"
+	odd := func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune(others, r)
+	}
+	return name != "" && !strings.ContainsFunc(name, odd)
+}
+
+// headerValue is an object's header value, less what would end the header or have
+// clients refuse the response.
+func headerValue(value string) string {
+	clean := []byte(value)
+	for i, b := range clean {
+		if b < ' ' && b != '\t' || b == 0x7f {
+			clean[i] = ' '
+		}
+	}
+	return string(clean)
 }

@@ -39,12 +39,7 @@ func (g *Gateway) routes() *fiber.App {
 	app.Server().Logger = log.New(logWriter{g}, "", 0)
 	g.guard(app)
 
-	app.Use(func(c *fiber.Ctx) error {
-		c.Set("Holdfast-Region", g.cfg.Region)
-		return c.Next()
-	})
-	app.Use(scoped)
-	app.Use(catch)
+	app.Use(g.scoped, catch)
 	app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"ok": true, "region": g.cfg.Region}) })
 	app.Get("/readyz", g.ready)
 	app.Use(g.ownName, g.sameOrigin)

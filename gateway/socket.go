@@ -75,19 +75,15 @@ func upgrades(c *fiber.Ctx) bool { return fiberws.IsWebSocketUpgrade(c) }
 
 // upgrade asks the object for a socket and, if the object accepts, hands the
 // connection over. What the object sends meanwhile waits in the outbox.
-func (g *Gateway) upgrade(c *fiber.Ctx, id wire.Address, req *wire.Request, prefix string) error {
-	principal, err := principalOf(c.UserContext())
-	if err != nil {
-		return err
-	}
+func (g *Gateway) upgrade(c *fiber.Ctx, scope *requestScope, id wire.Address, req *wire.Request, prefix string) error {
 	s := newSocket(g.hub, id)
-	s.principal = principal
+	s.principal = req.Principal
 	if !g.hub.add(s) {
 		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
 	}
 	neverOpened := closeInfo{code: websocket.CloseAbnormalClosure, reason: "never opened", discard: true}
-	req.Socket, req.Region = s.id, g.cfg.Region
-	reply, err := g.ask(c.UserContext(), id, req)
+	req.Socket, req.Region, req.Key = s.id, g.cfg.Region, "" // each connection is a socket of its own
+	reply, err := g.send(c.UserContext(), scope, id, req)
 	switch {
 	case err != nil:
 		s.close(neverOpened) // if the object has accepted it, the stream will say so, and be answered
@@ -188,7 +184,7 @@ func (s *socket) read(c client) (how closeInfo) {
 		s.alive(c)
 		binary, data, err := c.receive()
 		if err != nil {
-			return closeOf(err)
+			return closeOf(err, s.hub.frameLimit)
 		}
 		s.counters.framesIn.Inc()
 		if !binary && !utf8.Valid(data) {

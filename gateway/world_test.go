@@ -421,7 +421,7 @@ func newWorld(t testing.TB) *world {
 	}
 	w.bus = newMemoryBus(w.owner.receive)
 	w.hub = newHub(&Gateway{
-		name: "gateway", cfg: Config{Region: "local", Limits: Limits{}.withDefaults()}, timing: wire.Timing{}.WithDefaults(),
+		name: "gateway", cfg: Config{Region: "local", Limits: Limits{}.WithDefaults()}, timing: wire.Timing{}.WithDefaults(),
 		log: slog.New(slog.DiscardHandler), metrics: newMetrics(prometheus.NewRegistry(), "local"),
 	})
 	w.hub.bus, w.hub.activate = w.bus, w.owner.activate

@@ -13,6 +13,8 @@ import (
 // What an author does not write needs no example.
 var withoutExample = map[string]string{
 	"Call":                               "NewCall makes it",
+	"Call.Class":                         "for gateways",
+	"Call.Name":                          "for gateways",
 	"Caller":                             "gateways and worlds are callers",
 	"Caller.Object":                      "a method of callers",
 	"Caller.ObjectByID":                  "a method of callers",

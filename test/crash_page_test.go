@@ -18,15 +18,12 @@ func TestChaosTheOwnerIsKilledInTheMidstOfARace(t *testing.T) {
 	beside(t, waiters)
 	e := dev(t, "--regions", "fra,iad", "--store", "memory")
 	for press := 1; press <= 3; press++ {
-		lines, stream := raced(t, e.doors[0].url, "crash", `{"crash":true}`)
+		lines, _ := raced(t, e.doors[0].url, "crash", `{"crash":true}`)
 		tickets, epochs, whats := map[int]bool{}, map[uint64]int{}, ""
 		for _, l := range lines {
 			switch {
 			case l.Type == "fault":
-				var f race.Fault
-				decode(t, stream[strings.Index(stream, `{"type":"fault"`):], &f)
-				stream = stream[strings.Index(stream, `{"type":"fault"`)+1:]
-				whats += f.What + " "
+				whats += l.What + " "
 			case l.Type == "attempt" && l.Counter == "object":
 				if l.Outcome != race.OK {
 					t.Errorf("press %d: a claim is %s: %s", press, l.Outcome, l.Error)
@@ -91,7 +88,7 @@ func TestNothingCanBeBrokenOutsideOfDev(t *testing.T) {
 func TestBrowserCrashesTheOwner(t *testing.T) {
 	beside(t, browsers)
 	e := dev(t, "--regions", "fra,iad", "--store", "memory")
-	page := openTab(t, startBrowser(t), e.doors[0].url)
+	page := openTab(t, startBrowser(t), strings.Replace(e.doors[0].url, "localhost", "127.0.0.1", 1))
 	page.live()
 	page.until("the button is there", `!document.querySelector("#crash").hidden`)
 	page.click("#crash")

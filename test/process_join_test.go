@@ -19,7 +19,7 @@ func TestAFourthRegionJoins(t *testing.T) {
 		URL, Region string
 		RTTMS       float64
 	}
-	run(t, &joined, "gateway", "--region", "lhr", "--nats", e.banner.NATS, "--listen", "127.0.0.1:0")
+	run(t, &joined, "gateway", "--demo", "--region", "lhr", "--nats", e.banner.NATS, "--listen", "127.0.0.1:0")
 	if joined.Region != "lhr" || joined.RTTMS == 0 {
 		t.Errorf("joined = %+v, want it in lhr, with the way to fra simulated", joined)
 	}

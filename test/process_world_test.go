@@ -225,6 +225,6 @@ func (f *fleet) host(name string) *process {
 func (f *fleet) gateway(region string) *door {
 	f.t.Helper()
 	var said struct{ URL string }
-	run(f.t, &said, "gateway", "--region", region, "--nats", f.nats, "--rtt", "0", "--listen", "127.0.0.1:0")
+	run(f.t, &said, "gateway", "--demo", "--region", region, "--nats", f.nats, "--rtt", "0", "--listen", "127.0.0.1:0")
 	return &door{url: said.URL}
 }

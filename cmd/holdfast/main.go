@@ -14,6 +14,6 @@ import (
 func main() {
 	app.Main(app.Config{
 		Objects: []*objects.Implementation{ticket.Objects, room.Objects, echo.Objects},
-		Worker:  demo.Worker,
+		Demo:    demo.Worker,
 	})
 }

@@ -96,7 +96,7 @@ func (d *demo) foil(ctx context.Context) (*kvfoil.Foil, error) {
 
 // room opens a WebSocket into a room.
 func (d *demo) room(c *fiber.Ctx) error {
-	name, err := d.env.Param(c, "name")
+	name, err := gateway.Param("name")(c)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ type answer struct {
 // ticket asks the counter that is an object.
 func (d *demo) ticket(call objects.Call[objects.None, int]) fiber.Handler {
 	return func(c *fiber.Ctx) error {
-		name, err := d.env.Param(c, "name")
+		name, err := gateway.Param("name")(c)
 		if err != nil {
 			return err
 		}
@@ -125,7 +125,7 @@ func (d *demo) ticket(call objects.Call[objects.None, int]) fiber.Handler {
 
 // echo has an object say what the body says.
 func (d *demo) echo(c *fiber.Ctx) error {
-	name, err := d.env.Param(c, "name")
+	name, err := gateway.Param("name")(c)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (d *demo) echo(c *fiber.Ctx) error {
 
 // relay opens a WebSocket; what one says, all others of its name hear as it is.
 func (d *demo) relay(c *fiber.Ctx) error {
-	name, err := d.env.Param(c, "name")
+	name, err := gateway.Param("name")(c)
 	if err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func (d *demo) reset(reset func(f *kvfoil.Foil, ctx context.Context, name string
 }
 
 func (d *demo) withFoil(c *fiber.Ctx, do func(f *kvfoil.Foil, name string) (fiber.Map, error)) error {
-	name, err := d.env.Param(c, "name")
+	name, err := gateway.Param("name")(c)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (d *demo) cut(c *fiber.Ctx) error {
 	if faults == nil {
 		return objects.Errorf(objects.NotFound, "regions can be cut off in dev only")
 	}
-	region, err := d.env.Param(c, "region")
+	region, err := gateway.Param("region")(c)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package demo
 import (
 	"mime"
 	"path"
+	"regexp"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -14,8 +15,17 @@ import (
 )
 
 // policy lets the page load nothing but what this gateway serves, and talk to
-// nobody else.
-const policy = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+// nobody else. Not every browser takes 'self' for WebSockets too, so the host by which
+// the page was asked for is named.
+func policy(c *fiber.Ctx) string {
+	sockets := ""
+	if host := string(c.Request().Host()); hostPattern.MatchString(host) {
+		sockets = " ws://" + host + " wss://" + host
+	}
+	return "default-src 'self'; connect-src 'self'" + sockets + "; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+}
+
+var hostPattern = regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]+)?$`)
 
 func (d *demo) page(c *fiber.Ctx) error { return serve(c, "index.html") }
 
@@ -28,7 +38,7 @@ func serve(c *fiber.Ctx, name string) error {
 	if err != nil {
 		return objects.Errorf(objects.NotFound, "the page has no such file")
 	}
-	c.Set(fiber.HeaderContentSecurityPolicy, policy)
+	c.Set(fiber.HeaderContentSecurityPolicy, policy(c))
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
 	c.Set(fiber.HeaderCacheControl, "no-cache")

@@ -13,6 +13,7 @@ import (
 	"holdfast/examples/demo/crew"
 	"holdfast/examples/demo/race"
 	"holdfast/examples/ticket"
+	"holdfast/gateway"
 	"holdfast/kvfoil"
 	"holdfast/objects"
 )
@@ -69,7 +70,7 @@ func readRace(body []byte) (run race.Run, order crew.Order, ask raceOrder, err e
 // of several regions at once, and streams what became of each as lines of JSON; then
 // the verdicts.
 func (d *demo) race(c *fiber.Ctx) error {
-	name, err := d.env.Param(c, "name")
+	name, err := gateway.Param("name")(c)
 	if err != nil {
 		return err
 	}
@@ -197,8 +198,8 @@ func (d *demo) onObject(counter objects.Ref) race.Counter {
 		Claim: func(ctx context.Context) race.Answer {
 			ctx, who := d.env.Watch(ctx)
 			n, err := ticket.Claim.Do(ctx, counter, nil)
-			host, _, epoch := who()
-			return race.Answer{Ticket: n, Owner: host, Epoch: epoch, Err: err, Code: string(objects.CodeOf(err)), Outcome: outcome(err)}
+			by := who()
+			return race.Answer{Ticket: n, Owner: by.Host, Epoch: by.Epoch, Err: err, Code: string(objects.CodeOf(err)), Outcome: outcome(err)}
 		},
 		Peek: func(ctx context.Context) (int, error) { return ticket.Peek.Do(ctx, counter, nil) },
 	}

@@ -73,7 +73,7 @@ func worker(r fiber.Router, env *gateway.Env) {
 		return c.Next()
 	})
 	r.Post("/post/:room", func(c *fiber.Ctx) error {
-		name, err := env.Param(c, "room")
+		name, err := gateway.Param("room")(c)
 		if err != nil {
 			return err
 		}

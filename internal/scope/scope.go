@@ -4,12 +4,16 @@
 // A client's key covers its whole request, and a request may ask several objects, or one object several times. So what an
 // object gets is derived: from who asks, the key, the call, and its place among the request's equal calls. A client that
 // repeats its request repeats all of them in the same order.
+//
+// A derived key is <who>.<what>. Who is the principal or, of nobody in particular, the client's address: nobody is given
+// another's answer, and nobody's keys push out another's.
 package scope
 
 import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"net/netip"
 	"strconv"
 	"sync"
 )
@@ -28,8 +32,9 @@ func WithKey(ctx context.Context, key string) context.Context {
 	return context.WithValue(ctx, contextKey{}, &keyed{key: key, made: make(map[string]int)})
 }
 
-// NextKey is the key under which the object is asked now, "" if ctx has none. principal names who asks.
-func NextKey(ctx context.Context, principal, object, call string) string {
+// NextKey is the key under which the object is asked now, "" if ctx has none. principal names who asks; if that is "",
+// client does, which is invalid for a program.
+func NextKey(ctx context.Context, principal string, client netip.Addr, object, call string) string {
 	k, ok := ctx.Value(contextKey{}).(*keyed)
 	if !ok {
 		return ""
@@ -38,11 +43,30 @@ func NextKey(ctx context.Context, principal, object, call string) string {
 	n := k.made[object+" "+call]
 	k.made[object+" "+call] = n + 1
 	k.mu.Unlock()
+	who := "principal " + principal
+	if principal == "" {
+		who = "client " + network(client)
+	}
+	return digest(6, who) + "." + digest(18, principal, k.key, call, strconv.Itoa(n))
+}
+
+// network is whom an address stands for: an IPv6 address for its /64, of which anybody has all addresses.
+func network(client netip.Addr) string {
+	if client.Is6() && !client.Is4In6() {
+		if all, err := client.Prefix(64); err == nil {
+			return all.String()
+		}
+	}
+	return client.String()
+}
+
+// digest is the first bytes of a hash of all parts, as text.
+func digest(bytes int, parts ...string) string {
 	h := sha256.New()
-	for _, part := range []string{principal, k.key, call, strconv.Itoa(n)} {
+	for _, part := range parts {
 		h.Write(strconv.AppendInt(nil, int64(len(part)), 10))
 		h.Write([]byte{' '})
 		h.Write([]byte(part))
 	}
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:bytes])
 }

@@ -95,12 +95,13 @@ var (
 // Activate asks a host to claim the object, one of this client's region first, and
 // reports whether it is owned. It is not if somebody else's lease on it still holds.
 func (c *Client) Activate(ctx context.Context, id Address) (bool, error) {
-	reply, err := c.activate(ctx, id, false)
+	reply, err := c.activate(ctx, id, false, nil)
 	return err == nil && reply.Owned, err
 }
 
-// activate is Activate. With resume it lifts the object's quarantine.
-func (c *Client) activate(ctx context.Context, id Address, resume bool) (*ClaimReply, error) {
+// activate is Activate for a maker. With resume it lifts the object's quarantine. Of those
+// that wait for one claim, the first counts as the object's maker.
+func (c *Client) activate(ctx context.Context, id Address, resume bool, maker Maker) (*ClaimReply, error) {
 	flight := id.Key()
 	if resume {
 		flight += " resume" // does not join a claim that the quarantine refuses
@@ -115,6 +116,9 @@ func (c *Client) activate(ctx context.Context, id Address, resume bool) (*ClaimR
 		reply, err := c.claim(ctx, first, Claim{Class: string(id.Class()), ID: id.String(), Name: id.Name, Resume: resume})
 		if err == nil && reply.Owned && c.plausible(reply.Token) {
 			c.tokens.Add(id.Key(), reply.Token) // also if a higher one was known: that one was forged
+		}
+		if err == nil && reply.Owned && reply.New && maker != nil {
+			maker.Made()
 		}
 		if errors.Is(err, errNoHost) && c.unknown(ctx, string(id.Class())) {
 			err = errUnknownClass

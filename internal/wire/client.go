@@ -57,6 +57,7 @@ type answer struct {
 type Conn interface {
 	Publisher
 	Subscribe(subject string, hear nats.MsgHandler) (*nats.Subscription, error)
+	MaxPayload() int64 // bytes of a message
 }
 
 // ClientConfig is what a client is made of. NATS and Name are needed.
@@ -114,7 +115,7 @@ func (c *Client) Close() {
 // that no host runs.
 func (c *Client) Do(ctx context.Context, id Address, req *Request) (*Reply, error) {
 	now := time.Now()
-	t := attempt{resume: req.Kind == Resume, began: now, deadline: now.Add(c.cfg.Timing.Request)}
+	t := attempt{resume: req.Kind == Resume, maker: req.Maker, began: now, deadline: now.Add(c.cfg.Timing.Request)}
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(t.deadline) {
 		t.deadline = sooner
 	}
@@ -182,8 +183,11 @@ func (c *Client) ask(id Address, inbox string, req *Request, t *attempt) error {
 	if c.cfg.Host {
 		subject = ObjectHostSubject(id.ID)
 	}
-	if !t.overNATS && c.cfg.Nearby.ask(subject, inbox, req) {
-		return nil
+	if !t.overNATS {
+		asked, err := c.cfg.Nearby.ask(subject, inbox, req, c.cfg.NATS.MaxPayload())
+		if asked || err != nil {
+			return err
+		}
 	}
 	err := Ask(c.cfg.NATS, subject, inbox, req)
 	t.overNATS = t.overNATS || err == nil
@@ -214,6 +218,7 @@ func (w *waiter) release() {
 type attempt struct {
 	fate
 	resume   bool // the request is an operator's, and its claims lift the object's quarantine
+	maker    Maker
 	began    time.Time
 	deadline time.Time
 	overNATS bool // a copy went over NATS
@@ -334,7 +339,10 @@ func (c *Client) consider(object string, a answer, t *attempt) (next verdict) {
 func (c *Client) claimFor(ctx context.Context, id Address, t *attempt) (owned bool, err error) {
 	ctx, cancel := context.WithDeadline(ctx, t.deadline)
 	defer cancel()
-	reply, err := c.activate(ctx, id, t.resume)
+	if t.maker != nil && !t.uncertain() && !t.maker.MayMake() {
+		return false, objects.Errorf(objects.TooMany, "too many new objects from this address; come back in a second")
+	}
+	reply, err := c.activate(ctx, id, t.resume, t.maker)
 	if errors.Is(err, errUnknownClass) && !t.uncertain() {
 		return false, objects.Errorf(objects.NotFound, "no host runs class %s", id.Class())
 	}

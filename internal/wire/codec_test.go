@@ -51,6 +51,9 @@ func TestEveryFieldIsReadAsItWasWritten(t *testing.T) {
 				want := make()
 				fields := reflect.ValueOf(want).Elem()
 				for _, field := range fields.Fields() {
+					if field.Kind() == reflect.Interface { // it is not sent
+						continue
+					}
 					if rapid.Bool().Draw(t, "is set") {
 						fill(t, field)
 					}

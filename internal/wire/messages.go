@@ -56,6 +56,14 @@ type Request struct {
 	Reason string
 	Clean  bool
 	Fault  objects.Code // what went wrong, of a close; "": nothing
+
+	Maker Maker // for whom the object comes into being, if it does; nil: nobody in particular. It is not sent
+}
+
+// Maker is somebody who may make only so many new objects.
+type Maker interface {
+	MayMake() bool // whether an object that nobody owns, and that may be new, is to be claimed
+	Made()         // one was claimed, and was new
 }
 
 func (r *Request) fields(c *coder) {
@@ -126,6 +134,18 @@ func (r *Reply) fields(c *coder) {
 	c.bytes(22, &r.Body)
 	c.bool(32, &r.Gap)
 	c.bool(33, &r.Woke)
+}
+
+// fits reports whether the reply is no larger than a NATS message may be.
+func (r *Reply) fits(most int64) bool {
+	const rest = 1 << 10 // more than all other fields take
+	n := len(r.Body) + len(r.Message) + len(r.Details) + rest
+	for name, values := range r.Header {
+		for _, value := range values {
+			n += len(name) + len(value) + 16
+		}
+	}
+	return int64(n) <= most || int64(len(Encode(r))) <= most
 }
 
 // TooLarge is what to say instead of a reply that does not fit into a NATS message.
@@ -216,6 +236,8 @@ type ClaimReply struct {
 	Busy  bool   // the claim is under way: another answer follows
 
 	Running uint64 // milliseconds for which the event in hand has run; of an answer to Look
+
+	New bool // with Owned: there was no record of the object
 }
 
 func (r *ClaimReply) fields(c *coder) {
@@ -230,6 +252,7 @@ func (r *ClaimReply) fields(c *coder) {
 	c.bool(9, &r.Busy)
 	text(c, 10, &r.Ref)
 	number(c, 11, &r.Running)
+	c.bool(12, &r.New)
 }
 
 // why is the reason for which the object is not owned.

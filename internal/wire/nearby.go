@@ -56,22 +56,32 @@ func (n *Nearby) Answer(subject string, reply *Reply) bool {
 	if client == nil {
 		return false
 	}
-	return strings.Count(rest, ".") == 1 && client.hand(subject, answer{reply: reply}) // false: the answer to a frame
+	if strings.Count(rest, ".") != 1 {
+		return false // the answer to a frame
+	}
+	if !reply.fits(client.cfg.NATS.MaxPayload()) { // what is near is not to be other than what is far
+		reply = reply.TooLarge()
+	}
+	return client.hand(subject, answer{reply: reply})
 }
 
-// ask is Ask for an object that is owned nearby. It reports false if the object is not.
-func (n *Nearby) ask(subject, inbox string, req *Request) bool {
+// ask is Ask for an object that is owned nearby. It reports false if the object is not. A
+// request of more than so many bytes is refused, as NATS would.
+func (n *Nearby) ask(subject, inbox string, req *Request, most int64) (bool, error) {
 	if n == nil {
-		return false
+		return false, nil
 	}
 	n.mu.RLock()
 	hosts := n.hosts
 	n.mu.RUnlock()
 	if len(hosts) == 0 {
-		return false
+		return false, nil
 	}
 	msg := &nats.Msg{Subject: subject, Reply: inbox, Data: Encode(req)}
-	return slices.ContainsFunc(hosts, func(boxes *Mailboxes) bool { return (*boxes)(msg) })
+	if int64(len(msg.Data)) > most {
+		return false, nats.ErrMaxPayload
+	}
+	return slices.ContainsFunc(hosts, func(boxes *Mailboxes) bool { return (*boxes)(msg) }), nil
 }
 
 func (n *Nearby) add(c *Client) {

@@ -12,7 +12,7 @@ type Timing struct {
 	Claim  time.Duration // 5 s: how long a gateway waits for a host's answer to a claim
 
 	Hibernate time.Duration // 10 s without an event: the instance is dropped
-	Evict     time.Duration // 5 min without an event: the object is released
+	Evict     time.Duration // 5 min without an event: the object is released; one that keeps nothing is after Hibernate
 
 	Request time.Duration // 15 s: the longest a request may take, gateway's retries included
 	Silence time.Duration // 1 s: with no answer for so long, a gateway asks who owns the object

@@ -393,7 +393,7 @@ func (o *object) listen() owner.Event {
 		return owner.Leave{}
 	}
 	o.in.log.Debug("object claimed", "object", o.key, "name", o.id.Name, "epoch", o.memory.epoch)
-	o.resolveClaims(wire.ClaimReply{Owned: true, Token: o.memory.token})
+	o.resolveClaims(wire.ClaimReply{Owned: true, Token: o.memory.token, New: o.memory.epoch == 1})
 	return nil
 }
 

@@ -2,6 +2,7 @@ package host
 
 import (
 	"slices"
+	"strings"
 	"time"
 	"unique"
 
@@ -15,7 +16,8 @@ import (
 const (
 	maxAnswers     = 1024           // of gateways; the oldest go first
 	maxAnswersSize = 96 << 10       // bytes of them
-	maxKeyed       = 256            // of clients' keys; the oldest go first
+	maxKeyed       = 256            // of clients' keys; the oldest of those who have most go first
+	maxKeyedOf     = 64             // of one principal's keys or, of nobody in particular, of one address's
 	maxKeyedSize   = 96 << 10       // bytes of them
 	keepKeyed      = 24 * time.Hour // how long a client's key is known
 	maxKept        = 1 << 10        // bytes of an answer that is kept; a larger one is only known to have been given
@@ -25,8 +27,9 @@ const (
 // until the gateway waits for it no more, a client's for a day. They are few
 // enough to be looked through.
 type answers struct {
-	kept []record.Kept // as they were given
-	lows []low         // the one that was heard last is at the end
+	kept  []record.Kept // as they were given
+	lows  []low         // the one that was heard last is at the end
+	keyed bool          // an answer to a client's key has come since the last list
 }
 
 // low is a gateway and the lowest number that it waits for.
@@ -46,13 +49,24 @@ func (a *answers) find(req *wire.Request) (record.Kept, bool) {
 	if planted.AnswersForgotten {
 		return record.Kept{}, false
 	}
+	_, old := whose(req.Key)
 	for i := len(a.kept) - 1; i >= 0; i-- {
 		k := &a.kept[i]
-		if req.Key != "" && k.Key == req.Key || req.Key == "" && k.N == req.N && k.Key == "" && k.Gateway == req.Gateway {
+		if req.Key != "" && (k.Key == req.Key || k.Key == old) || req.Key == "" && k.N == req.N && k.Key == "" && k.Gateway == req.Gateway {
 			return *k, true
 		}
 	}
 	return record.Kept{}, false
+}
+
+// whose takes a client's key apart: who has given it, and what for. The second part is
+// all of a key of the old form, which names nobody and is known until it is a day old.
+func whose(key string) (who, what string) {
+	who, what, named := strings.Cut(key, ".")
+	if !named {
+		return "", key
+	}
+	return who, what
 }
 
 func (a *answers) add(answer record.Answer, now time.Time) {
@@ -60,6 +74,8 @@ func (a *answers) add(answer record.Answer, now time.Time) {
 	kept := answer.Keep()
 	if kept.Key == "" {
 		kept.At = now
+	} else {
+		a.keyed = true
 	}
 	a.kept = append(a.kept, kept)
 }
@@ -67,6 +83,7 @@ func (a *answers) add(answer record.Answer, now time.Time) {
 // adopted notes that the answers are those of a record that was claimed now. Records do
 // not say when gateways were answered, so those answers count as new.
 func (a *answers) adopted(now time.Time) {
+	a.keyed = true
 	for i := range a.kept {
 		if a.kept[i].Key == "" {
 			a.kept[i].At = now
@@ -129,6 +146,10 @@ func (a *answers) list(now time.Time, keep time.Duration) []record.Kept {
 		}
 		return !a.waits(k.Gateway, k.N) || now.Sub(k.At) > keep
 	})
+	if a.keyed {
+		a.keyed = false
+		a.shareOut()
+	}
 	gateways, clients := budget{maxAnswers, maxAnswersSize}, budget{maxKeyed, maxKeyedSize}
 	over := false
 	for i := len(a.kept) - 1; i >= 0; i-- { // the oldest go first
@@ -145,6 +166,31 @@ func (a *answers) list(now time.Time, keep time.Duration) []record.Kept {
 		a.kept = slices.DeleteFunc(a.kept, func(k record.Kept) bool { return k.JSON == nil })
 	}
 	return a.kept
+}
+
+// shareOut forgets clients' answers beyond the bounds, so that nobody pushes out what
+// another has: each keeps as many of its newest as all can have, at most maxKeyedOf.
+func (a *answers) shareOut() {
+	var keys, bytes int
+	for i := range a.kept {
+		if a.kept[i].Key != "" {
+			keys++
+			bytes += a.kept[i].Size()
+		}
+	}
+	for each := maxKeyedOf; each > 0 && (keys > each && each == maxKeyedOf || keys > maxKeyed || bytes > maxKeyedSize); each /= 2 {
+		has := make(map[string]int)
+		for i := len(a.kept) - 1; i >= 0; i-- { // the newest stay
+			who, _ := whose(a.kept[i].Key)
+			if has[who]++; who == "" || has[who] <= each {
+				continue
+			}
+			keys--
+			bytes -= a.kept[i].Size()
+			a.kept[i] = record.Kept{}
+		}
+		a.kept = slices.DeleteFunc(a.kept, func(k record.Kept) bool { return k.JSON == nil })
+	}
 }
 
 // budget is how much more may be kept.

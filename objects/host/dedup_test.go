@@ -54,7 +54,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		a.add(record.Answer{Gateway: "g", N: n + 1}, now)
 	}
 	for n := range maxKeyed + 10 {
-		a.add(record.Answer{Key: fmt.Sprint(n), At: now}, now)
+		a.add(record.Answer{Key: fmt.Sprint(n, ".k"), At: now}, now)
 	}
 	if got := len(a.list(now, keep)); got != maxAnswers+maxKeyed {
 		t.Errorf("%d answers are kept, want %d", got, maxAnswers+maxKeyed)
@@ -93,6 +93,63 @@ func TestAClientsKeyIsKnownForADay(t *testing.T) {
 	}
 	if got := len(a.list(now.Add(keepKeyed+time.Second), keep)); got != 0 {
 		t.Errorf("after more than a day: %d answers, want none", got)
+	}
+}
+
+// Whoever sends many keys forgets keys of his own, and nobody else's.
+func TestNobodyPushesOutAnothersKeys(t *testing.T) {
+	a := answers{}
+	key := func(who string, n int) string { return who + "." + fmt.Sprint(n) }
+	give := func(who string, n int) {
+		a.add(record.Answer{Key: key(who, n), At: now, Reply: make([]byte, maxKept/4)}, now)
+		a.list(now, keep)
+	}
+	known := func(k string) bool { _, ok := a.find(&wire.Request{Key: k}); return ok }
+	give("alice", 1)
+	for n := range 10 * maxKeyed {
+		give("mallory", n)
+	}
+	if !known(key("alice", 1)) {
+		t.Error("alice's key was pushed out by one other")
+	}
+	has := 0
+	for n := range 10 * maxKeyed {
+		if known(key("mallory", n)) {
+			has++
+		}
+	}
+	if has != maxKeyedOf || !known(key("mallory", 10*maxKeyed-1)) {
+		t.Errorf("mallory has %d keys, want the newest %d", has, maxKeyedOf)
+	}
+	for who := range maxKeyed / 2 { // as many addresses as it takes
+		for n := range 10 {
+			give(fmt.Sprint("mallory-", who), n)
+		}
+	}
+	if !known(key("alice", 1)) || len(a.kept) > maxKeyed {
+		t.Errorf("alice's key known = %v among %d, want it kept among at most %d", known(key("alice", 1)), len(a.kept), maxKeyed)
+	}
+}
+
+// A record that an earlier version has written names nobody in its keys.
+func TestAKeyOfTheOldFormIsKnownUntilItIsADayOld(t *testing.T) {
+	a := answers{}
+	a.add(record.Answer{Key: "abc", At: now}, now)
+	for n := range maxKeyed - 1 {
+		a.add(record.Answer{Key: fmt.Sprint("mallory.", n), At: now}, now)
+	}
+	if a.list(now.Add(keepKeyed), keep); len(a.kept) != 1+maxKeyedOf {
+		t.Errorf("%d answers are kept, want %d", len(a.kept), 1+maxKeyedOf)
+	}
+	if _, known := a.find(&wire.Request{Key: "alice.abc"}); !known {
+		t.Error("it was forgotten before it was a day old")
+	}
+	a.list(now.Add(keepKeyed+1), keep)
+	if _, known := a.find(&wire.Request{Key: "alice.abc"}); known {
+		t.Error("it is known for more than a day")
+	}
+	if _, known := a.find(&wire.Request{Key: "alice."}); known {
+		t.Error("no key is known to an answer without one")
 	}
 }
 

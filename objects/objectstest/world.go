@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -79,7 +80,7 @@ func (t transport) Call(ctx context.Context, to objects.Ref, call string, input 
 	if err != nil {
 		return nil, err
 	}
-	key := scope.NextKey(ctx, objects.PrincipalOf(ctx).ID, to.ID().Key(), call)
+	key := scope.NextKey(ctx, objects.PrincipalOf(ctx).ID, netip.Addr{}, to.ID().Key(), call)
 	within, cancel := o.within(ctx)
 	defer cancel()
 	within = o.begin(within, key)
@@ -163,7 +164,7 @@ func (w *World) fetch(to objects.Ref, r *http.Request, c *Client) (*engine.Respo
 	defer cancel()
 	key := ""
 	if c == nil { // each connection is a socket of its own
-		key = scope.NextKey(r.Context(), objects.PrincipalOf(r.Context()).ID, to.ID().Key(), "")
+		key = scope.NextKey(r.Context(), objects.PrincipalOf(r.Context()).ID, netip.Addr{}, to.ID().Key(), "")
 	}
 	return o.fetch(o.begin(ctx, key), key, r, body, c)
 }

@@ -1,0 +1,48 @@
+// Command all runs the examples: go run ./examples/all dev. ../README.md says what to ask them.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/gofiber/fiber/v2"
+
+	"holdfast/app"
+	"holdfast/examples/chat"
+	"holdfast/examples/document"
+	"holdfast/examples/leaderboard"
+	"holdfast/examples/limit"
+	"holdfast/examples/payment"
+	"holdfast/examples/scheduler"
+	"holdfast/examples/ticket"
+	"holdfast/examples/tictactoe"
+	"holdfast/gateway"
+	"holdfast/objects"
+)
+
+func main() { app.Main(app.Config{Name: "all", Objects: classes, Worker: worker}) }
+
+var classes = []*objects.Implementation{
+	chat.Objects, document.Objects, leaderboard.Objects, limit.Objects, payment.Objects(sandbox{}), scheduler.Objects(logJob), ticket.Objects, tictactoe.Objects,
+}
+
+func worker(r fiber.Router, env *gateway.Env) {
+	r.Post("/ticket/:name", gateway.Handle(env, ticket.Claim, gateway.Param("name")))
+	for _, add := range []gateway.Worker{chat.Worker, document.Worker, leaderboard.Worker, limit.Worker, payment.Worker, scheduler.Worker, tictactoe.Worker} {
+		add(r, env)
+	}
+}
+
+// sandbox is a provider that charges nobody.
+type sandbox struct{}
+
+func (sandbox) Charge(_ context.Context, key string, _ payment.Order) (receipt, declined string, err error) {
+	return "sandbox-" + key[:8], "", nil
+}
+
+// logJob does a job by saying so.
+func logJob(tx *objects.Tx, j scheduler.Job) error {
+	_, err := fmt.Fprintf(os.Stderr, "schedule %s: %s: %s\n", tx.Name(), j.ID, j.What)
+	return err
+}

@@ -1,0 +1,189 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/utils"
+
+	shared "holdfast/internal/metrics"
+	"holdfast/internal/scope"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+// requestScope is what all that a client's request asks objects has in common. It travels in the handler's context,
+// and what asks may run on any goroutine.
+type requestScope struct {
+	client    netip.Addr   // who sent the request; invalid: a program, not a client
+	from      netip.Prefix // as whom limits count the client; invalid: it has none of its own
+	limit     *newObjects
+	preflight bool // it only asks whether a page may send a request; set before anything is asked
+
+	mu     sync.Mutex // guards what follows: who has answered last
+	object string
+	owner  wire.Owner
+	woke   bool // the object had slept
+}
+
+type scopeKey struct{}
+
+// scopeOf is the scope of ctx's request; of a context that belongs to none, an empty one.
+func scopeOf(ctx context.Context) *requestScope {
+	if s, ok := ctx.Value(scopeKey{}).(*requestScope); ok {
+		return s
+	}
+	return new(requestScope)
+}
+
+// scoped gives a request its scope, and writes who answered into its response.
+func (g *Gateway) scoped(c *fiber.Ctx) error {
+	client := g.trusted.clientIP(c.Context())
+	s := &requestScope{client: client, from: sourceOf(client), limit: g.newObjects}
+	ctx := context.WithValue(c.UserContext(), scopeKey{}, s)
+	if key := c.Get("Idempotency-Key"); key != "" {
+		if err := checkKey(key); err != nil {
+			return err
+		}
+		ctx = objects.WithIdempotencyKey(ctx, utils.CopyString(key))
+	}
+	c.SetUserContext(ctx)
+	err := c.Next()
+	s.sign(c)
+	return err
+}
+
+// MayMake reports whether an object that nobody owns may be claimed for the request.
+func (s *requestScope) MayMake() bool {
+	return !s.from.IsValid() || s.limit.allows(s.from, time.Now())
+}
+
+// Made notes that an object has come into being for the request.
+func (s *requestScope) Made() {
+	if s.from.IsValid() {
+		s.limit.made(s.from, time.Now())
+	}
+}
+
+// note notes who has answered.
+func (s *requestScope) note(to wire.Address, reply *wire.Reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.object = to.Key()
+	if s.owner, s.woke = (wire.Owner{}), false; reply != nil {
+		s.owner, s.woke = reply.Owner, reply.Woke
+	}
+}
+
+// sign says who answered.
+func (s *requestScope) sign(c *fiber.Ctx) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.object == "" {
+		return
+	}
+	c.Set("Holdfast-Object", s.object)
+	if s.owner.Host != "" {
+		c.Set("Holdfast-Owner", s.owner.Host+" ("+s.owner.Region+")")
+		c.Set("Holdfast-Epoch", strconv.FormatUint(s.owner.Epoch, 10))
+	}
+	if s.woke {
+		c.Set("Holdfast-Woke", "true")
+	}
+}
+
+// transport carries what workers ask objects.
+type transport struct{ g *Gateway }
+
+// Call has the object's owner run a call.
+func (t transport) Call(ctx context.Context, to objects.Ref, call string, input []byte) ([]byte, error) {
+	reply, err := t.g.ask(ctx, addressOf(to), &wire.Request{Kind: wire.Call, Call: call, Body: input})
+	if err != nil {
+		return nil, err
+	}
+	return reply.Body, nil
+}
+
+// Fetch has the object's owner answer an HTTP request.
+func (t transport) Fetch(to objects.Ref, r *http.Request) (*http.Response, error) {
+	var body []byte
+	if r.Body != nil {
+		var err error
+		body, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, objects.MaxBody))
+		if _, long := errors.AsType[*http.MaxBytesError](err); long {
+			return nil, objects.Errorf(objects.TooLarge, "the request's body has more than %d bytes", objects.MaxBody)
+		}
+		if err != nil {
+			return nil, objects.Errorf(objects.Invalid, "read the request's body: %w", err)
+		}
+	}
+	reply, err := t.g.ask(r.Context(), addressOf(to), &wire.Request{
+		Kind: wire.Fetch, Method: r.Method, URL: r.URL.RequestURI(), Host: r.Host, Header: r.Header, Body: body,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		Status: strconv.Itoa(reply.Status) + " " + http.StatusText(reply.Status), StatusCode: reply.Status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: reply.Header, Request: r,
+		Body: io.NopCloser(bytes.NewReader(reply.Body)), ContentLength: int64(len(reply.Body)),
+	}, nil
+}
+
+// ask has an object's owner handle what a worker asks.
+func (g *Gateway) ask(ctx context.Context, to wire.Address, req *wire.Request) (*wire.Reply, error) {
+	s, err := identify(ctx, to, req)
+	if err != nil {
+		return nil, err
+	}
+	return g.send(ctx, s, to, req)
+}
+
+// identify says in a request who asks, and under which idempotency key.
+func identify(ctx context.Context, to wire.Address, req *wire.Request) (*requestScope, error) {
+	s := scopeOf(ctx)
+	if s.preflight {
+		return nil, fiber.ErrMethodNotAllowed // the worker's answer to a preflight is replaced
+	}
+	who := objects.PrincipalOf(ctx)
+	if who.ID != "" || who.Claims != nil {
+		principal, err := json.Marshal(who)
+		if err != nil || len(principal) > objects.MaxPrincipal {
+			return nil, objects.Errorf(objects.TooLarge, "a principal has more than %d bytes", objects.MaxPrincipal)
+		}
+		req.Principal = principal
+	}
+	req.Key = scope.NextKey(ctx, who.ID, s.client, to.Key(), req.Call)
+	if s.from.IsValid() {
+		req.Maker = s
+	}
+	return s, nil
+}
+
+// send has an object's owner handle a request, counts that, and notes who has answered. A
+// reply with a code is an error.
+func (g *Gateway) send(ctx context.Context, s *requestScope, to wire.Address, req *wire.Request) (*wire.Reply, error) {
+	began := time.Now()
+	reply, err := g.client.Do(ctx, to, req)
+	counters := g.metrics.of(string(to.Class()))
+	counters.latency.Observe(time.Since(began).Seconds())
+	s.note(to, reply)
+	if err == nil {
+		err = reply.Err()
+	}
+	if err != nil {
+		g.metrics.requests.WithLabelValues(string(to.Class()), shared.CodeLabel(objects.CodeOf(err))).Inc()
+		return reply, err
+	}
+	counters.ok.Inc()
+	return reply, nil
+}

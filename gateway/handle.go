@@ -1,0 +1,191 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"reflect"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/utils"
+
+	"holdfast/objects"
+)
+
+// Namer finds the name of the object that a request is for.
+type Namer func(c *fiber.Ctx) (string, error)
+
+// Param is the name in a path parameter, decoded once: what the client meant.
+func Param(name string) Namer {
+	return func(c *fiber.Ctx) (string, error) {
+		value, err := url.PathUnescape(c.Params(name))
+		if err != nil {
+			return "", objects.Errorf(objects.Invalid, "the path cannot be decoded: %v", err)
+		}
+		return utils.CopyString(value), nil
+	}
+}
+
+// Fixed is one name for all requests.
+func Fixed(name string) Namer {
+	return func(*fiber.Ctx) (string, error) { return name, nil }
+}
+
+// Me is the id of the request's principal, so that each has an object of its own. A request without one is Unauthorized.
+func Me() Namer {
+	return func(c *fiber.Ctx) (string, error) {
+		id := objects.PrincipalOf(c.UserContext()).ID
+		if id == "" {
+			return "", objects.Errorf(objects.Unauthorized, "say who you are")
+		}
+		return id, nil
+	}
+}
+
+// Handle is a route that makes a call:
+//
+//	r.Post("/ticket/:name", gateway.Handle(env, ticket.Claim, gateway.Param("name")))
+//
+// The input is the body, as JSON. For GET, HEAD and DELETE it is the query, by the names that the fields of In have in
+// JSON, or "in" if In is no struct. What In does not know is Invalid. []byte is the body as it is. The answer is JSON,
+// []byte as it is, and 204 for None. The answer to HEAD has no body. A class that the program does not have panics.
+func Handle[In, Out any](env *Env, call objects.Call[In, Out], name Namer) fiber.Handler {
+	if err := env.mustHave(call.Class()); err != nil {
+		panic(fmt.Sprintf("gateway: handle call %s: %v", call.Name(), err))
+	}
+	return func(c *fiber.Ctx) error {
+		named, err := name(c)
+		if err != nil {
+			return err
+		}
+		in, err := inputOf[In](c)
+		if err != nil {
+			return err
+		}
+		out, err := call.Do(c.UserContext(), env.Object(call.Class(), named), in)
+		if err != nil {
+			return err
+		}
+		switch out := any(out).(type) {
+		case objects.None:
+			return c.SendStatus(fiber.StatusNoContent)
+		case []byte:
+			c.Set(fiber.HeaderContentType, fiber.MIMEOctetStream)
+			return c.Send(out)
+		default:
+			return c.JSON(out)
+		}
+	}
+}
+
+// inputOf reads a call's input from a request.
+func inputOf[In any](c *fiber.Ctx) (in In, err error) {
+	data := c.BodyRaw()
+	if raw, ok := any(&in).(*[]byte); ok {
+		*raw = bytes.Clone(data)
+		return in, nil
+	}
+	switch c.Method() {
+	case fiber.MethodGet, fiber.MethodHead, fiber.MethodDelete:
+		if data, err = queryJSON(reflect.TypeFor[In](), string(c.Request().URI().QueryString())); err != nil {
+			return in, err
+		}
+	}
+	if len(data) == 0 {
+		return in, nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&in); err != nil {
+		return in, objects.Errorf(objects.Invalid, "the input cannot be read: %v", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return in, objects.Errorf(objects.Invalid, "the input cannot be read: something follows it")
+	}
+	return in, nil
+}
+
+// queryJSON is a query as JSON for a type: a value is text where the type wants text, and else JSON.
+func queryJSON(of reflect.Type, query string) ([]byte, error) {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, objects.Errorf(objects.Invalid, "the query cannot be decoded")
+	}
+	if len(values) == 0 {
+		return nil, nil
+	}
+	if of == reflect.TypeFor[objects.None]() {
+		return nil, objects.Errorf(objects.Invalid, "the call takes no input, and the query has some")
+	}
+	if of = plain(of); of.Kind() != reflect.Struct {
+		one, has := values["in"]
+		if !has || len(values) > 1 || len(one) != 1 {
+			return nil, objects.Errorf(objects.Invalid, `the query has one parameter, "in"`)
+		}
+		return valueJSON(of, one[0]), nil
+	}
+	fields := make(map[string]json.RawMessage, len(values))
+	for name, all := range values {
+		field, known := fieldOf(of, name)
+		switch {
+		case !known:
+			return nil, objects.Errorf(objects.Invalid, "the query has a parameter that is not known, %.80q", name)
+		case field.Kind() == reflect.Slice && field.Elem().Kind() != reflect.Uint8:
+			list := make([]json.RawMessage, len(all))
+			for i, one := range all {
+				list[i] = valueJSON(plain(field.Elem()), one)
+			}
+			fields[name], err = json.Marshal(list)
+		case len(all) > 1:
+			err = errors.New("more than one value")
+		default:
+			fields[name] = valueJSON(field, all[0])
+		}
+		if err != nil {
+			return nil, objects.Errorf(objects.Invalid, "the parameter %.80q cannot be read", name)
+		}
+	}
+	data, err := json.Marshal(fields)
+	if err != nil {
+		return nil, objects.Errorf(objects.Invalid, "the query cannot be read: %v", err)
+	}
+	return data, nil
+}
+
+// plain is a type without its pointers.
+func plain(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
+}
+
+// valueJSON is a parameter's value as JSON: as it is, unless text is wanted or it is no JSON.
+func valueJSON(of reflect.Type, value string) json.RawMessage {
+	if of.Kind() != reflect.String && of.Kind() != reflect.Slice && json.Valid([]byte(value)) {
+		return json.RawMessage(value)
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return nil // text always has a JSON form
+	}
+	return text
+}
+
+// fieldOf is the type of a struct's field by its name in JSON.
+func fieldOf(t reflect.Type, name string) (reflect.Type, bool) {
+	for _, field := range reflect.VisibleFields(t) {
+		tag, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if tag == "" {
+			tag = field.Name
+		}
+		if field.IsExported() && (!field.Anonymous || tag != field.Name) && strings.EqualFold(tag, name) {
+			return plain(field.Type), true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+)
+
+// Limits bound what clients may take up. Zero fields mean the defaults. docs/limits.md tells what a client sees at
+// each of them.
+type Limits struct {
+	Body   int // 512 KiB: a request's body; 413 beyond
+	Header int // 16 KiB: a request's line and headers; 431 beyond
+	Frame  int // 64 KiB: a WebSocket message; 1009 beyond
+	Queue  int // 1 MiB: bytes that wait to be read by one socket's client, 64 more for each message; 1013 beyond
+	Memory int // 128 MiB: large bodies that are being received, all together; 503 beyond
+
+	Conns int // 100,000: connections, WebSockets among them; 503 beyond
+
+	// Of one address, which is an IPv4 address or an IPv6 /64. Loopback addresses have no limit of their own: what
+	// comes from there is a proxy or belongs to this machine.
+	ConnsPer int // 1,000: connections; 429 beyond
+	NewPer   int // 100: objects that come into being in a second; 429 beyond
+}
+
+// WithDefaults fills the zero fields.
+func (l Limits) WithDefaults() Limits {
+	set := func(n *int, otherwise int) {
+		if *n <= 0 {
+			*n = otherwise
+		}
+	}
+	set(&l.Body, 512<<10)
+	set(&l.Header, 16<<10)
+	set(&l.Frame, 64<<10)
+	set(&l.Queue, 1<<20)
+	set(&l.Memory, 128<<20)
+	set(&l.Conns, 100_000)
+	set(&l.ConnsPer, 1000)
+	set(&l.NewPer, 100)
+	l.Memory = max(l.Memory, l.Body) // one body at least
+	return l
+}
+
+// newObjects bounds how many objects each address brings into being. An address has a second's worth in reserve. It
+// pays when an object has been made, since nobody knows before whether the object was there; one that is in debt makes
+// none until the debt is paid.
+type newObjects struct {
+	perSecond int
+
+	mu   sync.Mutex // guards what follows
+	left *lru.Cache[netip.Prefix, allowance]
+}
+
+// allowance is how many objects an address could make at a time, and what it has left.
+type allowance struct {
+	left float64
+	at   time.Time
+}
+
+// knownAddresses bounds the memory of addresses; one that is forgotten has all of its reserve again.
+const knownAddresses = 64 << 10
+
+func newNewObjects(perSecond int) (*newObjects, error) {
+	left, err := lru.New[netip.Prefix, allowance](knownAddresses)
+	return &newObjects{perSecond: perSecond, left: left}, err
+}
+
+// allows reports whether an address may make an object now.
+func (n *newObjects) allows(from netip.Prefix, now time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.now(from, now).left >= 1
+}
+
+// made notes that an address has made an object.
+func (n *newObjects) made(from netip.Prefix, now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	a := n.now(from, now)
+	a.left--
+	n.left.Add(from, a)
+}
+
+// now is an address's allowance now. With mu held.
+func (n *newObjects) now(from netip.Prefix, now time.Time) allowance {
+	most := float64(n.perSecond)
+	a, known := n.left.Get(from)
+	if !known {
+		return allowance{most, now}
+	}
+	return allowance{min(most, a.left+most*now.Sub(a.at).Seconds()), now}
+}
