@@ -3,6 +3,7 @@ import { $, copy, setText } from "./dom.js";
 import { showSources } from "./lessons.js";
 import { initLook } from "./theme.js";
 import { initTips } from "./tip.js";
+import { Tour } from "./tour.js";
 import { startRace } from "./race.js";
 import { offerRegions, watchRegions } from "./regions.js";
 import { startRoom } from "./room.js";
@@ -41,12 +42,18 @@ initLook();
 initTips();
 nameTheRoom();
 offerTerminal(socketUrl);
-startRoom(socketUrl);
+
+const seenEarly = new Set(); // before the tour knows what is possible here
+let seen = (step) => seenEarly.add(step);
+startRoom(socketUrl, (step) => seen(step));
 
 const config = await readConfig();
 setText($("#version"), config.version ? `Holdfast ${config.version}` : "Holdfast");
+const tour = new Tour((step) => step !== "crash" || config.faults);
+seen = (step) => tour.check(step);
+seenEarly.forEach(seen);
 showSources(config.sources);
-const race = startRace(counterName, config, query.get("run"));
+const race = startRace(counterName, config, query.get("run"), (step) => tour.check(step));
 watchRegions((regions) => {
   offerRegions(regions, config.faults);
   race.setRegions(regions);

@@ -10,5 +10,8 @@ export function showSources(sources = {}) {
       code.append(part.kind ? h("span", { class: `go-${part.kind}`, text: part.text }) : part.text);
     }
     pre.replaceChildren(code);
+    // What matters is in sight; what stands before it is there to be scrolled to.
+    const line = code.textContent.split("\n").findIndex((text) => text.includes(pre.dataset.at));
+    pre.scrollTop = Math.max(0, line) * parseFloat(getComputedStyle(pre).lineHeight);
   }
 }

@@ -12,6 +12,7 @@ import { Options } from "./options.js";
 import { Playback, sayPace, sayTook } from "./playback.js";
 import { Tally } from "./tally.js";
 import { motionReduced } from "./theme.js";
+import { seenIn } from "./tour.js";
 import { judge, luck, sayDeath } from "./verdict.js";
 
 const N = 15;
@@ -26,8 +27,9 @@ const RIGHT = {
 
 const EMPTY = "Press Stress test ×15. Nothing is faked: these are live counters, and this box will say what happened.";
 
-/** Starts the race; runId names a recorded run to be shown at first. Returns {setRegions(regions)}. */
-export function startRace(counterName, config, runId) {
+/** Starts the race; runId names a recorded run to be
+ * shown at first, seen(step) is told what a visitor has seen. Returns {setRegions(regions)}. */
+export function startRace(counterName, config, runId, seen) {
   const counters = new Counters(counterName);
   const left = new Column($("#col-object"), "object", "the object");
   const right = new Column($("#col-kv"), "kv", "the KV counter");
@@ -39,6 +41,7 @@ export function startRace(counterName, config, runId) {
   let values = {};
   let run = null; // the last finished run: counter -> {attempts, verdict}
   let running = false;
+  let own = false; // the run on show was made on this page
   let verdict = null; // what is said once the end has been on show, and was not said yet
 
   claim.addEventListener("click", () => claimOne());
@@ -86,6 +89,7 @@ export function startRace(counterName, config, runId) {
     }
     column.setTrouble("");
     values[counter] = result.value.ticket;
+    if (result.value.woke) seen("sleep");
     column.addClaim(result.value.ticket, N);
     return `${name} gave ticket ${result.value.ticket}.`;
   }
@@ -102,6 +106,7 @@ export function startRace(counterName, config, runId) {
     const got = empty();
     try {
       for await (const line of lines(crash)) absorb(got, line);
+      own = true;
       finish(got);
       tally.add({ naive: run.naive.verdict.lost, object: run.object.verdict.lost, n: N });
     } catch (err) {
@@ -199,6 +204,7 @@ export function startRace(counterName, config, runId) {
     if (!over || !verdict) return;
     verdict();
     verdict = null;
+    if (own) seenIn(run, shown()).forEach(seen);
   }
 
   function tell(v, object) {

@@ -21,7 +21,8 @@ const isPoint = (m) => Number.isFinite(m.x) && Number.isFinite(m.y);
 const inside = (v) => Math.min(10000, Math.max(0, v));
 const withLabel = (p) => ({ ...p, label: sayName(p.name) });
 
-export function startRoom(url) {
+/** seen(step) is told what a visitor has seen. */
+export function startRoom(url, seen) {
   const stage = $("#stage");
   const room = { me: null, peers: new Map(), rtts: [], link: { phase: "connecting", attempt: 0 }, moved: null, where: {} };
   const cursors = new Cursors($("#cursors"));
@@ -202,6 +203,8 @@ export function startRoom(url) {
   }
 
   function showEmpty() {
+    if (room.peers.size > 0) seen("meet");
+    if ([...room.peers.values()].some((p) => p.region !== room.where.region)) seen("ocean");
     $("#alone").hidden = room.peers.size > 0;
   }
 
