@@ -59,14 +59,15 @@ func (p *program) benchCommand() *cobra.Command {
 
 // bencher makes one of the commands. do returns what was measured, to be printed.
 func (p *program) bencher(use, short, long, examples string, o *benchOptions, do func(ctx context.Context, t load.Target) (any, error)) *cobra.Command {
-	c := &cobra.Command{
+	var c *cobra.Command
+	c = &cobra.Command{
 		Use: use, Short: short, Long: long, Example: p.examples(examples), Args: cobra.NoArgs,
 		RunE: p.run(func(ctx context.Context, _ []string) error {
 			target, err := load.TargetOf(o.url)
 			if err != nil {
 				return usage(fmt.Errorf("--url %w", err), "")
 			}
-			if err := o.check(); err != nil {
+			if err := o.check(c); err != nil {
 				return err
 			}
 			measured, err := do(ctx, target)
@@ -84,9 +85,14 @@ func (p *program) bencher(use, short, long, examples string, o *benchOptions, do
 	return c
 }
 
-func (o *benchOptions) check() error {
-	for flag, n := range map[string]int{"names": o.names, "connections": o.clients, "sockets": o.sockets, "senders": o.senders} {
-		if n < 0 {
+// check refuses values that the command's flags cannot have. What it has no flag for is 0.
+func (o *benchOptions) check(c *cobra.Command) error {
+	counts := map[string]int{"names": o.names, "connections": o.clients, "sockets": o.sockets, "senders": o.senders}
+	if c.Flags().Lookup("find") != nil {
+		counts["rate"] = o.rate // without messages there is nothing to hear
+	}
+	for flag, n := range counts {
+		if n < 1 && c.Flags().Lookup(flag) != nil {
 			return usage(fmt.Errorf("--%s %d: want 1 or more", flag, n), "")
 		}
 	}

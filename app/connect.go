@@ -7,11 +7,14 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
+	"github.com/synadia-io/orbit.go/natscontext"
 
 	"holdfast/internal/link"
 	"holdfast/internal/wire"
@@ -27,50 +30,76 @@ const (
 
 	defaultNATS = "nats://127.0.0.1:4222"
 
-	reachWithin = 5 * time.Second
+	reachWithin = 5 * time.Second // what serves gives NATS so much time to come
+	atOnce      = 0 * time.Second // what a person waits for does not
 	dialTimeout = 3 * time.Second
 )
 
 // natsFlags say where NATS is and how a connection tells it who we are: by files, because
-// everybody on the machine can read a command line.
+// everybody on the machine can read a command line. A context is a file of the nats
+// command, which says both.
 type natsFlags struct {
 	url                    string
+	context                string
 	creds, nkey, cert, key string
 	ca                     string
 	prefix                 string // of the flags of the identity: "" or "state-"
+	urlGiven               func() bool
 }
 
-// add adds --nats, which NATS_URL gives another default, and the flags of the identity.
+// add adds --nats and the flags of the identity. Environment variables, called as those of
+// the nats command, give them other defaults.
 func (n *natsFlags) add(c *cobra.Command) {
-	otherwise := defaultNATS
-	if env := os.Getenv("NATS_URL"); env != "" {
-		otherwise = env
-	}
-	f := c.Flags()
-	f.StringVar(&n.url, "nats", otherwise, "where NATS is, or several, with commas; default also from NATS_URL")
-	f.Lookup("nats").DefValue = withoutSecrets(otherwise) // it is what --help shows
-	f.StringVar(&n.creds, "creds", "", "file of the NATS user's JWT and seed")
-	f.StringVar(&n.nkey, "nkey", "", "file of the NATS user's seed")
-	f.StringVar(&n.cert, "tls-cert", "", "file of our certificate for NATS; with --tls-key")
-	f.StringVar(&n.key, "tls-key", "", "file of its key")
-	f.StringVar(&n.ca, "tls-ca", "", "file of the authorities that NATS's certificate may be from")
+	n.urlFlag(c, "nats", "NATS_URL", defaultNATS, "where NATS is, or several, with commas; also NATS_URL")
+	n.identity(c, "")
+	fileFlag(c, &n.ca, "tls-ca", "NATS_CA", "file of the authorities that NATS's certificate may be from; also NATS_CA")
 }
 
 // addState adds the flags of a second connection, on which state is written.
 func (n *natsFlags) addState(c *cobra.Command) {
 	n.prefix = "state-"
+	n.urlFlag(c, "state-nats", "STATE_NATS_URL", "", "where records are written, if another user may do that; also STATE_NATS_URL; default: --nats")
+	n.identity(c, "; of the connection on which records are written, which without a user of its own has that of --nats")
+}
+
+// urlFlag adds the flag that says where NATS is.
+func (n *natsFlags) urlFlag(c *cobra.Command, name, env, otherwise, help string) {
+	if set := os.Getenv(env); set != "" {
+		otherwise = set
+	}
 	f := c.Flags()
-	f.StringVar(&n.url, "state-nats", "", "where records are written, if other credentials may do that; default: --nats")
-	f.StringVar(&n.creds, "state-creds", "", "as --creds, for --state-nats, which without a user of its own has that of --nats")
-	f.StringVar(&n.nkey, "state-nkey", "", "as --nkey, for --state-nats")
-	f.StringVar(&n.cert, "state-tls-cert", "", "as --tls-cert, for --state-nats; --tls-ca holds for both")
-	f.StringVar(&n.key, "state-tls-key", "", "as --tls-key, for --state-nats")
+	f.StringVar(&n.url, name, otherwise, help)
+	f.Lookup(name).DefValue = withoutSecrets(otherwise) // it is what --help shows
+	n.urlGiven = func() bool { return f.Changed(name) }
+}
+
+// identity adds the flags of the identity.
+func (n *natsFlags) identity(c *cobra.Command, whose string) {
+	flag := func(to *string, name, env, help string) {
+		env = strings.ToUpper(strings.ReplaceAll(n.prefix, "-", "_")) + env
+		fileFlag(c, to, n.prefix+name, env, help+"; also "+env+whose)
+	}
+	flag(&n.context, "context", "NATS_CONTEXT", "context of the nats command, by its name or its file: where NATS is and who we are")
+	flag(&n.creds, "creds", "NATS_CREDS", "file of the NATS user's JWT and seed")
+	flag(&n.nkey, "nkey", "NATS_NKEY", "file of the NATS user's seed")
+	flag(&n.cert, "tls-cert", "NATS_CERT", "file of our certificate for NATS, with "+n.prefix+"tls-key")
+	flag(&n.key, "tls-key", "NATS_KEY", "file of its key")
+}
+
+func fileFlag(c *cobra.Command, to *string, name, env, help string) {
+	c.Flags().StringVar(to, name, os.Getenv(env), help)
 }
 
 // orElse is n with what it lacks taken from another connection. A user, who may be named
 // by a URL, a file or a certificate, replaces the other's; a certificate alone replaces
-// the other's certificate, which servers may want beside any user.
+// the other's certificate, which servers may want beside any user. A context is all of it.
 func (n natsFlags) orElse(other natsFlags) natsFlags {
+	if n.context != "" {
+		return n
+	}
+	if n.creds+n.nkey+n.cert+n.key+n.url == "" {
+		n.context = other.context
+	}
 	if n.creds+n.nkey+n.cert+n.key == "" && !strings.Contains(n.url, "@") {
 		n.creds, n.nkey = other.creds, other.nkey
 	}
@@ -84,8 +113,63 @@ func (n natsFlags) orElse(other natsFlags) natsFlags {
 	return n
 }
 
+// connect opens a connection.
+func (n natsFlags) connect(opts []nats.Option) (*nats.Conn, error) {
+	if n.context == "" || n.urlGiven() {
+		return nats.Connect(n.url, opts...)
+	}
+	name := n.context
+	if filepath.Ext(name) == ".json" { // the package takes a file by its whole path only
+		if path, err := filepath.Abs(name); err == nil {
+			name = path
+		}
+	}
+	nc, settings, err := natscontext.Connect(name, opts...)
+	switch {
+	case err != nil && nc == nil && !natsSays(err):
+		return nil, usage(fmt.Errorf("--%scontext %.80q: %w", n.prefix, n.context, err), "")
+	case err != nil:
+		return nil, err
+	case settings.JSDomain+settings.JSAPIPrefix != "":
+		nc.Close()
+		return nil, usage(fmt.Errorf("--%scontext %.80q: it names a JetStream domain or API prefix, and Holdfast uses the account's own JetStream", n.prefix, n.context), "")
+	}
+	return nc, nil
+}
+
+// natsSays reports whether an error is of the connection, not of a context.
+func natsSays(err error) bool {
+	_, address := errors.AsType[*url.Error](err)
+	return worthAnotherTry(err) || address || strings.HasPrefix(err.Error(), "nats: ") || strings.Contains(err.Error(), "tls: ")
+}
+
+// where is where a connection goes, for people.
+func (n natsFlags) where() string {
+	if n.context != "" && !n.urlGiven() {
+		return fmt.Sprintf("context %.80q", n.context)
+	}
+	return withoutSecrets(n.url)
+}
+
+// checkURL refuses what is the address of something else.
+func (n natsFlags) checkURL() error {
+	for one := range strings.SplitSeq(n.url, ",") {
+		scheme, _, named := strings.Cut(strings.TrimSpace(one), "://")
+		if named && !slices.Contains([]string{"nats", "tls", "ws", "wss"}, strings.ToLower(scheme)) {
+			return usage(fmt.Errorf("--%snats %s: NATS does not speak %.20q", n.prefix, withoutSecrets(one), scheme), "say where it is: --"+n.prefix+"nats nats://host:4222")
+		}
+	}
+	return nil
+}
+
 // options are those of nats.go for the identity.
 func (n natsFlags) options() (opts []nats.Option, err error) {
+	if n.context != "" && !n.urlGiven() && n.creds+n.nkey+n.cert+n.key != "" {
+		return nil, usage(fmt.Errorf("--%scontext says who we are: no other flag or variable may", n.prefix), "")
+	}
+	if err := n.checkURL(); err != nil {
+		return nil, err
+	}
 	for flag, file := range map[string]string{n.prefix + "creds": n.creds, n.prefix + "nkey": n.nkey, "tls-ca": n.ca, n.prefix + "tls-cert": n.cert, n.prefix + "tls-key": n.key} {
 		if file == "" {
 			continue
@@ -122,10 +206,11 @@ func (n natsFlags) options() (opts []nats.Option, err error) {
 // connection is what every connection of ours has in common. It keeps nothing for
 // later while NATS is away: what is published has to be true when it is sent, not
 // when it arrives, and what could not be sent certainly did not happen.
-func connection(name string, log *slog.Logger) []nats.Option {
+func connection(name, inbox string, log *slog.Logger) []nats.Option {
 	log = log.With("connection", name)
 	return []nats.Option{
 		nats.Name(name),
+		nats.CustomInboxPrefix(wire.InboxPrefix + inbox + ".r"), // a user may hear what is below _HF.<inbox> only
 		nats.MaxReconnects(-1),
 		nats.ReconnectBufSize(-1),
 		nats.ReconnectWait(200 * time.Millisecond),
@@ -145,25 +230,28 @@ func connection(name string, log *slog.Logger) []nats.Option {
 	}
 }
 
-// dial reaches NATS over TCP; it tries for five seconds.
-func (p *program) dial(ctx context.Context, to natsFlags, opts ...nats.Option) (*nats.Conn, error) {
+// dial reaches NATS over TCP. While nobody listens it tries again, for as long as within says.
+func (p *program) dial(ctx context.Context, to natsFlags, within time.Duration, opts ...nats.Option) (*nats.Conn, error) {
 	own, err := to.options()
 	if err != nil {
 		return nil, err
 	}
 	opts = append(opts, own...)
-	within, cancel := context.WithTimeout(ctx, reachWithin)
+	trying, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for tries := 1; ; tries++ {
-		nc, err := nats.Connect(to.url, opts...)
+		nc, err := to.connect(opts)
 		if err == nil {
 			return nc, nil
 		}
-		if !worthAnotherTry(err) || !wire.Pause(within, 250*time.Millisecond) {
+		if !worthAnotherTry(err) || !wire.Pause(trying, 250*time.Millisecond) {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			return nil, p.noNATS(to.url, tries, err)
+			if _, told := errors.AsType[*failure](err); told {
+				return nil, err
+			}
+			return nil, p.noNATS(to.where(), tries, err)
 		}
 	}
 }
@@ -183,11 +271,11 @@ func (p *program) noNATS(where string, tries int, err error) error {
 	if tries > 1 {
 		cause = fmt.Sprintf("%s (%d tries in %v)", cause, tries, reachWithin)
 	}
-	said := fmt.Errorf("cannot reach NATS at %s: %s", withoutSecrets(where), cause)
+	said := fmt.Errorf("cannot reach NATS at %s: %s", where, cause)
 	switch {
 	case errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked):
 		return &failure{code: string(objects.Forbidden), exit: exitDenied, err: said,
-			hint: "say who asks:   --creds FILE, --nkey FILE or --tls-cert FILE, or a user in the URL"}
+			hint: "say who asks:   --context NAME, --creds FILE, --nkey FILE or --tls-cert FILE, or a user in the URL"}
 	case errors.Is(err, nats.ErrTLS) || strings.Contains(cause, "tls: "): // the server's own word has no type
 		return unreachable(said, "who signed NATS's certificate:   --tls-ca FILE\nours, if NATS asks for one:      --tls-cert FILE --tls-key FILE")
 	}

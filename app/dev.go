@@ -15,11 +15,12 @@ import (
 )
 
 const (
-	memoryStore = "memory"
-	syncDefault = "default"
-	syncAlways  = "always"
-	nearbyOn    = "on"
-	nearbyOff   = "off"
+	defaultStore = "./.holdfast"
+	memoryStore  = "memory"
+	syncDefault  = "default"
+	syncAlways   = "always"
+	nearbyOn     = "on"
+	nearbyOff    = "off"
 
 	mostHosts = 16 // per region of a dev run; they share one process
 )
@@ -62,8 +63,8 @@ func (p *program) devCommand() *cobra.Command {
 	f.StringSliceVar(&o.regions, "regions", []string{"fra", "iad", "syd"}, "where gateways and hosts stand")
 	f.IntVar(&o.port, "port", 8787, "of the first gateway; 0: free ports")
 	f.IntVar(&o.natsPort, "nats-port", 4222, "where other processes join; 0: a free port")
-	f.StringVar(&o.listenHost, "listen-host", "127.0.0.1", "address that gateways and NATS listen on; NATS asks nobody who they are")
-	f.StringVar(&o.store, "store", "./.holdfast", "directory of the data, or memory")
+	f.StringVar(&o.listenHost, "listen-host", "127.0.0.1", "address that gateways and NATS listen on; beyond loopback NATS has users, whose files are below the store")
+	f.StringVar(&o.store, "store", defaultStore, "directory of the data, or memory")
 	f.StringVar(&o.sync, "sync", syncDefault, "default: acknowledged survives the process; always: loss of power, too")
 	f.IntVar(&o.hosts, "hosts", 1, "owner hosts in each region")
 	f.StringVar(&o.rtt, "rtt", "real", "round trip between regions: real (a table), 0, or one for all, as 40ms")
@@ -121,13 +122,17 @@ func (p *program) dev(ctx context.Context, o devOptions) error {
 		closeAll(listeners)
 		return err
 	}
-	server, err := embedded.Start(f.ctx, p.serverConfig(o.regions[0], o.listenHost, o.natsPort, o.store, o.sync))
+	users, err := guestsOf(o.listenHost, o.store)
+	var server *embedded.Server
+	if err == nil {
+		server, err = startServer(f.ctx, p.serverConfig(o.regions[0], o.listenHost, o.natsPort, o.store, o.sync), users)
+	}
 	if err != nil {
 		err = f.close(err)
 		closeAll(listeners)
-		return natsPort(err, fmt.Sprintf("use another port:   %s dev --nats-port 4333\nor any free one:    --nats-port 0", p.cfg.Name))
+		return serverFailed(err, fmt.Sprintf("use another port:   %s dev --nats-port 4333\nor any free one:    --nats-port 0", p.cfg.Name))
 	}
-	d := &devRun{devOptions: o, p: p, setting: setting, server: server, listeners: listeners, fleet: f}
+	d := &devRun{devOptions: o, p: p, setting: setting, server: server, users: users, listeners: listeners, fleet: f}
 	f.server(server)
 	b, err := d.raise(began)
 	if err == nil {

@@ -48,6 +48,22 @@ func (c *counter) claim(tx *objects.Tx, _ objects.None) (int, error) {
 
 func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	tx := objects.TxOf(r)
+	switch r.URL.Path {
+	case "/echo":
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			tx.Refuse(err)
+			return
+		}
+		fmt.Fprintf(w, "%s %s %s %s", r.Method, r.URL, r.Header.Get("X-A"), body)
+		return
+	case "/missing":
+		http.Error(w, "no such page", http.StatusNotFound)
+		return
+	case "/broken":
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
 	if r.Header.Get("Upgrade") == "" {
 		fmt.Fprintf(w, "%d taken", taken.Get(tx))
 		return

@@ -31,8 +31,9 @@ type failure struct {
 	code string // for programs
 	exit int
 	err  error
-	hint string // what to do next; may have several lines
-	told bool   // the result, which is written, says all of it
+	hint string         // what to do next; may have several lines
+	more map[string]any // an object's own details
+	told bool           // the result, which is written, says all of it
 }
 
 // Error is the message without the hint.
@@ -73,7 +74,7 @@ func describe(err error) *failure {
 		if e.Reference != "" {
 			message += " (reference " + e.Reference + ")"
 		}
-		return &failure{code: string(e.Code), exit: exitOf(e.Code), err: errors.New(message)}
+		return &failure{code: string(e.Code), exit: exitOf(e.Code), err: errors.New(message), more: e.Details}
 	}
 	if _, ok := errors.AsType[*embedded.StoreInUseError](err); ok {
 		return &failure{code: "store_in_use", exit: exitTaken, err: err}
@@ -113,9 +114,10 @@ func exitOf(code objects.Code) int {
 
 // envelope is a failure as a program reads it.
 type envelope struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"`
+	Code    string         `json:"code"`
+	Message string         `json:"message"`
+	Hint    string         `json:"hint,omitempty"`
+	Details map[string]any `json:"details,omitempty"`
 }
 
 // errorReport is all that standard output gets when there is no result.
@@ -124,7 +126,7 @@ type errorReport struct {
 	Error *envelope `json:"error"`
 }
 
-func (f *failure) envelope() *envelope { return &envelope{f.code, f.Error(), f.hint} }
+func (f *failure) envelope() *envelope { return &envelope{f.code, f.Error(), f.hint, f.more} }
 
 // report tells how the run ended and returns the exit code.
 func (p *program) report(err error) int {

@@ -72,12 +72,12 @@ func (f *faults) raise(region int, name string) error {
 // connect makes the host of a new life.
 func (f *faults) connect(h *devHost, rtt time.Duration) (host.Config, error) {
 	d := f.d
-	h.way, h.ink, h.inbox = link.New(rtt), link.New(rtt), "_INBOX_"+nuid.Next()
+	h.way, h.ink, h.inbox = link.New(rtt), link.New(rtt), wire.InboxPrefix+stateUser+"."+nuid.Next()
 	var err error
-	if h.serve, err = d.server.Dial(append(connection("host "+h.name+" serve", d.p.log), h.way.InProcess(d.server))...); err != nil {
+	if h.serve, err = d.server.Dial(append(connection("host "+h.name+" serve", hostUser, d.p.log), h.way.InProcess(d.server))...); err != nil {
 		return host.Config{}, err
 	}
-	h.state, err = d.server.Dial(append(connection("host "+h.name+" state", d.p.log), h.ink.InProcess(d.server), nats.CustomInboxPrefix(h.inbox))...)
+	h.state, err = d.server.Dial(append(connection("host "+h.name+" state", stateUser, d.p.log), h.ink.InProcess(d.server), nats.CustomInboxPrefix(h.inbox))...)
 	if err != nil {
 		h.serve.Close()
 		return host.Config{}, err

@@ -18,6 +18,7 @@ type gatewayOptions struct {
 	nats                natsFlags
 	door                doorOptions
 	region, listen, rtt string
+	inbox               string
 	ops                 string
 	demo                bool
 }
@@ -38,6 +39,7 @@ func (p *program) gatewayCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	o.nats.add(c)
+	f.StringVar(&o.inbox, "inbox", gateway.DefaultInbox, "what this gateway hears on NATS comes below _HF.<inbox> and _HF.h.<inbox>: the name of its NATS user, if that is one of nats permissions")
 	f.StringVar(&o.region, "region", "", "where this gateway stands")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8790", "address for HTTP; :8790 listens on all of the machine's, :0 on a free port")
 	f.StringVar(&o.rtt, "rtt", "real", "round trip to the NATS of dev or nats: real (a table), 0, or one for all, as 40ms")
@@ -90,12 +92,12 @@ func (p *program) runGateway(ctx context.Context, o gatewayOptions) error {
 }
 
 func (p *program) joinAsGateway(f *fleet, o gatewayOptions, setting link.Setting, ln net.Listener) (*joined, error) {
-	j, err := p.join(f, o.nats, o.region, setting, connection("gateway "+o.region, p.log))
+	j, err := p.join(f, o.nats, o.region, setting, connection("gateway "+o.region, o.inbox, p.log))
 	if err != nil {
 		return nil, err
 	}
 	cfg := gateway.Config{
-		Region: o.region, NATS: j.nc, Timing: timing(j.nc.ConnectedServerName()),
+		Region: o.region, Inbox: o.inbox, NATS: j.nc, Timing: timing(j.nc.ConnectedServerName()),
 		Peers: []gateway.Peer{{Region: o.region, City: link.City(o.region), URL: webURL(ln)}},
 	}
 	o.door.configure(&cfg)

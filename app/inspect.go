@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,6 +42,7 @@ func (p *program) getCommand() *cobra.Command {
 		}),
 	}
 	from.add(c)
+	c.ValidArgsFunction = p.completeObject(&from)
 	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
 	return c
 }
@@ -68,6 +70,7 @@ func (p *program) resumeCommand() *cobra.Command {
 		}),
 	}
 	from.add(c)
+	c.ValidArgsFunction = p.completeObject(&from)
 	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
 	return c
 }
@@ -147,6 +150,7 @@ func (p *program) lsCommand() *cobra.Command {
 		}),
 	}
 	from.add(c)
+	c.ValidArgsFunction = p.completeClass(&from)
 	c.Flags().IntVar(&limit, "limit", 100, "list at most so many")
 	return c
 }
@@ -167,7 +171,7 @@ func parseObject(arg, digits string) (id objects.ID, name string, err error) {
 
 // inspect connects and reads.
 func (p *program) inspect(ctx context.Context, from natsFlags, read func(context.Context, *nats.Conn, *host.Inspector) error) error {
-	nc, err := p.dial(ctx, from, connection(p.cfg.Name+" inspects", p.log)...)
+	nc, err := p.dial(ctx, from, atOnce, connection(p.cfg.Name+" inspects", adminUser, p.log)...)
 	if err != nil {
 		return err
 	}
@@ -176,7 +180,8 @@ func (p *program) inspect(ctx context.Context, from natsFlags, read func(context
 	if err == nil {
 		err = read(ctx, nc, in)
 	}
-	if _, known := errors.AsType[*objects.Error](err); err == nil || known || errors.Is(err, context.Canceled) {
+	_, known := errors.AsType[*objects.Error](err)
+	if _, told := errors.AsType[*failure](err); err == nil || known || told || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return unreachable(err, "")
@@ -184,6 +189,9 @@ func (p *program) inspect(ctx context.Context, from natsFlags, read func(context
 
 func (p *program) get(ctx context.Context, in *host.Inspector, id objects.ID, name string) error {
 	info, err := in.Get(ctx, id, name)
+	if objects.CodeOf(err) == objects.NotFound {
+		return p.unknown(ctx, in, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -283,6 +291,11 @@ func (p *program) ls(ctx context.Context, in *host.Inspector, class string, limi
 		}
 		found = append(found, info)
 	}
+	if len(found) == 0 && class != "" && !slices.Contains(p.classNames(), class) {
+		if hosted, err := hostedClasses(ctx, in); err != nil || !slices.Contains(hosted, class) {
+			return p.unknown(ctx, in, cmp.Or(err, error(objects.Errorf(objects.NotFound, "no host runs class %s, and nothing of it is kept", class))))
+		}
+	}
 	if p.json {
 		if more {
 			p.log.Warn("there are more than the limit", "limit", limit)
@@ -293,6 +306,34 @@ func (p *program) ls(ctx context.Context, in *host.Inspector, class string, limi
 		p.say("there are more: raise --limit %d", limit)
 	}
 	return writeList(p.stdout, found)
+}
+
+// unknown adds to a failure which classes there are, if nothing was found.
+func (p *program) unknown(ctx context.Context, in *host.Inspector, err error) error {
+	f := describe(err)
+	if classes, failed := hostedClasses(ctx, in); failed == nil && f.exit == exitNotFound {
+		f.hint = "no host is running"
+		if len(classes) > 0 {
+			f.hint = "classes with hosts: " + strings.Join(classes, ", ")
+		}
+	}
+	return f
+}
+
+// hostedClasses are the classes of the hosts that live.
+func hostedClasses(ctx context.Context, in *host.Inspector) ([]string, error) {
+	hosts, err := in.Hosts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var classes []string
+	for _, h := range hosts {
+		if h.Live {
+			classes = append(classes, h.Classes...)
+		}
+	}
+	slices.Sort(classes)
+	return slices.Compact(classes), nil
 }
 
 func writeList(w io.Writer, found []host.Info) error {

@@ -11,6 +11,8 @@
 //	nats      the embedded NATS alone
 //	gateway   one gateway, on a NATS that runs already
 //	host      one host, likewise
+//	call      a call to an object
+//	fetch     an HTTP request to an object
 //	race      claims at the demo's counters, and what became of them
 //	bench     a load, and how it was answered
 //	get, ls   what is kept
@@ -119,6 +121,7 @@ func (p *program) root() *cobra.Command {
 		Example: p.examples(
 			"dev                 everything in one process, three regions\n" +
 				"race --rounds 200   three counters under the same load\n" +
+				"call ticket/global claim\n" +
 				"get ticket/global   what is kept of one object"),
 		Version:       p.cfg.Version,
 		SilenceUsage:  true,
@@ -132,7 +135,8 @@ func (p *program) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&p.json, "json", false, "results, errors and logs as JSON")
 	root.PersistentFlags().StringVar(&p.level, "log-level", "info", "least level that is logged: debug, info, warn or error")
 	root.AddCommand(p.devCommand(), p.natsCommand(), p.hostCommand(), p.gatewayCommand(),
-		p.raceCommand(), p.benchCommand(), p.getCommand(), p.lsCommand(), p.resumeCommand(), p.versionCommand())
+		p.callCommand(), p.fetchCommand(), p.getCommand(), p.lsCommand(), p.resumeCommand(),
+		p.raceCommand(), p.benchCommand(), p.versionCommand())
 	p.completeBuiltins(root)
 	return root
 }

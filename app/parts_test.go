@@ -115,3 +115,17 @@ func TestAHolderThatCannotBeFoundIsLeftOut(t *testing.T) {
 		t.Errorf("holder of a free port = %q", got)
 	}
 }
+
+func TestWhatObjectsSendCannotMoveTheCursor(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"a":"b\n"}` + "\n\t日": `{"a":"b\n"}` + "\n\t日",
+		"\"\x1b[2J\"":           `"\u001b[2J"`,
+		"\"\u009b\u202e\"":      `"\u009b\u202e"`,
+		"\U000e0041":            `\udb40\udc41`, // as JSON has it
+		"\xff":                  `\xff`,
+	} {
+		if got := string(harmless([]byte(in))); got != want {
+			t.Errorf("harmless(%q) = %s, want %s", in, got, want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/embedded"
+	"holdfast/objects"
 )
 
 // listen takes a port for HTTP. If somebody has it, the error says who, and hint
@@ -63,10 +65,18 @@ func portTaken(addr, hint string) error {
 	return &failure{code: "port_taken", exit: exitTaken, err: fmt.Errorf("port %s is taken%s", port, by), hint: hint}
 }
 
-// natsPort turns the embedded server's word for a taken port into ours.
-func natsPort(err error, hint string) error {
+// serverFailed is why the embedded server has not started; hint says which flag gives it another port.
+func serverFailed(err error, hint string) error {
 	if taken, ok := errors.AsType[*embedded.PortTakenError](err); ok {
 		return portTaken(taken.Addr, hint)
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		f := describe(err)
+		if errors.Is(err, syscall.ENOTDIR) {
+			f.code, f.exit = string(objects.Invalid), exitUsage
+		}
+		f.hint = "keep the data elsewhere:  --store DIR\nor nowhere:               --store " + memoryStore
+		return f
 	}
 	return err
 }

@@ -19,6 +19,7 @@ type devRun struct {
 	p         *program
 	setting   link.Setting
 	server    *embedded.Server
+	users     *guests // nil: NATS asks nobody who they are
 	listeners []net.Listener
 	fleet     *fleet
 	rtts      []time.Duration // by region
@@ -49,7 +50,7 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 			return nil, err
 		}
 	}
-	own, err := d.fleet.keep(d.server.Dial(connection("holdfast dev", d.p.log)...))
+	own, err := d.fleet.keep(d.server.Dial(connection("holdfast dev", adminUser, d.p.log)...))
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +96,7 @@ func (d *devRun) hostsIn(k int) error {
 }
 
 func (d *devRun) gatewayIn(k int, peers []gateway.Peer) error {
-	nc, err := d.connect(k, connection("gateway "+d.regions[k], d.p.log))
+	nc, err := d.connect(k, connection("gateway "+d.regions[k], gateway.DefaultInbox, d.p.log))
 	if err != nil {
 		return err
 	}
@@ -115,7 +116,11 @@ func (d *devRun) join() string {
 	if d.port > 0 {
 		listen = fmt.Sprintf(":%d", d.port+len(d.regions))
 	}
-	line := fmt.Sprintf("%s gateway --region %s --nats %s --listen %s", d.p.cfg.Name, newcomer(d.regions), d.server.URL(), listen)
+	way := "--nats " + d.server.URL()
+	if d.users != nil {
+		way = "--context " + d.users.file(gateway.DefaultInbox)
+	}
+	line := fmt.Sprintf("%s gateway --region %s %s --listen %s", d.p.cfg.Name, newcomer(d.regions), way, listen)
 	if rtt := d.setting.String(); rtt != "real" {
 		line += " --rtt " + rtt
 	}

@@ -17,7 +17,7 @@ import (
 
 func TestEveryCommandExplainsItself(t *testing.T) {
 	commands := []string{"", "dev", "nats", "host", "gateway", "race",
-		"bench", "bench ticket", "bench echo", "bench first", "bench room", "bench idle", "get", "ls", "resume", "version", "help", "completion", "completion bash"}
+		"bench", "bench ticket", "bench echo", "bench first", "bench room", "bench idle", "call", "fetch", "get", "ls", "resume", "version", "help", "completion", "completion bash"}
 	for _, command := range commands {
 		code, out, errs := run(t, append(strings.Fields(command), "--help")...)
 		if code != 0 || !strings.Contains(out, "Examples:\n  holdfast ") || !strings.Contains(out, "Usage:") {
@@ -60,6 +60,18 @@ func TestAWrongCallIsExit2AndSaysWhatWouldBeRight(t *testing.T) {
 		{"get ticket", "want CLASS/NAME"},
 		{"get Ticket/x", "class name"},
 		{"get ticket --id 12", "64 hex digits"},
+		{"call ticket/x", "arg"},
+		{"call ticket claim", "want CLASS/NAME"},
+		{"call ticket/x claim --timeout 0", "want 1ms to 1m0s"},
+		{"call ticket/x claim --timeout 2h", "want 1ms to 1m0s"},
+		{"call ticket/x claim --key ä", "printable ASCII"},
+		{"call ticket/x claim @/no/such/file", "no such file"},
+		{"fetch ticket/x page", "begins with a slash"},
+		{"fetch ticket/x / -X G=T", "method"},
+		{"fetch ticket/x / -H X", "want 'Name: value'"},
+		{"fetch ticket/x / -d @/no/such/file", "no such file"},
+		{"ls --nats http://localhost:8787", "NATS does not speak \"http\""},
+		{"host --region fra --nats https://localhost:8787", "NATS does not speak \"https\""},
 		{"resume ticket", "want CLASS/NAME"},
 		{"resume ticket --id 12", "64 hex digits"},
 		{"ls No.Class", "cannot be a class"},
@@ -71,6 +83,10 @@ func TestAWrongCallIsExit2AndSaysWhatWouldBeRight(t *testing.T) {
 		{"bench echo --rate -1", "--rate -1"},
 		{"bench room --sockets 5 --senders 9", "there are 5 sockets"},
 		{"bench room --find --rate 5", "find"},
+		{"bench room --rate 0", "--rate 0: want 1 or more"},
+		{"bench room --sockets 0 --senders 0", "want 1 or more"},
+		{"bench idle --sockets 0 --pids 1", "--sockets 0: want 1 or more"},
+		{"bench first --connections 0", "--connections 0: want 1 or more"},
 		{"bench idle", "pids"},
 	}
 	for _, tt := range tests {

@@ -13,13 +13,15 @@
 // sync always, what it acknowledged survives loss of power; without, what it acknowledged
 // survives the death of the process, not that of the machine.
 //
-// There is no authentication: keep Host on the loopback unless the network is trusted.
+// It asks nobody who they are, unless Users says who there is: with none keep Host on the
+// loopback.
 //
 // [StartCluster] runs several servers as one cluster, for tests.
 package embedded
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -74,8 +76,35 @@ type Config struct {
 	// nats-server asks every 2 minutes.
 	PingInterval time.Duration
 
+	// Users are those who may connect. None: everybody may, and may do everything. With
+	// some, [Server.Dial] connects as one more, who may do everything.
+	Users []User
+
 	// Log receives the server's warnings and errors. Nil: nobody does.
 	Log *slog.Logger
+}
+
+// User is somebody who may connect, and what for. Subjects may have wildcards.
+type User struct {
+	Name, Password     string
+	Publish, Subscribe []string
+}
+
+// insider is the user of the process itself.
+const insider = "insider"
+
+// users are the server's users, and the password of the insider among them.
+func (c Config) users() (users []*server.User, password string) {
+	if len(c.Users) == 0 {
+		return nil, ""
+	}
+	password = rand.Text()
+	for _, u := range c.Users {
+		users = append(users, &server.User{Username: u.Name, Password: u.Password, Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: u.Publish}, Subscribe: &server.SubjectPermission{Allow: u.Subscribe},
+		}})
+	}
+	return append(users, &server.User{Username: insider, Password: password}), password
 }
 
 // Server is a running nats-server. Its methods may be called at any time, by anyone.
@@ -83,6 +112,7 @@ type Server struct {
 	ns     *server.Server
 	memory bool
 	url    string // empty without a port
+	inside string // password of the insider; empty: nobody is asked who they are
 
 	closing sync.Once
 	release func() // gives the store back
@@ -109,13 +139,15 @@ func start(ctx context.Context, cfg Config, cluster server.ClusterOpts, peers []
 		return nil, err
 	}
 	opts := cfg.options(dir)
+	var inside string
+	opts.Users, inside = cfg.users()
 	opts.Cluster, opts.Routes = cluster, routes(peers)
 	s, err := run(ctx, opts, cfg.Log)
 	if err != nil {
 		release()
 		return nil, fmt.Errorf("start nats-server %s: %w", cfg.Name, err)
 	}
-	s.memory, s.release = cfg.Store == "", release
+	s.memory, s.release, s.inside = cfg.Store == "", release, inside
 	return s, nil
 }
 
@@ -210,7 +242,11 @@ func awaitStart(ctx context.Context, ns *server.Server, started <-chan struct{},
 // Dial opens an in-process connection. An option such as another in-process provider, put
 // round [Server.InProcessConn], replaces what Dial would use.
 func (s *Server) Dial(opts ...nats.Option) (*nats.Conn, error) {
-	nc, err := nats.Connect("", append([]nats.Option{nats.InProcessServer(s)}, opts...)...)
+	own := []nats.Option{nats.InProcessServer(s)}
+	if s.inside != "" {
+		own = append(own, nats.UserInfo(insider, s.inside))
+	}
+	nc, err := nats.Connect("", append(own, opts...)...)
 	if err != nil {
 		return nil, fmt.Errorf("dial embedded server %s: %w", s.ns.Name(), err)
 	}

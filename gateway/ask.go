@@ -1,12 +1,7 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"io"
-	"net/http"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -15,8 +10,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
 
+	"holdfast/internal/ask"
 	shared "holdfast/internal/metrics"
-	"holdfast/internal/scope"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
@@ -51,7 +46,7 @@ func (g *Gateway) scoped(c *fiber.Ctx) error {
 	s := &requestScope{client: client, from: sourceOf(client), limit: g.newObjects}
 	ctx := context.WithValue(c.UserContext(), scopeKey{}, s)
 	if key := c.Get("Idempotency-Key"); key != "" {
-		if err := checkKey(key); err != nil {
+		if err := ask.CheckKey(key); err != nil {
 			return err
 		}
 		ctx = objects.WithIdempotencyKey(ctx, utils.CopyString(key))
@@ -101,44 +96,6 @@ func (s *requestScope) sign(c *fiber.Ctx) {
 	}
 }
 
-// transport carries what workers ask objects.
-type transport struct{ g *Gateway }
-
-// Call has the object's owner run a call.
-func (t transport) Call(ctx context.Context, to objects.Ref, call string, input []byte) ([]byte, error) {
-	reply, err := t.g.ask(ctx, addressOf(to), &wire.Request{Kind: wire.Call, Call: call, Body: input})
-	if err != nil {
-		return nil, err
-	}
-	return reply.Body, nil
-}
-
-// Fetch has the object's owner answer an HTTP request.
-func (t transport) Fetch(to objects.Ref, r *http.Request) (*http.Response, error) {
-	var body []byte
-	if r.Body != nil {
-		var err error
-		body, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, objects.MaxBody))
-		if _, long := errors.AsType[*http.MaxBytesError](err); long {
-			return nil, objects.Errorf(objects.TooLarge, "the request's body has more than %d bytes", objects.MaxBody)
-		}
-		if err != nil {
-			return nil, objects.Errorf(objects.Invalid, "read the request's body: %w", err)
-		}
-	}
-	reply, err := t.g.ask(r.Context(), addressOf(to), &wire.Request{
-		Kind: wire.Fetch, Method: r.Method, URL: r.URL.RequestURI(), Host: r.Host, Header: r.Header, Body: body,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &http.Response{
-		Status: strconv.Itoa(reply.Status) + " " + http.StatusText(reply.Status), StatusCode: reply.Status,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: reply.Header, Request: r,
-		Body: io.NopCloser(bytes.NewReader(reply.Body)), ContentLength: int64(len(reply.Body)),
-	}, nil
-}
-
 // ask has an object's owner handle what a worker asks.
 func (g *Gateway) ask(ctx context.Context, to wire.Address, req *wire.Request) (*wire.Reply, error) {
 	s, err := identify(ctx, to, req)
@@ -154,15 +111,9 @@ func identify(ctx context.Context, to wire.Address, req *wire.Request) (*request
 	if s.preflight {
 		return nil, fiber.ErrMethodNotAllowed // the worker's answer to a preflight is replaced
 	}
-	who := objects.PrincipalOf(ctx)
-	if who.ID != "" || who.Claims != nil {
-		principal, err := json.Marshal(who)
-		if err != nil || len(principal) > objects.MaxPrincipal {
-			return nil, objects.Errorf(objects.TooLarge, "a principal has more than %d bytes", objects.MaxPrincipal)
-		}
-		req.Principal = principal
+	if err := ask.Identify(ctx, s.client, to, req); err != nil {
+		return nil, err
 	}
-	req.Key = scope.NextKey(ctx, who.ID, s.client, to.Key(), req.Call)
 	if s.from.IsValid() {
 		req.Maker = s
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/nats-io/nats.go"
 
+	"holdfast/internal/ask"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
@@ -23,7 +24,7 @@ type Env struct {
 	g *Gateway
 }
 
-func newEnv(g *Gateway) *Env { return &Env{objects.NewCaller(transport{g}), g} }
+func newEnv(g *Gateway) *Env { return &Env{objects.NewCaller(ask.Transport(g.ask)), g} }
 
 // Region is the gateway's region.
 func (e *Env) Region() string { return e.g.cfg.Region }
@@ -60,7 +61,7 @@ func (e *Env) Forward(c *fiber.Ctx, to objects.Ref, path string) error {
 	if !strings.HasPrefix(path, "/") {
 		return fmt.Errorf("gateway: forward to class %s: the path %.80q does not begin with a slash", to.ID().Class(), path)
 	}
-	return e.g.forward(c, addressOf(to), place{path: (&url.URL{Path: path}).EscapedPath()})
+	return e.g.forward(c, ask.AddressOf(to), place{path: (&url.URL{Path: path}).EscapedPath()})
 }
 
 // mustHave returns an error for a class that the program does not have. A gateway that was
@@ -97,15 +98,11 @@ func (e *Env) Mount(r fiber.Router, path string, class objects.Class) {
 		if err := to.Err(); err != nil {
 			return err
 		}
-		return e.g.forward(c, addressOf(to), placeOf(c, strings.Count(strings.TrimSuffix(c.Route().Path, "/*"), "/")))
+		return e.g.forward(c, ask.AddressOf(to), placeOf(c, strings.Count(strings.TrimSuffix(c.Route().Path, "/*"), "/")))
 	}
 	r.All(path, reach)
 	r.All(path+"/*", reach)
 	e.g.mounts = append(e.g.mounts, path)
-}
-
-func addressOf(to objects.Ref) wire.Address {
-	return wire.Address{ID: to.ID(), Name: to.Name(), Near: to.Hint()}
 }
 
 // forward is the way of a request that a worker hands on: it is refused, or copied, asked

@@ -13,7 +13,6 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
@@ -24,6 +23,9 @@ import (
 
 // Worker adds routes in front of the objects. It runs once for each gateway.
 type Worker func(r fiber.Router, env *Env)
+
+// DefaultInbox is the inbox of gateways that have none of their own.
+const DefaultInbox = "gateway"
 
 // Peer is a gateway that a browser can reach.
 type Peer struct {
@@ -52,6 +54,7 @@ type Fault struct {
 type Config struct {
 	Region  string       // default "local"
 	Version string       // of the program, for a worker to show
+	Inbox   string       // default "gateway": what the gateway hears comes below _HF.<Inbox> and _HF.h.<Inbox>
 	NATS    *nats.Conn   // the caller's to close, after Run. nats.ReconnectBufSize(-1) lets it tell what was not sent
 	Nearby  *wire.Nearby // hosts of this process that stand where the gateway does; default: none
 	Classes []string     // the program's, the only ones that a worker can reach; /readyz waits for a host of any. Default: all can be reached
@@ -92,8 +95,8 @@ type Gateway struct {
 	origins    origins
 	names      []string // by which the gateway goes on loopback
 	loopback   bool     // it listens there; fixed before the first request
+	offline    bool     // no socket is held: a test has the other end
 	newObjects *newObjects
-	offline    bool               // no socket is held: a test has the other end
 	mounts     []string           // where the worker has mounted classes; fixed once New returns
 	asking     singleflight.Group // of /readyz
 
@@ -109,6 +112,9 @@ type asker interface {
 
 // New makes a gateway. It sends nothing yet.
 func New(cfg Config) (*Gateway, error) {
+	if err := wire.CheckPayload(cfg.NATS); err != nil {
+		return nil, err
+	}
 	g, err := prepare(cfg)
 	if err != nil {
 		return nil, err
@@ -133,6 +139,12 @@ func prepare(cfg Config) (*Gateway, error) {
 	if err := wire.CheckRegion(cfg.Region); err != nil {
 		return nil, err
 	}
+	if cfg.Inbox == "" {
+		cfg.Inbox = DefaultInbox
+	}
+	if err := wire.CheckInbox(cfg.Inbox); err != nil {
+		return nil, err
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -153,7 +165,7 @@ func prepare(cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{
-		cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, name: nuid.Next(),
+		cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, name: wire.NewName(cfg.Inbox),
 		trusted: cfg.Proxies, origins: cfg.Origins, names: append(origins(cfg.Origins).names(), cfg.Hosts...), newObjects: newObjects,
 		metrics: newMetrics(cfg.Metrics, cfg.Region), stopping: make(chan struct{}),
 	}

@@ -428,10 +428,13 @@ func (h *hub) fence(key string) uint64 {
 // nil if the socket is gone or the subject names none.
 func (h *hub) frameOf(subject string) (*socket, uint64) {
 	frame, ok := strings.CutPrefix(subject, "frame.")
-	id, number, _ := strings.Cut(frame, ".")
-	seq, err := strconv.ParseUint(number, 10, 64)
-	if !ok || err != nil {
+	end := strings.LastIndexByte(frame, '.') // the socket's name has a dot of its own
+	if !ok || end < 0 {
 		return nil, 0
 	}
-	return h.find(id), seq
+	seq, err := strconv.ParseUint(frame[end+1:], 10, 64)
+	if err != nil {
+		return nil, 0
+	}
+	return h.find(frame[:end]), seq
 }

@@ -158,14 +158,3 @@ func handshake(c *fiber.Ctx) error {
 	}
 	return nil
 }
-
-// checkKey refuses an Idempotency-Key that a record could not keep as it is.
-func checkKey(key string) error {
-	odd := func(r rune) bool { return r < ' ' || r > '~' }
-	if len(key) > maxIdempotencyKey || strings.ContainsFunc(key, odd) {
-		return objects.Errorf(objects.Invalid, "an Idempotency-Key has at most %d characters, of printable ASCII", maxIdempotencyKey)
-	}
-	return nil
-}
-
-const maxIdempotencyKey = 255 // bytes

@@ -11,8 +11,6 @@ import (
 	"testing"
 
 	"github.com/valyala/fasthttp"
-
-	"holdfast/objects"
 )
 
 func TestAnOriginIsTheHostOrListed(t *testing.T) {
@@ -103,17 +101,6 @@ func TestWhatCannotBeReadIsNotRepeated(t *testing.T) {
 	} {
 		if got := new(Gateway).unreadable(err); strings.Contains(got.Error(), sent) {
 			t.Errorf("unreadable(%v) = %v", err, got)
-		}
-	}
-}
-
-func TestAKeyThatARecordCannotKeepIsRefused(t *testing.T) {
-	for key, want := range map[string]objects.Code{
-		"": "", "k": "", "a b~!": "", strings.Repeat("k", 255): "",
-		strings.Repeat("k", 256): objects.Invalid, "k\xff": objects.Invalid, "é": objects.Invalid, "k\x00": objects.Invalid,
-	} {
-		if got := objects.CodeOf(checkKey(key)); got != want {
-			t.Errorf("checkKey(%.10q) = %q, want %q", key, got, want)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func (Answer) Close() {}
 
 // meet is upgrade where whoever answers has the other end of the socket.
 func (g *Gateway) meet(c *fiber.Ctx, s *requestScope, to wire.Address, req *wire.Request, prefix string) error {
-	req.Socket = g.name
+	req.Socket, req.Key = g.name, ""
 	reply, err := g.send(c.UserContext(), s, to, req)
 	if err != nil {
 		return err

@@ -108,7 +108,7 @@ func (g *Gateway) preflight(c *fiber.Ctx) error {
 func headerBytes(value []byte) []byte { return []byte(headerValue(string(value))) }
 
 // exposed are the response headers that a page of a listed origin may read beside the usual ones.
-const exposed = "Holdfast-Object, Holdfast-Owner, Holdfast-Epoch, Holdfast-Region, Retry-After, Location, ETag"
+const exposed = "Holdfast-Object, Holdfast-Owner, Holdfast-Epoch, Holdfast-Region, Holdfast-Woke, Retry-After, Location, ETag"
 
 // share lets a page of a listed origin read the response, unless the worker has said who may.
 func (g *Gateway) share(rc *fasthttp.RequestCtx) {

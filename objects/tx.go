@@ -44,6 +44,13 @@ func (tx *Tx) Object(class Class, name string) Ref { return way{inEvent{}}.Objec
 // ObjectByID is the object with this id.
 func (tx *Tx) ObjectByID(id ID) Ref { return way{inEvent{}}.ObjectByID(id) }
 
+// Sender is the object that makes this call, or this request, by its own event; false for a worker, an alarm or a socket. Who
+// it asks for says PrincipalOf.
+func (tx *Tx) Sender() (Ref, bool) {
+	key, name := tx.t.Sender()
+	return Ref{id: idOf(key), name: name, via: inEvent{}}, key != ""
+}
+
 func (tx *Tx) caller() {}
 
 // Now is the owner's clock when the event began, the one that alarms are compared with.
@@ -74,8 +81,22 @@ func (tx *Tx) DeleteAll() { tx.t.DeleteAll() }
 func (tx *Tx) Refuse(err error) { tx.t.Refuse(err) }
 
 // Abort ends the event here and does not return: everything is rolled back, the caller gets err, and the instance is dropped
-// even if err is an *Error.
-func (tx *Tx) Abort(err error) { tx.t.Abort(err) }
+// even if err is an *Error (as Cloudflare's abort, but that what earlier events wrote is kept).
+func (tx *Tx) Abort(err error, how ...AbortOption) {
+	for _, option := range how {
+		option(tx.t)
+	}
+	tx.t.Abort(err)
+}
+
+// AbortOption adds to what Abort does.
+type AbortOption func(*engine.Tx)
+
+// CloseSockets has Abort close the object's sockets with 1012: clients come back.
+func CloseSockets() AbortOption { return (*engine.Tx).CloseAll }
+
+// ForgetAlarm has an alarm that Abort ends not run again.
+func ForgetAlarm() AbortOption { return (*engine.Tx).ForgetAlarm }
 
 // SetAlarm has Alarm run at the time, once; an alarm set before is replaced (as Cloudflare's setAlarm). A past time is now.
 // It is kept in milliseconds, rounded up. The zero time, one beyond the year 9999, and a class without Alarm, abort the

@@ -135,7 +135,8 @@ func (r *Room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case objects.CodeOf(err) == objects.Invalid:
 		w.Header().Set("Upgrade", "websocket")
-		http.Error(w, "This room speaks WebSocket. Try: wscat -c ws://"+req.Host+req.URL.EscapedPath(), http.StatusUpgradeRequired)
+		asked := req.Header.Get("X-Forwarded-Prefix") + req.URL.EscapedPath() // as the client has it, below a mount too
+		http.Error(w, "This room speaks WebSocket. Try: wscat -c ws://"+req.Host+asked, http.StatusUpgradeRequired)
 	case err != nil:
 		tx.Refuse(err)
 	case len(others) >= maxPeople:

@@ -284,7 +284,15 @@ func TestEverybodyIsToldOnceThatTheOwnerHasMoved(t *testing.T) {
 
 func TestWithoutAnUpgradeTheAnswerSaysHowToComeIn(t *testing.T) {
 	w := objectstest.New(t, room.Objects)
-	r := httptest.NewRequest(http.MethodGet, "http://example.org:8787/room/caf%C3%A9%20bar?x=1", nil)
+	forwarded := httptest.NewRequest(http.MethodGet, "http://example.org:8787/room/caf%C3%A9%20bar?x=1", nil)
+	wayIn(t, w, forwarded, "wscat -c ws://example.org:8787/room/caf%C3%A9%20bar")
+	mounted := httptest.NewRequest(http.MethodGet, "http://example.org:8787/", nil)
+	mounted.Header.Set("X-Forwarded-Prefix", "/objects/room/caf%C3%A9%20bar")
+	wayIn(t, w, mounted, "wscat -c ws://example.org:8787/objects/room/caf%C3%A9%20bar/")
+}
+
+func wayIn(t *testing.T, w *objectstest.World, r *http.Request, want string) {
+	t.Helper()
 	response, err := lobby(w).Fetch(r)
 	if err != nil {
 		t.Fatal(err)
@@ -296,7 +304,7 @@ func TestWithoutAnUpgradeTheAnswerSaysHowToComeIn(t *testing.T) {
 	if response.StatusCode != http.StatusUpgradeRequired || response.Header.Get("Upgrade") != "websocket" {
 		t.Errorf("answer = %s with Upgrade %q, want 426 with websocket", response.Status, response.Header.Get("Upgrade"))
 	}
-	if want := "wscat -c ws://example.org:8787/room/caf%C3%A9%20bar"; !strings.Contains(string(body), want) {
+	if !strings.Contains(string(body)+"\n", want+"\n") {
 		t.Errorf("body = %q, want it to contain %q", body, want)
 	}
 }

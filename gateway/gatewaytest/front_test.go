@@ -77,7 +77,7 @@ func worker(r fiber.Router, env *gateway.Env) {
 		if err != nil {
 			return err
 		}
-		n, err := post.Do(c.UserContext(), env.Object(rooms, name), string(c.Body()))
+		n, err := post.Do(c.UserContext(), env.Object(rooms, name), string(c.BodyRaw()))
 		if err != nil {
 			return err
 		}

@@ -25,24 +25,28 @@ var floors = []struct {
 	number   int
 	packages []string
 }{
-	{1, []string{"internal/scope", "objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback", "clients/js"}},
-	{2, []string{"internal/wire", "internal/stream", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
-	{3, []string{"gateway", "objects/host", "inspector"}},
-	{4, []string{"app"}},
-	{5, []string{"cmd/holdfast", "examples/demo/...", "test/...", "bench/...", "chaos/..."}},
+	{1, []string{"internal/scope", "objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback", "clients/js"}},
+	{2, []string{"internal/wire", "internal/ask", "internal/stream", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
+	{3, []string{"gateway", "client", "objects/host", "inspector"}},
+	{4, []string{"app", "gateway/gatewaytest"}},
+	{5, append([]string{"cmd/holdfast", "test/...", "bench/...", "chaos/..."}, applications...)},
 }
 
 // neighbours may import along their own floor, in this direction only.
 var neighbours = []struct{ from, to, why string }{
 	{"objects", "internal/scope", "an idempotency key is set by authors' callers and read by gateways"},
 	{"objects/objectstest", "internal/scope", "it reads idempotency keys, as a gateway does"},
+	{"internal/ask", "internal/wire", "what is asked is a request on the wire"},
 	{"objects", "objects/internal/engine", "an author's types stand on what runs them"},
 	{"objects/objectstest", "objects/internal/engine", "it runs objects, as a host does"},
+	{"objects/internal/tells", "objects/internal/engine", "it speaks of the keys under which an event keeps what it tells"},
+	{"objects/objectstest", "objects/internal/tells", "it delivers what objects tell, as a host does"},
 	{"objects/objectstest", "objects", "it is the world in which objects are tested"},
 	{"examples/echo", "objects", "an example stands where its author stands"},
 	{"examples/limit", "objects", "an example stands where its author stands"},
 	{"examples/room", "objects", "an example stands where its author stands"},
 	{"examples/ticket", "objects", "an example stands where its author stands"},
+	{"examples/all", "examples/...", "it runs all of them"},
 	{"examples/demo", "examples/demo/...", "race, crew and page are parts of the demo's worker"},
 	{"examples/demo/crew", "examples/demo/race", "gateways fire a race together"},
 	{"cmd/holdfast", "examples/demo", "the command carries the demo as its worker"},
@@ -74,7 +78,10 @@ type rule struct {
 
 var everything = []string{"..."}
 
-var authors = []string{"objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket"}
+// applications are examples that come with their worker.
+var applications = []string{"examples/all", "examples/auth/...", "examples/chat", "examples/demo/...", "examples/document", "examples/leaderboard", "examples/payment", "examples/scheduler", "examples/tictactoe"}
+
+var authors = []string{"objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket"}
 
 var rules = []rule{
 	{who: authors, not: append([]string{nats}, webStack...), reach: true, tests: true,
@@ -84,6 +91,8 @@ var rules = []rule{
 		why: "an example shows what an author can do with objects alone"},
 	{who: []string{"gateway"}, not: []string{jetstream, module + "/objects/host", module + "/objects/host/internal/..."}, reach: true,
 		why: "a gateway that can write is not stateless"},
+	{who: []string{"client"}, not: append([]string{jetstream, module + "/gateway/...", module + "/objects/host/..."}, webStack...), reach: true,
+		why: "a program that asks needs neither a web server nor a host"},
 	{who: []string{"objects/host", "objects/host/internal/..."}, not: webStack, reach: true,
 		why: "HTTP ends at the gateway; a host speaks NATS"},
 	{who: []string{"kvfoil"}, not: []string{module + "/..."},
@@ -94,7 +103,7 @@ var rules = []rule{
 		why: "a slow wire does not know what it carries"},
 	{who: everything, except: []string{"embedded"}, not: []string{natsServer},
 		why: "everything else talks to a server over a connection, as it would to a remote one"},
-	{who: everything, except: []string{"gateway", "inspector", "internal/load", "examples/demo/...", "test/...", "bench/...", "chaos"}, not: webStack,
+	{who: everything, except: append([]string{"gateway", "inspector", "internal/load", "test/...", "bench/...", "chaos"}, applications...), not: webStack,
 		why: "Fiber belongs to the gateway, the inspector and workers"},
 }
 
@@ -258,6 +267,8 @@ func TestEveryRuleCatchesItsViolation(t *testing.T) {
 				"gateway imports objects/host beside it on floor 3: imports go down",
 				"gateway imports holdfast/objects/host: a gateway that can write is not stateless",
 			}},
+		{"a client that drags Fiber along", pkg{ImportPath: "holdfast/client", Deps: []string{fiber}},
+			[]string{"client reaches github.com/gofiber/fiber/v2: a program that asks needs neither a web server nor a host"}},
 		{"a host behind Fiber", pkg{ImportPath: "holdfast/objects/host", Deps: []string{fiber}},
 			[]string{"objects/host reaches github.com/gofiber/fiber/v2: HTTP ends at the gateway; a host speaks NATS"}},
 		{"a foil with the cure", pkg{ImportPath: "holdfast/kvfoil", Imports: []string{"holdfast/objects"}},

@@ -100,6 +100,9 @@ func (x *explorer) settle(w *world, loose bool) bool {
 		if w.reign == nil && !loose {
 			x.claim(w)
 		}
+		if r := w.reign; r != nil && r.waits != nil && !r.s.taking {
+			x.flush(w)
+		}
 		if x.mayRelease(w) {
 			x.release(w)
 		}

@@ -28,6 +28,8 @@ type Client struct {
 	cfg     ClientConfig
 	replies *nats.Subscription
 
+	waiters sync.Pool // of *waiter
+
 	claims singleflight.Group
 	tokens *lru.Cache[string, uint64] // the newest token known for an object
 
@@ -66,9 +68,10 @@ type ClientConfig struct {
 	// while it reconnects (nats.ReconnectBufSize(-1)), so that what could not be
 	// sent certainly did not happen.
 	NATS   Conn
-	Nearby *Nearby // hosts that it reaches without NATS; default: none
-	Host   bool    // it asks for a host, where only hosts may publish
-	Name   string  // unique, and a subject token: it begins the client's inbox
+	Nearby *Nearby     // hosts that it reaches without NATS; default: none
+	Host   bool        // it asks for a host, where only hosts may publish
+	May    func() bool // reports whether a request may be sent now; default: always
+	Name   string      // unique, and a subject token: it begins the client's inbox
 	Region string
 	Timing Timing
 	Log    *slog.Logger // default: none
@@ -88,7 +91,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Client{
-		cfg: cfg, tokens: tokens,
+		cfg: cfg, tokens: tokens, waiters: sync.Pool{New: newWaiter},
 		waiting: make(map[uint64]*waiter), asking: make(map[uint64]chan<- hostAnswer),
 		open: make(map[string][]uint64), overload: make(map[string]time.Time),
 		nearest: make(map[string]place), served: make(map[string]bool), absent: make(map[string]time.Time), told: make(map[uint64]bool), horizon: make(horizon),
@@ -119,14 +122,15 @@ func (c *Client) Do(ctx context.Context, id Address, req *Request) (*Reply, erro
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(t.deadline) {
 		t.deadline = sooner
 	}
-	w := waiters.Get().(*waiter)
-	defer w.release()
+	w := c.waiters.Get().(*waiter)
+	defer c.release(w)
 	n, low, refused := c.begin(id.Key(), w, now)
 	if refused {
 		return &Reply{Code: objects.Overloaded, Message: "too many requests wait for this object"}, nil
 	}
 	defer c.end(id.Key(), n)
 	req.Gateway, req.N, req.Low = c.cfg.Name, n, low
+	again := req.Again // as the caller knows
 	if req.Time == 0 {
 		req.Time = now.UnixMilli()
 	}
@@ -147,12 +151,13 @@ func (c *Client) Do(ctx context.Context, id Address, req *Request) (*Reply, erro
 			return nil, objects.Errorf(objects.Unknown, "%d hosts were lost while they had the request; it may or may not have happened", maxLost)
 		}
 		req.Timeout = max(1, left.Milliseconds())
+		req.Again = again || t.goesElsewhere(req.For)
 		err := c.ask(id, c.inbox(n, t.copy+1), req, &t)
 		switch {
 		case errors.Is(err, nats.ErrMaxPayload) && !t.uncertain():
 			return nil, objects.Errorf(objects.TooLarge, "the request is larger than a NATS message may be")
 		case err != nil:
-			t.why = fmt.Errorf("NATS is not reached: %w", err)
+			t.why = err
 			t.attempts++
 			if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrMaxPayload) || !t.backOff(ctx) {
 				return nil, t.failure(context.DeadlineExceeded)
@@ -179,9 +184,12 @@ func (c *Client) inbox(n, copy uint64) string {
 // ask sends one copy of a request the shortest way. Once a copy went over NATS the
 // next ones do: otherwise they could overtake it.
 func (c *Client) ask(id Address, inbox string, req *Request, t *attempt) error {
+	if c.cfg.May != nil && !c.cfg.May() {
+		return errMayNot
+	}
 	subject := ObjectSubject(id.ID)
 	if c.cfg.Host {
-		subject = ObjectHostSubject(id.ID)
+		subject = ObjectHostSubject(id.Key())
 	}
 	if !t.overNATS {
 		asked, err := c.cfg.Nearby.ask(subject, inbox, req, c.cfg.NATS.MaxPayload())
@@ -189,10 +197,15 @@ func (c *Client) ask(id Address, inbox string, req *Request, t *attempt) error {
 			return err
 		}
 	}
-	err := Ask(c.cfg.NATS, subject, inbox, req)
-	t.overNATS = t.overNATS || err == nil
-	return err
+	if err := Ask(c.cfg.NATS, subject, inbox, req); err != nil {
+		return fmt.Errorf("NATS is not reached: %w", err)
+	}
+	t.overNATS = true
+	return nil
 }
+
+// errMayNot is why a request was not sent that may not be.
+var errMayNot = errors.New("this host's lease has lapsed")
 
 // waiter is where one request waits for its answers. It is pooled. It may be used
 // again after end, because hand sends only while it holds c.mu.
@@ -201,17 +214,15 @@ type waiter struct {
 	timer   *time.Timer
 }
 
-var waiters = sync.Pool{New: func() any {
-	return &waiter{answers: make(chan answer, 8), timer: time.NewTimer(time.Hour)}
-}}
+func newWaiter() any { return &waiter{answers: make(chan answer, 8), timer: time.NewTimer(time.Hour)} }
 
 // release puts the waiter back into the pool, empty.
-func (w *waiter) release() {
+func (c *Client) release(w *waiter) {
 	w.timer.Stop()
 	for len(w.answers) > 0 {
 		<-w.answers
 	}
-	waiters.Put(w)
+	c.waiters.Put(w)
 }
 
 // attempt is one request while it is being sent and sent again.

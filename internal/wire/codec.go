@@ -279,6 +279,21 @@ func parts[M any, P interface {
 	}
 }
 
+// optional is a message that there may be.
+func optional[M any, P interface {
+	*M
+	message
+}](c *coder, number protowire.Number, m **M) {
+	switch {
+	case !c.reads && *m != nil:
+		c.part(number, P(*m))
+	case c.reads && c.skipTo(number):
+		*m = new(M)
+		c.inner(P(*m))
+		c.once(number)
+	}
+}
+
 // field is one name of a header.
 type field struct {
 	name   string

@@ -35,6 +35,9 @@ func fill(t *rapid.T, v reflect.Value) {
 		}
 	case reflect.Map:
 		v.Set(reflect.ValueOf(map[string][]string{"": {"", "é"}, "A": {"b"}, "Empty": nil}))
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(t, v.Elem())
 	case reflect.Struct:
 		for _, field := range v.Fields() {
 			fill(t, field)

@@ -25,6 +25,7 @@ type fate struct {
 	owner   uint64 // the token that the last copy names; 0: none
 	denied  bool   // the last copy certainly has not run and will not
 	doubt   bool   // an earlier copy may have run
+	other   bool   // one that may have run named another owner than the last copy, or none
 	silent  bool   // an owner did not answer a copy; suspect is its token
 	suspect uint64
 	lost    int // owners that were replaced after they did not answer
@@ -48,10 +49,16 @@ const (
 // sent notes that one more copy has left, which names this owner. same says that
 // a silent owner that was not named is known to be this one.
 func (f fate) sent(owner uint64, same bool) fate {
-	f.doubt = f.uncertain()
+	f.doubt, f.other = f.uncertain(), f.goesElsewhere(owner)
 	f = f.replaced(owner, same)
 	f.copy, f.owner, f.denied = f.copy+1, owner, false
 	return f
+}
+
+// goesElsewhere reports whether an earlier copy may have run, or may yet, at another owner than
+// this one, which the next copy names.
+func (f fate) goesElsewhere(owner uint64) bool {
+	return f.other || f.copy > 0 && !f.denied && f.owner != owner
 }
 
 // replaced notes that this is the owner now. Whoever fell silent before is lost.

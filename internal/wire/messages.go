@@ -20,6 +20,15 @@ const (
 	Closed                  // a socket has ended
 	Alarm                   // the alarm may be due
 	Resume                  // an operator has the object go on: its alarm is parked no more
+
+	// Only a host may send these.
+	Settled // a caller says which of its asks are settled
+	Probe   // an object that waits looks for others that wait for it
+
+	Told      // another object has told this one something: Batch
+	Forget    // a sender has nothing left for the object: ForgetBody
+	MayForget // a receiver asks for that: ForgetBody
+	Parked    // an operator has parked messages sent again, or dropped: ParkedBody
 )
 
 // FrameWindow is how many frames of one socket a gateway sends before the first of
@@ -37,6 +46,7 @@ type Request struct {
 	Region    string // the gateway's, with an upgrade
 	Timeout   int64  // milliseconds left when it was sent
 	Time      int64  // when it was asked first, in Unix milliseconds; the same in all copies
+	Again     bool   // it may have run at another owner
 	Key       string // the client's Idempotency-Key
 	Principal []byte // who asks, as JSON; empty: nobody in particular
 
@@ -56,6 +66,10 @@ type Request struct {
 	Reason string
 	Clean  bool
 	Fault  objects.Code // what went wrong, of a close; "": nothing
+
+	// Only a host may send these.
+	Asked   *Asked       // what an object asks; nil: it is no object that asks
+	Settled *SettledAsks // of Settled
 
 	Maker Maker // for whom the object comes into being, if it does; nil: nobody in particular. It is not sent
 }
@@ -79,6 +93,7 @@ func (r *Request) fields(c *coder) {
 	text(c, 10, &r.Call)
 	c.bytes(11, &r.Body)
 	number(c, 12, &r.Time)
+	c.bool(13, &r.Again)
 	text(c, 20, &r.Method)
 	text(c, 21, &r.URL)
 	text(c, 22, &r.Host)
@@ -91,6 +106,8 @@ func (r *Request) fields(c *coder) {
 	text(c, 34, &r.Reason)
 	c.bool(35, &r.Clean)
 	text(c, 36, &r.Fault)
+	optional(c, 40, &r.Asked)
+	optional(c, 41, &r.Settled)
 }
 
 // Reply answers a Request.

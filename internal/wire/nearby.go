@@ -46,18 +46,16 @@ func (n *Nearby) Answer(subject string, reply *Reply) bool {
 		return false
 	}
 	inbox, ok := strings.CutPrefix(subject, InboxPrefix)
-	name, rest, _ := strings.Cut(inbox, ".")
-	if !ok {
+	request, number := lastTwo(inbox)
+	name, named := strings.CutSuffix(inbox, "."+request+"."+number)
+	if !ok || !named {
 		return false
 	}
 	n.mu.RLock()
 	client := n.clients[name]
 	n.mu.RUnlock()
 	if client == nil {
-		return false
-	}
-	if strings.Count(rest, ".") != 1 {
-		return false // the answer to a frame
+		return false // or the answer to a frame
 	}
 	if !reply.fits(client.cfg.NATS.MaxPayload()) { // what is near is not to be other than what is far
 		reply = reply.TooLarge()

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nuid"
+
 	"holdfast/objects"
 )
 
@@ -20,6 +22,19 @@ var regionPattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 func CheckRegion(region string) error {
 	if !regionPattern.MatchString(region) {
 		return fmt.Errorf("region %.40q: want 1 to 32 of a-z, 0-9 and -", region)
+	}
+	return nil
+}
+
+// NewName is a name for a gateway or another client, unlike all others. It begins with a
+// token that is the same for all that connect to NATS as one user: below it is all that
+// they hear, so the user may be kept from hearing what others do.
+func NewName(inbox string) string { return inbox + "." + nuid.Next() }
+
+// CheckInbox refuses what NewName cannot begin with.
+func CheckInbox(inbox string) error {
+	if !regionPattern.MatchString(inbox) || len(inbox) == 1 { // one letter names what hosts and gateways hear of each other
+		return fmt.Errorf("inbox %.40q: want 2 to 32 of a-z, 0-9 and -", inbox)
 	}
 	return nil
 }
@@ -60,9 +75,9 @@ const (
 // ObjectSubject is where the owner of an object hears gateways.
 func ObjectSubject(id objects.ID) string { return ObjectPrefix + id.Key() + fromGateway }
 
-// ObjectHostSubject is where the owner of an object hears hosts. It believes there what
-// only hosts may say.
-func ObjectHostSubject(id objects.ID) string { return ObjectPrefix + id.Key() + fromHost }
+// ObjectHostSubject is where the owner of the object with this key hears hosts. It believes
+// there what only hosts may say.
+func ObjectHostSubject(key string) string { return ObjectPrefix + key + fromHost }
 
 // OwnerSubject is what the owner of an object subscribes to: all of the above.
 func OwnerSubject(id objects.ID) string { return ObjectPrefix + id.Key() + ".*" }
@@ -80,8 +95,8 @@ func ObjectOf(subject string) (key string, host bool) {
 // RequestOf is the part of a reply subject that is the same for every copy of a
 // request. The reply subject of anything else is returned as it is.
 func RequestOf(reply string) string {
-	if strings.Count(reply, ".") != 3 {
-		return reply
+	if dots := strings.Count(reply, "."); dots != 3 && dots != 4 || strings.HasPrefix(reply, InboxPrefix+"h.") {
+		return reply // a name has a dot or, a host's, none
 	}
 	return reply[:strings.LastIndexByte(reply, '.')]
 }

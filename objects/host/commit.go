@@ -10,6 +10,7 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
 	"holdfast/objects/internal/engine"
@@ -30,8 +31,8 @@ type committer struct {
 	own     owner.State
 	todo    []owner.Do     // what is to be done at the store, in order; the first is being done
 	payload *payload       // of the put under way
-	durable *engine.Alarm  // as of the last commit known to have landed; nil: none
-	wakeUp  time.Time      // when the wake-up is set for; zero: not set
+	durable *wakeNeed      // as of the last commit known to have landed; nil: none
+	wakeUp  wakeUp         // that is set
 	timer   *time.Timer    // nil until the first batch that waits
 	claimed *record.Record // what a claim puts, and serves from; nil once memory has it
 	batch   batch
@@ -51,18 +52,18 @@ type payload struct {
 	put   owner.Put
 	made  uint64 // in this generation of the lease
 	value []byte // nil: remove the record
-	alarm *engine.Alarm
+	wake  *wakeNeed
 }
 
 // is reports whether this is what put sends.
 func (p *payload) is(put owner.Put) bool { return p != nil && p.put == put }
 
-// setWakeUp is an obligation of the host's own: set the wake-up for the alarm
-// again, which has come early, then tell what came of it.
+// setWakeUp is an obligation of the host's own: set the wake-up again, which has come
+// early, then tell what came of it.
 type setWakeUp struct {
 	owner.Do
-	alarm engine.Alarm
-	then  func(error)
+	need *wakeNeed
+	then func(error)
 }
 
 // drive tells package owner what has happened and does what it says.
@@ -95,10 +96,11 @@ func (o *object) decide(e owner.Event) (start bool) {
 				c.payload.made, _ = o.in.lease.Holds()
 			}
 		case owner.Settle:
-			c.durable = c.payload.alarm
+			c.durable = c.payload.wake
 			c.proven.Store(c.payload.made)
 			c.payload = nil
 			o.release(d.Commit)
+			o.landedTold(d.Commit)
 		case owner.Stop:
 			o.stop(d)
 			continue
@@ -160,7 +162,7 @@ func (o *object) perform(d owner.Do) owner.Event {
 		o.commit.attempts = 0
 		o.afterCommit()
 	case setWakeUp:
-		d.then(o.reschedule(d.alarm, o.in.clock.SetAgain))
+		d.then(o.reschedule(d.need, o.in.clock.SetAgain))
 	}
 	return nil
 }
@@ -222,15 +224,14 @@ func (o *object) send(put owner.Put) owner.Event {
 	if o.ended() {
 		return nil
 	}
-	p, wakeUp := o.payloadOf(put)
-	if alarm := alarmValue(p.alarm); sooner(alarm, wakeUp) {
-		wakeUp, err := o.schedule(alarm, wakeUp, o.in.clock.Set)
-		if err != nil {
-			o.setWakeUp(time.Time{})
-			o.in.log.Warn("put waits for its alarm", "err", err)
+	p, set := o.payloadOf(put)
+	if next := p.wake.wakeUp(time.Now()); next.before(set) {
+		if err := o.schedule(next, set, o.in.clock.Set); err != nil {
+			o.setWakeUp(wakeUp{})
+			o.in.log.Warn("put waits for its wake-up", "err", err)
 			return owner.Doubt{}
 		}
-		o.setWakeUp(wakeUp)
+		o.setWakeUp(next)
 	}
 	var revision uint64
 	var err error
@@ -272,7 +273,7 @@ func (o *object) refusalOf(err error) *objects.Error {
 
 // payloadOf is what to put, encoded when it was decided on or, for a claim, now. It
 // also returns when the wake-up is set for.
-func (o *object) payloadOf(put owner.Put) (*payload, time.Time) {
+func (o *object) payloadOf(put owner.Put) (*payload, wakeUp) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.commit.payload.is(put) {
@@ -297,7 +298,7 @@ func (o *object) claimOf(put owner.Put) *payload {
 		o.countLoss(&rec)
 	}
 	o.commit.claimed = &rec
-	return &payload{put: put, value: rec.Encode(), alarm: alarmPointer(rec.Alarm)}
+	return &payload{put: put, value: rec.Encode(), wake: needOf(rec.Alarm, nil)}
 }
 
 // encode makes the payload of the put that has just been decided on, from what
@@ -308,11 +309,18 @@ func (o *object) encode(put owner.Put) *payload {
 	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
 	if put.Owner == "" {
 		rec.Host, rec.Region = "", ""
+		if rec.Data.Len() == 1 && o.mayForgetCount() {
+			rec.Data = new(engine.Data)
+		}
 		if rec.Empty() {
 			return &payload{put: put} // nothing to keep: no entry
 		}
 	}
-	return &payload{put: put, value: rec.Encode(), alarm: o.memory.alarm}
+	need := needOf(alarmValue(o.memory.alarm), o.told)
+	if put.Owner == "" && need != nil && need.soon {
+		need.at = time.Now() // another host goes on with it
+	}
+	return &payload{put: put, value: rec.Encode(), wake: need}
 }
 
 // snapshot is the object as its record is to have it. With mu held.
@@ -320,10 +328,29 @@ func (o *object) snapshot() record.Record {
 	if o.commit.claimed != nil { // not served yet: as it was
 		return *o.commit.claimed
 	}
-	return record.Record{
+	rec := record.Record{
 		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife), Data: o.memory.data,
 		Gateways: o.gateways(), Sockets: o.sockets.details,
 	}
+	kept, fences := o.memory.kept.List(time.Now())
+	for _, k := range kept {
+		rec.Kept = append(rec.Kept, record.KeptAsk{ID: k.ID[:], Caller: k.Caller, Token: k.Token, N: k.N, Until: k.Until.UnixMilli(), Answer: k.Answer})
+	}
+	for _, f := range fences {
+		rec.Fences = append(rec.Fences, record.Fence{Caller: f.Caller, Token: f.Token, Until: f.Until.UnixMilli()})
+	}
+	return rec
+}
+
+// keptOf is what a record keeps of what objects have asked.
+func keptOf(rec *record.Record) (c asks.Callee) {
+	for _, k := range rec.Kept {
+		c.Kept = append(c.Kept, asks.Kept{ID: asks.ID(k.ID), Caller: k.Caller, Token: k.Token, N: k.N, Until: time.UnixMilli(k.Until), Answer: k.Answer})
+	}
+	for _, f := range rec.Fences {
+		c.Fences = append(c.Fences, asks.Fence{Caller: f.Caller, Token: f.Token, Until: time.UnixMilli(f.Until)})
+	}
+	return c
 }
 
 // serve begins to run events, from the record that was claimed: it is what the
@@ -342,11 +369,12 @@ func (o *object) serve() owner.Event {
 	if !o.awaitHanded() {
 		return nil
 	}
-	if err := o.reschedule(rec.Alarm, o.in.clock.Set); err != nil {
-		o.in.log.Warn("alarm not scheduled again; giving the object up", "object", o.key, "err", err)
+	told := o.adoptTold(rec.Data)
+	if err := o.reschedule(needOf(rec.Alarm, told), o.in.clock.Set); err != nil {
+		o.in.log.Warn("wake-up not scheduled again; giving the object up", "object", o.key, "err", err)
 		return owner.Leave{}
 	}
-	if !o.startServing(rec, token) {
+	if !o.startServing(rec, token, told) {
 		return nil // the claim is given up; the record stays as it was
 	}
 	return o.listen()
@@ -354,7 +382,7 @@ func (o *object) serve() owner.Event {
 
 // startServing takes the claimed record into memory. It reports false if the claim
 // has been given up.
-func (o *object) startServing(rec *record.Record, token uint64) bool {
+func (o *object) startServing(rec *record.Record, token uint64, told *told) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.stage() == gone || o.commit.own.Phase != owner.Serving || o.commit.own.Leaving {
@@ -362,12 +390,14 @@ func (o *object) startServing(rec *record.Record, token uint64) bool {
 	}
 	o.id = o.id.Named(rec.Name)
 	o.adoptSockets(rec)
-	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}}
+	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}, kept: keptOf(rec)}
 	o.memory.answers.adopted(o.memory.since)
 	o.commit.proven.Store(o.commit.payload.made)
 	o.commit.claimed, o.commit.found, o.commit.payload = nil, nil, nil
 	o.mailbox.serve(token, o.memory.since)
+	o.told = told
 	o.advance(serving) // before the first message can come
+	o.moveTold()
 	return true
 }
 
@@ -397,37 +427,42 @@ func (o *object) listen() owner.Event {
 	return nil
 }
 
-// setWakeUp notes when the wake-up is set for.
-func (o *object) setWakeUp(at time.Time) {
+// setWakeUp notes which wake-up is set.
+func (o *object) setWakeUp(w wakeUp) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.commit.wakeUp = at
+	o.commit.wakeUp = w
 }
 
-// reschedule sets the wake-up for the alarm, whether or not it is set.
-func (o *object) reschedule(a engine.Alarm, set setter) error {
-	wakeUp, err := o.schedule(a, time.Time{}, set)
+// reschedule sets the wake-up that is needed, whether or not it is set.
+func (o *object) reschedule(need *wakeNeed, set setter) error {
+	next := need.wakeUp(time.Now())
+	err := o.schedule(next, wakeUp{}, set)
 	if err != nil {
-		wakeUp = time.Time{}
+		next = wakeUp{}
 	}
-	o.setWakeUp(wakeUp)
+	o.setWakeUp(next)
 	return err
 }
 
-// afterCommit brings the wake-up in line with an alarm that is later, or none.
+// afterCommit brings the wake-up in line with a need that is later, or none.
 func (o *object) afterCommit() {
 	o.mu.Lock()
-	alarm, wakeUp, another := alarmValue(o.commit.durable), o.commit.wakeUp, o.commit.own.Pending != owner.Put{}
+	need, set, another := o.commit.durable, o.commit.wakeUp, o.commit.own.Pending != owner.Put{}
 	o.mu.Unlock()
-	if another {
-		return // a put is under way that may need the earlier wake-up
+	if another || set.loose {
+		return // a put is under way that may need the earlier wake-up, or it may as well come for nothing
 	}
-	set, err := o.schedule(alarm, wakeUp, o.in.clock.Set)
-	switch {
-	case err != nil:
+	next := need.wakeUp(time.Now())
+	if next.loose {
+		return
+	}
+	if err := o.schedule(next, set, o.in.clock.Set); err != nil {
 		o.in.log.Warn("wake-up not moved; it comes too early and is set again then", "object", o.key, "err", err)
-	case !set.Equal(wakeUp):
-		o.setWakeUp(set)
+		return
+	}
+	if next != set {
+		o.setWakeUp(next)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"holdfast/internal/wire"
-	"holdfast/objects"
 	"holdfast/objects/internal/engine"
 )
 
@@ -20,18 +19,23 @@ type eventContext struct {
 	deadline        time.Time
 	o               *object
 
-	kind   wire.Kind // of the request that began the event
-	source string    // the gateway, the client's key, or the socket
-	keyed  bool      // source is a client's key
-	number uint64    // of the request, the frame, or the alarm
-	asked  time.Time // when the event was asked for
+	kind   wire.Kind   // of the request that began the event
+	source string      // the gateway, the client's key, or the socket
+	keyed  bool        // source is a client's key
+	number uint64      // of the request, the frame, or the alarm
+	asked  time.Time   // when the event was asked for
+	again  bool        // the sender says that it may have run before
+	from   *wire.Asked // what the object that asks adds; nil: no object asks
+
+	asking *asking // nil: it has asked nothing
+	over   bool    // the handler has returned; with asking, guarded by the object's lock
 }
 
 // newContext is the context of an event that a request begins. The event loop calls it.
 func (o *object) newContext(req *wire.Request, deadline, now time.Time) *eventContext {
 	c := &eventContext{
 		Context: o.in.work, o: o, deadline: deadline,
-		kind: req.Kind, source: req.Gateway, number: req.N, asked: now,
+		kind: req.Kind, source: req.Gateway, number: req.N, asked: now, again: req.Again, from: req.Asked,
 	}
 	if req.Time > 0 {
 		c.asked = time.UnixMilli(req.Time)
@@ -58,6 +62,15 @@ func (o *object) endContext(end *socketEnd, now time.Time) *eventContext {
 	return &eventContext{Context: o.in.work, o: o, deadline: now.Add(o.class.Limits.Event), kind: wire.Closed, source: end.socket, asked: asked}
 }
 
+// toldContext is the context of the event that runs the message n of what a sender has told.
+// count says which life of the sender numbers it.
+func (o *object) toldContext(sender string, count []byte, n uint64, now time.Time) *eventContext {
+	c := &eventContext{Context: o.in.work, o: o, deadline: now.Add(o.class.Limits.Event), kind: wire.Told, number: n, asked: now}
+	born, _ := engine.DecodeCount(count) // that it can be read was seen before
+	c.source = sender + "/" + strconv.FormatUint(born.Born, 36)
+	return c
+}
+
 // Deadline is when nobody waits for the event any longer.
 func (c *eventContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
@@ -72,10 +85,16 @@ func (c *eventContext) Value(key any) any {
 // ID names the event, whichever owner runs it.
 func (c *eventContext) ID() string {
 	switch {
+	case c.from != nil:
+		return "d/" + base64.RawURLEncoding.EncodeToString(c.from.ID)
 	case c.kind == wire.Alarm:
 		return "a/" + c.o.key + "/" + strconv.FormatUint(c.number, 36)
 	case c.kind == wire.Message:
 		return "s/" + c.source + "/" + strconv.FormatUint(c.number, 36)
+	case c.kind == wire.Told:
+		return "t/" + c.source + "/" + strconv.FormatUint(c.number, 36)
+	case c.kind == wire.Parked:
+		return "u/" + c.source + "/" + strconv.FormatUint(c.number, 36)
 	case c.kind == wire.Closed:
 		return "s/" + c.source + "/end"
 	case c.keyed: // one key of a client may stand for requests to several objects
@@ -88,7 +107,23 @@ func (c *eventContext) ID() string {
 // Time is when the event was asked for.
 func (c *eventContext) Time() time.Time { return c.asked }
 
-// Ask asks another object for the event.
-func (c *eventContext) Ask(context.Context, engine.Question) (engine.Answer, error) {
-	return engine.Answer{}, objects.Errorf(objects.Unavailable, "events cannot ask other objects yet")
+// Sender is the object that asks, and its name; "" for none.
+func (c *eventContext) Sender() (key, name string) {
+	if c.from == nil {
+		return "", ""
+	}
+	return c.from.Caller, c.from.Name
 }
+
+// comesAgain reports whether the event runs again if it fails, and perhaps much later.
+func (c *eventContext) comesAgain() bool {
+	return c.keyed || c.kind == wire.Alarm || c.from != nil && c.from.Long
+}
+
+// long reports whether the event may come again in ways that no sender knows of.
+func (c *eventContext) long() bool {
+	return c.comesAgain() || c.kind == wire.Message || c.kind == wire.Closed
+}
+
+// mayHaveRun reports whether the event may have run before, at another owner.
+func (c *eventContext) mayHaveRun() bool { return c.again || c.long() }

@@ -12,15 +12,15 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	shared "holdfast/internal/metrics"
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
 	"holdfast/objects/internal/engine"
@@ -32,6 +32,7 @@ type memory struct {
 	data     *engine.Data
 	alarm    *engine.Alarm // nil: none
 	answers  answers
+	kept     asks.Callee // what objects have asked this one
 	epoch    uint64
 	token    uint64    // of the claim
 	since    time.Time // when the object was served first under it
@@ -82,14 +83,17 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 	if d.kind == request {
 		reply = d.msg.Reply
 	}
-	defer o.recover(reply)
+	returned := false
+	defer o.guard(d.kind, reply, &returned)
 	switch d.kind {
 	case request:
-		o.handle(d.msg, d.at, req)
+		o.handle(&d, req)
 	case gatewayLost:
 		o.loseGateway(d.gateway)
 	case endsDue:
 		o.tellEnds()
+	case toldDue:
+		o.handleTold()
 	case sleepDue:
 		o.sleep()
 	case drainMarker:
@@ -99,19 +103,49 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.awaitQuiet()
 		o.drive(owner.Leave{})
 	}
+	returned, o.inHand = true, event{}
+}
+
+// guard ends the object after a panic, as recover does. If author's code has ended its goroutine, the event has failed, and
+// another goroutine goes on with the mailbox.
+func (o *object) guard(kind deliveryKind, reply string, returned *bool) {
+	if p := recover(); p != nil {
+		o.failed(p, reply)
+		return
+	}
+	if *returned {
+		return
+	}
+	out := engine.Outcome{Err: errors.New("the author's code has ended its goroutine (runtime.Goexit)"), Drop: true, Stack: debug.Stack()}
+	if then := o.onExit; then != nil {
+		o.onExit = nil
+		then(out)
+	} else {
+		o.finish(o.inHand, out)
+	}
+	o.inHand = event{}
+	if kind == drainMarker {
+		o.drive(owner.Leave{})
+	}
+	o.in.startLoop(o)
 }
 
 // handle is one event from end to end: what is asked, what the instance makes of
 // it, what has to be made durable, and what may leave then.
-func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
-	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
-		o.in.warnings.log(o.in.log, "request dropped: its reply subject is no gateway's", "object", o.key)
-		return
-	}
+func (o *object) handle(d *delivery, req *wire.Request) {
+	msg, came := d.msg, d.at
 	*req = wire.Request{}
 	err := wire.Decode(msg.Data, req)
 	if err == nil {
-		err = checkNames(req)
+		err = checkRequest(req, d.byHost)
+	}
+	if err == nil && req.Kind == wire.Settled {
+		o.hearSettled(req.Settled)
+		return
+	}
+	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
+		o.in.warnings.log(o.in.log, "request dropped: its reply subject is no gateway's", "object", o.key)
+		return
 	}
 	if err != nil {
 		o.finish(event{reply: msg.Reply}, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request not understood: %v", err)})
@@ -119,6 +153,11 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 	}
 	o.memory.woke = false
 	ev := event{req: req, kind: req.Kind, reply: msg.Reply}
+	o.inHand = ev
+	if _, byHost := wire.ObjectOf(msg.Subject); !byHost && onlyHosts(req.Kind) {
+		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Forbidden, "only hosts ask this")})
+		return
+	}
 	now := time.Now()
 	deadline := now.Add(o.class.Limits.Event)
 	if req.Timeout > 0 {
@@ -131,7 +170,8 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 			deadline = asked
 		}
 	}
-	ctx := withPrincipal(o.newContext(req, deadline, now), req.Principal)
+	ev.ctx = o.newContext(req, deadline, now)
+	ctx := withPrincipal(ev.ctx, req.Principal)
 	switch req.Kind {
 	case wire.Message, wire.Closed:
 		o.frame(ctx, ev)
@@ -144,14 +184,26 @@ func (o *object) handle(msg *nats.Msg, came time.Time, req *wire.Request) {
 			o.fetch(ctx, ev)
 		}
 	case wire.Alarm:
-		if o.ready(ev) {
-			o.runAlarm(ctx, ev)
-		}
+		o.wokenUp(ctx, ev)
+	case wire.Told:
+		o.receiveTold(ev)
+	case wire.Forget:
+		o.receiveForget(ev)
+	case wire.MayForget:
+		o.mayForget(ev)
+	case wire.Parked:
+		o.seeToParked(ev)
 	case wire.Resume:
 		o.resume(ev)
 	default:
 		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request of unknown kind %d", req.Kind)})
 	}
+}
+
+// onlyHosts reports whether a request of this kind is believed only where hosts alone may
+// publish.
+func onlyHosts(kind wire.Kind) bool {
+	return kind == wire.Told || kind == wire.Forget || kind == wire.MayForget || kind == wire.Parked
 }
 
 // withPrincipal has the event know who asks. What no gateway of ours has sent is nobody.
@@ -179,15 +231,28 @@ func checkName(name string) error {
 		return fmt.Errorf("a name has %d bytes, want 1 to %d", len(name), maxName)
 	}
 	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c > '~' || c == '.' || c == '*' || c == '>' {
+		if c := name[i]; c <= ' ' || c > '~' || c == '*' || c == '>' {
 			return fmt.Errorf("%q cannot be a name", name)
 		}
+	}
+	if user, own, of := strings.Cut(name, "."); of && (user == "" || own == "" || strings.Contains(own, ".")) {
+		return fmt.Errorf("%q cannot be a name", name)
 	}
 	return nil
 }
 
-// checkNames refuses a request whose names no gateway has made.
-func checkNames(req *wire.Request) error {
+// checkRequest refuses a request that no gateway or host of ours has made.
+func checkRequest(req *wire.Request, byHost bool) error {
+	switch {
+	case !byHost && (req.Asked != nil || req.Settled != nil || req.Kind == wire.Settled || req.Kind == wire.Probe):
+		return errors.New("only a host may send this")
+	case req.Kind == wire.Settled:
+		return checkSettled(req.Settled)
+	case req.Asked != nil:
+		if err := checkAsked(req); err != nil {
+			return err
+		}
+	}
 	if err := checkName(req.Gateway); err != nil || req.Socket == "" {
 		return err
 	}
@@ -202,6 +267,9 @@ type event struct {
 	req   *wire.Request // nil for the host's own
 	kind  wire.Kind     // ownEvent for one that nobody has requested
 	reply string        // where to answer; "" for nowhere
+	ctx   *eventContext // nil for a constructor's, and what is no event of the author's
+
+	comesAgain bool // it has failed, and is tried again later
 
 	// Of a frame, and of the end of a socket, also if no frame has told it.
 	gateway string
@@ -210,7 +278,7 @@ type event struct {
 }
 
 // kindNames are the kinds of requests, and of events that nobody has requested.
-var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "own"}
+var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "settled", "probe", "told", "forget", "may_forget", "parked", "own"}
 
 const (
 	kinds    = len(kindNames)
@@ -230,6 +298,9 @@ func (e event) label() string { return kindNames[e.index()] }
 // again answers a request that has been handled before, perhaps by another
 // owner, from what the record remembers.
 func (o *object) again(ev event, now time.Time) bool {
+	if ev.req.Asked != nil {
+		return o.askedBefore(ev, now)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.memory.answers.noteLow(ev.req, now) > ev.req.N {
@@ -286,6 +357,7 @@ func (o *object) world() engine.World {
 		Alarm:    func() engine.Alarm { return alarmValue(o.memory.alarm) },
 		Answered: o.answered,
 		Owner:    engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
+		Born:     o.memory.token, Told: o.pendingTold, Free: o.freeTasks,
 
 		Context: o.in.work,
 		Strict:  o.in.strict(),
@@ -399,28 +471,32 @@ func (o *object) fetch(ctx context.Context, ev event) {
 func (o *object) runAlarm(ctx context.Context, ev event) {
 	now := time.Now()
 	before := alarmValue(o.memory.alarm)
-	if due, ok := before.Next(); !ok || now.Before(due) {
-		o.setAgain(ev, before)
+	if due, ok := before.Next(); !ok || now.Before(due) { // the constructor has changed it
+		o.setAgain(ev)
 		return
 	}
-	o.setWakeUp(time.Time{}) // it has fired
+	o.setWakeUp(wakeUp{}) // it has fired
 	out := o.memory.instance.Alarm(ctx, before.Info())
 	if out.Err == nil {
 		o.finish(ev, out)
 		return
 	}
 	failed := before.Failed(now, rand.Float64())
+	if out.Forget {
+		failed = engine.Alarm{}
+	}
 	e := o.countFailure(ev, out)
 	o.in.log.Warn("alarm failed", "ref", e.Reference, "object", o.key, "name", o.id.Name, "set for", before.At, "retry", before.Retry, "parked", failed.Parked, "err", out.Err)
 	if out.Drop {
 		o.drop()
 	}
-	o.apply(ev, engine.Outcome{Alarm: &failed}, o.replyTo(ev, engine.Outcome{}, nil), nil)
+	ev.comesAgain = true
+	o.apply(ev, engine.Outcome{Alarm: &failed, Sends: out.Sends}, o.replyTo(ev, engine.Outcome{}, nil), nil)
 }
 
 // setAgain sets the wake-up for what the record says: the one that has fired is gone.
 // The alarm is answered when that is done.
-func (o *object) setAgain(ev event, a engine.Alarm) {
+func (o *object) setAgain(ev event) {
 	then := func(err error) {
 		reply := wire.Reply{}
 		if err != nil {
@@ -430,7 +506,8 @@ func (o *object) setAgain(ev event, a engine.Alarm) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.stage() != gone && o.enqueue(setWakeUp{alarm: a, then: then}) {
+	need := needOf(alarmValue(o.memory.alarm), o.told)
+	if o.stage() != gone && o.enqueue(setWakeUp{need: need, then: then}) {
 		o.spawn(o.work)
 	}
 }
@@ -438,7 +515,11 @@ func (o *object) setAgain(ev event, a engine.Alarm) {
 // finish ends an event: its writes become part of what the next put makes
 // durable, and what it sends waits in the outbox until then.
 func (o *object) finish(ev event, out engine.Outcome) {
-	if err := o.roomFor(ev, out); err != nil {
+	err := o.roomFor(ev, out)
+	if err == nil {
+		err = o.tooLargeToKeep(ev, out)
+	}
+	if err != nil {
 		out = engine.Outcome{Drop: true, Err: err}
 	}
 	if out.Drop {
@@ -470,7 +551,13 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	if (len(outs) > 0 || waits) && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
 		item.wrote = true // its answer does not come through a lane: who sees it has to know that the rest will come
 	}
+	item.settle = ev.settles(failure)
+	item.wrote = item.wrote || item.settle != nil // so that it does not run again when its asks are settled
 	o.memory.data.Apply(out.Writes)
+	item.tasks = out.Tasks
+	if item.wrote {
+		o.noteTold(out.Writes)
+	}
 	if out.Alarm != nil {
 		o.memory.alarm = numbered(*out.Alarm)
 	}
@@ -479,6 +566,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 		o.commit.wrote = true
 	}
 	o.put(item, outs...)
+	o.moveTold()
 }
 
 // numbered is the alarm with a number of its own if it has just been set; nil for none.
@@ -501,6 +589,10 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 		return
 	}
 	reply.Kept = true
+	if ev.req.Asked != nil {
+		o.memory.kept.Keep(questionOf(ev.req.Asked), wire.Encode(reply), time.Now())
+		return
+	}
 	answer := record.Answer{Gateway: ev.req.Gateway, N: ev.req.N}
 	if ev.req.Key != "" {
 		answer = record.Answer{Key: ev.req.Key, Sum: sum(ev.req), At: time.Now().UTC().Truncate(time.Second)}

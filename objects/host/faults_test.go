@@ -269,6 +269,7 @@ func TestABusyRoomDoesNotHoldUpOthers(t *testing.T) {
 func TestForgedMessagesEndNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own("room")
+		w.call("room", "add") // an object that keeps nothing is released
 		for range 100 {
 			w.send(wire.BeatSubject, "", nil)
 			w.send(wire.BeatSubject, "", []byte("nonsense"))
@@ -303,8 +304,8 @@ func TestForgedMessagesEndNothing(t *testing.T) {
 		w.send(wire.LaneInbox("me")+wire.Acks, "", wire.Encode(&wire.LaneAcks{Gateway: "g", Acks: []wire.Reached{{Of: 1, Seq: 1 << 60}}, Resend: []wire.Reached{{Of: 1, Seq: 1 << 60}, {Of: 99}}}))
 		w.send(wire.LaneInbox("me")+wire.Hold, "", wire.Encode(&wire.Held{Lane: 1, Gateway: "g", Token: 1 << 60}))
 		time.Sleep(time.Minute) // five beats of silence are long over
-		if r := w.call("room", "add"); number(r) != 1 {
-			t.Errorf("the object answered %+v, want 1", r)
+		if r := w.call("room", "add"); number(r) != 2 {
+			t.Errorf("the object answered %+v, want 2", r)
 		}
 		if n := w.log.count("beat dropped"); n != 1 {
 			t.Errorf("%d lines about beats, want 1 a second", n)
@@ -554,6 +555,34 @@ func TestNothingLeavesBeforeItsCommit(t *testing.T) {
 		}
 		if w.bus.gateway("g1").pushes > before {
 			t.Error("what a later event sent has left")
+		}
+	})
+}
+
+// A flood of names that nobody has used leaves nothing: 15 s after the last of them
+// there is no record.
+func TestAnObjectThatKeepsNothingIsReleasedWithItsInstance(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		for n := range 200 {
+			w.own(fmt.Sprint("flood-", n))
+			w.call(fmt.Sprint("flood-", n), "read")
+		}
+		w.own("kept")
+		w.call("kept", "add")
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		if n := w.metric("holdfast_host_objects", ""); n != 1 {
+			t.Errorf("%v objects are owned, want the one that keeps something", n)
+		}
+		w.store.mu.Lock()
+		for key, entry := range w.store.entries {
+			if entry.value != nil && key != id("kept").Key() {
+				t.Errorf("%s has a record", key)
+			}
+		}
+		w.store.mu.Unlock()
+		if r := w.call("kept", "add"); number(r) != 2 {
+			t.Errorf("the object that keeps something answered %+v, want 2", r)
 		}
 	})
 }

@@ -40,10 +40,15 @@ type Config struct {
 
 	Nearby *wire.Nearby // gateways of this process that stand where the host does; default: none
 
-	Replicas int   // of the buckets, when they are made; default 1
+	Replicas int   // of the buckets, also of those that are there; 0: as they are, and 1 when they are made
 	Memory   bool  // buckets are made in memory
-	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and none when it is made
+	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and three quarters of what the account has left when it is made
 	Queue    int   // events that may wait for one object; default 4096. Beyond it: overloaded
+
+	// What objects send to gateways is kept until it is acknowledged, for Timing.Keep at
+	// most. A gateway that asks for what is not kept any more closes the object's sockets.
+	Window  int // 1 MiB: of one object for one gateway
+	Windows int // 64 MiB: of all; beyond it the largest loses what it keeps
 
 	Strict bool // in one of sixteen events, find transactions that are used by other goroutines, for some microseconds
 
@@ -74,6 +79,9 @@ type Host struct {
 // or has no JetStream, and says which.
 func New(ctx context.Context, cfg Config) (*Host, error) {
 	h, err := newHost(cfg)
+	if err == nil {
+		err = wire.CheckPayload(cfg.Serve)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -99,9 +107,14 @@ func newHost(cfg Config) (*Host, error) {
 	if err := wire.CheckRegion(h.cfg.Region); err != nil {
 		return nil, err
 	}
-	if h.cfg.Queue <= 0 {
-		h.cfg.Queue = 4096
+	set := func(n *int, otherwise int) {
+		if *n <= 0 {
+			*n = otherwise
+		}
 	}
+	set(&h.cfg.Queue, 4096)
+	set(&h.cfg.Window, 1<<20)
+	set(&h.cfg.Windows, 64<<20)
 	for _, o := range cfg.Objects {
 		class := *o.Engine()
 		if h.classes[class.Name] != nil {
@@ -159,10 +172,14 @@ func (h *Host) tryOpen(ctx context.Context) error {
 	if h.cfg.Memory {
 		storage = jetstream.MemoryStorage
 	}
-	if h.records, err = record.Open(ctx, js, record.Settings{Storage: storage, Replicas: h.cfg.Replicas, MaxBytes: h.cfg.MaxBytes}); err != nil {
+	forRecords, forAlarms, err := record.Space(ctx, js, h.cfg.Memory, h.cfg.Replicas)
+	if err != nil {
 		return err
 	}
-	if h.clock, err = alarm.Open(ctx, js, storage, h.cfg.Replicas); err != nil {
+	if h.records, err = record.Open(ctx, js, record.Settings{Storage: storage, Replicas: h.cfg.Replicas, MaxBytes: h.cfg.MaxBytes, Default: forRecords}); err != nil {
+		return err
+	}
+	if h.clock, err = alarm.Open(ctx, js, storage, h.cfg.Replicas, forAlarms); err != nil {
 		return err
 	}
 	h.leases, err = lease.Open(ctx, js, h.cfg.Memory, h.cfg.Replicas, h.terms)
@@ -261,13 +278,17 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		defer h.holder.Store(nil)
 		client, err := wire.NewClient(wire.ClientConfig{
 			NATS: h.cfg.Serve, Nearby: h.cfg.Nearby, Host: true, Name: id, Region: h.cfg.Region, Timing: h.timing, Log: h.log,
+			May: func() bool {
+				_, valid := holder.Holds()
+				return valid
+			},
 		})
 		if err != nil {
 			return err
 		}
 		defer client.Close()
 		in := newIncarnation(h, id)
-		in.bus, in.store, in.clock = natsBus{h.cfg.Serve}, h.records, h.clock
+		in.bus, in.store, in.clock = newNatsBus(h.cfg.Serve), h.records, h.clock
 		in.client, in.lease = client, holder
 		in.live = func(ctx context.Context, other string) bool {
 			_, valid := holder.Holds()

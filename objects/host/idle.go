@@ -90,7 +90,9 @@ func (o *object) idleCheck(now time.Time) bool {
 			next = now.Add(life.Soonest())
 			o.push(delivery{kind: endsDue})
 		}
-	case idle >= life.Evict:
+	case o.runsTasks():
+		next = now.Add(life.Soonest())
+	case idle >= life.Evict && !o.keepsTold():
 		return true
 	case idle < life.Hibernate && o.memory.instance != nil:
 		next = used.Add(life.Soonest())

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -58,6 +59,10 @@ type incarnation struct {
 	slow     slowEvents
 	warnings warnings
 
+	telling chan struct{} // holds a token for each batch of told messages under way
+	forgets atomic.Uint64 // said so far
+	running atomic.Int64  // tasks
+
 	restrictions restrictions
 	unreadable   unreadable
 
@@ -76,6 +81,7 @@ func newIncarnation(h *Host, id string) *incarnation {
 		id: id, cfg: &h.cfg, timing: h.timing, log: h.log, classes: h.classes, metrics: h.metrics, counters: h.counters,
 		inbox: make(chan *nats.Msg, inboxSize), control: make(chan *nats.Msg, controlSize),
 		lanes: make(chan *nats.Msg, laneInbox), links: newLinks(), loops: newLoops(), evicting: make(chan struct{}, 1),
+		telling: make(chan struct{}, maxTelling),
 		objects: make(map[string]*object), gateways: make(map[string]time.Time),
 		restrictions: newRestrictions(h.classes),
 	}
@@ -102,9 +108,7 @@ func (in *incarnation) run(ctx context.Context) error {
 	g.Go(func() error { return in.serveLanes(running) })
 	g.Go(func() error { return in.sweep(running) })
 	for _, class := range in.classes {
-		if class.Alarms {
-			g.Go(func() error { return in.followAlarms(running, class.Name) })
-		}
+		g.Go(func() error { return in.followAlarms(running, class.Name) })
 	}
 	subs, err := in.listen()
 	defer in.cfg.Nearby.Join(in.deliverLocal)()
@@ -382,6 +386,7 @@ func (in *incarnation) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.timing.Drain)
 	defer cancel()
 	began, all := time.Now(), in.all()
+	endTasks(ctx, all)
 	in.drainObjects(ctx, slices.Clone(all))
 	if !awaitGone(ctx, all) {
 		in.log.Warn("objects not released in time; others wait for the lease to run out")

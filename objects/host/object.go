@@ -10,6 +10,7 @@ import (
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/internal/engine"
 )
@@ -51,6 +52,8 @@ type object struct {
 	// a record is made of (see snapshot) is changed with mu held.
 	memory  memory
 	sockets sockets
+	onExit  func(engine.Outcome) // what is done if the author's code that runs now ends its goroutine; nil: the event in hand fails
+	inHand  event                // the one that runs
 
 	mu           sync.Mutex // guards what follows
 	sub          subscription
@@ -58,6 +61,10 @@ type object struct {
 	claimWaiters []func(wire.ClaimReply)
 	outbox       outbox
 	commit       committer
+	asks         asks.Caller // what the object has asked others
+	sayTimer     *time.Timer // nil: nothing is settled that callees have not been told
+	told         *told       // nil: nothing that the object has told is under way
+	tasks        *tasks      // nil: none was begun
 	conflation   *conflation // nil: no socket has asked for conflated values
 
 	stream   *stream.Sender    // to gateways; nil until the record has been claimed
@@ -130,10 +137,13 @@ func (o *object) spawn(work func()) {
 // recover ends the object after a panic outside of its author's code: nobody knows
 // what is in its memory. Whoever waits at the reply subject is told.
 func (o *object) recover(reply string) {
-	p := recover()
-	if p == nil {
-		return
+	if p := recover(); p != nil {
+		o.failed(p, reply)
 	}
+}
+
+// failed ends the object after a panic.
+func (o *object) failed(p any, reply string) {
 	ref := wire.NewReference()
 	o.in.log.Error("object dropped: the host failed", "ref", ref, "object", o.key, "name", o.id.Name, "panic", p, "stack", string(debug.Stack()))
 	failed := &wire.Reply{Code: objects.Internal, Message: "the host failed; whether anything happened is not known", Ref: ref}
@@ -233,8 +243,15 @@ func (o *object) stop(d owner.Stop) {
 		return
 	}
 	from := o.stage()
+	if d.Why == owner.Released {
+		o.saySettled(time.Now().Add(time.Second)) // all that is settled
+	}
 	o.advance(gone)
 	o.commit.own = owner.State{}
+	o.tasks.end()
+	if o.told != nil && o.told.timer != nil {
+		o.told.timer.Stop()
+	}
 	var refusal *objects.Error
 	if d.Why == owner.Rejected || d.Why == owner.Damaged {
 		refusal = o.commit.refusal // this is the goroutine at the store

@@ -27,6 +27,15 @@ type outboxItem struct {
 	reply  *wire.Reply
 	frame  bool // it is acknowledged in its gateway's lane: the reply only tells that it was not taken
 	pushed bool // something went to gateways before the reply
+
+	gate   chan<- bool // is told when an ask may leave, which waits for what a reply waits for; false: never
+	settle *asking     // what the event has asked; it is settled when the item leaves
+	tasks  []engine.Task
+}
+
+// silent reports whether nothing is to leave, and nobody waits.
+func (item outboxItem) silent() bool {
+	return item.reply == nil && item.gate == nil && item.settle == nil && len(item.tasks) == 0
 }
 
 // add keeps an item behind what it depends on.
@@ -58,6 +67,15 @@ func (b *outbox) takeAll() []outboxItem {
 	return items
 }
 
+// nextCommit is the commit that what is written now is part of. With mu held.
+func (o *object) nextCommit() uint64 {
+	own := &o.commit.own
+	if (own.Pending != owner.Put{}) {
+		return own.Pending.Commit + 1
+	}
+	return own.Commit + 1
+}
+
 // put adds what an event wants sent, to gateways and to whoever has asked: behind the
 // next put if it wrote, at once if nothing that it depends on is still to land. With mu
 // held.
@@ -71,10 +89,7 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 		item.wrote = true // what goes to gateways waits for a put, which proves that the object is ours
 	}
 	if item.wrote {
-		o.outbox.observed = own.Commit + 1
-		if (own.Pending != owner.Put{}) {
-			o.outbox.observed = own.Pending.Commit + 1
-		}
+		o.outbox.observed = o.nextCommit()
 		if o.commit.batch == clean {
 			o.commit.batch = written
 		}
@@ -88,7 +103,7 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 		o.transmit(o.stream.Event(time.Now(), need, outs))
 	}
 	switch {
-	case item.reply == nil:
+	case item.silent():
 	case planted.AnswerBeforeCommit || len(o.outbox.items) == 0 && o.outbox.observed <= own.Commit && o.mayLeave(item):
 		o.emit(item)
 	default:
@@ -110,7 +125,16 @@ func (o *object) release(commit uint64) {
 
 // emit sends a reply. With mu held, which keeps the order.
 func (o *object) emit(item outboxItem) {
-	if item.frame {
+	if item.gate != nil {
+		item.gate <- true
+	}
+	if item.settle != nil {
+		o.settleAsks(item.settle)
+	}
+	if len(item.tasks) > 0 {
+		o.begin(item.tasks)
+	}
+	if item.frame || item.reply == nil {
 		return
 	}
 	item.reply.Owner, item.reply.Token = o.owner(), o.commit.own.Token
@@ -125,6 +149,9 @@ func (o *object) emit(item outboxItem) {
 // from the record is unsure: it happened before, and the next owner knows whether that
 // has landed.
 func (item outboxItem) redirect(o *object, unsure bool) {
+	if item.gate != nil {
+		item.gate <- false
+	}
 	if item.reply != nil {
 		unsure = unsure && item.wrote || item.reply.Kept && !item.wrote
 		o.in.answer(item.to, &wire.Reply{Moved: true, Unsure: unsure, Token: o.memory.token})
@@ -133,6 +160,9 @@ func (item outboxItem) redirect(o *object, unsure bool) {
 
 // refuse tells whoever waits for the item that nothing happened.
 func (item outboxItem) refuse(o *object, e *objects.Error) {
+	if item.gate != nil {
+		item.gate <- false
+	}
 	if item.reply != nil {
 		owner, token := o.in.self(o.memory.epoch), o.memory.token
 		o.in.answer(item.to, &wire.Reply{Code: e.Code, Message: e.Message, Ref: e.Reference, Owner: owner, Token: token})

@@ -104,6 +104,7 @@ func TestForgedLossesRestrictAClassForMinutesAtMost(t *testing.T) {
 func TestOfARestrictedClassOnlyTheFirstHostTakesNewObjects(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own("here")
+		w.call("here", "add") // an object that keeps nothing is released
 		w.in.ends = func(time.Duration) (int, bool) { return 3, true }
 		first := w.in.id
 		w.in.first = func(string) string { return first }

@@ -151,6 +151,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 		return // no gateway of ours has made it
 	}
 	ev.gateway, ev.slot, ev.seq = req.Gateway, slot, req.Seq
+	o.inHand = ev
 	switch o.take(ev) {
 	case stream.Take:
 	case stream.Told:
@@ -264,7 +265,7 @@ func (o *object) tellEnds() {
 func (o *object) tellEnd() {
 	end := o.sockets.untold.ends[0]
 	now := time.Now()
-	ev := event{kind: wire.Closed, gateway: end.gateway, slot: end.slot, seq: end.seq}
+	ev := event{kind: wire.Closed, ctx: o.endContext(&end, now), gateway: end.gateway, slot: end.slot, seq: end.seq}
 	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
 		known := o.sockets.recorded[end.socket]
 		delete(o.sockets.recorded, end.socket)
@@ -276,11 +277,18 @@ func (o *object) tellEnd() {
 		})
 	}
 	ctx := withPrincipal(o.endContext(&end, now), o.sockets.open.Find(end.socket).Info().Principal)
-	o.finish(ev, o.memory.instance.Closed(ctx, end.socket, end.close))
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.sockets.endTold()
-	delete(o.sockets.answered, end.socket)
+	told := func(out engine.Outcome) {
+		o.finish(ev, out)
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.sockets.endTold()
+		delete(o.sockets.answered, end.socket)
+	}
+	before := o.onExit
+	o.onExit = told
+	out := o.memory.instance.Closed(ctx, end.socket, end.close)
+	o.onExit = before
+	told(out)
 }
 
 // noteAnswered notes when a gateway has answered a socket by itself. With mu held.

@@ -26,16 +26,21 @@ type memoryBus struct {
 	flush time.Duration             // how long a flush takes
 	sent  int
 	down  bool // nothing is heard
+
+	answers bool                                                 // whoever asks where nobody listens is told so
+	drop    func(subject, reply string, data []byte) (drop bool) // nil: nothing is lost
+	remade  chan nats.Status
 }
 
 type memorySub struct {
 	bus            *memoryBus
 	subject, group string
 	to             chan *nats.Msg
+	hear           nats.MsgHandler // instead of to
 }
 
 func newMemoryBus() *memoryBus {
-	return &memoryBus{gates: make(map[string]*memoryGateway), block: make(map[string]chan struct{})}
+	return &memoryBus{gates: make(map[string]*memoryGateway), block: make(map[string]chan struct{}), remade: make(chan nats.Status, 1)}
 }
 
 func (b *memoryBus) Publish(subject string, data []byte) error {
@@ -54,36 +59,77 @@ func (b *memoryBus) PublishRequest(subject, reply string, data []byte) error {
 		b.gateway(gateway).hear(kind, data)
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.sent++
-	had := make(map[string]bool)
-	for _, s := range b.subs {
-		if s.matches(subject) && (s.group == "" || !had[s.group]) {
-			had[s.group] = true
-			select {
-			case s.to <- &nats.Msg{Subject: subject, Reply: reply, Data: append([]byte(nil), data...)}:
-			default: // as the client drops messages of a slow consumer
-			}
-		}
+	drop := b.drop
+	b.mu.Unlock()
+	if drop != nil && drop(subject, reply, data) {
+		return nil
+	}
+	if !b.deliver(&nats.Msg{Subject: subject, Reply: reply, Data: append([]byte(nil), data...)}) && reply != "" && b.answers {
+		b.deliver(&nats.Msg{Subject: reply, Header: nats.Header{"Status": {"503"}}})
 	}
 	return nil
+}
+
+// deliver reports whether anybody listens.
+func (b *memoryBus) deliver(msg *nats.Msg) (heard bool) {
+	b.mu.Lock()
+	had := make(map[string]bool)
+	var hear []nats.MsgHandler
+	for _, s := range b.subs {
+		if !s.matches(msg.Subject) || s.group != "" && had[s.group] {
+			continue
+		}
+		had[s.group], heard = true, true
+		if s.hear != nil {
+			hear = append(hear, s.hear)
+			continue
+		}
+		select {
+		case s.to <- msg:
+		default: // as the client drops messages of a slow consumer
+		}
+	}
+	b.mu.Unlock()
+	for _, hear := range hear {
+		hear(msg)
+	}
+	return heard
+}
+
+// memoryConn is a connection to the bus, as a client has one.
+type memoryConn struct{ *memoryBus }
+
+func (memoryConn) MaxPayload() int64 { return 1 << 20 }
+
+func (c memoryConn) Subscribe(subject string, hear nats.MsgHandler) (*nats.Subscription, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.subs = append(c.subs, &memorySub{bus: c.memoryBus, subject: subject, hear: hear})
+	return new(nats.Subscription), nil
 }
 
 func (b *memoryBus) Subscribe(subject, group string, to chan *nats.Msg) (subscription, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := &memorySub{b, subject, group, to}
+	s := &memorySub{bus: b, subject: subject, group: group, to: to}
 	b.subs = append(b.subs, s)
 	return s, nil
 }
 
 func (s *memorySub) matches(subject string) bool {
-	if prefix, wild := strings.CutSuffix(s.subject, "*"); wild { // one token
-		rest, ok := strings.CutPrefix(subject, prefix)
-		return ok && rest != "" && !strings.Contains(rest, ".")
+	want, have := strings.Split(s.subject, "."), strings.Split(subject, ".")
+	for i, token := range want {
+		switch {
+		case i >= len(have):
+			return false
+		case token == ">":
+			return true
+		case token != "*" && token != have[i]:
+			return false
+		}
 	}
-	prefix, wild := strings.CutSuffix(s.subject, ">")
-	return subject == s.subject || wild && strings.HasPrefix(subject, prefix)
+	return len(want) == len(have)
 }
 
 func (s *memorySub) Unsubscribe() {
@@ -111,11 +157,22 @@ func (b *memoryBus) Connected() bool {
 	return !b.down
 }
 
+func (b *memoryBus) Line() uint64              { return 0 }
+func (b *memoryBus) Since(time.Time) time.Time { return time.Time{} }
+
 func (b *memoryBus) setDown(down bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.down = down
+	if !down {
+		select {
+		case b.remade <- nats.CONNECTED:
+		default:
+		}
+	}
 }
+
+func (b *memoryBus) Remade() (<-chan nats.Status, func()) { return b.remade, func() {} }
 
 func (b *memoryBus) Flush(ctx context.Context) error {
 	if _, ok := ctx.Deadline(); !ok {
@@ -133,7 +190,7 @@ func (b *memoryBus) gateway(name string) *memoryGateway {
 	defer b.mu.Unlock()
 	g := b.gates[name]
 	if g == nil {
-		g = &memoryGateway{name: name, bus: b, streams: make(map[string]*stream.Receiver), acked: make(map[string]uint64), closed: make(map[string]int), got: make(map[string][]string), cut: make(map[uint32]bool), accepted: make(map[uint32]wire.Accepted)}
+		g = &memoryGateway{name: name, bus: b, streams: make(map[string]*stream.Receiver), acked: make(map[string]uint64), closed: make(map[string]int), got: make(map[string][]string), cut: make(map[uint32]bool), accepted: make(map[uint32]wire.Accepted), lanes: make(map[uint32]laneHead)}
 		b.gates[name] = g
 	}
 	return g
@@ -153,13 +210,22 @@ type memoryGateway struct {
 	got      map[string][]string // messages, by socket
 	cut      map[uint32]bool     // sockets that the stream has closed
 	accepted map[uint32]wire.Accepted
+	lanes    map[uint32]laneHead
 	pushes   int
 }
 
-func (g *memoryGateway) silence() {
+func (g *memoryGateway) silence() { g.setMute(true) }
+
+func (g *memoryGateway) setMute(mute bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.mute = true
+	g.mute = mute
+}
+
+// laneHead is whose lane a number is.
+type laneHead struct {
+	object string
+	token  uint64
 }
 
 func (g *memoryGateway) state(socket string) (acked uint64, code int) {
@@ -192,6 +258,7 @@ func (g *memoryGateway) hear(kind string, data []byte) {
 			panic(err)
 		}
 		g.pushes++
+		g.lanes[p.Lane] = laneHead{p.Object, p.Token}
 		r := g.stream(p.Object)
 		push := stream.Push{Seq: p.Seq, Kind: stream.Kind(p.Kind)}
 		for slot := range p.Slots.All() {
@@ -212,6 +279,19 @@ func (g *memoryGateway) hear(kind string, data []byte) {
 		for _, a := range r.Tick(now) {
 			if a.Kind == stream.AckAll {
 				g.tell(wire.Acks, wire.Encode(&wire.LaneAcks{Gateway: g.name, Acks: []wire.Reached{{Of: p.Lane, Seq: a.Seq}}}))
+			}
+		}
+	case wire.Heads:
+		var heads wire.LaneHeads
+		if err := wire.Decode(data, &heads); err != nil {
+			panic(err)
+		}
+		for _, h := range heads.Heads {
+			lane := g.lanes[h.Of]
+			for _, a := range g.stream(lane.object).Probe(now, lane.token, h.Seq, false) {
+				if a.Kind == stream.AskAgain {
+					g.tell(wire.Acks, wire.Encode(&wire.LaneAcks{Gateway: g.name, Resend: []wire.Reached{{Of: h.Of, Seq: a.Seq}}}))
+				}
 			}
 		}
 	case wire.Whichs:
@@ -302,6 +382,9 @@ type memoryStore struct {
 	faults   []fault // of the next operations, in order
 	room     record.Room
 	reads    int
+
+	left int    // writes until stop is called
+	stop func() // nil: the store goes on
 }
 
 type memoryEntry struct {
@@ -399,6 +482,11 @@ func (s *memoryStore) apply(key string, value []byte, expect uint64) (uint64, bo
 	}
 	s.revision++
 	s.entries[key] = memoryEntry{value, s.revision}
+	if s.stop != nil {
+		if s.left--; s.left == 0 {
+			s.stop()
+		}
+	}
 	return s.revision, true
 }
 

@@ -18,6 +18,9 @@ const (
 // question is what is asked under a key.
 type question [sha256.Size]byte
 
+// questionless is of an event without a key.
+var questionless question
+
 func ask(parts ...string) question {
 	h := sha256.New()
 	for _, part := range parts {
@@ -36,7 +39,7 @@ type answer struct {
 }
 
 // once runs an event unless it has run under this key; "" is no key. With mu held.
-func (o *object) once(key string, q question, run func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
+func (o *object) once(e *event, key string, q question, run func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
 	now := o.world.Now()
 	if kept, ok := o.answers[key]; ok && now.Sub(kept.at) <= keepAnswers {
 		switch {
@@ -47,7 +50,7 @@ func (o *object) once(key string, q question, run func(*engine.Instance) engine.
 		}
 		return kept.out, nil
 	}
-	out, err := o.run(run)
+	out, err := o.run(e, run)
 	if err == nil && key != "" && out.Changed() {
 		size := len(out.Output)
 		if out.Response != nil {

@@ -14,6 +14,7 @@ import (
 
 	"holdfast/objects"
 	"holdfast/objects/internal/engine"
+	"holdfast/objects/internal/tells"
 )
 
 // object is one object, and all that a host and the gateways would keep for it.
@@ -33,6 +34,14 @@ type object struct {
 	moves       uint64
 	constructed int
 	fate        fate // of the next commit
+	forgetAlarm bool // the event that failed last has its alarm forgotten
+
+	box   *tells.Outbox // nil: it has told nothing
+	born  uint64        // of what it tells
+	holds bool          // what it is told is kept
+	kept  []batch       // while it holds
+
+	tasks int // that run; the world's mu guards it
 }
 
 // fate is what becomes of a commit.
@@ -63,21 +72,36 @@ func (o *object) String() string {
 }
 
 // event runs one event from outside, once under a key, and then those that follow from it.
-func (o *object) event(key string, q question, run func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
+func (o *object) event(e *event, key string, q question, run func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	out, err := o.once(key, q, run)
+	out, err := o.once(e, key, q, run)
 	o.tellEnds()
 	return out, err
 }
 
 // run is one event, which runs again if its commit is refused.
-func (o *object) run(event func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
+func (o *object) run(e *event, event func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
+	if o.world.isTwice() && o.wake() == nil {
+		event(o.instance)
+		o.instance = nil
+		o.moves++
+		first := e.asked.take()
+		defer func() {
+			if second := e.asked.take(); !maps.Equal(first, second) {
+				o.world.tb.Errorf("%v: an event that ran again has asked otherwise: %v, and before %v", o, second, first)
+			}
+		}()
+	}
 	for {
 		out, err := o.try(event)
-		if !errors.Is(err, errFenced) {
-			return out, err
+		if errors.Is(err, errFenced) {
+			continue
 		}
+		if err == nil || !e.long {
+			e.settle()
+		}
+		return out, err
 	}
 }
 
@@ -107,6 +131,9 @@ func (o *object) wake() error {
 			}
 			return time.Time{}
 		},
+		Born:   o.born,
+		Told:   o.pending,
+		Free:   o.free,
 		Now:    o.world.Now,
 		Owner:  engine.Owner{Host: "test", Region: "test", Epoch: 1 + o.moves},
 		Misuse: o.misused,
@@ -148,6 +175,10 @@ func (o *object) settle(out engine.Outcome) error {
 		o.instance = nil
 	}
 	if out.Err != nil {
+		o.forgetAlarm = out.Forget
+		for _, s := range out.Sends {
+			o.send(s)
+		}
 		return o.told(out)
 	}
 	fate := lands
@@ -164,7 +195,7 @@ func (o *object) settle(out engine.Outcome) error {
 	case failed:
 		return errUnknown
 	}
-	o.data.Apply(out.Writes)
+	o.write(out.Writes)
 	if out.Alarm != nil {
 		o.alarm = *out.Alarm
 		o.alarm.Number = o.world.number()
@@ -183,7 +214,18 @@ func (o *object) settle(out engine.Outcome) error {
 	}
 	o.join(out.Opened[joined:])
 	o.flush()
+	for _, task := range out.Tasks {
+		o.world.begin(o, task)
+	}
 	return nil
+}
+
+// pending is how many messages are under way that the object has told. An event asks, so mu is held.
+func (o *object) pending() int {
+	if o.box == nil {
+		return 0
+	}
+	return o.box.Len()
 }
 
 var errUnknown = objects.Errorf(objects.Unknown, "no answer in time; it may or may not have happened")
@@ -284,7 +326,7 @@ func (o *object) tellEnds() {
 		e := o.ended[0]
 		o.ended = o.ended[1:]
 		ctx := o.begin(e.client.as, "")
-		_, _ = o.run(func(i *engine.Instance) engine.Outcome { // nobody is told if it fails; told has logged it
+		_, _ = o.run(ctx, func(i *engine.Instance) engine.Outcome { // nobody is told if it fails; told has logged it
 			return i.Closed(ctx, e.client.ID(), e.how)
 		})
 		delete(o.clients, e.client.ID())
@@ -293,7 +335,7 @@ func (o *object) tellEnds() {
 }
 
 // fetch is an HTTP request whose body has been read. If c is not nil, the request may open it.
-func (o *object) fetch(ctx context.Context, key string, r *http.Request, body []byte, c *Client) (*engine.Response, error) {
+func (o *object) fetch(e *event, key string, r *http.Request, data []byte, c *Client) (*engine.Response, error) {
 	target, err := url.ParseRequestURI(r.URL.RequestURI())
 	if err != nil {
 		return nil, objects.Errorf(objects.Invalid, "the path cannot be read")
@@ -304,10 +346,10 @@ func (o *object) fetch(ctx context.Context, key string, r *http.Request, body []
 		c.object = o
 		o.clients[c.ID()] = c
 	}
-	out, err := o.once(key, askHTTP(r, body), func(i *engine.Instance) engine.Outcome {
-		again := r.Clone(ctx)
+	out, err := o.once(e, key, askHTTP(r, data), func(i *engine.Instance) engine.Outcome {
+		again := r.Clone(e)
 		again.URL, again.RequestURI = target, target.RequestURI() // without the host
-		again.Body, again.ContentLength = &reader{*bytes.NewReader(body)}, int64(len(body))
+		again.Body, again.ContentLength = body(data), int64(len(data))
 		if c == nil {
 			return i.Fetch(again, nil)
 		}
@@ -320,6 +362,8 @@ func (o *object) fetch(ctx context.Context, key string, r *http.Request, body []
 	o.tellEnds()
 	return out.Response, err
 }
+
+func body(data []byte) *reader { return &reader{*bytes.NewReader(data)} }
 
 // reader is a request's body.
 type reader struct{ bytes.Reader }
@@ -334,7 +378,7 @@ func (o *object) message(c *Client, m objects.Message) {
 		return
 	}
 	ctx := o.begin(c.as, "")
-	_, err := o.run(func(i *engine.Instance) engine.Outcome {
+	_, err := o.run(ctx, func(i *engine.Instance) engine.Outcome {
 		return i.Message(ctx, c.ID(), engine.Message(m))
 	})
 	if e, ok := errors.AsType[*objects.Error](err); ok {
@@ -374,6 +418,22 @@ func (o *object) flush() {
 	}
 }
 
+// dueTold is when something is to be done about what the object has told.
+func (o *object) dueTold() (at time.Time, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.box == nil {
+		return at, false
+	}
+	if at, ok = o.box.NextDue(); !ok {
+		return o.box.Next()
+	}
+	if again, some := o.box.Next(); some && again.Before(at) {
+		at = again
+	}
+	return at, ok
+}
+
 // ring runs the alarm if it is due by then, reports whether it did, and sets the alarm for another try if it fails. A
 // refused commit is not the handler's fault: the alarm runs again at the next owner.
 // Conflated values whose time has come are delivered before.
@@ -386,7 +446,7 @@ func (o *object) ring(by time.Time) bool {
 		return false
 	}
 	ctx := o.beginAlarm(was)
-	_, err := o.run(func(i *engine.Instance) engine.Outcome {
+	_, err := o.run(ctx, func(i *engine.Instance) engine.Outcome {
 		if !o.alarm.Equal(was) {
 			return engine.Outcome{} // the constructor has set another
 		}
@@ -394,7 +454,9 @@ func (o *object) ring(by time.Time) bool {
 	})
 	if err != nil && o.alarm.Equal(was) {
 		o.world.tb.Logf("%v: alarm, retry %d: %v", o, was.Retry, err)
-		o.alarm = was.Failed(now, o.world.jitter())
+		if o.alarm = was.Failed(now, o.world.jitter()); o.forgetAlarm {
+			o.alarm = engine.Alarm{}
+		}
 	}
 	o.tellEnds()
 	return true

@@ -186,6 +186,35 @@ type stage struct {
 	world
 	*script
 	self objects.Ref
+	cast *cast
+}
+
+// another is one more object of a case.
+type another struct {
+	*script
+	name string
+}
+
+func (s *stage) another(name string) *another {
+	name = s.self.Name() + "-" + name
+	return &another{s.cast.of(name), name}
+}
+
+// stored is what the object has stored.
+func (a *another) stored(s *stage) (stored string) {
+	s.Helper()
+	a.mu.Lock()
+	call := a.call
+	a.call = func(tx *objects.Tx) (string, error) { return note.Get(tx), nil }
+	a.mu.Unlock()
+	stored, err := acts[puppets].Do(s.Context(), s.Object(puppets, a.name), "")
+	if err != nil {
+		s.Fatal(err)
+	}
+	a.mu.Lock()
+	a.call = call
+	a.mu.Unlock()
+	return stored
 }
 
 type work = func(*objects.Tx) (string, error)

@@ -49,6 +49,8 @@ type Limits struct {
 	Tags       int           // of one socket
 	Tag        int           // bytes of a tag
 	Attachment int           // bytes of a socket's attachment, as JSON
+	Told       int           // bytes of the input of a told message
+	Tells      int           // messages under way that the object has told
 	Event      time.Duration // that an event takes
 }
 
@@ -63,6 +65,8 @@ type Author interface {
 	Closed(self any, tx *Tx, s *Socket, end Close) error
 	Alarm(self any, tx *Tx, info AlarmInfo) error
 	Alarms(self any) bool
+	Undelivered(self any, tx *Tx, m Told) error // a message of the object is parked
+	HearsUndelivered(self any) bool
 	Sleep(self any, tx *Tx) error
 	Sleeps(self any) bool
 
@@ -76,6 +80,8 @@ const (
 	notFound = "not_found"
 	tooLarge = "too_large"
 	tooMany  = "too_many"
+
+	overloaded = "overloaded"
 
 	unavailable = "unavailable"
 )
@@ -92,6 +98,10 @@ type World struct {
 	Owner   Owner
 
 	Answered func(*Socket) time.Time // when a gateway has answered the socket by itself last; nil: never
+
+	Born uint64     // of what the object tells, if it has told nothing yet: no other life of the object has it
+	Told func() int // messages under way; nil: none
+	Free func() int // tasks that may begin; nil: any number
 
 	Context context.Context // of the constructor; nil: context.Background
 	Misuse  func(err error) // is told of a Tx used outside of its event; nil: nobody is

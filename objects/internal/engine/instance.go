@@ -17,17 +17,20 @@ type Instance struct {
 }
 
 // Outcome is what an event wants done, in this order: make Writes and Alarm
-// durable, then Sends, then the answer. If Err is set there is nothing else to do. The host applies Writes to Data before
+// durable, then Sends, then the answer. If Err is set there are no Writes, and of Sends only what closes sockets. The host applies Writes to Data before
 // the next event.
 type Outcome struct {
 	Writes []Write
 	Alarm  *Alarm // nil: as it was
 	Sends  []Send
 	Opened []*Socket // accepted by this event
+	Tasks  []Task    // to begin when all else of this is done
 
 	Output   []byte    // a call's answer
 	Response *Response // a fetch's answer
 	Err      error     // a refusal, which Author.Refusal knows, or a fault
+
+	Forget bool // the alarm that has failed is not to run again
 
 	Stack []byte // of a panic; for the log
 	Drop  bool   // the instance's memory is not to be trusted: construct it again
@@ -115,7 +118,12 @@ func (i *Instance) Message(ctx context.Context, socket string, m Message) Outcom
 
 // Closed runs WebSocketClose and forgets the socket, whatever the handler says.
 func (i *Instance) Closed(ctx context.Context, socket string, end Close) Outcome {
-	out := i.run(ctx, func(t *Tx, _ *Outcome) error {
+	defer func() {
+		if s := i.world.Sockets.byID[socket]; s != nil {
+			i.world.Sockets.remove(s)
+		}
+	}()
+	return i.run(ctx, func(t *Tx, _ *Outcome) error {
 		s, err := t.open(socket)
 		if err != nil {
 			return err
@@ -123,10 +131,6 @@ func (i *Instance) Closed(ctx context.Context, socket string, end Close) Outcome
 		s.ended = true
 		return i.class.Author.Closed(i.self, t, s, end)
 	})
-	if s := i.world.Sockets.byID[socket]; s != nil {
-		i.world.Sockets.remove(s)
-	}
-	return out
 }
 
 func (t *Tx) open(id string) (*Socket, error) {
@@ -158,8 +162,15 @@ func (i *Instance) Sleep(ctx context.Context) Outcome {
 // nothing is left behind unless it succeeds.
 func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (out Outcome) {
 	t := i.begin(ctx)
-	defer t.end()
+	returned := false
+	defer func() {
+		t.end()
+		if !returned { // the handler has ended its goroutine
+			t.undoSockets(0)
+		}
+	}()
 	err := guard(func() error { return handler(t, &out) }, &out)
+	returned = true
 	if err == nil {
 		err = t.err // an abort that the handler has recovered from
 	}
@@ -175,7 +186,14 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 	}
 	t.undoSockets(0)
 	refusal, refused := i.class.Author.Refusal(err)
-	return Outcome{Err: refusal, Stack: out.Stack, Drop: !refused || t.err != nil}
+	out = Outcome{Err: refusal, Stack: out.Stack, Drop: !refused || t.err != nil}
+	if t.err != nil {
+		out.Forget = t.forget
+		if t.closes {
+			out.Sends = i.closeAll()
+		}
+	}
+	return out
 }
 
 // settle says what the event wants done. An error is that of a limit, and the instance's memory is not to be trusted.
@@ -190,7 +208,7 @@ func (t *Tx) settle(out *Outcome) error {
 	if a := t.layers[0].alarm; a != nil && !a.Equal(t.run.world.Alarm()) {
 		out.Alarm = a
 	}
-	out.Sends, out.Opened = t.sends, t.opened
+	out.Sends, out.Opened, out.Tasks = t.sends, t.opened, t.tasks
 	return nil
 }
 

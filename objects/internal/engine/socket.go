@@ -375,6 +375,18 @@ func (t *Tx) CloseSocket(s *Socket, code int, reason string) {
 	t.send(Send{Op: OpClose, Sockets: []*Socket{s}, Close: Close{Code: code, Reason: cut(reason)}})
 }
 
+// closeAll closes all sockets that are open.
+func (i *Instance) closeAll() (sends []Send) {
+	const serviceRestart = 1012
+	for _, s := range i.world.Sockets.All() {
+		if !s.closed && !s.ended {
+			s.closed = true
+			sends = append(sends, Send{Op: OpClose, Sockets: []*Socket{s}, Close: Close{Code: serviceRestart, Reason: "the object starts anew"}})
+		}
+	}
+	return sends
+}
+
 func mayClose(code int) bool {
 	return code == 1000 || code == 1001 || code == 1003 || 1007 <= code && code <= 1013 || 3000 <= code && code <= 4999
 }

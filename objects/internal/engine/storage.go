@@ -70,6 +70,7 @@ func (t *Tx) Range(from, to string, backward bool) iter.Seq2[string, []byte] {
 // DeleteAll removes what an author has stored, keys and database, and the alarm.
 func (t *Tx) DeleteAll() {
 	t.DeleteAlarm()
+	t.forgetOwn()
 	for key := range t.Entries(firstKey, LastKey, false) {
 		t.put(key, nil)
 	}

@@ -30,8 +30,12 @@ type Tx struct {
 	undo   []before  // of sockets
 	opened []*Socket // accepted by this event
 	offer  *offer    // of the request, which may open a socket; nil: none
+	told   int       // messages that it has told
+	tasks  []Task    // that are to begin
 	refuse error     // what the request is to be answered with instead of a response
 	err    error     // why it was aborted
+	closes bool      // an abort closes all sockets
+	forget bool      // an abort clears the alarm that runs
 	ended  atomic.Bool
 	block  atomic.Uintptr // of a stack that is known to be the event's
 
@@ -50,7 +54,7 @@ type layer struct {
 	writes map[string][]byte // a nil value deletes
 	alarm  *Alarm            // nil: as below
 
-	sends, undo, opened int // how many there were when it began
+	sends, undo, opened, tasks int // how many there were when it began
 }
 
 // begin makes the transaction of an event. limit is how long it may take if ctx has no deadline.
@@ -97,6 +101,8 @@ type Event interface {
 	ID() string      // the same wherever and however often the event runs; no other event of any object has it
 	Time() time.Time // when the event was asked for; the same likewise
 
+	Sender() (key, name string) // the object that asks, "" for none
+
 	// Ask asks another object, outside of the transaction, until ctx ends.
 	Ask(ctx context.Context, q Question) (Answer, error)
 }
@@ -115,6 +121,14 @@ type Answer struct {
 	Response *Response // of a Question with a request
 }
 
+// Sender is the object that asks; an empty key: none does.
+func (t *Tx) Sender() (key, name string) {
+	if e, ok := t.parent.Value(EventKey{}).(Event); ok {
+		return e.Sender()
+	}
+	return "", ""
+}
+
 // Ask asks another object for the event. Any goroutine may call it while the event's handler runs.
 func (t *Tx) Ask(ctx context.Context, q Question) (Answer, error) {
 	if t.ended.Load() {
@@ -122,7 +136,7 @@ func (t *Tx) Ask(ctx context.Context, q Question) (Answer, error) {
 	}
 	e, ok := t.parent.Value(EventKey{}).(Event)
 	if !ok {
-		return Answer{}, t.errorf(invalid, "a constructor cannot ask other objects: it runs in the midst of any event; ask in the event itself")
+		return Answer{}, t.errorf(invalid, "a constructor and Sleep cannot ask other objects; ask in an event")
 	}
 	return e.Ask(ctx, q)
 }
@@ -191,6 +205,12 @@ func (t *Tx) Abort(err error) {
 	}
 	panic(aborted{t.err})
 }
+
+// CloseAll has an abort of the event close all sockets.
+func (t *Tx) CloseAll() { t.closes = true }
+
+// ForgetAlarm has an abort of an alarm's event clear the alarm.
+func (t *Tx) ForgetAlarm() { t.forget = true }
 
 // use is called by everything that a handler does with its Tx.
 func (t *Tx) use() {
@@ -264,7 +284,7 @@ var eventFrame = reflect.ValueOf(guard).Pointer()
 func (t *Tx) Transact(fn func() error) error {
 	t.use()
 	below := len(t.layers)
-	t.layers = append(t.layers, layer{sends: len(t.sends), undo: len(t.undo), opened: len(t.opened)})
+	t.layers = append(t.layers, layer{sends: len(t.sends), undo: len(t.undo), opened: len(t.opened), tasks: len(t.tasks)})
 	landed := false
 	defer func() {
 		if !landed {
@@ -296,7 +316,8 @@ func (t *Tx) rollback(from int) {
 	first := t.layers[from]
 	t.undoSockets(first.undo)
 	clear(t.sends[first.sends:])
-	t.sends, t.opened = t.sends[:first.sends], t.opened[:first.opened]
+	clear(t.tasks[first.tasks:])
+	t.sends, t.opened, t.tasks = t.sends[:first.sends], t.opened[:first.opened], t.tasks[:first.tasks]
 	clear(t.layers[from:])
 	t.layers = t.layers[:from]
 }

@@ -19,10 +19,13 @@ type code struct{ work func(tx *engine.Tx) error }
 
 type refusal struct{ error }
 
-func (c *code) Begin() *engine.Tx   { return new(engine.Tx) }
-func (c *code) Alarms(any) bool     { return true }
-func (c *code) Sleeps(any) bool     { return false }
-func (c *code) Open(*engine.Tx) any { return c }
+func (c *code) Begin() *engine.Tx { return new(engine.Tx) }
+func (c *code) Alarms(any) bool   { return true }
+
+func (c *code) HearsUndelivered(any) bool                      { return false }
+func (c *code) Undelivered(any, *engine.Tx, engine.Told) error { return nil }
+func (c *code) Sleeps(any) bool                                { return false }
+func (c *code) Open(*engine.Tx) any                            { return c }
 func (c *code) Call(_ any, tx *engine.Tx, _ string, _ []byte) ([]byte, error) {
 	return nil, c.work(tx)
 }

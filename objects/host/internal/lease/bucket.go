@@ -41,17 +41,19 @@ type Info struct {
 
 // Bucket keeps the leases of all host incarnations. It is the Store that hosts use.
 type Bucket struct {
-	js     jetstream.JetStream
-	config jetstream.StreamConfig // to make it anew
+	js       jetstream.JetStream
+	replicas int                    // 0: as they are
+	config   jetstream.StreamConfig // to make it anew
 }
 
 // Open binds to the bucket of leases and makes it if there is none. Entries that
 // nobody renews vanish by themselves, long after everybody holds them for dead.
 // A bucket on one server is a file, unless memory is wanted: its server's restart
 // forgets no lease. A replicated one is in memory, and needs no disk of any server.
-// A bucket that an earlier release made otherwise is replaced.
+// A bucket that is there otherwise is changed or, where that cannot be, replaced: hosts
+// that run begin anew then.
 func Open(ctx context.Context, js jetstream.JetStream, memory bool, replicas int, timing Timing) (*Bucket, error) {
-	b := &Bucket{js, jetstream.StreamConfig{
+	b := &Bucket{js, replicas, jetstream.StreamConfig{
 		Name:              streamName,
 		Description:       "leases of hosts",
 		Subjects:          []string{prefix + ">"},
@@ -92,10 +94,13 @@ func (b *Bucket) Make(ctx context.Context) error {
 	if err == nil {
 		is := there.CachedInfo().Config
 		switch {
-		case is.Replicas > 1 && is.Storage == jetstream.FileStorage: // no update changes that
+		case is.Storage == jetstream.FileStorage && max(is.Replicas, b.replicas) > 1: // no update changes that
 			if err = b.js.DeleteStream(ctx, streamName); err == nil || errors.Is(err, jetstream.ErrStreamNotFound) {
 				err = jetstream.ErrStreamNotFound
 			}
+		case b.replicas > 0 && is.Replicas != b.replicas:
+			is.Replicas = b.replicas
+			_, err = b.js.UpdateStream(ctx, is)
 		case is.MaxBytes != maxBytes || is.MaxMsgSize != maxEntry || is.MaxAge < b.config.MaxAge || is.AllowDirect:
 			is.MaxBytes, is.MaxMsgSize, is.MaxAge, is.AllowDirect = maxBytes, maxEntry, max(is.MaxAge, b.config.MaxAge), false
 			_, err = b.js.UpdateStream(ctx, is)

@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,8 +50,9 @@ var (
 // Settings are how the bucket is made if it is not there.
 type Settings struct {
 	Storage  jetstream.StorageType
-	Replicas int   // default 1
-	MaxBytes int64 // of all records; a bucket that is there gets this limit, too. 0: its own, and none for a new one
+	Replicas int   // a bucket that is there gets them, too. 0: as it is, and 1 for a new one
+	MaxBytes int64 // of all records; a bucket that is there gets this limit, too. 0: its own, and Default for a new one
+	Default  int64 // 0: no limit
 }
 
 // Bucket keeps the records. All its reads go to the stream's leader. Run has to run
@@ -58,7 +60,7 @@ type Settings struct {
 type Bucket struct {
 	js       jetstream.JetStream
 	config   jetstream.StreamConfig
-	maxBytes int64
+	settings Settings
 	stream   atomic.Pointer[jetstream.Stream] // by its name: it outlives the stream
 	calls    calls
 	room     room
@@ -68,7 +70,7 @@ type Bucket struct {
 // once. It is made through the stream's own API, because the KV helper can
 // neither allow atomic publish nor turn direct reads off.
 func Open(ctx context.Context, js jetstream.JetStream, settings Settings) (*Bucket, error) {
-	b := &Bucket{js: js, maxBytes: settings.MaxBytes, config: jetstream.StreamConfig{
+	b := &Bucket{js: js, settings: settings, config: jetstream.StreamConfig{
 		Name:               streamName,
 		Description:        "durable objects: one entry each",
 		Subjects:           []string{prefix + ">"},
@@ -83,8 +85,8 @@ func Open(ctx context.Context, js jetstream.JetStream, settings Settings) (*Buck
 		AllowAtomicPublish: true,
 		AllowDirect:        false, // a replica's answer may be older than an acknowledged put
 	}}
-	if settings.MaxBytes > 0 {
-		b.config.MaxBytes = settings.MaxBytes
+	if limit := cmp.Or(settings.MaxBytes, settings.Default); limit > 0 {
+		b.config.MaxBytes = limit
 	}
 	return b, b.Make(ctx)
 }
@@ -101,7 +103,8 @@ func Bind(ctx context.Context, js jetstream.JetStream) (*Bucket, bool, error) {
 	return &Bucket{js: js}, true, nil
 }
 
-// Make makes the bucket if there is none, or none any more, and sets its limit.
+// Make makes the bucket if there is none, or none any more. One that is there is changed
+// to what is wanted explicitly; it is an error if that cannot be.
 func (b *Bucket) Make(ctx context.Context) error {
 	stream, err := b.js.Stream(ctx, streamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -111,9 +114,12 @@ func (b *Bucket) Make(ctx context.Context) error {
 		stream, err = b.js.Stream(ctx, streamName)
 	}
 	if err == nil {
-		if is := stream.CachedInfo().Config; b.maxBytes > 0 && is.MaxBytes != b.maxBytes {
-			is.MaxBytes = b.maxBytes
-			_, err = b.js.UpdateStream(ctx, is)
+		is := stream.CachedInfo().Config
+		want := is
+		want.MaxBytes = cmp.Or(b.settings.MaxBytes, is.MaxBytes)
+		want.Replicas = cmp.Or(b.settings.Replicas, is.Replicas)
+		if want.MaxBytes != is.MaxBytes || want.Replicas != is.Replicas {
+			_, err = b.js.UpdateStream(ctx, want)
 		}
 	}
 	if err != nil {

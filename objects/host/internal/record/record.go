@@ -54,7 +54,26 @@ type Record struct {
 	Gateways []Gateway       // that hold sockets of the object, or have been given up
 	Sockets  json.RawMessage // what is known of the sockets beyond that, as EncodeSockets makes it; nil if it is too much
 	Answers  []Kept          // to requests that a commit covered, oldest first
+	Kept     []KeptAsk       // answers to objects that have asked, oldest first
+	Fences   []Fence         // callers of which older owners are not heard
 	Data     *engine.Data
+}
+
+// KeptAsk is what another object was answered, as package asks has it.
+type KeptAsk struct {
+	ID     []byte `json:"i"`
+	Caller string `json:"c"`
+	Token  uint64 `json:"t"`
+	N      uint64 `json:"n"`
+	Until  int64  `json:"x"`           // in Unix milliseconds
+	Answer []byte `json:"r,omitempty"` // as sent
+}
+
+// Fence is the oldest token under which asks of a caller are run.
+type Fence struct {
+	Caller string `json:"c"`
+	Token  uint64 `json:"t"`
+	Until  int64  `json:"x"` // in Unix milliseconds
 }
 
 // Gateway is what a record has of one gateway, as package stream has it.
@@ -176,6 +195,8 @@ type head struct {
 	Gateways []Gateway    `json:"gateways,omitempty"`
 
 	Sockets json.RawMessage `json:"sockets,omitempty"`
+	Kept    []KeptAsk       `json:"asks,omitempty"`
+	Fences  []Fence         `json:"fences,omitempty"`
 }
 
 // append writes the head as package json would, less the closing brace.
@@ -205,6 +226,12 @@ func (h *head) append(out []byte) []byte {
 	if len(h.Sockets) > 0 {
 		out = append(append(out, `,"sockets":`...), h.Sockets...)
 	}
+	if len(h.Kept) > 0 {
+		out = append(append(out, `,"asks":`...), must(json.Marshal(h.Kept))...)
+	}
+	if len(h.Fences) > 0 {
+		out = append(append(out, `,"fences":`...), must(json.Marshal(h.Fences))...)
+	}
 	return out
 }
 
@@ -224,7 +251,7 @@ func (r *Record) Encode() []byte {
 	for _, a := range r.Answers {
 		size += a.Size()
 	}
-	h := head{version, r.Name, r.Epoch, r.Owner, r.Host, r.Region, r.Commit, r.Claims, r.Claimed, r.Alarm, r.Gateways, r.Sockets}
+	h := head{version, r.Name, r.Epoch, r.Owner, r.Host, r.Region, r.Commit, r.Claims, r.Claimed, r.Alarm, r.Gateways, r.Sockets, r.Kept, r.Fences}
 	out := h.append(make([]byte, 0, size))
 	for i, a := range r.Answers {
 		if i == 0 {
@@ -325,13 +352,18 @@ func decode(key string, data []byte) (*Record, error) {
 			return nil, err
 		}
 	}
+	for _, k := range r.Kept {
+		if len(k.ID) != 16 {
+			return nil, fmt.Errorf("the id of a question has %d bytes", len(k.ID))
+		}
+	}
 	kept := make([]Kept, 0, len(r.Answers))
 	for _, a := range r.Answers {
 		kept = append(kept, a.Keep())
 	}
 	return &Record{
 		Name: r.Name, Epoch: r.Epoch, Owner: r.Owner, Host: r.Host, Region: r.Region, Commit: r.Commit, Claims: r.Claims, Claimed: r.Claimed,
-		Alarm: r.Alarm, Gateways: r.Gateways, Sockets: r.Sockets, Answers: kept, Data: engine.DataOf(r.Keys, r.Raw),
+		Alarm: r.Alarm, Gateways: r.Gateways, Sockets: r.Sockets, Answers: kept, Kept: r.Kept, Fences: r.Fences, Data: engine.DataOf(r.Keys, r.Raw),
 	}, nil
 }
 
@@ -355,7 +387,7 @@ func belongs(key, name string) error {
 // Empty reports whether the object has nothing worth keeping once nobody owns it.
 // Answers are worth keeping: without them a late copy of a request would run again.
 func (r *Record) Empty() bool {
-	return len(r.Answers) == 0 && r.Data.Len() == 0 && len(r.Gateways) == 0 && r.Alarm == engine.Alarm{}
+	return len(r.Answers) == 0 && len(r.Kept) == 0 && len(r.Fences) == 0 && r.Data.Len() == 0 && len(r.Gateways) == 0 && r.Alarm == engine.Alarm{}
 }
 
 // must is for our own types, which always encode.

@@ -1,0 +1,335 @@
+package app
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/client"
+	asking "holdfast/internal/ask"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+// askOptions are the flags of the commands that ask an object.
+type askOptions struct {
+	nats        natsFlags
+	id, as, key string
+	timeout     time.Duration
+}
+
+func (o *askOptions) add(c *cobra.Command) {
+	o.nats.add(c)
+	f := c.Flags()
+	f.StringVar(&o.id, "id", "", "id of the object, instead of its name")
+	f.StringVar(&o.as, "as", "", "id of the principal that asks; default: nobody in particular")
+	f.StringVar(&o.key, "key", "", "idempotency key: what is repeated under it is done once")
+	f.DurationVar(&o.timeout, "timeout", 15*time.Second, "how long to wait for the answer, a minute at the most")
+}
+
+// check refuses flags that cannot be.
+func (o *askOptions) check() error {
+	if o.timeout < time.Millisecond || o.timeout > wire.CopyLife {
+		return usage(fmt.Errorf("--timeout %v: want 1ms to %v", o.timeout, wire.CopyLife), "")
+	}
+	if err := asking.CheckKey(o.key); err != nil {
+		return usage(fmt.Errorf("--key: it has at most %d characters, of printable ASCII", asking.MaxKey), "")
+	}
+	return nil
+}
+
+// context is how the object is asked.
+func (o *askOptions) context(ctx context.Context) context.Context {
+	if o.key != "" {
+		ctx = objects.WithIdempotencyKey(ctx, o.key)
+	}
+	if o.as != "" {
+		ctx = objects.WithPrincipal(ctx, objects.Principal{ID: o.as})
+	}
+	return ctx
+}
+
+// ask connects and has fn ask the object.
+func (p *program) ask(ctx context.Context, o *askOptions, object string, fn func(ctx context.Context, to objects.Ref) error) error {
+	id, name, err := parseObject(object, o.id)
+	if err != nil {
+		return err
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	nc, err := p.dial(ctx, o.nats, atOnce, connection(p.cfg.Name+" asks", client.DefaultInbox, p.log)...)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	objs, err := client.New(nc, client.Config{Request: o.timeout, Log: p.log})
+	if err != nil {
+		return unreachable(err, "")
+	}
+	to := objs.ObjectByID(id)
+	if name != "" {
+		to = objs.Object(id.Class(), name)
+	}
+	err = fn(o.context(ctx), to)
+	if objects.CodeOf(err) == objects.Unavailable && ctx.Err() != nil {
+		return ctx.Err() // nothing has happened
+	}
+	return err
+}
+
+func (p *program) callCommand() *cobra.Command {
+	var o askOptions
+	c := &cobra.Command{
+		Use:   "call CLASS/NAME CALL [INPUT]",
+		Short: "Make a call to an object, and print its answer",
+		Long: "Make a call to an object, and print its answer. The input is JSON, as the call's\n" +
+			"type has it; @FILE reads it from a file, @- from standard input, and without one it\n" +
+			"is null. NATS is the way: no gateway is asked, and the object believes --as.",
+		Example: p.examples("call ticket/global claim\n" +
+			"call limit/ada take --key order-17 --timeout 2s\n" +
+			"call board/chess add '{\"player\":\"ada\",\"points\":300}' --as ada --json"),
+		Args: cobra.RangeArgs(2, 3),
+		RunE: p.run(func(ctx context.Context, args []string) error {
+			input := []byte("null")
+			if len(args) == 3 {
+				var err error
+				if input, err = textOf(args[2], objects.MaxCall); err != nil {
+					return err
+				}
+			}
+			return p.ask(ctx, &o, args[0], func(ctx context.Context, to objects.Ref) error {
+				// The call's types are the class's own: what is sent and what comes back stays as it is.
+				output, err := objects.NewCall[[]byte, []byte](to.ID().Class(), args[1]).Do(ctx, to, input)
+				if err != nil {
+					return err
+				}
+				return p.tellAnswer(to, args[1], output)
+			})
+		}),
+	}
+	o.add(c)
+	c.ValidArgsFunction = p.completeObject(&o.nats)
+	return c
+}
+
+// tellAnswer prints what a call has returned.
+func (p *program) tellAnswer(to objects.Ref, call string, output []byte) error {
+	if !p.json {
+		return p.show(output)
+	}
+	said := called{OK: true, Class: string(to.ID().Class()), Name: to.Name(), ID: to.ID().String(), Call: call}
+	if json.Valid(output) {
+		said.Output = output
+	} else {
+		said.Base64 = base64.StdEncoding.EncodeToString(output)
+	}
+	return p.print(said)
+}
+
+// called is a call's answer as a program reads it.
+type called struct {
+	OK     bool            `json:"ok"` // true
+	Class  string          `json:"class"`
+	Name   string          `json:"name,omitempty"`
+	ID     string          `json:"id"`
+	Call   string          `json:"call"`
+	Output json.RawMessage `json:"output,omitempty"`
+	Base64 string          `json:"base64,omitempty"` // the output, if it is no JSON
+}
+
+func (p *program) fetchCommand() *cobra.Command {
+	var o askOptions
+	var method, data string
+	var header []string
+	c := &cobra.Command{
+		Use:   "fetch CLASS/NAME [PATH]",
+		Short: "Send an HTTP request to an object, and print the response's body",
+		Long: "Send an HTTP request to an object, and print the response's body. The path is what\n" +
+			"the object sees, / if none is given. NATS is the way: no worker, no gateway's limits\n" +
+			"and no login stand in between, and the object believes --as. A status of 400 or more\n" +
+			"is a failure, with the exit code of the error that has this status.",
+		Example: p.examples("fetch room/lobby\n" +
+			"fetch board/chess '/top?count=3' --json\n" +
+			"fetch board/chess /moves -X PUT -H 'Content-Type: application/json' -d @move.json"),
+		Args: cobra.RangeArgs(1, 2),
+	}
+	c.RunE = p.run(func(ctx context.Context, args []string) error {
+		var body io.Reader
+		if c.Flags().Changed("data") {
+			text, err := textOf(data, objects.MaxBody)
+			if err != nil {
+				return err
+			}
+			body = strings.NewReader(string(text))
+			if !c.Flags().Changed("request") {
+				method = http.MethodPost
+			}
+		}
+		path := strings.Join(append(args[1:], "/")[:1], "")
+		r, err := requestOf(ctx, method, path, header, body)
+		if err != nil {
+			return err
+		}
+		return p.ask(ctx, &o, args[0], func(ctx context.Context, to objects.Ref) error {
+			response, err := to.Fetch(r.WithContext(ctx))
+			if err != nil {
+				return err
+			}
+			defer response.Body.Close()
+			return p.tellResponse(response)
+		})
+	})
+	o.add(c)
+	c.ValidArgsFunction = p.completeObject(&o.nats)
+	c.Flags().StringVarP(&method, "request", "X", http.MethodGet, "method; POST if there is a body")
+	c.Flags().StringVarP(&data, "data", "d", "", "body; @FILE reads it from a file, @- from standard input")
+	c.Flags().StringArrayVarP(&header, "header", "H", nil, "header, as 'Name: value'; may be given several times")
+	return c
+}
+
+// requestOf is the request that an object is to answer.
+func requestOf(ctx context.Context, method, path string, header []string, body io.Reader) (*http.Request, error) {
+	if !strings.HasPrefix(path, "/") {
+		return nil, usage(fmt.Errorf("path %.80q: it begins with a slash", path), "")
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://object"+path, body)
+	if err != nil {
+		return nil, usage(fmt.Errorf("%.20q %.80q cannot be a method and a path", method, path), "")
+	}
+	for _, line := range header {
+		name, value, ok := strings.Cut(line, ":")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		odd := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+		if !ok || name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) || strings.ContainsFunc(value, odd) {
+			return nil, usage(fmt.Errorf("--header %.80q: want 'Name: value'", line), "")
+		}
+		if strings.EqualFold(name, "Host") {
+			r.Host = value
+			continue
+		}
+		r.Header.Add(name, value)
+	}
+	return r, nil
+}
+
+// fetched is an object's response as a program reads it.
+type fetched struct {
+	OK     bool        `json:"ok"` // its status is below 400
+	Status int         `json:"status"`
+	Header http.Header `json:"header"`
+	Body   string      `json:"body"`
+	Base64 string      `json:"base64,omitempty"` // the body, if it is no text
+}
+
+// tellResponse prints a response.
+func (p *program) tellResponse(r *http.Response) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return fmt.Errorf("read the response: %w", err)
+	}
+	failed := r.StatusCode >= http.StatusBadRequest
+	if p.json {
+		said := fetched{OK: !failed, Status: r.StatusCode, Header: r.Header, Body: string(body)}
+		if !utf8.Valid(body) {
+			said.Body, said.Base64 = "", base64.StdEncoding.EncodeToString(body)
+		}
+		err = p.print(said)
+	} else {
+		err = p.show(body)
+	}
+	if err != nil || !failed {
+		return err
+	}
+	code := codeOf(r.StatusCode)
+	return &failure{code: string(code), exit: exitOf(code), err: fmt.Errorf("the object answered %d %s", r.StatusCode, http.StatusText(r.StatusCode)), told: true}
+}
+
+// codeOf is the code of an object that answers with the status of a failure.
+func codeOf(status int) objects.Code {
+	for _, code := range []objects.Code{objects.Invalid, objects.Unauthorized, objects.Forbidden, objects.NotFound, objects.Unavailable, objects.Unknown} {
+		if code.HTTPStatus() == status {
+			return code
+		}
+	}
+	if status < http.StatusInternalServerError {
+		return objects.Conflict
+	}
+	return objects.Internal
+}
+
+// textOf is what is written on the command line or, after @, in a file; "@-" is standard input.
+func textOf(arg string, most int64) ([]byte, error) {
+	file, named := strings.CutPrefix(arg, "@")
+	if !named {
+		return []byte(arg), nil
+	}
+	from := os.Stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, usage(err, "")
+		}
+		defer f.Close()
+		from = f
+	}
+	data, err := io.ReadAll(io.LimitReader(from, most+1))
+	if err != nil {
+		return nil, usage(err, "")
+	}
+	if int64(len(data)) > most {
+		return nil, &failure{code: string(objects.TooLarge), exit: exitUsage, err: fmt.Errorf("%s has more than %d bytes", arg, most)}
+	}
+	return data, nil
+}
+
+// show writes what an object has sent to standard output, with a newline at the end. A terminal gets what could move
+// its cursor as \u sequences, which leaves JSON the same JSON.
+func (p *program) show(data []byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	if isTerminal(p.stdout) {
+		data = harmless(data)
+	}
+	if data[len(data)-1] != '\n' {
+		data = append(slices.Clip(data), '\n')
+	}
+	if _, err := p.stdout.Write(data); err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	return nil
+}
+
+// harmless is text without anything that a terminal does not simply show.
+func harmless(data []byte) []byte {
+	var out []byte
+	for len(data) > 0 {
+		r, n := utf8.DecodeRune(data)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			out = fmt.Appendf(out, `\x%02x`, data[0])
+		case r == '\n' || r == '\t' || unicode.IsPrint(r):
+			out = append(out, data[:n]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		data = data[n:]
+	}
+	return out
+}

@@ -1,0 +1,99 @@
+package app
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"holdfast/objects/host"
+)
+
+const (
+	completeWithin = time.Second // a shell waits for it
+	completeNames  = 200
+)
+
+// completeClass completes the first argument to a class.
+func (p *program) completeClass(from *natsFlags) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, typed string) (found []cobra.Completion, how cobra.ShellCompDirective) {
+		if len(args) == 0 {
+			found = startingWith(typed, p.liveClasses(c.Context(), from))
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeObject completes the first argument to CLASS/NAME: to a class and a slash first, then to the names of which
+// something is kept.
+func (p *program) completeObject(from *natsFlags) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, typed string) (found []cobra.Completion, how cobra.ShellCompDirective) {
+		class, _, named := strings.Cut(typed, "/")
+		switch {
+		case len(args) > 0:
+		case named:
+			found = startingWith(typed, p.keptObjects(c.Context(), from, class, typed))
+		default:
+			classes := p.liveClasses(c.Context(), from)
+			for i := range classes {
+				classes[i] += "/"
+			}
+			return startingWith(typed, classes), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// liveClasses are the classes of this program and of the hosts that live.
+func (p *program) liveClasses(ctx context.Context, from *natsFlags) []string {
+	classes := p.classNames()
+	p.glance(ctx, from, func(ctx context.Context, in *host.Inspector) {
+		if hosted, err := hostedClasses(ctx, in); err == nil {
+			classes = append(classes, hosted...)
+		}
+	})
+	slices.Sort(classes)
+	return slices.Compact(classes)
+}
+
+// keptObjects are objects of a class, as CLASS/NAME, that begin as typed.
+func (p *program) keptObjects(ctx context.Context, from *natsFlags, class, typed string) (found []string) {
+	p.glance(ctx, from, func(ctx context.Context, in *host.Inspector) {
+		for info, err := range in.List(ctx, class) {
+			if err != nil || len(found) == completeNames {
+				return
+			}
+			if object := class + "/" + info.Name; info.Name != "" && strings.HasPrefix(object, typed) {
+				found = append(found, object)
+			}
+		}
+	})
+	return found
+}
+
+// glance looks at what is kept, if NATS is reached in time: a shell has no use for an error.
+func (p *program) glance(ctx context.Context, from *natsFlags, look func(context.Context, *host.Inspector)) {
+	ctx, cancel := context.WithTimeout(ctx, completeWithin)
+	defer cancel()
+	nc, err := p.dial(ctx, *from, atOnce, append(connection(p.cfg.Name+" completes", adminUser, p.log), nats.Timeout(completeWithin/2))...)
+	if err != nil {
+		return
+	}
+	defer nc.Close()
+	if in, err := host.Inspect(ctx, nc); err == nil {
+		look(ctx, in)
+	}
+}
+
+// startingWith are the words that begin as typed. What a client has named with blanks, or with what moves a terminal's
+// cursor, is left out.
+func startingWith(typed string, words []string) []cobra.Completion {
+	odd := func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
+	return slices.DeleteFunc(words, func(word string) bool {
+		return !strings.HasPrefix(word, typed) || strings.ContainsFunc(word, odd)
+	})
+}

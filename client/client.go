@@ -1,0 +1,102 @@
+// Package client lets a Go program on the same NATS ask objects: a job, a command, a service of yours. It has no host, no
+// gateway and no listener.
+//
+//	objs, err := client.New(nc, client.Config{Region: "fra"})
+//	...
+//	n, err := ticket.Claim.Do(ctx, objs.Object(ticket.Tickets, "global"), nil)
+//
+// A Client is an objects.Caller, as a worker's Env is: Call.Do and Ref.Fetch do the rest. What a worker may do with the
+// context, it may do:
+//
+//	ctx, cancel := context.WithTimeout(ctx, time.Second)                    // when the answer has to be there
+//	ctx = objects.WithIdempotencyKey(ctx, "order-17")                       // one effect, however often it is repeated
+//	ctx = objects.WithPrincipal(ctx, objects.Principal{ID: "nightly-job"})  // who asks: the object believes it
+//
+// So whoever may use the connection may ask as anybody: the connection is the program's proof of who it is, and
+// `holdfast nats permissions` prints a NATS user for it. Errors are *objects.Error; objects.CodeOf tells whether anything
+// happened.
+//
+// A Client opens no WebSockets. A program that wants one dials a gateway.
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/internal/ask"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+// DefaultInbox is the inbox of a Client that has none of its own.
+const DefaultInbox = "client"
+
+// Client is a way to objects. It is safe for concurrent use.
+type Client struct{ objects.Caller }
+
+// Config is how a Client asks. Its zero value is usable.
+type Config struct {
+	// Region is where the program stands, "local" by default: an object that nobody owns is claimed by a host of this
+	// region, if there is one.
+	Region string
+
+	// Request is the longest that one question takes, 15 s by default, a minute at the most. A sooner deadline of the
+	// context counts.
+	Request time.Duration
+
+	// Inbox is "client" by default: what the Client hears comes below _HF.<Inbox>. It is the name of the program's NATS
+	// user, if that is one of `holdfast nats permissions`.
+	Inbox string
+
+	Log *slog.Logger // default: none
+}
+
+// New makes a Client of a connection. The connection stays the caller's, who closes it; until then the Client hears its
+// answers on it, and has nothing to close itself. One Client is enough for a connection.
+//
+// With nats.ReconnectBufSize(-1) the connection keeps nothing for later while it reconnects: then Unavailable, and not
+// Unknown, is what a question gets that could not be sent.
+func New(nc *nats.Conn, cfg Config) (*Client, error) {
+	if nc == nil {
+		return nil, errors.New("client: no connection to NATS is given")
+	}
+	if cfg.Region == "" {
+		cfg.Region = "local"
+	}
+	if cfg.Inbox == "" {
+		cfg.Inbox = DefaultInbox
+	}
+	if err := errors.Join(wire.CheckRegion(cfg.Region), wire.CheckInbox(cfg.Inbox)); err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	if cfg.Request < 0 || cfg.Request > wire.CopyLife {
+		return nil, fmt.Errorf("client: a question may take %v, want up to %v", cfg.Request, wire.CopyLife)
+	}
+	owners, err := wire.NewClient(wire.ClientConfig{
+		NATS: nc, Name: wire.NewName(cfg.Inbox), Region: cfg.Region, Timing: wire.Timing{Request: cfg.Request}, Log: cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Client{objects.NewCaller(sender(owners))}, nil
+}
+
+// sender has owners handle what the program asks.
+func sender(owners *wire.Client) ask.Transport {
+	return func(ctx context.Context, to wire.Address, req *wire.Request) (*wire.Reply, error) {
+		if err := ask.Identify(ctx, netip.Addr{}, to, req); err != nil {
+			return nil, err
+		}
+		reply, err := owners.Do(ctx, to, req)
+		if err != nil {
+			return nil, err
+		}
+		return reply, reply.Err()
+	}
+}

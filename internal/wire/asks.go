@@ -1,0 +1,58 @@
+package wire
+
+// What hosts tell each other about what their objects ask. Package asks decides what is said.
+
+// Asked is what a host adds to the request of an object that asks another.
+type Asked struct {
+	ID     []byte // of the question, 16 bytes
+	Caller string // the key of the object that asks
+	Name   string // its name, "" for none
+	Token  uint64 // of its owner
+	N      uint64 // of the ask, at that owner
+	Long   bool   // the event began in a way that comes again, perhaps much later
+	Fence  bool   // asks of older owners of the caller must not run any more
+	Chain  []Link // the objects that wait for the answer, the first to ask first
+}
+
+func (a *Asked) fields(c *coder) {
+	c.bytes(1, &a.ID)
+	text(c, 2, &a.Caller)
+	text(c, 3, &a.Name)
+	number(c, 4, &a.Token)
+	number(c, 5, &a.N)
+	c.bool(6, &a.Long)
+	c.bool(7, &a.Fence)
+	parts(c, 8, &a.Chain)
+}
+
+// Link is one object of a chain.
+type Link struct {
+	Key   string
+	Label string // for people
+}
+
+func (l *Link) fields(c *coder) {
+	text(c, 1, &l.Key)
+	text(c, 2, &l.Label)
+}
+
+// SettledAsks says that a caller's owner has nothing to ask again of what it asked: all with numbers below Low, but for
+// those in Open.
+type SettledAsks struct {
+	Caller string
+	Token  uint64 // of the owner that has asked
+	Low    uint64
+	Open   []Number
+}
+
+func (s *SettledAsks) fields(c *coder) {
+	text(c, 1, &s.Caller)
+	number(c, 2, &s.Token)
+	number(c, 3, &s.Low)
+	parts(c, 4, &s.Open)
+}
+
+// Number is one of a list.
+type Number struct{ N uint64 }
+
+func (n *Number) fields(c *coder) { number(c, 1, &n.N) }

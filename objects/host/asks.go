@@ -1,0 +1,390 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/internal/ask"
+	shared "holdfast/internal/metrics"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/host/internal/asks"
+	"holdfast/objects/internal/engine"
+)
+
+// Limits of what events ask.
+const (
+	maxDepth    = 16   // objects of a chain that wait
+	maxFlying   = 64   // asks of one event at once; more wait
+	maxAsks     = 1000 // of one event
+	maxLabel    = 64   // bytes of an object's name, as a chain shows it
+	leastTime   = 10 * time.Millisecond
+	partOfTime  = 16 // what is left of an event's time, less one part of this many, is what it gives to an ask
+	maxOpenSaid = 4096
+)
+
+// asking is what one event has asked, and asks. The object's lock guards it.
+type asking struct {
+	run    asks.Run
+	flying chan struct{} // holds a token for each ask that is under way
+}
+
+// Ask asks another object for the event. Any goroutine may call it.
+func (c *eventContext) Ask(ctx context.Context, q engine.Question) (engine.Answer, error) {
+	answer, err := c.ask(ctx, q)
+	class, _, _ := strings.Cut(q.Key, ".")
+	result := "ok"
+	if err != nil {
+		result = shared.CodeLabel(objects.CodeOf(err))
+	}
+	c.o.in.metrics.asks.WithLabelValues(c.o.class.Name, class, result).Inc()
+	return answer, err
+}
+
+func (c *eventContext) ask(ctx context.Context, q engine.Question) (engine.Answer, error) {
+	to, req, err := c.request(ctx, q)
+	if err != nil {
+		return engine.Answer{}, err
+	}
+	deadline, ok := c.childDeadline(ctx, time.Now())
+	if !ok {
+		return engine.Answer{}, objects.Errorf(objects.Unavailable, "%s was not asked: too little of the event's time is left", labelOf(to.Key(), to.Name))
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	a, err := c.takeOff(ctx)
+	if err != nil {
+		return engine.Answer{}, err
+	}
+	defer func() { <-a.flying }()
+	if err := c.o.passGate(ctx); err != nil {
+		return engine.Answer{}, err
+	}
+	id, err := c.sign(a, to.Key(), req)
+	if err != nil {
+		return engine.Answer{}, err
+	}
+	reply, err := c.o.in.client.Do(ctx, to, req)
+	if leavesNothing(reply, err) {
+		c.o.mu.Lock()
+		c.o.asks.Nothing(&a.run, to.Key(), id, req.Asked.N)
+		c.o.mu.Unlock()
+	}
+	if err == nil {
+		err = reply.Err()
+	}
+	if err != nil {
+		return engine.Answer{}, askFailed(labelOf(to.Key(), to.Name), err)
+	}
+	if q.Request != nil {
+		return engine.Answer{Response: &engine.Response{Status: reply.Status, Header: reply.Header, Body: reply.Body}}, nil
+	}
+	return engine.Answer{Output: reply.Body}, nil
+}
+
+// leavesNothing reports whether an ask has certainly left nothing at its callee that is to be settled.
+func leavesNothing(reply *wire.Reply, err error) bool {
+	if err != nil {
+		return objects.CodeOf(err) != objects.Unknown
+	}
+	return !reply.Kept
+}
+
+// askFailed is a failure of an ask as its event sees it: what it was, and who.
+func askFailed(label string, err error) error {
+	e, ok := errors.AsType[*objects.Error](err)
+	if !ok {
+		return err
+	}
+	told := *e
+	told.Message = label + ": " + e.Message
+	return &told
+}
+
+// request is what is sent for a question, as far as it does not change from one run of the event to the next.
+func (c *eventContext) request(ctx context.Context, q engine.Question) (wire.Address, *wire.Request, error) {
+	to := wire.Address{Name: q.Name}
+	if err := to.UnmarshalText([]byte(q.Key)); err != nil {
+		return to, nil, err
+	}
+	chain := c.chain()
+	if i := slices.IndexFunc(chain, func(l wire.Link) bool { return l.Key == q.Key }); i >= 0 {
+		return to, nil, objects.Errorf(objects.Conflict, "%s waits for itself: %s", chain[i].Label, chainText(chain, chain[i].Label))
+	}
+	if len(chain) > maxDepth {
+		return to, nil, objects.Errorf(objects.Conflict, "a chain of more than %d objects that ask each other: %s", maxDepth, chainText(chain, labelOf(q.Key, q.Name)))
+	}
+	principal, err := ask.Principal(ctx)
+	if err != nil {
+		return to, nil, err
+	}
+	req := &wire.Request{Kind: wire.Call, Call: q.Call, Body: q.Input, Principal: principal, Time: c.asked.UnixMilli(), Again: c.mayHaveRun()}
+	if r := q.Request; r != nil {
+		req.Kind, req.Method, req.URL, req.Host, req.Header = wire.Fetch, r.Method, r.URL.RequestURI(), cmp.Or(r.Host, r.URL.Host), r.Header
+	}
+	o := c.o
+	req.Asked = &wire.Asked{Caller: o.key, Name: o.id.Name, Token: o.memory.token, Long: c.long(), Fence: o.young() && c.mayHaveRun(), Chain: chain}
+	return to, req, nil
+}
+
+// chain is the objects that wait for what the event asks, the object itself the last.
+func (c *eventContext) chain() []wire.Link {
+	var chain []wire.Link
+	if c.from != nil {
+		chain = slices.Clip(c.from.Chain)
+	}
+	return append(chain, wire.Link{Key: c.o.key, Label: labelOf(c.o.key, c.o.id.Name)})
+}
+
+// labelOf is an object for people: class/name, and a part of its id if it has no name.
+func labelOf(key, name string) string {
+	class, id, _ := strings.Cut(key, ".")
+	if name == "" {
+		name = id[:min(8, len(id))] + "..."
+	}
+	if len(name) > maxLabel {
+		name = strings.ToValidUTF8(name[:maxLabel], "") + "..."
+	}
+	return class + "/" + name
+}
+
+func chainText(chain []wire.Link, last string) string {
+	var text strings.Builder
+	for _, l := range chain {
+		text.WriteString(l.Label + " -> ")
+	}
+	return text.String() + last
+}
+
+// childDeadline is when what the event asks has to be answered, so that the event can still answer. It reports false if
+// there is no time for that.
+func (c *eventContext) childDeadline(ctx context.Context, now time.Time) (time.Time, bool) {
+	deadline := c.deadline
+	if sooner, ok := ctx.Deadline(); ok && sooner.Before(deadline) {
+		deadline = sooner
+	}
+	left := deadline.Sub(now)
+	left -= max(leastTime, left/partOfTime)
+	return now.Add(left), left >= leastTime
+}
+
+// takeOff waits until the event may have one more ask under way, and counts it.
+func (c *eventContext) takeOff(ctx context.Context) (*asking, error) {
+	c.o.mu.Lock()
+	switch {
+	case c.over:
+		c.o.mu.Unlock()
+		return nil, objects.Errorf(objects.Invalid, "the event that asks has ended")
+	case c.asking == nil:
+		c.asking = &asking{flying: make(chan struct{}, maxFlying)}
+	}
+	a := c.asking
+	c.o.mu.Unlock()
+	select {
+	case a.flying <- struct{}{}:
+		return a, nil
+	case <-ctx.Done():
+		return nil, objects.Errorf(objects.Unavailable, "nothing was asked: the event has ended")
+	}
+}
+
+// passGate waits until all that the running event can have read is durable, and the object is certainly ours. What earlier
+// events have written is put at once.
+func (o *object) passGate(ctx context.Context) error {
+	passed := make(chan bool, 1)
+	o.mu.Lock()
+	start := o.putBatch()
+	o.put(outboxItem{gate: passed})
+	o.mu.Unlock()
+	if start {
+		o.spawn(o.work)
+	}
+	select {
+	case ours := <-passed:
+		if ours {
+			return nil
+		}
+	case <-ctx.Done():
+	}
+	return objects.Errorf(objects.Unavailable, "nothing was asked: the object is moving to another host, or its store does not answer")
+}
+
+// sign names the question, and gives the ask its number.
+func (c *eventContext) sign(a *asking, to string, req *wire.Request) (asks.ID, error) {
+	o := c.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case c.over:
+		return asks.ID{}, objects.Errorf(objects.Invalid, "the event that asks has ended")
+	case a.run.Asked() >= maxAsks:
+		return asks.ID{}, objects.Errorf(objects.TooMany, "an event asks at most %d times", maxAsks)
+	}
+	what := [][]byte{[]byte(req.Call), req.Body}
+	if req.Kind == wire.Fetch {
+		what = [][]byte{[]byte(req.Method), []byte(req.URL), []byte(req.Host), wire.Encode(&wire.Request{Header: req.Header}), req.Body}
+	}
+	id := a.run.Name(o.key, c.ID(), to, what...)
+	n, ok := o.asks.Ask(&a.run, to, id, o.in.bus.Line(), c.long(), time.Now())
+	if !ok {
+		return id, objects.Errorf(objects.Overloaded, "too many questions to this object are not settled")
+	}
+	req.Asked.ID, req.Asked.N = id[:], n
+	return id, nil
+}
+
+// settles is what the event has asked and is settled when the event is durable; nil: nothing, or it comes again. The event
+// asks nothing more. With the object's lock held.
+func (ev event) settles(failure *objects.Error) *asking {
+	c := ev.ctx
+	if c == nil {
+		return nil
+	}
+	c.over = true
+	if c.asking == nil || !c.asking.run.Owes() || ev.comesAgain || failure != nil && c.comesAgain() {
+		return nil
+	}
+	return c.asking
+}
+
+// settleAsks notes that an event is durable. With mu held.
+func (o *object) settleAsks(a *asking) {
+	now := time.Now()
+	o.asks.Settle(&a.run, o.in.bus.Line(), now)
+	o.saySettled(now)
+}
+
+// saySettled tells callees what is settled, as far as it is time to. With mu held.
+func (o *object) saySettled(now time.Time) {
+	say, again := o.asks.Due(now)
+	for i := range say {
+		o.say(&say[i])
+	}
+	switch {
+	case again.IsZero():
+		o.sayTimer = nil
+	case o.sayTimer == nil:
+		o.sayTimer = time.AfterFunc(again.Sub(now), o.sayLater)
+	default:
+		o.sayTimer.Reset(again.Sub(now))
+	}
+}
+
+func (o *object) sayLater() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() != gone {
+		o.saySettled(time.Now())
+	}
+}
+
+// say tells one callee what is settled: over NATS, and not nearby, so that it comes after all copies of what was asked. With
+// mu held.
+func (o *object) say(s *asks.Say) {
+	settled := wire.SettledAsks{Caller: o.key, Token: o.commit.own.Token, Low: s.Low}
+	for _, n := range s.Open {
+		settled.Open = append(settled.Open, wire.Number{N: n})
+	}
+	req := wire.Request{Kind: wire.Settled, Settled: &settled}
+	o.in.logSendError(wire.Publish(o.in.bus, wire.ObjectHostSubject(s.Callee), &req))
+}
+
+// What follows is the callee's half.
+
+// checkAsked refuses what no host of ours has sent.
+func checkAsked(req *wire.Request) error {
+	var caller objects.ID
+	a := req.Asked
+	if err := caller.UnmarshalText([]byte(a.Caller)); err != nil || a.Caller == "" {
+		return fmt.Errorf("%.80q is no object that could ask", a.Caller)
+	}
+	switch {
+	case len(a.ID) != len(asks.ID{}):
+		return fmt.Errorf("the id of a question has %d bytes", len(a.ID))
+	case len(a.Name) > objects.MaxName:
+		return fmt.Errorf("the name of the object that asks has %d bytes", len(a.Name))
+	case len(a.Chain) == 0 || len(a.Chain) > maxDepth+1:
+		return fmt.Errorf("a chain of %d objects", len(a.Chain))
+	case req.Kind != wire.Call && req.Kind != wire.Fetch || req.Key != "" || req.Socket != "":
+		return errors.New("this is nothing that an object asks")
+	}
+	return nil
+}
+
+func checkSettled(s *wire.SettledAsks) error {
+	if s == nil || s.Caller == "" || len(s.Open) > maxOpenSaid {
+		return errors.New("this is not what settles asks")
+	}
+	return nil
+}
+
+func questionOf(a *wire.Asked) asks.Question {
+	return asks.Question{ID: asks.ID(a.ID), Caller: a.Caller, Token: a.Token, N: a.N, Long: a.Long, Fence: a.Fence}
+}
+
+// askedBefore answers what another object has asked before, and turns away what is not to be run. Otherwise it returns false.
+func (o *object) askedBefore(ev event, now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	verdict, answer, fenced := o.memory.kept.Receive(questionOf(ev.req.Asked), now)
+	if fenced { // nothing leaves before it is durable, not even what has changed nothing
+		o.put(outboxItem{wrote: true})
+		o.commit.wrote = true
+	}
+	mine := ev.req.For == o.memory.token || ev.req.For == 0 && !o.young()
+	switch {
+	case verdict == asks.Answer:
+		reply := &wire.Reply{}
+		if wire.Decode(answer, reply) != nil {
+			reply = &wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
+		}
+		reply.Kept = true
+		o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply})
+	case verdict == asks.Moved || !mine:
+		o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.memory.token})
+	case verdict == asks.Full:
+		full := &wire.Reply{Code: objects.Overloaded, Message: "too many answers are kept for objects that have asked"}
+		o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: full})
+	default:
+		return false
+	}
+	return true
+}
+
+// tooLargeToKeep refuses the answer to an object that has changed something, and is too large to be kept.
+func (o *object) tooLargeToKeep(ev event, out engine.Outcome) error {
+	if ev.req == nil || ev.req.Asked == nil || out.Err != nil {
+		return nil
+	}
+	size := len(out.Output)
+	if out.Response != nil {
+		size = len(wire.Encode(&wire.Reply{Status: out.Response.Status, Header: out.Response.Header, Body: out.Response.Body}))
+	}
+	if size <= asks.MaxAnswer || !out.Changed() && len(out.Sends) == 0 && !o.owes(ev.ctx) {
+		return nil
+	}
+	return objects.Errorf(objects.TooLarge, "the answer to an object has %d bytes, at most %d are allowed where the event has changed something", size, asks.MaxAnswer)
+}
+
+// owes reports whether others may keep what the event has asked them.
+func (o *object) owes(c *eventContext) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return c.asking != nil && c.asking.run.Owes()
+}
+
+// hearSettled forgets answers that are settled. The record forgets them with its next put.
+func (o *object) hearSettled(s *wire.SettledAsks) {
+	settled := asks.Settled{Low: s.Low}
+	for _, n := range s.Open {
+		settled.Open = append(settled.Open, n.N)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.memory.kept.Settled(s.Caller, s.Token, settled)
+}

@@ -1,0 +1,718 @@
+package asks
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// One event of one object asks another, in every order in which owners of both die, copies of asks come late or never,
+// answers are lost, and puts land or do not. The event is a worker's request, which the worker sends again to the next
+// owner until it is answered.
+//
+// Assumed: what one owner publishes for one object reaches each owner of that object in order, with gaps; no copy lives
+// longer than a minute; an owner that was replaced does nothing any more, but what it has sent is on its way.
+type world struct {
+	// The worker.
+	sent  int // the token of the owner that it has sent the event to last; 0: none
+	again bool
+	told  string // "": nothing yet
+
+	// The caller's record and its owners, by token.
+	record  callerRecord
+	callers []*caller
+
+	// The callee's record and its owners, by token.
+	kept    calleeRecord
+	callees []*calleeOwner
+
+	effects map[string]int // of each question, as far as they are durable
+	replies []reply        // on their way
+	denied  bool           // a refusal was the end of the event
+}
+
+type callerRecord struct {
+	owner int
+	state bool   // what an earlier event has written
+	done  string // what the event was answered; "": it has not run
+}
+
+type caller struct {
+	alive, young bool
+	frozen       bool // it was replaced, and sends once more before it knows
+	state        bool // in memory
+	stage        string
+	asks         Caller
+	run          Run
+	questions    []*question // of the present run
+	runs         int
+	stream       []message // to the callee, in order
+}
+
+type question struct {
+	text   string
+	id     ID
+	n      uint64
+	copies int
+	known  int // the callee's token, as far as this owner knows
+	answer string
+}
+
+type message struct {
+	settled bool
+	s       Settled
+	q       Question
+	text    string
+	copy    int
+	to      int // the token of the callee's owner that it names
+}
+
+type calleeRecord struct {
+	owner int
+	Callee
+}
+
+type calleeOwner struct {
+	alive, young bool
+	Callee
+	next   map[int]int // the first message of each caller's stream that it can still hear
+	dirty  bool
+	effect []string // not durable
+	wait   []reply  // for the put
+}
+
+type reply struct {
+	caller int
+	n      uint64
+	copy   int
+	text   string // of the question, or "refused", or "moved"
+	kept   bool
+	token  int
+}
+
+// mistake is what one who builds this may do wrong.
+type mistake string
+
+const (
+	keepsNothing    mistake = "the callee keeps no answers"
+	settlesEarly    mistake = "asks are settled when they are answered, before the event is durable"
+	fencesNothing   mistake = "there are no fences"
+	noGate          mistake = "asks leave before what the event has read is durable"
+	byOrdinal       mistake = "questions are known by their place"
+	byOwner         mistake = "questions are known by who owns the caller"
+	askedIsRead     mistake = "an event that only asks is not made durable"
+	runsForOthers   mistake = "the callee runs what was sent to another owner"
+	anyCopyCounts   mistake = "a refusal counts for any copy"
+	fencesAreMemory mistake = "a fence is noted in memory alone"
+	settledNearby   mistake = "what is settled overtakes asks"
+)
+
+var now = time.Unix(1_000_000, 0)
+
+func (w *world) clone() *world {
+	c := *w
+	c.effects = maps.Clone(w.effects)
+	c.replies = slices.Clone(w.replies)
+	c.kept.Callee = cloneCallee(w.kept.Callee)
+	c.callers = nil
+	for _, one := range w.callers {
+		n := *one
+		n.asks.to = nil
+		for to, callee := range one.asks.to {
+			if n.asks.to == nil {
+				n.asks.to = make(map[string]*calleeOfCaller)
+			}
+			copied := *callee
+			copied.open = slices.Clone(callee.open)
+			n.asks.to[to] = &copied
+		}
+		n.run = Run{maps.Clone(one.run.equal), slices.Clone(one.run.made)}
+		n.questions = nil
+		for _, q := range one.questions {
+			copied := *q
+			n.questions = append(n.questions, &copied)
+		}
+		n.stream = slices.Clone(one.stream)
+		c.callers = append(c.callers, &n)
+	}
+	c.callees = nil
+	for _, one := range w.callees {
+		n := *one
+		n.Callee = cloneCallee(one.Callee)
+		n.next = maps.Clone(one.next)
+		n.effect, n.wait = slices.Clone(one.effect), slices.Clone(one.wait)
+		c.callees = append(c.callees, &n)
+	}
+	return &c
+}
+
+type calleeOfCaller = callee
+
+func cloneCallee(c Callee) Callee { return Callee{slices.Clone(c.Kept), slices.Clone(c.Fences)} }
+
+// key tells worlds apart.
+type key []byte
+
+func (k *key) add(parts ...any) {
+	for _, p := range parts {
+		switch p := p.(type) {
+		case int:
+			*k = append(*k, byte(p))
+		case uint64:
+			*k = append(*k, byte(p))
+		case string:
+			*k = append(append(*k, p...), ' ')
+		case bool:
+			if p {
+				*k = append(*k, '+')
+			} else {
+				*k = append(*k, '-')
+			}
+		default:
+			panic(fmt.Sprintf("%T", p))
+		}
+	}
+}
+
+func (k *key) callee(c *Callee) {
+	for i := range c.Kept {
+		k.add("kept", string(c.Kept[i].ID[:2]), c.Kept[i].Token, c.Kept[i].N)
+	}
+	for i := range c.Fences {
+		k.add("fence", c.Fences[i].Token)
+	}
+}
+
+func (k *key) replies(all []reply) {
+	for _, r := range all {
+		k.add("reply", r.caller, r.n, r.copy, r.text, r.kept, r.token)
+	}
+}
+
+func (w *world) key() string {
+	k := make(key, 0, 512)
+	k.add(w.sent, w.again, w.told, w.record.owner, w.record.state, w.record.done, w.denied, w.kept.owner)
+	for _, text := range []string{"x", "y", "state", "no state"} {
+		k.add(w.effects[text])
+	}
+	k.replies(w.replies)
+	k.callee(&w.kept.Callee)
+	for i, c := range w.callers {
+		k.add("caller", c.alive, c.young, c.frozen, c.state, c.stage, c.runs, c.asks.last, len(c.run.made))
+		for _, q := range c.questions {
+			k.add("question", q.text, q.n, q.copies, q.known, q.answer)
+		}
+		if one := c.asks.to["B"]; one != nil {
+			k.add("told", one.told)
+			for _, o := range one.open {
+				k.add(o.n, o.ready.IsZero())
+			}
+		}
+		for _, m := range c.stream {
+			k.add("message", m.settled, m.s.Low, m.q.N, m.q.Fence, m.text, m.copy, m.to)
+			for _, n := range m.s.Open {
+				k.add(n)
+			}
+		}
+		for _, o := range w.callees {
+			k.add(o.next[i])
+		}
+	}
+	for _, o := range w.callees {
+		k.add("callee", o.alive, o.young, o.dirty)
+		for _, text := range o.effect {
+			k.add("effect", text)
+		}
+		k.replies(o.wait)
+		k.callee(&o.Callee)
+	}
+	return string(k)
+}
+
+type explorer struct {
+	mistake
+	questions       []string // that the event asks
+	thaws           bool     // an owner of the caller that was replaced may send what it has under way
+	calm            bool     // nothing is lost and nothing given up
+	fickle          bool     // the callee may refuse
+	ages            bool     // minutes may pass
+	callers, owners int      // of the callee; how many there may be
+	copies, runs    int
+	most            int
+	queue           []*world
+	paths           []path
+	seen            map[string]bool
+	from            int
+	count           map[string]int
+	wrong           string
+	at              int
+}
+
+type path struct {
+	from int
+	what string
+}
+
+func (x *explorer) move(what string, w *world) {
+	x.count[what]++
+	key := w.key()
+	if x.seen[key] {
+		return
+	}
+	x.seen[key] = true
+	x.queue = append(x.queue, w)
+	x.paths = append(x.paths, path{x.from, what})
+	if wrong := x.check(w); wrong != "" && x.wrong == "" {
+		x.wrong, x.at = wrong, len(x.paths)-1
+	}
+}
+
+func (x *explorer) trace() string {
+	var path []string
+	for at := x.at; at > 0; at = x.paths[at].from {
+		path = append(path, x.paths[at].what)
+	}
+	slices.Reverse(path)
+	return strings.Join(path, "\n")
+}
+
+func (x *explorer) explore() {
+	x.seen, x.count = make(map[string]bool), make(map[string]int)
+	first := &world{effects: make(map[string]int), record: callerRecord{owner: 1}, kept: calleeRecord{owner: 1}}
+	first.callers = []*caller{{alive: true, state: slices.Contains(x.questions, "state")}}
+	first.callees = []*calleeOwner{{alive: true, next: make(map[int]int)}}
+	x.move("begin", first)
+	for i := 0; i < len(x.queue) && x.wrong == "" && len(x.queue) < x.most; i++ {
+		x.from = i
+		x.moves(x.queue[i])
+		x.queue[i] = nil
+	}
+}
+
+func (x *explorer) check(w *world) string {
+	for text, n := range w.effects {
+		switch {
+		case n > 1:
+			return fmt.Sprintf("%q has had its effect %d times", text, n)
+		case text == "state" && !w.record.state:
+			return "something was asked because of what was never written"
+		case w.denied && n > 0:
+			return "the event was refused, and what it asked was done"
+		}
+	}
+	for _, c := range w.callers {
+		for _, q := range c.questions {
+			if q.answer != "" && q.answer != "refused" && q.answer != "unknown" && q.answer != q.text {
+				return fmt.Sprintf("%q was answered as %q", q.text, q.answer)
+			}
+		}
+	}
+	return ""
+}
+
+func (x *explorer) moves(w *world) {
+	x.worker(w)
+	for token := range w.callers {
+		x.caller(w, token)
+	}
+	for token := range w.callees {
+		x.callee(w, token)
+	}
+	for i := range w.replies {
+		x.arrives(w, i)
+	}
+	x.claims(w)
+}
+
+// worker sends the event to the owner that there is.
+func (x *explorer) worker(w *world) {
+	owner := w.record.owner
+	if w.told != "" || owner == 0 {
+		return
+	}
+	n := w.clone()
+	c := n.callers[owner-1]
+	n.again = n.again || n.sent != 0 && n.sent != owner
+	n.sent = owner
+	switch {
+	case n.record.done != "":
+		n.told = n.record.done
+		n.denied = n.told == "refused"
+		x.move("the worker is answered from the record", n)
+	case c.stage == "" && c.runs < x.runs:
+		x.begin(n, c)
+		x.move("the event begins", n)
+	}
+}
+
+func (x *explorer) begin(w *world, c *caller) {
+	c.stage, c.run, c.questions = "runs", Run{}, nil
+	c.runs++
+	for _, text := range x.questions {
+		if text == "state" && !c.state {
+			text = "no state"
+		}
+		c.questions = append(c.questions, &question{text: text})
+	}
+}
+
+func (x *explorer) caller(w *world, i int) {
+	c := w.callers[i]
+	if c.frozen {
+		for j, q := range c.questions {
+			if q.answer == "" && q.copies > 0 && q.copies < x.copies && w.kept.owner > 0 {
+				n := w.clone()
+				n.callers[i].frozen = false
+				x.ask(n, i, j)
+				x.move("an owner of the caller that was replaced asks again", n)
+			}
+		}
+	}
+	if !c.alive {
+		return
+	}
+	token := i + 1
+	// Another owner takes over, whether or not what is under way lands before.
+	if len(w.callers) < x.callers {
+		n := w.clone()
+		n.callers[i].alive, n.record.owner = false, 0
+		x.move("the caller's owner dies", n)
+		if x.thaws && c.stage == "runs" {
+			n := n.clone()
+			n.callers[i].frozen = true
+			x.move("the caller's owner is frozen", n)
+		}
+		if c.stage == "puts" {
+			n := n.clone()
+			n.record.done = outcome(c)
+			x.move("the caller's owner dies, its put has landed", n)
+		}
+	}
+	if c.state && !w.record.state {
+		n := w.clone()
+		n.record.state = true
+		x.move("what was written before is durable", n)
+	}
+	switch c.stage {
+	case "runs":
+		x.runsOn(w, i)
+	case "puts":
+		n := w.clone()
+		d := n.callers[i]
+		n.record.done, d.stage = outcome(d), ""
+		d.asks.Settle(&d.run, 0, now)
+		x.move("the event is durable", n)
+	}
+	if !c.asks.Idle() {
+		n := w.clone()
+		d := n.callers[i]
+		if say, _ := d.asks.Due(now.Add(time.Second)); len(say) > 0 {
+			d.stream = append(d.stream, message{settled: true, s: say[0].Settled, q: Question{Token: uint64(token)}})
+			if x.mistake == settledNearby {
+				for _, o := range n.callees {
+					if o.alive {
+						o.Settled("A", uint64(token), say[0].Settled)
+					}
+				}
+			}
+			x.move("asks are said to be settled", n)
+		}
+	}
+	if x.ages && c.young {
+		n := w.clone()
+		n.callers[i].young = false
+		for j := range i { // its predecessors' copies have died, and so has what the worker has sent them
+			n.callers[j].stream = nil
+			for _, o := range n.callees {
+				delete(o.next, j)
+			}
+		}
+		x.move("a minute passes", n)
+	}
+}
+
+// outcome is what the event is answered.
+func outcome(c *caller) string {
+	for _, q := range c.questions {
+		if q.answer == "refused" || q.answer == "unknown" {
+			return q.answer
+		}
+	}
+	return "done"
+}
+
+// runsOn is what the handler may do next.
+func (x *explorer) runsOn(w *world, i int) {
+	c := w.callers[i]
+	answered := true
+	for j, q := range c.questions {
+		if q.answer != "" {
+			continue
+		}
+		answered = false
+		if q.copies > 0 && !x.calm {
+			n := w.clone()
+			d := n.callers[i]
+			d.questions[j].answer = "unknown"
+			x.move("an ask is given up", n)
+		}
+		if q.copies < x.copies && (w.record.state || !c.state || x.mistake == noGate) {
+			n := w.clone()
+			x.ask(n, i, j)
+			x.move(fmt.Sprint("asks, copy ", q.copies+1), n)
+		}
+	}
+	if answered {
+		n := w.clone()
+		d := n.callers[i]
+		if d.run.Owes() && x.mistake != askedIsRead {
+			d.stage = "puts"
+			x.move("the handler returns", n)
+			return
+		}
+		if x.mistake == askedIsRead {
+			d.asks.Settle(&d.run, 0, now)
+		}
+		d.stage = ""
+		x.move("the handler returns, nothing is owed, the answer is lost", n)
+		n = n.clone()
+		n.told = outcome(d)
+		n.denied = n.told == "refused"
+		x.move("the handler returns, nothing is owed, the worker is told", n)
+		return
+	}
+	if c.runs < x.runs {
+		n := w.clone()
+		x.begin(n, n.callers[i])
+		x.move("the event gives way, and begins again", n)
+	}
+}
+
+func (x *explorer) ask(w *world, i, j int) {
+	c := w.callers[i]
+	q := c.questions[j]
+	token := uint64(i + 1)
+	if q.copies == 0 {
+		asked, caller := q.text, "A"
+		switch x.mistake {
+		case byOrdinal:
+			asked = fmt.Sprint(c.run.Asked())
+		case byOwner:
+			caller = fmt.Sprint("A", token)
+		}
+		q.id = c.run.Name(caller, "E", "B", []byte(asked))
+		q.n, _ = c.asks.Ask(&c.run, "B", q.id, 0, false, now)
+	}
+	q.copies++
+	q.known = w.kept.owner // as a claim tells, or Moved
+	c.stream = append(c.stream, message{
+		q:    Question{ID: q.id, Caller: "A", Token: token, N: q.n, Fence: x.mistake != fencesNothing && c.young && w.again},
+		text: q.text, copy: q.copies, to: q.known,
+	})
+}
+
+// arrives is a reply that comes, or is lost.
+func (x *explorer) arrives(w *world, i int) {
+	r := w.replies[i]
+	lost := w.clone()
+	lost.replies = slices.Delete(lost.replies, i, i+1)
+	if !x.calm {
+		x.move("a reply is lost", lost)
+	}
+	c := w.callers[r.caller-1]
+	if !c.alive || c.stage != "runs" {
+		return
+	}
+	for j, q := range c.questions {
+		if q.n != r.n || q.answer != "" || q.copies == 0 {
+			continue
+		}
+		if !r.kept && r.copy != q.copies && x.mistake != anyCopyCounts || r.text == "moved" {
+			continue
+		}
+		n := lost.clone()
+		d := n.callers[r.caller-1]
+		d.questions[j].answer = r.text
+		if !r.kept {
+			d.asks.Nothing(&d.run, "B", q.id, q.n)
+		} else if x.mistake == settlesEarly {
+			early := d.run
+			d.asks.Settle(&early, 0, now)
+		}
+		x.move("a reply comes", n)
+	}
+}
+
+func (x *explorer) callee(w *world, i int) {
+	o := w.callees[i]
+	if !o.alive {
+		return
+	}
+	token := i + 1
+	land := func(n *world) {
+		b := n.callees[i]
+		for _, text := range b.effect {
+			n.effects[text]++
+		}
+		n.kept.Callee = cloneCallee(b.Callee)
+		if x.mistake == fencesAreMemory {
+			n.kept.Fences = nil
+		}
+	}
+	if len(w.callees) < x.owners {
+		n := w.clone()
+		n.callees[i] = &calleeOwner{}
+		n.kept.owner = 0
+		x.move("the callee's owner dies", n)
+		if o.dirty {
+			n := w.clone()
+			land(n)
+			n.callees[i] = &calleeOwner{}
+			n.kept.owner = 0
+			x.move("the callee's owner dies, its put has landed", n)
+		}
+	}
+	if o.dirty {
+		n := w.clone()
+		land(n)
+		b := n.callees[i]
+		n.replies = append(n.replies, b.wait...)
+		b.effect, b.wait, b.dirty = nil, nil, false
+		x.move("the callee's put lands", n)
+	}
+	for from, c := range w.callers {
+		if o.next[from] >= len(c.stream) {
+			continue
+		}
+		if !x.calm {
+			n := w.clone()
+			n.callees[i].next[from]++
+			x.move("a message is lost", n)
+		}
+		x.hears(w, i, from, c.stream[o.next[from]], token)
+	}
+}
+
+func (x *explorer) hears(w *world, i, from int, m message, token int) {
+	n := w.clone()
+	o := n.callees[i]
+	o.next[from]++
+	if m.settled {
+		if x.mistake == settledNearby {
+			return
+		}
+		o.Settled("A", m.q.Token, m.s)
+		x.move("the callee hears what is settled", n)
+		return
+	}
+	r := reply{caller: from + 1, n: m.q.N, copy: m.copy, token: token}
+	say := func(n *world, r reply, wait bool) {
+		o := n.callees[i]
+		if wait {
+			o.dirty = true
+			o.wait = append(o.wait, r)
+			return
+		}
+		n.replies = append(n.replies, r)
+	}
+	verdict, answer, fenced := o.Receive(m.q, now)
+	if x.mistake == fencesAreMemory {
+		fenced = false
+	}
+	if x.mistake == keepsNothing && verdict == Answer {
+		verdict = Fresh
+	}
+	switch {
+	case verdict == Moved:
+		r.text = "moved"
+		say(n, r, false)
+		x.move("an ask of an older owner is turned away", n)
+	case verdict == Answer:
+		r.text, r.kept = string(answer), true
+		say(n, r, fenced || o.dirty)
+		x.move("an ask is answered from memory", n)
+	case m.to != token && x.mistake != runsForOthers:
+		r.text = "moved"
+		say(n, r, fenced)
+		x.move("an ask for another owner is turned away", n)
+	default:
+		if x.fickle {
+			n := n.clone()
+			r := r
+			r.text = "refused"
+			say(n, r, fenced || o.dirty)
+			x.move("an ask is refused", n)
+		}
+		o.Keep(m.q, []byte(m.text), now)
+		o.effect = append(o.effect, m.text)
+		r.text, r.kept = m.text, true
+		say(n, r, true)
+		x.move("an ask runs", n)
+	}
+}
+
+func (x *explorer) claims(w *world) {
+	if w.record.owner == 0 && len(w.callers) < x.callers {
+		n := w.clone()
+		n.callers = append(n.callers, &caller{alive: true, young: true, state: n.record.state})
+		n.record.owner = len(n.callers)
+		x.move("the caller is claimed", n)
+	}
+	if w.kept.owner == 0 && len(w.callees) < x.owners {
+		n := w.clone()
+		n.callees = append(n.callees, &calleeOwner{alive: true, young: true, Callee: cloneCallee(n.kept.Callee), next: make(map[int]int)})
+		n.kept.owner = len(n.callees)
+		x.move("the callee is claimed", n)
+	}
+}
+
+// stories are what is explored. Each is small enough to be explored whole, or as far as it says.
+var stories = map[string]explorer{
+	"one question":            {questions: []string{"x"}, callers: 2, owners: 2, copies: 2, runs: 1, most: 60_000},
+	"one that may be refused": {questions: []string{"x"}, fickle: true, callers: 2, owners: 2, copies: 2, runs: 1, most: 60_000},
+	"the event gives way":     {questions: []string{"x"}, fickle: true, callers: 2, owners: 1, copies: 1, runs: 2, most: 60_000},
+	"two questions":           {questions: []string{"x", "y"}, callers: 2, owners: 1, copies: 1, runs: 1, most: 60_000},
+	"because of a state":      {questions: []string{"state"}, callers: 2, owners: 1, copies: 1, runs: 1, most: 60_000},
+	"an owner is frozen":      {questions: []string{"x"}, fickle: true, thaws: true, calm: true, callers: 2, owners: 2, copies: 2, runs: 1, most: 60_000},
+	"minutes pass":            {questions: []string{"x"}, fickle: true, ages: true, callers: 3, owners: 1, copies: 1, runs: 1, most: 60_000},
+}
+
+func TestAQuestionHasOneEffectWhoeverDies(t *testing.T) {
+	for name, x := range stories {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x.explore()
+			t.Logf("%d worlds, %v", len(x.paths), x.count)
+			if x.wrong != "" {
+				t.Fatalf("%s:\n%s", x.wrong, x.trace())
+			}
+			for _, what := range []string{"an ask runs", "an ask is answered from memory", "the callee hears what is settled", "the worker is answered from the record"} {
+				if x.count[what] == 0 {
+					t.Errorf("%q has never happened", what)
+				}
+			}
+		})
+	}
+}
+
+func TestEveryMistakeAboutAsksIsCaught(t *testing.T) {
+	for m, story := range map[mistake]string{
+		keepsNothing: "one question", settlesEarly: "one question", fencesNothing: "one question", noGate: "because of a state",
+		byOrdinal: "two questions", byOwner: "one question", askedIsRead: "one question", runsForOthers: "one question",
+		anyCopyCounts: "one that may be refused", fencesAreMemory: "an owner is frozen", settledNearby: "one question",
+	} {
+		t.Run(string(m), func(t *testing.T) {
+			t.Parallel()
+			x := stories[story]
+			x.mistake = m
+			x.explore()
+			if x.wrong == "" {
+				t.Fatalf("not caught in %d worlds", len(x.paths))
+			}
+			t.Logf("caught after %d worlds: %s\n%s", len(x.paths), x.wrong, x.trace())
+		})
+	}
+}
