@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -38,6 +39,12 @@ func TestBrowserTourTicksWhatHasHappened(t *testing.T) {
 	other.live()
 	page.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
 	ticked("meet", "lose", "cas", "ocean")
+
+	// From there the way to the owner is drawn, and said.
+	other.until("the way is drawn", `document.querySelector("#distances .way") && document.querySelector("#distances .owner").textContent === "host-1"`)
+	if said := other.text("#distances-words"); !strings.HasPrefix(said, "You come in through syd. fra is ") || !strings.HasSuffix(said, " The room is owned in fra.") {
+		t.Errorf("of the distances it says %q", said)
+	}
 
 	page.click("#options-toggle")
 	eval[any](page, `(() => {

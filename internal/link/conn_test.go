@@ -336,7 +336,7 @@ func TestAHeldLinkDeliversWhenItIsMended(t *testing.T) {
 			if held > 0 {
 				d.Hold(began.Add(held))
 			}
-			go far.Write([]byte("c")) // a pipe takes what somebody reads
+			go func() { _, _ = far.Write([]byte("c")) }() // a pipe takes what somebody reads; the reader misses what fails
 			if _, err := io.ReadFull(near, got); err != nil || time.Since(began) != held+half {
 				t.Errorf("with a hold of %v the answer came after %v, %v", held, time.Since(began), err)
 			}

@@ -1,5 +1,6 @@
 // The page: reads what it was opened with, asks the gateway who it is, and starts the two halves.
 import { $, copy, setText } from "./dom.js";
+import { Distances } from "./distances.js";
 import { showSources } from "./lessons.js";
 import { initLook } from "./theme.js";
 import { initTips } from "./tip.js";
@@ -45,7 +46,8 @@ offerTerminal(socketUrl);
 
 const seenEarly = new Set(); // before the tour knows what is possible here
 let seen = (step) => seenEarly.add(step);
-startRoom(socketUrl, (step) => seen(step));
+const distances = new Distances();
+startRoom(socketUrl, (step) => seen(step), (where) => distances.setOwner(where));
 
 const config = await readConfig();
 setText($("#version"), config.version ? `Holdfast ${config.version}` : "Holdfast");
@@ -56,5 +58,6 @@ showSources(config.sources);
 const race = startRace(counterName, config, query.get("run"), (step) => tour.check(step));
 watchRegions((regions) => {
   offerRegions(regions, config.faults);
+  distances.setRegions(regions);
   race.setRegions(regions);
 });

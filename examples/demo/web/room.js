@@ -21,8 +21,8 @@ const isPoint = (m) => Number.isFinite(m.x) && Number.isFinite(m.y);
 const inside = (v) => Math.min(10000, Math.max(0, v));
 const withLabel = (p) => ({ ...p, label: sayName(p.name) });
 
-/** seen(step) is told what a visitor has seen. */
-export function startRoom(url, seen) {
+/** seen(step) is told what a visitor has seen, owned(where) who owns the room and how far that is. */
+export function startRoom(url, seen, owned) {
   const stage = $("#stage");
   const room = { me: null, peers: new Map(), rtts: [], link: { phase: "connecting", attempt: 0 }, moved: null, where: {} };
   const cursors = new Cursors($("#cursors"));
@@ -195,6 +195,7 @@ export function startRoom(url, seen) {
       rtt: median(room.rtts),
       retryIn: link.retryAt ? link.retryAt - performance.now() : 0,
     });
+    owned({ ...room.where, rtt: median(room.rtts) });
     const { owner, region, ownerRegion, epoch } = room.where;
     if (owner) {
       const way = region && region !== ownerRegion ? ` You come in through ${region}.` : "";
