@@ -38,7 +38,7 @@ type hub struct {
 	log                    *slog.Logger
 	metrics                *metrics
 	bus                    bus
-	activate               func(ctx context.Context, id wire.Address) (owned bool, err error) // has an object claimed
+	activate               func(ctx context.Context, id wire.Address) (token uint64, err error) // has an object claimed
 
 	sub   *nats.Subscription
 	pulse pulse

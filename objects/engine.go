@@ -11,7 +11,7 @@ import (
 
 // limits are those of every class.
 var limits = engine.Limits{
-	Key: MaxKey, State: MaxState, Call: MaxCall, Body: MaxBody, Response: MaxBody, Frame: MaxFrame, Message: MaxMessage,
+	Key: MaxKey, Value: MaxValue, Writes: MaxWrites, State: MaxState, Call: MaxCall, Body: MaxBody, Response: MaxBody, Frame: MaxFrame, Message: MaxMessage,
 	Sockets: MaxSockets, Tags: MaxTags, Tag: MaxTag, Attachment: MaxAttachment,
 	Told: MaxTell, Tells: MaxTold,
 	Event: eventTime,

@@ -35,6 +35,7 @@ var floors = []struct {
 // neighbours may import along their own floor, in this direction only.
 var neighbours = []struct{ from, to, why string }{
 	{"objects", "internal/scope", "an idempotency key is set by authors' callers and read by gateways"},
+	{"objects/host/internal/record", "objects/host/internal/state", "a record names the parts of a large object"},
 	{"objects/objectstest", "internal/scope", "it reads idempotency keys, as a gateway does"},
 	{"internal/ask", "internal/wire", "what is asked is a request on the wire"},
 	{"objects", "objects/internal/engine", "an author's types stand on what runs them"},

@@ -48,6 +48,8 @@ const (
 	numbersAgain    flaw = "numbers begin again when the last socket has left"
 	oweNothing      flaw = "what waits of an event that was put, or seen, is not owed"
 	oweNoHeads      flaw = "what is owed is in the record only"
+	forgetsEarly    flaw = "a gateway without sockets forgets what it has seen when a claim was answered"
+	quietAsked      flaw = "a gateway that was asked hears of no death"
 	ackBeforeTick   flaw = "a frame is acknowledged before what its event sends has left"
 )
 
@@ -578,7 +580,7 @@ func (x *explorer) deliver(w *world, m msg) {
 	case mProbe:
 		x.act(w, g, gt.r.Probe(noon, m.token, m.seq, m.flag))
 	case mWhich:
-		fence := gt.r.fence
+		fence, quiet := gt.r.fence, gt.r.quiet
 		if a, ok := gt.r.Which(noon, m.token); ok {
 			if x.flaw == newestOnly && len(a.Positions) > 1 {
 				a.Positions = a.Positions[len(a.Positions)-1:]
@@ -594,6 +596,9 @@ func (x *explorer) deliver(w *world, m msg) {
 		}
 		if x.flaw == whichNoFence {
 			gt.r.fence = fence
+		}
+		if x.flaw == quietAsked {
+			gt.r.quiet = quiet
 		}
 	case mUnknown:
 		if m.token >= gt.r.Fence() {
@@ -828,6 +833,12 @@ func (x *explorer) gateMoves(w *world, g int) {
 		next := w.clone()
 		x.note("gateway %d asks again for what is missing", g)
 		x.act(next, g, next.gates[g].r.Tick(late))
+		if next.serving() { // otherwise a claim that leaves now fails
+			next.gates[g].r.Owned(next.token)
+		}
+		if x.flaw == forgetsEarly {
+			next.gates[g].r.owned = true
+		}
 		x.afterwards(next, g)
 		x.done(next)
 	}

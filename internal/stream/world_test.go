@@ -299,7 +299,7 @@ func (r *Receiver) clone() *Receiver {
 
 func (b *buf) receiver(r *Receiver) {
 	b.u(r.fence)
-	b.flag(r.quiet, r.claimed, r.missing, r.nothing, !r.ack.IsZero())
+	b.flag(r.quiet, r.claimed, r.owned, r.missing, r.nothing, !r.ack.IsZero())
 	b.positions(append(slices.Clone(r.earlier), r.at))
 	b.u(uint64(len(r.sockets)))
 	for _, slot := range slices.Sorted(maps.Keys(r.sockets)) {

@@ -13,6 +13,7 @@ import (
 	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
 
@@ -37,6 +38,7 @@ type committer struct {
 	claimed *record.Record // what a claim puts, and serves from; nil once memory has it
 	batch   batch
 	lifted  bool          // an operator has the claim pass a quarantine
+	opened  *state.State  // of the record that a claim puts; nil once memory has it
 	wrote   bool          // the event before; the event loop owns it
 	proven  atomic.Uint64 // the generation of the lease in which the last put to land was made
 	proving uint64        // the generation that a put was asked for to prove
@@ -49,10 +51,11 @@ type committer struct {
 
 // payload is the put under way, encoded once.
 type payload struct {
-	put   owner.Put
-	made  uint64 // in this generation of the lease
-	value []byte // nil: remove the record
-	wake  *wakeNeed
+	put    owner.Put
+	made   uint64        // in this generation of the lease
+	value  []byte        // nil: remove the record
+	before *state.Before // what is to be in the store first; nil: nothing
+	wake   *wakeNeed
 }
 
 // is reports whether this is what put sends.
@@ -97,6 +100,7 @@ func (o *object) decide(e owner.Event) (start bool) {
 			}
 		case owner.Settle:
 			c.durable = c.payload.wake
+			o.memory.state.Landed(d.Commit, time.Now())
 			c.proven.Store(c.payload.made)
 			c.payload = nil
 			o.release(d.Commit)
@@ -161,6 +165,7 @@ func (o *object) perform(d owner.Do) owner.Event {
 	case owner.Settle:
 		o.commit.attempts = 0
 		o.afterCommit()
+		o.tend()
 	case setWakeUp:
 		d.then(o.reschedule(d.need, o.in.clock.SetAgain))
 	}
@@ -202,7 +207,33 @@ func (o *object) read() owner.Event {
 			return owner.Leave{}
 		}
 	}
+	if !answer.Live && o.claims() {
+		if came := o.open(ctx, rec); came != nil {
+			return came
+		}
+	}
 	return answer
+}
+
+// open makes the state of the record that is to be claimed, nil for none, and returns what
+// came of it if it cannot be claimed.
+func (o *object) open(ctx context.Context, rec *record.Record) owner.Event {
+	var err error
+	if rec == nil {
+		o.commit.opened = state.New(new(engine.Data))
+	} else {
+		o.commit.opened, err = state.Open(ctx, o.key, rec.Parts, rec.Data, o.in.home(), rec.Owner != "", time.Now())
+	}
+	switch {
+	case errors.Is(err, state.ErrDamaged):
+		o.commit.refusal = o.in.unreadable.add(o.key, time.Now())
+		o.in.log.Error("object not served: a part of it cannot be read", "ref", o.commit.refusal.Reference, "object", o.key, "err", err)
+		return owner.Unreadable{}
+	case err != nil:
+		o.in.log.Warn("parts of a record not read", "object", o.key, "err", err)
+		return owner.Doubt{}
+	}
+	return nil
 }
 
 // ended reports whether there is no point in going on.
@@ -217,6 +248,13 @@ func (o *object) reading() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.commit.own.Phase == owner.Reading
+}
+
+// claims reports whether a claim is to be put, or is under way.
+func (o *object) claims() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.commit.own.Phase == owner.Reading || o.commit.own.Phase == owner.Claiming
 }
 
 // send puts the record. Its wake-up is set before, if it needs an earlier one.
@@ -234,10 +272,12 @@ func (o *object) send(put owner.Put) owner.Event {
 		o.setWakeUp(next)
 	}
 	var revision uint64
-	var err error
-	if p.value == nil {
+	err := o.putBefore(p)
+	switch {
+	case err != nil:
+	case p.value == nil:
 		revision, err = o.in.store.Remove(o.in.work, o.key, put.Expect)
-	} else {
+	default:
 		revision, err = o.in.store.Put(o.in.work, o.key, p.value, put.Expect)
 	}
 	switch {
@@ -304,33 +344,45 @@ func (o *object) claimOf(put owner.Put) *payload {
 // encode makes the payload of the put that has just been decided on, from what
 // is in memory now. With mu held, so that no event is half in it.
 func (o *object) encode(put owner.Put) *payload {
-	rec := o.snapshot()
+	parts, before := o.cut(put)
+	rec := o.snapshot(parts)
 	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
 	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
 	if put.Owner == "" {
 		rec.Host, rec.Region = "", ""
-		if rec.Data.Len() == 1 && o.mayForgetCount() {
+		if rec.Parts == nil && rec.Data.Len() == 1 && o.mayForgetCount() {
 			rec.Data = new(engine.Data)
 		}
 		if rec.Empty() {
-			return &payload{put: put} // nothing to keep: no entry
+			return &payload{put: put, before: before} // nothing to keep: no entry
 		}
 	}
 	need := needOf(alarmValue(o.memory.alarm), o.told)
 	if put.Owner == "" && need != nil && need.soon {
 		need.at = time.Now() // another host goes on with it
 	}
-	return &payload{put: put, value: rec.Encode(), wake: need}
+	return &payload{put: put, value: rec.Encode(), before: before, wake: need}
+}
+
+// cut is what of the object is in parts, nil for nothing, and what is to be in the store
+// before a put. With mu held.
+func (o *object) cut(put owner.Put) (*state.Head, *state.Before) {
+	if o.commit.claimed != nil { // not served yet: as it was
+		return nil, nil
+	}
+	return o.memory.state.Cut(state.Put{
+		Object: o.key, Reign: o.commit.own.Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "",
+	}, o.in.home())
 }
 
 // snapshot is the object as its record is to have it. With mu held.
-func (o *object) snapshot() record.Record {
+func (o *object) snapshot(parts *state.Head) record.Record {
 	if o.commit.claimed != nil { // not served yet: as it was
 		return *o.commit.claimed
 	}
 	rec := record.Record{
-		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife), Data: o.memory.data,
-		Gateways: o.gateways(), Sockets: o.sockets.details,
+		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife),
+		Data: o.memory.state.Journal(), Parts: parts, Gateways: o.gateways(), Sockets: o.sockets.details,
 	}
 	kept, fences := o.memory.kept.List(time.Now())
 	for _, k := range kept {
@@ -369,7 +421,7 @@ func (o *object) serve() owner.Event {
 	if !o.awaitHanded() {
 		return nil
 	}
-	told := o.adoptTold(rec.Data)
+	told := o.adoptTold(o.commit.opened.Reserved())
 	if err := o.reschedule(needOf(rec.Alarm, told), o.in.clock.Set); err != nil {
 		o.in.log.Warn("wake-up not scheduled again; giving the object up", "object", o.key, "err", err)
 		return owner.Leave{}
@@ -390,10 +442,10 @@ func (o *object) startServing(rec *record.Record, token uint64, told *told) bool
 	}
 	o.id = o.id.Named(rec.Name)
 	o.adoptSockets(rec)
-	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}, kept: keptOf(rec)}
+	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), state: o.commit.opened, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}, kept: keptOf(rec)}
 	o.memory.answers.adopted(o.memory.since)
 	o.commit.proven.Store(o.commit.payload.made)
-	o.commit.claimed, o.commit.found, o.commit.payload = nil, nil, nil
+	o.commit.claimed, o.commit.found, o.commit.payload, o.commit.opened = nil, nil, nil, nil
 	o.mailbox.serve(token, o.memory.since)
 	o.told = told
 	o.advance(serving) // before the first message can come

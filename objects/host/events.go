@@ -23,13 +23,14 @@ import (
 	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
 
 // memory is an object as events see it, and the instance that handles them.
 type memory struct {
 	instance *engine.Instance // changed by setInstance; nil while the object sleeps
-	data     *engine.Data
+	state    *state.State
 	alarm    *engine.Alarm // nil: none
 	answers  answers
 	kept     asks.Callee // what objects have asked this one
@@ -100,6 +101,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.sleep()
 		o.flushNow()
 		o.finishBatch() // before the last put
+		o.settleParts()
 		o.awaitQuiet()
 		o.drive(owner.Leave{})
 	}
@@ -353,11 +355,12 @@ func sum(req *wire.Request) string {
 // goes.
 func (o *object) world() engine.World {
 	return engine.World{
-		Key: o.key, Name: o.id.Name, Data: o.memory.data, Sockets: &o.sockets.open, Now: time.Now,
+		Key: o.key, Name: o.id.Name, Data: o.memory.state, Sockets: &o.sockets.open, Now: time.Now,
 		Alarm:    func() engine.Alarm { return alarmValue(o.memory.alarm) },
 		Answered: o.answered,
 		Owner:    engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
 		Born:     o.memory.token, Told: o.pendingTold, Free: o.freeTasks,
+		Holds: o.in.holds,
 
 		Context: o.in.work,
 		Strict:  o.in.strict(),
@@ -553,7 +556,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	}
 	item.settle = ev.settles(failure)
 	item.wrote = item.wrote || item.settle != nil // so that it does not run again when its asks are settled
-	o.memory.data.Apply(out.Writes)
+	o.memory.state.Apply(out.Writes)
 	item.tasks = out.Tasks
 	if item.wrote {
 		o.noteTold(out.Writes)

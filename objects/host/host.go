@@ -23,6 +23,7 @@ import (
 	"holdfast/objects/host/internal/alarm"
 	"holdfast/objects/host/internal/lease"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
 
@@ -43,6 +44,7 @@ type Config struct {
 	Replicas int   // of the buckets, also of those that are there; 0: as they are, and 1 when they are made
 	Memory   bool  // buckets are made in memory
 	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and three quarters of what the account has left when it is made
+	Cache    int   // bytes of parts of large objects that are kept in memory; default 256 MiB
 	Queue    int   // events that may wait for one object; default 4096. Beyond it: overloaded
 
 	// What objects send to gateways is kept until it is acknowledged, for Timing.Keep at
@@ -67,6 +69,9 @@ type Host struct {
 	metrics  *metrics
 	counters map[string]*classCounters // by class
 
+	cache   *state.Cache
+	merging chan struct{} // holds a token for each merge at work
+
 	records *record.Bucket
 	leases  *lease.Bucket
 	clock   *alarm.Clock
@@ -90,7 +95,10 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 
 // newHost is New without the buckets.
 func newHost(cfg Config) (*Host, error) {
-	h := &Host{cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, classes: make(map[string]*engine.Class)}
+	if cfg.Cache <= 0 {
+		cfg.Cache = 256 << 20
+	}
+	h := &Host{cache: state.NewCache(cfg.Cache), merging: make(chan struct{}, merges), cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, classes: make(map[string]*engine.Class)}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -265,7 +273,7 @@ func (h *Host) make(ctx context.Context) error {
 func (h *Host) runIncarnation(ctx context.Context) error {
 	id := nuid.Next()
 	info := lease.Info{Host: h.cfg.Name, Region: h.cfg.Region, PID: os.Getpid()}
-	info.Classes = slices.Sorted(maps.Keys(h.classes))
+	info.Classes, info.Reads = slices.Sorted(maps.Keys(h.classes)), record.Version
 	h.log.Info("incarnation began", "host", h.cfg.Name, "region", h.cfg.Region, "incarnation", id)
 	echo, err := lease.OpenLoop(h.cfg.State, h.cfg.Serve, id)
 	if err != nil {
@@ -295,6 +303,7 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 			return !valid || h.others.Live(ctx, other) // whoever could not renew itself says nothing about others
 		}
 		in.first, in.ends = h.others.First, h.others.Ends
+		in.wide = func() bool { return h.others.AllRead(record.Version) }
 		err = in.run(ctx)
 		if errors.Is(err, lease.ErrLost) {
 			h.metrics.leasesLost.Inc()

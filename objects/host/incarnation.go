@@ -19,6 +19,7 @@ import (
 	"holdfast/objects"
 	"holdfast/objects/host/internal/lease"
 	"holdfast/objects/host/internal/owner"
+	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
 
@@ -48,6 +49,7 @@ type incarnation struct {
 	live   func(ctx context.Context, incarnation string) bool // whether another's may be
 	first  func(class string) string                          // the lowest live incarnation that runs the class
 	ends   func(within time.Duration) (n int, known bool)     // how many incarnations ended lately; false: not known
+	wide   func() bool                                        // whether every host reads records with parts
 	client objectClient                                       // asks objects for this host, here or elsewhere
 
 	inbox    chan *nats.Msg // everything for every object we own; never closed
@@ -66,6 +68,11 @@ type incarnation struct {
 	restrictions restrictions
 	unreadable   unreadable
 
+	cache      *state.Cache  // parts of large objects
+	merging    chan struct{} // the host's
+	purging    chan struct{} // holds a token for each object whose dead entries are being purged
+	purgeAfter time.Duration
+
 	work     context.Context // ends when everything has been let go of
 	tasks    sync.WaitGroup  // goroutines of objects, evictions and claims
 	evicting chan struct{}   // holds a token while idle objects are released
@@ -83,6 +90,7 @@ func newIncarnation(h *Host, id string) *incarnation {
 		lanes: make(chan *nats.Msg, laneInbox), links: newLinks(), loops: newLoops(), evicting: make(chan struct{}, 1),
 		telling: make(chan struct{}, maxTelling),
 		objects: make(map[string]*object), gateways: make(map[string]time.Time),
+		cache: h.cache, merging: h.merging, purging: make(chan struct{}, purges), purgeAfter: purgeAfter, wide: func() bool { return true },
 		restrictions: newRestrictions(h.classes),
 	}
 }

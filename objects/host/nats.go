@@ -10,12 +10,15 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
 )
 
 // store keeps records. Every write expects the revision that the writer knows; errors
 // say whether it may have landed (record.ErrStale, record.ErrRefused, record.ErrDoubt).
 // A write that is not answered is in doubt after a time that the store decides on.
 type store interface {
+	state.Store // entries of large objects, which are not changed any more
+
 	Read(ctx context.Context, key string) (*record.Record, uint64, error)
 	Put(ctx context.Context, key string, value []byte, expect uint64) (uint64, error)
 	Remove(ctx context.Context, key string, expect uint64) (uint64, error)

@@ -65,6 +65,7 @@ type object struct {
 	sayTimer     *time.Timer // nil: nothing is settled that callees have not been told
 	told         *told       // nil: nothing that the object has told is under way
 	tasks        *tasks      // nil: none was begun
+	upkeep       *upkeep     // nil while the object has never been large
 	conflation   *conflation // nil: no socket has asked for conflated values
 
 	stream   *stream.Sender    // to gateways; nil until the record has been claimed
@@ -255,6 +256,9 @@ func (o *object) stop(d owner.Stop) {
 	var refusal *objects.Error
 	if d.Why == owner.Rejected || d.Why == owner.Damaged {
 		refusal = o.commit.refusal // this is the goroutine at the store
+	}
+	if o.upkeep != nil && o.upkeep.cancel != nil {
+		o.upkeep.cancel() // nobody needs what it makes
 	}
 	o.in.links.forget(o, o.lanes)
 	signal(&o.handed)

@@ -83,8 +83,8 @@ func (o *object) takeNote(writes []engine.Write) {
 
 // writeChores has the next put remove what was handled, and keep what has failed. With mu held, by the event loop.
 func (o *object) writeChores() {
-	writes := o.told.box.Chores(o.memory.data.Get, o.nextCommit())
-	o.memory.data.Apply(writes)
+	writes := o.told.box.Chores(o.memory.state.Reserved().Get, o.nextCommit())
+	o.memory.state.Apply(writes)
 	o.takeNote(writes)
 	o.told.write, o.told.hurry = time.Time{}, false
 }
@@ -193,10 +193,10 @@ func (o *object) takeBatch() (tells.Batch, *wire.Batch, bool) {
 		o.moveTold()
 		return b, nil, false
 	}
-	count, _ := engine.DecodeCount(stored(o.memory.data, engine.ToldCount))
+	count, _ := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
 	batch := &wire.Batch{From: o.key, Born: count.Born, Messages: make([]wire.TellMessage, 0, len(b.Numbers))}
 	for _, n := range b.Numbers {
-		m, err := engine.DecodeTold(stored(o.memory.data, engine.OutboxKey(n)))
+		m, err := engine.DecodeTold(stored(o.memory.state.Reserved(), engine.OutboxKey(n)))
 		if err != nil {
 			o.in.log.Error("told message not understood", "object", o.key, "message", n, "err", err)
 			continue
@@ -283,7 +283,7 @@ func (o *object) batchAnswered(b tells.Batch, a tells.Answer) {
 // sayForget tells a receiver that nothing is left for it. It goes over NATS, as every copy of a message that did not go straight
 // into a mailbox, so it overtakes none. With mu held.
 func (o *object) sayForget(f tells.Forget) {
-	count, err := engine.DecodeCount(stored(o.memory.data, engine.ToldCount))
+	count, err := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
 	if err == nil {
 		o.publishForget(f.To, wire.ForgetBody{From: o.key, Born: count.Born, Last: f.Last})
 	}
@@ -330,7 +330,7 @@ func (o *object) nextTold(now time.Time) (next nextTold, ok bool) {
 	if t == nil || o.stage() == gone {
 		return next, false
 	}
-	if m, at, ok := t.box.ToPark(o.memory.data.Get); ok {
+	if m, at, ok := t.box.ToPark(o.memory.state.Reserved().Get); ok {
 		return nextTold{park: true, at: at, m: m}, true
 	}
 	n, hook := t.box.ToHook(now)
@@ -340,7 +340,7 @@ func (o *object) nextTold(now time.Time) (next nextTold, ok bool) {
 			return nextTold{chores: true}, t.box.HasChores() && t.hurry
 		}
 	}
-	m, err := engine.DecodeTold(stored(o.memory.data, at))
+	m, err := engine.DecodeTold(stored(o.memory.state.Reserved(), at))
 	if err != nil { // it was read before
 		o.in.log.Error("told message not understood", "object", o.key, "key", at, "err", err)
 		return next, false
@@ -362,7 +362,7 @@ func (o *object) handleOneTold(now time.Time) (wrote, more bool) {
 	case next.m.To == o.key:
 		return o.runOwn(next.m, next.at, now)
 	default:
-		count, err := engine.DecodeCount(stored(o.memory.data, engine.ToldCount))
+		count, err := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
 		if err != nil {
 			o.in.log.Error("told message not sent: the object's count cannot be read", "object", o.key, "err", err)
 			return false, false
@@ -376,7 +376,7 @@ func (o *object) handleOneTold(now time.Time) (wrote, more bool) {
 func (o *object) applyOwn(out engine.Outcome, chores bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.memory.data.Apply(out.Writes)
+	o.memory.state.Apply(out.Writes)
 	o.noteTold(out.Writes)
 	if len(out.Writes) > 0 || chores {
 		o.commit.wrote = true
@@ -391,7 +391,7 @@ func (o *object) runOwn(m engine.Told, at string, now time.Time) (wrote, more bo
 	o.onExit = func(out engine.Outcome) { o.ownFailed(ev, m, at, out, now) }
 	out, ok := o.awake()
 	if ok {
-		ctx := o.toldContext(o.key, stored(o.memory.data, engine.ToldCount), m.N, now)
+		ctx := o.toldContext(o.key, stored(o.memory.state.Reserved(), engine.ToldCount), m.N, now)
 		out = o.memory.instance.Told(ctx, m.Call, m.Body, engine.Write{Key: at})
 	}
 	o.onExit = nil
@@ -477,7 +477,7 @@ func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Wri
 		o.applyOwn(engine.Outcome{Writes: write(heard)}, false)
 		return
 	}
-	ctx := o.toldContext(o.key, stored(o.memory.data, engine.ToldCount), m.N, now)
+	ctx := o.toldContext(o.key, stored(o.memory.state.Reserved(), engine.ToldCount), m.N, now)
 	ctx.kind = wire.Parked
 	out = o.memory.instance.Undelivered(ctx, m, write(heard)...)
 	o.onExit = nil
@@ -503,8 +503,8 @@ func (o *object) receiveTold(ev event) {
 		return
 	}
 	at := tells.MarkKey(batch.From)
-	known, marked := o.memory.data.Get(at)
-	marks := o.memory.data.Between(engine.MarksAt, engine.After(engine.MarksAt)).Len()
+	known, marked := o.memory.state.Reserved().Get(at)
+	marks := o.memory.state.Reserved().Between(engine.MarksAt, engine.After(engine.MarksAt)).Len()
 	if marks > 0 {
 		o.askForMark(marks > tells.MaxMarks/2)
 	}
@@ -585,10 +585,10 @@ func (o *object) receiveForget(ev event) {
 	at := tells.MarkKey(f.From)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	known, marked := o.memory.data.Get(at)
+	known, marked := o.memory.state.Reserved().Get(at)
 	mark, err := engine.DecodeCount(known)
 	if marked && err == nil && tells.MayDrop(mark, f.Born, f.Last) {
-		o.memory.data.Apply([]engine.Write{{Key: at}})
+		o.memory.state.Apply([]engine.Write{{Key: at}})
 	}
 }
 
@@ -626,7 +626,7 @@ func (o *object) askForMark(short bool) {
 	}
 	t.asked = now
 	from := max(t.askAt, engine.MarksAt)
-	for key, value := range o.memory.data.Between(from, engine.After(engine.MarksAt)).All() {
+	for key, value := range o.memory.state.Reserved().Between(from, engine.After(engine.MarksAt)).All() {
 		if key <= t.askAt {
 			continue
 		}
@@ -675,12 +675,12 @@ func (o *object) liftParked(want wire.ParkedBody) (n int, err error) {
 	keys := []string{engine.ParkedKey(want.N)}
 	if want.N == 0 {
 		keys = nil
-		for key := range o.memory.data.Between(engine.ParkedAt, engine.After(engine.ParkedAt)).All() {
+		for key := range o.memory.state.Reserved().Between(engine.ParkedAt, engine.After(engine.ParkedAt)).All() {
 			keys = append(keys, key)
 		}
 	}
 	for _, at := range keys {
-		value, ok := o.memory.data.Get(at)
+		value, ok := o.memory.state.Reserved().Get(at)
 		if !ok {
 			continue
 		}
@@ -690,7 +690,7 @@ func (o *object) liftParked(want wire.ParkedBody) (n int, err error) {
 			continue
 		}
 		m, failed := engine.DecodeTold(value)
-		count, bad := engine.DecodeCount(stored(o.memory.data, engine.ToldCount))
+		count, bad := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
 		if err = errors.Join(failed, bad); err != nil {
 			return n, fmt.Errorf("message at %q: %w", at, err)
 		}
@@ -720,6 +720,6 @@ func (o *object) keepsTold() bool { return o.told != nil && o.told.box.Busy() }
 // any more: nothing is under way, and no copy of anything can be. With mu held.
 func (o *object) mayForgetCount() bool {
 	now := time.Now()
-	_, counts := o.memory.data.Get(engine.ToldCount)
+	_, counts := o.memory.state.Reserved().Get(engine.ToldCount)
 	return counts && !o.copiesUntil(now).After(now) && !o.keepsTold()
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"holdfast/internal/wire"
 	"holdfast/objects/host/internal/alarm"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
 )
 
 // memoryBus is NATS in memory: what is published is at its subscribers at once.
@@ -378,6 +380,7 @@ type fault struct {
 type memoryStore struct {
 	mu       sync.Mutex
 	entries  map[string]memoryEntry
+	parts    map[string]map[state.Name][]byte // of large objects
 	revision uint64
 	faults   []fault // of the next operations, in order
 	room     record.Room
@@ -392,7 +395,9 @@ type memoryEntry struct {
 	revision uint64
 }
 
-func newMemoryStore() *memoryStore { return &memoryStore{entries: make(map[string]memoryEntry)} }
+func newMemoryStore() *memoryStore {
+	return &memoryStore{entries: make(map[string]memoryEntry), parts: make(map[string]map[state.Name][]byte)}
+}
 
 func (s *memoryStore) next() (f fault) {
 	s.mu.Lock()
@@ -488,6 +493,58 @@ func (s *memoryStore) apply(key string, value []byte, expect uint64) (uint64, bo
 		}
 	}
 	return s.revision, true
+}
+
+func (s *memoryStore) PutEntry(ctx context.Context, object string, name state.Name, data []byte) error {
+	f := s.next()
+	if err := sleep(ctx, f.Slow); err != nil || f.Refuse {
+		return fmt.Errorf("put entry: %w", errors.Join(err, record.ErrDoubt))
+	}
+	if f.Reject != nil {
+		return fmt.Errorf("put entry: %w", f.Reject)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.parts[object] == nil {
+		s.parts[object] = make(map[state.Name][]byte)
+	}
+	if old, there := s.parts[object][name]; there && !bytes.Equal(old, data) {
+		panic(fmt.Sprintf("the name %s was given twice", name))
+	}
+	if s.parts[object][name] = data; f.LoseAck || f.Late {
+		return record.ErrDoubt
+	}
+	return nil
+}
+
+func (s *memoryStore) GetEntry(ctx context.Context, object string, name state.Name) ([]byte, error) {
+	f := s.next()
+	if err := sleep(ctx, f.Slow); err != nil || f != (fault{Slow: f.Slow}) {
+		return nil, fmt.Errorf("read entry: %w", errors.Join(err, record.ErrDoubt))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	data, there := s.parts[object][name]
+	if !there {
+		return nil, state.ErrMissing
+	}
+	return data, nil
+}
+
+func (s *memoryStore) ListEntries(_ context.Context, object string) (names []state.Name, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.parts[object] {
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+func (s *memoryStore) PurgeEntry(_ context.Context, object string, name state.Name) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.parts[object], name)
+	return nil
 }
 
 func (s *memoryStore) record(key string) *record.Record {

@@ -39,6 +39,8 @@ func (l Life) Or(hosts Life) Life {
 // Limits are those of a class. All of them are needed.
 type Limits struct {
 	Key        int           // bytes of a storage key
+	Value      int           // bytes of a value
+	Writes     int           // bytes of all keys and values that an event writes
 	State      int           // bytes of all keys and values, as stored
 	Call       int           // bytes of a call's input, and of its output
 	Body       int           // bytes of a request's body
@@ -91,11 +93,12 @@ const (
 type World struct {
 	Key     string // the object's id, "class.hex"
 	Name    string // the name by which the object is addressed, "" for a random id
-	Data    *Data  // the storage as of the last event
+	Data    Stored // the storage as of the last event
 	Alarm   func() Alarm
 	Sockets *Sockets
 	Now     func() time.Time
 	Owner   Owner
+	Holds   func(bytes int) bool // whether the host can keep a state of so many bytes; nil: of any size
 
 	Answered func(*Socket) time.Time // when a gateway has answered the socket by itself last; nil: never
 

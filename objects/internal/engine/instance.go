@@ -200,8 +200,7 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 func (t *Tx) settle(out *Outcome) error {
 	out.Writes = t.changes()
 	if len(out.Writes) > 0 {
-		if size, most := t.run.world.Data.SizeAfter(out.Writes), t.limits().State; size > most {
-			t.err = t.errorf(tooLarge, "the object's state would be %d bytes, at most %d are allowed", size, most)
+		if t.err = t.fits(out.Writes); t.err != nil {
 			return t.err
 		}
 	}
@@ -209,6 +208,25 @@ func (t *Tx) settle(out *Outcome) error {
 		out.Alarm = a
 	}
 	out.Sends, out.Opened, out.Tasks = t.sends, t.opened, t.tasks
+	return nil
+}
+
+// fits refuses writes that are too much.
+func (t *Tx) fits(writes []Write) error {
+	written := 0
+	for _, w := range writes {
+		written += len(w.Key) + len(w.Value)
+	}
+	if most := t.limits().Writes; written > most {
+		return t.errorf(tooLarge, "the event writes %d bytes, at most %d are allowed; nothing was changed", written, most)
+	}
+	most, size := t.limits().State, t.run.world.Data.SizeAfter(writes)
+	switch {
+	case size > most && size > t.run.world.Data.Size():
+		return t.errorf(tooLarge, "the object's state would be %d bytes, at most %d are allowed; nothing was changed", size, most)
+	case t.run.world.Holds != nil && !t.run.world.Holds(size):
+		return t.errorf(tooLarge, "the object's state would be %d bytes, which not every host can keep yet; nothing was changed", size)
+	}
 	return nil
 }
 

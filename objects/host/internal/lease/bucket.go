@@ -36,7 +36,8 @@ type Info struct {
 	Classes []string  `json:"classes"`
 	PID     int       `json:"pid"`
 	Renewed time.Time `json:"renewed"`
-	Beat    uint64    `json:"beat"` // renewals so far
+	Beat    uint64    `json:"beat"`            // renewals so far
+	Reads   int       `json:"reads,omitempty"` // the newest version of records that the host reads
 }
 
 // Bucket keeps the leases of all host incarnations. It is the Store that hosts use.
@@ -171,7 +172,7 @@ func (b *Bucket) Read(ctx context.Context, incarnation string) (Entry, error) {
 func present(incarnation string, revision uint64, value []byte) Entry {
 	var info Info
 	_ = json.Unmarshal(value, &info) // Beat stays 0
-	return Entry{Incarnation: incarnation, State: Present, Revision: revision, Beat: info.Beat, Classes: info.Classes}
+	return Entry{Incarnation: incarnation, State: Present, Revision: revision, Beat: info.Beat, Classes: info.Classes, Reads: info.Reads}
 }
 
 // Generation asks the leader which bucket this is.
@@ -184,7 +185,8 @@ func (b *Bucket) Generation(ctx context.Context) (Generation, error) {
 	return Generation{info.Created, info.State.LastSeq}, nil
 }
 
-// Watch tells of all entries and of every change. It returns when ctx ends or the
+// Watch tells of all entries and of every change, and with the zero Entry that it has told of all that there were when it
+// began. It returns when ctx ends or the
 // watch breaks, and with ErrRemade when the connection was re-made: a server that was
 // restarted knows nothing of it.
 func (b *Bucket) Watch(ctx context.Context, each func(Entry)) error {
@@ -210,7 +212,8 @@ func (b *Bucket) Watch(ctx context.Context, each func(Entry)) error {
 			switch {
 			case !ok:
 				return errors.New("watch leases: the watch has ended")
-			case entry == nil: // caught up
+			case entry == nil:
+				each(Entry{}) // caught up
 			case entry.Operation() == jetstream.KeyValuePut:
 				each(present(entry.Key(), entry.Revision(), entry.Value()))
 			default:

@@ -194,7 +194,7 @@ func final(err error) bool {
 // Errors are ErrStale, ErrRefused or ErrDoubt, wrapped. ctx needs no deadline: a put that
 // is not answered is in doubt when it is worth a look at what has become of it.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte, expect uint64) (uint64, error) {
-	return b.publish(ctx, &nats.Msg{Subject: prefix + key, Data: value, Header: make(nats.Header, 1)}, expect)
+	return b.publish(ctx, &nats.Msg{Subject: prefix + key, Data: value, Header: make(nats.Header, 1)}, expect, b.patience())
 }
 
 // Remove deletes a record if its revision is still expect. Errors as Put's.
@@ -202,14 +202,14 @@ func (b *Bucket) Remove(ctx context.Context, key string, expect uint64) (uint64,
 	msg := nats.NewMsg(prefix + key)
 	msg.Header.Set("KV-Operation", "DEL")
 	msg.Header.Set(jetstream.MsgTTLHeader, tombstone.String())
-	return b.publish(ctx, msg, expect)
+	return b.publish(ctx, msg, expect, b.patience())
 }
 
-func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64) (uint64, error) {
+func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64, patience time.Duration) (uint64, error) {
 	if !planted.NoFence {
 		msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expect, 10))
 	}
-	ctx, done := b.calls.begin(ctx, b.patience())
+	ctx, done := b.calls.begin(ctx, patience)
 	defer done()
 	// Not through the JetStream client: it tries again by itself, and gives up before
 	// a leader is elected. What to do about silence is for the owner to decide.
@@ -303,23 +303,31 @@ func Busy(err error) bool {
 // order. An error is yielded last.
 func (b *Bucket) List(ctx context.Context, class string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		filter := prefix + ">"
-		if class != "" {
-			filter = prefix + class + ".>"
+		if class == "" {
+			class = "*"
 		}
-		stream, err := b.handle(ctx)
-		var info *jetstream.StreamInfo
-		if err == nil {
-			info, err = stream.Info(ctx, jetstream.WithSubjectFilter(filter))
-		}
+		subjects, err := b.subjects(ctx, prefix+class+".*")
 		if err != nil {
 			yield("", fmt.Errorf("list records: %w", err))
 			return
 		}
-		for subject := range info.State.Subjects {
+		for subject := range subjects {
 			if !yield(strings.TrimPrefix(subject, prefix), nil) {
 				return
 			}
 		}
 	}
+}
+
+// subjects are those that have a message and match a filter.
+func (b *Bucket) subjects(ctx context.Context, filter string) (map[string]uint64, error) {
+	stream, err := b.handle(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return nil, err
+	}
+	return info.State.Subjects, nil
 }

@@ -18,9 +18,12 @@ import (
 // of expectations apart and fences proposals by the leader's term.
 const oldest = "2.14.4"
 
-// payload is the least max_payload: a record of the largest state, with room for
-// its head and its answers.
-const payload = objects.MaxState + 256<<10
+// SmallState is the bytes of keys and values that a record without parts may have.
+const SmallState = 512 << 10
+
+// payload is the least max_payload: a record of so much, with room for its head and its
+// answers.
+const payload = SmallState + 256<<10
 
 // JetStream is the connection's JetStream, after making sure that it can be
 // built upon. Errors say what is wrong with the server and what to do.
