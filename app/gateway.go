@@ -98,7 +98,7 @@ func (p *program) joinAsGateway(f *fleet, o gatewayOptions, setting link.Setting
 	}
 	cfg := gateway.Config{
 		Region: o.region, Inbox: o.inbox, NATS: j.nc, Timing: timing(j.nc.ConnectedServerName()),
-		Peers: []gateway.Peer{{Region: o.region, URL: webURL(ln)}},
+		Peers: []gateway.Peer{{Region: o.region, City: link.City(o.region), URL: webURL(ln)}},
 	}
 	o.door.configure(&cfg)
 	return j, f.gateway(cfg, ln)

@@ -46,9 +46,9 @@ func (p *program) hostCommand() *cobra.Command {
 	o.state.addState(c)
 	f.StringVar(&o.region, "region", "", "where this host stands")
 	f.StringVar(&o.name, "name", "", "of this host, for people; default: machine and process id")
-	f.IntVar(&o.replicas, "replicas", 1, "of the buckets, if this host is the first and makes them")
+	f.IntVar(&o.replicas, "replicas", 0, "of the buckets, which are changed to that many; default: as they are, and 1 if this host is the first and makes them")
 	f.BoolVar(&o.memory, "memory", false, "make the buckets in memory, if this host is the first and makes them")
-	f.StringVar(&o.maxBytes, "max-bytes", "", "most that the records of all objects may take in the store, as 20GiB; default: what is set already, or no limit")
+	f.StringVar(&o.maxBytes, "max-bytes", "", "most that the records of all objects may take in the store, as 20GiB, also in a bucket that is there; default: what is set already or, for a new one, three quarters of the account's free space")
 	f.StringVar(&o.rtt, "rtt", "real", "round trip to the NATS of dev or nats: real (a table), 0, or one for all, as 40ms")
 	opsFlag(c, &o.ops)
 	return c
@@ -60,7 +60,7 @@ func (p *program) runHost(ctx context.Context, o hostOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.replicas < 1 || o.replicas > 5 {
+	if o.replicas < 0 || o.replicas > 5 {
 		return usage(fmt.Errorf("--replicas %d: want 1 to 5", o.replicas), "")
 	}
 	if o.limit, err = parseSize(o.maxBytes); err != nil {

@@ -39,7 +39,7 @@ type natsUser struct {
 var streams = []string{"KV_HF_OBJECTS", "KV_HF_LEASES", "HF_ALARMS"}
 
 // natsUsers are the users of a deployment. Each gateway's inbox makes a user of its own. With the foil gateways may use
-// the demo's bucket, and nothing else that is kept.
+// the demo's buckets, and nothing else that is kept.
 func natsUsers(inboxes []string, foil bool) (users []natsUser) {
 	ask := []string{"hf.o.*.*.g", "hf.claim.*.*", "hf.hosts", "hf.hosts.*", "hf.host.*"}
 	for _, inbox := range inboxes {
@@ -49,8 +49,7 @@ func natsUsers(inboxes []string, foil bool) (users []natsUser) {
 			Subscribe: []string{wire.InboxPrefix + inbox + ".>", wire.GatewayInbox(inbox) + ">"},
 		}
 		if foil {
-			u.Publish = append(u.Publish, "$JS.API.INFO", "$JS.API.STREAM.INFO.KV_HF_FOIL", "$JS.API.STREAM.CREATE.KV_HF_FOIL", "$JS.API.STREAM.MSG.GET.KV_HF_FOIL",
-				"$JS.API.DIRECT.GET.KV_HF_FOIL.>", "$KV.HF_FOIL.>")
+			u.allowDemo(inboxes)
 		}
 		users = append(users, u)
 	}
@@ -80,6 +79,19 @@ func natsUsers(inboxes []string, foil bool) (users []natsUser) {
 	return append(users, host, state, admin)
 }
 
+// allowDemo lets a gateway use the demo's buckets, and race together with other gateways.
+func (u *natsUser) allowDemo(inboxes []string) {
+	u.Publish = append(u.Publish, "$JS.API.INFO", "hf.demo.>")
+	u.Subscribe = append(u.Subscribe, "hf.demo.>")
+	for _, bucket := range []string{"HF_FOIL", "HF_RUNS"} {
+		u.Publish = append(u.Publish, "$JS.API.STREAM.INFO.KV_"+bucket, "$JS.API.STREAM.CREATE.KV_"+bucket, "$JS.API.STREAM.MSG.GET.KV_"+bucket,
+			"$JS.API.DIRECT.GET.KV_"+bucket+".>", "$KV."+bucket+".>")
+	}
+	for _, inbox := range inboxes {
+		u.Publish = append(u.Publish, wire.InboxPrefix+inbox+".r.>") // what they answer each other
+	}
+}
+
 func (p *program) permissionsCommand() *cobra.Command {
 	var inboxes []string
 	var foil bool
@@ -107,7 +119,7 @@ func (p *program) permissionsCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringSliceVar(&inboxes, "inbox", []string{gateway.DefaultInbox}, "inboxes of the gateways; each makes a user of that name")
-	c.Flags().BoolVar(&foil, "foil", false, "let gateways use the bucket of the demo's counters")
+	c.Flags().BoolVar(&foil, "foil", false, "let gateways use the demo's buckets, the counters on plain KV among them, and race together")
 	return c
 }
 

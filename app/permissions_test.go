@@ -200,3 +200,54 @@ func TestTheEmbeddedServerHasUsersBeyondLoopback(t *testing.T) {
 		t.Error("the users are others after a restart")
 	}
 }
+
+// What hosts keep fits into the account, and what an operator says changes what is there or ends the start.
+func TestBucketsAreAsTheAccountAndTheFlagsSay(t *testing.T) {
+	opts, err := server.ProcessConfigFile(writeSecret(t, filepath.Join(t.TempDir(), "nats.conf"), []byte(`
+accounts { A: { jetstream: { max_file: 1GB, max_mem: 64MB, max_bytes_required: true }, users: [ { user: a, password: a } ] } }`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.Host, opts.Port, opts.NoSigs, opts.NoLog, opts.JetStream, opts.StoreDir = "127.0.0.1", -1, true, true, true, t.TempDir()
+	url := strings.Replace(startServer(t, opts), "nats://", "nats://a:a@", 1)
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := nc.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := func() int64 {
+		t.Helper()
+		info, err := js.StreamInfo("KV_HF_OBJECTS")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Config.MaxBytes
+	}
+	host := func(args ...string) []string {
+		return append([]string{"host", "--region", "fra", "--nats", url}, args...)
+	}
+	p, _ := serve(t, host()...)
+	if n := limit(); n < 600<<20 || n > 800<<20 {
+		t.Errorf("records may take %d MiB of an account of 1 GB, want three quarters", n>>20)
+	}
+	p.stop()
+	p, _ = serve(t, host("--max-bytes", "128MiB")...)
+	if n := limit(); n != 128<<20 {
+		t.Errorf("after --max-bytes 128MiB: %d MiB", n>>20)
+	}
+	p.stop()
+	p, _ = serve(t, host()...)
+	if n := limit(); n != 128<<20 {
+		t.Errorf("without the flag: %d MiB, want what is set", n>>20)
+	}
+	p.stop()
+	for _, args := range [][]string{{"--max-bytes", "10GiB"}, {"--replicas", "3"}} {
+		if code, out, errs := run(t, host(args...)...); code == 0 || out != "" || errs == "" {
+			t.Errorf("host %v = %d, want a refusal:\n%s%s", args, code, out, errs)
+		}
+	}
+}

@@ -27,6 +27,9 @@ var counterRoutes = map[string]string{"object": "ticket", "naive": "naive", "cas
 type raceOptions struct {
 	rounds, n   int
 	gap, spread time.Duration
+	from        []string
+	kvTTL       time.Duration
+	kvLimit     bool
 	url         string
 	expect      []string
 }
@@ -38,10 +41,11 @@ func (p *program) raceCommand() *cobra.Command {
 		Short: "Race the demo's counters and count what each lost",
 		Long: "Have a gateway claim tickets at three counters: an object, a naive counter on\n" +
 			"plain KV, and one with compare-and-set and retries. Every round takes a fresh\n" +
-			"counter. Exits 20 if the object, or a counter of which --expect-correct says so,\n" +
+			"counter. Several regions fire at one instant, each its share. Exits 20 if the object, or a counter of which --expect-correct says so,\n" +
 			"gave a ticket twice or lost one.",
 		Example: p.examples("race\n" +
 			"race --rounds 200 -n 15 --gap 10ms\n" +
+			"race --from fra,iad,syd --gap 0 --spread 2s --kv-ttl 30s\n" +
 			"race --rounds 20 --expect-correct cas --json"),
 		Args: cobra.NoArgs,
 		RunE: p.run(func(ctx context.Context, _ []string) error { return p.race(ctx, o) }),
@@ -51,6 +55,9 @@ func (p *program) raceCommand() *cobra.Command {
 	f.IntVarP(&o.n, "number", "n", 15, "claims at each counter in one round")
 	f.DurationVar(&o.gap, "gap", 10*time.Millisecond, "between the read and the write of the counters on KV")
 	f.DurationVar(&o.spread, "spread", 0, "from the first claim's arrival to the last one's")
+	f.StringSliceVar(&o.from, "from", nil, "regions whose gateways fire, as fra,iad,syd (default: the gateway at --url alone)")
+	f.DurationVar(&o.kvTTL, "kv-ttl", 0, "how old the naive counter's reads from its region's cache may be, up to 1m; 0: it reads the store")
+	f.BoolVar(&o.kvLimit, "kv-limit", false, "refuse the naive counter's writes beyond one a second, as Workers KV does")
 	f.StringVar(&o.url, "url", "http://localhost:8787", "of the gateway")
 	f.StringSliceVar(&o.expect, "expect-correct", nil, "counter that must lose nothing, as the object always must: naive or cas")
 	return c
@@ -131,7 +138,9 @@ func (p *program) progress(format string, args ...any) {
 
 // round has the gateway race once and adds what it says to the result.
 func (p *program) round(ctx context.Context, o raceOptions, name string, result *tally) error {
-	body, err := json.Marshal(map[string]any{"n": o.n, "gap": o.gap.String(), "spread": o.spread.String()})
+	body, err := json.Marshal(map[string]any{
+		"n": o.n, "gap": o.gap.String(), "spread": o.spread.String(), "ttl": o.kvTTL.String(), "limit": o.kvLimit, "from": o.from,
+	})
 	if err != nil {
 		return err
 	}
@@ -206,12 +215,16 @@ type raceLine struct {
 	} `json:"tries"`
 	Answered   int  `json:"answered"`
 	Duplicates int  `json:"duplicates"`
+	Gaps       int  `json:"gaps"`
+	Cached     int  `json:"cached"`
 	Lost       int  `json:"lost"`
 	LostMax    int  `json:"lostMax"`
 	Unknown    int  `json:"unknown"`
 	Refused    int  `json:"refused"`
 	Before     *int `json:"before"`
 	After      *int `json:"after"`
+
+	Run string `json:"run"`
 }
 
 // read takes the lines of one run. A stream without its last line broke off.
@@ -229,6 +242,7 @@ func (t *tally) read(r io.Reader) error {
 		case "verdict":
 			t.verdict(line)
 		case "done":
+			t.lastRun = line.Run
 			return nil
 		}
 	}

@@ -34,7 +34,7 @@ type devRun struct {
 func (d *devRun) raise(began time.Time) (*banner, error) {
 	peers := make([]gateway.Peer, len(d.regions))
 	for k, region := range d.regions {
-		peers[k] = gateway.Peer{Region: region, URL: webURL(d.listeners[k])}
+		peers[k] = gateway.Peer{Region: region, City: link.City(region), URL: webURL(d.listeners[k])}
 		rtt, err := d.setting.Between(region, d.regions[0])
 		if err != nil {
 			return nil, err

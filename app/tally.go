@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"time"
 
@@ -14,6 +15,8 @@ type tally struct {
 	n     int
 	order []string // counters, as the gateway has them
 	of    map[string]*column
+
+	lastRun string // under which the gateway has kept the last round's events, "" if it has not
 }
 
 // column is one counter over all rounds.
@@ -21,6 +24,8 @@ type column struct {
 	Rounds     int   `json:"rounds"`
 	Answered   int   `json:"answered"`
 	Duplicates int   `json:"duplicates"`
+	Gaps       int   `json:"gaps"`         // numbers that nobody was given
+	Cached     int   `json:"cachedReads"`  // claims that read from a region's cache
 	Lost       int   `json:"lost"`         // certainly
 	LostMax    int   `json:"lostMax"`      // if what is unknown counted
 	Unknown    int   `json:"unknown"`      // claims whose fate is not known
@@ -70,6 +75,8 @@ func (t *tally) verdict(line raceLine) {
 	c.Rounds++
 	c.Answered += line.Answered
 	c.Duplicates += line.Duplicates
+	c.Gaps += line.Gaps
+	c.Cached += line.Cached
 	c.Lost += line.Lost
 	c.LostMax += line.LostMax
 	c.Unknown += line.Unknown
@@ -103,13 +110,28 @@ type raceReport struct {
 	N        int                `json:"n"`
 	GapMS    float64            `json:"gapMs"`
 	SpreadMS float64            `json:"spreadMs"`
+	From     []string           `json:"from,omitempty"`
+	KVTTLMS  float64            `json:"kvTtlMs,omitempty"`
+	KVLimit  bool               `json:"kvLimit,omitempty"`
+	Page     string             `json:"page,omitempty"` // that shows the last round's events
 	Counters map[string]*column `json:"counters"`
 }
 
 func (t *tally) report(o raceOptions) *raceReport {
 	t.percentiles()
 	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-	return &raceReport{OK: true, URL: o.url, Rounds: o.rounds, N: o.n, GapMS: ms(o.gap), SpreadMS: ms(o.spread), Counters: t.of}
+	return &raceReport{
+		OK: true, URL: o.url, Rounds: o.rounds, N: o.n, GapMS: ms(o.gap), SpreadMS: ms(o.spread),
+		From: o.from, KVTTLMS: ms(o.kvTTL), KVLimit: o.kvLimit, Page: t.page(o), Counters: t.of,
+	}
+}
+
+// page is the address of the last round's recorded events, "" if there is none.
+func (t *tally) page(o raceOptions) string {
+	if t.lastRun == "" {
+		return ""
+	}
+	return o.url + "/?run=" + url.QueryEscape(t.lastRun)
 }
 
 func (t *tally) percentiles() {
@@ -123,7 +145,7 @@ func (t *tally) percentiles() {
 func (t *tally) write(w io.Writer, o raceOptions) error {
 	t.percentiles()
 	var out strings.Builder
-	fmt.Fprintf(&out, "%s of %s at each counter, gap %v, spread %v, at %s\n\n", count(o.rounds, "round"), count(t.n, "claim"), o.gap, o.spread, o.url)
+	fmt.Fprintf(&out, "%s of %s at each counter, gap %v, spread %v%s, at %s\n\n", count(o.rounds, "round"), count(t.n, "claim"), o.gap, o.spread, o.more(), o.url)
 	for _, name := range t.order {
 		c := t.of[name]
 		fmt.Fprintf(&out, "  %-8s lost  %s\n", name, c.histogram(t.n))
@@ -132,8 +154,26 @@ func (t *tally) write(w io.Writer, o raceOptions) error {
 			fmt.Fprintf(&out, "  %-8s %s\n", "", also)
 		}
 	}
+	if page := t.page(o); page != "" {
+		fmt.Fprintf(&out, "\n  the last round, event by event: %s\n", page)
+	}
 	_, err := io.WriteString(w, out.String())
 	return err
+}
+
+// more says what the options have beyond a plain race.
+func (o raceOptions) more() string {
+	said := ""
+	if len(o.from) > 0 {
+		said += ", from " + strings.Join(o.from, ", ")
+	}
+	if o.kvTTL > 0 {
+		said += fmt.Sprintf(", KV cache %v", o.kvTTL)
+	}
+	if o.kvLimit {
+		said += ", KV 1 write/s"
+	}
+	return said
 }
 
 // attempts says what a claim cost.
@@ -151,6 +191,12 @@ func (c *column) attempts() string {
 // reservations are what keeps the figures from being the whole truth.
 func (c *column) reservations() []string {
 	var all []string
+	if c.Gaps > 0 {
+		all = append(all, count(c.Gaps, "number")+" in between given to nobody")
+	}
+	if c.Cached > 0 {
+		all = append(all, count(c.Cached, "claim")+" read from a region's cache")
+	}
 	if c.Refused > 0 {
 		all = append(all, fmt.Sprintf("%s did not happen (refused or unavailable): not counted as lost", count(c.Refused, "claim")))
 	}

@@ -25,7 +25,7 @@ func BenchmarkFanOut(b *testing.B) {
 				b.Fatal(err)
 			}
 			h := newHub(&Gateway{cfg: Config{Limits: Limits{}.WithDefaults()}, metrics: newMetrics(prometheus.NewRegistry(), "local")})
-			h.activate = func(context.Context, wire.Address) (bool, error) { return true, nil }
+			h.activate = func(context.Context, wire.Address) (uint64, error) { return 1, nil }
 			op := wire.LaneOp{Op: wire.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
 			var slots []stream.Slot
 			sockets := make([]*socket, n)

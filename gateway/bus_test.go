@@ -26,6 +26,7 @@ type memoryBus struct {
 	muted   int  // messages back that are lost next
 	sent    int  // messages that have left
 	subs    []subscription
+	status  []chan nats.Status // who hears that the connection was made again
 }
 
 type delivery struct {
@@ -126,6 +127,26 @@ func (b *memoryBus) FlushWithContext(ctx context.Context) error {
 		return ctx.Err()
 	case <-time.After(2 * delay):
 		return nil
+	}
+}
+
+func (b *memoryBus) StatusChanged(...nats.Status) chan nats.Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	status := make(chan nats.Status, 10)
+	b.status = append(b.status, status)
+	return status
+}
+
+func (b *memoryBus) RemoveStatusListener(chan nats.Status) {}
+
+// remake has the bus go on after it has refused, as a connection that was made again.
+func (b *memoryBus) remake() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refuses = false
+	for _, status := range b.status {
+		status <- nats.CONNECTED
 	}
 }
 

@@ -6,6 +6,15 @@
 // object and the request is sent again. The gateway keeps no table of owners and
 // writes no state: it has no JetStream.
 //
+// The way of a request goes forward, a file a step:
+//
+//	conns.go     is there room for one more?          limits.go, address.go
+//	guard.go     may a route see it?                  origin.go
+//	the worker   who asks, and for which object?      env.go, handle.go
+//	envelope.go  copied; what is Fiber's stays here
+//	ask.go       sent, and answered                   or socket.go, for a WebSocket
+//	respond.go   written
+//
 // What it does keep is WebSockets. An object that accepts one gets frames from
 // here and has frames delivered here, and may sleep, move, or lose its host
 // meanwhile:

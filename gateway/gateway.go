@@ -94,6 +94,9 @@ type asker interface {
 
 // New makes a gateway. It sends nothing yet.
 func New(cfg Config) (*Gateway, error) {
+	if err := wire.CheckPayload(cfg.NATS); err != nil {
+		return nil, err
+	}
 	g, err := prepare(cfg)
 	if err != nil {
 		return nil, err

@@ -22,6 +22,8 @@ type bus interface {
 	wire.Publisher
 	Subscribe(subject string, handler nats.MsgHandler) (*nats.Subscription, error)
 	FlushWithContext(ctx context.Context) error
+	StatusChanged(statuses ...nats.Status) chan nats.Status
+	RemoveStatusListener(status chan nats.Status)
 }
 
 // hub knows every socket of this gateway, by id and by object.
@@ -36,7 +38,7 @@ type hub struct {
 	log                    *slog.Logger
 	metrics                *metrics
 	bus                    bus
-	activate               func(ctx context.Context, id wire.Address) (owned bool, err error) // has an object claimed
+	activate               func(ctx context.Context, id wire.Address) (token uint64, err error) // has an object claimed
 
 	sub   *nats.Subscription
 	pulse pulse
@@ -64,7 +66,7 @@ func newHub(g *Gateway) *hub {
 	h := &hub{
 		name: g.name, region: g.cfg.Region, frameLimit: g.cfg.Limits.Frame, queueLimit: g.cfg.Limits.Queue,
 		timing: g.timing, log: g.log, metrics: g.metrics,
-		sockets: make(map[string]*socket), groups: make(map[string]*group), lanes: make(map[laneName]laneOf), pending: newPending(), empty: make(chan struct{}),
+		sockets: make(map[string]*socket), groups: make(map[string]*group), lanes: make(map[laneName]laneOf), pending: newPending(), pulse: pulse{soon: make(chan struct{}, 1)}, empty: make(chan struct{}),
 	}
 	h.life, h.stop = context.WithCancel(context.Background())
 	return h
@@ -219,14 +221,26 @@ func (h *hub) open() int {
 	return n
 }
 
-// watch looks after sockets that wait too long, and after the gateway's own silence.
+// watch looks after sockets that wait too long, and after the gateway's own silence. When
+// the connection has been made again, what was on its way may be lost: hosts hear a beat
+// and all pending frames at once.
 func (h *hub) watch(ctx context.Context) error {
+	remade := h.bus.StatusChanged(nats.CONNECTED)
+	defer h.bus.RemoveStatusListener(remade)
 	tick := time.NewTicker(h.timing.Silence / 2)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-remade:
+			select {
+			case h.pulse.soon <- struct{}{}:
+			default:
+			}
+			for _, s := range h.all() {
+				s.uplink.again()
+			}
 		case now := <-tick.C:
 			h.checkPulse(now)
 			for _, s := range h.all() {

@@ -106,6 +106,28 @@ func TestWhoAsksAndDoesNotReadIsClosed(t *testing.T) {
 	})
 }
 
+func TestWhatWasOnItsWayIsSentAgainAtOnceWhenTheConnectionIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		s, c := w.open()
+		time.Sleep(time.Second)
+		w.bus.set(func(b *memoryBus) { b.lost = 1 })
+		c.incoming <- []byte("lost")
+		synctest.Wait()
+		if frames, _ := w.owner.heard(s); frames != nil {
+			t.Fatalf("the object has heard %q", frames)
+		}
+		beats := w.hub.pulse.last()
+		time.Sleep(10 * time.Millisecond)
+		w.bus.remake()
+		synctest.Wait()
+		if frames, _ := w.owner.heard(s); !slices.Equal(frames, []string{"lost"}) || !w.hub.pulse.last().After(beats) {
+			t.Errorf("the object has heard %q; the last beat was at %v, want one now", frames, w.hub.pulse.last())
+		}
+	})
+}
+
 func TestAnObjectThatAcceptsAndClosesInOneEventIsUnderstood(t *testing.T) {
 	for _, first := range []string{"push", "connect"} {
 		synctest.Test(t, func(t *testing.T) {

@@ -187,8 +187,12 @@ func (h *hub) claim(key string) {
 	h.spawn(func() {
 		ctx, cancel := context.WithTimeout(h.life, h.timing.Request)
 		defer cancel()
-		if _, err := h.activate(ctx, wire.Address{ID: id}); err != nil {
+		token, err := h.activate(ctx, wire.Address{ID: id})
+		if err != nil {
 			h.log.Debug("nobody owns the object", "object", key, "err", err) // it is tried again
+		} else if g := h.lock(key, false); g != nil {
+			g.stream.Owned(token)
+			h.unlock(g, nil)
 		}
 	})
 }

@@ -13,6 +13,8 @@ import (
 
 // pulse knows when hosts can have heard this gateway last.
 type pulse struct {
+	soon chan struct{} // has a token when the next beat is due at once
+
 	mu    sync.Mutex
 	heard time.Time // when the last beat was sent of which NATS has confirmed the arrival
 }
@@ -51,6 +53,8 @@ func (h *hub) checkPulse(now time.Time) {
 // beat tells the hosts that this gateway lives, until ctx ends. A beat that NATS has
 // not confirmed is repeated sooner than the next is due.
 func (h *hub) beat(ctx context.Context) error {
+	timer := time.NewTimer(h.timing.Beat)
+	defer timer.Stop()
 	for {
 		sent := time.Now()
 		h.checkPulse(sent)
@@ -59,7 +63,11 @@ func (h *hub) beat(ctx context.Context) error {
 			h.pulse.confirm(sent)
 			pause = h.timing.Beat
 		}
-		if !wire.Pause(ctx, pause) {
+		timer.Reset(pause)
+		select {
+		case <-timer.C:
+		case <-h.pulse.soon:
+		case <-ctx.Done():
 			return nil
 		}
 	}

@@ -123,8 +123,8 @@ func (g *Gateway) complete(rc *fasthttp.RequestCtx) {
 	h := &rc.Response.Header
 	h.Set("Holdfast-Region", g.cfg.Region)
 	for _, one := range browserHeaders {
-		if len(h.Peek(one.name)) == 0 {
-			h.Set(one.name, one.value)
+		if len(h.PeekBytes(one.name)) == 0 {
+			h.SetCanonical(one.name, one.value)
 		}
 	}
 	g.share(rc)
@@ -132,10 +132,10 @@ func (g *Gateway) complete(rc *fasthttp.RequestCtx) {
 
 // browserHeaders are set where nobody else has: no guessing of types, no frame of another
 // site, no address told to others.
-var browserHeaders = []struct{ name, value string }{
-	{fiber.HeaderXContentTypeOptions, "nosniff"},
-	{fiber.HeaderXFrameOptions, "SAMEORIGIN"},
-	{fiber.HeaderReferrerPolicy, "no-referrer"},
+var browserHeaders = []struct{ name, value []byte }{
+	{[]byte(fiber.HeaderXContentTypeOptions), []byte("nosniff")},
+	{[]byte(fiber.HeaderXFrameOptions), []byte("SAMEORIGIN")},
+	{[]byte(fiber.HeaderReferrerPolicy), []byte("no-referrer")},
 }
 
 // codeOf names a status that Fiber itself gives.

@@ -188,6 +188,14 @@ func (u *uplink) resend() {
 	u.transmit()
 }
 
+// again sends all that is pending once more, in order, unless the uplink is stalled.
+func (u *uplink) again() {
+	u.mu.Lock()
+	u.sent = 0
+	u.mu.Unlock()
+	u.transmit()
+}
+
 // pause returns how long to wait before the next attempt of a recovery. The first
 // attempt after an acknowledgement is made at once.
 func (u *uplink) pause() time.Duration {

@@ -353,11 +353,13 @@ func (o *owner) die() {
 
 // activate has somebody own the object. A new owner asks the gateway what it has;
 // frames that come meanwhile find nobody.
-func (o *owner) activate(ctx context.Context, _ wire.Address) (bool, error) {
+func (o *owner) activate(ctx context.Context, _ wire.Address) (uint64, error) {
 	o.claims <- struct{}{}
 	defer func() { <-o.claims }()
 	if !o.begin() {
-		return true, nil
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.token, nil
 	}
 	o.mu.Lock()
 	handed := o.handed
@@ -367,13 +369,16 @@ func (o *owner) activate(ctx context.Context, _ wire.Address) (bool, error) {
 		case <-handed:
 		case <-ctx.Done():
 			o.die()
-			return false, ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.alive = o.stream != nil
-	return o.alive, nil
+	if !o.alive {
+		return 0, nil
+	}
+	return o.token, nil
 }
 
 // begin begins a reign. It reports false if somebody owns the object.

@@ -37,11 +37,14 @@ func (f *Foil) claim(k kind, name string, gap time.Duration) (*claim, error) {
 	return &claim{foil: f, kind: k, name: name, key: k.key(name), gap: gap}, nil
 }
 
-// get reads the value from the edge cache if there is one, or else from
-// whichever replica answers first, as any KV client does.
-func (c *claim) get(ctx context.Context) (int, error) {
-	if n, ok := c.foil.edge.lookup(c.key, time.Now()); ok {
-		c.noteRead(n)
+// get reads the value from the edge if its cache may be asked and has it, or else
+// from whichever replica answers first, as any KV client does.
+func (c *claim) get(ctx context.Context, edge Edge) (int, error) {
+	if edge.CacheTTL < 0 || edge.CacheTTL > MaxCacheTTL {
+		return 0, c.failed("read", fmt.Errorf("%w cache ttl: %v, must be between 0 and %v", ErrInvalid, edge.CacheTTL, MaxCacheTTL))
+	}
+	if n, ok := c.foil.edge.lookup(c.key, edge.CacheTTL, time.Now()); ok {
+		c.noteRead(n, true)
 		return n, nil
 	}
 	if err := c.reachable(ctx); err != nil {
@@ -52,7 +55,7 @@ func (c *claim) get(ctx context.Context) (int, error) {
 		return 0, c.failed("read", err)
 	}
 	c.foil.edge.remember(c.key, n, time.Now())
-	c.noteRead(n)
+	c.noteRead(n, false)
 	return n, nil
 }
 
@@ -84,7 +87,7 @@ func (c *claim) getRevision(ctx context.Context) (int, uint64, error) {
 			return 0, 0, c.failed("read", err)
 		}
 	}
-	c.noteRead(n)
+	c.noteRead(n, false)
 	return n, last.Revision, nil
 }
 
@@ -145,8 +148,8 @@ func (c *claim) backOff(ctx context.Context) error {
 }
 
 // put writes n whatever is there. The write limit applies.
-func (c *claim) put(ctx context.Context, n int) error {
-	if !c.foil.edge.mayWrite(c.key, time.Now()) {
+func (c *claim) put(ctx context.Context, n int, edge Edge) error {
+	if !c.foil.edge.mayWrite(c.key, edge.WriteLimit, time.Now()) {
 		c.noteWrite(n, ErrTooMany)
 		return c.failed("write", ErrTooMany)
 	}
@@ -221,8 +224,8 @@ func (c *claim) reachable(ctx context.Context) error {
 	return nil
 }
 
-func (c *claim) noteRead(n int) {
-	c.result.Attempts = append(c.result.Attempts, Attempt{Read: time.Now(), ReadValue: n})
+func (c *claim) noteRead(n int, cached bool) {
+	c.result.Attempts = append(c.result.Attempts, Attempt{Read: time.Now(), ReadValue: n, Cached: cached})
 }
 
 func (c *claim) noteWrite(n int, err error) {

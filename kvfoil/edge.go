@@ -10,55 +10,62 @@ const (
 	maxKeys    = 4096        // about 0.5 MB; beyond it, old keys are forgotten
 )
 
-// edge is what an edge location puts between a worker and the store: a read
-// cache that may be behind, and a limit on writes. Times come from the caller.
-type edge struct {
-	ttl   time.Duration // 0 means no cache
-	limit bool
+// MaxCacheTTL is the oldest that a read from the cache of an edge may be: the
+// least that Workers KV promises to keep what a region has read.
+const MaxCacheTTL = time.Minute
 
+// Edge says what stands between one naive claim and the store, as an edge
+// location of Workers KV puts it there. The zero value is nothing.
+type Edge struct {
+	// CacheTTL lets the claim read what this Foil has read or written up to so
+	// long ago, the absence of a counter included.
+	CacheTTL time.Duration
+	// WriteLimit has a write refused with ErrTooMany that comes within a second
+	// of the last one that this Foil sent to the same key.
+	WriteLimit bool
+}
+
+// edge is one location: what it has read lately, and when it has written. Times
+// come from the caller.
+type edge struct {
 	mu    sync.Mutex // guards what follows
 	reads map[string]cached
 	wrote map[string]time.Time // the last write sent, by key
 }
 
 type cached struct {
-	n     int
-	until time.Time
+	n  int
+	at time.Time
 }
 
-func newEdge(ttl time.Duration, limit bool) *edge {
-	return &edge{ttl: ttl, limit: limit, reads: map[string]cached{}, wrote: map[string]time.Time{}}
+func newEdge() *edge {
+	return &edge{reads: map[string]cached{}, wrote: map[string]time.Time{}}
 }
 
-// lookup returns what the cache still holds for key.
-func (e *edge) lookup(key string, now time.Time) (int, bool) {
-	if e.ttl <= 0 {
+// lookup returns what is held for key and is younger than ttl.
+func (e *edge) lookup(key string, ttl time.Duration, now time.Time) (int, bool) {
+	if ttl <= 0 {
 		return 0, false
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c, ok := e.reads[key]
-	return c.n, ok && now.Before(c.until)
+	return c.n, ok && now.Sub(c.at) < ttl
 }
 
 func (e *edge) remember(key string, n int, now time.Time) {
-	if e.ttl <= 0 {
-		return
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	trim(e.reads, func(c cached) bool { return !now.Before(c.until) })
-	e.reads[key] = cached{n: n, until: now.Add(e.ttl)}
+	trim(e.reads, func(c cached) bool { return now.Sub(c.at) >= MaxCacheTTL })
+	e.reads[key] = cached{n: n, at: now}
 }
 
-// mayWrite reports whether key may be written now, and if so counts the write.
-func (e *edge) mayWrite(key string, now time.Time) bool {
-	if !e.limit {
-		return true
-	}
+// mayWrite reports whether key may be written now, and notes the write if so. A
+// write without a limit may always be, and is noted too.
+func (e *edge) mayWrite(key string, limit bool, now time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if last, ok := e.wrote[key]; ok && now.Sub(last) < writeEvery {
+	if last, ok := e.wrote[key]; ok && limit && now.Sub(last) < writeEvery {
 		return false
 	}
 	trim(e.wrote, func(t time.Time) bool { return now.Sub(t) >= writeEvery })

@@ -50,7 +50,7 @@ var (
 	// ErrInvalid refuses a name or a gap. Nothing was read or written.
 	ErrInvalid = errors.New("invalid")
 	// ErrTooMany refuses a write: the key was written less than a second ago.
-	// Nothing was written. Only with Config.WriteLimit.
+	// Nothing was written. Only with Edge.WriteLimit.
 	ErrTooMany = errors.New("too many writes to one key")
 	// ErrUnavailable means that nothing was written, because the store could not
 	// be reached or the context ended first. The claim may be made again.
@@ -63,27 +63,19 @@ var (
 // errMoved says that the store refused a write because the key had moved on.
 var errMoved = errors.New("key was written meanwhile")
 
-// Config says how the bucket is made and how the store behaves. The zero value
-// is a plain bucket: one replica, on disk, no cache, no limit.
+// Config says how the bucket is made. The zero value is a plain bucket: one
+// replica, on disk.
 type Config struct {
 	// Replicas of the bucket if it has to be made; 0 means 1. An existing
 	// bucket stays as it is.
 	Replicas int
 	// Memory keeps a bucket that has to be made in memory instead of on disk.
 	Memory bool
-
-	// CacheTTL gives this Foil the read cache of an edge location: Naive may
-	// read what was true up to CacheTTL ago, the absence of a counter included.
-	// Writes made here show here at once. 0 means no cache. CAS, peek and reset
-	// are not cached.
-	CacheTTL time.Duration
-	// WriteLimit refuses with ErrTooMany a naive write that comes within a
-	// second of the last one that this Foil sent to the same key.
-	WriteLimit bool
 }
 
-// A Foil claims, peeks at and resets both kinds of counters. Any number may work
-// on one bucket, and any number of goroutines on one Foil.
+// A Foil claims, peeks at and resets both kinds of counters. It stands for one edge
+// location, with a cache of its own. Any number may work on one bucket, and any
+// number of goroutines on one Foil.
 type Foil struct {
 	nc   *nats.Conn
 	kv   jetstream.KeyValue
@@ -102,6 +94,7 @@ type Result struct {
 type Attempt struct {
 	Read       time.Time // when the value arrived
 	ReadValue  int       // the value as read
+	Cached     bool      // the read was answered by the edge, and may be of old
 	Wrote      time.Time // when the write was answered; zero when it never was
 	WroteValue int       // the value sent; 0 when nothing was sent
 	Refused    bool      // the write was certainly not stored
@@ -119,7 +112,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Foil, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", Bucket, err)
 	}
-	return &Foil{nc: nc, kv: kv, edge: newEdge(cfg.CacheTTL, cfg.WriteLimit)}, nil
+	return &Foil{nc: nc, kv: kv, edge: newEdge()}, nil
 }
 
 // bind binds to the bucket or makes it. A cluster that has just started needs

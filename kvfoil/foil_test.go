@@ -22,7 +22,7 @@ func TestNaiveLosesIncrementsInAtLeast99Of100Rounds(t *testing.T) {
 	lossy := 0
 	for round := range rounds {
 		name := fmt.Sprint("round ", round)
-		burst(t, n, f.Naive, name, 10*time.Millisecond)
+		burst(t, n, straight(f), name, 10*time.Millisecond)
 		if mustPeek(t, f.PeekNaive, name) < n {
 			lossy++
 		}
@@ -52,7 +52,7 @@ func TestCASLosesNothingOnThreeReplicas(t *testing.T) {
 		checkCAS(t, f, 5, 0)
 	}
 	const n = 15
-	burst(t, n, foils[0].Naive, "three replicas", 10*time.Millisecond)
+	burst(t, n, straight(foils[0]), "three replicas", 10*time.Millisecond)
 	if got := mustPeek(t, foils[1].PeekNaive, "three replicas"); got >= n {
 		t.Errorf("naive counter after %d claims at once = %d, want less", n, got)
 	}
@@ -118,7 +118,7 @@ func TestPeekCountsNothingAndResetStartsAgain(t *testing.T) {
 		peek  func(context.Context, string) (int, error)
 		reset func(context.Context, string) error
 	}{
-		"naive": {f.Naive, f.PeekNaive, f.ResetNaive},
+		"naive": {straight(f), f.PeekNaive, f.ResetNaive},
 		"cas":   {f.CAS, f.PeekCAS, f.ResetCAS},
 	}
 	for kind, c := range counters {
@@ -176,7 +176,7 @@ func TestOddNamesAreDistinctCountersOrRefused(t *testing.T) {
 	}
 	for i, name := range names {
 		for range i + 1 { // a different count for each
-			if _, err := f.Naive(ctx, name, 0); err != nil {
+			if _, err := f.Naive(ctx, name, 0, Edge{}); err != nil {
 				t.Fatalf("naive %q: %v", name, err)
 			}
 			if _, err := f.CAS(ctx, name, 0); err != nil {
@@ -190,7 +190,7 @@ func TestOddNamesAreDistinctCountersOrRefused(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", "\xff", "a\xc3", long + "x", strings.Repeat("x", 4<<10), strings.Repeat("x", 64<<10)} {
-		_, naiveErr := f.Naive(ctx, name, 0)
+		_, naiveErr := f.Naive(ctx, name, 0, Edge{})
 		_, casErr := f.CAS(ctx, name, 0)
 		_, peekErr := f.PeekNaive(ctx, name)
 		for _, err := range []error{naiveErr, casErr, peekErr, f.ResetNaive(ctx, name), f.ResetCAS(ctx, name)} {
@@ -207,7 +207,7 @@ func TestOddNamesAreDistinctCountersOrRefused(t *testing.T) {
 func TestGapsOutOfBoundsAreRefused(t *testing.T) {
 	f := open(t, startServer(t), Config{Memory: true})
 	for _, gap := range []time.Duration{-1, MaxGap + 1} {
-		if _, err := f.Naive(t.Context(), "x", gap); !errors.Is(err, ErrInvalid) {
+		if _, err := f.Naive(t.Context(), "x", gap, Edge{}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("naive with gap %v: %v, want ErrInvalid", gap, err)
 		}
 		if _, err := f.CAS(t.Context(), "x", gap); !errors.Is(err, ErrInvalid) {
@@ -218,7 +218,7 @@ func TestGapsOutOfBoundsAreRefused(t *testing.T) {
 
 func TestAPersonCanReadTheValue(t *testing.T) {
 	f := open(t, startServer(t), Config{Memory: true})
-	if _, err := f.Naive(t.Context(), "the café", 0); err != nil {
+	if _, err := f.Naive(t.Context(), "the café", 0, Edge{}); err != nil {
 		t.Fatal(err)
 	}
 	entry, err := f.kv.Get(t.Context(), naive.key("the café"))
@@ -239,7 +239,7 @@ func TestAValueThatIsNoCounterIsLeftAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if r, err := f.Naive(ctx, "x", 0); err == nil {
+		if r, err := f.Naive(ctx, "x", 0, Edge{}); err == nil {
 			t.Errorf("naive over %s = %d, want an error", value, r.Ticket)
 		}
 		if r, err := f.CAS(ctx, "x", 0); err == nil {
@@ -253,8 +253,7 @@ func TestAValueThatIsNoCounterIsLeftAlone(t *testing.T) {
 
 func TestAnEdgeCacheServesWhatWasTrue(t *testing.T) {
 	s := startServer(t)
-	fra := open(t, s, Config{CacheTTL: time.Hour})
-	syd := open(t, s, Config{CacheTTL: time.Hour})
+	fra, syd := open(t, s, Config{}), open(t, s, Config{})
 	steps := []struct {
 		edge   *Foil
 		ticket int
@@ -268,7 +267,7 @@ func TestAnEdgeCacheServesWhatWasTrue(t *testing.T) {
 		{syd, 4, "syd still believes in 3"},
 	}
 	for i, s := range steps {
-		r, err := s.edge.Naive(t.Context(), "x", 0)
+		r, err := s.edge.Naive(t.Context(), "x", 0, Edge{CacheTTL: MaxCacheTTL})
 		if err != nil || r.Ticket != s.ticket {
 			t.Fatalf("step %d: ticket = %d, %v, want %d: %s", i, r.Ticket, err, s.ticket, s.why)
 		}
@@ -280,34 +279,42 @@ func TestAnEdgeCacheServesWhatWasTrue(t *testing.T) {
 
 func TestAnEdgeCacheRemembersThatNothingWasThere(t *testing.T) {
 	s := startServer(t)
-	fra := open(t, s, Config{CacheTTL: time.Hour})
-	syd := open(t, s, Config{})
+	fra, syd := open(t, s, Config{}), open(t, s, Config{})
 	look, err := fra.claim(naive, "x", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := look.get(t.Context()); err != nil || n != 0 {
+	if n, err := look.get(t.Context(), Edge{}); err != nil || n != 0 {
 		t.Fatalf("first look = %d, %v, want 0", n, err)
 	}
-	if r, err := syd.Naive(t.Context(), "x", 0); err != nil || r.Ticket != 1 {
+	if r, err := syd.Naive(t.Context(), "x", 0, Edge{}); err != nil || r.Ticket != 1 {
 		t.Fatalf("syd: ticket = %d, %v, want 1", r.Ticket, err)
 	}
-	if r, err := fra.Naive(t.Context(), "x", 0); err != nil || r.Ticket != 1 {
-		t.Errorf("fra: ticket = %d, %v, want 1 again: it remembers an empty store", r.Ticket, err)
+	r, err := fra.Naive(t.Context(), "x", 0, Edge{CacheTTL: MaxCacheTTL})
+	if err != nil || r.Ticket != 1 || !r.Attempts[0].Cached {
+		t.Errorf("fra: %+v, %v, want ticket 1 again: it remembers an empty store", r, err)
+	}
+	if r, err := fra.Naive(t.Context(), "x", 0, Edge{}); err != nil || r.Ticket != 2 || r.Attempts[0].Cached {
+		t.Errorf("fra without a cache: %+v, %v, want ticket 2 from the store", r, err)
+	}
+	for _, ttl := range []time.Duration{-1, MaxCacheTTL + 1} {
+		if _, err := fra.Naive(t.Context(), "x", 0, Edge{CacheTTL: ttl}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("a claim with a cache of %v = %v, want ErrInvalid", ttl, err)
+		}
 	}
 }
 
 func TestASecondWriteWithinASecondIsTooMany(t *testing.T) {
-	f := open(t, startServer(t), Config{WriteLimit: true})
+	f := open(t, startServer(t), Config{})
 	ctx := t.Context()
-	if _, err := f.Naive(ctx, "x", 0); err != nil {
+	if _, err := f.Naive(ctx, "x", 0, Edge{WriteLimit: true}); err != nil {
 		t.Fatal(err)
 	}
-	r, err := f.Naive(ctx, "x", 0)
+	r, err := f.Naive(ctx, "x", 0, Edge{WriteLimit: true})
 	if !errors.Is(err, ErrTooMany) || len(r.Attempts) != 1 || !r.Attempts[0].Refused {
 		t.Errorf("second claim: %+v, %v, want one refused attempt and ErrTooMany", r, err)
 	}
-	if _, err := f.Naive(ctx, "y", 0); err != nil {
+	if _, err := f.Naive(ctx, "y", 0, Edge{WriteLimit: true}); err != nil {
 		t.Errorf("another key: %v", err)
 	}
 	if got := mustPeek(t, f.PeekNaive, "x"); got != 1 {
@@ -326,7 +333,7 @@ func TestADownStoreIsUnavailableAndNothingIsWrittenLater(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the connection did not notice that the server is gone")
 	}
-	_, naiveErr := f.Naive(ctx, "x", 0)
+	_, naiveErr := f.Naive(ctx, "x", 0, Edge{})
 	_, casErr := f.CAS(ctx, "x", 0)
 	_, peekErr := f.PeekNaive(ctx, "x")
 	for _, err := range []error{naiveErr, casErr, peekErr, f.ResetNaive(ctx, "x")} {
@@ -343,7 +350,7 @@ func TestAContextThatEndsBeforeTheWriteWritesNothing(t *testing.T) {
 	f := open(t, startServer(t), Config{})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
-	for kind, claim := range map[string]claimer{"naive": f.Naive, "cas": f.CAS} {
+	for kind, claim := range map[string]claimer{"naive": straight(f), "cas": f.CAS} {
 		r, err := claim(ctx, "x", time.Second)
 		if !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: %v, want ErrUnavailable for the deadline", kind, err)
@@ -360,7 +367,7 @@ func TestAContextThatEndsBeforeTheWriteWritesNothing(t *testing.T) {
 func TestAWriteWithoutAnAnswerIsUnknown(t *testing.T) {
 	f := open(t, startServer(t), Config{})
 	f.kv = mute{f.kv}
-	for kind, claim := range map[string]claimer{"naive": f.Naive, "cas": f.CAS} {
+	for kind, claim := range map[string]claimer{"naive": straight(f), "cas": f.CAS} {
 		r, err := claim(t.Context(), "x", 0)
 		if !errors.Is(err, ErrUnknown) || errors.Is(err, ErrUnavailable) {
 			t.Errorf("%s: %v, want ErrUnknown", kind, err)

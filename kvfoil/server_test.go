@@ -98,6 +98,13 @@ func open(t *testing.T, s *server.Server, cfg Config) *Foil {
 
 type claimer func(ctx context.Context, name string, gap time.Duration) (Result, error)
 
+// straight claims at the naive counter with nothing in between.
+func straight(f *Foil) claimer {
+	return func(ctx context.Context, name string, gap time.Duration) (Result, error) {
+		return f.Naive(ctx, name, gap, Edge{})
+	}
+}
+
 // burst makes n claims at once and returns what they got.
 func burst(t *testing.T, n int, claim claimer, name string, gap time.Duration) []Result {
 	t.Helper()

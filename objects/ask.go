@@ -14,10 +14,16 @@ import (
 // inEvent is how an event asks objects. The event is that of the context.
 type inEvent struct{}
 
-// wayOf is the way that a question takes: that of its Ref, but of an event's context always the event's own.
+// wayOf is the way that a question takes: that of its Ref, but of an event's context always the event's own, and of a task's
+// the task's, if an event has made the Ref.
 func wayOf(ctx context.Context, via Transport) Transport {
 	if _, in := ctx.Value(engine.FaceKey{}).(*Tx); in {
 		return inEvent{}
+	}
+	if via == (inEvent{}) {
+		if task, in := ctx.Value(taskKey{}).(*taskWay); in {
+			return task
+		}
 	}
 	return via
 }
@@ -40,6 +46,11 @@ func (inEvent) Fetch(to Ref, r *http.Request) (*http.Response, error) {
 	if !in {
 		return nil, errOutside
 	}
+	return fetch(tx.t.Ask, to, r)
+}
+
+// fetch has an object answer an HTTP request for who asks.
+func fetch(ask engine.Asker, to Ref, r *http.Request) (*http.Response, error) {
 	var body []byte
 	if r.Body != nil {
 		var err error
@@ -51,7 +62,7 @@ func (inEvent) Fetch(to Ref, r *http.Request) (*http.Response, error) {
 			return nil, Errorf(Invalid, "read the request's body: %w", err)
 		}
 	}
-	answer, err := tx.t.Ask(r.Context(), engine.Question{Key: to.id.key, Name: to.name, Request: r, Input: body})
+	answer, err := ask(r.Context(), engine.Question{Key: to.id.key, Name: to.name, Request: r, Input: body})
 	if err != nil {
 		return nil, err
 	}

@@ -124,7 +124,7 @@ func BenchmarkWake(b *testing.B) {
 		Key: nameID(b, sleepers, "a").Key(), Name: "a", Data: &engine.Data{}, Sockets: &engine.Sockets{}, Now: time.Now,
 		Alarm: func() engine.Alarm { return engine.Alarm{} },
 	}
-	world.Data.Apply([]engine.Write{{Key: "number", Value: []byte("41")}})
+	world.Data.(*engine.Data).Apply([]engine.Write{{Key: "number", Value: []byte("41")}})
 	b.ReportAllocs()
 	for b.Loop() {
 		instance, out := class.Engine().Start(world)

@@ -11,8 +11,9 @@ import (
 
 // limits are those of every class.
 var limits = engine.Limits{
-	Key: MaxKey, State: MaxState, Call: MaxCall, Body: MaxBody, Response: MaxBody, Frame: MaxFrame, Message: MaxMessage,
+	Key: MaxKey, Value: MaxValue, Writes: MaxWrites, State: MaxState, Call: MaxCall, Body: MaxBody, Response: MaxBody, Frame: MaxFrame, Message: MaxMessage,
 	Sockets: MaxSockets, Tags: MaxTags, Tag: MaxTag, Attachment: MaxAttachment,
+	Told: MaxTell, Tells: MaxTold,
 	Event: eventTime,
 }
 
@@ -85,6 +86,15 @@ func (a author) Alarm(self any, t *engine.Tx, info engine.AlarmInfo) error {
 		return Errorf(NotFound, "class %s has no Alarm method", a.class)
 	}
 	return handler.Alarm(face(t), AlarmInfo(info))
+}
+
+func (author) Undelivered(self any, t *engine.Tx, m engine.Told) error {
+	return self.(Undeliverer).Undelivered(face(t), toldOf(m))
+}
+
+func (author) HearsUndelivered(self any) bool {
+	_, ok := self.(Undeliverer)
+	return ok
 }
 
 func (author) Alarms(self any) bool {

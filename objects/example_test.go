@@ -21,6 +21,7 @@ var tb testing.TB = mute{}
 type mute struct{ testing.TB }
 
 func (mute) Helper()             {}
+func (mute) Cleanup(func())      {}
 func (mute) Logf(string, ...any) {}
 
 var ctx = context.Background()
@@ -701,4 +702,141 @@ func ExampleWithPrincipal() {
 	// Output:
 	// dear diary <nil>
 	//  forbidden: this is the diary of bob
+}
+
+// A queue of jobs: each is worked on outside of events, with a timer in case that is lost, and its end is told to a ledger.
+
+const (
+	JobQueues objects.Class = "jobs"
+	Ledgers   objects.Class = "ledger"
+)
+
+var (
+	Enqueue = objects.NewCall[string, objects.None](JobQueues, "enqueue")
+	Run     = objects.NewCall[string, objects.None](JobQueues, "run")
+	Ended   = objects.NewCall[string, objects.None](JobQueues, "ended")
+	Enter   = objects.NewCall[string, objects.None](Ledgers, "enter")
+	Lines   = objects.NewCall[objects.None, []string](Ledgers, "lines")
+)
+
+var JobObjects = objects.Implement(JobQueues, objects.New[Jobs],
+	objects.On(Enqueue, (*Jobs).enqueue), objects.On(Run, (*Jobs).run), objects.On(Ended, (*Jobs).ended))
+
+var LedgerObjects = objects.Implement(Ledgers, objects.New[Ledger], objects.On(Enter, (*Ledger).enter), objects.On(Lines, (*Ledger).lines))
+
+type Jobs struct{}
+
+func (*Jobs) enqueue(tx *objects.Tx, job string) (objects.None, error) {
+	Run.Tell(tx, tx.Self(), job)
+	return nil, nil
+}
+
+// run runs as soon as the job is committed, and again every minute until the job has ended.
+func (*Jobs) run(tx *objects.Tx, job string) (objects.None, error) {
+	Run.Tell(tx, tx.Self(), job, objects.After(time.Minute), objects.Keyed(job))
+	tx.Go(func(t *objects.Task) error { // outside of events: it may take its time
+		_, err := Ended.Do(t, t.Self(), job)
+		return err
+	})
+	return nil, nil
+}
+
+func (*Jobs) ended(tx *objects.Tx, job string) (objects.None, error) {
+	if !tx.Cancel(job) {
+		return nil, nil // it had ended before
+	}
+	Enter.Tell(tx, tx.Object(Ledgers, "all"), job+" is done")
+	return nil, nil
+}
+
+// Undelivered hears of a message that the ledger has refused.
+func (*Jobs) Undelivered(tx *objects.Tx, m objects.Told) error {
+	unsaid.Set(tx, append(unsaid.Get(tx), m.Call+": "+m.Err.Message))
+	return nil
+}
+
+var unsaid = objects.NewKey[[]string]("unsaid")
+
+type Ledger struct{}
+
+var lines = objects.NewKey[[]string]("lines")
+
+func (*Ledger) enter(tx *objects.Tx, line string) (objects.None, error) {
+	lines.Set(tx, append(lines.Get(tx), line))
+	return nil, nil
+}
+
+func (*Ledger) lines(tx *objects.Tx, _ objects.None) ([]string, error) { return lines.Get(tx), nil }
+
+func ExampleTx_Go() {
+	w := objectstest.New(tb, JobObjects, LedgerObjects)
+	if _, err := Enqueue.Do(ctx, w.Object(JobQueues, "nightly"), nightly); err != nil {
+		fmt.Println(err)
+	}
+	w.Wait()             // for the task
+	w.Advance(time.Hour) // the timer was cancelled
+	all, err := Lines.Do(ctx, w.Object(Ledgers, "all"), nil)
+	fmt.Println(all, err)
+	// Output: [backup is done] <nil>
+}
+
+const nightly = "backup"
+
+// Reminders are timers: an object may have any number.
+
+const Calendars objects.Class = "calendar"
+
+var (
+	Plan    = objects.NewCall[Date, objects.None](Calendars, "plan")
+	Forget  = objects.NewCall[string, bool](Calendars, "forget")
+	Planned = objects.NewCall[string, time.Time](Calendars, "planned")
+	Ring    = objects.NewCall[string, objects.None](Calendars, "ring")
+)
+
+type Date struct {
+	What string
+	At   time.Time
+}
+
+type Calendar struct{}
+
+// plan has the calendar ring at the time. The date of the same name is replaced.
+func (*Calendar) plan(tx *objects.Tx, d Date) (objects.None, error) {
+	Ring.Tell(tx, tx.Self(), d.What, objects.At(d.At), objects.Keyed(d.What))
+	return nil, nil
+}
+
+func (*Calendar) forget(tx *objects.Tx, what string) (bool, error) { return tx.Cancel(what), nil }
+
+func (*Calendar) planned(tx *objects.Tx, what string) (time.Time, error) {
+	var date objects.Told
+	date, ok := tx.Pending(what)
+	if !ok {
+		return time.Time{}, objects.Errorf(objects.NotFound, "nothing is planned under %q", what)
+	}
+	return date.At, nil
+}
+
+func (*Calendar) ring(tx *objects.Tx, what string) (objects.None, error) {
+	fmt.Println(tx.Now().Format(time.Kitchen), what)
+	return nil, nil
+}
+
+func ExampleCall_Tell() {
+	w := objectstest.New(tb, objects.Implement(Calendars, objects.New[Calendar], objects.On(Plan, (*Calendar).plan),
+		objects.On(Forget, (*Calendar).forget), objects.On(Planned, (*Calendar).planned), objects.On(Ring, (*Calendar).ring)))
+	mine := w.Object(Calendars, "mine")
+	for what, in := range map[string]time.Duration{"lunch": 12 * time.Hour, "tea": 17 * time.Hour, "dentist": 9 * time.Hour} {
+		_, _ = Plan.Do(ctx, mine, Date{what, w.Now().Add(in)})
+	}
+	_, _ = Plan.Do(ctx, mine, Date{"tea", w.Now().Add(16 * time.Hour)}) // an hour earlier
+	fmt.Println(Forget.Do(ctx, mine, "dentist"))
+	at, _ := Planned.Do(ctx, mine, "lunch")
+	fmt.Println("lunch at", at.Format(time.Kitchen))
+	w.Advance(24 * time.Hour)
+	// Output:
+	// true <nil>
+	// lunch at 12:00PM
+	// 12:00PM lunch
+	// 4:00PM tea
 }

@@ -22,6 +22,7 @@ type harness struct {
 	instance *engine.Instance
 	work     work                // of the event that runs
 	w        http.ResponseWriter // of the fetch that runs
+	settings objects.Settings    // of the class
 }
 
 // failer is a *testing.T or a *rapid.T.
@@ -69,7 +70,7 @@ func newHarness(t failer) *harness {
 // start constructs the instance anew.
 func (h *harness) start() {
 	h.t.Helper()
-	class := objects.Implement(probes, func(*objects.Tx) *probe { return &probe{h} }, objects.On(do, (*probe).do))
+	class := objects.Implement(probes, func(*objects.Tx) *probe { return &probe{h} }, objects.On(do, (*probe).do)).With(h.settings)
 	instance, out := class.Engine().Start(engine.World{
 		Key: nameID(h.t, probes, "a").Key(), Name: "a", Data: h.data, Sockets: h.sockets,
 		Alarm: func() engine.Alarm { return h.alarm },

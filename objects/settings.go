@@ -14,6 +14,10 @@ type Settings struct {
 	EventTime time.Duration // 30 s: then the Tx is cancelled, and the event fails with Unavailable when its handler returns
 	Queue     time.Duration // half a second: an event that would wait longer for those before it is Overloaded
 
+	Value  int // MaxValue, which is also the most: bytes of a value, as stored; TooLarge beyond, for this and the next two
+	Writes int // MaxWrites, likewise: bytes of all keys and values that an event writes
+	State  int // MaxState, likewise: bytes of all keys and values of an object
+
 	Body     int // MaxBody, which is also the most: bytes of a request's body; TooLarge beyond
 	Response int // MaxBody, likewise: bytes of the response to a request; more abort the event
 	Frame    int // MaxFrame, likewise: bytes of a client's message; the socket is closed with 1009 beyond
@@ -35,6 +39,9 @@ func (i *Implementation) With(s Settings) *Implementation {
 			*to = v
 		}
 	}
+	size("Value", s.Value, MaxValue, &class.Limits.Value)
+	size("Writes", s.Writes, MaxWrites, &class.Limits.Writes)
+	size("State", s.State, MaxState, &class.Limits.State)
 	size("Body", s.Body, MaxBody, &class.Limits.Body)
 	size("Response", s.Response, MaxBody, &class.Limits.Response)
 	size("Frame", s.Frame, MaxFrame, &class.Limits.Frame)

@@ -10,8 +10,10 @@ import (
 
 // Limits of storage.
 const (
-	MaxKey   = 2048      // bytes of a key, as Cloudflare's
-	MaxState = 512 << 10 // bytes of all keys and values of an object, as stored
+	MaxKey    = 2048     // bytes of a key, as Cloudflare's
+	MaxValue  = 32 << 20 // bytes of a value, as stored
+	MaxWrites = 64 << 20 // bytes of all keys and values that one event writes
+	MaxState  = 10 << 30 // bytes of all keys and values of an object, as Cloudflare's
 )
 
 // Reader is what can be read: a *Tx.

@@ -238,14 +238,16 @@ func TestTheLongestKeyIsAKey(t *testing.T) {
 
 func TestAStateThatIsTooLargeIsRefusedAndLosesNothing(t *testing.T) {
 	h := newHarness(t)
-	overhead := len(`"text":"",`)
-	h.must(func(tx *objects.Tx) { text.Set(tx, strings.Repeat("x", objects.MaxState-overhead)) })
-	if h.data.Size() != objects.MaxState {
-		t.Fatalf("size = %d, want exactly the limit %d", h.data.Size(), objects.MaxState)
+	overhead, most := len(`"text":"",`), 512<<10
+	h.settings.State = most
+	h.start()
+	h.must(func(tx *objects.Tx) { text.Set(tx, strings.Repeat("x", most-overhead)) })
+	if h.data.Size() != most {
+		t.Fatalf("size = %d, want exactly the limit %d", h.data.Size(), most)
 	}
 	before := h.stored()
 	for name, grow := range map[string]func(*objects.Tx){
-		"a longer value": func(tx *objects.Tx) { text.Set(tx, strings.Repeat("x", objects.MaxState-overhead+1)) },
+		"a longer value": func(tx *objects.Tx) { text.Set(tx, strings.Repeat("x", most-overhead+1)) },
 		"another key":    func(tx *objects.Tx) { number.Set(tx, 1) },
 	} {
 		out := h.call(func(tx *objects.Tx) error { grow(tx); return nil })
@@ -261,6 +263,36 @@ func TestAStateThatIsTooLargeIsRefusedAndLosesNothing(t *testing.T) {
 	h.must(func(tx *objects.Tx) { text.Delete(tx); number.Set(tx, 1) })
 	if h.stored() != `{"number":1}` {
 		t.Errorf("stored %s", h.stored())
+	}
+}
+
+func TestAValueOrAnEventThatIsTooLargeIsRefusedAndLosesNothing(t *testing.T) {
+	h := newHarness(t)
+	h.settings.Value, h.settings.Writes = 1000, 3000
+	h.start()
+	key := func(n int) objects.Key[string] { return objects.NewKey[string](fmt.Sprint(n)) }
+	most := strings.Repeat("x", 1000-len(`""`))
+	h.must(func(tx *objects.Tx) { key(0).Set(tx, most) })
+	before := h.stored()
+	for name, c := range map[string]struct {
+		write func(*objects.Tx)
+		says  string
+	}{
+		"a value": {func(tx *objects.Tx) { key(1).Set(tx, most+"x") }, "the value of the storage key \"1\" has 1001 bytes, at most 1000"},
+		"an event": {func(tx *objects.Tx) {
+			for n := range 3 {
+				key(n).Set(tx, "y"+most[1:]) // and three bytes of keys
+			}
+		}, "the event writes 3003 bytes, at most 3000"},
+	} {
+		out := h.call(func(tx *objects.Tx) error { c.write(tx); return nil })
+		nothingHappened(t, out)
+		if objects.CodeOf(out.Err) != objects.TooLarge || !strings.Contains(out.Err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", name, out.Err, c.says)
+		}
+		if h.stored() != before {
+			t.Errorf("%s: the storage has changed", name)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // looks opens one page as the system says, with two others in the room, and races.
@@ -45,6 +47,7 @@ func TestBrowserLooksLight(t *testing.T) {
 	tab.shoot("page-light.png")
 	tab.clip("page-docs.png", 0, 0, 1440, 986)
 	tab.readable()
+	tab.axe()
 	tab.shootElement("#race", "page-race.png")
 }
 
@@ -53,6 +56,7 @@ func TestBrowserLooksDark(t *testing.T) {
 	tab := looks(t, 1440, 900, media("prefers-color-scheme", "dark"))
 	tab.shoot("page-dark.png")
 	tab.readable()
+	tab.axe()
 	// The visitor's own choice goes before the system's.
 	tab.click("#theme")
 	tab.until("the page is light", `document.documentElement.dataset.theme === "light"`)
@@ -67,17 +71,146 @@ func TestBrowserLooksOnPhone(t *testing.T) {
 		t.Errorf("the page is %d px wide", wide)
 	}
 	small := eval[[]string](tab, `[...document.querySelectorAll("#race .buttons button, .switches button, #playback button, summary")]
-		.filter((el) => el.checkVisibility() && (el.offsetHeight < 44 || el.offsetWidth < 44))
+		.filter((el) => el.checkVisibility() && (el.offsetHeight < 44 || el.offsetWidth < (el.closest("#playback") ? 32 : 44)))
 		.map((el) => el.textContent.trim() + " " + el.offsetWidth + "x" + el.offsetHeight)`)
 	if len(small) > 0 {
 		t.Errorf("too small for a finger: %v", small)
 	}
 	tab.shoot("page-phone.png")
 	tab.readable()
+	tab.axe()
 
 	at := eval[[2]float64](tab, `(() => { const b = document.querySelector("#stage").getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; })()`)
 	tab.do(chromedp.TapXY(at[0], at[1]))
 	tab.until("a tap ripples", `seen.ripples.some((r) => Math.abs(parseFloat(r.x) - 50) < 2)`)
+}
+
+// axe has axe-core look at the page as it stands. What it calls serious or critical
+// keeps somebody out.
+func (tab *tab) axe() {
+	tab.t.Helper()
+	file := os.Getenv("HOLDFAST_AXE")
+	source, err := os.ReadFile(file)
+	if err != nil {
+		missing(tab.t, "axe-core", "npm install axe-core, and HOLDFAST_AXE=node_modules/axe-core/axe.min.js")
+	}
+	eval[any](tab, string(source)+"; undefined")
+	eval[any](tab, `void axe.run(document, { resultTypes: ["violations"] }).then((found) => { window.axed = found; }, (err) => { window.axed = { failed: String(err) }; })`)
+	tab.until("axe has looked", "window.axed")
+	found := eval[[]string](tab, `axed.failed ? [axed.failed] : axed.violations.filter((v) => ["serious", "critical"].includes(v.impact))
+		.map((v) => v.id + ": " + v.help + " " + v.nodes.slice(0, 4).map((n) => n.html.slice(0, 160)).join(" | "))`)
+	for _, fault := range found {
+		tab.t.Errorf("axe: %s", fault)
+	}
+	if passed := eval[int](tab, "axed.passes?.length ?? 0"); passed < 20 {
+		tab.t.Errorf("axe passed only %d rules", passed)
+	}
+}
+
+// At 1280x800 one press shows all there is to see: the verdict and both charts, with
+// nothing to scroll and no empty place beside them.
+func TestBrowserShowsAWholeRaceOnALaptop(t *testing.T) {
+	beside(t, browsers)
+	page, _ := racePage(t, chromedp.EmulateViewport(1280, 800))
+	page.until("two gateways are known", `!document.querySelector("#regions").hidden`)
+	stored := page.text("#col-object .number")
+	page.click("#stress")
+	page.until("the replay has begun", `document.querySelector("#play").dataset.playing === "true"`)
+	if tone := eval[string](page, `document.querySelector("#verdict").dataset.tone`); tone != "empty" {
+		t.Errorf("the verdict is told before the end: %q", page.text("#verdict .main"))
+	}
+	if n := page.text("#col-object .number"); n != stored && eval[bool](page, `document.querySelector("#play").dataset.playing === "true"`) {
+		t.Errorf("the stored value is told before the end: %s", n)
+	}
+	page.until("the verdict comes at the end", `document.querySelector("#verdict").dataset.tone === "bad"`)
+	if n := page.text("#col-object .number"); n != "15" {
+		t.Errorf("at the end the object stands at %s", n)
+	}
+	if y := eval[float64](page, "scrollY"); y != 0 {
+		t.Errorf("the page has scrolled by %g", y)
+	}
+	low := eval[[]string](page, `["#stress", "#verdict", "#col-object .lanes", "#col-kv .lanes"]
+		.map((sel) => [sel, document.querySelector(sel).getBoundingClientRect()])
+		.filter(([, box]) => box.top < 0 || box.bottom > 800).map(([sel, box]) => sel + " ends at " + box.bottom)`)
+	if len(low) > 0 {
+		t.Errorf("out of sight: %v", low)
+	}
+	// The left column is as full as the screen.
+	if bottom := eval[float64](page, `Math.max(...[...document.querySelectorAll("#around > *")].map((el) => el.getBoundingClientRect().bottom))`); bottom < 780 {
+		t.Errorf("the left column ends at %g", bottom)
+	}
+	page.noLonelyChip()
+	page.shoot("page-laptop.png")
+}
+
+// noLonelyChip asks that no row of tickets holds only one.
+func (tab *tab) noLonelyChip() {
+	tab.t.Helper()
+	lonely := eval[[]string](tab, `[...document.querySelectorAll(".chips")].flatMap((list) => {
+		const rows = Map.groupBy(list.querySelectorAll(".chip"), (chip) => Math.round(chip.getBoundingClientRect().top));
+		return [...rows.values()].filter((row) => row.length === 1 && rows.size > 1).map((row) => row[0].textContent);
+	})`)
+	if len(lonely) > 0 {
+		tab.t.Errorf("tickets alone in a row: %v", lonely)
+	}
+}
+
+// On a phone the button is on the first screen, and what it does comes into sight.
+func TestBrowserShowsARaceOnAPhone(t *testing.T) {
+	beside(t, browsers)
+	page, _ := racePage(t, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulateScale(2)))
+	if bottom := eval[float64](page, `document.querySelector("#stress").getBoundingClientRect().bottom`); bottom > 844 {
+		t.Errorf("the button ends at %g", bottom)
+	}
+	page.stress()
+	low := eval[[]string](page, `["#verdict", "#col-object .lanes"]
+		.map((sel) => [sel, document.querySelector(sel).getBoundingClientRect()])
+		.filter(([, box]) => box.top < 0 || box.bottom > 844).map(([sel, box]) => sel + " from " + box.top + " to " + box.bottom)`)
+	if len(low) > 0 {
+		t.Errorf("out of sight: %v", low)
+	}
+	page.noLonelyChip()
+	page.shoot("page-phone-race.png")
+}
+
+// Words that are not everybody's explain themselves, to a mouse, a finger and a keyboard.
+func TestBrowserExplainsItsTerms(t *testing.T) {
+	beside(t, browsers)
+	page, _ := racePage(t)
+	page.stress()
+	for _, term := range []string{".pill-detail", "#play-speed", ".legend .term"} {
+		eval[any](page, fmt.Sprintf(`document.querySelector(%q).focus()`, term))
+		page.until("the tip for "+term+" is shown", fmt.Sprintf(`!document.querySelector("#tip").hidden && document.querySelector(%q).getAttribute("aria-describedby") === "tip"`, term))
+		if said, want := page.text("#tip"), eval[string](page, fmt.Sprintf(`document.querySelector(%q).dataset.tip`, term)); said != want || want == "" {
+			t.Errorf("%s says %q, want %q", term, said, want)
+		}
+		page.do(chromedp.KeyEvent(kb.Escape))
+		page.until("the tip is gone", `document.querySelector("#tip").hidden`)
+	}
+}
+
+// A name is never cut off by the edge of the stage.
+func TestBrowserKeepsNamesInsideTheStage(t *testing.T) {
+	beside(t, browsers)
+	on := single(t)
+	on.startHost(t, "host-1", "fra", quick, nil)
+	doors := on.startDoors(t, "fra", "syd")
+	browser := startBrowser(t)
+	phone := chromedp.EmulateViewport(390, 844)
+	a, b := openTab(t, browser, doors[0].url, phone), openTab(t, browser, doors[1].url, phone)
+	a.live()
+	b.live()
+	a.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
+	for _, at := range [][2]float64{{990, 500}, {700, 990}, {960, 975}, {500, 500}} {
+		a.point(at[0], at[1])
+		b.sees(a.name(), at[0], at[1])
+		for tab, selector := range map[*tab]string{b: ".cursor .tag", a: "#me .tag"} {
+			tab.until(fmt.Sprintf("%s at %v is inside", selector, at), fmt.Sprintf(`(() => {
+				const [stage, tag] = [document.querySelector("#stage"), document.querySelector(%q)].map((el) => el.getBoundingClientRect());
+				return tag.left >= stage.left && tag.right <= stage.right && tag.bottom <= stage.bottom && tag.top >= stage.top;
+			})()`, selector))
+		}
+	}
 }
 
 // shootElement keeps a picture of one element and what is right around it, however
@@ -113,6 +246,8 @@ func (tab *tab) clip(file string, x, y, width, height float64) {
 // accessible looks at the page as assistive technology does.
 func (tab *tab) accessible() {
 	tab.t.Helper()
+	tab.click("#options-toggle")
+	defer tab.click("#options-toggle")
 	ctx, cancel := context.WithTimeout(tab.ctx, pageTime)
 	defer cancel()
 	tree, err := chromedp.Run(ctx, func(ctx context.Context, target *chromedp.Target) (accessibility.GetFullAXTreeResult, error) {
@@ -146,7 +281,7 @@ func (tab *tab) accessible() {
 		tab.t.Error("the page does not say that it is English")
 	}
 	// A role of status is a polite live region; the verdict must be one before it speaks.
-	for selector, want := range map[string]string{"#verdict": "status", "#pill-spoken": "status", "#you-are": "status", "#crowd-spoken": "status", "#claim-spoken": "status"} {
+	for selector, want := range map[string]string{"#verdict > div": "status", "#pill-spoken": "status", "#you-are": "status", "#crowd-spoken": "status", "#claim-spoken": "status"} {
 		if got := eval[string](tab, fmt.Sprintf("document.querySelector(%q).role", selector)); got != want {
 			tab.t.Errorf("%s has the role %q, not %q", selector, got, want)
 		}

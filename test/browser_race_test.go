@@ -5,17 +5,19 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
 	"holdfast/examples/ticket"
 	"holdfast/kvfoil"
 )
 
 // racePage is a page ready to race.
-func racePage(t *testing.T) (*tab, *door) {
+func racePage(t *testing.T, before ...chromedp.Action[chromedp.Void]) (*tab, *door) {
 	t.Helper()
 	on := single(t)
 	on.startHost(t, "host-1", "fra", quick, nil)
 	doors := on.startDoors(t, "fra", "syd")
-	page := openTab(t, startBrowser(t), doors[0].url)
+	page := openTab(t, startBrowser(t), doors[0].url, before...)
 	page.live()
 	page.until("the counters are known", `document.querySelector("#col-object .number").textContent === "0"`)
 	return page, doors[0]
@@ -94,7 +96,7 @@ func TestBrowserRace(t *testing.T) {
 	}
 
 	// Compare-and-set is right too, and shows what it costs.
-	page.click(".switch")
+	page.click("#col-kv .switch")
 	page.until("the other counter is shown", `document.querySelector("#col-kv .stats").textContent.includes("attempts")`)
 	if got := fmt.Sprint(page.chips("#col-kv")); got != fifteen {
 		t.Errorf("compare-and-set's tickets are %s", got)
@@ -112,6 +114,7 @@ func TestBrowserRace(t *testing.T) {
 func TestBrowserFiresItself(t *testing.T) {
 	beside(t, browsers)
 	page, door := racePage(t)
+	page.click("#options-toggle")
 	page.click(`.fired input[value="browser"]`)
 	page.stress()
 	if got := fmt.Sprint(page.chips("#col-object")); got != fifteen {
@@ -201,5 +204,61 @@ func TestBrowserReducedMotion(t *testing.T) {
 	page.sees(name, 300, 300)
 	if moving := eval[string](page, `document.querySelector(".cursor").style.willChange`); moving != "auto" {
 		t.Errorf("the cursor is in motion: will-change is %s", moving)
+	}
+}
+
+// Fired from two regions, through their caches; and the same events again, by a link.
+func TestBrowserRacesFromSeveralRegionsAndShowsItAgain(t *testing.T) {
+	beside(t, browsers)
+	page, door := racePage(t)
+	page.click("#options-toggle")
+	page.until("both regions can fire", `document.querySelectorAll("[name=from]").length === 2`)
+	page.click(`[name=from][value="syd"]`)
+	set := func(id, value string) {
+		eval[any](page, fmt.Sprintf(`(() => { const el = document.querySelector(%q); el.value = %q; el.dispatchEvent(new Event("input", { bubbles: true })); })()`, "#"+id, value))
+	}
+	set("gap", "0")
+	set("spread", "800")
+	set("ttl", "30")
+	if now := page.text("#options-now"); now != "gap 0 ms, over 800 ms, KV cache 30 s, from fra, syd" {
+		t.Errorf("the options say %q", now)
+	}
+	page.shoot("page-options.png")
+	page.stress()
+	if verdict := page.text("#verdict"); !strings.Contains(verdict, "read what a region had kept") {
+		t.Errorf("the verdict is %q", verdict)
+	}
+	labels := eval[[]string](page, `[...document.querySelectorAll("#col-kv .row-label")].map((l) => l.textContent.split(" ")[0])`)
+	if n := strings.Count(fmt.Sprint(labels), "syd"); n != 7 {
+		t.Errorf("syd fired %d of 15: %v", n, labels)
+	}
+	if page.count("#col-kv .mark.cached") < 5 {
+		t.Errorf("only %d reads are marked as cached", page.count("#col-kv .mark.cached"))
+	}
+	page.shootElement("#race", "page-regions.png")
+
+	sentence, chips := page.text("#verdict .main"), page.chips("#col-kv")
+	page.click("#run-link")
+	page.until("the link leads to the run", `location.search.startsWith("?run=")`)
+	page.live()
+	page.until("the run is shown again", fmt.Sprintf(`document.querySelector("#verdict .main").textContent.trim() === %q`, sentence))
+	if again := page.chips("#col-kv"); fmt.Sprint(again) != fmt.Sprint(chips) {
+		t.Errorf("again the tickets are %v, not %v", again, chips)
+	}
+	if n := page.text("#col-object .number"); n != "15" {
+		t.Errorf("again the object stands at %s", n)
+	}
+	if _, _, body := request(t, "GET", door.url+"/ticket/global", ""); body != `{"ticket":15}` {
+		t.Errorf("to look at a run changed the counter: %s", body)
+	}
+
+	// One write a second: the others are told 429, and none is called lost.
+	page.click("#options-toggle")
+	page.until("the options are there", `!document.querySelector("#options").hidden`)
+	set("spread", "0")
+	page.click("#limit")
+	page.stress()
+	if stats := page.text("#col-kv .stats"); !strings.Contains(stats, "14 not executed (14 × 429)") || strings.Contains(stats, "lost") {
+		t.Errorf("KV's column says %q", stats)
 	}
 }

@@ -46,6 +46,7 @@ func TestBrowserTwoTabsSeeEachOther(t *testing.T) {
 		document.querySelector("#pill").dataset.state === "forwarding" && document.querySelector("#pill").textContent.includes("syd → fra") &&
 		document.querySelector("#pill").textContent.includes("epoch 1 · host-1")`)
 	a.until("the pill in fra needs only one", `document.querySelector("#pill").dataset.state === "live"`)
+	a.until("the other gateway is known", `!document.querySelector("#regions").hidden`)
 	if links := eval[[]string](a, `[...document.querySelectorAll("#regions a")].map((a) => a.href)`); fmt.Sprint(links) != fmt.Sprint([]string{doors[1].url + "/"}) {
 		t.Errorf("the page in fra offers %v", links)
 	}

@@ -29,6 +29,10 @@ func TestMain(m *testing.M) {
 		runNode(name)
 		return
 	}
+	if url := os.Getenv(hostURL); url != "" {
+		runHostProcess(url)
+		return
+	}
 	flag.Parse()
 	// The seats say how many run; a test that waits for one must not take the place of another.
 	if err := flag.Set("test.parallel", "100"); err != nil {

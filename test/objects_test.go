@@ -168,13 +168,14 @@ func hear(t testing.TB, b *bell) ring {
 func TestStateBeyondTheLimitIsTooLargeAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
-		on.startHost(t, "a", "fra", quick, nil, spyClass(&bell{}))
+		limit := objects.Settings{State: 500_000}
+		on.startHost(t, "a", "fra", quick, nil, spyClass(&bell{}).With(limit))
 		to := on.caller(t)("big")
-		most := strings.Repeat("x", objects.MaxState-len(`"blob":"",`))
+		most := strings.Repeat("x", limit.State-len(`"blob":"",`))
 		if n, err := put.Do(t.Context(), to, most); err != nil || n != len(most) {
 			t.Fatalf("the largest state: %d, %v", n, err)
 		}
-		if _, err := put.Do(t.Context(), to, most+"x"); objects.CodeOf(err) != objects.TooLarge {
+		if _, err := put.Do(t.Context(), to, most+"0123456789"); objects.CodeOf(err) != objects.TooLarge {
 			t.Errorf("beyond the limit: %v, want too_large", err)
 		}
 		if n, err := size.Do(t.Context(), to, nil); err != nil || n != len(most) {

@@ -258,7 +258,7 @@ func TestAResetOfTheFoilIsOfThatNameAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"a", "b"} {
-		if _, err := foil.Naive(t.Context(), name, 0); err != nil {
+		if _, err := foil.Naive(t.Context(), name, 0, kvfoil.Edge{}); err != nil {
 			t.Fatal(err)
 		}
 	}

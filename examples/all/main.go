@@ -29,7 +29,8 @@ var classes = []*objects.Implementation{
 
 func worker(r fiber.Router, env *gateway.Env) {
 	r.Post("/ticket/:name", gateway.Handle(env, ticket.Claim, gateway.Param("name")))
-	for _, add := range []gateway.Worker{chat.Worker, document.Worker, leaderboard.Worker, limit.Worker, payment.Worker, scheduler.Worker, tictactoe.Worker} {
+	r.Post("/limit/:who", gateway.Handle(env, limit.Take, gateway.Param("who")))
+	for _, add := range []gateway.Worker{chat.Worker, document.Worker, leaderboard.Worker, payment.Worker, scheduler.Worker, tictactoe.Worker} {
 		add(r, env)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"holdfast/examples/demo/crew"
 	"holdfast/examples/demo/race"
 	"holdfast/examples/echo"
 	"holdfast/examples/room"
@@ -25,12 +26,16 @@ import (
 
 // Worker adds the demo's routes.
 func Worker(r fiber.Router, env *gateway.Env) {
-	d := &demo{env: env}
+	d := &demo{env: env, runs: runs{nc: env.NATS()}}
+	d.join()
 	r.Get("/", d.page)
 	r.Get("/web/*", d.file)
+	env.ServeClient(r, "/client")
 	r.Get("/config.json", d.config)
 	r.Get("/room/:name", d.room)
+	r.Get("/regions", d.regions)
 	r.Post("/race/:name", d.race)
+	r.Get("/runs/:id", d.run)
 
 	r.Post("/ticket/:name", d.ticket(ticket.Claim))
 	r.Get("/ticket/:name", d.ticket(ticket.Peek))
@@ -39,20 +44,37 @@ func Worker(r fiber.Router, env *gateway.Env) {
 	r.Post("/echo/:name", d.echo)
 	r.Get("/echo/:name", d.relay)
 
-	r.Post("/naive/:name", d.claim((*kvfoil.Foil).Naive, plain))
+	r.Post("/naive/:name", d.claim(naive, plain))
 	r.Get("/naive/:name", d.peek((*kvfoil.Foil).PeekNaive))
 	r.Delete("/naive/:name", d.reset((*kvfoil.Foil).ResetNaive))
 
-	r.Post("/cas/:name", d.claim((*kvfoil.Foil).CAS, counted))
+	r.Post("/cas/:name", d.claim(cas, counted))
 	r.Get("/cas/:name", d.peek((*kvfoil.Foil).PeekCAS))
 	r.Delete("/cas/:name", d.reset((*kvfoil.Foil).ResetCAS))
 }
 
 type demo struct {
-	env *gateway.Env
+	env  *gateway.Env
+	crew *crew.Crew // nil: this gateway knows no others
+	runs runs
 
 	mu     sync.Mutex // guards what follows
 	opened *kvfoil.Foil
+}
+
+// join makes the gateway known to those of other regions.
+func (d *demo) join() {
+	me := crew.Member{Region: d.env.Region()}
+	for _, peer := range d.env.Peers() {
+		if peer.Region == me.Region {
+			me.City, me.URL = peer.City, peer.URL
+		}
+	}
+	var err error
+	d.crew, err = crew.Join(crew.Config{NATS: d.env.NATS(), Me: me, Counter: d.counter, Log: d.env.Log()})
+	if err != nil {
+		d.env.Log().Warn("the gateway is not known to others", "err", err)
+	}
 }
 
 // foil opens the counters on plain KV when they are first asked for.
@@ -130,16 +152,30 @@ func counted(r kvfoil.Result) fiber.Map {
 	return fiber.Map{"ticket": r.Ticket, "attempts": len(r.Attempts)}
 }
 
-type claimer func(f *kvfoil.Foil, ctx context.Context, name string, gap time.Duration) (kvfoil.Result, error)
+// claimer makes a claim at a counter on KV.
+type claimer func(ctx context.Context, f *kvfoil.Foil, name string, gap time.Duration, edge kvfoil.Edge) (kvfoil.Result, error)
+
+func naive(ctx context.Context, f *kvfoil.Foil, name string, gap time.Duration, edge kvfoil.Edge) (kvfoil.Result, error) {
+	return f.Naive(ctx, name, gap, edge)
+}
+
+func cas(ctx context.Context, f *kvfoil.Foil, name string, gap time.Duration, _ kvfoil.Edge) (kvfoil.Result, error) {
+	return f.CAS(ctx, name, gap)
+}
 
 func (d *demo) claim(claim claimer, tell func(kvfoil.Result) fiber.Map) fiber.Handler {
 	return func(c *fiber.Ctx) error {
-		gap, err := duration(c.Query("gap"), kvfoil.DefaultGap)
+		gap, err := duration(c.Query("gap"), kvfoil.DefaultGap, kvfoil.MaxGap)
 		if err != nil {
 			return err
 		}
+		ttl, err := duration(c.Query("ttl"), 0, kvfoil.MaxCacheTTL)
+		if err != nil {
+			return err
+		}
+		edge := kvfoil.Edge{CacheTTL: ttl, WriteLimit: c.QueryBool("limit")}
 		return d.withFoil(c, func(f *kvfoil.Foil, name string) (fiber.Map, error) {
-			result, err := claim(f, c.UserContext(), name, gap)
+			result, err := claim(c.UserContext(), f, name, gap, edge)
 			return tell(result), err
 		})
 	}
@@ -192,13 +228,13 @@ func named(err error) error {
 }
 
 // duration reads "20ms".
-func duration(s string, otherwise time.Duration) (time.Duration, error) {
+func duration(s string, otherwise, most time.Duration) (time.Duration, error) {
 	if s == "" {
 		return otherwise, nil
 	}
 	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 || d > kvfoil.MaxGap {
-		return 0, objects.Errorf(objects.Invalid, "a duration must be like 20ms, from 0 to %v, not %.40q", kvfoil.MaxGap, s)
+	if err != nil || d < 0 || d > most {
+		return 0, objects.Errorf(objects.Invalid, "a duration must be like 20ms, from 0 to %v, not %.40q", most, s)
 	}
 	return d, nil
 }

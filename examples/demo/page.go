@@ -45,23 +45,34 @@ func serve(c *fiber.Ctx, name string) error {
 	return c.Send(data)
 }
 
+// region is a gateway that a visitor may come in through.
 type region struct {
-	Code string `json:"code"`
-	City string `json:"city,omitempty"`
-	URL  string `json:"url"`
+	Code  string  `json:"code"`
+	City  string  `json:"city,omitempty"`
+	URL   string  `json:"url,omitempty"`
+	RTTMs float64 `json:"rttMs"` // from the gateway that was asked
+}
+
+// regions tells the page which gateways there are now.
+func (d *demo) regions(c *fiber.Ctx) error {
+	members, err := d.members(c.UserContext())
+	if err != nil {
+		return err
+	}
+	all := make([]region, len(members))
+	for i, m := range members {
+		all[i] = region{m.Region, m.City, m.URL, float64(m.RTT.Microseconds()) / 1000}
+	}
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	return c.JSON(all)
 }
 
 // config tells the page where it is, and the code that it shows.
 func (d *demo) config(c *fiber.Ctx) error {
-	regions := []region{}
-	for _, peer := range d.env.Peers() {
-		regions = append(regions, region{peer.Region, peer.City, peer.URL})
-	}
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	return c.JSON(fiber.Map{
 		"version": d.env.Version(),
 		"region":  d.env.Region(),
-		"regions": regions,
 		"gapMs":   kvfoil.DefaultGap.Milliseconds(),
 		"sources": fiber.Map{"object": ticket.Source, "naive": kvfoil.Source("naive"), "cas": kvfoil.Source("cas")},
 	})

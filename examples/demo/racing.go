@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"io"
+	"slices"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/utils"
 
+	"holdfast/examples/demo/crew"
 	"holdfast/examples/demo/race"
 	"holdfast/examples/ticket"
 	"holdfast/gateway"
@@ -16,96 +18,200 @@ import (
 	"holdfast/objects"
 )
 
-// race fires n claims at each of the three counters, from this gateway, and
-// streams what became of each as lines of JSON; then the verdicts.
+const (
+	mostTeams = 16
+	runTime   = 2 * time.Minute
+)
+
+// raceOrder is what a race is asked for with.
+type raceOrder struct {
+	N      int      `json:"n"`
+	Gap    string   `json:"gap"`
+	Spread string   `json:"spread"`
+	TTL    string   `json:"ttl"`   // of the cache through which the naive counter reads
+	Limit  bool     `json:"limit"` // of the naive counter to one write a second
+	From   []string `json:"from"`  // regions; none: this gateway's
+}
+
+// readRace reads a race's body.
+func readRace(body []byte) (run race.Run, order crew.Order, from []string, err error) {
+	var ask raceOrder
+	if len(body) > 0 {
+		if err := json.Unmarshal(body, &ask); err != nil {
+			return run, order, nil, objects.Errorf(objects.Invalid, `the body must be like {"n":15,"gap":"20ms","spread":"0ms","ttl":"0s","limit":false,"from":["fra"]}: %v`, err)
+		}
+	}
+	run.N = ask.N
+	if run.N == 0 {
+		run.N = 15
+	}
+	if run.Gap, err = duration(ask.Gap, kvfoil.DefaultGap, kvfoil.MaxGap); err != nil {
+		return run, order, nil, err
+	}
+	if run.Spread, err = duration(ask.Spread, 0, race.MaxSpread); err != nil {
+		return run, order, nil, err
+	}
+	ttl, err := duration(ask.TTL, 0, kvfoil.MaxCacheTTL)
+	if err != nil {
+		return run, order, nil, err
+	}
+	if err := run.Check(); err != nil {
+		return run, order, nil, objects.Errorf(objects.Invalid, "%v", err)
+	}
+	slices.Sort(ask.From)
+	from = slices.Compact(ask.From)
+	if len(from) > mostTeams {
+		return run, order, nil, objects.Errorf(objects.Invalid, "a race is fired from at most %d regions", mostTeams)
+	}
+	return run, crew.Order{Gap: run.Gap, TTL: ttl, Limit: ask.Limit}, from, nil
+}
+
+// race fires n claims at each of the three counters, from this gateway or from those
+// of several regions at once, and streams what became of each as lines of JSON; then
+// the verdicts.
 func (d *demo) race(c *fiber.Ctx) error {
 	name, err := gateway.Param("name")(c)
 	if err != nil {
 		return err
 	}
-	var ask struct {
-		N      int    `json:"n"`
-		Gap    string `json:"gap"`
-		Spread string `json:"spread"`
+	run, order, from, err := readRace(c.BodyRaw())
+	if err != nil {
+		return err
 	}
-	if body := c.BodyRaw(); len(body) > 0 {
-		if err := json.Unmarshal(body, &ask); err != nil {
-			return objects.Errorf(objects.Invalid, `the body must be like {"n":15,"gap":"20ms","spread":"0ms"}: %v`, err)
+	order.Name = name
+	if run.Teams, err = d.teams(c.UserContext(), order, from); err != nil {
+		return err
+	}
+	for _, kind := range []string{"object", "naive", "cas"} {
+		order.Counter = kind
+		counter, err := d.counter(c.UserContext(), order)
+		if err != nil {
+			return err
 		}
+		run.Counters = append(run.Counters, counter)
 	}
-	if ask.N == 0 {
-		ask.N = 15
-	}
-	gap, err := duration(utils.CopyString(ask.Gap), kvfoil.DefaultGap)
-	if err != nil {
-		return err
-	}
-	spread, err := duration(utils.CopyString(ask.Spread), 0)
-	if err != nil {
-		return err
-	}
-	foil, err := d.foil(c.UserContext())
-	if err != nil {
-		return err
-	}
-	counter := d.env.Object(ticket.Tickets, name)
-	if err := counter.Err(); err != nil {
-		return err
-	}
-	run := race.Run{N: ask.N, Gap: gap, Spread: spread, Counters: counters(counter, foil, name, gap)}
-	if err := run.Check(); err != nil {
-		return objects.Errorf(objects.Invalid, "%v", err)
-	}
-	c.Set("Holdfast-Object", counter.ID().Key())
+	c.Set("Holdfast-Object", d.env.Object(ticket.Tickets, name).ID().Key())
 	c.Set(fiber.HeaderContentType, "application/x-ndjson")
 	c.Set(fiber.HeaderCacheControl, "no-store")
-	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) { stream(w, run) })
+	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) { d.stream(w, run) })
 	return nil
 }
 
-// stream runs the race and writes it down as it happens; it stops when nobody
-// listens any more.
-func stream(w *bufio.Writer, run race.Run) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+// teams finds the gateways that are to fire.
+func (d *demo) teams(ctx context.Context, order crew.Order, from []string) (teams []race.Team, err error) {
+	if len(from) == 0 || len(from) == 1 && from[0] == d.env.Region() {
+		return []race.Team{{Region: d.env.Region()}}, nil
+	}
+	members, err := d.members(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, region := range from {
+		k := slices.IndexFunc(members, func(m crew.Member) bool { return m.Region == region })
+		if k < 0 {
+			return nil, objects.Errorf(objects.Invalid, "no gateway stands in %.40q", region)
+		}
+		teams = append(teams, d.crew.Team(members[k], order))
+	}
+	return teams, nil
+}
+
+// members are the gateways that there are now.
+func (d *demo) members(ctx context.Context) ([]crew.Member, error) {
+	if d.crew == nil {
+		return nil, objects.Errorf(objects.Unavailable, "this gateway knows no others")
+	}
+	members, err := d.crew.Roll(ctx)
+	if err != nil {
+		return nil, objects.Errorf(objects.Unavailable, "ask who is there: %v", err)
+	}
+	return members, nil
+}
+
+// stream runs the race, writes it down as it happens, and keeps what it has written;
+// it stops when nobody listens any more.
+func (d *demo) stream(w *bufio.Writer, run race.Run) {
+	ctx, cancel := context.WithTimeout(context.Background(), runTime)
 	defer cancel()
-	lines := json.NewEncoder(w)
+	var kept recording
+	lines := json.NewEncoder(io.MultiWriter(w, &kept))
 	run.Do(ctx, func(line any) {
+		if end, ok := line.(race.Done); ok {
+			line = d.keep(ctx, end, &kept)
+		}
 		if lines.Encode(line) != nil || w.Flush() != nil {
 			cancel()
 		}
 	})
 }
 
-func counters(counter objects.Ref, foil *kvfoil.Foil, name string, gap time.Duration) []race.Counter {
-	return []race.Counter{
-		{
-			Name: "object",
-			Claim: func(ctx context.Context) race.Answer {
-				n, err := ticket.Claim.Do(ctx, counter, nil)
-				return race.Answer{Ticket: n, Err: err, Outcome: outcome(err)}
-			},
-			Peek: func(ctx context.Context) (int, error) { return ticket.Peek.Do(ctx, counter, nil) },
+// keep stores a run whose end this is. One that cannot be kept has no link, and is
+// no worse for that.
+func (d *demo) keep(ctx context.Context, end race.Done, run *recording) race.Done {
+	if run.full || ctx.Err() != nil {
+		return end
+	}
+	if err := json.NewEncoder(run).Encode(end); err != nil {
+		return end
+	}
+	id, err := d.runs.keep(ctx, run.lines.Bytes())
+	if err != nil {
+		d.env.Log().Warn("a race was not kept", "err", err)
+		return end
+	}
+	end.Run = id
+	return end
+}
+
+// counter is the counter that an order is about.
+func (d *demo) counter(ctx context.Context, o crew.Order) (race.Counter, error) {
+	counter := d.env.Object(ticket.Tickets, o.Name)
+	if err := counter.Err(); err != nil {
+		return race.Counter{}, err
+	}
+	if o.Counter == "object" {
+		return onObject(counter), nil
+	}
+	foil, err := d.foil(ctx)
+	if err != nil {
+		return race.Counter{}, err
+	}
+	switch o.Counter {
+	case "naive":
+		edge := kvfoil.Edge{CacheTTL: o.TTL, WriteLimit: o.Limit}
+		return onKV(o, func(ctx context.Context) (kvfoil.Result, error) { return foil.Naive(ctx, o.Name, o.Gap, edge) }, foil.PeekNaive), nil
+	case "cas":
+		return onKV(o, func(ctx context.Context) (kvfoil.Result, error) { return foil.CAS(ctx, o.Name, o.Gap) }, foil.PeekCAS), nil
+	}
+	return race.Counter{}, objects.Errorf(objects.Invalid, "there is no counter %.40q", o.Counter)
+}
+
+func onObject(counter objects.Ref) race.Counter {
+	return race.Counter{
+		Name: "object",
+		Claim: func(ctx context.Context) race.Answer {
+			n, err := ticket.Claim.Do(ctx, counter, nil)
+			return race.Answer{Ticket: n, Err: err, Code: string(objects.CodeOf(err)), Outcome: outcome(err)}
 		},
-		onKV("naive", name, gap, foil, (*kvfoil.Foil).Naive, (*kvfoil.Foil).PeekNaive),
-		onKV("cas", name, gap, foil, (*kvfoil.Foil).CAS, (*kvfoil.Foil).PeekCAS),
+		Peek: func(ctx context.Context) (int, error) { return ticket.Peek.Do(ctx, counter, nil) },
 	}
 }
 
-func onKV(kind, name string, gap time.Duration, foil *kvfoil.Foil, claim claimer, peek func(*kvfoil.Foil, context.Context, string) (int, error)) race.Counter {
+func onKV(o crew.Order, claim func(context.Context) (kvfoil.Result, error), peek func(context.Context, string) (int, error)) race.Counter {
 	return race.Counter{
-		Name: kind,
+		Name: o.Counter,
 		Claim: func(ctx context.Context) race.Answer {
-			result, err := claim(foil, ctx, name, gap)
+			result, err := claim(ctx)
 			answer := race.Answer{Ticket: result.Ticket}
 			for _, a := range result.Attempts {
 				answer.Attempts = append(answer.Attempts, race.Attempt(a))
 			}
 			if err != nil {
 				answer.Err = named(err)
-				answer.Outcome = outcome(answer.Err)
+				answer.Code, answer.Outcome = string(objects.CodeOf(answer.Err)), outcome(answer.Err)
 			}
 			return answer
 		},
-		Peek: func(ctx context.Context) (int, error) { return peek(foil, ctx, name) },
+		Peek: func(ctx context.Context) (int, error) { return peek(ctx, o.Name) },
 	}
 }

@@ -4,9 +4,6 @@ package limit
 import (
 	"time"
 
-	"github.com/gofiber/fiber/v2"
-
-	"holdfast/gateway"
 	"holdfast/objects"
 )
 
@@ -18,11 +15,6 @@ var Take = objects.NewCall[objects.None, int](Limits, "take")
 
 // Objects is the class with its code.
 var Objects = objects.Implement(Limits, objects.New[Limit], objects.On(Take, (*Limit).take))
-
-// Worker adds the limiters' route.
-func Worker(r fiber.Router, env *gateway.Env) {
-	r.Post("/limit/:who", gateway.Handle(env, Take, gateway.Param("who")))
-}
 
 const perMinute = 5
 

@@ -25,26 +25,31 @@ var floors = []struct {
 	number   int
 	packages []string
 }{
-	{1, []string{"internal/scope", "objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback"}},
+	{1, []string{"internal/scope", "objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback", "clients/js"}},
 	{2, []string{"internal/wire", "internal/ask", "internal/stream", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "client", "objects/host", "inspector"}},
 	{4, []string{"app", "gateway/gatewaytest"}},
-	{5, []string{"cmd/holdfast", "examples/auth/...", "examples/demo/...", "test/...", "bench/...", "chaos/..."}},
+	{5, append([]string{"cmd/holdfast", "test/...", "bench/...", "chaos/..."}, applications...)},
 }
 
 // neighbours may import along their own floor, in this direction only.
 var neighbours = []struct{ from, to, why string }{
 	{"objects", "internal/scope", "an idempotency key is set by authors' callers and read by gateways"},
+	{"objects/host/internal/record", "objects/host/internal/state", "a record names the parts of a large object"},
 	{"objects/objectstest", "internal/scope", "it reads idempotency keys, as a gateway does"},
 	{"internal/ask", "internal/wire", "what is asked is a request on the wire"},
 	{"objects", "objects/internal/engine", "an author's types stand on what runs them"},
 	{"objects/objectstest", "objects/internal/engine", "it runs objects, as a host does"},
+	{"objects/internal/tells", "objects/internal/engine", "it speaks of the keys under which an event keeps what it tells"},
+	{"objects/objectstest", "objects/internal/tells", "it delivers what objects tell, as a host does"},
 	{"objects/objectstest", "objects", "it is the world in which objects are tested"},
 	{"examples/echo", "objects", "an example stands where its author stands"},
 	{"examples/limit", "objects", "an example stands where its author stands"},
 	{"examples/room", "objects", "an example stands where its author stands"},
 	{"examples/ticket", "objects", "an example stands where its author stands"},
-	{"examples/demo", "examples/demo/...", "race and page are parts of the demo's worker"},
+	{"examples/all", "examples/...", "it runs all of them"},
+	{"examples/demo", "examples/demo/...", "race, crew and page are parts of the demo's worker"},
+	{"examples/demo/crew", "examples/demo/race", "gateways fire a race together"},
 	{"cmd/holdfast", "examples/demo", "the command carries the demo as its worker"},
 	{"test/...", "examples/demo/...", "end to end includes the demo"},
 	{"bench", "examples/demo", "what is measured has the demo's routes, and one more"},
@@ -74,7 +79,10 @@ type rule struct {
 
 var everything = []string{"..."}
 
-var authors = []string{"objects", "objects/internal/engine", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket"}
+// applications are examples that come with their worker.
+var applications = []string{"examples/all", "examples/auth/...", "examples/chat", "examples/demo/...", "examples/document", "examples/leaderboard", "examples/payment", "examples/scheduler", "examples/tictactoe"}
+
+var authors = []string{"objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket"}
 
 var rules = []rule{
 	{who: authors, not: append([]string{nats}, webStack...), reach: true, tests: true,
@@ -96,7 +104,7 @@ var rules = []rule{
 		why: "a slow wire does not know what it carries"},
 	{who: everything, except: []string{"embedded"}, not: []string{natsServer},
 		why: "everything else talks to a server over a connection, as it would to a remote one"},
-	{who: everything, except: []string{"gateway", "inspector", "internal/load", "examples/auth/...", "examples/demo/...", "test/...", "bench/...", "chaos"}, not: webStack,
+	{who: everything, except: append([]string{"gateway", "inspector", "internal/load", "test/...", "bench/...", "chaos"}, applications...), not: webStack,
 		why: "Fiber belongs to the gateway, the inspector and workers"},
 }
 

@@ -73,16 +73,26 @@ func AddressOf(to objects.Ref) wire.Address {
 // Identify says in a request who asks, and under which idempotency key. The client is whose HTTP request is served; it is
 // invalid if none is.
 func Identify(ctx context.Context, client netip.Addr, to wire.Address, req *wire.Request) error {
-	who := objects.PrincipalOf(ctx)
-	if who.ID != "" || who.Claims != nil {
-		principal, err := json.Marshal(who)
-		if err != nil || len(principal) > objects.MaxPrincipal {
-			return objects.Errorf(objects.TooLarge, "a principal has more than %d bytes", objects.MaxPrincipal)
-		}
-		req.Principal = principal
+	principal, err := Principal(ctx)
+	if err != nil {
+		return err
 	}
-	req.Key = scope.NextKey(ctx, who.ID, client, to.Key(), req.Call)
+	req.Principal = principal
+	req.Key = scope.NextKey(ctx, objects.PrincipalOf(ctx).ID, client, to.Key(), req.Call)
 	return nil
+}
+
+// Principal is ctx's principal as a request carries it; empty: nobody in particular.
+func Principal(ctx context.Context) ([]byte, error) {
+	who := objects.PrincipalOf(ctx)
+	if who.ID == "" && who.Claims == nil {
+		return nil, nil
+	}
+	principal, err := json.Marshal(who)
+	if err != nil || len(principal) > objects.MaxPrincipal {
+		return nil, objects.Errorf(objects.TooLarge, "a principal has more than %d bytes", objects.MaxPrincipal)
+	}
+	return principal, nil
 }
 
 // MaxKey is the most that an idempotency key has, in bytes.

@@ -75,6 +75,14 @@ func Regions() []Region {
 	return all
 }
 
+// City returns the city of a region of the table; "" of another.
+func City(code string) string {
+	if i, ok := index[code]; ok {
+		return table[i].city
+	}
+	return ""
+}
+
 // Known reports whether the table has the region. Codes are lower case.
 func Known(code string) bool {
 	_, ok := index[code]

@@ -15,7 +15,8 @@
 // A gateway takes number n+1 after n. Anything else makes it ask for what is missing.
 // An owner probes a lane that has not acknowledged; when every lane has, it says
 // quiet, once, and nothing is sent for the object any more. A gateway whose lane is
-// not quiet and that hears nothing has the object claimed. If what is asked for is
+// not quiet and that hears nothing has the object claimed; one without sockets does so,
+// too, until an owner that is newer than it knows has had time to ask. If what is asked for is
 // not kept any more, the owner begins the lane anew with CloseAll: the sockets close
 // with 1012 and their clients connect again.
 //

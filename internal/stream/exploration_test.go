@@ -18,6 +18,8 @@ var scenarios = []scenario{
 	{name: "blips", gates: "AB", frames: 3, small: true},
 	{name: "blips, owner dies", gates: "AB", frames: 3, deaths: 1, small: true},
 	{name: "a client leaves", gates: "AB", frames: 1, closes: 1},
+	{name: "a client leaves, owner dies", gates: "AB", closes: 1, deaths: 1},
+	{name: "a client leaves, two owners die", gates: "AB", closes: 1, deaths: 2},
 	{name: "planned move", gates: "AB", frames: 1, drains: 1},
 	{name: "two planned moves", gates: "AB", frames: 1, drains: 2},
 	{name: "owner dies", gates: "AB", frames: 1, deaths: 1},
@@ -34,6 +36,15 @@ var scenarios = []scenario{
 	{name: "a socket opens and leaves", gates: "Ab", closes: 1, deaths: 1, stale: true},
 	{name: "a socket opens and leaves, another comes", gates: "abb", closes: 2, stale: true},
 	{name: "a socket opens, gateway and owner die", gates: "Ab", gateDeaths: 1, deaths: 1},
+	{name: "a value waits, owner dies", gates: "AB", conflated: 3, frames: 1, deaths: 1},
+	{name: "a value waits, owner dies, one gateway", gates: "A", conflated: 1, frames: 2, deaths: 1},
+	{name: "a value waits for one of two, owner dies", gates: "AB", conflated: 1, frames: 1, deaths: 1},
+	{name: "a value waits, two frames, owner dies", gates: "AB", conflated: 2, frames: 2, deaths: 1},
+	{name: "a value waits, planned move", gates: "AB", conflated: 3, frames: 1, drains: 1},
+	{name: "a value waits, a client leaves, owner dies", gates: "AB", conflated: 3, frames: 1, closes: 1, deaths: 1},
+	{name: "a value waits, gateway and owner die", gates: "AB", conflated: 3, frames: 1, gateDeaths: 1, deaths: 1},
+	{name: "a value waits, blips", gates: "AB", conflated: 3, frames: 3, small: true},
+	{name: "a value waits, given up", gates: "AB", conflated: 3, frames: 1, giveUps: 1},
 	{name: "a socket opens at a gateway given up", gates: "ABb", giveUps: 1, deaths: 1},
 }
 
@@ -114,6 +125,11 @@ func TestEveryPlantedFaultIsFound(t *testing.T) {
 		{scenario{flaw: quietEach, gates: "AB", frames: 1, deaths: 1}, 20000, 0},
 		{scenario{flaw: encodedLate, gates: "A", frames: 1, closes: 1, deaths: 1}, 2000, 0},
 		{scenario{flaw: numbersAgain, gates: "Bb", closes: 1}, 1000, 0},
+		{scenario{flaw: forgetsEarly, gates: "AB", closes: 1, deaths: 1}, 5000, 0},
+		{scenario{flaw: quietAsked, gates: "AB", closes: 1, deaths: 2}, 20000, 0},
+		{scenario{flaw: oweNothing, gates: "AB", conflated: 3, frames: 1, deaths: 1}, 5000, 0},
+		{scenario{flaw: oweNoHeads, gates: "AB", conflated: 1, frames: 1, deaths: 1}, 5000, 0},
+		{scenario{flaw: ackBeforeTick, gates: "AB", conflated: 3, frames: 1, deaths: 1}, 5000, 0},
 	} {
 		t.Run(string(c.flaw), func(t *testing.T) {
 			t.Parallel()

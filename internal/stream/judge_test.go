@@ -100,6 +100,9 @@ func (x *explorer) settle(w *world, loose bool) bool {
 		if w.reign == nil && !loose {
 			x.claim(w)
 		}
+		if r := w.reign; r != nil && r.waits != nil && !r.s.taking {
+			x.flush(w)
+		}
 		if x.mayRelease(w) {
 			x.release(w)
 		}
@@ -120,8 +123,14 @@ func (x *explorer) settle(w *world, loose bool) bool {
 			}
 			acts := w.gates[g].r.Tick(late)
 			for _, a := range acts {
-				if a.Kind == Claim && w.reign == nil {
+				if a.Kind != Claim {
+					continue
+				}
+				if w.reign == nil {
 					x.claim(w)
+				}
+				if w.serving() {
+					w.gates[g].r.Owned(w.token)
 				}
 			}
 			x.act(w, g, acts)

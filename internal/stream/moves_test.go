@@ -14,6 +14,8 @@ type scenario struct {
 	small bool   // the window holds two pushes
 	stale bool   // messages are kept that can do nothing unless a gateway forgets
 
+	conflated uint8 // sockets that get what a frame's event sends with the next tick
+
 	frames, closes, deaths, gateDeaths, giveUps, hastes, drains uint8
 }
 
@@ -44,6 +46,11 @@ const (
 	quietEach       flaw = "quiet when one lane has acknowledged"
 	encodedLate     flaw = "entries made when the put lands"
 	numbersAgain    flaw = "numbers begin again when the last socket has left"
+	oweNothing      flaw = "what waits of an event that was put, or seen, is not owed"
+	oweNoHeads      flaw = "what is owed is in the record only"
+	forgetsEarly    flaw = "a gateway without sockets forgets what it has seen when a claim was answered"
+	quietAsked      flaw = "a gateway that was asked hears of no death"
+	ackBeforeTick   flaw = "a frame is acknowledged before what its event sends has left"
 )
 
 // An explorer makes a world's moves and says what each of them breaks.
@@ -196,6 +203,11 @@ func (x *explorer) ownerMoves(w *world) {
 		x.die(next)
 		x.done(next)
 	}
+	if r.waits != nil && !r.s.taking {
+		next := w.clone()
+		x.flush(next)
+		x.done(next)
+	}
 	if r.pending != nil {
 		next := w.clone()
 		x.land(next)
@@ -250,7 +262,7 @@ func (w *world) quiet() bool {
 
 func (x *explorer) mayRelease(w *world) bool {
 	r := w.reign
-	return r != nil && r.draining && !r.s.taking && r.pending == nil && r.dirty == 0 && (w.quiet() || x.flaw == noWait)
+	return r != nil && r.draining && !r.s.taking && r.pending == nil && r.dirty == 0 && r.waits == nil && (w.quiet() || x.flaw == noWait)
 }
 
 func (x *explorer) release(w *world) {
@@ -366,6 +378,9 @@ func (x *explorer) land(w *world) {
 // run runs one event at the owner. Everybody who is open hears of it.
 func (x *explorer) run(w *world, e event, ack Slot, giveUp int) {
 	r := w.reign
+	if r.waits != nil {
+		x.flush(w) // the order is that of sending
+	}
 	id := len(w.events)
 	if id >= 16 {
 		panic("more events than a world can tell")
@@ -383,6 +398,7 @@ func (x *explorer) run(w *world, e event, ack Slot, giveUp int) {
 		outs[g].GiveUp = g == giveUp
 	}
 	var bodies [2][5]byte // event, receivers, acknowledged, opened
+	wait := value{id: uint8(id)}
 	for i := range x.gates {
 		g := w.socks[i].gate
 		switch bit := uint8(1) << i; {
@@ -393,7 +409,11 @@ func (x *explorer) run(w *world, e event, ack Slot, giveUp int) {
 			outs[g].Ends = append(outs[g].Ends, slotOf(i))
 		case isOpen(r.s, gateNames[g], slotOf(i)):
 			e.receivers |= bit
-			bodies[g][1] |= bit
+			if e.frame > 0 && e.ends == 0 && x.conflated&bit != 0 {
+				wait.receivers |= bit
+			} else {
+				bodies[g][1] |= bit
+			}
 		case g != giveUp && slices.Contains(r.s.Members(gateNames[g]), slotOf(i)):
 			e.receivers |= bit // it must not stay open
 		}
@@ -410,6 +430,15 @@ func (x *explorer) run(w *world, e event, ack Slot, giveUp int) {
 				w.events = w.events[:id]
 				e.seen |= 1 << g
 			}
+		}
+	}
+	if wait.receivers != 0 {
+		r.waits = &wait
+		if !e.wrote && bodies[0][1]|bodies[1][1] == 0 && x.flaw != ackBeforeTick {
+			wait.ack, wait.frame = ack, e.frame
+			bodies[w.socks[ack-1].gate][2] = 0
+		} else if x.flaw != oweNothing && x.flaw != ackBeforeTick {
+			r.s.Owe(x.gatesOf(w, wait.receivers)...)
 		}
 	}
 	for g := range bodies {
@@ -433,6 +462,44 @@ func (x *explorer) run(w *world, e event, ack Slot, giveUp int) {
 	}
 	x.obey(w, r.s.Event(noon, need, outs))
 	x.decide(w)
+}
+
+// gatesOf are the gateways of sockets.
+func (x *explorer) gatesOf(w *world, sockets uint8) (names []string) {
+	for i := range x.gates {
+		if name := gateNames[w.socks[i].gate]; sockets&(1<<i) != 0 && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// flush has leave what waits.
+func (x *explorer) flush(w *world) {
+	x.note("what waits leaves")
+	x.happened("tick")
+	r := w.reign
+	v := r.waits
+	r.waits = nil
+	var bodies [2][5]byte
+	for i := range x.gates {
+		if v.receivers&(1<<i) != 0 {
+			bodies[w.socks[i].gate][1] |= 1 << i
+		}
+	}
+	if v.ack != 0 {
+		g := w.socks[v.ack-1].gate
+		bodies[g][2], bodies[g][3] = byte(v.ack), v.frame
+	}
+	var outs []Out
+	for g := range bodies {
+		if b := &bodies[g]; b[1]|b[2] != 0 {
+			b[0] = v.id
+			outs = append(outs, Out{Gateway: gateNames[g], Bodies: [][]byte{b[:]}})
+		}
+	}
+	r.s.Owe()
+	x.obey(w, r.s.Event(noon, 0, outs))
 }
 
 func (x *explorer) giveUp(w *world, g int) {
@@ -459,6 +526,15 @@ func (x *explorer) obey(w *world, do []Do) {
 			p := d.Push
 			if x.flaw == noHeads {
 				p.Heads = nil
+			}
+			if x.flaw == oweNoHeads {
+				for i, h := range p.Heads {
+					for _, l := range s.lanes {
+						if l.mark == h.Gateway {
+							p.Heads[i].Seq = min(h.Seq, l.head)
+						}
+					}
+				}
 			}
 			if p.Kind == CloseAll {
 				switch {
@@ -504,7 +580,7 @@ func (x *explorer) deliver(w *world, m msg) {
 	case mProbe:
 		x.act(w, g, gt.r.Probe(noon, m.token, m.seq, m.flag))
 	case mWhich:
-		fence := gt.r.fence
+		fence, quiet := gt.r.fence, gt.r.quiet
 		if a, ok := gt.r.Which(noon, m.token); ok {
 			if x.flaw == newestOnly && len(a.Positions) > 1 {
 				a.Positions = a.Positions[len(a.Positions)-1:]
@@ -520,6 +596,9 @@ func (x *explorer) deliver(w *world, m msg) {
 		}
 		if x.flaw == whichNoFence {
 			gt.r.fence = fence
+		}
+		if x.flaw == quietAsked {
+			gt.r.quiet = quiet
 		}
 	case mUnknown:
 		if m.token >= gt.r.Fence() {
@@ -754,6 +833,12 @@ func (x *explorer) gateMoves(w *world, g int) {
 		next := w.clone()
 		x.note("gateway %d asks again for what is missing", g)
 		x.act(next, g, next.gates[g].r.Tick(late))
+		if next.serving() { // otherwise a claim that leaves now fails
+			next.gates[g].r.Owned(next.token)
+		}
+		if x.flaw == forgetsEarly {
+			next.gates[g].r.owned = true
+		}
 		x.afterwards(next, g)
 		x.done(next)
 	}

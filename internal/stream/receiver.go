@@ -17,6 +17,7 @@ type Receiver struct {
 	quiet    bool       // the owner has said that nothing is missing anywhere
 	heard    time.Time  // when the owner was heard, or the object was last claimed
 	claimed  bool       // nothing was heard since a claim
+	owned    bool       // and the claim has found an owner that is newer than what was heard
 	sockets  map[Slot]*Socket
 
 	ack     time.Time // when an acknowledgement is due; zero: none
@@ -124,7 +125,13 @@ func (r *Receiver) drop(slot Slot) {
 	r.act(Drop, slot, 0)
 }
 
-func (r *Receiver) hear(now time.Time) { r.heard, r.claimed = now, false }
+func (r *Receiver) hear(now time.Time) { r.heard, r.claimed, r.owned = now, false, false }
+
+// Owned notes that the object, which was claimed, has an owner with this token. One that
+// is known here is still to say quiet; a newer one asks who has anything to tell it.
+func (r *Receiver) Owned(token uint64) {
+	r.owned = r.claimed && token > max(r.fence, r.at.Token)
+}
 
 // Which answers a new owner's question; it is false if a newer owner has been heard.
 func (r *Receiver) Which(now time.Time, token uint64) (Answer, bool) {
@@ -132,7 +139,7 @@ func (r *Receiver) Which(now time.Time, token uint64) (Answer, bool) {
 		return Answer{}, false
 	}
 	r.hear(now)
-	r.fence = token
+	r.fence, r.quiet = token, false // what it decides is still to come
 	if token != r.at.Token {
 		r.missing = false // what an earlier owner would send is not taken any more
 	}
@@ -318,7 +325,7 @@ func (r *Receiver) Tick(now time.Time) []Act {
 	}
 	if r.at.Token != 0 && !r.quiet && now.Sub(r.heard) >= r.settings.Silence {
 		r.heard = now
-		r.quiet = r.claimed && len(r.sockets) == 0 // the owner does not ask: it has nothing to learn here
+		r.quiet = r.owned && len(r.sockets) == 0 // the new owner does not ask: it has nothing to learn here
 		r.claimed = true
 		r.act(Claim, 0, 0)
 		r.act(AckAll, 0, r.at.Received) // the owner may have said quiet

@@ -38,6 +38,15 @@ type reign struct {
 	dirty    uint16 // events that wrote, and that no put has yet
 	opened   uint8
 	draining bool
+	waits    *value // nil: nothing
+}
+
+// A value is what a frame's event has sent to sockets that asked for conflated values,
+// and that waits for its tick. It does not change.
+type value struct {
+	id, receivers uint8 // the event, and the sockets
+	ack           Slot  // whose frame is acknowledged with it; 0: that was done
+	frame         uint8
 }
 
 type put struct {
@@ -261,7 +270,7 @@ func (b *buf) sender(s *Sender) {
 	}
 	for _, l := range s.lanes {
 		b.u(uint64(l.gateway[0]), l.need, l.head, l.sent, l.acked, l.start, uint64(len(l.window)))
-		b.flag(l.heard, !l.tomb.IsZero(), l.quiet)
+		b.flag(l.heard, !l.tomb.IsZero(), l.quiet, l.owed > 0)
 		b.positions(l.answer)
 		b.u(uint64(len(l.members)))
 		for _, slot := range slices.Sorted(maps.Keys(l.members)) {
@@ -290,7 +299,7 @@ func (r *Receiver) clone() *Receiver {
 
 func (b *buf) receiver(r *Receiver) {
 	b.u(r.fence)
-	b.flag(r.quiet, r.claimed, r.missing, r.nothing, !r.ack.IsZero())
+	b.flag(r.quiet, r.claimed, r.owned, r.missing, r.nothing, !r.ack.IsZero())
 	b.positions(append(slices.Clone(r.earlier), r.at))
 	b.u(uint64(len(r.sockets)))
 	for _, slot := range slices.Sorted(maps.Keys(r.sockets)) {
@@ -331,7 +340,10 @@ func (w *world) key(b buf) buf {
 	if r := w.reign; r != nil {
 		b.sender(r.s)
 		b.u(r.commit, uint64(r.dirty), uint64(r.opened))
-		b.flag(r.draining, r.pending != nil)
+		b.flag(r.draining, r.pending != nil, r.waits != nil)
+		if v := r.waits; v != nil {
+			b.u(uint64(v.id), uint64(v.receivers), uint64(v.ack), uint64(v.frame))
+		}
 		if r.pending != nil {
 			b.record(&r.pending.record)
 			b.u(uint64(r.pending.events))

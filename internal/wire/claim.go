@@ -93,10 +93,14 @@ var (
 )
 
 // Activate asks a host to claim the object, one of this client's region first, and
-// reports whether it is owned. It is not if somebody else's lease on it still holds.
-func (c *Client) Activate(ctx context.Context, id Address) (bool, error) {
+// returns the token of its owner. It is 0 if somebody else's lease on the object still
+// holds.
+func (c *Client) Activate(ctx context.Context, id Address) (token uint64, err error) {
 	reply, err := c.activate(ctx, id, false, nil)
-	return err == nil && reply.Owned, err
+	if err != nil || !reply.Owned {
+		return 0, err
+	}
+	return reply.Token, nil
 }
 
 // activate is Activate for a maker. With resume it lifts the object's quarantine. Of those

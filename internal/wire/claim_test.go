@@ -71,8 +71,8 @@ func TestARegionWithoutHostsClaimsAtTheNearest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if owned, err := s.client.Activate(t.Context(), wire.Address{ID: id}); err != nil || !owned {
-			t.Fatalf("owned = %t, %v", owned, err)
+		if token, err := s.client.Activate(t.Context(), wire.Address{ID: id}); err != nil || token == 0 {
+			t.Fatalf("token = %d, %v", token, err)
 		}
 	}
 	s.mu.Lock()
@@ -92,8 +92,8 @@ func TestAClaimAsksInTheNamedRegionFirst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if owned, err := s.client.Activate(t.Context(), wire.Address{ID: id, Near: where}); err != nil || !owned {
-			t.Fatalf("near %q: owned = %t, %v", where, owned, err)
+		if token, err := s.client.Activate(t.Context(), wire.Address{ID: id, Near: where}); err != nil || token == 0 {
+			t.Fatalf("near %q: token = %d, %v", where, token, err)
 		}
 		s.mu.Lock()
 		if *asked[want] != 1 || *asked["fra"]+*asked["syd"] != 1 {
@@ -120,8 +120,8 @@ func TestAClaimThatTakesLongIsLeftToItsHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	if owned, err := client.Activate(t.Context(), s.id); err != nil || !owned {
-		t.Fatalf("owned = %t, %v", owned, err)
+	if token, err := client.Activate(t.Context(), s.id); err != nil || token == 0 {
+		t.Fatalf("token = %d, %v", token, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -24,6 +24,11 @@ const (
 	// Only a host may send these.
 	Settled // a caller says which of its asks are settled
 	Probe   // an object that waits looks for others that wait for it
+
+	Told      // another object has told this one something: Batch
+	Forget    // a sender has nothing left for the object: ForgetBody
+	MayForget // a receiver asks for that: ForgetBody
+	Parked    // an operator has parked messages sent again, or dropped: ParkedBody
 )
 
 // FrameWindow is how many frames of one socket a gateway sends before the first of

@@ -17,6 +17,7 @@ type Timing struct {
 	Request time.Duration // 15 s: the longest a request may take, gateway's retries included
 	Silence time.Duration // 1 s: with no answer for so long, a gateway asks who owns the object
 	Beat    time.Duration // 2 s: a gateway says that it lives; silent for five of them its sockets count as lost
+	Keep    time.Duration // 12 s: what an object sends to a gateway is kept for so long at most, until it is acknowledged
 	Drain   time.Duration // 10 s: a stopping process lets go of what it holds within this
 }
 
@@ -36,6 +37,7 @@ func (t Timing) WithDefaults() Timing {
 	set(&t.Request, 15*time.Second)
 	set(&t.Silence, time.Second)
 	set(&t.Beat, 2*time.Second)
+	set(&t.Keep, 12*time.Second)
 	set(&t.Drain, 10*time.Second)
 	return t
 }

@@ -9,6 +9,7 @@ import (
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/internal/engine"
+	"holdfast/objects/internal/tells"
 )
 
 // followAlarms carries wake-ups of a class to their objects, wherever those live,
@@ -34,23 +35,87 @@ func (r *incarnation) wake(ctx context.Context, key string) error {
 // setter sets an object's wake-up.
 type setter func(ctx context.Context, key string, at time.Time) error
 
-// schedule sets the wake-up for the alarm, or takes it back. What is set now is
-// known from last, which it returns anew. It runs on the goroutine that puts.
-func (o *object) schedule(a engine.Alarm, last time.Time, set setter) (time.Time, error) {
-	next, ok := a.Next()
-	if ok && next.Equal(last) || !ok && last.IsZero() {
-		return last, nil // mostly
+// wakeNeed is what an object has to be woken for. A nil one is nothing.
+type wakeNeed struct {
+	at   time.Time // of the alarm or the first timer; zero: none
+	soon bool      // it has told others something that is under way
+}
+
+// needOf is what an object with this alarm, and what it has told, has to be woken for.
+func needOf(a engine.Alarm, t *told) *wakeNeed {
+	at, ok := a.Next()
+	soon := false
+	if t != nil {
+		if due, some := t.box.NextDue(); some && (!ok || due.Before(at)) {
+			at, ok = due, true
+			if at.IsZero() {
+				at = time.Unix(0, 0) // at once
+			}
+		}
+		soon = t.box.Sending() > 0
+	}
+	if !ok && !soon {
+		return nil
+	}
+	return &wakeNeed{at, soon}
+}
+
+// wakeUp is the time for which a wake-up is set; the zero wakeUp is none.
+type wakeUp struct {
+	at    time.Time
+	loose bool // it is there in case the owner is lost. It is not moved and not taken back, so a busy object sets few
+}
+
+// wakeUp is the one that is needed now.
+func (n *wakeNeed) wakeUp(now time.Time) wakeUp {
+	switch {
+	case n == nil:
+		return wakeUp{}
+	case n.soon && (n.at.IsZero() || n.at.After(now.Add(tells.WakeAfter))):
+		return wakeUp{now.Add(tells.WakeAfter), true}
+	}
+	return wakeUp{at: n.at}
+}
+
+// before reports whether this wake-up has to be set, because the one that is set is none, or later.
+func (w wakeUp) before(set wakeUp) bool {
+	return !w.at.IsZero() && (set.at.IsZero() || w.at.Before(set.at))
+}
+
+// schedule sets the object's wake-up, or takes it back, unless it is what is set. It runs on the goroutine that puts.
+func (o *object) schedule(next, last wakeUp, set setter) error {
+	if next.at.Equal(last.at) {
+		return nil // mostly
 	}
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
-	if ok {
-		return next, set(ctx, o.key, next)
+	if !next.at.IsZero() {
+		return set(ctx, o.key, next.at)
 	}
-	return time.Time{}, o.in.clock.Clear(ctx, o.key)
+	return o.in.clock.Clear(ctx, o.key)
 }
 
-// sooner tells whether the alarm needs a wake-up before the one that is set.
-func sooner(a engine.Alarm, last time.Time) bool {
-	next, ok := a.Next()
-	return ok && (last.IsZero() || next.Before(last))
+// wokenUp is a wake-up: it runs the alarm and the timers that are due, and sets the next wake-up.
+func (o *object) wokenUp(ctx context.Context, ev event) {
+	now := time.Now()
+	if due, ok := alarmValue(o.memory.alarm).Next(); ok && !now.Before(due) {
+		if o.ready(ev) {
+			o.runAlarm(ctx, ev)
+		}
+		o.push(delivery{kind: toldDue})
+		return
+	}
+	o.mu.Lock()
+	told := o.told
+	o.mu.Unlock()
+	if told == nil {
+		o.setAgain(ev)
+		return
+	}
+	o.setWakeUp(wakeUp{}) // it has fired: what is written now sets the next one
+	if !o.handleTold() {
+		o.setAgain(ev)
+		return
+	}
+	o.answer(ev.reply, wire.Reply{})
 }

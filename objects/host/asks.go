@@ -3,13 +3,13 @@ package host
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"holdfast/internal/ask"
 	shared "holdfast/internal/metrics"
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -119,7 +119,7 @@ func (c *eventContext) request(ctx context.Context, q engine.Question) (wire.Add
 	if len(chain) > maxDepth {
 		return to, nil, objects.Errorf(objects.Conflict, "a chain of more than %d objects that ask each other: %s", maxDepth, chainText(chain, labelOf(q.Key, q.Name)))
 	}
-	principal, err := principalOf(ctx)
+	principal, err := ask.Principal(ctx)
 	if err != nil {
 		return to, nil, err
 	}
@@ -159,19 +159,6 @@ func chainText(chain []wire.Link, last string) string {
 		text.WriteString(l.Label + " -> ")
 	}
 	return text.String() + last
-}
-
-// principalOf is ctx's principal as a request carries it; empty: nobody in particular.
-func principalOf(ctx context.Context) ([]byte, error) {
-	who := objects.PrincipalOf(ctx)
-	if who.ID == "" && who.Claims == nil {
-		return nil, nil
-	}
-	principal, err := json.Marshal(who)
-	if err != nil || len(principal) > objects.MaxPrincipal {
-		return nil, objects.Errorf(objects.TooLarge, "a principal has more than %d bytes", objects.MaxPrincipal)
-	}
-	return principal, nil
 }
 
 // childDeadline is when what the event asks has to be answered, so that the event can still answer. It reports false if

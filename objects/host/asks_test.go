@@ -88,7 +88,7 @@ func inDistrict(t *testing.T, story func(t *testing.T, d *district), hosts ...st
 
 func (d *district) start(name string) *world {
 	d.t.Helper()
-	w := newWorldAt(d.t, d.bus, d.store, name, func(cfg *Config) {
+	w := newWorldAt(d.t, d.bus, d.store, name, nil, func(cfg *Config) {
 		cfg.Name, cfg.Objects = name, []*objects.Implementation{pals}
 	})
 	w.in.live = func(_ context.Context, other string) bool { return d.hosts[other] != nil }

@@ -13,6 +13,7 @@ import (
 	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
 
@@ -31,12 +32,13 @@ type committer struct {
 	own     owner.State
 	todo    []owner.Do     // what is to be done at the store, in order; the first is being done
 	payload *payload       // of the put under way
-	durable *engine.Alarm  // as of the last commit known to have landed; nil: none
-	wakeUp  time.Time      // when the wake-up is set for; zero: not set
+	durable *wakeNeed      // as of the last commit known to have landed; nil: none
+	wakeUp  wakeUp         // that is set
 	timer   *time.Timer    // nil until the first batch that waits
 	claimed *record.Record // what a claim puts, and serves from; nil once memory has it
 	batch   batch
 	lifted  bool          // an operator has the claim pass a quarantine
+	opened  *state.State  // of the record that a claim puts; nil once memory has it
 	wrote   bool          // the event before; the event loop owns it
 	proven  atomic.Uint64 // the generation of the lease in which the last put to land was made
 	proving uint64        // the generation that a put was asked for to prove
@@ -49,21 +51,22 @@ type committer struct {
 
 // payload is the put under way, encoded once.
 type payload struct {
-	put   owner.Put
-	made  uint64 // in this generation of the lease
-	value []byte // nil: remove the record
-	alarm *engine.Alarm
+	put    owner.Put
+	made   uint64        // in this generation of the lease
+	value  []byte        // nil: remove the record
+	before *state.Before // what is to be in the store first; nil: nothing
+	wake   *wakeNeed
 }
 
 // is reports whether this is what put sends.
 func (p *payload) is(put owner.Put) bool { return p != nil && p.put == put }
 
-// setWakeUp is an obligation of the host's own: set the wake-up for the alarm
-// again, which has come early, then tell what came of it.
+// setWakeUp is an obligation of the host's own: set the wake-up again, which has come
+// early, then tell what came of it.
 type setWakeUp struct {
 	owner.Do
-	alarm engine.Alarm
-	then  func(error)
+	need *wakeNeed
+	then func(error)
 }
 
 // drive tells package owner what has happened and does what it says.
@@ -96,10 +99,12 @@ func (o *object) decide(e owner.Event) (start bool) {
 				c.payload.made, _ = o.in.lease.Holds()
 			}
 		case owner.Settle:
-			c.durable = c.payload.alarm
+			c.durable = c.payload.wake
+			o.memory.state.Landed(d.Commit, time.Now())
 			c.proven.Store(c.payload.made)
 			c.payload = nil
 			o.release(d.Commit)
+			o.landedTold(d.Commit)
 		case owner.Stop:
 			o.stop(d)
 			continue
@@ -160,8 +165,9 @@ func (o *object) perform(d owner.Do) owner.Event {
 	case owner.Settle:
 		o.commit.attempts = 0
 		o.afterCommit()
+		o.tend()
 	case setWakeUp:
-		d.then(o.reschedule(d.alarm, o.in.clock.SetAgain))
+		d.then(o.reschedule(d.need, o.in.clock.SetAgain))
 	}
 	return nil
 }
@@ -201,7 +207,33 @@ func (o *object) read() owner.Event {
 			return owner.Leave{}
 		}
 	}
+	if !answer.Live && o.claims() {
+		if came := o.open(ctx, rec); came != nil {
+			return came
+		}
+	}
 	return answer
+}
+
+// open makes the state of the record that is to be claimed, nil for none, and returns what
+// came of it if it cannot be claimed.
+func (o *object) open(ctx context.Context, rec *record.Record) owner.Event {
+	var err error
+	if rec == nil {
+		o.commit.opened = state.New(new(engine.Data))
+	} else {
+		o.commit.opened, err = state.Open(ctx, o.key, rec.Parts, rec.Data, o.in.home(), rec.Owner != "", time.Now())
+	}
+	switch {
+	case errors.Is(err, state.ErrDamaged):
+		o.commit.refusal = o.in.unreadable.add(o.key, time.Now())
+		o.in.log.Error("object not served: a part of it cannot be read", "ref", o.commit.refusal.Reference, "object", o.key, "err", err)
+		return owner.Unreadable{}
+	case err != nil:
+		o.in.log.Warn("parts of a record not read", "object", o.key, "err", err)
+		return owner.Doubt{}
+	}
+	return nil
 }
 
 // ended reports whether there is no point in going on.
@@ -218,26 +250,34 @@ func (o *object) reading() bool {
 	return o.commit.own.Phase == owner.Reading
 }
 
+// claims reports whether a claim is to be put, or is under way.
+func (o *object) claims() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.commit.own.Phase == owner.Reading || o.commit.own.Phase == owner.Claiming
+}
+
 // send puts the record. Its wake-up is set before, if it needs an earlier one.
 func (o *object) send(put owner.Put) owner.Event {
 	if o.ended() {
 		return nil
 	}
-	p, wakeUp := o.payloadOf(put)
-	if alarm := alarmValue(p.alarm); sooner(alarm, wakeUp) {
-		wakeUp, err := o.schedule(alarm, wakeUp, o.in.clock.Set)
-		if err != nil {
-			o.setWakeUp(time.Time{})
-			o.in.log.Warn("put waits for its alarm", "err", err)
+	p, set := o.payloadOf(put)
+	if next := p.wake.wakeUp(time.Now()); next.before(set) {
+		if err := o.schedule(next, set, o.in.clock.Set); err != nil {
+			o.setWakeUp(wakeUp{})
+			o.in.log.Warn("put waits for its wake-up", "err", err)
 			return owner.Doubt{}
 		}
-		o.setWakeUp(wakeUp)
+		o.setWakeUp(next)
 	}
 	var revision uint64
-	var err error
-	if p.value == nil {
+	err := o.putBefore(p)
+	switch {
+	case err != nil:
+	case p.value == nil:
 		revision, err = o.in.store.Remove(o.in.work, o.key, put.Expect)
-	} else {
+	default:
 		revision, err = o.in.store.Put(o.in.work, o.key, p.value, put.Expect)
 	}
 	switch {
@@ -273,7 +313,7 @@ func (o *object) refusalOf(err error) *objects.Error {
 
 // payloadOf is what to put, encoded when it was decided on or, for a claim, now. It
 // also returns when the wake-up is set for.
-func (o *object) payloadOf(put owner.Put) (*payload, time.Time) {
+func (o *object) payloadOf(put owner.Put) (*payload, wakeUp) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.commit.payload.is(put) {
@@ -298,32 +338,51 @@ func (o *object) claimOf(put owner.Put) *payload {
 		o.countLoss(&rec)
 	}
 	o.commit.claimed = &rec
-	return &payload{put: put, value: rec.Encode(), alarm: alarmPointer(rec.Alarm)}
+	return &payload{put: put, value: rec.Encode(), wake: needOf(rec.Alarm, nil)}
 }
 
 // encode makes the payload of the put that has just been decided on, from what
 // is in memory now. With mu held, so that no event is half in it.
 func (o *object) encode(put owner.Put) *payload {
-	rec := o.snapshot()
+	parts, before := o.cut(put)
+	rec := o.snapshot(parts)
 	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
 	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
 	if put.Owner == "" {
 		rec.Host, rec.Region = "", ""
+		if rec.Parts == nil && rec.Data.Len() == 1 && o.mayForgetCount() {
+			rec.Data = new(engine.Data)
+		}
 		if rec.Empty() {
-			return &payload{put: put} // nothing to keep: no entry
+			return &payload{put: put, before: before} // nothing to keep: no entry
 		}
 	}
-	return &payload{put: put, value: rec.Encode(), alarm: o.memory.alarm}
+	need := needOf(alarmValue(o.memory.alarm), o.told)
+	if put.Owner == "" && need != nil && need.soon {
+		need.at = time.Now() // another host goes on with it
+	}
+	return &payload{put: put, value: rec.Encode(), before: before, wake: need}
+}
+
+// cut is what of the object is in parts, nil for nothing, and what is to be in the store
+// before a put. With mu held.
+func (o *object) cut(put owner.Put) (*state.Head, *state.Before) {
+	if o.commit.claimed != nil { // not served yet: as it was
+		return nil, nil
+	}
+	return o.memory.state.Cut(state.Put{
+		Object: o.key, Reign: o.commit.own.Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "",
+	}, o.in.home())
 }
 
 // snapshot is the object as its record is to have it. With mu held.
-func (o *object) snapshot() record.Record {
+func (o *object) snapshot(parts *state.Head) record.Record {
 	if o.commit.claimed != nil { // not served yet: as it was
 		return *o.commit.claimed
 	}
 	rec := record.Record{
-		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife), Data: o.memory.data,
-		Gateways: o.gateways(), Sockets: o.sockets.details,
+		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife),
+		Data: o.memory.state.Journal(), Parts: parts, Gateways: o.gateways(), Sockets: o.sockets.details,
 	}
 	kept, fences := o.memory.kept.List(time.Now())
 	for _, k := range kept {
@@ -362,11 +421,12 @@ func (o *object) serve() owner.Event {
 	if !o.awaitHanded() {
 		return nil
 	}
-	if err := o.reschedule(rec.Alarm, o.in.clock.Set); err != nil {
-		o.in.log.Warn("alarm not scheduled again; giving the object up", "object", o.key, "err", err)
+	told := o.adoptTold(o.commit.opened.Reserved())
+	if err := o.reschedule(needOf(rec.Alarm, told), o.in.clock.Set); err != nil {
+		o.in.log.Warn("wake-up not scheduled again; giving the object up", "object", o.key, "err", err)
 		return owner.Leave{}
 	}
-	if !o.startServing(rec, token) {
+	if !o.startServing(rec, token, told) {
 		return nil // the claim is given up; the record stays as it was
 	}
 	return o.listen()
@@ -374,7 +434,7 @@ func (o *object) serve() owner.Event {
 
 // startServing takes the claimed record into memory. It reports false if the claim
 // has been given up.
-func (o *object) startServing(rec *record.Record, token uint64) bool {
+func (o *object) startServing(rec *record.Record, token uint64, told *told) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.stage() == gone || o.commit.own.Phase != owner.Serving || o.commit.own.Leaving {
@@ -382,12 +442,14 @@ func (o *object) startServing(rec *record.Record, token uint64) bool {
 	}
 	o.id = o.id.Named(rec.Name)
 	o.adoptSockets(rec)
-	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), data: rec.Data, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}, kept: keptOf(rec)}
+	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), state: o.commit.opened, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}, kept: keptOf(rec)}
 	o.memory.answers.adopted(o.memory.since)
 	o.commit.proven.Store(o.commit.payload.made)
-	o.commit.claimed, o.commit.found, o.commit.payload = nil, nil, nil
+	o.commit.claimed, o.commit.found, o.commit.payload, o.commit.opened = nil, nil, nil, nil
 	o.mailbox.serve(token, o.memory.since)
+	o.told = told
 	o.advance(serving) // before the first message can come
+	o.moveTold()
 	return true
 }
 
@@ -417,37 +479,42 @@ func (o *object) listen() owner.Event {
 	return nil
 }
 
-// setWakeUp notes when the wake-up is set for.
-func (o *object) setWakeUp(at time.Time) {
+// setWakeUp notes which wake-up is set.
+func (o *object) setWakeUp(w wakeUp) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.commit.wakeUp = at
+	o.commit.wakeUp = w
 }
 
-// reschedule sets the wake-up for the alarm, whether or not it is set.
-func (o *object) reschedule(a engine.Alarm, set setter) error {
-	wakeUp, err := o.schedule(a, time.Time{}, set)
+// reschedule sets the wake-up that is needed, whether or not it is set.
+func (o *object) reschedule(need *wakeNeed, set setter) error {
+	next := need.wakeUp(time.Now())
+	err := o.schedule(next, wakeUp{}, set)
 	if err != nil {
-		wakeUp = time.Time{}
+		next = wakeUp{}
 	}
-	o.setWakeUp(wakeUp)
+	o.setWakeUp(next)
 	return err
 }
 
-// afterCommit brings the wake-up in line with an alarm that is later, or none.
+// afterCommit brings the wake-up in line with a need that is later, or none.
 func (o *object) afterCommit() {
 	o.mu.Lock()
-	alarm, wakeUp, another := alarmValue(o.commit.durable), o.commit.wakeUp, o.commit.own.Pending != owner.Put{}
+	need, set, another := o.commit.durable, o.commit.wakeUp, o.commit.own.Pending != owner.Put{}
 	o.mu.Unlock()
-	if another {
-		return // a put is under way that may need the earlier wake-up
+	if another || set.loose {
+		return // a put is under way that may need the earlier wake-up, or it may as well come for nothing
 	}
-	set, err := o.schedule(alarm, wakeUp, o.in.clock.Set)
-	switch {
-	case err != nil:
+	next := need.wakeUp(time.Now())
+	if next.loose {
+		return
+	}
+	if err := o.schedule(next, set, o.in.clock.Set); err != nil {
 		o.in.log.Warn("wake-up not moved; it comes too early and is set again then", "object", o.key, "err", err)
-	case !set.Equal(wakeUp):
-		o.setWakeUp(set)
+		return
+	}
+	if next != set {
+		o.setWakeUp(next)
 	}
 }
 

@@ -62,6 +62,15 @@ func (o *object) endContext(end *socketEnd, now time.Time) *eventContext {
 	return &eventContext{Context: o.in.work, o: o, deadline: now.Add(o.class.Limits.Event), kind: wire.Closed, source: end.socket, asked: asked}
 }
 
+// toldContext is the context of the event that runs the message n of what a sender has told.
+// count says which life of the sender numbers it.
+func (o *object) toldContext(sender string, count []byte, n uint64, now time.Time) *eventContext {
+	c := &eventContext{Context: o.in.work, o: o, deadline: now.Add(o.class.Limits.Event), kind: wire.Told, number: n, asked: now}
+	born, _ := engine.DecodeCount(count) // that it can be read was seen before
+	c.source = sender + "/" + strconv.FormatUint(born.Born, 36)
+	return c
+}
+
 // Deadline is when nobody waits for the event any longer.
 func (c *eventContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
@@ -82,6 +91,10 @@ func (c *eventContext) ID() string {
 		return "a/" + c.o.key + "/" + strconv.FormatUint(c.number, 36)
 	case c.kind == wire.Message:
 		return "s/" + c.source + "/" + strconv.FormatUint(c.number, 36)
+	case c.kind == wire.Told:
+		return "t/" + c.source + "/" + strconv.FormatUint(c.number, 36)
+	case c.kind == wire.Parked:
+		return "u/" + c.source + "/" + strconv.FormatUint(c.number, 36)
 	case c.kind == wire.Closed:
 		return "s/" + c.source + "/end"
 	case c.keyed: // one key of a client may stand for requests to several objects

@@ -13,7 +13,7 @@ var now = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
 const keep = time.Minute
 
-func ask(gateway string, n, low uint64) *wire.Request {
+func askedBy(gateway string, n, low uint64) *wire.Request {
 	return &wire.Request{Kind: wire.Call, Gateway: gateway, N: n, Low: low}
 }
 
@@ -23,17 +23,17 @@ func TestAnAnswerIsKeptWhileItsGatewayWaits(t *testing.T) {
 		a.add(record.Answer{Gateway: "g", N: n}, now)
 		a.add(record.Answer{Gateway: "other", N: n}, now)
 	}
-	a.noteLow(ask("g", 5, 3), now)
+	a.noteLow(askedBy("g", 5, 3), now)
 	if got := len(a.list(now, keep)); got != 6 {
 		t.Errorf("%d answers are kept, want 2 of g and 4 of the other", got)
 	}
 	for n, want := range map[uint64]bool{1: false, 2: false, 3: true, 4: true} {
-		if _, known := a.find(ask("g", n, 0)); known != want {
+		if _, known := a.find(askedBy("g", n, 0)); known != want {
 			t.Errorf("answer %d known = %v, want %v", n, known, want)
 		}
 	}
-	a.noteLow(ask("g", 6, 2), now) // an older word changes nothing
-	if _, known := a.find(ask("g", 3, 0)); !known {
+	a.noteLow(askedBy("g", 6, 2), now) // an older word changes nothing
+	if _, known := a.find(askedBy("g", 3, 0)); !known {
 		t.Error("answer 3 was forgotten")
 	}
 }
@@ -42,7 +42,7 @@ func TestTheNextOwnerKnowsTheAnswers(t *testing.T) {
 	a := answers{}
 	a.add(record.Answer{Gateway: "g", N: 7, Reply: []byte("x")}, now)
 	b := answers{kept: a.list(now, keep)}
-	kept, known := b.find(ask("g", 7, 7))
+	kept, known := b.find(askedBy("g", 7, 7))
 	if answer, err := kept.Answer(); !known || err != nil || string(answer.Reply) != "x" {
 		t.Errorf("answer = %+v, %v, %v", answer, known, err)
 	}
@@ -59,10 +59,10 @@ func TestAnswersAreBounded(t *testing.T) {
 	if got := len(a.list(now, keep)); got != maxAnswers+maxKeyed {
 		t.Errorf("%d answers are kept, want %d", got, maxAnswers+maxKeyed)
 	}
-	if _, known := a.find(ask("g", 1, 0)); known {
+	if _, known := a.find(askedBy("g", 1, 0)); known {
 		t.Error("the oldest is still there")
 	}
-	if _, known := a.find(ask("g", maxAnswers+10, 0)); !known {
+	if _, known := a.find(askedBy("g", maxAnswers+10, 0)); !known {
 		t.Error("the newest is gone")
 	}
 }
@@ -80,7 +80,7 @@ func TestAnswersLeaveRoomForTheState(t *testing.T) {
 	if size > maxAnswersSize+maxKeyedSize || size < maxAnswersSize {
 		t.Errorf("answers take %d bytes, want at most %d", size, maxAnswersSize+maxKeyedSize)
 	}
-	if _, known := a.find(ask("g", maxAnswers, 0)); !known {
+	if _, known := a.find(askedBy("g", maxAnswers, 0)); !known {
 		t.Error("the newest is gone")
 	}
 }
@@ -174,13 +174,13 @@ func TestAGatewaysAnswerIsKeptForAsLongAsACopyLives(t *testing.T) {
 func TestNamesOfGatewaysAreBounded(t *testing.T) {
 	a := answers{}
 	for n := range 2 * maxLows {
-		a.noteLow(ask(fmt.Sprint("forged-", n), 1, 1), now)
-		a.noteLow(ask("g", uint64(n)+1, uint64(n)), now)
+		a.noteLow(askedBy(fmt.Sprint("forged-", n), 1, 1), now)
+		a.noteLow(askedBy("g", uint64(n)+1, uint64(n)), now)
 	}
 	if len(a.lows) > maxLows {
 		t.Errorf("%d gateways are remembered, want at most %d", len(a.lows), maxLows)
 	}
-	if got := a.noteLow(ask("g", 1, 1), now); got != 2*maxLows-1 {
+	if got := a.noteLow(askedBy("g", 1, 1), now); got != 2*maxLows-1 {
 		t.Errorf("the gateway that speaks all the time waits for %d, want %d", got, 2*maxLows-1)
 	}
 }
@@ -188,11 +188,11 @@ func TestNamesOfGatewaysAreBounded(t *testing.T) {
 func TestAGatewayThatIsSilentForLongIsForgotten(t *testing.T) {
 	a := answers{}
 	for n := range maxLows {
-		a.noteLow(ask(fmt.Sprint("forged-", n), 1, 1), now)
+		a.noteLow(askedBy(fmt.Sprint("forged-", n), 1, 1), now)
 	}
-	a.noteLow(ask("g", 5, 3), now)
-	a.noteLow(ask("g", 6, 3), now.Add(forgetSilent))
-	if got := a.noteLow(ask("g", 6, 2), now.Add(forgetSilent+1)); got != 3 || len(a.lows) != 1 {
+	a.noteLow(askedBy("g", 5, 3), now)
+	a.noteLow(askedBy("g", 6, 3), now.Add(forgetSilent))
+	if got := a.noteLow(askedBy("g", 6, 2), now.Add(forgetSilent+1)); got != 3 || len(a.lows) != 1 {
 		t.Errorf("%d gateways are remembered, that which speaks with %d; want that alone, with 3", len(a.lows), got)
 	}
 	if a.list(now.Add(2*forgetSilent+2), keep); len(a.lows) != 0 {

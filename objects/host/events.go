@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -22,13 +23,14 @@ import (
 	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
 
 // memory is an object as events see it, and the instance that handles them.
 type memory struct {
 	instance *engine.Instance // changed by setInstance; nil while the object sleeps
-	data     *engine.Data
+	state    *state.State
 	alarm    *engine.Alarm // nil: none
 	answers  answers
 	kept     asks.Callee // what objects have asked this one
@@ -82,7 +84,8 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 	if d.kind == request {
 		reply = d.msg.Reply
 	}
-	defer o.recover(reply)
+	returned := false
+	defer o.guard(d.kind, reply, &returned)
 	switch d.kind {
 	case request:
 		o.handle(&d, req)
@@ -90,15 +93,43 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.loseGateway(d.gateway)
 	case endsDue:
 		o.tellEnds()
+	case toldDue:
+		o.handleTold()
 	case sleepDue:
 		o.sleep()
 	case drainMarker:
 		o.sleep()
 		o.flushNow()
 		o.finishBatch() // before the last put
+		o.settleParts()
 		o.awaitQuiet()
 		o.drive(owner.Leave{})
 	}
+	returned, o.inHand = true, event{}
+}
+
+// guard ends the object after a panic, as recover does. If author's code has ended its goroutine, the event has failed, and
+// another goroutine goes on with the mailbox.
+func (o *object) guard(kind deliveryKind, reply string, returned *bool) {
+	if p := recover(); p != nil {
+		o.failed(p, reply)
+		return
+	}
+	if *returned {
+		return
+	}
+	out := engine.Outcome{Err: errors.New("the author's code has ended its goroutine (runtime.Goexit)"), Drop: true, Stack: debug.Stack()}
+	if then := o.onExit; then != nil {
+		o.onExit = nil
+		then(out)
+	} else {
+		o.finish(o.inHand, out)
+	}
+	o.inHand = event{}
+	if kind == drainMarker {
+		o.drive(owner.Leave{})
+	}
+	o.in.startLoop(o)
 }
 
 // handle is one event from end to end: what is asked, what the instance makes of
@@ -124,6 +155,11 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 	}
 	o.memory.woke = false
 	ev := event{req: req, kind: req.Kind, reply: msg.Reply}
+	o.inHand = ev
+	if _, byHost := wire.ObjectOf(msg.Subject); !byHost && onlyHosts(req.Kind) {
+		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Forbidden, "only hosts ask this")})
+		return
+	}
 	now := time.Now()
 	deadline := now.Add(o.class.Limits.Event)
 	if req.Timeout > 0 {
@@ -150,14 +186,26 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 			o.fetch(ctx, ev)
 		}
 	case wire.Alarm:
-		if o.ready(ev) {
-			o.runAlarm(ctx, ev)
-		}
+		o.wokenUp(ctx, ev)
+	case wire.Told:
+		o.receiveTold(ev)
+	case wire.Forget:
+		o.receiveForget(ev)
+	case wire.MayForget:
+		o.mayForget(ev)
+	case wire.Parked:
+		o.seeToParked(ev)
 	case wire.Resume:
 		o.resume(ev)
 	default:
 		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request of unknown kind %d", req.Kind)})
 	}
+}
+
+// onlyHosts reports whether a request of this kind is believed only where hosts alone may
+// publish.
+func onlyHosts(kind wire.Kind) bool {
+	return kind == wire.Told || kind == wire.Forget || kind == wire.MayForget || kind == wire.Parked
 }
 
 // withPrincipal has the event know who asks. What no gateway of ours has sent is nobody.
@@ -232,7 +280,7 @@ type event struct {
 }
 
 // kindNames are the kinds of requests, and of events that nobody has requested.
-var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "settled", "probe", "own"}
+var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "settled", "probe", "told", "forget", "may_forget", "parked", "own"}
 
 const (
 	kinds    = len(kindNames)
@@ -307,10 +355,12 @@ func sum(req *wire.Request) string {
 // goes.
 func (o *object) world() engine.World {
 	return engine.World{
-		Key: o.key, Name: o.id.Name, Data: o.memory.data, Sockets: &o.sockets.open, Now: time.Now,
+		Key: o.key, Name: o.id.Name, Data: o.memory.state, Sockets: &o.sockets.open, Now: time.Now,
 		Alarm:    func() engine.Alarm { return alarmValue(o.memory.alarm) },
 		Answered: o.answered,
 		Owner:    engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
+		Born:     o.memory.token, Told: o.pendingTold, Free: o.freeTasks,
+		Holds: o.in.holds,
 
 		Context: o.in.work,
 		Strict:  o.in.strict(),
@@ -424,11 +474,11 @@ func (o *object) fetch(ctx context.Context, ev event) {
 func (o *object) runAlarm(ctx context.Context, ev event) {
 	now := time.Now()
 	before := alarmValue(o.memory.alarm)
-	if due, ok := before.Next(); !ok || now.Before(due) {
-		o.setAgain(ev, before)
+	if due, ok := before.Next(); !ok || now.Before(due) { // the constructor has changed it
+		o.setAgain(ev)
 		return
 	}
-	o.setWakeUp(time.Time{}) // it has fired
+	o.setWakeUp(wakeUp{}) // it has fired
 	out := o.memory.instance.Alarm(ctx, before.Info())
 	if out.Err == nil {
 		o.finish(ev, out)
@@ -449,7 +499,7 @@ func (o *object) runAlarm(ctx context.Context, ev event) {
 
 // setAgain sets the wake-up for what the record says: the one that has fired is gone.
 // The alarm is answered when that is done.
-func (o *object) setAgain(ev event, a engine.Alarm) {
+func (o *object) setAgain(ev event) {
 	then := func(err error) {
 		reply := wire.Reply{}
 		if err != nil {
@@ -459,7 +509,8 @@ func (o *object) setAgain(ev event, a engine.Alarm) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.stage() != gone && o.enqueue(setWakeUp{alarm: a, then: then}) {
+	need := needOf(alarmValue(o.memory.alarm), o.told)
+	if o.stage() != gone && o.enqueue(setWakeUp{need: need, then: then}) {
 		o.spawn(o.work)
 	}
 }
@@ -505,7 +556,11 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	}
 	item.settle = ev.settles(failure)
 	item.wrote = item.wrote || item.settle != nil // so that it does not run again when its asks are settled
-	o.memory.data.Apply(out.Writes)
+	o.memory.state.Apply(out.Writes)
+	item.tasks = out.Tasks
+	if item.wrote {
+		o.noteTold(out.Writes)
+	}
 	if out.Alarm != nil {
 		o.memory.alarm = numbered(*out.Alarm)
 	}
@@ -514,6 +569,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 		o.commit.wrote = true
 	}
 	o.put(item, outs...)
+	o.moveTold()
 }
 
 // numbered is the alarm with a number of its own if it has just been set; nil for none.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"testing"
@@ -25,8 +26,17 @@ var (
 )
 
 func (s *shelf) fill(tx *objects.Tx, _ objects.None) (objects.None, error) {
-	shelfText.Set(tx, strings.Repeat("x", 50_000))
+	shelfText.Set(tx, incompressible(50_000))
 	return nil, nil
+}
+
+// incompressible is text that takes as many bytes in a store as here, nearly.
+func incompressible(n int) string {
+	var b strings.Builder
+	for b.Len() < n {
+		b.WriteString(rand.Text())
+	}
+	return b.String()[:n]
 }
 
 func (s *shelf) see(tx *objects.Tx, _ objects.None) (int, error) {

@@ -23,6 +23,7 @@ import (
 	"holdfast/objects/host/internal/alarm"
 	"holdfast/objects/host/internal/lease"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
 
@@ -40,10 +41,16 @@ type Config struct {
 
 	Nearby *wire.Nearby // gateways of this process that stand where the host does; default: none
 
-	Replicas int   // of the buckets, when they are made; default 1
+	Replicas int   // of the buckets, also of those that are there; 0: as they are, and 1 when they are made
 	Memory   bool  // buckets are made in memory
-	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and none when it is made
+	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and three quarters of what the account has left when it is made
+	Cache    int   // bytes of parts of large objects that are kept in memory; default 256 MiB
 	Queue    int   // events that may wait for one object; default 4096. Beyond it: overloaded
+
+	// What objects send to gateways is kept until it is acknowledged, for Timing.Keep at
+	// most. A gateway that asks for what is not kept any more closes the object's sockets.
+	Window  int // 1 MiB: of one object for one gateway
+	Windows int // 64 MiB: of all; beyond it the largest loses what it keeps
 
 	Strict bool // in one of sixteen events, find transactions that are used by other goroutines, for some microseconds
 
@@ -62,6 +69,9 @@ type Host struct {
 	metrics  *metrics
 	counters map[string]*classCounters // by class
 
+	cache   *state.Cache
+	merging chan struct{} // holds a token for each merge at work
+
 	records *record.Bucket
 	leases  *lease.Bucket
 	clock   *alarm.Clock
@@ -74,6 +84,9 @@ type Host struct {
 // or has no JetStream, and says which.
 func New(ctx context.Context, cfg Config) (*Host, error) {
 	h, err := newHost(cfg)
+	if err == nil {
+		err = wire.CheckPayload(cfg.Serve)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +95,10 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 
 // newHost is New without the buckets.
 func newHost(cfg Config) (*Host, error) {
-	h := &Host{cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, classes: make(map[string]*engine.Class)}
+	if cfg.Cache <= 0 {
+		cfg.Cache = 256 << 20
+	}
+	h := &Host{cache: state.NewCache(cfg.Cache), merging: make(chan struct{}, merges), cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, classes: make(map[string]*engine.Class)}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -99,9 +115,14 @@ func newHost(cfg Config) (*Host, error) {
 	if err := wire.CheckRegion(h.cfg.Region); err != nil {
 		return nil, err
 	}
-	if h.cfg.Queue <= 0 {
-		h.cfg.Queue = 4096
+	set := func(n *int, otherwise int) {
+		if *n <= 0 {
+			*n = otherwise
+		}
 	}
+	set(&h.cfg.Queue, 4096)
+	set(&h.cfg.Window, 1<<20)
+	set(&h.cfg.Windows, 64<<20)
 	for _, o := range cfg.Objects {
 		class := *o.Engine()
 		if h.classes[class.Name] != nil {
@@ -159,10 +180,14 @@ func (h *Host) tryOpen(ctx context.Context) error {
 	if h.cfg.Memory {
 		storage = jetstream.MemoryStorage
 	}
-	if h.records, err = record.Open(ctx, js, record.Settings{Storage: storage, Replicas: h.cfg.Replicas, MaxBytes: h.cfg.MaxBytes}); err != nil {
+	forRecords, forAlarms, err := record.Space(ctx, js, h.cfg.Memory, h.cfg.Replicas)
+	if err != nil {
 		return err
 	}
-	if h.clock, err = alarm.Open(ctx, js, storage, h.cfg.Replicas); err != nil {
+	if h.records, err = record.Open(ctx, js, record.Settings{Storage: storage, Replicas: h.cfg.Replicas, MaxBytes: h.cfg.MaxBytes, Default: forRecords}); err != nil {
+		return err
+	}
+	if h.clock, err = alarm.Open(ctx, js, storage, h.cfg.Replicas, forAlarms); err != nil {
 		return err
 	}
 	h.leases, err = lease.Open(ctx, js, h.cfg.Memory, h.cfg.Replicas, h.terms)
@@ -248,7 +273,7 @@ func (h *Host) make(ctx context.Context) error {
 func (h *Host) runIncarnation(ctx context.Context) error {
 	id := nuid.Next()
 	info := lease.Info{Host: h.cfg.Name, Region: h.cfg.Region, PID: os.Getpid()}
-	info.Classes = slices.Sorted(maps.Keys(h.classes))
+	info.Classes, info.Reads = slices.Sorted(maps.Keys(h.classes)), record.Version
 	h.log.Info("incarnation began", "host", h.cfg.Name, "region", h.cfg.Region, "incarnation", id)
 	echo, err := lease.OpenLoop(h.cfg.State, h.cfg.Serve, id)
 	if err != nil {
@@ -271,13 +296,14 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		}
 		defer client.Close()
 		in := newIncarnation(h, id)
-		in.bus, in.store, in.clock = natsBus{h.cfg.Serve}, h.records, h.clock
+		in.bus, in.store, in.clock = newNatsBus(h.cfg.Serve), h.records, h.clock
 		in.client, in.lease = client, holder
 		in.live = func(ctx context.Context, other string) bool {
 			_, valid := holder.Holds()
 			return !valid || h.others.Live(ctx, other) // whoever could not renew itself says nothing about others
 		}
 		in.first, in.ends = h.others.First, h.others.Ends
+		in.wide = func() bool { return h.others.AllRead(record.Version) }
 		err = in.run(ctx)
 		if errors.Is(err, lease.ErrLost) {
 			h.metrics.leasesLost.Inc()

@@ -90,7 +90,9 @@ func (o *object) idleCheck(now time.Time) bool {
 			next = now.Add(life.Soonest())
 			o.push(delivery{kind: endsDue})
 		}
-	case idle >= life.Evict:
+	case o.runsTasks():
+		next = now.Add(life.Soonest())
+	case idle >= life.Evict && !o.keepsTold():
 		return true
 	case idle < life.Hibernate && o.memory.instance != nil:
 		next = used.Add(life.Soonest())
@@ -112,8 +114,8 @@ func (o *object) idleCheck(now time.Time) bool {
 // keepsNothing reports whether nothing of the object outlasts its instance: it is not
 // worth a record, and anybody can make such objects by asking for names. With mu held.
 func (o *object) keepsNothing() bool {
-	rec := o.snapshot()
-	return rec.Empty()
+	rec := o.snapshot(nil)
+	return o.memory.state.Empty() && rec.Empty()
 }
 
 // hibernate drops the instance unless an event has come. With mu held.

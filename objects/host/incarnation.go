@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,6 +19,7 @@ import (
 	"holdfast/objects"
 	"holdfast/objects/host/internal/lease"
 	"holdfast/objects/host/internal/owner"
+	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
 
@@ -47,6 +49,7 @@ type incarnation struct {
 	live   func(ctx context.Context, incarnation string) bool // whether another's may be
 	first  func(class string) string                          // the lowest live incarnation that runs the class
 	ends   func(within time.Duration) (n int, known bool)     // how many incarnations ended lately; false: not known
+	wide   func() bool                                        // whether every host reads records with parts
 	client objectClient                                       // asks objects for this host, here or elsewhere
 
 	inbox    chan *nats.Msg // everything for every object we own; never closed
@@ -58,8 +61,17 @@ type incarnation struct {
 	slow     slowEvents
 	warnings warnings
 
+	telling chan struct{} // holds a token for each batch of told messages under way
+	forgets atomic.Uint64 // said so far
+	running atomic.Int64  // tasks
+
 	restrictions restrictions
 	unreadable   unreadable
+
+	cache      *state.Cache  // parts of large objects
+	merging    chan struct{} // the host's
+	purging    chan struct{} // holds a token for each object whose dead entries are being purged
+	purgeAfter time.Duration
 
 	work     context.Context // ends when everything has been let go of
 	tasks    sync.WaitGroup  // goroutines of objects, evictions and claims
@@ -76,7 +88,9 @@ func newIncarnation(h *Host, id string) *incarnation {
 		id: id, cfg: &h.cfg, timing: h.timing, log: h.log, classes: h.classes, metrics: h.metrics, counters: h.counters,
 		inbox: make(chan *nats.Msg, inboxSize), control: make(chan *nats.Msg, controlSize),
 		lanes: make(chan *nats.Msg, laneInbox), links: newLinks(), loops: newLoops(), evicting: make(chan struct{}, 1),
+		telling: make(chan struct{}, maxTelling),
 		objects: make(map[string]*object), gateways: make(map[string]time.Time),
+		cache: h.cache, merging: h.merging, purging: make(chan struct{}, purges), purgeAfter: purgeAfter, wide: func() bool { return true },
 		restrictions: newRestrictions(h.classes),
 	}
 }
@@ -102,9 +116,7 @@ func (in *incarnation) run(ctx context.Context) error {
 	g.Go(func() error { return in.serveLanes(running) })
 	g.Go(func() error { return in.sweep(running) })
 	for _, class := range in.classes {
-		if class.Alarms {
-			g.Go(func() error { return in.followAlarms(running, class.Name) })
-		}
+		g.Go(func() error { return in.followAlarms(running, class.Name) })
 	}
 	subs, err := in.listen()
 	defer in.cfg.Nearby.Join(in.deliverLocal)()
@@ -382,6 +394,7 @@ func (in *incarnation) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.timing.Drain)
 	defer cancel()
 	began, all := time.Now(), in.all()
+	endTasks(ctx, all)
 	in.drainObjects(ctx, slices.Clone(all))
 	if !awaitGone(ctx, all) {
 		in.log.Warn("objects not released in time; others wait for the lease to run out")

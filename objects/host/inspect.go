@@ -19,6 +19,7 @@ import (
 	"holdfast/objects"
 	"holdfast/objects/host/internal/lease"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
 
@@ -57,7 +58,8 @@ type Info struct {
 	Revision uint64                     `json:"revision"` // of the bucket's entry
 	Alarm    Alarm                      `json:"alarm,omitzero"`
 	Gateways []string                   `json:"gateways,omitempty"` // that may hold sockets of the object
-	Size     int                        `json:"size"`               // bytes of keys and values
+	Size     int                        `json:"size"`               // bytes of keys and values; of a large object also of what is yet to be merged away
+	Partial  bool                       `json:"partial,omitempty"`  // Keys has only what was written last: List does not read large objects as a whole
 	Keys     map[string]json.RawMessage `json:"keys"`               // bytes in base64
 }
 
@@ -103,7 +105,7 @@ func (in *Inspector) Get(ctx context.Context, id objects.ID, name string) (Info,
 	if err != nil {
 		return Info{}, err
 	}
-	info, ok, err := in.read(ctx, id.Key(), live)
+	info, ok, err := in.read(ctx, id.Key(), live, math.MaxInt)
 	called := id.String()
 	if name != "" {
 		called = fmt.Sprintf("%q", name)
@@ -167,6 +169,9 @@ func Resume(ctx context.Context, nc *nats.Conn, id objects.ID, name string) erro
 	return reply.Err()
 }
 
+// listSize is how many bytes an object may have that List reads as a whole.
+const listSize = 1 << 20
+
 // List yields the objects of a class, or of all classes for "", in the order of
 // class and id, each read when it is asked for, those that are damaged too. An error
 // is yielded last.
@@ -183,7 +188,7 @@ func (in *Inspector) List(ctx context.Context, class string) iter.Seq2[Info, err
 			return
 		}
 		for _, key := range keys {
-			info, ok, err := in.read(ctx, key, live)
+			info, ok, err := in.read(ctx, key, live, listSize)
 			if err == nil && !ok {
 				continue // removed; its marker stays for a while
 			}
@@ -243,15 +248,32 @@ func (in *Inspector) keys(ctx context.Context, class string) ([]string, error) {
 	return keys, nil
 }
 
-// read is the object of a key; false if there is no record.
-func (in *Inspector) read(ctx context.Context, key string, live map[string]bool) (Info, bool, error) {
+// read is the object of a key; false if there is no record. One of more than so many bytes is read in part.
+func (in *Inspector) read(ctx context.Context, key string, live map[string]bool, most int) (Info, bool, error) {
 	if in.records == nil {
 		return Info{}, false, nil
 	}
 	class, id, _ := strings.Cut(key, ".")
 	rec, revision, err := in.records.Read(ctx, key)
+	var keys map[string]json.RawMessage
+	partial, size := false, 0
+	for try := 0; err == nil && rec != nil; try++ {
+		if size = rec.Data.Size(); rec.Parts != nil {
+			size = int(rec.Parts.Live)
+		}
+		if partial = size > most && rec.Parts != nil; partial {
+			rec.Parts = nil // as if the record were all
+		}
+		if keys, err = in.keysOf(ctx, key, rec); !errors.Is(err, state.ErrDamaged) || try == 10 {
+			break
+		}
+		before := revision // its owner may have purged what this record names
+		if rec, revision, err = in.records.Read(ctx, key); err == nil && revision == before {
+			err = fmt.Errorf("%w: a part of it is missing, or damaged", record.ErrUnreadable)
+		}
+	}
 	switch {
-	case errors.Is(err, record.ErrUnreadable):
+	case errors.Is(err, record.ErrUnreadable), errors.Is(err, state.ErrDamaged):
 		return Info{Class: class, ID: id, Damaged: err.Error(), AsOf: time.Now(), Revision: revision}, true, nil
 	case err != nil || rec == nil:
 		return Info{}, false, err
@@ -260,7 +282,7 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool)
 		Class: class, Name: rec.Name, ID: id,
 		Epoch: rec.Epoch, Host: rec.Host, Region: rec.Region, Incarnation: rec.Owner, Live: live[rec.Owner], AsOf: time.Now(),
 		Commit: rec.Commit, Revision: revision, Alarm: rec.Alarm,
-		Size: rec.Data.Size(), Keys: make(map[string]json.RawMessage, rec.Data.Len()),
+		Size: size, Partial: partial, Keys: keys,
 	}
 	for _, g := range rec.Gateways {
 		info.Gateways = append(info.Gateways, g.Name)
@@ -268,10 +290,21 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool)
 	if left := quarantine(rec, info.AsOf); left > 0 && !info.Live {
 		info.Quarantine = &Quarantine{Until: info.AsOf.Add(left), OwnersLost: losses(rec, info.AsOf)}
 	}
-	for k, v := range rec.Data.All() {
-		if !strings.HasPrefix(k, engine.Reserved) {
-			info.Keys[k] = engine.Shown(v)
-		}
-	}
 	return info, true, nil
+}
+
+// keysOf are the keys of authors that a record has, and its parts.
+func (in *Inspector) keysOf(ctx context.Context, key string, rec *record.Record) (map[string]json.RawMessage, error) {
+	stored, err := state.Open(ctx, key, rec.Parts, rec.Data, state.Home{Store: in.records}, false, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	keys := make(map[string]json.RawMessage)
+	for scan := stored.Scan(ctx, engine.After(engine.Reserved), engine.LastKey, false); ; {
+		w, ok, err := scan.Next()
+		if !ok || err != nil {
+			return keys, err
+		}
+		keys[w.Key] = engine.Shown(w.Value)
+	}
 }

@@ -37,7 +37,6 @@ type link struct {
 const (
 	laneTick  = 50 * time.Millisecond // between looks at what is awaited
 	laneInbox = 16 << 10              // acknowledgements that may wait; beyond it they are dropped, and come again
-	keptBytes = 64 << 20              // of the lanes of one host until they are acknowledged; beyond it the largest lane loses what it keeps
 )
 
 func newLinks() links {
@@ -149,8 +148,11 @@ func (k *links) takeProbes() (probes map[string]*wire.LaneHeads, more bool) {
 }
 
 // serveLanes hears what gateways say about lanes, and looks after what is awaited.
-// While nothing is, it sleeps.
+// While nothing is, it sleeps. When the connection has been made again, all that is
+// awaited may be lost: everybody is asked at once.
 func (in *incarnation) serveLanes(ctx context.Context) error {
+	remade, stop := in.bus.Remade()
+	defer stop()
 	tick := time.NewTicker(laneTick)
 	defer tick.Stop()
 	tick.Stop()
@@ -166,6 +168,11 @@ func (in *incarnation) serveLanes(ctx context.Context) error {
 				ticks = true
 				tick.Reset(laneTick)
 			}
+		case <-remade:
+			for _, o := range in.links.busyObjects() {
+				o.hurryAll()
+			}
+			in.tickLanes(time.Now())
 		case now := <-tick.C:
 			if ticks = in.tickLanes(now); !ticks {
 				tick.Stop()
@@ -184,7 +191,7 @@ func (in *incarnation) tickLanes(now time.Time) bool {
 			largest, of = size, o
 		}
 	}
-	if kept > keptBytes {
+	if kept > in.cfg.Windows {
 		of.shed()
 	}
 	probes, more := in.links.takeProbes()
@@ -245,7 +252,7 @@ func (in *incarnation) hurryLanes(gateway string) {
 // streamSettings are those of an object's streams.
 func (in *incarnation) streamSettings() stream.Settings {
 	s := stream.Defaults()
-	s.Wait = in.timing.Silence
+	s.Wait, s.Keep, s.Window = in.timing.Silence, in.timing.Keep, in.cfg.Window
 	return s
 }
 
@@ -392,6 +399,18 @@ func (o *object) hurry(gateway string) {
 	defer o.mu.Unlock()
 	if o.heeds() {
 		o.stream.Hurry(time.Now(), gateway)
+	}
+}
+
+// hurryAll has every gateway asked that owes something.
+func (o *object) hurryAll() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.heeds() {
+		now := time.Now()
+		for gateway := range o.lanes {
+			o.stream.Hurry(now, gateway)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	request                  // msg, from a gateway or a host's alarm
 	gatewayLost              // gateway has died, and its sockets with it
 	endsDue                  // ends of sockets that could not be told are tried again
+	toldDue                  // something is to be done about told messages
 	sleepDue                 // the instance has been idle and has something to save before it is dropped
 	drainMarker              // everything before it has been handled: release the object
 )

@@ -12,6 +12,8 @@ type metrics struct {
 	owned, awake                                                           *prometheus.GaugeVec
 	leasesLost                                                             prometheus.Counter
 	longest, restricted, stored, storeLimit                                *prometheus.GaugeVec
+	tells, tasks                                                           *prometheus.CounterVec
+	tasksNow                                                               *prometheus.GaugeVec
 }
 
 // forget takes back the gauges of one host.
@@ -53,6 +55,9 @@ func newMetrics(reg prometheus.Registerer, region string) *metrics {
 		asks:          counter("asks_total", "What events have asked other objects.", "class", "asked", "result"),
 		events:        counter("events_total", "Events handled.", "class", "kind", "result"),
 		commits:       counter("puts_total", "Puts of a record: landed, stale, refused, or in doubt.", "class", "result"),
+		tells:         counter("told_total", "Told messages, as their senders see them: handled, failed, parked; and batches that have not reached the receiver.", "class", "result"),
+		tasks:         counter("tasks_total", "Tasks that have ended.", "class", "result"),
+		tasksNow:      gauge("tasks", "Tasks that run.", "class"),
 		constructions: counter("constructions_total", "Instances constructed.", "class"),
 		hibernations:  counter("hibernations_total", "Instances dropped because nothing happened; their objects stay, and so do their sockets.", "class"),
 		stops:         counter("stops_total", "Objects let go of.", "class", "reason"),

@@ -3,18 +3,22 @@ package host
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"holdfast/internal/wire"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
 )
 
 // store keeps records. Every write expects the revision that the writer knows; errors
 // say whether it may have landed (record.ErrStale, record.ErrRefused, record.ErrDoubt).
 // A write that is not answered is in doubt after a time that the store decides on.
 type store interface {
+	state.Store // entries of large objects, which are not changed any more
+
 	Read(ctx context.Context, key string) (*record.Record, uint64, error)
 	Put(ctx context.Context, key string, value []byte, expect uint64) (uint64, error)
 	Remove(ctx context.Context, key string, expect uint64) (uint64, error)
@@ -60,6 +64,12 @@ type bus interface {
 
 	// Line numbers the connection. It changes when the connection is made anew.
 	Line() uint64
+	// Since is when the connection was made anew last, as far as it was looked at; zero: it
+	// never was.
+	Since(now time.Time) time.Time
+	// Remade has something each time when the connection has been made again, until stop
+	// is called.
+	Remade() (remade <-chan nats.Status, stop func())
 }
 
 // subscription is one channel's interest in one subject.
@@ -69,15 +79,34 @@ type subscription interface {
 }
 
 // natsBus is the bus over a connection.
-type natsBus struct{ conn *nats.Conn }
+type natsBus struct {
+	conn *nats.Conn
 
-func (b natsBus) Publish(subject string, data []byte) error { return b.conn.Publish(subject, data) }
+	mu    sync.Mutex // guards what follows
+	times uint64     // that the connection had been made anew when it was looked at last
+	since time.Time
+}
 
-func (b natsBus) PublishRequest(subject, reply string, data []byte) error {
+func newNatsBus(conn *nats.Conn) *natsBus {
+	return &natsBus{conn: conn, times: conn.Stats().Reconnects}
+}
+
+func (b *natsBus) Since(now time.Time) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if times := b.conn.Stats().Reconnects; times != b.times {
+		b.times, b.since = times, now
+	}
+	return b.since
+}
+
+func (b *natsBus) Publish(subject string, data []byte) error { return b.conn.Publish(subject, data) }
+
+func (b *natsBus) PublishRequest(subject, reply string, data []byte) error {
 	return b.conn.PublishRequest(subject, reply, data)
 }
 
-func (b natsBus) Subscribe(subject, group string, to chan *nats.Msg) (subscription, error) {
+func (b *natsBus) Subscribe(subject, group string, to chan *nats.Msg) (subscription, error) {
 	sub, err := b.conn.ChanQueueSubscribe(subject, group, to) // no group: a plain subscription
 	if err != nil {
 		return nil, err
@@ -93,8 +122,12 @@ func (s natsSubscription) Unsubscribe() { s.sub.Unsubscribe() }
 
 func (s natsSubscription) Drain() { _ = s.sub.Drain() }
 
-func (b natsBus) Connected() bool { return b.conn.IsConnected() }
+func (b *natsBus) Connected() bool { return b.conn.IsConnected() }
 
-func (b natsBus) Line() uint64 { return b.conn.Stats().Reconnects }
+func (b *natsBus) Line() uint64 { return b.conn.Stats().Reconnects }
 
-func (b natsBus) Flush(ctx context.Context) error { return b.conn.FlushWithContext(ctx) }
+func (b *natsBus) Flush(ctx context.Context) error { return b.conn.FlushWithContext(ctx) }
+func (b *natsBus) Remade() (remade <-chan nats.Status, stop func()) {
+	status := b.conn.StatusChanged(nats.CONNECTED)
+	return status, func() { b.conn.RemoveStatusListener(status) }
+}

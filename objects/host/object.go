@@ -52,6 +52,8 @@ type object struct {
 	// a record is made of (see snapshot) is changed with mu held.
 	memory  memory
 	sockets sockets
+	onExit  func(engine.Outcome) // what is done if the author's code that runs now ends its goroutine; nil: the event in hand fails
+	inHand  event                // the one that runs
 
 	mu           sync.Mutex // guards what follows
 	sub          subscription
@@ -61,6 +63,9 @@ type object struct {
 	commit       committer
 	asks         asks.Caller // what the object has asked others
 	sayTimer     *time.Timer // nil: nothing is settled that callees have not been told
+	told         *told       // nil: nothing that the object has told is under way
+	tasks        *tasks      // nil: none was begun
+	upkeep       *upkeep     // nil while the object has never been large
 	conflation   *conflation // nil: no socket has asked for conflated values
 
 	stream   *stream.Sender    // to gateways; nil until the record has been claimed
@@ -133,10 +138,13 @@ func (o *object) spawn(work func()) {
 // recover ends the object after a panic outside of its author's code: nobody knows
 // what is in its memory. Whoever waits at the reply subject is told.
 func (o *object) recover(reply string) {
-	p := recover()
-	if p == nil {
-		return
+	if p := recover(); p != nil {
+		o.failed(p, reply)
 	}
+}
+
+// failed ends the object after a panic.
+func (o *object) failed(p any, reply string) {
 	ref := wire.NewReference()
 	o.in.log.Error("object dropped: the host failed", "ref", ref, "object", o.key, "name", o.id.Name, "panic", p, "stack", string(debug.Stack()))
 	failed := &wire.Reply{Code: objects.Internal, Message: "the host failed; whether anything happened is not known", Ref: ref}
@@ -241,9 +249,16 @@ func (o *object) stop(d owner.Stop) {
 	}
 	o.advance(gone)
 	o.commit.own = owner.State{}
+	o.tasks.end()
+	if o.told != nil && o.told.timer != nil {
+		o.told.timer.Stop()
+	}
 	var refusal *objects.Error
 	if d.Why == owner.Rejected || d.Why == owner.Damaged {
 		refusal = o.commit.refusal // this is the goroutine at the store
+	}
+	if o.upkeep != nil && o.upkeep.cancel != nil {
+		o.upkeep.cancel() // nobody needs what it makes
 	}
 	o.in.links.forget(o, o.lanes)
 	signal(&o.handed)

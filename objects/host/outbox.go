@@ -30,11 +30,12 @@ type outboxItem struct {
 
 	gate   chan<- bool // is told when an ask may leave, which waits for what a reply waits for; false: never
 	settle *asking     // what the event has asked; it is settled when the item leaves
+	tasks  []engine.Task
 }
 
 // silent reports whether nothing is to leave, and nobody waits.
 func (item outboxItem) silent() bool {
-	return item.reply == nil && item.gate == nil && item.settle == nil
+	return item.reply == nil && item.gate == nil && item.settle == nil && len(item.tasks) == 0
 }
 
 // add keeps an item behind what it depends on.
@@ -66,6 +67,15 @@ func (b *outbox) takeAll() []outboxItem {
 	return items
 }
 
+// nextCommit is the commit that what is written now is part of. With mu held.
+func (o *object) nextCommit() uint64 {
+	own := &o.commit.own
+	if (own.Pending != owner.Put{}) {
+		return own.Pending.Commit + 1
+	}
+	return own.Commit + 1
+}
+
 // put adds what an event wants sent, to gateways and to whoever has asked: behind the
 // next put if it wrote, at once if nothing that it depends on is still to land. With mu
 // held.
@@ -79,10 +89,7 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 		item.wrote = true // what goes to gateways waits for a put, which proves that the object is ours
 	}
 	if item.wrote {
-		o.outbox.observed = own.Commit + 1
-		if (own.Pending != owner.Put{}) {
-			o.outbox.observed = own.Pending.Commit + 1
-		}
+		o.outbox.observed = o.nextCommit()
 		if o.commit.batch == clean {
 			o.commit.batch = written
 		}
@@ -123,6 +130,9 @@ func (o *object) emit(item outboxItem) {
 	}
 	if item.settle != nil {
 		o.settleAsks(item.settle)
+	}
+	if len(item.tasks) > 0 {
+		o.begin(item.tasks)
 	}
 	if item.frame || item.reply == nil {
 		return

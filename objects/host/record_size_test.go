@@ -13,6 +13,7 @@ import (
 	"holdfast/objects"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
 
@@ -58,7 +59,7 @@ func crowdedRoom(t *testing.T, sockets, rooms int) (o *object, key string) {
 		in: &incarnation{id: nuid.Next(), cfg: &Config{Name: "box-4412", Region: "fra"}}, id: wire.Address{ID: id, Name: "lobby"}, key: id.Key(),
 		stream: stream.NewSender(1<<48|1_000_000, nil, stream.Defaults(), now),
 	}
-	o.memory.data = new(engine.Data)
+	o.memory.state = state.New(new(engine.Data))
 	gateways, slots := [2]string{nuid.Next(), nuid.Next()}, [2]uint32{}
 	random := rand.New(rand.NewPCG(1, 2))
 	for n := range sockets {

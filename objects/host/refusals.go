@@ -22,8 +22,8 @@ func (o *object) roomFor(ev event, out engine.Outcome) error {
 	}
 	sets := out.Alarm != nil && *out.Alarm != engine.Alarm{}
 	switch ev.kind {
-	case wire.Call, wire.Fetch, wire.Message:
-		if sets || o.memory.data.SizeAfter(out.Writes) >= o.memory.data.Size() {
+	case wire.Call, wire.Fetch, wire.Message, wire.Told:
+		if sets || o.memory.state.SizeAfter(out.Writes) >= o.memory.state.Size() {
 			return errFull
 		}
 	}

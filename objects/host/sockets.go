@@ -151,6 +151,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 		return // no gateway of ours has made it
 	}
 	ev.gateway, ev.slot, ev.seq = req.Gateway, slot, req.Seq
+	o.inHand = ev
 	switch o.take(ev) {
 	case stream.Take:
 	case stream.Told:
@@ -275,12 +276,19 @@ func (o *object) tellEnd() {
 			ID: end.socket, Gateway: end.gateway, Tags: known.Tags, Attachment: known.Attachment, Principal: known.Principal,
 		})
 	}
-	ctx := withPrincipal(ev.ctx, o.sockets.open.Find(end.socket).Info().Principal)
-	o.finish(ev, o.memory.instance.Closed(ctx, end.socket, end.close))
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.sockets.endTold()
-	delete(o.sockets.answered, end.socket)
+	ctx := withPrincipal(o.endContext(&end, now), o.sockets.open.Find(end.socket).Info().Principal)
+	told := func(out engine.Outcome) {
+		o.finish(ev, out)
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.sockets.endTold()
+		delete(o.sockets.answered, end.socket)
+	}
+	before := o.onExit
+	o.onExit = told
+	out := o.memory.instance.Closed(ctx, end.socket, end.close)
+	o.onExit = before
+	told(out)
 }
 
 // noteAnswered notes when a gateway has answered a socket by itself. With mu held.

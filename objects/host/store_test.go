@@ -83,7 +83,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func TestAlarmsGoOnWhenTheirConsumerOrStreamWasDeleted(t *testing.T) {
 	s := newStore(t)
-	clock, err := alarm.Open(t.Context(), s.js, jetstream.MemoryStorage, 1)
+	clock, err := alarm.Open(t.Context(), s.js, jetstream.MemoryStorage, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestAlarmsGoOnWhenTheirServerCameBackWithoutMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clock, err := alarm.Open(t.Context(), js, jetstream.MemoryStorage, 1)
+	clock, err := alarm.Open(t.Context(), js, jetstream.MemoryStorage, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestAlarmsGoOnWhenTheirServerCameBackWithoutMemory(t *testing.T) {
 
 func TestAnAlarmInTheYear9999IsScheduledAndDoesNotRing(t *testing.T) {
 	s := newStore(t)
-	clock, err := alarm.Open(t.Context(), s.js, jetstream.MemoryStorage, 1)
+	clock, err := alarm.Open(t.Context(), s.js, jetstream.MemoryStorage, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestAnAlarmInTheYear9999IsScheduledAndDoesNotRing(t *testing.T) {
 // The owner's clock is an hour behind the server's: its alarm is due by the server's.
 func TestAnAlarmThatIsDueForTheServerOnlyIsNotSetInThePast(t *testing.T) {
 	s := newStore(t)
-	clock, err := alarm.Open(t.Context(), s.js, jetstream.MemoryStorage, 1)
+	clock, err := alarm.Open(t.Context(), s.js, jetstream.MemoryStorage, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"holdfast/internal/wire"
 	"holdfast/objects/host/internal/alarm"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
 )
 
 // memoryBus is NATS in memory: what is published is at its subscribers at once.
@@ -29,6 +31,7 @@ type memoryBus struct {
 
 	answers bool                                                 // whoever asks where nobody listens is told so
 	drop    func(subject, reply string, data []byte) (drop bool) // nil: nothing is lost
+	remade  chan nats.Status
 }
 
 type memorySub struct {
@@ -39,7 +42,7 @@ type memorySub struct {
 }
 
 func newMemoryBus() *memoryBus {
-	return &memoryBus{gates: make(map[string]*memoryGateway), block: make(map[string]chan struct{})}
+	return &memoryBus{gates: make(map[string]*memoryGateway), block: make(map[string]chan struct{}), remade: make(chan nats.Status, 1)}
 }
 
 func (b *memoryBus) Publish(subject string, data []byte) error {
@@ -156,13 +159,22 @@ func (b *memoryBus) Connected() bool {
 	return !b.down
 }
 
-func (b *memoryBus) Line() uint64 { return 0 }
+func (b *memoryBus) Line() uint64              { return 0 }
+func (b *memoryBus) Since(time.Time) time.Time { return time.Time{} }
 
 func (b *memoryBus) setDown(down bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.down = down
+	if !down {
+		select {
+		case b.remade <- nats.CONNECTED:
+		default:
+		}
+	}
 }
+
+func (b *memoryBus) Remade() (<-chan nats.Status, func()) { return b.remade, func() {} }
 
 func (b *memoryBus) Flush(ctx context.Context) error {
 	if _, ok := ctx.Deadline(); !ok {
@@ -180,7 +192,7 @@ func (b *memoryBus) gateway(name string) *memoryGateway {
 	defer b.mu.Unlock()
 	g := b.gates[name]
 	if g == nil {
-		g = &memoryGateway{name: name, bus: b, streams: make(map[string]*stream.Receiver), acked: make(map[string]uint64), closed: make(map[string]int), got: make(map[string][]string), cut: make(map[uint32]bool), accepted: make(map[uint32]wire.Accepted)}
+		g = &memoryGateway{name: name, bus: b, streams: make(map[string]*stream.Receiver), acked: make(map[string]uint64), closed: make(map[string]int), got: make(map[string][]string), cut: make(map[uint32]bool), accepted: make(map[uint32]wire.Accepted), lanes: make(map[uint32]laneHead)}
 		b.gates[name] = g
 	}
 	return g
@@ -200,13 +212,22 @@ type memoryGateway struct {
 	got      map[string][]string // messages, by socket
 	cut      map[uint32]bool     // sockets that the stream has closed
 	accepted map[uint32]wire.Accepted
+	lanes    map[uint32]laneHead
 	pushes   int
 }
 
-func (g *memoryGateway) silence() {
+func (g *memoryGateway) silence() { g.setMute(true) }
+
+func (g *memoryGateway) setMute(mute bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.mute = true
+	g.mute = mute
+}
+
+// laneHead is whose lane a number is.
+type laneHead struct {
+	object string
+	token  uint64
 }
 
 func (g *memoryGateway) state(socket string) (acked uint64, code int) {
@@ -239,6 +260,7 @@ func (g *memoryGateway) hear(kind string, data []byte) {
 			panic(err)
 		}
 		g.pushes++
+		g.lanes[p.Lane] = laneHead{p.Object, p.Token}
 		r := g.stream(p.Object)
 		push := stream.Push{Seq: p.Seq, Kind: stream.Kind(p.Kind)}
 		for slot := range p.Slots.All() {
@@ -259,6 +281,19 @@ func (g *memoryGateway) hear(kind string, data []byte) {
 		for _, a := range r.Tick(now) {
 			if a.Kind == stream.AckAll {
 				g.tell(wire.Acks, wire.Encode(&wire.LaneAcks{Gateway: g.name, Acks: []wire.Reached{{Of: p.Lane, Seq: a.Seq}}}))
+			}
+		}
+	case wire.Heads:
+		var heads wire.LaneHeads
+		if err := wire.Decode(data, &heads); err != nil {
+			panic(err)
+		}
+		for _, h := range heads.Heads {
+			lane := g.lanes[h.Of]
+			for _, a := range g.stream(lane.object).Probe(now, lane.token, h.Seq, false) {
+				if a.Kind == stream.AskAgain {
+					g.tell(wire.Acks, wire.Encode(&wire.LaneAcks{Gateway: g.name, Resend: []wire.Reached{{Of: h.Of, Seq: a.Seq}}}))
+				}
 			}
 		}
 	case wire.Whichs:
@@ -345,10 +380,14 @@ type fault struct {
 type memoryStore struct {
 	mu       sync.Mutex
 	entries  map[string]memoryEntry
+	parts    map[string]map[state.Name][]byte // of large objects
 	revision uint64
 	faults   []fault // of the next operations, in order
 	room     record.Room
 	reads    int
+
+	left int    // writes until stop is called
+	stop func() // nil: the store goes on
 }
 
 type memoryEntry struct {
@@ -356,7 +395,9 @@ type memoryEntry struct {
 	revision uint64
 }
 
-func newMemoryStore() *memoryStore { return &memoryStore{entries: make(map[string]memoryEntry)} }
+func newMemoryStore() *memoryStore {
+	return &memoryStore{entries: make(map[string]memoryEntry), parts: make(map[string]map[state.Name][]byte)}
+}
 
 func (s *memoryStore) next() (f fault) {
 	s.mu.Lock()
@@ -446,7 +487,64 @@ func (s *memoryStore) apply(key string, value []byte, expect uint64) (uint64, bo
 	}
 	s.revision++
 	s.entries[key] = memoryEntry{value, s.revision}
+	if s.stop != nil {
+		if s.left--; s.left == 0 {
+			s.stop()
+		}
+	}
 	return s.revision, true
+}
+
+func (s *memoryStore) PutEntry(ctx context.Context, object string, name state.Name, data []byte) error {
+	f := s.next()
+	if err := sleep(ctx, f.Slow); err != nil || f.Refuse {
+		return fmt.Errorf("put entry: %w", errors.Join(err, record.ErrDoubt))
+	}
+	if f.Reject != nil {
+		return fmt.Errorf("put entry: %w", f.Reject)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.parts[object] == nil {
+		s.parts[object] = make(map[state.Name][]byte)
+	}
+	if old, there := s.parts[object][name]; there && !bytes.Equal(old, data) {
+		panic(fmt.Sprintf("the name %s was given twice", name))
+	}
+	if s.parts[object][name] = data; f.LoseAck || f.Late {
+		return record.ErrDoubt
+	}
+	return nil
+}
+
+func (s *memoryStore) GetEntry(ctx context.Context, object string, name state.Name) ([]byte, error) {
+	f := s.next()
+	if err := sleep(ctx, f.Slow); err != nil || f != (fault{Slow: f.Slow}) {
+		return nil, fmt.Errorf("read entry: %w", errors.Join(err, record.ErrDoubt))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	data, there := s.parts[object][name]
+	if !there {
+		return nil, state.ErrMissing
+	}
+	return data, nil
+}
+
+func (s *memoryStore) ListEntries(_ context.Context, object string) (names []state.Name, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.parts[object] {
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+func (s *memoryStore) PurgeEntry(_ context.Context, object string, name state.Name) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.parts[object], name)
+	return nil
 }
 
 func (s *memoryStore) record(key string) *record.Record {

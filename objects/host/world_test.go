@@ -63,7 +63,9 @@ type room struct {
 	mu        sync.Mutex
 	construct error          // of the constructor, as a panic
 	closed    map[string]int // how often the end of each socket was told
-	hold      chan struct{}  // the call "hold" waits for it
+	ends      map[string]objects.Close
+	openers   map[string]string // ids of principals with whom ends were told
+	hold      chan struct{}     // the call "hold" waits for it
 	alarmErr  error
 	alarmRuns int
 	alarmTime time.Duration // that a run takes
@@ -180,9 +182,10 @@ func (g *guest) WebSocketMessage(tx *objects.Tx, s objects.Socket, m objects.Mes
 	return nil
 }
 
-func (g *guest) WebSocketClose(_ *objects.Tx, s objects.Socket, _ objects.Close) error {
+func (g *guest) WebSocketClose(tx *objects.Tx, s objects.Socket, end objects.Close) error {
 	g.room.mu.Lock()
 	defer g.room.mu.Unlock()
+	g.room.ends[s.ID()], g.room.openers[s.ID()] = end, objects.PrincipalOf(tx).ID+" "+s.Principal().ID
 	g.room.closed[s.ID()]++
 	return nil
 }
@@ -194,13 +197,13 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 
 // newWorldOn is newWorld over a store that is there, under a name of the incarnation's own.
 func newWorldOn(t *testing.T, store *memoryStore, incarnation string, change ...func(*Config)) *world {
-	return newWorldAt(t, newMemoryBus(), store, incarnation, change...)
+	return newWorldAt(t, newMemoryBus(), store, incarnation, nil, change...)
 }
 
-// newWorldAt is newWorldOn at a bus that is there.
-func newWorldAt(t *testing.T, bus *memoryBus, store *memoryStore, incarnation string, change ...func(*Config)) *world {
+// newWorldAt is newWorldOn at a bus that is there, for an incarnation that before changes before it runs.
+func newWorldAt(t *testing.T, bus *memoryBus, store *memoryStore, incarnation string, before func(*world), change ...func(*Config)) *world {
 	w := &world{t: t, bus: bus, store: store, log: new(lockedBuffer), done: make(chan error, 1)}
-	w.room = &room{closed: make(map[string]int), hold: make(chan struct{})}
+	w.room = &room{closed: make(map[string]int), ends: make(map[string]objects.Close), openers: make(map[string]string), hold: make(chan struct{})}
 	roomPtr.Store(w.room)
 	w.reg = prometheus.NewRegistry()
 	cfg := Config{Name: "a", Objects: []*objects.Implementation{guests}, Metrics: w.reg, Log: slog.New(slog.NewTextHandler(w.log, nil))}
@@ -222,6 +225,9 @@ func newWorldAt(t *testing.T, bus *memoryBus, store *memoryStore, incarnation st
 		t.Fatal(err)
 	}
 	w.in.client = client
+	if before != nil {
+		before(w)
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	w.lose = cancel
 	go func() { w.done <- w.in.run(ctx) }()

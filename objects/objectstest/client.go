@@ -40,6 +40,7 @@ func (w *World) Connect(to objects.Ref, r *http.Request) (*Client, *http.Respons
 	c.as = asking(r.Context())
 	c.info.Principal = principalOf(c.as)
 	response, err := w.fetch(to, r, c)
+	w.deliver()
 	if err != nil {
 		return nil, received(failure(err), r)
 	}
@@ -106,6 +107,7 @@ func (c *Client) ID() string { return c.info.ID }
 // ended it does nothing. What a gateway does not pass on ends the socket: a message
 // over objects.MaxFrame with 1009, a text that is not UTF-8 with 1007.
 func (c *Client) Send(m objects.Message) {
+	defer c.object.world.deliver()
 	switch {
 	case len(m.Data) > objects.MaxFrame:
 		c.object.closed(c, engine.Close{Code: 1009, Reason: "the message is too large", Clean: true, Fault: string(objects.TooLarge)})
@@ -165,6 +167,7 @@ func (c *Client) NextJSON(into any) bool {
 // returns. Code 1006 is a connection that broke, without a close frame.
 func (c *Client) Close(code int, reason string) {
 	c.object.closed(c, engine.Close{Code: code, Reason: reason, Clean: code != 1006})
+	c.object.world.deliver()
 }
 
 // Closed tells how the socket ended; false if it is open.

@@ -14,6 +14,7 @@ import (
 
 	"holdfast/objects"
 	"holdfast/objects/internal/engine"
+	"holdfast/objects/internal/tells"
 )
 
 // object is one object, and all that a host and the gateways would keep for it.
@@ -33,7 +34,14 @@ type object struct {
 	moves       uint64
 	constructed int
 	fate        fate // of the next commit
-	forget      bool // the event that failed last has its alarm forgotten
+	forgetAlarm bool // the event that failed last has its alarm forgotten
+
+	box   *tells.Outbox // nil: it has told nothing
+	born  uint64        // of what it tells
+	holds bool          // what it is told is kept
+	kept  []batch       // while it holds
+
+	tasks int // that run; the world's mu guards it
 }
 
 // fate is what becomes of a commit.
@@ -123,6 +131,9 @@ func (o *object) wake() error {
 			}
 			return time.Time{}
 		},
+		Born:   o.born,
+		Told:   o.pending,
+		Free:   o.free,
 		Now:    o.world.Now,
 		Owner:  engine.Owner{Host: "test", Region: "test", Epoch: 1 + o.moves},
 		Misuse: o.misused,
@@ -164,7 +175,7 @@ func (o *object) settle(out engine.Outcome) error {
 		o.instance = nil
 	}
 	if out.Err != nil {
-		o.forget = out.Forget
+		o.forgetAlarm = out.Forget
 		for _, s := range out.Sends {
 			o.send(s)
 		}
@@ -184,7 +195,7 @@ func (o *object) settle(out engine.Outcome) error {
 	case failed:
 		return errUnknown
 	}
-	o.data.Apply(out.Writes)
+	o.write(out.Writes)
 	if out.Alarm != nil {
 		o.alarm = *out.Alarm
 		o.alarm.Number = o.world.number()
@@ -203,7 +214,18 @@ func (o *object) settle(out engine.Outcome) error {
 	}
 	o.join(out.Opened[joined:])
 	o.flush()
+	for _, task := range out.Tasks {
+		o.world.begin(o, task)
+	}
 	return nil
+}
+
+// pending is how many messages are under way that the object has told. An event asks, so mu is held.
+func (o *object) pending() int {
+	if o.box == nil {
+		return 0
+	}
+	return o.box.Len()
 }
 
 var errUnknown = objects.Errorf(objects.Unknown, "no answer in time; it may or may not have happened")
@@ -396,6 +418,22 @@ func (o *object) flush() {
 	}
 }
 
+// dueTold is when something is to be done about what the object has told.
+func (o *object) dueTold() (at time.Time, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.box == nil {
+		return at, false
+	}
+	if at, ok = o.box.NextDue(); !ok {
+		return o.box.Next()
+	}
+	if again, some := o.box.Next(); some && again.Before(at) {
+		at = again
+	}
+	return at, ok
+}
+
 // ring runs the alarm if it is due by then, reports whether it did, and sets the alarm for another try if it fails. A
 // refused commit is not the handler's fault: the alarm runs again at the next owner.
 // Conflated values whose time has come are delivered before.
@@ -416,7 +454,7 @@ func (o *object) ring(by time.Time) bool {
 	})
 	if err != nil && o.alarm.Equal(was) {
 		o.world.tb.Logf("%v: alarm, retry %d: %v", o, was.Retry, err)
-		if o.alarm = was.Failed(now, o.world.jitter()); o.forget {
+		if o.alarm = was.Failed(now, o.world.jitter()); o.forgetAlarm {
 			o.alarm = engine.Alarm{}
 		}
 	}

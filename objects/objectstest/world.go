@@ -29,6 +29,7 @@ type World struct {
 	classes map[objects.Class]*objects.Implementation
 
 	advancing sync.Mutex // held while Advance runs alarms
+	telling   sync.Mutex // held while told messages are delivered; nobody who holds an object's lock takes it
 
 	mu      sync.Mutex // guards what follows
 	now     time.Time
@@ -40,6 +41,13 @@ type World struct {
 	asked  map[string]*asked // by those of the events that may be asked for again, by their ids
 	chance *rand.Rand
 	faults int // that are wanted
+
+	tellers []*object // that have told something
+
+	tasks     int           // that run
+	taskEnded chan struct{} // closed when none runs
+	ending    context.Context
+	end       context.CancelFunc // of ending, which tasks have; nil: none was begun
 }
 
 // New makes a world in which these classes run. Its clock starts at 2030-01-01 00:00 UTC.
@@ -88,6 +96,7 @@ func (t transport) Call(ctx context.Context, to objects.Ref, call string, input 
 	defer cancel()
 	e := o.begin(within, key)
 	out, err := o.event(e, key, ask(call, string(input)), func(i *engine.Instance) engine.Outcome { return i.Call(e, call, input) })
+	t.w.deliverAfter(ctx)
 	if err == nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("call %s: %w", call, ctx.Err()) // it has happened, and nobody waits for the answer
 	}
@@ -97,6 +106,7 @@ func (t transport) Call(ctx context.Context, to objects.Ref, call string, input 
 // Fetch runs ServeHTTP.
 func (t transport) Fetch(to objects.Ref, r *http.Request) (*http.Response, error) {
 	response, err := t.w.fetch(to, r, nil)
+	t.w.deliverAfter(r.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -190,11 +200,14 @@ func (w *World) Advance(d time.Duration) {
 	}
 	w.advancing.Lock()
 	defer w.advancing.Unlock()
-	const tooOften = 10_000 // runs without time passing: an alarm that sets itself to now, for ever
+	w.deliver()
 	until := w.Now().Add(d)
 	for still := 0; ; still++ {
 		o, due := w.nextAlarm(until)
-		if o == nil {
+		at, told := w.nextTold(until)
+		if told && (o == nil || at.Before(due)) {
+			o, due = nil, at
+		} else if o == nil {
 			break
 		}
 		if due.After(w.Now()) {
@@ -202,11 +215,31 @@ func (w *World) Advance(d time.Duration) {
 			w.set(due)
 		}
 		if still == tooOften {
-			w.tb.Fatalf("advance: the alarm of %v has run %d times at %v and is due again", o, tooOften, w.Now())
+			w.tb.Fatalf("advance: alarms or timers have run %d times at %v, and that of %v is due again", tooOften, w.Now(), o)
 		}
-		o.ring(w.Now())
+		if o != nil {
+			o.ring(w.Now())
+		}
+		w.deliver()
 	}
 	w.set(until)
+}
+
+// nextTold is when something is to be done next about told messages, if that is by then.
+func (w *World) nextTold(until time.Time) (at time.Time, ok bool) {
+	for _, o := range w.inOrder() {
+		if due, some := o.dueTold(); some && !due.After(until) && (!ok || due.Before(at)) {
+			at, ok = due, true
+		}
+	}
+	return at, ok
+}
+
+// deliverAfter delivers what an event has told, unless the event is part of another.
+func (w *World) deliverAfter(ctx context.Context) {
+	if _, nested := ctx.Value(engine.EventKey{}).(engine.Event); !nested {
+		w.deliver()
+	}
 }
 
 // jitter is a number in [0, 1).
@@ -250,6 +283,7 @@ func (w *World) all() []*object {
 // it again. An objects.Sleeper sleeps before.
 func (w *World) Evict(o objects.Ref) {
 	w.tb.Helper()
+	defer w.deliver()
 	w.do(o, (*object).sleep)
 }
 
@@ -257,6 +291,7 @@ func (w *World) Evict(o objects.Ref) {
 // Owner.Epoch that is one higher. An objects.Sleeper sleeps before.
 func (w *World) Move(o objects.Ref) {
 	w.tb.Helper()
+	defer w.deliver()
 	w.do(o, func(o *object) {
 		o.sleep()
 		o.frames(o.conflation.TakeAll(o.world.Now()))
@@ -316,6 +351,7 @@ func (w *World) RunAlarm(o objects.Ref) bool {
 	if err != nil {
 		w.tb.Fatal(err)
 	}
+	defer w.deliver()
 	return inside.ring(endOfTime)
 }
 
@@ -380,6 +416,7 @@ func Inside[T any](w *World, o objects.Ref, fn func(tx *objects.Tx, instance T) 
 			return failed
 		})
 	})
+	w.deliver()
 	return cmp.Or(failed, err)
 }
 
@@ -408,7 +445,8 @@ func (w *World) object(to objects.Ref) (*object, error) {
 	defer w.mu.Unlock()
 	o, ok := w.objects[id]
 	if !ok {
-		o = &object{world: w, to: to, class: class.Engine(), data: &engine.Data{}, clients: make(map[string]*Client), answers: make(map[string]answer)}
+		w.events++
+		o = &object{born: w.events, world: w, to: to, class: class.Engine(), data: &engine.Data{}, clients: make(map[string]*Client), answers: make(map[string]answer)}
 		w.objects[id] = o
 	}
 	return o, nil

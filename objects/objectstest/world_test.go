@@ -234,7 +234,7 @@ func TestFetchAnswersOrFailsWithACode(t *testing.T) {
 		}, ""},
 		"panic": {func(*objects.Tx, http.ResponseWriter, *http.Request) { panic("secret") }, objects.Internal},
 		"too much": {func(tx *objects.Tx, _ http.ResponseWriter, _ *http.Request) {
-			note.Set(tx, strings.Repeat("x", objects.MaxState))
+			note.Set(tx, strings.Repeat("x", objects.MaxValue))
 		}, objects.TooLarge},
 		"refusal": {func(tx *objects.Tx, w http.ResponseWriter, _ *http.Request) {
 			note.Set(tx, "lost")

@@ -144,7 +144,7 @@ var cases = []aCase{
 		})
 	}},
 	{"limits of storage", false, func(s *stage) {
-		most := strings.Repeat("x", objects.MaxState-len(`"note":"",`))
+		most := strings.Repeat("x", objects.MaxValue-len(`""`)) // which is in parts
 		s.must(func(tx *objects.Tx) { note.Set(tx, most) })
 		s.fails(objects.TooLarge, func(tx *objects.Tx) error { note.Set(tx, most+"x"); return nil })
 		s.fails(objects.TooLarge, func(tx *objects.Tx) error {

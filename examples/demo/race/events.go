@@ -9,6 +9,7 @@ type Start struct {
 	N        int      `json:"n"`
 	GapMs    float64  `json:"gapMs"`
 	SpreadMs float64  `json:"spreadMs"`
+	Regions  []string `json:"regions,omitempty"` // from where it was fired
 }
 
 // Attempted is the event of one claim. Its times are microseconds since the
@@ -17,11 +18,15 @@ type Attempted struct {
 	Type       string  `json:"type"` // "attempt"
 	Counter    string  `json:"counter"`
 	I          int     `json:"i"` // in order of arrival, from 0
+	Region     string  `json:"region,omitempty"`
 	SentUs     int64   `json:"sentUs"`
 	AnsweredUs int64   `json:"answeredUs"` // when the claim ended, with a ticket or without
 	Ticket     int     `json:"ticket"`     // 0 unless the outcome is ok
 	Outcome    Outcome `json:"outcome"`
 	Error      string  `json:"error,omitempty"`
+	Code       string  `json:"code,omitempty"`  // of the error, such as too_many
+	Owner      string  `json:"owner,omitempty"` // who answered
+	Epoch      uint64  `json:"epoch,omitempty"`
 	Tries      []Try   `json:"tries"`
 }
 
@@ -29,6 +34,7 @@ type Attempted struct {
 type Try struct {
 	ReadUs  int64 `json:"readUs,omitempty"`
 	Read    int   `json:"read"`
+	Cached  bool  `json:"cached,omitempty"`
 	WroteUs int64 `json:"wroteUs,omitempty"`
 	Wrote   int   `json:"wrote"`
 	Refused bool  `json:"refused"`
@@ -43,6 +49,8 @@ type Verdict struct {
 	Answered   int    `json:"answered"`   // claims that got a ticket
 	Distinct   int    `json:"distinct"`   // different tickets among them
 	Duplicates int    `json:"duplicates"` // tickets handed out once too often
+	Gaps       int    `json:"gaps"`       // numbers between the lowest and the highest ticket that nobody holds
+	Cached     int    `json:"cached"`     // claims that read from a cache
 	Lost       int    `json:"lost"`       // answered increments that are certainly not stored
 	LostMax    int    `json:"lostMax"`    // the same if every unknown claim was stored
 	Unknown    int    `json:"unknown"`
@@ -59,6 +67,7 @@ type Verdict struct {
 type Done struct {
 	Type      string `json:"type"` // "done"
 	ElapsedUs int64  `json:"elapsedUs"`
+	Run       string `json:"run,omitempty"` // under which the events were kept; empty: they were not
 }
 
 // note puts what a claim came to into its event.
@@ -70,12 +79,15 @@ func note(counter string, i int, zero, sent, answered time.Time, a Answer) Attem
 		SentUs:     since(zero, sent),
 		AnsweredUs: since(zero, answered),
 		Outcome:    outcome(a),
+		Owner:      a.Owner,
+		Epoch:      a.Epoch,
 		Tries:      make([]Try, 0, max(1, len(a.Attempts))),
 	}
 	for _, t := range a.Attempts {
 		e.Tries = append(e.Tries, Try{
 			ReadUs:  since(zero, t.Read),
 			Read:    t.ReadValue,
+			Cached:  t.Cached,
 			WroteUs: since(zero, t.Wrote),
 			Wrote:   t.WroteValue,
 			Refused: t.Refused,
@@ -88,7 +100,7 @@ func note(counter string, i int, zero, sent, answered time.Time, a Answer) Attem
 		}
 		return e
 	}
-	e.Error = string(e.Outcome)
+	e.Error, e.Code = string(e.Outcome), a.Code
 	if a.Err != nil {
 		e.Error = a.Err.Error()
 	}

@@ -3,8 +3,9 @@
 // A run takes the counters one after another, so that they do not disturb each
 // other. For each it starts n goroutines, holds them at a barrier, lets them go
 // and takes the time of everything that happens by one clock: microseconds since
-// that counter's barrier fell. What it has to say comes as events, each of which
-// is one line of NDJSON:
+// that counter's barrier fell. The claims may be shared among teams in several
+// regions; then the barrier falls at an instant that all have been told before.
+// What a run has to say comes as events, each of which is one line of NDJSON:
 //
 //	start      once
 //	attempt    n times per counter, in the order in which the claims ended
@@ -71,8 +72,13 @@ type Answer struct {
 	// Attempts are the reads and writes that the claim saw itself making. An
 	// object makes its own where the claim cannot see them: leave it empty.
 	Attempts []Attempt
+	// Owner and Epoch are who answered, where a counter has an owner.
+	Owner string
+	Epoch uint64
 	// Err is why there is no ticket. Its text is shown to the visitor.
 	Err error
+	// Code is a word for Err that a program can read, or empty.
+	Code string
 	// Outcome, if left empty, is OK without an Err and Unknown with one: only
 	// the claim itself can know that nothing happened.
 	Outcome Outcome
@@ -82,9 +88,36 @@ type Answer struct {
 type Attempt struct {
 	Read       time.Time // when the value arrived
 	ReadValue  int       // the value as read
+	Cached     bool      // the read was answered by a cache, and may be of old
 	Wrote      time.Time // when the store answered the write; zero when it never did
 	WroteValue int       // the value sent; 0 when nothing was sent
 	Refused    bool      // the store refused the write
+}
+
+// Team makes a share of the claims, from where it stands.
+type Team struct {
+	Region string
+	// Lead is how long before the barrier falls the team has to be told.
+	Lead time.Duration
+	// Fire makes the claims of a share and calls ended for each, from one goroutine
+	// at a time. It returns when all have ended, or with why it gave up on the rest.
+	// Without it this process makes them.
+	Fire func(ctx context.Context, s Share, ended func(Attempted)) error
+}
+
+// Share is what one team does at one counter.
+type Share struct {
+	Counter string
+	Region  string
+	// Zero is when the barrier falls; the zero time lets it fall when all stand at it.
+	Zero   time.Time
+	Claims []Arrival
+}
+
+// Arrival is one claim of a share.
+type Arrival struct {
+	I     int           // in order of arrival over all teams, from 0
+	After time.Duration // since the barrier fell
 }
 
 // Run describes one race.
@@ -93,6 +126,7 @@ type Run struct {
 	Gap      time.Duration // what the claims were built with; only reported
 	Spread   time.Duration // from the arrival of the first claim to that of the last, 0 to MaxSpread
 	Counters []Counter
+	Teams    []Team        // take turns in the order of arrival; none: this process alone
 	Timeout  time.Duration // for all claims at one counter; 0 means DefaultTimeout
 }
 
@@ -118,6 +152,9 @@ func (r Run) Do(ctx context.Context, emit func(any)) []Verdict {
 	if r.Timeout <= 0 {
 		r.Timeout = DefaultTimeout
 	}
+	if len(r.Teams) == 0 {
+		r.Teams = []Team{{}}
+	}
 	began := time.Now()
 	emit(r.start())
 	var verdicts []Verdict
@@ -138,7 +175,13 @@ func (r Run) start() Start {
 	for i, c := range r.Counters {
 		names[i] = c.Name
 	}
-	return Start{Type: "start", Counters: names, N: r.N, GapMs: ms(r.Gap), SpreadMs: ms(r.Spread)}
+	var regions []string
+	for _, t := range r.Teams {
+		if t.Region != "" {
+			regions = append(regions, t.Region)
+		}
+	}
+	return Start{Type: "start", Counters: names, N: r.N, GapMs: ms(r.Gap), SpreadMs: ms(r.Spread), Regions: regions}
 }
 
 // column races one counter.
@@ -152,45 +195,121 @@ func (r Run) column(ctx context.Context, c Counter, emit func(any)) Verdict {
 	return Judge(c.Name, attempts, before, peek(ctx, c))
 }
 
-// fire makes the claims and sends each to the channel as it ends. The channel has
-// room for all and is closed after the last.
+// fire has the teams make the claims and sends each to the channel as it ends. The
+// channel has room for all and is closed after the last.
 func (r Run) fire(ctx context.Context, c Counter) <-chan Attempted {
 	var (
-		ended   = make(chan Attempted, r.N)
-		barrier = make(chan struct{}) // closed once all stand at it
-		zero    time.Time             // written before barrier is closed, read after
-		ready   sync.WaitGroup
-		running sync.WaitGroup
+		ended  = make(chan Attempted, r.N)
+		firing sync.WaitGroup
 	)
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
-	for i := range r.N {
-		ready.Add(1)
-		running.Go(func() {
-			ready.Done()
-			<-barrier
-			ended <- r.claim(ctx, c, i, zero)
-		})
+	for k, share := range r.shares(c.Name, time.Now()) {
+		firing.Go(func() { r.Teams[k].fire(ctx, c, share, ended) })
 	}
-	ready.Wait()
-	zero = time.Now()
-	close(barrier)
 	go func() { // ends with the last claim; the reader of ended waits for it
-		running.Wait()
+		firing.Wait()
 		cancel()
 		close(ended)
 	}()
 	return ended
 }
 
-// claim lets claim i arrive at its time and makes it.
-func (r Run) claim(ctx context.Context, c Counter, i int, zero time.Time) Attempted {
-	if err := arrive(ctx, zero.Add(r.offset(i))); err != nil {
-		now := time.Now()
-		return note(c.Name, i, zero, now, now, Answer{Err: fmt.Errorf("not sent: %w", err), Outcome: Unavailable})
+// shares divides the claims among the teams. One team lets its barrier fall when it
+// stands; several agree on when.
+func (r Run) shares(counter string, now time.Time) []Share {
+	shares := make([]Share, len(r.Teams))
+	var lead time.Duration
+	for _, t := range r.Teams {
+		lead = max(lead, t.Lead)
 	}
-	sent := time.Now()
-	answer := c.Claim(ctx)
-	return note(c.Name, i, zero, sent, time.Now(), answer)
+	for k, t := range r.Teams {
+		shares[k] = Share{Counter: counter, Region: t.Region}
+		if lead > 0 {
+			shares[k].Zero = now.Add(lead)
+		}
+	}
+	for i := range r.N {
+		s := &shares[i%len(shares)]
+		s.Claims = append(s.Claims, Arrival{I: i, After: r.offset(i)})
+	}
+	return shares
+}
+
+// fire makes a share's claims. Those of which nothing was heard are unknown.
+func (t Team) fire(ctx context.Context, c Counter, s Share, ended chan<- Attempted) {
+	if len(s.Claims) == 0 {
+		return
+	}
+	if t.Fire == nil {
+		Fire(ctx, c, s, func(a Attempted) { ended <- a })
+		return
+	}
+	waiting := make(map[int]Arrival, len(s.Claims))
+	for _, claim := range s.Claims {
+		waiting[claim.I] = claim
+	}
+	err := t.Fire(ctx, s, func(a Attempted) {
+		if _, ours := waiting[a.I]; !ours {
+			return // twice, or of somebody else
+		}
+		delete(waiting, a.I)
+		a.Type, a.Counter, a.Region = "attempt", c.Name, t.Region
+		ended <- a
+	})
+	if err == nil {
+		err = errors.New("nothing was heard of it")
+	}
+	for _, claim := range waiting {
+		lost := note(c.Name, claim.I, s.Zero, s.Zero.Add(claim.After), time.Now(), Answer{Err: fmt.Errorf("%s: %w", t.Region, err), Outcome: Unknown})
+		lost.Region = t.Region
+		ended <- lost
+	}
+}
+
+// Fire makes the claims of a share from this process, and calls ended for each from
+// this goroutine. It returns when all have ended.
+func Fire(ctx context.Context, c Counter, s Share, ended func(Attempted)) {
+	var (
+		done    = make(chan Attempted, len(s.Claims))
+		barrier = make(chan struct{}) // closed once all stand at it
+		ready   sync.WaitGroup
+		running sync.WaitGroup
+	)
+	for _, claim := range s.Claims {
+		ready.Add(1)
+		running.Go(func() {
+			ready.Done()
+			<-barrier
+			done <- s.claim(ctx, c, claim)
+		})
+	}
+	ready.Wait()
+	if s.Zero.IsZero() {
+		s.Zero = time.Now()
+	}
+	close(barrier)
+	go func() { // ends with the last claim; the reader of done waits for it
+		running.Wait()
+		close(done)
+	}()
+	for a := range done {
+		ended(a)
+	}
+}
+
+// claim lets one claim arrive at its time and makes it.
+func (s *Share) claim(ctx context.Context, c Counter, claim Arrival) Attempted {
+	var a Attempted
+	if err := arrive(ctx, s.Zero.Add(claim.After)); err != nil {
+		now := time.Now()
+		a = note(c.Name, claim.I, s.Zero, now, now, Answer{Err: fmt.Errorf("not sent: %w", err), Outcome: Unavailable})
+	} else {
+		sent := time.Now()
+		answer := c.Claim(ctx)
+		a = note(c.Name, claim.I, s.Zero, sent, time.Now(), answer)
+	}
+	a.Region = s.Region
+	return a
 }
 
 // offset is when claim i arrives after the barrier: evenly over the spread.

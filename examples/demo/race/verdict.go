@@ -19,6 +19,9 @@ func Judge(counter string, attempts []Attempted, before, after *int) Verdict {
 	var took []int64
 	for _, a := range attempts {
 		v.Attempts += len(a.Tries)
+		if len(a.Tries) > 0 && a.Tries[0].Cached {
+			v.Cached++
+		}
 		switch a.Outcome {
 		case OK:
 			v.Answered++
@@ -32,6 +35,7 @@ func Judge(counter string, attempts []Attempted, before, after *int) Verdict {
 	}
 	v.Distinct = len(people)
 	v.Duplicates = v.Answered - v.Distinct
+	v.Gaps = gaps(people, v.Unknown)
 	v.Lost, v.LostMax = lost(v.Answered, v.Unknown, before, after)
 	slices.Sort(took)
 	v.P50Us, v.P99Us = percentile(took, 0.50), percentile(took, 0.99)
@@ -47,6 +51,19 @@ func lost(answered, unknown int, before, after *int) (least, most int) {
 	}
 	missing := answered - (*after - *before)
 	return within(missing, answered), within(missing+unknown, answered)
+}
+
+// gaps returns how many numbers between the lowest and the highest ticket nobody
+// holds, even if each unknown claim was given one of them.
+func gaps(people map[int]int, unknown int) int {
+	if len(people) == 0 {
+		return 0
+	}
+	lowest, highest := math.MaxInt, 0
+	for ticket := range people {
+		lowest, highest = min(lowest, ticket), max(highest, ticket)
+	}
+	return max(0, highest-lowest+1-len(people)-unknown)
 }
 
 func within(n, limit int) int { return min(max(n, 0), limit) }
@@ -66,7 +83,7 @@ func percentile(sorted []int64, q float64) int64 {
 func sentence(v Verdict, people map[int]int) string {
 	var parts []string
 	if v.Answered > 0 {
-		parts = append(parts, handed(v, people), lostWords(v))
+		parts = append(parts, handed(v, people), lostWords(v), fellWords(v), gapWords(v), cachedWords(v))
 	} else {
 		parts = append(parts, fmt.Sprintf("%s answered nobody.", title(v.Counter)))
 	}
@@ -110,6 +127,31 @@ func lostWords(v Verdict) string {
 		return "No increment is missing, but somebody else may have claimed meanwhile."
 	}
 	return kept(v)
+}
+
+// fellWords tells of increments before this run that it destroyed.
+func fellWords(v Verdict) string {
+	if v.Before == nil || v.After == nil || *v.After >= *v.Before {
+		return ""
+	}
+	return fmt.Sprintf("The stored value even fell, from %d to %d.", *v.Before, *v.After)
+}
+
+func gapWords(v Verdict) string {
+	switch v.Gaps {
+	case 0:
+		return ""
+	case 1:
+		return "1 number in between was given to nobody."
+	}
+	return fmt.Sprintf("%d numbers in between were given to nobody.", v.Gaps)
+}
+
+func cachedWords(v Verdict) string {
+	if v.Cached == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s read what a region had kept.", count(v.Cached, "request"))
 }
 
 // kept is said when nothing was lost and nothing handed out twice.

@@ -51,7 +51,7 @@ func TestVerdictInEveryState(t *testing.T) {
 				Sentence: "KV handed ticket #1 to 2 people. No increment is missing, but somebody else may have claimed meanwhile."}},
 		{"naive, reset meanwhile", "naive", tickets(8, 9), new(7), new(0),
 			Verdict{Asked: 2, Answered: 2, Distinct: 2, Lost: 2, LostMax: 2, Attempts: 2,
-				Sentence: "KV handed out 2 different tickets, each to one person. 2 of 2 increments were lost."}},
+				Sentence: "KV handed out 2 different tickets, each to one person. 2 of 2 increments were lost. The stored value even fell, from 7 to 0."}},
 		{"object, correct", "object", tickets(1, 2, 3), new(0), new(3),
 			Verdict{Asked: 3, Answered: 3, Distinct: 3, Attempts: 3,
 				Sentence: "The object handed out 3 different tickets, each to one person. No increment was lost."}},

@@ -72,6 +72,7 @@ const ms = (us) => `${(us / 1000).toFixed(1)} ms`;
 export function story(attempt, writes, name = (i) => `#${i + 1}`) {
   const me = name(attempt.i);
   if (attempt.outcome === "unknown") return `${me} got no answer in time: it may or may not have counted.`;
+  if (attempt.code === "too_many") return `${me} was refused: 429, the key was written less than a second ago. Nothing was written, so nothing is lost.`;
   if (attempt.outcome !== "ok") return `${me} was not executed (${attempt.error || attempt.outcome}). That is not a lost increment.`;
   if (attempt.counter === "object") {
     return `${me} waited its turn in the object's inbox and got ticket ${attempt.ticket} after ${ms(attempt.answeredUs - attempt.sentUs)}.`;
@@ -80,7 +81,8 @@ export function story(attempt, writes, name = (i) => `#${i + 1}`) {
   if (!tries.length) return `${me} got ticket ${attempt.ticket} after ${ms(attempt.answeredUs - attempt.sentUs)}.`;
   const last = tries[tries.length - 1];
   const mine = writes.find((w) => w.i === attempt.i);
-  let text = `${me} read ${last.read} at ${ms(last.readUs)}, wrote ${last.wrote} at ${ms(last.wroteUs)}.`;
+  const where = last.cached ? ` from the cache in ${attempt.region}` : "";
+  let text = `${me} read ${last.read}${where} at ${ms(last.readUs)}, wrote ${last.wrote} at ${ms(last.wroteUs)}.`;
   if (tries.length > 1) text = `${me} was refused ${times(tries.length - 1)}, then ${text.slice(me.length + 1)}`;
   if (mine?.blind && mine.victim !== undefined) {
     const victim = name(mine.victim);

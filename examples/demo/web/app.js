@@ -1,7 +1,9 @@
 // The page: reads what it was opened with, asks the gateway who it is, and starts the two halves.
-import { $, copy, h, setText } from "./dom.js";
+import { $, copy, setText } from "./dom.js";
 import { initLook } from "./theme.js";
+import { initTips } from "./tip.js";
 import { startRace } from "./race.js";
+import { offerRegions, watchRegions } from "./regions.js";
 import { startRoom } from "./room.js";
 
 const query = new URLSearchParams(location.search);
@@ -13,7 +15,7 @@ async function readConfig() {
     const res = await fetch("/config.json", { cache: "no-store" });
     if (res.ok) return await res.json();
   } catch (_) {
-    // The page works without: it then knows no other regions and shows no source.
+    // The page works without: it then shows no source.
   }
   return {};
 }
@@ -32,26 +34,18 @@ function offerTerminal(url) {
   }
 }
 
-/** Links to the same room through the other gateways. */
-function offerRegions(config) {
-  const others = (config.regions || []).filter((r) => r.url && new URL(r.url, location).host !== location.host);
-  $("#regions").hidden = others.length === 0;
-  for (const r of others) {
-    const url = new URL(r.url, location);
-    url.search = location.search;
-    const link = h("a", { href: url.href, target: "_blank", rel: "noopener", title: r.city || r.code }, h("b", { text: r.code }), r.city ? ` ${r.city}` : "");
-    $("#regions ul").append(h("li", null, link));
-  }
-}
-
 const socketUrl = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/room/${encodeURIComponent(roomName)}`;
 
 initLook();
+initTips();
 nameTheRoom();
 offerTerminal(socketUrl);
 startRoom(socketUrl);
 
 const config = await readConfig();
-offerRegions(config);
 setText($("#version"), config.version ? `Holdfast ${config.version}` : "Holdfast");
-startRace(counterName, config);
+const race = startRace(counterName, config, query.get("run"));
+watchRegions((regions) => {
+  offerRegions(regions);
+  race.setRegions(regions);
+});

@@ -30,7 +30,7 @@ export class Column {
   /** The stored value as last known, outside a run. */
   setValue(value) {
     this.value = value;
-    setText(this.number, value === undefined ? "–" : String(value));
+    setText(this.number, value === undefined || value === null ? "–" : String(value));
   }
 
   setSource(text) {
@@ -65,16 +65,18 @@ export class Column {
     showChips(this.chips, tickets(attempts), n);
   }
 
-  /** A finished run; maxUs is the scale it shares with the other column. */
+  /**
+   * A finished run; maxUs is the scale it shares with the other column. Its result, the stored value among
+   * it, is told when the end has been on show for the first time: a film whose end is known is not watched.
+   */
   showRun(attempts, verdict, maxUs, faster) {
-    this.run = { attempts, verdict, writes: history(attempts, verdict.before), maxUs, n: attempts.length };
+    this.run = { attempts, verdict, faster, writes: history(attempts, verdict.before), maxUs, n: attempts.length, told: false };
     this.claims = [];
-    this.#stats(verdict, faster);
+    this.shown = "";
     this.lanes.us = Infinity;
     const seen = attempts.some((a) => a.tries?.length);
     this.lanes.show({ attempts, before: verdict.before, maxUs }, seen ? HINT : UNSEEN);
     showTable(this.table, attempts, `Requests to ${this.label}`);
-    this.at(maxUs);
   }
 
   /** The column at one moment of the run. */
@@ -83,9 +85,18 @@ export class Column {
     const { attempts, verdict, writes, maxUs, n } = this.run;
     const over = us >= maxUs;
     const answered = over ? attempts : attempts.filter((a) => a.answeredUs <= us);
-    const value = writes.length && !over ? valueAt(writes, verdict.before, us) : verdict.after;
-    this.setValue(over && this.claims.length ? this.claims[this.claims.length - 1] : value);
     this.lanes.at(us);
+    if (over && !this.run.told) {
+      this.run.told = true;
+      this.#stats(verdict, attempts, this.run.faster);
+    }
+    if (!this.run.told) {
+      this.setValue(verdict.before);
+      setText(this.stats, `${answered.length} of ${n} answered`);
+    } else {
+      const value = writes.length && !over ? valueAt(writes, verdict.before, us) : verdict.after;
+      this.setValue(over && this.claims.length ? this.claims[this.claims.length - 1] : value);
+    }
     const key = `${answered.length}.${this.claims.length}.${over}`;
     if (key === this.shown) return;
     this.shown = key;
@@ -101,13 +112,16 @@ export class Column {
     this.setValue(ticket);
   }
 
-  #stats(v, faster) {
+  #stats(v, attempts, faster) {
+    const tooMany = attempts.filter((a) => a.code === "too_many").length;
     const cell = (text, kind) => h("span", { class: kind, text });
     const out = [cell(`${v.asked} asked`), cell(`${v.distinct} distinct`)];
     if (v.duplicates) out.push(cell(`${v.duplicates} duplicate${v.duplicates === 1 ? "" : "s"}`, "bad"));
     if (v.lost) out.push(cell(`${v.lostMax > v.lost ? `${v.lost} to ${v.lostMax}` : v.lost} lost`, "bad"));
     else if (v.lostMax) out.push(cell(`at most ${v.lostMax} lost`, "warn"));
-    if (v.refused) out.push(cell(`${v.refused} not executed`, "warn"));
+    if (v.gaps) out.push(cell(`${v.gaps} skipped`, "bad"));
+    if (v.cached) out.push(cell(`${v.cached} read from a cache`, "warn"));
+    if (v.refused) out.push(cell(`${v.refused} not executed${tooMany ? ` (${tooMany} × 429)` : ""}`, "warn"));
     if (v.unknown) out.push(cell(`${v.unknown} unknown`, "warn"));
     if (v.attempts > v.asked) out.push(cell(`${v.attempts} attempts`, "warn"));
     const time = h("span", { class: "times", text: `p50 ${ms(v.p50Us)} · p99 ${ms(v.p99Us)}` });

@@ -1,72 +1,63 @@
 // The three counters as the page talks to them over HTTP.
+import { CallError, route } from "/client/index.js";
 
 export const COUNTERS = ["object", "naive", "cas"];
 
 const ROUTES = { object: "ticket", naive: "naive", cas: "cas" };
 
-/** A request that did not end well. outcome: refused | unavailable | unknown, as in the run's lines. */
-export class CounterError extends Error {
-  constructor(message, outcome, ref) {
-    super(ref ? `${message} (reference ${ref})` : message);
-    this.outcome = outcome;
-  }
-}
+// An object remembers a claim by its key, so a claim may be made again. KV remembers nothing: a claim that
+// was lost on the way must not be made twice.
+const calls = Object.fromEntries(COUNTERS.map((counter) => {
+  const path = `/${ROUTES[counter]}/:name`;
+  const claims = { retry: counter === "object" };
+  return [counter, { claim: route("POST", path, claims), peek: route("GET", path), reset: route("DELETE", path, claims) }];
+}));
 
-/** What a status says about the claim: only a 504 and a broken line leave it open whether it happened. */
-export function outcomeOf(status) {
-  if (status === 503) return "unavailable";
-  return status === 504 ? "unknown" : "refused";
-}
-
-async function call(url, options) {
-  let res;
-  try {
-    res = await fetch(url, { cache: "no-store", ...options });
-  } catch (_) {
-    throw new CounterError("the connection broke", "unknown");
-  }
-  if (res.ok) return res;
-  const body = await res.json().catch(() => ({}));
-  throw new CounterError(body.message || `status ${res.status}`, outcomeOf(res.status), body.reference);
-}
-
-/** Where an answer came from, by its headers. */
-function ownerOf(res) {
-  return { owner: res.headers.get("Holdfast-Owner") || "", epoch: res.headers.get("Holdfast-Epoch") || "" };
-}
+const said = ({ value, owner, epoch, attempts }) => ({ owner, epoch, asked: attempts, ...value });
 
 export class Counters {
   constructor(name) {
-    this.name = encodeURIComponent(name);
-  }
-
-  #url(counter, query = "") {
-    return `/${ROUTES[counter]}/${this.name}${query}`;
+    this.name = name;
   }
 
   /** {ticket, attempts, owner, epoch} */
-  async claim(counter, gapMs) {
-    const query = counter === "object" ? "" : `?gap=${gapMs}ms`;
-    const res = await call(this.#url(counter, query), { method: "POST" });
-    return { ...ownerOf(res), ...(await res.json()) };
+  async claim(counter, { gapMs, ttlS, limit }) {
+    const query = { object: {}, cas: { gap: `${gapMs}ms` }, naive: { gap: `${gapMs}ms`, ttl: `${ttlS}s`, limit } }[counter];
+    return said(await calls[counter].claim({ name: this.name, query }));
   }
 
   /** The same without counting. */
   async peek(counter) {
-    const res = await call(this.#url(counter));
-    return { ...ownerOf(res), ...(await res.json()) };
+    return said(await calls[counter].peek({ name: this.name }));
   }
 
   async reset(counter) {
-    await call(this.#url(counter), { method: "DELETE" });
+    await calls[counter].reset({ name: this.name });
   }
 
-  /** The response of a run fired by the gateway; its body is lines. */
-  race({ n, gapMs, spreadMs }) {
-    return call(`/race/${this.name}`, {
+  /** The response with a run that was recorded; its body is lines, as those of race. */
+  recorded(id) {
+    return stream(`/runs/${encodeURIComponent(id)}`);
+  }
+
+  /** The response of a run fired by gateways; its body is lines. */
+  race({ n, gapMs, spreadMs, ttlS, limit, from }) {
+    return stream(`/race/${encodeURIComponent(this.name)}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ n, gap: `${gapMs}ms`, spread: `${spreadMs}ms` }),
+      body: JSON.stringify({ n, gap: `${gapMs}ms`, spread: `${spreadMs}ms`, ttl: `${ttlS}s`, limit, from }),
     });
   }
+}
+
+async function stream(url, options) {
+  let res;
+  try {
+    res = await fetch(url, { cache: "no-store", ...options });
+  } catch (_) {
+    throw new CallError("the connection broke", { outcome: "unknown" });
+  }
+  if (res.ok) return res;
+  const body = await res.json().catch(() => ({}));
+  throw new CallError(body.message || `status ${res.status}`, { ...body, outcome: "refused", status: res.status });
 }

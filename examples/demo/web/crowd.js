@@ -3,10 +3,10 @@
 /** "amber-otter" as people read it. */
 export const sayName = (name) => String(name || "someone").replaceAll("-", " ");
 
-/** The letter on a visitor's avatar: that of the animal, since the adjective is the colour. */
-export function initial(name) {
+/** The letters on a visitor's avatar: the animal's first two, since the adjective is the colour. */
+export function initials(name) {
   const last = String(name || "?").split("-").pop();
-  return (last[0] || "?").toUpperCase();
+  return (last[0] || "?").toUpperCase() + last.slice(1, 2);
 }
 
 /** What the list says behind a name. */

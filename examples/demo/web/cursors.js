@@ -20,10 +20,21 @@ export function pointerShape() {
   );
 }
 
+const TAG = 15; // where a name begins, right of and below the pointer
+
+/** The size of an element's name. Asking costs a layout: a name that stays the same is asked once. */
+export const tagSize = (el) => ({ w: el.lastElementChild.offsetWidth, h: el.lastElementChild.offsetHeight });
+
+/** Near the right and the lower edge the name goes to the other side of the pointer at x, y. */
+export function flip(el, x, y, tag, stage) {
+  el.classList.toggle("flip", x + TAG + tag.w > stage.w);
+  el.classList.toggle("flip-up", y + TAG + tag.h > stage.h);
+}
+
 export class Cursors {
   constructor(layer) {
     this.layer = layer;
-    this.all = new Map(); // userId -> {el, glide, seen, still}
+    this.all = new Map(); // userId -> {el, tag, glide, seen, still}
     this.frozen = false;
     this.frame = 0;
     this.stepped = 0;
@@ -79,7 +90,7 @@ export class Cursors {
     const el = h("div", { class: "cursor", "data-user": peer.userId }, pointerShape(), h("span", { class: "tag", text: peer.label }));
     el.style.setProperty("--who", peer.color);
     this.layer.append(el);
-    const c = { el, glide: new Glide(), seen: performance.now(), still: false };
+    const c = { el, tag: tagSize(el), glide: new Glide(), seen: performance.now(), still: false };
     this.all.set(peer.userId, c);
     return c;
   }
@@ -108,8 +119,7 @@ export class Cursors {
     const y = (point.y / 10000) * this.size.h;
     c.el.style.transform = `translate3d(${x.toFixed(1)}px, ${y.toFixed(1)}px, 0)`;
     c.el.style.willChange = point.done ? "auto" : "transform";
-    // Near the right edge the name goes to the other side of the pointer.
-    c.el.classList.toggle("flip", point.x > 8200);
+    flip(c.el, x, y, c.tag, this.size);
     c.still = point.done;
   }
 

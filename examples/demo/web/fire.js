@@ -28,10 +28,10 @@ export async function* fire({ counters, n, gapMs, spreadMs }, doing, random = Ma
       if (wait) await doing.sleep(wait);
       const attempt = { type: "attempt", counter: name, i, sentUs: us(), tries: [], attempts: 1 };
       try {
-        const answer = await doing.claim(name, gapMs);
+        const answer = await doing.claim(name);
         Object.assign(attempt, { outcome: "ok", ticket: answer.ticket, attempts: answer.attempts || 1 });
       } catch (err) {
-        Object.assign(attempt, { outcome: err.outcome || "unknown", error: err.message });
+        Object.assign(attempt, { outcome: err.outcome || "unknown", error: err.message, code: err.code });
       }
       attempt.answeredUs = us();
       return attempt;

@@ -4,14 +4,15 @@
 // lanes runs the stored value as a step line.
 import { history, inOrder, story } from "./analyse.js";
 
-export const LANE = 15;
+export const LANE = 13;
 export const MARK = 11;
 const LEFT = 24; // room for the request's number
+const LEFT_NAMED = 48; // and for its region
 const RIGHT = 28; // and for a mark that is pushed aside at the end
 const TOP = 4;
-const STEP_GAP = 16;
-const STEP_HEIGHT = 46;
-const AXIS = 18;
+const STEP_GAP = 15;
+const STEP_HEIGHT = 36;
+const AXIS = 16;
 
 /** The height of a timeline with n lanes. */
 export const heightFor = (n) => TOP + n * LANE + STEP_GAP + STEP_HEIGHT + AXIS;
@@ -37,13 +38,15 @@ export function ticks(maxUs) {
 
 /**
  * {width, height, lanes, links, steps, axis, scale}. A lane has segs [{kind, x1, x2}] of kind
- * travel|gap|wait|ghost and marks [{kind, x, w, value, at}] of kind read|write|blind|retry|fail|unknown.
+ * travel|gap|wait|ghost and marks [{kind, x, w, value, at}] of kind read|cached|write|blind|retry|fail|unknown.
  */
 export function layout(attempts, { width, maxUs, before = 0 }) {
   const ordered = inOrder(attempts);
   const writes = history(attempts, before);
-  const span = Math.max(1, width - LEFT - RIGHT);
-  const scale = (us) => LEFT + (Math.min(Math.max(us, 0), maxUs) / maxUs) * span;
+  const named = new Set(attempts.map((a) => a.region)).size > 1;
+  const left = named ? LEFT_NAMED : LEFT;
+  const span = Math.max(1, width - left - RIGHT);
+  const scale = (us) => left + (Math.min(Math.max(us, 0), maxUs) / maxUs) * span;
   const rows = new Map(ordered.map((a, row) => [a.i, row]));
   const yOf = (i) => TOP + rows.get(i) * LANE + LANE / 2;
   const name = (i) => `#${rows.get(i) + 1}`;
@@ -51,7 +54,7 @@ export function layout(attempts, { width, maxUs, before = 0 }) {
     i: a.i,
     row,
     y: yOf(a.i),
-    label: String(row + 1),
+    label: named ? `${a.region} ${row + 1}` : String(row + 1),
     ...lane(a, scale, writes),
     story: story(a, writes, name),
     doneUs: a.answeredUs,
@@ -61,11 +64,11 @@ export function layout(attempts, { width, maxUs, before = 0 }) {
   return {
     width,
     height: heightFor(ordered.length),
-    left: LEFT,
-    right: LEFT + span,
+    left,
+    right: left + span,
     lanes,
     links: links(writes, lanes, rows),
-    steps: steps(writes, before, scale, { top: bottom + STEP_GAP, bottom: axisY - 4, end: LEFT + span }),
+    steps: steps(writes, before, scale, { top: bottom + STEP_GAP, bottom: axisY - 4, end: left + span }),
     axis: { y: axisY, ticks: ticks(maxUs).map((v) => ({ x: scale(v * 1000), label: `${v}` })) },
     scale,
   };
@@ -90,7 +93,7 @@ function lane(a, scale, writes) {
         // Many retries would bury the lane in numbers: a refused try keeps its place and loses its label.
         marks.push({ kind: "retry", x: wrote, w: 5, value: "", at: t.wroteUs });
       } else {
-        mark(marks, "read", read, t.read, t.readUs);
+        mark(marks, t.cached ? "cached" : "read", read, t.read, t.readUs);
         if (t.wroteUs) mark(marks, blind(writes, a.i) ? "blind" : "write", wrote, t.wrote, t.wroteUs);
       }
       from = wrote;

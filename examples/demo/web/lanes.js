@@ -120,7 +120,7 @@ function row(lane, l) {
     "g",
     { class: "row", "data-lane": lane.i },
     s("rect", { class: "row-back", x: 0, y: lane.y - LANE / 2, width: l.width, height: LANE, rx: 3 }),
-    s("text", { class: "row-label", x: 14, y: lane.y + 3, "text-anchor": "end", text: lane.label }),
+    s("text", { class: "row-label", x: l.left - 10, y: lane.y + 3, "text-anchor": "end", text: lane.label }),
     s("line", { class: "row-line", x1: l.left, x2: l.width, y1: lane.y, y2: lane.y }),
   );
 }
@@ -184,7 +184,7 @@ function ghost(width, n) {
     const y = 4 + k * LANE + LANE / 2;
     svg.append(s("line", { class: "row-line", x1: 24, x2: width - 28 - ((k * 37) % 60), y1: y, y2: y }));
   }
-  const y = height - 18;
+  const y = height - 16;
   svg.append(s("g", { class: "axis" }, s("line", { x1: 24, x2: width, y1: y, y2: y })));
   return svg;
 }

@@ -4,8 +4,14 @@ import { motionReduced } from "./theme.js";
 
 const LASTS = 3000;
 
+/** How much slower than life a run is played; no DOM. */
+export function sayPace(maxUs) {
+  const slower = Math.round((LASTS * 1000) / maxUs);
+  return slower > 1 ? `${slower}× slower` : "as it was";
+}
+
 export class Playback {
-  /** on(us, maxUs) draws one moment. */
+  /** on(us, over) draws one moment. */
   constructor(on) {
     this.on = on;
     this.maxUs = 0;
@@ -48,7 +54,7 @@ export class Playback {
     let last;
     this.us = from;
     const tick = (now) => {
-      const us = this.us + ((now - (last ?? now)) / LASTS) * this.maxUs;
+      const us = this.us + ((now - (last ?? now)) / Math.max(LASTS, this.maxUs / 1000)) * this.maxUs;
       last = now;
       if (us >= this.maxUs) {
         this.frame = 0;
@@ -78,11 +84,12 @@ export class Playback {
   show(us) {
     this.us = us;
     this.scrub.value = String(Math.round((us / this.maxUs) * 1000));
+    this.scrub.style.setProperty("--at", `${this.scrub.value / 10}%`);
     const text = `${(us / 1000).toFixed(1)} of ${(this.maxUs / 1000).toFixed(1)} ms`;
     this.scrub.setAttribute("aria-valuetext", text);
     setText($("#play-time"), text);
-    setText($("#play-speed"), `1/${Math.max(1, Math.round((LASTS * 1000) / this.maxUs))} speed`);
-    this.on(us, this.maxUs);
+    setText($("#play-speed"), sayPace(this.maxUs));
+    this.on(us, us >= this.maxUs);
   }
 
   #label() {

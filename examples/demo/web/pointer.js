@@ -3,7 +3,7 @@
 // The system's own pointer stays visible: people choose its size and contrast. Only the name follows
 // it. An arrow of our own is drawn for the keyboard, where there is none.
 import { $ } from "./dom.js";
-import { pointerShape } from "./cursors.js";
+import { flip, pointerShape, tagSize } from "./cursors.js";
 import { Throttle } from "./tween.js";
 
 const EVERY = 33; // at most 30 points a second leave this page
@@ -68,7 +68,8 @@ export class Pointer {
     this.me.dataset.kind = kind;
     this.me.style.left = `${x / 100}%`;
     this.me.style.top = `${y / 100}%`;
-    this.me.classList.toggle("flip", x > 8200);
+    const stage = { w: this.stage.clientWidth, h: this.stage.clientHeight };
+    flip(this.me, (x / 10000) * stage.w, (y / 10000) * stage.h, tagSize(this.me), stage);
     this.throttle.put(this.at);
     if (!this.frame) this.frame = requestAnimationFrame((now) => this.#tick(now));
   }

@@ -1,6 +1,6 @@
 // Who is here: the list under the stage, which is the accessible truth, and the avatars in the header.
 import { $, h, setText } from "./dom.js";
-import { Announcer, initial, sayName, sayWhere } from "./crowd.js";
+import { Announcer, initials, sayName, sayWhere } from "./crowd.js";
 
 const SHOWN = 5; // avatars in the header; the others become a number that leads to the list
 
@@ -71,7 +71,7 @@ export class Presence {
   }
 
   #disc(peer) {
-    const disc = h("span", { class: "disc", "aria-hidden": "true", text: initial(peer.name) });
+    const disc = h("span", { class: "disc", "aria-hidden": "true", "data-letters": initials(peer.name) });
     disc.style.setProperty("--who", peer.color);
     if (peer.away) disc.classList.add("away");
     return disc;
@@ -100,7 +100,7 @@ export class Presence {
   #avatars() {
     const people = [...this.people.values()];
     const discs = people.slice(0, SHOWN).map((p) => this.#disc(p));
-    if (people.length > SHOWN) discs.push(h("span", { class: "disc more", text: `+${people.length - SHOWN}` }));
+    if (people.length > SHOWN) discs.push(h("span", { class: "disc more", "aria-hidden": "true", "data-letters": `+${people.length - SHOWN}` }));
     this.avatars.replaceChildren(...discs);
     this.avatars.setAttribute("aria-label", `${people.length} here, see the list`);
   }

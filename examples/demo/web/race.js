@@ -8,34 +8,40 @@ import { COUNTERS, Counters } from "./counters.js";
 import { fire } from "./fire.js";
 import { lastUs } from "./geometry.js";
 import { ndjson } from "./ndjson.js";
-import { Playback } from "./playback.js";
+import { Options } from "./options.js";
+import { Playback, sayPace } from "./playback.js";
 import { Tally } from "./tally.js";
+import { motionReduced } from "./theme.js";
 import { judge, luck } from "./verdict.js";
 
 const N = 15;
 
+const narrow = matchMedia("(max-width: 760px)"); // the columns stand one below the other
+
+const sayTook = (us) => (us < 1e6 ? `${(us / 1000).toFixed(1)} ms` : `${(us / 1e6).toFixed(1)} s`);
+
 const RIGHT = {
-  naive: { title: "Worker + KV", tagline: "read, add one, write: everyone at once", foot: "No owner: any gateway may write at any time." },
-  cas: { title: "Worker + KV", tagline: "compare-and-set: read again if somebody else wrote", foot: "No owner: whoever loses the write reads again and retries." },
+  naive: { title: "Worker + KV", tagline: "read, add one, write", foot: "No owner: any gateway may write at any time." },
+  cas: { title: "Worker + KV", tagline: "compare-and-set, then retry", foot: "No owner: whoever loses the write reads again and retries." },
 };
 
 const EMPTY = "Press Stress test ×15. Nothing is faked: these are live counters, and this box will say what happened.";
 
-export function startRace(counterName, config) {
+/** Starts the race; runId names a recorded run to be shown at first. Returns {setRegions(regions)}. */
+export function startRace(counterName, config, runId) {
   const counters = new Counters(counterName);
   const left = new Column($("#col-object"), "object", "the object");
   const right = new Column($("#col-kv"), "kv", "the KV counter");
-  const playback = new Playback((us) => [left, right].forEach((c) => c.at(us)));
+  const playback = new Playback(showMoment);
   const tally = new Tally();
-  const [gap, spread, toggle] = [$("#gap"), $("#spread"), $("#cas-toggle")];
+  const options = new Options(config);
+  const toggle = $("#cas-toggle");
   const [claim, stress, reset] = [$("#claim-one"), $("#stress"), $("#reset")];
   let values = {};
   let run = null; // the last finished run: counter -> {attempts, verdict}
   let running = false;
+  let verdict = null; // what is said once the end has been on show, and was not said yet
 
-  gap.value = String(config.gapMs ?? 20);
-  slider(gap);
-  slider(spread);
   claim.addEventListener("click", () => claimOne());
   stress.addEventListener("click", () => stressTest());
   toggle.addEventListener("change", () => showRight());
@@ -45,6 +51,7 @@ export function startRace(counterName, config) {
   left.showEmpty(N);
   say("empty", EMPTY);
   peekAll();
+  if (runId) showRecorded(runId);
 
   function shown() {
     return toggle.checked ? "cas" : "naive";
@@ -67,7 +74,7 @@ export function startRace(counterName, config) {
   async function claimOne() {
     if (running) return;
     const kv = shown();
-    const [object, other] = await Promise.allSettled([counters.claim("object"), counters.claim(kv, Number(gap.value))]);
+    const [object, other] = await Promise.allSettled([counters.claim("object"), counters.claim(kv, options.read())]);
     if (object.status === "fulfilled") owner(object.value);
     const told = [claimed("The object", left, "object", object), claimed("KV", right, kv, other)];
     setText($("#claim-spoken"), told.join(" "));
@@ -90,10 +97,14 @@ export function startRace(counterName, config) {
     if (running) return;
     setRunning(true);
     playback.clear();
-    const got = new Map(COUNTERS.map((c) => [c, { attempts: [], verdict: null }]));
+    verdict = null;
+    say("empty", "Racing…");
+    if (narrow.matches) $("#verdict").scrollIntoView({ behavior: motionReduced() ? "instant" : "smooth", block: "start" });
+    const got = empty();
     try {
       for await (const line of lines()) absorb(got, line);
       finish(got);
+      tally.add({ naive: run.naive.verdict.lost, object: run.object.verdict.lost, n: N });
     } catch (err) {
       dropUnfinished(got);
       say("warn", `The run could not be finished: ${err.message}.`, "What was not answered is not counted as lost.");
@@ -103,15 +114,30 @@ export function startRace(counterName, config) {
     peekAll();
   }
 
+  // A run that somebody recorded: its events are those of then, and so is what they came to.
+  async function showRecorded(id) {
+    const got = empty();
+    try {
+      for await (const line of ndjson((await counters.recorded(id)).body)) absorb(got, line);
+      finish(got);
+    } catch (err) {
+      say("warn", `The recorded run cannot be shown: ${err.message}.`);
+    }
+  }
+
+  function empty() {
+    return new Map(COUNTERS.map((c) => [c, { attempts: [], verdict: null }]));
+  }
+
   async function* lines() {
-    const order = { counters: COUNTERS, n: N, gapMs: Number(gap.value), spreadMs: Number(spread.value) };
-    if ($("[name=fired]:checked").value === "gateway") {
+    const order = { ...options.read(), counters: COUNTERS, n: N };
+    if (order.fired === "gateway") {
       const res = await counters.race(order);
       yield* ndjson(res.body);
       return;
     }
     yield* fire(order, {
-      claim: (counter, gapMs) => counters.claim(counter, gapMs),
+      claim: (counter) => counters.claim(counter, order),
       peek: async (counter) => (await counters.peek(counter)).ticket,
       now: () => performance.now(),
       sleep: (ms) => new Promise((done) => setTimeout(done, ms)),
@@ -120,6 +146,7 @@ export function startRace(counterName, config) {
 
   function absorb(got, line) {
     const part = got.get(line.counter);
+    if (line.type === "done") offerLink(line.run);
     if (line.type === "error") throw new Error(line.message || line.code);
     if (!part) return;
     if (line.type === "verdict") part.verdict = line;
@@ -139,7 +166,6 @@ export function startRace(counterName, config) {
       values[counter] = part.verdict.after;
     }
     run = Object.fromEntries(got);
-    tally.add({ naive: run.naive.verdict.lost, object: run.object.verdict.lost, n: N });
     showRun(true);
   }
 
@@ -160,8 +186,16 @@ export function startRace(counterName, config) {
     left.showRun(a.attempts, a.verdict, maxUs, "");
     right.showRun(b.attempts, b.verdict, maxUs, faster);
     const moments = [...a.attempts, ...b.attempts].flatMap((x) => [x.answeredUs, ...(x.tries || []).flatMap((t) => [t.readUs, t.wroteUs])]);
+    verdict = () => tell(b.verdict, a.verdict);
+    if (replay) say("empty", `The run took ${sayTook(maxUs)}. Watch it, ${sayPace(maxUs)}; the verdict comes at the end.`);
     playback.load(maxUs, moments.filter(Boolean), replay);
-    tell(b.verdict, a.verdict);
+  }
+
+  function showMoment(us, over) {
+    for (const column of [left, right]) column.at(us);
+    if (!over || !verdict) return;
+    verdict();
+    verdict = null;
   }
 
   function tell(v, object) {
@@ -173,6 +207,12 @@ export function startRace(counterName, config) {
   function unavailable(attempts) {
     const n = attempts.filter((a) => a.outcome === "unavailable").length;
     return n ? `The owner was moving: ${n} of ${attempts.length} requests were not executed. None is lost.` : "";
+  }
+
+  function offerLink(id) {
+    const link = $("#run-link");
+    link.hidden = !id;
+    if (id) link.href = `/?${new URLSearchParams({ run: id })}`;
   }
 
   // --- what the counters stand at ---
@@ -240,15 +280,5 @@ export function startRace(counterName, config) {
     setText($("#verdict .more"), more);
   }
 
-  function slider(input) {
-    const out = $(`output[for=${input.id}]`);
-    const show = () => {
-      const text = `${input.value} ms`;
-      setText(out, text);
-      input.setAttribute("aria-valuetext", text);
-      input.style.setProperty("--at", `${((input.value - input.min) / (input.max - input.min)) * 100}%`);
-    };
-    input.addEventListener("input", show);
-    show();
-  }
+  return { setRegions: (regions) => options.setRegions(regions) };
 }

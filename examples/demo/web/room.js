@@ -6,6 +6,7 @@ import { Ripples } from "./ripples.js";
 import { Presence } from "./presence.js";
 import { Pointer } from "./pointer.js";
 import { RoomSocket } from "./socket.js";
+import { Connection } from "/client/index.js";
 import { median, mountPill } from "./pill.js";
 import { sayName } from "./crowd.js";
 import { newcomer, person } from "./frames.js";
@@ -14,7 +15,6 @@ import { hideToast, toast } from "./toast.js";
 
 const MOVED_FOR = 5000; // how long the pill tells of a new owner
 const TOAST_AFTER = 5000; // a shorter loss is not worth a word
-const ASLEEP = 20000; // a clock that stood still this long means the machine slept
 
 // Peers are other people's programs: a wscat user can send anything.
 const isPoint = (m) => Number.isFinite(m.x) && Number.isFinite(m.y);
@@ -27,7 +27,7 @@ export function startRoom(url) {
   const cursors = new Cursors($("#cursors"));
   const ripples = new Ripples($("#ripples"));
   const presence = new Presence();
-  const socket = new RoomSocket(url, { state: linkChanged, message: received, rtt: measured });
+  const socket = new RoomSocket(url, { state: linkChanged, message: received, rtt: measured }, Connection);
   const showPill = mountPill(() => socket.retryNow());
   const pointer = new Pointer(stage, { move: moved, ripple: rippled });
   let lost = 0;
@@ -205,31 +205,11 @@ export function startRoom(url) {
     $("#alone").hidden = room.peers.size > 0;
   }
 
-  // A loss is best noticed when there is reason to suspect one.
+  // The connection looks after itself; what is left is what only the room knows.
   function watchTheWorld() {
-    let tick = performance.now();
-    let wall = Date.now();
-    const slept = () => {
-      const gone = Date.now() - wall > ASLEEP || performance.now() - tick > ASLEEP;
-      tick = performance.now();
-      wall = Date.now();
-      return gone;
-    };
-    setInterval(() => slept() && wake(true), 5000);
-    const wake = (away) => {
-      socket.retryNow();
-      socket.probe(away);
-    };
-    addEventListener("online", () => wake(true));
-    addEventListener("offline", () => {
-      socket.probe(true);
-      paint();
-    });
+    addEventListener("offline", paint);
     addEventListener("pagehide", () => socket.stop());
-    addEventListener("pageshow", (e) => e.persisted && wake(true));
-    document.addEventListener("visibilitychange", () => {
-      socket.send({ type: "away", away: document.hidden });
-      if (!document.hidden) wake(slept());
-    });
+    addEventListener("pageshow", (e) => e.persisted && socket.retryNow());
+    document.addEventListener("visibilitychange", () => socket.send({ type: "away", away: document.hidden }));
   }
 }

@@ -31,6 +31,8 @@ export function judge(counter, attempts, before, after) {
     answered: ok.length,
     distinct,
     duplicates,
+    gaps: gaps(handed, unknown),
+    cached: 0, // cannot be seen from here
     lost,
     lostMax: Math.max(lost, ok.length + unknown - rose),
     unknown,
@@ -42,6 +44,12 @@ export function judge(counter, attempts, before, after) {
     after,
   };
   return { ...v, sentence: sentence(v, handed) };
+}
+
+/** Numbers between the lowest and the highest ticket that nobody holds, whatever became of the unknown. */
+export function gaps(handed, unknown = 0) {
+  if (!handed.length) return 0;
+  return Math.max(0, Math.max(...handed) - Math.min(...handed) + 1 - new Set(handed).size - unknown);
 }
 
 const NAMES = { object: "The object", naive: "KV", cas: "KV with compare-and-set" };
@@ -62,6 +70,7 @@ export function sentence(v, handed = []) {
   } else {
     parts.push(`${who} handed out ${plural(v.distinct, "ticket")}, each exactly once.`);
   }
+  if (v.gaps > 0) parts.push(`${plural(v.gaps, "number")} in between ${v.gaps === 1 ? "was" : "were"} given to nobody.`);
   if (v.counter === "cas" && v.attempts > v.answered) {
     parts.push(`Correct, but it took ${plural(v.attempts - v.answered, "extra attempt")}. A single owner makes none.`);
   }

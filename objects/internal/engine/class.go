@@ -39,6 +39,8 @@ func (l Life) Or(hosts Life) Life {
 // Limits are those of a class. All of them are needed.
 type Limits struct {
 	Key        int           // bytes of a storage key
+	Value      int           // bytes of a value
+	Writes     int           // bytes of all keys and values that an event writes
 	State      int           // bytes of all keys and values, as stored
 	Call       int           // bytes of a call's input, and of its output
 	Body       int           // bytes of a request's body
@@ -49,6 +51,8 @@ type Limits struct {
 	Tags       int           // of one socket
 	Tag        int           // bytes of a tag
 	Attachment int           // bytes of a socket's attachment, as JSON
+	Told       int           // bytes of the input of a told message
+	Tells      int           // messages under way that the object has told
 	Event      time.Duration // that an event takes
 }
 
@@ -63,6 +67,8 @@ type Author interface {
 	Closed(self any, tx *Tx, s *Socket, end Close) error
 	Alarm(self any, tx *Tx, info AlarmInfo) error
 	Alarms(self any) bool
+	Undelivered(self any, tx *Tx, m Told) error // a message of the object is parked
+	HearsUndelivered(self any) bool
 	Sleep(self any, tx *Tx) error
 	Sleeps(self any) bool
 
@@ -77,6 +83,8 @@ const (
 	tooLarge = "too_large"
 	tooMany  = "too_many"
 
+	overloaded = "overloaded"
+
 	unavailable = "unavailable"
 )
 
@@ -85,13 +93,18 @@ const (
 type World struct {
 	Key     string // the object's id, "class.hex"
 	Name    string // the name by which the object is addressed, "" for a random id
-	Data    *Data  // the storage as of the last event
+	Data    Stored // the storage as of the last event
 	Alarm   func() Alarm
 	Sockets *Sockets
 	Now     func() time.Time
 	Owner   Owner
+	Holds   func(bytes int) bool // whether the host can keep a state of so many bytes; nil: of any size
 
 	Answered func(*Socket) time.Time // when a gateway has answered the socket by itself last; nil: never
+
+	Born uint64     // of what the object tells, if it has told nothing yet: no other life of the object has it
+	Told func() int // messages under way; nil: none
+	Free func() int // tasks that may begin; nil: any number
 
 	Context context.Context // of the constructor; nil: context.Background
 	Misuse  func(err error) // is told of a Tx used outside of its event; nil: nobody is

@@ -175,32 +175,13 @@ func (d *Data) All() iter.Seq2[string, []byte] {
 type Entries struct{ of []entry }
 
 // Between are the entries whose keys are from or greater, and less than to.
-func (d *Data) Between(from, to string) Entries {
-	if from >= to {
-		return Entries{}
-	}
-	begin, _ := d.find(from)
-	end, _ := d.find(to)
-	return Entries{d.entries[begin:end]}
-}
+func (d *Data) Between(from, to string) Entries { return Entries{d.between(from, to)} }
 
 // Len is how many they are.
 func (es Entries) Len() int { return len(es.of) }
 
 // All yields them in order.
 func (es Entries) All() iter.Seq2[string, []byte] { return (&Data{entries: es.of}).All() }
-
-func (es Entries) empty() bool { return len(es.of) == 0 }
-
-// take is the first of them, or the last, and the others.
-func (es Entries) take(last bool) (Write, Entries) {
-	at, rest := 0, es.of[1:]
-	if last {
-		at = len(es.of) - 1
-		rest = es.of[:at]
-	}
-	return Write{es.of[at].key, es.of[at].value}, Entries{rest}
-}
 
 // AppendJSON appends the entries as one JSON object and, if some are raw, those in base64 as another:
 //

@@ -24,6 +24,7 @@ type Outcome struct {
 	Alarm  *Alarm // nil: as it was
 	Sends  []Send
 	Opened []*Socket // accepted by this event
+	Tasks  []Task    // to begin when all else of this is done
 
 	Output   []byte    // a call's answer
 	Response *Response // a fetch's answer
@@ -117,7 +118,12 @@ func (i *Instance) Message(ctx context.Context, socket string, m Message) Outcom
 
 // Closed runs WebSocketClose and forgets the socket, whatever the handler says.
 func (i *Instance) Closed(ctx context.Context, socket string, end Close) Outcome {
-	out := i.run(ctx, func(t *Tx, _ *Outcome) error {
+	defer func() {
+		if s := i.world.Sockets.byID[socket]; s != nil {
+			i.world.Sockets.remove(s)
+		}
+	}()
+	return i.run(ctx, func(t *Tx, _ *Outcome) error {
 		s, err := t.open(socket)
 		if err != nil {
 			return err
@@ -125,10 +131,6 @@ func (i *Instance) Closed(ctx context.Context, socket string, end Close) Outcome
 		s.ended = true
 		return i.class.Author.Closed(i.self, t, s, end)
 	})
-	if s := i.world.Sockets.byID[socket]; s != nil {
-		i.world.Sockets.remove(s)
-	}
-	return out
 }
 
 func (t *Tx) open(id string) (*Socket, error) {
@@ -160,8 +162,15 @@ func (i *Instance) Sleep(ctx context.Context) Outcome {
 // nothing is left behind unless it succeeds.
 func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (out Outcome) {
 	t := i.begin(ctx)
-	defer t.end()
+	returned := false
+	defer func() {
+		t.end()
+		if !returned { // the handler has ended its goroutine
+			t.undoSockets(0)
+		}
+	}()
 	err := guard(func() error { return handler(t, &out) }, &out)
+	returned = true
 	if err == nil {
 		err = t.err // an abort that the handler has recovered from
 	}
@@ -191,15 +200,33 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 func (t *Tx) settle(out *Outcome) error {
 	out.Writes = t.changes()
 	if len(out.Writes) > 0 {
-		if size, most := t.run.world.Data.SizeAfter(out.Writes), t.limits().State; size > most {
-			t.err = t.errorf(tooLarge, "the object's state would be %d bytes, at most %d are allowed", size, most)
+		if t.err = t.fits(out.Writes); t.err != nil {
 			return t.err
 		}
 	}
 	if a := t.layers[0].alarm; a != nil && !a.Equal(t.run.world.Alarm()) {
 		out.Alarm = a
 	}
-	out.Sends, out.Opened = t.sends, t.opened
+	out.Sends, out.Opened, out.Tasks = t.sends, t.opened, t.tasks
+	return nil
+}
+
+// fits refuses writes that are too much.
+func (t *Tx) fits(writes []Write) error {
+	written := 0
+	for _, w := range writes {
+		written += len(w.Key) + len(w.Value)
+	}
+	if most := t.limits().Writes; written > most {
+		return t.errorf(tooLarge, "the event writes %d bytes, at most %d are allowed; nothing was changed", written, most)
+	}
+	most, size := t.limits().State, t.run.world.Data.SizeAfter(writes)
+	switch {
+	case size > most && size > t.run.world.Data.Size():
+		return t.errorf(tooLarge, "the object's state would be %d bytes, at most %d are allowed; nothing was changed", size, most)
+	case t.run.world.Holds != nil && !t.run.world.Holds(size):
+		return t.errorf(tooLarge, "the object's state would be %d bytes, which not every host can keep yet; nothing was changed", size)
+	}
 	return nil
 }
 

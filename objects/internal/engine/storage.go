@@ -36,6 +36,9 @@ func (t *Tx) Set(key string, value []byte) {
 	if most := t.limits().Key; key == "" || len(key) > most || strings.HasPrefix(key, Reserved) || !utf8.ValidString(key) {
 		t.refuseKey(key)
 	}
+	if most := t.limits().Value; len(value) > most {
+		t.Abort(t.errorf(tooLarge, "the value of the storage key %.80q has %d bytes, at most %d are allowed; nothing was changed", key, len(value), most))
+	}
 	t.put(key, value)
 }
 
@@ -70,6 +73,7 @@ func (t *Tx) Range(from, to string, backward bool) iter.Seq2[string, []byte] {
 // DeleteAll removes what an author has stored, keys and database, and the alarm.
 func (t *Tx) DeleteAll() {
 	t.DeleteAlarm()
+	t.forgetOwn()
 	for key := range t.Entries(firstKey, LastKey, false) {
 		t.put(key, nil)
 	}
@@ -86,7 +90,16 @@ func (t *Tx) Stored(key string) ([]byte, bool) {
 			return v, v != nil
 		}
 	}
-	return t.run.world.Data.Get(key)
+	value, err := t.run.world.Data.Read(t, key)
+	t.mustHave(err)
+	return value, value != nil
+}
+
+// mustHave aborts the event over a read that the store has not answered.
+func (t *Tx) mustHave(err error) {
+	if err != nil {
+		t.Abort(t.errorf(unavailable, "the object's storage could not be read; nothing was changed: %v", err))
+	}
 }
 
 // Store is Set for the runtime: of any key, without a check. A nil value deletes.
@@ -110,14 +123,34 @@ func (t *Tx) Entries(from, to string, backward bool) iter.Seq2[string, []byte] {
 	t.use()
 	return func(yield func(string, []byte) bool) {
 		t.mustRun()
-		kept, own := t.run.world.Data.Between(from, to), t.written(from, to)
-		for !kept.empty() || len(own) > 0 {
-			var next Write
-			next, kept, own = pick(kept, own, backward)
-			if next.Value == nil {
+		kept, own := t.run.world.Data.Scan(t, from, to, backward), t.written(from, to)
+		if backward {
+			slices.Reverse(own)
+		}
+		next, more := t.next(kept)
+		for more || len(own) > 0 {
+			var w Write
+			order := -1 // next is before the first of own; 0: both have its key, and own counts
+			if !more {
+				order = 1
+			} else if len(own) > 0 {
+				order = strings.Compare(next.Key, own[0].Key)
+				if backward {
+					order = -order
+				}
+			}
+			if order < 0 {
+				w = next
+			} else {
+				w, own = own[0], own[1:]
+			}
+			if order <= 0 {
+				next, more = t.next(kept)
+			}
+			if w.Value == nil {
 				continue
 			}
-			if !yield(next.Key, next.Value) {
+			if !yield(w.Key, w.Value) {
 				return
 			}
 			t.mustRun()
@@ -125,31 +158,10 @@ func (t *Tx) Entries(from, to string, backward bool) iter.Seq2[string, []byte] {
 	}
 }
 
-// pick takes the entry that comes first: of the event's own writes if both have its key.
-func pick(kept Entries, own []Write, backward bool) (Write, Entries, []Write) {
-	if len(own) == 0 {
-		next, rest := kept.take(backward)
-		return next, rest, nil
-	}
-	mine, rest := own[0], own[1:]
-	if backward {
-		mine, rest = own[len(own)-1], own[:len(own)-1]
-	}
-	if kept.empty() {
-		return mine, kept, rest
-	}
-	next, others := kept.take(backward)
-	order := strings.Compare(next.Key, mine.Key)
-	if backward {
-		order = -order
-	}
-	switch {
-	case order < 0:
-		return next, others, own
-	case order == 0:
-		kept = others
-	}
-	return mine, kept, rest
+func (t *Tx) next(kept Scan) (Write, bool) {
+	w, more, err := kept.Next()
+	t.mustHave(err)
+	return w, more
 }
 
 // written are the event's own writes in a stretch of keys, deletions too, in order.
@@ -172,10 +184,12 @@ func (t *Tx) written(from, to string) []Write {
 func (t *Tx) Count(from, to string) int {
 	t.use()
 	from = max(from, firstKey)
-	kept := t.run.world.Data.Between(from, to)
-	n := kept.Len()
+	n, err := t.run.world.Data.Count(t, from, to)
+	t.mustHave(err)
 	for _, w := range t.written(from, to) {
-		_, existed := t.run.world.Data.Get(w.Key)
+		old, err := t.run.world.Data.Read(t, w.Key)
+		t.mustHave(err)
+		existed := old != nil
 		switch {
 		case existed && w.Value == nil:
 			n--
@@ -196,18 +210,16 @@ func After(prefix string) string {
 	return LastKey
 }
 
-// changes are the event's writes that change something, sorted by key.
+// changes are the event's writes that change something, or may do so, sorted by key. What a key had is not worth waiting
+// for.
 func (t *Tx) changes() []Write {
 	writes := t.layers[0].writes
 	if len(writes) == 0 {
 		return nil
 	}
 	return slices.DeleteFunc(sorted(writes), func(w Write) bool {
-		old, existed := t.run.world.Data.Get(w.Key)
-		if w.Value == nil {
-			return !existed
-		}
-		return existed && bytes.Equal(old, w.Value)
+		old, known := t.run.world.Data.Known(w.Key)
+		return known && (old == nil) == (w.Value == nil) && bytes.Equal(old, w.Value)
 	})
 }
 

@@ -30,6 +30,8 @@ type Tx struct {
 	undo   []before  // of sockets
 	opened []*Socket // accepted by this event
 	offer  *offer    // of the request, which may open a socket; nil: none
+	told   int       // messages that it has told
+	tasks  []Task    // that are to begin
 	refuse error     // what the request is to be answered with instead of a response
 	err    error     // why it was aborted
 	closes bool      // an abort closes all sockets
@@ -52,7 +54,7 @@ type layer struct {
 	writes map[string][]byte // a nil value deletes
 	alarm  *Alarm            // nil: as below
 
-	sends, undo, opened int // how many there were when it began
+	sends, undo, opened, tasks int // how many there were when it began
 }
 
 // begin makes the transaction of an event. limit is how long it may take if ctx has no deadline.
@@ -282,7 +284,7 @@ var eventFrame = reflect.ValueOf(guard).Pointer()
 func (t *Tx) Transact(fn func() error) error {
 	t.use()
 	below := len(t.layers)
-	t.layers = append(t.layers, layer{sends: len(t.sends), undo: len(t.undo), opened: len(t.opened)})
+	t.layers = append(t.layers, layer{sends: len(t.sends), undo: len(t.undo), opened: len(t.opened), tasks: len(t.tasks)})
 	landed := false
 	defer func() {
 		if !landed {
@@ -314,7 +316,8 @@ func (t *Tx) rollback(from int) {
 	first := t.layers[from]
 	t.undoSockets(first.undo)
 	clear(t.sends[first.sends:])
-	t.sends, t.opened = t.sends[:first.sends], t.opened[:first.opened]
+	clear(t.tasks[first.tasks:])
+	t.sends, t.opened, t.tasks = t.sends[:first.sends], t.opened[:first.opened], t.tasks[:first.tasks]
 	clear(t.layers[from:])
 	t.layers = t.layers[:from]
 }

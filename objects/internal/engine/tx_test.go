@@ -19,10 +19,13 @@ type code struct{ work func(tx *engine.Tx) error }
 
 type refusal struct{ error }
 
-func (c *code) Begin() *engine.Tx   { return new(engine.Tx) }
-func (c *code) Alarms(any) bool     { return true }
-func (c *code) Sleeps(any) bool     { return false }
-func (c *code) Open(*engine.Tx) any { return c }
+func (c *code) Begin() *engine.Tx { return new(engine.Tx) }
+func (c *code) Alarms(any) bool   { return true }
+
+func (c *code) HearsUndelivered(any) bool                      { return false }
+func (c *code) Undelivered(any, *engine.Tx, engine.Told) error { return nil }
+func (c *code) Sleeps(any) bool                                { return false }
+func (c *code) Open(*engine.Tx) any                            { return c }
 func (c *code) Call(_ any, tx *engine.Tx, _ string, _ []byte) ([]byte, error) {
 	return nil, c.work(tx)
 }
@@ -64,7 +67,7 @@ func newObject(t *testing.T, change func(*engine.World)) *object {
 	if change != nil {
 		change(&o.world)
 	}
-	limits := engine.Limits{Key: 64, State: 1 << 10, Call: 64, Body: 64, Frame: 64, Message: 64, Sockets: 4, Tags: 2, Tag: 8, Attachment: 16, Event: 30 * time.Second}
+	limits := engine.Limits{Key: 64, Value: 1 << 10, Writes: 1 << 10, State: 1 << 10, Call: 64, Body: 64, Frame: 64, Message: 64, Sockets: 4, Tags: 2, Tag: 8, Attachment: 16, Event: 30 * time.Second}
 	class := &engine.Class{Name: "thing", Limits: limits, Author: &o.code, Alarms: true}
 	var out engine.Outcome
 	if o.run, out = class.Start(o.world); out.Err != nil {
@@ -76,7 +79,7 @@ func newObject(t *testing.T, change func(*engine.World)) *object {
 func (o *object) do(work func(tx *engine.Tx) error) engine.Outcome {
 	o.code.work = work
 	out := o.run.Call(context.Background(), "do", nil)
-	o.world.Data.Apply(out.Writes)
+	o.world.Data.(*engine.Data).Apply(out.Writes)
 	return out
 }
 
@@ -248,7 +251,7 @@ func TestASavepointJoinsNoMessageWithWhatWasSentBefore(t *testing.T) {
 
 func BenchmarkEvent(b *testing.B) {
 	o := &object{}
-	class := &engine.Class{Name: "thing", Limits: engine.Limits{Key: 64, State: 1 << 20, Call: 64, Event: time.Second}, Author: &o.code}
+	class := &engine.Class{Name: "thing", Limits: engine.Limits{Key: 64, Value: 1 << 20, Writes: 1 << 20, State: 1 << 20, Call: 64, Event: time.Second}, Author: &o.code}
 	o.run, _ = class.Start(engine.World{
 		Data: new(engine.Data), Sockets: new(engine.Sockets), Now: time.Now, Alarm: func() engine.Alarm { return engine.Alarm{} },
 	})
@@ -263,7 +266,7 @@ func BenchmarkEvent(b *testing.B) {
 
 func BenchmarkStrictUse(b *testing.B) {
 	o := &object{}
-	class := &engine.Class{Name: "thing", Limits: engine.Limits{Key: 64, State: 1 << 20, Call: 64, Event: time.Second}, Author: &o.code}
+	class := &engine.Class{Name: "thing", Limits: engine.Limits{Key: 64, Value: 1 << 20, Writes: 1 << 20, State: 1 << 20, Call: 64, Event: time.Second}, Author: &o.code}
 	o.run, _ = class.Start(engine.World{
 		Data: new(engine.Data), Sockets: new(engine.Sockets), Now: time.Now, Alarm: func() engine.Alarm { return engine.Alarm{} }, Strict: 1,
 	})

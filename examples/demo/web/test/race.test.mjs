@@ -1,7 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { history, inOrder, piles, story } from "../analyse.js";
-import { outcomeOf } from "../counters.js";
 import { fire } from "../fire.js";
 import { heightFor, lastUs, layout, ticks, valueAt } from "../geometry.js";
 import { ndjson } from "../ndjson.js";
@@ -148,10 +147,6 @@ test("percentiles are by rank", () => {
   assert.equal(percentile([5, 1, 3], 0.5), 3);
   assert.equal(percentile([5, 1, 3], 0.99), 5);
   assert.equal(percentile([], 0.5), 0);
-});
-
-test("only a 504 and a broken line leave it open whether a claim happened", () => {
-  assert.deepEqual([429, 503, 504, 500].map(outcomeOf), ["refused", "unavailable", "unknown", "refused"]);
 });
 
 test("lines are read across chunks, with or without a last newline", async () => {

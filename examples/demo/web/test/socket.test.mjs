@@ -1,5 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
+import { Connection } from "../../../../clients/js/index.js";
 import { RoomSocket } from "../socket.js";
 
 // A world with its own clock and sockets that do what the test says.
@@ -55,7 +56,7 @@ function world() {
     visible: () => w.visible,
   };
   const on = { state: (s) => seen.states.push(s), message: (m) => seen.messages.push(m), rtt: (v) => seen.rtts.push(v) };
-  w.socket = new RoomSocket("ws://x/room/a", on, env);
+  w.socket = new RoomSocket("ws://x/room/a", on, Connection, env);
   w.socket.start();
   return w;
 }
@@ -170,7 +171,7 @@ test("a silent owner is told of, and a socket silent for eight seconds is replac
 test("after a sleep two seconds of silence are enough", () => {
   const w = opened();
   w.last().say({ type: "pong", t: 0 });
-  w.socket.probe(true);
+  w.socket.connection.probe(true);
   w.advance(2000);
   assert.equal(w.state().phase, "waiting");
 });
@@ -183,7 +184,7 @@ test("a hidden page does not ping", () => {
   assert.equal(w.last().sent.length, 1);
   assert.equal(w.state().phase, "open");
   w.visible = true;
-  w.socket.probe();
+  w.socket.connection.probe();
   assert.equal(w.last().sent.length, 2);
 });
 

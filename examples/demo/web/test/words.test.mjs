@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { describe, median } from "../pill.js";
-import { Announcer, initial, sayName, sayWhere } from "../crowd.js";
+import { Announcer, initials, sayName, sayWhere } from "../crowd.js";
 import { colour } from "../gosource.js";
 
 const open = { phase: "open", attempt: 0, online: true, region: "fra", ownerRegion: "fra", owner: "host-ab12 (fra)", epoch: 1, rtt: 3.2 };
@@ -42,8 +42,8 @@ test("the median ignores one slow answer", () => {
 
 test("names are read as words", () => {
   assert.equal(sayName("amber-otter"), "amber otter");
-  assert.equal(initial("amber-otter"), "O");
-  assert.equal(initial(""), "?");
+  assert.equal(initials("amber-otter"), "Ot");
+  assert.equal(initials(""), "?");
   assert.equal(sayWhere({ region: "syd" }, 25000), "in syd, idle 20 s");
   assert.equal(sayWhere({ region: "syd", away: true }, 25000), "in syd, looking elsewhere");
   assert.equal(sayWhere({}, 130000), "idle 2 min");

@@ -35,13 +35,15 @@ const keep = 7 * 24 * time.Hour
 
 // Clock is the stream of schedules.
 type Clock struct {
-	js     jetstream.JetStream
-	config jetstream.StreamConfig
+	js       jetstream.JetStream
+	replicas int // 0: as they are
+	config   jetstream.StreamConfig
 }
 
 // Open binds to the stream and makes it if there is none.
-func Open(ctx context.Context, js jetstream.JetStream, storage jetstream.StorageType, replicas int) (*Clock, error) {
-	c := &Clock{js, jetstream.StreamConfig{
+// One that is there gets the replicas, if there are any to get. A new one may take so many bytes; 0: any.
+func Open(ctx context.Context, js jetstream.JetStream, storage jetstream.StorageType, replicas int, bytes int64) (*Clock, error) {
+	c := &Clock{js, replicas, jetstream.StreamConfig{
 		Name:              streamName,
 		Description:       "wake-ups for durable objects",
 		Subjects:          []string{at + "*.*", due + "*.*"},
@@ -52,15 +54,25 @@ func Open(ctx context.Context, js jetstream.JetStream, storage jetstream.Storage
 		AllowMsgTTL:       true,
 		AllowMsgSchedules: true,
 		AllowRollup:       true,
+		MaxBytes:          -1,
 	}}
+	if bytes > 0 {
+		c.config.MaxBytes = bytes
+	}
 	return c, c.Make(ctx)
 }
 
 // Make makes the stream if there is none, or none any more.
 func (c *Clock) Make(ctx context.Context) error {
-	_, err := c.js.Stream(ctx, streamName)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
+	stream, err := c.js.Stream(ctx, streamName)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
 		_, err = c.js.CreateStream(ctx, c.config)
+	case err == nil:
+		if is := stream.CachedInfo().Config; c.replicas > 0 && is.Replicas != c.replicas {
+			is.Replicas = c.replicas
+			_, err = c.js.UpdateStream(ctx, is)
+		}
 	}
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was quicker
 		return fmt.Errorf("open stream %s: %w", streamName, err)

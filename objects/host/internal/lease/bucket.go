@@ -36,22 +36,25 @@ type Info struct {
 	Classes []string  `json:"classes"`
 	PID     int       `json:"pid"`
 	Renewed time.Time `json:"renewed"`
-	Beat    uint64    `json:"beat"` // renewals so far
+	Beat    uint64    `json:"beat"`            // renewals so far
+	Reads   int       `json:"reads,omitempty"` // the newest version of records that the host reads
 }
 
 // Bucket keeps the leases of all host incarnations. It is the Store that hosts use.
 type Bucket struct {
-	js     jetstream.JetStream
-	config jetstream.StreamConfig // to make it anew
+	js       jetstream.JetStream
+	replicas int                    // 0: as they are
+	config   jetstream.StreamConfig // to make it anew
 }
 
 // Open binds to the bucket of leases and makes it if there is none. Entries that
 // nobody renews vanish by themselves, long after everybody holds them for dead.
 // A bucket on one server is a file, unless memory is wanted: its server's restart
 // forgets no lease. A replicated one is in memory, and needs no disk of any server.
-// A bucket that an earlier release made otherwise is replaced.
+// A bucket that is there otherwise is changed or, where that cannot be, replaced: hosts
+// that run begin anew then.
 func Open(ctx context.Context, js jetstream.JetStream, memory bool, replicas int, timing Timing) (*Bucket, error) {
-	b := &Bucket{js, jetstream.StreamConfig{
+	b := &Bucket{js, replicas, jetstream.StreamConfig{
 		Name:              streamName,
 		Description:       "leases of hosts",
 		Subjects:          []string{prefix + ">"},
@@ -92,10 +95,13 @@ func (b *Bucket) Make(ctx context.Context) error {
 	if err == nil {
 		is := there.CachedInfo().Config
 		switch {
-		case is.Replicas > 1 && is.Storage == jetstream.FileStorage: // no update changes that
+		case is.Storage == jetstream.FileStorage && max(is.Replicas, b.replicas) > 1: // no update changes that
 			if err = b.js.DeleteStream(ctx, streamName); err == nil || errors.Is(err, jetstream.ErrStreamNotFound) {
 				err = jetstream.ErrStreamNotFound
 			}
+		case b.replicas > 0 && is.Replicas != b.replicas:
+			is.Replicas = b.replicas
+			_, err = b.js.UpdateStream(ctx, is)
 		case is.MaxBytes != maxBytes || is.MaxMsgSize != maxEntry || is.MaxAge < b.config.MaxAge || is.AllowDirect:
 			is.MaxBytes, is.MaxMsgSize, is.MaxAge, is.AllowDirect = maxBytes, maxEntry, max(is.MaxAge, b.config.MaxAge), false
 			_, err = b.js.UpdateStream(ctx, is)
@@ -166,7 +172,7 @@ func (b *Bucket) Read(ctx context.Context, incarnation string) (Entry, error) {
 func present(incarnation string, revision uint64, value []byte) Entry {
 	var info Info
 	_ = json.Unmarshal(value, &info) // Beat stays 0
-	return Entry{Incarnation: incarnation, State: Present, Revision: revision, Beat: info.Beat, Classes: info.Classes}
+	return Entry{Incarnation: incarnation, State: Present, Revision: revision, Beat: info.Beat, Classes: info.Classes, Reads: info.Reads}
 }
 
 // Generation asks the leader which bucket this is.
@@ -179,7 +185,8 @@ func (b *Bucket) Generation(ctx context.Context) (Generation, error) {
 	return Generation{info.Created, info.State.LastSeq}, nil
 }
 
-// Watch tells of all entries and of every change. It returns when ctx ends or the
+// Watch tells of all entries and of every change, and with the zero Entry that it has told of all that there were when it
+// began. It returns when ctx ends or the
 // watch breaks, and with ErrRemade when the connection was re-made: a server that was
 // restarted knows nothing of it.
 func (b *Bucket) Watch(ctx context.Context, each func(Entry)) error {
@@ -205,7 +212,8 @@ func (b *Bucket) Watch(ctx context.Context, each func(Entry)) error {
 			switch {
 			case !ok:
 				return errors.New("watch leases: the watch has ended")
-			case entry == nil: // caught up
+			case entry == nil:
+				each(Entry{}) // caught up
 			case entry.Operation() == jetstream.KeyValuePut:
 				each(present(entry.Key(), entry.Revision(), entry.Value()))
 			default:

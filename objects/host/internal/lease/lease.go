@@ -40,6 +40,7 @@ type Entry struct {
 	Revision    uint64
 	Beat        uint64   // how often it has been renewed; of one that is Present
 	Classes     []string // that the incarnation runs; likewise
+	Reads       int      // the newest version of records that it reads; likewise
 }
 
 // State is what there is of an entry.
@@ -214,19 +215,21 @@ func (t Term) Until() time.Time { return t.until }
 
 // Watch is what one claimer has seen of the others' leases.
 type Watch struct {
-	since time.Time // when the watching began: what was never seen counts from here
-	seen  map[string]sighting
+	since    time.Time // when the watching began: what was never seen counts from here
+	seen     map[string]sighting
+	complete bool // all entries have been seen that there were at some time
 }
 
 type sighting struct {
 	beat    uint64
 	at      time.Time
 	classes []string
+	reads   int
 	ended   bool
 }
 
 // NewWatch begins to watch.
-func NewWatch(now time.Time) *Watch { return &Watch{now, make(map[string]sighting)} }
+func NewWatch(now time.Time) *Watch { return &Watch{since: now, seen: make(map[string]sighting)} }
 
 // Saw notes that the incarnation's entry has been renewed so often. Only a new beat is
 // a sign of life: an old one may be read again at any time. Revisions would not do, as
@@ -234,16 +237,32 @@ func NewWatch(now time.Time) *Watch { return &Watch{now, make(map[string]sightin
 // forgotten that an entry was ended; then its holder may have renewed it.
 func (w *Watch) Saw(incarnation string, beat uint64, now time.Time) {
 	if s := w.seen[incarnation]; beat > s.beat {
-		w.seen[incarnation] = sighting{beat: beat, at: now, classes: s.classes}
+		w.seen[incarnation] = sighting{beat: beat, at: now, classes: s.classes, reads: s.reads}
 	}
 }
 
-// Runs notes which classes an incarnation runs that has been seen.
-func (w *Watch) Runs(incarnation string, classes []string) {
+// Runs notes which classes an incarnation runs that has been seen, and which records it reads.
+func (w *Watch) Runs(incarnation string, classes []string, reads int) {
 	if s, known := w.seen[incarnation]; known && !s.ended && s.classes == nil {
-		s.classes = classes
+		s.classes, s.reads = classes, reads
 		w.seen[incarnation] = s
 	}
+}
+
+// Complete notes that all entries have been seen that there were when the watching began.
+func (w *Watch) Complete() { w.complete = true }
+
+// AllRead reports whether every incarnation that is not Dead reads records of a version. It does not before Complete.
+func (w *Watch) AllRead(version int, timing Timing, now time.Time) bool {
+	if !w.complete {
+		return false
+	}
+	for incarnation, s := range w.seen {
+		if s.reads < version && !w.Dead(incarnation, timing, now) {
+			return false
+		}
+	}
+	return true
 }
 
 // Seen reports whether this beat of the incarnation, or a later one, has been seen.

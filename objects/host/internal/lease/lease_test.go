@@ -325,10 +325,10 @@ func TestTheFirstHostOfAClassIsTheLowestThatLives(t *testing.T) {
 	}
 	for _, name := range []string{"b", "c", "a", "d"} {
 		w.Saw(name, 1, after(1))
-		w.Runs(name, []string{"ticket", "room"})
+		w.Runs(name, []string{"ticket", "room"}, 1)
 	}
 	w.Saw("0", 1, after(1))
-	w.Runs("0", []string{"ticket"})
+	w.Runs("0", []string{"ticket"}, 1)
 	if got := w.First("room", timing, after(1)); got != "a" {
 		t.Errorf("the first is %q, want a: 0 does not run the class", got)
 	}

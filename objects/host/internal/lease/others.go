@@ -76,10 +76,14 @@ func (o *Others) saw(entry Entry) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
+	if entry.Incarnation == "" {
+		o.watch.Complete()
+		return
+	}
 	switch entry.State {
 	case Present:
 		o.watch.Saw(entry.Incarnation, entry.Beat, now)
-		o.watch.Runs(entry.Incarnation, entry.Classes)
+		o.watch.Runs(entry.Incarnation, entry.Classes, entry.Reads)
 		o.watch.Forget(o.timing, now)
 	case Ended:
 		o.watch.Ended(entry.Incarnation)
@@ -123,6 +127,13 @@ func (o *Others) spare(d time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.after = time.Now().Add(d)
+}
+
+// AllRead is Watch.AllRead.
+func (o *Others) AllRead(version int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.watch.AllRead(version, o.timing, time.Now())
 }
 
 // First is Watch.First.

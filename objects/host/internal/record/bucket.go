@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,8 +50,9 @@ var (
 // Settings are how the bucket is made if it is not there.
 type Settings struct {
 	Storage  jetstream.StorageType
-	Replicas int   // default 1
-	MaxBytes int64 // of all records; a bucket that is there gets this limit, too. 0: its own, and none for a new one
+	Replicas int   // a bucket that is there gets them, too. 0: as it is, and 1 for a new one
+	MaxBytes int64 // of all records; a bucket that is there gets this limit, too. 0: its own, and Default for a new one
+	Default  int64 // 0: no limit
 }
 
 // Bucket keeps the records. All its reads go to the stream's leader. Run has to run
@@ -58,7 +60,7 @@ type Settings struct {
 type Bucket struct {
 	js       jetstream.JetStream
 	config   jetstream.StreamConfig
-	maxBytes int64
+	settings Settings
 	stream   atomic.Pointer[jetstream.Stream] // by its name: it outlives the stream
 	calls    calls
 	room     room
@@ -68,7 +70,7 @@ type Bucket struct {
 // once. It is made through the stream's own API, because the KV helper can
 // neither allow atomic publish nor turn direct reads off.
 func Open(ctx context.Context, js jetstream.JetStream, settings Settings) (*Bucket, error) {
-	b := &Bucket{js: js, maxBytes: settings.MaxBytes, config: jetstream.StreamConfig{
+	b := &Bucket{js: js, settings: settings, config: jetstream.StreamConfig{
 		Name:               streamName,
 		Description:        "durable objects: one entry each",
 		Subjects:           []string{prefix + ">"},
@@ -83,8 +85,8 @@ func Open(ctx context.Context, js jetstream.JetStream, settings Settings) (*Buck
 		AllowAtomicPublish: true,
 		AllowDirect:        false, // a replica's answer may be older than an acknowledged put
 	}}
-	if settings.MaxBytes > 0 {
-		b.config.MaxBytes = settings.MaxBytes
+	if limit := cmp.Or(settings.MaxBytes, settings.Default); limit > 0 {
+		b.config.MaxBytes = limit
 	}
 	return b, b.Make(ctx)
 }
@@ -101,7 +103,8 @@ func Bind(ctx context.Context, js jetstream.JetStream) (*Bucket, bool, error) {
 	return &Bucket{js: js}, true, nil
 }
 
-// Make makes the bucket if there is none, or none any more, and sets its limit.
+// Make makes the bucket if there is none, or none any more. One that is there is changed
+// to what is wanted explicitly; it is an error if that cannot be.
 func (b *Bucket) Make(ctx context.Context) error {
 	stream, err := b.js.Stream(ctx, streamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -111,9 +114,12 @@ func (b *Bucket) Make(ctx context.Context) error {
 		stream, err = b.js.Stream(ctx, streamName)
 	}
 	if err == nil {
-		if is := stream.CachedInfo().Config; b.maxBytes > 0 && is.MaxBytes != b.maxBytes {
-			is.MaxBytes = b.maxBytes
-			_, err = b.js.UpdateStream(ctx, is)
+		is := stream.CachedInfo().Config
+		want := is
+		want.MaxBytes = cmp.Or(b.settings.MaxBytes, is.MaxBytes)
+		want.Replicas = cmp.Or(b.settings.Replicas, is.Replicas)
+		if want.MaxBytes != is.MaxBytes || want.Replicas != is.Replicas {
+			_, err = b.js.UpdateStream(ctx, want)
 		}
 	}
 	if err != nil {
@@ -188,7 +194,7 @@ func final(err error) bool {
 // Errors are ErrStale, ErrRefused or ErrDoubt, wrapped. ctx needs no deadline: a put that
 // is not answered is in doubt when it is worth a look at what has become of it.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte, expect uint64) (uint64, error) {
-	return b.publish(ctx, &nats.Msg{Subject: prefix + key, Data: value, Header: make(nats.Header, 1)}, expect)
+	return b.publish(ctx, &nats.Msg{Subject: prefix + key, Data: value, Header: make(nats.Header, 1)}, expect, b.patience())
 }
 
 // Remove deletes a record if its revision is still expect. Errors as Put's.
@@ -196,14 +202,14 @@ func (b *Bucket) Remove(ctx context.Context, key string, expect uint64) (uint64,
 	msg := nats.NewMsg(prefix + key)
 	msg.Header.Set("KV-Operation", "DEL")
 	msg.Header.Set(jetstream.MsgTTLHeader, tombstone.String())
-	return b.publish(ctx, msg, expect)
+	return b.publish(ctx, msg, expect, b.patience())
 }
 
-func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64) (uint64, error) {
+func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64, patience time.Duration) (uint64, error) {
 	if !planted.NoFence {
 		msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expect, 10))
 	}
-	ctx, done := b.calls.begin(ctx, b.patience())
+	ctx, done := b.calls.begin(ctx, patience)
 	defer done()
 	// Not through the JetStream client: it tries again by itself, and gives up before
 	// a leader is elected. What to do about silence is for the owner to decide.
@@ -297,23 +303,31 @@ func Busy(err error) bool {
 // order. An error is yielded last.
 func (b *Bucket) List(ctx context.Context, class string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		filter := prefix + ">"
-		if class != "" {
-			filter = prefix + class + ".>"
+		if class == "" {
+			class = "*"
 		}
-		stream, err := b.handle(ctx)
-		var info *jetstream.StreamInfo
-		if err == nil {
-			info, err = stream.Info(ctx, jetstream.WithSubjectFilter(filter))
-		}
+		subjects, err := b.subjects(ctx, prefix+class+".*")
 		if err != nil {
 			yield("", fmt.Errorf("list records: %w", err))
 			return
 		}
-		for subject := range info.State.Subjects {
+		for subject := range subjects {
 			if !yield(strings.TrimPrefix(subject, prefix), nil) {
 				return
 			}
 		}
 	}
+}
+
+// subjects are those that have a message and match a filter.
+func (b *Bucket) subjects(ctx context.Context, filter string) (map[string]uint64, error) {
+	stream, err := b.handle(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return nil, err
+	}
+	return info.State.Subjects, nil
 }

@@ -25,6 +25,7 @@ var damaged = []struct {
 	{"a gateway that is a wildcard", with(`"keys"`, `"gateways":[{"g":">","t":1,"h":2,"s":"AQ=="}],"keys"`), true},
 	{"a gateway with a space", with(`"keys"`, `"gateways":[{"g":"a b","t":1,"h":2}],"keys"`), true},
 	{"a gateway that is another subject", with(`"keys"`, `"gateways":[{"g":"x.y.$KV","t":1,"h":2}],"keys"`), true},
+	{"a gateway with its user in front", with(`"keys"`, `"gateways":[{"g":"gateway.x","t":1,"h":2}],"keys"`), false},
 	{"a gateway twice", with(`"keys"`, `"gateways":[{"g":"g","t":1,"h":2},{"g":"g","t":1,"h":2}],"keys"`), false},
 	{"3,000 gateways", with(`"keys"`, `"gateways":[{"g":"g"}`+strings.Repeat(`,{"g":"g"}`, 2999)+`],"keys"`), false},
 	{"a gateway as earlier releases wrote it", with(`"keys"`, `"gateways":["g"],"keys"`), false},

@@ -18,9 +18,12 @@ import (
 // of expectations apart and fences proposals by the leader's term.
 const oldest = "2.14.4"
 
-// payload is the least max_payload: a record of the largest state, with room for
-// its head and its answers.
-const payload = objects.MaxState + 256<<10
+// SmallState is the bytes of keys and values that a record without parts may have.
+const SmallState = 512 << 10
+
+// payload is the least max_payload: a record of so much, with room for its head and its
+// answers.
+const payload = SmallState + 256<<10
 
 // JetStream is the connection's JetStream, after making sure that it can be
 // built upon. Errors say what is wrong with the server and what to do.
@@ -46,6 +49,25 @@ func JetStream(ctx context.Context, nc *nats.Conn) (jetstream.JetStream, error) 
 		return nil, fmt.Errorf("ask %s for JetStream: %w", nc.ConnectedAddr(), err)
 	}
 	return js, nil
+}
+
+// Space is what new streams of an account may take, so that no other is crowded out: three
+// quarters of what the account has left are for records, and an eighth for alarms. It is 0
+// where the account has no limit of its own.
+func Space(ctx context.Context, js jetstream.JetStream, memory bool, replicas int) (records, alarms int64, err error) {
+	info, err := js.AccountInfo(ctx)
+	if err != nil {
+		return 0, 0, fmt.Errorf("ask for the account's space: %w", err)
+	}
+	left, used := info.Limits.MaxStore, info.Store
+	if memory {
+		left, used = info.Limits.MaxMemory, info.Memory
+	}
+	if left <= 0 {
+		return 0, 0, nil
+	}
+	each := max(0, left-int64(used)) / int64(max(1, replicas))
+	return each / 4 * 3, each / 8, nil
 }
 
 // AtLeast tells whether version a is b or later. Only the numbers count.

@@ -12,6 +12,10 @@
 // it, above all one that belongs to another object: it must neither be served nor put
 // over.
 //
+// An object that has outgrown its record has most of its storage in entries of its own,
+// <class>.<id>.c.<name>. Its record, then of version 2, names them in "parts", and "keys" is
+// what was written last (see package state).
+//
 // Values and answers are encoded once, when they are made; encoding a record is
 // then little more than concatenation. Values that are bytes and no JSON are in a field
 // of their own, in base64: "keys":{"count":15},"raw":{"photo":"AAEC"}.
@@ -34,11 +38,15 @@ import (
 	"time"
 
 	"holdfast/objects"
+	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
 
-// version of the format. A reader refuses a newer one.
-const version = 1
+// Versions of the format. A reader refuses a newer one.
+const (
+	small   = 1 // all keys are in the record
+	Version = 2 // it has parts
+)
 
 // Record is an object as it is kept.
 type Record struct {
@@ -57,6 +65,7 @@ type Record struct {
 	Kept     []KeptAsk       // answers to objects that have asked, oldest first
 	Fences   []Fence         // callers of which older owners are not heard
 	Data     *engine.Data
+	Parts    *state.Head // nil: Data is all that is stored
 }
 
 // KeptAsk is what another object was answered, as package asks has it.
@@ -101,10 +110,12 @@ func (g *Gateway) UnmarshalJSON(data []byte) error {
 // maxGatewayName is the longest name of a gateway, in bytes. It becomes part of subjects.
 const maxGatewayName = 64
 
-// check refuses an entry that no host has written.
+// check refuses an entry that no host has written. A gateway's name has one token or, with
+// that of its user in front, two.
 func (g *Gateway) check() error {
-	odd := func(r rune) bool { return r <= ' ' || r > '~' || r == '.' || r == '*' || r == '>' }
-	if g.Name == "" || len(g.Name) > maxGatewayName || strings.ContainsFunc(g.Name, odd) {
+	odd := func(r rune) bool { return r <= ' ' || r > '~' || r == '*' || r == '>' }
+	first, second, two := strings.Cut(g.Name, ".")
+	if first == "" || two && second == "" || strings.Contains(second, ".") || len(g.Name) > maxGatewayName || strings.ContainsFunc(g.Name, odd) {
 		return fmt.Errorf("%.80q cannot name a gateway", g.Name)
 	}
 	return nil
@@ -251,6 +262,10 @@ func (r *Record) Encode() []byte {
 	for _, a := range r.Answers {
 		size += a.Size()
 	}
+	version := small
+	if r.Parts != nil {
+		version = Version
+	}
 	h := head{version, r.Name, r.Epoch, r.Owner, r.Host, r.Region, r.Commit, r.Claims, r.Claimed, r.Alarm, r.Gateways, r.Sockets, r.Kept, r.Fences}
 	out := h.append(make([]byte, 0, size))
 	for i, a := range r.Answers {
@@ -263,6 +278,9 @@ func (r *Record) Encode() []byte {
 	}
 	if len(r.Answers) > 0 {
 		out = append(out, ']')
+	}
+	if r.Parts != nil {
+		out = r.Parts.AppendJSON(append(out, `,"parts":`...))
 	}
 	out = append(out, `,"keys":`...)
 	out = r.Data.AppendJSON(out)
@@ -308,6 +326,7 @@ func decode(key string, data []byte) (*Record, error) {
 	var r struct {
 		head
 		Answers []Answer                   `json:"answers"`
+		Parts   *state.Head                `json:"parts"`
 		Keys    map[string]json.RawMessage `json:"keys"`
 		Raw     map[string][]byte          `json:"raw"`
 		Sum     *string                    `json:"sum"`
@@ -315,8 +334,8 @@ func decode(key string, data []byte) (*Record, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields() // a host would lose them with its next put
 	err := d.Decode(&r)
-	if r.Version > version {
-		return nil, fmt.Errorf("format %d, this program knows %d: run the newer release that wrote it", r.Version, version)
+	if r.Version > Version {
+		return nil, fmt.Errorf("format %d, this program knows %d: run the newer release that wrote it", r.Version, Version)
 	}
 	if err != nil {
 		return nil, err
@@ -327,7 +346,7 @@ func decode(key string, data []byte) (*Record, error) {
 	switch {
 	case r.Sum != nil && !intact(data):
 		return nil, errors.New("its checksum does not hold")
-	case r.Version != version:
+	case r.Version < small || (r.Version == small) != (r.Parts == nil):
 		return nil, fmt.Errorf("format %d", r.Version)
 	case r.Keys == nil:
 		return nil, errors.New("it has no keys")
@@ -340,6 +359,11 @@ func decode(key string, data []byte) (*Record, error) {
 	}
 	if err := belongs(key, r.Name); err != nil {
 		return nil, err
+	}
+	if r.Parts != nil {
+		if err := r.Parts.Check(); err != nil {
+			return nil, err
+		}
 	}
 	for key := range r.Raw {
 		if _, twice := r.Keys[key]; twice {
@@ -363,7 +387,7 @@ func decode(key string, data []byte) (*Record, error) {
 	}
 	return &Record{
 		Name: r.Name, Epoch: r.Epoch, Owner: r.Owner, Host: r.Host, Region: r.Region, Commit: r.Commit, Claims: r.Claims, Claimed: r.Claimed,
-		Alarm: r.Alarm, Gateways: r.Gateways, Sockets: r.Sockets, Answers: kept, Kept: r.Kept, Fences: r.Fences, Data: engine.DataOf(r.Keys, r.Raw),
+		Alarm: r.Alarm, Gateways: r.Gateways, Sockets: r.Sockets, Answers: kept, Kept: r.Kept, Fences: r.Fences, Data: engine.DataOf(r.Keys, r.Raw), Parts: r.Parts,
 	}, nil
 }
 
@@ -387,7 +411,7 @@ func belongs(key, name string) error {
 // Empty reports whether the object has nothing worth keeping once nobody owns it.
 // Answers are worth keeping: without them a late copy of a request would run again.
 func (r *Record) Empty() bool {
-	return len(r.Answers) == 0 && len(r.Kept) == 0 && len(r.Fences) == 0 && r.Data.Len() == 0 && len(r.Gateways) == 0 && r.Alarm == engine.Alarm{}
+	return len(r.Answers) == 0 && len(r.Kept) == 0 && len(r.Fences) == 0 && r.Data.Len() == 0 && r.Parts == nil && len(r.Gateways) == 0 && r.Alarm == engine.Alarm{}
 }
 
 // must is for our own types, which always encode.

@@ -54,7 +54,7 @@ func someRecord(t *rapid.T) (string, *Record) {
 		r.Answers = append(r.Answers, Answer{Gateway: text.Draw(t, "gateway"), N: rapid.Uint64().Draw(t, "n"), Reply: rapid.SliceOf(rapid.Byte()).Draw(t, "reply")}.Keep())
 	}
 	if rapid.Bool().Draw(t, "has gateways") {
-		r.Gateways = []Gateway{{Name: rapid.StringMatching(`[A-Za-z0-9]{1,22}`).Draw(t, "gateway"), Token: rapid.Uint64().Draw(t, "token"), Head: 3, Slots: rapid.SliceOf(rapid.Byte()).Draw(t, "slots")}}
+		r.Gateways = []Gateway{{Name: rapid.StringMatching(`([a-z0-9-]{2,32}\.)?[A-Za-z0-9]{1,22}`).Draw(t, "gateway"), Token: rapid.Uint64().Draw(t, "token"), Head: 3, Slots: rapid.SliceOf(rapid.Byte()).Draw(t, "slots")}}
 	}
 	return keyOf(t, r.Name), r
 }
@@ -95,8 +95,8 @@ func TestOneChangedByteIsNoticed(t *testing.T) {
 
 func TestARecordOfANewerFormatIsRefused(t *testing.T) {
 	for _, data := range []string{
-		`{"v":2,"epoch":1,"commit":1,"keys":{}}`,
-		`{"v":2,"epoch":1,"commit":1,"head":["what this program does not know"]}`,
+		`{"v":3,"epoch":1,"commit":1,"keys":{}}`,
+		`{"v":3,"epoch":1,"commit":1,"head":["what this program does not know"]}`,
 	} {
 		_, err := Decode(keyOf(t, ""), []byte(data))
 		if !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), "newer release") {

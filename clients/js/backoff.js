@@ -1,5 +1,5 @@
 // What a close code asks of us, and how long to wait before the next try. No DOM, no clock.
-// The codes are those of ARCHITECTURE.md: one table for HTTP status, close code and exit code.
+// The codes are those of Holdfast's one table for HTTP status, close code and exit code.
 
 const FIRST = 250;
 const CAP = 8000;
@@ -19,7 +19,8 @@ export function readClose(code) {
       return "fault";
     case 4429:
       return "later";
-    case 1000: // the room said goodbye
+    case 1000: // the object said goodbye
+    case 1008: // a policy forbids it
     case 1009: // our frame was too large: the next one would be as well
       return "refused";
   }
@@ -28,7 +29,7 @@ export function readClose(code) {
 
 /**
  * Milliseconds until the try number `attempt` (0 is the first after a loss). Full jitter: a hundred
- * pages that lost the same gateway must not come back in the same millisecond. "soon" holds only for
+ * clients that lost the same gateway must not come back in the same millisecond. "soon" holds only for
  * the first try: a gateway that accepts and drains at once would otherwise be hammered.
  */
 export function delay(kind, attempt, random = Math.random) {
@@ -38,12 +39,13 @@ export function delay(kind, attempt, random = Math.random) {
 }
 
 const REASONS = {
-  1000: "The room said goodbye.",
+  1000: "The other side said goodbye.",
+  1008: "A policy of the server forbids it.",
   1009: "A message was too large.",
-  4400: "The room did not understand this page.",
+  4400: "The message was not understood.",
   4401: "You need to sign in first.",
-  4403: "You may not enter this room.",
-  4404: "There is no such room here.",
+  4403: "You may not connect here.",
+  4404: "There is nothing of that name here.",
   4429: "Too many at once.",
 };
 

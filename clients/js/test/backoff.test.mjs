@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { delay, readClose, sayClose } from "../backoff.js";
 
 test("close codes say whether to come back", () => {
-  const want = { 1012: "soon", 1001: "backoff", 1006: "backoff", 1013: "backoff", 1011: "fault", 4429: "later", 1009: "refused", 4400: "refused", 4401: "refused", 4403: "refused", 4404: "refused" };
+  const want = { 1012: "soon", 1001: "backoff", 1006: "backoff", 1013: "backoff", 1011: "fault", 4429: "later", 1000: "refused", 1008: "refused", 1009: "refused", 4400: "refused", 4401: "refused", 4403: "refused", 4404: "refused" };
   for (const [code, kind] of Object.entries(want)) assert.equal(readClose(Number(code)), kind, code);
 });
 
@@ -25,6 +25,6 @@ test("too many waits at least five seconds", () => {
 
 test("the server's reason is shown before our own words", () => {
   assert.equal(sayClose(4403, "not yours"), "not yours");
-  assert.equal(sayClose(4403, ""), "You may not enter this room.");
+  assert.equal(sayClose(4403, ""), "You may not connect here.");
   assert.match(sayClose(4999, ""), /4999/);
 });

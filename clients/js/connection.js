@@ -1,0 +1,188 @@
+// A WebSocket that comes back when it is lost, and says what state it is in.
+//
+// Nothing is queued while it is down: send says so, and whoever sends decides what an old message is worth.
+// A dead connection can look open for minutes (a laptop that slept), so silence is measured by pings of our
+// own, which a heartbeat describes: no pong in time and the socket is given up, without waiting for the
+// network to notice.
+import { delay, readClose, sayClose } from "./backoff.js";
+import { watchWorld } from "./watch.js";
+
+// What leads from one phase to another. What a phase does not name does nothing in it.
+const NEXT = {
+  connecting: { ready: "open", lost: "waiting", refused: "refused", leave: "closed" },
+  open: { lost: "waiting", refused: "refused", leave: "closed" },
+  waiting: { try: "connecting", leave: "closed" },
+  refused: { try: "connecting", leave: "closed" },
+  closed: { try: "connecting" },
+};
+
+const TIMES = {
+  open: 8000, // for a connection to be ready
+  ping: 5000, // between a pong and the next ping
+  pingSoon: 1000, // the same at first, for a round trip that says something
+  pong: 8000, // longer than a takeover, which a socket survives
+  pongAfterSleep: 2000, // the line is probably dead: find out quickly
+  silent: 1500, // from here on the owner is probably moving
+  stable: 3000, // a connection that lived this long starts counting tries anew
+};
+const PINGS_SOON = 5;
+
+const world = () => ({
+  WebSocket: globalThis.WebSocket,
+  now: () => performance.now(),
+  random: Math.random,
+  setTimeout: (fn, ms) => globalThis.setTimeout(fn, ms),
+  clearTimeout: (id) => globalThis.clearTimeout(id),
+  visible: () => globalThis.document?.visibilityState !== "hidden",
+});
+
+/** Opens a connection and keeps it open until close. */
+export function connect(url, options = {}) {
+  const connection = new Connection(url, options);
+  connection.retry();
+  return connection;
+}
+
+export class Connection {
+  #ws = null;
+  #timers = {};
+  #pongs = 0;
+  #unwatch = null;
+
+  constructor(url, options = {}) {
+    this.url = url;
+    this.options = options;
+    this.env = { ...world(), ...options.env };
+    this.times = { ...TIMES, ...options.times };
+    this.status = { phase: "closed", attempt: 0 };
+    this.attempt = 0;
+  }
+
+  /** Sends, if the connection is open; says whether it did. */
+  send(data) {
+    if (this.status.phase !== "open" || this.#ws.readyState !== 1) return false;
+    this.#ws.send(data);
+    return true;
+  }
+
+  /** Tries at once: whoever asks does not want to wait for the next try, or to take a refusal. */
+  retry() {
+    if (!this.#can("try")) return;
+    this.#clear();
+    this.#unwatch ??= this.options.watch === false ? () => {} : watchWorld(this);
+    const ws = new this.env.WebSocket(this.url, this.options.protocols ?? []);
+    ws.binaryType = "arraybuffer";
+    this.#ws = ws;
+    this.#go("try");
+    // Every handler asks whether it is still the current socket: a late close of an old one must not end
+    // its successor.
+    ws.onopen = () => this.#ws === ws && !this.options.ready && this.#ready();
+    ws.onmessage = (e) => this.#ws === ws && this.#heard(e.data);
+    ws.onerror = () => {}; // a close follows; node's ws ends the process if nobody listens
+    ws.onclose = (e) => this.#ws === ws && this.#lost(e.code, e.reason);
+    this.#after("open", this.times.open, () => this.#lost(1006, ""));
+  }
+
+  /** Asks whether an open line is alive; `slept`: the machine probably was away. */
+  probe(slept = false) {
+    if (this.status.phase === "open") this.#ping(slept ? this.times.pongAfterSleep : this.times.pong);
+  }
+
+  /** Lets go. retry connects again. */
+  close(code, reason) {
+    if (!this.#can("leave")) return;
+    this.#unwatch?.();
+    this.#unwatch = null;
+    this.#clear();
+    this.#drop(code, reason);
+    this.#go("leave");
+  }
+
+  #heard(data) {
+    if (this.status.phase === "connecting" && !this.options.ready?.(data)) return;
+    if (this.status.phase === "connecting") this.#ready();
+    else if (this.options.heartbeat?.isPong(data)) this.#pong();
+    this.options.onMessage?.(data, this);
+  }
+
+  #ready() {
+    this.#clear();
+    this.#pongs = 0;
+    this.#go("ready");
+    this.#after("stable", this.times.stable, () => (this.attempt = 0));
+    this.#ping(this.times.pong);
+  }
+
+  #ping(within) {
+    const { heartbeat } = this.options;
+    if (!heartbeat) return;
+    for (const name of ["ping", "pong", "silent"]) this.#stop(name);
+    // Nobody looks: nothing is asked. The return of the eye probes.
+    if (!this.env.visible()) {
+      this.#after("ping", this.times.ping, () => this.#ping(this.times.pong));
+      return;
+    }
+    this.send(heartbeat.ping());
+    this.#after("silent", this.times.silent, () => this.#tell({ ...this.status, silent: true }));
+    this.#after("pong", within, () => this.#lost(1006, ""));
+    // The next ping is set by this one's pong: two deadlines would race.
+  }
+
+  #pong() {
+    if (this.#timers.pong === undefined) return;
+    for (const name of ["pong", "silent"]) this.#stop(name);
+    this.#pongs++;
+    this.#after("ping", this.#pongs < PINGS_SOON ? this.times.pingSoon : this.times.ping, () => this.#ping(this.times.pong));
+    if (this.status.silent) this.#tell({ phase: "open", attempt: this.attempt });
+  }
+
+  #lost(code, reason) {
+    this.#clear();
+    this.#drop();
+    const kind = readClose(code);
+    if (kind === "refused") {
+      this.#go("refused", { code, reason: sayClose(code, reason) });
+      return;
+    }
+    const wait = delay(kind, this.attempt, this.env.random);
+    this.attempt++;
+    this.#after("retry", wait, () => this.retry());
+    this.#go("lost", { code, retryAt: this.env.now() + wait, reason: kind === "fault" ? sayClose(code, reason) : "" });
+  }
+
+  #drop(code, reason) {
+    const ws = this.#ws;
+    this.#ws = null;
+    if (ws && ws.readyState <= 1) ws.close(code, reason);
+  }
+
+  #can(event) {
+    return NEXT[this.status.phase][event] !== undefined;
+  }
+
+  #go(event, more = {}) {
+    this.#tell({ phase: NEXT[this.status.phase][event], attempt: this.attempt, ...more });
+  }
+
+  #tell(status) {
+    this.status = status;
+    this.options.onStatus?.(status, this);
+  }
+
+  #after(name, ms, fn) {
+    this.#stop(name);
+    this.#timers[name] = this.env.setTimeout(() => {
+      delete this.#timers[name];
+      fn();
+    }, ms);
+  }
+
+  #stop(name) {
+    if (this.#timers[name] !== undefined) this.env.clearTimeout(this.#timers[name]);
+    delete this.#timers[name];
+  }
+
+  #clear() {
+    for (const name of Object.keys(this.#timers)) this.#stop(name);
+  }
+}

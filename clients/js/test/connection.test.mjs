@@ -1,0 +1,142 @@
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { Connection, connect } from "../index.js";
+
+// A world with its own clock and sockets that do what the test says.
+function world(options = {}) {
+  let now = 0;
+  let next = 1;
+  const timers = new Map();
+  const sockets = [];
+  const statuses = [];
+  const messages = [];
+  class Fake {
+    constructor(url, protocols) {
+      Object.assign(this, { url, protocols, readyState: 0, sent: [] });
+      sockets.push(this);
+    }
+    open() {
+      this.readyState = 1;
+      this.onopen();
+    }
+    send(data) {
+      this.sent.push(data);
+    }
+    close(code) {
+      this.readyState = 3;
+      this.closed = code ?? 1005;
+    }
+    drop(code, reason = "") {
+      this.readyState = 3;
+      this.onclose({ code, reason });
+    }
+  }
+  const w = {
+    sockets, statuses, messages, visible: true,
+    last: () => sockets.at(-1),
+    phase: () => w.connection.status.phase,
+    timers: () => timers.size,
+    advance(ms) {
+      const end = now + ms;
+      for (;;) {
+        const due = [...timers].filter(([, t]) => t.at <= end).sort((a, b) => a[1].at - b[1].at)[0];
+        if (!due) break;
+        timers.delete(due[0]);
+        now = due[1].at;
+        due[1].fn();
+      }
+      now = end;
+    },
+  };
+  const env = {
+    WebSocket: Fake,
+    now: () => now,
+    random: () => 0.5,
+    setTimeout: (fn, ms) => (timers.set(next, { fn, at: now + ms }), next++),
+    clearTimeout: (id) => timers.delete(id),
+    visible: () => w.visible,
+  };
+  w.connection = connect("ws://x/y", { env, onStatus: (s) => statuses.push(s), onMessage: (d) => messages.push(d), ...options });
+  return w;
+}
+
+test("to be opened is enough where nobody greets", () => {
+  const w = world({ protocols: ["a"] });
+  assert.equal(w.phase(), "connecting");
+  assert.equal(w.connection.send("x"), false);
+  w.last().open();
+  assert.equal(w.phase(), "open");
+  assert.equal(w.connection.send("x"), true);
+  assert.deepEqual([w.last().sent, w.last().protocols], [["x"], ["a"]]);
+  w.last().onmessage({ data: "hello" });
+  assert.deepEqual(w.messages, ["hello"]);
+});
+
+test("without a heartbeat nothing is sent and silence is no loss", () => {
+  const w = world();
+  w.last().open();
+  w.advance(3600e3);
+  assert.deepEqual([w.last().sent, w.phase(), w.sockets.length], [[], "open", 1]);
+});
+
+test("a heartbeat that goes unanswered is a loss", () => {
+  const w = world({ heartbeat: { ping: () => "ping", isPong: (data) => data === "pong" } });
+  w.last().open();
+  w.last().onmessage({ data: "pong" });
+  w.advance(1000);
+  assert.deepEqual(w.last().sent, ["ping", "ping"]);
+  w.advance(1500);
+  assert.equal(w.connection.status.silent, true);
+  w.advance(6500);
+  assert.equal(w.phase(), "waiting");
+  assert.equal(w.sockets[0].closed, 1005);
+});
+
+test("each phase hears only what leads out of it", () => {
+  const w = world();
+  w.connection.retry(); // connecting already
+  assert.equal(w.sockets.length, 1);
+  w.last().open();
+  w.connection.retry(); // open already
+  assert.equal(w.sockets.length, 1);
+  w.last().drop(4403);
+  assert.equal(w.phase(), "refused");
+  w.connection.probe(true);
+  w.advance(3600e3);
+  assert.equal(w.sockets.length, 1);
+  w.connection.close();
+  w.connection.close();
+  assert.deepEqual(w.statuses.map((s) => s.phase), ["connecting", "open", "refused", "closed"]);
+  w.connection.retry();
+  assert.equal(w.sockets.length, 2);
+});
+
+test("close ends everything: no timer is left, and no late close brings it back", () => {
+  const w = world();
+  const first = w.last();
+  first.open();
+  w.connection.close(1000, "bye");
+  assert.deepEqual([first.closed, w.phase(), w.timers()], [1000, "closed", 0]);
+  first.drop(1006);
+  w.advance(60e3);
+  assert.deepEqual([w.phase(), w.sockets.length], ["closed", 1]);
+});
+
+test("clients that lost one gateway come back spread out", () => {
+  const waits = Array.from({ length: 100 }, (_, k) => {
+    const w = world({ watch: false });
+    w.connection.env.random = () => k / 100;
+    w.last().open();
+    w.last().drop(1006);
+    return w.connection.status.retryAt;
+  });
+  assert.equal(new Set(waits).size, 100);
+  assert.ok(Math.max(...waits) <= 250 && Math.min(...waits) === 0);
+});
+
+test("a connection that was never opened is closed", () => {
+  const c = new Connection("ws://x/y");
+  assert.equal(c.status.phase, "closed");
+  c.close();
+  assert.equal(c.send("x"), false);
+});

@@ -1,0 +1,70 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"holdfast/objects/host/internal/state"
+)
+
+// entries are where those of an object are, beside its record.
+func entries(object string) string { return prefix + object + ".c." }
+
+// entryPatience is for how long the answer to an entry's put is waited for at least: it is
+// much larger than a record.
+const entryPatience = 2 * time.Second
+
+// PutEntry is that of state.Store. Errors are ErrRefused or ErrDoubt, wrapped.
+func (b *Bucket) PutEntry(ctx context.Context, object string, name state.Name, data []byte) error {
+	msg := &nats.Msg{Subject: entries(object) + name.String(), Data: data, Header: make(nats.Header, 1)}
+	_, err := b.publish(ctx, msg, 0, max(entryPatience, b.patience()))
+	if errors.Is(err, ErrStale) { // an earlier copy has landed
+		return nil
+	}
+	return err
+}
+
+// GetEntry is that of state.Store. It asks the leader. Like a record it is asked for until ctx ends.
+func (b *Bucket) GetEntry(ctx context.Context, object string, name state.Name) ([]byte, error) {
+	msg, err := b.last(ctx, entries(object)+name.String())
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return nil, state.ErrMissing
+	case err != nil:
+		return nil, fmt.Errorf("read entry %s of %s: %w", name, object, err)
+	}
+	return msg.Data, nil
+}
+
+// ListEntries is that of state.Store. What is no entry's name is left out.
+func (b *Bucket) ListEntries(ctx context.Context, object string) ([]state.Name, error) {
+	subjects, err := b.subjects(ctx, entries(object)+"*")
+	if err != nil {
+		return nil, fmt.Errorf("list the entries of %s: %w", object, err)
+	}
+	names := make([]state.Name, 0, len(subjects))
+	for subject := range subjects {
+		if name, err := state.ParseName(strings.TrimPrefix(subject, entries(object))); err == nil {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// PurgeEntry is that of state.Store.
+func (b *Bucket) PurgeEntry(ctx context.Context, object string, name state.Name) error {
+	stream, err := b.handle(ctx)
+	if err == nil {
+		err = stream.Purge(ctx, jetstream.WithPurgeSubject(entries(object)+name.String()))
+	}
+	if err != nil {
+		return fmt.Errorf("purge entry %s of %s: %w", name, object, err)
+	}
+	return nil
+}

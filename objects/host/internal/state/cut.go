@@ -1,0 +1,337 @@
+package state
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"holdfast/objects/internal/engine"
+)
+
+// Put says for which put a state is cut.
+type Put struct {
+	Object string
+	Reign  uint64 // the token of the owner's claim
+	Commit uint64
+	Wide   func() bool // whether every host reads heads that name entries; asked only if the object has outgrown its record
+	Last   bool        // the object is given up with this put
+}
+
+// Before is what has to be done at the store before a put is sent.
+type Before struct {
+	source  *source
+	pieces  []*Piece
+	collect *orphans // nil: there are none
+}
+
+// Cut is the head for a put, of what has been applied so far; nil if the journal is all
+// that there is. Before is nil if nothing has to be done first. The journal is that of
+// Journal from then on.
+func (s *State) Cut(p Put, home Home) (*Head, *Before) {
+	v, m := s.view.Load(), s.more
+	size := v.data.Size()
+	if m != nil {
+		size += m.gone
+	}
+	var before *Before
+	switch {
+	case p.Last:
+		if s.untidy {
+			before = s.tidied(p, home)
+		}
+		s.shrink(v)
+	case v.layered() && (size > sizes.journal || size > 0 && s.bloated(v)), size > sizes.small && p.Wide():
+		if before = new(Before); s.untidy {
+			before = s.tidied(p, home)
+		}
+		before.pieces = s.fold(v, p, home)
+		before.source = s.view.Load().source
+	}
+	return s.head(p), before
+}
+
+// head is the head as of now.
+func (s *State) head(p Put) *Head {
+	v, m := s.view.Load(), s.more
+	if m == nil || !v.layered() && len(m.dead) == 0 && m.job == nil && !s.untidy {
+		return nil
+	}
+	h := &Head{Next: m.next, Live: s.live.Load(), Manifest: m.manifest, Below: m.below, Blobs: m.blobs, Gone: slices.Sorted(maps.Keys(v.gone))}
+	switch {
+	case m.job != nil:
+		h.Job = m.job.number
+	case s.untidy:
+		h.Job = m.claimed.job
+	}
+	if len(v.runs) > 0 {
+		h.Runs = make([]Run, len(v.runs))
+	}
+	for i, r := range v.runs {
+		h.Runs[i] = Run{r.span(), r.size}
+	}
+	for i := range m.dead {
+		if !m.dead[i].manifest {
+			h.Dead = append(h.Dead, m.dead[i].Span)
+		}
+	}
+	for i := len(m.dead) - 1; i >= 0 && m.dead[i].commit == 0 && m.dead[i].since.IsZero(); i-- {
+		m.dead[i].commit = p.Commit
+	}
+	return h
+}
+
+// fold makes chunks of the journal, and begins an empty one.
+func (s *State) fold(v *view, p Put, home Home) []*Piece {
+	if s.more == nil {
+		s.more = new(more)
+	}
+	m := s.more
+	m.next++
+	f := folding{name: Name{Reign: p.Reign, Number: m.next}, commit: p.Commit, source: &source{Home: home, object: p.Object, fresh: make(map[Name][]byte)}}
+	if !v.layered() {
+		s.live.Store(0)
+		for key, value := range v.data.All() {
+			s.live.Add(int64(len(key) + len(value)))
+		}
+	}
+	all := merged{stretch: everything, layers: []layer{dataLayer{v.data.Scan(context.Background(), everything.from, everything.to, false)}, newGoneLayer(v.gone, everything)}}
+	for it, ok, _ := all.next(); ok; it, ok, _ = all.next() {
+		if it.kind == put && len(it.value) >= sizes.blob {
+			m.blobs += int64(len(it.value))
+			it = f.apart(it)
+		}
+		f.add(it)
+	}
+	f.flush()
+	for _, r := range f.runs {
+		m.above += int64(r.size)
+	}
+	m.gone = 0
+	if len(f.source.fresh) == 0 {
+		f.source.fresh = nil
+	}
+	reserved := v.reserved
+	if reserved == nil {
+		reserved = new(engine.Data)
+		for _, in := range reservedKeys {
+			for key, value := range v.data.Between(in.from, in.to).All() {
+				reserved.Apply([]engine.Write{{Key: key, Value: value}})
+			}
+		}
+	}
+	s.view.Store(&view{data: new(engine.Data), source: f.source, runs: slices.Concat(v.runs, f.runs), levels: v.levels, parts: m.parts(), reserved: reserved})
+	return f.pieces
+}
+
+// folding is a fold at work.
+type folding struct {
+	name   Name // of the next entry
+	commit uint64
+	source *source
+	b      builder
+	runs   []*ref
+	pieces []*Piece
+}
+
+func (f *folding) add(it item) {
+	if f.b.full(it) {
+		f.flush()
+	}
+	f.b.add(it)
+}
+
+// apart cuts a value up, and returns what the chunk has of it.
+func (f *folding) apart(it item) item {
+	span, pieces := cutUp(blobEntry, f.name, it.value)
+	f.source.fresh[span.Name] = it.value
+	f.name.Part += span.Parts
+	f.pieces = append(f.pieces, pieces...)
+	return item{it.key, apart, blob{span, len(it.value)}.append(nil)}
+}
+
+func (f *folding) flush() {
+	if len(f.b.at) == 0 {
+		return
+	}
+	first, last := f.b.first, f.b.last
+	c := f.b.finish()
+	r := f.source.newRef(f.name, c, first, last, true)
+	r.commit = f.commit
+	f.runs = append(f.runs, r)
+	f.pieces = append(f.pieces, &Piece{Name: f.name, what: chunkEntry, content: c.block})
+	f.name.Part++
+}
+
+// shrink makes a journal of an object that has become small again. All of it must be in memory.
+func (s *State) shrink(v *view) {
+	m := s.more
+	if m == nil || !v.layered() || m.job != nil || m.blobs > 0 || m.above+m.below > sizes.whole {
+		return
+	}
+	refs := slices.Concat(slices.Concat(v.levels...), v.runs)
+	if slices.ContainsFunc(refs, func(r *ref) bool { return r.held.Load() == nil }) {
+		return
+	}
+	var writes []engine.Write
+	all := merged{stretch: everything, layers: v.layersOf(context.Background(), everything)}
+	size := 0
+	for {
+		it, ok, err := all.next()
+		if err != nil {
+			return
+		}
+		if !ok {
+			break
+		}
+		if it.kind == deleted {
+			continue
+		}
+		if size += len(it.key) + len(it.value); size > sizes.small {
+			return
+		}
+		writes = append(writes, engine.Write{Key: it.key, Value: slices.Clone(it.value)}) // the chunk is to go
+	}
+	data := new(engine.Data)
+	if data.Apply(writes); data.Size() > sizes.small {
+		return
+	}
+	for _, r := range refs {
+		m.bury(grave{Span: r.span(), size: r.size})
+	}
+	if m.manifest != nil {
+		m.bury(grave{Span: m.manifest.Span, size: m.manifest.Size})
+	}
+	for i := range m.dead {
+		m.dead[i].manifest = false // it goes
+	}
+	m.manifest, m.above, m.below, m.gone = nil, 0, 0, 0
+	s.live.Store(0)
+	s.view.Store(&view{data: data})
+}
+
+// bury notes that entries will be named no more.
+func (m *more) bury(g grave) { m.dead = append(m.dead, g) }
+
+// Landed notes that a commit has.
+func (s *State) Landed(commit uint64, now time.Time) {
+	m := s.more
+	if m == nil {
+		return
+	}
+	m.landed = commit
+	for i := len(m.dead) - 1; i >= 0 && m.dead[i].since.IsZero(); i-- {
+		if g := &m.dead[i]; g.commit > 0 && g.commit <= commit {
+			g.since = now
+		}
+	}
+	v := s.view.Load()
+	if v.source == nil || v.source.fresh == nil || v.runs[len(v.runs)-1].commit > commit {
+		return
+	}
+	next := *v
+	next.source = &source{Home: v.source.Home, object: v.source.object}
+	for name, value := range v.source.fresh {
+		next.source.Cache.add(cached{key: cacheKey{next.source.object, name}, blob: value})
+	}
+	s.view.Store(&next)
+}
+
+// Doomed is entries that may be purged now: the head that names them no more has landed so long
+// ago, or too much waits. They are not doomed again before Purged has been called.
+func (s *State) Doomed(now time.Time, after time.Duration) (spans []Span) {
+	if s.more == nil {
+		return nil
+	}
+	waits := 0
+	for i := range s.more.dead {
+		waits += s.more.dead[i].size
+	}
+	for i := range s.more.dead {
+		g := &s.more.dead[i]
+		if g.since.IsZero() || now.Sub(g.since) < after && waits <= sizes.garbage {
+			break
+		}
+		waits -= g.size
+		spans = append(spans, g.Span)
+	}
+	return spans
+}
+
+// Purged notes that the first entries that were doomed are gone.
+func (s *State) Purged(n int) { s.more.dead = slices.Delete(s.more.dead, 0, n) }
+
+// orphans tells entries that an owner has left behind which has died.
+type orphans struct {
+	claimed
+	reign uint64 // ours
+}
+
+// has reports whether an entry is one of them: it was written under an earlier reign, and
+// no head has named it. Numbers rise from reign to reign, so those that a head names are
+// not above its Next.
+func (o orphans) has(n Name) bool {
+	return n.Reign < o.reign && (n.Number > o.next || n.Number == o.job)
+}
+
+// tidied has orphans collected before a put.
+func (s *State) tidied(p Put, home Home) *Before {
+	o := &orphans{reign: p.Reign}
+	if s.more != nil {
+		o.claimed = s.more.claimed
+	}
+	s.untidy = false
+	return &Before{source: &source{Home: home, object: p.Object}, collect: o}
+}
+
+// Do does what has to be done. It may be called again after an error.
+func (b *Before) Do(ctx context.Context) error {
+	if b.collect != nil {
+		if err := b.source.collect(ctx, *b.collect); err != nil {
+			return err
+		}
+		b.collect = nil
+	}
+	return b.source.write(ctx, b.pieces)
+}
+
+// Folds reports whether a run is written.
+func (b *Before) Folds() bool { return len(b.pieces) > 0 }
+
+// Bytes is how many bytes are written before they are compressed.
+func (b *Before) Bytes() (n int) {
+	for _, p := range b.pieces {
+		n += len(p.content)
+	}
+	return n
+}
+
+// collect purges orphans.
+func (s *source) collect(ctx context.Context, o orphans) error {
+	names, err := s.Store.ListEntries(ctx, s.object)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if !o.has(n) {
+			continue
+		}
+		if err := s.Store.PurgeEntry(ctx, s.object, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Purge purges entries.
+func Purge(ctx context.Context, object string, home Home, spans []Span) error {
+	for _, span := range spans {
+		for i := range span.Parts {
+			home.Cache.forget(object, span.part(i))
+			if err := home.Store.PurgeEntry(ctx, object, span.part(i)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,276 @@
+package state
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Head is what a record has of an object that is more than a journal.
+type Head struct {
+	Next     uint64   `json:"next"`               // the last number that was given
+	Job      uint64   `json:"job,omitempty"`      // of the merge under way; 0: none
+	Live     int64    `json:"size,omitempty"`     // bytes of all keys and values, or more
+	Runs     []Run    `json:"runs,omitempty"`     // the newest last
+	Manifest *Extent  `json:"manifest,omitempty"` // nil: there are no levels
+	Below    int64    `json:"below,omitempty"`    // bytes of the levels' chunks
+	Blobs    int64    `json:"blobs,omitempty"`    // bytes of values that are apart
+	Dead     []Span   `json:"dead,omitempty"`     // named no more, and not in the manifest's list of those
+	Gone     []string `json:"gone,omitempty"`     // keys that the journal deletes
+}
+
+// Run is a chunk that was a journal.
+type Run = Extent
+
+// Extent is entries, and how many bytes they have before they are compressed. Its text is
+// the entries' Span, a colon, and the bytes.
+type Extent struct {
+	Span
+	Size int
+}
+
+// MarshalText has extents be texts in JSON.
+func (e Extent) MarshalText() ([]byte, error) { return e.appendText(nil), nil }
+
+func (e Extent) appendText(out []byte) []byte {
+	return strconv.AppendInt(append(e.Span.appendText(out), ':'), int64(e.Size), 10)
+}
+
+// UnmarshalText is the opposite of MarshalText.
+func (e *Extent) UnmarshalText(text []byte) (err error) {
+	span, size, _ := strings.Cut(string(text), ":")
+	if e.Span, err = ParseSpan(span); err != nil {
+		return err
+	}
+	if e.Size, err = strconv.Atoi(size); err != nil || e.Size <= 0 || strconv.Itoa(e.Size) != size {
+		return fmt.Errorf("%.80q is no extent", text)
+	}
+	return nil
+}
+
+const (
+	maxRuns = 1 << 16 // in a head: of the largest commit there are far fewer
+	maxDead = 1 << 16
+)
+
+// Check refuses a head that no host has written.
+func (h *Head) Check() error {
+	switch {
+	case len(h.Runs) > maxRuns || len(h.Dead) > maxDead:
+		return errors.New("it names too many entries")
+	case h.Live < 0 || h.Below < 0 || h.Blobs < 0 || h.Manifest == nil && h.Below > 0:
+		return errors.New("its sizes cannot be")
+	case h.Next == 1<<64-1:
+		return errors.New("its numbers have no successor")
+	}
+	names := make(map[Name]bool)
+	check := func(n Name) error {
+		if n.Number > h.Next || names[n] {
+			return fmt.Errorf("it names %s, which cannot be", n)
+		}
+		names[n] = true
+		return nil
+	}
+	for _, r := range h.Runs {
+		if err := check(r.Name); err != nil {
+			return err
+		}
+		if r.Parts != 1 || r.Size > maxBlock() {
+			return fmt.Errorf("it has a run of %d bytes in %d parts, which cannot be", r.Size, r.Parts)
+		}
+	}
+	for _, s := range h.Dead {
+		if err := check(s.Name); err != nil {
+			return err
+		}
+	}
+	if h.Manifest != nil {
+		if err := check(h.Manifest.Name); err != nil {
+			return err
+		}
+		if m := h.Manifest; m.Size > maxManifest || int(m.Parts) != (m.Size+sizes.chunk-1)/sizes.chunk {
+			return fmt.Errorf("it has a manifest of %d bytes in %d parts, which cannot be", m.Size, m.Parts)
+		}
+	}
+	if h.Job > h.Next {
+		return errors.New("its merge cannot be")
+	}
+	for i, key := range h.Gone {
+		if len(key) > maxKey || !utf8.ValidString(key) || i > 0 && h.Gone[i-1] >= key {
+			return fmt.Errorf("it deletes %.80q, which cannot be", key)
+		}
+	}
+	return nil
+}
+
+// AppendJSON appends the head as package json would.
+func (h *Head) AppendJSON(out []byte) []byte {
+	number := func(name string, n uint64) {
+		if n > 0 {
+			out = strconv.AppendUint(append(out, name...), n, 10)
+		}
+	}
+	texts := func(name string, n int, text func(out []byte, i int) []byte) {
+		for i := range n {
+			if i == 0 {
+				out = append(append(out, name...), '[')
+			} else {
+				out = append(out, ',')
+			}
+			out = text(out, i)
+		}
+		if n > 0 {
+			out = append(out, ']')
+		}
+	}
+	out = strconv.AppendUint(append(out, `{"next":`...), h.Next, 10)
+	number(`,"job":`, h.Job)
+	number(`,"size":`, uint64(h.Live))
+	texts(`,"runs":`, len(h.Runs), func(out []byte, i int) []byte {
+		return append(h.Runs[i].appendText(append(out, '"')), '"')
+	})
+	if h.Manifest != nil {
+		out = append(h.Manifest.appendText(append(out, `,"manifest":"`...)), '"')
+	}
+	number(`,"below":`, uint64(h.Below))
+	number(`,"blobs":`, uint64(h.Blobs))
+	texts(`,"dead":`, len(h.Dead), func(out []byte, i int) []byte {
+		return append(h.Dead[i].appendText(append(out, '"')), '"')
+	})
+	texts(`,"gone":`, len(h.Gone), func(out []byte, i int) []byte {
+		key, err := json.Marshal(h.Gone[i])
+		if err != nil {
+			panic(err) // a string always encodes
+		}
+		return append(out, key...)
+	})
+	return append(out, '}')
+}
+
+// manifest is what the entry of that name has.
+type manifest struct {
+	levels [][]*ref
+	dead   []Span // that no head names any more
+}
+
+// maxManifest is the bytes of the largest manifest; that of 10 GB has a few millions.
+const maxManifest = 64 << 20
+
+// encode is the manifest as bytes.
+func (m *manifest) encode() []byte {
+	out := binary.AppendUvarint(nil, uint64(len(m.levels)))
+	text := func(s string) { out = append(binary.AppendUvarint(out, uint64(len(s))), s...) }
+	name := func(n Name) {
+		out = binary.AppendUvarint(out, n.Reign)
+		out = binary.AppendUvarint(out, n.Number)
+		out = binary.AppendUvarint(out, uint64(n.Part))
+	}
+	for _, level := range m.levels {
+		out = binary.AppendUvarint(out, uint64(len(level)))
+		for _, r := range level {
+			name(r.Name)
+			out = binary.AppendUvarint(out, uint64(r.size))
+			text(r.first)
+			text(r.last)
+		}
+	}
+	out = binary.AppendUvarint(out, uint64(len(m.dead)))
+	for _, s := range m.dead {
+		name(s.Name)
+		out = binary.AppendUvarint(out, uint64(s.Parts))
+	}
+	return out
+}
+
+var errManifest = fmt.Errorf("%w: it is no manifest", ErrDamaged)
+
+// decodeManifest reads what may be anybody's.
+func decodeManifest(data []byte) (*manifest, error) {
+	r := reader{rest: data}
+	m := &manifest{}
+	levels := r.number(maxLevels)
+	for range levels {
+		n := r.number(uint64(len(r.rest)) / 6) // at least so many bytes each
+		level := make([]*ref, 0, min(n, 1<<16))
+		for i := range n {
+			c := &ref{Name: r.name(), size: int(r.number(uint64(maxBlock()))), bounded: true}
+			c.first, c.last = r.text(), r.text()
+			if r.bad || c.size == 0 || c.first > c.last || i > 0 && level[i-1].last >= c.first {
+				return nil, errManifest
+			}
+			level = append(level, c)
+		}
+		m.levels = append(m.levels, level)
+	}
+	for range r.number(uint64(len(r.rest)) / 4) {
+		m.dead = append(m.dead, Span{r.name(), uint32(r.number(maxParts))})
+		if r.bad {
+			return nil, errManifest
+		}
+	}
+	if r.bad || len(r.rest) > 0 {
+		return nil, errManifest
+	}
+	return m, nil
+}
+
+// reader takes numbers and texts off bytes. Once it has met what cannot be it is bad, and
+// yields zeros.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *reader) number(most uint64) uint64 {
+	n, w := binary.Uvarint(r.rest)
+	if r.bad || w <= 0 || n > most {
+		r.bad = true
+		return 0
+	}
+	r.rest = r.rest[w:]
+	return n
+}
+
+func (r *reader) name() Name {
+	n := Name{r.number(1<<64 - 1), r.number(1<<64 - 1), uint32(r.number(maxParts))}
+	if n.Reign == 0 || n.Number == 0 {
+		r.bad = true
+	}
+	return n
+}
+
+func (r *reader) text() string {
+	n := r.number(maxKey)
+	if r.bad || n > uint64(len(r.rest)) {
+		r.bad = true
+		return ""
+	}
+	s := string(r.rest[:n])
+	r.rest = r.rest[n:]
+	return s
+}
+
+// bytesOf is the bytes of the chunks of levels.
+func bytesOf(levels ...[]*ref) (n int64) {
+	for _, level := range levels {
+		for _, r := range level {
+			n += int64(r.size)
+		}
+	}
+	return n
+}
+
+// within are the chunks of a level that may have keys from first to last.
+func within(level []*ref, first, last string) []*ref {
+	begin, _ := slices.BinarySearchFunc(level, first, func(r *ref, key string) int { return strings.Compare(r.last, key) })
+	end := begin
+	for end < len(level) && level[end].first <= last {
+		end++
+	}
+	return level[begin:end]
+}

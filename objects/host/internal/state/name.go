@@ -1,0 +1,103 @@
+package state
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Name names an entry of an object. No two entries of an object ever have one name: the
+// reign is the token of the claim under which the entry was written, which no other claim
+// has, and within a reign numbers only rise.
+type Name struct {
+	Reign  uint64
+	Number uint64 // of the commit or the merge that has written the entry; rises through all reigns
+	Part   uint32 // of what that has written
+}
+
+// String is the name as a token of a subject: reign-number-part.
+func (n Name) String() string { return string(n.appendText(make([]byte, 0, 32))) }
+
+func (n Name) appendText(out []byte) []byte {
+	out = strconv.AppendUint(out, n.Reign, 10)
+	out = strconv.AppendUint(append(out, '-'), n.Number, 10)
+	return strconv.AppendUint(append(out, '-'), uint64(n.Part), 10)
+}
+
+func (n Name) compare(m Name) int {
+	return cmp.Or(cmp.Compare(n.Reign, m.Reign), cmp.Compare(n.Number, m.Number), cmp.Compare(n.Part, m.Part))
+}
+
+var errName = errors.New("it names no entry")
+
+// ParseName reads what String made, and nothing else.
+func ParseName(s string) (Name, error) {
+	reign, rest, _ := strings.Cut(s, "-")
+	number, part, _ := strings.Cut(rest, "-")
+	var n Name
+	var err [3]error
+	var p uint64
+	n.Reign, err[0] = strconv.ParseUint(reign, 10, 64)
+	n.Number, err[1] = strconv.ParseUint(number, 10, 64)
+	p, err[2] = strconv.ParseUint(part, 10, 32)
+	n.Part = uint32(p)
+	if errors.Join(err[:]...) != nil || n.Reign == 0 || n.Number == 0 || n.String() != s {
+		return Name{}, fmt.Errorf("%w: %.80q", errName, s)
+	}
+	return n, nil
+}
+
+// Span is entries with names that follow each other in their parts.
+type Span struct {
+	Name
+	Parts uint32
+}
+
+// maxParts bounds a Span: of a value of the largest size there are far fewer.
+const maxParts = 1 << 20
+
+// part is the name of one of its entries.
+func (s Span) part(i uint32) Name { return Name{s.Reign, s.Number, s.Part + i} }
+
+// String is the first name, and how many there are if not one.
+func (s Span) String() string { return string(s.appendText(make([]byte, 0, 32))) }
+
+func (s Span) appendText(out []byte) []byte {
+	out = s.Name.appendText(out)
+	if s.Parts == 1 {
+		return out
+	}
+	return strconv.AppendUint(append(out, '+'), uint64(s.Parts), 10)
+}
+
+// ParseSpan reads what String made, and nothing else.
+func ParseSpan(s string) (Span, error) {
+	first, count, more := strings.Cut(s, "+")
+	n, err := ParseName(first)
+	if err != nil {
+		return Span{}, err
+	}
+	span := Span{n, 1}
+	if more {
+		parts, err := strconv.ParseUint(count, 10, 32)
+		if err != nil || parts > maxParts {
+			return Span{}, fmt.Errorf("%w: %.80q", errName, s)
+		}
+		span.Parts = uint32(parts)
+	}
+	if span.Parts == 0 || span.String() != s || span.Part > maxParts {
+		return Span{}, fmt.Errorf("%w: %.80q", errName, s)
+	}
+	return span, nil
+}
+
+// MarshalText has spans be texts in JSON.
+func (s Span) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText is the opposite of MarshalText.
+func (s *Span) UnmarshalText(text []byte) (err error) {
+	*s, err = ParseSpan(string(text))
+	return err
+}

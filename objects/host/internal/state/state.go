@@ -1,0 +1,417 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"holdfast/objects/internal/engine"
+)
+
+// State is an object's storage at the host that owns it. Whoever calls Apply, Cut, Plan,
+// Install, Abandon, Landed, Doomed or Purged holds the object's lock. The goroutine that
+// runs events, and applies them, reads without it.
+type State struct {
+	view   atomic.Pointer[view]
+	more   *more        // nil while the object has never been more than a journal
+	live   atomic.Int64 // bytes of keys and values of an object with chunks: at least what it has, and exactly that as long as what is overwritten is known
+	untidy bool         // the owner before may have left entries behind that no head names
+}
+
+// view is a state as reads see it. All but the journal is never changed.
+type view struct {
+	data   *engine.Data        // the journal's values
+	gone   map[string]struct{} // the keys that the journal deletes; of a state without layers none
+	source *source
+	runs   []*ref   // the newest last
+	levels [][]*ref // each sorted by keys
+	parts  int      // bytes of all chunks and blobs
+
+	// The keys of the runtime but for pages, wherever they are; nil while the journal has all of them. Hosts go by them, and
+	// cannot wait for the store.
+	reserved *engine.Data
+}
+
+func (v *view) layered() bool { return len(v.runs) > 0 || len(v.levels) > 0 }
+
+// hold has the runs in memory: nearly every read looks into them.
+func (v *view) hold(ctx context.Context) error {
+	for _, r := range v.runs {
+		if r.held.Load() == nil {
+			return v.source.hold(ctx, v.runs)
+		}
+	}
+	return nil
+}
+
+// more is what a state needs that is more than a journal.
+type more struct {
+	next     uint64 // the last number that was given
+	job      *Job   // the merge under way; nil: none
+	manifest *Extent
+	below    int64 // bytes of the levels' chunks
+	above    int64 // and of the runs'
+	blobs    int64 // and of values that are apart
+	gone     int   // bytes of the keys that the journal deletes
+	dead     []grave
+	landed   uint64            // the last commit known to have landed
+	turn     [maxLevels]string // where the next merge out of a level begins
+	claimed  claimed
+}
+
+// parts is the bytes of all chunks and blobs.
+func (m *more) parts() int { return int(m.above + m.below + m.blobs) }
+
+// claimed is what the head that was claimed says of numbers.
+type claimed struct{ next, job uint64 }
+
+// grave is entries that are named no more.
+type grave struct {
+	Span
+	size     int
+	commit   uint64    // the first that does not name them; 0: not decided yet
+	since    time.Time // when that has landed; zero: it has not
+	manifest bool      // the manifest lists them
+	job      uint64    // whose manifest will list them
+}
+
+// New is the state of an object that is nothing but a journal. The data is its own from then on.
+func New(data *engine.Data) *State {
+	s := new(State)
+	s.view.Store(&view{data: data})
+	return s
+}
+
+// reservedKeys are the keys of the runtime, but for those of an object's database.
+var reservedKeys = []stretch{{from: engine.Reserved, to: engine.Reserved + "p"}, {from: engine.Reserved + "q", to: engine.After(engine.Reserved)}}
+
+// isReserved reports whether a key is one of reservedKeys.
+func isReserved(key string) bool {
+	return strings.HasPrefix(key, engine.Reserved) && !strings.HasPrefix(key, engine.Reserved+"p")
+}
+
+// Reserved has the keys of the runtime but for pages, and perhaps others. It must not be changed but by Apply.
+func (s *State) Reserved() *engine.Data {
+	v := s.view.Load()
+	if v.reserved != nil {
+		return v.reserved
+	}
+	return v.data
+}
+
+// Home is where the entries of a host's objects are.
+type Home struct {
+	Store Store
+	Cache *Cache // may be nil
+}
+
+// Open reads what a head names, as far as it is needed to begin: the manifest, and all of
+// an object that is not large. Errors that are ErrDamaged say that the object cannot be
+// read; others that the store has not answered. untidy tells that the owner before has died.
+func Open(ctx context.Context, object string, head *Head, data *engine.Data, home Home, untidy bool, now time.Time) (*State, error) {
+	s := New(data)
+	s.untidy = untidy || head != nil && head.Job != 0
+	if head == nil {
+		return s, nil
+	}
+	src := &source{object: object, Home: home}
+	v := &view{data: data, source: src}
+	m := &more{next: head.Next, manifest: head.Manifest, below: head.Below, blobs: head.Blobs, claimed: claimed{head.Next, head.Job}}
+	for _, r := range head.Runs {
+		v.runs = append(v.runs, &ref{Name: r.Name, size: r.Size})
+		m.above += int64(r.Size)
+	}
+	for _, key := range head.Gone {
+		m.del(v, key)
+	}
+	for _, span := range head.Dead {
+		m.dead = append(m.dead, grave{Span: span, size: sizes.chunk, since: now})
+	}
+	if e := head.Manifest; e != nil {
+		encoded, err := src.assemble(ctx, e.Span, manifestEntry, e.Size)
+		if err != nil {
+			return nil, err
+		}
+		list, err := decodeManifest(encoded)
+		if err != nil {
+			return nil, err
+		}
+		if bytesOf(list.levels...) != head.Below {
+			return nil, fmt.Errorf("%w: the manifest has not as many bytes as the head says", ErrDamaged)
+		}
+		v.levels = list.levels
+		for _, span := range list.dead {
+			m.dead = append(m.dead, grave{Span: span, size: sizes.chunk, since: now, manifest: true})
+		}
+	}
+	v.parts = m.parts()
+	s.live.Store(head.Live)
+	s.view.Store(v)
+	s.more = m
+	if err := v.hold(ctx); err != nil {
+		return nil, err
+	}
+	v.reserved = new(engine.Data)
+	for _, in := range reservedKeys {
+		all := merged{stretch: in, layers: v.layersOf(ctx, in)}
+		for {
+			it, ok, err := all.next()
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				break
+			}
+			if it.kind == deleted {
+				continue
+			}
+			value, err := src.value(ctx, it.kind, it.value)
+			if err != nil {
+				return nil, err
+			}
+			v.reserved.Apply([]engine.Write{{Key: it.key, Value: value}})
+		}
+	}
+	if m.above+m.below <= sizes.whole {
+		if err := src.hold(ctx, slices.Concat(slices.Concat(v.levels...), v.runs)); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// add and del note what the journal deletes.
+func (m *more) del(v *view, key string) {
+	if _, gone := v.gone[key]; gone {
+		return
+	}
+	if v.gone == nil {
+		v.gone = make(map[string]struct{})
+	}
+	v.gone[key] = struct{}{}
+	m.gone += len(key) + len(`"",`)
+}
+
+func (m *more) add(v *view, key string) {
+	if _, gone := v.gone[key]; gone {
+		delete(v.gone, key)
+		m.gone -= len(key) + len(`"",`)
+	}
+}
+
+// Apply makes the writes of an event.
+func (s *State) Apply(writes []engine.Write) {
+	v := s.view.Load()
+	if v.reserved != nil {
+		for _, w := range writes {
+			if isReserved(w.Key) {
+				v.reserved.Apply([]engine.Write{w})
+			}
+		}
+	}
+	if !v.layered() {
+		v.data.Apply(writes)
+		return
+	}
+	s.live.Add(int64(v.grows(writes)))
+	v.data.Apply(writes)
+	for _, w := range writes {
+		if w.Value == nil {
+			s.more.del(v, w.Key)
+		} else {
+			s.more.add(v, w.Key)
+		}
+	}
+}
+
+// Size is the number of bytes of keys and values. Of a large object it may be more: what was overwritten without being
+// known counts until it has been merged away.
+func (s *State) Size() int {
+	v := s.view.Load()
+	if !v.layered() {
+		return v.data.Size()
+	}
+	return min(int(s.live.Load()), v.data.Size()+v.parts)
+}
+
+// SizeAfter is what Size would be after the writes.
+func (s *State) SizeAfter(writes []engine.Write) int {
+	v := s.view.Load()
+	if !v.layered() {
+		return v.data.SizeAfter(writes)
+	}
+	return s.Size() + v.grows(writes)
+}
+
+// grows is how many bytes the writes add.
+func (v *view) grows(writes []engine.Write) (n int) {
+	for _, w := range writes {
+		if n -= v.sizeOf(w.Key); w.Value != nil {
+			n += len(w.Key) + len(w.Value)
+		}
+	}
+	return n
+}
+
+// sizeOf is the bytes of a key and its value, 0 if there is none, or if the store would have to be asked.
+func (v *view) sizeOf(key string) (n int) {
+	if value, ok := v.data.Get(key); ok {
+		return len(key) + len(value)
+	}
+	_, _, _ = v.deep(context.Background(), key, v.source.memory, func(_ context.Context, k kind, value []byte) ([]byte, error) {
+		if n = len(key) + len(value); k == apart {
+			b, err := parseBlob(value)
+			n = len(key) + b.size
+			return nil, err
+		}
+		return nil, nil
+	})
+	return n
+}
+
+// memory is load without the store.
+func (s *source) memory(_ context.Context, r *ref) (*chunk, error) {
+	if c := s.known(r); c != nil {
+		return c, nil
+	}
+	return nil, errUnknown
+}
+
+// Read is the value of a key, nil if there is none.
+func (s *State) Read(ctx context.Context, key string) ([]byte, error) {
+	v := s.view.Load()
+	if value, ok := v.data.Get(key); ok || !v.layered() {
+		return value, nil
+	}
+	if err := v.hold(ctx); err != nil {
+		return nil, err
+	}
+	value, _, err := v.deep(ctx, key, v.source.load, v.source.value)
+	return value, err
+}
+
+// Known is Read, false if the store would have to be asked.
+func (s *State) Known(key string) ([]byte, bool) {
+	v := s.view.Load()
+	if value, ok := v.data.Get(key); ok || !v.layered() {
+		return value, true
+	}
+	value := func(_ context.Context, k kind, value []byte) ([]byte, error) {
+		if k != apart {
+			return value, nil
+		}
+		b, err := parseBlob(value)
+		if value, ok := v.source.knownBlob(b); ok {
+			return value, err
+		}
+		return nil, errUnknown
+	}
+	got, _, err := v.deep(context.Background(), key, v.source.memory, value)
+	return got, err == nil
+}
+
+var errUnknown = errors.New("the store would have to be asked")
+
+// deep looks for a key beneath the journal's values.
+func (v *view) deep(ctx context.Context, key string, load func(context.Context, *ref) (*chunk, error), value func(context.Context, kind, []byte) ([]byte, error)) ([]byte, bool, error) {
+	if _, gone := v.gone[key]; gone {
+		return nil, false, nil
+	}
+	look := func(r *ref) (found []byte, ok bool, err error) {
+		if r.bounded && (key < r.first || key > r.last) {
+			return nil, false, nil
+		}
+		c, err := load(ctx, r)
+		if err != nil {
+			return nil, false, err
+		}
+		k, raw, ok := c.get(key)
+		if !ok || k == deleted {
+			return nil, ok, nil
+		}
+		found, err = value(ctx, k, raw)
+		return found, true, err
+	}
+	for _, r := range slices.Backward(v.runs) {
+		if found, ok, err := look(r); ok || err != nil {
+			return found, ok, err
+		}
+	}
+	for _, level := range v.levels {
+		for _, r := range within(level, key, key) {
+			if found, ok, err := look(r); ok || err != nil {
+				return found, ok, err
+			}
+		}
+	}
+	return nil, false, nil
+}
+
+// Scan is the entries of a stretch of keys, as they are now.
+func (s *State) Scan(ctx context.Context, from, to string, backward bool) engine.Scan {
+	v := s.view.Load()
+	if !v.layered() {
+		return v.data.Scan(ctx, from, to, backward)
+	}
+	in := stretch{from, to, backward}
+	return &scan{ctx: ctx, view: v, merged: merged{stretch: in, layers: v.layersOf(ctx, in)}}
+}
+
+// Count is how many entries a stretch has. It reads all of their chunks.
+func (s *State) Count(ctx context.Context, from, to string) (n int, err error) {
+	v := s.view.Load()
+	if !v.layered() {
+		return v.data.Count(ctx, from, to)
+	}
+	if err := v.hold(ctx); err != nil {
+		return 0, err
+	}
+	in := stretch{from: from, to: to}
+	for all := (merged{stretch: in, layers: v.layersOf(ctx, in)}); ; {
+		it, ok, err := all.next()
+		if !ok || err != nil {
+			return n, err
+		}
+		if it.kind != deleted {
+			n++
+		}
+	}
+}
+
+// layersOf are the layers of a stretch, the newest first.
+func (v *view) layersOf(ctx context.Context, in stretch) []layer {
+	if in.from >= in.to {
+		return nil
+	}
+	layers := []layer{dataLayer{v.data.Scan(ctx, in.from, in.to, in.backward)}, newGoneLayer(v.gone, in)}
+	for i := range v.runs {
+		r := v.runs[len(v.runs)-1-i]
+		if r.reaches(in.from, in.to) {
+			layers = append(layers, &chunksLayer{ctx: ctx, source: v.source, refs: []*ref{r}, stretch: in})
+		}
+	}
+	for _, level := range v.levels {
+		refs := slices.DeleteFunc(slices.Clone(level), func(r *ref) bool { return !r.reaches(in.from, in.to) })
+		layers = append(layers, &chunksLayer{ctx: ctx, source: v.source, refs: refs, stretch: in})
+	}
+	return layers
+}
+
+// Large reports whether the object has, or had, more than a journal. It needs the object's lock.
+func (s *State) Large() bool { return s.more != nil }
+
+// Layered reports whether the object has chunks.
+func (s *State) Layered() bool { return s.view.Load().layered() }
+
+// Empty reports whether nothing is stored, here or in entries that are yet to be purged.
+func (s *State) Empty() bool {
+	v := s.view.Load()
+	return v.data.Len() == 0 && !v.layered() && (s.more == nil || len(s.more.dead) == 0)
+}
+
+// Journal is what the head has of the state itself.
+func (s *State) Journal() *engine.Data { return s.view.Load().data }

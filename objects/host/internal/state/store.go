@@ -1,0 +1,301 @@
+package state
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Store keeps the entries of objects beside their records. An object is named by the key
+// of its record.
+type Store interface {
+	// PutEntry writes an entry that is not there. If it is, nothing changes, and that is no
+	// error: one name has one content. On other errors it may or may not be there.
+	PutEntry(ctx context.Context, object string, name Name, data []byte) error
+	// GetEntry is the entry, or ErrMissing.
+	GetEntry(ctx context.Context, object string, name Name) ([]byte, error)
+	// ListEntries is the names of all entries of an object.
+	ListEntries(ctx context.Context, object string) ([]Name, error)
+	// PurgeEntry removes an entry for good. It is no error if it is not there.
+	PurgeEntry(ctx context.Context, object string, name Name) error
+}
+
+// ErrMissing is an entry that is not there.
+var ErrMissing = errors.New("there is no such entry")
+
+// inFlight is how many entries of one object are read or written at a time.
+const inFlight = 4
+
+// Cache is what a host keeps in memory of all objects' chunks and blobs, up to a number of
+// bytes: those that were asked for last. A nil Cache keeps nothing.
+type Cache struct {
+	most int
+
+	mu    sync.Mutex // guards what follows
+	size  int
+	used  list.List // of cached, the one that was used last in front
+	items map[cacheKey]*list.Element
+}
+
+type cacheKey struct {
+	object string
+	name   Name
+}
+
+type cached struct {
+	key   cacheKey
+	chunk *chunk // nil: a blob
+	blob  []byte
+}
+
+// overhead is what an item takes beyond its content.
+const overhead = 200
+
+func (c *cached) size() int {
+	if c.chunk != nil {
+		return overhead + len(c.chunk.block)
+	}
+	return overhead + len(c.blob)
+}
+
+// NewCache makes a Cache of so many bytes.
+func NewCache(most int) *Cache {
+	return &Cache{most: most, items: make(map[cacheKey]*list.Element)}
+}
+
+// Size is how many bytes it has now.
+func (c *Cache) Size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.size
+}
+
+func (c *Cache) get(object string, name Name) (cached, bool) {
+	if c == nil {
+		return cached{}, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.items[cacheKey{object, name}]
+	if e == nil {
+		return cached{}, false
+	}
+	c.used.MoveToFront(e)
+	return *e.Value.(*cached), true
+}
+
+// add keeps an item, unless it would take an eighth of all room.
+func (c *Cache) add(item cached) {
+	if c == nil || item.size() > c.most/8 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.items[item.key] != nil {
+		return
+	}
+	c.items[item.key] = c.used.PushFront(&item)
+	for c.size += item.size(); c.size > c.most; {
+		c.drop(c.used.Back())
+	}
+}
+
+func (c *Cache) forget(object string, name Name) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.items[cacheKey{object, name}]; e != nil {
+		c.drop(e)
+	}
+}
+
+func (c *Cache) drop(e *list.Element) {
+	item := c.used.Remove(e).(*cached)
+	delete(c.items, item.key)
+	c.size -= item.size()
+}
+
+// source is where the parts of one object are read from.
+type source struct {
+	Home
+	object string
+	quiet  bool            // what is loaded does not go into the cache
+	fresh  map[Name][]byte // blobs that may not be in the store yet, by their first names; not changed any more
+}
+
+// ref is a chunk that the object has.
+type ref struct {
+	Name
+	size        int // bytes of its block
+	first, last string
+	bounded     bool                  // first and last are known
+	held        atomic.Pointer[chunk] // in memory for as long as the object is; nil: in the cache, or in the store only
+	commit      uint64                // the first that names it
+}
+
+func (r *ref) span() Span { return Span{r.Name, 1} }
+
+// reaches reports whether the chunk may have a key of a stretch.
+func (r *ref) reaches(from, to string) bool { return !r.bounded || r.first < to && from <= r.last }
+
+// newRef is a chunk that has just been made. It is held if hold says so, and otherwise in the cache.
+func (s *source) newRef(name Name, c *chunk, first, last string, hold bool) *ref {
+	r := &ref{Name: name, size: len(c.block), first: first, last: last, bounded: true}
+	if hold {
+		r.held.Store(c)
+	} else {
+		s.Cache.add(cached{key: cacheKey{s.object, name}, chunk: c})
+	}
+	return r
+}
+
+// known is the chunk if it is in memory, or nil.
+func (s *source) known(r *ref) *chunk {
+	if c := r.held.Load(); c != nil {
+		return c
+	}
+	item, _ := s.Cache.get(s.object, r.Name)
+	return item.chunk
+}
+
+// load is the chunk, from the store if it is not in memory.
+func (s *source) load(ctx context.Context, r *ref) (*chunk, error) {
+	if c := s.known(r); c != nil {
+		return c, nil
+	}
+	c, err := s.fetch(ctx, r.Name)
+	if err == nil && !s.quiet {
+		s.Cache.add(cached{key: cacheKey{s.object, r.Name}, chunk: c})
+	}
+	return c, err
+}
+
+func (s *source) fetch(ctx context.Context, name Name) (*chunk, error) {
+	data, err := s.get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return unsealChunk(s.object, name, data)
+}
+
+// get is an entry that the object names: if it is missing, it is lost.
+func (s *source) get(ctx context.Context, name Name) ([]byte, error) {
+	data, err := s.Store.GetEntry(ctx, s.object, name)
+	if errors.Is(err, ErrMissing) {
+		return nil, fmt.Errorf("%w: %s is missing", ErrDamaged, name)
+	}
+	return data, err
+}
+
+// hold loads chunks that are not in memory, a few at a time, and holds them.
+func (s *source) hold(ctx context.Context, refs []*ref) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(inFlight)
+	for _, r := range refs {
+		if r.held.Load() != nil {
+			continue
+		}
+		g.Go(func() error {
+			c, err := s.fetch(ctx, r.Name)
+			if err == nil {
+				r.held.Store(c)
+			}
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// knownBlob is the value that is kept apart, if it is in memory.
+func (s *source) knownBlob(b blob) ([]byte, bool) {
+	if value, ok := s.fresh[b.Name]; ok {
+		return value, true
+	}
+	item, ok := s.Cache.get(s.object, b.Name)
+	return item.blob, ok && item.blob != nil
+}
+
+// blob is the value that is kept apart.
+func (s *source) blob(ctx context.Context, b blob) ([]byte, error) {
+	if value, ok := s.knownBlob(b); ok {
+		return value, nil
+	}
+	value, err := s.assemble(ctx, b.Span, blobEntry, b.size)
+	if err == nil {
+		s.Cache.add(cached{key: cacheKey{s.object, b.Name}, blob: value})
+	}
+	return value, err
+}
+
+// assemble reads what was cut into parts of one size, size bytes in all.
+func (s *source) assemble(ctx context.Context, span Span, what byte, size int) ([]byte, error) {
+	out := make([]byte, size)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(inFlight)
+	for i := range span.Parts {
+		g.Go(func() error {
+			data, err := s.get(ctx, span.part(i))
+			if err != nil {
+				return err
+			}
+			part, err := unseal(what, s.object, span.part(i), sizes.chunk, data)
+			begin := int(i) * sizes.chunk
+			if err == nil && len(part) != min(size-begin, sizes.chunk) {
+				err = fmt.Errorf("%w: %s: its length", ErrDamaged, span.part(i))
+			}
+			if err == nil {
+				copy(out[begin:], part)
+			}
+			return err
+		})
+	}
+	return out, g.Wait()
+}
+
+// Piece is an entry that is to be written before the head that names it.
+type Piece struct {
+	Name
+	what    byte
+	content []byte
+	landed  bool // it is known to be there
+}
+
+// cutUp makes pieces of what is too large for one.
+func cutUp(what byte, first Name, content []byte) (Span, []*Piece) {
+	span := Span{first, 0}
+	var pieces []*Piece
+	for begin := 0; begin < len(content); begin += sizes.chunk {
+		pieces = append(pieces, &Piece{Name: span.part(span.Parts), what: what, content: content[begin:min(len(content), begin+sizes.chunk)]})
+		span.Parts++
+	}
+	return span, pieces
+}
+
+// write puts what has not landed yet, a few at a time, and returns when all have.
+func (s *source) write(ctx context.Context, pieces []*Piece) error {
+	if len(pieces) == 1 { // mostly
+		return s.writeOne(ctx, pieces[0])
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(inFlight)
+	for _, p := range pieces {
+		g.Go(func() error { return s.writeOne(ctx, p) })
+	}
+	return g.Wait()
+}
+
+func (s *source) writeOne(ctx context.Context, p *Piece) error {
+	if p.landed {
+		return nil
+	}
+	err := s.Store.PutEntry(ctx, s.object, p.Name, seal(p.what, s.object, p.Name, p.content))
+	p.landed = err == nil
+	return err
+}

@@ -1,0 +1,290 @@
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"holdfast/objects/internal/engine"
+)
+
+// In tests small states have many parts.
+func TestMain(m *testing.M) {
+	sizes.small, sizes.journal, sizes.whole = 512, 256, 4<<10
+	sizes.chunk, sizes.blob = 1<<10, 300
+	sizes.smallRun, sizes.runs, sizes.firstLevel, sizes.merge, sizes.garbage = 600, 4<<10, 4<<10, 4<<10, 16<<10
+	os.Exit(m.Run())
+}
+
+const object = "table.1"
+
+var errCrash = errors.New("the owner has died")
+
+// twin is a bucket in memory: one record, and entries. It ends an owner after a number of
+// calls: the last one is done or not, and later ones fail.
+type twin struct {
+	mu      sync.Mutex
+	entries map[Name][]byte
+	record  kept
+	calls   int  // how many more there are; negative: any number
+	effect  bool // the last one is done
+	gone    bool
+	asked   int // reads of entries
+}
+
+// kept is a record as it is put.
+type kept struct {
+	revision uint64
+	commit   uint64
+	owned    bool
+	head     []byte // JSON; nil: none
+	journal  map[string]string
+}
+
+func newTwin() *twin { return &twin{entries: make(map[Name][]byte), calls: -1} }
+
+// call does one thing, or not.
+func (t *twin) call(do func()) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gone {
+		return errCrash
+	}
+	if t.calls == 0 {
+		if t.gone = true; t.effect {
+			do()
+		}
+		return errCrash
+	}
+	t.calls--
+	do()
+	return nil
+}
+
+func (t *twin) PutEntry(_ context.Context, of string, name Name, data []byte) error {
+	return t.call(func() {
+		if of != object {
+			panic("an entry of another object: " + of)
+		}
+		if old, there := t.entries[name]; there && string(old) != string(data) {
+			panic(fmt.Sprintf("the name %s was given twice", name))
+		}
+		t.entries[name] = data
+	})
+}
+
+func (t *twin) GetEntry(_ context.Context, _ string, name Name) (data []byte, err error) {
+	crashed := t.call(func() {
+		t.asked++
+		var there bool
+		if data, there = t.entries[name]; !there {
+			err = ErrMissing
+		}
+	})
+	return data, errors.Join(crashed, err)
+}
+
+func (t *twin) ListEntries(context.Context, string) (names []Name, err error) {
+	err = t.call(func() { names = slices.SortedFunc(maps.Keys(t.entries), Name.compare) })
+	return names, err
+}
+
+func (t *twin) PurgeEntry(_ context.Context, _ string, name Name) error {
+	return t.call(func() { delete(t.entries, name) })
+}
+
+// put puts the record.
+func (t *twin) put(head *Head, journal *engine.Data, commit uint64, owned bool) error {
+	r := kept{commit: commit, owned: owned, journal: make(map[string]string)}
+	if head != nil {
+		r.head = head.AppendJSON(nil)
+	}
+	for key, value := range journal.All() {
+		r.journal[key] = string(value)
+	}
+	return t.call(func() {
+		r.revision = t.record.revision + 1
+		t.record = r
+	})
+}
+
+// owner is one life of the object at a host.
+type owner struct {
+	twin   *twin
+	home   Home
+	state  *State
+	reign  uint64
+	commit uint64
+	now    time.Time
+	before *Before // of the put under way
+	head   *Head
+	job    *Job
+	put    map[string]string // what the put under way carries
+	acked  map[string]string
+	memory map[string]string // what events see
+	wide   bool
+}
+
+// claim begins a life over whatever the twin has.
+func claim(t *twin, cache *Cache) (*owner, error) {
+	o := &owner{twin: t, home: Home{t, cache}, commit: t.record.commit + 1, now: time.Unix(1e9, 0), wide: true}
+	var head *Head
+	if t.record.head != nil {
+		head = new(Head)
+		if err := json.Unmarshal(t.record.head, head); err != nil {
+			return nil, err
+		}
+		if err := head.Check(); err != nil {
+			return nil, err
+		}
+	}
+	data := new(engine.Data)
+	for _, key := range slices.Sorted(maps.Keys(t.record.journal)) {
+		data.Apply([]engine.Write{{Key: key, Value: []byte(t.record.journal[key])}})
+	}
+	state, err := Open(context.Background(), object, head, data, o.home, t.record.owned, o.now)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.put(head, data, o.commit, true); err != nil {
+		return nil, err
+	}
+	o.state, o.reign = state, t.record.revision
+	o.memory, err = o.read()
+	o.acked = maps.Clone(o.memory)
+	return o, err
+}
+
+// read is all that the state has.
+func (o *owner) read() (map[string]string, error) {
+	all := make(map[string]string)
+	for scan := o.state.Scan(context.Background(), "", "\xff", false); ; {
+		w, ok, err := scan.Next()
+		if !ok {
+			return all, err
+		}
+		all[w.Key] = string(w.Value)
+	}
+}
+
+func (o *owner) write(key, value string) {
+	w := engine.Write{Key: key}
+	if value != "" {
+		w.Value = []byte(value)
+		o.memory[key] = value
+	} else {
+		delete(o.memory, key)
+	}
+	o.state.Apply([]engine.Write{w})
+}
+
+// cut decides on a put.
+func (o *owner) cut(last bool) {
+	o.commit++
+	o.head, o.before = o.state.Cut(Put{Object: object, Reign: o.reign, Commit: o.commit, Wide: func() bool { return o.wide }, Last: last}, o.home)
+	o.put = maps.Clone(o.memory)
+}
+
+// send does the put that was decided on.
+func (o *owner) send(journal *engine.Data, last bool) error {
+	if o.before != nil {
+		if err := o.before.Do(context.Background()); err != nil {
+			return err
+		}
+	}
+	if err := o.twin.put(o.head, journal, o.commit, !last); err != nil {
+		return err
+	}
+	o.acked = o.put
+	o.now = o.now.Add(time.Second)
+	o.state.Landed(o.commit, o.now)
+	return nil
+}
+
+func (o *owner) commitAll(last bool) error {
+	o.cut(last)
+	return o.send(o.state.Journal(), last)
+}
+
+// merge begins a merge, or ends the one under way.
+func (o *owner) merge() error {
+	if o.job == nil {
+		o.job = o.state.Plan(object, o.reign, o.home)
+		return nil
+	}
+	j := o.job
+	o.job = nil
+	if err := j.Run(context.Background()); err != nil {
+		o.state.Abandon(j)
+		return err
+	}
+	o.state.Install(j)
+	return nil
+}
+
+func (o *owner) purge(after time.Duration) error {
+	spans := o.state.Doomed(o.now, after)
+	if err := Purge(context.Background(), object, o.home, spans); err != nil {
+		return err
+	}
+	if len(spans) > 0 {
+		o.state.Purged(len(spans))
+	}
+	return nil
+}
+
+// named is all entries that the state names.
+func (s *State) named() (map[Name]bool, error) {
+	v, all := s.view.Load(), make(map[Name]bool)
+	add := func(span Span) {
+		for i := range span.Parts {
+			all[span.part(i)] = true
+		}
+	}
+	for _, r := range slices.Concat(slices.Concat(v.levels...), v.runs) {
+		add(r.span())
+		c, err := v.source.load(context.Background(), r)
+		if err != nil {
+			return nil, err
+		}
+		for i := range c.n {
+			if it := c.item(i); it.kind == apart {
+				b, err := parseBlob(it.value)
+				if err != nil {
+					return nil, err
+				}
+				add(b.Span)
+			}
+		}
+	}
+	if s.more != nil && s.more.manifest != nil {
+		add(s.more.manifest.Span)
+	}
+	return all, nil
+}
+
+// calm merges and purges until there is nothing left to do.
+func (o *owner) calm() error {
+	for range 1000 {
+		if err := o.commitAll(false); err != nil {
+			return err
+		}
+		if err := o.purge(0); err != nil {
+			return err
+		}
+		if o.job = o.state.Plan(object, o.reign, o.home); o.job == nil {
+			return nil
+		}
+		if err := o.merge(); err != nil {
+			return err
+		}
+	}
+	return errors.New("merges have no end")
+}

@@ -1,0 +1,267 @@
+package host
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	mathrand "math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"holdfast/embedded"
+	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
+	"holdfast/objects/internal/engine"
+)
+
+// largeObject is one object that is put as a host puts it, without the host.
+type largeObject struct {
+	b       *testing.B
+	records *record.Bucket
+	home    state.Home
+	key     string
+	wide    bool
+
+	mu       sync.Mutex // as an object's
+	state    *state.State
+	token    uint64
+	revision uint64
+	commit   uint64
+	answers  []record.Kept
+	merging  sync.WaitGroup
+	sent     int // bytes of commits
+	merged   int
+	before   int // commits that have put parts
+}
+
+func openBucket(b *testing.B, replicas int) *record.Bucket {
+	var nc *nats.Conn
+	var err error
+	if replicas == 1 {
+		server, startErr := embedded.Start(b.Context(), embedded.Config{Store: b.TempDir()})
+		if startErr != nil {
+			b.Fatal(startErr)
+		}
+		b.Cleanup(server.Close)
+		nc, err = server.Dial()
+	} else {
+		cluster, startErr := embedded.StartCluster(b.TempDir(), replicas)
+		if startErr != nil {
+			b.Fatal(startErr)
+		}
+		b.Cleanup(cluster.Close)
+		nc, err = nats.Connect(cluster.URLs()[0])
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var records *record.Bucket
+	for range 100 { // a cluster elects its leaders
+		if records, err = record.Open(b.Context(), js, record.Settings{Storage: jetstream.FileStorage, Replicas: replicas}); err == nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { records.Run(ctx, quiet) })
+	b.Cleanup(func() { stop(); running.Wait() })
+	return records
+}
+
+func newLargeObject(b *testing.B, records *record.Bucket, name string, wide bool) *largeObject {
+	id, err := chestClass.ID(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	o := &largeObject{b: b, records: records, home: state.Home{Store: records, Cache: state.NewCache(256 << 20)}, key: id.Key(), wide: wide}
+	o.claim(name)
+	return o
+}
+
+// claim reads the object and puts its claim.
+func (o *largeObject) claim(name string) {
+	rec, revision, err := o.records.Read(o.b.Context(), o.key)
+	if err != nil {
+		o.b.Fatal(err)
+	}
+	if rec == nil {
+		rec = &record.Record{Name: name, Data: new(engine.Data)}
+	}
+	if o.state, err = state.Open(o.b.Context(), o.key, rec.Parts, rec.Data, o.home, rec.Owner != "", time.Now()); err != nil {
+		o.b.Fatal(err)
+	}
+	rec.Epoch, rec.Commit, rec.Owner = rec.Epoch+1, rec.Commit+1, "bench"
+	if o.revision, err = o.records.Put(o.b.Context(), o.key, rec.Encode(), revision); err != nil {
+		o.b.Fatal(err)
+	}
+	o.token, o.commit = o.revision, rec.Commit
+}
+
+// put commits writes.
+func (o *largeObject) put(writes ...engine.Write) {
+	o.mu.Lock()
+	o.state.Apply(writes)
+	o.commit++
+	parts, before := o.state.Cut(state.Put{Object: o.key, Reign: o.token, Commit: o.commit, Wide: func() bool { return o.wide }}, o.home)
+	rec := record.Record{Epoch: 1, Owner: "bench", Commit: o.commit, Data: o.state.Journal(), Parts: parts, Answers: o.answers}
+	value := rec.Encode()
+	o.mu.Unlock()
+	if before != nil {
+		o.before++
+		o.sent += before.Bytes()
+		if err := before.Do(o.b.Context()); err != nil {
+			o.b.Fatal(err)
+		}
+	}
+	revision, err := o.records.Put(o.b.Context(), o.key, value, o.revision)
+	if err != nil {
+		o.b.Fatal(err)
+	}
+	o.sent += len(value)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.revision = revision
+	o.state.Landed(o.commit, time.Now())
+	if job := o.state.Plan(o.key, o.token, o.home); job != nil {
+		o.merging.Go(func() {
+			if err := job.Run(o.b.Context()); err != nil {
+				o.b.Error(err)
+				return
+			}
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.merged += job.Bytes()
+			o.state.Install(job)
+		})
+	}
+}
+
+// settle merges until nothing is left to merge.
+func (o *largeObject) settle() {
+	for {
+		o.merging.Wait()
+		o.put()
+		o.mu.Lock()
+		job := o.state.Plan(o.key, o.token, o.home)
+		o.mu.Unlock()
+		if job == nil {
+			o.merging.Wait()
+			return
+		}
+		if err := job.Run(o.b.Context()); err != nil {
+			o.b.Fatal(err)
+		}
+		o.mu.Lock()
+		o.state.Install(job)
+		o.mu.Unlock()
+	}
+}
+
+func seatOf(n int) string { return fmt.Sprintf("seat/%08d", n) }
+
+func seatValue() []byte {
+	return []byte(`"` + rand.Text() + rand.Text() + rand.Text() + rand.Text()[:20] + `"`)
+}
+
+// fill writes so many bytes, in commits of a thousand keys.
+func (o *largeObject) fill(bytes int) (keys int) {
+	keys = max(1, bytes/113)
+	for n := 0; n < keys; n += 1000 {
+		writes := make([]engine.Write, 0, 1000)
+		for i := n; i < min(keys, n+1000); i++ {
+			writes = append(writes, engine.Write{Key: seatOf(i), Value: seatValue()})
+		}
+		for o.state.Runs() > state.StallRuns {
+			time.Sleep(time.Millisecond)
+		}
+		o.put(writes...)
+	}
+	o.settle()
+	return keys
+}
+
+// BenchmarkLargeCommit is a commit of one random key of 100 bytes to objects of more and more bytes: as before, in the
+// record alone, and with parts.
+func BenchmarkLargeCommit(b *testing.B) {
+	for _, replicas := range []int{1, 3} {
+		b.Run(fmt.Sprint("R", replicas), func(b *testing.B) {
+			records := openBucket(b, replicas)
+			for _, size := range []int{1 << 10, 64 << 10, 500_000, 1 << 20, 10 << 20, 100 << 20} {
+				for _, wide := range []bool{false, true} {
+					if !wide && size > 500_000 || replicas > 1 && size > 10<<20 {
+						continue
+					}
+					for _, answers := range []int{0, 256} {
+						if answers > 0 && (size != 1<<10 && size != 1<<20) {
+							continue
+						}
+						name := fmt.Sprintf("%v/%dKiB/answers=%d", map[bool]string{false: "record", true: "parts"}[wide], size>>10, answers)
+						var o *largeObject
+						var keys int
+						b.Run(name, func(b *testing.B) {
+							if o == nil {
+								o = newLargeObject(b, records, name, wide)
+								keys = o.fill(size)
+								for i := range answers {
+									o.answers = append(o.answers, record.Answer{Key: fmt.Sprint(i), Sum: "0123456789abcdef", At: time.Now(), Reply: make([]byte, 150)}.Keep())
+								}
+							}
+							o.b, o.sent, o.merged, o.before = b, 0, 0, 0
+							took := make([]time.Duration, 0, b.N)
+							b.ResetTimer()
+							for range b.N {
+								w := engine.Write{Key: seatOf(mathrand.IntN(keys)), Value: seatValue()}
+								began := time.Now()
+								o.put(w)
+								took = append(took, time.Since(began))
+							}
+							b.StopTimer()
+							o.merging.Wait()
+							slices.Sort(took)
+							b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-us")
+							b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-us")
+							b.ReportMetric(float64(o.sent)/float64(b.N), "sent-B/op")
+							b.ReportMetric(float64(o.merged)/float64(b.N), "merged-B/op")
+						})
+					}
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkLargeClaim is the claim of an object of 100 MB, and the first read after it.
+func BenchmarkLargeClaim(b *testing.B) {
+	records := openBucket(b, 1)
+	o := newLargeObject(b, records, "large", true)
+	keys := o.fill(100 << 20)
+	var claims, reads []time.Duration
+	for b.Loop() {
+		o.home.Cache = state.NewCache(256 << 20)
+		began := time.Now()
+		o.claim("large")
+		claimed := time.Now()
+		if value, err := o.state.Read(b.Context(), seatOf(mathrand.IntN(keys))); err != nil || value == nil {
+			b.Fatal(value, err)
+		}
+		claims, reads = append(claims, claimed.Sub(began)), append(reads, time.Since(claimed))
+	}
+	slices.Sort(claims)
+	slices.Sort(reads)
+	b.ReportMetric(float64(claims[len(claims)/2].Microseconds()), "claim-p50-us")
+	b.ReportMetric(float64(reads[len(reads)/2].Microseconds()), "read-p50-us")
+}

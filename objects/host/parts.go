@@ -1,0 +1,208 @@
+package host
+
+import (
+	"context"
+	"time"
+
+	"holdfast/internal/wire"
+	"holdfast/objects/host/internal/owner"
+	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
+)
+
+// What large objects may take of a host beside their commits.
+const (
+	merges    = 2        // at a time
+	mergeRate = 16 << 20 // bytes a second, each
+	mergeWait = time.Second
+	purges    = 2 // objects at a time
+
+	// purgeAfter is how old a head must be before what it names no more is purged: a server
+	// that syncs its files less often than at every put may lose the head with its power.
+	purgeAfter = 2*time.Minute + 10*time.Second // the server's default, and some
+
+	// stallTime is for how long a commit waits at most for a merge that is behind.
+	stallTime = 5 * time.Second
+)
+
+// upkeep is what goes on beside an object's commits. The object's lock guards it.
+type upkeep struct {
+	merging chan struct{} // closed when the merge under way has ended; nil: there is none
+	cancel  context.CancelFunc
+	again   time.Time // no merge before
+	purging bool
+}
+
+// home is where parts of objects are.
+func (in *incarnation) home() state.Home { return state.Home{Store: in.store, Cache: in.cache} }
+
+// holds reports whether a state of so many bytes can be kept: as long as not every host
+// reads records with parts, only what one record takes.
+func (in *incarnation) holds(bytes int) bool { return bytes <= record.SmallState || in.wide() }
+
+// putBefore does what has to be done before a put. While there are too many runs it waits
+// for the merge that is to make them fewer.
+func (o *object) putBefore(p *payload) error {
+	if p.before == nil {
+		return nil
+	}
+	if p.before.Folds() && o.memory.state.Runs() >= state.StallRuns {
+		if merging := o.mergeUnderWay(); merging != nil {
+			timer := time.NewTimer(stallTime)
+			defer timer.Stop()
+			select {
+			case <-merging:
+			case <-timer.C:
+			case <-o.in.work.Done():
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
+	defer cancel()
+	return p.before.Do(ctx)
+}
+
+// mergeUnderWay is closed when the merge has ended; nil: there is none.
+func (o *object) mergeUnderWay() chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.upkeep == nil {
+		return nil
+	}
+	return o.upkeep.merging
+}
+
+// tend begins what a large object needs beside its commits.
+func (o *object) tend() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() != serving || !o.memory.state.Large() {
+		return
+	}
+	if o.upkeep == nil {
+		o.upkeep = new(upkeep)
+	}
+	u, now := o.upkeep, time.Now()
+	if u.merging == nil && !now.Before(u.again) {
+		if job := o.memory.state.Plan(o.key, o.commit.own.Token, o.in.home()); job != nil {
+			ctx, cancel := context.WithCancel(o.in.work)
+			u.merging, u.cancel = make(chan struct{}), cancel
+			o.spawn(func() { o.merge(ctx, job) })
+		}
+	}
+	if !u.purging {
+		if spans := o.doomed(now); len(spans) > 0 {
+			u.purging = true
+			o.spawn(func() { o.purge(spans) })
+		}
+	}
+}
+
+// doomed is what may be purged. A store without room has no time to wait for. With mu held.
+func (o *object) doomed(now time.Time) []state.Span {
+	after := o.in.purgeAfter
+	if o.in.store.Room() != record.Free {
+		after = 0
+	}
+	return o.memory.state.Doomed(now, after)
+}
+
+// merge does one merge. Its result is put at once.
+func (o *object) merge(ctx context.Context, job *state.Job) {
+	err := context.Canceled
+	select {
+	case o.in.merging <- struct{}{}:
+		defer func() { <-o.in.merging }()
+		err = job.Run(ctx)
+	case <-ctx.Done():
+	}
+	if o.merged(job, err) {
+		o.work()
+	}
+	wire.Pause(o.in.work, time.Duration(job.Bytes())*time.Second/mergeRate)
+}
+
+// merged takes over what a merge has made. It reports whether the caller has to call work.
+func (o *object) merged(job *state.Job, err error) (start bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	u := o.upkeep
+	u.cancel()
+	close(u.merging)
+	u.merging, u.cancel = nil, nil
+	switch {
+	case o.stage() == gone:
+		return false
+	case err != nil:
+		u.again = time.Now().Add(mergeWait)
+		o.memory.state.Abandon(job)
+		if ctxErr := o.in.work.Err(); ctxErr == nil && o.stage() == serving {
+			o.in.warnings.log(o.in.log, "parts of an object not merged; they will be", "object", o.key, "err", err)
+		}
+		return false
+	}
+	o.memory.state.Install(job)
+	return o.stage() == serving && o.decide(owner.Changed{})
+}
+
+// purge purges entries that are named no more. What fails is tried again after another commit.
+func (o *object) purge(spans []state.Span) {
+	select {
+	case o.in.purging <- struct{}{}:
+		defer func() { <-o.in.purging }()
+	case <-o.in.work.Done():
+		return
+	}
+	err := o.purgeAll(o.in.work, spans)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.upkeep.purging = false
+	o.purged(spans, err)
+}
+
+// purgeAll purges entries, as long as the lease may be trusted.
+func (o *object) purgeAll(ctx context.Context, spans []state.Span) error {
+	ctx, cancel := context.WithTimeout(ctx, o.in.timing.Commit)
+	defer cancel()
+	return state.Purge(ctx, o.key, o.in.home(), spans)
+}
+
+// purged notes what came of a purge. With mu held.
+func (o *object) purged(spans []state.Span, err error) {
+	switch {
+	case err == nil:
+		o.memory.state.Purged(len(spans))
+	case o.in.work.Err() == nil:
+		o.in.warnings.log(o.in.log, "parts of an object not purged; they will be", "object", o.key, "err", err)
+	}
+}
+
+// settleParts ends the merge under way, and purges what may be purged, before the object is
+// given up: nothing is written after the last put.
+func (o *object) settleParts() {
+	o.mu.Lock()
+	if o.stage() == gone || !o.memory.state.Large() {
+		o.mu.Unlock()
+		return
+	}
+	if o.upkeep == nil {
+		o.upkeep = new(upkeep)
+	}
+	merging, spans := o.upkeep.merging, []state.Span(nil)
+	if merging != nil {
+		o.upkeep.cancel()
+	}
+	if !o.upkeep.purging {
+		spans = o.doomed(time.Now())
+	}
+	o.mu.Unlock()
+	if merging != nil {
+		<-merging
+	}
+	if len(spans) > 0 {
+		err := o.purgeAll(o.in.work, spans)
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.purged(spans, err)
+	}
+}

@@ -1,0 +1,135 @@
+package host
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"holdfast/internal/stream"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+// enterAs opens a socket of a principal.
+func (w *world) enterAs(who, socket, gateway string) {
+	w.t.Helper()
+	g := w.bus.gateway(gateway)
+	g.mu.Lock()
+	g.stream(id("room").Key()).Opening(stream.Slot(slotOf(socket)))
+	g.mu.Unlock()
+	r := <-w.ask("room", &wire.Request{
+		Kind: wire.Fetch, Method: "GET", URL: "/", Socket: sid(socket, gateway), Gateway: gateway, Principal: fmt.Appendf(nil, `{"id":%q}`, who),
+	})
+	if r == nil || r.Status != http.StatusSwitchingProtocols {
+		w.t.Fatalf("socket not opened: %+v", r)
+	}
+}
+
+// The end of a socket whose gateway has died is told as all that comes of the socket, also if the owner has died with the
+// gateway.
+func TestTheEndOfALostGatewaysSocketsHasTheirPrincipalAndSaysWhatWentWrong(t *testing.T) {
+	for name, lose := range map[string]func(w *world) *world{
+		"gateway": func(w *world) *world { return w },
+		"gateway and owner": func(w *world) *world {
+			w.bus.gateway("g1").silence()
+			return w.next()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.own("room")
+				w.enterAs("ada", "s1", "g1")
+				time.Sleep(time.Second)
+				now := lose(w)
+				now.beat(wire.Beat{Gateway: "g1", Bye: true})
+				time.Sleep(time.Second)
+				now.room.mu.Lock()
+				end, opener := now.room.ends[sid("s1", "g1")], now.room.openers[sid("s1", "g1")]
+				now.room.mu.Unlock()
+				if opener != "ada ada" || end.Code != 1006 || end.Err == nil || end.Err.Code != objects.Unavailable {
+					t.Errorf("told of %+v (%v) as %q", end, end.Err, opener)
+				}
+				if now != w {
+					if _, err := now.stop(); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestWhatIsMissingIsProbedForAtOnceWhenTheConnectionIsMadeAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("room")
+		w.open("room", "s1", "g1")
+		w.bus.gateway("g1").setMute(true)
+		w.say("s1", "g1", "lost")
+		time.Sleep(1300 * time.Millisecond) // the next probe is a while off
+		w.bus.gateway("g1").setMute(false)
+		w.hears("s1", "g1")
+		w.bus.setDown(false)
+		time.Sleep(time.Millisecond)
+		w.hears("s1", "g1", "lost")
+	})
+}
+
+func TestTheWindowsOfLanesAreSettings(t *testing.T) {
+	for name, row := range map[string]struct {
+		change func(*Config)
+		closes bool
+	}{
+		"default":    {func(*Config) {}, false},
+		"one lane's": {func(c *Config) { c.Window = 4 << 10 }, true},
+		"the host's": {func(c *Config) { c.Windows = 4 << 10 }, true},
+		"in time":    {func(c *Config) { c.Timing.Keep = time.Second }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.own("room")
+				w.open("room", "s1", "g1")
+				w.bus.gateway("g1").setMute(true)
+				for range 100 {
+					w.say("s1", "g1", string(bytes.Repeat([]byte("x"), 100)))
+				}
+				time.Sleep(4 * time.Second)
+				w.bus.gateway("g1").setMute(false)
+				time.Sleep(2 * time.Second)
+				if got := len(w.heard("s1", "g1")); w.cut("s1", "g1") != row.closes || !row.closes && got != 100 {
+					t.Errorf("%d messages arrived, closed: %v", got, !row.closes)
+				}
+			}, row.change)
+		})
+	}
+}
+
+func TestAnAnswerSaysThatTheObjectWasWoken(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("room")
+		for i, want := range []bool{true, false, true} {
+			if i == 2 {
+				time.Sleep(w.in.timing.Hibernate + 3*time.Second)
+			}
+			if r := w.call("room", "add"); r == nil || r.Woke != want {
+				t.Errorf("call %d: %+v, want woken %v", i, r, want)
+			}
+		}
+		if n := w.metric("holdfast_host_hibernations_total", ""); n != 1 {
+			t.Errorf("%v hibernations, want 1", n)
+		}
+	})
+}
+
+// What no gateway of ours sends is left out: the record has to stay readable.
+func TestForgedDetailsOfASocketAreLeftOut(t *testing.T) {
+	for _, data := range []string{"", "{", "\xff", string(bytes.Repeat([]byte("1"), 20<<10))} {
+		if cleanPrincipal([]byte(data)) != nil || cleanAttachment([]byte(data)) != nil {
+			t.Errorf("%.20q is taken", data)
+		}
+	}
+	if string(cleanPrincipal([]byte(`{"id":"ada"}`))) != `{"id":"ada"}` || string(cleanAttachment([]byte(`7`))) != `7` {
+		t.Error("what a gateway says is left out")
+	}
+}

@@ -1,0 +1,725 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/internal/engine"
+	"holdfast/objects/internal/tells"
+)
+
+// told is an object's side of told messages, as a sender. Package tells decides. The object's lock guards it; what is
+// written is written by the event loop.
+type told struct {
+	box    *tells.Outbox
+	taking bool        // a goroutine takes batches
+	timer  *time.Timer // for what a time changes; nil until it is needed
+	write  time.Time   // when chores are written that no commit has taken along; zero: there are none, or they are written next
+	hurry  bool        // chores are written next
+	asked  time.Time   // when a sender was asked last whether its mark is needed
+	askAt  string      // the mark after which the next one is asked for
+	cycle  time.Time   // when the first mark was asked for
+}
+
+// Bounds of told messages.
+const (
+	maxTelling = 1024                 // batches that one host has under way
+	toldSlice  = 2 * time.Millisecond // how long told messages are run before others get their turn
+	askEvery   = time.Second          // between questions for marks
+	askAgain   = 10 * time.Minute     // before a mark is asked for a second time, while there is room
+)
+
+// adoptTold finds what a record has of told messages. An entry that cannot be read stays where it is.
+func (o *object) adoptTold(data *engine.Data) *told {
+	var t *told
+	for _, prefix := range []string{engine.ParkedAt, engine.OutboxAt, engine.TimersAt} {
+		for key, value := range data.Between(prefix, engine.After(prefix)).All() {
+			if t == nil {
+				t = &told{box: tells.New(o.key)}
+			}
+			if err := t.box.Note(engine.Write{Key: key, Value: value}, 0); err != nil {
+				o.in.log.Error("told message not understood; it stays in the record", "object", o.key, "key", key, "err", err)
+			}
+		}
+	}
+	return t
+}
+
+// noteTold takes in what has been written, and what is to be done about earlier messages if a commit comes anyway. Writes are
+// sorted: those of told messages come first. With mu held.
+func (o *object) noteTold(writes []engine.Write) {
+	if len(writes) > 0 && strings.HasPrefix(writes[0].Key, engine.Reserved) {
+		o.takeNote(writes)
+	}
+	if o.told != nil && o.told.box.HasChores() {
+		o.writeChores()
+	}
+}
+
+func (o *object) takeNote(writes []engine.Write) {
+	commit := o.nextCommit()
+	for _, w := range writes {
+		if !strings.HasPrefix(w.Key, engine.Reserved) {
+			break
+		}
+		if !tells.Reserved(w.Key) {
+			continue
+		}
+		if o.told == nil {
+			o.told = &told{box: tells.New(o.key)}
+			o.told.box.Landed(o.commit.own.Commit)
+		}
+		if err := o.told.box.Note(w, commit); err != nil {
+			o.in.log.Error("told message not understood", "object", o.key, "err", err)
+		}
+	}
+}
+
+// writeChores has the next put remove what was handled, and keep what has failed. With mu held, by the event loop.
+func (o *object) writeChores() {
+	writes := o.told.box.Chores(o.memory.state.Reserved().Get, o.nextCommit())
+	o.memory.state.Apply(writes)
+	o.takeNote(writes)
+	o.told.write, o.told.hurry = time.Time{}, false
+}
+
+// landedTold has messages leave that this commit has made durable. With mu held.
+func (o *object) landedTold(commit uint64) {
+	if o.told != nil {
+		o.told.box.Landed(commit)
+		o.moveTold()
+	}
+}
+
+// moveTold does about told messages what can be done now, and sets the timer for the rest. With mu held.
+func (o *object) moveTold() {
+	t := o.told
+	if t == nil || o.stage() != serving {
+		return
+	}
+	now := time.Now()
+	if !t.taking && t.box.Ready(now) {
+		t.taking = true
+		o.spawn(o.sendTold)
+	}
+	at, timed := t.box.Next()
+	sooner := func(other time.Time) {
+		if !timed || other.Before(at) {
+			at, timed = other, true
+		}
+	}
+	if t.box.HasForgets() {
+		if until := o.copiesUntil(now); until.After(now) {
+			sooner(until)
+		} else {
+			for _, f := range t.box.Forgets() {
+				o.sayForget(f)
+			}
+		}
+	}
+	if !t.write.IsZero() {
+		sooner(t.write)
+	}
+	if _, due := t.box.Due(now); due {
+		o.push(delivery{kind: toldDue})
+	}
+	switch {
+	case !timed:
+	case t.timer == nil:
+		t.timer = time.AfterFunc(at.Sub(now), o.toldTimer)
+	default:
+		t.timer.Reset(at.Sub(now))
+	}
+}
+
+// toldTimer does what a time has come for.
+func (o *object) toldTimer() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if t := o.told; t != nil && !t.write.IsZero() && !time.Now().Before(t.write) {
+		t.write, t.hurry = time.Time{}, true
+		o.push(delivery{kind: toldDue})
+	}
+	o.moveTold()
+}
+
+// copiesUntil is until when copies of messages may arrive that another owner of the object has sent, or another connection of
+// ours.
+func (o *object) copiesUntil(now time.Time) time.Time {
+	until := o.in.bus.Since(now).Add(wire.CopyLife)
+	if o.memory.epoch > 1 && o.memory.since.Add(wire.CopyLife).After(until) {
+		until = o.memory.since.Add(wire.CopyLife)
+	}
+	return until
+}
+
+// sendTold takes batches and has each delivered, until there is none.
+func (o *object) sendTold() {
+	for {
+		select {
+		case o.in.telling <- struct{}{}:
+		case <-o.in.work.Done():
+			return
+		}
+		b, batch, ok := o.takeBatch()
+		if !ok {
+			<-o.in.telling
+			return
+		}
+		o.spawn(func() {
+			defer func() { <-o.in.telling }()
+			o.batchAnswered(b, o.deliverBatch(b, batch))
+		})
+	}
+}
+
+// takeBatch is the next batch that may leave, and as it is sent.
+func (o *object) takeBatch() (tells.Batch, *wire.Batch, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t := o.told
+	if t == nil || o.stage() != serving {
+		return tells.Batch{}, nil, false
+	}
+	b, ok := t.box.Take(time.Now())
+	if !ok {
+		t.taking = false
+		o.moveTold()
+		return b, nil, false
+	}
+	count, _ := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
+	batch := &wire.Batch{From: o.key, Born: count.Born, Messages: make([]wire.TellMessage, 0, len(b.Numbers))}
+	for _, n := range b.Numbers {
+		m, err := engine.DecodeTold(stored(o.memory.state.Reserved(), engine.OutboxKey(n)))
+		if err != nil {
+			o.in.log.Error("told message not understood", "object", o.key, "message", n, "err", err)
+			continue
+		}
+		batch.Messages = append(batch.Messages, wire.TellMessage{N: n, Call: m.Call, Body: m.Body})
+	}
+	return b, batch, true
+}
+
+func stored(data *engine.Data, key string) []byte {
+	value, _ := data.Get(key)
+	return value
+}
+
+// idOfKey is the id with this key, "class.hex".
+func idOfKey(key string) (objects.ID, error) {
+	class, digits, _ := strings.Cut(key, ".")
+	return objects.Class(class).ParseID(digits)
+}
+
+// deliverBatch sends a batch, and returns what came of it. A receiver that cannot be reached now is nothing special.
+func (o *object) deliverBatch(b tells.Batch, batch *wire.Batch) (a tells.Answer) {
+	id, err := idOfKey(b.To)
+	if err != nil {
+		o.in.log.Error("told message not delivered: its receiver is no object", "object", o.key, "to", b.To, "err", err)
+		return a
+	}
+	if _, valid := o.in.lease.Holds(); !valid {
+		return a
+	}
+	reply, err := o.in.client.Do(o.in.work, wire.Address{ID: id, Name: b.Name}, &wire.Request{Kind: wire.Told, Body: wire.Encode(batch)})
+	if err == nil {
+		err = reply.Err()
+	}
+	var said wire.BatchReply
+	if err == nil {
+		err = wire.Decode(reply.Body, &said)
+	}
+	if err != nil {
+		o.in.metrics.tells.WithLabelValues(o.class.Name, "not reached").Inc()
+		o.in.log.Debug("told messages not delivered yet", "object", o.key, "to", b.To, "err", err)
+		return a
+	}
+	a = tells.Answer{Handled: said.Handled, Failed: said.Failed, Refused: said.Refused, Soon: said.Soon}
+	if said.Failed > 0 {
+		a.Err = &engine.Failure{Code: said.Code, Message: said.Message, Reference: said.Ref}
+	}
+	return a
+}
+
+// batchAnswered takes in what came of a batch.
+func (o *object) batchAnswered(b tells.Batch, a tells.Answer) {
+	now := time.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t := o.told
+	if t == nil || o.stage() == gone {
+		return
+	}
+	handled := 0
+	for _, n := range b.Numbers {
+		if n <= a.Handled {
+			handled++
+		}
+	}
+	o.in.metrics.tells.WithLabelValues(o.class.Name, "handled").Add(float64(handled))
+	if a.Failed > 0 {
+		o.in.metrics.tells.WithLabelValues(o.class.Name, "failed").Inc()
+	}
+	t.box.Answered(b, a, now, rand.Float64(), o.copiesUntil(now).After(now))
+	switch {
+	case t.box.HasChores() && (a.Soon || t.box.Hurry()):
+		t.write, t.hurry = time.Time{}, true
+		o.push(delivery{kind: toldDue})
+	case t.box.HasChores() && t.write.IsZero() && !t.hurry:
+		t.write = now.Add(tells.RemoveAfter)
+	}
+	if t.box.MustPark() {
+		o.push(delivery{kind: toldDue})
+	}
+	o.moveTold()
+}
+
+// sayForget tells a receiver that nothing is left for it. It goes over NATS, as every copy of a message that did not go straight
+// into a mailbox, so it overtakes none. With mu held.
+func (o *object) sayForget(f tells.Forget) {
+	count, err := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
+	if err == nil {
+		o.publishForget(f.To, wire.ForgetBody{From: o.key, Born: count.Born, Last: f.Last})
+	}
+}
+
+func (o *object) publishForget(to string, body wire.ForgetBody) {
+	id, err := idOfKey(to)
+	if err != nil {
+		return
+	}
+	nobody := wire.InboxPrefix + o.in.id + ".forget." + strconv.FormatUint(o.in.forgets.Add(1), 10) // nothing is answered
+	o.in.logSendError(wire.Ask(o.in.bus, wire.ObjectHostSubject(id.Key()), nobody, &wire.Request{Kind: wire.Forget, Gateway: o.in.id, Body: wire.Encode(&body)}))
+}
+
+// handleTold runs what is due of the object's own messages, sends on what others are to get now, and writes what answers have
+// made necessary. It reports whether something was written.
+func (o *object) handleTold() (wrote bool) {
+	began := time.Now()
+	for {
+		now := time.Now()
+		if now.Sub(began) > toldSlice {
+			o.push(delivery{kind: toldDue})
+			return wrote
+		}
+		did, more := o.handleOneTold(now)
+		wrote = wrote || did
+		if !more {
+			return wrote
+		}
+	}
+}
+
+// nextTold is what is to be done next about told messages.
+type nextTold struct {
+	park, hook, chores bool
+	at                 string // where the message is kept; "" for chores
+	m                  engine.Told
+}
+
+func (o *object) nextTold(now time.Time) (next nextTold, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t := o.told
+	if t == nil || o.stage() == gone {
+		return next, false
+	}
+	if m, at, ok := t.box.ToPark(o.memory.state.Reserved().Get); ok {
+		return nextTold{park: true, at: at, m: m}, true
+	}
+	n, hook := t.box.ToHook(now)
+	at := engine.ParkedKey(n)
+	if !hook {
+		if at, ok = t.box.Due(now); !ok {
+			return nextTold{chores: true}, t.box.HasChores() && t.hurry
+		}
+	}
+	m, err := engine.DecodeTold(stored(o.memory.state.Reserved(), at))
+	if err != nil { // it was read before
+		o.in.log.Error("told message not understood", "object", o.key, "key", at, "err", err)
+		return next, false
+	}
+	return nextTold{hook: hook, at: at, m: m}, true
+}
+
+func (o *object) handleOneTold(now time.Time) (wrote, more bool) {
+	next, ok := o.nextTold(now)
+	switch {
+	case !ok:
+		return false, false
+	case next.chores:
+		o.applyOwn(engine.Outcome{}, true)
+	case next.park:
+		o.park(next.m, next.at, now)
+	case next.hook:
+		o.hook(next.m, now)
+	case next.m.To == o.key:
+		return o.runOwn(next.m, next.at, now)
+	default:
+		count, err := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
+		if err != nil {
+			o.in.log.Error("told message not sent: the object's count cannot be read", "object", o.key, "err", err)
+			return false, false
+		}
+		o.applyOwn(engine.Outcome{Writes: tells.Move(next.m, next.at, count, o.memory.token)}, false)
+	}
+	return true, true
+}
+
+// applyOwn writes for the host, in an event that nobody has requested.
+func (o *object) applyOwn(out engine.Outcome, chores bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.memory.state.Apply(out.Writes)
+	o.noteTold(out.Writes)
+	if len(out.Writes) > 0 || chores {
+		o.commit.wrote = true
+		o.put(outboxItem{wrote: true})
+	}
+	o.moveTold()
+}
+
+// runOwn runs a message that the object has told itself.
+func (o *object) runOwn(m engine.Told, at string, now time.Time) (wrote, more bool) {
+	ev := event{kind: wire.Told}
+	o.onExit = func(out engine.Outcome) { o.ownFailed(ev, m, at, out, now) }
+	out, ok := o.awake()
+	if ok {
+		ctx := o.toldContext(o.key, stored(o.memory.state.Reserved(), engine.ToldCount), m.N, now)
+		out = o.memory.instance.Told(ctx, m.Call, m.Body, engine.Write{Key: at})
+	}
+	o.onExit = nil
+	if err := o.roomFor(ev, out); err != nil {
+		out = engine.Outcome{Err: err, Drop: true}
+	}
+	if out.Err == nil {
+		o.finish(ev, out)
+		return true, true
+	}
+	o.ownFailed(ev, m, at, out, now)
+	return true, true
+}
+
+// ownFailed has a message that the object has told itself tried again, or parks it.
+func (o *object) ownFailed(ev event, m engine.Told, at string, out engine.Outcome, now time.Time) {
+	e := o.countFailure(ev, out)
+	if out.Drop {
+		o.drop()
+	}
+	o.mu.Lock()
+	mayPark := o.told.box.MayPark()
+	o.mu.Unlock()
+	failed, park := tells.OwnFailed(m, refusedFor(e), mayPark, failureOf(e), now, rand.Float64())
+	if park {
+		o.park(failed, at, now)
+		return
+	}
+	o.applyOwn(engine.Outcome{Writes: []engine.Write{{Key: at, Value: failed.Encode()}}}, false)
+}
+
+// failureOf is the error as storage keeps it.
+func failureOf(e *objects.Error) *engine.Failure {
+	return &engine.Failure{Code: string(e.Code), Message: cut(e.Message, 512), Reference: e.Reference}
+}
+
+func cut(s string, most int) string { return strings.ToValidUTF8(s[:min(len(s), most)], "") }
+
+// refusedFor reports whether trying again does not help: the handler has refused the message.
+func refusedFor(e *objects.Error) bool {
+	return e.Code != objects.Internal && e.Code != objects.Unknown && !e.Code.Retryable()
+}
+
+// park parks a message, and tells the object of it in the same commit.
+func (o *object) park(m engine.Told, at string, now time.Time) {
+	o.in.metrics.tells.WithLabelValues(o.class.Name, "parked").Inc()
+	why := "no reason is known"
+	if m.Err != nil {
+		why = m.Err.Code + ": " + m.Err.Message
+	}
+	o.in.log.Warn("told message parked", "object", o.key, "name", o.id.Name, "to", m.To, "call", m.Call, "message", m.N, "tries", m.Tries, "err", why)
+	o.undelivered(m, func(m engine.Told) []engine.Write { return tells.Park(m, at) }, now)
+}
+
+// hook tells the object again of a message that is parked, after it has failed to hear of it.
+func (o *object) hook(m engine.Told, now time.Time) {
+	o.undelivered(m, func(m engine.Told) []engine.Write {
+		return []engine.Write{{Key: engine.ParkedKey(m.N), Value: m.Encode()}}
+	}, now)
+}
+
+// undelivered runs the object's Undelivered, if it has one, in the commit of the writes that write makes.
+func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Write, now time.Time) {
+	ev := event{kind: wire.Parked}
+	failed := func(out engine.Outcome) {
+		_ = o.countFailure(ev, out)
+		if out.Drop {
+			o.drop()
+		}
+		o.applyOwn(engine.Outcome{Writes: write(tells.HookFailed(m, now, rand.Float64()))}, false)
+	}
+	o.onExit = failed
+	out, ok := o.awake()
+	if !ok {
+		o.onExit = nil
+		failed(out)
+		return
+	}
+	heard := m
+	heard.Due = time.Time{}
+	if !o.memory.instance.HearsUndelivered() {
+		o.onExit = nil
+		o.applyOwn(engine.Outcome{Writes: write(heard)}, false)
+		return
+	}
+	ctx := o.toldContext(o.key, stored(o.memory.state.Reserved(), engine.ToldCount), m.N, now)
+	ctx.kind = wire.Parked
+	out = o.memory.instance.Undelivered(ctx, m, write(heard)...)
+	o.onExit = nil
+	if out.Err != nil {
+		failed(out)
+		return
+	}
+	o.finish(ev, out)
+}
+
+var errMarks = &wire.Reply{Code: objects.Overloaded, Message: "too many others have told the object something lately"}
+
+// receiveTold runs what another object has told this one. Each message is an event; what is answered waits for the last of
+// their commits.
+func (o *object) receiveTold(ev event) {
+	var batch wire.Batch
+	err := wire.Decode(ev.req.Body, &batch)
+	if err == nil {
+		_, err = idOfKey(batch.From)
+	}
+	if err != nil || len(batch.Messages) > tells.MaxBatch {
+		o.answer(ev.reply, wire.Reply{Code: objects.Invalid, Message: "told messages not understood"})
+		return
+	}
+	at := tells.MarkKey(batch.From)
+	known, marked := o.memory.state.Reserved().Get(at)
+	marks := o.memory.state.Reserved().Between(engine.MarksAt, engine.After(engine.MarksAt)).Len()
+	if marks > 0 {
+		o.askForMark(marks > tells.MaxMarks/2)
+	}
+	if !marked && marks >= tells.MaxMarks {
+		o.answer(ev.reply, *errMarks)
+		return
+	}
+	mark, err := engine.DecodeCount(known)
+	if err != nil {
+		o.in.log.Error("told messages not handled: the sender's mark cannot be read", "object", o.key, "from", batch.From, "err", err)
+		o.answer(ev.reply, wire.Reply{Code: objects.Internal, Message: "the sender's mark cannot be read"})
+		return
+	}
+	reply := wire.BatchReply{Soon: marks > tells.MaxMarks/2}
+	began := time.Now()
+	for _, m := range batch.Messages {
+		if tells.Handled(mark, batch.Born, m.N) {
+			reply.Handled = m.N
+			continue
+		}
+		if time.Since(began) > toldSlice {
+			break
+		}
+		mark = tells.Mark{Born: batch.Born, Last: m.N}
+		out := o.runTold(ev, batch.From, m, engine.Write{Key: at, Value: mark.Encode()}, reply)
+		if out.Err != nil {
+			o.toldFailed(ev, m.N, reply, out)
+			return
+		}
+		reply.Handled = m.N
+	}
+	o.answer(ev.reply, wire.Reply{Body: wire.Encode(&reply)})
+}
+
+// runTold runs one message of another object.
+func (o *object) runTold(ev event, from string, m wire.TellMessage, mark engine.Write, sofar wire.BatchReply) engine.Outcome {
+	o.onExit = func(out engine.Outcome) { o.toldFailed(ev, m.N, sofar, out) }
+	out, ok := o.awake()
+	if ok {
+		out = o.memory.instance.Told(o.toldContext(from, mark.Value, m.N, time.Now()), m.Call, m.Body, mark)
+	}
+	o.onExit = nil
+	if !ok {
+		return out
+	}
+	if err := o.roomFor(event{kind: wire.Told}, out); err != nil {
+		return engine.Outcome{Err: err, Drop: true}
+	}
+	if out.Err == nil {
+		o.finish(event{kind: wire.Told}, out)
+	}
+	return out
+}
+
+// toldFailed answers for a batch of which one message has failed. For want of room nothing was tried.
+func (o *object) toldFailed(ev event, n uint64, reply wire.BatchReply, out engine.Outcome) {
+	e := o.countFailure(event{kind: wire.Told}, out)
+	if out.Drop {
+		o.drop()
+	}
+	if e.Code == objects.StorageFull && reply.Handled == 0 {
+		o.answer(ev.reply, wire.Reply{Code: e.Code, Message: e.Message})
+		return
+	}
+	if e.Code != objects.StorageFull {
+		reply.Failed, reply.Refused, reply.Code, reply.Message, reply.Ref = n, refusedFor(e), string(e.Code), cut(e.Message, 512), e.Reference
+	}
+	o.answer(ev.reply, wire.Reply{Body: wire.Encode(&reply)})
+}
+
+// receiveForget drops a mark that its sender does not need any more. The next commit makes that durable; until then the mark
+// may come back, which does no harm.
+func (o *object) receiveForget(ev event) {
+	var f wire.ForgetBody
+	if wire.Decode(ev.req.Body, &f) != nil {
+		return
+	}
+	at := tells.MarkKey(f.From)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	known, marked := o.memory.state.Reserved().Get(at)
+	mark, err := engine.DecodeCount(known)
+	if marked && err == nil && tells.MayDrop(mark, f.Born, f.Last) {
+		o.memory.state.Apply([]engine.Write{{Key: at}})
+	}
+}
+
+// mayForget answers a receiver that asks whether its mark is needed: if not, it is told so as ever.
+func (o *object) mayForget(ev event) {
+	var f wire.ForgetBody
+	if wire.Decode(ev.req.Body, &f) == nil {
+		now := time.Now()
+		o.mu.Lock()
+		may := !o.copiesUntil(now).After(now) && (o.told == nil || o.told.box.MayForget(f.From, f.Last))
+		if may {
+			o.publishForget(f.From, wire.ForgetBody{From: o.key, Born: f.Born, Last: f.Last})
+		}
+		o.mu.Unlock()
+	}
+	o.answer(ev.reply, wire.Reply{})
+}
+
+// askForMark asks the sender of one mark whether it is still needed: one after the other, each at most every askAgain unless
+// room is short. The event loop calls it.
+func (o *object) askForMark(short bool) {
+	now := time.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.told == nil {
+		o.told = &told{box: tells.New(o.key), asked: now, cycle: now}
+		o.told.box.Landed(o.commit.own.Commit)
+	}
+	t := o.told
+	if t.cycle.IsZero() {
+		t.cycle = now
+	}
+	if now.Sub(t.asked) < askEvery || !short && t.askAt == "" && now.Sub(t.cycle) < askAgain {
+		return
+	}
+	t.asked = now
+	from := max(t.askAt, engine.MarksAt)
+	for key, value := range o.memory.state.Reserved().Between(from, engine.After(engine.MarksAt)).All() {
+		if key <= t.askAt {
+			continue
+		}
+		sender, ok := tells.SenderOf(key)
+		mark, err := engine.DecodeCount(value)
+		t.askAt = key
+		if ok && err == nil {
+			o.spawn(func() { o.askSender(sender, mark) })
+		}
+		return
+	}
+	t.askAt, t.cycle = "", now
+}
+
+func (o *object) askSender(sender string, mark tells.Mark) {
+	id, err := idOfKey(sender)
+	if err != nil {
+		return
+	}
+	body := wire.Encode(&wire.ForgetBody{From: o.key, Born: mark.Born, Last: mark.Last})
+	if _, err := o.in.client.Do(o.in.work, wire.Address{ID: id}, &wire.Request{Kind: wire.MayForget, Body: body}); err != nil {
+		o.in.log.Debug("sender not asked for its mark", "object", o.key, "sender", sender, "err", err)
+	}
+}
+
+// seeToParked does with parked messages what an operator wants.
+func (o *object) seeToParked(ev event) {
+	var want wire.ParkedBody
+	if err := wire.Decode(ev.req.Body, &want); err != nil {
+		o.answer(ev.reply, wire.Reply{Code: objects.Invalid, Message: "not understood"})
+		return
+	}
+	n, err := o.liftParked(want)
+	switch {
+	case err != nil:
+		o.answer(ev.reply, wire.Reply{Code: objects.Internal, Message: err.Error()})
+	case n == 0:
+		o.answer(ev.reply, wire.Reply{Code: objects.NotFound, Message: "there is no such parked message"})
+	default:
+		o.in.log.Info("parked messages seen to", "object", o.key, "name", o.id.Name, "messages", n, "dropped", want.Drop)
+		o.answer(ev.reply, wire.Reply{Body: []byte(strconv.Itoa(n))})
+	}
+}
+
+func (o *object) liftParked(want wire.ParkedBody) (n int, err error) {
+	keys := []string{engine.ParkedKey(want.N)}
+	if want.N == 0 {
+		keys = nil
+		for key := range o.memory.state.Reserved().Between(engine.ParkedAt, engine.After(engine.ParkedAt)).All() {
+			keys = append(keys, key)
+		}
+	}
+	for _, at := range keys {
+		value, ok := o.memory.state.Reserved().Get(at)
+		if !ok {
+			continue
+		}
+		n++
+		if want.Drop {
+			o.applyOwn(engine.Outcome{Writes: []engine.Write{{Key: at}}}, false)
+			continue
+		}
+		m, failed := engine.DecodeTold(value)
+		count, bad := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
+		if err = errors.Join(failed, bad); err != nil {
+			return n, fmt.Errorf("message at %q: %w", at, err)
+		}
+		enter := tells.Move
+		if m.To == o.key {
+			enter = tells.Again
+		}
+		o.applyOwn(engine.Outcome{Writes: enter(m, at, count, o.memory.token)}, false)
+	}
+	return n, nil
+}
+
+// pendingTold is how many messages are under way.
+func (o *object) pendingTold() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.told == nil {
+		return 0
+	}
+	return o.told.box.Len()
+}
+
+// keepsTold reports whether the object is not to be let go of: something that it has told is under way.
+func (o *object) keepsTold() bool { return o.told != nil && o.told.box.Busy() }
+
+// mayForgetCount reports whether all that the record stores is the count of what the object has told, and that is not needed
+// any more: nothing is under way, and no copy of anything can be. With mu held.
+func (o *object) mayForgetCount() bool {
+	now := time.Now()
+	_, counts := o.memory.state.Reserved().Get(engine.ToldCount)
+	return counts && !o.copiesUntil(now).After(now) && !o.keepsTold()
+}

@@ -1,0 +1,82 @@
+package engine
+
+import "context"
+
+// Stored is an object's storage as of the last event, beneath the writes of the event at work. A host keeps large ones in
+// parts, which it reads when they are asked for: a read may wait for the store, and its error says that the store has not
+// answered. Data is one that is wholly in memory.
+type Stored interface {
+	// Read is the value of a key, nil if there is none. It must not be changed.
+	Read(ctx context.Context, key string) ([]byte, error)
+
+	// Known is Read without waiting; false if the store would have to be asked.
+	Known(key string) (value []byte, known bool)
+
+	// Scan goes through the entries whose keys are from or greater, and less than to, in the order of their bytes or from the
+	// end. They are those of now, until the next event is applied.
+	Scan(ctx context.Context, from, to string, backward bool) Scan
+
+	// Count is how many they are.
+	Count(ctx context.Context, from, to string) (int, error)
+
+	// Size is the number of bytes that keys and values take, and SizeAfter what it would be after the writes. Of a large
+	// object both count what is yet to be cleared away.
+	Size() int
+	SizeAfter(writes []Write) int
+}
+
+// Scan yields entries one after the other. It reports false at the end, and after an error.
+type Scan interface {
+	Next() (w Write, ok bool, err error)
+}
+
+// Read is Get for a Stored.
+func (d *Data) Read(_ context.Context, key string) ([]byte, error) {
+	value, _ := d.Get(key)
+	return value, nil
+}
+
+// Known is Get for a Stored.
+func (d *Data) Known(key string) ([]byte, bool) {
+	value, _ := d.Get(key)
+	return value, true
+}
+
+// Scan is the entries of now.
+func (d *Data) Scan(_ context.Context, from, to string, backward bool) Scan {
+	return &scan{d.between(from, to), backward}
+}
+
+// Count is how many entries a stretch has.
+func (d *Data) Count(_ context.Context, from, to string) (int, error) {
+	return len(d.between(from, to)), nil
+}
+
+func (d *Data) between(from, to string) []entry {
+	if from >= to {
+		return nil
+	}
+	first, _ := d.find(from)
+	last, _ := d.find(to)
+	return d.entries[first:last]
+}
+
+// scan is a stretch of a Data.
+type scan struct {
+	entries  []entry
+	backward bool
+}
+
+func (s *scan) Next() (Write, bool, error) {
+	n := len(s.entries)
+	if n == 0 {
+		return Write{}, false, nil
+	}
+	e := s.entries[0]
+	if s.backward {
+		e, s.entries = s.entries[n-1], s.entries[:n-1]
+	} else {
+		s.entries = s.entries[1:]
+	}
+	return Write{e.key, e.value}, true, nil
+}

@@ -1,0 +1,19 @@
+package engine
+
+import "context"
+
+// Asker asks another object, until ctx ends.
+type Asker func(ctx context.Context, q Question) (Answer, error)
+
+// Task is what an event wants run once it is durable, outside of events. A host gives it a context that ends when it has to,
+// and a way to ask objects.
+type Task func(ctx context.Context, ask Asker) error
+
+// Go has the task begin when the event has committed.
+func (t *Tx) Go(task Task) {
+	t.use()
+	if free := t.run.world.Free; free != nil && len(t.tasks) >= free() {
+		t.Abort(t.errorf(overloaded, "too many tasks run for this object, or on its host"))
+	}
+	t.tasks = append(t.tasks, task)
+}

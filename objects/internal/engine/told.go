@@ -1,0 +1,221 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Told is a message that an object has told and that is not delivered yet, as the object's storage keeps it.
+type Told struct {
+	N    uint64    `json:"n"`              // the object's count of what it has told; it orders the messages of one pair
+	To   string    `json:"to"`             // the receiver, "class.hex"
+	Name string    `json:"name,omitempty"` // the receiver's name, if it is known
+	Call string    `json:"call"`
+	Key  string    `json:"key,omitempty"`
+	At   time.Time `json:"at,omitzero"` // when it is to be delivered; zero: at once
+
+	Tries int       `json:"tries,omitempty"` // failures of its handler so far
+	Due   time.Time `json:"due,omitzero"`    // when it is tried next, after a failure
+	Err   *Failure  `json:"err,omitempty"`   // of the last try
+	Hook  int       `json:"hook,omitempty"`  // of a parked message: failures of Undelivered so far
+
+	Body []byte `json:"-"` // the call's input
+}
+
+// Failure is an error as storage keeps it.
+type Failure struct {
+	Code      string `json:"code"`
+	Message   string `json:"message,omitempty"`
+	Reference string `json:"ref,omitempty"`
+}
+
+// When is when the message is to be delivered, or tried next.
+func (m Told) When() time.Time {
+	if m.Due.After(m.At) {
+		return m.Due
+	}
+	return m.At
+}
+
+// Encode is the message as a stored value: a line of JSON, then the body as it is.
+func (m Told) Encode() []byte {
+	head, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // our own type always encodes
+	}
+	return Raw(append(append(head, '\n'), m.Body...))
+}
+
+// DecodeTold reads what Encode has made. The body shares the value's memory.
+func DecodeTold(value []byte) (m Told, err error) {
+	raw, ok := RawOf(value)
+	if !ok {
+		return m, errors.New("a told message is not raw")
+	}
+	head, body, ok := bytes.Cut(raw, []byte("\n"))
+	if !ok {
+		return m, errors.New("a told message has no body")
+	}
+	if err := json.Unmarshal(head, &m); err != nil {
+		return m, fmt.Errorf("a told message: %w", err)
+	}
+	m.Body = body
+	return m, nil
+}
+
+// Where told messages are kept. Restoring an older state and forking an object leave all of these keys as they are.
+const (
+	ToldCount = Reserved + "o"  // Count
+	OutboxAt  = Reserved + "o/" // + number: messages to others that are on their way
+	TimersAt  = Reserved + "t/" // + number, or = and the key: messages to others that are not due, and messages to the object itself
+	ParkedAt  = Reserved + "k/" // + number: messages that are not delivered until somebody sees to them
+	MarksAt   = Reserved + "m/" // + sender: what the object was told
+)
+
+// OutboxKey is where the message with this number is kept.
+func OutboxKey(n uint64) string { return fmt.Sprintf("%s%016x", OutboxAt, n) }
+
+// ParkedKey is where the parked message with this number is kept.
+func ParkedKey(n uint64) string { return fmt.Sprintf("%s%016x", ParkedAt, n) }
+
+// TimerKey is where a message that is not due, or is the object's own, is kept.
+func TimerKey(n uint64, key string) string {
+	if key != "" {
+		return TimersAt + "=" + key
+	}
+	return fmt.Sprintf("%s%016x", TimersAt, n)
+}
+
+// Count numbers what an object tells. Born distinguishes the lives of an object whose record was removed.
+type Count struct{ Born, Last uint64 }
+
+// Encode is the count as a stored value.
+func (c Count) Encode() []byte { return fmt.Appendf(nil, "[%d,%d]", c.Born, c.Last) }
+
+// DecodeCount reads what Encode has made; the zero Count for nothing.
+func DecodeCount(value []byte) (c Count, err error) {
+	if len(value) == 0 {
+		return c, nil
+	}
+	var pair [2]uint64
+	if err := json.Unmarshal(value, &pair); err != nil {
+		return c, fmt.Errorf("the count of told messages: %w", err)
+	}
+	return Count{pair[0], pair[1]}, nil
+}
+
+// Next is the count after one more message. born is that of a count that has not begun.
+func (c Count) Next(born uint64) Count {
+	if c.Last == 0 {
+		c.Born = born
+	}
+	c.Last++
+	return c
+}
+
+// Tell makes the message part of the transaction. A message of the same key that is not due yet is replaced.
+func (t *Tx) Tell(m Told) {
+	t.use()
+	if most := t.limits().Told; len(m.Body) > most {
+		t.Abort(t.errorf(tooLarge, "the input of call %.80q has %d bytes, at most %d can be told", m.Call, len(m.Body), most))
+	}
+	pending := t.told
+	if t.run.world.Told != nil {
+		pending += t.run.world.Told()
+	}
+	if most := t.limits().Tells; pending >= most {
+		t.Abort(t.errorf(overloaded, "the object has %d messages under way, more are not allowed", most))
+	}
+	t.told++
+	count, err := DecodeCount(t.stored(ToldCount))
+	if err != nil {
+		t.Abort(err)
+	}
+	count = count.Next(t.run.world.Born)
+	m.N = count.Last
+	t.Store(ToldCount, count.Encode())
+	if !m.At.After(t.began) {
+		m.At = time.Time{}
+	}
+	if m.Key != "" {
+		t.Store(TimerKey(0, m.Key), nil)
+	}
+	if !m.At.IsZero() || m.To == t.Key() {
+		t.Store(TimerKey(m.N, m.Key), m.Encode())
+	} else {
+		t.Store(OutboxKey(m.N), m.Encode())
+	}
+}
+
+func (t *Tx) stored(key string) []byte {
+	value, _ := t.Stored(key)
+	return value
+}
+
+// Cancel removes the message of this key that is not due yet, and reports whether there was one.
+func (t *Tx) Cancel(key string) bool {
+	at := TimerKey(0, key)
+	_, ok := t.Stored(at)
+	if ok {
+		t.Store(at, nil)
+	}
+	return ok
+}
+
+// Pending is the message of this key that is not due yet or, if there is none, that is parked.
+func (t *Tx) Pending(key string) (m Told, ok bool) {
+	if value, ok := t.Stored(TimerKey(0, key)); ok {
+		return t.decodeTold(value), true
+	}
+	for _, value := range t.Entries(ParkedAt, After(ParkedAt), false) {
+		if m := t.decodeTold(value); m.Key == key {
+			return m, true
+		}
+	}
+	return m, false
+}
+
+func (t *Tx) decodeTold(value []byte) Told {
+	m, err := DecodeTold(value)
+	if err != nil {
+		t.Abort(err)
+	}
+	return m
+}
+
+// forgetOwn removes what the object has told itself.
+func (t *Tx) forgetOwn() {
+	for key, value := range t.Entries(TimersAt, After(TimersAt), false) {
+		if t.decodeTold(value).To == t.Key() {
+			t.Store(key, nil)
+		}
+	}
+}
+
+// HearsUndelivered reports whether the instance wants to know of its parked messages.
+func (i *Instance) HearsUndelivered() bool { return i.class.Author.HearsUndelivered(i.self) }
+
+// Told runs the call of a told message. The writes are what has to land with its effect: they say that it was handled.
+func (i *Instance) Told(ctx context.Context, call string, input []byte, handled ...Write) Outcome {
+	return i.run(ctx, func(t *Tx, _ *Outcome) error {
+		for _, w := range handled {
+			t.Store(w.Key, w.Value)
+		}
+		_, err := i.class.Author.Call(i.self, t, call, input)
+		return err
+	})
+}
+
+// Undelivered tells the object of its message that is parked. The writes land with what the handler does.
+func (i *Instance) Undelivered(ctx context.Context, m Told, parked ...Write) Outcome {
+	return i.run(ctx, func(t *Tx, _ *Outcome) error {
+		for _, w := range parked {
+			t.Store(w.Key, w.Value)
+		}
+		return i.class.Author.Undelivered(i.self, t, m)
+	})
+}
