@@ -126,7 +126,7 @@ func TestAnothersRoomStaysClosed(t *testing.T) {
 	if a := p.once(t, "GET", "/auth/me", "", forged...); a.body != `{"name":"bob"}` {
 		t.Errorf("bob, who says that he is ada, is %d %s", a.StatusCode, a.body)
 	}
-	for _, target := range []string{"/auth/rooms/ada", "/auth/rooms/ada/", "/auth/rooms/ada/bob", "/auth/rooms/%61da", "/auth/rooms/ada?name=bob", "/auth/rooms/ada#bob", "/Auth/Rooms/ada", "/auth/rooms/bob/../ada", "/auth/rooms/bob%2F..%2Fada"} {
+	for _, target := range []string{"/auth/rooms/ada", "/auth/rooms/ada/", "/auth/rooms/ada/bob", "/auth/rooms/%61da", "/auth/rooms/ada?name=bob", "/auth/rooms/ada#bob", "/Auth/Rooms/ada", "/auth/rooms/bob%2F..%2Fada"} {
 		a := p.upgraded(t, target, forged...)
 		if a.StatusCode != http.StatusForbidden && a.StatusCode != http.StatusNotFound && a.StatusCode != http.StatusBadRequest {
 			t.Errorf("bob at %s = %d %s", target, a.StatusCode, a.body)
@@ -139,6 +139,14 @@ func TestAnothersRoomStaysClosed(t *testing.T) {
 	}
 	if a := p.upgraded(t, "/auth/rooms/ada", forged...); a.StatusCode != http.StatusForbidden {
 		t.Errorf("bob is let in after all: %d", a.StatusCode)
+	}
+	// Dots are the object's to read: this is a path in bob's own room.
+	bobs, err := auth.Rooms.ID("bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := p.upgraded(t, "/auth/rooms/bob/../ada", forged...); a.Header.Get("Holdfast-Object") != bobs.Key() {
+		t.Errorf("bob, by a path with dots, is at %q: %d", a.Header.Get("Holdfast-Object"), a.StatusCode)
 	}
 	if a := p.upgraded(t, "/auth/rooms/bob", forged...); a.StatusCode != http.StatusSwitchingProtocols {
 		t.Errorf("bob's own room is closed for him: %d %s", a.StatusCode, a.body)
