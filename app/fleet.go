@@ -122,15 +122,11 @@ func (f *fleet) gateway(cfg gateway.Config, ln net.Listener) error {
 
 // host starts a host.
 func (f *fleet) host(cfg host.Config) error {
-	cfg.Objects, cfg.Log, cfg.Metrics = f.p.cfg.Objects, f.p.log, f.ops.Metrics
-	h, err := host.New(f.ctx, cfg)
+	h, err := f.newHost(cfg)
 	if err != nil {
-		return hostError(cfg, err)
+		return err
 	}
-	f.hosted++
-	f.ops.Add(func(context.Context) ops.Part {
-		return part(ops.Part{Kind: "host", Name: cfg.Name, Region: cfg.Region}, h.Ready())
-	})
+	f.addHost(cfg, func() *host.Host { return h })
 	f.hosts.Go(func() error {
 		err := h.Run(f.hosting)
 		if err != nil {
@@ -139,6 +135,23 @@ func (f *fleet) host(cfg host.Config) error {
 		return nil
 	})
 	return nil
+}
+
+func (f *fleet) newHost(cfg host.Config) (*host.Host, error) {
+	cfg.Objects, cfg.Log, cfg.Metrics = f.p.cfg.Objects, f.p.log, f.ops.Metrics
+	h, err := host.New(f.ctx, cfg)
+	if err != nil {
+		return nil, hostError(cfg, err)
+	}
+	return h, nil
+}
+
+// addHost counts a host, and has the operations listener speak of whoever is it now.
+func (f *fleet) addHost(cfg host.Config, now func() *host.Host) {
+	f.hosted++
+	f.ops.Add(func(context.Context) ops.Part {
+		return part(ops.Part{Kind: "host", Name: cfg.Name, Region: cfg.Region}, now().Ready())
+	})
 }
 
 // server has the operations listener speak of the embedded server.

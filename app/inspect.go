@@ -219,6 +219,10 @@ func writeObject(w io.Writer, info host.Info, now time.Time) error {
 	if !info.EventBegan.IsZero() {
 		fmt.Fprintf(t, "  event\tone has run for %v and does not end; others wait\n", now.Sub(info.EventBegan).Round(time.Second))
 	}
+	if told := info.Told; told != nil {
+		fmt.Fprintf(t, "  told\t%s on their way, %s, %d parked; remembers %s; `tells` shows them\n",
+			count(told.Sending, "message"), count(told.Timers, "timer"), told.Parked, count(told.Marks, "sender"))
+	}
 	if n := len(info.Gateways); n > 0 {
 		fmt.Fprintf(t, "  sockets\t%s may hold some: %s\n", count(n, "gateway"), shown(strings.Join(info.Gateways, ", ")))
 	}

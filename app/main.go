@@ -17,6 +17,7 @@
 //	bench     a load, and how it was answered
 //	get, ls   what is kept
 //	resume    have an object go on that was left alone
+//	tells     print what an object has told and what is not delivered; send it again or drop it
 //
 // Each process that serves has an operations listener, which package ops describes.
 //
@@ -135,7 +136,7 @@ func (p *program) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&p.json, "json", false, "results, errors and logs as JSON")
 	root.PersistentFlags().StringVar(&p.level, "log-level", "info", "least level that is logged: debug, info, warn or error")
 	root.AddCommand(p.devCommand(), p.natsCommand(), p.hostCommand(), p.gatewayCommand(),
-		p.callCommand(), p.fetchCommand(), p.getCommand(), p.lsCommand(), p.resumeCommand(),
+		p.callCommand(), p.fetchCommand(), p.getCommand(), p.lsCommand(), p.resumeCommand(), p.tellsCommand(),
 		p.raceCommand(), p.benchCommand(), p.versionCommand())
 	p.completeBuiltins(root)
 	return root

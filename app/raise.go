@@ -11,7 +11,6 @@ import (
 	"holdfast/gateway"
 	"holdfast/internal/link"
 	"holdfast/internal/wire"
-	"holdfast/objects/host"
 )
 
 // devRun is one run of dev.
@@ -27,11 +26,13 @@ type devRun struct {
 	links     []*link.Delay   // by region
 	here      wire.Nearby     // all that is no distance from NATS
 	names     []string        // of the hosts
+	faults    *faults
 }
 
 // raise starts all hosts and gateways and returns when all can answer. The
 // distances begin when all is in place: a start is no part of what they show.
 func (d *devRun) raise(began time.Time) (*banner, error) {
+	d.faults = newFaults(d)
 	peers := make([]gateway.Peer, len(d.regions))
 	for k, region := range d.regions {
 		peers[k] = gateway.Peer{Region: region, City: link.City(region), URL: webURL(d.listeners[k])}
@@ -53,12 +54,14 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.faults.own = own
 	if err := awaitHosts(d.fleet.ctx, own, d.names, began); err != nil {
 		return nil, err
 	}
 	b := &banner{OK: true, Name: d.p.cfg.Name, Version: d.p.cfg.Version, RTT: d.setting.String(), NATS: d.server.URL(), Data: d.data(), Ops: d.fleet.opsURL}
 	for k, region := range d.regions {
 		d.links[k].Set(d.rtts[k])
+		d.faults.spread(k)
 		b.Regions = append(b.Regions, place{region, peers[k].URL, float64(d.rtts[k]) / float64(time.Millisecond), d.hosts, d.nearby(k) != nil})
 	}
 	for k, ln := range d.listeners {
@@ -85,19 +88,7 @@ func (d *devRun) hostsIn(k int) error {
 	for i := range d.hosts {
 		name := fmt.Sprintf("%s-%d", d.regions[k], i+1)
 		d.names = append(d.names, name)
-		serve, err := d.connect(k, connection("host "+name+" serve", hostUser, d.p.log))
-		if err != nil {
-			return err
-		}
-		state, err := d.connect(k, connection("host "+name+" state", stateUser, d.p.log))
-		if err != nil {
-			return err
-		}
-		err = d.fleet.host(host.Config{
-			Name: name, Region: d.regions[k], Serve: serve, State: state, Nearby: d.nearby(k),
-			Memory: d.server.Memory(), Strict: true, Timing: wire.Timing{TTL: devTTL},
-		})
-		if err != nil {
+		if err := d.faults.raise(k, name); err != nil {
 			return err
 		}
 	}
@@ -109,7 +100,7 @@ func (d *devRun) gatewayIn(k int, peers []gateway.Peer) error {
 	if err != nil {
 		return err
 	}
-	cfg := gateway.Config{Region: d.regions[k], NATS: nc, Nearby: d.nearby(k), Peers: peers, Timing: wire.Timing{TTL: devTTL}}
+	cfg := gateway.Config{Region: d.regions[k], NATS: nc, Nearby: d.nearby(k), Peers: peers, Timing: wire.Timing{TTL: devTTL}, Faults: d.faults}
 	d.door.configure(&cfg)
 	return d.fleet.gateway(cfg, d.listeners[k])
 }

@@ -17,7 +17,7 @@ import (
 
 func TestEveryCommandExplainsItself(t *testing.T) {
 	commands := []string{"", "dev", "nats", "host", "gateway", "race",
-		"bench", "bench ticket", "bench echo", "bench first", "bench room", "bench idle", "call", "fetch", "get", "ls", "resume", "version", "help", "completion", "completion bash"}
+		"bench", "bench ticket", "bench echo", "bench first", "bench room", "bench idle", "call", "fetch", "get", "ls", "resume", "tells", "version", "help", "completion", "completion bash"}
 	for _, command := range commands {
 		code, out, errs := run(t, append(strings.Fields(command), "--help")...)
 		if code != 0 || !strings.Contains(out, "Examples:\n  holdfast ") || !strings.Contains(out, "Usage:") {
@@ -74,6 +74,9 @@ func TestAWrongCallIsExit2AndSaysWhatWouldBeRight(t *testing.T) {
 		{"host --region fra --nats https://localhost:8787", "NATS does not speak \"https\""},
 		{"resume ticket", "want CLASS/NAME"},
 		{"resume ticket --id 12", "64 hex digits"},
+		{"tells ticket/a again", "want retry or drop"},
+		{"tells ticket/a drop", "want the number"},
+		{"tells ticket/a retry x", "want the number"},
 		{"ls No.Class", "cannot be a class"},
 		{"race --url localhost:8787", "http://localhost:8787"},
 		{"race --expect-correct none", "want naive, cas or object"},

@@ -3,7 +3,6 @@ package gateway
 import (
 	"fmt"
 	"log/slog"
-	"mime"
 	"net/netip"
 	"net/url"
 	pathpkg "path"
@@ -13,7 +12,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/nats-io/nats.go"
 
-	js "holdfast/clients/js"
 	"holdfast/internal/ask"
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -46,21 +44,6 @@ func (e *Env) Log() *slog.Logger { return e.g.log }
 // SetPrincipal says who the request is from, for everything that it asks from here on.
 func SetPrincipal(c *fiber.Ctx, p objects.Principal) {
 	c.SetUserContext(objects.WithPrincipal(c.UserContext(), p))
-}
-
-// ServeClient serves the JavaScript client for browsers below a path, as "/client": a page imports
-// connect and route from /client/index.js.
-func (e *Env) ServeClient(r fiber.Router, path string) {
-	r.Get(path+"/:file", func(c *fiber.Ctx) error {
-		name := c.Params("file")
-		data, err := js.Files.ReadFile(name)
-		if err != nil {
-			return objects.Errorf(objects.NotFound, "the client has no such file")
-		}
-		c.Set(fiber.HeaderCacheControl, "no-cache") // a newer binary must be able to replace it at once
-		c.Set(fiber.HeaderContentType, mime.TypeByExtension(pathpkg.Ext(name)))
-		return c.Send(data)
-	})
 }
 
 // Forward has the object answer the request as its ServeHTTP likes, under the given

@@ -34,6 +34,22 @@ type Peer struct {
 	URL    string
 }
 
+// Faults break parts of a run on purpose, where all parts run in one process, as in dev.
+type Faults interface {
+	// Kill ends a host as a crash does, with a write still on its way to the store. A new host takes its
+	// place some seconds later. tell hears what happens, in order, until that.
+	Kill(host string, tell func(Fault)) error
+	// Cut has nothing reach a region, or leave it, for a time.
+	Cut(region string, lasts time.Duration) error
+}
+
+// Fault is something that Faults have brought about.
+type Fault struct {
+	What string // "killed", "refused": the store has refused a write of the dead host, "replaced"
+	Host string
+	At   time.Time
+}
+
 // Config is what a gateway is made of. NATS is needed.
 type Config struct {
 	Region  string       // default "local"
@@ -55,6 +71,8 @@ type Config struct {
 	// Proxies are the networks of the proxies in front. From them alone X-Forwarded-For
 	// and X-Forwarded-Proto are taken for the client's address and whether it speaks TLS.
 	Proxies []netip.Prefix
+
+	Faults Faults // what a worker can break on purpose; default: nothing
 
 	Limits  Limits
 	Idle    time.Duration // 75 s: a connection that waits for its next request is kept for so long

@@ -303,6 +303,17 @@ func ExampleSettings() {
 	// 2
 }
 
+// A handler that talks to the world by itself says nothing that a crash could still take back.
+func ExampleTx_Sync() {
+	w := objectstest.New(tb, CounterObjects)
+	_ = in(w, w.Object(Counters, "a"), func(tx *objects.Tx) error {
+		tx.Sync()
+		fmt.Println("told somebody that the sum is", sum.Get(tx))
+		return nil
+	})
+	// Output: told somebody that the sum is 0
+}
+
 // All that an object has stored goes, or all but its alarm.
 func ExampleTx_DeleteAll() {
 	w := objectstest.New(tb, CounterObjects)

@@ -44,8 +44,8 @@ func (tx *Tx) Object(class Class, name string) Ref { return way{inEvent{}}.Objec
 // ObjectByID is the object with this id.
 func (tx *Tx) ObjectByID(id ID) Ref { return way{inEvent{}}.ObjectByID(id) }
 
-// Sender is the object that makes this call, or this request, by its own event; false for a worker, an alarm or a socket. Who
-// it asks for says PrincipalOf.
+// Sender is the object that makes this call, or this request, by its own event, or has told this message; false for a worker,
+// an alarm, a socket and a task. Who it asks for says PrincipalOf.
 func (tx *Tx) Sender() (Ref, bool) {
 	key, name := tx.t.Sender()
 	return Ref{id: idOf(key), name: name, via: inEvent{}}, key != ""
@@ -74,6 +74,11 @@ func (tx *Tx) Transact(fn func() error) error { return tx.t.Transact(fn) }
 // DeleteAll deletes all keys and maps, and the alarm (as Cloudflare's deleteAll). Sockets stay open. To delete the keys alone,
 // clear the map of everything: NewMap[string, any]("").Clear(tx).
 func (tx *Tx) DeleteAll() { tx.t.DeleteAll() }
+
+// Sync waits until all that earlier events wrote is durable (as Cloudflare's sync), which Do and every answer do by
+// themselves: it is for handlers that reach outside on their own. What this event writes is not among it. In a constructor and
+// in Sleep it aborts.
+func (tx *Tx) Sync() { tx.t.Sync() }
 
 // Refuse is how ServeHTTP fails: the event is rolled back and answered as a call that returns err is, with the code's status,
 // and code, message, details and reference as JSON. Return after it. An error status that ServeHTTP writes itself rolls

@@ -7,6 +7,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"holdfast/examples/room"
 	"holdfast/examples/ticket"
 	"holdfast/kvfoil"
 )
@@ -77,21 +78,24 @@ func TestBrowserRace(t *testing.T) {
 		t.Errorf("the object stands at %s", body)
 	}
 
-	// The same as a table, and the code that ran.
-	for column, code := range map[string]string{"#col-object": ticket.Source, "#col-kv": kvfoil.Source("naive")} {
-		details := eval[[]string](page, fmt.Sprintf(`[...document.querySelectorAll("%s summary")].map((s) => s.textContent)`, column))
-		if len(details) != 2 {
-			t.Fatalf("%s can show %q", column, details)
-		}
-		page.click(column + " details:nth-of-type(2) summary")
+	// The same as a table.
+	for _, column := range []string{"#col-object", "#col-kv"} {
+		page.click(column + " details summary")
 		page.until("the table is shown", fmt.Sprintf(`document.querySelector("%s .as-table table")?.checkVisibility()`, column))
 		if rows := page.count(column + " .as-table tbody tr"); rows != 15 {
 			t.Errorf("the table of %s has %d rows", column, rows)
 		}
-		page.click(column + " details:nth-of-type(1) summary")
-		page.until("the source is shown", fmt.Sprintf(`document.querySelector("%s pre").checkVisibility()`, column))
-		if shown := eval[string](page, fmt.Sprintf(`document.querySelector("%s pre").textContent`, column)); shown != code || code == "" {
-			t.Errorf("%s shows as its source:\n%s", column, shown)
+	}
+
+	// And the code that ran, beside what is said of it.
+	for name, code := range map[string]string{"object": ticket.Source, "room": room.Source, "naive": kvfoil.Source("naive"), "cas": kvfoil.Source("cas")} {
+		if shown := eval[string](page, fmt.Sprintf(`document.querySelector("pre[data-source=%s]").textContent`, name)); shown != code || code == "" {
+			t.Errorf("as the source of %s is shown:\n%s", name, shown)
+		}
+	}
+	for _, column := range []string{"#col-object", "#col-kv"} {
+		if lead := eval[bool](page, fmt.Sprintf(`!!document.querySelector(document.querySelector("%s .why").hash + " pre").checkVisibility()`, column)); !lead {
+			t.Errorf("%s does not lead to its code", column)
 		}
 	}
 
@@ -103,9 +107,6 @@ func TestBrowserRace(t *testing.T) {
 	}
 	if verdict := page.text("#verdict .main"); !strings.Contains(verdict, "extra attempt") {
 		t.Errorf("the verdict on compare-and-set is %q", verdict)
-	}
-	if shown := eval[string](page, `document.querySelector("#col-kv pre").textContent`); shown != kvfoil.Source("cas") {
-		t.Errorf("compare-and-set's source is shown as:\n%s", shown)
 	}
 	page.shootElement("#race", "page-cas.png")
 }

@@ -89,8 +89,9 @@ func chromium(t testing.TB) string {
 type tab struct {
 	t     testing.TB
 	ctx   context.Context
-	home  string // the page's origin, as "http://127.0.0.1:8787"
-	close func() // as a person closes it
+	home  string   // the page's origin, as "http://127.0.0.1:8787"
+	also  []string // other origins that the page may ask
+	close func()   // as a person closes it
 
 	mu       sync.Mutex // guards what follows
 	faults   []string   // exceptions, and errors on the console
@@ -187,9 +188,12 @@ func (tab *tab) blameless() {
 			tab.t.Errorf("the page at %s met a fault: %s", tab.home, fault)
 		}
 	}
-	socket := strings.Replace(tab.home, "http", "ws", 1)
 	for _, url := range tab.requests {
-		if !strings.HasPrefix(url, tab.home+"/") && !strings.HasPrefix(url, socket+"/") {
+		asked := url
+		if rest, socket := strings.CutPrefix(url, "ws"); socket {
+			asked = "http" + rest
+		}
+		if !slices.ContainsFunc(append(tab.also, tab.home), func(origin string) bool { return strings.HasPrefix(asked, origin+"/") }) {
 			tab.t.Errorf("the page at %s asked somebody else: %s", tab.home, url)
 		}
 	}

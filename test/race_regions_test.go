@@ -23,6 +23,7 @@ type raceLine struct {
 	Cached   int
 	Refused  int
 	Run      string
+	What     string // of a fault
 }
 
 // raced fires a race and returns its lines as they came.

@@ -75,7 +75,7 @@ async function once(fetch, url, request, { attempt, key }) {
   } catch (_) {
     throw new CallError("the answer broke off", { outcome: "unknown", status: res.status });
   }
-  return { value, key, attempts: attempt + 1, owner: res.headers.get("Holdfast-Owner") || "", epoch: Number(res.headers.get("Holdfast-Epoch")) || 0 };
+  return { value, key, attempts: attempt + 1, owner: res.headers.get("Holdfast-Owner") || "", epoch: Number(res.headers.get("Holdfast-Epoch")) || 0, woke: res.headers.get("Holdfast-Woke") === "true" };
 }
 
 async function failure(res) {

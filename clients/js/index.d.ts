@@ -123,6 +123,8 @@ export interface Answer<Output> {
   /** The host that answered, as "host-1 (fra)", and the epoch of its ownership. */
   owner: string;
   epoch: number;
+  /** Whether the object slept before. */
+  woke: boolean;
 }
 
 /** The parameters of a path, and those of a query. */

@@ -10,7 +10,9 @@ import (
 
 	"holdfast/app"
 	"holdfast/examples/chat"
+	"holdfast/examples/checkout"
 	"holdfast/examples/document"
+	"holdfast/examples/jobs"
 	"holdfast/examples/leaderboard"
 	"holdfast/examples/limit"
 	"holdfast/examples/payment"
@@ -23,14 +25,17 @@ import (
 
 func main() { app.Main(app.Config{Name: "all", Objects: classes, Worker: worker}) }
 
-var classes = []*objects.Implementation{
-	chat.Objects, document.Objects, leaderboard.Objects, limit.Objects, payment.Objects(sandbox{}), scheduler.Objects(logJob), ticket.Objects, tictactoe.Objects,
-}
+var classes = append([]*objects.Implementation{
+	chat.Objects, document.Objects, jobs.Objects(work), leaderboard.Objects, limit.Objects,
+	payment.Objects(sandbox{}), scheduler.Objects(logJob), ticket.Objects, tictactoe.Objects,
+}, checkout.Objects...)
 
 func worker(r fiber.Router, env *gateway.Env) {
 	r.Post("/ticket/:name", gateway.Handle(env, ticket.Claim, gateway.Param("name")))
 	r.Post("/limit/:who", gateway.Handle(env, limit.Take, gateway.Param("who")))
-	for _, add := range []gateway.Worker{chat.Worker, document.Worker, leaderboard.Worker, payment.Worker, scheduler.Worker, tictactoe.Worker} {
+	for _, add := range []gateway.Worker{
+		chat.Worker, checkout.Worker, document.Worker, jobs.Worker, leaderboard.Worker, payment.Worker, scheduler.Worker, tictactoe.Worker,
+	} {
 		add(r, env)
 	}
 }
@@ -45,5 +50,11 @@ func (sandbox) Charge(_ context.Context, key string, _ payment.Order) (receipt, 
 // logJob does a job by saying so.
 func logJob(tx *objects.Tx, j scheduler.Job) error {
 	_, err := fmt.Fprintf(os.Stderr, "schedule %s: %s: %s\n", tx.Name(), j.ID, j.What)
+	return err
+}
+
+// work takes a moment, and always works.
+func work(ctx context.Context, j jobs.Job) error {
+	_, err := fmt.Fprintf(os.Stderr, "job %s: %s\n", j.ID, j.What)
 	return err
 }

@@ -12,7 +12,7 @@ import (
 	"holdfast/objects/objectstest"
 )
 
-var curl = regexp.MustCompile(`^\$ curl (?:-X (\w+) )?(?:-d '([^']*)' )?"?localhost:\d+([^" ]+)"?$`)
+var curl = regexp.MustCompile(`^\$ curl (?:-X (\w+) )?(?:-d (?:'([^']*)'|(\d+)) )?"?localhost:\d+([^" ]+)"?$`)
 
 // The README's questions have the README's answers.
 func TestTheREADMETellsWhatTheExamplesDo(t *testing.T) {
@@ -40,19 +40,19 @@ func TestTheREADMETellsWhatTheExamplesDo(t *testing.T) {
 		if part == nil {
 			t.Fatalf("not understood: %s", line)
 		}
-		method := part[1]
+		method, body := part[1], part[2]+part[3]
 		switch {
-		case method == "" && part[2] != "":
+		case method == "" && body != "":
 			method = "POST"
 		case method == "":
 			method = "GET"
 		}
-		response := front.Do(httptest.NewRequest(method, part[3], strings.NewReader(part[2])))
-		body, err := io.ReadAll(response.Body)
+		response := front.Do(httptest.NewRequest(method, part[4], strings.NewReader(body)))
+		said, err := io.ReadAll(response.Body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer = string(body)
+		answer = string(said)
 		asked++
 	}
 	if asked < 10 {

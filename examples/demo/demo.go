@@ -36,6 +36,7 @@ func Worker(r fiber.Router, env *gateway.Env) {
 	r.Get("/regions", d.regions)
 	r.Post("/race/:name", d.race)
 	r.Get("/runs/:id", d.run)
+	r.Post("/cut/:region", d.cut)
 
 	r.Post("/ticket/:name", d.ticket(ticket.Claim))
 	r.Get("/ticket/:name", d.ticket(ticket.Peek))

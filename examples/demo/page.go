@@ -8,6 +8,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"holdfast/examples/demo/web"
+	"holdfast/examples/room"
 	"holdfast/examples/ticket"
 	"holdfast/kvfoil"
 	"holdfast/objects"
@@ -73,7 +74,8 @@ func (d *demo) config(c *fiber.Ctx) error {
 	return c.JSON(fiber.Map{
 		"version": d.env.Version(),
 		"region":  d.env.Region(),
+		"faults":  d.env.Faults() != nil,
 		"gapMs":   kvfoil.DefaultGap.Milliseconds(),
-		"sources": fiber.Map{"object": ticket.Source, "naive": kvfoil.Source("naive"), "cas": kvfoil.Source("cas")},
+		"sources": fiber.Map{"object": ticket.Source, "room": room.Source, "naive": kvfoil.Source("naive"), "cas": kvfoil.Source("cas")},
 	})
 }

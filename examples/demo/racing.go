@@ -31,14 +31,14 @@ type raceOrder struct {
 	TTL    string   `json:"ttl"`   // of the cache through which the naive counter reads
 	Limit  bool     `json:"limit"` // of the naive counter to one write a second
 	From   []string `json:"from"`  // regions; none: this gateway's
+	Crash  bool     `json:"crash"` // the object's owner is killed in the midst, where it can be
 }
 
 // readRace reads a race's body.
-func readRace(body []byte) (run race.Run, order crew.Order, from []string, err error) {
-	var ask raceOrder
+func readRace(body []byte) (run race.Run, order crew.Order, ask raceOrder, err error) {
 	if len(body) > 0 {
 		if err := json.Unmarshal(body, &ask); err != nil {
-			return run, order, nil, objects.Errorf(objects.Invalid, `the body must be like {"n":15,"gap":"20ms","spread":"0ms","ttl":"0s","limit":false,"from":["fra"]}: %v`, err)
+			return run, order, ask, objects.Errorf(objects.Invalid, `the body must be like {"n":15,"gap":"20ms","spread":"0ms","ttl":"0s","limit":false,"from":["fra"]}: %v`, err)
 		}
 	}
 	run.N = ask.N
@@ -46,24 +46,24 @@ func readRace(body []byte) (run race.Run, order crew.Order, from []string, err e
 		run.N = 15
 	}
 	if run.Gap, err = duration(ask.Gap, kvfoil.DefaultGap, kvfoil.MaxGap); err != nil {
-		return run, order, nil, err
+		return run, order, ask, err
 	}
 	if run.Spread, err = duration(ask.Spread, 0, race.MaxSpread); err != nil {
-		return run, order, nil, err
+		return run, order, ask, err
 	}
 	ttl, err := duration(ask.TTL, 0, kvfoil.MaxCacheTTL)
 	if err != nil {
-		return run, order, nil, err
+		return run, order, ask, err
 	}
 	if err := run.Check(); err != nil {
-		return run, order, nil, objects.Errorf(objects.Invalid, "%v", err)
+		return run, order, ask, objects.Errorf(objects.Invalid, "%v", err)
 	}
 	slices.Sort(ask.From)
-	from = slices.Compact(ask.From)
-	if len(from) > mostTeams {
-		return run, order, nil, objects.Errorf(objects.Invalid, "a race is fired from at most %d regions", mostTeams)
+	ask.From = slices.Compact(ask.From)
+	if len(ask.From) > mostTeams {
+		return run, order, ask, objects.Errorf(objects.Invalid, "a race is fired from at most %d regions", mostTeams)
 	}
-	return run, crew.Order{Gap: run.Gap, TTL: ttl, Limit: ask.Limit}, from, nil
+	return run, crew.Order{Gap: run.Gap, TTL: ttl, Limit: ask.Limit}, ask, nil
 }
 
 // race fires n claims at each of the three counters, from this gateway or from those
@@ -74,12 +74,12 @@ func (d *demo) race(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	run, order, from, err := readRace(c.BodyRaw())
+	run, order, ask, err := readRace(c.BodyRaw())
 	if err != nil {
 		return err
 	}
 	order.Name = name
-	if run.Teams, err = d.teams(c.UserContext(), order, from); err != nil {
+	if run.Teams, err = d.teams(c.UserContext(), order, ask.From); err != nil {
 		return err
 	}
 	for _, kind := range []string{"object", "naive", "cas"} {
@@ -89,6 +89,12 @@ func (d *demo) race(c *fiber.Ctx) error {
 			return err
 		}
 		run.Counters = append(run.Counters, counter)
+	}
+	if ask.Crash {
+		if run.Counters[0].Break, err = d.crash(); err != nil {
+			return err
+		}
+		run.Spread = max(run.Spread, crashSpread)
 	}
 	c.Set("Holdfast-Object", d.env.Object(ticket.Tickets, name).ID().Key())
 	c.Set(fiber.HeaderContentType, "application/x-ndjson")
@@ -170,7 +176,7 @@ func (d *demo) counter(ctx context.Context, o crew.Order) (race.Counter, error) 
 		return race.Counter{}, err
 	}
 	if o.Counter == "object" {
-		return onObject(counter), nil
+		return d.onObject(counter), nil
 	}
 	foil, err := d.foil(ctx)
 	if err != nil {
@@ -186,12 +192,14 @@ func (d *demo) counter(ctx context.Context, o crew.Order) (race.Counter, error) 
 	return race.Counter{}, objects.Errorf(objects.Invalid, "there is no counter %.40q", o.Counter)
 }
 
-func onObject(counter objects.Ref) race.Counter {
+func (d *demo) onObject(counter objects.Ref) race.Counter {
 	return race.Counter{
 		Name: "object",
 		Claim: func(ctx context.Context) race.Answer {
+			ctx, who := d.env.Watch(ctx)
 			n, err := ticket.Claim.Do(ctx, counter, nil)
-			return race.Answer{Ticket: n, Err: err, Code: string(objects.CodeOf(err)), Outcome: outcome(err)}
+			by := who()
+			return race.Answer{Ticket: n, Owner: by.Host, Epoch: by.Epoch, Err: err, Code: string(objects.CodeOf(err)), Outcome: outcome(err)}
 		},
 		Peek: func(ctx context.Context) (int, error) { return ticket.Peek.Do(ctx, counter, nil) },
 	}

@@ -25,10 +25,13 @@ var count = objects.NewKey[int]("count") // the last number given
 // Counter counts. It keeps nothing in memory: storage is enough.
 type Counter struct{}
 
-func (c *Counter) claim(tx *objects.Tx, _ objects.None) (int, error) {
-	n := count.Get(tx) + 1
-	count.Set(tx, n)
-	return n, nil
+func (c *Counter) claim(tx *objects.Tx, _ objects.None) (n int, err error) {
+	err = tx.Transact(func() error { // all of it is stored, or nothing
+		n = count.Get(tx) + 1 // nobody else runs between this line
+		count.Set(tx, n)      // and this one
+		return nil
+	})
+	return n, err
 }
 
 func (c *Counter) peek(tx *objects.Tx, _ objects.None) (int, error) {

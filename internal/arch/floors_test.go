@@ -80,7 +80,7 @@ type rule struct {
 var everything = []string{"..."}
 
 // applications are examples that come with their worker.
-var applications = []string{"examples/all", "examples/auth/...", "examples/chat", "examples/demo/...", "examples/document", "examples/leaderboard", "examples/payment", "examples/scheduler", "examples/tictactoe"}
+var applications = []string{"examples/all", "examples/auth/...", "examples/chat", "examples/checkout", "examples/demo/...", "examples/document", "examples/jobs", "examples/leaderboard", "examples/payment", "examples/scheduler", "examples/tictactoe"}
 
 var authors = []string{"objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket"}
 

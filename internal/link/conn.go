@@ -44,7 +44,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	defer c.reading.Unlock()
 	if c.readsRaw() {
 		n, err := c.raw.Read(b)
-		wait := c.delay.oneWay()
+		wait := c.delay.receiving()
 		if err != nil && c.isClosed() {
 			return n, net.ErrClosed
 		}
@@ -65,7 +65,7 @@ func (c *conn) readsRaw() bool {
 	c.mu.Lock()
 	direct := !c.receiving && !c.closed
 	c.mu.Unlock()
-	if direct && c.delay.oneWay() > 0 {
+	if direct && c.delay.receiving() > 0 {
 		c.startReceiving()
 		return false
 	}
@@ -89,7 +89,7 @@ func (c *conn) receive() {
 	buf := make([]byte, readSize)
 	for {
 		n, err := c.raw.Read(buf)
-		wait := c.delay.oneWay()
+		wait := c.delay.receiving()
 		if _, putErr := c.in.put(buf[:n], wait); putErr != nil {
 			_, _ = io.Copy(io.Discard, c.raw)
 			return
@@ -109,7 +109,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	if c.writesRaw() {
 		return c.raw.Write(b)
 	}
-	return c.out.put(b, c.delay.oneWay())
+	return c.out.put(b, c.delay.sending())
 }
 
 // writesRaw reports whether Write may write raw itself, and starts the lane if it may not.
@@ -119,7 +119,7 @@ func (c *conn) writesRaw() bool {
 	if c.sending || c.closed {
 		return false
 	}
-	if c.delay.oneWay() == 0 {
+	if c.delay.sending() == 0 {
 		return true
 	}
 	c.sending = true

@@ -305,3 +305,43 @@ func TestADelaySetLaterHoldsForAReaderThatAlreadyWaits(t *testing.T) {
 		}
 	})
 }
+
+// What is sent while the link is held arrives when it is mended, in order, and what was under
+// way before arrives as if nothing had been.
+func TestAHeldLinkDeliversWhenItIsMended(t *testing.T) {
+	inBubble(t, New(rtt), func(t *testing.T, near, far net.Conn) {
+		began := time.Now()
+		d := near.(*conn).delay
+		write := func(text string) {
+			t.Helper()
+			if _, err := near.Write([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("a")
+		d.HoldSent(began.Add(3 * time.Second))
+		write("b")
+		got := make([]byte, 1)
+		for _, want := range []struct {
+			text string
+			at   time.Duration
+		}{{"a", half}, {"b", 3*time.Second + half}} {
+			if _, err := io.ReadFull(far, got); err != nil || string(got) != want.text || time.Since(began) != want.at {
+				t.Errorf("read %s after %v, %v, want %s after %v", got, time.Since(began), err, want.text, want.at)
+			}
+		}
+		// The other direction is held by Hold alone.
+		for _, held := range []time.Duration{0, time.Second} {
+			began := time.Now()
+			if held > 0 {
+				d.Hold(began.Add(held))
+			}
+			go func() { _, _ = far.Write([]byte("c")) }() // a pipe takes what somebody reads; the reader misses what fails
+			if _, err := io.ReadFull(near, got); err != nil || time.Since(began) != held+half {
+				t.Errorf("with a hold of %v the answer came after %v, %v", held, time.Since(began), err)
+			}
+		}
+		near.Close()
+		far.Close()
+	})
+}

@@ -12,7 +12,9 @@ import (
 // Delay is a round trip that connections are made to pay. It may be changed while they live;
 // what is under way keeps the time that it was sent with. The zero value is no delay.
 type Delay struct {
-	rtt atomic.Int64 // nanoseconds, never negative
+	rtt  atomic.Int64 // nanoseconds, never negative
+	sent atomic.Int64 // until when nothing arrives that is sent from here, in Unix nanoseconds; 0: everything does
+	held atomic.Int64 // likewise, in both directions
 }
 
 // New returns a delay of one round trip; less than 0 counts as 0.
@@ -28,8 +30,26 @@ func (d *Delay) Set(rtt time.Duration) { d.rtt.Store(int64(max(rtt, 0))) }
 // RTT returns the round trip as it was last set.
 func (d *Delay) RTT() time.Duration { return time.Duration(d.rtt.Load()) }
 
-// oneWay is what one direction pays.
-func (d *Delay) oneWay() time.Duration { return d.RTT() / 2 }
+// Hold has nothing that is sent from now on arrive before the time, in either direction, as when a
+// cable is cut and mended: TCP sends again what was lost. What is under way still arrives.
+func (d *Delay) Hold(until time.Time) { d.held.Store(until.UnixNano()) }
+
+// HoldSent is Hold for what is sent from this side alone.
+func (d *Delay) HoldSent(until time.Time) { d.sent.Store(until.UnixNano()) }
+
+// sending is what a byte sent from here pays, receiving what one sent to here does.
+func (d *Delay) sending() time.Duration { return d.RTT()/2 + max(left(&d.held), left(&d.sent)) }
+
+func (d *Delay) receiving() time.Duration { return d.RTT()/2 + left(&d.held) }
+
+// left is how long until a time, 0 if it has passed.
+func left(until *atomic.Int64) time.Duration {
+	at := until.Load()
+	if at == 0 {
+		return 0
+	}
+	return max(0, time.Until(time.Unix(0, at)))
+}
 
 // Option makes a NATS connection over TCP pay the delay. A connection takes about one and a
 // half round trips to open: give nats.Timeout more than that if they are very long.

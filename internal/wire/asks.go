@@ -11,6 +11,7 @@ type Asked struct {
 	N      uint64 // of the ask, at that owner
 	Long   bool   // the event began in a way that comes again, perhaps much later
 	Fence  bool   // asks of older owners of the caller must not run any more
+	Root   string // the event that began the chain
 	Chain  []Link // the objects that wait for the answer, the first to ask first
 }
 
@@ -23,6 +24,7 @@ func (a *Asked) fields(c *coder) {
 	c.bool(6, &a.Long)
 	c.bool(7, &a.Fence)
 	parts(c, 8, &a.Chain)
+	text(c, 9, &a.Root)
 }
 
 // Link is one object of a chain.
@@ -56,3 +58,28 @@ func (s *SettledAsks) fields(c *coder) {
 type Number struct{ N uint64 }
 
 func (n *Number) fields(c *coder) { number(c, 1, &n.N) }
+
+// Waiting is an event that waits for what it has asked, as a probe carries it from each object that waits to the one that it
+// waits for.
+type Waiting struct {
+	Object string // that the event is of
+	Event  string
+	N      uint64 // of the ask that the probe began with
+	Root   string // the event that began the chain
+	Time   int64  // of the root, in Unix milliseconds
+	Depth  uint8  // how many objects wait for the event
+	Hops   uint8  // objects that have passed the probe on
+}
+
+func (w *Waiting) fields(c *coder) {
+	text(c, 1, &w.Object)
+	text(c, 2, &w.Event)
+	number(c, 3, &w.N)
+	text(c, 4, &w.Root)
+	number(c, 5, &w.Time)
+	number(c, 6, &w.Depth)
+	number(c, 7, &w.Hops)
+}
+
+// IsProbe reports whether an encoded request is a probe. A request's kind is its first field.
+func IsProbe(data []byte) bool { return len(data) >= 2 && data[0] == 1<<3 && data[1] == byte(Probe) }

@@ -70,6 +70,7 @@ type Request struct {
 	// Only a host may send these.
 	Asked   *Asked       // what an object asks; nil: it is no object that asks
 	Settled *SettledAsks // of Settled
+	Probe   *Waiting     // of Probe
 
 	Maker Maker // for whom the object comes into being, if it does; nil: nobody in particular. It is not sent
 }
@@ -108,6 +109,7 @@ func (r *Request) fields(c *coder) {
 	text(c, 36, &r.Fault)
 	optional(c, 40, &r.Asked)
 	optional(c, 41, &r.Settled)
+	optional(c, 42, &r.Probe)
 }
 
 // Reply answers a Request.

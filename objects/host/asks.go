@@ -26,13 +26,26 @@ const (
 	leastTime   = 10 * time.Millisecond
 	partOfTime  = 16 // what is left of an event's time, less one part of this many, is what it gives to an ask
 	maxOpenSaid = 4096
+	maxRoot     = 512 // bytes of an event's name
 )
 
 // asking is what one event has asked, and asks. The object's lock guards it.
 type asking struct {
 	run    asks.Run
 	flying chan struct{} // holds a token for each ask that is under way
+	waits  map[uint64]wait
+	passed map[string]time.Time // probes that were passed on, and when
 }
+
+// wait is an ask that is under way.
+type wait struct {
+	callee string
+	cancel context.CancelFunc
+	timer  *time.Timer   // sends the next probe
+	after  time.Duration // which is so long after the one before
+}
+
+var _ engine.Event = (*eventContext)(nil)
 
 // Ask asks another object for the event. Any goroutine may call it.
 func (c *eventContext) Ask(ctx context.Context, q engine.Question) (engine.Answer, error) {
@@ -45,6 +58,9 @@ func (c *eventContext) Ask(ctx context.Context, q engine.Question) (engine.Answe
 	c.o.in.metrics.asks.WithLabelValues(c.o.class.Name, class, result).Inc()
 	return answer, err
 }
+
+// Sync waits until what earlier events wrote is durable.
+func (c *eventContext) Sync(ctx context.Context) error { return c.o.passGate(ctx) }
 
 func (c *eventContext) ask(ctx context.Context, q engine.Question) (engine.Answer, error) {
 	to, req, err := c.request(ctx, q)
@@ -65,11 +81,15 @@ func (c *eventContext) ask(ctx context.Context, q engine.Question) (engine.Answe
 	if err := c.o.passGate(ctx); err != nil {
 		return engine.Answer{}, err
 	}
-	id, err := c.sign(a, to.Key(), req)
+	id, err := c.sign(a, to.Key(), req, cancel)
 	if err != nil {
 		return engine.Answer{}, err
 	}
 	reply, err := c.o.in.client.Do(ctx, to, req)
+	c.endWait(a, req.Asked.N)
+	if c.gaveWay.Load() {
+		return engine.Answer{}, engine.ErrGaveWay
+	}
 	if leavesNothing(reply, err) {
 		c.o.mu.Lock()
 		c.o.asks.Nothing(&a.run, to.Key(), id, req.Asked.N)
@@ -128,7 +148,7 @@ func (c *eventContext) request(ctx context.Context, q engine.Question) (wire.Add
 		req.Kind, req.Method, req.URL, req.Host, req.Header = wire.Fetch, r.Method, r.URL.RequestURI(), cmp.Or(r.Host, r.URL.Host), r.Header
 	}
 	o := c.o
-	req.Asked = &wire.Asked{Caller: o.key, Name: o.id.Name, Token: o.memory.token, Long: c.long(), Fence: o.young() && c.mayHaveRun(), Chain: chain}
+	req.Asked = &wire.Asked{Caller: o.key, Name: o.id.Name, Token: o.memory.token, Long: c.long(), Fence: o.young() && c.mayHaveRun(), Root: c.waiter().Root, Chain: chain}
 	return to, req, nil
 }
 
@@ -181,7 +201,8 @@ func (c *eventContext) takeOff(ctx context.Context) (*asking, error) {
 		c.o.mu.Unlock()
 		return nil, objects.Errorf(objects.Invalid, "the event that asks has ended")
 	case c.asking == nil:
-		c.asking = &asking{flying: make(chan struct{}, maxFlying)}
+		c.asking = &asking{flying: make(chan struct{}, maxFlying), waits: make(map[uint64]wait)}
+		c.o.waiting = c
 	}
 	a := c.asking
 	c.o.mu.Unlock()
@@ -211,11 +232,11 @@ func (o *object) passGate(ctx context.Context) error {
 		}
 	case <-ctx.Done():
 	}
-	return objects.Errorf(objects.Unavailable, "nothing was asked: the object is moving to another host, or its store does not answer")
+	return objects.Errorf(objects.Unavailable, "nothing has left: the object is moving to another host, or its store does not answer")
 }
 
 // sign names the question, and gives the ask its number.
-func (c *eventContext) sign(a *asking, to string, req *wire.Request) (asks.ID, error) {
+func (c *eventContext) sign(a *asking, to string, req *wire.Request, cancel context.CancelFunc) (asks.ID, error) {
 	o := c.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -235,6 +256,7 @@ func (c *eventContext) sign(a *asking, to string, req *wire.Request) (asks.ID, e
 		return id, objects.Errorf(objects.Overloaded, "too many questions to this object are not settled")
 	}
 	req.Asked.ID, req.Asked.N = id[:], n
+	c.beginWait(a, n, to, cancel)
 	return id, nil
 }
 
@@ -246,10 +268,26 @@ func (ev event) settles(failure *objects.Error) *asking {
 		return nil
 	}
 	c.over = true
+	if c.o.waiting == c {
+		c.o.waiting = nil
+	}
 	if c.asking == nil || !c.asking.run.Owes() || ev.comesAgain || failure != nil && c.comesAgain() {
 		return nil
 	}
 	return c.asking
+}
+
+// endAsking has an event that has failed, and comes again, ask nothing more.
+func (o *object) endAsking(c *eventContext) {
+	if c == nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c.over = true
+	if o.waiting == c {
+		o.waiting = nil
+	}
 }
 
 // settleAsks notes that an event is durable. With mu held.
@@ -308,6 +346,8 @@ func checkAsked(req *wire.Request) error {
 		return fmt.Errorf("the id of a question has %d bytes", len(a.ID))
 	case len(a.Name) > objects.MaxName:
 		return fmt.Errorf("the name of the object that asks has %d bytes", len(a.Name))
+	case a.Root == "" || len(a.Root) > maxRoot:
+		return fmt.Errorf("the event that began the chain has a name of %d bytes", len(a.Root))
 	case len(a.Chain) == 0 || len(a.Chain) > maxDepth+1:
 		return fmt.Errorf("a chain of %d objects", len(a.Chain))
 	case req.Kind != wire.Call && req.Kind != wire.Fetch || req.Key != "" || req.Socket != "":

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,8 +60,32 @@ type district struct {
 	t      *testing.T
 	bus    *memoryBus
 	store  *memoryStore
-	hosts  map[string]*world
 	client *wire.Client
+
+	mu    sync.Mutex // guards what follows
+	hosts map[string]*world
+}
+
+// lives reports whether a host does.
+func (d *district) lives(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.hosts[name] != nil
+}
+
+// loses has the bus lose what lost says.
+func (d *district) loses(lost func(subject, reply string, data []byte) bool) {
+	d.bus.mu.Lock()
+	defer d.bus.mu.Unlock()
+	d.bus.drop = lost
+}
+
+// kept is how many answers an object keeps for others, and owes says that its own asks are not all settled.
+func (d *district) kept(host, name string) (kept int, owes bool) {
+	o := d.object(host, name)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.memory.kept.Kept), !o.asks.Idle()
 }
 
 // inDistrict runs a story where hosts a and b serve the objects of these names.
@@ -91,7 +116,9 @@ func (d *district) start(name string) *world {
 	w := newWorldAt(d.t, d.bus, d.store, name, nil, func(cfg *Config) {
 		cfg.Name, cfg.Objects = name, []*objects.Implementation{pals}
 	})
-	w.in.live = func(_ context.Context, other string) bool { return d.hosts[other] != nil }
+	w.in.live = func(_ context.Context, other string) bool { return d.lives(other) }
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.hosts[name] = w
 	return w
 }
@@ -99,8 +126,10 @@ func (d *district) start(name string) *world {
 // crash ends a host without a word. Its objects may be claimed.
 func (d *district) crash(name string) {
 	d.t.Helper()
+	d.mu.Lock()
 	w := d.hosts[name]
 	delete(d.hosts, name)
+	d.mu.Unlock()
 	w.crash()
 }
 
@@ -183,12 +212,13 @@ func TestAnEventAsksAnObjectOfAnotherHost(t *testing.T) {
 				t.Fatalf("%s, %v, want %s", reply.Body, err, want)
 			}
 		}
-		if o := d.object("b", "stock"); len(o.memory.kept.Kept) != 3 {
-			t.Errorf("%d answers are kept, want 3", len(o.memory.kept.Kept))
+		if kept, _ := d.kept("b", "stock"); kept != 3 {
+			t.Errorf("%d answers are kept, want 3", kept)
 		}
 		time.Sleep(time.Second)
-		if kept := d.object("b", "stock").memory.kept.Kept; len(kept) != 0 || !d.object("a", "order").asks.Idle() {
-			t.Errorf("%d answers are kept after they were settled", len(kept))
+		kept, _ := d.kept("b", "stock")
+		if _, owes := d.kept("a", "order"); kept != 0 || owes {
+			t.Errorf("%d answers are kept after they were settled, and order owes: %t", kept, owes)
 		}
 	}, "a", "b")
 }
@@ -199,7 +229,7 @@ func TestAnObjectIsAskedOnceThoughItsCallerDiesBeforeItsOwnCommit(t *testing.T) 
 		d.own("b", "stock")
 		d.does("order", func(tx *objects.Tx) (string, error) {
 			said, err := adds("stock")(tx)
-			if d.hosts["a"] != nil {
+			if d.lives("a") {
 				d.store.fail(fault{Slow: time.Hour}) // the commit of order, which comes next
 			}
 			return said, err
@@ -230,9 +260,9 @@ func TestAnObjectIsAskedOnceThoughItDiesBeforeItsAnswerIsHeard(t *testing.T) {
 		d.own("a", "order")
 		d.own("b", "stock")
 		d.does("order", adds("stock"))
-		d.bus.drop = func(subject, _ string, _ []byte) bool {
-			return strings.HasPrefix(subject, wire.InboxPrefix+"a.") && d.hosts["b"] != nil
-		}
+		d.loses(func(subject, _ string, _ []byte) bool {
+			return strings.HasPrefix(subject, wire.InboxPrefix+"a.") && d.lives("b")
+		})
 		answered := make(chan error, 1)
 		go func() {
 			reply, err := d.ask("order", wire.Request{})
@@ -264,9 +294,9 @@ func TestAnEventThatOnlyAskedIsAnsweredFromTheRecord(t *testing.T) {
 			n, err := palAdd.Do(tx, tx.Object(palClass, "stock"), 1)
 			return fmt.Sprint(n), err
 		})
-		d.bus.drop = func(subject, _ string, _ []byte) bool {
-			return strings.HasPrefix(subject, wire.InboxPrefix+"worker.") && d.hosts["a"] != nil
-		}
+		d.loses(func(subject, _ string, _ []byte) bool {
+			return strings.HasPrefix(subject, wire.InboxPrefix+"worker.") && d.lives("a")
+		})
 		answered := make(chan error, 1)
 		go func() {
 			reply, err := d.ask("order", wire.Request{})
@@ -276,8 +306,8 @@ func TestAnEventThatOnlyAskedIsAnsweredFromTheRecord(t *testing.T) {
 			answered <- err
 		}()
 		time.Sleep(500 * time.Millisecond) // its asks are settled
-		if kept := d.object("b", "stock").memory.kept.Kept; len(kept) != 0 {
-			t.Fatalf("%d answers are kept", len(kept))
+		if kept, _ := d.kept("b", "stock"); kept != 0 {
+			t.Fatalf("%d answers are kept", kept)
 		}
 		d.crash("a")
 		d.start("c")
@@ -303,9 +333,9 @@ func TestAnEventThatFailsAfterAnAskIsNotRunAgain(t *testing.T) {
 			counter.Set(tx, 100)
 			return "", objects.Errorf(objects.Conflict, "no")
 		})
-		d.bus.drop = func(subject, _ string, _ []byte) bool {
-			return strings.HasPrefix(subject, wire.InboxPrefix+"worker.") && d.hosts["a"] != nil
-		}
+		d.loses(func(subject, _ string, _ []byte) bool {
+			return strings.HasPrefix(subject, wire.InboxPrefix+"worker.") && d.lives("a")
+		})
 		answered := make(chan error, 1)
 		go func() {
 			_, err := d.ask("order", wire.Request{})
@@ -325,7 +355,7 @@ func TestAnEventThatFailsAfterAnAskIsNotRunAgain(t *testing.T) {
 
 func TestTheRetryOfAnAlarmGetsTheAnswersOfTheFirstTry(t *testing.T) {
 	inDistrict(t, func(t *testing.T, d *district) {
-		o := d.own("a", "order")
+		d.own("a", "order")
 		d.own("b", "stock")
 		tries := 0
 		d.does("order", func(tx *objects.Tx) (string, error) {
@@ -357,8 +387,9 @@ func TestTheRetryOfAnAlarmGetsTheAnswersOfTheFirstTry(t *testing.T) {
 		if n := d.count("stock"); n != 1 || tries != 3 {
 			t.Errorf("stock has counted %d after %d tries, want 1 after 3", n, tries)
 		}
-		if kept := d.object("b", "stock").memory.kept.Kept; len(kept) != 0 || !o.asks.Idle() {
-			t.Errorf("%d answers are kept after the alarm has succeeded", len(kept))
+		kept, _ := d.kept("b", "stock")
+		if _, owes := d.kept("a", "order"); kept != 0 || owes {
+			t.Errorf("%d answers are kept after the alarm has succeeded", kept)
 		}
 	}, "a", "b")
 }
@@ -366,8 +397,8 @@ func TestTheRetryOfAnAlarmGetsTheAnswersOfTheFirstTry(t *testing.T) {
 // A copy that the network has held back names the callee's owner, which is still the same. All that the next owner of the caller
 // has asked is settled by then.
 func TestALateCopyOfADeadCallersAskIsNotRun(t *testing.T) {
-	for _, refuses := range []bool{false, true} { // what the callee makes of the second question
-		t.Run(fmt.Sprint("refused=", refuses), func(t *testing.T) {
+	for _, refused := range []bool{false, true} { // what the callee makes of the second question
+		t.Run(fmt.Sprint("refused=", refused), func(t *testing.T) {
 			inDistrict(t, func(t *testing.T, d *district) {
 				d.own("a", "order")
 				d.own("b", "stock")
@@ -378,25 +409,30 @@ func TestALateCopyOfADeadCallersAskIsNotRun(t *testing.T) {
 					}
 					return said, err
 				})
+				var refuses atomic.Bool
+				refuses.Store(refused)
 				d.does("stock", func(tx *objects.Tx) (string, error) {
-					if refuses {
+					if refuses.Load() {
 						return "", objects.Errorf(objects.Conflict, "no")
 					}
 					counter.Set(tx, counter.Get(tx)+1)
 					return "done", nil
 				})
+				var mu sync.Mutex
 				var late []*nats.Msg
-				d.bus.drop = func(subject, reply string, data []byte) bool {
-					if subject != wire.ObjectHostSubject(palID("stock").Key()) || d.hosts["a"] == nil {
+				d.loses(func(subject, reply string, data []byte) bool {
+					if subject != wire.ObjectHostSubject(palID("stock").Key()) || !d.lives("a") {
 						return false
 					}
+					mu.Lock()
+					defer mu.Unlock()
 					late = append(late, &nats.Msg{Subject: subject, Reply: reply, Data: slices.Clone(data)})
 					return true
-				}
+				})
 				answered := make(chan error, 1)
 				go func() {
 					reply, err := d.ask("order", wire.Request{})
-					if want := map[bool]string{false: `"done"`, true: `"refused"`}[refuses]; err == nil && string(reply.Body) != want {
+					if want := map[bool]string{false: `"done"`, true: `"refused"`}[refused]; err == nil && string(reply.Body) != want {
 						err = fmt.Errorf("order says %s", reply.Body)
 					}
 					answered <- err
@@ -411,11 +447,13 @@ func TestALateCopyOfADeadCallersAskIsNotRun(t *testing.T) {
 					t.Errorf("the record has the fences %+v", rec.Fences)
 				}
 				time.Sleep(time.Second)
-				if kept := d.object("b", "stock").memory.kept.Kept; len(late) == 0 || len(kept) != 0 {
-					t.Fatalf("%d copies are late, %d answers are kept", len(late), len(kept))
+				mu.Lock()
+				defer mu.Unlock()
+				if kept, _ := d.kept("b", "stock"); len(late) == 0 || kept != 0 {
+					t.Fatalf("%d copies are late, %d answers are kept", len(late), kept)
 				}
 				want := d.count("stock")
-				refuses = false
+				refuses.Store(false)
 				for _, msg := range late {
 					d.bus.deliver(msg)
 				}
@@ -426,6 +464,46 @@ func TestALateCopyOfADeadCallersAskIsNotRun(t *testing.T) {
 			}, "a", "b")
 		})
 	}
+}
+
+func TestATellThatIsTriedAgainGetsTheAnswersOfTheFirstTry(t *testing.T) {
+	inDistrict(t, func(t *testing.T, d *district) {
+		d.own("a", "order")
+		d.own("b", "stock")
+		tries := 0
+		d.does("order", func(tx *objects.Tx) (string, error) {
+			if !strings.HasPrefix(objects.EventID(tx), "t/") {
+				palDo.Tell(tx, tx.Self(), nil)
+				return "", nil
+			}
+			tries++
+			n, err := palAdd.Do(tx, tx.Object(palClass, "stock"), 1)
+			if err != nil || n != 1 {
+				t.Errorf("try %d: %d, %v", tries, n, err)
+			}
+			if tries < 3 {
+				return "", fmt.Errorf("try %d fails", tries)
+			}
+			return "", nil
+		})
+		if _, err := d.ask("order", wire.Request{}); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			time.Sleep(10 * time.Second)
+			if err := d.hosts["a"].in.wake(t.Context(), palID("order").Key()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		if n := d.count("stock"); n != 1 || tries != 3 {
+			t.Errorf("stock has counted %d after %d tries, want 1 after 3", n, tries)
+		}
+		kept, _ := d.kept("b", "stock")
+		if _, owes := d.kept("a", "order"); kept != 0 || owes {
+			t.Errorf("%d answers are kept after the message was handled", kept)
+		}
+	}, "a", "b")
 }
 
 func TestAChainThatComesBackIsRefusedAtOnce(t *testing.T) {
@@ -548,7 +626,7 @@ func TestOnlyAHostMaySayWhatObjectsAsk(t *testing.T) {
 	inDistrict(t, func(t *testing.T, d *district) {
 		d.own("a", "stock")
 		caller := palID("order").Key()
-		asked := &wire.Asked{ID: make([]byte, 16), Caller: caller, Token: 1, N: 1, Chain: []wire.Link{{Key: caller}}}
+		asked := &wire.Asked{ID: make([]byte, 16), Caller: caller, Token: 1, N: 1, Root: "g/x/1", Chain: []wire.Link{{Key: caller}}}
 		if _, err := d.ask("stock", wire.Request{Call: "add", Body: []byte("1"), Asked: asked}); objects.CodeOf(err) != objects.Invalid {
 			t.Errorf("a gateway asks for an object: %v, want invalid", err)
 		}
@@ -562,6 +640,7 @@ func TestOnlyAHostMaySayWhatObjectsAsk(t *testing.T) {
 			"no caller":    func(a *wire.Asked, _ *wire.Request) { a.Caller = "" },
 			"no object":    func(a *wire.Asked, _ *wire.Request) { a.Caller = "pal.5f3f" },
 			"a long name":  func(a *wire.Asked, _ *wire.Request) { a.Name = strings.Repeat("x", 2000) },
+			"no root":      func(a *wire.Asked, _ *wire.Request) { a.Root = "" },
 			"no chain":     func(a *wire.Asked, _ *wire.Request) { a.Chain = nil },
 			"a long chain": func(a *wire.Asked, _ *wire.Request) { a.Chain = make([]wire.Link, 18) },
 			"a key":        func(_ *wire.Asked, r *wire.Request) { r.Key = "k" },
@@ -607,4 +686,118 @@ func TestAnAnswerThatIsKeptHasASize(t *testing.T) {
 			t.Error("what was refused has left its write")
 		}
 	}, "a")
+}
+
+// crossing has an object count, and ask the next one, which does the same at that time.
+func crossing(d *district, runs map[string]*int, name, next string) {
+	runs[name] = new(int)
+	d.does(name, func(tx *objects.Tx) (string, error) {
+		*runs[name]++
+		counter.Set(tx, counter.Get(tx)+1)
+		time.Sleep(10 * time.Millisecond) // until the others run too
+		n, err := palAdd.Do(tx, tx.Object(palClass, next), 10)
+		return fmt.Sprint(n > 0), err
+	})
+}
+
+func TestEventsThatCrossAreResolvedWithOneEffect(t *testing.T) {
+	for _, ring := range [][]string{{"a0", "b0"}, {"a0", "b0", "a1"}, {"a0", "b0", "a1", "b1", "a2"}} {
+		t.Run(fmt.Sprint(len(ring)), func(t *testing.T) {
+			inDistrict(t, func(t *testing.T, d *district) {
+				runs := make(map[string]*int)
+				for i, name := range ring {
+					d.own(name[:1], name)
+					crossing(d, runs, name, ring[(i+1)%len(ring)])
+				}
+				began := time.Now()
+				var g errgroup.Group
+				for i, name := range ring {
+					g.Go(func() error {
+						time.Sleep(time.Duration(i) * time.Millisecond)
+						_, err := d.ask(name, wire.Request{})
+						return err
+					})
+				}
+				if err := g.Wait(); err != nil {
+					t.Fatal(err)
+				}
+				took, all := time.Since(began), 0
+				for _, name := range ring {
+					if n := d.count(name); n != 11 {
+						t.Errorf("%s has counted %d, want 11", name, n)
+					}
+					all += *runs[name]
+				}
+				if took > 200*time.Millisecond || all > len(ring)+1 {
+					t.Errorf("it took %v and %d runs for %d events", took, all, len(ring))
+				}
+				if last := *runs[ring[len(ring)-1]]; last != 2 {
+					t.Errorf("the youngest has run %d times, want 2", last)
+				}
+				time.Sleep(time.Second)
+				for _, name := range ring {
+					if kept, owes := d.kept(name[:1], name); kept != 0 || owes {
+						t.Errorf("%s keeps %d answers, and owes: %t", name, kept, owes)
+					}
+				}
+			}, "a", "b")
+		})
+	}
+}
+
+// What waits for the one that crosses is asked by goroutines, and its handler takes no notice of their errors.
+func TestAnEventThatGivesWayRunsAgainWhateverItsHandlerSays(t *testing.T) {
+	inDistrict(t, func(t *testing.T, d *district) {
+		runs := make(map[string]*int)
+		crossing(d, runs, "a0", "b0")
+		tries := 0
+		d.does("b0", func(tx *objects.Tx) (string, error) {
+			tries++
+			counter.Set(tx, counter.Get(tx)+1)
+			time.Sleep(10 * time.Millisecond)
+			var g errgroup.Group
+			for range 3 {
+				g.Go(func() error {
+					_, err := palAdd.Do(tx, tx.Object(palClass, "a0"), 10)
+					return err
+				})
+			}
+			return fmt.Sprint(g.Wait() == nil), nil
+		})
+		var g errgroup.Group
+		g.Go(func() error { _, err := d.ask("a0", wire.Request{}); return err })
+		g.Go(func() error {
+			time.Sleep(time.Millisecond)
+			reply, err := d.ask("b0", wire.Request{})
+			if err == nil && string(reply.Body) != `"true"` {
+				err = fmt.Errorf("b0 says %s", reply.Body)
+			}
+			return err
+		})
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if a, b := d.count("a0"), d.count("b0"); a != 31 || b != 11 || tries != 2 {
+			t.Errorf("they have counted %d and %d after %d tries, want 31, 11 and 2", a, b, tries)
+		}
+	}, "a")
+}
+
+// The frames of a socket stay in order, though one of them gives way.
+func TestAFrameThatGivesWayKeepsItsPlace(t *testing.T) {
+	d := delivery{kind: request, msg: &nats.Msg{Reply: "_HF.h.g.frame.s.1"}}
+	var m mailbox
+	m.stage = serving
+	for i, q := range []delivery{{msg: &nats.Msg{Reply: "frame 2"}}, {msg: &nats.Msg{Reply: "ask 1"}, byHost: true}, {msg: &nats.Msg{Reply: "frame 3"}}, {msg: &nats.Msg{Reply: "ask 2"}, byHost: true}} {
+		q.kind, q.request = request, fmt.Sprint(i)
+		m.queue = append(m.queue, q)
+	}
+	m.giveWay(d)
+	var order []string
+	for range 5 {
+		order = append(order, m.next(time.Now()).msg.Reply)
+	}
+	if want := []string{"ask 1", "ask 2", d.msg.Reply, "frame 2", "frame 3"}; !slices.Equal(order, want) {
+		t.Errorf("the order is %q, want %q", order, want)
+	}
 }

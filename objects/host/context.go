@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"holdfast/internal/wire"
+	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/internal/engine"
 )
 
@@ -26,6 +28,10 @@ type eventContext struct {
 	asked  time.Time   // when the event was asked for
 	again  bool        // the sender says that it may have run before
 	from   *wire.Asked // what the object that asks adds; nil: no object asks
+
+	sender string // the object that has told this one; "": none has
+
+	gaveWay atomic.Bool // it is unwound, and runs again
 
 	asking *asking // nil: it has asked nothing
 	over   bool    // the handler has returned; with asking, guarded by the object's lock
@@ -67,7 +73,7 @@ func (o *object) endContext(end *socketEnd, now time.Time) *eventContext {
 func (o *object) toldContext(sender string, count []byte, n uint64, now time.Time) *eventContext {
 	c := &eventContext{Context: o.in.work, o: o, deadline: now.Add(o.class.Limits.Event), kind: wire.Told, number: n, asked: now}
 	born, _ := engine.DecodeCount(count) // that it can be read was seen before
-	c.source = sender + "/" + strconv.FormatUint(born.Born, 36)
+	c.sender, c.source = sender, sender+"/"+strconv.FormatUint(born.Born, 36)
 	return c
 }
 
@@ -107,17 +113,17 @@ func (c *eventContext) ID() string {
 // Time is when the event was asked for.
 func (c *eventContext) Time() time.Time { return c.asked }
 
-// Sender is the object that asks, and its name; "" for none.
+// Sender is the object that asks or tells, and its name; "" for none.
 func (c *eventContext) Sender() (key, name string) {
 	if c.from == nil {
-		return "", ""
+		return c.sender, ""
 	}
 	return c.from.Caller, c.from.Name
 }
 
 // comesAgain reports whether the event runs again if it fails, and perhaps much later.
 func (c *eventContext) comesAgain() bool {
-	return c.keyed || c.kind == wire.Alarm || c.from != nil && c.from.Long
+	return c.keyed || c.kind == wire.Alarm || c.kind == wire.Told || c.kind == wire.Parked || c.from != nil && c.from.Long
 }
 
 // long reports whether the event may come again in ways that no sender knows of.
@@ -127,3 +133,12 @@ func (c *eventContext) long() bool {
 
 // mayHaveRun reports whether the event may have run before, at another owner.
 func (c *eventContext) mayHaveRun() bool { return c.again || c.long() }
+
+// waiter is the event as those that wait are compared.
+func (c *eventContext) waiter() asks.Waiter {
+	w := asks.Waiter{Time: c.asked.UnixMilli(), Root: c.ID(), Event: c.ID()}
+	if c.from != nil {
+		w.Root, w.Depth = c.from.Root, len(c.from.Chain)
+	}
+	return w
+}

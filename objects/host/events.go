@@ -89,6 +89,10 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 	switch d.kind {
 	case request:
 		o.handle(&d, req)
+		if o.gaveWay {
+			o.gaveWay = false
+			o.mailbox.giveWay(d)
+		}
 	case gatewayLost:
 		o.loseGateway(d.gateway)
 	case endsDue:
@@ -172,7 +176,9 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 			deadline = asked
 		}
 	}
+	ev.again = d.again
 	ev.ctx = o.newContext(req, deadline, now)
+	o.inHand = ev
 	ctx := withPrincipal(ev.ctx, req.Principal)
 	switch req.Kind {
 	case wire.Message, wire.Closed:
@@ -271,6 +277,7 @@ type event struct {
 	reply string        // where to answer; "" for nowhere
 	ctx   *eventContext // nil for a constructor's, and what is no event of the author's
 
+	again      bool // it gave way before
 	comesAgain bool // it has failed, and is tried again later
 
 	// Of a frame, and of the end of a socket, also if no frame has told it.
@@ -480,6 +487,9 @@ func (o *object) runAlarm(ctx context.Context, ev event) {
 	}
 	o.setWakeUp(wakeUp{}) // it has fired
 	out := o.memory.instance.Alarm(ctx, before.Info())
+	if o.givesWay(ev, out) {
+		return
+	}
 	if out.Err == nil {
 		o.finish(ev, out)
 		return
@@ -518,6 +528,9 @@ func (o *object) setAgain(ev event) {
 // finish ends an event: its writes become part of what the next put makes
 // durable, and what it sends waits in the outbox until then.
 func (o *object) finish(ev event, out engine.Outcome) {
+	if o.givesWay(ev, out) {
+		return
+	}
 	err := o.roomFor(ev, out)
 	if err == nil {
 		err = o.tooLargeToKeep(ev, out)

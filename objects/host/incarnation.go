@@ -268,6 +268,10 @@ func (in *incarnation) deliver(msg *nats.Msg) {
 		in.redirect(msg, 0)
 		return
 	}
+	if byHost && wire.IsProbe(msg.Data) {
+		o.hearProbe(msg)
+		return
+	}
 	o.push(delivery{kind: request, msg: msg, at: time.Now(), byHost: byHost})
 }
 

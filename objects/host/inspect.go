@@ -57,6 +57,7 @@ type Info struct {
 	Commit   uint64                     `json:"commit"`   // puts so far
 	Revision uint64                     `json:"revision"` // of the bucket's entry
 	Alarm    Alarm                      `json:"alarm,omitzero"`
+	Told     *Told                      `json:"told,omitempty"`     // what it has told others or itself and what is not delivered; nil: nothing
 	Gateways []string                   `json:"gateways,omitempty"` // that may hold sockets of the object
 	Size     int                        `json:"size"`               // bytes of keys and values; of a large object also of what is yet to be merged away
 	Partial  bool                       `json:"partial,omitempty"`  // Keys has only what was written last: List does not read large objects as a whole
@@ -256,6 +257,7 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool,
 	class, id, _ := strings.Cut(key, ".")
 	rec, revision, err := in.records.Read(ctx, key)
 	var keys map[string]json.RawMessage
+	var told *Told
 	partial, size := false, 0
 	for try := 0; err == nil && rec != nil; try++ {
 		if size = rec.Data.Size(); rec.Parts != nil {
@@ -264,7 +266,7 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool,
 		if partial = size > most && rec.Parts != nil; partial {
 			rec.Parts = nil // as if the record were all
 		}
-		if keys, err = in.keysOf(ctx, key, rec); !errors.Is(err, state.ErrDamaged) || try == 10 {
+		if keys, told, err = in.stored(ctx, key, rec); !errors.Is(err, state.ErrDamaged) || try == 10 {
 			break
 		}
 		before := revision // its owner may have purged what this record names
@@ -282,7 +284,7 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool,
 		Class: class, Name: rec.Name, ID: id,
 		Epoch: rec.Epoch, Host: rec.Host, Region: rec.Region, Incarnation: rec.Owner, Live: live[rec.Owner], AsOf: time.Now(),
 		Commit: rec.Commit, Revision: revision, Alarm: rec.Alarm,
-		Size: size, Partial: partial, Keys: keys,
+		Size: size, Partial: partial, Keys: keys, Told: told,
 	}
 	for _, g := range rec.Gateways {
 		info.Gateways = append(info.Gateways, g.Name)
@@ -293,17 +295,17 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool,
 	return info, true, nil
 }
 
-// keysOf are the keys of authors that a record has, and its parts.
-func (in *Inspector) keysOf(ctx context.Context, key string, rec *record.Record) (map[string]json.RawMessage, error) {
+// stored reads a record and its parts: the keys of authors, and what is told and not delivered.
+func (in *Inspector) stored(ctx context.Context, key string, rec *record.Record) (map[string]json.RawMessage, *Told, error) {
 	stored, err := state.Open(ctx, key, rec.Parts, rec.Data, state.Home{Store: in.records}, false, time.Now())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	keys := make(map[string]json.RawMessage)
 	for scan := stored.Scan(ctx, engine.After(engine.Reserved), engine.LastKey, false); ; {
 		w, ok, err := scan.Next()
 		if !ok || err != nil {
-			return keys, err
+			return keys, toldIn(stored.Reserved()), err
 		}
 		keys[w.Key] = engine.Shown(w.Value)
 	}

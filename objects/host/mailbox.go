@@ -30,6 +30,7 @@ type delivery struct {
 	request string    // what all copies of a request have in common
 	at      time.Time // when a request came
 	byHost  bool      // a host has sent the request
+	again   bool      // the request gave way, and runs again
 	gateway string    // of gatewayLost
 }
 

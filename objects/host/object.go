@@ -47,6 +47,7 @@ type object struct {
 	idleAt   time.Time // when idleQueue, which guards it, yields the object
 
 	mailbox mailbox // also holds the object's stage
+	gaveWay bool    // the event in hand is to run again; the event loop owns it
 
 	// The event loop owns memory and sockets; serve does before the first event. What
 	// a record is made of (see snapshot) is changed with mu held.
@@ -61,12 +62,13 @@ type object struct {
 	claimWaiters []func(wire.ClaimReply)
 	outbox       outbox
 	commit       committer
-	asks         asks.Caller // what the object has asked others
-	sayTimer     *time.Timer // nil: nothing is settled that callees have not been told
-	told         *told       // nil: nothing that the object has told is under way
-	tasks        *tasks      // nil: none was begun
-	upkeep       *upkeep     // nil while the object has never been large
-	conflation   *conflation // nil: no socket has asked for conflated values
+	asks         asks.Caller   // what the object has asked others
+	sayTimer     *time.Timer   // nil: nothing is settled that callees have not been told
+	waiting      *eventContext // the event in hand, if it has asked others; else nil
+	told         *told         // nil: nothing that the object has told is under way
+	tasks        *tasks        // nil: none was begun
+	upkeep       *upkeep       // nil while the object has never been large
+	conflation   *conflation   // nil: no socket has asked for conflated values
 
 	stream   *stream.Sender    // to gateways; nil until the record has been claimed
 	lanes    map[string]uint32 // their numbers, by gateway

@@ -152,7 +152,11 @@ func (o *object) frame(ctx context.Context, ev event) {
 	}
 	ev.gateway, ev.slot, ev.seq = req.Gateway, slot, req.Seq
 	o.inHand = ev
-	switch o.take(ev) {
+	verdict := stream.Take
+	if !ev.again { // it was taken before
+		verdict = o.take(ev)
+	}
+	switch verdict {
 	case stream.Take:
 	case stream.Told:
 		o.in.trackGateway(ev.gateway) // which has to acknowledge that

@@ -391,10 +391,15 @@ func (o *object) runOwn(m engine.Told, at string, now time.Time) (wrote, more bo
 	o.onExit = func(out engine.Outcome) { o.ownFailed(ev, m, at, out, now) }
 	out, ok := o.awake()
 	if ok {
-		ctx := o.toldContext(o.key, stored(o.memory.state.Reserved(), engine.ToldCount), m.N, now)
-		out = o.memory.instance.Told(ctx, m.Call, m.Body, engine.Write{Key: at})
+		ev.ctx = o.toldContext(o.key, stored(o.memory.state.Reserved(), engine.ToldCount), m.N, now)
+		out = o.memory.instance.Told(ev.ctx, m.Call, m.Body, engine.Write{Key: at})
 	}
 	o.onExit = nil
+	if o.givesWay(ev, out) {
+		o.gaveWay = false
+		o.push(delivery{kind: toldDue}) // behind what waits for the object
+		return false, false
+	}
 	if err := o.roomFor(ev, out); err != nil {
 		out = engine.Outcome{Err: err, Drop: true}
 	}
@@ -412,6 +417,7 @@ func (o *object) ownFailed(ev event, m engine.Told, at string, out engine.Outcom
 	if out.Drop {
 		o.drop()
 	}
+	o.endAsking(ev.ctx)
 	o.mu.Lock()
 	mayPark := o.told.box.MayPark()
 	o.mu.Unlock()
@@ -461,6 +467,7 @@ func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Wri
 		if out.Drop {
 			o.drop()
 		}
+		o.endAsking(ev.ctx)
 		o.applyOwn(engine.Outcome{Writes: write(tells.HookFailed(m, now, rand.Float64()))}, false)
 	}
 	o.onExit = failed
@@ -478,7 +485,8 @@ func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Wri
 		return
 	}
 	ctx := o.toldContext(o.key, stored(o.memory.state.Reserved(), engine.ToldCount), m.N, now)
-	ctx.kind = wire.Parked
+	ctx.kind, ctx.sender = wire.Parked, ""
+	ev.ctx = ctx
 	out = o.memory.instance.Undelivered(ctx, m, write(heard)...)
 	o.onExit = nil
 	if out.Err != nil {
@@ -530,6 +538,9 @@ func (o *object) receiveTold(ev event) {
 		}
 		mark = tells.Mark{Born: batch.Born, Last: m.N}
 		out := o.runTold(ev, batch.From, m, engine.Write{Key: at, Value: mark.Encode()}, reply)
+		if o.gaveWay {
+			return // the batch comes again
+		}
 		if out.Err != nil {
 			o.toldFailed(ev, m.N, reply, out)
 			return
@@ -543,18 +554,22 @@ func (o *object) receiveTold(ev event) {
 func (o *object) runTold(ev event, from string, m wire.TellMessage, mark engine.Write, sofar wire.BatchReply) engine.Outcome {
 	o.onExit = func(out engine.Outcome) { o.toldFailed(ev, m.N, sofar, out) }
 	out, ok := o.awake()
+	told := event{kind: wire.Told}
 	if ok {
-		out = o.memory.instance.Told(o.toldContext(from, mark.Value, m.N, time.Now()), m.Call, m.Body, mark)
+		told.ctx = o.toldContext(from, mark.Value, m.N, time.Now())
+		out = o.memory.instance.Told(told.ctx, m.Call, m.Body, mark)
 	}
 	o.onExit = nil
-	if !ok {
+	if !ok || o.givesWay(told, out) {
 		return out
 	}
-	if err := o.roomFor(event{kind: wire.Told}, out); err != nil {
-		return engine.Outcome{Err: err, Drop: true}
+	if err := o.roomFor(told, out); err != nil {
+		out = engine.Outcome{Err: err, Drop: true}
 	}
 	if out.Err == nil {
-		o.finish(event{kind: wire.Told}, out)
+		o.finish(told, out)
+	} else {
+		o.endAsking(told.ctx)
 	}
 	return out
 }

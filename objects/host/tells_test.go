@@ -251,12 +251,16 @@ type tellWorld struct {
 }
 
 func newTellWorld(t *testing.T, store *memoryStore, incarnation string, clock *memoryClock) *tellWorld {
+	return newTellWorldOf(t, store, incarnation, clock, tellImpl)
+}
+
+func newTellWorldOf(t *testing.T, store *memoryStore, incarnation string, clock *memoryClock, impl *objects.Implementation) *tellWorld {
 	w := &tellWorld{clock: clock}
 	before := func(in *world) {
 		w.client = &twinClient{in: in.in, bus: in.bus, deaf: make(map[string]bool)}
 		in.in.client, in.in.clock = w.client, clock
 	}
-	w.world = newWorldAt(t, newMemoryBus(), store, incarnation, before, func(cfg *Config) { cfg.Objects = []*objects.Implementation{tellImpl} })
+	w.world = newWorldAt(t, newMemoryBus(), store, incarnation, before, func(cfg *Config) { cfg.Objects = []*objects.Implementation{impl} })
 	w.in.tasks.Go(func() { w.ring(w.in.work) })
 	return w
 }
@@ -748,5 +752,130 @@ func TestMarksOfManySendersTakeLittle(t *testing.T) {
 	data.Apply(writes)
 	if got := data.Size(); data.Len() != tells.MaxMarks || got > 100<<10 {
 		t.Errorf("%d marks take %d bytes of the record", data.Len(), got)
+	}
+}
+
+// A checkout over three objects: the order tells the stock, which tells the order, which tells the account, which tells the
+// order. Each object's amount is what a test looks at.
+var (
+	shopClass   objects.Class = "shop"
+	shopFill                  = objects.NewCall[int, objects.None](shopClass, "fill")
+	shopOrder                 = objects.NewCall[objects.None, objects.None](shopClass, "order")
+	shopReserve               = objects.NewCall[string, objects.None](shopClass, "reserve")
+	shopCharge                = objects.NewCall[string, objects.None](shopClass, "charge")
+	shopStep                  = objects.NewCall[string, objects.None](shopClass, "step")
+	shopAmount                = objects.NewKey[int]("amount")
+	shopStage                 = objects.NewKey[string]("stage")
+	shopImpl                  = objects.Implement(shopClass, objects.New[shopper], objects.On(shopFill, (*shopper).fill), objects.On(shopOrder, (*shopper).order),
+		objects.On(shopReserve, (*shopper).reserve), objects.On(shopCharge, (*shopper).charge), objects.On(shopStep, (*shopper).step))
+)
+
+type shopper struct{}
+
+func (*shopper) fill(tx *objects.Tx, n int) (objects.None, error) {
+	shopAmount.Set(tx, n)
+	return nil, nil
+}
+
+func (*shopper) order(tx *objects.Tx, _ objects.None) (objects.None, error) {
+	if shopStage.Get(tx) == "" {
+		shopStage.Set(tx, "ordered")
+		shopReserve.Tell(tx, tx.Object(shopClass, "stock"), tx.Name())
+	}
+	return nil, nil
+}
+
+func (*shopper) reserve(tx *objects.Tx, by string) (objects.None, error) {
+	shopAmount.Set(tx, shopAmount.Get(tx)-1)
+	shopStep.Tell(tx, tx.Object(shopClass, by), "reserved")
+	return nil, nil
+}
+
+func (*shopper) charge(tx *objects.Tx, by string) (objects.None, error) {
+	shopAmount.Set(tx, shopAmount.Get(tx)-10)
+	shopStep.Tell(tx, tx.Object(shopClass, by), "paid")
+	return nil, nil
+}
+
+func (*shopper) step(tx *objects.Tx, to string) (objects.None, error) {
+	if shopStage.Set(tx, to); to == "reserved" {
+		shopCharge.Tell(tx, tx.Object(shopClass, "account"), tx.Name())
+	}
+	return nil, nil
+}
+
+// amountOf is what is stored of an object of the checkout.
+func amountOf(store *memoryStore, name, key string) string {
+	id, err := shopClass.ID(name)
+	if err != nil {
+		panic(err)
+	}
+	rec := store.record(id.Key())
+	if rec == nil {
+		return ""
+	}
+	value, _ := rec.Data.Get(key)
+	return string(value)
+}
+
+// The host is killed after every call of the store, and its successor after every second one of its own: the client that asked
+// for the checkout asks again until it is answered, as a gateway does.
+func TestACheckoutOverThreeObjectsKilledAfterEachCallOfTheStoreHasOneEffect(t *testing.T) {
+	for first := range 24 {
+		for _, second := range []int{-1, 2, 5, 9} {
+			t.Run(fmt.Sprint(first, " ", second), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					store, clock := newMemoryStore(), newMemoryClock()
+					start := func(name string, stopAfter int) *tellWorld {
+						w := newTellWorldOf(t, store, name, clock, shopImpl)
+						store.stopAfter(stopAfter, func() { w.lose(lease.ErrLost) })
+						return w
+					}
+					ask := func(w *tellWorld, name, call, in string) error {
+						id, err := shopClass.ID(name)
+						if err != nil {
+							t.Fatal(err)
+						}
+						reply, err := w.client.Do(context.Background(), wire.Address{ID: id, Name: name}, &wire.Request{Kind: wire.Call, Call: call, Body: []byte(in)})
+						if err == nil {
+							err = reply.Err()
+						}
+						return err
+					}
+					kill := func(w *tellWorld) {
+						w.lose(lease.ErrLost)
+						if err := <-w.done; !errors.Is(err, lease.ErrLost) {
+							t.Errorf("a host ended with %v", err)
+						}
+					}
+					w := start("zero", -1)
+					for name, n := range map[string]string{"stock": "5", "account": "100"} {
+						if err := ask(w, name, "fill", n); err != nil {
+							t.Fatal(err)
+						}
+					}
+					kill(w)
+					asked := make(chan error, 3)
+					for i, stopAfter := range []int{first + 1, second, -1} {
+						w = start(fmt.Sprint("host", i), stopAfter)
+						go func() { asked <- ask(w, "order", "order", "null") }()
+						time.Sleep(2 * time.Minute)
+						if i < 2 {
+							kill(w)
+						}
+						if err := <-asked; i == 2 && err != nil {
+							t.Errorf("the last host answered %v", err)
+						}
+					}
+					got := []string{amountOf(store, "stock", "amount"), amountOf(store, "account", "amount"), amountOf(store, "order", "stage")}
+					if !slices.Equal(got, []string{"4", "90", `"paid"`}) {
+						t.Errorf("killed after %d and %d calls: stock, account and order are %q, want one effect", first, second, got)
+					}
+					if _, err := w.stop(); err != nil {
+						t.Error(err)
+					}
+				})
+			})
+		}
 	}
 }

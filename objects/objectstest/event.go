@@ -24,6 +24,8 @@ type event struct {
 	from *event // whose question it is; nil: no object asks
 	long bool   // it is asked again if it fails
 
+	sender string // the key of the object that has told it
+
 	asked *asked
 }
 
@@ -103,10 +105,13 @@ func (e *event) Time() time.Time { return e.at }
 // Sender is the object that asks.
 func (e *event) Sender() (key, name string) {
 	if e.from == nil {
-		return "", ""
+		return e.sender, ""
 	}
 	return e.from.o.to.ID().Key(), e.from.o.to.Name()
 }
+
+// GaveWay reports whether the event is to be unwound.
+func (e *event) GaveWay() bool { return false }
 
 // Limits of what events ask, as a host has them.
 const (
@@ -115,6 +120,11 @@ const (
 	maxLabel  = 64 // bytes of a name
 	maxToKeep = 16 << 10
 )
+
+var _ engine.Event = (*event)(nil)
+
+// Sync does nothing: what an event wrote is durable when the next begins.
+func (e *event) Sync(context.Context) error { return nil }
 
 // Ask has another object answer, in the midst of the event.
 func (e *event) Ask(ctx context.Context, q engine.Question) (engine.Answer, error) {

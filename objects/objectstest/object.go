@@ -32,6 +32,8 @@ type object struct {
 	conflation  engine.Conflation
 	answers     map[string]answer
 	moves       uint64
+	life        context.Context    // of tasks, until the object moves; nil: none was begun; World.mu guards it
+	endLife     context.CancelFunc // likewise
 	constructed int
 	fate        fate // of the next commit
 	forgetAlarm bool // the event that failed last has its alarm forgotten
@@ -85,7 +87,7 @@ func (o *object) run(e *event, event func(*engine.Instance) engine.Outcome) (eng
 	if o.world.isTwice() && o.wake() == nil {
 		event(o.instance)
 		o.instance = nil
-		o.moves++
+		o.moved()
 		first := e.asked.take()
 		defer func() {
 			if second := e.asked.take(); !maps.Equal(first, second) {
@@ -152,6 +154,17 @@ func (o *object) sleep() {
 	o.tellEnds()
 }
 
+// moved notes that another host has taken the object over: its tasks end.
+func (o *object) moved() {
+	o.moves++
+	o.world.mu.Lock()
+	defer o.world.mu.Unlock()
+	if o.life != nil {
+		o.endLife()
+		o.life = nil
+	}
+}
+
 // misused fails the test over a transaction that was used where it must not be.
 func (o *object) misused(err error) {
 	defer func() { _ = recover() }() // the test has ended
@@ -187,7 +200,7 @@ func (o *object) settle(out engine.Outcome) error {
 	}
 	if fate != lands {
 		o.instance = nil
-		o.moves++
+		o.moved()
 	}
 	switch fate {
 	case refused:

@@ -123,7 +123,10 @@ func (w *World) begin(o *object, task engine.Task) {
 			w.Wait()
 		})
 	}
-	ctx := w.ending
+	if o.life == nil {
+		o.life, o.endLife = context.WithCancel(w.ending)
+	}
+	ctx := o.life
 	if w.tasks == 0 {
 		w.taskEnded = make(chan struct{})
 	}
@@ -296,6 +299,7 @@ func (o *object) park(m engine.Told, at string, now time.Time) {
 // undelivered tells the object of a parked message, in the commit of the writes. With mu held.
 func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Write, now time.Time) {
 	ctx := o.beginTold("u/"+m.To, o.born, m.N)
+	ctx.sender = ""
 	heard := m
 	heard.Due = time.Time{}
 	hears := false
@@ -410,7 +414,7 @@ func (o *object) receive(from *object, b tells.Batch) (a tells.Answer, held bool
 // beginTold is the context of the event that runs a told message.
 func (o *object) beginTold(sender string, born, n uint64) *event {
 	id := "t/" + sender + "/" + strconv.FormatUint(born, 36) + "/" + strconv.FormatUint(n, 36)
-	return &event{Context: context.Background(), o: o, id: id, at: o.world.Now(), long: true, asked: o.world.askedBy(id)}
+	return &event{Context: context.Background(), o: o, id: id, at: o.world.Now(), long: true, sender: sender, asked: o.world.askedBy(id)}
 }
 
 func errorOf(err error) *objects.Error {

@@ -57,6 +57,9 @@ func (p *postman) note(tx *objects.Tx, what string) (objects.None, error) {
 	if err := p.fails[what]; err != nil {
 		return nil, err
 	}
+	if from, told := tx.Sender(); told && from.ID() != tx.ID() {
+		what += " from " + map[bool]string{true: "a", false: "?"}[from.ID() == tx.Object(posts, "a").ID()]
+	}
 	postBook.Set(tx, append(postBook.Get(tx), what))
 	return nil, nil
 }
@@ -108,7 +111,7 @@ func TestWhatIsToldIsThereWhenTheCallReturns(t *testing.T) {
 	w, _ := postWorld(t)
 	tell(t, w, post{To: "b", What: []string{"1", "2"}})
 	tell(t, w, post{What: []string{"own"}})
-	wantBook(t, w, "b", "1", "2")
+	wantBook(t, w, "b", "1 from a", "2 from a")
 	wantBook(t, w, "a", "own")
 	if left := w.Told(w.Object(posts, "a")); len(left) > 0 {
 		t.Errorf("left: %+v", left)
@@ -133,7 +136,7 @@ func TestHeldMessagesAreOnTheirWayUntilReleased(t *testing.T) {
 		t.Errorf("on their way: %+v", got)
 	}
 	w.Release(b)
-	wantBook(t, w, "b", "1", "2")
+	wantBook(t, w, "b", "1 from a", "2 from a")
 }
 
 func TestTimersRunInAdvanceAndAreReplacedAndCancelled(t *testing.T) {
@@ -150,7 +153,7 @@ func TestTimersRunInAdvanceAndAreReplacedAndCancelled(t *testing.T) {
 	wantBook(t, w, "a", "soon")
 	w.Advance(time.Hour)
 	wantBook(t, w, "a", "soon", "late")
-	wantBook(t, w, "b", "new")
+	wantBook(t, w, "b", "new from a")
 	if was, err := postStop.Do(t.Context(), w.Object(posts, "a"), "k"); was || err != nil {
 		t.Errorf("cancel of what has left: %v, %v", was, err)
 	}
@@ -163,7 +166,7 @@ func TestATellThatFailsIsTriedSevenTimesAndThenParked(t *testing.T) {
 	tell(t, w, post{To: "b", What: []string{"1", "2"}})
 	wantBook(t, w, "b")
 	w.Advance(10 * time.Minute)
-	wantBook(t, w, "b", "2")
+	wantBook(t, w, "b", "2 from a")
 	wantBook(t, w, "a", "undelivered note: internal")
 	if got := w.Told(w.Object(posts, "a")); len(got) != 1 || got[0].Tries != 7 || got[0].Err == nil {
 		t.Errorf("parked: %+v", got)
@@ -178,7 +181,7 @@ func TestATellIsHandledOnceThoughTheReceiversHostIsLost(t *testing.T) {
 		tell(t, w, post{To: "b", What: []string{"x"}})
 		w.Advance(time.Second)
 	}
-	wantBook(t, w, "b", "x", "x", "x", "x")
+	wantBook(t, w, "b", "x from a", "x from a", "x from a", "x from a")
 }
 
 func TestATaskReturnsByACall(t *testing.T) {

@@ -706,3 +706,27 @@ func TestAnEventHasTheTimeThatItsClassGivesIt(t *testing.T) {
 		t.Errorf("%v left of three seconds, %v", left, err)
 	}
 }
+
+func TestEvictWaitsForTheEventThatRuns(t *testing.T) {
+	running, goOn := make(chan struct{}), make(chan struct{})
+	w := world(t, &script{call: func(tx *objects.Tx) error {
+		close(running)
+		<-goOn
+		note.Set(tx, "whole")
+		return nil
+	}})
+	var both sync.WaitGroup
+	both.Go(func() {
+		if err := do(w, "a"); err != nil {
+			t.Error(err)
+		}
+	})
+	<-running
+	both.Go(func() { w.Evict(at(w, "a")) })
+	both.Go(func() { w.Evict(at(w, "a")) })
+	close(goOn)
+	both.Wait()
+	if v, _ := stored(t, w, note, "a"); v != "whole" || w.Constructed(at(w, "a")) != 2 {
+		t.Errorf("stored %q, constructed %d times", v, w.Constructed(at(w, "a")))
+	}
+}

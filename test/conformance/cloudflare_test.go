@@ -329,7 +329,7 @@ func TestTheTableOfConformanceIsTrue(t *testing.T) {
 		}
 		return false
 	}
-	row := regexp.MustCompile("^\\| (\\d+) \\| ([^|]+) \\| (passes|differs|not applicable|missing) \\| ([^|]*) \\| ([^|]*) \\|$")
+	row := regexp.MustCompile(`^\| (\d+) \| ([^|]+) \| (passes|differs|not applicable|missing) \| ([^|]*) \| ([^|]*) \|$`)
 	test := regexp.MustCompile("`([^`]+)`")
 	counts := make(map[string]int)
 	n := 0

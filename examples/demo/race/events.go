@@ -40,6 +40,16 @@ type Try struct {
 	Refused bool  `json:"refused"`
 }
 
+// Fault is the event of something that was broken during the claims.
+type Fault struct {
+	Type    string `json:"type"` // "fault"
+	Counter string `json:"counter"`
+	AtUs    int64  `json:"atUs"`
+	What    string `json:"what"` // "killed", "refused", "replaced", "failed"
+	Host    string `json:"host"`
+	Error   string `json:"error,omitempty"`
+}
+
 // Verdict is the event that sums up one counter. Asked is Answered + Refused +
 // Unknown, and Answered is Distinct + Duplicates.
 type Verdict struct {

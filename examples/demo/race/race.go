@@ -38,6 +38,7 @@ const (
 	DefaultTimeout = 30 * time.Second
 
 	peekTimeout = 5 * time.Second
+	standing    = 50 * time.Millisecond // for goroutines to stand at a barrier that falls at a time
 )
 
 // ErrInvalid is wrapped by what Check returns.
@@ -61,9 +62,30 @@ type Counter struct {
 	// Claim asks for the next ticket. It is called from many goroutines and must
 	// return soon after its context ended.
 	Claim func(ctx context.Context) Answer
+	// Break breaks something in the midst of the claims; nil: nothing is broken.
+	Break *Break
 	// Peek reads the stored value and changes nothing. Without it, or when it
 	// fails, what was lost cannot be counted.
 	Peek func(ctx context.Context) (int, error)
+}
+
+// Break is what a run breaks.
+type Break struct {
+	After int // claims that were answered before
+	// Do breaks it, given who answered the last claim. tell may be called from any
+	// goroutine, during Do and after it.
+	Do func(owner string, tell func(Broken)) error
+	// Last is the What of the last thing that is told, for which the run waits.
+	Last string
+	// Patience bounds that wait.
+	Patience time.Duration
+}
+
+// Broken is something that came of a Break.
+type Broken struct {
+	What string
+	Host string
+	At   time.Time
 }
 
 // Answer is what one claim came to.
@@ -188,22 +210,26 @@ func (r Run) start() Start {
 func (r Run) column(ctx context.Context, c Counter, emit func(any)) Verdict {
 	before := peek(ctx, c)
 	attempts := make([]Attempted, 0, r.N)
-	for a := range r.fire(ctx, c) {
+	shares := r.shares(c, time.Now())
+	breaking := newBreaking(c, shares[0].Zero)
+	for a := range r.fire(ctx, c, shares) {
 		emit(a)
 		attempts = append(attempts, a)
+		breaking.answered(a, emit)
 	}
+	breaking.settle(ctx, emit)
 	return Judge(c.Name, attempts, before, peek(ctx, c))
 }
 
 // fire has the teams make the claims and sends each to the channel as it ends. The
 // channel has room for all and is closed after the last.
-func (r Run) fire(ctx context.Context, c Counter) <-chan Attempted {
+func (r Run) fire(ctx context.Context, c Counter, shares []Share) <-chan Attempted {
 	var (
 		ended  = make(chan Attempted, r.N)
 		firing sync.WaitGroup
 	)
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
-	for k, share := range r.shares(c.Name, time.Now()) {
+	for k, share := range shares {
 		firing.Go(func() { r.Teams[k].fire(ctx, c, share, ended) })
 	}
 	go func() { // ends with the last claim; the reader of ended waits for it
@@ -215,15 +241,18 @@ func (r Run) fire(ctx context.Context, c Counter) <-chan Attempted {
 }
 
 // shares divides the claims among the teams. One team lets its barrier fall when it
-// stands; several agree on when.
-func (r Run) shares(counter string, now time.Time) []Share {
+// stands; several agree on when, and so does a run that breaks something at a time.
+func (r Run) shares(c Counter, now time.Time) []Share {
 	shares := make([]Share, len(r.Teams))
 	var lead time.Duration
+	if c.Break != nil {
+		lead = standing
+	}
 	for _, t := range r.Teams {
 		lead = max(lead, t.Lead)
 	}
 	for k, t := range r.Teams {
-		shares[k] = Share{Counter: counter, Region: t.Region}
+		shares[k] = Share{Counter: c.Name, Region: t.Region}
 		if lead > 0 {
 			shares[k].Zero = now.Add(lead)
 		}

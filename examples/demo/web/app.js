@@ -1,7 +1,10 @@
 // The page: reads what it was opened with, asks the gateway who it is, and starts the two halves.
 import { $, copy, setText } from "./dom.js";
+import { Distances } from "./distances.js";
+import { showSources } from "./lessons.js";
 import { initLook } from "./theme.js";
 import { initTips } from "./tip.js";
+import { Tour } from "./tour.js";
 import { startRace } from "./race.js";
 import { offerRegions, watchRegions } from "./regions.js";
 import { startRoom } from "./room.js";
@@ -40,12 +43,21 @@ initLook();
 initTips();
 nameTheRoom();
 offerTerminal(socketUrl);
-startRoom(socketUrl);
+
+const seenEarly = new Set(); // before the tour knows what is possible here
+let seen = (step) => seenEarly.add(step);
+const distances = new Distances();
+startRoom(socketUrl, (step) => seen(step), (where) => distances.setOwner(where));
 
 const config = await readConfig();
 setText($("#version"), config.version ? `Holdfast ${config.version}` : "Holdfast");
-const race = startRace(counterName, config, query.get("run"));
+const tour = new Tour((step) => step !== "crash" || config.faults);
+seen = (step) => tour.check(step);
+seenEarly.forEach(seen);
+showSources(config.sources);
+const race = startRace(counterName, config, query.get("run"), (step) => tour.check(step));
 watchRegions((regions) => {
-  offerRegions(regions);
+  offerRegions(regions, config.faults);
+  distances.setRegions(regions);
   race.setRegions(regions);
 });

@@ -3,7 +3,6 @@ import { $, h, setText } from "./dom.js";
 import { showChips } from "./chips.js";
 import { Lanes } from "./lanes.js";
 import { showTable } from "./table.js";
-import { colour } from "./gosource.js";
 import { history, tickets } from "./analyse.js";
 import { valueAt } from "./geometry.js";
 
@@ -31,14 +30,6 @@ export class Column {
   setValue(value) {
     this.value = value;
     setText(this.number, value === undefined || value === null ? "–" : String(value));
-  }
-
-  setSource(text) {
-    const code = h("code");
-    for (const part of colour(text || "The source is not here.")) {
-      code.append(part.kind ? h("span", { class: `go-${part.kind}`, text: part.text }) : part.text);
-    }
-    $("pre", this.root).replaceChildren(code);
   }
 
   /** Something about the counter itself that is not a result, such as an owner that is moving. */
@@ -69,13 +60,13 @@ export class Column {
    * A finished run; maxUs is the scale it shares with the other column. Its result, the stored value among
    * it, is told when the end has been on show for the first time: a film whose end is known is not watched.
    */
-  showRun(attempts, verdict, maxUs, faster) {
+  showRun(attempts, verdict, maxUs, { faster = "", faults = [] } = {}) {
     this.run = { attempts, verdict, faster, writes: history(attempts, verdict.before), maxUs, n: attempts.length, told: false };
     this.claims = [];
     this.shown = "";
     this.lanes.us = Infinity;
     const seen = attempts.some((a) => a.tries?.length);
-    this.lanes.show({ attempts, before: verdict.before, maxUs }, seen ? HINT : UNSEEN);
+    this.lanes.show({ attempts, before: verdict.before, maxUs, faults }, seen ? HINT : UNSEEN);
     showTable(this.table, attempts, `Requests to ${this.label}`);
   }
 

@@ -13,14 +13,14 @@ const calls = Object.fromEntries(COUNTERS.map((counter) => {
   return [counter, { claim: route("POST", path, claims), peek: route("GET", path), reset: route("DELETE", path, claims) }];
 }));
 
-const said = ({ value, owner, epoch, attempts }) => ({ owner, epoch, asked: attempts, ...value });
+const said = ({ value, owner, epoch, woke }) => ({ owner, epoch, woke, ...value });
 
 export class Counters {
   constructor(name) {
     this.name = name;
   }
 
-  /** {ticket, attempts, owner, epoch} */
+  /** {ticket, attempts, owner, epoch, woke} */
   async claim(counter, { gapMs, ttlS, limit }) {
     const query = { object: {}, cas: { gap: `${gapMs}ms` }, naive: { gap: `${gapMs}ms`, ttl: `${ttlS}s`, limit } }[counter];
     return said(await calls[counter].claim({ name: this.name, query }));
@@ -41,11 +41,11 @@ export class Counters {
   }
 
   /** The response of a run fired by gateways; its body is lines. */
-  race({ n, gapMs, spreadMs, ttlS, limit, from }) {
+  race({ n, gapMs, spreadMs, ttlS, limit, from, crash }) {
     return stream(`/race/${encodeURIComponent(this.name)}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ n, gap: `${gapMs}ms`, spread: `${spreadMs}ms`, ttl: `${ttlS}s`, limit, from }),
+      body: JSON.stringify({ n, gap: `${gapMs}ms`, spread: `${spreadMs}ms`, ttl: `${ttlS}s`, limit, from, crash }),
     });
   }
 }

@@ -40,7 +40,7 @@ export function ticks(maxUs) {
  * {width, height, lanes, links, steps, axis, scale}. A lane has segs [{kind, x1, x2}] of kind
  * travel|gap|wait|ghost and marks [{kind, x, w, value, at}] of kind read|cached|write|blind|retry|fail|unknown.
  */
-export function layout(attempts, { width, maxUs, before = 0 }) {
+export function layout(attempts, { width, maxUs, before = 0, faults = [] }) {
   const ordered = inOrder(attempts);
   const writes = history(attempts, before);
   const named = new Set(attempts.map((a) => a.region)).size > 1;
@@ -68,6 +68,7 @@ export function layout(attempts, { width, maxUs, before = 0 }) {
     right: left + span,
     lanes,
     links: links(writes, lanes, rows),
+    outage: outage(attempts, faults, scale),
     steps: steps(writes, before, scale, { top: bottom + STEP_GAP, bottom: axisY - 4, end: left + span }),
     axis: { y: axisY, ticks: ticks(maxUs).map((v) => ({ x: scale(v * 1000), label: `${v}` })) },
     scale,
@@ -143,6 +144,20 @@ function steps(writes, before, scale, { top, bottom, end }) {
   const last = values[values.length - 1];
   points.push({ x: end, y: y(last) });
   return { points, last, lastY: y(last) };
+}
+
+/**
+ * What an object's lanes show of its owner's death: {x1, x2, dead, next, refused: [x]} from the death to the first
+ * answer of the next epoch, and when the store refused what the dead owner had still sent; null if nobody died.
+ */
+function outage(attempts, faults, scale) {
+  const killed = faults.find((f) => f.what === "killed");
+  if (!killed) return null;
+  const of = attempts.filter((a) => a.outcome === "ok" && a.epoch);
+  const dead = Math.min(...of.map((a) => a.epoch));
+  const after = of.filter((a) => a.epoch > dead).sort((a, b) => a.answeredUs - b.answeredUs)[0];
+  const refused = faults.filter((f) => f.what === "refused").map((f) => ({ x: scale(f.atUs), at: f.atUs }));
+  return { x1: scale(killed.atUs), x2: scale(after?.answeredUs ?? lastUs(attempts)), dead, next: after?.epoch, refused };
 }
 
 /** The stored value at a moment. */

@@ -3,6 +3,8 @@
 import { h, s, setText } from "./dom.js";
 import { heightFor, LANE, layout, MARK } from "./geometry.js";
 
+const TOP_OF_LATE = 6;
+
 export class Lanes {
   constructor(root, id, describe) {
     Object.assign(this, { root, id, describe });
@@ -27,7 +29,7 @@ export class Lanes {
     this.frame.addEventListener("blur", () => this.pick(-1));
   }
 
-  /** {attempts, before, maxUs} or null for the empty picture; hint is said under it. */
+  /** {attempts, before, maxUs, faults} or null for the empty picture; hint is said under it. */
   show(run, hint) {
     this.run = run;
     this.hint = hint;
@@ -42,7 +44,7 @@ export class Lanes {
       setText(this.caption, this.hint || "");
       return;
     }
-    this.layout = layout(this.run.attempts, { width: this.width, maxUs: this.run.maxUs, before: this.run.before });
+    this.layout = layout(this.run.attempts, { width: this.width, ...this.run });
     this.frame.replaceChildren(this.#svg(this.layout));
     this.at(this.us);
     this.pick(this.picked);
@@ -90,7 +92,7 @@ export class Lanes {
     const clipId = `${this.id}-clip`;
     this.clip = s("rect", { x: 0, y: 0, height: l.height, width: l.width });
     this.head = s("line", { class: "playhead", x1: 0, x2: 0, y1: 0, y2: l.axis.y });
-    const drawn = s("g", { "clip-path": `url(#${clipId})` }, ...l.lanes.map((lane) => this.#lane(lane)), ...l.links.map(link), l.steps && stepLine(l));
+    const drawn = s("g", { "clip-path": `url(#${clipId})` }, l.outage && outage(l), ...l.lanes.map((lane) => this.#lane(lane)), ...l.links.map(link), l.steps && stepLine(l));
     return s(
       "svg",
       { class: "lanes", width: l.width, height: l.height, viewBox: `0 0 ${l.width} ${l.height}`, "aria-hidden": "true" },
@@ -138,6 +140,22 @@ function mark(m, y) {
   // The notch is a bite out of the corner: a shape, so that red is not needed to see it.
   if (m.kind === "blind") parts.push(s("path", { class: "notch", d: `M${m.x + m.w / 2 + 2.5} ${top - 2.5}v6.5l-6.5-6.5z` }));
   return parts;
+}
+
+/** The time without an owner, and what came of the dead one's last write. */
+function outage(l) {
+  const { x1, x2, dead, next, refused } = l.outage;
+  const y = LANE * 3 + 1; // beside the lanes that were done before
+  const g = s("g", { class: "outage" }, s("rect", { x: x1, y: 0, width: Math.max(0, x2 - x1), height: l.axis.y }), s("line", { x1, x2: x1, y1: 0, y2: l.axis.y }));
+  const say = (x, anchor, text) => g.append(s("text", { x, y, "text-anchor": anchor, text }));
+  say(x1 + 4, "start", `owner killed, epoch ${dead}`);
+  if (next) say(x2 - 4, "end", `→ epoch ${next}`);
+  for (const { x } of refused) {
+    g.append(s("line", { class: "late", x1: x, x2: x, y1: 0, y2: l.axis.y }));
+    g.append(s("path", { class: "late", d: `M${x - 4} ${TOP_OF_LATE}l8 8m0-8l-8 8` }));
+    g.append(s("text", { class: "late", x: x - 7, y: TOP_OF_LATE + 8, "text-anchor": "end", text: `late write of epoch ${dead} refused` }));
+  }
+  return g;
 }
 
 function link(c) {

@@ -10,6 +10,9 @@ export function sayPace(maxUs) {
   return slower > 1 ? `${slower}× slower` : "as it was";
 }
 
+/** A time of a run; no DOM. */
+export const sayTook = (us) => (us < 1e6 ? `${(us / 1000).toFixed(1)} ms` : `${(us / 1e6).toFixed(1)} s`);
+
 export class Playback {
   /** on(us, over) draws one moment. */
   constructor(on) {
@@ -85,7 +88,7 @@ export class Playback {
     this.us = us;
     this.scrub.value = String(Math.round((us / this.maxUs) * 1000));
     this.scrub.style.setProperty("--at", `${this.scrub.value / 10}%`);
-    const text = `${(us / 1000).toFixed(1)} of ${(this.maxUs / 1000).toFixed(1)} ms`;
+    const text = this.maxUs < 1e6 ? `${(us / 1000).toFixed(1)} of ${sayTook(this.maxUs)}` : `${(us / 1e6).toFixed(1)} of ${sayTook(this.maxUs)}`;
     this.scrub.setAttribute("aria-valuetext", text);
     setText($("#play-time"), text);
     setText($("#play-speed"), sayPace(this.maxUs));

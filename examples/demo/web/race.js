@@ -9,16 +9,16 @@ import { fire } from "./fire.js";
 import { lastUs } from "./geometry.js";
 import { ndjson } from "./ndjson.js";
 import { Options } from "./options.js";
-import { Playback, sayPace } from "./playback.js";
+import { Playback, sayPace, sayTook } from "./playback.js";
 import { Tally } from "./tally.js";
 import { motionReduced } from "./theme.js";
-import { judge, luck } from "./verdict.js";
+import { seenIn } from "./tour.js";
+import { judge, luck, sayDeath } from "./verdict.js";
 
 const N = 15;
 
 const narrow = matchMedia("(max-width: 760px)"); // the columns stand one below the other
 
-const sayTook = (us) => (us < 1e6 ? `${(us / 1000).toFixed(1)} ms` : `${(us / 1e6).toFixed(1)} s`);
 
 const RIGHT = {
   naive: { title: "Worker + KV", tagline: "read, add one, write", foot: "No owner: any gateway may write at any time." },
@@ -27,8 +27,9 @@ const RIGHT = {
 
 const EMPTY = "Press Stress test ×15. Nothing is faked: these are live counters, and this box will say what happened.";
 
-/** Starts the race; runId names a recorded run to be shown at first. Returns {setRegions(regions)}. */
-export function startRace(counterName, config, runId) {
+/** Starts the race; runId names a recorded run to be
+ * shown at first, seen(step) is told what a visitor has seen. Returns {setRegions(regions)}. */
+export function startRace(counterName, config, runId, seen) {
   const counters = new Counters(counterName);
   const left = new Column($("#col-object"), "object", "the object");
   const right = new Column($("#col-kv"), "kv", "the KV counter");
@@ -36,18 +37,20 @@ export function startRace(counterName, config, runId) {
   const tally = new Tally();
   const options = new Options(config);
   const toggle = $("#cas-toggle");
-  const [claim, stress, reset] = [$("#claim-one"), $("#stress"), $("#reset")];
+  const [claim, stress, crash, reset] = [$("#claim-one"), $("#stress"), $("#crash"), $("#reset")];
   let values = {};
   let run = null; // the last finished run: counter -> {attempts, verdict}
   let running = false;
+  let own = false; // the run on show was made on this page
   let verdict = null; // what is said once the end has been on show, and was not said yet
 
   claim.addEventListener("click", () => claimOne());
   stress.addEventListener("click", () => stressTest());
+  crash.hidden = !config.faults;
+  crash.addEventListener("click", () => stressTest({ crash: true }));
   toggle.addEventListener("change", () => showRight());
   startReset();
   showRight();
-  left.setSource(config.sources?.object);
   left.showEmpty(N);
   say("empty", EMPTY);
   peekAll();
@@ -62,7 +65,6 @@ export function startRace(counterName, config, runId) {
     setText($("h3", right.root), words.title);
     setText($(".tagline", right.root), words.tagline);
     setText($(".foot", right.root), words.foot);
-    right.setSource(config.sources?.[shown()]);
     right.setValue(values[shown()]);
     if (run) showRun(false);
     else right.showEmpty(N);
@@ -87,22 +89,24 @@ export function startRace(counterName, config, runId) {
     }
     column.setTrouble("");
     values[counter] = result.value.ticket;
+    if (result.value.woke) seen("sleep");
     column.addClaim(result.value.ticket, N);
     return `${name} gave ticket ${result.value.ticket}.`;
   }
 
   // --- the stress test ---
 
-  async function stressTest() {
+  async function stressTest({ crash = false } = {}) {
     if (running) return;
     setRunning(true);
     playback.clear();
     verdict = null;
-    say("empty", "Racing…");
+    say("empty", crash ? "Racing, and killing the owner in the midst. A new host starts five seconds later." : "Racing…");
     if (narrow.matches) $("#verdict").scrollIntoView({ behavior: motionReduced() ? "instant" : "smooth", block: "start" });
     const got = empty();
     try {
-      for await (const line of lines()) absorb(got, line);
+      for await (const line of lines(crash)) absorb(got, line);
+      own = true;
       finish(got);
       tally.add({ naive: run.naive.verdict.lost, object: run.object.verdict.lost, n: N });
     } catch (err) {
@@ -126,12 +130,13 @@ export function startRace(counterName, config, runId) {
   }
 
   function empty() {
-    return new Map(COUNTERS.map((c) => [c, { attempts: [], verdict: null }]));
+    return new Map(COUNTERS.map((c) => [c, { attempts: [], faults: [], verdict: null }]));
   }
 
-  async function* lines() {
-    const order = { ...options.read(), counters: COUNTERS, n: N };
-    if (order.fired === "gateway") {
+  async function* lines(crash) {
+    const order = { ...options.read(), counters: COUNTERS, n: N, crash };
+    if (order.fired === "gateway" || crash) {
+      if (crash) order.from = []; // this gateway, which sees it all
       const res = await counters.race(order);
       yield* ndjson(res.body);
       return;
@@ -150,6 +155,7 @@ export function startRace(counterName, config, runId) {
     if (line.type === "error") throw new Error(line.message || line.code);
     if (!part) return;
     if (line.type === "verdict") part.verdict = line;
+    if (line.type === "fault") part.faults.push(line);
     if (line.type !== "attempt") return;
     part.attempts.push(line);
     if (line.counter === "object") left.showProgress(part.attempts, N);
@@ -179,14 +185,16 @@ export function startRace(counterName, config, runId) {
 
   function showRun(replay) {
     const [a, b] = [run.object, run[shown()]];
-    const maxUs = Math.max(lastUs(a.attempts), lastUs(b.attempts));
-    const faster = shown() === "naive" && b.verdict.p50Us < a.verdict.p50Us ? (b.verdict.lost ? "faster, and wrong" : "faster") : "";
+    const refused = a.faults.filter((f) => f.what === "refused").map((f) => f.atUs * 1.03);
+    const maxUs = Math.max(lastUs(a.attempts), lastUs(b.attempts), ...refused);
+    const faster = shown() === "naive" && !a.faults.length && b.verdict.p50Us < a.verdict.p50Us ? (b.verdict.lost ? "faster, and wrong" : "faster") : "";
     left.setTrouble(unavailable(a.attempts));
     right.setTrouble("");
-    left.showRun(a.attempts, a.verdict, maxUs, "");
-    right.showRun(b.attempts, b.verdict, maxUs, faster);
+    left.showRun(a.attempts, a.verdict, maxUs, { faults: a.faults });
+    right.showRun(b.attempts, b.verdict, maxUs, { faster });
     const moments = [...a.attempts, ...b.attempts].flatMap((x) => [x.answeredUs, ...(x.tries || []).flatMap((t) => [t.readUs, t.wroteUs])]);
-    verdict = () => tell(b.verdict, a.verdict);
+    const death = sayDeath(a.attempts, a.faults);
+    verdict = () => (death ? tellDeath(death, a.verdict) : tell(b.verdict, a.verdict));
     if (replay) say("empty", `The run took ${sayTook(maxUs)}. Watch it, ${sayPace(maxUs)}; the verdict comes at the end.`);
     playback.load(maxUs, moments.filter(Boolean), replay);
   }
@@ -196,12 +204,18 @@ export function startRace(counterName, config, runId) {
     if (!over || !verdict) return;
     verdict();
     verdict = null;
+    if (own) seenIn(run, shown()).forEach(seen);
   }
 
   function tell(v, object) {
     const wrong = v.duplicates > 0 || v.lost > 0;
     const shaky = v.unknown > 0 || v.refused > 0;
     say(wrong ? "bad" : shaky ? "warn" : "good", v.sentence, [luck(v), object.sentence].filter(Boolean).join(" "));
+  }
+
+  function tellDeath(death, object) {
+    const whole = object.duplicates === 0 && object.lost === 0 && object.lostMax === 0;
+    say(whole ? "good" : object.lost || object.duplicates ? "bad" : "warn", death, object.sentence);
   }
 
   function unavailable(attempts) {
@@ -269,7 +283,7 @@ export function startRace(counterName, config, runId) {
   // aria-disabled, not disabled: a disabled button would lose the focus of whoever pressed it.
   function setRunning(on) {
     running = on;
-    for (const button of [claim, stress, reset]) button.setAttribute("aria-disabled", String(on));
+    for (const button of [claim, stress, crash, reset]) button.setAttribute("aria-disabled", String(on));
     $("#race").setAttribute("aria-busy", String(on));
     setText($("#progress"), on ? "starting…" : "");
   }

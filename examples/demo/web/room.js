@@ -21,7 +21,8 @@ const isPoint = (m) => Number.isFinite(m.x) && Number.isFinite(m.y);
 const inside = (v) => Math.min(10000, Math.max(0, v));
 const withLabel = (p) => ({ ...p, label: sayName(p.name) });
 
-export function startRoom(url) {
+/** seen(step) is told what a visitor has seen, owned(where) who owns the room and how far that is. */
+export function startRoom(url, seen, owned) {
   const stage = $("#stage");
   const room = { me: null, peers: new Map(), rtts: [], link: { phase: "connecting", attempt: 0 }, moved: null, where: {} };
   const cursors = new Cursors($("#cursors"));
@@ -194,6 +195,7 @@ export function startRoom(url) {
       rtt: median(room.rtts),
       retryIn: link.retryAt ? link.retryAt - performance.now() : 0,
     });
+    owned({ ...room.where, rtt: median(room.rtts) });
     const { owner, region, ownerRegion, epoch } = room.where;
     if (owner) {
       const way = region && region !== ownerRegion ? ` You come in through ${region}.` : "";
@@ -202,6 +204,8 @@ export function startRoom(url) {
   }
 
   function showEmpty() {
+    if (room.peers.size > 0) seen("meet");
+    if ([...room.peers.values()].some((p) => p.region !== room.where.region)) seen("ocean");
     $("#alone").hidden = room.peers.size > 0;
   }
 

@@ -86,3 +86,18 @@ export function luck(v) {
   if (v.counter !== "naive" || v.duplicates > 0 || v.lost > 0 || v.answered < 2) return "";
   return "No increment lost this time. That is luck: run it again, or raise the gap.";
 }
+
+/** What a run tells of the death of the object's owner, or "" if nobody died. */
+export function sayDeath(attempts, faults) {
+  const killed = faults.find((f) => f.what === "killed");
+  if (!killed) return faults.some((f) => f.what === "failed") ? `The owner could not be killed: ${faults[0].error}.` : "";
+  const ok = attempts.filter((a) => a.outcome === "ok");
+  const first = ok.filter((a) => a.owner === killed.host && a.answeredUs <= killed.atUs);
+  const later = ok.filter((a) => a.answeredUs > killed.atUs).sort((a, b) => a.answeredUs - b.answeredUs);
+  const parts = [`${killed.host} was killed after ${plural(first.length, "ticket")}.`];
+  const next = later.find((a) => a.epoch > (first[0]?.epoch ?? 0));
+  if (next) parts.push(`${next.owner} took over as epoch ${next.epoch} after ${((next.answeredUs - killed.atUs) / 1e6).toFixed(1)} s.`);
+  const refused = faults.filter((f) => f.what === "refused").length;
+  if (refused) parts.push(`${plural(refused, "write")} that ${killed.host} had still sent ${refused === 1 ? "was" : "were"} refused.`);
+  return parts.join(" ");
+}

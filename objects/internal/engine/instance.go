@@ -174,6 +174,9 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 	if err == nil {
 		err = t.err // an abort that the handler has recovered from
 	}
+	if t.asked.Load() && t.parent.Value(EventKey{}).(Event).GaveWay() {
+		err, out.Stack = ErrGaveWay, nil
+	}
 	if took, most := i.world.Now().Sub(t.began), i.class.Limits.Event; err == nil && took > most {
 		t.err = t.errorf(unavailable, "the event took %v, at most %v are allowed; nothing was changed", took, most)
 		err = t.err

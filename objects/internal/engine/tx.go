@@ -37,6 +37,7 @@ type Tx struct {
 	closes bool      // an abort closes all sockets
 	forget bool      // an abort clears the alarm that runs
 	ended  atomic.Bool
+	asked  atomic.Bool    // other objects
 	block  atomic.Uintptr // of a stack that is known to be the event's
 
 	room [2]layer // for layers, while they are few
@@ -105,6 +106,10 @@ type Event interface {
 
 	// Ask asks another object, outside of the transaction, until ctx ends.
 	Ask(ctx context.Context, q Question) (Answer, error)
+
+	GaveWay() bool // the event is to be unwound: it runs again
+	// Sync waits until what earlier events of the object wrote is durable.
+	Sync(ctx context.Context) error
 }
 
 // Question is what an event asks another object.
@@ -138,7 +143,31 @@ func (t *Tx) Ask(ctx context.Context, q Question) (Answer, error) {
 	if !ok {
 		return Answer{}, t.errorf(invalid, "a constructor and Sleep cannot ask other objects; ask in an event")
 	}
-	return e.Ask(ctx, q)
+	t.asked.Store(true)
+	answer, err := e.Ask(ctx, q)
+	if errors.Is(err, ErrGaveWay) {
+		if inEvent() {
+			t.Abort(err)
+		}
+		err = t.errorf(unavailable, "the event gives way to another, and runs again")
+	}
+	return answer, err
+}
+
+// ErrGaveWay is the answer to an event that is to be unwound, and what comes of it, whatever its handler returns: it runs
+// again.
+var ErrGaveWay = errors.New("the event gave way to another")
+
+// Sync waits until what earlier events wrote is durable. If that cannot be, the event is aborted.
+func (t *Tx) Sync() {
+	t.use()
+	e, ok := t.parent.Value(EventKey{}).(Event)
+	if !ok {
+		t.Abort(t.errorf(invalid, "a constructor and Sleep cannot wait for what is not durable yet"))
+	}
+	if err := e.Sync(t); err != nil {
+		t.Abort(err)
+	}
 }
 
 // EventKey is the key under which an event's context has its Event. That of a constructor has none.

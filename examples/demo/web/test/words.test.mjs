@@ -2,6 +2,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { describe, median } from "../pill.js";
 import { Announcer, initials, sayName, sayWhere } from "../crowd.js";
+import { place } from "../distances.js";
 import { colour } from "../gosource.js";
 
 const open = { phase: "open", attempt: 0, online: true, region: "fra", ownerRegion: "fra", owner: "host-ab12 (fra)", epoch: 1, rtt: 3.2 };
@@ -72,4 +73,15 @@ test("coloured source is the same source", () => {
   const parts = colour(source);
   assert.equal(parts.map((p) => p.text).join(""), source);
   assert.deepEqual(parts.filter((p) => p.kind).map((p) => p.kind), ["comment", "keyword", "number", "keyword", "string"]);
+});
+
+test("regions stand as far away as they are, and their names do not touch", () => {
+  const placed = place([{ code: "fra", rttMs: 0 }, { code: "syd", rttMs: 290 }, { code: "ams", rttMs: 13 }, { code: "iad", rttMs: 97 }], 520);
+  assert.deepEqual(placed.map((p) => p.code), ["fra", "ams", "iad", "syd"]);
+  for (const [k, p] of placed.entries()) {
+    assert.ok(p.x >= 30 && p.x <= 490);
+    const next = placed[k + 1];
+    if (next) assert.ok(next.x > p.x && (next.x - p.x >= 74 || next.row !== p.row));
+  }
+  assert.equal(place([{ code: "fra", rttMs: 0 }], 300).length, 1);
 });

@@ -1,0 +1,105 @@
+package auth
+
+import (
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"time"
+
+	"holdfast/objects"
+)
+
+// Accounts are those who may log in, one object for each name.
+const Accounts objects.Class = "account"
+
+var (
+	// SignUp makes the account of its name with a password. A name that is taken is a Conflict.
+	SignUp = objects.NewCall[string, objects.None](Accounts, "signup")
+
+	// LogIn asks whether the password is the account's. After five wrong ones it is TooMany, for a minute.
+	LogIn = objects.NewCall[string, bool](Accounts, "login")
+)
+
+var accounts = objects.Implement(Accounts, objects.New[account], objects.On(SignUp, (*account).signUp), objects.On(LogIn, (*account).logIn))
+
+const (
+	maxName     = 40
+	minPassword = 8
+	maxPassword = 200
+
+	iterations  = 600_000 // as OWASP wants it: a fifth of a second, in which only this account waits
+	mostGuesses = 5       // in a minute
+)
+
+var (
+	secret  = objects.NewKey[hashed]("secret")
+	guesses = objects.NewKey[tries]("guesses")
+)
+
+// hashed is a password that nobody can read.
+type hashed struct {
+	Salt []byte
+	Hash []byte
+}
+
+// tries are wrong passwords of late.
+type tries struct {
+	N    int
+	Over time.Time // when they are forgotten
+}
+
+type account struct{}
+
+func (*account) signUp(tx *objects.Tx, password string) (objects.None, error) {
+	if _, taken := secret.Lookup(tx); taken {
+		return nil, objects.Errorf(objects.Conflict, "the name is taken")
+	}
+	if len(password) < minPassword || len(password) > maxPassword {
+		return nil, objects.Errorf(objects.Invalid, "a password has %d to %d bytes", minPassword, maxPassword)
+	}
+	salt := make([]byte, 16)
+	_, _ = rand.Read(salt) // never fails
+	secret.Set(tx, hashed{salt, hash(tx, password, salt)})
+	return nil, nil
+}
+
+// logIn remembers a wrong password. So "wrong" is an answer and no error, which would take back what was written.
+func (*account) logIn(tx *objects.Tx, password string) (right bool, err error) {
+	known, there := secret.Lookup(tx)
+	if !there || len(password) > maxPassword {
+		return false, nil // SignUp tells which names there are; nothing is kept of those that are not
+	}
+	wrong := guesses.Get(tx)
+	switch {
+	case !tx.Now().Before(wrong.Over):
+		wrong = tries{Over: tx.Now().Add(time.Minute)}
+	case wrong.N == mostGuesses:
+		return false, objects.Errorf(objects.TooMany, "too many wrong passwords; come back later").With("at", wrong.Over)
+	}
+	if subtle.ConstantTimeCompare(hash(tx, password, known.Salt), known.Hash) == 1 {
+		guesses.Delete(tx)
+		return true, nil
+	}
+	wrong.N++
+	guesses.Set(tx, wrong)
+	return false, nil
+}
+
+func hash(tx *objects.Tx, password string, salt []byte) []byte {
+	key, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
+	if err != nil {
+		tx.Abort(err)
+	}
+	return key
+}
+
+// validName reports whether somebody can be called so.
+func validName(name string) bool {
+	for i := range len(name) {
+		if b := name[i]; ('a' > b || b > 'z') && ('0' > b || b > '9') && b != '-' {
+			return false
+		}
+	}
+	return 1 <= len(name) && len(name) <= maxName
+}

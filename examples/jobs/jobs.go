@@ -1,0 +1,128 @@
+// Package jobs is a queue of slow work: one object for each queue. A job runs beside the queue's events, which go on, and
+// is tried again if it fails, or if its host dies.
+package jobs
+
+import (
+	"context"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"holdfast/gateway"
+	"holdfast/objects"
+)
+
+// Queues are queues of jobs.
+const Queues objects.Class = "jobs"
+
+// What a queue can be asked.
+var (
+	Add  = objects.NewCall[Job, objects.None](Queues, "add") // once, however often it is added
+	List = objects.NewCall[objects.None, []Job](Queues, "list")
+
+	run   = objects.NewCall[string, objects.None](Queues, "run")   // a timer tells it
+	ended = objects.NewCall[result, objects.None](Queues, "ended") // the work asks it
+)
+
+// Job is something to be done.
+type Job struct {
+	ID    string `json:"id"`
+	What  string `json:"what"`
+	Tries int    `json:"tries"`
+	State string `json:"state"`         // waiting, done, failed
+	Why   string `json:"why,omitempty"` // of the last failure
+}
+
+type result struct {
+	ID    string `json:"id"`
+	Try   int    `json:"try"`
+	Error string `json:"error,omitempty"`
+}
+
+// Work does a job, at least once.
+type Work func(ctx context.Context, j Job) error
+
+// Objects is the class with its code, which does this work.
+func Objects(work Work) *objects.Implementation {
+	open := func(*objects.Tx) *queue { return &queue{work} }
+	return objects.Implement(Queues, open,
+		objects.On(Add, (*queue).add), objects.On(List, (*queue).list), objects.On(run, (*queue).run), objects.On(ended, (*queue).ended))
+}
+
+// Worker adds the queues' routes.
+func Worker(r fiber.Router, env *gateway.Env) {
+	r.Post("/jobs/:queue", gateway.Handle(env, Add, gateway.Param("queue")))
+	r.Get("/jobs/:queue", gateway.Handle(env, List, gateway.Param("queue")))
+}
+
+var all = objects.NewMap[string, Job]("job")
+
+const (
+	maxJobs  = 1000
+	maxTries = 5
+)
+
+type queue struct{ work Work }
+
+func (q *queue) add(tx *objects.Tx, j Job) (objects.None, error) {
+	if j.ID == "" || len(j.ID) > 100 || len(j.What) > 200 {
+		return nil, objects.Errorf(objects.Invalid, "a job has an id of 1 to 100 bytes, and what to do, of at most 200")
+	}
+	if _, known := all.Lookup(tx, j.ID); known {
+		return nil, nil
+	}
+	if all.Count(tx) >= maxJobs {
+		return nil, objects.Errorf(objects.TooMany, "the queue is full")
+	}
+	all.Set(tx, j.ID, Job{ID: j.ID, What: j.What, State: "waiting"})
+	return q.run(tx, j.ID)
+}
+
+// run begins a job: a timer first, which begins it again if nothing is heard, and then the work, beside the events.
+func (q *queue) run(tx *objects.Tx, id string) (objects.None, error) {
+	j := all.Get(tx, id)
+	if j.State != "waiting" {
+		return nil, nil
+	}
+	j.Tries++
+	all.Set(tx, id, j)
+	run.Tell(tx, tx.Self(), id, objects.After(time.Minute<<j.Tries), objects.Keyed(id))
+	tx.Go(func(t *objects.Task) error {
+		r := result{ID: id, Try: j.Tries}
+		if err := q.work(t, j); err != nil {
+			r.Error = err.Error()
+		}
+		_, err := ended.Do(t, t.Self(), r)
+		return err
+	})
+	return nil, nil
+}
+
+// ended is what came of a job.
+func (q *queue) ended(tx *objects.Tx, r result) (objects.None, error) {
+	j := all.Get(tx, r.ID)
+	if j.State != "waiting" || j.Tries != r.Try {
+		return nil, nil // another try is under way
+	}
+	j.Why = r.Error
+	switch {
+	case r.Error == "":
+		j.State = "done"
+	case j.Tries == maxTries:
+		j.State = "failed"
+	default: // the timer stands: tried again when it rings
+		all.Set(tx, j.ID, j)
+		return nil, nil
+	}
+	tx.Cancel(j.ID)
+	all.Set(tx, j.ID, j)
+	return nil, nil
+}
+
+func (*queue) list(tx *objects.Tx, _ objects.None) ([]Job, error) {
+	jobs := []Job{}
+	for _, j := range all.All(tx) {
+		jobs = append(jobs, j)
+	}
+	return jobs, nil
+}

@@ -1,0 +1,165 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/internal/wire"
+	"holdfast/objects/host/internal/asks"
+	"holdfast/objects/internal/engine"
+)
+
+// Events that wait for each other in a circle: see asks.Waiter.
+
+const (
+	firstProbe = 25 * time.Millisecond // after which an event that waits asks whether somebody waits for it
+	lastProbe  = 500 * time.Millisecond
+	passAgain  = 20 * time.Millisecond // a probe that was passed on is not passed on again before
+	maxPassed  = 256
+	maxHops    = 64
+)
+
+// beginWait notes that the event waits for an answer. With the object's lock held.
+func (c *eventContext) beginWait(a *asking, n uint64, callee string, cancel context.CancelFunc) {
+	w := wait{callee: callee, cancel: cancel, after: firstProbe}
+	if c.kind != wire.Closed { // which never gives way
+		w.timer = time.AfterFunc(w.after, func() { c.probe(a, n) })
+	}
+	a.waits[n] = w
+}
+
+func (c *eventContext) endWait(a *asking, n uint64) {
+	c.o.mu.Lock()
+	defer c.o.mu.Unlock()
+	if w := a.waits[n]; w.timer != nil {
+		w.timer.Stop()
+	}
+	delete(a.waits, n)
+}
+
+// probe asks whether the one that the event waits for waits for the event.
+func (c *eventContext) probe(a *asking, n uint64) {
+	o := c.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w, waits := a.waits[n]
+	if !waits || o.stage() == gone {
+		return
+	}
+	self := c.waiter()
+	o.sendProbe(w.callee, &wire.Waiting{
+		Object: o.key, Event: self.Event, N: n, Root: self.Root, Time: self.Time, Depth: uint8(self.Depth),
+	})
+	w.after = min(lastProbe, 2*w.after)
+	w.timer.Reset(w.after)
+	a.waits[n] = w
+}
+
+// sendProbe publishes a probe. With mu held.
+func (o *object) sendProbe(to string, p *wire.Waiting) {
+	req := wire.Request{Kind: wire.Probe, Probe: p}
+	o.in.logSendError(wire.Publish(o.in.bus, wire.ObjectHostSubject(to), &req))
+}
+
+// hearProbe passes a probe on, or has the event that it began with give way.
+func (o *object) hearProbe(msg *nats.Msg) {
+	var req wire.Request
+	err := wire.Decode(msg.Data, &req)
+	p := req.Probe
+	if err != nil || p == nil || len(p.Event) > maxRoot || len(p.Root) > maxRoot {
+		o.in.warnings.log(o.in.log, "probe dropped: not understood", "object", o.key, "err", err)
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c := o.waiting
+	if c == nil || len(c.asking.waits) == 0 || c.gaveWay.Load() {
+		return
+	}
+	a, self := c.asking, c.waiter()
+	if p.Object == o.key && p.Event == self.Event {
+		if _, waits := a.waits[p.N]; waits {
+			c.giveWay()
+		}
+		return
+	}
+	from := asks.Waiter{Time: p.Time, Root: p.Root, Depth: int(p.Depth), Event: p.Event}
+	if self.Younger(from) || p.Hops >= maxHops {
+		return
+	}
+	now := time.Now()
+	if last, known := a.passed[p.Event]; known && now.Sub(last) < passAgain {
+		return
+	}
+	if a.passed == nil || len(a.passed) >= maxPassed {
+		a.passed = make(map[string]time.Time)
+	}
+	a.passed[p.Event] = now
+	p.Hops++
+	callees := make(map[string]bool, len(a.waits))
+	for _, w := range a.waits {
+		callees[w.callee] = true
+	}
+	for _, callee := range slices.Sorted(maps.Keys(callees)) {
+		o.sendProbe(callee, p)
+	}
+}
+
+// giveWay has the event unwound. With the object's lock held.
+func (c *eventContext) giveWay() {
+	c.gaveWay.Store(true)
+	for _, w := range c.asking.waits {
+		w.cancel()
+	}
+}
+
+// givesWay reports whether the event is to run again, instead of ending as its handler has it. What it has asked is not
+// settled: the next run asks the same.
+func (o *object) givesWay(ev event, out engine.Outcome) bool {
+	if !errors.Is(out.Err, engine.ErrGaveWay) {
+		return false
+	}
+	o.in.metrics.events.WithLabelValues(o.class.Name, ev.label(), "gave way").Inc()
+	o.in.log.Debug("event gave way to one that waits for its object", "object", o.key, "event", ev.ctx.ID())
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	ev.ctx.over = true
+	o.waiting = nil
+	o.setInstance(nil)
+	o.gaveWay = true
+	return true
+}
+
+// giveWay puts the delivery in hand back, behind what objects have asked: one of them waits for it. Its answer goes to its
+// newest copy.
+func (m *mailbox) giveWay(d delivery) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d.again = true
+	if m.reply != "" {
+		copied := *d.msg
+		copied.Reply = m.reply
+		d.msg = &copied
+	}
+	m.request, m.reply = "", ""
+	queue := make([]delivery, 0, len(m.queue)+1)
+	for _, first := range []bool{true, false} {
+		for _, q := range m.queue {
+			if (q.kind == request && q.byHost) == first {
+				queue = append(queue, q)
+			}
+		}
+		if first {
+			queue = append(queue, d)
+		}
+	}
+	m.queue = queue
+}
+
+// GaveWay reports whether the event is to be unwound.
+func (c *eventContext) GaveWay() bool { return c.gaveWay.Load() }

@@ -1,0 +1,114 @@
+//go:build unix
+
+package test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"holdfast/examples/demo/race"
+)
+
+// A press kills the owner in the midst of a race, again and again: the next owner goes on
+// under the next epoch, what the dead one had sent is refused, and every claim gets a
+// ticket of its own.
+func TestChaosTheOwnerIsKilledInTheMidstOfARace(t *testing.T) {
+	beside(t, waiters)
+	e := dev(t, "--regions", "fra,iad", "--store", "memory")
+	for press := 1; press <= 3; press++ {
+		lines, _ := raced(t, e.doors[0].url, "crash", `{"crash":true}`)
+		tickets, epochs, whats := map[int]bool{}, map[uint64]int{}, ""
+		for _, l := range lines {
+			switch {
+			case l.Type == "fault":
+				whats += l.What + " "
+			case l.Type == "attempt" && l.Counter == "object":
+				if l.Outcome != race.OK {
+					t.Errorf("press %d: a claim is %s: %s", press, l.Outcome, l.Error)
+				}
+				tickets[l.Ticket] = true
+				epochs[l.Epoch]++
+			}
+		}
+		if len(tickets) != 15 || len(epochs) != 2 {
+			t.Errorf("press %d: %d different tickets in epochs %v, want 15 in two", press, len(tickets), epochs)
+		}
+		if !strings.HasPrefix(whats, "killed refused ") || !strings.HasSuffix(whats, "replaced ") {
+			t.Errorf("press %d: the run tells of %q", press, whats)
+		}
+	}
+	if _, _, body := request(t, "GET", e.doors[1].url+"/ticket/crash", ""); body != `{"ticket":45}` {
+		t.Errorf("after three presses the counter stands at %s", body)
+	}
+}
+
+// A region that is cut off is asked in vain for as long as that lasts, and answers then.
+func TestChaosACutRegionComesBack(t *testing.T) {
+	beside(t, waiters)
+	e := dev(t, "--regions", "fra,iad", "--store", "memory", "--rtt", "10ms")
+	if _, _, err := claim(e.doors[1].url, "cut"); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, body := request(t, "POST", e.doors[0].url+"/cut/iad", ""); status != http.StatusOK {
+		t.Fatalf("cut: %d %s", status, body)
+	}
+	for want := 2; want <= 3; want++ { // iad's host owned it: fra waits for the lease, iad for the cut
+		n, _, err := claim(e.doors[3-want].url, "cut")
+		if err != nil || n != want {
+			t.Errorf("claim through %s = %d, %v, want %d", e.banner.Regions[3-want].Region, n, err, want)
+		}
+	}
+	for path, want := range map[string]int{"/cut/mars": http.StatusNotFound, "/cut/%20": http.StatusNotFound} {
+		if status, _, body := request(t, "POST", e.doors[0].url+path, ""); status != want {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+}
+
+// Nothing can be broken where not all is in one process.
+func TestNothingCanBeBrokenOutsideOfDev(t *testing.T) {
+	beside(t, waiters)
+	on := single(t)
+	on.startHost(t, "host-1", "fra", quick, nil)
+	door := on.startDoors(t, "fra")[0]
+	if status, _, _ := request(t, "POST", door.url+"/race/a", `{"crash":true}`); status != http.StatusNotFound {
+		t.Errorf("crash: %d, want 404", status)
+	}
+	if status, _, _ := request(t, "POST", door.url+"/cut/fra", ""); status != http.StatusNotFound {
+		t.Errorf("cut: %d, want 404", status)
+	}
+	if _, _, body := request(t, "GET", door.url+"/config.json", ""); !strings.Contains(body, `"faults":false`) {
+		t.Errorf("the page is told %s", body)
+	}
+}
+
+// The page shows the death: the pause, the next epoch, the refused write, fifteen tickets.
+func TestBrowserCrashesTheOwner(t *testing.T) {
+	beside(t, browsers)
+	e := dev(t, "--regions", "fra,iad", "--store", "memory")
+	page := openTab(t, startBrowser(t), strings.Replace(e.doors[0].url, "localhost", "127.0.0.1", 1))
+	page.live()
+	page.until("the button is there", `!document.querySelector("#crash").hidden`)
+	page.click("#crash")
+	page.until("the run is over and replayed", `
+		document.querySelector("#race").ariaBusy === "false" && document.querySelector("#verdict").dataset.tone === "good"`)
+	if got := fmt.Sprint(page.chips("#col-object")); got != fifteen {
+		t.Errorf("the object's tickets are %s", got)
+	}
+	verdict := page.text("#verdict .main")
+	for _, part := range []string{"fra-1 was killed after 5 tickets.", "took over as epoch 2", "had still sent", "refused."} {
+		if !strings.Contains(verdict, part) {
+			t.Errorf("the verdict is %q, without %q", verdict, part)
+		}
+	}
+	drawn := eval[[]string](page, `[...document.querySelectorAll("#col-object .outage text")].map((el) => el.textContent)`)
+	if got := strings.Join(drawn, ", "); !strings.Contains(got, "owner killed, epoch 1, → epoch 2, late write of epoch 1 refused") {
+		t.Errorf("the lanes say %q", got)
+	}
+	if wide := eval[float64](page, `document.querySelector("#col-object .outage rect").getBoundingClientRect().width`); wide < 40 {
+		t.Errorf("the pause is %g px wide", wide)
+	}
+	page.shootElement("#race", "page-crash.png")
+}
