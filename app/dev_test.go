@@ -325,8 +325,8 @@ func TestGetAndListReadWhatIsKept(t *testing.T) {
 	if _, out, _ := run(t, "ls", "ticket", "--limit", "1", "--nats", b.NATS, "--json"); json.Unmarshal([]byte(out), &list) != nil || len(list) != 1 {
 		t.Errorf("ls --limit 1 --json = %s", out)
 	}
-	if _, out, _ := run(t, "ls", "nothing", "--nats", b.NATS, "--json"); strings.TrimSpace(out) != "[]" {
-		t.Errorf("ls of a class without objects = %s, want []", out)
+	if code, out, _ := run(t, "ls", "nothing", "--nats", b.NATS, "--json"); code != 4 || !strings.Contains(out, `"not_found"`) {
+		t.Errorf("ls of a class that is not there = %d %s, want 4 and not_found", code, out)
 	}
 	if code, out, _ := run(t, "get", "ticket/missing", "--nats", b.NATS, "--json"); code != 4 || !strings.Contains(out, `"ok":false`) || !strings.Contains(out, `"not_found"`) {
 		t.Errorf("get of what is not there = %d %s, want 4 and not_found", code, out)

@@ -48,6 +48,7 @@ var neighbours = []struct{ from, to, why string }{
 	{"examples/room", "objects", "an example stands where its author stands"},
 	{"examples/ticket", "objects", "an example stands where its author stands"},
 	{"examples/all", "examples/...", "it runs all of them"},
+	{"examples/auth/elsewhere", "examples/auth", "it serves the page that stands on another origin"},
 	{"examples/demo", "examples/demo/...", "race, crew and page are parts of the demo's worker"},
 	{"examples/demo/crew", "examples/demo/race", "gateways fire a race together"},
 	{"cmd/holdfast", "examples/demo", "the command carries the demo as its worker"},
