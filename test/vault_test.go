@@ -18,10 +18,11 @@ import (
 // vault is an object of 10 MB: of so many keys, each with the number of the step that has written it last.
 type vault struct{}
 
+const vaultClass objects.Class = "vault"
+
 const (
-	vaultClass objects.Class = "vault"
-	vaultKeys                = 5000
-	vaultValue               = 2000 // bytes
+	vaultKeys  = 5000
+	vaultValue = 2000 // bytes
 )
 
 var (
