@@ -19,12 +19,12 @@ func TestOnlyTheGatewaysOwnPagesMayOpenSocketsAndChangeThings(t *testing.T) {
 	}{
 		{what: "none, as wscat and curl", allowed: true},
 		{what: "own", origin: "http://" + p.addr, allowed: true},
-		{what: "own, over TLS that ends before us", origin: "https://" + p.addr, allowed: true},
 		{what: "own, upper case", origin: "HTTP://GATE.LOCALHOST:80", host: "gate.localhost:80", allowed: true},
 		{what: "own, by a name that leads to this machine", origin: "http://gate.example:80", host: "gate.example:80"},
 		{what: "listed", origin: "https://friend.example", allowed: true},
 		{what: "listed with a port", origin: "http://localhost:3000", allowed: true},
 
+		{what: "own, over TLS that no trusted proxy has named", origin: "https://" + p.addr},
 		{what: "foreign", origin: "https://evil.example"},
 		{what: "null", origin: "null"},
 		{what: "look-alike behind", origin: "http://" + host + ".evil.example:" + port},

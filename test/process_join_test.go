@@ -60,7 +60,7 @@ func TestWhatIsTakenIsSaidByWhomWithExitCode3(t *testing.T) {
 		{"dev --store memory --nats-port 0 --port " + port, by},
 		{"dev --store memory --port 0 --nats-port " + port, by},
 		{"nats --store memory --port " + port, by},
-		{"gateway --region fra --nats " + said.NATS + " --listen 127.0.0.1:" + port, by},
+		{"gateway --demo --region fra --nats " + said.NATS + " --listen 127.0.0.1:" + port, by},
 		{"dev --port 0 --nats-port 0 --store " + store, store},
 	} {
 		code, stdout, stderr := once(t, strings.Fields(tt.args)...)

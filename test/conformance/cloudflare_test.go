@@ -165,7 +165,7 @@ var cloudflares = []aCase{
 	{"53 what is too large is refused, and nothing is written", false, func(s *stage) {
 		for name, write := range map[string]func(*objects.Tx){
 			"key":   func(tx *objects.Tx) { objects.NewKey[int](strings.Repeat("k", objects.MaxKey+1)).Set(tx, 1) },
-			"value": func(tx *objects.Tx) { objects.NewKey[[]byte]("v").Set(tx, make([]byte, objects.MaxState)) },
+			"value": func(tx *objects.Tx) { objects.NewKey[[]byte]("v").Set(tx, make([]byte, objects.MaxValue+1)) },
 		} {
 			e := s.failure(objects.TooLarge, func(tx *objects.Tx) error { note.Set(tx, "lost"); write(tx); return nil })
 			if got := s.stored(); got != "" {

@@ -76,7 +76,7 @@ export function startRace(counterName, config, runId, seen) {
   async function claimOne() {
     if (running) return;
     const kv = shown();
-    const [object, other] = await Promise.allSettled([counters.claim("object"), counters.claim(kv, options.read())]);
+    const [object, other] = await Promise.allSettled([counters.claim("object", options.read()), counters.claim(kv, options.read())]);
     if (object.status === "fulfilled") owner(object.value);
     const told = [claimed("The object", left, "object", object), claimed("KV", right, kv, other)];
     setText($("#claim-spoken"), told.join(" "));

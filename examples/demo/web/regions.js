@@ -34,7 +34,7 @@ export function offerRegions(regions, cut) {
     const url = new URL(r.url, location);
     url.search = location.search;
     const link = h("a", { href: url.href, target: "_blank", rel: "noopener" }, h("b", { text: r.code }), r.city || "");
-    return h("li", null, link, cut && h("button", { type: "button", class: "quiet", onclick: () => cutOff(r.code) }, "Cut off", h("span", { class: "sr", text: ` ${r.code}` })));
+    return h("li", null, link, cut ? h("button", { type: "button", class: "quiet", onclick: () => cutOff(r.code) }, "Cut off", h("span", { class: "sr", text: ` ${r.code}` })) : "");
   }));
 }
 

@@ -28,7 +28,7 @@ func TestTheBestCountsAndOutlivesTheInstance(t *testing.T) {
 		t.Fatal(err)
 	}
 	body, err := io.ReadAll(response.Body)
-	if string(body) != `{"best/ada":30}`+"\n" || err != nil {
+	if string(body) != `{"ada":30}`+"\n" || err != nil {
 		t.Errorf("all = %s, %v", body, err)
 	}
 }
