@@ -80,18 +80,33 @@ func (k *kit) newFleet(ctx context.Context, dir string, nodes int) (*fleet, erro
 		if err := f.connectable(m, &m.serve); err != nil {
 			return f, err
 		}
-		port, err := freePort()
-		if err != nil {
-			return f, err
-		}
-		m.listen = fmt.Sprintf("127.0.0.1:%d", port)
 	}
-	for _, m := range slices.Concat(f.hosts, f.gateways) {
+	for _, m := range f.hosts {
 		if err := f.startMember(ctx, m); err != nil {
 			return f, err
 		}
 	}
+	for _, m := range f.gateways {
+		if err := f.startGateway(ctx, m); err != nil {
+			return f, err
+		}
+	}
 	return f, nil
+}
+
+// startGateway starts a gateway at a free port. Another process may take the port before the gateway does; then there is
+// another port.
+func (f *fleet) startGateway(ctx context.Context, m *member) error {
+	for try := 1; ; try++ {
+		port, err := freePort()
+		if err != nil {
+			return err
+		}
+		m.listen = fmt.Sprintf("127.0.0.1:%d", port)
+		if err = f.startMember(ctx, m); !errors.Is(err, errNotStarted) || try == 5 {
+			return err
+		}
+	}
 }
 
 // close kills everything and returns when it is gone.
@@ -142,6 +157,8 @@ func urls(ways []*proxy.Proxy) string {
 	return strings.Join(all, ",")
 }
 
+var errNotStarted = errors.New("it did not start")
+
 // startMember starts a host or a gateway, and returns when it is ready.
 func (f *fleet) startMember(ctx context.Context, m *member) error {
 	args := []string{"serve", "host", "--name", m.name, "--state-nats", urls(m.state)}
@@ -150,14 +167,23 @@ func (f *fleet) startMember(ctx context.Context, m *member) error {
 	} else if len(f.nodes) > 1 {
 		args = append(args, "--replicas", fmt.Sprint(len(f.nodes)))
 	}
-	args = append(args, "--region", "fra", "--rtt", "0", "--nats", urls(m.serve), "--json")
+	args = append(args, "--region", "fra", "--rtt", "0", "--nats", urls(m.serve), "--ops-listen", "off", "--json")
 	var err error
 	m.process, err = start(ctx, m.name, f.log(m.name), f.kit.self, args...)
 	if err != nil {
 		return err
 	}
-	var said struct{ OK bool }
-	return m.process.banner(ctx, &said)
+	var said struct {
+		OK    bool
+		Error struct{ Message string }
+	}
+	if err := m.process.banner(ctx, &said); err != nil {
+		return err
+	}
+	if !said.OK {
+		return fmt.Errorf("%s: %w: %s", m.name, errNotStarted, said.Error.Message)
+	}
+	return nil
 }
 
 func (n *node) addr() string { return fmt.Sprintf("127.0.0.1:%d", n.port) }
