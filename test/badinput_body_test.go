@@ -86,7 +86,7 @@ func resident(t testing.TB) int {
 	t.Helper()
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		t.Skip("memory is told only on Linux:", err)
+		missing(t, "Linux's /proc", err.Error())
 	}
 	_, rest, _ := strings.Cut(string(status), "VmRSS:")
 	kb, err := strconv.Atoi(strings.Fields(rest)[0])

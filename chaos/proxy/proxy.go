@@ -57,7 +57,7 @@ type Proxy struct {
 
 	mu      sync.Mutex // guards what follows
 	state   State
-	changed chan struct{} // closed when the state changes, and replaced
+	changed chan struct{} // closed when the state changes or bytes are held back, and replaced
 	pairs   map[*pair]struct{}
 	stats   Stats
 	closed  bool
@@ -89,8 +89,7 @@ func (p *Proxy) Set(s State) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state = s
-	close(p.changed)
-	p.changed = make(chan struct{})
+	p.notify()
 }
 
 // Reset ends all connections at both ends and returns how many there were.
@@ -192,6 +191,12 @@ func (p *Proxy) connect(pair *pair) bool {
 	return true
 }
 
+// notify wakes everybody who waits for a change. With mu held.
+func (p *Proxy) notify() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
 // passes waits until a direction is open; it is false when the pair has ended before.
 func (p *Proxy) passes(pair *pair, up bool) bool {
 	for {
@@ -218,6 +223,7 @@ func (p *Proxy) carry(pair *pair, to, from *net.TCPConn, up bool) {
 		p.mu.Lock()
 		if p.state.holds(up) {
 			p.stats.Held += int64(n)
+			p.notify()
 		}
 		p.mu.Unlock()
 		if !p.passes(pair, up) {

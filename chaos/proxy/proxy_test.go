@@ -133,11 +133,17 @@ func isTimeout(err error) bool {
 // holds waits until the proxy has held back so many bytes.
 func holds(t *testing.T, p *proxy.Proxy, n int64) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); p.Stats().Held < n; {
-		if time.Now().After(end) {
-			t.Fatalf("held back %d bytes, want %d", p.Stats().Held, n)
+	late := time.After(5 * time.Second)
+	for {
+		held, more := p.Held()
+		if held >= n {
+			return
 		}
-		time.Sleep(time.Millisecond)
+		select {
+		case <-more:
+		case <-late:
+			t.Fatalf("held back %d bytes, want %d", held, n)
+		}
 	}
 }
 

@@ -3,12 +3,15 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/gofiber/fiber/v2"
 
 	"holdfast/app"
+	"holdfast/examples/auth"
 	"holdfast/examples/chat"
 	"holdfast/examples/checkout"
 	"holdfast/examples/document"
@@ -25,16 +28,19 @@ import (
 
 func main() { app.Main(app.Config{Name: "all", Objects: classes, Worker: worker}) }
 
-var classes = append([]*objects.Implementation{
+var classes = slices.Concat([]*objects.Implementation{
 	chat.Objects, document.Objects, jobs.Objects(work), leaderboard.Objects, limit.Objects,
 	payment.Objects(sandbox{}), scheduler.Objects(logJob), ticket.Objects, tictactoe.Objects,
-}, checkout.Objects...)
+}, checkout.Objects, auth.Objects)
+
+// secret signs logins. It is of this process alone: gateways of other processes do not take them.
+var secret = []byte(rand.Text() + rand.Text())
 
 func worker(r fiber.Router, env *gateway.Env) {
 	r.Post("/ticket/:name", gateway.Handle(env, ticket.Claim, gateway.Param("name")))
 	r.Post("/limit/:who", gateway.Handle(env, limit.Take, gateway.Param("who")))
 	for _, add := range []gateway.Worker{
-		chat.Worker, checkout.Worker, document.Worker, jobs.Worker, leaderboard.Worker, payment.Worker, scheduler.Worker, tictactoe.Worker,
+		chat.Worker, checkout.Worker, document.Worker, jobs.Worker, leaderboard.Worker, payment.Worker, scheduler.Worker, tictactoe.Worker, auth.Worker(secret),
 	} {
 		add(r, env)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // Accounts are those who may log in, one object for each name.
-const Accounts objects.Class = "account"
+const Accounts objects.Class = "login"
 
 var (
 	// SignUp makes the account of its name with a password. A name that is taken is a Conflict.

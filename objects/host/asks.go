@@ -251,7 +251,9 @@ func (c *eventContext) sign(a *asking, to string, req *wire.Request, cancel cont
 		what = [][]byte{[]byte(req.Method), []byte(req.URL), []byte(req.Host), wire.Encode(&wire.Request{Header: req.Header}), req.Body}
 	}
 	id := a.run.Name(o.key, c.ID(), to, what...)
-	n, ok := o.asks.Ask(&a.run, to, id, o.in.bus.Line(), c.long(), time.Now())
+	now := time.Now()
+	line, _ := o.in.bus.Line(now)
+	n, ok := o.asks.Ask(&a.run, to, id, line, c.long(), now)
 	if !ok {
 		return id, objects.Errorf(objects.Overloaded, "too many questions to this object are not settled")
 	}
@@ -293,7 +295,8 @@ func (o *object) endAsking(c *eventContext) {
 // settleAsks notes that an event is durable. With mu held.
 func (o *object) settleAsks(a *asking) {
 	now := time.Now()
-	o.asks.Settle(&a.run, o.in.bus.Line(), now)
+	line, _ := o.in.bus.Line(now)
+	o.asks.Settle(&a.run, line, now)
 	o.saySettled(now)
 }
 

@@ -62,11 +62,9 @@ type bus interface {
 	// Connected reports whether anything can be heard.
 	Connected() bool
 
-	// Line numbers the connection. It changes when the connection is made anew.
-	Line() uint64
-	// Since is when the connection was made anew last, as far as it was looked at; zero: it
-	// never was.
-	Since(now time.Time) time.Time
+	// Line is a number of the connection, which changes when the connection is made anew, and
+	// when that was seen first; zero: never.
+	Line(now time.Time) (number uint64, since time.Time)
 	// Remade has something each time when the connection has been made again, until stop
 	// is called.
 	Remade() (remade <-chan nats.Status, stop func())
@@ -91,13 +89,13 @@ func newNatsBus(conn *nats.Conn) *natsBus {
 	return &natsBus{conn: conn, times: conn.Stats().Reconnects}
 }
 
-func (b *natsBus) Since(now time.Time) time.Time {
+func (b *natsBus) Line(now time.Time) (number uint64, since time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if times := b.conn.Stats().Reconnects; times != b.times {
 		b.times, b.since = times, now
 	}
-	return b.since
+	return b.times, b.since
 }
 
 func (b *natsBus) Publish(subject string, data []byte) error { return b.conn.Publish(subject, data) }
@@ -123,8 +121,6 @@ func (s natsSubscription) Unsubscribe() { s.sub.Unsubscribe() }
 func (s natsSubscription) Drain() { _ = s.sub.Drain() }
 
 func (b *natsBus) Connected() bool { return b.conn.IsConnected() }
-
-func (b *natsBus) Line() uint64 { return b.conn.Stats().Reconnects }
 
 func (b *natsBus) Flush(ctx context.Context) error { return b.conn.FlushWithContext(ctx) }
 func (b *natsBus) Remade() (remade <-chan nats.Status, stop func()) {

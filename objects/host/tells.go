@@ -152,7 +152,8 @@ func (o *object) toldTimer() {
 // copiesUntil is until when copies of messages may arrive that another owner of the object has sent, or another connection of
 // ours.
 func (o *object) copiesUntil(now time.Time) time.Time {
-	until := o.in.bus.Since(now).Add(wire.CopyLife)
+	_, since := o.in.bus.Line(now)
+	until := since.Add(wire.CopyLife)
 	if o.memory.epoch > 1 && o.memory.since.Add(wire.CopyLife).After(until) {
 		until = o.memory.since.Add(wire.CopyLife)
 	}

@@ -159,8 +159,7 @@ func (b *memoryBus) Connected() bool {
 	return !b.down
 }
 
-func (b *memoryBus) Line() uint64              { return 0 }
-func (b *memoryBus) Since(time.Time) time.Time { return time.Time{} }
+func (b *memoryBus) Line(time.Time) (uint64, time.Time) { return 0, time.Time{} }
 
 func (b *memoryBus) setDown(down bool) {
 	b.mu.Lock()

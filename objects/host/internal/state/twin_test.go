@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -287,4 +288,8 @@ func (o *owner) calm() error {
 		}
 	}
 	return errors.New("merges have no end")
+}
+
+func (n Name) compare(m Name) int {
+	return cmp.Or(cmp.Compare(n.Reign, m.Reign), cmp.Compare(n.Number, m.Number), cmp.Compare(n.Part, m.Part))
 }
