@@ -1,0 +1,105 @@
+package host
+
+import (
+	"time"
+
+	"holdfast/objects"
+	"holdfast/objects/internal/engine"
+)
+
+// world is what an instance gets. What it holds is ours and stays when the instance
+// goes.
+func (o *object) world() engine.World {
+	return engine.World{
+		Key: o.key, Name: o.id.Name, Data: o.memory.state, Sockets: &o.sockets.open, Now: time.Now,
+		Alarm:    func() engine.Alarm { return alarmValue(o.memory.alarm) },
+		Answered: o.answered,
+		Owner:    engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
+		Born:     o.memory.token, Told: o.pendingTold, Free: o.freeTasks,
+		Holds: o.in.holds,
+
+		Context: o.in.work,
+		Strict:  o.in.strict(),
+		Misuse:  func(err error) { o.in.log.Error("transaction misused", "object", o.key, "err", err) },
+	}
+}
+
+// strict is in one of how many events a transaction that another goroutine uses is
+// looked for; 0: in none.
+func (in *incarnation) strict() int {
+	if in.cfg.Strict {
+		return 16
+	}
+	return 0
+}
+
+// setInstance has this instance handle events from now on; nil: the next event
+// constructs one. With mu held.
+func (o *object) setInstance(i *engine.Instance) {
+	before := o.memory.instance
+	o.memory.instance = i
+	if (before == nil) == (i == nil) {
+		return
+	}
+	awake := o.in.metrics.awake.WithLabelValues(o.class.Name)
+	if i == nil {
+		awake.Dec()
+		return
+	}
+	awake.Inc()
+	o.in.idle.put(o, time.Now().Add(o.class.Life.Soonest()))
+}
+
+// drop forgets the instance, whose memory is not to be trusted.
+func (o *object) drop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.setInstance(nil)
+}
+
+// ready makes sure that there is an instance. If its constructor fails, so does the event.
+func (o *object) ready(ev event) bool {
+	out, ok := o.awake()
+	if !ok {
+		o.finish(ev, out)
+	}
+	return ok
+}
+
+// awake makes sure that there is an instance which has been told of all ends of
+// sockets so far. Otherwise it returns the outcome of the constructor that failed.
+func (o *object) awake() (engine.Outcome, bool) {
+	for {
+		if out, ok := o.construct(); !ok {
+			return out, false
+		}
+		if o.sockets.untold == nil {
+			return engine.Outcome{}, true
+		}
+		o.tellEnd() // which may drop the instance
+	}
+}
+
+// construct makes an instance if there is none.
+func (o *object) construct() (engine.Outcome, bool) {
+	if o.memory.instance != nil {
+		return engine.Outcome{}, true
+	}
+	o.in.metrics.constructions.WithLabelValues(o.class.Name).Inc()
+	o.memory.woke = true
+	instance, out := o.class.Start(o.world())
+	if out.Err != nil {
+		return out, false
+	}
+	if out.Changed() || len(out.Sends) > 0 {
+		o.finish(event{kind: ownEvent}, out)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() != gone {
+		o.setInstance(instance)
+		return out, true
+	}
+	o.memory.instance = nil
+	return engine.Outcome{Err: objects.Errorf(objects.Unavailable, "the object is moving to another host")}, false
+}

@@ -1,0 +1,183 @@
+package host
+
+import (
+	"time"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/internal/engine"
+	"holdfast/objects/internal/tells"
+)
+
+// What an object does with what others tell it, and with the marks of what it has handled.
+
+var errMarks = &wire.Reply{Code: objects.Overloaded, Message: "too many others have told the object something lately"}
+
+// receiveTold runs what another object has told this one. Each message is an event; what is answered waits for the last of
+// their commits.
+func (o *object) receiveTold(ev event) {
+	var batch wire.Batch
+	err := wire.Decode(ev.req.Body, &batch)
+	if err == nil {
+		_, err = idOfKey(batch.From)
+	}
+	if err != nil || len(batch.Messages) > tells.MaxBatch {
+		o.answer(ev.reply, wire.Reply{Code: objects.Invalid, Message: "told messages not understood"})
+		return
+	}
+	at := tells.MarkKey(batch.From)
+	known, marked := o.memory.state.Reserved().Get(at)
+	marks := o.memory.state.Reserved().Between(engine.MarksAt, engine.After(engine.MarksAt)).Len()
+	if marks > 0 {
+		o.askForMark(marks > tells.MaxMarks/2)
+	}
+	if !marked && marks >= tells.MaxMarks {
+		o.answer(ev.reply, *errMarks)
+		return
+	}
+	mark, err := engine.DecodeCount(known)
+	if err != nil {
+		o.in.log.Error("told messages not handled: the sender's mark cannot be read", "object", o.key, "from", batch.From, "err", err)
+		o.answer(ev.reply, wire.Reply{Code: objects.Internal, Message: "the sender's mark cannot be read"})
+		return
+	}
+	reply := wire.BatchReply{Soon: marks > tells.MaxMarks/2}
+	began := time.Now()
+	for _, m := range batch.Messages {
+		if tells.Handled(mark, batch.Born, m.N) {
+			reply.Handled = m.N
+			continue
+		}
+		if time.Since(began) > toldSlice {
+			break
+		}
+		mark = tells.Mark{Born: batch.Born, Last: m.N}
+		out := o.runTold(ev, batch.From, m, engine.Write{Key: at, Value: mark.Encode()}, reply)
+		if o.gaveWay {
+			return // the batch comes again
+		}
+		if out.Err != nil {
+			o.toldFailed(ev, m.N, reply, out)
+			return
+		}
+		reply.Handled = m.N
+	}
+	o.answer(ev.reply, wire.Reply{Body: wire.Encode(&reply)})
+}
+
+// runTold runs one message of another object.
+func (o *object) runTold(ev event, from string, m wire.TellMessage, mark engine.Write, sofar wire.BatchReply) engine.Outcome {
+	o.onExit = func(out engine.Outcome) { o.toldFailed(ev, m.N, sofar, out) }
+	out, ok := o.awake()
+	told := event{kind: wire.Told}
+	if ok {
+		told.ctx = o.toldContext(from, mark.Value, m.N, time.Now())
+		out = o.memory.instance.Told(told.ctx, m.Call, m.Body, mark)
+	}
+	o.onExit = nil
+	if !ok || o.givesWay(told, out) {
+		return out
+	}
+	if err := o.roomFor(told, out); err != nil {
+		out = engine.Outcome{Err: err, Drop: true}
+	}
+	if out.Err == nil {
+		o.finish(told, out)
+	} else {
+		o.endAsking(told.ctx)
+	}
+	return out
+}
+
+// toldFailed answers for a batch of which one message has failed. For want of room nothing was tried.
+func (o *object) toldFailed(ev event, n uint64, reply wire.BatchReply, out engine.Outcome) {
+	e := o.countFailure(event{kind: wire.Told}, out)
+	if out.Drop {
+		o.drop()
+	}
+	if e.Code == objects.StorageFull && reply.Handled == 0 {
+		o.answer(ev.reply, wire.Reply{Code: e.Code, Message: e.Message})
+		return
+	}
+	if e.Code != objects.StorageFull {
+		reply.Failed, reply.Refused, reply.Code, reply.Message, reply.Ref = n, refusedFor(e), string(e.Code), cut(e.Message, 512), e.Reference
+	}
+	o.answer(ev.reply, wire.Reply{Body: wire.Encode(&reply)})
+}
+
+// receiveForget drops a mark that its sender does not need any more. The next commit makes that durable; until then the mark
+// may come back, which does no harm.
+func (o *object) receiveForget(ev event) {
+	var f wire.ForgetBody
+	if wire.Decode(ev.req.Body, &f) != nil {
+		return
+	}
+	at := tells.MarkKey(f.From)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	known, marked := o.memory.state.Reserved().Get(at)
+	mark, err := engine.DecodeCount(known)
+	if marked && err == nil && tells.MayDrop(mark, f.Born, f.Last) {
+		o.memory.state.Apply([]engine.Write{{Key: at}})
+	}
+}
+
+// mayForget answers a receiver that asks whether its mark is needed: if not, it is told so as ever.
+func (o *object) mayForget(ev event) {
+	var f wire.ForgetBody
+	if wire.Decode(ev.req.Body, &f) == nil {
+		now := time.Now()
+		o.mu.Lock()
+		may := !o.copiesUntil(now).After(now) && (o.told == nil || o.told.box.MayForget(f.From, f.Last))
+		if may {
+			o.publishForget(f.From, wire.ForgetBody{From: o.key, Born: f.Born, Last: f.Last})
+		}
+		o.mu.Unlock()
+	}
+	o.answer(ev.reply, wire.Reply{})
+}
+
+// askForMark asks the sender of one mark whether it is still needed: one after the other, each at most every askAgain unless
+// room is short. The event loop calls it.
+func (o *object) askForMark(short bool) {
+	now := time.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.told == nil {
+		o.told = &told{box: tells.New(o.key), asked: now, cycle: now}
+		o.told.box.Landed(o.commit.own.Commit)
+	}
+	t := o.told
+	if t.cycle.IsZero() {
+		t.cycle = now
+	}
+	if now.Sub(t.asked) < askEvery || !short && t.askAt == "" && now.Sub(t.cycle) < askAgain {
+		return
+	}
+	t.asked = now
+	from := max(t.askAt, engine.MarksAt)
+	for key, value := range o.memory.state.Reserved().Between(from, engine.After(engine.MarksAt)).All() {
+		if key <= t.askAt {
+			continue
+		}
+		sender, ok := tells.SenderOf(key)
+		mark, err := engine.DecodeCount(value)
+		t.askAt = key
+		if ok && err == nil {
+			o.spawn(func() { o.askSender(sender, mark) })
+		}
+		return
+	}
+	t.askAt, t.cycle = "", now
+}
+
+func (o *object) askSender(sender string, mark tells.Mark) {
+	id, err := idOfKey(sender)
+	if err != nil {
+		return
+	}
+	body := wire.Encode(&wire.ForgetBody{From: o.key, Born: mark.Born, Last: mark.Last})
+	if _, err := o.in.client.Do(o.in.work, wire.Address{ID: id}, &wire.Request{Kind: wire.MayForget, Body: body}); err != nil {
+		o.in.log.Debug("sender not asked for its mark", "object", o.key, "sender", sender, "err", err)
+	}
+}
