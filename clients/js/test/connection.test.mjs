@@ -1,12 +1,11 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
+import { clock } from "../fake/clock.mjs";
 import { Connection, connect } from "../index.js";
 
 // A world with its own clock and sockets that do what the test says.
 function world(options = {}) {
-  let now = 0;
-  let next = 1;
-  const timers = new Map();
+  const time = clock();
   const sockets = [];
   const statuses = [];
   const messages = [];
@@ -35,25 +34,15 @@ function world(options = {}) {
     sockets, statuses, messages, visible: true,
     last: () => sockets.at(-1),
     phase: () => w.connection.status.phase,
-    timers: () => timers.size,
-    advance(ms) {
-      const end = now + ms;
-      for (;;) {
-        const due = [...timers].filter(([, t]) => t.at <= end).sort((a, b) => a[1].at - b[1].at)[0];
-        if (!due) break;
-        timers.delete(due[0]);
-        now = due[1].at;
-        due[1].fn();
-      }
-      now = end;
-    },
+    timers: time.pending,
+    advance: time.advance,
   };
   const env = {
     WebSocket: Fake,
-    now: () => now,
+    now: time.now,
     random: () => 0.5,
-    setTimeout: (fn, ms) => (timers.set(next, { fn, at: now + ms }), next++),
-    clearTimeout: (id) => timers.delete(id),
+    setTimeout: time.setTimeout,
+    clearTimeout: time.clearTimeout,
     visible: () => w.visible,
   };
   w.connection = connect("ws://x/y", { env, onStatus: (s) => statuses.push(s), onMessage: (d) => messages.push(d), ...options });

@@ -1,13 +1,12 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
+import { clock } from "../../../../clients/js/fake/clock.mjs";
 import { Connection } from "../../../../clients/js/index.js";
 import { RoomSocket } from "../socket.js";
 
 // A world with its own clock and sockets that do what the test says.
 function world() {
-  let now = 0;
-  let next = 1;
-  const timers = new Map();
+  const time = clock();
   const sockets = [];
   const seen = { states: [], messages: [], rtts: [] };
   class Fake {
@@ -35,24 +34,14 @@ function world() {
     visible: true,
     last: () => sockets[sockets.length - 1],
     state: () => seen.states[seen.states.length - 1],
-    advance(ms) {
-      const end = now + ms;
-      for (;;) {
-        const due = [...timers].filter(([, t]) => t.at <= end).sort((a, b) => a[1].at - b[1].at)[0];
-        if (!due) break;
-        timers.delete(due[0]);
-        now = due[1].at;
-        due[1].fn();
-      }
-      now = end;
-    },
+    advance: time.advance,
   };
   const env = {
     WebSocket: Fake,
-    now: () => now,
+    now: time.now,
     random: () => 0.5,
-    setTimeout: (fn, ms) => (timers.set(next, { fn, at: now + ms }), next++),
-    clearTimeout: (id) => timers.delete(id),
+    setTimeout: time.setTimeout,
+    clearTimeout: time.clearTimeout,
     visible: () => w.visible,
   };
   const on = { state: (s) => seen.states.push(s), message: (m) => seen.messages.push(m), rtt: (v) => seen.rtts.push(v) };
