@@ -44,7 +44,7 @@ const (
 	pingInterval = 2 * time.Second
 	maxPingsOut  = 2
 
-	maxPayload = 4 << 20 // bytes in one message; a record may have 512 KiB today
+	maxPayload = 4 << 20 // bytes in one message: a record, a request or a part of a push, with room to spare
 
 	// Each object being committed may have one batch open; the defaults are 50 and 1,000.
 	batchesPerStream = 1000

@@ -106,7 +106,7 @@ func startNodes(t *testing.T, n int) (nodes []node) {
 // all leases lapse. When they can be renewed, every object is answered by the incarnation
 // that had it: nothing moves, and the gap is little longer than the election.
 func TestChaosEveryHostGoesOnAsItselfWhenTheLeaderOfRecordsAndLeasesIsLost(t *testing.T) {
-	beside(t, waiters)
+	beside(t, clusters)
 	const n, slack = 6, 2 * time.Second // 1 s, and what a busy machine takes
 	nodes := startNodes(t, 3)
 	var urls []string

@@ -46,7 +46,7 @@ type substrate struct {
 // hosts and gateways reach each other without it.
 func onAll(t *testing.T, test func(t *testing.T, on *substrate)) {
 	t.Run("R1", func(t *testing.T) { beside(t, waiters); test(t, single(t)) })
-	t.Run("R3", func(t *testing.T) { beside(t, waiters); test(t, clustered(t)) })
+	t.Run("R3", func(t *testing.T) { beside(t, clusters); test(t, clustered(t)) })
 	t.Run("nearby", func(t *testing.T) { beside(t, waiters); test(t, together(t)) })
 }
 
