@@ -619,6 +619,9 @@ func (s *State) endHistory() {
 // Run reads what is to go.
 func (e *Expiry) Run(ctx context.Context) error {
 	pin, err := e.source.pin(ctx, e.ends)
+	if errors.Is(err, ErrDamaged) {
+		return nil // what it names stays for ever
+	}
 	if err != nil {
 		return err
 	}

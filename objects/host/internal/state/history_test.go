@@ -43,7 +43,7 @@ func (o *owner) restore(to moment) (undo moment, err error) {
 	if err != nil || t == nil {
 		return undo, err
 	}
-	if err := o.state.Compare(context.Background(), t); err != nil {
+	if err := o.state.Compare(context.Background(), t, o.state.HasApart()); err != nil {
 		return undo, err
 	}
 	o.state.Restore(t, o.reign, o.now)

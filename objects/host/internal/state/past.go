@@ -138,21 +138,10 @@ func (h *History) open(ctx context.Context, object string, home Home, at Moment,
 	return s, sortedItems(changed), err
 }
 
-// Text is the moment as text: texts of later moments are greater.
-func (m Moment) Text() string { return m.Time().Format(MomentFormat) }
+// Text is the moment as a bookmark.
+func (m Moment) Text() string { return engine.BookmarkText(int64(m)) }
 
-// MomentFormat is how moments are written.
-const MomentFormat = "2006-01-02T15:04:05.000000Z"
-
-// ParseMoment reads what Text has made, and nothing else.
-func ParseMoment(text string) (Moment, error) {
-	t, err := time.Parse(MomentFormat, text)
-	if m := MomentOf(t); err == nil && m > 0 && m.Text() == text {
-		return m, nil
-	}
-	return 0, fmt.Errorf("%.80q is no moment", text)
-}
-
+// bytesOfItems is the bytes of keys and values.
 func bytesOfItems(items []item) (n int64) {
 	for _, it := range items {
 		switch it.kind {

@@ -53,10 +53,8 @@ func (s *State) Past() *History {
 	return &past
 }
 
-// Merging reports whether a merge, or an expiry, is under way.
-func (s *State) Merging() bool {
-	return s.more != nil && s.more.job != nil || s.history != nil && s.history.expiring != nil
-}
+// Restoring reports whether a restore waits for the next put.
+func (s *State) Restoring() bool { return s.history != nil && s.history.restored > 0 }
 
 // Prepare reads the state at a moment. Errors are those of OpenAt. It is nil if the object has not changed since.
 func Prepare(ctx context.Context, object string, h *History, home Home, at Moment, now time.Time) (*Target, error) {
@@ -70,6 +68,9 @@ func Prepare(ctx context.Context, object string, h *History, home Home, at Momen
 	return &Target{at: at, state: s, items: items, died: make(map[Name]int)}, nil
 }
 
+// HasApart reports whether the object has values that are apart.
+func (s *State) HasApart() bool { return s.more != nil && s.more.blobs > 0 }
+
 // refs are all chunks of a view, by their names.
 func (v *view) refs() map[Name]*ref {
 	all := make(map[Name]*ref)
@@ -80,11 +81,12 @@ func (v *view) refs() map[Name]*ref {
 }
 
 // Compare finds out which values that are apart the object has now and not at the target's moment, and the other way round.
-// It reads the chunks that only one of both has, if any names such values. The state has to be settled.
-func (s *State) Compare(ctx context.Context, t *Target) error {
+// It reads the chunks that only one of both has, if any names such values; some is what HasApart says. The state has to be
+// settled. The goroutine that runs events calls it, without the object's lock.
+func (s *State) Compare(ctx context.Context, t *Target, some bool) error {
 	now, then := s.view.Load(), t.state.view.Load()
 	has, had := make(map[Name]blob), make(map[Name]blob)
-	if s.more != nil && s.more.blobs > 0 {
+	if some {
 		if err := now.apart(ctx, then.refs(), has); err != nil {
 			return err
 		}
