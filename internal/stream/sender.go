@@ -332,7 +332,7 @@ func (s *Sender) Event(now time.Time, need uint64, outs []Out) []Do {
 				s.number(now, l, kept{kind: kind, body: body, need: s.need})
 				kind = More
 			}
-			l.trim(before, s.settings.Window, time.Time{})
+			l.trim(min(before, l.sent), s.settings.Window, time.Time{})
 		}
 	}
 	s.release(now)
@@ -398,7 +398,7 @@ func (s *Sender) Accepts(gateway string) bool {
 }
 
 // trim drops the oldest of the window, not of what is after newest, until it is small
-// and young enough.
+// and young enough. What has not been sent is never dropped: every gateway would miss it.
 func (l *lane) trim(newest uint64, most int, since time.Time) {
 	n := 0
 	for ; n < len(l.window) && l.window[n].seq <= newest && (l.size > most || l.window[n].at.Before(since)); n++ {
@@ -566,7 +566,7 @@ func (s *Sender) Tick(now time.Time) []Do {
 		s.do = append(s.do, Do{Kind: Probe, Gateway: l.gateway, Head: l.sent})
 		l.pause = min(2*l.pause, again)
 		l.next = now.Add(l.pause)
-		l.trim(l.head-1, s.settings.Window, now.Add(-s.settings.Keep))
+		l.trim(min(l.head-1, l.sent), s.settings.Window, now.Add(-s.settings.Keep))
 	}
 	return s.do
 }
@@ -601,6 +601,21 @@ func (s *Sender) Kept(gateway string) int {
 		return l.size
 	}
 	return 0
+}
+
+// Full reports whether more than a window waits to be sent to a gateway. The object
+// takes no event until a commit has landed.
+func (s *Sender) Full() bool {
+	return slices.ContainsFunc(s.lanes, func(l *lane) bool {
+		if l.size <= s.settings.Window {
+			return false
+		}
+		waits := 0
+		for i := len(l.window) - 1; i >= 0 && l.window[i].seq > l.sent; i-- {
+			waits += l.window[i].size()
+		}
+		return waits > s.settings.Window
+	})
 }
 
 // Shed drops what a lane keeps and has sent, for want of memory. If the gateway lacks

@@ -55,6 +55,7 @@ func (o *object) run() {
 			o.commit.wrote = false
 			o.startBatchTimer()
 		}
+		o.awaitRoom()
 		if !o.awaitLease() {
 			if d.kind == request {
 				o.in.redirect(d.msg, o.memory.token)

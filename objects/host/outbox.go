@@ -116,11 +116,29 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 func (o *object) release(commit uint64) {
 	if o.stream != nil {
 		o.transmit(o.stream.Landed(time.Now(), commit))
+			if !o.stream.Full() {
+			signal(&o.room)
+		}
 	}
 	for item, ok := o.outbox.first(commit); ok && o.mayLeave(item); item, ok = o.outbox.first(commit) {
 		o.outbox.drop()
 		o.emit(item)
 	}
+}
+
+// awaitRoom has an event wait while the object's earlier events want more sent than a
+// window holds and their commit has not landed. The event loop calls it.
+func (o *object) awaitRoom() {
+	o.mu.Lock()
+	if !o.stream.Full() {
+		o.mu.Unlock()
+		return
+	}
+	room := make(chan struct{})
+	o.room = room
+	o.mu.Unlock()
+	<-room
+	o.mailbox.begin(time.Now()) // the wait is not the event's
 }
 
 // emit sends a reply. With mu held, which keeps the order.
