@@ -137,7 +137,7 @@ func TestANewOwnerWaitsASecondAndGoesOnAsking(t *testing.T) {
 }
 
 func TestAGatewayThatWasGivenUpIsForgottenAfterTenMinutes(t *testing.T) {
-	s := NewSender(2, []Entry{{Gateway: "a", Token: 1, Head: 3, Tomb: noon}}, Defaults(), noon)
+	s := NewSender(2, []Entry{{Gateway: "a", Token: 1, Head: 3, Tombstone: noon}}, Defaults(), noon)
 	if s.Taking() {
 		t.Error("a gateway that was given up is waited for")
 	}

@@ -19,7 +19,7 @@ import (
 type stage uint8
 
 const (
-	claiming stage = iota // from the first claim on; nothing is handled yet
+	claiming stage = iota // from the first claim on; no event runs yet
 	serving               // ours: events run
 	draining              // unsubscribed; events run until the last put has given the object up
 	gone                  // not ours any more; nothing leaves
@@ -58,12 +58,12 @@ type object struct {
 
 	mu           sync.Mutex // guards what follows
 	sub          subscription
-	whenGone     chan struct{} // closed at stage gone; nil until somebody waits for that
+	whenGone     chan struct{} // closed at stage gone; nil until awaitGone
 	claimWaiters []func(wire.ClaimReply)
 	outbox       outbox
 	commit       committer
 	asks         asks.Caller   // what the object has asked others
-	sayTimer     *time.Timer   // nil: nothing is settled that callees have not been told
+	settledTimer *time.Timer   // nil: nothing is settled that callees have not been told
 	waiting      *eventContext // the event in hand, if it has asked others; else nil
 	told         *told         // nil: nothing that the object has told is under way
 	tasks        *tasks        // nil: none was begun
@@ -200,7 +200,7 @@ func (o *object) awaitClaim(answer func(wire.ClaimReply)) (stage, bool) {
 	return claiming, true
 }
 
-// resolveClaims answers those who waited for the claim.
+// resolveClaims answers everybody who waited for the claim.
 func (o *object) resolveClaims(reply wire.ClaimReply) {
 	o.mu.Lock()
 	waiters := o.claimWaiters
@@ -248,7 +248,7 @@ func (o *object) stop(d owner.Stop) {
 	}
 	from := o.stage()
 	if d.Why == owner.Released {
-		o.saySettled(time.Now().Add(time.Second)) // all that is settled
+		o.sendSettled(time.Now().Add(time.Second)) // all that is settled
 	}
 	o.advance(gone)
 	o.commit.own = owner.State{}
@@ -320,7 +320,7 @@ func (o *object) refused(d owner.Refuse) {
 	o.resolveClaims(wire.ClaimReply{Other: other + ", whose lease has not run out"})
 }
 
-// owner is who we are, as a reply tells it. With mu held.
+// owner is this host, as replies name the object's owner. With mu held.
 func (o *object) owner() wire.Owner {
 	return o.in.self(o.commit.own.Epoch)
 }
