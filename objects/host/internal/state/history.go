@@ -453,7 +453,7 @@ func (s *State) record(p Put, home Home, changed []item, pin bool, before *Befor
 func (s *State) segment(p Put) []*Piece {
 	h, m := s.history, s.more
 	m.next++
-	span, pieces := cutUp(segmentEntry, Name{Reign: p.Reign, Number: m.next}, h.Log)
+	span, pieces := cutUp(segmentEntry, Name{Token: p.Token, Number: m.next}, h.Log)
 	h.Since = append(h.Since, Segment{Extent{span, len(h.Log)}, h.Last})
 	h.size += int64(len(h.Log))
 	h.Log = nil
@@ -464,7 +464,7 @@ func (s *State) segment(p Put) []*Piece {
 func (s *State) pin(p Put) (pieces []*Piece) {
 	h, m, v := s.history, s.more, s.view.Load()
 	m.next++
-	name := Name{Reign: p.Reign, Number: m.next}
+	name := Name{Token: p.Token, Number: m.next}
 	pin := Pin{
 		Head:     Head{Next: m.next, Live: s.live.Load(), Manifest: m.manifest, Below: m.below, Blobs: m.blobs},
 		Segments: h.Since, Kept: h.Kept, Spared: h.spared, Before: h.pins,
@@ -507,11 +507,11 @@ func (s *State) pin(p Put) (pieces []*Piece) {
 	return append(pieces, more...)
 }
 
-// bury notes that entries will be named by the head no more. Those that the past needs are kept until it is old.
-func (s *State) bury(g grave) {
+// discard notes that entries will be named by the head no more. Those that the past needs are kept until it is old.
+func (s *State) discard(g garbage) {
 	h := s.history
 	if h == nil || !h.begun || !g.blob && (h.Pin == nil || g.Number > h.Pin.Entry.Number) {
-		s.more.bury(g)
+		s.more.discard(g)
 		return
 	}
 	h.Kept = joined(append(h.Kept, g.Span))
@@ -608,7 +608,7 @@ func (s *State) endHistory() {
 		spans = append(spans, h.Pin.Entry.Span)
 	}
 	for _, span := range spans {
-		s.more.bury(grave{Span: span, size: int(span.Parts) * sizes.chunk})
+		s.more.discard(garbage{Span: span, size: int(span.Parts) * sizes.chunk})
 	}
 	s.history = nil
 	if h.keep > 0 {
@@ -651,7 +651,7 @@ func (s *State) InstallExpiry(e *Expiry, err error) {
 		return
 	}
 	for _, span := range e.spans {
-		s.more.bury(grave{Span: span, size: int(span.Parts) * sizes.chunk})
+		s.more.discard(garbage{Span: span, size: int(span.Parts) * sizes.chunk})
 	}
 	h.From = e.ends.At
 	h.pins = slices.DeleteFunc(h.pins, func(p PinRef) bool { return p.At < h.From })

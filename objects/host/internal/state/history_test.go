@@ -46,7 +46,7 @@ func (o *owner) restore(to moment) (undo moment, err error) {
 	if err := o.state.Compare(context.Background(), t, o.state.HasApart()); err != nil {
 		return undo, err
 	}
-	o.state.Restore(t, o.reign, o.now)
+	o.state.Restore(t, o.token, o.now)
 	for key := range o.memory {
 		if !isReserved(key) {
 			delete(o.memory, key)

@@ -39,7 +39,7 @@ func OpenAt(ctx context.Context, object string, head *Head, data *engine.Data, h
 		return nil, err
 	}
 	v := *s.view.Load()
-	f := folding{name: Name{Reign: 1, Number: 1}, source: &source{Home: Home{Store: home.Store}, object: object}}
+	f := folding{name: Name{Token: 1, Number: 1}, source: &source{Home: Home{Store: home.Store}, object: object}}
 	for _, it := range items {
 		f.add(it)
 	}

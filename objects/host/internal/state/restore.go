@@ -147,16 +147,16 @@ func (v *view) apart(ctx context.Context, others map[Name]*ref, into map[Name]bl
 
 // Restore puts the object back, as the next put will have it, but for the keys of the runtime: those stay as they are. The
 // state is settled, everything that was applied has landed, and Compare has been called since.
-func (s *State) Restore(t *Target, reign uint64, now time.Time) {
+func (s *State) Restore(t *Target, token uint64, now time.Time) {
 	h, v, m, then := s.history, s.view.Load(), s.more, t.state.view.Load()
 	has, had := v.refs(), then.refs()
 	for name, r := range has {
 		if had[name] == nil {
-			s.bury(grave{Span: r.span(), size: r.size})
+			s.discard(garbage{Span: r.span(), size: r.size})
 		}
 	}
 	for _, span := range t.dies {
-		s.bury(grave{Span: span, size: t.died[span.Name], blob: true})
+		s.discard(garbage{Span: span, size: t.died[span.Name], blob: true})
 	}
 	lives := t.lives
 	for name, r := range had {
@@ -169,7 +169,7 @@ func (s *State) Restore(t *Target, reign uint64, now time.Time) {
 		before = t.state.more
 	}
 	if m.manifest != nil && (before.manifest == nil || before.manifest.Name != m.manifest.Name) {
-		s.bury(grave{Span: m.manifest.Span, size: m.manifest.Size})
+		s.discard(garbage{Span: m.manifest.Span, size: m.manifest.Size})
 	}
 	if before.manifest != nil && (m.manifest == nil || before.manifest.Name != m.manifest.Name) {
 		lives = append(lives, before.manifest.Span)
@@ -179,7 +179,7 @@ func (s *State) Restore(t *Target, reign uint64, now time.Time) {
 	namesOf(names, h.spared)
 	h.Kept = less(h.Kept, names)
 
-	f := folding{name: Name{Reign: reign}, source: &source{Home: then.source.Home, object: then.source.object}}
+	f := folding{name: Name{Token: token}, source: &source{Home: then.source.Home, object: then.source.object}}
 	if len(t.items) > 0 {
 		m.next++
 		f.name.Number = m.next
