@@ -458,7 +458,9 @@ func TestWhateverPutAHostDiesAtARestoreHappensOnceOrNotAtAll(t *testing.T) {
 			<-finished
 			store.stopAfter(0, nil)
 			w.lose(errKilled)
-			<-w.done
+			if err := <-w.done; err == nil {
+				t.Error("the host did not die")
+			}
 
 			w = newLedgerWorld(t, store, "second", clock)
 			if got := w.reads("a"); got != marked && got != full {

@@ -57,7 +57,7 @@ type Segment struct {
 
 // MarshalText has segments be texts in JSON.
 func (s Segment) MarshalText() ([]byte, error) {
-	return strconv.AppendInt(append(s.Extent.appendText(nil), '@'), int64(s.Last), 10), nil
+	return strconv.AppendInt(append(s.appendText(nil), '@'), int64(s.Last), 10), nil
 }
 
 // UnmarshalText is the opposite of MarshalText.

@@ -205,8 +205,8 @@ func (h *History) Changes(ctx context.Context, object string, home Home) iter.Se
 				if logs, err = src.logs(ctx, segments[i:i+1], after); err != nil {
 					break
 				}
-				for j := len(logs[0]) - 1; j >= 0; j-- {
-					if !yield(Event{Change: logs[0][j]}, nil) {
+				for _, c := range slices.Backward(logs[0]) {
+					if !yield(Event{Change: c}, nil) {
 						return
 					}
 				}
