@@ -1,11 +1,9 @@
-package gateway
+package sockets
 
 import (
 	"context"
 	"sync"
 	"time"
-
-	"github.com/fasthttp/websocket"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -44,42 +42,42 @@ func givenUp(heard, now time.Time, beat time.Duration) bool {
 // checkPulse closes all sockets if hosts may have given the gateway up: they have told
 // the objects that these sockets ended. It is asked before each beat too, because a
 // process that was frozen may beat before it looks at anything else.
-func (h *hub) checkPulse(now time.Time) {
-	if givenUp(h.pulse.last(), now, h.timing.Beat) {
-		h.closeAll(closeInfo{code: websocket.CloseServiceRestart, reason: "the gateway could not be heard by the hosts; connect again", fault: objects.Unavailable})
+func (h *Hub) checkPulse(now time.Time) {
+	if givenUp(h.pulse.last(), now, h.Timing.Beat) {
+		h.closeAll(End{Code: closeRestart, Reason: "the gateway could not be heard by the hosts; connect again", Fault: objects.Unavailable})
 	}
 }
 
 // beat tells the hosts that this gateway lives, until ctx ends. A beat that NATS has
 // not confirmed is repeated sooner than the next is due.
-func (h *hub) beat(ctx context.Context) error {
-	timer := time.NewTimer(h.timing.Beat)
+func (h *Hub) beat(ctx context.Context) {
+	timer := time.NewTimer(h.Timing.Beat)
 	defer timer.Stop()
 	for {
 		sent := time.Now()
 		h.checkPulse(sent)
-		pause := h.timing.Beat / 4
-		if h.say(ctx, wire.Beat{Gateway: h.name, Region: h.region}, h.timing.Beat) {
+		pause := h.Timing.Beat / 4
+		if h.say(ctx, wire.Beat{Gateway: h.Name, Region: h.Region}, h.Timing.Beat) {
 			h.pulse.confirm(sent)
-			pause = h.timing.Beat
+			pause = h.Timing.Beat
 		}
 		timer.Reset(pause)
 		select {
 		case <-timer.C:
 		case <-h.pulse.soon:
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
 }
 
-// bye tells the hosts that this gateway has closed its sockets.
-func (h *hub) bye() {
-	h.say(context.Background(), wire.Beat{Gateway: h.name, Region: h.region, Bye: true}, h.timing.Silence)
+// Bye tells the hosts that this gateway has closed its sockets.
+func (h *Hub) Bye() {
+	h.say(context.Background(), wire.Beat{Gateway: h.Name, Region: h.Region, Bye: true}, h.Timing.Silence)
 }
 
 // say sends a beat. It reports whether NATS has confirmed within the time that it got it.
-func (h *hub) say(ctx context.Context, b wire.Beat, within time.Duration) bool {
+func (h *Hub) say(ctx context.Context, b wire.Beat, within time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	err := wire.Publish(h.bus, wire.BeatSubject, &b)
@@ -87,7 +85,7 @@ func (h *hub) say(ctx context.Context, b wire.Beat, within time.Duration) bool {
 		err = h.bus.FlushWithContext(ctx)
 	}
 	if err != nil {
-		h.log.Debug("beat not confirmed", "err", err) // hosts count the silence, and so does checkPulse
+		h.Log.Debug("beat not confirmed", "err", err) // hosts count the silence, and so does checkPulse
 	}
 	return err == nil
 }
