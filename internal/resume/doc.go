@@ -24,8 +24,8 @@
 // A session that is away, and a place that is detached, are in the object's record. A
 // session at a gateway is not: the gateway tells a new owner of it, with both counts, so an
 // owner that dies costs a session that stays at its gateway nothing. The window dies with
-// the owner, unless it hands the object over in order: then the next owner gets its newest
-// part. What is missing beyond the window is a gap. The client is told how many messages are
-// missing, if the owner knows: it does not know how many messages an owner before it has
-// given a number that never came to a gateway.
+// the owner, and so does the knowledge of what was sent to sessions that are away, unless the
+// owner hands the object over in order: then the next owner gets both, of the window the
+// newest part. What is missing beyond the window is a gap. The client is told how many
+// messages are missing, if the owner knows that.
 package resume

@@ -81,14 +81,17 @@ func (s *Sessions) Open(id string, secret []byte, at Place) Number {
 	return s.add(Session{ID: id, Secret: secret, At: at})
 }
 
-// Adopt takes over a session: one that is away as the record has it, or one that a gateway has told of. It
-// returns 0 for one that is known already: the place of the other is detached.
+// Adopt takes over a session: one that is away as the record has it, or one that a gateway has told of. What one that is
+// away was sent meanwhile is known only if it was handed over (TakeOver). It returns 0 for one that is known already: the
+// place of the other is detached.
 func (s *Sessions) Adopt(session Session) Number {
 	if s.byID[session.ID] != nil {
 		s.Detach(session.At)
 		return 0
 	}
-	session.told = session.At.Gateway
+	if session.told = session.At.Gateway; session.told == "" {
+		session.Broken = true
+	}
 	return s.add(session)
 }
 

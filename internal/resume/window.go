@@ -90,16 +90,18 @@ func (w *window) newest(one *Session, most uint64) (found []Message) {
 	return found
 }
 
-// kept is a window as it is handed over, and what it is of.
+// kept is what an owner hands over.
 type kept struct {
+	Epoch    uint64                 `json:"e"` // of the owner
 	Sessions map[string]keptSession `json:"s"`
-	Messages []keptMessage          `json:"m"`
+	Messages []keptMessage          `json:"m,omitempty"`
 }
 
-// keptSession is a session in a set: Sent is how many messages it had been sent when the window was handed over.
+// keptSession is a session, and how many messages it had been sent when it was handed over.
 type keptSession struct {
-	Set  uint32 `json:"n"`
-	Sent uint64 `json:"c"`
+	Set    uint32 `json:"n"`
+	Sent   uint64 `json:"c"`
+	Broken bool   `json:"x,omitempty"`
 }
 
 type keptMessage struct {
@@ -109,15 +111,15 @@ type keptMessage struct {
 	To     set    `json:"to"`
 }
 
-// HandOver encodes the newest part of the window for the next owner, in about so many bytes at the most; nil if there
-// is none.
-func (s *Sessions) HandOver(now time.Time, most int) []byte {
-	if !s.Trim(now) {
+// HandOver encodes for the next owner what sessions have been sent, and the newest part of the window, in about so many
+// bytes at the most; nil if nobody needs it. The owner that hands over has the epoch.
+func (s *Sessions) HandOver(now time.Time, epoch uint64, most int) []byte {
+	if !s.Trim(now) && s.Next().IsZero() {
 		return nil
 	}
-	k := kept{Sessions: make(map[string]keptSession, len(s.byID))}
+	k := kept{Epoch: epoch, Sessions: make(map[string]keptSession, len(s.byID))}
 	for id, one := range s.byID {
-		k.Sessions[id] = keptSession{one.set, one.Sent}
+		k.Sessions[id] = keptSession{one.set, one.Sent, one.Broken}
 		most -= len(id) + 32
 	}
 	first := len(s.window.entries)
@@ -126,9 +128,6 @@ func (s *Sessions) HandOver(now time.Time, most int) []byte {
 			break
 		}
 		first = i
-	}
-	if first == len(s.window.entries) {
-		return nil
 	}
 	for _, e := range s.window.entries[first:] {
 		k.Messages = append(k.Messages, keptMessage{e.at.UnixMilli(), e.Binary, e.Data, e.to})
@@ -140,16 +139,27 @@ func (s *Sessions) HandOver(now time.Time, most int) []byte {
 	return data
 }
 
-// TakeOver has the window begin with what an earlier owner has handed over, after the sessions were adopted. Of a session
-// that was sent more, or less, than that owner knew, nothing is taken.
-func (s *Sessions) TakeOver(data []byte) error {
+// TakeOver has the window begin with what the owner before has handed over, after the sessions were adopted. Nothing
+// is taken that an owner of another epoch has handed over: what it sent later nobody knows. Of a session at a gateway that
+// was sent more, or less, than that owner knew, nothing is taken either.
+func (s *Sessions) TakeOver(data []byte, epoch uint64) error {
 	var k kept
 	if err := json.Unmarshal(data, &k); err != nil {
-		return fmt.Errorf("the window of an earlier owner: %w", err)
+		return fmt.Errorf("what an earlier owner has handed over: %w", err)
+	}
+	if k.Epoch != epoch {
+		return nil
 	}
 	mine := make(map[uint32]uint32, len(k.Sessions)) // places in sets, there and here
 	for id, was := range k.Sessions {
-		if one := s.byID[id]; one != nil && one.Sent == was.Sent && !one.Broken {
+		one := s.byID[id]
+		if one == nil {
+			continue
+		}
+		if one.At == (Place{}) {
+			one.Sent, one.Broken = was.Sent, was.Broken
+		}
+		if one.Sent == was.Sent {
 			mine[was.Set] = one.set
 		}
 	}

@@ -295,7 +295,7 @@ func (o *object) handOverWindow() {
 	if o.sockets.sessions == nil || o.stage() == gone {
 		return
 	}
-	if window := o.sockets.sessions.HandOver(time.Now(), handedOver); window != nil {
+	if window := o.sockets.sessions.HandOver(time.Now(), o.memory.epoch, handedOver); window != nil {
 		o.memory.state.Apply([]engine.Write{{Key: engine.WindowAt, Value: window}})
 	}
 }
@@ -306,7 +306,7 @@ func (o *object) takeOverWindow(kept *engine.Data) {
 	if !handed {
 		return
 	}
-	if err := o.makeSessions().TakeOver(window); err != nil {
+	if err := o.makeSessions().TakeOver(window, o.memory.epoch-1); err != nil {
 		o.in.log.Error("window not taken over: sockets that come back may miss something, and are told so", "object", o.key, "err", err)
 	}
 	o.memory.state.Apply([]engine.Write{{Key: engine.WindowAt}}) // with the next put
