@@ -3,6 +3,7 @@ package resume
 // Hello is the first that a client hears on a connection.
 type Hello struct {
 	Token  string `json:"token,omitempty"`  // to come back with; "": this socket cannot come back
+	Time   uint64 `json:"time,omitempty"`   // milliseconds for which it may be away
 	Back   bool   `json:"back,omitempty"`   // it is the session of before
 	From   uint64 `json:"from,omitempty"`   // messages to it before those that follow
 	Heard  uint64 `json:"heard,omitempty"`  // messages of the client that were taken

@@ -97,7 +97,7 @@ func helloOf(op *wire.LaneOp) []byte {
 		Back: op.Back, From: op.Sent, Heard: op.Heard, Gap: op.Gap, Missed: op.Missed, Subprotocol: op.Subprotocol, Auto: op.AutoRequest,
 	}
 	if op.Session != "" {
-		hello.Token = resume.TokenOf(op.Session, op.Secret)
+		hello.Token, hello.Time = resume.TokenOf(op.Session, op.Secret), op.Return
 	}
 	data, err := json.Marshal(hello)
 	if err != nil {

@@ -86,6 +86,7 @@ type LaneOp struct {
 	Back                      bool   // the session has come back
 	Gap                       bool   // messages to it are missing before those that follow
 	Missed                    uint64 // how many, if there is a gap; 0: nobody knows
+	Return                    uint64 // milliseconds for which the session may be away
 }
 
 // Counts are how many messages a session has had.
@@ -114,6 +115,7 @@ func (o *LaneOp) fields(c *coder) {
 	c.bool(50, &o.Back)
 	c.bool(51, &o.Gap)
 	number(c, 52, &o.Missed)
+	number(c, 53, &o.Return)
 }
 
 // Accepted is what the object has said of a socket as it accepted it. The gateway keeps

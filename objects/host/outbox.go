@@ -243,7 +243,7 @@ func (o *object) opening(s engine.SocketInfo) wire.LaneOp {
 	}
 	if s.Session != 0 {
 		one := o.sockets.sessions.Find(s.ID)
-		op.Session, op.Secret = one.ID, one.Secret
+		op.Session, op.Secret, op.Return = one.ID, one.Secret, uint64(o.class.Resume.Time.Milliseconds())
 	}
 	return op
 }
