@@ -85,7 +85,7 @@ func (h *Hub) unlock(g *group, acts []stream.Act) []stream.Act {
 	return acts
 }
 
-// discard forgets a group of which there is nothing to keep.
+// discard removes a group that holds nothing.
 func (h *Hub) discard(g *group) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -253,7 +253,7 @@ func (h *Hub) perform(g *group, acts []stream.Act) {
 	for _, a := range acts {
 		switch a.Kind {
 		case stream.AckAll, stream.AskAgain:
-			h.back(g, a)
+			h.reportPosition(g, a)
 		case stream.Again:
 			for _, s := range g.all() {
 				s.uplink.resend()
@@ -275,7 +275,7 @@ func (h *Hub) performOn(s *Socket, a stream.Act) {
 	case stream.Cut:
 		s.Close(End{Code: closeRestart, Reason: "something sent to the socket was lost; connect again", Fault: objects.Unavailable})
 	case stream.Tell:
-		s.tell(a.Seq, a.Alone)
+		s.sendClosed(a.Seq, a.Alone)
 	case stream.Settle:
 		s.settle(a.Seq)
 	case stream.Drop:
@@ -294,20 +294,21 @@ func (g *group) all() []*Socket {
 	return all
 }
 
-// socket finds a socket. With tell it makes one that never was: its end is to be told.
-func (g *group) socket(h *Hub, slot stream.Slot, tell bool) *Socket {
+// socket finds a socket. With create it makes one that the gateway does not know, so
+// that its end can be reported to the owner.
+func (g *group) socket(h *Hub, slot stream.Slot, create bool) *Socket {
 	g.mu.Lock()
 	s := g.sockets[slot]
 	g.mu.Unlock()
-	if s == nil && tell {
-		return h.ghost(g, slot)
+	if s == nil && create {
+		return h.unknownSocket(g, slot)
 	}
 	return s
 }
 
-// back tells the owner how far the gateway is, with the next tick, or asks at once for
-// what is missing.
-func (h *Hub) back(g *group, a stream.Act) {
+// reportPosition acknowledges to the owner what the gateway has received, with the next
+// tick. If something is missing, it asks for that at once.
+func (h *Hub) reportPosition(g *group, a stream.Act) {
 	g.mu.Lock()
 	i := slices.IndexFunc(g.lanes, func(l lane) bool { return l.token == a.Token })
 	var at laneName
@@ -334,8 +335,8 @@ func (h *Hub) askAgain(at laneName, from uint64) {
 	}
 }
 
-// heads hears how far lanes are.
-func (h *Hub) heads(msg *nats.Msg) {
+// onHeads handles a message about how far lanes are.
+func (h *Hub) onHeads(msg *nats.Msg) {
 	var heads wire.LaneHeads
 	if err := wire.Decode(msg.Data, &heads); err != nil {
 		h.Log.Error("heads not understood", "err", err)
@@ -349,7 +350,7 @@ func (h *Hub) heads(msg *nats.Msg) {
 	}
 }
 
-// probe hears how far one lane is.
+// probe handles the head of one lane.
 func (h *Hub) probe(at laneName, head uint64, quiet bool) {
 	h.mu.Lock()
 	of := h.lanes[at]
@@ -361,9 +362,9 @@ func (h *Hub) probe(at laneName, head uint64, quiet bool) {
 	}
 }
 
-// which tells a new owner what the gateway has of its object. From here on nothing is
-// taken from an earlier one.
-func (h *Hub) which(msg *nats.Msg) {
+// onWhich answers a new owner's question what the gateway has of its object. After the
+// answer nothing is accepted from an earlier owner.
+func (h *Hub) onWhich(msg *nats.Msg) {
 	var which wire.Which
 	if err := wire.Decode(msg.Data, &which); err != nil {
 		h.Log.Error("question not understood", "err", err)
@@ -425,7 +426,7 @@ func (h *Hub) answer(subject string, msg *nats.Msg) {
 	}
 }
 
-// fence is the token of the newest owner heard of.
+// fence is the token of the newest owner known.
 func (h *Hub) fence(key string) uint64 {
 	g := h.lock(key, false)
 	if g == nil {

@@ -27,9 +27,9 @@ type Bus interface {
 
 // Hub knows every socket of this gateway, by id and by object.
 //
-// All that owners tell it comes through one subscription, so one goroutine sees
-// acknowledgements, pushes and questions in the order in which they came: a question
-// of a new owner is answered after what the former owner had said.
+// All messages of owners come through one subscription, so one goroutine handles
+// acknowledgements, pushes and questions in the order of their arrival. A new owner's
+// question is answered after everything that the former owner had sent.
 type Hub struct {
 	Config
 	bus      Bus
@@ -78,7 +78,7 @@ func New(cfg Config) *Hub {
 	return h
 }
 
-// Listen subscribes to what owners say.
+// Listen subscribes to owners' messages.
 func (h *Hub) Listen(bus Bus, activate Activate) error {
 	h.bus, h.activate = bus, activate
 	ctx, cancel := context.WithTimeout(h.life, h.Timing.Claim)
@@ -110,9 +110,9 @@ func (h *Hub) receive(msg *nats.Msg) {
 	case wire.Pushes:
 		h.push(msg)
 	case wire.Heads:
-		h.heads(msg)
+		h.onHeads(msg)
 	case wire.Whichs:
-		h.which(msg)
+		h.onWhich(msg)
 	default:
 		h.answer(subject, msg)
 	}
@@ -148,8 +148,8 @@ func (h *Hub) Serve(s *Socket, c Client) {
 	}
 }
 
-// Add makes a socket that its object is about to be asked for, by the principal as
-// package ask has it. resumes says that its client knows how a socket comes back. Add
+// Add registers a socket before its object is asked for it, by the principal as package
+// ask has it. resumes says that its client knows how a socket comes back. Add
 // reports false if the gateway is stopping.
 func (h *Hub) Add(object wire.Address, principal []byte, resumes bool) (*Socket, bool) {
 	s := makeSocket(h, object, stream.Slot(h.slots.Add(1)))
@@ -168,9 +168,10 @@ func (h *Hub) Add(object wire.Address, principal []byte, resumes bool) (*Socket,
 	return s, true
 }
 
-// ghost is a socket that the object has opened and that never was, or is forgotten
-// here: its end is to be told. It is nil for an object whose key no owner has made.
-func (h *Hub) ghost(g *group, slot stream.Slot) *Socket {
+// unknownSocket makes a socket for a slot that the object has opened and the gateway does
+// not know, or not any longer: its end must be reported to the owner. It returns nil if
+// no owner can have made the object's key.
+func (h *Hub) unknownSocket(g *group, slot stream.Slot) *Socket {
 	class, name, _ := strings.Cut(g.key, ".")
 	id, err := objects.Class(class).ParseID(name)
 	if err != nil {
@@ -188,7 +189,7 @@ func (h *Hub) ghost(g *group, slot stream.Slot) *Socket {
 	return s
 }
 
-// remove forgets a socket.
+// remove unregisters a socket.
 func (h *Hub) remove(s *Socket) {
 	h.mu.Lock()
 	known := h.sockets[s.id] != nil
@@ -205,8 +206,8 @@ func (h *Hub) remove(s *Socket) {
 	}
 }
 
-// end tells a socket's stream that the socket has ended, or the wish for one, and does
-// what follows.
+// end records in the object's stream that the socket has ended, or that its opening was
+// given up, and does what the stream asks for.
 func (h *Hub) end(s *Socket) {
 	if g := h.lock(s.object.Key(), false); g != nil {
 		h.perform(g, h.unlock(g, g.stream.End(s.slot)))
@@ -240,9 +241,9 @@ func (h *Hub) Open() int {
 	return n
 }
 
-// watch looks after sockets that wait too long, and after the gateway's own silence. When
-// the connection has been made again, what was on its way may be lost: hosts hear a beat
-// and all pending frames at once.
+// watch checks for sockets that wait too long and for the gateway's own silence. After a
+// reconnect messages may have been lost, so a beat and all pending frames are sent at
+// once.
 func (h *Hub) watch(ctx context.Context) {
 	remade := h.bus.StatusChanged(nats.CONNECTED)
 	defer h.bus.RemoveStatusListener(remade)
@@ -265,7 +266,7 @@ func (h *Hub) watch(ctx context.Context) {
 			for _, s := range h.all() {
 				s.check(now)
 			}
-			h.tellAnswered()
+			h.sendAnswered()
 		}
 	}
 }

@@ -186,7 +186,7 @@ func (s *Socket) read(c Client) (how End) {
 			data = rest
 		}
 		if !binary && s.auto != nil && bytes.Equal(data, s.auto.request) {
-			s.answerAlone()
+			s.autoRespond()
 			continue
 		}
 		if !s.submit(&wire.Request{Kind: wire.Message, Binary: binary, Body: data}) {
@@ -196,8 +196,9 @@ func (s *Socket) read(c Client) (how End) {
 	}
 }
 
-// answerAlone answers the client without its object, which hears of it later.
-func (s *Socket) answerAlone() {
+// autoRespond answers the client without its object. The owner is told later, in one
+// message for many sockets.
+func (s *Socket) autoRespond() {
 	s.answered.Store(time.Now().UnixMilli())
 	s.counters.answered.Inc()
 	if s.resumes {
@@ -211,8 +212,8 @@ func (s *Socket) answerAlone() {
 // Ping answers a client's ping.
 func (s *Socket) Ping(text string) { s.send(FrameOf(pongMessage, []byte(text))) }
 
-// Heard gives the client time until the next ping and its answer. Pongs do not keep
-// a socket that has ended.
+// Heard extends the read deadline until the next ping and its answer. It extends nothing
+// for a socket that has ended.
 func (s *Socket) Heard(c Client) {
 	select {
 	case <-s.over:
@@ -272,8 +273,9 @@ func (s *Socket) transmit(seq uint64, payload []byte) error {
 	return s.hub.bus.PublishRequest(wire.ObjectSubject(s.object.ID), wire.FrameSubject(s.hub.Name, s.id, seq), payload)
 }
 
-// Close ends the socket; only the first close counts. The client is told by the
-// outbox. The object is told when the connection is gone or, if it never came, now.
+// Close ends the socket; only the first close counts. The outbox writes the close to the
+// client. The object's close frame is sent when the connection has ended or, if there
+// was no connection, now.
 func (s *Socket) Close(how End) {
 	s.mu.Lock()
 	unattached := s.stage != open
@@ -314,9 +316,9 @@ func (s *Socket) beginClose(how End) bool {
 	return true
 }
 
-// tell tells the object that the socket has ended, as the last of its frames; of a
-// socket that was cut, as the only one.
-func (s *Socket) tell(seq uint64, alone bool) {
+// sendClosed sends the object the end of the socket, as its last frame. With alone it is
+// the only frame: all others are dropped.
+func (s *Socket) sendClosed(seq uint64, alone bool) {
 	s.mu.Lock()
 	if s.stage == closing {
 		advance(&s.stage, closed, stageEdges[:])
@@ -340,7 +342,7 @@ func (s *Socket) notTaken(seq uint64) {
 	}
 }
 
-// forget ends the telling of the object.
+// forget ends the socket: its object knows of the end.
 func (s *Socket) forget() {
 	s.mu.Lock()
 	if s.stage != gone {
@@ -351,8 +353,8 @@ func (s *Socket) forget() {
 	s.hub.remove(s)
 }
 
-// check looks after a socket that has waited: for its connection, for an answer to
-// a frame, or for its client to say a word.
+// check ends or recovers a socket that has waited too long: for its connection, for an
+// answer to a frame, or for bytes from its client.
 func (s *Socket) check(now time.Time) {
 	if s.uplink.overdue(now, s.hub.Timing.Silence) {
 		s.hub.recover(s)
@@ -381,7 +383,7 @@ func (s *Socket) setAttachment(data []byte) {
 	s.attachment = slices.Clone(data) // alone, without the message it came in
 }
 
-// describe tells a new owner of the socket.
+// describe returns the socket's part of the answer to a new owner.
 func (s *Socket) describe(held stream.HeldSocket) wire.LaneSocket {
 	s.mu.Lock()
 	defer s.mu.Unlock()

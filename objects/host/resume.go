@@ -120,7 +120,7 @@ func (o *object) leaves(ev event, how engine.Close) bool {
 	d := b.to(ev.gateway)
 	d.Acks = append(d.Acks, wire.Reached{Of: ev.slot, Seq: ev.seq})
 	d.Ends = append(d.Ends, stream.Slot(ev.slot))
-	o.settle(&b, now, false)
+	o.placeConflated(&b, now, false)
 	o.commit.wrote = true
 	o.put(outboxItem{wrote: true}, b.outs()...)
 	return true
@@ -332,7 +332,7 @@ func (o *object) endSessions(now time.Time) {
 	}
 	o.sockets.sessions.Trim(now)
 	o.mu.Unlock()
-	o.tellEnds()
+	o.deliverEnds()
 }
 
 // closesAway reports whether an event has closed a socket that is away.
@@ -469,7 +469,7 @@ func (o *object) bringBack(ev event, one *resume.Session, socket *engine.Socket)
 	for _, m := range back.Messages {
 		d.Ops = append(d.Ops, wire.LaneOp{Op: wire.OpMessage, Slots: op.Slots, Binary: m.Binary, Data: m.Data})
 	}
-	o.settle(&b, now, false)
+	o.placeConflated(&b, now, false)
 	o.memory.state.Apply(writes)
 	o.sockets.note()
 	reply := &wire.Reply{Status: 101}
