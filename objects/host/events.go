@@ -96,6 +96,9 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 	case gatewayLost:
 		o.loseGateway(d.gateway)
 	case endsDue:
+		if u := o.sockets.untold; u != nil {
+			u.yields = false
+		}
 		o.tellEnds()
 	case toldDue:
 		o.handleTold()

@@ -67,13 +67,13 @@ func (o *object) ready(ev event) bool {
 }
 
 // awake makes sure that there is an instance which has been told of all ends of
-// sockets so far. Otherwise it returns the outcome of the constructor that failed.
+// sockets so far, unless one of them has given way. Otherwise it returns the outcome of the constructor that failed.
 func (o *object) awake() (engine.Outcome, bool) {
 	for {
 		if out, ok := o.construct(); !ok {
 			return out, false
 		}
-		if o.sockets.untold == nil {
+		if u := o.sockets.untold; u == nil || u.yields {
 			return engine.Outcome{}, true
 		}
 		o.tellEnd() // which may drop the instance
