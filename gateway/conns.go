@@ -18,6 +18,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"holdfast/internal/sockets"
 	"holdfast/objects"
 )
 
@@ -359,7 +360,7 @@ func (c *conn) readBody(b []byte) (n int, err error) {
 func (c *conn) Write(b []byte) (int, error) {
 	if c.upgraded && bytes.Equal(b, bareTooLarge) {
 		reason := websocket.FormatCloseMessage(websocket.CloseMessageTooBig, tooLarge(c.among.limits.Frame))
-		_, err := c.Conn.Write(frameOf(websocket.CloseMessage, reason))
+		_, err := c.Conn.Write(sockets.FrameOf(websocket.CloseMessage, reason))
 		return len(b), err
 	}
 	return c.Conn.Write(b)

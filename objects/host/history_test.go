@@ -2,6 +2,7 @@ package host
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host/internal/lease"
 	"holdfast/objects/host/internal/state"
 )
 
@@ -443,7 +445,7 @@ func TestWhateverPutAHostDiesAtARestoreHappensOnceOrNotAtAll(t *testing.T) {
 				w.write("a", line{fmt.Sprint("m", i), "b", 4_000})
 			}
 			full := w.reads("a")
-			store.stopAfter(puts, func() { w.lose(errKilled) })
+			store.stopAfter(puts, func() { w.lose(lease.ErrLost) })
 			finished := make(chan struct{})
 			go func() {
 				defer close(finished)
@@ -457,9 +459,9 @@ func TestWhateverPutAHostDiesAtARestoreHappensOnceOrNotAtAll(t *testing.T) {
 			}()
 			<-finished
 			store.stopAfter(0, nil)
-			w.lose(errKilled)
-			if err := <-w.done; err == nil {
-				t.Error("the host did not die")
+			w.lose(lease.ErrLost)
+			if err := <-w.done; !errors.Is(err, lease.ErrLost) {
+				t.Errorf("the incarnation ended with %v", err)
 			}
 
 			w = newLedgerWorld(t, store, "second", clock)
@@ -473,5 +475,3 @@ func TestWhateverPutAHostDiesAtARestoreHappensOnceOrNotAtAll(t *testing.T) {
 		})
 	}
 }
-
-var errKilled = fmt.Errorf("killed")

@@ -118,6 +118,7 @@ type Event interface {
 // Question is what an event asks another object.
 type Question struct {
 	Key, Name string        // of the object; the name may be unknown
+	Near      string        // the region in which a host is looked for first if nobody owns it; "": that of the host that asks
 	Call      string        // the call
 	Input     []byte        // of a call, or the body of the request
 	Request   *http.Request // what ServeHTTP is to answer; nil: a call
