@@ -205,10 +205,8 @@ func (p *plan) read(s *statement, to reflect.Value) (err error) {
 		return s.read(0, to, p.columns[0])
 	}
 	for i, index := range p.fields {
-		field := to
-		if len(index) == 1 {
-			field = to.Field(index[0])
-		} else if field, err = to.FieldByIndexErr(index); err != nil {
+		field, err := to.FieldByIndexErr(index)
+		if err != nil {
 			return fmt.Errorf("sqlite: column %.80q: %w", p.columns[i], err)
 		}
 		if err := s.read(i, field, p.columns[i]); err != nil {
@@ -224,7 +222,7 @@ func (s *statement) read(column int, to reflect.Value, name string) error {
 	wrong := func() error {
 		return fmt.Errorf("sqlite: column %.80q is %v, which is no %v", name, kind, to.Type())
 	}
-	if scanner, ok := to.Addr().Interface().(sql.Scanner); ok {
+	if scanner, ok := reflect.TypeAssert[sql.Scanner](to.Addr()); ok {
 		if err := scanner.Scan(s.value(column, kind)); err != nil {
 			return fmt.Errorf("sqlite: column %.80q: %w", name, err)
 		}

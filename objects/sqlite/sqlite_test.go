@@ -20,7 +20,7 @@ import (
 const boxes objects.Class = "box"
 
 // box is an object with a database.
-type box struct{ made int }
+type box struct{}
 
 var schema = []string{
 	`CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE, size REAL, data BLOB, at TEXT, done INTEGER)`,
@@ -311,9 +311,8 @@ func TestARowLoopMayRunOtherStatements(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for range sqlite.Query[int](tx, all) { // the same statement
-				seen++
-				if seen%3 == 0 {
+			for _, err := range sqlite.Query[int](tx, all) { // the same statement
+				if seen++; seen%3 == 0 || err != nil {
 					break
 				}
 			}

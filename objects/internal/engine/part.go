@@ -1,5 +1,7 @@
 package engine
 
+import "slices"
+
 // Part takes part in the transactions of an object's events beside its keys: an object's database. It is made by the first
 // event that wants it, and belongs to the instance. What it wants to be kept it writes with Tx.Store, when Commit is
 // called. Close may be called by any goroutine; all else is called by the one that runs the event.
@@ -45,8 +47,8 @@ func (t *Tx) Limits() *Limits { return t.limits() }
 
 // Look is Stored for a Part: it may be called in a coroutine, and says what the store has not answered.
 func (t *Tx) Look(key string) ([]byte, error) {
-	for i := len(t.layers) - 1; i >= 0; i-- {
-		if v, ok := t.layers[i].writes[key]; ok {
+	for _, l := range slices.Backward(t.layers) {
+		if v, ok := l.writes[key]; ok {
 			return v, nil
 		}
 	}
