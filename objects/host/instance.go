@@ -37,6 +37,9 @@ func (in *incarnation) strict() int {
 // constructs one. With mu held.
 func (o *object) setInstance(i *engine.Instance) {
 	before := o.memory.instance
+	if before != i {
+		before.Close()
+	}
 	o.memory.instance = i
 	if (before == nil) == (i == nil) {
 		return
@@ -101,6 +104,7 @@ func (o *object) construct() (engine.Outcome, bool) {
 		o.setInstance(instance)
 		return out, true
 	}
+	instance.Close()
 	o.memory.instance = nil
 	return engine.Outcome{Err: objects.Errorf(objects.Unavailable, "the object is moving to another host")}, false
 }

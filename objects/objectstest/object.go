@@ -87,7 +87,7 @@ func (o *object) event(e *event, key string, q question, run func(*engine.Instan
 func (o *object) run(e *event, event func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
 	if o.world.isTwice() && o.wake() == nil {
 		event(o.instance)
-		o.instance = nil
+		o.drop()
 		o.moved()
 		first := e.asked.take()
 		defer func() {
@@ -148,7 +148,10 @@ func (o *object) wake() error {
 		Strict: 1,
 	})
 	o.instance = instance
-	return o.applyOutcome(out)
+	if err := o.applyOutcome(out); err != nil {
+		return err
+	}
+	return o.wake() // if its commit was the last thing that its host did
 }
 
 // sleep drops the instance, which may save something before.
@@ -156,8 +159,14 @@ func (o *object) sleep() {
 	if o.instance != nil && o.instance.Sleeps() {
 		_ = o.applyOutcome(o.instance.Sleep(context.Background())) // visibleError has logged it
 	}
-	o.instance = nil
+	o.drop()
 	o.deliverEnds()
+}
+
+// drop forgets the instance.
+func (o *object) drop() {
+	o.instance.Close()
+	o.instance = nil
 }
 
 // moved notes that another host has taken the object over: its tasks end.
@@ -191,7 +200,7 @@ func (o *object) held() *engine.Sockets {
 // applyOutcome does what an outcome wants, in its order. The error is what the caller is told.
 func (o *object) applyOutcome(out engine.Outcome) error {
 	if out.Drop {
-		o.instance = nil
+		o.drop()
 	}
 	if out.Err != nil {
 		o.forgetAlarm = out.Forget
@@ -205,7 +214,7 @@ func (o *object) applyOutcome(out engine.Outcome) error {
 		fate, o.fate = o.fate, lands
 	}
 	if fate != lands {
-		o.instance = nil
+		o.drop()
 		o.moved()
 	}
 	switch fate {

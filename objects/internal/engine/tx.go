@@ -180,10 +180,13 @@ type EventKey struct{}
 // FaceKey is the key under which the Tx, as a context, has its Face.
 type FaceKey struct{}
 
-// Value is the parent's, and the Face.
+// Value is the parent's, the Face, and the Tx itself.
 func (t *Tx) Value(key any) any {
-	if key == (FaceKey{}) {
+	switch key {
+	case FaceKey{}:
 		return t.Face
+	case TxKey{}:
+		return t
 	}
 	return t.parent.Value(key)
 }
@@ -334,6 +337,9 @@ func (t *Tx) Transact(fn func() error) error {
 
 // fold makes the topmost layer part of the one below it.
 func (t *Tx) fold() {
+	if t.run.part != nil {
+		t.run.part.Fold(t, t.Depth())
+	}
 	done := *t.top()
 	t.layers = t.layers[:len(t.layers)-1]
 	for key, value := range done.writes {
@@ -347,6 +353,9 @@ func (t *Tx) fold() {
 // rollback takes back all layers from the given one on.
 func (t *Tx) rollback(from int) {
 	first := t.layers[from]
+	if t.run.part != nil {
+		t.run.part.Rollback(t, from)
+	}
 	t.undoSockets(first.undo)
 	clear(t.sends[first.sends:])
 	clear(t.tasks[first.tasks:])
