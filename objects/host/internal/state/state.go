@@ -90,11 +90,11 @@ func New(data *engine.Data) *State {
 }
 
 // reservedKeys are the keys of the runtime, but for those of an object's database.
-var reservedKeys = []stretch{{from: engine.Reserved, to: engine.Reserved + "p"}, {from: engine.Reserved + "q", to: engine.After(engine.Reserved)}}
+var reservedKeys = []stretch{{from: engine.Reserved, to: engine.Pages}, {from: engine.Reserved + "q", to: engine.After(engine.Reserved)}}
 
 // isReserved reports whether a key is one of reservedKeys.
 func isReserved(key string) bool {
-	return strings.HasPrefix(key, engine.Reserved) && !strings.HasPrefix(key, engine.Reserved+"p")
+	return strings.HasPrefix(key, engine.Reserved) && !strings.HasPrefix(key, engine.Pages)
 }
 
 // Reserved has the keys of the runtime but for pages, and perhaps others. It must not be changed but by Apply.
