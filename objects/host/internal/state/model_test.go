@@ -62,7 +62,7 @@ func TestAStateReadsAsAMapDoes(t *testing.T) {
 				same(t, o)
 				step("send", o.send(journal, false))
 			},
-			"merge": func(t *rapid.T) { step("merge", o.merge()) },
+			"merge":    func(t *rapid.T) { step("merge", o.merge()) },
 			"snapshot": func(t *rapid.T) { before, had = o.state.Snapshot("a", "c"), maps.Clone(o.memory) },
 			"purge": func(t *rapid.T) {
 				before = nil // what it has may go
