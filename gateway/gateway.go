@@ -37,8 +37,8 @@ type Peer struct {
 // Faults break parts of a run on purpose, where all parts run in one process, as in dev.
 type Faults interface {
 	// Kill ends a host as a crash does, with a write still on its way to the store. A new host takes its
-	// place some seconds later. tell hears what happens, in order, until that.
-	Kill(host string, tell func(Fault)) error
+	// place some seconds later. notify gets what happens, in order, until then.
+	Kill(host string, notify func(Fault)) error
 	// Cut has nothing reach a region, or leave it, for a time.
 	Cut(region string, lasts time.Duration) error
 }
@@ -55,7 +55,7 @@ type Config struct {
 	Region  string       // default "local"
 	Version string       // of the program, for a worker to show
 	Inbox   string       // default "gateway": what the gateway hears comes below _HF.<Inbox> and _HF.h.<Inbox>
-	NATS    *nats.Conn   // the caller's to close, after Run. nats.ReconnectBufSize(-1) lets it tell what was not sent
+	NATS    *nats.Conn   // the caller closes it, after Run. With nats.ReconnectBufSize(-1) a publish fails while the connection is down
 	Nearby  *wire.Nearby // hosts of this process that stand where the gateway does; default: none
 	Classes []string     // the program's, the only ones that a worker can reach; /readyz waits for a host of any. Default: all can be reached
 	Worker  Worker       // default: none
@@ -206,7 +206,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	})
 	err := group.Wait()
 	g.hub.close()
-	g.hub.bye()
+	g.hub.sendBye()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

@@ -85,7 +85,7 @@ func (h *hub) unlock(g *group, acts []stream.Act) []stream.Act {
 	return acts
 }
 
-// discard forgets a group of which there is nothing to keep.
+// discard removes a group that holds nothing.
 func (h *hub) discard(g *group) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -242,7 +242,7 @@ func (h *hub) perform(g *group, acts []stream.Act) {
 	for _, a := range acts {
 		switch a.Kind {
 		case stream.AckAll, stream.AskAgain:
-			h.back(g, a)
+			h.reportPosition(g, a)
 		case stream.Again:
 			for _, s := range g.all() {
 				s.uplink.resend()
@@ -264,7 +264,7 @@ func (h *hub) performOn(s *socket, a stream.Act) {
 	case stream.Cut:
 		s.close(closeInfo{code: websocket.CloseServiceRestart, reason: "something sent to the socket was lost; connect again", fault: objects.Unavailable})
 	case stream.Tell:
-		s.tell(a.Seq, a.Alone)
+		s.sendClosed(a.Seq, a.Alone)
 	case stream.Settle:
 		s.uplink.acknowledge(a.Seq)
 	case stream.Drop:
@@ -283,20 +283,21 @@ func (g *group) all() []*socket {
 	return all
 }
 
-// socket finds a socket. With tell it makes one that never was: its end is to be told.
-func (g *group) socket(h *hub, slot stream.Slot, tell bool) *socket {
+// socket finds a socket. With create it makes one that the gateway does not know, so
+// that its end can be reported to the owner.
+func (g *group) socket(h *hub, slot stream.Slot, create bool) *socket {
 	g.mu.Lock()
 	s := g.sockets[slot]
 	g.mu.Unlock()
-	if s == nil && tell {
-		return h.ghost(g, slot)
+	if s == nil && create {
+		return h.unknownSocket(g, slot)
 	}
 	return s
 }
 
-// back tells the owner how far the gateway is, with the next tick, or asks at once for
-// what is missing.
-func (h *hub) back(g *group, a stream.Act) {
+// reportPosition acknowledges to the owner what the gateway has received, with the next
+// tick. If something is missing, it asks for that at once.
+func (h *hub) reportPosition(g *group, a stream.Act) {
 	g.mu.Lock()
 	i := slices.IndexFunc(g.lanes, func(l lane) bool { return l.token == a.Token })
 	var at laneName
@@ -323,8 +324,8 @@ func (h *hub) askAgain(at laneName, from uint64) {
 	}
 }
 
-// heads hears how far lanes are.
-func (h *hub) heads(msg *nats.Msg) {
+// onHeads handles a message about how far lanes are.
+func (h *hub) onHeads(msg *nats.Msg) {
 	var heads wire.LaneHeads
 	if err := wire.Decode(msg.Data, &heads); err != nil {
 		h.log.Error("heads not understood", "err", err)
@@ -338,7 +339,7 @@ func (h *hub) heads(msg *nats.Msg) {
 	}
 }
 
-// probe hears how far one lane is.
+// probe handles the head of one lane.
 func (h *hub) probe(at laneName, head uint64, quiet bool) {
 	h.mu.Lock()
 	of := h.lanes[at]
@@ -350,9 +351,9 @@ func (h *hub) probe(at laneName, head uint64, quiet bool) {
 	}
 }
 
-// which tells a new owner what the gateway has of its object. From here on nothing is
-// taken from an earlier one.
-func (h *hub) which(msg *nats.Msg) {
+// onWhich answers a new owner's question what the gateway has of its object. After the
+// answer nothing is accepted from an earlier owner.
+func (h *hub) onWhich(msg *nats.Msg) {
 	var which wire.Which
 	if err := wire.Decode(msg.Data, &which); err != nil {
 		h.log.Error("question not understood", "err", err)
@@ -414,7 +415,7 @@ func (h *hub) answer(subject string, msg *nats.Msg) {
 	}
 }
 
-// fence is the token of the newest owner heard of.
+// fence is the token of the newest owner known.
 func (h *hub) fence(key string) uint64 {
 	g := h.lock(key, false)
 	if g == nil {

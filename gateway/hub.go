@@ -28,9 +28,9 @@ type bus interface {
 
 // hub knows every socket of this gateway, by id and by object.
 //
-// All that owners tell it comes through one subscription, so one goroutine sees
-// acknowledgements, pushes and questions in the order in which they came: a question
-// of a new owner is answered after what the former owner had said.
+// All messages of owners come through one subscription, so one goroutine handles
+// acknowledgements, pushes and questions in the order of their arrival. A new owner's
+// question is answered after everything that the former owner had sent.
 type hub struct {
 	name, region           string // the gateway's
 	frameLimit, queueLimit int
@@ -72,7 +72,7 @@ func newHub(g *Gateway) *hub {
 	return h
 }
 
-// listen subscribes to what owners say.
+// listen subscribes to owners' messages.
 func (h *hub) listen() error {
 	ctx, cancel := context.WithTimeout(h.life, h.timing.Claim)
 	defer cancel()
@@ -94,9 +94,9 @@ func (h *hub) receive(msg *nats.Msg) {
 	case wire.Pushes:
 		h.push(msg)
 	case wire.Heads:
-		h.heads(msg)
+		h.onHeads(msg)
 	case wire.Whichs:
-		h.which(msg)
+		h.onWhich(msg)
 	default:
 		h.answer(subject, msg)
 	}
@@ -132,8 +132,8 @@ func (h *hub) serve(s *socket, c client) {
 	}
 }
 
-// add takes in a socket that its object is about to be asked for. It reports false
-// if the gateway is stopping.
+// add registers a socket before its object is asked for it. It reports false if the
+// gateway is stopping.
 func (h *hub) add(s *socket) bool {
 	h.mu.Lock()
 	if h.draining {
@@ -149,9 +149,10 @@ func (h *hub) add(s *socket) bool {
 	return true
 }
 
-// ghost is a socket that the object has opened and that never was, or is forgotten
-// here: its end is to be told. It is nil for an object whose key no owner has made.
-func (h *hub) ghost(g *group, slot stream.Slot) *socket {
+// unknownSocket makes a socket for a slot that the object has opened and the gateway does
+// not know, or not any longer: its end must be reported to the owner. It returns nil if
+// no owner can have made the object's key.
+func (h *hub) unknownSocket(g *group, slot stream.Slot) *socket {
 	class, name, _ := strings.Cut(g.key, ".")
 	id, err := objects.Class(class).ParseID(name)
 	if err != nil {
@@ -169,7 +170,7 @@ func (h *hub) ghost(g *group, slot stream.Slot) *socket {
 	return s
 }
 
-// remove forgets a socket.
+// remove unregisters a socket.
 func (h *hub) remove(s *socket) {
 	h.mu.Lock()
 	known := h.sockets[s.id] != nil
@@ -186,8 +187,8 @@ func (h *hub) remove(s *socket) {
 	}
 }
 
-// end tells a socket's stream that the socket has ended, or the wish for one, and does
-// what follows.
+// end records in the object's stream that the socket has ended, or that its opening was
+// given up, and does what the stream asks for.
 func (h *hub) end(s *socket) {
 	if g := h.lock(s.object.Key(), false); g != nil {
 		h.perform(g, h.unlock(g, g.stream.End(s.slot)))
@@ -221,9 +222,9 @@ func (h *hub) open() int {
 	return n
 }
 
-// watch looks after sockets that wait too long, and after the gateway's own silence. When
-// the connection has been made again, what was on its way may be lost: hosts hear a beat
-// and all pending frames at once.
+// watch checks for sockets that wait too long and for the gateway's own silence. After a
+// reconnect messages may have been lost, so a beat and all pending frames are sent at
+// once.
 func (h *hub) watch(ctx context.Context) error {
 	remade := h.bus.StatusChanged(nats.CONNECTED)
 	defer h.bus.RemoveStatusListener(remade)
@@ -246,7 +247,7 @@ func (h *hub) watch(ctx context.Context) error {
 			for _, s := range h.all() {
 				s.check(now)
 			}
-			h.tellAnswered()
+			h.sendAnswered()
 		}
 	}
 }

@@ -43,7 +43,7 @@ func (h *hub) await(g *group) {
 	p.awake()
 }
 
-// acknowledge tells a host with the next tick how far the gateway is.
+// acknowledge has the next tick report to a host what the gateway has received.
 func (h *hub) acknowledge(at laneName, received uint64) {
 	p := &h.pending
 	p.mu.Lock()
@@ -57,7 +57,7 @@ func (h *hub) acknowledge(at laneName, received uint64) {
 	p.awake()
 }
 
-// noteAnswered has the owner of a socket's object told that the gateway has answered the
+// noteAnswered has the next tick report to the owner that the gateway has answered the
 // socket by itself.
 func (h *hub) noteAnswered(s *socket) {
 	p := &h.pending
@@ -78,9 +78,9 @@ func (p *pending) takeAnswered() map[*socket]struct{} {
 	return all
 }
 
-// tellAnswered tells owners which sockets the gateway has answered by itself. What is
-// lost on the way comes with the next time, or with the answer to a new owner.
-func (h *hub) tellAnswered() {
+// sendAnswered reports to owners which sockets the gateway has answered by itself. A
+// report that is lost is repeated with the next one, or in the answer to a new owner.
+func (h *hub) sendAnswered() {
 	lanes := make(map[laneName][]wire.Reached)
 	for s := range h.pending.takeAnswered() {
 		if g := h.lock(s.object.Key(), false); g != nil {
@@ -177,7 +177,7 @@ func (h *hub) tickLanes(now time.Time) bool {
 	return more
 }
 
-// claim sees to it that an object has an owner.
+// claim has a host claim the object if it has no owner.
 func (h *hub) claim(key string) {
 	class, name, _ := strings.Cut(key, ".")
 	id, err := objects.Class(class).ParseID(name)

@@ -11,47 +11,47 @@ import (
 	"holdfast/objects"
 )
 
-// pulse knows when hosts can have heard this gateway last.
+// pulse is the time of the last beat that reached NATS.
 type pulse struct {
 	soon chan struct{} // has a token when the next beat is due at once
 
-	mu    sync.Mutex
-	heard time.Time // when the last beat was sent of which NATS has confirmed the arrival
+	mu        sync.Mutex
+	confirmed time.Time // when the last beat was sent that NATS has confirmed
 }
 
 func (p *pulse) confirm(sent time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.heard = sent
+	p.confirmed = sent
 }
 
 func (p *pulse) last() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.heard
+	return p.confirmed
 }
 
 // missedBeats is how many beats a host may miss before it counts a gateway's sockets as lost.
 const missedBeats = 5
 
-// givenUp reports whether hosts may have given the gateway up by now. heard is when
-// the last beat was sent that reached NATS. Sending comes before hearing, so no host
-// gives the gateway up earlier than the gateway expects.
-func givenUp(heard, now time.Time, beat time.Duration) bool {
-	return now.Sub(heard) >= missedBeats*beat
+// givenUp reports whether hosts may have given the gateway up by now. sent is when the
+// last beat was sent that NATS has confirmed. A host receives a beat after it was sent,
+// so no host gives the gateway up before givenUp reports true.
+func givenUp(sent, now time.Time, beat time.Duration) bool {
+	return now.Sub(sent) >= missedBeats*beat
 }
 
-// checkPulse closes all sockets if hosts may have given the gateway up: they have told
-// the objects that these sockets ended. It is asked before each beat too, because a
-// process that was frozen may beat before it looks at anything else.
+// checkPulse closes all sockets if hosts may have given the gateway up: hosts have
+// reported these sockets as ended to the objects. It also runs before each beat, because
+// a process that was frozen may send a beat before it does anything else.
 func (h *hub) checkPulse(now time.Time) {
 	if givenUp(h.pulse.last(), now, h.timing.Beat) {
 		h.closeAll(closeInfo{code: websocket.CloseServiceRestart, reason: "the gateway could not be heard by the hosts; connect again", fault: objects.Unavailable})
 	}
 }
 
-// beat tells the hosts that this gateway lives, until ctx ends. A beat that NATS has
-// not confirmed is repeated sooner than the next is due.
+// beat publishes this gateway's beats until ctx ends. A beat that NATS does not confirm
+// is repeated after a quarter of the interval.
 func (h *hub) beat(ctx context.Context) error {
 	timer := time.NewTimer(h.timing.Beat)
 	defer timer.Stop()
@@ -59,7 +59,7 @@ func (h *hub) beat(ctx context.Context) error {
 		sent := time.Now()
 		h.checkPulse(sent)
 		pause := h.timing.Beat / 4
-		if h.say(ctx, wire.Beat{Gateway: h.name, Region: h.region}, h.timing.Beat) {
+		if h.sendBeat(ctx, wire.Beat{Gateway: h.name, Region: h.region}, h.timing.Beat) {
 			h.pulse.confirm(sent)
 			pause = h.timing.Beat
 		}
@@ -73,13 +73,13 @@ func (h *hub) beat(ctx context.Context) error {
 	}
 }
 
-// bye tells the hosts that this gateway has closed its sockets.
-func (h *hub) bye() {
-	h.say(context.Background(), wire.Beat{Gateway: h.name, Region: h.region, Bye: true}, h.timing.Silence)
+// sendBye publishes that this gateway has closed its sockets.
+func (h *hub) sendBye() {
+	h.sendBeat(context.Background(), wire.Beat{Gateway: h.name, Region: h.region, Bye: true}, h.timing.Silence)
 }
 
-// say sends a beat. It reports whether NATS has confirmed within the time that it got it.
-func (h *hub) say(ctx context.Context, b wire.Beat, within time.Duration) bool {
+// sendBeat publishes a beat. It reports whether NATS confirmed it in time.
+func (h *hub) sendBeat(ctx context.Context, b wire.Beat, within time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	err := wire.Publish(h.bus, wire.BeatSubject, &b)

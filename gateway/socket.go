@@ -191,7 +191,7 @@ func (s *socket) read(c client) (how closeInfo) {
 			return closeInfo{code: websocket.CloseInvalidFramePayloadData, reason: "a text message must be UTF-8", fault: objects.Invalid}
 		}
 		if !binary && s.auto != nil && bytes.Equal(data, s.auto.request) {
-			s.answerAlone()
+			s.autoRespond()
 			continue
 		}
 		if !s.submit(&wire.Request{Kind: wire.Message, Binary: binary, Body: data}) {
@@ -201,16 +201,17 @@ func (s *socket) read(c client) (how closeInfo) {
 	}
 }
 
-// answerAlone answers the client without its object, which hears of it later.
-func (s *socket) answerAlone() {
+// autoRespond answers the client without its object. The owner is told later, in one
+// message for many sockets.
+func (s *socket) autoRespond() {
 	s.answered.Store(time.Now().UnixMilli())
 	s.counters.answered.Inc()
 	s.send(s.auto.frame)
 	s.hub.noteAnswered(s)
 }
 
-// alive gives the client time until the next ping and its answer. Pongs do not keep
-// a socket that has ended.
+// alive extends the read deadline until the next ping and its answer. It extends nothing
+// for a socket that has ended.
 func (s *socket) alive(c client) {
 	select {
 	case <-s.over:
@@ -270,8 +271,9 @@ func (s *socket) transmit(seq uint64, payload []byte) error {
 	return s.hub.bus.PublishRequest(wire.ObjectSubject(s.object.ID), wire.FrameSubject(s.hub.name, s.id, seq), payload)
 }
 
-// close ends the socket; only the first close counts. The client is told by the
-// outbox. The object is told when the connection is gone or, if it never came, now.
+// close ends the socket; only the first close counts. The outbox writes the close to the
+// client. The object's close frame is sent when the connection has ended or, if there
+// was no connection, now.
 func (s *socket) close(how closeInfo) {
 	s.mu.Lock()
 	unattached := s.stage != open
@@ -311,9 +313,9 @@ func (s *socket) beginClose(how closeInfo) bool {
 	return true
 }
 
-// tell tells the object that the socket has ended, as the last of its frames; of a
-// socket that was cut, as the only one.
-func (s *socket) tell(seq uint64, alone bool) {
+// sendClosed sends the object the end of the socket, as its last frame. With alone it is
+// the only frame: all others are dropped.
+func (s *socket) sendClosed(seq uint64, alone bool) {
 	s.mu.Lock()
 	if s.stage == closing {
 		advance(&s.stage, closed, stageEdges[:])
@@ -337,7 +339,7 @@ func (s *socket) notTaken(seq uint64) {
 	}
 }
 
-// forget ends the telling of the object.
+// forget ends the socket: its object knows of the end.
 func (s *socket) forget() {
 	s.mu.Lock()
 	if s.stage != gone {
@@ -348,8 +350,8 @@ func (s *socket) forget() {
 	s.hub.remove(s)
 }
 
-// check looks after a socket that has waited: for its connection, for an answer to
-// a frame, or for its client to say a word.
+// check ends or recovers a socket that has waited too long: for its connection, for an
+// answer to a frame, or for bytes from its client.
 func (s *socket) check(now time.Time) {
 	if s.uplink.overdue(now, s.hub.timing.Silence) {
 		s.hub.recover(s)
@@ -378,7 +380,7 @@ func (s *socket) setAttachment(data []byte) {
 	s.attachment = slices.Clone(data) // alone, without the message it came in
 }
 
-// describe tells a new owner of the socket.
+// describe returns the socket's part of the answer to a new owner.
 func (s *socket) describe(held stream.HeldSocket) wire.LaneSocket {
 	s.mu.Lock()
 	defer s.mu.Unlock()

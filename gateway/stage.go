@@ -14,7 +14,7 @@ const (
 	open                  // the client is connected
 	closing               // it has ended; the client is being told
 	closed                // the object is being told; the close is the last frame of the uplink
-	gone                  // nobody is told anything of it any more
+	gone                  // nothing is sent about it any longer
 )
 
 func (s stage) String() string {

@@ -9,7 +9,7 @@ import (
 )
 
 // uplink carries one socket's frames to its object: it sends them in order, and keeps each until an owner has acknowledged it. It sends again only when
-// it is told to, by resend.
+// resend is called.
 //
 // A frame may be handled more than once only as far as owners recognise its number;
 // the owner's part is in objects/host.
@@ -118,7 +118,7 @@ func (u *uplink) next() (seq uint64, payload []byte, ok bool) {
 	return f.seq, f.payload, true
 }
 
-// notSent takes the sending of a frame back.
+// notSent marks a frame as not sent.
 func (u *uplink) notSent(seq uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

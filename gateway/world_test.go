@@ -381,7 +381,7 @@ func (o *owner) activate(ctx context.Context, _ wire.Address) (uint64, error) {
 	return o.token, nil
 }
 
-// begin begins a reign. It reports false if somebody owns the object.
+// begin begins a term. It reports false if somebody owns the object.
 func (o *owner) begin() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -122,7 +122,7 @@ type pkg struct {
 
 func (p pkg) short() string { return strings.TrimPrefix(p.ImportPath, module+"/") }
 
-// matches tells whether path is named by one of patterns.
+// matches reports whether path is named by one of patterns.
 func matches(path string, patterns []string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool {
 		base, deep := strings.CutSuffix(pattern, "...")

@@ -196,7 +196,7 @@ func (r *Reply) Err() error {
 	return e
 }
 
-// Fail makes the reply tell of a failure.
+// Fail makes the reply report a failure.
 func (r *Reply) Fail(e *objects.Error) {
 	r.Code, r.Message, r.Ref = e.Code, e.Message, e.Reference
 	if len(e.Details) == 0 {

@@ -95,8 +95,8 @@ func (o *object) schedule(next, last wakeUp, set setter) error {
 	return o.in.clock.Clear(ctx, o.key)
 }
 
-// wokenUp is a wake-up: it runs the alarm and the timers that are due, and sets the next wake-up.
-func (o *object) wokenUp(ctx context.Context, ev event) {
+// onWakeUp is a wake-up: it runs the alarm and the timers that are due, and sets the next wake-up.
+func (o *object) onWakeUp(ctx context.Context, ev event) {
 	now := time.Now()
 	if due, ok := alarmValue(o.memory.alarm).Next(); ok && !now.Before(due) {
 		if o.ready(ev) {

@@ -37,6 +37,7 @@ type memory struct {
 	epoch    uint64
 	token    uint64    // of the claim
 	since    time.Time // when the object was served first under it
+	first    bool      // it was claimed when nothing was left of any owner before, no marker of a removal either
 	woke     bool      // the instance was constructed for the event in hand
 }
 
@@ -55,6 +56,7 @@ func (o *object) run() {
 			o.commit.wrote = false
 			o.startBatchTimer()
 		}
+		o.awaitRoom()
 		if !o.awaitLease() {
 			if d.kind == request {
 				o.in.redirect(d.msg, o.memory.token)
@@ -96,7 +98,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 	case gatewayLost:
 		o.loseGateway(d.gateway)
 	case endsDue:
-		o.tellEnds()
+		o.deliverEnds()
 	case toldDue:
 		o.handleTold()
 	case sleepDue:
@@ -106,7 +108,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.forgetAnswers()
 		o.flushNow()
 		o.finishBatch() // before the last put
-		o.settleParts()
+		o.finishParts()
 		o.awaitQuiet()
 		o.drive(owner.Leave{})
 	}
@@ -147,7 +149,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 		err = checkRequest(req, d.byHost)
 	}
 	if err == nil && req.Kind == wire.Settled {
-		o.hearSettled(req.Settled)
+		o.forgetSettled(req.Settled)
 		return
 	}
 	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
@@ -193,7 +195,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 			o.fetch(ctx, ev)
 		}
 	case wire.Alarm:
-		o.wokenUp(ctx, ev)
+		o.onWakeUp(ctx, ev)
 	case wire.Told:
 		o.receiveTold(ev)
 	case wire.Forget:
@@ -201,7 +203,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 	case wire.MayForget:
 		o.mayForget(ev)
 	case wire.Parked:
-		o.seeToParked(ev)
+		o.handleParked(ev)
 	case wire.Resume:
 		o.resume(ev)
 	default:
@@ -344,9 +346,9 @@ func (o *object) again(ev event, now time.Time) bool {
 }
 
 // young reports whether copies of requests may still arrive that were sent to an owner
-// before this one.
+// before this one. The marker of a removal stays for as long as a copy lives.
 func (o *object) young() bool {
-	return o.memory.epoch > 1 && time.Since(o.memory.since) < wire.CopyLife
+	return !o.memory.first && time.Since(o.memory.since) < wire.CopyLife
 }
 
 // sum distinguishes requests under one key.

@@ -50,7 +50,7 @@ func (o *object) setInstance(i *engine.Instance) {
 	o.in.idle.put(o, time.Now().Add(o.class.Life.Soonest()))
 }
 
-// drop forgets the instance, whose memory is not to be trusted.
+// drop removes the instance, whose memory may be wrong.
 func (o *object) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -66,17 +66,17 @@ func (o *object) ready(ev event) bool {
 	return ok
 }
 
-// awake makes sure that there is an instance which has been told of all ends of
-// sockets so far. Otherwise it returns the outcome of the constructor that failed.
+// awake makes sure that there is an instance that knows of all ends of sockets so far.
+// Otherwise it returns the outcome of the constructor that failed.
 func (o *object) awake() (engine.Outcome, bool) {
 	for {
 		if out, ok := o.construct(); !ok {
 			return out, false
 		}
-		if o.sockets.untold == nil {
+		if o.sockets.pendingEnds == nil {
 			return engine.Outcome{}, true
 		}
-		o.tellEnd() // which may drop the instance
+		o.deliverEnd() // which may drop the instance
 	}
 }
 

@@ -116,11 +116,29 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 func (o *object) release(commit uint64) {
 	if o.stream != nil {
 		o.transmit(o.stream.Landed(time.Now(), commit))
+			if !o.stream.Full() {
+			signal(&o.room)
+		}
 	}
 	for item, ok := o.outbox.first(commit); ok && o.mayLeave(item); item, ok = o.outbox.first(commit) {
 		o.outbox.drop()
 		o.emit(item)
 	}
+}
+
+// awaitRoom has an event wait while the object's earlier events want more sent than a
+// window holds and their commit has not landed. The event loop calls it.
+func (o *object) awaitRoom() {
+	o.mu.Lock()
+	if !o.stream.Full() {
+		o.mu.Unlock()
+		return
+	}
+	room := make(chan struct{})
+	o.room = room
+	o.mu.Unlock()
+	<-room
+	o.mailbox.begin(time.Now()) // the wait is not the event's
 }
 
 // emit sends a reply. With mu held, which keeps the order.
@@ -145,9 +163,9 @@ func (o *object) emit(item outboxItem) {
 	}
 }
 
-// redirect tells whoever waits for the item to ask the next owner. What was answered
-// from the record is unsure: it happened before, and the next owner knows whether that
-// has landed.
+// redirect answers whoever waits for the item to ask the next owner. unsure is set for an
+// answer from the record: its event ran before, and only the next owner knows whether
+// that has landed.
 func (item outboxItem) redirect(o *object, unsure bool) {
 	if item.gate != nil {
 		item.gate <- false
@@ -158,7 +176,7 @@ func (item outboxItem) redirect(o *object, unsure bool) {
 	}
 }
 
-// refuse tells whoever waits for the item that nothing happened.
+// refuse answers whoever waits for the item that nothing happened.
 func (item outboxItem) refuse(o *object, e *objects.Error) {
 	if item.gate != nil {
 		item.gate <- false
@@ -221,11 +239,11 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 			})
 		}
 	}
-	o.settle(&b, now, ev.kind == wire.Message && !wrote && b.silent())
+	o.placeConflated(&b, now, ev.kind == wire.Message && !wrote && b.silent())
 	return b.outs(), waits
 }
 
-// opening is what a gateway is told of a socket that it is to open.
+// opening is the operation that has a gateway open a socket.
 func opening(slot uint32, s engine.SocketInfo) wire.LaneOp {
 	op := wire.LaneOp{
 		Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{slot}),
@@ -242,7 +260,7 @@ func opening(slot uint32, s engine.SocketInfo) wire.LaneOp {
 // NATS's default of 1 MiB.
 const maxBody = 512 << 10
 
-// bodies encodes what a push does, in as many parts as it takes.
+// bodies encodes the operations of a push, in as many parts as they need.
 func bodies(b *wire.LaneBody) [][]byte {
 	if len(b.Acks) == 0 && len(b.Ops) == 0 {
 		return nil

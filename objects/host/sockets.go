@@ -17,11 +17,11 @@ import (
 
 // sockets are the WebSockets of one object, as the author sees them. Which of them
 // count, and how far each has been heard, is in the object's stream. The event loop owns
-// them; untold and held are changed with the object's lock held, which guards answered.
+// them; pendingEnds and held are changed with the object's lock held, which guards answered.
 type sockets struct {
-	open   engine.Sockets
-	untold *untold               // nil if the object has been told of every end
-	held   map[string]*wire.Held // what gateways have told, by gateway, until the object is served
+	open        engine.Sockets
+	pendingEnds *pendingEnds          // nil if the object has been told of every end
+	held        map[string]*wire.Held // what gateways have told, by gateway, until the object is served
 
 	answered map[string]time.Time // when gateways have answered sockets by themselves
 
@@ -69,10 +69,10 @@ func (s *sockets) note() {
 	}
 }
 
-// untold are the ends of sockets that the object has not been told yet.
-type untold struct {
+// pendingEnds are the ends of sockets that the object does not know of yet.
+type pendingEnds struct {
 	ends     []socketEnd // in order; at least one
-	failures int         // attempts in a row to tell the first of them
+	failures int         // attempts in a row to deliver the first of them
 	retryAt  time.Time   // when the next attempt is due
 }
 
@@ -127,17 +127,17 @@ func cleanAttachment(data []byte) []byte {
 
 // addEnd notes the end of a socket. The stream lets each through once.
 func (s *sockets) addEnd(end socketEnd) {
-	if s.untold == nil {
-		s.untold = new(untold)
+	if s.pendingEnds == nil {
+		s.pendingEnds = new(pendingEnds)
 	}
-	s.untold.ends = append(s.untold.ends, end)
+	s.pendingEnds.ends = append(s.pendingEnds.ends, end)
 }
 
-// endTold forgets the first end.
-func (s *sockets) endTold() {
-	s.untold.failures = 0
-	if s.untold.ends = s.untold.ends[1:]; len(s.untold.ends) == 0 {
-		s.untold = nil
+// dropEnd removes the first end: the object knows of it.
+func (s *sockets) dropEnd() {
+	s.pendingEnds.failures = 0
+	if s.pendingEnds.ends = s.pendingEnds.ends[1:]; len(s.pendingEnds.ends) == 0 {
+		s.pendingEnds = nil
 	}
 }
 
@@ -165,7 +165,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 		return
 	}
 	if req.Kind == wire.Closed {
-		o.tellEnds()
+		o.deliverEnds()
 		return
 	}
 	if planted.AckBeforePush {
@@ -220,15 +220,15 @@ func (o *object) take(ev event) stream.Verdict {
 	return verdict
 }
 
-// answer answers a request that no event came of.
+// answer answers a request that ran no event.
 func (o *object) answer(to string, reply wire.Reply) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.put(outboxItem{to: to, reply: &reply})
 }
 
-// loseGateway gives a gateway up: its sockets have ended, and it is told so if it
-// should come back.
+// loseGateway gives a gateway up: its sockets have ended. If the gateway comes back, the
+// answer to it says so.
 func (o *object) loseGateway(gateway string) {
 	o.mu.Lock()
 	if slots := o.stream.Members(gateway); len(slots) > 0 || o.stream.Awaits(gateway) {
@@ -240,14 +240,14 @@ func (o *object) loseGateway(gateway string) {
 		o.commit.wrote = true
 	}
 	o.mu.Unlock()
-	o.tellEnds()
+	o.deliverEnds()
 }
 
-// tellEnds tells the object which of its sockets have ended. What it cannot be told,
-// because its constructor fails, stays and is tried again with the next event or
-// after a while.
-func (o *object) tellEnds() {
-	if o.sockets.untold == nil {
+// deliverEnds runs the object's handler for each socket that has ended. If the object's
+// constructor fails, the ends stay and are tried again with the next event or after a
+// while.
+func (o *object) deliverEnds() {
+	if o.sockets.pendingEnds == nil {
 		return
 	}
 	out, ok := o.awake()
@@ -257,7 +257,7 @@ func (o *object) tellEnds() {
 	e := o.countFailure(event{kind: wire.Closed}, out)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	u := o.sockets.untold
+	u := o.sockets.pendingEnds
 	pause := min(time.Minute, time.Second<<min(u.failures, 6))
 	u.failures++
 	u.retryAt = time.Now().Add(pause)
@@ -265,9 +265,9 @@ func (o *object) tellEnds() {
 	o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Reference, "object", o.key, "ends", len(u.ends), "again in", pause)
 }
 
-// tellEnd tells the first end. There is an instance.
-func (o *object) tellEnd() {
-	end := o.sockets.untold.ends[0]
+// deliverEnd runs the handler for the first end. There is an instance.
+func (o *object) deliverEnd() {
+	end := o.sockets.pendingEnds.ends[0]
 	now := time.Now()
 	ev := event{kind: wire.Closed, ctx: o.endContext(&end, now), gateway: end.gateway, slot: end.slot, seq: end.seq}
 	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
@@ -285,7 +285,7 @@ func (o *object) tellEnd() {
 		o.finish(ev, out)
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		o.sockets.endTold()
+		o.sockets.dropEnd()
 		delete(o.sockets.answered, end.socket)
 	}
 	before := o.onExit

@@ -373,7 +373,7 @@ func (w *World) isTwice() bool {
 	return w.twice
 }
 
-// Constructed tells how often the object's constructor has run.
+// Constructed returns how often the object's constructor has run.
 func (w *World) Constructed(o objects.Ref) (n int) {
 	w.tb.Helper()
 	w.do(o, func(o *object) { n = o.constructed })

@@ -116,7 +116,7 @@ func (i *Instance) Message(ctx context.Context, socket string, m Message) Outcom
 	})
 }
 
-// Closed runs WebSocketClose and forgets the socket, whatever the handler says.
+// Closed runs WebSocketClose and removes the socket, whatever the handler returns.
 func (i *Instance) Closed(ctx context.Context, socket string, end Close) Outcome {
 	defer func() {
 		if s := i.world.Sockets.byID[socket]; s != nil {
@@ -182,7 +182,7 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 		err = t.err
 	}
 	if err == nil {
-		err = t.settle(&out)
+		err = t.finish(&out)
 	}
 	if err == nil {
 		return out
@@ -199,8 +199,8 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 	return out
 }
 
-// settle says what the event wants done. An error is that of a limit, and the instance's memory is not to be trusted.
-func (t *Tx) settle(out *Outcome) error {
+// finish returns in out what the event wants done. An error is that of a limit, and the instance's memory is not to be trusted.
+func (t *Tx) finish(out *Outcome) error {
 	out.Writes = t.changes()
 	if len(out.Writes) > 0 {
 		if t.err = t.fits(out.Writes); t.err != nil {

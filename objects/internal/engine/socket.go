@@ -19,7 +19,7 @@ type Message struct {
 	Conflate string // the key of a value of which only the newest counts; "": it is a message like any other
 }
 
-// Close tells how a socket ended, or is to end.
+// Close is how a socket ended, or shall end.
 type Close struct {
 	Code   int
 	Reason string

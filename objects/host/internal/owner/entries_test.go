@@ -28,7 +28,7 @@ const (
 )
 
 // name is that of an entry. The zero name is none.
-type name struct{ reign, number uint8 }
+type name struct{ token, number uint8 }
 
 // loss is an owner that was lost, as state.Loss.
 type loss struct{ claim, next, job uint8 }
@@ -165,7 +165,7 @@ func used[T comparable](list []T) []T {
 // orphan reports whether an entry was left behind by an owner that was lost, as state.orphans.
 func orphan(losses []loss, n name) bool {
 	for _, l := range losses {
-		if n.reign < l.claim {
+		if n.token < l.claim {
 			return n.number > l.next || n.number == l.job
 		}
 	}
@@ -206,7 +206,7 @@ func (x *explorer) open(w *world, h *host, revision uint8) {
 	h.keeping = x.tables.keepings.index(k)
 }
 
-// adopt begins a reign.
+// adopt begins to serve.
 func (x *explorer) adopt(h *host) {
 	if x.large {
 		x.keep(h, func(k *keeping) {
@@ -254,7 +254,7 @@ func (x *explorer) cut(h *host) {
 			k.next++
 			k.run, k.has, k.folded = name{h.token, k.next}, adds, uint8(h.memory.len())
 			if x.flaw == epochNames {
-				k.run.reign = h.head.epoch
+				k.run.token = h.head.epoch
 			}
 			push(k.runs[:], k.run)
 			if k.stage == sent {
@@ -293,7 +293,7 @@ func (x *explorer) sendPart(w *world, h *host, n name, has content) {
 			has   content
 			there bool
 		}) int {
-			return (int(a.reign)-int(b.reign))*256 + int(a.number) - int(b.number)
+			return (int(a.token)-int(b.token))*256 + int(a.number) - int(b.number)
 		})
 	}
 	w.entries = x.tables.stores.index(s)
@@ -318,7 +318,7 @@ func (x *explorer) onItsWay(w *world, p part) {
 func (x *explorer) sortParts(w *world) {
 	slices.SortFunc(w.parts[:], func(a, b part) int {
 		key := func(p part) int {
-			return int(p.state)<<32 | int(p.from)<<24 | int(p.reign)<<16 | int(p.number)<<8
+			return int(p.state)<<32 | int(p.from)<<24 | int(p.token)<<16 | int(p.number)<<8
 		}
 		return key(b) - key(a) // empty slots last
 	})

@@ -44,7 +44,7 @@ const (
 
 	headFirst     flaw = "the head is sent before its entry has landed"
 	epochNames    flaw = "names have the epoch instead of the token"
-	ownNumbers    flaw = "numbers begin anew with every reign"
+	ownNumbers    flaw = "numbers begin anew with every claim"
 	mergeNumber   flaw = "a merge takes the number of the next run"
 	purgeFirst    flaw = "entries are purged before the head has landed that names them no more"
 	orphansAll    flaw = "what the claimed head does not name is an orphan, whoever has written it"

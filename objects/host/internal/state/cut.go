@@ -12,7 +12,7 @@ import (
 // Put says for which put a state is cut.
 type Put struct {
 	Object string
-	Reign  uint64 // the token of the owner's claim
+	Token  uint64 // the token of the owner's claim
 	Commit uint64
 	Wide   func() bool // whether every host reads heads that name entries; asked only if the object has outgrown its record
 	Head   bool        // a head is needed, even if the journal is all that there is
@@ -100,7 +100,7 @@ func (s *State) head(p Put) *Head {
 func (s *State) fold(v *view, p Put, home Home) []*Piece {
 	m := s.more
 	m.next++
-	f := folding{name: Name{Reign: p.Reign, Number: m.next}, commit: p.Commit, source: &source{Home: home, object: p.Object, fresh: make(map[Name][]byte)}}
+	f := folding{name: Name{Token: p.Token, Number: m.next}, commit: p.Commit, source: &source{Home: home, object: p.Object, fresh: make(map[Name][]byte)}}
 	if !v.layered() {
 		s.live.Store(0)
 		for key, value := range v.data.All() {
@@ -209,10 +209,10 @@ func (s *State) shrink(v *view) {
 		return
 	}
 	for _, r := range refs {
-		m.bury(grave{Span: r.span(), size: r.size})
+		m.discard(garbage{Span: r.span(), size: r.size})
 	}
 	if m.manifest != nil {
-		m.bury(grave{Span: m.manifest.Span, size: m.manifest.Size})
+		m.discard(garbage{Span: m.manifest.Span, size: m.manifest.Size})
 	}
 	for i := range m.dead {
 		m.dead[i].manifest = false // it goes
@@ -222,8 +222,8 @@ func (s *State) shrink(v *view) {
 	s.view.Store(&view{data: data})
 }
 
-// bury notes that entries will be named no more.
-func (m *more) bury(g grave) { m.dead = append(m.dead, g) }
+// discard notes that no later head names these entries.
+func (m *more) discard(g garbage) { m.dead = append(m.dead, g) }
 
 // Landed notes that a commit has.
 func (s *State) Landed(commit uint64, now time.Time) {
@@ -277,22 +277,22 @@ func (s *State) Purged(n int) { s.more.dead = slices.Delete(s.more.dead, 0, n) }
 type orphans []Loss // the oldest first
 
 // has reports whether an entry is one of them: it was written before an owner was lost, and the head that was claimed then
-// did not name it, nor has any since. Numbers rise from reign to reign, so those that a head names are not above its Next.
+// did not name it, nor has any since. Numbers rise from claim to claim, so those that a head names are not above its Next.
 func (o orphans) has(n Name) bool {
 	for _, l := range o {
-		if n.Reign < l.Claim {
+		if n.Token < l.Claim {
 			return n.Number > l.Next || n.Number == l.Job
 		}
 	}
 	return false
 }
 
-// tidied has orphans collected before a put. Those of an owner that was lost are looked for again in later reigns: what it
+// tidied has orphans collected before a put. Those of an owner that was lost are looked for again in later claims: what it
 // had put on its way may arrive late.
 func (s *State) tidied(p Put, home Home) *Before {
 	m := s.more
 	if s.untidy {
-		loss := Loss{Claim: p.Reign, Next: m.claimed.next, Job: m.claimed.job}
+		loss := Loss{Claim: p.Token, Next: m.claimed.next, Job: m.claimed.job}
 		m.losses = append(slices.Clone(m.losses[max(0, len(m.losses)+1-maxLosses):]), loss)
 	}
 	s.untidy, s.sought = false, true

@@ -351,7 +351,7 @@ func lives(t *testing.T, store *twin, release bool) {
 	t.Helper()
 	o, err := claim(store, nil)
 	if err == nil {
-		o.write(fmt.Sprint("life", o.reign), strings.Repeat("y", 600))
+		o.write(fmt.Sprint("life", o.token), strings.Repeat("y", 600))
 		err = o.commitAll(false)
 	}
 	if err == nil && release {
