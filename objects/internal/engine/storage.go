@@ -22,8 +22,8 @@ const LastKey = "\xff"
 // as they are.
 const AnswersAt = Reserved + "a/"
 
-// pages begins the keys of an object's database, which is part of what its author has stored.
-const pages = Reserved + "p"
+// Pages begins the keys of an object's database, which is part of what its author has stored.
+const Pages = Reserved + "p"
 
 // Get is the stored value of an author's key, as the event sees it. It must not be changed.
 func (t *Tx) Get(key string) ([]byte, bool) {
@@ -93,10 +93,13 @@ func (t *Tx) Keys(from, to string, backward bool) iter.Seq[string] {
 // DeleteAll removes what an author has stored, keys, blobs and database, and the alarm.
 func (t *Tx) DeleteAll() {
 	t.DeleteAlarm()
+	if t.run.part != nil {
+		t.run.part.DeleteAll(t)
+	}
 	t.forgetOwn()
 	t.clear(firstKey, LastKey)
 	t.clear(blobs, After(blobs))
-	t.clear(pages, After(pages))
+	t.clear(Pages, After(Pages))
 }
 
 // clear removes all entries of a stretch. It reads no values.
