@@ -274,8 +274,8 @@ type conn struct {
 	// What follows belongs to the goroutine that serves the connection.
 	until time.Time // the read deadline that fasthttp has set
 	holds bool      // it has its share of among.bodies
-	room  [512]byte
-	ahead []byte // read, and not asked for yet
+	room  *[512]byte // for what is read ahead; nil before the first request, and of a WebSocket
+	ahead []byte     // read, and not asked for yet
 }
 
 // overTLS reports whether the client speaks TLS to the gateway itself.
@@ -313,9 +313,13 @@ func (c *conn) Read(b []byte) (n int, err error) {
 		return n, nil
 	}
 	if c.upgraded {
+		c.room, c.ahead = nil, nil
 		return c.Conn.Read(b)
 	}
 	if len(b) == 1 {
+		if c.room == nil {
+			c.room = new([512]byte)
+		}
 		c.wait(true)
 		n, err = c.Conn.Read(c.room[:])
 		c.wait(false)

@@ -98,6 +98,9 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 	case gatewayLost:
 		o.loseGateway(d.gateway)
 	case endsDue:
+		if u := o.sockets.pendingEnds; u != nil {
+			u.yields = false
+		}
 		o.deliverEnds()
 	case toldDue:
 		o.handleTold()

@@ -94,6 +94,7 @@ func (s *sockets) note() {
 type pendingEnds struct {
 	ends     []socketEnd // in order; at least one
 	failures int         // attempts in a row to deliver the first of them
+	yields   bool        // the first gave way: none is delivered before endsDue, behind what objects wait for
 	retryAt  time.Time   // when the next attempt is due
 }
 
@@ -314,18 +315,19 @@ func (o *object) deliverEnds() {
 func (o *object) deliverEnd() {
 	end := o.sockets.pendingEnds.ends[0]
 	now := time.Now()
-	ev := event{kind: wire.Closed, ctx: o.endContext(&end, now), gateway: end.gateway, slot: end.slot, seq: end.seq, ended: end.socket, session: end.session}
+	known := o.endContext(&end, now)
+	ev := event{kind: wire.Closed, ctx: known, gateway: end.gateway, slot: end.slot, seq: end.seq, ended: end.socket, session: end.session}
 	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
-		known := o.sockets.recorded[end.socket]
+		recorded := o.sockets.recorded[end.socket]
 		delete(o.sockets.recorded, end.socket)
-		if len(known.Principal) == 0 {
-			known.Principal = end.opener
+		if len(recorded.Principal) == 0 {
+			recorded.Principal = end.opener
 		}
 		o.sockets.open.Add(engine.SocketInfo{
-			ID: end.socket, Gateway: end.gateway, Slot: end.slot, Tags: known.Tags, Attachment: known.Attachment, Principal: known.Principal,
+			ID: end.socket, Gateway: end.gateway, Slot: end.slot, Tags: recorded.Tags, Attachment: recorded.Attachment, Principal: recorded.Principal,
 		})
 	}
-	ctx := withPrincipal(o.endContext(&end, now), o.sockets.open.Find(end.socket).Info().Principal)
+	info := o.sockets.open.Find(end.socket).Info()
 	told := func(out engine.Outcome) {
 		o.finish(ev, out)
 		o.mu.Lock()
@@ -335,8 +337,15 @@ func (o *object) deliverEnd() {
 	}
 	before := o.onExit
 	o.onExit = told
-	out := o.memory.instance.Closed(ctx, end.socket, end.close)
+	out := o.memory.instance.Closed(withPrincipal(known, info.Principal), end.socket, end.close)
 	o.onExit = before
+	if o.givesWay(ev, out) {
+		o.gaveWay = false // the event in hand has not
+		o.sockets.open.AddEnded(info)
+		o.sockets.pendingEnds.yields = true
+		o.mailbox.pushBehindAsks(delivery{kind: endsDue})
+		return
+	}
 	told(out)
 }
 

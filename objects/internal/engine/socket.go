@@ -124,6 +124,12 @@ func (ss *Sockets) Add(info SocketInfo) {
 	ss.order = slices.Insert(ss.order, at, s)
 }
 
+// AddEnded is Add for a socket whose end the object has not been told yet: what is sent to it is dropped.
+func (ss *Sockets) AddEnded(info SocketInfo) {
+	ss.Add(info)
+	ss.byID[info.ID].ended = true
+}
+
 // Len is the number of sockets.
 func (ss *Sockets) Len() int { return len(ss.order) }
 

@@ -14,6 +14,7 @@ type Told struct {
 	N    uint64    `json:"n"`              // the object's count of what it has told; it orders the messages of one pair
 	To   string    `json:"to"`             // the receiver, "class.hex"
 	Name string    `json:"name,omitempty"` // the receiver's name, if it is known
+	Near string    `json:"near,omitempty"` // the region in which a host is looked for first if nobody owns the receiver
 	Call string    `json:"call"`
 	Key  string    `json:"key,omitempty"`
 	At   time.Time `json:"at,omitzero"` // when it is to be delivered; zero: at once
