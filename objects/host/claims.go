@@ -24,10 +24,6 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 	send := func(reply wire.ClaimReply) { in.logSendError(wire.Publish(in.bus, msg.Reply, &reply)) }
 	class := in.classes[claim.Class]
 	id, err := objects.Class(claim.Class).ParseID(claim.ID)
-	if claim.Look {
-		send(in.looked(id))
-		return
-	}
 	if class == nil || err != nil {
 		send(wire.ClaimReply{Failure: fmt.Sprintf("no such object: %v", err)})
 		return
@@ -58,20 +54,6 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 		}
 		in.forget(o) // it ended between the two lines above
 	}
-}
-
-// looked is what this host says of an object that somebody asks about.
-func (in *incarnation) looked(id objects.ID) wire.ClaimReply {
-	o := in.find(id.Key())
-	if o == nil {
-		return wire.ClaimReply{}
-	}
-	stage, used, running := o.mailbox.activity()
-	reply := wire.ClaimReply{Owned: stage == serving || stage == draining}
-	if running {
-		reply.Running = uint64(max(0, time.Since(used).Milliseconds()))
-	}
-	return reply
 }
 
 // takeRollCall says that this host is there. Claims go to the host whose answer is the
