@@ -136,6 +136,18 @@ func TestTheOtherEndOfASocketIsSmall(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
+	each := int64(0)
+	for range 5 { // other tests leave garbage, which goes meanwhile
+		if each = end(t, ln); each <= Half && each >= Half/4 {
+			return
+		}
+	}
+	t.Errorf("an end of a connection has %d bytes, the page says %d", each, Half)
+}
+
+// end is how many bytes one end of a connection takes up.
+func end(t *testing.T, ln net.Listener) int64 {
+	t.Helper()
 	const n = 400
 	ends := make([]net.Conn, 0, 2*n)
 	defer func() {
@@ -155,10 +167,7 @@ func TestTheOtherEndOfASocketIsSmall(t *testing.T) {
 		}
 		ends = append(ends, near, far)
 	}
-	each := (heap() - before) / (2 * n)
-	if each > Half || each < Half/4 {
-		t.Errorf("an end of a connection has %d bytes, the page says %d", each, Half)
-	}
+	return (heap() - before) / (2 * n)
 }
 
 func heap() int64 {
