@@ -29,6 +29,8 @@ const (
 	Forget    // a sender has nothing left for the object: ForgetBody
 	MayForget // a receiver asks for that: ForgetBody
 	Parked    // an operator has parked messages sent again, or dropped: ParkedBody
+	Restore   // an operator has the object put back: RestoreBody, answered by Restored
+	Fork      // an operator has the object begin as another was: ForkBody, answered by Forked
 
 	Look // a gateway or an operator asks how the object is. It is no event, and nobody claims the object for it
 )
