@@ -272,8 +272,8 @@ type conn struct {
 	from    netip.Prefix // whose it counts as; invalid: nobody's
 
 	// What follows belongs to the goroutine that serves the connection.
-	until time.Time // the read deadline that fasthttp has set
-	holds bool      // it has its share of among.bodies
+	until time.Time  // the read deadline that fasthttp has set
+	holds bool       // it has its share of among.bodies
 	room  *[512]byte // for what is read ahead; nil before the first request, and of a WebSocket
 	ahead []byte     // read, and not asked for yet
 }

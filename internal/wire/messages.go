@@ -29,6 +29,8 @@ const (
 	Forget    // a sender has nothing left for the object: ForgetBody
 	MayForget // a receiver asks for that: ForgetBody
 	Parked    // an operator has parked messages sent again, or dropped: ParkedBody
+	Restore   // an operator has the object put back: RestoreBody, answered by Restored
+	Fork      // an operator has the object begin as another was: ForkBody, answered by Forked
 )
 
 // FrameWindow is how many frames of one socket a gateway sends before the first of

@@ -224,6 +224,9 @@ func (o *object) open(ctx context.Context, rec *record.Record) owner.Event {
 	} else {
 		o.commit.opened, err = state.Open(ctx, o.key, rec.Parts, rec.Data, o.in.home(), rec.Owner != "", time.Now())
 	}
+	if err == nil {
+		o.commit.opened.KeepHistory(o.class.History)
+	}
 	switch {
 	case errors.Is(err, state.ErrDamaged):
 		o.commit.refusal = o.in.unreadable.add(o.key, time.Now())
@@ -371,7 +374,7 @@ func (o *object) cut(put owner.Put) (*state.Head, *state.Before) {
 		return nil, nil
 	}
 	return o.memory.state.Cut(state.Put{
-		Object: o.key, Token: o.commit.own.Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "",
+		Object: o.key, Token: o.commit.own.Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "", Now: time.Now(),
 	}, o.in.home())
 }
 
