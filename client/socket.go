@@ -105,8 +105,7 @@ func (c *Client) Connect(to objects.Ref, r *http.Request) (*Socket, error) {
 		return nil, err
 	}
 	if !c.keep(s) {
-		s.finish(&Closed{1000, "the client is closed"})
-		return nil, s.end
+		return nil, s.finish(&Closed{1000, "the client is closed"})
 	}
 	return s, nil
 }
