@@ -29,6 +29,7 @@ type lane struct {
 	gateway   string
 	mark      Mark
 	answered  bool      // the gateway has answered this owner, or the record did not name it
+	lacked    bool      // it did not have all that earlier owners had sent it
 	tombstone time.Time // when it was given up; zero: it was not, or it has acknowledged that
 	need      uint64    // the commit that giving it up depends on
 	answer    []Position
@@ -184,6 +185,7 @@ func (s *Sender) Held(now time.Time, gateway string, answer Answer) []Do {
 		}
 		return s.do
 	}
+	l.lacked = true
 	s.closeAll(now, l)
 	s.rejudge(now)
 	s.release(now)
@@ -217,6 +219,7 @@ func (s *Sender) judge(now time.Time) {
 		switch {
 		case !l.answered:
 		case !l.tombstone.IsZero() || s.lacks(l):
+			l.lacked = true
 			s.closeAll(now, l)
 		default:
 			s.number(now, l, kept{kind: Adopt})
@@ -231,6 +234,7 @@ func (s *Sender) rejudge(now time.Time) {
 	waits := false
 	for _, l := range s.lanes {
 		if l.answer != nil && s.lacks(l) {
+			l.lacked = true
 			s.closeAll(now, l)
 		}
 		waits = waits || !l.answered
@@ -379,6 +383,12 @@ func (s *Sender) remove(gone func(*lane) bool) {
 		s.floor = max(s.floor, l.head)
 		return true
 	})
+}
+
+// Whole reports whether a gateway is known to have all that earlier owners have sent it.
+func (s *Sender) Whole(gateway string) bool {
+	l := s.find(gateway)
+	return l != nil && !l.lacked && !s.asked()
 }
 
 // Members are a gateway's sockets whose end nobody tells the object yet.

@@ -49,6 +49,8 @@ type object struct {
 	mailbox mailbox // also holds the object's stage
 	gaveWay bool    // the event in hand is to run again; the event loop owns it
 
+	restoring bool // the event in hand puts the object back, or has wanted to; likewise
+
 	// The event loop owns memory and sockets; serve does before the first event. What
 	// a record is made of (see snapshot) is changed with mu held.
 	memory  memory

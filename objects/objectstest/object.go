@@ -25,6 +25,7 @@ type object struct {
 
 	mu          sync.Mutex // held while an event runs; guards what follows
 	data        *engine.Data
+	past        []change // oldest first, if the class keeps a history
 	alarm       engine.Alarm
 	instance    *engine.Instance // nil while it sleeps
 	clients     map[string]*Client
@@ -112,7 +113,12 @@ func (o *object) try(event func(*engine.Instance) engine.Outcome) (engine.Outcom
 	if err := o.wake(); err != nil {
 		return engine.Outcome{}, err
 	}
+	began := time.Now()
 	out := event(o.instance)
+	if most := o.class.Limits.Event; out.Err == nil && time.Since(began) > most { // a handler may wait for more than the world's clock
+		err := objects.Errorf(objects.Unavailable, "the event took longer than %v; nothing was changed", most)
+		out = engine.Outcome{Err: err, Drop: true}
+	}
 	return out, o.applyOutcome(out)
 }
 
@@ -129,7 +135,7 @@ func (o *object) wake() error {
 		Sockets: o.held(),
 		Answered: func(s *engine.Socket) time.Time {
 			if c, ok := o.clients[s.ID()]; ok {
-				return c.answered
+				return c.lastAnswered()
 			}
 			return time.Time{}
 		},
@@ -217,6 +223,9 @@ func (o *object) applyOutcome(out engine.Outcome) error {
 	case failed:
 		return errUnknown
 	}
+	if to, ok := out.Target.(target); ok {
+		o.restore(to)
+	}
 	o.write(out.Writes)
 	if out.Alarm != nil {
 		o.alarm = *out.Alarm
@@ -226,7 +235,7 @@ func (o *object) applyOutcome(out engine.Outcome) error {
 		return o.crashAtCommit(fate, out)
 	}
 	for _, s := range out.Opened {
-		o.clients[s.ID()].info = s.Info()
+		o.clients[s.ID()].accepted(s.Info())
 	}
 	joined := 0
 	for _, s := range out.Sends {

@@ -36,6 +36,7 @@ type Tx struct {
 	err    error     // why it was aborted
 	closes bool      // an abort closes all sockets
 	forget bool      // an abort clears the alarm that runs
+	target any       // what the object is to be put back to; nil: nothing
 	ended  atomic.Bool
 	asked  atomic.Bool    // other objects
 	block  atomic.Uintptr // of a stack that is known to be the event's
@@ -107,6 +108,8 @@ type Event interface {
 	// Ask asks another object, outside of the transaction, until ctx ends.
 	Ask(ctx context.Context, q Question) (Answer, error)
 
+	Past
+
 	GaveWay() bool // the event is to be unwound: it runs again
 	// Sync waits until what earlier events of the object wrote is durable.
 	Sync(ctx context.Context) error
@@ -115,6 +118,7 @@ type Event interface {
 // Question is what an event asks another object.
 type Question struct {
 	Key, Name string        // of the object; the name may be unknown
+	Near      string        // the region in which a host is looked for first if nobody owns it; "": that of the host that asks
 	Call      string        // the call
 	Input     []byte        // of a call, or the body of the request
 	Request   *http.Request // what ServeHTTP is to answer; nil: a call

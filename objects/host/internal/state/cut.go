@@ -16,6 +16,7 @@ type Put struct {
 	Commit uint64
 	Wide   func() bool // whether every host reads heads that name entries; asked only if the object has outgrown its record
 	Last   bool        // the object is given up with this put
+	Now    time.Time
 }
 
 // Before is what has to be done at the store before a put is sent.
@@ -35,29 +36,31 @@ func (s *State) Cut(p Put, home Home) (*Head, *Before) {
 		size += m.gone
 	}
 	var before *Before
+	changed, pin := s.begin(p)
 	switch {
 	case p.Last:
 		if s.untidy {
 			before = s.tidied(p, home)
 		}
 		s.shrink(v)
-	case v.layered() && (size > sizes.journal || size > 0 && s.bloated(v)), size > sizes.small && p.Wide():
+	case v.layered() && (size > sizes.journal || size > 0 && (pin || s.bloated(v))), size > sizes.small && p.Wide():
 		if before = new(Before); s.untidy {
 			before = s.tidied(p, home)
 		}
 		before.pieces = s.fold(v, p, home)
 		before.source = s.view.Load().source
 	}
+	before = s.record(p, home, changed, pin, before)
 	return s.head(p), before
 }
 
 // head is the head as of now.
 func (s *State) head(p Put) *Head {
 	v, m := s.view.Load(), s.more
-	if m == nil || !v.layered() && len(m.dead) == 0 && m.job == nil && !s.untidy {
+	if m == nil || !v.layered() && len(m.dead) == 0 && m.job == nil && !s.untidy && s.Past() == nil {
 		return nil
 	}
-	h := &Head{Next: m.next, Live: s.live.Load(), Manifest: m.manifest, Below: m.below, Blobs: m.blobs, Gone: slices.Sorted(maps.Keys(v.gone))}
+	h := &Head{Next: m.next, Live: s.live.Load(), Manifest: m.manifest, Below: m.below, Blobs: m.blobs, Gone: slices.Sorted(maps.Keys(v.gone)), History: s.Past()}
 	switch {
 	case m.job != nil:
 		h.Job = m.job.number
@@ -100,6 +103,7 @@ func (s *State) fold(v *view, p Put, home Home) []*Piece {
 		if it.kind == put && len(it.value) >= sizes.blob {
 			m.blobs += int64(len(it.value))
 			it = f.apart(it)
+			s.history.apartAt(it)
 		}
 		f.add(it)
 	}
@@ -113,12 +117,7 @@ func (s *State) fold(v *view, p Put, home Home) []*Piece {
 	}
 	reserved := v.reserved
 	if reserved == nil {
-		reserved = new(engine.Data)
-		for _, in := range reservedKeys {
-			for key, value := range v.data.Between(in.from, in.to).All() {
-				reserved.Apply([]engine.Write{{Key: key, Value: value}})
-			}
-		}
+		reserved = reservedOf(v.data)
 	}
 	s.view.Store(&view{data: new(engine.Data), source: f.source, runs: slices.Concat(v.runs, f.runs), levels: v.levels, parts: m.parts(), reserved: reserved})
 	return f.pieces
@@ -197,10 +196,10 @@ func (s *State) shrink(v *view) {
 		return
 	}
 	for _, r := range refs {
-		m.discard(garbage{Span: r.span(), size: r.size})
+		s.discard(garbage{Span: r.span(), size: r.size})
 	}
 	if m.manifest != nil {
-		m.discard(garbage{Span: m.manifest.Span, size: m.manifest.Size})
+		s.discard(garbage{Span: m.manifest.Span, size: m.manifest.Size})
 	}
 	for i := range m.dead {
 		m.dead[i].manifest = false // it goes

@@ -22,6 +22,7 @@ type Head struct {
 	Blobs    int64    `json:"blobs,omitempty"`    // bytes of values that are apart
 	Dead     []Span   `json:"dead,omitempty"`     // named no more, and not in the manifest's list of those
 	Gone     []string `json:"gone,omitempty"`     // keys that the journal deletes
+	History  *History `json:"history,omitempty"`  // nil: the object's past is not kept
 }
 
 // Run is a chunk that was a journal.
@@ -100,6 +101,11 @@ func (h *Head) Check() error {
 	if h.Job > h.Next {
 		return errors.New("its merge cannot be")
 	}
+	if h.History != nil {
+		if err := h.History.check(h.Next); err != nil {
+			return err
+		}
+	}
 	for i, key := range h.Gone {
 		if len(key) > maxKey || !utf8.ValidString(key) || i > 0 && h.Gone[i-1] >= key {
 			return fmt.Errorf("it deletes %.80q, which cannot be", key)
@@ -149,6 +155,13 @@ func (h *Head) AppendJSON(out []byte) []byte {
 		}
 		return append(out, key...)
 	})
+	if h.History != nil {
+		past, err := json.Marshal(h.History)
+		if err != nil {
+			panic(err) // it always encodes
+		}
+		out = append(append(out, `,"history":`...), past...)
+	}
 	return append(out, '}')
 }
 

@@ -20,6 +20,8 @@ type State struct {
 	more   *more        // nil while the object has never been more than a journal
 	live   atomic.Int64 // bytes of keys and values of an object with chunks: at least what it has, and exactly that as long as what is overwritten is known
 	untidy bool         // the owner before may have left entries behind that no head names
+
+	history *history // nil: the past is not kept
 }
 
 // view is a state as reads see it. All but the journal is never changed.
@@ -77,6 +79,7 @@ type garbage struct {
 	since    time.Time // when that has landed; zero: it has not
 	manifest bool      // the manifest lists them
 	job      uint64    // whose manifest will list them
+	blob     bool      // they are a value that was apart
 }
 
 // New is the state of an object that is nothing but a journal. The data is its own from then on.
@@ -148,6 +151,12 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 			m.dead = append(m.dead, garbage{Span: span, size: sizes.chunk, since: now, manifest: true})
 		}
 	}
+	if head.History != nil {
+		var err error
+		if s.history, err = openHistory(ctx, src, head.History); err != nil {
+			return nil, err
+		}
+	}
 	v.parts = m.parts()
 	s.live.Store(head.Live)
 	s.view.Store(v)
@@ -206,6 +215,9 @@ func (m *more) add(v *view, key string) {
 // Apply makes the writes of an event.
 func (s *State) Apply(writes []engine.Write) {
 	v := s.view.Load()
+	if s.history != nil {
+		s.history.touch(writes)
+	}
 	if v.reserved != nil {
 		for _, w := range writes {
 			if isReserved(w.Key) {

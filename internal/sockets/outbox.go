@@ -1,11 +1,10 @@
-package gateway
+package sockets
 
 import (
 	"encoding/binary"
 	"sync"
 	"time"
 
-	"github.com/fasthttp/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -26,10 +25,10 @@ type outbox struct {
 
 	mu      sync.Mutex // guards what follows
 	stage   outboxStage
-	to      client     // set by attach
-	waiting [][]byte   // frames, in order
-	bytes   int        // cost of the messages that wait or are being written
-	last    *closeInfo // the close; nil: none yet. Nothing is queued after it
+	to      Client   // set by attach
+	waiting [][]byte // frames, in order
+	bytes   int      // cost of the messages that wait or are being written
+	last    *End     // the close; nil: none yet. Nothing is queued after it
 	pinged  time.Time
 }
 
@@ -61,10 +60,10 @@ const (
 )
 
 // pingFrame is a ping without a payload.
-var pingFrame = frameOf(websocket.PingMessage, nil)
+var pingFrame = FrameOf(pingMessage, nil)
 
-// frameOf encodes a message, a ping or a pong as a server sends it: in one frame, unmasked.
-func frameOf(kind int, data []byte) []byte {
+// FrameOf encodes a message, a ping or a pong as a server sends it: in one frame, unmasked.
+func FrameOf(kind int, data []byte) []byte {
 	const header = 10 // bytes at the most
 	frame := append(make([]byte, 0, header+len(data)), final|byte(kind))
 	switch n := len(data); {
@@ -110,7 +109,7 @@ func (b *outbox) ping(now time.Time) {
 }
 
 // attach gives the outbox its connection, once. What waits is written now.
-func (b *outbox) attach(to client, now time.Time) {
+func (b *outbox) attach(to Client, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.to, b.pinged = to, now
@@ -122,7 +121,7 @@ func (b *outbox) attach(to client, now time.Time) {
 
 // finish has the close written last, behind what waits unless the close discards
 // that. Only the first close counts.
-func (b *outbox) finish(last closeInfo) {
+func (b *outbox) finish(last End) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.last == nil {
@@ -132,7 +131,7 @@ func (b *outbox) finish(last closeInfo) {
 }
 
 // close is the close that finish has set; nil: none.
-func (b *outbox) close() *closeInfo {
+func (b *outbox) close() *End {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.last
@@ -147,7 +146,7 @@ func (b *outbox) cut() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.to != nil && b.stage != finished {
-		b.to.close()
+		b.to.Close()
 	}
 }
 
@@ -161,7 +160,7 @@ func (b *outbox) wake() {
 }
 
 // write is the writer.
-func (b *outbox) write(to client) {
+func (b *outbox) write(to Client) {
 	var batch [][]byte
 	for {
 		last := b.next(&batch)
@@ -169,12 +168,14 @@ func (b *outbox) write(to client) {
 		case len(batch) == 0 && last == nil:
 			return
 		case !b.writeAll(to, batch):
-			to.close() // wakes the reader
+			to.Close() // wakes the reader
 		case last == nil:
 			continue
 		default:
-			to.writeClose(last.code, last.reason)
-			to.readUntil(time.Now().Add(closeTime)) // wakes the reader if the client does not answer
+			if sendable(last.Code) {
+				to.WriteClose(last.Code, cut(last.Reason))
+			}
+			to.ReadUntil(time.Now().Add(closeTime)) // wakes the reader if the client does not answer
 		}
 		b.mu.Lock()
 		advance(&b.stage, finished, outboxEdges[:])
@@ -186,7 +187,7 @@ func (b *outbox) write(to client) {
 
 // next takes what waits, and the close if there is one. With neither the outbox is
 // idle again.
-func (b *outbox) next(batch *[][]byte) *closeInfo {
+func (b *outbox) next(batch *[][]byte) *End {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, frame := range *batch {
@@ -208,7 +209,7 @@ var joined = sync.Pool{New: func() any { return new([]byte) }}
 
 // writeAll writes frames, as many at once as fit. It reports false when the
 // connection has ended. It stops early when a close discards what waits.
-func (b *outbox) writeAll(to client, batch [][]byte) bool {
+func (b *outbox) writeAll(to Client, batch [][]byte) bool {
 	buf := joined.Get().(*[]byte)
 	defer joined.Put(buf)
 	for len(batch) > 0 {
@@ -231,7 +232,7 @@ func (b *outbox) writeAll(to client, batch [][]byte) bool {
 		if b.discards() {
 			return true
 		}
-		if to.write(bytes) != nil {
+		if to.Write(bytes) != nil {
 			return false
 		}
 		b.written.Add(float64(messages))
@@ -244,5 +245,5 @@ func (b *outbox) writeAll(to client, batch [][]byte) bool {
 func (b *outbox) discards() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.last != nil && b.last.discard
+	return b.last != nil && b.last.Discard
 }

@@ -1,8 +1,10 @@
-package gateway
+package sockets
 
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -10,11 +12,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/fasthttp/websocket"
-	fiberws "github.com/gofiber/contrib/websocket"
-	"github.com/gofiber/fiber/v2"
-
 	"holdfast/internal/planted"
+	"holdfast/internal/resume"
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -23,16 +22,19 @@ import (
 // attachTime is how long a client's connection may take to come after the object has accepted the socket.
 const attachTime = 10 * time.Second
 
-// socket is one WebSocket. A goroutine reads it while the client is connected.
-type socket struct {
+// Socket is one WebSocket. A goroutine reads it while the client is connected.
+type Socket struct {
 	id       string
 	slot     stream.Slot
 	object   wire.Address
-	hub      *hub
+	hub      *Hub
 	began    time.Time
 	counters *classCounters
 
 	principal []byte        // who opened it, as ask has it; set before the hub knows the socket
+	resumes   bool          // its client knows how a socket comes back; likewise
+	taken     atomic.Uint64 // messages of its client that its object has taken, of a session
+	sent      uint64        // messages to its client, of a session; receive owns it
 	auto      *autoResponse // what is answered by the gateway itself; set before opened is closed; nil: nothing
 	answered  atomic.Int64  // when that was done last, in Unix milliseconds; 0: never
 
@@ -43,8 +45,9 @@ type socket struct {
 
 	mu         sync.Mutex // guards what follows; taken before the outbox's and the uplink's
 	stage      stage
-	end        closeInfo // how it ended
+	end        End // how it ended
 	accepted   wire.Accepted
+	before     uint64 // messages of its client that its object had taken before the socket was opened
 	attachment []byte
 }
 
@@ -53,84 +56,60 @@ type autoResponse struct {
 	request  []byte
 	response string
 	frame    []byte // the response, encoded
+	apart    []byte // likewise, for a client that counts messages: this one is not
 }
 
-func newSocket(h *hub, id wire.Address) *socket {
-	return makeSocket(h, id, stream.Slot(h.slots.Add(1)))
-}
-
-func makeSocket(h *hub, id wire.Address, slot stream.Slot) *socket {
-	counters := h.metrics.of(string(id.Class()))
-	s := &socket{
-		id: wire.SocketID(h.name, uint32(slot)), slot: slot, object: id, hub: h, began: time.Now(), counters: counters,
+func makeSocket(h *Hub, id wire.Address, slot stream.Slot) *Socket {
+	counters := h.Metrics.of(string(id.Class()))
+	s := &Socket{
+		id: wire.SocketID(h.Name, uint32(slot)), slot: slot, object: id, hub: h, began: time.Now(), counters: counters,
 		opened: make(chan struct{}), over: make(chan struct{}),
 	}
-	s.outbox.limit, s.outbox.written = h.queueLimit, counters.framesOut
+	s.outbox.limit, s.outbox.written = h.Queue, counters.framesOut
 	s.uplink.to, s.uplink.room = s, make(chan struct{}, 1)
 	return s
 }
 
-// upgrades reports whether the client wants a WebSocket.
-func upgrades(c *fiber.Ctx) bool { return fiberws.IsWebSocketUpgrade(c) }
+// ID names the socket.
+func (s *Socket) ID() string { return s.id }
 
-// upgrade asks the object for a socket and, if the object accepts, hands the
-// connection over. What the object sends meanwhile waits in the outbox.
-func (g *Gateway) upgrade(c *fiber.Ctx, scope *requestScope, id wire.Address, req *wire.Request, prefix string) error {
-	s := newSocket(g.hub, id)
-	s.principal = req.Principal
-	if !g.hub.add(s) {
-		return objects.Errorf(objects.Unavailable, "the gateway is stopping")
-	}
-	neverOpened := closeInfo{code: websocket.CloseAbnormalClosure, reason: "never opened", discard: true}
-	req.Socket, req.Region, req.Key = s.id, g.cfg.Region, "" // each connection is a socket of its own
-	reply, err := g.send(c.UserContext(), scope, id, req)
-	switch {
-	case err != nil:
-		s.close(neverOpened) // if the object has accepted it, the stream will say so, and be answered
-		return err
-	case reply.Status != fiber.StatusSwitchingProtocols:
-		s.close(neverOpened)
-		return respond(c, reply, prefix)
-	case !s.awaitOpen(c.UserContext()):
-		return objects.Errorf(objects.Unknown, "the object's host was lost as the socket opened; connect again")
-	}
-	// fasthttp leaves the connection alone when the handler returns (KeepHijackedConns).
-	// Fiber's wrapper of it is used again for somebody else.
-	connected := func(conn *fiberws.Conn) { g.hub.serve(s, s.client(conn.Conn)) }
-	err = fiberws.New(connected, fiberws.Config{
-		Subprotocols:   copyHandshake(c, reply.Header, prefix),
-		ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &writeBuffers,
-	})(c)
-	if err != nil {
-		s.close(neverOpened)
-	}
-	return err
-}
-
-// client prepares the connection of the socket's client.
-func (s *socket) client(conn *websocket.Conn) client {
-	c := wsClient{conn}
-	c.prepare(s.hub.frameLimit,
-		func(text string) { s.send(frameOf(websocket.PongMessage, []byte(text))) },
-		func() { s.alive(c) })
-	return c
-}
-
-// accept notes that the object has accepted the socket.
-func (s *socket) accept(as wire.Accepted, auto *autoResponse) {
+// accept notes that the object has accepted the socket. A client that knows how a socket
+// comes back is told first whether this one does.
+func (s *Socket) accept(op *wire.LaneOp, auto *autoResponse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stage == asking {
-		advance(&s.stage, accepted, stageEdges[:])
-		s.accepted, s.auto = as, auto
-		close(s.opened)
+	if s.stage != asking {
+		return
 	}
+	advance(&s.stage, accepted, stageEdges[:])
+	s.accepted, s.auto, s.sent = op.Accepted, auto, op.Sent
+	s.before = op.Heard
+	s.taken.Store(op.Heard)
+	if s.resumes {
+		s.outbox.send(FrameOf(textMessage, helloOf(op)))
+	}
+	close(s.opened)
 }
 
-// awaitOpen waits until the stream says that the socket is open, which is mostly
+// helloOf is what a client hears first that knows how a socket comes back.
+func helloOf(op *wire.LaneOp) []byte {
+	hello := resume.Hello{
+		Back: op.Back, From: op.Sent, Heard: op.Heard, Gap: op.Gap, Missed: op.Missed, Subprotocol: op.Subprotocol, Auto: op.AutoRequest,
+	}
+	if op.Session != "" {
+		hello.Token, hello.Time = resume.TokenOf(op.Session, op.Secret), op.Return
+	}
+	data, err := json.Marshal(hello)
+	if err != nil {
+		panic(err) // our own type always encodes
+	}
+	return append([]byte{0, resume.HelloKind}, data...)
+}
+
+// AwaitOpen waits until the stream says that the socket is open, which is mostly
 // before the answer does. It reports false if that does not come.
-func (s *socket) awaitOpen(ctx context.Context) bool {
-	timer := time.NewTimer(s.hub.timing.Request)
+func (s *Socket) AwaitOpen(ctx context.Context) bool {
+	timer := time.NewTimer(s.hub.Timing.Request)
 	defer timer.Stop()
 	select {
 	case <-s.opened:
@@ -139,26 +118,31 @@ func (s *socket) awaitOpen(ctx context.Context) bool {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	s.close(closeInfo{code: websocket.CloseAbnormalClosure, reason: "never opened", discard: true})
+	s.Abandon()
 	return false
 }
 
+// Abandon ends a socket whose client does not get it.
+func (s *Socket) Abandon() {
+	s.Close(End{Code: closeAbnormal, Reason: "never opened", Discard: true})
+}
+
 // serve reads the socket until its connection has ended, and closes the connection.
-func (s *socket) serve(c client) {
-	defer c.close()
+func (s *Socket) serve(c Client) {
+	defer c.Close()
 	s.counters.sockets.Inc()
 	defer s.counters.sockets.Dec()
 	s.attach(c)
 	how := s.read(c)
-	s.close(how)
+	s.Close(how)
 	s.outbox.wait()
 	s.hub.end(s)
-	linger(c, how.code)
+	linger(c, how.Code)
 }
 
 // attach gives the socket its connection. What was sent before it came is written
 // now. A socket that has ended meanwhile writes its close.
-func (s *socket) attach(c client) {
+func (s *Socket) attach(c Client) {
 	s.mu.Lock()
 	if s.stage == accepted {
 		advance(&s.stage, open, stageEdges[:])
@@ -166,29 +150,40 @@ func (s *socket) attach(c client) {
 	s.mu.Unlock()
 	s.outbox.attach(c, time.Now())
 	if last := s.outbox.close(); last != nil {
-		s.close(*last)
+		s.Close(*last)
 	}
 }
 
 // read takes frames until the connection ends, and returns how it did. A panic ends
 // the connection; the client does not see its text.
-func (s *socket) read(c client) (how closeInfo) {
+func (s *Socket) read(c Client) (how End) {
 	defer func() {
 		if p := recover(); p != nil {
 			ref := wire.NewReference()
-			s.hub.log.Error("socket handler panicked", "ref", ref, "panic", p, "stack", string(debug.Stack()))
-			how = closeInfo{code: websocket.CloseInternalServerErr, reason: "the gateway failed (reference " + ref + ")", fault: objects.Internal}
+			s.hub.Log.Error("socket handler panicked", "ref", ref, "panic", p, "stack", string(debug.Stack()))
+			how = End{Code: closeInternal, Reason: "the gateway failed (reference " + ref + ")", Fault: objects.Internal}
 		}
 	}()
 	for {
-		s.alive(c)
-		binary, data, err := c.receive()
+		s.Heard(c)
+		binary, data, err := c.Receive()
 		if err != nil {
-			return closeOf(err, s.hub.frameLimit)
+			return c.Ended(err)
 		}
 		s.counters.framesIn.Inc()
 		if !binary && !utf8.Valid(data) {
-			return closeInfo{code: websocket.CloseInvalidFramePayloadData, reason: "a text message must be UTF-8", fault: objects.Invalid}
+			return End{Code: closeInvalid, Reason: "a text message must be UTF-8", Fault: objects.Invalid}
+		}
+		if s.resumes {
+			kind, rest := resume.Read(data)
+			if kind == resume.PingKind {
+				s.send(FrameOf(textMessage, fmt.Appendf([]byte{0, resume.HeardKind}, "%d", s.taken.Load())))
+				continue
+			}
+			if kind != resume.Escaped {
+				return End{Code: closeProtocol, Reason: "a message begins with a zero byte, and is none that the gateway knows", Discard: true, Fault: objects.Invalid}
+			}
+			data = rest
 		}
 		if !binary && s.auto != nil && bytes.Equal(data, s.auto.request) {
 			s.autoRespond()
@@ -196,41 +191,48 @@ func (s *socket) read(c client) (how closeInfo) {
 		}
 		if !s.submit(&wire.Request{Kind: wire.Message, Binary: binary, Body: data}) {
 			awaitPeerClose(c)
-			return closeInfo{code: websocket.CloseAbnormalClosure} // the socket has ended for a reason of its own
+			return End{Code: closeAbnormal} // the socket has ended for a reason of its own
 		}
 	}
 }
 
 // autoRespond answers the client without its object. The owner is told later, in one
 // message for many sockets.
-func (s *socket) autoRespond() {
+func (s *Socket) autoRespond() {
 	s.answered.Store(time.Now().UnixMilli())
 	s.counters.answered.Inc()
-	s.send(s.auto.frame)
+	if s.resumes {
+		s.send(s.auto.apart)
+	} else {
+		s.send(s.auto.frame)
+	}
 	s.hub.noteAnswered(s)
 }
 
-// alive extends the read deadline until the next ping and its answer. It extends nothing
+// Ping answers a client's ping.
+func (s *Socket) Ping(text string) { s.send(FrameOf(pongMessage, []byte(text))) }
+
+// Heard extends the read deadline until the next ping and its answer. It extends nothing
 // for a socket that has ended.
-func (s *socket) alive(c client) {
+func (s *Socket) Heard(c Client) {
 	select {
 	case <-s.over:
 	default:
-		c.readUntil(time.Now().Add(pingEvery + pongWithin))
+		c.ReadUntil(time.Now().Add(pingEvery + pongWithin))
 	}
 }
 
 // send queues a frame for the client. A client that does not keep up is closed.
-func (s *socket) send(frame []byte) {
+func (s *Socket) send(frame []byte) {
 	if !s.outbox.send(frame) {
-		s.close(closeInfo{objects.Overloaded.CloseCode(), "too slow: messages were waiting to be read", true, objects.TooMany})
+		s.Close(End{Code: objects.Overloaded.CloseCode(), Reason: "too slow: messages were waiting to be read", Discard: true, Fault: objects.TooMany})
 	}
 }
 
 // submit sends a frame to the object as soon as the window has room. It reports
 // false if the socket ends first.
-func (s *socket) submit(req *wire.Request) bool {
-	req.Gateway, req.Socket, req.Principal = s.hub.name, s.id, s.principal
+func (s *Socket) submit(req *wire.Request) bool {
+	req.Gateway, req.Socket, req.Principal = s.hub.Name, s.id, s.principal
 	req.Time = time.Now().UnixMilli()
 	for s.uplink.full() {
 		select {
@@ -247,7 +249,7 @@ func (s *socket) submit(req *wire.Request) bool {
 }
 
 // number gives a frame its number. It reports false if the socket has ended.
-func (s *socket) number(req *wire.Request) bool {
+func (s *Socket) number(req *wire.Request) bool {
 	g := s.hub.lock(s.object.Key(), false)
 	if g == nil {
 		return false
@@ -267,14 +269,14 @@ func (s *socket) number(req *wire.Request) bool {
 }
 
 // transmit publishes a frame towards the object's owner.
-func (s *socket) transmit(seq uint64, payload []byte) error {
-	return s.hub.bus.PublishRequest(wire.ObjectSubject(s.object.ID), wire.FrameSubject(s.hub.name, s.id, seq), payload)
+func (s *Socket) transmit(seq uint64, payload []byte) error {
+	return s.hub.bus.PublishRequest(wire.ObjectSubject(s.object.ID), wire.FrameSubject(s.hub.Name, s.id, seq), payload)
 }
 
-// close ends the socket; only the first close counts. The outbox writes the close to the
+// Close ends the socket; only the first close counts. The outbox writes the close to the
 // client. The object's close frame is sent when the connection has ended or, if there
 // was no connection, now.
-func (s *socket) close(how closeInfo) {
+func (s *Socket) Close(how End) {
 	s.mu.Lock()
 	unattached := s.stage != open
 	ended := s.beginClose(how)
@@ -284,10 +286,11 @@ func (s *socket) close(how closeInfo) {
 	}
 }
 
-// closeForObject is close on behalf of the object. If the client's connection has not
+// closeForObject is Close on behalf of the object. If the client's connection has not
 // come, the client is still to get what was sent before the close: the close waits in
 // the outbox, and the socket ends when the connection comes.
-func (s *socket) closeForObject(how closeInfo) {
+func (s *Socket) closeForObject(how End) {
+	how.final = true
 	s.mu.Lock()
 	early := s.stage == asking || s.stage == accepted
 	if early {
@@ -295,13 +298,13 @@ func (s *socket) closeForObject(how closeInfo) {
 	}
 	s.mu.Unlock()
 	if !early {
-		s.close(how)
+		s.Close(how)
 	}
 }
 
-// beginClose is close without what follows. It reports false if the socket had ended.
+// beginClose is Close without what follows. It reports false if the socket had ended.
 // With mu held.
-func (s *socket) beginClose(how closeInfo) bool {
+func (s *Socket) beginClose(how End) bool {
 	if s.stage.ended() {
 		return false
 	}
@@ -309,13 +312,13 @@ func (s *socket) beginClose(how closeInfo) bool {
 	s.end = how
 	close(s.over)
 	s.outbox.finish(how)
-	s.hub.metrics.closes.WithLabelValues(string(s.object.Class()), closeLabel(how.code)).Inc()
+	s.hub.Metrics.closes.WithLabelValues(string(s.object.Class()), closeLabel(how.Code)).Inc()
 	return true
 }
 
 // sendClosed sends the object the end of the socket, as its last frame. With alone it is
 // the only frame: all others are dropped.
-func (s *socket) sendClosed(seq uint64, alone bool) {
+func (s *Socket) sendClosed(seq uint64, alone bool) {
 	s.mu.Lock()
 	if s.stage == closing {
 		advance(&s.stage, closed, stageEdges[:])
@@ -326,21 +329,21 @@ func (s *socket) sendClosed(seq uint64, alone bool) {
 		return
 	}
 	s.uplink.add(&wire.Request{
-		Kind: wire.Closed, Gateway: s.hub.name, Socket: s.id, Principal: s.principal, Seq: seq, Time: time.Now().UnixMilli(),
-		Code: end.code, Reason: cut(end.reason), Clean: end.code != websocket.CloseAbnormalClosure, Fault: end.fault,
+		Kind: wire.Closed, Gateway: s.hub.Name, Socket: s.id, Principal: s.principal, Seq: seq, Time: time.Now().UnixMilli(),
+		Code: end.Code, Reason: cut(end.Reason), Clean: end.Code != closeAbnormal, Fault: end.Fault, Final: end.final,
 	}, alone)
 	s.uplink.transmit()
 }
 
 // notTaken notes that one sending of a frame was not taken.
-func (s *socket) notTaken(seq uint64) {
+func (s *Socket) notTaken(seq uint64) {
 	if s.uplink.notTaken(seq) {
 		s.hub.recover(s)
 	}
 }
 
 // forget ends the socket: its object knows of the end.
-func (s *socket) forget() {
+func (s *Socket) forget() {
 	s.mu.Lock()
 	if s.stage != gone {
 		advance(&s.stage, gone, stageEdges[:])
@@ -352,40 +355,55 @@ func (s *socket) forget() {
 
 // check ends or recovers a socket that has waited too long: for its connection, for an
 // answer to a frame, or for bytes from its client.
-func (s *socket) check(now time.Time) {
-	if s.uplink.overdue(now, s.hub.timing.Silence) {
+func (s *Socket) check(now time.Time) {
+	if s.uplink.overdue(now, s.hub.Timing.Silence) {
 		s.hub.recover(s)
 	}
 	switch s.stageNow() {
 	case open:
 		s.outbox.ping(now)
 	case asking, accepted:
-		if now.Sub(s.began) > attachTime+s.hub.timing.Request {
-			s.close(closeInfo{code: websocket.CloseAbnormalClosure, reason: "never opened", discard: true})
+		if now.Sub(s.began) > attachTime+s.hub.Timing.Request {
+			s.Abandon()
 		}
 	}
 }
 
 // stageNow is the socket's stage.
-func (s *socket) stageNow() stage {
+func (s *Socket) stageNow() stage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stage
 }
 
 // setAttachment keeps what the object has attached to the socket, for its next owner.
-func (s *socket) setAttachment(data []byte) {
+func (s *Socket) setAttachment(data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.attachment = slices.Clone(data) // alone, without the message it came in
 }
 
 // describe returns the socket's part of the answer to a new owner.
-func (s *socket) describe(held stream.HeldSocket) wire.LaneSocket {
+func (s *Socket) describe(held stream.HeldSocket) wire.LaneSocket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return wire.LaneSocket{
+	told := wire.LaneSocket{
 		Slot: uint32(held.Slot), Settled: held.Settled, Attachment: s.attachment, Principal: s.principal,
 		Answered: s.answered.Load(), Accepted: s.accepted,
 	}
+	if s.accepted.Session != "" {
+		told.Counts = wire.Counts{Sent: s.sent, Heard: s.before + held.Settled}
+		if s.auto != nil {
+			told.AutoRequest, told.AutoResponse = string(s.auto.request), s.auto.response
+		}
+	}
+	return told
+}
+
+// settle notes that frames up to a number are acknowledged.
+func (s *Socket) settle(frame uint64) {
+	s.uplink.acknowledge(frame)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken.Store(s.before + frame)
 }

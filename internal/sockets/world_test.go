@@ -1,4 +1,4 @@
-package gateway
+package sockets
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fasthttp/websocket"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -44,7 +43,7 @@ func newMemoryClient() *memoryClient {
 	return &memoryClient{incoming: make(chan any, 1<<12), gone: make(chan struct{}), silence: make(chan struct{}, 1)}
 }
 
-func (c *memoryClient) receive() (binary bool, data []byte, err error) {
+func (c *memoryClient) Receive() (binary bool, data []byte, err error) {
 	for {
 		c.mu.Lock()
 		until := c.until
@@ -72,7 +71,7 @@ func (c *memoryClient) receive() (binary bool, data []byte, err error) {
 	}
 }
 
-func (c *memoryClient) readUntil(t time.Time) {
+func (c *memoryClient) ReadUntil(t time.Time) {
 	c.mu.Lock()
 	c.until = t
 	c.mu.Unlock()
@@ -82,21 +81,25 @@ func (c *memoryClient) readUntil(t time.Time) {
 	}
 }
 
-func (c *memoryClient) discard() {}
+func (c *memoryClient) Ended(error) End {
+	return End{Code: closeAbnormal, Reason: "gone", Discard: true}
+}
 
-func (c *memoryClient) write(frames []byte) error {
+func (c *memoryClient) Discard() {}
+
+func (c *memoryClient) Write(frames []byte) error {
 	c.mu.Lock()
 	pace := c.pace
 	c.mu.Unlock()
 	if pace > 0 {
 		select {
-		case <-time.After(min(pace, writeTime)):
+		case <-time.After(min(pace, WriteTime)):
 		case <-c.gone:
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || pace > writeTime {
+	if c.closed || pace > WriteTime {
 		return io.ErrClosedPipe
 	}
 	for len(frames) > 0 {
@@ -111,12 +114,12 @@ func (c *memoryClient) write(frames []byte) error {
 			c.late++
 		}
 		switch kind {
-		case websocket.PingMessage:
+		case pingMessage:
 			c.pings++
 			if c.pong != nil {
 				c.incoming <- c.pong
 			}
-		case websocket.TextMessage, websocket.BinaryMessage:
+		case textMessage, binaryMessage:
 			c.got = append(c.got, string(frames[head:head+size]))
 		}
 		frames = frames[head+size:]
@@ -124,15 +127,15 @@ func (c *memoryClient) write(frames []byte) error {
 	return nil
 }
 
-func (c *memoryClient) writeClose(code int, _ string) {
+func (c *memoryClient) WriteClose(code int, _ string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if sendable(code) && !c.closed {
+	if !c.closed {
 		c.ends = append(c.ends, code)
 	}
 }
 
-func (c *memoryClient) close() {
+func (c *memoryClient) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closed {
@@ -258,7 +261,7 @@ func (o *owner) send(do []stream.Do) {
 }
 
 func (o *owner) say(kind string, data []byte) {
-	o.w.bus.answer(&nats.Msg{Subject: wire.GatewaySubject(o.w.hub.name, kind), Data: data})
+	o.w.bus.answer(&nats.Msg{Subject: wire.GatewaySubject(o.w.hub.Name, kind), Data: data})
 }
 
 // run has the stream look after what it waits for, until ctx ends.
@@ -274,7 +277,7 @@ func (o *owner) run(ctx context.Context) {
 
 // event sends what an event does, all of which is durable at once. With mu held.
 func (o *owner) event(out stream.Out, body *wire.LaneBody) {
-	out.Gateway, out.Bodies = o.w.hub.name, [][]byte{wire.Encode(body)}
+	out.Gateway, out.Bodies = o.w.hub.Name, [][]byte{wire.Encode(body)}
 	do := slices.Clone(o.stream.Event(time.Now(), 0, []stream.Out{out}))
 	o.record = nil
 	for _, e := range o.stream.Entries() {
@@ -405,7 +408,7 @@ func (o *owner) push(ops ...wire.LaneOp) {
 // world is a hub, one object's owner, and clients, in one bubble.
 type world struct {
 	id    wire.Address
-	hub   *hub
+	hub   *Hub
 	bus   *memoryBus
 	owner *owner
 
@@ -425,20 +428,17 @@ func newWorld(t testing.TB) *world {
 		stream: stream.NewSender(1, nil, stream.Defaults(), time.Now()),
 	}
 	w.bus = newMemoryBus(w.owner.receive)
-	w.hub = newHub(&Gateway{
-		name: "gateway", cfg: Config{Region: "local", Limits: Limits{}.WithDefaults()}, timing: wire.Timing{}.WithDefaults(),
-		log: slog.New(slog.DiscardHandler), metrics: newMetrics(prometheus.NewRegistry(), "local"),
+	w.hub = New(Config{
+		Name: "gateway", Region: "local", Frame: objects.MaxFrame, Queue: 1 << 20, Timing: wire.Timing{}.WithDefaults(),
+		Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()),
 	})
-	w.hub.bus, w.hub.activate = w.bus, w.owner.activate
-	var ctx context.Context
-	ctx, w.stop = context.WithCancel(context.Background())
-	if err := w.hub.listen(); err != nil {
+	if err := w.hub.Listen(w.bus, w.owner.activate); err != nil {
 		t.Fatal(err)
 	}
+	var ctx context.Context
+	ctx, w.stop = context.WithCancel(context.Background())
 	w.work.Go(func() { w.bus.run(ctx) })
-	w.work.Go(func() { _ = w.hub.beat(ctx) })       // returns nil
-	w.work.Go(func() { _ = w.hub.watch(ctx) })      // returns nil
-	w.work.Go(func() { _ = w.hub.serveLanes(ctx) }) // returns nil
+	w.work.Go(func() { w.hub.Run(ctx) })
 	w.work.Go(func() { w.owner.run(ctx) })
 	return w
 }
@@ -447,28 +447,28 @@ func newWorld(t testing.TB) *world {
 func (w *world) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	w.hub.drain(ctx)
-	w.hub.close()
+	w.hub.Drain(ctx)
+	w.hub.Close()
 	w.stop()
 	w.work.Wait()
 }
 
 // open opens a socket that the object has accepted.
-func (w *world) open() (*socket, *memoryClient) {
+func (w *world) open() (*Socket, *memoryClient) {
 	s := w.accept()
 	return s, w.connect(s)
 }
 
 // connect gives a socket its client's connection. The client answers pings.
-func (w *world) connect(s *socket) *memoryClient {
+func (w *world) connect(s *Socket) *memoryClient {
 	c := newMemoryClient()
-	c.pong = func() { s.alive(c) }
-	w.hub.serve(s, c)
+	c.pong = func() { s.Heard(c) }
+	w.hub.Serve(s, c)
 	return c
 }
 
 // accept is open without the client's connection.
-func (w *world) accept() *socket {
+func (w *world) accept() *Socket {
 	s := w.ask()
 	w.owner.change(func(o *owner) { o.accept(s) })
 	select {
@@ -479,20 +479,19 @@ func (w *world) accept() *socket {
 }
 
 // ask makes a socket that the object is asked for.
-func (w *world) ask() *socket {
-	s := newSocket(w.hub, w.id)
-	w.hub.add(s)
+func (w *world) ask() *Socket {
+	s, _ := w.hub.Add(w.id, nil, false)
 	return s
 }
 
 // accept accepts a socket and does ops. With mu held.
-func (o *owner) accept(s *socket, ops ...wire.LaneOp) {
+func (o *owner) accept(s *Socket, ops ...wire.LaneOp) {
 	ops = append([]wire.LaneOp{{Op: wire.OpOpen, Slots: wire.SlotsOf([]stream.Slot{s.slot})}}, ops...)
 	o.event(stream.Out{Opens: []stream.Slot{s.slot}}, &wire.LaneBody{Ops: ops})
 }
 
 // isOpen reports whether the gateway has heard that the object has accepted the socket.
-func isOpen(s *socket) bool {
+func isOpen(s *Socket) bool {
 	select {
 	case <-s.opened:
 		return !s.stageNow().ended()
@@ -506,14 +505,14 @@ func (o *owner) members() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var all []string
-	for _, slot := range o.stream.Members(o.w.hub.name) {
-		all = append(all, wire.SocketID(o.w.hub.name, uint32(slot)))
+	for _, slot := range o.stream.Members(o.w.hub.Name) {
+		all = append(all, wire.SocketID(o.w.hub.Name, uint32(slot)))
 	}
 	slices.Sort(all)
 	return all
 }
 
-func (o *owner) heard(s *socket) (frames []string, closes int) {
+func (o *owner) heard(s *Socket) (frames []string, closes int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.handled[s.id]), o.told[s.id]
@@ -526,7 +525,7 @@ func (o *owner) change(by func(o *owner)) {
 	by(o)
 }
 
-func message(s *socket, texts ...string) (ops []wire.LaneOp) {
+func message(s *Socket, texts ...string) (ops []wire.LaneOp) {
 	for _, text := range texts {
 		ops = append(ops, wire.LaneOp{Op: wire.OpMessage, Data: []byte(text), Slots: wire.SlotsOf([]stream.Slot{s.slot})})
 	}
@@ -534,6 +533,6 @@ func message(s *socket, texts ...string) (ops []wire.LaneOp) {
 }
 
 // closeOp is the close of a socket by its object.
-func closeOp(s *socket, code int) wire.LaneOp {
+func closeOp(s *Socket, code int) wire.LaneOp {
 	return wire.LaneOp{Op: wire.OpClose, Code: code, Slots: wire.SlotsOf([]stream.Slot{s.slot})}
 }

@@ -1,4 +1,4 @@
-package gateway
+package sockets
 
 import (
 	"context"
@@ -67,8 +67,8 @@ func TestSocketsOfAGatewayThatWasFrozenAreClosedBeforeItsFirstBeat(t *testing.T)
 		w.hub.pulse.confirm(time.Now().Add(-13 * time.Second)) // as after a freeze of 13 s
 		thawed, cancel := context.WithCancel(t.Context())
 		cancel() // one beat
-		if err := w.hub.beat(thawed); err != nil || !s.stageNow().ended() {
-			t.Errorf("the socket is %s behind the first beat, %v", s.stageNow(), err)
+		if w.hub.beat(thawed); !s.stageNow().ended() {
+			t.Errorf("the socket is %s behind the first beat", s.stageNow())
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package gateway
+package sockets
 
 import (
 	"context"
@@ -18,12 +18,12 @@ type pending struct {
 	mu       sync.Mutex // guards what follows; taken last
 	groups   map[*group]struct{}
 	acks     map[string]*wire.LaneAcks // by host
-	answered map[*socket]struct{}      // that the gateway has answered by itself, of which their owners do not know
+	answered map[*Socket]struct{}      // that the gateway has answered by itself, of which their owners do not know
 	awakened chan struct{}             // has a token when there is something to do
 }
 
 func newPending() pending {
-	return pending{groups: make(map[*group]struct{}), acks: make(map[string]*wire.LaneAcks), answered: make(map[*socket]struct{}), awakened: make(chan struct{}, 1)}
+	return pending{groups: make(map[*group]struct{}), acks: make(map[string]*wire.LaneAcks), answered: make(map[*Socket]struct{}), awakened: make(chan struct{}, 1)}
 }
 
 // awake has the ticks begin. With mu held.
@@ -35,7 +35,7 @@ func (p *pending) awake() {
 }
 
 // await has the group's stream looked at until it awaits nothing.
-func (h *hub) await(g *group) {
+func (h *Hub) await(g *group) {
 	p := &h.pending
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -44,13 +44,13 @@ func (h *hub) await(g *group) {
 }
 
 // acknowledge has the next tick report to a host what the gateway has received.
-func (h *hub) acknowledge(at laneName, received uint64) {
+func (h *Hub) acknowledge(at laneName, received uint64) {
 	p := &h.pending
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	acks := p.acks[at.host]
 	if acks == nil {
-		acks = &wire.LaneAcks{Gateway: h.name}
+		acks = &wire.LaneAcks{Gateway: h.Name}
 		p.acks[at.host] = acks
 	}
 	acks.Acks = append(acks.Acks, wire.Reached{Of: at.number, Seq: received})
@@ -59,7 +59,7 @@ func (h *hub) acknowledge(at laneName, received uint64) {
 
 // noteAnswered has the next tick report to the owner that the gateway has answered the
 // socket by itself.
-func (h *hub) noteAnswered(s *socket) {
+func (h *Hub) noteAnswered(s *Socket) {
 	p := &h.pending
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -67,20 +67,20 @@ func (h *hub) noteAnswered(s *socket) {
 }
 
 // takeAnswered are the sockets whose owners are told now.
-func (p *pending) takeAnswered() map[*socket]struct{} {
+func (p *pending) takeAnswered() map[*Socket]struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.answered) == 0 {
 		return nil
 	}
 	all := p.answered
-	p.answered = make(map[*socket]struct{})
+	p.answered = make(map[*Socket]struct{})
 	return all
 }
 
 // sendAnswered reports to owners which sockets the gateway has answered by itself. A
 // report that is lost is repeated with the next one, or in the answer to a new owner.
-func (h *hub) sendAnswered() {
+func (h *Hub) sendAnswered() {
 	lanes := make(map[laneName][]wire.Reached)
 	for s := range h.pending.takeAnswered() {
 		if g := h.lock(s.object.Key(), false); g != nil {
@@ -94,13 +94,13 @@ func (h *hub) sendAnswered() {
 	told := make(map[string]*wire.LaneAcks)
 	for at, sockets := range lanes {
 		if told[at.host] == nil {
-			told[at.host] = &wire.LaneAcks{Gateway: h.name}
+			told[at.host] = &wire.LaneAcks{Gateway: h.Name}
 		}
 		told[at.host].Answered = append(told[at.host].Answered, wire.LaneAnswered{Lane: at.number, At: sockets})
 	}
 	for host, acks := range told {
 		if err := wire.Publish(h.bus, wire.LaneInbox(host)+wire.Acks, acks); err != nil {
-			h.log.Debug("automatic responses not told", "err", err)
+			h.Log.Debug("automatic responses not told", "err", err)
 		}
 	}
 }
@@ -135,7 +135,7 @@ func (p *pending) takeAcks() (acks map[string]*wire.LaneAcks, more bool) {
 
 // serveLanes looks after what streams await, until ctx ends. While they await nothing,
 // it sleeps.
-func (h *hub) serveLanes(ctx context.Context) error {
+func (h *Hub) serveLanes(ctx context.Context) {
 	tick := time.NewTicker(laneTick)
 	defer tick.Stop()
 	tick.Stop()
@@ -143,7 +143,7 @@ func (h *hub) serveLanes(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-h.pending.awakened:
 			if !ticks {
 				ticks = true
@@ -158,7 +158,7 @@ func (h *hub) serveLanes(ctx context.Context) error {
 }
 
 // tickLanes reports whether anything is still awaited.
-func (h *hub) tickLanes(now time.Time) bool {
+func (h *Hub) tickLanes(now time.Time) bool {
 	for _, g := range h.pending.take() {
 		g.mu.Lock()
 		acts := g.stream.Tick(now)
@@ -171,25 +171,25 @@ func (h *hub) tickLanes(now time.Time) bool {
 	acks, more := h.pending.takeAcks()
 	for host, a := range acks {
 		if err := wire.Publish(h.bus, wire.LaneInbox(host)+wire.Acks, a); err != nil {
-			h.log.Debug("acknowledgements not sent", "err", err) // the host asks
+			h.Log.Debug("acknowledgements not sent", "err", err) // the host asks
 		}
 	}
 	return more
 }
 
 // claim has a host claim the object if it has no owner.
-func (h *hub) claim(key string) {
+func (h *Hub) claim(key string) {
 	class, name, _ := strings.Cut(key, ".")
 	id, err := objects.Class(class).ParseID(name)
 	if err != nil {
 		return // no owner of ours has said so
 	}
 	h.spawn(func() {
-		ctx, cancel := context.WithTimeout(h.life, h.timing.Request)
+		ctx, cancel := context.WithTimeout(h.life, h.Timing.Request)
 		defer cancel()
 		token, err := h.activate(ctx, wire.Address{ID: id})
 		if err != nil {
-			h.log.Debug("nobody owns the object", "object", key, "err", err) // it is tried again
+			h.Log.Debug("nobody owns the object", "object", key, "err", err) // it is tried again
 		} else if g := h.lock(key, false); g != nil {
 			g.stream.Owned(token)
 			h.unlock(g, nil)

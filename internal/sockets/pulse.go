@@ -1,11 +1,9 @@
-package gateway
+package sockets
 
 import (
 	"context"
 	"sync"
 	"time"
-
-	"github.com/fasthttp/websocket"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -44,42 +42,42 @@ func givenUp(sent, now time.Time, beat time.Duration) bool {
 // checkPulse closes all sockets if hosts may have given the gateway up: hosts have
 // reported these sockets as ended to the objects. It also runs before each beat, because
 // a process that was frozen may send a beat before it does anything else.
-func (h *hub) checkPulse(now time.Time) {
-	if givenUp(h.pulse.last(), now, h.timing.Beat) {
-		h.closeAll(closeInfo{code: websocket.CloseServiceRestart, reason: "the gateway could not be heard by the hosts; connect again", fault: objects.Unavailable})
+func (h *Hub) checkPulse(now time.Time) {
+	if givenUp(h.pulse.last(), now, h.Timing.Beat) {
+		h.closeAll(End{Code: closeRestart, Reason: "the gateway could not be heard by the hosts; connect again", Fault: objects.Unavailable})
 	}
 }
 
 // beat publishes this gateway's beats until ctx ends. A beat that NATS does not confirm
 // is repeated after a quarter of the interval.
-func (h *hub) beat(ctx context.Context) error {
-	timer := time.NewTimer(h.timing.Beat)
+func (h *Hub) beat(ctx context.Context) {
+	timer := time.NewTimer(h.Timing.Beat)
 	defer timer.Stop()
 	for {
 		sent := time.Now()
 		h.checkPulse(sent)
-		pause := h.timing.Beat / 4
-		if h.sendBeat(ctx, wire.Beat{Gateway: h.name, Region: h.region}, h.timing.Beat) {
+		pause := h.Timing.Beat / 4
+		if h.sendBeat(ctx, wire.Beat{Gateway: h.Name, Region: h.Region}, h.Timing.Beat) {
 			h.pulse.confirm(sent)
-			pause = h.timing.Beat
+			pause = h.Timing.Beat
 		}
 		timer.Reset(pause)
 		select {
 		case <-timer.C:
 		case <-h.pulse.soon:
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
 }
 
-// sendBye publishes that this gateway has closed its sockets.
-func (h *hub) sendBye() {
-	h.sendBeat(context.Background(), wire.Beat{Gateway: h.name, Region: h.region, Bye: true}, h.timing.Silence)
+// Bye publishes that this gateway has closed its sockets.
+func (h *Hub) Bye() {
+	h.sendBeat(context.Background(), wire.Beat{Gateway: h.Name, Region: h.Region, Bye: true}, h.Timing.Silence)
 }
 
 // sendBeat publishes a beat. It reports whether NATS confirmed it in time.
-func (h *hub) sendBeat(ctx context.Context, b wire.Beat, within time.Duration) bool {
+func (h *Hub) sendBeat(ctx context.Context, b wire.Beat, within time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	err := wire.Publish(h.bus, wire.BeatSubject, &b)
@@ -87,7 +85,7 @@ func (h *hub) sendBeat(ctx context.Context, b wire.Beat, within time.Duration) b
 		err = h.bus.FlushWithContext(ctx)
 	}
 	if err != nil {
-		h.log.Debug("beat not confirmed", "err", err) // hosts count the silence, and so does checkPulse
+		h.Log.Debug("beat not confirmed", "err", err) // hosts count the silence, and so does checkPulse
 	}
 	return err == nil
 }

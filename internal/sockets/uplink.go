@@ -1,4 +1,4 @@
-package gateway
+package sockets
 
 import (
 	"math/rand/v2"

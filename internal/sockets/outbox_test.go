@@ -1,4 +1,4 @@
-package gateway
+package sockets
 
 import (
 	"bytes"
@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fasthttp/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 )
@@ -21,21 +20,21 @@ func TestAFrameSaysHowLongItIs(t *testing.T) {
 		kind, size int
 		want       []byte // before the data
 	}{
-		{websocket.TextMessage, 0, []byte{0x81, 0}},
-		{websocket.TextMessage, 125, []byte{0x81, 125}},
-		{websocket.BinaryMessage, 126, []byte{0x82, 126, 0, 126}},
-		{websocket.BinaryMessage, 65_535, []byte{0x82, 126, 0xff, 0xff}},
-		{websocket.TextMessage, 65_536, []byte{0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0}},
-		{websocket.PongMessage, 3, []byte{0x8a, 3}},
+		{textMessage, 0, []byte{0x81, 0}},
+		{textMessage, 125, []byte{0x81, 125}},
+		{binaryMessage, 126, []byte{0x82, 126, 0, 126}},
+		{binaryMessage, 65_535, []byte{0x82, 126, 0xff, 0xff}},
+		{textMessage, 65_536, []byte{0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0}},
+		{pongMessage, 3, []byte{0x8a, 3}},
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprint(tt.kind, tt.size), func(t *testing.T) {
 			data := bytes.Repeat([]byte{'x'}, tt.size)
-			frame := frameOf(tt.kind, data)
+			frame := FrameOf(tt.kind, data)
 			if header, rest := frame[:len(tt.want)], frame[len(tt.want):]; !bytes.Equal(header, tt.want) || !bytes.Equal(rest, data) {
 				t.Errorf("header % x and %d bytes, want % x and %d", header, len(rest), tt.want, tt.size)
 			}
-			if isControl := frame[0]&control != 0; isControl != (tt.kind == websocket.PongMessage) {
+			if isControl := frame[0]&control != 0; isControl != (tt.kind == pongMessage) {
 				t.Errorf("control = %t", isControl)
 			}
 		})
@@ -46,7 +45,7 @@ func newTestOutbox(limit int) *outbox {
 	return &outbox{limit: limit, written: prometheus.NewCounter(prometheus.CounterOpts{Name: "written"})}
 }
 
-func text(s string) []byte { return frameOf(websocket.TextMessage, []byte(s)) }
+func text(s string) []byte { return FrameOf(textMessage, []byte(s)) }
 
 // History on connect is many small messages in one event.
 func TestABurstOfSmallMessagesArrivesWhole(t *testing.T) {
@@ -58,7 +57,7 @@ func TestABurstOfSmallMessagesArrivesWhole(t *testing.T) {
 				t.Fatalf("message %d of 3000 found the queue full", i)
 			}
 		}
-		b.finish(closeInfo{code: websocket.CloseNormalClosure})
+		b.finish(End{Code: 1000})
 		b.wait()
 		got, ends := c.messages()
 		for i, m := range got {
@@ -76,7 +75,7 @@ func TestMessagesWaitForTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, c := newTestOutbox(1<<20), newMemoryClient()
 		b.send(text("early"))
-		b.finish(closeInfo{code: 4001})
+		b.finish(End{Code: 4001})
 		if b.send(text("behind the close")); b.stage != detached {
 			t.Fatalf("the outbox is %s without a connection", b.stage)
 		}
@@ -115,7 +114,7 @@ func TestAClientThatIsTooSlowIsToldSoWithoutTheRest(t *testing.T) {
 			b.send(text(strings.Repeat("x", joinUpTo)))
 		}
 		time.Sleep(2500 * time.Millisecond)
-		b.finish(closeInfo{code: 1013, discard: true})
+		b.finish(End{Code: 1013, Discard: true})
 		began := time.Now()
 		b.wait()
 		got, ends := c.messages()
@@ -132,7 +131,7 @@ func TestAConnectionThatTakesNothingIsClosed(t *testing.T) {
 		b.attach(c, time.Now())
 		b.send(text("x"))
 		<-c.gone
-		b.finish(closeInfo{code: 1000})
+		b.finish(End{Code: 1000})
 		b.wait()
 		if _, ends := c.messages(); len(ends) > 0 || b.stage != finished {
 			t.Errorf("closes %v, stage %s", ends, b.stage)
@@ -157,7 +156,7 @@ func TestAnIdleOutboxHasNoWriterAndPings(t *testing.T) {
 		if c.pings != 4 {
 			t.Errorf("%d pings in %v, want 4", c.pings, 4*pingEvery)
 		}
-		b.finish(closeInfo{code: 1000})
+		b.finish(End{Code: 1000})
 		b.wait()
 	})
 }
@@ -200,7 +199,7 @@ func TestMessagesArriveInOrderAndTheCloseLast(t *testing.T) {
 			if !attached {
 				b.attach(c, time.Now())
 			}
-			b.finish(closeInfo{code: 1000, discard: discard})
+			b.finish(End{Code: 1000, Discard: discard})
 			b.wait()
 			got, ends = c.messages()
 			late, at = c.late, b.stage
@@ -210,7 +209,7 @@ func TestMessagesArriveInOrderAndTheCloseLast(t *testing.T) {
 			rt.Errorf("%d writes behind the close, closes %v, stage %s", late, ends, at)
 		case len(got) > len(sent) || !slices.Equal(got, sent[:len(got)]):
 			rt.Errorf("%d of %d messages arrived, out of order or with a gap", len(got), len(sent))
-		case !discard && pace < writeTime && len(got) != len(sent):
+		case !discard && pace < WriteTime && len(got) != len(sent):
 			rt.Errorf("%d of %d messages arrived", len(got), len(sent))
 		}
 	})

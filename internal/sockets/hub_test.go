@@ -1,4 +1,4 @@
-package gateway
+package sockets
 
 import (
 	"fmt"
@@ -42,7 +42,7 @@ func TestThreeThousandMessagesOfOneEventAllArrive(t *testing.T) {
 }
 
 // autoOpen opens a socket of which the gateway answers "ping" by itself.
-func (w *world) autoOpen() (*socket, *memoryClient) {
+func (w *world) autoOpen() (*Socket, *memoryClient) {
 	s := w.ask()
 	w.owner.change(func(o *owner) {
 		op := wire.LaneOp{Op: wire.OpOpen, Slots: wire.SlotsOf([]stream.Slot{s.slot}), AutoRequest: "ping", AutoResponse: "pong"}
@@ -164,7 +164,7 @@ func TestASocketThatIsAcceptedTooLateEndsAtOnce(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		s := w.ask()
-		s.close(closeInfo{code: 1006, discard: true}) // its client has gone
+		s.Close(End{Code: 1006, Discard: true}) // its client has gone
 		time.Sleep(time.Second)
 		w.owner.change(func(o *owner) { o.accept(s) })
 		time.Sleep(10 * time.Second)
@@ -348,7 +348,7 @@ func TestWhatIsLostOnItsWayIsSentAgain(t *testing.T) {
 		}
 		before := w.bus.count()
 		time.Sleep(time.Hour)
-		if n := w.bus.count() - before; n > int(time.Hour/w.hub.timing.Beat)+1 {
+		if n := w.bus.count() - before; n > int(time.Hour/w.hub.Timing.Beat)+1 {
 			t.Errorf("%d messages in a quiet hour, want the beats", n)
 		}
 	})
@@ -369,12 +369,12 @@ func TestWhatAReplacedOwnerSaysIsVoid(t *testing.T) {
 		synctest.Wait()
 		for seq := range uint64(5) {
 			push := wire.LanePush{Lane: 1, Host: "host", Object: w.id.Key(), Token: 1, Seq: seq, LaneBody: wire.LaneBody{Ops: message(s, "from the grave")}}
-			w.bus.answer(&nats.Msg{Subject: wire.GatewaySubject(w.hub.name, wire.Pushes), Data: wire.Encode(&push)})
+			w.bus.answer(&nats.Msg{Subject: wire.GatewaySubject(w.hub.Name, wire.Pushes), Data: wire.Encode(&push)})
 			push.Kind = uint8(stream.CloseAll)
-			w.bus.answer(&nats.Msg{Subject: wire.GatewaySubject(w.hub.name, wire.Pushes), Data: wire.Encode(&push)})
+			w.bus.answer(&nats.Msg{Subject: wire.GatewaySubject(w.hub.Name, wire.Pushes), Data: wire.Encode(&push)})
 		}
 		for _, reply := range []wire.Reply{{Token: 1}, {Token: 1, Code: objects.Internal}, {Token: 1, Moved: true, Unsure: true}} {
-			w.bus.answer(&nats.Msg{Subject: wire.FrameSubject(w.hub.name, s.id, 1), Data: wire.Encode(&reply)})
+			w.bus.answer(&nats.Msg{Subject: wire.FrameSubject(w.hub.Name, s.id, 1), Data: wire.Encode(&reply)})
 		}
 		time.Sleep(10 * time.Second)
 		got, ends := c.messages()
@@ -394,7 +394,7 @@ func TestAFrameThatWasLostIsSentAgainAsSoonAsTheGapIsSeen(t *testing.T) {
 		for _, text := range want {
 			c.incoming <- []byte(text)
 		}
-		time.Sleep(w.hub.timing.Silence / 10)
+		time.Sleep(w.hub.Timing.Silence / 10)
 		if frames, _ := w.owner.heard(s); !slices.Equal(frames, want) {
 			t.Errorf("the object has handled %q, want %q", frames, want)
 		}
@@ -409,13 +409,13 @@ func TestAMessageThatComesAsTheGatewayStopsStartsNothing(t *testing.T) {
 		w.owner.die()
 		c.incoming <- []byte("one")
 		synctest.Wait()
-		nobody := &nats.Msg{Subject: wire.FrameSubject(w.hub.name, s.id, 1), Header: nats.Header{"Status": {"503"}}}
+		nobody := &nats.Msg{Subject: wire.FrameSubject(w.hub.Name, s.id, 1), Header: nats.Header{"Status": {"503"}}}
 		var late sync.WaitGroup
 		for range 50 {
 			late.Go(func() { w.hub.receive(nobody) })
 		}
-		c.close()
-		w.hub.close()
+		c.Close()
+		w.hub.Close()
 		late.Wait()
 		if w.hub.spawn(func() { t.Error("a goroutine was started behind the end") }) {
 			t.Error("a goroutine was started behind the end")
@@ -430,7 +430,7 @@ func TestGarbageFromOwnersEndsNothing(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		s, c := w.open()
-		inbox := wire.GatewayInbox(w.hub.name)
+		inbox := wire.GatewayInbox(w.hub.Name)
 		for _, subject := range []string{
 			"push", "heads", "which", "", "frame", "frame.", "frame.x", "frame." + s.id, "frame." + s.id + ".", "frame." + s.id + ".x",
 			"frame." + s.id + ".18446744073709551615", "frame." + s.id + ".1", "frame..1", "else.1.2.3",
@@ -477,7 +477,7 @@ func TestNoSocketIsForgottenAndNoneIsAGhost(t *testing.T) {
 
 // played is one socket and what was done with it.
 type played struct {
-	s        *socket
+	s        *Socket
 	c        *memoryClient // nil: the connection has not come
 	sent     []string      // by the client
 	messages []string      // by the object
@@ -506,7 +506,7 @@ func play(t *testing.T, steps []step) (faults []string) {
 	w.bus.set(func(b *memoryBus) { b.refuses, b.lost, b.muted, b.delay = false, 0, 0, time.Millisecond })
 	w.owner.change(func(o *owner) { o.turn, o.fail, o.pace = 0, 0, 0 })
 	time.Sleep(2 * time.Minute)
-	before, beats := w.bus.count(), int(time.Minute/w.hub.timing.Beat)
+	before, beats := w.bus.count(), int(time.Minute/w.hub.Timing.Beat)
 	time.Sleep(time.Minute)
 	if n := w.bus.count() - before; n > beats+1 {
 		faults = append(faults, fmt.Sprintf("%d messages in a calm minute", n))

@@ -1,4 +1,4 @@
-package gateway
+package sockets
 
 import (
 	"bytes"
@@ -24,14 +24,13 @@ func BenchmarkFanOut(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			h := newHub(&Gateway{cfg: Config{Limits: Limits{}.WithDefaults()}, metrics: newMetrics(prometheus.NewRegistry(), "local")})
+			h := New(Config{Queue: 1 << 20, Metrics: NewMetrics(prometheus.NewRegistry())})
 			h.activate = func(context.Context, wire.Address) (uint64, error) { return 1, nil }
 			op := wire.LaneOp{Op: wire.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
 			var slots []stream.Slot
-			sockets := make([]*socket, n)
+			sockets := make([]*Socket, n)
 			for i := range sockets {
-				sockets[i] = newSocket(h, wire.Address{ID: id})
-				h.add(sockets[i])
+				sockets[i], _ = h.Add(wire.Address{ID: id}, nil, false)
 				slots = append(slots, sockets[i].slot)
 			}
 			op.Slots = wire.SlotsOf(slots)

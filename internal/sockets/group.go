@@ -1,4 +1,4 @@
-package gateway
+package sockets
 
 import (
 	"slices"
@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fasthttp/websocket"
 	"github.com/nats-io/nats.go"
 
+	"holdfast/internal/resume"
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -22,7 +22,7 @@ type group struct {
 
 	mu      sync.Mutex // guards what follows; taken after the hub's and before a socket's
 	stream  *stream.Receiver
-	sockets map[stream.Slot]*socket
+	sockets map[stream.Slot]*Socket
 	lanes   []lane        // of the newest owners, the newest last
 	auto    *autoResponse // of the socket that was opened last; nil: none
 	unacked int           // bytes of pushes since the last acknowledgement
@@ -47,14 +47,14 @@ const (
 )
 
 // streamSettings are those of every object's stream.
-func (h *hub) streamSettings() stream.Settings {
+func (h *Hub) streamSettings() stream.Settings {
 	s := stream.Defaults()
-	s.Silence = 2 * h.timing.Silence
+	s.Silence = 2 * h.Timing.Silence
 	return s
 }
 
 // lock returns an object's group, locked; nil if there is none and none is to be made.
-func (h *hub) lock(key string, create bool) *group {
+func (h *Hub) lock(key string, create bool) *group {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	g := h.groups[key]
@@ -62,7 +62,7 @@ func (h *hub) lock(key string, create bool) *group {
 		if !create {
 			return nil
 		}
-		g = &group{key: key, stream: stream.NewReceiver(h.streamSettings()), sockets: make(map[stream.Slot]*socket)}
+		g = &group{key: key, stream: stream.NewReceiver(h.streamSettings()), sockets: make(map[stream.Slot]*Socket)}
 		h.groups[key] = g
 	}
 	g.mu.Lock()
@@ -71,7 +71,7 @@ func (h *hub) lock(key string, create bool) *group {
 
 // unlock ends the use of a group, after which its stream is looked after as long as it
 // awaits something. What its stream has asked for is returned in memory of the caller.
-func (h *hub) unlock(g *group, acts []stream.Act) []stream.Act {
+func (h *Hub) unlock(g *group, acts []stream.Act) []stream.Act {
 	acts = slices.Clone(acts)
 	if !g.awaits && !g.stream.Wake().IsZero() {
 		g.awaits = true
@@ -86,7 +86,7 @@ func (h *hub) unlock(g *group, acts []stream.Act) []stream.Act {
 }
 
 // discard removes a group that holds nothing.
-func (h *hub) discard(g *group) {
+func (h *Hub) discard(g *group) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	g.mu.Lock()
@@ -101,7 +101,7 @@ func (h *hub) discard(g *group) {
 }
 
 // note remembers how a host names the lane of the owner with the token.
-func (h *hub) note(key string, token uint64, at laneName) {
+func (h *Hub) note(key string, token uint64, at laneName) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	g := h.groups[key]
@@ -130,10 +130,10 @@ type laneOf struct {
 }
 
 // push takes one number of a lane, if it is the next.
-func (h *hub) push(msg *nats.Msg) {
+func (h *Hub) push(msg *nats.Msg) {
 	var push wire.LanePush
 	if err := wire.Decode(msg.Data, &push); err != nil {
-		h.log.Error("push not understood", "err", err)
+		h.Log.Error("push not understood", "err", err)
 		return
 	}
 	now := time.Now()
@@ -158,7 +158,7 @@ func (h *hub) push(msg *nats.Msg) {
 }
 
 // apply does what a push says.
-func (h *hub) apply(g *group, now time.Time, push *wire.LanePush, size int) {
+func (h *Hub) apply(g *group, now time.Time, push *wire.LanePush, size int) {
 	g.mu.Lock()
 	var acts []stream.Act
 	for _, ack := range push.Acks {
@@ -175,18 +175,21 @@ func (h *hub) apply(g *group, now time.Time, push *wire.LanePush, size int) {
 }
 
 // do is one operation of a push. A message is encoded once for all sockets that get it.
-func (h *hub) do(g *group, op *wire.LaneOp) {
+func (h *Hub) do(g *group, op *wire.LaneOp) {
 	if op.Op == wire.OpOpen {
 		h.accept(g, op)
 		return
 	}
-	var frame []byte
+	var frame, escaped []byte
 	if op.Op == wire.OpMessage {
-		kind := websocket.TextMessage
+		kind := textMessage
 		if op.Binary {
-			kind = websocket.BinaryMessage
+			kind = binaryMessage
 		}
-		frame = frameOf(kind, op.Data)
+		frame = FrameOf(kind, op.Data)
+		if escaped = frame; len(op.Data) > 0 && op.Data[0] == 0 {
+			escaped = FrameOf(kind, resume.Escape(op.Data))
+		}
 	}
 	h.found = h.found[:0]
 	g.mu.Lock()
@@ -199,25 +202,30 @@ func (h *hub) do(g *group, op *wire.LaneOp) {
 	for _, s := range h.found {
 		switch op.Op {
 		case wire.OpMessage:
-			s.send(frame)
+			if s.resumes {
+				s.sent++
+				s.send(escaped)
+			} else {
+				s.send(frame)
+			}
 		case wire.OpAttach:
 			s.setAttachment(op.Data)
 		case wire.OpClose:
-			s.closeForObject(closeInfo{code: op.Code, reason: op.Reason, fault: op.Fault})
+			s.closeForObject(End{Code: op.Code, Reason: op.Reason, Fault: op.Fault})
 		}
 	}
 	clear(h.found)
 }
 
 // accept opens a socket that the object has accepted.
-func (h *hub) accept(g *group, op *wire.LaneOp) {
+func (h *Hub) accept(g *group, op *wire.LaneOp) {
 	for slot := range op.Slots.All() {
 		g.mu.Lock()
 		acts := g.stream.Accept(stream.Slot(slot))
 		s := g.sockets[stream.Slot(slot)]
 		acts = h.unlock(g, acts)
 		if s != nil {
-			s.accept(op.Accepted, g.autoOf(op))
+			s.accept(op, g.autoOf(op))
 		}
 		h.perform(g, acts)
 	}
@@ -232,13 +240,16 @@ func (g *group) autoOf(op *wire.LaneOp) *autoResponse {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.auto == nil || string(g.auto.request) != op.AutoRequest || g.auto.response != op.AutoResponse {
-		g.auto = &autoResponse{[]byte(op.AutoRequest), op.AutoResponse, frameOf(websocket.TextMessage, []byte(op.AutoResponse))}
+		g.auto = &autoResponse{
+			request: []byte(op.AutoRequest), response: op.AutoResponse, frame: FrameOf(textMessage, []byte(op.AutoResponse)),
+			apart: FrameOf(textMessage, append([]byte{0, resume.Uncounted}, op.AutoResponse...)),
+		}
 	}
 	return g.auto
 }
 
 // perform does what a stream asks for. Without locks held.
-func (h *hub) perform(g *group, acts []stream.Act) {
+func (h *Hub) perform(g *group, acts []stream.Act) {
 	for _, a := range acts {
 		switch a.Kind {
 		case stream.AckAll, stream.AskAgain:
@@ -256,27 +267,27 @@ func (h *hub) perform(g *group, acts []stream.Act) {
 }
 
 // performOn does what a stream asks for of one socket.
-func (h *hub) performOn(s *socket, a stream.Act) {
+func (h *Hub) performOn(s *Socket, a stream.Act) {
 	if s == nil {
 		return
 	}
 	switch a.Kind {
 	case stream.Cut:
-		s.close(closeInfo{code: websocket.CloseServiceRestart, reason: "something sent to the socket was lost; connect again", fault: objects.Unavailable})
+		s.Close(End{Code: closeRestart, Reason: "something sent to the socket was lost; connect again", Fault: objects.Unavailable})
 	case stream.Tell:
 		s.sendClosed(a.Seq, a.Alone)
 	case stream.Settle:
-		s.uplink.acknowledge(a.Seq)
+		s.settle(a.Seq)
 	case stream.Drop:
 		s.forget()
 	}
 }
 
 // all are the group's sockets.
-func (g *group) all() []*socket {
+func (g *group) all() []*Socket {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	all := make([]*socket, 0, len(g.sockets))
+	all := make([]*Socket, 0, len(g.sockets))
 	for _, s := range g.sockets {
 		all = append(all, s)
 	}
@@ -285,7 +296,7 @@ func (g *group) all() []*socket {
 
 // socket finds a socket. With create it makes one that the gateway does not know, so
 // that its end can be reported to the owner.
-func (g *group) socket(h *hub, slot stream.Slot, create bool) *socket {
+func (g *group) socket(h *Hub, slot stream.Slot, create bool) *Socket {
 	g.mu.Lock()
 	s := g.sockets[slot]
 	g.mu.Unlock()
@@ -297,7 +308,7 @@ func (g *group) socket(h *hub, slot stream.Slot, create bool) *socket {
 
 // reportPosition acknowledges to the owner what the gateway has received, with the next
 // tick. If something is missing, it asks for that at once.
-func (h *hub) reportPosition(g *group, a stream.Act) {
+func (h *Hub) reportPosition(g *group, a stream.Act) {
 	g.mu.Lock()
 	i := slices.IndexFunc(g.lanes, func(l lane) bool { return l.token == a.Token })
 	var at laneName
@@ -317,18 +328,18 @@ func (h *hub) reportPosition(g *group, a stream.Act) {
 	}
 }
 
-func (h *hub) askAgain(at laneName, from uint64) {
-	acks := wire.LaneAcks{Gateway: h.name, Resend: []wire.Reached{{Of: at.number, Seq: from}}}
+func (h *Hub) askAgain(at laneName, from uint64) {
+	acks := wire.LaneAcks{Gateway: h.Name, Resend: []wire.Reached{{Of: at.number, Seq: from}}}
 	if err := wire.Publish(h.bus, wire.LaneInbox(at.host)+wire.Acks, &acks); err != nil {
-		h.log.Debug("nothing asked for", "err", err) // it is asked again
+		h.Log.Debug("nothing asked for", "err", err) // it is asked again
 	}
 }
 
 // onHeads handles a message about how far lanes are.
-func (h *hub) onHeads(msg *nats.Msg) {
+func (h *Hub) onHeads(msg *nats.Msg) {
 	var heads wire.LaneHeads
 	if err := wire.Decode(msg.Data, &heads); err != nil {
-		h.log.Error("heads not understood", "err", err)
+		h.Log.Error("heads not understood", "err", err)
 		return
 	}
 	for _, r := range heads.Heads {
@@ -340,7 +351,7 @@ func (h *hub) onHeads(msg *nats.Msg) {
 }
 
 // probe handles the head of one lane.
-func (h *hub) probe(at laneName, head uint64, quiet bool) {
+func (h *Hub) probe(at laneName, head uint64, quiet bool) {
 	h.mu.Lock()
 	of := h.lanes[at]
 	h.mu.Unlock()
@@ -353,16 +364,16 @@ func (h *hub) probe(at laneName, head uint64, quiet bool) {
 
 // onWhich answers a new owner's question what the gateway has of its object. After the
 // answer nothing is accepted from an earlier owner.
-func (h *hub) onWhich(msg *nats.Msg) {
+func (h *Hub) onWhich(msg *nats.Msg) {
 	var which wire.Which
 	if err := wire.Decode(msg.Data, &which); err != nil {
-		h.log.Error("question not understood", "err", err)
+		h.Log.Error("question not understood", "err", err)
 		return
 	}
-	held := wire.Held{Lane: which.Lane, Gateway: h.name, Object: which.Object, Token: which.Token, Region: h.region}
+	held := wire.Held{Lane: which.Lane, Gateway: h.Name, Object: which.Object, Token: which.Token, Region: h.Region}
 	if g := h.lock(which.Object, false); g != nil {
 		answer, ok := g.stream.Which(time.Now(), which.Token)
-		sockets := make([]*socket, len(answer.Sockets))
+		sockets := make([]*Socket, len(answer.Sockets))
 		for i, s := range answer.Sockets {
 			sockets[i] = g.sockets[s.Slot]
 		}
@@ -385,13 +396,13 @@ func (h *hub) onWhich(msg *nats.Msg) {
 		}
 	}
 	if err := wire.Publish(h.bus, wire.LaneInbox(which.Host)+wire.Hold, &held); err != nil {
-		h.log.Warn("sockets not told", "err", err) // the owner asks again
+		h.Log.Warn("sockets not told", "err", err) // the owner asks again
 	}
 }
 
 // answer handles what is said about a frame: that it was not taken. The owner
 // acknowledges frames in its stream.
-func (h *hub) answer(subject string, msg *nats.Msg) {
+func (h *Hub) answer(subject string, msg *nats.Msg) {
 	s, seq := h.frameOf(subject)
 	if s == nil {
 		return
@@ -402,7 +413,7 @@ func (h *hub) answer(subject string, msg *nats.Msg) {
 	}
 	var reply wire.Reply
 	if err := wire.Decode(msg.Data, &reply); err != nil {
-		h.log.Error("answer to a frame not understood", "err", err)
+		h.Log.Error("answer to a frame not understood", "err", err)
 		return
 	}
 	// A host that owns nothing has no token for its Moved; a replaced owner has its own.
@@ -411,12 +422,12 @@ func (h *hub) answer(subject string, msg *nats.Msg) {
 	}
 	s.notTaken(seq)
 	if reply.Code != "" {
-		s.close(closeInfo{code: reply.Code.CloseCode(), reason: reply.Err().Error(), fault: reply.Code})
+		s.Close(End{Code: reply.Code.CloseCode(), Reason: reply.Err().Error(), Fault: reply.Code})
 	}
 }
 
 // fence is the token of the newest owner known.
-func (h *hub) fence(key string) uint64 {
+func (h *Hub) fence(key string) uint64 {
 	g := h.lock(key, false)
 	if g == nil {
 		return 0
@@ -427,7 +438,7 @@ func (h *hub) fence(key string) uint64 {
 
 // frameOf is the socket and the number of the frame that an answer's subject names;
 // nil if the socket is gone or the subject names none.
-func (h *hub) frameOf(subject string) (*socket, uint64) {
+func (h *Hub) frameOf(subject string) (*Socket, uint64) {
 	frame, ok := strings.CutPrefix(subject, "frame.")
 	end := strings.LastIndexByte(frame, '.') // the socket's name has a dot of its own
 	if !ok || end < 0 {
