@@ -119,13 +119,28 @@ func TestAWrongCallIsExit2AndSaysWhatWouldBeRight(t *testing.T) {
 	}
 }
 
-func TestATakenPortIsExit3AndSaysWhoHasIt(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// listenBehindAFreePort listens at a port whose predecessor nobody listens at.
+func listenBehindAFreePort(t *testing.T) (net.Listener, int) {
+	t.Helper()
+	for range 100 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := ln.Addr().(*net.TCPAddr).Port
+		if before, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port-1)); err == nil {
+			before.Close()
+			return ln, port
+		}
+		ln.Close()
 	}
+	t.Fatal("no port has a free one before it")
+	return nil, 0
+}
+
+func TestATakenPortIsExit3AndSaysWhoHasIt(t *testing.T) {
+	ln, port := listenBehindAFreePort(t)
 	defer ln.Close()
-	port := ln.Addr().(*net.TCPAddr).Port
 	p := strconv.Itoa(port)
 	tests := []struct {
 		args []string
