@@ -16,14 +16,17 @@ import (
 	"holdfast/objects"
 )
 
-// shelved is Holdfast with two classes more.
+// shelved is Holdfast with three classes more.
 var shelved = app.Config{
 	Name:    "bench serve",
-	Objects: []*objects.Implementation{ticket.Objects, room.Objects, echo.Objects, shelfObjects, busyObjects},
+	Objects: []*objects.Implementation{ticket.Objects, room.Objects, echo.Objects, shelfObjects, busyObjects, pairObjects},
 	Worker: func(r fiber.Router, env *gateway.Env) {
 		demo.Worker(r, env)
 		r.Post("/shelf/:name", func(c *fiber.Ctx) error { return putOnShelf(c, env) })
 		r.Post("/busy/:name", func(c *fiber.Ctx) error { return keepBusy(c, env) })
+		r.Post("/ask/:name", func(c *fiber.Ctx) error { return askPair(c, env) })
+		r.Post("/tell/:name", func(c *fiber.Ctx) error { return tellPair(c, env, false) })
+		r.Post("/fan/:name", func(c *fiber.Ctx) error { return tellPair(c, env, true) })
 	},
 }
 
