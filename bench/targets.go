@@ -21,7 +21,7 @@ var targets = []target{
 	{"many", "default", perSecond, "workerd", true, 8},
 	{"echo", "always", perSecond, "workerd", true, 5},
 	{"echo", "always", perSecond, "nats", true, 0.4},
-	{"ask", "always", perSecond, "workerd", true, 5},
+	{"ask", "always", perSecond, "workerd", true, 3},
 	{"ask", "default", perSecond, "workerd", true, 5},
 	{"tell", "always", p50, "workerd", false, 0.2},
 	{"tell", "default", p50, "workerd", false, 0.2},
