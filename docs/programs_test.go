@@ -1,5 +1,4 @@
-// Package docs_test keeps the programs in docs and in the README true.
-package docs_test
+package docs
 
 import (
 	"bufio"

@@ -18,6 +18,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"holdfast/internal/sockets"
 	"holdfast/objects"
 )
 
@@ -37,8 +38,8 @@ const (
 )
 
 // conns is the listener of a gateway. It knows every connection that serves HTTP, so
-// that a stop can tell those that wait for a request from those that serve one; and it
-// counts all connections, WebSockets among them.
+// that a stop can close those that wait for a request and wait for those that serve
+// one. It counts all connections, WebSockets included.
 type conns struct {
 	net.Listener
 	limits  Limits
@@ -64,8 +65,8 @@ func newConns(ln net.Listener, limits Limits, trusted proxies) *conns {
 	}
 }
 
-// Accept waits for the next connection that is within the limits. The others are told
-// that they are not.
+// Accept waits for the next connection that is within the limits. A connection beyond
+// them is answered with an error and closed.
 func (cs *conns) Accept() (net.Conn, error) {
 	for {
 		accepted, err := cs.Listener.Accept()
@@ -124,8 +125,8 @@ func (cs *conns) Close() error {
 	return nil
 }
 
-// add counts a connection in. It reports false if there may be no further one, with the
-// reason if the client is to hear one.
+// add counts a connection in. It reports false if the gateway takes no further one. The
+// error is the reason to send to the client; nil: none is sent.
 func (cs *conns) add(c *conn) (*objects.Error, bool) {
 	from := netip.Prefix{}
 	if ip := ipOf(c.RemoteAddr()); !cs.trusted.trusts(ip) {
@@ -165,9 +166,10 @@ func (cs *conns) tooMany() *objects.Error {
 	return objects.Errorf(objects.TooMany, "this address has as many connections as one may have, which are %d", cs.limits.ConnsPer)
 }
 
-// takes counts a WebSocket that comes through a trusted proxy as one of its client's
-// address: the proxy has a connection to us for each. It refuses one too many. charged
-// tells whether it was counted: one of a client that comes directly was before.
+// takes counts a WebSocket that comes through a trusted proxy as a connection of the
+// client's address. It returns an error if the address has too many. charged reports
+// whether the WebSocket was counted now: a direct client's connection was counted when
+// it was accepted.
 func (cs *conns) takes(c *conn, client netip.Addr) (charged bool, err error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -180,14 +182,14 @@ func (cs *conns) takes(c *conn, client netip.Addr) (charged bool, err error) {
 	return true, nil
 }
 
-// discharge takes back what takes did.
+// discharge uncounts a WebSocket that takes has counted.
 func (cs *conns) discharge(c *conn) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.forget(c)
 }
 
-// forget counts a connection out of its address's. With mu held.
+// forget uncounts a connection from its address. With mu held.
 func (cs *conns) forget(c *conn) {
 	if !c.from.IsValid() {
 		return
@@ -198,7 +200,7 @@ func (cs *conns) forget(c *conn) {
 	c.from = netip.Prefix{}
 }
 
-// release counts a connection out that has ended.
+// release uncounts a connection that has ended.
 func (cs *conns) release(c *conn) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -221,9 +223,8 @@ func (cs *conns) remove(c *conn) {
 	}
 }
 
-// leave takes no more connections and waits until none is open, or for the end of
-// ctx. A connection that waits for a request is closed when none has begun to
-// arrive within partTime.
+// leave accepts no more connections and waits until none is open or ctx ends. A
+// connection that waits for a request is closed if no request begins within partTime.
 func (cs *conns) leave(ctx context.Context) {
 	cs.Close()
 	cs.mu.Lock()
@@ -271,10 +272,10 @@ type conn struct {
 	from    netip.Prefix // whose it counts as; invalid: nobody's
 
 	// What follows belongs to the goroutine that serves the connection.
-	until time.Time // the read deadline that fasthttp has set
-	holds bool      // it has its share of among.bodies
-	room  [512]byte
-	ahead []byte // read, and not asked for yet
+	until time.Time  // the read deadline that fasthttp has set
+	holds bool       // it has its share of among.bodies
+	room  *[512]byte // for what is read ahead; nil before the first request, and of a WebSocket
+	ahead []byte     // read, and not asked for yet
 }
 
 // overTLS reports whether the client speaks TLS to the gateway itself.
@@ -283,7 +284,7 @@ func (c *conn) overTLS() bool {
 	return is
 }
 
-// leave gives a connection that waits for a request a moment for what is on its way.
+// leave sets a deadline of partTime on a connection that waits for a request.
 func (c *conn) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -312,9 +313,13 @@ func (c *conn) Read(b []byte) (n int, err error) {
 		return n, nil
 	}
 	if c.upgraded {
+		c.room, c.ahead = nil, nil
 		return c.Conn.Read(b)
 	}
 	if len(b) == 1 {
+		if c.room == nil {
+			c.room = new([512]byte)
+		}
 		c.wait(true)
 		n, err = c.Conn.Read(c.room[:])
 		c.wait(false)
@@ -349,17 +354,17 @@ func (c *conn) readBody(b []byte) (n int, err error) {
 		c.among.bodies.giveBack(c)
 		c.holds = false
 	} else {
-		c.among.bodies.heard(c, time.Now())
+		c.among.bodies.noteProgress(c, time.Now())
 	}
 	return n, err
 }
 
-// Write writes. The library closes a WebSocket whose client's message is too large before
-// anybody hears of it, and without a reason: here it gets one.
+// Write writes. The WebSocket library itself closes a socket whose message is too large,
+// with a close frame without a reason. Write adds the reason.
 func (c *conn) Write(b []byte) (int, error) {
 	if c.upgraded && bytes.Equal(b, bareTooLarge) {
 		reason := websocket.FormatCloseMessage(websocket.CloseMessageTooBig, tooLarge(c.among.limits.Frame))
-		_, err := c.Conn.Write(frameOf(websocket.CloseMessage, reason))
+		_, err := c.Conn.Write(sockets.FrameOf(websocket.CloseMessage, reason))
 		return len(b), err
 	}
 	return c.Conn.Write(b)
@@ -384,9 +389,9 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
-// Close closes the connection. A client whose request was refused may still be
-// sending it: what it sends is read for a while, as it would otherwise hear that the
-// connection was reset instead of the refusal.
+// Close closes the connection. A client whose request was refused may still be sending
+// it. Its bytes are read for a while: closing at once would reset the connection, and
+// the client would lose the refusal.
 func (c *conn) Close() error {
 	if c.refused.Load() {
 		c.linger()
@@ -420,9 +425,9 @@ func (c *conn) linger() {
 // errCrowded is the failure to receive a body while too many others are received.
 var errCrowded = errors.New("too many bodies are being received")
 
-// bodies is the memory for large bodies that are being received: fasthttp takes up
-// all that a client announces. When it is full, the one that has been silent for
-// longest is given up.
+// bodies bounds the memory of large bodies that are being received: fasthttp allocates
+// the size that a client announces. When the memory is full, the body that has been
+// silent longest is given up.
 type bodies struct {
 	limit int
 
@@ -432,25 +437,26 @@ type bodies struct {
 }
 
 type body struct {
-	size  int
-	heard time.Time
+	size     int
+	progress time.Time // when bytes of it came last
 }
 
-// silent is for how long a body has brought nothing that may be given up for others.
+// silent is how long a body must have paused before it may be given up for another.
 const silent = 250 * time.Millisecond
 
-// take reports whether there is room for a body; it makes some if it must.
+// take reserves memory for a body. It reports false if there is none, also after giving
+// up silent bodies.
 func (b *bodies) take(c *conn, size int, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.size+size > b.limit && len(b.held) > 0 {
 		var last *conn
 		for other, body := range b.held {
-			if last == nil || body.heard.Before(b.held[last].heard) {
+			if last == nil || body.progress.Before(b.held[last].progress) {
 				last = other
 			}
 		}
-		if now.Sub(b.held[last].heard) < silent {
+		if now.Sub(b.held[last].progress) < silent {
 			return false
 		}
 		b.remove(last)
@@ -462,11 +468,11 @@ func (b *bodies) take(c *conn, size int, now time.Time) bool {
 	return true
 }
 
-func (b *bodies) heard(c *conn, now time.Time) {
+func (b *bodies) noteProgress(c *conn, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if held, ok := b.held[c]; ok {
-		held.heard = now
+		held.progress = now
 		b.held[c] = held
 	}
 }

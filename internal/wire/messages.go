@@ -29,6 +29,8 @@ const (
 	Forget    // a sender has nothing left for the object: ForgetBody
 	MayForget // a receiver asks for that: ForgetBody
 	Parked    // an operator has parked messages sent again, or dropped: ParkedBody
+	Restore   // an operator has the object put back: RestoreBody, answered by Restored
+	Fork      // an operator has the object begin as another was: ForkBody, answered by Forked
 )
 
 // FrameWindow is how many frames of one socket a gateway sends before the first of
@@ -66,6 +68,12 @@ type Request struct {
 	Reason string
 	Clean  bool
 	Fault  objects.Code // what went wrong, of a close; "": nothing
+	Final  bool         // of a close: the object has closed the socket, which does not come back
+
+	Resumes  bool   // of an upgrade: the client knows how a socket comes back
+	Session  string // the session that is to come back; "": none
+	Secret   []byte
+	Received uint64 // messages that its client has received
 
 	// Only a host may send these.
 	Asked   *Asked       // what an object asks; nil: it is no object that asks
@@ -107,9 +115,14 @@ func (r *Request) fields(c *coder) {
 	text(c, 34, &r.Reason)
 	c.bool(35, &r.Clean)
 	text(c, 36, &r.Fault)
+	c.bool(37, &r.Final)
 	optional(c, 40, &r.Asked)
 	optional(c, 41, &r.Settled)
 	optional(c, 42, &r.Probe)
+	c.bool(50, &r.Resumes)
+	text(c, 51, &r.Session)
+	c.bytes(52, &r.Secret)
+	number(c, 53, &r.Received)
 }
 
 // Reply answers a Request.
@@ -196,7 +209,7 @@ func (r *Reply) Err() error {
 	return e
 }
 
-// Fail makes the reply tell of a failure.
+// Fail makes the reply report a failure.
 func (r *Reply) Fail(e *objects.Error) {
 	r.Code, r.Message, r.Ref = e.Code, e.Message, e.Reference
 	if len(e.Details) == 0 {

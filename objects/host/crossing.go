@@ -38,7 +38,7 @@ func (c *eventContext) endWait(a *asking, n uint64) {
 	delete(a.waits, n)
 }
 
-// probe asks whether the one that the event waits for waits for the event.
+// probe sends a probe along the chain of waits: if it returns to the event, there is a cycle.
 func (c *eventContext) probe(a *asking, n uint64) {
 	o := c.o
 	o.mu.Lock()
@@ -62,8 +62,8 @@ func (o *object) sendProbe(to string, p *wire.Waiting) {
 	o.in.logSendError(wire.Publish(o.in.bus, wire.ObjectHostSubject(to), &req))
 }
 
-// hearProbe passes a probe on, or has the event that it began with give way.
-func (o *object) hearProbe(msg *nats.Msg) {
+// onProbe passes a probe on, or has the event that it began with give way.
+func (o *object) onProbe(msg *nats.Msg) {
 	var req wire.Request
 	err := wire.Decode(msg.Data, &req)
 	p := req.Probe

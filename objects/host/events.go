@@ -37,6 +37,7 @@ type memory struct {
 	epoch    uint64
 	token    uint64    // of the claim
 	since    time.Time // when the object was served first under it
+	first    bool      // it was claimed when nothing was left of any owner before, no marker of a removal either
 	woke     bool      // the instance was constructed for the event in hand
 }
 
@@ -55,6 +56,7 @@ func (o *object) run() {
 			o.commit.wrote = false
 			o.startBatchTimer()
 		}
+		o.awaitRoom()
 		if !o.awaitLease() {
 			if d.kind == request {
 				o.in.redirect(d.msg, o.memory.token)
@@ -96,10 +98,10 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 	case gatewayLost:
 		o.loseGateway(d.gateway)
 	case endsDue:
-		if u := o.sockets.untold; u != nil {
+		if u := o.sockets.pendingEnds; u != nil {
 			u.yields = false
 		}
-		o.tellEnds()
+		o.deliverEnds()
 	case toldDue:
 		o.handleTold()
 	case sleepDue:
@@ -108,10 +110,12 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.sleep()
 		o.flushNow()
 		o.finishBatch() // before the last put
-		o.settleParts()
+		o.finishParts()
 		o.awaitQuiet()
+		o.handOverWindow()
 		o.drive(owner.Leave{})
 	}
+	o.endRestore()
 	returned, o.inHand = true, event{}
 }
 
@@ -149,7 +153,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 		err = checkRequest(req, d.byHost)
 	}
 	if err == nil && req.Kind == wire.Settled {
-		o.hearSettled(req.Settled)
+		o.forgetSettled(req.Settled)
 		return
 	}
 	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
@@ -191,11 +195,11 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 			o.finish(ev, o.memory.instance.Call(ctx, req.Call, req.Body))
 		}
 	case wire.Fetch:
-		if !o.again(ev, now) && o.mayOpen(ev) && o.ready(ev) {
+		if !o.again(ev, now) && o.mayOpen(ev) && !o.comesBack(ev) && o.ready(ev) {
 			o.fetch(ctx, ev)
 		}
 	case wire.Alarm:
-		o.wokenUp(ctx, ev)
+		o.onWakeUp(ctx, ev)
 	case wire.Told:
 		o.receiveTold(ev)
 	case wire.Forget:
@@ -203,9 +207,13 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 	case wire.MayForget:
 		o.mayForget(ev)
 	case wire.Parked:
-		o.seeToParked(ev)
+		o.handleParked(ev)
 	case wire.Resume:
 		o.resume(ev)
+	case wire.Restore:
+		o.restore(ctx, ev)
+	case wire.Fork:
+		o.fork(ctx, ev)
 	default:
 		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request of unknown kind %d", req.Kind)})
 	}
@@ -214,7 +222,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 // onlyHosts reports whether a request of this kind is believed only where hosts alone may
 // publish.
 func onlyHosts(kind wire.Kind) bool {
-	return kind == wire.Told || kind == wire.Forget || kind == wire.MayForget || kind == wire.Parked
+	return kind == wire.Told || kind == wire.Forget || kind == wire.MayForget || kind == wire.Parked || kind == wire.Restore || kind == wire.Fork
 }
 
 // withPrincipal has the event know who asks. What no gateway of ours has sent is nobody.
@@ -264,6 +272,9 @@ func checkRequest(req *wire.Request, byHost bool) error {
 			return err
 		}
 	}
+	if err := checkSession(req); err != nil {
+		return err
+	}
 	if err := checkName(req.Gateway); err != nil || req.Socket == "" {
 		return err
 	}
@@ -287,10 +298,12 @@ type event struct {
 	gateway string
 	slot    uint32
 	seq     uint64 // 0: nothing is to be acknowledged
+	ended   string // the socket of which the event tells the end
+	session bool   // which was a session that was away
 }
 
 // kindNames are the kinds of requests, and of events that nobody has requested.
-var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "settled", "probe", "told", "forget", "may_forget", "parked", "own"}
+var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "settled", "probe", "told", "forget", "may_forget", "parked", "restore", "fork", "own"}
 
 const (
 	kinds    = len(kindNames)
@@ -346,9 +359,9 @@ func (o *object) again(ev event, now time.Time) bool {
 }
 
 // young reports whether copies of requests may still arrive that were sent to an owner
-// before this one.
+// before this one. The marker of a removal stays for as long as a copy lives.
 func (o *object) young() bool {
-	return o.memory.epoch > 1 && time.Since(o.memory.since) < wire.CopyLife
+	return !o.memory.first && time.Since(o.memory.since) < wire.CopyLife
 }
 
 // sum distinguishes requests under one key.
@@ -378,7 +391,8 @@ func (o *object) fetch(ctx context.Context, ev event) {
 	}
 	var socket *engine.SocketInfo
 	if req.Socket != "" {
-		socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
+		slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has seen it
+		socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Slot: slot, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
 	}
 	o.finish(ev, o.memory.instance.Fetch(r, socket))
 }
@@ -425,7 +439,7 @@ func (o *object) setAgain(ev event) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	need := needOf(alarmValue(o.memory.alarm), o.told)
+	need := needOf(alarmValue(o.memory.alarm), o.told, o.sockets.next())
 	if o.stage() != gone && o.enqueue(setWakeUp{need: need, then: then}) {
 		o.spawn(o.work)
 	}
@@ -463,10 +477,11 @@ func (o *object) finish(ev event, out engine.Outcome) {
 func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure *objects.Error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	wrote := out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed
+	wrote := out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed || closesAway(out.Sends)
 	outs, waits := o.outs(ev, out, failure, wrote)
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
 		o.sockets.note()
+		o.keepAttachments(out.Sends)
 	}
 	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: wrote}
 	item.frame = ev.kind == wire.Message || ev.kind == wire.Closed
@@ -475,7 +490,13 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	}
 	item.settle = ev.settles(failure)
 	item.wrote = item.wrote || item.settle != nil // so that it does not run again when its asks are settled
+	if target, ok := out.Target.(*state.Target); ok {
+		o.memory.state.Restore(target, o.memory.token, time.Now())
+	}
 	o.memory.state.Apply(out.Writes)
+	if ev.session {
+		o.memory.state.Apply([]engine.Write{{Key: engine.SessionsAt + ev.ended}})
+	}
 	item.tasks = out.Tasks
 	if item.wrote {
 		o.noteTold(out.Writes)

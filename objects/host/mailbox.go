@@ -17,7 +17,7 @@ const (
 	nothing     deliveryKind = iota
 	request                  // msg, from a gateway or a host's alarm
 	gatewayLost              // gateway has died, and its sockets with it
-	endsDue                  // ends of sockets that could not be told are tried again
+	endsDue                  // ends of sockets that the object does not know of are tried again
 	toldDue                  // something is to be done about told messages
 	sleepDue                 // the instance has been idle and has something to save before it is dropped
 	drainMarker              // everything before it has been handled: release the object
@@ -193,7 +193,7 @@ func (m *mailbox) next(now time.Time) delivery {
 	return d
 }
 
-// begin has the event in hand count from now.
+// begin sets the start of the event in hand to now.
 func (m *mailbox) begin(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

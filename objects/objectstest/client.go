@@ -184,7 +184,7 @@ func (c *Client) Close(code int, reason string) {
 	c.object.world.deliver()
 }
 
-// Closed tells how the socket ended; false if it is open.
+// Closed returns how the socket ended; false if it is open.
 func (c *Client) Closed() (objects.Close, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

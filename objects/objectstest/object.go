@@ -25,6 +25,7 @@ type object struct {
 
 	mu          sync.Mutex // held while an event runs; guards what follows
 	data        *engine.Data
+	past        []change // oldest first, if the class keeps a history
 	alarm       engine.Alarm
 	instance    *engine.Instance // nil while it sleeps
 	clients     map[string]*Client
@@ -78,7 +79,7 @@ func (o *object) event(e *event, key string, q question, run func(*engine.Instan
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	out, err := o.once(e, key, q, run)
-	o.tellEnds()
+	o.deliverEnds()
 	return out, err
 }
 
@@ -86,7 +87,7 @@ func (o *object) event(e *event, key string, q question, run func(*engine.Instan
 func (o *object) run(e *event, event func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
 	if o.world.isTwice() && o.wake() == nil {
 		event(o.instance)
-		o.instance = nil
+		o.drop()
 		o.moved()
 		first := e.asked.take()
 		defer func() {
@@ -101,7 +102,7 @@ func (o *object) run(e *event, event func(*engine.Instance) engine.Outcome) (eng
 			continue
 		}
 		if err == nil || !e.long {
-			e.settle()
+			e.markDurable()
 		}
 		return out, err
 	}
@@ -118,7 +119,7 @@ func (o *object) try(event func(*engine.Instance) engine.Outcome) (engine.Outcom
 		err := objects.Errorf(objects.Unavailable, "the event took longer than %v; nothing was changed", most)
 		out = engine.Outcome{Err: err, Drop: true}
 	}
-	return out, o.settle(out)
+	return out, o.applyOutcome(out)
 }
 
 func (o *object) wake() error {
@@ -147,16 +148,25 @@ func (o *object) wake() error {
 		Strict: 1,
 	})
 	o.instance = instance
-	return o.settle(out)
+	if err := o.applyOutcome(out); err != nil {
+		return err
+	}
+	return o.wake() // if its commit was the last thing that its host did
 }
 
 // sleep drops the instance, which may save something before.
 func (o *object) sleep() {
 	if o.instance != nil && o.instance.Sleeps() {
-		_ = o.settle(o.instance.Sleep(context.Background())) // told has logged it
+		_ = o.applyOutcome(o.instance.Sleep(context.Background())) // visibleError has logged it
 	}
+	o.drop()
+	o.deliverEnds()
+}
+
+// drop forgets the instance.
+func (o *object) drop() {
+	o.instance.Close()
 	o.instance = nil
-	o.tellEnds()
 }
 
 // moved notes that another host has taken the object over: its tasks end.
@@ -187,24 +197,24 @@ func (o *object) held() *engine.Sockets {
 	return sockets
 }
 
-// settle does what an outcome wants, in its order. The error is what the caller is told.
-func (o *object) settle(out engine.Outcome) error {
+// applyOutcome does what an outcome wants, in its order. The error is what the caller is told.
+func (o *object) applyOutcome(out engine.Outcome) error {
 	if out.Drop {
-		o.instance = nil
+		o.drop()
 	}
 	if out.Err != nil {
 		o.forgetAlarm = out.Forget
 		for _, s := range out.Sends {
 			o.send(s)
 		}
-		return o.told(out)
+		return o.visibleError(out)
 	}
 	fate := lands
 	if out.Changed() {
 		fate, o.fate = o.fate, lands
 	}
 	if fate != lands {
-		o.instance = nil
+		o.drop()
 		o.moved()
 	}
 	switch fate {
@@ -213,13 +223,16 @@ func (o *object) settle(out engine.Outcome) error {
 	case failed:
 		return errUnknown
 	}
+	if to, ok := out.Target.(target); ok {
+		o.restore(to)
+	}
 	o.write(out.Writes)
 	if out.Alarm != nil {
 		o.alarm = *out.Alarm
 		o.alarm.Number = o.world.number()
 	}
 	if fate != lands {
-		return o.hearsay(fate, out)
+		return o.crashAtCommit(fate, out)
 	}
 	for _, s := range out.Opened {
 		o.clients[s.ID()].accepted(s.Info())
@@ -248,9 +261,9 @@ func (o *object) pending() int {
 
 var errUnknown = objects.Errorf(objects.Unknown, "no answer in time; it may or may not have happened")
 
-// hearsay is what becomes of the rest of an event whose host died as it committed: attachments are in the record, its
+// crashAtCommit is what becomes of the rest of an event whose host died as it committed: attachments are in the record, its
 // messages have not left, and the next owner answers from the record what it has the answer of.
-func (o *object) hearsay(fate fate, out engine.Outcome) error {
+func (o *object) crashAtCommit(fate fate, out engine.Outcome) error {
 	for _, s := range out.Sends {
 		if s.Op == engine.OpAttach {
 			o.send(s)
@@ -290,9 +303,9 @@ func (o *object) frames(frames []engine.Frame) {
 	}
 }
 
-// told is how a failure looks from outside: refusals word for word, faults as a
+// visibleError is how a failure looks from outside: refusals word for word, faults as a
 // reference to the log.
-func (o *object) told(out engine.Outcome) error {
+func (o *object) visibleError(out engine.Outcome) error {
 	if e, ok := errors.AsType[*objects.Error](out.Err); ok {
 		return e
 	}
@@ -338,13 +351,13 @@ func (o *object) hangUp(c *Client, how engine.Close) {
 	}
 }
 
-// tellEnds tells the object of sockets that have ended, each once.
-func (o *object) tellEnds() {
+// deliverEnds tells the object of sockets that have ended, each once.
+func (o *object) deliverEnds() {
 	for len(o.ended) > 0 {
 		e := o.ended[0]
 		o.ended = o.ended[1:]
 		ctx := o.begin(e.client.as, "")
-		_, _ = o.run(ctx, func(i *engine.Instance) engine.Outcome { // nobody is told if it fails; told has logged it
+		_, _ = o.run(ctx, func(i *engine.Instance) engine.Outcome { // nobody waits for it; visibleError has logged a failure
 			return i.Closed(ctx, e.client.ID(), e.how)
 		})
 		delete(o.clients, e.client.ID())
@@ -377,7 +390,7 @@ func (o *object) fetch(e *event, key string, r *http.Request, data []byte, c *Cl
 	if c != nil && c.info.Order == 0 {
 		delete(o.clients, c.ID())
 	}
-	o.tellEnds()
+	o.deliverEnds()
 	return out.Response, err
 }
 
@@ -406,7 +419,7 @@ func (o *object) message(c *Client, m objects.Message) {
 		}
 		o.hangUp(c, engine.Close{Code: e.Code.CloseCode(), Reason: reason, Fault: string(e.Code)})
 	}
-	o.tellEnds()
+	o.deliverEnds()
 }
 
 // closed is the peer's close.
@@ -416,7 +429,7 @@ func (o *object) closed(c *Client, how engine.Close) {
 	if c.end(how) {
 		o.ended = append(o.ended, end{c, how})
 	}
-	o.tellEnds()
+	o.deliverEnds()
 }
 
 func (o *object) due() (time.Time, bool) {
@@ -476,6 +489,6 @@ func (o *object) ring(by time.Time) bool {
 			o.alarm = engine.Alarm{}
 		}
 	}
-	o.tellEnds()
+	o.deliverEnds()
 	return true
 }

@@ -14,6 +14,7 @@ type Instance struct {
 	class  *Class
 	world  World
 	self   any
+	part   Part // nil: no event has wanted it
 }
 
 // Outcome is what an event wants done, in this order: make Writes and Alarm
@@ -25,6 +26,7 @@ type Outcome struct {
 	Sends  []Send
 	Opened []*Socket // accepted by this event
 	Tasks  []Task    // to begin when all else of this is done
+	Target any       // what the object is put back to, before Writes, as Past.Restore has made it; nil: nothing
 
 	Output   []byte    // a call's answer
 	Response *Response // a fetch's answer
@@ -37,7 +39,7 @@ type Outcome struct {
 }
 
 // Changed reports whether the event has something to make durable.
-func (o Outcome) Changed() bool { return len(o.Writes) > 0 || o.Alarm != nil }
+func (o Outcome) Changed() bool { return len(o.Writes) > 0 || o.Alarm != nil || o.Target != nil }
 
 // Start constructs the instance. The outcome is the constructor's own: it may
 // have written. If Err is set the instance is nil and the constructor's event fails.
@@ -48,6 +50,7 @@ func (c *Class) Start(w World) (*Instance, Outcome) {
 		return nil
 	})
 	if out.Err != nil {
+		i.Close()
 		return nil, out
 	}
 	return i, out
@@ -116,7 +119,7 @@ func (i *Instance) Message(ctx context.Context, socket string, m Message) Outcom
 	})
 }
 
-// Closed runs WebSocketClose and forgets the socket, whatever the handler says.
+// Closed runs WebSocketClose and removes the socket, whatever the handler returns.
 func (i *Instance) Closed(ctx context.Context, socket string, end Close) Outcome {
 	defer func() {
 		if s := i.world.Sockets.byID[socket]; s != nil {
@@ -166,6 +169,7 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 	defer func() {
 		t.end()
 		if !returned { // the handler has ended its goroutine
+			t.rollbackPart()
 			t.undoSockets(0)
 		}
 	}()
@@ -182,11 +186,15 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 		err = t.err
 	}
 	if err == nil {
-		err = t.settle(&out)
+		err = t.commitPart(&out)
+	}
+	if err == nil {
+		err = t.finish(&out)
 	}
 	if err == nil {
 		return out
 	}
+	t.rollbackPart()
 	t.undoSockets(0)
 	refusal, refused := i.class.Author.Refusal(err)
 	out = Outcome{Err: refusal, Stack: out.Stack, Drop: !refused || t.err != nil}
@@ -199,9 +207,11 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 	return out
 }
 
-// settle says what the event wants done. An error is that of a limit, and the instance's memory is not to be trusted.
-func (t *Tx) settle(out *Outcome) error {
-	out.Writes = t.changes()
+// finish returns in out what the event wants done. An error is that of a limit, and the instance's memory is not to be trusted.
+func (t *Tx) finish(out *Outcome) error {
+	if out.Writes = t.changes(); t.target != nil {
+		out.Writes, out.Target, out.Drop = Staying(out.Writes), t.target, true
+	}
 	if len(out.Writes) > 0 {
 		if t.err = t.fits(out.Writes); t.err != nil {
 			return t.err

@@ -77,6 +77,13 @@ const (
 	MarksAt   = Reserved + "m/" // + sender: what the object was told
 )
 
+// Where is kept what lets sockets come back.
+const (
+	SessionsAt = Reserved + "r/s/" // + session: it is away
+	DetachedAt = Reserved + "r/d/" // + socket: its session is elsewhere
+	WindowAt   = Reserved + "r/w"  // what an owner has handed over of what it has sent
+)
+
 // OutboxKey is where the message with this number is kept.
 func OutboxKey(n uint64) string { return fmt.Sprintf("%s%016x", OutboxAt, n) }
 

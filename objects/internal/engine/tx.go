@@ -36,6 +36,7 @@ type Tx struct {
 	err    error     // why it was aborted
 	closes bool      // an abort closes all sockets
 	forget bool      // an abort clears the alarm that runs
+	target any       // what the object is to be put back to; nil: nothing
 	ended  atomic.Bool
 	asked  atomic.Bool    // other objects
 	block  atomic.Uintptr // of a stack that is known to be the event's
@@ -107,6 +108,8 @@ type Event interface {
 	// Ask asks another object, outside of the transaction, until ctx ends.
 	Ask(ctx context.Context, q Question) (Answer, error)
 
+	Past
+
 	GaveWay() bool // the event is to be unwound: it runs again
 	// Sync waits until what earlier events of the object wrote is durable.
 	Sync(ctx context.Context) error
@@ -177,10 +180,13 @@ type EventKey struct{}
 // FaceKey is the key under which the Tx, as a context, has its Face.
 type FaceKey struct{}
 
-// Value is the parent's, and the Face.
+// Value is the parent's, the Face, and the Tx itself.
 func (t *Tx) Value(key any) any {
-	if key == (FaceKey{}) {
+	switch key {
+	case FaceKey{}:
 		return t.Face
+	case TxKey{}:
+		return t
 	}
 	return t.parent.Value(key)
 }
@@ -331,6 +337,9 @@ func (t *Tx) Transact(fn func() error) error {
 
 // fold makes the topmost layer part of the one below it.
 func (t *Tx) fold() {
+	if t.run.part != nil {
+		t.run.part.Fold(t, t.Depth())
+	}
 	done := *t.top()
 	t.layers = t.layers[:len(t.layers)-1]
 	for key, value := range done.writes {
@@ -344,6 +353,9 @@ func (t *Tx) fold() {
 // rollback takes back all layers from the given one on.
 func (t *Tx) rollback(from int) {
 	first := t.layers[from]
+	if t.run.part != nil {
+		t.run.part.Rollback(t, from)
+	}
 	t.undoSockets(first.undo)
 	clear(t.sends[first.sends:])
 	clear(t.tasks[first.tasks:])

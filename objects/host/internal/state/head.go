@@ -22,6 +22,7 @@ type Head struct {
 	Blobs    int64    `json:"blobs,omitempty"`    // bytes of values that are apart
 	Dead     []Span   `json:"dead,omitempty"`     // named no more, and not in the manifest's list of those
 	Gone     []string `json:"gone,omitempty"`     // keys that the journal deletes
+	History  *History `json:"history,omitempty"`  // nil: the object's past is not kept
 }
 
 // Run is a chunk that was a journal.
@@ -100,6 +101,11 @@ func (h *Head) Check() error {
 	if h.Job > h.Next {
 		return errors.New("its merge cannot be")
 	}
+	if h.History != nil {
+		if err := h.History.check(h.Next); err != nil {
+			return err
+		}
+	}
 	for i, key := range h.Gone {
 		if len(key) > maxKey || !utf8.ValidString(key) || i > 0 && h.Gone[i-1] >= key {
 			return fmt.Errorf("it deletes %.80q, which cannot be", key)
@@ -149,6 +155,13 @@ func (h *Head) AppendJSON(out []byte) []byte {
 		}
 		return append(out, key...)
 	})
+	if h.History != nil {
+		past, err := json.Marshal(h.History)
+		if err != nil {
+			panic(err) // it always encodes
+		}
+		out = append(append(out, `,"history":`...), past...)
+	}
 	return append(out, '}')
 }
 
@@ -166,7 +179,7 @@ func (m *manifest) encode() []byte {
 	out := binary.AppendUvarint(nil, uint64(len(m.levels)))
 	text := func(s string) { out = append(binary.AppendUvarint(out, uint64(len(s))), s...) }
 	name := func(n Name) {
-		out = binary.AppendUvarint(out, n.Reign)
+		out = binary.AppendUvarint(out, n.Token)
 		out = binary.AppendUvarint(out, n.Number)
 		out = binary.AppendUvarint(out, uint64(n.Part))
 	}
@@ -238,7 +251,7 @@ func (r *reader) number(most uint64) uint64 {
 
 func (r *reader) name() Name {
 	n := Name{r.number(1<<64 - 1), r.number(1<<64 - 1), uint32(r.number(maxParts))}
-	if n.Reign == 0 || n.Number == 0 {
+	if n.Token == 0 || n.Number == 0 {
 		r.bad = true
 	}
 	return n

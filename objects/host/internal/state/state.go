@@ -20,6 +20,8 @@ type State struct {
 	more   *more        // nil while the object has never been more than a journal
 	live   atomic.Int64 // bytes of keys and values of an object with chunks: at least what it has, and exactly that as long as what is overwritten is known
 	untidy bool         // the owner before may have left entries behind that no head names
+
+	history *history // nil: the past is not kept
 }
 
 // view is a state as reads see it. All but the journal is never changed.
@@ -57,7 +59,7 @@ type more struct {
 	above    int64 // and of the runs'
 	blobs    int64 // and of values that are apart
 	gone     int   // bytes of the keys that the journal deletes
-	dead     []grave
+	dead     []garbage
 	landed   uint64            // the last commit known to have landed
 	turn     [maxLevels]string // where the next merge out of a level begins
 	claimed  claimed
@@ -69,14 +71,15 @@ func (m *more) parts() int { return int(m.above + m.below + m.blobs) }
 // claimed is what the head that was claimed says of numbers.
 type claimed struct{ next, job uint64 }
 
-// grave is entries that are named no more.
-type grave struct {
+// garbage is entries that no head names any longer.
+type garbage struct {
 	Span
 	size     int
 	commit   uint64    // the first that does not name them; 0: not decided yet
 	since    time.Time // when that has landed; zero: it has not
 	manifest bool      // the manifest lists them
 	job      uint64    // whose manifest will list them
+	blob     bool      // they are a value that was apart
 }
 
 // New is the state of an object that is nothing but a journal. The data is its own from then on.
@@ -129,7 +132,7 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 		m.del(v, key)
 	}
 	for _, span := range head.Dead {
-		m.dead = append(m.dead, grave{Span: span, size: sizes.chunk, since: now})
+		m.dead = append(m.dead, garbage{Span: span, size: sizes.chunk, since: now})
 	}
 	if e := head.Manifest; e != nil {
 		encoded, err := src.assemble(ctx, e.Span, manifestEntry, e.Size)
@@ -145,7 +148,13 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 		}
 		v.levels = list.levels
 		for _, span := range list.dead {
-			m.dead = append(m.dead, grave{Span: span, size: sizes.chunk, since: now, manifest: true})
+			m.dead = append(m.dead, garbage{Span: span, size: sizes.chunk, since: now, manifest: true})
+		}
+	}
+	if head.History != nil {
+		var err error
+		if s.history, err = openHistory(ctx, src, head.History); err != nil {
+			return nil, err
 		}
 	}
 	v.parts = m.parts()
@@ -206,6 +215,9 @@ func (m *more) add(v *view, key string) {
 // Apply makes the writes of an event.
 func (s *State) Apply(writes []engine.Write) {
 	v := s.view.Load()
+	if s.history != nil {
+		s.history.touch(writes)
+	}
 	if v.reserved != nil {
 		for _, w := range writes {
 			if isReserved(w.Key) {
