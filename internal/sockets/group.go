@@ -273,7 +273,7 @@ func (h *Hub) performOn(s *Socket, a stream.Act) {
 	}
 	switch a.Kind {
 	case stream.Cut:
-		s.Close(End{Code: closeRestart, Reason: "something sent to the socket was lost; connect again", Fault: objects.Unavailable})
+		s.Close(End{Code: closeRestart, Reason: "something sent to the socket was lost; connect again", Fault: objects.Unavailable, lost: true})
 	case stream.Tell:
 		s.sendClosed(a.Seq, a.Alone)
 	case stream.Settle:

@@ -94,7 +94,7 @@ func (s *Socket) accept(op *wire.LaneOp, auto *autoResponse) {
 // helloOf is what a client hears first that knows how a socket comes back.
 func helloOf(op *wire.LaneOp) []byte {
 	hello := resume.Hello{
-		Back: op.Back, From: op.Sent, Heard: op.Heard, Gap: op.Gap, Missed: op.Missed, Subprotocol: op.Subprotocol, Auto: op.AutoRequest,
+		Back: op.Back, From: op.Sent, Heard: op.Heard, Subprotocol: op.Subprotocol, Auto: op.AutoRequest,
 	}
 	if op.Session != "" {
 		hello.Token, hello.Time = resume.TokenOf(op.Session, op.Secret), op.Return
@@ -392,6 +392,7 @@ func (s *Socket) describe(held stream.HeldSocket) wire.LaneSocket {
 		Answered: s.answered.Load(), Accepted: s.accepted,
 	}
 	if s.accepted.Session != "" {
+		told.Lost = s.end.lost
 		told.Counts = wire.Counts{Sent: s.sent, Heard: s.before + held.Settled}
 		if s.auto != nil {
 			told.AutoRequest, told.AutoResponse = string(s.auto.request), s.auto.response

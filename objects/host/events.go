@@ -108,6 +108,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.sleep()
 	case drainMarker:
 		o.sleep()
+		o.forgetAnswers()
 		o.flushNow()
 		o.finishBatch() // before the last put
 		o.finishParts()
@@ -303,7 +304,7 @@ type event struct {
 }
 
 // kindNames are the kinds of requests, and of events that nobody has requested.
-var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "settled", "probe", "told", "forget", "may_forget", "parked", "restore", "fork", "own"}
+var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "settled", "probe", "told", "forget", "may_forget", "parked", "restore", "fork", "look", "own"}
 
 const (
 	kinds    = len(kindNames)
@@ -549,6 +550,18 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 		answer.Reply = data
 	}
 	o.memory.answers.add(answer, time.Now())
+	if answer.Key != "" {
+		o.memory.state.Apply(o.memory.answers.writes(time.Now(), o.in.wide))
+	}
+}
+
+// forgetAnswers removes the answers to clients' keys that are too old from the object's storage.
+func (o *object) forgetAnswers() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() != gone {
+		o.memory.state.Apply(o.memory.answers.writes(time.Now(), o.in.wide))
+	}
 }
 
 // replyTo is what to tell whoever asked; nil for nothing.
