@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -79,8 +80,11 @@ func (on *substrate) hallDoor(t *testing.T, ln net.Listener, all ...string) *las
 			d.env = env
 			env.ServeClient(r, "/clients/js")
 			r.Get("/chaos/seats.mjs", func(c *fiber.Ctx) error {
-				c.Type("js")
-				return c.SendFile(filepath.Join("..", "chaos", "seats.mjs"))
+				module, err := os.ReadFile(filepath.Join("..", "chaos", "seats.mjs"))
+				if err != nil {
+					return err
+				}
+				return c.Type("js").Send(module)
 			})
 			r.Get("/blank", func(c *fiber.Ctx) error {
 				return c.Type("html").SendString(`<!doctype html><link rel="icon" href="data:,"><title>seats</title>`)
