@@ -116,7 +116,7 @@ func (p *program) callCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return p.tellAnswer(to, args[1], output)
+				return p.printAnswer(to, args[1], output)
 			})
 		}),
 	}
@@ -125,8 +125,8 @@ func (p *program) callCommand() *cobra.Command {
 	return c
 }
 
-// tellAnswer prints what a call has returned.
-func (p *program) tellAnswer(to objects.Ref, call string, output []byte) error {
+// printAnswer prints what a call has returned.
+func (p *program) printAnswer(to objects.Ref, call string, output []byte) error {
 	if !p.json {
 		return p.show(output)
 	}
@@ -189,7 +189,7 @@ func (p *program) fetchCommand() *cobra.Command {
 				return err
 			}
 			defer response.Body.Close()
-			return p.tellResponse(response)
+			return p.printResponse(response)
 		})
 	})
 	o.add(c)
@@ -234,8 +234,8 @@ type fetched struct {
 	Base64 string      `json:"base64,omitempty"` // the body, if it is no text
 }
 
-// tellResponse prints a response.
-func (p *program) tellResponse(r *http.Response) error {
+// printResponse prints a response.
+func (p *program) printResponse(r *http.Response) error {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return fmt.Errorf("read the response: %w", err)
@@ -302,7 +302,7 @@ func (p *program) show(data []byte) error {
 		return nil
 	}
 	if isTerminal(p.stdout) {
-		data = harmless(data)
+		data = escapeControls(data)
 	}
 	if data[len(data)-1] != '\n' {
 		data = append(slices.Clip(data), '\n')
@@ -313,8 +313,8 @@ func (p *program) show(data []byte) error {
 	return nil
 }
 
-// harmless is text without anything that a terminal does not simply show.
-func harmless(data []byte) []byte {
+// escapeControls is text without anything that a terminal does not simply show.
+func escapeControls(data []byte) []byte {
 	var out []byte
 	for len(data) > 0 {
 		r, n := utf8.DecodeRune(data)

@@ -156,8 +156,8 @@ func (p place) bypass() string {
 	return ""
 }
 
-// newcomer is a region of the table that is not taken.
-func newcomer(taken []string) string {
+// freeRegion is a region of the table that is not taken.
+func freeRegion(taken []string) string {
 	for _, region := range append([]link.Region{{Code: "lhr"}}, link.Regions()...) {
 		if !slices.Contains(taken, region.Code) {
 			return region.Code

@@ -78,7 +78,7 @@ func (p *program) bencher(use, short, long, examples string, o *benchOptions, do
 			case err != nil:
 				return unreachable(err, "start one:     "+p.cfg.Name+" dev\nor say where:  --url http://host:8787")
 			}
-			return p.tell(use, o.url, measured)
+			return p.printMeasured(use, o.url, measured)
 		}),
 	}
 	c.Flags().StringVar(&o.url, "url", "http://localhost:8787", "of the gateway, or of anybody with its routes")
@@ -211,26 +211,26 @@ func (p *program) benchIdle() *cobra.Command {
 	return c
 }
 
-// tell prints what was measured.
-func (p *program) tell(work, url string, measured any) error {
+// printMeasured prints what was measured.
+func (p *program) printMeasured(work, url string, measured any) error {
 	if p.json {
 		return p.print(benchReport{true, work, url, measured})
 	}
 	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	switch m := measured.(type) {
 	case load.Result:
-		tellFigures(table, m.Figures, "requests")
+		printFigures(table, m.Figures, "requests")
 		fmt.Fprintf(table, "refused\t%d\nfailed\t%d %s\nduplicates\t%d\n", m.Refused, m.Failed, m.Failure, m.Duplicates)
 	case load.Heard:
-		tellFigures(table, m.Figures, "deliveries")
+		printFigures(table, m.Figures, "deliveries")
 		fmt.Fprintf(table, "delivered\t%d of %d\nsockets closed\t%d\nmessages due\t%d a second\n", m.Delivered, m.Due, m.Closed, m.Rate)
 	case load.Held:
-		fmt.Fprintf(table, "before\t%d bytes\nafter\t%d bytes\na socket\t%d bytes\n", m.BeforeBytes, m.AfterBytes, m.BytesPerSocket)
+		fmt.Fprintf(table, "before\t%d bytes\nafter\t%d bytes\na socket\t%d bytes\nopened\t%.0f/s\n", m.BeforeBytes, m.AfterBytes, m.BytesPerSocket, m.OpenedPerSecond)
 	}
 	return table.Flush()
 }
 
-func tellFigures(to io.Writer, f load.Figures, what string) {
+func printFigures(to io.Writer, f load.Figures, what string) {
 	us := func(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
 	fmt.Fprintf(to, "%s\t%d\na second\t%.0f\n", what, f.Requests, f.PerSecond)
 	fmt.Fprintf(to, "p50\t%v\np90\t%v\np99\t%v\np99.9\t%v\nmost\t%v\n", us(f.P50), us(f.P90), us(f.P99), us(f.P999), us(f.Max))

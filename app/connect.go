@@ -126,7 +126,7 @@ func (n natsFlags) connect(opts []nats.Option) (*nats.Conn, error) {
 	}
 	nc, settings, err := natscontext.Connect(name, opts...)
 	switch {
-	case err != nil && nc == nil && !natsSays(err):
+	case err != nil && nc == nil && !isConnectionError(err):
 		return nil, usage(fmt.Errorf("--%scontext %.80q: %w", n.prefix, n.context, err), "")
 	case err != nil:
 		return nil, err
@@ -137,8 +137,8 @@ func (n natsFlags) connect(opts []nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// natsSays reports whether an error is of the connection, not of a context.
-func natsSays(err error) bool {
+// isConnectionError reports whether an error is of the connection, not of a context.
+func isConnectionError(err error) bool {
 	_, address := errors.AsType[*url.Error](err)
 	return worthAnotherTry(err) || address || strings.HasPrefix(err.Error(), "nats: ") || strings.Contains(err.Error(), "tls: ")
 }
@@ -256,7 +256,7 @@ func (p *program) dial(ctx context.Context, to natsFlags, within time.Duration, 
 	}
 }
 
-// worthAnotherTry tells whether a server may only be late.
+// worthAnotherTry reports whether a later attempt may succeed: the server may not have started yet.
 func worthAnotherTry(err error) bool {
 	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || strings.HasPrefix(err.Error(), "dial ")
 }

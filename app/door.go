@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"holdfast/gateway"
@@ -18,14 +17,7 @@ type doorOptions struct {
 	proxies        []string
 	trusted        []netip.Prefix // proxies, read
 	limits         gateway.Limits
-	sizes          map[string]*sizeFlag
 	idle           time.Duration
-}
-
-// sizeFlag is a flag for a number of bytes.
-type sizeFlag struct {
-	text string
-	to   *int
 }
 
 // add adds the flags. What the program has set itself is their default.
@@ -36,17 +28,11 @@ func (o *doorOptions) add(p *program, c *cobra.Command) {
 	f.StringSliceVar(&o.hosts, "host", nil, "further name of a gateway that listens on loopback")
 	f.StringSliceVar(&o.proxies, "trusted-proxy", nil, "address or network of the proxies in front, as 10.0.0.0/8: X-Forwarded-For and X-Forwarded-Proto are read from them alone")
 	f.DurationVar(&o.idle, "idle-timeout", 75*time.Second, "how long a connection may wait for its next request; longer than a balancer in front keeps it")
-	o.sizes = make(map[string]*sizeFlag)
-	size := func(name string, to *int, help string) {
-		s := &sizeFlag{text: strings.ReplaceAll(humanize.IBytes(uint64(*to)), " ", ""), to: to}
-		o.sizes[name] = s
-		f.StringVar(&s.text, name, s.text, help)
-	}
-	size("max-body", &o.limits.Body, "largest body of a request")
-	size("max-header", &o.limits.Header, "largest line and headers of a request")
-	size("max-frame", &o.limits.Frame, "largest message of a WebSocket's client")
-	size("max-queue", &o.limits.Queue, "most that waits to be read by one WebSocket's client")
-	size("max-memory", &o.limits.Memory, "most that large bodies take while they are received, all together")
+	sizeFlag(f, &o.limits.Body, "max-body", "largest body of a request")
+	sizeFlag(f, &o.limits.Header, "max-header", "largest line and headers of a request")
+	sizeFlag(f, &o.limits.Frame, "max-frame", "largest message of a WebSocket's client")
+	sizeFlag(f, &o.limits.Queue, "max-queue", "most that waits to be read by one WebSocket's client")
+	sizeFlag(f, &o.limits.Memory, "max-memory", "most that large bodies take while they are received, all together")
 	f.IntVar(&o.limits.Conns, "max-conns", o.limits.Conns, "most connections, WebSockets among them")
 	f.IntVar(&o.limits.ConnsPer, "max-conns-per-address", o.limits.ConnsPer, "most connections of one address; an IPv6 address counts as its /64, loopback has no limit")
 	f.IntVar(&o.limits.NewPer, "max-new-per-address", o.limits.NewPer, "most objects that one address brings into being in a second")
@@ -74,13 +60,6 @@ func (o *doorOptions) check() error {
 			return usage(fmt.Errorf("--trusted-proxy %.80q: want an address or a network, as 10.0.0.0/8", proxy), "")
 		}
 		o.trusted = append(o.trusted, network.Masked())
-	}
-	for name, size := range o.sizes {
-		n, err := humanize.ParseBytes(size.text)
-		if err != nil || n < 1<<10 || n > 1<<30 {
-			return usage(fmt.Errorf("--%s %.80q: want a size from 1KiB to 1GiB", name, size.text), "")
-		}
-		*size.to = int(n)
 	}
 	for name, n := range map[string]int{"max-conns": o.limits.Conns, "max-conns-per-address": o.limits.ConnsPer, "max-new-per-address": o.limits.NewPer} {
 		if n < 1 {

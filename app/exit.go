@@ -128,7 +128,7 @@ type errorReport struct {
 
 func (f *failure) envelope() *envelope { return &envelope{f.code, f.Error(), f.hint, f.more} }
 
-// report tells how the run ended and returns the exit code.
+// report prints how the run ended and returns the exit code.
 func (p *program) report(err error) int {
 	if err == nil {
 		return 0

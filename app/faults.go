@@ -86,6 +86,7 @@ func (f *faults) connect(h *devHost, rtt time.Duration) (host.Config, error) {
 		Name: h.name, Region: d.regions[h.region], Serve: h.serve, State: h.state, Nearby: d.nearby(h.region),
 		Memory: d.server.Memory(), Strict: true, Timing: wire.Timing{TTL: devTTL},
 	}
+	d.window.configure(&cfg)
 	if h.host, err = d.fleet.newHost(cfg); err != nil {
 		h.serve.Close()
 		h.state.Close()
@@ -146,14 +147,14 @@ func (f *faults) Kill(name string, tell func(gateway.Fault)) error {
 	h.ink.HoldSent(killed.Add(lateAfter))
 	tell(gateway.Fault{What: "killed", Host: name, At: killed})
 	f.d.fleet.hosts.Go(func() error {
-		f.bury(h, killed, refused, tell)
+		f.endHost(h, killed, refused, tell)
 		return nil
 	})
 	return nil
 }
 
-// bury ends a dying host, hears what the store says to its last write, and raises another.
-func (f *faults) bury(h *devHost, killed time.Time, refused *nats.Subscription, tell func(gateway.Fault)) {
+// endHost ends a dying host, hears what the store says to its last write, and raises another.
+func (f *faults) endHost(h *devHost, killed time.Time, refused *nats.Subscription, tell func(gateway.Fault)) {
 	ctx := f.d.fleet.hosting
 	defer refused.Unsubscribe()
 	pause(ctx, lastWords+2*f.d.rtts[h.region])

@@ -85,7 +85,7 @@ func (p *program) runGateway(ctx context.Context, o gatewayOptions) error {
 		p.log.Warn("not ready yet", "err", err)
 	}
 	url := webURL(ln)
-	if err := p.tellJoined(f, j, map[string]any{"url": url}, "gateway  "+url); err != nil {
+	if err := p.printJoined(f, j, map[string]any{"url": url}, "gateway  "+url); err != nil {
 		return f.close(err)
 	}
 	return f.stopInOrder()

@@ -26,6 +26,7 @@ type hostOptions struct {
 	maxBytes     string
 	limit        int64 // maxBytes, read
 	rtt          string
+	window       windowOptions
 	ops          string
 }
 
@@ -50,6 +51,7 @@ func (p *program) hostCommand() *cobra.Command {
 	f.BoolVar(&o.memory, "memory", false, "make the buckets in memory, if this host is the first and makes them")
 	f.StringVar(&o.maxBytes, "max-bytes", "", "most that the records of all objects may take in the store, as 20GiB, also in a bucket that is there; default: what is set already or, for a new one, three quarters of the account's free space")
 	f.StringVar(&o.rtt, "rtt", "real", "round trip to the NATS of dev or nats: real (a table), 0, or one for all, as 40ms")
+	o.window.add(p, c)
 	opsFlag(c, &o.ops)
 	return c
 }
@@ -65,6 +67,9 @@ func (p *program) runHost(ctx context.Context, o hostOptions) error {
 	}
 	if o.limit, err = parseSize(o.maxBytes); err != nil {
 		return usage(fmt.Errorf("--max-bytes %.80q: %w", o.maxBytes, err), "")
+	}
+	if err := o.window.check(); err != nil {
+		return err
 	}
 	if o.name == "" {
 		machine, err := os.Hostname()
@@ -82,7 +87,7 @@ func (p *program) runHost(ctx context.Context, o hostOptions) error {
 		err = awaitHosts(f.ctx, j.nc, []string{o.name}, began)
 	}
 	if err == nil {
-		err = p.tellJoined(f, j, map[string]any{"host": o.name}, fmt.Sprintf("host  %s owns %s", o.name, p.classList()))
+		err = p.printJoined(f, j, map[string]any{"host": o.name}, fmt.Sprintf("host  %s owns %s", o.name, p.classList()))
 	}
 	if err != nil {
 		return f.close(err)
@@ -114,10 +119,12 @@ func (p *program) joinAsHost(f *fleet, o hostOptions, setting link.Setting) (*jo
 	if err != nil {
 		return nil, err
 	}
-	return state, f.host(host.Config{
+	cfg := host.Config{
 		Name: o.name, Region: o.region, Serve: serve.nc, State: state.nc, Replicas: o.replicas, Memory: o.memory, MaxBytes: o.limit,
 		Timing: timing(state.nc.ConnectedServerName()),
-	})
+	}
+	o.window.configure(&cfg)
+	return state, f.host(cfg)
 }
 
 // joined is a connection to a NATS that runs already.
@@ -141,8 +148,8 @@ func (p *program) join(f *fleet, to natsFlags, region string, setting link.Setti
 	return j, err
 }
 
-// tellJoined says on standard output that a gateway or a host is there.
-func (p *program) tellJoined(f *fleet, j *joined, facts map[string]any, line string) error {
+// printJoined says on standard output that a gateway or a host is there.
+func (p *program) printJoined(f *fleet, j *joined, facts map[string]any, line string) error {
 	url := withoutSecrets(j.nc.ConnectedUrl())
 	if p.json {
 		facts["ok"], facts["region"], facts["nats"], facts["rttMs"] = true, j.region, url, float64(j.rtt)/float64(time.Millisecond)

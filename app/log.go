@@ -30,7 +30,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
 }
 
-// wantColor tells whether a terminal may be coloured: https://no-color.org.
+// wantColor reports whether a terminal may be coloured: https://no-color.org.
 func wantColor() bool { return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" }
 
 // say tells a person, on standard error, what is going on; a program gets the facts in the log.

@@ -43,6 +43,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -61,8 +62,11 @@ type Config struct {
 	Demo gateway.Worker
 
 	// What follows is the default of the flags of the same names.
-	Origins []string
-	Limits  gateway.Limits
+	Origins    []string
+	Limits     gateway.Limits
+	Window     int           // 1 MiB
+	Windows    int           // 64 MiB
+	WindowTime time.Duration // 12 s
 }
 
 // Main runs the command that os.Args name and exits with its code. The first
@@ -174,7 +178,7 @@ func (p *program) run(fn func(ctx context.Context, args []string) error) func(*c
 		p.log, p.began = log, true
 		tending, stop := context.WithCancel(c.Context())
 		var tended sync.WaitGroup
-		tended.Go(func() { tendMemory(tending) })
+		tended.Go(func() { tuneMemory(tending) })
 		defer tended.Wait()
 		defer stop()
 		return fn(c.Context(), args)

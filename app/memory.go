@@ -16,12 +16,12 @@ const (
 	worthIt   = 8 << 20  // bytes allocated since memory was last given back
 )
 
-// tendMemory runs until ctx ends and spends memory where it saves time. A process
+// tuneMemory runs until ctx ends and spends memory where it saves time. A process
 // whose heap is small would collect it many times a second: it may become larger
 // first. And what a busy time has left behind is given back to the system when it is
 // over; the runtime alone would keep twice of what is in use. With GOGC in the
 // environment somebody else has decided.
-func tendMemory(ctx context.Context) {
+func tuneMemory(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
@@ -52,7 +52,7 @@ func percentFor(live uint64) int {
 // keeper remembers when memory was used.
 type keeper struct{ last, freed uint64 } // bytes allocated so far, at those times
 
-// over tells, of all the bytes that were ever allocated, whether a busy time is over.
+// over reports whether a busy period has ended, given the total bytes allocated so far.
 func (k *keeper) over(allocated uint64) bool {
 	idle := allocated-k.last < littleUse && allocated-k.freed > worthIt
 	k.last = allocated

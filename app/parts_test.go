@@ -124,8 +124,8 @@ func TestWhatObjectsSendCannotMoveTheCursor(t *testing.T) {
 		"\U000e0041":            `\udb40\udc41`, // as JSON has it
 		"\xff":                  `\xff`,
 	} {
-		if got := string(harmless([]byte(in))); got != want {
-			t.Errorf("harmless(%q) = %s, want %s", in, got, want)
+		if got := string(escapeControls([]byte(in))); got != want {
+			t.Errorf("escapeControls(%q) = %s, want %s", in, got, want)
 		}
 	}
 }

@@ -120,7 +120,7 @@ func (d *devRun) join() string {
 	if d.users != nil {
 		way = "--context " + d.users.file(gateway.DefaultInbox)
 	}
-	line := fmt.Sprintf("%s gateway --region %s %s --listen %s", d.p.cfg.Name, newcomer(d.regions), way, listen)
+	line := fmt.Sprintf("%s gateway --region %s %s --listen %s", d.p.cfg.Name, freeRegion(d.regions), way, listen)
 	if rtt := d.setting.String(); rtt != "real" {
 		line += " --rtt " + rtt
 	}

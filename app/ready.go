@@ -91,7 +91,7 @@ func ready(ctx context.Context, g *gateway.Gateway, ln net.Listener) error {
 	return fmt.Errorf("it answers with status %d", status)
 }
 
-// answers tells whether a gateway has a route of its own or its worker's for a
+// answers reports whether a gateway has a route of its own or its worker's for a
 // path. OPTIONS reaches no object.
 func answers(ctx context.Context, ln net.Listener, path string) bool {
 	status, err := ask(ctx, http.MethodOptions, ln, path)

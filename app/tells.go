@@ -71,8 +71,8 @@ func parseParked(args []string) (n uint64, drop bool, err error) {
 	return n, drop, nil
 }
 
-// seenTo is what `tells` has done.
-type seenTo struct {
+// parkedReport is what `tells` has done.
+type parkedReport struct {
 	OK       bool   `json:"ok"`
 	Messages int    `json:"messages"`
 	Did      string `json:"did"` // sent again, dropped
@@ -83,7 +83,7 @@ func (p *program) parked(ctx context.Context, nc *nats.Conn, id objects.ID, name
 	if err != nil {
 		return err
 	}
-	done := seenTo{true, seen, "sent again"}
+	done := parkedReport{true, seen, "sent again"}
 	if drop {
 		done.Did = "dropped"
 	}
@@ -109,10 +109,10 @@ func (p *program) tells(ctx context.Context, in *host.Inspector, id objects.ID, 
 			host.Told
 		}{true, told})
 	}
-	return writeTold(p.stdout, told, time.Now())
+	return printTells(p.stdout, told, time.Now())
 }
 
-func writeTold(w io.Writer, told host.Told, now time.Time) error {
+func printTells(w io.Writer, told host.Told, now time.Time) error {
 	if len(told.First) == 0 {
 		_, err := fmt.Fprintln(w, "nothing is under way")
 		return err

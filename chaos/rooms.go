@@ -81,7 +81,7 @@ type guest struct {
 	seat
 	number int
 	conn   *websocket.Conn
-	ended  chan struct{} // closed when the socket has ended; hear closes it
+	ended  chan struct{} // closed when the socket has ended; receive closes it
 	goes   atomic.Bool   // the client is about to close it
 }
 
@@ -106,7 +106,7 @@ func (s seat) enter(ctx context.Context) (*guest, error) {
 		if m.Type == "hello" {
 			g.open(m, dialed)
 			for _, m := range early {
-				g.take(m)
+				g.record(m)
 			}
 			return g, nil
 		}
@@ -114,7 +114,7 @@ func (s seat) enter(ctx context.Context) (*guest, error) {
 	}
 }
 
-// open takes down that the room has greeted the socket.
+// open records that the room has greeted the socket.
 func (g *guest) open(m said, dialed time.Duration) {
 	peers := make([]string, len(m.Peers))
 	for i, p := range m.Peers {
@@ -143,8 +143,8 @@ func (g *guest) read(ctx context.Context) (m said, err error) {
 	return m, err
 }
 
-// take takes down what the room has sent.
-func (g *guest) take(m said) {
+// record records what the room has sent.
+func (g *guest) record(m said) {
 	w := g.w
 	switch m.Type {
 	case "n":
@@ -156,13 +156,13 @@ func (g *guest) take(m said) {
 	}
 }
 
-// hear takes down all that the room sends, and how the socket ends.
-func (g *guest) hear(ctx context.Context) {
+// receive records all that the room sends, and how the socket ends.
+func (g *guest) receive(ctx context.Context) {
 	defer close(g.ended)
 	for {
 		m, err := g.read(ctx)
 		if err == nil {
-			g.take(m)
+			g.record(m)
 			continue
 		}
 		end := &history.Closed{Conn: g.number, Code: 1006, Reason: "", At: g.w.now()}
@@ -185,12 +185,12 @@ func (g *guest) hear(ctx context.Context) {
 func (g *guest) stay(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	g.w.load.Go(func() { g.hear(ctx) })
+	g.w.load.Go(func() { g.receive(ctx) })
 	if g.role == history.Busy {
 		every := time.Second / time.Duration(g.w.rate)
 		for n := 1; pause(ctx, g.w.quiet, every) && !has(g.ended); n++ {
 			if g.send(ctx, n) != nil {
-				break // hear takes down how the socket ended
+				break // receive records how the socket ended
 			}
 		}
 	}
@@ -219,10 +219,10 @@ func (s seat) visit(ctx context.Context) {
 	}
 	hearing, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s.w.load.Go(func() { g.hear(hearing) })
+	s.w.load.Go(func() { g.receive(hearing) })
 	for n := range visitWords {
 		if g.send(ctx, n+1) != nil {
-			break // hear takes down how the socket ended
+			break // receive records how the socket ended
 		}
 		pause(ctx, g.ended, 50*time.Millisecond)
 	}
@@ -243,7 +243,7 @@ func (w *world) callRoll(ctx context.Context) {
 			w.load.Go(func() { g.stay(ctx) })
 			for n := range visitWords {
 				if g.send(ctx, n+1) != nil {
-					break // stay takes down how the socket ended
+					break // stay records how the socket ended
 				}
 			}
 			return true

@@ -90,7 +90,7 @@ func (c *client) do(ctx context.Context, op *history.Op, ended <-chan struct{}) 
 	}
 }
 
-// succeeded takes down that an object has answered.
+// succeeded records that an object has answered.
 func (w *world) succeeded(op *history.Op) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -171,7 +171,7 @@ func (w *world) ring(ctx context.Context) {
 				if !c.set(ctx, alarm, fmt.Sprintf("bell-%d-%d", i, n)) {
 					return
 				}
-				c.hear(ctx, alarm)
+				c.awaitRing(ctx, alarm)
 				w.writer.Add(history.Record{Alarm: alarm})
 				if alarm.Ran == 0 {
 					return
@@ -199,8 +199,8 @@ func (c *client) set(ctx context.Context, alarm *history.Alarm, key string) bool
 // ringTime is how long an alarm may be late at the most.
 const ringTime = 30 * time.Second
 
-// hear looks until the alarm has run.
-func (c *client) hear(ctx context.Context, alarm *history.Alarm) {
+// awaitRing looks until the alarm has run.
+func (c *client) awaitRing(ctx context.Context, alarm *history.Alarm) {
 	for c.w.now() < alarm.Due+ringTime && ctx.Err() == nil {
 		var r rings
 		_, failed := c.ask(ctx, http.MethodGet, "/bell/"+alarm.Object, "", &r)

@@ -229,7 +229,7 @@ func (w *world) owner(of string) *member {
 	return nil
 }
 
-// owns takes down who owns an object or a room.
+// owns records who owns an object or a room.
 func (w *world) owns(what, host string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

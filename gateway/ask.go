@@ -79,7 +79,7 @@ func (s *requestScope) note(to wire.Address, reply *wire.Reply) {
 	}
 }
 
-// sign says who answered.
+// sign writes who answered into the response's headers.
 func (s *requestScope) sign(c *fiber.Ctx) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

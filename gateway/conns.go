@@ -12,12 +12,14 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/fasthttp/websocket"
 
+	"holdfast/internal/sockets"
 	"holdfast/objects"
 )
 
@@ -38,8 +40,8 @@ const (
 )
 
 // conns is the listener of a gateway. It knows every connection that serves HTTP, so
-// that a stop can tell those that wait for a request from those that serve one; and it
-// counts all connections, WebSockets among them.
+// that a stop can close those that wait for a request and wait for those that serve
+// one. It counts all connections, WebSockets included.
 type conns struct {
 	net.Listener
 	limits  Limits
@@ -65,8 +67,8 @@ func newConns(ln net.Listener, limits Limits, trusted proxies) *conns {
 	}
 }
 
-// Accept waits for the next connection that is within the limits. The others are told
-// that they are not.
+// Accept waits for the next connection that is within the limits. A connection beyond
+// them is answered with an error and closed.
 func (cs *conns) Accept() (net.Conn, error) {
 	for {
 		accepted, err := cs.Listener.Accept()
@@ -125,8 +127,8 @@ func (cs *conns) Close() error {
 	return nil
 }
 
-// add counts a connection in. It reports false if there may be no further one, with the
-// reason if the client is to hear one.
+// add counts a connection in. It reports false if the gateway takes no further one. The
+// error is the reason to send to the client; nil: none is sent.
 func (cs *conns) add(c *conn) (*objects.Error, bool) {
 	from := netip.Prefix{}
 	if ip := ipOf(c.RemoteAddr()); !cs.trusted.trusts(ip) {
@@ -166,9 +168,10 @@ func (cs *conns) tooMany() *objects.Error {
 	return objects.Errorf(objects.TooMany, "this address has as many connections as one may have, which are %d", cs.limits.ConnsPer)
 }
 
-// takes counts a WebSocket that comes through a trusted proxy as one of its client's
-// address: the proxy has a connection to us for each. It refuses one too many. charged
-// tells whether it was counted: one of a client that comes directly was before.
+// takes counts a WebSocket that comes through a trusted proxy as a connection of the
+// client's address. It returns an error if the address has too many. charged reports
+// whether the WebSocket was counted now: a direct client's connection was counted when
+// it was accepted.
 func (cs *conns) takes(c *conn, client netip.Addr) (charged bool, err error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -181,14 +184,14 @@ func (cs *conns) takes(c *conn, client netip.Addr) (charged bool, err error) {
 	return true, nil
 }
 
-// discharge takes back what takes did.
+// discharge uncounts a WebSocket that takes has counted.
 func (cs *conns) discharge(c *conn) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.forget(c)
 }
 
-// forget counts a connection out of its address's. With mu held.
+// forget uncounts a connection from its address. With mu held.
 func (cs *conns) forget(c *conn) {
 	if !c.from.IsValid() {
 		return
@@ -199,7 +202,7 @@ func (cs *conns) forget(c *conn) {
 	c.from = netip.Prefix{}
 }
 
-// release counts a connection out that has ended.
+// release uncounts a connection that has ended.
 func (cs *conns) release(c *conn) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -222,9 +225,8 @@ func (cs *conns) remove(c *conn) {
 	}
 }
 
-// leave takes no more connections and waits until none is open, or for the end of
-// ctx. A connection that waits for a request is closed when none has begun to
-// arrive within partTime.
+// leave accepts no more connections and waits until none is open or ctx ends. A
+// connection that waits for a request is closed if no request begins within partTime.
 func (cs *conns) leave(ctx context.Context) {
 	cs.Close()
 	cs.mu.Lock()
@@ -273,10 +275,10 @@ type conn struct {
 
 	// What follows belongs to the goroutine that serves the connection.
 	head  headEnd
-	until time.Time // the read deadline that fasthttp has set
-	holds bool      // it has its share of among.bodies
-	room  [512]byte
-	ahead []byte // read, and not asked for yet
+	until time.Time  // the read deadline that fasthttp has set
+	holds bool       // it has its share of among.bodies
+	room  *[512]byte // for what is read ahead; nil before the first request, and of a WebSocket
+	ahead []byte     // read, and not asked for yet
 
 	streaming bool // a response is written for as long as there is something to write: each write has time of its own
 }
@@ -287,7 +289,7 @@ func (c *conn) overTLS() bool {
 	return is
 }
 
-// leave gives a connection that waits for a request a moment for what is on its way.
+// leave sets a deadline of partTime on a connection that waits for a request.
 func (c *conn) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -309,14 +311,19 @@ func (c *conn) wait(waiting bool) {
 // Read reads. fasthttp, which is to keep no buffer for connections that wait, asks for
 // one byte first: a whole small request is read then. It asks for more than its buffer
 // has only for a body, for which it has taken up that much memory. It gets a request's
-// head alone, without what follows, so that a large body can be read past it.
+// head without what follows, and its body without the next request, so that a body can
+// be read past it.
 func (c *conn) Read(b []byte) (n int, err error) {
 	if len(c.ahead) == 0 && c.upgraded {
+		c.room, c.ahead = nil, nil
 		return c.Conn.Read(b)
 	}
 	if len(b) == 1 && !c.upgraded {
 		c.head = headEnd{}
 		if len(c.ahead) == 0 {
+			if c.room == nil {
+				c.room = new([512]byte)
+			}
 			c.wait(true)
 			n, err = c.Conn.Read(c.room[:])
 			c.wait(false)
@@ -346,21 +353,29 @@ func (c *conn) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
-// headEnd finds where a request's head ends.
+// headEnd finds where a request's head ends, and its body.
 type headEnd struct {
 	last   [3]byte // of what came
 	found  bool
-	behind int // bytes that were given away behind it
+	behind int   // bytes that were given away behind it
+	body   int64 // of the request's body how much has not come; 0 if its length is not known, or in vain
 }
 
 var emptyLine = []byte("\r\n\r\n")
 
-// cut returns how much of b belongs to the head, if that has not ended before, and else all of it.
+// cut returns how much of b belongs to the head, or else to the body as far as its length is known. A length that came in
+// two pieces is not: what follows its body is not told apart then, and a chunked body there is refused.
 func (h *headEnd) cut(b []byte) int {
 	if h.found {
-		h.behind += len(b)
-		return len(b)
+		n := len(b)
+		if h.body > 0 {
+			n = int(min(int64(n), h.body))
+			h.body -= int64(n)
+		}
+		h.behind += n
+		return n
 	}
+	h.look(b)
 	seam := append(h.last[:3:3], b[:min(3, len(b))]...)
 	if i := bytes.Index(seam, emptyLine); i >= 0 {
 		h.found = true
@@ -376,6 +391,16 @@ func (h *headEnd) cut(b []byte) int {
 		copy(h.last[:], seam[len(seam)-3:])
 	}
 	return len(b)
+}
+
+// look looks for the length of the body.
+func (h *headEnd) look(b []byte) {
+	const name = "content-length:"
+	for line := range bytes.Lines(b) {
+		if len(line) > len(name) && line[0]|0x20 == name[0] && strings.EqualFold(string(line[:len(name)]), name) {
+			h.body, _ = lengthOf(bytes.TrimSpace(line[len(name):]))
+		}
+	}
 }
 
 // atBody reports whether the head of a request was read, and nothing behind it.
@@ -409,17 +434,17 @@ func (c *conn) readBody(b []byte) (n int, err error) {
 		c.among.bodies.giveBack(c)
 		c.holds = false
 	} else {
-		c.among.bodies.heard(c, time.Now())
+		c.among.bodies.noteProgress(c, time.Now())
 	}
 	return n, err
 }
 
-// Write writes. The library closes a WebSocket whose client's message is too large before
-// anybody hears of it, and without a reason: here it gets one.
+// Write writes. The WebSocket library itself closes a socket whose message is too large,
+// with a close frame without a reason. Write adds the reason.
 func (c *conn) Write(b []byte) (int, error) {
 	if c.upgraded && bytes.Equal(b, bareTooLarge) {
 		reason := websocket.FormatCloseMessage(websocket.CloseMessageTooBig, tooLarge(c.among.limits.Frame))
-		_, err := c.Conn.Write(frameOf(websocket.CloseMessage, reason))
+		_, err := c.Conn.Write(sockets.FrameOf(websocket.CloseMessage, reason))
 		return len(b), err
 	}
 	if c.streaming {
@@ -447,9 +472,9 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
-// Close closes the connection. A client whose request was refused may still be
-// sending it: what it sends is read for a while, as it would otherwise hear that the
-// connection was reset instead of the refusal.
+// Close closes the connection. A client whose request was refused may still be sending
+// it. Its bytes are read for a while: closing at once would reset the connection, and
+// the client would lose the refusal.
 func (c *conn) Close() error {
 	if c.refused.Load() {
 		c.linger()
@@ -483,9 +508,9 @@ func (c *conn) linger() {
 // errCrowded is the failure to receive a body while too many others are received.
 var errCrowded = errors.New("too many bodies are being received")
 
-// bodies is the memory for large bodies that are being received: fasthttp takes up
-// all that a client announces. When it is full, the one that has been silent for
-// longest is given up.
+// bodies bounds the memory of large bodies that are being received: fasthttp allocates
+// the size that a client announces. When the memory is full, the body that has been
+// silent longest is given up.
 type bodies struct {
 	limit int
 
@@ -495,25 +520,26 @@ type bodies struct {
 }
 
 type body struct {
-	size  int
-	heard time.Time
+	size     int
+	progress time.Time // when bytes of it came last
 }
 
-// silent is for how long a body has brought nothing that may be given up for others.
+// silent is how long a body must have paused before it may be given up for another.
 const silent = 250 * time.Millisecond
 
-// take reports whether there is room for a body; it makes some if it must.
+// take reserves memory for a body. It reports false if there is none, also after giving
+// up silent bodies.
 func (b *bodies) take(c *conn, size int, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.size+size > b.limit && len(b.held) > 0 {
 		var last *conn
 		for other, body := range b.held {
-			if last == nil || body.heard.Before(b.held[last].heard) {
+			if last == nil || body.progress.Before(b.held[last].progress) {
 				last = other
 			}
 		}
-		if now.Sub(b.held[last].heard) < silent {
+		if now.Sub(b.held[last].progress) < silent {
 			return false
 		}
 		b.remove(last)
@@ -525,11 +551,11 @@ func (b *bodies) take(c *conn, size int, now time.Time) bool {
 	return true
 }
 
-func (b *bodies) heard(c *conn, now time.Time) {
+func (b *bodies) noteProgress(c *conn, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if held, ok := b.held[c]; ok {
-		held.heard = now
+		held.progress = now
 		b.held[c] = held
 	}
 }

@@ -130,7 +130,7 @@ func (g *Gateway) forward(c *fiber.Ctx, to wire.Address, at place) error {
 	}
 	switch {
 	case opens && g.offline:
-		return g.meet(c, s, to, req, at.prefix)
+		return g.upgradeOffline(c, s, to, req, at.prefix)
 	case opens:
 		return g.upgrade(c, s, to, req, at.prefix)
 	}

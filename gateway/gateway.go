@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"holdfast/internal/loopback"
+	"holdfast/internal/sockets"
 	"holdfast/internal/wire"
 )
 
@@ -37,8 +38,8 @@ type Peer struct {
 // Faults break parts of a run on purpose, where all parts run in one process, as in dev.
 type Faults interface {
 	// Kill ends a host as a crash does, with a write still on its way to the store. A new host takes its
-	// place some seconds later. tell hears what happens, in order, until that.
-	Kill(host string, tell func(Fault)) error
+	// place some seconds later. notify gets what happens, in order, until then.
+	Kill(host string, notify func(Fault)) error
 	// Cut has nothing reach a region, or leave it, for a time.
 	Cut(region string, lasts time.Duration) error
 }
@@ -55,7 +56,7 @@ type Config struct {
 	Region  string       // default "local"
 	Version string       // of the program, for a worker to show
 	Inbox   string       // default "gateway": what the gateway hears comes below _HF.<Inbox> and _HF.h.<Inbox>
-	NATS    *nats.Conn   // the caller's to close, after Run. nats.ReconnectBufSize(-1) lets it tell what was not sent
+	NATS    *nats.Conn   // the caller closes it, after Run. With nats.ReconnectBufSize(-1) a publish fails while the connection is down
 	Nearby  *wire.Nearby // hosts of this process that stand where the gateway does; default: none
 	Classes []string     // the program's, the only ones that a worker can reach; /readyz waits for a host of any. Default: all can be reached
 	Worker  Worker       // default: none
@@ -88,7 +89,8 @@ type Gateway struct {
 	log        *slog.Logger
 	name       string
 	client     asker
-	hub        *hub
+	hub        *sockets.Hub
+	activate   sockets.Activate
 	metrics    *metrics
 	app        *fiber.App
 	trusted    proxies
@@ -127,7 +129,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.client = client
-	g.hub.bus, g.hub.activate = cfg.NATS, client.Activate
+	g.activate = client.Activate
 	g.app = g.routes()
 	return g, nil
 }
@@ -170,7 +172,10 @@ func prepare(cfg Config) (*Gateway, error) {
 		trusted: cfg.Proxies, origins: cfg.Origins, streams: streams{limit: cfg.Limits.Streams, open: make(map[*response]struct{})}, names: append(origins(cfg.Origins).names(), cfg.Hosts...), newObjects: newObjects,
 		metrics: newMetrics(cfg.Metrics, cfg.Region), stopping: make(chan struct{}),
 	}
-	g.hub = newHub(g)
+	g.hub = sockets.New(sockets.Config{
+		Name: g.name, Region: cfg.Region, Frame: cfg.Limits.Frame, Queue: cfg.Limits.Queue,
+		Timing: g.timing, Log: g.log, Metrics: g.metrics.sockets,
+	})
 	return g, nil
 }
 
@@ -180,7 +185,7 @@ func prepare(cfg Config) (*Gateway, error) {
 func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	defer g.client.Close()
 	g.loopback = loopback.Listener(ln)
-	if err := g.hub.listen(); err != nil {
+	if err := g.hub.Listen(g.cfg.NATS, g.activate); err != nil {
 		ln.Close() // nothing was served
 		return err
 	}
@@ -188,9 +193,10 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	defer stop()
 	group, running := errgroup.WithContext(work)
 	arriving := newConns(ln, g.cfg.Limits, g.trusted)
-	group.Go(func() error { return g.hub.beat(running) })
-	group.Go(func() error { return g.hub.watch(running) })
-	group.Go(func() error { return g.hub.serveLanes(running) })
+	group.Go(func() error {
+		g.hub.Run(running)
+		return nil
+	})
 	group.Go(func() error {
 		if err := g.app.Listener(arriving); err != nil {
 			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
@@ -206,8 +212,8 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 		return g.drain(ctx, arriving)
 	})
 	err := group.Wait()
-	g.hub.close()
-	g.hub.bye()
+	g.hub.Close()
+	g.hub.Bye()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -229,15 +235,15 @@ func (g *Gateway) isStopping() bool {
 func (g *Gateway) Mounts() []string { return slices.Clone(g.mounts) }
 
 // Sockets is the number of open sockets.
-func (g *Gateway) Sockets() int { return g.hub.open() }
+func (g *Gateway) Sockets() int { return g.hub.Open() }
 
 func (g *Gateway) drain(ctx context.Context, arriving *conns) error {
 	close(g.stopping)
-	began, sockets := time.Now(), g.hub.open()
+	began, sockets := time.Now(), g.hub.Open()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timing.Drain)
 	defer cancel()
 	var both sync.WaitGroup
-	both.Go(func() { g.hub.drain(ctx) })
+	both.Go(func() { g.hub.Drain(ctx) })
 	both.Go(g.streams.leave)
 	var err error
 	both.Go(func() {

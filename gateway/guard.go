@@ -163,7 +163,7 @@ func (g *Gateway) ownName(c *fiber.Ctx) error {
 }
 
 // handshake refuses a WebSocket handshake that could not be completed, before the
-// object hears of it.
+// object is asked.
 func handshake(c *fiber.Ctx) error {
 	key, err := base64.StdEncoding.DecodeString(c.Get("Sec-WebSocket-Key"))
 	switch {

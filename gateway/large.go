@@ -94,7 +94,7 @@ func readSome(c *conn, in io.Reader, most int) (body []byte, err error) {
 			case c.late.Load() || time.Now().After(until):
 				return nil, os.ErrDeadlineExceeded
 			}
-			c.among.bodies.heard(c, time.Now())
+			c.among.bodies.noteProgress(c, time.Now())
 		}
 		if body = grown; size == most {
 			return body, nil

@@ -8,7 +8,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// Limits bound what clients may take up. Zero fields mean the defaults. docs/limits.md tells what a client sees at
+// Limits bound what clients may take up. Zero fields mean the defaults. docs/limits.md says what a client sees at
 // each of them.
 type Limits struct {
 	Body   int // 512 KiB: a request's body; 413 beyond

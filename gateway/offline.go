@@ -74,8 +74,8 @@ func (Answer) Served(context.Context, string) error { return nil }
 // Close does nothing.
 func (Answer) Close() {}
 
-// meet is upgrade where whoever answers has the other end of the socket.
-func (g *Gateway) meet(c *fiber.Ctx, s *requestScope, to wire.Address, req *wire.Request, prefix string) error {
+// upgradeOffline is upgrade for a test, where Answer holds the client's end of the socket.
+func (g *Gateway) upgradeOffline(c *fiber.Ctx, s *requestScope, to wire.Address, req *wire.Request, prefix string) error {
 	req.Socket, req.Key = g.name, ""
 	reply, err := g.send(c.UserContext(), s, to, req)
 	if err != nil {

@@ -78,7 +78,7 @@ func respond(c *fiber.Ctx, reply *wire.Reply, prefix string) error {
 	header := http.Header(reply.Header)
 	length := header.Get(fiber.HeaderContentLength)
 	copyHeader(c, header, prefix)
-	if reply.Status == fiber.StatusUpgradeRequired { // which has to say to what
+	if reply.Status == fiber.StatusUpgradeRequired { // this status needs an Upgrade header
 		c.Set(fiber.HeaderConnection, "Upgrade")
 		c.Set(fiber.HeaderUpgrade, "websocket")
 	}
@@ -156,7 +156,7 @@ func codeOf(status int) objects.Code {
 	return objects.Internal
 }
 
-// headerName tells whether an object's header can be sent at all.
+// headerName reports whether an object's header can be sent.
 func headerName(name string) bool {
 	const others = "!#$%&'*+-.^_`|~"
 	odd := func(r rune) bool {

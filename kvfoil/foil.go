@@ -82,7 +82,7 @@ type Foil struct {
 	edge *edge
 }
 
-// Result tells what one claim did.
+// Result is what one claim did.
 type Result struct {
 	// Ticket is the number handed out, 1 or more; 0 when the claim failed.
 	Ticket int

@@ -123,7 +123,7 @@ type WebSocketCloser interface {
 	WebSocketClose(tx *Tx, s Socket, end Close) error
 }
 
-// Close tells how a socket ended.
+// Close is how a socket ended.
 type Close struct {
 	Code   int // the close code, of either side; 1006 if none came
 	Reason string
@@ -143,7 +143,7 @@ type Alarmer interface {
 	Alarm(tx *Tx, info AlarmInfo) error
 }
 
-// AlarmInfo tells Alarm what runs.
+// AlarmInfo describes the alarm that runs.
 type AlarmInfo struct {
 	Scheduled time.Time // what was set
 	Retry     int       // 0 the first time

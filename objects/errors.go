@@ -55,11 +55,11 @@ func (c Code) HTTPStatus() int { return codes[c.like()].http }
 // CloseCode is the code of a socket that c closes.
 func (c Code) CloseCode() int { return codes[c.like()].closing }
 
-// Retryable tells whether the same call may succeed later. After Unknown it may be tried again under the same idempotency
+// Retryable reports whether the same call may succeed later. After Unknown it may be tried again under the same idempotency
 // key only.
 func (c Code) Retryable() bool { return codes[c.like()].again }
 
-// Known tells whether c is one of the codes of this package, and no author's own.
+// Known reports whether c is one of the codes of this package, and not an author's own.
 func (c Code) Known() bool {
 	_, ok := codes[c]
 	return ok
@@ -76,7 +76,7 @@ func (c Code) like() Code {
 	return Internal
 }
 
-// proper tells whether c can be a code at all.
+// proper reports whether c can be a code.
 func (c Code) proper() bool {
 	for i := range len(c) {
 		if b := c[i]; ('a' > b || b > 'z') && ('0' > b || b > '9') && b != '_' {

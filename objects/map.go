@@ -47,7 +47,7 @@ func (m Map[K, V]) Get(r Reader, k K) V {
 	return v
 }
 
-// Lookup is Get that tells whether there is an entry.
+// Lookup is Get that also reports whether there is an entry.
 func (m Map[K, V]) Lookup(r Reader, k K) (v V, ok bool) {
 	t := r.reader()
 	key := m.key(t, k)
@@ -72,7 +72,7 @@ func (m Map[K, V]) GetAll(r Reader, keys ...K) map[K]V {
 // Set writes the entry at k, as Key.Set does.
 func (m Map[K, V]) Set(tx *Tx, k K, v V) { store(tx.t, m.key(tx.t, k), v, m.of.codec) }
 
-// Delete removes the entry at k and tells whether there was one.
+// Delete removes the entry at k and reports whether there was one.
 func (m Map[K, V]) Delete(tx *Tx, k K) bool { return tx.t.Delete(m.key(tx.t, k)) }
 
 // key is the storage key of k. One that cannot be a key aborts the event.

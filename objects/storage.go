@@ -55,7 +55,7 @@ func (k Key[V]) Get(r Reader) V {
 	return v
 }
 
-// Lookup is Get that tells whether there is an entry.
+// Lookup is Get that also reports whether there is an entry.
 func (k Key[V]) Lookup(r Reader) (v V, ok bool) {
 	t := r.reader()
 	value, ok := t.Get(k.name)
@@ -69,7 +69,7 @@ func (k Key[V]) Lookup(r Reader) (v V, ok bool) {
 // that does not encode, and a key that NewKey does not allow, aborts the event.
 func (k Key[V]) Set(tx *Tx, v V) { store(tx.t, k.name, v, k.codec) }
 
-// Delete removes the entry and tells whether there was one.
+// Delete removes the entry and reports whether there was one.
 func (k Key[V]) Delete(tx *Tx) bool { return tx.t.Delete(k.name) }
 
 // store encodes a value and writes it.

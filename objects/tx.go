@@ -56,7 +56,7 @@ func (tx *Tx) caller() {}
 // Now is the owner's clock when the event began, the one that alarms are compared with.
 func (tx *Tx) Now() time.Time { return tx.t.Now() }
 
-// Owner tells which host runs this instance, for showing to people. It does not change during the life of an instance.
+// Owner returns which host runs this instance, for showing to people. It does not change during the life of an instance.
 func (tx *Tx) Owner() Owner { return Owner(tx.t.Owner()) }
 
 // Owner is a host that owns an object.

@@ -168,7 +168,7 @@ type Roll struct {
 	At time.Duration `json:"at"`
 }
 
-// Writer takes down a history, from many goroutines.
+// Writer records a history, from many goroutines.
 type Writer struct {
 	mu    sync.Mutex // guards what follows
 	out   *json.Encoder
@@ -182,7 +182,7 @@ func NewWriter(w io.Writer) *Writer {
 	return &Writer{out: json.NewEncoder(w), spans: make(map[[2]int]*Heard)}
 }
 
-// Add takes down a record.
+// Add records a record.
 func (w *Writer) Add(r Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -196,7 +196,7 @@ func (w *Writer) add(r Record) {
 	}
 }
 
-// Hear takes down that a socket got message n of another one. Messages that follow each
+// Hear records that a socket got message n of another one. Messages that follow each
 // other become one record, which is written when the row breaks or the history ends.
 func (w *Writer) Hear(conn, from, n int, at time.Duration) {
 	w.mu.Lock()

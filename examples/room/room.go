@@ -234,7 +234,7 @@ func (r *Room) seatOf(socket objects.Socket) (s seat, ok bool) {
 	return s, ok
 }
 
-// isObject tells whether data is one JSON object, and text that a browser will take.
+// isObject reports whether data is one JSON object, and text that a browser accepts.
 func isObject(data []byte) bool {
 	return bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) && json.Valid(data) && utf8.Valid(data)
 }

@@ -1,4 +1,4 @@
-// Package loopback tells who may use a listener that only this machine can reach.
+// Package loopback decides who may use a listener that only this machine can reach.
 //
 // Every page that a browser on this machine shows can reach it too. The owner of any
 // site can have the site's name lead to 127.0.0.1, and then the browser takes what

@@ -10,7 +10,7 @@
 // again, from there on, when the gateway asks. An acknowledgement of a frame is in
 // the same push as the outputs of that frame, so neither arrives without the other.
 //
-// # A gap within a reign
+// # A gap while the owner stays
 //
 // A gateway takes number n+1 after n. Anything else makes it ask for what is missing.
 // An owner probes a lane that has not acknowledged; when every lane has, it says
@@ -31,11 +31,11 @@
 //
 //	asked ──has everything──▶ adopted ◀──first socket── empty
 //	  │  ╰──lacks something──▶ closed                     ▲
-//	  ╰──no answer in time──▶ unheard ──answers──▶ closed │
-//	any ──given up──▶ tomb ──acknowledges─────────────────╯
+//	  ╰──no answer in time──▶ silent ──answers──▶ closed │
+//	any ──given up──▶ tombstone ──acknowledges─────────────────╯
 //
 // Number 1 of a lane in the record is taken from the start, so that a later owner
-// sees that an unheard gateway lacks it. Asking goes on; the late answer may show
+// sees that an silent gateway lacks it. Asking goes on; the late answer may show
 // that a gateway adopted earlier lacks something, and its lane begins anew, too.
 //
 // # The end of a socket

@@ -16,13 +16,13 @@ const (
 func (s *Sender) Frame(gateway string, slot Slot, seq uint64, last bool) Verdict {
 	l := s.find(gateway)
 	if l == nil {
-		l = &lane{heard: true}
+		l = &lane{answered: true}
 	}
 	m, known := l.members[slot]
 	switch {
-	case !known && last && l.heard && l.tomb.IsZero() && l.acked == l.head:
+	case !known && last && l.answered && l.tombstone.IsZero() && l.acked == l.head:
 		return Told // an earlier acknowledgement is not on its way
-	case !known && !last && l.heard && l.tomb.IsZero():
+	case !known && !last && l.answered && l.tombstone.IsZero():
 		return Unknown
 	case !known, m.state == ending, m.state == closing && !last, m.state == open && seq <= m.last:
 		return Ignore
@@ -50,5 +50,5 @@ func (s *Sender) Has(gateway string, slot Slot) bool {
 // Awaits reports whether the gateway owes an answer or an acknowledgement.
 func (s *Sender) Awaits(gateway string) bool {
 	l := s.find(gateway)
-	return l != nil && l.waits() && l.tomb.IsZero()
+	return l != nil && l.waits() && l.tombstone.IsZero()
 }

@@ -57,16 +57,20 @@ func (x *explorer) check(w *world) {
 		}
 		handled[e.sock] |= 1 << e.frame
 	}
-	if w.reign == nil {
+	if w.term == nil {
 		return
 	}
-	for _, l := range w.reign.s.lanes {
-		size := 0
+	for _, l := range w.term.s.lanes {
+		size, waits, newest := 0, 0, 0
 		for i := range l.window {
-			size += l.window[i].size()
+			newest = l.window[i].size()
+			size += newest
+			if l.window[i].seq > l.sent {
+				waits += newest
+			}
 		}
-		if size != l.size || size > x.settings.Window && len(l.window) > 1 {
-			x.violated("the window of gateway %s has %d bytes (%d counted)", l.gateway, size, l.size)
+		if size != l.size || waits > x.settings.Window+newest || size-waits > 2*x.settings.Window+newest {
+			x.violated("the window of gateway %s has %d bytes (%d counted), of which %d wait", l.gateway, size, l.size, waits)
 		}
 	}
 }
@@ -84,29 +88,29 @@ func (x *explorer) settle(w *world, loose bool) bool {
 		}
 		for n := 0; len(w.bag) > 0; n++ {
 			m := w.bag[0]
-			if w.reign == nil && (m.kind == mFrame || m.kind == mUpgrade) {
+			if w.term == nil && (m.kind == mFrame || m.kind == mUpgrade) {
 				x.claim(w)
 				continue
 			}
 			x.deliver(w, m)
 			x.tidy(w)
-			if w.reign != nil && w.reign.pending != nil {
+			if w.term != nil && w.term.pending != nil {
 				x.land(w)
 			}
 			if n > 300 {
 				return false
 			}
 		}
-		if w.reign == nil && !loose {
+		if w.term == nil && !loose {
 			x.claim(w)
 		}
-		if r := w.reign; r != nil && r.waits != nil && !r.s.taking {
+		if r := w.term; r != nil && r.waits != nil && !r.s.taking {
 			x.flush(w)
 		}
 		if x.mayRelease(w) {
 			x.release(w)
 		}
-		if r := w.reign; r != nil {
+		if r := w.term; r != nil {
 			for r.pending != nil {
 				x.land(w)
 			}
@@ -126,7 +130,7 @@ func (x *explorer) settle(w *world, loose bool) bool {
 				if a.Kind != Claim {
 					continue
 				}
-				if w.reign == nil {
+				if w.term == nil {
 					x.claim(w)
 				}
 				if w.serving() {
@@ -150,7 +154,7 @@ func (x *explorer) settle(w *world, loose bool) bool {
 
 // givenUp reports whether the record says that a gateway was given up.
 func (w *world) givenUp(g int) bool {
-	return slices.ContainsFunc(w.record.entries, func(e Entry) bool { return e.Gateway == gateNames[g] && !e.Tomb.IsZero() })
+	return slices.ContainsFunc(w.record.entries, func(e Entry) bool { return e.Gateway == gateNames[g] && !e.Tombstone.IsZero() })
 }
 
 // gaps says what an open socket lacks.

@@ -132,7 +132,7 @@ func (x *explorer) tidy(w *world) {
 		r := w.gates[m.gate].r
 		switch m.kind {
 		case mHeld, mAck, mResend:
-			return w.reign == nil || m.token != w.reign.s.token
+			return w.term == nil || m.token != w.term.s.token
 		case mFrame:
 			s := r.sockets[m.slot]
 			return !x.stale && s != nil && m.seq <= s.Settled
@@ -151,14 +151,14 @@ func (x *explorer) tidy(w *world) {
 // moves makes every move that w allows, each on its own copy.
 func (x *explorer) moves(w *world) {
 	for _, m := range w.bag {
-		if w.reign == nil && (m.kind == mFrame || m.kind == mUpgrade) {
+		if w.term == nil && (m.kind == mFrame || m.kind == mUpgrade) {
 			continue
 		}
 		next := w.clone()
 		x.deliver(next, m)
 		x.done(next)
 	}
-	if w.reign == nil {
+	if w.term == nil {
 		next := w.clone()
 		x.claim(next)
 		x.done(next)
@@ -178,7 +178,7 @@ func (x *explorer) moves(w *world) {
 }
 
 func (x *explorer) ownerMoves(w *world) {
-	r := w.reign
+	r := w.term
 	if !r.s.Wake().IsZero() {
 		next := w.clone()
 		x.note("the owner asks or probes")
@@ -203,7 +203,7 @@ func (x *explorer) ownerMoves(w *world) {
 		x.die(next)
 		x.done(next)
 	}
-	if r.waits != nil && !r.s.taking {
+	if r.waits != nil && !r.s.taking && !r.s.Full() {
 		next := w.clone()
 		x.flush(next)
 		x.done(next)
@@ -236,7 +236,7 @@ func (x *explorer) ownerMoves(w *world) {
 	if w.drains > 0 && !r.draining {
 		next := w.clone()
 		next.drains--
-		next.reign.draining = true
+		next.term.draining = true
 		x.note("the owner is told to leave")
 		x.done(next)
 	}
@@ -249,38 +249,38 @@ func (x *explorer) ownerMoves(w *world) {
 
 // mayGiveUp reports whether there is anything of the gateway to give up.
 func (w *world) mayGiveUp(g int) bool {
-	l := w.reign.s.find(gateNames[g])
-	return !w.reign.s.taking && l != nil && (len(w.reign.s.Members(l.gateway)) > 0 || l.tomb.IsZero() && l.waits())
+	l := w.term.s.find(gateNames[g])
+	return !w.term.s.taking && l != nil && (len(w.term.s.Members(l.gateway)) > 0 || l.tombstone.IsZero() && l.waits())
 }
 
 // quiet reports whether all gateways that live have heard all.
 func (w *world) quiet() bool {
-	return w.reign.s.Quiet() || !w.reign.s.taking && !slices.ContainsFunc(w.reign.s.lanes, func(l *lane) bool {
-		return w.gates[l.gateway[0]-'a'].alive && l.tomb.IsZero() && (!l.heard || l.acked < l.head)
+	return w.term.s.Quiet() || !w.term.s.taking && !slices.ContainsFunc(w.term.s.lanes, func(l *lane) bool {
+		return w.gates[l.gateway[0]-'a'].alive && l.tombstone.IsZero() && (!l.answered || l.acked < l.head)
 	})
 }
 
 func (x *explorer) mayRelease(w *world) bool {
-	r := w.reign
+	r := w.term
 	return r != nil && r.draining && !r.s.taking && r.pending == nil && r.dirty == 0 && r.waits == nil && (w.quiet() || x.flaw == noWait)
 }
 
 func (x *explorer) release(w *world) {
 	x.note("the owner has left")
 	x.happened("planned move")
-	w.record = x.encode(w.reign)
-	w.reign = nil
+	w.record = x.encode(w.term)
+	w.term = nil
 }
 
 // onlyDead reports whether only dead gateways have not answered.
 func (x *explorer) onlyDead(w *world) bool {
-	return !slices.ContainsFunc(w.reign.s.lanes, func(l *lane) bool {
-		return !l.heard && l.tomb.IsZero() && w.gates[l.gateway[0]-'a'].alive
+	return !slices.ContainsFunc(w.term.s.lanes, func(l *lane) bool {
+		return !l.answered && l.tombstone.IsZero() && w.gates[l.gateway[0]-'a'].alive
 	})
 }
 
 func (x *explorer) tick(w *world, hold bool) {
-	r := w.reign
+	r := w.term
 	now := late
 	if hold {
 		now = soon
@@ -289,7 +289,7 @@ func (x *explorer) tick(w *world, hold bool) {
 	do := r.s.Tick(now)
 	if was && !r.s.taking && x.flaw == silenceIsDeath {
 		for g := range w.gates {
-			if l := r.s.find(gateNames[g]); l != nil && !l.heard {
+			if l := r.s.find(gateNames[g]); l != nil && !l.answered {
 				x.obey(w, do)
 				do = nil
 				if slots := r.s.Members(gateNames[g]); len(slots) > 0 {
@@ -306,25 +306,25 @@ func (x *explorer) claim(w *world) {
 	w.token++
 	x.note("owner %d claims", w.token)
 	x.happened("claim")
-	w.reign = &reign{s: NewSender(w.token, w.record.entries, x.settings, noon), opened: w.record.opened}
+	w.term = &term{s: NewSender(w.token, w.record.entries, x.settings, noon), opened: w.record.opened}
 	if x.flaw == silenceUntold {
-		for _, l := range w.reign.s.lanes {
+		for _, l := range w.term.s.lanes {
 			l.head = 0
 		}
 	}
-	x.obey(w, w.reign.s.Tick(noon))
+	x.obey(w, w.term.s.Tick(noon))
 }
 
 func (x *explorer) die(w *world) {
-	if r := w.reign; !r.s.Quiet() || r.pending != nil || r.dirty != 0 || slices.ContainsFunc(r.s.lanes, func(l *lane) bool { return !l.heard }) {
+	if r := w.term; !r.s.Quiet() || r.pending != nil || r.dirty != 0 || slices.ContainsFunc(r.s.lanes, func(l *lane) bool { return !l.answered }) {
 		w.trouble = true
 	}
-	w.reign = nil
+	w.term = nil
 	x.happened("owner died")
 }
 
 // encode makes what the put decided on now holds.
-func (x *explorer) encode(r *reign) record {
+func (x *explorer) encode(r *term) record {
 	entries := r.s.Entries()
 	for i := range entries {
 		e := &entries[i]
@@ -334,7 +334,7 @@ func (x *explorer) encode(r *reign) record {
 		if x.flaw == noSlots {
 			e.Slots = nil
 		}
-		if x.flaw == giveUpForgotten && !e.Tomb.IsZero() {
+		if x.flaw == giveUpForgotten && !e.Tombstone.IsZero() {
 			e.Gateway = ""
 		}
 	}
@@ -347,16 +347,16 @@ func (x *explorer) encode(r *reign) record {
 
 // decide puts what was written, one put at a time.
 func (x *explorer) decide(w *world) {
-	if r := w.reign; r.pending == nil && r.dirty != 0 {
+	if r := w.term; r.pending == nil && r.dirty != 0 {
 		r.pending, r.dirty = &put{x.encode(r), r.dirty}, 0
 	}
 }
 
 func (x *explorer) lands(w *world) {
-	p := w.reign.pending
+	p := w.term.pending
 	w.record = p.record
 	if x.flaw == encodedLate {
-		w.record = x.encode(w.reign)
+		w.record = x.encode(w.term)
 	}
 	for id := range w.events {
 		if p.events&(1<<id) != 0 {
@@ -368,7 +368,7 @@ func (x *explorer) lands(w *world) {
 func (x *explorer) land(w *world) {
 	x.note("the put lands and is acknowledged")
 	x.lands(w)
-	r := w.reign
+	r := w.term
 	r.pending = nil
 	r.commit++
 	x.obey(w, r.s.Landed(noon, r.commit))
@@ -377,7 +377,7 @@ func (x *explorer) land(w *world) {
 
 // run runs one event at the owner. Everybody who is open hears of it.
 func (x *explorer) run(w *world, e event, ack Slot, giveUp int) {
-	r := w.reign
+	r := w.term
 	if r.waits != nil {
 		x.flush(w) // the order is that of sending
 	}
@@ -454,7 +454,7 @@ func (x *explorer) run(w *world, e event, ack Slot, giveUp int) {
 	}
 	if x.flaw == numbersAgain {
 		for _, l := range r.s.lanes {
-			if len(l.members) == 0 && l.tomb.IsZero() {
+			if len(l.members) == 0 && l.tombstone.IsZero() {
 				l.head, l.sent, l.acked, l.start, l.window, l.size = 0, 0, 0, 0, nil, 0
 				r.s.floor = 0
 			}
@@ -478,7 +478,7 @@ func (x *explorer) gatesOf(w *world, sockets uint8) (names []string) {
 func (x *explorer) flush(w *world) {
 	x.note("what waits leaves")
 	x.happened("tick")
-	r := w.reign
+	r := w.term
 	v := r.waits
 	r.waits = nil
 	var bodies [2][5]byte
@@ -506,7 +506,7 @@ func (x *explorer) giveUp(w *world, g int) {
 	x.note("the owner gives gateway %d up", g)
 	x.happened("given up")
 	e := event{wrote: true}
-	for _, slot := range w.reign.s.Members(gateNames[g]) {
+	for _, slot := range w.term.s.Members(gateNames[g]) {
 		e.ends |= 1 << (slot - 1)
 	}
 	x.run(w, event{wrote: true}, 0, g)
@@ -517,7 +517,7 @@ func (x *explorer) giveUp(w *world, g int) {
 
 // obey does what the owner's half asks for.
 func (x *explorer) obey(w *world, do []Do) {
-	s := w.reign.s
+	s := w.term.s
 	for _, d := range do {
 		g := d.Gateway[0] - 'a'
 		l := s.find(d.Gateway)
@@ -538,7 +538,7 @@ func (x *explorer) obey(w *world, do []Do) {
 			}
 			if p.Kind == CloseAll {
 				switch {
-				case x.flaw == giveUpUntold && !l.tomb.IsZero():
+				case x.flaw == giveUpUntold && !l.tombstone.IsZero():
 					continue
 				case x.flaw == lateKeeps && p.Seq == 1:
 					p.Kind = Adopt
@@ -609,9 +609,9 @@ func (x *explorer) deliver(w *world, m msg) {
 			x.act(w, g, gt.r.End(m.slot))
 		}
 	case mHeld:
-		x.obey(w, w.reign.s.Held(noon, gateNames[g], readAnswer(m.data)))
+		x.obey(w, w.term.s.Held(noon, gateNames[g], readAnswer(m.data)))
 	case mAck:
-		s := w.reign.s
+		s := w.term.s
 		do := s.Acked(gateNames[g], m.seq)
 		if x.flaw == quietEach {
 			if l := s.find(gateNames[g]); l != nil && l.acked == l.head {
@@ -641,7 +641,7 @@ func (x *explorer) afterwards(w *world, g int) {
 }
 
 func (x *explorer) resend(w *world, g int, m msg) {
-	l := w.reign.s.find(gateNames[g])
+	l := w.term.s.find(gateNames[g])
 	if l == nil {
 		return
 	}
@@ -649,7 +649,7 @@ func (x *explorer) resend(w *world, g int, m msg) {
 	if x.flaw == staleResend {
 		l.acked = 0
 	}
-	do := w.reign.s.Resend(noon, gateNames[g], m.seq)
+	do := w.term.s.Resend(noon, gateNames[g], m.seq)
 	l.acked = max(l.acked, acked)
 	if x.flaw == windowSkip && len(do) > 0 && do[0].Push.Kind == CloseAll && do[0].Push.Seq > m.seq {
 		do[0].Push.Kind, do[0].Push.Slots = Adopt, nil
@@ -780,13 +780,15 @@ func (x *explorer) pending(w *world, i int) bool {
 }
 
 // serving reports whether the owner takes events.
-func (w *world) serving() bool { return w.reign != nil && !w.reign.s.taking && !w.reign.draining }
+func (w *world) serving() bool {
+	return w.term != nil && !w.term.s.taking && !w.term.draining && !w.term.s.Full()
+}
 
 func (x *explorer) frame(w *world, g int, m msg) {
 	if !w.serving() {
 		return
 	}
-	s, i := w.reign.s, int(m.slot-1)
+	s, i := w.term.s, int(m.slot-1)
 	if x.flaw == closingHandled {
 		if l := s.find(gateNames[g]); l != nil && l.members[m.slot].state == closing && !m.flag {
 			if before := l.members[m.slot]; m.seq > before.last {
@@ -817,7 +819,7 @@ func (x *explorer) frame(w *world, g int, m msg) {
 }
 
 func (x *explorer) upgrade(w *world, g int, m msg) {
-	switch r, i := w.reign, int(m.slot-1); {
+	switch r, i := w.term, int(m.slot-1); {
 	case !w.serving() || !r.s.Accepts(gateNames[g]):
 	case r.opened&(1<<i) != 0:
 		w.put(msg{kind: mRefuse, gate: m.gate, slot: m.slot})

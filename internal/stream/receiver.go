@@ -11,13 +11,13 @@ import (
 // keeping when it is Empty. What its methods return is valid until the next call.
 type Receiver struct {
 	settings Settings
-	fence    uint64     // the newest owner that was heard; nothing is taken of an earlier one
+	fence    uint64     // the newest owner that was seen; nothing is taken of an earlier one
 	at       Position   // in the stream that is taken; zero: none yet
 	earlier  []Position // in those before, oldest first
 	quiet    bool       // the owner has said that nothing is missing anywhere
-	heard    time.Time  // when the owner was heard, or the object was last claimed
-	claimed  bool       // nothing was heard since a claim
-	owned    bool       // and the claim has found an owner that is newer than what was heard
+	seen     time.Time  // when the owner was seen, or the object was last claimed
+	claimed  bool       // nothing was seen since a claim
+	owned    bool       // and the claim has found an owner that is newer than what was seen
 	sockets  map[Slot]*Socket
 
 	ack     time.Time // when an acknowledgement is due; zero: none
@@ -79,7 +79,7 @@ func NewReceiver(settings Settings) *Receiver {
 	return &Receiver{settings: settings, sockets: make(map[Slot]*Socket)}
 }
 
-// Fence is the token of the newest owner that was heard.
+// Fence is the token of the newest owner that was seen.
 func (r *Receiver) Fence() uint64 { return r.fence }
 
 // Empty reports whether there is no socket, and nothing that the owner does not know.
@@ -105,7 +105,7 @@ func (r *Receiver) Frame(slot Slot) (uint64, bool) {
 }
 
 // End ends a socket, or the wish for one. The object hears of the end of a socket that
-// was open: of any other it has not heard, or the stream will say so.
+// was open: of any other it has not seen, or the stream will say so.
 func (r *Receiver) End(slot Slot) []Act {
 	r.do = r.do[:0]
 	switch s := r.sockets[slot]; {
@@ -125,7 +125,7 @@ func (r *Receiver) drop(slot Slot) {
 	r.act(Drop, slot, 0)
 }
 
-func (r *Receiver) hear(now time.Time) { r.heard, r.claimed, r.owned = now, false, false }
+func (r *Receiver) see(now time.Time) { r.seen, r.claimed, r.owned = now, false, false }
 
 // Owned notes that the object, which was claimed, has an owner with this token. One that
 // is known here is still to say quiet; a newer one asks who has anything to tell it.
@@ -133,12 +133,12 @@ func (r *Receiver) Owned(token uint64) {
 	r.owned = r.claimed && token > max(r.fence, r.at.Token)
 }
 
-// Which answers a new owner's question; it is false if a newer owner has been heard.
+// Which answers a new owner's question; it is false if a newer owner has been seen.
 func (r *Receiver) Which(now time.Time, token uint64) (Answer, bool) {
 	if token < r.fence {
 		return Answer{}, false
 	}
-	r.hear(now)
+	r.see(now)
 	r.fence, r.quiet = token, false // what it decides is still to come
 	if token != r.at.Token {
 		r.missing = false // what an earlier owner would send is not taken any more
@@ -164,7 +164,7 @@ func (r *Receiver) Push(now time.Time, token uint64, p Push) (bool, []Act) {
 	if token < r.fence {
 		return false, nil
 	}
-	r.hear(now)
+	r.see(now)
 	same := token == r.at.Token
 	switch {
 	case same && p.Seq <= r.at.Received:
@@ -273,7 +273,7 @@ func (r *Receiver) Probe(now time.Time, token, head uint64, quiet bool) []Act {
 	if token < r.fence {
 		return nil
 	}
-	r.hear(now)
+	r.see(now)
 	switch same := token == r.at.Token; {
 	case !same && quiet: // of a stream that was acknowledged, and forgotten here
 	case !same || head > r.at.Received:
@@ -323,8 +323,8 @@ func (r *Receiver) Tick(now time.Time) []Act {
 		r.resend = now.Add(r.settings.Resend)
 		r.askAgain()
 	}
-	if r.at.Token != 0 && !r.quiet && now.Sub(r.heard) >= r.settings.Silence {
-		r.heard = now
+	if r.at.Token != 0 && !r.quiet && now.Sub(r.seen) >= r.settings.Silence {
+		r.seen = now
 		r.quiet = r.owned && len(r.sockets) == 0 // the new owner does not ask: it has nothing to learn here
 		r.claimed = true
 		r.act(Claim, 0, 0)
@@ -348,7 +348,7 @@ func (r *Receiver) Wake() time.Time {
 		sooner(r.resend)
 	}
 	if r.at.Token != 0 && !r.quiet {
-		sooner(r.heard.Add(r.settings.Silence))
+		sooner(r.seen.Add(r.settings.Silence))
 	}
 	return wake
 }

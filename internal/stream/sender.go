@@ -26,14 +26,15 @@ type Sender struct {
 
 // lane is the stream to one gateway.
 type lane struct {
-	gateway string
-	mark    Mark
-	heard   bool      // the gateway has answered this owner, or the record did not name it
-	tomb    time.Time // when it was given up; zero: it was not, or it has acknowledged that
-	need    uint64    // the commit that giving it up depends on
-	answer  []Position
-	members map[Slot]member
-	listed  []Slot // members' slots, rising
+	gateway   string
+	mark      Mark
+	answered  bool      // the gateway has answered this owner, or the record did not name it
+	lacked    bool      // it did not have all that earlier owners had sent it
+	tombstone time.Time // when it was given up; zero: it was not, or it has acknowledged that
+	need      uint64    // the commit that giving it up depends on
+	answer    []Position
+	members   map[Slot]member
+	listed    []Slot // members' slots, rising
 
 	head  uint64 // the newest number
 	sent  uint64 // up to this one they have left
@@ -104,12 +105,12 @@ const (
 	Ask                     // ask the gateway what it has (Which)
 )
 
-// NewSender begins a reign from the record's entries. Tick asks their gateways.
+// NewSender begins a term from the record's entries. Tick asks their gateways.
 func NewSender(token uint64, entries []Entry, settings Settings, now time.Time) *Sender {
 	s := &Sender{token: token, settings: settings, until: now.Add(settings.Wait)}
 	for _, e := range entries {
 		l := s.lane(e.Gateway)
-		l.tomb, l.heard, l.next = e.Tomb, false, now
+		l.tombstone, l.answered, l.next = e.Tombstone, false, now
 		l.head = 1 // see the package comment
 		for _, slot := range e.Slots {
 			l.add(slot, closing)
@@ -122,7 +123,7 @@ func NewSender(token uint64, entries []Entry, settings Settings, now time.Time) 
 
 // asked reports whether an answer is waited for. Gateways that were given up are not.
 func (s *Sender) asked() bool {
-	return slices.ContainsFunc(s.lanes, func(l *lane) bool { return !l.heard && l.tomb.IsZero() })
+	return slices.ContainsFunc(s.lanes, func(l *lane) bool { return !l.answered && l.tombstone.IsZero() })
 }
 
 // Taking reports whether the object is not to be served yet.
@@ -144,7 +145,7 @@ func (s *Sender) lane(gateway string) *lane {
 	l := s.find(gateway)
 	if l == nil {
 		l = &lane{
-			gateway: gateway, mark: MarkOf(gateway), heard: true, members: make(map[Slot]member),
+			gateway: gateway, mark: MarkOf(gateway), answered: true, members: make(map[Slot]member),
 			head: s.floor, sent: s.floor, acked: s.floor, start: s.floor,
 		}
 		s.lanes = append(s.lanes, l)
@@ -161,11 +162,11 @@ func (s *Sender) begin() {
 func (s *Sender) Held(now time.Time, gateway string, answer Answer) []Do {
 	s.begin()
 	l := s.find(gateway)
-	if l == nil || l.heard {
+	if l == nil || l.answered {
 		return nil
 	}
 	answer.Positions = answer.Positions[:min(len(answer.Positions), maxEarlier+1)] // no gateway of ours tells more
-	l.heard, l.answer = true, answer.Positions
+	l.answered, l.answer = true, answer.Positions
 	for _, p := range answer.Positions {
 		for _, h := range p.Heads {
 			if slices.ContainsFunc(s.lanes, func(l *lane) bool { return l.mark == h.Gateway }) {
@@ -184,6 +185,7 @@ func (s *Sender) Held(now time.Time, gateway string, answer Answer) []Do {
 		}
 		return s.do
 	}
+	l.lacked = true
 	s.closeAll(now, l)
 	s.rejudge(now)
 	s.release(now)
@@ -215,8 +217,9 @@ func (s *Sender) judge(now time.Time) {
 	s.taking = false
 	for _, l := range s.lanes {
 		switch {
-		case !l.heard:
-		case !l.tomb.IsZero() || s.lacks(l):
+		case !l.answered:
+		case !l.tombstone.IsZero() || s.lacks(l):
+			l.lacked = true
 			s.closeAll(now, l)
 		default:
 			s.number(now, l, kept{kind: Adopt})
@@ -231,9 +234,10 @@ func (s *Sender) rejudge(now time.Time) {
 	waits := false
 	for _, l := range s.lanes {
 		if l.answer != nil && s.lacks(l) {
+			l.lacked = true
 			s.closeAll(now, l)
 		}
-		waits = waits || !l.heard
+		waits = waits || !l.answered
 	}
 	if !waits { // nobody can tell anything new of earlier streams
 		s.needs = nil
@@ -277,7 +281,7 @@ func (s *Sender) closeAll(now time.Time, l *lane) {
 		}
 	}
 	k := kept{kind: CloseAll, slots: l.slots(closing)}
-	if !l.tomb.IsZero() {
+	if !l.tombstone.IsZero() {
 		k.need = l.need
 	}
 	l.window, l.size, l.answer, l.owed = nil, 0, nil, 0
@@ -327,12 +331,12 @@ func (s *Sender) Event(now time.Time, need uint64, outs []Out) []Do {
 		switch {
 		case out.GiveUp:
 			s.giveUp(now, l)
-		case l.heard && l.tomb.IsZero():
+		case l.answered && l.tombstone.IsZero():
 			for _, body := range out.Bodies {
 				s.number(now, l, kept{kind: kind, body: body, need: s.need})
 				kind = More
 			}
-			l.trim(before, s.settings.Window, time.Time{})
+			l.trim(min(before, l.sent), s.settings.Window, time.Time{})
 		}
 	}
 	s.release(now)
@@ -345,15 +349,15 @@ func (s *Sender) Event(now time.Time, need uint64, outs []Out) []Do {
 func (s *Sender) Owe(gateways ...string) {
 	for _, l := range s.lanes {
 		l.owed = 0
-		if l.start != 0 && l.tomb.IsZero() && slices.Contains(gateways, l.gateway) {
+		if l.start != 0 && l.tombstone.IsZero() && slices.Contains(gateways, l.gateway) {
 			l.owed = 1
 		}
 	}
 }
 
-// giveUp makes the gateway's tomb: it is told to close what it holds, when it is heard.
+// giveUp makes the gateway's tombstone: when the gateway answers, it must close its sockets.
 func (s *Sender) giveUp(now time.Time, l *lane) {
-	if len(l.members) == 0 && l.tomb.IsZero() {
+	if len(l.members) == 0 && l.tombstone.IsZero() {
 		s.remove(func(m *lane) bool { return m == l })
 		return
 	}
@@ -361,11 +365,11 @@ func (s *Sender) giveUp(now time.Time, l *lane) {
 		m.state = ending
 		l.members[slot] = m
 	}
-	if !l.tomb.IsZero() {
+	if !l.tombstone.IsZero() {
 		return // by an earlier owner, which has not told all ends
 	}
-	l.tomb, l.need = now, s.need
-	if l.heard {
+	l.tombstone, l.need = now, s.need
+	if l.answered {
 		s.closeAll(now, l)
 	}
 }
@@ -381,6 +385,12 @@ func (s *Sender) remove(gone func(*lane) bool) {
 	})
 }
 
+// Whole reports whether a gateway is known to have all that earlier owners have sent it.
+func (s *Sender) Whole(gateway string) bool {
+	l := s.find(gateway)
+	return l != nil && !l.lacked && !s.asked()
+}
+
 // Members are a gateway's sockets whose end nobody tells the object yet.
 func (s *Sender) Members(gateway string) []Slot {
 	l := s.find(gateway)
@@ -394,11 +404,11 @@ func (s *Sender) Members(gateway string) []Slot {
 // close all that it holds.
 func (s *Sender) Accepts(gateway string) bool {
 	l := s.find(gateway)
-	return l == nil || l.heard && l.tomb.IsZero()
+	return l == nil || l.answered && l.tombstone.IsZero()
 }
 
 // trim drops the oldest of the window, not of what is after newest, until it is small
-// and young enough.
+// and young enough. What has not been sent is never dropped: every gateway would miss it.
 func (l *lane) trim(newest uint64, most int, since time.Time) {
 	n := 0
 	for ; n < len(l.window) && l.window[n].seq <= newest && (l.size > most || l.window[n].at.Before(since)); n++ {
@@ -491,23 +501,23 @@ func (s *Sender) arrived(l *lane, received uint64) {
 	l.acked = max(l.acked, received)
 	l.quiet = false
 	if l.start != 0 && l.acked >= l.start && l.acked == l.head {
-		l.tomb = time.Time{}
+		l.tombstone = time.Time{}
 	}
 	if !s.Quiet() {
 		return
 	}
 	for _, l := range s.lanes {
-		if l.heard && !l.quiet {
+		if l.answered && !l.quiet {
 			l.quiet = true
 			s.do = append(s.do, Do{Kind: Probe, Gateway: l.gateway, Head: l.sent, Quiet: true})
 		}
 	}
 }
 
-// Quiet reports whether every gateway has heard all, but those that were given up.
+// Quiet reports whether every gateway has everything, except those that were given up.
 func (s *Sender) Quiet() bool {
 	return !s.taking && !slices.ContainsFunc(s.lanes, func(l *lane) bool {
-		return l.tomb.IsZero() && (!l.heard || l.acked < l.head+l.owed)
+		return l.tombstone.IsZero() && (!l.answered || l.acked < l.head+l.owed)
 	})
 }
 
@@ -518,7 +528,7 @@ func (s *Sender) Resend(now time.Time, gateway string, from uint64) []Do {
 	switch {
 	case l == nil || l.start == 0 || from > l.sent:
 		return nil // nothing of that was sent
-	case from == 0 && l.start <= l.acked && l.acked < l.sent && len(l.members) == 0 && l.tomb.IsZero():
+	case from == 0 && l.start <= l.acked && l.acked < l.sent && len(l.members) == 0 && l.tombstone.IsZero():
 		// The gateway may have forgotten the lane: it holds no socket.
 		l.window, l.size = nil, 0
 		s.number(now, l, kept{kind: Adopt})
@@ -538,24 +548,24 @@ func (s *Sender) Resend(now time.Time, gateway string, from uint64) []Do {
 	return s.do
 }
 
-// Tick asks and probes those from whom nothing was heard. It is due at Wake.
+// Tick asks and probes the gateways that have not answered. It is due at Wake.
 func (s *Sender) Tick(now time.Time) []Do {
 	s.begin()
 	if s.taking && !now.Before(s.until) {
 		s.judge(now)
 	}
 	s.remove(func(l *lane) bool {
-		return !l.tomb.IsZero() && now.Sub(l.tomb) >= s.settings.Forget && len(l.members) == 0
+		return !l.tombstone.IsZero() && now.Sub(l.tombstone) >= s.settings.Forget && len(l.members) == 0
 	})
 	for _, l := range s.lanes {
 		if !l.waits() || now.Before(l.next) {
 			continue
 		}
 		again := s.settings.Again
-		if !l.tomb.IsZero() {
-			again = s.settings.Tomb
+		if !l.tombstone.IsZero() {
+			again = s.settings.Tombstone
 		}
-		if !l.heard {
+		if !l.answered {
 			if s.taking {
 				again = s.settings.Ask
 			}
@@ -566,13 +576,13 @@ func (s *Sender) Tick(now time.Time) []Do {
 		s.do = append(s.do, Do{Kind: Probe, Gateway: l.gateway, Head: l.sent})
 		l.pause = min(2*l.pause, again)
 		l.next = now.Add(l.pause)
-		l.trim(l.head-1, s.settings.Window, now.Add(-s.settings.Keep))
+		l.trim(min(l.head-1, l.sent), s.settings.Window, now.Add(-s.settings.Keep))
 	}
 	return s.do
 }
 
 // waits reports whether the gateway owes an answer or an acknowledgement.
-func (l *lane) waits() bool { return !l.heard || l.acked < l.sent }
+func (l *lane) waits() bool { return !l.answered || l.acked < l.sent }
 
 // Wake is when Tick is due; zero: it is not.
 func (s *Sender) Wake() time.Time {
@@ -588,7 +598,7 @@ func (s *Sender) Wake() time.Time {
 	return wake
 }
 
-// Hurry makes the next Tick ask or probe a gateway that was heard.
+// Hurry makes the next Tick ask or probe a gateway that has just sent something.
 func (s *Sender) Hurry(now time.Time, gateway string) {
 	if l := s.find(gateway); l != nil {
 		l.next = now
@@ -603,6 +613,21 @@ func (s *Sender) Kept(gateway string) int {
 	return 0
 }
 
+// Full reports whether more than a window waits to be sent to a gateway. The object
+// takes no event until a commit has landed.
+func (s *Sender) Full() bool {
+	return slices.ContainsFunc(s.lanes, func(l *lane) bool {
+		if l.size <= s.settings.Window {
+			return false
+		}
+		waits := 0
+		for i := len(l.window) - 1; i >= 0 && l.window[i].seq > l.sent; i-- {
+			waits += l.window[i].size()
+		}
+		return waits > s.settings.Window
+	})
+}
+
 // Shed drops what a lane keeps and has sent, for want of memory. If the gateway lacks
 // it the lane begins anew.
 func (s *Sender) Shed(gateway string) {
@@ -615,10 +640,10 @@ func (s *Sender) Shed(gateway string) {
 func (s *Sender) Entries() []Entry {
 	var entries []Entry
 	for _, l := range s.lanes {
-		if len(l.members) == 0 && l.tomb.IsZero() {
+		if len(l.members) == 0 && l.tombstone.IsZero() {
 			continue
 		}
-		entries = append(entries, Entry{Gateway: l.gateway, Token: s.token, Head: l.head + l.owed, Slots: l.listed, Tomb: l.tomb})
+		entries = append(entries, Entry{Gateway: l.gateway, Token: s.token, Head: l.head + l.owed, Slots: l.listed, Tombstone: l.tombstone})
 	}
 	return entries
 }

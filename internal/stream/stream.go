@@ -68,11 +68,11 @@ type Answer struct {
 
 // Entry is what a record holds of one gateway.
 type Entry struct {
-	Gateway string
-	Token   uint64    // of the owner that has made the entry
-	Head    uint64    // of the gateway's lane then
-	Slots   []Slot    // its sockets, rising
-	Tomb    time.Time // when the gateway was given up; zero: it was not
+	Gateway   string
+	Token     uint64    // of the owner that has made the entry
+	Head      uint64    // of the gateway's lane then
+	Slots     []Slot    // its sockets, rising
+	Tombstone time.Time // when the gateway was given up; zero: it was not
 }
 
 // Settings are the times and bounds of both halves.
@@ -80,12 +80,12 @@ type Settings struct {
 	Window int           // bytes of one lane that are kept until acknowledged; the newest event is always kept whole
 	Keep   time.Duration // how long they are kept at most
 
-	Probe  time.Duration // an owner probes a lane that has not acknowledged for so long, then twice as long, up to Again
-	Again  time.Duration
-	Ask    time.Duration // between questions to a gateway before the object is served; then Again
-	Wait   time.Duration // how long the object is not served for want of answers
-	Tomb   time.Duration // between questions to a gateway that was given up
-	Forget time.Duration // after which a gateway that was given up cannot come back
+	Probe     time.Duration // an owner probes a lane that has not acknowledged for so long, then twice as long, up to Again
+	Again     time.Duration
+	Ask       time.Duration // between questions to a gateway before the object is served; then Again
+	Wait      time.Duration // how long the object is not served for want of answers
+	Tombstone time.Duration // between questions to a gateway that was given up
+	Forget    time.Duration // after which a gateway that was given up cannot come back
 
 	Resend  time.Duration // between a gateway's requests for what is missing
 	Ack     time.Duration // how long an acknowledgement waits for others
@@ -97,7 +97,7 @@ func Defaults() Settings {
 	return Settings{
 		Window: 1 << 20, Keep: 12 * time.Second,
 		Probe: 400 * time.Millisecond, Again: time.Second, Ask: 250 * time.Millisecond, Wait: time.Second,
-		Tomb: 10 * time.Second, Forget: 10 * time.Minute,
+		Tombstone: 10 * time.Second, Forget: 10 * time.Minute,
 		Resend: 200 * time.Millisecond, Ack: 100 * time.Millisecond, Silence: 2 * time.Second,
 	}
 }

@@ -13,7 +13,7 @@ import (
 // judge has to remember.
 type world struct {
 	record record
-	reign  *reign // nil: nobody owns the object
+	term   *term  // nil: nobody owns the object
 	token  uint64 // of the newest claim
 	gates  [2]gate
 	socks  [3]sock
@@ -30,8 +30,8 @@ type record struct {
 	opened  uint8 // sockets of which an answer is remembered
 }
 
-// A reign is an owner.
-type reign struct {
+// A term is an owner.
+type term struct {
 	s        *Sender
 	commit   uint64 // newest known to have landed
 	pending  *put
@@ -251,8 +251,8 @@ func (s *Sender) clone() *Sender {
 	for i, l := range s.lanes {
 		d := *l
 		d.next, d.pause = noon, s.settings.Probe
-		if !d.tomb.IsZero() {
-			d.tomb = noon
+		if !d.tombstone.IsZero() {
+			d.tombstone = noon
 		}
 		d.members = maps.Clone(l.members)
 		d.listed = slices.Clone(l.listed)
@@ -270,7 +270,7 @@ func (b *buf) sender(s *Sender) {
 	}
 	for _, l := range s.lanes {
 		b.u(uint64(l.gateway[0]), l.need, l.head, l.sent, l.acked, l.start, uint64(len(l.window)))
-		b.flag(l.heard, !l.tomb.IsZero(), l.quiet, l.owed > 0)
+		b.flag(l.answered, !l.tombstone.IsZero(), l.quiet, l.owed > 0)
 		b.positions(l.answer)
 		b.u(uint64(len(l.members)))
 		for _, slot := range slices.Sorted(maps.Keys(l.members)) {
@@ -286,7 +286,7 @@ func (b *buf) sender(s *Sender) {
 
 func (r *Receiver) clone() *Receiver {
 	c := *r
-	c.do, c.heard, c.resend = nil, noon, noon.Add(r.settings.Resend)
+	c.do, c.seen, c.resend = nil, noon, noon.Add(r.settings.Resend)
 	c.at.Heads = slices.Clone(r.at.Heads)
 	c.earlier = slices.Clone(r.earlier)
 	c.sockets = make(map[Slot]*Socket, len(r.sockets))
@@ -310,10 +310,10 @@ func (b *buf) receiver(r *Receiver) {
 
 func (w *world) clone() *world {
 	c := *w
-	if w.reign != nil {
-		r := *w.reign
+	if w.term != nil {
+		r := *w.term
 		r.s = r.s.clone()
-		c.reign = &r
+		c.term = &r
 	}
 	for i := range c.gates {
 		c.gates[i].r = c.gates[i].r.clone()
@@ -328,7 +328,7 @@ func (b *buf) record(r *record) {
 	for _, e := range r.entries {
 		b.u(uint64(e.Gateway[0]), e.Token, e.Head)
 		b.slots(e.Slots)
-		b.flag(!e.Tomb.IsZero())
+		b.flag(!e.Tombstone.IsZero())
 	}
 }
 
@@ -336,8 +336,8 @@ func (b *buf) record(r *record) {
 func (w *world) key(b buf) buf {
 	b.record(&w.record)
 	b.u(w.token)
-	b.flag(w.reign != nil, w.trouble)
-	if r := w.reign; r != nil {
+	b.flag(w.term != nil, w.trouble)
+	if r := w.term; r != nil {
 		b.sender(r.s)
 		b.u(r.commit, uint64(r.dirty), uint64(r.opened))
 		b.flag(r.draining, r.pending != nil, r.waits != nil)

@@ -33,28 +33,28 @@ const (
 	none                     // no host runs the class
 )
 
-// news is what a search hears.
+// news is what a search has received.
 type news uint8
 
 const (
-	heardNobody  news = iota // nobody listens to the last question
-	heardSilence             // nothing came for as long as one waits
-	heardHost                // a host says that it is there
-	heardBusy                // a host says that it is at work
+	noResponders news = iota // nobody listens to the last question
+	timedOut                 // nothing came for as long as one waits
+	hostAnswered             // a host says that it is there
+	hostBusy                 // a host says that it is at work
 )
 
 // next is where the search goes, and whether that sends a question.
 func (s search) next(n news) (search, bool) {
 	switch {
-	case n == heardBusy:
+	case n == hostBusy:
 		return isClaiming, false
-	case n == heardHost && s == askAll:
+	case n == hostAnswered && s == askAll:
 		return askHost, true
-	case n == heardHost:
+	case n == hostAnswered:
 		return s, false // slower than the one that was asked
-	case n == heardNobody && s == askAll:
+	case n == noResponders && s == askAll:
 		return none, false
-	case n == heardNobody && s == isClaiming:
+	case n == noResponders && s == isClaiming:
 		return s, false
 	default:
 		return askAll, true
@@ -169,19 +169,19 @@ func (c *Client) Look(ctx context.Context, incarnation string, id objects.ID) (*
 	}
 }
 
-// maxTold bounds the memory of what all hosts were told.
-const maxTold = 256
+// maxAnnounced bounds the memory of announced losses.
+const maxAnnounced = 256
 
-// tellLost tells all hosts of the class that an owner was lost with an event in hand,
+// announceLost publishes to all hosts of the class that an owner was lost with an event in hand,
 // once for each successor, whose token this is: all clients know that one, but not all the
 // token of the owner that was lost. Nobody waits for an answer.
-func (c *Client) tellLost(class string, token uint64) {
+func (c *Client) announceLost(class string, token uint64) {
 	c.mu.Lock()
-	told := c.told[token]
-	if len(c.told) >= maxTold {
-		clear(c.told)
+	told := c.announced[token]
+	if len(c.announced) >= maxAnnounced {
+		clear(c.announced)
 	}
-	c.told[token] = true
+	c.announced[token] = true
 	c.mu.Unlock()
 	if told {
 		return
@@ -219,22 +219,22 @@ func (c *Client) claim(ctx context.Context, region place, claim Claim) (*ClaimRe
 	began := time.Now()
 	deserted := false // this region has no host of the class
 	for err == nil {
-		heard, host := heardSilence, ""
+		result, host := timedOut, ""
 		select {
 		case a := <-answers:
 			switch {
 			case a.reply == nil && a.question != questions[len(questions)-1]:
 				continue
 			case a.reply == nil:
-				heard = heardNobody
+				result = noResponders
 			case a.reply.Busy:
-				heard = heardBusy
+				result = hostBusy
 			case a.reply.Host != "":
 				c.seen(claim.Class)
 				if deserted {
 					c.found(claim.Class, a.reply, time.Since(began))
 				}
-				if heard, host = heardHost, a.reply.Host; claim.ID == "" {
+				if result, host = hostAnswered, a.reply.Host; claim.ID == "" {
 					return a.reply, nil
 				}
 			default:
@@ -245,10 +245,10 @@ func (c *Client) claim(ctx context.Context, region place, claim Claim) (*ClaimRe
 		case <-ctx.Done():
 			return nil, fmt.Errorf("ask for an owner: no host of class %s answers", claim.Class)
 		}
-		deserted = deserted || stage == askRegion && heard == heardNobody && region.region == c.cfg.Region
+		deserted = deserted || stage == askRegion && result == noResponders && region.region == c.cfg.Region
 		var send bool
 		patience := hostPatience
-		switch stage, send = stage.next(heard); {
+		switch stage, send = stage.next(result); {
 		case stage == none:
 			return nil, fmt.Errorf("%w %s", errNoHost, claim.Class)
 		case stage == isClaiming:

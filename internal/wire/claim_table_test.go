@@ -9,22 +9,22 @@ func TestASearchGoesToTheNearestHostThatLives(t *testing.T) {
 		to   search
 		asks bool
 	}{
-		{askRegion, heardNobody, askAll, true},
-		{askRegion, heardSilence, askAll, true},
-		{askRegion, heardBusy, isClaiming, false},
-		{askRegion, heardHost, askRegion, false},
-		{askAll, heardNobody, none, false},
-		{askAll, heardSilence, askAll, true},
-		{askAll, heardHost, askHost, true},
-		{askAll, heardBusy, isClaiming, false}, // the region's host was slow to say so
-		{askHost, heardNobody, askAll, true},   // it has gone
-		{askHost, heardSilence, askAll, true},
-		{askHost, heardHost, askHost, false}, // a slower one
-		{askHost, heardBusy, isClaiming, false},
-		{isClaiming, heardNobody, isClaiming, false},
-		{isClaiming, heardSilence, askAll, true},
-		{isClaiming, heardHost, isClaiming, false},
-		{isClaiming, heardBusy, isClaiming, false},
+		{askRegion, noResponders, askAll, true},
+		{askRegion, timedOut, askAll, true},
+		{askRegion, hostBusy, isClaiming, false},
+		{askRegion, hostAnswered, askRegion, false},
+		{askAll, noResponders, none, false},
+		{askAll, timedOut, askAll, true},
+		{askAll, hostAnswered, askHost, true},
+		{askAll, hostBusy, isClaiming, false}, // the region's host was slow to say so
+		{askHost, noResponders, askAll, true}, // it has gone
+		{askHost, timedOut, askAll, true},
+		{askHost, hostAnswered, askHost, false}, // a slower one
+		{askHost, hostBusy, isClaiming, false},
+		{isClaiming, noResponders, isClaiming, false},
+		{isClaiming, timedOut, askAll, true},
+		{isClaiming, hostAnswered, isClaiming, false},
+		{isClaiming, hostBusy, isClaiming, false},
 	} {
 		if to, asks := c.from.next(c.news); to != c.to || asks != c.asks {
 			t.Errorf("stage %d, news %d: stage %d, asks %t; want %d, %t", c.from, c.news, to, asks, c.to, c.asks)
@@ -75,7 +75,7 @@ func TestTheSecondLostOwnerIsTheLast(t *testing.T) {
 		{"not known by name, and never replaced", func(f fate) fate { return f.sent(0, false).silence().sent(7, true).silence().sent(9, false) }, 1},
 		{"handed over in good order", func(f fate) fate {
 			for token := uint64(5); token < 15; token++ {
-				f, _ = f.sent(token, false).heard(f.copy+1, moved(token), token)
+				f, _ = f.sent(token, false).onReply(f.copy+1, moved(token), token)
 			}
 			return f
 		}, 0},

@@ -45,7 +45,7 @@ type Client struct {
 	served    map[string]bool              // classes that a host has been seen to run
 	horizon   horizon
 	absent    map[string]time.Time // classes that no host runs, until then
-	told      map[uint64]bool      // tokens that hosts were told of: their predecessors were lost
+	announced map[uint64]bool      // tokens that hosts were told of: their predecessors were lost
 	warned    time.Time            // when a dropped answer was last logged
 }
 
@@ -95,7 +95,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		cfg: cfg, tokens: tokens, waiters: sync.Pool{New: newWaiter},
 		waiting: make(map[uint64]*waiter), asking: make(map[uint64]chan<- hostAnswer),
 		open: make(map[string][]uint64), overload: make(map[string]time.Time),
-		nearest: make(map[string]place), served: make(map[string]bool), absent: make(map[string]time.Time), told: make(map[uint64]bool), horizon: make(horizon),
+		nearest: make(map[string]place), served: make(map[string]bool), absent: make(map[string]time.Time), announced: make(map[uint64]bool), horizon: make(horizon),
 	}
 	c.replies, err = c.cfg.NATS.Subscribe(InboxPrefix+c.cfg.Name+".*.*", c.receive)
 	if err != nil {
@@ -178,7 +178,7 @@ func (c *Client) do(ctx context.Context, id Address, req *Request) (*Reply, erro
 		req.For = c.token(id.Key())
 		lost := t.lost
 		if t.fate = t.replaced(req.For, t.same); t.lost > lost {
-			c.tellLost(string(id.Class()), req.For)
+			c.announceLost(string(id.Class()), req.For)
 		}
 		if t.lost >= maxLost {
 			return nil, objects.Errorf(objects.Unknown, "%d hosts were lost while they had the request; it may or may not have happened", maxLost)
@@ -368,7 +368,7 @@ func (c *Client) consider(object string, a answer, t *attempt) (next verdict) {
 		}
 		c.tokens.Add(object, a.reply.Token)
 	}
-	t.fate, next = t.heard(a.copy, a.reply, known)
+	t.fate, next = t.onReply(a.copy, a.reply, known)
 	switch {
 	case next == later:
 		t.why = errors.New("too many requests wait for this object")

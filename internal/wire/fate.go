@@ -92,8 +92,8 @@ func (f fate) silence() fate {
 	return f
 }
 
-// heard notes a reply to this copy. known is the newest token known for the object.
-func (f fate) heard(copy uint64, r *Reply, known uint64) (fate, verdict) {
+// onReply notes a reply to this copy. known is the newest token known for the object.
+func (f fate) onReply(copy uint64, r *Reply, known uint64) (fate, verdict) {
 	switch {
 	case r.Token < known: // a replaced owner: what it says is void
 		return f, ignore

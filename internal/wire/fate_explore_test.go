@@ -261,7 +261,7 @@ func (x *storyteller) answered(s story, copy, t, kind uint8) {
 	case x.mistake == busyIsProof:
 		reply.Busy = false
 	}
-	f, verdict := s.f.heard(as, reply, known)
+	f, verdict := s.f.onReply(as, reply, known)
 	s.f, s.known = f, max(s.known, t)
 	switch verdict {
 	case final:

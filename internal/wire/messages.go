@@ -72,6 +72,12 @@ type Request struct {
 	Reason string
 	Clean  bool
 	Fault  objects.Code // what went wrong, of a close; "": nothing
+	Final  bool         // of a close: the object has closed the socket, which does not come back
+
+	Resumes  bool   // of an upgrade: the client knows how a socket comes back
+	Session  string // the session that is to come back; "": none
+	Secret   []byte
+	Received uint64 // messages that its client has received
 
 	// Only a host may send these.
 	Asked   *Asked       // what an object asks; nil: it is no object that asks
@@ -113,12 +119,17 @@ func (r *Request) fields(c *coder) {
 	text(c, 34, &r.Reason)
 	c.bool(35, &r.Clean)
 	text(c, 36, &r.Fault)
+	c.bool(37, &r.Final)
 	optional(c, 40, &r.Asked)
 	optional(c, 41, &r.Settled)
 	optional(c, 42, &r.Probe)
-	number(c, 50, &r.Takes)
-	c.bool(51, &r.Large)
-	number(c, 52, &r.Length)
+	c.bool(50, &r.Resumes)
+	text(c, 51, &r.Session)
+	c.bytes(52, &r.Secret)
+	number(c, 53, &r.Received)
+	number(c, 60, &r.Takes)
+	c.bool(61, &r.Large)
+	number(c, 62, &r.Length)
 }
 
 // Takes is what whoever asks can do with a response.
@@ -218,7 +229,7 @@ func (r *Reply) Err() error {
 	return e
 }
 
-// Fail makes the reply tell of a failure.
+// Fail makes the reply report a failure.
 func (r *Reply) Fail(e *objects.Error) {
 	r.Code, r.Message, r.Ref = e.Code, e.Message, e.Reference
 	if len(e.Details) == 0 {

@@ -20,7 +20,7 @@ import (
 // Limits of what events ask.
 const (
 	maxDepth    = 16   // objects of a chain that wait
-	maxFlying   = 64   // asks of one event at once; more wait
+	maxInFlight = 64   // asks of one event at once; more wait
 	maxAsks     = 1000 // of one event
 	maxLabel    = 64   // bytes of an object's name, as a chain shows it
 	leastTime   = 10 * time.Millisecond
@@ -31,10 +31,10 @@ const (
 
 // asking is what one event has asked, and asks. The object's lock guards it.
 type asking struct {
-	run    asks.Run
-	flying chan struct{} // holds a token for each ask that is under way
-	waits  map[uint64]wait
-	passed map[string]time.Time // probes that were passed on, and when
+	run      asks.Run
+	inFlight chan struct{} // holds a token for each ask that is under way
+	waits    map[uint64]wait
+	passed   map[string]time.Time // probes that were passed on, and when
 }
 
 // wait is an ask that is under way.
@@ -73,11 +73,11 @@ func (c *eventContext) ask(ctx context.Context, q engine.Question) (engine.Answe
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	a, err := c.takeOff(ctx)
+	a, err := c.beginAsk(ctx)
 	if err != nil {
 		return engine.Answer{}, err
 	}
-	defer func() { <-a.flying }()
+	defer func() { <-a.inFlight }()
 	if err := c.o.passGate(ctx); err != nil {
 		return engine.Answer{}, err
 	}
@@ -128,7 +128,7 @@ func askFailed(label string, err error) error {
 
 // request is what is sent for a question, as far as it does not change from one run of the event to the next.
 func (c *eventContext) request(ctx context.Context, q engine.Question) (wire.Address, *wire.Request, error) {
-	to := wire.Address{Name: q.Name}
+	to := wire.Address{Name: q.Name, Near: q.Near}
 	if err := to.UnmarshalText([]byte(q.Key)); err != nil {
 		return to, nil, err
 	}
@@ -193,21 +193,21 @@ func (c *eventContext) childDeadline(ctx context.Context, now time.Time) (time.T
 	return now.Add(left), left >= leastTime
 }
 
-// takeOff waits until the event may have one more ask under way, and counts it.
-func (c *eventContext) takeOff(ctx context.Context) (*asking, error) {
+// beginAsk waits until the event has fewer than maxInFlight asks under way, and counts one more.
+func (c *eventContext) beginAsk(ctx context.Context) (*asking, error) {
 	c.o.mu.Lock()
 	switch {
 	case c.over:
 		c.o.mu.Unlock()
 		return nil, objects.Errorf(objects.Invalid, "the event that asks has ended")
 	case c.asking == nil:
-		c.asking = &asking{flying: make(chan struct{}, maxFlying), waits: make(map[uint64]wait)}
+		c.asking = &asking{inFlight: make(chan struct{}, maxInFlight), waits: make(map[uint64]wait)}
 		c.o.waiting = c
 	}
 	a := c.asking
 	c.o.mu.Unlock()
 	select {
-	case a.flying <- struct{}{}:
+	case a.inFlight <- struct{}{}:
 		return a, nil
 	case <-ctx.Done():
 		return nil, objects.Errorf(objects.Unavailable, "nothing was asked: the event has ended")
@@ -297,22 +297,22 @@ func (o *object) settleAsks(a *asking) {
 	now := time.Now()
 	line, _ := o.in.bus.Line(now)
 	o.asks.Settle(&a.run, line, now)
-	o.saySettled(now)
+	o.sendSettled(now)
 }
 
-// saySettled tells callees what is settled, as far as it is time to. With mu held.
-func (o *object) saySettled(now time.Time) {
-	say, again := o.asks.Due(now)
-	for i := range say {
-		o.say(&say[i])
+// sendSettled tells callees what is settled, if a message to them is due. With mu held.
+func (o *object) sendSettled(now time.Time) {
+	due, again := o.asks.Due(now)
+	for i := range due {
+		o.sendSettledTo(&due[i])
 	}
 	switch {
 	case again.IsZero():
-		o.sayTimer = nil
-	case o.sayTimer == nil:
-		o.sayTimer = time.AfterFunc(again.Sub(now), o.sayLater)
+		o.settledTimer = nil
+	case o.settledTimer == nil:
+		o.settledTimer = time.AfterFunc(again.Sub(now), o.sayLater)
 	default:
-		o.sayTimer.Reset(again.Sub(now))
+		o.settledTimer.Reset(again.Sub(now))
 	}
 }
 
@@ -320,13 +320,13 @@ func (o *object) sayLater() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.stage() != gone {
-		o.saySettled(time.Now())
+		o.sendSettled(time.Now())
 	}
 }
 
-// say tells one callee what is settled: over NATS, and not nearby, so that it comes after all copies of what was asked. With
-// mu held.
-func (o *object) say(s *asks.Say) {
+// sendSettledTo tells one callee what is settled. The message goes over NATS and not nearby, so it comes after all copies of
+// what was asked. With mu held.
+func (o *object) sendSettledTo(s *asks.Say) {
 	settled := wire.SettledAsks{Caller: o.key, Token: o.commit.own.Token, Low: s.Low}
 	for _, n := range s.Open {
 		settled.Open = append(settled.Open, wire.Number{N: n})
@@ -421,8 +421,8 @@ func (o *object) owes(c *eventContext) bool {
 	return c.asking != nil && c.asking.run.Owes()
 }
 
-// hearSettled forgets answers that are settled. The record forgets them with its next put.
-func (o *object) hearSettled(s *wire.SettledAsks) {
+// forgetSettled drops answers that the caller has settled. The next put drops them from the record.
+func (o *object) forgetSettled(s *wire.SettledAsks) {
 	settled := asks.Settled{Low: s.Low}
 	for _, n := range s.Open {
 		settled.Open = append(settled.Open, n.N)

@@ -13,9 +13,10 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// takeClaim answers whether we own the object, having tried to claim it. While that
-// takes long it says so, so that the claim does not go to somebody else.
-func (in *incarnation) takeClaim(msg *nats.Msg) {
+// answerClaim tries to claim the object and answers whether this host owns it. While the
+// claim takes long, answerClaim reports progress, so that the gateway does not ask
+// another host.
+func (in *incarnation) answerClaim(msg *nats.Msg) {
 	var claim wire.Claim
 	if err := wire.Decode(msg.Data, &claim); err != nil || !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
 		in.warnings.log(in.log, "claim dropped: not understood, or its reply subject is no inbox of ours", "err", err)
@@ -25,7 +26,7 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 	class := in.classes[claim.Class]
 	id, err := objects.Class(claim.Class).ParseID(claim.ID)
 	if claim.Look {
-		send(in.looked(id))
+		send(in.ownership(id))
 		return
 	}
 	if class == nil || err != nil {
@@ -60,8 +61,8 @@ func (in *incarnation) takeClaim(msg *nats.Msg) {
 	}
 }
 
-// looked is what this host says of an object that somebody asks about.
-func (in *incarnation) looked(id objects.ID) wire.ClaimReply {
+// ownership answers who owns an object, as far as this host knows.
+func (in *incarnation) ownership(id objects.ID) wire.ClaimReply {
 	o := in.find(id.Key())
 	if o == nil {
 		return wire.ClaimReply{}
@@ -74,16 +75,16 @@ func (in *incarnation) looked(id objects.ID) wire.ClaimReply {
 	return reply
 }
 
-// takeRollCall says that this host is there. Claims go to the host whose answer is the
-// first. It also hears of owners that were lost.
-func (in *incarnation) takeRollCall(msg *nats.Msg) {
+// answerRollCall answers that this host lives. A gateway sends its claim to the host that
+// answers first. The question also reports owners that were lost.
+func (in *incarnation) answerRollCall(msg *nats.Msg) {
 	var claim wire.Claim
 	if err := wire.Decode(msg.Data, &claim); err != nil {
 		in.warnings.log(in.log, "roll call dropped: not understood", "err", err)
 		return
 	}
 	if claim.Lost > 0 {
-		in.restrictions.heard(claim.Class, claim.Lost, time.Now())
+		in.restrictions.noteLoss(claim.Class, claim.Lost, time.Now())
 		return
 	}
 	if _, valid := in.lease.Holds(); valid && strings.HasPrefix(msg.Reply, wire.InboxPrefix) && in.takesClaimsOf(claim.Class) {

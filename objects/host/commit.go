@@ -62,14 +62,14 @@ type payload struct {
 func (p *payload) is(put owner.Put) bool { return p != nil && p.put == put }
 
 // setWakeUp is an obligation of the host's own: set the wake-up again, which has come
-// early, then tell what came of it.
+// early, then report the result.
 type setWakeUp struct {
 	owner.Do
 	need *wakeNeed
 	then func(error)
 }
 
-// drive tells package owner what has happened and does what it says.
+// drive passes an event to package owner and does what that decides.
 func (o *object) drive(e owner.Event) {
 	if o.step(e) {
 		o.work()
@@ -83,9 +83,9 @@ func (o *object) step(e owner.Event) (start bool) {
 	return o.decide(e)
 }
 
-// decide asks package owner what to do about an event, and does everything that
-// has to be one with the decision. It reports whether the caller has to call work,
-// or have it called: nobody is at the store. With mu held.
+// decide asks package owner what to do about an event, and does everything that must be
+// atomic with the decision. It reports whether the caller must have work called, because
+// no goroutine works at the store. With mu held.
 func (o *object) decide(e owner.Event) (start bool) {
 	c := &o.commit
 	own, do := owner.Step(o.in.id, c.own, e)
@@ -141,8 +141,8 @@ func (o *object) obligation() owner.Do {
 	return o.commit.todo[0]
 }
 
-// done tells package owner what came of the first obligation, nil for nothing, and
-// reports whether there is another.
+// done passes the result of the first obligation to package owner; nil: there is none. It
+// reports whether there is another obligation.
 func (o *object) done(came owner.Event) (more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -165,7 +165,7 @@ func (o *object) perform(d owner.Do) owner.Event {
 	case owner.Settle:
 		o.commit.attempts = 0
 		o.afterCommit()
-		o.tend()
+		o.maintain()
 	case setWakeUp:
 		d.then(o.reschedule(d.need, o.in.clock.SetAgain))
 	}
@@ -243,7 +243,7 @@ func (o *object) ended() bool {
 	return o.stage() == gone || o.in.work.Err() != nil
 }
 
-// reading reports whether a claim is at its beginning.
+// reading reports whether a claim has not read its record yet.
 func (o *object) reading() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -298,7 +298,7 @@ func (o *object) send(put owner.Put) owner.Event {
 	}
 }
 
-// refusalOf is what to tell of a put that the store does not take.
+// refusalOf is the error that callers get if the store refuses a put.
 func (o *object) refusalOf(err error) *objects.Error {
 	switch {
 	case errors.Is(err, record.ErrFull):
@@ -338,7 +338,7 @@ func (o *object) claimOf(put owner.Put) *payload {
 		o.countLoss(&rec)
 	}
 	o.commit.claimed = &rec
-	return &payload{put: put, value: rec.Encode(), wake: needOf(rec.Alarm, nil)}
+	return &payload{put: put, value: rec.Encode(), wake: needOf(rec.Alarm, nil, time.Time{})}
 }
 
 // encode makes the payload of the put that has just been decided on, from what
@@ -357,7 +357,7 @@ func (o *object) encode(put owner.Put) *payload {
 			return &payload{put: put, before: before} // nothing to keep: no entry
 		}
 	}
-	need := needOf(alarmValue(o.memory.alarm), o.told)
+	need := needOf(alarmValue(o.memory.alarm), o.told, o.sockets.next())
 	if put.Owner == "" && need != nil && need.soon {
 		need.at = time.Now() // another host goes on with it
 	}
@@ -371,7 +371,7 @@ func (o *object) cut(put owner.Put) (*state.Head, *state.Before) {
 		return nil, nil
 	}
 	return o.memory.state.Cut(state.Put{
-		Object: o.key, Reign: o.commit.own.Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "",
+		Object: o.key, Token: o.commit.own.Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "",
 	}, o.in.home())
 }
 
@@ -422,7 +422,7 @@ func (o *object) serve() owner.Event {
 		return nil
 	}
 	told := o.adoptTold(o.commit.opened.Reserved())
-	if err := o.reschedule(needOf(rec.Alarm, told), o.in.clock.Set); err != nil {
+	if err := o.reschedule(needOf(rec.Alarm, told, o.nextSession(o.commit.opened.Reserved())), o.in.clock.Set); err != nil {
 		o.in.log.Warn("wake-up not scheduled again; giving the object up", "object", o.key, "err", err)
 		return owner.Leave{}
 	}
@@ -441,8 +441,8 @@ func (o *object) startServing(rec *record.Record, token uint64, told *told) bool
 		return false
 	}
 	o.id = o.id.Named(rec.Name)
-	o.adoptSockets(rec)
-	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), state: o.commit.opened, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}, kept: keptOf(rec)}
+	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), first: o.commit.payload.put.Expect == 0, state: o.commit.opened, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}, kept: keptOf(rec)}
+	o.adoptSockets(rec, o.memory.state.Reserved())
 	o.memory.answers.adopted(o.memory.since)
 	o.commit.proven.Store(o.commit.payload.made)
 	o.commit.claimed, o.commit.found, o.commit.payload, o.commit.opened = nil, nil, nil, nil
@@ -522,7 +522,7 @@ func (o *object) afterCommit() {
 // the mailbox, to be put with what they write.
 const batchTime = 500 * time.Microsecond
 
-// startBatchTimer gives what was written batchTime to be joined by more.
+// startBatchTimer starts the timer after which a batch is put.
 func (o *object) startBatchTimer() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -589,7 +589,8 @@ func alarmValue(a *engine.Alarm) engine.Alarm {
 	return *a
 }
 
-// doubtLevel tells trouble from two hosts that reached for an object at once.
+// doubtLevel is the level at which a doubtful put is logged: low if two hosts only claimed
+// an object at once.
 func doubtLevel(err error) slog.Level {
 	if record.Busy(err) {
 		return slog.LevelDebug

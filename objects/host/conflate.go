@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/internal/resume"
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects/internal/engine"
@@ -43,15 +44,15 @@ func (o *object) join(sockets []*engine.Socket) {
 	}
 }
 
-// leave forgets a socket that has ended. With mu held.
+// leave removes a socket that has ended. With mu held.
 func (o *object) leave(socket string) {
 	if o.conflation != nil {
 		o.conflation.Leave(socket)
 	}
 }
 
-// conflate adds a value to what waits. What does not fit any more leaves before. With
-// mu held.
+// conflate adds a value to those that wait. If it does not fit, those that wait are sent
+// first. With mu held.
 func (o *object) conflate(b *outgoing, m engine.Message, now time.Time) {
 	if c := o.conflation; c != nil && !c.Empty() {
 		if c.Full(m.Conflate, len(m.Data)) {
@@ -61,10 +62,10 @@ func (o *object) conflate(b *outgoing, m engine.Message, now time.Time) {
 	}
 }
 
-// settle decides about what waits at the end of an event: it leaves with what the event
-// sends, or goes on waiting. idle is an event of which nothing came but values: the
-// acknowledgement of its frame waits with them. With mu held.
-func (o *object) settle(b *outgoing, now time.Time, idle bool) {
+// placeConflated decides, at the end of an event, whether waiting values are sent with the
+// event's outputs or go on waiting. idle reports that the event sent nothing but
+// conflated values: the acknowledgement of its frame waits with them. With mu held.
+func (o *object) placeConflated(b *outgoing, now time.Time, idle bool) {
 	c := o.conflation
 	switch {
 	case c == nil:
@@ -107,7 +108,7 @@ func (c *conflation) takeAcks() []heldAck {
 	return acks
 }
 
-// flushLater has what waits leave after a while. With mu held.
+// flushLater starts the timer after which waiting values are sent. With mu held.
 func (o *object) flushLater(c *conflation, after time.Duration) {
 	if c.timer == nil {
 		c.timer = time.AfterFunc(after, o.conflationDue)
@@ -116,7 +117,7 @@ func (o *object) flushLater(c *conflation, after time.Duration) {
 	}
 }
 
-// conflationDue has what waits leave, on a goroutine of its own.
+// conflationDue sends the waiting values when the timer fires, on a goroutine of its own.
 func (o *object) conflationDue() {
 	defer o.recover("")
 	o.mu.Lock()
@@ -125,7 +126,7 @@ func (o *object) conflationDue() {
 	if c == nil || o.stage() == gone || !c.Waits() && len(c.acks) == 0 {
 		return
 	}
-	if _, valid := o.in.lease.Holds(); !valid || now.Before(c.Due()) {
+	if _, valid := o.in.lease.Holds(); !valid || o.stream.Full() || now.Before(c.Due()) {
 		o.flushLater(c, max(c.Due().Sub(now), engine.ConflateEvery))
 		return
 	}
@@ -135,20 +136,20 @@ func (o *object) conflationDue() {
 	}
 }
 
-// flush has what waits leave now. With mu held.
+// flush sends the waiting values now. With mu held.
 func (o *object) flush(now time.Time) {
 	c := o.conflation
 	if c == nil || !c.Waits() && len(c.acks) == 0 {
 		return
 	}
-	var b outgoing
+	b := o.outgoing(now)
 	b.frames(c.TakeAll(now))
 	b.acknowledge(c.takeAcks())
 	o.stream.Owe()
 	o.put(outboxItem{}, b.outs()...)
 }
 
-// dropConflation forgets what waits. With mu held.
+// dropConflation drops the values that wait. With mu held.
 func (o *object) dropConflation() {
 	if c := o.conflation; c != nil && c.timer != nil {
 		c.timer.Stop()
@@ -165,22 +166,33 @@ func (o *object) flushNow() {
 	}
 }
 
-// outgoing is what goes to gateways at once, gateway by gateway, the operations in order.
-type outgoing struct{ all []deeds }
+// outgoing are the operations to send now, by gateway, in order.
+type outgoing struct {
+	all []gatewayOps
 
-// deeds are what one event does to the sockets of one gateway.
-type deeds struct {
+	sessions *resume.Sessions // that note what is sent to them; nil: there are none
+	now      time.Time
+	numbers  []resume.Number // add's, used again by each
+}
+
+// outgoing is nothing yet. With mu held.
+func (o *object) outgoing(now time.Time) outgoing {
+	return outgoing{sessions: o.sockets.sessions, now: now}
+}
+
+// gatewayOps are the operations of one event on the sockets of one gateway.
+type gatewayOps struct {
 	stream.Out
 	wire.LaneBody
 }
 
-func (b *outgoing) to(gateway string) *deeds { // there are few
+func (b *outgoing) to(gateway string) *gatewayOps { // there are few
 	for i := range b.all {
 		if b.all[i].Gateway == gateway {
 			return &b.all[i]
 		}
 	}
-	b.all = append(b.all, deeds{Out: stream.Out{Gateway: gateway}})
+	b.all = append(b.all, gatewayOps{Out: stream.Out{Gateway: gateway}})
 	return &b.all[len(b.all)-1]
 }
 
@@ -193,6 +205,13 @@ func (b *outgoing) frames(frames []engine.Frame) {
 
 // add adds one operation on sockets.
 func (b *outgoing) add(sockets []*engine.Socket, op wire.LaneOp) {
+	if b.sessions != nil && op.Op == wire.OpMessage {
+		b.numbers = b.numbers[:0]
+		for _, s := range sockets {
+			b.numbers = append(b.numbers, resume.Number(s.Info().Session))
+		}
+		b.sessions.Add(b.now, resume.Message{Binary: op.Binary, Data: op.Data}, b.numbers)
+	}
 	for gateway, slots := range byGateway(sockets) {
 		op.Slots = wire.SlotsOf(slots)
 		d := b.to(gateway)

@@ -58,8 +58,8 @@ func (o *object) newContext(req *wire.Request, deadline, now time.Time) *eventCo
 	return c
 }
 
-// endContext is the context of the event that tells of the end of a socket, which has no
-// request of its own.
+// endContext is the context of the event that reports the end of a socket, which has no
+// request.
 func (o *object) endContext(end *socketEnd, now time.Time) *eventContext {
 	asked := now
 	if end.asked > 0 {
@@ -126,7 +126,7 @@ func (c *eventContext) comesAgain() bool {
 	return c.keyed || c.kind == wire.Alarm || c.kind == wire.Told || c.kind == wire.Parked || c.from != nil && c.from.Long
 }
 
-// long reports whether the event may come again in ways that no sender knows of.
+// long reports whether the event may be repeated without its sender knowing.
 func (c *eventContext) long() bool {
 	return c.comesAgain() || c.kind == wire.Message || c.kind == wire.Closed
 }

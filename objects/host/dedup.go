@@ -49,7 +49,7 @@ func (a *answers) find(req *wire.Request) (record.Kept, bool) {
 	if planted.AnswersForgotten {
 		return record.Kept{}, false
 	}
-	_, old := whose(req.Key)
+	_, old := splitKey(req.Key)
 	for i := len(a.kept) - 1; i >= 0; i-- {
 		k := &a.kept[i]
 		if req.Key != "" && (k.Key == req.Key || k.Key == old) || req.Key == "" && k.N == req.N && k.Key == "" && k.Gateway == req.Gateway {
@@ -59,9 +59,9 @@ func (a *answers) find(req *wire.Request) (record.Kept, bool) {
 	return record.Kept{}, false
 }
 
-// whose takes a client's key apart: who has given it, and what for. The second part is
+// splitKey splits a client's key into who gave it and what it is for. The second part is
 // all of a key of the old form, which names nobody and is known until it is a day old.
-func whose(key string) (who, what string) {
+func splitKey(key string) (who, what string) {
 	who, what, named := strings.Cut(key, ".")
 	if !named {
 		return "", key
@@ -181,7 +181,7 @@ func (a *answers) shareOut() {
 	for each := maxKeyedOf; each > 0 && (keys > each && each == maxKeyedOf || keys > maxKeyed || bytes > maxKeyedSize); each /= 2 {
 		has := make(map[string]int)
 		for i := len(a.kept) - 1; i >= 0; i-- { // the newest stay
-			who, _ := whose(a.kept[i].Key)
+			who, _ := splitKey(a.kept[i].Key)
 			if has[who]++; who == "" || has[who] <= each {
 				continue
 			}

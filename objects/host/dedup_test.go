@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"holdfast/internal/wire"
 	"holdfast/objects/host/internal/record"
 )
@@ -198,4 +200,46 @@ func TestAGatewayThatIsSilentForLongIsForgotten(t *testing.T) {
 	if a.list(now.Add(2*forgetSilent+2), keep); len(a.lows) != 0 {
 		t.Errorf("%d gateways are remembered after a put, long after all fell silent", len(a.lows))
 	}
+}
+
+// A copy that named no owner ran again at the first owner after the record's removal, while another copy could still
+// be on its way.
+func TestALateCopyIsNotRunByTheOwnerAfterARemoval(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		ask := func(call string, low uint64) *wire.Reply {
+			return <-w.ask("a", &wire.Request{Kind: wire.Call, Call: call, Body: []byte("{}"), Low: low})
+		}
+		late := func() *wire.Reply {
+			answers := make(chan *nats.Msg, 8)
+			sub, _ := w.bus.Subscribe(wire.InboxPrefix+"g.late", "", answers)
+			defer sub.Unsubscribe()
+			if err := wire.Ask(w.bus, wire.ObjectSubject(id("a")), wire.InboxPrefix+"g.late", &wire.Request{Kind: wire.Call, Call: "add", Body: []byte("{}"), Gateway: "g", N: 1, Low: 1}); err != nil {
+				t.Fatal(err)
+			}
+			r := new(wire.Reply)
+			if err := wire.Decode((<-answers).Data, r); err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		w.own("a")
+		if n := number(ask("add", 1)); n != 1 {
+			t.Fatalf("add = %d", n)
+		}
+		ask("wipe", 2)
+		ask("read", 3) // nobody waits for the answers before
+		o := w.in.find(id("a").Key())
+		w.in.evictNow(o)
+		<-o.awaitGone()
+		if _, revision, err := w.store.Read(t.Context(), id("a").Key()); revision == 0 || err != nil {
+			t.Fatalf("the record is at revision %d, %v; want a removed one", revision, err)
+		}
+		w.own("a")
+		if r := late(); !r.Moved {
+			t.Errorf("the late copy got %+v, want it told to ask the owner that it names", r)
+		}
+		if n := number(w.call("a", "read")); n != 0 {
+			t.Errorf("count = %d after a late copy, want 0", n)
+		}
+	})
 }

@@ -37,6 +37,7 @@ type memory struct {
 	epoch    uint64
 	token    uint64    // of the claim
 	since    time.Time // when the object was served first under it
+	first    bool      // it was claimed when nothing was left of any owner before, no marker of a removal either
 	woke     bool      // the instance was constructed for the event in hand
 }
 
@@ -55,6 +56,7 @@ func (o *object) run() {
 			o.commit.wrote = false
 			o.startBatchTimer()
 		}
+		o.awaitRoom()
 		if !o.awaitLease() {
 			if d.kind == request {
 				o.in.redirect(d.msg, o.memory.token)
@@ -96,7 +98,10 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 	case gatewayLost:
 		o.loseGateway(d.gateway)
 	case endsDue:
-		o.tellEnds()
+		if u := o.sockets.pendingEnds; u != nil {
+			u.yields = false
+		}
+		o.deliverEnds()
 	case toldDue:
 		o.handleTold()
 	case sleepDue:
@@ -105,8 +110,9 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.sleep()
 		o.flushNow()
 		o.finishBatch() // before the last put
-		o.settleParts()
+		o.finishParts()
 		o.awaitQuiet()
+		o.handOverWindow()
 		o.drive(owner.Leave{})
 	}
 	returned, o.inHand = true, event{}
@@ -146,7 +152,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 		err = checkRequest(req, d.byHost)
 	}
 	if err == nil && req.Kind == wire.Settled {
-		o.hearSettled(req.Settled)
+		o.forgetSettled(req.Settled)
 		return
 	}
 	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
@@ -188,11 +194,11 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 			o.finish(ev, o.memory.instance.Call(ctx, req.Call, req.Body))
 		}
 	case wire.Fetch:
-		if !o.again(ev, now) && o.mayOpen(ev) && o.ready(ev) {
+		if !o.again(ev, now) && o.mayOpen(ev) && !o.comesBack(ev) && o.ready(ev) {
 			o.fetch(ctx, ev)
 		}
 	case wire.Alarm:
-		o.wokenUp(ctx, ev)
+		o.onWakeUp(ctx, ev)
 	case wire.Told:
 		o.receiveTold(ev)
 	case wire.Forget:
@@ -200,7 +206,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 	case wire.MayForget:
 		o.mayForget(ev)
 	case wire.Parked:
-		o.seeToParked(ev)
+		o.handleParked(ev)
 	case wire.Resume:
 		o.resume(ev)
 	default:
@@ -261,6 +267,9 @@ func checkRequest(req *wire.Request, byHost bool) error {
 			return err
 		}
 	}
+	if err := checkSession(req); err != nil {
+		return err
+	}
 	if err := checkName(req.Gateway); err != nil || req.Socket == "" {
 		return err
 	}
@@ -285,6 +294,8 @@ type event struct {
 	gateway string
 	slot    uint32
 	seq     uint64 // 0: nothing is to be acknowledged
+	ended   string // the socket of which the event tells the end
+	session bool   // which was a session that was away
 }
 
 // kindNames are the kinds of requests, and of events that nobody has requested.
@@ -344,9 +355,9 @@ func (o *object) again(ev event, now time.Time) bool {
 }
 
 // young reports whether copies of requests may still arrive that were sent to an owner
-// before this one.
+// before this one. The marker of a removal stays for as long as a copy lives.
 func (o *object) young() bool {
-	return o.memory.epoch > 1 && time.Since(o.memory.since) < wire.CopyLife
+	return !o.memory.first && time.Since(o.memory.since) < wire.CopyLife
 }
 
 // sum distinguishes requests under one key.
@@ -384,7 +395,8 @@ func (o *object) fetch(ctx context.Context, ev event) {
 	}
 	how := engine.Fetching{Takes: o.takes(ev)}
 	if req.Socket != "" {
-		how.Socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
+		slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has seen it
+		how.Socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Slot: slot, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
 	}
 	o.finish(ev, o.memory.instance.Fetch(r, how))
 }
@@ -431,7 +443,7 @@ func (o *object) setAgain(ev event) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	need := needOf(alarmValue(o.memory.alarm), o.told)
+	need := needOf(alarmValue(o.memory.alarm), o.told, o.sockets.next())
 	if o.stage() != gone && o.enqueue(setWakeUp{need: need, then: then}) {
 		o.spawn(o.work)
 	}
@@ -469,10 +481,11 @@ func (o *object) finish(ev event, out engine.Outcome) {
 func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure *objects.Error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	wrote := out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed
+	wrote := out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed || closesAway(out.Sends)
 	outs, waits := o.outs(ev, out, failure, wrote)
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
 		o.sockets.note()
+		o.keepAttachments(out.Sends)
 	}
 	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: wrote}
 	item.frame = ev.kind == wire.Message || ev.kind == wire.Closed
@@ -482,6 +495,9 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	item.settle = ev.settles(failure)
 	item.wrote = item.wrote || item.settle != nil // so that it does not run again when its asks are settled
 	o.memory.state.Apply(out.Writes)
+	if ev.session {
+		o.memory.state.Apply([]engine.Write{{Key: engine.SessionsAt + ev.ended}})
+	}
 	item.tasks, item.stream = out.Tasks, o.streamOf(ev, out, reply)
 	if item.wrote {
 		o.noteTold(out.Writes)

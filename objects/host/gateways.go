@@ -8,8 +8,8 @@ import (
 	"holdfast/internal/wire"
 )
 
-// silentGateways are the gateways that were not heard for too long. A host that can
-// hear nobody gives nobody up.
+// silentGateways are the gateways without a beat for too long. A host that is not
+// connected gives no gateway up.
 func (in *incarnation) silentGateways(now time.Time) (silent []string) {
 	connected := in.bus.Connected()
 	in.mu.Lock()
@@ -38,18 +38,18 @@ func (in *incarnation) onBeat(msg *nats.Msg) {
 		in.warnings.log(in.log, "beat dropped: not understood", "err", err)
 		return
 	}
-	watched := in.hearGateway(beat.Gateway, beat.Bye)
+	watched := in.noteGateway(beat.Gateway, beat.Bye)
 	switch {
 	case !beat.Bye:
-		in.hurryLanes(beat.Gateway)
+		in.probeGateway(beat.Gateway)
 	case watched:
 		in.loseGateway(beat.Gateway)
 	}
 }
 
-// hearGateway notes the beat of a gateway, or its goodbye, and reports whether the
+// noteGateway notes the beat of a gateway, or its goodbye, and reports whether the
 // gateway is watched. Only those that hold sockets are, so a forged name costs nothing.
-func (in *incarnation) hearGateway(gateway string, bye bool) bool {
+func (in *incarnation) noteGateway(gateway string, bye bool) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	_, watched := in.gateways[gateway]
@@ -76,7 +76,7 @@ func (in *incarnation) trackGateway(gateway string) {
 	}
 }
 
-// loseGateway tells every object that a gateway has died.
+// loseGateway notifies every object that a gateway has died.
 func (in *incarnation) loseGateway(gateway string) {
 	for _, o := range in.all() {
 		o.push(delivery{kind: gatewayLost, gateway: gateway})

@@ -84,8 +84,8 @@ func (o *object) idleCheck(now time.Time) bool {
 	switch {
 	case o.stage() != serving:
 		return false
-	case o.sockets.untold != nil: // the object is to hear of them first
-		next = o.sockets.untold.retryAt
+	case o.sockets.pendingEnds != nil: // the object is to hear of them first
+		next = o.sockets.pendingEnds.retryAt
 		if !now.Before(next) {
 			next = now.Add(life.Soonest())
 			o.push(delivery{kind: endsDue})

@@ -82,7 +82,7 @@ type incarnation struct {
 
 	mu       sync.Mutex // guards what follows
 	objects  map[string]*object
-	gateways map[string]time.Time // when each was last heard of
+	gateways map[string]time.Time // when the last beat of each came
 	draining bool                 // no claims any more
 }
 
@@ -272,7 +272,7 @@ func (in *incarnation) deliver(msg *nats.Msg) {
 		return
 	}
 	if byHost && wire.IsProbe(msg.Data) {
-		o.hearProbe(msg)
+		o.onProbe(msg)
 		return
 	}
 	o.push(delivery{kind: request, msg: msg, at: time.Now(), byHost: byHost})
@@ -297,7 +297,7 @@ func (in *incarnation) recover(subject string) {
 	}
 }
 
-// self is who answers, as a reply tells it.
+// self is this host, as replies name the owner.
 func (in *incarnation) self(epoch uint64) wire.Owner {
 	return wire.Owner{Host: in.cfg.Name, Region: in.cfg.Region, Epoch: epoch}
 }
@@ -355,14 +355,14 @@ func (in *incarnation) handleControl(msg *nats.Msg) {
 	case msg.Subject == wire.BeatSubject:
 		in.onBeat(msg)
 	case strings.HasPrefix(msg.Subject, wire.HostsSubject("")):
-		in.takeRollCall(msg)
+		in.answerRollCall(msg)
 	default:
-		in.takeClaim(msg)
+		in.answerClaim(msg)
 	}
 }
 
-// redirect tells a gateway that the owner with this token has not run the message, and
-// will not.
+// redirect answers a gateway that the owner with this token has not run the message and
+// will not run it.
 func (in *incarnation) redirect(msg *nats.Msg, token uint64) {
 	in.answer(msg.Reply, &wire.Reply{Moved: true, Token: token})
 }
@@ -441,8 +441,8 @@ func (in *incarnation) dropAll() {
 	}
 }
 
-// sweep lets idle instances sleep, evicts objects idle for longer, tells objects of
-// gateways that have died, and reports events that do not end.
+// sweep hibernates idle instances, evicts objects that are idle for longer, notifies
+// objects of gateways that have died, and reports events that do not end.
 func (in *incarnation) sweep(ctx context.Context) error {
 	every := in.timing.Beat
 	for _, class := range in.classes {

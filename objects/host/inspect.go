@@ -126,11 +126,11 @@ func (in *Inspector) Get(ctx context.Context, id objects.ID, name string) (Info,
 	return info, err
 }
 
-// lookTime is how long an owner is waited for that is asked about an event.
+// lookTime is how long to wait for an owner's answer about a running event.
 const lookTime = time.Second
 
-// askEvent asks the owner since when an event runs that is slow. It returns zero if there
-// is none, and if the owner does not say.
+// askEvent asks the owner since when a slow event runs. It returns zero if none runs or
+// the owner does not answer.
 func (in *Inspector) askEvent(ctx context.Context, id objects.ID, info Info) time.Time {
 	client, err := newAsker(in.nc, info.Region)
 	if err != nil {

@@ -116,7 +116,7 @@ func (o *largeObject) put(writes ...engine.Write) {
 	o.mu.Lock()
 	o.state.Apply(writes)
 	o.commit++
-	parts, before := o.state.Cut(state.Put{Object: o.key, Reign: o.token, Commit: o.commit, Wide: func() bool { return o.wide }}, o.home)
+	parts, before := o.state.Cut(state.Put{Object: o.key, Token: o.token, Commit: o.commit, Wide: func() bool { return o.wide }}, o.home)
 	rec := record.Record{Epoch: 1, Owner: "bench", Commit: o.commit, Data: o.state.Journal(), Parts: parts, Answers: o.answers}
 	value := rec.Encode()
 	o.mu.Unlock()

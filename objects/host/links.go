@@ -19,13 +19,13 @@ import (
 // Lanes are numbered, so that acknowledgements and probes of many travel in one small
 // message.
 type links struct {
-	mu       sync.Mutex // guards what follows; taken after an object's
-	last     uint32     // number of the newest lane
-	lanes    map[uint32]link
-	busy     map[*object]struct{}       // of whose lanes something is awaited
-	probes   map[string]*wire.LaneHeads // that leave with the next tick, by gateway
-	unheard  map[string]struct{}        // gateways that have been asked and have not been heard since
-	awakened chan struct{}              // has a token when the first object has become busy
+	mu         sync.Mutex // guards what follows; taken after an object's
+	last       uint32     // number of the newest lane
+	lanes      map[uint32]link
+	busy       map[*object]struct{}       // of whose lanes something is awaited
+	probes     map[string]*wire.LaneHeads // that leave with the next tick, by gateway
+	unanswered map[string]struct{}        // gateways that were asked and have not answered
+	awakened   chan struct{}              // has a token when the first object has become busy
 }
 
 // link is one lane.
@@ -42,7 +42,7 @@ const (
 func newLinks() links {
 	return links{
 		lanes: make(map[uint32]link), busy: make(map[*object]struct{}), probes: make(map[string]*wire.LaneHeads),
-		unheard: make(map[string]struct{}), awakened: make(chan struct{}, 1),
+		unanswered: make(map[string]struct{}), awakened: make(chan struct{}, 1),
 	}
 }
 
@@ -84,7 +84,7 @@ func (k *links) await(o *object) {
 	}
 }
 
-// probe has a lane's head told with the next tick.
+// probe has the next tick send a lane's head.
 func (k *links) probe(host, gateway string, at wire.Reached, quiet bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -108,15 +108,16 @@ func (k *links) probe(host, gateway string, at wire.Reached, quiet bool) {
 func (k *links) asked(gateway string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.unheard[gateway] = struct{}{}
+	k.unanswered[gateway] = struct{}{}
 }
 
-// heard reports whether anybody has asked the gateway since it was heard last.
-func (k *links) heard(gateway string) bool {
+// noteHeard notes that the gateway has sent something. It reports whether the gateway was
+// asked before and had not answered.
+func (k *links) noteHeard(gateway string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	_, asked := k.unheard[gateway]
-	delete(k.unheard, gateway)
+	_, asked := k.unanswered[gateway]
+	delete(k.unanswered, gateway)
 	return asked
 }
 
@@ -147,9 +148,9 @@ func (k *links) takeProbes() (probes map[string]*wire.LaneHeads, more bool) {
 	return probes, len(k.busy) > 0
 }
 
-// serveLanes hears what gateways say about lanes, and looks after what is awaited.
-// While nothing is, it sleeps. When the connection has been made again, all that is
-// awaited may be lost: everybody is asked at once.
+// serveLanes handles gateways' messages about lanes and repeats questions that are not
+// answered. It sleeps while nothing is awaited. After a reconnect everything that is
+// awaited may have been lost, so all gateways are asked at once.
 func (in *incarnation) serveLanes(ctx context.Context) error {
 	remade, stop := in.bus.Remade()
 	defer stop()
@@ -162,7 +163,7 @@ func (in *incarnation) serveLanes(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case msg := <-in.lanes:
-			in.hearLane(msg)
+			in.onLaneMessage(msg)
 		case <-in.links.awakened:
 			if !ticks {
 				ticks = true
@@ -170,7 +171,7 @@ func (in *incarnation) serveLanes(ctx context.Context) error {
 			}
 		case <-remade:
 			for _, o := range in.links.busyObjects() {
-				o.hurryAll()
+				o.probeAll()
 			}
 			in.tickLanes(time.Now())
 		case now := <-tick.C:
@@ -192,7 +193,7 @@ func (in *incarnation) tickLanes(now time.Time) bool {
 		}
 	}
 	if kept > in.cfg.Windows {
-		of.shed()
+		of.dropLargest()
 	}
 	probes, more := in.links.takeProbes()
 	for gateway, heads := range probes {
@@ -201,8 +202,8 @@ func (in *incarnation) tickLanes(now time.Time) bool {
 	return more
 }
 
-// hearLane handles one message about lanes.
-func (in *incarnation) hearLane(msg *nats.Msg) {
+// onLaneMessage handles one message of a gateway about lanes.
+func (in *incarnation) onLaneMessage(msg *nats.Msg) {
 	defer in.recover(msg.Subject)
 	switch strings.TrimPrefix(msg.Subject, wire.LaneInbox(in.id)) {
 	case wire.Acks:
@@ -239,9 +240,9 @@ func (in *incarnation) hearLane(msg *nats.Msg) {
 	}
 }
 
-// hurryLanes has a gateway asked at once that was waited for and has been heard.
-func (in *incarnation) hurryLanes(gateway string) {
-	if !in.links.heard(gateway) {
+// probeGateway asks a gateway at once if it owes answers and has just sent something.
+func (in *incarnation) probeGateway(gateway string) {
+	if !in.links.noteHeard(gateway) {
 		return
 	}
 	for _, o := range in.links.busyObjects() {
@@ -256,7 +257,7 @@ func (in *incarnation) streamSettings() stream.Settings {
 	return s
 }
 
-// beginStream begins the object's reign towards the gateways of its record.
+// beginStream begins the object's streams to the gateways of its record.
 func (o *object) beginStream(entries []stream.Entry, token uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -331,8 +332,8 @@ func (o *object) publish(lane uint32, d *stream.Do) {
 	p.Encoded = nil
 }
 
-// tickStream looks after what the object awaits of gateways, and returns how many
-// bytes it keeps for them.
+// tickStream repeats the questions that gateways have not answered, and returns how many
+// bytes the object keeps for gateways.
 func (o *object) tickStream(now time.Time) (kept int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -352,8 +353,8 @@ func (o *object) tickStream(now time.Time) (kept int) {
 	return kept
 }
 
-// shed drops what the object's largest lane keeps.
-func (o *object) shed() {
+// dropLargest drops what the object's largest lane keeps.
+func (o *object) dropLargest() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	largest := ""
@@ -365,13 +366,13 @@ func (o *object) shed() {
 	o.stream.Shed(largest)
 }
 
-// heeds reports whether what a gateway says of a lane still counts. With mu held.
-func (o *object) heeds() bool { return o.stage() != gone && o.stream != nil }
+// acceptsLanes reports whether gateways' messages about lanes still count. With mu held.
+func (o *object) acceptsLanes() bool { return o.stage() != gone && o.stream != nil }
 
 func (o *object) acked(gateway string, received uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.heeds() {
+	if o.acceptsLanes() {
 		o.transmit(o.stream.Acked(gateway, received))
 	}
 }
@@ -379,7 +380,7 @@ func (o *object) acked(gateway string, received uint64) {
 func (o *object) resend(now time.Time, gateway string, from uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.heeds() {
+	if o.acceptsLanes() {
 		o.transmit(o.stream.Resend(now, gateway, from))
 	}
 }
@@ -387,7 +388,7 @@ func (o *object) resend(now time.Time, gateway string, from uint64) {
 func (o *object) heardAnswered(gateway string, at []wire.Reached) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.heeds() {
+	if o.acceptsLanes() {
 		for _, a := range at {
 			o.noteAnswered(gateway, a.Of, int64(min(a.Seq, math.MaxInt64)))
 		}
@@ -397,16 +398,16 @@ func (o *object) heardAnswered(gateway string, at []wire.Reached) {
 func (o *object) hurry(gateway string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.heeds() {
+	if o.acceptsLanes() {
 		o.stream.Hurry(time.Now(), gateway)
 	}
 }
 
-// hurryAll has every gateway asked that owes something.
-func (o *object) hurryAll() {
+// probeAll asks every gateway that owes an answer.
+func (o *object) probeAll() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.heeds() {
+	if o.acceptsLanes() {
 		now := time.Now()
 		for gateway := range o.lanes {
 			o.stream.Hurry(now, gateway)
@@ -414,12 +415,12 @@ func (o *object) hurryAll() {
 	}
 }
 
-// held is a gateway's answer to a new owner. What it tells of its sockets is kept until
-// the object is served.
+// held handles a gateway's answer to a new owner. The list of its sockets is kept until the
+// object is served.
 func (o *object) held(now time.Time, h *wire.Held) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.heeds() || h.Token != o.stream.Token() || h.Object != o.key {
+	if !o.acceptsLanes() || h.Token != o.stream.Token() || h.Object != o.key {
 		return
 	}
 	if o.stream.Taking() {
@@ -489,7 +490,7 @@ func entriesOf(gateways []record.Gateway) []stream.Entry {
 		if checkName(g.Name) != nil {
 			continue
 		}
-		e := stream.Entry{Gateway: g.Name, Token: g.Token, Head: g.Head, Tomb: g.Tomb}
+		e := stream.Entry{Gateway: g.Name, Token: g.Token, Head: g.Head, Tombstone: g.Tombstone}
 		before := uint32(0)
 		for slot := range wire.Slots(g.Slots).All() {
 			if slot <= before || len(e.Slots) == objects.MaxSockets {
@@ -512,7 +513,7 @@ func (o *object) gateways() []record.Gateway {
 	}
 	gateways := make([]record.Gateway, 0, len(entries))
 	for _, e := range entries {
-		gateways = append(gateways, record.Gateway{Name: e.Gateway, Token: e.Token, Head: e.Head, Slots: wire.SlotsOf(e.Slots), Tomb: e.Tomb})
+		gateways = append(gateways, record.Gateway{Name: e.Gateway, Token: e.Token, Head: e.Head, Slots: wire.SlotsOf(e.Slots), Tombstone: e.Tombstone})
 	}
 	return gateways
 }

@@ -17,7 +17,7 @@ const (
 	nothing     deliveryKind = iota
 	request                  // msg, from a gateway or a host's alarm
 	gatewayLost              // gateway has died, and its sockets with it
-	endsDue                  // ends of sockets that could not be told are tried again
+	endsDue                  // ends of sockets that the object does not know of are tried again
 	toldDue                  // something is to be done about told messages
 	sleepDue                 // the instance has been idle and has something to save before it is dropped
 	drainMarker              // everything before it has been handled: release the object
@@ -122,9 +122,9 @@ func tooMany(waiting int, limits queueLimits, avgEvent time.Duration) bool {
 	return waiting >= limits.events || waiting >= alwaysWait && time.Duration(waiting)*avgEvent > limits.wait
 }
 
-// isClose reports whether an encoded request tells of the end of a socket. Such a
-// request is never refused: the gateway says it once, and the object would keep
-// the socket for ever. A request's kind is its first field.
+// isClose reports whether an encoded request is the end of a socket. Such a request is
+// never refused: otherwise the object would keep the socket for ever. A request's kind
+// is its first field.
 func isClose(data []byte) bool {
 	return len(data) >= 2 && data[0] == 1<<3 && data[1] == byte(wire.Closed)
 }
@@ -193,7 +193,7 @@ func (m *mailbox) next(now time.Time) delivery {
 	return d
 }
 
-// begin has the event in hand count from now.
+// begin sets the start of the event in hand to now.
 func (m *mailbox) begin(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 type stage uint8
 
 const (
-	claiming stage = iota // from the first claim on; nothing is handled yet
+	claiming stage = iota // from the first claim on; no event runs yet
 	serving               // ours: events run
 	draining              // unsubscribed; events run until the last put has given the object up
 	gone                  // not ours any more; nothing leaves
@@ -58,12 +58,12 @@ type object struct {
 
 	mu           sync.Mutex // guards what follows
 	sub          subscription
-	whenGone     chan struct{} // closed at stage gone; nil until somebody waits for that
+	whenGone     chan struct{} // closed at stage gone; nil until awaitGone
 	claimWaiters []func(wire.ClaimReply)
 	outbox       outbox
 	commit       committer
 	asks         asks.Caller   // what the object has asked others
-	sayTimer     *time.Timer   // nil: nothing is settled that callees have not been told
+	settledTimer *time.Timer   // nil: nothing is settled that callees have not been told
 	waiting      *eventContext // the event in hand, if it has asked others; else nil
 	told         *told         // nil: nothing that the object has told is under way
 	tasks        *tasks        // nil: none was begun
@@ -76,6 +76,7 @@ type object struct {
 	awaits   bool              // links look after the stream
 	handed   chan struct{}     // closed when the gateways of the record have answered; nil: nobody waits for that
 	quiet    chan struct{}     // closed when gateways have acknowledged everything; nil: nobody waits for that
+	room     chan struct{}     // closed when what waits for a commit fits into a window again; nil: nobody waits for that
 }
 
 func newObject(in *incarnation, id wire.Address, class *engine.Class) *object {
@@ -199,7 +200,7 @@ func (o *object) awaitClaim(answer func(wire.ClaimReply)) (stage, bool) {
 	return claiming, true
 }
 
-// resolveClaims answers those who waited for the claim.
+// resolveClaims answers everybody who waited for the claim.
 func (o *object) resolveClaims(reply wire.ClaimReply) {
 	o.mu.Lock()
 	waiters := o.claimWaiters
@@ -247,7 +248,7 @@ func (o *object) stop(d owner.Stop) {
 	}
 	from := o.stage()
 	if d.Why == owner.Released {
-		o.saySettled(time.Now().Add(time.Second)) // all that is settled
+		o.sendSettled(time.Now().Add(time.Second)) // all that is settled
 	}
 	o.advance(gone)
 	o.commit.own = owner.State{}
@@ -265,6 +266,7 @@ func (o *object) stop(d owner.Stop) {
 	o.in.links.forget(o, o.lanes)
 	signal(&o.handed)
 	signal(&o.quiet)
+	signal(&o.room)
 	o.dropConflation()
 	o.spawn(func() { o.stopped(d, refusal, from == serving) })
 	for _, item := range o.outbox.takeAll() {
@@ -318,7 +320,7 @@ func (o *object) refused(d owner.Refuse) {
 	o.resolveClaims(wire.ClaimReply{Other: other + ", whose lease has not run out"})
 }
 
-// owner is who we are, as a reply tells it. With mu held.
+// owner is this host, as replies name the object's owner. With mu held.
 func (o *object) owner() wire.Owner {
 	return o.in.self(o.commit.own.Epoch)
 }

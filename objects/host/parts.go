@@ -72,8 +72,8 @@ func (o *object) mergeUnderWay() chan struct{} {
 	return o.upkeep.merging
 }
 
-// tend begins what a large object needs beside its commits.
-func (o *object) tend() {
+// maintain starts the merges and purges that are due.
+func (o *object) maintain() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.stage() != serving || !o.memory.state.Large() {
@@ -91,15 +91,16 @@ func (o *object) tend() {
 		}
 	}
 	if !u.purging {
-		if spans := o.doomed(now); len(spans) > 0 {
+		if spans := o.purgeable(now); len(spans) > 0 {
 			u.purging = true
 			o.spawn(func() { o.purge(spans) })
 		}
 	}
 }
 
-// doomed is what may be purged. A store without room has no time to wait for. With mu held.
-func (o *object) doomed(now time.Time) []state.Span {
+// purgeable lists the spans of entries that may be purged. While the store has no room, purgeAfter does not count. With mu
+// held.
+func (o *object) purgeable(now time.Time) []state.Span {
 	after := o.in.purgeAfter
 	if o.in.store.Room() != record.Free {
 		after = 0
@@ -122,7 +123,7 @@ func (o *object) merge(ctx context.Context, job *state.Job) {
 	wire.Pause(o.in.work, time.Duration(job.Bytes())*time.Second/mergeRate)
 }
 
-// merged takes over what a merge has made. It reports whether the caller has to call work.
+// merged installs the result of a merge. It reports whether the caller has to call work.
 func (o *object) merged(job *state.Job, err error) (start bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -177,9 +178,9 @@ func (o *object) purged(spans []state.Span, err error) {
 	}
 }
 
-// settleParts ends the merge under way, and purges what may be purged, before the object is
-// given up: nothing is written after the last put.
-func (o *object) settleParts() {
+// finishParts ends the merge under way, and purges what may be purged, before the object is
+// released: nothing is written after the last put.
+func (o *object) finishParts() {
 	o.mu.Lock()
 	if o.stage() == gone || !o.memory.state.Large() {
 		o.mu.Unlock()
@@ -193,7 +194,7 @@ func (o *object) settleParts() {
 		o.upkeep.cancel()
 	}
 	if !o.upkeep.purging {
-		spans = o.doomed(time.Now())
+		spans = o.purgeable(time.Now())
 	}
 	o.mu.Unlock()
 	if merging != nil {

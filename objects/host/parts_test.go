@@ -380,7 +380,7 @@ func TestPartsThatNoRecordNamesAreCollected(t *testing.T) {
 		w.must("load", load{First: 0, Keys: 30, Size: 1000, Mark: "a"})
 		store.mu.Lock()
 		store.entries["table.other"] = memoryEntry{}
-		store.parts[w.id.Key()][state.Name{Reign: 1, Number: 900}] = []byte("what a dead owner has put")
+		store.parts[w.id.Key()][state.Name{Token: 1, Number: 900}] = []byte("what a dead owner has put")
 		store.mu.Unlock()
 		w.crash()
 		w = newChestWorld(t, store, "second")

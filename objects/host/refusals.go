@@ -10,7 +10,7 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// errFull is what an event that writes is told while the store has no room.
+// errFull is the error of an event that writes while the store has no room.
 var errFull = &objects.Error{Code: objects.StorageFull, Message: "the store is full; nothing was changed"}
 
 // roomFor refuses what a request has written if the store has no room for it. What
@@ -42,13 +42,13 @@ type unreadable struct {
 	last map[string]refusedRecord // by the object's key
 }
 
-// refusedRecord is what is told of one of them, and until when.
+// refusedRecord is the error that stands for one of them, and until when.
 type refusedRecord struct {
 	refusal *objects.Error
 	until   time.Time
 }
 
-// find is what to tell of the record of this key; nil if it is to be read.
+// find is the error for the record of this key; nil if the record must be read.
 func (u *unreadable) find(key string, now time.Time) *objects.Error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -58,7 +58,7 @@ func (u *unreadable) find(key string, now time.Time) *objects.Error {
 	return nil
 }
 
-// add notes that a record cannot be read, and returns what to tell of it.
+// add notes that a record cannot be read, and returns the error for it.
 func (u *unreadable) add(key string, now time.Time) *objects.Error {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -25,14 +25,14 @@ const (
 // worst is that one host takes the claims, instead of all, until maxRestriction after
 // that: the class is never without a host.
 type restriction struct {
-	tokens map[uint64]time.Time // of owners that replaced lost ones: when each was heard of
-	fresh  []time.Time          // those that no restriction came of
+	tokens map[uint64]time.Time // of owners that replaced lost ones: when each was reported
+	fresh  []time.Time          // losses that led to no restriction
 	inRow  int                  // restrictions, none of them followed by lossesTime of quiet
 	until  time.Time            // when the last one ends
 }
 
-// heard notes that an owner was lost. The token is that of its successor.
-func (r *restriction) heard(token uint64, now time.Time) {
+// noteLoss notes that an owner was lost. The token is that of its successor.
+func (r *restriction) noteLoss(token uint64, now time.Time) {
 	if _, known := r.tokens[token]; known {
 		return
 	}
@@ -87,11 +87,11 @@ func newRestrictions(classes map[string]*engine.Class) restrictions {
 	return restrictions{of: of}
 }
 
-func (r *restrictions) heard(class string, token uint64, now time.Time) {
+func (r *restrictions) noteLoss(class string, token uint64, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if one := r.of[class]; one != nil {
-		one.heard(token, now)
+		one.noteLoss(token, now)
 	}
 }
 

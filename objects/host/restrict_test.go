@@ -37,7 +37,7 @@ func TestThreeOwnersLostWithinAMinuteRestrictTheirClassForGrowingTimes(t *testin
 	} {
 		var r restriction
 		for _, l := range c.losses {
-			r.heard(l.token, now.Add(l.at))
+			r.noteLoss(l.token, now.Add(l.at))
 		}
 		at := now.Add(c.at)
 		holds, begins := r.holds(at, c.ends, !c.young)
@@ -52,7 +52,7 @@ func TestEveryFurtherLossDoublesTheTimeUpToFiveMinutes(t *testing.T) {
 	at, token := now, uint64(0)
 	lose := func() {
 		token++
-		r.heard(token, at)
+		r.noteLoss(token, at)
 	}
 	lose()
 	lose()
@@ -83,7 +83,7 @@ func TestForgedLossesRestrictAClassForMinutesAtMost(t *testing.T) {
 	for i := range 4 * 3600 {
 		at := now.Add(time.Duration(i) * time.Second)
 		for j := range uint64(10) {
-			r.heard(uint64(i)*10+j+1, at)
+			r.noteLoss(uint64(i)*10+j+1, at)
 		}
 		ends := 0
 		if i < 60 { // three hosts really have ended

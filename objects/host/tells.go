@@ -51,8 +51,8 @@ func (o *object) adoptTold(data *engine.Data) *told {
 	return t
 }
 
-// noteTold takes in what has been written, and what is to be done about earlier messages if a commit comes anyway. Writes are
-// sorted: those of told messages come first. With mu held.
+// noteTold notes the told messages among the writes, and adds the chores that wait for a commit. Writes are sorted: those of
+// told messages come first. With mu held.
 func (o *object) noteTold(writes []engine.Write) {
 	if len(writes) > 0 && strings.HasPrefix(writes[0].Key, engine.Reserved) {
 		o.takeNote(writes)
@@ -119,7 +119,7 @@ func (o *object) moveTold() {
 			sooner(until)
 		} else {
 			for _, f := range t.box.Forgets() {
-				o.sayForget(f)
+				o.sendForget(f)
 			}
 		}
 	}
@@ -154,7 +154,7 @@ func (o *object) toldTimer() {
 func (o *object) copiesUntil(now time.Time) time.Time {
 	_, since := o.in.bus.Line(now)
 	until := since.Add(wire.CopyLife)
-	if o.memory.epoch > 1 && o.memory.since.Add(wire.CopyLife).After(until) {
+	if !o.memory.first && o.memory.since.Add(wire.CopyLife).After(until) {
 		until = o.memory.since.Add(wire.CopyLife)
 	}
 	return until
@@ -218,7 +218,7 @@ func idOfKey(key string) (objects.ID, error) {
 	return objects.Class(class).ParseID(digits)
 }
 
-// deliverBatch sends a batch, and returns what came of it. A receiver that cannot be reached now is nothing special.
+// deliverBatch sends a batch and returns the answer. A receiver that cannot be reached is an answer too: try again later.
 func (o *object) deliverBatch(b tells.Batch, batch *wire.Batch) (a tells.Answer) {
 	id, err := idOfKey(b.To)
 	if err != nil {
@@ -228,7 +228,7 @@ func (o *object) deliverBatch(b tells.Batch, batch *wire.Batch) (a tells.Answer)
 	if _, valid := o.in.lease.Holds(); !valid {
 		return a
 	}
-	reply, err := o.in.client.Do(o.in.work, wire.Address{ID: id, Name: b.Name}, &wire.Request{Kind: wire.Told, Body: wire.Encode(batch)})
+	reply, err := o.in.client.Do(o.in.work, wire.Address{ID: id, Name: b.Name, Near: b.Near}, &wire.Request{Kind: wire.Told, Body: wire.Encode(batch)})
 	if err == nil {
 		err = reply.Err()
 	}
@@ -248,7 +248,7 @@ func (o *object) deliverBatch(b tells.Batch, batch *wire.Batch) (a tells.Answer)
 	return a
 }
 
-// batchAnswered takes in what came of a batch.
+// batchAnswered handles the answer to a batch.
 func (o *object) batchAnswered(b tells.Batch, a tells.Answer) {
 	now := time.Now()
 	o.mu.Lock()
@@ -281,9 +281,9 @@ func (o *object) batchAnswered(b tells.Batch, a tells.Answer) {
 	o.moveTold()
 }
 
-// sayForget tells a receiver that nothing is left for it. It goes over NATS, as every copy of a message that did not go straight
-// into a mailbox, so it overtakes none. With mu held.
-func (o *object) sayForget(f tells.Forget) {
+// sendForget tells a receiver that nothing is left for it. The message goes over NATS, as did every copy of a message that did
+// not go straight into a mailbox, so it overtakes none of them. With mu held.
+func (o *object) sendForget(f tells.Forget) {
 	count, err := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
 	if err == nil {
 		o.publishForget(f.To, wire.ForgetBody{From: o.key, Born: count.Born, Last: f.Last})
@@ -359,7 +359,7 @@ func (o *object) handleOneTold(now time.Time) (wrote, more bool) {
 	case next.park:
 		o.park(next.m, next.at, now)
 	case next.hook:
-		o.hook(next.m, now)
+		o.retryUndelivered(next.m, now)
 	case next.m.To == o.key:
 		return o.runOwn(next.m, next.at, now)
 	default:
@@ -442,7 +442,7 @@ func refusedFor(e *objects.Error) bool {
 	return e.Code != objects.Internal && e.Code != objects.Unknown && !e.Code.Retryable()
 }
 
-// park parks a message, and tells the object of it in the same commit.
+// park parks a message, and runs the object's Undelivered in the same commit.
 func (o *object) park(m engine.Told, at string, now time.Time) {
 	o.in.metrics.tells.WithLabelValues(o.class.Name, "parked").Inc()
 	why := "no reason is known"
@@ -453,8 +453,8 @@ func (o *object) park(m engine.Told, at string, now time.Time) {
 	o.undelivered(m, func(m engine.Told) []engine.Write { return tells.Park(m, at) }, now)
 }
 
-// hook tells the object again of a message that is parked, after it has failed to hear of it.
-func (o *object) hook(m engine.Told, now time.Time) {
+// retryUndelivered runs the object's Undelivered again for a parked message, after it has failed.
+func (o *object) retryUndelivered(m engine.Told, now time.Time) {
 	o.undelivered(m, func(m engine.Told) []engine.Write {
 		return []engine.Write{{Key: engine.ParkedKey(m.N), Value: m.Encode()}}
 	}, now)
@@ -497,8 +497,8 @@ func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Wri
 	o.finish(ev, out)
 }
 
-// seeToParked does with parked messages what an operator wants.
-func (o *object) seeToParked(ev event) {
+// handleParked retries or drops parked messages, as an operator has asked.
+func (o *object) handleParked(ev event) {
 	var want wire.ParkedBody
 	if err := wire.Decode(ev.req.Body, &want); err != nil {
 		o.answer(ev.reply, wire.Reply{Code: objects.Invalid, Message: "not understood"})

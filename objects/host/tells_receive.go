@@ -122,7 +122,7 @@ func (o *object) receiveForget(ev event) {
 	}
 }
 
-// mayForget answers a receiver that asks whether its mark is needed: if not, it is told so as ever.
+// mayForget answers a receiver that asks whether its mark is needed. If not, the answer is a Forget.
 func (o *object) mayForget(ev event) {
 	var f wire.ForgetBody
 	if wire.Decode(ev.req.Body, &f) == nil {
@@ -137,8 +137,8 @@ func (o *object) mayForget(ev event) {
 	o.answer(ev.reply, wire.Reply{})
 }
 
-// askForMark asks the sender of one mark whether it is still needed: one after the other, each at most every askAgain unless
-// room is short. The event loop calls it.
+// askForMark asks the sender of one mark whether the mark is still needed. It goes through the marks in turn, and asks for each
+// at most every askAgain unless room is short. The event loop calls it.
 func (o *object) askForMark(short bool) {
 	now := time.Now()
 	o.mu.Lock()

@@ -74,8 +74,8 @@ func (w *World) askedBy(id string) *asked {
 	return w.asked[id]
 }
 
-// settle notes that the event is durable, and will not run again.
-func (e *event) settle() {
+// markDurable notes that the event is durable, and will not run again.
+func (e *event) markDurable() {
 	e.o.world.mu.Lock()
 	defer e.o.world.mu.Unlock()
 	delete(e.o.world.asked, e.id)

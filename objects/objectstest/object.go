@@ -82,7 +82,7 @@ func (o *object) event(e *event, key string, q question, run func(*engine.Instan
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	out, err := o.once(e, key, q, run)
-	o.tellEnds()
+	o.deliverEnds()
 	return out, err
 }
 
@@ -90,7 +90,7 @@ func (o *object) event(e *event, key string, q question, run func(*engine.Instan
 func (o *object) run(e *event, event func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
 	if o.world.isTwice() && o.wake() == nil {
 		event(o.instance)
-		o.instance = nil
+		o.drop()
 		o.moved()
 		first := e.asked.take()
 		defer func() {
@@ -105,7 +105,7 @@ func (o *object) run(e *event, event func(*engine.Instance) engine.Outcome) (eng
 			continue
 		}
 		if err == nil || !e.long {
-			e.settle()
+			e.markDurable()
 		}
 		return out, err
 	}
@@ -116,8 +116,13 @@ func (o *object) try(event func(*engine.Instance) engine.Outcome) (engine.Outcom
 	if err := o.wake(); err != nil {
 		return engine.Outcome{}, err
 	}
+	began := time.Now()
 	out := event(o.instance)
-	return out, o.settle(out)
+	if most := o.class.Limits.Event; out.Err == nil && time.Since(began) > most { // a handler may wait for more than the world's clock
+		err := objects.Errorf(objects.Unavailable, "the event took longer than %v; nothing was changed", most)
+		out = engine.Outcome{Err: err, Drop: true}
+	}
+	return out, o.applyOutcome(out)
 }
 
 func (o *object) wake() error {
@@ -133,7 +138,7 @@ func (o *object) wake() error {
 		Sockets: o.held(),
 		Answered: func(s *engine.Socket) time.Time {
 			if c, ok := o.clients[s.ID()]; ok {
-				return c.answered
+				return c.lastAnswered()
 			}
 			return time.Time{}
 		},
@@ -148,16 +153,25 @@ func (o *object) wake() error {
 		Strict:      1,
 	})
 	o.instance = instance
-	return o.settle(out)
+	if err := o.applyOutcome(out); err != nil {
+		return err
+	}
+	return o.wake() // if its commit was the last thing that its host did
 }
 
 // sleep drops the instance, which may save something before.
 func (o *object) sleep() {
 	if o.instance != nil && o.instance.Sleeps() {
-		_ = o.settle(o.instance.Sleep(context.Background())) // told has logged it
+		_ = o.applyOutcome(o.instance.Sleep(context.Background())) // visibleError has logged it
 	}
+	o.drop()
+	o.deliverEnds()
+}
+
+// drop forgets the instance.
+func (o *object) drop() {
+	o.instance.Close()
 	o.instance = nil
-	o.tellEnds()
 }
 
 // moved notes that another host has taken the object over: its tasks end.
@@ -188,24 +202,24 @@ func (o *object) held() *engine.Sockets {
 	return sockets
 }
 
-// settle does what an outcome wants, in its order. The error is what the caller is told.
-func (o *object) settle(out engine.Outcome) error {
+// applyOutcome does what an outcome wants, in its order. The error is what the caller is told.
+func (o *object) applyOutcome(out engine.Outcome) error {
 	if out.Drop {
-		o.instance = nil
+		o.drop()
 	}
 	if out.Err != nil {
 		o.forgetAlarm = out.Forget
 		for _, s := range out.Sends {
 			o.send(s)
 		}
-		return o.told(out)
+		return o.visibleError(out)
 	}
 	fate := lands
 	if out.Changed() {
 		fate, o.fate = o.fate, lands
 	}
 	if fate != lands {
-		o.instance = nil
+		o.drop()
 		o.moved()
 	}
 	switch fate {
@@ -220,10 +234,10 @@ func (o *object) settle(out engine.Outcome) error {
 		o.alarm.Number = o.world.number()
 	}
 	if fate != lands {
-		return o.hearsay(fate, out)
+		return o.crashAtCommit(fate, out)
 	}
 	for _, s := range out.Opened {
-		o.clients[s.ID()].info = s.Info()
+		o.clients[s.ID()].accepted(s.Info())
 	}
 	joined := 0
 	for _, s := range out.Sends {
@@ -254,9 +268,9 @@ var errStreamed = objects.Errorf(objects.Done, "this was done before; its answer
 
 var errUnknown = objects.Errorf(objects.Unknown, "no answer in time; it may or may not have happened")
 
-// hearsay is what becomes of the rest of an event whose host died as it committed: attachments are in the record, its
+// crashAtCommit is what becomes of the rest of an event whose host died as it committed: attachments are in the record, its
 // messages have not left, and the next owner answers from the record what it has the answer of.
-func (o *object) hearsay(fate fate, out engine.Outcome) error {
+func (o *object) crashAtCommit(fate fate, out engine.Outcome) error {
 	for _, s := range out.Sends {
 		if s.Op == engine.OpAttach {
 			o.send(s)
@@ -298,9 +312,9 @@ func (o *object) frames(frames []engine.Frame) {
 	}
 }
 
-// told is how a failure looks from outside: refusals word for word, faults as a
+// visibleError is how a failure looks from outside: refusals word for word, faults as a
 // reference to the log.
-func (o *object) told(out engine.Outcome) error {
+func (o *object) visibleError(out engine.Outcome) error {
 	if e, ok := errors.AsType[*objects.Error](out.Err); ok {
 		return e
 	}
@@ -346,13 +360,13 @@ func (o *object) hangUp(c *Client, how engine.Close) {
 	}
 }
 
-// tellEnds tells the object of sockets that have ended, each once.
-func (o *object) tellEnds() {
+// deliverEnds tells the object of sockets that have ended, each once.
+func (o *object) deliverEnds() {
 	for len(o.ended) > 0 {
 		e := o.ended[0]
 		o.ended = o.ended[1:]
 		ctx := o.begin(e.client.as, "")
-		_, _ = o.run(ctx, func(i *engine.Instance) engine.Outcome { // nobody is told if it fails; told has logged it
+		_, _ = o.run(ctx, func(i *engine.Instance) engine.Outcome { // nobody waits for it; visibleError has logged a failure
 			return i.Closed(ctx, e.client.ID(), e.how)
 		})
 		delete(o.clients, e.client.ID())
@@ -395,7 +409,7 @@ func (o *object) fetch(e *event, key string, r *http.Request, data []byte, rest 
 	if c != nil && c.info.Order == 0 {
 		delete(o.clients, c.ID())
 	}
-	o.tellEnds()
+	o.deliverEnds()
 	return out.Response, err
 }
 
@@ -424,7 +438,7 @@ func (o *object) message(c *Client, m objects.Message) {
 		}
 		o.hangUp(c, engine.Close{Code: e.Code.CloseCode(), Reason: reason, Fault: string(e.Code)})
 	}
-	o.tellEnds()
+	o.deliverEnds()
 }
 
 // closed is the peer's close.
@@ -434,7 +448,7 @@ func (o *object) closed(c *Client, how engine.Close) {
 	if c.end(how) {
 		o.ended = append(o.ended, end{c, how})
 	}
-	o.tellEnds()
+	o.deliverEnds()
 }
 
 func (o *object) due() (time.Time, bool) {
@@ -494,6 +508,6 @@ func (o *object) ring(by time.Time) bool {
 			o.alarm = engine.Alarm{}
 		}
 	}
-	o.tellEnds()
+	o.deliverEnds()
 	return true
 }

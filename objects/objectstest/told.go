@@ -294,7 +294,7 @@ func (o *object) runDue(now time.Time) bool {
 			o.write([]engine.Write{{Key: at, Value: later.Encode()}})
 		}
 	}
-	o.tellEnds()
+	o.deliverEnds()
 	return true
 }
 
@@ -323,7 +323,7 @@ func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Wri
 	case !hears:
 		o.write(write(heard))
 	}
-	o.tellEnds()
+	o.deliverEnds()
 }
 
 // deliverBatch delivers messages to their receiver, and takes in what came of them.
@@ -405,7 +405,7 @@ func (o *object) receive(from *object, b tells.Batch) (a tells.Answer, held bool
 		_, err := o.run(ctx, func(i *engine.Instance) engine.Outcome {
 			return i.Told(ctx, m.Call, m.Body, engine.Write{Key: at, Value: tells.Mark{Born: count.Born, Last: m.N}.Encode()})
 		})
-		o.tellEnds()
+		o.deliverEnds()
 		switch e := errorOf(err); {
 		case err == nil || handled():
 			a.Handled = m.N
@@ -429,7 +429,7 @@ func errorOf(err error) *objects.Error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := err.(*objects.Error); ok { //nolint:errorlint // told makes it
+	if e, ok := err.(*objects.Error); ok { //nolint:errorlint // visibleError makes it
 		return e
 	}
 	return objects.Errorf(objects.Internal, "%v", err)

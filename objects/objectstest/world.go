@@ -62,7 +62,18 @@ func New(tb testing.TB, impls ...*objects.Implementation) *World {
 	for _, i := range impls {
 		w.classes[i.Class()] = i
 	}
+	tb.Cleanup(w.close)
 	return w
+}
+
+// close gives back what instances hold, but for those whose events have not ended.
+func (w *World) close() {
+	for _, o := range w.all() {
+		if o.mu.TryLock() {
+			o.drop()
+			o.mu.Unlock()
+		}
+	}
 }
 
 // Classes are the names of the classes that run.
@@ -367,7 +378,7 @@ func (w *World) isTwice() bool {
 	return w.twice
 }
 
-// Constructed tells how often the object's constructor has run.
+// Constructed returns how often the object's constructor has run.
 func (w *World) Constructed(o objects.Ref) (n int) {
 	w.tb.Helper()
 	w.do(o, func(o *object) { n = o.constructed })

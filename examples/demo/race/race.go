@@ -1,4 +1,4 @@
-// Package race fires claims at several counters and tells what each did with them.
+// Package race fires claims at several counters and reports what each did with them.
 //
 // A run takes the counters one after another, so that they do not disturb each
 // other. For each it starts n goroutines, holds them at a barrier, lets them go

@@ -12,7 +12,7 @@ type Alarm struct {
 	Number uint64    `json:"n,omitzero"`       // of this setting, given by the host: all runs of it are one event
 }
 
-// AlarmInfo tells a handler about the alarm that runs.
+// AlarmInfo describes the alarm that runs.
 type AlarmInfo struct {
 	Scheduled time.Time
 	Retry     int

@@ -15,6 +15,7 @@ type Instance struct {
 	class  *Class
 	world  World
 	self   any
+	part   Part // nil: no event has wanted it
 }
 
 // Outcome is what an event wants done, in this order: make Writes and Alarm
@@ -49,6 +50,7 @@ func (c *Class) Start(w World) (*Instance, Outcome) {
 		return nil
 	})
 	if out.Err != nil {
+		i.Close()
 		return nil, out
 	}
 	return i, out
@@ -125,7 +127,7 @@ func (i *Instance) Message(ctx context.Context, socket string, m Message) Outcom
 	})
 }
 
-// Closed runs WebSocketClose and forgets the socket, whatever the handler says.
+// Closed runs WebSocketClose and removes the socket, whatever the handler returns.
 func (i *Instance) Closed(ctx context.Context, socket string, end Close) Outcome {
 	defer func() {
 		if s := i.world.Sockets.byID[socket]; s != nil {
@@ -175,6 +177,7 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 	defer func() {
 		t.end()
 		if !returned { // the handler has ended its goroutine
+			t.rollbackPart()
 			t.undoSockets(0)
 		}
 	}()
@@ -191,11 +194,15 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 		err = t.err
 	}
 	if err == nil {
-		err = t.settle(&out)
+		err = t.commitPart(&out)
+	}
+	if err == nil {
+		err = t.finish(&out)
 	}
 	if err == nil {
 		return out
 	}
+	t.rollbackPart()
 	t.undoSockets(0)
 	refusal, refused := i.class.Author.Refusal(err)
 	out = Outcome{Err: refusal, Stack: out.Stack, Drop: !refused || t.err != nil}
@@ -208,8 +215,8 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 	return out
 }
 
-// settle says what the event wants done. An error is that of a limit, and the instance's memory is not to be trusted.
-func (t *Tx) settle(out *Outcome) error {
+// finish returns in out what the event wants done. An error is that of a limit, and the instance's memory is not to be trusted.
+func (t *Tx) finish(out *Outcome) error {
 	out.Writes = t.changes()
 	if len(out.Writes) > 0 {
 		if t.err = t.fits(out.Writes); t.err != nil {

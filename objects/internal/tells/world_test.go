@@ -63,7 +63,7 @@ type scenario struct {
 // half is an object: what its record has, and what its owner has in memory.
 type half struct {
 	alive  bool
-	reign  uint64 // token of the claim
+	term   uint64 // token of the claim
 	epoch  uint64 // since the record was made
 	disk   store
 	mem    store
@@ -78,8 +78,8 @@ type store map[string]string
 // packet is a message on its way.
 type packet struct {
 	kind    byte   // 'b'atch, 'a'nswer, 'f'orget
-	reign   uint64 // of its sender
-	to      uint64 // of an answer: the reign that it is for, whose inbox it goes to
+	term    uint64 // of its sender
+	to      uint64 // of an answer: the term that it is for, whose inbox it goes to
 	b       Batch
 	born    uint64
 	bodies  []string
@@ -100,7 +100,7 @@ type world struct {
 	held   []packet // answers that wait for the receiver's commit
 	past   store    // of the sender
 	fence  []string // markApart: marks that are to be written later
-	reigns uint64
+	terms  uint64
 	moves  []string
 	broken string
 }
@@ -182,8 +182,8 @@ func (w *world) get(key string) ([]byte, bool) {
 }
 
 func (w *world) claimSender() {
-	w.reigns++
-	w.s.alive, w.s.reign, w.s.mem, w.s.put, w.s.dirty, w.s.landed = true, w.reigns, maps.Clone(w.s.disk), nil, false, false
+	w.terms++
+	w.s.alive, w.s.term, w.s.mem, w.s.put, w.s.dirty, w.s.landed = true, w.terms, maps.Clone(w.s.disk), nil, false, false
 	w.s.epoch++
 	w.young = w.s.epoch > 1 && w.flaw != cleanRelease
 	w.count = 0
@@ -195,8 +195,8 @@ func (w *world) claimSender() {
 }
 
 func (w *world) claimReceiver() {
-	w.reigns++
-	w.r.alive, w.r.reign, w.r.mem, w.r.put, w.r.dirty, w.r.landed = true, w.reigns, maps.Clone(w.r.disk), nil, false, false
+	w.terms++
+	w.r.alive, w.r.term, w.r.mem, w.r.put, w.r.dirty, w.r.landed = true, w.terms, maps.Clone(w.r.disk), nil, false, false
 }
 
 func (w *world) note(one engine.Write, commit uint64) {
@@ -244,7 +244,7 @@ func (w *world) bornNow() uint64 {
 	if w.flaw == noBorn {
 		return 7
 	}
-	return w.s.reign
+	return w.s.term
 }
 
 // op runs the sender's event number i.
@@ -301,7 +301,7 @@ func (w *world) fire() {
 // handle has the receiver run a batch.
 func (w *world) handle(p packet, refuse bool) {
 	key := MarkKey(sender)
-	answer := packet{kind: 'a', b: p.b, reign: w.r.reign, to: p.reign}
+	answer := packet{kind: 'a', b: p.b, term: w.r.term, to: p.term}
 	for i, n := range p.b.Numbers {
 		mark, err := engine.DecodeCount([]byte(w.r.mem[key]))
 		if err != nil {
@@ -449,7 +449,7 @@ func (w *world) possible() (all []move) {
 		if (!w.young || w.flaw == youngForgets) && w.ob.HasForgets() {
 			add("the sender says Forget", func(w *world) {
 				for _, f := range w.ob.Forgets() {
-					w.net = append(w.net, packet{kind: 'f', reign: w.s.reign, born: w.countNow().Born, handled: f.Last})
+					w.net = append(w.net, packet{kind: 'f', term: w.s.term, born: w.countNow().Born, handled: f.Last})
 				}
 			})
 		}
@@ -534,7 +534,7 @@ func (w *world) send() {
 	if !ok {
 		panic("nothing to send")
 	}
-	p := packet{kind: 'b', reign: w.s.reign, b: b, born: w.countNow().Born}
+	p := packet{kind: 'b', term: w.s.term, b: b, born: w.countNow().Born}
 	for _, n := range b.Numbers {
 		m, err := engine.DecodeTold([]byte(w.s.mem[engine.OutboxKey(n)]))
 		if err != nil {
@@ -586,7 +586,7 @@ func (w *world) arrivals(i int, p packet, add func(string, func(*world))) {
 		// What the same sender sent before, and has not arrived, never does.
 		kept := w.net[:0:0]
 		for j, q := range w.net {
-			if j == i || j < i && q.reign == p.reign && (q.kind == 'a') == (p.kind == 'a') {
+			if j == i || j < i && q.term == p.term && (q.kind == 'a') == (p.kind == 'a') {
 				continue
 			}
 			kept = append(kept, q)
@@ -594,7 +594,7 @@ func (w *world) arrivals(i int, p packet, add func(string, func(*world))) {
 		w.net = kept
 	}
 	arrive := func(label string, refuse, stays bool) {
-		add(fmt.Sprintf("%s %v of %d arrives%s", name, p.b.Numbers, p.reign, label), func(w *world) {
+		add(fmt.Sprintf("%s %v of %d arrives%s", name, p.b.Numbers, p.term, label), func(w *world) {
 			take(w, stays)
 			switch {
 			case p.kind == 'b' && w.r.alive:
@@ -604,7 +604,7 @@ func (w *world) arrivals(i int, p packet, add func(string, func(*world))) {
 				if MayDrop(mark, p.born, p.handled) {
 					delete(w.r.mem, MarkKey(sender))
 				}
-			case p.kind == 'a' && w.s.alive && p.to == w.s.reign:
+			case p.kind == 'a' && w.s.alive && p.to == w.s.term:
 				a := Answer{Handled: p.handled, Failed: p.failed, Refused: p.failed > 0, Err: &engine.Failure{Code: "conflict"}}
 				w.ob.Answered(w.taken(p.b), a, now, 0, w.young && w.flaw != youngParks)
 			}
@@ -612,7 +612,7 @@ func (w *world) arrivals(i int, p packet, add func(string, func(*world))) {
 	}
 	arrive("", false, false)
 	if p.kind == 'b' && w.refusals > 0 {
-		add(fmt.Sprintf("batch %v of %d arrives and is refused", p.b.Numbers, p.reign), func(w *world) {
+		add(fmt.Sprintf("batch %v of %d arrives and is refused", p.b.Numbers, p.term), func(w *world) {
 			w.refusals--
 			take(w, false)
 			if w.r.alive {
@@ -621,7 +621,7 @@ func (w *world) arrivals(i int, p packet, add func(string, func(*world))) {
 		})
 	}
 	if w.doubles > 0 && p.kind == 'b' {
-		add(fmt.Sprintf("a copy of batch %v of %d arrives", p.b.Numbers, p.reign), func(w *world) {
+		add(fmt.Sprintf("a copy of batch %v of %d arrives", p.b.Numbers, p.term), func(w *world) {
 			w.doubles--
 			if w.r.alive {
 				w.handle(p, false)
@@ -629,7 +629,7 @@ func (w *world) arrivals(i int, p packet, add func(string, func(*world))) {
 		})
 	}
 	if w.losses > 0 {
-		add(fmt.Sprintf("%s %v of %d is lost", name, p.b.Numbers, p.reign), func(w *world) {
+		add(fmt.Sprintf("%s %v of %d is lost", name, p.b.Numbers, p.term), func(w *world) {
 			w.losses--
 			w.net = slices.Delete(slices.Clone(w.net), i, i+1)
 		})

@@ -23,7 +23,7 @@
 //   - An owner of the caller numbers its asks, and signs them with its token. What it says of settled asks is a state, not a
 //     difference, so a lost message does no harm. It says so on the connection that carried the asks, and never another way:
 //     then it comes after every copy of them. Asks that an earlier connection carried stay open for as long as a copy lives.
-//   - An owner whose reign is young may have a predecessor whose asks are still on their way. If the event that asks may have
+//   - An owner whose term is young may have a predecessor whose asks are still on their way. If the event that asks may have
 //     run before, its ask is a fence: the callee notes the caller's token, durably, before it answers, and turns away asks of
 //     older owners.
 //   - Nothing is forgotten to make room: a callee that is full refuses. What a crash has left goes by time.

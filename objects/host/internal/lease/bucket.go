@@ -247,7 +247,7 @@ func (b *Bucket) List(ctx context.Context) (map[string]Info, error) {
 	return leases, nil
 }
 
-// echoPrefix and an incarnation are the subject on which it hears itself.
+// echoPrefix and an incarnation are the subject on which its own messages come back.
 const echoPrefix = "hf.lease.echo."
 
 const echoFlush = 5 * time.Second // until the server has the subscription

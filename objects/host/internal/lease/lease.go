@@ -1,10 +1,11 @@
 // Package lease decides how long a host may believe in itself, and when others
-// may stop believing in it.
+// may stop believing in it. It computes until when a host may act on its lease,
+// and from when others may claim its objects.
 //
 // A host incarnation renews an entry in the bucket of leases. Both sides judge
 // by their own monotonic clock, never by a time that somebody wrote:
 //
-//	the holder   trusts a renewal until   sent + TTL - Margin   (sent, not answered: a slow answer shortens the reign)
+//	the holder   trusts a renewal until   sent + TTL - Margin   (sent, not answered: a slow answer shortens the trust)
 //	a claimer    believes it ended after  seen + TTL + Margin   (seen: when the claimer last saw the entry change)
 //
 // A renewal is seen no earlier than it was sent, so the claimer's end lies at

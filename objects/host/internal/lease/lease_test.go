@@ -268,7 +268,7 @@ func TestNobodyIsCalledDeadWhoStillHolds(t *testing.T) {
 		share := rapid.Float64Range(0, 1).Draw(t, "share of the drift")
 		holder := clock{1 - drift*share}      // slow
 		claimer := clock{1 + drift*(1-share)} // fast
-		first, term := reign(renewals, holder, timing)
+		first, term := lifetime(renewals, holder, timing)
 		for asked := first; asked.Before(first.Add(6 * timing.TTL)); asked = asked.Add(time.Second) {
 			watch := NewWatch(claimer.at(began))
 			for _, r := range renewals {
@@ -296,9 +296,9 @@ func (c clock) at(t time.Time) time.Time {
 	return began.Add(time.Duration(c.rate * float64(t.Sub(began))))
 }
 
-// reign is a holder's first moment, in true time, before which it owned nothing,
+// lifetime is a holder's first moment, in true time, before which it owned nothing,
 // and its last term. It takes answers as they come, until its lease has ended.
-func reign(renewals []renewal, c clock, timing Timing) (first time.Time, term Term) {
+func lifetime(renewals []renewal, c clock, timing Timing) (first time.Time, term Term) {
 	var answers []renewal
 	for _, r := range renewals {
 		if r.acknowledged {

@@ -25,8 +25,8 @@
 // nothing happened. What it says of one copy it does not say of another that is still
 // under way, so the fate of a put that was sent again is for the next claim to settle.
 //
-// A claim is stricter: only its own acknowledgement begins a reign. A reading that
-// shows it landed may be an old one, of a reign that this incarnation has ended
+// A claim is stricter: only its own acknowledgement begins a term. A reading that
+// shows it landed may be an old one, of a term that this incarnation has ended
 // since, so the claim is made once more on top of it; only the latest can be
 // built upon.
 //
@@ -87,7 +87,7 @@ type Event interface{ event() }
 type (
 	// Want: somebody needs an owner.
 	Want struct{}
-	// Read: the record, as the store has answered. Live tells whether its owner
+	// Read: the record, as the store has answered. Live reports whether its owner
 	// may still trust its lease; it is the reader's judgement at this moment.
 	Read struct {
 		Found

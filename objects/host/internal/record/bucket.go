@@ -293,7 +293,7 @@ func acknowledged(answer []byte) (uint64, error) {
 	return ack.Seq, nil
 }
 
-// Busy tells whether a put is in doubt only because another one was under way.
+// Busy reports whether a put is in doubt only because another one was under way.
 func Busy(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant

@@ -70,7 +70,7 @@ func Space(ctx context.Context, js jetstream.JetStream, memory bool, replicas in
 	return each / 4 * 3, each / 8, nil
 }
 
-// AtLeast tells whether version a is b or later. Only the numbers count.
+// AtLeast reports whether version a is b or later. Only the numbers count.
 func AtLeast(a, b string) bool {
 	as, bs := numbers(a), numbers(b)
 	for i := range bs {

@@ -87,11 +87,11 @@ type Fence struct {
 
 // Gateway is what a record has of one gateway, as package stream has it.
 type Gateway struct {
-	Name  string    `json:"g"`
-	Token uint64    `json:"t"` // of the owner that has made this entry
-	Head  uint64    `json:"h"`
-	Slots []byte    `json:"s,omitempty"` // of its sockets, as package wire encodes them
-	Tomb  time.Time `json:"x,omitzero"`  // when it was given up
+	Name      string    `json:"g"`
+	Token     uint64    `json:"t"` // of the owner that has made this entry
+	Head      uint64    `json:"h"`
+	Slots     []byte    `json:"s,omitempty"` // of its sockets, as package wire encodes them
+	Tombstone time.Time `json:"x,omitzero"`  // when it was given up
 }
 
 // UnmarshalJSON reads an entry. Earlier releases wrote a name alone: their gateways have
@@ -121,11 +121,13 @@ func (g *Gateway) check() error {
 	return nil
 }
 
-// Socket is what the next owner tells the object of a socket whose gateway cannot.
+// Socket is what the next owner needs to end a socket whose gateway has died.
 type Socket struct {
 	Tags       []string        `json:"t,omitempty"`
 	Attachment json.RawMessage `json:"a,omitempty"`
 	Principal  json.RawMessage `json:"p,omitempty"`
+	Session    string          `json:"n,omitempty"` // its id, if that is not the socket's
+	Secret     []byte          `json:"k,omitempty"` // of a session
 }
 
 // EncodeSockets encodes what is known of sockets, by their ids.
@@ -140,7 +142,7 @@ func (r *Record) DecodeSockets() map[string]Socket {
 	return sockets
 }
 
-// Answer remembers what a request was told, so that it is not run twice. It is
+// Answer remembers the answer to a request, so that it is not run twice. It is
 // known by its gateway and number or, if the client gave one, by its key.
 type Answer struct {
 	Gateway string    `json:"g,omitempty"`

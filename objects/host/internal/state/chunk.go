@@ -171,7 +171,7 @@ type blob struct {
 }
 
 func (b blob) append(out []byte) []byte {
-	out = binary.AppendUvarint(out, b.Reign)
+	out = binary.AppendUvarint(out, b.Token)
 	out = binary.AppendUvarint(out, b.Number)
 	out = binary.AppendUvarint(out, uint64(b.Part))
 	out = binary.AppendUvarint(out, uint64(b.Parts))

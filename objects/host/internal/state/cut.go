@@ -12,7 +12,7 @@ import (
 // Put says for which put a state is cut.
 type Put struct {
 	Object string
-	Reign  uint64 // the token of the owner's claim
+	Token  uint64 // the token of the owner's claim
 	Commit uint64
 	Wide   func() bool // whether every host reads heads that name entries; asked only if the object has outgrown its record
 	Last   bool        // the object is given up with this put
@@ -88,7 +88,7 @@ func (s *State) fold(v *view, p Put, home Home) []*Piece {
 	}
 	m := s.more
 	m.next++
-	f := folding{name: Name{Reign: p.Reign, Number: m.next}, commit: p.Commit, source: &source{Home: home, object: p.Object, fresh: make(map[Name][]byte)}}
+	f := folding{name: Name{Token: p.Token, Number: m.next}, commit: p.Commit, source: &source{Home: home, object: p.Object, fresh: make(map[Name][]byte)}}
 	if !v.layered() {
 		s.live.Store(0)
 		for key, value := range v.data.All() {
@@ -197,10 +197,10 @@ func (s *State) shrink(v *view) {
 		return
 	}
 	for _, r := range refs {
-		m.bury(grave{Span: r.span(), size: r.size})
+		m.discard(garbage{Span: r.span(), size: r.size})
 	}
 	if m.manifest != nil {
-		m.bury(grave{Span: m.manifest.Span, size: m.manifest.Size})
+		m.discard(garbage{Span: m.manifest.Span, size: m.manifest.Size})
 	}
 	for i := range m.dead {
 		m.dead[i].manifest = false // it goes
@@ -210,8 +210,8 @@ func (s *State) shrink(v *view) {
 	s.view.Store(&view{data: data})
 }
 
-// bury notes that entries will be named no more.
-func (m *more) bury(g grave) { m.dead = append(m.dead, g) }
+// discard notes that no later head names these entries.
+func (m *more) discard(g garbage) { m.dead = append(m.dead, g) }
 
 // Landed notes that a commit has.
 func (s *State) Landed(commit uint64, now time.Time) {
@@ -261,22 +261,22 @@ func (s *State) Doomed(now time.Time, after time.Duration) (spans []Span) {
 // Purged notes that the first entries that were doomed are gone.
 func (s *State) Purged(n int) { s.more.dead = slices.Delete(s.more.dead, 0, n) }
 
-// orphans tells entries that an owner has left behind which has died.
+// orphans identifies entries that a dead owner has left behind.
 type orphans struct {
 	claimed
-	reign uint64 // ours
+	token uint64 // ours
 }
 
-// has reports whether an entry is one of them: it was written under an earlier reign, and
-// no head has named it. Numbers rise from reign to reign, so those that a head names are
+// has reports whether an entry is one of them: it was written under an earlier claim, and
+// no head has named it. Numbers rise from claim to claim, so those that a head names are
 // not above its Next.
 func (o orphans) has(n Name) bool {
-	return n.Reign < o.reign && (n.Number > o.next || n.Number == o.job)
+	return n.Token < o.token && (n.Number > o.next || n.Number == o.job)
 }
 
 // tidied has orphans collected before a put.
 func (s *State) tidied(p Put, home Home) *Before {
-	o := &orphans{reign: p.Reign}
+	o := &orphans{token: p.Token}
 	if s.more != nil {
 		o.claimed = s.more.claimed
 	}

@@ -20,10 +20,10 @@
 //   - a head that has landed names only entries that were acknowledged before it was sent;
 //   - an entry is never changed, and no two ever have the same name (see Name);
 //   - a head names what the head before it named, and what was written under its own
-//     reign, and nothing else. So what a landed head does not name, and was not written
-//     under a later reign, nobody will ever name again;
+//     claim, and nothing else. So what a landed head does not name, and was not written
+//     under a later claim, nobody will ever name again;
 //   - an entry is purged only when it is of that kind;
-//   - of a key, the newest layer that has it tells: journal, runs, levels in order.
+//   - the newest layer that has a key decides: journal, runs, levels in order.
 //
 // An owner that dies leaves entries behind that no head names. The next one finds them by
 // their numbers (see Orphans) before it writes entries itself.

@@ -166,7 +166,7 @@ func (m *manifest) encode() []byte {
 	out := binary.AppendUvarint(nil, uint64(len(m.levels)))
 	text := func(s string) { out = append(binary.AppendUvarint(out, uint64(len(s))), s...) }
 	name := func(n Name) {
-		out = binary.AppendUvarint(out, n.Reign)
+		out = binary.AppendUvarint(out, n.Token)
 		out = binary.AppendUvarint(out, n.Number)
 		out = binary.AppendUvarint(out, uint64(n.Part))
 	}
@@ -238,7 +238,7 @@ func (r *reader) number(most uint64) uint64 {
 
 func (r *reader) name() Name {
 	n := Name{r.number(1<<64 - 1), r.number(1<<64 - 1), uint32(r.number(maxParts))}
-	if n.Reign == 0 || n.Number == 0 {
+	if n.Token == 0 || n.Number == 0 {
 		r.bad = true
 	}
 	return n

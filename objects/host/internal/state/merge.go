@@ -22,7 +22,7 @@ type Job struct {
 	// What came of it.
 	made     []*ref
 	lower    []*ref // of level to, which it takes as well
-	buried   []grave
+	garbage  []garbage
 	manifest *Extent
 	blobs    int64 // bytes of the values apart that went
 	written  int
@@ -52,7 +52,7 @@ func room(n int) int64 {
 func (s *State) Runs() int { return len(s.view.Load().runs) }
 
 // Plan says which merge is due, nil for none. It is under way until Install or Abandon.
-func (s *State) Plan(object string, reign uint64, home Home) *Job {
+func (s *State) Plan(object string, token uint64, home Home) *Job {
 	v, m := s.view.Load(), s.more
 	if m == nil || m.job != nil || s.untidy {
 		return nil
@@ -63,10 +63,10 @@ func (s *State) Plan(object string, reign uint64, home Home) *Job {
 		landed++
 	}
 	runs := v.runs[:landed]
-	graves := 0
+	dead := 0
 	for i := range m.dead {
 		if !m.dead[i].manifest {
-			graves++
+			dead++
 		}
 	}
 	small := 0
@@ -85,13 +85,13 @@ func (s *State) Plan(object string, reign uint64, home Home) *Job {
 		j.upper = s.choose(v, j.to-1, sizes.merge)
 	case small >= fewRuns:
 		j.runs, j.older = runs[len(runs)-small:], len(runs) > small
-	case graves > maxGraves && len(v.levels) > 0:
+	case dead > manyDead && len(v.levels) > 0:
 		j.to = len(v.levels) // nothing goes there
 	default:
 		return nil
 	}
 	m.next++
-	j.number, j.name = m.next, Name{Reign: reign, Number: m.next}
+	j.number, j.name = m.next, Name{Token: token, Number: m.next}
 	j.source = &source{Home: home, object: object, quiet: true}
 	if j.to > 0 {
 		for i := range m.dead {
@@ -173,7 +173,7 @@ func (j *Job) Run(ctx context.Context) error {
 			return err
 		}
 		for _, r := range slices.Concat(inputs, j.lower) {
-			j.buried = append(j.buried, grave{Span: r.span(), size: r.size})
+			j.garbage = append(j.garbage, garbage{Span: r.span(), size: r.size})
 		}
 	}
 	if j.to == 0 {
@@ -202,7 +202,7 @@ func (j *Job) moves(inputs []*ref) bool {
 
 // merge writes the chunks that the inputs become.
 func (j *Job) merge(ctx context.Context, first, last string) error {
-	all := merged{stretch: everything, over: j.bury}
+	all := merged{stretch: everything, over: j.discard}
 	for _, r := range slices.Backward(j.runs) {
 		all.layers = append(all.layers, &chunksLayer{ctx: ctx, source: j.source, refs: []*ref{r}, stretch: everything})
 	}
@@ -251,14 +251,14 @@ func (j *Job) merge(ctx context.Context, first, last string) error {
 	}
 }
 
-// bury notes what an item that is hidden leaves behind.
-func (j *Job) bury(it item) {
+// discard notes the entries that a hidden item leaves behind.
+func (j *Job) discard(it item) {
 	if it.kind != apart {
 		return
 	}
 	if b, err := parseBlob(it.value); err == nil {
 		j.blobs += int64(b.size)
-		j.buried = append(j.buried, grave{Span: b.Span, size: b.size})
+		j.garbage = append(j.garbage, garbage{Span: b.Span, size: b.size})
 	}
 }
 
@@ -280,14 +280,14 @@ func (j *Job) writeManifest(ctx context.Context) error {
 	}
 	j.levels = levels
 	if j.before != nil {
-		j.buried = append(j.buried, grave{Span: j.before.Span, size: j.before.Size})
+		j.garbage = append(j.garbage, garbage{Span: j.before.Span, size: j.before.Size})
 	}
 	if len(levels) == 0 {
 		return nil
 	}
-	for i := range j.buried {
-		j.buried[i].manifest = true
-		j.dead = append(j.dead, j.buried[i].Span)
+	for i := range j.garbage {
+		j.garbage[i].manifest = true
+		j.dead = append(j.dead, j.garbage[i].Span)
 	}
 	encoded := (&manifest{levels, j.dead}).encode()
 	span, pieces := cutUp(manifestEntry, j.name, encoded)
@@ -318,7 +318,7 @@ func (s *State) Install(j *Job) {
 	}
 	m.above = bytesOf(next.runs)
 	m.blobs -= j.blobs
-	m.dead = append(m.dead, j.buried...)
+	m.dead = append(m.dead, j.garbage...)
 	m.job = nil
 	next.parts = m.parts()
 	whole := m.above+m.below <= sizes.whole
@@ -340,7 +340,7 @@ func (s *State) Install(j *Job) {
 // Abandon ends a job that has failed. What it has written is dead.
 func (s *State) Abandon(j *Job) {
 	if parts := j.name.Part; parts > 0 {
-		s.more.bury(grave{Span: Span{Name{j.name.Reign, j.number, 0}, parts}, size: j.written})
+		s.more.discard(garbage{Span: Span{Name{j.name.Token, j.number, 0}, parts}, size: j.written})
 	}
 	s.more.job = nil
 }

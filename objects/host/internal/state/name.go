@@ -8,19 +8,19 @@ import (
 )
 
 // Name names an entry of an object. No two entries of an object ever have one name: the
-// reign is the token of the claim under which the entry was written, which no other claim
-// has, and within a reign numbers only rise.
+// Token is that of the claim under which the entry was written. No other claim has it, and
+// within a claim numbers only rise.
 type Name struct {
-	Reign  uint64
-	Number uint64 // of the commit or the merge that has written the entry; rises through all reigns
+	Token  uint64
+	Number uint64 // of the commit or the merge that has written the entry; rises through all claims
 	Part   uint32 // of what that has written
 }
 
-// String is the name as a token of a subject: reign-number-part.
+// String is the name as a token of a subject: token-number-part.
 func (n Name) String() string { return string(n.appendText(make([]byte, 0, 32))) }
 
 func (n Name) appendText(out []byte) []byte {
-	out = strconv.AppendUint(out, n.Reign, 10)
+	out = strconv.AppendUint(out, n.Token, 10)
 	out = strconv.AppendUint(append(out, '-'), n.Number, 10)
 	return strconv.AppendUint(append(out, '-'), uint64(n.Part), 10)
 }
@@ -29,16 +29,16 @@ var errName = errors.New("it names no entry")
 
 // ParseName reads what String made, and nothing else.
 func ParseName(s string) (Name, error) {
-	reign, rest, _ := strings.Cut(s, "-")
+	token, rest, _ := strings.Cut(s, "-")
 	number, part, _ := strings.Cut(rest, "-")
 	var n Name
 	var err [3]error
 	var p uint64
-	n.Reign, err[0] = strconv.ParseUint(reign, 10, 64)
+	n.Token, err[0] = strconv.ParseUint(token, 10, 64)
 	n.Number, err[1] = strconv.ParseUint(number, 10, 64)
 	p, err[2] = strconv.ParseUint(part, 10, 32)
 	n.Part = uint32(p)
-	if errors.Join(err[:]...) != nil || n.Reign == 0 || n.Number == 0 || n.String() != s {
+	if errors.Join(err[:]...) != nil || n.Token == 0 || n.Number == 0 || n.String() != s {
 		return Name{}, fmt.Errorf("%w: %.80q", errName, s)
 	}
 	return n, nil
@@ -54,7 +54,7 @@ type Span struct {
 const maxParts = 1 << 20
 
 // part is the name of one of its entries.
-func (s Span) part(i uint32) Name { return Name{s.Reign, s.Number, s.Part + i} }
+func (s Span) part(i uint32) Name { return Name{s.Token, s.Number, s.Part + i} }
 
 // String is the first name, and how many there are if not one.
 func (s Span) String() string { return string(s.appendText(make([]byte, 0, 32))) }

@@ -24,7 +24,7 @@ var sizes = struct {
 const (
 	fewRuns   = 8  // runs of a journal's size that become one
 	manyRuns  = 24 // runs that go down into the levels
-	maxGraves = 64 // names in a head's list of the dead; then the manifest takes them
+	manyDead  = 64 // names in a head's list of the dead; then the manifest takes them
 	maxLevels = 8
 
 	// StallRuns is how many runs there may be while a merge is under way before commits wait for it.

@@ -57,7 +57,7 @@ type more struct {
 	above    int64 // and of the runs'
 	blobs    int64 // and of values that are apart
 	gone     int   // bytes of the keys that the journal deletes
-	dead     []grave
+	dead     []garbage
 	landed   uint64            // the last commit known to have landed
 	turn     [maxLevels]string // where the next merge out of a level begins
 	claimed  claimed
@@ -69,8 +69,8 @@ func (m *more) parts() int { return int(m.above + m.below + m.blobs) }
 // claimed is what the head that was claimed says of numbers.
 type claimed struct{ next, job uint64 }
 
-// grave is entries that are named no more.
-type grave struct {
+// garbage is entries that no head names any longer.
+type garbage struct {
 	Span
 	size     int
 	commit   uint64    // the first that does not name them; 0: not decided yet
@@ -129,7 +129,7 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 		m.del(v, key)
 	}
 	for _, span := range head.Dead {
-		m.dead = append(m.dead, grave{Span: span, size: sizes.chunk, since: now})
+		m.dead = append(m.dead, garbage{Span: span, size: sizes.chunk, since: now})
 	}
 	if e := head.Manifest; e != nil {
 		encoded, err := src.assemble(ctx, e.Span, manifestEntry, e.Size)
@@ -145,7 +145,7 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 		}
 		v.levels = list.levels
 		for _, span := range list.dead {
-			m.dead = append(m.dead, grave{Span: span, size: sizes.chunk, since: now, manifest: true})
+			m.dead = append(m.dead, garbage{Span: span, size: sizes.chunk, since: now, manifest: true})
 		}
 	}
 	v.parts = m.parts()

@@ -121,7 +121,7 @@ type owner struct {
 	twin   *twin
 	home   Home
 	state  *State
-	reign  uint64
+	token  uint64
 	commit uint64
 	now    time.Time
 	before *Before // of the put under way
@@ -157,7 +157,7 @@ func claim(t *twin, cache *Cache) (*owner, error) {
 	if err := t.put(head, data, o.commit, true); err != nil {
 		return nil, err
 	}
-	o.state, o.reign = state, t.record.revision
+	o.state, o.token = state, t.record.revision
 	o.memory, err = o.read()
 	o.acked = maps.Clone(o.memory)
 	return o, err
@@ -189,7 +189,7 @@ func (o *owner) write(key, value string) {
 // cut decides on a put.
 func (o *owner) cut(last bool) {
 	o.commit++
-	o.head, o.before = o.state.Cut(Put{Object: object, Reign: o.reign, Commit: o.commit, Wide: func() bool { return o.wide }, Last: last}, o.home)
+	o.head, o.before = o.state.Cut(Put{Object: object, Token: o.token, Commit: o.commit, Wide: func() bool { return o.wide }, Last: last}, o.home)
 	o.put = maps.Clone(o.memory)
 }
 
@@ -217,7 +217,7 @@ func (o *owner) commitAll(last bool) error {
 // merge begins a merge, or ends the one under way.
 func (o *owner) merge() error {
 	if o.job == nil {
-		o.job = o.state.Plan(object, o.reign, o.home)
+		o.job = o.state.Plan(object, o.token, o.home)
 		return nil
 	}
 	j := o.job
@@ -280,7 +280,7 @@ func (o *owner) calm() error {
 		if err := o.purge(0); err != nil {
 			return err
 		}
-		if o.job = o.state.Plan(object, o.reign, o.home); o.job == nil {
+		if o.job = o.state.Plan(object, o.token, o.home); o.job == nil {
 			return nil
 		}
 		if err := o.merge(); err != nil {
@@ -291,5 +291,5 @@ func (o *owner) calm() error {
 }
 
 func (n Name) compare(m Name) int {
-	return cmp.Or(cmp.Compare(n.Reign, m.Reign), cmp.Compare(n.Number, m.Number), cmp.Compare(n.Part, m.Part))
+	return cmp.Or(cmp.Compare(n.Token, m.Token), cmp.Compare(n.Number, m.Number), cmp.Compare(n.Part, m.Part))
 }
