@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"net/http/httputil"
+	"net/textproto"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -59,7 +61,7 @@ func (g *Gateway) receive(rc *fasthttp.RequestCtx, length int64, chunked bool) e
 		return nil
 	}
 	defer c.among.bodies.giveBack(c)
-	in := httputil.NewChunkedReader(bufio.NewReaderSize(past{c}, 4<<10))
+	in := newChunks(past{c})
 	body, err := readSome(c, in, g.cfg.Limits.Body+1)
 	switch {
 	case err != nil:
@@ -100,6 +102,48 @@ func readSome(c *conn, in io.Reader, most int) (body []byte, err error) {
 			return body, nil
 		}
 	}
+}
+
+// chunks reads a body in chunks, and its trailer.
+type chunks struct {
+	from *bufio.Reader
+	body io.Reader
+}
+
+func newChunks(from io.Reader) *chunks {
+	in := bufio.NewReaderSize(from, 4<<10)
+	return &chunks{in, httputil.NewChunkedReader(in)}
+}
+
+func (c *chunks) Read(b []byte) (int, error) {
+	n, err := c.body.Read(b)
+	if errors.Is(err, io.EOF) {
+		if wrong := c.trailer(); wrong != nil {
+			err = wrong
+		}
+	}
+	return n, err
+}
+
+var errTrailer = errors.New("the trailer cannot be read, or says what no trailer may")
+
+// trailer reads what follows the last chunk, and drops it. A trailer that says where the body ends is refused.
+func (c *chunks) trailer() error {
+	for left := 16 << 10; left > 0; {
+		line, err := c.from.ReadSlice('\n')
+		if err != nil {
+			return errors.Join(errTrailer, err)
+		}
+		left -= len(line)
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			return nil
+		}
+		name, _, colon := bytes.Cut(line, []byte(":"))
+		if odd := textproto.CanonicalMIMEHeaderKey(string(name)); !colon || odd == "Content-Length" || odd == "Host" || slices.Contains(hops, odd) {
+			return errTrailer
+		}
+	}
+	return errTrailer
 }
 
 // past reads what fasthttp does not.
