@@ -462,7 +462,7 @@ func limit(t *testing.T) int {
 		}
 		return n
 	}
-	return 4500
+	return 1500
 }
 
 func TestEveryOrderOfSegmentsKeepsThePromises(t *testing.T) {
