@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -879,6 +880,55 @@ func ExampleCall_Tell() {
 	// lunch at 12:00PM
 	// 12:00PM lunch
 	// 4:00PM tea
+}
+
+// A stream writes the response after the event, as its text comes into being. What the reader has got is kept by a call.
+
+const Scribes objects.Class = "scribe"
+
+var Written = objects.NewCall[int, objects.None](Scribes, "written")
+
+var scribed = objects.NewKey[int]("lines")
+
+type Scribe struct{}
+
+func (*Scribe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain")
+	objects.TxOf(r).Stream(func(t *objects.Task, out io.Writer) error {
+		for n := range 3 {
+			if _, err := fmt.Fprintf(out, "line %d\n", n); err != nil {
+				return err // the reader has gone
+			}
+		}
+		_, err := Written.Do(t, t.Self(), 3)
+		return err
+	})
+}
+
+func (*Scribe) written(tx *objects.Tx, n int) (objects.None, error) {
+	scribed.Set(tx, n)
+	return nil, nil
+}
+
+func ExampleTx_Stream() {
+	w := objectstest.New(tb, objects.Implement(Scribes, objects.New[Scribe], objects.On(Written, (*Scribe).written)))
+	scribe := w.Object(Scribes, "s")
+	response, err := scribe.Fetch(httptest.NewRequest(http.MethodGet, "/", nil))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(os.Stdout, response.Body)
+	_ = objectstest.Inside(w, scribe, func(tx *objects.Tx, _ *Scribe) error {
+		fmt.Println(scribed.Get(tx), "written")
+		return nil
+	})
+	// Output:
+	// line 0
+	// line 1
+	// line 2
+	// 3 written
 }
 
 // A document whose past is kept: what was pasted over it can be taken back.
