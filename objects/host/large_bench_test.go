@@ -133,12 +133,12 @@ func (o *largeObject) put(writes ...engine.Write) {
 		}
 	}
 	revision, err := o.records.Put(o.b.Context(), o.key, value, o.revision)
-	for errors.Is(err, record.ErrDoubt) { // a machine that stalls
+	for errors.Is(err, record.ErrDoubt) || errors.Is(err, record.ErrStale) { // a machine that stalls
 		rec, found, readErr := o.records.Read(o.b.Context(), o.key)
 		if readErr != nil {
 			o.b.Fatal(readErr)
 		}
-		if revision, err = found, nil; rec == nil || rec.Commit != o.commit {
+		if revision, err = found, nil; rec == nil || rec.Commit < o.commit {
 			revision, err = o.records.Put(o.b.Context(), o.key, value, o.revision)
 		}
 	}
