@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -9,9 +10,6 @@ import (
 
 	"holdfast/app"
 	"holdfast/examples/demo"
-	"holdfast/examples/echo"
-	"holdfast/examples/room"
-	"holdfast/examples/ticket"
 	"holdfast/gateway"
 	"holdfast/objects"
 )
@@ -19,7 +17,7 @@ import (
 // shelved is Holdfast with two classes more.
 var shelved = app.Config{
 	Name:    "bench serve",
-	Objects: []*objects.Implementation{ticket.Objects, room.Objects, echo.Objects, shelfObjects, busyObjects},
+	Objects: append(slices.Clone(demo.Objects), shelfObjects, busyObjects),
 	Worker: func(r fiber.Router, env *gateway.Env) {
 		demo.Worker(r, env)
 		r.Post("/shelf/:name", func(c *fiber.Ctx) error { return putOnShelf(c, env) })

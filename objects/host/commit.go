@@ -227,6 +227,7 @@ func (o *object) open(ctx context.Context, rec *record.Record) owner.Event {
 		o.commit.opened, err = state.Open(ctx, o.key, rec.Parts, rec.Data, o.in.home(), rec.Owner != "", time.Now())
 	}
 	if o.commit.entries = nil; err == nil {
+		o.commit.opened.KeepHistory(o.class.History)
 		if o.commit.entries, err = answerEntries(o.commit.opened.Reserved()); err != nil {
 			err = fmt.Errorf("%w: %w", state.ErrDamaged, err)
 		}
@@ -379,7 +380,7 @@ func (o *object) cut(put owner.Put) (*state.Head, *state.Before) {
 		stored = o.commit.opened
 	}
 	return stored.Cut(state.Put{
-		Object: o.key, Token: o.commit.own.Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "",
+		Object: o.key, Token: o.commit.own.Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "", Now: time.Now(),
 		Head: len(o.memory.answers.entries)+len(o.commit.entries) > 0, // hosts that know no heads do not know where the answers are
 	}, o.in.home())
 }

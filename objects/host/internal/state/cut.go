@@ -17,6 +17,7 @@ type Put struct {
 	Wide   func() bool // whether every host reads heads that name entries; asked only if the object has outgrown its record
 	Head   bool        // a head is needed, even if the journal is all that there is
 	Last   bool        // the object is given up with this put
+	Now    time.Time
 }
 
 // Before is what has to be done at the store before a put is sent.
@@ -36,6 +37,7 @@ func (s *State) Cut(p Put, home Home) (*Head, *Before) {
 		size += m.gone
 	}
 	var before *Before
+	changed, pin := s.begin(p)
 	switch {
 	case p.Last:
 		s.shrink(v)
@@ -46,7 +48,7 @@ func (s *State) Cut(p Put, home Home) (*Head, *Before) {
 		if m != nil && !layered {
 			m.losses = nil // whatever is found when the object outgrows its record again is an orphan
 		}
-	case v.layered() && (size > sizes.journal || size > 0 && s.bloated(v)), size > sizes.small && p.Wide():
+	case v.layered() && (size > sizes.journal || size > 0 && (pin || s.bloated(v))), size > sizes.small && p.Wide():
 		if s.more == nil {
 			s.more = new(more)
 		}
@@ -59,6 +61,7 @@ func (s *State) Cut(p Put, home Home) (*Head, *Before) {
 		before.pieces = s.fold(v, p, home)
 		before.source = s.view.Load().source
 	}
+	before = s.record(p, home, changed, pin, before)
 	return s.head(p), before
 }
 
@@ -69,10 +72,13 @@ func (s *State) head(p Put) *Head {
 		m = new(more)
 		s.more = m
 	}
-	if m == nil || !v.layered() && len(m.dead) == 0 && m.job == nil && !s.untidy && len(m.losses) == 0 && !p.Head {
+	if m == nil || !v.layered() && len(m.dead) == 0 && m.job == nil && !s.untidy && len(m.losses) == 0 && !p.Head && s.Past() == nil {
 		return nil
 	}
-	h := &Head{Next: m.next, Live: s.live.Load(), Manifest: m.manifest, Below: m.below, Blobs: m.blobs, Gone: slices.Sorted(maps.Keys(v.gone)), Losses: m.losses}
+	h := &Head{
+		Next: m.next, Live: s.live.Load(), Manifest: m.manifest, Below: m.below, Blobs: m.blobs,
+		Gone: slices.Sorted(maps.Keys(v.gone)), Losses: m.losses, History: s.Past(),
+	}
 	switch {
 	case m.job != nil:
 		h.Job = m.job.number
@@ -112,6 +118,7 @@ func (s *State) fold(v *view, p Put, home Home) []*Piece {
 		if it.kind == put && len(it.value) >= sizes.blob {
 			m.blobs += int64(len(it.value))
 			it = f.apart(it)
+			s.history.apartAt(it)
 		}
 		f.add(it)
 	}
@@ -125,12 +132,7 @@ func (s *State) fold(v *view, p Put, home Home) []*Piece {
 	}
 	reserved := v.reserved
 	if reserved == nil {
-		reserved = new(engine.Data)
-		for _, in := range reservedKeys {
-			for key, value := range v.data.Between(in.from, in.to).All() {
-				reserved.Apply([]engine.Write{{Key: key, Value: value}})
-			}
-		}
+		reserved = reservedOf(v.data)
 	}
 	s.view.Store(&view{data: new(engine.Data), source: f.source, runs: slices.Concat(v.runs, f.runs), levels: v.levels, parts: m.parts(), reserved: reserved})
 	return f.pieces
@@ -209,10 +211,10 @@ func (s *State) shrink(v *view) {
 		return
 	}
 	for _, r := range refs {
-		m.discard(garbage{Span: r.span(), size: r.size})
+		s.discard(garbage{Span: r.span(), size: r.size})
 	}
 	if m.manifest != nil {
-		m.discard(garbage{Span: m.manifest.Span, size: m.manifest.Size})
+		s.discard(garbage{Span: m.manifest.Span, size: m.manifest.Size})
 	}
 	for i := range m.dead {
 		m.dead[i].manifest = false // it goes

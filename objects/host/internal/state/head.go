@@ -22,6 +22,7 @@ type Head struct {
 	Blobs    int64    `json:"blobs,omitempty"`    // bytes of values that are apart
 	Dead     []Span   `json:"dead,omitempty"`     // named no more, and not in the manifest's list of those
 	Gone     []string `json:"gone,omitempty"`     // keys that the journal deletes
+	History  *History `json:"history,omitempty"`  // nil: the object's past is not kept
 	Losses   []Loss   `json:"losses,omitempty"`   // owners that died, the last ones, oldest first
 }
 
@@ -136,6 +137,11 @@ func (h *Head) Check() error {
 	if h.Job > h.Next {
 		return errors.New("its merge cannot be")
 	}
+	if h.History != nil {
+		if err := h.History.check(h.Next); err != nil {
+			return err
+		}
+	}
 	if len(h.Losses) > maxLosses {
 		return errors.New("it has lost too many owners")
 	}
@@ -193,6 +199,13 @@ func (h *Head) AppendJSON(out []byte) []byte {
 		}
 		return append(out, key...)
 	})
+	if h.History != nil {
+		past, err := json.Marshal(h.History)
+		if err != nil {
+			panic(err) // it always encodes
+		}
+		out = append(append(out, `,"history":`...), past...)
+	}
 	texts(`,"losses":`, len(h.Losses), func(out []byte, i int) []byte {
 		return append(h.Losses[i].appendText(append(out, '"')), '"')
 	})

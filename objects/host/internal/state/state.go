@@ -21,6 +21,8 @@ type State struct {
 	live   atomic.Int64 // bytes of keys and values of an object with chunks: at least what it has, and exactly that as long as what is overwritten is known
 	untidy bool         // the owner before may have left entries behind that no head names
 	sought bool         // entries of dead owners have been looked for
+
+	history *history // nil: the past is not kept
 }
 
 // view is a state as reads see it. All but the journal is never changed.
@@ -79,6 +81,7 @@ type garbage struct {
 	since    time.Time // when that has landed; zero: it has not
 	manifest bool      // the manifest lists them
 	job      uint64    // whose manifest will list them
+	blob     bool      // they are a value that was apart
 }
 
 // New is the state of an object that is nothing but a journal. The data is its own from then on.
@@ -90,13 +93,13 @@ func New(data *engine.Data) *State {
 
 // reservedKeys are the keys of the runtime, but for those of blobs and of an object's database.
 var reservedKeys = []stretch{
-	{from: engine.Reserved, to: engine.Reserved + "b"}, {from: engine.Reserved + "c", to: engine.Reserved + "p"},
-	{from: engine.Reserved + "q", to: engine.After(engine.Reserved)},
+	{from: engine.Reserved, to: engine.Blobs}, {from: engine.After(engine.Blobs), to: engine.Pages},
+	{from: engine.After(engine.Pages), to: engine.After(engine.Reserved)},
 }
 
 // isReserved reports whether a key is one of reservedKeys.
 func isReserved(key string) bool {
-	return strings.HasPrefix(key, engine.Reserved) && !strings.HasPrefix(key, engine.Reserved+"b") && !strings.HasPrefix(key, engine.Reserved+"p")
+	return strings.HasPrefix(key, engine.Reserved) && !strings.HasPrefix(key, engine.Blobs) && !strings.HasPrefix(key, engine.Pages)
 }
 
 // Reserved has the keys of the runtime but for blobs and pages, and perhaps others. It must not be changed but by Apply.
@@ -151,6 +154,12 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 		v.levels = list.levels
 		for _, span := range list.dead {
 			m.dead = append(m.dead, garbage{Span: span, size: sizes.chunk, since: now, manifest: true})
+		}
+	}
+	if head.History != nil {
+		var err error
+		if s.history, err = openHistory(ctx, src, head.History); err != nil {
+			return nil, err
 		}
 	}
 	v.parts = m.parts()
@@ -211,6 +220,9 @@ func (m *more) add(v *view, key string) {
 // Apply makes the writes of an event.
 func (s *State) Apply(writes []engine.Write) {
 	v := s.view.Load()
+	if s.history != nil {
+		s.history.touch(writes)
+	}
 	if v.reserved != nil {
 		for _, w := range writes {
 			if isReserved(w.Key) {
