@@ -5,7 +5,7 @@
 //	go run ./bench --quick     one short round, under two minutes, the ratios alone
 //	go run ./bench cost        cost of one operation against the size of things, and a plot
 //	go run ./bench overload    ten times the load that can be sustained
-//	go run ./bench profile     profiles of the five hottest works
+//	go run ./bench profile     profiles of the hottest works
 //
 // The client is the same for all peers: `holdfast bench`, built once and started as a process
 // of its own. So is each peer, on free ports of the loopback, with a new and empty store for
@@ -81,7 +81,7 @@ func root() *cobra.Command {
 	c.Flags().IntVar(&rounds, "rounds", full.Rounds, "how often each peer takes its turn")
 	c.Flags().BoolVar(&isQuick, "quick", false, "one short round without R3 and the slow works; prints the ratios alone")
 	c.Flags().StringSliceVar(&only, "only", nil, "peers and works, as always,workerd,hot; default: all")
-	c.AddCommand(costCommand(&o), overloadCommand(&o), profileCommand(), stateCommand(), rawCommand(), serveCommand())
+	c.AddCommand(sqlCommand(&o), costCommand(&o), overloadCommand(&o), profileCommand(), stateCommand(), rawCommand(), serveCommand())
 	c.CompletionOptions.DisableDefaultCmd = true
 	return c
 }
