@@ -243,6 +243,9 @@ func writeObject(w io.Writer, info host.Info, now time.Time) error {
 	for _, key := range slices.Sorted(maps.Keys(info.Keys)) {
 		fmt.Fprintf(t, "    %s\t%s\n", shown(key), value(info.Keys[key]))
 	}
+	for _, name := range slices.Sorted(maps.Keys(info.Blobs)) {
+		fmt.Fprintf(t, "    %s\ta blob of %s\n", shown(name), humanize.IBytes(uint64(info.Blobs[name])))
+	}
 	return t.Flush()
 }
 
@@ -376,7 +379,11 @@ func writeList(w io.Writer, found []host.Info) error {
 				by += " lease lapsed?"
 			}
 		}
-		fmt.Fprintf(t, "%s/%s\t%s\t%d\t%d\t%s\n", info.Class, called, by, info.Epoch, len(info.Keys), humanize.IBytes(uint64(info.Size)))
+		keys := strconv.Itoa(len(info.Keys))
+		if info.Partial {
+			keys = "many" // they are not counted: that would read all of the object
+		}
+		fmt.Fprintf(t, "%s/%s\t%s\t%d\t%s\t%s\n", info.Class, called, by, info.Epoch, keys, humanize.IBytes(uint64(info.Size)))
 	}
 	return t.Flush()
 }

@@ -17,6 +17,7 @@ import (
 	"holdfast/examples/chat"
 	"holdfast/examples/checkout"
 	"holdfast/examples/document"
+	"holdfast/examples/files"
 	"holdfast/examples/jobs"
 	"holdfast/examples/leaderboard"
 	"holdfast/examples/ledger"
@@ -33,7 +34,7 @@ import (
 func main() { app.Main(app.Config{Name: "all", Objects: classes, Worker: worker}) }
 
 var classes = slices.Concat([]*objects.Implementation{
-	chat.Objects, document.Objects, jobs.Objects(work), leaderboard.Objects, ledger.Objects, limit.Objects,
+	chat.Objects, document.Objects, files.Objects, jobs.Objects(work), leaderboard.Objects, ledger.Objects, limit.Objects,
 	payment.Objects(sandbox{}), scheduler.Objects(logJob), ticket.Objects, tictactoe.Objects, tokens.Objects(parrot),
 }, checkout.Objects, auth.Objects)
 
@@ -44,7 +45,7 @@ func worker(r fiber.Router, env *gateway.Env) {
 	r.Post("/ticket/:name", gateway.Handle(env, ticket.Claim, gateway.Param("name")))
 	r.Post("/limit/:who", gateway.Handle(env, limit.Take, gateway.Param("who")))
 	for _, add := range []gateway.Worker{
-		chat.Worker, checkout.Worker, document.Worker, jobs.Worker, leaderboard.Worker, ledger.Worker, payment.Worker, scheduler.Worker, tictactoe.Worker, tokens.Worker, auth.Worker(secret),
+		chat.Worker, checkout.Worker, document.Worker, files.Worker, jobs.Worker, leaderboard.Worker, ledger.Worker, payment.Worker, scheduler.Worker, tictactoe.Worker, tokens.Worker, auth.Worker(secret),
 	} {
 		add(r, env)
 	}

@@ -33,7 +33,7 @@ func BenchmarkHistoryCommit(b *testing.B) {
 						took := make([]time.Duration, 0, b.N)
 						b.ResetTimer()
 						for range b.N {
-							w := engine.Write{Key: seatOf(mathrand.IntN(keys)), Value: seatValue()}
+							w := engine.Write{Key: seatOf(mathrand.IntN(keys)), Value: seatValue(row)}
 							began := time.Now()
 							o.put(w)
 							took = append(took, time.Since(began))
@@ -65,7 +65,7 @@ func BenchmarkHistoryRestore(b *testing.B) {
 	var moments []state.Moment
 	written := 0
 	for range commits {
-		w := engine.Write{Key: seatOf(mathrand.IntN(keys)), Value: seatValue()}
+		w := engine.Write{Key: seatOf(mathrand.IntN(keys)), Value: seatValue(row)}
 		written += len(w.Key) + len(w.Value)
 		o.put(w)
 		moments = append(moments, o.state.Past().Last)

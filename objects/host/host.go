@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,11 @@ type Config struct {
 	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and three quarters of what the account has left when it is made
 	Cache    int   // bytes of parts of large objects that are kept in memory; default 256 MiB
 	Queue    int   // events that may wait for one object; default 4096. Beyond it: overloaded
+
+	// What a large object replaces is purged later, in case a server loses the object's last head with its power. The time has
+	// to be longer than the servers' sync_interval; with sync_interval always a second will do.
+	PurgeAfter time.Duration // 2 min 10 s
+	MergeRate  int           // 16 MiB: bytes of large objects that are merged a second, by each of two merges at a time
 
 	// What objects send to gateways is kept until it is acknowledged, for Timing.Keep at
 	// most. A gateway that asks for what is not kept any more closes the object's sockets.
@@ -121,6 +127,8 @@ func newHost(cfg Config) (*Host, error) {
 		}
 	}
 	set(&h.cfg.Queue, 4096)
+	set(&h.cfg.MergeRate, 16<<20)
+	h.cfg.PurgeAfter = cmp.Or(h.cfg.PurgeAfter, purgeAfter)
 	set(&h.cfg.Window, 1<<20)
 	set(&h.cfg.Windows, 64<<20)
 	for _, o := range cfg.Objects {

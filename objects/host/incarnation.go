@@ -71,10 +71,9 @@ type incarnation struct {
 	restrictions restrictions
 	unreadable   unreadable
 
-	cache      *state.Cache  // parts of large objects
-	merging    chan struct{} // the host's
-	purging    chan struct{} // holds a token for each object whose dead entries are being purged
-	purgeAfter time.Duration
+	cache   *state.Cache  // parts of large objects
+	merging chan struct{} // the host's
+	purging chan struct{} // holds a token for each object whose dead entries are being purged
 
 	work     context.Context // ends when everything has been let go of
 	tasks    sync.WaitGroup  // goroutines of objects, evictions and claims
@@ -93,7 +92,7 @@ func newIncarnation(h *Host, id string) *incarnation {
 		lanes: make(chan *nats.Msg, laneInbox), links: newLinks(), loops: newLoops(), evicting: make(chan struct{}, 1),
 		telling: make(chan struct{}, maxTelling),
 		objects: make(map[string]*object), gateways: make(map[string]time.Time),
-		cache: h.cache, merging: h.merging, purging: make(chan struct{}, purges), purgeAfter: purgeAfter, wide: func() bool { return true },
+		cache: h.cache, merging: h.merging, purging: make(chan struct{}, purges), wide: func() bool { return true },
 		restrictions: newRestrictions(h.classes),
 	}
 }

@@ -62,6 +62,7 @@ type Info struct {
 	Size     int                        `json:"size"`               // bytes of keys and values; of a large object also of what is yet to be merged away
 	Partial  bool                       `json:"partial,omitempty"`  // Keys has only what was written last: List does not read large objects as a whole
 	Keys     map[string]json.RawMessage `json:"keys"`               // bytes in base64
+	Blobs    map[string]int64           `json:"blobs,omitempty"`    // their sizes, by name
 }
 
 // Quarantine is the time in which no host claims an object, because its last owners were
@@ -256,8 +257,7 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool,
 	}
 	class, id, _ := strings.Cut(key, ".")
 	rec, revision, err := in.records.Read(ctx, key)
-	var keys map[string]json.RawMessage
-	var told *Told
+	var has contents
 	partial, size := false, 0
 	for try := 0; err == nil && rec != nil; try++ {
 		if size = rec.Data.Size(); rec.Parts != nil && rec.Parts.Live > 0 {
@@ -266,7 +266,7 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool,
 		if partial = size > most && rec.Parts != nil; partial {
 			rec.Parts = nil // as if the record were all
 		}
-		if keys, told, err = in.stored(ctx, key, rec); !errors.Is(err, state.ErrDamaged) || try == 10 {
+		if has, err = in.stored(ctx, key, rec); !errors.Is(err, state.ErrDamaged) || try == 10 {
 			break
 		}
 		before := revision // its owner may have purged what this record names
@@ -284,7 +284,7 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool,
 		Class: class, Name: rec.Name, ID: id,
 		Epoch: rec.Epoch, Host: rec.Host, Region: rec.Region, Incarnation: rec.Owner, Live: live[rec.Owner], AsOf: time.Now(),
 		Commit: rec.Commit, Revision: revision, Alarm: rec.Alarm,
-		Size: size, Partial: partial, Keys: keys, Told: told,
+		Size: size, Partial: partial, Keys: has.keys, Blobs: has.blobs, Told: has.told,
 	}
 	for _, g := range rec.Gateways {
 		info.Gateways = append(info.Gateways, g.Name)
@@ -295,18 +295,29 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool,
 	return info, true, nil
 }
 
-// stored reads a record and its parts: the keys of authors, and what is told and not delivered.
-func (in *Inspector) stored(ctx context.Context, key string, rec *record.Record) (map[string]json.RawMessage, *Told, error) {
-	stored, err := state.Open(ctx, key, rec.Parts, rec.Data, state.Home{Store: in.records}, false, time.Now())
+// contents is what an object keeps: the keys of authors, blobs, and what is told and not delivered.
+type contents struct {
+	keys  map[string]json.RawMessage
+	blobs map[string]int64
+	told  *Told
+}
+
+// stored reads a record and its parts.
+func (in *Inspector) stored(ctx context.Context, key string, rec *record.Record) (has contents, err error) {
+	kept, err := state.Open(ctx, key, rec.Parts, rec.Data, state.Home{Store: in.records}, false, time.Now())
 	if err != nil {
-		return nil, nil, err
+		return has, err
 	}
-	keys := make(map[string]json.RawMessage)
-	for scan := stored.Scan(ctx, engine.After(engine.Reserved), engine.LastKey, false); ; {
+	from, to := engine.BlobEnds()
+	if has.blobs, err = engine.BlobSizes(kept.Scan(ctx, from, to, false)); err != nil {
+		return has, err
+	}
+	has.told, has.keys = toldIn(kept.Reserved()), make(map[string]json.RawMessage)
+	for scan := kept.Scan(ctx, engine.After(engine.Reserved), engine.LastKey, false); ; {
 		w, ok, err := scan.Next()
 		if !ok || err != nil {
-			return keys, toldIn(stored.Reserved()), err
+			return has, err
 		}
-		keys[w.Key] = engine.Shown(w.Value)
+		has.keys[w.Key] = engine.Shown(w.Value)
 	}
 }

@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -34,7 +33,8 @@ type largeObject struct {
 	token    uint64
 	revision uint64
 	commit   uint64
-	answers  []record.Kept
+	answers  answers
+	keyed    int // answers to clients' keys that have been given
 	merging  sync.WaitGroup
 	sent     int // bytes of commits
 	merged   int
@@ -108,7 +108,10 @@ func (o *largeObject) claim(name string) {
 	}
 	o.state.KeepHistory(o.keep)
 	rec.Epoch, rec.Commit, rec.Owner = rec.Epoch+1, rec.Commit+1, "bench"
-	if o.revision, err = o.records.Put(o.b.Context(), o.key, rec.Encode(), revision); err != nil {
+	if o.revision, err = o.records.Put(o.b.Context(), o.key, rec.Encode(), revision); errors.Is(err, record.ErrDoubt) {
+		o.claim(name)
+		return
+	} else if err != nil {
 		o.b.Fatal(err)
 	}
 	o.token, o.commit = o.revision, rec.Commit
@@ -117,10 +120,11 @@ func (o *largeObject) claim(name string) {
 // put commits writes.
 func (o *largeObject) put(writes ...engine.Write) {
 	o.mu.Lock()
+	wide := func() bool { return o.wide }
 	o.state.Apply(writes)
 	o.commit++
-	parts, before := o.state.Cut(state.Put{Object: o.key, Token: o.token, Commit: o.commit, Wide: func() bool { return o.wide }, Now: time.Now()}, o.home)
-	rec := record.Record{Epoch: 1, Owner: "bench", Commit: o.commit, Data: o.state.Journal(), Parts: parts, Answers: o.answers}
+	parts, before := o.state.Cut(state.Put{Object: o.key, Token: o.token, Commit: o.commit, Wide: wide, Now: time.Now(), Head: len(o.answers.entries) > 0}, o.home)
+	rec := record.Record{Epoch: 1, Owner: "bench", Commit: o.commit, Data: o.state.Journal(), Parts: parts, Answers: o.answers.list(time.Now(), time.Minute)}
 	value := rec.Encode()
 	o.mu.Unlock()
 	if before != nil {
@@ -131,10 +135,13 @@ func (o *largeObject) put(writes ...engine.Write) {
 		}
 	}
 	revision, err := o.records.Put(o.b.Context(), o.key, value, o.revision)
-	if errors.Is(err, record.ErrDoubt) { // the machine has stalled
-		var rec *record.Record
-		if rec, revision, err = o.records.Read(o.b.Context(), o.key); err == nil && rec.Commit != o.commit {
-			revision, err = o.records.Put(o.b.Context(), o.key, value, revision)
+	for errors.Is(err, record.ErrDoubt) || errors.Is(err, record.ErrStale) { // a machine that stalls
+		rec, found, readErr := o.records.Read(o.b.Context(), o.key)
+		if readErr != nil {
+			o.b.Fatal(readErr)
+		}
+		if revision, err = found, nil; rec == nil || rec.Commit < o.commit {
+			revision, err = o.records.Put(o.b.Context(), o.key, value, o.revision)
 		}
 	}
 	if err != nil {
@@ -157,6 +164,16 @@ func (o *largeObject) put(writes ...engine.Write) {
 			o.state.Install(job)
 		})
 	}
+}
+
+// answer notes the answer to a client's key, as it is written with the next put.
+func (o *largeObject) answer() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	o.keyed++
+	o.answers.add(record.Answer{Key: fmt.Sprintf("%032x.%032x", o.keyed%8, o.keyed), Sum: "0123456789abcdef", At: now, Reply: make([]byte, 100)}, now)
+	o.state.Apply(o.answers.writes(now, func() bool { return o.wide }))
 }
 
 // settle merges until nothing is left to merge.
@@ -182,17 +199,33 @@ func (o *largeObject) settle() {
 
 func seatOf(n int) string { return fmt.Sprintf("seat/%08d", n) }
 
-func seatValue() []byte {
-	return []byte(`"` + rand.Text() + rand.Text() + rand.Text() + rand.Text()[:20] + `"`)
+// noise fills values: what cannot be compressed. Values of one benchmark are made by one goroutine.
+var noise = mathrand.NewChaCha8([32]byte{1})
+
+// seatValue is a value of so many bytes.
+func seatValue(bytes int) []byte {
+	value := make([]byte, bytes)
+	_, _ = noise.Read(value) // it never fails
+	return engine.Raw(value)
 }
 
-// fill writes so many bytes, in commits of a thousand keys.
+// A gigabyte is filled with larger rows, and in larger commits, so that it does not take all day.
+const (
+	row      = 100
+	largeRow = 1000
+)
+
+// fill writes so many bytes, in the order of keys.
 func (o *largeObject) fill(bytes int) (keys int) {
-	keys = max(1, bytes/113)
-	for n := 0; n < keys; n += 1000 {
-		writes := make([]engine.Write, 0, 1000)
-		for i := n; i < min(keys, n+1000); i++ {
-			writes = append(writes, engine.Write{Key: seatOf(i), Value: seatValue()})
+	size, some := row, 1000
+	if bytes > 200<<20 {
+		size, some = largeRow, 4000
+	}
+	keys = max(1, bytes/(size+13))
+	for n := 0; n < keys; n += some {
+		writes := make([]engine.Write, 0, some)
+		for i := n; i < min(keys, n+some); i++ {
+			writes = append(writes, engine.Write{Key: seatOf(i), Value: seatValue(size)})
 		}
 		for o.state.Runs() > state.StallRuns {
 			time.Sleep(time.Millisecond)
@@ -203,54 +236,52 @@ func (o *largeObject) fill(bytes int) (keys int) {
 	return keys
 }
 
-// BenchmarkLargeCommit is a commit of one random key of 100 bytes to objects of more and more bytes: as before, in the
-// record alone, and with parts.
+// BenchmarkLargeCommit is a commit of one random key of 100 bytes to objects of more and more bytes: in the record alone, as
+// small objects are, and with parts; without answers to clients' keys, and with 256. `go run ./bench state` makes a table of it.
 func BenchmarkLargeCommit(b *testing.B) {
 	for _, replicas := range []int{1, 3} {
 		b.Run(fmt.Sprint("R", replicas), func(b *testing.B) {
 			records := openBucket(b, replicas)
-			for _, size := range []int{1 << 10, 64 << 10, 500_000, 1 << 20, 10 << 20, 100 << 20} {
-				for _, wide := range []bool{false, true} {
-					if !wide && size > 500_000 || replicas > 1 && size > 10<<20 {
+			for _, size := range []int{1 << 10, 64 << 10, 500 << 10, 1 << 20, 10 << 20, 100 << 20, 1 << 30} {
+				for layout, wide := range map[string]bool{"record": false, "parts": true} {
+					if !wide && size > 500<<10 {
 						continue
 					}
-					for _, answers := range []int{0, 256} {
-						if answers > 0 && (size != 1<<10 && size != 1<<20) {
-							continue
+					b.Run(fmt.Sprintf("%s/%dKiB", layout, size>>10), func(b *testing.B) {
+						o := newLargeObject(b, records, b.Name(), wide)
+						keys := o.fill(size)
+						b.Run("answers=0", func(b *testing.B) { o.measure(b, keys) })
+						o.b = b
+						for range 256 {
+							o.answer()
+							o.put()
 						}
-						name := fmt.Sprintf("%v/%dKiB/answers=%d", map[bool]string{false: "record", true: "parts"}[wide], size>>10, answers)
-						var o *largeObject
-						var keys int
-						b.Run(name, func(b *testing.B) {
-							if o == nil {
-								o = newLargeObject(b, records, name, wide)
-								keys = o.fill(size)
-								for i := range answers {
-									o.answers = append(o.answers, record.Answer{Key: fmt.Sprint(i), Sum: "0123456789abcdef", At: time.Now(), Reply: make([]byte, 150)}.Keep())
-								}
-							}
-							o.b, o.sent, o.merged, o.before = b, 0, 0, 0
-							took := make([]time.Duration, 0, b.N)
-							b.ResetTimer()
-							for range b.N {
-								w := engine.Write{Key: seatOf(mathrand.IntN(keys)), Value: seatValue()}
-								began := time.Now()
-								o.put(w)
-								took = append(took, time.Since(began))
-							}
-							b.StopTimer()
-							o.merging.Wait()
-							slices.Sort(took)
-							b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-us")
-							b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-us")
-							b.ReportMetric(float64(o.sent)/float64(b.N), "sent-B/op")
-							b.ReportMetric(float64(o.merged)/float64(b.N), "merged-B/op")
-						})
-					}
+						b.Run("answers=256", func(b *testing.B) { o.measure(b, keys) })
+					})
 				}
 			}
 		})
 	}
+}
+
+// measure commits one random key after the other.
+func (o *largeObject) measure(b *testing.B, keys int) {
+	o.b, o.sent, o.merged, o.before = b, 0, 0, 0
+	took := make([]time.Duration, 0, b.N)
+	b.ResetTimer()
+	for range b.N {
+		w := engine.Write{Key: seatOf(mathrand.IntN(keys)), Value: seatValue(row)}
+		began := time.Now()
+		o.put(w)
+		took = append(took, time.Since(began))
+	}
+	b.StopTimer()
+	o.merging.Wait()
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-us")
+	b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-us")
+	b.ReportMetric(float64(o.sent)/float64(b.N), "sent-B/op")
+	b.ReportMetric(float64(o.merged)/float64(b.N), "merged-B/op")
 }
 
 // BenchmarkLargeClaim is the claim of an object of 100 MB, and the first read after it.

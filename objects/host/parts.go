@@ -12,14 +12,11 @@ import (
 
 // What large objects may take of a host beside their commits.
 const (
-	merges    = 2        // at a time
-	mergeRate = 16 << 20 // bytes a second, each
+	merges    = 2 // at a time
 	mergeWait = time.Second
 	purges    = 2 // objects at a time
 
-	// purgeAfter is how old a head must be before what it names no more is purged: a server
-	// that syncs its files less often than at every put may lose the head with its power.
-	purgeAfter = 2*time.Minute + 10*time.Second // the server's default, and some
+	purgeAfter = 2*time.Minute + 10*time.Second // a server's default sync_interval, and some
 
 	// stallTime is for how long a commit waits at most for a merge that is behind.
 	stallTime = 5 * time.Second
@@ -102,10 +99,10 @@ func (o *object) maintain() {
 	}
 }
 
-// purgeable lists the spans of entries that may be purged. While the store has no room, purgeAfter does not count. With mu
+// purgeable lists the spans of entries that may be purged. While the store has no room, Config.PurgeAfter does not count. With mu
 // held.
 func (o *object) purgeable(now time.Time) []state.Span {
-	after := o.in.purgeAfter
+	after := o.in.cfg.PurgeAfter
 	if o.in.store.Room() != record.Free {
 		after = 0
 	}
@@ -124,7 +121,7 @@ func (o *object) merge(ctx context.Context, job *state.Job) {
 	if o.merged(job, err) {
 		o.work()
 	}
-	wire.Pause(o.in.work, time.Duration(job.Bytes())*time.Second/mergeRate)
+	wire.Pause(o.in.work, time.Duration(job.Bytes())*time.Second/time.Duration(o.in.cfg.MergeRate))
 }
 
 // merged installs the result of a merge. It reports whether the caller has to call work.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"holdfast/objects/host/internal/alarm"
 	"holdfast/objects/host/internal/lease"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
 
@@ -481,4 +483,152 @@ func TestAnAlarmThatFailedToTheEndIsStillRead(t *testing.T) {
 			t.Fatalf("after %d failures: %v", a.Retry, err)
 		}
 	}
+}
+
+// Direct reads are allowed when every host reads records with parts, and not before. Entries are then read from whichever
+// server answers; records are read from the leader all the same.
+func TestEntriesAreReadDirectlyAndRecordsFromTheLeader(t *testing.T) {
+	s := newStore(t)
+	var wide atomic.Bool
+	records, err := record.Open(t.Context(), s.js, record.Settings{Storage: jetstream.MemoryStorage, Direct: wide.Load})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spy := s.dial()
+	var direct, leader atomic.Int64
+	for subject, n := range map[string]*atomic.Int64{"$JS.API.DIRECT.GET.>": &direct, "$JS.API.STREAM.MSG.GET.>": &leader} {
+		if _, err := spy.Subscribe(subject, func(*nats.Msg) { n.Add(1) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := spy.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	asked := func(what string, wantDirect, wantLeader int64, ask func() error) {
+		t.Helper()
+		direct.Store(0)
+		leader.Store(0)
+		if err := ask(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if err := errors.Join(s.js.Conn().Flush(), spy.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if d, l := direct.Load(), leader.Load(); d != wantDirect || l != wantLeader {
+			t.Errorf("%s: %d direct questions and %d to the leader, want %d and %d", what, d, l, wantDirect, wantLeader)
+		}
+	}
+	run(t, func(ctx context.Context) { records.Run(ctx, quiet) })
+	key, value := recordOf(t, "large", 10)
+	if _, err := records.Put(t.Context(), key, value, 0); err != nil {
+		t.Fatal(err)
+	}
+	name := state.Name{Token: 1, Number: 1}
+	if err := records.PutEntry(t.Context(), key, name, []byte("content")); err != nil {
+		t.Fatal(err)
+	}
+	entry := func() error {
+		data, err := records.GetEntry(t.Context(), key, name)
+		if err == nil && string(data) != "content" {
+			err = fmt.Errorf("the entry has %q", data)
+		}
+		return err
+	}
+	missing := func() error {
+		if _, err := records.GetEntry(t.Context(), key, state.Name{Token: 1, Number: 2}); !errors.Is(err, state.ErrMissing) {
+			return fmt.Errorf("err = %w, want ErrMissing", err)
+		}
+		return nil
+	}
+	head := func() error {
+		rec, _, err := records.Read(t.Context(), key)
+		if err == nil && rec == nil {
+			err = errors.New("there is no record")
+		}
+		return err
+	}
+	asked("an entry, of the leader", 0, 1, entry)
+	asked("a record", 0, 1, head)
+	wide.Store(true)
+	allowed := func() bool {
+		stream, err := s.js.Stream(t.Context(), "KV_HF_OBJECTS")
+		return err == nil && stream.CachedInfo().Config.AllowDirect
+	}
+	eventually(t, 20*time.Second, "direct reads are allowed", allowed)
+	eventually(t, 20*time.Second, "an entry is read directly", func() bool {
+		direct.Store(0)
+		return entry() == nil && errors.Join(s.js.Conn().Flush(), spy.Flush()) == nil && direct.Load() == 1
+	})
+	asked("an entry, of any server", 1, 0, entry)
+	asked("an entry that is not there", 1, 1, missing)
+	asked("a record", 0, 1, head)
+}
+
+// A host of an older version, whose lease does not say that it reads records with parts, is alive: objects have to fit into
+// their records, and direct reads stay off. When it has gone, they may grow.
+func TestNoRecordHasPartsWhileAnOlderHostIsAlive(t *testing.T) {
+	s := newStore(t)
+	timing := lease.Timing{TTL: 10 * time.Second, Margin: time.Second}
+	leases, err := lease.Open(t.Context(), s.js, true, 1, timing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	revision, err := leases.Put(t.Context(), "older", []byte(`{"beat":1,"host":"older","classes":["chest"]}`), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := New(t.Context(), Config{
+		Name: "a", Objects: []*objects.Implementation{chests}, Serve: s.dial(), State: s.dial(), Memory: true, Timing: wire.Timing{TTL: timing.TTL, Margin: timing.Margin},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, func(ctx context.Context) {
+		if err := h.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	client, err := wire.NewClient(wire.ClientConfig{NATS: s.dial(), Name: "g", Region: "local"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	id, err := chestClass.ID("c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(first, keys int) objects.Code {
+		body, err := json.Marshal(load{First: first, Keys: keys, Size: 4000, Mark: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply, err := client.Do(t.Context(), wire.Address{ID: id, Name: "c"}, &wire.Request{Kind: wire.Call, Call: "load", Body: body})
+		if err == nil {
+			err = reply.Err()
+		}
+		return objects.CodeOf(err)
+	}
+	eventually(t, 30*time.Second, "the host serves", func() bool { return put(0, 100) == "" })
+	stream := func() *jetstream.StreamInfo {
+		t.Helper()
+		stream, err := s.js.Stream(t.Context(), "KV_HF_OBJECTS")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream.CachedInfo()
+	}
+	if info := stream(); info.State.Msgs != 1 || info.Config.AllowDirect {
+		t.Errorf("%d entries, direct reads %v; want the record alone, and none", info.State.Msgs, info.Config.AllowDirect)
+	}
+	if code := put(100, 100); code != objects.TooLarge {
+		t.Errorf("an object beyond one record is %q, want too_large", code)
+	}
+	if err := leases.Remove(t.Context(), "older", revision); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 30*time.Second, "an object grows beyond one record", func() bool { return put(100, 100) == "" })
+	if info := stream(); info.State.Msgs < 2 {
+		t.Error("the record has no parts")
+	}
+	eventually(t, 30*time.Second, "direct reads are allowed", func() bool { return stream().Config.AllowDirect })
 }

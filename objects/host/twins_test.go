@@ -384,6 +384,7 @@ type memoryStore struct {
 	faults   []fault // of the next operations, in order
 	room     record.Room
 	reads    int
+	gets     int // of parts
 
 	left int    // writes until stop is called
 	stop func() // nil: the store goes on
@@ -523,6 +524,7 @@ func (s *memoryStore) GetEntry(ctx context.Context, object string, name state.Na
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.gets++
 	data, there := s.parts[object][name]
 	if !there {
 		return nil, state.ErrMissing

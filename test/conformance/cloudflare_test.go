@@ -1,8 +1,10 @@
 package conformance
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -95,6 +97,33 @@ var cloudflares = []aCase{
 			}
 			if !seats.Delete(tx, "a") || seats.Delete(tx, "d") || seats.Clear(tx) != 2 {
 				s.Error("want a deleted, d not there, and two left")
+			}
+		})
+	}},
+	{"a blob is written in parts, read from anywhere, and is gone with all", false, func(s *stage) {
+		film := objects.NewBlob("film")
+		content := []byte(strings.Repeat("0123456789abcdef", 50_000))
+		s.must(func(tx *objects.Tx) {
+			if n := film.Write(tx, bytes.NewReader(content[:300_000])); n != 300_000 {
+				s.Errorf("wrote %d bytes", n)
+			}
+		})
+		s.must(func(tx *objects.Tx) { film.Append(tx, content[300_000:]) })
+		s.move(s, s.self)
+		s.must(func(tx *objects.Tx) {
+			r, ok := film.Open(tx)
+			if !ok || film.Size(tx) != int64(len(content)) {
+				s.Fatalf("open = %v, %d bytes", ok, film.Size(tx))
+			}
+			if _, err := r.Seek(299_990, io.SeekStart); err != nil {
+				s.Error(err)
+			}
+			if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, content[299_990:]) {
+				s.Errorf("read %d bytes, %v", len(got), err)
+			}
+			tx.DeleteAll()
+			if _, ok := film.Open(tx); ok {
+				s.Error("it is there after all was deleted")
 			}
 		})
 	}},

@@ -1,0 +1,234 @@
+// Package files keeps files of any size: one object for each folder, one blob for each file. Nothing has a whole file in
+// memory: it comes in pieces of up to 512 KiB, and goes out in pieces.
+//
+// An upload is PUT /files/{folder}/{file}?at=0 and so on, each piece at the byte where the one before has ended: a piece that
+// is sent again changes nothing. POST /files/{folder}/{file} makes what was uploaded the file, at once and as a whole.
+// GET gives the file or, with a Range as players of videos send it, a piece.
+package files
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"holdfast/gateway"
+	"holdfast/objects"
+)
+
+// Folders are folders of files.
+const Folders objects.Class = "folder"
+
+// Objects is the class with its code.
+var Objects = objects.Implement(Folders, objects.New[folder])
+
+// Worker adds the files' routes.
+func Worker(r fiber.Router, env *gateway.Env) {
+	r.Get("/files/:folder/:file", func(c *fiber.Ctx) error { return download(c, env) })
+	env.Mount(r, "/files/:folder", Folders)
+}
+
+// piece is how many bytes of a file one event sends.
+const piece = 256 << 10
+
+// file is what is known of a file, or of an upload.
+type file struct {
+	Version uint64
+	Type    string
+	At      time.Time
+}
+
+var (
+	known   = objects.NewMap[string, file]("file")
+	uploads = objects.NewMap[string, file]("upload")
+	last    = objects.NewKey[uint64]("last version")
+)
+
+// blob has the content of a version. What reads an old one goes on with it for a while after the file was replaced.
+func blob(version uint64) objects.Blob { return objects.NewBlob(fmt.Sprint(version)) }
+
+type folder struct{}
+
+func (f *folder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	tx, name := objects.TxOf(r), strings.TrimPrefix(r.URL.Path, "/")
+	var err error
+	switch {
+	case name == "" || len(name) > 200:
+		err = objects.Errorf(objects.Invalid, "a file has a name of 1 to 200 bytes")
+	case r.Method == http.MethodPut:
+		err = f.add(tx, w, r, name)
+	case r.Method == http.MethodPost:
+		err = f.finish(tx, name)
+	case r.Method == http.MethodGet, r.Method == http.MethodHead:
+		err = f.send(tx, w, r, name)
+	case r.Method == http.MethodDelete:
+		if v, ok := known.Lookup(tx, name); ok {
+			blob(v.Version).Delete(tx)
+			known.Delete(tx, name)
+		}
+	default:
+		err = objects.Errorf(objects.Invalid, "a file is not for %s", r.Method)
+	}
+	if err != nil {
+		tx.Refuse(err)
+	}
+}
+
+// add takes a piece of an upload.
+func (*folder) add(tx *objects.Tx, w http.ResponseWriter, r *http.Request, name string) error {
+	at, err := strconv.ParseInt(r.URL.Query().Get("at"), 10, 64)
+	if err != nil || at < 0 {
+		return objects.Errorf(objects.Invalid, "say at which byte the piece begins: ?at=0")
+	}
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	up, begun := uploads.Lookup(tx, name)
+	if at == 0 {
+		if begun {
+			blob(up.Version).Delete(tx)
+		}
+		up = file{Version: last.Get(tx) + 1, Type: r.Header.Get("Content-Type"), At: tx.Now()}
+		last.Set(tx, up.Version)
+		uploads.Set(tx, name, up)
+	}
+	content := blob(up.Version)
+	switch size := content.Size(tx); {
+	case at == size:
+		content.Append(tx, data)
+	case at+int64(len(data)) > size: // otherwise it is here already
+		return objects.Errorf(objects.Conflict, "the upload has %d bytes, and the piece begins at %d", size, at)
+	}
+	fmt.Fprintln(w, content.Size(tx))
+	return nil
+}
+
+// finish makes an upload the file.
+func (*folder) finish(tx *objects.Tx, name string) error {
+	up, begun := uploads.Lookup(tx, name)
+	if !begun {
+		return objects.Errorf(objects.NotFound, "nothing was uploaded for %s", name)
+	}
+	if old, ok := known.Lookup(tx, name); ok {
+		blob(old.Version).Delete(tx)
+	}
+	known.Set(tx, name, up)
+	uploads.Delete(tx, name)
+	return nil
+}
+
+// send answers with a file, or a piece of it.
+func (*folder) send(tx *objects.Tx, w http.ResponseWriter, r *http.Request, name string) error {
+	v, ok := known.Lookup(tx, name)
+	if !ok {
+		return objects.Errorf(objects.NotFound, "there is no %s", name)
+	}
+	content, ok := blob(v.Version).Open(tx)
+	if !ok {
+		return objects.Errorf(objects.NotFound, "%s is empty", name)
+	}
+	defer content.Close()
+	size := blob(v.Version).Size(tx)
+	if size == 0 {
+		r.Header.Del("Range") // there is none
+	}
+	var from, to int64
+	switch n, _ := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to); {
+	case n == 1 || n == 2 && to-from >= piece:
+		r.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, from+piece-1))
+	case n == 0 && r.Method == http.MethodGet && size > piece:
+		return objects.Errorf(objects.TooLarge, "ask for a range of %s", name)
+	}
+	if v.Type != "" {
+		w.Header().Set("Content-Type", v.Type)
+	}
+	w.Header().Set("Etag", fmt.Sprintf(`"%d"`, v.Version))
+	http.ServeContent(w, r, name, v.At, content)
+	return nil
+}
+
+// download sends a whole file, piece by piece. A request for a range is the object's to answer.
+func download(c *fiber.Ctx, env *gateway.Env) error {
+	folder, err := gateway.Param("folder")(c)
+	if err != nil {
+		return err
+	}
+	name, err := gateway.Param("file")(c)
+	if err != nil {
+		return err
+	}
+	if c.Get("Range") != "" {
+		return env.Forward(c, env.Object(Folders, folder), "/"+name)
+	}
+	d := &reader{ctx: context.WithoutCancel(c.UserContext()), to: env.Object(Folders, folder), path: "/" + url.PathEscape(name)}
+	first, err := d.next()
+	if err != nil {
+		return err
+	}
+	c.Set("Content-Type", first.Get("Content-Type"))
+	c.Set("Etag", d.etag)
+	return c.SendStream(d, int(d.size))
+}
+
+// reader reads a file from its folder, a piece at a time.
+type reader struct {
+	ctx  context.Context
+	to   objects.Ref
+	path string
+	etag string // of the first piece
+	have []byte // that is not read
+	at   int64  // where the next piece begins
+	size int64
+}
+
+func (d *reader) Read(p []byte) (int, error) {
+	if len(d.have) == 0 {
+		if d.at == d.size {
+			return 0, io.EOF
+		}
+		if _, err := d.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, d.have)
+	d.have = d.have[n:]
+	return n, nil
+}
+
+// next asks for the next piece, and returns its headers.
+func (d *reader) next() (http.Header, error) {
+	r, err := http.NewRequestWithContext(d.ctx, http.MethodGet, d.path, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Range", fmt.Sprintf("bytes=%d-", d.at))
+	answer, err := d.to.Fetch(r)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if d.have, err = io.ReadAll(answer.Body); err != nil {
+		return nil, err
+	}
+	etag := answer.Header.Get("Etag")
+	if answer.StatusCode == http.StatusOK { // it is empty
+		return answer.Header, nil
+	}
+	switch _, err := fmt.Sscanf(answer.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-%%d/%%d", d.at), new(int64), &d.size); {
+	case answer.StatusCode == http.StatusNotFound:
+		return nil, objects.Errorf(objects.NotFound, "there is no such file")
+	case d.etag != "" && d.etag != etag:
+		return nil, objects.Errorf(objects.Conflict, "the file was replaced")
+	case err != nil:
+		return nil, fmt.Errorf("%s: a piece from byte %d is answered with %s", d.path, d.at, answer.Status)
+	}
+	d.etag, d.at = etag, d.at+int64(len(d.have))
+	return answer.Header, nil
+}
