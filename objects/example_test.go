@@ -942,6 +942,11 @@ var (
 	Contents = objects.NewCall[objects.None, string](Documents, "contents")
 
 	draft = objects.NewKey[string]("text")
+
+	documents = objects.Implement(Documents, objects.New[Document],
+		objects.On(Write, (*Document).write), objects.On(Revert, (*Document).revert),
+		objects.On(AsItWas, (*Document).asItWas), objects.On(Contents, (*Document).contents),
+	).With(objects.Settings{History: 7 * 24 * time.Hour})
 )
 
 type Document struct{}
@@ -963,9 +968,7 @@ func (*Document) asItWas(tx *objects.Tx, at time.Time) (objects.Bookmark, error)
 func (*Document) contents(tx *objects.Tx, _ objects.None) (string, error) { return draft.Get(tx), nil }
 
 func ExampleTx_Restore() {
-	w := objectstest.New(tb, objects.Implement(Documents, objects.New[Document], objects.On(Write, (*Document).write),
-		objects.On(Revert, (*Document).revert), objects.On(AsItWas, (*Document).asItWas), objects.On(Contents, (*Document).contents),
-	).With(objects.Settings{History: 7 * 24 * time.Hour}))
+	w := objectstest.New(tb, documents)
 	letter := w.Object(Documents, "letter")
 	_, _ = Write.Do(ctx, letter, "Dear Ann,")
 	w.Advance(time.Hour)
