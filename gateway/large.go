@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -30,10 +29,6 @@ type large struct {
 	conn   *conn
 	body   io.Reader
 	length int64 // -1: not known
-
-	mu     sync.Mutex // guards what follows
-	passed bool       // Forward has it
-	closed bool
 }
 
 // tooMuch is what reading a large body panics with, outside of Forward. catch turns it into an answer.
@@ -164,9 +159,6 @@ func (l *large) Read(b []byte) (int, error) { return l.body.Read(b) }
 
 // Close ends a Read. The connection can be used for no further request.
 func (l *large) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
 	return l.conn.Conn.SetReadDeadline(time.Now())
 }
 

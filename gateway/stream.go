@@ -105,7 +105,7 @@ func (r *response) Read(b []byte) (int, error) {
 	for {
 		timed, can := r.rest.(interface{ SetReadDeadline(t time.Time) error })
 		if r.events && can {
-			timed.SetReadDeadline(time.Now().Add(commentEvery)) // it has no error
+			_ = timed.SetReadDeadline(time.Now().Add(commentEvery)) // it has no error
 		}
 		n, err := r.rest.Read(b)
 		switch {

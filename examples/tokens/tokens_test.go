@@ -57,7 +57,9 @@ func TestAReaderThatGoesEndsTheModelAndWhatItSaidIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	io.ReadFull(res.Body, make([]byte, 10))
+	if _, err := io.ReadFull(res.Body, make([]byte, 10)); err != nil {
+		t.Error(err)
+	}
 	res.Body.Close()
 	<-said
 	w.Wait()

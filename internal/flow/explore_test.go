@@ -259,7 +259,7 @@ func (x *explorer) judge(w *world) string {
 			return fmt.Sprintf("side %d has %q of %q", i, come, text)
 		case end == Whole && (come != text || i == 1 && x.cut):
 			return fmt.Sprintf("side %d takes %q for all of %q", i, come, text)
-		case end == Cut && !(i == 1 && x.cut):
+		case end == Cut && (i != 1 || !x.cut):
 			return fmt.Sprintf("side %d takes a whole text for cut", i)
 		case len(s.in.kept) > tiny.Window || len(s.out.kept) > tiny.Window:
 			return "more than a window is kept"

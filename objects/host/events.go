@@ -383,7 +383,7 @@ func (o *object) fetch(ctx context.Context, ev event) {
 		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "the path cannot be read")})
 		return
 	}
-	var body io.ReadCloser = io.NopCloser(bytes.NewReader(req.Body))
+	body := io.NopCloser(bytes.NewReader(req.Body))
 	length := int64(len(req.Body))
 	if req.Large {
 		ev.large = new(engine.LargeBody)
