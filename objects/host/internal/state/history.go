@@ -72,10 +72,11 @@ func (s *Segment) UnmarshalText(text []byte) error {
 }
 
 const (
-	maxHistory  = 256 << 20 // bytes of a pin or a segment, before they are compressed
-	maxSegments = 1 << 16   // between two pins
-	maxKept     = 256       // spans in a head's list of those kept; then there is a pin
-	pinRefSize  = 64        // bytes that a pin has of each before it, about
+	maxHistory   = 256 << 20 // bytes of a pin or a segment, before they are compressed
+	maxSegments  = 1 << 16   // between two pins
+	maxKept      = 256       // spans in a head's list of those kept; then there is a pin
+	manySegments = 16        // of one owner, that become one
+	pinRefSize   = 64        // bytes that a pin has of each before it, about
 )
 
 // check refuses what no host has written. next is the last number that the head has given.
@@ -212,6 +213,8 @@ type history struct {
 	pins    []PinRef            // that are there, oldest first
 	size    int64               // bytes of Since
 	apart   map[string][]byte   // of the values that the put at work has apart: what the chunk has of them
+	recent  []byte              // the logs of the last segments
+	small   int                 // how many those are
 	due     bool                // the next put makes a pin
 	unnoted bool                // likewise, since there are changes that are noted nowhere
 
@@ -452,14 +455,23 @@ func (s *State) record(p Put, home Home, changed []item, pin bool, before *Befor
 	return before
 }
 
-// segment makes an entry of the log.
+// segment makes an entry of the log, together with the last small segments if they are many.
 func (s *State) segment(p Put) []*Piece {
 	h, m := s.history, s.more
 	m.next++
-	span, pieces := cutUp(segmentEntry, Name{Token: p.Token, Number: m.next}, h.Log)
-	h.Since = append(h.Since, Segment{Extent{span, len(h.Log)}, h.Last})
 	h.size += int64(len(h.Log))
-	h.Log = nil
+	content := h.Log
+	h.recent, h.small, h.Log = append(h.recent, content...), h.small+1, nil
+	if h.small == manySegments {
+		small := len(h.Since) - (manySegments - 1)
+		for _, one := range h.Since[small:] {
+			m.discard(garbage{Span: one.Span, size: one.Size})
+		}
+		content, h.Since = h.recent, slices.Clone(h.Since[:small])
+		h.recent, h.small = nil, 0
+	}
+	span, pieces := cutUp(segmentEntry, Name{Token: p.Token, Number: m.next}, content)
+	h.Since = append(h.Since, Segment{Extent{span, len(content)}, h.Last})
 	return pieces
 }
 
@@ -506,6 +518,7 @@ func (s *State) pin(p Put) (pieces []*Piece) {
 	ref.Entry = Extent{span, len(content)}
 	h.Pin, h.pins = &ref, append(h.pins, ref)
 	h.Since, h.size, h.Kept = nil, 0, own
+	h.recent, h.small = nil, 0
 	h.due, h.unnoted, h.restored, h.spared = false, false, 0, nil
 	return append(pieces, more...)
 }
