@@ -304,7 +304,7 @@ type event struct {
 }
 
 // kindNames are the kinds of requests, and of events that nobody has requested.
-var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "settled", "probe", "told", "forget", "may_forget", "parked", "restore", "fork", "own"}
+var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "settled", "probe", "told", "forget", "may_forget", "parked", "restore", "fork", "look", "own"}
 
 const (
 	kinds    = len(kindNames)

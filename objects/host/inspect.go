@@ -139,11 +139,11 @@ func (in *Inspector) askEvent(ctx context.Context, id objects.ID, info Info) tim
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	said, err := client.Look(ctx, info.Incarnation, id)
-	if err != nil || !said.Owned || said.Running < uint64(slowEvent/time.Millisecond) || said.Running > uint64(math.MaxInt64/time.Millisecond) {
+	reply, err := client.Do(ctx, wire.Address{ID: id}, &wire.Request{Kind: wire.Look})
+	if err != nil || reply.Life == nil || reply.Life.Running < uint64(slowEvent/time.Millisecond) || reply.Life.Running > uint64(math.MaxInt64/time.Millisecond) {
 		return time.Time{}
 	}
-	return time.Now().Add(-time.Duration(said.Running) * time.Millisecond).Truncate(time.Millisecond)
+	return time.Now().Add(-time.Duration(reply.Life.Running) * time.Millisecond).Truncate(time.Millisecond)
 }
 
 // newAsker is a client for one question of an operator.

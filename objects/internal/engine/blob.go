@@ -15,9 +15,8 @@ import (
 
 // Where blobs are kept. A blob's parts have any size up to blobPart, and follow each other in the order of their keys.
 const (
-	blobs       = Reserved + "b/"
-	blobEndAt   = blobs + "e/" // + name: [bytes, where the last part begins]
-	blobPartsAt = blobs + "p/" // + length of the name, 4 hex digits, name / where the part begins, 16 hex digits
+	blobEndAt   = Blobs + "e/" // + name: [bytes, where the last part begins]
+	blobPartsAt = Blobs + "p/" // + length of the name, 4 hex digits, name / where the part begins, 16 hex digits
 )
 
 const (

@@ -22,6 +22,9 @@ const LastKey = "\xff"
 // as they are.
 const AnswersAt = Reserved + "a/"
 
+// Blobs begins the keys of an object's blobs, which are part of what its author has stored.
+const Blobs = Reserved + "b/"
+
 // Pages begins the keys of an object's database, which is part of what its author has stored.
 const Pages = Reserved + "p"
 
@@ -98,7 +101,7 @@ func (t *Tx) DeleteAll() {
 	}
 	t.forgetOwn()
 	t.clear(firstKey, LastKey)
-	t.clear(blobs, After(blobs))
+	t.clear(Blobs, After(Blobs))
 	t.clear(Pages, After(Pages))
 }
 

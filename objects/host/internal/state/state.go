@@ -93,13 +93,13 @@ func New(data *engine.Data) *State {
 
 // reservedKeys are the keys of the runtime, but for those of blobs and of an object's database.
 var reservedKeys = []stretch{
-	{from: engine.Reserved, to: engine.Reserved + "b"}, {from: engine.Reserved + "c", to: engine.Reserved + "p"},
-	{from: engine.Reserved + "q", to: engine.After(engine.Reserved)},
+	{from: engine.Reserved, to: engine.Blobs}, {from: engine.After(engine.Blobs), to: engine.Pages},
+	{from: engine.After(engine.Pages), to: engine.After(engine.Reserved)},
 }
 
 // isReserved reports whether a key is one of reservedKeys.
 func isReserved(key string) bool {
-	return strings.HasPrefix(key, engine.Reserved) && !strings.HasPrefix(key, engine.Reserved+"b") && !strings.HasPrefix(key, engine.Reserved+"p")
+	return strings.HasPrefix(key, engine.Reserved) && !strings.HasPrefix(key, engine.Blobs) && !strings.HasPrefix(key, engine.Pages)
 }
 
 // Reserved has the keys of the runtime but for blobs and pages, and perhaps others. It must not be changed but by Apply.
