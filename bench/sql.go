@@ -28,7 +28,7 @@ var (
 	}, objects.On(askedRows, (*rows).ask))
 )
 
-// rowsOrder is what to do with a database: insert, select, or fill with so many rows.
+// rowsOrder is what to do with a database: insert, select, scan, or fill with so many rows.
 type rowsOrder struct {
 	Do   string
 	Rows int
@@ -43,6 +43,9 @@ func (r *rows) ask(tx *objects.Tx, o rowsOrder) (objects.None, error) {
 		return nil, r.insert(tx)
 	case "select":
 		_, err := sqlite.One[struct{ Who, Text string }](tx, `SELECT who, text FROM message WHERE id = ?`, 1+rand.IntN(max(o.Rows, 1)))
+		return nil, err
+	case "scan":
+		_, err := sqlite.One[int](tx, `SELECT count(*) FROM message WHERE text LIKE '%x%'`)
 		return nil, err
 	case "fill":
 		for range o.Rows {
@@ -89,6 +92,7 @@ var sqlWorks = []struct {
 	{"many", "insert, 100 objects, 64 connections", "insert", 100, 64, false},
 	{"large", "insert into 10 MB, one object, 64 connections", "insert", 1, 64, true},
 	{"select", "select by id of 10 MB, one object, 64 connections", "select", 1, 64, true},
+	{"scan", "a look at every row of 10 MB, one object, 1 connection", "scan", 1, 1, true},
 }
 
 func sqlCommand(o *outputs) *cobra.Command {

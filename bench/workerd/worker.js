@@ -26,7 +26,7 @@ export class Thing extends DurableObject {
     }
   }
 
-  // A database: an insert, a select by its key, or as many rows as asked for.
+  // A database: an insert, a select by its key, a look at every row, or as many rows as asked for.
   rows(asked) {
     const sql = this.ctx.storage.sql;
     if (!this.made) {
@@ -41,6 +41,9 @@ export class Thing extends DurableObject {
         break;
       case "select":
         sql.exec("SELECT who, text FROM message WHERE id = ?", 1 + Math.floor(Math.random() * Number(asked.get("rows")))).one();
+        break;
+      case "scan":
+        sql.exec("SELECT count(*) FROM message WHERE text LIKE '%x%'").one();
         break;
       case "fill":
         for (let i = 0; i < Number(asked.get("rows")); i++) insert();

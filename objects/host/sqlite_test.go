@@ -227,3 +227,27 @@ func TestADatabaseOutlivesItsHostKilledAfterEachCallOfTheStore(t *testing.T) {
 func (w *chestWorld) askLedger(b entries) chan *wire.Reply {
 	return w.askOf(w.id, &wire.Request{Kind: wire.Call, Call: "enter", Body: []byte(fmt.Sprintf(`{"Entries":%d,"Size":%d}`, b.Entries, b.Size)), Low: w.n + 1})
 }
+
+func TestADatabaseThatCannotBeReadFailsItsEventAndNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newMemoryStore()
+		w := newBooksWorld(t, store, "first")
+		w.claimBook()
+		for range 30 {
+			w.must("enter", entries{100, 500})
+		}
+		time.Sleep(20 * time.Second) // merges are paced
+		w.crash()
+		w = newBooksWorld(t, store, "second")
+		w.claimBook()
+		store.fail(fault{Refuse: true}, fault{Refuse: true}, fault{Refuse: true}, fault{Refuse: true})
+		if r := w.do("balance", nil); r == nil || r.Code != objects.Unavailable {
+			t.Errorf("answered %+v, want unavailable", r)
+		}
+		store.mu.Lock()
+		store.faults = nil
+		store.mu.Unlock()
+		w.balanceIs(3000)
+		w.end()
+	})
+}

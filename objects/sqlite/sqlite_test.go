@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"holdfast/objects"
+	"holdfast/objects/internal/engine"
 	"holdfast/objects/objectstest"
 	"holdfast/objects/sqlite"
 )
@@ -715,4 +716,31 @@ func TestADatabaseGoesBackWithARestore(t *testing.T) {
 	w.Advance(time.Minute)
 	must(t, w, o, func(tx *objects.Tx) { tx.Restore(undo) })
 	wants(t, w, o, "one", "two")
+}
+
+func TestADamagedPageIsAFaultAndNoPanic(t *testing.T) {
+	for name, page := range map[string][]byte{"no patch": engine.Raw([]byte{1, 0}), "JSON": []byte(`"x"`), "no database": engine.Raw(append([]byte{0, 32}, strings.Repeat("x", 32)...))} {
+		t.Run(name, func(t *testing.T) {
+			w := objectstest.New(t, objects.Implement(boxes, objects.New[box]))
+			o := w.Object(boxes, "a")
+			must(t, w, o, func(tx *objects.Tx) {
+				exec(t, tx, schema[0])
+				add(t, tx, "one")
+			})
+			var sound []byte
+			must(t, w, o, func(tx *objects.Tx) {
+				raw := tx.Value(engine.TxKey{}).(*engine.Tx)
+				sound, _ = raw.Stored(engine.Pages + "00000001")
+				raw.Store(engine.Pages+"00000001", page)
+			})
+			w.Evict(o)
+			w.Faults(1)
+			if err := in(w, o, func(tx *objects.Tx) error { add(t, tx, "two"); return nil }); objects.CodeOf(err) != objects.Internal {
+				t.Errorf("a damaged page: %v, want internal", err)
+			}
+			must(t, w, o, func(tx *objects.Tx) { tx.Value(engine.TxKey{}).(*engine.Tx).Store(engine.Pages+"00000001", sound) })
+			w.Evict(o)
+			wants(t, w, o, "one")
+		})
+	}
 }
