@@ -83,7 +83,7 @@ func runHostProcess(url string) {
 		return nc
 	}
 	h, err := host.New(context.Background(), host.Config{
-		Region: "fra", Objects: append([]*objects.Implementation{vaults}, market.Objects...), Serve: dial(), State: dial(), Timing: quick, Cache: 8 << 20,
+		Region: "fra", Objects: append([]*objects.Implementation{vaults, books}, market.Objects...), Serve: dial(), State: dial(), Timing: quick, Cache: 8 << 20,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	fail(err)

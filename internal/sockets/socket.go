@@ -70,6 +70,9 @@ func makeSocket(h *Hub, id wire.Address, slot stream.Slot) *Socket {
 	return s
 }
 
+// Taken is how many messages of the socket's client its object has taken, in its session.
+func (s *Socket) Taken() uint64 { return s.taken.Load() }
+
 // ID names the socket.
 func (s *Socket) ID() string { return s.id }
 
@@ -86,7 +89,7 @@ func (s *Socket) accept(op *wire.LaneOp, auto *autoResponse) {
 	s.before = op.Heard
 	s.taken.Store(op.Heard)
 	if s.resumes {
-		s.outbox.send(FrameOf(textMessage, helloOf(op)))
+		s.outbox.send(FrameOf(TextFrame, helloOf(op)))
 	}
 	close(s.opened)
 }
@@ -177,7 +180,7 @@ func (s *Socket) read(c Client) (how End) {
 		if s.resumes {
 			kind, rest := resume.Read(data)
 			if kind == resume.PingKind {
-				s.send(FrameOf(textMessage, fmt.Appendf([]byte{0, resume.HeardKind}, "%d", s.taken.Load())))
+				s.send(FrameOf(TextFrame, fmt.Appendf([]byte{0, resume.HeardKind}, "%d", s.taken.Load())))
 				continue
 			}
 			if kind != resume.Escaped {
