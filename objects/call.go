@@ -52,8 +52,11 @@ func validCall(name string) bool {
 // says what happened: for Unknown it cannot be known, for Done it happened earlier, for all others nothing did. A bad name,
 // or a Ref of another class, is Invalid.
 //
-// Do does not belong into an event: an object that waits for another holds up its own events, and one that comes back to
-// itself waits until the deadline.
+// Within an event ctx is the Tx, and Do is outside the transaction: it leaves when what earlier events wrote is durable, before
+// what this one writes, and what it did stays if this event fails. If this event runs again at another owner, what it asks again
+// (object, call and input) gets the first answer, and is not done again; so it must ask the same. A chain that comes back to an
+// object that waits in it is Conflict at once, and the message shows the chain. The deadline of the event is the deadline of all
+// that it asks. While it waits nothing else of its object runs. An idempotency key within an event is Invalid.
 func (c Call[In, Out]) Do(ctx context.Context, to Ref, in In) (out Out, err error) {
 	switch {
 	case c.err != nil:

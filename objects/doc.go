@@ -28,15 +28,25 @@
 //
 // # One event
 //
-// HTTP requests, calls, WebSocket messages and closes, and alarms are events. The events of one object run one at a time,
-// and never interleave: while a handler waits, nothing else of its object runs. Each is a transaction, and its handler gets
-// the [Tx]. What the event writes, the alarm it sets and what it sends take effect together or not at all: an error or a
-// panic rolls everything back. Answers and messages leave after the commit. If the commit is refused because another host
-// owns the object now, nothing has left, the instance is dropped, and the event runs again at the new owner.
+// HTTP requests, calls (Do), told messages (Tell), WebSocket messages and closes, and alarms are events. The events of one
+// object run one at a time, and never interleave: while a handler waits, nothing else of its object runs. Each is a
+// transaction, and its handler gets the [Tx]. What the event writes, the alarm it sets, what it tells other objects and what
+// it sends take effect together or not at all: an error or a panic rolls everything back. Answers and messages leave after
+// the commit. If the commit is refused because another host owns the object now, nothing has left, the instance is dropped,
+// and the event runs again at the new owner.
 //
 // A Tx ends with its event. As a context it may be used anywhere; all else of it only by the event's goroutine, while the
 // event runs. Afterwards it logs an error and ends the goroutine that uses it: it can neither write nor take the process
 // down. A struct must not keep it.
+//
+// # Outside the transaction
+//
+//	Call.Do    asks another object now. Not part of the transaction: its effects stay if the event fails.
+//	Call.Tell  sends an object a message. Part of the transaction: delivered after the commit, run once, at a time if wanted.
+//	Tx.Go      runs a function after the commit, outside of events. It returns to the object by calls. Lost if the host dies.
+//
+// Use Tell for what must happen, Do for what must be known now, and Go for what takes long, with a timer (Tell to Self with
+// [After] and [Keyed]) in case Go is lost.
 //
 // # HTTP
 //
@@ -61,5 +71,6 @@
 // Storage and sockets return no errors: what cannot be read, decoded or encoded, or exceeds a limit, aborts the event. So a
 // handler never goes on with a wrong value.
 //
-// Package objectstest runs objects in a test, with a clock of its own and the limits of the live system.
+// Package objectstest runs objects in a test, with a clock of its own and the limits of the live system. Packages gateway and
+// client reach objects. The pages in docs begin with a first object.
 package objects

@@ -742,6 +742,33 @@ func (s *memoryStore) stopAfter(writes int, stop func()) {
 	s.left, s.stop = writes, stop
 }
 
+// marks is how many senders an object remembers.
+func (w *tellWorld) marks(name string) int {
+	o := w.in.find(teller1(name).Key())
+	if o == nil {
+		w.t.Fatalf("%s is not here", name)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.memory.state.Reserved().Between(engine.MarksAt, engine.After(engine.MarksAt)).Len()
+}
+
+// Copies that the connection before carried may be late: the receiver has to know them for as long as they live.
+func TestAReceiverRemembersItsSenderForAMinuteAfterTheConnectionWasMadeAnew(t *testing.T) {
+	tellBubble(t, func(t *testing.T, w *tellWorld) {
+		w.bus.renew()
+		w.mustDo("a", "tell", `["1"]`)
+		time.Sleep(wire.CopyLife - 2*time.Second)
+		if n := w.marks("b"); n != 1 {
+			t.Errorf("%d marks within the minute, want 1", n)
+		}
+		time.Sleep(4 * time.Second)
+		if n := w.marks("b"); n != 0 {
+			t.Errorf("%d marks after it, want none", n)
+		}
+	})
+}
+
 // hinter places the objects that it asks and tells.
 type hinter struct{}
 

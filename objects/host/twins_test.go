@@ -32,6 +32,7 @@ type memoryBus struct {
 	answers bool                                                 // whoever asks where nobody listens is told so
 	drop    func(subject, reply string, data []byte) (drop bool) // nil: nothing is lost
 	remade  chan nats.Status
+	since   time.Time // when the connection was made anew; zero: never; mu guards it
 }
 
 type memorySub struct {
@@ -159,7 +160,18 @@ func (b *memoryBus) Connected() bool {
 	return !b.down
 }
 
-func (b *memoryBus) Line(time.Time) (uint64, time.Time) { return 0, time.Time{} }
+func (b *memoryBus) Line(time.Time) (uint64, time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return 0, b.since
+}
+
+// renew has the connection be one that was made just now.
+func (b *memoryBus) renew() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.since = time.Now()
+}
 
 func (b *memoryBus) setDown(down bool) {
 	b.mu.Lock()
