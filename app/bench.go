@@ -225,7 +225,7 @@ func (p *program) printMeasured(work, url string, measured any) error {
 		printFigures(table, m.Figures, "deliveries")
 		fmt.Fprintf(table, "delivered\t%d of %d\nsockets closed\t%d\nmessages due\t%d a second\n", m.Delivered, m.Due, m.Closed, m.Rate)
 	case load.Held:
-		fmt.Fprintf(table, "before\t%d bytes\nafter\t%d bytes\na socket\t%d bytes\n", m.BeforeBytes, m.AfterBytes, m.BytesPerSocket)
+		fmt.Fprintf(table, "before\t%d bytes\nafter\t%d bytes\na socket\t%d bytes\nopened\t%.0f/s\n", m.BeforeBytes, m.AfterBytes, m.BytesPerSocket, m.OpenedPerSecond)
 	}
 	return table.Flush()
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"holdfast/internal/sockets"
 	"holdfast/objects"
 )
 
@@ -271,10 +272,10 @@ type conn struct {
 	from    netip.Prefix // whose it counts as; invalid: nobody's
 
 	// What follows belongs to the goroutine that serves the connection.
-	until time.Time // the read deadline that fasthttp has set
-	holds bool      // it has its share of among.bodies
-	room  [512]byte
-	ahead []byte // read, and not asked for yet
+	until time.Time  // the read deadline that fasthttp has set
+	holds bool       // it has its share of among.bodies
+	room  *[512]byte // for what is read ahead; nil before the first request, and of a WebSocket
+	ahead []byte     // read, and not asked for yet
 }
 
 // overTLS reports whether the client speaks TLS to the gateway itself.
@@ -312,9 +313,13 @@ func (c *conn) Read(b []byte) (n int, err error) {
 		return n, nil
 	}
 	if c.upgraded {
+		c.room, c.ahead = nil, nil
 		return c.Conn.Read(b)
 	}
 	if len(b) == 1 {
+		if c.room == nil {
+			c.room = new([512]byte)
+		}
 		c.wait(true)
 		n, err = c.Conn.Read(c.room[:])
 		c.wait(false)
@@ -359,7 +364,7 @@ func (c *conn) readBody(b []byte) (n int, err error) {
 func (c *conn) Write(b []byte) (int, error) {
 	if c.upgraded && bytes.Equal(b, bareTooLarge) {
 		reason := websocket.FormatCloseMessage(websocket.CloseMessageTooBig, tooLarge(c.among.limits.Frame))
-		_, err := c.Conn.Write(frameOf(websocket.CloseMessage, reason))
+		_, err := c.Conn.Write(sockets.FrameOf(websocket.CloseMessage, reason))
 		return len(b), err
 	}
 	return c.Conn.Write(b)

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"holdfast/internal/loopback"
+	"holdfast/internal/sockets"
 	"holdfast/internal/wire"
 )
 
@@ -88,7 +89,8 @@ type Gateway struct {
 	log        *slog.Logger
 	name       string
 	client     asker
-	hub        *hub
+	hub        *sockets.Hub
+	activate   sockets.Activate
 	metrics    *metrics
 	app        *fiber.App
 	trusted    proxies
@@ -126,7 +128,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.client = client
-	g.hub.bus, g.hub.activate = cfg.NATS, client.Activate
+	g.activate = client.Activate
 	g.app = g.routes()
 	return g, nil
 }
@@ -169,7 +171,10 @@ func prepare(cfg Config) (*Gateway, error) {
 		trusted: cfg.Proxies, origins: cfg.Origins, names: append(origins(cfg.Origins).names(), cfg.Hosts...), newObjects: newObjects,
 		metrics: newMetrics(cfg.Metrics, cfg.Region), stopping: make(chan struct{}),
 	}
-	g.hub = newHub(g)
+	g.hub = sockets.New(sockets.Config{
+		Name: g.name, Region: cfg.Region, Frame: cfg.Limits.Frame, Queue: cfg.Limits.Queue,
+		Timing: g.timing, Log: g.log, Metrics: g.metrics.sockets,
+	})
 	return g, nil
 }
 
@@ -179,7 +184,7 @@ func prepare(cfg Config) (*Gateway, error) {
 func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	defer g.client.Close()
 	g.loopback = loopback.Listener(ln)
-	if err := g.hub.listen(); err != nil {
+	if err := g.hub.Listen(g.cfg.NATS, g.activate); err != nil {
 		ln.Close() // nothing was served
 		return err
 	}
@@ -187,9 +192,10 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	defer stop()
 	group, running := errgroup.WithContext(work)
 	arriving := newConns(ln, g.cfg.Limits, g.trusted)
-	group.Go(func() error { return g.hub.beat(running) })
-	group.Go(func() error { return g.hub.watch(running) })
-	group.Go(func() error { return g.hub.serveLanes(running) })
+	group.Go(func() error {
+		g.hub.Run(running)
+		return nil
+	})
 	group.Go(func() error {
 		if err := g.app.Listener(arriving); err != nil {
 			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
@@ -205,8 +211,8 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 		return g.drain(ctx, arriving)
 	})
 	err := group.Wait()
-	g.hub.close()
-	g.hub.sendBye()
+	g.hub.Close()
+	g.hub.Bye()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -228,15 +234,15 @@ func (g *Gateway) isStopping() bool {
 func (g *Gateway) Mounts() []string { return slices.Clone(g.mounts) }
 
 // Sockets is the number of open sockets.
-func (g *Gateway) Sockets() int { return g.hub.open() }
+func (g *Gateway) Sockets() int { return g.hub.Open() }
 
 func (g *Gateway) drain(ctx context.Context, arriving *conns) error {
 	close(g.stopping)
-	began, sockets := time.Now(), g.hub.open()
+	began, sockets := time.Now(), g.hub.Open()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timing.Drain)
 	defer cancel()
 	var both sync.WaitGroup
-	both.Go(func() { g.hub.drain(ctx) })
+	both.Go(func() { g.hub.Drain(ctx) })
 	var err error
 	both.Go(func() {
 		arriving.leave(ctx)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"holdfast/internal/scope"
 	"holdfast/objects/internal/engine"
 )
 
@@ -28,23 +29,38 @@ func wayOf(ctx context.Context, via Transport) Transport {
 	return via
 }
 
+// errKeyed refuses a key that would be ignored.
+var errKeyed = Errorf(Invalid, "an event asks under an idempotency key: what it asks has one effect by itself, however often the event runs; for one effect of several events make a key part of the input")
+
 var errOutside = Errorf(Invalid, "a Ref that an event has made is used with the context of no event: give Do the Tx, or a context derived from it")
+
+// asking is the event that asks with ctx.
+func asking(ctx context.Context) (*Tx, error) {
+	tx, in := ctx.Value(engine.FaceKey{}).(*Tx)
+	switch {
+	case !in:
+		return nil, errOutside
+	case scope.HasKey(ctx):
+		return nil, errKeyed
+	}
+	return tx, nil
+}
 
 // Call asks another object for the event.
 func (inEvent) Call(ctx context.Context, to Ref, call string, input []byte) ([]byte, error) {
-	tx, in := ctx.Value(engine.FaceKey{}).(*Tx)
-	if !in {
-		return nil, errOutside
+	tx, err := asking(ctx)
+	if err != nil {
+		return nil, err
 	}
-	answer, err := tx.t.Ask(ctx, engine.Question{Key: to.id.key, Name: to.name, Call: call, Input: input})
+	answer, err := tx.t.Ask(ctx, engine.Question{Key: to.id.key, Name: to.name, Near: to.near, Call: call, Input: input})
 	return answer.Output, err
 }
 
 // Fetch has another object answer an HTTP request for the event.
 func (inEvent) Fetch(to Ref, r *http.Request) (*http.Response, error) {
-	tx, in := r.Context().Value(engine.FaceKey{}).(*Tx)
-	if !in {
-		return nil, errOutside
+	tx, err := asking(r.Context())
+	if err != nil {
+		return nil, err
 	}
 	return fetch(tx.t.Ask, to, r)
 }
@@ -62,7 +78,7 @@ func fetch(ask engine.Asker, to Ref, r *http.Request) (*http.Response, error) {
 			return nil, Errorf(Invalid, "read the request's body: %w", err)
 		}
 	}
-	answer, err := ask(r.Context(), engine.Question{Key: to.id.key, Name: to.name, Request: r, Input: body})
+	answer, err := ask(r.Context(), engine.Question{Key: to.id.key, Name: to.name, Near: to.near, Request: r, Input: body})
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,19 @@ type Settings struct {
 	Body     int // MaxBody, which is also the most: bytes of a request's body; TooLarge beyond
 	Response int // MaxBody, likewise: bytes of the response to a request; more abort the event
 	Frame    int // MaxFrame, likewise: bytes of a client's message; the socket is closed with 1009 beyond
+
+	// Resume lets a socket come back that has lost its connection, or its gateway, for so long, as the same Socket and without
+	// a message missing. Until then it is among Sockets, and WebSocketClose comes when that time is over. The default is not
+	// at all, the most MaxResume. A client has to know how: clients/js and package client do. See docs/sockets.md.
+	Resume       time.Duration
+	ResumeWindow int // 256 KiB, at most MaxResumeWindow: bytes of what an object has sent that it keeps for those that come back
 }
+
+// Limits of sockets that come back.
+const (
+	MaxResume       = 10 * time.Minute
+	MaxResumeWindow = 16 << 20
+)
 
 // With is the implementation with other settings: those that are not zero replace what it has. So a program can override
 // what a package has set: app.Config{Objects: {room.Objects.With(objects.Settings{Hibernate: time.Minute})}}. It panics over
@@ -59,6 +71,11 @@ func (i *Implementation) With(s Settings) *Implementation {
 	wait("Evict", s.Evict, true, &class.Life.Evict)
 	wait("EventTime", s.EventTime, false, &class.Limits.Event)
 	wait("Queue", s.Queue, false, &class.Life.Queue)
+	if s.Resume > MaxResume {
+		refuse("Resume", s.Resume)
+	}
+	wait("Resume", s.Resume, false, &class.Resume.Time)
+	size("ResumeWindow", s.ResumeWindow, MaxResumeWindow, &class.Resume.Bytes)
 	with.engine = &class
 	class.Author = author{&with}
 	return &with

@@ -45,7 +45,7 @@ type taskKey struct{}
 
 // Call asks an object for the task.
 func (w *taskWay) Call(ctx context.Context, to Ref, call string, input []byte) ([]byte, error) {
-	answer, err := w.ask(ctx, engine.Question{Key: to.id.key, Name: to.name, Call: call, Input: input})
+	answer, err := w.ask(ctx, engine.Question{Key: to.id.key, Name: to.name, Near: to.near, Call: call, Input: input})
 	return answer.Output, err
 }
 

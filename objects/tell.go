@@ -53,7 +53,7 @@ func (c Call[In, Out]) Tell(tx *Tx, to Ref, in In, how ...TellOption) {
 	if to.id == tx.ID() {
 		name = ""
 	}
-	tx.t.Tell(engine.Told{To: to.id.key, Name: name, Call: c.name, Key: m.Key, At: at, Body: input})
+	tx.t.Tell(engine.Told{To: to.id.key, Name: name, Near: to.near, Call: c.name, Key: m.Key, At: at, Body: input})
 }
 
 func (c Call[In, Out]) checkTold(to Ref) error {

@@ -162,9 +162,15 @@ func (on *substrate) startGateway(t testing.TB, region string, timing wire.Timin
 	if len(classes) == 0 {
 		classes = []string{"ticket", "room"}
 	}
+	return on.startWorker(t, region, timing, open(demo.Worker, classes...), classes...)
+}
+
+// startWorker starts a gateway with a worker.
+func (on *substrate) startWorker(t testing.TB, region string, timing wire.Timing, worker gateway.Worker, classes ...string) *door {
+	t.Helper()
 	nc := on.dial(t, nats.ReconnectBufSize(-1))
 	g, err := gateway.New(gateway.Config{
-		Region: region, NATS: nc, Nearby: on.near, Classes: classes, Worker: open(demo.Worker, classes...), Timing: timing, Log: testLog(t),
+		Region: region, NATS: nc, Nearby: on.near, Classes: classes, Worker: worker, Timing: timing, Log: testLog(t),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,11 @@
 // A dead connection can look open for minutes (a laptop that slept), so silence is measured by pings of our
 // own, which a heartbeat describes: no pong in time and the socket is given up, without waiting for the
 // network to notice.
+//
+// With resume it comes back as the same socket: what was sent to it meanwhile follows, and what it has sent and
+// nobody has taken is sent again. A class has to ask for that; with one that does not, all is as without.
 import { delay, readClose, sayClose } from "./backoff.js";
+import { escapeMessage, PING, readMessage, Session } from "./session.js";
 import { watchWorld } from "./watch.js";
 
 // What leads from one phase to another. What a phase does not name does nothing in it.
@@ -48,6 +52,9 @@ export class Connection {
   #timers = {};
   #pongs = 0;
   #unwatch = null;
+  #session = null; // null: it is not to come back as the same socket
+  #greeted = false; // the gateway has said who the socket is
+  #lostAt = null; // when the session was lost
 
   constructor(url, options = {}) {
     this.url = url;
@@ -56,12 +63,18 @@ export class Connection {
     this.times = { ...TIMES, ...options.times };
     this.status = { phase: "closed", attempt: 0 };
     this.attempt = 0;
+    if (options.resume) this.#session = new Session();
   }
 
   /** Sends, if the connection is open; says whether it did. */
   send(data) {
     if (this.status.phase !== "open" || this.#ws.readyState !== 1) return false;
-    this.#ws.send(data);
+    if (!this.#session) {
+      this.#ws.send(data);
+      return true;
+    }
+    if (!this.#session.sends(data)) return false;
+    this.#ws.send(escapeMessage(data));
     return true;
   }
 
@@ -70,14 +83,15 @@ export class Connection {
     if (!this.#can("try")) return;
     this.#clear();
     this.#unwatch ??= this.options.watch === false ? () => {} : watchWorld(this);
-    const ws = new this.env.WebSocket(this.url, this.options.protocols ?? []);
+    const ws = new this.env.WebSocket(typeof this.url === "function" ? this.url() : this.url, this.#protocols());
     ws.binaryType = "arraybuffer";
     this.#ws = ws;
     this.#go("try");
     // Every handler asks whether it is still the current socket: a late close of an old one must not end
     // its successor.
-    ws.onopen = () => this.#ws === ws && !this.options.ready && this.#ready();
-    ws.onmessage = (e) => this.#ws === ws && this.#heard(e.data);
+    this.#greeted = false;
+    ws.onopen = () => this.#ws === ws && !this.options.ready && !this.#session && this.#ready();
+    ws.onmessage = (e) => this.#ws === ws && (this.#session ? this.#receive(e.data) : this.#heard(e.data));
     ws.onerror = () => {}; // a close follows; node's ws ends the process if nobody listens
     ws.onclose = (e) => this.#ws === ws && this.#lost(e.code, e.reason);
     this.#after("open", this.times.open, () => this.#lost(1006, ""));
@@ -91,11 +105,59 @@ export class Connection {
   /** Lets go. retry connects again. */
   close(code, reason) {
     if (!this.#can("leave")) return;
+    if (this.#session) {
+      this.#session.end();
+      code ??= 1000; // without a code it would be a loss
+    }
     this.#unwatch?.();
     this.#unwatch = null;
     this.#clear();
     this.#drop(code, reason);
     this.#go("leave");
+  }
+
+  #protocols() {
+    const own = [this.options.protocols ?? []].flat();
+    if (!this.#session) return own;
+    // A token that nobody takes any more, or never did, would be refused again and again.
+    if (this.#lostAt !== null && this.env.now() - this.#lostAt > this.#session.time) this.#over();
+    return [...this.#session.protocols(), ...own];
+  }
+
+  // The time to come back is over before a gateway was reached.
+  #over() {
+    const had = this.#session.token !== "";
+    this.#session.end();
+    this.#lostAt = null;
+    if (had) this.options.onGap?.({ missed: null, fresh: true }, this);
+  }
+
+  #receive(raw) {
+    const { kind, data } = readMessage(raw);
+    if (kind === "hello") this.#hello(data);
+    else if (!this.#greeted) return;
+    else if (kind === "heard") this.#answered(data);
+    else if (kind === "apart") this.#heard(data);
+    else if (kind === "message") {
+      this.#session.received++;
+      this.#heard(data);
+    }
+  }
+
+  #hello(hello) {
+    this.#greeted = true;
+    this.#lostAt = null;
+    this.protocol = hello.subprotocol ?? "";
+    const { again, gap } = this.#session.hello(hello);
+    for (const data of again) this.#ws.send(escapeMessage(data));
+    if (hello.back || !this.options.ready) this.#ready();
+    if (gap) this.options.onGap?.(gap, this);
+  }
+
+  // The gateway has answered a ping: it says how many of our messages were taken.
+  #answered(taken) {
+    this.#session.heard(taken);
+    if (!this.options.heartbeat) this.#pong();
   }
 
   #heard(data) {
@@ -115,14 +177,15 @@ export class Connection {
 
   #ping(within) {
     const { heartbeat } = this.options;
-    if (!heartbeat) return;
+    if (!heartbeat && !this.#session) return;
     for (const name of ["ping", "pong", "silent"]) this.#stop(name);
     // Nobody looks: nothing is asked. The return of the eye probes.
     if (!this.env.visible()) {
       this.#after("ping", this.times.ping, () => this.#ping(this.times.pong));
       return;
     }
-    this.send(heartbeat.ping());
+    if (this.#session) this.#ws.send(PING);
+    if (heartbeat) this.send(heartbeat.ping());
     this.#after("silent", this.times.silent, () => this.#tell({ ...this.status, silent: true }));
     this.#after("pong", within, () => this.#lost(1006, ""));
     // The next ping is set by this one's pong: two deadlines would race.
@@ -140,7 +203,9 @@ export class Connection {
     this.#clear();
     this.#drop();
     const kind = readClose(code);
+    if (this.#session?.token) this.#lostAt ??= this.env.now();
     if (kind === "refused") {
+      this.#session?.end();
       this.#go("refused", { code, reason: sayClose(code, reason) });
       return;
     }

@@ -37,8 +37,24 @@ export interface Heartbeat {
   isPong(data: Data): boolean;
 }
 
+/** What a socket has missed that has come back. */
+export interface Gap {
+  /** Messages; null: nobody knows how many. */
+  missed: number | null;
+  /** The time to come back was over: to its object it is another socket, and a greeting comes again. */
+  fresh: boolean;
+}
+
 export interface ConnectOptions {
   protocols?: string | string[];
+  /**
+   * Come back as the same socket after a loss: what was sent to it meanwhile follows, and what it has sent and
+   * nobody has taken is sent again. The class has to ask for it (`Settings.Resume`); with one that does not, a
+   * connection comes back as a new socket, as without.
+   */
+  resume?: boolean;
+  /** With `resume`: something was missed, or the socket is another one. Load anew what you show. */
+  onGap?(gap: Gap, connection: Connection): void;
   /** Every message while the connection is open, the one that made it ready included. */
   onMessage?(data: Data, connection: Connection): void;
   /** Every change of status. */
@@ -66,8 +82,11 @@ export interface ConnectOptions {
  * restarts, never when it was refused. Nothing is queued while it is away.
  */
 export class Connection {
-  constructor(url: string, options?: ConnectOptions);
-  readonly url: string;
+  constructor(url: string | (() => string), options?: ConnectOptions);
+  /** Where to connect; a function is asked before each try. */
+  readonly url: string | (() => string);
+  /** With `resume`: the subprotocol that the object has agreed on, "" for none. */
+  readonly protocol?: string;
   readonly status: Status;
   /** Sends if the connection is open, and says whether it did. */
   send(data: string | ArrayBufferLike | ArrayBufferView): boolean;
@@ -80,7 +99,7 @@ export class Connection {
 }
 
 /** Opens a connection and keeps it open until `close`. */
-export function connect(url: string, options?: ConnectOptions): Connection;
+export function connect(url: string | (() => string), options?: ConnectOptions): Connection;
 
 /** What became of a call that failed: it did not happen, nobody was there to do it, or that cannot be known. */
 export type Outcome = "refused" | "unavailable" | "unknown";

@@ -26,6 +26,8 @@ export function watchWorld(connection) {
   if (globalThis.document && globalThis.addEventListener) {
     on(globalThis, "online", () => wake(true));
     on(globalThis, "offline", () => connection.probe(true));
+    // A page that goes away has left: without a word it would be waited for.
+    on(globalThis, "pagehide", (e) => !e.persisted && connection.options.resume && connection.close());
     on(document, "visibilitychange", () => !document.hidden && wake(slept()));
   }
   return () => stops.forEach((stop) => stop());

@@ -17,6 +17,7 @@ import (
 	"holdfast/examples/document"
 	"holdfast/examples/jobs"
 	"holdfast/examples/leaderboard"
+	"holdfast/examples/ledger"
 	"holdfast/examples/limit"
 	"holdfast/examples/payment"
 	"holdfast/examples/scheduler"
@@ -29,7 +30,7 @@ import (
 func main() { app.Main(app.Config{Name: "all", Objects: classes, Worker: worker}) }
 
 var classes = slices.Concat([]*objects.Implementation{
-	chat.Objects, document.Objects, jobs.Objects(work), leaderboard.Objects, limit.Objects,
+	chat.Objects, document.Objects, jobs.Objects(work), leaderboard.Objects, ledger.Objects, limit.Objects,
 	payment.Objects(sandbox{}), scheduler.Objects(logJob), ticket.Objects, tictactoe.Objects,
 }, checkout.Objects, auth.Objects)
 
@@ -40,7 +41,7 @@ func worker(r fiber.Router, env *gateway.Env) {
 	r.Post("/ticket/:name", gateway.Handle(env, ticket.Claim, gateway.Param("name")))
 	r.Post("/limit/:who", gateway.Handle(env, limit.Take, gateway.Param("who")))
 	for _, add := range []gateway.Worker{
-		chat.Worker, checkout.Worker, document.Worker, jobs.Worker, leaderboard.Worker, payment.Worker, scheduler.Worker, tictactoe.Worker, auth.Worker(secret),
+		chat.Worker, checkout.Worker, document.Worker, jobs.Worker, leaderboard.Worker, ledger.Worker, payment.Worker, scheduler.Worker, tictactoe.Worker, auth.Worker(secret),
 	} {
 		add(r, env)
 	}

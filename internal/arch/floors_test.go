@@ -25,8 +25,8 @@ var floors = []struct {
 	number   int
 	packages []string
 }{
-	{1, []string{"internal/scope", "objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback", "clients/js"}},
-	{2, []string{"internal/wire", "internal/ask", "internal/stream", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
+	{1, []string{"internal/scope", "objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "objects/sqlite", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback", "clients/js", "docs"}},
+	{2, []string{"internal/wire", "internal/ask", "internal/stream", "internal/resume", "internal/sockets", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "client", "objects/host", "inspector"}},
 	{4, []string{"app", "gateway/gatewaytest"}},
 	{5, append([]string{"cmd/holdfast", "test/...", "bench/...", "chaos/..."}, applications...)},
@@ -38,10 +38,16 @@ var neighbours = []struct{ from, to, why string }{
 	{"objects/host/internal/record", "objects/host/internal/state", "a record names the parts of a large object"},
 	{"objects/objectstest", "internal/scope", "it reads idempotency keys, as a gateway does"},
 	{"internal/ask", "internal/wire", "what is asked is a request on the wire"},
+	{"internal/sockets", "internal/wire", "what sockets are told, and tell, is on the wire"},
+	{"internal/sockets", "internal/stream", "it does what the gateway's half of a stream decides"},
+	{"internal/sockets", "internal/resume", "it says to clients what lets a socket come back"},
+	{"internal/sockets", "internal/metrics", "it counts sockets"},
 	{"objects", "objects/internal/engine", "an author's types stand on what runs them"},
 	{"objects/objectstest", "objects/internal/engine", "it runs objects, as a host does"},
 	{"objects/internal/tells", "objects/internal/engine", "it speaks of the keys under which an event keeps what it tells"},
 	{"objects/objectstest", "objects/internal/tells", "it delivers what objects tell, as a host does"},
+	{"objects/sqlite", "objects", "what it is given is an author's event"},
+	{"objects/sqlite", "objects/internal/engine", "its pages are entries of the object, and it commits with the event"},
 	{"objects/objectstest", "objects", "it is the world in which objects are tested"},
 	{"examples/echo", "objects", "an example stands where its author stands"},
 	{"examples/limit", "objects", "an example stands where its author stands"},
@@ -49,6 +55,7 @@ var neighbours = []struct{ from, to, why string }{
 	{"examples/ticket", "objects", "an example stands where its author stands"},
 	{"examples/all", "examples/...", "it runs all of them"},
 	{"examples/auth/elsewhere", "examples/auth", "it serves the page that stands on another origin"},
+	{"examples/ledger", "examples/ledger/books", "its queries are generated"},
 	{"examples/demo", "examples/demo/...", "race, crew and page are parts of the demo's worker"},
 	{"examples/demo/crew", "examples/demo/race", "gateways fire a race together"},
 	{"cmd/holdfast", "examples/demo", "the command carries the demo as its worker"},
@@ -81,9 +88,9 @@ type rule struct {
 var everything = []string{"..."}
 
 // applications are examples that come with their worker.
-var applications = []string{"examples/all", "examples/auth/...", "examples/chat", "examples/checkout", "examples/demo/...", "examples/document", "examples/jobs", "examples/leaderboard", "examples/payment", "examples/scheduler", "examples/tictactoe"}
+var applications = []string{"examples/all", "examples/auth/...", "examples/chat", "examples/checkout", "examples/demo/...", "examples/document", "examples/jobs", "examples/leaderboard", "examples/ledger/...", "examples/payment", "examples/scheduler", "examples/tictactoe"}
 
-var authors = []string{"objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "examples/echo", "examples/limit", "examples/room", "examples/ticket"}
+var authors = []string{"objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "objects/sqlite", "examples/echo", "examples/limit", "examples/room", "examples/ticket"}
 
 var rules = []rule{
 	{who: authors, not: append([]string{nats}, webStack...), reach: true, tests: true,
@@ -91,6 +98,8 @@ var rules = []rule{
 	{who: []string{"examples/echo", "examples/limit", "examples/room", "examples/ticket"}, not: []string{module + "/..."},
 		but: []string{module + "/objects"},
 		why: "an example shows what an author can do with objects alone"},
+	{who: everything, except: []string{"objects/sqlite", "examples/ledger/...", "examples/all", "test/...", "bench/..."}, not: []string{module + "/objects/sqlite", "github.com/ncruces/..."}, reach: true,
+		why: "only those who want a database carry one"},
 	{who: []string{"gateway"}, not: []string{jetstream, module + "/objects/host", module + "/objects/host/internal/..."}, reach: true,
 		why: "a gateway that can write is not stateless"},
 	{who: []string{"client"}, not: append([]string{jetstream, module + "/gateway/...", module + "/objects/host/..."}, webStack...), reach: true,
@@ -260,6 +269,8 @@ func TestEveryRuleCatchesItsViolation(t *testing.T) {
 				"examples/room imports objects/objectstest beside it on floor 1: imports go down",
 				"examples/room imports holdfast/objects/objectstest: an example shows what an author can do with objects alone",
 			}},
+		{"a host with a database", pkg{ImportPath: "holdfast/objects/host", Deps: []string{"github.com/ncruces/go-sqlite3"}},
+			[]string{"objects/host reaches github.com/ncruces/go-sqlite3: only those who want a database carry one"}},
 		{"a gateway with a store", pkg{ImportPath: "holdfast/gateway", Imports: []string{jetstream}, Deps: []string{jetstream}},
 			[]string{"gateway imports github.com/nats-io/nats.go/jetstream: a gateway that can write is not stateless"}},
 		{"a gateway with a store in its cellar", pkg{ImportPath: "holdfast/gateway", Deps: []string{"holdfast/objects/host/internal/record"}},
@@ -320,6 +331,8 @@ var modules = []struct {
 		"the last for Fiber v2; its pooled conns, used after their handler, send one client's frame to another"},
 	{"github.com/valyala/fasthttp", "v1.78.0", true,
 		"1.52, which Fiber asks for, lets requests be smuggled in seven forms; before 1.78 a stop closes a connection whose next request has begun to arrive"},
+	{"github.com/ncruces/go-sqlite3", "v0.37.0", false,
+		"which errors roll a transaction back, what its panics say, and what pages it writes was checked in it; it moves fast"},
 	{"github.com/fasthttp/websocket", "v1.5.12", true,
 		"the frames that it refuses, and with which code, were checked in it"},
 }

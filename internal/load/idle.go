@@ -22,6 +22,9 @@ type Held struct {
 	BeforeBytes    int64 `json:"beforeBytes"`
 	AfterBytes     int64 `json:"afterBytes"`
 	BytesPerSocket int64 `json:"bytesPerSocket"`
+
+	// OpenedPerSecond is how fast the sockets opened, 16 at once.
+	OpenedPerSecond float64 `json:"openedPerSecond"`
 }
 
 const (
@@ -43,9 +46,11 @@ func (i Idle) Run(ctx context.Context, t Target) (Held, error) {
 	}
 	c := &crowd{room: Room{Path: i.Path, Sockets: i.Sockets}}
 	defer c.leave()
+	began := time.Now()
 	if err := c.enter(ctx, t, 0); err != nil {
 		return Held{}, err
 	}
+	opening := time.Since(began)
 	after, err := i.memory(ctx)
 	if err != nil {
 		return Held{}, err
@@ -53,7 +58,7 @@ func (i Idle) Run(ctx context.Context, t Target) (Held, error) {
 	if n := c.closed.Load(); n > 0 {
 		return Held{}, fmt.Errorf("%d of %d sockets were closed meanwhile", n, i.Sockets)
 	}
-	return Held{i.Sockets, before, after, (after - before) / int64(i.Sockets)}, nil
+	return Held{i.Sockets, before, after, (after - before) / int64(i.Sockets), float64(i.Sockets) / opening.Seconds()}, nil
 }
 
 // memory returns the resident memory of all processes, after it has settled.

@@ -32,6 +32,12 @@ func WithKey(ctx context.Context, key string) context.Context {
 	return context.WithValue(ctx, contextKey{}, &keyed{key: key, made: make(map[string]int)})
 }
 
+// HasKey reports whether calls of ctx are made under an idempotency key.
+func HasKey(ctx context.Context) bool {
+	_, ok := ctx.Value(contextKey{}).(*keyed)
+	return ok
+}
+
 // NextKey is the key under which the object is asked now, "" if ctx has none. principal names who asks; if that is "",
 // client does, which is invalid for a program.
 func NextKey(ctx context.Context, principal string, client netip.Addr, object, call string) string {

@@ -61,12 +61,16 @@ func (x *explorer) check(w *world) {
 		return
 	}
 	for _, l := range w.term.s.lanes {
-		size := 0
+		size, waits, newest := 0, 0, 0
 		for i := range l.window {
-			size += l.window[i].size()
+			newest = l.window[i].size()
+			size += newest
+			if l.window[i].seq > l.sent {
+				waits += newest
+			}
 		}
-		if size != l.size || size > x.settings.Window && len(l.window) > 1 {
-			x.violated("the window of gateway %s has %d bytes (%d counted)", l.gateway, size, l.size)
+		if size != l.size || waits > x.settings.Window+newest || size-waits > 2*x.settings.Window+newest {
+			x.violated("the window of gateway %s has %d bytes (%d counted), of which %d wait", l.gateway, size, l.size, waits)
 		}
 	}
 }

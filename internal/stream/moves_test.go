@@ -203,7 +203,7 @@ func (x *explorer) ownerMoves(w *world) {
 		x.die(next)
 		x.done(next)
 	}
-	if r.waits != nil && !r.s.taking {
+	if r.waits != nil && !r.s.taking && !r.s.Full() {
 		next := w.clone()
 		x.flush(next)
 		x.done(next)
@@ -780,7 +780,9 @@ func (x *explorer) pending(w *world, i int) bool {
 }
 
 // serving reports whether the owner takes events.
-func (w *world) serving() bool { return w.term != nil && !w.term.s.taking && !w.term.draining }
+func (w *world) serving() bool {
+	return w.term != nil && !w.term.s.taking && !w.term.draining && !w.term.s.Full()
+}
 
 func (x *explorer) frame(w *world, g int, m msg) {
 	if !w.serving() {

@@ -29,6 +29,7 @@ type lane struct {
 	gateway   string
 	mark      Mark
 	answered  bool      // the gateway has answered this owner, or the record did not name it
+	lacked    bool      // it did not have all that earlier owners had sent it
 	tombstone time.Time // when it was given up; zero: it was not, or it has acknowledged that
 	need      uint64    // the commit that giving it up depends on
 	answer    []Position
@@ -184,6 +185,7 @@ func (s *Sender) Held(now time.Time, gateway string, answer Answer) []Do {
 		}
 		return s.do
 	}
+	l.lacked = true
 	s.closeAll(now, l)
 	s.rejudge(now)
 	s.release(now)
@@ -217,6 +219,7 @@ func (s *Sender) judge(now time.Time) {
 		switch {
 		case !l.answered:
 		case !l.tombstone.IsZero() || s.lacks(l):
+			l.lacked = true
 			s.closeAll(now, l)
 		default:
 			s.number(now, l, kept{kind: Adopt})
@@ -231,6 +234,7 @@ func (s *Sender) rejudge(now time.Time) {
 	waits := false
 	for _, l := range s.lanes {
 		if l.answer != nil && s.lacks(l) {
+			l.lacked = true
 			s.closeAll(now, l)
 		}
 		waits = waits || !l.answered
@@ -332,7 +336,7 @@ func (s *Sender) Event(now time.Time, need uint64, outs []Out) []Do {
 				s.number(now, l, kept{kind: kind, body: body, need: s.need})
 				kind = More
 			}
-			l.trim(before, s.settings.Window, time.Time{})
+			l.trim(min(before, l.sent), s.settings.Window, time.Time{})
 		}
 	}
 	s.release(now)
@@ -381,6 +385,12 @@ func (s *Sender) remove(gone func(*lane) bool) {
 	})
 }
 
+// Whole reports whether a gateway is known to have all that earlier owners have sent it.
+func (s *Sender) Whole(gateway string) bool {
+	l := s.find(gateway)
+	return l != nil && !l.lacked && !s.asked()
+}
+
 // Members are a gateway's sockets whose end nobody tells the object yet.
 func (s *Sender) Members(gateway string) []Slot {
 	l := s.find(gateway)
@@ -398,7 +408,7 @@ func (s *Sender) Accepts(gateway string) bool {
 }
 
 // trim drops the oldest of the window, not of what is after newest, until it is small
-// and young enough.
+// and young enough. What has not been sent is never dropped: every gateway would miss it.
 func (l *lane) trim(newest uint64, most int, since time.Time) {
 	n := 0
 	for ; n < len(l.window) && l.window[n].seq <= newest && (l.size > most || l.window[n].at.Before(since)); n++ {
@@ -566,7 +576,7 @@ func (s *Sender) Tick(now time.Time) []Do {
 		s.do = append(s.do, Do{Kind: Probe, Gateway: l.gateway, Head: l.sent})
 		l.pause = min(2*l.pause, again)
 		l.next = now.Add(l.pause)
-		l.trim(l.head-1, s.settings.Window, now.Add(-s.settings.Keep))
+		l.trim(min(l.head-1, l.sent), s.settings.Window, now.Add(-s.settings.Keep))
 	}
 	return s.do
 }
@@ -601,6 +611,21 @@ func (s *Sender) Kept(gateway string) int {
 		return l.size
 	}
 	return 0
+}
+
+// Full reports whether more than a window waits to be sent to a gateway. The object
+// takes no event until a commit has landed.
+func (s *Sender) Full() bool {
+	return slices.ContainsFunc(s.lanes, func(l *lane) bool {
+		if l.size <= s.settings.Window {
+			return false
+		}
+		waits := 0
+		for i := len(l.window) - 1; i >= 0 && l.window[i].seq > l.sent; i-- {
+			waits += l.window[i].size()
+		}
+		return waits > s.settings.Window
+	})
 }
 
 // Shed drops what a lane keeps and has sent, for want of memory. If the gateway lacks

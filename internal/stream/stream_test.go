@@ -57,6 +57,28 @@ func TestAnEventLargerThanAWindowIsKeptWhole(t *testing.T) {
 	expect(t, "the first part", s.Resend(noon, "a", 1), "send 4/2")
 }
 
+// A room that fifteen joined at once sent each of them a list of all: more than a window
+// waited for one commit, the oldest of it was dropped unsent, and every socket was closed.
+func TestWhatWaitsForACommitIsNeverDropped(t *testing.T) {
+	s := NewSender(1, nil, Defaults(), noon)
+	s.Event(noon, 1, []Out{{Gateway: "a", Opens: []Slot{1}, Bodies: [][]byte{make([]byte, 800<<10)}}})
+	if s.Full() {
+		t.Error("800 KiB wait: there is room")
+	}
+	for range 2 {
+		s.Event(noon, 1, []Out{{Gateway: "a", Bodies: [][]byte{make([]byte, 800<<10)}}})
+	}
+	if !s.Full() {
+		t.Error("2.4 MB wait: there is no room")
+	}
+	late := noon.Add(20 * time.Second)
+	s.Tick(late)
+	expect(t, "the commit has landed", s.Landed(late, 1), "send 1/1", "send 2/0", "send 3/0")
+	if s.Full() {
+		t.Error("nothing waits to be sent")
+	}
+}
+
 func TestWhatIsOlderThanTwelveSecondsIsNotKept(t *testing.T) {
 	s := NewSender(1, nil, Defaults(), noon)
 	told(s, 100, 10, noon, 200*time.Millisecond)

@@ -66,6 +66,12 @@ type Request struct {
 	Reason string
 	Clean  bool
 	Fault  objects.Code // what went wrong, of a close; "": nothing
+	Final  bool         // of a close: the object has closed the socket, which does not come back
+
+	Resumes  bool   // of an upgrade: the client knows how a socket comes back
+	Session  string // the session that is to come back; "": none
+	Secret   []byte
+	Received uint64 // messages that its client has received
 
 	// Only a host may send these.
 	Asked   *Asked       // what an object asks; nil: it is no object that asks
@@ -107,9 +113,14 @@ func (r *Request) fields(c *coder) {
 	text(c, 34, &r.Reason)
 	c.bool(35, &r.Clean)
 	text(c, 36, &r.Fault)
+	c.bool(37, &r.Final)
 	optional(c, 40, &r.Asked)
 	optional(c, 41, &r.Settled)
 	optional(c, 42, &r.Probe)
+	c.bool(50, &r.Resumes)
+	text(c, 51, &r.Session)
+	c.bytes(52, &r.Secret)
+	number(c, 53, &r.Received)
 }
 
 // Reply answers a Request.

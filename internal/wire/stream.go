@@ -82,6 +82,22 @@ type LaneOp struct {
 	Fault  objects.Code // why it closes, if something went wrong
 	Accepted
 	AutoRequest, AutoResponse string // of a socket that opens: what the gateway answers by itself
+	Counts                           // of a session's socket that opens
+	Back                      bool   // the session has come back
+	Gap                       bool   // messages to it are missing before those that follow
+	Missed                    uint64 // how many, if there is a gap; 0: nobody knows
+	Return                    uint64 // milliseconds for which the session may be away
+}
+
+// Counts are how many messages a session has had.
+type Counts struct {
+	Sent  uint64 // to its client
+	Heard uint64 // from its client, as far as they were taken
+}
+
+func (n *Counts) fields(c *coder) {
+	number(c, 40, &n.Sent)
+	number(c, 41, &n.Heard)
 }
 
 func (o *LaneOp) fields(c *coder) {
@@ -95,6 +111,11 @@ func (o *LaneOp) fields(c *coder) {
 	o.Accepted.fields(c)
 	text(c, 30, &o.AutoRequest)
 	text(c, 31, &o.AutoResponse)
+	o.Counts.fields(c)
+	c.bool(50, &o.Back)
+	c.bool(51, &o.Gap)
+	number(c, 52, &o.Missed)
+	number(c, 53, &o.Return)
 }
 
 // Accepted is what the object has said of a socket as it accepted it. The gateway keeps
@@ -104,6 +125,9 @@ type Accepted struct {
 	Order       uint64 // among the object's sockets
 	Conflated   bool
 	Subprotocol string
+
+	Session string // the socket may come back: it is this session; "": it may not
+	Secret  []byte // which the session's client shows
 }
 
 func (a *Accepted) fields(c *coder) {
@@ -111,6 +135,8 @@ func (a *Accepted) fields(c *coder) {
 	number(c, 21, &a.Order)
 	c.bool(22, &a.Conflated)
 	text(c, 23, &a.Subprotocol)
+	text(c, 24, &a.Session)
+	c.bytes(25, &a.Secret)
 }
 
 // LaneHeads says how far lanes of one gateway are.
@@ -211,6 +237,8 @@ type LaneSocket struct {
 	Principal  []byte
 	Answered   int64 // when the gateway has answered it by itself last, in Unix milliseconds; 0: never
 	Accepted
+	AutoRequest, AutoResponse string // of a session, which takes them along
+	Counts                           // likewise
 }
 
 func (s *LaneSocket) fields(c *coder) {
@@ -220,6 +248,9 @@ func (s *LaneSocket) fields(c *coder) {
 	c.bytes(4, &s.Principal)
 	number(c, 5, &s.Answered)
 	s.Accepted.fields(c)
+	text(c, 30, &s.AutoRequest)
+	text(c, 31, &s.AutoResponse)
+	s.Counts.fields(c)
 }
 
 // Reached is how far something is: a gateway's lane by the gateway's mark, a lane by its

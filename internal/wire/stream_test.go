@@ -40,14 +40,15 @@ func lanes(t *rapid.T) []message {
 	number := func() uint64 { return rapid.Uint64().Draw(t, "number") }
 	small := func() uint32 { return rapid.Uint32().Draw(t, "small") }
 	accepted := func() Accepted {
-		return Accepted{Tags: []string{"", text()}, Order: number(), Conflated: rapid.Bool().Draw(t, "conflated"), Subprotocol: text()}
+		return Accepted{Tags: []string{"", text()}, Order: number(), Conflated: rapid.Bool().Draw(t, "conflated"), Subprotocol: text(), Session: text(), Secret: []byte(text())}
 	}
+	counts := func() Counts { return Counts{Sent: number(), Heard: number()} }
 	push := &LanePush{
 		Lane: small(), Seq: number(), Kind: uint8(small()), Object: text(), Token: number(), Host: text(), Slots: slots(),
 		Heads: reached(), LaneBody: LaneBody{Acks: reached()},
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "operations") {
-		push.Ops = append(push.Ops, LaneOp{Op: Op(small()), Slots: slots(), Data: []byte("data"), Code: 1000, Reason: text(), Fault: "invalid", Accepted: accepted(), AutoRequest: text(), AutoResponse: text()})
+		push.Ops = append(push.Ops, LaneOp{Op: Op(small()), Slots: slots(), Data: []byte("data"), Code: 1000, Reason: text(), Fault: "invalid", Accepted: accepted(), AutoRequest: text(), AutoResponse: text(), Counts: counts(), Back: rapid.Bool().Draw(t, "back"), Gap: true, Missed: number()})
 	}
 	return []message{
 		push, &LaneHeads{Host: text(), Heads: reached(), Quiet: reached()}, &LaneAcks{Gateway: text(), Acks: reached(), Resend: reached(), Answered: []LaneAnswered{{small(), reached()}}},
@@ -55,7 +56,7 @@ func lanes(t *rapid.T) []message {
 		&Held{
 			Lane: small(), Gateway: text(), Object: text(), Token: number(), Region: text(),
 			Positions: []LanePosition{{number(), number(), reached()}},
-			Sockets:   []LaneSocket{{small(), number(), []byte("{}"), []byte("who"), int64(small()), accepted()}},
+			Sockets:   []LaneSocket{{small(), number(), []byte("{}"), []byte("who"), int64(small()), accepted(), text(), text(), counts()}},
 		},
 	}
 }

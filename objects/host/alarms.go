@@ -37,13 +37,17 @@ type setter func(ctx context.Context, key string, at time.Time) error
 
 // wakeNeed is what an object has to be woken for. A nil one is nothing.
 type wakeNeed struct {
-	at   time.Time // of the alarm or the first timer; zero: none
+	at   time.Time // of the alarm, the first timer, or the end of a session; zero: none
 	soon bool      // it has told others something that is under way
 }
 
-// needOf is what an object with this alarm, and what it has told, has to be woken for.
-func needOf(a engine.Alarm, t *told) *wakeNeed {
+// needOf is what an object with this alarm, and what it has told, has to be woken for, and
+// at the time when a session ends; zero: none is away.
+func needOf(a engine.Alarm, t *told, session time.Time) *wakeNeed {
 	at, ok := a.Next()
+	if !session.IsZero() && (!ok || session.Before(at)) {
+		at, ok = session, true
+	}
 	soon := false
 	if t != nil {
 		if due, some := t.box.NextDue(); some && (!ok || due.Before(at)) {
@@ -98,6 +102,7 @@ func (o *object) schedule(next, last wakeUp, set setter) error {
 // onWakeUp is a wake-up: it runs the alarm and the timers that are due, and sets the next wake-up.
 func (o *object) onWakeUp(ctx context.Context, ev event) {
 	now := time.Now()
+	o.endSessions(now)
 	if due, ok := alarmValue(o.memory.alarm).Next(); ok && !now.Before(due) {
 		if o.ready(ev) {
 			o.runAlarm(ctx, ev)

@@ -128,7 +128,7 @@ func askFailed(label string, err error) error {
 
 // request is what is sent for a question, as far as it does not change from one run of the event to the next.
 func (c *eventContext) request(ctx context.Context, q engine.Question) (wire.Address, *wire.Request, error) {
-	to := wire.Address{Name: q.Name}
+	to := wire.Address{Name: q.Name, Near: q.Near}
 	if err := to.UnmarshalText([]byte(q.Key)); err != nil {
 		return to, nil, err
 	}

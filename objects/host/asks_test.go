@@ -49,6 +49,12 @@ func (*pal) add(tx *objects.Tx, n int) (int, error) {
 
 func (*pal) read(tx *objects.Tx, _ objects.None) (int, error) { return counter.Get(tx), nil }
 
+// WebSocketClose runs the script that an object has when it is asked.
+func (p *pal) WebSocketClose(tx *objects.Tx, _ objects.Socket, _ objects.Close) error {
+	_, err := p.do(tx, nil)
+	return err
+}
+
 func (*pal) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
 	script, _ := palScripts.Load(tx.Name())
 	_, err := script.(func(*objects.Tx) (string, error))(tx)
@@ -743,6 +749,46 @@ func TestEventsThatCrossAreResolvedWithOneEffect(t *testing.T) {
 			}, "a", "b")
 		})
 	}
+}
+
+// The ends of two objects' sockets, which nobody has requested, ask crosswise.
+func TestEndsOfSocketsThatCrossAreResolvedWithOneEffect(t *testing.T) {
+	inDistrict(t, func(t *testing.T, d *district) {
+		runs := make(map[string]*int)
+		began := time.Now()
+		for i, name := range []string{"a0", "b0"} {
+			d.own(name[:1], name)
+			crossing(d, runs, name, []string{"b0", "a0"}[i])
+		}
+		for i, name := range []string{"a0", "b0"} {
+			o, slot := d.object(name[:1], name), uint32(i+1)
+			o.mu.Lock()
+			o.sockets.addEnd(socketEnd{socket: wire.SocketID("g1", slot), gateway: "g1", slot: slot, asked: time.Now().UnixMilli() + int64(i)})
+			o.mu.Unlock()
+			o.push(delivery{kind: endsDue})
+		}
+		time.Sleep(500 * time.Millisecond)
+		for name, n := range runs {
+			if got := d.count(name); got != 11 {
+				t.Errorf("%s has counted %d after %d runs, want 11", name, got, *n)
+			}
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if a, b := *runs["a0"], *runs["b0"]; a != 1 || b != 2 {
+			t.Errorf("they ran %d and %d times, want the youngest to have run again", a, b)
+		}
+		time.Sleep(time.Second)
+		for _, name := range []string{"a0", "b0"} {
+			kept, owes := d.kept(name[:1], name)
+			o := d.object(name[:1], name)
+			if o.mu.Lock(); kept != 0 || owes || o.sockets.pendingEnds != nil || o.waiting != nil || o.sockets.open.Len() != 0 {
+				t.Errorf("%s keeps %d answers, owes: %t, has ends to tell: %v, waits: %v, and has %d sockets", name, kept, owes, o.sockets.pendingEnds, o.waiting != nil, o.sockets.open.Len())
+			}
+			o.mu.Unlock()
+		}
+	}, "a", "b")
 }
 
 // What waits for the one that crosses is asked by goroutines, and its handler takes no notice of their errors.

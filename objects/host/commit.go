@@ -338,7 +338,7 @@ func (o *object) claimOf(put owner.Put) *payload {
 		o.countLoss(&rec)
 	}
 	o.commit.claimed = &rec
-	return &payload{put: put, value: rec.Encode(), wake: needOf(rec.Alarm, nil)}
+	return &payload{put: put, value: rec.Encode(), wake: needOf(rec.Alarm, nil, time.Time{})}
 }
 
 // encode makes the payload of the put that has just been decided on, from what
@@ -357,7 +357,7 @@ func (o *object) encode(put owner.Put) *payload {
 			return &payload{put: put, before: before} // nothing to keep: no entry
 		}
 	}
-	need := needOf(alarmValue(o.memory.alarm), o.told)
+	need := needOf(alarmValue(o.memory.alarm), o.told, o.sockets.next())
 	if put.Owner == "" && need != nil && need.soon {
 		need.at = time.Now() // another host goes on with it
 	}
@@ -422,7 +422,7 @@ func (o *object) serve() owner.Event {
 		return nil
 	}
 	told := o.adoptTold(o.commit.opened.Reserved())
-	if err := o.reschedule(needOf(rec.Alarm, told), o.in.clock.Set); err != nil {
+	if err := o.reschedule(needOf(rec.Alarm, told, o.nextSession(o.commit.opened.Reserved())), o.in.clock.Set); err != nil {
 		o.in.log.Warn("wake-up not scheduled again; giving the object up", "object", o.key, "err", err)
 		return owner.Leave{}
 	}
@@ -441,8 +441,8 @@ func (o *object) startServing(rec *record.Record, token uint64, told *told) bool
 		return false
 	}
 	o.id = o.id.Named(rec.Name)
-	o.adoptSockets(rec)
 	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), first: o.commit.payload.put.Expect == 0, state: o.commit.opened, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}, kept: keptOf(rec)}
+	o.adoptSockets(rec, o.memory.state.Reserved())
 	o.memory.answers.adopted(o.memory.since)
 	o.commit.proven.Store(o.commit.payload.made)
 	o.commit.claimed, o.commit.found, o.commit.payload, o.commit.opened = nil, nil, nil, nil

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/internal/resume"
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects/internal/engine"
@@ -125,7 +126,7 @@ func (o *object) conflationDue() {
 	if c == nil || o.stage() == gone || !c.Waits() && len(c.acks) == 0 {
 		return
 	}
-	if _, valid := o.in.lease.Holds(); !valid || now.Before(c.Due()) {
+	if _, valid := o.in.lease.Holds(); !valid || o.stream.Full() || now.Before(c.Due()) {
 		o.flushLater(c, max(c.Due().Sub(now), engine.ConflateEvery))
 		return
 	}
@@ -141,7 +142,7 @@ func (o *object) flush(now time.Time) {
 	if c == nil || !c.Waits() && len(c.acks) == 0 {
 		return
 	}
-	var b outgoing
+	b := o.outgoing(now)
 	b.frames(c.TakeAll(now))
 	b.acknowledge(c.takeAcks())
 	o.stream.Owe()
@@ -166,7 +167,18 @@ func (o *object) flushNow() {
 }
 
 // outgoing are the operations to send now, by gateway, in order.
-type outgoing struct{ all []gatewayOps }
+type outgoing struct {
+	all []gatewayOps
+
+	sessions *resume.Sessions // that note what is sent to them; nil: there are none
+	now      time.Time
+	numbers  []resume.Number // add's, used again by each
+}
+
+// outgoing is nothing yet. With mu held.
+func (o *object) outgoing(now time.Time) outgoing {
+	return outgoing{sessions: o.sockets.sessions, now: now}
+}
 
 // gatewayOps are the operations of one event on the sockets of one gateway.
 type gatewayOps struct {
@@ -193,6 +205,13 @@ func (b *outgoing) frames(frames []engine.Frame) {
 
 // add adds one operation on sockets.
 func (b *outgoing) add(sockets []*engine.Socket, op wire.LaneOp) {
+	if b.sessions != nil && op.Op == wire.OpMessage {
+		b.numbers = b.numbers[:0]
+		for _, s := range sockets {
+			b.numbers = append(b.numbers, resume.Number(s.Info().Session))
+		}
+		b.sessions.Add(b.now, resume.Message{Binary: op.Binary, Data: op.Data}, b.numbers)
+	}
 	for gateway, slots := range byGateway(sockets) {
 		op.Slots = wire.SlotsOf(slots)
 		d := b.to(gateway)

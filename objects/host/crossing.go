@@ -27,18 +27,14 @@ const (
 // beginWait notes that the event waits for an answer. With the object's lock held.
 func (c *eventContext) beginWait(a *asking, n uint64, callee string, cancel context.CancelFunc) {
 	w := wait{callee: callee, cancel: cancel, after: firstProbe}
-	if c.kind != wire.Closed { // which never gives way
-		w.timer = time.AfterFunc(w.after, func() { c.probe(a, n) })
-	}
+	w.timer = time.AfterFunc(w.after, func() { c.probe(a, n) })
 	a.waits[n] = w
 }
 
 func (c *eventContext) endWait(a *asking, n uint64) {
 	c.o.mu.Lock()
 	defer c.o.mu.Unlock()
-	if w := a.waits[n]; w.timer != nil {
-		w.timer.Stop()
-	}
+	a.waits[n].timer.Stop()
 	delete(a.waits, n)
 }
 
@@ -147,6 +143,19 @@ func (m *mailbox) giveWay(d delivery) {
 		d.msg = &copied
 	}
 	m.request, m.reply = "", ""
+	m.putBehindAsks(d)
+}
+
+// pushBehindAsks adds a delivery of the object's own behind what objects have asked. The event loop calls it.
+func (m *mailbox) pushBehindAsks(d delivery) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.queue = slices.DeleteFunc(m.queue, func(q delivery) bool { return q.kind == d.kind && q.kind != request })
+	m.putBehindAsks(d)
+}
+
+// putBehindAsks puts a delivery behind what objects have asked, and before all else. With mu held.
+func (m *mailbox) putBehindAsks(d delivery) {
 	queue := make([]delivery, 0, len(m.queue)+1)
 	for _, first := range []bool{true, false} {
 		for _, q := range m.queue {

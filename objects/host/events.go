@@ -56,6 +56,7 @@ func (o *object) run() {
 			o.commit.wrote = false
 			o.startBatchTimer()
 		}
+		o.awaitRoom()
 		if !o.awaitLease() {
 			if d.kind == request {
 				o.in.redirect(d.msg, o.memory.token)
@@ -97,6 +98,9 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 	case gatewayLost:
 		o.loseGateway(d.gateway)
 	case endsDue:
+		if u := o.sockets.pendingEnds; u != nil {
+			u.yields = false
+		}
 		o.deliverEnds()
 	case toldDue:
 		o.handleTold()
@@ -108,6 +112,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.finishBatch() // before the last put
 		o.finishParts()
 		o.awaitQuiet()
+		o.handOverWindow()
 		o.drive(owner.Leave{})
 	}
 	returned, o.inHand = true, event{}
@@ -189,7 +194,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 			o.finish(ev, o.memory.instance.Call(ctx, req.Call, req.Body))
 		}
 	case wire.Fetch:
-		if !o.again(ev, now) && o.mayOpen(ev) && o.ready(ev) {
+		if !o.again(ev, now) && o.mayOpen(ev) && !o.comesBack(ev) && o.ready(ev) {
 			o.fetch(ctx, ev)
 		}
 	case wire.Alarm:
@@ -262,6 +267,9 @@ func checkRequest(req *wire.Request, byHost bool) error {
 			return err
 		}
 	}
+	if err := checkSession(req); err != nil {
+		return err
+	}
 	if err := checkName(req.Gateway); err != nil || req.Socket == "" {
 		return err
 	}
@@ -285,6 +293,8 @@ type event struct {
 	gateway string
 	slot    uint32
 	seq     uint64 // 0: nothing is to be acknowledged
+	ended   string // the socket of which the event tells the end
+	session bool   // which was a session that was away
 }
 
 // kindNames are the kinds of requests, and of events that nobody has requested.
@@ -376,7 +386,8 @@ func (o *object) fetch(ctx context.Context, ev event) {
 	}
 	var socket *engine.SocketInfo
 	if req.Socket != "" {
-		socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
+		slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has seen it
+		socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Slot: slot, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
 	}
 	o.finish(ev, o.memory.instance.Fetch(r, socket))
 }
@@ -423,7 +434,7 @@ func (o *object) setAgain(ev event) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	need := needOf(alarmValue(o.memory.alarm), o.told)
+	need := needOf(alarmValue(o.memory.alarm), o.told, o.sockets.next())
 	if o.stage() != gone && o.enqueue(setWakeUp{need: need, then: then}) {
 		o.spawn(o.work)
 	}
@@ -461,10 +472,11 @@ func (o *object) finish(ev event, out engine.Outcome) {
 func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure *objects.Error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	wrote := out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed
+	wrote := out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed || closesAway(out.Sends)
 	outs, waits := o.outs(ev, out, failure, wrote)
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
 		o.sockets.note()
+		o.keepAttachments(out.Sends)
 	}
 	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: wrote}
 	item.frame = ev.kind == wire.Message || ev.kind == wire.Closed
@@ -474,6 +486,9 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	item.settle = ev.settles(failure)
 	item.wrote = item.wrote || item.settle != nil // so that it does not run again when its asks are settled
 	o.memory.state.Apply(out.Writes)
+	if ev.session {
+		o.memory.state.Apply([]engine.Write{{Key: engine.SessionsAt + ev.ended}})
+	}
 	item.tasks = out.Tasks
 	if item.wrote {
 		o.noteTold(out.Writes)

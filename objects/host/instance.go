@@ -37,6 +37,9 @@ func (in *incarnation) strict() int {
 // constructs one. With mu held.
 func (o *object) setInstance(i *engine.Instance) {
 	before := o.memory.instance
+	if before != i {
+		before.Close()
+	}
 	o.memory.instance = i
 	if (before == nil) == (i == nil) {
 		return
@@ -66,14 +69,15 @@ func (o *object) ready(ev event) bool {
 	return ok
 }
 
-// awake makes sure that there is an instance that knows of all ends of sockets so far.
-// Otherwise it returns the outcome of the constructor that failed.
+// awake makes sure that there is an instance that knows of all ends of sockets so far,
+// unless one of them has given way. Otherwise it returns the outcome of the constructor
+// that failed.
 func (o *object) awake() (engine.Outcome, bool) {
 	for {
 		if out, ok := o.construct(); !ok {
 			return out, false
 		}
-		if o.sockets.pendingEnds == nil {
+		if u := o.sockets.pendingEnds; u == nil || u.yields {
 			return engine.Outcome{}, true
 		}
 		o.deliverEnd() // which may drop the instance
@@ -100,6 +104,7 @@ func (o *object) construct() (engine.Outcome, bool) {
 		o.setInstance(instance)
 		return out, true
 	}
+	instance.Close()
 	o.memory.instance = nil
 	return engine.Outcome{Err: objects.Errorf(objects.Unavailable, "the object is moving to another host")}, false
 }

@@ -76,6 +76,7 @@ type object struct {
 	awaits   bool              // links look after the stream
 	handed   chan struct{}     // closed when the gateways of the record have answered; nil: nobody waits for that
 	quiet    chan struct{}     // closed when gateways have acknowledged everything; nil: nobody waits for that
+	room     chan struct{}     // closed when what waits for a commit fits into a window again; nil: nobody waits for that
 }
 
 func newObject(in *incarnation, id wire.Address, class *engine.Class) *object {
@@ -265,6 +266,7 @@ func (o *object) stop(d owner.Stop) {
 	o.in.links.forget(o, o.lanes)
 	signal(&o.handed)
 	signal(&o.quiet)
+	signal(&o.room)
 	o.dropConflation()
 	o.spawn(func() { o.stopped(d, refusal, from == serving) })
 	for _, item := range o.outbox.takeAll() {

@@ -116,11 +116,29 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 func (o *object) release(commit uint64) {
 	if o.stream != nil {
 		o.transmit(o.stream.Landed(time.Now(), commit))
+		if !o.stream.Full() {
+			signal(&o.room)
+		}
 	}
 	for item, ok := o.outbox.first(commit); ok && o.mayLeave(item); item, ok = o.outbox.first(commit) {
 		o.outbox.drop()
 		o.emit(item)
 	}
+}
+
+// awaitRoom has an event wait while the object's earlier events want more sent than a
+// window holds and their commit has not landed. The event loop calls it.
+func (o *object) awaitRoom() {
+	o.mu.Lock()
+	if !o.stream.Full() {
+		o.mu.Unlock()
+		return
+	}
+	room := make(chan struct{})
+	o.room = room
+	o.mu.Unlock()
+	<-room
+	o.mailbox.begin(time.Now()) // the wait is not the event's
 }
 
 // emit sends a reply. With mu held, which keeps the order.
@@ -173,17 +191,21 @@ func (item outboxItem) refuse(o *object, e *objects.Error) {
 // wrote is whether the event is part of a put whatever it sends. waits is whether it has
 // sent conflated values that wait. With mu held.
 func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrote bool) (outs []stream.Out, waits bool) {
-	if len(out.Sends) == 0 && len(out.Opened) == 0 && ev.slot == 0 {
+	if len(out.Sends) == 0 && len(out.Opened) == 0 && ev.slot == 0 && ev.kind != wire.Closed {
 		return nil, false
 	}
 	now := time.Now()
-	var b outgoing
+	b := o.outgoing(now)
 	for _, s := range out.Opened {
+		if ev.req != nil && ev.req.Resumes && o.class.Resume.Time > 0 {
+			o.openSession(s)
+			b.sessions = o.sockets.sessions
+		}
 		info := s.Info()
-		if slot, ok := wire.SlotOf(info.Gateway, info.ID); ok {
+		if info.Slot != 0 {
 			d := b.to(info.Gateway)
-			d.Opens = append(d.Opens, stream.Slot(slot))
-			d.Ops = append(d.Ops, opening(slot, info))
+			d.Opens = append(d.Opens, stream.Slot(info.Slot))
+			d.Ops = append(d.Ops, o.opening(info))
 		}
 	}
 	joined := 0
@@ -200,12 +222,16 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 			b.add(send.Sockets, wire.LaneOp{Op: wire.OpAttach, Data: send.Attachment})
 		case engine.OpClose:
 			b.add(send.Sockets, wire.LaneOp{Op: wire.OpClose, Code: send.Close.Code, Reason: send.Close.Reason})
+			o.closeAway(send.Sockets, send.Close)
 		case engine.OpConflate:
 			o.conflate(&b, send.Message, now)
 			waits = true
 		}
 	}
 	o.join(out.Opened[joined:])
+	if ev.kind == wire.Closed {
+		o.leave(ev.ended)
+	}
 	if ev.slot != 0 {
 		d := b.to(ev.gateway)
 		if ev.seq > 0 {
@@ -214,7 +240,6 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 		switch {
 		case ev.kind == wire.Closed:
 			d.Ends = append(d.Ends, stream.Slot(ev.slot))
-			o.leave(wire.SocketID(ev.gateway, ev.slot))
 		case failure != nil:
 			d.Ops = append(d.Ops, wire.LaneOp{
 				Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{ev.slot}), Code: failure.Code.CloseCode(), Reason: failure.Error(), Fault: failure.Code,
@@ -225,14 +250,18 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 	return b.outs(), waits
 }
 
-// opening is the operation that has a gateway open a socket.
-func opening(slot uint32, s engine.SocketInfo) wire.LaneOp {
+// opening is the operation that has a gateway open a socket. With mu held.
+func (o *object) opening(s engine.SocketInfo) wire.LaneOp {
 	op := wire.LaneOp{
-		Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{slot}),
+		Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{s.Slot}),
 		Accepted: wire.Accepted{Tags: s.Tags, Order: s.Order, Conflated: s.Conflated, Subprotocol: s.Subprotocol},
 	}
 	if s.Auto != nil {
 		op.AutoRequest, op.AutoResponse = s.Auto.Request, s.Auto.Response
+	}
+	if s.Session != 0 {
+		one := o.sockets.sessions.Find(s.ID)
+		op.Session, op.Secret, op.Return = one.ID, one.Secret, uint64(o.class.Resume.Time.Milliseconds())
 	}
 	return op
 }
@@ -268,9 +297,8 @@ func byGateway(sockets []*engine.Socket) map[string][]uint32 {
 	last, slots := "", []uint32(nil)
 	for _, s := range sockets {
 		info := s.Info()
-		slot, ok := wire.SlotOf(info.Gateway, info.ID)
-		if !ok {
-			continue // no gateway of ours has made it
+		if info.Slot == 0 {
+			continue // it is away
 		}
 		if info.Gateway != last {
 			if slots != nil {
@@ -280,7 +308,7 @@ func byGateway(sockets []*engine.Socket) map[string][]uint32 {
 				slots = make([]uint32, 0, len(sockets))
 			}
 		}
-		slots = append(slots, slot)
+		slots = append(slots, info.Slot)
 	}
 	if slots != nil {
 		by[last] = slots

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/internal/planted"
+	"holdfast/internal/resume"
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -25,8 +26,20 @@ type sockets struct {
 
 	answered map[string]time.Time // when gateways have answered sockets by themselves
 
+	sessions *resume.Sessions // sockets that may come back; nil: there are none
+
 	details  json.RawMessage          // for the record: tags, attachments and principals, if they are few
 	recorded map[string]record.Socket // what the record has of sockets whose gateways have not told of them
+}
+
+// idAt is the id of the socket that has this place.
+func (s *sockets) idAt(gateway string, slot uint32) string {
+	if s.sessions != nil {
+		if one := s.sessions.In(resume.Place{Gateway: gateway, Slot: slot}); one != nil {
+			return one.ID
+		}
+	}
+	return wire.SocketID(gateway, slot)
 }
 
 // maxDetails is how many bytes of details of sockets a record has. Beyond it, it has
@@ -48,8 +61,8 @@ func (s *sockets) note() {
 		for _, tag := range known.Tags {
 			size += len(tag)
 		}
-		size += len(id) + len(known.Attachment) + len(known.Principal) + detailSize
-		if len(known.Tags) > 0 || len(known.Attachment) > 0 || len(known.Principal) > 0 {
+		size += len(id) + len(known.Attachment) + len(known.Principal) + len(known.Session) + 2*len(known.Secret) + detailSize
+		if len(known.Tags) > 0 || len(known.Attachment) > 0 || len(known.Principal) > 0 || len(known.Secret) > 0 {
 			all[id] = known
 		}
 		return size <= maxDetails
@@ -60,7 +73,15 @@ func (s *sockets) note() {
 		}
 	}
 	for _, socket := range s.open.All() {
-		if info := socket.Info(); !add(info.ID, record.Socket{Tags: info.Tags, Attachment: info.Attachment, Principal: info.Principal}) {
+		info := socket.Info()
+		if info.Gateway == "" {
+			continue // its session is away, and has an entry of its own
+		}
+		id, known := info.ID, record.Socket{Tags: info.Tags, Attachment: info.Attachment, Principal: info.Principal}
+		if info.Session != 0 {
+			id = s.noteSession(info, &known)
+		}
+		if !add(id, known) {
 			return
 		}
 	}
@@ -73,6 +94,7 @@ func (s *sockets) note() {
 type pendingEnds struct {
 	ends     []socketEnd // in order; at least one
 	failures int         // attempts in a row to deliver the first of them
+	yields   bool        // the first gave way: none is delivered before endsDue, behind what objects wait for
 	retryAt  time.Time   // when the next attempt is due
 }
 
@@ -83,28 +105,35 @@ type socketEnd struct {
 	slot    uint32
 	seq     uint64 // of the frame that tells of it; 0: the gateway was given up
 	close   engine.Close
+	session bool   // of a session that was away
 	opener  []byte // the principal, as JSON, if the frame has told it
 	asked   int64  // when it ended, in Unix milliseconds; 0: not known
 }
 
 // adoptSockets takes over the sockets that gateways hold, from the previous owner. With
 // mu held.
-func (o *object) adoptSockets(rec *record.Record) {
+func (o *object) adoptSockets(rec *record.Record, kept *engine.Data) {
 	o.sockets.recorded = rec.DecodeSockets()
+	o.adoptSessions(kept)
 	for _, gateway := range slices.Sorted(maps.Keys(o.sockets.held)) {
 		held := o.sockets.held[gateway]
 		for _, s := range held.Sockets {
 			if o.stream.Has(gateway, stream.Slot(s.Slot)) {
-				o.sockets.open.Add(engine.SocketInfo{
-					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Region: held.Region, Attachment: cleanAttachment(s.Attachment),
-					Tags: s.Tags, Order: s.Order, Conflated: s.Conflated, Subprotocol: s.Subprotocol, Principal: cleanPrincipal(s.Principal),
-				})
-				o.noteAnswered(gateway, s.Slot, s.Answered)
 				delete(o.sockets.recorded, wire.SocketID(gateway, s.Slot))
+				info := engine.SocketInfo{
+					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Slot: s.Slot, Region: held.Region, Attachment: cleanAttachment(s.Attachment),
+					Tags: s.Tags, Order: s.Order, Conflated: s.Conflated, Subprotocol: s.Subprotocol, Principal: cleanPrincipal(s.Principal),
+				}
+				if !o.adoptSession(&info, &s) {
+					continue // its session is elsewhere
+				}
+				o.sockets.open.Add(info)
+				o.noteAnswered(gateway, s.Slot, s.Answered)
 			}
 		}
 	}
 	o.sockets.held = nil
+	o.takeOverWindow(kept)
 	o.join(o.sockets.open.All())
 	o.sockets.note()
 }
@@ -177,7 +206,8 @@ func (o *object) frame(ctx context.Context, ev event) {
 		ev.seq = 0
 	}
 	if o.ready(ev) {
-		o.finish(ev, o.memory.instance.Message(ctx, req.Socket, engine.Message{Binary: req.Binary, Data: req.Body}))
+		socket := o.sockets.idAt(ev.gateway, ev.slot)
+		o.finish(ev, o.memory.instance.Message(ctx, socket, engine.Message{Binary: req.Binary, Data: req.Body}))
 	}
 }
 
@@ -212,9 +242,19 @@ func (o *object) take(ev event) stream.Verdict {
 		body := wire.Encode(&wire.LaneBody{Acks: []wire.Reached{{Of: ev.slot, Seq: ev.seq}}})
 		o.put(outboxItem{}, stream.Out{Gateway: ev.gateway, Bodies: [][]byte{body}})
 	case stream.Take:
-		if req := ev.req; ev.kind == wire.Closed {
-			how := engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean, Fault: string(req.Fault)}
-			o.sockets.addEnd(socketEnd{req.Socket, ev.gateway, ev.slot, ev.seq, how, cleanPrincipal(req.Principal), req.Time})
+		req := ev.req
+		if ev.kind != wire.Closed {
+			if !o.tookFrame(ev) {
+				return stream.Ignore
+			}
+			break
+		}
+		how := engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean, Fault: string(req.Fault)}
+		if !o.leaves(ev, how) {
+			socket := o.endSession(ev.gateway, ev.slot)
+			o.sockets.addEnd(socketEnd{
+				socket: socket, gateway: ev.gateway, slot: ev.slot, seq: ev.seq, close: how, opener: cleanPrincipal(req.Principal), asked: req.Time,
+			})
 		}
 	}
 	return verdict
@@ -233,10 +273,16 @@ func (o *object) loseGateway(gateway string) {
 	o.mu.Lock()
 	if slots := o.stream.Members(gateway); len(slots) > 0 || o.stream.Awaits(gateway) {
 		end := engine.Close{Code: 1006, Reason: "the gateway that held the socket has gone", Fault: string(objects.Unavailable)}
+		outs := []stream.Out{{Gateway: gateway, GiveUp: true}, {Gateway: gateway}}
 		for _, slot := range slots {
-			o.sockets.addEnd(socketEnd{socket: wire.SocketID(gateway, uint32(slot)), gateway: gateway, slot: uint32(slot), close: end})
+			if o.leavesWith(gateway, uint32(slot), end, false) {
+				outs[1].Ends = append(outs[1].Ends, slot)
+				continue
+			}
+			socket := o.endSession(gateway, uint32(slot))
+			o.sockets.addEnd(socketEnd{socket: socket, gateway: gateway, slot: uint32(slot), close: end})
 		}
-		o.put(outboxItem{wrote: true}, stream.Out{Gateway: gateway, GiveUp: true})
+		o.put(outboxItem{wrote: true}, outs[:1+min(1, len(outs[1].Ends))]...)
 		o.commit.wrote = true
 	}
 	o.mu.Unlock()
@@ -269,18 +315,19 @@ func (o *object) deliverEnds() {
 func (o *object) deliverEnd() {
 	end := o.sockets.pendingEnds.ends[0]
 	now := time.Now()
-	ev := event{kind: wire.Closed, ctx: o.endContext(&end, now), gateway: end.gateway, slot: end.slot, seq: end.seq}
+	known := o.endContext(&end, now)
+	ev := event{kind: wire.Closed, ctx: known, gateway: end.gateway, slot: end.slot, seq: end.seq, ended: end.socket, session: end.session}
 	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
-		known := o.sockets.recorded[end.socket]
+		recorded := o.sockets.recorded[end.socket]
 		delete(o.sockets.recorded, end.socket)
-		if len(known.Principal) == 0 {
-			known.Principal = end.opener
+		if len(recorded.Principal) == 0 {
+			recorded.Principal = end.opener
 		}
 		o.sockets.open.Add(engine.SocketInfo{
-			ID: end.socket, Gateway: end.gateway, Tags: known.Tags, Attachment: known.Attachment, Principal: known.Principal,
+			ID: end.socket, Gateway: end.gateway, Slot: end.slot, Tags: recorded.Tags, Attachment: recorded.Attachment, Principal: recorded.Principal,
 		})
 	}
-	ctx := withPrincipal(o.endContext(&end, now), o.sockets.open.Find(end.socket).Info().Principal)
+	info := o.sockets.open.Find(end.socket).Info()
 	told := func(out engine.Outcome) {
 		o.finish(ev, out)
 		o.mu.Lock()
@@ -290,8 +337,15 @@ func (o *object) deliverEnd() {
 	}
 	before := o.onExit
 	o.onExit = told
-	out := o.memory.instance.Closed(ctx, end.socket, end.close)
+	out := o.memory.instance.Closed(withPrincipal(known, info.Principal), end.socket, end.close)
 	o.onExit = before
+	if o.givesWay(ev, out) {
+		o.gaveWay = false // the event in hand has not
+		o.sockets.open.AddEnded(info)
+		o.sockets.pendingEnds.yields = true
+		o.mailbox.pushBehindAsks(delivery{kind: endsDue})
+		return
+	}
 	told(out)
 }
 
@@ -303,7 +357,7 @@ func (o *object) noteAnswered(gateway string, slot uint32, ms int64) {
 	if o.sockets.answered == nil {
 		o.sockets.answered = make(map[string]time.Time)
 	}
-	o.sockets.answered[wire.SocketID(gateway, slot)] = time.UnixMilli(ms).UTC()
+	o.sockets.answered[o.sockets.idAt(gateway, slot)] = time.UnixMilli(ms).UTC()
 }
 
 // answered is when a gateway has answered a socket by itself. An event asks.

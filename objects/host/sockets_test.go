@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"holdfast/internal/stream"
@@ -74,6 +76,30 @@ func TestWhatIsMissingIsProbedForAtOnceWhenTheConnectionIsMadeAgain(t *testing.T
 		time.Sleep(time.Millisecond)
 		w.hears("s1", "g1", "lost")
 	})
+}
+
+func TestASlowCommitClosesNoSocketOfABusyRoom(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("room")
+		w.open("room", "s1", "g1")
+		w.store.fail(fault{Slow: 3 * time.Second})
+		add := w.ask("room", &wire.Request{Kind: wire.Call, Call: "add", Body: []byte("{}")})
+		synctest.Wait()
+		long := strings.Repeat("x", 50<<10) // 50 of them are far more than a window
+		for range 50 {
+			w.say("s1", "g1", long)
+		}
+		if got := len(w.heard("s1", "g1")); got != 0 {
+			t.Fatalf("%d messages have come before the commit", got)
+		}
+		if r := <-add; number(r) != 1 {
+			t.Errorf("the addition was answered %+v", r)
+		}
+		time.Sleep(time.Second)
+		if got := len(w.heard("s1", "g1")); got != 50 || w.cut("s1", "g1") {
+			t.Errorf("%d of 50 messages have come, closed: %v", got, w.cut("s1", "g1"))
+		}
+	}, func(c *Config) { c.Window = 256 << 10 })
 }
 
 func TestTheWindowsOfLanesAreSettings(t *testing.T) {

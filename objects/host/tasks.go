@@ -134,7 +134,7 @@ func (in *incarnation) ask(ctx context.Context, q engine.Question) (engine.Answe
 	if r := q.Request; r != nil {
 		*req = wire.Request{Kind: wire.Fetch, Method: r.Method, URL: r.URL.RequestURI(), Host: r.Host, Header: r.Header, Body: q.Input}
 	}
-	to := wire.Address{ID: id, Name: q.Name}
+	to := wire.Address{ID: id, Name: q.Name, Near: q.Near}
 	if err := ask.Identify(ctx, netip.Addr{}, to, req); err != nil {
 		return engine.Answer{}, err
 	}

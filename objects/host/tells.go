@@ -228,7 +228,7 @@ func (o *object) deliverBatch(b tells.Batch, batch *wire.Batch) (a tells.Answer)
 	if _, valid := o.in.lease.Holds(); !valid {
 		return a
 	}
-	reply, err := o.in.client.Do(o.in.work, wire.Address{ID: id, Name: b.Name}, &wire.Request{Kind: wire.Told, Body: wire.Encode(batch)})
+	reply, err := o.in.client.Do(o.in.work, wire.Address{ID: id, Name: b.Name, Near: b.Near}, &wire.Request{Kind: wire.Told, Body: wire.Encode(batch)})
 	if err == nil {
 		err = reply.Err()
 	}

@@ -30,6 +30,7 @@ type twinClient struct {
 	mu   sync.Mutex // guards what follows
 	n    uint64
 	deaf map[string]bool // objects that are not reached, by key
+	near []string        // where objects were to be placed, as they were asked
 }
 
 func (c *twinClient) Do(ctx context.Context, id wire.Address, req *wire.Request) (*wire.Reply, error) {
@@ -39,6 +40,9 @@ func (c *twinClient) Do(ctx context.Context, id wire.Address, req *wire.Request)
 	deaf := c.deaf[id.Key()]
 	c.n++
 	req.Gateway, req.N, req.Time = "h"+c.in.id, c.n, time.Now().UnixMilli()
+	if id.Near != "" {
+		c.near = append(c.near, fmt.Sprint(id.Name, " ", id.Near))
+	}
 	c.mu.Unlock()
 	if deaf {
 		return nil, objects.Errorf(objects.Unavailable, "nobody runs it")
@@ -736,6 +740,52 @@ func (s *memoryStore) stopAfter(writes int, stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.left, s.stop = writes, stop
+}
+
+// hinter places the objects that it asks and tells.
+type hinter struct{}
+
+var (
+	hinters  objects.Class = "hinter"
+	hintAll                = objects.NewCall[objects.None, objects.None](hinters, "all")
+	hintIdle               = objects.NewCall[objects.None, objects.None](hinters, "idle")
+	hintImpl               = objects.Implement(hinters, objects.New[hinter], objects.On(hintAll, (*hinter).all), objects.On(hintIdle, (*hinter).idle))
+)
+
+func (*hinter) idle(*objects.Tx, objects.None) (objects.None, error) { return nil, nil }
+
+func (*hinter) all(tx *objects.Tx, _ objects.None) (objects.None, error) {
+	hintIdle.Tell(tx, tx.Object(hinters, "told").Near("syd"), nil)
+	hintIdle.Tell(tx, tx.Object(hinters, "later").Near("iad"), nil, objects.After(time.Second))
+	tx.Go(func(t *objects.Task) error {
+		_, err := hintIdle.Do(t, t.Object(hinters, "task").Near("lhr"), nil)
+		return err
+	})
+	return hintIdle.Do(tx, tx.Object(hinters, "asked").Near("fra"), nil)
+}
+
+func TestWhatAnEventAsksAndTellsIsPlacedNearTheRegionItNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTellWorldOf(t, newMemoryStore(), "me", newMemoryClock(), hintImpl)
+		id, err := hinters.ID("h")
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply, err := w.client.Do(t.Context(), wire.Address{ID: id, Name: "h"}, &wire.Request{Kind: wire.Call, Call: "all", Body: []byte("null")})
+		if err != nil || reply.Err() != nil {
+			t.Fatal(err, reply.Err())
+		}
+		time.Sleep(5 * time.Second)
+		w.client.mu.Lock()
+		slices.Sort(w.client.near)
+		if want := []string{"asked fra", "later iad", "task lhr", "told syd"}; !slices.Equal(w.client.near, want) {
+			t.Errorf("placed %q, want %q", w.client.near, want)
+		}
+		w.client.mu.Unlock()
+		if _, err := w.stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestMarksOfManySendersTakeLittle(t *testing.T) {

@@ -22,12 +22,13 @@ type Client struct {
 	object *object
 	as     context.Context // who opened it
 
-	info     engine.SocketInfo // guarded by object.mu, but for the ID, which is fixed; its Order is 0 until it is accepted
-	answered time.Time         // when the gateway would have answered by itself last; guarded by object.mu
+	info engine.SocketInfo // guarded by object.mu, but for the ID, which is fixed; its Order is 0 until it is accepted
 
-	mu    sync.Mutex // guards what follows
-	inbox []objects.Message
-	ended *engine.Close
+	mu       sync.Mutex // guards what follows; a gateway answers by itself though an event runs
+	auto     *engine.Auto
+	answered time.Time // when the gateway would have answered by itself last
+	inbox    []objects.Message
+	ended    *engine.Close
 }
 
 // Connect opens a WebSocket to the object by the request r, which is made one that asks for it; nil is GET /. The client is
@@ -113,23 +114,36 @@ func (c *Client) Send(m objects.Message) {
 		c.object.closed(c, engine.Close{Code: 1009, Reason: "the message is too large", Clean: true, Fault: string(objects.TooLarge)})
 	case !m.Binary && !utf8.Valid(m.Data):
 		c.object.closed(c, engine.Close{Code: 1007, Reason: "a text message must be UTF-8", Clean: true, Fault: string(objects.Invalid)})
-	case c.auto(m):
+	case c.answers(m):
 	default:
 		c.object.message(c, m)
 	}
 }
 
-// auto answers a message as a gateway does by itself, and reports whether it has.
-func (c *Client) auto(m objects.Message) bool {
-	c.object.mu.Lock()
-	defer c.object.mu.Unlock()
-	a := c.info.Auto
-	if a == nil || m.Binary || string(m.Data) != a.Request || c.over() {
+// answers answers a message as a gateway does by itself, and reports whether it has.
+func (c *Client) answers(m objects.Message) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.auto == nil || m.Binary || string(m.Data) != c.auto.Request || c.ended != nil {
 		return false
 	}
 	c.answered = c.world.Now()
-	c.deliver(objects.Text(a.Response))
+	c.inbox = append(c.inbox, objects.Text(c.auto.Response))
 	return true
+}
+
+// accepted notes that the object has accepted the socket. With object.mu held.
+func (c *Client) accepted(info engine.SocketInfo) {
+	c.info = info
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.auto = info.Auto
+}
+
+func (c *Client) lastAnswered() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.answered
 }
 
 // SendJSON sends v as a JSON text message.

@@ -54,6 +54,7 @@ var t testing.TB = silent{}
 type silent struct{ testing.TB }
 
 func (silent) Helper()             {}
+func (silent) Cleanup(func())      {}
 func (silent) Logf(string, ...any) {}
 
 func ExampleNew() {

@@ -86,7 +86,7 @@ func (o *object) event(e *event, key string, q question, run func(*engine.Instan
 func (o *object) run(e *event, event func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
 	if o.world.isTwice() && o.wake() == nil {
 		event(o.instance)
-		o.instance = nil
+		o.drop()
 		o.moved()
 		first := e.asked.take()
 		defer func() {
@@ -112,7 +112,12 @@ func (o *object) try(event func(*engine.Instance) engine.Outcome) (engine.Outcom
 	if err := o.wake(); err != nil {
 		return engine.Outcome{}, err
 	}
+	began := time.Now()
 	out := event(o.instance)
+	if most := o.class.Limits.Event; out.Err == nil && time.Since(began) > most { // a handler may wait for more than the world's clock
+		err := objects.Errorf(objects.Unavailable, "the event took longer than %v; nothing was changed", most)
+		out = engine.Outcome{Err: err, Drop: true}
+	}
 	return out, o.applyOutcome(out)
 }
 
@@ -129,7 +134,7 @@ func (o *object) wake() error {
 		Sockets: o.held(),
 		Answered: func(s *engine.Socket) time.Time {
 			if c, ok := o.clients[s.ID()]; ok {
-				return c.answered
+				return c.lastAnswered()
 			}
 			return time.Time{}
 		},
@@ -142,7 +147,10 @@ func (o *object) wake() error {
 		Strict: 1,
 	})
 	o.instance = instance
-	return o.applyOutcome(out)
+	if err := o.applyOutcome(out); err != nil {
+		return err
+	}
+	return o.wake() // if its commit was the last thing that its host did
 }
 
 // sleep drops the instance, which may save something before.
@@ -150,8 +158,14 @@ func (o *object) sleep() {
 	if o.instance != nil && o.instance.Sleeps() {
 		_ = o.applyOutcome(o.instance.Sleep(context.Background())) // visibleError has logged it
 	}
-	o.instance = nil
+	o.drop()
 	o.deliverEnds()
+}
+
+// drop forgets the instance.
+func (o *object) drop() {
+	o.instance.Close()
+	o.instance = nil
 }
 
 // moved notes that another host has taken the object over: its tasks end.
@@ -185,7 +199,7 @@ func (o *object) held() *engine.Sockets {
 // applyOutcome does what an outcome wants, in its order. The error is what the caller is told.
 func (o *object) applyOutcome(out engine.Outcome) error {
 	if out.Drop {
-		o.instance = nil
+		o.drop()
 	}
 	if out.Err != nil {
 		o.forgetAlarm = out.Forget
@@ -199,7 +213,7 @@ func (o *object) applyOutcome(out engine.Outcome) error {
 		fate, o.fate = o.fate, lands
 	}
 	if fate != lands {
-		o.instance = nil
+		o.drop()
 		o.moved()
 	}
 	switch fate {
@@ -217,7 +231,7 @@ func (o *object) applyOutcome(out engine.Outcome) error {
 		return o.crashAtCommit(fate, out)
 	}
 	for _, s := range out.Opened {
-		o.clients[s.ID()].info = s.Info()
+		o.clients[s.ID()].accepted(s.Info())
 	}
 	joined := 0
 	for _, s := range out.Sends {

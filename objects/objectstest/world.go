@@ -63,7 +63,18 @@ func New(tb testing.TB, impls ...*objects.Implementation) *World {
 	for _, i := range impls {
 		w.classes[i.Class()] = i
 	}
+	tb.Cleanup(w.close)
 	return w
+}
+
+// close gives back what instances hold, but for those whose events have not ended.
+func (w *World) close() {
+	for _, o := range w.all() {
+		if o.mu.TryLock() {
+			o.drop()
+			o.mu.Unlock()
+		}
+	}
 }
 
 // Classes are the names of the classes that run.

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,8 +21,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	hfclient "holdfast/client"
 	"holdfast/embedded"
 	"holdfast/gateway"
 	"holdfast/internal/wire"
@@ -37,11 +41,12 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// live is hosts and a gateway on an embedded server. One host runs puppets, and another sleepers.
+// live is hosts and a gateway on an embedded server, or on three. One host runs those who sleep, and another all others.
 type live struct {
-	t      *testing.T // of all cases
-	server *embedded.Server
-	cast   *cast
+	t        *testing.T // of all cases
+	dials    func(...nats.Option) (*nats.Conn, error)
+	replicas int
+	cast     *cast
 	*gateway.Env
 	url    string
 	kv     jetstream.KeyValue
@@ -52,28 +57,55 @@ type live struct {
 	n    int        // hosts of puppets so far
 }
 
-func newLive(t *testing.T, c *cast) *live {
+// A lease outlasts whatever stalls the machine: no case is about one that ends.
+var (
+	steady   = wire.Timing{TTL: 10 * time.Second, Beat: 200 * time.Millisecond, Drain: 2 * time.Second}
+	restless = wire.Timing{TTL: 10 * time.Second, Hibernate: 100 * time.Millisecond, Evict: 400 * time.Millisecond, Drain: 2 * time.Second}
+)
+
+// one is one server, and three a cluster of as many.
+func one(t *testing.T, c *cast) *live {
 	s, err := embedded.Start(t.Context(), embedded.Config{Store: t.TempDir(), Log: logTo(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	l := &live{t: t, server: s, cast: c, asleep: prometheus.NewRegistry()}
+	return newLive(t, &live{t: t, dials: s.Dial, replicas: 1, cast: c})
+}
+
+func three(t *testing.T, c *cast) *live {
+	cluster, err := embedded.StartCluster(t.TempDir(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	next := 0
+	dial := func(opts ...nats.Option) (*nats.Conn, error) {
+		next++
+		return nats.Connect(cluster.URLs()[next%3], opts...)
+	}
+	return newLive(t, &live{t: t, dials: dial, replicas: 3, cast: c})
+}
+
+func newLive(t *testing.T, l *live) *live {
+	l.asleep = prometheus.NewRegistry()
 	js, err := jetstream.New(l.dial(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	classes := c.objects()
-	restless := wire.Timing{TTL: time.Second, Hibernate: 100 * time.Millisecond, Evict: 400 * time.Millisecond, Drain: 2 * time.Second}
-	l.run(t, "sleepers", restless, l.asleep, classes[1])
-	l.stop = l.run(t, "puppets-0", wire.Timing{TTL: time.Second, Drain: 2 * time.Second}, nil, classes[0])
+	all := l.cast.objects()
+	l.run(t, "sleepers", restless, l.asleep, all[sleepers], all[wakefuls])
+	l.stop = l.run(t, "puppets-0", steady, nil, all[puppets], all[hasties], all[mutes])
 	if l.kv, err = js.KeyValue(t.Context(), "HF_OBJECTS"); err != nil {
 		t.Fatal(err)
 	}
 
+	names := make(map[string]bool)
+	for class := range all {
+		names[string(class)] = true
+	}
 	g, err := gateway.New(gateway.Config{
-		Region: "fra", NATS: l.dial(t), Classes: []string{"puppet", "sleeper"}, Log: logTo(t),
-		Timing: wire.Timing{TTL: time.Second, Beat: 200 * time.Millisecond, Drain: 2 * time.Second},
+		Region: "fra", NATS: l.dial(t), Classes: slices.Collect(maps.Keys(names)), Log: logTo(t), Timing: steady,
 		Worker: func(r fiber.Router, env *gateway.Env) {
 			l.Env = env
 			r.Use(func(c *fiber.Ctx) error {
@@ -82,7 +114,7 @@ func newLive(t *testing.T, c *cast) *live {
 				}
 				return c.Next()
 			})
-			for _, class := range []objects.Class{puppets, sleepers} {
+			for class := range all {
 				env.Mount(r, "/objects/"+string(class)+"/:name", class)
 			}
 		},
@@ -105,7 +137,7 @@ func logTo(t testing.TB) *slog.Logger {
 
 func (l *live) dial(t testing.TB) *nats.Conn {
 	t.Helper()
-	nc, err := l.server.Dial(nats.ReconnectBufSize(-1))
+	nc, err := l.dials(nats.ReconnectBufSize(-1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +163,7 @@ func background(t testing.TB, run func(context.Context) error) (stop func()) {
 func (l *live) run(t testing.TB, name string, timing wire.Timing, metrics prometheus.Registerer, classes ...*objects.Implementation) (stop func()) {
 	t.Helper()
 	h, err := host.New(t.Context(), host.Config{
-		Name: name, Region: "fra", Objects: classes, Serve: l.dial(t), State: l.dial(t), Timing: timing, Log: logTo(t), Metrics: metrics,
+		Name: name, Region: "fra", Objects: classes, Serve: l.dial(t), State: l.dial(t), Replicas: l.replicas, Timing: timing, Log: logTo(t), Metrics: metrics,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -214,7 +246,7 @@ func (c *liveClient) ended(t testing.TB) objects.Close {
 	}
 }
 
-// gauge is a metric of the host of sleepers.
+// gauge is a metric of sleepers.
 func (l *live) gauge(t testing.TB, name string) (sum float64) {
 	t.Helper()
 	families, err := l.asleep.Gather()
@@ -224,7 +256,9 @@ func (l *live) gauge(t testing.TB, name string) (sum float64) {
 	for _, f := range families {
 		if strings.HasSuffix(f.GetName(), name) {
 			for _, m := range f.GetMetric() {
-				sum += m.GetGauge().GetValue()
+				if slices.ContainsFunc(m.GetLabel(), func(l *dto.LabelPair) bool { return l.GetValue() == string(sleepers) }) {
+					sum += m.GetGauge().GetValue()
+				}
 			}
 		}
 	}
@@ -254,9 +288,33 @@ func (l *live) move(testing.TB, objects.Ref) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	before := l.stop
-	l.n++
-	l.stop = l.run(l.t, fmt.Sprint("puppets-", l.n), wire.Timing{TTL: time.Second, Drain: 2 * time.Second}, nil, l.cast.objects()[0])
+	l.stop = l.runPuppets()
 	before()
+}
+
+// runPuppets starts the next host of puppets. With mu held.
+func (l *live) runPuppets() (stop func()) {
+	l.n++
+	all := l.cast.objects()
+	return l.run(l.t, fmt.Sprint("puppets-", l.n), steady, nil, all[puppets], all[hasties], all[mutes])
+}
+
+func (l *live) away(_ testing.TB, _ objects.Ref, d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stop()
+	l.pass(d)
+	l.stop = l.runPuppets()
+}
+
+// second is a program on the same NATS.
+func (l *live) second(t testing.TB) objects.Caller {
+	t.Helper()
+	c, err := hfclient.New(l.dial(t), hfclient.Config{Region: "iad"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // refuse takes the object's record out of its owner's hands, so that the owner's next put is refused.

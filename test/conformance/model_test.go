@@ -53,9 +53,14 @@ func (m model) connect(t testing.TB, to objects.Ref, path string, subprotocols .
 	return modelClient{c, response.Header.Get("Sec-WebSocket-Protocol")}
 }
 
-func (m model) sleep(_ testing.TB, o objects.Ref)  { m.Evict(o) }
-func (m model) evict(_ testing.TB, o objects.Ref)  { m.Evict(o) }
-func (m model) move(_ testing.TB, o objects.Ref)   { m.Move(o) }
+func (m model) sleep(_ testing.TB, o objects.Ref) { m.Evict(o) }
+func (m model) evict(_ testing.TB, o objects.Ref) { m.Evict(o) }
+func (m model) move(_ testing.TB, o objects.Ref)  { m.Move(o) }
+func (m model) away(_ testing.TB, o objects.Ref, d time.Duration) {
+	m.Move(o)
+	m.Advance(d)
+}
+func (m model) second(testing.TB) objects.Caller   { return m.World }
 func (m model) refuse(_ testing.TB, o objects.Ref) { m.Refuse(o) }
 func (m model) pass(d time.Duration)               { m.Advance(d) }
 func (m model) exhaust(testing.TB, objects.Ref)    { m.Advance(time.Hour) }

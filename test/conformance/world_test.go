@@ -15,19 +15,22 @@ import (
 	"holdfast/objects"
 )
 
-// world is where objects run. Two classes are the same code: puppets, and sleepers, which a live host puts to sleep and lets
-// go of within moments.
+// world is where objects run. Four classes are the same code: puppets; sleepers, which a live host puts to sleep and lets go
+// of within moments; those that are wakeful, which it never does; and those whose events may take no time. Mutes can be
+// called, and nothing else.
 type world interface {
 	objects.Caller
+	second(t testing.TB) objects.Caller                   // another way to the same objects
 	fetch(to objects.Ref, r *http.Request) *http.Response // as a client sees it
 	connect(t testing.TB, to objects.Ref, path string, subprotocols ...string) client
 
-	sleep(t testing.TB, o objects.Ref)   // the sleeper's instance is dropped
-	evict(t testing.TB, o objects.Ref)   // the sleeper is released
-	move(t testing.TB, o objects.Ref)    // another host takes the puppet over
-	refuse(t testing.TB, o objects.Ref)  // the object's next commit
-	pass(d time.Duration)                // at least d passes
-	exhaust(t testing.TB, o objects.Ref) // the sleeper's alarm, which has failed, fails until it is parked
+	sleep(t testing.TB, o objects.Ref)                 // the sleeper's instance is dropped
+	evict(t testing.TB, o objects.Ref)                 // the sleeper is released
+	move(t testing.TB, o objects.Ref)                  // another host takes the puppet over
+	away(t testing.TB, o objects.Ref, d time.Duration) // nobody runs the puppet for so long
+	refuse(t testing.TB, o objects.Ref)                // the object's next commit
+	pass(d time.Duration)                              // at least d passes
+	exhaust(t testing.TB, o objects.Ref)               // the sleeper's alarm, which has failed, fails until it is parked
 }
 
 // client is the far end of a socket.
@@ -49,6 +52,8 @@ type script struct {
 	message   func(*objects.Tx, objects.Socket, objects.Message) error // nil: an echo
 	closed    func(*objects.Tx, objects.Socket, objects.Close) error   // nil: nothing
 	alarm     func(*objects.Tx, objects.AlarmInfo) error               // nil: nothing
+	hear      func(*objects.Tx, string) error                          // nil: the note grows by what it hears
+	parked    func(*objects.Tx, objects.Told) error                    // nil: nothing
 
 	made int             // instances
 	ends []objects.Close // told
@@ -85,23 +90,52 @@ func (c *cast) of(name string) *script {
 
 type puppet struct{ script *script }
 
+// mute is a puppet without any of its other methods.
+type mute struct{ puppet *puppet }
+
 const (
 	puppets  objects.Class = "puppet"
 	sleepers objects.Class = "sleeper"
+	wakefuls objects.Class = "wakeful"
+	hasties  objects.Class = "hasty"
+	mutes    objects.Class = "mute"
 )
 
-var (
-	acts = map[objects.Class]objects.Call[string, string]{
-		puppets:  objects.NewCall[string, string](puppets, "act"),
-		sleepers: objects.NewCall[string, string](sleepers, "act"),
-		"nobody": objects.NewCall[string, string]("nobody", "act"),
+// hasty is how long an event of a hasty object may take.
+const hasty = 200 * time.Millisecond
+
+// repertoire is what objects of a class can be asked. A call may be named as a method that a class has for the runtime.
+type repertoire struct {
+	act   objects.Call[string, string]
+	hear  objects.Call[string, objects.None]
+	alarm objects.Call[objects.None, string]
+}
+
+func repertoireOf(class objects.Class) repertoire {
+	return repertoire{
+		objects.NewCall[string, string](class, "act"),
+		objects.NewCall[string, objects.None](class, "hear"),
+		objects.NewCall[objects.None, string](class, "alarm"),
 	}
+}
+
+var (
+	calls   = make(map[objects.Class]repertoire)
+	acts    = make(map[objects.Class]objects.Call[string, string])
 	missing = objects.NewCall[objects.None, objects.None](puppets, "missing")
 
 	note = objects.NewKey[string]("note")
 )
 
-func (c *cast) objects() (all []*objects.Implementation) {
+func init() {
+	for _, class := range []objects.Class{puppets, sleepers, wakefuls, hasties, mutes, "nobody"} {
+		calls[class] = repertoireOf(class)
+		acts[class] = calls[class].act
+	}
+}
+
+// objects are the classes with their code, by name.
+func (c *cast) objects() map[objects.Class]*objects.Implementation {
 	open := func(tx *objects.Tx) *puppet {
 		p := &puppet{c.of(tx.Name())}
 		p.script.mu.Lock()
@@ -113,9 +147,16 @@ func (c *cast) objects() (all []*objects.Implementation) {
 		}
 		return p
 	}
-	for _, class := range []objects.Class{puppets, sleepers} {
-		all = append(all, objects.Implement(class, open, objects.On(acts[class], (*puppet).act)))
+	all := make(map[objects.Class]*objects.Implementation)
+	for _, class := range []objects.Class{puppets, sleepers, wakefuls, hasties} {
+		of := calls[class]
+		all[class] = objects.Implement(class, open,
+			objects.On(of.act, (*puppet).act), objects.On(of.hear, (*puppet).hear), objects.On(of.alarm, (*puppet).alarm))
 	}
+	all[wakefuls] = all[wakefuls].With(objects.Settings{Hibernate: -1, Evict: -1})
+	all[hasties] = all[hasties].With(objects.Settings{EventTime: hasty})
+	all[mutes] = objects.Implement(mutes, func(tx *objects.Tx) *mute { return &mute{open(tx)} },
+		objects.On(acts[mutes], func(m *mute, tx *objects.Tx, in string) (string, error) { return m.puppet.act(tx, in) }))
 	return all
 }
 
@@ -124,6 +165,30 @@ func (p *puppet) act(tx *objects.Tx, _ string) (string, error) {
 	call := p.script.call
 	p.script.mu.Unlock()
 	return call(tx)
+}
+
+// alarm is a call, and not the handler of an alarm.
+func (*puppet) alarm(*objects.Tx, objects.None) (string, error) { return "called", nil }
+
+func (p *puppet) hear(tx *objects.Tx, what string) (objects.None, error) {
+	p.script.mu.Lock()
+	hear := p.script.hear
+	p.script.mu.Unlock()
+	if hear != nil {
+		return nil, hear(tx, what)
+	}
+	note.Set(tx, note.Get(tx)+what)
+	return nil, nil
+}
+
+func (p *puppet) Undelivered(tx *objects.Tx, m objects.Told) error {
+	p.script.mu.Lock()
+	parked := p.script.parked
+	p.script.mu.Unlock()
+	if parked == nil {
+		return nil
+	}
+	return parked(tx, m)
 }
 
 func (p *puppet) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -15,7 +15,15 @@ type Class struct {
 
 	Life Life
 
+	Resume Resume
+
 	Fetches, Alarms bool // whether an instance may answer HTTP requests, and have alarms
+}
+
+// Resume is how a class lets sockets come back that have lost their connection. Without a Time it does not.
+type Resume struct {
+	Time  time.Duration // for how long they may be away
+	Bytes int           // of what was sent that an object keeps for them
 }
 
 // Life is for how long what an object takes is kept for it. A zero field is the host's.

@@ -14,6 +14,7 @@ type Instance struct {
 	class  *Class
 	world  World
 	self   any
+	part   Part // nil: no event has wanted it
 }
 
 // Outcome is what an event wants done, in this order: make Writes and Alarm
@@ -48,6 +49,7 @@ func (c *Class) Start(w World) (*Instance, Outcome) {
 		return nil
 	})
 	if out.Err != nil {
+		i.Close()
 		return nil, out
 	}
 	return i, out
@@ -166,6 +168,7 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 	defer func() {
 		t.end()
 		if !returned { // the handler has ended its goroutine
+			t.rollbackPart()
 			t.undoSockets(0)
 		}
 	}()
@@ -182,11 +185,15 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 		err = t.err
 	}
 	if err == nil {
+		err = t.commitPart(&out)
+	}
+	if err == nil {
 		err = t.finish(&out)
 	}
 	if err == nil {
 		return out
 	}
+	t.rollbackPart()
 	t.undoSockets(0)
 	refusal, refused := i.class.Author.Refusal(err)
 	out = Outcome{Err: refusal, Stack: out.Stack, Drop: !refused || t.err != nil}

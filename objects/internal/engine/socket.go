@@ -51,7 +51,8 @@ type Send struct {
 // SocketInfo is a socket as hosts and gateways describe it.
 type SocketInfo struct {
 	ID         string
-	Gateway    string
+	Gateway    string // that holds it; "": it is away, and may come back
+	Slot       uint32 // its place at the gateway
 	Region     string
 	Tags       []string
 	Attachment []byte // JSON; nil: none
@@ -61,7 +62,9 @@ type SocketInfo struct {
 
 	Subprotocol string // that was agreed on
 
-	Auto *Auto // what the gateway answers by itself, as the owner knows that has accepted the socket; nil: nothing
+	Session uint32 // the host's number for a socket that may come back; 0: it may not
+
+	Auto *Auto // what the gateway answers by itself, as the owner knows that has accepted the socket, or of one that may come back; nil: nothing
 }
 
 // Auto is a text message that a gateway answers by itself.
@@ -82,6 +85,20 @@ func (s *Socket) ID() string { return s.info.ID }
 
 // Gateway is the gateway that holds the socket.
 func (s *Socket) Gateway() string { return s.info.Gateway }
+
+// Closed reports whether the object has closed the socket.
+func (s *Socket) Closed() bool { return s.closed }
+
+// Place notes where a socket is now that may come back, and who has brought it there.
+func (s *Socket) Place(gateway string, slot uint32, region string, principal []byte) {
+	s.info.Gateway, s.info.Slot, s.info.Region, s.info.Principal = gateway, slot, region, principal
+}
+
+// Leave notes that a socket is away.
+func (s *Socket) Leave() { s.info.Gateway, s.info.Slot = "", 0 }
+
+// Number notes the host's number for a socket that may come back.
+func (s *Socket) Number(session uint32) { s.info.Session = session }
 
 // Conflated reports whether the socket gets conflated values in frames of many.
 func (s *Socket) Conflated() bool { return s.info.Conflated }
@@ -105,6 +122,12 @@ func (ss *Sockets) Add(info SocketInfo) {
 		at--
 	}
 	ss.order = slices.Insert(ss.order, at, s)
+}
+
+// AddEnded is Add for a socket whose end the object has not been told yet: what is sent to it is dropped.
+func (ss *Sockets) AddEnded(info SocketInfo) {
+	ss.Add(info)
+	ss.byID[info.ID].ended = true
 }
 
 // Len is the number of sockets.

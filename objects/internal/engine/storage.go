@@ -18,8 +18,8 @@ const firstKey = "\x01"
 // LastKey is greater than every key: no UTF-8 contains its byte.
 const LastKey = "\xff"
 
-// pages begins the keys of an object's database, which is part of what its author has stored.
-const pages = Reserved + "p"
+// Pages begins the keys of an object's database, which is part of what its author has stored.
+const Pages = Reserved + "p"
 
 // Get is the stored value of an author's key, as the event sees it. It must not be changed.
 func (t *Tx) Get(key string) ([]byte, bool) {
@@ -73,11 +73,14 @@ func (t *Tx) Range(from, to string, backward bool) iter.Seq2[string, []byte] {
 // DeleteAll removes what an author has stored, keys and database, and the alarm.
 func (t *Tx) DeleteAll() {
 	t.DeleteAlarm()
+	if t.run.part != nil {
+		t.run.part.DeleteAll(t)
+	}
 	t.forgetOwn()
 	for key := range t.Entries(firstKey, LastKey, false) {
 		t.put(key, nil)
 	}
-	for key := range t.Entries(pages, After(pages), false) {
+	for key := range t.Entries(Pages, After(Pages), false) {
 		t.put(key, nil)
 	}
 }

@@ -14,6 +14,7 @@ type Told struct {
 	N    uint64    `json:"n"`              // the object's count of what it has told; it orders the messages of one pair
 	To   string    `json:"to"`             // the receiver, "class.hex"
 	Name string    `json:"name,omitempty"` // the receiver's name, if it is known
+	Near string    `json:"near,omitempty"` // the region in which a host is looked for first if nobody owns the receiver
 	Call string    `json:"call"`
 	Key  string    `json:"key,omitempty"`
 	At   time.Time `json:"at,omitzero"` // when it is to be delivered; zero: at once
@@ -74,6 +75,13 @@ const (
 	TimersAt  = Reserved + "t/" // + number, or = and the key: messages to others that are not due, and messages to the object itself
 	ParkedAt  = Reserved + "k/" // + number: messages that are not delivered until somebody sees to them
 	MarksAt   = Reserved + "m/" // + sender: what the object was told
+)
+
+// Where is kept what lets sockets come back.
+const (
+	SessionsAt = Reserved + "r/s/" // + session: it is away
+	DetachedAt = Reserved + "r/d/" // + socket: its session is elsewhere
+	WindowAt   = Reserved + "r/w"  // what an owner has handed over of what it has sent
 )
 
 // OutboxKey is where the message with this number is kept.

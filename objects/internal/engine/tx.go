@@ -115,6 +115,7 @@ type Event interface {
 // Question is what an event asks another object.
 type Question struct {
 	Key, Name string        // of the object; the name may be unknown
+	Near      string        // the region in which a host is looked for first if nobody owns it; "": that of the host that asks
 	Call      string        // the call
 	Input     []byte        // of a call, or the body of the request
 	Request   *http.Request // what ServeHTTP is to answer; nil: a call
@@ -176,10 +177,13 @@ type EventKey struct{}
 // FaceKey is the key under which the Tx, as a context, has its Face.
 type FaceKey struct{}
 
-// Value is the parent's, and the Face.
+// Value is the parent's, the Face, and the Tx itself.
 func (t *Tx) Value(key any) any {
-	if key == (FaceKey{}) {
+	switch key {
+	case FaceKey{}:
 		return t.Face
+	case TxKey{}:
+		return t
 	}
 	return t.parent.Value(key)
 }
@@ -330,6 +334,9 @@ func (t *Tx) Transact(fn func() error) error {
 
 // fold makes the topmost layer part of the one below it.
 func (t *Tx) fold() {
+	if t.run.part != nil {
+		t.run.part.Fold(t, t.Depth())
+	}
 	done := *t.top()
 	t.layers = t.layers[:len(t.layers)-1]
 	for key, value := range done.writes {
@@ -343,6 +350,9 @@ func (t *Tx) fold() {
 // rollback takes back all layers from the given one on.
 func (t *Tx) rollback(from int) {
 	first := t.layers[from]
+	if t.run.part != nil {
+		t.run.part.Rollback(t, from)
+	}
 	t.undoSockets(first.undo)
 	clear(t.sends[first.sends:])
 	clear(t.tasks[first.tasks:])

@@ -54,6 +54,7 @@ type Outbox struct {
 // peer is another object, and what is on its way to it.
 type peer struct {
 	key, name string
+	near      string
 	queue     queue
 	sent      int    // the first of the queue that are under way; 0: none
 	try       uint64 // of the last batch
@@ -194,6 +195,9 @@ func (o *Outbox) noteOutbox(n uint64, value []byte, m engine.Told, commit uint64
 	if m.Name != "" {
 		r.name = m.Name
 	}
+	if m.Near != "" {
+		r.near = m.Near
+	}
 	o.place[n] = r
 	r.queue.put(item{n: n, need: commit, due: m.Due, tries: m.Tries, size: len(value)})
 	o.look(r)
@@ -289,6 +293,7 @@ func (r *peer) at() time.Time {
 // Batch is what is sent to one receiver.
 type Batch struct {
 	To, Name string
+	Near     string // as the last message says that says it
 	Try      uint64
 	Numbers  []uint64 // of the messages, which are kept under their OutboxKeys
 }
@@ -305,7 +310,7 @@ func (o *Outbox) Take(now time.Time) (Batch, bool) {
 			o.look(r)
 			continue
 		}
-		b := Batch{To: r.key, Name: r.name}
+		b := Batch{To: r.key, Name: r.name, Near: r.near}
 		size := 0
 		for _, i := range r.queue {
 			most := cmp.Or(r.window, MaxBatch)

@@ -126,6 +126,8 @@ type Socket struct {
 	Tags       []string        `json:"t,omitempty"`
 	Attachment json.RawMessage `json:"a,omitempty"`
 	Principal  json.RawMessage `json:"p,omitempty"`
+	Session    string          `json:"n,omitempty"` // its id, if that is not the socket's
+	Secret     []byte          `json:"k,omitempty"` // of a session
 }
 
 // EncodeSockets encodes what is known of sockets, by their ids.

@@ -1,0 +1,104 @@
+// A socket that comes back as the same one: what its messages begin with, and who counts them. The counts are
+// of messages alone, both ways, and never on the wire but in the first message of a connection (the hello) and
+// in the answer to a ping.
+const PROTOCOL = "holdfast.1";
+const MAX_UNSENT = 1 << 20; // bytes of messages that are not known to be taken
+
+export const PING = "\0p";
+
+const decoder = new TextDecoder();
+
+/** Splits what was received into its kind ("message", "hello", "heard", "apart") and the rest. */
+export function readMessage(data) {
+  const text = typeof data === "string";
+  const bytes = text ? null : new Uint8Array(data);
+  const at = (i) => (text ? data.charCodeAt(i) : bytes[i]);
+  const size = text ? data.length : bytes.length;
+  if (size === 0 || at(0) !== 0) return { kind: "message", data };
+  const rest = data.slice(2);
+  switch (size > 1 ? at(1) : -1) {
+    case 0:
+      return { kind: "message", data: data.slice(1) };
+    case 104: // h
+      return { kind: "hello", data: JSON.parse(text ? rest : decoder.decode(rest)) };
+    case 97: // a
+      return { kind: "heard", data: Number(text ? rest : decoder.decode(rest)) };
+    case 117: // u
+      return { kind: "apart", data: rest };
+  }
+  return { kind: "unknown", data };
+}
+
+/** A message as it is sent: one more zero stands before one that begins with a zero. */
+export function escapeMessage(data) {
+  if (typeof data === "string") return data.charCodeAt(0) === 0 ? "\0" + data : data;
+  const bytes = ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
+  if (bytes[0] !== 0) return data;
+  const escaped = new Uint8Array(bytes.length + 1);
+  escaped.set(bytes, 1);
+  return escaped;
+}
+
+const sizeOf = (data) => (typeof data === "string" ? data.length : data.byteLength);
+
+export class Session {
+  token = "";
+  received = 0;
+  time = 0;
+  #auto;
+  #unsent = [];
+  #bytes = 0;
+  #sent = 0; // messages before #unsent
+
+  /** What to offer with the next connection. */
+  protocols() {
+    return this.token ? [PROTOCOL, `holdfast.resume.${this.received}.${this.token}`] : [PROTOCOL];
+  }
+
+  /** A connection begins: what is to be sent again, and what was missed (null: nothing). */
+  hello(h) {
+    const before = this.token;
+    let gap = null;
+    Object.assign(this, { token: h.token ?? "", time: h.time ?? 0, received: h.from ?? 0 });
+    this.#auto = h.auto;
+    if (before && !h.back) {
+      gap = { missed: null, fresh: true };
+      this.#forget(0);
+    } else if (h.gap) {
+      gap = { missed: h.missed ?? null, fresh: false };
+    }
+    const heard = h.heard ?? 0;
+    if (h.back && heard > this.#sent + this.#unsent.length) this.#forget(heard);
+    this.heard(heard);
+    return { again: this.#unsent, gap };
+  }
+
+  heard(n) {
+    while (this.#sent < n && this.#unsent.length > 0) {
+      this.#bytes -= sizeOf(this.#unsent.shift());
+      this.#sent++;
+    }
+  }
+
+  /** Notes a message that is sent; false if too much is not known to be taken. */
+  sends(data) {
+    if (!this.token || (this.#auto !== undefined && data === this.#auto)) return true;
+    const size = sizeOf(data);
+    if (this.#bytes > 0 && this.#bytes + size > MAX_UNSENT) return false;
+    this.#unsent.push(typeof data === "string" ? data : ArrayBuffer.isView(data) ? data.slice?.() ?? data : data.slice(0));
+    this.#bytes += size;
+    return true;
+  }
+
+  /** Ends the session: the next connection is another socket. */
+  end() {
+    this.token = "";
+    this.#forget(0);
+  }
+
+  #forget(sent) {
+    this.#unsent = [];
+    this.#bytes = 0;
+    this.#sent = sent;
+  }
+}

@@ -1,0 +1,79 @@
+package resume
+
+// Hello is the first that a client hears on a connection.
+type Hello struct {
+	Token  string `json:"token,omitempty"`  // to come back with; "": this socket cannot come back
+	Time   uint64 `json:"time,omitempty"`   // milliseconds for which it may be away
+	Back   bool   `json:"back,omitempty"`   // it is the session of before
+	From   uint64 `json:"from,omitempty"`   // messages to it before those that follow
+	Heard  uint64 `json:"heard,omitempty"`  // messages of the client that were taken
+	Gap    bool   `json:"gap,omitempty"`    // messages are missing before those that follow
+	Missed uint64 `json:"missed,omitempty"` // how many; 0: nobody knows
+
+	Subprotocol string `json:"subprotocol,omitempty"` // that was agreed on with the object
+	Auto        string `json:"auto,omitempty"`        // a text message that the gateway answers by itself, and that is not counted
+}
+
+// Client is a session at its client, over all of its connections.
+type Client struct {
+	Token    string // of the session; "": there is none yet
+	Received uint64 // messages so far
+
+	auto   string
+	unsent []Message // that are not known to be taken, in order
+	bytes  int
+	sent   uint64 // messages before them
+}
+
+// Gap is what a client is told when it has missed something.
+type Gap struct {
+	Missed uint64 // messages; 0: nobody knows how many
+	New    bool   // the socket is another one to its object: the time to come back was over
+}
+
+// MaxUnsent is how many bytes a client keeps of messages that are not known to be taken.
+const MaxUnsent = 1 << 20
+
+// Hello begins a connection. It returns what is to be sent again, and what was missed; nil: nothing.
+func (c *Client) Hello(h Hello) (again []Message, gap *Gap) {
+	before := c.Token
+	c.Token, c.auto, c.Received = h.Token, h.Auto, h.From
+	switch {
+	case before != "" && !h.Back:
+		gap = &Gap{New: true}
+		c.unsent, c.bytes, c.sent = nil, 0, 0
+	case h.Gap:
+		gap = &Gap{Missed: h.Missed}
+	}
+	if h.Back && h.Heard > c.sent+uint64(len(c.unsent)) {
+		c.unsent, c.bytes, c.sent = nil, 0, h.Heard // an earlier life of the client has sent more
+	}
+	c.Heard(h.Heard)
+	return c.unsent, gap
+}
+
+// Heard notes how many messages were taken.
+func (c *Client) Heard(n uint64) {
+	for c.sent < n && len(c.unsent) > 0 {
+		c.bytes -= len(c.unsent[0].Data)
+		c.unsent = c.unsent[1:]
+		c.sent++
+	}
+}
+
+// Message notes a message that was received.
+func (c *Client) Message() { c.Received++ }
+
+// Send notes a message that is sent, or to be sent with the next connection. It reports false if too many are not known
+// to be taken.
+func (c *Client) Send(m Message) bool {
+	if c.Token == "" || c.auto != "" && !m.Binary && string(m.Data) == c.auto {
+		return true
+	}
+	if c.bytes > 0 && c.bytes+len(m.Data) > MaxUnsent {
+		return false
+	}
+	c.unsent = append(c.unsent, m)
+	c.bytes += len(m.Data)
+	return true
+}

@@ -1,0 +1,480 @@
+package host
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/internal/resume"
+	"holdfast/internal/stream"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
+)
+
+// Sockets that come back. Package resume decides what a session gets that comes back; here
+// is what that means for the object's sockets, its streams and its record. The object's lock
+// guards the sessions, and the event loop alone changes them, but for what is sent to them.
+
+const (
+	resumeWindow = 256 << 10 // bytes, unless the class says otherwise
+	handedOver   = 64 << 10  // bytes of a window that the next owner gets
+)
+
+// closeMoved is the code with which the socket is closed whose session has come back elsewhere.
+const closeMoved = 4408
+
+// makeSessions are the object's sessions. With mu held.
+func (o *object) makeSessions() *resume.Sessions {
+	if o.sockets.sessions == nil {
+		settings := resume.Settings{Bytes: o.class.Resume.Bytes, Time: o.class.Resume.Time}
+		if settings.Bytes == 0 {
+			settings.Bytes = resumeWindow
+		}
+		o.sockets.sessions = resume.New(settings)
+	}
+	return o.sockets.sessions
+}
+
+// next is when the next session ends that is away; zero: none is.
+func (s *sockets) next() time.Time {
+	if s.sessions == nil {
+		return time.Time{}
+	}
+	return s.sessions.Next()
+}
+
+// noteSession adds to the details of a session's socket what makes it one. It returns the
+// socket's own id.
+func (s *sockets) noteSession(info engine.SocketInfo, details *record.Socket) string {
+	id := wire.SocketID(info.Gateway, info.Slot)
+	if one := s.sessions.Find(info.ID); one != nil {
+		details.Secret = one.Secret
+	}
+	if id != info.ID {
+		details.Session = info.ID
+	}
+	return id
+}
+
+// openSession has a socket come back if it is lost. With mu held.
+func (o *object) openSession(s *engine.Socket) {
+	secret := make([]byte, resume.SecretSize)
+	rand.Read(secret) // never fails
+	info := s.Info()
+	s.Number(uint32(o.makeSessions().Open(info.ID, secret, placeOf(info))))
+}
+
+func placeOf(info engine.SocketInfo) resume.Place {
+	return resume.Place{Gateway: info.Gateway, Slot: info.Slot}
+}
+
+// tookFrame notes that a message of a client was taken. It reports false if the session of
+// the socket is elsewhere: its client sends the message again from there. With mu held.
+func (o *object) tookFrame(ev event) bool {
+	ss := o.sockets.sessions
+	if ss == nil {
+		return true
+	}
+	at := resume.Place{Gateway: ev.gateway, Slot: ev.slot}
+	if ss.Detached(at) {
+		return false
+	}
+	ss.Took(at)
+	return true
+}
+
+// endSession ends the session of a socket, if it is one's. It returns the socket's id for the
+// object. With mu held.
+func (o *object) endSession(gateway string, slot uint32) string {
+	socket := o.sockets.idAt(gateway, slot)
+	if o.sockets.sessions != nil {
+		o.sockets.sessions.End(socket)
+	}
+	return socket
+}
+
+// lost reports whether a socket that has ended with the code was lost, and not closed.
+func lost(code int) bool {
+	switch code {
+	case 1001, 1005, 1006, 1012, 1013:
+		return true
+	}
+	return false
+}
+
+// leaves decides on the end of a socket that its last frame tells. It reports whether that is
+// not the end of a session, or that of one that has come back already: then there is nothing
+// to tell the object, and the frame is acknowledged. With mu held.
+func (o *object) leaves(ev event, how engine.Close) bool {
+	if !o.leavesWith(ev.gateway, ev.slot, how, ev.req.Final) {
+		return false
+	}
+	now := time.Now()
+	b := o.outgoing(now)
+	d := b.to(ev.gateway)
+	d.Acks = append(d.Acks, wire.Reached{Of: ev.slot, Seq: ev.seq})
+	d.Ends = append(d.Ends, stream.Slot(ev.slot))
+	o.placeConflated(&b, now, false)
+	o.commit.wrote = true
+	o.put(outboxItem{wrote: true}, b.outs()...)
+	return true
+}
+
+// leavesWith is leaves without the acknowledgement. final: the object has closed the socket.
+func (o *object) leavesWith(gateway string, slot uint32, how engine.Close, final bool) bool {
+	at := resume.Place{Gateway: gateway, Slot: slot}
+	o.recallSession(at)
+	ss := o.sockets.sessions
+	if ss == nil {
+		return false
+	}
+	if ss.Detached(at) {
+		ss.Forget(at)
+		o.memory.state.Apply([]engine.Write{{Key: detachedKey(at)}})
+		return true
+	}
+	one := ss.In(at)
+	if one == nil || final || !lost(how.Code) {
+		return false
+	}
+	socket := o.sockets.open.Find(one.ID)
+	if socket == nil || socket.Closed() {
+		return false
+	}
+	ss.Left(time.Now(), at, o.stream.Whole)
+	socket.Leave()
+	o.memory.state.Apply([]engine.Write{{Key: engine.SessionsAt + one.ID, Value: awayOf(one, socket.Info(), how).encode()}})
+	o.sockets.note()
+	return true
+}
+
+// recallSession adopts a session of which only the record knows: its gateway was lost
+// together with the owner before.
+func (o *object) recallSession(at resume.Place) {
+	id := wire.SocketID(at.Gateway, at.Slot)
+	known := o.sockets.recorded[id]
+	if len(known.Secret) != resume.SecretSize || o.class.Resume.Time == 0 {
+		return
+	}
+	delete(o.sockets.recorded, id)
+	ss := o.makeSessions()
+	info := engine.SocketInfo{
+		ID: id, Gateway: at.Gateway, Slot: at.Slot, Tags: known.Tags, Attachment: known.Attachment, Principal: known.Principal,
+	}
+	if known.Session != "" {
+		info.ID = known.Session
+	}
+	if ss.Detached(at) || o.sockets.open.Has(info.ID) {
+		return
+	}
+	info.Session = uint32(ss.Adopt(resume.Session{ID: info.ID, Secret: known.Secret, At: at, Broken: true}))
+	o.sockets.open.Add(info)
+}
+
+func detachedKey(at resume.Place) string {
+	return engine.DetachedAt + wire.SocketID(at.Gateway, at.Slot)
+}
+
+// away is a session that is away, as the record has it.
+type away struct {
+	Secret []byte `json:"k"`
+	Until  int64  `json:"u"` // Unix milliseconds
+	Sent   uint64 `json:"s,omitempty"`
+	Heard  uint64 `json:"h,omitempty"`
+	Broken bool   `json:"x,omitempty"`
+
+	Tags        []string        `json:"t,omitempty"`
+	Attachment  json.RawMessage `json:"a,omitempty"`
+	Principal   json.RawMessage `json:"p,omitempty"`
+	Region      string          `json:"r,omitempty"`
+	Order       uint64          `json:"o,omitempty"`
+	Conflated   bool            `json:"f,omitempty"`
+	Subprotocol string          `json:"l,omitempty"`
+	Auto        *engine.Auto    `json:"q,omitempty"`
+
+	Code   int    `json:"c"` // how the connection ended
+	Reason string `json:"m,omitempty"`
+	Clean  bool   `json:"n,omitempty"`
+	Fault  string `json:"e,omitempty"`
+	Final  bool   `json:"z,omitempty"` // the object has closed the socket meanwhile
+}
+
+func awayOf(one *resume.Session, info engine.SocketInfo, how engine.Close) *away {
+	return &away{
+		Secret: one.Secret, Until: one.Until.UnixMilli(), Sent: one.Sent, Heard: one.Heard, Broken: one.Broken,
+		Tags: info.Tags, Attachment: info.Attachment, Principal: info.Principal, Region: info.Region, Order: info.Order,
+		Conflated: info.Conflated, Subprotocol: info.Subprotocol, Auto: info.Auto,
+		Code: how.Code, Reason: how.Reason, Clean: how.Clean, Fault: how.Fault,
+	}
+}
+
+func (a *away) encode() []byte {
+	data, err := json.Marshal(a)
+	if err != nil {
+		panic(err) // our own type always encodes
+	}
+	return data
+}
+
+func (a *away) close() engine.Close {
+	return engine.Close{Code: a.Code, Reason: a.Reason, Clean: a.Clean, Fault: a.Fault}
+}
+
+// keptAway is the entry of a session that is away. What cannot be read is the end of a session of which nothing is known.
+func keptAway(value []byte) (a away) {
+	if json.Unmarshal(value, &a) != nil || len(a.Secret) != resume.SecretSize {
+		return away{Code: 1006}
+	}
+	return a
+}
+
+// nextSession is when the first session of a record ends that is away; zero: none is.
+func (o *object) nextSession(kept *engine.Data) (next time.Time) {
+	for _, value := range kept.Between(engine.SessionsAt, engine.After(engine.SessionsAt)).All() {
+		a := keptAway(value)
+		if until := time.UnixMilli(a.Until); next.IsZero() || until.Before(next) {
+			next = until
+		}
+	}
+	return next
+}
+
+// adoptSessions takes over what a record has of sessions. With mu held.
+func (o *object) adoptSessions(kept *engine.Data) {
+	for key := range kept.Between(engine.DetachedAt, engine.After(engine.DetachedAt)).All() {
+		id := strings.TrimPrefix(key, engine.DetachedAt)
+		if end := strings.LastIndexByte(id, '-'); end > 0 {
+			if slot, ok := wire.SlotOf(id[:end], id); ok {
+				o.makeSessions().Detach(resume.Place{Gateway: id[:end], Slot: slot})
+			}
+		}
+	}
+	for key, value := range kept.Between(engine.SessionsAt, engine.After(engine.SessionsAt)).All() {
+		id, a := strings.TrimPrefix(key, engine.SessionsAt), keptAway(value)
+		session := resume.Session{ID: id, Secret: a.Secret, Until: time.UnixMilli(a.Until), Sent: a.Sent, Heard: a.Heard, Broken: a.Broken}
+		number := o.makeSessions().Adopt(session)
+		o.sockets.open.Add(engine.SocketInfo{
+			ID: id, Region: a.Region, Tags: a.Tags, Attachment: cleanAttachment(a.Attachment), Order: a.Order, Conflated: a.Conflated,
+			Principal: cleanPrincipal(a.Principal), Subprotocol: a.Subprotocol, Session: uint32(number), Auto: a.Auto,
+		})
+		if a.Final {
+			o.endAway(id, a.close())
+		}
+	}
+}
+
+// adoptSession makes a socket that a gateway holds the session that it is, if it is one. It
+// reports false if its session is elsewhere. With mu held.
+func (o *object) adoptSession(info *engine.SocketInfo, held *wire.LaneSocket) bool {
+	at := placeOf(*info)
+	if o.sockets.sessions != nil && o.sockets.sessions.Detached(at) {
+		return false
+	}
+	if held.Session == "" || len(held.Session) > resume.MaxSession || len(held.Secret) != resume.SecretSize {
+		return true
+	}
+	session := resume.Session{ID: held.Session, Secret: slices.Clone(held.Secret), At: at, Sent: held.Sent, Heard: held.Heard}
+	number := o.makeSessions().Adopt(session)
+	info.ID, info.Session = held.Session, uint32(number)
+	if held.AutoRequest != "" || held.AutoResponse != "" {
+		info.Auto = &engine.Auto{Request: held.AutoRequest, Response: held.AutoResponse}
+	}
+	return number != 0
+}
+
+// handOverWindow has the next owner know what was sent lately.
+func (o *object) handOverWindow() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.sockets.sessions == nil || o.stage() == gone {
+		return
+	}
+	if window := o.sockets.sessions.HandOver(time.Now(), o.memory.epoch, handedOver); window != nil {
+		o.memory.state.Apply([]engine.Write{{Key: engine.WindowAt, Value: window}})
+	}
+}
+
+// takeOverWindow begins with what the owner before has handed over. With mu held.
+func (o *object) takeOverWindow(kept *engine.Data) {
+	window, handed := kept.Get(engine.WindowAt)
+	if !handed {
+		return
+	}
+	if err := o.makeSessions().TakeOver(window, o.memory.epoch-1); err != nil {
+		o.in.log.Error("window not taken over: sockets that come back may miss something, and are told so", "object", o.key, "err", err)
+	}
+	o.memory.state.Apply([]engine.Write{{Key: engine.WindowAt}}) // with the next put
+}
+
+// endAway has the object told the end of a session that is away. With mu held.
+func (o *object) endAway(id string, how engine.Close) {
+	o.sockets.sessions.End(id)
+	o.sockets.addEnd(socketEnd{socket: id, close: how, session: true})
+}
+
+// endSessions tells the object the ends of sessions whose time to come back is over. The
+// event loop calls it.
+func (o *object) endSessions(now time.Time) {
+	if o.sockets.sessions == nil {
+		return
+	}
+	o.mu.Lock()
+	for _, one := range o.sockets.sessions.Due(now) {
+		value, _ := o.memory.state.Reserved().Get(engine.SessionsAt + one.ID)
+		a := keptAway(value)
+		o.endAway(one.ID, a.close())
+	}
+	o.sockets.sessions.Trim(now)
+	o.mu.Unlock()
+	o.deliverEnds()
+}
+
+// closesAway reports whether an event has closed a socket that is away.
+func closesAway(sends []engine.Send) bool {
+	return slices.ContainsFunc(sends, func(send engine.Send) bool {
+		return send.Op == engine.OpClose && slices.ContainsFunc(send.Sockets, isAway)
+	})
+}
+
+func isAway(s *engine.Socket) bool { return s.Info().Session != 0 && s.Info().Gateway == "" }
+
+// closeAway ends the sessions that are away of sockets that the object has closed. It is told
+// of their ends with an event of its own. With mu held.
+func (o *object) closeAway(sockets []*engine.Socket, how engine.Close) {
+	for _, s := range sockets {
+		one := o.sockets.findSession(s)
+		if one == nil || !isAway(s) {
+			continue
+		}
+		a := awayOf(one, s.Info(), engine.Close{Code: how.Code, Reason: how.Reason})
+		a.Final = true
+		o.memory.state.Apply([]engine.Write{{Key: engine.SessionsAt + one.ID, Value: a.encode()}})
+		o.endAway(one.ID, a.close())
+		o.push(delivery{kind: endsDue})
+	}
+}
+
+// findSession is the session of a socket; nil if it is none.
+func (s *sockets) findSession(socket *engine.Socket) *resume.Session {
+	if s.sessions == nil {
+		return nil
+	}
+	return s.sessions.Find(socket.ID())
+}
+
+// keepAttachments has the record know of what an event has attached to sockets that are
+// away. With mu held.
+func (o *object) keepAttachments(sends []engine.Send) {
+	for _, send := range sends {
+		if send.Op != engine.OpAttach || !isAway(send.Sockets[0]) {
+			continue
+		}
+		s := send.Sockets[0]
+		key := engine.SessionsAt + s.ID()
+		if value, is := o.memory.state.Reserved().Get(key); is {
+			a := keptAway(value)
+			a.Attachment = s.Info().Attachment
+			o.memory.state.Apply([]engine.Write{{Key: key, Value: a.encode()}})
+		}
+	}
+}
+
+// checkSession refuses what no gateway of ours has made of a client's token.
+func checkSession(req *wire.Request) error {
+	switch {
+	case req.Session == "" && len(req.Secret) == 0 && !req.Resumes:
+		return nil
+	case req.Kind != wire.Fetch || req.Socket == "":
+		return errors.New("only an upgrade names a session")
+	case req.Session != "" && (len(req.Session) > resume.MaxSession || len(req.Secret) != resume.SecretSize):
+		return fmt.Errorf("a session of %d bytes with a secret of %d cannot be", len(req.Session), len(req.Secret))
+	}
+	return nil
+}
+
+// comesBack has a session come back that a request names. It reports false if there is none:
+// then the object decides about a new socket, of which the gateway tells the client that it
+// is another one.
+func (o *object) comesBack(ev event) bool {
+	if ev.req.Session == "" || !o.knowsSession(ev.req.Session) {
+		return false
+	}
+	socket := o.sockets.open.Find(ev.req.Session)
+	one := o.sockets.sessions.Find(ev.req.Session)
+	if socket == nil || one == nil || socket.Closed() {
+		return false
+	}
+	if !one.Knows(ev.req.Secret) || principalID(socket.Info().Principal) != principalID(ev.req.Principal) {
+		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Forbidden, "the token to come back with is somebody else's")})
+		return true
+	}
+	o.bringBack(ev, one, socket)
+	o.in.trackGateway(ev.req.Gateway)
+	return true
+}
+
+// knowsSession reports whether there is a session, which may be one of which only the record
+// knows.
+func (o *object) knowsSession(id string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for at, known := range o.sockets.recorded {
+		if end := strings.LastIndexByte(at, '-'); end > 0 && (at == id || known.Session == id) {
+			if slot, ok := wire.SlotOf(at[:end], at); ok {
+				o.recallSession(resume.Place{Gateway: at[:end], Slot: slot})
+			}
+		}
+	}
+	return o.sockets.sessions != nil && o.sockets.sessions.Find(id) != nil
+}
+
+// principalID is who a principal is; "" for nobody in particular.
+func principalID(data []byte) string {
+	var p objects.Principal
+	if data = cleanPrincipal(data); data != nil && json.Unmarshal(data, &p) != nil {
+		return ""
+	}
+	return p.ID
+}
+
+// bringBack has a session go on with the socket of a request.
+func (o *object) bringBack(ev event, one *resume.Session, socket *engine.Socket) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now, req := time.Now(), ev.req
+	slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has seen it
+	back := o.sockets.sessions.Resume(one, req.Received, resume.Place{Gateway: req.Gateway, Slot: slot}, o.stream.Whole)
+	b := o.outgoing(now)
+	writes := []engine.Write{{Key: engine.SessionsAt + one.ID}}
+	if back.Before != (resume.Place{}) {
+		d := b.to(back.Before.Gateway)
+		d.Ops = append(d.Ops, wire.LaneOp{
+			Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{back.Before.Slot}), Code: closeMoved, Reason: "the socket has come back elsewhere",
+		})
+		writes = slices.Insert(writes, 0, engine.Write{Key: detachedKey(back.Before), Value: []byte("true")})
+	}
+	socket.Place(req.Gateway, slot, req.Region, cleanPrincipal(req.Principal))
+	d := b.to(req.Gateway)
+	d.Opens = append(d.Opens, stream.Slot(slot))
+	op := o.opening(socket.Info())
+	op.Back, op.Gap, op.Missed, op.Counts = true, back.Gap, back.Missed, wire.Counts{Sent: back.From, Heard: back.Heard}
+	attachment := wire.LaneOp{Op: wire.OpAttach, Slots: op.Slots, Data: socket.Info().Attachment}
+	d.Ops = append(d.Ops, op, attachment)
+	for _, m := range back.Messages {
+		d.Ops = append(d.Ops, wire.LaneOp{Op: wire.OpMessage, Slots: op.Slots, Binary: m.Binary, Data: m.Data})
+	}
+	o.placeConflated(&b, now, false)
+	o.memory.state.Apply(writes)
+	o.sockets.note()
+	reply := &wire.Reply{Status: 101}
+	o.remember(ev, reply)
+	o.commit.wrote = true
+	o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: true}, b.outs()...)
+	o.counters.ok[ev.index()].Inc()
+}

@@ -1,0 +1,164 @@
+package conformance
+
+import (
+	"time"
+
+	"holdfast/objects"
+)
+
+// alarmCases are cases of docs/conformance.md about alarms, and about how long an instance lives.
+var alarmCases = []aCase{
+	{"55 the alarm that is set last wins", false, func(s *stage) {
+		var first, last time.Time
+		s.must(func(tx *objects.Tx) {
+			first, last = tx.Now().Add(time.Hour).Truncate(time.Millisecond), tx.Now().Add(2*time.Hour).Truncate(time.Millisecond)
+			tx.SetAlarm(last)
+			tx.SetAlarm(first)
+			if at, set := tx.Alarm(); !set || !at.Equal(first) {
+				s.Errorf("in its event: %v, %t, want %v", at, set, first)
+			}
+		})
+		for _, want := range []time.Time{first, last} {
+			s.must(func(tx *objects.Tx) {
+				if at, set := tx.Alarm(); !set || !at.Equal(want) {
+					s.Errorf("%v, %t, want %v", at, set, want)
+				}
+				tx.SetAlarm(last)
+			})
+		}
+	}},
+	{"57 an alarm is cleared by success, and kept if it is set anew", false, func(s *stage) {
+		ran := make(chan bool, 10)
+		s.alarm = func(tx *objects.Tx, _ objects.AlarmInfo) error {
+			if len(ran) == 0 {
+				tx.SetAlarm(tx.Now())
+			}
+			ran <- true
+			return nil
+		}
+		s.must(func(tx *objects.Tx) { tx.SetAlarm(tx.Now()) })
+		s.eventually("it has run twice", func() bool { return len(ran) == 2 })
+		s.eventually("it is cleared", func() bool {
+			cleared := false
+			s.must(func(tx *objects.Tx) { _, set := tx.Alarm(); cleared = !set })
+			return cleared
+		})
+		if len(ran) != 2 {
+			s.Errorf("it ran %d times, want twice", len(ran))
+		}
+	}},
+	{"61 an alarm that fell due while nobody ran the object runs at once", false, func(s *stage) {
+		ran := make(chan time.Duration, 10)
+		s.alarm = func(tx *objects.Tx, info objects.AlarmInfo) error { ran <- tx.Now().Sub(info.Scheduled); return nil }
+		s.must(func(tx *objects.Tx) { tx.SetAlarm(tx.Now().Add(200 * time.Millisecond)) })
+		s.away(s, s.self, 500*time.Millisecond)
+		s.eventually("it has run", func() bool { return len(ran) > 0 })
+		if late := <-ran; late < 0 {
+			s.Errorf("it ran %v early", -late)
+		}
+	}},
+	{"62 a wake-up that comes before the alarm is due runs nothing", false, func(s *stage) {
+		ran := make(chan bool, 10)
+		s.alarm = func(*objects.Tx, objects.AlarmInfo) error { ran <- true; return nil }
+		s.must(func(tx *objects.Tx) { tx.SetAlarm(tx.Now().Add(100 * time.Millisecond)) })
+		s.must(func(tx *objects.Tx) { tx.SetAlarm(tx.Now().Add(time.Hour)) })
+		s.pass(400 * time.Millisecond)
+		if s.must(func(*objects.Tx) {}); len(ran) != 0 {
+			s.Errorf("it ran %d times", len(ran))
+		}
+	}},
+	{"63 an alarm that is moved runs at its new time", false, func(s *stage) {
+		ran := make(chan time.Duration, 10)
+		var at time.Time
+		s.alarm = func(tx *objects.Tx, _ objects.AlarmInfo) error { ran <- tx.Now().Sub(at); return nil }
+		s.must(func(tx *objects.Tx) { tx.SetAlarm(tx.Now().Add(time.Hour)) })
+		s.must(func(tx *objects.Tx) { at = tx.Now().Add(100 * time.Millisecond); tx.SetAlarm(at) })
+		s.eventually("the earlier one has run", func() bool { return len(ran) == 1 })
+		s.must(func(tx *objects.Tx) { tx.SetAlarm(tx.Now().Add(100 * time.Millisecond)) })
+		s.must(func(tx *objects.Tx) { at = tx.Now().Add(500 * time.Millisecond); tx.SetAlarm(at) })
+		s.eventually("the later one has run", func() bool { return len(ran) == 2 })
+		for range 2 {
+			if late := <-ran; late < 0 {
+				s.Errorf("it ran %v early", -late)
+			}
+		}
+	}},
+	{"66 a transaction that is rolled back leaves the alarm as it was", false, func(s *stage) {
+		var was time.Time
+		s.must(func(tx *objects.Tx) { was = tx.Now().Add(time.Hour).Truncate(time.Millisecond); tx.SetAlarm(was) })
+		s.must(func(tx *objects.Tx) {
+			for _, change := range []func(){func() { tx.SetAlarm(tx.Now()) }, tx.DeleteAlarm} {
+				_ = tx.Transact(func() error { change(); return errOnPurpose })
+				if at, set := tx.Alarm(); !set || !at.Equal(was) {
+					s.Errorf("it is %v, %t, want %v", at, set, was)
+				}
+			}
+		})
+	}},
+	{"67 a class without an alarm cannot set one", false, func(s *stage) {
+		s.self = s.Object(mutes, s.self.Name())
+		s.fails(objects.Internal, func(tx *objects.Tx) error {
+			note.Set(tx, "lost")
+			tx.SetAlarm(tx.Now())
+			return nil
+		})
+		if got := s.stored(); got != "" {
+			s.Errorf("stored %q", got)
+		}
+	}},
+	{"69 an instance can be kept for ever", false, func(s *stage) {
+		s.self = s.Object(wakefuls, s.self.Name())
+		s.must(func(*objects.Tx) {})
+		s.pass(700 * time.Millisecond) // longer than its host lets any other object of its own sleep
+		if s.must(func(*objects.Tx) {}); s.constructed() != 1 {
+			s.Errorf("%d instances, want one", s.constructed())
+		}
+	}},
+	{"70 what runs beside events keeps the instance, and comes back by a call", true, func(s *stage) {
+		s.must(func(*objects.Tx) {})
+		made, end := s.constructed(), make(chan bool)
+		s.must(func(tx *objects.Tx) {
+			note.Set(tx, "begun ")
+			tx.Go(func(t *objects.Task) error {
+				<-end
+				_, err := calls[sleepers].hear.Do(t, t.Self(), "ended")
+				return err
+			})
+		})
+		s.pass(300 * time.Millisecond) // longer than a live sleeper stays awake
+		end <- true
+		s.eventually("it has come back", func() bool { return s.stored() == "begun ended" })
+		if _, real := s.world.(*live); real && s.constructed() > made+1 {
+			s.Errorf("%d instances more, want the one that waited", s.constructed()-made)
+		}
+	}},
+	{"72 an eviction waits for the event that runs", false, func(s *stage) {
+		s.must(func(*objects.Tx) {})
+		runs, entered, end := 0, make(chan bool), make(chan bool)
+		answered := make(chan error, 1)
+		go func() {
+			_, err := s.do(func(tx *objects.Tx) (string, error) {
+				runs++
+				note.Set(tx, note.Get(tx)+"x")
+				entered <- true
+				<-end
+				return "", nil
+			})
+			answered <- err
+		}()
+		<-entered
+		moved := make(chan bool)
+		go func() {
+			defer close(moved)
+			s.move(s, s.self)
+		}()
+		end <- true
+		if err := <-answered; err != nil {
+			s.Error(err)
+		}
+		<-moved
+		if got := s.stored(); got != "x" || runs != 1 {
+			s.Errorf("stored %q after %d runs", got, runs)
+		}
+	}},
+}
