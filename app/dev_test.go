@@ -445,8 +445,8 @@ func TestGetShowsAnEventThatDoesNotEnd(t *testing.T) {
 	}
 	var running atomic.Uint64
 	running.Store(45_000)
-	if _, err := nc.Subscribe(wire.HostSubject("ghost"), func(msg *nats.Msg) {
-		if err := wire.Publish(nc, msg.Reply, &wire.ClaimReply{Owned: true, Running: running.Load()}); err != nil {
+	if _, err := nc.Subscribe(wire.ObjectSubject(stuck), func(msg *nats.Msg) {
+		if err := wire.Publish(nc, msg.Reply, &wire.Reply{Token: 1, Life: &wire.Life{Running: running.Load()}}); err != nil {
 			t.Error(err)
 		}
 	}); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -9,21 +10,19 @@ import (
 
 	"holdfast/app"
 	"holdfast/examples/demo"
-	"holdfast/examples/echo"
-	"holdfast/examples/room"
-	"holdfast/examples/ticket"
 	"holdfast/gateway"
 	"holdfast/objects"
 )
 
-// shelved is Holdfast with two classes more.
+// shelved is Holdfast with three classes more.
 var shelved = app.Config{
 	Name:    "bench serve",
-	Objects: []*objects.Implementation{ticket.Objects, room.Objects, echo.Objects, shelfObjects, busyObjects},
+	Objects: append(slices.Clone(demo.Objects), shelfObjects, busyObjects, rowsObjects),
 	Worker: func(r fiber.Router, env *gateway.Env) {
 		demo.Worker(r, env)
 		r.Post("/shelf/:name", func(c *fiber.Ctx) error { return putOnShelf(c, env) })
 		r.Post("/busy/:name", func(c *fiber.Ctx) error { return keepBusy(c, env) })
+		r.Post("/rows/:name", func(c *fiber.Ctx) error { return askRows(c, env) })
 	},
 }
 

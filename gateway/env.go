@@ -1,13 +1,16 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"net/url"
 	pathpkg "path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/nats-io/nats.go"
@@ -64,10 +67,15 @@ func (e *Env) Forward(c *fiber.Ctx, to objects.Ref, path string) error {
 	return e.g.forward(c, ask.AddressOf(to), place{path: (&url.URL{Path: path}).EscapedPath()})
 }
 
-// mustHave returns an error for a class that the program does not have. A gateway that was
-// told of no classes asks for any.
+// Has reports whether the program has a class: whether a worker may have routes to its objects. A gateway that was told of
+// no classes has all.
+func (e *Env) Has(class objects.Class) bool {
+	return len(e.g.cfg.Classes) == 0 || slices.Contains(e.g.cfg.Classes, string(class))
+}
+
+// mustHave returns an error for a class that the program does not have.
 func (e *Env) mustHave(class objects.Class) error {
-	if len(e.g.cfg.Classes) == 0 || slices.Contains(e.g.cfg.Classes, string(class)) {
+	if e.Has(class) {
 		return nil
 	}
 	return fmt.Errorf("this program has no class %q; it has: %s", class, strings.Join(e.g.cfg.Classes, ", "))
@@ -157,4 +165,35 @@ func enter(c *fiber.Ctx, client netip.Addr) (leave func(), err error) {
 			held.among.discharge(held)
 		}
 	}, nil
+}
+
+// Life is how an object is.
+type Life struct {
+	Host   string // that owns it
+	Region string // of the host
+	Epoch  uint64
+
+	Awake       bool          // its instance is in memory
+	Since       time.Duration // for which that has been so
+	Woken       string        // by which kind of event the last instance was needed: "call", "fetch", "message", "closed", "alarm", "told"; "": by none yet
+	Constructed uint64        // instances, by this owner
+	Sockets     uint64        // that are open
+}
+
+// Look asks the owner of an object how it is. That is no event: an object that sleeps goes on sleeping. The error is
+// NotFound if nobody owns the object.
+func (e *Env) Look(ctx context.Context, to objects.Ref) (Life, error) {
+	if err := to.Err(); err != nil {
+		return Life{}, err
+	}
+	reply, err := e.g.ask(ctx, ask.AddressOf(to), &wire.Request{Kind: wire.Look})
+	if err != nil {
+		return Life{}, err
+	}
+	l := Life{Host: reply.Owner.Host, Region: reply.Owner.Region, Epoch: reply.Owner.Epoch}
+	if said := reply.Life; said != nil {
+		l.Awake, l.Woken, l.Constructed, l.Sockets = said.Awake, said.Woken, said.Constructed, said.Sockets
+		l.Since = time.Duration(min(said.Since, math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
+	}
+	return l, nil
 }

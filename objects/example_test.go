@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -188,6 +189,34 @@ func ExampleMap() {
 }
 
 // The last posts of a chat, as pages of two.
+func ExampleBlob() {
+	w := objectstest.New(tb, CounterObjects)
+	counter := w.Object(Counters, "global")
+	report := objects.NewBlob("report")
+	_ = in(w, counter, func(tx *objects.Tx) error {
+		fmt.Println(report.Write(tx, strings.NewReader("count: 1\n")))
+		report.Append(tx, []byte("count: 2\n"))
+		return nil
+	})
+	_ = in(w, counter, func(tx *objects.Tx) error {
+		content, ok := report.Open(tx)
+		if !ok {
+			return errors.New("there is no report")
+		}
+		defer content.Close()
+		if _, err := content.Seek(-9, io.SeekEnd); err != nil {
+			return err
+		}
+		last, err := io.ReadAll(content)
+		fmt.Printf("%d %q\n", report.Size(tx), last)
+		report.Delete(tx)
+		return err
+	})
+	// Output:
+	// 9
+	// 18 "count: 2\n"
+}
+
 func ExampleRange() {
 	w := objectstest.New(tb, CounterObjects)
 	posts := objects.NewMap[uint64, string]("post")
@@ -850,4 +879,61 @@ func ExampleCall_Tell() {
 	// lunch at 12:00PM
 	// 12:00PM lunch
 	// 4:00PM tea
+}
+
+// A document whose past is kept: what was pasted over it can be taken back.
+
+const Documents objects.Class = "document"
+
+var (
+	Write    = objects.NewCall[string, objects.Bookmark](Documents, "write")
+	Revert   = objects.NewCall[objects.Bookmark, objects.Bookmark](Documents, "revert")
+	AsItWas  = objects.NewCall[time.Time, objects.Bookmark](Documents, "as-it-was")
+	Contents = objects.NewCall[objects.None, string](Documents, "contents")
+
+	draft = objects.NewKey[string]("text")
+)
+
+type Document struct{}
+
+// write returns the state before, for Revert.
+func (*Document) write(tx *objects.Tx, s string) (objects.Bookmark, error) {
+	draft.Set(tx, s)
+	return tx.Bookmark(), nil
+}
+
+func (*Document) revert(tx *objects.Tx, to objects.Bookmark) (undo objects.Bookmark, _ error) {
+	return tx.Restore(to), nil
+}
+
+func (*Document) asItWas(tx *objects.Tx, at time.Time) (objects.Bookmark, error) {
+	return tx.BookmarkAt(at)
+}
+
+func (*Document) contents(tx *objects.Tx, _ objects.None) (string, error) { return draft.Get(tx), nil }
+
+func ExampleTx_Restore() {
+	w := objectstest.New(tb, objects.Implement(Documents, objects.New[Document], objects.On(Write, (*Document).write),
+		objects.On(Revert, (*Document).revert), objects.On(AsItWas, (*Document).asItWas), objects.On(Contents, (*Document).contents),
+	).With(objects.Settings{History: 7 * 24 * time.Hour}))
+	letter := w.Object(Documents, "letter")
+	_, _ = Write.Do(ctx, letter, "Dear Ann,")
+	w.Advance(time.Hour)
+	before, _ := Write.Do(ctx, letter, "oops")
+	undo, _ := Revert.Do(ctx, letter, before)
+	fmt.Println(Contents.Do(ctx, letter, nil))
+	_, _ = Revert.Do(ctx, letter, undo) // the restore is taken back
+	fmt.Println(Contents.Do(ctx, letter, nil))
+
+	hourAgo, _ := AsItWas.Do(ctx, letter, w.Now().Add(-time.Hour))
+	_, _ = Revert.Do(ctx, letter, hourAgo)
+	fmt.Println(Contents.Do(ctx, letter, nil))
+	w.Advance(objects.MaxHistory)
+	_, err := Revert.Do(ctx, letter, before)
+	fmt.Println(objects.CodeOf(err))
+	// Output:
+	// Dear Ann, <nil>
+	// oops <nil>
+	// Dear Ann, <nil>
+	// not_found
 }

@@ -14,6 +14,8 @@ type Settings struct {
 	EventTime time.Duration // 30 s: then the Tx is cancelled, and the event fails with Unavailable when its handler returns
 	Queue     time.Duration // half a second: an event that would wait longer for those before it is Overloaded
 
+	History time.Duration // 0, not at all: how far back bookmarks and `holdfast restore` reach, at most MaxHistory; negative: not at all
+
 	Value  int // MaxValue, which is also the most: bytes of a value, as stored; TooLarge beyond, for this and the next two
 	Writes int // MaxWrites, likewise: bytes of all keys and values that an event writes
 	State  int // MaxState, likewise: bytes of all keys and values of an object
@@ -71,6 +73,12 @@ func (i *Implementation) With(s Settings) *Implementation {
 	wait("Evict", s.Evict, true, &class.Life.Evict)
 	wait("EventTime", s.EventTime, false, &class.Limits.Event)
 	wait("Queue", s.Queue, false, &class.Life.Queue)
+	switch {
+	case s.History > MaxHistory:
+		refuse("History", s.History)
+	case s.History != 0:
+		class.History = max(s.History, 0)
+	}
 	if s.Resume > MaxResume {
 		refuse("Resume", s.Resume)
 	}

@@ -79,6 +79,9 @@ func TestNothingCanBeBrokenOutsideOfDev(t *testing.T) {
 	if status, _, _ := request(t, "POST", door.url+"/cut/fra", ""); status != http.StatusNotFound {
 		t.Errorf("cut: %d, want 404", status)
 	}
+	if status, _, _ := request(t, "POST", door.url+"/room/a/crowd", ""); status != http.StatusNotFound {
+		t.Errorf("crowd: %d, want 404", status)
+	}
 	if _, _, body := request(t, "GET", door.url+"/config.json", ""); !strings.Contains(body, `"faults":false`) {
 		t.Errorf("the page is told %s", body)
 	}

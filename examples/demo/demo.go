@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -33,10 +34,14 @@ func Worker(r fiber.Router, env *gateway.Env) {
 	env.ServeClient(r, "/client")
 	r.Get("/config.json", d.config)
 	r.Get("/room/:name", d.room)
+	r.Get("/room/:name/life", d.life)
+	r.Post("/room/:name/crowd", d.fill)
 	r.Get("/regions", d.regions)
 	r.Post("/race/:name", d.race)
 	r.Get("/runs/:id", d.run)
 	r.Post("/cut/:region", d.cut)
+
+	d.panels = play(r, env)
 
 	r.Post("/ticket/:name", d.ticket(ticket.Claim))
 	r.Get("/ticket/:name", d.ticket(ticket.Peek))
@@ -58,6 +63,9 @@ type demo struct {
 	env  *gateway.Env
 	crew *crew.Crew // nil: this gateway knows no others
 	runs runs
+
+	panels  map[string]string // the sources of what the page has to play with, by class
+	crowded atomic.Bool       // a room is being filled
 
 	mu     sync.Mutex // guards what follows
 	opened *kvfoil.Foil

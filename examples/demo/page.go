@@ -77,5 +77,6 @@ func (d *demo) config(c *fiber.Ctx) error {
 		"faults":  d.env.Faults() != nil,
 		"gapMs":   kvfoil.DefaultGap.Milliseconds(),
 		"sources": fiber.Map{"object": ticket.Source, "room": room.Source, "naive": kvfoil.Source("naive"), "cas": kvfoil.Source("cas")},
+		"panels":  d.panels,
 	})
 }

@@ -31,6 +31,8 @@ type Job struct {
 	Tries int    `json:"tries"`
 	State string `json:"state"`         // waiting, done, failed
 	Why   string `json:"why,omitempty"` // of the last failure
+
+	Next time.Time `json:"next,omitzero"` // when it is tried again, if nothing is heard of this try
 }
 
 type result struct {
@@ -60,6 +62,9 @@ var all = objects.NewMap[string, Job]("job")
 const (
 	maxJobs  = 1000
 	maxTries = 5
+
+	failed = 5 * time.Second // until a job that has failed is tried again; doubled with every try
+	lost   = time.Minute     // until one of which nothing is heard is; likewise
 )
 
 type queue struct{ work Work }
@@ -85,8 +90,7 @@ func (q *queue) run(tx *objects.Tx, id string) (objects.None, error) {
 		return nil, nil
 	}
 	j.Tries++
-	all.Set(tx, id, j)
-	run.Tell(tx, tx.Self(), id, objects.After(time.Minute<<j.Tries), objects.Keyed(id))
+	q.setTimer(tx, j, lost<<j.Tries)
 	tx.Go(func(t *objects.Task) error {
 		r := result{ID: id, Try: j.Tries}
 		if err := q.work(t, j); err != nil {
@@ -96,6 +100,13 @@ func (q *queue) run(tx *objects.Tx, id string) (objects.None, error) {
 		return err
 	})
 	return nil, nil
+}
+
+// setTimer has the job run later, and not at the time that was set before.
+func (*queue) setTimer(tx *objects.Tx, j Job, after time.Duration) {
+	j.Next = tx.Now().Add(after)
+	all.Set(tx, j.ID, j)
+	run.Tell(tx, tx.Self(), j.ID, objects.At(j.Next), objects.Keyed(j.ID))
 }
 
 // ended is what came of a job.
@@ -110,11 +121,12 @@ func (q *queue) ended(tx *objects.Tx, r result) (objects.None, error) {
 		j.State = "done"
 	case j.Tries == maxTries:
 		j.State = "failed"
-	default: // the timer stands: tried again when it rings
-		all.Set(tx, j.ID, j)
+	default:
+		q.setTimer(tx, j, failed<<(j.Tries-1))
 		return nil, nil
 	}
 	tx.Cancel(j.ID)
+	j.Next = time.Time{}
 	all.Set(tx, j.ID, j)
 	return nil, nil
 }

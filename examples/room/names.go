@@ -1,6 +1,9 @@
 package room
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"strconv"
+)
 
 // colors can be told apart and read on white and on near-black.
 var colors = [...]struct{ name, hex string }{
@@ -9,8 +12,6 @@ var colors = [...]struct{ name, hex string }{
 	{"cobalt", "#3778f5"}, {"violet", "#8c5ee8"}, {"plum", "#b84ac0"}, {"rose", "#d43b86"},
 }
 
-// animals times colors is more than maxPeople, so the colour that the fewest have
-// has a name left for everybody.
 var animals = [...]string{
 	"alpaca", "ant", "badger", "bat", "bear", "beaver", "bee", "bison", "boar", "camel", "cat", "cobra",
 	"condor", "cougar", "coyote", "crab", "crane", "cricket", "crow", "deer", "dingo", "dolphin", "donkey", "dove",
@@ -21,23 +22,40 @@ var animals = [...]string{
 	"penguin", "puffin", "quail", "rabbit", "raven", "robin", "salmon", "seal", "sparrow", "swan", "tapir", "walrus",
 }
 
-// pickName gives a name that none of the people has, in one of the colours that
-// the fewest of them have.
-func pickName(people []person) (name, color string) {
-	taken, wearing := make(map[string]bool), make(map[string]int)
-	for _, p := range people {
-		taken[p.Name] = true
-		wearing[p.Color]++
-	}
+// names are those that the people of a room have.
+type names struct {
+	taken   map[string]bool
+	wearing map[string]int // people, by the hex of their colour
+}
+
+func newNames() names { return names{make(map[string]bool), make(map[string]int)} }
+
+func (n names) take(name, color string) {
+	n.taken[name] = true
+	n.wearing[color]++
+}
+
+func (n names) free(name, color string) {
+	delete(n.taken, name)
+	n.wearing[color]--
+}
+
+// pick is a name that nobody has, in one of the colours that the fewest people have. When all animals of a colour are
+// taken there is a second of each, and so on.
+func (n names) pick() (name, color string) {
 	c := colors[rand.IntN(len(colors))]
 	for _, i := range rand.Perm(len(colors)) {
-		if wearing[colors[i].hex] < wearing[c.hex] {
+		if n.wearing[colors[i].hex] < n.wearing[c.hex] {
 			c = colors[i]
 		}
 	}
-	for n := rand.IntN(len(animals)); ; n++ {
-		name := c.name + "-" + animals[n%len(animals)]
-		if !taken[name] {
+	first := rand.IntN(len(animals))
+	for k := 0; ; k++ {
+		name := c.name + "-" + animals[(first+k)%len(animals)]
+		if lap := k / len(animals); lap > 0 {
+			name += "-" + strconv.Itoa(lap+1)
+		}
+		if !n.taken[name] {
 			return name, c.hex
 		}
 	}

@@ -5,18 +5,26 @@
 // is there already:
 //
 //	{"type":"hello","userId":"k3f9x2ab","name":"amber-otter","color":"#c47d04","region":"fra",
-//	 "owner":"host-1","ownerRegion":"fra","epoch":1,"peers":[{"userId","name","color","region"}]}
+//	 "owner":"host-1","ownerRegion":"fra","epoch":1,"people":3,"peers":[{"userId","name","color","region"}]}
 //
-// The others get {"type":"join", ...} with the same five fields as a peer has,
-// and {"type":"leave","userId"} in the end. In between every JSON object that a
-// person sends goes to all others with the sender's userId added:
+// people is how many there are, peers the hundred others who came last. The others get
+// {"type":"join", ...} with the fields of a peer, and {"type":"leave","userId"} in the end.
+// In between every JSON object that a person sends goes to all others with the sender's
+// userId added:
 //
 //	{"type":"cursor","x":10,"y":20}  becomes  {"type":"cursor","x":10,"y":20,"userId":"k3f9x2ab"}
 //
-// but for {"type":"ping","t":1}, which is answered with {"type":"pong","t":1} and
-// the owner. Of the cursors of one person only the newest counts: who connects with
-// ?conflated gets the newest of everybody, their own among them, in one frame that is a
-// JSON array, at most 30 times a second. When another host takes the room over, all get {"type":"owner", ...}.
+// The room itself answers three of them, and tells nobody else:
+//
+//	{"type":"ping"}               with {"type":"pong"}; the gateway does so, and does not wake the room
+//	{"type":"ping","t":1}         with {"type":"pong","t":1} and the owner
+//	{"type":"who","userId":"..."} with {"type":"person", ...}, if somebody has this userId
+//
+// Of the cursors of one person only the newest counts: who connects with ?conflated gets
+// the newest of everybody, their own among them, in one frame that is a JSON array, at
+// most 30 times a second. Joins and leaves come like that, too. In a room of more than a
+// hundred nobody is told who comes: all get {"type":"people","people":101}, of which the newest
+// counts. When another host takes the room over, all get {"type":"owner", ...}.
 //
 // The room stores nothing: who a person is lives in the attachment of their socket,
 // so it may sleep between two moves of a cursor, and nobody notices. While it is
@@ -42,18 +50,29 @@ const Rooms objects.Class = "room"
 var Objects = objects.Implement(Rooms, open)
 
 const (
-	maxPeople  = 1000
-	maxStrikes = 3 // frames that are no JSON objects, forgiven per person
+	maxListed  = 100 // people whom a newcomer is told of, and up to whom every newcomer is told of
+	maxStrikes = 3   // frames that are no JSON objects, forgiven per person
+
+	// What the gateway answers without the room.
+	anyoneThere = `{"type":"ping"}`
+	stillHere   = `{"type":"pong"}`
 )
 
 // Room is one room.
 type Room struct {
 	seats map[string]seat // as attached, by the socket's id
+	names names           // of the people in them
 }
 
 // open makes a Room. If it has come to another host, the people in it are told.
 func open(tx *objects.Tx) *Room {
-	r := &Room{make(map[string]seat)}
+	r := &Room{make(map[string]seat), newNames()}
+	for _, socket := range tx.Sockets() {
+		var s seat
+		if socket.Attachment(&s) {
+			r.sit(socket, s)
+		}
+	}
 	r.announceMove(tx)
 	return r
 }
@@ -84,7 +103,8 @@ type hello struct {
 	Type string `json:"type"`
 	person
 	owner
-	Peers []person `json:"peers"`
+	People int      `json:"people"`
+	Peers  []person `json:"peers"`
 }
 
 type join struct {
@@ -95,6 +115,21 @@ type join struct {
 type leave struct {
 	Type   string `json:"type"`
 	UserID string `json:"userId"`
+}
+
+type peopleAre struct {
+	Type   string `json:"type"`
+	People int    `json:"people"`
+}
+
+type who struct {
+	Type   string `json:"type"`
+	UserID string `json:"userId"`
+}
+
+type personIs struct {
+	Type string `json:"type"`
+	person
 }
 
 type ownerIs struct {
@@ -126,8 +161,7 @@ type complaint struct {
 // ServeHTTP lets a person in.
 func (r *Room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	tx := objects.TxOf(req)
-	others := tx.Sockets()
-	var how []objects.AcceptOption
+	how := []objects.AcceptOption{objects.AutoResponse(anyoneThere, stillHere)}
 	if req.URL.Query().Has("conflated") {
 		how = append(how, objects.Conflated())
 	}
@@ -139,30 +173,44 @@ func (r *Room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "This room speaks WebSocket. Try: wscat -c ws://"+req.Host+asked, http.StatusUpgradeRequired)
 	case err != nil:
 		tx.Refuse(err)
-	case len(others) >= maxPeople:
-		socket.Close(objects.TooMany.CloseCode(), "room is full") // a browser cannot read a refused upgrade
 	default:
-		r.welcome(tx, socket, others)
+		r.welcome(tx, socket)
 	}
 }
 
-func (r *Room) welcome(tx *objects.Tx, socket objects.Socket, others []objects.Socket) {
-	peers := make([]person, 0, len(others))
-	for _, other := range others {
-		if s, ok := r.seatOf(other); ok {
+func (r *Room) welcome(tx *objects.Tx, socket objects.Socket) {
+	peers := make([]person, 0, min(len(r.seats), maxListed))
+	for _, other := range tx.Sockets() {
+		if s, ok := r.seats[other.ID()]; ok && len(peers) < maxListed {
 			peers = append(peers, s.person)
 		}
 	}
-	name, color := pickName(peers)
+	name, color := r.names.pick()
 	me := person{UserID: strings.ToLower(rand.Text()[:8]), Name: name, Color: color, Region: socket.Region()}
 	r.attach(socket, seat{person: me, Epoch: tx.Owner().Epoch})
-	socket.Send(objects.JSON(hello{"hello", me, ownerOf(tx), peers}))
-	tx.Broadcast(objects.JSON(join{"join", me}), socket)
+	socket.Send(objects.JSON(hello{"hello", me, ownerOf(tx), len(r.seats), peers}))
+	if len(r.seats) > maxListed {
+		r.tellCount(tx)
+		return
+	}
+	news := objects.JSON(join{"join", me})
+	news.Conflate = doorKey(me.UserID)
+	tx.Broadcast(news, socket)
+}
+
+// doorKey is the key of what is told of a person's coming and going: of both, the newest counts.
+func doorKey(userID string) string { return "door " + userID }
+
+// tellCount tells everybody how many they are.
+func (r *Room) tellCount(tx *objects.Tx) {
+	news := objects.JSON(peopleAre{"people", len(r.seats)})
+	news.Conflate = "people"
+	tx.Broadcast(news)
 }
 
 // WebSocketMessage relays what a person sends.
 func (r *Room) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
-	sender, ok := r.seatOf(from)
+	sender, ok := r.seats[from.ID()]
 	if !ok {
 		return nil // never let in
 	}
@@ -171,6 +219,10 @@ func (r *Room) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.M
 	}
 	if p, ok := isA[ping]("ping", m.Data); ok && p.Type == "ping" {
 		from.Send(objects.JSON(pong{"pong", p.T, ownerOf(tx)}))
+		return nil
+	}
+	if w, ok := isA[who]("who", m.Data); ok && w.Type == "who" {
+		r.introduce(from, w.UserID)
 		return nil
 	}
 	news := objects.Message{Data: signed(m.Data, sender.UserID)}
@@ -183,11 +235,27 @@ func (r *Room) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.M
 
 // WebSocketClose tells the others who has gone.
 func (r *Room) WebSocketClose(tx *objects.Tx, gone objects.Socket, _ objects.Close) error {
-	if s, ok := r.seatOf(gone); ok {
-		tx.Broadcast(objects.JSON(leave{"leave", s.UserID}), gone)
+	if s, ok := r.seats[gone.ID()]; ok {
 		delete(r.seats, gone.ID())
+		r.names.free(s.Name, s.Color)
+		news := objects.JSON(leave{"leave", s.UserID})
+		news.Conflate = doorKey(s.UserID)
+		tx.Broadcast(news, gone)
+		if len(r.seats) >= maxListed {
+			r.tellCount(tx)
+		}
 	}
 	return nil
+}
+
+// introduce tells one person who another is.
+func (r *Room) introduce(to objects.Socket, userID string) {
+	for _, s := range r.seats {
+		if s.UserID == userID {
+			to.Send(objects.JSON(personIs{"person", s.person}))
+			return
+		}
+	}
 }
 
 // strike complains about a frame, and shows the door if there have been too many.
@@ -206,7 +274,7 @@ func (r *Room) strike(from objects.Socket, s seat) error {
 func (r *Room) announceMove(tx *objects.Tx) {
 	news := objects.JSON(ownerIs{"owner", ownerOf(tx)})
 	for _, socket := range tx.Sockets() {
-		if s, ok := r.seatOf(socket); ok && s.Epoch != tx.Owner().Epoch {
+		if s, ok := r.seats[socket.ID()]; ok && s.Epoch != tx.Owner().Epoch {
 			s.Epoch = tx.Owner().Epoch
 			r.attach(socket, s)
 			socket.Send(news)
@@ -221,17 +289,15 @@ func ownerOf(tx *objects.Tx) owner {
 
 func (r *Room) attach(socket objects.Socket, s seat) {
 	socket.Attach(s)
-	r.seats[socket.ID()] = s
+	r.sit(socket, s)
 }
 
-func (r *Room) seatOf(socket objects.Socket) (s seat, ok bool) {
-	if s, ok = r.seats[socket.ID()]; ok {
-		return s, true
+// sit remembers who is behind a socket.
+func (r *Room) sit(socket objects.Socket, s seat) {
+	if _, sat := r.seats[socket.ID()]; !sat {
+		r.names.take(s.Name, s.Color)
 	}
-	if ok = socket.Attachment(&s); ok {
-		r.seats[socket.ID()] = s
-	}
-	return s, ok
+	r.seats[socket.ID()] = s
 }
 
 // isObject reports whether data is one JSON object, and text that a browser accepts.

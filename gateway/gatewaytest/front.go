@@ -108,6 +108,8 @@ func (f *Front) answer(ctx context.Context, to wire.Address, req *wire.Request) 
 		reply.Body, err = objects.NewCall[[]byte, []byte](to.Class(), req.Call).Do(ctx, ref, req.Body)
 	case wire.Fetch:
 		err = f.fetch(ctx, ref, req, reply)
+	case wire.Look:
+		err = objects.Errorf(objects.Unavailable, "the objects of a test do not say how they are")
 	default:
 		err = fmt.Errorf("a gateway has asked for %d, which no worker does", req.Kind)
 	}

@@ -56,7 +56,7 @@ var neighbours = []struct{ from, to, why string }{
 	{"examples/all", "examples/...", "it runs all of them"},
 	{"examples/auth/elsewhere", "examples/auth", "it serves the page that stands on another origin"},
 	{"examples/ledger", "examples/ledger/books", "its queries are generated"},
-	{"examples/demo", "examples/demo/...", "race, crew and page are parts of the demo's worker"},
+	{"examples/demo", "examples/...", "its page plays with other examples; race, crew, crowd and page are its parts"},
 	{"examples/demo/crew", "examples/demo/race", "gateways fire a race together"},
 	{"cmd/holdfast", "examples/demo", "the command carries the demo as its worker"},
 	{"test/...", "examples/demo/...", "end to end includes the demo"},

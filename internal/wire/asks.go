@@ -81,5 +81,13 @@ func (w *Waiting) fields(c *coder) {
 	number(c, 7, &w.Hops)
 }
 
-// IsProbe reports whether an encoded request is a probe. A request's kind is its first field.
-func IsProbe(data []byte) bool { return len(data) >= 2 && data[0] == 1<<3 && data[1] == byte(Probe) }
+// IsProbe reports whether an encoded request is a probe.
+func IsProbe(data []byte) bool { return is(data, Probe) }
+
+// IsLook reports whether an encoded request is a look at the object.
+func IsLook(data []byte) bool { return is(data, Look) }
+
+// is reports whether an encoded request is of this kind, which is its first field.
+func is(data []byte, kind Kind) bool {
+	return len(data) >= 2 && data[0] == 1<<3 && data[1] == byte(kind)
+}

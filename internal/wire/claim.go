@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"holdfast/objects"
 )
 
 // search is the way to a host that claims an object. It is pure. One host of the
@@ -143,30 +141,6 @@ func (c *Client) Served(ctx context.Context, class string) error {
 	defer cancel()
 	_, err := c.claim(ctx, place{}, Claim{Class: class})
 	return err
-}
-
-// Look asks a host for its object, and returns what it says at once. Owned is false if
-// the host does not serve the object.
-func (c *Client) Look(ctx context.Context, incarnation string, id objects.ID) (*ClaimReply, error) {
-	if !incarnationPattern.MatchString(incarnation) {
-		return nil, fmt.Errorf("%.80q is no incarnation", incarnation)
-	}
-	answers := make(chan hostAnswer, 1)
-	question := c.question(answers)
-	defer c.forget([]uint64{question})
-	look := Claim{Class: string(id.Class()), ID: id.String(), Look: true}
-	if err := Ask(c.cfg.NATS, HostSubject(incarnation), c.claimInbox(question), &look); err != nil {
-		return nil, fmt.Errorf("ask the owner: %w", err)
-	}
-	select {
-	case a := <-answers:
-		if a.reply == nil {
-			return nil, errors.New("ask the owner: it is not there")
-		}
-		return a.reply, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("ask the owner: %w", ctx.Err())
-	}
 }
 
 // maxAnnounced bounds the memory of announced losses.

@@ -118,7 +118,7 @@ func (c *Client) Close() {
 // that no host runs.
 func (c *Client) Do(ctx context.Context, id Address, req *Request) (*Reply, error) {
 	now := time.Now()
-	t := attempt{resume: req.Kind == Resume, maker: req.Maker, began: now, deadline: now.Add(c.cfg.Timing.Request)}
+	t := attempt{resume: req.Kind == Resume, looks: req.Kind == Look, maker: req.Maker, began: now, deadline: now.Add(c.cfg.Timing.Request)}
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(t.deadline) {
 		t.deadline = sooner
 	}
@@ -234,6 +234,7 @@ func (c *Client) release(w *waiter) {
 type attempt struct {
 	fate
 	resume   bool // the request is an operator's, and its claims lift the object's quarantine
+	looks    bool // the request asks how the object is
 	maker    Maker
 	began    time.Time
 	deadline time.Time
@@ -372,6 +373,9 @@ func (c *Client) consider(object string, a answer, t *attempt) (next verdict) {
 // claimFor has the object claimed for a request, and reports whether it is owned.
 // It fails if it is of no use to go on.
 func (c *Client) claimFor(ctx context.Context, id Address, t *attempt) (owned bool, err error) {
+	if t.looks {
+		return false, objects.Errorf(objects.NotFound, "nobody owns it, or its owner does not answer")
+	}
 	ctx, cancel := context.WithDeadline(ctx, t.deadline)
 	defer cancel()
 	if t.maker != nil && !t.uncertain() && !t.maker.MayMake() {

@@ -29,6 +29,10 @@ const (
 	Forget    // a sender has nothing left for the object: ForgetBody
 	MayForget // a receiver asks for that: ForgetBody
 	Parked    // an operator has parked messages sent again, or dropped: ParkedBody
+	Restore   // an operator has the object put back: RestoreBody, answered by Restored
+	Fork      // an operator has the object begin as another was: ForkBody, answered by Forked
+
+	Look // a gateway or an operator asks how the object is. It is no event, and nobody claims the object for it
 )
 
 // FrameWindow is how many frames of one socket a gateway sends before the first of
@@ -144,6 +148,8 @@ type Reply struct {
 	Gap bool // of a frame: frames before it are missing
 
 	Woke bool // the object slept: its instance was constructed for the request
+
+	Life *Life // the answer to Look
 }
 
 func (r *Reply) fields(c *coder) {
@@ -164,6 +170,26 @@ func (r *Reply) fields(c *coder) {
 	c.bytes(22, &r.Body)
 	c.bool(32, &r.Gap)
 	c.bool(33, &r.Woke)
+	optional(c, 34, &r.Life)
+}
+
+// Life is how an object is, as its owner knows without an event.
+type Life struct {
+	Awake       bool   // its instance is in memory
+	Since       uint64 // milliseconds for which that has been so
+	Woken       string // the kind of the event for which the last instance was constructed; "": this owner has constructed none
+	Constructed uint64 // instances, by this owner
+	Sockets     uint64 // that are open
+	Running     uint64 // milliseconds for which the event in hand has run; 0: none
+}
+
+func (l *Life) fields(c *coder) {
+	c.bool(1, &l.Awake)
+	number(c, 2, &l.Since)
+	text(c, 3, &l.Woken)
+	number(c, 4, &l.Constructed)
+	number(c, 5, &l.Sockets)
+	number(c, 6, &l.Running)
 }
 
 // fits reports whether the reply is no larger than a NATS message may be.
@@ -239,7 +265,6 @@ type Claim struct {
 	Name   string
 	Lost   uint64 // told to all hosts of the class, which do not answer: the token of an owner whose predecessor was lost with an event in hand
 	Resume bool   // an operator lifts the object's quarantine
-	Look   bool   // only asks a host for its object; nothing is claimed
 }
 
 func (m *Claim) fields(c *coder) {
@@ -248,7 +273,6 @@ func (m *Claim) fields(c *coder) {
 	text(c, 3, &m.Name)
 	number(c, 4, &m.Lost)
 	c.bool(5, &m.Resume)
-	c.bool(6, &m.Look)
 }
 
 // ClaimReply answers a Claim.
@@ -265,8 +289,6 @@ type ClaimReply struct {
 	Where string // its region
 	Busy  bool   // the claim is under way: another answer follows
 
-	Running uint64 // milliseconds for which the event in hand has run; of an answer to Look
-
 	New bool // with Owned: there was no record of the object
 }
 
@@ -281,7 +303,6 @@ func (r *ClaimReply) fields(c *coder) {
 	text(c, 8, &r.Where)
 	c.bool(9, &r.Busy)
 	text(c, 10, &r.Ref)
-	number(c, 11, &r.Running)
 	c.bool(12, &r.New)
 }
 

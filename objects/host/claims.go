@@ -25,10 +25,6 @@ func (in *incarnation) answerClaim(msg *nats.Msg) {
 	send := func(reply wire.ClaimReply) { in.logSendError(wire.Publish(in.bus, msg.Reply, &reply)) }
 	class := in.classes[claim.Class]
 	id, err := objects.Class(claim.Class).ParseID(claim.ID)
-	if claim.Look {
-		send(in.ownership(id))
-		return
-	}
 	if class == nil || err != nil {
 		send(wire.ClaimReply{Failure: fmt.Sprintf("no such object: %v", err)})
 		return
@@ -59,20 +55,6 @@ func (in *incarnation) answerClaim(msg *nats.Msg) {
 		}
 		in.forget(o) // it ended between the two lines above
 	}
-}
-
-// ownership answers who owns an object, as far as this host knows.
-func (in *incarnation) ownership(id objects.ID) wire.ClaimReply {
-	o := in.find(id.Key())
-	if o == nil {
-		return wire.ClaimReply{}
-	}
-	stage, used, running := o.mailbox.activity()
-	reply := wire.ClaimReply{Owned: stage == serving || stage == draining}
-	if running {
-		reply.Running = uint64(max(0, time.Since(used).Milliseconds()))
-	}
-	return reply
 }
 
 // answerRollCall answers that this host lives. A gateway sends its claim to the host that

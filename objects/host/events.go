@@ -108,6 +108,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.sleep()
 	case drainMarker:
 		o.sleep()
+		o.forgetAnswers()
 		o.flushNow()
 		o.finishBatch() // before the last put
 		o.finishParts()
@@ -115,6 +116,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.handOverWindow()
 		o.drive(owner.Leave{})
 	}
+	o.endRestore()
 	returned, o.inHand = true, event{}
 }
 
@@ -209,6 +211,10 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 		o.handleParked(ev)
 	case wire.Resume:
 		o.resume(ev)
+	case wire.Restore:
+		o.restore(ctx, ev)
+	case wire.Fork:
+		o.fork(ctx, ev)
 	default:
 		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request of unknown kind %d", req.Kind)})
 	}
@@ -217,7 +223,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 // onlyHosts reports whether a request of this kind is believed only where hosts alone may
 // publish.
 func onlyHosts(kind wire.Kind) bool {
-	return kind == wire.Told || kind == wire.Forget || kind == wire.MayForget || kind == wire.Parked
+	return kind == wire.Told || kind == wire.Forget || kind == wire.MayForget || kind == wire.Parked || kind == wire.Restore || kind == wire.Fork
 }
 
 // withPrincipal has the event know who asks. What no gateway of ours has sent is nobody.
@@ -298,7 +304,7 @@ type event struct {
 }
 
 // kindNames are the kinds of requests, and of events that nobody has requested.
-var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "settled", "probe", "told", "forget", "may_forget", "parked", "own"}
+var kindNames = [...]string{"unknown", "call", "fetch", "message", "closed", "alarm", "resume", "settled", "probe", "told", "forget", "may_forget", "parked", "restore", "fork", "look", "own"}
 
 const (
 	kinds    = len(kindNames)
@@ -485,6 +491,9 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	}
 	item.settle = ev.settles(failure)
 	item.wrote = item.wrote || item.settle != nil // so that it does not run again when its asks are settled
+	if target, ok := out.Target.(*state.Target); ok {
+		o.memory.state.Restore(target, o.memory.token, time.Now())
+	}
 	o.memory.state.Apply(out.Writes)
 	if ev.session {
 		o.memory.state.Apply([]engine.Write{{Key: engine.SessionsAt + ev.ended}})
@@ -541,6 +550,18 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 		answer.Reply = data
 	}
 	o.memory.answers.add(answer, time.Now())
+	if answer.Key != "" {
+		o.memory.state.Apply(o.memory.answers.writes(time.Now(), o.in.wide))
+	}
+}
+
+// forgetAnswers removes the answers to clients' keys that are too old from the object's storage.
+func (o *object) forgetAnswers() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() != gone {
+		o.memory.state.Apply(o.memory.answers.writes(time.Now(), o.in.wide))
+	}
 }
 
 // replyTo is what to tell whoever asked; nil for nothing.

@@ -272,6 +272,10 @@ func (in *incarnation) deliver(msg *nats.Msg) {
 		o.onProbe(msg)
 		return
 	}
+	if wire.IsLook(msg.Data) {
+		o.look(msg)
+		return
+	}
 	o.push(delivery{kind: request, msg: msg, at: time.Now(), byHost: byHost})
 }
 
@@ -282,6 +286,10 @@ func (in *incarnation) deliverLocal(msg *nats.Msg) bool {
 	o := in.find(key)
 	if _, valid := in.lease.Holds(); o == nil || !valid {
 		return false // over NATS another owner hears it as well
+	}
+	if stage, _, _ := o.mailbox.activity(); stage == serving && wire.IsLook(msg.Data) {
+		o.look(msg)
+		return true
 	}
 	d := delivery{kind: request, msg: msg, at: time.Now(), byHost: byHost}
 	return o.deliverVerdict(d, o.mailbox.pushLocal(d, o.queueLimits()))

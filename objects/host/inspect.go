@@ -139,11 +139,11 @@ func (in *Inspector) askEvent(ctx context.Context, id objects.ID, info Info) tim
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	said, err := client.Look(ctx, info.Incarnation, id)
-	if err != nil || !said.Owned || said.Running < uint64(slowEvent/time.Millisecond) || said.Running > uint64(math.MaxInt64/time.Millisecond) {
+	reply, err := client.Do(ctx, wire.Address{ID: id}, &wire.Request{Kind: wire.Look})
+	if err != nil || reply.Life == nil || reply.Life.Running < uint64(slowEvent/time.Millisecond) || reply.Life.Running > uint64(math.MaxInt64/time.Millisecond) {
 		return time.Time{}
 	}
-	return time.Now().Add(-time.Duration(said.Running) * time.Millisecond).Truncate(time.Millisecond)
+	return time.Now().Add(-time.Duration(reply.Life.Running) * time.Millisecond).Truncate(time.Millisecond)
 }
 
 // newAsker is a client for one question of an operator.
@@ -260,7 +260,7 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool,
 	var told *Told
 	partial, size := false, 0
 	for try := 0; err == nil && rec != nil; try++ {
-		if size = rec.Data.Size(); rec.Parts != nil {
+		if size = rec.Data.Size(); rec.Parts != nil && rec.Parts.Live > 0 {
 			size = int(rec.Parts.Live)
 		}
 		if partial = size > most && rec.Parts != nil; partial {

@@ -44,13 +44,15 @@ func (o *object) setInstance(i *engine.Instance) {
 	if (before == nil) == (i == nil) {
 		return
 	}
+	now := time.Now()
+	o.noteAwake(i != nil, now)
 	awake := o.in.metrics.awake.WithLabelValues(o.class.Name)
 	if i == nil {
 		awake.Dec()
 		return
 	}
 	awake.Inc()
-	o.in.idle.put(o, time.Now().Add(o.class.Life.Soonest()))
+	o.in.idle.put(o, now.Add(o.class.Life.Soonest()))
 }
 
 // drop removes the instance, whose memory may be wrong.

@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdfast/internal/stream"
@@ -46,8 +47,11 @@ type object struct {
 	counters *classCounters
 	idleAt   time.Time // when idleQueue, which guards it, yields the object
 
-	mailbox mailbox // also holds the object's stage
-	gaveWay bool    // the event in hand is to run again; the event loop owns it
+	mailbox mailbox                     // also holds the object's stage
+	life    atomic.Pointer[wakefulness] // nil while no instance has been constructed
+	gaveWay bool                        // the event in hand is to run again; the event loop owns it
+
+	restoring bool // the event in hand puts the object back, or has wanted to; likewise
 
 	// The event loop owns memory and sockets; serve does before the first event. What
 	// a record is made of (see snapshot) is changed with mu held.

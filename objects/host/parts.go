@@ -27,7 +27,7 @@ const (
 
 // upkeep is what goes on beside an object's commits. The object's lock guards it.
 type upkeep struct {
-	merging chan struct{} // closed when the merge under way has ended; nil: there is none
+	merging chan struct{} // closed when the merge, or the expiry, under way has ended; nil: there is none
 	cancel  context.CancelFunc
 	again   time.Time // no merge before
 	purging bool
@@ -84,7 +84,11 @@ func (o *object) maintain() {
 	}
 	u, now := o.upkeep, time.Now()
 	if u.merging == nil && !now.Before(u.again) {
-		if job := o.memory.state.Plan(o.key, o.commit.own.Token, o.in.home()); job != nil {
+		if e := o.memory.state.PlanExpiry(o.key, o.in.home(), now); e != nil {
+			ctx, cancel := context.WithCancel(o.in.work)
+			u.merging, u.cancel = make(chan struct{}), cancel
+			o.spawn(func() { o.expire(ctx, e) })
+		} else if job := o.memory.state.Plan(o.key, o.commit.own.Token, o.in.home()); job != nil {
 			ctx, cancel := context.WithCancel(o.in.work)
 			u.merging, u.cancel = make(chan struct{}), cancel
 			o.spawn(func() { o.merge(ctx, job) })

@@ -171,24 +171,3 @@ func TestResumeClaimsAnObjectInQuarantine(t *testing.T) {
 		w.end()
 	})
 }
-
-func TestAHostSaysHowLongAnEventHasRun(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		look := claimOf("busy")
-		look.Look = true
-		if r := w.askHost(look); r.Owned || w.in.find(id("busy").Key()) != nil {
-			t.Errorf("a look at an object that nobody owns: %+v", r)
-		}
-		w.own("busy")
-		if r := w.askHost(look); !r.Owned || r.Running != 0 {
-			t.Errorf("a look at an object that does nothing: %+v", r)
-		}
-		held := w.ask("busy", &wire.Request{Kind: wire.Call, Call: "hold", Body: []byte("{}")})
-		time.Sleep(40 * time.Second)
-		if r := w.askHost(look); !r.Owned || r.Running != 40_000 {
-			t.Errorf("a look at an object whose event has run for 40 s: %+v", r)
-		}
-		close(w.room.hold)
-		<-held
-	})
-}

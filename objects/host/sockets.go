@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"holdfast/internal/planted"
@@ -21,6 +22,7 @@ import (
 // them; pendingEnds and held are changed with the object's lock held, which guards answered.
 type sockets struct {
 	open        engine.Sockets
+	count       atomic.Int64          // of the open ones, for whoever looks at the object
 	pendingEnds *pendingEnds          // nil if the object has been told of every end
 	held        map[string]*wire.Held // what gateways have told, by gateway, until the object is served
 
@@ -52,6 +54,7 @@ const detailSize = 20
 // note encodes the details of all sockets, as far as they are few. The
 // event loop calls it, with the object's lock held.
 func (s *sockets) note() {
+	s.count.Store(int64(s.open.Len()))
 	s.details = nil
 	if s.open.Len() > maxDetails/detailSize {
 		return // no need to look at each of them whenever one comes

@@ -15,26 +15,26 @@ import (
 	"holdfast/objects/sqlite"
 )
 
-// ledger is an object with a database: entries, an index of them, and a key beside them that counts them.
-type ledger struct{}
+// book is an object with a database: entries, an index of them, and a key beside them that counts them.
+type book struct{}
 
-const ledgerClass objects.Class = "ledger"
+const booksClass objects.Class = "books"
 
 // entries is entries to make: how many, and how large.
 type entries struct{ Entries, Size int }
 
 var (
-	enterCall   = objects.NewCall[entries, int](ledgerClass, "enter")
-	balanceCall = objects.NewCall[objects.None, int](ledgerClass, "balance")
+	enterCall   = objects.NewCall[entries, int](booksClass, "enter")
+	balanceCall = objects.NewCall[objects.None, int](booksClass, "balance")
 	entered     = objects.NewKey[int]("entered")
-	ledgers     = objects.Implement(ledgerClass, func(tx *objects.Tx) *ledger {
+	bookObjects = objects.Implement(booksClass, func(tx *objects.Tx) *book {
 		sqlite.Migrate(tx, `CREATE TABLE entry (id INTEGER PRIMARY KEY, what TEXT NOT NULL UNIQUE)`)
-		return new(ledger)
-	}, objects.On(enterCall, (*ledger).enter), objects.On(balanceCall, (*ledger).balance))
+		return new(book)
+	}, objects.On(enterCall, (*book).enter), objects.On(balanceCall, (*book).balance))
 )
 
 // enter makes entries, and returns how many there are.
-func (*ledger) enter(tx *objects.Tx, b entries) (int, error) {
+func (*book) enter(tx *objects.Tx, b entries) (int, error) {
 	n := entered.Get(tx)
 	for range b.Entries {
 		n++
@@ -47,7 +47,7 @@ func (*ledger) enter(tx *objects.Tx, b entries) (int, error) {
 }
 
 // balance is how many entries there are, if the database and the key agree.
-func (*ledger) balance(tx *objects.Tx, _ objects.None) (int, error) {
+func (*book) balance(tx *objects.Tx, _ objects.None) (int, error) {
 	n, err := sqlite.One[int](tx, `SELECT count(*) FROM entry`)
 	if err != nil {
 		return 0, err
@@ -61,23 +61,23 @@ func (*ledger) balance(tx *objects.Tx, _ objects.None) (int, error) {
 	return n, nil
 }
 
-// newLedgerWorld is a world with one ledger.
-func newLedgerWorld(t *testing.T, store *memoryStore, incarnation string) *chestWorld {
-	id, err := ledgerClass.ID("c")
+// newBooksWorld is a world with one book.
+func newBooksWorld(t *testing.T, store *memoryStore, incarnation string) *chestWorld {
+	id, err := booksClass.ID("c")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorldOn(t, store, incarnation, func(c *Config) { c.Objects = append(c.Objects, ledgers) })
+	w := newWorldOn(t, store, incarnation, func(c *Config) { c.Objects = append(c.Objects, bookObjects) })
 	w.n = 1000 * store.revision
 	return &chestWorld{w, id}
 }
 
-// claimed claims the ledger.
-func (w *chestWorld) claimLedger() {
+// claimBook claims the book.
+func (w *chestWorld) claimBook() {
 	w.t.Helper()
 	answer := make(chan wire.ClaimReply, 1)
 	for range 10 {
-		o := w.in.object(wire.Address{ID: w.id, Name: "c"}, w.in.classes[string(ledgerClass)])
+		o := w.in.object(wire.Address{ID: w.id, Name: "c"}, w.in.classes[string(booksClass)])
 		if o.claim(func(r wire.ClaimReply) { answer <- r }) {
 			if r := <-answer; !r.Owned {
 				w.t.Fatalf("claim: %+v", r)
@@ -98,8 +98,8 @@ func (w *chestWorld) balanceIs(want int) {
 func TestADatabaseIsFoundByTheNextOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newMemoryStore()
-		w := newLedgerWorld(t, store, "first")
-		w.claimLedger()
+		w := newBooksWorld(t, store, "first")
+		w.claimBook()
 		n := 0
 		enter := func(some, size int) {
 			w.must("enter", entries{some, size})
@@ -121,13 +121,13 @@ func TestADatabaseIsFoundByTheNextOwner(t *testing.T) {
 		}
 		w.balanceIs(n)
 		w.crash()
-		w = newLedgerWorld(t, store, "second")
-		w.claimLedger()
+		w = newBooksWorld(t, store, "second")
+		w.claimBook()
 		w.balanceIs(n)
 		enter(500, 100)
 		w.end()
-		w = newLedgerWorld(t, store, "third")
-		w.claimLedger()
+		w = newBooksWorld(t, store, "third")
+		w.claimBook()
 		w.balanceIs(n)
 		w.end()
 	})
@@ -148,8 +148,8 @@ func TestADatabaseAfterCommitsThatWentWrong(t *testing.T) {
 			t.Run(fmt.Sprintf("put %d %s", at, name), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					store := newMemoryStore()
-					w := newLedgerWorld(t, store, "first")
-					w.claimLedger()
+					w := newBooksWorld(t, store, "first")
+					w.claimBook()
 					w.must("enter", entries{60, 300}) // it has parts from here on
 					n := 60
 					store.fail(append(make([]fault, at), f)...)
@@ -166,15 +166,15 @@ func TestADatabaseAfterCommitsThatWentWrong(t *testing.T) {
 						default:
 							t.Fatalf("answered %+v", r)
 						}
-						w.claimLedger()
+						w.claimBook()
 						w.balanceIs(n)
 					}
 					w.crash()
 					store.mu.Lock()
 					store.faults = nil
 					store.mu.Unlock()
-					w = newLedgerWorld(t, store, "second")
-					w.claimLedger()
+					w = newBooksWorld(t, store, "second")
+					w.claimBook()
 					w.balanceIs(n)
 					w.end()
 				})
@@ -189,8 +189,8 @@ func TestADatabaseOutlivesItsHostKilledAfterEachCallOfTheStore(t *testing.T) {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := newMemoryStore()
-				w := newLedgerWorld(t, store, "first")
-				w.claimLedger()
+				w := newBooksWorld(t, store, "first")
+				w.claimBook()
 				store.stopAfter(after+1, func() { w.lose(lease.ErrLost) })
 				acknowledged, asked := 0, 0
 				for i := range 12 {
@@ -210,8 +210,8 @@ func TestADatabaseOutlivesItsHostKilledAfterEachCallOfTheStore(t *testing.T) {
 					t.Errorf("the first host ended with %v", err)
 				}
 				store.stopAfter(-1, nil)
-				w = newLedgerWorld(t, store, "second")
-				w.claimLedger()
+				w = newBooksWorld(t, store, "second")
+				w.claimBook()
 				got, err := strconv.Atoi(w.must("balance", nil))
 				if err != nil || got != acknowledged && got != asked {
 					t.Errorf("killed after %d calls: %d entries, %v; %d were acknowledged and %d asked for", after, got, err, acknowledged, asked)

@@ -25,6 +25,7 @@ type object struct {
 
 	mu          sync.Mutex // held while an event runs; guards what follows
 	data        *engine.Data
+	past        []change // oldest first, if the class keeps a history
 	alarm       engine.Alarm
 	instance    *engine.Instance // nil while it sleeps
 	clients     map[string]*Client
@@ -221,6 +222,9 @@ func (o *object) applyOutcome(out engine.Outcome) error {
 		return errFenced
 	case failed:
 		return errUnknown
+	}
+	if to, ok := out.Target.(target); ok {
+		o.restore(to)
 	}
 	o.write(out.Writes)
 	if out.Alarm != nil {

@@ -47,6 +47,7 @@ func (o *object) note(writes []engine.Write) {
 // write writes for the world. With mu held.
 func (o *object) write(writes []engine.Write) {
 	o.data.Apply(writes)
+	o.keepPast(writes)
 	o.note(writes)
 }
 

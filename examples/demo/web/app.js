@@ -2,6 +2,10 @@
 import { $, copy, setText } from "./dom.js";
 import { Distances } from "./distances.js";
 import { showSources } from "./lessons.js";
+import { Life } from "./life.js";
+import { offerCrowd } from "./fill.js";
+import { Owners } from "./owners.js";
+import { startPlay } from "./play.js";
 import { initLook } from "./theme.js";
 import { initTips } from "./tip.js";
 import { Tour } from "./tour.js";
@@ -30,8 +34,8 @@ function nameTheRoom() {
 }
 
 function offerTerminal(url) {
-  const line = `wscat -c ${url}`;
   for (const box of document.querySelectorAll(".terminal")) {
+    const line = box.dataset.line ? box.dataset.line.replace("ORIGIN", location.origin) : `wscat -c ${url}`;
     setText($("code", box), line);
     $("button", box).addEventListener("click", (e) => copy(e.currentTarget, line));
   }
@@ -46,16 +50,32 @@ offerTerminal(socketUrl);
 
 const seenEarly = new Set(); // before the tour knows what is possible here
 let seen = (step) => seenEarly.add(step);
+let visitor = "guest";
 const distances = new Distances();
-startRoom(socketUrl, (step) => seen(step), (where) => distances.setOwner(where));
+const owners = new Owners((all) => distances.setOwners(all));
+const life = new Life(roomName, (step) => seen(step));
+startRoom(socketUrl, {
+  seen: (step) => seen(step),
+  owned(where) {
+    distances.setWay(where);
+    owners.note(`room/${roomName}`, { host: where.owner, region: where.ownerRegion, epoch: where.epoch });
+  },
+  opened: (open) => life.setOpen(open),
+  named: (name) => (visitor = name),
+});
 
 const config = await readConfig();
 setText($("#version"), config.version ? `Holdfast ${config.version}` : "Holdfast");
 const tour = new Tour((step) => step !== "crash" || config.faults);
 seen = (step) => tour.check(step);
 seenEarly.forEach(seen);
-showSources(config.sources);
-const race = startRace(counterName, config, query.get("run"), (step) => tour.check(step));
+showSources({ ...config.sources, ...config.panels });
+offerCrowd(roomName, config.faults);
+startPlay(config.panels, { owners, me: () => visitor });
+const race = startRace(counterName, config, query.get("run"), {
+  seen: (step) => tour.check(step),
+  owned: (owner, epoch) => owners.noteHeader(`ticket/${counterName}`, owner, epoch),
+});
 watchRegions((regions) => {
   offerRegions(regions, config.faults);
   distances.setRegions(regions);

@@ -1,4 +1,4 @@
-// The regions on a line, as far from here as their gateways are; who owns the room, and the way there.
+// The regions on a line, as far from here as their gateways are; what is owned where, and the way to the room.
 import { $, s, setText } from "./dom.js";
 
 const HEIGHT = 92;
@@ -20,11 +20,15 @@ export function place(regions, width) {
   });
 }
 
+/** The classes of the objects that are owned in a region, each once. No DOM. */
+export const ownedIn = (owners, region) => [...new Set(owners.filter((o) => o.region === region).map((o) => o.object.split("/")[0]))].reverse();
+
 export class Distances {
   constructor() {
     this.root = $("#distances");
     this.regions = [];
     this.where = {};
+    this.owners = [];
     this.drawn = "";
     new ResizeObserver(() => this.#draw()).observe(this.root);
   }
@@ -34,16 +38,22 @@ export class Distances {
     this.#draw();
   }
 
-  /** {region, ownerRegion, owner, epoch, rtt} as the room knows it. */
-  setOwner(where) {
+  /** {region, ownerRegion, rtt} as the room knows it. */
+  setWay(where) {
     this.where = where;
     this.#draw();
   }
 
+  /** [{object, region}] of all that is known to be owned. */
+  setOwners(owners) {
+    this.owners = owners;
+    this.#draw();
+  }
+
   #draw() {
-    const { region, ownerRegion, owner, rtt } = this.where;
+    const { region, ownerRegion, rtt } = this.where;
     const width = Math.floor(this.root.clientWidth);
-    const key = JSON.stringify([width, this.regions, region, ownerRegion, owner, rtt && ms(rtt)]);
+    const key = JSON.stringify([width, this.regions, region, ownerRegion, this.owners, rtt && ms(rtt)]);
     if (!width || !this.regions.length || key === this.drawn) return;
     this.drawn = key;
     const placed = place(this.regions, width);
@@ -56,11 +66,15 @@ export class Distances {
       if (rtt) svg.append(s("text", { class: "way-time", x: (a + b) / 2, y: 16, "text-anchor": "middle", text: ms(rtt) }));
     }
     for (const p of placed) {
-      const owns = p.code === ownerRegion;
+      const owned = ownedIn(this.owners, p.code);
+      const owns = owned.length > 0;
       svg.append(s("circle", { class: owns ? "place owns" : "place", cx: p.x, cy: BASE, r: owns ? 7 : 5 }));
       const y = BASE + 19 + p.row * 12;
       svg.append(s("text", { class: "city", x: p.x, y, "text-anchor": "middle", text: p.city || p.code }));
-      if (owns) svg.append(s("text", { class: "owner", x: p.x, y: BASE - 12, "text-anchor": "middle", text: owner }));
+      if (owns) {
+        const [anchor, x] = p.x < width / 4 ? ["start", p.x - 8] : p.x > (width * 3) / 4 ? ["end", p.x + 8] : ["middle", p.x];
+        svg.append(s("text", { class: "owner", x, y: BASE - 12, "text-anchor": anchor, text: owned.join(", ") }));
+      }
     }
     this.root.replaceChildren(svg);
     const far = placed.slice(1).map((p) => `${p.city || p.code} is ${ms(p.rttMs)} away`);

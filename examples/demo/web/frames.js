@@ -1,7 +1,7 @@
 // What a frame may be believed. Everybody in a room may send any object, and it arrives here like what
 // the room itself says, but always with the sender's userId added. No DOM.
 
-const ROOM_ONLY = new Set(["owner", "pong", "error"]); // the room says these without a userId
+const ROOM_ONLY = new Set(["owner", "pong", "people", "error"]); // the room says these without a userId
 
 /** Whether a frame passes for the room's own. hello is the room's only as the first on a connection. */
 export function isForged(m, greeted) {

@@ -10,8 +10,13 @@ export function showSources(sources = {}) {
       code.append(part.kind ? h("span", { class: `go-${part.kind}`, text: part.text }) : part.text);
     }
     pre.replaceChildren(code);
-    // What matters is in sight; what stands before it is there to be scrolled to.
-    const line = code.textContent.split("\n").findIndex((text) => text.includes(pre.dataset.at));
-    pre.scrollTop = Math.max(0, line) * parseFloat(getComputedStyle(pre).lineHeight);
+    scroll(pre);
+    pre.closest("details")?.addEventListener("toggle", () => scroll(pre), { once: true }); // what is closed cannot scroll
   }
+}
+
+// What matters is in sight; what stands before it is there to be scrolled to.
+function scroll(pre) {
+  const line = pre.textContent.split("\n").findIndex((text) => text.includes(pre.dataset.at));
+  pre.scrollTop = Math.max(0, line) * parseFloat(getComputedStyle(pre).lineHeight);
 }

@@ -11,6 +11,9 @@ export class Presence {
     this.items = new Map(); // userId -> li
     this.people = new Map(); // userId -> {userId, name, color, region, away, seen}
     this.me = null;
+    this.count = 0;
+    this.more = h("li", { class: "and-more", hidden: true });
+    this.list.append(this.more);
     this.announcer = new Announcer((text) => setText($("#crowd-spoken"), text));
     setInterval(() => this.#refresh(), 5000);
   }
@@ -21,25 +24,37 @@ export class Presence {
     const now = performance.now();
     const next = [me, ...peers].map((p) => ({ ...this.people.get(p.userId), ...p, seen: now }));
     this.people = new Map(next.map((p) => [p.userId, p]));
-    for (const id of [...this.items.keys()]) if (!this.people.has(id)) this.#drop(id);
+    for (const id of [...this.items.keys()]) if (!this.people.has(id)) this.#remove(id);
     for (const p of next) this.#item(p);
-    this.#counts();
+    this.setCount(this.people.size);
   }
 
-  join(peer) {
+  /** How many are here; of a large room not everybody is in the list. */
+  setCount(count) {
+    this.count = count;
+    const more = count - this.people.size;
+    setText($("#headcount"), count.toLocaleString("en"));
+    setText(this.more, more > 0 ? `and ${more.toLocaleString("en")} more` : "");
+    this.more.hidden = more <= 0;
+    this.#avatars();
+  }
+
+  add(peer) {
     this.people.set(peer.userId, { ...peer, seen: performance.now() });
     this.#item(peer);
-    this.#counts();
-    this.announcer.join(peer.userId, peer.name);
+    this.setCount(this.count);
   }
 
-  leave(userId) {
-    const peer = this.people.get(userId);
-    if (!peer) return;
+  drop(userId) {
     this.people.delete(userId);
-    this.#drop(userId);
-    this.#counts();
-    this.announcer.leave(userId, peer.name);
+    this.#remove(userId);
+    this.setCount(this.count);
+  }
+
+  /** Says, some time soon, that somebody came or left. */
+  announce(peer, came) {
+    if (came) this.announcer.join(peer.userId, peer.name);
+    else this.announcer.leave(peer.userId, peer.name);
   }
 
   active(userId, away) {
@@ -66,7 +81,7 @@ export class Presence {
     );
     this.items.set(peer.userId, li);
     if (mine) this.list.prepend(li);
-    else this.list.append(li);
+    else this.more.before(li);
     this.#refresh();
   }
 
@@ -77,7 +92,7 @@ export class Presence {
     return disc;
   }
 
-  #drop(userId) {
+  #remove(userId) {
     this.items.get(userId)?.remove();
     this.items.delete(userId);
   }
@@ -92,16 +107,14 @@ export class Presence {
     }
   }
 
-  #counts() {
-    setText($("#headcount"), String(this.people.size));
-    this.#avatars();
-  }
-
   #avatars() {
     const people = [...this.people.values()];
     const discs = people.slice(0, SHOWN).map((p) => this.#disc(p));
-    if (people.length > SHOWN) discs.push(h("span", { class: "disc more", "aria-hidden": "true", "data-letters": `+${people.length - SHOWN}` }));
+    if (this.count > SHOWN) discs.push(h("span", { class: "disc more", "aria-hidden": "true", "data-letters": `+${brief(this.count - SHOWN)}` }));
     this.avatars.replaceChildren(...discs);
-    this.avatars.setAttribute("aria-label", `${people.length} here, see the list`);
+    this.avatars.setAttribute("aria-label", `${this.count} here, see the list`);
   }
 }
+
+/** A number in the room of an avatar; no DOM. */
+export const brief = (n) => (n < 1000 ? String(n) : `${Math.floor(n / 1000)}k`);

@@ -19,7 +19,6 @@ const N = 15;
 
 const narrow = matchMedia("(max-width: 760px)"); // the columns stand one below the other
 
-
 const RIGHT = {
   naive: { title: "Worker + KV", tagline: "read, add one, write", foot: "No owner: any gateway may write at any time." },
   cas: { title: "Worker + KV", tagline: "compare-and-set, then retry", foot: "No owner: whoever loses the write reads again and retries." },
@@ -27,9 +26,11 @@ const RIGHT = {
 
 const EMPTY = "Press Stress test ×15. Nothing is faked: these are live counters, and this box will say what happened.";
 
-/** Starts the race; runId names a recorded run to be
- * shown at first, seen(step) is told what a visitor has seen. Returns {setRegions(regions)}. */
-export function startRace(counterName, config, runId, seen) {
+/**
+ * Starts the race; runId names a recorded run to be shown at first. seen(step) is told what a visitor has seen,
+ * owned(owner, epoch) who owns the counter. Returns {setRegions(regions)}.
+ */
+export function startRace(counterName, config, runId, { seen, owned }) {
   const counters = new Counters(counterName);
   const left = new Column($("#col-object"), "object", "the object");
   const right = new Column($("#col-kv"), "kv", "the KV counter");
@@ -89,7 +90,6 @@ export function startRace(counterName, config, runId, seen) {
     }
     column.setTrouble("");
     values[counter] = result.value.ticket;
-    if (result.value.woke) seen("sleep");
     column.addClaim(result.value.ticket, N);
     return `${name} gave ticket ${result.value.ticket}.`;
   }
@@ -245,6 +245,7 @@ export function startRace(counterName, config, runId, seen) {
   }
 
   function owner({ owner: host, epoch }) {
+    owned(host, epoch);
     if (host) setText($(".foot", left.root), `Owned by ${host}${epoch ? `, epoch ${epoch}` : ""}.`);
   }
 

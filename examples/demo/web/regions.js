@@ -3,7 +3,7 @@ import { route } from "/client/index.js";
 import { $, h } from "./dom.js";
 import { toast } from "./toast.js";
 
-const EVERY = 10000;
+const EVERY = 5000;
 
 /** Calls on(regions) with what changed, this gateway first; regions are {code, city, url, rttMs}. */
 export function watchRegions(on) {
@@ -30,7 +30,7 @@ export function watchRegions(on) {
 export function offerRegions(regions, cut) {
   const others = regions.filter((r) => r.url && new URL(r.url, location).host !== location.host);
   $("#regions").hidden = others.length === 0;
-  $("#regions ul").replaceChildren(...others.map((r) => {
+  $("#gateways").replaceChildren(...others.map((r) => {
     const url = new URL(r.url, location);
     url.search = location.search;
     const link = h("a", { href: url.href, target: "_blank", rel: "noopener" }, h("b", { text: r.code }), r.city || "");

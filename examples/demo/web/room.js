@@ -15,16 +15,20 @@ import { hideToast, toast } from "./toast.js";
 
 const MOVED_FOR = 5000; // how long the pill tells of a new owner
 const TOAST_AFTER = 5000; // a shorter loss is not worth a word
+const KNOWN = 300; // people whose names are kept; the room may have more
 
 // Peers are other people's programs: a wscat user can send anything.
 const isPoint = (m) => Number.isFinite(m.x) && Number.isFinite(m.y);
 const inside = (v) => Math.min(10000, Math.max(0, v));
 const withLabel = (p) => ({ ...p, label: sayName(p.name) });
 
-/** seen(step) is told what a visitor has seen, owned(where) who owns the room and how far that is. */
-export function startRoom(url, seen, owned) {
+/**
+ * seen(step) is told what a visitor has seen, owned(where) who owns the room and how far that is, opened(open)
+ * whether the room is there, named(name) what the visitor is called.
+ */
+export function startRoom(url, { seen, owned, opened, named }) {
   const stage = $("#stage");
-  const room = { me: null, peers: new Map(), rtts: [], link: { phase: "connecting", attempt: 0 }, moved: null, where: {} };
+  const room = { me: null, peers: new Map(), asked: new Set(), people: 0, rtts: [], link: { phase: "connecting", attempt: 0 }, moved: null, where: {} };
   const cursors = new Cursors($("#cursors"));
   const ripples = new Ripples($("#ripples"));
   const presence = new Presence();
@@ -64,7 +68,10 @@ export function startRoom(url, seen, owned) {
       const peers = (m.peers || []).map(person).filter((p) => p.userId !== m.userId);
       for (const id of room.peers.keys()) if (!peers.some((p) => p.userId === id)) forget(id);
       room.peers = new Map(peers.map((p) => [p.userId, withLabel(p)]));
+      room.asked.clear();
       presence.reset(room.me, peers);
+      setPeople(Number.isSafeInteger(m.people) ? m.people : peers.length + 1);
+      named(room.me.name);
       setOwner(m);
       if (before && m.epoch > before) ownerMoved(before, m.epoch);
       setText($("#me .tag"), sayName(m.name));
@@ -77,21 +84,31 @@ export function startRoom(url, seen, owned) {
     join(m) {
       const peer = newcomer(m, (id) => id === room.me.userId || room.peers.has(id));
       if (!peer) return;
-      room.peers.set(peer.userId, withLabel(peer));
-      presence.join(peer);
-      showEmpty();
+      meet(peer);
+      presence.announce(peer, true);
+      setPeople(room.people + 1);
       // A newcomer knows nobody's place. Everybody tells theirs, not all in the same moment.
       tellPosition(Math.random() * 300);
     },
     leave(m) {
-      forget(m.userId);
-      room.peers.delete(m.userId);
-      presence.leave(m.userId);
-      showEmpty();
+      const peer = room.peers.get(m.userId);
+      // In a large room not everybody is known, and who is not known leaves, too.
+      const counted = peer || room.people > room.peers.size + 1;
+      if (peer) presence.announce(peer, false);
+      drop(m.userId);
+      if (counted) setPeople(room.people - 1);
+    },
+    people(m) {
+      if (Number.isSafeInteger(m.people)) setPeople(m.people);
+    },
+    person(m) {
+      const peer = newcomer(m, (id) => id === room.me.userId || room.peers.has(id));
+      if (peer) meet(peer);
     },
     cursor(m) {
       const peer = room.peers.get(m.userId);
-      if (!peer) return;
+      if (!peer) return ask(m.userId);
+      seen("meet");
       if (isPoint(m)) cursors.move(peer, inside(m.x), inside(m.y), m.pointer === "touch");
       else cursors.hide(m.userId);
       presence.active(m.userId);
@@ -116,6 +133,33 @@ export function startRoom(url, seen, owned) {
       toast(m.message || `The room refused a message (${m.code}).`, 6000);
     },
   };
+
+  function meet(peer) {
+    if (room.peers.size >= KNOWN) drop(room.peers.keys().next().value);
+    room.peers.set(peer.userId, withLabel(peer));
+    presence.add(peer);
+    showEmpty();
+  }
+
+  // Somebody moves who came while the room was too full to say so.
+  function ask(userId) {
+    if (userId === room.me?.userId || room.asked.has(userId) || room.asked.size >= KNOWN) return;
+    room.asked.add(userId);
+    socket.send({ type: "who", userId });
+  }
+
+  function drop(userId) {
+    forget(userId);
+    room.peers.delete(userId);
+    presence.drop(userId);
+    showEmpty();
+  }
+
+  function setPeople(n) {
+    room.people = Math.max(1, n);
+    presence.setCount(room.people);
+    showEmpty();
+  }
 
   function forget(userId) {
     cursors.remove(userId);
@@ -163,6 +207,7 @@ export function startRoom(url, seen, owned) {
     room.link = link;
     const open = link.phase === "open";
     stage.dataset.live = open;
+    opened(open);
     cursors.freeze(!open);
     clearInterval(countdown);
     if (link.phase === "waiting") countdown = setInterval(paint, 100);
@@ -204,9 +249,8 @@ export function startRoom(url, seen, owned) {
   }
 
   function showEmpty() {
-    if (room.peers.size > 0) seen("meet");
     if ([...room.peers.values()].some((p) => p.region !== room.where.region)) seen("ocean");
-    $("#alone").hidden = room.peers.size > 0;
+    $("#alone").hidden = room.people > 1;
   }
 
   // The connection looks after itself; what is left is what only the room knows.

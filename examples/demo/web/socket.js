@@ -1,4 +1,5 @@
-// The room's way of using a connection: frames are JSON, hello makes it ready, ping asks the owner itself.
+// The room's way of using a connection: frames are JSON, hello makes it ready, ping asks the owner itself,
+// but only while something happens in the room: otherwise the gateway is asked, so that the room may sleep.
 // What a peer may have forged is dropped here, before anybody believes it.
 import { isForged } from "./frames.js";
 
@@ -11,6 +12,9 @@ const parse = (data) => {
   }
 };
 
+const QUIET = 3000; // after this long nothing happens any more
+const ANYONE_THERE = JSON.stringify({ type: "ping" }); // which the gateway answers by itself
+
 export class RoomSocket {
   /**
    * on.state(status of the connection), on.message(object), on.rtt(ms). `Connection` is the client's; `env`
@@ -19,9 +23,9 @@ export class RoomSocket {
   constructor(url, on, Connection, env = {}) {
     this.connection = new Connection(`${url}?conflated`, { // cursors come many in one frame
       env,
-      ready: (data) => parse(data)?.type === "hello",
+      ready: (data) => this.#isReady(data),
       heartbeat: {
-        ping: () => JSON.stringify({ type: "ping", t: Math.round(this.connection.env.now()) }),
+        ping: () => (this.#isQuiet() ? ANYONE_THERE : JSON.stringify({ type: "ping", t: Math.round(this.connection.env.now()) })),
         isPong: (data) => this.#isPong(parse(data)),
       },
       onStatus: (status) => {
@@ -34,11 +38,23 @@ export class RoomSocket {
       },
     });
     this.greeted = false; // on this connection
+    this.stirred = -Infinity; // when something happened last
+  }
+
+  #isReady(data) {
+    if (parse(data)?.type !== "hello") return false;
+    this.stirred = this.connection.env.now();
+    return true;
+  }
+
+  #isQuiet() {
+    return this.connection.env.now() - this.stirred > QUIET;
   }
 
   #hear(m, on) {
     if (!m || typeof m !== "object" || isForged(m, this.greeted)) return;
     if (m.type === "hello") this.greeted = true;
+    if (m.type !== "pong") this.stirred = this.connection.env.now();
     if (m.type === "pong" && typeof m.t === "number") on.rtt(Math.max(0, this.connection.env.now() - m.t));
     on.message(m);
   }
@@ -53,6 +69,7 @@ export class RoomSocket {
 
   /** Sends if the room is there; says whether it was sent. */
   send(message) {
+    this.stirred = this.connection.env.now();
     return this.connection.send(JSON.stringify(message));
   }
 

@@ -11,7 +11,7 @@ const STEPS = [
   ["crash", "Press Crash it: the counter's owner dies in the midst of a race.", "The next owner went on under the next epoch; the dead one's last write was refused."],
   ["ocean", "Open the page in another region, below under Cross the ocean.", "Another gateway, the same owner: the pill shows the way there."],
   ["stale", "Under Options, let KV read through a cache, and race over 800 ms or more.", "A region sold again what it had read long before."],
-  ["sleep", "Leave the counter alone for twelve seconds, then press Claim 1.", "It slept, and woke for you. Its number was in the store."],
+  ["sleep", "Leave the mouse alone for fifteen seconds, until the room is asleep; then move.", "It left memory, woke for you, and your socket was there all the time."],
 ];
 
 export class Tour {

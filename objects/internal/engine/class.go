@@ -15,6 +15,8 @@ type Class struct {
 
 	Life Life
 
+	History time.Duration // for how long the object's past is kept; 0: not at all
+
 	Resume Resume
 
 	Fetches, Alarms bool // whether an instance may answer HTTP requests, and have alarms

@@ -26,6 +26,7 @@ type Outcome struct {
 	Sends  []Send
 	Opened []*Socket // accepted by this event
 	Tasks  []Task    // to begin when all else of this is done
+	Target any       // what the object is put back to, before Writes, as Past.Restore has made it; nil: nothing
 
 	Output   []byte    // a call's answer
 	Response *Response // a fetch's answer
@@ -38,7 +39,7 @@ type Outcome struct {
 }
 
 // Changed reports whether the event has something to make durable.
-func (o Outcome) Changed() bool { return len(o.Writes) > 0 || o.Alarm != nil }
+func (o Outcome) Changed() bool { return len(o.Writes) > 0 || o.Alarm != nil || o.Target != nil }
 
 // Start constructs the instance. The outcome is the constructor's own: it may
 // have written. If Err is set the instance is nil and the constructor's event fails.
@@ -208,7 +209,9 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 
 // finish returns in out what the event wants done. An error is that of a limit, and the instance's memory is not to be trusted.
 func (t *Tx) finish(out *Outcome) error {
-	out.Writes = t.changes()
+	if out.Writes = t.changes(); t.target != nil {
+		out.Writes, out.Target, out.Drop = Staying(out.Writes), t.target, true
+	}
 	if len(out.Writes) > 0 {
 		if t.err = t.fits(out.Writes); t.err != nil {
 			return t.err

@@ -36,6 +36,7 @@ type Tx struct {
 	err    error     // why it was aborted
 	closes bool      // an abort closes all sockets
 	forget bool      // an abort clears the alarm that runs
+	target any       // what the object is to be put back to; nil: nothing
 	ended  atomic.Bool
 	asked  atomic.Bool    // other objects
 	block  atomic.Uintptr // of a stack that is known to be the event's
@@ -106,6 +107,8 @@ type Event interface {
 
 	// Ask asks another object, outside of the transaction, until ctx ends.
 	Ask(ctx context.Context, q Question) (Answer, error)
+
+	Past
 
 	GaveWay() bool // the event is to be unwound: it runs again
 	// Sync waits until what earlier events of the object wrote is durable.

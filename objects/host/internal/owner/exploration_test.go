@@ -36,7 +36,7 @@ package owner_test
 // with it), more than two copies of a put under way, a second renewal under way,
 // a dead incarnation's renewal that is still to arrive (it delays a takeover and
 // nothing else), answers to a term's puts that arrive in the next term of the same
-// host (its calls have ended with the term), alarms, sockets and large records.
+// host (its calls have ended with the term), alarms and sockets. Large objects are in entries_test.go.
 //
 // Two scenarios send copies of requests that stay on their way while others are
 // answered or refused, answers expire or are forgotten because nobody waits for them,
@@ -68,6 +68,9 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 		{name: "leases that lapse and resume", timing: short, lapse: true, calm: true, ticks: 3, revisions: 4, requests: 1, tries: 1, renewals: 1, forgets: 1},
 		{name: "copies that come late", timing: short, empty: true, refuses: true, late: 1, revisions: 5, requests: 1, tries: 2, leaves: 1},
 		{name: "copies that come late after a takeover", timing: short, late: 1, ticks: 3, revisions: 3, requests: 1, tries: 2, crashes: 1},
+		{name: "a large object", timing: short, calm: true, large: true, ticks: 3, revisions: 4, requests: 2, tries: 1, doubts: 1},
+		{name: "a large object that is let go of", timing: short, calm: true, large: true, ticks: 3, revisions: 4, requests: 2, tries: 1, crashes: 1, leaves: 1},
+		{name: "a large object that is merged", timing: short, large: true, ticks: 3, revisions: 5, requests: 3, tries: 1, merges: 1},
 		{name: "long leases", timing: long, calm: true, ticks: 6, revisions: 3, requests: 1, tries: 1, renewals: 1},
 	}
 	explored := make([]int, len(scenarios))
@@ -108,6 +111,7 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 		"stopped: released", "stopped: fenced", "stopped: lease lost", "stopped: claim given up",
 		"refused by the object", "late copy handled", "late copy dropped", "late copy told to ask another owner",
 		"low raised", "answer expired", "a minute passed",
+		"owner lost", "orphan collected", "merged", "purged",
 	} {
 		if happened[what] == 0 {
 			t.Errorf("%q has never happened", what)
@@ -156,6 +160,27 @@ func TestEveryBrokenVariantIsCaught(t *testing.T) {
 			"request 1 was applied twice: the record is [1 1]"},
 		{scenario{flaw: ageless, timing: short, empty: true, late: 1, revisions: 5, requests: 1, tries: 2, leaves: 1},
 			"request 1 was applied twice: the record is [1 1]"},
+		// Of large objects.
+		{scenario{flaw: headFirst, timing: short, large: true, revisions: 3, requests: 1, tries: 1},
+			"which is not there"},
+		{scenario{flaw: epochNames, timing: short, large: true, ticks: 3, revisions: 5, requests: 2, tries: 1, crashes: 1, leaves: 1},
+			"which is not there"},
+		{scenario{flaw: mergeNumber, timing: short, large: true, revisions: 4, requests: 3, tries: 1, merges: 1},
+			"was given twice"},
+		{scenario{flaw: ownNumbers, timing: short, large: true, ticks: 3, revisions: 5, requests: 2, tries: 1, crashes: 1},
+			"which is not there"},
+		{scenario{flaw: purgeFirst, timing: short, large: true, ticks: 3, revisions: 5, requests: 2, tries: 1, merges: 1},
+			"which is not there"},
+		{scenario{flaw: orphansAll, timing: short, large: true, ticks: 3, revisions: 5, requests: 2, tries: 1, crashes: 1},
+			"which is not there"},
+		{scenario{flaw: orphansEarly, timing: short, large: true, ticks: 3, revisions: 4, requests: 1, tries: 1},
+			"which is not there"},
+		{scenario{flaw: noJob, timing: short, large: true, revisions: 4, requests: 3, tries: 1, merges: 1, crashes: 1},
+			"nobody will ever purge it"},
+		{scenario{flaw: unserved, timing: short, large: true, ticks: 3, revisions: 4, requests: 2, tries: 1, leaves: 1},
+			"nobody will ever purge it"},
+		{scenario{flaw: lossForgotten, timing: short, large: true, ticks: 3, revisions: 4, requests: 2, tries: 1, crashes: 1},
+			"nobody will ever purge it"},
 	} {
 		t.Run(string(c.flaw), func(t *testing.T) {
 			s, trace := explore(c.scenario)

@@ -65,11 +65,19 @@ func (x *explorer) send(w *world, h *host, p owner.Put, fresh bool, read record)
 		h.bytes, h.carried = h.memory, h.kept
 		h.covered, h.held = h.covered|h.held, 0
 	} // otherwise a claim is released that was never served, as it was
-	f := flight{state: asked, from: h.inc, head: small(p.Head), expect: uint8(p.Expect), done: h.bytes, kept: h.carried}
-	x.note("%s puts %v %v, expecting %d", names[h.inc], f.head, f.done, f.expect)
+	if x.large && x.entryFirst(w, h, fresh) {
+		return
+	}
 	if x.flaw == replyFirst && h.phase != owner.Claiming {
 		x.settle(w, h)
 	}
+	x.put(w, h)
+}
+
+// put puts one more copy of the pending put on its way.
+func (x *explorer) put(w *world, h *host) {
+	f := flight{state: asked, from: h.inc, head: h.pending, expect: h.expect, done: h.bytes, kept: h.carried, names: x.cutOf(h)}
+	x.note("%s puts %v %v, expecting %d", names[h.inc], f.head, f.done, f.expect)
 	same, free := 0, -1
 	for i, g := range w.flights {
 		switch g {
@@ -100,6 +108,7 @@ func (x *explorer) serve(w *world, i int, d owner.Serve, first bool) {
 		w.requests[id].older |= 1 << i
 	}
 	x.note("%s serves from revision %d: %v", names[h.inc], d.Revision, h.memory)
+	x.adopt(h)
 	if found := w.versions[d.Revision]; found.done != h.memory || found.head != small(d.Head) {
 		x.violated("%s serves %v %v as revision %d, which is %v %v", names[h.inc], small(d.Head), h.memory, d.Revision, found.head, found.done)
 	}
@@ -121,6 +130,7 @@ func (x *explorer) proved(h *host) {
 
 // settle lets the answers go that this put has made certain.
 func (x *explorer) settle(w *world, h *host) {
+	x.landed(h)
 	for id := uint8(1); id <= probe; id++ {
 		if h.covered&(1<<id) != 0 {
 			x.answer(w, h, id, h.bytes.place(id))

@@ -60,10 +60,15 @@ func (b *builder) add(it item) {
 	}
 	b.last = it.key
 	b.at = append(b.at, uint32(len(b.block)))
-	b.block = binary.AppendUvarint(b.block, uint64(len(it.key)))
-	b.block = append(append(b.block, it.key...), byte(it.kind))
-	b.block = binary.AppendUvarint(b.block, uint64(len(it.value)))
-	b.block = append(b.block, it.value...)
+	b.block = appendItem(b.block, it)
+}
+
+// appendItem appends an item as chunks and logs have it.
+func appendItem(out []byte, it item) []byte {
+	out = binary.AppendUvarint(out, uint64(len(it.key)))
+	out = append(append(out, it.key...), byte(it.kind))
+	out = binary.AppendUvarint(out, uint64(len(it.value)))
+	return append(out, it.value...)
 }
 
 // full reports whether the next item belongs into another chunk.
@@ -199,6 +204,8 @@ const (
 	chunkEntry    byte = 'C'
 	blobEntry     byte = 'B'
 	manifestEntry byte = 'M'
+	segmentEntry  byte = 'L'
+	pinEntry      byte = 'P'
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli) // processors compute this one

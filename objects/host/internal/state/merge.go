@@ -18,6 +18,7 @@ type Job struct {
 	levels [][]*ref
 	dead   []Span // for the manifest
 	before *Extent
+	keeps  bool // the past may need what it buries
 
 	// What came of it.
 	made     []*ref
@@ -54,10 +55,10 @@ func (s *State) Runs() int { return len(s.view.Load().runs) }
 // Plan says which merge is due, nil for none. It is under way until Install or Abandon.
 func (s *State) Plan(object string, token uint64, home Home) *Job {
 	v, m := s.view.Load(), s.more
-	if m == nil || m.job != nil || s.untidy {
+	if m == nil || m.job != nil || s.untidy || s.history != nil && s.history.settled {
 		return nil
 	}
-	j := &Job{levels: v.levels, before: m.manifest}
+	j := &Job{levels: v.levels, before: m.manifest, keeps: s.history != nil}
 	landed := 0
 	for landed < len(v.runs) && v.runs[landed].commit <= m.landed {
 		landed++
@@ -258,7 +259,7 @@ func (j *Job) discard(it item) {
 	}
 	if b, err := parseBlob(it.value); err == nil {
 		j.blobs += int64(b.size)
-		j.garbage = append(j.garbage, garbage{Span: b.Span, size: b.size})
+		j.garbage = append(j.garbage, garbage{Span: b.Span, size: b.size, blob: true})
 	}
 }
 
@@ -286,8 +287,10 @@ func (j *Job) writeManifest(ctx context.Context) error {
 		return nil
 	}
 	for i := range j.garbage {
-		j.garbage[i].manifest = true
-		j.dead = append(j.dead, j.garbage[i].Span)
+		if !j.keeps {
+			j.garbage[i].manifest = true
+			j.dead = append(j.dead, j.garbage[i].Span)
+		}
 	}
 	encoded := (&manifest{levels, j.dead}).encode()
 	span, pieces := cutUp(manifestEntry, j.name, encoded)
@@ -318,7 +321,9 @@ func (s *State) Install(j *Job) {
 	}
 	m.above = bytesOf(next.runs)
 	m.blobs -= j.blobs
-	m.dead = append(m.dead, j.garbage...)
+	for _, g := range j.garbage {
+		s.discard(g)
+	}
 	m.job = nil
 	next.parts = m.parts()
 	whole := m.above+m.below <= sizes.whole

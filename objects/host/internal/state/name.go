@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -23,6 +24,10 @@ func (n Name) appendText(out []byte) []byte {
 	out = strconv.AppendUint(out, n.Token, 10)
 	out = strconv.AppendUint(append(out, '-'), n.Number, 10)
 	return strconv.AppendUint(append(out, '-'), uint64(n.Part), 10)
+}
+
+func (n Name) compare(m Name) int {
+	return cmp.Or(cmp.Compare(n.Token, m.Token), cmp.Compare(n.Number, m.Number), cmp.Compare(n.Part, m.Part))
 }
 
 var errName = errors.New("it names no entry")

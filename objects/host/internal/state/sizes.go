@@ -14,10 +14,14 @@ var sizes = struct {
 	firstLevel int64 // of its chunks; each level has ten times the one above
 	merge      int64 // that one merge takes out of a level at most
 	garbage    int   // that may wait to be purged
+
+	log int // changes that a head has; beyond, they are a segment
+	pin int // changes between two pins, at least
 }{
 	small: 16 << 10, journal: 8 << 10, whole: 512 << 10,
 	chunk: 256 << 10, blob: 64 << 10,
 	smallRun: 32 << 10, runs: 512 << 10, firstLevel: 1 << 20, merge: 4 << 20, garbage: 64 << 20,
+	log: 8 << 10, pin: 128 << 10,
 }
 
 // Numbers of what there may be.

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +19,7 @@ import (
 func TestMain(m *testing.M) {
 	sizes.small, sizes.journal, sizes.whole = 512, 256, 4<<10
 	sizes.chunk, sizes.blob = 1<<10, 300
+	sizes.log, sizes.pin = 300, 2<<10
 	sizes.smallRun, sizes.runs, sizes.firstLevel, sizes.merge, sizes.garbage = 600, 4<<10, 4<<10, 4<<10, 16<<10
 	os.Exit(m.Run())
 }
@@ -131,11 +131,24 @@ type owner struct {
 	acked  map[string]string
 	memory map[string]string // what events see
 	wide   bool
+
+	keep  time.Duration // of the history; 0: none
+	marks []moment      // that the put under way carries
+	past  []moment      // that have landed
+}
+
+// moment is a state of the past.
+type moment struct {
+	at  Moment
+	all map[string]string
 }
 
 // claim begins a life over whatever the twin has.
-func claim(t *twin, cache *Cache) (*owner, error) {
-	o := &owner{twin: t, home: Home{t, cache}, commit: t.record.commit + 1, now: time.Unix(1e9, 0), wide: true}
+func claim(t *twin, cache *Cache) (*owner, error) { return claimAt(t, cache, 0, time.Unix(1e9, 0)) }
+
+// claimAt is claim at a time, for an owner that keeps the past.
+func claimAt(t *twin, cache *Cache, keep time.Duration, now time.Time) (*owner, error) {
+	o := &owner{keep: keep, twin: t, home: Home{t, cache}, commit: t.record.commit + 1, now: now, wide: true}
 	var head *Head
 	if t.record.head != nil {
 		head = new(Head)
@@ -157,6 +170,7 @@ func claim(t *twin, cache *Cache) (*owner, error) {
 	if err := t.put(head, data, o.commit, true); err != nil {
 		return nil, err
 	}
+	state.KeepHistory(keep)
 	o.state, o.token = state, t.record.revision
 	o.memory, err = o.read()
 	o.acked = maps.Clone(o.memory)
@@ -189,8 +203,11 @@ func (o *owner) write(key, value string) {
 // cut decides on a put.
 func (o *owner) cut(last bool) {
 	o.commit++
-	o.head, o.before = o.state.Cut(Put{Object: object, Token: o.token, Commit: o.commit, Wide: func() bool { return o.wide }, Last: last}, o.home)
+	o.head, o.before = o.state.Cut(Put{Object: object, Token: o.token, Commit: o.commit, Wide: func() bool { return o.wide }, Last: last, Now: o.now}, o.home)
 	o.put = maps.Clone(o.memory)
+	if past := o.state.Past(); past != nil {
+		o.marks = append(o.marks, moment{past.Last, o.put})
+	}
 }
 
 // send does the put that was decided on.
@@ -204,6 +221,7 @@ func (o *owner) send(journal *engine.Data, last bool) error {
 		return err
 	}
 	o.acked = o.put
+	o.past, o.marks = append(o.past, o.marks...), nil
 	o.now = o.now.Add(time.Second)
 	o.state.Landed(o.commit, o.now)
 	return nil
@@ -288,8 +306,4 @@ func (o *owner) calm() error {
 		}
 	}
 	return errors.New("merges have no end")
-}
-
-func (n Name) compare(m Name) int {
-	return cmp.Or(cmp.Compare(n.Token, m.Token), cmp.Compare(n.Number, m.Number), cmp.Compare(n.Part, m.Part))
 }

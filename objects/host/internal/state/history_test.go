@@ -1,0 +1,447 @@
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"holdfast/objects/internal/engine"
+)
+
+const month = 30 * 24 * time.Hour
+
+// mark is a moment within what the next put carries.
+func (o *owner) mark() Moment {
+	at := o.state.Mark(o.now, func() bool { return o.wide })
+	o.marks = append(o.marks, moment{at, maps.Clone(o.memory)})
+	return at
+}
+
+// restore does what a host does to put the object back, and returns the moment that undoes it.
+func (o *owner) restore(to moment) (undo moment, err error) {
+	for o.job != nil {
+		if err := o.merge(); err != nil {
+			return undo, err
+		}
+	}
+	o.state.Settle()
+	defer o.state.Unsettle()
+	if err := o.commitAll(false); err != nil {
+		return undo, err
+	}
+	undo = moment{o.state.Past().Last, maps.Clone(o.memory)}
+	t, err := Prepare(context.Background(), object, o.state.Past(), o.home, to.at, o.now)
+	if err != nil || t == nil {
+		return undo, err
+	}
+	if err := o.state.Compare(context.Background(), t, o.state.HasApart()); err != nil {
+		return undo, err
+	}
+	o.state.Restore(t, o.token, o.now)
+	for key := range o.memory {
+		if !isReserved(key) {
+			delete(o.memory, key)
+		}
+	}
+	for key, value := range to.all {
+		if !isReserved(key) {
+			o.memory[key] = value
+		}
+	}
+	return undo, o.commitAll(false)
+}
+
+// expire lets go of what is too old.
+func (o *owner) expire() (bool, error) {
+	e := o.state.PlanExpiry(object, o.home, o.now)
+	if e == nil {
+		return false, nil
+	}
+	err := e.Run(context.Background())
+	o.state.InstallExpiry(e, err)
+	return true, err
+}
+
+// quiet merges, expires and purges until there is nothing left to do.
+func (o *owner) quiet() error {
+	for range 1000 {
+		if err := o.calm(); err != nil {
+			return err
+		}
+		if more, err := o.expire(); err != nil || !more {
+			return err
+		}
+	}
+	return errors.New("there is no end")
+}
+
+// kept is the record's head, and its journal.
+func (t *twin) kept() (*Head, *engine.Data) {
+	data := new(engine.Data)
+	for _, key := range slices.Sorted(maps.Keys(t.record.journal)) {
+		data.Apply([]engine.Write{{Key: key, Value: []byte(t.record.journal[key])}})
+	}
+	if t.record.head == nil {
+		return nil, data
+	}
+	head := new(Head)
+	if err := json.Unmarshal(t.record.head, head); err != nil {
+		panic(err)
+	}
+	if err := head.Check(); err != nil {
+		panic(err)
+	}
+	return head, data
+}
+
+// at is the state at a moment, as somebody reads it who is not the owner.
+func (t *twin) at(at Moment, now time.Time) (map[string]string, error) {
+	head, data := t.kept()
+	s, err := OpenAt(context.Background(), object, head, data, Home{Store: t}, at, now)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]string)
+	for scan := s.Scan(context.Background(), "", "\xff", false); ; {
+		w, ok, err := scan.Next()
+		if !ok {
+			return all, err
+		}
+		all[w.Key] = string(w.Value)
+	}
+}
+
+// authors are what is not the runtime's.
+func authors(all map[string]string) map[string]string {
+	own := make(map[string]string)
+	for key, value := range all {
+		if !isReserved(key) {
+			own[key] = value
+		}
+	}
+	return own
+}
+
+// checkPast makes sure that moments are as they were.
+func checkPast(t interface{ Fatalf(string, ...any) }, store *twin, past []moment, now time.Time) (seen int) {
+	head, _ := store.kept()
+	from, _, ok := head.Reach()
+	for _, m := range past {
+		if !ok || m.at < from {
+			continue // nothing was ever stored, or it has expired
+		}
+		seen++
+		got, err := store.at(m.at, now)
+		if err != nil {
+			t.Fatalf("the state at %s: %v", m.at.Text(), err)
+		}
+		if want := authors(m.all); !maps.Equal(authors(got), want) {
+			t.Fatalf("the state at %s has %d keys, want %d: %v, want %v", m.at.Text(), len(authors(got)), len(want), slices.Sorted(maps.Keys(authors(got))), slices.Sorted(maps.Keys(want)))
+		}
+	}
+	return seen
+}
+
+// pastNames is what the past of an object names: what it needs, and all that it keeps.
+func (o *owner) pastNames(t interface{ Fatalf(string, ...any) }) (needs, keeps map[Name]bool) {
+	needs, keeps = make(map[Name]bool), make(map[Name]bool)
+	h := o.state.history
+	if h == nil || !h.begun {
+		return needs, keeps
+	}
+	ctx, src := context.Background(), &source{Home: Home{Store: o.twin}, object: object}
+	logs := func(segments []Segment, after Moment, log []byte) {
+		read, err := src.logs(ctx, segments, after)
+		if err != nil {
+			t.Fatalf("segments: %v", err)
+		}
+		last, err := decodeLog(log, 0)
+		if err != nil {
+			t.Fatalf("log: %v", err)
+		}
+		for _, s := range segments {
+			namesOf(needs, []Span{s.Span})
+		}
+		for _, changes := range append(read, last) {
+			for _, c := range changes {
+				for _, it := range c.items {
+					if b, err := parseBlob(it.value); it.kind == apart && err == nil {
+						namesOf(needs, []Span{b.Span})
+					}
+				}
+			}
+		}
+	}
+	namesOf(keeps, h.Kept)
+	for i, ref := range h.pins {
+		namesOf(needs, []Span{ref.Entry.Span})
+		pin, err := src.pin(ctx, ref)
+		if err != nil {
+			t.Fatalf("pin: %v", err)
+		}
+		if ref.At > h.From {
+			begin := Moment(0)
+			if i > 0 {
+				begin = h.pins[i-1].At
+			}
+			logs(pin.Segments, begin, nil)
+			namesOf(keeps, pin.Kept)
+		}
+		s, err := Open(ctx, object, &pin.Head, new(engine.Data), src.Home, false, o.now)
+		if err != nil {
+			t.Fatalf("open pin: %v", err)
+		}
+		named, err := s.named()
+		if err != nil {
+			t.Fatalf("pin: %v", err)
+		}
+		maps.Copy(needs, named)
+	}
+	begin := Moment(0)
+	if h.Pin != nil {
+		begin = h.Pin.At
+	}
+	logs(h.Since, begin, h.Log)
+	return needs, keeps
+}
+
+// cleanPast is clean for an object with a past.
+func cleanPast(t interface{ Fatalf(string, ...any) }, store *twin, o *owner) {
+	named, err := o.state.named()
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	needs, keeps := o.pastNames(t)
+	for name := range store.entries {
+		if !named[name] && !needs[name] && !keeps[name] {
+			t.Fatalf("%s (%c) is in the store, and nobody names it", name, store.entries[name][0])
+		}
+	}
+	for _, all := range []map[Name]bool{named, needs} {
+		for name := range all {
+			if store.entries[name] == nil {
+				t.Fatalf("%s is named, and not in the store", name)
+			}
+		}
+	}
+}
+
+// Whatever is written, cut, merged, purged, expired, restored and opened again, the state at every moment that is known
+// reads as it was then, and the store has what the head and its past name.
+func TestTheStateAtEveryMomentReadsAsItWas(t *testing.T) {
+	pins, restores, seen := 0, 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		store, now := newTwin(), time.Unix(1e9, 0)
+		o, err := claimAt(store, NewCache(2<<10), month, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var past []moment
+		step := func(what string, err error) {
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			past, o.past = append(past, o.past...), nil
+		}
+		again := func(acked map[string]string) {
+			now = o.now
+			var err error
+			o, err = claimAt(store, NewCache(2<<10), month, now)
+			step("claim", err)
+			if !maps.Equal(o.memory, acked) {
+				t.Fatalf("%d keys after a claim, want %d", len(o.memory), len(acked))
+			}
+		}
+		key := rapid.Custom(func(t *rapid.T) string {
+			return fmt.Sprintf("%s/%03d", rapid.SampledFrom(letters).Draw(t, "letter"), rapid.IntRange(0, 60).Draw(t, "n"))
+		})
+		size := rapid.OneOf(rapid.IntRange(1, 60), rapid.IntRange(1, 60), rapid.IntRange(1, 60), rapid.IntRange(250, 4000))
+		n := 0
+		set := func(t *rapid.T) {
+			for range rapid.IntRange(1, 12).Draw(t, "keys") {
+				n++
+				o.write(key.Draw(t, "key"), strings.Repeat(fmt.Sprint(n%10), size.Draw(t, "size")))
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"set": set,
+			"set more": func(t *rapid.T) {
+				set(t)
+				step("commit", o.commitAll(false))
+			},
+			"delete": func(t *rapid.T) { o.write(key.Draw(t, "key"), "") },
+			"delete a": func(t *rapid.T) {
+				for k := range maps.Clone(o.memory) {
+					if strings.HasPrefix(k, "a") {
+						o.write(k, "")
+					}
+				}
+			},
+			"mark":   func(*rapid.T) { o.mark() },
+			"commit": func(*rapid.T) { step("commit", o.commitAll(false)) },
+			"merge":  func(*rapid.T) { step("merge", o.merge()) },
+			"purge": func(t *rapid.T) {
+				step("purge", o.purge(time.Duration(rapid.IntRange(0, 3).Draw(t, "after"))*time.Second))
+			},
+			"days pass": func(t *rapid.T) {
+				o.now = o.now.Add(time.Duration(rapid.IntRange(1, 20).Draw(t, "days")) * 24 * time.Hour)
+				for {
+					more, err := o.expire()
+					if step("expire", err); !more {
+						break
+					}
+				}
+				step("commit", o.commitAll(false))
+			},
+			"restore": func(t *rapid.T) {
+				head, _ := store.kept()
+				from, _, ok := head.Reach()
+				known := slices.DeleteFunc(slices.Clone(past), func(m moment) bool { return m.at < from || !ok })
+				if len(known) == 0 {
+					t.Skip()
+				}
+				restores++
+				_, err := o.restore(rapid.SampledFrom(known).Draw(t, "to"))
+				step("restore", err)
+				same(t, o)
+			},
+			"claim again": func(*rapid.T) { again(o.acked) },
+			"release": func(*rapid.T) {
+				if o.job != nil {
+					step("merge", o.merge())
+				}
+				step("commit", o.commitAll(false))
+				step("release", o.commitAll(true))
+				again(o.acked)
+			},
+			"": func(t *rapid.T) {
+				same(t, o)
+				if len(past) > 0 {
+					seen += checkPast(t, store, []moment{rapid.SampledFrom(past).Draw(t, "moment")}, o.now)
+				}
+			},
+		})
+		for o.job != nil {
+			step("merge", o.merge())
+		}
+		o.write("fold", strings.Repeat("x", 600)) // the first entry is written after orphans are collected
+		step("calm", o.quiet())
+		same(t, o)
+		seen += checkPast(t, store, past, o.now)
+		cleanPast(t, store, o)
+		pins += len(o.state.history.pins)
+
+		o.now = o.now.Add(3 * month)
+		o.state.KeepHistory(0)
+		step("calm", o.quiet())
+		step("calm", o.commitAll(false))
+		step("calm", o.quiet())
+		same(t, o)
+		clean(t, store, o)
+	})
+	t.Logf("%d pins, %d restores, %d moments read", pins, restores, seen)
+	if pins < 50 || restores < 50 || seen < 500 {
+		t.Errorf("too little has happened for the silence to count")
+	}
+}
+
+// An owner dies at any of its calls to the store, which is done or not, while it keeps the past, puts the object back, and
+// lets go of what is too old. What was acknowledged is found, now and at every moment, and what the dead have left behind is
+// collected.
+func TestWhateverCallAnOwnerDiesAtTheObjectsPastIsFound(t *testing.T) {
+	lives, restores, moments, expiries := 0, 0, 0, 0
+	for seed := range uint64(25) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		store, now := newTwin(), time.Unix(1e9, 0)
+		acked := map[string]string{}
+		var past []moment
+		var maybe map[string]string // what the put carried whose answer has not come
+		var marks []moment          // and the moments
+		for range 12 {
+			lives++
+			store.calls, store.effect, store.gone = rng.IntN(160), rng.IntN(2) == 0, false
+			if rng.IntN(3) == 0 {
+				store.calls = rng.IntN(8)
+			}
+			o, err := claimAt(store, NewCache(4<<10), month, now)
+			for err == nil {
+				if maybe != nil && maps.Equal(o.acked, maybe) && !maps.Equal(maybe, acked) {
+					acked, past = maybe, append(past, marks...)
+				}
+				maybe, marks = nil, nil
+				if !maps.Equal(o.acked, acked) {
+					t.Fatalf("seed %d: %d keys are found, want %d", seed, len(o.acked), len(acked))
+				}
+				for range rng.IntN(6) {
+					size := 1 + rng.IntN(60)
+					if rng.IntN(10) == 0 {
+						size = 250 + rng.IntN(3000)
+					}
+					if o.write(fmt.Sprintf("%04d", rng.IntN(400)), strings.Repeat("x", size)); rng.IntN(5) == 0 {
+						o.write(fmt.Sprintf("%04d", rng.IntN(400)), "")
+					}
+				}
+				switch rng.IntN(10) {
+				case 0, 1, 2:
+					err = o.merge()
+				case 3:
+					err = o.purge(time.Duration(rng.IntN(4)) * time.Second)
+				case 4:
+					if o.now = o.now.Add(time.Duration(rng.IntN(60)) * 24 * time.Hour / 8); rng.IntN(2) == 0 {
+						var more bool
+						if more, err = o.expire(); more && err == nil {
+							expiries++
+						}
+					}
+				case 5:
+					head, _ := store.kept()
+					from, _, ok := head.Reach()
+					known := slices.DeleteFunc(slices.Clone(past), func(m moment) bool { return m.at < from || !ok })
+					if len(known) == 0 || rng.IntN(2) == 0 {
+						break
+					}
+					_, err = o.restore(known[rng.IntN(len(known))])
+					restores++
+					maybe, marks = o.put, o.marks
+					acked, past, o.past = o.acked, append(past, o.past...), nil
+				default:
+					o.cut(false)
+					maybe, marks = o.put, o.marks
+					err = o.send(o.state.Journal(), false)
+				}
+				if err == nil {
+					acked, past, o.past, maybe, marks = o.acked, append(past, o.past...), nil, nil, nil
+				}
+				now = o.now
+			}
+		}
+		store.calls, store.gone = -1, false
+		o, err := claimAt(store, nil, month, now)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if !maps.Equal(o.acked, acked) && (maybe == nil || !maps.Equal(o.acked, maybe)) {
+			t.Fatalf("seed %d: %d keys are found in the end, want %d", seed, len(o.acked), len(acked))
+		}
+		moments += checkPast(t, store, past, now)
+		o.write("fold", strings.Repeat("x", 600)) // the first entry is written after orphans are collected
+		if err := o.quiet(); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		checkPast(t, store, past, now)
+		cleanPast(t, store, o)
+	}
+	t.Logf("%d lives, %d restores, %d expiries, %d moments read", lives, restores, expiries, moments)
+	if lives < 300 || restores < 100 || expiries < 20 || moments < 1000 {
+		t.Errorf("too little has happened for the silence to count")
+	}
+}

@@ -1,0 +1,124 @@
+package state
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Moment is a point of an object's history, in microseconds since 1970. Each change of an object has a moment of its own:
+// the owner's clock, or one more than the moment before if the clock is not ahead of that. The state at a moment has all
+// changes up to it, and that of the same moment.
+type Moment int64
+
+// MomentOf is the moment of a time.
+func MomentOf(t time.Time) Moment { return Moment(t.UnixMicro()) }
+
+// Time is the time of a moment.
+func (m Moment) Time() time.Time { return time.UnixMicro(int64(m)).UTC() }
+
+// after is the moment of what happens now, after m.
+func (m Moment) after(now time.Time) Moment { return max(m+1, MomentOf(now)) }
+
+// A log is changes, the oldest first, each as:
+//
+//	its moment, the commit that has it, how many items there are
+//	items, sorted by key: key's length, key, kind, value's length, value
+//
+// The commit is 0 if the change is part of the commit of the change that follows.
+
+// Change is what one commit, or a part of it, has changed.
+type Change struct {
+	At     Moment
+	Commit uint64
+	items  []item
+	bytes  int // that it has in the log
+}
+
+// appendChange appends a change. The items are sorted by key.
+func appendChange(log []byte, at Moment, commit uint64, items []item) []byte {
+	log = binary.AppendUvarint(log, uint64(at))
+	log = binary.AppendUvarint(log, commit)
+	log = binary.AppendUvarint(log, uint64(len(items)))
+	for _, it := range items {
+		log = appendItem(log, it)
+	}
+	return log
+}
+
+var errLog = fmt.Errorf("%w: it is no log", ErrDamaged)
+
+// decodeLog reads a log that may be anybody's: its changes, the oldest first. after is the moment of the last change before it.
+func decodeLog(log []byte, after Moment) (changes []Change, err error) {
+	for begin := 0; begin < len(log); {
+		r := reader{rest: log[begin:]}
+		c := Change{At: Moment(r.number(1<<63 - 1)), Commit: r.number(1<<64 - 1)}
+		n := r.number(uint64(len(r.rest)))
+		if r.bad || c.At <= after {
+			return nil, errLog
+		}
+		end := len(log) - len(r.rest)
+		c.items = make([]item, 0, min(n, 1<<16))
+		for range n {
+			key, k, value, next := parse(log, end)
+			if next < 0 || len(c.items) > 0 && c.items[len(c.items)-1].key >= string(key) || k == deleted && len(value) > 0 {
+				return nil, errLog
+			}
+			if k == apart {
+				if _, err := parseBlob(value); err != nil {
+					return nil, errLog
+				}
+			}
+			c.items = append(c.items, item{string(key), k, value})
+			end = next
+		}
+		c.bytes = end - begin
+		changes = append(changes, c)
+		begin, after = end, c.At
+	}
+	for i := len(changes) - 2; i >= 0; i-- {
+		if changes[i].Commit == 0 {
+			changes[i].Commit = changes[i+1].Commit
+		}
+	}
+	return changes, nil
+}
+
+// Keys are the keys that the change has written or deleted, in order.
+func (c *Change) Keys() []string {
+	keys := make([]string, len(c.items))
+	for i := range c.items {
+		keys[i] = c.items[i].key
+	}
+	return keys
+}
+
+// Deletes reports whether the change deletes the i-th of Keys.
+func (c *Change) Deletes(i int) bool { return c.items[i].kind == deleted }
+
+// Bytes is how many bytes the change has in the history; values that are apart are not among them.
+func (c *Change) Bytes() int { return c.bytes }
+
+// replay is the items that changes up to a moment have left, by key.
+func replay(into map[string]item, changes []Change, until Moment) {
+	for i := range changes {
+		if changes[i].At > until {
+			return
+		}
+		for _, it := range changes[i].items {
+			into[it.key] = it
+		}
+	}
+}
+
+// sortedItems are items in order of their keys.
+func sortedItems(items map[string]item) []item {
+	sorted := make([]item, 0, len(items))
+	for _, it := range items {
+		sorted = append(sorted, it)
+	}
+	slices.SortFunc(sorted, func(a, b item) int { return strings.Compare(a.key, b.key) })
+	return sorted
+}

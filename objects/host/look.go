@@ -1,0 +1,60 @@
+package host
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdfast/internal/wire"
+)
+
+// wakefulness is whether an object's instance is in memory. It is replaced as a whole, so
+// that whoever looks at an object waits for nothing.
+type wakefulness struct {
+	awake       bool
+	since       time.Time
+	woken       string // the kind of the event for which the last instance was constructed
+	constructed uint64 // instances so far
+}
+
+// noteAwake notes that the instance in memory is another one, or that there is none any more. With mu held.
+func (o *object) noteAwake(awake bool, now time.Time) {
+	var next wakefulness
+	if last := o.life.Load(); last != nil {
+		next = *last
+	}
+	next.awake, next.since = awake, now
+	if awake {
+		next.constructed++
+		if ev := o.inHand; ev.kind == 0 { // no request has begun it
+			next.woken = event{kind: wire.Closed}.label()
+		} else {
+			next.woken = ev.label()
+		}
+	}
+	o.life.Store(&next)
+}
+
+// look answers how the object is. That is no event: an object that sleeps goes on sleeping.
+func (o *object) look(msg *nats.Msg) {
+	stage, used, running := o.mailbox.activity()
+	if stage != serving {
+		o.in.redirect(msg, o.mailbox.claimToken())
+		return
+	}
+	o.in.answer(msg.Reply, &wire.Reply{Owner: o.in.self(o.memory.epoch), Token: o.memory.token, Life: o.lives(used, running, time.Now())})
+}
+
+// lives is how the object is. used is when the event in hand began, if one is running.
+func (o *object) lives(used time.Time, running bool, now time.Time) *wire.Life {
+	life := &wire.Life{Sockets: uint64(o.sockets.count.Load())}
+	since := o.memory.since
+	if w := o.life.Load(); w != nil {
+		life.Awake, life.Woken, life.Constructed, since = w.awake, w.woken, w.constructed, w.since
+	}
+	life.Since = uint64(max(0, now.Sub(since).Milliseconds()))
+	if running {
+		life.Running = uint64(max(0, now.Sub(used).Milliseconds()))
+	}
+	return life
+}

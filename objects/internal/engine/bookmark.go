@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// bookmarkLayout is how a moment is written, in microseconds: texts of later moments are greater.
+const bookmarkLayout = "2006-01-02T15:04:05.000000Z"
+
+// BookmarkText is a moment of an object's history, in microseconds since 1970, as a bookmark.
+func BookmarkText(at int64) string { return time.UnixMicro(at).UTC().Format(bookmarkLayout) }
+
+// ParseBookmark reads what BookmarkText has made, and nothing else.
+func ParseBookmark(text string) (at int64, err error) {
+	t, err := time.Parse(bookmarkLayout, text)
+	if at = t.UnixMicro(); err == nil && at > 0 && BookmarkText(at) == text {
+		return at, nil
+	}
+	return 0, fmt.Errorf("%.80q is no bookmark", text)
+}
+
+// Past is what an event knows of its object's history, and does with it.
+type Past interface {
+	// Mark is the moment of the state that the event began with.
+	Mark() int64
+	// Known refuses a moment whose state is not known.
+	Known(at int64) error
+	// Restore has the object put back when the event has ended well. undo is the moment of the state before, and target what
+	// is to be in Outcome.Target; nil if nothing has changed since. What the event itself has written does not count.
+	Restore(t *Tx, at int64) (undo int64, target any, err error)
+}
+
+// past is the event's Past. A constructor has none.
+func (t *Tx) past() Past {
+	t.use()
+	e, ok := t.parent.Value(EventKey{}).(Event)
+	if !ok {
+		t.Abort(t.errorf(invalid, "a constructor and Sleep have no bookmarks and restore nothing; do it in an event"))
+	}
+	return e
+}
+
+// Bookmark is the moment of the state that the event began with.
+func (t *Tx) Bookmark() int64 { return t.past().Mark() }
+
+// BookmarkAt is the moment of a time.
+func (t *Tx) BookmarkAt(at time.Time) (int64, error) {
+	past, moment := t.past(), at.UnixMicro()
+	return moment, past.Known(moment)
+}
+
+// Restore has the object put back to a moment when the event ends, and returns that of the state before. The event is
+// aborted if that cannot be.
+func (t *Tx) Restore(at int64) (undo int64) {
+	undo, target, err := t.past().Restore(t, at)
+	if err != nil {
+		t.Abort(err)
+	}
+	t.target = target
+	return undo
+}
+
+// Stays reports whether a key is the runtime's own: what an object has told and remembers does not go back with a restore.
+// Its blobs and the pages of its database do.
+func Stays(key string) bool {
+	return strings.HasPrefix(key, Reserved) && !strings.HasPrefix(key, Blobs) && !strings.HasPrefix(key, Pages)
+}
+
+// Staying are the writes of keys that stay.
+func Staying(writes []Write) (left []Write) {
+	for _, w := range writes {
+		if Stays(w.Key) {
+			left = append(left, w)
+		}
+	}
+	return left
+}
