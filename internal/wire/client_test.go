@@ -112,6 +112,7 @@ func (s *script) ask() (*wire.Reply, error) {
 }
 
 func TestWithNoHostNothingHappened(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	if _, err := s.ask(); objects.CodeOf(err) != objects.Unavailable {
 		t.Errorf("err = %v, want unavailable", err)
@@ -154,6 +155,7 @@ func TestAMovedObjectIsAskedAgainUnderTheSameNumber(t *testing.T) {
 }
 
 func TestSilenceIsUnknownAndNotAFailure(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Other: "somebody"} })
 	s.own(func(int, wire.Request) *wire.Reply { return nil })
@@ -166,6 +168,7 @@ func TestSilenceIsUnknownAndNotAFailure(t *testing.T) {
 }
 
 func TestOnceInDoubtAlwaysInDoubt(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Other: "somebody"} })
 	s.own(func(i int, _ wire.Request) *wire.Reply {
@@ -299,6 +302,7 @@ func TestAFullQueueProvesNothingOfAnEarlierCopy(t *testing.T) {
 
 // A frozen owner that thaws says Moved to requests that its successor runs.
 func TestADeposedOwnersMovedIsVoid(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true, Token: 7} })
 	s.own(func(i int, req wire.Request) *wire.Reply {
