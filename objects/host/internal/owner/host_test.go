@@ -103,7 +103,7 @@ func (x *explorer) serve(w *world, i int, d owner.Serve, first bool) {
 	}
 	h.serves, h.memory, h.held, h.covered = true, h.bytes, 0, 0
 	h.kept, h.low = h.carried, 0
-	h.aged = first || x.flaw == ageless && d.Head.Epoch == 1 // no tombstone outlives a copy
+	h.aged = first || x.flaw == ageless && d.Epoch == 1 // no tombstone outlives a copy
 	for id := range w.requests {
 		w.requests[id].older |= 1 << i
 	}
