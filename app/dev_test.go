@@ -369,6 +369,7 @@ func TestADamagedRecordIsListedBesideTheOthers(t *testing.T) {
 }
 
 func TestResumeLiftsAQuarantineAndRunsAParkedAlarm(t *testing.T) {
+	t.Parallel()
 	_, b := dev(t, "--regions", "fra")
 	fetch(t, http.MethodPost, b.Regions[0].URL+"/ticket/other")
 	nc, err := nats.Connect(b.NATS)

@@ -134,6 +134,7 @@ func TestAConnectionMayWaitAsLongAsIdleTimeoutSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	began := time.Now() // the connection waits from later on
 	if _, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -144,19 +145,19 @@ func TestAConnectionMayWaitAsLongAsIdleTimeoutSays(t *testing.T) {
 	}
 	_, _ = io.Copy(io.Discard, res.Body) // it is short
 	res.Body.Close()
-	began := time.Now()
-	if err := conn.SetReadDeadline(began.Add(10 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := io.Copy(io.Discard, answers); err != nil || n != 0 {
 		t.Errorf("%d bytes and %v while waiting, want the end of the connection", n, err)
 	}
-	if took := time.Since(began); took < 900*time.Millisecond {
-		t.Errorf("the connection was closed after %v, want 1 s", took)
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("the connection was closed after %v, want 1 s at least", took)
 	}
 }
 
 func TestAHostThatHasLostItsLeaseIsNotReady(t *testing.T) {
+	t.Parallel()
 	server, said := serve(t, "nats", "--port", "0", "--store", "memory", "--rtt", "0")
 	_, host := serve(t, "host", "--region", "fra", "--nats", said.NATS, "--rtt", "0")
 	server.stop()

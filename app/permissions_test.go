@@ -130,6 +130,7 @@ func TestContextsOfTheNATSCommandAreUsed(t *testing.T) {
 
 // Beyond loopback the embedded server asks who one is, and has the users' files.
 func TestTheEmbeddedServerHasUsersBeyondLoopback(t *testing.T) {
+	t.Parallel()
 	store := t.TempDir()
 	p := start(t, config(), "nats", "--port", "0", "--listen-host", "0.0.0.0", "--store", store, "--json")
 	var said struct{ NATS, Users string }

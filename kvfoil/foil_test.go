@@ -17,6 +17,7 @@ import (
 )
 
 func TestNaiveLosesIncrementsInAtLeast99Of100Rounds(t *testing.T) {
+	t.Parallel()
 	f := open(t, startServer(t), Config{})
 	const rounds, n = 100, 15
 	lossy := 0
@@ -33,11 +34,13 @@ func TestNaiveLosesIncrementsInAtLeast99Of100Rounds(t *testing.T) {
 }
 
 func TestCASHandsOutEveryTicketOnceAndCountsItsAttempts(t *testing.T) {
+	t.Parallel()
 	f := open(t, startServer(t), Config{})
 	checkCAS(t, f, 10, 5*time.Millisecond)
 }
 
 func TestCASLosesNothingOnThreeReplicas(t *testing.T) {
+	t.Parallel()
 	servers := startCluster(t)
 	foils := make([]*Foil, len(servers))
 	var wg sync.WaitGroup

@@ -62,6 +62,7 @@ func (p *place) upgraded(t *testing.T, target string, header ...string) answered
 }
 
 func TestWhoIsLoggedInIsLetIn(t *testing.T) {
+	beside(t, places)
 	const friend = "http://friend.example"
 	p := newAuth(t, friend)
 	cookie, bearer := "session="+p.cookieOf(t, "ada"), p.bearerOf(t, "ada")
@@ -88,6 +89,7 @@ func TestWhoIsLoggedInIsLetIn(t *testing.T) {
 }
 
 func TestNobodyComesInWithoutAProof(t *testing.T) {
+	beside(t, places)
 	p := newAuth(t)
 	asAda := [][]string{
 		{},
@@ -120,6 +122,7 @@ func TestNobodyComesInWithoutAProof(t *testing.T) {
 }
 
 func TestAnothersRoomStaysClosed(t *testing.T) {
+	beside(t, places)
 	p := newAuth(t)
 	cookie := "session=" + p.cookieOf(t, "bob")
 	forged := []string{"Cookie", cookie, "Holdfast-Principal", `{"id":"ada"}`, "X-User", "ada", "X-Forwarded-Prefix", "/auth/rooms/bob"}
@@ -154,6 +157,7 @@ func TestAnothersRoomStaysClosed(t *testing.T) {
 }
 
 func TestAPageOfAnotherOriginDoesNotActForItsVisitor(t *testing.T) {
+	beside(t, places)
 	p := newAuth(t, "http://friend.example")
 	cookie := "session=" + p.cookieOf(t, "ada")
 	for _, origin := range []string{"http://evil.example", "null", "https://friend.example", "http://friend.example.evil.example", "http://friend.example:81", "https://" + p.addr, "http://" + p.addr + ".evil.example"} {
@@ -173,6 +177,7 @@ func TestAPageOfAnotherOriginDoesNotActForItsVisitor(t *testing.T) {
 }
 
 func TestATokenThatWasTamperedWithProvesNothing(t *testing.T) {
+	beside(t, places)
 	p := newAuth(t)
 	cookie, bearer := p.cookieOf(t, "bob"), p.bearerOf(t, "bob")
 	claims := func(change func(*jwt.RegisteredClaims)) *jwt.RegisteredClaims {

@@ -21,6 +21,7 @@ import (
 )
 
 func TestABodyArrivesAsItWasSent(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	form := "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--b--\r\nan epilogue"
 	for _, row := range []struct{ what, header, value, body string }{
@@ -133,7 +134,7 @@ func TestABodyThatIsOnlyAnnouncedTakesNoMemory(t *testing.T) {
 }
 
 func TestASlowBodyIsCutForLackOfProgressOnly(t *testing.T) {
-	t.Parallel()
+	beside(t, places)
 	p := newPlace(t, nil)
 	conn := p.dial(t)
 	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
@@ -174,6 +175,7 @@ func TestASlowBodyIsCutForLackOfProgressOnly(t *testing.T) {
 
 // A client that writes all it has before it reads gets to know why it was refused.
 func TestARefusalIsReadByAClientThatIsStillSending(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	for range 20 {
 		for what, head := range map[string]string{
@@ -212,6 +214,7 @@ func (e endless) Read(b []byte) (int, error) {
 
 // A worker that authenticates says who it is and takes away what the client made up.
 func TestWhatAWorkerSetsOrDeletesIsWhatTheObjectSees(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) {
 		inner := cfg.Worker
 		cfg.Worker = func(r fiber.Router, env *gateway.Env) {
@@ -266,6 +269,7 @@ func TestWhatAWorkerSetsOrDeletesIsWhatTheObjectSees(t *testing.T) {
 }
 
 func TestTwoFaultsHaveTwoReferences(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	seen := make(map[string]bool)
 	for _, target := range []string{"/fault/text", "/fault/returned", "/fault/text", "/objects/probe/x/panic", "/objects/probe/x/panic"} {
@@ -279,6 +283,7 @@ func TestTwoFaultsHaveTwoReferences(t *testing.T) {
 
 // The codes of an author's own making are one label.
 func TestACodeThatAnAuthorMadeUpCountsAsOther(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	for i := range 5 {
 		made := objects.Code(fmt.Sprintf("made_up_%d", i))

@@ -7,6 +7,7 @@ import (
 )
 
 func TestAFaultIsToldByReferenceAndNeverByItsText(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	fault := func(t *testing.T, a answered) {
 		t.Helper()

@@ -14,6 +14,7 @@ import (
 )
 
 func TestBrokenFramesEndTheirOwnSocketOnly(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) { cfg.Limits.Frame = 1000 })
 	bystander := p.probe(t, "frames", "bystander")
 	long := func(first byte, n uint64, sent int) []byte {
@@ -85,6 +86,7 @@ func TestBrokenFramesEndTheirOwnSocketOnly(t *testing.T) {
 // A client that reads only when it has written everything must not find its
 // connection cut in between, and the reason lost.
 func TestWhoSaysTooMuchHearsWhy(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	w := p.probe(t, "too-much", "w")
 	if err := w.write(frame(fin|opText, make([]byte, 16<<20))); err != nil {
@@ -96,6 +98,7 @@ func TestWhoSaysTooMuchHearsWhy(t *testing.T) {
 }
 
 func TestSoundFramesOfEveryShapeArrive(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	w := p.probe(t, "shapes", "w")
 	for _, n := range []int{0, 1, 125, 126, 127, 128, 4095, 4096, 65535, 64 << 10} {
@@ -136,6 +139,7 @@ func TestSoundFramesOfEveryShapeArrive(t *testing.T) {
 }
 
 func TestCompressionIsNotNegotiated(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	w, a := p.handshake(t, p.dial(t), "GET", "/objects/probe/zip/?tag=w",
 		"Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits", "Sec-WebSocket-Protocol", "chat, superchat")
@@ -152,6 +156,7 @@ func TestCompressionIsNotNegotiated(t *testing.T) {
 }
 
 func TestTheObjectsCloseArrives(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	duck := strings.Repeat("🦆", 40) // 160 bytes
 	for _, row := range []struct {
@@ -189,6 +194,7 @@ func TestTheObjectsCloseArrives(t *testing.T) {
 }
 
 func TestAHandshakeThatCannotBeDoneNeverReachesTheObject(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	for what, header := range map[string][]string{
 		"no version":      {"Sec-WebSocket-Version", ""},

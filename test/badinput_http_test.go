@@ -11,6 +11,7 @@ import (
 )
 
 func TestOnlyTheGatewaysOwnPagesMayOpenSocketsAndChangeThings(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) { cfg.Origins = []string{"https://Friend.example", "http://localhost:3000"} })
 	host, port, _ := strings.Cut(p.addr, ":")
 	for _, row := range []struct {
@@ -89,6 +90,7 @@ func (p *place) asking(t testing.TB, method, target string, header []string) ans
 }
 
 func TestWhatIsTooLargeIsRefusedByName(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) { cfg.Limits = gateway.Limits{Body: 10_000, Header: 4096} })
 	for _, row := range []struct {
 		what, sent string
@@ -129,6 +131,7 @@ func post(header, body string) string {
 }
 
 func TestWhatIsNotThereSaysWhatIs(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	a := p.once(t, "GET", "/room/lobby%20a", "")
 	if want := "wscat -c ws://" + p.addr + "/room/lobby%20a"; a.StatusCode != http.StatusUpgradeRequired || !strings.Contains(a.body, want) {
@@ -169,6 +172,7 @@ func TestWhatIsNotThereSaysWhatIs(t *testing.T) {
 }
 
 func TestClientHeadersArriveAsTheyAreAndDoNothing(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	name := "inert"
 	sent := []string{
@@ -210,6 +214,7 @@ func TestClientHeadersArriveAsTheyAreAndDoNothing(t *testing.T) {
 }
 
 func TestTrailersAreNotHeaders(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	chunks := "1\r\na\r\n0\r\nX-Late: yes\r\nIdempotency-Key: late\r\n\r\n"
 	all := p.speak(t, post("Trailer: X-Late\r\nTransfer-Encoding: chunked", chunks))
@@ -224,6 +229,7 @@ func TestTrailersAreNotHeaders(t *testing.T) {
 }
 
 func TestAnObjectCannotBreakOutOfAResponsesHeader(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	for _, body := range []string{"a\r\nX-Injected: yes", "a\nX-Injected: yes", "a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "a\x00b", "a\rb", "caf\xe9"} {
 		a := p.once(t, "POST", "/objects/probe/split/split", body)
@@ -234,6 +240,7 @@ func TestAnObjectCannotBreakOutOfAResponsesHeader(t *testing.T) {
 }
 
 func TestAnIdempotencyKeyIsOneEffectAndOneAnswer(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	first := p.once(t, "POST", "/objects/probe/key/do", "body", "Idempotency-Key", "k1")
 	for range 3 {
@@ -277,6 +284,7 @@ func TestAnIdempotencyKeyIsOneEffectAndOneAnswer(t *testing.T) {
 }
 
 func TestAnIdempotencyKeyDoesNotHandOutASocketTwice(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	for i := range 3 {
 		w := p.open(t, fmt.Sprintf("/objects/probe/keyed/?tag=%d", 1), "Idempotency-Key", "same")
@@ -287,6 +295,7 @@ func TestAnIdempotencyKeyDoesNotHandOutASocketTwice(t *testing.T) {
 }
 
 func TestARetryStormUnderOneKeyIsOneEffect(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	bodies := make([]string, 100)
 	burst(len(bodies), func(i int) {

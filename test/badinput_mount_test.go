@@ -66,6 +66,7 @@ func newSitePlace(t *testing.T) *place {
 }
 
 func TestAPathArrivesAsItWasSent(t *testing.T) {
+	beside(t, places)
 	p := newSitePlace(t)
 	for _, row := range []struct{ sent, prefix, uri string }{
 		{"/sites/a", "/sites/a", "/"},
@@ -101,6 +102,7 @@ func TestAPathArrivesAsItWasSent(t *testing.T) {
 }
 
 func TestServeMuxAndFileServerBehaveBehindAMount(t *testing.T) {
+	beside(t, places)
 	p := newSitePlace(t)
 	for _, row := range []struct {
 		target   string
@@ -131,6 +133,7 @@ func TestServeMuxAndFileServerBehaveBehindAMount(t *testing.T) {
 }
 
 func TestRegisteredMethodsPassAndHeadKeepsItsLength(t *testing.T) {
+	beside(t, places)
 	p := newSitePlace(t)
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "QUERY", "REPORT", "MKCOL", "LOCK"} {
 		a := p.once(t, method, "/sites/a/dir/", "")
@@ -148,6 +151,7 @@ func TestRegisteredMethodsPassAndHeadKeepsItsLength(t *testing.T) {
 }
 
 func TestAnObjectSpeaksForItselfOnly(t *testing.T) {
+	beside(t, places)
 	p := newSitePlace(t)
 	a := p.once(t, "GET", "/sites/a/forge", "")
 	for name, values := range a.Header {
@@ -162,6 +166,7 @@ func TestAnObjectSpeaksForItselfOnly(t *testing.T) {
 
 // A class that no worker mounts is nobody's to reach.
 func TestNoClassIsReachableUnlessAWorkerMountsIt(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) { cfg.Worker = nil })
 	for _, target := range []string{"/objects/probe/x", "/objects/probe/x/y", "/probe/x", "/"} {
 		e := refusal(t, p.once(t, "GET", target, ""), http.StatusNotFound, "not_found")
@@ -176,6 +181,7 @@ func TestNoClassIsReachableUnlessAWorkerMountsIt(t *testing.T) {
 }
 
 func TestMiddlewareStandsInFrontOfAMount(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) {
 		cfg.Worker = func(r fiber.Router, env *gateway.Env) {
 			r.Use(func(c *fiber.Ctx) error {
@@ -198,6 +204,7 @@ func TestMiddlewareStandsInFrontOfAMount(t *testing.T) {
 }
 
 func TestAMountThatCannotBeIsTheAuthorsFault(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) {
 		cfg.Worker = func(r fiber.Router, env *gateway.Env) {
 			for _, row := range [][2]string{{"/x/:name", "nothing"}, {"/x", "probe"}, {":name", "probe"}, {"/x/:name/", "probe"}, {"/x/:", "probe"}, {"/x/*", "probe"}} {

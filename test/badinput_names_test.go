@@ -71,6 +71,7 @@ var names = []struct {
 }
 
 func TestEveryNameIsAnObjectOfItsOwnOrRefused(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	routes := []struct {
 		what, class, before, after, method string

@@ -12,6 +12,7 @@ import (
 // Whoever may ask an object may name where the answer goes. A host answers to
 // gateways only: an answer written to a record's key would be the record.
 func TestAReplySubjectThatNamesARecordGetsNothing(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	id, kv, before := p.counted(t, "deputy")
 
@@ -58,6 +59,7 @@ func TestAReplySubjectThatNamesARecordGetsNothing(t *testing.T) {
 
 // Claims too are answered to gateways and hosts only.
 func TestAClaimWhoseReplySubjectNamesARecordGetsNothing(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	id, kv, before := p.counted(t, "claimed")
 	for _, c := range []wire.Claim{{Class: "ticket"}, {Class: "ticket", ID: id.String()}, {Class: "ticket", ID: "nonsense"}} {

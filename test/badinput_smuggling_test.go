@@ -10,6 +10,7 @@ import (
 // A request after which two servers could disagree about where it ends is
 // refused, and nothing that stands behind it on the connection is answered.
 func TestASmuggledRequestIsNeverAnswered(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	const next = "GET /objects/probe/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	control := p.speak(t, post("Content-Length: 1", "a")+next+post("Transfer-Encoding: chunked", "1\r\na\r\n0\r\n\r\n")+next)
@@ -110,6 +111,7 @@ func TestASmuggledRequestIsNeverAnswered(t *testing.T) {
 // What fasthttp reads in a way of its own at the end of chunks cannot hide a request:
 // chunks are the last that is read of a connection.
 func TestNothingFollowsChunksThatEndOddly(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	for _, chunks := range []string{"0\r\nX: y\n\r\n", "1 \r\na\r\n0\r\n\r\n", "0\r\n\r\n"} {
 		all := p.speak(t, post("Transfer-Encoding: chunked", chunks)+"GET /objects/probe/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -14,6 +14,7 @@ import (
 // A gateway that stops closes every socket with 1012 while a request is still
 // under way, takes no more, and has stopped when the request has been answered.
 func TestAStoppingGatewayLeavesNobodyInTheDark(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	const sockets = 20
 	var peers []*peer
@@ -76,7 +77,7 @@ func TestAStoppingGatewayLeavesNobodyInTheDark(t *testing.T) {
 // A client that uses its connections again is told with an answer that there is no
 // next one: no request of its ends with a closed connection instead of an answer.
 func TestAStopEndsNoRequestOnAKeptConnection(t *testing.T) {
-	beside(t, waiters)
+	beside(t, places)
 	for round := range 5 {
 		p := newPlace(t, nil)
 		const clients = 16

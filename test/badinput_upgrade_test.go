@@ -15,6 +15,7 @@ import (
 
 // What the object says with its yes arrives with the 101.
 func TestAHandshakeCarriesTheObjectsHeadersAndSubprotocol(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	for _, row := range []struct{ offered, want string }{
 		{"graphql-transport-ws", "graphql-transport-ws"},
@@ -48,6 +49,7 @@ func TestAHandshakeCarriesTheObjectsHeadersAndSubprotocol(t *testing.T) {
 }
 
 func TestASubprotocolIsSpokenWithClientsThatInsistOnIt(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	url := strings.Replace(p.url, "http", "ws", 1) + "/objects/probe/sub/graphql?tag=a"
 	conn, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{Subprotocols: []string{"graphql-transport-ws"}})

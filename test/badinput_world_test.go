@@ -40,9 +40,9 @@ func newPlace(t *testing.T, change func(*gateway.Config), further ...*objects.Im
 	journal.reset()
 	on, metrics := single(t), prometheus.NewRegistry()
 	classes := []*objects.Implementation{ticket.Objects, room.Objects, probeClass, stillborn}
-	on.startHost(t, "a", "fra", quick, nil, append(further, classes...)...)
+	on.startHost(t, "a", "fra", steady, nil, append(further, classes...)...)
 	cfg := gateway.Config{
-		Region: "fra", NATS: on.dial(t), Timing: quick, Log: testLog(t), Metrics: metrics,
+		Region: "fra", NATS: on.dial(t), Timing: steady, Log: testLog(t), Metrics: metrics,
 	}
 	for _, class := range classes {
 		cfg.Classes = append(cfg.Classes, string(class.Class()))

@@ -19,8 +19,8 @@ import (
 func BenchmarkRoom(b *testing.B) {
 	b.Run("object", func(b *testing.B) {
 		on := single(b)
-		on.startHost(b, "a", "fra", quick, nil)
-		relay(b, on.startGateway(b, "fra", quick).url+"/room/bench")
+		on.startHost(b, "a", "fra", steady, nil)
+		relay(b, on.startGateway(b, "fra", steady).url+"/room/bench")
 	})
 	b.Run("bare", func(b *testing.B) { relay(b, bareRoom(b)) })
 }

@@ -37,8 +37,8 @@ func BenchmarkClaim(b *testing.B) {
 func claims(b *testing.B, syncAlways bool, near *wire.Nearby) {
 	on := served(b, embedded.Config{Store: b.TempDir(), Log: testLog(b), SyncAlways: syncAlways})
 	on.near = near
-	on.startHost(b, "a", "fra", quick, nil)
-	d := on.startGateway(b, "fra", quick)
+	on.startHost(b, "a", "fra", steady, nil)
+	d := on.startGateway(b, "fra", steady)
 	client := &fasthttp.Client{MaxConnsPerHost: 1024, Dial: func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) }}
 	for _, counter := range []struct{ name, route, query string }{
 		{"object", "ticket", ""}, {"naive", "naive", "?gap=0ms"}, {"cas", "cas", "?gap=0ms"},

@@ -18,7 +18,7 @@ import (
 func looks(t *testing.T, width, height int64, before ...chromedp.Action[chromedp.Void]) *tab {
 	t.Helper()
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "iad", "syd")
 	browser := startBrowser(t)
 	before = append([]chromedp.Action[chromedp.Void]{chromedp.EmulateViewport(width, height)}, before...)
@@ -193,7 +193,7 @@ func TestBrowserExplainsItsTerms(t *testing.T) {
 func TestBrowserKeepsNamesInsideTheStage(t *testing.T) {
 	beside(t, browsers)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "syd")
 	browser := startBrowser(t)
 	phone := chromedp.EmulateViewport(390, 844)

@@ -16,7 +16,7 @@ const unreachable = "net::ERR_"
 func TestBrowserSurvivesGatewayRestart(t *testing.T) {
 	beside(t, browsers)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "syd")
 	browser := startBrowser(t)
 	a, b := openTab(t, browser, doors[0].url), openTab(t, browser, doors[1].url)
@@ -54,7 +54,7 @@ func TestBrowserSurvivesGatewayRestart(t *testing.T) {
 func TestBrowserSurvivesNetworkLoss(t *testing.T) {
 	beside(t, browsers)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "syd")
 	browser := startBrowser(t)
 	a, b := openTab(t, browser, doors[0].url), openTab(t, browser, doors[1].url)

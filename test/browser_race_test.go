@@ -16,7 +16,7 @@ import (
 func racePage(t *testing.T, before ...chromedp.Action[chromedp.Void]) (*tab, *door) {
 	t.Helper()
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "syd")
 	page := openTab(t, startBrowser(t), doors[0].url, before...)
 	page.live()
@@ -177,7 +177,7 @@ func TestBrowserClaimAndReset(t *testing.T) {
 func TestBrowserReducedMotion(t *testing.T) {
 	beside(t, browsers)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "syd")
 	browser := startBrowser(t)
 	page := openTab(t, browser, doors[0].url, media("prefers-reduced-motion", "reduce"))

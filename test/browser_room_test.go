@@ -15,7 +15,7 @@ import (
 func TestBrowserTwoTabsSeeEachOther(t *testing.T) {
 	beside(t, browsers)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "syd")
 	browser := startBrowser(t)
 	a, b := openTab(t, browser, doors[0].url), openTab(t, browser, doors[1].url)
@@ -78,7 +78,7 @@ func TestBrowserTwoTabsSeeEachOther(t *testing.T) {
 func TestBrowserKeyboard(t *testing.T) {
 	beside(t, browsers)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "syd")
 	browser := startBrowser(t)
 	a, b := openTab(t, browser, doors[0].url), openTab(t, browser, doors[1].url)
@@ -124,7 +124,7 @@ func space(half input.DispatchKeyEventType) chromedp.Action[chromedp.Void] {
 func TestBrowserIsNotFooledByForgedFrames(t *testing.T) {
 	beside(t, browsers)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "syd")
 	a := openTab(t, startBrowser(t), doors[0].url)
 	a.live()

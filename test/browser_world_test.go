@@ -375,7 +375,7 @@ func (on *substrate) openDoor(t testing.TB, region string, ln net.Listener, peer
 	nc := on.dial(t)
 	g, err := gateway.New(gateway.Config{
 		Region: region, NATS: nc, Nearby: on.near, Classes: []string{"ticket", "room"}, Worker: demo.Worker,
-		Timing: quick, Log: testLog(t), Peers: peers,
+		Timing: steady, Log: testLog(t), Peers: peers,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -70,7 +70,7 @@ func (c *nodeClient) does(command string) {
 func TestTheJavaScriptClientUnderNode(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	door := on.startDoors(t, "fra", "syd")[0]
 	c := startNodeClient(t, door.url)
 	c.says(`"phase":"open"`)
@@ -105,7 +105,7 @@ func TestTheJavaScriptClientUnderNode(t *testing.T) {
 func TestGatewaysServeTheJavaScriptClient(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	door := on.startDoors(t, "fra")[0]
 	for file, kind := range map[string]string{"index.js": "text/javascript", "connection.js": "text/javascript", "session.js": "text/javascript", "call.js": "text/javascript", "backoff.js": "text/javascript", "watch.js": "text/javascript"} {
 		status, header, body := request(t, "GET", door.url+"/client/"+file, "")

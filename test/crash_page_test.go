@@ -71,7 +71,7 @@ func TestChaosACutRegionComesBack(t *testing.T) {
 func TestNothingCanBeBrokenOutsideOfDev(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	door := on.startDoors(t, "fra")[0]
 	if status, _, _ := request(t, "POST", door.url+"/race/a", `{"crash":true}`); status != http.StatusNotFound {
 		t.Errorf("crash: %d, want 404", status)

@@ -11,6 +11,7 @@ import (
 // A page whose name leads to 127.0.0.1 is of the same origin as what listens there: the
 // browser sends no Origin with its GET and lets it read the answer.
 func TestAPageWhoseNameLeadsToThisMachineReadsNothing(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) { cfg.Origins = []string{"https://friend.example:8443"} })
 	ask := func(method, host, path string) (int, string) {
 		t.Helper()
@@ -41,6 +42,7 @@ func TestAPageWhoseNameLeadsToThisMachineReadsNothing(t *testing.T) {
 }
 
 func TestAClientIsToldThatMetricsAreNotForIt(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	a := p.once(t, "GET", "/metrics", "")
 	if a.StatusCode != http.StatusNotFound || !strings.Contains(a.body, "--ops-listen") {

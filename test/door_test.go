@@ -30,6 +30,7 @@ const (
 
 // A page of a listed origin sends what it likes and reads what comes, errors too.
 func TestAPageOfAListedOriginFetches(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) {
 		cfg.Origins = []string{friend}
 		worker := cfg.Worker
@@ -98,6 +99,7 @@ func TestAPageOfAListedOriginFetches(t *testing.T) {
 }
 
 func TestEveryResponseKeepsBrowsersInBounds(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, nil)
 	for _, path := range []string{"/", "/healthz", "/readyz", "/ticket/x", "/objects/probe/x/", "/none", "/fault/text", "/config.json", "/metrics"} {
 		h := p.once(t, "GET", path, "").Header
@@ -121,6 +123,7 @@ func TestEveryResponseKeepsBrowsersInBounds(t *testing.T) {
 }
 
 func TestAWorkersMistakeIsTheAuthorsToHear(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) {
 		cfg.Worker = func(r fiber.Router, env *gateway.Env) {
 			r.Get("/class", func(c *fiber.Ctx) error { return env.Forward(c, env.Object("nosuch", "x"), "/") })
@@ -185,6 +188,7 @@ var (
 )
 
 func TestARouteIsOneLine(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) {
 		cfg.Classes = append(cfg.Classes, "sum")
 		cfg.Worker = func(r fiber.Router, env *gateway.Env) {
@@ -229,6 +233,7 @@ func TestARouteIsOneLine(t *testing.T) {
 
 // A client cannot say who it is: no header, query or frame becomes the principal.
 func TestAClientCannotNameItself(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) {
 		cfg.Classes = append(cfg.Classes, "sum")
 		cfg.Worker = func(r fiber.Router, env *gateway.Env) {
@@ -254,16 +259,17 @@ func TestAClientCannotNameItself(t *testing.T) {
 
 // What NATS cannot carry is refused at once, whether the object is near or far.
 func TestWhatIsTooLargeForNATSIsRefusedAtOnce(t *testing.T) {
+	beside(t, places)
 	for _, near := range []bool{false, true} {
 		on := single(t)
 		if near {
 			on = together(t)
 		}
-		on.startHost(t, "a", "fra", quick, nil, sumsOf)
+		on.startHost(t, "a", "fra", steady, nil, sumsOf)
 		nc := on.dial(t)
 		most := int(nc.MaxPayload())
 		g, err := gateway.New(gateway.Config{
-			Region: "fra", NATS: nc, Nearby: on.near, Classes: []string{"sum"}, Timing: quick, Log: testLog(t),
+			Region: "fra", NATS: nc, Nearby: on.near, Classes: []string{"sum"}, Timing: steady, Log: testLog(t),
 			Limits: gateway.Limits{Body: 2 * most},
 			Worker: func(r fiber.Router, env *gateway.Env) {
 				r.Post("/longer/:name", gateway.Handle(env, longer, gateway.Param("name")))
@@ -297,6 +303,7 @@ func TestWhatIsTooLargeForNATSIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestAFrameTooLargeIsToldTheLimit(t *testing.T) {
+	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) { cfg.Limits.Frame = 1000 })
 	for _, n := range []int{1001, 100_000} {
 		w := p.probe(t, "frames", fmt.Sprint("f", n))
@@ -309,6 +316,7 @@ func TestAFrameTooLargeIsToldTheLimit(t *testing.T) {
 
 // Names that somebody makes up leave nothing behind, and one address makes only so many.
 func TestAFloodOfNewNamesLeavesNothing(t *testing.T) {
+	beside(t, places)
 	on := single(t)
 	timing := wire.Timing{TTL: time.Second, Margin: 100 * time.Millisecond, Beat: 200 * time.Millisecond, Drain: 2 * time.Second, Hibernate: 2 * time.Second}
 	on.startHost(t, "a", "fra", timing, nil, probeClass)
@@ -362,9 +370,10 @@ func TestAFloodOfNewNamesLeavesNothing(t *testing.T) {
 }
 
 func TestAGatewayEndsWithItsContextWheneverThatIs(t *testing.T) {
+	beside(t, places)
 	on := single(t)
 	for _, after := range []time.Duration{0, time.Microsecond, 100 * time.Microsecond, time.Millisecond, 20 * time.Millisecond} {
-		g, err := gateway.New(gateway.Config{Region: "fra", NATS: on.dial(t), Timing: quick, Log: testLog(t)})
+		g, err := gateway.New(gateway.Config{Region: "fra", NATS: on.dial(t), Timing: steady, Log: testLog(t)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,7 +46,7 @@ func (*onlooker) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects
 func whoGateway(t *testing.T, on *substrate, proxied bool) string {
 	t.Helper()
 	cfg := gateway.Config{
-		Region: "fra", NATS: on.dial(t), Nearby: on.near, Classes: []string{"witness", "ticket"}, Timing: quick, Log: testLog(t),
+		Region: "fra", NATS: on.dial(t), Nearby: on.near, Classes: []string{"witness", "ticket"}, Timing: steady, Log: testLog(t),
 		Worker: func(r fiber.Router, env *gateway.Env) {
 			r.Use(func(c *fiber.Ctx) error {
 				if who := c.Get("X-Test-Login"); who != "" {
@@ -80,8 +80,9 @@ func whoGateway(t *testing.T, on *substrate, proxied bool) string {
 
 // Who opened a socket is known for as long as it is open, and nothing that it sends says otherwise.
 func TestWhoOpenedASocketIsKnownAfterAMove(t *testing.T) {
+	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
-		first := on.startHost(t, "a", "fra", quick, nil, witnessesO, ticket.Objects)
+		first := on.startHost(t, "a", "fra", steady, nil, witnessesO, ticket.Objects)
 		url := whoGateway(t, on, false)
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
@@ -114,7 +115,7 @@ func TestWhoOpenedASocketIsKnownAfterAMove(t *testing.T) {
 			}
 		}
 		hear("at first")
-		on.startHost(t, "b", "fra", quick, nil, witnessesO, ticket.Objects)
+		on.startHost(t, "b", "fra", steady, nil, witnessesO, ticket.Objects)
 		first.stop()
 		hear("at the next owner")
 	})
@@ -122,8 +123,9 @@ func TestWhoOpenedASocketIsKnownAfterAMove(t *testing.T) {
 
 // An Idempotency-Key is of whoever has sent it.
 func TestAKeyIsOfWhoHasSentIt(t *testing.T) {
+	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "a", "fra", quick, nil, witnessesO, ticket.Objects)
+	on.startHost(t, "a", "fra", steady, nil, witnessesO, ticket.Objects)
 	url := whoGateway(t, on, true)
 	claim := func(who, from string) string {
 		t.Helper()

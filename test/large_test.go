@@ -71,6 +71,7 @@ func (c *vaultClient) do(name, call string, in any) (n int, err error) {
 // Hosts are killed again and again while objects of 10 MB are written, so that they fold, merge and purge. HOLDFAST_KILLS
 // says how often.
 func TestChaosLargeObjectsLoseNothingWhenTheirOwnersAreKilled(t *testing.T) {
+	beside(t, waiters)
 	kills, _ := strconv.Atoi(os.Getenv("HOLDFAST_KILLS"))
 	kills = cmp.Or(kills, 5)
 	server, err := embedded.Start(t.Context(), embedded.Config{Store: t.TempDir(), Port: -1, Log: testLog(t)})
@@ -138,8 +139,9 @@ func TestChaosLargeObjectsLoseNothingWhenTheirOwnersAreKilled(t *testing.T) {
 
 // A leaderboard of 50,000 players: scores change, and the best are asked for.
 func TestALeaderboardOf50000PlayersIsOneObject(t *testing.T) {
+	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "a", "fra", quick, nil, boards)
+	on.startHost(t, "a", "fra", steady, nil, boards)
 	client := newVaultClient(t, on.dial(t))
 	rng := rand.New(rand.NewPCG(1, 2))
 	scores := make([]int, 50_000)

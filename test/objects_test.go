@@ -92,7 +92,7 @@ func TestAnAlarmFiresOnceAndNeverEarly(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		b := &bell{rings: make(chan ring, 16)}
-		on.startHost(t, "a", "fra", quick, nil, spyClass(b))
+		on.startHost(t, "a", "fra", steady, nil, spyClass(b))
 		caller := on.caller(t)
 		if _, err := wake.Do(t.Context(), caller("once"), 300*time.Millisecond); err != nil {
 			t.Fatal(err)
@@ -123,7 +123,7 @@ func TestAnAlarmThatFailsIsTriedAgain(t *testing.T) {
 	onAll(t, func(t *testing.T, on *substrate) {
 		b := &bell{rings: make(chan ring, 16)}
 		b.fail.Store(1)
-		on.startHost(t, "a", "fra", quick, nil, spyClass(b))
+		on.startHost(t, "a", "fra", steady, nil, spyClass(b))
 		if _, err := wake.Do(t.Context(), on.caller(t)("again"), time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +169,7 @@ func TestStateBeyondTheLimitIsTooLargeAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		limit := objects.Settings{State: 500_000}
-		on.startHost(t, "a", "fra", quick, nil, spyClass(&bell{}).With(limit))
+		on.startHost(t, "a", "fra", steady, nil, spyClass(&bell{}).With(limit))
 		to := on.caller(t)("big")
 		most := strings.Repeat("x", limit.State-len(`"blob":"",`))
 		if n, err := put.Do(t.Context(), to, most); err != nil || n != len(most) {
@@ -304,8 +304,8 @@ var counterModel = porcupine.Model{
 func TestARecordThatCannotBeReadIsLeftAloneAndSaidSo(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "a", "fra", quick, nil)
-	timing := quick
+	on.startHost(t, "a", "fra", steady, nil)
+	timing := steady
 	timing.Request = 2 * time.Second
 	d := on.startGateway(t, "fra", timing)
 	id, err := objects.Class("ticket").ID("newer")

@@ -88,11 +88,12 @@ func (*sleeper) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
 
 // All that the product does is within what its NATS users may do.
 func TestEverythingWorksWithTheUsersOfNATS(t *testing.T) {
+	beside(t, waiters)
 	as := users(t)
 	implementations := []*objects.Implementation{ticket.Objects, room.Objects, sleepersO}
 	startHost := func(name string) member {
 		t.Helper()
-		h, err := host.New(t.Context(), host.Config{Name: name, Region: "fra", Serve: as("host"), State: as("state"), Objects: implementations, Timing: quick, Log: testLog(t)})
+		h, err := host.New(t.Context(), host.Config{Name: name, Region: "fra", Serve: as("host"), State: as("state"), Objects: implementations, Timing: steady, Log: testLog(t)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +101,7 @@ func TestEverythingWorksWithTheUsersOfNATS(t *testing.T) {
 	}
 	first := startHost("a")
 	g, err := gateway.New(gateway.Config{
-		Region: "fra", NATS: as("gateway"), Classes: []string{"ticket", "room", "sleeper"}, Timing: quick, Log: testLog(t),
+		Region: "fra", NATS: as("gateway"), Classes: []string{"ticket", "room", "sleeper"}, Timing: steady, Log: testLog(t),
 		Worker: func(r fiber.Router, env *gateway.Env) {
 			demo.Worker(r, env)
 			r.Post("/snooze/:name", gateway.Handle(env, snooze, gateway.Param("name")))

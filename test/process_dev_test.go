@@ -104,6 +104,7 @@ func TestAConnectionThatSaysNothingHoldsNoStopUp(t *testing.T) {
 }
 
 func TestASecondCtrlCQuitsAtOnce(t *testing.T) {
+	beside(t, waiters)
 	e := dev(t, "--regions", "fra", "--store", "memory")
 	held, err := http.Post(e.doors[0].url+"/race/held", "application/json", strings.NewReader(`{"n":1,"gap":"5s"}`))
 	if err != nil {
@@ -126,6 +127,7 @@ func TestASecondCtrlCQuitsAtOnce(t *testing.T) {
 }
 
 func TestOnceMoreWithOtherStores(t *testing.T) {
+	beside(t, waiters)
 	for _, tt := range []struct {
 		name string
 		args []string
@@ -162,6 +164,7 @@ func TestOnceMoreWithOtherStores(t *testing.T) {
 // In one process and without distance requests do not pass NATS; a region that is
 // some way off pays the way, as if it were a process of its own.
 func TestOnlyWhatIsFarOffIsAskedOverNATS(t *testing.T) {
+	beside(t, waiters)
 	for rtt, want := range map[string]int{"0": 0, "4ms": 20} {
 		t.Run(rtt, func(t *testing.T) {
 			e := dev(t, "--regions", "fra,syd", "--store", "memory", "--rtt", rtt)

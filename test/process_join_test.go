@@ -43,6 +43,7 @@ func TestAFourthRegionJoins(t *testing.T) {
 }
 
 func TestWhatIsTakenIsSaidByWhomWithExitCode3(t *testing.T) {
+	beside(t, waiters)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -109,6 +109,7 @@ func TestChaosAnOwnerThatFreezesComesBackToNothing(t *testing.T) {
 }
 
 func TestChaosHostsThatStopOnPurposeFailNoRequest(t *testing.T) {
+	beside(t, waiters)
 	f := newFleet(t)
 	owner := f.host("host-1")
 	doors := []*door{f.gateway("fra"), f.gateway("iad")}

@@ -179,7 +179,7 @@ func (p *process) stopsInOrder(s syscall.Signal) {
 	}
 }
 
-// logged tells whether the process has logged a message; it was run with --json.
+// logged reports whether the process has logged a message; it was run with --json.
 func (p *process) logged(message string) bool {
 	for line := range strings.Lines(p.stderr.String()) {
 		var said struct{ Msg string }

@@ -60,6 +60,7 @@ func (w *terminal) shows(kind string) (m map[string]any) {
 }
 
 func TestWscatInTheRoom(t *testing.T) {
+	beside(t, waiters)
 	e := dev(t, "--store", "memory")
 	amber := wscat(t, e.banner.WebSocket) // the line that the banner gives
 	hello := amber.shows("hello")

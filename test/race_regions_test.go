@@ -45,7 +45,7 @@ func raced(t *testing.T, url, counter, body string) (lines []raceLine, stream st
 func TestARaceIsFiredFromSeveralRegions(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "iad", "syd")
 
 	var regions []struct{ Code, URL string }
@@ -115,7 +115,7 @@ func TestARaceIsFiredFromSeveralRegions(t *testing.T) {
 func TestAStaleReadSellsASeatTwice(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "syd")
 	claim := func(door *door, query string) (int, string) {
 		t.Helper()
@@ -157,7 +157,7 @@ func TestAStaleReadSellsASeatTwice(t *testing.T) {
 func TestAForgedOrderToFireIsRefused(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	door := on.startDoors(t, "fra")[0]
 	nc := on.dial(t)
 	now := time.Now().UnixMicro()

@@ -130,7 +130,7 @@ func TestARoomSleepsWithAHundredSocketsAndWakesWithEveryIdentity(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		metrics := prometheus.NewRegistry()
-		timing := quick
+		timing := steady
 		timing.Hibernate = 100 * time.Millisecond
 		on.startHost(t, "a", "fra", timing, metrics)
 		doors := []*door{on.startGateway(t, "fra", timing), on.startGateway(t, "syd", timing)}
@@ -180,7 +180,7 @@ func TestARoomSleepsWithAHundredSocketsAndWakesWithEveryIdentity(t *testing.T) {
 func TestAnIdleRoomIsEvictedWithItsSocketsOpenAndComesBack(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
-		timing := quick
+		timing := steady
 		timing.Hibernate, timing.Evict = 50*time.Millisecond, 150*time.Millisecond
 		metrics := prometheus.NewRegistry()
 		on.startHost(t, "a", "fra", timing, metrics)
@@ -227,17 +227,17 @@ func TestChaosARoomGoesOnWhenItsHostIsLost(t *testing.T) {
 func TestTheRoomHearsOfASocketThatWasClosedWhileNobodyOwnedIt(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	first := on.startHost(t, "first", "fra", quick, nil)
-	impatient := quick
+	first := on.startHost(t, "first", "fra", steady, nil)
+	impatient := steady
 	impatient.Request = time.Second
-	d, e := on.startGateway(t, "fra", impatient), on.startGateway(t, "iad", quick)
+	d, e := on.startGateway(t, "fra", impatient), on.startGateway(t, "iad", steady)
 	amber, jade := enter(t, d, "lobby"), enter(t, e, "lobby")
 	first.stop()
 	amber.say(`{"type":"ripple","x":1,"y":1}`)
 	if code := amber.closed(); code != websocket.StatusServiceRestart {
 		t.Errorf("closed with %d, want 1012", code)
 	}
-	on.startHost(t, "second", "fra", quick, nil)
+	on.startHost(t, "second", "fra", steady, nil)
 	if f := jade.next("leave"); f.UserID != amber.hello.UserID {
 		t.Errorf("leave of %q, want %q", f.UserID, amber.hello.UserID)
 	}
@@ -246,8 +246,8 @@ func TestTheRoomHearsOfASocketThatWasClosedWhileNobodyOwnedIt(t *testing.T) {
 func TestTheRoomHearsOfAGatewayThatDies(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
-		on.startHost(t, "a", "fra", quick, nil)
-		d, dying := on.startGateway(t, "fra", quick), on.startGateway(t, "iad", quick)
+		on.startHost(t, "a", "fra", brief, nil)
+		d, dying := on.startGateway(t, "fra", brief), on.startGateway(t, "iad", brief)
 		amber := enter(t, d, "lobby")
 		jade := enter(t, dying, "lobby")
 		dying.cut()
@@ -260,8 +260,8 @@ func TestTheRoomHearsOfAGatewayThatDies(t *testing.T) {
 func TestAGatewayThatStopsSendsEverybodyAwayWith1012(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
-		on.startHost(t, "a", "fra", quick, nil)
-		d, other := on.startGateway(t, "fra", quick), on.startGateway(t, "iad", quick)
+		on.startHost(t, "a", "fra", steady, nil)
+		d, other := on.startGateway(t, "fra", steady), on.startGateway(t, "iad", steady)
 		watcher := enter(t, other, "lobby")
 		guests := make(map[string]*guest)
 		for range 10 {
@@ -281,8 +281,8 @@ func TestAGatewayThatStopsSendsEverybodyAwayWith1012(t *testing.T) {
 func TestThreeFramesThatAreNoObjectsAreForgiven(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
-		on.startHost(t, "a", "fra", quick, nil)
-		d := on.startGateway(t, "fra", quick)
+		on.startHost(t, "a", "fra", steady, nil)
+		d := on.startGateway(t, "fra", steady)
 		g := enter(t, d, "lobby")
 		for range 3 {
 			g.say("[1,2")

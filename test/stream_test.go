@@ -15,12 +15,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/nats-io/nats.go"
 
-	"holdfast/internal/wire"
 	"holdfast/objects"
 )
-
-// steady is timing for tests in which nobody may be taken for lost.
-var steady = wire.Timing{TTL: 5 * time.Second, Margin: 100 * time.Millisecond, Beat: time.Second, Drain: 5 * time.Second}
 
 // line is a way to a server that can be cut.
 type line struct {
@@ -265,9 +261,9 @@ func TestAGatewayThatWasGivenUpAndComesBackHasItsSocketsClosedAndTheirEndsAreTol
 	beside(t, waiters)
 	on, l := single(t), new(line)
 	log := &hallLog{ends: make(map[string][]int)}
-	on.startHost(t, "a", "fra", quick, nil, hallObjects(log))
-	d := on.through(l).startGateway(t, "fra", quick, "hall")
-	near := on.startGateway(t, "fra", quick, "hall")
+	on.startHost(t, "a", "fra", brief, nil, hallObjects(log))
+	d := on.through(l).startGateway(t, "fra", brief, "hall")
+	near := on.startGateway(t, "fra", brief, "hall")
 	lost, stays := d.listen(t, "lost"), near.listen(t, "stays")
 	stays.say("hello")
 	lost.hears("the one", []string{"hello"})
@@ -383,7 +379,7 @@ func TestWhatOneEventSendsMayBeLargerThanANATSMessage(t *testing.T) {
 func TestAQuietRoomSendsNothing(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	timing := quick
+	timing := steady
 	timing.TTL = 20 * time.Second
 	on.startHost(t, "a", "fra", timing, nil, hallObjects(&hallLog{ends: make(map[string][]int)}))
 	l := on.startGateway(t, "fra", timing, "hall").listen(t, "l")

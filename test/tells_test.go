@@ -154,7 +154,7 @@ func TestAParkedTellIsSeenAndSentAgainByHand(t *testing.T) {
 	on := single(t)
 	refuse := new(atomic.Bool)
 	refuse.Store(true)
-	on.startHost(t, "a", "fra", quick, nil, shopClass(refuse))
+	on.startHost(t, "a", "fra", steady, nil, shopClass(refuse))
 	caller := on.caller(t)
 	ask(t, grumble, caller("from"), "to")
 	in, err := host.Inspect(t.Context(), on.dial(t))

@@ -22,11 +22,11 @@ var regions = []string{"fra", "iad", "syd"}
 // world is hosts and gateways in three regions.
 func (on *substrate) world(t testing.TB) []*door {
 	for _, region := range regions {
-		on.startHost(t, "host-"+region, region, quick, nil)
+		on.startHost(t, "host-"+region, region, steady, nil)
 	}
 	doors := make([]*door, len(regions))
 	for i, region := range regions {
-		doors[i] = on.startGateway(t, region, quick)
+		doors[i] = on.startGateway(t, region, steady)
 	}
 	return doors
 }
@@ -52,9 +52,9 @@ func TestFifteenClaimsThroughThreeRegionsAreExactlyOneToFifteen(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		doors := on.world(t)
-		rounds := 1000
-		if on.replicas > 1 {
-			rounds = 200 // the same suite; the thousand are counted on one server
+		rounds := 100 // the same suite; the thousand are counted on one server
+		if on.name == "R1" {
+			rounds = 1000
 		}
 		for round := range rounds {
 			tickets := make([]int, 15)
@@ -79,8 +79,11 @@ func TestTheFoilLosesAndCompareAndSetDoesNot(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		doors := on.world(t)
-		lossy, attempts := 0, 0
-		for round := range 100 {
+		lossy, attempts, rounds := 0, 0, 30
+		if on.name == "R1" {
+			rounds = 100
+		}
+		for round := range rounds {
 			naive, cas := make([]int, 15), make([]int, 15)
 			burst(15, func(i int) {
 				status, _, body := request(t, "POST", fmt.Sprintf("%s/naive/r%d?gap=10ms", doors[i%3].url, round), "")
@@ -105,10 +108,10 @@ func TestTheFoilLosesAndCompareAndSetDoesNot(t *testing.T) {
 				t.Errorf("round %d: compare-and-set gave %v, want 15 different tickets", round, cas)
 			}
 		}
-		if lossy < 99 {
-			t.Errorf("the naive counter gave duplicates in %d of 100 rounds, want at least 99", lossy)
+		if lossy < rounds-1 {
+			t.Errorf("the naive counter gave duplicates in %d of %d rounds, want at least %d", lossy, rounds, rounds-1)
 		}
-		t.Logf("naive lost in %d of 100 rounds; compare-and-set took %.1f attempts a claim", lossy, float64(attempts)/100)
+		t.Logf("naive lost in %d of %d rounds; compare-and-set took %.1f attempts a claim", lossy, rounds, float64(attempts)/float64(rounds))
 	})
 }
 
@@ -119,8 +122,8 @@ func distinct(tickets []int) int {
 func TestPeekAndReset(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
-		on.startHost(t, "a", "fra", quick, nil)
-		g := on.startGateway(t, "fra", quick)
+		on.startHost(t, "a", "fra", steady, nil)
+		g := on.startGateway(t, "fra", steady)
 		for _, counter := range []string{"ticket", "naive", "cas"} {
 			url := g.url + "/" + counter + "/p"
 			expect := func(method string, want int) {
@@ -149,8 +152,8 @@ func TestPeekAndReset(t *testing.T) {
 func TestAHostThatStopsOnPurposeFailsNoRequest(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
-		hosts := []member{on.startHost(t, "h0", "fra", quick, nil), on.startHost(t, "h1", "fra", quick, nil)}
-		g := on.startGateway(t, "fra", quick)
+		hosts := []member{on.startHost(t, "h0", "fra", steady, nil), on.startHost(t, "h1", "fra", steady, nil)}
+		g := on.startGateway(t, "fra", steady)
 		const counters, rounds = 5, 4
 		var stop atomic.Bool
 		claims := make([][]int, counters)
@@ -178,7 +181,7 @@ func TestAHostThatStopsOnPurposeFailsNoRequest(t *testing.T) {
 		for round := range rounds {
 			hosts[round%2].stop()
 			seen[epoch()] = true
-			hosts[round%2] = on.startHost(t, fmt.Sprintf("h%d", round+2), "fra", quick, nil)
+			hosts[round%2] = on.startHost(t, fmt.Sprintf("h%d", round+2), "fra", steady, nil)
 		}
 		stop.Store(true)
 		clients.Wait()
@@ -200,8 +203,8 @@ func TestCountersGoOnAfterARestartOfEverything(t *testing.T) {
 	beside(t, waiters)
 	const lives = 3
 	live := func(t *testing.T, on *substrate, life int) {
-		on.startHost(t, "a", "fra", quick, nil)
-		g := on.startGateway(t, "fra", quick)
+		on.startHost(t, "a", "fra", steady, nil)
+		g := on.startGateway(t, "fra", steady)
 		for i := range 10 {
 			n, _, err := claim(g.url, "kept")
 			if err != nil {
@@ -234,8 +237,8 @@ func TestCountersGoOnAfterARestartOfEverything(t *testing.T) {
 func TestAReleasedObjectThatKeepsNothingLeavesNoEntry(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
-		h := on.startHost(t, "a", "fra", quick, nil)
-		g := on.startGateway(t, "fra", quick)
+		h := on.startHost(t, "a", "fra", steady, nil)
+		g := on.startGateway(t, "fra", steady)
 		for i := range 20 {
 			if status, _, body := request(t, "GET", fmt.Sprintf("%s/ticket/peeked-%d", g.url, i), ""); status != 200 {
 				t.Fatalf("peek: status %d, body %s", status, body)
@@ -252,6 +255,7 @@ func TestAReleasedObjectThatKeepsNothingLeavesNoEntry(t *testing.T) {
 }
 
 func TestAResetOfTheFoilIsOfThatNameAlone(t *testing.T) {
+	beside(t, waiters)
 	on := single(t)
 	foil, err := kvfoil.Open(context.Background(), on.dial(t), kvfoil.Config{})
 	if err != nil {
@@ -274,7 +278,7 @@ func TestAResetOfTheFoilIsOfThatNameAlone(t *testing.T) {
 func TestIdleObjectsAreReleasedAndComeBackAsTheyWere(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
-		timing := quick
+		timing := steady
 		timing.Hibernate, timing.Evict = 50*time.Millisecond, 200*time.Millisecond
 		metrics := prometheus.NewRegistry()
 		on.startHost(t, "a", "fra", timing, metrics)
@@ -300,9 +304,10 @@ func TestIdleObjectsAreReleasedAndComeBackAsTheyWere(t *testing.T) {
 // A request may be sent twice, on two ways of which one is slow. What comes when its
 // gateway waits for it no more is not run, whether or not its answer is remembered.
 func TestACopyThatComesLateIsNotRun(t *testing.T) {
+	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "a", "fra", quick, nil)
-	g := on.startGateway(t, "fra", quick)
+	on.startHost(t, "a", "fra", steady, nil)
+	g := on.startGateway(t, "fra", steady)
 	if n, _, err := claim(g.url, "late"); n != 1 || err != nil {
 		t.Fatalf("claim = %d, %v", n, err)
 	}

@@ -29,6 +29,7 @@ func hostOn(t *testing.T, url string) error {
 }
 
 func TestAServerWithoutJetStreamIsRefused(t *testing.T) {
+	beside(t, waiters)
 	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, MaxPayload: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +45,7 @@ func TestAServerWithoutJetStreamIsRefused(t *testing.T) {
 }
 
 func TestAServerWithSmallMessagesIsRefused(t *testing.T) {
+	beside(t, waiters)
 	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, MaxPayload: 64 << 10, JetStream: true, StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +61,7 @@ func TestAServerWithSmallMessagesIsRefused(t *testing.T) {
 }
 
 func TestAnOldServerIsRefused(t *testing.T) {
+	beside(t, waiters)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

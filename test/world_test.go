@@ -105,8 +105,16 @@ func dialed(t testing.TB) func(*nats.Conn, error) *nats.Conn {
 	}
 }
 
-// quick is timing for tests: as short as real time allows.
-var quick = wire.Timing{TTL: time.Second, Margin: 100 * time.Millisecond, Beat: 200 * time.Millisecond, Drain: 2 * time.Second}
+// Timing of tests. A machine may stand still for a second or two, so no lease and no beat is
+// shorter than the test needs.
+var (
+	// steady is for tests in which nobody may be taken for lost.
+	steady = wire.Timing{TTL: 10 * time.Second, Drain: 5 * time.Second}
+	// quick is for tests in which the owner is lost, as short as real time allows.
+	quick = wire.Timing{TTL: 2 * time.Second, Margin: 200 * time.Millisecond, Drain: 2 * time.Second}
+	// brief is for tests in which a gateway is lost, and no owner.
+	brief = wire.Timing{TTL: 10 * time.Second, Beat: 500 * time.Millisecond, Drain: 5 * time.Second}
+)
 
 // member is a host or a gateway that runs until it is stopped.
 type member struct {
@@ -296,7 +304,7 @@ func recordKeys(t testing.TB, nc *nats.Conn) []string {
 func (on *substrate) caller(t testing.TB) func(name string) objects.Ref {
 	t.Helper()
 	g, err := gateway.New(gateway.Config{
-		Region: "fra", NATS: on.dial(t), Nearby: on.near, Classes: []string{"probe"}, Timing: quick, Log: testLog(t),
+		Region: "fra", NATS: on.dial(t), Nearby: on.near, Classes: []string{"probe"}, Timing: steady, Log: testLog(t),
 		Worker: func(_ fiber.Router, env *gateway.Env) { on.env = env },
 	})
 	if err != nil {

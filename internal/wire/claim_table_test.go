@@ -73,6 +73,18 @@ func TestTheSecondLostOwnerIsTheLast(t *testing.T) {
 		{"two lost", func(f fate) fate { return f.sent(5, false).silence().sent(7, false).silence().sent(9, false) }, 2},
 		{"the first not known by name", func(f fate) fate { return f.sent(0, false).silence().sent(7, false).silence().sent(9, false) }, 2},
 		{"not known by name, and never replaced", func(f fate) fate { return f.sent(0, false).silence().sent(7, true).silence().sent(9, false) }, 1},
+		{"silent, replaced, and not dead", func(f fate) fate {
+			f, _ = f.sent(5, false).silence().sent(7, false).onReply(1, moved(5), 7)
+			return f
+		}, 0},
+		{"one of two not dead", func(f fate) fate {
+			f, _ = f.sent(5, false).silence().sent(7, false).silence().sent(9, false).onReply(2, moved(7), 9)
+			return f
+		}, 1},
+		{"not dead before it is replaced", func(f fate) fate {
+			f, _ = f.sent(5, false).silence().onReply(1, moved(5), 5)
+			return f.sent(7, false)
+		}, 0},
 		{"handed over in good order", func(f fate) fate {
 			for token := uint64(5); token < 15; token++ {
 				f, _ = f.sent(token, false).onReply(f.copy+1, moved(token), token)

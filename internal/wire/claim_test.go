@@ -148,6 +148,7 @@ func TestAClassThatNobodyRunsIsNotFoundAtOnce(t *testing.T) {
 }
 
 func TestWhyAnObjectIsNotClaimedIsSaid(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply {
 		return wire.ClaimReply{Other: "host a in region fra, whose lease has not run out"}

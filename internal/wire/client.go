@@ -181,6 +181,11 @@ func (c *Client) do(ctx context.Context, id Address, req *Request) (*Reply, erro
 			c.announceLost(string(id.Class()), req.For)
 		}
 		if t.lost >= maxLost {
+			if reply := c.lastWord(ctx, id.Key(), w, &t); reply != nil {
+				return reply, nil
+			}
+		}
+		if t.lost >= maxLost {
 			return nil, objects.Errorf(objects.Unknown, "%d hosts were lost while they had the request; it may or may not have happened", maxLost)
 		}
 		req.Timeout = max(1, left.Milliseconds())
@@ -339,6 +344,25 @@ func (c *Client) done(object string, reply *Reply) *Reply {
 		c.holdOff(object)
 	}
 	return reply
+}
+
+// lastWord waits for a moment until one of the owners that count as lost says that it lives,
+// which it does when it learns that it was replaced. It returns the final answer if that comes.
+func (c *Client) lastWord(ctx context.Context, object string, w *waiter, t *attempt) *Reply {
+	w.timer.Reset(min(c.cfg.Timing.Silence/2, time.Until(t.deadline)))
+	for t.lost >= maxLost {
+		select {
+		case a := <-w.answers:
+			if c.consider(object, a, t) == final {
+				return c.done(object, a.reply)
+			}
+		case <-w.timer.C:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
 }
 
 // arrived returns the final answer to the last copy, if it came while the object was

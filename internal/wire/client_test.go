@@ -112,6 +112,7 @@ func (s *script) ask() (*wire.Reply, error) {
 }
 
 func TestWithNoHostNothingHappened(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	if _, err := s.ask(); objects.CodeOf(err) != objects.Unavailable {
 		t.Errorf("err = %v, want unavailable", err)
@@ -154,6 +155,7 @@ func TestAMovedObjectIsAskedAgainUnderTheSameNumber(t *testing.T) {
 }
 
 func TestSilenceIsUnknownAndNotAFailure(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Other: "somebody"} })
 	s.own(func(int, wire.Request) *wire.Reply { return nil })
@@ -166,6 +168,7 @@ func TestSilenceIsUnknownAndNotAFailure(t *testing.T) {
 }
 
 func TestOnceInDoubtAlwaysInDoubt(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Other: "somebody"} })
 	s.own(func(i int, _ wire.Request) *wire.Reply {
@@ -299,6 +302,7 @@ func TestAFullQueueProvesNothingOfAnEarlierCopy(t *testing.T) {
 
 // A frozen owner that thaws says Moved to requests that its successor runs.
 func TestADeposedOwnersMovedIsVoid(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true, Token: 7} })
 	s.own(func(i int, req wire.Request) *wire.Reply {
@@ -328,5 +332,43 @@ func TestAReplyWithACodeThatIsNoWordIsDropped(t *testing.T) {
 	})
 	if reply, err := s.ask(); err != nil || reply.Code != "" {
 		t.Errorf("reply = %+v, %v, want the second one", reply, err)
+	}
+}
+
+// A host that stood still for longer than its lease said, late, that it had not run the request. It counted as lost
+// under the request all the same, and so did the next one: a claim during two stalls of a machine was unknown.
+func TestAnOwnerThatIsReplacedAndLivesIsNotLostUnderARequest(t *testing.T) {
+	s := newScript(t, nil)
+	var stalled []*nats.Msg // what the owners got that stand still
+	var mu sync.Mutex
+	token := uint64(0)
+	listen := sync.OnceFunc(func() {
+		s.subscribe(wire.ObjectSubject(s.id.ID), func(msg *nats.Msg) {
+			var req wire.Request
+			if err := wire.Decode(msg.Data, &req); err != nil {
+				t.Errorf("decode: %v", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if req.For >= 3 {
+				s.respond(msg, wire.Encode(&wire.Reply{Body: []byte("1"), Token: 3}))
+				return
+			}
+			stalled = append(stalled, msg)
+			if len(stalled) == 2 { // the first has learned that it was replaced
+				s.respond(stalled[0], wire.Encode(&wire.Reply{Moved: true, Token: 1}))
+			}
+		})
+	})
+	s.takeClaims(func() wire.ClaimReply {
+		listen()
+		mu.Lock()
+		defer mu.Unlock()
+		token++
+		return wire.ClaimReply{Owned: true, Token: token}
+	})
+	reply, err := s.ask()
+	if err != nil || string(reply.Body) != "1" {
+		t.Fatalf("reply = %+v, %v; want that of the third owner", reply, err)
 	}
 }

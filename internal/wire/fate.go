@@ -28,7 +28,8 @@ type fate struct {
 	other   bool   // one that may have run named another owner than the last copy, or none
 	silent  bool   // an owner did not answer a copy; suspect is its token
 	suspect uint64
-	lost    int // owners that were replaced after they did not answer
+	lost    int             // owners that were replaced after they did not answer
+	gone    [maxLost]uint64 // their tokens; 0: not known
 }
 
 // maxLost is after how many lost owners a request is not sent any more: it may be
@@ -66,7 +67,26 @@ func (f fate) replaced(owner uint64, same bool) fate {
 	if f.silent && owner > f.suspect {
 		f.silent = false
 		if f.suspect > 0 || !same {
+			if f.lost < maxLost {
+				f.gone[f.lost] = f.suspect
+			}
 			f.lost++
+		}
+	}
+	return f
+}
+
+// lives notes that the owner with the token has answered: however late that is, the request
+// has not ended it. A host that stood still, or could not renew its lease, says Moved.
+func (f fate) lives(token uint64) fate {
+	if f.silent && (f.suspect == token || f.suspect == 0) {
+		f.silent = false
+	}
+	for i := min(f.lost, maxLost) - 1; i >= 0; i-- {
+		if f.gone[i] == token {
+			copy(f.gone[i:], f.gone[i+1:])
+			f.gone[maxLost-1] = 0
+			f.lost--
 		}
 	}
 	return f
@@ -94,6 +114,9 @@ func (f fate) silence() fate {
 
 // onReply notes a reply to this copy. known is the newest token known for the object.
 func (f fate) onReply(copy uint64, r *Reply, known uint64) (fate, verdict) {
+	if r.Token > 0 {
+		f = f.lives(r.Token)
+	}
 	switch {
 	case r.Token < known: // a replaced owner: what it says is void
 		return f, ignore

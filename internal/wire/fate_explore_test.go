@@ -123,6 +123,7 @@ func (x *storyteller) check(s *story) string {
 
 // tidy makes stories equal that nothing that comes later can tell apart.
 func (s *story) tidy() {
+	s.f.silent, s.f.suspect, s.f.lost, s.f.gone = false, 0, 0, [maxLost]uint64{} // they decide about nothing here
 	if s.result != open {
 		s.f, s.known, s.waits = fate{copy: s.f.copy}, 0, false
 		s.answers = [maxCopies + 1][maxOwners + 1]uint8{}

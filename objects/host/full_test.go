@@ -51,6 +51,7 @@ func (s *shelf) clear(tx *objects.Tx, _ objects.None) (objects.None, error) {
 // Objects of 50 kB fill a store of 400 kB. Who writes then is told so within a second, and
 // that nothing happened; all else goes on, and all is well again when there is room.
 func TestWhoeverWritesToAFullStoreIsToldSoAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newStore(t)
 	h, err := New(t.Context(), Config{Name: "a", Objects: []*objects.Implementation{shelves}, Serve: s.dial(), State: s.dial(), MaxBytes: 400_000})
 	if err != nil {

@@ -84,6 +84,7 @@ func run(t *testing.T, f func(context.Context)) {
 var quiet = slog.New(slog.DiscardHandler)
 
 func TestAlarmsGoOnWhenTheirConsumerOrStreamWasDeleted(t *testing.T) {
+	t.Parallel()
 	s := newStore(t)
 	clock, err := alarm.Open(t.Context(), s.js, jetstream.MemoryStorage, 1, 0)
 	if err != nil {
@@ -124,6 +125,7 @@ func TestAlarmsGoOnWhenTheirConsumerOrStreamWasDeleted(t *testing.T) {
 
 // What is kept in memory is gone with its server, and nobody says so.
 func TestAlarmsGoOnWhenTheirServerCameBackWithoutMemory(t *testing.T) {
+	t.Parallel()
 	server, err := embedded.Start(t.Context(), embedded.Config{Port: -1})
 	if err != nil {
 		t.Fatal(err)
@@ -235,6 +237,7 @@ func recordOf(t *testing.T, name string, size int) (string, []byte) {
 }
 
 func TestAFullStoreSaysSoAtOnceAndRecovers(t *testing.T) {
+	t.Parallel()
 	s := newStore(t)
 	settings := record.Settings{Storage: jetstream.MemoryStorage, MaxBytes: 100_000}
 	records, err := record.Open(t.Context(), s.js, settings)
@@ -354,6 +357,7 @@ func TestABucketOfLeasesOfAnEarlierKindIsMended(t *testing.T) {
 // The bucket of leases is lost and the connection breaks: the host keeps its lease, and
 // others go on to see it live.
 func TestALeaseOutlivesItsBucketAndItsConnection(t *testing.T) {
+	t.Parallel()
 	s := newStore(t)
 	leases, err := lease.Open(t.Context(), s.js, true, 1, leaseTiming)
 	if err != nil {
@@ -424,6 +428,7 @@ func TestTheWatchOfLeasesEndsWhenTheConnectionWasMadeAgain(t *testing.T) {
 
 // The streams are lost, as those in memory are when their server is restarted.
 func TestAHostGoesOnWhenAllItsStreamsAreLost(t *testing.T) {
+	t.Parallel()
 	s := newStore(t)
 	log := quiet
 	if testing.Verbose() {

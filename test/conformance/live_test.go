@@ -59,7 +59,7 @@ type live struct {
 
 // A lease outlasts whatever stalls the machine: no case is about one that ends.
 var (
-	steady   = wire.Timing{TTL: 10 * time.Second, Beat: 200 * time.Millisecond, Drain: 2 * time.Second}
+	steady   = wire.Timing{TTL: 10 * time.Second, Beat: time.Second, Drain: 2 * time.Second}
 	restless = wire.Timing{TTL: 10 * time.Second, Hibernate: 100 * time.Millisecond, Evict: 400 * time.Millisecond, Drain: 2 * time.Second}
 )
 

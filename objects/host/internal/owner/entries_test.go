@@ -532,7 +532,7 @@ func (x *explorer) install(w *world, i int) {
 		k.merging, k.merged, k.job = name{}, 0, 0
 	})
 	if h.phase == owner.Serving {
-		x.step(w, i, owner.Changed{}, 0)
+		x.step(w, i, owner.Changed{}, record{})
 	}
 }
 

@@ -27,17 +27,21 @@ package owner_test
 //   - a host that would answer a read now, in any world, would show all that any
 //     answer or any read has shown before;
 //   - a host serves what its claim has put, and not after it was told to let go;
+//   - a request of which a copy comes late, however often its gateway has sent it and
+//     whatever became of the others, is applied once;
 //   - no duty is forgotten, and a host that is left alone in a calm world comes to
 //     answer a request.
 //
 // Not modelled: clocks that differ (the margin is a tick, and lease_test.go plays
 // with it), more than two copies of a put under way, a second renewal under way,
 // a dead incarnation's renewal that is still to arrive (it delays a takeover and
-// nothing else), answers to a reign's puts that arrive in the next reign of the same
-// host (its calls have ended with the reign), alarms and sockets. Large objects are in entries_test.go.
+// nothing else), answers to a term's puts that arrive in the next term of the same
+// host (its calls have ended with the term), alarms and sockets. Large objects are in entries_test.go.
 //
-// What a client makes of a request's copies, of which two owners may hear each, is
-// explored in internal/wire.
+// Two scenarios send copies of requests that stay on their way while others are
+// answered or refused, answers expire or are forgotten because nobody waits for them,
+// owners follow each other, and a record is removed and made again. What a client makes
+// of a request's copies, of which two owners may hear each, is explored in internal/wire.
 
 import (
 	"strings"
@@ -62,6 +66,8 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 		{name: "late renewals", timing: short, calm: true, fresh: true, ticks: 3, revisions: 3, requests: 1, tries: 1, renewals: 1},
 		{name: "a store that is full", timing: short, calm: true, revisions: 3, requests: 2, tries: 1, doubts: 1, refusals: 1, leaves: 1},
 		{name: "leases that lapse and resume", timing: short, lapse: true, calm: true, ticks: 3, revisions: 4, requests: 1, tries: 1, renewals: 1, forgets: 1},
+		{name: "copies that come late", timing: short, empty: true, refuses: true, late: 1, revisions: 5, requests: 1, tries: 2, leaves: 1},
+		{name: "copies that come late after a takeover", timing: short, late: 1, ticks: 3, revisions: 3, requests: 1, tries: 2, crashes: 1},
 		{name: "a large object", timing: short, calm: true, large: true, ticks: 3, revisions: 4, requests: 2, tries: 1, doubts: 1},
 		{name: "a large object that is let go of", timing: short, calm: true, large: true, ticks: 3, revisions: 4, requests: 2, tries: 1, crashes: 1, leaves: 1},
 		{name: "a large object that is merged", timing: short, large: true, ticks: 3, revisions: 5, requests: 3, tries: 1, merges: 1},
@@ -103,6 +109,8 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 		"doubt resolved: landed", "doubt resolved: sent again", "request recognised in the record", "answered", "denied", "unsure",
 		"lease resumed", "proved after a lapse", "stopped: store refused",
 		"stopped: released", "stopped: fenced", "stopped: lease lost", "stopped: claim given up",
+		"refused by the object", "late copy handled", "late copy dropped", "late copy told to ask another owner",
+		"low raised", "answer expired", "a minute passed",
 		"owner lost", "orphan collected", "merged", "purged",
 	} {
 		if happened[what] == 0 {
@@ -139,6 +147,19 @@ func TestEveryBrokenVariantIsCaught(t *testing.T) {
 		{scenario{flaw: allCopies, timing: short, revisions: 4, requests: 1, tries: 1, doubts: 1, refusals: 1},
 			"request 1 is said not to have happened, and the record is [1]"},
 
+		// Of requests that are sent twice.
+		{scenario{flaw: emptyForgets, timing: short, empty: true, late: 1, revisions: 5, requests: 1, tries: 2, leaves: 1},
+			"request 1 was applied twice: the record is [1 1]"},
+		{scenario{flaw: oneRefusal, timing: short, refuses: true, late: 1, revisions: 4, requests: 1, tries: 2},
+			"request 1 is said not to have happened, and the record is [1]"},
+		{scenario{flaw: anyOwner, timing: short, late: 1, revisions: 5, requests: 1, tries: 2, leaves: 1},
+			"request 1 was applied twice: the record is [1 1]"},
+		{scenario{flaw: youngTrusts, timing: short, late: 1, revisions: 5, requests: 1, tries: 2, leaves: 1},
+			"request 1 was applied twice: the record is [1 1]"},
+		{scenario{flaw: onlyAnswers, timing: short, late: 1, revisions: 4, requests: 1, tries: 2},
+			"request 1 was applied twice: the record is [1 1]"},
+		{scenario{flaw: ageless, timing: short, empty: true, late: 1, revisions: 5, requests: 1, tries: 2, leaves: 1},
+			"request 1 was applied twice: the record is [1 1]"},
 		// Of large objects.
 		{scenario{flaw: headFirst, timing: short, large: true, revisions: 3, requests: 1, tries: 1},
 			"which is not there"},

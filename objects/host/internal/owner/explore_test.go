@@ -37,7 +37,7 @@ func (x *explorer) check(w *world) {
 	}
 }
 
-// reads tells whether a read would now be answered at once by host i. Reading
+// reads reports whether a read would now be answered at once by host i. Reading
 // changes nothing, so the world is as if one were asked in every state.
 func (x *explorer) reads(w *world, i int) bool {
 	h := &w.hosts[i]
@@ -125,7 +125,7 @@ func (s *search) add(w world, from int) {
 	}
 }
 
-// trace tells the way to a world that one move from a known one has made.
+// trace is the way to a world that one move from a known one has made.
 func (s *search) trace(before int, last world) []string {
 	path := []world{last}
 	for path = append(path, s.worlds[before]); before != 0; path = append(path, s.worlds[before]) {
@@ -146,7 +146,7 @@ func (s *search) trace(before int, last world) []string {
 	return lines
 }
 
-// serves tells why a host could not serve, if from now on it were alone, nothing
+// serves says why a host could not serve, if from now on it were alone, nothing
 // were lost and nobody else did anything: no situation may be a dead end.
 func (s *search) serves(w world) string {
 	for i := range w.hosts {
@@ -200,9 +200,9 @@ func (x *explorer) next(w *world, i int) {
 	case h.reads > 0:
 		x.read(w, i, w.current())
 	case h.waits():
-		x.step(w, i, owner.Doubt{}, 0)
+		x.step(w, i, owner.Doubt{}, record{})
 	case h.phase == owner.Free:
-		x.step(w, i, owner.Want{}, 0)
+		x.step(w, i, owner.Want{}, record{})
 	case h.phase == owner.Serving: // again, if the host was fenced
 		x.request(w, i, probe)
 	}

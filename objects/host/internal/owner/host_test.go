@@ -11,8 +11,8 @@ func (x *explorer) happened(what string) {
 }
 
 // step gives a host an event and does what Step then asks for, as a host would.
-// read is what else the record held, if the event is a Read.
-func (x *explorer) step(w *world, i int, e owner.Event, read content) []owner.Do {
+// read is the record, if the event is a Read.
+func (x *explorer) step(w *world, i int, e owner.Event, read record) []owner.Do {
 	h := &w.hosts[i]
 	before := h.state()
 	after, do := owner.Step(names[h.inc], before, e)
@@ -24,7 +24,7 @@ func (x *explorer) step(w *world, i int, e owner.Event, read content) []owner.Do
 		case owner.Send:
 			x.send(w, h, d.Put, d.Put != before.Pending, read)
 		case owner.Serve:
-			x.serve(w, h, d)
+			x.serve(w, i, d, before.Pending.Expect == 0)
 			x.proved(h)
 		case owner.Settle:
 			x.settle(w, h)
@@ -55,14 +55,14 @@ func (x *explorer) step(w *world, i int, e owner.Event, read content) []owner.Do
 // send puts one more copy of a put on its way. A claim carries what was read, a
 // commit what the events made of it, a put sent again what it carried before, and
 // so does the release of a claim that was never served.
-func (x *explorer) send(w *world, h *host, p owner.Put, fresh bool, read content) {
+func (x *explorer) send(w *world, h *host, p owner.Put, fresh bool, read record) {
 	h.vouched = h.vouched || fresh
 	switch {
 	case !fresh:
 	case h.phase == owner.Claiming:
-		h.bytes = read
+		h.bytes, h.carried = read.done, read.kept
 	case h.serves:
-		h.bytes = h.memory
+		h.bytes, h.carried = h.memory, h.kept
 		h.covered, h.held = h.covered|h.held, 0
 	} // otherwise a claim is released that was never served, as it was
 	if x.large && x.entryFirst(w, h, fresh) {
@@ -76,7 +76,7 @@ func (x *explorer) send(w *world, h *host, p owner.Put, fresh bool, read content
 
 // put puts one more copy of the pending put on its way.
 func (x *explorer) put(w *world, h *host) {
-	f := flight{state: asked, from: h.inc, head: h.pending, expect: h.expect, done: h.bytes, names: x.cutOf(h)}
+	f := flight{state: asked, from: h.inc, head: h.pending, expect: h.expect, done: h.bytes, kept: h.carried, names: x.cutOf(h)}
 	x.note("%s puts %v %v, expecting %d", names[h.inc], f.head, f.done, f.expect)
 	same, free := 0, -1
 	for i, g := range w.flights {
@@ -96,8 +96,17 @@ func (x *explorer) put(w *world, h *host) {
 	}
 }
 
-func (x *explorer) serve(w *world, h *host, d owner.Serve) {
+func (x *explorer) serve(w *world, i int, d owner.Serve, first bool) {
+	h := &w.hosts[i]
+	if x.empty {
+		h.bytes = w.versions[d.Revision].done // what was applied is the world's
+	}
 	h.serves, h.memory, h.held, h.covered = true, h.bytes, 0, 0
+	h.kept, h.low = h.carried, 0
+	h.aged = first || x.flaw == ageless && d.Epoch == 1 // no tombstone outlives a copy
+	for id := range w.requests {
+		w.requests[id].older |= 1 << i
+	}
 	x.note("%s serves from revision %d: %v", names[h.inc], d.Revision, h.memory)
 	x.adopt(h)
 	if found := w.versions[d.Revision]; found.done != h.memory || found.head != small(d.Head) {
@@ -134,6 +143,9 @@ func (x *explorer) answer(w *world, h *host, id, place uint8) {
 	x.note("%s answers request %d with %d", names[h.inc], id, place)
 	x.happened("answered")
 	r := &w.requests[id-1]
+	if r.over {
+		return // nobody waits for it
+	}
 	if r.number != 0 && r.number != place {
 		x.violated("request %d is answered with %d, and was answered with %d before", id, place, r.number)
 	}
@@ -150,7 +162,7 @@ func (x *explorer) answer(w *world, h *host, id, place uint8) {
 // knows the same of every earlier try.
 func (x *explorer) deny(w *world, h *host, denied uint8) {
 	for id := uint8(1); id <= probe; id++ {
-		if r := &w.requests[id-1]; denied&(1<<id) != 0 && r.at == h.inc && r.number == 0 {
+		if r := &w.requests[id-1]; denied&(1<<id) != 0 && r.at == h.inc && r.number == 0 && !r.over {
 			x.note("%s says that request %d did not happen", names[h.inc], id)
 			x.happened("denied")
 			r.denied = !r.open

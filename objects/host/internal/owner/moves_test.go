@@ -23,6 +23,9 @@ type scenario struct {
 	forgets          uint8 // how often the bucket of leases forgets who was ended, as one that is restored does
 	refusals         uint8 // of puts that the store does not take
 	stale            uint8 // how many revisions a read may be behind
+	late             uint8 // copies of requests that may be delayed
+	empty            bool  // the object keeps nothing but answers
+	refuses          bool  // the object may refuse a request
 	large            bool  // every commit writes an entry before the record that names it
 	merges           uint8 // of entries
 }
@@ -41,6 +44,12 @@ const (
 	noProof          flaw = "a lease that is valid again is taken for a proof"
 	oldProof         flaw = "a put from before the lapse is taken for a proof"
 	allCopies        flaw = "a refusal of one copy taken for all"
+	emptyForgets     flaw = "a record is removed with answers in it"
+	oneRefusal       flaw = "a request was refused, while another copy of it is on its way"
+	anyOwner         flaw = "an owner runs what was sent to another"
+	youngTrusts      flaw = "a new owner runs what was sent to nobody"
+	onlyAnswers      flaw = "an owner forgets an answer, and that nobody waits for it"
+	ageless          flaw = "the first owner after a removal runs what was sent to nobody"
 
 	headFirst     flaw = "the head is sent before its entry has landed"
 	epochNames    flaw = "names have the epoch instead of the token"
@@ -78,7 +87,7 @@ func (x *explorer) violated(format string, args ...any) {
 }
 
 func (x *explorer) start() world {
-	w := world{doubts: x.doubts, crashes: x.crashes, leaves: x.leaves, renewals: x.renewals, refusals: x.refusals, forgets: x.forgets, merges: x.merges}
+	w := world{doubts: x.doubts, crashes: x.crashes, leaves: x.leaves, renewals: x.renewals, refusals: x.refusals, forgets: x.forgets, merges: x.merges, late: x.late}
 	for i := range w.hosts {
 		w.hosts[i] = x.life(uint8(i+1), 0)
 		if !x.fresh {
@@ -116,6 +125,7 @@ func (x *explorer) moves(w world) {
 			x.leaseMoves(w, i)
 			x.hostMoves(w, i)
 			x.requestMoves(w, i)
+			x.copyMoves(w, i)
 		}
 	}
 	for i := range w.flights {
@@ -130,8 +140,14 @@ func (x *explorer) moves(w world) {
 		x.note("the bucket of leases forgets who was ended")
 		x.done(&next)
 	}
-	if next := w; w.revision > 0 && w.versions[w.revision] == (record{}) && !w.purged {
+	if x.late > 0 {
+		x.gatewayMoves(w)
+	}
+	if next := w; w.revision > 0 && w.versions[w.revision].head == (head{}) && !w.purged {
 		next.purged = true
+		for id := range next.requests {
+			next.requests[id].late = 0 // no copy lives as long
+		}
 		x.note("the record's tombstone expires")
 		x.done(&next)
 	}
@@ -185,7 +201,7 @@ func (x *explorer) leaseMoves(w world, i int) {
 // lose ends an incarnation whose lease is lost.
 func (x *explorer) lose(w world, i int) {
 	now := w.hosts[i]
-	x.step(&w, i, owner.Lapsed{}, 0)
+	x.step(&w, i, owner.Lapsed{}, record{})
 	x.happened("lease lapsed")
 	w.hosts[i] = x.again(&now, w.now, func(life *host) {
 		life.since, life.seen = now.since, now.seen
@@ -247,7 +263,7 @@ func (x *explorer) hostMoves(w world, i int) {
 	if now.phase == owner.Free && now.holds(w.now, x.timing) && w.revision < x.revisions {
 		next := w
 		x.note("%s is asked to own the object", name)
-		x.step(&next, i, owner.Want{}, 0)
+		x.step(&next, i, owner.Want{}, record{})
 		x.done(&next)
 	}
 	if now.waits() && now.reads == 0 && w.doubts > 0 {
@@ -260,7 +276,7 @@ func (x *explorer) hostMoves(w world, i int) {
 	if now.unproven && now.phase == owner.Serving && !now.dirty && (!now.waits() || !now.vouched) && now.holds(w.now, x.timing) {
 		next := w
 		x.note("%s is to prove that the object is its own", name)
-		x.step(&next, i, owner.Changed{}, 0)
+		x.step(&next, i, owner.Changed{}, record{})
 		x.done(&next)
 	}
 	if w.crashes > 0 {
@@ -277,7 +293,7 @@ func (x *explorer) hostMoves(w world, i int) {
 		next.hosts[i].told = true
 		x.note("%s is told to let go", name)
 		x.abandon(&next, i) // no merge is under way when an object is let go of
-		x.step(&next, i, owner.Leave{}, 0)
+		x.step(&next, i, owner.Leave{}, record{})
 		x.done(&next)
 	}
 	if now.reads > 0 {
@@ -299,6 +315,9 @@ func (x *explorer) read(w *world, i int, revision uint8) {
 	h := &w.hosts[i]
 	h.reads--
 	found := w.versions[revision]
+	if revision == 0 && w.purged {
+		found.done = w.versions[w.revision].done
+	}
 	live := false
 	if found.owner != 0 && found.owner != h.inc {
 		if x.flaw != noConfirm {
@@ -314,7 +333,7 @@ func (x *explorer) read(w *world, i int, revision uint8) {
 	if x.large && (h.phase == owner.Reading || h.phase == owner.Claiming) {
 		x.open(w, h, revision)
 	}
-	do := x.step(w, i, owner.Read{Found: owner.Found{Head: found.real(), Revision: uint64(revision)}, Live: live}, found.done)
+	do := x.step(w, i, owner.Read{Found: owner.Found{Head: found.real(), Revision: uint64(revision)}, Live: live}, found)
 	x.resolved(&before, do)
 }
 
@@ -344,39 +363,158 @@ func (x *explorer) doubt(w *world, i int) {
 		x.stop(w, h)
 		return
 	}
-	x.step(w, i, owner.Doubt{}, 0)
+	x.step(w, i, owner.Doubt{}, record{})
 }
 
 func (x *explorer) requestMoves(w world, i int) {
+	h := &w.hosts[i]
+	if h.phase != owner.Serving {
+		return
+	}
 	for id := uint8(1); id <= x.requests; id++ {
-		if w.hosts[i].phase == owner.Serving && w.requests[id-1].tries < x.tries {
+		r := w.requests[id-1]
+		if r.tries >= x.tries || r.over {
+			continue
+		}
+		next := w
+		x.request(&next, i, id)
+		x.done(&next)
+		if x.refuses && h.kept&(1<<id) == 0 {
 			next := w
-			x.request(&next, i, id)
+			x.sent(&next, i, id)
+			next.requests[id-1].denied = !next.requests[id-1].open
+			x.note("the object refuses request %d", id)
+			x.happened("refused by the object")
 			x.done(&next)
+		}
+		if w.late > 0 && r.late == 0 {
+			for _, named := range []uint8{0, h.token} {
+				next := w
+				next.late--
+				x.delayed(&next, id, named)
+				x.done(&next)
+			}
 		}
 	}
 }
 
-// request sends a request to a host that serves, for the first time or again.
-func (x *explorer) request(w *world, i int, id uint8) {
+// sent notes that a request is sent to a host that serves, for the first time or again.
+func (x *explorer) sent(w *world, i int, id uint8) {
 	h, r := &w.hosts[i], &w.requests[id-1]
-	r.open = r.open || r.tries > 0 && !r.denied
+	r.open = r.open || r.tries > 0 && !r.denied && (x.flaw != oneRefusal || r.late == 0)
 	r.at, r.denied = h.inc, false
 	r.tries++
 	x.note("request %d is sent to %s", id, names[h.inc])
-	known := x.flaw != noKeys
+}
+
+// request sends a request to a host that serves.
+func (x *explorer) request(w *world, i int, id uint8) {
+	x.sent(w, i, id)
+	x.handle(w, i, id)
+}
+
+// delayed sends a copy of a request that names the owner with the token, 0 for none, and
+// stays on its way. Nobody knows its fate.
+func (x *explorer) delayed(w *world, id, named uint8) {
+	r := &w.requests[id-1]
+	r.open = r.open || r.tries > 0 && !r.denied
+	r.at, r.denied = 0, false
+	r.tries++
+	r.late, r.older = named+1, 0
+	x.note("request %d is sent, for owner %d, and is delayed", id, named)
+}
+
+// handle has a host that serves recognise a request, or run it.
+func (x *explorer) handle(w *world, i int, id uint8) {
+	h := &w.hosts[i]
 	switch base := w.versions[h.revision].done; {
-	case known && base.place(id) != 0:
+	case h.kept&(1<<id) == 0 || x.flaw == noKeys:
+		h.memory = h.memory.add(id)
+		h.kept |= 1 << id
+		h.held |= 1 << id
+		x.step(w, i, owner.Changed{}, record{})
+	case base.place(id) != 0:
 		x.happened("request recognised in the record")
 		x.answer(w, h, id, base.place(id))
-	case known && h.waits() && h.bytes.place(id) != 0:
+	case h.waits() && h.bytes.place(id) != 0:
 		h.covered |= 1 << id
-	case known && h.memory.place(id) != 0:
-		h.held |= 1 << id
 	default:
-		h.memory = h.memory.add(id)
 		h.held |= 1 << id
-		x.step(w, i, owner.Changed{}, 0)
+	}
+}
+
+// copyMoves are those of a host that hears a copy late, and of what it knows of requests.
+func (x *explorer) copyMoves(w world, i int) {
+	h := &w.hosts[i]
+	if x.late == 0 || h.phase != owner.Serving {
+		return
+	}
+	for id := uint8(1); id <= x.requests; id++ {
+		r := w.requests[id-1]
+		if r.late != 0 {
+			next := w
+			x.arriveLate(&next, i, id)
+			x.done(&next)
+		}
+		if r.over && h.low&(1<<id) == 0 {
+			next := w
+			if x.flaw != onlyAnswers {
+				next.hosts[i].low |= 1 << id
+			}
+			next.hosts[i].kept &^= 1 << id
+			x.note("%s learns that nobody waits for request %d", names[h.inc], id)
+			x.happened("low raised")
+			x.done(&next)
+		}
+		if r.over && r.late == 0 && h.kept&(1<<id) != 0 {
+			next := w
+			next.hosts[i].kept &^= 1 << id
+			x.note("the answer to request %d expires at %s", id, names[h.inc])
+			x.happened("answer expired")
+			x.done(&next)
+		}
+	}
+	if !h.aged {
+		next := w
+		next.hosts[i].aged = true
+		for id := range next.requests {
+			if r := &next.requests[id]; r.older&(1<<i) != 0 {
+				r.late = 0 // no copy lives for a minute
+			}
+		}
+		x.note("%s has owned the object for a minute", names[h.inc])
+		x.happened("a minute passed")
+		x.done(&next)
+	}
+}
+
+// arriveLate brings a delayed copy to a host that serves.
+func (x *explorer) arriveLate(w *world, i int, id uint8) {
+	h, r := &w.hosts[i], &w.requests[id-1]
+	named := r.late - 1
+	r.late = 0
+	x.note("a copy of request %d, for owner %d, reaches %s", id, named, names[h.inc])
+	mine := named == h.token || named == 0 && h.aged || x.flaw == anyOwner || x.flaw == youngTrusts && named == 0
+	switch {
+	case h.low&(1<<id) != 0:
+		x.happened("late copy dropped")
+	case h.kept&(1<<id) == 0 && !mine:
+		x.happened("late copy told to ask another owner")
+	default:
+		x.happened("late copy handled")
+		x.handle(w, i, id)
+	}
+}
+
+// gatewayMoves has the gateway wait no longer: its client has been told what is known.
+func (x *explorer) gatewayMoves(w world) {
+	for id := range w.requests {
+		if r := &w.requests[id]; r.tries > 0 && !r.over {
+			next := w
+			next.requests[id].over = true
+			x.note("nobody waits for request %d any longer", id+1)
+			x.done(&next)
+		}
 	}
 }
 
@@ -418,11 +556,15 @@ func (x *explorer) arrive(w *world, i int) bool {
 	if x.flaw != noFence { // that must be caught by what clients see
 		x.order(w.versions[w.revision].head, f)
 	}
+	if before := w.versions[w.revision].done; x.empty && !f.done.follows(before) {
+		f.done = before // who has read a removed record does not know what was applied, which stays
+	}
 	w.revision++
 	w.purged = false
-	if f.head.owner != 0 || f.done != 0 {
-		w.versions[w.revision] = record{f.head, f.done}
+	if f.head.owner != 0 || f.done != 0 && !x.empty || f.kept != 0 && x.flaw != emptyForgets {
+		w.versions[w.revision] = record{f.head, f.done, f.kept}
 	} else {
+		w.versions[w.revision].done = f.done
 		x.happened("record removed") // given up with nothing in it: what is left is a tombstone
 	}
 	f.state, f.revision = applied, w.revision
@@ -439,15 +581,15 @@ func (x *explorer) deliver(w *world, i, to int) {
 	w.flights[i] = flight{}
 	if f.state == refused {
 		x.note("%s learns that its put was refused", names[f.from])
-		x.step(w, to, owner.Stale{}, 0)
+		x.step(w, to, owner.Stale{}, record{})
 		return
 	}
 	put := owner.Put{Head: f.head.real(), Expect: uint64(f.expect)}
 	if f.state == full {
 		x.note("%s learns that the store takes no such put", names[f.from])
-		x.step(w, to, owner.Refused{Put: put}, 0)
+		x.step(w, to, owner.Refused{Put: put}, record{})
 		return
 	}
 	x.note("%s learns that its put has landed as revision %d", names[f.from], f.revision)
-	x.step(w, to, owner.Landed{Put: put, Revision: uint64(f.revision)}, 0)
+	x.step(w, to, owner.Landed{Put: put, Revision: uint64(f.revision)}, record{})
 }

@@ -188,13 +188,13 @@ func TestAnEventThatDoesNotFitChangesNothing(t *testing.T) {
 }
 
 // A host lets go, claims again, and is shown the world as it was in its first
-// reign: first before it, then in it. Nothing says that the first reign is over but
+// term: first before it, then in it. Nothing says that the first term is over but
 // the store, when something is to be put on top of it.
 func TestAnOldReadingDoesNotBringAReignBack(t *testing.T) {
 	first := owner.Put{Head: owner.Head{Epoch: 1, Owner: me, Commit: 1}}
 	s, do := owner.Step(me, reading, found(owner.Head{}, 0, false))
 	if want := []owner.Do{owner.Send{Put: first}}; !reflect.DeepEqual(do, want) {
-		t.Fatalf("claimed with %+v, want %+v: the very put of the first reign", do, want)
+		t.Fatalf("claimed with %+v, want %+v: the very put of the first term", do, want)
 	}
 	s, _ = owner.Step(me, s, owner.Stale{})
 	s, do = owner.Step(me, s, found(first.Head, 1, false)) // the record is at 3 by now

@@ -28,7 +28,7 @@ type world struct {
 	entries uint16 // store
 	parts   [maxParts]part
 
-	doubts, crashes, leaves, renewals, refusals, forgets, merges uint8 // how many more there may be
+	doubts, crashes, leaves, renewals, refusals, forgets, merges, late uint8 // how many more there may be
 }
 
 const (
@@ -38,10 +38,13 @@ const (
 )
 
 // A record is one object: who owns it, and the requests applied to it, in order.
-// A request's answer is the number of its place, as a ticket counter's would be.
+// A request's answer is the number of its place, as a ticket counter's would be. An
+// object that keeps nothing applies its requests all the same, to the world: done stays
+// when its record is removed.
 type record struct {
 	head
 	done content
+	kept uint8 // requests whose answers are remembered
 }
 
 type head struct{ epoch, owner, commit uint8 }
@@ -68,6 +71,9 @@ type host struct {
 	memory          content // what events see
 	bytes           content // what the last put carries
 	held, covered   uint8   // requests whose answers wait: for the next put, for this one
+	kept, carried   uint8   // requests whose answers are remembered: in memory, by the last put
+	low             uint8   // requests that are known to be waited for no longer
+	aged            bool    // no copy of a request is under way that was sent before its claim
 	keeping         uint16  // of a large object; an index into the explorer's table
 }
 
@@ -93,6 +99,7 @@ type flight struct {
 	head     head
 	expect   uint8
 	done     content
+	kept     uint8
 	names    uint16 // heading; an index into the explorer's table
 	revision uint8  // at which it landed
 }
@@ -104,7 +111,7 @@ func (f flight) less(g flight) bool {
 			deaf = 1
 		}
 		return uint64(f.names)<<60 ^ uint64(f.state)<<56 | uint64(f.from)<<48 | uint64(f.expect)<<40 | uint64(f.head.commit)<<32 |
-			uint64(f.head.epoch)<<24 | uint64(f.done)<<8 | uint64(f.revision)<<4 | uint64(f.head.owner)<<1 | deaf
+			uint64(f.head.epoch)<<24 | uint64(f.done)<<8 | uint64(f.kept)<<52 | uint64(f.revision)<<4 | uint64(f.head.owner)<<1 | deaf
 	}
 	return key(f) > key(g) // empty slots last
 }
@@ -116,6 +123,10 @@ type request struct {
 	number uint8 // the answer, 0 for none
 	open   bool  // the fate of an earlier try is not known
 	denied bool  // every try is known not to have happened
+	over   bool  // the gateway does not wait any longer
+
+	late  uint8 // 1 + the token that a copy names which is still on its way; 0: there is none
+	older uint8 // the hosts, a bit each, whose claims came after that copy was sent
 }
 
 // content is request ids in the order in which they were applied, a nibble each.
@@ -138,6 +149,16 @@ func (c content) place(id uint8) uint8 {
 		}
 	}
 	return 0
+}
+
+// follows reports whether c is before, and perhaps more after that.
+func (c content) follows(before content) bool {
+	for ; before != 0; before, c = before>>4, c>>4 {
+		if before&15 != c&15 {
+			return false
+		}
+	}
+	return true
 }
 
 func (c content) twice(id uint8) bool {
@@ -259,8 +280,20 @@ func (w *world) current() uint8 {
 // tidy makes worlds equal that cannot be told apart by anything that comes later.
 func (w *world) tidy(fenced bool) {
 	for i := range w.hosts {
-		if h := &w.hosts[i]; h.until != 0 && h.until <= w.now {
+		h := &w.hosts[i]
+		if h.until != 0 && h.until <= w.now {
 			h.until = 1 // over is over
+		}
+		if !h.waits() {
+			h.bytes, h.carried = 0, 0 // of a put that is not under way
+		}
+	}
+	for id := range w.requests {
+		r := &w.requests[id]
+		for i := range w.hosts {
+			if h := &w.hosts[i]; r.late == 0 || !h.serves || h.aged {
+				r.older &^= 1 << i
+			}
 		}
 	}
 	for i := range w.flights {
