@@ -348,3 +348,23 @@ const contrast = `(() => {
 	}
 	return pale;
 })()`
+
+// Where the system's colours replace the page's, and where it wants more contrast, what meant something still does.
+func TestBrowserKeepsItsMeaningInOtherColours(t *testing.T) {
+	beside(t, browsers)
+	page, _ := racePage(t, media("forced-colors", "active"))
+	page.stress()
+	if dup := eval[string](page, `getComputedStyle(document.querySelector("#col-kv .chip.dup")).borderStyle`); dup != "double" {
+		t.Errorf("a ticket that was given twice has a border of style %q", dup)
+	}
+	kinds := eval[[]string](page, `[...new Set(["read", "blind", "write"].map((kind) => { const mark = getComputedStyle(document.querySelector(".mark." + kind)); return mark.fill + mark.stroke + !!document.querySelector(".notch"); }))]`)
+	if len(kinds) != 2 { // a blind write is a write with a notch
+		t.Errorf("reads and writes are painted %v", kinds)
+	}
+	page.until("the lamp can be seen", `getComputedStyle(document.querySelector(".lamp")).backgroundColor !== "rgba(0, 0, 0, 0)"`)
+	page.shoot("page-forced.png")
+	page.do(media("prefers-contrast", "more"))
+	page.until("nothing is soft", `getComputedStyle(document.querySelector("#life-why")).color === getComputedStyle(document.body).color`)
+	page.readable()
+	page.shoot("page-contrast.png")
+}
