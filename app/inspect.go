@@ -25,25 +25,38 @@ import (
 
 func (p *program) getCommand() *cobra.Command {
 	var from natsFlags
-	var id string
+	var id, at string
 	c := &cobra.Command{
 		Use:   "get CLASS/NAME",
 		Short: "Print what is kept of one object, and who owns it",
 		Long: "Print what is kept of one object, and who owns it: read from the store, without\n" +
-			"waking the object. One without a name is found by its id: get CLASS --id HEX.",
-		Example: p.examples("get ticket/global\nget room/lobby --json\nget ticket --id 64-hex-digits"),
+			"waking the object. One without a name is found by its id: get CLASS --id HEX.\n" +
+			"With --at it prints what the object stored then. " + when,
+		Example: p.examples("get ticket/global\nget room/lobby --json\nget ticket --id 64-hex-digits\nget room/lobby --at 2h"),
 		Args:    cobra.ExactArgs(1),
 		RunE: p.run(func(ctx context.Context, args []string) error {
 			object, name, err := parseObject(args[0], id)
 			if err != nil {
 				return err
 			}
-			return p.inspect(ctx, from, func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error { return p.get(ctx, in, object, name) })
+			bookmark := objects.Bookmark("")
+			if at != "" {
+				if bookmark, err = parseWhen(at, time.Now()); err != nil {
+					return err
+				}
+			}
+			return p.inspect(ctx, from, func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error {
+				if bookmark != "" {
+					return p.getAt(ctx, in, object, name, bookmark)
+				}
+				return p.get(ctx, in, object, name)
+			})
 		}),
 	}
 	from.add(c)
 	c.ValidArgsFunction = p.completeObject(&from)
 	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
+	c.Flags().StringVar(&at, "at", "", "when: what the object stored then")
 	return c
 }
 

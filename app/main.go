@@ -18,6 +18,10 @@
 //	get, ls   what is kept
 //	resume    have an object go on that was left alone
 //	tells     print what an object has told and what is not delivered; send it again or drop it
+//	history   print what has changed an object
+//	diff      print what two of its states have differently
+//	restore   put an object back to a state that it had
+//	fork      begin a new object with what another has, or had
 //
 // Each process that serves has an operations listener, which package ops describes.
 //
@@ -141,6 +145,7 @@ func (p *program) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&p.level, "log-level", "info", "least level that is logged: debug, info, warn or error")
 	root.AddCommand(p.devCommand(), p.natsCommand(), p.hostCommand(), p.gatewayCommand(),
 		p.callCommand(), p.fetchCommand(), p.getCommand(), p.lsCommand(), p.resumeCommand(), p.tellsCommand(),
+		p.historyCommand(), p.diffCommand(), p.restoreCommand(), p.forkCommand(),
 		p.raceCommand(), p.benchCommand(), p.versionCommand())
 	p.completeBuiltins(root)
 	return root

@@ -61,7 +61,7 @@ func natsUsers(inboxes []string, foil bool) (users []natsUser) {
 	state := natsUser{
 		Name: stateUser, About: "hosts, on the connection that writes (--state-nats): records, leases and alarms",
 		Publish: []string{"$JS.API.INFO", "$KV.HF_OBJECTS.>", "$KV.HF_LEASES.>", "hf.alarm.at.*.*", "hf.lease.echo.*", "$JS.ACK.HF_ALARMS.>", "$JS.FC.KV_HF_LEASES.>",
-			"$JS.API.STREAM.PURGE.HF_ALARMS", "$JS.API.STREAM.PURGE.KV_HF_OBJECTS"},
+			"$JS.API.STREAM.PURGE.HF_ALARMS", "$JS.API.STREAM.PURGE.KV_HF_OBJECTS", "$JS.API.DIRECT.GET.KV_HF_OBJECTS.>"},
 		Subscribe: []string{wire.InboxPrefix + stateUser + ".>"},
 	}
 	for _, stream := range streams {

@@ -17,7 +17,7 @@ import (
 
 func TestEveryCommandExplainsItself(t *testing.T) {
 	commands := []string{"", "dev", "nats", "host", "gateway", "race",
-		"bench", "bench ticket", "bench echo", "bench first", "bench room", "bench idle", "call", "fetch", "get", "ls", "resume", "tells", "version", "help", "completion", "completion bash"}
+		"bench", "bench ticket", "bench echo", "bench first", "bench room", "bench idle", "call", "fetch", "get", "ls", "resume", "tells", "history", "diff", "restore", "fork", "version", "help", "completion", "completion bash"}
 	for _, command := range commands {
 		code, out, errs := run(t, append(strings.Fields(command), "--help")...)
 		if code != 0 || !strings.Contains(out, "Examples:\n  holdfast ") || !strings.Contains(out, "Usage:") {
@@ -79,6 +79,13 @@ func TestAWrongCallIsExit2AndSaysWhatWouldBeRight(t *testing.T) {
 		{"resume ticket", "want CLASS/NAME"},
 		{"resume ticket --id 12", "64 hex digits"},
 		{"tells ticket/a again", "want retry or drop"},
+		{"history ticket/a --limit 0", "want a limit"},
+		{"diff ticket/a yesterday", "want a bookmark, a time such as"},
+		{"restore ticket/a -2h", "unknown shorthand"},
+		{"restore ticket/a 2100-01-01T00:00:00Z", "nothing is known of that time"},
+		{"get ticket/a --at noon", "want a bookmark, a time such as"},
+		{"fork ticket/a room/b", "want another object of class ticket"},
+		{"fork ticket/a ticket/a", "want another object of class ticket"},
 		{"tells ticket/a drop", "want the number"},
 		{"tells ticket/a retry x", "want the number"},
 		{"ls No.Class", "cannot be a class"},
@@ -112,13 +119,28 @@ func TestAWrongCallIsExit2AndSaysWhatWouldBeRight(t *testing.T) {
 	}
 }
 
-func TestATakenPortIsExit3AndSaysWhoHasIt(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// listenBehindAFreePort listens at a port whose predecessor nobody listens at.
+func listenBehindAFreePort(t *testing.T) (net.Listener, int) {
+	t.Helper()
+	for range 100 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := ln.Addr().(*net.TCPAddr).Port
+		if before, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port-1)); err == nil {
+			before.Close()
+			return ln, port
+		}
+		ln.Close()
 	}
+	t.Fatal("no port has a free one before it")
+	return nil, 0
+}
+
+func TestATakenPortIsExit3AndSaysWhoHasIt(t *testing.T) {
+	ln, port := listenBehindAFreePort(t)
 	defer ln.Close()
-	port := ln.Addr().(*net.TCPAddr).Port
 	p := strconv.Itoa(port)
 	tests := []struct {
 		args []string

@@ -14,14 +14,15 @@ import (
 	"holdfast/objects"
 )
 
-// shelved is Holdfast with two classes more.
+// shelved is Holdfast with three classes more.
 var shelved = app.Config{
 	Name:    "bench serve",
-	Objects: append(slices.Clone(demo.Objects), shelfObjects, busyObjects),
+	Objects: append(slices.Clone(demo.Objects), shelfObjects, busyObjects, rowsObjects),
 	Worker: func(r fiber.Router, env *gateway.Env) {
 		demo.Worker(r, env)
 		r.Post("/shelf/:name", func(c *fiber.Ctx) error { return putOnShelf(c, env) })
 		r.Post("/busy/:name", func(c *fiber.Ctx) error { return keepBusy(c, env) })
+		r.Post("/rows/:name", func(c *fiber.Ctx) error { return askRows(c, env) })
 	},
 }
 

@@ -4,6 +4,7 @@
 //	go run ./chaos --quick             every fault once or a few times; about five minutes
 //	go run ./chaos --only kill,split   these faults alone
 //	go run ./chaos judge DIR           what was kept with --keep DIR, judged again
+//	go run ./chaos comeback            1,000 clients whose sockets come back, with restarts and kills
 //
 // Each fault has a world of its own: a stock nats-server of the version in go.mod, or three of
 // them, three hosts and two gateways, each a process, with a TCP proxy on every connection to
@@ -88,7 +89,7 @@ func root() *cobra.Command {
 	f.StringVar(&o.keep, "keep", "", "folder that gets the histories and the logs of all processes")
 	c.PersistentFlags().BoolVar(&o.times, "times", true, "fail if a target of time is missed; --times=false for busy machines")
 	c.PersistentFlags().BoolVar(&o.json, "json", false, "print the result as JSON")
-	c.AddCommand(judgeCommand(&o), plantedCommand(&o), serveCommand())
+	c.AddCommand(judgeCommand(&o), plantedCommand(&o), comebackCommand(&o), serveCommand())
 	c.CompletionOptions.DisableDefaultCmd = true
 	return c
 }

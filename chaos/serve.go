@@ -15,9 +15,10 @@ import (
 // served is Holdfast as in cmd/holdfast, and a class with alarms.
 var served = app.Config{
 	Name:    "chaos serve",
-	Objects: append(slices.Clone(demo.Objects), bellObjects),
+	Objects: append(slices.Clone(demo.Objects), bellObjects, seatObjects),
 	Worker: func(r fiber.Router, env *gateway.Env) {
 		demo.Worker(r, env)
+		r.Get("/seat/:name", func(c *fiber.Ctx) error { return env.Forward(c, env.Object(seats, c.Params("name")), "/") })
 		r.Post("/bell/:name", func(c *fiber.Ctx) error { return callBell(c, env, setBell) })
 		r.Get("/bell/:name", func(c *fiber.Ctx) error { return callBell(c, env, lookAtBell) })
 	},

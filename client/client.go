@@ -16,7 +16,7 @@
 // `holdfast nats permissions` prints a NATS user for it. Errors are *objects.Error; objects.CodeOf tells whether anything
 // happened.
 //
-// A Client opens no WebSockets. A program that wants one dials a gateway.
+// Connect opens a WebSocket of an object, which the program holds itself, as a gateway does for its clients.
 package client
 
 import (
@@ -25,11 +25,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"holdfast/internal/ask"
+	"holdfast/internal/sockets"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
@@ -38,7 +41,20 @@ import (
 const DefaultInbox = "client"
 
 // Client is a way to objects. It is safe for concurrent use.
-type Client struct{ objects.Caller }
+type Client struct {
+	objects.Caller
+
+	region string
+	nc     *nats.Conn
+	owners *wire.Client
+	hub    *sockets.Hub
+
+	mu      sync.Mutex    // guards what follows
+	running chan struct{} // closed when the hub's goroutines have ended; nil: no socket was opened yet
+	stop    func()
+	open    map[*Socket]struct{}
+	closed  bool
+}
 
 // Config is how a Client asks. Its zero value is usable.
 type Config struct {
@@ -58,7 +74,8 @@ type Config struct {
 }
 
 // New makes a Client of a connection. The connection stays the caller's, who closes it; until then the Client hears its
-// answers on it, and has nothing to close itself. One Client is enough for a connection.
+// answers on it, and has nothing to close itself, unless it has opened sockets: Close ends those. One Client is enough for a
+// connection.
 //
 // With nats.ReconnectBufSize(-1) the connection keeps nothing for later while it reconnects: then Unavailable, and not
 // Unknown, is what a question gets that could not be sent.
@@ -78,13 +95,19 @@ func New(nc *nats.Conn, cfg Config) (*Client, error) {
 	if cfg.Request < 0 || cfg.Request > wire.CopyLife {
 		return nil, fmt.Errorf("client: a question may take %v, want up to %v", cfg.Request, wire.CopyLife)
 	}
-	owners, err := wire.NewClient(wire.ClientConfig{
-		NATS: nc, Name: wire.NewName(cfg.Inbox), Region: cfg.Region, Timing: wire.Timing{Request: cfg.Request}, Log: cfg.Log,
-	})
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	name, timing := wire.NewName(cfg.Inbox), wire.Timing{Request: cfg.Request}.WithDefaults()
+	owners, err := wire.NewClient(wire.ClientConfig{NATS: nc, Name: name, Region: cfg.Region, Timing: timing, Log: cfg.Log})
 	if err != nil {
 		return nil, err
 	}
-	return &Client{objects.NewCaller(sender(owners))}, nil
+	hub := sockets.New(sockets.Config{
+		Name: name, Region: cfg.Region, Frame: objects.MaxFrame, Queue: queue, Timing: timing, Log: cfg.Log,
+		Metrics: sockets.NewMetrics(prometheus.NewRegistry()),
+	})
+	return &Client{Caller: objects.NewCaller(sender(owners)), region: cfg.Region, nc: nc, owners: owners, hub: hub}, nil
 }
 
 // sender has owners handle what the program asks.

@@ -71,8 +71,8 @@ func (*counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // program is the NATS user of a client, as `holdfast nats permissions` has it: all that a client needs.
 var program = embedded.User{
 	Name: "client", Password: "secret",
-	Publish:   []string{"hf.o.*.*.g", "hf.claim.*.*", "hf.hosts", "hf.hosts.*", "hf.host.*"},
-	Subscribe: []string{"_HF.client.>"},
+	Publish:   []string{"hf.o.*.*.g", "hf.claim.*.*", "hf.hosts", "hf.hosts.*", "hf.host.*", "hf.beat", "_HF.l.>"},
+	Subscribe: []string{"_HF.client.>", "_HF.h.client.>"},
 }
 
 // dial connects as a client's user.
@@ -105,7 +105,7 @@ func newWorld(ctx context.Context, hosted bool) (*world, error) {
 	}
 	h, err := host.New(ctx, host.Config{
 		Serve: state, State: state, Memory: true, Timing: wire.Timing{TTL: time.Second, Margin: 100 * time.Millisecond, Drain: 2 * time.Second},
-		Objects: []*objects.Implementation{objects.Implement(Counters, func(*objects.Tx) *counter { return &counter{released} },
+		Objects: []*objects.Implementation{lineObjects, objects.Implement(Counters, func(*objects.Tx) *counter { return &counter{released} },
 			objects.On(add, (*counter).add), objects.On(who, (*counter).who), objects.On(stall, (*counter).stall), objects.On(bytes, (*counter).bytes))},
 	})
 	if err != nil {

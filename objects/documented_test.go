@@ -29,6 +29,7 @@ var withoutExample = map[string]string{
 	"AcceptOption":                       "Tags makes one",
 	"AbortOption":                        "CloseSockets is one",
 	"Map":                                "NewMap makes one",
+	"Blob":                               "NewBlob makes one",
 	"Range":                              "every Map is one",
 	"Reader":                             "every Tx is one",
 	"Codec.Encode":                       "an author implements it, as points does",

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -188,6 +189,34 @@ func ExampleMap() {
 }
 
 // The last posts of a chat, as pages of two.
+func ExampleBlob() {
+	w := objectstest.New(tb, CounterObjects)
+	counter := w.Object(Counters, "global")
+	report := objects.NewBlob("report")
+	_ = in(w, counter, func(tx *objects.Tx) error {
+		fmt.Println(report.Write(tx, strings.NewReader("count: 1\n")))
+		report.Append(tx, []byte("count: 2\n"))
+		return nil
+	})
+	_ = in(w, counter, func(tx *objects.Tx) error {
+		content, ok := report.Open(tx)
+		if !ok {
+			return errors.New("there is no report")
+		}
+		defer content.Close()
+		if _, err := content.Seek(-9, io.SeekEnd); err != nil {
+			return err
+		}
+		last, err := io.ReadAll(content)
+		fmt.Printf("%d %q\n", report.Size(tx), last)
+		report.Delete(tx)
+		return err
+	})
+	// Output:
+	// 9
+	// 18 "count: 2\n"
+}
+
 func ExampleRange() {
 	w := objectstest.New(tb, CounterObjects)
 	posts := objects.NewMap[uint64, string]("post")

@@ -262,9 +262,15 @@ func (r Range[K, V]) Count(rd Reader) int {
 
 // Clear deletes the entries and returns how many they were.
 func (r Range[K, V]) Clear(tx *Tx) int {
+	if r.err != nil {
+		tx.t.Abort(r.err)
+	}
 	n := 0
-	for key := range r.raw(tx.t, false) {
-		tx.t.Delete(key)
+	for key := range tx.t.Keys(r.from, r.to, false) {
+		if n == r.limit {
+			break
+		}
+		tx.t.Remove(key)
 		n++
 	}
 	return n

@@ -82,7 +82,7 @@ func runHostProcess(url string) {
 		return nc
 	}
 	h, err := host.New(context.Background(), host.Config{
-		Region: "fra", Objects: []*objects.Implementation{vaults}, Serve: dial(), State: dial(), Timing: quick, Cache: 8 << 20,
+		Region: "fra", Objects: []*objects.Implementation{vaults, books}, Serve: dial(), State: dial(), Timing: quick, Cache: 8 << 20,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	fail(err)

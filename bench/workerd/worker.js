@@ -1,5 +1,5 @@
-// The three routes of the comparison, as one would write them for workerd: a counter in a
-// storage transaction, a room whose sockets may hibernate, and an echo that stores nothing.
+// The routes of the comparison, as one would write them for workerd: a counter in a storage
+// transaction, a room whose sockets may hibernate, an echo that stores nothing, and a database.
 
 import { DurableObject } from "cloudflare:workers";
 
@@ -11,9 +11,33 @@ export class Thing extends DurableObject {
         return Response.json({ ticket: await this.claim() });
       case "echo":
         return new Response(await request.arrayBuffer());
+      case "rows":
+        return this.rows(new URL(request.url).searchParams);
       default:
         return this.join();
     }
+  }
+
+  // A database: an insert, a select by its key, or as many rows as asked for.
+  rows(asked) {
+    const sql = this.ctx.storage.sql;
+    if (!this.made) {
+      sql.exec("CREATE TABLE IF NOT EXISTS message (id INTEGER PRIMARY KEY, who TEXT NOT NULL, text TEXT NOT NULL)");
+      sql.exec("CREATE INDEX IF NOT EXISTS message_who ON message (who)");
+      this.made = true;
+    }
+    const insert = () => sql.exec("INSERT INTO message (who, text) VALUES (?, ?)", "who" + Math.floor(Math.random() * 1000), "-".repeat(100));
+    switch (asked.get("do")) {
+      case "insert":
+        insert();
+        break;
+      case "select":
+        sql.exec("SELECT who, text FROM message WHERE id = ?", 1 + Math.floor(Math.random() * Number(asked.get("rows")))).one();
+        break;
+      case "fill":
+        for (let i = 0; i < Number(asked.get("rows")); i++) insert();
+    }
+    return new Response();
   }
 
   claim() {
@@ -45,8 +69,8 @@ export default {
   fetch(request, env) {
     const [, work, name] = new URL(request.url).pathname.split("/");
     const upgrade = request.headers.get("Upgrade") === "websocket";
-    if (!name || work !== "ticket" && work !== "echo" && work !== "room" || work === "room" !== upgrade) {
-      return new Response("want POST /ticket/{name}, POST /echo/{name} or a WebSocket at /room/{name}\n", { status: 404 });
+    if (!name || work !== "ticket" && work !== "echo" && work !== "rows" && work !== "room" || work === "room" !== upgrade) {
+      return new Response("want POST /ticket/{name}, POST /echo/{name}, POST /rows/{name} or a WebSocket at /room/{name}\n", { status: 404 });
     }
     return env.things.getByName(`${work}/${name}`).fetch(request);
   },

@@ -126,10 +126,9 @@ export class Connection {
 
   // The time to come back is over before a gateway was reached.
   #over() {
-    const had = this.#session.token !== "";
-    this.#session.end();
+    const gap = this.#session.end();
     this.#lostAt = null;
-    if (had) this.options.onGap?.({ missed: null, fresh: true }, this);
+    if (gap) this.options.onGap?.(gap, this);
   }
 
   #receive(raw) {

@@ -43,6 +43,8 @@ export interface Gap {
   missed: number | null;
   /** The time to come back was over: to its object it is another socket, and a greeting comes again. */
   fresh: boolean;
+  /** Messages that were sent, of which nobody knows whether the object has handled them. They are not sent again. */
+  unsure: number;
 }
 
 export interface ConnectOptions {

@@ -4,6 +4,8 @@
 const PROTOCOL = "holdfast.1";
 const MAX_UNSENT = 1 << 20; // bytes of messages that are not known to be taken
 
+const JUMP = 2 ** 32; // a count that is so far ahead is not known
+
 export const PING = "\0p";
 
 const decoder = new TextDecoder();
@@ -57,20 +59,22 @@ export class Session {
 
   /** A connection begins: what is to be sent again, and what was missed (null: nothing). */
   hello(h) {
-    const before = this.token;
-    let gap = null;
-    Object.assign(this, { token: h.token ?? "", time: h.time ?? 0, received: h.from ?? 0 });
-    this.#auto = h.auto;
-    if (before && !h.back) {
-      gap = { missed: null, fresh: true };
-      this.#forget(0);
-    } else if (h.gap) {
-      gap = { missed: h.missed ?? null, fresh: false };
-    }
+    const fresh = this.token !== "" && !h.back;
+    const from = h.from ?? 0;
     const heard = h.heard ?? 0;
-    if (h.back && heard > this.#sent + this.#unsent.length) this.#forget(heard);
-    this.heard(heard);
-    return { again: this.#unsent, gap };
+    const missing = h.back && from !== this.received;
+    const missed = from - this.received;
+    Object.assign(this, { token: h.token ?? "", time: h.time ?? 0, received: from });
+    this.#auto = h.auto;
+    let unsure = 0;
+    if (fresh || heard > this.#sent + this.#unsent.length) {
+      unsure = this.#unsent.length;
+      this.#unsent = [];
+      this.#bytes = 0;
+    } else this.heard(heard);
+    this.#sent = heard;
+    const gap = { missed: missing && missed > 0 && missed < JUMP ? missed : null, fresh, unsure };
+    return { again: this.#unsent, gap: fresh || missing || unsure > 0 ? gap : null };
   }
 
   heard(n) {
@@ -90,15 +94,12 @@ export class Session {
     return true;
   }
 
-  /** Ends the session: the next connection is another socket. */
+  /** Ends the session: the next connection is another socket. Returns what its client has missed (null: nothing). */
   end() {
+    const gap = this.token ? { missed: null, fresh: true, unsure: this.#unsent.length } : null;
     this.token = "";
-    this.#forget(0);
-  }
-
-  #forget(sent) {
     this.#unsent = [];
-    this.#bytes = 0;
-    this.#sent = sent;
+    this.#bytes = this.#sent = 0;
+    return gap;
   }
 }

@@ -2,13 +2,11 @@ package resume
 
 // Hello is the first that a client hears on a connection.
 type Hello struct {
-	Token  string `json:"token,omitempty"`  // to come back with; "": this socket cannot come back
-	Time   uint64 `json:"time,omitempty"`   // milliseconds for which it may be away
-	Back   bool   `json:"back,omitempty"`   // it is the session of before
-	From   uint64 `json:"from,omitempty"`   // messages to it before those that follow
-	Heard  uint64 `json:"heard,omitempty"`  // messages of the client that were taken
-	Gap    bool   `json:"gap,omitempty"`    // messages are missing before those that follow
-	Missed uint64 `json:"missed,omitempty"` // how many; 0: nobody knows
+	Token string `json:"token,omitempty"` // to come back with; "": this socket cannot come back
+	Time  uint64 `json:"time,omitempty"`  // milliseconds for which it may be away
+	Back  bool   `json:"back,omitempty"`  // it is the session of before
+	From  uint64 `json:"from,omitempty"`  // messages to it before those that follow
+	Heard uint64 `json:"heard,omitempty"` // messages of the client that were taken
 
 	Subprotocol string `json:"subprotocol,omitempty"` // that was agreed on with the object
 	Auto        string `json:"auto,omitempty"`        // a text message that the gateway answers by itself, and that is not counted
@@ -29,26 +27,32 @@ type Client struct {
 type Gap struct {
 	Missed uint64 // messages; 0: nobody knows how many
 	New    bool   // the socket is another one to its object: the time to come back was over
+	Unsure int    // messages that were sent, of which nobody knows whether they were taken
 }
 
 // MaxUnsent is how many bytes a client keeps of messages that are not known to be taken.
 const MaxUnsent = 1 << 20
 
-// Hello begins a connection. It returns what is to be sent again, and what was missed; nil: nothing.
+// Hello begins a connection. It returns what is to be sent again, and what was missed; nil: nothing. What was sent and
+// may have been taken is not sent again.
 func (c *Client) Hello(h Hello) (again []Message, gap *Gap) {
-	before := c.Token
+	fresh := c.Token != "" && !h.Back
+	missed, missing := h.From-c.Received, h.Back && h.From != c.Received
 	c.Token, c.auto, c.Received = h.Token, h.Auto, h.From
-	switch {
-	case before != "" && !h.Back:
-		gap = &Gap{New: true}
-		c.unsent, c.bytes, c.sent = nil, 0, 0
-	case h.Gap:
-		gap = &Gap{Missed: h.Missed}
+	unsure := 0
+	if fresh || h.Heard > c.sent+uint64(len(c.unsent)) {
+		unsure = len(c.unsent)
+		c.unsent, c.bytes = nil, 0
+	} else {
+		c.Heard(h.Heard)
 	}
-	if h.Back && h.Heard > c.sent+uint64(len(c.unsent)) {
-		c.unsent, c.bytes, c.sent = nil, 0, h.Heard // an earlier life of the client has sent more
+	c.sent = h.Heard
+	if fresh || missing || unsure > 0 {
+		gap = &Gap{New: fresh, Unsure: unsure}
+		if missing && missed < Jump {
+			gap.Missed = missed
+		}
 	}
-	c.Heard(h.Heard)
 	return c.unsent, gap
 }
 

@@ -23,11 +23,11 @@ type Session struct {
 	ID     string
 	Secret []byte // what the client shows when it comes back
 
-	At     Place     // where it is; the zero Place: it is away
-	Until  time.Time // when its time to come back is over, if it is away
-	Sent   uint64    // messages to it so far
-	Heard  uint64    // messages of its client that were taken
-	Broken bool      // messages to it are missing, and nobody knows how many
+	At    Place     // where it is; the zero Place: it is away
+	Until time.Time // when its time to come back is over, if it is away
+	Sent  uint64    // messages to it so far
+	Heard uint64    // messages of its client that were taken
+	Lost  bool      // more messages than these may have been sent to it, and taken of its client
 
 	told  string // the gateway that has told this owner of it; "": this owner has opened it, or has had it come back
 	set   uint32 // its place in sets
@@ -90,7 +90,7 @@ func (s *Sessions) Adopt(session Session) Number {
 		return 0
 	}
 	if session.told = session.At.Gateway; session.told == "" {
-		session.Broken = true
+		session.Lost = true // TakeOver may know better
 	}
 	return s.add(session)
 }
@@ -152,12 +152,24 @@ func (s *Sessions) Left(now time.Time, at Place, whole func(gateway string) bool
 	return one
 }
 
+// Jump is what is added to a count that is not known. So the count that the client has is behind, by more than there can
+// be messages, until it has heard of the new one, however often it has to come back for that.
+const Jump = 1 << 32
+
 // settle decides whether the session lacks what an earlier owner has sent.
 func (s *Session) settle(whole func(gateway string) bool) {
 	if s.told != "" && !whole(s.told) {
-		s.Broken = true
+		s.Lost = true
 	}
 	s.told = ""
+	s.jump()
+}
+
+// jump counts what is not known.
+func (s *Session) jump() {
+	if s.Lost {
+		s.Sent, s.Heard, s.Lost = s.Sent+Jump, s.Heard+Jump, false
+	}
 }
 
 // End ends a session.
@@ -181,18 +193,17 @@ func (s *Session) Knows(secret []byte) bool {
 	return len(s.Secret) > 0 && subtle.ConstantTimeCompare(s.Secret, secret) == 1
 }
 
-// Return is how a session comes back.
+// Return is how a session comes back. What is missing between the client's count and From is a gap.
 type Return struct {
 	Before   Place     // where it was, which is detached now; zero: nowhere
 	From     uint64    // messages to it before those that follow
 	Messages []Message // that follow
 	Heard    uint64    // messages of its client that were taken
-	Gap      bool      // messages are missing between what it has received and what follows
-	Missed   uint64    // how many, if Gap; 0: nobody knows
 }
 
 // Resume has a session come back to another place. Its client has received so many messages.
 func (s *Sessions) Resume(one *Session, received uint64, at Place, whole func(gateway string) bool) Return {
+	one.Lost = one.Lost || received > one.Sent
 	one.settle(whole)
 	r := Return{Before: one.At, Heard: one.Heard}
 	if one.At != (Place{}) {
@@ -201,19 +212,8 @@ func (s *Sessions) Resume(one *Session, received uint64, at Place, whole func(ga
 	}
 	one.At, one.Until = at, time.Time{}
 	s.at[at] = one
-	missing := uint64(0)
-	if received <= one.Sent {
-		missing = one.Sent - received
-	}
-	r.Messages = s.window.newest(one, missing)
+	r.Messages = s.window.newest(one, one.Sent-min(received, one.Sent))
 	r.From = one.Sent - uint64(len(r.Messages))
-	switch lost := missing - uint64(len(r.Messages)); {
-	case one.Broken || received > one.Sent:
-		r.Gap = true
-	case lost > 0:
-		r.Gap, r.Missed = true, lost
-	}
-	one.Broken = false
 	return r
 }
 

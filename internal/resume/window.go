@@ -99,9 +99,8 @@ type kept struct {
 
 // keptSession is a session, and how many messages it had been sent when it was handed over.
 type keptSession struct {
-	Set    uint32 `json:"n"`
-	Sent   uint64 `json:"c"`
-	Broken bool   `json:"x,omitempty"`
+	Set  uint32 `json:"n"`
+	Sent uint64 `json:"c"`
 }
 
 type keptMessage struct {
@@ -119,7 +118,10 @@ func (s *Sessions) HandOver(now time.Time, epoch uint64, most int) []byte {
 	}
 	k := kept{Epoch: epoch, Sessions: make(map[string]keptSession, len(s.byID))}
 	for id, one := range s.byID {
-		k.Sessions[id] = keptSession{one.set, one.Sent, one.Broken}
+		if one.At == (Place{}) {
+			one.jump()
+		}
+		k.Sessions[id] = keptSession{one.set, one.Sent}
 		most -= len(id) + 32
 	}
 	first := len(s.window.entries)
@@ -157,7 +159,7 @@ func (s *Sessions) TakeOver(data []byte, epoch uint64) error {
 			continue
 		}
 		if one.At == (Place{}) {
-			one.Sent, one.Broken = was.Sent, was.Broken
+			one.Sent, one.Lost = was.Sent, false
 		}
 		if one.Sent == was.Sent {
 			mine[was.Set] = one.set

@@ -15,6 +15,7 @@ type End struct {
 	Discard bool         // nothing that waits for the client is written before the close
 	Fault   objects.Code // what went wrong; "": nothing
 	final   bool         // the object has closed the socket
+	lost    bool         // something that was sent to it is missing
 }
 
 // The codes with which sockets are closed here, as RFC 6455 has them.

@@ -182,9 +182,9 @@ func (h *Hub) do(g *group, op *wire.LaneOp) {
 	}
 	var frame, escaped []byte
 	if op.Op == wire.OpMessage {
-		kind := textMessage
+		kind := TextFrame
 		if op.Binary {
-			kind = binaryMessage
+			kind = BinaryFrame
 		}
 		frame = FrameOf(kind, op.Data)
 		if escaped = frame; len(op.Data) > 0 && op.Data[0] == 0 {
@@ -241,8 +241,8 @@ func (g *group) autoOf(op *wire.LaneOp) *autoResponse {
 	defer g.mu.Unlock()
 	if g.auto == nil || string(g.auto.request) != op.AutoRequest || g.auto.response != op.AutoResponse {
 		g.auto = &autoResponse{
-			request: []byte(op.AutoRequest), response: op.AutoResponse, frame: FrameOf(textMessage, []byte(op.AutoResponse)),
-			apart: FrameOf(textMessage, append([]byte{0, resume.Uncounted}, op.AutoResponse...)),
+			request: []byte(op.AutoRequest), response: op.AutoResponse, frame: FrameOf(TextFrame, []byte(op.AutoResponse)),
+			apart: FrameOf(TextFrame, append([]byte{0, resume.Uncounted}, op.AutoResponse...)),
 		}
 	}
 	return g.auto
@@ -273,7 +273,7 @@ func (h *Hub) performOn(s *Socket, a stream.Act) {
 	}
 	switch a.Kind {
 	case stream.Cut:
-		s.Close(End{Code: closeRestart, Reason: "something sent to the socket was lost; connect again", Fault: objects.Unavailable})
+		s.Close(End{Code: closeRestart, Reason: "something sent to the socket was lost; connect again", Fault: objects.Unavailable, lost: true})
 	case stream.Tell:
 		s.sendClosed(a.Seq, a.Alone)
 	case stream.Settle:

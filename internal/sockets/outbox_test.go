@@ -20,11 +20,11 @@ func TestAFrameSaysHowLongItIs(t *testing.T) {
 		kind, size int
 		want       []byte // before the data
 	}{
-		{textMessage, 0, []byte{0x81, 0}},
-		{textMessage, 125, []byte{0x81, 125}},
-		{binaryMessage, 126, []byte{0x82, 126, 0, 126}},
-		{binaryMessage, 65_535, []byte{0x82, 126, 0xff, 0xff}},
-		{textMessage, 65_536, []byte{0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0}},
+		{TextFrame, 0, []byte{0x81, 0}},
+		{TextFrame, 125, []byte{0x81, 125}},
+		{BinaryFrame, 126, []byte{0x82, 126, 0, 126}},
+		{BinaryFrame, 65_535, []byte{0x82, 126, 0xff, 0xff}},
+		{TextFrame, 65_536, []byte{0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0}},
 		{pongMessage, 3, []byte{0x8a, 3}},
 	}
 	for _, tt := range tests {
@@ -45,7 +45,7 @@ func newTestOutbox(limit int) *outbox {
 	return &outbox{limit: limit, written: prometheus.NewCounter(prometheus.CounterOpts{Name: "written"})}
 }
 
-func text(s string) []byte { return FrameOf(textMessage, []byte(s)) }
+func text(s string) []byte { return FrameOf(TextFrame, []byte(s)) }
 
 // History on connect is many small messages in one event.
 func TestABurstOfSmallMessagesArrivesWhole(t *testing.T) {

@@ -70,6 +70,9 @@ func makeSocket(h *Hub, id wire.Address, slot stream.Slot) *Socket {
 	return s
 }
 
+// Taken is how many messages of the socket's client its object has taken, in its session.
+func (s *Socket) Taken() uint64 { return s.taken.Load() }
+
 // ID names the socket.
 func (s *Socket) ID() string { return s.id }
 
@@ -86,7 +89,7 @@ func (s *Socket) accept(op *wire.LaneOp, auto *autoResponse) {
 	s.before = op.Heard
 	s.taken.Store(op.Heard)
 	if s.resumes {
-		s.outbox.send(FrameOf(textMessage, helloOf(op)))
+		s.outbox.send(FrameOf(TextFrame, helloOf(op)))
 	}
 	close(s.opened)
 }
@@ -94,7 +97,7 @@ func (s *Socket) accept(op *wire.LaneOp, auto *autoResponse) {
 // helloOf is what a client hears first that knows how a socket comes back.
 func helloOf(op *wire.LaneOp) []byte {
 	hello := resume.Hello{
-		Back: op.Back, From: op.Sent, Heard: op.Heard, Gap: op.Gap, Missed: op.Missed, Subprotocol: op.Subprotocol, Auto: op.AutoRequest,
+		Back: op.Back, From: op.Sent, Heard: op.Heard, Subprotocol: op.Subprotocol, Auto: op.AutoRequest,
 	}
 	if op.Session != "" {
 		hello.Token, hello.Time = resume.TokenOf(op.Session, op.Secret), op.Return
@@ -177,7 +180,7 @@ func (s *Socket) read(c Client) (how End) {
 		if s.resumes {
 			kind, rest := resume.Read(data)
 			if kind == resume.PingKind {
-				s.send(FrameOf(textMessage, fmt.Appendf([]byte{0, resume.HeardKind}, "%d", s.taken.Load())))
+				s.send(FrameOf(TextFrame, fmt.Appendf([]byte{0, resume.HeardKind}, "%d", s.taken.Load())))
 				continue
 			}
 			if kind != resume.Escaped {
@@ -392,6 +395,7 @@ func (s *Socket) describe(held stream.HeldSocket) wire.LaneSocket {
 		Answered: s.answered.Load(), Accepted: s.accepted,
 	}
 	if s.accepted.Session != "" {
+		told.Lost = s.end.lost
 		told.Counts = wire.Counts{Sent: s.sent, Heard: s.before + held.Settled}
 		if s.auto != nil {
 			told.AutoRequest, told.AutoResponse = string(s.auto.request), s.auto.response

@@ -2,7 +2,6 @@ package sockets
 
 import (
 	"context"
-	"encoding/binary"
 	"io"
 	"log/slog"
 	"slices"
@@ -102,14 +101,7 @@ func (c *memoryClient) Write(frames []byte) error {
 	if c.closed || pace > WriteTime {
 		return io.ErrClosedPipe
 	}
-	for len(frames) > 0 {
-		kind, size, head := int(frames[0]&0x0f), int(frames[1]), 2
-		switch size {
-		case 126:
-			size, head = int(binary.BigEndian.Uint16(frames[2:])), 4
-		case 127:
-			size, head = int(binary.BigEndian.Uint64(frames[2:])), 10
-		}
+	for kind, data := range Frames(frames) {
 		if len(c.ends) > 0 {
 			c.late++
 		}
@@ -119,10 +111,9 @@ func (c *memoryClient) Write(frames []byte) error {
 			if c.pong != nil {
 				c.incoming <- c.pong
 			}
-		case textMessage, binaryMessage:
-			c.got = append(c.got, string(frames[head:head+size]))
+		case TextFrame, BinaryFrame:
+			c.got = append(c.got, string(data))
 		}
-		frames = frames[head+size:]
 	}
 	return nil
 }

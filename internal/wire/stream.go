@@ -84,8 +84,6 @@ type LaneOp struct {
 	AutoRequest, AutoResponse string // of a socket that opens: what the gateway answers by itself
 	Counts                           // of a session's socket that opens
 	Back                      bool   // the session has come back
-	Gap                       bool   // messages to it are missing before those that follow
-	Missed                    uint64 // how many, if there is a gap; 0: nobody knows
 	Return                    uint64 // milliseconds for which the session may be away
 }
 
@@ -113,9 +111,7 @@ func (o *LaneOp) fields(c *coder) {
 	text(c, 31, &o.AutoResponse)
 	o.Counts.fields(c)
 	c.bool(50, &o.Back)
-	c.bool(51, &o.Gap)
-	number(c, 52, &o.Missed)
-	number(c, 53, &o.Return)
+	number(c, 51, &o.Return)
 }
 
 // Accepted is what the object has said of a socket as it accepted it. The gateway keeps
@@ -239,6 +235,7 @@ type LaneSocket struct {
 	Accepted
 	AutoRequest, AutoResponse string // of a session, which takes them along
 	Counts                           // likewise
+	Lost                      bool   // something that was sent to it is missing
 }
 
 func (s *LaneSocket) fields(c *coder) {
@@ -251,6 +248,7 @@ func (s *LaneSocket) fields(c *coder) {
 	text(c, 30, &s.AutoRequest)
 	text(c, 31, &s.AutoResponse)
 	s.Counts.fields(c)
+	c.bool(50, &s.Lost)
 }
 
 // Reached is how far something is: a gateway's lane by the gateway's mark, a lane by its

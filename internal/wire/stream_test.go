@@ -48,7 +48,7 @@ func lanes(t *rapid.T) []message {
 		Heads: reached(), LaneBody: LaneBody{Acks: reached()},
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "operations") {
-		push.Ops = append(push.Ops, LaneOp{Op: Op(small()), Slots: slots(), Data: []byte("data"), Code: 1000, Reason: text(), Fault: "invalid", Accepted: accepted(), AutoRequest: text(), AutoResponse: text(), Counts: counts(), Back: rapid.Bool().Draw(t, "back"), Gap: true, Missed: number()})
+		push.Ops = append(push.Ops, LaneOp{Op: Op(small()), Slots: slots(), Data: []byte("data"), Code: 1000, Reason: text(), Fault: "invalid", Accepted: accepted(), AutoRequest: text(), AutoResponse: text(), Counts: counts(), Back: rapid.Bool().Draw(t, "back"), Return: number()})
 	}
 	return []message{
 		push, &LaneHeads{Host: text(), Heads: reached(), Quiet: reached()}, &LaneAcks{Gateway: text(), Acks: reached(), Resend: reached(), Answered: []LaneAnswered{{small(), reached()}}},
@@ -56,7 +56,7 @@ func lanes(t *rapid.T) []message {
 		&Held{
 			Lane: small(), Gateway: text(), Object: text(), Token: number(), Region: text(),
 			Positions: []LanePosition{{number(), number(), reached()}},
-			Sockets:   []LaneSocket{{small(), number(), []byte("{}"), []byte("who"), int64(small()), accepted(), text(), text(), counts()}},
+			Sockets:   []LaneSocket{{small(), number(), []byte("{}"), []byte("who"), int64(small()), accepted(), text(), text(), counts(), rapid.Bool().Draw(t, "lost")}},
 		},
 	}
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -39,6 +40,7 @@ type committer struct {
 	batch   batch
 	lifted  bool          // an operator has the claim pass a quarantine
 	opened  *state.State  // of the record that a claim puts; nil once memory has it
+	entries []entry       // answers that it has; likewise
 	wrote   bool          // the event before; the event loop owns it
 	proven  atomic.Uint64 // the generation of the lease in which the last put to land was made
 	proving uint64        // the generation that a put was asked for to prove
@@ -224,8 +226,11 @@ func (o *object) open(ctx context.Context, rec *record.Record) owner.Event {
 	} else {
 		o.commit.opened, err = state.Open(ctx, o.key, rec.Parts, rec.Data, o.in.home(), rec.Owner != "", time.Now())
 	}
-	if err == nil {
+	if o.commit.entries = nil; err == nil {
 		o.commit.opened.KeepHistory(o.class.History)
+		if o.commit.entries, err = answerEntries(o.commit.opened.Reserved()); err != nil {
+			err = fmt.Errorf("%w: %w", state.ErrDamaged, err)
+		}
 	}
 	switch {
 	case errors.Is(err, state.ErrDamaged):
@@ -370,18 +375,22 @@ func (o *object) encode(put owner.Put) *payload {
 // cut is what of the object is in parts, nil for nothing, and what is to be in the store
 // before a put. With mu held.
 func (o *object) cut(put owner.Put) (*state.Head, *state.Before) {
-	if o.commit.claimed != nil { // not served yet: as it was
-		return nil, nil
+	stored := o.memory.state
+	if o.commit.claimed != nil { // not served yet
+		stored = o.commit.opened
 	}
-	return o.memory.state.Cut(state.Put{
+	return stored.Cut(state.Put{
 		Object: o.key, Token: o.commit.own.Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "", Now: time.Now(),
+		Head: len(o.memory.answers.entries)+len(o.commit.entries) > 0, // hosts that know no heads do not know where the answers are
 	}, o.in.home())
 }
 
 // snapshot is the object as its record is to have it. With mu held.
 func (o *object) snapshot(parts *state.Head) record.Record {
-	if o.commit.claimed != nil { // not served yet: as it was
-		return *o.commit.claimed
+	if o.commit.claimed != nil { // not served yet: as it was, but that it is told which owner was lost
+		rec := *o.commit.claimed
+		rec.Data, rec.Parts = o.commit.opened.Journal(), parts
+		return rec
 	}
 	rec := record.Record{
 		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife),
@@ -444,11 +453,14 @@ func (o *object) startServing(rec *record.Record, token uint64, told *told) bool
 		return false
 	}
 	o.id = o.id.Named(rec.Name)
-	o.memory = memory{epoch: rec.Epoch, token: token, since: time.Now(), first: o.commit.payload.put.Expect == 0, state: o.commit.opened, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers}, kept: keptOf(rec)}
+	o.memory = memory{
+		epoch: rec.Epoch, token: token, since: time.Now(), first: o.commit.payload.put.Expect == 0, state: o.commit.opened,
+		alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers, entries: o.commit.entries}, kept: keptOf(rec),
+	}
 	o.adoptSockets(rec, o.memory.state.Reserved())
 	o.memory.answers.adopted(o.memory.since)
 	o.commit.proven.Store(o.commit.payload.made)
-	o.commit.claimed, o.commit.found, o.commit.payload, o.commit.opened = nil, nil, nil, nil
+	o.commit.claimed, o.commit.found, o.commit.payload, o.commit.opened, o.commit.entries = nil, nil, nil, nil, nil
 	o.mailbox.serve(token, o.memory.since)
 	o.told = told
 	o.advance(serving) // before the first message can come

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"holdfast/internal/planted"
 	"holdfast/internal/wire"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
 // Bounds of what a record remembers of requests. Together they leave room for
@@ -21,15 +24,95 @@ const (
 	maxKeyedSize   = 96 << 10       // bytes of them
 	keepKeyed      = 24 * time.Hour // how long a client's key is known
 	maxKept        = 1 << 10        // bytes of an answer that is kept; a larger one is only known to have been given
+
+	keyedInRecord = 2 << 10 // bytes of answers to clients' keys in a record; of more each is an entry of the storage
 )
 
 // answers are those of the requests that a commit covers. A gateway's is kept
 // until the gateway waits for it no more, a client's for a day. They are few
-// enough to be looked through.
+// enough to be looked through. Clients' answers are in the record or, if they are too
+// many for every put to have them again, in the object's storage.
 type answers struct {
-	kept  []record.Kept // as they were given
-	lows  []low         // the one that was heard last is at the end
-	keyed bool          // an answer to a client's key has come since the last list
+	kept    []record.Kept // those of the record, as they were given
+	entries []entry       // those of the storage, likewise; if there are some, no client's answer is in the record
+	last    uint64        // the number of the newest entry
+	lows    []low         // the one that was heard last is at the end
+	keyed   bool          // an answer to a client's key has come since the last list
+}
+
+// entry is an answer to a client's key that is an entry of the object's storage.
+type entry struct {
+	record.Kept
+	n uint64 // orders them
+}
+
+// entryKey is where the entry with this number is.
+func entryKey(n uint64) string { return fmt.Sprintf("%s%016x", engine.AnswersAt, n) }
+
+// answerEntries are the answers that an object's storage has. data has the runtime's keys.
+func answerEntries(data *engine.Data) (entries []entry, err error) {
+	for key, value := range data.Between(engine.AnswersAt, engine.After(engine.AnswersAt)).All() {
+		var n uint64
+		var a record.Answer
+		if _, err := fmt.Sscanf(key, engine.AnswersAt+"%016x", &n); err != nil || entryKey(n) != key {
+			return nil, fmt.Errorf("%q is no answer's key", key)
+		}
+		if err := json.Unmarshal(value, &a); err != nil {
+			return nil, fmt.Errorf("the answer at %q: %w", key, err)
+		}
+		entries = append(entries, entry{record.Kept{Key: a.Key, At: a.At, JSON: value}, n})
+	}
+	return entries, nil
+}
+
+// writes moves clients' answers to the object's storage if the record has too many of them, and removes entries that are
+// forgotten. The writes are sorted by key. may reports whether the storage may have them.
+func (a *answers) writes(now time.Time, may func() bool) (writes []engine.Write) {
+	clients, size := func(k record.Kept) bool { return k.Key != "" }, 0
+	for _, k := range a.kept {
+		if clients(k) {
+			size += k.Size()
+		}
+	}
+	if len(a.entries) == 0 && (size <= keyedInRecord || !may()) {
+		return nil
+	}
+	old := len(a.entries)
+	for _, k := range a.kept {
+		if clients(k) {
+			a.last++
+			a.entries = append(a.entries, entry{k, a.last})
+		}
+	}
+	if size > 0 {
+		a.kept = slices.DeleteFunc(a.kept, clients)
+	}
+	all := make([]record.Kept, len(a.entries))
+	for i, e := range a.entries {
+		if all[i] = e.Kept; now.Sub(e.At) > keepKeyed {
+			all[i] = record.Kept{}
+		}
+	}
+	shareOut(all)
+	left := budget{maxKeyed, maxKeyedSize}
+	for i := len(all) - 1; i >= 0; i-- { // the oldest go first
+		if all[i].JSON != nil && !left.take(all[i].Size()) {
+			all[i] = record.Kept{}
+		}
+	}
+	stay := a.entries[:0:0]
+	for i, e := range a.entries {
+		switch {
+		case all[i].JSON != nil:
+			if stay = append(stay, e); i >= old {
+				writes = append(writes, engine.Write{Key: entryKey(e.n), Value: e.JSON})
+			}
+		case i < old:
+			writes = append(writes, engine.Write{Key: entryKey(e.n)})
+		}
+	}
+	a.entries = stay
+	return writes
 }
 
 // low is a gateway and the lowest number that it waits for.
@@ -56,6 +139,13 @@ func (a *answers) find(req *wire.Request) (record.Kept, bool) {
 			return *k, true
 		}
 	}
+	if req.Key != "" {
+		for i := len(a.entries) - 1; i >= 0; i-- {
+			if k := &a.entries[i]; k.Key == req.Key || k.Key == old {
+				return k.Kept, true
+			}
+		}
+	}
 	return record.Kept{}, false
 }
 
@@ -80,10 +170,13 @@ func (a *answers) add(answer record.Answer, now time.Time) {
 	a.kept = append(a.kept, kept)
 }
 
-// adopted notes that the answers are those of a record that was claimed now. Records do
+// adopted notes that the answers are those of an object that was claimed now. Records do
 // not say when gateways were answered, so those answers count as new.
 func (a *answers) adopted(now time.Time) {
 	a.keyed = true
+	if n := len(a.entries); n > 0 {
+		a.last = a.entries[n-1].n
+	}
 	for i := range a.kept {
 		if a.kept[i].Key == "" {
 			a.kept[i].At = now
@@ -135,7 +228,7 @@ func (a *answers) waits(gateway string, n uint64) bool {
 	return i < 0 || n >= a.lows[i].n // or it has not said
 }
 
-// list is what to keep now, oldest first; the rest is forgotten. keep is for how long a
+// list is what the record is to have, oldest first; what is forgotten is not in it. keep is for how long a
 // copy of a gateway's request may still arrive. The list is good until the next call of
 // any method.
 func (a *answers) list(now time.Time, keep time.Duration) []record.Kept {
@@ -148,7 +241,8 @@ func (a *answers) list(now time.Time, keep time.Duration) []record.Kept {
 	})
 	if a.keyed {
 		a.keyed = false
-		a.shareOut()
+		shareOut(a.kept)
+		a.kept = slices.DeleteFunc(a.kept, func(k record.Kept) bool { return k.JSON == nil })
 	}
 	gateways, clients := budget{maxAnswers, maxAnswersSize}, budget{maxKeyed, maxKeyedSize}
 	over := false
@@ -168,28 +262,27 @@ func (a *answers) list(now time.Time, keep time.Duration) []record.Kept {
 	return a.kept
 }
 
-// shareOut forgets clients' answers beyond the bounds, so that nobody pushes out what
+// shareOut makes zero the clients' answers beyond the bounds, so that nobody pushes out what
 // another has: each keeps as many of its newest as all can have, at most maxKeyedOf.
-func (a *answers) shareOut() {
+func shareOut(kept []record.Kept) {
 	var keys, bytes int
-	for i := range a.kept {
-		if a.kept[i].Key != "" {
+	for i := range kept {
+		if kept[i].Key != "" {
 			keys++
-			bytes += a.kept[i].Size()
+			bytes += kept[i].Size()
 		}
 	}
 	for each := maxKeyedOf; each > 0 && (keys > each && each == maxKeyedOf || keys > maxKeyed || bytes > maxKeyedSize); each /= 2 {
 		has := make(map[string]int)
-		for i := len(a.kept) - 1; i >= 0; i-- { // the newest stay
-			who, _ := splitKey(a.kept[i].Key)
+		for i := len(kept) - 1; i >= 0; i-- { // the newest stay
+			who, _ := splitKey(kept[i].Key)
 			if has[who]++; who == "" || has[who] <= each {
 				continue
 			}
 			keys--
-			bytes -= a.kept[i].Size()
-			a.kept[i] = record.Kept{}
+			bytes -= kept[i].Size()
+			kept[i] = record.Kept{}
 		}
-		a.kept = slices.DeleteFunc(a.kept, func(k record.Kept) bool { return k.JSON == nil })
 	}
 }
 

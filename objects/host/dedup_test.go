@@ -2,6 +2,8 @@ package host
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects/host/internal/record"
+	"holdfast/objects/internal/engine"
 )
 
 var now = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -242,4 +245,63 @@ func TestALateCopyIsNotRunByTheOwnerAfterARemoval(t *testing.T) {
 			t.Errorf("count = %d after a late copy, want 0", n)
 		}
 	})
+}
+
+// As long as they are few, answers to clients' keys are in the record; then each is an entry of the storage, and the record
+// has none.
+func TestManyAnswersToClientsKeysAreEntries(t *testing.T) {
+	a, stored := answers{}, new(engine.Data)
+	may := true
+	give := func(key string, at time.Time) {
+		a.add(record.Answer{Key: key, At: at, Reply: make([]byte, 200)}, at)
+		stored.Apply(a.writes(at, func() bool { return may }))
+	}
+	inRecord := func() (n int) { return len(a.list(now, keep)) }
+	may = false
+	for n := range 20 {
+		give(fmt.Sprintf("ada.%d", n), now)
+	}
+	if inRecord() != 20 || stored.Len() != 0 {
+		t.Errorf("%d answers in the record and %d entries while a host knows no entries", inRecord(), stored.Len())
+	}
+	may = true
+	for n := range 3 * maxKeyed {
+		give(fmt.Sprintf("%d.%d", n%5, n), now)
+	}
+	if n := stored.Len(); inRecord() != 0 || n > maxKeyed || n < maxKeyed/2 {
+		t.Errorf("%d answers in the record and %d entries, want none and at most %d", inRecord(), n, maxKeyed)
+	}
+	entries, err := answerEntries(stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := answers{entries: entries}
+	next.adopted(now)
+	for n, want := range map[int]bool{0: false, 3*maxKeyed - 1: true, 3*maxKeyed - 100: true} {
+		req := &wire.Request{Key: fmt.Sprintf("%d.%d", n%5, n)}
+		_, known := a.find(req)
+		if _, knownNext := next.find(req); known != want || knownNext != want {
+			t.Errorf("key %d known = %v and by the next owner %v, want %v", n, known, knownNext, want)
+		}
+	}
+	for n := range 2 * maxKeyedOf {
+		before := stored.Len()
+		next.add(record.Answer{Key: fmt.Sprint("eve.", n), At: now}, now)
+		writes := next.writes(now, func() bool { return true })
+		stored.Apply(writes)
+		if n > maxKeyedOf && (stored.Len() != before || len(writes) != 2 || !slices.IsSortedFunc(writes, func(a, b engine.Write) int { return strings.Compare(a.Key, b.Key) })) {
+			t.Fatalf("one more answer takes %d writes and there are %d entries, want one written and one deleted", len(writes), stored.Len())
+		}
+	}
+	stored.Apply(next.writes(now.Add(keepKeyed+time.Second), func() bool { return true }))
+	if stored.Len() != 0 || len(next.entries) != 0 {
+		t.Errorf("%d entries after more than a day", stored.Len())
+	}
+	for _, w := range []engine.Write{{Key: engine.AnswersAt + "1", Value: []byte(`{}`)}, {Key: entryKey(1), Value: []byte(`"no"`)}} {
+		damaged := new(engine.Data)
+		damaged.Apply([]engine.Write{w})
+		if _, err := answerEntries(damaged); err == nil {
+			t.Errorf("%q: %s is read", w.Key, w.Value)
+		}
+	}
 }

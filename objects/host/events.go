@@ -108,6 +108,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.sleep()
 	case drainMarker:
 		o.sleep()
+		o.forgetAnswers()
 		o.flushNow()
 		o.finishBatch() // before the last put
 		o.finishParts()
@@ -549,6 +550,18 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 		answer.Reply = data
 	}
 	o.memory.answers.add(answer, time.Now())
+	if answer.Key != "" {
+		o.memory.state.Apply(o.memory.answers.writes(time.Now(), o.in.wide))
+	}
+}
+
+// forgetAnswers removes the answers to clients' keys that are too old from the object's storage.
+func (o *object) forgetAnswers() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() != gone {
+		o.memory.state.Apply(o.memory.answers.writes(time.Now(), o.in.wide))
+	}
 }
 
 // replyTo is what to tell whoever asked; nil for nothing.

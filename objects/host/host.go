@@ -184,7 +184,8 @@ func (h *Host) tryOpen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if h.records, err = record.Open(ctx, js, record.Settings{Storage: storage, Replicas: h.cfg.Replicas, MaxBytes: h.cfg.MaxBytes, Default: forRecords}); err != nil {
+	settings := record.Settings{Storage: storage, Replicas: h.cfg.Replicas, MaxBytes: h.cfg.MaxBytes, Default: forRecords, Direct: h.wide}
+	if h.records, err = record.Open(ctx, js, settings); err != nil {
 		return err
 	}
 	if h.clock, err = alarm.Open(ctx, js, storage, h.cfg.Replicas, forAlarms); err != nil {
@@ -246,6 +247,9 @@ func (h *Host) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// wide reports whether every host reads records with parts. Run has begun.
+func (h *Host) wide() bool { return h.others.AllRead(record.Version) }
+
 // Ready returns nil if the host holds its lease: only then it answers requests.
 func (h *Host) Ready() error {
 	if holder := h.holder.Load(); holder != nil {
@@ -303,7 +307,7 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 			return !valid || h.others.Live(ctx, other) // whoever could not renew itself says nothing about others
 		}
 		in.first, in.ends = h.others.First, h.others.Ends
-		in.wide = func() bool { return h.others.AllRead(record.Version) }
+		in.wide = h.wide
 		err = in.run(ctx)
 		if errors.Is(err, lease.ErrLost) {
 			h.metrics.leasesLost.Inc()

@@ -260,7 +260,7 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool,
 	var told *Told
 	partial, size := false, 0
 	for try := 0; err == nil && rec != nil; try++ {
-		if size = rec.Data.Size(); rec.Parts != nil {
+		if size = rec.Data.Size(); rec.Parts != nil && rec.Parts.Live > 0 {
 			size = int(rec.Parts.Live)
 		}
 		if partial = size > most && rec.Parts != nil; partial {

@@ -26,6 +26,7 @@ type largeObject struct {
 	home    state.Home
 	key     string
 	wide    bool
+	keep    time.Duration // of the history; 0: none
 
 	mu       sync.Mutex // as an object's
 	state    *state.State
@@ -104,6 +105,7 @@ func (o *largeObject) claim(name string) {
 	if o.state, err = state.Open(o.b.Context(), o.key, rec.Parts, rec.Data, o.home, rec.Owner != "", time.Now()); err != nil {
 		o.b.Fatal(err)
 	}
+	o.state.KeepHistory(o.keep)
 	rec.Epoch, rec.Commit, rec.Owner = rec.Epoch+1, rec.Commit+1, "bench"
 	if o.revision, err = o.records.Put(o.b.Context(), o.key, rec.Encode(), revision); err != nil {
 		o.b.Fatal(err)
@@ -116,7 +118,7 @@ func (o *largeObject) put(writes ...engine.Write) {
 	o.mu.Lock()
 	o.state.Apply(writes)
 	o.commit++
-	parts, before := o.state.Cut(state.Put{Object: o.key, Token: o.token, Commit: o.commit, Wide: func() bool { return o.wide }}, o.home)
+	parts, before := o.state.Cut(state.Put{Object: o.key, Token: o.token, Commit: o.commit, Wide: func() bool { return o.wide }, Now: time.Now()}, o.home)
 	rec := record.Record{Epoch: 1, Owner: "bench", Commit: o.commit, Data: o.state.Journal(), Parts: parts, Answers: o.answers}
 	value := rec.Encode()
 	o.mu.Unlock()

@@ -394,3 +394,62 @@ func TestPartsThatNoRecordNamesAreCollected(t *testing.T) {
 		w.end()
 	})
 }
+
+// An object that remembers the answers to 256 clients' keys puts no more of them than what is new, and the next owner knows
+// them all.
+func TestAnswersToManyKeysAreNotPutWithEveryCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newMemoryStore()
+		w := newChestWorld(t, store, "first")
+		ask := func(w *chestWorld, key string, first int) *wire.Reply {
+			w.t.Helper()
+			body, err := json.Marshal(load{First: first, Keys: 1, Size: 100, Mark: "a"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := <-w.askOf(w.id, &wire.Request{Kind: wire.Call, Call: "load", Body: body, Key: key, Low: w.n + 1})
+			if r == nil || r.Moved {
+				w.end()
+				t.Fatalf("%s: %+v", key, r)
+			}
+			synctest.Wait()
+			return r
+		}
+		w.own()
+		for i := range 250 {
+			if r := ask(w, fmt.Sprintf("%032x.%032x", i%10, i), i); r.Err() != nil {
+				t.Fatal(r.Err())
+			}
+		}
+		if rec := w.record(); len(rec.Answers) > 1 || rec.Parts == nil || w.headSize() > 12<<10 {
+			t.Errorf("the record has %d answers in %d bytes", len(rec.Answers), w.headSize())
+		}
+		w.crash()
+		w = newChestWorld(t, store, "second")
+		w.own()
+		for _, i := range []int{0, 60, 150, 249} {
+			if r := ask(w, fmt.Sprintf("%032x.%032x", i%10, i), i+1); r.Code != objects.Conflict {
+				t.Errorf("key %d with another input is answered %+v, want conflict", i, r)
+			}
+			if r := ask(w, fmt.Sprintf("%032x.%032x", i%10, i), i); r.Err() != nil || !r.Kept {
+				t.Errorf("key %d is answered %+v, want what it was told before", i, r)
+			}
+		}
+		w.wants("a", 250)
+		if _, err := w.stop(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(25 * time.Hour) // they are forgotten
+		w = newChestWorld(t, store, "third")
+		w.own()
+		w.must("load", load{First: 0, Keys: 300})
+		w.release()
+		time.Sleep(purgeAfter + time.Second)
+		w.own()
+		w.release()
+		if rec := w.record(); rec != nil && (len(rec.Answers) > 1 || rec.Data.Len() > 0) {
+			t.Errorf("left are %d answers, %d keys", len(rec.Answers), rec.Data.Len())
+		}
+		w.end()
+	})
+}

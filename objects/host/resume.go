@@ -173,7 +173,7 @@ func (o *object) recallSession(at resume.Place) {
 	if ss.Detached(at) || o.sockets.open.Has(info.ID) {
 		return
 	}
-	info.Session = uint32(ss.Adopt(resume.Session{ID: info.ID, Secret: known.Secret, At: at, Broken: true}))
+	info.Session = uint32(ss.Adopt(resume.Session{ID: info.ID, Secret: known.Secret, At: at, Lost: true}))
 	o.sockets.open.Add(info)
 }
 
@@ -187,7 +187,6 @@ type away struct {
 	Until  int64  `json:"u"` // Unix milliseconds
 	Sent   uint64 `json:"s,omitempty"`
 	Heard  uint64 `json:"h,omitempty"`
-	Broken bool   `json:"x,omitempty"`
 
 	Tags        []string        `json:"t,omitempty"`
 	Attachment  json.RawMessage `json:"a,omitempty"`
@@ -207,7 +206,7 @@ type away struct {
 
 func awayOf(one *resume.Session, info engine.SocketInfo, how engine.Close) *away {
 	return &away{
-		Secret: one.Secret, Until: one.Until.UnixMilli(), Sent: one.Sent, Heard: one.Heard, Broken: one.Broken,
+		Secret: one.Secret, Until: one.Until.UnixMilli(), Sent: one.Sent, Heard: one.Heard,
 		Tags: info.Tags, Attachment: info.Attachment, Principal: info.Principal, Region: info.Region, Order: info.Order,
 		Conflated: info.Conflated, Subprotocol: info.Subprotocol, Auto: info.Auto,
 		Code: how.Code, Reason: how.Reason, Clean: how.Clean, Fault: how.Fault,
@@ -257,7 +256,7 @@ func (o *object) adoptSessions(kept *engine.Data) {
 	}
 	for key, value := range kept.Between(engine.SessionsAt, engine.After(engine.SessionsAt)).All() {
 		id, a := strings.TrimPrefix(key, engine.SessionsAt), keptAway(value)
-		session := resume.Session{ID: id, Secret: a.Secret, Until: time.UnixMilli(a.Until), Sent: a.Sent, Heard: a.Heard, Broken: a.Broken}
+		session := resume.Session{ID: id, Secret: a.Secret, Until: time.UnixMilli(a.Until), Sent: a.Sent, Heard: a.Heard}
 		number := o.makeSessions().Adopt(session)
 		o.sockets.open.Add(engine.SocketInfo{
 			ID: id, Region: a.Region, Tags: a.Tags, Attachment: cleanAttachment(a.Attachment), Order: a.Order, Conflated: a.Conflated,
@@ -279,7 +278,7 @@ func (o *object) adoptSession(info *engine.SocketInfo, held *wire.LaneSocket) bo
 	if held.Session == "" || len(held.Session) > resume.MaxSession || len(held.Secret) != resume.SecretSize {
 		return true
 	}
-	session := resume.Session{ID: held.Session, Secret: slices.Clone(held.Secret), At: at, Sent: held.Sent, Heard: held.Heard}
+	session := resume.Session{ID: held.Session, Secret: slices.Clone(held.Secret), At: at, Sent: held.Sent, Heard: held.Heard, Lost: held.Lost}
 	number := o.makeSessions().Adopt(session)
 	info.ID, info.Session = held.Session, uint32(number)
 	if held.AutoRequest != "" || held.AutoResponse != "" {
@@ -463,7 +462,7 @@ func (o *object) bringBack(ev event, one *resume.Session, socket *engine.Socket)
 	d := b.to(req.Gateway)
 	d.Opens = append(d.Opens, stream.Slot(slot))
 	op := o.opening(socket.Info())
-	op.Back, op.Gap, op.Missed, op.Counts = true, back.Gap, back.Missed, wire.Counts{Sent: back.From, Heard: back.Heard}
+	op.Back, op.Counts = true, wire.Counts{Sent: back.From, Heard: back.Heard}
 	attachment := wire.LaneOp{Op: wire.OpAttach, Slots: op.Slots, Data: socket.Info().Attachment}
 	d.Ops = append(d.Ops, op, attachment)
 	for _, m := range back.Messages {

@@ -697,3 +697,22 @@ func TestGeneratedCodeRuns(t *testing.T) {
 		}
 	})
 }
+
+func TestADatabaseGoesBackWithARestore(t *testing.T) {
+	w := objectstest.New(t, objects.Implement(boxes, func(tx *objects.Tx) *box {
+		sqlite.Migrate(tx, schema...)
+		return new(box)
+	}).With(objects.Settings{History: time.Hour}))
+	o := w.Object(boxes, "a")
+	var then, undo objects.Bookmark
+	must(t, w, o, func(tx *objects.Tx) { add(t, tx, "one") })
+	w.Advance(time.Minute)
+	must(t, w, o, func(tx *objects.Tx) { then = tx.Bookmark() })
+	must(t, w, o, func(tx *objects.Tx) { add(t, tx, "two") })
+	w.Advance(time.Minute)
+	must(t, w, o, func(tx *objects.Tx) { add(t, tx, "never"); undo = tx.Restore(then) })
+	wants(t, w, o, "one")
+	w.Advance(time.Minute)
+	must(t, w, o, func(tx *objects.Tx) { tx.Restore(undo) })
+	wants(t, w, o, "one", "two")
+}

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -14,12 +15,20 @@ import (
 	"time"
 
 	"holdfast/objects"
+	"holdfast/objects/sqlite"
 )
 
 var (
 	seats      = objects.NewMap[string, int]("seat")
 	everything = objects.NewMap[string, any]("")
 )
+
+// mustSQL runs statements that have to succeed.
+func mustSQL(tx *objects.Tx, query string, args ...any) {
+	if _, err := sqlite.Exec(tx, query, args...); err != nil {
+		panic(err)
+	}
+}
 
 // cloudflares are cases of docs/conformance.md, by their numbers there, that no other test has.
 var cloudflares = []aCase{
@@ -161,6 +170,69 @@ var cloudflares = []aCase{
 		if got := s.stored(); got != "kept" {
 			s.Errorf("stored is %q", got)
 		}
+	}},
+	{"51 an error of SQL that ends the transaction ends the event", false, func(s *stage) {
+		s.must(func(tx *objects.Tx) {
+			mustSQL(tx, `CREATE TABLE a (id INTEGER PRIMARY KEY); CREATE TABLE b (a INTEGER REFERENCES a (id) DEFERRABLE INITIALLY DEFERRED); INSERT INTO a VALUES (1)`)
+		})
+		for name, statement := range map[string]string{
+			"a foreign key that is not kept in the end": `INSERT INTO b VALUES (77)`,
+			"a conflict that rolls back":                `INSERT OR ROLLBACK INTO a VALUES (1)`,
+		} {
+			e := s.failure(objects.Internal, func(tx *objects.Tx) error {
+				mustSQL(tx, `INSERT INTO a VALUES (2)`)
+				note.Set(tx, "lost")
+				defer func() { _ = recover() }() // a handler that catches it
+				_, _ = sqlite.Exec(tx, statement)
+				return nil
+			})
+			s.must(func(tx *objects.Tx) {
+				if n, err := sqlite.One[int](tx, `SELECT count(*) FROM a`); n != 1 || err != nil || note.Get(tx) != "" {
+					s.Errorf("%s: %v, and there are %d rows, %v, and %q", name, e, n, err, note.Get(tx))
+				}
+			})
+		}
+	}},
+	{"52 rows, sizes and refused statements of SQL", true, func(s *stage) {
+		s.must(func(tx *objects.Tx) {
+			mustSQL(tx, `CREATE TABLE a (id INTEGER PRIMARY KEY, text TEXT); INSERT INTO a (text) VALUES ('x'), ('y'); INSERT INTO a (text) VALUES (?)`, "z")
+			if u := sqlite.UsageOf(tx); u.RowsWritten != 3 || u.Size == 0 {
+				s.Errorf("usage %+v", u)
+			}
+			for _, refused := range []string{`BEGIN`, `COMMIT`, `SAVEPOINT a`, `ATTACH ':memory:' AS other`, `CREATE TEMP TABLE t (n)`, `PRAGMA journal_mode = OFF`} {
+				if _, err := sqlite.Exec(tx, refused); !errors.Is(err, sqlite.ErrForbidden) {
+					s.Errorf("%s: %v", refused, err)
+				}
+			}
+		})
+		s.evict(s, s.self)
+		s.must(func(tx *objects.Tx) {
+			all, err := sqlite.All[struct {
+				ID   int
+				Text string
+			}](tx, `SELECT id, text FROM a ORDER BY id`)
+			if err != nil || len(all) != 3 || all[2].ID != 3 || all[2].Text != "z" {
+				s.Errorf("rows are %v, %v", all, err)
+			}
+			if u := sqlite.UsageOf(tx); u.RowsRead != 3 {
+				s.Errorf("usage %+v", u)
+			}
+			if _, err := sqlite.One[int](tx, `SELECT id FROM a WHERE id > 9`); !errors.Is(err, sqlite.ErrNoRows) {
+				s.Error(err)
+			}
+			if _, err := sqlite.One[int](tx, `SELECT id FROM a`); !errors.Is(err, sqlite.ErrManyRows) {
+				s.Error(err)
+			}
+			rows, err := sqlite.ConnOf(tx).QueryContext(tx, `SELECT id AS first, text AS second FROM a`)
+			if err != nil {
+				s.Error(err)
+				return
+			}
+			defer func() { _ = rows.Close() }()
+			if names, err := rows.Columns(); err != nil || !slices.Equal(names, []string{"first", "second"}) {
+				s.Errorf("columns are %q, %v", names, err)
+			}
+		})
 	}},
 	{"53 what is too large is refused, and nothing is written", false, func(s *stage) {
 		for name, write := range map[string]func(*objects.Tx){

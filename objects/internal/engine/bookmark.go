@@ -63,9 +63,9 @@ func (t *Tx) Restore(at int64) (undo int64) {
 }
 
 // Stays reports whether a key is the runtime's own: what an object has told and remembers does not go back with a restore.
-// The pages of its database do.
+// Its blobs and the pages of its database do.
 func Stays(key string) bool {
-	return strings.HasPrefix(key, Reserved) && !strings.HasPrefix(key, Pages)
+	return strings.HasPrefix(key, Reserved) && !strings.HasPrefix(key, Blobs) && !strings.HasPrefix(key, Pages)
 }
 
 // Staying are the writes of keys that stay.

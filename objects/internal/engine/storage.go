@@ -18,6 +18,13 @@ const firstKey = "\x01"
 // LastKey is greater than every key: no UTF-8 contains its byte.
 const LastKey = "\xff"
 
+// AnswersAt + number is where answers to clients' keys are that the record does not have. Restoring an older state leaves them
+// as they are.
+const AnswersAt = Reserved + "a/"
+
+// Blobs begins the keys of an object's blobs, which are part of what its author has stored.
+const Blobs = Reserved + "b/"
+
 // Pages begins the keys of an object's database, which is part of what its author has stored.
 const Pages = Reserved + "p"
 
@@ -33,9 +40,7 @@ func (t *Tx) Get(key string) ([]byte, bool) {
 // reserved aborts the event.
 func (t *Tx) Set(key string, value []byte) {
 	t.use()
-	if most := t.limits().Key; key == "" || len(key) > most || strings.HasPrefix(key, Reserved) || !utf8.ValidString(key) {
-		t.refuseKey(key)
-	}
+	t.checkKey(key)
 	if most := t.limits().Value; len(value) > most {
 		t.Abort(t.errorf(tooLarge, "the value of the storage key %.80q has %d bytes, at most %d are allowed; nothing was changed", key, len(value), most))
 	}
@@ -49,6 +54,19 @@ func (t *Tx) Delete(key string) bool {
 		t.put(key, nil)
 	}
 	return existed
+}
+
+// Remove removes an author's key, which is there.
+func (t *Tx) Remove(key string) {
+	t.use()
+	t.put(key, nil)
+}
+
+// checkKey aborts the event over a key that no author can have.
+func (t *Tx) checkKey(key string) {
+	if most := t.limits().Key; key == "" || len(key) > most || strings.HasPrefix(key, Reserved) || !utf8.ValidString(key) {
+		t.refuseKey(key)
+	}
 }
 
 // refuseKey aborts the event over a key that no author can have.
@@ -70,17 +88,26 @@ func (t *Tx) Range(from, to string, backward bool) iter.Seq2[string, []byte] {
 	return t.Entries(max(from, firstKey), to, backward)
 }
 
-// DeleteAll removes what an author has stored, keys and database, and the alarm.
+// Keys yields the keys of an author's entries, as Range does.
+func (t *Tx) Keys(from, to string, backward bool) iter.Seq[string] {
+	return t.keys(max(from, firstKey), to, backward)
+}
+
+// DeleteAll removes what an author has stored, keys, blobs and database, and the alarm.
 func (t *Tx) DeleteAll() {
 	t.DeleteAlarm()
 	if t.run.part != nil {
 		t.run.part.DeleteAll(t)
 	}
 	t.forgetOwn()
-	for key := range t.Entries(firstKey, LastKey, false) {
-		t.put(key, nil)
-	}
-	for key := range t.Entries(Pages, After(Pages), false) {
+	t.clear(firstKey, LastKey)
+	t.clear(Blobs, After(Blobs))
+	t.clear(Pages, After(Pages))
+}
+
+// clear removes all entries of a stretch. It reads no values.
+func (t *Tx) clear(from, to string) {
+	for key := range t.keys(from, to, false) {
 		t.put(key, nil)
 	}
 }
@@ -126,33 +153,8 @@ func (t *Tx) Entries(from, to string, backward bool) iter.Seq2[string, []byte] {
 	t.use()
 	return func(yield func(string, []byte) bool) {
 		t.mustRun()
-		kept, own := t.run.world.Data.Scan(t, from, to, backward), t.written(from, to)
-		if backward {
-			slices.Reverse(own)
-		}
-		next, more := t.next(kept)
-		for more || len(own) > 0 {
-			var w Write
-			order := -1 // next is before the first of own; 0: both have its key, and own counts
-			if !more {
-				order = 1
-			} else if len(own) > 0 {
-				order = strings.Compare(next.Key, own[0].Key)
-				if backward {
-					order = -order
-				}
-			}
-			if order < 0 {
-				w = next
-			} else {
-				w, own = own[0], own[1:]
-			}
-			if order <= 0 {
-				next, more = t.next(kept)
-			}
-			if w.Value == nil {
-				continue
-			}
+		all := overlay{kept: t.run.world.Data.Scan(t, from, to, backward), own: t.written(from, to), backward: backward}
+		for w, ok := t.next(&all); ok; w, ok = t.next(&all) {
 			if !yield(w.Key, w.Value) {
 				return
 			}
@@ -161,8 +163,23 @@ func (t *Tx) Entries(from, to string, backward bool) iter.Seq2[string, []byte] {
 	}
 }
 
-func (t *Tx) next(kept Scan) (Write, bool) {
-	w, more, err := kept.Next()
+// keys yields the keys of Entries, and reads no values.
+func (t *Tx) keys(from, to string, backward bool) iter.Seq[string] {
+	t.use()
+	return func(yield func(string) bool) {
+		t.mustRun()
+		all := overlay{kept: t.run.world.Data.Keys(t, from, to, backward), own: t.written(from, to), backward: backward}
+		for w, ok := t.next(&all); ok; w, ok = t.next(&all) {
+			if !yield(w.Key) {
+				return
+			}
+			t.mustRun()
+		}
+	}
+}
+
+func (t *Tx) next(all *overlay) (Write, bool) {
+	w, more, err := all.Next()
 	t.mustHave(err)
 	return w, more
 }

@@ -1,6 +1,10 @@
 package engine
 
-import "context"
+import (
+	"context"
+	"slices"
+	"strings"
+)
 
 // Stored is an object's storage as of the last event, beneath the writes of the event at work. A host keeps large ones in
 // parts, which it reads when they are asked for: a read may wait for the store, and its error says that the store has not
@@ -16,6 +20,9 @@ type Stored interface {
 	// end. They are those of now, until the next event is applied.
 	Scan(ctx context.Context, from, to string, backward bool) Scan
 
+	// Keys is Scan without the values: instead of each it has some bytes, or none.
+	Keys(ctx context.Context, from, to string, backward bool) Scan
+
 	// Count is how many they are.
 	Count(ctx context.Context, from, to string) (int, error)
 
@@ -23,6 +30,10 @@ type Stored interface {
 	// object both count what is yet to be cleared away.
 	Size() int
 	SizeAfter(writes []Write) int
+
+	// Snapshot is the entries whose keys are from or greater, and less than to, as they are now. Later writes do not change
+	// it. Whoever reads it when the object has long had others in their place may be told that they are gone.
+	Snapshot(from, to string) Stored
 }
 
 // Scan yields entries one after the other. It reports false at the end, and after an error.
@@ -45,6 +56,23 @@ func (d *Data) Known(key string) ([]byte, bool) {
 // Scan is the entries of now.
 func (d *Data) Scan(_ context.Context, from, to string, backward bool) Scan {
 	return &scan{d.between(from, to), backward}
+}
+
+// Keys is Scan.
+func (d *Data) Keys(ctx context.Context, from, to string, backward bool) Scan {
+	return d.Scan(ctx, from, to, backward)
+}
+
+// Snapshot is a copy of a stretch.
+func (d *Data) Snapshot(from, to string) Stored { return d.Copy(from, to) }
+
+// Copy is a copy of a stretch. Values are shared, as nobody changes them.
+func (d *Data) Copy(from, to string) *Data {
+	c := &Data{entries: slices.Clone(d.between(from, to))}
+	for i := range c.entries {
+		c.count(&c.entries[i], 1)
+	}
+	return c
 }
 
 // Count is how many entries a stretch has.
@@ -79,4 +107,60 @@ func (s *scan) Next() (Write, bool, error) {
 		s.entries = s.entries[1:]
 	}
 	return Write{e.key, e.value}, true, nil
+}
+
+// overlay is a scan with an event's own writes, which are sorted by key.
+type overlay struct {
+	kept     Scan
+	own      []Write
+	backward bool
+
+	begun, more bool // more: next is kept's next
+	next        Write
+}
+
+func (o *overlay) Next() (w Write, ok bool, err error) {
+	if !o.begun {
+		if o.begun = true; o.backward {
+			o.own = slices.Clone(o.own)
+			slices.Reverse(o.own)
+		}
+		if o.next, o.more, err = o.kept.Next(); err != nil {
+			return w, false, err
+		}
+	}
+	for o.more || len(o.own) > 0 {
+		order := -1 // next is before the first of own; 0: both have its key, and own counts
+		if !o.more {
+			order = 1
+		} else if len(o.own) > 0 {
+			order = strings.Compare(o.next.Key, o.own[0].Key)
+			if o.backward {
+				order = -order
+			}
+		}
+		if order < 0 {
+			w = o.next
+		} else {
+			w, o.own = o.own[0], o.own[1:]
+		}
+		if order <= 0 {
+			if o.next, o.more, err = o.kept.Next(); err != nil {
+				return Write{}, false, err
+			}
+		}
+		if order < 0 || w.Value != nil {
+			return w, true, nil
+		}
+	}
+	return Write{}, false, nil
+}
+
+// between are the writes, sorted by key, whose keys are from or greater, and less than to.
+func between(writes []Write, from, to string) []Write {
+	find := func(key string) int {
+		i, _ := slices.BinarySearchFunc(writes, key, func(w Write, key string) int { return strings.Compare(w.Key, key) })
+		return i
+	}
+	return writes[find(from):find(to)]
 }

@@ -34,7 +34,7 @@ package owner_test
 // with it), more than two copies of a put under way, a second renewal under way,
 // a dead incarnation's renewal that is still to arrive (it delays a takeover and
 // nothing else), answers to a reign's puts that arrive in the next reign of the same
-// host (its calls have ended with the reign), alarms, sockets and large records.
+// host (its calls have ended with the reign), alarms and sockets. Large objects are in entries_test.go.
 //
 // What a client makes of a request's copies, of which two owners may hear each, is
 // explored in internal/wire.
@@ -62,6 +62,9 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 		{name: "late renewals", timing: short, calm: true, fresh: true, ticks: 3, revisions: 3, requests: 1, tries: 1, renewals: 1},
 		{name: "a store that is full", timing: short, calm: true, revisions: 3, requests: 2, tries: 1, doubts: 1, refusals: 1, leaves: 1},
 		{name: "leases that lapse and resume", timing: short, lapse: true, calm: true, ticks: 3, revisions: 4, requests: 1, tries: 1, renewals: 1, forgets: 1},
+		{name: "a large object", timing: short, calm: true, large: true, ticks: 3, revisions: 4, requests: 2, tries: 1, doubts: 1},
+		{name: "a large object that is let go of", timing: short, calm: true, large: true, ticks: 3, revisions: 4, requests: 2, tries: 1, crashes: 1, leaves: 1},
+		{name: "a large object that is merged", timing: short, large: true, ticks: 3, revisions: 5, requests: 3, tries: 1, merges: 1},
 		{name: "long leases", timing: long, calm: true, ticks: 6, revisions: 3, requests: 1, tries: 1, renewals: 1},
 	}
 	explored := make([]int, len(scenarios))
@@ -100,6 +103,7 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 		"doubt resolved: landed", "doubt resolved: sent again", "request recognised in the record", "answered", "denied", "unsure",
 		"lease resumed", "proved after a lapse", "stopped: store refused",
 		"stopped: released", "stopped: fenced", "stopped: lease lost", "stopped: claim given up",
+		"owner lost", "orphan collected", "merged", "purged",
 	} {
 		if happened[what] == 0 {
 			t.Errorf("%q has never happened", what)
@@ -134,6 +138,28 @@ func TestEveryBrokenVariantIsCaught(t *testing.T) {
 			"would now answer a read from"},
 		{scenario{flaw: allCopies, timing: short, revisions: 4, requests: 1, tries: 1, doubts: 1, refusals: 1},
 			"request 1 is said not to have happened, and the record is [1]"},
+
+		// Of large objects.
+		{scenario{flaw: headFirst, timing: short, large: true, revisions: 3, requests: 1, tries: 1},
+			"which is not there"},
+		{scenario{flaw: epochNames, timing: short, large: true, ticks: 3, revisions: 5, requests: 2, tries: 1, crashes: 1, leaves: 1},
+			"which is not there"},
+		{scenario{flaw: mergeNumber, timing: short, large: true, revisions: 4, requests: 3, tries: 1, merges: 1},
+			"was given twice"},
+		{scenario{flaw: ownNumbers, timing: short, large: true, ticks: 3, revisions: 5, requests: 2, tries: 1, crashes: 1},
+			"which is not there"},
+		{scenario{flaw: purgeFirst, timing: short, large: true, ticks: 3, revisions: 5, requests: 2, tries: 1, merges: 1},
+			"which is not there"},
+		{scenario{flaw: orphansAll, timing: short, large: true, ticks: 3, revisions: 5, requests: 2, tries: 1, crashes: 1},
+			"which is not there"},
+		{scenario{flaw: orphansEarly, timing: short, large: true, ticks: 3, revisions: 4, requests: 1, tries: 1},
+			"which is not there"},
+		{scenario{flaw: noJob, timing: short, large: true, revisions: 4, requests: 3, tries: 1, merges: 1, crashes: 1},
+			"nobody will ever purge it"},
+		{scenario{flaw: unserved, timing: short, large: true, ticks: 3, revisions: 4, requests: 2, tries: 1, leaves: 1},
+			"nobody will ever purge it"},
+		{scenario{flaw: lossForgotten, timing: short, large: true, ticks: 3, revisions: 4, requests: 2, tries: 1, crashes: 1},
+			"nobody will ever purge it"},
 	} {
 		t.Run(string(c.flaw), func(t *testing.T) {
 			s, trace := explore(c.scenario)

@@ -22,6 +22,9 @@ func (x *explorer) check(w *world) {
 			x.violated("request %d is said not to have happened, and the record is %v", id, stored)
 		}
 	}
+	if x.large {
+		x.checkEntries(w)
+	}
 	for i := range w.hosts {
 		if x.reads(w, i) {
 			w.shown |= w.hosts[i].memory.mask()
@@ -82,7 +85,7 @@ type search struct {
 // shortest way to a violation, or nothing.
 func explore(sc scenario) (*search, []string) {
 	s := &search{
-		explorer: &explorer{scenario: sc, count: make(map[string]int)},
+		explorer: &explorer{scenario: sc, tables: new(tables), count: make(map[string]int)},
 		seed:     maphash.MakeSeed(),
 		index:    make(map[uint64]uint32),
 	}
@@ -128,7 +131,7 @@ func (s *search) trace(before int, last world) []string {
 	for path = append(path, s.worlds[before]); before != 0; path = append(path, s.worlds[before]) {
 		before = int(s.from[before])
 	}
-	x := &explorer{scenario: s.scenario, tracing: true}
+	x := &explorer{scenario: s.scenario, tables: s.tables, tracing: true}
 	var lines []string
 	for i := len(path) - 1; i > 0; i-- {
 		line := ""
@@ -151,7 +154,7 @@ func (s *search) serves(w world) string {
 		if h.inc == 0 || h.until != 0 && !h.holds(w.now, s.timing) {
 			continue // it is about to begin a new life, and is free in that
 		}
-		x := &explorer{scenario: s.scenario}
+		x := &explorer{scenario: s.scenario, tables: s.tables}
 		if !x.alone(w, i) {
 			return fmt.Sprintf("%s alone in a calm world does not come to serve: %+v", names[h.inc], *h)
 		}
@@ -163,7 +166,7 @@ func (s *search) serves(w world) string {
 func (x *explorer) alone(w world, i int) bool {
 	h := &w.hosts[i]
 	w.hosts[1-i] = host{}
-	w.flights = [maxFlights]flight{}
+	w.flights, w.parts = [maxFlights]flight{}, [maxParts]part{}
 	x.revisions = uint8(len(w.versions) - 1)
 	for range 40 {
 		if w.requests[probe-1].number != 0 {
@@ -193,6 +196,7 @@ func (x *explorer) next(w *world, i int) {
 		}
 	}
 	switch h := &w.hosts[i]; {
+	case x.large && x.nextPart(w, i):
 	case h.reads > 0:
 		x.read(w, i, w.current())
 	case h.waits():

@@ -65,11 +65,19 @@ func (x *explorer) send(w *world, h *host, p owner.Put, fresh bool, read content
 		h.bytes = h.memory
 		h.covered, h.held = h.covered|h.held, 0
 	} // otherwise a claim is released that was never served, as it was
-	f := flight{state: asked, from: h.inc, head: small(p.Head), expect: uint8(p.Expect), done: h.bytes}
-	x.note("%s puts %v %v, expecting %d", names[h.inc], f.head, f.done, f.expect)
+	if x.large && x.entryFirst(w, h, fresh) {
+		return
+	}
 	if x.flaw == replyFirst && h.phase != owner.Claiming {
 		x.settle(w, h)
 	}
+	x.put(w, h)
+}
+
+// put puts one more copy of the pending put on its way.
+func (x *explorer) put(w *world, h *host) {
+	f := flight{state: asked, from: h.inc, head: h.pending, expect: h.expect, done: h.bytes, names: x.cutOf(h)}
+	x.note("%s puts %v %v, expecting %d", names[h.inc], f.head, f.done, f.expect)
 	same, free := 0, -1
 	for i, g := range w.flights {
 		switch g {
@@ -91,6 +99,7 @@ func (x *explorer) send(w *world, h *host, p owner.Put, fresh bool, read content
 func (x *explorer) serve(w *world, h *host, d owner.Serve) {
 	h.serves, h.memory, h.held, h.covered = true, h.bytes, 0, 0
 	x.note("%s serves from revision %d: %v", names[h.inc], d.Revision, h.memory)
+	x.adopt(h)
 	if found := w.versions[d.Revision]; found.done != h.memory || found.head != small(d.Head) {
 		x.violated("%s serves %v %v as revision %d, which is %v %v", names[h.inc], small(d.Head), h.memory, d.Revision, found.head, found.done)
 	}
@@ -112,6 +121,7 @@ func (x *explorer) proved(h *host) {
 
 // settle lets the answers go that this put has made certain.
 func (x *explorer) settle(w *world, h *host) {
+	x.landed(h)
 	for id := uint8(1); id <= probe; id++ {
 		if h.covered&(1<<id) != 0 {
 			x.answer(w, h, id, h.bytes.place(id))

@@ -23,6 +23,8 @@ type scenario struct {
 	forgets          uint8 // how often the bucket of leases forgets who was ended, as one that is restored does
 	refusals         uint8 // of puts that the store does not take
 	stale            uint8 // how many revisions a read may be behind
+	large            bool  // every commit writes an entry before the record that names it
+	merges           uint8 // of entries
 }
 
 // A flaw is one thing that a host, or the store, gets wrong.
@@ -39,11 +41,23 @@ const (
 	noProof          flaw = "a lease that is valid again is taken for a proof"
 	oldProof         flaw = "a put from before the lapse is taken for a proof"
 	allCopies        flaw = "a refusal of one copy taken for all"
+
+	headFirst     flaw = "the head is sent before its entry has landed"
+	epochNames    flaw = "names have the epoch instead of the token"
+	ownNumbers    flaw = "numbers begin anew with every claim"
+	mergeNumber   flaw = "a merge takes the number of the next run"
+	purgeFirst    flaw = "entries are purged before the head has landed that names them no more"
+	orphansAll    flaw = "what the claimed head does not name is an orphan, whoever has written it"
+	orphansEarly  flaw = "orphans are collected before the claim has landed"
+	noJob         flaw = "the head does not tell of the merge under way"
+	unserved      flaw = "a claim that is released unserved does not tell of the owner that was lost before"
+	lossForgotten flaw = "owners that were lost are forgotten with the next head"
 )
 
 // An explorer makes a world's moves and says what each of them breaks.
 type explorer struct {
 	scenario
+	tables  *tables        // of large objects
 	count   map[string]int // how often what happened; nil counts nothing
 	emit    func(world)
 	broken  string   // by the present move
@@ -64,7 +78,7 @@ func (x *explorer) violated(format string, args ...any) {
 }
 
 func (x *explorer) start() world {
-	w := world{doubts: x.doubts, crashes: x.crashes, leaves: x.leaves, renewals: x.renewals, refusals: x.refusals, forgets: x.forgets}
+	w := world{doubts: x.doubts, crashes: x.crashes, leaves: x.leaves, renewals: x.renewals, refusals: x.refusals, forgets: x.forgets, merges: x.merges}
 	for i := range w.hosts {
 		w.hosts[i] = x.life(uint8(i+1), 0)
 		if !x.fresh {
@@ -106,6 +120,9 @@ func (x *explorer) moves(w world) {
 	}
 	for i := range w.flights {
 		x.flightMoves(w, i)
+	}
+	if x.large {
+		x.entryMoves(w)
 	}
 	if next := w; w.forgets > 0 && w.ended != ([5]bool{}) {
 		next.forgets--
@@ -259,6 +276,7 @@ func (x *explorer) hostMoves(w world, i int) {
 		next.leaves--
 		next.hosts[i].told = true
 		x.note("%s is told to let go", name)
+		x.abandon(&next, i) // no merge is under way when an object is let go of
 		x.step(&next, i, owner.Leave{}, 0)
 		x.done(&next)
 	}
@@ -293,6 +311,9 @@ func (x *explorer) read(w *world, i int, revision uint8) {
 		x.note("%s reads revision %d: %v %v, live %t", names[h.inc], revision, found.head, found.done, live)
 	}
 	before := *h
+	if x.large && (h.phase == owner.Reading || h.phase == owner.Claiming) {
+		x.open(w, h, revision)
+	}
 	do := x.step(w, i, owner.Read{Found: owner.Found{Head: found.real(), Revision: uint64(revision)}, Live: live}, found.done)
 	x.resolved(&before, do)
 }
@@ -405,6 +426,7 @@ func (x *explorer) arrive(w *world, i int) bool {
 		x.happened("record removed") // given up with nothing in it: what is left is a tombstone
 	}
 	f.state, f.revision = applied, w.revision
+	w.names = f.names
 	if x.tracing {
 		x.note("%s's put %v %v, expecting %d, lands as revision %d", names[f.from], f.head, f.done, f.expect, w.revision)
 	}

@@ -23,7 +23,12 @@ type world struct {
 	purged   bool  // the tombstone of the last revision is gone
 	shown    uint8 // requests whose effect somebody has been shown, by an answer or by a read
 
-	doubts, crashes, leaves, renewals, refusals, forgets uint8 // how many more there may be
+	// Of a large object; indices into the explorer's tables.
+	names   uint16 // heading of the record as it is
+	entries uint16 // store
+	parts   [maxParts]part
+
+	doubts, crashes, leaves, renewals, refusals, forgets, merges uint8 // how many more there may be
 }
 
 const (
@@ -63,6 +68,7 @@ type host struct {
 	memory          content // what events see
 	bytes           content // what the last put carries
 	held, covered   uint8   // requests whose answers wait: for the next put, for this one
+	keeping         uint16  // of a large object; an index into the explorer's table
 }
 
 type sighting struct {
@@ -87,7 +93,8 @@ type flight struct {
 	head     head
 	expect   uint8
 	done     content
-	revision uint8 // at which it landed
+	names    uint16 // heading; an index into the explorer's table
+	revision uint8  // at which it landed
 }
 
 func (f flight) less(g flight) bool {
@@ -96,7 +103,7 @@ func (f flight) less(g flight) bool {
 		if f.deaf {
 			deaf = 1
 		}
-		return uint64(f.state)<<56 | uint64(f.from)<<48 | uint64(f.expect)<<40 | uint64(f.head.commit)<<32 |
+		return uint64(f.names)<<60 ^ uint64(f.state)<<56 | uint64(f.from)<<48 | uint64(f.expect)<<40 | uint64(f.head.commit)<<32 |
 			uint64(f.head.epoch)<<24 | uint64(f.done)<<8 | uint64(f.revision)<<4 | uint64(f.head.owner)<<1 | deaf
 	}
 	return key(f) > key(g) // empty slots last

@@ -53,15 +53,20 @@ type Settings struct {
 	Replicas int   // a bucket that is there gets them, too. 0: as it is, and 1 for a new one
 	MaxBytes int64 // of all records; a bucket that is there gets this limit, too. 0: its own, and Default for a new one
 	Default  int64 // 0: no limit
+
+	// Direct reports whether every server that has the bucket may be asked for entries: every host reads records from the
+	// leader all the same. nil: only the leader is asked.
+	Direct func() bool
 }
 
-// Bucket keeps the records. All its reads go to the stream's leader. Run has to run
-// for as long as records are put.
+// Bucket keeps the records. Records are read from the stream's leader; entries, which never change, from whichever server
+// answers, once the stream allows it. Run has to run for as long as records are put.
 type Bucket struct {
 	js       jetstream.JetStream
 	config   jetstream.StreamConfig
 	settings Settings
 	stream   atomic.Pointer[jetstream.Stream] // by its name: it outlives the stream
+	direct   atomic.Bool                      // the stream allows direct reads, as of the last reading
 	calls    calls
 	room     room
 }
@@ -83,7 +88,7 @@ func Open(ctx context.Context, js jetstream.JetStream, settings Settings) (*Buck
 		DenyDelete:         true,
 		AllowMsgTTL:        true,
 		AllowAtomicPublish: true,
-		AllowDirect:        false, // a replica's answer may be older than an acknowledged put
+		AllowDirect:        false, // it is changed when Settings.Direct says so
 	}}
 	if limit := cmp.Or(settings.MaxBytes, settings.Default); limit > 0 {
 		b.config.MaxBytes = limit
@@ -149,14 +154,11 @@ func (b *Bucket) Read(ctx context.Context, key string) (*Record, uint64, error) 
 	return r, msg.Sequence, nil
 }
 
+// last is the last message of a subject, as the leader has it.
 func (b *Bucket) last(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
-	stream, err := b.handle(ctx)
-	if err != nil {
-		return nil, err
-	}
 	for patience := b.patience(); ; patience *= 2 {
 		asking, done := b.calls.begin(ctx, patience)
-		msg, err := stream.GetLastMsgForSubject(asking, subject)
+		msg, err := b.ask(asking, subject)
 		if err == nil || final(err) {
 			done()
 			return msg, err
@@ -167,6 +169,45 @@ func (b *Bucket) last(ctx context.Context, subject string) (*jetstream.RawStream
 			return nil, err
 		}
 	}
+}
+
+// ask asks the stream's leader for the last message of a subject. jetstream.Stream.GetLastMsgForSubject would not do: it
+// takes the answer of any replica as soon as the stream allows that, and a replica's may be older than an acknowledged put.
+func (b *Bucket) ask(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	question, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	if err != nil {
+		return nil, err
+	}
+	reply, err := b.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+streamName, question)
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			Subject  string `json:"subject"`
+			Sequence uint64 `json:"seq"`
+			Header   []byte `json:"hdrs"`
+			Data     []byte `json:"data"`
+		} `json:"message"`
+	}
+	switch err := json.Unmarshal(reply.Data, &answer); {
+	case err != nil:
+		return nil, fmt.Errorf("the stream's answer cannot be read: %w", err)
+	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return nil, jetstream.ErrMsgNotFound
+	case answer.Error != nil:
+		return nil, answer.Error
+	case answer.Message == nil || answer.Message.Subject != subject || answer.Message.Sequence == 0:
+		return nil, fmt.Errorf("the stream's answer says nothing: %.80q", reply.Data)
+	}
+	msg := &jetstream.RawStreamMsg{Subject: subject, Sequence: answer.Message.Sequence, Data: answer.Message.Data}
+	if len(answer.Message.Header) > 0 {
+		if msg.Header, err = nats.DecodeHeadersMsg(answer.Message.Header); err != nil {
+			return nil, fmt.Errorf("the stream's answer cannot be read: %w", err)
+		}
+	}
+	return msg, nil
 }
 
 // handle is the stream by its name, whether or not it is there.

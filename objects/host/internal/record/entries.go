@@ -30,9 +30,14 @@ func (b *Bucket) PutEntry(ctx context.Context, object string, name state.Name, d
 	return err
 }
 
-// GetEntry is that of state.Store. It asks the leader. Like a record it is asked for until ctx ends.
+// GetEntry is that of state.Store. Any server is asked that has the bucket, if the stream allows it: an entry never changes,
+// so a replica has it or is behind. What none has told is asked of the leader, like a record, until ctx ends.
 func (b *Bucket) GetEntry(ctx context.Context, object string, name state.Name) ([]byte, error) {
-	msg, err := b.last(ctx, entries(object)+name.String())
+	subject := entries(object) + name.String()
+	if data, ok := b.anyones(ctx, subject); ok {
+		return data, nil
+	}
+	msg, err := b.last(ctx, subject)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return nil, state.ErrMissing
@@ -40,6 +45,21 @@ func (b *Bucket) GetEntry(ctx context.Context, object string, name state.Name) (
 		return nil, fmt.Errorf("read entry %s of %s: %w", name, object, err)
 	}
 	return msg.Data, nil
+}
+
+// anyones is the last message of a subject as some server has it; false if direct reads are not allowed, and if the one
+// that was asked does not have it, or does not answer.
+func (b *Bucket) anyones(ctx context.Context, subject string) ([]byte, bool) {
+	if !b.direct.Load() {
+		return nil, false
+	}
+	ctx, done := b.calls.begin(ctx, b.patience())
+	defer done()
+	reply, err := b.js.Conn().RequestWithContext(ctx, "$JS.API.DIRECT.GET."+streamName+"."+subject, nil)
+	if err != nil || reply.Header.Get(jetstream.SubjectHeader) != subject {
+		return nil, false
+	}
+	return reply.Data, true
 }
 
 // ListEntries is that of state.Store. What is no entry's name is left out.

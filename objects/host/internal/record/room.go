@@ -189,6 +189,7 @@ func (b *Bucket) read(ctx context.Context, log *slog.Logger) {
 		return // no leader
 	}
 	info := stream.CachedInfo() // just asked for
+	b.allowDirect(ctx, info.Config, log)
 	before, after := b.room.read(b.usage(ctx, info), time.Now(), info.Config.Replicas)
 	switch {
 	case before == after:
@@ -199,6 +200,18 @@ func (b *Bucket) read(ctx context.Context, log *slog.Logger) {
 	default:
 		log.Info("the store has room again", "bytes", b.Usage().Bytes, "limit", b.Usage().Limit)
 	}
+}
+
+// allowDirect has the stream allow direct reads when it may, and notes whether it does.
+func (b *Bucket) allowDirect(ctx context.Context, is jetstream.StreamConfig, log *slog.Logger) {
+	if may := b.settings.Direct; !is.AllowDirect && may != nil && may() {
+		is.AllowDirect = true
+		if _, err := b.js.UpdateStream(ctx, is); err != nil {
+			log.Warn("direct reads of entries not allowed; the leader is asked for all of them", "bucket", BucketName, "err", err)
+			is.AllowDirect = false
+		}
+	}
+	b.direct.Store(is.AllowDirect)
 }
 
 // usage is the fuller of the stream and the account.

@@ -15,6 +15,7 @@ type Put struct {
 	Token  uint64 // the token of the owner's claim
 	Commit uint64
 	Wide   func() bool // whether every host reads heads that name entries; asked only if the object has outgrown its record
+	Head   bool        // a head is needed, even if the journal is all that there is
 	Last   bool        // the object is given up with this put
 	Now    time.Time
 }
@@ -23,7 +24,7 @@ type Put struct {
 type Before struct {
 	source  *source
 	pieces  []*Piece
-	collect *orphans // nil: there are none
+	collect orphans
 }
 
 // Cut is the head for a put, of what has been applied so far; nil if the journal is all
@@ -39,12 +40,22 @@ func (s *State) Cut(p Put, home Home) (*Head, *Before) {
 	changed, pin := s.begin(p)
 	switch {
 	case p.Last:
-		if s.untidy {
+		s.shrink(v)
+		layered := s.view.Load().layered()
+		if m != nil && (s.untidy || len(m.losses) > 0 && !layered) {
 			before = s.tidied(p, home)
 		}
-		s.shrink(v)
+		if m != nil && !layered {
+			m.losses = nil // whatever is found when the object outgrows its record again is an orphan
+		}
 	case v.layered() && (size > sizes.journal || size > 0 && (pin || s.bloated(v))), size > sizes.small && p.Wide():
-		if before = new(Before); s.untidy {
+		if s.more == nil {
+			s.more = new(more)
+		}
+		if s.more.next == 0 { // no head has named an entry: whatever has been written before is an orphan
+			s.untidy = true
+		}
+		if before = new(Before); s.untidy || len(s.more.losses) > 0 && !s.sought {
 			before = s.tidied(p, home)
 		}
 		before.pieces = s.fold(v, p, home)
@@ -57,10 +68,17 @@ func (s *State) Cut(p Put, home Home) (*Head, *Before) {
 // head is the head as of now.
 func (s *State) head(p Put) *Head {
 	v, m := s.view.Load(), s.more
-	if m == nil || !v.layered() && len(m.dead) == 0 && m.job == nil && !s.untidy && s.Past() == nil {
+	if m == nil && p.Head {
+		m = new(more)
+		s.more = m
+	}
+	if m == nil || !v.layered() && len(m.dead) == 0 && m.job == nil && !s.untidy && len(m.losses) == 0 && !p.Head && s.Past() == nil {
 		return nil
 	}
-	h := &Head{Next: m.next, Live: s.live.Load(), Manifest: m.manifest, Below: m.below, Blobs: m.blobs, Gone: slices.Sorted(maps.Keys(v.gone)), History: s.Past()}
+	h := &Head{
+		Next: m.next, Live: s.live.Load(), Manifest: m.manifest, Below: m.below, Blobs: m.blobs,
+		Gone: slices.Sorted(maps.Keys(v.gone)), Losses: m.losses, History: s.Past(),
+	}
 	switch {
 	case m.job != nil:
 		h.Job = m.job.number
@@ -86,9 +104,6 @@ func (s *State) head(p Put) *Head {
 
 // fold makes chunks of the journal, and begins an empty one.
 func (s *State) fold(v *view, p Put, home Home) []*Piece {
-	if s.more == nil {
-		s.more = new(more)
-	}
 	m := s.more
 	m.next++
 	f := folding{name: Name{Token: p.Token, Number: m.next}, commit: p.Commit, source: &source{Home: home, object: p.Object, fresh: make(map[Name][]byte)}}
@@ -260,33 +275,36 @@ func (s *State) Doomed(now time.Time, after time.Duration) (spans []Span) {
 // Purged notes that the first entries that were doomed are gone.
 func (s *State) Purged(n int) { s.more.dead = slices.Delete(s.more.dead, 0, n) }
 
-// orphans identifies entries that a dead owner has left behind.
-type orphans struct {
-	claimed
-	token uint64 // ours
-}
+// orphans tells entries that owners have left behind which have died.
+type orphans []Loss // the oldest first
 
-// has reports whether an entry is one of them: it was written under an earlier claim, and
-// no head has named it. Numbers rise from claim to claim, so those that a head names are
-// not above its Next.
+// has reports whether an entry is one of them: it was written before an owner was lost, and the head that was claimed then
+// did not name it, nor has any since. Numbers rise from claim to claim, so those that a head names are not above its Next.
 func (o orphans) has(n Name) bool {
-	return n.Token < o.token && (n.Number > o.next || n.Number == o.job)
+	for _, l := range o {
+		if n.Token < l.Claim {
+			return n.Number > l.Next || n.Number == l.Job
+		}
+	}
+	return false
 }
 
-// tidied has orphans collected before a put.
+// tidied has orphans collected before a put. Those of an owner that was lost are looked for again in later claims: what it
+// had put on its way may arrive late.
 func (s *State) tidied(p Put, home Home) *Before {
-	o := &orphans{token: p.Token}
-	if s.more != nil {
-		o.claimed = s.more.claimed
+	m := s.more
+	if s.untidy {
+		loss := Loss{Claim: p.Token, Next: m.claimed.next, Job: m.claimed.job}
+		m.losses = append(slices.Clone(m.losses[max(0, len(m.losses)+1-maxLosses):]), loss)
 	}
-	s.untidy = false
-	return &Before{source: &source{Home: home, object: p.Object}, collect: o}
+	s.untidy, s.sought = false, true
+	return &Before{source: &source{Home: home, object: p.Object}, collect: m.losses}
 }
 
 // Do does what has to be done. It may be called again after an error.
 func (b *Before) Do(ctx context.Context) error {
-	if b.collect != nil {
-		if err := b.source.collect(ctx, *b.collect); err != nil {
+	if len(b.collect) > 0 {
+		if err := b.source.collect(ctx, b.collect); err != nil {
 			return err
 		}
 		b.collect = nil

@@ -23,6 +23,42 @@ type Head struct {
 	Dead     []Span   `json:"dead,omitempty"`     // named no more, and not in the manifest's list of those
 	Gone     []string `json:"gone,omitempty"`     // keys that the journal deletes
 	History  *History `json:"history,omitempty"`  // nil: the object's past is not kept
+	Losses   []Loss   `json:"losses,omitempty"`   // owners that died, the last ones, oldest first
+}
+
+// Loss is an owner that died, as the claim after it has found the object. Entries that the owner had put on their way may
+// arrive at any time. By their numbers they are known: the head that was claimed names none that is greater than Next, and
+// none of the merge that was under way. Its text is Claim, a colon, Next, a colon, and Job.
+type Loss struct {
+	Claim uint64 // the token of the claim that came after
+	Next  uint64 // the last number that the claimed head says was given
+	Job   uint64 // of the merge that was under way; 0: none
+}
+
+// maxLosses is how many losses a head has at most.
+const maxLosses = 16
+
+// MarshalText has losses be texts in JSON.
+func (l Loss) MarshalText() ([]byte, error) { return l.appendText(nil), nil }
+
+func (l Loss) appendText(out []byte) []byte {
+	out = strconv.AppendUint(out, l.Claim, 10)
+	out = strconv.AppendUint(append(out, ':'), l.Next, 10)
+	return strconv.AppendUint(append(out, ':'), l.Job, 10)
+}
+
+// UnmarshalText is the opposite of MarshalText.
+func (l *Loss) UnmarshalText(text []byte) error {
+	claim, rest, _ := strings.Cut(string(text), ":")
+	next, job, _ := strings.Cut(rest, ":")
+	var err [3]error
+	l.Claim, err[0] = strconv.ParseUint(claim, 10, 64)
+	l.Next, err[1] = strconv.ParseUint(next, 10, 64)
+	l.Job, err[2] = strconv.ParseUint(job, 10, 64)
+	if errors.Join(err[:]...) != nil || string(l.appendText(nil)) != string(text) {
+		return fmt.Errorf("%.80q is no loss", text)
+	}
+	return nil
 }
 
 // Run is a chunk that was a journal.
@@ -106,6 +142,14 @@ func (h *Head) Check() error {
 			return err
 		}
 	}
+	if len(h.Losses) > maxLosses {
+		return errors.New("it has lost too many owners")
+	}
+	for i, l := range h.Losses {
+		if l.Claim == 0 || l.Next > h.Next || l.Job > l.Next || i > 0 && (l.Claim <= h.Losses[i-1].Claim || l.Next < h.Losses[i-1].Next) {
+			return errors.New("the owners that it has lost cannot be")
+		}
+	}
 	for i, key := range h.Gone {
 		if len(key) > maxKey || !utf8.ValidString(key) || i > 0 && h.Gone[i-1] >= key {
 			return fmt.Errorf("it deletes %.80q, which cannot be", key)
@@ -162,6 +206,9 @@ func (h *Head) AppendJSON(out []byte) []byte {
 		}
 		out = append(append(out, `,"history":`...), past...)
 	}
+	texts(`,"losses":`, len(h.Losses), func(out []byte, i int) []byte {
+		return append(h.Losses[i].appendText(append(out, '"')), '"')
+	})
 	return append(out, '}')
 }
 

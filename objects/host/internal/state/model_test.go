@@ -29,6 +29,8 @@ func TestAStateReadsAsAMapDoes(t *testing.T) {
 		})
 		size := rapid.OneOf(rapid.IntRange(1, 60), rapid.IntRange(1, 60), rapid.IntRange(1, 60), rapid.IntRange(250, 4000))
 		n := 0
+		var before engine.Stored // a snapshot, and what it has
+		var had map[string]string
 		step := func(what string, err error) {
 			if err != nil {
 				t.Fatalf("%s: %v", what, err)
@@ -60,8 +62,10 @@ func TestAStateReadsAsAMapDoes(t *testing.T) {
 				same(t, o)
 				step("send", o.send(journal, false))
 			},
-			"merge": func(t *rapid.T) { step("merge", o.merge()) },
+			"merge":    func(t *rapid.T) { step("merge", o.merge()) },
+			"snapshot": func(t *rapid.T) { before, had = o.state.Snapshot("a", "c"), maps.Clone(o.memory) },
 			"purge": func(t *rapid.T) {
+				before = nil // what it has may go
 				step("purge", o.purge(time.Duration(rapid.IntRange(0, 3).Draw(t, "after"))*time.Second))
 			},
 			"claim again": func(t *rapid.T) {
@@ -88,8 +92,16 @@ func TestAStateReadsAsAMapDoes(t *testing.T) {
 			"": func(t *rapid.T) {
 				same(t, o)
 				a, b := key.Draw(t, "from"), key.Draw(t, "to")
+				if before != nil {
+					for k, want := range had {
+						got, err := before.Read(context.Background(), k)
+						if err != nil || k < "c" && string(got) != want {
+							t.Fatalf("a snapshot has %d bytes of %s, %v; want %d", len(got), k, err, len(want))
+						}
+					}
+				}
 				for _, backward := range []bool{false, true} {
-					var want, got []string
+					var want, got, keys []string
 					for k := range o.memory {
 						if a <= k && k < b {
 							want = append(want, k+o.memory[k])
@@ -107,8 +119,16 @@ func TestAStateReadsAsAMapDoes(t *testing.T) {
 						}
 						got = append(got, w.Key+string(w.Value))
 					}
-					if !slices.Equal(got, want) {
-						t.Fatalf("from %s to %s backward %v: %d keys, want %d", a, b, backward, len(got), len(want))
+					for scan := o.state.Keys(context.Background(), a, b, backward); ; {
+						w, ok, err := scan.Next()
+						step("keys", err)
+						if !ok {
+							break
+						}
+						keys = append(keys, w.Key+o.memory[w.Key])
+					}
+					if !slices.Equal(got, want) || !slices.Equal(keys, want) {
+						t.Fatalf("from %s to %s backward %v: %d entries, %d keys, want %d", a, b, backward, len(got), len(keys), len(want))
 					}
 				}
 			},
@@ -249,5 +269,119 @@ func TestWhateverCallAnOwnerDiesAtItsStateIsFoundAndItsOrphansAreCollected(t *te
 	t.Logf("%d lives, %d merges, %d puts that had landed without an answer, %d entries before collecting", lives, merges, unacked, orphans)
 	if lives < 500 || merges < 200 || unacked < 20 {
 		t.Errorf("too little has happened for the silence to count")
+	}
+}
+
+// An owner that is taken for dead has put entries on their way. They arrive when another owns the object, or nobody.
+func TestWhatALostOwnerWritesLateIsCollected(t *testing.T) {
+	for name, next := range map[string]func(t *testing.T, store *twin, late func()){
+		"before the next owner's first entry": func(t *testing.T, store *twin, late func()) {
+			late()
+			lives(t, store, false)
+		},
+		"after it": func(t *testing.T, store *twin, late func()) {
+			lives(t, store, false)
+			late()
+		},
+		"after the next owner has let go": func(t *testing.T, store *twin, late func()) {
+			lives(t, store, true)
+			late()
+		},
+		"after two more were lost": func(t *testing.T, store *twin, late func()) {
+			lives(t, store, false)
+			lives(t, store, false)
+			late()
+		},
+		"after a claim that was never served": func(t *testing.T, store *twin, late func()) {
+			o, err := claim(store, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.put = o.memory
+			if err := o.commitAll(true); err != nil {
+				t.Fatal(err)
+			}
+			late()
+		},
+	} {
+		for _, had := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/entries=%v", name, had), func(t *testing.T) {
+				store := newTwin()
+				o, err := claim(store, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if had {
+					o.write("a", strings.Repeat("x", 600))
+					if err := o.commitAll(false); err != nil {
+						t.Fatal(err)
+					}
+				}
+				o.write("lost", strings.Repeat("x", 600))
+				o.cut(false)
+				if o.before == nil || len(o.before.pieces) == 0 {
+					t.Fatal("nothing is on its way")
+				}
+				wrote := false
+				next(t, store, func() {
+					wrote = true
+					if err := o.before.source.write(context.Background(), o.before.pieces); err != nil {
+						t.Fatal(err)
+					}
+				})
+				last, err := claim(store, nil)
+				if err != nil || !wrote {
+					t.Fatal(err)
+				}
+				if last.memory["lost"] != "" {
+					t.Error("what was never committed is there")
+				}
+				last.write("fold", strings.Repeat("x", 600))
+				if err := last.calm(); err != nil {
+					t.Fatal(err)
+				}
+				clean(t, store, last)
+			})
+		}
+	}
+}
+
+// lives claims the object, has it fold, and lets it go or not.
+func lives(t *testing.T, store *twin, release bool) {
+	t.Helper()
+	o, err := claim(store, nil)
+	if err == nil {
+		o.write(fmt.Sprint("life", o.token), strings.Repeat("y", 600))
+		err = o.commitAll(false)
+	}
+	if err == nil && release {
+		err = o.commitAll(true)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLossesThatNoHostHasWrittenAreRefused(t *testing.T) {
+	for name, h := range map[string]Head{
+		"a loss by no claim":      {Next: 5, Losses: []Loss{{Claim: 0, Next: 1}}},
+		"losses out of order":     {Next: 5, Losses: []Loss{{Claim: 7, Next: 1}, {Claim: 7, Next: 2}}},
+		"numbers that go back":    {Next: 5, Losses: []Loss{{Claim: 7, Next: 2}, {Claim: 8, Next: 1}}},
+		"a loss of the future":    {Next: 5, Losses: []Loss{{Claim: 7, Next: 6}}},
+		"a merge of the future":   {Next: 5, Losses: []Loss{{Claim: 7, Next: 2, Job: 3}}},
+		"more losses than it has": {Next: 5, Losses: make([]Loss, maxLosses+1)},
+	} {
+		if h.Check() == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	var l Loss
+	for _, text := range []string{"", "1", "1:2", "1:2:3:4", "01:2:3", "-1:2:3", "1:2:x"} {
+		if l.UnmarshalText([]byte(text)) == nil {
+			t.Errorf("%q is read as %+v", text, l)
+		}
+	}
+	if err := l.UnmarshalText([]byte("17:40:39")); err != nil || l != (Loss{17, 40, 39}) {
+		t.Errorf("read %+v, %v", l, err)
 	}
 }

@@ -162,6 +162,7 @@ type scan struct {
 	ctx    context.Context
 	view   *view
 	merged merged
+	keys   bool // values that are apart are not read
 }
 
 // Next is that of engine.Scan.
@@ -178,6 +179,9 @@ func (s *scan) Next() (engine.Write, bool, error) {
 		}
 		if it.kind == deleted {
 			continue
+		}
+		if s.keys {
+			return engine.Write{Key: it.key, Value: it.value}, true, nil
 		}
 		value, err := s.view.source.value(s.ctx, it.kind, it.value)
 		return engine.Write{Key: it.key, Value: value}, err == nil, err

@@ -20,6 +20,7 @@ type State struct {
 	more   *more        // nil while the object has never been more than a journal
 	live   atomic.Int64 // bytes of keys and values of an object with chunks: at least what it has, and exactly that as long as what is overwritten is known
 	untidy bool         // the owner before may have left entries behind that no head names
+	sought bool         // entries of dead owners have been looked for
 
 	history *history // nil: the past is not kept
 }
@@ -33,7 +34,7 @@ type view struct {
 	levels [][]*ref // each sorted by keys
 	parts  int      // bytes of all chunks and blobs
 
-	// The keys of the runtime but for pages, wherever they are; nil while the journal has all of them. Hosts go by them, and
+	// The keys of the runtime but for blobs and pages, wherever they are; nil while the journal has all of them. Hosts go by them, and
 	// cannot wait for the store.
 	reserved *engine.Data
 }
@@ -63,6 +64,7 @@ type more struct {
 	landed   uint64            // the last commit known to have landed
 	turn     [maxLevels]string // where the next merge out of a level begins
 	claimed  claimed
+	losses   []Loss // of owners before, but for the last one as long as the state is untidy
 }
 
 // parts is the bytes of all chunks and blobs.
@@ -89,15 +91,18 @@ func New(data *engine.Data) *State {
 	return s
 }
 
-// reservedKeys are the keys of the runtime, but for those of an object's database.
-var reservedKeys = []stretch{{from: engine.Reserved, to: engine.Reserved + "p"}, {from: engine.Reserved + "q", to: engine.After(engine.Reserved)}}
+// reservedKeys are the keys of the runtime, but for those of blobs and of an object's database.
+var reservedKeys = []stretch{
+	{from: engine.Reserved, to: engine.Blobs}, {from: engine.After(engine.Blobs), to: engine.Pages},
+	{from: engine.After(engine.Pages), to: engine.After(engine.Reserved)},
+}
 
 // isReserved reports whether a key is one of reservedKeys.
 func isReserved(key string) bool {
-	return strings.HasPrefix(key, engine.Reserved) && !strings.HasPrefix(key, engine.Reserved+"p")
+	return strings.HasPrefix(key, engine.Reserved) && !strings.HasPrefix(key, engine.Blobs) && !strings.HasPrefix(key, engine.Pages)
 }
 
-// Reserved has the keys of the runtime but for pages, and perhaps others. It must not be changed but by Apply.
+// Reserved has the keys of the runtime but for blobs and pages, and perhaps others. It must not be changed but by Apply.
 func (s *State) Reserved() *engine.Data {
 	v := s.view.Load()
 	if v.reserved != nil {
@@ -123,7 +128,7 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 	}
 	src := &source{object: object, Home: home}
 	v := &view{data: data, source: src}
-	m := &more{next: head.Next, manifest: head.Manifest, below: head.Below, blobs: head.Blobs, claimed: claimed{head.Next, head.Job}}
+	m := &more{next: head.Next, manifest: head.Manifest, below: head.Below, blobs: head.Blobs, claimed: claimed{head.Next, head.Job}, losses: head.Losses}
 	for _, r := range head.Runs {
 		v.runs = append(v.runs, &ref{Name: r.Name, size: r.Size})
 		m.above += int64(r.Size)
@@ -371,6 +376,34 @@ func (s *State) Scan(ctx context.Context, from, to string, backward bool) engine
 	}
 	in := stretch{from, to, backward}
 	return &scan{ctx: ctx, view: v, merged: merged{stretch: in, layers: v.layersOf(ctx, in)}}
+}
+
+// Keys is Scan without the values that would have to be read by themselves.
+func (s *State) Keys(ctx context.Context, from, to string, backward bool) engine.Scan {
+	v := s.view.Load()
+	if !v.layered() {
+		return v.data.Keys(ctx, from, to, backward)
+	}
+	in := stretch{from, to, backward}
+	return &scan{ctx: ctx, view: v, merged: merged{stretch: in, layers: v.layersOf(ctx, in)}, keys: true}
+}
+
+// Snapshot is a stretch as it is now. Its chunks and values are read when they are asked for.
+func (s *State) Snapshot(from, to string) engine.Stored {
+	v := s.view.Load()
+	kept := *v
+	kept.data, kept.gone, kept.reserved = v.data.Copy(from, to), nil, nil
+	for key := range v.gone {
+		if from <= key && key < to {
+			if kept.gone == nil {
+				kept.gone = make(map[string]struct{})
+			}
+			kept.gone[key] = struct{}{}
+		}
+	}
+	snapshot := new(State)
+	snapshot.view.Store(&kept)
+	return snapshot
 }
 
 // Count is how many entries a stretch has. It reads all of their chunks.

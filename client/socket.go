@@ -1,0 +1,481 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"holdfast/internal/ask"
+	"holdfast/internal/resume"
+	"holdfast/internal/sockets"
+	"holdfast/internal/wire"
+	"holdfast/objects"
+)
+
+const (
+	queue     = 1 << 20 // bytes that wait for the program; beyond it the socket is closed with 1013
+	inbox     = 64      // messages of them that Receive can have at once
+	firstWait = 50 * time.Millisecond
+	lastWait  = 2 * time.Second // between tries to come back
+)
+
+// Socket is a WebSocket of an object, held by this program. Receive in a loop: it is what brings a socket back that was lost,
+// if the class lets sockets come back (objects.Settings.Resume). One goroutine may receive, and any may send.
+type Socket struct {
+	c         *Client
+	to        wire.Address
+	request   wire.Request // of the upgrade
+	principal []byte
+
+	receiving sync.Mutex // held by Receive
+
+	mu       sync.Mutex // guards what follows
+	session  resume.Client
+	time     time.Duration // for which the session may be away
+	protocol string
+	at       *pipe
+	gap      error // that Receive returns next; nil: none
+	end      error // how the socket has ended; nil: it has not
+}
+
+// Closed is how a socket has ended.
+type Closed struct {
+	Code   int
+	Reason string
+}
+
+// Error tells the code and the reason.
+func (c *Closed) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("the socket was closed: %d %s", c.Code, c.Reason))
+}
+
+// Gap is what Receive returns when the socket has come back and something was missed. The socket goes on.
+type Gap struct {
+	Missed uint64 // messages that were not received; 0: nobody knows how many
+	New    bool   // it came too late: to its object the socket is another one
+	Unsure int    // messages that were sent, of which nobody knows whether the object has handled them
+}
+
+// Error tells what was missed.
+func (g *Gap) Error() string {
+	missed := "messages were missed, nobody knows how many"
+	if g.Missed > 0 {
+		missed = fmt.Sprint(g.Missed, " messages were missed")
+	}
+	if g.New {
+		missed = "the socket is another one: it came back too late"
+	}
+	if g.Unsure > 0 {
+		missed += fmt.Sprint("; of ", g.Unsure, " that were sent nobody knows whether they were handled")
+	}
+	return missed
+}
+
+// Connect asks the object for a WebSocket with a GET of r's path, as Fetch does, and its headers; the subprotocols that the program
+// speaks are in Sec-WebSocket-Protocol. The context is that of the question alone: the principal that it names is who has opened
+// the socket. An answer that is no socket is an *objects.Error of the code that stands for its status, or Invalid.
+func (c *Client) Connect(to objects.Ref, r *http.Request) (*Socket, error) {
+	if err := to.Err(); err != nil {
+		return nil, err
+	}
+	if err := c.run(); err != nil {
+		return nil, err
+	}
+	s := &Socket{c: c, to: ask.AddressOf(to)}
+	header := r.Header.Clone()
+	if header == nil {
+		header = make(http.Header)
+	}
+	header.Set("Connection", "Upgrade")
+	header.Set("Upgrade", "websocket")
+	s.request = wire.Request{Kind: wire.Fetch, Method: http.MethodGet, URL: r.URL.RequestURI(), Host: cmp.Or(r.Host, r.URL.Host), Header: header, Region: c.region}
+	var err error
+	if s.principal, err = ask.Principal(r.Context()); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.open(r.Context()); err != nil {
+		return nil, err
+	}
+	if !c.keep(s) {
+		return nil, s.finish(&Closed{1000, "the client is closed"})
+	}
+	return s, nil
+}
+
+// keep has Close close the socket, too. It reports false if the client is closed already.
+func (c *Client) keep(s *Socket) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	if c.open == nil {
+		c.open = make(map[*Socket]struct{})
+	}
+	c.open[s] = struct{}{}
+	return true
+}
+
+// finish ends the socket; only the first end counts. With mu held.
+func (s *Socket) finish(how error) error {
+	if s.end != nil {
+		return s.end
+	}
+	s.end = how
+	if closed, is := errors.AsType[*Closed](how); is {
+		s.at.held.Close(sockets.End{Code: closed.Code, Reason: closed.Reason, Discard: true})
+		s.at.finish(closed.Code, closed.Reason)
+	}
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	delete(s.c.open, s)
+	return how
+}
+
+// run has the hub run, from the first socket on.
+func (c *Client) run() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return objects.Errorf(objects.Unavailable, "the client is closed")
+	}
+	if c.running != nil {
+		return nil
+	}
+	if err := c.hub.Listen(c.nc, c.owners.Activate); err != nil {
+		return objects.Errorf(objects.Unavailable, "no socket can be opened: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c.running, c.stop = make(chan struct{}), cancel
+	running := c.running
+	go func() { // Close waits for it
+		defer close(running)
+		c.hub.Run(ctx)
+	}()
+	return nil
+}
+
+// Close closes all sockets with 1000, and returns when their objects have been told or ctx has ended. A Client that has opened none
+// needs no Close. Calls go on to work.
+func (c *Client) Close(ctx context.Context) {
+	c.mu.Lock()
+	running, open := c.running, c.open
+	first := !c.closed
+	c.closed, c.open = true, nil
+	c.mu.Unlock()
+	if running == nil || !first {
+		return
+	}
+	for s := range open {
+		s.Close(1000, "the program ends")
+	}
+	c.hub.Drain(ctx)
+	c.hub.Close()
+	c.hub.Bye()
+	c.stop()
+	<-running
+}
+
+// open asks the object for a socket. With mu held.
+func (s *Socket) open(ctx context.Context) error {
+	offer, _, err := resume.Offered(s.session.Subprotocols())
+	if err != nil {
+		return err
+	}
+	held, ok := s.c.hub.Add(s.to, s.principal, true)
+	if !ok {
+		return objects.Errorf(objects.Unavailable, "the client is closed")
+	}
+	req := s.request
+	req.Socket, req.Principal = held.ID(), s.principal
+	req.Resumes, req.Session, req.Secret, req.Received = true, offer.Session, offer.Secret, offer.Received
+	reply, err := s.c.owners.Do(ctx, s.to, &req)
+	if err == nil {
+		err = reply.Err()
+	}
+	switch {
+	case err != nil:
+		held.Abandon()
+		return err
+	case reply.Status != http.StatusSwitchingProtocols:
+		held.Abandon()
+		return objects.Errorf(codeOf(reply.Status), "the object answers %d and no socket: %.200s", reply.Status, reply.Body)
+	case !held.AwaitOpen(ctx):
+		return objects.Errorf(objects.Unknown, "the object's host was lost as the socket opened; connect again")
+	}
+	s.at = newPipe(held)
+	s.c.hub.Serve(held, s.at)
+	return s.greet(ctx)
+}
+
+// codeOf is the code of a status with which an object refuses a socket.
+func codeOf(status int) objects.Code {
+	for _, code := range []objects.Code{objects.Unauthorized, objects.Forbidden, objects.NotFound, objects.Conflict, objects.TooMany, objects.Unavailable} {
+		if code.HTTPStatus() == status {
+			return code
+		}
+	}
+	return objects.Invalid
+}
+
+// greet hears the hello, which is the first message. With mu held.
+func (s *Socket) greet(ctx context.Context) error {
+	m, err := s.at.next(ctx)
+	if err != nil {
+		return err
+	}
+	kind, data := resume.Read(m.Data)
+	var hello resume.Hello
+	if kind != resume.HelloKind || json.Unmarshal(data, &hello) != nil {
+		return objects.Errorf(objects.Internal, "a socket begins without a greeting")
+	}
+	s.time, s.protocol = time.Duration(hello.Time)*time.Millisecond, hello.Subprotocol
+	again, gap := s.session.Hello(hello)
+	for _, m := range again {
+		if err := s.at.send(ctx, objects.Message{Binary: m.Binary, Data: resume.Escape(m.Data)}); err != nil {
+			return err
+		}
+	}
+	if gap != nil {
+		g := Gap(*gap)
+		s.gap = &g
+	}
+	return nil
+}
+
+// Subprotocol is the one that was agreed on, "" for none.
+func (s *Socket) Subprotocol() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.protocol
+}
+
+// Receive returns the next message. If the socket was lost it comes back first, if it may; what was missed is a *Gap, after which the
+// socket goes on. The end is a *Closed. A context that ends is the end of the wait alone.
+func (s *Socket) Receive(ctx context.Context) (objects.Message, error) {
+	s.receiving.Lock()
+	defer s.receiving.Unlock()
+	for {
+		at, err := s.current()
+		if err != nil {
+			return objects.Message{}, err
+		}
+		m, err := at.next(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return objects.Message{}, ctx.Err()
+			}
+			if err := s.comeBack(ctx, at, err); err != nil {
+				return objects.Message{}, err
+			}
+			continue
+		}
+		switch kind, data := resume.Read(m.Data); kind {
+		case resume.Escaped:
+			s.mu.Lock()
+			s.session.Message()
+			s.mu.Unlock()
+			return objects.Message{Binary: m.Binary, Data: data}, nil
+		case resume.Uncounted:
+			return objects.Message{Binary: m.Binary, Data: data}, nil
+		}
+	}
+}
+
+// current is where the socket is now. An error is what Receive has to return first.
+func (s *Socket) current() (*pipe, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gap != nil {
+		gap := s.gap
+		s.gap = nil
+		return nil, gap
+	}
+	return s.at, s.end
+}
+
+// comeBack opens the socket anew that was lost.
+func (s *Socket) comeBack(ctx context.Context, from *pipe, lost error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.end != nil || s.at != from {
+		return s.end
+	}
+	closed, is := errors.AsType[*Closed](lost)
+	if !is || s.session.Token == "" || !comesBack(closed.Code) {
+		return s.finish(lost)
+	}
+	until := time.Now().Add(s.time)
+	for wait := firstWait; ; wait = min(2*wait, lastWait) {
+		err := s.open(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err() // the next Receive goes on
+		}
+		_, again := errors.AsType[*Closed](err)
+		if code := objects.CodeOf(err); !again && !code.Retryable() && code != objects.Unknown || time.Now().After(until) {
+			return s.finish(lost)
+		}
+		if !wire.Pause(ctx, wait) {
+			return ctx.Err()
+		}
+	}
+}
+
+// comesBack reports whether a socket was lost, and not closed.
+func comesBack(code int) bool {
+	return code == 1006 || code == 1012 || code == 1013
+}
+
+// Send sends a message when the object has taken enough of those before; it waits for that until ctx ends. A message to a socket that
+// is lost is sent when the socket comes back, which Receive sees to.
+func (s *Socket) Send(ctx context.Context, m objects.Message) error {
+	if len(m.Data) > objects.MaxFrame {
+		return objects.Errorf(objects.TooLarge, "a message has %d bytes, at most %d are allowed", len(m.Data), objects.MaxFrame)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.end != nil {
+		return s.end
+	}
+	s.session.Heard(s.at.held.Taken())
+	if !s.session.Send(resume.Message{Binary: m.Binary, Data: m.Data}) {
+		return objects.Errorf(objects.Overloaded, "too much of what was sent is not taken yet")
+	}
+	err := s.at.send(ctx, objects.Message{Binary: m.Binary, Data: resume.Escape(m.Data)})
+	if _, lost := errors.AsType[*Closed](err); lost && s.session.Token != "" {
+		return nil
+	}
+	return err
+}
+
+// Close closes the socket with a code and a reason, as a client does: 1000, or one of 3000 to 4999.
+func (s *Socket) Close(code int, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.finish(&Closed{code, reason}) // that is what Receive returns
+}
+
+// pipe is a connection of a Socket: the end of the client that a hub sees, without a network between.
+type pipe struct {
+	held *sockets.Socket
+	in   chan objects.Message // to the program
+	out  chan objects.Message // from the program
+	over chan struct{}        // closed when the connection has ended
+
+	mu  sync.Mutex // guards what follows
+	end *Closed    // nil: it has not
+}
+
+func newPipe(held *sockets.Socket) *pipe {
+	return &pipe{held: held, in: make(chan objects.Message, inbox), out: make(chan objects.Message), over: make(chan struct{})}
+}
+
+// next is the next message to the program. Messages come before the end.
+func (p *pipe) next(ctx context.Context) (objects.Message, error) {
+	select {
+	case m := <-p.in:
+		return m, nil
+	default:
+	}
+	select {
+	case m := <-p.in:
+		return m, nil
+	case <-p.over:
+	case <-ctx.Done():
+		return objects.Message{}, ctx.Err()
+	}
+	select {
+	case m := <-p.in:
+		return m, nil
+	default:
+		return objects.Message{}, p.closed()
+	}
+}
+
+func (p *pipe) send(ctx context.Context, m objects.Message) error {
+	select {
+	case p.out <- m:
+		return nil
+	case <-p.over:
+		return p.closed()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *pipe) closed() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.end
+}
+
+// finish ends the connection. Only the first end counts.
+func (p *pipe) finish(code int, reason string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.end == nil {
+		p.end = &Closed{code, reason}
+		close(p.over)
+	}
+}
+
+// Receive is the next message of the program.
+func (p *pipe) Receive() (binary bool, data []byte, err error) {
+	select {
+	case m := <-p.out:
+		return m.Binary, m.Data, nil
+	case <-p.over:
+		return false, nil, p.closed()
+	}
+}
+
+// Ended is how the program has closed the socket.
+func (p *pipe) Ended(err error) sockets.End {
+	if closed, is := errors.AsType[*Closed](err); is {
+		return sockets.End{Code: closed.Code, Reason: closed.Reason, Discard: true}
+	}
+	return sockets.End{Code: 1006, Discard: true}
+}
+
+// ReadUntil does nothing: the program is there as long as the connection is.
+func (p *pipe) ReadUntil(time.Time) {}
+
+// Discard does nothing: nothing is on its way.
+func (p *pipe) Discard() {}
+
+// Write gives the program messages.
+func (p *pipe) Write(frames []byte) error {
+	timer := time.NewTimer(sockets.WriteTime)
+	defer timer.Stop()
+	for kind, data := range sockets.Frames(frames) {
+		if kind != sockets.TextFrame && kind != sockets.BinaryFrame {
+			continue // a ping: who reads this is alive
+		}
+		select {
+		case p.in <- objects.Message{Binary: kind == sockets.BinaryFrame, Data: data}:
+		case <-p.over:
+			return p.closed()
+		case <-timer.C:
+			p.finish(1006, "the program does not receive")
+			return p.closed()
+		}
+	}
+	return nil
+}
+
+// WriteClose tells the program that the socket is closed.
+func (p *pipe) WriteClose(code int, reason string) { p.finish(code, reason) }
+
+// Close ends the connection.
+func (p *pipe) Close() { p.finish(1006, "") }

@@ -1,0 +1,145 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"holdfast/client"
+	"holdfast/objects"
+)
+
+// Lines are rooms whose sockets come back.
+const Lines objects.Class = "line"
+
+var (
+	say         = objects.NewCall[string, int](Lines, "say")
+	lineObjects = objects.Implement(Lines, objects.New[line], objects.On(say, (*line).say)).With(objects.Settings{Resume: time.Minute})
+)
+
+type line struct{}
+
+func (*line) say(tx *objects.Tx, text string) (int, error) {
+	tx.Broadcast(objects.Text(text))
+	return len(tx.Sockets()), nil
+}
+
+func (*line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	tx := objects.TxOf(r)
+	if r.URL.Path == "/closed" {
+		tx.Refuse(objects.Errorf(objects.Forbidden, "not you"))
+		return
+	}
+	s, err := tx.Accept(objects.Subprotocols("line.1"), objects.AutoResponse("ping", "pong"))
+	if err != nil {
+		tx.Refuse(err)
+		return
+	}
+	s.Send(objects.Text("hello " + s.Principal().ID))
+}
+
+func (*line) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
+	if string(m.Data) == "bye" {
+		from.Close(4001, "bye")
+		return nil
+	}
+	from.Send(objects.Message{Binary: m.Binary, Data: append([]byte("echo "), m.Data...)})
+	return nil
+}
+
+// connect opens a socket.
+func connect(t *testing.T, objs *client.Client, path string) (*client.Socket, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(objects.WithPrincipal(t.Context(), objects.Principal{ID: "job"}), 20*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Sec-WebSocket-Protocol", "line.1")
+	return objs.Connect(objs.Object(Lines, "a"), r)
+}
+
+// hears waits for a message.
+func hears(t *testing.T, s *client.Socket, want string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if m, err := s.Receive(ctx); err != nil || string(m.Data) != want {
+		t.Fatalf("received %q, %v, want %q", m.Data, err, want)
+	}
+}
+
+func TestAProgramOpensASocketThatComesBack(t *testing.T) {
+	_, objs, _ := start(t, true, client.Config{})
+	defer objs.Close(t.Context())
+	s, err := connect(t, objs, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hears(t, s, "hello job")
+	if s.Subprotocol() != "line.1" {
+		t.Errorf("subprotocol %q", s.Subprotocol())
+	}
+	for i := range 5 {
+		text := fmt.Sprint("\x00", i)
+		if err := s.Send(t.Context(), objects.Text(text)); err != nil {
+			t.Fatal(err)
+		}
+		hears(t, s, "echo "+text)
+		if err := s.Send(t.Context(), objects.Text("ping")); err != nil {
+			t.Fatal(err)
+		}
+		hears(t, s, "pong")
+		s.Break()
+		if n, err := say.Do(t.Context(), objs.Object(Lines, "a"), "meanwhile"); err != nil || n != 1 {
+			t.Errorf("%d sockets, %v", n, err)
+		}
+		if err := s.Send(t.Context(), objects.Text("on the way")); err != nil {
+			t.Fatal(err)
+		}
+		hears(t, s, "meanwhile")
+		hears(t, s, "echo on the way")
+	}
+	if err := s.Send(t.Context(), objects.Text("bye")); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Receive(t.Context())
+	if closed, is := errors.AsType[*client.Closed](err); !is || closed.Code != 4001 {
+		t.Errorf("the end is %v", err)
+	}
+	if _, again := s.Receive(t.Context()); !errors.Is(again, err) {
+		t.Errorf("the end is %v, and then %v", err, again)
+	}
+}
+
+func TestASocketThatTheObjectDoesNotAcceptIsItsError(t *testing.T) {
+	_, objs, _ := start(t, true, client.Config{})
+	defer objs.Close(t.Context())
+	if _, err := connect(t, objs, "/closed"); objects.CodeOf(err) != objects.Forbidden {
+		t.Errorf("connect = %v", err)
+	}
+}
+
+func TestAClientThatIsClosedHasNoSockets(t *testing.T) {
+	_, objs, _ := start(t, true, client.Config{})
+	s, err := connect(t, objs, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hears(t, s, "hello job")
+	objs.Close(t.Context())
+	_, err = s.Receive(t.Context())
+	if closed, is := errors.AsType[*client.Closed](err); !is || closed.Code != 1000 {
+		t.Errorf("the end is %v", err)
+	}
+	if _, err := connect(t, objs, "/"); objects.CodeOf(err) != objects.Unavailable {
+		t.Errorf("connect = %v", err)
+	}
+	if n, err := say.Do(t.Context(), objs.Object(Lines, "a"), "anybody?"); err != nil || n != 0 {
+		t.Errorf("%d sockets are left, %v", n, err)
+	}
+}

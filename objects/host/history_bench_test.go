@@ -1,0 +1,150 @@
+package host
+
+import (
+	"fmt"
+	mathrand "math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"holdfast/objects"
+	"holdfast/objects/host/internal/state"
+	"holdfast/objects/internal/engine"
+)
+
+// BenchmarkHistoryCommit is a commit of one random key of 100 bytes, without and with a history.
+func BenchmarkHistoryCommit(b *testing.B) {
+	for _, replicas := range []int{1, 3} {
+		b.Run(fmt.Sprint("R", replicas), func(b *testing.B) {
+			records := openBucket(b, replicas)
+			for _, size := range []int{1 << 10, 64 << 10, 10 << 20} {
+				for _, keep := range []time.Duration{0, objects.MaxHistory} {
+					name := fmt.Sprintf("%dKiB/%v", size>>10, map[bool]string{false: "off", true: "on"}[keep > 0])
+					var o *largeObject
+					var keys int
+					b.Run(name, func(b *testing.B) {
+						if o == nil {
+							o = newLargeObject(b, records, name, true)
+							o.keep = keep
+							o.state.KeepHistory(keep)
+							keys = o.fill(size)
+						}
+						o.b, o.sent, o.merged = b, 0, 0
+						took := make([]time.Duration, 0, b.N)
+						b.ResetTimer()
+						for range b.N {
+							w := engine.Write{Key: seatOf(mathrand.IntN(keys)), Value: seatValue()}
+							began := time.Now()
+							o.put(w)
+							took = append(took, time.Since(began))
+						}
+						b.StopTimer()
+						o.merging.Wait()
+						slices.Sort(took)
+						b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-us")
+						b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-us")
+						b.ReportMetric(float64(o.sent)/float64(b.N), "sent-B/op")
+					})
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkHistoryRestore opens an object of 10 MB as it was, and puts it back, after twenty thousand commits. It reports
+// what is stored for each commit.
+func BenchmarkHistoryRestore(b *testing.B) {
+	records := openBucket(b, 1)
+	o := newLargeObject(b, records, "large", true)
+	o.keep = objects.MaxHistory
+	o.state.KeepHistory(o.keep)
+	keys := o.fill(10 << 20)
+	o.purge()
+	began := o.stored()
+	from := o.state.Past().Last
+	const commits = 20_000
+	var moments []state.Moment
+	written := 0
+	for range commits {
+		w := engine.Write{Key: seatOf(mathrand.IntN(keys)), Value: seatValue()}
+		written += len(w.Key) + len(w.Value)
+		o.put(w)
+		moments = append(moments, o.state.Past().Last)
+	}
+	o.settle()
+	o.purge()
+	retained := o.stored() - began
+	var opens, restores []time.Duration
+	for b.Loop() {
+		at := moments[mathrand.IntN(len(moments)-1)]
+		rec, _, err := records.Read(b.Context(), o.key)
+		if err != nil {
+			b.Fatal(err)
+		}
+		start := time.Now()
+		s, err := openRecord(b.Context(), o.key, rec, records, at)
+		if err == nil {
+			_, err = s.Read(b.Context(), seatOf(mathrand.IntN(keys)))
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		opens = append(opens, time.Since(start))
+		start = time.Now()
+		o.restore(at)
+		restores = append(restores, time.Since(start))
+	}
+	slices.Sort(opens)
+	slices.Sort(restores)
+	b.ReportMetric(float64(opens[len(opens)/2].Microseconds()), "open-p50-us")
+	b.ReportMetric(float64(opens[len(opens)*99/100].Microseconds()), "open-p99-us")
+	b.ReportMetric(float64(restores[len(restores)/2].Microseconds()), "restore-p50-us")
+	b.ReportMetric(float64(restores[len(restores)*99/100].Microseconds()), "restore-p99-us")
+	b.ReportMetric(float64(retained)/commits, "retained-B/commit")
+	b.ReportMetric(float64(written)/commits, "written-B/commit")
+	b.ReportMetric(float64(o.state.Past().Last-from)/1e6, "s")
+}
+
+// restore puts the object back, as a host does.
+func (o *largeObject) restore(at state.Moment) {
+	o.merging.Wait()
+	o.state.Settle()
+	o.put()
+	target, err := state.Prepare(o.b.Context(), o.key, o.state.Past(), o.home, at, time.Now())
+	if err == nil && target != nil {
+		err = o.state.Compare(o.b.Context(), target, o.state.HasApart())
+	}
+	if err != nil {
+		o.b.Fatal(err)
+	}
+	if target != nil {
+		o.state.Restore(target, o.token, time.Now())
+	}
+	o.put()
+}
+
+// purge purges what nobody names.
+func (o *largeObject) purge() {
+	o.settle()
+	spans := o.state.Doomed(time.Now(), 0)
+	if err := state.Purge(o.b.Context(), o.key, o.home, spans); err != nil {
+		o.b.Fatal(err)
+	}
+	o.state.Purged(len(spans))
+}
+
+// stored is the bytes of all entries of the object.
+func (o *largeObject) stored() (n int) {
+	names, err := o.records.ListEntries(o.b.Context(), o.key)
+	if err != nil {
+		o.b.Fatal(err)
+	}
+	for _, name := range names {
+		data, err := o.records.GetEntry(o.b.Context(), o.key, name)
+		if err != nil {
+			o.b.Fatal(err)
+		}
+		n += len(data)
+	}
+	return n
+}

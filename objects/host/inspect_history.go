@@ -1,0 +1,325 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+
+	"holdfast/internal/wire"
+	"holdfast/objects"
+	"holdfast/objects/host/internal/record"
+	"holdfast/objects/host/internal/state"
+	"holdfast/objects/internal/engine"
+)
+
+// Past is what an object stored at a moment.
+type Past struct {
+	Class string                     `json:"class"`
+	Name  string                     `json:"name,omitempty"`
+	ID    string                     `json:"id"`
+	At    objects.Bookmark           `json:"at"`
+	Size  int                        `json:"size"`            // bytes of keys and values, or more
+	Pages int                        `json:"pages,omitempty"` // of its database
+	Keys  map[string]json.RawMessage `json:"keys"`            // bytes in base64
+}
+
+// HistoryEntry is one change of an object.
+type HistoryEntry struct {
+	At       objects.Bookmark `json:"at"`
+	Commit   uint64           `json:"commit,omitempty"`
+	Set      []string         `json:"set,omitempty"`      // keys that were written
+	Deleted  []string         `json:"deleted,omitempty"`  // and deleted
+	Pages    int              `json:"pages,omitempty"`    // of the database that were written
+	Bytes    int              `json:"bytes,omitempty"`    // that the history has of the change
+	Restored objects.Bookmark `json:"restored,omitempty"` // the change is that the object was put back to this state
+	Gap      bool             `json:"gap,omitempty"`      // for some time before, the class kept no history
+}
+
+// Difference is what two states of an object have differently.
+type Difference struct {
+	From    objects.Bookmark `json:"from"`
+	To      objects.Bookmark `json:"to"`
+	Changed []ChangedKey     `json:"changed"` // in order
+	Pages   int              `json:"pages,omitempty"`
+}
+
+// ChangedKey is a key with what it had and has. Bytes are in base64.
+type ChangedKey struct {
+	Key    string          `json:"key"`
+	Before json.RawMessage `json:"before,omitempty"` // empty: there was none
+	After  json.RawMessage `json:"after,omitempty"`  // empty: there is none
+}
+
+// moment is that of a bookmark.
+func moment(b objects.Bookmark) (state.Moment, error) {
+	at, err := engine.ParseBookmark(string(b))
+	if err != nil {
+		return 0, objects.Errorf(objects.Invalid, "%v", err)
+	}
+	return state.Moment(at), nil
+}
+
+// At is the bookmark of a time.
+func At(t time.Time) objects.Bookmark {
+	return objects.Bookmark(engine.BookmarkText(t.UnixMicro()))
+}
+
+// consistently reads what an object's record names. Its owner may purge that meanwhile: then it is read again.
+func (in *Inspector) consistently(ctx context.Context, id objects.ID, read func(*record.Record) error) error {
+	var before uint64
+	for range 10 {
+		if in.records == nil {
+			break
+		}
+		rec, revision, err := in.records.Read(ctx, id.Key())
+		switch {
+		case errors.Is(err, record.ErrUnreadable):
+			return objects.Errorf(objects.Internal, "the record is damaged: %v", err)
+		case err != nil:
+			return err
+		case rec == nil:
+			return objects.Errorf(objects.NotFound, "nothing is kept of the object")
+		}
+		err = read(rec)
+		if !errors.Is(err, state.ErrDamaged) || revision == before {
+			return readError(err)
+		}
+		before = revision
+	}
+	return objects.Errorf(objects.NotFound, "nothing is kept of the object")
+}
+
+// readError is pastError for who reads the store without an owner.
+func readError(err error) error {
+	if errors.Is(err, state.ErrNoPast) || errors.Is(err, state.ErrDamaged) {
+		return pastError(err)
+	}
+	return err
+}
+
+// GetAt reads what an object stored at a moment; NotFound if that is not known.
+func (in *Inspector) GetAt(ctx context.Context, id objects.ID, name string, b objects.Bookmark) (past Past, err error) {
+	at, err := moment(b)
+	if err != nil {
+		return past, err
+	}
+	err = in.consistently(ctx, id, func(rec *record.Record) error {
+		past = Past{Class: string(id.Class()), Name: name, ID: id.String(), At: b, Keys: make(map[string]json.RawMessage)}
+		if rec.Name != "" {
+			past.Name = rec.Name
+		}
+		s, err := openRecord(ctx, id.Key(), rec, in.records, at)
+		if err != nil {
+			return err
+		}
+		past.Size = s.Size()
+		return authored(ctx, s, func(w engine.Write) bool {
+			if strings.HasPrefix(w.Key, engine.Reserved) {
+				past.Pages++
+			} else {
+				past.Keys[w.Key] = engine.Shown(w.Value)
+			}
+			return true
+		})
+	})
+	return past, err
+}
+
+// authored yields what authors have stored: keys, and pages.
+func authored(ctx context.Context, s *state.State, yield func(engine.Write) bool) error {
+	for scan := s.Scan(ctx, "", engine.LastKey, false); ; {
+		w, ok, err := scan.Next()
+		if !ok || err != nil {
+			return err
+		}
+		if !engine.Stays(w.Key) && !yield(w) {
+			return nil
+		}
+	}
+}
+
+// History yields the changes of an object, the newest first, as far back as they are known. An error comes last; NotFound:
+// nothing of its past is kept.
+func (in *Inspector) History(ctx context.Context, id objects.ID) iter.Seq2[HistoryEntry, error] {
+	return func(yield func(HistoryEntry, error) bool) {
+		last := state.Moment(1<<63 - 1) // that was yielded
+		err := in.consistently(ctx, id, func(rec *record.Record) error {
+			if _, _, ok := rec.Parts.Reach(); !ok {
+				return fmt.Errorf("%w: it has none; a class keeps one that sets objects.Settings.History", state.ErrNoPast)
+			}
+			for e, err := range rec.Parts.History.Changes(ctx, id.Key(), state.Home{Store: in.records}) {
+				if err != nil {
+					return err
+				}
+				if e.At >= last { // the object was read again
+					continue
+				}
+				if last = e.At; !yield(entryOf(e), nil) {
+					return nil
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			yield(HistoryEntry{}, err)
+		}
+	}
+}
+
+func entryOf(e state.Event) HistoryEntry {
+	out := HistoryEntry{At: objects.Bookmark(e.At.Text()), Commit: e.Commit, Bytes: e.Bytes(), Gap: e.Gap}
+	if e.Restored > 0 {
+		out.Restored = objects.Bookmark(e.Restored.Text())
+	}
+	for i, key := range e.Keys() {
+		switch {
+		case strings.HasPrefix(key, engine.Reserved):
+			out.Pages++
+		case e.Deletes(i):
+			out.Deleted = append(out.Deleted, key)
+		default:
+			out.Set = append(out.Set, key)
+		}
+	}
+	return out
+}
+
+// Diff compares two states of an object.
+func (in *Inspector) Diff(ctx context.Context, id objects.ID, from, to objects.Bookmark) (d Difference, err error) {
+	before, err := moment(from)
+	if err != nil {
+		return d, err
+	}
+	after, err := moment(to)
+	if err != nil {
+		return d, err
+	}
+	err = in.consistently(ctx, id, func(rec *record.Record) error {
+		d = Difference{From: from, To: to, Changed: []ChangedKey{}}
+		old, err := openRecord(ctx, id.Key(), rec, in.records, before)
+		if err != nil {
+			return err
+		}
+		now, err := openRecord(ctx, id.Key(), rec, in.records, after)
+		if err != nil {
+			return err
+		}
+		return d.compare(ctx, old, now)
+	})
+	return d, err
+}
+
+// compare fills in what two states have differently.
+func (d *Difference) compare(ctx context.Context, old, now *state.State) error {
+	a, b := old.Scan(ctx, "", engine.LastKey, false), now.Scan(ctx, "", engine.LastKey, false)
+	was, has, err := a.Next()
+	if err != nil {
+		return err
+	}
+	for {
+		is, more, err := b.Next()
+		for err == nil && has && (!more || was.Key < is.Key) {
+			d.add(was.Key, was.Value, nil)
+			was, has, err = a.Next()
+		}
+		if err != nil || !more {
+			return err
+		}
+		if has && was.Key == is.Key {
+			d.add(is.Key, was.Value, is.Value)
+			if was, has, err = a.Next(); err != nil {
+				return err
+			}
+		} else {
+			d.add(is.Key, nil, is.Value)
+		}
+	}
+}
+
+func (d *Difference) add(key string, before, after []byte) {
+	switch {
+	case engine.Stays(key) || bytes.Equal(before, after):
+	case strings.HasPrefix(key, engine.Reserved):
+		d.Pages++
+	default:
+		c := ChangedKey{Key: key}
+		if before != nil {
+			c.Before = engine.Shown(before)
+		}
+		if after != nil {
+			c.After = engine.Shown(after)
+		}
+		d.Changed = append(d.Changed, c)
+	}
+}
+
+// Restored is what a restore has done.
+type Restored struct {
+	Undo    objects.Bookmark `json:"undo"`    // to restore that takes the restore back
+	Changed bool             `json:"changed"` // otherwise nothing had changed since
+}
+
+// operate asks the owner of an object to do something that only an operator may. An object that nobody owns is claimed for it.
+func operate(ctx context.Context, nc *nats.Conn, id objects.ID, name string, kind wire.Kind, body []byte) ([]byte, error) {
+	client, err := wire.NewClient(wire.ClientConfig{NATS: nc, Host: true, Name: nuid.Next(), Region: "local"})
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	reply, err := client.Do(ctx, wire.Address{ID: id, Name: name}, &wire.Request{Kind: kind, Body: body})
+	if err == nil {
+		err = reply.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return reply.Body, nil
+}
+
+// Restore has the owner of an object, given by its id and its name, if known, put it back to a state that it had. Errors are
+// those of a call: NotFound if the state is not known.
+func Restore(ctx context.Context, nc *nats.Conn, id objects.ID, name string, b objects.Bookmark) (done Restored, err error) {
+	at, err := moment(b)
+	if err != nil {
+		return done, err
+	}
+	body, err := operate(ctx, nc, id, name, wire.Restore, wire.Encode(&wire.RestoreBody{At: int64(at)}))
+	if err != nil {
+		return done, err
+	}
+	var answer wire.Restored
+	if err := wire.Decode(body, &answer); err != nil {
+		return done, objects.Errorf(objects.Internal, "the owner's answer is not understood")
+	}
+	return Restored{objects.Bookmark(engine.BookmarkText(answer.Undo)), answer.Changed}, nil
+}
+
+// Fork has an object that has nothing stored begin with what another of its class stored at a moment, or stores now if the
+// bookmark is empty. It returns how many keys and pages that are. Conflict: it has something stored.
+func Fork(ctx context.Context, nc *nats.Conn, from objects.ID, b objects.Bookmark, to objects.ID, name string) (int, error) {
+	want := wire.ForkBody{From: from.Key()}
+	if b != "" {
+		at, err := moment(b)
+		if err != nil {
+			return 0, err
+		}
+		want.At = int64(at)
+	}
+	body, err := operate(ctx, nc, to, name, wire.Fork, wire.Encode(&want))
+	if err != nil {
+		return 0, err
+	}
+	var answer wire.Forked
+	if err := wire.Decode(body, &answer); err != nil {
+		return 0, objects.Errorf(objects.Internal, "the owner's answer is not understood")
+	}
+	return answer.Keys, nil
+}
