@@ -220,7 +220,8 @@ func (tab *tab) shootElement(selector, file string) {
 	box := eval[[4]float64](tab, fmt.Sprintf(`(() => {
 		scrollTo(0, 0); // the header stays above everything
 		const b = document.querySelector(%q).getBoundingClientRect();
-		return [b.left + scrollX - 16, b.top + scrollY - 16, b.width + 32, b.height + 32];
+		const left = Math.max(0, b.left + scrollX - 16); // a picture cannot begin before the page
+		return [left, b.top + scrollY - 16, Math.min(b.right + 16, document.documentElement.clientWidth) - left, b.height + 32];
 	})()`, selector))
 	tab.clip(file, box[0], box[1], box[2], box[3])
 }
