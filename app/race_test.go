@@ -3,6 +3,7 @@ package app_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -118,6 +119,47 @@ func TestRaceSaysWhyItCannotRun(t *testing.T) {
 	for _, tt := range tests {
 		if code, _, errs := run(t, "race", "--rounds", "1", "--url", tt.url); code != tt.code || !strings.Contains(errs, tt.want) {
 			t.Errorf("%s: exit %d, want %d and %q:\n%s", tt.name, code, tt.code, tt.want, errs)
+		}
+	}
+}
+
+// The flags say from where a race is fired, and how the naive counter reads and writes; the result says what came of that.
+func TestRaceIsFiredAsItsFlagsSay(t *testing.T) {
+	var mu sync.Mutex
+	var orders []string
+	stale := strings.Replace(column("naive", 15, 6, 0), `"duplicates"`, `"cached":9,"gaps":2,"duplicates"`, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			return
+		}
+		order, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		orders = append(orders, string(order))
+		fmt.Fprint(w, column("object", 15, 0, 0)+stale+column("cas", 15, 0, 0)+done)
+	}))
+	defer s.Close()
+	ordered := func(flags ...string) (order, out string) {
+		t.Helper()
+		code, out, errs := run(t, append([]string{"race", "--rounds", "1", "--url", s.URL}, flags...)...)
+		if code != 0 {
+			t.Fatalf("race %v = %d:\n%s%s", flags, code, out, errs)
+		}
+		return orders[len(orders)-1], out
+	}
+	if order, _ := ordered(); order != `{"from":null,"gap":"10ms","limit":false,"n":15,"spread":"0s","ttl":"0s"}` {
+		t.Errorf("without flags it orders %s", order)
+	}
+	order, out := ordered("--from", "fra,iad,syd", "--kv-ttl", "30s", "--kv-limit", "--gap", "0", "--spread", "2s")
+	if order != `{"from":["fra","iad","syd"],"gap":"0s","limit":true,"n":15,"spread":"2s","ttl":"30s"}` {
+		t.Errorf("with all flags it orders %s", order)
+	}
+	for _, want := range []string{"2 numbers in between given to nobody", "9 claims read from a region's cache", "6 tickets given twice"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the result does not say %q:\n%s", want, out)
 		}
 	}
 }

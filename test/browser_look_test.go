@@ -220,7 +220,8 @@ func (tab *tab) shootElement(selector, file string) {
 	box := eval[[4]float64](tab, fmt.Sprintf(`(() => {
 		scrollTo(0, 0); // the header stays above everything
 		const b = document.querySelector(%q).getBoundingClientRect();
-		return [b.left + scrollX - 16, b.top + scrollY - 16, b.width + 32, b.height + 32];
+		const left = Math.max(0, b.left + scrollX - 16); // a picture cannot begin before the page
+		return [left, b.top + scrollY - 16, Math.min(b.right + 16, document.documentElement.clientWidth) - left, b.height + 32];
 	})()`, selector))
 	tab.clip(file, box[0], box[1], box[2], box[3])
 }
@@ -348,3 +349,23 @@ const contrast = `(() => {
 	}
 	return pale;
 })()`
+
+// Where the system's colours replace the page's, and where it wants more contrast, what meant something still does.
+func TestBrowserKeepsItsMeaningInOtherColours(t *testing.T) {
+	beside(t, browsers)
+	page, _ := racePage(t, media("forced-colors", "active"))
+	page.stress()
+	if dup := eval[string](page, `getComputedStyle(document.querySelector("#col-kv .chip.dup")).borderStyle`); dup != "double" {
+		t.Errorf("a ticket that was given twice has a border of style %q", dup)
+	}
+	kinds := eval[[]string](page, `[...new Set(["read", "blind", "write"].map((kind) => { const mark = getComputedStyle(document.querySelector(".mark." + kind)); return mark.fill + mark.stroke + !!document.querySelector(".notch"); }))]`)
+	if len(kinds) != 2 { // a blind write is a write with a notch
+		t.Errorf("reads and writes are painted %v", kinds)
+	}
+	page.until("the lamp can be seen", `getComputedStyle(document.querySelector(".lamp")).backgroundColor !== "rgba(0, 0, 0, 0)"`)
+	page.shoot("page-forced.png")
+	page.do(media("prefers-contrast", "more"))
+	page.until("nothing is soft", `getComputedStyle(document.querySelector("#life-why")).color === getComputedStyle(document.body).color`)
+	page.readable()
+	page.shoot("page-contrast.png")
+}

@@ -111,6 +111,19 @@ func TestBrowserKeyboard(t *testing.T) {
 	if y := eval[float64](a, "scrollY"); y != scrolled {
 		t.Errorf("the arrow keys scrolled the page by %g", y-scrolled)
 	}
+
+	// The race needs no mouse either, and whoever pressed the button stays there.
+	for range 20 {
+		if eval[string](a, "document.activeElement.id") == "stress" {
+			break
+		}
+		a.do(chromedp.KeyEvent(kb.Tab))
+	}
+	a.do(chromedp.KeyEvent(kb.Enter))
+	a.until("the verdict is there", `document.querySelector("#verdict").dataset.tone === "bad"`)
+	if id := eval[string](a, "document.activeElement.id"); id != "stress" {
+		t.Errorf("after the race the focus is on %q", id)
+	}
 }
 
 // space is half of a press of the space bar. chromedp.KeyEvent adds a character that a

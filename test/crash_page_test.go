@@ -5,6 +5,7 @@ package test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,9 +17,15 @@ import (
 // ticket of its own.
 func TestChaosTheOwnerIsKilledInTheMidstOfARace(t *testing.T) {
 	beside(t, waiters)
-	e := dev(t, "--regions", "fra,iad", "--store", "memory")
+	e := dev(t, "--regions", "fra,iad", "--store", "memory", "--rtt", "20ms")
+	if _, _, err := claim(e.doors[1].url, "crash"); err != nil { // so that iad's host owns it, and its last write comes from there
+		t.Fatal(err)
+	}
 	for press := 1; press <= 3; press++ {
 		lines, _ := raced(t, e.doors[0].url, "crash", `{"crash":true}`)
+		if press == 1 && !slices.ContainsFunc(lines, func(l raceLine) bool { return l.What == "refused" && strings.HasPrefix(l.Host, "iad-") }) {
+			t.Error("the last write of iad's host was not refused")
+		}
 		tickets, epochs, whats := map[int]bool{}, map[uint64]int{}, ""
 		for _, l := range lines {
 			switch {
@@ -39,7 +46,7 @@ func TestChaosTheOwnerIsKilledInTheMidstOfARace(t *testing.T) {
 			t.Errorf("press %d: the run tells of %q", press, whats)
 		}
 	}
-	if _, _, body := request(t, "GET", e.doors[1].url+"/ticket/crash", ""); body != `{"ticket":45}` {
+	if _, _, body := request(t, "GET", e.doors[1].url+"/ticket/crash", ""); body != `{"ticket":46}` {
 		t.Errorf("after three presses the counter stands at %s", body)
 	}
 }

@@ -24,6 +24,7 @@ type raceLine struct {
 	Refused  int
 	Run      string
 	What     string // of a fault
+	Host     string // likewise
 }
 
 // raced fires a race and returns its lines as they came.

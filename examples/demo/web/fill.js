@@ -50,7 +50,7 @@ export function offerCrowd(roomName, can) {
     }
     here = null;
     setText(rest, "");
-    setText(button, "Fill the room: 2,000 quiet people");
+    setText(button, "Fill with 2,000 people");
   }
 
   function show(line) {
