@@ -496,7 +496,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	}
 	o.memory.state.Apply(out.Writes)
 	if ev.session {
-		o.memory.state.Apply([]engine.Write{{Key: engine.SessionsAt + ev.ended}})
+		o.writeAway(ev.ended, nil)
 	}
 	item.tasks = out.Tasks
 	if item.wrote {
