@@ -103,16 +103,18 @@ func (k *kit) costAt(ctx context.Context, p panel, size int) (sample, error) {
 	return p.at(ctx, k, r, size)
 }
 
-var shelfPeer = peer{key: "shelf", title: "Holdfast with a shelf", raise: raiseShelf}
+var shelfPeer = peer{key: "shelf", title: "Holdfast with a shelf", raise: raiseServe()}
 
-// raiseShelf is dev of this program, which has the class shelf.
-func raiseShelf(ctx context.Context, k *kit, r *running) error {
-	var said devBanner
-	if err := r.ours(ctx, k.self, &said, append([]string{"serve"}, r.devArgs()...)...); err != nil {
-		return err
+// raiseServe is dev of this program, which has classes of its own.
+func raiseServe(more ...string) func(context.Context, *kit, *running) error {
+	return func(ctx context.Context, k *kit, r *running) error {
+		var said devBanner
+		if err := r.ours(ctx, k.self, &said, append([]string{"serve"}, r.devArgs(more...)...)...); err != nil {
+			return err
+		}
+		r.url, r.ops = said.Regions[0].URL, said.Ops
+		return nil
 	}
-	r.url, r.ops = said.Regions[0].URL, said.Ops
-	return nil
 }
 
 // costOfObjects creates the objects first. The sample holds the memory that they added.

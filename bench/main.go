@@ -5,7 +5,7 @@
 //	go run ./bench --quick     one short round, under two minutes, the ratios alone
 //	go run ./bench cost        cost of one operation against the size of things, and a plot
 //	go run ./bench overload    ten times the load that can be sustained
-//	go run ./bench profile     profiles of the five hottest works
+//	go run ./bench profile     profiles of the hottest works
 //
 // The client is the same for all peers: `holdfast bench`, built once and started as a process
 // of its own. So is each peer, on free ports of the loopback, with a new and empty store for

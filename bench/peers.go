@@ -136,7 +136,7 @@ func (r *running) hostAndGateway(ctx context.Context, k *kit, nats string, more 
 		return err
 	}
 	var gateway struct{ URL, Ops string }
-	if err := r.ours(ctx, k.holdfast, &gateway, slices.Concat([]string{"gateway", "--listen", "127.0.0.1:0"}, common)...); err != nil {
+	if err := r.ours(ctx, k.holdfast, &gateway, slices.Concat([]string{"gateway", "--demo", "--listen", "127.0.0.1:0"}, common)...); err != nil {
 		return err
 	}
 	r.url, r.ops = gateway.URL, gateway.Ops

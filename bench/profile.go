@@ -28,6 +28,9 @@ var hottest = []struct {
 	{"hot", []string{"ticket", "--names", "1", "--connections", "64"}},
 	{"many", []string{"ticket", "--names", "1000", "--connections", "64"}},
 	{"echo", []string{"echo", "--connections", "64"}},
+	{"ask", []string{"echo", "--path", "/ask/{name}", "--size", "0", "--names", "64", "--connections", "64"}},
+	{"tell", []string{"echo", "--path", "/tell/{name}?n=1000", "--size", "0", "--connections", "1"}},
+	{"fan", []string{"echo", "--path", "/fan/{name}?n=1000", "--size", "0", "--connections", "1"}},
 	{"first", []string{"first", "--connections", "16"}},
 	{"room", []string{"room", "--sockets", "100", "--senders", "10", "--rate", "1500"}},
 }
@@ -38,7 +41,7 @@ func profileCommand() *cobra.Command {
 	var into string
 	c := &cobra.Command{
 		Use:   "profile",
-		Short: "Take CPU, allocation and mutex profiles of the five hottest works",
+		Short: "Take CPU, allocation and mutex profiles of the hottest works",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			k, err := newKit(c.Context())

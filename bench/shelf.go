@@ -14,15 +14,18 @@ import (
 	"holdfast/objects"
 )
 
-// shelved is Holdfast with three classes more.
+// shelved is Holdfast with four classes more.
 var shelved = app.Config{
 	Name:    "bench serve",
-	Objects: append(slices.Clone(demo.Objects), shelfObjects, busyObjects, rowsObjects),
+	Objects: append(slices.Clone(demo.Objects), shelfObjects, busyObjects, rowsObjects, pairObjects),
 	Worker: func(r fiber.Router, env *gateway.Env) {
 		demo.Worker(r, env)
 		r.Post("/shelf/:name", func(c *fiber.Ctx) error { return putOnShelf(c, env) })
 		r.Post("/busy/:name", func(c *fiber.Ctx) error { return keepBusy(c, env) })
 		r.Post("/rows/:name", func(c *fiber.Ctx) error { return askRows(c, env) })
+		r.Post("/ask/:name", func(c *fiber.Ctx) error { return askPair(c, env) })
+		r.Post("/tell/:name", func(c *fiber.Ctx) error { return tellPair(c, env, false) })
+		r.Post("/fan/:name", func(c *fiber.Ctx) error { return tellPair(c, env, true) })
 	},
 }
 

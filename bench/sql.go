@@ -75,18 +75,6 @@ var sqlPeers = []peer{
 	{"workerd", "workerd", raiseWorkerd},
 }
 
-// raiseServe is dev of this program.
-func raiseServe(more ...string) func(context.Context, *kit, *running) error {
-	return func(ctx context.Context, k *kit, r *running) error {
-		var said devBanner
-		if err := r.ours(ctx, k.self, &said, append([]string{"serve"}, r.devArgs(more...)...)...); err != nil {
-			return err
-		}
-		r.url, r.ops = said.Regions[0].URL, said.Ops
-		return nil
-	}
-}
-
 // filled is how many rows make a database of 10 MB.
 const filled = 60_000
 

@@ -42,6 +42,7 @@ var (
 	atCounters = []string{"always", "default", "r3", "workerd"}
 	atRooms    = []string{"always", "default", "r3", "workerd", "fiber"}
 	atEchoes   = []string{"always", "default", "r3", "workerd", "nats", "fiber"}
+	atPairs    = []string{"always", "default", "workerd"}
 	atIdle     = []string{"always", "default", "split", "r3", "workerd", "fiber"}
 )
 
@@ -50,6 +51,9 @@ var works = []work{
 	{"one", "one hot counter, 1 connection", atCounters, false, perSecond, loaded("ticket", "--names", "1", "--connections", "1")},
 	{"many", "1,000 counters, 64 connections", atCounters, false, perSecond, many},
 	{"echo", "object echo, 64 connections", atEchoes, false, perSecond, loaded("echo", "--names", "1", "--connections", "64", "--size", "32")},
+	{"ask", "an object asks another, both store; 64 pairs, 64 connections", atPairs, false, perSecond, paired("ask", 64, 64)},
+	{"tell", "1,000 messages of an object to another, from the request to the last one's effect", atPairs, false, p50, paired("tell", 1, 1)},
+	{"fan", "1,000 messages of an object to a thousand others, likewise", atPairs, false, p50, paired("fan", 1, 1)},
 	{"first", "first request to a new object", atCounters, false, perSecond, first},
 	{"room", "room, 100 sockets, 10 senders, 500 msg/s", atRooms, false, perSecond,
 		loaded("room", "--sockets", "100", "--senders", "10", "--rate", "500", "--size", "64")},
@@ -65,6 +69,21 @@ var works = []work{
 // loaded starts a peer and runs the load generator against it.
 func loaded(args ...string) func(context.Context, *kit, settings, peer) (sample, error) {
 	return func(ctx context.Context, k *kit, s settings, p peer) (sample, error) {
+		return k.against(ctx, p, slices.Concat(args, s.timed())...)
+	}
+}
+
+// paired is a load of what objects ask and tell each other. Ours needs the classes of this program; of workerd's objects each
+// call is one.
+func paired(work string, names, connections int) func(context.Context, *kit, settings, peer) (sample, error) {
+	return func(ctx context.Context, k *kit, s settings, p peer) (sample, error) {
+		switch p.key {
+		case "always":
+			p.raise = raiseServe("--sync", "always")
+		case "default":
+			p.raise = raiseServe()
+		}
+		args := []string{"echo", "--path", "/" + work + "/{name}?n=1000", "--size", "0", "--names", strconv.Itoa(names), "--connections", strconv.Itoa(connections)}
 		return k.against(ctx, p, slices.Concat(args, s.timed())...)
 	}
 }

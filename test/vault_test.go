@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	market "holdfast/examples/checkout"
 	"holdfast/objects"
 	"holdfast/objects/host"
 )
@@ -66,7 +67,7 @@ func (v *vault) check(tx *objects.Tx, _ objects.None) (int, error) {
 	return n, nil
 }
 
-// The test program as a host of vaults.
+// The test program as a host of vaults, and of orders, stocks and accounts.
 const hostURL = "HOLDFAST_TEST_HOST"
 
 func runHostProcess(url string) {
@@ -82,7 +83,7 @@ func runHostProcess(url string) {
 		return nc
 	}
 	h, err := host.New(context.Background(), host.Config{
-		Region: "fra", Objects: []*objects.Implementation{vaults, books}, Serve: dial(), State: dial(), Timing: quick, Cache: 8 << 20,
+		Region: "fra", Objects: append([]*objects.Implementation{vaults, books}, market.Objects...), Serve: dial(), State: dial(), Timing: quick, Cache: 8 << 20,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	fail(err)

@@ -1,5 +1,6 @@
 // The routes of the comparison, as one would write them for workerd: a counter in a storage
-// transaction, a room whose sockets may hibernate, an echo that stores nothing, and a database.
+// transaction, a room whose sockets may hibernate, an echo that stores nothing, a database, and
+// objects that call others: one another, a thousand times another, a thousand others.
 
 import { DurableObject } from "cloudflare:workers";
 
@@ -9,6 +10,13 @@ export class Thing extends DurableObject {
     switch (work) {
       case "ticket":
         return Response.json({ ticket: await this.claim() });
+      case "ask":
+        await this.claim();
+        return Response.json({ ticket: await this.other(0).claim() });
+      case "tell":
+      case "fan":
+        await Promise.all(Array.from({ length: 1000 }, (_, i) => this.other(work === "fan" ? i : 0).claim()));
+        return new Response();
       case "echo":
         return new Response(await request.arrayBuffer());
       case "rows":
@@ -40,6 +48,10 @@ export class Thing extends DurableObject {
     return new Response();
   }
 
+  other(i) {
+    return this.env.things.getByName(`${this.ctx.id.name}-${i}`);
+  }
+
   claim() {
     return this.ctx.storage.transaction(async (tx) => {
       const ticket = ((await tx.get("count")) ?? 0) + 1;
@@ -69,8 +81,8 @@ export default {
   fetch(request, env) {
     const [, work, name] = new URL(request.url).pathname.split("/");
     const upgrade = request.headers.get("Upgrade") === "websocket";
-    if (!name || work !== "ticket" && work !== "echo" && work !== "rows" && work !== "room" || work === "room" !== upgrade) {
-      return new Response("want POST /ticket/{name}, POST /echo/{name}, POST /rows/{name} or a WebSocket at /room/{name}\n", { status: 404 });
+    if (!name || !["ticket", "echo", "ask", "tell", "fan", "rows", "room"].includes(work) || work === "room" !== upgrade) {
+      return new Response("want POST /ticket/{name}, /echo/{name}, /ask/{name}, /tell/{name}, /fan/{name} or /rows/{name}, or a WebSocket at /room/{name}\n", { status: 404 });
     }
     return env.things.getByName(`${work}/${name}`).fetch(request);
   },

@@ -51,7 +51,7 @@ func BenchmarkHistoryCommit(b *testing.B) {
 	}
 }
 
-// BenchmarkHistoryRestore opens an object of 10 MB as it was, and puts it back, after twenty thousand commits. It reports
+// BenchmarkHistoryRestore opens an object of 10 MB as it was, and puts it back, after ten thousand commits. It reports
 // what is stored for each commit.
 func BenchmarkHistoryRestore(b *testing.B) {
 	records := openBucket(b, 1)
@@ -62,7 +62,7 @@ func BenchmarkHistoryRestore(b *testing.B) {
 	o.purge()
 	began := o.stored()
 	from := o.state.Past().Last
-	const commits = 20_000
+	const commits = 10_000
 	var moments []state.Moment
 	written := 0
 	for range commits {

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"slices"
@@ -130,6 +131,12 @@ func (o *largeObject) put(writes ...engine.Write) {
 		}
 	}
 	revision, err := o.records.Put(o.b.Context(), o.key, value, o.revision)
+	if errors.Is(err, record.ErrDoubt) { // the machine has stalled
+		var rec *record.Record
+		if rec, revision, err = o.records.Read(o.b.Context(), o.key); err == nil && rec.Commit != o.commit {
+			revision, err = o.records.Put(o.b.Context(), o.key, value, revision)
+		}
+	}
 	if err != nil {
 		o.b.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func (m *mailbox) add(d delivery, limits queueLimits) verdict {
 	case m.has(&d):
 		return ignored
 	case d.kind == request && tooMany(len(m.queue), limits, m.avgEvent):
-		if !isClose(d.msg.Data) {
+		if !isKind(d.msg.Data, wire.Closed) && (!d.byHost || !isKind(d.msg.Data, wire.Forget)) {
 			return refused
 		}
 		if len(m.queue) >= limits.events+objects.MaxSockets {
@@ -122,11 +122,11 @@ func tooMany(waiting int, limits queueLimits, avgEvent time.Duration) bool {
 	return waiting >= limits.events || waiting >= alwaysWait && time.Duration(waiting)*avgEvent > limits.wait
 }
 
-// isClose reports whether an encoded request is the end of a socket. Such a request is
-// never refused: otherwise the object would keep the socket for ever. A request's kind
-// is its first field.
-func isClose(data []byte) bool {
-	return len(data) >= 2 && data[0] == 1<<3 && data[1] == byte(wire.Closed)
+// isKind reports whether an encoded request is of this kind, which is its first field. Ends of sockets are never refused: a
+// gateway says each once, and the object would keep the socket for ever. Nor is it refused when a sender needs no mark any
+// more: that is said once, and an object that is told much has the more marks.
+func isKind(data []byte, kind wire.Kind) bool {
+	return len(data) >= 2 && data[0] == 1<<3 && data[1] == byte(kind)
 }
 
 // has reports whether a delivery like d waits or is being handled. The answer to a

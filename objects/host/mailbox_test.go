@@ -32,15 +32,34 @@ func TestWhoWouldWaitTooLongIsToldSo(t *testing.T) {
 	}
 }
 
-func TestOnlyAnEndOfASocketCountsAsOne(t *testing.T) {
+func TestTheKindOfARequestIsSeenWithoutDecodingIt(t *testing.T) {
 	for kind := range wire.Kind(20) {
 		data := wire.Encode(&wire.Request{Kind: kind, Gateway: "g", Socket: "s", Seq: 5})
-		if got := isClose(data); got != (kind == wire.Closed) {
+		if got := isKind(data, wire.Closed); got != (kind == wire.Closed) {
 			t.Errorf("a request of kind %d counts as an end: %t", kind, got)
 		}
 	}
-	if isClose(nil) || isClose([]byte{1 << 3}) {
+	if isKind(nil, wire.Closed) || isKind([]byte{1 << 3}, wire.Closed) {
 		t.Error("garbage counts as an end")
+	}
+}
+
+func TestAFullMailboxTakesWhatIsSaidOnce(t *testing.T) {
+	limits := queueLimits{events: 2, wait: time.Second}
+	push := func(m *mailbox, kind wire.Kind, reply string, byHost bool) verdict {
+		return m.push(delivery{kind: request, byHost: byHost, msg: &nats.Msg{Reply: reply, Data: wire.Encode(&wire.Request{Kind: kind})}}, limits)
+	}
+	for _, tt := range []struct {
+		kind   wire.Kind
+		byHost bool
+		want   verdict
+	}{{wire.Call, false, refused}, {wire.Told, true, refused}, {wire.Closed, false, queued}, {wire.Forget, true, queued}, {wire.Forget, false, refused}} {
+		m := mailbox{stage: serving}
+		push(&m, wire.Call, "_HF.g.1.1", false)
+		push(&m, wire.Call, "_HF.g.2.1", false)
+		if got := push(&m, tt.kind, "_HF.g.3.1", tt.byHost); got != tt.want {
+			t.Errorf("kind %d, by a host: %t: verdict %d, want %d", tt.kind, tt.byHost, got, tt.want)
+		}
 	}
 }
 

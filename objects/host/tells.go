@@ -295,7 +295,7 @@ func (o *object) publishForget(to string, body wire.ForgetBody) {
 	if err != nil {
 		return
 	}
-	nobody := wire.InboxPrefix + o.in.id + ".forget." + strconv.FormatUint(o.in.forgets.Add(1), 10) // nothing is answered
+	nobody := wire.InboxPrefix + o.in.id + ".forget" + strconv.FormatUint(o.in.forgets.Add(1), 10) + ".1" // nothing is answered; it is no copy of another
 	o.in.logSendError(wire.Ask(o.in.bus, wire.ObjectHostSubject(id.Key()), nobody, &wire.Request{Kind: wire.Forget, Gateway: o.in.id, Body: wire.Encode(&body)}))
 }
 

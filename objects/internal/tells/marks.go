@@ -8,9 +8,10 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// MaxMarks is how many senders an object keeps a mark of. What others tell it is overloaded beyond that, and waits at them:
-// a mark is not forgotten to make room.
-const MaxMarks = 1000
+// MaxMarks is how many senders an object keeps a mark of, in some 5 MB of memory. What others tell it is overloaded beyond
+// that, and waits at them: a mark is not forgotten to make room. A mark is mostly there for a third of a second; for a minute
+// where the sender has just come to another host.
+const MaxMarks = 20_000
 
 // Mark is the highest number that an object has handled of what a sender has told it.
 type Mark = engine.Count

@@ -409,7 +409,7 @@ func (o *Outbox) Answered(b Batch, a Answer, now time.Time, jitter float64, youn
 	default:
 		r.missed = 0
 		if handled < len(b.Numbers) && a.Failed == 0 {
-			r.window = max(1, 2*handled) // it has taken long
+			r.window = min(max(1, 2*handled), MaxBatch) // it has taken long
 		} else if r.window > 0 {
 			r.window = min(2*r.window, MaxBatch)
 		}
