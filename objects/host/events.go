@@ -505,7 +505,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	}
 	o.memory.state.Apply(out.Writes)
 	if ev.session {
-		o.memory.state.Apply([]engine.Write{{Key: engine.SessionsAt + ev.ended}})
+		o.writeAway(ev.ended, nil)
 	}
 	item.tasks, item.stream = out.Tasks, o.streamOf(ev, out, reply)
 	if item.wrote {

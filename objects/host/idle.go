@@ -107,6 +107,11 @@ func (o *object) idleCheck(now time.Time) bool {
 			return true
 		}
 	}
+	if ss := o.sockets.sessions; ss != nil && ss.Trim(now) {
+		if young := now.Add(o.class.Resume.Time); young.Before(next) {
+			next = young // what is kept for sockets that come back goes by then
+		}
+	}
 	o.in.idle.put(o, next)
 	return false
 }

@@ -24,7 +24,17 @@ import (
 const (
 	resumeWindow = 256 << 10 // bytes, unless the class says otherwise
 	handedOver   = 64 << 10  // bytes of a window that the next owner gets
+	maxAway      = 4 << 20   // bytes of entries of sessions that are away; one more session ends
 )
+
+// writeAway writes the entry of a session that is away; nil removes it. With mu held, by the
+// event loop.
+func (o *object) writeAway(id string, value []byte) {
+	key := engine.SessionsAt + id
+	before, _ := o.memory.state.Reserved().Get(key)
+	o.sockets.away += len(value) - len(before)
+	o.memory.state.Apply([]engine.Write{{Key: key, Value: value}})
+}
 
 // closeMoved is the code with which the socket is closed whose session has come back elsewhere.
 const closeMoved = 4408
@@ -147,9 +157,12 @@ func (o *object) leavesWith(gateway string, slot uint32, how engine.Close, final
 	if socket == nil || socket.Closed() {
 		return false
 	}
+	if info := socket.Info(); o.sockets.away+len(info.Attachment)+len(info.Principal) > maxAway {
+		return false
+	}
 	ss.Left(time.Now(), at, o.stream.Whole)
 	socket.Leave()
-	o.memory.state.Apply([]engine.Write{{Key: engine.SessionsAt + one.ID, Value: awayOf(one, socket.Info(), how).encode()}})
+	o.writeAway(one.ID, awayOf(one, socket.Info(), how).encode())
 	o.sockets.note()
 	return true
 }
@@ -256,6 +269,7 @@ func (o *object) adoptSessions(kept *engine.Data) {
 	}
 	for key, value := range kept.Between(engine.SessionsAt, engine.After(engine.SessionsAt)).All() {
 		id, a := strings.TrimPrefix(key, engine.SessionsAt), keptAway(value)
+		o.sockets.away += len(value)
 		session := resume.Session{ID: id, Secret: a.Secret, Until: time.UnixMilli(a.Until), Sent: a.Sent, Heard: a.Heard}
 		number := o.makeSessions().Adopt(session)
 		o.sockets.open.Add(engine.SocketInfo{
@@ -353,7 +367,7 @@ func (o *object) closeAway(sockets []*engine.Socket, how engine.Close) {
 		}
 		a := awayOf(one, s.Info(), engine.Close{Code: how.Code, Reason: how.Reason})
 		a.Final = true
-		o.memory.state.Apply([]engine.Write{{Key: engine.SessionsAt + one.ID, Value: a.encode()}})
+		o.writeAway(one.ID, a.encode())
 		o.endAway(one.ID, a.close())
 		o.push(delivery{kind: endsDue})
 	}
@@ -375,11 +389,10 @@ func (o *object) keepAttachments(sends []engine.Send) {
 			continue
 		}
 		s := send.Sockets[0]
-		key := engine.SessionsAt + s.ID()
-		if value, is := o.memory.state.Reserved().Get(key); is {
+		if value, is := o.memory.state.Reserved().Get(engine.SessionsAt + s.ID()); is {
 			a := keptAway(value)
 			a.Attachment = s.Info().Attachment
-			o.memory.state.Apply([]engine.Write{{Key: key, Value: a.encode()}})
+			o.writeAway(s.ID(), a.encode())
 		}
 	}
 }
@@ -450,13 +463,13 @@ func (o *object) bringBack(ev event, one *resume.Session, socket *engine.Socket)
 	slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has seen it
 	back := o.sockets.sessions.Resume(one, req.Received, resume.Place{Gateway: req.Gateway, Slot: slot}, o.stream.Whole)
 	b := o.outgoing(now)
-	writes := []engine.Write{{Key: engine.SessionsAt + one.ID}}
+	o.writeAway(one.ID, nil)
 	if back.Before != (resume.Place{}) {
 		d := b.to(back.Before.Gateway)
 		d.Ops = append(d.Ops, wire.LaneOp{
 			Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{back.Before.Slot}), Code: closeMoved, Reason: "the socket has come back elsewhere",
 		})
-		writes = slices.Insert(writes, 0, engine.Write{Key: detachedKey(back.Before), Value: []byte("true")})
+		o.memory.state.Apply([]engine.Write{{Key: detachedKey(back.Before), Value: []byte("true")}})
 	}
 	socket.Place(req.Gateway, slot, req.Region, cleanPrincipal(req.Principal))
 	d := b.to(req.Gateway)
@@ -469,7 +482,6 @@ func (o *object) bringBack(ev event, one *resume.Session, socket *engine.Socket)
 		d.Ops = append(d.Ops, wire.LaneOp{Op: wire.OpMessage, Slots: op.Slots, Binary: m.Binary, Data: m.Data})
 	}
 	o.placeConflated(&b, now, false)
-	o.memory.state.Apply(writes)
 	o.sockets.note()
 	reply := &wire.Reply{Status: 101}
 	o.remember(ev, reply)

@@ -29,6 +29,7 @@ type sockets struct {
 	answered map[string]time.Time // when gateways have answered sockets by themselves
 
 	sessions *resume.Sessions // sockets that may come back; nil: there are none
+	away     int              // bytes of the entries of those that are away
 
 	details  json.RawMessage          // for the record: tags, attachments and principals, if they are few
 	recorded map[string]record.Socket // what the record has of sockets whose gateways have not told of them
