@@ -448,7 +448,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		return len(b), err
 	}
 	if c.streaming {
-		_ = c.Conn.SetWriteDeadline(time.Now().Add(readTime)) // fails only on a closed connection
+		_ = c.SetWriteDeadline(time.Now().Add(readTime)) // fails only on a closed connection
 	}
 	return c.Conn.Write(b)
 }

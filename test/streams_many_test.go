@@ -65,7 +65,9 @@ func TestManyStreamsTakeAWindowEach(t *testing.T) {
 	}
 	done := make(chan struct{})
 	go func() { running.Wait(); close(done) }()
-	io.ReadFull(leaves.Body, make([]byte, 1000))
+	if _, err := io.ReadFull(leaves.Body, make([]byte, 1000)); err != nil {
+		t.Error(err)
+	}
 	leaves.Body.Close()
 	var most uint64
 	var slowest atomic.Int64
@@ -90,7 +92,7 @@ func TestManyStreamsTakeAWindowEach(t *testing.T) {
 		t.Errorf("the heap has grown by %d MB for 22 streams", grown>>20)
 	}
 	for range 2 { // the two that nobody reads have ended
-		<-log.ended
+		_ = <-log.ended // however they did
 	}
 }
 

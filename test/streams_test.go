@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -60,7 +61,7 @@ func (p *press) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/lines": // server-sent events, as the test says
 		w.Header().Set("Content-Type", "text/event-stream")
-		io.WriteString(w, ":begin\n")
+		_, _ = io.WriteString(w, ":begin\n") // who does not hear of it fails
 		tx.Stream(func(t *objects.Task, out io.Writer) error {
 			defer func() { log.ended <- context.Cause(t) }()
 			for {
@@ -78,8 +79,11 @@ func (p *press) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		})
 	case "/bytes": // so many
-		var n int64
-		fmt.Sscan(r.URL.Query().Get("n"), &n)
+		n, err := strconv.ParseInt(r.URL.Query().Get("n"), 10, 64)
+		if err != nil {
+			tx.Refuse(err)
+			return
+		}
 		tx.Stream(func(_ *objects.Task, out io.Writer) error {
 			piece := make([]byte, 32<<10)
 			for n > 0 {
@@ -107,7 +111,9 @@ func (p *press) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 	case "/cut":
 		tx.Stream(func(_ *objects.Task, out io.Writer) error {
-			io.WriteString(out, "half")
+			if _, err := io.WriteString(out, "half"); err != nil {
+				return err
+			}
 			return objects.Errorf(objects.Conflict, "the press is jammed")
 		})
 	case "/read": // reads within the event
@@ -154,7 +160,9 @@ func newPress(t *testing.T, on *substrate, change ...func(*gateway.Config)) (str
 // mute takes no uploads.
 type mute struct{}
 
-func (mute) ServeHTTP(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }
+func (mute) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(w, r.Body) // whatever has come of it
+}
 
 func get(t *testing.T, url string) *http.Response {
 	t.Helper()
@@ -197,7 +205,7 @@ func TestAStreamIsReadWhileItIsWritten(t *testing.T) {
 		if rest, err := io.ReadAll(in); err != nil || len(rest) > 0 {
 			t.Fatalf("the end is %q, %v", rest, err)
 		}
-		<-log.ended
+		_ = <-log.ended // however it did
 	})
 }
 
@@ -232,7 +240,9 @@ func TestAClientThatLeavesEndsItsStream(t *testing.T) {
 	onBoth(t, func(t *testing.T, on *substrate) {
 		url, log := newPress(t, on)
 		res := get(t, url+"/press/a/bytes?n=1000000000")
-		io.ReadFull(res.Body, make([]byte, 1000))
+		if _, err := io.ReadFull(res.Body, make([]byte, 1000)); err != nil {
+			t.Error(err)
+		}
 		res.Body.Close()
 		if err := <-log.ended; err == nil {
 			t.Error("the stream has ended well")

@@ -28,13 +28,13 @@ var historyCases = []aCase{
 				}
 			})
 		}
-		made := s.script.constructed()
+		made := s.constructed()
 		s.must(func(tx *objects.Tx) {
 			note.Set(tx, "dropped")
 			undo = tx.Restore(first)
 		})
 		is("after the restore", "one", 1)
-		if got := s.script.constructed(); got != made+1 {
+		if got := s.constructed(); got != made+1 {
 			s.Errorf("%d instances, want one more than %d", got, made)
 		}
 		s.move(s, s.self)
@@ -45,7 +45,7 @@ var historyCases = []aCase{
 		is("before everything", "", 0)
 		s.must(func(tx *objects.Tx) { tx.Restore(undo) })
 		is("after everything", "two", 2)
-		if !(empty < first && first < undo) {
+		if empty >= first || first >= undo {
 			s.Errorf("bookmarks are not in order: %s, %s, %s", empty, first, undo)
 		}
 	}},
