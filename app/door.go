@@ -33,6 +33,7 @@ func (o *doorOptions) add(p *program, c *cobra.Command) {
 	sizeFlag(f, &o.limits.Frame, "max-frame", "largest message of a WebSocket's client")
 	sizeFlag(f, &o.limits.Queue, "max-queue", "most that waits to be read by one WebSocket's client")
 	sizeFlag(f, &o.limits.Memory, "max-memory", "most that large bodies take while they are received, all together")
+	f.IntVar(&o.limits.Streams, "max-streams", o.limits.Streams, "most responses that are written while they are read, all together; each takes up to 256 KiB")
 	f.IntVar(&o.limits.Conns, "max-conns", o.limits.Conns, "most connections, WebSockets among them")
 	f.IntVar(&o.limits.ConnsPer, "max-conns-per-address", o.limits.ConnsPer, "most connections of one address; an IPv6 address counts as its /64, loopback has no limit")
 	f.IntVar(&o.limits.NewPer, "max-new-per-address", o.limits.NewPer, "most objects that one address brings into being in a second")
@@ -61,7 +62,7 @@ func (o *doorOptions) check() error {
 		}
 		o.trusted = append(o.trusted, network.Masked())
 	}
-	for name, n := range map[string]int{"max-conns": o.limits.Conns, "max-conns-per-address": o.limits.ConnsPer, "max-new-per-address": o.limits.NewPer} {
+	for name, n := range map[string]int{"max-streams": o.limits.Streams, "max-conns": o.limits.Conns, "max-conns-per-address": o.limits.ConnsPer, "max-new-per-address": o.limits.NewPer} {
 		if n < 1 {
 			return usage(fmt.Errorf("--%s %d: want 1 or more", name, n), "")
 		}

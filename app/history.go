@@ -167,6 +167,7 @@ func changeOf(e host.HistoryEntry) string {
 	}
 	list("set", e.Set)
 	list("deleted", e.Deleted)
+	list("blobs", e.Blobs)
 	if e.Pages > 0 {
 		said = append(said, count(e.Pages, "page")+" of the database")
 	}
@@ -224,7 +225,7 @@ func (p *program) diff(ctx context.Context, in *host.Inspector, id objects.ID, b
 }
 
 func writeDiff(w io.Writer, d host.Difference) error {
-	if len(d.Changed) == 0 && d.Pages == 0 {
+	if len(d.Changed)+d.Pages+len(d.Blobs) == 0 {
 		_, err := fmt.Fprintln(w, "nothing is different")
 		return err
 	}
@@ -235,6 +236,9 @@ func writeDiff(w io.Writer, d host.Difference) error {
 		if len(c.After) > 0 {
 			fmt.Fprintf(w, "+ %s  %s\n", shown(c.Key), value(c.After))
 		}
+	}
+	for _, name := range d.Blobs {
+		fmt.Fprintf(w, "blob %s differs\n", shown(name))
 	}
 	if d.Pages > 0 {
 		fmt.Fprintf(w, "%s of the database differ\n", count(d.Pages, "page"))
@@ -374,6 +378,9 @@ func (p *program) getAt(ctx context.Context, in *host.Inspector, id objects.ID, 
 	fmt.Fprintf(t, "  size\t%s in %s\n", humanize.IBytes(uint64(past.Size)), count(len(past.Keys), "key"))
 	if past.Pages > 0 {
 		fmt.Fprintf(t, "  database\t%s\n", count(past.Pages, "page"))
+	}
+	for _, name := range slices.Sorted(maps.Keys(past.Blobs)) {
+		fmt.Fprintf(t, "  blob %s\t%s\n", shown(name), humanize.IBytes(uint64(past.Blobs[name])))
 	}
 	for _, key := range slices.Sorted(maps.Keys(past.Keys)) {
 		fmt.Fprintf(t, "    %s\t%s\n", shown(key), value(past.Keys[key]))

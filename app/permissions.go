@@ -45,7 +45,7 @@ func natsUsers(inboxes []string, foil bool) (users []natsUser) {
 	for _, inbox := range inboxes {
 		u := natsUser{
 			Name: inbox, About: "gateways: ask objects, and hear what is meant for them",
-			Publish:   slices.Concat(ask, []string{wire.BeatSubject, wire.LaneInbox("*") + wire.Acks, wire.LaneInbox("*") + wire.Hold}),
+			Publish:   slices.Concat(ask, []string{wire.BeatSubject, wire.LaneInbox("*") + wire.Acks, wire.LaneInbox("*") + wire.Hold, wire.BodySubject("*")}),
 			Subscribe: []string{wire.InboxPrefix + inbox + ".>", wire.GatewayInbox(inbox) + ">"},
 		}
 		if foil {
@@ -56,7 +56,7 @@ func natsUsers(inboxes []string, foil bool) (users []natsUser) {
 	host := natsUser{
 		Name: hostUser, About: "hosts: be asked, answer, and ask other objects",
 		Publish:   slices.Concat([]string{"hf.o.*.*.h"}, ask[1:], []string{wire.InboxPrefix + ">"}),
-		Subscribe: []string{"hf.o.>", "hf.claim.*.*", "hf.hosts", "hf.hosts.*", "hf.host.*", wire.BeatSubject, "hf.lease.echo.*", wire.InboxPrefix + "*.*.*", wire.LaneInbox("*") + ">", wire.InboxPrefix + hostUser + ".>"},
+		Subscribe: []string{"hf.o.>", "hf.claim.*.*", "hf.hosts", "hf.hosts.*", "hf.host.*", wire.BeatSubject, "hf.lease.echo.*", wire.InboxPrefix + "*.*.*", wire.LaneInbox("*") + ">", wire.BodySubject("*"), wire.InboxPrefix + hostUser + ".>"},
 	}
 	state := natsUser{
 		Name: stateUser, About: "hosts, on the connection that writes (--state-nats): records, leases and alarms",

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ const (
 	headTime  = 10 * time.Second       // a request's line and headers arrive within it
 	stallTime = 10 * time.Second       // a body may pause for so long
 	bodyTime  = 10 * time.Minute       // a body has arrived within it, however steadily it does
+	readTime  = time.Minute            // a client that reads nothing of a stream for so long is given up
 	partTime  = 500 * time.Millisecond // a stopping gateway waits so long for a request that is on its way
 
 	lingerTime  = 5 * time.Second // a refused client may go on sending for so long
@@ -272,10 +274,13 @@ type conn struct {
 	from    netip.Prefix // whose it counts as; invalid: nobody's
 
 	// What follows belongs to the goroutine that serves the connection.
+	head  headEnd
 	until time.Time  // the read deadline that fasthttp has set
 	holds bool       // it has its share of among.bodies
 	room  *[512]byte // for what is read ahead; nil before the first request, and of a WebSocket
 	ahead []byte     // read, and not asked for yet
+
+	streaming bool // a response is written for as long as there is something to write: each write has time of its own
 }
 
 // overTLS reports whether the client speaks TLS to the gateway itself.
@@ -305,36 +310,111 @@ func (c *conn) wait(waiting bool) {
 
 // Read reads. fasthttp, which is to keep no buffer for connections that wait, asks for
 // one byte first: a whole small request is read then. It asks for more than its buffer
-// has only for a body, for which it has taken up that much memory.
+// has only for a body, for which it has taken up that much memory. It gets a request's
+// head without what follows, and its body without the next request, so that a body can
+// be read past it.
 func (c *conn) Read(b []byte) (n int, err error) {
-	if len(c.ahead) > 0 {
-		n = copy(b, c.ahead)
-		c.ahead = c.ahead[n:]
-		return n, nil
-	}
-	if c.upgraded {
+	if len(c.ahead) == 0 && c.upgraded {
 		c.room, c.ahead = nil, nil
 		return c.Conn.Read(b)
 	}
-	if len(b) == 1 {
-		if c.room == nil {
-			c.room = new([512]byte)
+	if len(b) == 1 && !c.upgraded {
+		c.head = headEnd{}
+		if len(c.ahead) == 0 {
+			if c.room == nil {
+				c.room = new([512]byte)
+			}
+			c.wait(true)
+			n, err = c.Conn.Read(c.room[:])
+			c.wait(false)
+			c.ahead = c.room[:n]
 		}
-		c.wait(true)
-		n, err = c.Conn.Read(c.room[:])
-		c.wait(false)
-		c.ahead = c.room[:n]
+	}
+	if len(c.ahead) > 0 {
 		n = copy(b, c.ahead)
+		n = c.head.cut(b[:n])
 		c.ahead = c.ahead[n:]
-		return n, err
+		return n, nil
+	}
+	if err != nil {
+		return 0, err
 	}
 	if now := time.Now(); !c.until.IsZero() && c.until.Sub(now) > stallTime {
 		c.Conn.SetReadDeadline(now.Add(stallTime)) // likewise
 	}
 	if len(b) <= c.among.limits.Header {
-		return c.Conn.Read(b)
+		n, err = c.Conn.Read(b)
+	} else {
+		n, err = c.readBody(b)
 	}
-	return c.readBody(b)
+	if head := c.head.cut(b[:n]); head < n {
+		c.ahead, n = bytes.Clone(b[head:n]), head
+	}
+	return n, err
+}
+
+// headEnd finds where a request's head ends, and its body.
+type headEnd struct {
+	last   [3]byte // of what came
+	found  bool
+	behind int   // bytes that were given away behind it
+	body   int64 // of the request's body how much has not come; 0 if its length is not known, or in vain
+}
+
+var emptyLine = []byte("\r\n\r\n")
+
+// cut returns how much of b belongs to the head, or else to the body as far as its length is known. A length that came in
+// two pieces is not: what follows its body is not told apart then, and a chunked body there is refused.
+func (h *headEnd) cut(b []byte) int {
+	if h.found {
+		n := len(b)
+		if h.body > 0 {
+			n = int(min(int64(n), h.body))
+			h.body -= int64(n)
+		}
+		h.behind += n
+		return n
+	}
+	h.look(b)
+	seam := append(h.last[:3:3], b[:min(3, len(b))]...)
+	if i := bytes.Index(seam, emptyLine); i >= 0 {
+		h.found = true
+		return i + 1
+	}
+	if i := bytes.Index(b, emptyLine); i >= 0 {
+		h.found = true
+		return i + len(emptyLine)
+	}
+	if len(b) >= 3 {
+		copy(h.last[:], b[len(b)-3:])
+	} else {
+		copy(h.last[:], seam[len(seam)-3:])
+	}
+	return len(b)
+}
+
+// look looks for the length of the body.
+func (h *headEnd) look(b []byte) {
+	const name = "content-length:"
+	for line := range bytes.Lines(b) {
+		if len(line) > len(name) && line[0]|0x20 == name[0] && strings.EqualFold(string(line[:len(name)]), name) {
+			h.body, _ = lengthOf(bytes.TrimSpace(line[len(name):]))
+		}
+	}
+}
+
+// atBody reports whether the head of a request was read, and nothing behind it.
+func (c *conn) atBody() bool { return c.head.found && c.head.behind == 0 }
+
+// readLarge reads a body past fasthttp.
+func (c *conn) readLarge(b []byte) (int, error) {
+	if len(c.ahead) > 0 {
+		n := copy(b, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
+	}
+	c.Conn.SetReadDeadline(time.Now().Add(stallTime)) // likewise
+	return c.Conn.Read(b)
 }
 
 // readBody is Read for a body that is too large for a buffer.
@@ -366,6 +446,9 @@ func (c *conn) Write(b []byte) (int, error) {
 		reason := websocket.FormatCloseMessage(websocket.CloseMessageTooBig, tooLarge(c.among.limits.Frame))
 		_, err := c.Conn.Write(sockets.FrameOf(websocket.CloseMessage, reason))
 		return len(b), err
+	}
+	if c.streaming {
+		c.Conn.SetWriteDeadline(time.Now().Add(readTime)) // fails only on a closed connection
 	}
 	return c.Conn.Write(b)
 }

@@ -142,9 +142,13 @@ func (g *Gateway) forward(c *fiber.Ctx, to wire.Address, at place) error {
 	case opens:
 		return g.upgrade(c, s, to, req, at.prefix)
 	}
+	req.Takes = g.takes(c)
 	reply, err := g.send(ctx, s, to, req)
 	if err != nil {
 		return err
+	}
+	if reply.Rest != nil {
+		return g.stream(c, reply, at.prefix)
 	}
 	return respond(c, reply, at.prefix)
 }

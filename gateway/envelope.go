@@ -81,11 +81,16 @@ func envelope(c *fiber.Ctx, client netip.Addr, at place) (*wire.Request, error) 
 	if client.IsValid() && client != ipOf(c.Context().RemoteAddr()) {
 		remote = netip.AddrPortFrom(client, 0).String() // a proxy does not say the port
 	}
-	return &wire.Request{
+	req := &wire.Request{
 		Kind: wire.Fetch, Method: utils.CopyString(c.Method()), URL: target,
 		Host: string(c.Request().Host()), Header: header, Remote: remote,
-		Body: slices.Clone(c.BodyRaw()),
-	}, nil
+	}
+	if l := largeOf(c.Request()); l != nil {
+		req.Large, req.Length, req.Upload = true, max(0, l.length), l
+	} else {
+		req.Body = slices.Clone(c.BodyRaw())
+	}
+	return req, nil
 }
 
 // cookies are the request's cookies as the client sent them, which fasthttp writes in

@@ -99,6 +99,7 @@ type Gateway struct {
 	loopback   bool     // it listens there; fixed before the first request
 	offline    bool     // no socket is held: a test has the other end
 	newObjects *newObjects
+	streams    streams
 	mounts     []string           // where the worker has mounted classes; fixed once New returns
 	asking     singleflight.Group // of /readyz
 
@@ -168,7 +169,7 @@ func prepare(cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{
 		cfg: cfg, timing: cfg.Timing.WithDefaults(), log: cfg.Log, name: wire.NewName(cfg.Inbox),
-		trusted: cfg.Proxies, origins: cfg.Origins, names: append(origins(cfg.Origins).names(), cfg.Hosts...), newObjects: newObjects,
+		trusted: cfg.Proxies, origins: cfg.Origins, streams: streams{limit: cfg.Limits.Streams, open: make(map[*response]struct{})}, names: append(origins(cfg.Origins).names(), cfg.Hosts...), newObjects: newObjects,
 		metrics: newMetrics(cfg.Metrics, cfg.Region), stopping: make(chan struct{}),
 	}
 	g.hub = sockets.New(sockets.Config{
@@ -243,6 +244,7 @@ func (g *Gateway) drain(ctx context.Context, arriving *conns) error {
 	defer cancel()
 	var both sync.WaitGroup
 	both.Go(func() { g.hub.Drain(ctx) })
+	both.Go(g.streams.leave)
 	var err error
 	both.Go(func() {
 		arriving.leave(ctx)

@@ -43,14 +43,21 @@ func (g *Gateway) guard(app *fiber.App) {
 		}
 	}
 	server.HeaderReceived = func(h *fasthttp.RequestHeader) (limits fasthttp.RequestConfig) {
-		if n := h.ContentLength(); n > 0 || n == -1 { // -1: in chunks
+		switch n := h.ContentLength(); { // -1: in chunks
+		case g.takesBody(n):
+			h.SetContentLength(0)
+		case n > 0:
 			limits.ReadTimeout = bodyTime // conn cuts those that pause
 		}
 		return limits
 	}
 	next := server.Handler
 	server.Handler = func(rc *fasthttp.RequestCtx) {
-		chunked, err := framing(&rc.Request.Header)
+		chunked, length, err := framing(&rc.Request.Header)
+		past := err == nil && (chunked || length > int64(g.cfg.Limits.Body)) // its body is read past fasthttp
+		if past {
+			err = g.receive(rc, length, chunked)
+		}
 		if err != nil {
 			rc.SetConnectionClose()
 			refuse(rc, err)
@@ -61,8 +68,11 @@ func (g *Gateway) guard(app *fiber.App) {
 		}
 		g.complete(rc)
 		// Where chunks end is what servers disagree about most: nothing follows them.
-		if (chunked || g.isStopping()) && !rc.Hijacked() {
+		if (past || g.isStopping()) && !rc.Hijacked() {
 			rc.SetConnectionClose()
+		}
+		if c, ours := rc.Conn().(*conn); ours && past && largeOf(&rc.Request) != nil {
+			c.refused.Store(true) // there may be more of it than anybody has read
 		}
 	}
 	server.ErrorHandler = func(rc *fasthttp.RequestCtx, err error) {
@@ -90,40 +100,49 @@ func (g *Gateway) unreadable(err error) error {
 	return objects.Errorf(objects.Invalid, "this is not a well-formed HTTP request")
 }
 
-// framing reports whether the body comes in chunks. It refuses requests of which two
+// framing reports whether the body comes in chunks, and how long it is otherwise. It refuses requests of which two
 // servers could disagree about where they end: with a length and an encoding, with two
 // of either, with any encoding but chunked, with headers folded over lines or ended by
 // a lone LF.
-func framing(h *fasthttp.RequestHeader) (chunked bool, err error) {
+func framing(h *fasthttp.RequestHeader) (chunked bool, length int64, err error) {
 	if version := string(h.Protocol()); version != "HTTP/1.1" && version != "HTTP/1.0" {
-		return false, objects.Errorf(objects.Invalid, "the gateway speaks HTTP/1.1 and HTTP/1.0 only")
+		return false, 0, objects.Errorf(objects.Invalid, "the gateway speaks HTTP/1.1 and HTTP/1.0 only")
 	}
 	var lengths, encodings int
 	for line := range bytes.Lines(h.RawHeaders()) {
 		if line[0] == ' ' || line[0] == '\t' || !bytes.HasSuffix(line, []byte("\r\n")) {
-			return false, objects.Errorf(objects.Invalid, "a header must be one line and end with CR LF")
+			return false, 0, objects.Errorf(objects.Invalid, "a header must be one line and end with CR LF")
 		}
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		switch name = bytes.TrimSpace(name); {
 		case bytes.EqualFold(name, []byte("Content-Length")):
 			lengths++
+			var whole bool
+			if length, whole = lengthOf(bytes.TrimSpace(value)); !whole {
+				return false, 0, objects.Errorf(objects.Invalid, "the request's length is none")
+			}
 		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
 			if encodings++; !bytes.EqualFold(bytes.TrimSpace(value), []byte("chunked")) {
-				return false, objects.Errorf(objects.Invalid, "the gateway knows no transfer encoding but chunked")
+				return false, 0, objects.Errorf(objects.Invalid, "the gateway knows no transfer encoding but chunked")
 			}
 		}
 	}
 	if encodings+lengths > 1 {
-		return false, objects.Errorf(objects.Invalid, "the request's length is ambiguous")
+		return false, 0, objects.Errorf(objects.Invalid, "the request's length is ambiguous")
 	}
-	return encodings > 0, nil
+	return encodings > 0, length, nil
 }
 
 // catch turns a panic in a worker into a fault: fail logs it under a reference, and
-// no client reads it, not even one that is an error made for clients.
+// no client reads it, not even one that is an error made for clients. A worker that has
+// read a body which is too large for it is no fault.
 func catch(c *fiber.Ctx) (err error) {
 	defer func() {
-		if p := recover(); p != nil {
+		switch p := recover().(type) {
+		case nil:
+		case tooMuch:
+			err = p.err()
+		default:
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()

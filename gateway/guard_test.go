@@ -85,7 +85,7 @@ func TestARequestWithTwoEndsIsAmbiguous(t *testing.T) {
 			t.Errorf("%q was not read: %v; it belongs into another test", row.head, err)
 			continue
 		}
-		if _, err := framing(&h); (err != nil) != row.want {
+		if _, _, err := framing(&h); (err != nil) != row.want {
 			t.Errorf("%q: %v, want ambiguous = %v", row.head, err, row.want)
 		}
 	}

@@ -17,6 +17,8 @@ type Limits struct {
 	Queue  int // 1 MiB: bytes that wait to be read by one socket's client, 64 more for each message; 1013 beyond
 	Memory int // 128 MiB: large bodies that are being received, all together; 503 beyond
 
+	Streams int // 1,000: responses that are written while they are read, all together; 503 beyond. Each takes up to 256 KiB
+
 	Conns int // 100,000: connections, WebSockets among them; 503 beyond
 
 	// Of one address, which is an IPv4 address or an IPv6 /64. Loopback addresses have no limit of their own: what
@@ -37,6 +39,7 @@ func (l Limits) WithDefaults() Limits {
 	set(&l.Frame, 64<<10)
 	set(&l.Queue, 1<<20)
 	set(&l.Memory, 128<<20)
+	set(&l.Streams, 1000)
 	set(&l.Conns, 100_000)
 	set(&l.ConnsPer, 1000)
 	set(&l.NewPer, 100)

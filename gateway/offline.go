@@ -43,7 +43,7 @@ func (g *Gateway) serveOne(r *http.Request) (*http.Response, error) {
 	}
 	running.Go(func() {
 		defer far.Close()
-		_ = g.app.Server().ServeConn(pipe{far, from}) // what was wrong is in the response
+		_ = g.app.Server().ServeConn(&conn{Conn: pipe{far, from}, among: newConns(nil, g.cfg.Limits, g.trusted)}) // what was wrong is in the response
 	})
 	running.Go(func() { _ = r.Write(near) }) // the gateway need not read all of it
 	response, err := http.ReadResponse(bufio.NewReader(near), r)

@@ -1,12 +1,10 @@
 package objects
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 
 	"holdfast/internal/scope"
 	"holdfast/objects/internal/engine"
@@ -82,10 +80,5 @@ func fetch(ask engine.Asker, to Ref, r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	got := answer.Response
-	return &http.Response{
-		Status: strconv.Itoa(got.Status) + " " + http.StatusText(got.Status), StatusCode: got.Status,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: got.Header, Request: r,
-		Body: io.NopCloser(bytes.NewReader(got.Body)), ContentLength: int64(len(got.Body)),
-	}, nil
+	return answer.Response.HTTP(r), nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -881,6 +882,55 @@ func ExampleCall_Tell() {
 	// 4:00PM tea
 }
 
+// A stream writes the response after the event, as its text comes into being. What the reader has got is kept by a call.
+
+const Scribes objects.Class = "scribe"
+
+var Written = objects.NewCall[int, objects.None](Scribes, "written")
+
+var scribed = objects.NewKey[int]("lines")
+
+type Scribe struct{}
+
+func (*Scribe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain")
+	objects.TxOf(r).Stream(func(t *objects.Task, out io.Writer) error {
+		for n := range 3 {
+			if _, err := fmt.Fprintf(out, "line %d\n", n); err != nil {
+				return err // the reader has gone
+			}
+		}
+		_, err := Written.Do(t, t.Self(), 3)
+		return err
+	})
+}
+
+func (*Scribe) written(tx *objects.Tx, n int) (objects.None, error) {
+	scribed.Set(tx, n)
+	return nil, nil
+}
+
+func ExampleTx_Stream() {
+	w := objectstest.New(tb, objects.Implement(Scribes, objects.New[Scribe], objects.On(Written, (*Scribe).written)))
+	scribe := w.Object(Scribes, "s")
+	response, err := scribe.Fetch(httptest.NewRequest(http.MethodGet, "/", nil))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(os.Stdout, response.Body)
+	_ = objectstest.Inside(w, scribe, func(tx *objects.Tx, _ *Scribe) error {
+		fmt.Println(scribed.Get(tx), "written")
+		return nil
+	})
+	// Output:
+	// line 0
+	// line 1
+	// line 2
+	// 3 written
+}
+
 // A document whose past is kept: what was pasted over it can be taken back.
 
 const Documents objects.Class = "document"
@@ -892,6 +942,11 @@ var (
 	Contents = objects.NewCall[objects.None, string](Documents, "contents")
 
 	draft = objects.NewKey[string]("text")
+
+	documents = objects.Implement(Documents, objects.New[Document],
+		objects.On(Write, (*Document).write), objects.On(Revert, (*Document).revert),
+		objects.On(AsItWas, (*Document).asItWas), objects.On(Contents, (*Document).contents),
+	).With(objects.Settings{History: 7 * 24 * time.Hour})
 )
 
 type Document struct{}
@@ -913,9 +968,7 @@ func (*Document) asItWas(tx *objects.Tx, at time.Time) (objects.Bookmark, error)
 func (*Document) contents(tx *objects.Tx, _ objects.None) (string, error) { return draft.Get(tx), nil }
 
 func ExampleTx_Restore() {
-	w := objectstest.New(tb, objects.Implement(Documents, objects.New[Document], objects.On(Write, (*Document).write),
-		objects.On(Revert, (*Document).revert), objects.On(AsItWas, (*Document).asItWas), objects.On(Contents, (*Document).contents),
-	).With(objects.Settings{History: 7 * 24 * time.Hour}))
+	w := objectstest.New(tb, documents)
 	letter := w.Object(Documents, "letter")
 	_, _ = Write.Do(ctx, letter, "Dear Ann,")
 	w.Advance(time.Hour)

@@ -111,7 +111,7 @@ func (h *harness) fetch(socket string, fn work) engine.Outcome {
 	if socket != "" {
 		info = &engine.SocketInfo{ID: socket, Gateway: "g", Region: "r"}
 	}
-	return h.commit(h.instance.Fetch(httptest.NewRequest(http.MethodGet, "/", nil), info))
+	return h.commit(h.instance.Fetch(httptest.NewRequest(http.MethodGet, "/", nil), engine.Fetching{Socket: info}))
 }
 
 // open accepts a socket.

@@ -20,7 +20,12 @@ type Settings struct {
 	Writes int // MaxWrites, likewise: bytes of all keys and values that an event writes
 	State  int // MaxState, likewise: bytes of all keys and values of an object
 
-	Body     int // MaxBody, which is also the most: bytes of a request's body; TooLarge beyond
+	Body int // MaxBody, which is also the most: bytes of a request's body; TooLarge beyond
+
+	// Upload is how many bytes a request's body may have that is larger than Body, or than the gateway's Limits.Body. The event
+	// begins before such a body has come, and only Tx.Stream can read it. None is the default: TooLarge.
+	Upload int64
+
 	Response int // MaxBody, likewise: bytes of the response to a request; more abort the event
 	Frame    int // MaxFrame, likewise: bytes of a client's message; the socket is closed with 1009 beyond
 
@@ -59,6 +64,11 @@ func (i *Implementation) With(s Settings) *Implementation {
 	size("Body", s.Body, MaxBody, &class.Limits.Body)
 	size("Response", s.Response, MaxBody, &class.Limits.Response)
 	size("Frame", s.Frame, MaxFrame, &class.Limits.Frame)
+	if s.Upload < 0 {
+		refuse("Upload", s.Upload)
+	} else if s.Upload > 0 {
+		class.Limits.Upload = s.Upload
+	}
 	wait := func(name string, v time.Duration, mayBeNever bool, to *time.Duration) {
 		switch {
 		case v < 0 && !mayBeNever:

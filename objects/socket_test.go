@@ -124,7 +124,7 @@ func TestASubprotocolIsAgreedOnByTheOptionAlone(t *testing.T) {
 			return err
 		}
 		return r
-	}(), &engine.SocketInfo{ID: "s1", Gateway: "g"})
+	}(), engine.Fetching{Socket: &engine.SocketInfo{ID: "s1", Gateway: "g"}})
 	if got := out.Response.Header.Values("Sec-WebSocket-Protocol"); len(got) != 1 || got[0] != "c" {
 		t.Errorf("the handshake says %q, want c", got)
 	}

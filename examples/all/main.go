@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"iter"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -24,6 +26,7 @@ import (
 	"holdfast/examples/scheduler"
 	"holdfast/examples/ticket"
 	"holdfast/examples/tictactoe"
+	"holdfast/examples/tokens"
 	"holdfast/gateway"
 	"holdfast/objects"
 )
@@ -32,7 +35,7 @@ func main() { app.Main(app.Config{Name: "all", Objects: classes, Worker: worker}
 
 var classes = slices.Concat([]*objects.Implementation{
 	chat.Objects, document.Objects, files.Objects, jobs.Objects(work), leaderboard.Objects, ledger.Objects, limit.Objects,
-	payment.Objects(sandbox{}), scheduler.Objects(logJob), ticket.Objects, tictactoe.Objects,
+	payment.Objects(sandbox{}), scheduler.Objects(logJob), ticket.Objects, tictactoe.Objects, tokens.Objects(parrot),
 }, checkout.Objects, auth.Objects)
 
 // secret signs logins. It is of this process alone: gateways of other processes do not take them.
@@ -42,7 +45,7 @@ func worker(r fiber.Router, env *gateway.Env) {
 	r.Post("/ticket/:name", gateway.Handle(env, ticket.Claim, gateway.Param("name")))
 	r.Post("/limit/:who", gateway.Handle(env, limit.Take, gateway.Param("who")))
 	for _, add := range []gateway.Worker{
-		chat.Worker, checkout.Worker, document.Worker, files.Worker, jobs.Worker, leaderboard.Worker, ledger.Worker, payment.Worker, scheduler.Worker, tictactoe.Worker, auth.Worker(secret),
+		chat.Worker, checkout.Worker, document.Worker, files.Worker, jobs.Worker, leaderboard.Worker, ledger.Worker, payment.Worker, scheduler.Worker, tictactoe.Worker, tokens.Worker, auth.Worker(secret),
 	} {
 		add(r, env)
 	}
@@ -53,6 +56,17 @@ type sandbox struct{}
 
 func (sandbox) Charge(_ context.Context, key string, _ payment.Order) (receipt, declined string, err error) {
 	return "sandbox-" + key[:8], "", nil
+}
+
+// parrot is a model that repeats, a word at a time.
+func parrot(ctx context.Context, history []tokens.Turn) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, word := range append([]string{"you", "said"}, strings.Fields(history[len(history)-1].Text)...) {
+			if !yield(word+" ") || ctx.Err() != nil {
+				return
+			}
+		}
+	}
 }
 
 // logJob does a job by saying so.

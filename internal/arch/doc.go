@@ -3,7 +3,7 @@
 //	5  cmd/holdfast      examples/demo           test
 //	4  app
 //	3  gateway    client           objects/host            inspector
-//	2  internal/{wire,ask,stream,metrics}    objects/host/internal/...    kvfoil    embedded    internal/{link,load}
+//	2  internal/{wire,ask,stream,flow,metrics}    objects/host/internal/...    kvfoil    embedded    internal/{link,load}
 //	1  objects           objects/internal/engine    objects/objectstest     examples/room    examples/ticket
 //
 // A package imports from the floors below its own, never from above and never from its side; the few neighbours that may

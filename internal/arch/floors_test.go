@@ -26,7 +26,7 @@ var floors = []struct {
 	packages []string
 }{
 	{1, []string{"internal/scope", "objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "objects/sqlite", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback", "clients/js", "docs"}},
-	{2, []string{"internal/wire", "internal/ask", "internal/stream", "internal/resume", "internal/sockets", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
+	{2, []string{"internal/wire", "internal/ask", "internal/stream", "internal/flow", "internal/resume", "internal/sockets", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "client", "objects/host", "inspector"}},
 	{4, []string{"app", "gateway/gatewaytest"}},
 	{5, append([]string{"cmd/holdfast", "test/...", "bench/...", "chaos/..."}, applications...)},
@@ -37,6 +37,7 @@ var neighbours = []struct{ from, to, why string }{
 	{"objects", "internal/scope", "an idempotency key is set by authors' callers and read by gateways"},
 	{"objects/host/internal/record", "objects/host/internal/state", "a record names the parts of a large object"},
 	{"objects/objectstest", "internal/scope", "it reads idempotency keys, as a gateway does"},
+	{"internal/wire", "internal/flow", "what carries bodies is decided there"},
 	{"internal/ask", "internal/wire", "what is asked is a request on the wire"},
 	{"internal/sockets", "internal/wire", "what sockets are told, and tell, is on the wire"},
 	{"internal/sockets", "internal/stream", "it does what the gateway's half of a stream decides"},
@@ -88,7 +89,7 @@ type rule struct {
 var everything = []string{"..."}
 
 // applications are examples that come with their worker.
-var applications = []string{"examples/all", "examples/auth/...", "examples/chat", "examples/checkout", "examples/demo/...", "examples/document", "examples/jobs", "examples/leaderboard", "examples/ledger/...", "examples/payment", "examples/scheduler", "examples/tictactoe"}
+var applications = []string{"examples/all", "examples/auth/...", "examples/chat", "examples/checkout", "examples/demo/...", "examples/document", "examples/jobs", "examples/leaderboard", "examples/ledger/...", "examples/payment", "examples/scheduler", "examples/tictactoe", "examples/tokens"}
 
 var authors = []string{"objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "objects/sqlite", "examples/echo", "examples/limit", "examples/room", "examples/ticket"}
 

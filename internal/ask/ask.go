@@ -38,16 +38,26 @@ func (t Transport) Fetch(to objects.Ref, r *http.Request) (*http.Response, error
 		return nil, err
 	}
 	reply, err := t(r.Context(), AddressOf(to), &wire.Request{
-		Kind: wire.Fetch, Method: cmp.Or(r.Method, http.MethodGet), URL: r.URL.RequestURI(), Host: cmp.Or(r.Host, r.URL.Host), Header: r.Header, Body: body,
+		Kind: wire.Fetch, Method: cmp.Or(r.Method, http.MethodGet), URL: r.URL.RequestURI(), Host: cmp.Or(r.Host, r.URL.Host), Header: r.Header, Body: body, Takes: wire.TakesStream,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &http.Response{
+	response := &http.Response{
 		Status: strconv.Itoa(reply.Status) + " " + http.StatusText(reply.Status), StatusCode: reply.Status,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: reply.Header, Request: r,
 		Body: io.NopCloser(bytes.NewReader(reply.Body)), ContentLength: int64(len(reply.Body)),
-	}, nil
+	}
+	if reply.Rest != nil {
+		response.Body, response.ContentLength = rest{io.MultiReader(bytes.NewReader(reply.Body), reply.Rest), reply.Rest}, -1
+	}
+	return response, nil
+}
+
+// rest is a body of which some is there.
+type rest struct {
+	io.Reader
+	io.Closer
 }
 
 // bodyOf reads a request's body, as much as an object takes.

@@ -27,6 +27,7 @@ import (
 type Client struct {
 	cfg     ClientConfig
 	replies *nats.Subscription
+	bodies  *Bodies
 
 	waiters sync.Pool // of *waiter
 
@@ -100,14 +101,22 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for replies: %w", err)
 	}
+	if c.bodies, err = NewBodies(c.cfg.NATS, c.cfg.Name); err != nil {
+		c.replies.Unsubscribe() // likewise
+		return nil, err
+	}
 	c.cfg.Nearby.add(c)
 	return c, nil
 }
+
+// Bodies are those that the client carries beside events. A host writes among them.
+func (c *Client) Bodies() *Bodies { return c.bodies }
 
 // Close stops listening. Requests under way end as they would without an answer.
 func (c *Client) Close() {
 	c.cfg.Nearby.remove(c)
 	c.replies.Unsubscribe() // fails only when the connection has ended
+	c.bodies.Close()
 }
 
 // Do has the object's owner handle the request and returns its answer. It fills
@@ -116,7 +125,31 @@ func (c *Client) Close() {
 // are objects.Errors: Unknown when nobody can tell whether it happened; otherwise
 // it certainly did not: Unavailable, TooLarge for NATS, or NotFound for a class
 // that no host runs.
+//
+// What follows a streamed response's Body is Reply.Rest, which has to be closed. Until then a large body is carried.
 func (c *Client) Do(ctx context.Context, id Address, req *Request) (*Reply, error) {
+	reply, err := c.do(ctx, id, req)
+	if err != nil || reply.Stream == nil {
+		return reply, err
+	}
+	if req.Takes != TakesStream {
+		return nil, objects.Errorf(objects.Unknown, "the answer is a stream, which was not asked for")
+	}
+	body, err := c.bodies.Open(reply.Stream)
+	if err != nil {
+		return nil, err
+	}
+	if req.Upload != nil {
+		body.Carry(req.Upload)
+	} else {
+		body.Finish(nil)
+	}
+	body.until(ctx)
+	reply.Rest = body
+	return reply, nil
+}
+
+func (c *Client) do(ctx context.Context, id Address, req *Request) (*Reply, error) {
 	now := time.Now()
 	t := attempt{resume: req.Kind == Resume, looks: req.Kind == Look, maker: req.Maker, began: now, deadline: now.Add(c.cfg.Timing.Request)}
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(t.deadline) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"holdfast/objects"
@@ -56,6 +57,11 @@ type Request struct {
 
 	Call string
 	Body []byte
+
+	Takes  Takes         // what whoever asks can do with a response
+	Large  bool          // the body is not among this: it is carried beside the event, if the object streams
+	Length int64         // of a large body; 0: not known
+	Upload io.ReadCloser // a large body, which Client.Do carries. Close ends a Read. It is not sent
 
 	Method string
 	URL    string
@@ -125,7 +131,20 @@ func (r *Request) fields(c *coder) {
 	text(c, 51, &r.Session)
 	c.bytes(52, &r.Secret)
 	number(c, 53, &r.Received)
+	number(c, 60, &r.Takes)
+	c.bool(61, &r.Large)
+	number(c, 62, &r.Length)
 }
+
+// Takes is what whoever asks can do with a response.
+type Takes uint8
+
+// What can be taken. Package engine has the same.
+const (
+	TakesWhole  Takes = iota // a response that is there as a whole
+	TakesStream              // one that is written while it is read, too
+	TakesNoMore              // likewise, but there are too many of those now
+)
 
 // Reply answers a Request.
 type Reply struct {
@@ -144,6 +163,8 @@ type Reply struct {
 	Status int
 	Header map[string][]string
 	Body   []byte
+	Stream *StreamAt     // what follows Body is carried beside events; nil: nothing follows
+	Rest   io.ReadCloser // what follows Body, which Client.Do reads. It is not sent
 
 	Gap bool // of a frame: frames before it are missing
 
@@ -168,6 +189,7 @@ func (r *Reply) fields(c *coder) {
 	number(c, 20, &r.Status)
 	c.header(21, &r.Header)
 	c.bytes(22, &r.Body)
+	optional(c, 23, &r.Stream)
 	c.bool(32, &r.Gap)
 	c.bool(33, &r.Woke)
 	optional(c, 34, &r.Life)

@@ -150,6 +150,15 @@ const (
 	Hold = "held" // Held
 )
 
+// BodySubject is where a host's incarnation, or whoever else asks objects under this name, hears about bodies that are
+// carried beside events. The name of a host has no dot, that of anybody else has one.
+func BodySubject(name string) string {
+	if strings.Contains(name, ".") {
+		return InboxPrefix + name + ".b"
+	}
+	return InboxPrefix + "b." + name
+}
+
 // SocketID names a socket by its gateway and its slot there.
 func SocketID(gateway string, slot uint32) string {
 	return gateway + "-" + strconv.FormatUint(uint64(slot), 36)

@@ -287,10 +287,11 @@ func checkRequest(req *wire.Request, byHost bool) error {
 
 // event is one event while it is handled.
 type event struct {
-	req   *wire.Request // nil for the host's own
-	kind  wire.Kind     // ownEvent for one that nobody has requested
-	reply string        // where to answer; "" for nowhere
-	ctx   *eventContext // nil for a constructor's, and what is no event of the author's
+	req   *wire.Request     // nil for the host's own
+	kind  wire.Kind         // ownEvent for one that nobody has requested
+	reply string            // where to answer; "" for nowhere
+	ctx   *eventContext     // nil for a constructor's, and what is no event of the author's
+	large *engine.LargeBody // of a request whose body has not come; nil: it has, or there is none
 
 	again      bool // it gave way before
 	comesAgain bool // it has failed, and is tried again later
@@ -382,20 +383,28 @@ func (o *object) fetch(ctx context.Context, ev event) {
 		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "the path cannot be read")})
 		return
 	}
+	var body io.ReadCloser = io.NopCloser(bytes.NewReader(req.Body))
+	length := int64(len(req.Body))
+	if req.Large {
+		ev.large = new(engine.LargeBody)
+		if body, length = ev.large, req.Length; length <= 0 {
+			length = -1
+		}
+	}
 	r := (&http.Request{
 		Method: req.Method, URL: target, Host: req.Host, RemoteAddr: req.Remote, RequestURI: req.URL,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header(req.Header), Body: io.NopCloser(bytes.NewReader(req.Body)), ContentLength: int64(len(req.Body)),
+		Header: http.Header(req.Header), Body: body, ContentLength: length,
 	}).WithContext(ctx)
 	if r.Header == nil {
 		r.Header = make(http.Header)
 	}
-	var socket *engine.SocketInfo
+	how := engine.Fetching{Takes: o.takes(ev)}
 	if req.Socket != "" {
 		slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has seen it
-		socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Slot: slot, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
+		how.Socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Slot: slot, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
 	}
-	o.finish(ev, o.memory.instance.Fetch(r, socket))
+	o.finish(ev, o.memory.instance.Fetch(r, how))
 }
 
 // runAlarm runs the alarm if the record says that it is due.
@@ -498,7 +507,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	if ev.session {
 		o.memory.state.Apply([]engine.Write{{Key: engine.SessionsAt + ev.ended}})
 	}
-	item.tasks = out.Tasks
+	item.tasks, item.stream = out.Tasks, o.streamOf(ev, out, reply)
 	if item.wrote {
 		o.noteTold(out.Writes)
 	}
@@ -543,6 +552,9 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 	}
 	if reply.Status == http.StatusSwitchingProtocols { // a socket cannot be opened by hearsay
 		reply = &wire.Reply{Code: objects.Unknown, Message: "the object's host was lost as the socket opened; connect again"}
+	}
+	if reply.Stream != nil { // nor can a stream be read twice
+		reply = &wire.Reply{Code: objects.Done, Message: "this was done before; its answer was a stream, which is not kept"}
 	}
 	kept := *reply
 	kept.Woke = false

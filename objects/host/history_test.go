@@ -475,3 +475,65 @@ func TestWhateverPutAHostDiesAtARestoreHappensOnceOrNotAtAll(t *testing.T) {
 		})
 	}
 }
+
+// A database goes back as a whole, at the same moment as the keys beside it, at whatever owner.
+func TestADatabaseAndItsKeysGoBackTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, clock := newMemoryStore(), newMemoryClock()
+		id, err := booksClass.ID("c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		world := func(incarnation string) *tellWorld {
+			return newTellWorldOf(t, store, incarnation, clock, bookObjects.With(objects.Settings{History: objects.MaxHistory}))
+		}
+		w := world("first")
+		ask := func(req *wire.Request) string {
+			t.Helper()
+			reply, err := w.client.Do(t.Context(), wire.Address{ID: id, Name: "c"}, req)
+			if err == nil {
+				err = reply.Err()
+			}
+			if err != nil {
+				t.Errorf("%v\n%s", err, w.log.b.String())
+				return ""
+			}
+			return string(reply.Body)
+		}
+		enter := func(some int) {
+			ask(&wire.Request{Kind: wire.Call, Call: "enter", Body: fmt.Appendf(nil, `{"Entries":%d,"Size":60}`, some)})
+		}
+		balance := func(want int) {
+			t.Helper()
+			if got := ask(&wire.Request{Kind: wire.Call, Call: "balance", Body: []byte("null")}); got != fmt.Sprint(want) {
+				t.Errorf("the balance is %s, want %d", got, want)
+			}
+		}
+		var moments []state.Moment
+		sums := []int{}
+		n := 0
+		for i := range 40 {
+			enter(1 + i%7)
+			n += 1 + i%7
+			sums = append(sums, n)
+			moments = append(moments, state.MomentOf(time.Now()))
+			time.Sleep(time.Second)
+		}
+		w.crash()
+		w = world("second")
+		for _, i := range []int{39, 3, 38, 0, 20, 12} {
+			ask(&wire.Request{Kind: wire.Restore, Body: wire.Encode(&wire.RestoreBody{At: int64(moments[i])})})
+			balance(sums[i])
+		}
+		enter(5)
+		balance(sums[12] + 5)
+		if _, err := w.stop(); err != nil {
+			t.Error(err)
+		}
+		w = world("third")
+		balance(sums[12] + 5)
+		if _, err := w.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -309,7 +309,7 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		defer client.Close()
 		in := newIncarnation(h, id)
 		in.bus, in.store, in.clock = newNatsBus(h.cfg.Serve), h.records, h.clock
-		in.client, in.lease = client, holder
+		in.client, in.lease, in.bodies = client, holder, client.Bodies()
 		in.live = func(ctx context.Context, other string) bool {
 			_, valid := holder.Holds()
 			return !valid || h.others.Live(ctx, other) // whoever could not renew itself says nothing about others

@@ -65,6 +65,9 @@ type incarnation struct {
 	forgets atomic.Uint64 // said so far
 	running atomic.Int64  // tasks
 
+	streaming atomic.Int64 // streams that run
+	bodies    *wire.Bodies // that are carried beside events; nil: there are no streams
+
 	restrictions restrictions
 	unreadable   unreadable
 

@@ -28,6 +28,7 @@ type Past struct {
 	At    objects.Bookmark           `json:"at"`
 	Size  int                        `json:"size"`            // bytes of keys and values, or more
 	Pages int                        `json:"pages,omitempty"` // of its database
+	Blobs map[string]int64           `json:"blobs,omitempty"` // by name, with their bytes
 	Keys  map[string]json.RawMessage `json:"keys"`            // bytes in base64
 }
 
@@ -38,6 +39,7 @@ type HistoryEntry struct {
 	Set      []string         `json:"set,omitempty"`      // keys that were written
 	Deleted  []string         `json:"deleted,omitempty"`  // and deleted
 	Pages    int              `json:"pages,omitempty"`    // of the database that were written
+	Blobs    []string         `json:"blobs,omitempty"`    // that were written or deleted
 	Bytes    int              `json:"bytes,omitempty"`    // that the history has of the change
 	Restored objects.Bookmark `json:"restored,omitempty"` // the change is that the object was put back to this state
 	Gap      bool             `json:"gap,omitempty"`      // for some time before, the class kept no history
@@ -47,8 +49,9 @@ type HistoryEntry struct {
 type Difference struct {
 	From    objects.Bookmark `json:"from"`
 	To      objects.Bookmark `json:"to"`
-	Changed []ChangedKey     `json:"changed"` // in order
-	Pages   int              `json:"pages,omitempty"`
+	Changed []ChangedKey     `json:"changed"`         // in order
+	Pages   int              `json:"pages,omitempty"` // of the database
+	Blobs   []string         `json:"blobs,omitempty"`
 }
 
 // ChangedKey is a key with what it had and has. Bytes are in base64.
@@ -121,29 +124,29 @@ func (in *Inspector) GetAt(ctx context.Context, id objects.ID, name string, b ob
 			return err
 		}
 		past.Size = s.Size()
-		return authored(ctx, s, func(w engine.Write) bool {
-			if strings.HasPrefix(w.Key, engine.Reserved) {
-				past.Pages++
-			} else {
+		from, to := engine.BlobEnds()
+		if past.Blobs, err = engine.BlobSizes(s.Scan(ctx, from, to, false)); err != nil {
+			return err
+		}
+		for scan := s.Scan(ctx, engine.Pages, engine.LastKey, false); ; {
+			w, ok, err := scan.Next()
+			switch {
+			case !ok || err != nil:
+				return err
+			case !strings.HasPrefix(w.Key, engine.Reserved):
 				past.Keys[w.Key] = engine.Shown(w.Value)
+			case strings.HasPrefix(w.Key, engine.Pages):
+				past.Pages++
 			}
-			return true
-		})
+		}
 	})
 	return past, err
 }
 
-// authored yields what authors have stored: keys, and pages.
-func authored(ctx context.Context, s *state.State, yield func(engine.Write) bool) error {
-	for scan := s.Scan(ctx, "", engine.LastKey, false); ; {
-		w, ok, err := scan.Next()
-		if !ok || err != nil {
-			return err
-		}
-		if !engine.Stays(w.Key) && !yield(w) {
-			return nil
-		}
-	}
+// blobOf is the blob that a key says the end of; false if it does not.
+func blobOf(key string) (name string, ok bool) {
+	from, _ := engine.BlobEnds()
+	return strings.CutPrefix(key, from)
 }
 
 // History yields the changes of an object, the newest first, as far back as they are known. An error comes last; NotFound:
@@ -180,9 +183,13 @@ func entryOf(e state.Event) HistoryEntry {
 		out.Restored = objects.Bookmark(e.Restored.Text())
 	}
 	for i, key := range e.Keys() {
+		blob, ends := blobOf(key)
 		switch {
-		case strings.HasPrefix(key, engine.Reserved):
+		case ends:
+			out.Blobs = append(out.Blobs, blob)
+		case strings.HasPrefix(key, engine.Pages):
 			out.Pages++
+		case strings.HasPrefix(key, engine.Reserved): // a blob's part
 		case e.Deletes(i):
 			out.Deleted = append(out.Deleted, key)
 		default:
@@ -245,10 +252,14 @@ func (d *Difference) compare(ctx context.Context, old, now *state.State) error {
 }
 
 func (d *Difference) add(key string, before, after []byte) {
+	blob, ends := blobOf(key)
 	switch {
-	case engine.Stays(key) || bytes.Equal(before, after):
-	case strings.HasPrefix(key, engine.Reserved):
+	case bytes.Equal(before, after):
+	case ends:
+		d.Blobs = append(d.Blobs, blob)
+	case strings.HasPrefix(key, engine.Pages):
 		d.Pages++
+	case strings.HasPrefix(key, engine.Reserved): // the runtime's, or a blob's part
 	default:
 		c := ChangedKey{Key: key}
 		if before != nil {

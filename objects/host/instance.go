@@ -15,7 +15,7 @@ func (o *object) world() engine.World {
 		Alarm:    func() engine.Alarm { return alarmValue(o.memory.alarm) },
 		Answered: o.answered,
 		Owner:    engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
-		Born:     o.memory.token, Told: o.pendingTold, Free: o.freeTasks,
+		Born:     o.memory.token, Told: o.pendingTold, Free: o.freeTasks, FreeStreams: o.freeStreams,
 		Holds: o.in.holds,
 
 		Context: o.in.work,

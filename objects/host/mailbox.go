@@ -97,7 +97,7 @@ func (m *mailbox) add(d delivery, limits queueLimits) verdict {
 	case m.has(&d):
 		return ignored
 	case d.kind == request && tooMany(len(m.queue), limits, m.avgEvent):
-		if !isKind(d.msg.Data, wire.Closed) && !(d.byHost && isKind(d.msg.Data, wire.Forget)) {
+		if !isKind(d.msg.Data, wire.Closed) && (!d.byHost || !isKind(d.msg.Data, wire.Forget)) {
 			return refused
 		}
 		if len(m.queue) >= limits.events+objects.MaxSockets {

@@ -31,6 +31,7 @@ type outboxItem struct {
 	gate   chan<- bool // is told when an ask may leave, which waits for what a reply waits for; false: never
 	settle *asking     // what the event has asked; it is settled when the item leaves
 	tasks  []engine.Task
+	stream *streaming // that begins when the item leaves; nil: none
 }
 
 // silent reports whether nothing is to leave, and nobody waits.
@@ -151,6 +152,9 @@ func (o *object) emit(item outboxItem) {
 	}
 	if len(item.tasks) > 0 {
 		o.begin(item.tasks)
+	}
+	if item.stream != nil {
+		o.beginStreaming(item.stream)
 	}
 	if item.frame || item.reply == nil {
 		return

@@ -45,6 +45,8 @@ func (o *object) once(e *event, key string, q question, run func(*engine.Instanc
 		switch {
 		case kept.to != q:
 			return engine.Outcome{}, objects.Errorf(objects.Conflict, "this idempotency key was used for another request")
+		case kept.out.Response != nil && kept.out.Response.Stream != nil:
+			return engine.Outcome{}, errStreamed
 		case !kept.known:
 			return engine.Outcome{}, objects.Errorf(objects.Done, "this was done before; its answer was too large to keep")
 		}

@@ -164,7 +164,7 @@ func (e *event) Ask(ctx context.Context, q engine.Question) (engine.Answer, erro
 		if q.Request != nil {
 			r := q.Request.Clone(child)
 			r.Body, r.ContentLength = body(q.Input), int64(len(q.Input))
-			out = i.Fetch(r, nil)
+			out = i.Fetch(r, engine.Fetching{})
 		} else {
 			out = i.Call(child, q.Call, q.Input)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -39,12 +40,15 @@ type object struct {
 	fate        fate // of the next commit
 	forgetAlarm bool // the event that failed last has its alarm forgotten
 
+	large *engine.LargeBody // of the request that is answered, if it has one
+	rest  io.Reader         // its bytes
+
 	box   *tells.Outbox // nil: it has told nothing
 	born  uint64        // of what it tells
 	holds bool          // what it is told is kept
 	kept  []batch       // while it holds
 
-	tasks int // that run; the world's mu guards it
+	tasks, streams int // that run, a stream is no task here; the world's mu guards them
 }
 
 // fate is what becomes of a commit.
@@ -139,13 +143,15 @@ func (o *object) wake() error {
 			}
 			return time.Time{}
 		},
-		Born:   o.born,
-		Told:   o.pending,
-		Free:   o.free,
-		Now:    o.world.Now,
-		Owner:  engine.Owner{Host: "test", Region: "test", Epoch: 1 + o.moves},
-		Misuse: o.misused,
-		Strict: 1,
+		Born: o.born,
+		Told: o.pending,
+		Free: o.free,
+
+		FreeStreams: o.freeStreams,
+		Now:         o.world.Now,
+		Owner:       engine.Owner{Host: "test", Region: "test", Epoch: 1 + o.moves},
+		Misuse:      o.misused,
+		Strict:      1,
 	})
 	o.instance = instance
 	if err := o.applyOutcome(out); err != nil {
@@ -246,7 +252,10 @@ func (o *object) applyOutcome(out engine.Outcome) error {
 	o.join(out.Opened[joined:])
 	o.flush()
 	for _, task := range out.Tasks {
-		o.world.begin(o, task)
+		o.world.begin(o, task, &o.tasks)
+	}
+	if out.Response != nil && out.Response.Stream != nil {
+		o.stream(out.Response)
 	}
 	return nil
 }
@@ -258,6 +267,8 @@ func (o *object) pending() int {
 	}
 	return o.box.Len()
 }
+
+var errStreamed = objects.Errorf(objects.Done, "this was done before; its answer was a stream, which is not kept")
 
 var errUnknown = objects.Errorf(objects.Unknown, "no answer in time; it may or may not have happened")
 
@@ -278,6 +289,8 @@ func (o *object) crashAtCommit(fate fate, out engine.Outcome) error {
 		return errUnknown
 	case len(out.Opened) > 0:
 		return objects.Errorf(objects.Unknown, "the object's host was lost as the socket opened; connect again")
+	case out.Response != nil && out.Response.Stream != nil:
+		return errStreamed
 	case size > maxAnswer:
 		return objects.Errorf(objects.Done, "this was done before; its answer was too large to keep")
 	}
@@ -366,7 +379,7 @@ func (o *object) deliverEnds() {
 }
 
 // fetch is an HTTP request whose body has been read. If c is not nil, the request may open it.
-func (o *object) fetch(e *event, key string, r *http.Request, data []byte, c *Client) (*engine.Response, error) {
+func (o *object) fetch(e *event, key string, r *http.Request, data []byte, rest io.Reader, c *Client) (*engine.Response, error) {
 	target, err := url.ParseRequestURI(r.URL.RequestURI())
 	if err != nil {
 		return nil, objects.Errorf(objects.Invalid, "the path cannot be read")
@@ -381,11 +394,21 @@ func (o *object) fetch(e *event, key string, r *http.Request, data []byte, c *Cl
 		again := r.Clone(e)
 		again.URL, again.RequestURI = target, target.RequestURI() // without the host
 		again.Body, again.ContentLength = body(data), int64(len(data))
-		if c == nil {
-			return i.Fetch(again, nil)
+		o.large = nil
+		if rest != nil {
+			o.large = new(engine.LargeBody)
+			again.Body, again.ContentLength = o.large, r.ContentLength
+			o.rest = io.MultiReader(bytes.NewReader(data), rest)
 		}
-		info := c.info
-		return i.Fetch(again, &info)
+		how := engine.Fetching{Takes: engine.TakesStream}
+		if r.ProtoMajor == 1 && r.ProtoMinor == 0 {
+			how.Takes = engine.TakesWhole
+		}
+		if c != nil {
+			info := c.info
+			how.Socket = &info
+		}
+		return i.Fetch(again, how)
 	})
 	if c != nil && c.info.Order == 0 {
 		delete(o.clients, c.ID())

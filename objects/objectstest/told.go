@@ -101,7 +101,8 @@ func (w *World) Told(from objects.Ref) (all []objects.Told) {
 	return all
 }
 
-// Wait returns when no task runs that Tx.Go has begun.
+// Wait returns when no task runs that Tx.Go or Tx.Stream has begun. A stream waits for its reader: read the response before,
+// or close it.
 func (w *World) Wait() {
 	w.mu.Lock()
 	for w.tasks > 0 {
@@ -114,8 +115,8 @@ func (w *World) Wait() {
 	w.deliver()
 }
 
-// begin starts a task.
-func (w *World) begin(o *object, task engine.Task) {
+// begin starts a task, which is one of so many of its kind.
+func (w *World) begin(o *object, task engine.Task, kind *int) {
 	w.mu.Lock()
 	if w.ending == nil {
 		w.ending, w.end = context.WithCancel(context.Background())
@@ -132,7 +133,7 @@ func (w *World) begin(o *object, task engine.Task) {
 		w.taskEnded = make(chan struct{})
 	}
 	w.tasks++
-	o.tasks++
+	*kind++
 	w.mu.Unlock()
 	go func() { // Wait waits for it
 		result := "it has ended its goroutine"
@@ -144,7 +145,7 @@ func (w *World) begin(o *object, task engine.Task) {
 			}
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			o.tasks--
+			*kind--
 			if w.tasks--; w.tasks == 0 {
 				close(w.taskEnded)
 			}
@@ -161,6 +162,13 @@ func (o *object) free() int {
 	o.world.mu.Lock()
 	defer o.world.mu.Unlock()
 	return objects.MaxTasks - o.tasks
+}
+
+// freeStreams is how many streams may.
+func (o *object) freeStreams() int {
+	o.world.mu.Lock()
+	defer o.world.mu.Unlock()
+	return objects.MaxStreams - o.streams
 }
 
 // askFor asks an object for a task.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -125,15 +124,9 @@ func (t transport) Fetch(to objects.Ref, r *http.Request) (*http.Response, error
 }
 
 func received(response *engine.Response, r *http.Request) *http.Response {
-	return &http.Response{
-		Status:     fmt.Sprintf("%d %s", response.Status, http.StatusText(response.Status)),
-		StatusCode: response.Status,
-		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header:        response.Header,
-		Body:          io.NopCloser(strings.NewReader(string(response.Body))),
-		ContentLength: int64(len(response.Body)),
-		Request:       r,
-	}
+	own := *response
+	own.Body = slices.Clone(response.Body)
+	return own.HTTP(r)
 }
 
 // requestTime is how long whoever asks an object waits, as a gateway does.
@@ -175,13 +168,14 @@ func (w *World) fetch(to objects.Ref, r *http.Request, c *Client) (*engine.Respo
 		return nil, err
 	}
 	var body []byte
+	var rest io.Reader // of a large body
 	if r.Body != nil {
-		body, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, objects.MaxBody))
-		if _, long := errors.AsType[*http.MaxBytesError](err); long {
-			return nil, objects.Errorf(objects.TooLarge, "the request's body has more than %d bytes", objects.MaxBody)
-		}
+		body, err = io.ReadAll(io.LimitReader(r.Body, objects.MaxBody+1))
 		if err != nil {
 			return nil, objects.Errorf(objects.Invalid, "read the request's body: %v", err)
+		}
+		if len(body) > objects.MaxBody {
+			rest = r.Body
 		}
 	}
 	ctx, cancel := o.within(r.Context())
@@ -190,7 +184,7 @@ func (w *World) fetch(to objects.Ref, r *http.Request, c *Client) (*engine.Respo
 	if c == nil { // each connection is a socket of its own
 		key = scope.NextKey(r.Context(), objects.PrincipalOf(r.Context()).ID, netip.Addr{}, to.ID().Key(), "")
 	}
-	return o.fetch(o.begin(ctx, key), key, r, body, c)
+	return o.fetch(o.begin(ctx, key), key, r, body, rest, c)
 }
 
 // Now is the world's time, which is the objects' Tx.Now.

@@ -49,7 +49,7 @@ func (t tolerant) Errorf(format string, args ...any) {
 
 // suite is all cases.
 func suite() []aCase {
-	return slices.Concat(cases, eventCases, storageCases, alarmCases, socketCases, tellCases, cloudflares)
+	return slices.Concat(cases, eventCases, storageCases, alarmCases, socketCases, tellCases, historyCases, cloudflares)
 }
 
 func run(t *testing.T, c *cast, at func(*testing.T) world) {

@@ -95,7 +95,7 @@ func newLive(t *testing.T, l *live) *live {
 	}
 	all := l.cast.objects()
 	l.run(t, "sleepers", restless, l.asleep, all[sleepers], all[wakefuls])
-	l.stop = l.run(t, "puppets-0", steady, nil, all[puppets], all[hasties], all[mutes])
+	l.stop = l.run(t, "puppets-0", steady, nil, all[puppets], all[hasties], all[keepers], all[mutes])
 	if l.kv, err = js.KeyValue(t.Context(), "HF_OBJECTS"); err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +296,7 @@ func (l *live) move(testing.TB, objects.Ref) {
 func (l *live) runPuppets() (stop func()) {
 	l.n++
 	all := l.cast.objects()
-	return l.run(l.t, fmt.Sprint("puppets-", l.n), steady, nil, all[puppets], all[hasties], all[mutes])
+	return l.run(l.t, fmt.Sprint("puppets-", l.n), steady, nil, all[puppets], all[hasties], all[keepers], all[mutes])
 }
 
 func (l *live) away(_ testing.TB, _ objects.Ref, d time.Duration) {

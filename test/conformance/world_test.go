@@ -15,8 +15,8 @@ import (
 	"holdfast/objects"
 )
 
-// world is where objects run. Four classes are the same code: puppets; sleepers, which a live host puts to sleep and lets go
-// of within moments; those that are wakeful, which it never does; and those whose events may take no time. Mutes can be
+// world is where objects run. Five classes are the same code: puppets; sleepers, which a live host puts to sleep and lets go
+// of within moments; those that are wakeful, which it never does; those whose events may take no time; and keepers, whose past is kept. Mutes can be
 // called, and nothing else.
 type world interface {
 	objects.Caller
@@ -98,6 +98,7 @@ const (
 	sleepers objects.Class = "sleeper"
 	wakefuls objects.Class = "wakeful"
 	hasties  objects.Class = "hasty"
+	keepers  objects.Class = "keeper"
 	mutes    objects.Class = "mute"
 )
 
@@ -128,7 +129,7 @@ var (
 )
 
 func init() {
-	for _, class := range []objects.Class{puppets, sleepers, wakefuls, hasties, mutes, "nobody"} {
+	for _, class := range []objects.Class{puppets, sleepers, wakefuls, hasties, keepers, mutes, "nobody"} {
 		calls[class] = repertoireOf(class)
 		acts[class] = calls[class].act
 	}
@@ -148,12 +149,13 @@ func (c *cast) objects() map[objects.Class]*objects.Implementation {
 		return p
 	}
 	all := make(map[objects.Class]*objects.Implementation)
-	for _, class := range []objects.Class{puppets, sleepers, wakefuls, hasties} {
+	for _, class := range []objects.Class{puppets, sleepers, wakefuls, hasties, keepers} {
 		of := calls[class]
 		all[class] = objects.Implement(class, open,
 			objects.On(of.act, (*puppet).act), objects.On(of.hear, (*puppet).hear), objects.On(of.alarm, (*puppet).alarm))
 	}
 	all[wakefuls] = all[wakefuls].With(objects.Settings{Hibernate: -1, Evict: -1})
+	all[keepers] = all[keepers].With(objects.Settings{History: objects.MaxHistory})
 	all[hasties] = all[hasties].With(objects.Settings{EventTime: hasty})
 	all[mutes] = objects.Implement(mutes, func(tx *objects.Tx) *mute { return &mute{open(tx)} },
 		objects.On(acts[mutes], func(m *mute, tx *objects.Tx, in string) (string, error) { return m.puppet.act(tx, in) }))

@@ -53,7 +53,8 @@ type Limits struct {
 	Writes     int           // bytes of all keys and values that an event writes
 	State      int           // bytes of all keys and values, as stored
 	Call       int           // bytes of a call's input, and of its output
-	Body       int           // bytes of a request's body
+	Body       int           // bytes of a request's body that is there when the event begins
+	Upload     int64         // bytes of a larger one, that a stream reads; 0: there is none
 	Response   int           // bytes of a response's body
 	Frame      int           // bytes of a message from a client
 	Message    int           // bytes of a message that an object sends
@@ -115,6 +116,8 @@ type World struct {
 	Born uint64     // of what the object tells, if it has told nothing yet: no other life of the object has it
 	Told func() int // messages under way; nil: none
 	Free func() int // tasks that may begin; nil: any number
+
+	FreeStreams func() int // streams that may; likewise
 
 	Context context.Context // of the constructor; nil: context.Background
 	Misuse  func(err error) // is told of a Tx used outside of its event; nil: nobody is

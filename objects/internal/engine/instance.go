@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -76,15 +77,19 @@ func (i *Instance) Do(ctx context.Context, fn func(tx *Tx, self any) error) Outc
 	return i.run(ctx, func(t *Tx, _ *Outcome) error { return fn(t, i.self) })
 }
 
-// Fetch runs ServeHTTP. A request that wants to open a WebSocket brings the
-// socket that its gateway would hold. The request's body is in memory, and its ContentLength is known.
-func (i *Instance) Fetch(r *http.Request, socket *SocketInfo) Outcome {
+// Fetch runs ServeHTTP. The request's body is a LargeBody, or in memory, and then its ContentLength is known.
+func (i *Instance) Fetch(r *http.Request, how Fetching) Outcome {
 	return i.run(r.Context(), func(t *Tx, o *Outcome) error {
-		if most := t.limits().Body; r.ContentLength > int64(most) {
+		if large, is := r.Body.(*LargeBody); is {
+			if err := t.large(large, r.ContentLength); err != nil {
+				return err
+			}
+		} else if most := t.limits().Body; r.ContentLength > int64(most) {
 			return t.errorf(tooLarge, "the request's body has %d bytes, at most %d are allowed", r.ContentLength, most)
 		}
-		if socket != nil {
-			t.offer = &offer{info: *socket, subprotocols: subprotocols(r.Header)}
+		t.fetches, t.takes = true, how.Takes
+		if how.Socket != nil {
+			t.offer = &offer{info: *how.Socket, subprotocols: subprotocols(r.Header)}
 		}
 		w := &responseWriter{tx: t, header: make(http.Header)}
 		if err := i.class.Author.Fetch(i.self, t, w, r.WithContext(t)); err != nil {
@@ -94,10 +99,14 @@ func (i *Instance) Fetch(r *http.Request, socket *SocketInfo) Outcome {
 			return t.refuse
 		}
 		if t.offer != nil && t.offer.taken {
+			if len(t.streams) > 0 {
+				return errors.New("the response is a socket and a stream")
+			}
 			o.Response = &Response{Status: http.StatusSwitchingProtocols, Header: t.offer.handshake(w.header)}
 			return nil
 		}
 		o.Response = w.response()
+		o.Response.Stream = t.streamOf(r)
 		return nil
 	})
 }

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"bytes"
+	"io"
 	"net/http"
+	"strconv"
 )
 
 // Response is what ServeHTTP wrote. Status 101: it accepted the socket.
@@ -10,9 +12,32 @@ type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte
+
+	Stream Stream        // writes what follows Body, once the event is durable; nil: nothing follows
+	Rest   io.ReadCloser // what follows Body, for whoever has asked; nil: nothing
 }
 
-// responseWriter collects a response, as httptest's recorder does. A body beyond the limit aborts the event.
+// HTTP is the response as net/http has it.
+func (r *Response) HTTP(to *http.Request) *http.Response {
+	response := &http.Response{
+		Status: strconv.Itoa(r.Status) + " " + http.StatusText(r.Status), StatusCode: r.Status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: r.Header, Request: to,
+		Body: io.NopCloser(bytes.NewReader(r.Body)), ContentLength: int64(len(r.Body)),
+	}
+	if r.Rest != nil {
+		response.Body, response.ContentLength = rest{io.MultiReader(bytes.NewReader(r.Body), r.Rest), r.Rest}, -1
+	}
+	return response
+}
+
+// rest is a body of which some is there.
+type rest struct {
+	io.Reader
+	io.Closer
+}
+
+// responseWriter collects a response, as httptest's recorder does. A body beyond the limit aborts the event. It is an
+// http.Flusher, since some code wants one.
 type responseWriter struct {
 	tx     *Tx
 	header http.Header
@@ -37,6 +62,9 @@ func (w *responseWriter) Write(b []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
 	return w.body.Write(b)
 }
+
+// Flush does nothing: the response leaves when the event is durable.
+func (w *responseWriter) Flush() {}
 
 func (w *responseWriter) response() *Response {
 	w.WriteHeader(http.StatusOK)

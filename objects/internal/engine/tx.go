@@ -32,11 +32,16 @@ type Tx struct {
 	offer  *offer    // of the request, which may open a socket; nil: none
 	told   int       // messages that it has told
 	tasks  []Task    // that are to begin
-	refuse error     // what the request is to be answered with instead of a response
-	err    error     // why it was aborted
-	closes bool      // an abort closes all sockets
-	forget bool      // an abort clears the alarm that runs
-	target any       // what the object is to be put back to; nil: nothing
+
+	fetches bool     // the event answers an HTTP request
+	takes   Takes    // what its sender can do with the response
+	streams []Stream // what is to write the rest of the response; one at most
+
+	refuse error // what the request is to be answered with instead of a response
+	err    error // why it was aborted
+	closes bool  // an abort closes all sockets
+	forget bool  // an abort clears the alarm that runs
+	target any   // what the object is to be put back to; nil: nothing
 	ended  atomic.Bool
 	asked  atomic.Bool    // other objects
 	block  atomic.Uintptr // of a stack that is known to be the event's
@@ -56,7 +61,7 @@ type layer struct {
 	writes map[string][]byte // a nil value deletes
 	alarm  *Alarm            // nil: as below
 
-	sends, undo, opened, tasks int // how many there were when it began
+	sends, undo, opened, tasks, streams int // how many there were when it began
 }
 
 // begin makes the transaction of an event. limit is how long it may take if ctx has no deadline.
@@ -320,7 +325,7 @@ var eventFrame = reflect.ValueOf(guard).Pointer()
 func (t *Tx) Transact(fn func() error) error {
 	t.use()
 	below := len(t.layers)
-	t.layers = append(t.layers, layer{sends: len(t.sends), undo: len(t.undo), opened: len(t.opened), tasks: len(t.tasks)})
+	t.layers = append(t.layers, layer{sends: len(t.sends), undo: len(t.undo), opened: len(t.opened), tasks: len(t.tasks), streams: len(t.streams)})
 	landed := false
 	defer func() {
 		if !landed {
@@ -359,7 +364,7 @@ func (t *Tx) rollback(from int) {
 	t.undoSockets(first.undo)
 	clear(t.sends[first.sends:])
 	clear(t.tasks[first.tasks:])
-	t.sends, t.opened, t.tasks = t.sends[:first.sends], t.opened[:first.opened], t.tasks[:first.tasks]
+	t.sends, t.opened, t.tasks, t.streams = t.sends[:first.sends], t.opened[:first.opened], t.tasks[:first.tasks], t.streams[:first.streams]
 	clear(t.layers[from:])
 	t.layers = t.layers[:from]
 }

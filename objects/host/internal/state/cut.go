@@ -45,7 +45,7 @@ func (s *State) Cut(p Put, home Home) (*Head, *Before) {
 		if m != nil && (s.untidy || len(m.losses) > 0 && !layered) {
 			before = s.tidied(p, home)
 		}
-		if m != nil && !layered {
+		if m != nil && !layered && s.Past() == nil {
 			m.losses = nil // whatever is found when the object outgrows its record again is an orphan
 		}
 	case v.layered() && (size > sizes.journal || size > 0 && (pin || s.bloated(v))), size > sizes.small && p.Wide():

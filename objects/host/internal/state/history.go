@@ -415,6 +415,9 @@ func (s *State) record(p Put, home Home, changed []item, pin bool, before *Befor
 	if s.more == nil {
 		s.more = new(more)
 	}
+	if s.more.next == 0 { // no head has named an entry: whatever has been written before is an orphan
+		s.untidy = true
+	}
 	pieces := h.pieces
 	if h.pieces = nil; len(pieces) > 0 {
 		s.view.Load().landing(p.Commit)
@@ -438,7 +441,7 @@ func (s *State) record(p Put, home Home, changed []item, pin bool, before *Befor
 		return before
 	}
 	if before == nil {
-		if before = new(Before); s.untidy {
+		if before = new(Before); s.untidy || len(s.more.losses) > 0 && !s.sought {
 			before = s.tidied(p, home)
 		}
 	}

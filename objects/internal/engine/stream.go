@@ -1,0 +1,111 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+)
+
+// Stream is what an event wants written as the rest of its response, once the event is durable, outside of events: a Task
+// with a writer.
+type Stream func(ctx context.Context, ask Asker, out io.Writer) error
+
+// Takes is what whoever makes a request can do with a response.
+type Takes uint8
+
+// What can be taken.
+const (
+	TakesWhole  Takes = iota // a response that is there as a whole
+	TakesStream              // one that is written while it is read, too
+	TakesNoMore              // likewise, but there are too many of those now
+)
+
+// Fetching is a request beside the request.
+type Fetching struct {
+	Socket *SocketInfo // that the gateway would hold; nil: the request does not want to open one
+	Takes  Takes
+}
+
+// Stream has the rest of the response written when the event has committed.
+func (t *Tx) Stream(s Stream) {
+	t.use()
+	free := t.run.world.FreeStreams
+	switch {
+	case !t.fetches:
+		t.Abort(errors.New("Stream was called in an event that answers no HTTP request"))
+	case t.takes == TakesWhole:
+		t.Abort(t.errorf(invalid, "the response is a stream, which whoever asks cannot take: an event, or a client of HTTP/1.0"))
+	case t.takes == TakesNoMore:
+		t.Abort(t.errorf(overloaded, "the gateway carries as many streams as it can"))
+	case len(t.streams) > 0:
+		t.Abort(errors.New("Stream was called twice for one response"))
+	case free != nil && free() <= 0:
+		t.Abort(t.errorf(overloaded, "too many streams run for this object, or on its host"))
+	}
+	t.streams = append(t.streams, s)
+}
+
+// streamOf is the stream of a response, if one is to run: HEAD has no body.
+func (t *Tx) streamOf(r *http.Request) Stream {
+	if len(t.streams) == 0 || r.Method == http.MethodHead {
+		return nil
+	}
+	return t.streams[0]
+}
+
+// LargeBody is the body of a request that has not come when the event begins. Only a Stream reads it. The zero LargeBody is
+// usable.
+type LargeBody struct {
+	tx   *Tx   // of the event
+	most int64 // bytes
+
+	mu   sync.Mutex // guards what follows
+	from io.Reader  // nil: the stream has not begun
+	read int64
+	err  error
+}
+
+// Begin has the body read from here on.
+func (b *LargeBody) Begin(from io.Reader) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.from = from
+}
+
+// Read reads for a Stream. It aborts the event if that reads.
+func (b *LargeBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.err != nil:
+		return 0, b.err
+	case b.from == nil && b.tx != nil && !b.tx.ended.Load():
+		b.tx.use()
+		b.tx.Abort(b.tx.errorf(tooLarge, "the request's body is too large for what is asked"))
+	case b.from == nil:
+		return 0, http.ErrBodyReadAfterClose
+	}
+	n, err := b.from.Read(p)
+	if b.read += int64(n); b.read > b.most {
+		n, err = 0, b.tx.errorf(tooLarge, "the request's body is too large: it may have %d bytes", b.most)
+	}
+	b.err = err
+	return n, err
+}
+
+// Close does nothing: the stream's end ends the body.
+func (b *LargeBody) Close() error { return nil }
+
+// large refuses a body that the class does not take.
+func (t *Tx) large(b *LargeBody, length int64) error {
+	b.tx, b.most = t, t.limits().Upload
+	switch {
+	case b.most == 0:
+		return t.errorf(tooLarge, "the request's body is too large: objects of this class take no uploads")
+	case length > b.most:
+		return t.errorf(tooLarge, "the request's body is too large: it may have %d bytes", b.most)
+	}
+	return nil
+}
