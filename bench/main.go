@@ -81,7 +81,7 @@ func root() *cobra.Command {
 	c.Flags().IntVar(&rounds, "rounds", full.Rounds, "how often each peer takes its turn")
 	c.Flags().BoolVar(&isQuick, "quick", false, "one short round without R3 and the slow works; prints the ratios alone")
 	c.Flags().StringSliceVar(&only, "only", nil, "peers and works, as always,workerd,hot; default: all")
-	c.AddCommand(sqlCommand(&o), costCommand(&o), overloadCommand(&o), profileCommand(), stateCommand(), rawCommand(), serveCommand())
+	c.AddCommand(sqlCommand(&o), costCommand(&o), overloadCommand(&o), profileCommand(), stateCommand(), restartCommand(), rawCommand(), serveCommand())
 	c.CompletionOptions.DisableDefaultCmd = true
 	return c
 }
