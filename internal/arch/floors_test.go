@@ -89,7 +89,7 @@ type rule struct {
 var everything = []string{"..."}
 
 // applications are examples that come with their worker.
-var applications = []string{"examples/all", "examples/auth/...", "examples/chat", "examples/checkout", "examples/demo/...", "examples/document", "examples/jobs", "examples/leaderboard", "examples/ledger/...", "examples/payment", "examples/scheduler", "examples/tictactoe", "examples/tokens"}
+var applications = []string{"examples/all", "examples/auth/...", "examples/chat", "examples/checkout", "examples/demo/...", "examples/document", "examples/files", "examples/jobs", "examples/leaderboard", "examples/ledger/...", "examples/payment", "examples/scheduler", "examples/tictactoe", "examples/tokens"}
 
 var authors = []string{"objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "objects/sqlite", "examples/echo", "examples/limit", "examples/room", "examples/ticket"}
 
