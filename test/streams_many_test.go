@@ -92,7 +92,7 @@ func TestManyStreamsTakeAWindowEach(t *testing.T) {
 		t.Errorf("the heap has grown by %d MB for 22 streams", grown>>20)
 	}
 	for range 2 { // the two that nobody reads have ended
-		_ = <-log.ended // however they did
+		t.Log("a stream has ended:", <-log.ended)
 	}
 }
 
