@@ -71,7 +71,7 @@ func (c *vaultClient) do(name, call string, in any) (n int, err error) {
 // Hosts are killed again and again while objects of 10 MB are written, so that they fold, merge and purge. HOLDFAST_KILLS
 // says how often.
 func TestChaosLargeObjectsLoseNothingWhenTheirOwnersAreKilled(t *testing.T) {
-	beside(t, waiters)
+	beside(t, clusters)
 	kills, _ := strconv.Atoi(os.Getenv("HOLDFAST_KILLS"))
 	kills = cmp.Or(kills, 5)
 	server, err := embedded.Start(t.Context(), embedded.Config{Store: t.TempDir(), Port: -1, Log: testLog(t)})

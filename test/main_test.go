@@ -11,9 +11,9 @@ import (
 // Seats are how many tests of a kind run at a time, beside those of the other kind.
 // Slow tests wait for leases, alarms and browsers more than they compute.
 var (
-	waiters  = make(chan struct{}, 4)
-	clusters = make(chan struct{}, 2) // of three servers
-	browsers = make(chan struct{}, 2) // a page that loads takes half a core
+	waiters  = make(chan struct{}, 3)
+	clusters = make(chan struct{}, 1) // of three servers, which lose their leaders beside another three; and what writes large objects
+	browsers = make(chan struct{}, 1) // a page that loads takes half a core
 	places   = make(chan struct{}, 1) // their probes share one journal
 )
 
