@@ -15,7 +15,8 @@ import (
 // An operator looks at the past of an object, puts it back, takes that back, and forks it. The object is larger than its
 // record, and its owner goes away in between.
 func TestAnOperatorReadsThePastAndPutsAnObjectBack(t *testing.T) {
-	beside(t, waiters)
+	beside(t, clusters)        // it writes a large object
+	const each, half = 20, 100 // steps of a call, and before then
 	on := single(t)
 	timing := wire.Timing{TTL: 10 * time.Second, Drain: 2 * time.Second}
 	kept := vaults.With(objects.Settings{History: objects.MaxHistory})
@@ -38,12 +39,12 @@ func TestAnOperatorReadsThePastAndPutsAnObjectBack(t *testing.T) {
 			t.Fatalf("%s is at step %d, %v, want %d", name, n, err, want)
 		}
 	}
-	for i := range 10 {
-		steps(50, 50*(i+1))
+	for n := 0; n < half; n += each {
+		steps(each, n+each)
 	}
 	then := host.At(time.Now())
-	for i := range 10 {
-		steps(50, 500+50*(i+1))
+	for n := half; n < 2*half; n += each {
+		steps(each, n+each)
 	}
 	owner.stop()
 	in, err := host.Inspect(t.Context(), nc)
@@ -57,23 +58,23 @@ func TestAnOperatorReadsThePastAndPutsAnObjectBack(t *testing.T) {
 			t.Errorf("at %s: step %s, %d keys, %v, want step %d", b, past.Keys["steps"], len(past.Keys), err, want)
 		}
 	}
-	at(then, 500)
+	at(then, half)
 	changes := 0
 	for e, err := range in.History(t.Context(), id) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if changes++; len(e.Set) != 51 {
+		if changes++; len(e.Set) != each+1 {
 			t.Errorf("a change has set %d keys", len(e.Set))
 		}
-		at(e.At, 50*(21-changes))
+		at(e.At, each*(2*half/each+1-changes))
 	}
-	if changes != 20 {
-		t.Errorf("%d changes, want 20", changes)
+	if changes != 2*half/each {
+		t.Errorf("%d changes, want %d", changes, 2*half/each)
 	}
 	d, err := in.Diff(t.Context(), id, then, host.At(time.Now()))
-	if err != nil || len(d.Changed) != 501 {
-		t.Errorf("%d keys are different, %v, want 501", len(d.Changed), err)
+	if err != nil || len(d.Changed) != half+1 {
+		t.Errorf("%d keys are different, %v, want %d", len(d.Changed), err, half+1)
 	}
 
 	on.startHost(t, "second", "fra", timing, prometheus.NewRegistry(), kept)
@@ -81,18 +82,18 @@ func TestAnOperatorReadsThePastAndPutsAnObjectBack(t *testing.T) {
 	if err != nil || !done.Changed {
 		t.Fatalf("restore: %+v, %v", done, err)
 	}
-	is("v", 500)
-	steps(5, 505)
+	is("v", half)
+	steps(5, half+5)
 	if _, err := host.Restore(t.Context(), nc, id, "v", done.Undo); err != nil {
 		t.Fatal(err)
 	}
-	is("v", 1000)
+	is("v", 2*half)
 	fork, err := vaultClass.ID("fork")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if keys, err := host.Fork(t.Context(), nc, id, then, fork, "fork"); err != nil || keys != 501 {
+	if keys, err := host.Fork(t.Context(), nc, id, then, fork, "fork"); err != nil || keys != half+1 {
 		t.Fatalf("fork: %d keys, %v", keys, err)
 	}
-	is("fork", 500)
+	is("fork", half)
 }
