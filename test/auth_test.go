@@ -49,6 +49,9 @@ func (p *place) cookieOf(t *testing.T, name string) string {
 func (p *place) bearerOf(t *testing.T, name string) string {
 	t.Helper()
 	a := p.once(t, "POST", "/auth/token", `{"name":"`+name+`","password":"password of `+name+`"}`)
+	if a.StatusCode != http.StatusOK {
+		t.Fatalf("token = %d %s", a.StatusCode, a.body)
+	}
 	var answer struct{ Token string }
 	decode(t, a.body, &answer)
 	return answer.Token
