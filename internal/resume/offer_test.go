@@ -96,3 +96,29 @@ func TestTheWindowIsBoundedAndGivesTheNewest(t *testing.T) {
 		t.Error("something is left of sessions that have ended")
 	}
 }
+
+func TestASessionGetsNothingThatWasSentToTheOneWhosePlaceItHas(t *testing.T) {
+	now, whole := time.Unix(1e9, 0), func(string) bool { return true }
+	s := New(Settings{Bytes: 1 << 20, Time: time.Minute})
+	first := s.Open("first", []byte(secret), Place{"g", 1})
+	other := s.Open("other", []byte(secret), Place{"g", 2})
+	s.Add(now, Message{Data: []byte("before")}, []Number{first, other})
+	s.End("first")
+	second := s.Open("second", []byte(secret), Place{"g", 3})
+	if second != first {
+		t.Fatalf("the place of the first is %d, of the second %d", first, second)
+	}
+	s.Add(now, Message{Data: []byte("own")}, []Number{second, other})
+
+	next := New(Settings{Bytes: 1 << 20, Time: time.Minute})
+	next.Adopt(Session{ID: "second", Secret: []byte(secret), At: Place{"g", 3}, Sent: 1})
+	if err := next.TakeOver(s.HandOver(now, 1, 1<<20), 1); err != nil {
+		t.Fatal(err)
+	}
+	for name, owner := range map[string]*Sessions{"the owner": s, "the next owner": next} {
+		back := owner.Resume(owner.Find("second"), 2, Place{"g", 4}, whole) // more than it can have got
+		if len(back.Messages) != 1 || string(back.Messages[0].Data) != "own" {
+			t.Errorf("%s sent %v", name, back.Messages)
+		}
+	}
+}

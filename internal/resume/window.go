@@ -99,8 +99,9 @@ type kept struct {
 
 // keptSession is a session, and how many messages it had been sent when it was handed over.
 type keptSession struct {
-	Set  uint32 `json:"n"`
-	Sent uint64 `json:"c"`
+	Set   uint32 `json:"n"`
+	Sent  uint64 `json:"c"`
+	Since uint64 `json:"f,omitempty"` // messages handed over that are none of its own: its place was another's before
 }
 
 type keptMessage struct {
@@ -121,8 +122,7 @@ func (s *Sessions) HandOver(now time.Time, epoch uint64, most int) []byte {
 		if one.At == (Place{}) {
 			one.jump()
 		}
-		k.Sessions[id] = keptSession{one.set, one.Sent}
-		most -= len(id) + 32
+		most -= len(id) + 48
 	}
 	first := len(s.window.entries)
 	for i, e := range slices.Backward(s.window.entries) {
@@ -130,6 +130,10 @@ func (s *Sessions) HandOver(now time.Time, epoch uint64, most int) []byte {
 			break
 		}
 		first = i
+	}
+	before := s.window.last - uint64(len(s.window.entries)-first) // entries before those that are handed over
+	for id, one := range s.byID {
+		k.Sessions[id] = keptSession{one.set, one.Sent, max(one.since, before) - before}
 	}
 	for _, e := range s.window.entries[first:] {
 		k.Messages = append(k.Messages, keptMessage{e.at.UnixMilli(), e.Binary, e.Data, e.to})
@@ -152,7 +156,11 @@ func (s *Sessions) TakeOver(data []byte, epoch uint64) error {
 	if k.Epoch != epoch {
 		return nil
 	}
-	mine := make(map[uint32]uint32, len(k.Sessions)) // places in sets, there and here
+	type place struct {
+		here  uint32
+		since uint64
+	}
+	mine := make(map[uint32]place, len(k.Sessions)) // by place in sets, there
 	for id, was := range k.Sessions {
 		one := s.byID[id]
 		if one == nil {
@@ -162,14 +170,14 @@ func (s *Sessions) TakeOver(data []byte, epoch uint64) error {
 			one.Sent, one.Lost = was.Sent, false
 		}
 		if one.Sent == was.Sent {
-			mine[was.Set] = one.set
+			mine[was.Set] = place{one.set, was.Since}
 		}
 	}
-	for _, m := range k.Messages {
+	for i, m := range k.Messages {
 		var to set
-		for there, here := range mine {
-			if m.To.has(there) {
-				to = to.with(here)
+		for there, p := range mine {
+			if m.To.has(there) && uint64(i) >= p.since {
+				to = to.with(p.here)
 			}
 		}
 		if to != nil {
