@@ -212,9 +212,13 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 	case wire.Resume:
 		o.resume(ev)
 	case wire.Restore:
-		o.restore(ctx, ev)
+		if !o.again(ev, now) {
+			o.restore(ctx, ev)
+		}
 	case wire.Fork:
-		o.fork(ctx, ev)
+		if !o.again(ev, now) {
+			o.fork(ctx, ev)
+		}
 	default:
 		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request of unknown kind %d", req.Kind)})
 	}
@@ -488,6 +492,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	wrote := out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed || closesAway(out.Sends)
+	wrote = wrote || ev.kind == wire.Restore && failure == nil // a late copy of one that changed nothing would undo what came since
 	outs, waits := o.outs(ev, out, failure, wrote)
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
 		o.sockets.note()
@@ -535,10 +540,15 @@ func attaches(sends []engine.Send) bool {
 	return slices.ContainsFunc(sends, func(s engine.Send) bool { return s.Op == engine.OpAttach })
 }
 
+// answersOnce reports whether a request of this kind that is sent again gets the answer of before.
+func answersOnce(kind wire.Kind) bool {
+	return kind == wire.Call || kind == wire.Fetch || kind == wire.Restore || kind == wire.Fork
+}
+
 // remember keeps the answer of a request that wrote, so that asking again, here or
 // at the next owner, does not do it again. With mu held.
 func (o *object) remember(ev event, reply *wire.Reply) {
-	if ev.req == nil || ev.req.N == 0 || reply == nil || (ev.req.Kind != wire.Call && ev.req.Kind != wire.Fetch) {
+	if ev.req == nil || ev.req.N == 0 || reply == nil || !answersOnce(ev.req.Kind) {
 		return
 	}
 	reply.Kept = true

@@ -320,6 +320,33 @@ func TestAnOperatorRestoresAnObjectWhileClientsWrite(t *testing.T) {
 	})
 }
 
+// A slow store had an operator's request sent again: the object was restored twice, and the undo that was printed led nowhere.
+func TestALateCopyOfARestoreDoesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newLedgerWorld(t, newMemoryStore(), "first", newMemoryClock())
+		w.write("a", line{"l", "1", 1})
+		first := state.MomentOf(time.Now())
+		time.Sleep(time.Second)
+		w.write("a", line{"l", "22", 2})
+		now := state.MomentOf(time.Now())
+		for _, at := range []state.Moment{first, now} {
+			req := &wire.Request{Kind: wire.Restore, Body: wire.Encode(&wire.RestoreBody{At: int64(at)})}
+			before := w.request("a", req)
+			if before.Err() != nil {
+				t.Fatal(before.Err())
+			}
+			time.Sleep(time.Second)
+			w.write("a", line{"later", "x", 1})
+			states := w.reads("a")
+			copied := *req
+			w.tell("a", &copied)
+			synctest.Wait()
+			w.wants("a", states)
+		}
+		w.end()
+	})
+}
+
 func TestARestoreOfWhatIsNotKnownSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, clock := newMemoryStore(), newMemoryClock()
