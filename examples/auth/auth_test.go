@@ -19,6 +19,8 @@ import (
 var key = bytes.Repeat([]byte("k"), 32)
 
 // post sends JSON and returns the status, the answer and the cookies.
+func init() { auth.Iterations = 1000 }
+
 func post(t *testing.T, f *gatewaytest.Front, method, path, body string) (int, map[string]any, []*http.Cookie) {
 	t.Helper()
 	response := f.Do(httptest.NewRequest(method, path, strings.NewReader(body)))
