@@ -235,9 +235,12 @@ func (r *Room) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.M
 
 // WebSocketClose tells the others who has gone.
 func (r *Room) WebSocketClose(tx *objects.Tx, gone objects.Socket, _ objects.Close) error {
-	if s, ok := r.seats[gone.ID()]; ok {
+	s, sat := r.seats[gone.ID()]
+	if sat {
 		delete(r.seats, gone.ID())
 		r.names.free(s.Name, s.Color)
+	}
+	if sat || gone.Attachment(&s) { // whose gateway died with the last owner has not sat down here
 		news := objects.JSON(leave{"leave", s.UserID})
 		news.Conflate = doorKey(s.UserID)
 		tx.Broadcast(news, gone)
