@@ -164,7 +164,7 @@ func (h *Hub) Add(object wire.Address, principal []byte, resumes bool) (*Socket,
 	s := makeSocket(h, object, stream.Slot(h.slots.Add(1)))
 	s.principal, s.resumes = principal, resumes
 	h.mu.Lock()
-	if h.draining {
+	if h.draining || h.closed {
 		h.mu.Unlock()
 		return nil, false
 	}

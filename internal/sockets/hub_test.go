@@ -80,6 +80,17 @@ func TestTheGatewayAnswersForAnObjectThatSleeps(t *testing.T) {
 	})
 }
 
+func TestAClosedHubTakesNoSocket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		w.hub.Close()
+		if _, ok := w.hub.Add(w.id, nil, false); ok {
+			t.Error("a socket was added, whose goroutines nobody waits for")
+		}
+	})
+}
+
 func TestWhoAsksAndDoesNotReadIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
