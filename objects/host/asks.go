@@ -377,7 +377,6 @@ func (o *object) askedBefore(ev event, now time.Time) bool {
 	verdict, answer, fenced := o.memory.kept.Receive(questionOf(ev.req.Asked), now)
 	if fenced { // nothing leaves before it is durable, not even what has changed nothing
 		o.put(outboxItem{wrote: true})
-		o.commit.wrote = true
 	}
 	mine := ev.req.For == o.memory.token || ev.req.For == 0 && !o.young()
 	switch {

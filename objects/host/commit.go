@@ -41,7 +41,7 @@ type committer struct {
 	lifted  bool          // an operator has the claim pass a quarantine
 	opened  *state.State  // of the record that a claim puts; nil once memory has it
 	entries []entry       // answers that it has; likewise
-	wrote   bool          // the event before; the event loop owns it
+	waits   atomic.Bool   // something has come to wait for a put since the event loop looked (awaitRoom)
 	proven  atomic.Uint64 // the generation of the lease in which the last put to land was made
 	proving uint64        // the generation that a put was asked for to prove
 
@@ -537,10 +537,8 @@ func (o *object) afterCommit() {
 // the mailbox, to be put with what they write.
 const batchTime = 500 * time.Microsecond
 
-// startBatchTimer starts the timer after which a batch is put.
+// startBatchTimer starts the timer after which a batch is put. With mu held.
 func (o *object) startBatchTimer() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	c := &o.commit
 	if c.batch != written {
 		return

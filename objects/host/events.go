@@ -52,11 +52,10 @@ func (o *object) run() {
 		if d.kind == nothing {
 			break
 		}
-		if o.commit.wrote {
-			o.commit.wrote = false
-			o.startBatchTimer()
+		if o.commit.waits.Load() {
+			o.commit.waits.Store(false)
+			o.awaitRoom()
 		}
-		o.awaitRoom()
 		if !o.awaitLease() {
 			if d.kind == request {
 				o.in.redirect(d.msg, o.memory.token)
@@ -492,7 +491,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	wrote := out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed || closesAway(out.Sends)
-	wrote = wrote || ev.kind == wire.Restore && failure == nil // a late copy of one that changed nothing would undo what came since
+	wrote = wrote || (ev.kind == wire.Restore || ev.kind == wire.Fork) && failure == nil // a late copy of one that changed nothing would change what came since
 	outs, waits := o.outs(ev, out, failure, wrote)
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
 		o.sockets.note()
@@ -521,7 +520,6 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	}
 	if item.wrote {
 		o.remember(ev, reply)
-		o.commit.wrote = true
 	}
 	o.put(item, outs...)
 	o.moveTold()

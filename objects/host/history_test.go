@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -345,6 +348,101 @@ func TestALateCopyOfARestoreDoesNothing(t *testing.T) {
 		}
 		w.end()
 	})
+}
+
+// The copy names the owner to which the request was sent. No newer request has told the owner meanwhile that the gateway has
+// its answer.
+func TestACopyOfARestoreOrAForkThatComesRightAfterItGetsTheAnswerOfBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, clock := newMemoryStore(), newMemoryClock()
+		w := newLedgerWorld(t, store, "first", clock)
+		call(w, "empty", backCall, "back", w.write("empty", line{"l", "1", 1}))
+		w.write("a", line{"l", "1", 1})
+		time.Sleep(time.Second)
+		at := state.MomentOf(time.Now())
+		time.Sleep(time.Second)
+		w.write("a", line{"l", "22", 2})
+		then := w.reads("a")
+		copies := []struct {
+			name string
+			req  *wire.Request
+			last *wire.Reply
+		}{
+			{"a", &wire.Request{Kind: wire.Restore, Body: wire.Encode(&wire.RestoreBody{At: int64(at)})}, nil},
+			{"b", &wire.Request{Kind: wire.Fork, Body: wire.Encode(&wire.ForkBody{From: ledgerID("a").Key()})}, nil},
+			{"c", &wire.Request{Kind: wire.Fork, Body: wire.Encode(&wire.ForkBody{From: ledgerID("empty").Key()})}, nil}, // of nothing
+		}
+		wants := func(n int) {
+			t.Helper()
+			req := *copies[n].req
+			reply := w.copyOf(ledgerID(copies[n].name), &req)
+			if last := copies[n].last; reply == nil || !reply.Kept || reply.Moved || reply.Code != last.Code || !bytes.Equal(reply.Body, last.Body) {
+				t.Errorf("a copy to %s was answered %+v, want %+v", copies[n].name, reply, last)
+			}
+		}
+		for i := range copies {
+			c := &copies[i]
+			if c.last = w.request(c.name, c.req); c.last.Err() != nil {
+				t.Fatal(c.last.Err())
+			}
+			wants(i)
+		}
+		w.crash()
+
+		w = newLedgerWorld(t, store, "second", clock)
+		for i := range copies {
+			w.own(copies[i].name)
+			wants(i)
+		}
+		undo := new(wire.Restored)
+		if err := wire.Decode(copies[0].last.Body, undo); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.restore("a", state.Moment(undo.Undo)); err != nil {
+			t.Error(err)
+		}
+		w.wants("a", then) // the undo that was printed leads to where the one restore began
+		w.end()
+	})
+}
+
+// copyOf sends a copy of a request to the object's owner, and returns the reply, nil if none comes.
+func (w *ledgerWorld) copyOf(id objects.ID, req *wire.Request) *wire.Reply {
+	w.t.Helper()
+	req.For = w.in.find(id.Key()).mailbox.claimToken()
+	w.n++
+	inbox := fmt.Sprintf("%sg.%d", wire.InboxPrefix, w.n)
+	raw := make(chan *nats.Msg, 1)
+	sub, err := w.bus.Subscribe(inbox, "", raw)
+	if err == nil {
+		err = wire.Ask(w.bus, wire.ObjectHostSubject(id.Key()), inbox, req)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	timer := time.NewTimer(time.Minute)
+	defer timer.Stop()
+	defer sub.Unsubscribe()
+	select {
+	case msg := <-raw:
+		r := new(wire.Reply)
+		if err := wire.Decode(msg.Data, r); err != nil {
+			w.t.Fatal(err)
+		}
+		return r
+	case <-timer.C:
+		return nil
+	}
+}
+
+// own has the ledger claimed.
+func (w *ledgerWorld) own(name string) {
+	w.t.Helper()
+	claimed := make(chan wire.ClaimReply, 1)
+	o := w.in.object(wire.Address{ID: ledgerID(name), Name: name}, w.in.classes[string(ledgerClass)])
+	if o == nil || !o.claim(func(r wire.ClaimReply) { claimed <- r }) || !(<-claimed).Owned {
+		w.t.Fatalf("%s is not claimed", name)
+	}
 }
 
 func TestARestoreOfWhatIsNotKnownSaysSo(t *testing.T) {

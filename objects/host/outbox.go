@@ -96,6 +96,9 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 		}
 	}
 	item.pushed = len(outs) > 0
+	if item.wrote || item.pushed {
+		o.commit.waits.Store(true)
+	}
 	if item.pushed {
 		need := o.outbox.observed
 		if planted.AnswerBeforeCommit {
@@ -127,19 +130,27 @@ func (o *object) release(commit uint64) {
 	}
 }
 
-// awaitRoom has an event wait while the object's earlier events want more sent than a
-// window holds and their commit has not landed. The event loop calls it.
+// awaitRoom has what earlier events wrote put after batchTime. It has the next event wait
+// while those events want more sent than a window holds and their commit has not landed.
+// The event loop calls it.
 func (o *object) awaitRoom() {
-	o.mu.Lock()
-	if !o.stream.Full() {
-		o.mu.Unlock()
-		return
+	if room := o.makeRoom(); room != nil {
+		<-room
+		o.mailbox.begin(time.Now()) // the wait is not the event's
 	}
-	room := make(chan struct{})
-	o.room = room
-	o.mu.Unlock()
-	<-room
-	o.mailbox.begin(time.Now()) // the wait is not the event's
+}
+
+// makeRoom is the rest of awaitRoom. It returns a channel that is closed when there is
+// room, nil if there is.
+func (o *object) makeRoom() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.startBatchTimer()
+	if o.stage() == gone || !o.stream.Full() {
+		return nil
+	}
+	o.room = make(chan struct{})
+	return o.room
 }
 
 // emit sends a reply. With mu held, which keeps the order.

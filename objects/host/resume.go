@@ -131,7 +131,6 @@ func (o *object) leaves(ev event, how engine.Close) bool {
 	d.Acks = append(d.Acks, wire.Reached{Of: ev.slot, Seq: ev.seq})
 	d.Ends = append(d.Ends, stream.Slot(ev.slot))
 	o.placeConflated(&b, now, false)
-	o.commit.wrote = true
 	o.put(outboxItem{wrote: true}, b.outs()...)
 	return true
 }
@@ -485,7 +484,6 @@ func (o *object) bringBack(ev event, one *resume.Session, socket *engine.Socket)
 	o.sockets.note()
 	reply := &wire.Reply{Status: 101}
 	o.remember(ev, reply)
-	o.commit.wrote = true
 	o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: true}, b.outs()...)
 	o.counters.ok[ev.index()].Inc()
 }

@@ -287,7 +287,6 @@ func (o *object) loseGateway(gateway string) {
 			o.sockets.addEnd(socketEnd{socket: socket, gateway: gateway, slot: uint32(slot), close: end})
 		}
 		o.put(outboxItem{wrote: true}, outs[:1+min(1, len(outs[1].Ends))]...)
-		o.commit.wrote = true
 	}
 	o.mu.Unlock()
 	o.deliverEnds()

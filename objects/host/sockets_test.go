@@ -102,6 +102,60 @@ func TestASlowCommitClosesNoSocketOfABusyRoom(t *testing.T) {
 	}, func(c *Config) { c.Window = 256 << 10 })
 }
 
+// What waits for the put that proves the object, after a lapse of the lease, filled a window; no event ran any more.
+func TestABusyRoomGoesOnAfterALapseOfTheLease(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("room")
+		w.open("room", "s1", "g1")
+		w.lease.lapse()
+		long := strings.Repeat("x", 50<<10)
+		for range 50 {
+			w.say("s1", "g1", long)
+		}
+		w.lease.resume()
+		time.Sleep(10 * time.Second)
+		if got := len(w.heard("s1", "g1")); got != 50 || w.cut("s1", "g1") {
+			t.Errorf("%d of 50 messages have come, closed: %v", got, w.cut("s1", "g1"))
+		}
+	}, func(c *Config) { c.Window = 256 << 10 })
+}
+
+// The event loop may find out that there is no room only after the object has ended, when nobody makes room any more.
+func TestNoEventWaitsForRoomAtAnObjectThatHasEnded(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("room")
+		w.open("room", "s1", "g1")
+		w.store.fail(fault{Slow: 3 * time.Second})
+		w.ask("room", &wire.Request{Kind: wire.Call, Call: "add", Body: []byte("{}")})
+		synctest.Wait()
+		for range 10 {
+			w.say("s1", "g1", strings.Repeat("x", 50<<10))
+		}
+		o := w.in.find(id("room").Key())
+		waits := func() (waits bool) {
+			w.look("room", func(o *object) { waits = o.room != nil })
+			return waits
+		}
+		if !waits() {
+			t.Fatal("the object waits for no room")
+		}
+		o.lapse()
+		ended := make(chan struct{})
+		go func() {
+			o.awaitRoom()
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			t.Error("an event waits for room")
+			o.mu.Lock()
+			signal(&o.room)
+			o.mu.Unlock()
+		}
+	}, func(c *Config) { c.Window = 256 << 10 })
+}
+
 func TestTheWindowsOfLanesAreSettings(t *testing.T) {
 	for name, row := range map[string]struct {
 		change func(*Config)

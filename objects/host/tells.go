@@ -380,7 +380,6 @@ func (o *object) applyOwn(out engine.Outcome, chores bool) {
 	o.memory.state.Apply(out.Writes)
 	o.noteTold(out.Writes)
 	if len(out.Writes) > 0 || chores {
-		o.commit.wrote = true
 		o.put(outboxItem{wrote: true})
 	}
 	o.moveTold()
