@@ -46,13 +46,6 @@ const (
 	ackBytes  = 64 << 10 // of pushes that are acknowledged at once
 )
 
-// streamSettings are those of every object's stream.
-func (h *Hub) streamSettings() stream.Settings {
-	s := stream.Defaults()
-	s.Silence = 2 * h.Timing.Silence
-	return s
-}
-
 // lock returns an object's group, locked; nil if there is none and none is to be made.
 func (h *Hub) lock(key string, create bool) *group {
 	h.mu.Lock()
@@ -62,7 +55,7 @@ func (h *Hub) lock(key string, create bool) *group {
 		if !create {
 			return nil
 		}
-		g = &group{key: key, stream: stream.NewReceiver(h.streamSettings()), sockets: make(map[stream.Slot]*Socket)}
+		g = &group{key: key, stream: stream.NewReceiver(&h.streams), sockets: make(map[stream.Slot]*Socket)}
 		h.groups[key] = g
 	}
 	g.mu.Lock()
@@ -166,7 +159,7 @@ func (h *Hub) apply(g *group, now time.Time, push *wire.LanePush, size int) {
 	}
 	if g.unacked += size; g.unacked > ackBytes {
 		g.unacked = 0
-		acts = append(acts, g.stream.Tick(now.Add(h.streamSettings().Ack))...)
+		acts = append(acts, g.stream.Tick(now.Add(h.streams.Ack))...)
 	}
 	h.perform(g, h.unlock(g, acts))
 	for i := range push.Ops {

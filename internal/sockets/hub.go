@@ -45,6 +45,7 @@ type Hub struct {
 	found   []*Socket     // do's, used again by each
 	slots   atomic.Uint32 // sockets so far
 	pending pending
+	streams stream.Settings // of every object
 
 	// Guards what follows. The order of locks is: the hub's, a group's, a socket's, its
 	// uplink's and outbox's, pending's.
@@ -81,8 +82,9 @@ type Activate func(ctx context.Context, id wire.Address) (token uint64, err erro
 func New(cfg Config) *Hub {
 	h := &Hub{
 		Config: cfg, sockets: make(map[string]*Socket), groups: make(map[string]*group), lanes: make(map[laneName]laneOf),
-		pending: newPending(), pulse: pulse{soon: make(chan struct{}, 1)}, empty: make(chan struct{}), collectAt: collectStep,
+		pending: newPending(), streams: stream.Defaults(), pulse: pulse{soon: make(chan struct{}, 1)}, empty: make(chan struct{}), collectAt: collectStep,
 	}
+	h.streams.Silence = 2 * h.Timing.Silence
 	h.life, h.stop = context.WithCancel(context.Background())
 	return h
 }

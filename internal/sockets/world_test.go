@@ -383,7 +383,7 @@ func (o *owner) begin() bool {
 		return false
 	}
 	o.token++
-	o.stream = stream.NewSender(o.token, o.record, stream.Defaults(), time.Now())
+	o.stream = stream.NewSender(o.token, o.record, new(stream.Defaults()), time.Now())
 	o.handed = make(chan struct{})
 	o.send(o.stream.Tick(time.Now()))
 	return true
@@ -416,7 +416,7 @@ func newWorld(t testing.TB) *world {
 	w.owner = &owner{
 		w: w, alive: true, token: 1, handled: make(map[string][]string), told: make(map[string]int), faults: make(map[string]objects.Code),
 		auto: make(map[uint32]time.Time), claims: make(chan struct{}, 1),
-		stream: stream.NewSender(1, nil, stream.Defaults(), time.Now()),
+		stream: stream.NewSender(1, nil, new(stream.Defaults()), time.Now()),
 	}
 	w.bus = newMemoryBus(w.owner.receive)
 	w.hub = New(Config{

@@ -99,7 +99,7 @@ func slotOf(i int) Slot { return Slot(i + 1) }
 func (x *explorer) start() *world {
 	w := &world{trouble: true}
 	for g := range w.gates {
-		w.gates[g] = gate{alive: true, r: NewReceiver(x.settings)}
+		w.gates[g] = gate{alive: true, r: NewReceiver(&x.settings)}
 	}
 	x.claim(w)
 	for i, at := range x.gates {
@@ -306,7 +306,7 @@ func (x *explorer) claim(w *world) {
 	w.token++
 	x.note("owner %d claims", w.token)
 	x.happened("claim")
-	w.term = &term{s: NewSender(w.token, w.record.entries, x.settings, noon), opened: w.record.opened}
+	w.term = &term{s: NewSender(w.token, w.record.entries, &x.settings, noon), opened: w.record.opened}
 	if x.flaw == silenceUntold {
 		for _, l := range w.term.s.lanes {
 			l.head = 0
@@ -636,7 +636,7 @@ func (x *explorer) afterwards(w *world, g int) {
 	r := w.gates[g].r
 	x.act(w, g, r.Tick(noon))
 	if r.Empty() {
-		w.gates[g].r = NewReceiver(x.settings)
+		w.gates[g].r = NewReceiver(&x.settings)
 	}
 }
 
@@ -849,7 +849,7 @@ func (x *explorer) gateMoves(w *world, g int) {
 		next.gateDeaths--
 		x.note("gateway %d dies", g)
 		x.happened("gateway died")
-		next.gates[g] = gate{r: NewReceiver(x.settings)}
+		next.gates[g] = gate{r: NewReceiver(&x.settings)}
 		next.trouble = true
 		x.done(next)
 	}

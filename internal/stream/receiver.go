@@ -10,7 +10,7 @@ import (
 // Receiver is the gateway's half of the stream of one object. It has nothing worth
 // keeping when it is Empty. What its methods return is valid until the next call.
 type Receiver struct {
-	settings Settings
+	settings *Settings  // shared by many; not changed
 	fence    uint64     // the newest owner that was seen; nothing is taken of an earlier one
 	at       Position   // in the stream that is taken; zero: none yet
 	earlier  []Position // in those before, oldest first
@@ -75,7 +75,7 @@ const (
 )
 
 // NewReceiver is for an object of which the gateway holds no socket yet.
-func NewReceiver(settings Settings) *Receiver {
+func NewReceiver(settings *Settings) *Receiver {
 	return &Receiver{settings: settings, sockets: make(map[Slot]*Socket)}
 }
 

@@ -9,7 +9,7 @@ import (
 // methods return is valid until the next call.
 type Sender struct {
 	token    uint64
-	settings Settings
+	settings *Settings // shared by many; not changed
 
 	lanes  []*lane // in the order in which they were first needed
 	needs  []need  // what somebody knows of earlier streams; nil when every gateway has answered
@@ -106,7 +106,7 @@ const (
 )
 
 // NewSender begins a term from the record's entries. Tick asks their gateways.
-func NewSender(token uint64, entries []Entry, settings Settings, now time.Time) *Sender {
+func NewSender(token uint64, entries []Entry, settings *Settings, now time.Time) *Sender {
 	s := &Sender{token: token, settings: settings, until: now.Add(settings.Wait)}
 	for _, e := range entries {
 		l := s.lane(e.Gateway)

@@ -37,7 +37,7 @@ func expect(t *testing.T, what string, do []Do, want ...string) {
 }
 
 func TestALaneKeepsAMebibyteAndClosesOnlyWhoAsksForMore(t *testing.T) {
-	s := NewSender(1, nil, Defaults(), noon)
+	s := NewSender(1, nil, new(Defaults()), noon)
 	told(s, 2000, 1000, noon, 0)
 	if n := s.Kept("a"); n > 1<<20 || n < 1<<20-1100 {
 		t.Errorf("%d bytes are kept, want a mebibyte", n)
@@ -50,7 +50,7 @@ func TestALaneKeepsAMebibyteAndClosesOnlyWhoAsksForMore(t *testing.T) {
 }
 
 func TestAnEventLargerThanAWindowIsKeptWhole(t *testing.T) {
-	s := NewSender(1, nil, Defaults(), noon)
+	s := NewSender(1, nil, new(Defaults()), noon)
 	s.Event(noon, 0, []Out{{Gateway: "a", Opens: []Slot{1}, Bodies: [][]byte{make([]byte, 800<<10), make([]byte, 800<<10)}}})
 	expect(t, "both parts", s.Resend(noon, "a", 0), "send 1/1", "send 2/0")
 	s.Event(noon, 0, []Out{{Gateway: "a", Bodies: [][]byte{{1}}}})
@@ -60,7 +60,7 @@ func TestAnEventLargerThanAWindowIsKeptWhole(t *testing.T) {
 // A room that fifteen joined at once sent each of them a list of all: more than a window
 // waited for one commit, the oldest of it was dropped unsent, and every socket was closed.
 func TestWhatWaitsForACommitIsNeverDropped(t *testing.T) {
-	s := NewSender(1, nil, Defaults(), noon)
+	s := NewSender(1, nil, new(Defaults()), noon)
 	s.Event(noon, 1, []Out{{Gateway: "a", Opens: []Slot{1}, Bodies: [][]byte{make([]byte, 800<<10)}}})
 	if s.Full() {
 		t.Error("800 KiB wait: there is room")
@@ -80,7 +80,7 @@ func TestWhatWaitsForACommitIsNeverDropped(t *testing.T) {
 }
 
 func TestWhatIsOlderThanTwelveSecondsIsNotKept(t *testing.T) {
-	s := NewSender(1, nil, Defaults(), noon)
+	s := NewSender(1, nil, new(Defaults()), noon)
 	told(s, 100, 10, noon, 200*time.Millisecond)
 	s.Tick(noon.Add(20 * time.Second))
 	expect(t, "eleven seconds ago", s.Resend(noon.Add(20*time.Second), "a", 101), "send 101/0")
@@ -90,7 +90,7 @@ func TestWhatIsOlderThanTwelveSecondsIsNotKept(t *testing.T) {
 }
 
 func TestASheddedLaneClosesOnlyIfSomethingIsAskedFor(t *testing.T) {
-	s := NewSender(1, nil, Defaults(), noon)
+	s := NewSender(1, nil, new(Defaults()), noon)
 	told(s, 10, 10, noon, 0)
 	s.Shed("a")
 	if n := s.Kept("a"); n != 0 {
@@ -103,7 +103,7 @@ func TestASheddedLaneClosesOnlyIfSomethingIsAskedFor(t *testing.T) {
 }
 
 func TestALaneThatDoesNotAcknowledgeIsProbedLessAndLess(t *testing.T) {
-	s := NewSender(1, nil, Defaults(), noon)
+	s := NewSender(1, nil, new(Defaults()), noon)
 	told(s, 1, 10, noon, 0)
 	var at []time.Duration
 	for range 5 {
@@ -121,7 +121,7 @@ func TestALaneThatDoesNotAcknowledgeIsProbedLessAndLess(t *testing.T) {
 }
 
 func TestANewOwnerWaitsASecondAndGoesOnAsking(t *testing.T) {
-	s := NewSender(2, []Entry{{Gateway: "a", Token: 1, Head: 3, Slots: []Slot{1}}}, Defaults(), noon)
+	s := NewSender(2, []Entry{{Gateway: "a", Token: 1, Head: 3, Slots: []Slot{1}}}, new(Defaults()), noon)
 	now, asked := noon, 0
 	for s.Taking() {
 		now = s.Wake()
@@ -137,7 +137,7 @@ func TestANewOwnerWaitsASecondAndGoesOnAsking(t *testing.T) {
 }
 
 func TestAGatewayThatWasGivenUpIsForgottenAfterTenMinutes(t *testing.T) {
-	s := NewSender(2, []Entry{{Gateway: "a", Token: 1, Head: 3, Tombstone: noon}}, Defaults(), noon)
+	s := NewSender(2, []Entry{{Gateway: "a", Token: 1, Head: 3, Tombstone: noon}}, new(Defaults()), noon)
 	if s.Taking() {
 		t.Error("a gateway that was given up is waited for")
 	}
@@ -155,7 +155,7 @@ func TestAGatewayThatWasGivenUpIsForgottenAfterTenMinutes(t *testing.T) {
 }
 
 func TestAcknowledgementsWaitForATenthOfASecond(t *testing.T) {
-	r := NewReceiver(Defaults())
+	r := NewReceiver(new(Defaults()))
 	r.Opening(1)
 	r.Push(noon, 1, Push{Seq: 1, Kind: Adopt})
 	r.Accept(1)
@@ -177,7 +177,7 @@ func TestAcknowledgementsWaitForATenthOfASecond(t *testing.T) {
 }
 
 func TestAGatewayThatTellsTooMuchIsCutShort(t *testing.T) {
-	s := NewSender(9, []Entry{{Gateway: "a", Token: 1, Head: 1, Slots: []Slot{1}}, {Gateway: "b", Token: 1, Head: 1, Slots: []Slot{2}}}, Defaults(), noon)
+	s := NewSender(9, []Entry{{Gateway: "a", Token: 1, Head: 1, Slots: []Slot{1}}, {Gateway: "b", Token: 1, Head: 1, Slots: []Slot{2}}}, new(Defaults()), noon)
 	var forged Answer
 	for i := range 1000 {
 		p := Position{Token: uint64(i)}
@@ -201,7 +201,7 @@ func TestAGatewayThatTellsTooMuchIsCutShort(t *testing.T) {
 // owing is an owner that owes something to gateway b: the record says so, and so does what
 // leaves to gateway a. The object is not quiet.
 func owing() *Sender {
-	s := NewSender(1, nil, Defaults(), noon)
+	s := NewSender(1, nil, new(Defaults()), noon)
 	s.Event(noon, 0, []Out{{Gateway: "a", Opens: []Slot{1}, Bodies: [][]byte{{1}}}, {Gateway: "b", Opens: []Slot{1}, Bodies: [][]byte{{1}}}})
 	s.Owe("b")
 	return s
@@ -238,7 +238,7 @@ func TestANewOwnerClosesTheSocketsThatLackWhatWasOwed(t *testing.T) {
 	} {
 		s := owing()
 		entries, heads := entries(s)
-		next := NewSender(2, entries, Defaults(), noon)
+		next := NewSender(2, entries, new(Defaults()), noon)
 		next.Held(noon, "a", Answer{Positions: []Position{{Token: 1, Received: 2, Heads: heads}}, Sockets: []HeldSocket{{Slot: 1}}})
 		do := next.Held(noon, "b", Answer{Positions: []Position{{Token: 1, Received: 1}}, Sockets: []HeldSocket{{Slot: 1}}})
 		var kinds []string
@@ -255,7 +255,7 @@ func TestANewOwnerClosesTheSocketsThatLackWhatWasOwed(t *testing.T) {
 func BenchmarkEvent(b *testing.B) {
 	for _, gateways := range []int{1, 3} {
 		b.Run(fmt.Sprint("gateways=", gateways), func(b *testing.B) {
-			s := NewSender(1, nil, Defaults(), noon)
+			s := NewSender(1, nil, new(Defaults()), noon)
 			var outs []Out
 			for i := range gateways {
 				name := string(rune('a' + i))

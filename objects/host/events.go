@@ -46,7 +46,7 @@ type memory struct {
 // batchTime.
 func (o *object) run() {
 	defer o.recover("")
-	var req wire.Request // each event's in turn
+	var t turn // each event's
 	for {
 		d := o.mailbox.next(time.Now())
 		if d.kind == nothing {
@@ -62,10 +62,16 @@ func (o *object) run() {
 			}
 			continue
 		}
-		o.deliver(d, &req)
+		o.deliver(d, &t)
 	}
 	o.finishLoop()
 	o.finishBatch()
+}
+
+// turn is the event that runs, and its request.
+type turn struct {
+	event event
+	req   wire.Request
 }
 
 // finishLoop drops the instance of an object that is gone. The next event loop may
@@ -80,7 +86,8 @@ func (o *object) finishLoop() {
 
 // deliver handles one delivery. A panic outside of the author's code ends the
 // object; the one who asked is told.
-func (o *object) deliver(d delivery, req *wire.Request) {
+func (o *object) deliver(d delivery, t *turn) {
+	t.event, o.inHand = event{}, &t.event
 	reply := ""
 	if d.kind == request {
 		reply = d.msg.Reply
@@ -89,7 +96,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 	defer o.guard(d.kind, reply, &returned)
 	switch d.kind {
 	case request:
-		o.handle(&d, req)
+		o.handle(&d, &t.req)
 		if o.gaveWay {
 			o.gaveWay = false
 			o.mailbox.giveWay(d)
@@ -116,7 +123,7 @@ func (o *object) deliver(d delivery, req *wire.Request) {
 		o.drive(owner.Leave{})
 	}
 	o.endRestore()
-	returned, o.inHand = true, event{}
+	returned, o.inHand = true, nil
 }
 
 // guard ends the object after a panic, as recover does. If author's code has ended its goroutine, the event has failed, and
@@ -134,9 +141,9 @@ func (o *object) guard(kind deliveryKind, reply string, returned *bool) {
 		o.onExit = nil
 		then(out)
 	} else {
-		o.finish(o.inHand, out)
+		o.finish(*o.inHand, out)
 	}
-	o.inHand = event{}
+	o.inHand = nil
 	if kind == drainMarker {
 		o.drive(owner.Leave{})
 	}
@@ -166,7 +173,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 	}
 	o.memory.woke = false
 	ev := event{req: req, kind: req.Kind, reply: msg.Reply}
-	o.inHand = ev
+	*o.inHand = ev
 	if _, byHost := wire.ObjectOf(msg.Subject); !byHost && onlyHosts(req.Kind) {
 		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Forbidden, "only hosts ask this")})
 		return
@@ -185,7 +192,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 	}
 	ev.again = d.again
 	ev.ctx = o.newContext(req, deadline, now)
-	o.inHand = ev
+	*o.inHand = ev
 	ctx := withPrincipal(ev.ctx, req.Principal)
 	switch req.Kind {
 	case wire.Message, wire.Closed:

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/lease"
@@ -56,6 +57,7 @@ type incarnation struct {
 	control  chan *nats.Msg // claims and beats; never closed
 	lanes    chan *nats.Msg // what gateways say about lanes; never closed
 	links    links
+	streams  stream.Settings // of every object
 	loops    loops
 	idle     idleQueue
 	slow     slowEvents
@@ -89,7 +91,7 @@ func newIncarnation(h *Host, id string) *incarnation {
 	return &incarnation{
 		id: id, cfg: &h.cfg, timing: h.timing, log: h.log, classes: h.classes, metrics: h.metrics, counters: h.counters,
 		inbox: make(chan *nats.Msg, inboxSize), control: make(chan *nats.Msg, controlSize),
-		lanes: make(chan *nats.Msg, laneInbox), links: newLinks(), loops: newLoops(), evicting: make(chan struct{}, 1),
+		lanes: make(chan *nats.Msg, laneInbox), links: newLinks(), streams: streamSettings(&h.cfg, h.timing), loops: newLoops(), evicting: make(chan struct{}, 1),
 		telling: make(chan struct{}, maxTelling),
 		objects: make(map[string]*object), gateways: make(map[string]time.Time),
 		cache: h.cache, merging: h.merging, purging: make(chan struct{}, purges), wide: func() bool { return true },

@@ -250,10 +250,10 @@ func (in *incarnation) probeGateway(gateway string) {
 	}
 }
 
-// streamSettings are those of an object's streams.
-func (in *incarnation) streamSettings() stream.Settings {
+// streamSettings are those of every object's streams.
+func streamSettings(cfg *Config, timing wire.Timing) stream.Settings {
 	s := stream.Defaults()
-	s.Wait, s.Keep, s.Window = in.timing.Silence, in.timing.Keep, in.cfg.Window
+	s.Wait, s.Keep, s.Window = timing.Silence, timing.Keep, cfg.Window
 	return s
 }
 
@@ -264,7 +264,7 @@ func (o *object) beginStream(entries []stream.Entry, token uint64) {
 	if o.stage() == gone {
 		return
 	}
-	o.stream = stream.NewSender(token, entries, o.in.streamSettings(), time.Now())
+	o.stream = stream.NewSender(token, entries, &o.in.streams, time.Now())
 	o.handed = make(chan struct{})
 	o.transmit(o.stream.Tick(time.Now()))
 }

@@ -26,7 +26,7 @@ func (o *object) noteAwake(awake bool, now time.Time) {
 	next.awake, next.since = awake, now
 	if awake {
 		next.constructed++
-		if ev := o.inHand; ev.kind == 0 { // no request has begun it
+		if ev := *o.inHand; ev.kind == 0 { // no request has begun it
 			next.woken = event{kind: wire.Closed}.label()
 		} else {
 			next.woken = ev.label()

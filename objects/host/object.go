@@ -58,7 +58,7 @@ type object struct {
 	memory  memory
 	sockets sockets
 	onExit  func(engine.Outcome) // what is done if the author's code that runs now ends its goroutine; nil: the event in hand fails
-	inHand  event                // the one that runs
+	inHand  *event               // the one that runs; nil: none
 
 	mu           sync.Mutex // guards what follows
 	sub          subscription

@@ -57,7 +57,7 @@ func crowdedRoom(t *testing.T, sockets, rooms int) (o *object, key string) {
 	now := time.Now()
 	o = &object{
 		in: &incarnation{id: nuid.Next(), cfg: &Config{Name: "box-4412", Region: "fra"}}, id: wire.Address{ID: id, Name: "lobby"}, key: id.Key(),
-		stream: stream.NewSender(1<<48|1_000_000, nil, stream.Defaults(), now),
+		stream: stream.NewSender(1<<48|1_000_000, nil, new(stream.Defaults()), now),
 	}
 	o.memory.state = state.New(new(engine.Data))
 	gateways, slots := [2]string{nuid.Next(), nuid.Next()}, [2]uint32{}

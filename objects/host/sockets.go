@@ -184,7 +184,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 		return // no gateway of ours has made it
 	}
 	ev.gateway, ev.slot, ev.seq = req.Gateway, slot, req.Seq
-	o.inHand = ev
+	*o.inHand = ev
 	verdict := stream.Take
 	if !ev.again { // it was taken before
 		verdict = o.take(ev)

@@ -251,7 +251,7 @@ func (g *memoryGateway) stream(key string) *stream.Receiver {
 	if g.streams[key] == nil {
 		settings := stream.Defaults()
 		settings.Ack = 0
-		g.streams[key] = stream.NewReceiver(settings)
+		g.streams[key] = stream.NewReceiver(&settings)
 	}
 	return g.streams[key]
 }
