@@ -19,19 +19,11 @@ type pending struct {
 	groups   map[*group]struct{}
 	acks     map[string]*wire.LaneAcks // by host
 	answered map[*Socket]struct{}      // that the gateway has answered by itself, of which their owners do not know
-	awakened chan struct{}             // has a token when there is something to do
+	ticks    *wire.Ticks               // that begin when there is something to do
 }
 
 func newPending() pending {
-	return pending{groups: make(map[*group]struct{}), acks: make(map[string]*wire.LaneAcks), answered: make(map[*Socket]struct{}), awakened: make(chan struct{}, 1)}
-}
-
-// awake has the ticks begin. With mu held.
-func (p *pending) awake() {
-	select {
-	case p.awakened <- struct{}{}:
-	default:
-	}
+	return pending{groups: make(map[*group]struct{}), acks: make(map[string]*wire.LaneAcks), answered: make(map[*Socket]struct{}), ticks: wire.NewTicks(laneTick)}
 }
 
 // await has the group's stream looked at until it awaits nothing.
@@ -40,7 +32,7 @@ func (h *Hub) await(g *group) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.groups[g] = struct{}{}
-	p.awake()
+	p.ticks.Begin()
 }
 
 // acknowledge has the next tick report to a host what the gateway has received.
@@ -54,7 +46,7 @@ func (h *Hub) acknowledge(at laneName, received uint64) {
 		p.acks[at.host] = acks
 	}
 	acks.Acks = append(acks.Acks, wire.Reached{Of: at.number, Seq: received})
-	p.awake()
+	p.ticks.Begin()
 }
 
 // noteAnswered has the next tick report to the owner that the gateway has answered the
@@ -123,42 +115,34 @@ func (p *pending) idle(g *group) {
 	delete(p.groups, g)
 }
 
-// takeAcks returns what leaves now, and whether anything is still awaited.
-func (p *pending) takeAcks() (acks map[string]*wire.LaneAcks, more bool) {
+// takeAcks returns what leaves now. There is no other tick if nothing is awaited.
+func (p *pending) takeAcks() (acks map[string]*wire.LaneAcks) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.acks) > 0 {
 		acks, p.acks = p.acks, make(map[string]*wire.LaneAcks)
 	}
-	return acks, len(p.groups) > 0
+	if len(p.groups) == 0 {
+		p.ticks.End()
+	}
+	return acks
 }
 
 // serveLanes looks after what streams await, until ctx ends. While they await nothing,
 // it sleeps.
 func (h *Hub) serveLanes(ctx context.Context) {
-	tick := time.NewTicker(laneTick)
-	defer tick.Stop()
-	tick.Stop()
-	ticks := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-h.pending.awakened:
-			if !ticks {
-				ticks = true
-				tick.Reset(laneTick)
-			}
-		case now := <-tick.C:
-			if ticks = h.tickLanes(now); !ticks {
-				tick.Stop()
-			}
+		case now := <-h.pending.ticks.C:
+			h.tickLanes(now)
 		}
 	}
 }
 
-// tickLanes reports whether anything is still awaited.
-func (h *Hub) tickLanes(now time.Time) bool {
+// tickLanes looks at what streams await.
+func (h *Hub) tickLanes(now time.Time) {
 	for _, g := range h.pending.take() {
 		g.mu.Lock()
 		acts := g.stream.Tick(now)
@@ -168,13 +152,11 @@ func (h *Hub) tickLanes(now time.Time) bool {
 		}
 		h.perform(g, h.unlock(g, acts))
 	}
-	acks, more := h.pending.takeAcks()
-	for host, a := range acks {
+	for host, a := range h.pending.takeAcks() {
 		if err := wire.Publish(h.bus, wire.LaneInbox(host)+wire.Acks, a); err != nil {
 			h.Log.Debug("acknowledgements not sent", "err", err) // the host asks
 		}
 	}
-	return more
 }
 
 // claim has a host claim the object if it has no owner.

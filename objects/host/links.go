@@ -25,7 +25,7 @@ type links struct {
 	busy       map[*object]struct{}       // of whose lanes something is awaited
 	probes     map[string]*wire.LaneHeads // that leave with the next tick, by gateway
 	unanswered map[string]struct{}        // gateways that were asked and have not answered
-	awakened   chan struct{}              // has a token when the first object has become busy
+	ticks      *wire.Ticks                // that begin when something is awaited
 }
 
 // link is one lane.
@@ -42,7 +42,7 @@ const (
 func newLinks() links {
 	return links{
 		lanes: make(map[uint32]link), busy: make(map[*object]struct{}), probes: make(map[string]*wire.LaneHeads),
-		unanswered: make(map[string]struct{}), awakened: make(chan struct{}, 1),
+		unanswered: make(map[string]struct{}), ticks: wire.NewTicks(laneTick),
 	}
 }
 
@@ -78,10 +78,7 @@ func (k *links) await(o *object) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.busy[o] = struct{}{}
-	select {
-	case k.awakened <- struct{}{}:
-	default:
-	}
+	k.ticks.Begin()
 }
 
 // probe has the next tick send a lane's head.
@@ -98,10 +95,7 @@ func (k *links) probe(host, gateway string, at wire.Reached, quiet bool) {
 	} else {
 		heads.Heads = append(heads.Heads, at)
 	}
-	select {
-	case k.awakened <- struct{}{}:
-	default:
-	}
+	k.ticks.Begin()
 }
 
 // asked notes that a gateway has been asked what it has.
@@ -138,14 +132,17 @@ func (k *links) idle(o *object) {
 	delete(k.busy, o)
 }
 
-// takeProbes are the probes that leave now, and whether anything is awaited.
-func (k *links) takeProbes() (probes map[string]*wire.LaneHeads, more bool) {
+// takeProbes are the probes that leave now. There is no other tick if nothing is awaited.
+func (k *links) takeProbes() (probes map[string]*wire.LaneHeads) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.probes) > 0 {
 		probes, k.probes = k.probes, make(map[string]*wire.LaneHeads)
 	}
-	return probes, len(k.busy) > 0
+	if len(k.busy) == 0 {
+		k.ticks.End()
+	}
+	return probes
 }
 
 // serveLanes handles gateways' messages about lanes and repeats questions that are not
@@ -154,36 +151,25 @@ func (k *links) takeProbes() (probes map[string]*wire.LaneHeads, more bool) {
 func (in *incarnation) serveLanes(ctx context.Context) error {
 	remade, stop := in.bus.Remade()
 	defer stop()
-	tick := time.NewTicker(laneTick)
-	defer tick.Stop()
-	tick.Stop()
-	ticks := false
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case msg := <-in.lanes:
 			in.onLaneMessage(msg)
-		case <-in.links.awakened:
-			if !ticks {
-				ticks = true
-				tick.Reset(laneTick)
-			}
 		case <-remade:
 			for _, o := range in.links.busyObjects() {
 				o.probeAll()
 			}
 			in.tickLanes(time.Now())
-		case now := <-tick.C:
-			if ticks = in.tickLanes(now); !ticks {
-				tick.Stop()
-			}
+		case now := <-in.links.ticks.C:
+			in.tickLanes(now)
 		}
 	}
 }
 
-// tickLanes reports whether anything is still awaited.
-func (in *incarnation) tickLanes(now time.Time) bool {
+// tickLanes looks at what objects' streams await.
+func (in *incarnation) tickLanes(now time.Time) {
 	kept, largest, of := 0, 0, (*object)(nil)
 	for _, o := range in.links.busyObjects() {
 		size := o.tickStream(now)
@@ -195,11 +181,9 @@ func (in *incarnation) tickLanes(now time.Time) bool {
 	if kept > in.cfg.Windows {
 		of.dropLargest()
 	}
-	probes, more := in.links.takeProbes()
-	for gateway, heads := range probes {
+	for gateway, heads := range in.links.takeProbes() {
 		in.logSendError(wire.Publish(in.bus, wire.GatewaySubject(gateway, wire.Heads), heads))
 	}
-	return more
 }
 
 // onLaneMessage handles one message of a gateway about lanes.
