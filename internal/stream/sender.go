@@ -65,21 +65,6 @@ const (
 	ending                     // the last one was taken
 )
 
-// kept is one number of a window.
-type kept struct {
-	seq   uint64
-	kind  Kind
-	slots []Slot
-	body  []byte
-	need  uint64 // the commit before which it may not leave
-	at    time.Time
-}
-
-func (k *kept) size() int {
-	const overhead = 32 // bytes, of the rest of a push
-	return overhead + len(k.body) + 2*len(k.slots)
-}
-
 // need is how far a stream has been seen to be.
 type need struct {
 	token uint64
@@ -121,14 +106,6 @@ func NewSender(token uint64, entries []Entry, settings *Settings, now time.Time)
 	return s
 }
 
-// asked reports whether an answer is waited for. Gateways that were given up are not.
-func (s *Sender) asked() bool {
-	return slices.ContainsFunc(s.lanes, func(l *lane) bool { return !l.answered && l.tombstone.IsZero() })
-}
-
-// Taking reports whether the object is not to be served yet.
-func (s *Sender) Taking() bool { return s.taking }
-
 // Token is the owner's.
 func (s *Sender) Token() uint64 { return s.token }
 
@@ -158,95 +135,6 @@ func (s *Sender) begin() {
 	s.do, s.heads = s.do[:0], s.heads[:0]
 }
 
-// Held is a gateway's answer.
-func (s *Sender) Held(now time.Time, gateway string, answer Answer) []Do {
-	s.begin()
-	l := s.find(gateway)
-	if l == nil || l.answered {
-		return nil
-	}
-	answer.Positions = answer.Positions[:min(len(answer.Positions), maxEarlier+1)] // no gateway of ours tells more
-	l.answered, l.answer = true, answer.Positions
-	for _, p := range answer.Positions {
-		for _, h := range p.Heads {
-			if slices.ContainsFunc(s.lanes, func(l *lane) bool { return l.mark == h.Gateway }) {
-				s.know(p.Token, h)
-			}
-		}
-	}
-	if s.taking {
-		for _, held := range answer.Sockets {
-			if _, known := l.members[held.Slot]; known {
-				l.members[held.Slot] = member{open, held.Settled}
-			}
-		}
-		if !s.asked() {
-			s.judge(now)
-		}
-		return s.do
-	}
-	l.lacked = true
-	s.closeAll(now, l)
-	s.rejudge(now)
-	s.release(now)
-	return s.do
-}
-
-// know notes how far a stream has been seen to be.
-func (s *Sender) know(token uint64, h Head) {
-	for i := range s.needs {
-		if n := &s.needs[i]; n.token == token && n.Gateway == h.Gateway {
-			n.Seq = max(n.Seq, h.Seq)
-			return
-		}
-	}
-	s.needs = append(s.needs, need{token, h})
-}
-
-// lacks reports whether somebody knows of something that the gateway does not have.
-func (s *Sender) lacks(l *lane) bool {
-	return slices.ContainsFunc(s.needs, func(n need) bool {
-		return n.Gateway == l.mark && n.Seq > 0 && !slices.ContainsFunc(l.answer, func(p Position) bool {
-			return p.Token == n.token && p.Received >= n.Seq
-		})
-	})
-}
-
-// judge decides on the sockets of the gateways that have answered, and has the object served.
-func (s *Sender) judge(now time.Time) {
-	s.taking = false
-	for _, l := range s.lanes {
-		switch {
-		case !l.answered:
-		case !l.tombstone.IsZero() || s.lacks(l):
-			l.lacked = true
-			s.closeAll(now, l)
-		default:
-			s.number(now, l, kept{kind: Adopt})
-		}
-	}
-	s.rejudge(now)
-	s.release(now)
-}
-
-// rejudge begins the lanes anew of gateways that turn out to lack something.
-func (s *Sender) rejudge(now time.Time) {
-	waits := false
-	for _, l := range s.lanes {
-		if l.answer != nil && s.lacks(l) {
-			l.lacked = true
-			s.closeAll(now, l)
-		}
-		waits = waits || !l.answered
-	}
-	if !waits { // nobody can tell anything new of earlier streams
-		s.needs = nil
-		for _, l := range s.lanes {
-			l.answer = nil
-		}
-	}
-}
-
 // slots are the members in one of the states.
 func (l *lane) slots(states ...memberState) []Slot {
 	var slots []Slot
@@ -270,36 +158,6 @@ func (l *lane) remove(slot Slot) {
 		l.listed = slices.Delete(l.listed, i, i+1)
 	}
 	delete(l.members, slot)
-}
-
-// closeAll begins the lane anew without its sockets. What waits to be sent is for
-// those sockets, and is dropped.
-func (s *Sender) closeAll(now time.Time, l *lane) {
-	for slot, m := range l.members {
-		if m.state == open {
-			l.members[slot] = member{state: closing}
-		}
-	}
-	k := kept{kind: CloseAll, slots: l.slots(closing)}
-	if !l.tombstone.IsZero() {
-		k.need = l.need
-	}
-	l.window, l.size, l.answer, l.owed = nil, 0, nil, 0
-	s.number(now, l, k)
-}
-
-// number gives a push the lane's next number.
-func (s *Sender) number(now time.Time, l *lane, k kept) {
-	if l.head == 0 || l.start != 0 { // number 1 of a lane in the record is taken already
-		l.head++
-	}
-	k.seq, k.at = l.head, now
-	if k.kind != More {
-		l.start = k.seq
-	}
-	l.window = append(l.window, k)
-	l.size += k.size()
-	l.quiet = false
 }
 
 // Out is what an event does to one gateway.
@@ -385,12 +243,6 @@ func (s *Sender) remove(gone func(*lane) bool) {
 	})
 }
 
-// Whole reports whether a gateway is known to have all that earlier owners have sent it.
-func (s *Sender) Whole(gateway string) bool {
-	l := s.find(gateway)
-	return l != nil && !l.lacked && !s.asked()
-}
-
 // Members are a gateway's sockets whose end nobody tells the object yet.
 func (s *Sender) Members(gateway string) []Slot {
 	l := s.find(gateway)
@@ -405,23 +257,6 @@ func (s *Sender) Members(gateway string) []Slot {
 func (s *Sender) Accepts(gateway string) bool {
 	l := s.find(gateway)
 	return l == nil || l.answered && l.tombstone.IsZero()
-}
-
-// trim drops the oldest of the window, not of what is after newest, until it is small
-// and young enough. What has not been sent is never dropped: every gateway would miss it.
-func (l *lane) trim(newest uint64, most int, since time.Time) {
-	n := 0
-	for ; n < len(l.window) && l.window[n].seq <= newest && (l.size > most || l.window[n].at.Before(since)); n++ {
-		l.size -= l.window[n].size()
-	}
-	l.drop(n)
-}
-
-func (l *lane) drop(n int) {
-	clear(l.window[:n])
-	if l.window = l.window[n:]; len(l.window) == 0 {
-		l.window, l.size = nil, 0
-	}
 }
 
 // Landed lets go what waits for the commit.
@@ -602,37 +437,6 @@ func (s *Sender) Wake() time.Time {
 func (s *Sender) Hurry(now time.Time, gateway string) {
 	if l := s.find(gateway); l != nil {
 		l.next = now
-	}
-}
-
-// Kept is the number of bytes that a gateway's lane keeps.
-func (s *Sender) Kept(gateway string) int {
-	if l := s.find(gateway); l != nil {
-		return l.size
-	}
-	return 0
-}
-
-// Full reports whether more than a window waits to be sent to a gateway. The object
-// takes no event until a commit has landed.
-func (s *Sender) Full() bool {
-	return slices.ContainsFunc(s.lanes, func(l *lane) bool {
-		if l.size <= s.settings.Window {
-			return false
-		}
-		waits := 0
-		for i := len(l.window) - 1; i >= 0 && l.window[i].seq > l.sent; i-- {
-			waits += l.window[i].size()
-		}
-		return waits > s.settings.Window
-	})
-}
-
-// Shed drops what a lane keeps and has sent, for want of memory. If the gateway lacks
-// it the lane begins anew.
-func (s *Sender) Shed(gateway string) {
-	if l := s.find(gateway); l != nil {
-		l.trim(l.sent, -1, time.Time{})
 	}
 }
 

@@ -3,11 +3,13 @@ package host
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"time"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/internal/engine"
 	"holdfast/objects/internal/tells"
 )
@@ -123,4 +125,123 @@ func (o *object) onWakeUp(ctx context.Context, ev event) {
 		return
 	}
 	o.answer(ev.reply, wire.Reply{})
+}
+
+// setWakeUp is an obligation of the host's own: set the wake-up again, which has come
+// early, then report the result.
+type setWakeUp struct {
+	owner.Do
+	need *wakeNeed
+	then func(error)
+}
+
+// setWakeUp notes which wake-up is set.
+func (o *object) setWakeUp(w wakeUp) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.commit.wakeUp = w
+}
+
+// reschedule sets the wake-up that is needed, whether or not it is set.
+func (o *object) reschedule(need *wakeNeed, set setter) error {
+	next := need.wakeUp(time.Now())
+	err := o.schedule(next, wakeUp{}, set)
+	if err != nil {
+		next = wakeUp{}
+	}
+	o.setWakeUp(next)
+	return err
+}
+
+// afterCommit brings the wake-up in line with a need that is later, or none.
+func (o *object) afterCommit() {
+	o.mu.Lock()
+	need, set, another := o.commit.durable, o.commit.wakeUp, o.commit.own.Pending != owner.Put{}
+	o.mu.Unlock()
+	if another || set.loose {
+		return // a put is under way that may need the earlier wake-up, or it may as well come for nothing
+	}
+	next := need.wakeUp(time.Now())
+	if next.loose {
+		return
+	}
+	if err := o.schedule(next, set, o.in.clock.Set); err != nil {
+		o.in.log.Warn("wake-up not moved; it comes too early and is set again then", "object", o.key, "err", err)
+		return
+	}
+	if next != set {
+		o.setWakeUp(next)
+	}
+}
+
+// alarmPointer is nil for none.
+func alarmPointer(a engine.Alarm) *engine.Alarm {
+	if a == (engine.Alarm{}) {
+		return nil
+	}
+	return &a
+}
+
+// alarmValue is the alarm that a may be.
+func alarmValue(a *engine.Alarm) engine.Alarm {
+	if a == nil {
+		return engine.Alarm{}
+	}
+	return *a
+}
+
+// runAlarm runs the alarm if the record says that it is due.
+func (o *object) runAlarm(ctx context.Context, ev event) {
+	now := time.Now()
+	before := alarmValue(o.memory.alarm)
+	if due, ok := before.Next(); !ok || now.Before(due) { // the constructor has changed it
+		o.setAgain(ev)
+		return
+	}
+	o.setWakeUp(wakeUp{}) // it has fired
+	out := o.memory.instance.Alarm(ctx, before.Info())
+	if o.givesWay(ev, out) {
+		return
+	}
+	if out.Err == nil {
+		o.finish(ev, out)
+		return
+	}
+	failed := before.Failed(now, rand.Float64())
+	if out.Forget {
+		failed = engine.Alarm{}
+	}
+	e := o.countFailure(ev, out)
+	o.in.log.Warn("alarm failed", "ref", e.Reference, "object", o.key, "name", o.id.Name, "set for", before.At, "retry", before.Retry, "parked", failed.Parked, "err", out.Err)
+	if out.Drop {
+		o.drop()
+	}
+	ev.comesAgain = true
+	o.apply(ev, engine.Outcome{Alarm: &failed, Sends: out.Sends}, o.replyTo(ev, engine.Outcome{}, nil), nil)
+}
+
+// setAgain sets the wake-up for what the record says: the one that has fired is gone.
+// The alarm is answered when that is done.
+func (o *object) setAgain(ev event) {
+	then := func(err error) {
+		reply := wire.Reply{}
+		if err != nil {
+			reply.Code, reply.Message = objects.Unavailable, err.Error()
+		}
+		o.answer(ev.reply, reply)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	need := needOf(alarmValue(o.memory.alarm), o.told, o.sockets.next())
+	if o.stage() != gone && o.enqueue(setWakeUp{need: need, then: then}) {
+		o.spawn(o.work)
+	}
+}
+
+// numbered is the alarm with a number of its own if it has just been set; nil for none.
+func numbered(a engine.Alarm) *engine.Alarm {
+	if a.Number == 0 && !a.At.IsZero() {
+		a.Number = 1 + rand.Uint64N(1<<48) // exact in JSON
+	}
+	return alarmPointer(a)
 }

@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -62,14 +61,6 @@ type payload struct {
 
 // is reports whether this is what put sends.
 func (p *payload) is(put owner.Put) bool { return p != nil && p.put == put }
-
-// setWakeUp is an obligation of the host's own: set the wake-up again, which has come
-// early, then report the result.
-type setWakeUp struct {
-	owner.Do
-	need *wakeNeed
-	then func(error)
-}
 
 // drive passes an event to package owner and does what that decides.
 func (o *object) drive(e owner.Event) {
@@ -217,33 +208,6 @@ func (o *object) read() owner.Event {
 	return answer
 }
 
-// open makes the state of the record that is to be claimed, nil for none, and returns what
-// came of it if it cannot be claimed.
-func (o *object) open(ctx context.Context, rec *record.Record) owner.Event {
-	var err error
-	if rec == nil {
-		o.commit.opened = state.New(new(engine.Data))
-	} else {
-		o.commit.opened, err = state.Open(ctx, o.key, rec.Parts, rec.Data, o.in.home(), rec.Owner != "", time.Now())
-	}
-	if o.commit.entries = nil; err == nil {
-		o.commit.opened.KeepHistory(o.class.History)
-		if o.commit.entries, err = answerEntries(o.commit.opened.Reserved()); err != nil {
-			err = fmt.Errorf("%w: %w", state.ErrDamaged, err)
-		}
-	}
-	switch {
-	case errors.Is(err, state.ErrDamaged):
-		o.commit.refusal = o.in.unreadable.add(o.key, time.Now())
-		o.in.log.Error("object not served: a part of it cannot be read", "ref", o.commit.refusal.Reference, "object", o.key, "err", err)
-		return owner.Unreadable{}
-	case err != nil:
-		o.in.log.Warn("parts of a record not read", "object", o.key, "err", err)
-		return owner.Doubt{}
-	}
-	return nil
-}
-
 // ended reports whether there is no point in going on.
 func (o *object) ended() bool {
 	o.mu.Lock()
@@ -331,24 +295,6 @@ func (o *object) payloadOf(put owner.Put) (*payload, wakeUp) {
 	return o.commit.payload, o.commit.wakeUp
 }
 
-// claimOf is the record that was read, put back in our name. With mu held.
-func (o *object) claimOf(put owner.Put) *payload {
-	rec := record.Record{Name: o.id.Name, Data: new(engine.Data)}
-	if o.commit.found != nil {
-		rec = *o.commit.found
-	}
-	if rec.Name == "" {
-		rec.Name = o.id.Name
-	}
-	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
-	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
-	if o.commit.found == nil || o.commit.found.Owner != o.in.id {
-		o.countLoss(&rec)
-	}
-	o.commit.claimed = &rec
-	return &payload{put: put, value: rec.Encode(), wake: needOf(rec.Alarm, nil, time.Time{})}
-}
-
 // encode makes the payload of the put that has just been decided on, from what
 // is in memory now. With mu held, so that no event is half in it.
 func (o *object) encode(put owner.Put) *payload {
@@ -417,122 +363,6 @@ func keptOf(rec *record.Record) (c asks.Callee) {
 	return c
 }
 
-// serve begins to run events, from the record that was claimed: it is what the
-// claim has put, so it is the latest.
-func (o *object) serve() owner.Event {
-	o.commit.attempts = 0
-	o.mu.Lock()
-	rec, token := o.commit.claimed, o.commit.own.Token
-	o.mu.Unlock()
-	for _, gateway := range rec.Gateways {
-		if checkName(gateway.Name) == nil {
-			o.in.trackGateway(gateway.Name) // its goodbye reaches the mailbox, and its silence
-		}
-	}
-	o.beginStream(entriesOf(rec.Gateways), token)
-	if !o.awaitHanded() {
-		return nil
-	}
-	told := o.adoptTold(o.commit.opened.Reserved())
-	if err := o.reschedule(needOf(rec.Alarm, told, o.nextSession(o.commit.opened.Reserved())), o.in.clock.Set); err != nil {
-		o.in.log.Warn("wake-up not scheduled again; giving the object up", "object", o.key, "err", err)
-		return owner.Leave{}
-	}
-	if !o.startServing(rec, token, told) {
-		return nil // the claim is given up; the record stays as it was
-	}
-	return o.listen()
-}
-
-// startServing takes the claimed record into memory. It reports false if the claim
-// has been given up.
-func (o *object) startServing(rec *record.Record, token uint64, told *told) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.stage() == gone || o.commit.own.Phase != owner.Serving || o.commit.own.Leaving {
-		return false
-	}
-	o.id = o.id.Named(rec.Name)
-	o.memory = memory{
-		epoch: rec.Epoch, token: token, since: time.Now(), first: o.commit.payload.put.Expect == 0, state: o.commit.opened,
-		alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers, entries: o.commit.entries}, kept: keptOf(rec),
-	}
-	o.adoptSockets(rec, o.memory.state.Reserved())
-	o.memory.answers.adopted(o.memory.since)
-	o.commit.proven.Store(o.commit.payload.made)
-	o.commit.claimed, o.commit.found, o.commit.payload, o.commit.opened, o.commit.entries = nil, nil, nil, nil, nil
-	o.mailbox.serve(token, o.memory.since)
-	o.told = told
-	o.advance(serving) // before the first message can come
-	o.moveTold()
-	return true
-}
-
-// listen subscribes to the object's subject and answers those who waited.
-func (o *object) listen() owner.Event {
-	sub, err := o.in.bus.Subscribe(wire.OwnerSubject(o.id.ID), wire.OwnerQueue(o.memory.token), o.in.inbox)
-	if err == nil {
-		o.mu.Lock()
-		o.sub = sub
-		stage := o.stage()
-		o.mu.Unlock()
-		if stage != serving {
-			sub.Unsubscribe()
-			return nil
-		}
-		ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Claim)
-		defer cancel()
-		err = o.in.bus.Flush(ctx)
-	}
-	if err != nil {
-		o.in.log.Warn("object not listened for; giving it up", "object", o.key, "err", err)
-		o.beginDrain()
-		return owner.Leave{}
-	}
-	o.in.log.Debug("object claimed", "object", o.key, "name", o.id.Name, "epoch", o.memory.epoch)
-	o.resolveClaims(wire.ClaimReply{Owned: true, Token: o.memory.token, New: o.memory.epoch == 1})
-	return nil
-}
-
-// setWakeUp notes which wake-up is set.
-func (o *object) setWakeUp(w wakeUp) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.commit.wakeUp = w
-}
-
-// reschedule sets the wake-up that is needed, whether or not it is set.
-func (o *object) reschedule(need *wakeNeed, set setter) error {
-	next := need.wakeUp(time.Now())
-	err := o.schedule(next, wakeUp{}, set)
-	if err != nil {
-		next = wakeUp{}
-	}
-	o.setWakeUp(next)
-	return err
-}
-
-// afterCommit brings the wake-up in line with a need that is later, or none.
-func (o *object) afterCommit() {
-	o.mu.Lock()
-	need, set, another := o.commit.durable, o.commit.wakeUp, o.commit.own.Pending != owner.Put{}
-	o.mu.Unlock()
-	if another || set.loose {
-		return // a put is under way that may need the earlier wake-up, or it may as well come for nothing
-	}
-	next := need.wakeUp(time.Now())
-	if next.loose {
-		return
-	}
-	if err := o.schedule(next, set, o.in.clock.Set); err != nil {
-		o.in.log.Warn("wake-up not moved; it comes too early and is set again then", "object", o.key, "err", err)
-		return
-	}
-	if next != set {
-		o.setWakeUp(next)
-	}
-}
-
 // batchTime is how long what an event wrote may wait for the events behind it in
 // the mailbox, to be put with what they write.
 const batchTime = 500 * time.Microsecond
@@ -584,22 +414,6 @@ func (o *object) putBatch() (start bool) {
 	before := c.batch
 	c.batch = clean
 	return before != clean && o.stage() != gone && o.decide(owner.Changed{})
-}
-
-// alarmPointer is nil for none.
-func alarmPointer(a engine.Alarm) *engine.Alarm {
-	if a == (engine.Alarm{}) {
-		return nil
-	}
-	return &a
-}
-
-// alarmValue is the alarm that a may be.
-func alarmValue(a *engine.Alarm) engine.Alarm {
-	if a == nil {
-		return engine.Alarm{}
-	}
-	return *a
 }
 
 // doubtLevel is the level at which a doubtful put is logged: low if two hosts only claimed

@@ -1,8 +1,11 @@
 package host
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +13,7 @@ import (
 
 	"holdfast/internal/planted"
 	"holdfast/internal/wire"
+	"holdfast/objects"
 	"holdfast/objects/host/internal/record"
 	"holdfast/objects/internal/engine"
 )
@@ -293,4 +297,104 @@ func (b *budget) take(size int) bool {
 	b.answers--
 	b.bytes -= size
 	return b.answers >= 0 && b.bytes >= 0
+}
+
+// again answers a request that has been handled before, perhaps by another
+// owner, from what the record remembers.
+func (o *object) again(ev event, now time.Time) bool {
+	if ev.req.Asked != nil {
+		return o.askedBefore(ev, now)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.memory.answers.noteLow(ev.req, now) > ev.req.N {
+		return true // stale duplicate: the gateway no longer waits for this number
+	}
+	kept, known := o.memory.answers.find(ev.req)
+	if !known {
+		if ev.req.For == o.memory.token || ev.req.For == 0 && !o.young() {
+			return false
+		}
+		// The copy was sent to another owner.
+		o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.memory.token})
+		return true
+	}
+	reply := wire.Reply{Code: objects.Done, Message: "this was done before; its answer was too large to keep"}
+	answer, err := kept.Answer()
+	switch {
+	case err != nil:
+		reply = wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
+	case answer.Key != "" && answer.Sum != sum(ev.req):
+		reply = wire.Reply{Code: objects.Conflict, Message: "this idempotency key was used for another request"}
+	case len(answer.Reply) > 0:
+		reply = wire.Reply{}
+		if err := wire.Decode(answer.Reply, &reply); err != nil {
+			reply = wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
+		}
+	}
+	reply.Kept = true
+	o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: &reply})
+	return true
+}
+
+// young reports whether copies of requests may still arrive that were sent to an owner
+// before this one. The marker of a removal stays for as long as a copy lives.
+func (o *object) young() bool {
+	return !o.memory.first && time.Since(o.memory.since) < wire.CopyLife
+}
+
+// sum distinguishes requests under one key.
+func sum(req *wire.Request) string {
+	h := sha256.New()
+	for _, part := range []string{req.Call, req.Method, req.URL, string(req.Body)} {
+		h.Write([]byte(part))
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// answersOnce reports whether a request of this kind that is sent again gets the answer of before.
+func answersOnce(kind wire.Kind) bool {
+	return kind == wire.Call || kind == wire.Fetch || kind == wire.Restore || kind == wire.Fork
+}
+
+// remember keeps the answer of a request that wrote, so that asking again, here or
+// at the next owner, does not do it again. With mu held.
+func (o *object) remember(ev event, reply *wire.Reply) {
+	if ev.req == nil || ev.req.N == 0 || reply == nil || !answersOnce(ev.req.Kind) {
+		return
+	}
+	reply.Kept = true
+	if ev.req.Asked != nil {
+		o.memory.kept.Keep(questionOf(ev.req.Asked), wire.Encode(reply), time.Now())
+		return
+	}
+	answer := record.Answer{Gateway: ev.req.Gateway, N: ev.req.N}
+	if ev.req.Key != "" {
+		answer = record.Answer{Key: ev.req.Key, Sum: sum(ev.req), At: time.Now().UTC().Truncate(time.Second)}
+	}
+	if reply.Status == http.StatusSwitchingProtocols { // a socket cannot be opened by hearsay
+		reply = &wire.Reply{Code: objects.Unknown, Message: "the object's host was lost as the socket opened; connect again"}
+	}
+	if reply.Stream != nil { // nor can a stream be read twice
+		reply = &wire.Reply{Code: objects.Done, Message: "this was done before; its answer was a stream, which is not kept"}
+	}
+	kept := *reply
+	kept.Woke = false
+	if data := wire.Encode(&kept); len(data) <= maxKept {
+		answer.Reply = data
+	}
+	o.memory.answers.add(answer, time.Now())
+	if answer.Key != "" {
+		o.memory.state.Apply(o.memory.answers.writes(time.Now(), o.in.wide))
+	}
+}
+
+// forgetAnswers removes the answers to clients' keys that are too old from the object's storage.
+func (o *object) forgetAnswers() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() != gone {
+		o.memory.state.Apply(o.memory.answers.writes(time.Now(), o.in.wide))
+	}
 }

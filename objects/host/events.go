@@ -3,13 +3,8 @@ package host
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -22,7 +17,6 @@ import (
 	"holdfast/objects"
 	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
-	"holdfast/objects/host/internal/record"
 	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
@@ -230,71 +224,6 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 	}
 }
 
-// onlyHosts reports whether a request of this kind is believed only where hosts alone may
-// publish.
-func onlyHosts(kind wire.Kind) bool {
-	return kind == wire.Told || kind == wire.Forget || kind == wire.MayForget || kind == wire.Parked || kind == wire.Restore || kind == wire.Fork
-}
-
-// withPrincipal has the event know who asks. What no gateway of ours has sent is nobody.
-func withPrincipal(ctx context.Context, principal []byte) context.Context {
-	if len(principal) == 0 || len(principal) > objects.MaxPrincipal {
-		return ctx
-	}
-	var p objects.Principal
-	if json.Unmarshal(principal, &p) != nil {
-		return ctx
-	}
-	return objects.WithPrincipal(ctx, p)
-}
-
-// maxTimeout is the longest time that a request may ask for, in milliseconds.
-const maxTimeout = int64(time.Hour / time.Millisecond)
-
-// maxName is the longest name of a gateway or a socket, in bytes.
-const maxName = 64
-
-// checkName refuses what cannot name a gateway or a socket. A gateway's name becomes
-// part of subjects.
-func checkName(name string) error {
-	if name == "" || len(name) > maxName {
-		return fmt.Errorf("a name has %d bytes, want 1 to %d", len(name), maxName)
-	}
-	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c > '~' || c == '*' || c == '>' {
-			return fmt.Errorf("%q cannot be a name", name)
-		}
-	}
-	if user, own, of := strings.Cut(name, "."); of && (user == "" || own == "" || strings.Contains(own, ".")) {
-		return fmt.Errorf("%q cannot be a name", name)
-	}
-	return nil
-}
-
-// checkRequest refuses a request that no gateway or host of ours has made.
-func checkRequest(req *wire.Request, byHost bool) error {
-	switch {
-	case !byHost && (req.Asked != nil || req.Settled != nil || req.Kind == wire.Settled || req.Kind == wire.Probe):
-		return errors.New("only a host may send this")
-	case req.Kind == wire.Settled:
-		return checkSettled(req.Settled)
-	case req.Asked != nil:
-		if err := checkAsked(req); err != nil {
-			return err
-		}
-	}
-	if err := checkSession(req); err != nil {
-		return err
-	}
-	if err := checkName(req.Gateway); err != nil || req.Socket == "" {
-		return err
-	}
-	if slot, ok := wire.SlotOf(req.Gateway, req.Socket); !ok || slot == 0 {
-		return fmt.Errorf("%.80q is no socket of the gateway", req.Socket)
-	}
-	return nil
-}
-
 // event is one event while it is handled.
 type event struct {
 	req   *wire.Request     // nil for the host's own
@@ -332,60 +261,6 @@ func (e event) index() int {
 
 func (e event) label() string { return kindNames[e.index()] }
 
-// again answers a request that has been handled before, perhaps by another
-// owner, from what the record remembers.
-func (o *object) again(ev event, now time.Time) bool {
-	if ev.req.Asked != nil {
-		return o.askedBefore(ev, now)
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.memory.answers.noteLow(ev.req, now) > ev.req.N {
-		return true // stale duplicate: the gateway no longer waits for this number
-	}
-	kept, known := o.memory.answers.find(ev.req)
-	if !known {
-		if ev.req.For == o.memory.token || ev.req.For == 0 && !o.young() {
-			return false
-		}
-		// The copy was sent to another owner.
-		o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.memory.token})
-		return true
-	}
-	reply := wire.Reply{Code: objects.Done, Message: "this was done before; its answer was too large to keep"}
-	answer, err := kept.Answer()
-	switch {
-	case err != nil:
-		reply = wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
-	case answer.Key != "" && answer.Sum != sum(ev.req):
-		reply = wire.Reply{Code: objects.Conflict, Message: "this idempotency key was used for another request"}
-	case len(answer.Reply) > 0:
-		reply = wire.Reply{}
-		if err := wire.Decode(answer.Reply, &reply); err != nil {
-			reply = wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
-		}
-	}
-	reply.Kept = true
-	o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: &reply})
-	return true
-}
-
-// young reports whether copies of requests may still arrive that were sent to an owner
-// before this one. The marker of a removal stays for as long as a copy lives.
-func (o *object) young() bool {
-	return !o.memory.first && time.Since(o.memory.since) < wire.CopyLife
-}
-
-// sum distinguishes requests under one key.
-func sum(req *wire.Request) string {
-	h := sha256.New()
-	for _, part := range []string{req.Call, req.Method, req.URL, string(req.Body)} {
-		h.Write([]byte(part))
-		h.Write([]byte{0})
-	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
-}
-
 func (o *object) fetch(ctx context.Context, ev event) {
 	req := ev.req
 	target, err := url.ParseRequestURI(req.URL)
@@ -415,54 +290,6 @@ func (o *object) fetch(ctx context.Context, ev event) {
 		how.Socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Slot: slot, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
 	}
 	o.finish(ev, o.memory.instance.Fetch(r, how))
-}
-
-// runAlarm runs the alarm if the record says that it is due.
-func (o *object) runAlarm(ctx context.Context, ev event) {
-	now := time.Now()
-	before := alarmValue(o.memory.alarm)
-	if due, ok := before.Next(); !ok || now.Before(due) { // the constructor has changed it
-		o.setAgain(ev)
-		return
-	}
-	o.setWakeUp(wakeUp{}) // it has fired
-	out := o.memory.instance.Alarm(ctx, before.Info())
-	if o.givesWay(ev, out) {
-		return
-	}
-	if out.Err == nil {
-		o.finish(ev, out)
-		return
-	}
-	failed := before.Failed(now, rand.Float64())
-	if out.Forget {
-		failed = engine.Alarm{}
-	}
-	e := o.countFailure(ev, out)
-	o.in.log.Warn("alarm failed", "ref", e.Reference, "object", o.key, "name", o.id.Name, "set for", before.At, "retry", before.Retry, "parked", failed.Parked, "err", out.Err)
-	if out.Drop {
-		o.drop()
-	}
-	ev.comesAgain = true
-	o.apply(ev, engine.Outcome{Alarm: &failed, Sends: out.Sends}, o.replyTo(ev, engine.Outcome{}, nil), nil)
-}
-
-// setAgain sets the wake-up for what the record says: the one that has fired is gone.
-// The alarm is answered when that is done.
-func (o *object) setAgain(ev event) {
-	then := func(err error) {
-		reply := wire.Reply{}
-		if err != nil {
-			reply.Code, reply.Message = objects.Unavailable, err.Error()
-		}
-		o.answer(ev.reply, reply)
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	need := needOf(alarmValue(o.memory.alarm), o.told, o.sockets.next())
-	if o.stage() != gone && o.enqueue(setWakeUp{need: need, then: then}) {
-		o.spawn(o.work)
-	}
 }
 
 // finish ends an event: its writes become part of what the next put makes
@@ -532,63 +359,9 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	o.moveTold()
 }
 
-// numbered is the alarm with a number of its own if it has just been set; nil for none.
-func numbered(a engine.Alarm) *engine.Alarm {
-	if a.Number == 0 && !a.At.IsZero() {
-		a.Number = 1 + rand.Uint64N(1<<48) // exact in JSON
-	}
-	return alarmPointer(a)
-}
-
 // attaches reports whether an event has changed an attachment.
 func attaches(sends []engine.Send) bool {
 	return slices.ContainsFunc(sends, func(s engine.Send) bool { return s.Op == engine.OpAttach })
-}
-
-// answersOnce reports whether a request of this kind that is sent again gets the answer of before.
-func answersOnce(kind wire.Kind) bool {
-	return kind == wire.Call || kind == wire.Fetch || kind == wire.Restore || kind == wire.Fork
-}
-
-// remember keeps the answer of a request that wrote, so that asking again, here or
-// at the next owner, does not do it again. With mu held.
-func (o *object) remember(ev event, reply *wire.Reply) {
-	if ev.req == nil || ev.req.N == 0 || reply == nil || !answersOnce(ev.req.Kind) {
-		return
-	}
-	reply.Kept = true
-	if ev.req.Asked != nil {
-		o.memory.kept.Keep(questionOf(ev.req.Asked), wire.Encode(reply), time.Now())
-		return
-	}
-	answer := record.Answer{Gateway: ev.req.Gateway, N: ev.req.N}
-	if ev.req.Key != "" {
-		answer = record.Answer{Key: ev.req.Key, Sum: sum(ev.req), At: time.Now().UTC().Truncate(time.Second)}
-	}
-	if reply.Status == http.StatusSwitchingProtocols { // a socket cannot be opened by hearsay
-		reply = &wire.Reply{Code: objects.Unknown, Message: "the object's host was lost as the socket opened; connect again"}
-	}
-	if reply.Stream != nil { // nor can a stream be read twice
-		reply = &wire.Reply{Code: objects.Done, Message: "this was done before; its answer was a stream, which is not kept"}
-	}
-	kept := *reply
-	kept.Woke = false
-	if data := wire.Encode(&kept); len(data) <= maxKept {
-		answer.Reply = data
-	}
-	o.memory.answers.add(answer, time.Now())
-	if answer.Key != "" {
-		o.memory.state.Apply(o.memory.answers.writes(time.Now(), o.in.wide))
-	}
-}
-
-// forgetAnswers removes the answers to clients' keys that are too old from the object's storage.
-func (o *object) forgetAnswers() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.stage() != gone {
-		o.memory.state.Apply(o.memory.answers.writes(time.Now(), o.in.wide))
-	}
 }
 
 // replyTo is what to tell whoever asked; nil for nothing.
