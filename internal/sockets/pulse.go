@@ -29,14 +29,11 @@ func (p *pulse) last() time.Time {
 	return p.confirmed
 }
 
-// missedBeats is how many beats a host may miss before it counts a gateway's sockets as lost.
-const missedBeats = 5
-
 // givenUp reports whether hosts may have given the gateway up by now. sent is when the
 // last beat was sent that NATS has confirmed. A host receives a beat after it was sent,
 // so no host gives the gateway up before givenUp reports true.
 func givenUp(sent, now time.Time, beat time.Duration) bool {
-	return now.Sub(sent) >= missedBeats*beat
+	return now.Sub(sent) >= wire.MissedBeats*beat
 }
 
 // checkPulse closes all sockets if hosts may have given the gateway up: hosts have

@@ -16,10 +16,14 @@ type Timing struct {
 
 	Request time.Duration // 15 s: the longest a request may take, gateway's retries included
 	Silence time.Duration // 1 s: with no answer for so long, a gateway asks who owns the object
-	Beat    time.Duration // 2 s: a gateway says that it lives; silent for five of them its sockets count as lost
+	Beat    time.Duration // 2 s: a gateway says that it lives; silent for MissedBeats of them its sockets count as lost
 	Keep    time.Duration // 12 s: what an object sends to a gateway is kept for so long at most, until it is acknowledged
 	Drain   time.Duration // 10 s: a stopping process lets go of what it holds within this
 }
+
+// MissedBeats is after how many missed beats a host counts a gateway's sockets as lost. The
+// gateway closes them no later.
+const MissedBeats = 5
 
 // WithDefaults fills the zero fields.
 func (t Timing) WithDefaults() Timing {

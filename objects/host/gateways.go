@@ -19,7 +19,7 @@ func (in *incarnation) silentGateways(now time.Time) (silent []string) {
 			in.gateways[gateway] = now
 			continue
 		}
-		if now.Sub(last) > silences*in.timing.Beat {
+		if now.Sub(last) > wire.MissedBeats*in.timing.Beat {
 			silent = append(silent, gateway)
 			delete(in.gateways, gateway)
 		}

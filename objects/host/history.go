@@ -245,9 +245,7 @@ func (o *object) expired(e *state.Expiry, err error) (start bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	u := o.upkeep
-	u.cancel()
-	close(u.merging)
-	u.merging, u.cancel = nil, nil
+	u.end()
 	if o.stage() == gone {
 		return false
 	}

@@ -515,10 +515,7 @@ func awaitGone(ctx context.Context, objects []*object) bool {
 	return true
 }
 
-const (
-	silences    = 5     // after how many missed beats a gateway's sockets count as lost
-	maxGateways = 10000 // that are watched for silence; names of more are forged
-)
+const maxGateways = 10000 // that are watched for silence; names of more are forged
 
 // warnings limits log lines about what comes from outside to one a second of each
 // kind. The text of a line is its kind, so it must be constant.

@@ -82,12 +82,10 @@ func (o *object) maintain() {
 	u, now := o.upkeep, time.Now()
 	if u.merging == nil && !now.Before(u.again) {
 		if e := o.memory.state.PlanExpiry(o.key, o.in.home(), now); e != nil {
-			ctx, cancel := context.WithCancel(o.in.work)
-			u.merging, u.cancel = make(chan struct{}), cancel
+			ctx := u.begin(o.in.work)
 			o.spawn(func() { o.expire(ctx, e) })
 		} else if job := o.memory.state.Plan(o.key, o.commit.own.Token, o.in.home()); job != nil {
-			ctx, cancel := context.WithCancel(o.in.work)
-			u.merging, u.cancel = make(chan struct{}), cancel
+			ctx := u.begin(o.in.work)
 			o.spawn(func() { o.merge(ctx, job) })
 		}
 	}
@@ -97,6 +95,20 @@ func (o *object) maintain() {
 			o.spawn(func() { o.purge(spans) })
 		}
 	}
+}
+
+// begin notes that a merge or an expiry begins, whose context it returns. With mu held.
+func (u *upkeep) begin(work context.Context) context.Context {
+	ctx, cancel := context.WithCancel(work)
+	u.merging, u.cancel = make(chan struct{}), cancel
+	return ctx
+}
+
+// end notes that what begin has noted has ended. With mu held.
+func (u *upkeep) end() {
+	u.cancel()
+	close(u.merging)
+	u.merging, u.cancel = nil, nil
 }
 
 // purgeable lists the spans of entries that may be purged. While the store has no room, Config.PurgeAfter does not count. With mu
@@ -129,9 +141,7 @@ func (o *object) merged(job *state.Job, err error) (start bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	u := o.upkeep
-	u.cancel()
-	close(u.merging)
-	u.merging, u.cancel = nil, nil
+	u.end()
 	switch {
 	case o.stage() == gone:
 		return false

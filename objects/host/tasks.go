@@ -105,12 +105,8 @@ func (o *object) taskEnded(result string, ended func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	ended()
-	if o.tasks.n--; o.tasks.n > 0 {
-		return
-	}
-	if o.tasks.none != nil {
-		close(o.tasks.none)
-		o.tasks.none = nil
+	if o.tasks.n--; o.tasks.n == 0 {
+		signal(&o.tasks.none)
 	}
 }
 
