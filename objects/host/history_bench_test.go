@@ -29,21 +29,7 @@ func BenchmarkHistoryCommit(b *testing.B) {
 							o.state.KeepHistory(keep)
 							keys = o.fill(size)
 						}
-						o.b, o.sent, o.merged = b, 0, 0
-						took := make([]time.Duration, 0, b.N)
-						b.ResetTimer()
-						for range b.N {
-							w := engine.Write{Key: seatOf(mathrand.IntN(keys)), Value: seatValue(row)}
-							began := time.Now()
-							o.put(w)
-							took = append(took, time.Since(began))
-						}
-						b.StopTimer()
-						o.merging.Wait()
-						slices.Sort(took)
-						b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-us")
-						b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-us")
-						b.ReportMetric(float64(o.sent)/float64(b.N), "sent-B/op")
+						o.measure(b, keys)
 					})
 				}
 			}
