@@ -213,15 +213,7 @@ func TestWhateverCallAnOwnerDiesAtItsStateIsFoundAndItsOrphansAreCollected(t *te
 				if !maps.Equal(o.acked, acked) {
 					t.Fatalf("seed %d: %d keys are found, want %d", seed, len(o.acked), len(acked))
 				}
-				for range rng.IntN(6) {
-					size := 1 + rng.IntN(60)
-					if rng.IntN(10) == 0 {
-						size = 250 + rng.IntN(3000)
-					}
-					if o.write(fmt.Sprintf("%04d", rng.IntN(400)), strings.Repeat("x", size)); rng.IntN(5) == 0 {
-						o.write(fmt.Sprintf("%04d", rng.IntN(400)), "")
-					}
-				}
+				o.writeSome(rng)
 				switch rng.IntN(8) {
 				case 0, 1, 2:
 					if err = o.merge(); err == nil && o.job != nil {
