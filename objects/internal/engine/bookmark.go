@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -62,14 +61,8 @@ func (t *Tx) Restore(at int64) (undo int64) {
 	return undo
 }
 
-// Stays reports whether a key is the runtime's own: what an object has told and remembers does not go back with a restore.
-// Its blobs and the pages of its database do.
-func Stays(key string) bool {
-	return strings.HasPrefix(key, Reserved) && !strings.HasPrefix(key, Blobs) && !strings.HasPrefix(key, Pages)
-}
-
-// Staying are the writes of keys that stay.
-func Staying(writes []Write) (left []Write) {
+// staying are the writes of keys that stay.
+func staying(writes []Write) (left []Write) {
 	for _, w := range writes {
 		if Stays(w.Key) {
 			left = append(left, w)

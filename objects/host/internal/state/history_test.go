@@ -47,12 +47,12 @@ func (o *owner) restore(to moment) (undo moment, err error) {
 	}
 	o.state.Restore(t, o.token, o.now)
 	for key := range o.memory {
-		if !isReserved(key) {
+		if !engine.Stays(key) {
 			delete(o.memory, key)
 		}
 	}
 	for key, value := range to.all {
-		if !isReserved(key) {
+		if !engine.Stays(key) {
 			o.memory[key] = value
 		}
 	}
@@ -97,7 +97,7 @@ func (t *twin) at(at Moment, now time.Time) (map[string]string, error) {
 func authors(all map[string]string) map[string]string {
 	own := make(map[string]string)
 	for key, value := range all {
-		if !isReserved(key) {
+		if !engine.Stays(key) {
 			own[key] = value
 		}
 	}

@@ -80,7 +80,7 @@ func (s *State) KeepHistory(keep time.Duration) {
 		v := s.view.Load()
 		h = &history{empty: s.more == nil, changed: make(map[string]struct{})}
 		for key := range v.data.All() {
-			h.empty = h.empty && isReserved(key)
+			h.empty = h.empty && engine.Stays(key)
 		}
 		s.history = h
 	case keep <= 0:
@@ -93,7 +93,7 @@ func (s *State) KeepHistory(keep time.Duration) {
 func (h *history) touch(writes []engine.Write) {
 	for _, w := range writes {
 		switch {
-		case isReserved(w.Key), h.restored > 0: // it never comes back, or is in the pin that comes
+		case engine.Stays(w.Key), h.restored > 0: // it never comes back, or is in the pin that comes
 		case h.notes():
 			h.changed[w.Key] = struct{}{}
 		default:
@@ -208,7 +208,7 @@ func (h *history) resume(v *view) {
 	h.unnoted = h.begun || !h.empty
 	if !h.unnoted {
 		for key := range v.data.All() {
-			if !isReserved(key) {
+			if !engine.Stays(key) {
 				h.changed[key] = struct{}{}
 			}
 		}
@@ -302,7 +302,7 @@ func (s *State) pin(p Put) (pieces []*Piece) {
 	if !v.layered() {
 		f := folding{name: name, source: &source{object: p.Object}}
 		for key, value := range v.data.All() {
-			if !isReserved(key) {
+			if !engine.Stays(key) {
 				pin.Head.Live += int64(len(key) + len(value))
 				f.add(item{key, put, value})
 			}
