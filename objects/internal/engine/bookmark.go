@@ -44,9 +44,12 @@ func (t *Tx) past() Past {
 // Bookmark is the moment of the state that the event began with.
 func (t *Tx) Bookmark() int64 { return t.past().Mark() }
 
-// BookmarkAt is the moment of a time.
+// BookmarkAt is the moment of a time; an error if no bookmark can name it, or its state is not known.
 func (t *Tx) BookmarkAt(at time.Time) (int64, error) {
 	past, moment := t.past(), at.UnixMicro()
+	if _, err := ParseBookmark(BookmarkText(moment)); err != nil {
+		return 0, t.errorf(invalid, "no bookmark can name the time %v", at)
+	}
 	return moment, past.Known(moment)
 }
 
