@@ -9,16 +9,16 @@ import (
 // MaxHistory is the most that Settings.History can be.
 const MaxHistory = 30 * 24 * time.Hour
 
-// Bookmark is a state that the object had (as Cloudflare's point-in-time recovery): the moment of it, as a time. Bookmarks
-// of one object compare as strings, older first.
+// Bookmark names a state that the object had (as Cloudflare's point-in-time recovery) by its moment, a time in UTC with
+// microseconds. Bookmarks of one object compare as strings, older first.
 type Bookmark string
 
 // Bookmark names the state that the event began with (as Cloudflare's getCurrentBookmark). Without Settings.History it
 // cannot be restored. In a constructor and in Sleep it aborts.
 func (tx *Tx) Bookmark() Bookmark { return Bookmark(engine.BookmarkText(tx.t.Bookmark())) }
 
-// BookmarkAt names the state of a time (as Cloudflare's getBookmarkForTime); NotFound for what is older than the history
-// that is kept, and without one.
+// BookmarkAt names the state that the object had at a time (as Cloudflare's getBookmarkForTime). The error is NotFound if the
+// time is older than the history that is kept, or if there is no history, and Invalid for a time before 1970 or after 9999.
 func (tx *Tx) BookmarkAt(t time.Time) (Bookmark, error) {
 	at, err := tx.t.BookmarkAt(t)
 	if err != nil {
@@ -28,10 +28,11 @@ func (tx *Tx) BookmarkAt(t time.Time) (Bookmark, error) {
 }
 
 // Restore puts the object back to an earlier state when the event ends, as one commit with the event's answer (as
-// Cloudflare's onNextSessionRestoreBookmark and abort). Keys, maps and database are as they were then, and the instance is
-// constructed anew. What the event itself has written is dropped. The alarm, messages that were told, sockets, and answers
-// that are remembered stay as they are, and what the event does about them happens. Undo names the state before: to restore
-// that takes the restore back. A bookmark that is none, or whose state is not kept, aborts the event.
+// Cloudflare's onNextSessionRestoreBookmark and abort). Keys, maps, blobs and database are as they were then, and the
+// instance is constructed anew. What the event itself writes to them is dropped, also after Restore. The alarm, messages that
+// were told, sockets, and answers that are remembered stay as they are, and what the event does about them happens. The
+// bookmark undo names the state before the event: to restore undo takes the restore back. A text that is no bookmark, and a
+// state that is not kept, abort the event.
 func (tx *Tx) Restore(b Bookmark) (undo Bookmark) {
 	at, err := engine.ParseBookmark(string(b))
 	if err != nil {

@@ -41,7 +41,8 @@ type Implementation struct {
 // Implement joins a class and its code. Open constructs the instance whenever it wakes, before its first event, as an event
 // of its own: it may read and write, and its failure fails the event that woke it. What else the class can do is said by
 // the interfaces that the instance implements: [http.Handler], [WebSocketMessager], [WebSocketCloser], [Alarmer],
-// [Sleeper]. Open may return an interface. Dependencies are given by calling Implement in main, with a closure for open.
+// [Undeliverer], [Sleeper]. Open may return an interface. Dependencies are given by calling Implement in main, with a closure
+// for open.
 //
 // It panics over a bad class name, a call of another class, and a call with two handlers. A call without a handler is
 // NotFound.

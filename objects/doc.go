@@ -44,6 +44,7 @@
 //	Call.Do    asks another object now. Not part of the transaction: its effects stay if the event fails.
 //	Call.Tell  sends an object a message. Part of the transaction: delivered after the commit, run once, at a time if wanted.
 //	Tx.Go      runs a function after the commit, outside of events. It returns to the object by calls. Lost if the host dies.
+//	Tx.Stream  runs a function after the commit, as Go does, that writes the response of an HTTP request.
 //
 // Use Tell for what must happen, Do for what must be known now, and Go for what takes long, with a timer (Tell to Self with
 // [After] and [Keyed]) in case Go is lost.
@@ -51,7 +52,14 @@
 // # HTTP
 //
 // A class that implements [http.Handler] answers what a worker forwards, as Cloudflare's fetch. [TxOf] gives ServeHTTP its
-// transaction. The response leaves when the event has committed; [Tx.Refuse] rolls the event back instead.
+// transaction. The response leaves when the event has committed; [Tx.Refuse] rolls the event back instead. [Tx.Stream] writes
+// a response while the client reads it, and reads a request's body that is larger than an event takes.
+//
+// # Storage
+//
+// A [Key] is one value, a [Map] many values in the order of their keys, a [Blob] bytes of any size. Package objects/sqlite
+// gives an object a database. All of them are part of the event's transaction. With Settings.History the object can be put
+// back to what all of them were at an earlier time: [Tx.Restore].
 //
 // # Memory
 //
@@ -69,7 +77,8 @@
 //	a value does not decode            the event is aborted: it ends at that line, as by a panic
 //
 // Storage and sockets return no errors: what cannot be read, decoded or encoded, or exceeds a limit, aborts the event. So a
-// handler never goes on with a wrong value.
+// handler never goes on with a wrong value. Two exceptions return errors as their Go interfaces do: the reader of a blob, and
+// a statement of SQL.
 //
 // Package objectstest runs objects in a test, with a clock of its own and the limits of the live system. Packages gateway and
 // client reach objects. The pages in docs begin with a first object.

@@ -15,7 +15,7 @@ type Map[K comparable, V any] struct{ Range[K, V] }
 // NewMap names a map. K is a string, an integer, a bool, a time.Time, an [ID], an array of bytes, or a struct of such
 // fields, exported and ordered by the first, then the second and so on; another panics. Strings are ordered by their bytes,
 // times by their instant, whose location is not kept. A Map[string, V] named "seat" keeps "ada" under the key "seat/ada";
-// one named "" is everything that is stored, under its whole key. The name is UTF-8 without a zero byte at its beginning;
+// one named "" has all keys, those of other maps too, under their whole names. The name is UTF-8 without a zero byte at its beginning;
 // name and key together have at most MaxKey bytes. There is at most one codec, of the values.
 func NewMap[K comparable, V any](name string, codec ...Codec[V]) Map[K, V] {
 	of := reflect.TypeFor[K]()

@@ -14,7 +14,7 @@ type Settings struct {
 	EventTime time.Duration // 30 s: then the Tx is cancelled, and the event fails with Unavailable when its handler returns
 	Queue     time.Duration // half a second: an event that would wait longer for those before it is Overloaded
 
-	History time.Duration // 0, not at all: how far back bookmarks and `holdfast restore` reach, at most MaxHistory; negative: not at all
+	History time.Duration // not at all: how far back Tx.Restore and `holdfast restore` reach, at most MaxHistory; negative: not at all, to override with With
 
 	Value  int // MaxValue, which is also the most: bytes of a value, as stored; TooLarge beyond, for this and the next two
 	Writes int // MaxWrites, likewise: bytes of all keys and values that an event writes
@@ -22,18 +22,21 @@ type Settings struct {
 
 	Body int // MaxBody, which is also the most: bytes of a request's body; TooLarge beyond
 
-	// Upload is how many bytes a request's body may have that is larger than Body, or than the gateway's Limits.Body. The event
-	// begins before such a body has come, and only Tx.Stream can read it. None is the default: TooLarge.
+	// Upload is how many bytes a larger body may have: that of a client's request which a worker forwards, and which has more
+	// than Body or than the gateway's Limits.Body. The event begins before such a body has come, and only Tx.Stream can read it.
+	// The default is 0: a larger body is TooLarge.
 	Upload int64
 
 	Response int // MaxBody, likewise: bytes of the response to a request; more abort the event
 	Frame    int // MaxFrame, likewise: bytes of a client's message; the socket is closed with 1009 beyond
 
-	// Resume lets a socket come back that has lost its connection, or its gateway, for so long, as the same Socket and without
-	// a message missing. Until then it is among Sockets, and WebSocketClose comes when that time is over. The default is not
-	// at all, the most MaxResume. A client has to know how: clients/js and package client do. See docs/sockets.md.
+	// Resume is for how long a socket that has lost its connection, or its gateway, may come back as the same Socket.
+	// What was sent to it meanwhile follows; of more than ResumeWindow the oldest is missing, and the client learns how much.
+	// While the socket is away it is among Sockets; if it does not come back WebSocketClose runs when the time is over. The
+	// default is 0, not at all; the most is MaxResume. A client has to know how to come back: clients/js and package client do.
+	// See docs/sockets.md.
 	Resume       time.Duration
-	ResumeWindow int // 256 KiB, at most MaxResumeWindow: bytes of what an object has sent that it keeps for those that come back
+	ResumeWindow int // 256 KiB, at most MaxResumeWindow: bytes that an object keeps of what it has sent, for sockets that come back
 }
 
 // Limits of sockets that come back.

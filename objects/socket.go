@@ -135,7 +135,7 @@ func (tx *Tx) Broadcast(m Message, except ...Socket) {
 // ID is unique among all sockets.
 func (s Socket) ID() string { return s.of.ID() }
 
-// Region is the region of the gateway that holds the socket.
+// Region is the region of the gateway that holds the socket, or held it last.
 func (s Socket) Region() string { return s.of.Info().Region }
 
 // Tags are those it was accepted with, in that order, each once.
@@ -144,7 +144,7 @@ func (s Socket) Tags() []string { return slices.Clone(s.of.Info().Tags) }
 // Subprotocol is the one that was agreed on, "" for none.
 func (s Socket) Subprotocol() string { return s.of.Info().Subprotocol }
 
-// Principal is who opened it, as the worker said then.
+// Principal is who opened it, as the worker said then or, if the socket has come back (Settings.Resume), when it did.
 func (s Socket) Principal() (p Principal) {
 	if data := s.of.Info().Principal; len(data) > 0 && json.Unmarshal(data, &p) != nil {
 		return Principal{} // no gateway has sent it
@@ -157,7 +157,7 @@ func (s Socket) Principal() (p Principal) {
 func (s Socket) Answered() time.Time { return s.tx.t.Answered(s.of) }
 
 // Send sends m when the event has committed. Messages to one socket keep their order. It neither waits nor fails: if the
-// peer is gone m is dropped, and a peer that reads too slowly is closed with 1013. After Close it does nothing. Beyond
+// peer is gone m is dropped, unless it may come back (Settings.Resume), and a peer that reads too slowly is closed with 1013. After Close it does nothing. Beyond
 // MaxMessage, for text that is not UTF-8, and for a message with Conflate, it aborts the event.
 func (s Socket) Send(m Message) { s.tx.t.SendTo(s.of, engine.Message(m)) }
 

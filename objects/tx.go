@@ -71,8 +71,8 @@ type Owner struct {
 // the error is returned as it is. Fields of the struct stay as fn left them: change them after fn. They nest.
 func (tx *Tx) Transact(fn func() error) error { return tx.t.Transact(fn) }
 
-// DeleteAll deletes all keys and maps, and the alarm (as Cloudflare's deleteAll). Sockets stay open. To delete the keys alone,
-// clear the map of everything: NewMap[string, any]("").Clear(tx).
+// DeleteAll deletes all keys, maps and blobs, the database, and the alarm (as Cloudflare's deleteAll). Sockets stay open, and
+// messages that were told stay under way. To delete the keys alone, clear the map of all keys: NewMap[string, any]("").Clear(tx).
 func (tx *Tx) DeleteAll() { tx.t.DeleteAll() }
 
 // Sync waits until all that earlier events wrote is durable (as Cloudflare's sync), which Do and every answer do by

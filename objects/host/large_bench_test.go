@@ -69,7 +69,7 @@ func openBucket(b *testing.B, replicas int) *record.Bucket {
 	}
 	var records *record.Bucket
 	for range 100 { // a cluster elects its leaders
-		if records, err = record.Open(b.Context(), js, record.Settings{Storage: jetstream.FileStorage, Replicas: replicas}); err == nil {
+		if records, err = record.Open(b.Context(), js, record.Settings{Storage: jetstream.FileStorage, Replicas: replicas, Direct: func() bool { return true }}); err == nil {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)

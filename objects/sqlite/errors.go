@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -58,9 +59,7 @@ func wrap(err error) error {
 	if ok {
 		e.Message, e.SQL = found.Error(), found.SQL()
 	}
-	if text, cut := cutPrefix(e.Message); cut {
-		e.Message = text
-	}
+	e.Message = strings.TrimPrefix(e.Message, "sqlite3: ")
 	switch code {
 	case sqlite3.CONSTRAINT_UNIQUE, sqlite3.CONSTRAINT_PRIMARYKEY, sqlite3.CONSTRAINT_ROWID:
 		e.kind = ErrUnique
@@ -72,14 +71,6 @@ func wrap(err error) error {
 		return objects.Errorf(objects.TooLarge, "a value, or a row, has more than %d bytes", MaxValue)
 	}
 	return e
-}
-
-func cutPrefix(text string) (string, bool) {
-	const prefix = "sqlite3: "
-	if len(text) > len(prefix) && text[:len(prefix)] == prefix {
-		return text[len(prefix):], true
-	}
-	return text, false
 }
 
 // errMemory is a statement that has got no more memory.

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -45,9 +44,12 @@ func (t *Tx) past() Past {
 // Bookmark is the moment of the state that the event began with.
 func (t *Tx) Bookmark() int64 { return t.past().Mark() }
 
-// BookmarkAt is the moment of a time.
+// BookmarkAt is the moment of a time; an error if no bookmark can name it, or its state is not known.
 func (t *Tx) BookmarkAt(at time.Time) (int64, error) {
 	past, moment := t.past(), at.UnixMicro()
+	if _, err := ParseBookmark(BookmarkText(moment)); err != nil {
+		return 0, t.errorf(invalid, "no bookmark can name the time %v", at)
+	}
 	return moment, past.Known(moment)
 }
 
@@ -62,14 +64,8 @@ func (t *Tx) Restore(at int64) (undo int64) {
 	return undo
 }
 
-// Stays reports whether a key is the runtime's own: what an object has told and remembers does not go back with a restore.
-// Its blobs and the pages of its database do.
-func Stays(key string) bool {
-	return strings.HasPrefix(key, Reserved) && !strings.HasPrefix(key, Blobs) && !strings.HasPrefix(key, Pages)
-}
-
-// Staying are the writes of keys that stay.
-func Staying(writes []Write) (left []Write) {
+// staying are the writes of keys that stay.
+func staying(writes []Write) (left []Write) {
 	for _, w := range writes {
 		if Stays(w.Key) {
 			left = append(left, w)

@@ -219,7 +219,7 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 // finish returns in out what the event wants done. An error is that of a limit, and the instance's memory is not to be trusted.
 func (t *Tx) finish(out *Outcome) error {
 	if out.Writes = t.changes(); t.target != nil {
-		out.Writes, out.Target, out.Drop = Staying(out.Writes), t.target, true
+		out.Writes, out.Target, out.Drop = staying(out.Writes), t.target, true
 	}
 	if len(out.Writes) > 0 {
 		if t.err = t.fits(out.Writes); t.err != nil {

@@ -8,26 +8,6 @@ import (
 	"unicode/utf8"
 )
 
-// Reserved begins the keys of the runtime: what an object has told others, its timers, the pages of its database. An author
-// cannot name one.
-const Reserved = "\x00"
-
-// firstKey is where the keys of authors begin.
-const firstKey = "\x01"
-
-// LastKey is greater than every key: no UTF-8 contains its byte.
-const LastKey = "\xff"
-
-// AnswersAt + number is where answers to clients' keys are that the record does not have. Restoring an older state leaves them
-// as they are.
-const AnswersAt = Reserved + "a/"
-
-// Blobs begins the keys of an object's blobs, which are part of what its author has stored.
-const Blobs = Reserved + "b/"
-
-// Pages begins the keys of an object's database, which is part of what its author has stored.
-const Pages = Reserved + "p"
-
 // Get is the stored value of an author's key, as the event sees it. It must not be changed.
 func (t *Tx) Get(key string) ([]byte, bool) {
 	if strings.HasPrefix(key, Reserved) {
@@ -218,16 +198,6 @@ func (t *Tx) Count(from, to string) int {
 		}
 	}
 	return n
-}
-
-// After is the least key that is greater than all that begin with prefix.
-func After(prefix string) string {
-	for i := len(prefix) - 1; i >= 0; i-- {
-		if prefix[i] < 0xff {
-			return prefix[:i] + string([]byte{prefix[i] + 1})
-		}
-	}
-	return LastKey
 }
 
 // changes are the event's writes that change something, or may do so, sorted by key. What a key had is not worth waiting

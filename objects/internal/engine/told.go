@@ -68,22 +68,6 @@ func DecodeTold(value []byte) (m Told, err error) {
 	return m, nil
 }
 
-// Where told messages are kept. Restoring an older state and forking an object leave all of these keys as they are.
-const (
-	ToldCount = Reserved + "o"  // Count
-	OutboxAt  = Reserved + "o/" // + number: messages to others that are on their way
-	TimersAt  = Reserved + "t/" // + number, or = and the key: messages to others that are not due, and messages to the object itself
-	ParkedAt  = Reserved + "k/" // + number: messages that are not delivered until somebody sees to them
-	MarksAt   = Reserved + "m/" // + sender: what the object was told
-)
-
-// Where is kept what lets sockets come back.
-const (
-	SessionsAt = Reserved + "r/s/" // + session: it is away
-	DetachedAt = Reserved + "r/d/" // + socket: its session is elsewhere
-	WindowAt   = Reserved + "r/w"  // what an owner has handed over of what it has sent
-)
-
 // OutboxKey is where the message with this number is kept.
 func OutboxKey(n uint64) string { return fmt.Sprintf("%s%016x", OutboxAt, n) }
 

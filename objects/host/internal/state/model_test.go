@@ -157,7 +157,7 @@ func same(t *rapid.T, o *owner) {
 	for _, letter := range letters {
 		for n := range 61 {
 			key := fmt.Sprintf("%s/%03d", letter, n)
-			if reserved, _ := o.state.Reserved().Get(key); isReserved(key) && string(reserved) != o.memory[key] {
+			if reserved, _ := o.state.Reserved().Get(key); engine.Stays(key) && string(reserved) != o.memory[key] {
 				t.Fatalf("the runtime's key %q has %d bytes, want %d", key, len(reserved), len(o.memory[key]))
 			}
 			got, err := o.state.Read(context.Background(), key)
@@ -213,15 +213,7 @@ func TestWhateverCallAnOwnerDiesAtItsStateIsFoundAndItsOrphansAreCollected(t *te
 				if !maps.Equal(o.acked, acked) {
 					t.Fatalf("seed %d: %d keys are found, want %d", seed, len(o.acked), len(acked))
 				}
-				for range rng.IntN(6) {
-					size := 1 + rng.IntN(60)
-					if rng.IntN(10) == 0 {
-						size = 250 + rng.IntN(3000)
-					}
-					if o.write(fmt.Sprintf("%04d", rng.IntN(400)), strings.Repeat("x", size)); rng.IntN(5) == 0 {
-						o.write(fmt.Sprintf("%04d", rng.IntN(400)), "")
-					}
-				}
+				o.writeSome(rng)
 				switch rng.IntN(8) {
 				case 0, 1, 2:
 					if err = o.merge(); err == nil && o.job != nil {
@@ -383,5 +375,19 @@ func TestLossesThatNoHostHasWrittenAreRefused(t *testing.T) {
 	}
 	if err := l.UnmarshalText([]byte("17:40:39")); err != nil || l != (Loss{17, 40, 39}) {
 		t.Errorf("read %+v, %v", l, err)
+	}
+}
+
+// The stretches that hosts read at a claim are those of the keys that stay, and no others.
+func TestReservedKeysAreTheKeysThatStay(t *testing.T) {
+	for _, key := range []string{
+		"a", "\x01", engine.Reserved, engine.AnswersAt + "1", engine.OutboxAt + "1", engine.ToldCount, engine.TimersAt + "1", engine.ParkedAt + "1", engine.MarksAt + "1",
+		engine.SessionsAt + "1", engine.DetachedAt + "1", engine.WindowAt, engine.Blobs, engine.Blobs + "e/1", engine.After(engine.Blobs), engine.Pages, engine.Pages + "1",
+		engine.After(engine.Pages), engine.After(engine.Reserved), engine.LastKey,
+	} {
+		in := slices.ContainsFunc(reservedKeys, func(s stretch) bool { return s.from <= key && key < s.to })
+		if in != engine.Stays(key) {
+			t.Errorf("%q is in a stretch: %v; it stays: %v", key, in, engine.Stays(key))
+		}
 	}
 }

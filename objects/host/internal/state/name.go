@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -100,4 +101,44 @@ func (s Span) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 func (s *Span) UnmarshalText(text []byte) (err error) {
 	*s, err = ParseSpan(string(text))
 	return err
+}
+
+// joined are the same spans, sorted, with those that follow each other as one.
+func joined(spans []Span) []Span {
+	spans = slices.Clone(spans) // heads have the others
+	slices.SortFunc(spans, func(a, b Span) int { return a.compare(b.Name) })
+	all := spans[:0]
+	for _, s := range spans {
+		if n := len(all); n > 0 && all[n-1].part(all[n-1].Parts) == s.Name && all[n-1].Parts+s.Parts <= maxParts {
+			all[n-1].Parts += s.Parts
+		} else {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// less are spans without some names.
+func less(spans []Span, without map[Name]bool) []Span {
+	if len(without) == 0 {
+		return spans
+	}
+	var left []Span
+	for _, s := range spans {
+		for i := range s.Parts {
+			if name := s.part(i); !without[name] {
+				left = append(left, Span{name, 1})
+			}
+		}
+	}
+	return joined(left)
+}
+
+// namesOf are all names of spans.
+func namesOf(into map[Name]bool, spans []Span) {
+	for _, s := range spans {
+		for i := range s.Parts {
+			into[s.part(i)] = true
+		}
+	}
 }

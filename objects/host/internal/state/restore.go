@@ -211,14 +211,14 @@ func (s *State) Restore(t *Target, token uint64, now time.Time) {
 	next.parts = m.parts()
 	live := t.state.live.Load() + bytesOfItems(t.items)
 	for key, value := range next.reserved.All() {
-		if isReserved(key) {
+		if engine.Stays(key) {
 			next.data.Apply([]engine.Write{{Key: key, Value: value}})
 			live += int64(len(key) + len(value))
 		}
 	}
 	if next.layered() {
 		for key := range t.state.Reserved().All() {
-			if _, stays := next.data.Get(key); isReserved(key) && !stays {
+			if _, stays := next.data.Get(key); engine.Stays(key) && !stays {
 				m.del(next, key)
 			}
 		}

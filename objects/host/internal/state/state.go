@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -91,15 +90,10 @@ func New(data *engine.Data) *State {
 	return s
 }
 
-// reservedKeys are the keys of the runtime, but for those of blobs and of an object's database.
+// reservedKeys are the stretches of the keys that stay (engine.Stays).
 var reservedKeys = []stretch{
 	{from: engine.Reserved, to: engine.Blobs}, {from: engine.After(engine.Blobs), to: engine.Pages},
 	{from: engine.After(engine.Pages), to: engine.After(engine.Reserved)},
-}
-
-// isReserved reports whether a key is one of reservedKeys.
-func isReserved(key string) bool {
-	return strings.HasPrefix(key, engine.Reserved) && !strings.HasPrefix(key, engine.Blobs) && !strings.HasPrefix(key, engine.Pages)
 }
 
 // Reserved has the keys of the runtime but for blobs and pages, and perhaps others. It must not be changed but by Apply.
@@ -225,7 +219,7 @@ func (s *State) Apply(writes []engine.Write) {
 	}
 	if v.reserved != nil {
 		for _, w := range writes {
-			if isReserved(w.Key) {
+			if engine.Stays(w.Key) {
 				v.reserved.Apply([]engine.Write{w})
 			}
 		}

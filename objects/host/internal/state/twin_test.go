@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -101,6 +103,25 @@ func (t *twin) PurgeEntry(_ context.Context, _ string, name Name) error {
 	return t.call(func() { delete(t.entries, name) })
 }
 
+// kept is the record's head, and its journal.
+func (t *twin) kept() (*Head, *engine.Data) {
+	data := new(engine.Data)
+	for _, key := range slices.Sorted(maps.Keys(t.record.journal)) {
+		data.Apply([]engine.Write{{Key: key, Value: []byte(t.record.journal[key])}})
+	}
+	if t.record.head == nil {
+		return nil, data
+	}
+	head := new(Head)
+	if err := json.Unmarshal(t.record.head, head); err != nil {
+		panic(err)
+	}
+	if err := head.Check(); err != nil {
+		panic(err)
+	}
+	return head, data
+}
+
 // put puts the record.
 func (t *twin) put(head *Head, journal *engine.Data, commit uint64, owned bool) error {
 	r := kept{commit: commit, owned: owned, journal: make(map[string]string)}
@@ -149,20 +170,7 @@ func claim(t *twin, cache *Cache) (*owner, error) { return claimAt(t, cache, 0, 
 // claimAt is claim at a time, for an owner that keeps the past.
 func claimAt(t *twin, cache *Cache, keep time.Duration, now time.Time) (*owner, error) {
 	o := &owner{keep: keep, twin: t, home: Home{t, cache}, commit: t.record.commit + 1, now: now, wide: true}
-	var head *Head
-	if t.record.head != nil {
-		head = new(Head)
-		if err := json.Unmarshal(t.record.head, head); err != nil {
-			return nil, err
-		}
-		if err := head.Check(); err != nil {
-			return nil, err
-		}
-	}
-	data := new(engine.Data)
-	for _, key := range slices.Sorted(maps.Keys(t.record.journal)) {
-		data.Apply([]engine.Write{{Key: key, Value: []byte(t.record.journal[key])}})
-	}
+	head, data := t.kept()
 	state, err := Open(context.Background(), object, head, data, o.home, t.record.owned, o.now)
 	if err != nil {
 		return nil, err
@@ -178,9 +186,12 @@ func claimAt(t *twin, cache *Cache, keep time.Duration, now time.Time) (*owner, 
 }
 
 // read is all that the state has.
-func (o *owner) read() (map[string]string, error) {
+func (o *owner) read() (map[string]string, error) { return readAll(o.state) }
+
+// readAll is all that a state has.
+func readAll(s *State) (map[string]string, error) {
 	all := make(map[string]string)
-	for scan := o.state.Scan(context.Background(), "", "\xff", false); ; {
+	for scan := s.Scan(context.Background(), "", "\xff", false); ; {
 		w, ok, err := scan.Next()
 		if !ok {
 			return all, err
@@ -198,6 +209,19 @@ func (o *owner) write(key, value string) {
 		delete(o.memory, key)
 	}
 	o.state.Apply([]engine.Write{w})
+}
+
+// writeSome writes and deletes a few keys of four hundred.
+func (o *owner) writeSome(rng *rand.Rand) {
+	for range rng.IntN(6) {
+		size := 1 + rng.IntN(60)
+		if rng.IntN(10) == 0 {
+			size = 250 + rng.IntN(3000)
+		}
+		if o.write(fmt.Sprintf("%04d", rng.IntN(400)), strings.Repeat("x", size)); rng.IntN(5) == 0 {
+			o.write(fmt.Sprintf("%04d", rng.IntN(400)), "")
+		}
+	}
 }
 
 // cut decides on a put.
@@ -262,11 +286,7 @@ func (o *owner) purge(after time.Duration) error {
 // named is all entries that the state names.
 func (s *State) named() (map[Name]bool, error) {
 	v, all := s.view.Load(), make(map[Name]bool)
-	add := func(span Span) {
-		for i := range span.Parts {
-			all[span.part(i)] = true
-		}
-	}
+	add := func(span Span) { namesOf(all, []Span{span}) }
 	for _, r := range slices.Concat(slices.Concat(v.levels...), v.runs) {
 		add(r.span())
 		c, err := v.source.load(context.Background(), r)

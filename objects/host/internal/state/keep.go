@@ -1,0 +1,345 @@
+package state
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/objects/internal/engine"
+)
+
+// history is the part of a state that keeps its past. The object's lock guards it.
+type history struct {
+	History
+	keep    time.Duration // 0: changes are noted no more
+	begun   bool          // there is something that a head has to have
+	empty   bool          // if it has not begun: nothing was ever stored
+	touched bool          // authors' keys have changed, and that is noted nowhere
+
+	changed map[string]struct{} // authors' keys, since the last change that is noted
+	pins    []PinRef            // that are there, oldest first
+	size    int64               // bytes of Since
+	apart   map[string][]byte   // of the values that the put at work has apart: what the chunk has of them
+	recent  []byte              // the logs of the last segments
+	small   int                 // how many those are
+	due     bool                // the next put makes a pin
+	unnoted bool                // likewise, since there are changes that are noted nowhere
+
+	restored Moment   // a restore to this moment waits for the next put; 0: none
+	spared   []Span   // what it has brought back
+	pieces   []*Piece // what it has made
+	settled  bool     // nothing but commits happens: a restore is on its way
+	expiring *Expiry  // under way
+}
+
+// notes reports whether changes are noted.
+func (h *history) notes() bool { return h.keep > 0 && h.begun && !h.Ended }
+
+// openHistory reads what a head has of the past, as far as it is needed to go on. A pin that is damaged is not: the
+// history begins anew.
+func openHistory(ctx context.Context, src *source, head *History) (*history, error) {
+	h := &history{History: *head, begun: true, changed: make(map[string]struct{})}
+	for _, s := range h.Since {
+		h.size += int64(s.Size)
+	}
+	if h.Pin == nil {
+		return h, nil
+	}
+	pin, err := src.pin(ctx, *h.Pin)
+	if errors.Is(err, ErrDamaged) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	h.pins = known(pin.Before, h.From, *h.Pin)
+	return h, nil
+}
+
+// known are the pins that have not expired, and the newest.
+func known(before []PinRef, from Moment, newest PinRef) []PinRef {
+	expired := 0
+	for expired < len(before) && before[expired].At < from {
+		expired++
+	}
+	return append(slices.Clone(before[expired:]), newest)
+}
+
+// KeepHistory has the state keep its past for so long from now on; 0: not at all. What is there of it is kept until it
+// is old.
+func (s *State) KeepHistory(keep time.Duration) {
+	h := s.history
+	switch {
+	case h == nil && keep <= 0:
+		return
+	case h == nil:
+		v := s.view.Load()
+		h = &history{empty: s.more == nil, changed: make(map[string]struct{})}
+		for key := range v.data.All() {
+			h.empty = h.empty && engine.Stays(key)
+		}
+		s.history = h
+	case keep <= 0:
+		h.Ended = true
+	}
+	h.keep = max(keep, 0)
+}
+
+// touch notes that keys are written.
+func (h *history) touch(writes []engine.Write) {
+	for _, w := range writes {
+		switch {
+		case engine.Stays(w.Key), h.restored > 0: // it never comes back, or is in the pin that comes
+		case h.notes():
+			h.changed[w.Key] = struct{}{}
+		default:
+			h.touched = true
+		}
+	}
+}
+
+// Mark is the moment of the state as it is now: what is applied later is after it. If nothing is noted it is the present
+// time. wide is that of Put.
+func (s *State) Mark(now time.Time, wide func() bool) Moment {
+	h := s.history
+	if h == nil {
+		return MomentOf(now)
+	}
+	v := s.view.Load()
+	if h.touched && !h.begun && h.empty && wide() {
+		h.resume(v)
+	}
+	switch {
+	case !h.begun && h.empty && !h.touched:
+		h.Last = max(h.Last, MomentOf(now)) // the first change is later
+	case !h.notes() || h.unnoted || h.restored > 0:
+		return h.Last.after(now)
+	case len(h.changed) > 0:
+		h.note(h.collect(v), 0, now)
+	}
+	return h.Last
+}
+
+// apartAt notes what a chunk has of a value that is apart from now on.
+func (h *history) apartAt(it item) {
+	if h == nil {
+		return
+	}
+	if h.apart == nil {
+		h.apart = make(map[string][]byte)
+	}
+	h.apart[it.key] = it.value
+}
+
+// collect is what has changed since the last change that is noted.
+func (h *history) collect(v *view) []item {
+	items := make([]item, 0, len(h.changed))
+	for key := range h.changed {
+		it := item{key: key, kind: deleted}
+		if value, ok := v.data.Get(key); ok {
+			it.kind, it.value = put, value
+		}
+		items = append(items, it)
+	}
+	clear(h.changed)
+	slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.key, b.key) })
+	return items
+}
+
+// note adds a change to the log.
+func (h *history) note(items []item, commit uint64, now time.Time) {
+	h.Last = h.Last.after(now)
+	h.Log = appendChange(h.Log, h.Last, commit, items)
+}
+
+// begin decides what a put does for the history, before the journal is folded: it takes what has changed, and says whether
+// there is a pin.
+func (s *State) begin(p Put) (changed []item, pin bool) {
+	h, v := s.history, s.view.Load()
+	if h == nil {
+		return nil, false
+	}
+	if h.touched && !h.notes() && h.keep > 0 && !p.Last {
+		if v.layered() || p.Wide() {
+			h.resume(v)
+		} else {
+			h.empty = false
+		}
+	}
+	if !h.notes() {
+		return nil, h.restored > 0
+	}
+	pin = h.restored > 0 || !p.Last && h.pinDue(v, p.Now)
+	return h.collect(v), pin
+}
+
+// pinDue reports whether it is time for a pin: so much was noted that the entries that it keeps do not matter, or so long
+// ago that it could go.
+func (h *history) pinDue(v *view, now time.Time) bool {
+	since := h.since()
+	if !h.unnoted && h.Last <= since && len(h.changed) == 0 {
+		return false // the pin would be the same
+	}
+	least := max(v.parts, v.data.Size(), sizes.pin, 4*pinRefSize*len(h.pins))
+	old := since > 0 && now.Sub(since.Time()) > h.keep
+	return h.due || h.unnoted || len(h.Log)+int(h.size) >= least || len(h.Kept) > maxKept || old
+}
+
+// since is the moment of the newest pin or, without one, about that of the first change; 0: there is none.
+func (h *history) since() Moment {
+	switch {
+	case h.Pin != nil:
+		return h.Pin.At
+	case h.From > 0:
+		return h.From
+	case len(h.Since) > 0:
+		return h.Since[0].Last
+	}
+	first, _ := binary.Uvarint(h.Log)
+	return Moment(first)
+}
+
+// resume begins to note changes. What an object has that was never empty is in a pin first.
+func (h *history) resume(v *view) {
+	h.unnoted = h.begun || !h.empty
+	if !h.unnoted {
+		for key := range v.data.All() {
+			if !engine.Stays(key) {
+				h.changed[key] = struct{}{}
+			}
+		}
+		if len(h.changed) == 0 { // there is still nothing
+			h.touched = false
+			return
+		}
+	}
+	h.touched, h.begun, h.Ended = false, true, false
+}
+
+// record notes what a put has changed, and adds what has to be in the store for that to what has to be there before the put.
+func (s *State) record(p Put, home Home, changed []item, pin bool, before *Before) *Before {
+	h := s.history
+	if h == nil || !h.begun {
+		return before
+	}
+	if s.more == nil {
+		s.more = new(more)
+	}
+	if s.more.next == 0 { // no head has named an entry: whatever has been written before is an orphan
+		s.untidy = true
+	}
+	pieces := h.pieces
+	if h.pieces = nil; len(pieces) > 0 {
+		s.view.Load().landing(p.Commit)
+	}
+	for i := range changed {
+		if value, ok := h.apart[changed[i].key]; ok {
+			changed[i].kind, changed[i].value = apart, value
+		}
+	}
+	clear(h.apart)
+	if len(changed) > 0 && !h.unnoted {
+		h.note(changed, p.Commit, p.Now)
+	}
+	if len(h.Log) > sizes.log || pin && len(h.Log) > 0 {
+		pieces = append(pieces, s.segment(p)...)
+	}
+	if pin {
+		pieces = append(pieces, s.pin(p)...)
+	}
+	if len(pieces) == 0 {
+		return before
+	}
+	if before == nil {
+		if before = new(Before); s.untidy || len(s.more.losses) > 0 && !s.sought {
+			before = s.tidied(p, home)
+		}
+	}
+	if before.source == nil {
+		before.source = &source{Home: home, object: p.Object}
+	}
+	before.pieces = append(before.pieces, pieces...)
+	return before
+}
+
+// segment makes an entry of the log, together with the last small segments if they are many.
+func (s *State) segment(p Put) []*Piece {
+	h, m := s.history, s.more
+	m.next++
+	h.size += int64(len(h.Log))
+	content := h.Log
+	h.recent, h.small, h.Log = append(h.recent, content...), h.small+1, nil
+	if h.small == manySegments {
+		small := len(h.Since) - (manySegments - 1)
+		for _, one := range h.Since[small:] {
+			m.discard(garbage{Span: one.Span, size: one.Size})
+		}
+		content, h.Since = h.recent, slices.Clone(h.Since[:small])
+		h.recent, h.small = nil, 0
+	}
+	span, pieces := cutUp(segmentEntry, Name{Token: p.Token, Number: m.next}, content)
+	h.Since = append(h.Since, Segment{Extent{span, len(content)}, h.Last})
+	return pieces
+}
+
+// pin makes a pin of the state as the put has it. The journal is folded, or it is all that there is.
+func (s *State) pin(p Put) (pieces []*Piece) {
+	h, m, v := s.history, s.more, s.view.Load()
+	m.next++
+	name := Name{Token: p.Token, Number: m.next}
+	pin := Pin{
+		Head:     Head{Next: m.next, Live: s.live.Load(), Manifest: m.manifest, Below: m.below, Blobs: m.blobs},
+		Segments: h.Since, Kept: h.Kept, Spared: h.spared, Before: h.pins,
+	}
+	for _, r := range v.runs {
+		pin.Head.Runs = append(pin.Head.Runs, Run{r.span(), r.size})
+	}
+	var own []Span // nothing but the pin names them
+	if !v.layered() {
+		f := folding{name: name, source: &source{object: p.Object}}
+		for key, value := range v.data.All() {
+			if !engine.Stays(key) {
+				pin.Head.Live += int64(len(key) + len(value))
+				f.add(item{key, put, value})
+			}
+		}
+		f.flush()
+		for _, r := range f.runs {
+			pin.Head.Runs = append(pin.Head.Runs, Run{r.span(), r.size})
+			own = append(own, r.span())
+		}
+		name, pieces = f.name, f.pieces
+	}
+	if h.unnoted || h.restored > 0 {
+		h.Last = h.Last.after(p.Now)
+	}
+	ref := PinRef{At: h.Last, Restored: h.restored, Gap: h.unnoted && (len(h.pins) > 0 || len(h.Since) > 0)}
+	if h.unnoted && !ref.Gap {
+		h.From = ref.At
+	}
+	content, err := json.Marshal(pin)
+	if err != nil {
+		panic(err) // it always encodes
+	}
+	span, more := cutUp(pinEntry, name, content)
+	ref.Entry = Extent{span, len(content)}
+	h.Pin, h.pins = &ref, append(h.pins, ref)
+	h.Since, h.size, h.Kept = nil, 0, own
+	h.recent, h.small = nil, 0
+	h.due, h.unnoted, h.restored, h.spared = false, false, 0, nil
+	return append(pieces, more...)
+}
+
+// discard notes that entries will be named by the head no more. Those that the past needs are kept until it is old.
+func (s *State) discard(g garbage) {
+	h := s.history
+	if h == nil || !h.begun || !g.blob && (h.Pin == nil || g.Number > h.Pin.Entry.Number) {
+		s.more.discard(g)
+		return
+	}
+	h.Kept = joined(append(h.Kept, g.Span))
+}
