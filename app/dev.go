@@ -38,7 +38,7 @@ type devOptions struct {
 	rtt        string
 	nearby     string
 	door       doorOptions
-	window     windowOptions
+	hosting    hostFlags
 	ops        string
 }
 
@@ -72,7 +72,7 @@ func (p *program) devCommand() *cobra.Command {
 	f.StringVar(&o.rtt, "rtt", "real", "round trip between regions: real (a table), 0, or one for all, as 40ms")
 	f.StringVar(&o.nearby, "nearby", nearbyOn, "on: a gateway hands requests to the hosts beside it without NATS; off: all go through NATS")
 	o.door.add(p, c)
-	o.window.add(p, c)
+	o.hosting.add(p, c)
 	opsFlag(c, &o.ops)
 	return c
 }
@@ -103,7 +103,7 @@ func (o *devOptions) check() (link.Setting, error) {
 	if o.nearby != nearbyOn && o.nearby != nearbyOff {
 		return setting, usage(fmt.Errorf("--nearby %.80q: want %s or %s", o.nearby, nearbyOn, nearbyOff), "")
 	}
-	if err := cmp.Or(o.door.check(), o.window.check()); err != nil {
+	if err := cmp.Or(o.door.check(), o.hosting.check()); err != nil {
 		return setting, err
 	}
 	return setting, checkServer(o.natsPort, o.sync)

@@ -86,7 +86,7 @@ func (f *faults) connect(h *devHost, rtt time.Duration) (host.Config, error) {
 		Name: h.name, Region: d.regions[h.region], Serve: h.serve, State: h.state, Nearby: d.nearby(h.region),
 		Memory: d.server.Memory(), Strict: true, Timing: wire.Timing{TTL: devTTL},
 	}
-	d.window.configure(&cfg)
+	d.hosting.configure(&cfg)
 	if h.host, err = d.fleet.newHost(cfg); err != nil {
 		h.serve.Close()
 		h.state.Close()

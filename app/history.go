@@ -42,11 +42,9 @@ func checkWhen(text string, t, now time.Time) (objects.Bookmark, error) {
 }
 
 func (p *program) historyCommand() *cobra.Command {
-	var from natsFlags
-	var id string
 	var since time.Duration
 	var limit int
-	c := &cobra.Command{
+	c := p.objectCommand(&cobra.Command{
 		Use:   "history CLASS/NAME",
 		Short: "Print what has changed an object, the newest change first",
 		Long: "Print what has changed an object, the newest change first: read from the store,\n" +
@@ -55,22 +53,14 @@ func (p *program) historyCommand() *cobra.Command {
 			"its objects if its settings say for how long (objects.Settings.History).",
 		Example: p.examples("history room/lobby\nhistory room/lobby --since 2h --limit 1000\nhistory room/lobby --json"),
 		Args:    cobra.ExactArgs(1),
-		RunE: p.run(func(ctx context.Context, args []string) error {
-			object, _, err := parseObject(args[0], id)
-			if err != nil {
-				return err
-			}
-			if limit < 1 || since < 0 {
-				return usage(fmt.Errorf("--limit %d --since %v: want a limit of 1 or more, and a time that has passed", limit, since), "")
-			}
-			return p.inspect(ctx, from, func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error {
-				return p.history(ctx, in, object, since, limit)
-			})
-		}),
-	}
-	from.add(c)
-	c.ValidArgsFunction = p.completeObject(&from)
-	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
+	}, func(id objects.ID, _ string, _ []string) (inspection, error) {
+		if limit < 1 || since < 0 {
+			return nil, usage(fmt.Errorf("--limit %d --since %v: want a limit of 1 or more, and a time that has passed", limit, since), "")
+		}
+		return func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error {
+			return p.history(ctx, in, id, since, limit)
+		}, nil
+	})
 	c.Flags().DurationVar(&since, "since", 0, "how far back to look; 0: as far as is known")
 	c.Flags().IntVar(&limit, "limit", 50, "print at most so many changes")
 	return c
@@ -120,7 +110,7 @@ func (p *program) pastFailure(ctx context.Context, in *host.Inspector, err error
 	f := describe(err)
 	f.hint = "see which states are known: " + p.cfg.Name + " history CLASS/NAME"
 	if strings.Contains(err.Error(), "Settings.History") {
-		f.hint = "from the next start on with that setting, changes are kept"
+		f.hint = "changes are kept from the next start on with that setting"
 	}
 	return f
 }
@@ -175,9 +165,7 @@ func changeOf(e host.HistoryEntry) string {
 }
 
 func (p *program) diffCommand() *cobra.Command {
-	var from natsFlags
-	var id string
-	c := &cobra.Command{
+	return p.objectCommand(&cobra.Command{
 		Use:   "diff CLASS/NAME WHEN [WHEN]",
 		Short: "Print what two states of an object have differently",
 		Long: "Print what two states of an object have differently, or one and the present one:\n" +
@@ -185,29 +173,17 @@ func (p *program) diffCommand() *cobra.Command {
 			"of pages is told. " + when,
 		Example: p.examples("diff room/lobby 2h\ndiff room/lobby 2026-11-26T09:30:00Z 10m --json"),
 		Args:    cobra.RangeArgs(2, 3),
-		RunE: p.run(func(ctx context.Context, args []string) error {
-			object, _, err := parseObject(args[0], id)
-			if err != nil {
-				return err
-			}
-			now := time.Now()
-			before, err := parseWhen(args[1], now)
-			after := host.At(now)
-			if err == nil && len(args) == 3 {
-				after, err = parseWhen(args[2], now)
-			}
-			if err != nil {
-				return err
-			}
-			return p.inspect(ctx, from, func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error {
-				return p.diff(ctx, in, object, before, after)
-			})
-		}),
-	}
-	from.add(c)
-	c.ValidArgsFunction = p.completeObject(&from)
-	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
-	return c
+	}, func(id objects.ID, _ string, more []string) (inspection, error) {
+		now := time.Now()
+		before, err := parseWhen(more[0], now)
+		after := host.At(now)
+		if err == nil && len(more) == 2 {
+			after, err = parseWhen(more[1], now)
+		}
+		return func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error {
+			return p.diff(ctx, in, id, before, after)
+		}, err
+	})
 }
 
 func (p *program) diff(ctx context.Context, in *host.Inspector, id objects.ID, before, after objects.Bookmark) error {
@@ -247,9 +223,7 @@ func writeDiff(w io.Writer, d host.Difference) error {
 }
 
 func (p *program) restoreCommand() *cobra.Command {
-	var from natsFlags
-	var id string
-	c := &cobra.Command{
+	return p.objectCommand(&cobra.Command{
 		Use:   "restore CLASS/NAME WHEN",
 		Short: "Put an object back to a state that it had",
 		Long: "Put an object back to a state that it had: its keys and its database. Messages\n" +
@@ -258,24 +232,12 @@ func (p *program) restoreCommand() *cobra.Command {
 			"What is printed takes the restore back. " + when,
 		Example: p.examples("restore room/lobby 10m\nrestore room/lobby 2026-11-26T09:30:00Z --json"),
 		Args:    cobra.ExactArgs(2),
-		RunE: p.run(func(ctx context.Context, args []string) error {
-			object, name, err := parseObject(args[0], id)
-			if err != nil {
-				return err
-			}
-			to, err := parseWhen(args[1], time.Now())
-			if err != nil {
-				return err
-			}
-			return p.inspect(ctx, from, func(ctx context.Context, nc *nats.Conn, in *host.Inspector) error {
-				return p.restore(ctx, nc, in, object, name, to)
-			})
-		}),
-	}
-	from.add(c)
-	c.ValidArgsFunction = p.completeObject(&from)
-	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
-	return c
+	}, func(id objects.ID, name string, more []string) (inspection, error) {
+		to, err := parseWhen(more[0], time.Now())
+		return func(ctx context.Context, nc *nats.Conn, in *host.Inspector) error {
+			return p.restore(ctx, nc, in, id, name, to)
+		}, err
+	})
 }
 
 func (p *program) restore(ctx context.Context, nc *nats.Conn, in *host.Inspector, id objects.ID, name string, to objects.Bookmark) error {
@@ -307,9 +269,8 @@ func (p *program) restore(ctx context.Context, nc *nats.Conn, in *host.Inspector
 }
 
 func (p *program) forkCommand() *cobra.Command {
-	var from natsFlags
-	var id, at string
-	c := &cobra.Command{
+	var at string
+	c := p.objectCommand(&cobra.Command{
 		Use:   "fork CLASS/NAME CLASS/NEW",
 		Short: "Begin a new object with what another has, or had",
 		Long: "Begin a new object with what another of its class has, or had at a moment: its\n" +
@@ -317,46 +278,41 @@ func (p *program) forkCommand() *cobra.Command {
 			"claimed, and knows nothing of the other's messages, alarm and sockets.\n" + when,
 		Example: p.examples("fork room/lobby room/copy\nfork room/lobby room/yesterday --at 24h"),
 		Args:    cobra.ExactArgs(2),
-		RunE: p.run(func(ctx context.Context, args []string) error {
-			object, _, err := parseObject(args[0], id)
-			if err != nil {
-				return err
-			}
-			to, name, err := parseObject(args[1], "")
-			if err != nil {
-				return err
-			}
-			if to.Class() != object.Class() || to == object {
-				return usage(fmt.Errorf("%.80q: want another object of class %s", args[1], object.Class()), "")
-			}
-			bookmark := objects.Bookmark("")
-			if at != "" {
-				if bookmark, err = parseWhen(at, time.Now()); err != nil {
-					return err
-				}
-			}
-			return p.inspect(ctx, from, func(ctx context.Context, nc *nats.Conn, in *host.Inspector) error {
-				keys, err := host.Fork(ctx, nc, object, bookmark, to, name)
-				if err != nil {
-					return p.pastFailure(ctx, in, err)
-				}
-				if p.json {
-					return p.print(struct {
-						OK   bool   `json:"ok"`
-						ID   string `json:"id"`
-						Keys int    `json:"keys"`
-					}{true, to.String(), keys})
-				}
-				_, err = fmt.Fprintf(p.stdout, "%s/%s has %s now\n", to.Class(), shown(name), count(keys, "key"))
-				return err
-			})
-		}),
-	}
-	from.add(c)
-	c.ValidArgsFunction = p.completeObject(&from)
-	c.Flags().StringVar(&id, "id", "", "id of the first object, instead of its name")
+	}, func(id objects.ID, _ string, more []string) (inspection, error) {
+		to, name, err := parseObject(more[0], "")
+		if err != nil {
+			return nil, err
+		}
+		if to.Class() != id.Class() || to == id {
+			return nil, usage(fmt.Errorf("%.80q: want another object of class %s", more[0], id.Class()), "")
+		}
+		bookmark := objects.Bookmark("")
+		if at != "" {
+			bookmark, err = parseWhen(at, time.Now())
+		}
+		return func(ctx context.Context, nc *nats.Conn, in *host.Inspector) error {
+			return p.fork(ctx, nc, in, id, bookmark, to, name)
+		}, err
+	})
+	c.Flags().Lookup("id").Usage = "id of the first object, instead of its name"
 	c.Flags().StringVar(&at, "at", "", "when: what the first object had then")
 	return c
+}
+
+func (p *program) fork(ctx context.Context, nc *nats.Conn, in *host.Inspector, id objects.ID, at objects.Bookmark, to objects.ID, name string) error {
+	keys, err := host.Fork(ctx, nc, id, at, to, name)
+	if err != nil {
+		return p.pastFailure(ctx, in, err)
+	}
+	if p.json {
+		return p.print(struct {
+			OK   bool   `json:"ok"`
+			ID   string `json:"id"`
+			Keys int    `json:"keys"`
+		}{true, to.String(), keys})
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s/%s has %s now\n", to.Class(), shown(name), count(keys, "key"))
+	return err
 }
 
 // getAt prints what an object stored at a moment.

@@ -25,10 +25,8 @@ type hostOptions struct {
 	memory       bool
 	maxBytes     string
 	limit        int64 // maxBytes, read
-	purgeAfter   time.Duration
-	mergeRate    int
 	rtt          string
-	window       windowOptions
+	hosting      hostFlags
 	ops          string
 }
 
@@ -52,11 +50,8 @@ func (p *program) hostCommand() *cobra.Command {
 	f.IntVar(&o.replicas, "replicas", 0, "of the buckets, which are changed to that many; default: as they are, and 1 if this host is the first and makes them")
 	f.BoolVar(&o.memory, "memory", false, "make the buckets in memory, if this host is the first and makes them")
 	f.StringVar(&o.maxBytes, "max-bytes", "", "most that the records of all objects may take in the store, as 20GiB, also in a bucket that is there; default: what is set already or, for a new one, three quarters of the account's free space")
-	f.DurationVar(&o.purgeAfter, "purge-after", 130*time.Second, "when entries of large objects that nothing names any more are purged; at least the NATS servers' sync_interval")
-	o.mergeRate = 16 << 20
-	sizeFlag(f, &o.mergeRate, "merge-rate", "most of large objects that each of two merges writes in a second")
 	f.StringVar(&o.rtt, "rtt", "real", "round trip to the NATS of dev or nats: real (a table), 0, or one for all, as 40ms")
-	o.window.add(p, c)
+	o.hosting.add(p, c)
 	opsFlag(c, &o.ops)
 	return c
 }
@@ -70,13 +65,10 @@ func (p *program) runHost(ctx context.Context, o hostOptions) error {
 	if o.replicas < 0 || o.replicas > 5 {
 		return usage(fmt.Errorf("--replicas %d: want 1 to 5", o.replicas), "")
 	}
-	if o.purgeAfter <= 0 {
-		return usage(fmt.Errorf("--purge-after %v: want more than no time", o.purgeAfter), "")
-	}
 	if o.limit, err = parseSize(o.maxBytes); err != nil {
 		return usage(fmt.Errorf("--max-bytes %.80q: %w", o.maxBytes, err), "")
 	}
-	if err := o.window.check(); err != nil {
+	if err := o.hosting.check(); err != nil {
 		return err
 	}
 	if o.name == "" {
@@ -129,9 +121,9 @@ func (p *program) joinAsHost(f *fleet, o hostOptions, setting link.Setting) (*jo
 	}
 	cfg := host.Config{
 		Name: o.name, Region: o.region, Serve: serve.nc, State: state.nc, Replicas: o.replicas, Memory: o.memory, MaxBytes: o.limit,
-		PurgeAfter: o.purgeAfter, MergeRate: o.mergeRate, Timing: timing(state.nc.ConnectedServerName()),
+		Timing: timing(state.nc.ConnectedServerName()),
 	}
-	o.window.configure(&cfg)
+	o.hosting.configure(&cfg)
 	return state, f.host(cfg)
 }
 

@@ -24,9 +24,8 @@ import (
 )
 
 func (p *program) getCommand() *cobra.Command {
-	var from natsFlags
-	var id, at string
-	c := &cobra.Command{
+	var at string
+	c := p.objectCommand(&cobra.Command{
 		Use:   "get CLASS/NAME",
 		Short: "Print what is kept of one object, and who owns it",
 		Long: "Print what is kept of one object, and who owns it: read from the store, without\n" +
@@ -34,36 +33,21 @@ func (p *program) getCommand() *cobra.Command {
 			"With --at it prints what the object stored then. " + when,
 		Example: p.examples("get ticket/global\nget room/lobby --json\nget ticket --id 64-hex-digits\nget room/lobby --at 2h"),
 		Args:    cobra.ExactArgs(1),
-		RunE: p.run(func(ctx context.Context, args []string) error {
-			object, name, err := parseObject(args[0], id)
-			if err != nil {
-				return err
-			}
-			bookmark := objects.Bookmark("")
-			if at != "" {
-				if bookmark, err = parseWhen(at, time.Now()); err != nil {
-					return err
-				}
-			}
-			return p.inspect(ctx, from, func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error {
-				if bookmark != "" {
-					return p.getAt(ctx, in, object, name, bookmark)
-				}
-				return p.get(ctx, in, object, name)
-			})
-		}),
-	}
-	from.add(c)
-	c.ValidArgsFunction = p.completeObject(&from)
-	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
+	}, func(id objects.ID, name string, _ []string) (inspection, error) {
+		if at == "" {
+			return func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error { return p.get(ctx, in, id, name) }, nil
+		}
+		then, err := parseWhen(at, time.Now())
+		return func(ctx context.Context, _ *nats.Conn, in *host.Inspector) error {
+			return p.getAt(ctx, in, id, name, then)
+		}, err
+	})
 	c.Flags().StringVar(&at, "at", "", "when: what the object stored then")
 	return c
 }
 
 func (p *program) resumeCommand() *cobra.Command {
-	var from natsFlags
-	var id string
-	c := &cobra.Command{
+	return p.objectCommand(&cobra.Command{
 		Use:   "resume CLASS/NAME",
 		Short: "Lift the quarantine of an object, and run its parked alarm",
 		Long: "Lift the quarantine of an object, and run its parked alarm: what to do when the\n" +
@@ -72,20 +56,11 @@ func (p *program) resumeCommand() *cobra.Command {
 			"The object's owner is asked; one that nobody owns is claimed for it.",
 		Example: p.examples("resume ticket/global\nresume room/lobby --json\nresume ticket --id 64-hex-digits"),
 		Args:    cobra.ExactArgs(1),
-		RunE: p.run(func(ctx context.Context, args []string) error {
-			object, name, err := parseObject(args[0], id)
-			if err != nil {
-				return err
-			}
-			return p.inspect(ctx, from, func(ctx context.Context, nc *nats.Conn, in *host.Inspector) error {
-				return p.resume(ctx, nc, in, object, name)
-			})
-		}),
-	}
-	from.add(c)
-	c.ValidArgsFunction = p.completeObject(&from)
-	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
-	return c
+	}, func(id objects.ID, name string, _ []string) (inspection, error) {
+		return func(ctx context.Context, nc *nats.Conn, in *host.Inspector) error {
+			return p.resume(ctx, nc, in, id, name)
+		}, nil
+	})
 }
 
 // resumed is what `resume` has done.
@@ -168,6 +143,31 @@ func (p *program) lsCommand() *cobra.Command {
 	return c
 }
 
+// inspection is what a command does with the store.
+type inspection func(context.Context, *nats.Conn, *host.Inspector) error
+
+// objectCommand completes a command about one object, which the first argument names, or --id. read reads the other arguments
+// and the flags, and returns what is to be done.
+func (p *program) objectCommand(c *cobra.Command, read func(id objects.ID, name string, more []string) (inspection, error)) *cobra.Command {
+	var from natsFlags
+	var digits string
+	c.RunE = p.run(func(ctx context.Context, args []string) error {
+		id, name, err := parseObject(args[0], digits)
+		if err != nil {
+			return err
+		}
+		do, err := read(id, name, args[1:])
+		if err != nil {
+			return err
+		}
+		return p.inspect(ctx, from, do)
+	})
+	c.ValidArgsFunction = p.completeObject(&from)
+	from.add(c)
+	c.Flags().StringVar(&digits, "id", "", "id of the object, instead of its name")
+	return c
+}
+
 // parseObject is the object's id and, if it was given by that, its name.
 func parseObject(arg, digits string) (id objects.ID, name string, err error) {
 	class, name, named := strings.Cut(arg, "/")
@@ -183,7 +183,7 @@ func parseObject(arg, digits string) (id objects.ID, name string, err error) {
 }
 
 // inspect connects and reads.
-func (p *program) inspect(ctx context.Context, from natsFlags, read func(context.Context, *nats.Conn, *host.Inspector) error) error {
+func (p *program) inspect(ctx context.Context, from natsFlags, read inspection) error {
 	nc, err := p.dial(ctx, from, atOnce, connection(p.cfg.Name+" inspects", adminUser, p.log)...)
 	if err != nil {
 		return err

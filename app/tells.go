@@ -17,9 +17,7 @@ import (
 )
 
 func (p *program) tellsCommand() *cobra.Command {
-	var from natsFlags
-	var id string
-	c := &cobra.Command{
+	return p.objectCommand(&cobra.Command{
 		Use:   "tells CLASS/NAME [retry [N] | drop N|all]",
 		Short: "Print what an object has told others and what is not delivered",
 		Long: "Print what an object has told others, or itself, and what is not delivered yet: on\n" +
@@ -29,26 +27,15 @@ func (p *program) tellsCommand() *cobra.Command {
 			"that; an object that nobody owns is claimed for it.",
 		Example: p.examples("tells order/7\ntells order/7 retry\ntells order/7 drop 12 --json"),
 		Args:    cobra.RangeArgs(1, 3),
-		RunE: p.run(func(ctx context.Context, args []string) error {
-			object, name, err := parseObject(args[0], id)
-			if err != nil {
-				return err
+	}, func(id objects.ID, name string, more []string) (inspection, error) {
+		n, drop, err := parseParked(more)
+		return func(ctx context.Context, nc *nats.Conn, in *host.Inspector) error {
+			if len(more) == 0 {
+				return p.tells(ctx, in, id, name)
 			}
-			n, drop, err := parseParked(args[1:])
-			if err != nil {
-				return err
-			}
-			return p.inspect(ctx, from, func(ctx context.Context, nc *nats.Conn, in *host.Inspector) error {
-				if len(args) == 1 {
-					return p.tells(ctx, in, object, name)
-				}
-				return p.parked(ctx, nc, object, name, n, drop)
-			})
-		}),
-	}
-	from.add(c)
-	c.Flags().StringVar(&id, "id", "", "id of the object, instead of its name")
-	return c
+			return p.parked(ctx, nc, id, name, n, drop)
+		}, err
+	})
 }
 
 // parseParked is what is to be done with which parked message; 0 stands for all.

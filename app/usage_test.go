@@ -57,6 +57,7 @@ func TestAWrongCallIsExit2AndSaysWhatWouldBeRight(t *testing.T) {
 		{"host --region fra --window lots", "want a size from 1KiB to 1GiB"},
 		{"host --region fra --window 2MiB --windows 1MiB", "want at least --window, which is 2.0MiB"},
 		{"dev --window-time 2h", "want 1s to 1h"},
+		{"dev --purge-after 0s", "want more than no time"},
 		{"gateway --region fra --listen 127.0.0.1:0 --ops-listen 9090", "want an address and a port"},
 		{"host --region fra --ops-listen x", "--ops-listen"},
 		{"nats --ops-listen -1", "--ops-listen"},

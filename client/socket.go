@@ -211,9 +211,17 @@ func (s *Socket) open(ctx context.Context) error {
 	case !held.AwaitOpen(ctx):
 		return objects.Errorf(objects.Unknown, "the object's host was lost as the socket opened; connect again")
 	}
-	s.at = newPipe(held)
-	s.c.hub.Serve(held, s.at)
-	return s.greet(ctx)
+	at := newPipe(held)
+	s.c.hub.Serve(held, at)
+	if err := s.greet(ctx, at); err != nil {
+		if s.session.Token == "" { // nobody can come back to it
+			held.Close(sockets.End{Code: 1000, Discard: true})
+		}
+		at.Close()
+		return err
+	}
+	s.at = at
+	return nil
 }
 
 // codeOf is the code of a status with which an object refuses a socket.
@@ -227,8 +235,8 @@ func codeOf(status int) objects.Code {
 }
 
 // greet hears the hello, which is the first message. With mu held.
-func (s *Socket) greet(ctx context.Context) error {
-	m, err := s.at.next(ctx)
+func (s *Socket) greet(ctx context.Context, at *pipe) error {
+	m, err := at.next(ctx)
 	if err != nil {
 		return err
 	}
@@ -239,14 +247,14 @@ func (s *Socket) greet(ctx context.Context) error {
 	}
 	s.time, s.protocol = time.Duration(hello.Time)*time.Millisecond, hello.Subprotocol
 	again, gap := s.session.Hello(hello)
-	for _, m := range again {
-		if err := s.at.send(ctx, objects.Message{Binary: m.Binary, Data: resume.Escape(m.Data)}); err != nil {
-			return err
-		}
-	}
 	if gap != nil {
 		g := Gap(*gap)
 		s.gap = &g
+	}
+	for _, m := range again {
+		if err := at.send(ctx, objects.Message{Binary: m.Binary, Data: resume.Escape(m.Data)}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -349,12 +357,17 @@ func (s *Socket) Send(ctx context.Context, m objects.Message) error {
 		return s.end
 	}
 	s.session.Heard(s.at.held.Taken())
+	before := s.session
 	if !s.session.Send(resume.Message{Binary: m.Binary, Data: m.Data}) {
 		return objects.Errorf(objects.Overloaded, "too much of what was sent is not taken yet")
 	}
 	err := s.at.send(ctx, objects.Message{Binary: m.Binary, Data: resume.Escape(m.Data)})
-	if _, lost := errors.AsType[*Closed](err); lost && s.session.Token != "" {
+	_, lost := errors.AsType[*Closed](err)
+	switch {
+	case lost && s.session.Token != "":
 		return nil
+	case err != nil:
+		s.session = before // it was not sent, and will not be
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -142,4 +143,107 @@ func TestAClientThatIsClosedHasNoSockets(t *testing.T) {
 	if n, err := say.Do(t.Context(), objs.Object(Lines, "a"), "anybody?"); err != nil || n != 0 {
 		t.Errorf("%d sockets are left, %v", n, err)
 	}
+}
+
+// endsAfter is a context that ends when somebody is about to wait for its end for the nth time.
+type endsAfter struct {
+	context.Context
+	end   func()
+	waits atomic.Int64
+}
+
+func (c *endsAfter) Done() <-chan struct{} {
+	if c.waits.Add(-1) == 0 {
+		c.end()
+	}
+	return c.Context.Done()
+}
+
+func newEndsAfter(t *testing.T, waits int) *endsAfter {
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	c := &endsAfter{Context: ctx, end: cancel}
+	c.waits.Store(int64(waits))
+	return c
+}
+
+// A wait that ended while the socket came back left it with a connection whose greeting nobody had heard.
+func TestASocketComesBackWheneverAWaitForItHasEnded(t *testing.T) {
+	_, objs, _ := start(t, true, client.Config{})
+	defer objs.Close(t.Context())
+	s, err := connect(t, objs, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hears(t, s, "hello job")
+	for n := range 20 {
+		s.Break()
+		if err := s.Send(t.Context(), objects.Text(fmt.Sprint(n))); err != nil {
+			t.Fatal(err)
+		}
+		m, err := s.Receive(newEndsAfter(t, n+1))
+		switch want := fmt.Sprint("echo ", n); {
+		case errors.Is(err, context.Canceled):
+			hears(t, s, want)
+		case err != nil || string(m.Data) != want:
+			t.Fatalf("received %q, %v, want %q", m.Data, err, want)
+		}
+	}
+	if n, err := say.Do(t.Context(), objs.Object(Lines, "a"), "once"); err != nil || n != 1 {
+		t.Errorf("%d sockets, %v", n, err)
+	}
+	hears(t, s, "once")
+}
+
+func TestAConnectThatIsGivenUpLeavesNoSocket(t *testing.T) {
+	_, objs, _ := start(t, true, client.Config{})
+	for n := range 20 {
+		r, err := http.NewRequestWithContext(newEndsAfter(t, n+1), http.MethodGet, "/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := objs.Connect(objs.Object(Lines, "a"), r); err == nil {
+			s.Close(1000, "")
+		} else if code := objects.CodeOf(err); !errors.Is(err, context.Canceled) && code != objects.Unknown && code != objects.Unavailable {
+			t.Errorf("connect = %v", err)
+		}
+	}
+	objs.Close(t.Context())
+	if n, err := say.Do(t.Context(), objs.Object(Lines, "a"), "anybody?"); err != nil || n != 0 {
+		t.Errorf("%d sockets are left, %v", n, err)
+	}
+}
+
+// What was not sent was counted: of two messages after it the socket took one for the other when it had come back.
+func TestAMessageWhoseWaitHasEndedIsNotSentLater(t *testing.T) {
+	_, objs, _ := start(t, true, client.Config{})
+	defer objs.Close(t.Context())
+	s, err := connect(t, objs, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hears(t, s, "hello job")
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	var sent []string
+	for n := range 40 {
+		text := fmt.Sprint(n)
+		switch err := s.Send(over, objects.Text(text)); {
+		case err == nil:
+			sent = append(sent, text)
+		case !errors.Is(err, context.Canceled):
+			t.Fatal(err)
+		}
+	}
+	if err := s.Send(t.Context(), objects.Text("last")); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range append(sent, "last") {
+		hears(t, s, "echo "+text)
+	}
+	s.Break()
+	if err := s.Send(t.Context(), objects.Text("later")); err != nil {
+		t.Fatal(err)
+	}
+	hears(t, s, "echo later")
 }

@@ -83,7 +83,8 @@ func (*firm) pay(tx *objects.Tx, p Payment) (t books.Transfer, err error) {
 
 // accounts needs no generated code.
 func (*firm) accounts(tx *objects.Tx, _ objects.None) ([]books.Account, error) {
-	return sqlite.All[books.Account](tx, `SELECT name, cents FROM account ORDER BY name`)
+	all, err := sqlite.All[books.Account](tx, `SELECT name, cents FROM account ORDER BY name`)
+	return append([]books.Account{}, all...), err // none are [] in JSON
 }
 
 func (*firm) history(tx *objects.Tx, account string) ([]books.Transfer, error) {

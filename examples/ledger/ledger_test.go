@@ -2,9 +2,13 @@ package ledger_test
 
 import (
 	"fmt"
+	"io"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"holdfast/examples/ledger"
+	"holdfast/gateway/gatewaytest"
 	"holdfast/objects"
 	"holdfast/objects/objectstest"
 )
@@ -45,5 +49,17 @@ func TestTheBooksAlwaysBalance(t *testing.T) {
 	history, err := ledger.History.Do(t.Context(), acme, "bob")
 	if err != nil || len(history) != 3 || history[0].Payee != "ada" || history[2].Cents != 300 {
 		t.Errorf("history is %+v, %v", history, err)
+	}
+}
+
+func TestBooksInWhichNothingStandsAreEmptyLists(t *testing.T) {
+	w := objectstest.New(t, ledger.Objects)
+	res := gatewaytest.New(t, w, ledger.Worker).Do(httptest.NewRequest("GET", "/ledger/new", nil))
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err != nil || strings.TrimSpace(string(body)) != "[]" {
+		t.Errorf("accounts: %d %s, %v", res.StatusCode, body, err)
+	}
+	if history, err := ledger.History.Do(t.Context(), w.Object(ledger.Firms, "new"), "ada"); err != nil || history == nil {
+		t.Errorf("history: %#v, %v", history, err)
 	}
 }

@@ -127,6 +127,28 @@ func TestThousandsOfPeopleAreInOneRoom(t *testing.T) {
 	}
 }
 
+// A gateway can die with the room's owner: the next owner is told of its sockets' ends, and has not found them among those
+// that it was told of. In a World an object finds them, so the test has the room forget one.
+func TestOneWhoIsLostWithTheOwnerIsSeenToLeave(t *testing.T) {
+	w := objectstest.New(t, Objects)
+	lobby := w.Object(Rooms, "lobby")
+	anna, _ := w.Connect(lobby, nil)
+	ben, _ := w.Connect(lobby, nil)
+	hello := next(t, ben)[0]
+	next(t, anna)
+	err := objectstest.Inside(w, lobby, func(_ *objects.Tx, r *Room) error {
+		delete(r.seats, ben.ID())
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ben.Close(1006, "")
+	if told := next(t, anna); len(told) != 1 || told[0].Type != "leave" || told[0].UserID != hello.UserID {
+		t.Errorf("when one is lost the other hears %+v, want that %s has left", told, hello.UserID)
+	}
+}
+
 // A page that only wants to know whether the line is alive does not keep the room awake.
 func TestAPingWithoutATimeDoesNotWakeTheRoom(t *testing.T) {
 	w := objectstest.New(t, Objects)

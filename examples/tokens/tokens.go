@@ -93,6 +93,7 @@ func (c *chat) answered(tx *objects.Tx, text string) (objects.None, error) {
 }
 
 func (c *chat) history(tx *objects.Tx, _ objects.None) (all []Turn, err error) {
+	all = []Turn{} // none are [] in JSON
 	for _, turn := range turns.All(tx) {
 		all = append(all, turn)
 	}

@@ -43,6 +43,15 @@ func TestAnAnswerIsStreamedAndKept(t *testing.T) {
 	}
 }
 
+func TestAChatThatHasNotBegunIsAnEmptyList(t *testing.T) {
+	front := gatewaytest.New(t, objectstest.New(t, tokens.Objects(counting)), tokens.Worker)
+	res := front.Do(httptest.NewRequest("GET", "/tokens/a/history", nil))
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err != nil || strings.TrimSpace(string(body)) != "[]" {
+		t.Errorf("%d %s, %v", res.StatusCode, body, err)
+	}
+}
+
 func TestAReaderThatGoesEndsTheModelAndWhatItSaidIsKept(t *testing.T) {
 	said := make(chan struct{})
 	w := objectstest.New(t, tokens.Objects(func(context.Context, []tokens.Turn) iter.Seq[string] {

@@ -83,6 +83,8 @@ func pastError(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, state.ErrNoHistory):
+		return objects.Errorf(objects.NotFound, "%v: its class did not set objects.Settings.History when the object last changed", err)
 	case errors.Is(err, state.ErrNoPast):
 		return objects.Errorf(objects.NotFound, "%v", err)
 	case errors.Is(err, state.ErrDamaged):

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"strings"
 	"time"
@@ -102,7 +101,7 @@ func (in *Inspector) consistently(ctx context.Context, id objects.ID, read func(
 
 // readError is pastError for who reads the store without an owner.
 func readError(err error) error {
-	if errors.Is(err, state.ErrNoPast) || errors.Is(err, state.ErrDamaged) {
+	if errors.Is(err, state.ErrNoHistory) || errors.Is(err, state.ErrNoPast) || errors.Is(err, state.ErrDamaged) {
 		return pastError(err)
 	}
 	return err
@@ -156,7 +155,7 @@ func (in *Inspector) History(ctx context.Context, id objects.ID) iter.Seq2[Histo
 		last := state.Moment(1<<63 - 1) // that was yielded
 		err := in.consistently(ctx, id, func(rec *record.Record) error {
 			if _, _, ok := rec.Parts.Reach(); !ok {
-				return fmt.Errorf("%w: it has none; a class keeps one that sets objects.Settings.History", state.ErrNoPast)
+				return state.ErrNoHistory
 			}
 			for e, err := range rec.Parts.History.Changes(ctx, id.Key(), state.Home{Store: in.records}) {
 				if err != nil {

@@ -13,8 +13,13 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// ErrNoPast is a moment at which nothing is known of the object.
-var ErrNoPast = errors.New("the object's history does not have it")
+var (
+	// ErrNoPast is a moment at which nothing is known of the object.
+	ErrNoPast = errors.New("the object's history does not have it")
+
+	// ErrNoHistory is that nothing is known of any moment but the present.
+	ErrNoHistory = errors.New("the object has no history")
+)
 
 // Reach is the first and the last moment that are known; false if there is no history. From 0 the object has its whole past.
 func (h *Head) Reach() (from, last Moment, ok bool) {
@@ -24,11 +29,11 @@ func (h *Head) Reach() (from, last Moment, ok bool) {
 	return h.History.From, h.History.Last, true
 }
 
-// OpenAt is Open of the state at a moment, to be read. If that is known no more, or was never noted, the error is ErrNoPast;
-// it is ErrDamaged, too, if entries are gone because the object has changed since the head was read.
+// OpenAt is Open of the state at a moment, to be read. If that is known no more, or was never noted, the error is ErrNoPast or
+// ErrNoHistory; it is ErrDamaged, too, if entries are gone because the object has changed since the head was read.
 func OpenAt(ctx context.Context, object string, head *Head, data *engine.Data, home Home, at Moment, now time.Time) (*State, error) {
 	if head == nil || head.History == nil {
-		return nil, fmt.Errorf("%w: it has none", ErrNoPast)
+		return nil, ErrNoHistory
 	}
 	h := head.History
 	if at >= h.Last && (!h.Ended || at == h.Last) {
