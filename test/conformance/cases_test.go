@@ -204,25 +204,30 @@ var cases = []aCase{
 		s.isTold(objects.Close{Code: 1007, Clean: true})
 	}},
 	{"deadlines", false, func(s *stage) {
-		left := func(ctx context.Context) time.Duration {
+		// No stall counts: a deadline is judged from before the question on, and from within its event.
+		within := func(ctx context.Context, began time.Time, least, most time.Duration) bool {
 			deadline, ok := ctx.Deadline()
-			if !ok {
-				return -1
-			}
-			return time.Until(deadline)
+			return ok && deadline.After(began.Add(least)) && time.Until(deadline) <= most
 		}
-		var got time.Duration
-		look := func(tx *objects.Tx) (string, error) { got = left(tx); return "", nil }
-		if _, err := s.do(look); err != nil || got <= 10*time.Second || got > 15*time.Second {
-			s.Errorf("a call without a deadline has %v, %v, want 15 s", got, err)
+		good := false
+		began := time.Now()
+		if _, err := s.do(func(tx *objects.Tx) (string, error) {
+			good = within(tx, began, 10*time.Second, 15*time.Second)
+			return "", nil
+		}); err != nil || !good {
+			s.Errorf("a call without a deadline: %v, want one of 15 s", err)
 		}
 		ctx, cancel := context.WithTimeout(s.Context(), 5*time.Second)
 		defer cancel()
-		if _, err := s.doIn(ctx, look); err != nil || got <= 0 || got > 5*time.Second {
-			s.Errorf("a call of 5 s has %v, %v", got, err)
+		good, began = false, time.Now()
+		if _, err := s.doIn(ctx, func(tx *objects.Tx) (string, error) { good = within(tx, began, 0, 5*time.Second); return "", nil }); err != nil || !good {
+			s.Errorf("a call of 5 s: %v, want a deadline of 5 s", err)
 		}
-		if status, _ := s.get(func(_ *objects.Tx, _ http.ResponseWriter, r *http.Request) { got = left(r.Context()) }, ""); status != 200 || got <= 10*time.Second || got > 15*time.Second {
-			s.Errorf("a request has %v, want 15 s", got)
+		good, began = false, time.Now()
+		if status, _ := s.get(func(_ *objects.Tx, _ http.ResponseWriter, r *http.Request) {
+			good = within(r.Context(), began, 10*time.Second, 15*time.Second)
+		}, ""); status != 200 || !good {
+			s.Errorf("a request: status %d, want a deadline of 15 s", status)
 		}
 	}},
 	{"32 a caller that goes away ends nothing", false, func(s *stage) {
@@ -821,7 +826,8 @@ var cases = []aCase{
 		if a, b := <-retries, <-retries; a != 0 || b != 1 {
 			s.Errorf("retries %d, %d", a, b)
 		}
-		if waited := at[1].Sub(at[0]); waited < 2*time.Second || waited > 4*time.Second {
+		_, exact := s.world.(model) // a live world is as late as its machine
+		if waited := at[1].Sub(at[0]); waited < 2*time.Second || exact && waited > 4*time.Second {
 			s.Errorf("tried again after %v", waited)
 		}
 		if s.stored() != "" {
