@@ -64,8 +64,8 @@ func TestASlowReaderIsClosedAndTheOthersGoOn(t *testing.T) {
 	if code, reason := slow.closed(t); code != 1013 || !strings.Contains(reason, "slow") {
 		t.Errorf("the slow one was closed with %d %q, want 1013", code, reason)
 	}
-	await(t, "the object has heard of it", func() bool { return len(closesAt("slow")) > 0 })
-	if all := closesAt("slow"); len(all) != 1 || all[0].Code != 1013 {
+	await(t, "the object has heard of it", func() bool { return len(p.heard.closesAt("slow")) > 0 })
+	if all := p.heard.closesAt("slow"); len(all) != 1 || all[0].Code != 1013 {
 		t.Errorf("the object heard %+v, want 1013 once", all)
 	}
 	quickly.say(t, "alone now")

@@ -61,12 +61,12 @@ func TestAFaultIsToldByReferenceAndNeverByItsText(t *testing.T) {
 		works(t, "probe", "fault-d", 0)
 	})
 	t.Run("the constructor", func(t *testing.T) {
-		doomed.Store("fault-e", true)
+		p.heard.doomed.Store("fault-e", true)
 		fault(t, p.once(t, "GET", "/objects/stillborn/fault-e", ""))
 		fault(t, p.once(t, "GET", "/objects/stillborn/fault-e", ""))
 		_, a := p.handshake(t, p.dial(t), "GET", "/objects/stillborn/fault-e/socket")
 		fault(t, a)
-		doomed.Delete("fault-e")
+		p.heard.doomed.Delete("fault-e")
 		works(t, "stillborn", "fault-e", 0)
 	})
 	for _, kind := range []string{"text", "error", "objects-error", "fiber-error", "runtime", "returned"} {

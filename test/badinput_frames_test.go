@@ -73,8 +73,8 @@ func TestBrokenFramesEndTheirOwnSocketOnly(t *testing.T) {
 			if code, _ := w.closed(t); code != row.code {
 				t.Errorf("closed with %d, want %d", code, row.code)
 			}
-			await(t, "the object has heard of it", func() bool { return len(closesAt(name)) > 0 })
-			if all := closesAt(name); len(all) != 1 || all[0].Code != row.code {
+			await(t, "the object has heard of it", func() bool { return len(p.heard.closesAt(name)) > 0 })
+			if all := p.heard.closesAt(name); len(all) != 1 || all[0].Code != row.code {
 				t.Errorf("the object heard %+v, want %d once", all, row.code)
 			}
 			bystander.say(t, "after: "+row.what)
@@ -132,8 +132,8 @@ func TestSoundFramesOfEveryShapeArrive(t *testing.T) {
 	if code, _ := w.closed(t); code != 4001 {
 		t.Errorf("the close was answered with %d, want 4001", code)
 	}
-	await(t, "the object has heard of it", func() bool { return len(closesAt("shapes")) > 0 })
-	if end := closesAt("shapes")[0]; end.Code != 4001 || end.Reason != "bye" || !end.Clean {
+	await(t, "the object has heard of it", func() bool { return len(p.heard.closesAt("shapes")) > 0 })
+	if end := p.heard.closesAt("shapes")[0]; end.Code != 4001 || end.Reason != "bye" || !end.Clean {
 		t.Errorf("the object heard %+v", end)
 	}
 }
@@ -217,7 +217,7 @@ func TestAHandshakeThatCannotBeDoneNeverReachesTheObject(t *testing.T) {
 	if a.StatusCode != http.StatusForbidden || strings.TrimSpace(a.body) != "not today" {
 		t.Errorf("refused by the object: %d %q", a.StatusCode, a.body)
 	}
-	if n := openedAt("shy"); n != 0 || p.Sockets() != 0 {
+	if n := p.heard.openedAt("shy"); n != 0 || p.Sockets() != 0 {
 		t.Errorf("%d sockets were opened at the object, %d are open at the gateway; want none", n, p.Sockets())
 	}
 	for _, h := range [][]string{{"Connection", "keep-alive, upgrade"}, {"Upgrade", "WebSocket"}} {

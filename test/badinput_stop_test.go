@@ -6,9 +6,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // A gateway that stops closes every socket with 1012 while a request is still
@@ -21,7 +23,7 @@ func TestAStoppingGatewayLeavesNobodyInTheDark(t *testing.T) {
 	for i := range sockets {
 		peers = append(peers, p.probe(t, fmt.Sprint("stop-", i%2), fmt.Sprint(i)))
 	}
-	g := newGate("stop-busy")
+	g := p.heard.newGate("stop-busy")
 	under := make(chan answered, 1)
 	go func() {
 		status, header, body, err := try("POST", p.url+"/objects/probe/stop-busy/wait", "")
@@ -43,9 +45,9 @@ func TestAStoppingGatewayLeavesNobodyInTheDark(t *testing.T) {
 		}
 	}
 	await(t, "the objects have heard of every socket", func() bool {
-		return len(closesAt("stop-0")) == sockets/2 && len(closesAt("stop-1")) == sockets/2
+		return len(p.heard.closesAt("stop-0")) == sockets/2 && len(p.heard.closesAt("stop-1")) == sockets/2
 	})
-	for _, end := range append(closesAt("stop-0"), closesAt("stop-1")...) {
+	for _, end := range append(p.heard.closesAt("stop-0"), p.heard.closesAt("stop-1")...) {
 		if end.Code != 1012 {
 			t.Errorf("an object heard %+v, want 1012", end)
 		}
@@ -146,4 +148,31 @@ func TestAStopEndsNoRequestOnAKeptConnection(t *testing.T) {
 		working.Wait()
 		<-stopped
 	}
+}
+
+func TestAConnectionThatSaysNothingHoldsNoStopUp(t *testing.T) {
+	beside(t, places)
+	on := single(t)
+	on.startHost(t, "a", "fra", steady, nil)
+	timing := steady
+	timing.Drain = 2 * time.Minute // longer than anything here waits
+	d := on.startGateway(t, "fra", timing)
+	silent, err := net.Dial("tcp", strings.TrimPrefix(d.url, "http://")) // as browsers do, in advance
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	if n, _, err := claim(d.url, "a"); n != 1 || err != nil { // it has been accepted before this
+		t.Fatalf("claim = %d, %v", n, err)
+	}
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); d.stop() }()
+	await(t, "the gateway has stopped", func() bool {
+		select {
+		case <-stopped:
+			return true
+		default:
+			return false
+		}
+	})
 }

@@ -33,13 +33,13 @@ type place struct {
 	raw  *nats.Conn // somebody else's, on the same NATS
 
 	metrics *prometheus.Registry // the gateway's
+	heard   *journal             // by the probes
 }
 
 func newPlace(t *testing.T, change func(*gateway.Config), further ...*objects.Implementation) *place {
 	t.Helper()
-	journal.reset()
-	on, metrics := single(t), prometheus.NewRegistry()
-	classes := []*objects.Implementation{ticket.Objects, room.Objects, probeClass, stillborn}
+	on, metrics, heard := single(t), prometheus.NewRegistry(), newJournal()
+	classes := []*objects.Implementation{ticket.Objects, room.Objects, heard.probes(), heard.stillborn()}
 	on.startHost(t, "a", "fra", steady, nil, append(further, classes...)...)
 	cfg := gateway.Config{
 		Region: "fra", NATS: on.dial(t), Timing: steady, Log: testLog(t), Metrics: metrics,
@@ -59,7 +59,7 @@ func newPlace(t *testing.T, change func(*gateway.Config), further ...*objects.Im
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &place{addr: ln.Addr().String(), nc: cfg.NATS, raw: on.dial(t), metrics: metrics}
+	p := &place{addr: ln.Addr().String(), nc: cfg.NATS, raw: on.dial(t), metrics: metrics, heard: heard}
 	p.door = &door{running(t, func(ctx context.Context) error { return g.Run(ctx, ln) }), g, "http://" + p.addr}
 	t.Cleanup(func() {
 		if !p.nc.IsConnected() || p.nc.Stats().Reconnects != 0 {
@@ -99,22 +99,19 @@ func faultyWorker(r fiber.Router, env *gateway.Env) {
 
 // probe is an object that tells what it was asked, and does as its sockets say.
 type probe struct {
-	last int // of "count"
+	heard *journal
+	last  int // of "count"
 }
 
 const probes objects.Class = "probe"
 
 var (
-	boom       = objects.NewCall[objects.None, int](probes, "boom")
-	effects    = objects.NewKey[int]("effects") // POSTs that were handled
-	probeClass = objects.Implement(probes, objects.New[probe],
-		objects.On(boom, (*probe).boom))
+	boom    = objects.NewCall[objects.None, int](probes, "boom")
+	effects = objects.NewKey[int]("effects") // POSTs that were handled
 )
 
-// journal is what the probes of a place have heard, by the object's name.
-var journal heard
-
-type heard struct {
+// journal is what the probes of one host have heard, by the object's name.
+type journal struct {
 	sync.Mutex
 	opened map[string]int
 	closes map[string][]objects.Close
@@ -122,41 +119,58 @@ type heard struct {
 
 	upgrades map[string]http.Header // of the newest upgrade
 	code     objects.Code           // with which boom fails; none: it panics
+
+	doomed sync.Map // names of stillborn objects whose constructor panics
 }
 
-func (h *heard) reset() {
-	h.Lock()
-	defer h.Unlock()
-	h.opened, h.closes, h.gates = make(map[string]int), make(map[string][]objects.Close), make(map[string]*gate)
-	h.upgrades, h.code = make(map[string]http.Header), ""
+func newJournal() *journal {
+	return &journal{
+		opened: make(map[string]int), closes: make(map[string][]objects.Close), gates: make(map[string]*gate),
+		upgrades: make(map[string]http.Header),
+	}
+}
+
+// probes are the class whose objects write into the journal.
+func (j *journal) probes() *objects.Implementation {
+	return objects.Implement(probes, func(*objects.Tx) *probe { return &probe{heard: j} }, objects.On(boom, (*probe).boom))
+}
+
+// stillborn are probes whose constructor panics as long as the name is among the doomed.
+func (j *journal) stillborn() *objects.Implementation {
+	return objects.Implement("stillborn", func(tx *objects.Tx) *probe {
+		if _, is := j.doomed.Load(tx.Name()); is {
+			panic(secret)
+		}
+		return &probe{heard: j}
+	})
 }
 
 // gate is where a request to /wait stands until it is let go.
 type gate struct{ entered, open chan struct{} }
 
-func newGate(object string) *gate {
-	journal.Lock()
-	defer journal.Unlock()
-	journal.gates[object] = &gate{make(chan struct{}), make(chan struct{})}
-	return journal.gates[object]
+func (j *journal) newGate(object string) *gate {
+	j.Lock()
+	defer j.Unlock()
+	j.gates[object] = &gate{make(chan struct{}), make(chan struct{})}
+	return j.gates[object]
 }
 
-func openedAt(object string) int {
-	journal.Lock()
-	defer journal.Unlock()
-	return journal.opened[object]
+func (j *journal) openedAt(object string) int {
+	j.Lock()
+	defer j.Unlock()
+	return j.opened[object]
 }
 
-func lastUpgrade(object string) http.Header {
-	journal.Lock()
-	defer journal.Unlock()
-	return journal.upgrades[object]
+func (j *journal) lastUpgrade(object string) http.Header {
+	j.Lock()
+	defer j.Unlock()
+	return j.upgrades[object]
 }
 
-func closesAt(object string) []objects.Close {
-	journal.Lock()
-	defer journal.Unlock()
-	return append([]objects.Close(nil), journal.closes[object]...)
+func (j *journal) closesAt(object string) []objects.Close {
+	j.Lock()
+	defer j.Unlock()
+	return append([]objects.Close(nil), j.closes[object]...)
 }
 
 // echoed is a request as an object saw it.
@@ -216,9 +230,9 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *probe) wait(tx *objects.Tx) {
-	journal.Lock()
-	g := journal.gates[tx.Name()]
-	journal.Unlock()
+	p.heard.Lock()
+	g := p.heard.gates[tx.Name()]
+	p.heard.Unlock()
 	close(g.entered)
 	select {
 	case <-g.open:
@@ -230,17 +244,17 @@ func (p *probe) opened(tx *objects.Tx, s objects.Socket, r *http.Request) {
 	tag := r.URL.Query().Get("tag")
 	s.Attach(tag)
 	s.Send(objects.Text("to " + tag + " welcome"))
-	journal.Lock()
-	defer journal.Unlock()
-	journal.opened[tx.Name()]++
-	journal.upgrades[tx.Name()] = r.Header.Clone()
+	p.heard.Lock()
+	defer p.heard.Unlock()
+	p.heard.opened[tx.Name()]++
+	p.heard.upgrades[tx.Name()] = r.Header.Clone()
 }
 
 func (p *probe) boom(tx *objects.Tx, _ objects.None) (int, error) {
 	effects.Set(tx, 1000)
-	journal.Lock()
-	code := journal.code
-	journal.Unlock()
+	p.heard.Lock()
+	code := p.heard.code
+	p.heard.Unlock()
 	if code != "" {
 		return 0, objects.Errorf(code, "a code of the author's own")
 	}
@@ -285,19 +299,8 @@ func (p *probe) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.
 }
 
 func (p *probe) WebSocketClose(tx *objects.Tx, _ objects.Socket, end objects.Close) error {
-	journal.Lock()
-	defer journal.Unlock()
-	journal.closes[tx.Name()] = append(journal.closes[tx.Name()], end)
+	p.heard.Lock()
+	defer p.heard.Unlock()
+	p.heard.closes[tx.Name()] = append(p.heard.closes[tx.Name()], end)
 	return nil
 }
-
-// stillborn's constructor panics as long as the name is among the doomed.
-var (
-	doomed    sync.Map
-	stillborn = objects.Implement("stillborn", func(tx *objects.Tx) *probe {
-		if _, is := doomed.Load(tx.Name()); is {
-			panic(secret)
-		}
-		return new(probe)
-	})
-)

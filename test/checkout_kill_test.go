@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	hfclient "holdfast/client"
-	"holdfast/embedded"
 	market "holdfast/examples/checkout"
 	"holdfast/objects"
 )
@@ -26,21 +24,9 @@ func TestChaosACheckoutWhoseProcessIsKilledAtEachPutHasOneEffect(t *testing.T) {
 	for _, when := range []string{"before", "after"} {
 		t.Run(when, func(t *testing.T) {
 			beside(t, waiters)
-			server, err := embedded.Start(t.Context(), embedded.Config{Store: t.TempDir(), Port: -1, Log: testLog(t)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(server.Close)
-			nc, err := server.Dial()
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(nc.Close)
-			objs, err := hfclient.New(nc, hfclient.Config{Region: "fra"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			toll := newToll(t, strings.TrimPrefix(server.URL(), "nats://"))
+			url, nc := natsForProcesses(t)
+			objs := caller(t, nc)
+			toll := newToll(t, strings.TrimPrefix(url, "nats://"))
 			p := startHostProcess(t, toll.url())
 			killed := 0
 			for n := 1; ; n++ {

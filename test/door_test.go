@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/cors"
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"holdfast/examples/ticket"
@@ -130,12 +132,26 @@ func TestAWorkersMistakeIsTheAuthorsToHear(t *testing.T) {
 			r.Get("/path", func(c *fiber.Ctx) error { return env.Forward(c, env.Object("probe", "x"), "x") })
 		}
 	})
-	for _, path := range []string{"/class", "/path"} {
-		began := time.Now()
-		a := p.once(t, "GET", path, "")
-		if a.StatusCode != http.StatusInternalServerError || strings.Contains(a.body, "nosuch") || time.Since(began) > 2*time.Second {
-			t.Errorf("GET %s = %d %s after %v, want 500 at once and no detail", path, a.StatusCode, a.body, time.Since(began))
+	asked := make(chan *nats.Msg, 100)
+	for _, subject := range []string{"hf.o.>", "hf.claim.>", "hf.hosts.>"} {
+		if _, err := p.raw.ChanSubscribe(subject, asked); err != nil {
+			t.Fatal(err)
 		}
+	}
+	if err := p.raw.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/class", "/path"} {
+		a := p.once(t, "GET", path, "")
+		if a.StatusCode != http.StatusInternalServerError || strings.Contains(a.body, "nosuch") {
+			t.Errorf("GET %s = %d %s, want 500 and no detail", path, a.StatusCode, a.body)
+		}
+	}
+	if err := errors.Join(p.nc.Flush(), p.raw.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if len(asked) > 0 {
+		t.Errorf("%s has been asked for what no object can answer", (<-asked).Subject)
 	}
 	for what, worker := range map[string]gateway.Worker{
 		"mount": func(r fiber.Router, env *gateway.Env) { env.Mount(r, "/x/:name", "nosuch") },
@@ -293,10 +309,10 @@ func TestWhatIsTooLargeForNATSIsRefusedAtOnce(t *testing.T) {
 			"the answer":  {"/longer/x", fmt.Sprint(most)},
 			"the request": {"/sum/x/", strings.Repeat("x", most)},
 		} {
-			began := time.Now()
+			// A gateway that tried again until the request's time was over would say so: unavailable or unknown.
 			status, _, body := request(t, "POST", url+row.path, row.body)
-			if status != http.StatusRequestEntityTooLarge || !strings.Contains(body, `"too_large"`) || time.Since(began) > 5*time.Second {
-				t.Errorf("near %v, %s: %d %.200s after %v", near, what, status, body, time.Since(began))
+			if status != http.StatusRequestEntityTooLarge || !strings.Contains(body, `"too_large"`) {
+				t.Errorf("near %v, %s: %d %.200s", near, what, status, body)
 			}
 		}
 	}
@@ -319,7 +335,7 @@ func TestAFloodOfNewNamesLeavesNothing(t *testing.T) {
 	beside(t, places)
 	on := single(t)
 	timing := wire.Timing{TTL: 10 * time.Second, Margin: 100 * time.Millisecond, Beat: 200 * time.Millisecond, Drain: 2 * time.Second, Hibernate: 2 * time.Second}
-	on.startHost(t, "a", "fra", timing, nil, probeClass)
+	on.startHost(t, "a", "fra", timing, nil, newJournal().probes())
 	nc := on.dial(t)
 	g, err := gateway.New(gateway.Config{
 		Region: "fra", NATS: nc, Nearby: on.near, Classes: []string{"probe"}, Timing: timing, Log: testLog(t), Metrics: prometheus.NewRegistry(),
@@ -335,7 +351,6 @@ func TestAFloodOfNewNamesLeavesNothing(t *testing.T) {
 	}
 	running(t, func(ctx context.Context) error { return g.Run(ctx, ln) })
 	url := "http://" + ln.Addr().String()
-	journal.reset()
 	await(t, "the gateway is ready", func() bool {
 		status, _, _, err := try("GET", url+"/readyz", "")
 		return err == nil && status == http.StatusOK

@@ -22,20 +22,20 @@ func TestAnOperatorReadsThePastAndPutsAnObjectBack(t *testing.T) {
 	kept := vaults.With(objects.Settings{History: objects.MaxHistory})
 	owner := on.startHost(t, "first", "fra", timing, prometheus.NewRegistry(), kept)
 	nc := on.dial(t)
-	client := newVaultClient(t, nc)
+	objs := caller(t, nc)
 	id, err := vaultClass.ID("v")
 	if err != nil {
 		t.Fatal(err)
 	}
 	steps := func(some, want int) {
 		t.Helper()
-		if n, err := client.do("v", "step", some); n != want || err != nil {
+		if n, err := stepCall.Do(t.Context(), objs.Object(vaultClass, "v"), some); n != want || err != nil {
 			t.Fatalf("step %d, %v, want %d", n, err, want)
 		}
 	}
 	is := func(name string, want int) {
 		t.Helper()
-		if n, err := client.do(name, "check", nil); n != want || err != nil {
+		if n, err := checkCall.Do(t.Context(), objs.Object(vaultClass, name), nil); n != want || err != nil {
 			t.Fatalf("%s is at step %d, %v, want %d", name, n, err, want)
 		}
 	}

@@ -14,7 +14,7 @@ var (
 	waiters  = make(chan struct{}, 3)
 	clusters = make(chan struct{}, 1) // of three servers, which lose their leaders beside another three; and what writes large objects
 	browsers = make(chan struct{}, 1) // a page that loads takes half a core
-	places   = make(chan struct{}, 1) // their probes share one journal
+	places   = make(chan struct{}, 4) // a host and a gateway for bad input
 )
 
 // beside lets a test run beside others, when a seat is free.

@@ -4,13 +4,11 @@ package test
 
 import (
 	"bufio"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -85,24 +83,6 @@ func TestChaosARestartOfEverythingLosesNothing(t *testing.T) {
 	before.addsUp(dev(t, "--regions", "fra,iad", "--store", store).doors[0])
 }
 
-func TestAConnectionThatSaysNothingHoldsNoStopUp(t *testing.T) {
-	beside(t, waiters)
-	e := dev(t, "--regions", "fra", "--store", "memory")
-	silent, err := net.Dial("tcp", strings.TrimPrefix(e.doors[0].url, "http://")) // as browsers do, in advance
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer silent.Close()
-	if n, _, err := claim(e.doors[0].url, "a"); n != 1 || err != nil { // it has been accepted before this
-		t.Fatalf("claim = %d, %v", n, err)
-	}
-	began := time.Now()
-	e.stopsInOrder(syscall.SIGINT)
-	if took := time.Since(began); took > 2*slack { // else it would be Timing.Drain, 10 s
-		t.Errorf("it took %v to stop", took)
-	}
-}
-
 func TestASecondCtrlCQuitsAtOnce(t *testing.T) {
 	beside(t, waiters)
 	e := dev(t, "--regions", "fra", "--store", "memory")
@@ -116,13 +96,12 @@ func TestASecondCtrlCQuitsAtOnce(t *testing.T) {
 	}
 	e.signal(syscall.SIGINT)
 	await(t, "it drains", func() bool { return e.logged("draining") })
-	again := time.Now()
 	e.signal(syscall.SIGINT)
 	if how := e.wait(); how.ExitStatus() != 130 {
 		t.Errorf("ended with %v, want exit code 130", e.cmd.ProcessState)
 	}
-	if took := time.Since(again); took > slack || e.logged("drained") {
-		t.Errorf("it took %v: it did not quit at once", took)
+	if e.logged("drained") {
+		t.Error("it has drained before it quit")
 	}
 }
 

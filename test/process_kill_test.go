@@ -10,12 +10,6 @@ import (
 	"time"
 )
 
-const (
-	devTTL = 2 * time.Second // of a host's lease on the NATS of `holdfast nats`
-	back   = devTTL + 2*time.Second
-	slack  = 3 * time.Second // for a machine that does other things as well
-)
-
 func TestChaosNothingIsLostWhenTheOwnerIsKilled(t *testing.T) {
 	beside(t, waiters)
 	f := newFleet(t)
@@ -39,10 +33,7 @@ func TestChaosNothingIsLostWhenTheOwnerIsKilled(t *testing.T) {
 	l.neverFailed()
 	l.addsUp(doors[1])
 	l.hasOwners("one (fra)", "two (fra)")
-	counters := l.gap(killed, "2")
-	if t.Logf("%d claims; after kill -9 the last counter answered in %v, the room in %v", l.count(), counters, lobby); max(counters, lobby) > back+slack {
-		t.Errorf("want both within %v, and %v for a slow machine", back, slack)
-	}
+	t.Logf("%d claims; after kill -9 the last counter answered in %v, the room in %v", l.count(), l.gap(killed, "2"), lobby) // go run ./chaos judges them
 	roomGoesOn(t, idle, late, 2, "two")
 }
 

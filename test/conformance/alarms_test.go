@@ -8,6 +8,105 @@ import (
 
 // alarmCases are cases of docs/conformance.md about alarms, and about how long an instance lives.
 var alarmCases = []aCase{
+	{"54 an alarm runs once, never early", false, func(s *stage) {
+		ran := make(chan time.Duration, 10)
+		s.alarm = func(tx *objects.Tx, info objects.AlarmInfo) error {
+			if _, set := tx.Alarm(); set || info.Retry != 0 {
+				s.Errorf("while it runs: set %v, retry %d", set, info.Retry)
+			}
+			ran <- tx.Now().Sub(info.Scheduled)
+			return nil
+		}
+		for _, in := range []time.Duration{50 * time.Millisecond, 0, -time.Minute} {
+			s.must(func(tx *objects.Tx) { tx.SetAlarm(tx.Now().Add(in)) })
+			s.eventually("the alarm has run", func() bool { return len(ran) > 0 })
+			if late := <-ran; late < 0 {
+				s.Errorf("in %v: it ran %v early", in, -late)
+			}
+			s.must(func(tx *objects.Tx) {
+				if at, set := tx.Alarm(); set {
+					s.Errorf("after it ran it is set for %v", at)
+				}
+			})
+		}
+		if len(ran) > 0 {
+			s.Error("an alarm ran twice")
+		}
+	}},
+	{"an alarm that fails runs again after 2 s and up to a quarter", false, func(s *stage) {
+		var at []time.Time
+		retries := make(chan int, 10)
+		s.alarm = func(tx *objects.Tx, info objects.AlarmInfo) error {
+			at = append(at, tx.Now())
+			retries <- info.Retry
+			if info.Retry == 0 {
+				note.Set(tx, "lost")
+				return errOnPurpose
+			}
+			return nil
+		}
+		s.must(func(tx *objects.Tx) { tx.SetAlarm(tx.Now()) })
+		s.eventually("it ran twice", func() bool { return len(retries) == 2 })
+		if a, b := <-retries, <-retries; a != 0 || b != 1 {
+			s.Errorf("retries %d, %d", a, b)
+		}
+		_, exact := s.world.(model) // a live world is as late as its machine
+		if waited := at[1].Sub(at[0]); waited < 2*time.Second || exact && waited > 4*time.Second {
+			s.Errorf("tried again after %v", waited)
+		}
+		if s.stored() != "" {
+			s.Errorf("stored %q", s.stored())
+		}
+	}},
+	{"58 an alarm that was parked reads as none and can be set anew", true, func(s *stage) {
+		fail := true
+		tries := make(chan int, 100)
+		s.alarm = func(_ *objects.Tx, info objects.AlarmInfo) error {
+			tries <- info.Retry
+			if fail {
+				return errOnPurpose
+			}
+			return nil
+		}
+		s.must(func(tx *objects.Tx) { tx.SetAlarm(tx.Now()) })
+		s.eventually("it has failed", func() bool { return len(tries) > 0 })
+		s.exhaust(s, s.self)
+		last := func() (n int) {
+			for n = -1; len(tries) > 0; {
+				n = <-tries
+			}
+			return n
+		}
+		var n int
+		s.eventually("it has failed for the last time", func() bool { n = max(n, last()); return n == 6 })
+		s.must(func(tx *objects.Tx) {
+			if at, set := tx.Alarm(); set {
+				s.Errorf("a parked alarm is set for %v", at)
+			}
+			tx.SetAlarm(tx.Now())
+		})
+		fail = false
+		s.eventually("the new one has run", func() bool { return len(tries) > 0 })
+		if n := last(); n != 0 {
+			s.Errorf("the new one is retry %d", n)
+		}
+	}},
+	{"59 a refused commit is not the alarm's fault", false, func(s *stage) {
+		retries := make(chan int, 10)
+		s.alarm = func(tx *objects.Tx, info objects.AlarmInfo) error {
+			note.Set(tx, note.Get(tx)+"x")
+			retries <- info.Retry
+			return nil
+		}
+		s.must(func(tx *objects.Tx) { tx.SetAlarm(tx.Now().Add(300 * time.Millisecond)) })
+		s.refuse(s, s.self)
+		s.pass(300 * time.Millisecond)
+		s.eventually("it has run twice", func() bool { return len(retries) == 2 })
+		if a, b := <-retries, <-retries; a != 0 || b != 0 {
+			s.Errorf("retries %d, %d, want none", a, b)
+		}
+		s.eventually("it has committed", func() bool { return s.stored() == "x" })
+	}},
 	{"55 the alarm that is set last wins", false, func(s *stage) {
 		var first, last time.Time
 		s.must(func(tx *objects.Tx) {
