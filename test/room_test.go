@@ -205,12 +205,12 @@ func TestChaosARoomGoesOnWhenItsHostIsLost(t *testing.T) {
 		on.startHost(t, "second", "fra", quick, nil)
 		first.cut()
 		late := enter(t, d, "lobby")
-		if len(late.hello.Peers) != 2 || late.hello.Epoch != 2 || late.hello.Owner != "second" {
-			t.Errorf("hello = %+v, want two peers, and second at epoch 2", late.hello)
+		if len(late.hello.Peers) != 2 || late.hello.Epoch < 2 || late.hello.Owner != "second" {
+			t.Errorf("hello = %+v, want two peers, and second at a later epoch", late.hello)
 		}
 		for _, g := range []*guest{amber, jade} {
-			if f := g.next("owner"); f.Epoch != 2 || f.Owner != "second" {
-				t.Errorf("owner = %+v, want second at epoch 2", f)
+			if f := g.next("owner"); f.Epoch < 2 || f.Owner != "second" {
+				t.Errorf("owner = %+v, want second at a later epoch", f)
 			}
 		}
 		amber.say(`{"type":"ripple","x":1,"y":1}`)

@@ -270,11 +270,17 @@ func id(name string) objects.ID {
 // claim asks the host to own an object.
 func (w *world) claim(name string) chan wire.ClaimReply {
 	answer := make(chan wire.ClaimReply, 1)
-	o := w.in.object(wire.Address{ID: id(name), Name: name}, w.in.classes[string(guestClass)])
-	if o == nil || !o.claim(func(r wire.ClaimReply) { answer <- r }) {
-		answer <- wire.ClaimReply{Other: "gone"}
+	for {
+		o := w.in.object(wire.Address{ID: id(name), Name: name}, w.in.classes[string(guestClass)])
+		if o == nil {
+			answer <- wire.ClaimReply{Failure: "the host is stopping"}
+			return answer
+		}
+		if o.claim(func(r wire.ClaimReply) { answer <- r }) {
+			return answer
+		}
+		w.in.forget(o) // it is gone, and its host has not forgotten it yet
 	}
-	return answer
 }
 
 // own claims an object and waits until it is served.
