@@ -375,22 +375,20 @@ func (h *headEnd) cut(b []byte) int {
 		h.behind += n
 		return n
 	}
-	h.look(b)
+	end := len(b)
 	seam := append(h.last[:3:3], b[:min(3, len(b))]...)
 	if i := bytes.Index(seam, emptyLine); i >= 0 {
-		h.found = true
-		return i + 1
+		end, h.found = i+1, true
+	} else if i := bytes.Index(b, emptyLine); i >= 0 {
+		end, h.found = i+len(emptyLine), true
 	}
-	if i := bytes.Index(b, emptyLine); i >= 0 {
-		h.found = true
-		return i + len(emptyLine)
-	}
+	h.look(b[:end])
 	if len(b) >= 3 {
 		copy(h.last[:], b[len(b)-3:])
 	} else {
 		copy(h.last[:], seam[len(seam)-3:])
 	}
-	return len(b)
+	return end
 }
 
 // look looks for the length of the body.

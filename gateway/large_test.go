@@ -33,3 +33,17 @@ func TestARequestIsCutFromWhatFollows(t *testing.T) {
 		}
 	}
 }
+
+// What a body says of a length is no length of its request.
+func TestALengthInABodyIsNotThatOfTheRequest(t *testing.T) {
+	const head, body, next = "POST / HTTP/1.1\r\nContent-Length: 27\r\n\r\n", "a line\ncontent-length: 999\n", "POST / HTTP/1.1\r\n\r\n"
+	var h headEnd
+	left := head + body + next
+	for _, want := range []string{head, body} {
+		n := h.cut([]byte(left))
+		if left[:n] != want {
+			t.Fatalf("given %q, want %q", left[:n], want)
+		}
+		left = left[n:]
+	}
+}

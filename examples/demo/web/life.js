@@ -79,6 +79,7 @@ export class Life {
     this.diary = new Diary();
     this.root = $("#life");
     this.strip = $("#life-strip");
+    new ResizeObserver(() => this.#draw(performance.now())).observe(this.strip);
     setInterval(() => this.#ask(), EVERY);
     document.addEventListener("visibilitychange", () => this.#ask());
   }

@@ -18,7 +18,7 @@ type Job struct {
 	levels [][]*ref
 	dead   []Span // for the manifest
 	before *Extent
-	keeps  bool // the past may need what it buries
+	keeps  bool // the past may need what it discards
 
 	// What came of it.
 	made     []*ref
