@@ -89,7 +89,7 @@ func (s *State) head(p Put) *Head {
 		h.Runs = make([]Run, len(v.runs))
 	}
 	for i, r := range v.runs {
-		h.Runs[i] = Run{r.span(), r.size}
+		h.Runs[i] = r.run()
 	}
 	for i := range m.dead {
 		if !m.dead[i].manifest {
