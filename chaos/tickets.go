@@ -23,7 +23,7 @@ func (w *world) claim(ctx context.Context) {
 	for i := range len(objects) * clientsPerObject {
 		object, round := objects[i%len(objects)], i/len(objects)
 		reads := round >= claimersPerObject
-		gateway := w.gateways[(i+round)%gatewayCount]
+		gateway := w.gateways[(i%len(objects)+round)%gatewayCount]
 		if w.readers && !reads {
 			gateway = w.gateways[0]
 		}

@@ -114,10 +114,11 @@ func (o *largeObject) restore(at state.Moment) {
 func (o *largeObject) purge() {
 	o.settle()
 	spans := o.state.Doomed(time.Now(), 0)
-	if err := state.Purge(o.b.Context(), o.key, o.home, spans); err != nil {
+	n, err := state.Purge(o.b.Context(), o.key, o.home, spans)
+	if err != nil {
 		o.b.Fatal(err)
 	}
-	o.state.Purged(len(spans))
+	o.state.Purged(n)
 }
 
 // stored is the bytes of all entries of the object.

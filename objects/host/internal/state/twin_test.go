@@ -277,14 +277,11 @@ func (o *owner) merge() error {
 }
 
 func (o *owner) purge(after time.Duration) error {
-	spans := o.state.Doomed(o.now, after)
-	if err := Purge(context.Background(), object, o.home, spans); err != nil {
-		return err
+	n, err := Purge(context.Background(), object, o.home, o.state.Doomed(o.now, after))
+	if n > 0 {
+		o.state.Purged(n)
 	}
-	if len(spans) > 0 {
-		o.state.Purged(len(spans))
-	}
-	return nil
+	return err
 }
 
 // named is all entries that the state names.
