@@ -184,7 +184,7 @@ func (o *object) purged(n int, err error) {
 	if n > 0 { // the next purge goes on from there
 		o.memory.state.Purged(n)
 	}
-	if err != nil && o.in.work.Err() == nil {
+	if err != nil && n == 0 && o.in.work.Err() == nil {
 		o.in.warnings.log(o.in.log, "parts of an object not purged; they will be", "object", o.key, "err", err)
 	}
 }
