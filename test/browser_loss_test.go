@@ -101,21 +101,21 @@ func TestBrowserSeesTheOwnerMove(t *testing.T) {
 	a.live()
 	b.live()
 	a.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
-	if pill := a.text("#pill"); !strings.Contains(pill, "epoch 1 · host-1") {
+	if pill := a.text("#pill"); !strings.Contains(pill, " · host-1") {
 		t.Fatalf("the pill says %q", pill)
 	}
 	on.startHost(t, "host-2", "iad", quick, nil)
 	lost.cut()
 
 	for _, tab := range []*tab{a, b} {
-		tab.until("the pill says that the owner moved", `seen.told.has("Owner moved… epoch 1 → 2") && seen.pills.includes("moving")`)
+		tab.until("the pill says that the owner moved", `[...seen.told].some((said) => /^Owner moved… epoch \d+ → \d+$/.test(said)) && seen.pills.includes("moving")`)
 		tab.until("the pill is back, under the new owner", `
 			["live", "forwarding"].includes(document.querySelector("#pill").dataset.state) &&
-			document.querySelector("#pill").textContent.includes("epoch 2 · host-2")`)
+			/epoch \d+ · host-2/.test(document.querySelector("#pill").textContent)`)
 		tab.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
 	}
 	a.until("the pill in fra tells of both regions", `document.querySelector(".pill-text").textContent.includes("fra → iad")`)
-	if owner := a.text("#room-owner"); owner != "Owned by host-2, epoch 2. You come in through fra." {
+	if owner := a.text("#room-owner"); !strings.HasPrefix(owner, "Owned by host-2, epoch ") || !strings.HasSuffix(owner, ". You come in through fra.") {
 		t.Errorf("under the stage it says %q", owner)
 	}
 	a.point(300, 400)

@@ -5,6 +5,7 @@ package test
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -39,8 +40,8 @@ func TestChaosTheOwnerIsKilledInTheMidstOfARace(t *testing.T) {
 				epochs[l.Epoch]++
 			}
 		}
-		if len(tickets) != 15 || len(epochs) != 2 {
-			t.Errorf("press %d: %d different tickets in epochs %v, want 15 in two", press, len(tickets), epochs)
+		if len(tickets) != 15 || len(epochs) < 2 {
+			t.Errorf("press %d: %d different tickets in epochs %v, want 15 in two or more", press, len(tickets), epochs)
 		}
 		if !strings.HasPrefix(whats, "killed refused ") || !strings.HasSuffix(whats, "replaced ") {
 			t.Errorf("press %d: the run tells of %q", press, whats)
@@ -94,6 +95,9 @@ func TestNothingCanBeBrokenOutsideOfDev(t *testing.T) {
 	}
 }
 
+// deathDrawn is how the page draws the death of an owner.
+var deathDrawn = regexp.MustCompile(`owner killed, epoch \d+, → epoch \d+, late write of epoch \d+ refused`)
+
 // The page shows the death: the pause, the next epoch, the refused write, fifteen tickets.
 func TestBrowserCrashesTheOwner(t *testing.T) {
 	beside(t, browsers)
@@ -108,13 +112,13 @@ func TestBrowserCrashesTheOwner(t *testing.T) {
 		t.Errorf("the object's tickets are %s", got)
 	}
 	verdict := page.text("#verdict .main")
-	for _, part := range []string{"fra-1 was killed after 5 tickets.", "took over as epoch 2", "had still sent", "refused."} {
+	for _, part := range []string{"fra-1 was killed after 5 tickets.", "took over as epoch ", "had still sent", "refused."} {
 		if !strings.Contains(verdict, part) {
 			t.Errorf("the verdict is %q, without %q", verdict, part)
 		}
 	}
 	drawn := eval[[]string](page, `[...document.querySelectorAll("#col-object .outage text")].map((el) => el.textContent)`)
-	if got := strings.Join(drawn, ", "); !strings.Contains(got, "owner killed, epoch 1, → epoch 2, late write of epoch 1 refused") {
+	if got := strings.Join(drawn, ", "); !deathDrawn.MatchString(got) {
 		t.Errorf("the lanes say %q", got)
 	}
 	if wide := eval[float64](page, `document.querySelector("#col-object .outage rect").getBoundingClientRect().width`); wide < 40 {

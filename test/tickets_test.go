@@ -329,7 +329,7 @@ func TestACopyThatComesLateIsNotRun(t *testing.T) {
 	}
 	expect := func(n uint64, body string) {
 		t.Helper()
-		msg, err := answers.NextMsg(10 * time.Second)
+		msg, err := answers.NextMsg(patience)
 		if err != nil {
 			t.Fatal(err)
 		}

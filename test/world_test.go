@@ -113,7 +113,7 @@ var (
 	// quick is for tests in which the owner is lost, as short as real time allows.
 	quick = wire.Timing{TTL: 2 * time.Second, Margin: 200 * time.Millisecond, Drain: 2 * time.Second}
 	// brief is for tests in which a gateway is lost, and no owner.
-	brief = wire.Timing{TTL: 10 * time.Second, Beat: 500 * time.Millisecond, Drain: 5 * time.Second}
+	brief = wire.Timing{TTL: 10 * time.Second, Beat: 800 * time.Millisecond, Drain: 5 * time.Second}
 )
 
 // member is a host or a gateway that runs until it is stopped.
@@ -210,17 +210,20 @@ func open(worker gateway.Worker, classes ...string) gateway.Worker {
 	}
 }
 
-// await asks until it is so, for at most 30 seconds.
+// patience bounds everything that a test waits for. Machines stand still for seconds, and some do so often.
+const patience = time.Minute
+
+// await asks until it is so.
 func await(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	for !so() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not so after 30 s: %s", what)
+			t.Fatalf("not so after %v: %s", patience, what)
 		}
 	}
 }
@@ -235,7 +238,7 @@ func request(t testing.TB, method, url, body string, header ...string) (int, htt
 	return status, h, text
 }
 
-var client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+var client = &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 
 func try(method, url, body string, header ...string) (int, http.Header, string, error) {
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
