@@ -18,6 +18,7 @@ import (
 func TestObjectsBehaveTheSameLiveAndInObjectstest(t *testing.T) {
 	c := &cast{scripts: make(map[string]*script)}
 	t.Run("objectstest", func(t *testing.T) {
+		t.Parallel() // the worlds wait more than they compute
 		run(t, c, func(t *testing.T) world {
 			w := objectstest.New(tolerant{t}, slices.Collect(maps.Values(c.objects()))...)
 			w.Faults(100) // the cases say themselves which they want
@@ -25,10 +26,12 @@ func TestObjectsBehaveTheSameLiveAndInObjectstest(t *testing.T) {
 		})
 	})
 	t.Run("R1", func(t *testing.T) {
+		t.Parallel()
 		l := one(t, c)
 		run(t, c, func(*testing.T) world { return l })
 	})
 	t.Run("R3", func(t *testing.T) {
+		t.Parallel()
 		l := three(t, c)
 		run(t, c, func(*testing.T) world { return l })
 	})

@@ -375,13 +375,16 @@ func (s *stage) sockets() (all []string) {
 	return all
 }
 
+// patience bounds everything that a case waits for.
+const patience = time.Minute
+
 // eventually waits for what others do.
 func (s *stage) eventually(what string, so func() bool) {
 	s.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !so() {
 		if time.Now().After(deadline) {
-			s.Fatalf("not so after 20 s: %s", what)
+			s.Fatalf("not so after %v: %s", patience, what)
 		}
 		s.pass(10 * time.Millisecond)
 	}
