@@ -247,3 +247,51 @@ func TestAMessageWhoseWaitHasEndedIsNotSentLater(t *testing.T) {
 	}
 	hears(t, s, "echo later")
 }
+
+// A program that ended while a socket came back waited until the time to come back was over.
+func TestASocketThatComesBackCanBeClosed(t *testing.T) {
+	_, objs, nc := start(t, true, client.Config{})
+	s, err := connect(t, objs, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hears(t, s, "hello job")
+	nc.Close()
+	s.Break()
+	trying, received := make(chan struct{}), make(chan error)
+	waits := newEndsAfter(t, 2) // for a message, and then to come back
+	waits.end = func() { close(trying) }
+	go func() {
+		_, err := s.Receive(waits)
+		received <- err
+	}()
+	<-trying
+	over, cancel := context.WithCancel(t.Context())
+	cancel() // its object cannot be told
+	objs.Close(over)
+	err = <-received
+	if closed, is := errors.AsType[*client.Closed](err); !is || closed.Code != 1000 {
+		t.Errorf("the end is %v", err)
+	}
+}
+
+// What the object says was not received while a message to it waited to be taken.
+func TestASocketReceivesWhileItSends(t *testing.T) {
+	_, objs, _ := start(t, true, client.Config{})
+	defer objs.Close(t.Context())
+	s, err := connect(t, objs, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := s.Sending()
+	hears(t, s, "hello job")
+	waits := newEndsAfter(t, 1)
+	if err := s.Send(waits, objects.Text("late")); !errors.Is(err, context.Canceled) {
+		t.Errorf("send = %v", err)
+	}
+	release()
+	if err := s.Send(t.Context(), objects.Text("now")); err != nil {
+		t.Fatal(err)
+	}
+	hears(t, s, "echo now")
+}
