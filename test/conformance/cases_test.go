@@ -175,7 +175,7 @@ var cases = []aCase{
 		large.Lock()
 		defer large.Unlock()
 		most := strings.Repeat("x", objects.MaxValue-len(`""`)) // which is in parts
-		s.eventually("it is stored", func() bool { // a slow machine takes longer than a request may
+		s.eventually("it is stored", func() bool {              // a slow machine takes longer than a request may
 			_, err := s.do(func(tx *objects.Tx) (string, error) { note.Set(tx, most); return "", nil })
 			if code := objects.CodeOf(err); err != nil && code != objects.Unknown && !code.Retryable() {
 				s.Fatal(err)
