@@ -154,6 +154,9 @@ func (c *cast) objects() map[objects.Class]*objects.Implementation {
 		all[class] = objects.Implement(class, open,
 			objects.On(of.act, (*puppet).act), objects.On(of.hear, (*puppet).hear), objects.On(of.alarm, (*puppet).alarm))
 	}
+	for class := range all { // events that a slow machine does not get to are late, and not refused
+		all[class] = all[class].With(objects.Settings{Queue: time.Minute})
+	}
 	all[wakefuls] = all[wakefuls].With(objects.Settings{Hibernate: -1, Evict: -1})
 	all[keepers] = all[keepers].With(objects.Settings{History: objects.MaxHistory})
 	all[hasties] = all[hasties].With(objects.Settings{EventTime: hasty})
