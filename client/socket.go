@@ -138,8 +138,7 @@ func (s *Socket) finish(how error) error {
 	s.end = how
 	s.over()
 	if closed, is := errors.AsType[*Closed](how); is {
-		s.at.held.Close(sockets.End{Code: closed.Code, Reason: closed.Reason, Discard: true})
-		s.at.finish(closed.Code, closed.Reason)
+		s.at.finish(closed.Code, closed.Reason) // the reader closes the socket, behind what was sent
 	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
@@ -184,6 +183,16 @@ func (c *Client) Close(ctx context.Context) {
 	for s := range open {
 		s.Close(1000, "the program ends")
 	}
+	c.mu.Lock()
+	pipes := c.pipes
+	c.pipes = nil
+	c.mu.Unlock()
+	for p := range pipes {
+		select {
+		case <-p.left:
+		case <-ctx.Done():
+		}
+	}
 	c.hub.Drain(ctx)
 	c.hub.Close()
 	c.hub.Bye()
@@ -223,7 +232,7 @@ func (s *Socket) open(ctx context.Context) error {
 		return objects.Errorf(objects.Unknown, "the object's host was lost as the socket opened; connect again")
 	}
 	at := newPipe(held)
-	s.c.hub.Serve(held, at)
+	s.c.serve(at)
 	if err := s.greet(ctx, at); err != nil {
 		if !lost { // nobody can come back to it
 			held.Close(sockets.End{Code: 1000, Discard: true})
@@ -232,6 +241,23 @@ func (s *Socket) open(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// serve has the hub serve a connection, for whose end Close waits.
+func (c *Client) serve(at *pipe) {
+	at.leave = sync.OnceFunc(func() {
+		close(at.left)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.pipes, at)
+	})
+	c.mu.Lock()
+	if c.pipes == nil {
+		c.pipes = make(map[*pipe]struct{})
+	}
+	c.pipes[at] = struct{}{}
+	c.mu.Unlock()
+	c.hub.Serve(at.held, at)
 }
 
 // codeOf is the code of a status with which an object refuses a socket.
@@ -424,7 +450,8 @@ func (s *Socket) note(m resume.Message) (*pipe, error) {
 	return s.at, nil
 }
 
-// Close closes the socket with a code and a reason, as a client does: 1000, or one of 3000 to 4999.
+// Close closes the socket behind what was sent, with a code and a reason, as a client does: 1000, or one of 3000 to 4999. It does
+// not wait for that; Client.Close does.
 func (s *Socket) Close(code int, reason string) {
 	_ = s.finish(&Closed{code, reason}) // that is what Receive returns
 }
@@ -435,13 +462,18 @@ type pipe struct {
 	in   chan objects.Message // to the program
 	out  chan objects.Message // from the program
 	over chan struct{}        // closed when the connection has ended
+	left chan struct{}        // closed when the hub has done with it, after what the program has sent
+
+	leave func() // closes left, once
 
 	mu  sync.Mutex // guards what follows
 	end *Closed    // nil: it has not
 }
 
 func newPipe(held *sockets.Socket) *pipe {
-	return &pipe{held: held, in: make(chan objects.Message, inbox), out: make(chan objects.Message), over: make(chan struct{})}
+	return &pipe{
+		held: held, in: make(chan objects.Message, inbox), out: make(chan objects.Message), over: make(chan struct{}), left: make(chan struct{}),
+	}
 }
 
 // next is the next message to the program. Messages come before the end.
@@ -528,7 +560,7 @@ func (p *pipe) Write(frames []byte) error {
 		select {
 		case p.in <- objects.Message{Binary: kind == sockets.BinaryFrame, Data: data}:
 		case <-p.over:
-			return p.closed()
+			return nil // the program wants no more; the reader says how it ended
 		case <-timer.C:
 			p.finish(1006, "the program does not receive")
 			return p.closed()
@@ -540,5 +572,8 @@ func (p *pipe) Write(frames []byte) error {
 // WriteClose tells the program that the socket is closed.
 func (p *pipe) WriteClose(code int, reason string) { p.finish(code, reason) }
 
-// Close ends the connection.
-func (p *pipe) Close() { p.finish(1006, "") }
+// Close ends the connection. The hub calls it last.
+func (p *pipe) Close() {
+	p.finish(1006, "")
+	p.leave()
+}

@@ -18,7 +18,9 @@ const Lines objects.Class = "line"
 
 var (
 	say         = objects.NewCall[string, int](Lines, "say")
-	lineObjects = objects.Implement(Lines, objects.New[line], objects.On(say, (*line).say)).With(objects.Settings{Resume: time.Minute})
+	count       = objects.NewCall[objects.None, int](Lines, "count")
+	noted       = objects.NewKey[int]("noted")
+	lineObjects = objects.Implement(Lines, objects.New[line], objects.On(say, (*line).say), objects.On(count, (*line).count)).With(objects.Settings{Resume: time.Minute})
 )
 
 type line struct{}
@@ -27,6 +29,8 @@ func (*line) say(tx *objects.Tx, text string) (int, error) {
 	tx.Broadcast(objects.Text(text))
 	return len(tx.Sockets()), nil
 }
+
+func (*line) count(tx *objects.Tx, _ objects.None) (int, error) { return noted.Get(tx), nil }
 
 func (*line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	tx := objects.TxOf(r)
@@ -43,9 +47,12 @@ func (*line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (*line) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
-	if string(m.Data) == "bye" {
+	switch string(m.Data) {
+	case "bye":
 		from.Close(4001, "bye")
 		return nil
+	case "note":
+		noted.Set(tx, noted.Get(tx)+1)
 	}
 	from.Send(objects.Message{Binary: m.Binary, Data: append([]byte("echo "), m.Data...)})
 	return nil
@@ -142,6 +149,30 @@ func TestAClientThatIsClosedHasNoSockets(t *testing.T) {
 	}
 	if n, err := say.Do(t.Context(), objs.Object(Lines, "a"), "anybody?"); err != nil || n != 0 {
 		t.Errorf("%d sockets are left, %v", n, err)
+	}
+}
+
+// The close overtook the message before it.
+func TestWhatWasSentBeforeTheCloseArrives(t *testing.T) {
+	_, objs, nc := start(t, true, client.Config{})
+	defer objs.Close(t.Context())
+	const rounds = 30
+	for range rounds {
+		leaving, err := client.New(nc, client.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := connect(t, leaving, "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Send(t.Context(), objects.Text("note")); err != nil {
+			t.Fatal(err)
+		}
+		leaving.Close(t.Context())
+	}
+	if n, err := count.Do(t.Context(), objs.Object(Lines, "a"), nil); err != nil || n != rounds {
+		t.Errorf("%d of %d messages have come, %v", n, rounds, err)
 	}
 }
 
