@@ -133,18 +133,17 @@ func TestBrowserSeesTheOwnerMove(t *testing.T) {
 	a.live()
 	b.live()
 	a.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
-	if pill := a.text("#pill"); !strings.Contains(pill, "epoch 1 · host-1") {
+	if pill := a.text("#pill"); !strings.Contains(pill, " · host-1") {
 		t.Fatalf("the pill says %q", pill)
 	}
 	on.startHost(t, "host-2", "iad", quick, nil)
 	lost.cut()
 
 	for _, tab := range []*tab{a, b} {
-		tab.until("the pill says that the owner moved", `
-			[...seen.told].some((s) => s.startsWith("Owner moved… epoch 1 → ")) && seen.pills.includes("moving")`)
+		tab.until("the pill says that the owner moved", `[...seen.told].some((said) => /^Owner moved… epoch \d+ → \d+$/.test(said)) && seen.pills.includes("moving")`)
 		tab.until("the pill is back, under the new owner", `
 			["live", "forwarding"].includes(document.querySelector("#pill").dataset.state) &&
-			/epoch [2-9] · host-2/.test(document.querySelector("#pill").textContent)`)
+			/epoch \d+ · host-2/.test(document.querySelector("#pill").textContent)`)
 		tab.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
 	}
 	a.until("the pill in fra tells of both regions", `document.querySelector(".pill-text").textContent.includes("fra → iad")`)
