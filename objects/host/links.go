@@ -469,6 +469,7 @@ func (o *object) awaitQuiet() {
 // entriesOf are a record's gateways, as package stream wants them. What no host has
 // written is left out.
 func entriesOf(gateways []record.Gateway) []stream.Entry {
+	left := 2 * objects.MaxSockets // as many that are open, and that have ended
 	entries := make([]stream.Entry, 0, len(gateways))
 	for _, g := range gateways {
 		if checkName(g.Name) != nil {
@@ -477,9 +478,10 @@ func entriesOf(gateways []record.Gateway) []stream.Entry {
 		e := stream.Entry{Gateway: g.Name, Token: g.Token, Head: g.Head, Tombstone: g.Tombstone}
 		before := uint32(0)
 		for slot := range wire.Slots(g.Slots).All() {
-			if slot <= before || len(e.Slots) == objects.MaxSockets {
+			if slot <= before || left == 0 {
 				break
 			}
+			left--
 			before = slot
 			e.Slots = append(e.Slots, stream.Slot(slot))
 		}

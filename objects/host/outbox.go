@@ -281,9 +281,10 @@ func (o *object) opening(s engine.SocketInfo) wire.LaneOp {
 	return op
 }
 
-// maxBody is how many bytes of operations go into one push. One operation has at most
-// 256 KiB of data and as many slots as an object has sockets, so two always fit into
-// NATS's default of 1 MiB.
+// maxBody is how many bytes of operations go into one push, each slot counted as one: a
+// push that names more than wire.MaxNamed is not read. One operation has at most 256 KiB of
+// data and as many slots as an object has sockets, so two always fit into NATS's default of
+// 1 MiB.
 const maxBody = 512 << 10
 
 // bodies encodes the operations of a push, in as many parts as they need.
@@ -294,7 +295,8 @@ func bodies(b *wire.LaneBody) [][]byte {
 	var parts [][]byte
 	part, size := wire.LaneBody{Acks: b.Acks}, 0
 	for first, i := 0, 0; i < len(b.Ops); i++ {
-		more := len(b.Ops[i].Data) + len(b.Ops[i].Slots) + 64
+		slots := b.Ops[i].Slots
+		more := len(b.Ops[i].Data) + max(len(slots), slots.Len()) + 64
 		if size > 0 && size+more > maxBody {
 			part.Ops = b.Ops[first:i]
 			parts = append(parts, wire.Encode(&part))
