@@ -120,8 +120,8 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 func (o *object) release(commit uint64) {
 	if o.stream != nil {
 		o.transmit(o.stream.Landed(time.Now(), commit))
-		if !o.stream.Full() {
-			signal(&o.room)
+		if o.waiters != nil && !o.stream.Full() {
+			signal(&o.waiters.room)
 		}
 	}
 	for item, ok := o.outbox.first(commit); ok && o.mayLeave(item); item, ok = o.outbox.first(commit) {
@@ -149,8 +149,9 @@ func (o *object) makeRoom() <-chan struct{} {
 	if o.stage() == gone || !o.stream.Full() {
 		return nil
 	}
-	o.room = make(chan struct{})
-	return o.room
+	w := o.addWaiter()
+	w.room = make(chan struct{})
+	return w.room
 }
 
 // emit sends a reply. With mu held, which keeps the order.
