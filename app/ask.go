@@ -35,8 +35,12 @@ func (o *askOptions) add(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&o.id, "id", "", "id of the object, instead of its name")
 	f.StringVar(&o.as, "as", "", "id of the principal that asks; default: nobody in particular")
-	f.StringVar(&o.key, "key", "", "idempotency key: what is repeated under it is done once")
 	f.DurationVar(&o.timeout, "timeout", 15*time.Second, "how long to wait for the answer, a minute at the most")
+}
+
+// addKey adds the flag of commands that may be repeated.
+func (o *askOptions) addKey(c *cobra.Command) {
+	c.Flags().StringVar(&o.key, "key", "", "idempotency key: what is repeated under it is done once")
 }
 
 // check refuses flags that cannot be.
@@ -62,7 +66,7 @@ func (o *askOptions) context(ctx context.Context) context.Context {
 }
 
 // ask connects and has fn ask the object.
-func (p *program) ask(ctx context.Context, o *askOptions, object string, fn func(ctx context.Context, to objects.Ref) error) error {
+func (p *program) ask(ctx context.Context, o *askOptions, object string, fn func(ctx context.Context, objs *client.Client, to objects.Ref) error) error {
 	id, name, err := parseObject(object, o.id)
 	if err != nil {
 		return err
@@ -83,7 +87,7 @@ func (p *program) ask(ctx context.Context, o *askOptions, object string, fn func
 	if name != "" {
 		to = objs.Object(id.Class(), name)
 	}
-	err = fn(o.context(ctx), to)
+	err = fn(o.context(ctx), objs, to)
 	if objects.CodeOf(err) == objects.Unavailable && ctx.Err() != nil {
 		return ctx.Err() // nothing has happened
 	}
@@ -110,7 +114,7 @@ func (p *program) callCommand() *cobra.Command {
 					return err
 				}
 			}
-			return p.ask(ctx, &o, args[0], func(ctx context.Context, to objects.Ref) error {
+			return p.ask(ctx, &o, args[0], func(ctx context.Context, _ *client.Client, to objects.Ref) error {
 				// The call's types are the class's own: what is sent and what comes back stays as it is.
 				output, err := objects.NewCall[[]byte, []byte](to.ID().Class(), args[1]).Do(ctx, to, input)
 				if err != nil {
@@ -121,6 +125,7 @@ func (p *program) callCommand() *cobra.Command {
 		}),
 	}
 	o.add(c)
+	o.addKey(c)
 	c.ValidArgsFunction = p.completeObject(&o.nats)
 	return c
 }
@@ -183,7 +188,7 @@ func (p *program) fetchCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return p.ask(ctx, &o, args[0], func(ctx context.Context, to objects.Ref) error {
+		return p.ask(ctx, &o, args[0], func(ctx context.Context, _ *client.Client, to objects.Ref) error {
 			response, err := to.Fetch(r.WithContext(ctx))
 			if err != nil {
 				return err
@@ -193,6 +198,7 @@ func (p *program) fetchCommand() *cobra.Command {
 		})
 	})
 	o.add(c)
+	o.addKey(c)
 	c.ValidArgsFunction = p.completeObject(&o.nats)
 	c.Flags().StringVarP(&method, "request", "X", http.MethodGet, "method; POST if there is a body")
 	c.Flags().StringVarP(&data, "data", "d", "", "body; @FILE reads it from a file, @- from standard input")

@@ -17,6 +17,10 @@ func TestAnObjectIsAskedFromAShell(t *testing.T) {
 	if err := os.WriteFile(file, []byte("null"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	image := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(image, []byte{0xff, 0xd8}, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		args string
 		code int
@@ -42,6 +46,17 @@ func TestAnObjectIsAskedFromAShell(t *testing.T) {
 		{"fetch ticket/shell /missing --json", 4, `{"ok":false,"status":404,`},
 		{"fetch ticket/shell /broken", 1, "500 Internal Server Error"},
 		{"fetch ticket/shell / -H Upgrade:websocket", 2, "WebSocket"},
+		{"send ticket/shell hi --as ada", 0, "hello\nfalse \"hi\" of \"ada\"\n"},
+		{"send ticket/shell hi --json", 0, `{"text":"hello"}` + "\n" + `{"text":"false \"hi\" of \"\""}` + "\n" + `{"ok":true,"code":1000,"reason":"that is all"}` + "\n"},
+		{"send ticket/shell @" + file, 0, `false "null" of`},
+		{"send ticket/shell @" + image, 0, `true "\xff\xd8" of`},
+		{"send ticket/shell bytes --json", 0, `{"base64":"/w=="}` + "\n"},
+		{"send ticket/shell --for 1ms --json", 0, `{"ok":true,"code":1000}` + "\n"},
+		{"send ticket/shell leave", 5, "the socket was closed: 4001 left\n"},
+		{"send ticket/shell no", 6, `the socket was closed: 4403 "forbidden: not \x1b[31mthis"`},
+		{"send ticket/shell no --json", 6, `{"ok":false,"error":{"code":"forbidden","message":"the socket was closed: 4403`},
+		{"send ticket/shell --path /missing", 4, "the object answers 404"},
+		{"send tocket/shell hi", 4, "no host runs class tocket"},
 		{"ls ticket", 0, "ticket/shell"},
 		{"ls tocket", 4, "no host runs class tocket, and nothing of it is kept\n  classes with hosts: ticket"},
 		{"ls tocket --json", 4, `"hint":"classes with hosts: ticket"`},
@@ -50,6 +65,7 @@ func TestAnObjectIsAskedFromAShell(t *testing.T) {
 		{"__complete call ticket/s", 0, "ticket/shell\n:4\n"},
 		{"__complete get ticket/x", 0, ":4\n"},
 		{"__complete fetch ticket/shell ", 0, ":4\n"},
+		{"__complete send ticket/s", 0, "ticket/shell\n:4\n"},
 		{"__complete ls t", 0, "ticket\n:4\n"},
 		{"__complete ls x", 0, ":4\n"},
 	}
@@ -64,9 +80,22 @@ func TestAnObjectIsAskedFromAShell(t *testing.T) {
 		if code != tt.code || !strings.Contains(out+errs, tt.want) {
 			t.Errorf("%s = %d, want %d and %q:\n%s%s", tt.args, code, tt.code, tt.want, out, errs)
 		}
-		if strings.Contains(tt.args, "--json") && !json.Valid([]byte(out)) {
-			t.Errorf("%s printed no JSON:\n%s", tt.args, out)
+		if strings.Contains(tt.args, "--json") {
+			for line := range strings.Lines(out) {
+				if !json.Valid([]byte(line)) {
+					t.Errorf("%s printed no JSON:\n%s", tt.args, out)
+				}
+			}
 		}
+	}
+}
+
+func TestSendListensUntilCtrlC(t *testing.T) {
+	t.Parallel()
+	_, b := dev(t, "--regions", "fra")
+	p := start(t, config(), "send", "ticket/shell", "--nats", b.NATS) // it has heard the hello
+	if code := p.stop(); code != 0 || p.stdout.String() != "hello\n" || p.stderr.String() != "" {
+		t.Errorf("send and Ctrl-C = %d, want 0:\n%s%s", code, p.stdout, p.stderr)
 	}
 }
 
@@ -77,7 +106,7 @@ func TestWhatIsAskedForByHandDoesNotWaitForNATS(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close() // a port where nobody listens
-	for _, args := range [][]string{{"get", "ticket/x"}, {"ls"}, {"resume", "ticket/x"}, {"call", "ticket/x", "claim"}, {"fetch", "ticket/x"}} {
+	for _, args := range [][]string{{"get", "ticket/x"}, {"ls"}, {"resume", "ticket/x"}, {"call", "ticket/x", "claim"}, {"fetch", "ticket/x"}, {"send", "ticket/x", "hi"}} {
 		began := time.Now()
 		code, _, errs := run(t, append(args, "--nats", "nats://"+ln.Addr().String())...)
 		if code != 7 || !strings.Contains(errs, "nobody listens there") || strings.Contains(errs, "tries") {

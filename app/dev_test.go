@@ -76,6 +76,22 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	socket.Send(objects.Text("hello"))
 }
 
+func (*counter) WebSocketMessage(_ *objects.Tx, from objects.Socket, m objects.Message) error {
+	switch string(m.Data) {
+	case "no":
+		return objects.Errorf(objects.Forbidden, "not \x1b[31mthis")
+	case "leave":
+		from.Close(4001, "left")
+	case "bytes":
+		from.Send(objects.Message{Binary: true, Data: []byte{0xff}})
+		from.Close(1000, "that is all")
+	default:
+		from.Send(objects.Text(fmt.Sprintf("%v %q of %q", m.Binary, m.Data, from.Principal().ID)))
+		from.Close(1000, "that is all")
+	}
+	return nil
+}
+
 func worker(r fiber.Router, env *gateway.Env) {
 	r.Get("/", func(c *fiber.Ctx) error { return c.SendString("page of " + env.Region()) })
 	r.Get("/peers", func(c *fiber.Ctx) error { return c.JSON(env.Peers()) })

@@ -13,6 +13,7 @@
 //	host      one host, likewise
 //	call      a call to an object
 //	fetch     an HTTP request to an object
+//	send      a message over a WebSocket of an object, and what comes back
 //	race      claims at the demo's counters, and what became of them
 //	bench     a load, and how it was answered
 //	get, ls   what is kept
@@ -144,7 +145,7 @@ func (p *program) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&p.json, "json", false, "results, errors and logs as JSON")
 	root.PersistentFlags().StringVar(&p.level, "log-level", "info", "least level that is logged: debug, info, warn or error")
 	root.AddCommand(p.devCommand(), p.natsCommand(), p.hostCommand(), p.gatewayCommand(),
-		p.callCommand(), p.fetchCommand(), p.getCommand(), p.lsCommand(), p.resumeCommand(), p.tellsCommand(),
+		p.callCommand(), p.fetchCommand(), p.sendCommand(), p.getCommand(), p.lsCommand(), p.resumeCommand(), p.tellsCommand(),
 		p.historyCommand(), p.diffCommand(), p.restoreCommand(), p.forkCommand(),
 		p.raceCommand(), p.benchCommand(), p.versionCommand())
 	p.completeBuiltins(root)

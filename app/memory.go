@@ -18,7 +18,8 @@ const (
 
 // tuneMemory runs until ctx ends and spends memory where it saves time. A process
 // whose heap is small would collect it many times a second: it may become larger
-// first. And what a busy time has left behind is given back to the system when it is
+// first, by the headroom and no more, so how much that is in percent is said after each
+// collection. And what a busy time has left behind is given back to the system when it is
 // over; the runtime alone would keep twice of what is in use. With GOGC in the
 // environment somebody else has decided.
 func tuneMemory(ctx context.Context) {
@@ -27,26 +28,44 @@ func tuneMemory(ctx context.Context) {
 	}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	collected := make(chan struct{}, 1)
+	tellOfCollection(collected)
 	var k keeper
-	debug.SetGCPercent(percentFor(0))
+	percent := percentFor(0)
+	debug.SetGCPercent(percent)
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-collected:
+			tellOfCollection(collected)
+			if now := percentFor(scanned()); now != percent { // setting it stops the world
+				percent = now
+				debug.SetGCPercent(percent)
+			}
 		case <-tick.C:
-		}
-		live, allocated := heap()
-		debug.SetGCPercent(percentFor(live))
-		if k.over(allocated) {
-			runtime.GC() // a sync.Pool keeps what it has through one collection
-			debug.FreeOSMemory()
+			if k.over(allocated()) {
+				runtime.GC() // a sync.Pool keeps what it has through one collection
+				debug.FreeOSMemory()
+			}
 		}
 	}
 }
 
-// percentFor is how much the heap may grow, in percent of what is live.
-func percentFor(live uint64) int {
-	return int(min(max(100, headroom*100/max(live, 1)), 1000))
+// tellOfCollection sends once, after the next collection.
+func tellOfCollection(to chan<- struct{}) {
+	type garbage struct{ _ *byte }
+	runtime.AddCleanup(new(garbage), func(to chan<- struct{}) {
+		select {
+		case to <- struct{}{}:
+		default:
+		}
+	}, to)
+}
+
+// percentFor is how much the heap may grow, in percent of what the runtime counts.
+func percentFor(scanned uint64) int {
+	return int(min(max(100, headroom*100/max(scanned, 1)), 1000))
 }
 
 // keeper remembers when memory was used.
@@ -62,9 +81,23 @@ func (k *keeper) over(allocated uint64) bool {
 	return idle
 }
 
-// heap is how many bytes were live at the last collection, and how many were allocated ever.
-func heap() (live, allocated uint64) {
-	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+// scanned is how many bytes the last collection has kept or gone through: what the runtime takes percent of.
+func scanned() uint64 {
+	return read("/gc/heap/live:bytes", "/gc/scan/stack:bytes", "/gc/scan/globals:bytes")
+}
+
+// allocated is how many bytes were allocated ever.
+func allocated() uint64 { return read("/gc/heap/allocs:bytes") }
+
+// read is the sum of the runtime's metrics of these names.
+func read(names ...string) (sum uint64) {
+	samples := make([]metrics.Sample, len(names))
+	for i, name := range names {
+		samples[i].Name = name
+	}
 	metrics.Read(samples)
-	return samples[0].Value.Uint64(), samples[1].Value.Uint64()
+	for _, s := range samples {
+		sum += s.Value.Uint64()
+	}
+	return sum
 }

@@ -1,11 +1,14 @@
 package app
 
-import "testing"
+import (
+	"runtime"
+	"testing"
+)
 
 func TestASmallHeapMayGrowMore(t *testing.T) {
 	tests := []struct {
-		live uint64
-		want int
+		scanned uint64
+		want    int
 	}{
 		{0, 1000},
 		{4 << 20, 1000},
@@ -15,8 +18,8 @@ func TestASmallHeapMayGrowMore(t *testing.T) {
 		{4 << 30, 100},
 	}
 	for _, tt := range tests {
-		if got := percentFor(tt.live); got != tt.want {
-			t.Errorf("percentFor(%d MiB) = %d, want %d", tt.live>>20, got, tt.want)
+		if got := percentFor(tt.scanned); got != tt.want {
+			t.Errorf("percentFor(%d MiB) = %d, want %d", tt.scanned>>20, got, tt.want)
 		}
 	}
 }
@@ -41,5 +44,15 @@ func TestMemoryIsGivenBackOnceABusyTimeIsOver(t *testing.T) {
 		if got := k.over(step.allocated); got != step.over {
 			t.Errorf("look %d: over = %t, want %t", i, got, step.over)
 		}
+	}
+}
+
+// A percentage of what was live five seconds ago let a heap grow to ten times what is live now.
+func TestACollectionIsToldEachTime(t *testing.T) {
+	told := make(chan struct{}, 1)
+	for range 3 {
+		tellOfCollection(told)
+		runtime.GC()
+		<-told
 	}
 }

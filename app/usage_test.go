@@ -17,7 +17,7 @@ import (
 
 func TestEveryCommandExplainsItself(t *testing.T) {
 	commands := []string{"", "dev", "nats", "host", "gateway", "race",
-		"bench", "bench ticket", "bench echo", "bench first", "bench room", "bench idle", "call", "fetch", "get", "ls", "resume", "tells", "history", "diff", "restore", "fork", "version", "help", "completion", "completion bash"}
+		"bench", "bench ticket", "bench echo", "bench first", "bench room", "bench idle", "call", "fetch", "send", "get", "ls", "resume", "tells", "history", "diff", "restore", "fork", "version", "help", "completion", "completion bash"}
 	for _, command := range commands {
 		code, out, errs := run(t, append(strings.Fields(command), "--help")...)
 		if code != 0 || !strings.Contains(out, "Examples:\n  holdfast ") || !strings.Contains(out, "Usage:") {
@@ -75,6 +75,12 @@ func TestAWrongCallIsExit2AndSaysWhatWouldBeRight(t *testing.T) {
 		{"fetch ticket/x / -X G=T", "method"},
 		{"fetch ticket/x / -H X", "want 'Name: value'"},
 		{"fetch ticket/x / -d @/no/such/file", "no such file"},
+		{"send", "arg"},
+		{"send ticket hi", "want CLASS/NAME"},
+		{"send ticket/x hi --path live", "begins with a slash"},
+		{"send ticket/x hi --for -1s", "want more than no time"},
+		{"send ticket/x hi --key k", "unknown flag"},
+		{"send ticket/x @/no/such/file", "no such file"},
 		{"ls --nats http://localhost:8787", "NATS does not speak \"http\""},
 		{"host --region fra --nats https://localhost:8787", "NATS does not speak \"https\""},
 		{"resume ticket", "want CLASS/NAME"},

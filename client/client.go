@@ -53,6 +53,7 @@ type Client struct {
 	running chan struct{} // closed when the hub's goroutines have ended; nil: no socket was opened yet
 	stop    func()
 	open    map[*Socket]struct{}
+	pipes   map[*pipe]struct{} // that the hub serves
 	closed  bool
 }
 

@@ -6,3 +6,9 @@ func (s *Socket) Break() {
 	defer s.mu.Unlock()
 	s.at.Close()
 }
+
+// Sending has the socket send as if a message waited to be taken, until release is called.
+func (s *Socket) Sending() (release func()) {
+	s.sending <- struct{}{}
+	return func() { <-s.sending }
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,9 +34,12 @@ type Socket struct {
 	request   wire.Request // of the upgrade
 	principal []byte
 
-	receiving sync.Mutex // held by Receive
+	receiving sync.Mutex    // held by Receive
+	sending   chan struct{} // holds one value while something is sent; locked before mu, never the other way
+	life      context.Context
+	over      context.CancelFunc // of life: the socket has ended
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards what follows; nobody waits with it
 	session  resume.Client
 	time     time.Duration // for which the session may be away
 	protocol string
@@ -87,7 +91,8 @@ func (c *Client) Connect(to objects.Ref, r *http.Request) (*Socket, error) {
 	if err := c.run(); err != nil {
 		return nil, err
 	}
-	s := &Socket{c: c, to: ask.AddressOf(to)}
+	s := &Socket{c: c, to: ask.AddressOf(to), sending: make(chan struct{}, 1)}
+	s.life, s.over = context.WithCancel(context.Background())
 	header := r.Header.Clone()
 	if header == nil {
 		header = make(http.Header)
@@ -99,9 +104,8 @@ func (c *Client) Connect(to objects.Ref, r *http.Request) (*Socket, error) {
 	if s.principal, err = ask.Principal(r.Context()); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err := s.open(r.Context()); err != nil {
+		s.over()
 		return nil, err
 	}
 	if !c.keep(s) {
@@ -124,15 +128,17 @@ func (c *Client) keep(s *Socket) bool {
 	return true
 }
 
-// finish ends the socket; only the first end counts. With mu held.
+// finish ends the socket; only the first end counts, and is returned.
 func (s *Socket) finish(how error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.end != nil {
 		return s.end
 	}
 	s.end = how
+	s.over()
 	if closed, is := errors.AsType[*Closed](how); is {
-		s.at.held.Close(sockets.End{Code: closed.Code, Reason: closed.Reason, Discard: true})
-		s.at.finish(closed.Code, closed.Reason)
+		s.at.finish(closed.Code, closed.Reason) // the reader closes the socket, behind what was sent
 	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
@@ -177,6 +183,16 @@ func (c *Client) Close(ctx context.Context) {
 	for s := range open {
 		s.Close(1000, "the program ends")
 	}
+	c.mu.Lock()
+	pipes := c.pipes
+	c.pipes = nil
+	c.mu.Unlock()
+	for p := range pipes {
+		select {
+		case <-p.left:
+		case <-ctx.Done():
+		}
+	}
 	c.hub.Drain(ctx)
 	c.hub.Close()
 	c.hub.Bye()
@@ -184,9 +200,13 @@ func (c *Client) Close(ctx context.Context) {
 	<-running
 }
 
-// open asks the object for a socket. With mu held.
+// open asks the object for a socket, and sends again what was sent to the one before and not taken. Called by one goroutine at a
+// time.
 func (s *Socket) open(ctx context.Context) error {
+	s.mu.Lock()
+	lost := s.session.Token != ""
 	offer, _, err := resume.Offered(s.session.Subprotocols())
+	s.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -212,16 +232,32 @@ func (s *Socket) open(ctx context.Context) error {
 		return objects.Errorf(objects.Unknown, "the object's host was lost as the socket opened; connect again")
 	}
 	at := newPipe(held)
-	s.c.hub.Serve(held, at)
+	s.c.serve(at)
 	if err := s.greet(ctx, at); err != nil {
-		if s.session.Token == "" { // nobody can come back to it
+		if !lost { // nobody can come back to it
 			held.Close(sockets.End{Code: 1000, Discard: true})
 		}
 		at.Close()
 		return err
 	}
-	s.at = at
 	return nil
+}
+
+// serve has the hub serve a connection, for whose end Close waits.
+func (c *Client) serve(at *pipe) {
+	at.leave = sync.OnceFunc(func() {
+		close(at.left)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.pipes, at)
+	})
+	c.mu.Lock()
+	if c.pipes == nil {
+		c.pipes = make(map[*pipe]struct{})
+	}
+	c.pipes[at] = struct{}{}
+	c.mu.Unlock()
+	c.hub.Serve(at.held, at)
 }
 
 // codeOf is the code of a status with which an object refuses a socket.
@@ -234,7 +270,7 @@ func codeOf(status int) objects.Code {
 	return objects.Invalid
 }
 
-// greet hears the hello, which is the first message. With mu held.
+// greet hears the hello, which is the first message, and has the socket go on there.
 func (s *Socket) greet(ctx context.Context, at *pipe) error {
 	m, err := at.next(ctx)
 	if err != nil {
@@ -245,11 +281,15 @@ func (s *Socket) greet(ctx context.Context, at *pipe) error {
 	if kind != resume.HelloKind || json.Unmarshal(data, &hello) != nil {
 		return objects.Errorf(objects.Internal, "a socket begins without a greeting")
 	}
-	s.time, s.protocol = time.Duration(hello.Time)*time.Millisecond, hello.Subprotocol
-	again, gap := s.session.Hello(hello)
-	if gap != nil {
-		g := Gap(*gap)
-		s.gap = &g
+	select {
+	case s.sending <- struct{}{}: // what was sent before goes first
+		defer func() { <-s.sending }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	again, err := s.moveTo(at, hello)
+	if err != nil {
+		return err
 	}
 	for _, m := range again {
 		if err := at.send(ctx, objects.Message{Binary: m.Binary, Data: resume.Escape(m.Data)}); err != nil {
@@ -257,6 +297,22 @@ func (s *Socket) greet(ctx context.Context, at *pipe) error {
 		}
 	}
 	return nil
+}
+
+// moveTo has the socket be there from now on. It returns what is to be sent again.
+func (s *Socket) moveTo(at *pipe, hello resume.Hello) ([]resume.Message, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.end != nil {
+		return nil, s.end
+	}
+	s.at, s.time, s.protocol = at, time.Duration(hello.Time)*time.Millisecond, hello.Subprotocol
+	again, gap := s.session.Hello(hello)
+	if gap != nil {
+		g := Gap(*gap)
+		s.gap = &g
+	}
+	return slices.Clone(again), nil
 }
 
 // Subprotocol is the one that was agreed on, "" for none.
@@ -281,7 +337,7 @@ func (s *Socket) Receive(ctx context.Context) (objects.Message, error) {
 			if ctx.Err() != nil {
 				return objects.Message{}, ctx.Err()
 			}
-			if err := s.comeBack(ctx, at, err); err != nil {
+			if err := s.comeBack(ctx, err); err != nil {
 				return objects.Message{}, err
 			}
 			continue
@@ -310,33 +366,37 @@ func (s *Socket) current() (*pipe, error) {
 	return s.at, s.end
 }
 
-// comeBack opens the socket anew that was lost.
-func (s *Socket) comeBack(ctx context.Context, from *pipe, lost error) error {
+// comeBack opens the socket anew that was lost, until it is there, or ctx ends, or the socket is closed.
+func (s *Socket) comeBack(ctx context.Context, lost error) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.end != nil || s.at != from {
-		return s.end
-	}
+	can, long, end := s.session.Token != "", s.time, s.end
+	s.mu.Unlock()
 	closed, is := errors.AsType[*Closed](lost)
-	if !is || s.session.Token == "" || !comesBack(closed.Code) {
+	switch {
+	case end != nil:
+		return end
+	case !is || !can || !comesBack(closed.Code):
 		return s.finish(lost)
 	}
-	until := time.Now().Add(s.time)
+	tries, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(s.life, stop)()
+	until := time.Now().Add(long)
 	for wait := firstWait; ; wait = min(2*wait, lastWait) {
-		err := s.open(ctx)
-		if err == nil {
+		err := s.open(tries)
+		switch {
+		case err == nil:
 			return nil
-		}
-		if ctx.Err() != nil {
+		case s.life.Err() != nil:
+			return s.finish(lost) // it has ended before, and that is what counts
+		case ctx.Err() != nil:
 			return ctx.Err() // the next Receive goes on
 		}
 		_, again := errors.AsType[*Closed](err)
 		if code := objects.CodeOf(err); !again && !code.Retryable() && code != objects.Unknown || time.Now().After(until) {
 			return s.finish(lost)
 		}
-		if !wire.Pause(ctx, wait) {
-			return ctx.Err()
-		}
+		wire.Pause(tries, wait)
 	}
 }
 
@@ -351,31 +411,48 @@ func (s *Socket) Send(ctx context.Context, m objects.Message) error {
 	if len(m.Data) > objects.MaxFrame {
 		return objects.Errorf(objects.TooLarge, "a message has %d bytes, at most %d are allowed", len(m.Data), objects.MaxFrame)
 	}
+	select {
+	case s.sending <- struct{}{}:
+		defer func() { <-s.sending }()
+	case <-s.life.Done():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	noted := resume.Message{Binary: m.Binary, Data: m.Data}
+	at, err := s.note(noted)
+	if err != nil {
+		return err
+	}
+	err = at.send(ctx, objects.Message{Binary: m.Binary, Data: resume.Escape(m.Data)})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.end != nil {
-		return s.end
-	}
-	s.session.Heard(s.at.held.Taken())
-	before := s.session
-	if !s.session.Send(resume.Message{Binary: m.Binary, Data: m.Data}) {
-		return objects.Errorf(objects.Overloaded, "too much of what was sent is not taken yet")
-	}
-	err := s.at.send(ctx, objects.Message{Binary: m.Binary, Data: resume.Escape(m.Data)})
 	_, lost := errors.AsType[*Closed](err)
 	switch {
-	case lost && s.session.Token != "":
-		return nil
+	case lost && s.end == nil && s.session.Token != "":
+		return nil // it is sent when the socket is back
 	case err != nil:
-		s.session = before // it was not sent, and will not be
+		s.session.Unsend(noted)
 	}
 	return err
 }
 
-// Close closes the socket with a code and a reason, as a client does: 1000, or one of 3000 to 4999.
-func (s *Socket) Close(code int, reason string) {
+// note notes a message that is to be sent, and returns where.
+func (s *Socket) note(m resume.Message) (*pipe, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.end != nil {
+		return nil, s.end
+	}
+	s.session.Heard(s.at.held.Taken())
+	if !s.session.Send(m) {
+		return nil, objects.Errorf(objects.Overloaded, "too much of what was sent is not taken yet")
+	}
+	return s.at, nil
+}
+
+// Close closes the socket behind what was sent, with a code and a reason, as a client does: 1000, or one of 3000 to 4999. It does
+// not wait for that; Client.Close does.
+func (s *Socket) Close(code int, reason string) {
 	_ = s.finish(&Closed{code, reason}) // that is what Receive returns
 }
 
@@ -385,13 +462,18 @@ type pipe struct {
 	in   chan objects.Message // to the program
 	out  chan objects.Message // from the program
 	over chan struct{}        // closed when the connection has ended
+	left chan struct{}        // closed when the hub has done with it, after what the program has sent
+
+	leave func() // closes left, once
 
 	mu  sync.Mutex // guards what follows
 	end *Closed    // nil: it has not
 }
 
 func newPipe(held *sockets.Socket) *pipe {
-	return &pipe{held: held, in: make(chan objects.Message, inbox), out: make(chan objects.Message), over: make(chan struct{})}
+	return &pipe{
+		held: held, in: make(chan objects.Message, inbox), out: make(chan objects.Message), over: make(chan struct{}), left: make(chan struct{}),
+	}
 }
 
 // next is the next message to the program. Messages come before the end.
@@ -478,7 +560,7 @@ func (p *pipe) Write(frames []byte) error {
 		select {
 		case p.in <- objects.Message{Binary: kind == sockets.BinaryFrame, Data: data}:
 		case <-p.over:
-			return p.closed()
+			return nil // the program wants no more; the reader says how it ended
 		case <-timer.C:
 			p.finish(1006, "the program does not receive")
 			return p.closed()
@@ -490,5 +572,8 @@ func (p *pipe) Write(frames []byte) error {
 // WriteClose tells the program that the socket is closed.
 func (p *pipe) WriteClose(code int, reason string) { p.finish(code, reason) }
 
-// Close ends the connection.
-func (p *pipe) Close() { p.finish(1006, "") }
+// Close ends the connection. The hub calls it last.
+func (p *pipe) Close() {
+	p.finish(1006, "")
+	p.leave()
+}

@@ -18,7 +18,9 @@ const Lines objects.Class = "line"
 
 var (
 	say         = objects.NewCall[string, int](Lines, "say")
-	lineObjects = objects.Implement(Lines, objects.New[line], objects.On(say, (*line).say)).With(objects.Settings{Resume: time.Minute})
+	count       = objects.NewCall[objects.None, int](Lines, "count")
+	noted       = objects.NewKey[int]("noted")
+	lineObjects = objects.Implement(Lines, objects.New[line], objects.On(say, (*line).say), objects.On(count, (*line).count)).With(objects.Settings{Resume: time.Minute})
 )
 
 type line struct{}
@@ -27,6 +29,8 @@ func (*line) say(tx *objects.Tx, text string) (int, error) {
 	tx.Broadcast(objects.Text(text))
 	return len(tx.Sockets()), nil
 }
+
+func (*line) count(tx *objects.Tx, _ objects.None) (int, error) { return noted.Get(tx), nil }
 
 func (*line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	tx := objects.TxOf(r)
@@ -43,9 +47,12 @@ func (*line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (*line) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
-	if string(m.Data) == "bye" {
+	switch string(m.Data) {
+	case "bye":
 		from.Close(4001, "bye")
 		return nil
+	case "note":
+		noted.Set(tx, noted.Get(tx)+1)
 	}
 	from.Send(objects.Message{Binary: m.Binary, Data: append([]byte("echo "), m.Data...)})
 	return nil
@@ -142,6 +149,30 @@ func TestAClientThatIsClosedHasNoSockets(t *testing.T) {
 	}
 	if n, err := say.Do(t.Context(), objs.Object(Lines, "a"), "anybody?"); err != nil || n != 0 {
 		t.Errorf("%d sockets are left, %v", n, err)
+	}
+}
+
+// The close overtook the message before it.
+func TestWhatWasSentBeforeTheCloseArrives(t *testing.T) {
+	_, objs, nc := start(t, true, client.Config{})
+	defer objs.Close(t.Context())
+	const rounds = 30
+	for range rounds {
+		leaving, err := client.New(nc, client.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := connect(t, leaving, "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Send(t.Context(), objects.Text("note")); err != nil {
+			t.Fatal(err)
+		}
+		leaving.Close(t.Context())
+	}
+	if n, err := count.Do(t.Context(), objs.Object(Lines, "a"), nil); err != nil || n != rounds {
+		t.Errorf("%d of %d messages have come, %v", n, rounds, err)
 	}
 }
 
@@ -246,4 +277,52 @@ func TestAMessageWhoseWaitHasEndedIsNotSentLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	hears(t, s, "echo later")
+}
+
+// A program that ended while a socket came back waited until the time to come back was over.
+func TestASocketThatComesBackCanBeClosed(t *testing.T) {
+	_, objs, nc := start(t, true, client.Config{})
+	s, err := connect(t, objs, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hears(t, s, "hello job")
+	nc.Close()
+	s.Break()
+	trying, received := make(chan struct{}), make(chan error)
+	waits := newEndsAfter(t, 2) // for a message, and then to come back
+	waits.end = func() { close(trying) }
+	go func() {
+		_, err := s.Receive(waits)
+		received <- err
+	}()
+	<-trying
+	over, cancel := context.WithCancel(t.Context())
+	cancel() // its object cannot be told
+	objs.Close(over)
+	err = <-received
+	if closed, is := errors.AsType[*client.Closed](err); !is || closed.Code != 1000 {
+		t.Errorf("the end is %v", err)
+	}
+}
+
+// What the object says was not received while a message to it waited to be taken.
+func TestASocketReceivesWhileItSends(t *testing.T) {
+	_, objs, _ := start(t, true, client.Config{})
+	defer objs.Close(t.Context())
+	s, err := connect(t, objs, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := s.Sending()
+	hears(t, s, "hello job")
+	waits := newEndsAfter(t, 1)
+	if err := s.Send(waits, objects.Text("late")); !errors.Is(err, context.Canceled) {
+		t.Errorf("send = %v", err)
+	}
+	release()
+	if err := s.Send(t.Context(), objects.Text("now")); err != nil {
+		t.Fatal(err)
+	}
+	hears(t, s, "echo now")
 }

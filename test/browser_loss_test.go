@@ -12,7 +12,7 @@ import (
 // unreachable is what Chromium says of a request whose gateway is not there.
 const unreachable = "net::ERR_"
 
-// A gateway restarts: the page says so, and is back by itself.
+// A gateway restarts: the page says so, and is back by itself, as the same person.
 func TestBrowserSurvivesGatewayRestart(t *testing.T) {
 	beside(t, browsers)
 	on := single(t)
@@ -26,6 +26,8 @@ func TestBrowserSurvivesGatewayRestart(t *testing.T) {
 	b.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
 	b.point(300, 500)
 	a.sees(b.name(), 300, 500)
+	const other = `document.querySelector("#presence li[data-user]:not(.mine)").dataset.user`
+	name, user := a.name(), eval[string](b, other)
 
 	doors[0].stop()
 	a.until("the page reconnects", `document.querySelector("#pill").dataset.state === "reconnecting"`)
@@ -34,13 +36,14 @@ func TestBrowserSurvivesGatewayRestart(t *testing.T) {
 	if live := eval[string](a, `document.querySelector("#stage").dataset.live`); live != "false" {
 		t.Errorf("the stage says it is live: %s", live)
 	}
-	b.until("one is left", `document.querySelector("#headcount").textContent === "1"`)
 	a.shoot("page-reconnecting.png")
 
 	on.reopen(t, "fra", doors[0])
 	a.live()
 	a.until("the toast is gone", `document.querySelector("#toast").dataset.shown === "false"`)
-	a.until("two are here again", `document.querySelector("#headcount").textContent === "2"`)
+	if back, seen := a.name(), eval[string](b, other); back != name || seen != user || a.text("#headcount") != "2" || b.text("#headcount") != "2" {
+		t.Errorf("%s came back as %s, whom the other knows as %s, and not %s", name, back, seen, user)
+	}
 	if states := eval[[]string](a, "seen.pills"); slices.Contains(states, "refused") {
 		t.Errorf("the pill went through %v", states)
 	}
@@ -71,7 +74,7 @@ func TestBrowserSurvivesNetworkLoss(t *testing.T) {
 	a.do(online(true)...)
 	a.live()
 	a.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
-	b.until("the old socket is gone", `document.querySelector("#headcount").textContent === "2"`)
+	b.until("two are there, too", `document.querySelector("#headcount").textContent === "2"`)
 	a.point(300, 400)
 	b.sees(a.name(), 300, 400)
 }
@@ -108,14 +111,15 @@ func TestBrowserSeesTheOwnerMove(t *testing.T) {
 	lost.cut()
 
 	for _, tab := range []*tab{a, b} {
-		tab.until("the pill says that the owner moved", `seen.told.has("Owner moved… epoch 1 → 2") && seen.pills.includes("moving")`)
+		tab.until("the pill says that the owner moved", `
+			[...seen.told].some((s) => s.startsWith("Owner moved… epoch 1 → ")) && seen.pills.includes("moving")`)
 		tab.until("the pill is back, under the new owner", `
 			["live", "forwarding"].includes(document.querySelector("#pill").dataset.state) &&
-			document.querySelector("#pill").textContent.includes("epoch 2 · host-2")`)
+			/epoch [2-9] · host-2/.test(document.querySelector("#pill").textContent)`)
 		tab.until("two are here", `document.querySelector("#headcount").textContent === "2"`)
 	}
 	a.until("the pill in fra tells of both regions", `document.querySelector(".pill-text").textContent.includes("fra → iad")`)
-	if owner := a.text("#room-owner"); owner != "Owned by host-2, epoch 2. You come in through fra." {
+	if owner := a.text("#room-owner"); !strings.HasPrefix(owner, "Owned by host-2, epoch ") || !strings.HasSuffix(owner, ". You come in through fra.") {
 		t.Errorf("under the stage it says %q", owner)
 	}
 	a.point(300, 400)

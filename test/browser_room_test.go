@@ -147,6 +147,7 @@ func TestBrowserIsNotFooledByForgedFrames(t *testing.T) {
 
 	for _, frame := range []string{
 		`{"type":"hello","name":"evil-hello","color":"#000000","region":"evil","owner":"evil","epoch":99,"peers":[]}`,
+		`{"type":"hello","Type":"relayed","name":"evil-hello","color":"#000000","region":"evil","owner":"evil","epoch":99,"peers":[]}`,
 		`{"type":"owner","owner":"evil","ownerRegion":"evil","epoch":99}`,
 		`{"type":"pong","t":0,"owner":"evil","ownerRegion":"evil","epoch":99}`,
 		`{"type":"error","code":"internal","message":"evil"}`,

@@ -2,6 +2,7 @@ package test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -10,7 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"holdfast/internal/wire"
 )
 
 // behindNginx is a gateway's address behind a real nginx, which is set up as docs/deploy.md says.
@@ -105,5 +110,73 @@ func TestStreamsPassNginx(t *testing.T) {
 		case err := <-log.ended:
 			gone = err != nil
 		}
+	}
+}
+
+// Five events at an interval, from the gateway and through nginx at once. STREAM_EVERY is the interval, 300 ms by default; with a
+// minute it is what the gateway's comments are for, one of which comes every 15 s.
+func TestEventsThatAreFarApartArrive(t *testing.T) {
+	beside(t, waiters)
+	every := 300 * time.Millisecond
+	if d, err := time.ParseDuration(os.Getenv("STREAM_EVERY")); err == nil {
+		every = d
+	}
+	url, log := newPress(t, single(t))
+	patient := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(patient.CloseIdleConnections)
+	readers := []*bufio.Reader{}
+	for _, front := range []string{url, behindNginx(t, url)} {
+		res, err := patient.Get(front + "/press/a/lines")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { res.Body.Close() })
+		in := bufio.NewReader(res.Body)
+		if line, err := in.ReadString('\n'); line != ":begin\n" {
+			t.Fatalf("%q, %v", line, err)
+		}
+		readers = append(readers, in)
+	}
+	const events = 5
+	began := time.Now()
+	ctx, cancel := context.WithCancel(t.Context())
+	var sent sync.WaitGroup
+	sent.Go(func() {
+		for range events * len(readers) { // each stream takes the next text
+			if !wire.Pause(ctx, every/time.Duration(len(readers))) {
+				return
+			}
+			select {
+			case log.next <- "tick":
+			case <-ctx.Done():
+				return
+			}
+		}
+		close(log.next)
+	})
+	defer sent.Wait()
+	defer cancel()
+	got, comments := 0, 0
+	for _, in := range readers {
+		for {
+			line, err := in.ReadString('\n')
+			if err == io.EOF {
+				break
+			}
+			switch {
+			case err != nil:
+				t.Fatalf("after %v: %v", time.Since(began).Round(time.Millisecond), err)
+			case line == "data: tick\n":
+				got++
+			case strings.HasPrefix(line, ":"):
+				comments++
+			case line != "\n":
+				t.Fatalf("%q", line)
+			}
+		}
+	}
+	t.Logf("%d events, one every %v for %v, %d comments between them", got, every, time.Since(began).Round(time.Second), comments)
+	if got != events*len(readers) {
+		t.Errorf("%d events came, want %d", got, events*len(readers))
 	}
 }

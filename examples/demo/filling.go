@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"runtime"
 	"runtime/metrics"
@@ -40,7 +41,7 @@ func (d *demo) life(c *fiber.Ctx) error {
 
 const (
 	mostPeople = 2000
-	fillTime   = 40 * time.Second // for all to come in
+	fillTime   = 90 * time.Second // for all to come in
 	restTime   = 60 * time.Second // for which they stay
 	settleTime = 5 * time.Second  // until nothing is said any more
 	tellEvery  = time.Second
@@ -83,7 +84,7 @@ func (d *demo) fill(c *fiber.Ctx) error {
 		return objects.Errorf(objects.Invalid, `the body must be like {"people":2000}, from 1 to %d`, mostPeople)
 	}
 	if !d.crowded.CompareAndSwap(false, true) {
-		return objects.Errorf(objects.Conflict, "a crowd is here already; it leaves within two minutes")
+		return objects.Errorf(objects.Conflict, "a crowd is here already; it leaves within three minutes")
 	}
 	to := crowd.Room{Addr: c.Context().LocalAddr().String(), Host: utils.CopyString(string(c.Request().Host())), Path: "/room/" + url.PathEscape(name) + "?conflated"}
 	c.Set(fiber.HeaderContentType, "application/x-ndjson")
@@ -97,7 +98,7 @@ func (d *demo) fill(c *fiber.Ctx) error {
 
 // stay has a crowd come, rest and leave.
 func (d *demo) stay(w *bufio.Writer, to crowd.Room, n int) {
-	ctx, cancel := context.WithTimeout(context.Background(), fillTime)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), fillTime, fmt.Errorf("they had not come in after %v: the machine is busy", fillTime))
 	defer cancel()
 	lines := json.NewEncoder(w)
 	say := func(line any) bool { return lines.Encode(line) == nil && w.Flush() == nil }

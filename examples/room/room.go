@@ -14,17 +14,21 @@
 //
 //	{"type":"cursor","x":10,"y":20}  becomes  {"type":"cursor","x":10,"y":20,"userId":"k3f9x2ab"}
 //
-// The room itself answers three of them, and tells nobody else:
+// The room itself answers four of them, and tells nobody else:
 //
 //	{"type":"ping"}               with {"type":"pong"}; the gateway does so, and does not wake the room
 //	{"type":"ping","t":1}         with {"type":"pong","t":1} and the owner
 //	{"type":"who","userId":"..."} with {"type":"person", ...}, if somebody has this userId
+//	{"type":"hello"}              with hello once more: who may have missed something begins anew
 //
 // Of the cursors of one person only the newest counts: who connects with ?conflated gets
 // the newest of everybody, their own among them, in one frame that is a JSON array, at
 // most 30 times a second. Joins and leaves come like that, too. In a room of more than a
 // hundred nobody is told who comes: all get {"type":"people","people":101}, of which the newest
 // counts. When another host takes the room over, all get {"type":"owner", ...}.
+//
+// A client that asks for it (resume, in clients/js) and loses its connection comes back within half
+// a minute as the same person. Nobody is told that they were away, and they get what was said meanwhile.
 //
 // The room stores nothing: who a person is lives in the attachment of their socket,
 // so it may sleep between two moves of a cursor, and nobody notices. While it is
@@ -38,6 +42,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"holdfast/objects"
@@ -47,9 +52,12 @@ import (
 const Rooms objects.Class = "room"
 
 // Objects is the class with its code.
-var Objects = objects.Implement(Rooms, open)
+var Objects = objects.Implement(Rooms, open).With(objects.Settings{Resume: awayFor, ResumeWindow: missable})
 
 const (
+	awayFor  = 30 * time.Second // how long one may be away and come back as the same person
+	missable = 1 << 20          // bytes that are kept for those who are away: fifty cursors for some seconds
+
 	maxListed  = 100 // people whom a newcomer is told of, and up to whom every newcomer is told of
 	maxStrikes = 3   // frames that are no JSON objects, forgiven per person
 
@@ -127,6 +135,10 @@ type who struct {
 	UserID string `json:"userId"`
 }
 
+type again struct {
+	Type string `json:"type"`
+}
+
 type personIs struct {
 	Type string `json:"type"`
 	person
@@ -179,16 +191,10 @@ func (r *Room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *Room) welcome(tx *objects.Tx, socket objects.Socket) {
-	peers := make([]person, 0, min(len(r.seats), maxListed))
-	for _, other := range tx.Sockets() {
-		if s, ok := r.seats[other.ID()]; ok && len(peers) < maxListed {
-			peers = append(peers, s.person)
-		}
-	}
 	name, color := r.names.pick()
 	me := person{UserID: strings.ToLower(rand.Text()[:8]), Name: name, Color: color, Region: socket.Region()}
 	r.attach(socket, seat{person: me, Epoch: tx.Owner().Epoch})
-	socket.Send(objects.JSON(hello{"hello", me, ownerOf(tx), len(r.seats), peers}))
+	r.greet(tx, socket, me)
 	if len(r.seats) > maxListed {
 		r.tellCount(tx)
 		return
@@ -196,6 +202,17 @@ func (r *Room) welcome(tx *objects.Tx, socket objects.Socket) {
 	news := objects.JSON(join{"join", me})
 	news.Conflate = doorKey(me.UserID)
 	tx.Broadcast(news, socket)
+}
+
+// greet tells a person who they are, and who is there.
+func (r *Room) greet(tx *objects.Tx, socket objects.Socket, me person) {
+	peers := make([]person, 0, min(len(r.seats), maxListed))
+	for _, other := range tx.Sockets() {
+		if s, ok := r.seats[other.ID()]; ok && other != socket && len(peers) < maxListed {
+			peers = append(peers, s.person)
+		}
+	}
+	socket.Send(objects.JSON(hello{"hello", me, ownerOf(tx), len(r.seats), peers}))
 }
 
 // doorKey is the key of what is told of a person's coming and going: of both, the newest counts.
@@ -223,6 +240,10 @@ func (r *Room) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.M
 	}
 	if w, ok := isA[who]("who", m.Data); ok && w.Type == "who" {
 		r.introduce(from, w.UserID)
+		return nil
+	}
+	if a, ok := isA[again]("hello", m.Data); ok && a.Type == "hello" {
+		r.greet(tx, from, sender.person)
 		return nil
 	}
 	news := objects.Message{Data: signed(m.Data, sender.UserID)}

@@ -358,3 +358,59 @@ func BenchmarkRelay(b *testing.B) {
 		}
 	}
 }
+
+// A person whose connection was lost comes back as who they were; nobody else notices, and who has missed something can ask
+// for everything anew.
+func TestWhoWasLostComesBackAsTheSamePerson(t *testing.T) {
+	w := objectstest.New(t, room.Objects)
+	anna, ben := enterAt(t, w, "/?conflated"), enter(t, w)
+	anna.Next() // ben's coming
+	anna.Lose()
+	ben.SendJSON(frame{"type": "cursor", "x": 1})
+	cleo := enter(t, w)
+	if peers := cleo.hello["peers"].([]any); len(peers) != 2 {
+		t.Errorf("peers of a newcomer = %v, want who is away among them", peers)
+	}
+	w.Move(lobby(w))
+	w.Advance(time.Second)
+	if missed, back := anna.ComeBack(); missed != 0 || !back {
+		t.Fatalf("back: %v, and %d were missed", back, missed)
+	}
+	news := ""
+	for m, ok := anna.Next(); ok; m, ok = anna.Next() {
+		news += string(m.Data)
+	}
+	for _, want := range []string{`"type":"cursor"`, `"type":"join"`, cleo.id} {
+		if !strings.Contains(news, want) {
+			t.Errorf("who came back heard %s, want %s in it", news, want)
+		}
+	}
+	anna.SendJSON(frame{"type": "cursor", "x": 2})
+	ben.hears(t, "join")
+	ben.hears(t, "owner")
+	if f := ben.hears(t, "cursor"); f["userId"] != anna.id {
+		t.Errorf("who came back is %v, want %s", f["userId"], anna.id)
+	}
+
+	anna.SendJSON(frame{"type": "hello"})
+	w.Advance(time.Second)
+	var again frame
+	for again["type"] != "hello" {
+		m, ok := anna.Next()
+		if !ok {
+			t.Fatal("there is no hello")
+		}
+		again = nil
+		_ = json.Unmarshal(m.Data, &again) // an array of values is none
+	}
+	if again["userId"] != anna.id || again["people"] != 3.0 || len(again["peers"].([]any)) != 2 || again["epoch"] != 2.0 {
+		t.Errorf("hello = %v, want %s, two others and the second owner", again, anna.id)
+	}
+	ben.hearsNothing(t)
+
+	anna.Lose()
+	w.Advance(time.Minute)
+	if f := ben.hears(t, "leave"); f["userId"] != anna.id {
+		t.Errorf("who left is %v, want %s", f["userId"], anna.id)
+	}
+}

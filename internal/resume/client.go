@@ -71,7 +71,7 @@ func (c *Client) Message() { c.Received++ }
 // Send notes a message that is sent, or to be sent with the next connection. It reports false if too many are not known
 // to be taken.
 func (c *Client) Send(m Message) bool {
-	if c.Token == "" || c.auto != "" && !m.Binary && string(m.Data) == c.auto {
+	if !c.counts(m) {
 		return true
 	}
 	if c.bytes > 0 && c.bytes+len(m.Data) > MaxUnsent {
@@ -80,4 +80,17 @@ func (c *Client) Send(m Message) bool {
 	c.unsent = append(c.unsent, m)
 	c.bytes += len(m.Data)
 	return true
+}
+
+// Unsend takes back the last message that Send has noted: it was not sent.
+func (c *Client) Unsend(m Message) {
+	if c.counts(m) {
+		c.unsent = c.unsent[:len(c.unsent)-1]
+		c.bytes -= len(m.Data)
+	}
+}
+
+// counts reports whether a message is one of those that a session numbers.
+func (c *Client) counts(m Message) bool {
+	return c.Token != "" && (c.auto == "" || m.Binary || string(m.Data) != c.auto)
 }

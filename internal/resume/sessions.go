@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// DefaultWindow is Settings.Bytes of a class that does not say it.
+const DefaultWindow = 256 << 10
+
 // Settings are those of a class. A class without them has no sessions.
 type Settings struct {
 	Bytes int           // of the window of one object

@@ -22,9 +22,8 @@ import (
 // guards the sessions, and the event loop alone changes them, but for what is sent to them.
 
 const (
-	resumeWindow = 256 << 10 // bytes, unless the class says otherwise
-	handedOver   = 64 << 10  // bytes of a window that the next owner gets
-	maxAway      = 4 << 20   // bytes of entries of sessions that are away; one more session ends
+	handedOver = 64 << 10 // bytes of a window that the next owner gets
+	maxAway    = 4 << 20  // bytes of entries of sessions that are away; one more session ends
 )
 
 // writeAway writes the entry of a session that is away; nil removes it. With mu held, by the
@@ -44,7 +43,7 @@ func (o *object) makeSessions() *resume.Sessions {
 	if o.sockets.sessions == nil {
 		settings := resume.Settings{Bytes: o.class.Resume.Bytes, Time: o.class.Resume.Time}
 		if settings.Bytes == 0 {
-			settings.Bytes = resumeWindow
+			settings.Bytes = resume.DefaultWindow
 		}
 		o.sockets.sessions = resume.New(settings)
 	}

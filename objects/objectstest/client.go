@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"holdfast/internal/resume"
 	"holdfast/objects"
 	"holdfast/objects/internal/engine"
 )
@@ -22,12 +23,15 @@ type Client struct {
 	object *object
 	as     context.Context // who opened it
 
-	info engine.SocketInfo // guarded by object.mu, but for the ID, which is fixed; its Order is 0 until it is accepted
+	info   engine.SocketInfo // guarded by object.mu, but for the ID, which is fixed; its Order is 0 until it is accepted
+	number resume.Number     // likewise; 0: it does not come back
 
 	mu       sync.Mutex // guards what follows; a gateway answers by itself though an event runs
 	auto     *engine.Auto
 	answered time.Time // when the gateway would have answered by itself last
 	inbox    []objects.Message
+	received uint64 // messages of the object
+	away     bool   // its connection is lost, and it may come back
 	ended    *engine.Close
 }
 
@@ -105,11 +109,12 @@ func byID(a, b *Client) int { return cmp.Compare(a.info.ID, b.info.ID) }
 func (c *Client) ID() string { return c.info.ID }
 
 // Send sends m; the object has heard it when Send returns. After the socket has
-// ended it does nothing. What a gateway does not pass on ends the socket: a message
+// ended, and while it is away (Lose), it does nothing. What a gateway does not pass on ends the socket: a message
 // over objects.MaxFrame with 1009, a text that is not UTF-8 with 1007.
 func (c *Client) Send(m objects.Message) {
 	defer c.object.world.deliver()
 	switch {
+	case c.isAway():
 	case len(m.Data) > objects.MaxFrame:
 		c.object.closed(c, engine.Close{Code: 1009, Reason: "the message is too large", Clean: true, Fault: string(objects.TooLarge)})
 	case !m.Binary && !utf8.Valid(m.Data):
@@ -178,7 +183,8 @@ func (c *Client) NextJSON(into any) bool {
 }
 
 // Close closes the socket from this end; the object has been told when it
-// returns. Code 1006 is a connection that broke, without a close frame.
+// returns. Code 1006 is a connection that broke, without a close frame, of a client
+// that does not come back (Lose). While the socket is away it does nothing.
 func (c *Client) Close(code int, reason string) {
 	c.object.closed(c, engine.Close{Code: code, Reason: reason, Clean: code != 1006})
 	c.object.world.deliver()
@@ -213,7 +219,32 @@ func (c *Client) end(how engine.Close) bool {
 func (c *Client) deliver(m objects.Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ended == nil {
+	if c.ended == nil && !c.away {
 		c.inbox = append(c.inbox, m)
+		c.received++
 	}
+}
+
+func (c *Client) isAway() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.away
+}
+
+func (c *Client) setAway(yes bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.away = yes
+}
+
+func (c *Client) heard() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.received
+}
+
+func (c *Client) setHeard(n uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.received = n
 }

@@ -107,6 +107,19 @@ func ExampleWorld_Connect() {
 	// ring true
 }
 
+func ExampleClient_Lose() {
+	w := objectstest.New(t, implemented.With(objects.Settings{Resume: time.Minute}))
+	soft := w.Object(eggs, "soft")
+	cook, _ := w.Connect(soft, nil)
+	_, _ = start.Do(context.Background(), soft, 30*time.Second)
+	cook.Lose()
+	w.Advance(30 * time.Second) // it rings, and the cook is in the cellar
+	missed, back := cook.ComeBack()
+	m, _ := cook.Next()
+	fmt.Printf("%d %v %s\n", missed, back, m.Data)
+	// Output: 0 true ring
+}
+
 func ExampleWorld_Refuse() {
 	w := objectstest.New(t, implemented)
 	soft := w.Object(eggs, "soft")

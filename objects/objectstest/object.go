@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/resume"
 	"holdfast/objects"
 	"holdfast/objects/internal/engine"
 	"holdfast/objects/internal/tells"
@@ -30,7 +31,9 @@ type object struct {
 	alarm       engine.Alarm
 	instance    *engine.Instance // nil while it sleeps
 	clients     map[string]*Client
-	ended       []end // closes that the object is to be told
+	sessions    *resume.Sessions // of clients that may come back; nil: none can
+	slots       uint32           // places of connections so far
+	ended       []end            // closes that the object is to be told
 	conflation  engine.Conflation
 	answers     map[string]answer
 	moves       uint64
@@ -92,7 +95,7 @@ func (o *object) run(e *event, event func(*engine.Instance) engine.Outcome) (eng
 	if o.world.isTwice() && o.wake() == nil {
 		event(o.instance)
 		o.drop()
-		o.moved()
+		o.moved(nil)
 		first := e.asked.take()
 		defer func() {
 			if second := e.asked.take(); !maps.Equal(first, second) {
@@ -175,8 +178,9 @@ func (o *object) drop() {
 	o.instance = nil
 }
 
-// moved notes that another host has taken the object over: its tasks end.
-func (o *object) moved() {
+// moved notes that another host has taken the object over: its tasks end. It knows of what was sent lately what is handed over.
+func (o *object) moved(window []byte) {
+	o.passSessions(window)
 	o.moves++
 	o.world.mu.Lock()
 	defer o.world.mu.Unlock()
@@ -221,7 +225,7 @@ func (o *object) applyOutcome(out engine.Outcome) error {
 	}
 	if fate != lands {
 		o.drop()
-		o.moved()
+		o.moved(nil)
 	}
 	switch fate {
 	case refused:
@@ -241,7 +245,9 @@ func (o *object) applyOutcome(out engine.Outcome) error {
 		return o.crashAtCommit(fate, out)
 	}
 	for _, s := range out.Opened {
-		o.clients[s.ID()].accepted(s.Info())
+		c := o.clients[s.ID()]
+		c.accepted(s.Info())
+		o.openSession(c)
 	}
 	joined := 0
 	for _, s := range out.Sends {
@@ -308,6 +314,7 @@ func (o *object) join(sockets []*engine.Socket) {
 // frames delivers conflated values.
 func (o *object) frames(frames []engine.Frame) {
 	for _, f := range frames {
+		o.noteSent(objects.Message{Data: f.Data}, f.Sockets)
 		for _, s := range f.Sockets {
 			if c, ok := o.clients[s.ID()]; ok {
 				c.deliver(objects.Message{Data: f.Data})
@@ -340,6 +347,9 @@ func (o *object) send(s engine.Send) {
 		o.conflation.Add(s.Message.Conflate, s.Message.Data)
 	case s.Op != engine.OpAttach:
 		o.frames(o.conflation.Take(s.Sockets))
+	}
+	if s.Op == engine.OpMessage {
+		o.noteSent(objects.Message{Binary: s.Message.Binary, Data: s.Message.Data}, s.Sockets)
 	}
 	for _, socket := range s.Sockets {
 		c, ok := o.clients[socket.ID()]
@@ -374,6 +384,9 @@ func (o *object) deliverEnds() {
 			return i.Closed(ctx, e.client.ID(), e.how)
 		})
 		delete(o.clients, e.client.ID())
+		if o.sessions != nil {
+			o.sessions.End(e.client.ID())
+		}
 		o.conflation.Leave(e.client.ID())
 	}
 }
@@ -449,7 +462,7 @@ func (o *object) message(c *Client, m objects.Message) {
 func (o *object) closed(c *Client, how engine.Close) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if c.end(how) {
+	if !c.isAway() && c.end(how) {
 		o.ended = append(o.ended, end{c, how})
 	}
 	o.deliverEnds()
@@ -460,7 +473,12 @@ func (o *object) due() (time.Time, bool) {
 	defer o.mu.Unlock()
 	at, ok := o.alarm.Next()
 	if o.conflation.Waits() && (!ok || o.conflation.Due().Before(at)) {
-		return o.conflation.Due(), true
+		at, ok = o.conflation.Due(), true
+	}
+	if o.sessions != nil {
+		if over := o.sessions.Next(); !over.IsZero() && (!ok || over.Before(at)) {
+			at, ok = over, true
+		}
 	}
 	return at, ok
 }
@@ -490,11 +508,12 @@ func (o *object) dueTold() (at time.Time, ok bool) {
 
 // ring runs the alarm if it is due by then, reports whether it did, and sets the alarm for another try if it fails. A
 // refused commit is not the handler's fault: the alarm runs again at the next owner.
-// Conflated values whose time has come are delivered before.
+// Conflated values whose time has come are delivered before, and sockets end whose time to come back is over.
 func (o *object) ring(by time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.flush()
+	o.endAway()
 	now, was := o.world.Now(), o.alarm
 	if due, ok := was.Next(); !ok || due.After(by) {
 		return false

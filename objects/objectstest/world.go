@@ -300,7 +300,7 @@ func (w *World) Move(o objects.Ref) {
 	w.do(o, func(o *object) {
 		o.sleep()
 		o.frames(o.conflation.TakeAll(o.world.Now()))
-		o.moved()
+		o.moved(o.handOver())
 	})
 }
 

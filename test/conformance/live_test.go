@@ -27,6 +27,7 @@ import (
 	hfclient "holdfast/client"
 	"holdfast/embedded"
 	"holdfast/gateway"
+	"holdfast/internal/resume"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host"
@@ -95,7 +96,7 @@ func newLive(t *testing.T, l *live) *live {
 	}
 	all := l.cast.objects()
 	l.run(t, "sleepers", restless, l.asleep, all[sleepers], all[wakefuls])
-	l.stop = l.run(t, "puppets-0", steady, nil, all[puppets], all[hasties], all[keepers], all[mutes])
+	l.stop = l.run(t, "puppets-0", steady, nil, all[puppets], all[hasties], all[keepers], all[mutes], all[returners])
 	if l.kv, err = js.KeyValue(t.Context(), "HF_OBJECTS"); err != nil {
 		t.Fatal(err)
 	}
@@ -246,6 +247,73 @@ func (c *liveClient) ended(t testing.TB) objects.Close {
 	}
 }
 
+// connectAgain opens a socket that can come back, as clients/js does.
+func (l *live) connectAgain(t testing.TB, to objects.Ref) returner {
+	t.Helper()
+	c := &liveReturner{url: "ws://" + l.url + path(to) + "/"}
+	c.open(t)
+	return c
+}
+
+type liveReturner struct {
+	resume.Client
+	url  string
+	conn *websocket.Conn
+}
+
+// open connects, and hears the hello. It returns how many messages were missed.
+func (c *liveReturner) open(t testing.TB) (missed int) {
+	t.Helper()
+	conn, response, err := websocket.Dial(t.Context(), c.url, &websocket.DialOptions{Subprotocols: c.Subprotocols()})
+	if err != nil {
+		t.Fatalf("connect: %v (%+v)", err, response)
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	c.conn = conn
+	kind, data := c.read(t)
+	var hello resume.Hello
+	if err := json.Unmarshal(data, &hello); kind != resume.HelloKind || err != nil {
+		t.Fatalf("the first message is %q (%v)", data, err)
+	}
+	if _, gap := c.Hello(hello); gap != nil {
+		return max(1, int(gap.Missed)) // 0: nobody knows
+	}
+	return 0
+}
+
+func (c *liveReturner) read(t testing.TB) (kind byte, data []byte) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, data, err := c.conn.Read(ctx)
+	if err != nil {
+		t.Fatalf("nothing has arrived: %v", err)
+	}
+	return resume.Read(data)
+}
+
+func (c *liveReturner) next(t testing.TB) objects.Message {
+	t.Helper()
+	for {
+		if kind, data := c.read(t); kind == resume.Escaped {
+			c.Message()
+			return objects.Message{Data: data}
+		}
+	}
+}
+
+func (c *liveReturner) send(m objects.Message) {
+	c.Send(resume.Message{Data: m.Data})
+	_ = c.conn.Write(context.Background(), websocket.MessageText, resume.Escape(m.Data)) // a socket that has ended shows when it is read
+}
+
+func (c *liveReturner) lose() { _ = c.conn.CloseNow() }
+
+func (c *liveReturner) comeBack(t testing.TB) int {
+	t.Helper()
+	return c.open(t)
+}
+
 // gauge is a metric of sleepers.
 func (l *live) gauge(t testing.TB, name string) (sum float64) {
 	t.Helper()
@@ -296,7 +364,7 @@ func (l *live) move(testing.TB, objects.Ref) {
 func (l *live) runPuppets() (stop func()) {
 	l.n++
 	all := l.cast.objects()
-	return l.run(l.t, fmt.Sprint("puppets-", l.n), steady, nil, all[puppets], all[hasties], all[keepers], all[mutes])
+	return l.run(l.t, fmt.Sprint("puppets-", l.n), steady, nil, all[puppets], all[hasties], all[keepers], all[mutes], all[returners])
 }
 
 func (l *live) away(_ testing.TB, _ objects.Ref, d time.Duration) {

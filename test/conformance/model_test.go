@@ -53,6 +53,11 @@ func (m model) connect(t testing.TB, to objects.Ref, path string, subprotocols .
 	return modelClient{c, response.Header.Get("Sec-WebSocket-Protocol")}
 }
 
+func (m model) connectAgain(t testing.TB, to objects.Ref) returner {
+	t.Helper()
+	return modelReturner{m.connect(t, to, "").(modelClient)}
+}
+
 func (m model) sleep(_ testing.TB, o objects.Ref) { m.Evict(o) }
 func (m model) evict(_ testing.TB, o objects.Ref) { m.Evict(o) }
 func (m model) move(_ testing.TB, o objects.Ref)  { m.Move(o) }
@@ -92,4 +97,17 @@ func (m modelClient) ended(t testing.TB) objects.Close {
 		t.Fatal("the socket is open")
 	}
 	return end
+}
+
+type modelReturner struct{ modelClient }
+
+func (m modelReturner) lose() { m.c.Lose() }
+
+func (m modelReturner) comeBack(t testing.TB) int {
+	t.Helper()
+	missed, back := m.c.ComeBack()
+	if !back {
+		t.Fatal("it has not come back")
+	}
+	return missed
 }

@@ -57,6 +57,51 @@ var socketCases = []aCase{
 			s.hears(c, fmt.Sprintf("[%d]", i))
 		}
 	}},
+	{"a socket that was lost comes back as the same one, and has missed nothing", false, func(s *stage) {
+		s.self = s.Object(returners, s.self.Name())
+		all, c := s.open(), s.connectAgain(s, s.self)
+		var ids []string
+		s.must(func(tx *objects.Tx) {
+			ids = nil
+			for _, socket := range tx.Sockets() {
+				ids = append(ids, socket.ID())
+			}
+		})
+		say := func(text string) {
+			s.Helper()
+			s.must(func(tx *objects.Tx) { tx.Broadcast(objects.Text(text)) })
+			s.hears(all, text)
+		}
+		hears := func(want string) {
+			s.Helper()
+			if got := c.next(s); string(got.Data) != want {
+				s.Errorf("heard %q, want %q", got.Data, want)
+			}
+		}
+		say("one")
+		hears("one")
+		c.lose()
+		say("two")
+		s.move(s, s.self)
+		say("three")
+		if missed := c.comeBack(s); missed != 0 {
+			s.Errorf("%d were missed", missed)
+		}
+		say("four")
+		hears("two")
+		hears("three")
+		hears("four")
+		c.send(objects.Text("echo"))
+		hears("echo")
+		s.must(func(tx *objects.Tx) {
+			for i, socket := range tx.Sockets() {
+				if i >= len(ids) || socket.ID() != ids[i] {
+					s.Errorf("socket %d is %s, and before it was %q", i, socket.ID(), ids)
+				}
+			}
+		})
+		s.isTold()
+	}},
 	{"78 a message that is answered automatically does not wake the object, which hears when", true, func(s *stage) {
 		c := s.connect(s, s.self, "?auto")
 		answered := func() (at time.Time) {

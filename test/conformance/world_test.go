@@ -17,12 +17,13 @@ import (
 
 // world is where objects run. Five classes are the same code: puppets; sleepers, which a live host puts to sleep and lets go
 // of within moments; those that are wakeful, which it never does; those whose events may take no time; and keepers, whose past is kept. Mutes can be
-// called, and nothing else.
+// called, and nothing else. Sockets of returners come back.
 type world interface {
 	objects.Caller
 	second(t testing.TB) objects.Caller                   // another way to the same objects
 	fetch(to objects.Ref, r *http.Request) *http.Response // as a client sees it
 	connect(t testing.TB, to objects.Ref, path string, subprotocols ...string) client
+	connectAgain(t testing.TB, to objects.Ref) returner // a client that can come back
 
 	sleep(t testing.TB, o objects.Ref)                 // the sleeper's instance is dropped
 	evict(t testing.TB, o objects.Ref)                 // the sleeper is released
@@ -40,6 +41,14 @@ type client interface {
 	subprotocol() string
 	close(code int, reason string) // 1006: the connection is cut
 	ended(t testing.TB) objects.Close
+}
+
+// returner is the far end of a socket that can come back.
+type returner interface {
+	lose() // the connection
+	comeBack(t testing.TB) (missed int)
+	send(objects.Message)
+	next(t testing.TB) objects.Message
 }
 
 // script is what the object of one case does. A nil part does what is said there. One event runs at a time, and a case
@@ -100,6 +109,8 @@ const (
 	hasties  objects.Class = "hasty"
 	keepers  objects.Class = "keeper"
 	mutes    objects.Class = "mute"
+
+	returners objects.Class = "returner"
 )
 
 // hasty is how long an event of a hasty object may take.
@@ -129,7 +140,7 @@ var (
 )
 
 func init() {
-	for _, class := range []objects.Class{puppets, sleepers, wakefuls, hasties, keepers, mutes, "nobody"} {
+	for _, class := range []objects.Class{puppets, sleepers, wakefuls, hasties, keepers, mutes, returners, "nobody"} {
 		calls[class] = repertoireOf(class)
 		acts[class] = calls[class].act
 	}
@@ -149,13 +160,14 @@ func (c *cast) objects() map[objects.Class]*objects.Implementation {
 		return p
 	}
 	all := make(map[objects.Class]*objects.Implementation)
-	for _, class := range []objects.Class{puppets, sleepers, wakefuls, hasties, keepers} {
+	for _, class := range []objects.Class{puppets, sleepers, wakefuls, hasties, keepers, returners} {
 		of := calls[class]
 		all[class] = objects.Implement(class, open,
 			objects.On(of.act, (*puppet).act), objects.On(of.hear, (*puppet).hear), objects.On(of.alarm, (*puppet).alarm))
 	}
 	all[wakefuls] = all[wakefuls].With(objects.Settings{Hibernate: -1, Evict: -1})
 	all[keepers] = all[keepers].With(objects.Settings{History: objects.MaxHistory})
+	all[returners] = all[returners].With(objects.Settings{Resume: time.Minute})
 	all[hasties] = all[hasties].With(objects.Settings{EventTime: hasty})
 	all[mutes] = objects.Implement(mutes, func(tx *objects.Tx) *mute { return &mute{open(tx)} },
 		objects.On(acts[mutes], func(m *mute, tx *objects.Tx, in string) (string, error) { return m.puppet.act(tx, in) }))

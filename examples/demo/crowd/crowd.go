@@ -26,9 +26,9 @@ import (
 const Half = 300
 
 const (
-	atATime  = 32               // people who are on their way in
+	atATime  = 128              // people who are on their way in: those who come in together share a commit
 	patience = 10 * time.Second // for one to be let in
-	tries    = 3                // of each
+	tries    = 10               // of each, at a door that is too busy
 	glance   = 200 * time.Microsecond
 	maxFrame = 256 << 10 // of a server; whoever sends more is left
 )
@@ -53,7 +53,7 @@ type person struct {
 }
 
 // Enter has up to n people enter, and returns when nobody is on the way any more. The error is that of the first who could
-// not; others may be in. opened is told how many are in, now and then.
+// not, or ctx's if it has ended; others may be in. opened is told how many are in, now and then.
 func Enter(ctx context.Context, to Room, n int, opened func(int)) (*Crowd, error) {
 	c := &Crowd{buffer: make([]byte, 64<<10)}
 	var mu sync.Mutex // guards c.people
@@ -67,7 +67,7 @@ func Enter(ctx context.Context, to Room, n int, opened func(int)) (*Crowd, error
 		}
 		entering.Go(func() error {
 			conn, rest, err := enter(ctx, to)
-			for again := 1; err != nil && again < tries && ctx.Err() == nil; again++ {
+			for again := 1; err != nil && !errors.Is(err, errRefused) && again < tries && pause(ctx, again); again++ {
 				conn, rest, err = enter(ctx, to)
 			}
 			if err != nil {
@@ -85,8 +85,26 @@ func Enter(ctx context.Context, to Room, n int, opened func(int)) (*Crowd, error
 		}
 	}
 	err := entering.Wait()
+	if err == nil && len(c.people) < n {
+		err = context.Cause(ctx)
+	}
 	return c, err
 }
+
+// pause waits before another try, a little longer before each. It reports false if ctx has ended.
+func pause(ctx context.Context, again int) bool {
+	timer := time.NewTimer(time.Duration(again) * 100 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// errRefused is an answer that would be the same again.
+var errRefused = errors.New("refused")
 
 // enter opens one WebSocket. The bytes are what has come after the handshake.
 func enter(ctx context.Context, to Room) (net.Conn, []byte, error) {
@@ -94,7 +112,7 @@ func enter(ctx context.Context, to Room) (net.Conn, []byte, error) {
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", to.Addr)
 	if err != nil {
-		return nil, nil, fmt.Errorf("enter the room: %w", err)
+		return nil, nil, fmt.Errorf("enter the room: %w: %w", errRefused, err)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	rest, err := handshake(conn, to)
@@ -121,10 +139,14 @@ func handshake(conn net.Conn, to Room) (rest []byte, err error) {
 		n, err := conn.Read(answer[len(answer):cap(answer)])
 		answer = answer[:len(answer)+n]
 		if head, rest, whole := bytes.Cut(answer, []byte("\r\n\r\n")); whole {
-			if status, _, _ := strings.Cut(string(head), "\r\n"); !strings.HasPrefix(status, "HTTP/1.1 101 ") {
+			status, _, _ := strings.Cut(string(head), "\r\n")
+			switch {
+			case strings.HasPrefix(status, "HTTP/1.1 101 "):
+				return bytes.Clone(rest), nil
+			case strings.HasPrefix(status, "HTTP/1.1 5"):
 				return nil, fmt.Errorf("the answer is %.80q", status)
 			}
-			return bytes.Clone(rest), nil
+			return nil, fmt.Errorf("the answer is %.80q: %w", status, errRefused)
 		}
 		if err != nil {
 			return nil, err

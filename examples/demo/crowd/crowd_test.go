@@ -1,6 +1,7 @@
 package crowd
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -115,7 +116,7 @@ func TestWhoIsNotLetInIsNoCrowd(t *testing.T) {
 	to, _ := served(t)
 	to.Path = "/" + url.PathEscape("elsewhere")
 	people, err := Enter(t.Context(), to, 40, func(int) {})
-	if err == nil || !strings.Contains(err.Error(), "404") || people.People() != 0 {
+	if err == nil || !strings.Contains(err.Error(), "404") || !errors.Is(err, errRefused) || people.People() != 0 {
 		t.Errorf("%d came in: %v", people.People(), err)
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -126,6 +127,55 @@ func TestWhoIsNotLetInIsNoCrowd(t *testing.T) {
 	ln.Close()
 	if people, err := Enter(t.Context(), to, 3, func(int) {}); err == nil || people.People() != 0 {
 		t.Errorf("%d came in where nobody listens: %v", people.People(), err)
+	}
+}
+
+// A crowd whose time ends before all are in says so, also if nobody has failed.
+func TestACrowdThatIsNotWholeSaysWhy(t *testing.T) {
+	to, _ := served(t)
+	late := errors.New("too late")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	people, err := Enter(ctx, to, 1000, func(int) { cancel(late) })
+	defer people.Leave()
+	if n := people.People(); n == 1000 || n < 100 || err == nil {
+		t.Errorf("%d came in: %v", n, err)
+	}
+}
+
+// A door that is too busy is tried again.
+func TestABusyDoorIsTriedAgain(t *testing.T) {
+	to, _ := served(t)
+	busy := 5
+	front, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer front.Close()
+	back := to.Addr
+	to.Addr = front.Addr().String()
+	go func() {
+		for ; ; busy-- {
+			in, err := front.Accept()
+			if err != nil {
+				return
+			}
+			if busy > 0 {
+				_, _ = io.WriteString(in, "HTTP/1.1 503 Service Unavailable\r\n\r\n")
+				in.Close()
+				continue
+			}
+			out, err := net.Dial("tcp", back)
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(out, in); out.Close() }()
+			go func() { _, _ = io.Copy(in, out); in.Close() }()
+		}
+	}()
+	people, err := Enter(t.Context(), to, 1, func(int) {})
+	defer people.Leave()
+	if err != nil || people.People() != 1 {
+		t.Errorf("%d came in: %v", people.People(), err)
 	}
 }
 

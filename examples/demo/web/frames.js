@@ -3,9 +3,9 @@
 
 const ROOM_ONLY = new Set(["owner", "pong", "people", "error"]); // the room says these without a userId
 
-/** Whether a frame passes for the room's own. hello is the room's only as the first on a connection. */
-export function isForged(m, greeted) {
-  if (m.type === "hello") return greeted;
+/** Whether a frame passes for the room's own. me is one's own userId: another's hello is not for us. */
+export function isForged(m, me) {
+  if (m.type === "hello") return m.userId !== me;
   return ROOM_ONLY.has(m.type) && Object.hasOwn(m, "userId");
 }
 

@@ -23,26 +23,32 @@ export class RoomSocket {
   constructor(url, on, Connection, env = {}) {
     this.connection = new Connection(`${url}?conflated`, { // cursors come many in one frame
       env,
+      resume: true, // as the same person
       ready: (data) => this.#isReady(data),
       heartbeat: {
         ping: () => (this.#isQuiet() ? ANYONE_THERE : JSON.stringify({ type: "ping", t: Math.round(this.connection.env.now()) })),
         isPong: (data) => this.#isPong(parse(data)),
       },
       onStatus: (status) => {
-        if (status.phase !== "open") this.greeted = false;
+        if (status.phase === "connecting") this.tried = this.connection.env.now();
         on.state(status);
       },
+      onGap: ({ fresh }) => fresh || this.send({ type: "hello" }), // who is new is greeted anyway
       onMessage: (data) => {
         const m = parse(data);
         for (const one of Array.isArray(m) ? m : [m]) this.#hear(one, on);
       },
     });
-    this.greeted = false; // on this connection
+    this.me = null; // one's own userId
+    this.tried = 0; // when this connection began
     this.stirred = -Infinity; // when something happened last
   }
 
+  // The first message to a new socket is the room's own. A socket that comes back gets none.
   #isReady(data) {
-    if (parse(data)?.type !== "hello") return false;
+    const m = parse(data);
+    if (m?.type !== "hello") return false;
+    this.me = m.userId;
     this.stirred = this.connection.env.now();
     return true;
   }
@@ -52,15 +58,15 @@ export class RoomSocket {
   }
 
   #hear(m, on) {
-    if (!m || typeof m !== "object" || isForged(m, this.greeted)) return;
-    if (m.type === "hello") this.greeted = true;
+    if (!m || typeof m !== "object" || isForged(m, this.me)) return;
     if (m.type !== "pong") this.stirred = this.connection.env.now();
-    if (m.type === "pong" && typeof m.t === "number") on.rtt(Math.max(0, this.connection.env.now() - m.t));
+    // What was asked on an earlier connection has waited for this one.
+    if (m.type === "pong" && m.t >= this.tried) on.rtt(Math.max(0, this.connection.env.now() - m.t));
     on.message(m);
   }
 
   #isPong(m) {
-    return m?.type === "pong" && !isForged(m, this.greeted);
+    return m?.type === "pong" && !isForged(m, this.me);
   }
 
   start() {

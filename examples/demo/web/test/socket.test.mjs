@@ -2,6 +2,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { clock } from "../../../../clients/js/fake/clock.mjs";
 import { Connection } from "../../../../clients/js/index.js";
+import { PING } from "../../../../clients/js/session.js";
 import { RoomSocket } from "../socket.js";
 
 // A world with its own clock and sockets that do what the test says.
@@ -10,15 +11,23 @@ function world() {
   const sockets = [];
   const seen = { states: [], messages: [], rtts: [] };
   class Fake {
-    constructor(url) {
-      Object.assign(this, { url, readyState: 1, sent: [] });
+    constructor(url, protocols) {
+      Object.assign(this, { url, protocols, readyState: 1, sent: [] });
       sockets.push(this);
     }
     send(text) {
-      this.sent.push(JSON.parse(text));
+      if (text !== PING) this.sent.push(JSON.parse(text)); // that one is the client's and its gateway's
     }
     close() {
       this.readyState = 3;
+    }
+    // The gateway says who the socket is, before the room says anything.
+    is(session) {
+      this.onmessage({ data: "\0h" + JSON.stringify(session) });
+    }
+    greet(userId) {
+      this.is({ token: `token of ${userId}`, time: 30000 });
+      this.say({ type: "hello", userId });
     }
     say(m) {
       this.onmessage({ data: typeof m === "string" ? m : JSON.stringify(m) });
@@ -52,7 +61,7 @@ function world() {
 
 function opened() {
   const w = world();
-  w.last().say({ type: "hello", userId: "u1" });
+  w.last().greet("u1");
   return w;
 }
 
@@ -60,7 +69,7 @@ test("open means that hello arrived", () => {
   const w = world();
   assert.equal(w.state().phase, "connecting");
   assert.equal(w.socket.send({ type: "cursor" }), false);
-  w.last().say({ type: "hello", userId: "u1" });
+  w.last().greet("u1");
   assert.equal(w.state().phase, "open");
   assert.equal(w.seen.messages[0].userId, "u1");
   assert.equal(w.socket.send({ type: "cursor" }), true);
@@ -80,7 +89,7 @@ test("a restart brings the page back within 250 ms", () => {
   assert.equal(w.state().phase, "waiting");
   w.advance(250);
   assert.equal(w.sockets.length, 2);
-  w.last().say({ type: "hello", userId: "u2" });
+  w.last().greet("u2");
   assert.equal(w.state().phase, "open");
 });
 
@@ -89,7 +98,7 @@ test("nothing is queued while the room is away", () => {
   w.last().drop(1006);
   assert.equal(w.socket.send({ type: "ripple", x: 1, y: 1 }), false);
   w.advance(1000);
-  w.last().say({ type: "hello", userId: "u2" });
+  w.last().greet("u2");
   assert.deepEqual(w.last().sent.map((m) => m.type), ["ping"]);
 });
 
@@ -118,7 +127,7 @@ test("tries slow down, and a connection that lasts forgives them", () => {
     w.advance(8000);
   }
   assert.equal(w.seen.states.findLast((s) => s.phase === "connecting").attempt, 4);
-  w.last().say({ type: "hello" });
+  w.last().greet("u9");
   w.last().say({ type: "pong", t: 0 });
   w.advance(3000);
   w.last().drop(1006);
@@ -182,7 +191,7 @@ test("the close of an old socket does not end its successor", () => {
   const old = w.last();
   w.advance(8000); // no pong: given up
   w.advance(1000);
-  w.last().say({ type: "hello" });
+  w.last().greet("u9");
   old.drop(1006);
   assert.equal(w.state().phase, "open");
 });
@@ -221,14 +230,41 @@ test("cursors come many in one frame, and alone", () => {
   assert.deepEqual(w.seen.messages.slice(1).map((m) => `${m.userId} ${m.x}`), ["u2 1", "u3 2", "u2 3"]);
 });
 
-test("every connection has a hello of its own", () => {
+test("who comes back is the same person, and is not greeted again", () => {
   const w = opened();
   w.last().drop(1012);
   w.advance(250);
+  assert.match(w.last().protocols[1], /^holdfast\.resume\.\d+\.token of u1$/);
+  w.last().is({ token: "token of u1", time: 30000, back: true, from: 1 });
+  assert.equal(w.state().phase, "open");
+  w.last().say({ type: "hello", userId: "u2", name: "evil" });
+  w.last().say({ type: "cursor", x: 1, y: 1, userId: "u2" });
+  assert.deepEqual(w.seen.messages.map((m) => m.type), ["hello", "cursor"]);
+});
+
+test("who has missed something asks the room anew who is there", () => {
+  const w = opened();
+  w.last().drop(1006);
+  w.advance(250);
+  w.last().is({ token: "token of u1", time: 30000, back: true, from: 7 });
+  const sent = w.last().sent;
+  assert.deepEqual(sent.map((m) => m.type), ["ping", "ping", "hello"]);
+  w.last().say({ type: "pong", t: sent[0].t }); // of the lost connection, whose ping is sent again
+  assert.deepEqual(w.seen.rtts, []);
+  w.last().say({ type: "hello", userId: "u1", people: 3 });
+  assert.equal(w.seen.messages.at(-1).people, 3);
+});
+
+test("who was away for too long is somebody new", () => {
+  const w = opened();
+  w.last().drop(1012);
+  w.advance(250);
+  w.last().is({ token: "token of u3", time: 30000 });
   w.last().say({ type: "owner", epoch: 99, userId: "u2" });
   assert.equal(w.state().phase, "connecting");
   w.last().say({ type: "hello", userId: "u3" });
   assert.deepEqual(w.seen.messages.map((m) => m.userId), ["u1", "u3"]);
+  assert.deepEqual(w.last().sent.map((m) => m.type), ["ping"]);
 });
 
 test("a page that is left lets go of the room, and comes back when it is shown again", () => {
@@ -238,6 +274,6 @@ test("a page that is left lets go of the room, and comes back when it is shown a
   w.advance(60000);
   assert.equal(w.sockets.length, 1);
   w.socket.retryNow();
-  w.last().say({ type: "hello", userId: "u2" });
+  w.last().greet("u2");
   assert.equal(w.state().phase, "open");
 });
