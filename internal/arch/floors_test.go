@@ -25,8 +25,8 @@ var floors = []struct {
 	number   int
 	packages []string
 }{
-	{1, []string{"internal/scope", "objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "objects/sqlite", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback", "clients/js", "docs"}},
-	{2, []string{"internal/wire", "internal/ask", "internal/stream", "internal/flow", "internal/resume", "internal/sockets", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
+	{1, []string{"internal/scope", "internal/resume", "objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "objects/sqlite", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/loopback", "clients/js", "docs"}},
+	{2, []string{"internal/wire", "internal/ask", "internal/stream", "internal/flow", "internal/sockets", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "client", "objects/host", "inspector"}},
 	{4, []string{"app", "gateway/gatewaytest"}},
 	{5, append([]string{"cmd/holdfast", "test/...", "bench/...", "chaos/..."}, applications...)},
@@ -37,11 +37,11 @@ var neighbours = []struct{ from, to, why string }{
 	{"objects", "internal/scope", "an idempotency key is set by authors' callers and read by gateways"},
 	{"objects/host/internal/record", "objects/host/internal/state", "a record names the parts of a large object"},
 	{"objects/objectstest", "internal/scope", "it reads idempotency keys, as a gateway does"},
+	{"objects/objectstest", "internal/resume", "its sockets come back, as a host's do"},
 	{"internal/wire", "internal/flow", "what carries bodies is decided there"},
 	{"internal/ask", "internal/wire", "what is asked is a request on the wire"},
 	{"internal/sockets", "internal/wire", "what sockets are told, and tell, is on the wire"},
 	{"internal/sockets", "internal/stream", "it does what the gateway's half of a stream decides"},
-	{"internal/sockets", "internal/resume", "it says to clients what lets a socket come back"},
 	{"internal/sockets", "internal/metrics", "it counts sockets"},
 	{"objects", "objects/internal/engine", "an author's types stand on what runs them"},
 	{"objects/objectstest", "objects/internal/engine", "it runs objects, as a host does"},
@@ -65,6 +65,7 @@ var neighbours = []struct{ from, to, why string }{
 	{"bench", "bench/raw", "the raw limits are measured beside the rest"},
 	{"chaos", "examples/demo", "what is broken has the demo's routes, and one more"},
 	{"chaos", "chaos/...", "the proxy and the checkers are parts of the fault suite"},
+	{"test/...", "chaos/proxy", "a line that is dead and looks open is made by the same means"},
 	{"test/...", "test/...", "the end-to-end tests share their helpers"},
 }
 
