@@ -79,7 +79,7 @@ func TestAGatewaysUserHearsAndChangesNothingElse(t *testing.T) {
 			}
 		}
 		for subject, want := range map[string]bool{
-			"$KV.HF_OBJECTS.ticket.x": true, "$KV.HF_LEASES.x": true, "$JS.API.STREAM.DELETE.KV_HF_OBJECTS": true, "$JS.API.STREAM.INFO.KV_HF_OBJECTS": true, "$JS.API.STREAM.NAMES": true, "hf.alarm.at.a.b": true, "hf.alarm.due.a.b": true,
+			"$KV.HF_OBJECTS.ticket.x": true, "$KV.HF_LEASES.x": true, "$JS.API.STREAM.DELETE.KV_HF_OBJECTS": true, "$JS.API.STREAM.INFO.KV_HF_OBJECTS": true, "$JS.API.STREAM.NAMES": true, "$JS.API.STREAM.PURGE.KV_HF_OBJECTS": true, "$JS.API.STREAM.PURGE.HF_ALARMS": true, "$JS.API.STREAM.MSG.DELETE.KV_HF_OBJECTS": true, "hf.alarm.at.a.b": true, "hf.alarm.due.a.b": true,
 			"hf.o.ticket.x.h": true, "_HF.syd.x.1.1": true, "_HF.h.syd.x.push": true, "hf.lease.echo.x": true,
 			"$KV.HF_FOIL.x": !foil, "$JS.API.STREAM.DELETE.KV_HF_FOIL": true,
 			"hf.o.ticket.x.g": false, "hf.claim.fra.ticket": false, "hf.hosts.ticket": false, "hf.beat": false,
