@@ -90,7 +90,7 @@ func (s *Segment) UnmarshalText(text []byte) error {
 		s.Last = Moment(at)
 		err = s.Extent.UnmarshalText([]byte(extent))
 	}
-	if err == nil && string(s.appendText(nil)) != string(text) {
+	if err == nil && (at < 0 || string(s.appendText(nil)) != string(text)) {
 		err = fmt.Errorf("%.80q is no segment", text)
 	}
 	return err

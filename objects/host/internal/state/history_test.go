@@ -632,3 +632,35 @@ func TestToOpenAMomentOrToRestoreItTakesNamesAndNotWhatTheyName(t *testing.T) {
 	must(o.quiet())
 	cleanPast(t, store, o)
 }
+
+func TestASegmentIsReadAsItWasWrittenAndNothingElseIs(t *testing.T) {
+	for _, s := range []Segment{
+		{Extent: Extent{Span{Name{7, 3, 0}, 1}, 12}},
+		{Extent: Extent{Span{Name{7, 3, 0}, 1}, 12}, Last: 5},
+		{Extent: Extent{Span{Name{7, 3, 2}, 2}, 1200}, Last: 5, Keys: true},
+		{Extent: Extent{Span{Name{7, 3, 2}, 2}, 1200}, Last: 5, Apart: true},
+		{Extent: Extent{Span{Name{7, 3, 2}, 2}, 1200}, Last: 5, Keys: true, Apart: true},
+	} {
+		text, _ := s.MarshalText()
+		var got Segment
+		if err := got.UnmarshalText(text); err != nil || got != s {
+			t.Errorf("%s is read as %+v, %v", text, got, err)
+		}
+	}
+	good, _ := Segment{Extent: Extent{Span{Name{7, 3, 2}, 2}, 1200}}.MarshalText()
+	for _, end := range []string{"@", "@0", "@-5", "@05", "@k", "@5ak", "@5kk", "@5x", "@5@5", "k"} {
+		var got Segment
+		if err := got.UnmarshalText(append(slices.Clone(good), end...)); err == nil {
+			t.Errorf("%s%s is read as %+v", good, end, got)
+		}
+	}
+	for name, run := range map[string]Run{
+		"a chunk with an index":   {Extent: Extent{Span{Name{7, 3, 0}, 1}, 12}, Keys: true},
+		"a segment of the future": {Extent: Extent{Span{Name{7, 9, 0}, 1}, 12}, Last: 5},
+		"a segment of more parts": {Extent: Extent{Span{Name{7, 3, 0}, 2}, 12}, Last: 5},
+	} {
+		if h := (Head{Next: 5, Runs: []Run{run}}); h.Check() == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+}

@@ -89,14 +89,20 @@ func (h *History) open(ctx context.Context, object string, home Home, at Moment,
 		}
 		return src.pin(ctx, pins[i])
 	}
-	var base *Pin
+	var s *State // of the pin before
 	g, reading := errgroup.WithContext(ctx)
-	if next > 0 {
-		g.Go(func() (err error) {
-			base, err = read(next - 1)
-			return err
-		})
-	}
+	g.Go(func() (err error) {
+		head := new(Head)
+		if next > 0 {
+			base, err := read(next - 1)
+			if err != nil {
+				return err
+			}
+			head = &base.Head
+		}
+		s, err = Open(reading, object, head, new(engine.Data), home, false, now)
+		return err
+	})
 	if next < len(pins) {
 		ends, err := read(next)
 		if err != nil {
@@ -136,12 +142,7 @@ func (h *History) open(ctx context.Context, object string, home Home, at Moment,
 	if gap && at > last {
 		return nil, nil, fmt.Errorf("%w: from %s on it was not kept", ErrNoPast, last.Text())
 	}
-	head := &Head{}
-	if base != nil {
-		head = &base.Head
-	}
-	s, err := Open(ctx, object, head, new(engine.Data), home, false, now)
-	if err == nil && len(segments) > 0 {
+	if len(segments) > 0 {
 		err = s.lay(ctx, src, segments)
 	}
 	return s, sortedItems(changed), err
