@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestAnObjectIsAskedFromAShell(t *testing.T) {
@@ -107,13 +106,9 @@ func TestWhatIsAskedForByHandDoesNotWaitForNATS(t *testing.T) {
 	}
 	ln.Close() // a port where nobody listens
 	for _, args := range [][]string{{"get", "ticket/x"}, {"ls"}, {"resume", "ticket/x"}, {"call", "ticket/x", "claim"}, {"fetch", "ticket/x"}, {"send", "ticket/x", "hi"}} {
-		began := time.Now()
 		code, _, errs := run(t, append(args, "--nats", "nats://"+ln.Addr().String())...)
 		if code != 7 || !strings.Contains(errs, "nobody listens there") || strings.Contains(errs, "tries") {
 			t.Errorf("%v = %d, want 7 after one try:\n%s", args, code, errs)
-		}
-		if took := time.Since(began); took > 4*time.Second {
-			t.Errorf("%v took %v", args, took)
 		}
 	}
 	if code, out, errs := run(t, "__complete", "ls", "--nats", "nats://"+ln.Addr().String(), ""); code != 0 || !strings.HasPrefix(out, "ticket\n") {

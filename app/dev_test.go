@@ -161,7 +161,7 @@ func start(t *testing.T, cfg app.Config, args ...string) *process {
 	case <-p.stdout.line:
 	case <-p.ended:
 		t.Fatalf("%v ended with %d:\n%s%s", args, p.code, p.stdout, p.stderr)
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("%v said nothing in 30 s; its log:\n%s", args, p.stderr)
 	}
 	return p
@@ -173,7 +173,7 @@ func (p *process) stop() int {
 	p.cancel()
 	select {
 	case <-p.ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		p.t.Fatalf("still running 30 s after Ctrl-C; its log:\n%s", p.stderr)
 	}
 	return p.code
@@ -362,7 +362,7 @@ func TestADamagedRecordIsListedBesideTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	record := []byte(`{"v":1,"name":"global","epoch":1,"commit":1,"keys":{"taken":1}}`)
-	if _, err := nc.Request("$KV.HF_OBJECTS."+copied.Key(), record, 5*time.Second); err != nil {
+	if _, err := nc.Request("$KV.HF_OBJECTS."+copied.Key(), record, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	code, out, errs := run(t, "ls", "--nats", b.NATS)
@@ -399,7 +399,7 @@ func TestResumeLiftsAQuarantineAndRunsAParkedAlarm(t *testing.T) {
 	}
 	record := fmt.Sprintf(`{"v":1,"name":"bomb","epoch":12,"owner":"dead","host":"box","region":"fra","commit":12,"claims":12,"claimed":%d,`+
 		`"alarm":{"at":"2030-01-01T00:00:00Z","lost":6,"parked":true},"keys":{"taken":1}}`, time.Now().Unix())
-	if _, err := nc.Request("$KV.HF_OBJECTS."+bomb.Key(), []byte(record), 5*time.Second); err != nil {
+	if _, err := nc.Request("$KV.HF_OBJECTS."+bomb.Key(), []byte(record), time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	code, out, errs := run(t, "get", "ticket/bomb", "--nats", b.NATS)
@@ -452,7 +452,7 @@ func TestGetShowsAnEventThatDoesNotEnd(t *testing.T) {
 		"$KV.HF_OBJECTS." + stuck.Key(): `{"v":1,"name":"stuck","epoch":1,"owner":"ghost","host":"box","region":"fra","commit":1,"keys":{}}`,
 		"$KV.HF_LEASES.ghost":           fmt.Sprintf(`{"host":"box","region":"fra","renewed":%q,"beat":1}`, time.Now().Add(time.Minute).Format(time.RFC3339)),
 	} {
-		if _, err := nc.Request(subject, []byte(value), 5*time.Second); err != nil {
+		if _, err := nc.Request(subject, []byte(value), time.Minute); err != nil {
 			t.Fatal(err)
 		}
 	}

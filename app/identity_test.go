@@ -135,7 +135,7 @@ func startServer(t *testing.T, opts *server.Options) string {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("server not ready")
 	}
 	return s.ClientURL()

@@ -145,7 +145,7 @@ func TestAConnectionMayWaitAsLongAsIdleTimeoutSays(t *testing.T) {
 	}
 	_, _ = io.Copy(io.Discard, res.Body) // it is short
 	res.Body.Close()
-	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := io.Copy(io.Discard, answers); err != nil || n != 0 {
@@ -161,14 +161,14 @@ func TestAHostThatHasLostItsLeaseIsNotReady(t *testing.T) {
 	server, said := serve(t, "nats", "--port", "0", "--store", "memory", "--rtt", "0")
 	_, host := serve(t, "host", "--region", "fra", "--nats", said.NATS, "--rtt", "0")
 	server.stop()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		status, r := readyz(t, host.Ops)
 		if status == http.StatusServiceUnavailable && strings.Contains(r.Parts[0].Why, "lease") {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("20 s after NATS has gone readyz is %d %+v", status, r)
+			t.Fatalf("a minute after NATS has gone readyz is %d %+v", status, r)
 		}
 		wire.Pause(t.Context(), 20*time.Millisecond)
 	}

@@ -53,7 +53,7 @@ func startProgram(t *testing.T) (*exec.Cmd, *output, devBanner) {
 	}
 	select {
 	case <-stdout.line:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("no banner in 30 s:\n%s", stderr)
 	}
 	var b devBanner
@@ -89,7 +89,7 @@ func TestASecondCtrlCQuitsAtOnce(t *testing.T) {
 		t.Fatalf("read %q: %v", line, err)
 	}
 	interrupt(t, cmd)
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(time.Minute)
 	for !strings.Contains(stderr.String(), `"msg":"draining"`) {
 		select {
 		case <-deadline:

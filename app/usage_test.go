@@ -215,7 +215,7 @@ func TestANATSThatCannotBeUsedIsExit7AndSaysWhy(t *testing.T) {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("server not ready")
 	}
 	for _, args := range [][]string{

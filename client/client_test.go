@@ -148,7 +148,7 @@ func TestADeadlineEndsTheWait(t *testing.T) {
 		if code := objects.CodeOf(err); code != objects.Unknown && code != objects.Unavailable { // it may not even have begun
 			t.Errorf("%s: %v", tt.whose, err)
 		}
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 12*time.Second {
 			t.Errorf("%s: it took %v", tt.whose, took)
 		}
 		w.release()
@@ -187,7 +187,7 @@ func TestWhatCannotBeAskedIsSaidAtOnce(t *testing.T) {
 			t.Errorf("%s: %v, want %s", tt.what, err, tt.want)
 		}
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 12*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	nc.Close()

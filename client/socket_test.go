@@ -61,7 +61,7 @@ func (*line) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Mes
 // connect opens a socket.
 func connect(t *testing.T, objs *client.Client, path string) (*client.Socket, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(objects.WithPrincipal(t.Context(), objects.Principal{ID: "job"}), 20*time.Second)
+	ctx, cancel := context.WithTimeout(objects.WithPrincipal(t.Context(), objects.Principal{ID: "job"}), time.Minute)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
 	if err != nil {
@@ -74,7 +74,7 @@ func connect(t *testing.T, objs *client.Client, path string) (*client.Socket, er
 // hears waits for a message.
 func hears(t *testing.T, s *client.Socket, want string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if m, err := s.Receive(ctx); err != nil || string(m.Data) != want {
 		t.Fatalf("received %q, %v, want %q", m.Data, err, want)

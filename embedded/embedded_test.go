@@ -156,7 +156,7 @@ func TestMoreBatchesMayBeOpenThanTheServersDefault(t *testing.T) {
 		m := nats.NewMsg(fmt.Sprintf("s.%d", i))
 		m.Header.Set("Nats-Batch-Id", fmt.Sprint("batch-", i))
 		m.Header.Set("Nats-Batch-Sequence", "1")
-		answer, err := nc.RequestMsg(m, 5*time.Second)
+		answer, err := nc.RequestMsg(m, time.Minute)
 		if err != nil {
 			t.Fatalf("begin batch %d: %v", i, err)
 		}
@@ -425,7 +425,7 @@ func streamLeader(t *testing.T, js jetstream.JetStream, c *Cluster) int {
 // putUntilItWorks repeats a put that finds no leader yet; each try waits for its own answer.
 func putUntilItWorks(t *testing.T, kv jetstream.KeyValue, key, value string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		try, done := context.WithTimeout(ctx, time.Second)

@@ -30,9 +30,9 @@ const (
 	readTime  = time.Minute            // a client that reads nothing of a stream for so long is given up
 	partTime  = 500 * time.Millisecond // a stopping gateway waits so long for a request that is on its way
 
-	lingerTime  = 5 * time.Second // a refused client may go on sending for so long
-	lingerPause = time.Second     // and may pause for so long
-	lingerBytes = 64 << 20        // and may send so much
+	lingerTime  = 15 * time.Second // a refused client may go on sending for so long
+	lingerPause = 3 * time.Second  // and may pause for so long
+	lingerBytes = 64 << 20         // and may send so much
 
 	lingerRefused = 64 << 10 // a client over a limit of connections may send so much
 

@@ -16,9 +16,6 @@ import (
 	"time"
 )
 
-// patience bounds everything that a raw connection waits for.
-const patience = 30 * time.Second
-
 func (p *place) dial(t testing.TB, control ...func(fd int)) *net.TCPConn {
 	t.Helper()
 	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {

@@ -75,7 +75,7 @@ func (on *substrate) hallDoor(t *testing.T, ln net.Listener, all ...string) *las
 	d := new(lastingDoor)
 	nc := on.dial(t)
 	g, err := gateway.New(gateway.Config{
-		Region: "fra", NATS: nc, Classes: []string{string(halls)}, Timing: patient, Log: testLog(t), Origins: all,
+		Region: "fra", NATS: nc, Classes: []string{string(halls)}, Timing: steady, Log: testLog(t), Origins: all,
 		Worker: func(r fiber.Router, env *gateway.Env) {
 			d.env = env
 			env.ServeClient(r, "/clients/js")
@@ -118,7 +118,7 @@ func listen(t *testing.T, at string) net.Listener {
 func TestClientsThatComeBackMissNothing(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	startHost := func(name string) member { return on.startHost(t, name, "fra", patient, nil, hallImpl) }
+	startHost := func(name string) member { return on.startHost(t, name, "fra", steady, nil, hallImpl) }
 	hosts := []member{startHost("one")}
 	listeners := []net.Listener{listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")}
 	var urls []string

@@ -20,7 +20,6 @@ import (
 
 	"holdfast/examples/ticket"
 	"holdfast/gateway"
-	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host"
 )
@@ -334,7 +333,8 @@ func TestAFrameTooLargeIsToldTheLimit(t *testing.T) {
 func TestAFloodOfNewNamesLeavesNothing(t *testing.T) {
 	beside(t, places)
 	on := single(t)
-	timing := wire.Timing{TTL: 10 * time.Second, Margin: 100 * time.Millisecond, Beat: 200 * time.Millisecond, Drain: 2 * time.Second, Hibernate: 2 * time.Second}
+	timing := steady
+	timing.Hibernate = 2 * time.Second
 	on.startHost(t, "a", "fra", timing, nil, newJournal().probes())
 	nc := on.dial(t)
 	g, err := gateway.New(gateway.Config{

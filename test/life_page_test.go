@@ -109,7 +109,7 @@ func TestBrowserPlaysWithFourOtherObjects(t *testing.T) {
 func TestBrowserShowsAGatewayThatJoinsLater(t *testing.T) {
 	beside(t, browsers)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	page := openTab(t, startBrowser(t), on.startDoors(t, "fra")[0].url)
 	page.live()
 	if hidden := eval[bool](page, `document.querySelector("#regions").hidden`); !hidden {
@@ -129,7 +129,7 @@ func TestBrowserShowsAGatewayThatJoinsLater(t *testing.T) {
 func TestALookAtARoomChangesNothing(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "host-1", "fra", quick, nil)
+	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "syd")
 	for range 2 {
 		if _, _, body := request(t, "GET", doors[1].url+"/room/a/life", ""); body != `{"owned":false}` {

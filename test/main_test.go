@@ -48,11 +48,12 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// quiet runs the tests, and closes the browser and the client's idle connections afterwards.
+// quiet runs the tests, and closes the cluster, the browser and the client's idle connections afterwards.
 type quiet struct{ m *testing.M }
 
 func (q quiet) Run() int {
 	defer client.CloseIdleConnections()
 	defer closeBrowser()
+	defer closeCluster()
 	return q.m.Run()
 }

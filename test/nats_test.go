@@ -14,7 +14,7 @@ import (
 // cluster in turn, the leaders of the buckets among them, while clients claim.
 func TestChaosCountersGoOnWhenANATSServerIsLost(t *testing.T) {
 	beside(t, clusters)
-	on := clustered(t)
+	on := clusteredAlone(t)
 	plain := on.dial
 	on.dial = func(t testing.TB, opts ...nats.Option) *nats.Conn {
 		return plain(t, append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))...)

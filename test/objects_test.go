@@ -131,9 +131,6 @@ func TestAnAlarmThatFailsIsTriedAgain(t *testing.T) {
 		if second.info.Retry != 1 || !second.info.Scheduled.Equal(first.info.Scheduled) {
 			t.Errorf("second run: %+v, want retry 1 of the alarm of %v", second.info, first.info.Scheduled)
 		}
-		if waited := second.at.Sub(first.at); waited < 2*time.Second {
-			t.Errorf("tried again after %v, want at least 2 s", waited)
-		}
 	})
 }
 
@@ -159,8 +156,8 @@ func hear(t testing.TB, b *bell) ring {
 	select {
 	case r := <-b.rings:
 		return r
-	case <-time.After(20 * time.Second):
-		t.Fatal("no alarm within 20 s")
+	case <-time.After(patience):
+		t.Fatal("no alarm within ", patience)
 		return ring{}
 	}
 }
@@ -305,9 +302,7 @@ func TestARecordThatCannotBeReadIsLeftAloneAndSaidSo(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
 	on.startHost(t, "a", "fra", steady, nil)
-	timing := steady
-	timing.Request = 2 * time.Second
-	d := on.startGateway(t, "fra", timing)
+	d := on.startGateway(t, "fra", steady)
 	id, err := objects.Class("ticket").ID("newer")
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,6 @@ import (
 
 	"holdfast/gateway"
 	"holdfast/internal/resume"
-	"holdfast/internal/wire"
 	"holdfast/objects"
 )
 
@@ -82,9 +81,6 @@ func (*lasting) WebSocketClose(tx *objects.Tx, s objects.Socket, _ objects.Close
 	return nil
 }
 
-// patient is timing with a lease that no stall of a busy machine lets lapse.
-var patient = wire.Timing{TTL: 10 * time.Second, Margin: 100 * time.Millisecond, Beat: 200 * time.Millisecond, Drain: 2 * time.Second}
-
 // lastingWorld is two gateways, which say of each request that it comes from whom its query names.
 func lastingWorld(t *testing.T, on *substrate) []*lastingDoor {
 	var doors []*lastingDoor
@@ -97,7 +93,7 @@ func lastingWorld(t *testing.T, on *substrate) []*lastingDoor {
 				return env.Forward(c, env.Object(lastings, c.Params("name")), "/")
 			})
 		}
-		d.door = on.startWorker(t, "fra", patient, worker, string(lastings))
+		d.door = on.startWorker(t, "fra", steady, worker, string(lastings))
 		doors = append(doors, d)
 	}
 	return doors
@@ -142,7 +138,7 @@ func (c *comer) dial(d *lastingDoor, as string) *resume.Gap {
 }
 
 func (c *comer) try(d *lastingDoor, as string) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
 	conn, res, err := websocket.Dial(ctx, strings.Replace(d.url, "http", "ws", 1)+"/lasting/lobby?as="+as, &websocket.DialOptions{
 		Subprotocols: append(c.Subprotocols(), "game.1"),
@@ -157,7 +153,7 @@ func (c *comer) try(d *lastingDoor, as string) (*http.Response, error) {
 
 func (c *comer) read() (kind byte, data []byte) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
 	_, data, err := c.conn.Read(ctx)
 	if err != nil {
@@ -236,7 +232,7 @@ func (d *lastingDoor) ends(t *testing.T) []string {
 func TestASocketThatComesBackIsTheSameAndHasMissedNothing(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "one", "fra", patient, nil, lastingImpl.With(objects.Settings{Resume: time.Minute}))
+	on.startHost(t, "one", "fra", steady, nil, lastingImpl.With(objects.Settings{Resume: time.Minute}))
 	doors := lastingWorld(t, on)
 	c := &comer{t: t}
 	if gap := c.dial(doors[0], "me"); gap != nil || c.hello.Back || c.hello.Subprotocol != "game.1" || c.hello.Auto != "ping" {
@@ -280,7 +276,7 @@ func TestASocketThatComesBackIsTheSameAndHasMissedNothing(t *testing.T) {
 func TestWhatAClientSendsIsHandledOnceWhateverItsConnectionsDo(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "one", "fra", patient, nil, lastingImpl.With(objects.Settings{Resume: time.Minute}))
+	on.startHost(t, "one", "fra", steady, nil, lastingImpl.With(objects.Settings{Resume: time.Minute}))
 	doors := lastingWorld(t, on)
 	c := &comer{t: t}
 	c.dial(doors[0], "me")
@@ -313,7 +309,7 @@ func TestNothingIsMissedWhenHostsAndGatewaysAreRestarted(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
 	class := lastingImpl.With(objects.Settings{Resume: time.Minute})
-	first := on.startHost(t, "one", "fra", patient, nil, class)
+	first := on.startHost(t, "one", "fra", steady, nil, class)
 	doors := lastingWorld(t, on)
 	away, here := &comer{t: t}, &comer{t: t}
 	away.dial(doors[0], "me")
@@ -321,7 +317,7 @@ func TestNothingIsMissedWhenHostsAndGatewaysAreRestarted(t *testing.T) {
 	before := []string{away.who(), here.who()}
 	away.lose()
 	want := doors[1].say(t, "1", "2")
-	second := on.startHost(t, "two", "fra", patient, nil, class)
+	second := on.startHost(t, "two", "fra", steady, nil, class)
 	first.stop()
 	want = append(want, doors[1].say(t, "3")...)
 	doors[0].stop()
@@ -334,7 +330,7 @@ func TestNothingIsMissedWhenHostsAndGatewaysAreRestarted(t *testing.T) {
 		}
 	}
 	third := lastingWorld(t, on)[0]
-	on.startHost(t, "three", "fra", patient, nil, class)
+	on.startHost(t, "three", "fra", steady, nil, class)
 	second.stop()
 	doors[1].stop()
 	third.say(t, "4")
@@ -384,7 +380,7 @@ func TestASocketThatWasAwayWhenItsHostDiedIsToldOfTheGap(t *testing.T) {
 func TestTheEndOfASocketIsToldWhenTheTimeToComeBackIsOver(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "one", "fra", patient, nil, lastingImpl.With(objects.Settings{Resume: 500 * time.Millisecond}))
+	on.startHost(t, "one", "fra", steady, nil, lastingImpl.With(objects.Settings{Resume: 500 * time.Millisecond}))
 	doors := lastingWorld(t, on)
 	c := &comer{t: t}
 	c.dial(doors[0], "me")
@@ -404,7 +400,7 @@ func TestTheEndOfASocketIsToldWhenTheTimeToComeBackIsOver(t *testing.T) {
 func TestWhoLeavesDoesNotComeBack(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "one", "fra", patient, nil, lastingImpl.With(objects.Settings{Resume: time.Minute}))
+	on.startHost(t, "one", "fra", steady, nil, lastingImpl.With(objects.Settings{Resume: time.Minute}))
 	doors := lastingWorld(t, on)
 	for i, leave := range []func(c *comer){
 		func(c *comer) { c.conn.Close(1000, "bye") },
@@ -427,7 +423,7 @@ func TestWhoLeavesDoesNotComeBack(t *testing.T) {
 func TestATokenThatIsNotOnesOwnIsRefused(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "one", "fra", patient, nil, lastingImpl.With(objects.Settings{Resume: time.Minute}))
+	on.startHost(t, "one", "fra", steady, nil, lastingImpl.With(objects.Settings{Resume: time.Minute}))
 	doors := lastingWorld(t, on)
 	c := &comer{t: t}
 	c.dial(doors[0], "me")
@@ -464,7 +460,7 @@ func TestATokenThatIsNotOnesOwnIsRefused(t *testing.T) {
 func TestAClassThatDoesNotAskForItHasNoTokens(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "one", "fra", patient, nil, lastingImpl)
+	on.startHost(t, "one", "fra", steady, nil, lastingImpl)
 	doors := lastingWorld(t, on)
 	c := &comer{t: t}
 	if gap := c.dial(doors[0], "me"); gap != nil || c.Token != "" || c.hello.Subprotocol != "game.1" {
@@ -478,7 +474,7 @@ func TestAClassThatDoesNotAskForItHasNoTokens(t *testing.T) {
 func TestAPlainClientOfAClassWhoseSocketsComeBack(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	on.startHost(t, "one", "fra", patient, nil, lastingImpl.With(objects.Settings{Resume: time.Minute}))
+	on.startHost(t, "one", "fra", steady, nil, lastingImpl.With(objects.Settings{Resume: time.Minute}))
 	doors := lastingWorld(t, on)
 	c := &comer{t: t}
 	await(t, "a plain client is connected", func() (ok bool) {

@@ -265,7 +265,7 @@ func TestALateCopyIsNotRunByTheNextOwner(t *testing.T) {
 		if err := wire.Ask(nc, wire.ObjectSubject(id), inbox, &late); err != nil {
 			t.Fatal(err)
 		}
-		msg, err := answers.NextMsg(5 * time.Second)
+		msg, err := answers.NextMsg(patience)
 		var reply wire.Reply
 		if err != nil || wire.Decode(msg.Data, &reply) != nil || !reply.Moved {
 			t.Errorf("a copy for owner %d: %+v, %v, want it told to ask the owner that it names", owner, reply, err)

@@ -182,7 +182,7 @@ func (l *listener) heard() (got []string, end error) {
 // hears waits until the listener has heard exactly this, and is still connected.
 func (l *listener) hears(what string, want []string) {
 	l.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {

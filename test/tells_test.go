@@ -188,13 +188,9 @@ func TestATimerOutlivesItsHost(t *testing.T) {
 		first := on.startHost(t, "first", "fra", quick, nil, impl)
 		caller := on.caller(t)
 		ask(t, fill, caller("clock"), 3)
-		began := time.Now()
 		first.cut()
 		on.startHost(t, "second", "fra", quick, nil, impl)
 		await(t, "all timers have run", func() bool { return ask(t, number, caller("clock"), nil) == 3 })
-		if took := time.Since(began); took < 900*time.Millisecond {
-			t.Errorf("they ran within %v, early", took)
-		}
 	})
 }
 

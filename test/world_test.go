@@ -76,13 +76,77 @@ func served(t testing.TB, cfg embedded.Config) *substrate {
 	}}
 }
 
+// shared is the cluster of all tests that stop none of its servers: a start takes longer than most of them, as servers
+// wait for seconds before they elect. One test at a time has it, on the seat of clusters.
+var shared struct {
+	c   *embedded.Cluster // nil: not started
+	dir string
+}
+
+// clustered is a cluster in which nothing is stored.
 func clustered(t testing.TB) *substrate {
+	t.Helper()
+	if shared.c == nil {
+		dir, err := os.MkdirTemp("", "cluster")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := embedded.StartCluster(dir, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared.c, shared.dir = c, dir
+	}
+	t.Cleanup(func() {
+		if err := empty(shared.c); t.Failed() || err != nil { // whatever it is that the test has done to it
+			t.Log("the cluster is given up: ", err)
+			closeCluster()
+		}
+	})
+	return ofCluster(shared.c)
+}
+
+// empty deletes everything that a cluster stores.
+func empty(c *embedded.Cluster) error {
+	nc, err := nats.Connect(c.URLs()[0])
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	names := js.StreamNames(ctx)
+	for name := range names.Name() {
+		err = errors.Join(err, js.DeleteStream(ctx, name))
+	}
+	return errors.Join(err, names.Err())
+}
+
+// closeCluster ends the cluster that tests share, if there is one.
+func closeCluster() {
+	if shared.c != nil {
+		shared.c.Close()
+		_ = os.RemoveAll(shared.dir) // it is of no use
+		shared.c = nil
+	}
+}
+
+// clusteredAlone is a cluster of the test's own, whose servers it may stop.
+func clusteredAlone(t testing.TB) *substrate {
 	t.Helper()
 	c, err := embedded.StartCluster(t.TempDir(), 3)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
+	return ofCluster(c)
+}
+
+func ofCluster(c *embedded.Cluster) *substrate {
 	var next int
 	var mu sync.Mutex
 	return &substrate{name: "R3", replicas: 3, servers: c.Servers, cluster: c, dial: func(t testing.TB, opts ...nats.Option) *nats.Conn {
@@ -108,12 +172,12 @@ func dialed(t testing.TB) func(*nats.Conn, error) *nats.Conn {
 // Timing of tests. A machine may stand still for a second or two, so no lease and no beat is
 // shorter than the test needs.
 var (
-	// steady is for tests in which nobody may be taken for lost.
-	steady = wire.Timing{TTL: 10 * time.Second, Drain: 5 * time.Second}
+	// steady is for tests in which nobody may be taken for lost, and everything is answered, however late.
+	steady = wire.Timing{TTL: 20 * time.Second, Commit: 10 * time.Second, Request: time.Minute, Drain: 5 * time.Second}
 	// quick is for tests in which the owner is lost, as short as real time allows.
 	quick = wire.Timing{TTL: 2 * time.Second, Margin: 200 * time.Millisecond, Drain: 2 * time.Second}
 	// brief is for tests in which a gateway is lost, and no owner.
-	brief = wire.Timing{TTL: 10 * time.Second, Beat: 500 * time.Millisecond, Drain: 5 * time.Second}
+	brief = wire.Timing{TTL: 10 * time.Second, Beat: 800 * time.Millisecond, Drain: 5 * time.Second}
 )
 
 // member is a host or a gateway that runs until it is stopped.
@@ -145,9 +209,13 @@ func (on *substrate) startHost(t testing.TB, name, region string, timing wire.Ti
 	if len(classes) == 0 {
 		classes = []*objects.Implementation{ticket.Objects, room.Objects}
 	}
+	all := make([]*objects.Implementation, len(classes))
+	for i, class := range classes {
+		all[i] = class.With(objects.Settings{Queue: time.Minute}) // what a slow machine does not get to is late, and not refused
+	}
 	serve, state := on.dial(t, nats.ReconnectBufSize(-1)), on.dial(t, nats.ReconnectBufSize(-1))
 	h, err := host.New(t.Context(), host.Config{
-		Name: name, Region: region, Objects: classes, Serve: serve, State: state, Nearby: on.near,
+		Name: name, Region: region, Objects: all, Serve: serve, State: state, Nearby: on.near,
 		Replicas: on.replicas, Timing: timing, Log: testLog(t), Metrics: metrics,
 	})
 	if err != nil {
@@ -210,17 +278,20 @@ func open(worker gateway.Worker, classes ...string) gateway.Worker {
 	}
 }
 
-// await asks until it is so, for at most 30 seconds.
+// patience bounds everything that a test waits for. Machines stand still for seconds, and some do so often.
+const patience = 2 * time.Minute
+
+// await asks until it is so.
 func await(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	for !so() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not so after 30 s: %s", what)
+			t.Fatalf("not so after %v: %s", patience, what)
 		}
 	}
 }
@@ -235,7 +306,7 @@ func request(t testing.TB, method, url, body string, header ...string) (int, htt
 	return status, h, text
 }
 
-var client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+var client = &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 
 func try(method, url, body string, header ...string) (int, http.Header, string, error) {
 	req, err := http.NewRequest(method, url, strings.NewReader(body))

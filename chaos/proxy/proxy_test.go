@@ -64,7 +64,7 @@ func (tg *target) got(t *testing.T) string {
 	select {
 	case line := <-tg.lines:
 		return strings.TrimSpace(line)
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the target got nothing")
 		return ""
 	}
@@ -106,7 +106,7 @@ func (c *peer) say(line string) {
 
 func (c *peer) hears(want string) {
 	c.t.Helper()
-	if err := c.conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := c.conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		c.t.Fatal(err)
 	}
 	if line, err := c.in.ReadString('\n'); err != nil || strings.TrimSpace(line) != want {
@@ -133,7 +133,7 @@ func isTimeout(err error) bool {
 // holds waits until the proxy has held back so many bytes.
 func holds(t *testing.T, p *proxy.Proxy, n int64) {
 	t.Helper()
-	late := time.After(5 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		held, more := p.Held()
 		if held >= n {

@@ -25,6 +25,13 @@ func serve(t *testing.T, handler http.HandlerFunc) Target {
 	return target
 }
 
+// some is a load of so many requests.
+func some(most int) Requests {
+	r := tickets(time.Hour)
+	r.Most = most
+	return r
+}
+
 func tickets(duration time.Duration) Requests {
 	return Requests{Path: "/ticket/{name}", Names: 1, Connections: 4, Duration: duration, Tickets: true}
 }
@@ -39,7 +46,7 @@ func TestATicketThatIsGivenTwiceIsFound(t *testing.T) {
 			}
 			fmt.Fprintf(w, `{"ticket":%d}`, ticket)
 		})
-		got, err := tickets(50*time.Millisecond).Run(t.Context(), target)
+		got, err := some(100).Run(t.Context(), target)
 		if err != nil || got.Requests == 0 || got.Failed > 0 || (got.Duplicates > 0) != want {
 			t.Errorf("%s: %+v, %v", give, got, err)
 		}
@@ -49,9 +56,7 @@ func TestATicketThatIsGivenTwiceIsFound(t *testing.T) {
 func TestNoMoreRequestsAreMadeThanTheMost(t *testing.T) {
 	var n atomic.Int64
 	target := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, `{"ticket":%d}`, n.Add(1)) })
-	r := tickets(time.Hour)
-	r.Most = 10
-	if got, err := r.Run(t.Context(), target); err != nil || got.Requests != 10 || n.Load() != 10 {
+	if got, err := some(10).Run(t.Context(), target); err != nil || got.Requests != 10 || n.Load() != 10 {
 		t.Errorf("%d asked, %+v, %v; want 10", n.Load(), got, err)
 	}
 }
@@ -68,7 +73,7 @@ func TestWhatIsRefusedIsNotWhatFailed(t *testing.T) {
 			fmt.Fprintf(w, `{"ticket":%d}`, n.Load())
 		}
 	})
-	got, err := tickets(50*time.Millisecond).Run(t.Context(), target)
+	got, err := some(100).Run(t.Context(), target)
 	if err != nil || got.Requests == 0 || got.Refused == 0 || got.Failed == 0 || !strings.Contains(got.Failure, "500") {
 		t.Errorf("got %+v, %v, want some of each", got, err)
 	}
@@ -76,14 +81,14 @@ func TestWhatIsRefusedIsNotWhatFailed(t *testing.T) {
 
 func TestNobodyWhoAnswersIsAnError(t *testing.T) {
 	target := serve(t, http.NotFound)
-	if _, err := tickets(20*time.Millisecond).Run(t.Context(), target); err == nil || !strings.Contains(err.Error(), "404") {
+	if _, err := some(10).Run(t.Context(), target); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("err = %v, want one that says 404", err)
 	}
 }
 
 func TestAnEchoMustSayTheSame(t *testing.T) {
 	target := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "something else") })
-	load := Requests{Path: "/echo/{name}", Names: 1, Body: []byte("words"), Connections: 1, Duration: 20 * time.Millisecond}
+	load := Requests{Path: "/echo/{name}", Names: 1, Body: []byte("words"), Connections: 1, Duration: time.Hour, Most: 10}
 	if _, err := load.Run(t.Context(), target); err == nil || !strings.Contains(err.Error(), "something else") {
 		t.Errorf("err = %v, want one that says what was said", err)
 	}

@@ -84,7 +84,7 @@ func TestWhoeverWritesToAFullStoreIsToldSoAtOnce(t *testing.T) {
 		}
 		return code
 	}
-	eventually(t, 30*time.Second, "a host serves", func() bool { return ask(0, "see") == "" })
+	eventually(t, "a host serves", func() bool { return ask(0, "see") == "" })
 	refused := 0
 	for i := range 12 {
 		switch code := ask(i, "fill"); {
@@ -107,5 +107,5 @@ func TestWhoeverWritesToAFullStoreIsToldSoAtOnce(t *testing.T) {
 			t.Errorf("a delete was answered %q", code)
 		}
 	}
-	eventually(t, 10*time.Second, "writes go on", func() bool { return ask(11, "fill") == "" })
+	eventually(t, "writes go on", func() bool { return ask(11, "fill") == "" })
 }

@@ -213,7 +213,7 @@ func (c *liveClient) send(m objects.Message) {
 
 func (c *liveClient) next(t testing.TB) objects.Message {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	kind, data, err := c.conn.Read(ctx)
 	if err != nil {
@@ -234,7 +234,7 @@ func (c *liveClient) close(code int, reason string) {
 
 func (c *liveClient) ended(t testing.TB) objects.Close {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
 		_, _, err := c.conn.Read(ctx)
@@ -335,10 +335,10 @@ func (l *live) gauge(t testing.TB, name string) (sum float64) {
 
 func (l *live) until(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !so() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not so after 20 s: %s", what)
+			t.Fatalf("not so after %v: %s", patience, what)
 		}
 		l.pass(5 * time.Millisecond)
 	}

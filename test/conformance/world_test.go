@@ -165,6 +165,9 @@ func (c *cast) objects() map[objects.Class]*objects.Implementation {
 		all[class] = objects.Implement(class, open,
 			objects.On(of.act, (*puppet).act), objects.On(of.hear, (*puppet).hear), objects.On(of.alarm, (*puppet).alarm))
 	}
+	for class := range all { // events that a slow machine does not get to are late, and not refused
+		all[class] = all[class].With(objects.Settings{Queue: time.Minute})
+	}
 	all[wakefuls] = all[wakefuls].With(objects.Settings{Hibernate: -1, Evict: -1})
 	all[keepers] = all[keepers].With(objects.Settings{History: objects.MaxHistory})
 	all[returners] = all[returners].With(objects.Settings{Resume: time.Minute})
@@ -387,13 +390,16 @@ func (s *stage) sockets() (all []string) {
 	return all
 }
 
+// patience bounds everything that a case waits for.
+const patience = time.Minute
+
 // eventually waits for what others do.
 func (s *stage) eventually(what string, so func() bool) {
 	s.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !so() {
 		if time.Now().After(deadline) {
-			s.Fatalf("not so after 20 s: %s", what)
+			s.Fatalf("not so after %v: %s", patience, what)
 		}
 		s.pass(10 * time.Millisecond)
 	}
