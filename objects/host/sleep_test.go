@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -82,6 +83,24 @@ func TestAnIdleInstanceSavesWhatItHasBeforeItIsDropped(t *testing.T) {
 		}
 		if n := count(); n != 2 {
 			t.Errorf("counted %d, want it to go on from 1", n)
+		}
+	})
+}
+
+// A host has many objects that sleep. The allocator's next size is an eighth more.
+func TestASleepingObjectTakesNoMoreThanAKilobyteItself(t *testing.T) {
+	if size := unsafe.Sizeof(object{}); size > 1<<10 {
+		t.Errorf("an object takes %d bytes", size)
+	}
+	saverWorld(t, objects.Settings{}, func(_ *world, o *object, _ func() int) {
+		time.Sleep(time.Minute)
+		if o.isAwake() {
+			t.Error("it is awake after a minute")
+		}
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.waiters != nil {
+			t.Errorf("it keeps %+v, though nobody waits", *o.waiters)
 		}
 	})
 }
