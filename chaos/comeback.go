@@ -67,7 +67,7 @@ func (*hall) WebSocketMessage(_ *objects.Tx, from objects.Socket, _ objects.Mess
 // comeback is a run.
 type comeback struct {
 	clients, rooms, rate int
-	json                 bool
+	browser, json        bool
 }
 
 func comebackCommand(o *options) *cobra.Command {
@@ -77,7 +77,7 @@ func comebackCommand(o *options) *cobra.Command {
 		Short: "Restart and kill gateways and hosts under clients that come back, and count what they miss",
 		Long: `Restart and kill gateways and hosts under clients that come back, and count what they miss.
 
-The clients are clients/js under node (20 or newer). All gateways and hosts are restarted one after the other, then one gateway and
+The clients are clients/js under node (20 or newer), or with --browser in one page of Chromium. All gateways and hosts are restarted one after the other, then one gateway and
 one host are killed. Nobody may miss or hear anything twice without a gap event, nobody may become another socket, and a restart may
 make no gap event. The longest silence of each client is reported: targets are a p99 of 1 s, 3 s and 4 s.`,
 		Args: cobra.NoArgs,
@@ -87,6 +87,7 @@ make no gap event. The longest silence of each client is reported: targets are a
 		},
 	}
 	command.Flags().IntVar(&c.clients, "clients", 1000, "sockets")
+	command.Flags().BoolVar(&c.browser, "browser", false, "the sockets are a page's in Chromium, which allows 255; without it they are node's")
 	command.Flags().IntVar(&c.rooms, "rooms", 20, "rooms")
 	command.Flags().IntVar(&c.rate, "rate", 10, "messages a second of each room")
 	return command
@@ -137,6 +138,14 @@ func (c comeback) run(ctx context.Context, o *options) error {
 	defer k.close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var page *pageServer
+	if c.browser {
+		if page, err = k.servePage(); err != nil {
+			return err
+		}
+		defer page.Close()
+		k.origin = page.origin
+	}
 	f, err := k.newFleet(ctx, k.dir, 1)
 	defer f.close()
 	if err != nil {
@@ -153,7 +162,7 @@ func (c comeback) run(ctx context.Context, o *options) error {
 	for room := range c.rooms {
 		speaking.Go(func() { c.speak(speak, objs.Object(seats, fmt.Sprint("room-", room))) })
 	}
-	sitting, err := c.sit(ctx, k, f)
+	sitting, err := c.sit(ctx, k, f, page)
 	if err != nil {
 		return err
 	}
@@ -189,13 +198,14 @@ func (c comeback) speak(ctx context.Context, room objects.Ref) {
 }
 
 // sitters are the clients, in a process of their own.
-type sitters struct {
-	cmd   *exec.Cmd
-	say   io.WriteCloser
-	lines *bufio.Scanner
+type sitters interface {
+	tell(word string) error // "reset" or "who", which seats.mjs explains
+	report() (phase, error)
+	end()
 }
 
-func (c comeback) sit(ctx context.Context, k *kit, f *fleet) (*sitters, error) {
+// sit has clients sit down: in the page, if there is one.
+func (c comeback) sit(ctx context.Context, k *kit, f *fleet, page *pageServer) (sitters, error) {
 	var urls []string
 	for _, g := range f.gateways {
 		urls = append(urls, strings.Replace(g.url(), "http", "ws", 1))
@@ -204,7 +214,21 @@ func (c comeback) sit(ctx context.Context, k *kit, f *fleet) (*sitters, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sitters{cmd: exec.CommandContext(ctx, "node", "--experimental-websocket", "--no-warnings", filepath.Join(k.root, "chaos", "seats.mjs"), string(config))}
+	if page != nil {
+		return sitInPage(ctx, page, string(config))
+	}
+	return sitUnderNode(ctx, k, string(config))
+}
+
+// nodeSitters are clients under node.
+type nodeSitters struct {
+	cmd   *exec.Cmd
+	say   io.WriteCloser
+	lines *bufio.Scanner
+}
+
+func sitUnderNode(ctx context.Context, k *kit, config string) (*nodeSitters, error) {
+	s := &nodeSitters{cmd: exec.CommandContext(ctx, "node", "--experimental-websocket", "--no-warnings", filepath.Join(k.root, "chaos", "seats.mjs"), config)}
 	s.cmd.Stderr = os.Stderr
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -220,17 +244,17 @@ func (c comeback) sit(ctx context.Context, k *kit, f *fleet) (*sitters, error) {
 	return s, nil
 }
 
-func (s *sitters) end() {
+func (s *nodeSitters) end() {
 	_ = s.say.Close() // they end with it
 	_ = s.cmd.Wait()  // or with the context
 }
 
-func (s *sitters) tell(word string) error {
+func (s *nodeSitters) tell(word string) error {
 	_, err := io.WriteString(s.say, word+"\n")
 	return err
 }
 
-func (s *sitters) report() (p phase, err error) {
+func (s *nodeSitters) report() (p phase, err error) {
 	if err := s.tell("report"); err != nil {
 		return p, err
 	}
@@ -241,7 +265,7 @@ func (s *sitters) report() (p phase, err error) {
 }
 
 // settled waits until all clients are there and have heard the same, and reports.
-func (s *sitters) settled(ctx context.Context, clients int) (p phase, err error) {
+func settled(ctx context.Context, s sitters, clients int) (p phase, err error) {
 	waited := until(ctx, time.Minute, "all clients are there", func() bool {
 		p, err = s.report()
 		return err != nil || p.Open == clients && p.Behind < clients/10
@@ -253,8 +277,8 @@ func (s *sitters) settled(ctx context.Context, clients int) (p phase, err error)
 }
 
 // disturb restarts and kills.
-func (c comeback) disturb(ctx context.Context, f *fleet, s *sitters) (phases []phase, err error) {
-	if _, err := s.settled(ctx, c.clients); err != nil {
+func (c comeback) disturb(ctx context.Context, f *fleet, s sitters) (phases []phase, err error) {
+	if _, err := settled(ctx, s, c.clients); err != nil {
 		return nil, err
 	}
 	restart := func(m *member) error {
@@ -287,7 +311,7 @@ func (c comeback) disturb(ctx context.Context, f *fleet, s *sitters) (phases []p
 		if err := sleep(ctx, 2*time.Second); err != nil {
 			return phases, err
 		}
-		p, err := s.settled(ctx, c.clients)
+		p, err := settled(ctx, s, c.clients)
 		if err != nil {
 			return phases, fmt.Errorf("%s: %w", fault.name, err)
 		}

@@ -21,6 +21,7 @@ type fault struct {
 	rate         int           // messages a second of a busy socket; 0: the usual
 	readers      bool          // through the last gateway nobody claims
 	busy         int           // busy sockets of each room at each gateway; 0: one
+	large        int           // objects of ten megabytes, with a history, every other one a database
 	pause        time.Duration // between two injections, once to twice; 0: around a second, after all have answered
 	planned      bool          // an operator does it: it may close no socket but a gateway's own
 	within       time.Duration // target for the p99 of the gap; 0: none
@@ -43,7 +44,8 @@ var gatewayCuts = []time.Duration{8 * time.Second, 14 * time.Second, 3 * time.Se
 
 var faults = []fault{
 	{key: "kill", title: "kill -9 of an owner", nodes: 1, quick: 3, times: 25, within: 3500 * time.Millisecond, inject: killOwner},
-	{key: "freeze", title: "SIGSTOP of an owner for 4-8 s", nodes: 1, quick: 1, times: 10, inject: freezeOwner},
+	{key: "kill-large", title: "kill -9 of an owner, five objects of 10 MB", nodes: 1, times: 50, large: 5, inject: killOwner},
+	{key: "freeze", title: "SIGSTOP of an owner for 4-8 s, large objects", nodes: 1, quick: 1, times: 10, large: 2, inject: freezeOwner},
 	{key: "freeze-long", title: "SIGSTOP of an owner for 20 s", nodes: 1, quick: 1, times: 3, inject: freezeOwnerLong},
 	{key: "restart", title: "SIGTERM of all hosts in turn, busy sockets", nodes: 1, quick: 3, times: 12, rate: 10, busy: 8, planned: true, inject: restartHost},
 	{key: "cut-host", title: "a host cut off for 6 s", nodes: 1, quick: 1, times: 4, inject: cutHost((*member).ways, proxy.Cut)},

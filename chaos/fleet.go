@@ -164,6 +164,9 @@ func (f *fleet) startMember(ctx context.Context, m *member) error {
 	args := []string{"serve", "host", "--name", m.name, "--state-nats", urls(m.state)}
 	if m.listen != "" {
 		args = []string{"serve", "gateway", "--listen", m.listen}
+		if f.kit.origin != "" {
+			args = append(args, "--origin", f.kit.origin)
+		}
 	} else if len(f.nodes) > 1 {
 		args = append(args, "--replicas", fmt.Sprint(len(f.nodes)))
 	}

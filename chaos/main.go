@@ -57,6 +57,7 @@ type options struct {
 	seed  uint64
 	only  []string
 	quick bool
+	count int // how often each fault is injected; 0: as often as it says
 	json  bool
 	times bool   // a missed target of time fails the run
 	keep  string // folder of histories and logs; empty: they are removed
@@ -86,6 +87,7 @@ func root() *cobra.Command {
 	f.Uint64Var(&o.seed, "seed", 1, "draws victims and pauses")
 	f.StringSliceVar(&o.only, "only", nil, "faults to inject, as kill,split; default: all")
 	f.BoolVar(&o.quick, "quick", false, "each fault once or a few times, about five minutes")
+	f.IntVar(&o.count, "count", 0, "how often each fault is injected; 0: as often as it says")
 	f.StringVar(&o.keep, "keep", "", "folder that gets the histories and the logs of all processes")
 	c.PersistentFlags().BoolVar(&o.times, "times", true, "fail if a target of time is missed; --times=false for busy machines")
 	c.PersistentFlags().BoolVar(&o.json, "json", false, "print the result as JSON")

@@ -126,6 +126,8 @@ type kit struct {
 	temp bool   // close removes dir
 	self string // this program, for serve
 	nats string // nats-server
+
+	origin string // of a page of another server that may use the gateways; empty: there is none
 }
 
 // newKit builds nats-server. Histories and logs go to the folder that is given, if one is.

@@ -12,12 +12,14 @@ import (
 	"holdfast/objects"
 )
 
-// served is Holdfast as in cmd/holdfast, and a class with alarms.
+// served is Holdfast as in cmd/holdfast, and classes with alarms, and of large objects.
 var served = app.Config{
 	Name:    "chaos serve",
-	Objects: append(slices.Clone(demo.Objects), bellObjects, seatObjects),
+	Objects: append(slices.Clone(demo.Objects), bellObjects, seatObjects, shelfObjects, indexObjects),
 	Worker: func(r fiber.Router, env *gateway.Env) {
 		demo.Worker(r, env)
+		shelfCalls.route(r, env)
+		indexCalls.route(r, env)
 		r.Get("/seat/:name", func(c *fiber.Ctx) error { return env.Forward(c, env.Object(seats, c.Params("name")), "/") })
 		r.Post("/bell/:name", func(c *fiber.Ctx) error { return callBell(c, env, setBell) })
 		r.Get("/bell/:name", func(c *fiber.Ctx) error { return callBell(c, env, lookAtBell) })

@@ -19,10 +19,11 @@ import (
 // so that an object that does not answer keeps nobody from asking another. Those who read do
 // nothing else, so that a claim that waits keeps nobody from reading.
 func (w *world) claim(ctx context.Context) {
-	for i := range objectCount * clientsPerObject {
-		object := w.objects()[i%objectCount]
-		reads := i/objectCount >= claimersPerObject
-		gateway := w.gateways[(i+i/objectCount)%gatewayCount]
+	objects := w.objects()
+	for i := range len(objects) * clientsPerObject {
+		object, round := objects[i%len(objects)], i/len(objects)
+		reads := round >= claimersPerObject
+		gateway := w.gateways[(i%len(objects)+round)%gatewayCount]
 		if w.readers && !reads {
 			gateway = w.gateways[0]
 		}
@@ -38,7 +39,7 @@ func (w *world) claim(ctx context.Context) {
 				switch {
 				case reads:
 					op.Kind = history.Read
-				case i/objectCount != 1: // two of three
+				case round != 1: // two of three
 					op.Key = fmt.Sprintf("chaos-%d-%d", i, n)
 				}
 				c.do(ctx, op, w.stop)
@@ -73,7 +74,11 @@ func (c *client) do(ctx context.Context, op *history.Op, ended <-chan struct{}) 
 		if op.Kind == history.Read {
 			method = http.MethodGet
 		}
-		header, failed := c.ask(ctx, method, "/ticket/"+op.Object, op.Key, &answer)
+		path := pathOf(op.Object)
+		if op.Final {
+			path += "?check=1"
+		}
+		header, failed := c.ask(ctx, method, path, op.Key, &answer)
 		if failed == nil {
 			host, _, _ := strings.Cut(header.Get("Holdfast-Owner"), " (")
 			op.Outcome, op.Value, op.Owner, op.Epoch = history.OK, answer.Ticket, host, header.Get("Holdfast-Epoch")

@@ -41,6 +41,7 @@ type world struct {
 	rate    int  // messages a second of a busy socket
 	readers bool // through the last gateway nobody claims
 	busy    int  // busy sockets of each room at each gateway
+	large   int  // large objects
 
 	load  sync.WaitGroup
 	stop  chan struct{} // closed: no more tickets and alarms
@@ -84,7 +85,7 @@ func (k *kit) record(ctx context.Context, f fault, o options, dir, name string) 
 	}
 	out := bufio.NewWriter(file)
 	w := &world{
-		began: time.Now(), writer: history.NewWriter(out), rate: cmp.Or(f.rate, usualRate), busy: max(1, f.busy), readers: f.readers,
+		began: time.Now(), writer: history.NewWriter(out), rate: cmp.Or(f.rate, usualRate), busy: max(1, f.busy), readers: f.readers, large: f.large,
 		stop: make(chan struct{}), quiet: make(chan struct{}), leave: make(chan struct{}),
 		owners: make(map[string]string), success: make(map[string]time.Duration), open: make(map[int]string),
 	}
@@ -117,6 +118,9 @@ func (w *world) live(ctx context.Context, f fault, o options) error {
 	times := f.times
 	if o.quick {
 		times = max(1, f.quick)
+	}
+	if o.count > 0 {
+		times = o.count
 	}
 	for i := range times {
 		if err := w.inject(ctx, f, i, draw); err != nil {
@@ -201,13 +205,13 @@ func (w *world) sit() bool {
 	return len(w.open) >= roomCount*gatewayCount*(idlePerGateway+w.busy)
 }
 
-// objects are the names of the ticket objects.
+// objects are the names of the ticket objects, and of the large objects that count as they do.
 func (w *world) objects() []string {
 	var all []string
 	for i := range objectCount {
 		all = append(all, fmt.Sprintf("o%d", i))
 	}
-	return all
+	return append(all, largeOf(w.large)...)
 }
 
 // owned are the objects whose owner is known to be the host.

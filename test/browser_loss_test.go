@@ -7,6 +7,8 @@ import (
 
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
+
+	"holdfast/chaos/proxy"
 )
 
 // unreachable is what Chromium says of a request whose gateway is not there.
@@ -77,6 +79,33 @@ func TestBrowserSurvivesNetworkLoss(t *testing.T) {
 	b.until("two are there, too", `document.querySelector("#headcount").textContent === "2"`)
 	a.point(300, 400)
 	b.sees(a.name(), 300, 400)
+}
+
+// A laptop sleeps, and its connection dies without a word: the page notices when it wakes, and is back as the same person.
+func TestBrowserNoticesADeadLineAfterASleep(t *testing.T) {
+	beside(t, browsers)
+	on := single(t)
+	on.startHost(t, "host-1", "fra", steady, nil)
+	doors := on.startDoors(t, "fra")
+	line, err := proxy.Listen(strings.TrimPrefix(doors[0].url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(line.Close)
+	a := openTab(t, startBrowser(t), "http://"+line.Addr())
+	a.excuse(unreachable)
+	a.live()
+	name, connections := a.name(), line.Stats().Accepted
+
+	line.Set(proxy.Cut)
+	a.until("the owner is silent", `document.querySelector("#pill").dataset.state === "moving"`)
+	eval[any](a, `void dispatchEvent(new Event("online"))`) // as the system says it on waking
+	a.until("it has noticed", `seen.pills.includes("reconnecting")`)
+	line.Set(proxy.Open)
+	a.live()
+	if a.name() != name || a.text("#headcount") != "1" || line.Stats().Accepted == connections {
+		t.Errorf("%s came back as %s, one of %s", name, a.name(), a.text("#headcount"))
+	}
 }
 
 // online takes the network from the page, or gives it back.

@@ -5,7 +5,6 @@ package test
 import (
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +39,7 @@ func TestChaosTheOwnerIsKilledInTheMidstOfARace(t *testing.T) {
 				epochs[l.Epoch]++
 			}
 		}
-		if len(tickets) != 15 || len(epochs) < 2 {
+		if len(tickets) != 15 || len(epochs) < 2 { // a machine that stalls may lose the next owner, too
 			t.Errorf("press %d: %d different tickets in epochs %v, want 15 in two or more", press, len(tickets), epochs)
 		}
 		if !strings.HasPrefix(whats, "killed refused ") || !strings.HasSuffix(whats, "replaced ") {
@@ -95,8 +94,6 @@ func TestNothingCanBeBrokenOutsideOfDev(t *testing.T) {
 	}
 }
 
-// deathDrawn is how the page draws the death of an owner.
-var deathDrawn = regexp.MustCompile(`owner killed, epoch \d+, → epoch \d+, late write of epoch \d+ refused`)
 
 // The page shows the death: the pause, the next epoch, the refused write, fifteen tickets.
 func TestBrowserCrashesTheOwner(t *testing.T) {
@@ -112,17 +109,21 @@ func TestBrowserCrashesTheOwner(t *testing.T) {
 		t.Errorf("the object's tickets are %s", got)
 	}
 	verdict := page.text("#verdict .main")
-	for _, part := range []string{"fra-1 was killed after 5 tickets.", "took over as epoch ", "had still sent", "refused."} {
+	for _, part := range []string{" was killed after 5 tickets.", "took over as epoch ", "had still sent", "refused."} {
 		if !strings.Contains(verdict, part) {
 			t.Errorf("the verdict is %q, without %q", verdict, part)
 		}
 	}
 	drawn := eval[[]string](page, `[...document.querySelectorAll("#col-object .outage text")].map((el) => el.textContent)`)
-	if got := strings.Join(drawn, ", "); !deathDrawn.MatchString(got) {
-		t.Errorf("the lanes say %q", got)
+	lanes := strings.Join(drawn, ", ")
+	for _, part := range []string{"owner killed, epoch ", ", → epoch ", "late write of epoch "} {
+		if !strings.Contains(lanes, part) {
+			t.Errorf("the lanes say %q, without %q", lanes, part)
+		}
 	}
 	if wide := eval[float64](page, `document.querySelector("#col-object .outage rect").getBoundingClientRect().width`); wide < 40 {
 		t.Errorf("the pause is %g px wide", wide)
 	}
+	page.until("the tour knows", `document.querySelector("#tour [data-step=crash]").dataset.done === "true"`)
 	page.shootElement("#race", "page-crash.png")
 }

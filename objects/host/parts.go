@@ -165,26 +165,26 @@ func (o *object) purge(spans []state.Span) {
 	case <-o.in.work.Done():
 		return
 	}
-	err := o.purgeAll(o.in.work, spans)
+	n, err := o.purgeAll(o.in.work, spans)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.upkeep.purging = false
-	o.purged(spans, err)
+	o.purged(n, err)
 }
 
-// purgeAll purges entries, as long as the lease may be trusted.
-func (o *object) purgeAll(ctx context.Context, spans []state.Span) error {
+// purgeAll purges entries, as long as the lease may be trusted, and returns how many of the spans are gone.
+func (o *object) purgeAll(ctx context.Context, spans []state.Span) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.in.timing.Commit)
 	defer cancel()
 	return state.Purge(ctx, o.key, o.in.home(), spans)
 }
 
 // purged notes what came of a purge. With mu held.
-func (o *object) purged(spans []state.Span, err error) {
-	switch {
-	case err == nil:
-		o.memory.state.Purged(len(spans))
-	case o.in.work.Err() == nil:
+func (o *object) purged(n int, err error) {
+	if n > 0 { // the next purge goes on from there
+		o.memory.state.Purged(n)
+	}
+	if err != nil && n == 0 && o.in.work.Err() == nil {
 		o.in.warnings.log(o.in.log, "parts of an object not purged; they will be", "object", o.key, "err", err)
 	}
 }
@@ -212,9 +212,9 @@ func (o *object) finishParts() {
 		<-merging
 	}
 	if len(spans) > 0 {
-		err := o.purgeAll(o.in.work, spans)
+		n, err := o.purgeAll(o.in.work, spans)
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		o.purged(spans, err)
+		o.purged(n, err)
 	}
 }

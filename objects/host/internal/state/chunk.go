@@ -206,6 +206,7 @@ const (
 	manifestEntry byte = 'M'
 	segmentEntry  byte = 'L'
 	pinEntry      byte = 'P'
+	indexEntry    byte = 'K'
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli) // processors compute this one

@@ -89,7 +89,7 @@ func (s *State) head(p Put) *Head {
 		h.Runs = make([]Run, len(v.runs))
 	}
 	for i, r := range v.runs {
-		h.Runs[i] = Run{r.span(), r.size}
+		h.Runs[i] = r.run()
 	}
 	for i := range m.dead {
 		if !m.dead[i].manifest {
@@ -340,15 +340,15 @@ func (s *source) collect(ctx context.Context, o orphans) error {
 	return nil
 }
 
-// Purge purges entries.
-func Purge(ctx context.Context, object string, home Home, spans []Span) error {
-	for _, span := range spans {
+// Purge purges entries, and returns how many spans are gone, the first ones: with an error not all.
+func Purge(ctx context.Context, object string, home Home, spans []Span) (int, error) {
+	for gone, span := range spans {
 		for i := range span.Parts {
 			home.Cache.forget(object, span.part(i))
 			if err := home.Store.PurgeEntry(ctx, object, span.part(i)); err != nil {
-				return err
+				return gone, err
 			}
 		}
 	}
-	return nil
+	return len(spans), nil
 }

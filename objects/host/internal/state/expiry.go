@@ -52,7 +52,7 @@ func (s *State) endHistory() {
 	h := s.history
 	spans := h.Kept
 	for _, segment := range h.Since {
-		spans = append(spans, segment.Span)
+		spans = append(spans, segment.all())
 	}
 	if h.Pin != nil {
 		spans = append(spans, h.Pin.Entry.Span)
@@ -83,10 +83,11 @@ func (e *Expiry) Run(ctx context.Context) error {
 		}
 		namesOf(spared, later.Spared)
 	}
-	e.spans = less(pin.Kept, spared)
+	spans := pin.Kept
 	for _, s := range pin.Segments {
-		e.spans = append(e.spans, s.Span)
+		spans = append(spans, s.all())
 	}
+	e.spans = less(spans, spared)
 	if e.starts.At > 0 {
 		e.spans = append(e.spans, e.starts.Entry.Span)
 	}

@@ -16,7 +16,7 @@ type Head struct {
 	Next     uint64   `json:"next"`               // the last number that was given
 	Job      uint64   `json:"job,omitempty"`      // of the merge under way; 0: none
 	Live     int64    `json:"size,omitempty"`     // bytes of all keys and values, or more
-	Runs     []Run    `json:"runs,omitempty"`     // the newest last
+	Runs     []Run    `json:"runs,omitempty"`     // the newest last; after a restore, segments of the past among them
 	Manifest *Extent  `json:"manifest,omitempty"` // nil: there are no levels
 	Below    int64    `json:"below,omitempty"`    // bytes of the levels' chunks
 	Blobs    int64    `json:"blobs,omitempty"`    // bytes of values that are apart
@@ -61,8 +61,8 @@ func (l *Loss) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Run is a chunk that was a journal.
-type Run = Extent
+// Run is a chunk that was a journal, or a segment of the past that a restore has made part of the present.
+type Run = Segment
 
 // Extent is entries, and how many bytes they have before they are compressed. Its text is
 // the entries' Span, a colon, and the bytes.
@@ -117,7 +117,11 @@ func (h *Head) Check() error {
 		if err := check(r.Name); err != nil {
 			return err
 		}
-		if r.Parts != 1 || r.Size > maxBlock() {
+		if r.Last > 0 {
+			if err := r.checkParts(h.Next); err != nil {
+				return err
+			}
+		} else if r.Parts != 1 || r.Size > maxBlock() || r.Keys || r.Apart {
 			return fmt.Errorf("it has a run of %d bytes in %d parts, which cannot be", r.Size, r.Parts)
 		}
 	}

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,26 +46,54 @@ type Pin struct {
 	Before   []PinRef  `json:"before,omitempty"`   // oldest first
 }
 
-// Segment is a log that is an entry of its own. Its text is that of the Extent, an @, and the moment of the last change.
+// Segment is a log that is an entry of its own. Its text is that of the Extent, an @, the moment of the last change, and
+// a letter for each of the other fields that is set. Without a moment it is no log but a chunk, and its text that of the Extent.
 type Segment struct {
 	Extent
-	Last Moment
+	Last  Moment
+	Keys  bool // k: the part after the last says which keys the segment has
+	Apart bool // a: it has values that are apart
+}
+
+// all is all entries of the segment.
+func (s Segment) all() Span {
+	if s.Keys {
+		s.Parts++
+	}
+	return s.Span
 }
 
 // MarshalText has segments be texts in JSON.
-func (s Segment) MarshalText() ([]byte, error) {
-	return strconv.AppendInt(append(s.appendText(nil), '@'), int64(s.Last), 10), nil
+func (s Segment) MarshalText() ([]byte, error) { return s.appendText(nil), nil }
+
+func (s Segment) appendText(out []byte) []byte {
+	if out = s.Extent.appendText(out); s.Last == 0 {
+		return out
+	}
+	out = strconv.AppendInt(append(out, '@'), int64(s.Last), 10)
+	if s.Keys {
+		out = append(out, 'k')
+	}
+	if s.Apart {
+		out = append(out, 'a')
+	}
+	return out
 }
 
 // UnmarshalText is the opposite of MarshalText.
 func (s *Segment) UnmarshalText(text []byte) error {
 	extent, last, _ := strings.Cut(string(text), "@")
-	at, err := strconv.ParseInt(last, 10, 64)
-	if err != nil || at <= 0 || strconv.FormatInt(at, 10) != last {
-		return fmt.Errorf("%.80q is no segment", text)
+	last, s.Apart = strings.CutSuffix(last, "a")
+	last, s.Keys = strings.CutSuffix(last, "k")
+	at, err := strconv.ParseInt(cmp.Or(last, "0"), 10, 64)
+	if err == nil {
+		s.Last = Moment(at)
+		err = s.Extent.UnmarshalText([]byte(extent))
 	}
-	s.Last = Moment(at)
-	return s.Extent.UnmarshalText([]byte(extent))
+	if err == nil && string(s.appendText(nil)) != string(text) {
+		err = fmt.Errorf("%.80q is no segment", text)
+	}
+	return err
 }
 
 const (
@@ -89,7 +118,7 @@ func (h *History) check(next uint64) error {
 			return errors.New("its history begins after its pin")
 		}
 	}
-	if err := checkSegments(h.Since, begin-1, next); err != nil {
+	if err := checkSegments(h.Since, max(begin-1, 0), next); err != nil {
 		return err
 	}
 	return checkSpans(h.Kept, next)
@@ -184,15 +213,23 @@ func (s *source) logs(ctx context.Context, segments []Segment, after Moment) ([]
 			after = segments[i-1].Last
 		}
 		g.Go(func() error {
-			data, err := s.assemble(ctx, segment.Span, segmentEntry, segment.Size)
-			if err == nil {
-				logs[i], err = decodeLog(data, after)
-			}
-			if err == nil && (len(logs[i]) == 0 || logs[i][len(logs[i])-1].At != segment.Last) {
-				err = fmt.Errorf("%w: %s does not end when its name says", ErrDamaged, segment.Span)
-			}
+			var err error
+			logs[i], err = s.log(ctx, segment, after)
 			return err
 		})
 	}
 	return logs, g.Wait()
+}
+
+// log reads a segment.
+func (s *source) log(ctx context.Context, segment Segment, after Moment) ([]Change, error) {
+	data, err := s.assemble(ctx, segment.Span, segmentEntry, segment.Size)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := decodeLog(data, after)
+	if err == nil && (len(changes) == 0 || changes[len(changes)-1].At != segment.Last) {
+		err = fmt.Errorf("%w: %s does not end when its name says", ErrDamaged, segment.Span)
+	}
+	return changes, err
 }

@@ -144,7 +144,7 @@ func (o *owner) pastNames(t interface{ Fatalf(string, ...any) }) (needs, keeps m
 			t.Fatalf("log: %v", err)
 		}
 		for _, s := range segments {
-			namesOf(needs, []Span{s.Span})
+			namesOf(needs, []Span{s.all()})
 		}
 		for _, changes := range append(read, last) {
 			for _, c := range changes {
@@ -459,5 +459,176 @@ func TestWhatARestoreBringsBackIsNotPurgedWithThePast(t *testing.T) {
 	if !maps.Equal(got, o.memory) {
 		t.Fatalf("%d keys are read, want %d", len(got), len(o.memory))
 	}
+	cleanPast(t, store, o)
+}
+
+// noise makes values that cannot be compressed.
+func noise() func(bytes int) string {
+	random := rand.NewChaCha8([32]byte{1})
+	return func(bytes int) string {
+		b := make([]byte, bytes)
+		_, _ = random.Read(b) // it never fails
+		return string(b)
+	}
+}
+
+// stored is the bytes of all entries.
+func (t *twin) stored() (n int) {
+	for _, data := range t.entries {
+		n += len(data)
+	}
+	return n
+}
+
+// All that is stored of an object with a history, its present among it, has at most twice the bytes that were written, and
+// those of one state.
+func TestAHistoryKeepsTwiceWhatWasWrittenAndOneStateAtMost(t *testing.T) {
+	small := sizes
+	defer func() { sizes = small }()
+	sizes = inProduction
+	const state = 1 << 20
+	value := noise()
+	rng := rand.New(rand.NewPCG(1, 3))
+	for name, c := range map[string]struct {
+		keys, bytes, batch int
+	}{
+		"any of many rows":      {state / 110, 100, 300},
+		"a few hot rows":        {20, 100, 20},
+		"pages of a database":   {state / 4100, 4096, 3},
+		"values that are apart": {12, 90_000, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := newTwin()
+			o, err := claimAt(store, NewCache(4<<20), month, time.Unix(1e9, 0))
+			must := func(err error) {
+				t.Helper()
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			must(err)
+			written, worst := 0, 0.0
+			write := func(n int) {
+				key := fmt.Sprintf("row/%06d", n)
+				o.write(key, value(c.bytes))
+				written += len(key) + c.bytes
+			}
+			for n := range c.keys {
+				if write(n); n%1000 == 999 {
+					must(o.commitAll(false))
+				}
+			}
+			must(o.quiet())
+			for commit := 0; written < 6*state; commit++ {
+				for range c.batch {
+					write(rng.IntN(c.keys))
+				}
+				must(o.commitAll(false))
+				must(o.merge())
+				if o.past = nil; commit%20 != 0 {
+					continue
+				}
+				if o.job != nil {
+					must(o.merge())
+				}
+				must(o.quiet())
+				stored := store.stored()
+				if worst = max(worst, float64(stored-c.keys*(c.bytes+10))/float64(written)); stored > 2*written+c.keys*(c.bytes+10) {
+					t.Errorf("%d bytes are stored of %d that were written, and a state of %d", stored, written, c.keys*(c.bytes+10))
+				}
+			}
+			t.Logf("beyond one state, at most %.2f times what was written was stored; %d pins", worst, len(o.state.history.pins))
+		})
+	}
+}
+
+// Of a large object a moment is opened, and one key read as it was then, without reading all that has changed since the last
+// pin; a restore writes names, and not what they name. What it names is read when it is asked for, by the next owner too.
+func TestToOpenAMomentOrToRestoreItTakesNamesAndNotWhatTheyName(t *testing.T) {
+	small := sizes
+	defer func() { sizes = small }()
+	sizes = inProduction
+	store, value := newTwin(), noise()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	o, err := claimAt(store, NewCache(64<<20), month, time.Unix(1e9, 0))
+	must(err)
+	const rows = 12_000
+	for n := range rows {
+		if o.write(fmt.Sprintf("row/%06d", n), value(100)); n%1000 == 999 {
+			must(o.commitAll(false))
+		}
+	}
+	must(o.quiet())
+	must(o.pin())
+	rng := rand.New(rand.NewPCG(1, 4))
+	var past []moment
+	for commit := range 30 {
+		for range 400 {
+			o.write(fmt.Sprintf("row/%06d", rng.IntN(rows)), value(100))
+		}
+		if must(o.commitAll(false)); commit%10 == 5 {
+			past = append(past, o.past[len(o.past)-1])
+		}
+		must(o.merge())
+		must(o.merge())
+	}
+	must(o.quiet())
+	changed := 30 * 400 * 110
+	for _, then := range past {
+		head, data := store.kept()
+		store.read = 0
+		s, err := OpenAt(context.Background(), object, head, data, Home{Store: store}, then.at, o.now)
+		must(err)
+		key := fmt.Sprintf("row/%06d", rng.IntN(rows))
+		got, err := s.Read(context.Background(), key)
+		if must(err); string(got) != then.all[key] {
+			t.Errorf("%s was %x, want %x", key, got, then.all[key])
+		}
+		if store.read > changed/2 {
+			t.Errorf("%d bytes were read to open a moment; %d have changed", store.read, changed)
+		}
+	}
+
+	stored := store.stored()
+	store.read = 0
+	undo, err := o.restore(past[2])
+	must(err)
+	if more := store.stored() - stored; store.read > changed/2 || more > changed/5 {
+		t.Errorf("a restore has read %d bytes and written %d; %d have changed", store.read, more, changed)
+	}
+	for range 20 { // and serves on
+		key := fmt.Sprintf("row/%06d", rng.IntN(rows))
+		got, err := o.state.Read(context.Background(), key)
+		if must(err); string(got) != o.memory[key] {
+			t.Errorf("%s is %x, want %x", key, got, o.memory[key])
+		}
+	}
+	memory := o.acked
+	store.read = 0
+	head, data := store.kept()
+	next, err := Open(context.Background(), object, head, data, Home{Store: store}, true, o.now)
+	must(err)
+	if store.read > changed/2 {
+		t.Errorf("a claim has read %d bytes; %d have changed", store.read, changed)
+	}
+	got, err := readAll(next)
+	if must(err); !maps.Equal(got, memory) {
+		t.Error("the next owner has something else")
+	}
+	if must(o.quiet()); o.state.Runs() != len(o.state.view.Load().runs) {
+		t.Error("segments are there still after all merges")
+	}
+	_, err = o.restore(undo)
+	must(err)
+	got, err = o.read()
+	if must(err); !maps.Equal(got, undo.all) {
+		t.Error("the restore is not undone")
+	}
+	must(o.quiet())
 	cleanPast(t, store, o)
 }

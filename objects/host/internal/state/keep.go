@@ -266,23 +266,35 @@ func (s *State) record(p Put, home Home, changed []item, pin bool, before *Befor
 	return before
 }
 
-// segment makes an entry of the log, together with the last small segments if they are many.
+// segment makes an entry of the log, together with the last segments if they are many, or fill most of a chunk.
 func (s *State) segment(p Put) []*Piece {
 	h, m := s.history, s.more
 	m.next++
 	h.size += int64(len(h.Log))
 	content := h.Log
+	if len(h.recent)+len(content) > sizes.chunk { // one that is larger would be read for a single key
+		h.recent, h.small = nil, 0
+	}
 	h.recent, h.small, h.Log = append(h.recent, content...), h.small+1, nil
-	if h.small == manySegments {
-		small := len(h.Since) - (manySegments - 1)
+	if h.small == manySegments || h.small > 1 && len(h.recent) > sizes.chunk/2 {
+		small := len(h.Since) - (h.small - 1)
 		for _, one := range h.Since[small:] {
-			m.discard(garbage{Span: one.Span, size: one.Size})
+			m.discard(garbage{Span: one.all(), size: one.Size})
 		}
 		content, h.Since = h.recent, slices.Clone(h.Since[:small])
 		h.recent, h.small = nil, 0
 	}
 	span, pieces := cutUp(segmentEntry, Name{Token: p.Token, Number: m.next}, content)
-	h.Since = append(h.Since, Segment{Extent{span, len(content)}, h.Last})
+	one := Segment{Extent: Extent{span, len(content)}, Last: h.Last}
+	index, apart, err := indexOf(content)
+	if err != nil {
+		panic(err) // it was appended here
+	}
+	if one.Apart = apart; len(content) > sizes.smallRun && len(index) <= sizes.chunk {
+		one.Keys = true
+		pieces = append(pieces, &Piece{Name: span.part(span.Parts), what: indexEntry, content: index})
+	}
+	h.Since = append(h.Since, one)
 	return pieces
 }
 
@@ -296,7 +308,7 @@ func (s *State) pin(p Put) (pieces []*Piece) {
 		Segments: h.Since, Kept: h.Kept, Spared: h.spared, Before: h.pins,
 	}
 	for _, r := range v.runs {
-		pin.Head.Runs = append(pin.Head.Runs, Run{r.span(), r.size})
+		pin.Head.Runs = append(pin.Head.Runs, r.run())
 	}
 	var own []Span // nothing but the pin names them
 	if !v.layered() {
@@ -309,7 +321,7 @@ func (s *State) pin(p Put) (pieces []*Piece) {
 		}
 		f.flush()
 		for _, r := range f.runs {
-			pin.Head.Runs = append(pin.Head.Runs, Run{r.span(), r.size})
+			pin.Head.Runs = append(pin.Head.Runs, r.run())
 			own = append(own, r.span())
 		}
 		name, pieces = f.name, f.pieces

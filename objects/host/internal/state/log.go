@@ -3,7 +3,9 @@ package state
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -111,6 +113,61 @@ func replay(into map[string]item, changes []Change, until Moment) {
 			into[it.key] = it
 		}
 	}
+}
+
+// chunkOf is what changes have left, as a chunk: a layer over what was before them.
+func chunkOf(changes []Change) (*chunk, error) {
+	var all []item // the newest first
+	var b builder
+	size := 0
+	for i := range slices.Backward(changes) {
+		all = append(all, changes[i].items...)
+		size += changes[i].bytes
+	}
+	if len(all) == 0 {
+		return nil, errLog
+	}
+	if len(changes) > 1 { // otherwise they are in order
+		slices.SortStableFunc(all, func(a, b item) int { return strings.Compare(a.key, b.key) })
+	}
+	b.block, b.at = make([]byte, 0, size+4*len(all)+4), make([]uint32, 0, len(all))
+	for i, it := range all {
+		if i == 0 || it.key != all[i-1].key {
+			b.add(it)
+		}
+	}
+	return b.finish(), nil
+}
+
+// An index says which keys a segment has, so that the segment is read only for those: their sums, sorted, four bytes each.
+
+// indexOf is the index of a log, and whether the log has values that are apart.
+func indexOf(log []byte) (index []byte, some bool, err error) {
+	changes, err := decodeLog(log, 0)
+	if err != nil {
+		return nil, false, err
+	}
+	var sums []uint32
+	for _, c := range changes {
+		for _, it := range c.items {
+			sums = append(sums, keySum(it.key))
+			some = some || it.kind == apart
+		}
+	}
+	slices.Sort(sums)
+	for _, sum := range slices.Compact(sums) {
+		index = binary.BigEndian.AppendUint32(index, sum)
+	}
+	return index, some, nil
+}
+
+func keySum(key string) uint32 { return crc32.Checksum([]byte(key), castagnoli) }
+
+// mayHave reports whether an index has a key, or another of the same sum.
+func mayHave(index []byte, key string) bool {
+	sum := keySum(key)
+	at := sort.Search(len(index)/4, func(i int) bool { return binary.BigEndian.Uint32(index[4*i:]) >= sum }) * 4
+	return at+4 <= len(index) && binary.BigEndian.Uint32(index[at:]) == sum
 }
 
 // sortedItems are items in order of their keys.

@@ -49,8 +49,16 @@ func room(n int) int64 {
 	return most
 }
 
-// Runs is how many runs there are.
-func (s *State) Runs() int { return len(s.view.Load().runs) }
+// Runs is how many runs were written since the object was put back, if it was, and no merge has made levels of that.
+func (s *State) Runs() (n int) {
+	for _, r := range slices.Backward(s.view.Load().runs) {
+		if r.segment != nil {
+			break
+		}
+		n++
+	}
+	return n
+}
 
 // Plan says which merge is due, nil for none. It is under way until Install or Abandon.
 func (s *State) Plan(object string, token uint64, home Home) *Job {
@@ -76,11 +84,11 @@ func (s *State) Plan(object string, token uint64, home Home) *Job {
 	}
 	switch deep := s.overfull(v); {
 	case len(runs) >= manyRuns, len(runs) > 0 && bytesOf(runs) > sizes.runs:
-		j.runs, j.to = runs, 1
+		j.runs, j.to = oldest(runs), 1
 	case deep > 0:
 		j.upper, j.to = s.choose(v, deep, min(bytesOf(v.levels[deep-1])-room(deep), sizes.merge)), deep+1
 	case s.bloated(v) && len(runs) > 0:
-		j.runs, j.to = runs, 1
+		j.runs, j.to = oldest(runs), 1
 	case s.bloated(v) && shallow(v) > 0:
 		j.to = shallow(v) + 1
 		j.upper = s.choose(v, j.to-1, sizes.merge)
@@ -102,6 +110,17 @@ func (s *State) Plan(object string, token uint64, home Home) *Job {
 	}
 	m.job = j
 	return j
+}
+
+// oldest are as many of the oldest runs as one merge takes: after a restore there are many.
+func oldest(runs []*ref) []*ref {
+	n := 1
+	for size := runs[0].size; n < len(runs); n++ {
+		if size += runs[n].size; int64(size) > sizes.merge {
+			break
+		}
+	}
+	return runs[:n]
 }
 
 // overfull is the first level that has more bytes than it may; 0: none.

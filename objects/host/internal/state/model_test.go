@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -389,5 +390,37 @@ func TestReservedKeysAreTheKeysThatStay(t *testing.T) {
 		if in != engine.Stays(key) {
 			t.Errorf("%q is in a stretch: %v; it stays: %v", key, in, engine.Stays(key))
 		}
+	}
+}
+
+// A purge that ran out of time began again with the first entry, so that a long list was never at an end.
+func TestAPurgeGoesOnWhereTheLastOneEnded(t *testing.T) {
+	store := newTwin()
+	o, err := claim(store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 40 {
+		o.write(fmt.Sprintf("%03d", n%7), strings.Repeat("x", 400))
+		if err := errors.Join(o.commitAll(false), o.merge()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for o.job != nil {
+		if err := errors.Join(o.merge(), o.commitAll(false)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := len(o.state.Doomed(o.now, 0))
+	if before < 10 {
+		t.Fatalf("%d spans wait", before)
+	}
+	store.calls = 3
+	if err := o.purge(0); err == nil {
+		t.Fatal("the store has not failed")
+	}
+	store.calls, store.gone = -1, false
+	if after := len(o.state.Doomed(o.now, 0)); after != before-3 {
+		t.Errorf("%d of %d spans wait after three calls", after, before)
 	}
 }

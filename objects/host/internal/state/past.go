@@ -40,8 +40,8 @@ func OpenAt(ctx context.Context, object string, head *Head, data *engine.Data, h
 		return Open(ctx, object, head, data, home, false, now)
 	}
 	s, items, err := h.open(ctx, object, home, at, now)
-	if err != nil {
-		return nil, err
+	if err != nil || len(items) == 0 {
+		return s, err
 	}
 	v := *s.view.Load()
 	f := folding{name: Name{Token: 1, Number: 1}, source: &source{Home: Home{Store: home.Store}, object: object}}
@@ -54,16 +54,14 @@ func OpenAt(ctx context.Context, object string, head *Head, data *engine.Data, h
 	}
 	v.runs = slices.Concat(v.runs, f.runs)
 	s.live.Store(s.live.Load() + bytesOfItems(items))
-	if s.more == nil {
-		s.more = new(more)
-	}
 	s.more.above += bytesOf(f.runs)
 	v.parts = s.more.parts()
 	s.view.Store(&v)
 	return s, nil
 }
 
-// open is the state of the last pin before a moment, and what has changed from there to the moment.
+// open is the state at the end of the last segment before a moment, and what has changed from there to the moment. The segments
+// since the last pin are runs of that state, so they are read when they are needed.
 func (h *History) open(ctx context.Context, object string, home Home, at Moment, now time.Time) (*State, []item, error) {
 	src := &source{Home: home, object: object}
 	if at < h.From {
@@ -106,21 +104,24 @@ func (h *History) open(ctx context.Context, object string, home Home, at Moment,
 		}
 		segments = ends.Segments
 	}
-	begin, changed := Moment(0), make(map[string]item)
+	last, changed := Moment(0), make(map[string]item) // last: until when changes are known
 	if next > 0 {
-		begin = pins[next-1].At
+		last = pins[next-1].At
 	}
-	if i := slices.IndexFunc(segments, func(s Segment) bool { return s.Last >= at }); i >= 0 {
-		segments = segments[:i+1]
+	var within []Segment // the moment is in this one
+	if i := slices.IndexFunc(segments, func(s Segment) bool { return s.Last > at }); i >= 0 {
+		segments, within = segments[:i], segments[i:i+1]
 	}
-	logs, err := src.logs(reading, segments, begin)
+	if n := len(segments); n > 0 {
+		last = segments[n-1].Last
+	}
+	logs, err := src.logs(reading, within, last)
 	if err = errors.Join(err, g.Wait()); err != nil {
 		return nil, nil, err
 	}
-	last := begin
-	for _, changes := range logs {
-		replay(changed, changes, at)
-		last = changes[len(changes)-1].At
+	if len(logs) > 0 {
+		replay(changed, logs[0], at)
+		last = within[0].Last
 	}
 	if next == len(pins) && last < at {
 		changes, err := decodeLog(h.Log, last)
@@ -140,7 +141,44 @@ func (h *History) open(ctx context.Context, object string, home Home, at Moment,
 		head = &base.Head
 	}
 	s, err := Open(ctx, object, head, new(engine.Data), home, false, now)
+	if err == nil && len(segments) > 0 {
+		err = s.lay(ctx, src, segments)
+	}
 	return s, sortedItems(changed), err
+}
+
+// lay makes segments the newest runs of a state that is of the past.
+func (s *State) lay(ctx context.Context, src *source, segments []Segment) error {
+	v, m := *s.view.Load(), s.more
+	var runs, some []*ref // some: those with values that are apart
+	size := int64(0)
+	for _, segment := range segments {
+		r := refOf(segment)
+		if runs = append(runs, r); segment.Apart {
+			some = append(some, r)
+		}
+		size += int64(segment.Size)
+	}
+	if err := src.hold(ctx, some); err != nil {
+		return err
+	}
+	for _, r := range some {
+		for c, i := r.held.Load(), 0; i < c.n; i++ {
+			if it := c.item(i); it.kind == apart {
+				b, err := parseBlob(it.value)
+				if err != nil {
+					return err
+				}
+				m.blobs += int64(b.size)
+				size += int64(b.size)
+			}
+		}
+	}
+	m.above += bytesOf(runs)
+	v.runs, v.parts = slices.Concat(v.runs, runs), m.parts()
+	s.live.Add(size)
+	s.view.Store(&v)
+	return nil
 }
 
 // Text is the moment as a bookmark.

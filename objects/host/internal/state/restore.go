@@ -12,7 +12,7 @@ import (
 // Target is a state of the past that an object is to be put back to.
 type Target struct {
 	at    Moment
-	state *State // of the last pin before it
+	state *State // at the end of the last segment before it
 	items []item // what has changed from there
 
 	// What Settle has found.
@@ -123,7 +123,7 @@ func (s *State) Compare(ctx context.Context, t *Target, some bool) error {
 // apart finds the values that are apart in chunks of which others have none.
 func (v *view) apart(ctx context.Context, others map[Name]*ref, into map[Name]blob) error {
 	for name, r := range v.refs() {
-		if others[name] != nil {
+		if others[name] != nil || r.segment != nil && !r.segment.Apart {
 			continue
 		}
 		c, err := v.source.load(ctx, r)

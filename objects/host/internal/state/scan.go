@@ -168,7 +168,7 @@ type scan struct {
 // Next is that of engine.Scan.
 func (s *scan) Next() (engine.Write, bool, error) {
 	if !s.merged.begun {
-		if err := s.view.hold(s.ctx); err != nil {
+		if err := s.view.source.hold(s.ctx, s.view.runs); err != nil {
 			return engine.Write{}, false, err
 		}
 	}

@@ -40,14 +40,25 @@ type view struct {
 
 func (v *view) layered() bool { return len(v.runs) > 0 || len(v.levels) > 0 }
 
-// hold has the runs in memory: nearly every read looks into them.
+// hold has the runs in memory, and of large segments the indices: nearly every read looks into them.
 func (v *view) hold(ctx context.Context) error {
+	var runs, large []*ref
 	for _, r := range v.runs {
-		if r.held.Load() == nil {
-			return v.source.hold(ctx, v.runs)
+		switch {
+		case r.held.Load() != nil || r.index.Load() != nil:
+		case r.segment != nil && r.segment.Keys:
+			large = append(large, r)
+		default:
+			runs = append(runs, r)
 		}
 	}
-	return nil
+	if len(runs) == 0 && len(large) == 0 {
+		return nil
+	}
+	if err := v.source.hold(ctx, runs); err != nil {
+		return err
+	}
+	return v.source.indices(ctx, large)
 }
 
 // more is what a state needs that is more than a journal.
@@ -124,7 +135,7 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 	v := &view{data: data, source: src}
 	m := &more{next: head.Next, manifest: head.Manifest, below: head.Below, blobs: head.Blobs, claimed: claimed{head.Next, head.Job}, losses: head.Losses}
 	for _, r := range head.Runs {
-		v.runs = append(v.runs, &ref{Name: r.Name, size: r.Size})
+		v.runs = append(v.runs, refOf(r))
 		m.above += int64(r.Size)
 	}
 	for _, key := range head.Gone {
@@ -164,8 +175,10 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 		return nil, err
 	}
 	v.reserved = new(engine.Data)
+	own := *v // segments have no keys that stay
+	own.runs = slices.DeleteFunc(slices.Clone(v.runs), func(r *ref) bool { return r.segment != nil })
 	for _, in := range reservedKeys {
-		all := merged{stretch: in, layers: v.layersOf(ctx, in)}
+		all := merged{stretch: in, layers: own.layersOf(ctx, in)}
 		for {
 			it, ok, err := all.next()
 			if err != nil {
@@ -333,7 +346,7 @@ func (v *view) deep(ctx context.Context, key string, load func(context.Context, 
 		return nil, false, nil
 	}
 	look := func(r *ref) (found []byte, ok bool, err error) {
-		if r.bounded && (key < r.first || key > r.last) {
+		if r.lacks(key) {
 			return nil, false, nil
 		}
 		c, err := load(ctx, r)
@@ -406,7 +419,7 @@ func (s *State) Count(ctx context.Context, from, to string) (n int, err error) {
 	if !v.layered() {
 		return v.data.Count(ctx, from, to)
 	}
-	if err := v.hold(ctx); err != nil {
+	if err := v.source.hold(ctx, v.runs); err != nil {
 		return 0, err
 	}
 	in := stretch{from: from, to: to}

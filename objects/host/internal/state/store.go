@@ -135,12 +135,46 @@ type ref struct {
 	Name
 	size        int // bytes of its block
 	first, last string
-	bounded     bool                  // first and last are known
-	held        atomic.Pointer[chunk] // in memory for as long as the object is; nil: in the cache, or in the store only
-	commit      uint64                // the first that names it
+	bounded     bool                   // first and last are known
+	held        atomic.Pointer[chunk]  // in memory for as long as the object is; nil: in the cache, or in the store only
+	commit      uint64                 // the first that names it
+	segment     *Segment               // what the chunk is made of when it is loaded; nil: it is an entry
+	index       atomic.Pointer[[]byte] // of the segment; nil: it has none, or it has not been read
 }
 
-func (r *ref) span() Span { return Span{r.Name, 1} }
+// refOf is what a head says of a run.
+func refOf(run Run) *ref {
+	r := &ref{Name: run.Name, size: run.Size}
+	if run.Last > 0 {
+		r.segment = &run
+	}
+	return r
+}
+
+// run is the opposite of refOf.
+func (r *ref) run() Run {
+	if r.segment != nil {
+		return *r.segment
+	}
+	return Run{Extent: Extent{r.span(), r.size}}
+}
+
+// span is all entries of the chunk.
+func (r *ref) span() Span {
+	if r.segment != nil {
+		return r.segment.all()
+	}
+	return Span{r.Name, 1}
+}
+
+// lacks reports whether the chunk is known not to have a key.
+func (r *ref) lacks(key string) bool {
+	if r.bounded && (key < r.first || key > r.last) {
+		return true
+	}
+	index := r.index.Load()
+	return index != nil && !mayHave(*index, key)
+}
 
 // reaches reports whether the chunk may have a key of a stretch.
 func (r *ref) reaches(from, to string) bool { return !r.bounded || r.first < to && from <= r.last }
@@ -170,19 +204,30 @@ func (s *source) load(ctx context.Context, r *ref) (*chunk, error) {
 	if c := s.known(r); c != nil {
 		return c, nil
 	}
-	c, err := s.fetch(ctx, r.Name)
-	if err == nil && !s.quiet {
+	c, err := s.fetch(ctx, r)
+	switch {
+	case err != nil || s.quiet:
+	case r.segment != nil:
+		r.held.Store(c) // a merge makes chunks of it soon, or all is let go of soon
+	default:
 		s.Cache.add(cached{key: cacheKey{s.object, r.Name}, chunk: c})
 	}
 	return c, err
 }
 
-func (s *source) fetch(ctx context.Context, name Name) (*chunk, error) {
-	data, err := s.get(ctx, name)
+func (s *source) fetch(ctx context.Context, r *ref) (*chunk, error) {
+	if r.segment != nil {
+		changes, err := s.log(ctx, *r.segment, 0)
+		if err != nil {
+			return nil, err
+		}
+		return chunkOf(changes)
+	}
+	data, err := s.get(ctx, r.Name)
 	if err != nil {
 		return nil, err
 	}
-	return unsealChunk(s.object, name, data)
+	return unsealChunk(s.object, r.Name, data)
 }
 
 // get is an entry that the object names: if it is missing, it is lost.
@@ -203,9 +248,32 @@ func (s *source) hold(ctx context.Context, refs []*ref) error {
 			continue
 		}
 		g.Go(func() error {
-			c, err := s.fetch(ctx, r.Name)
+			c, err := s.fetch(ctx, r)
 			if err == nil {
 				r.held.Store(c)
+			}
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// indices reads the indices of chunks that are segments.
+func (s *source) indices(ctx context.Context, refs []*ref) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(4 * inFlight) // they are small
+	for _, r := range refs {
+		g.Go(func() error {
+			name := r.segment.part(r.segment.Parts)
+			data, err := s.get(ctx, name)
+			if err == nil {
+				data, err = unseal(indexEntry, s.object, name, sizes.chunk, data)
+			}
+			if err == nil && len(data)%4 != 0 {
+				err = fmt.Errorf("%w: %s is no index", ErrDamaged, name)
+			}
+			if err == nil {
+				r.index.Store(&data)
 			}
 			return err
 		})

@@ -17,6 +17,8 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
+var inProduction = sizes
+
 // In tests small states have many parts.
 func TestMain(m *testing.M) {
 	sizes.small, sizes.journal, sizes.whole = 512, 256, 4<<10
@@ -40,6 +42,7 @@ type twin struct {
 	effect  bool // the last one is done
 	gone    bool
 	asked   int // reads of entries
+	read    int // bytes of those
 }
 
 // kept is a record as it is put.
@@ -90,6 +93,7 @@ func (t *twin) GetEntry(_ context.Context, _ string, name Name) (data []byte, er
 		if data, there = t.entries[name]; !there {
 			err = ErrMissing
 		}
+		t.read += len(data)
 	})
 	return data, errors.Join(crashed, err)
 }
@@ -273,14 +277,11 @@ func (o *owner) merge() error {
 }
 
 func (o *owner) purge(after time.Duration) error {
-	spans := o.state.Doomed(o.now, after)
-	if err := Purge(context.Background(), object, o.home, spans); err != nil {
-		return err
+	n, err := Purge(context.Background(), object, o.home, o.state.Doomed(o.now, after))
+	if n > 0 {
+		o.state.Purged(n)
 	}
-	if len(spans) > 0 {
-		o.state.Purged(len(spans))
-	}
-	return nil
+	return err
 }
 
 // named is all entries that the state names.
