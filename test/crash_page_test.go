@@ -94,7 +94,6 @@ func TestNothingCanBeBrokenOutsideOfDev(t *testing.T) {
 	}
 }
 
-
 // The page shows the death: the pause, the next epoch, the refused write, fifteen tickets.
 func TestBrowserCrashesTheOwner(t *testing.T) {
 	beside(t, browsers)
