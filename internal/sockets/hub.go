@@ -60,10 +60,10 @@ type Hub struct {
 }
 
 // collectStep is how many sockets more there are, at the least, when memory is collected
-// again. Opening a socket leaves six times as much garbage as the socket keeps. Were
-// memory collected only after thousands of sockets, what they keep would lie scattered
-// over pages that are empty otherwise: with 1,000 sockets, each costs 19 KB then, and 12 KB
-// so (holdfast bench idle).
+// again; of many, there are half as many more. Opening a socket leaves more garbage than the
+// socket keeps. Were memory collected only after thousands of sockets, what they keep would
+// lie scattered over pages that are empty otherwise. Each collection looks through all that
+// is kept, so that collections at every few sockets would cost more than the sockets.
 const collectStep = 128
 
 // Config is what a Hub is made of. All of it is needed.
@@ -172,7 +172,7 @@ func (h *Hub) Add(object wire.Address, principal []byte, resumes bool) (*Socket,
 	}
 	h.sockets[s.id] = s
 	if n := len(h.sockets); n >= h.collectAt {
-		h.collectAt = n + max(collectStep, n/4)
+		h.collectAt = n + max(collectStep, n/2)
 		h.work.Go(runtime.GC)
 	}
 	h.mu.Unlock()

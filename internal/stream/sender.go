@@ -20,6 +20,12 @@ type Sender struct {
 	need   uint64 // the commit that the newest event depends on
 	landed uint64 // the newest commit known to have landed
 
+	todo *todo // nil before the first lane
+}
+
+// todo is what an event asks of the host, in memory that the next one uses again. Most
+// objects have no sockets, and none of it.
+type todo struct {
 	do    []Do
 	heads []Head // that do shares
 }
@@ -102,7 +108,7 @@ func NewSender(token uint64, entries []Entry, settings *Settings, now time.Time)
 		}
 		s.know(e.Token, Head{l.mark, e.Head})
 	}
-	s.taking = s.asked()
+	s.taking = s.awaitsAnswers()
 	return s
 }
 
@@ -126,13 +132,31 @@ func (s *Sender) lane(gateway string) *lane {
 			head: s.floor, sent: s.floor, acked: s.floor, start: s.floor,
 		}
 		s.lanes = append(s.lanes, l)
+		if s.todo == nil {
+			s.todo = new(todo)
+		}
 	}
 	return l
 }
 
 func (s *Sender) begin() {
-	clear(s.do)
-	s.do, s.heads = s.do[:0], s.heads[:0]
+	if t := s.todo; t != nil {
+		clear(t.do)
+		t.do, t.heads = t.do[:0], t.heads[:0]
+	}
+}
+
+// ask asks something of the host.
+func (s *Sender) ask(d Do) {
+	s.todo.do = append(s.todo.do, d)
+}
+
+// asks are what is asked of the host since begin.
+func (s *Sender) asks() []Do {
+	if s.todo == nil {
+		return nil
+	}
+	return s.todo.do
 }
 
 // slots are the members in one of the states.
@@ -198,7 +222,7 @@ func (s *Sender) Event(now time.Time, need uint64, outs []Out) []Do {
 		}
 	}
 	s.release(now)
-	return s.do
+	return s.asks()
 }
 
 // Owe says to which gateways something is promised that has no number yet, and to no
@@ -264,7 +288,7 @@ func (s *Sender) Landed(now time.Time, commit uint64) []Do {
 	s.begin()
 	s.landed = max(s.landed, commit)
 	s.release(now)
-	return s.do
+	return s.asks()
 }
 
 // release sends what waits for nothing more. All lanes advance first: heads tell of
@@ -292,7 +316,7 @@ func (s *Sender) release(now time.Time) {
 func (s *Sender) send(l *lane, from uint64) {
 	for _, k := range l.window {
 		if from <= k.seq && k.seq <= l.sent {
-			s.do = append(s.do, Do{Kind: Send, Gateway: l.gateway, Push: Push{
+			s.ask(Do{Kind: Send, Gateway: l.gateway, Push: Push{
 				Seq: k.seq, Kind: k.kind, Slots: k.slots, Heads: s.headsFor(l, k.seq), Body: k.body,
 			}})
 		}
@@ -301,17 +325,17 @@ func (s *Sender) send(l *lane, from uint64) {
 
 // headsFor are the heads in a push.
 func (s *Sender) headsFor(to *lane, seq uint64) []Head {
-	begin := len(s.heads)
+	begin := len(s.todo.heads)
 	for _, l := range s.lanes {
 		told := l.sent + l.owed
 		if l.start == 0 {
 			told = l.head
 		}
 		if told > 0 && (l != to || told > seq) {
-			s.heads = append(s.heads, Head{l.mark, told})
+			s.todo.heads = append(s.todo.heads, Head{l.mark, told})
 		}
 	}
-	return slices.Clip(s.heads[begin:])
+	return slices.Clip(s.todo.heads[begin:])
 }
 
 // Acked is a gateway's word that it has all up to received.
@@ -322,7 +346,7 @@ func (s *Sender) Acked(gateway string, received uint64) []Do {
 		return nil // no gateway of ours says so
 	}
 	s.arrived(l, received)
-	return s.do
+	return s.asks()
 }
 
 // arrived notes what a gateway has, and tells all gateways when nothing is missing
@@ -344,7 +368,7 @@ func (s *Sender) arrived(l *lane, received uint64) {
 	for _, l := range s.lanes {
 		if l.answered && !l.quiet {
 			l.quiet = true
-			s.do = append(s.do, Do{Kind: Probe, Gateway: l.gateway, Head: l.sent, Quiet: true})
+			s.ask(Do{Kind: Probe, Gateway: l.gateway, Head: l.sent, Quiet: true})
 		}
 	}
 }
@@ -368,7 +392,7 @@ func (s *Sender) Resend(now time.Time, gateway string, from uint64) []Do {
 		l.window, l.size = nil, 0
 		s.number(now, l, kept{kind: Adopt})
 		s.release(now)
-		return s.do
+		return s.asks()
 	}
 	from = max(from, min(l.start, l.sent)) // what was before is not missing
 	if from <= l.acked {
@@ -377,10 +401,10 @@ func (s *Sender) Resend(now time.Time, gateway string, from uint64) []Do {
 	if len(l.window) == 0 || l.window[0].seq > from {
 		s.closeAll(now, l)
 		s.release(now)
-		return s.do
+		return s.asks()
 	}
 	s.send(l, from)
-	return s.do
+	return s.asks()
 }
 
 // Tick asks and probes the gateways that have not answered. It is due at Wake.
@@ -404,16 +428,16 @@ func (s *Sender) Tick(now time.Time) []Do {
 			if s.taking {
 				again = s.settings.Ask
 			}
-			s.do = append(s.do, Do{Kind: Ask, Gateway: l.gateway})
+			s.ask(Do{Kind: Ask, Gateway: l.gateway})
 			l.next = now.Add(again)
 			continue
 		}
-		s.do = append(s.do, Do{Kind: Probe, Gateway: l.gateway, Head: l.sent})
+		s.ask(Do{Kind: Probe, Gateway: l.gateway, Head: l.sent})
 		l.pause = min(2*l.pause, again)
 		l.next = now.Add(l.pause)
 		l.trim(min(l.head-1, l.sent), s.settings.Window, now.Add(-s.settings.Keep))
 	}
-	return s.do
+	return s.asks()
 }
 
 // waits reports whether the gateway owes an answer or an acknowledgement.

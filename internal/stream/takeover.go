@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// asked reports whether an answer is waited for. Gateways that were given up are not.
-func (s *Sender) asked() bool {
+// awaitsAnswers reports whether an answer is waited for. Gateways that were given up are not.
+func (s *Sender) awaitsAnswers() bool {
 	return slices.ContainsFunc(s.lanes, func(l *lane) bool { return !l.answered && l.tombstone.IsZero() })
 }
 
@@ -35,16 +35,16 @@ func (s *Sender) Held(now time.Time, gateway string, answer Answer) []Do {
 				l.members[held.Slot] = member{open, held.Settled}
 			}
 		}
-		if !s.asked() {
+		if !s.awaitsAnswers() {
 			s.judge(now)
 		}
-		return s.do
+		return s.asks()
 	}
 	l.lacked = true
 	s.closeAll(now, l)
 	s.rejudge(now)
 	s.release(now)
-	return s.do
+	return s.asks()
 }
 
 // know notes how far a stream has been seen to be.
@@ -121,5 +121,5 @@ func (s *Sender) closeAll(now time.Time, l *lane) {
 // Whole reports whether a gateway is known to have all that earlier owners have sent it.
 func (s *Sender) Whole(gateway string) bool {
 	l := s.find(gateway)
-	return l != nil && !l.lacked && !s.asked()
+	return l != nil && !l.lacked && !s.awaitsAnswers()
 }

@@ -245,7 +245,7 @@ var (
 
 func (s *Sender) clone() *Sender {
 	c := *s
-	c.do, c.heads, c.until = nil, nil, noon.Add(s.settings.Wait)
+	c.todo, c.until = new(todo), noon.Add(s.settings.Wait)
 	c.needs = slices.Clone(s.needs)
 	c.lanes = make([]*lane, len(s.lanes))
 	for i, l := range s.lanes {

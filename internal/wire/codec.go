@@ -65,8 +65,13 @@ func (c *coder) release() {
 // change any more.
 func Decode(data []byte, m message) error {
 	c := coder{in: data, reads: true}
+	return c.read(m)
+}
+
+// read reads all that is left as one message.
+func (c *coder) read(m message) error {
 	c.advance()
-	m.fields(&c)
+	m.fields(c)
 	c.skipTo(protowire.MaxValidNumber)
 	return c.err
 }
@@ -81,6 +86,8 @@ type coder struct {
 	next protowire.Number
 	kind protowire.Type
 	err  error // the first; nothing is read after it
+
+	named int // slots so far, when it reads; of the message that this one is part of, too
 }
 
 var (
@@ -255,9 +262,11 @@ func (c *coder) part(number protowire.Number, m message) {
 
 // inner reads a message within the message.
 func (c *coder) inner(m message) {
-	if err := Decode(c.raw(), m); err != nil {
+	part := coder{in: c.raw(), reads: true, named: c.named}
+	if err := part.read(m); err != nil {
 		c.fail(err)
 	}
+	c.named = part.named
 }
 
 // parts are messages of one kind.

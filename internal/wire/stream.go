@@ -282,41 +282,88 @@ func (c *coder) reached(number protowire.Number, list *[]Reached) {
 }
 
 // Slots are sockets of one gateway, rising, in one piece: a message to a room is for
-// many, and mostly for neighbours.
+// many, and mostly for neighbours. Each slot is written as what it is more than the one
+// before. Behind a zero is how many neighbours follow, each one more than the one before.
 type Slots []byte
 
-// SlotsOf sorts slots and writes each as what it is more than the one before.
+// shortRun is how many neighbours are written one by one: a run takes no less.
+const shortRun = 2
+
+// SlotsOf sorts slots and writes each once.
 func SlotsOf[S ~uint32](slots []S) Slots {
 	if !slices.IsSorted(slots) {
 		slots = slices.Sorted(slices.Values(slots))
 	}
-	packed := make(Slots, 0, len(slots)+4)
+	var packed Slots
 	var before S
-	for i, slot := range slots {
-		if i == 0 || slot != before {
-			packed = binary.AppendUvarint(packed, uint64(slot-before))
+	for first := 0; first < len(slots); {
+		end := first + 1
+		for end < len(slots) && slots[end]-slots[end-1] <= 1 {
+			end++
 		}
-		before = slot
+		packed = binary.AppendUvarint(packed, uint64(slots[first]-before))
+		if run := slots[end-1] - slots[first]; run > shortRun {
+			packed = binary.AppendUvarint(append(packed, 0), uint64(run))
+		} else {
+			packed = append(packed, []byte{1, 1}[:run]...)
+		}
+		before, first = slots[end-1], end
 	}
 	return packed
+}
+
+// runs yields the first slot of each run of neighbours and how many they are, as far as
+// the slots are what SlotsOf makes. It returns false if they are not.
+func (s Slots) runs(yield func(first, count uint64) bool) bool {
+	number := func(at int) (uint64, int) { // at, and where the next one is
+		n, size := binary.Uvarint(s[at:])
+		return n, at + size
+	}
+	var slot uint64
+	for at := 0; at < len(s); {
+		more, next := number(at)
+		count := uint64(1)
+		if next > at && more == 0 && at > 0 {
+			more, at = 1, next
+			count, next = number(at)
+		}
+		if next <= at || count == 0 || more > math.MaxUint32-slot || count-1 > math.MaxUint32-slot-more {
+			return false
+		}
+		if !yield(slot+more, count) {
+			return true
+		}
+		slot, at = slot+more+count-1, next
+	}
+	return true
 }
 
 // All yields the slots of a message that was decoded, or what SlotsOf made.
 func (s Slots) All() iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
-		var slot uint64
-		for rest := []byte(s); len(rest) > 0; {
-			more, n := binary.Uvarint(rest)
-			if n <= 0 {
-				return
+		s.runs(func(first, count uint64) bool {
+			for slot := first; slot < first+count; slot++ {
+				if !yield(uint32(slot)) {
+					return false
+				}
 			}
-			slot, rest = slot+more, rest[n:]
-			if !yield(uint32(slot)) {
-				return
-			}
-		}
+			return true
+		})
 	}
 }
+
+// Len is how many they are.
+func (s Slots) Len() (n int) {
+	s.runs(func(_, count uint64) bool {
+		n += int(count)
+		return true
+	})
+	return n
+}
+
+// MaxNamed is how many slots all operations of one message may name together: a short
+// message could give its receiver the work of hours otherwise.
+const MaxNamed = 1 << 20
 
 var errSlots = errors.New("slots that do not rise, or are no numbers")
 
@@ -326,18 +373,16 @@ func (c *coder) slots(number protowire.Number, s *Slots) {
 	if !c.reads {
 		return
 	}
-	var slot uint64
-	count := 0
-	for rest := []byte(*s); len(rest) > 0; count++ {
-		more, n := binary.Uvarint(rest)
-		switch {
-		case n <= 0, more > math.MaxUint32-slot, more == 0 && count > 0:
-			c.fail(errSlots)
-			return
-		case count == objects.MaxSockets:
-			c.fail(errMany)
-			return
-		}
-		slot, rest = slot+more, rest[n:]
+	total := uint64(0)
+	rising := s.runs(func(_, count uint64) bool {
+		total += count
+		return total <= objects.MaxSockets
+	})
+	c.named += int(min(total, MaxNamed+1))
+	switch {
+	case !rising:
+		c.fail(errSlots)
+	case total > objects.MaxSockets, c.named > MaxNamed:
+		c.fail(errMany)
 	}
 }

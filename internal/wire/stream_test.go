@@ -85,6 +85,47 @@ func TestSlotsAreReadSortedAndOnce(t *testing.T) {
 	})
 }
 
+// A room's sockets are mostly neighbours: its record and every message to all of it name
+// them in a few bytes.
+func TestNeighboursTakeAFewBytes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var slots []uint32
+		runs := rapid.IntRange(1, 5).Draw(t, "runs")
+		for range runs {
+			first := rapid.Uint32Range(1, 1<<20).Draw(t, "first")
+			for i := range rapid.Uint32Range(1, 10_000).Draw(t, "neighbours") {
+				slots = append(slots, first+i)
+			}
+		}
+		packed := SlotsOf(slots)
+		want := slices.Compact(slices.Sorted(slices.Values(slots)))
+		if got := slices.Collect(packed.All()); !slices.Equal(got, want) || packed.Len() != len(want) {
+			t.Errorf("read %d slots of %d, want %d", len(got), packed.Len(), len(want))
+		}
+		if len(packed) > 6*runs {
+			t.Errorf("%d runs take %d bytes", runs, len(packed))
+		}
+	})
+}
+
+func TestAMessageThatNamesMoreSlotsThanAPushMayIsRefused(t *testing.T) {
+	all := Slots(binary.AppendUvarint([]byte{1, 0}, objects.MaxSockets-1))
+	message := func(ops int) []byte {
+		var b LaneBody
+		for range ops {
+			b.Ops = append(b.Ops, LaneOp{Op: OpMessage, Slots: all})
+		}
+		return Encode(&LanePush{LaneBody: b})
+	}
+	const most = MaxNamed / objects.MaxSockets
+	if err := Decode(message(most), new(LanePush)); err != nil {
+		t.Errorf("as many as a message may name: %v", err)
+	}
+	if err := Decode(message(most+1), new(LanePush)); err == nil {
+		t.Error("a message that names more was read")
+	}
+}
+
 func TestSlotsThatNoPeerWritesAreRefused(t *testing.T) {
 	many := make([]byte, objects.MaxSockets+1)
 	for i := range many {
@@ -100,7 +141,14 @@ func TestSlotsThatNoPeerWritesAreRefused(t *testing.T) {
 		{"slot 0", []byte{0, 1}, true},
 		{"as many as there may be", many[1:], true},
 		{"one more", many, false},
-		{"the same twice", []byte{5, 0}, false},
+		{"neighbours", []byte{5, 0, 3}, true},
+		{"as many neighbours as there may be", binary.AppendUvarint([]byte{1, 0}, objects.MaxSockets-1), true},
+		{"one neighbour more", binary.AppendUvarint([]byte{1, 0}, objects.MaxSockets), false},
+		{"neighbours that are not counted", []byte{5, 0}, false},
+		{"no neighbours", []byte{5, 0, 0}, false},
+		{"a neighbour of the last but one", append(binary.AppendUvarint(nil, math.MaxUint32-1), 0, 1), true},
+		{"two neighbours of the last but one", append(binary.AppendUvarint(nil, math.MaxUint32-1), 0, 2), false},
+		{"more neighbours than can be counted", append([]byte{5, 0}, bytes.Repeat([]byte{0xff}, 11)...), false},
 		{"beyond the largest", beyond, false},
 		{"cut off", []byte{1, 0x80}, false},
 		{"longer than a number", bytes.Repeat([]byte{0xff}, 11), false},

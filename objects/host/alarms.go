@@ -96,9 +96,9 @@ func (o *object) schedule(next, last wakeUp, set setter) error {
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
 	if !next.at.IsZero() {
-		return set(ctx, o.key, next.at)
+		return set(ctx, o.id.Key(), next.at)
 	}
-	return o.in.clock.Clear(ctx, o.key)
+	return o.in.clock.Clear(ctx, o.id.Key())
 }
 
 // onWakeUp is a wake-up: it runs the alarm and the timers that are due, and sets the next wake-up.
@@ -166,7 +166,7 @@ func (o *object) afterCommit() {
 		return
 	}
 	if err := o.schedule(next, set, o.in.clock.Set); err != nil {
-		o.in.log.Warn("wake-up not moved; it comes too early and is set again then", "object", o.key, "err", err)
+		o.in.log.Warn("wake-up not moved; it comes too early and is set again then", "object", o.id.Key(), "err", err)
 		return
 	}
 	if next != set {
@@ -212,7 +212,7 @@ func (o *object) runAlarm(ctx context.Context, ev event) {
 		failed = engine.Alarm{}
 	}
 	e := o.countFailure(ev, out)
-	o.in.log.Warn("alarm failed", "ref", e.Reference, "object", o.key, "name", o.id.Name, "set for", before.At, "retry", before.Retry, "parked", failed.Parked, "err", out.Err)
+	o.in.log.Warn("alarm failed", "ref", e.Reference, "object", o.id.Key(), "name", o.id.Name, "set for", before.At, "retry", before.Retry, "parked", failed.Parked, "err", out.Err)
 	if out.Drop {
 		o.drop()
 	}

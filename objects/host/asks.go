@@ -148,7 +148,7 @@ func (c *eventContext) request(ctx context.Context, q engine.Question) (wire.Add
 		req.Kind, req.Method, req.URL, req.Host, req.Header = wire.Fetch, r.Method, r.URL.RequestURI(), cmp.Or(r.Host, r.URL.Host), r.Header
 	}
 	o := c.o
-	req.Asked = &wire.Asked{Caller: o.key, Name: o.id.Name, Token: o.memory.token, Long: c.long(), Fence: o.young() && c.mayHaveRun(), Root: c.waiter().Root, Chain: chain}
+	req.Asked = &wire.Asked{Caller: o.id.Key(), Name: o.id.Name, Token: o.memory.token, Long: c.long(), Fence: o.young() && c.mayHaveRun(), Root: c.waiter().Root, Chain: chain}
 	return to, req, nil
 }
 
@@ -158,7 +158,7 @@ func (c *eventContext) chain() []wire.Link {
 	if c.from != nil {
 		chain = slices.Clip(c.from.Chain)
 	}
-	return append(chain, wire.Link{Key: c.o.key, Label: labelOf(c.o.key, c.o.id.Name)})
+	return append(chain, wire.Link{Key: c.o.id.Key(), Label: labelOf(c.o.id.Key(), c.o.id.Name)})
 }
 
 // labelOf is an object for people: class/name, and a part of its id if it has no name.
@@ -250,7 +250,7 @@ func (c *eventContext) sign(a *asking, to string, req *wire.Request, cancel cont
 	if req.Kind == wire.Fetch {
 		what = [][]byte{[]byte(req.Method), []byte(req.URL), []byte(req.Host), wire.Encode(&wire.Request{Header: req.Header}), req.Body}
 	}
-	id := a.run.Name(o.key, c.ID(), to, what...)
+	id := a.run.Name(o.id.Key(), c.ID(), to, what...)
 	now := time.Now()
 	line, _ := o.in.bus.Line(now)
 	n, ok := o.asks.Ask(&a.run, to, id, line, c.long(), now)
@@ -327,7 +327,7 @@ func (o *object) sayLater() {
 // sendSettledTo tells one callee what is settled. The message goes over NATS and not nearby, so it comes after all copies of
 // what was asked. With mu held.
 func (o *object) sendSettledTo(s *asks.Say) {
-	settled := wire.SettledAsks{Caller: o.key, Token: o.commit.own.Token, Low: s.Low}
+	settled := wire.SettledAsks{Caller: o.id.Key(), Token: o.commit.own.Token, Low: s.Low}
 	for _, n := range s.Open {
 		settled.Open = append(settled.Open, wire.Number{N: n})
 	}

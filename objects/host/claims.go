@@ -129,7 +129,7 @@ func (o *object) countLoss(rec *record.Record) {
 	rec.Alarm = rec.Alarm.OwnerLost(now)
 	if rec.Alarm.Parked && !found.Alarm.Parked {
 		o.in.warnings.log(o.in.log, "alarm parked: the last owners were lost while it was due",
-			"object", o.key, "name", rec.Name, "owners lost", rec.Alarm.Lost, "set for", rec.Alarm.At)
+			"object", o.id.Key(), "name", rec.Name, "owners lost", rec.Alarm.Lost, "set for", rec.Alarm.At)
 	}
 }
 
@@ -139,7 +139,7 @@ func (o *object) resume(ev event) {
 	out := engine.Outcome{}
 	if after := before.Resumed(); !after.Equal(before) {
 		out.Alarm = &after
-		o.in.log.Info("alarm parked no more", "object", o.key, "name", o.id.Name, "set for", before.At)
+		o.in.log.Info("alarm parked no more", "object", o.id.Key(), "name", o.id.Name, "set for", before.At)
 	}
 	o.finish(ev, out)
 }
@@ -153,7 +153,7 @@ func (o *object) quarantined() bool {
 	}
 	o.in.metrics.quarantined.WithLabelValues(o.class.Name).Inc()
 	o.in.warnings.log(o.in.log, "object not claimed: it is in quarantine, because its last owners were lost before they committed anything",
-		"object", o.key, "name", o.commit.found.Name, "owners lost", losses(o.commit.found, now), "for", left.Round(time.Second))
+		"object", o.id.Key(), "name", o.commit.found.Name, "owners lost", losses(o.commit.found, now), "for", left.Round(time.Second))
 	o.resolveClaims(wire.ClaimReply{Code: objects.Unavailable, Failure: fmt.Sprintf(
 		"the object is in quarantine: its last %d hosts were lost before they committed anything; the next one takes it in %v", losses(o.commit.found, now), left.Round(time.Second))})
 	return true

@@ -177,18 +177,18 @@ func (o *object) read() owner.Event {
 	}
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
-	if refusal := o.in.unreadable.find(o.key, time.Now()); refusal != nil {
+	if refusal := o.in.unreadable.find(o.id.Key(), time.Now()); refusal != nil {
 		o.commit.refusal = refusal
 		return owner.Unreadable{}
 	}
-	rec, revision, err := o.in.store.Read(ctx, o.key)
+	rec, revision, err := o.in.store.Read(ctx, o.id.Key())
 	switch {
 	case errors.Is(err, record.ErrUnreadable):
-		o.commit.refusal = o.in.unreadable.add(o.key, time.Now())
-		o.in.log.Error("object not served: its record cannot be read", "ref", o.commit.refusal.Reference, "object", o.key, "err", err)
+		o.commit.refusal = o.in.unreadable.add(o.id.Key(), time.Now())
+		o.in.log.Error("object not served: its record cannot be read", "ref", o.commit.refusal.Reference, "object", o.id.Key(), "err", err)
 		return owner.Unreadable{}
 	case err != nil:
-		o.in.log.Warn("record not read", "object", o.key, "err", err)
+		o.in.log.Warn("record not read", "object", o.id.Key(), "err", err)
 		return owner.Doubt{}
 	}
 	answer := owner.Read{Found: owner.Found{Revision: revision}}
@@ -248,9 +248,9 @@ func (o *object) send(put owner.Put) owner.Event {
 	switch {
 	case err != nil:
 	case p.value == nil:
-		revision, err = o.in.store.Remove(o.in.work, o.key, put.Expect)
+		revision, err = o.in.store.Remove(o.in.work, o.id.Key(), put.Expect)
 	default:
-		revision, err = o.in.store.Put(o.in.work, o.key, p.value, put.Expect)
+		revision, err = o.in.store.Put(o.in.work, o.id.Key(), p.value, put.Expect)
 	}
 	switch {
 	case err == nil:
@@ -265,7 +265,7 @@ func (o *object) send(put owner.Put) owner.Event {
 		return owner.Refused{Put: put}
 	default:
 		o.in.metrics.commits.WithLabelValues(o.class.Name, "doubt").Inc()
-		o.in.log.Log(o.in.work, doubtLevel(err), "put in doubt; asking for its fate", "object", o.key, "err", err)
+		o.in.log.Log(o.in.work, doubtLevel(err), "put in doubt; asking for its fate", "object", o.id.Key(), "err", err)
 		return owner.Doubt{}
 	}
 }
@@ -279,7 +279,7 @@ func (o *object) refusalOf(err error) *objects.Error {
 		return &objects.Error{Code: objects.TooLarge, Message: "the object is larger than the store takes; nothing was changed"}
 	}
 	e := &objects.Error{Code: objects.Internal, Message: "the store refuses the object; nothing was changed", Reference: wire.NewReference()}
-	o.in.log.Error("put refused", "ref", e.Reference, "object", o.key, "name", o.id.Name, "err", err)
+	o.in.log.Error("put refused", "ref", e.Reference, "object", o.id.Key(), "name", o.id.Name, "err", err)
 	return e
 }
 
@@ -326,7 +326,7 @@ func (o *object) cut(put owner.Put) (*state.Head, *state.Before) {
 		stored = o.commit.opened
 	}
 	return stored.Cut(state.Put{
-		Object: o.key, Token: o.commit.own.Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "", Now: time.Now(),
+		Object: o.id.Key(), Token: o.commit.own.Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "", Now: time.Now(),
 		Head: len(o.memory.answers.entries)+len(o.commit.entries) > 0, // hosts that know no heads do not know where the answers are
 	}, o.in.home())
 }

@@ -94,7 +94,7 @@ func (c *eventContext) ID() string {
 	case c.from != nil:
 		return "d/" + base64.RawURLEncoding.EncodeToString(c.from.ID)
 	case c.kind == wire.Alarm:
-		return "a/" + c.o.key + "/" + strconv.FormatUint(c.number, 36)
+		return "a/" + c.o.id.Key() + "/" + strconv.FormatUint(c.number, 36)
 	case c.kind == wire.Message:
 		return "s/" + c.source + "/" + strconv.FormatUint(c.number, 36)
 	case c.kind == wire.Told:
@@ -104,7 +104,7 @@ func (c *eventContext) ID() string {
 	case c.kind == wire.Closed:
 		return "s/" + c.source + "/end"
 	case c.keyed: // one key of a client may stand for requests to several objects
-		sum := sha256.Sum256([]byte(c.o.key + " " + c.source))
+		sum := sha256.Sum256([]byte(c.o.id.Key() + " " + c.source))
 		return "k/" + base64.RawURLEncoding.EncodeToString(sum[:16])
 	}
 	return "g/" + c.source + "/" + strconv.FormatUint(c.number, 36)

@@ -12,8 +12,12 @@ import (
 // What an event is known by is the same at the next owner, which gets a copy of the request, or reads the alarm.
 func TestAnEventHasOneNameAndOneTimeAtAllOwners(t *testing.T) {
 	set := engine.Alarm{At: time.UnixMilli(5000), Number: 7}
+	id, err := objects.Class("guest").ID("ada")
+	if err != nil {
+		t.Fatal(err)
+	}
 	owner := func(epoch uint64) *object {
-		return &object{in: new(incarnation), key: "guest.5f3f", memory: memory{epoch: epoch, token: epoch, alarm: &set}}
+		return &object{in: new(incarnation), id: wire.Address{ID: id}, memory: memory{epoch: epoch, token: epoch, alarm: &set}}
 	}
 	names := make(map[string]string)
 	for what, req := range map[string]wire.Request{

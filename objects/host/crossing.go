@@ -49,7 +49,7 @@ func (c *eventContext) probe(a *asking, n uint64) {
 	}
 	self := c.waiter()
 	o.sendProbe(w.callee, &wire.Waiting{
-		Object: o.key, Event: self.Event, N: n, Root: self.Root, Time: self.Time, Depth: uint8(self.Depth),
+		Object: o.id.Key(), Event: self.Event, N: n, Root: self.Root, Time: self.Time, Depth: uint8(self.Depth),
 	})
 	w.after = min(lastProbe, 2*w.after)
 	w.timer.Reset(w.after)
@@ -68,7 +68,7 @@ func (o *object) onProbe(msg *nats.Msg) {
 	err := wire.Decode(msg.Data, &req)
 	p := req.Probe
 	if err != nil || p == nil || len(p.Event) > maxRoot || len(p.Root) > maxRoot {
-		o.in.warnings.log(o.in.log, "probe dropped: not understood", "object", o.key, "err", err)
+		o.in.warnings.log(o.in.log, "probe dropped: not understood", "object", o.id.Key(), "err", err)
 		return
 	}
 	o.mu.Lock()
@@ -78,7 +78,7 @@ func (o *object) onProbe(msg *nats.Msg) {
 		return
 	}
 	a, self := c.asking, c.waiter()
-	if p.Object == o.key && p.Event == self.Event {
+	if p.Object == o.id.Key() && p.Event == self.Event {
 		if _, waits := a.waits[p.N]; waits {
 			c.giveWay()
 		}
@@ -121,7 +121,7 @@ func (o *object) givesWay(ev event, out engine.Outcome) bool {
 		return false
 	}
 	o.in.metrics.events.WithLabelValues(o.class.Name, ev.label(), "gave way").Inc()
-	o.in.log.Debug("event gave way to one that waits for its object", "object", o.key, "event", ev.ctx.ID())
+	o.in.log.Debug("event gave way to one that waits for its object", "object", o.id.Key(), "event", ev.ctx.ID())
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	ev.ctx.over = true

@@ -158,7 +158,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 		return
 	}
 	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
-		o.in.warnings.log(o.in.log, "request dropped: its reply subject is no gateway's", "object", o.key)
+		o.in.warnings.log(o.in.log, "request dropped: its reply subject is no gateway's", "object", o.id.Key())
 		return
 	}
 	if err != nil {
@@ -389,6 +389,6 @@ func (o *object) countFailure(ev event, out engine.Outcome) *objects.Error {
 		return e
 	}
 	e := &objects.Error{Code: objects.Internal, Message: "the object failed; nothing was changed", Reference: wire.NewReference()}
-	o.in.log.Error("event failed", "ref", e.Reference, "object", o.key, "name", o.id.Name, "kind", ev.label(), "err", out.Err, "stack", string(out.Stack))
+	o.in.log.Error("event failed", "ref", e.Reference, "object", o.id.Key(), "name", o.id.Name, "kind", ev.label(), "err", out.Err, "stack", string(out.Stack))
 	return e
 }

@@ -72,7 +72,7 @@ func (o *object) findPast(ctx context.Context, at state.Moment) (undo state.Mome
 		return 0, nil, o.noHistory()
 	}
 	home := o.in.home()
-	if target, err = state.Prepare(ctx, o.key, past, home, at, time.Now()); err == nil && target != nil {
+	if target, err = state.Prepare(ctx, o.id.Key(), past, home, at, time.Now()); err == nil && target != nil {
 		err = o.memory.state.Compare(ctx, target, apart)
 	}
 	return past.Last, target, pastError(err)
@@ -147,7 +147,7 @@ func (o *object) restore(ctx context.Context, ev event) {
 	out := engine.Outcome{Output: wire.Encode(&wire.Restored{Undo: int64(undo), Changed: target != nil})}
 	if target != nil {
 		out.Target, out.Drop = target, true
-		o.in.log.Info("object restored", "object", o.key, "name", o.id.Name, "to", state.Moment(want.At).Text(), "undo", undo.Text())
+		o.in.log.Info("object restored", "object", o.id.Key(), "name", o.id.Name, "to", state.Moment(want.At).Text(), "undo", undo.Text())
 	}
 	o.finish(ev, out)
 }
@@ -255,7 +255,7 @@ func (o *object) expired(e *state.Expiry, err error) (start bool) {
 	if err != nil {
 		u.again = time.Now().Add(mergeWait)
 		if o.in.work.Err() == nil && o.stage() == serving {
-			o.in.warnings.log(o.in.log, "an object's oldest history not removed; it will be", "object", o.key, "err", err)
+			o.in.warnings.log(o.in.log, "an object's oldest history not removed; it will be", "object", o.id.Key(), "err", err)
 		}
 		return false
 	}

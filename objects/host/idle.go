@@ -70,7 +70,7 @@ func (o *object) idleCheck(now time.Time) bool {
 	case running || stage == claiming:
 		next := now.Add(min(life.Soonest(), slowEvent))
 		if stage == serving && o.in.slow.look(o, used, now) {
-			o.in.log.Warn("an event does not end", "object", o.key, "name", o.id.Name, "seconds", int(now.Sub(used).Seconds()))
+			o.in.log.Warn("an event does not end", "object", o.id.Key(), "name", o.id.Name, "seconds", int(now.Sub(used).Seconds()))
 		} else if limit := used.Add(slowEvent); limit.After(now) && limit.Before(next) {
 			next = limit
 		}
@@ -135,6 +135,7 @@ func (o *object) hibernate(now time.Time) bool {
 		o.in.metrics.hibernations.WithLabelValues(o.class.Name).Inc()
 	}
 	o.setInstance(nil)
+	o.forgetWaiters()
 	o.commit.timer = nil
 	if len(o.commit.todo) == 0 {
 		o.commit.todo = nil

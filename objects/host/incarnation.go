@@ -226,8 +226,8 @@ func (in *incarnation) object(id wire.Address, class *engine.Class) *object {
 func (in *incarnation) forget(o *object) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.objects[o.key] == o {
-		delete(in.objects, o.key)
+	if in.objects[o.id.Key()] == o {
+		delete(in.objects, o.id.Key())
 	}
 }
 
@@ -436,7 +436,7 @@ func (in *incarnation) drainObjects(ctx context.Context, objects []*object) {
 	}
 	for _, o := range objects {
 		select {
-		case in.inbox <- &nats.Msg{Subject: drainPrefix + o.key}:
+		case in.inbox <- &nats.Msg{Subject: drainPrefix + o.id.Key()}:
 		case <-in.work.Done():
 			return // everything is dropped
 		}

@@ -11,7 +11,7 @@ import (
 // goes.
 func (o *object) world() engine.World {
 	return engine.World{
-		Key: o.key, Name: o.id.Name, Data: o.memory.state, Sockets: &o.sockets.open, Now: time.Now,
+		Key: o.id.Key(), Name: o.id.Name, Data: o.memory.state, Sockets: &o.sockets.open, Now: time.Now,
 		Alarm:    func() engine.Alarm { return alarmValue(o.memory.alarm) },
 		Answered: o.answered,
 		Owner:    engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
@@ -20,7 +20,7 @@ func (o *object) world() engine.World {
 
 		Context: o.in.work,
 		Strict:  o.in.strict(),
-		Misuse:  func(err error) { o.in.log.Error("transaction misused", "object", o.key, "err", err) },
+		Misuse:  func(err error) { o.in.log.Error("transaction misused", "object", o.id.Key(), "err", err) },
 	}
 }
 

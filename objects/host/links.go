@@ -249,7 +249,7 @@ func (o *object) beginStream(entries []stream.Entry, token uint64) {
 		return
 	}
 	o.stream = stream.NewSender(token, entries, &o.in.streams, time.Now())
-	o.handed = make(chan struct{})
+	o.addWaiter().handed = make(chan struct{})
 	o.transmit(o.stream.Tick(time.Now()))
 }
 
@@ -272,7 +272,7 @@ func (o *object) transmit(do []stream.Do) {
 			o.in.links.probe(o.in.id, d.Gateway, wire.Reached{Of: lane, Seq: d.Head}, d.Quiet)
 		case stream.Ask:
 			o.in.links.asked(d.Gateway)
-			which := wire.Which{Lane: lane, Object: o.key, Token: o.stream.Token(), Host: o.in.id}
+			which := wire.Which{Lane: lane, Object: o.id.Key(), Token: o.stream.Token(), Host: o.in.id}
 			o.in.logSendError(wire.Publish(o.in.bus, wire.GatewaySubject(d.Gateway, wire.Whichs), &which))
 		}
 	}
@@ -280,19 +280,12 @@ func (o *object) transmit(do []stream.Do) {
 		o.awaits = true
 		o.in.links.await(o)
 	}
-	if !o.stream.Taking() {
-		signal(&o.handed)
+	w := o.waiters
+	if w != nil && !o.stream.Taking() {
+		signal(&w.handed)
 	}
-	if o.stream.Quiet() {
-		signal(&o.quiet)
-	}
-}
-
-// signal closes a channel that somebody waits for.
-func signal(c *chan struct{}) {
-	if *c != nil {
-		close(*c)
-		*c = nil
+	if w != nil && o.stream.Quiet() {
+		signal(&w.quiet)
 	}
 }
 
@@ -303,7 +296,7 @@ func (o *object) publish(lane uint32, d *stream.Do) {
 	}
 	p := o.lanePush
 	*p = wire.LanePush{
-		Lane: lane, Seq: d.Push.Seq, Kind: uint8(d.Push.Kind), Object: o.key, Token: o.stream.Token(),
+		Lane: lane, Seq: d.Push.Seq, Kind: uint8(d.Push.Kind), Object: o.id.Key(), Token: o.stream.Token(),
 		Heads: p.Heads[:0], Encoded: d.Push.Body,
 	}
 	if d.Push.Kind != stream.More {
@@ -404,7 +397,7 @@ func (o *object) probeAll() {
 func (o *object) held(now time.Time, h *wire.Held) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.acceptsLanes() || h.Token != o.stream.Token() || h.Object != o.key {
+	if !o.acceptsLanes() || h.Token != o.stream.Token() || h.Object != o.id.Key() {
 		return
 	}
 	if o.stream.Taking() {
@@ -429,9 +422,7 @@ func (o *object) held(now time.Time, h *wire.Held) {
 // awaitHanded returns when all gateways have answered or enough time has passed. It
 // reports false when the incarnation ends first.
 func (o *object) awaitHanded() bool {
-	o.mu.Lock()
-	handed := o.handed
-	o.mu.Unlock()
+	handed := o.handing()
 	if handed == nil {
 		return true
 	}
@@ -441,6 +432,16 @@ func (o *object) awaitHanded() bool {
 	case <-o.in.work.Done():
 		return false
 	}
+}
+
+// handing is closed when all gateways have answered; nil: they have.
+func (o *object) handing() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.waiters == nil {
+		return nil
+	}
+	return o.waiters.handed
 }
 
 // quietTime is how long a planned hand-over waits for acknowledgements: a new owner's
@@ -455,7 +456,7 @@ func (o *object) awaitQuiet() {
 		o.mu.Unlock()
 		return
 	}
-	o.quiet = quiet
+	o.addWaiter().quiet = quiet
 	o.mu.Unlock()
 	timer := time.NewTimer(quietTime)
 	defer timer.Stop()
@@ -469,6 +470,7 @@ func (o *object) awaitQuiet() {
 // entriesOf are a record's gateways, as package stream wants them. What no host has
 // written is left out.
 func entriesOf(gateways []record.Gateway) []stream.Entry {
+	left := 2 * objects.MaxSockets // as many that are open, and that have ended
 	entries := make([]stream.Entry, 0, len(gateways))
 	for _, g := range gateways {
 		if checkName(g.Name) != nil {
@@ -477,9 +479,10 @@ func entriesOf(gateways []record.Gateway) []stream.Entry {
 		e := stream.Entry{Gateway: g.Name, Token: g.Token, Head: g.Head, Tombstone: g.Tombstone}
 		before := uint32(0)
 		for slot := range wire.Slots(g.Slots).All() {
-			if slot <= before || len(e.Slots) == objects.MaxSockets {
+			if slot <= before || left == 0 {
 				break
 			}
+			left--
 			before = slot
 			e.Slots = append(e.Slots, stream.Slot(slot))
 		}

@@ -42,7 +42,6 @@ var edges = map[stage][]stage{
 type object struct {
 	in       *incarnation
 	id       wire.Address
-	key      string
 	class    *engine.Class
 	counters *classCounters
 	idleAt   time.Time // when idleQueue, which guards it, yields the object
@@ -62,8 +61,7 @@ type object struct {
 
 	mu           sync.Mutex // guards what follows
 	sub          subscription
-	whenGone     chan struct{} // closed at stage gone; nil until awaitGone
-	claimWaiters []func(wire.ClaimReply)
+	waiters      *waiters // nil: nobody waits
 	outbox       outbox
 	commit       committer
 	asks         asks.Caller   // what the object has asked others
@@ -78,13 +76,43 @@ type object struct {
 	lanes    map[string]uint32 // their numbers, by gateway
 	lanePush *wire.LanePush    // publish's, used again by each; nil before the first
 	awaits   bool              // links look after the stream
-	handed   chan struct{}     // closed when the gateways of the record have answered; nil: nobody waits for that
-	quiet    chan struct{}     // closed when gateways have acknowledged everything; nil: nobody waits for that
-	room     chan struct{}     // closed when what waits for a commit fits into a window again; nil: nobody waits for that
+}
+
+// waiters are those who wait for something of an object. A channel is nil while nobody
+// waits for it, and closed when what it is for has come.
+type waiters struct {
+	claim  []func(wire.ClaimReply) // are called when the claim is decided
+	gone   chan struct{}           // the object is gone
+	handed chan struct{}           // the gateways of the record have answered
+	quiet  chan struct{}           // gateways have acknowledged everything
+	room   chan struct{}           // what waits for a commit fits into a window again
+}
+
+// addWaiter is the waiters, to which somebody is added. With mu held.
+func (o *object) addWaiter() *waiters {
+	if o.waiters == nil {
+		o.waiters = new(waiters)
+	}
+	return o.waiters
+}
+
+// forgetWaiters drops the waiters if there are none. With mu held.
+func (o *object) forgetWaiters() {
+	if w := o.waiters; w != nil && len(w.claim) == 0 && w.gone == nil && w.handed == nil && w.quiet == nil && w.room == nil {
+		o.waiters = nil
+	}
+}
+
+// signal closes a channel that somebody waits for.
+func signal(c *chan struct{}) {
+	if *c != nil {
+		close(*c)
+		*c = nil
+	}
 }
 
 func newObject(in *incarnation, id wire.Address, class *engine.Class) *object {
-	o := &object{in: in, id: id, key: id.Key(), class: class, counters: in.counters[class.Name]}
+	o := &object{in: in, id: id, class: class, counters: in.counters[class.Name]}
 	o.mailbox.used = time.Now()
 	return o
 }
@@ -97,7 +125,7 @@ func (o *object) stage() stage { return o.mailbox.stage }
 func (o *object) advance(to stage) {
 	from := o.stage()
 	if !slices.Contains(edges[from], to) {
-		panic(fmt.Sprintf("object %s cannot go from %s to %s", o.key, from, to))
+		panic(fmt.Sprintf("object %s cannot go from %s to %s", o.id.Key(), from, to))
 	}
 	o.mailbox.mu.Lock()
 	o.mailbox.stage = to
@@ -114,8 +142,8 @@ func (o *object) advance(to stage) {
 		if from != claiming {
 			owned.Dec()
 		}
-		if o.whenGone != nil {
-			close(o.whenGone)
+		if o.waiters != nil && o.waiters.gone != nil {
+			close(o.waiters.gone)
 		}
 	}
 }
@@ -124,13 +152,14 @@ func (o *object) advance(to stage) {
 func (o *object) awaitGone() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.whenGone == nil {
-		o.whenGone = make(chan struct{})
+	w := o.addWaiter()
+	if w.gone == nil {
+		w.gone = make(chan struct{})
 		if o.stage() == gone {
-			close(o.whenGone)
+			close(w.gone)
 		}
 	}
-	return o.whenGone
+	return w.gone
 }
 
 // spawn runs a part of the object's work, of which a panic ends the object and not
@@ -153,7 +182,7 @@ func (o *object) recover(reply string) {
 // failed ends the object after a panic.
 func (o *object) failed(p any, reply string) {
 	ref := wire.NewReference()
-	o.in.log.Error("object dropped: the host failed", "ref", ref, "object", o.key, "name", o.id.Name, "panic", p, "stack", string(debug.Stack()))
+	o.in.log.Error("object dropped: the host failed", "ref", ref, "object", o.id.Key(), "name", o.id.Name, "panic", p, "stack", string(debug.Stack()))
 	failed := &wire.Reply{Code: objects.Internal, Message: "the host failed; whether anything happened is not known", Ref: ref}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -197,7 +226,8 @@ func (o *object) awaitClaim(answer func(wire.ClaimReply)) (stage, bool) {
 	if o.stage() != claiming || o.commit.own.Leaving {
 		return o.stage(), false
 	}
-	o.claimWaiters = append(o.claimWaiters, answer)
+	w := o.addWaiter()
+	w.claim = append(w.claim, answer)
 	if o.commit.own.Phase == owner.Free && o.decide(owner.Want{}) {
 		o.spawn(o.work)
 	}
@@ -207,10 +237,12 @@ func (o *object) awaitClaim(answer func(wire.ClaimReply)) (stage, bool) {
 // resolveClaims answers everybody who waited for the claim.
 func (o *object) resolveClaims(reply wire.ClaimReply) {
 	o.mu.Lock()
-	waiters := o.claimWaiters
-	o.claimWaiters = nil
+	var waiting []func(wire.ClaimReply)
+	if w := o.waiters; w != nil {
+		waiting, w.claim = w.claim, nil
+	}
 	o.mu.Unlock()
-	for _, answer := range waiters {
+	for _, answer := range waiting {
 		answer(reply)
 	}
 }
@@ -268,9 +300,11 @@ func (o *object) stop(d owner.Stop) {
 		o.upkeep.cancel() // nobody needs what it makes
 	}
 	o.in.links.forget(o, o.lanes)
-	signal(&o.handed)
-	signal(&o.quiet)
-	signal(&o.room)
+	if w := o.waiters; w != nil {
+		signal(&w.handed)
+		signal(&w.quiet)
+		signal(&w.room)
+	}
 	o.dropConflation()
 	o.spawn(func() { o.stopped(d, refusal, from == serving) })
 	for _, item := range o.outbox.takeAll() {
@@ -301,7 +335,7 @@ func (o *object) stopped(d owner.Stop, refusal *objects.Error, served bool) {
 		sub.Unsubscribe()
 	}
 	o.in.metrics.stops.WithLabelValues(o.class.Name, string(d.Why)).Inc()
-	o.in.log.Debug("object let go of", "object", o.key, "why", string(d.Why), "unsure", d.Unsure)
+	o.in.log.Debug("object let go of", "object", o.id.Key(), "why", string(d.Why), "unsure", d.Unsure)
 	failed := wire.ClaimReply{Failure: "the claim ended: " + string(d.Why)}
 	if refusal != nil {
 		failed = wire.ClaimReply{Code: refusal.Code, Failure: refusal.Message, Ref: refusal.Reference}

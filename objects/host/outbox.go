@@ -120,8 +120,8 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 func (o *object) release(commit uint64) {
 	if o.stream != nil {
 		o.transmit(o.stream.Landed(time.Now(), commit))
-		if !o.stream.Full() {
-			signal(&o.room)
+		if o.waiters != nil && !o.stream.Full() {
+			signal(&o.waiters.room)
 		}
 	}
 	for item, ok := o.outbox.first(commit); ok && o.mayLeave(item); item, ok = o.outbox.first(commit) {
@@ -149,8 +149,9 @@ func (o *object) makeRoom() <-chan struct{} {
 	if o.stage() == gone || !o.stream.Full() {
 		return nil
 	}
-	o.room = make(chan struct{})
-	return o.room
+	w := o.addWaiter()
+	w.room = make(chan struct{})
+	return w.room
 }
 
 // emit sends a reply. With mu held, which keeps the order.
@@ -281,9 +282,10 @@ func (o *object) opening(s engine.SocketInfo) wire.LaneOp {
 	return op
 }
 
-// maxBody is how many bytes of operations go into one push. One operation has at most
-// 256 KiB of data and as many slots as an object has sockets, so two always fit into
-// NATS's default of 1 MiB.
+// maxBody is how many bytes of operations go into one push, each slot counted as one: a
+// push that names more than wire.MaxNamed is not read. One operation has at most 256 KiB of
+// data and as many slots as an object has sockets, so two always fit into NATS's default of
+// 1 MiB.
 const maxBody = 512 << 10
 
 // bodies encodes the operations of a push, in as many parts as they need.
@@ -294,7 +296,8 @@ func bodies(b *wire.LaneBody) [][]byte {
 	var parts [][]byte
 	part, size := wire.LaneBody{Acks: b.Acks}, 0
 	for first, i := 0, 0; i < len(b.Ops); i++ {
-		more := len(b.Ops[i].Data) + len(b.Ops[i].Slots) + 64
+		slots := b.Ops[i].Slots
+		more := len(b.Ops[i].Data) + max(len(slots), slots.Len()) + 64
 		if size > 0 && size+more > maxBody {
 			part.Ops = b.Ops[first:i]
 			parts = append(parts, wire.Encode(&part))

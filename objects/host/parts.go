@@ -81,10 +81,10 @@ func (o *object) maintain() {
 	}
 	u, now := o.upkeep, time.Now()
 	if u.merging == nil && !now.Before(u.again) {
-		if e := o.memory.state.PlanExpiry(o.key, o.in.home(), now); e != nil {
+		if e := o.memory.state.PlanExpiry(o.id.Key(), o.in.home(), now); e != nil {
 			ctx := u.begin(o.in.work)
 			o.spawn(func() { o.expire(ctx, e) })
-		} else if job := o.memory.state.Plan(o.key, o.commit.own.Token, o.in.home()); job != nil {
+		} else if job := o.memory.state.Plan(o.id.Key(), o.commit.own.Token, o.in.home()); job != nil {
 			ctx := u.begin(o.in.work)
 			o.spawn(func() { o.merge(ctx, job) })
 		}
@@ -149,7 +149,7 @@ func (o *object) merged(job *state.Job, err error) (start bool) {
 		u.again = time.Now().Add(mergeWait)
 		o.memory.state.Abandon(job)
 		if ctxErr := o.in.work.Err(); ctxErr == nil && o.stage() == serving {
-			o.in.warnings.log(o.in.log, "parts of an object not merged; they will be", "object", o.key, "err", err)
+			o.in.warnings.log(o.in.log, "parts of an object not merged; they will be", "object", o.id.Key(), "err", err)
 		}
 		return false
 	}
@@ -176,7 +176,7 @@ func (o *object) purge(spans []state.Span) {
 func (o *object) purgeAll(ctx context.Context, spans []state.Span) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.in.timing.Commit)
 	defer cancel()
-	return state.Purge(ctx, o.key, o.in.home(), spans)
+	return state.Purge(ctx, o.id.Key(), o.in.home(), spans)
 }
 
 // purged notes what came of a purge. With mu held.
@@ -185,7 +185,7 @@ func (o *object) purged(n int, err error) {
 		o.memory.state.Purged(n)
 	}
 	if err != nil && n == 0 && o.in.work.Err() == nil {
-		o.in.warnings.log(o.in.log, "parts of an object not purged; they will be", "object", o.key, "err", err)
+		o.in.warnings.log(o.in.log, "parts of an object not purged; they will be", "object", o.id.Key(), "err", err)
 	}
 }
 

@@ -56,7 +56,7 @@ func crowdedRoom(t *testing.T, sockets, rooms int) (o *object, key string) {
 	}
 	now := time.Now()
 	o = &object{
-		in: &incarnation{id: nuid.Next(), cfg: &Config{Name: "box-4412", Region: "fra"}}, id: wire.Address{ID: id, Name: "lobby"}, key: id.Key(),
+		in: &incarnation{id: nuid.Next(), cfg: &Config{Name: "box-4412", Region: "fra"}}, id: wire.Address{ID: id, Name: "lobby"},
 		stream: stream.NewSender(1<<48|1_000_000, nil, new(stream.Defaults()), now),
 	}
 	o.memory.state = state.New(new(engine.Data))
@@ -72,5 +72,5 @@ func crowdedRoom(t *testing.T, sockets, rooms int) (o *object, key string) {
 		})
 	}
 	o.sockets.note()
-	return o, o.key
+	return o, o.id.Key()
 }

@@ -318,7 +318,7 @@ func (o *object) takeOverWindow(kept *engine.Data) {
 		return
 	}
 	if err := o.makeSessions().TakeOver(window, o.memory.epoch-1); err != nil {
-		o.in.log.Error("window not taken over: sockets that come back may miss something, and are told so", "object", o.key, "err", err)
+		o.in.log.Error("window not taken over: sockets that come back may miss something, and are told so", "object", o.id.Key(), "err", err)
 	}
 	o.memory.state.Apply([]engine.Write{{Key: engine.WindowAt}}) // with the next put
 }

@@ -20,7 +20,7 @@ func (o *object) open(ctx context.Context, rec *record.Record) owner.Event {
 	if rec == nil {
 		o.commit.opened = state.New(new(engine.Data))
 	} else {
-		o.commit.opened, err = state.Open(ctx, o.key, rec.Parts, rec.Data, o.in.home(), rec.Owner != "", time.Now())
+		o.commit.opened, err = state.Open(ctx, o.id.Key(), rec.Parts, rec.Data, o.in.home(), rec.Owner != "", time.Now())
 	}
 	if o.commit.entries = nil; err == nil {
 		o.commit.opened.KeepHistory(o.class.History)
@@ -30,11 +30,11 @@ func (o *object) open(ctx context.Context, rec *record.Record) owner.Event {
 	}
 	switch {
 	case errors.Is(err, state.ErrDamaged):
-		o.commit.refusal = o.in.unreadable.add(o.key, time.Now())
-		o.in.log.Error("object not served: a part of it cannot be read", "ref", o.commit.refusal.Reference, "object", o.key, "err", err)
+		o.commit.refusal = o.in.unreadable.add(o.id.Key(), time.Now())
+		o.in.log.Error("object not served: a part of it cannot be read", "ref", o.commit.refusal.Reference, "object", o.id.Key(), "err", err)
 		return owner.Unreadable{}
 	case err != nil:
-		o.in.log.Warn("parts of a record not read", "object", o.key, "err", err)
+		o.in.log.Warn("parts of a record not read", "object", o.id.Key(), "err", err)
 		return owner.Doubt{}
 	}
 	return nil
@@ -76,7 +76,7 @@ func (o *object) serve() owner.Event {
 	}
 	told := o.adoptTold(o.commit.opened.Reserved())
 	if err := o.reschedule(needOf(rec.Alarm, told, o.nextSession(o.commit.opened.Reserved())), o.in.clock.Set); err != nil {
-		o.in.log.Warn("wake-up not scheduled again; giving the object up", "object", o.key, "err", err)
+		o.in.log.Warn("wake-up not scheduled again; giving the object up", "object", o.id.Key(), "err", err)
 		return owner.Leave{}
 	}
 	if !o.startServing(rec, token, told) {
@@ -126,11 +126,11 @@ func (o *object) listen() owner.Event {
 		err = o.in.bus.Flush(ctx)
 	}
 	if err != nil {
-		o.in.log.Warn("object not listened for; giving it up", "object", o.key, "err", err)
+		o.in.log.Warn("object not listened for; giving it up", "object", o.id.Key(), "err", err)
 		o.beginDrain()
 		return owner.Leave{}
 	}
-	o.in.log.Debug("object claimed", "object", o.key, "name", o.id.Name, "epoch", o.memory.epoch)
+	o.in.log.Debug("object claimed", "object", o.id.Key(), "name", o.id.Name, "epoch", o.memory.epoch)
 	o.resolveClaims(wire.ClaimReply{Owned: true, Token: o.memory.token, New: o.memory.epoch == 1})
 	return nil
 }

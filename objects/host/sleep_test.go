@@ -92,7 +92,7 @@ func TestAnInstanceSavesWhatItHasWhenItsHostStops(t *testing.T) {
 		w.lose(nil)
 		err := <-w.done
 		w.done <- err
-		rec := w.store.record(o.key)
+		rec := w.store.record(o.id.Key())
 		if value, _ := rec.Data.Get("saved"); string(value) != "2" || rec.Owner != "" {
 			t.Errorf("the record has %s, owner %q, want 2 and none", value, rec.Owner)
 		}
@@ -121,7 +121,7 @@ func TestAClassHasTimesOfItsOwn(t *testing.T) {
 		}
 		count()
 		time.Sleep(30 * time.Second)
-		if w.in.find(o.key) != nil {
+		if w.in.find(o.id.Key()) != nil {
 			t.Error("it is here after 30 s, want it released after 20")
 		}
 	})
@@ -131,7 +131,7 @@ func TestAClassHasTimesOfItsOwn(t *testing.T) {
 			t.Error("it sleeps, want it never to")
 		}
 		time.Sleep(20 * time.Minute)
-		if w.in.find(o.key) != nil {
+		if w.in.find(o.id.Key()) != nil {
 			t.Error("it is here after 70 min, want it released after an hour")
 		}
 	})

@@ -311,7 +311,7 @@ func (o *object) deliverEnds() {
 	u.failures++
 	u.retryAt = time.Now().Add(pause)
 	o.in.idle.put(o, u.retryAt)
-	o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Reference, "object", o.key, "ends", len(u.ends), "again in", pause)
+	o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Reference, "object", o.id.Key(), "ends", len(u.ends), "again in", pause)
 }
 
 // deliverEnd runs the handler for the first end. There is an instance.

@@ -88,14 +88,14 @@ func (o *object) runTask(ctx context.Context, task engine.Task, ended func()) {
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			o.in.log.Error("task failed", "ref", wire.NewReference(), "object", o.key, "name", o.id.Name, "panic", p, "stack", string(debug.Stack()))
+			o.in.log.Error("task failed", "ref", wire.NewReference(), "object", o.id.Key(), "name", o.id.Name, "panic", p, "stack", string(debug.Stack()))
 		}
 		o.taskEnded(result, ended)
 	}()
 	err := task(ctx, o.in.ask)
 	if result = "ok"; err != nil {
 		result = "failed"
-		o.in.log.Warn("task failed", "object", o.key, "name", o.id.Name, "err", err)
+		o.in.log.Warn("task failed", "object", o.id.Key(), "name", o.id.Name, "err", err)
 	}
 }
 

@@ -41,10 +41,10 @@ func (o *object) adoptTold(data *engine.Data) *told {
 	for _, prefix := range []string{engine.ParkedAt, engine.OutboxAt, engine.TimersAt} {
 		for key, value := range data.Between(prefix, engine.After(prefix)).All() {
 			if t == nil {
-				t = &told{box: tells.New(o.key)}
+				t = &told{box: tells.New(o.id.Key())}
 			}
 			if err := t.box.Note(engine.Write{Key: key, Value: value}, 0); err != nil {
-				o.in.log.Error("told message not understood; it stays in the record", "object", o.key, "key", key, "err", err)
+				o.in.log.Error("told message not understood; it stays in the record", "object", o.id.Key(), "key", key, "err", err)
 			}
 		}
 	}
@@ -72,11 +72,11 @@ func (o *object) takeNote(writes []engine.Write) {
 			continue
 		}
 		if o.told == nil {
-			o.told = &told{box: tells.New(o.key)}
+			o.told = &told{box: tells.New(o.id.Key())}
 			o.told.box.Landed(o.commit.own.Commit)
 		}
 		if err := o.told.box.Note(w, commit); err != nil {
-			o.in.log.Error("told message not understood", "object", o.key, "err", err)
+			o.in.log.Error("told message not understood", "object", o.id.Key(), "err", err)
 		}
 	}
 }
@@ -195,11 +195,11 @@ func (o *object) takeBatch() (tells.Batch, *wire.Batch, bool) {
 		return b, nil, false
 	}
 	count, _ := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
-	batch := &wire.Batch{From: o.key, Born: count.Born, Messages: make([]wire.TellMessage, 0, len(b.Numbers))}
+	batch := &wire.Batch{From: o.id.Key(), Born: count.Born, Messages: make([]wire.TellMessage, 0, len(b.Numbers))}
 	for _, n := range b.Numbers {
 		m, err := engine.DecodeTold(stored(o.memory.state.Reserved(), engine.OutboxKey(n)))
 		if err != nil {
-			o.in.log.Error("told message not understood", "object", o.key, "message", n, "err", err)
+			o.in.log.Error("told message not understood", "object", o.id.Key(), "message", n, "err", err)
 			continue
 		}
 		batch.Messages = append(batch.Messages, wire.TellMessage{N: n, Call: m.Call, Body: m.Body})
@@ -222,7 +222,7 @@ func idOfKey(key string) (objects.ID, error) {
 func (o *object) deliverBatch(b tells.Batch, batch *wire.Batch) (a tells.Answer) {
 	id, err := idOfKey(b.To)
 	if err != nil {
-		o.in.log.Error("told message not delivered: its receiver is no object", "object", o.key, "to", b.To, "err", err)
+		o.in.log.Error("told message not delivered: its receiver is no object", "object", o.id.Key(), "to", b.To, "err", err)
 		return a
 	}
 	if _, valid := o.in.lease.Holds(); !valid {
@@ -238,7 +238,7 @@ func (o *object) deliverBatch(b tells.Batch, batch *wire.Batch) (a tells.Answer)
 	}
 	if err != nil {
 		o.in.metrics.tells.WithLabelValues(o.class.Name, "not reached").Inc()
-		o.in.log.Debug("told messages not delivered yet", "object", o.key, "to", b.To, "err", err)
+		o.in.log.Debug("told messages not delivered yet", "object", o.id.Key(), "to", b.To, "err", err)
 		return a
 	}
 	a = tells.Answer{Handled: said.Handled, Failed: said.Failed, Refused: said.Refused, Soon: said.Soon}
@@ -286,7 +286,7 @@ func (o *object) batchAnswered(b tells.Batch, a tells.Answer) {
 func (o *object) sendForget(f tells.Forget) {
 	count, err := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
 	if err == nil {
-		o.publishForget(f.To, wire.ForgetBody{From: o.key, Born: count.Born, Last: f.Last})
+		o.publishForget(f.To, wire.ForgetBody{From: o.id.Key(), Born: count.Born, Last: f.Last})
 	}
 }
 
@@ -343,7 +343,7 @@ func (o *object) nextTold(now time.Time) (next nextTold, ok bool) {
 	}
 	m, err := engine.DecodeTold(stored(o.memory.state.Reserved(), at))
 	if err != nil { // it was read before
-		o.in.log.Error("told message not understood", "object", o.key, "key", at, "err", err)
+		o.in.log.Error("told message not understood", "object", o.id.Key(), "key", at, "err", err)
 		return next, false
 	}
 	return nextTold{hook: hook, at: at, m: m}, true
@@ -360,12 +360,12 @@ func (o *object) handleOneTold(now time.Time) (wrote, more bool) {
 		o.park(next.m, next.at, now)
 	case next.hook:
 		o.retryUndelivered(next.m, now)
-	case next.m.To == o.key:
+	case next.m.To == o.id.Key():
 		return o.runOwn(next.m, next.at, now)
 	default:
 		count, err := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
 		if err != nil {
-			o.in.log.Error("told message not sent: the object's count cannot be read", "object", o.key, "err", err)
+			o.in.log.Error("told message not sent: the object's count cannot be read", "object", o.id.Key(), "err", err)
 			return false, false
 		}
 		o.applyOwn(engine.Outcome{Writes: tells.Move(next.m, next.at, count, o.memory.token)}, false)
@@ -391,7 +391,7 @@ func (o *object) runOwn(m engine.Told, at string, now time.Time) (wrote, more bo
 	o.onExit = func(out engine.Outcome) { o.ownFailed(ev, m, at, out, now) }
 	out, ok := o.awake()
 	if ok {
-		ev.ctx = o.toldContext(o.key, stored(o.memory.state.Reserved(), engine.ToldCount), m.N, now)
+		ev.ctx = o.toldContext(o.id.Key(), stored(o.memory.state.Reserved(), engine.ToldCount), m.N, now)
 		out = o.memory.instance.Told(ev.ctx, m.Call, m.Body, engine.Write{Key: at})
 	}
 	o.onExit = nil
@@ -448,7 +448,7 @@ func (o *object) park(m engine.Told, at string, now time.Time) {
 	if m.Err != nil {
 		why = m.Err.Code + ": " + m.Err.Message
 	}
-	o.in.log.Warn("told message parked", "object", o.key, "name", o.id.Name, "to", m.To, "call", m.Call, "message", m.N, "tries", m.Tries, "err", why)
+	o.in.log.Warn("told message parked", "object", o.id.Key(), "name", o.id.Name, "to", m.To, "call", m.Call, "message", m.N, "tries", m.Tries, "err", why)
 	o.undelivered(m, func(m engine.Told) []engine.Write { return tells.Park(m, at) }, now)
 }
 
@@ -484,7 +484,7 @@ func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Wri
 		o.applyOwn(engine.Outcome{Writes: write(heard)}, false)
 		return
 	}
-	ctx := o.toldContext(o.key, stored(o.memory.state.Reserved(), engine.ToldCount), m.N, now)
+	ctx := o.toldContext(o.id.Key(), stored(o.memory.state.Reserved(), engine.ToldCount), m.N, now)
 	ctx.kind, ctx.sender = wire.Parked, ""
 	ev.ctx = ctx
 	out = o.memory.instance.Undelivered(ctx, m, write(heard)...)
@@ -510,7 +510,7 @@ func (o *object) handleParked(ev event) {
 	case n == 0:
 		o.answer(ev.reply, wire.Reply{Code: objects.NotFound, Message: "there is no such parked message"})
 	default:
-		o.in.log.Info("parked messages seen to", "object", o.key, "name", o.id.Name, "messages", n, "dropped", want.Drop)
+		o.in.log.Info("parked messages seen to", "object", o.id.Key(), "name", o.id.Name, "messages", n, "dropped", want.Drop)
 		o.answer(ev.reply, wire.Reply{Body: []byte(strconv.Itoa(n))})
 	}
 }
@@ -539,7 +539,7 @@ func (o *object) liftParked(want wire.ParkedBody) (n int, err error) {
 			return n, fmt.Errorf("message at %q: %w", at, err)
 		}
 		enter := tells.Move
-		if m.To == o.key {
+		if m.To == o.id.Key() {
 			enter = tells.Again
 		}
 		o.applyOwn(engine.Outcome{Writes: enter(m, at, count, o.memory.token)}, false)

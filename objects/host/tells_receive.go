@@ -37,7 +37,7 @@ func (o *object) receiveTold(ev event) {
 	}
 	mark, err := engine.DecodeCount(known)
 	if err != nil {
-		o.in.log.Error("told messages not handled: the sender's mark cannot be read", "object", o.key, "from", batch.From, "err", err)
+		o.in.log.Error("told messages not handled: the sender's mark cannot be read", "object", o.id.Key(), "from", batch.From, "err", err)
 		o.answer(ev.reply, wire.Reply{Code: objects.Internal, Message: "the sender's mark cannot be read"})
 		return
 	}
@@ -130,7 +130,7 @@ func (o *object) mayForget(ev event) {
 		o.mu.Lock()
 		may := !o.copiesUntil(now).After(now) && (o.told == nil || o.told.box.MayForget(f.From, f.Last))
 		if may {
-			o.publishForget(f.From, wire.ForgetBody{From: o.key, Born: f.Born, Last: f.Last})
+			o.publishForget(f.From, wire.ForgetBody{From: o.id.Key(), Born: f.Born, Last: f.Last})
 		}
 		o.mu.Unlock()
 	}
@@ -144,7 +144,7 @@ func (o *object) askForMark(short bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.told == nil {
-		o.told = &told{box: tells.New(o.key), asked: now, cycle: now}
+		o.told = &told{box: tells.New(o.id.Key()), asked: now, cycle: now}
 		o.told.box.Landed(o.commit.own.Commit)
 	}
 	t := o.told
@@ -176,8 +176,8 @@ func (o *object) askSender(sender string, mark tells.Mark) {
 	if err != nil {
 		return
 	}
-	body := wire.Encode(&wire.ForgetBody{From: o.key, Born: mark.Born, Last: mark.Last})
+	body := wire.Encode(&wire.ForgetBody{From: o.id.Key(), Born: mark.Born, Last: mark.Last})
 	if _, err := o.in.client.Do(o.in.work, wire.Address{ID: id}, &wire.Request{Kind: wire.MayForget, Body: body}); err != nil {
-		o.in.log.Debug("sender not asked for its mark", "object", o.key, "sender", sender, "err", err)
+		o.in.log.Debug("sender not asked for its mark", "object", o.id.Key(), "sender", sender, "err", err)
 	}
 }
