@@ -12,7 +12,7 @@ import (
 // Slow tests wait for leases, alarms and browsers more than they compute.
 var (
 	waiters  = make(chan struct{}, 3)
-	clusters = make(chan struct{}, 1) // of three servers, which lose their leaders beside another three; and what writes large objects
+	clusters = make(chan struct{}, 1) // of three servers, which lose their leaders beside another three, and of which most tests share one; and what writes large objects
 	browsers = make(chan struct{}, 1) // a page that loads takes half a core
 	places   = make(chan struct{}, 4) // a host and a gateway for bad input
 )

@@ -86,16 +86,8 @@ var shared struct {
 // clustered is a cluster in which nothing is stored.
 func clustered(t testing.TB) *substrate {
 	t.Helper()
-	if shared.c == nil {
-		dir, err := os.MkdirTemp("", "cluster")
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := embedded.StartCluster(dir, 3)
-		if err != nil {
-			t.Fatal(err)
-		}
-		shared.c, shared.dir = c, dir
+	if err := startCluster(); err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := empty(shared.c); t.Failed() || err != nil { // whatever it is that the test has done to it
@@ -104,6 +96,18 @@ func clustered(t testing.TB) *substrate {
 		}
 	})
 	return ofCluster(shared.c)
+}
+
+// startCluster starts the cluster that tests share, unless it is there.
+func startCluster() (err error) {
+	if shared.c != nil {
+		return nil
+	}
+	if shared.dir, err = os.MkdirTemp("", "cluster"); err != nil {
+		return err
+	}
+	shared.c, err = embedded.StartCluster(shared.dir, 3)
+	return err
 }
 
 // empty deletes everything that a cluster stores.
