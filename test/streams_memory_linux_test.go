@@ -32,12 +32,12 @@ func peak(t *testing.T, p *process) int64 {
 }
 
 // Ten uploads and ten downloads at one object, a reader that stops until they are done, and one that leaves: the gateway and the host,
-// each a process, grow by some 25 MB beyond what one upload and one download took, with whose garbage they have filled the
+// each a process, grow by little beyond what one upload and one download took, with whose garbage they have filled the
 // 64 MB that they may leave uncollected. STREAM_MB is the size of each, 8 MB by default; STREAM_STOP is how long the reader
 // stops at the least. Both programs are built without the race detector, which takes memory of its own.
 func TestStreamsGrowAGatewayAndAHostByLittle(t *testing.T) {
 	beside(t, waiters)
-	const allowed = 48 << 20 // when memory is collected is a matter of chance; without windows it is ten times as much
+	const allowed = 48 << 20 // when memory is collected is a matter of chance: 9 to 37 MB were seen
 	size := int64(8)
 	if v, err := strconv.ParseInt(os.Getenv("STREAM_MB"), 10, 64); err == nil {
 		size = v
