@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,49 +19,13 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
+	"holdfast/chaos/seats"
 	hf "holdfast/client"
 	"holdfast/objects"
 )
 
 // Whether sockets come back: many clients of the JavaScript client sit in rooms that say ten numbers a second, while every
 // gateway and every host is restarted, one after the other, and then one of each is killed.
-
-const seats objects.Class = "seat"
-
-var (
-	sayNext     = objects.NewCall[objects.None, int](seats, "next")
-	seatObjects = objects.Implement(seats, objects.New[hall], objects.On(sayNext, (*hall).next)).With(objects.Settings{
-		Resume: time.Minute, ResumeWindow: 1 << 20,
-	})
-	numberKey = objects.NewKey[int]("n")
-)
-
-// hall is a room that says numbers to all, and to each who it is.
-type hall struct{}
-
-func (*hall) next(tx *objects.Tx, _ objects.None) (int, error) {
-	n := numberKey.Get(tx) + 1
-	numberKey.Set(tx, n)
-	tx.Broadcast(objects.Text(`{"n":` + strconv.Itoa(n) + `}`))
-	return n, nil
-}
-
-// ServeHTTP gives everybody a seat.
-func (*hall) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
-	tx := objects.TxOf(r)
-	s, err := tx.Accept()
-	if err != nil {
-		tx.Refuse(err)
-		return
-	}
-	s.Send(objects.JSON(map[string]string{"id": s.ID()}))
-}
-
-// WebSocketMessage says who the socket is.
-func (*hall) WebSocketMessage(_ *objects.Tx, from objects.Socket, _ objects.Message) error {
-	from.Send(objects.JSON(map[string]string{"id": from.ID()}))
-	return nil
-}
 
 // comeback is a run.
 type comeback struct {
@@ -160,7 +123,7 @@ func (c comeback) run(ctx context.Context, o *options) error {
 		return err
 	}
 	for room := range c.rooms {
-		speaking.Go(func() { c.speak(speak, objs.Object(seats, fmt.Sprint("room-", room))) })
+		speaking.Go(func() { c.speak(speak, objs.Object(seats.Seats, fmt.Sprint("room-", room))) })
 	}
 	sitting, err := c.sit(ctx, k, f, page)
 	if err != nil {
@@ -188,7 +151,7 @@ func (c comeback) speak(ctx context.Context, room objects.Ref) {
 		}
 		for ctx.Err() == nil {
 			asked, cancel := context.WithTimeout(ctx, patience)
-			_, err := sayNext.Do(objects.WithIdempotencyKey(asked, run+"-"+strconv.Itoa(i)), room, nil)
+			_, err := seats.Next.Do(objects.WithIdempotencyKey(asked, run+"-"+strconv.Itoa(i)), room, nil)
 			cancel()
 			if err == nil || objects.CodeOf(err) == objects.Done {
 				break

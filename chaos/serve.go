@@ -7,6 +7,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"holdfast/app"
+	"holdfast/chaos/seats"
 	"holdfast/examples/demo"
 	"holdfast/gateway"
 	"holdfast/objects"
@@ -15,12 +16,12 @@ import (
 // served is Holdfast as in cmd/holdfast, and classes with alarms, and of large objects.
 var served = app.Config{
 	Name:    "chaos serve",
-	Objects: append(slices.Clone(demo.Objects), bellObjects, seatObjects, shelfObjects, indexObjects),
+	Objects: append(slices.Clone(demo.Objects), bellObjects, seats.Objects(time.Minute), shelfObjects, indexObjects),
 	Worker: func(r fiber.Router, env *gateway.Env) {
 		demo.Worker(r, env)
 		shelfCalls.route(r, env)
 		indexCalls.route(r, env)
-		r.Get("/seat/:name", func(c *fiber.Ctx) error { return env.Forward(c, env.Object(seats, c.Params("name")), "/") })
+		r.Get("/seat/:name", func(c *fiber.Ctx) error { return env.Forward(c, env.Object(seats.Seats, c.Params("name")), "/") })
 		r.Post("/bell/:name", func(c *fiber.Ctx) error { return callBell(c, env, setBell) })
 		r.Get("/bell/:name", func(c *fiber.Ctx) error { return callBell(c, env, lookAtBell) })
 	},

@@ -20,43 +20,11 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"holdfast/chaos/seats"
 	"holdfast/examples/demo"
 	"holdfast/gateway"
 	"holdfast/objects"
 )
-
-// The class hall is a room that says numbers, as that of go run ./chaos comeback.
-const halls objects.Class = "hall"
-
-var (
-	hallNext = objects.NewCall[objects.None, int](halls, "next")
-	hallImpl = objects.Implement(halls, objects.New[saloon], objects.On(hallNext, (*saloon).next)).With(objects.Settings{Resume: 5 * time.Minute, ResumeWindow: 1 << 20})
-	hallKey  = objects.NewKey[int]("n")
-)
-
-type saloon struct{}
-
-func (*saloon) next(tx *objects.Tx, _ objects.None) (int, error) {
-	n := hallKey.Get(tx) + 1
-	hallKey.Set(tx, n)
-	tx.Broadcast(objects.Text(`{"n":` + strconv.Itoa(n) + `}`))
-	return n, nil
-}
-
-func (*saloon) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
-	tx := objects.TxOf(r)
-	s, err := tx.Accept()
-	if err != nil {
-		tx.Refuse(err)
-		return
-	}
-	s.Send(objects.JSON(map[string]string{"id": s.ID()}))
-}
-
-func (*saloon) WebSocketMessage(_ *objects.Tx, from objects.Socket, _ objects.Message) error {
-	from.Send(objects.JSON(map[string]string{"id": from.ID()}))
-	return nil
-}
 
 // sitters are clients in halls, under node or in a page.
 type sitters struct {
@@ -75,7 +43,7 @@ func (on *substrate) hallDoor(t *testing.T, ln net.Listener, all ...string) *las
 	d := new(lastingDoor)
 	nc := on.dial(t)
 	g, err := gateway.New(gateway.Config{
-		Region: "fra", NATS: nc, Classes: []string{string(halls)}, Timing: steady, Log: testLog(t), Origins: all,
+		Region: "fra", NATS: nc, Classes: []string{string(seats.Seats)}, Timing: steady, Log: testLog(t), Origins: all,
 		Worker: func(r fiber.Router, env *gateway.Env) {
 			d.env = env
 			env.ServeClient(r, "/clients/js")
@@ -89,7 +57,7 @@ func (on *substrate) hallDoor(t *testing.T, ln net.Listener, all ...string) *las
 			r.Get("/blank", func(c *fiber.Ctx) error {
 				return c.Type("html").SendString(`<!doctype html><link rel="icon" href="data:,"><title>seats</title>`)
 			})
-			r.Get("/seat/:name", func(c *fiber.Ctx) error { return env.Forward(c, env.Object(halls, c.Params("name")), "/") })
+			r.Get("/seat/:name", func(c *fiber.Ctx) error { return env.Forward(c, env.Object(seats.Seats, c.Params("name")), "/") })
 			demo.Worker(r, env)
 		},
 	})
@@ -118,7 +86,9 @@ func listen(t *testing.T, at string) net.Listener {
 func TestClientsThatComeBackMissNothing(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
-	startHost := func(name string) member { return on.startHost(t, name, "fra", steady, nil, hallImpl) }
+	startHost := func(name string) member {
+		return on.startHost(t, name, "fra", steady, nil, seats.Objects(5*time.Minute))
+	}
 	hosts := []member{startHost("one")}
 	listeners := []net.Listener{listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")}
 	var urls []string
@@ -143,7 +113,7 @@ func TestClientsThatComeBackMissNothing(t *testing.T) {
 	defer speaking.Wait()
 	defer quiet()
 	for room := range 2 {
-		speaking.Go(func() { speakInHall(ctx, objs.Object(halls, fmt.Sprint("room-", room))) })
+		speaking.Go(func() { speakInHall(ctx, objs.Object(seats.Seats, fmt.Sprint("room-", room))) })
 	}
 	settled := func(what string) {
 		t.Helper()
@@ -194,7 +164,7 @@ func speakInHall(ctx context.Context, hall objects.Ref) {
 		case <-tick.C:
 		}
 		for ctx.Err() == nil {
-			if _, err := hallNext.Do(objects.WithIdempotencyKey(ctx, hall.Name()+strconv.Itoa(i)), hall, nil); err == nil {
+			if _, err := seats.Next.Do(objects.WithIdempotencyKey(ctx, hall.Name()+strconv.Itoa(i)), hall, nil); err == nil {
 				break
 			}
 		}

@@ -66,6 +66,7 @@ var neighbours = []struct{ from, to, why string }{
 	{"chaos", "examples/demo", "what is broken has the demo's routes, and one more"},
 	{"chaos", "chaos/...", "the proxy and the checkers are parts of the fault suite"},
 	{"test/...", "chaos/proxy", "a line that is dead and looks open is made by the same means"},
+	{"test/...", "chaos/seats", "who comes back is counted by the same means"},
 	{"test/...", "test/...", "the end-to-end tests share their helpers"},
 }
 
