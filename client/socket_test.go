@@ -71,6 +71,18 @@ func connect(t *testing.T, objs *client.Client, path string) (*client.Socket, er
 	return objs.Connect(objs.Object(Lines, "a"), r)
 }
 
+// opened is a client with a socket that has heard its greeting.
+func opened(t *testing.T) (*client.Client, *client.Socket) {
+	t.Helper()
+	_, objs, _ := start(t, true, client.Config{})
+	s, err := connect(t, objs, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hears(t, s, "hello job")
+	return objs, s
+}
+
 // hears waits for a message.
 func hears(t *testing.T, s *client.Socket, want string) {
 	t.Helper()
@@ -82,13 +94,8 @@ func hears(t *testing.T, s *client.Socket, want string) {
 }
 
 func TestAProgramOpensASocketThatComesBack(t *testing.T) {
-	_, objs, _ := start(t, true, client.Config{})
+	objs, s := opened(t)
 	defer objs.Close(t.Context())
-	s, err := connect(t, objs, "/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hears(t, s, "hello job")
 	if s.Subprotocol() != "line.1" {
 		t.Errorf("subprotocol %q", s.Subprotocol())
 	}
@@ -115,7 +122,7 @@ func TestAProgramOpensASocketThatComesBack(t *testing.T) {
 	if err := s.Send(t.Context(), objects.Text("bye")); err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Receive(t.Context())
+	_, err := s.Receive(t.Context())
 	if closed, is := errors.AsType[*client.Closed](err); !is || closed.Code != 4001 {
 		t.Errorf("the end is %v", err)
 	}
@@ -133,14 +140,9 @@ func TestASocketThatTheObjectDoesNotAcceptIsItsError(t *testing.T) {
 }
 
 func TestAClientThatIsClosedHasNoSockets(t *testing.T) {
-	_, objs, _ := start(t, true, client.Config{})
-	s, err := connect(t, objs, "/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hears(t, s, "hello job")
+	objs, s := opened(t)
 	objs.Close(t.Context())
-	_, err = s.Receive(t.Context())
+	_, err := s.Receive(t.Context())
 	if closed, is := errors.AsType[*client.Closed](err); !is || closed.Code != 1000 {
 		t.Errorf("the end is %v", err)
 	}
@@ -200,13 +202,8 @@ func newEndsAfter(t *testing.T, waits int) *endsAfter {
 
 // A wait that ended while the socket came back left it with a connection whose greeting nobody had heard.
 func TestASocketComesBackWheneverAWaitForItHasEnded(t *testing.T) {
-	_, objs, _ := start(t, true, client.Config{})
+	objs, s := opened(t)
 	defer objs.Close(t.Context())
-	s, err := connect(t, objs, "/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hears(t, s, "hello job")
 	for n := range 20 {
 		s.Break()
 		if err := s.Send(t.Context(), objects.Text(fmt.Sprint(n))); err != nil {
@@ -247,13 +244,8 @@ func TestAConnectThatIsGivenUpLeavesNoSocket(t *testing.T) {
 
 // What was not sent was counted: of two messages after it the socket took one for the other when it had come back.
 func TestAMessageWhoseWaitHasEndedIsNotSentLater(t *testing.T) {
-	_, objs, _ := start(t, true, client.Config{})
+	objs, s := opened(t)
 	defer objs.Close(t.Context())
-	s, err := connect(t, objs, "/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hears(t, s, "hello job")
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	var sent []string
