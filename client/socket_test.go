@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -237,8 +238,16 @@ func TestAConnectThatIsGivenUpLeavesNoSocket(t *testing.T) {
 		}
 	}
 	objs.Close(t.Context())
-	if n, err := say.Do(t.Context(), objs.Object(Lines, "a"), "anybody?"); err != nil || n != 0 {
-		t.Errorf("%d sockets are left, %v", n, err)
+	// One whose question was on its way is opened after all, and ends when the time to come back is over.
+	for until := time.Now().Add(2 * time.Minute); ; {
+		n, err := say.Do(t.Context(), objs.Object(Lines, "a"), "anybody?")
+		if err == nil && n == 0 {
+			break
+		}
+		if err != nil || time.Now().After(until) {
+			t.Fatalf("%d sockets are left, %v", n, err)
+		}
+		runtime.Gosched()
 	}
 }
 

@@ -3,6 +3,7 @@ package host
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -52,6 +53,7 @@ func TestSyncWaitsUntilWhatWasWrittenBeforeIsDurable(t *testing.T) {
 			sync string
 			want int
 		}{{"false", 0}, {"true", 2}} {
+			store.fail(fault{Slow: time.Second}) // the put of what is written
 			w.askOf(id, &wire.Request{Kind: wire.Call, Call: "write", Body: []byte("null")})
 			if got := number(<-w.askOf(id, &wire.Request{Kind: wire.Call, Call: "read", Body: []byte(c.sync)})); got != c.want {
 				t.Errorf("%d: with sync %s the store had %d, want %d", i, c.sync, got, c.want)

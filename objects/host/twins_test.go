@@ -560,8 +560,14 @@ func (s *memoryStore) PurgeEntry(_ context.Context, object string, name state.Na
 	return nil
 }
 
+// record is what is stored, at once and whatever is to fail next; nil: nothing.
 func (s *memoryStore) record(key string) *record.Record {
-	rec, _, _ := s.Read(context.Background(), key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.entries[key].value == nil {
+		return nil
+	}
+	rec, _ := record.Decode(key, s.entries[key].value)
 	return rec
 }
 
