@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"sync/atomic"
 	"time"
 
 	"holdfast/objects"
@@ -59,11 +60,12 @@ var alarmCases = []aCase{
 		}
 	}},
 	{"58 an alarm that was parked reads as none and can be set anew", true, func(s *stage) {
-		fail := true
+		var fail atomic.Bool
+		fail.Store(true)
 		tries := make(chan int, 100)
 		s.alarm = func(_ *objects.Tx, info objects.AlarmInfo) error {
 			tries <- info.Retry
-			if fail {
+			if fail.Load() {
 				return errOnPurpose
 			}
 			return nil
@@ -79,13 +81,13 @@ var alarmCases = []aCase{
 		}
 		var n int
 		s.eventually("it has failed for the last time", func() bool { n = max(n, last()); return n == 6 })
+		fail.Store(false)
 		s.must(func(tx *objects.Tx) {
 			if at, set := tx.Alarm(); set {
 				s.Errorf("a parked alarm is set for %v", at)
 			}
 			tx.SetAlarm(tx.Now())
 		})
-		fail = false
 		s.eventually("the new one has run", func() bool { return len(tries) > 0 })
 		if n := last(); n != 0 {
 			s.Errorf("the new one is retry %d", n)
