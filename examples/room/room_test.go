@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"holdfast/examples/room"
 	"holdfast/objects"
@@ -312,7 +313,7 @@ func wayIn(t *testing.T, w *objectstest.World, r *http.Request, want string) {
 }
 
 func FuzzWhatIsRelayedIsAnObjectOfTheSender(f *testing.F) {
-	for _, seed := range []string{`{}`, ` {"a":1} `, `{"userId":1}`, `{"user\u0049d":[]}`, `{"type":"ping"}`, "\v{}", `{"a":"\ud800"}`} {
+	for _, seed := range []string{`{}`, ` {"a":1} `, `{"userId":1}`, `{"user\u0049d":[]}`, `{"type":"ping"}`, "\v{}", `{"a":"\ud800"}`, "\xa6"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, sent []byte) {
@@ -323,9 +324,15 @@ func FuzzWhatIsRelayedIsAnObjectOfTheSender(f *testing.F) {
 		if !ok {
 			return
 		}
+		if !utf8.Valid(sent) { // who sends that is closed, and has left
+			if want := `{"type":"leave","userId":"` + anna.id + `"}`; string(m.Data) != want {
+				t.Errorf("sent %q, relayed %q, want %s", sent, m.Data, want)
+			}
+			return
+		}
 		var before, after map[string]json.RawMessage
 		if err := json.Unmarshal(sent, &before); err != nil {
-			t.Fatalf("relayed %q, which is no object: %v", sent, err)
+			t.Fatalf("relayed %q, which is no object, as %q: %v", sent, m.Data, err)
 		}
 		if err := json.Unmarshal(m.Data, &after); err != nil {
 			t.Fatalf("relayed %q as %q: %v", sent, m.Data, err)
