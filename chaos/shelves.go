@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/hex"
 	"math/rand/v2"
-	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -195,7 +194,7 @@ var (
 
 // route adds the routes of a class of large objects.
 func (l *largeCalls) route(r fiber.Router, env *gateway.Env) {
-	path := "/" + strings.ToLower(string(l.class)) + "/:name"
+	path := "/" + string(l.class) + "/:name"
 	ask := func(call func(*fiber.Ctx) objects.Call[objects.None, int]) fiber.Handler {
 		return func(c *fiber.Ctx) error {
 			name, err := gateway.Param("name")(c)

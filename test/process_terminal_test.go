@@ -19,7 +19,7 @@ func pseudoTerminal(t *testing.T) (screen, program *os.File) {
 	t.Helper()
 	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
-		t.Skipf("no terminal: %v", err)
+		missing(t, "/dev/ptmx", err.Error())
 	}
 	t.Cleanup(func() { screen.Close() })
 	var unlock, number int32

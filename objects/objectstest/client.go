@@ -231,20 +231,25 @@ func (c *Client) isAway() bool {
 	return c.away
 }
 
-func (c *Client) setAway(yes bool) {
+// leave notes that the connection is lost, and may come back.
+func (c *Client) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.away = yes
+	c.away = true
+}
+
+// back notes a new connection, on which what was missed has come, of so many messages in all.
+func (c *Client) back(missed []resume.Message, received uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range missed {
+		c.inbox = append(c.inbox, objects.Message{Binary: m.Binary, Data: m.Data})
+	}
+	c.away, c.received = false, received
 }
 
 func (c *Client) heard() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.received
-}
-
-func (c *Client) setHeard(n uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.received = n
 }

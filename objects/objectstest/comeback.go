@@ -87,7 +87,7 @@ func (o *object) lose(c *Client) {
 	how := engine.Close{Code: 1006}
 	if one := o.session(c); one != nil && one.At != (resume.Place{}) && !c.over() {
 		o.sessions.Left(o.world.Now(), one.At, whole)
-		c.setAway(true)
+		c.leave()
 		return
 	}
 	if !c.isAway() && c.end(how) {
@@ -105,11 +105,7 @@ func (o *object) comeBack(c *Client) (missed int, back bool) {
 	}
 	received := c.heard()
 	r := o.sessions.Resume(one, received, o.nextPlace(), whole)
-	c.setAway(false)
-	for _, m := range r.Messages {
-		c.deliver(objects.Message{Binary: m.Binary, Data: m.Data})
-	}
-	c.setHeard(r.From + uint64(len(r.Messages)))
+	c.back(r.Messages, r.From+uint64(len(r.Messages)))
 	if r.From >= received+resume.Jump {
 		return Unknown, true
 	}

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -112,7 +113,10 @@ func enter(ctx context.Context, to Room) (net.Conn, []byte, error) {
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", to.Addr)
 	if err != nil {
-		return nil, nil, fmt.Errorf("enter the room: %w: %w", errRefused, err)
+		if errors.Is(err, syscall.ECONNREFUSED) { // nobody listens
+			err = fmt.Errorf("%w: %w", errRefused, err)
+		}
+		return nil, nil, fmt.Errorf("enter the room: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	rest, err := handshake(conn, to)
