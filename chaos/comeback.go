@@ -49,6 +49,7 @@ make no gap event. The longest silence of each client is reported: targets are a
 			return c.run(command.Context(), o)
 		},
 	}
+	keepFlag(command, o)
 	command.Flags().IntVar(&c.clients, "clients", 1000, "sockets")
 	command.Flags().BoolVar(&c.browser, "browser", false, "the sockets are a page's in Chromium, which allows 255; without it they are node's")
 	command.Flags().IntVar(&c.rooms, "rooms", 20, "rooms")
