@@ -110,11 +110,11 @@ func (o *object) deliver(d delivery, t *turn) {
 		o.sleep()
 		o.forgetAnswers()
 		o.flushNow()
-		o.finishBatch() // before the last put
+		o.in.inTurn(o.finishBatch) // before the last put
 		o.finishParts()
 		o.awaitQuiet()
 		o.handOverWindow()
-		o.drive(owner.Leave{})
+		o.in.inTurn(func() { o.drive(owner.Leave{}) })
 	}
 	o.endRestore()
 	returned, o.inHand = true, nil

@@ -80,6 +80,7 @@ type incarnation struct {
 	work     context.Context // ends when everything has been let go of
 	tasks    sync.WaitGroup  // goroutines of objects, evictions and claims
 	evicting chan struct{}   // holds a token while idle objects are released
+	leaving  chan struct{}   // holds a token for each object that is being released and is at the store
 
 	mu       sync.Mutex // guards what follows
 	objects  map[string]*object
@@ -92,6 +93,7 @@ func newIncarnation(h *Host, id string) *incarnation {
 		id: id, cfg: &h.cfg, timing: h.timing, log: h.log, classes: h.classes, metrics: h.metrics, counters: h.counters,
 		inbox: make(chan *nats.Msg, inboxSize), control: make(chan *nats.Msg, controlSize),
 		lanes: make(chan *nats.Msg, laneInbox), links: newLinks(), streams: streamSettings(&h.cfg, h.timing), loops: newLoops(), evicting: make(chan struct{}, 1),
+		leaving: make(chan struct{}, releases),
 		telling: make(chan struct{}, maxTelling),
 		objects: make(map[string]*object), gateways: make(map[string]time.Time),
 		cache: h.cache, merging: h.merging, purging: make(chan struct{}, purges), wide: func() bool { return true },
@@ -105,8 +107,8 @@ func newIncarnation(h *Host, id string) *incarnation {
 var errStuck = errors.New("an event of an object did not end in time")
 
 // stuckTime is how long an incarnation that has let go of everything waits for
-// events that still run.
-const stuckTime = 500 * time.Millisecond
+// events that still run. A machine that stalls is no event that does not end.
+const stuckTime = 1500 * time.Millisecond
 
 // run serves until ctx ends. If the lease was lost it drops everything at once;
 // otherwise it hands its objects back in order.
@@ -476,6 +478,20 @@ func (in *incarnation) sweep(ctx context.Context) error {
 			in.metrics.stored.WithLabelValues(in.cfg.Name).Set(float64(usage.Bytes))
 			in.metrics.storeLimit.WithLabelValues(in.cfg.Name).Set(float64(usage.Limit))
 		}
+	}
+}
+
+// releases is how many objects are at the store at a time while they are released. A put that is not answered in time is asked
+// after, and sent again: 5,000 at once keep a busy store from ever coming to an end.
+const releases = 128
+
+// inTurn does a part of a release that asks the store.
+func (in *incarnation) inTurn(do func()) {
+	select {
+	case in.leaving <- struct{}{}:
+		defer func() { <-in.leaving }()
+		do()
+	case <-in.work.Done(): // everything is dropped
 	}
 }
 
