@@ -29,7 +29,7 @@ func (in *incarnation) answerClaim(msg *nats.Msg) {
 		send(wire.ClaimReply{Failure: fmt.Sprintf("no such object: %v", err)})
 		return
 	}
-	if _, valid := in.lease.Holds(); !valid {
+	if _, valid := in.lease.Valid(); !valid {
 		send(wire.ClaimReply{Failure: "this host's lease has lapsed"})
 		return
 	}
@@ -69,7 +69,7 @@ func (in *incarnation) answerRollCall(msg *nats.Msg) {
 		in.restrictions.noteLoss(claim.Class, claim.Lost, time.Now())
 		return
 	}
-	if _, valid := in.lease.Holds(); valid && strings.HasPrefix(msg.Reply, wire.InboxPrefix) && in.takesClaimsOf(claim.Class) {
+	if _, valid := in.lease.Valid(); valid && strings.HasPrefix(msg.Reply, wire.InboxPrefix) && in.takesClaimsOf(claim.Class) {
 		in.logSendError(wire.Publish(in.bus, msg.Reply, &wire.ClaimReply{Host: in.id, Where: in.cfg.Region}))
 	}
 }

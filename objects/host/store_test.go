@@ -432,7 +432,7 @@ func TestALeaseOutlivesItsBucketAndItsConnection(t *testing.T) {
 	}
 	defer echo.Close()
 	me := lease.Lease{Store: leases, Echo: echo, Others: others, Timing: leaseTiming, Log: quiet, Incarnation: "me"}
-	err = me.Hold(t.Context(), func(ctx context.Context, h *lease.Holder) error {
+	err = me.Run(t.Context(), func(ctx context.Context, h *lease.Holder) error {
 		well := func(after string, long time.Duration) {
 			for end := time.Now().Add(long); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 				if ctx.Err() != nil {
