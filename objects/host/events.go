@@ -158,7 +158,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 		return
 	}
 	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
-		o.in.warnings.log(o.in.log, "request dropped: its reply subject is no gateway's", "object", o.id.Key())
+		o.in.warnings.Log(o.in.log, "request dropped: its reply subject is no gateway's", "object", o.id.Key())
 		return
 	}
 	if err != nil {

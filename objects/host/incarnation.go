@@ -61,7 +61,7 @@ type incarnation struct {
 	loops    loops
 	idle     idleQueue
 	slow     slowEvents
-	warnings warnings
+	warnings wire.Warnings
 
 	telling chan struct{} // holds a token for each batch of told messages under way
 	forgets atomic.Uint64 // said so far
@@ -304,7 +304,7 @@ func (in *incarnation) deliverLocal(msg *nats.Msg) bool {
 // recover ends a panic over one message. The message is dropped.
 func (in *incarnation) recover(subject string) {
 	if p := recover(); p != nil {
-		in.warnings.log(in.log, "message dropped: the host failed", "ref", wire.NewReference(), "subject", subject, "panic", p, "stack", string(debug.Stack()))
+		in.warnings.Log(in.log, "message dropped: the host failed", "ref", wire.NewReference(), "subject", subject, "panic", p, "stack", string(debug.Stack()))
 	}
 }
 
@@ -402,7 +402,7 @@ func (in *incarnation) answerAfter(subject string, reply *wire.Reply) {
 // buffer is full while it reconnects: then nobody hears us, and gateways ask again.
 func (in *incarnation) logSendError(err error) {
 	if err != nil {
-		in.warnings.log(in.log, "message not sent", "err", err)
+		in.warnings.Log(in.log, "message not sent", "err", err)
 	}
 }
 
@@ -532,29 +532,3 @@ func awaitGone(ctx context.Context, objects []*object) bool {
 }
 
 const maxGateways = 10000 // that are watched for silence; names of more are forged
-
-// warnings limits log lines about what comes from outside to one a second of each
-// kind. The text of a line is its kind, so it must be constant.
-type warnings struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-}
-
-func (w *warnings) log(log *slog.Logger, text string, args ...any) {
-	if w.allow(text, time.Now()) {
-		log.Warn(text, args...) //nolint:sloglint // its callers give a constant
-	}
-}
-
-func (w *warnings) allow(kind string, now time.Time) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if last, ok := w.last[kind]; ok && now.Sub(last) < time.Second {
-		return false
-	}
-	if w.last == nil {
-		w.last = make(map[string]time.Time)
-	}
-	w.last[kind] = now
-	return true
-}
