@@ -16,7 +16,7 @@ func (o *object) world() engine.World {
 		Answered: o.answered,
 		Owner:    engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
 		Born:     o.memory.token, Told: o.pendingTold, Free: o.freeTasks, FreeStreams: o.freeStreams,
-		Holds: o.in.holds,
+		Fits: o.in.fits,
 
 		Context: o.in.work,
 		Strict:  o.in.strict(),

@@ -238,7 +238,7 @@ func (o *object) deliverBatch(b tells.Batch, batch *wire.Batch) (a tells.Answer)
 		o.in.log.Error("told message not delivered: its receiver is no object", "object", o.id.Key(), "to", b.To, "err", err)
 		return a
 	}
-	if _, valid := o.in.lease.Holds(); !valid {
+	if _, valid := o.in.lease.Valid(); !valid {
 		return a
 	}
 	reply, err := o.in.client.Do(o.in.work, wire.Address{ID: id, Name: b.Name, Near: b.Near}, &wire.Request{Kind: wire.Told, Body: wire.Encode(batch)})

@@ -109,7 +109,7 @@ type World struct {
 	Sockets *Sockets
 	Now     func() time.Time
 	Owner   Owner
-	Holds   func(bytes int) bool // whether the host can keep a state of so many bytes; nil: of any size
+	Fits    func(bytes int) bool // whether the host can keep a state of so many bytes; nil: of any size
 
 	Answered func(*Socket) time.Time // when a gateway has answered the socket by itself last; nil: never
 
