@@ -78,7 +78,7 @@ func TestSettingsThatANewHostBringsHoldAtAGatewayThatGoesOn(t *testing.T) {
 	if said := send(dial(), 101); said != "closed with 1009" {
 		t.Errorf("a message beyond the limit: %s", said)
 	}
-	for n, want := range map[int]int{100: http.StatusOK, 101: http.StatusInternalServerError, 201: http.StatusRequestEntityTooLarge} {
+	for n, want := range map[int]int{100: http.StatusOK, 101: http.StatusRequestEntityTooLarge, 201: http.StatusRequestEntityTooLarge} {
 		if status, _ := post(n); status != want {
 			t.Errorf("a body of %d, and a response of ten times that: %d, want %d", n, status, want)
 		}
