@@ -25,7 +25,7 @@ import (
 // Hosts are killed again and again while objects of 10 MB are written, so that they fold, merge and purge. HOLDFAST_KILLS
 // says how often.
 func TestChaosLargeObjectsLoseNothingWhenTheirOwnersAreKilled(t *testing.T) {
-	beside(t, clusters)
+	beside(t, heavy)
 	kills, _ := strconv.Atoi(os.Getenv("HOLDFAST_KILLS"))
 	kills = cmp.Or(kills, 5)
 	url, nc := natsForProcesses(t)
