@@ -90,7 +90,7 @@ type Gateway struct {
 	name       string
 	client     asker
 	hub        *sockets.Hub
-	activate   sockets.Activate
+	owners     sockets.Owners
 	metrics    *metrics
 	app        *fiber.App
 	trusted    proxies
@@ -129,7 +129,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.client = client
-	g.activate = client.Activate
+	g.owners = client
 	g.app = g.routes()
 	return g, nil
 }
@@ -185,7 +185,7 @@ func prepare(cfg Config) (*Gateway, error) {
 func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	defer g.client.Close()
 	g.loopback = loopback.Listener(ln)
-	if err := g.hub.Listen(g.cfg.NATS, g.activate); err != nil {
+	if err := g.hub.Listen(g.cfg.NATS, g.owners); err != nil {
 		ln.Close() // nothing was served
 		return err
 	}
