@@ -1,7 +1,7 @@
 // Package heap says how much garbage a process may leave before it is collected. A process whose heap is small would
 // collect it many times a second: it may become larger first, by the headroom. One that carries large streams makes more
-// garbage than all else does (NATS gives each message memory of its own) and is to stay small all the same: it has a
-// quarter of the headroom, as long as it does.
+// garbage than all else does (NATS gives each message memory of its own) and is to stay small all the same: it has an
+// eighth of the headroom, as long as it does.
 package heap
 
 import (
@@ -60,7 +60,7 @@ func apply() {
 
 func percentFor(streams int) int {
 	if streams > 0 {
-		return 25
+		return 12
 	}
 	return 100
 }
