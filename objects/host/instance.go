@@ -24,8 +24,8 @@ func (o *object) world() engine.World {
 	}
 }
 
-// strict is in one of how many events a transaction that another goroutine uses is
-// looked for; 0: in none.
+// strict is in how many events of an instance, and from then on in one of how many, a
+// transaction that another goroutine uses is looked for; 0: in none.
 func (in *incarnation) strict() int {
 	if in.cfg.Strict {
 		return 16
