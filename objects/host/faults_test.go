@@ -110,7 +110,7 @@ func TestAGatewaysGoodbyeDuringAClaimEndsItsSockets(t *testing.T) {
 		}
 		next.own("room")
 		synctest.Wait()
-		time.Sleep(2*next.in.timing.Beat + time.Second)
+		time.Sleep(3*next.in.timing.Beat + time.Second)
 		if n := next.room.told(sid("s1", "g1")); n != 1 || next.listed("room") != 0 {
 			t.Errorf("the end of the socket was told %d times, %d sockets are listed; want 1 and 0", n, next.listed("room"))
 		}
@@ -152,7 +152,7 @@ func TestTheEndsOfALostGatewayAreToldWhenTheConstructorWorksAgain(t *testing.T) 
 		asleep(w, "room")
 		w.room.fails(errors.New("not now"))
 		w.beat(wire.Beat{Gateway: "g1", Bye: true})
-		time.Sleep(2*w.in.timing.Beat + time.Second)
+		time.Sleep(3*w.in.timing.Beat + time.Second)
 		w.room.fails(nil)
 		for range 30 {
 			w.beat(wire.Beat{Gateway: "g2"})
