@@ -110,12 +110,35 @@ func TestAGatewaysGoodbyeDuringAClaimEndsItsSockets(t *testing.T) {
 		}
 		next.own("room")
 		synctest.Wait()
-		time.Sleep(time.Second)
+		time.Sleep(3*next.in.timing.Beat + time.Second)
 		if n := next.room.told(sid("s1", "g1")); n != 1 || next.listed("room") != 0 {
 			t.Errorf("the end of the socket was told %d times, %d sockets are listed; want 1 and 0", n, next.listed("room"))
 		}
 		if _, err := next.stop(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// Whoever could say goodbye in a gateway's name ended all of its sockets.
+func TestAForgedGoodbyeEndsNoSocketOfAGatewayThatLives(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("room")
+		w.open("room", "s1", "g1")
+		w.open("room", "s2", "g2")
+		for i := range 40 {
+			w.beat(wire.Beat{Gateway: "g1", Bye: true})
+			w.beat(wire.Beat{Gateway: "g2", Bye: i == 0})
+			time.Sleep(w.in.timing.Beat / 2)
+			if i < 20 && i%2 == 1 {
+				w.beat(wire.Beat{Gateway: "g1"})
+			}
+			if n := w.room.told(sid("s1", "g1")); i <= 20 && n != 0 {
+				t.Fatalf("the end of the socket was told after %d half beats", i)
+			}
+		}
+		if n, m := w.room.told(sid("s1", "g1")), w.room.told(sid("s2", "g2")); n != 1 || m != 0 {
+			t.Errorf("the end of the socket of the gateway that is gone was told %d times, of the one that lives %d", n, m)
 		}
 	})
 }
@@ -129,7 +152,7 @@ func TestTheEndsOfALostGatewayAreToldWhenTheConstructorWorksAgain(t *testing.T) 
 		asleep(w, "room")
 		w.room.fails(errors.New("not now"))
 		w.beat(wire.Beat{Gateway: "g1", Bye: true})
-		time.Sleep(time.Second)
+		time.Sleep(3*w.in.timing.Beat + time.Second)
 		w.room.fails(nil)
 		for range 30 {
 			w.beat(wire.Beat{Gateway: "g2"})

@@ -38,28 +38,30 @@ func (in *incarnation) onBeat(msg *nats.Msg) {
 		in.warnings.Log(in.log, "beat dropped: not understood", "err", err)
 		return
 	}
-	watched := in.noteGateway(beat.Gateway, beat.Bye)
-	switch {
-	case !beat.Bye:
+	in.noteGateway(beat.Gateway, beat.Bye)
+	if !beat.Bye {
 		in.probeGateway(beat.Gateway)
-	case watched:
-		in.loseGateway(beat.Gateway)
 	}
 }
 
-// noteGateway notes the beat of a gateway, or its goodbye, and reports whether the
-// gateway is watched. Only those that hold sockets are, so a forged name costs nothing.
-func (in *incarnation) noteGateway(gateway string, bye bool) bool {
+// noteGateway notes the beat of a gateway, or its goodbye, if the gateway is watched. Only
+// those that hold sockets are, so a forged name costs nothing. A goodbye may be forged as well: the gateway is given
+// up if no beat follows within one and a half of their intervals. A gateway that stops in order has
+// told the ends of its sockets before.
+func (in *incarnation) noteGateway(gateway string, bye bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	_, watched := in.gateways[gateway]
-	switch {
-	case watched && bye:
-		delete(in.gateways, gateway)
-	case watched:
-		in.gateways[gateway] = time.Now()
+	last, watched := in.gateways[gateway]
+	if !watched {
+		return
 	}
-	return watched
+	now := time.Now()
+	if bye {
+		if now = now.Add(-(2*wire.MissedBeats - 3) * in.timing.Beat / 2); last.Before(now) {
+			now = last
+		}
+	}
+	in.gateways[gateway] = now
 }
 
 // trackGateway begins to watch a gateway that holds a socket for silence, which counts

@@ -46,7 +46,7 @@ func TestTheEndOfALostGatewaysSocketsHasTheirPrincipalAndSaysWhatWentWrong(t *te
 				time.Sleep(time.Second)
 				now := lose(w)
 				now.beat(wire.Beat{Gateway: "g1", Bye: true})
-				time.Sleep(time.Second)
+				time.Sleep(3*now.in.timing.Beat + time.Second)
 				now.room.mu.Lock()
 				end, opener := now.room.ends[sid("s1", "g1")], now.room.openers[sid("s1", "g1")]
 				now.room.mu.Unlock()
