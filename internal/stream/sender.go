@@ -298,8 +298,8 @@ func (s *Sender) release(now time.Time) {
 	from := few[:0]
 	for _, l := range s.lanes {
 		from = append(from, l.sent+1)
-		for i := range l.window {
-			if k := &l.window[i]; k.seq > l.sent && k.need <= s.landed {
+		for _, k := range l.from(l.sent + 1) {
+			if k.need <= s.landed {
 				l.sent = k.seq
 			}
 		}
@@ -314,8 +314,8 @@ func (s *Sender) release(now time.Time) {
 
 // send sends what the window has from a number on.
 func (s *Sender) send(l *lane, from uint64) {
-	for _, k := range l.window {
-		if from <= k.seq && k.seq <= l.sent {
+	for _, k := range l.from(from) {
+		if k.seq <= l.sent {
 			s.ask(Do{Kind: Send, Gateway: l.gateway, Push: Push{
 				Seq: k.seq, Kind: k.kind, Slots: k.slots, Heads: s.headsFor(l, k.seq), Body: k.body,
 			}})
