@@ -112,6 +112,12 @@ func NewSender(token uint64, entries []Entry, settings *Settings, now time.Time)
 	return s
 }
 
+// Unused reports whether there has never been a lane. A new Sender does the same then, once
+// it knows what has landed.
+func (s *Sender) Unused() bool {
+	return len(s.lanes) == 0 && s.needs == nil && s.floor == 0
+}
+
 // Token is the owner's.
 func (s *Sender) Token() uint64 { return s.token }
 

@@ -340,7 +340,10 @@ func (o *object) snapshot(parts *state.Head) record.Record {
 	}
 	rec := record.Record{
 		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife),
-		Data: o.memory.state.Journal(), Parts: parts, Gateways: o.gateways(), Sockets: o.sockets.details,
+		Data: o.memory.state.Journal(), Parts: parts,
+	}
+	if s := o.sockets; s != nil {
+		rec.Gateways, rec.Sockets = s.gateways(), s.details
 	}
 	kept, fences := o.memory.kept.List(time.Now())
 	for _, k := range kept {

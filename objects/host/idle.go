@@ -84,7 +84,7 @@ func (o *object) idleCheck(now time.Time) bool {
 	switch {
 	case o.stage() != serving:
 		return false
-	case o.sockets.pendingEnds != nil: // the object is to hear of them first
+	case o.sockets != nil && o.sockets.pendingEnds != nil: // the object is to hear of them first
 		next = o.sockets.pendingEnds.retryAt
 		if !now.Before(next) {
 			next = now.Add(life.Soonest())
@@ -107,7 +107,7 @@ func (o *object) idleCheck(now time.Time) bool {
 			return true
 		}
 	}
-	if ss := o.sockets.sessions; ss != nil && ss.Trim(now) {
+	if s := o.sockets; s != nil && s.sessions != nil && s.sessions.Trim(now) {
 		if young := now.Add(o.class.Resume.Time); young.Before(next) {
 			next = young // what is kept for sockets that come back goes by then
 		}
@@ -136,6 +136,9 @@ func (o *object) hibernate(now time.Time) bool {
 	}
 	o.setInstance(nil)
 	o.forgetWaiters()
+	if o.sockets != nil && o.sockets.unused() {
+		o.sockets = nil
+	}
 	o.commit.timer = nil
 	if len(o.commit.todo) == 0 {
 		o.commit.todo = nil

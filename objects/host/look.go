@@ -47,7 +47,7 @@ func (o *object) look(msg *nats.Msg) {
 
 // lives is how the object is. used is when the event in hand began, if one is running.
 func (o *object) lives(used time.Time, running bool, now time.Time) *wire.Life {
-	life := &wire.Life{Sockets: uint64(o.sockets.count.Load())}
+	life := &wire.Life{Sockets: uint64(o.openSockets.Load())}
 	since := o.memory.since
 	if w := o.life.Load(); w != nil {
 		life.Awake, life.Woken, life.Constructed, since = w.awake, w.woken, w.constructed, w.since
