@@ -106,21 +106,23 @@ func quarantine(rec *record.Record, now time.Time) time.Duration {
 func (o *object) lift() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.commit.lifted = true
+	if o.commit.claim != nil {
+		o.commit.claim.lifted = true
+	}
 }
 
 func (o *object) isLifted() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.commit.lifted
+	return o.commit.claim.lifted
 }
 
 // countLoss notes in the record that a claim puts whose loss came before the claim. With
 // mu held.
 func (o *object) countLoss(rec *record.Record) {
-	now, found := time.Now(), o.commit.found
+	now, found := time.Now(), o.commit.claim.found
 	rec.Claims, rec.Claimed = 1, now.Unix()
-	if !o.commit.lifted {
+	if !o.commit.claim.lifted {
 		rec.Claims += losses(found, now)
 	}
 	if found == nil || found.Owner == "" {
@@ -146,15 +148,15 @@ func (o *object) resume(ev event) {
 
 // quarantined refuses the claim of an object that keeps losing its owners. Called by the goroutine at the store.
 func (o *object) quarantined() bool {
-	now := time.Now()
-	left := quarantine(o.commit.found, now)
+	now, found := time.Now(), o.commit.claim.found
+	left := quarantine(found, now)
 	if left == 0 || o.isLifted() {
 		return false
 	}
 	o.in.metrics.quarantined.WithLabelValues(o.class.Name).Inc()
 	o.in.warnings.log(o.in.log, "object not claimed: it is in quarantine, because its last owners were lost before they committed anything",
-		"object", o.id.Key(), "name", o.commit.found.Name, "owners lost", losses(o.commit.found, now), "for", left.Round(time.Second))
+		"object", o.id.Key(), "name", found.Name, "owners lost", losses(found, now), "for", left.Round(time.Second))
 	o.resolveClaims(wire.ClaimReply{Code: objects.Unavailable, Failure: fmt.Sprintf(
-		"the object is in quarantine: its last %d hosts were lost before they committed anything; the next one takes it in %v", losses(o.commit.found, now), left.Round(time.Second))})
+		"the object is in quarantine: its last %d hosts were lost before they committed anything; the next one takes it in %v", losses(found, now), left.Round(time.Second))})
 	return true
 }

@@ -373,7 +373,7 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 	}
 	reply.Kept = true
 	if ev.req.Asked != nil {
-		o.memory.kept.Keep(questionOf(ev.req.Asked), wire.Encode(reply), time.Now())
+		o.memory.callee().Keep(questionOf(ev.req.Asked), wire.Encode(reply), time.Now())
 		return
 	}
 	answer := record.Answer{Gateway: ev.req.Gateway, N: ev.req.N}

@@ -27,12 +27,20 @@ type memory struct {
 	state    *state.State
 	alarm    *engine.Alarm // nil: none
 	answers  answers
-	kept     asks.Callee // what objects have asked this one
+	kept     *asks.Callee // what objects have asked this one; nil: nothing
 	epoch    uint64
 	token    uint64    // of the claim
 	since    time.Time // when the object was served first under it
 	first    bool      // it was claimed when nothing was left of any owner before, no marker of a removal either
 	woke     bool      // the instance was constructed for the event in hand
+}
+
+// callee is what objects have asked this one, to be added to.
+func (m *memory) callee() *asks.Callee {
+	if m.kept == nil {
+		m.kept = new(asks.Callee)
+	}
+	return m.kept
 }
 
 // run is the event loop: it handles what is in the mailbox, one event at a time,

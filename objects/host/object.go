@@ -43,7 +43,7 @@ type object struct {
 	id       wire.Address
 	class    *engine.Class
 	counters *classCounters
-	idleAt   time.Time // when idleQueue, which guards it, yields the object
+	idleAt   time.Duration // when idleQueue, which guards it, yields the object
 
 	mailbox mailbox                     // also holds the object's stage
 	life    atomic.Pointer[wakefulness] // nil while no instance has been constructed
@@ -107,7 +107,7 @@ func signal(c *chan struct{}) {
 
 func newObject(in *incarnation, id wire.Address, class *engine.Class) *object {
 	o := &object{in: in, id: id, class: class, counters: in.counters[class.Name]}
-	o.mailbox.used = time.Now()
+	o.mailbox.used, o.commit.claim = time.Now(), new(claim)
 	return o
 }
 
@@ -348,7 +348,7 @@ func (o *object) stopped(d owner.Stop, refusal *objects.Error, served bool) {
 func (o *object) refused(d owner.Refuse) {
 	o.in.forget(o)
 	other := "incarnation " + d.Owner
-	if found := o.commit.found; found != nil {
+	if found := o.commit.claim.found; found != nil {
 		other = fmt.Sprintf("host %s in region %s", found.Host, found.Region)
 	}
 	o.resolveClaims(wire.ClaimReply{Other: other + ", whose lease has not run out"})
