@@ -88,12 +88,17 @@ func root() *cobra.Command {
 	f.StringSliceVar(&o.only, "only", nil, "faults to inject, as kill,split; default: all")
 	f.BoolVar(&o.quick, "quick", false, "each fault once or a few times, about five minutes")
 	f.IntVar(&o.count, "count", 0, "how often each fault is injected; 0: as often as it says")
-	f.StringVar(&o.keep, "keep", "", "folder that gets the histories and the logs of all processes")
+	keepFlag(c, &o)
 	c.PersistentFlags().BoolVar(&o.times, "times", true, "fail if a target of time is missed; --times=false for busy machines")
 	c.PersistentFlags().BoolVar(&o.json, "json", false, "print the result as JSON")
 	c.AddCommand(judgeCommand(&o), plantedCommand(&o), comebackCommand(&o), serveCommand())
 	c.CompletionOptions.DisableDefaultCmd = true
 	return c
+}
+
+// keepFlag adds the flag of a run that may keep what its processes wrote.
+func keepFlag(c *cobra.Command, o *options) {
+	c.Flags().StringVar(&o.keep, "keep", "", "folder that gets the histories and the logs of all processes")
 }
 
 // list is the faults for a person who chooses.

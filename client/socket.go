@@ -156,7 +156,7 @@ func (c *Client) run() error {
 	if c.running != nil {
 		return nil
 	}
-	if err := c.hub.Listen(c.nc, c.owners.Activate); err != nil {
+	if err := c.hub.Listen(c.nc, c.owners); err != nil {
 		return objects.Errorf(objects.Unavailable, "no socket can be opened: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

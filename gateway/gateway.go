@@ -51,16 +51,24 @@ type Fault struct {
 	At   time.Time
 }
 
+// Timing is every duration that gateways and hosts decide by; hosts have the same type. "go doc holdfast/internal/wire.Timing"
+// lists them with their defaults.
+type Timing = wire.Timing
+
+// Nearby connects the gateways and hosts of one process that stand in one place: a request and its answer go past NATS. The
+// zero Nearby is ready; gateways and hosts are given the same one.
+type Nearby = wire.Nearby
+
 // Config is what a gateway is made of. NATS is needed.
 type Config struct {
-	Region  string       // default "local"
-	Version string       // of the program, for a worker to show
-	Inbox   string       // default "gateway": what the gateway hears comes below _HF.<Inbox> and _HF.h.<Inbox>
-	NATS    *nats.Conn   // the caller closes it, after Run. With nats.ReconnectBufSize(-1) a publish fails while the connection is down
-	Nearby  *wire.Nearby // hosts of this process that stand where the gateway does; default: none
-	Classes []string     // the program's, the only ones that a worker can reach; /readyz waits for a host of any. Default: all can be reached
-	Worker  Worker       // default: none
-	Peers   []Peer       // gateways that a page may offer; this one is among them
+	Region  string     // default "local"
+	Version string     // of the program, for a worker to show
+	Inbox   string     // default "gateway": what the gateway hears comes below _HF.<Inbox> and _HF.h.<Inbox>
+	NATS    *nats.Conn // the caller closes it, after Run. With nats.ReconnectBufSize(-1) a publish fails while the connection is down
+	Nearby  *Nearby    // hosts of this process that stand where the gateway does; default: none
+	Classes []string   // the program's, the only ones that a worker can reach; /readyz waits for a host of any. Default: all can be reached
+	Worker  Worker     // default: none
+	Peers   []Peer     // gateways that a page may offer; this one is among them
 
 	// Origins are the web origins, as "https://example.org", whose pages may open
 	// sockets, send requests of any method and read the answers; the gateway's own pages
@@ -77,7 +85,7 @@ type Config struct {
 
 	Limits  Limits
 	Idle    time.Duration // 75 s: a connection that waits for its next request is kept for so long
-	Timing  wire.Timing
+	Timing  Timing
 	Log     *slog.Logger          // default: none
 	Metrics prometheus.Registerer // default: none
 }
@@ -90,7 +98,7 @@ type Gateway struct {
 	name       string
 	client     asker
 	hub        *sockets.Hub
-	activate   sockets.Activate
+	owners     sockets.Owners
 	metrics    *metrics
 	app        *fiber.App
 	trusted    proxies
@@ -129,7 +137,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.client = client
-	g.activate = client.Activate
+	g.owners = client
 	g.app = g.routes()
 	return g, nil
 }
@@ -185,7 +193,7 @@ func prepare(cfg Config) (*Gateway, error) {
 func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	defer g.client.Close()
 	g.loopback = loopback.Listener(ln)
-	if err := g.hub.Listen(g.cfg.NATS, g.activate); err != nil {
+	if err := g.hub.Listen(g.cfg.NATS, g.owners); err != nil {
 		ln.Close() // nothing was served
 		return err
 	}

@@ -2,7 +2,6 @@ package sockets
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"testing"
 
@@ -25,7 +24,7 @@ func BenchmarkFanOut(b *testing.B) {
 				b.Fatal(err)
 			}
 			h := New(Config{Queue: 1 << 20, Metrics: NewMetrics(prometheus.NewRegistry())})
-			h.activate = func(context.Context, wire.Address) (uint64, error) { return 1, nil }
+			h.owners = new(owner)
 			op := wire.LaneOp{Op: wire.OpMessage, Data: bytes.Repeat([]byte("x"), 100)}
 			var slots []stream.Slot
 			sockets := make([]*Socket, n)

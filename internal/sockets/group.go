@@ -42,7 +42,7 @@ type laneName struct {
 }
 
 const (
-	keptLanes = 2        // of one object: the owner's, and that of the one before
+	keptLanes = 4        // of one object: the owner's, and those before
 	ackBytes  = 64 << 10 // of pushes that are acknowledged at once
 )
 
@@ -126,7 +126,11 @@ type laneOf struct {
 func (h *Hub) push(msg *nats.Msg) {
 	var push wire.LanePush
 	if err := wire.Decode(msg.Data, &push); err != nil {
-		h.Log.Error("push not understood", "err", err)
+		h.warnings.Log(h.Log, "push dropped: not understood", "err", err)
+		return
+	}
+	if !h.owners.Plausible(push.Token) {
+		h.warnings.Log(h.Log, "push dropped: its token is far beyond all others")
 		return
 	}
 	now := time.Now()
@@ -332,7 +336,7 @@ func (h *Hub) askAgain(at laneName, from uint64) {
 func (h *Hub) onHeads(msg *nats.Msg) {
 	var heads wire.LaneHeads
 	if err := wire.Decode(msg.Data, &heads); err != nil {
-		h.Log.Error("heads not understood", "err", err)
+		h.warnings.Log(h.Log, "heads dropped: not understood", "err", err)
 		return
 	}
 	for _, r := range heads.Heads {
@@ -360,7 +364,11 @@ func (h *Hub) probe(at laneName, head uint64, quiet bool) {
 func (h *Hub) onWhich(msg *nats.Msg) {
 	var which wire.Which
 	if err := wire.Decode(msg.Data, &which); err != nil {
-		h.Log.Error("question not understood", "err", err)
+		h.warnings.Log(h.Log, "question dropped: not understood", "err", err)
+		return
+	}
+	if !h.owners.Plausible(which.Token) {
+		h.warnings.Log(h.Log, "question dropped: its token is far beyond all others")
 		return
 	}
 	held := wire.Held{Lane: which.Lane, Gateway: h.Name, Object: which.Object, Token: which.Token, Region: h.Region}
@@ -406,7 +414,7 @@ func (h *Hub) answer(subject string, msg *nats.Msg) {
 	}
 	var reply wire.Reply
 	if err := wire.Decode(msg.Data, &reply); err != nil {
-		h.Log.Error("answer to a frame not understood", "err", err)
+		h.warnings.Log(h.Log, "answer to a frame dropped: not understood", "err", err)
 		return
 	}
 	// A host that owns nothing has no token for its Moved; a replaced owner has its own.

@@ -33,8 +33,8 @@ type Bus interface {
 // question is answered after everything that the former owner had sent.
 type Hub struct {
 	Config
-	bus      Bus
-	activate Activate
+	bus    Bus
+	owners Owners
 
 	sub   *nats.Subscription
 	pulse pulse
@@ -46,6 +46,8 @@ type Hub struct {
 	slots   atomic.Uint32 // sockets so far
 	pending pending
 	streams stream.Settings // of every object
+
+	warnings wire.Warnings
 
 	// Guards what follows. The order of locks is: the hub's, a group's, a socket's, its
 	// uplink's and outbox's, pending's.
@@ -75,8 +77,13 @@ type Config struct {
 	Metrics      *Metrics
 }
 
-// Activate has an object claimed. It returns the token of the object's owner.
-type Activate func(ctx context.Context, id wire.Address) (token uint64, err error)
+// Owners are those of objects. *wire.Client knows them.
+type Owners interface {
+	// Activate has an object claimed. It returns the token of the object's owner.
+	Activate(ctx context.Context, id wire.Address) (token uint64, err error)
+	// Plausible reports whether an owner may have the token.
+	Plausible(token uint64) bool
+}
 
 // New makes a Hub. It hears and says nothing before Listen.
 func New(cfg Config) *Hub {
@@ -90,8 +97,8 @@ func New(cfg Config) *Hub {
 }
 
 // Listen subscribes to owners' messages.
-func (h *Hub) Listen(bus Bus, activate Activate) error {
-	h.bus, h.activate = bus, activate
+func (h *Hub) Listen(bus Bus, owners Owners) error {
+	h.bus, h.owners = bus, owners
 	ctx, cancel := context.WithTimeout(h.life, h.Timing.Claim)
 	defer cancel()
 	h.pulse.confirm(time.Now())
@@ -295,7 +302,7 @@ func (h *Hub) recover(s *Socket) {
 		began := time.Now()
 		for wire.Pause(h.life, s.uplink.pause()) && s.stageNow() != gone {
 			ctx, cancel := context.WithTimeout(h.life, h.Timing.Request)
-			_, err := h.activate(ctx, s.object)
+			_, err := h.owners.Activate(ctx, s.object)
 			cancel()
 			if err == nil {
 				s.uplink.resend() // to whoever owns it; if nobody listens yet, the uplink stalls again

@@ -288,7 +288,7 @@ func TestANewOwnersQuestionIsAnsweredAfterTheOldOwnersAnswers(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond) // the owner has answered, and most of the answers wait for the hub
 		w.owner.die()
-		if _, err := w.owner.activate(t.Context(), w.id); err != nil {
+		if _, err := w.owner.Activate(t.Context(), w.id); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
@@ -372,7 +372,7 @@ func TestWhatAReplacedOwnerSaysIsVoid(t *testing.T) {
 		defer w.end()
 		s, c := w.open()
 		w.owner.die()
-		if _, err := w.owner.activate(t.Context(), w.id); err != nil {
+		if _, err := w.owner.Activate(t.Context(), w.id); err != nil {
 			t.Fatal(err)
 		}
 		w.bus.set(func(b *memoryBus) { b.lost = 1 })
@@ -393,6 +393,57 @@ func TestWhatAReplacedOwnerSaysIsVoid(t *testing.T) {
 			t.Errorf("the client got %q and closes %v, the new owner %q; want nothing, none and the frame", got, ends, frames)
 		}
 	})
+}
+
+// Whoever could publish to a gateway made all void that the true owner sent, for as long as the object had sockets there.
+func TestAForgedTokenSilencesNobody(t *testing.T) {
+	for _, token := range []uint64{1000, 1 << 40, 1 << 62, 1<<64 - 1} {
+		for _, kind := range []string{"which", "more", "adopt", "heads"} {
+			t.Run(fmt.Sprint(kind, token), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { forge(t, kind, token) }) })
+		}
+	}
+}
+
+func forge(t *testing.T, kind string, token uint64) {
+	w := newWorld(t)
+	defer w.end()
+	first, c := w.open()
+	second, quiet := w.open()
+	time.Sleep(time.Minute) // the owner has said quiet
+	push := wire.LanePush{Lane: 9, Host: "forger", Object: w.id.Key(), Token: token, Seq: 1}
+	subject, message := wire.Pushes, wire.Encode(&push)
+	switch kind {
+	case "which":
+		subject, message = wire.Whichs, wire.Encode(&wire.Which{Lane: 9, Object: w.id.Key(), Token: token, Host: "forger"})
+	case "adopt":
+		push.Kind = uint8(stream.Adopt)
+		message = wire.Encode(&push)
+	case "heads":
+		w.owner.say(wire.Pushes, message)
+		subject, message = wire.Heads, wire.Encode(&wire.LaneHeads{Host: "forger", Heads: []wire.Reached{{Of: 9, Seq: 7}}})
+	}
+	w.owner.say(subject, message)
+	var said []string
+	for i := range 20 {
+		text := fmt.Sprint(i)
+		said = append(said, text)
+		w.owner.push(wire.LaneOp{Op: wire.OpMessage, Slots: wire.SlotsOf([]stream.Slot{first.slot, second.slot}), Data: []byte(text)})
+		c.incoming <- []byte(text)
+		time.Sleep(time.Second)
+		if got, _ := c.messages(); len(got) == 0 && token >= 1<<32 {
+			t.Error("a token that no owner can have was believed")
+		}
+	}
+	time.Sleep(10 * time.Second)
+	for _, c := range []*memoryClient{c, quiet} {
+		got, ends := c.messages()
+		if ends == nil && !slices.Equal(got, said) {
+			t.Errorf("a socket is open and has heard %q", got)
+		}
+		if ends != nil && (kind != "adopt" || token > 1<<41) {
+			t.Errorf("a socket was closed with %v, having heard %q", ends, got)
+		}
+	}
 }
 
 func TestAFrameThatWasLostIsSentAgainAsSoonAsTheGapIsSeen(t *testing.T) {
@@ -449,6 +500,12 @@ func TestGarbageFromOwnersEndsNothing(t *testing.T) {
 			for _, data := range [][]byte{nil, {0}, []byte("garbage"), wire.Encode(&wire.Reply{Token: 1, Gap: true})} {
 				w.hub.receive(&nats.Msg{Subject: inbox + subject, Data: data})
 			}
+		}
+		w.log.mu.Lock()
+		n := w.log.n
+		w.log.mu.Unlock()
+		if n == 0 || n > 4 {
+			t.Errorf("%d lines were logged, want one of each kind", n)
 		}
 		c.incoming <- []byte("one")
 		time.Sleep(time.Second)
@@ -605,7 +662,7 @@ func (w *world) do(step step, p *played, next *int, add func(connected bool)) {
 		w.owner.die()
 	case "new owner":
 		w.owner.die()
-		w.work.Go(func() { _, _ = w.owner.activate(w.hub.life, w.id) }) // a recovery claims again
+		w.work.Go(func() { _, _ = w.owner.Activate(w.hub.life, w.id) }) // a recovery claims again
 	case "turn away":
 		w.owner.change(func(o *owner) { o.turn = step.n })
 	case "refuse":

@@ -169,12 +169,11 @@ func (h *Hub) claim(key string) {
 	h.spawn(func() {
 		ctx, cancel := context.WithTimeout(h.life, h.Timing.Request)
 		defer cancel()
-		token, err := h.activate(ctx, wire.Address{ID: id})
+		token, err := h.owners.Activate(ctx, wire.Address{ID: id})
 		if err != nil {
 			h.Log.Debug("nobody owns the object", "object", key, "err", err) // it is tried again
 		} else if g := h.lock(key, false); g != nil {
-			g.stream.Owned(token)
-			h.unlock(g, nil)
+			h.perform(g, h.unlock(g, g.stream.Owned(token)))
 		}
 	})
 }

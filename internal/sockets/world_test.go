@@ -345,9 +345,9 @@ func (o *owner) die() {
 	}
 }
 
-// activate has somebody own the object. A new owner asks the gateway what it has;
+// Activate has somebody own the object. A new owner asks the gateway what it has;
 // frames that come meanwhile find nobody.
-func (o *owner) activate(ctx context.Context, _ wire.Address) (uint64, error) {
+func (o *owner) Activate(ctx context.Context, _ wire.Address) (uint64, error) {
 	o.claims <- struct{}{}
 	defer func() { <-o.claims }()
 	if !o.begin() {
@@ -374,6 +374,9 @@ func (o *owner) activate(ctx context.Context, _ wire.Address) (uint64, error) {
 	}
 	return o.token, nil
 }
+
+// Plausible knows this owner and those that follow.
+func (o *owner) Plausible(token uint64) bool { return token < 1<<32 }
 
 // begin begins a term. It reports false if somebody owns the object.
 func (o *owner) begin() bool {
@@ -402,9 +405,23 @@ type world struct {
 	hub   *Hub
 	bus   *memoryBus
 	owner *owner
+	log   lines
 
 	stop context.CancelFunc
 	work sync.WaitGroup
+}
+
+// lines counts what is logged.
+type lines struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (l *lines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.n++
+	return len(line), nil
 }
 
 func newWorld(t testing.TB) *world {
@@ -421,9 +438,9 @@ func newWorld(t testing.TB) *world {
 	w.bus = newMemoryBus(w.owner.receive)
 	w.hub = New(Config{
 		Name: "gateway", Region: "local", Frame: objects.MaxFrame, Queue: 1 << 20, Timing: wire.Timing{}.WithDefaults(),
-		Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()),
+		Log: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: NewMetrics(prometheus.NewRegistry()),
 	})
-	if err := w.hub.Listen(w.bus, w.owner.activate); err != nil {
+	if err := w.hub.Listen(w.bus, w.owner); err != nil {
 		t.Fatal(err)
 	}
 	var ctx context.Context

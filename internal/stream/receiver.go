@@ -18,6 +18,7 @@ type Receiver struct {
 	seen     time.Time  // when the owner was seen, or the object was last claimed
 	claimed  bool       // nothing was seen since a claim
 	owned    bool       // and the claim has found an owner that is newer than what was seen
+	older    uint8      // claims in a row that have found an owner older than what was seen
 	sockets  map[Slot]*Socket
 
 	ack     time.Time // when an acknowledgement is due; zero: none
@@ -125,12 +126,48 @@ func (r *Receiver) drop(slot Slot) {
 	r.act(Drop, slot, 0)
 }
 
-func (r *Receiver) see(now time.Time) { r.seen, r.claimed, r.owned = now, false, false }
+func (r *Receiver) see(now time.Time) {
+	r.seen, r.claimed, r.owned, r.older = now, false, false, 0
+}
+
+// disowned is how many claims in a row, each made after the answer to the one before, must find an owner
+// older than what was seen.
+const disowned = 2
 
 // Owned notes that the object, which was claimed, has an owner with this token. One that
-// is known here is still to say quiet; a newer one asks who has anything to tell it.
-func (r *Receiver) Owned(token uint64) {
-	r.owned = r.claimed && token > max(r.fence, r.at.Token)
+// is known here is still to say quiet; a newer one asks who has anything to tell it. An older one that
+// still owns the object shows that what was seen is no owner's: somebody has forged it, or the bucket of records
+// was made anew. Then the older one's stream is taken again. If it is forgotten here, nobody can tell what is missing, and
+// the sockets end.
+func (r *Receiver) Owned(token uint64) []Act {
+	r.do = r.do[:0]
+	newest := max(r.fence, r.at.Token)
+	r.owned = r.claimed && token > newest
+	if !r.claimed || token == 0 || token >= newest {
+		return nil
+	}
+	r.claimed = false // the next answer counts only if it is to another claim
+	if r.older++; r.older < disowned {
+		return nil
+	}
+	r.older, r.fence, r.missing = 0, token, false
+	forged := func(p Position) bool { return p.Token > token }
+	if r.earlier = slices.DeleteFunc(r.earlier, forged); forged(r.at) {
+		r.at = Position{}
+		if n := len(r.earlier); n > 0 && r.earlier[n-1].Token == token {
+			r.at, r.earlier = r.earlier[n-1], r.earlier[:n-1]
+		}
+	}
+	if r.at.Token == token {
+		r.act(AckAll, 0, r.at.Received) // its owner sends what is missing
+		return r.do
+	}
+	for slot, s := range r.sockets {
+		if s.State == Opened {
+			r.act(Cut, slot, 0)
+		}
+	}
+	return r.do
 }
 
 // Which answers a new owner's question; it is false if a newer owner has been seen.

@@ -116,7 +116,7 @@ func (c *Client) activate(ctx context.Context, id Address, resume bool, maker Ma
 			first = place{region: id.Near, trip: farTrip}
 		}
 		reply, err := c.claim(ctx, first, Claim{Class: string(id.Class()), ID: id.String(), Name: id.Name, Resume: resume})
-		if err == nil && reply.Owned && c.plausible(reply.Token) {
+		if err == nil && reply.Owned && c.Plausible(reply.Token) {
 			c.tokens.Add(id.Key(), reply.Token) // also if a higher one was known: that one was forged
 		}
 		if err == nil && reply.Owned && reply.New && maker != nil {
@@ -328,7 +328,7 @@ func (c *Client) receiveClaim(number string, msg *nats.Msg) {
 		if err := errors.Join(Decode(msg.Data, a.reply), a.reply.check()); err != nil {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.dropped(err)
+			c.warnings.Log(c.cfg.Log, "answers are dropped", "err", err)
 			return
 		}
 	}

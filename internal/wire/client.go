@@ -34,6 +34,8 @@ type Client struct {
 	claims singleflight.Group
 	tokens *lru.Cache[string, uint64] // the newest token known for an object
 
+	warnings Warnings
+
 	mu        sync.Mutex // guards what follows
 	last      uint64     // number of the newest request
 	waiting   map[uint64]*waiter
@@ -46,7 +48,6 @@ type Client struct {
 	horizon   horizon
 	absent    map[string]time.Time // classes that no host runs, until then
 	announced map[uint64]bool      // tokens that hosts were told of: their predecessors were lost
-	warned    time.Time            // when a dropped answer was last logged
 }
 
 // answer is what came back for one copy of a request.
@@ -388,7 +389,7 @@ func (c *Client) consider(object string, a answer, t *attempt) (next verdict) {
 	}
 	known := c.token(object)
 	if a.reply.Token > known {
-		if !c.plausible(a.reply.Token) {
+		if !c.Plausible(a.reply.Token) {
 			return ignore
 		}
 		c.tokens.Add(object, a.reply.Token)
@@ -439,26 +440,18 @@ func (c *Client) token(object string) uint64 {
 	return token
 }
 
-// plausible reports whether a token may be true, and notes it.
-func (c *Client) plausible(token uint64) bool {
+// Plausible reports whether a token may be true, and notes it.
+func (c *Client) Plausible(token uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.horizon.plausible(token) {
 		return true
 	}
-	c.dropped(errForgedToken)
+	c.warnings.Log(c.cfg.Log, "answers are dropped", "err", errForgedToken)
 	return false
 }
 
 var errForgedToken = errors.New("its token is far beyond all others, so somebody has forged it")
-
-// dropped logs that an answer was dropped, once a minute at most. With mu held.
-func (c *Client) dropped(why error) {
-	if now := time.Now(); now.Sub(c.warned) > time.Minute {
-		c.warned = now
-		c.cfg.Log.Warn("answers are dropped", "err", why)
-	}
-}
 
 // backoff grows from 5 ms to 200 ms, with jitter.
 func backoff(attempt int) time.Duration {
@@ -537,7 +530,7 @@ func (c *Client) receive(msg *nats.Msg) {
 		if err := errors.Join(Decode(msg.Data, a.reply), checkCode(a.reply.Code)); err != nil {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.dropped(err)
+			c.warnings.Log(c.cfg.Log, "answers are dropped", "err", err)
 			return
 		}
 	}

@@ -19,7 +19,7 @@ import (
 func (in *incarnation) answerClaim(msg *nats.Msg) {
 	var claim wire.Claim
 	if err := wire.Decode(msg.Data, &claim); err != nil || !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
-		in.warnings.log(in.log, "claim dropped: not understood, or its reply subject is no inbox of ours", "err", err)
+		in.warnings.Log(in.log, "claim dropped: not understood, or its reply subject is no inbox of ours", "err", err)
 		return
 	}
 	send := func(reply wire.ClaimReply) { in.logSendError(wire.Publish(in.bus, msg.Reply, &reply)) }
@@ -62,7 +62,7 @@ func (in *incarnation) answerClaim(msg *nats.Msg) {
 func (in *incarnation) answerRollCall(msg *nats.Msg) {
 	var claim wire.Claim
 	if err := wire.Decode(msg.Data, &claim); err != nil {
-		in.warnings.log(in.log, "roll call dropped: not understood", "err", err)
+		in.warnings.Log(in.log, "roll call dropped: not understood", "err", err)
 		return
 	}
 	if claim.Lost > 0 {
@@ -130,7 +130,7 @@ func (o *object) countLoss(rec *record.Record) {
 	}
 	rec.Alarm = rec.Alarm.OwnerLost(now)
 	if rec.Alarm.Parked && !found.Alarm.Parked {
-		o.in.warnings.log(o.in.log, "alarm parked: the last owners were lost while it was due",
+		o.in.warnings.Log(o.in.log, "alarm parked: the last owners were lost while it was due",
 			"object", o.id.Key(), "name", rec.Name, "owners lost", rec.Alarm.Lost, "set for", rec.Alarm.At)
 	}
 }
@@ -146,17 +146,18 @@ func (o *object) resume(ev event) {
 	o.finish(ev, out)
 }
 
-// quarantined refuses the claim of an object that keeps losing its owners. Called by the goroutine at the store.
-func (o *object) quarantined() bool {
+// quarantined is why nobody may claim the object now: it keeps losing its owners. nil: it may be claimed. Called by the
+// goroutine at the store.
+func (o *object) quarantined() *objects.Error {
 	now, found := time.Now(), o.commit.claim.found
 	left := quarantine(found, now)
 	if left == 0 || o.isLifted() {
-		return false
+		return nil
 	}
+	lost := losses(found, now)
 	o.in.metrics.quarantined.WithLabelValues(o.class.Name).Inc()
-	o.in.warnings.log(o.in.log, "object not claimed: it is in quarantine, because its last owners were lost before they committed anything",
-		"object", o.id.Key(), "name", found.Name, "owners lost", losses(found, now), "for", left.Round(time.Second))
-	o.resolveClaims(wire.ClaimReply{Code: objects.Unavailable, Failure: fmt.Sprintf(
-		"the object is in quarantine: its last %d hosts were lost before they committed anything; the next one takes it in %v", losses(found, now), left.Round(time.Second))})
-	return true
+	o.in.warnings.Log(o.in.log, "object not claimed: it is in quarantine, because its last owners were lost before they committed anything",
+		"object", o.id.Key(), "name", found.Name, "owners lost", lost, "for", left.Round(time.Second))
+	return &objects.Error{Code: objects.Unavailable, Message: fmt.Sprintf(
+		"the object is in quarantine: its last %d hosts were lost before they committed anything; the next one takes it in %v", lost, left.Round(time.Second))}
 }

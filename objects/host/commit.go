@@ -212,8 +212,11 @@ func (o *object) read() owner.Event {
 	if rec != nil {
 		answer.Head = owner.Head{Epoch: rec.Epoch, Owner: rec.Owner, Commit: rec.Commit}
 		answer.Live = rec.Owner != "" && rec.Owner != o.in.id && o.in.live(ctx, rec.Owner)
-		if !answer.Live && rec.Owner != o.in.id && o.reading() && o.quarantined() {
-			return owner.Leave{}
+		if !answer.Live && rec.Owner != o.in.id && o.reading() {
+			if refusal := o.quarantined(); refusal != nil {
+				o.commit.refusal = refusal
+				return owner.Barred{}
+			}
 		}
 	}
 	if !answer.Live && o.claims() {

@@ -68,7 +68,7 @@ func (o *object) onProbe(msg *nats.Msg) {
 	err := wire.Decode(msg.Data, &req)
 	p := req.Probe
 	if err != nil || p == nil || len(p.Event) > maxRoot || len(p.Root) > maxRoot {
-		o.in.warnings.log(o.in.log, "probe dropped: not understood", "object", o.id.Key(), "err", err)
+		o.in.warnings.Log(o.in.log, "probe dropped: not understood", "object", o.id.Key(), "err", err)
 		return
 	}
 	o.mu.Lock()

@@ -42,8 +42,8 @@
 //
 //	restrictions.mu, lease.Others's
 //
-// incarnation.mu, slowEvents.mu and warnings.mu are held alone, but for idleQueue.mu
-// in incarnation.object, warnings.mu in incarnation.trackGateway, and mailbox.mu in
+// incarnation.mu, slowEvents.mu and that of warnings are held alone, but for idleQueue.mu
+// in incarnation.object, that of warnings in incarnation.trackGateway, and mailbox.mu in
 // slowEvents.longest. The token in incarnation.evicting comes before all locks. No
 // lock is held while the store is asked: an object's obligations to the store are in
 // committer.todo, and one goroutine carries them out. Outputs are published under

@@ -122,11 +122,11 @@ func (o *object) deliver(d delivery, t *turn) {
 		o.sleep()
 		o.forgetAnswers()
 		o.flushNow()
-		o.finishBatch() // before the last put
+		o.in.inTurn(o.finishBatch) // before the last put
 		o.finishParts()
 		o.awaitQuiet()
 		o.handOverWindow()
-		o.drive(owner.Leave{})
+		o.in.inTurn(func() { o.drive(owner.Leave{}) })
 	}
 	o.endRestore()
 	returned, o.inHand = true, nil
@@ -170,7 +170,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 		return
 	}
 	if !strings.HasPrefix(msg.Reply, wire.InboxPrefix) {
-		o.in.warnings.log(o.in.log, "request dropped: its reply subject is no gateway's", "object", o.id.Key())
+		o.in.warnings.Log(o.in.log, "request dropped: its reply subject is no gateway's", "object", o.id.Key())
 		return
 	}
 	if err != nil {

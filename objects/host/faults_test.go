@@ -407,6 +407,29 @@ func TestAnswersOfALostGatewayAreForgotten(t *testing.T) {
 	})
 }
 
+// A store that takes a millisecond for everything is asked by no more objects at once than it can answer in time.
+func TestAHostOfManyObjectsReleasesAllOfThemToABusyStore(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		const n = 1000
+		for i := range n {
+			w.own(fmt.Sprint(i))
+			<-w.ask(fmt.Sprint(i), &wire.Request{Kind: wire.Call, Call: "add", Body: []byte("{}")})
+		}
+		w.store.takes = time.Millisecond
+		if took, err := w.stop(); err != nil || took > w.in.timing.Drain {
+			t.Errorf("the host stopped after %v with %v", took, err)
+		}
+		for i := range n {
+			if rec := w.store.record(id(fmt.Sprint(i)).Key()); rec == nil || rec.Owner != "" {
+				t.Fatalf("object %d was not released: %+v", i, rec)
+			}
+		}
+		if doubts := w.log.count("put in doubt"); doubts > 0 {
+			t.Errorf("%d puts were not waited for", doubts)
+		}
+	})
+}
+
 func TestForgedGatewaysAreNotRemembered(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own("room")

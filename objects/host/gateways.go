@@ -35,7 +35,7 @@ func (in *incarnation) onBeat(msg *nats.Msg) {
 		err = checkName(beat.Gateway)
 	}
 	if err != nil {
-		in.warnings.log(in.log, "beat dropped: not understood", "err", err)
+		in.warnings.Log(in.log, "beat dropped: not understood", "err", err)
 		return
 	}
 	watched := in.noteGateway(beat.Gateway, beat.Bye)
@@ -70,7 +70,7 @@ func (in *incarnation) trackGateway(gateway string) {
 	switch _, watched := in.gateways[gateway]; {
 	case watched:
 	case len(in.gateways) >= maxGateways:
-		in.warnings.log(in.log, "gateway not watched: there are too many", "gateway", gateway)
+		in.warnings.Log(in.log, "gateway not watched: there are too many", "gateway", gateway)
 	default:
 		in.gateways[gateway] = time.Now()
 	}

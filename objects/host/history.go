@@ -255,7 +255,7 @@ func (o *object) expired(e *state.Expiry, err error) (start bool) {
 	if err != nil {
 		u.again = time.Now().Add(mergeWait)
 		if o.in.work.Err() == nil && o.stage() == serving {
-			o.in.warnings.log(o.in.log, "an object's oldest history not removed; it will be", "object", o.id.Key(), "err", err)
+			o.in.warnings.Log(o.in.log, "an object's oldest history not removed; it will be", "object", o.id.Key(), "err", err)
 		}
 		return false
 	}

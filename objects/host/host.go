@@ -28,6 +28,14 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
+// Timing is every duration that gateways and hosts decide by; gateways have the same type. "go doc holdfast/internal/wire.Timing"
+// lists them with their defaults.
+type Timing = wire.Timing
+
+// Nearby connects the gateways and hosts of one process that stand in one place: a request and its answer go past NATS. The
+// zero Nearby is ready; gateways and hosts are given the same one.
+type Nearby = wire.Nearby
+
 // Config is what a host is made of. Serve, State and Objects are needed.
 type Config struct {
 	Name    string // for people; default: the machine's name and the process id
@@ -40,7 +48,7 @@ type Config struct {
 	// name any subject as the one to be answered on.
 	Serve, State *nats.Conn
 
-	Nearby *wire.Nearby // gateways of this process that stand where the host does; default: none
+	Nearby *Nearby // gateways of this process that stand where the host does; default: none
 
 	Replicas int   // of the buckets, also of those that are there; 0: as they are, and 1 when they are made
 	Memory   bool  // buckets are made in memory
@@ -60,7 +68,7 @@ type Config struct {
 
 	Strict bool // in one of sixteen events, find transactions that are used by other goroutines, for some microseconds
 
-	Timing  wire.Timing
+	Timing  Timing
 	Log     *slog.Logger          // default: none
 	Metrics prometheus.Registerer // default: none
 }

@@ -61,7 +61,7 @@ type incarnation struct {
 	loops    loops
 	idle     idleQueue
 	slow     slowEvents
-	warnings warnings
+	warnings wire.Warnings
 
 	telling chan struct{} // holds a token for each batch of told messages under way
 	forgets atomic.Uint64 // said so far
@@ -80,6 +80,7 @@ type incarnation struct {
 	work     context.Context // ends when everything has been let go of
 	tasks    sync.WaitGroup  // goroutines of objects, evictions and claims
 	evicting chan struct{}   // holds a token while idle objects are released
+	leaving  chan struct{}   // holds a token for each object that is being released and is at the store
 
 	mu       sync.Mutex // guards what follows
 	objects  map[string]*object
@@ -92,6 +93,7 @@ func newIncarnation(h *Host, id string) *incarnation {
 		id: id, cfg: &h.cfg, timing: h.timing, log: h.log, classes: h.classes, metrics: h.metrics, counters: h.counters,
 		inbox: make(chan *nats.Msg, inboxSize), control: make(chan *nats.Msg, controlSize),
 		lanes: make(chan *nats.Msg, laneInbox), links: newLinks(), streams: streamSettings(&h.cfg, h.timing), loops: newLoops(), evicting: make(chan struct{}, 1),
+		leaving: make(chan struct{}, releases),
 		telling: make(chan struct{}, maxTelling),
 		objects: make(map[string]*object), gateways: make(map[string]time.Time),
 		cache: h.cache, merging: h.merging, purging: make(chan struct{}, purges), wide: func() bool { return true },
@@ -105,8 +107,8 @@ func newIncarnation(h *Host, id string) *incarnation {
 var errStuck = errors.New("an event of an object did not end in time")
 
 // stuckTime is how long an incarnation that has let go of everything waits for
-// events that still run.
-const stuckTime = 500 * time.Millisecond
+// events that still run. A machine that stalls is no event that does not end.
+const stuckTime = 1500 * time.Millisecond
 
 // run serves until ctx ends. If the lease was lost it drops everything at once;
 // otherwise it hands its objects back in order.
@@ -302,7 +304,7 @@ func (in *incarnation) deliverLocal(msg *nats.Msg) bool {
 // recover ends a panic over one message. The message is dropped.
 func (in *incarnation) recover(subject string) {
 	if p := recover(); p != nil {
-		in.warnings.log(in.log, "message dropped: the host failed", "ref", wire.NewReference(), "subject", subject, "panic", p, "stack", string(debug.Stack()))
+		in.warnings.Log(in.log, "message dropped: the host failed", "ref", wire.NewReference(), "subject", subject, "panic", p, "stack", string(debug.Stack()))
 	}
 }
 
@@ -400,7 +402,7 @@ func (in *incarnation) answerAfter(subject string, reply *wire.Reply) {
 // buffer is full while it reconnects: then nobody hears us, and gateways ask again.
 func (in *incarnation) logSendError(err error) {
 	if err != nil {
-		in.warnings.log(in.log, "message not sent", "err", err)
+		in.warnings.Log(in.log, "message not sent", "err", err)
 	}
 }
 
@@ -479,6 +481,20 @@ func (in *incarnation) sweep(ctx context.Context) error {
 	}
 }
 
+// releases is how many objects are at the store at a time while they are released. A put that is not answered in time is asked
+// after, and sent again: 5,000 at once keep a busy store from ever coming to an end.
+const releases = 128
+
+// inTurn does a part of a release that asks the store.
+func (in *incarnation) inTurn(do func()) {
+	select {
+	case in.leaving <- struct{}{}:
+		defer func() { <-in.leaving }()
+		do()
+	case <-in.work.Done(): // everything is dropped
+	}
+}
+
 // evictions is how many idle objects are released at a time: their puts are not to
 // stand in the way of somebody's request.
 const evictions = 64
@@ -516,29 +532,3 @@ func awaitGone(ctx context.Context, objects []*object) bool {
 }
 
 const maxGateways = 10000 // that are watched for silence; names of more are forged
-
-// warnings limits log lines about what comes from outside to one a second of each
-// kind. The text of a line is its kind, so it must be constant.
-type warnings struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-}
-
-func (w *warnings) log(log *slog.Logger, text string, args ...any) {
-	if w.allow(text, time.Now()) {
-		log.Warn(text, args...) //nolint:sloglint // its callers give a constant
-	}
-}
-
-func (w *warnings) allow(kind string, now time.Time) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if last, ok := w.last[kind]; ok && now.Sub(last) < time.Second {
-		return false
-	}
-	if w.last == nil {
-		w.last = make(map[string]time.Time)
-	}
-	w.last[kind] = now
-	return true
-}

@@ -193,7 +193,7 @@ func (in *incarnation) onLaneMessage(msg *nats.Msg) {
 	case wire.Acks:
 		var acks wire.LaneAcks
 		if err := wire.Decode(msg.Data, &acks); err != nil {
-			in.warnings.log(in.log, "acknowledgements dropped: not understood", "err", err)
+			in.warnings.Log(in.log, "acknowledgements dropped: not understood", "err", err)
 			return
 		}
 		now := time.Now()
@@ -215,7 +215,7 @@ func (in *incarnation) onLaneMessage(msg *nats.Msg) {
 	case wire.Hold:
 		var held wire.Held
 		if err := wire.Decode(msg.Data, &held); err != nil {
-			in.warnings.log(in.log, "sockets not taken over: the answer is not understood", "err", err)
+			in.warnings.Log(in.log, "sockets not taken over: the answer is not understood", "err", err)
 			return
 		}
 		if o, ok := in.links.find(held.Lane, held.Gateway); ok {

@@ -287,7 +287,8 @@ func (o *object) stop(d owner.Stop) {
 		o.told.timer.Stop()
 	}
 	var refusal *objects.Error
-	if d.Why == owner.Rejected || d.Why == owner.Damaged {
+	switch d.Why {
+	case owner.Rejected, owner.Damaged, owner.Quarantined:
 		refusal = o.commit.refusal // this is the goroutine at the store
 	}
 	if o.upkeep != nil && o.upkeep.cancel != nil {

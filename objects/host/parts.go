@@ -149,7 +149,7 @@ func (o *object) merged(job *state.Job, err error) (start bool) {
 		u.again = time.Now().Add(mergeWait)
 		o.memory.state.Abandon(job)
 		if ctxErr := o.in.work.Err(); ctxErr == nil && o.stage() == serving {
-			o.in.warnings.log(o.in.log, "parts of an object not merged; they will be", "object", o.id.Key(), "err", err)
+			o.in.warnings.Log(o.in.log, "parts of an object not merged; they will be", "object", o.id.Key(), "err", err)
 		}
 		return false
 	}
@@ -185,7 +185,7 @@ func (o *object) purged(n int, err error) {
 		o.memory.state.Purged(n)
 	}
 	if err != nil && n == 0 && o.in.work.Err() == nil {
-		o.in.warnings.log(o.in.log, "parts of an object not purged; they will be", "object", o.id.Key(), "err", err)
+		o.in.warnings.Log(o.in.log, "parts of an object not purged; they will be", "object", o.id.Key(), "err", err)
 	}
 }
 

@@ -387,6 +387,9 @@ type fault struct {
 	Reject  error         // it is not done: record.ErrRefused or one of its kind
 }
 
+// leastPatience is for how long a put is waited for by a busy store's clients.
+const leastPatience = 200 * time.Millisecond
+
 // memoryStore is the bucket of records in memory.
 type memoryStore struct {
 	mu       sync.Mutex
@@ -397,6 +400,9 @@ type memoryStore struct {
 	room     record.Room
 	reads    int
 	gets     int // of parts
+
+	takes time.Duration // of each operation, one after the other
+	free  time.Time     // when the next one begins at the earliest
 
 	left int    // writes until stop is called
 	stop func() // nil: the store goes on
@@ -426,6 +432,18 @@ func (s *memoryStore) fail(faults ...fault) {
 	s.faults = append(s.faults, faults...)
 }
 
+// turn is how long it is until an operation that begins now has been done.
+func (s *memoryStore) turn() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.free.Before(now) {
+		s.free = now
+	}
+	s.free = s.free.Add(s.takes)
+	return s.free.Sub(now)
+}
+
 func (s *memoryStore) Room() record.Room {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -442,7 +460,7 @@ func (s *memoryStore) setRoom(r record.Room) {
 
 func (s *memoryStore) Read(ctx context.Context, key string) (*record.Record, uint64, error) {
 	f := s.next()
-	if err := sleep(ctx, f.Slow); err != nil || f.Refuse || f.LoseAck || f.Late {
+	if err := sleep(ctx, f.Slow+s.turn()); err != nil || f.Refuse || f.LoseAck || f.Late {
 		return nil, 0, fmt.Errorf("read record: %w", errors.Join(err, record.ErrDoubt))
 	}
 	s.mu.Lock()
@@ -468,7 +486,10 @@ func (s *memoryStore) write(ctx context.Context, key string, value []byte, expec
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // as the true store's patience
 	defer cancel()
 	f := s.next()
-	if err := sleep(ctx, f.Slow); err != nil || f.Refuse {
+	if turn := s.turn(); turn > leastPatience {
+		time.AfterFunc(turn, func() { s.apply(key, value, expect) })
+		return 0, fmt.Errorf("put record: %w", errors.Join(sleep(ctx, leastPatience), record.ErrDoubt))
+	} else if err := sleep(ctx, f.Slow+turn); err != nil || f.Refuse {
 		return 0, fmt.Errorf("put record: %w", errors.Join(err, record.ErrDoubt))
 	}
 	if f.Reject != nil {

@@ -108,6 +108,8 @@ type (
 	Refused struct{ Put }
 	// Unreadable: the record cannot be read. It is not for us to serve or to put over.
 	Unreadable struct{}
+	// Barred: nobody may claim the object now.
+	Barred struct{}
 	// Changed: events have changed the object since the last put was made.
 	Changed struct{}
 	// Leave: give the object up, in good order.
@@ -127,6 +129,7 @@ func (Leave) event()   {}
 func (Lapsed) event()  {}
 
 func (Unreadable) event() {}
+func (Barred) event()     {}
 
 // Do is something the host must do.
 type Do interface{ do() }
@@ -166,12 +169,13 @@ type Reason string
 
 // The reasons.
 const (
-	Released Reason = "released"       // given up in good order
-	Fenced   Reason = "fenced"         // the record is somebody else's
-	Expired  Reason = "lease lost"     // our lease cannot be trusted
-	Yielded  Reason = "claim given up" // left before the claim had landed
-	Rejected Reason = "store refused"  // the store takes no such put
-	Damaged  Reason = "damaged"        // the record cannot be read
+	Released    Reason = "released"       // given up in good order
+	Fenced      Reason = "fenced"         // the record is somebody else's
+	Expired     Reason = "lease lost"     // our lease cannot be trusted
+	Yielded     Reason = "claim given up" // left before the claim had landed
+	Rejected    Reason = "store refused"  // the store takes no such put
+	Damaged     Reason = "damaged"        // the record cannot be read
+	Quarantined Reason = "in quarantine"  // nobody may claim it now
 )
 
 // Step decides. me is the incarnation that asks. An event that does not fit the
@@ -203,6 +207,10 @@ func Step(me string, s State, e Event) (State, []Do) {
 	case Unreadable:
 		if s.pending() || s.Phase == Reading {
 			return State{}, []Do{Stop{Damaged, s.pending()}}
+		}
+	case Barred:
+		if s.Phase == Reading {
+			return State{}, []Do{Stop{Quarantined, false}}
 		}
 	case Changed:
 		if s.Phase == Serving {

@@ -103,6 +103,7 @@ func TestStep(t *testing.T) {
 		{"the store takes no release", releasing, owner.Refused{Put: releasePut}, free, do{owner.Stop{Why: owner.Rejected}}},
 		{"the record cannot be read", reading, owner.Unreadable{}, free, do{owner.Stop{Why: owner.Damaged}}},
 		{"the record cannot be read any more", committing, owner.Unreadable{}, free, do{owner.Stop{Why: owner.Damaged, Unsure: true}}},
+		{"nobody may claim the object now", reading, owner.Barred{}, free, do{owner.Stop{Why: owner.Quarantined}}},
 		{"an old reading while serving", committing, found(theirs, 70, false), committing, do{owner.ReadRecord{}}},
 		{"the record is gone while serving", committing, found(owner.Head{}, 0, false), free, do{owner.Stop{Why: owner.Fenced, Unsure: true}}},
 		{"somebody else has it", committing, found(owner.Head{Epoch: 6, Owner: rival, Commit: 11}, 72, true), free, do{owner.Stop{Why: owner.Fenced, Unsure: true}}},
@@ -170,6 +171,7 @@ func TestAnEventThatDoesNotFitChangesNothing(t *testing.T) {
 		owner.Read{}:    {reading, claiming, committing, releasing},
 		owner.Landed{}:  nil,
 
+		owner.Barred{}:     {reading},
 		owner.Unreadable{}: {reading, claiming, committing, releasing},
 		owner.Landed{Put: owner.Put{Head: commit, Expect: 3}, Revision: 4}: nil,
 	}
