@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"holdfast/internal/loopback"
 )
 
 // usersServer is a stock server with the users that `nats permissions` prints. Each has its name as password.
@@ -132,13 +133,14 @@ func TestContextsOfTheNATSCommandAreUsed(t *testing.T) {
 func TestTheEmbeddedServerHasUsersBeyondLoopback(t *testing.T) {
 	t.Parallel()
 	store := t.TempDir()
-	p := start(t, config(), "nats", "--port", "0", "--listen-host", "0.0.0.0", "--store", store, "--json")
-	var said struct{ NATS, Users string }
-	if err := json.Unmarshal([]byte(p.stdout.String()), &said); err != nil {
+	ports, err := loopback.Ports(1)
+	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, err := net.SplitHostPort(strings.TrimPrefix(said.NATS, "nats://"))
-	if err != nil {
+	port := fmt.Sprint(ports[0])
+	p := start(t, config(), "nats", "--port", port, "--listen-host", "0.0.0.0", "--store", store, "--json")
+	var said struct{ NATS, Users string }
+	if err := json.Unmarshal([]byte(p.stdout.String()), &said); err != nil {
 		t.Fatal(err)
 	}
 	if nc, err := nats.Connect("nats://127.0.0.1:" + port); !errors.Is(err, nats.ErrAuthorization) {

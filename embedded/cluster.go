@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"holdfast/internal/loopback"
 )
 
 // clusterTimeout bounds the wait for a meta leader and for all servers to have caught up. An
@@ -37,9 +39,9 @@ type peer struct {
 // with a TCP port of its own. It returns when they have a JetStream leader and everyone is up
 // to date. With an empty dir each server is in memory, and a stopped one forgets everything.
 func StartCluster(dir string, n int) (*Cluster, error) {
-	ports, err := freePorts(2 * n)
+	ports, err := loopback.Ports(2 * n)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("start cluster: %w", err)
 	}
 	c := &Cluster{Servers: make([]*Server, n), stopped: make([]bool, n)}
 	for i := range n {
@@ -65,7 +67,7 @@ func StartCluster(dir string, n int) (*Cluster, error) {
 
 func (c *Cluster) start(i int) error {
 	p := c.peers[i]
-	s, err := start(context.Background(), p.cfg, server.ClusterOpts{Name: "holdfast", Host: loopback, Port: p.route}, c.peers)
+	s, err := start(context.Background(), p.cfg, server.ClusterOpts{Name: "holdfast", Host: loopbackAddr, Port: p.route}, c.peers)
 	if err != nil {
 		return err
 	}
@@ -167,21 +169,7 @@ func (c *Cluster) current() bool {
 func routes(peers []peer) []*url.URL {
 	var all []*url.URL
 	for _, p := range peers {
-		all = append(all, &url.URL{Scheme: "nats-route", Host: net.JoinHostPort(loopback, strconv.Itoa(p.route))})
+		all = append(all, &url.URL{Scheme: "nats-route", Host: net.JoinHostPort(loopbackAddr, strconv.Itoa(p.route))})
 	}
 	return all
-}
-
-// freePorts returns n different ports of the loopback that were free a moment ago.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-		if err != nil {
-			return nil, fmt.Errorf("find free ports: %w", err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }

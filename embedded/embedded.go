@@ -36,7 +36,7 @@ import (
 )
 
 const (
-	loopback = "127.0.0.1"
+	loopbackAddr = "127.0.0.1"
 
 	startTimeout = time.Minute // longest recovery of a store that is waited for, unless ctx ends sooner
 
@@ -156,7 +156,7 @@ func (c Config) withDefaults() Config {
 		c.Name = "holdfast"
 	}
 	if c.Host == "" {
-		c.Host = loopback
+		c.Host = loopbackAddr
 	}
 	if c.PingInterval == 0 {
 		c.PingInterval = pingInterval

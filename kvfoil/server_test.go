@@ -3,7 +3,6 @@ package kvfoil
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/url"
 	"sync"
 	"testing"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"holdfast/internal/loopback"
 )
 
 // startServer runs one server with JetStream for the length of the test.
@@ -22,7 +23,10 @@ func startServer(t *testing.T) *server.Server {
 // startCluster runs three servers that know each other.
 func startCluster(t *testing.T) []*server.Server {
 	t.Helper()
-	ports := freePorts(t, 3)
+	ports, err := loopback.Ports(3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var routes []*url.URL
 	for _, port := range ports {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", port)})
@@ -53,20 +57,6 @@ func start(t *testing.T, opts *server.Options) *server.Server {
 		t.Fatal("the server did not become ready")
 	}
 	return s
-}
-
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
 
 func connect(t *testing.T, s *server.Server) *nats.Conn {

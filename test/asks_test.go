@@ -52,7 +52,6 @@ func (*till) taken(tx *objects.Tx, _ objects.None) (int, error) { return coins.G
 
 // A host is lost in the midst of events that ask and are asked. Everybody is answered, and every coin is paid once.
 func TestWhatIsAskedIsDoneOnceThoughAHostIsLost(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		first := on.startHost(t, "first", "fra", quick, nil, purseObjects, tillObjects)
 		on.caller(t)

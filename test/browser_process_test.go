@@ -13,7 +13,8 @@ import (
 func TestBrowserTwoCursorsSurviveARestartOfTheProgram(t *testing.T) {
 	beside(t, browsers)
 	store, began := t.TempDir(), time.Now()
-	e := dev(t, "--regions", "fra,iad", "--store", store)
+	again := []string{"--regions", "fra", "--store", store, "--port", keptPorts(t, 1)[0]}
+	e := dev(t, again...)
 	url := strings.Replace(e.doors[0].url, "localhost", "127.0.0.1", 1)
 	browser := startBrowser(t)
 	a, b := openTab(t, browser, url), openTab(t, browser, url)
@@ -32,7 +33,7 @@ func TestBrowserTwoCursorsSurviveARestartOfTheProgram(t *testing.T) {
 	for _, tab := range []*tab{a, b} {
 		tab.until("the page reconnects", `document.querySelector("#pill").dataset.state === "reconnecting"`)
 	}
-	dev(t, "--regions", "fra,iad", "--store", store, "--port", url[strings.LastIndex(url, ":")+1:])
+	dev(t, again...)
 	a.live()
 	b.live()
 	a.point(400, 500)

@@ -346,10 +346,7 @@ func (on *substrate) startDoors(t testing.TB, regions ...string) []*door {
 	var listeners []net.Listener
 	var peers []gateway.Peer
 	for _, region := range regions {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		ln := listenToStay(t)
 		listeners = append(listeners, ln)
 		peers = append(peers, gateway.Peer{Region: region, URL: "http://" + ln.Addr().String()})
 	}
@@ -363,11 +360,7 @@ func (on *substrate) startDoors(t testing.TB, regions ...string) []*door {
 // reopen starts a gateway on the port of one that has stopped.
 func (on *substrate) reopen(t testing.TB, region string, d *door) *door {
 	t.Helper()
-	ln, err := net.Listen("tcp", strings.TrimPrefix(d.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return on.openDoor(t, region, ln, nil)
+	return on.openDoor(t, region, listen(t, strings.TrimPrefix(d.url, "http://")), nil)
 }
 
 func (on *substrate) openDoor(t testing.TB, region string, ln net.Listener, peers []gateway.Peer) *door {

@@ -21,6 +21,7 @@ import (
 // An order reserves a piece and charges for it, at two other objects. The process that runs all three is killed before its first
 // put of a record, before its second, and so on, and in another round after each: nothing is done twice, and nothing is left undone.
 func TestChaosACheckoutWhoseProcessIsKilledAtEachPutHasOneEffect(t *testing.T) {
+	t.Parallel()
 	for _, when := range []string{"before", "after"} {
 		t.Run(when, func(t *testing.T) {
 			beside(t, waiters)

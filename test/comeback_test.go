@@ -72,15 +72,6 @@ func (on *substrate) hallDoor(t *testing.T, ln net.Listener, all ...string) *las
 	return d
 }
 
-func listen(t *testing.T, at string) net.Listener {
-	t.Helper()
-	ln, err := net.Listen("tcp", at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ln
-}
-
 // Every gateway and every host is restarted under clients of the JavaScript client, in node and in Chromium. The large form, which
 // kills them, too, is go run ./chaos comeback.
 func TestClientsThatComeBackMissNothing(t *testing.T) {
@@ -90,7 +81,7 @@ func TestClientsThatComeBackMissNothing(t *testing.T) {
 		return on.startHost(t, name, "fra", steady, nil, seats.Objects(5*time.Minute))
 	}
 	hosts := []member{startHost("one")}
-	listeners := []net.Listener{listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")}
+	listeners := []net.Listener{listenToStay(t), listenToStay(t)}
 	var urls []string
 	for _, ln := range listeners {
 		urls = append(urls, "http://"+ln.Addr().String())

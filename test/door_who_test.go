@@ -80,7 +80,6 @@ func whoGateway(t *testing.T, on *substrate, proxied bool) string {
 
 // Who opened a socket is known for as long as it is open, and nothing that it sends says otherwise.
 func TestWhoOpenedASocketIsKnownAfterAMove(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		first := on.startHost(t, "a", "fra", steady, nil, witnessesO, ticket.Objects)
 		url := whoGateway(t, on, false)

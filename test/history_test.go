@@ -15,7 +15,7 @@ import (
 // An operator looks at the past of an object, puts it back, takes that back, and forks it. The object is larger than its
 // record, and its owner goes away in between.
 func TestAnOperatorReadsThePastAndPutsAnObjectBack(t *testing.T) {
-	beside(t, clusters)        // it writes a large object
+	beside(t, heavy)           // it writes a large object
 	const each, half = 20, 100 // steps of a call, and before then
 	on := single(t)
 	timing := wire.Timing{TTL: 10 * time.Second, Drain: 2 * time.Second}

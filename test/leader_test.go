@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -66,17 +65,7 @@ type node struct {
 
 func startNodes(t *testing.T, n int) (nodes []node) {
 	t.Helper()
-	ports := make([]string, 2*n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports[i] = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-		l.Close()
-	}
-	dir := t.TempDir()
+	ports, dir := keptPorts(t, 2*n), t.TempDir()
 	for i := range n {
 		name := fmt.Sprintf("n%d", i)
 		cmd := exec.Command(os.Args[0])
@@ -106,7 +95,7 @@ func startNodes(t *testing.T, n int) (nodes []node) {
 // all leases lapse. When they can be renewed, every object is answered by the incarnation
 // that had it: nothing moves, and no ticket is given twice. `task chaos` measures the gap.
 func TestChaosEveryHostGoesOnAsItselfWhenTheLeaderOfRecordsAndLeasesIsLost(t *testing.T) {
-	beside(t, clusters)
+	beside(t, heavy)
 	const n = 6
 	nodes := startNodes(t, 3)
 	var urls []string

@@ -8,14 +8,31 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Seats are how many tests of a kind run at a time, beside those of the other kind.
-// Slow tests wait for leases, alarms and browsers more than they compute.
+// Seats are how many tests of a kind run at a time, beside those of the other kinds. Tests wait for leases, alarms and browsers
+// more than they compute; under the race detector they compute.
 var (
-	waiters  = make(chan struct{}, 3)
-	clusters = make(chan struct{}, 1) // of three servers, which lose their leaders beside another three, and of which most tests share one; and what writes large objects
-	browsers = make(chan struct{}, 1) // a page that loads takes half a core
-	places   = make(chan struct{}, 4) // a host and a gateway for bad input
+	waiters  = newSeats(6, 3)
+	clusters = newSeats(1, 1) // on the cluster that they share
+	heavy    = heavySeats()
+	browsers = newSeats(2, 1) // a page that loads takes half a core
+	places   = newSeats(4, 4) // a host and a gateway for bad input
 )
+
+func newSeats(usual, raced int) chan struct{} {
+	if underRace {
+		usual = raced
+	}
+	return make(chan struct{}, usual)
+}
+
+// heavySeats are for tests with a cluster of their own, and for those that write large objects. Under the race detector two clusters
+// beside each other lose their leaders.
+func heavySeats() chan struct{} {
+	if underRace {
+		return clusters
+	}
+	return make(chan struct{}, 1)
+}
 
 // beside lets a test run beside others, when a seat is free.
 func beside(t *testing.T, seats chan struct{}) {

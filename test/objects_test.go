@@ -89,7 +89,6 @@ func (p *spy) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Me
 }
 
 func TestAnAlarmFiresOnceAndNeverEarly(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		b := &bell{rings: make(chan ring, 16)}
 		on.startHost(t, "a", "fra", steady, nil, spyClass(b))
@@ -119,7 +118,6 @@ func TestAnAlarmFiresOnceAndNeverEarly(t *testing.T) {
 }
 
 func TestAnAlarmThatFailsIsTriedAgain(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		b := &bell{rings: make(chan ring, 16)}
 		b.fail.Store(1)
@@ -135,7 +133,6 @@ func TestAnAlarmThatFailsIsTriedAgain(t *testing.T) {
 }
 
 func TestAnAlarmSurvivesTheLossOfItsHost(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		b := &bell{rings: make(chan ring, 16)}
 		first := on.startHost(t, "first", "fra", quick, nil, spyClass(b))
@@ -163,7 +160,6 @@ func hear(t testing.TB, b *bell) ring {
 }
 
 func TestStateBeyondTheLimitIsTooLargeAndLosesNothing(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		limit := objects.Settings{State: 500_000}
 		on.startHost(t, "a", "fra", steady, nil, spyClass(&bell{}).With(limit))
@@ -182,7 +178,6 @@ func TestStateBeyondTheLimitIsTooLargeAndLosesNothing(t *testing.T) {
 }
 
 func TestASocketWithAMessageInTheAirStaysWhenItsHostIsLost(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		b := &bell{gate: make(chan struct{}), enter: make(chan struct{}, 2)}
 		first := on.startHost(t, "first", "fra", quick, nil, spyClass(b))
@@ -224,7 +219,6 @@ func TestASocketWithAMessageInTheAirStaysWhenItsHostIsLost(t *testing.T) {
 // TestChaosCountersAreLinearizableWhileHostsAreLost has clients claim, peek, and reset
 // nothing, while hosts are cut off and replaced; the history must be that of one counter.
 func TestChaosCountersAreLinearizableWhileHostsAreLost(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		h := on.startHost(t, "h0", "fra", quick, nil)
 		spare := on.startHost(t, "h1", "fra", quick, nil)

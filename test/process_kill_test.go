@@ -4,7 +4,6 @@ package test
 
 import (
 	"fmt"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -136,12 +135,8 @@ func TestChaosNATSIsKilledAndComesBack(t *testing.T) {
 	l.start(6, doors...)
 	l.goesOn(200)
 	for range 2 {
-		_, port, found := strings.Cut(strings.TrimPrefix(f.nats, "nats://"), ":")
-		if !found {
-			t.Fatalf("no port in %s", f.nats)
-		}
 		f.server.kill()
-		f.startNATS(port)
+		f.startNATS()
 		l.goesOn(200)
 	}
 	l.finish()

@@ -194,21 +194,22 @@ func (p *process) logged(message string) bool {
 type fleet struct {
 	t      testing.TB
 	nats   string
+	port   string // of NATS
 	server *process
 	store  string
 }
 
 func newFleet(t testing.TB) *fleet {
 	t.Helper()
-	f := &fleet{t: t, store: t.TempDir()}
-	f.startNATS("0")
+	f := &fleet{t: t, port: keptPorts(t, 1)[0], store: t.TempDir()}
+	f.startNATS()
 	return f
 }
 
-func (f *fleet) startNATS(port string) {
+func (f *fleet) startNATS() {
 	f.t.Helper()
 	var said struct{ NATS string }
-	f.server = run(f.t, &said, "nats", "--port", port, "--store", f.store, "--rtt", "0")
+	f.server = run(f.t, &said, "nats", "--port", f.port, "--store", f.store, "--rtt", "0")
 	f.nats = said.NATS
 }
 

@@ -96,7 +96,6 @@ func (g *guest) closed() websocket.StatusCode {
 }
 
 func TestPeopleInDifferentRegionsSeeEachOther(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		doors := on.world(t)
 		amber := enter(t, doors[0], "lobby")
@@ -127,7 +126,6 @@ func TestPeopleInDifferentRegionsSeeEachOther(t *testing.T) {
 }
 
 func TestARoomSleepsWithAHundredSocketsAndWakesWithEveryIdentity(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		metrics := prometheus.NewRegistry()
 		timing := steady
@@ -178,7 +176,6 @@ func TestARoomSleepsWithAHundredSocketsAndWakesWithEveryIdentity(t *testing.T) {
 }
 
 func TestAnIdleRoomIsEvictedWithItsSocketsOpenAndComesBack(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		timing := steady
 		timing.Hibernate, timing.Evict = 50*time.Millisecond, 150*time.Millisecond
@@ -195,7 +192,6 @@ func TestAnIdleRoomIsEvictedWithItsSocketsOpenAndComesBack(t *testing.T) {
 }
 
 func TestChaosARoomGoesOnWhenItsHostIsLost(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		first := on.startHost(t, "first", "fra", quick, nil)
 		d := on.startGateway(t, "fra", quick)
@@ -244,7 +240,6 @@ func TestTheRoomHearsOfASocketThatWasClosedWhileNobodyOwnedIt(t *testing.T) {
 }
 
 func TestTheRoomHearsOfAGatewayThatDies(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", brief, nil)
 		d, dying := on.startGateway(t, "fra", brief), on.startGateway(t, "iad", brief)
@@ -258,7 +253,6 @@ func TestTheRoomHearsOfAGatewayThatDies(t *testing.T) {
 }
 
 func TestAGatewayThatStopsSendsEverybodyAwayWith1012(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", steady, nil)
 		d, other := on.startGateway(t, "fra", steady), on.startGateway(t, "iad", steady)
@@ -279,7 +273,6 @@ func TestAGatewayThatStopsSendsEverybodyAwayWith1012(t *testing.T) {
 }
 
 func TestThreeFramesThatAreNoObjectsAreForgiven(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", steady, nil)
 		d := on.startGateway(t, "fra", steady)

@@ -203,7 +203,6 @@ func TestARequestThatEndsItsHostEndsTwoAtMost(t *testing.T) {
 // comes when the event is over, and its answer on its way, runs again, which changes nothing
 // either: so one of some objects has to have run it once.
 func TestASlowReadIsAnsweredOnce(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		var runs atomic.Int64
 		slow := objects.NewCall[objects.None, int]("probe", "slow")

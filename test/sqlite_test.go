@@ -34,7 +34,7 @@ func TestDatabasesMoveWithTheirObjects(t *testing.T) {
 
 // HOLDFAST_KILLS says how often hosts are killed.
 func TestChaosDatabasesLoseNothingWhenTheirOwnersAreKilled(t *testing.T) {
-	beside(t, clusters)
+	beside(t, heavy)
 	kills, _ := strconv.Atoi(os.Getenv("HOLDFAST_KILLS"))
 	kills = cmp.Or(kills, 4)
 	url, nc := natsForProcesses(t)

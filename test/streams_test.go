@@ -174,7 +174,10 @@ func get(t *testing.T, url string) *http.Response {
 	return res
 }
 
+// onBoth is onAll without the cluster.
 func onBoth(t *testing.T, test func(t *testing.T, on *substrate)) {
+	t.Helper()
+	t.Parallel()
 	t.Run("R1", func(t *testing.T) { beside(t, waiters); test(t, single(t)) })
 	t.Run("nearby", func(t *testing.T) { beside(t, waiters); test(t, together(t)) })
 }

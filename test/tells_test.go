@@ -112,7 +112,6 @@ func ask[In, Out any](t *testing.T, call objects.Call[In, Out], to objects.Ref, 
 
 // Hosts are cut off from NATS one after the other, in the midst of everything, while orders are checked out.
 func TestACheckoutOverThreeObjectsHasOneEffectThoughItsHostsAreLost(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "stays", "fra", quick, nil, shopClass(new(atomic.Bool)))
 		next := on.startHost(t, "0", "fra", quick, nil, shopClass(new(atomic.Bool)))
@@ -182,7 +181,6 @@ func TestAParkedTellIsSeenAndSentAgainByHand(t *testing.T) {
 }
 
 func TestATimerOutlivesItsHost(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		impl := objects.Implement(checkouts, objects.New[clockwork], objects.On(fill, (*clockwork).later), objects.On(charged, (*clockwork).ring), objects.On(number, (*clockwork).number))
 		first := on.startHost(t, "first", "fra", quick, nil, impl)

@@ -49,7 +49,6 @@ func burst(n int, do func(i int)) {
 }
 
 func TestFifteenClaimsThroughThreeRegionsAreExactlyOneToFifteen(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		doors := on.world(t)
 		rounds := 100 // the same suite; the thousand are counted on one server, and without the race detector
@@ -76,7 +75,6 @@ func TestFifteenClaimsThroughThreeRegionsAreExactlyOneToFifteen(t *testing.T) {
 }
 
 func TestTheFoilLosesAndCompareAndSetDoesNot(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		doors := on.world(t)
 		lossy, attempts, rounds := 0, 0, 30
@@ -120,7 +118,6 @@ func distinct(tickets []int) int {
 }
 
 func TestPeekAndReset(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "a", "fra", steady, nil)
 		g := on.startGateway(t, "fra", steady)
@@ -150,7 +147,6 @@ func TestPeekAndReset(t *testing.T) {
 }
 
 func TestAHostThatStopsOnPurposeFailsNoRequest(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		hosts := []member{on.startHost(t, "h0", "fra", steady, nil), on.startHost(t, "h1", "fra", steady, nil)}
 		g := on.startGateway(t, "fra", steady)
@@ -235,7 +231,6 @@ func TestCountersGoOnAfterARestartOfEverything(t *testing.T) {
 }
 
 func TestAReleasedObjectThatKeepsNothingLeavesNoEntry(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		h := on.startHost(t, "a", "fra", steady, nil)
 		g := on.startGateway(t, "fra", steady)
@@ -276,7 +271,6 @@ func TestAResetOfTheFoilIsOfThatNameAlone(t *testing.T) {
 
 // More than are released at a time, while one is asked again and again.
 func TestIdleObjectsAreReleasedAndComeBackAsTheyWere(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		timing := steady
 		timing.Hibernate, timing.Evict = 50*time.Millisecond, 200*time.Millisecond

@@ -92,7 +92,6 @@ func greet(ln net.Listener, version string) {
 }
 
 func TestAnObjectIsPlacedInTheRegionOfItsFirstRequest(t *testing.T) {
-	t.Parallel()
 	onAll(t, func(t *testing.T, on *substrate) {
 		doors := on.world(t)
 		for i, region := range regions {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ import (
 	"holdfast/examples/room"
 	"holdfast/examples/ticket"
 	"holdfast/gateway"
+	"holdfast/internal/loopback"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host"
@@ -43,8 +45,10 @@ type substrate struct {
 }
 
 // onAll runs a test on one server, on a cluster of three, and on one server whose
-// hosts and gateways reach each other without it.
+// hosts and gateways reach each other without it. They run beside each other and beside other tests.
 func onAll(t *testing.T, test func(t *testing.T, on *substrate)) {
+	t.Helper()
+	t.Parallel()
 	t.Run("R1", func(t *testing.T) { beside(t, waiters); test(t, single(t)) })
 	t.Run("R3", func(t *testing.T) { beside(t, clusters); test(t, clustered(t)) })
 	t.Run("nearby", func(t *testing.T) { beside(t, waiters); test(t, together(t)) })
@@ -228,6 +232,34 @@ func (on *substrate) startHost(t testing.TB, name, region string, timing wire.Ti
 	m := running(t, h.Run)
 	m.cut = func() { serve.Close(); state.Close() }
 	return m
+}
+
+// listenToStay listens at a port of the loopback that can be had again after its listener has been closed.
+func listenToStay(t testing.TB) net.Listener {
+	t.Helper()
+	return listen(t, "127.0.0.1:"+keptPorts(t, 1)[0])
+}
+
+func listen(t testing.TB, at string) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// keptPorts are free ports for servers that stop and start again.
+func keptPorts(t testing.TB, n int) (ports []string) {
+	t.Helper()
+	free, err := loopback.Ports(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, port := range free {
+		ports = append(ports, strconv.Itoa(port))
+	}
+	return ports
 }
 
 // door is a gateway and where to find it.

@@ -1,6 +1,7 @@
 package loopback_test
 
 import (
+	"fmt"
 	"net"
 	"testing"
 
@@ -22,6 +23,25 @@ func TestOnlyNamesThatNoNameServerCanTurnAreThisMachines(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { loopback.Host("localhost:8787"); loopback.Host("127.0.0.1:8787") }); n != 0 {
 		t.Errorf("a request's look at its Host allocates %v times, want 0", n)
+	}
+}
+
+func TestAServerHasItsPortAgainWhenItStartsAgain(t *testing.T) {
+	ports, err := loopback.Ports(50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[int]bool)
+	for _, port := range ports {
+		if seen[port] || port >= 32768 { // from there on Linux gives ports to whoever asks for any
+			t.Errorf("port %d, of %v", port, ports)
+		}
+		seen[port] = true
+		ln, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
 	}
 }
 

@@ -2,11 +2,15 @@ package stream
 
 import (
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
+
+// An exploration makes much garbage and keeps little.
+func init() { debug.SetGCPercent(400) }
 
 var scenarios = []scenario{
 	{name: "one gateway, owner dies", gates: "A", frames: 1, deaths: 1},

@@ -3,10 +3,14 @@ package tells
 import (
 	"hash/maphash"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
 )
+
+// An exploration makes much garbage and keeps little.
+func init() { debug.SetGCPercent(400) }
 
 // explore makes every move in every world that can be reached, the nearest first, up to a number of worlds. The answer is the
 // shortest way to a violation, or nothing. Every calm-th world plays a calm end too.

@@ -2,7 +2,9 @@ package asks
 
 import (
 	"fmt"
+	"hash/maphash"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -29,10 +31,13 @@ type world struct {
 	kept    calleeRecord
 	callees []*calleeOwner
 
-	effects map[string]int // of each question, as far as they are durable
-	replies []reply        // on their way
-	denied  bool           // a refusal was the end of the event
+	effects [len(texts)]int // of each question, as far as they are durable
+	replies []reply         // on their way
+	denied  bool            // a refusal was the end of the event
 }
+
+// texts are all questions that are asked.
+var texts = [...]string{"x", "y", "state", "no state"}
 
 type callerRecord struct {
 	owner int
@@ -78,7 +83,7 @@ type calleeRecord struct {
 type calleeOwner struct {
 	alive, young bool
 	Callee
-	next   map[int]int // the first message of each caller's stream that it can still hear
+	next   [3]int // the first message of each caller's stream that it can still hear
 	dirty  bool
 	effect []string // not durable
 	wait   []reply  // for the put
@@ -114,7 +119,6 @@ var now = time.Unix(1_000_000, 0)
 
 func (w *world) clone() *world {
 	c := *w
-	c.effects = maps.Clone(w.effects)
 	c.replies = slices.Clone(w.replies)
 	c.kept.Callee = cloneCallee(w.kept.Callee)
 	c.callers = nil
@@ -142,7 +146,6 @@ func (w *world) clone() *world {
 	for _, one := range w.callees {
 		n := *one
 		n.Callee = cloneCallee(one.Callee)
-		n.next = maps.Clone(one.next)
 		n.effect, n.wait = slices.Clone(one.effect), slices.Clone(one.wait)
 		c.callees = append(c.callees, &n)
 	}
@@ -192,11 +195,10 @@ func (k *key) replies(all []reply) {
 	}
 }
 
-func (w *world) key() string {
-	k := make(key, 0, 512)
+func (w *world) key(k key) key {
 	k.add(w.sent, w.again, w.told, w.record.owner, w.record.state, w.record.done, w.denied, w.kept.owner)
-	for _, text := range []string{"x", "y", "state", "no state"} {
-		k.add(w.effects[text])
+	for _, n := range w.effects {
+		k.add(n)
 	}
 	k.replies(w.replies)
 	k.callee(&w.kept.Callee)
@@ -229,7 +231,7 @@ func (w *world) key() string {
 		k.replies(o.wait)
 		k.callee(&o.Callee)
 	}
-	return string(k)
+	return k
 }
 
 type explorer struct {
@@ -244,7 +246,9 @@ type explorer struct {
 	most            int
 	queue           []*world
 	paths           []path
-	seen            map[string]bool
+	seen            map[[2]uint64]bool // the keys of worlds, hashed
+	seeds           [2]maphash.Seed
+	key             key
 	from            int
 	count           map[string]int
 	wrong           string
@@ -258,11 +262,12 @@ type path struct {
 
 func (x *explorer) move(what string, w *world) {
 	x.count[what]++
-	key := w.key()
-	if x.seen[key] {
+	x.key = w.key(x.key[:0])
+	hash := [2]uint64{maphash.Bytes(x.seeds[0], x.key), maphash.Bytes(x.seeds[1], x.key)}
+	if x.seen[hash] {
 		return
 	}
-	x.seen[key] = true
+	x.seen[hash] = true
 	x.queue = append(x.queue, w)
 	x.paths = append(x.paths, path{x.from, what})
 	if wrong := x.check(w); wrong != "" && x.wrong == "" {
@@ -280,24 +285,26 @@ func (x *explorer) trace() string {
 }
 
 func (x *explorer) explore() {
-	x.seen, x.count = make(map[string]bool), make(map[string]int)
-	first := &world{effects: make(map[string]int), record: callerRecord{owner: 1}, kept: calleeRecord{owner: 1}}
+	x.seen, x.count = make(map[[2]uint64]bool), make(map[string]int)
+	x.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+	first := &world{record: callerRecord{owner: 1}, kept: calleeRecord{owner: 1}}
 	first.callers = []*caller{{alive: true, state: slices.Contains(x.questions, "state")}}
-	first.callees = []*calleeOwner{{alive: true, next: make(map[int]int)}}
+	first.callees = []*calleeOwner{{alive: true}}
 	x.move("begin", first)
 	for i := 0; i < len(x.queue) && x.wrong == "" && len(x.queue) < x.most; i++ {
 		x.from = i
 		x.moves(x.queue[i])
 		x.queue[i] = nil
 	}
+	x.queue = nil
 }
 
 func (x *explorer) check(w *world) string {
-	for text, n := range w.effects {
-		switch {
+	for i, n := range w.effects {
+		switch text := texts[i]; {
 		case n > 1:
 			return fmt.Sprintf("%q has had its effect %d times", text, n)
-		case text == "state" && !w.record.state:
+		case n > 0 && text == "state" && !w.record.state:
 			return "something was asked because of what was never written"
 		case w.denied && n > 0:
 			return "the event was refused, and what it asked was done"
@@ -427,7 +434,7 @@ func (x *explorer) caller(w *world, i int) {
 		for j := range i { // its predecessors' copies have died, and so has what the worker has sent them
 			n.callers[j].stream = nil
 			for _, o := range n.callees {
-				delete(o.next, j)
+				o.next[j] = 0
 			}
 		}
 		x.move("a minute passes", n)
@@ -555,7 +562,7 @@ func (x *explorer) callee(w *world, i int) {
 	land := func(n *world) {
 		b := n.callees[i]
 		for _, text := range b.effect {
-			n.effects[text]++
+			n.effects[slices.Index(texts[:], text)]++
 		}
 		n.kept.Callee = cloneCallee(b.Callee)
 		if x.mistake == fencesAreMemory {
@@ -663,11 +670,14 @@ func (x *explorer) claims(w *world) {
 	}
 	if w.kept.owner == 0 && len(w.callees) < x.owners {
 		n := w.clone()
-		n.callees = append(n.callees, &calleeOwner{alive: true, young: true, Callee: cloneCallee(n.kept.Callee), next: make(map[int]int)})
+		n.callees = append(n.callees, &calleeOwner{alive: true, young: true, Callee: cloneCallee(n.kept.Callee)})
 		n.kept.owner = len(n.callees)
 		x.move("the callee is claimed", n)
 	}
 }
+
+// An exploration makes much garbage and keeps little.
+func init() { debug.SetGCPercent(300) }
 
 // stories are what is explored. Each is small enough to be explored whole, or as far as it says.
 var stories = map[string]explorer{

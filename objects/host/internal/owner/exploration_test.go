@@ -81,11 +81,11 @@ func TestEveryOrderOfEventsKeepsThePromises(t *testing.T) {
 				t.Parallel()
 				begin := time.Now()
 				s, trace := explore(sc)
-				t.Logf("%d states, %d moves, %v: %v", len(s.worlds), s.moved, time.Since(begin).Round(time.Millisecond), s.count)
+				t.Logf("%d states, %d moves, %v: %v", s.worlds.len, s.moved, time.Since(begin).Round(time.Millisecond), s.count)
 				if trace != nil {
 					t.Errorf("a promise is broken:\n%s", strings.Join(trace, "\n"))
 				}
-				explored[i], counts[i] = len(s.worlds), s.count
+				explored[i], counts[i] = s.worlds.len, s.count
 			})
 		}
 	})
@@ -185,9 +185,9 @@ func TestEveryBrokenVariantIsCaught(t *testing.T) {
 		t.Run(string(c.flaw), func(t *testing.T) {
 			s, trace := explore(c.scenario)
 			if trace == nil {
-				t.Fatalf("not caught in %d states: %v", len(s.worlds), s.count)
+				t.Fatalf("not caught in %d states: %v", s.worlds.len, s.count)
 			}
-			t.Logf("caught after %d states:\n%s", len(s.worlds), strings.Join(trace, "\n"))
+			t.Logf("caught after %d states:\n%s", s.worlds.len, strings.Join(trace, "\n"))
 			if last := trace[len(trace)-1]; !strings.Contains(last, c.caught) {
 				t.Errorf("caught at %q, want %q", last, c.caught)
 			}

@@ -75,11 +75,30 @@ func (x *explorer) forgotten(h *host) {
 type search struct {
 	*explorer
 	seed   maphash.Seed
-	worlds []world
+	worlds worlds
 	from   []uint32 // the world before; the first one's is itself
 	index  map[uint64]uint32
 	moved  int
 }
+
+// worlds are many. They stay where they are when there are more: to copy them takes longer than most moves.
+type worlds struct {
+	pages []*[page]world
+	len   int
+}
+
+// page is how many worlds are allocated at once.
+const page = 1024
+
+func (ws *worlds) add(w world) {
+	if ws.len%page == 0 {
+		ws.pages = append(ws.pages, new([page]world))
+	}
+	ws.len++
+	*ws.at(ws.len - 1) = w
+}
+
+func (ws *worlds) at(i int) *world { return &ws.pages[i/page][i%page] }
 
 // explore makes every move in every world that can be reached. The answer is the
 // shortest way to a violation, or nothing.
@@ -99,13 +118,13 @@ func explore(sc scenario) (*search, []string) {
 		s.add(next, at)
 	}
 	s.add(s.start(), 0)
-	for ; at < len(s.worlds) && trace == nil; at++ {
+	for ; at < s.worlds.len && trace == nil; at++ {
 		if s.calm {
-			if broken := s.serves(s.worlds[at]); broken != "" {
-				return s, append(s.trace(at, s.worlds[at]), "  => "+broken)
+			if broken := s.serves(*s.worlds.at(at)); broken != "" {
+				return s, append(s.trace(at, *s.worlds.at(at)), "  => "+broken)
 			}
 		}
-		s.moves(s.worlds[at])
+		s.moves(*s.worlds.at(at))
 	}
 	return s, trace
 }
@@ -115,11 +134,12 @@ func (s *search) add(w world, from int) {
 	for key := maphash.Comparable(s.seed, w); ; key++ {
 		i, taken := s.index[key]
 		if !taken {
-			s.index[key] = uint32(len(s.worlds))
-			s.worlds, s.from = append(s.worlds, w), append(s.from, uint32(from))
+			s.index[key] = uint32(s.worlds.len)
+			s.worlds.add(w)
+			s.from = append(s.from, uint32(from))
 			return
 		}
-		if s.worlds[i] == w {
+		if *s.worlds.at(int(i)) == w {
 			return
 		}
 	}
@@ -128,7 +148,7 @@ func (s *search) add(w world, from int) {
 // trace is the way to a world that one move from a known one has made.
 func (s *search) trace(before int, last world) []string {
 	path := []world{last}
-	for path = append(path, s.worlds[before]); before != 0; path = append(path, s.worlds[before]) {
+	for path = append(path, *s.worlds.at(before)); before != 0; path = append(path, *s.worlds.at(before)) {
 		before = int(s.from[before])
 	}
 	x := &explorer{scenario: s.scenario, tables: s.tables, tracing: true}
