@@ -34,6 +34,7 @@ func tuneMemory(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			heap.Tune()
 			if k.over(allocated()) {
 				runtime.GC() // a sync.Pool keeps what it has through one collection
 				debug.FreeOSMemory()

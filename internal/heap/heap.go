@@ -1,11 +1,12 @@
 // Package heap says how much garbage a process may leave before it is collected. A process whose heap is small would
 // collect it many times a second: it may become larger first, by the headroom. One that carries large streams makes more
 // garbage than all else does (NATS gives each message memory of its own) and is to stay small all the same: it has an
-// eighth of the headroom, as long as it does.
+// eighth of the headroom, as long as it does. A large heap may always grow by as much as is live.
 package heap
 
 import (
 	"runtime/debug"
+	"runtime/metrics"
 	"sync"
 )
 
@@ -15,13 +16,16 @@ var state struct {
 	sync.Mutex        // guards what follows
 	ballast    []byte // counts as live for the runtime, and is in no memory: nobody has written to it
 	streams    int    // large ones that are being carried
+	percent    int    // that the runtime was told
 }
 
-// Tune gives the process its headroom.
+// Tune gives the process its headroom. It is called again every few seconds: how much is live changes.
 func Tune() {
 	state.Lock()
 	defer state.Unlock()
-	state.ballast = make([]byte, headroom)
+	if state.ballast == nil {
+		state.ballast, state.percent = make([]byte, headroom), 0
+	}
 	apply()
 }
 
@@ -53,14 +57,28 @@ func count(n int) {
 
 // apply says to the runtime how much garbage there may be, in percent of what is live. With state locked.
 func apply() {
-	if state.ballast != nil {
-		debug.SetGCPercent(percentFor(state.streams))
+	if state.ballast == nil {
+		return
+	}
+	percent := percentFor(state.streams, live())
+	if percent != state.percent { // saying so stops the world for a moment
+		state.percent = percent
+		debug.SetGCPercent(percent)
 	}
 }
 
-func percentFor(streams int) int {
-	if streams > 0 {
-		return 12
+// percentFor is how much garbage there may be in percent of the bytes that the runtime takes for live, the ballast among them.
+func percentFor(streams int, live uint64) int {
+	if streams == 0 {
+		return 100
 	}
-	return 100
+	used := live - min(live, headroom)
+	return int(100 * max(used, headroom/8) / max(live, headroom))
+}
+
+// live is how many bytes the last collection has left.
+func live() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
