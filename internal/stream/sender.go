@@ -112,6 +112,12 @@ func NewSender(token uint64, entries []Entry, settings *Settings, now time.Time)
 	return s
 }
 
+// Unused reports whether there has never been a lane. A new Sender does the same then, once
+// it knows what has landed.
+func (s *Sender) Unused() bool {
+	return len(s.lanes) == 0 && s.needs == nil && s.floor == 0
+}
+
 // Token is the owner's.
 func (s *Sender) Token() uint64 { return s.token }
 
@@ -298,8 +304,8 @@ func (s *Sender) release(now time.Time) {
 	from := few[:0]
 	for _, l := range s.lanes {
 		from = append(from, l.sent+1)
-		for i := range l.window {
-			if k := &l.window[i]; k.seq > l.sent && k.need <= s.landed {
+		for _, k := range l.from(l.sent + 1) {
+			if k.need <= s.landed {
 				l.sent = k.seq
 			}
 		}
@@ -314,8 +320,8 @@ func (s *Sender) release(now time.Time) {
 
 // send sends what the window has from a number on.
 func (s *Sender) send(l *lane, from uint64) {
-	for _, k := range l.window {
-		if from <= k.seq && k.seq <= l.sent {
+	for _, k := range l.from(from) {
+		if k.seq <= l.sent {
 			s.ask(Do{Kind: Send, Gateway: l.gateway, Push: Push{
 				Seq: k.seq, Kind: k.kind, Slots: k.slots, Heads: s.headsFor(l, k.seq), Body: k.body,
 			}})

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -32,6 +33,12 @@ func (s *Sender) number(now time.Time, l *lane, k kept) {
 	l.window = append(l.window, k)
 	l.size += k.size()
 	l.quiet = false
+}
+
+// from is what the window has from a number on. A busy lane's window is long.
+func (l *lane) from(seq uint64) []kept {
+	i, _ := slices.BinarySearchFunc(l.window, seq, func(k kept, seq uint64) int { return cmp.Compare(k.seq, seq) })
+	return l.window[i:]
 }
 
 // trim drops the oldest of the window, not of what is after newest, until it is small

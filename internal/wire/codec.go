@@ -281,9 +281,8 @@ func parts[M any, P interface {
 		return
 	}
 	for c.skipTo(number) && c.room(len(*list)) {
-		var m M
-		c.inner(P(&m))
-		*list = append(*list, m)
+		*list = append(*list, *new(M))
+		c.inner(P(&(*list)[len(*list)-1]))
 		c.advance()
 	}
 }
@@ -325,12 +324,14 @@ func (c *coder) header(number protowire.Number, h *map[string][]string) {
 		}
 		return
 	}
-	var list []field
-	parts(c, number, &list)
-	if len(list) > 0 {
-		*h = make(map[string][]string, len(list))
-	}
-	for _, f := range list {
+	var f field
+	for n := 0; c.skipTo(number) && c.room(n); n++ {
+		f = field{}
+		c.inner(&f)
+		if *h == nil {
+			*h = make(map[string][]string)
+		}
 		(*h)[f.name] = f.values
+		c.advance()
 	}
 }

@@ -141,7 +141,10 @@ type setWakeUp struct {
 func (o *object) setWakeUp(w wakeUp) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.commit.wakeUp = w
+	if o.commit.wakeUp = nil; !w.at.IsZero() {
+		set := w
+		o.commit.wakeUp = &set
+	}
 }
 
 // reschedule sets the wake-up that is needed, whether or not it is set.
@@ -158,7 +161,7 @@ func (o *object) reschedule(need *wakeNeed, set setter) error {
 // afterCommit brings the wake-up in line with a need that is later, or none.
 func (o *object) afterCommit() {
 	o.mu.Lock()
-	need, set, another := o.commit.durable, o.commit.wakeUp, o.commit.own.Pending != owner.Put{}
+	need, set, another := o.commit.durable, o.commit.setFor(), o.commit.own.Pending != owner.Put{}
 	o.mu.Unlock()
 	if another || set.loose {
 		return // a put is under way that may need the earlier wake-up, or it may as well come for nothing

@@ -374,7 +374,7 @@ func questionOf(a *wire.Asked) asks.Question {
 func (o *object) askedBefore(ev event, now time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	verdict, answer, fenced := o.memory.kept.Receive(questionOf(ev.req.Asked), now)
+	verdict, answer, fenced := o.memory.callee().Receive(questionOf(ev.req.Asked), now)
 	if fenced { // nothing leaves before it is durable, not even what has changed nothing
 		o.put(outboxItem{wrote: true})
 	}
@@ -428,5 +428,7 @@ func (o *object) forgetSettled(s *wire.SettledAsks) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.memory.kept.Settled(s.Caller, s.Token, settled)
+	if o.memory.kept != nil {
+		o.memory.kept.Settled(s.Caller, s.Token, settled)
+	}
 }

@@ -113,21 +113,23 @@ func quarantine(rec *record.Record, now time.Time) time.Duration {
 func (o *object) lift() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.commit.lifted = true
+	if o.commit.claim != nil {
+		o.commit.claim.lifted = true
+	}
 }
 
 func (o *object) isLifted() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.commit.lifted
+	return o.commit.claim.lifted
 }
 
 // countLoss notes in the record that a claim puts whose loss came before the claim. With
 // mu held.
 func (o *object) countLoss(rec *record.Record) {
-	now, found := time.Now(), o.commit.found
+	now, found := time.Now(), o.commit.claim.found
 	rec.Claims, rec.Claimed = 1, now.Unix()
-	if !o.commit.lifted {
+	if !o.commit.claim.lifted {
 		rec.Claims += losses(found, now)
 	}
 	if found == nil || found.Owner == "" {
@@ -154,15 +156,15 @@ func (o *object) resume(ev event) {
 // quarantined is why nobody may claim the object now: it keeps losing its owners. nil: it may be claimed. Called by the
 // goroutine at the store.
 func (o *object) quarantined() *objects.Error {
-	now := time.Now()
-	left := quarantine(o.commit.found, now)
+	now, found := time.Now(), o.commit.claim.found
+	left := quarantine(found, now)
 	if left == 0 || o.isLifted() {
 		return nil
 	}
-	lost := losses(o.commit.found, now)
+	lost := losses(found, now)
 	o.in.metrics.quarantined.WithLabelValues(o.class.Name).Inc()
 	o.in.warnings.Log(o.in.log, "object not claimed: it is in quarantine, because its last owners were lost before they committed anything",
-		"object", o.id.Key(), "name", o.commit.found.Name, "owners lost", lost, "for", left.Round(time.Second))
+		"object", o.id.Key(), "name", found.Name, "owners lost", lost, "for", left.Round(time.Second))
 	return &objects.Error{Code: objects.Unavailable, Message: fmt.Sprintf(
 		"the object is in quarantine: its last %d hosts were lost before they committed anything; the next one takes it in %v", lost, left.Round(time.Second))}
 }

@@ -30,24 +30,30 @@ const (
 // for what only the goroutine at the store uses.
 type committer struct {
 	own     owner.State
-	todo    []owner.Do     // what is to be done at the store, in order; the first is being done
-	payload *payload       // of the put under way
-	durable *wakeNeed      // as of the last commit known to have landed; nil: none
-	wakeUp  wakeUp         // that is set
-	timer   *time.Timer    // nil until the first batch that waits
-	claimed *record.Record // what a claim puts, and serves from; nil once memory has it
-	batch   batch
-	lifted  bool          // an operator has the claim pass a quarantine
-	opened  *state.State  // of the record that a claim puts; nil once memory has it
-	entries []entry       // answers that it has; likewise
-	waits   atomic.Bool   // something has come to wait for a put since the event loop looked (awaitRoom)
+	todo    []owner.Do    // what is to be done at the store, in order; the first is being done
+	payload *payload      // of the put under way
+	claim   *claim        // nil once the object is served
+	durable *wakeNeed     // as of the last commit known to have landed; nil: none
+	wakeUp  *wakeUp       // that is set; nil: none
+	timer   *time.Timer   // nil until the first batch that waits
 	proven  atomic.Uint64 // the generation of the lease in which the last put to land was made
 	proving uint64        // the generation that a put was asked for to prove
+	batch   batch
+	waits   atomic.Bool // something has come to wait for a put since the event loop looked (awaitRoom)
 
 	// The goroutine at the store owns these.
-	refusal  *objects.Error // why the store has refused what it was asked last
 	attempts uint32         // reads in a row that settled nothing
-	found    *record.Record // as last read, for a claim; nil: there was none
+	refusal  *objects.Error // why the store has refused what it was asked last
+}
+
+// claim is what only the claim of an object needs.
+type claim struct {
+	lifted  bool           // an operator has it pass a quarantine
+	record  *record.Record // what it puts, and the object is served from; nil: nothing yet
+	opened  *state.State   // of this record
+	entries []entry        // answers that it has
+
+	found *record.Record // as last read; nil: there was none. The goroutine at the store owns it
 }
 
 // payload is the put under way, encoded once.
@@ -57,6 +63,14 @@ type payload struct {
 	value  []byte        // nil: remove the record
 	before *state.Before // what is to be in the store first; nil: nothing
 	wake   *wakeNeed
+}
+
+// setFor is the wake-up that is set.
+func (c *committer) setFor() wakeUp {
+	if c.wakeUp == nil {
+		return wakeUp{}
+	}
+	return *c.wakeUp
 }
 
 // is reports whether this is what put sends.
@@ -192,7 +206,9 @@ func (o *object) read() owner.Event {
 		return owner.Doubt{}
 	}
 	answer := owner.Read{Found: owner.Found{Revision: revision}}
-	c.found = rec
+	if c.claim != nil {
+		c.claim.found = rec
+	}
 	if rec != nil {
 		answer.Head = owner.Head{Epoch: rec.Epoch, Owner: rec.Owner, Commit: rec.Commit}
 		answer.Live = rec.Owner != "" && rec.Owner != o.in.id && o.in.live(ctx, rec.Owner)
@@ -295,7 +311,7 @@ func (o *object) payloadOf(put owner.Put) (*payload, wakeUp) {
 		o.commit.payload = o.claimOf(put)
 		o.commit.payload.made, _ = o.in.lease.Valid()
 	}
-	return o.commit.payload, o.commit.wakeUp
+	return o.commit.payload, o.commit.setFor()
 }
 
 // encode makes the payload of the put that has just been decided on, from what
@@ -324,26 +340,32 @@ func (o *object) encode(put owner.Put) *payload {
 // cut is what of the object is in parts, nil for nothing, and what is to be in the store
 // before a put. With mu held.
 func (o *object) cut(put owner.Put) (*state.Head, *state.Before) {
-	stored := o.memory.state
-	if o.commit.claimed != nil { // not served yet
-		stored = o.commit.opened
+	stored, entries := o.memory.state, o.memory.answers.entries
+	if c := o.commit.claim; c != nil {
+		stored, entries = c.opened, c.entries
 	}
 	return stored.Cut(state.Put{
 		Object: o.id.Key(), Token: o.commit.own.Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "", Now: time.Now(),
-		Head: len(o.memory.answers.entries)+len(o.commit.entries) > 0, // hosts that know no heads do not know where the answers are
+		Head: len(entries) > 0, // hosts that know no heads do not know where the answers are
 	}, o.in.home())
 }
 
 // snapshot is the object as its record is to have it. With mu held.
 func (o *object) snapshot(parts *state.Head) record.Record {
-	if o.commit.claimed != nil { // not served yet: as it was, but that it is told which owner was lost
-		rec := *o.commit.claimed
-		rec.Data, rec.Parts = o.commit.opened.Journal(), parts
+	if c := o.commit.claim; c != nil { // as it was, but that it is told which owner was lost
+		rec := *c.record
+		rec.Data, rec.Parts = c.opened.Journal(), parts
 		return rec
 	}
 	rec := record.Record{
 		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife),
-		Data: o.memory.state.Journal(), Parts: parts, Gateways: o.gateways(), Sockets: o.sockets.details,
+		Data: o.memory.state.Journal(), Parts: parts,
+	}
+	if s := o.sockets; s != nil {
+		rec.Gateways, rec.Sockets = s.gateways(), s.details
+	}
+	if o.memory.kept == nil {
+		return rec
 	}
 	kept, fences := o.memory.kept.List(time.Now())
 	for _, k := range kept {
@@ -356,7 +378,11 @@ func (o *object) snapshot(parts *state.Head) record.Record {
 }
 
 // keptOf is what a record keeps of what objects have asked.
-func keptOf(rec *record.Record) (c asks.Callee) {
+func keptOf(rec *record.Record) *asks.Callee {
+	if len(rec.Kept)+len(rec.Fences) == 0 {
+		return nil
+	}
+	c := new(asks.Callee)
 	for _, k := range rec.Kept {
 		c.Kept = append(c.Kept, asks.Kept{ID: asks.ID(k.ID), Caller: k.Caller, Token: k.Token, N: k.N, Until: time.UnixMilli(k.Until), Answer: k.Answer})
 	}

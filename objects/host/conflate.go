@@ -36,25 +36,25 @@ type heldAck struct {
 func (o *object) join(sockets []*engine.Socket) {
 	for _, s := range sockets {
 		if s.Conflated() {
-			if o.conflation == nil {
-				o.conflation = new(conflation)
+			if o.sockets.conflation == nil {
+				o.sockets.conflation = new(conflation)
 			}
-			o.conflation.Join(s)
+			o.sockets.conflation.Join(s)
 		}
 	}
 }
 
 // leave removes a socket that has ended. With mu held.
 func (o *object) leave(socket string) {
-	if o.conflation != nil {
-		o.conflation.Leave(socket)
+	if o.sockets.conflation != nil {
+		o.sockets.conflation.Leave(socket)
 	}
 }
 
 // conflate adds a value to those that wait. If it does not fit, those that wait are sent
 // first. With mu held.
 func (o *object) conflate(b *outgoing, m engine.Message, now time.Time) {
-	if c := o.conflation; c != nil && !c.Empty() {
+	if c := o.sockets.conflation; c != nil && !c.Empty() {
 		if c.Full(m.Conflate, len(m.Data)) {
 			b.frames(c.TakeAll(now))
 		}
@@ -66,21 +66,21 @@ func (o *object) conflate(b *outgoing, m engine.Message, now time.Time) {
 // event's outputs or go on waiting. idle reports that the event sent nothing but
 // conflated values: the acknowledgement of its frame waits with them. With mu held.
 func (o *object) placeConflated(b *outgoing, now time.Time, idle bool) {
-	c := o.conflation
+	c := o.sockets.conflation
 	switch {
 	case c == nil:
 		return
 	case c.Empty():
 		b.acknowledge(c.takeAcks())
-		o.stream.Owe()
+		o.sockets.stream.Owe()
 		o.dropConflation()
 	case !c.Waits():
 		b.acknowledge(c.takeAcks())
-		o.stream.Owe()
+		o.sockets.stream.Owe()
 	case !now.Before(c.Due()):
 		b.frames(c.TakeAll(now))
 		b.acknowledge(c.takeAcks())
-		o.stream.Owe()
+		o.sockets.stream.Owe()
 	case idle:
 		for _, d := range b.all {
 			for _, ack := range d.Acks {
@@ -97,7 +97,7 @@ func (o *object) placeConflated(b *outgoing, now time.Time, idle bool) {
 				owed = append(owed, s.Gateway())
 			}
 		}
-		o.stream.Owe(owed...)
+		o.sockets.stream.Owe(owed...)
 		o.flushLater(c, c.Due().Sub(now))
 	}
 }
@@ -122,11 +122,11 @@ func (o *object) conflationDue() {
 	defer o.recover("")
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	c, now := o.conflation, time.Now()
+	c, now := o.sockets.conflation, time.Now()
 	if c == nil || o.stage() == gone || !c.Waits() && len(c.acks) == 0 {
 		return
 	}
-	if _, valid := o.in.lease.Valid(); !valid || o.stream.Full() || now.Before(c.Due()) {
+	if _, valid := o.in.lease.Valid(); !valid || o.sockets.stream.Full() || now.Before(c.Due()) {
 		o.flushLater(c, max(c.Due().Sub(now), engine.ConflateEvery))
 		return
 	}
@@ -138,23 +138,23 @@ func (o *object) conflationDue() {
 
 // flush sends the waiting values now. With mu held.
 func (o *object) flush(now time.Time) {
-	c := o.conflation
+	c := o.sockets.conflation
 	if c == nil || !c.Waits() && len(c.acks) == 0 {
 		return
 	}
 	b := o.outgoing(now)
 	b.frames(c.TakeAll(now))
 	b.acknowledge(c.takeAcks())
-	o.stream.Owe()
+	o.sockets.stream.Owe()
 	o.put(outboxItem{}, b.outs()...)
 }
 
 // dropConflation drops the values that wait. With mu held.
 func (o *object) dropConflation() {
-	if c := o.conflation; c != nil && c.timer != nil {
+	if c := o.sockets.conflation; c != nil && c.timer != nil {
 		c.timer.Stop()
 	}
-	o.conflation = nil
+	o.sockets.conflation = nil
 }
 
 // flushNow is flush for callers that do not hold mu.

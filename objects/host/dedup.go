@@ -358,6 +358,13 @@ func answersOnce(kind wire.Kind) bool {
 	return kind == wire.Call || kind == wire.Fetch || kind == wire.Restore || kind == wire.Fork
 }
 
+// What is kept instead of an answer that cannot be given twice: a socket cannot be opened by
+// hearsay, nor a stream be read again.
+var (
+	lostOpening = wire.Encode(&wire.Reply{Code: objects.Unknown, Message: "the object's host was lost as the socket opened; connect again"})
+	lostStream  = wire.Encode(&wire.Reply{Code: objects.Done, Message: "this was done before; its answer was a stream, which is not kept"})
+)
+
 // remember keeps the answer of a request that wrote, so that asking again, here or
 // at the next owner, does not do it again. With mu held.
 func (o *object) remember(ev event, reply *wire.Reply) {
@@ -366,23 +373,24 @@ func (o *object) remember(ev event, reply *wire.Reply) {
 	}
 	reply.Kept = true
 	if ev.req.Asked != nil {
-		o.memory.kept.Keep(questionOf(ev.req.Asked), wire.Encode(reply), time.Now())
+		o.memory.callee().Keep(questionOf(ev.req.Asked), wire.Encode(reply), time.Now())
 		return
 	}
 	answer := record.Answer{Gateway: ev.req.Gateway, N: ev.req.N}
 	if ev.req.Key != "" {
 		answer = record.Answer{Key: ev.req.Key, Sum: sum(ev.req), At: time.Now().UTC().Truncate(time.Second)}
 	}
-	if reply.Status == http.StatusSwitchingProtocols { // a socket cannot be opened by hearsay
-		reply = &wire.Reply{Code: objects.Unknown, Message: "the object's host was lost as the socket opened; connect again"}
-	}
-	if reply.Stream != nil { // nor can a stream be read twice
-		reply = &wire.Reply{Code: objects.Done, Message: "this was done before; its answer was a stream, which is not kept"}
-	}
-	kept := *reply
-	kept.Woke = false
-	if data := wire.Encode(&kept); len(data) <= maxKept {
-		answer.Reply = data
+	switch {
+	case reply.Status == http.StatusSwitchingProtocols:
+		answer.Reply = lostOpening
+	case reply.Stream != nil:
+		answer.Reply = lostStream
+	default:
+		kept := *reply
+		kept.Woke = false
+		if data := wire.Encode(&kept); len(data) <= maxKept {
+			answer.Reply = data
+		}
 	}
 	o.memory.answers.add(answer, time.Now())
 	if answer.Key != "" {

@@ -27,12 +27,20 @@ type memory struct {
 	state    *state.State
 	alarm    *engine.Alarm // nil: none
 	answers  answers
-	kept     asks.Callee // what objects have asked this one
+	kept     *asks.Callee // what objects have asked this one; nil: nothing
 	epoch    uint64
 	token    uint64    // of the claim
 	since    time.Time // when the object was served first under it
 	first    bool      // it was claimed when nothing was left of any owner before, no marker of a removal either
 	woke     bool      // the instance was constructed for the event in hand
+}
+
+// callee is what objects have asked this one, to be added to.
+func (m *memory) callee() *asks.Callee {
+	if m.kept == nil {
+		m.kept = new(asks.Callee)
+	}
+	return m.kept
 }
 
 // run is the event loop: it handles what is in the mailbox, one event at a time,
@@ -81,6 +89,9 @@ func (o *object) finishLoop() {
 // deliver handles one delivery. A panic outside of the author's code ends the
 // object; the one who asked is told.
 func (o *object) deliver(d delivery, t *turn) {
+	if d.kind == gatewayLost && o.sockets == nil {
+		return // it held none of the object's
+	}
 	t.event, o.inHand = event{}, &t.event
 	reply := ""
 	if d.kind == request {
@@ -88,6 +99,7 @@ func (o *object) deliver(d delivery, t *turn) {
 	}
 	returned := false
 	defer o.guard(d.kind, reply, &returned)
+	o.makeSockets()
 	switch d.kind {
 	case request:
 		o.handle(&d, &t.req)
@@ -328,7 +340,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	wrote = wrote || (ev.kind == wire.Restore || ev.kind == wire.Fork) && failure == nil // a late copy of one that changed nothing would change what came since
 	outs, waits := o.outs(ev, out, failure, wrote)
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
-		o.sockets.note()
+		o.noteSockets()
 		o.keepAttachments(out.Sends)
 	}
 	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: wrote}

@@ -12,13 +12,14 @@ import (
 // checks a second.
 type idleQueue struct {
 	mu      sync.Mutex // guards what follows, and every object's idleAt
+	began   time.Time  // when the first object was put; times count from then
 	entries idleEntries
 }
 
 // idleEntry is one object's place. It is void if the object has another, at its
 // idleAt.
 type idleEntry struct {
-	at time.Time
+	at time.Duration
 	o  *object
 }
 
@@ -26,16 +27,19 @@ type idleEntry struct {
 func (q *idleQueue) put(o *object, at time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	o.idleAt = at
-	heap.Push(&q.entries, idleEntry{at, o})
+	if q.began.IsZero() {
+		q.began = at
+	}
+	o.idleAt = at.Sub(q.began)
+	heap.Push(&q.entries, idleEntry{o.idleAt, o})
 }
 
 // due removes and returns the objects whose time has come.
 func (q *idleQueue) due(now time.Time) (all []*object) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.entries) > 0 && !now.Before(q.entries[0].at) {
-		if e := heap.Pop(&q.entries).(idleEntry); e.o.idleAt.Equal(e.at) {
+	for len(q.entries) > 0 && now.Sub(q.began) >= q.entries[0].at {
+		if e := heap.Pop(&q.entries).(idleEntry); e.o.idleAt == e.at {
 			all = append(all, e.o)
 		}
 	}
@@ -46,7 +50,7 @@ func (q *idleQueue) due(now time.Time) (all []*object) {
 type idleEntries []idleEntry
 
 func (e idleEntries) Len() int           { return len(e) }
-func (e idleEntries) Less(i, j int) bool { return e[i].at.Before(e[j].at) }
+func (e idleEntries) Less(i, j int) bool { return e[i].at < e[j].at }
 func (e idleEntries) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
 func (e *idleEntries) Push(x any)        { *e = append(*e, x.(idleEntry)) }
 
@@ -84,7 +88,7 @@ func (o *object) idleCheck(now time.Time) bool {
 	switch {
 	case o.stage() != serving:
 		return false
-	case o.sockets.pendingEnds != nil: // the object is to hear of them first
+	case o.sockets != nil && o.sockets.pendingEnds != nil: // the object is to hear of them first
 		next = o.sockets.pendingEnds.retryAt
 		if !now.Before(next) {
 			next = now.Add(life.Soonest())
@@ -107,7 +111,7 @@ func (o *object) idleCheck(now time.Time) bool {
 			return true
 		}
 	}
-	if ss := o.sockets.sessions; ss != nil && ss.Trim(now) {
+	if s := o.sockets; s != nil && s.sessions != nil && s.sessions.Trim(now) {
 		if young := now.Add(o.class.Resume.Time); young.Before(next) {
 			next = young // what is kept for sockets that come back goes by then
 		}
@@ -136,6 +140,9 @@ func (o *object) hibernate(now time.Time) bool {
 	}
 	o.setInstance(nil)
 	o.forgetWaiters()
+	if o.sockets != nil && o.sockets.unused() {
+		o.sockets = nil
+	}
 	o.commit.timer = nil
 	if len(o.commit.todo) == 0 {
 		o.commit.todo = nil

@@ -248,22 +248,22 @@ func (o *object) beginStream(entries []stream.Entry, token uint64) {
 	if o.stage() == gone {
 		return
 	}
-	o.stream = stream.NewSender(token, entries, &o.in.streams, time.Now())
+	o.sockets = &sockets{stream: stream.NewSender(token, entries, &o.in.streams, time.Now())}
 	o.addWaiter().handed = make(chan struct{})
-	o.transmit(o.stream.Tick(time.Now()))
+	o.transmit(o.sockets.stream.Tick(time.Now()))
 }
 
 // transmit does what the object's stream asks for. With mu held, which keeps the order.
 func (o *object) transmit(do []stream.Do) {
 	for i := range do {
 		d := &do[i]
-		lane, known := o.lanes[d.Gateway]
+		lane, known := o.sockets.lanes[d.Gateway]
 		if !known {
 			lane = o.in.links.add(o, d.Gateway)
-			if o.lanes == nil {
-				o.lanes = make(map[string]uint32)
+			if o.sockets.lanes == nil {
+				o.sockets.lanes = make(map[string]uint32)
 			}
-			o.lanes[d.Gateway] = lane
+			o.sockets.lanes[d.Gateway] = lane
 		}
 		switch d.Kind {
 		case stream.Send:
@@ -272,31 +272,31 @@ func (o *object) transmit(do []stream.Do) {
 			o.in.links.probe(o.in.id, d.Gateway, wire.Reached{Of: lane, Seq: d.Head}, d.Quiet)
 		case stream.Ask:
 			o.in.links.asked(d.Gateway)
-			which := wire.Which{Lane: lane, Object: o.id.Key(), Token: o.stream.Token(), Host: o.in.id}
+			which := wire.Which{Lane: lane, Object: o.id.Key(), Token: o.sockets.stream.Token(), Host: o.in.id}
 			o.in.logSendError(wire.Publish(o.in.bus, wire.GatewaySubject(d.Gateway, wire.Whichs), &which))
 		}
 	}
-	if !o.awaits && !o.stream.Wake().IsZero() {
-		o.awaits = true
+	if !o.sockets.awaits && !o.sockets.stream.Wake().IsZero() {
+		o.sockets.awaits = true
 		o.in.links.await(o)
 	}
 	w := o.waiters
-	if w != nil && !o.stream.Taking() {
+	if w != nil && !o.sockets.stream.Taking() {
 		signal(&w.handed)
 	}
-	if w != nil && o.stream.Quiet() {
+	if w != nil && o.sockets.stream.Quiet() {
 		signal(&w.quiet)
 	}
 }
 
 // publish sends one number of a lane. With mu held.
 func (o *object) publish(lane uint32, d *stream.Do) {
-	if o.lanePush == nil {
-		o.lanePush = new(wire.LanePush)
+	if o.sockets.lanePush == nil {
+		o.sockets.lanePush = new(wire.LanePush)
 	}
-	p := o.lanePush
+	p := o.sockets.lanePush
 	*p = wire.LanePush{
-		Lane: lane, Seq: d.Push.Seq, Kind: uint8(d.Push.Kind), Object: o.id.Key(), Token: o.stream.Token(),
+		Lane: lane, Seq: d.Push.Seq, Kind: uint8(d.Push.Kind), Object: o.id.Key(), Token: o.sockets.stream.Token(),
 		Heads: p.Heads[:0], Encoded: d.Push.Body,
 	}
 	if d.Push.Kind != stream.More {
@@ -314,18 +314,18 @@ func (o *object) publish(lane uint32, d *stream.Do) {
 func (o *object) tickStream(now time.Time) (kept int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.stage() == gone || o.stream == nil {
+	if !o.acceptsLanes() {
 		return 0
 	}
-	if wake := o.stream.Wake(); !wake.IsZero() && !now.Before(wake) {
-		o.transmit(o.stream.Tick(now))
+	if wake := o.sockets.stream.Wake(); !wake.IsZero() && !now.Before(wake) {
+		o.transmit(o.sockets.stream.Tick(now))
 	}
-	if o.stream.Wake().IsZero() {
-		o.awaits = false
+	if o.sockets.stream.Wake().IsZero() {
+		o.sockets.awaits = false
 		o.in.links.idle(o)
 	}
-	for gateway := range o.lanes {
-		kept += o.stream.Kept(gateway)
+	for gateway := range o.sockets.lanes {
+		kept += o.sockets.stream.Kept(gateway)
 	}
 	return kept
 }
@@ -335,22 +335,22 @@ func (o *object) dropLargest() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	largest := ""
-	for gateway := range o.lanes {
-		if largest == "" || o.stream.Kept(gateway) > o.stream.Kept(largest) {
+	for gateway := range o.sockets.lanes {
+		if largest == "" || o.sockets.stream.Kept(gateway) > o.sockets.stream.Kept(largest) {
 			largest = gateway
 		}
 	}
-	o.stream.Shed(largest)
+	o.sockets.stream.Shed(largest)
 }
 
 // acceptsLanes reports whether gateways' messages about lanes still count. With mu held.
-func (o *object) acceptsLanes() bool { return o.stage() != gone && o.stream != nil }
+func (o *object) acceptsLanes() bool { return o.stage() != gone && o.sockets != nil }
 
 func (o *object) acked(gateway string, received uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.acceptsLanes() {
-		o.transmit(o.stream.Acked(gateway, received))
+		o.transmit(o.sockets.stream.Acked(gateway, received))
 	}
 }
 
@@ -358,7 +358,7 @@ func (o *object) resend(now time.Time, gateway string, from uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.acceptsLanes() {
-		o.transmit(o.stream.Resend(now, gateway, from))
+		o.transmit(o.sockets.stream.Resend(now, gateway, from))
 	}
 }
 
@@ -376,7 +376,7 @@ func (o *object) hurry(gateway string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.acceptsLanes() {
-		o.stream.Hurry(time.Now(), gateway)
+		o.sockets.stream.Hurry(time.Now(), gateway)
 	}
 }
 
@@ -386,8 +386,8 @@ func (o *object) probeAll() {
 	defer o.mu.Unlock()
 	if o.acceptsLanes() {
 		now := time.Now()
-		for gateway := range o.lanes {
-			o.stream.Hurry(now, gateway)
+		for gateway := range o.sockets.lanes {
+			o.sockets.stream.Hurry(now, gateway)
 		}
 	}
 }
@@ -397,10 +397,10 @@ func (o *object) probeAll() {
 func (o *object) held(now time.Time, h *wire.Held) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.acceptsLanes() || h.Token != o.stream.Token() || h.Object != o.id.Key() {
+	if !o.acceptsLanes() || h.Token != o.sockets.stream.Token() || h.Object != o.id.Key() {
 		return
 	}
-	if o.stream.Taking() {
+	if o.sockets.stream.Taking() {
 		if o.sockets.held == nil {
 			o.sockets.held = make(map[string]*wire.Held)
 		}
@@ -416,7 +416,7 @@ func (o *object) held(now time.Time, h *wire.Held) {
 	for _, s := range h.Sockets {
 		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(s.Slot), Settled: s.Settled})
 	}
-	o.transmit(o.stream.Held(now, h.Gateway, answer))
+	o.transmit(o.sockets.stream.Held(now, h.Gateway, answer))
 }
 
 // awaitHanded returns when all gateways have answered or enough time has passed. It
@@ -452,7 +452,7 @@ const quietTime = time.Second
 func (o *object) awaitQuiet() {
 	quiet := make(chan struct{})
 	o.mu.Lock()
-	if o.stream == nil || o.stream.Quiet() || o.stage() == gone {
+	if !o.acceptsLanes() || o.sockets.stream.Quiet() {
 		o.mu.Unlock()
 		return
 	}
@@ -493,8 +493,8 @@ func entriesOf(gateways []record.Gateway) []stream.Entry {
 
 // gateways is the part of a record that names the gateways which hold sockets. With
 // mu held.
-func (o *object) gateways() []record.Gateway {
-	entries := o.stream.Entries()
+func (s *sockets) gateways() []record.Gateway {
+	entries := s.stream.Entries()
 	if len(entries) == 0 {
 		return nil
 	}

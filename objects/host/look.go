@@ -9,12 +9,13 @@ import (
 )
 
 // wakefulness is whether an object's instance is in memory. It is replaced as a whole, so
-// that whoever looks at an object waits for nothing.
+// that whoever looks at an object waits for nothing. An object that sleeps keeps one, so it
+// is small.
 type wakefulness struct {
+	since       int64  // Unix milliseconds
+	constructed uint32 // instances so far
 	awake       bool
-	since       time.Time
-	woken       string // the kind of the event for which the last instance was constructed
-	constructed uint64 // instances so far
+	woken       uint8 // the place in kindNames of the event for which the last instance was constructed
 }
 
 // noteAwake notes that the instance in memory is another one, or that there is none any more. With mu held.
@@ -23,14 +24,14 @@ func (o *object) noteAwake(awake bool, now time.Time) {
 	if last := o.life.Load(); last != nil {
 		next = *last
 	}
-	next.awake, next.since = awake, now
+	next.awake, next.since = awake, now.UnixMilli()
 	if awake {
 		next.constructed++
-		if ev := *o.inHand; ev.kind == 0 { // no request has begun it
-			next.woken = event{kind: wire.Closed}.label()
-		} else {
-			next.woken = ev.label()
+		ev := *o.inHand
+		if ev.kind == 0 { // no request has begun it
+			ev = event{kind: wire.Closed}
 		}
+		next.woken = uint8(ev.index())
 	}
 	o.life.Store(&next)
 }
@@ -47,12 +48,15 @@ func (o *object) look(msg *nats.Msg) {
 
 // lives is how the object is. used is when the event in hand began, if one is running.
 func (o *object) lives(used time.Time, running bool, now time.Time) *wire.Life {
-	life := &wire.Life{Sockets: uint64(o.sockets.count.Load())}
-	since := o.memory.since
+	life := &wire.Life{Sockets: uint64(o.openSockets.Load())}
+	since := o.memory.since.UnixMilli()
 	if w := o.life.Load(); w != nil {
-		life.Awake, life.Woken, life.Constructed, since = w.awake, w.woken, w.constructed, w.since
+		life.Awake, life.Constructed, since = w.awake, uint64(w.constructed), w.since
+		if w.constructed > 0 {
+			life.Woken = kindNames[w.woken]
+		}
 	}
-	life.Since = uint64(max(0, now.Sub(since).Milliseconds()))
+	life.Since = uint64(max(0, now.UnixMilli()-since))
 	if running {
 		life.Running = uint64(max(0, now.Sub(used).Milliseconds()))
 	}

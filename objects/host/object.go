@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/asks"
@@ -44,7 +43,7 @@ type object struct {
 	id       wire.Address
 	class    *engine.Class
 	counters *classCounters
-	idleAt   time.Time // when idleQueue, which guards it, yields the object
+	idleAt   time.Duration // when idleQueue, which guards it, yields the object
 
 	mailbox mailbox                     // also holds the object's stage
 	life    atomic.Pointer[wakefulness] // nil while no instance has been constructed
@@ -54,10 +53,11 @@ type object struct {
 
 	// The event loop owns memory and sockets; serve does before the first event. What
 	// a record is made of (see snapshot) is changed with mu held.
-	memory  memory
-	sockets sockets
-	onExit  func(engine.Outcome) // what is done if the author's code that runs now ends its goroutine; nil: the event in hand fails
-	inHand  *event               // the one that runs; nil: none
+	memory      memory
+	sockets     *sockets             // nil until the record has been claimed, and while the object sleeps and has never had one
+	openSockets atomic.Int64         // how many there are, for whoever looks at the object
+	onExit      func(engine.Outcome) // what is done if the author's code that runs now ends its goroutine; nil: the event in hand fails
+	inHand      *event               // the one that runs; nil: none
 
 	mu           sync.Mutex // guards what follows
 	sub          subscription
@@ -70,12 +70,6 @@ type object struct {
 	told         *told         // nil: nothing that the object has told is under way
 	tasks        *tasks        // nil: none was begun
 	upkeep       *upkeep       // nil while the object has never been large
-	conflation   *conflation   // nil: no socket has asked for conflated values
-
-	stream   *stream.Sender    // to gateways; nil until the record has been claimed
-	lanes    map[string]uint32 // their numbers, by gateway
-	lanePush *wire.LanePush    // publish's, used again by each; nil before the first
-	awaits   bool              // links look after the stream
 }
 
 // waiters are those who wait for something of an object. A channel is nil while nobody
@@ -113,7 +107,7 @@ func signal(c *chan struct{}) {
 
 func newObject(in *incarnation, id wire.Address, class *engine.Class) *object {
 	o := &object{in: in, id: id, class: class, counters: in.counters[class.Name]}
-	o.mailbox.used = time.Now()
+	o.mailbox.used, o.commit.claim = time.Now(), new(claim)
 	return o
 }
 
@@ -300,13 +294,15 @@ func (o *object) stop(d owner.Stop) {
 	if o.upkeep != nil && o.upkeep.cancel != nil {
 		o.upkeep.cancel() // nobody needs what it makes
 	}
-	o.in.links.forget(o, o.lanes)
+	if o.sockets != nil {
+		o.in.links.forget(o, o.sockets.lanes)
+		o.dropConflation()
+	}
 	if w := o.waiters; w != nil {
 		signal(&w.handed)
 		signal(&w.quiet)
 		signal(&w.room)
 	}
-	o.dropConflation()
 	o.spawn(func() { o.stopped(d, refusal, from == serving) })
 	for _, item := range o.outbox.takeAll() {
 		if d.Why == owner.Rejected && !d.Unsure && item.wrote && item.need <= o.commit.payload.put.Commit {
@@ -353,7 +349,7 @@ func (o *object) stopped(d owner.Stop, refusal *objects.Error, served bool) {
 func (o *object) refused(d owner.Refuse) {
 	o.in.forget(o)
 	other := "incarnation " + d.Owner
-	if found := o.commit.found; found != nil {
+	if found := o.commit.claim.found; found != nil {
 		other = fmt.Sprintf("host %s in region %s", found.Host, found.Region)
 	}
 	o.resolveClaims(wire.ClaimReply{Other: other + ", whose lease has not run out"})

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"net/http"
 	"time"
 
 	"holdfast/internal/planted"
@@ -104,7 +105,7 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 		if planted.AnswerBeforeCommit {
 			need = 0
 		}
-		o.transmit(o.stream.Event(time.Now(), need, outs))
+		o.transmit(o.sockets.stream.Event(time.Now(), need, outs))
 	}
 	switch {
 	case item.silent():
@@ -118,9 +119,9 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 // release sends, in order, what the commit covered, up to what may not leave yet. With
 // mu held.
 func (o *object) release(commit uint64) {
-	if o.stream != nil {
-		o.transmit(o.stream.Landed(time.Now(), commit))
-		if o.waiters != nil && !o.stream.Full() {
+	if o.sockets != nil {
+		o.transmit(o.sockets.stream.Landed(time.Now(), commit))
+		if o.waiters != nil && !o.sockets.stream.Full() {
 			signal(&o.waiters.room)
 		}
 	}
@@ -146,7 +147,7 @@ func (o *object) makeRoom() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.startBatchTimer()
-	if o.stage() == gone || !o.stream.Full() {
+	if !o.acceptsLanes() || !o.sockets.stream.Full() {
 		return nil
 	}
 	w := o.addWaiter()
@@ -172,7 +173,7 @@ func (o *object) emit(item outboxItem) {
 		return
 	}
 	item.reply.Owner, item.reply.Token = o.owner(), o.commit.own.Token
-	if item.pushed {
+	if item.pushed && item.reply.Status != http.StatusSwitchingProtocols { // a gateway waits for the push that opens a socket
 		o.in.answerAfter(item.to, item.reply)
 	} else {
 		o.in.answer(item.to, item.reply)
@@ -228,7 +229,7 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 	for _, send := range out.Sends {
 		o.join(out.Opened[joined:send.Opened])
 		joined = send.Opened
-		if c := o.conflation; c != nil && (send.Op == engine.OpMessage || send.Op == engine.OpClose) && send.Message.Conflate == "" {
+		if c := o.sockets.conflation; c != nil && (send.Op == engine.OpMessage || send.Op == engine.OpClose) && send.Message.Conflate == "" {
 			b.frames(c.Take(send.Sockets)) // the order is that of sending
 		}
 		switch send.Op {

@@ -47,7 +47,7 @@ func TestTheRecordOfARoomOfTenThousandSocketsTakesLessThan32KiB(t *testing.T) {
 
 // crowdedRoom is an object whose sockets, each with a tag and an attachment, are at two
 // gateways. Each gateway's sockets are spread evenly over so many rooms.
-func crowdedRoom(t *testing.T, sockets, rooms int) (o *object, key string) {
+func crowdedRoom(t *testing.T, size, rooms int) (o *object, key string) {
 	t.Helper()
 	const class objects.Class = "room"
 	id, err := class.ID("lobby")
@@ -57,15 +57,15 @@ func crowdedRoom(t *testing.T, sockets, rooms int) (o *object, key string) {
 	now := time.Now()
 	o = &object{
 		in: &incarnation{id: nuid.Next(), cfg: &Config{Name: "box-4412", Region: "fra"}}, id: wire.Address{ID: id, Name: "lobby"},
-		stream: stream.NewSender(1<<48|1_000_000, nil, new(stream.Defaults()), now),
+		sockets: &sockets{stream: stream.NewSender(1<<48|1_000_000, nil, new(stream.Defaults()), now)},
 	}
 	o.memory.state = state.New(new(engine.Data))
 	gateways, slots := [2]string{nuid.Next(), nuid.Next()}, [2]uint32{}
 	random := rand.New(rand.NewPCG(1, 2))
-	for n := range sockets {
+	for n := range size {
 		at := n % len(gateways)
 		slots[at] += 1 + random.Uint32N(uint32(2*rooms-1))
-		o.stream.Event(now, uint64(n+1), []stream.Out{{Gateway: gateways[at], Opens: []stream.Slot{stream.Slot(slots[at])}}})
+		o.sockets.stream.Event(now, uint64(n+1), []stream.Out{{Gateway: gateways[at], Opens: []stream.Slot{stream.Slot(slots[at])}}})
 		o.sockets.open.Add(engine.SocketInfo{
 			ID: wire.SocketID(gateways[at], slots[at]), Gateway: gateways[at], Region: "fra", Order: uint64(n + 1),
 			Tags: []string{"player"}, Attachment: []byte(`{"name":"Ada"}`),

@@ -52,7 +52,7 @@ func (o *object) makeSessions() *resume.Sessions {
 
 // next is when the next session ends that is away; zero: none is.
 func (s *sockets) next() time.Time {
-	if s.sessions == nil {
+	if s == nil || s.sessions == nil {
 		return time.Time{}
 	}
 	return s.sessions.Next()
@@ -158,10 +158,10 @@ func (o *object) leavesWith(gateway string, slot uint32, how engine.Close, final
 	if info := socket.Info(); o.sockets.away+len(info.Attachment)+len(info.Principal) > maxAway {
 		return false
 	}
-	ss.Left(time.Now(), at, o.stream.Whole)
+	ss.Left(time.Now(), at, o.sockets.stream.Whole)
 	socket.Leave()
 	o.writeAway(one.ID, awayOf(one, socket.Info(), how).encode())
-	o.sockets.note()
+	o.noteSockets()
 	return true
 }
 
@@ -459,7 +459,7 @@ func (o *object) bringBack(ev event, one *resume.Session, socket *engine.Socket)
 	defer o.mu.Unlock()
 	now, req := time.Now(), ev.req
 	slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has seen it
-	back := o.sockets.sessions.Resume(one, req.Received, resume.Place{Gateway: req.Gateway, Slot: slot}, o.stream.Whole)
+	back := o.sockets.sessions.Resume(one, req.Received, resume.Place{Gateway: req.Gateway, Slot: slot}, o.sockets.stream.Whole)
 	b := o.outgoing(now)
 	o.writeAway(one.ID, nil)
 	if back.Before != (resume.Place{}) {
@@ -480,7 +480,7 @@ func (o *object) bringBack(ev event, one *resume.Session, socket *engine.Socket)
 		d.Ops = append(d.Ops, wire.LaneOp{Op: wire.OpMessage, Slots: op.Slots, Binary: m.Binary, Data: m.Data})
 	}
 	o.placeConflated(&b, now, false)
-	o.sockets.note()
+	o.noteSockets()
 	reply := &wire.Reply{Status: 101}
 	o.remember(ev, reply)
 	o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: true}, b.outs()...)

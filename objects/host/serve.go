@@ -17,14 +17,15 @@ import (
 // came of it if it cannot be claimed.
 func (o *object) open(ctx context.Context, rec *record.Record) owner.Event {
 	var err error
+	c := o.commit.claim
 	if rec == nil {
-		o.commit.opened = state.New(new(engine.Data))
+		c.opened = state.New(new(engine.Data))
 	} else {
-		o.commit.opened, err = state.Open(ctx, o.id.Key(), rec.Parts, rec.Data, o.in.home(), rec.Owner != "", time.Now())
+		c.opened, err = state.Open(ctx, o.id.Key(), rec.Parts, rec.Data, o.in.home(), rec.Owner != "", time.Now())
 	}
-	if o.commit.entries = nil; err == nil {
-		o.commit.opened.KeepHistory(o.class.History)
-		if o.commit.entries, err = answerEntries(o.commit.opened.Reserved()); err != nil {
+	if c.entries = nil; err == nil {
+		c.opened.KeepHistory(o.class.History)
+		if c.entries, err = answerEntries(c.opened.Reserved()); err != nil {
 			err = fmt.Errorf("%w: %w", state.ErrDamaged, err)
 		}
 	}
@@ -43,18 +44,19 @@ func (o *object) open(ctx context.Context, rec *record.Record) owner.Event {
 // claimOf is the record that was read, put back in our name. With mu held.
 func (o *object) claimOf(put owner.Put) *payload {
 	rec := record.Record{Name: o.id.Name, Data: new(engine.Data)}
-	if o.commit.found != nil {
-		rec = *o.commit.found
+	found := o.commit.claim.found
+	if found != nil {
+		rec = *found
 	}
 	if rec.Name == "" {
 		rec.Name = o.id.Name
 	}
 	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
 	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
-	if o.commit.found == nil || o.commit.found.Owner != o.in.id {
+	if found == nil || found.Owner != o.in.id {
 		o.countLoss(&rec)
 	}
-	o.commit.claimed = &rec
+	o.commit.claim.record = &rec
 	return &payload{put: put, value: rec.Encode(), wake: needOf(rec.Alarm, nil, time.Time{})}
 }
 
@@ -63,8 +65,9 @@ func (o *object) claimOf(put owner.Put) *payload {
 func (o *object) serve() owner.Event {
 	o.commit.attempts = 0
 	o.mu.Lock()
-	rec, token := o.commit.claimed, o.commit.own.Token
+	c, token := o.commit.claim, o.commit.own.Token
 	o.mu.Unlock()
+	rec, reserved := c.record, c.opened.Reserved()
 	for _, gateway := range rec.Gateways {
 		if checkName(gateway.Name) == nil {
 			o.in.trackGateway(gateway.Name) // its goodbye reaches the mailbox, and its silence
@@ -74,12 +77,12 @@ func (o *object) serve() owner.Event {
 	if !o.awaitHanded() {
 		return nil
 	}
-	told := o.adoptTold(o.commit.opened.Reserved())
-	if err := o.reschedule(needOf(rec.Alarm, told, o.nextSession(o.commit.opened.Reserved())), o.in.clock.Set); err != nil {
+	told := o.adoptTold(reserved)
+	if err := o.reschedule(needOf(rec.Alarm, told, o.nextSession(reserved)), o.in.clock.Set); err != nil {
 		o.in.log.Warn("wake-up not scheduled again; giving the object up", "object", o.id.Key(), "err", err)
 		return owner.Leave{}
 	}
-	if !o.startServing(rec, token, told) {
+	if !o.startServing(c, token, told) {
 		return nil // the claim is given up; the record stays as it was
 	}
 	return o.listen()
@@ -87,21 +90,22 @@ func (o *object) serve() owner.Event {
 
 // startServing takes the claimed record into memory. It reports false if the claim
 // has been given up.
-func (o *object) startServing(rec *record.Record, token uint64, told *told) bool {
+func (o *object) startServing(c *claim, token uint64, told *told) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.stage() == gone || o.commit.own.Phase != owner.Serving || o.commit.own.Leaving {
 		return false
 	}
+	rec := c.record
 	o.id = o.id.Named(rec.Name)
 	o.memory = memory{
-		epoch: rec.Epoch, token: token, since: time.Now(), first: o.commit.payload.put.Expect == 0, state: o.commit.opened,
-		alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers, entries: o.commit.entries}, kept: keptOf(rec),
+		epoch: rec.Epoch, token: token, since: time.Now(), first: o.commit.payload.put.Expect == 0, state: c.opened,
+		alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers, entries: c.entries}, kept: keptOf(rec),
 	}
 	o.adoptSockets(rec, o.memory.state.Reserved())
 	o.memory.answers.adopted(o.memory.since)
 	o.commit.proven.Store(o.commit.payload.made)
-	o.commit.claimed, o.commit.found, o.commit.payload, o.commit.opened, o.commit.entries = nil, nil, nil, nil, nil
+	o.commit.claim, o.commit.payload = nil, nil
 	o.mailbox.serve(token, o.memory.since)
 	o.told = told
 	o.advance(serving) // before the first message can come

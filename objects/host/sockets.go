@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"holdfast/internal/planted"
@@ -18,11 +17,11 @@ import (
 )
 
 // sockets are the WebSockets of one object, as the author sees them. Which of them
-// count, and how far each has been heard, is in the object's stream. The event loop owns
-// them; pendingEnds and held are changed with the object's lock held, which guards answered.
+// count, and how far each has been heard, is in the stream. The event loop owns
+// them; pendingEnds and held are changed with the object's lock held, which guards answered,
+// conflation, and the stream and what belongs to it.
 type sockets struct {
 	open        engine.Sockets
-	count       atomic.Int64          // of the open ones, for whoever looks at the object
 	pendingEnds *pendingEnds          // nil if the object has been told of every end
 	held        map[string]*wire.Held // what gateways have told, by gateway, until the object is served
 
@@ -33,6 +32,40 @@ type sockets struct {
 
 	details  json.RawMessage          // for the record: tags, attachments and principals, if they are few
 	recorded map[string]record.Socket // what the record has of sockets whose gateways have not told of them
+
+	conflation *conflation // nil: no socket has asked for conflated values
+
+	stream   *stream.Sender    // to gateways
+	lanes    map[string]uint32 // their numbers, by gateway
+	lanePush *wire.LanePush    // publish's, used again by each; nil before the first
+	awaits   bool              // links look after the stream
+}
+
+// unused reports whether they are as makeSockets makes them.
+func (s *sockets) unused() bool {
+	return s.open.Len() == 0 && s.pendingEnds == nil && len(s.held) == 0 && len(s.answered) == 0 && s.sessions == nil &&
+		len(s.recorded) == 0 && s.conflation == nil && s.stream.Unused()
+}
+
+// makeSockets has an object that has slept and has no sockets be ready for some. The event
+// loop calls it.
+func (o *object) makeSockets() {
+	if o.sockets != nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	s := &sockets{stream: stream.NewSender(o.memory.token, nil, &o.in.streams, now)}
+	s.stream.Landed(now, o.commit.own.Commit)
+	o.sockets = s
+}
+
+// noteSockets has the record know of the sockets, and whoever looks at the object. The event
+// loop calls it, with the object's lock held.
+func (o *object) noteSockets() {
+	o.openSockets.Store(int64(o.sockets.open.Len()))
+	o.sockets.note()
 }
 
 // idAt is the id of the socket that has this place.
@@ -52,10 +85,8 @@ const maxDetails = 8 << 10
 // detailSize is what the details of a socket take beside its id, tags, attachment and principal.
 const detailSize = 20
 
-// note encodes the details of all sockets, as far as they are few. The
-// event loop calls it, with the object's lock held.
+// note encodes the details of all sockets, as far as they are few.
 func (s *sockets) note() {
-	s.count.Store(int64(s.open.Len()))
 	s.details = nil
 	if s.open.Len() > maxDetails/detailSize {
 		return // no need to look at each of them whenever one comes
@@ -122,7 +153,7 @@ func (o *object) adoptSockets(rec *record.Record, kept *engine.Data) {
 	for _, gateway := range slices.Sorted(maps.Keys(o.sockets.held)) {
 		held := o.sockets.held[gateway]
 		for _, s := range held.Sockets {
-			if o.stream.Has(gateway, stream.Slot(s.Slot)) {
+			if o.sockets.stream.Has(gateway, stream.Slot(s.Slot)) {
 				delete(o.sockets.recorded, wire.SocketID(gateway, s.Slot))
 				info := engine.SocketInfo{
 					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Slot: s.Slot, Region: held.Region, Attachment: cleanAttachment(s.Attachment),
@@ -139,7 +170,7 @@ func (o *object) adoptSockets(rec *record.Record, kept *engine.Data) {
 	o.sockets.held = nil
 	o.takeOverWindow(kept)
 	o.join(o.sockets.open.All())
-	o.sockets.note()
+	o.noteSockets()
 }
 
 // cleanPrincipal is a copy of a principal; nil for what no gateway of ours has sent.
@@ -222,12 +253,12 @@ func (o *object) mayOpen(ev event) bool {
 	gateway := ev.req.Gateway
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if ev.req.Socket == "" || o.stream.Accepts(gateway) {
+	if ev.req.Socket == "" || o.sockets.stream.Accepts(gateway) {
 		return true
 	}
 	now := time.Now()
-	o.stream.Hurry(now, gateway)
-	o.transmit(o.stream.Tick(now))
+	o.sockets.stream.Hurry(now, gateway)
+	o.transmit(o.sockets.stream.Tick(now))
 	o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.memory.token})
 	return false
 }
@@ -236,7 +267,7 @@ func (o *object) mayOpen(ev event) bool {
 func (o *object) take(ev event) stream.Verdict {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	verdict := o.stream.Frame(ev.gateway, stream.Slot(ev.slot), ev.seq, ev.kind == wire.Closed)
+	verdict := o.sockets.stream.Frame(ev.gateway, stream.Slot(ev.slot), ev.seq, ev.kind == wire.Closed)
 	switch verdict {
 	case stream.Gap:
 		o.in.answer(ev.reply, &wire.Reply{Gap: true, Token: o.memory.token})
@@ -275,7 +306,7 @@ func (o *object) answer(to string, reply wire.Reply) {
 // answer to it says so.
 func (o *object) loseGateway(gateway string) {
 	o.mu.Lock()
-	if slots := o.stream.Members(gateway); len(slots) > 0 || o.stream.Awaits(gateway) {
+	if slots := o.sockets.stream.Members(gateway); len(slots) > 0 || o.sockets.stream.Awaits(gateway) {
 		end := engine.Close{Code: 1006, Reason: "the gateway that held the socket has gone", Fault: string(objects.Unavailable)}
 		outs := []stream.Out{{Gateway: gateway, GiveUp: true}, {Gateway: gateway}}
 		for _, slot := range slots {
@@ -354,7 +385,7 @@ func (o *object) deliverEnd() {
 
 // noteAnswered notes when a gateway has answered a socket by itself. With mu held.
 func (o *object) noteAnswered(gateway string, slot uint32, ms int64) {
-	if ms == 0 || !o.stream.Has(gateway, stream.Slot(slot)) {
+	if ms == 0 || !o.sockets.stream.Has(gateway, stream.Slot(slot)) {
 		return
 	}
 	if o.sockets.answered == nil {

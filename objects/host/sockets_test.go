@@ -213,3 +213,25 @@ func TestForgedDetailsOfASocketAreLeftOut(t *testing.T) {
 		t.Error("what a gateway says is left out")
 	}
 }
+
+func TestAnObjectThatSleptWithoutSocketsTakesOne(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("room")
+		w.call("room", "add") // an object that keeps nothing is released
+		time.Sleep(time.Minute)
+		w.look("room", func(o *object) {
+			if o.sockets != nil {
+				t.Errorf("it keeps %+v", o.sockets)
+			}
+		})
+		w.open("room", "s1", "g1")
+		for seq := range uint64(2) {
+			if !w.frame("room", "s1", "g1", seq+1, wire.Message) {
+				t.Errorf("frame %d is not acknowledged", seq+1)
+			}
+		}
+		if n := w.listed("room"); n != 1 {
+			t.Errorf("it has %d sockets", n)
+		}
+	})
+}
