@@ -31,8 +31,11 @@ type result struct {
 	Tickets history.Tickets `json:"tickets"`
 	Alarms  history.Alarms  `json:"alarms"`
 	Sockets history.Sockets `json:"sockets"`
-	Missed  []string        `json:"missedTargets,omitempty"` // a sentence each
-	Late    []string        `json:"lateTargets,omitempty"`   // missed targets of time, which depend on the machine
+
+	Restores history.Restores `json:"restores"`
+
+	Missed []string `json:"missedTargets,omitempty"` // a sentence each
+	Late   []string `json:"lateTargets,omitempty"`   // missed targets of time, which depend on the machine
 }
 
 // judge reads a history and says what came of it.
@@ -54,6 +57,7 @@ func judgeRecords(records []history.Record) result {
 	r := result{
 		Hit: len(gaps), GapP50: history.Quantile(gaps, 0.5), GapP99: history.Quantile(gaps, 0.99), GapMax: history.Quantile(gaps, 1),
 		Tickets: history.CheckTickets(records, linearWithin), Alarms: history.CheckAlarms(records), Sockets: history.CheckSockets(records),
+		Restores: history.CheckRestores(records),
 	}
 	r.Slow, r.After = history.Slow(records)
 	for _, record := range records {
@@ -97,6 +101,7 @@ func (r *result) compare() {
 		{s.Missed, "messages were missed by open sockets"}, {s.Deaf, "open sockets were deaf"}, {s.Doubled, "messages came twice"},
 		{s.Disorder, "messages came out of order"}, {s.Untold, "ends of sockets no open socket heard of"},
 		{s.ToldTwice, "beginnings or ends were told twice"}, {s.ToldWrong, "ends were told of open sockets"},
+		{r.Restores.Inexact, "restores were not exact"}, {r.Restores.Lost, "objects that are put back lacked what was acknowledged"},
 	} {
 		if target.n > 0 {
 			r.misses("%d %s", target.n, target.what)
@@ -108,6 +113,9 @@ func (r *result) compare() {
 	for _, f := range faults {
 		if f.key != r.Fault {
 			continue
+		}
+		if f.large > 0 && r.Restores.N == 0 {
+			r.misses("no object was put back")
 		}
 		if f.planned && s.ClosedBusy+s.ClosedIdle > 0 {
 			r.misses("%d busy and %d idle sockets were closed by what was planned", s.ClosedBusy, s.ClosedIdle)
@@ -121,9 +129,17 @@ func (r *result) compare() {
 // line is the result in one line, for a person who waits.
 func (r *result) line() string {
 	if len(r.Missed)+len(r.Late) == 0 {
-		return fmt.Sprintf("within all targets; %d operations, %d messages heard, gap at most %v", r.Tickets.Ops, r.Sockets.Heard, ms(r.GapMax))
+		return fmt.Sprintf("within all targets; %d operations, %d messages heard, gap at most %v%s", r.Tickets.Ops, r.Sockets.Heard, ms(r.GapMax), r.restored())
 	}
 	return "MISSED: " + strings.Join(slices.Concat(r.Missed, r.Late), "; ")
+}
+
+// restored is a phrase about restores, if there were any.
+func (r *result) restored() string {
+	if r.Restores.N == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d restores, %d of them asked for again, the longest %v", r.Restores.N, r.Restores.Again, ms(r.Restores.Longest))
 }
 
 func ms(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
@@ -232,6 +248,9 @@ func (r *report) text() string {
 	}
 	out.WriteString("\n")
 	for _, result := range r.Results {
+		if restored := result.restored(); restored != "" {
+			fmt.Fprintf(&out, "%s%s\n", result.Fault, strings.Replace(restored, ";", ":", 1))
+		}
 		for _, missed := range slices.Concat(result.Missed, result.Late) {
 			fmt.Fprintf(&out, "%s: %s\n", result.Fault, missed)
 		}
@@ -279,5 +298,6 @@ func allFlaws(r result, wanted bool) []string {
 	var all []string
 	all = append(all, r.Tickets.Flaws...)
 	all = append(all, r.Alarms.Flaws...)
+	all = append(all, r.Restores.Flaws...)
 	return append(all, r.Sockets.Flaws...)
 }

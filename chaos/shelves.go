@@ -166,19 +166,25 @@ func (table) all(tx *objects.Tx, each func(int, row)) error {
 type largeCalls struct {
 	class              objects.Class
 	claim, peek, check objects.Call[objects.None, int]
+	stamp              objects.Call[int, objects.Bookmark]
+	look               objects.Call[objects.None, contents]
 }
 
 func newLargeCalls(class objects.Class) largeCalls {
 	call := func(name string) objects.Call[objects.None, int] {
 		return objects.NewCall[objects.None, int](class, name)
 	}
-	return largeCalls{class, call("claim"), call("peek"), call("check")}
+	return largeCalls{
+		class, call("claim"), call("peek"), call("check"),
+		objects.NewCall[int, objects.Bookmark](class, "stamp"), objects.NewCall[objects.None, contents](class, "look"),
+	}
 }
 
 // implement has the class keep its past, so that its commits write segments and pins besides.
 func (l *largeCalls) implement(create func(*objects.Tx) *counter) *objects.Implementation {
 	return objects.Implement(l.class, create,
 		objects.On(l.claim, (*counter).claim), objects.On(l.peek, (*counter).peek), objects.On(l.check, (*counter).check),
+		objects.On(l.stamp, (*counter).stamp), objects.On(l.look, (*counter).look),
 	).With(objects.Settings{History: objects.MaxHistory})
 }
 
@@ -186,11 +192,13 @@ var (
 	shelfCalls, indexCalls = newLargeCalls(shelves), newLargeCalls(indices)
 
 	shelfObjects = shelfCalls.implement(func(*objects.Tx) *counter { return &counter{keys{}} })
-	indexObjects = indexCalls.implement(func(tx *objects.Tx) *counter {
-		sqlite.Migrate(tx, `CREATE TABLE row (id INTEGER PRIMARY KEY, n INTEGER NOT NULL, text TEXT NOT NULL)`)
-		return &counter{table{}}
-	})
+	indexObjects = indexCalls.implement(newIndex)
 )
+
+func newIndex(tx *objects.Tx) *counter {
+	sqlite.Migrate(tx, `CREATE TABLE row (id INTEGER PRIMARY KEY, n INTEGER NOT NULL, text TEXT NOT NULL)`)
+	return &counter{table{}}
+}
 
 // route adds the routes of a class of large objects.
 func (l *largeCalls) route(r fiber.Router, env *gateway.Env) {
@@ -208,11 +216,36 @@ func (l *largeCalls) route(r fiber.Router, env *gateway.Env) {
 			return c.JSON(fiber.Map{"ticket": n})
 		}
 	}
-	r.Post(path, ask(func(*fiber.Ctx) objects.Call[objects.None, int] { return l.claim }))
+	claim := ask(func(*fiber.Ctx) objects.Call[objects.None, int] { return l.claim })
+	r.Post(path, func(c *fiber.Ctx) error {
+		if c.Query("stamp") == "" {
+			return claim(c)
+		}
+		return answer(c, env, l.class, l.stamp, c.QueryInt("stamp"))
+	})
+	r.Get(path, func(c *fiber.Ctx) error {
+		if c.Query("look") == "" {
+			return c.Next()
+		}
+		return answer(c, env, l.class, l.look, nil)
+	})
 	r.Get(path, ask(func(c *fiber.Ctx) objects.Call[objects.None, int] {
 		if c.Query("check") != "" {
 			return l.check
 		}
 		return l.peek
 	}))
+}
+
+// answer asks an object and answers what it says.
+func answer[I, O any](c *fiber.Ctx, env *gateway.Env, class objects.Class, call objects.Call[I, O], in I) error {
+	name, err := gateway.Param("name")(c)
+	if err != nil {
+		return err
+	}
+	out, err := call.Do(c.UserContext(), env.Object(class, name), in)
+	if err != nil {
+		return err
+	}
+	return c.JSON(out)
 }

@@ -108,6 +108,7 @@ func (w *world) live(ctx context.Context, f fault, o options) error {
 	draw := rand.New(rand.NewPCG(o.seed, uint64(len(f.key))<<8|uint64(f.key[0])))
 	w.claim(ctx)
 	w.ring(ctx)
+	w.goBack(ctx)
 	w.fill(ctx)
 	if err := until(ctx, enterTime, "all have come in", w.complete); err != nil {
 		return err

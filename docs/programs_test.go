@@ -28,9 +28,6 @@ type fence struct {
 
 func (f fence) String() string { return fmt.Sprintf("%s:%d", f.page, f.line) }
 
-// loose stands before a piece that no program has. It is not checked.
-const loose = "<!-- a piece of no program -->"
-
 var names = regexp.MustCompile(`^<!-- file: ([a-z_/.]+) -->$`)
 
 // fences are all pieces of code in the pages for authors.
@@ -60,8 +57,6 @@ func fences(t *testing.T) (all []fence) {
 			case strings.HasPrefix(bare, "```"):
 				open = &fence{page: page, language: strings.TrimPrefix(bare, "```"), line: n, file: file}
 				file = ""
-			case bare == loose:
-				file = loose
 			case names.MatchString(bare):
 				file = names.FindStringSubmatch(bare)[1]
 			}
@@ -117,7 +112,7 @@ func programs(t *testing.T, all []fence) string {
 	write("go.sum", string(sums))
 	for _, f := range all {
 		switch {
-		case f.language != "go" || f.file == loose:
+		case f.language != "go":
 		case f.file != "":
 			if pretty, err := format.Source([]byte(f.text)); err != nil || string(pretty) != f.text {
 				t.Errorf("%s: %s is not formatted: %v", f, f.file, err)
@@ -127,6 +122,7 @@ func programs(t *testing.T, all []fence) string {
 			write("readme/main.go", readme+f.text)
 		}
 	}
+	write("asked/main.go", asked)
 	return dir
 }
 
@@ -172,7 +168,7 @@ func TestEachPieceOfGoInThePagesIsOneOfAProgram(t *testing.T) {
 	all := fences(t)
 	wholes := make(map[string][]string)
 	for _, f := range all {
-		if f.language == "go" && f.file != loose && (f.file != "" || strings.HasPrefix(f.text, "func main()")) {
+		if f.language == "go" && (f.file != "" || strings.HasPrefix(f.text, "func main()")) {
 			wholes[f.String()] = bare(f.text)
 		}
 	}
@@ -234,14 +230,59 @@ func TestTheProgramsInThePagesRun(t *testing.T) {
 		if f.page != "first-object.md" || f.language != "console" {
 			continue
 		}
-		at, kill := dev(t, program, store)
+		at, _, kill := dev(t, program, store)
 		session(t, f, at)
 		kill()
 	}
+	askFromOutside(t, dir)
 }
 
-// dev runs a program's dev until kill, and returns where its three gateways are.
-func dev(t *testing.T, program, store string) (at map[string]string, kill func()) {
+// asked has the objects that the program of client.md asks.
+const asked = `package main
+
+import (
+	"holdfast/app"
+	"holdfast/examples/chat"
+	"holdfast/examples/ticket"
+	"holdfast/objects"
+)
+
+func main() {
+	app.Main(app.Config{Objects: []*objects.Implementation{ticket.Objects, chat.Objects}})
+}
+`
+
+// askFromOutside runs the program of client.md beside one that has the objects.
+func askFromOutside(t *testing.T, dir string) {
+	t.Helper()
+	goes(t, dir, "build", "-o", "asked.exe", "./asked")
+	goes(t, dir, "build", "-o", "asker.exe", "./asker")
+	_, nats, kill := dev(t, filepath.Join(dir, "asked.exe"), filepath.Join(dir, "asked store"))
+	defer kill()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "asker.exe"), nats)
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for _, want := range []string{"ticket 1", "not_found: no host runs class board", `{}`, `{"here":["asker"]}`} {
+		if !lines.Scan() || lines.Text() != want {
+			t.Errorf("it says %q, want %q", lines.Text(), want)
+		}
+	}
+	_ = cmd.Process.Kill()
+	if err := cmd.Wait(); t.Failed() {
+		t.Logf("it ended with %v: %s", err, complaint.String())
+	}
+}
+
+// dev runs a program's dev until kill, and returns where its three gateways and its NATS are.
+func dev(t *testing.T, program, store string) (at map[string]string, nats string, kill func()) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program, "dev", "--rtt", "0", "--port", "0", "--nats-port", "0", "--store", store, "--log-level", "error", "--json")
 	var complaint bytes.Buffer
@@ -262,7 +303,10 @@ func dev(t *testing.T, program, store string) (at map[string]string, kill func()
 	if err != nil {
 		t.Fatalf("it said nothing: %v\n%s", err, complaint.String())
 	}
-	var said struct{ Regions []struct{ URL string } }
+	var said struct {
+		Regions []struct{ URL string }
+		NATS    string
+	}
 	if err := json.Unmarshal(line, &said); err != nil || len(said.Regions) != 3 {
 		t.Fatalf("it said %s: %v", line, err)
 	}
@@ -270,7 +314,7 @@ func dev(t *testing.T, program, store string) (at map[string]string, kill func()
 	for i, r := range said.Regions {
 		at[fmt.Sprint(8787+i)] = r.URL
 	}
-	return at, kill
+	return at, said.NATS, kill
 }
 
 // session asks what a page asks, and compares the answers.

@@ -63,7 +63,8 @@ func (r Ref) Fetch(req *http.Request) (*http.Response, error) {
 	return wayOf(req.Context(), r.via).Fetch(r, req)
 }
 
-// Caller is a way to objects: a worker's *gateway.Env, a test's *objectstest.World and, in an event, its *Tx.
+// Caller is a way to objects: a worker's *gateway.Env, a program's *client.Client, a test's *objectstest.World, in an event its
+// *Tx, and in a task its *Task.
 type Caller interface {
 	// Object is the object of this class and name.
 	Object(class Class, name string) Ref

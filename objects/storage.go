@@ -16,7 +16,7 @@ const (
 	MaxState  = 10 << 30 // bytes of all keys and values of an object, as Cloudflare's
 )
 
-// Reader is what can be read: a *Tx.
+// Reader is what storage is read with: a *Tx.
 type Reader interface {
 	context.Context
 

@@ -101,6 +101,12 @@ func TestBrowserCrashesTheOwner(t *testing.T) {
 	page := openTab(t, startBrowser(t), strings.Replace(e.doors[0].url, "localhost", "127.0.0.1", 1))
 	page.live()
 	page.until("the button is there", `!document.querySelector("#crash").hidden`)
+	if n := page.count("#tour li"); n != 7 {
+		t.Errorf("the tour has %d steps where an owner can be killed", n)
+	}
+	if slices.Contains(page.toured(), "crash") {
+		t.Error("the tour knows of a death before there was one")
+	}
 	page.click("#crash")
 	page.until("the run is over and replayed", `
 		document.querySelector("#race").ariaBusy === "false" && document.querySelector("#verdict").dataset.tone === "good"`)
@@ -124,5 +130,15 @@ func TestBrowserCrashesTheOwner(t *testing.T) {
 		t.Errorf("the pause is %g px wide", wide)
 	}
 	page.until("the tour knows", `document.querySelector("#tour [data-step=crash]").dataset.done === "true"`)
+	if learnt := page.text("#tour [data-step=crash] .what"); !strings.HasPrefix(learnt, "The next owner went on under the next epoch") {
+		t.Errorf("of the death the tour says %q", learnt)
+	}
 	page.shootElement("#race", "page-crash.png")
+
+	page.click("#tour summary")
+	page.click("#tour-again")
+	page.stress()
+	if got := page.toured(); !slices.Contains(got, "lose") || slices.Contains(got, "crash") {
+		t.Errorf("a race in which nobody died ticked %v, want lose and not crash", got)
+	}
 }

@@ -4,13 +4,21 @@ package test
 
 import (
 	"cmp"
+	"encoding/binary"
+	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
+	"holdfast/examples/document"
 	"holdfast/objects"
 )
 
@@ -114,4 +122,79 @@ func (b *board) top(tx *objects.Tx, n int) (best []score, _ error) {
 		}
 	}
 	return best, nil
+}
+
+// A document of five megabytes is edited through one socket, and read by whoever comes in, also when it has moved.
+func TestADocumentOfFiveMegabytesIsEditedTogether(t *testing.T) {
+	beside(t, waiters)
+	on := single(t)
+	first := on.startHost(t, "a", "fra", steady, nil, document.Objects)
+	d := on.startWorker(t, "fra", steady, document.Worker, string(document.Documents))
+	enter := func(after uint64) *websocket.Conn {
+		t.Helper()
+		conn, _, err := websocket.Dial(t.Context(), fmt.Sprint(strings.Replace(d.url, "http", "ws", 1), "/document/minutes/live?after=", after), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.CloseNow() })
+		conn.SetReadLimit(1 << 20)
+		return conn
+	}
+	const updates, size = 105, 50_000
+	hears := func(conn *websocket.Conn, who string, from, to uint64) {
+		t.Helper()
+		for n := from; n <= to; n++ {
+			_, data, err := conn.Read(t.Context())
+			if err != nil {
+				t.Fatalf("%s has not heard of update %d: %v", who, n, err)
+			}
+			if got := binary.BigEndian.Uint64(data); got != n || n <= updates && len(data) != 8+size {
+				t.Fatalf("%s heard of update %d of %d bytes, want %d", who, got, len(data), n)
+			}
+		}
+	}
+	write := func(conn *websocket.Conn, n int) {
+		t.Helper()
+		if err := conn.Write(t.Context(), websocket.MessageBinary, append([]byte{0}, make([]byte, n)...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reads := func() (last uint64) {
+		t.Helper()
+		for {
+			res, err := http.Get(fmt.Sprint(d.url, "/document/minutes?after=", last))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(res.Body)
+			res.Body.Close()
+			if err != nil || res.StatusCode != http.StatusOK {
+				t.Fatal(res.Status, err)
+			}
+			if len(body) == 0 {
+				return last
+			}
+			for ; len(body) > 0; body = body[12+size:] {
+				if n, number := binary.BigEndian.Uint32(body), binary.BigEndian.Uint64(body[4:]); n != size || number != last+1 {
+					t.Fatalf("after update %d comes %d, of %d bytes", last, number, n)
+				}
+				last++
+			}
+		}
+	}
+	ada, bob := enter(0), enter(0)
+	for n := range uint64(updates) {
+		write(ada, size)
+		hears(bob, "bob", n+1, n+1)
+	}
+	if n := reads(); n != updates {
+		t.Errorf("eve has read %d updates, want %d", n, updates)
+	}
+	on.startHost(t, "b", "fra", steady, nil, document.Objects)
+	first.stop()
+	dan := enter(reads())
+	write(dan, 5)
+	hears(ada, "ada", updates+1, updates+1)
+	write(ada, 5)
+	hears(dan, "dan", updates+2, updates+2)
 }

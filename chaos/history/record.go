@@ -31,6 +31,8 @@ type Record struct {
 	Closed *Closed `json:"closed,omitempty"`
 	Fault  *Fault  `json:"fault,omitempty"`
 	Roll   *Roll   `json:"roll,omitempty"`
+
+	Restore *Restore `json:"restore,omitempty"`
 }
 
 // Kind says what an Op asks for.

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -57,5 +58,25 @@ func TestTheREADMETellsWhatTheExamplesDo(t *testing.T) {
 	}
 	if asked < 10 {
 		t.Errorf("the README asks %d questions", asked)
+	}
+}
+
+// An example is read before it is used. The demo is the program of holdfast dev, and no example.
+func TestNoFileOfAnExampleIsLongerThan150Lines(t *testing.T) {
+	files, err := filepath.Glob("../*/*.go")
+	if err != nil || len(files) < 20 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") || strings.HasPrefix(filepath.ToSlash(file), "../demo/") {
+			continue
+		}
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(source), "\n"); n > 150 {
+			t.Errorf("%s has %d lines", file, n)
+		}
 	}
 }

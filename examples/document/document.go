@@ -1,15 +1,20 @@
 // Package document is a document that many people edit at once. The object keeps and passes on binary updates, and knows
 // nothing of what is in them: what merges them is in the clients, as Yjs and Automerge do.
 //
-// A WebSocket at /document/{name}/live is first told all updates, and then those of others. Frames to a client are the
-// update's number, 8 bytes, and the update. Frames from a client begin with a byte: 0 is followed by an update, 1 by a number
-// and a snapshot, which takes the place of all updates up to that number. A client is asked for a snapshot by a frame that is
-// a number alone.
+// A WebSocket at /document/{name}/live?after=N is first told all updates after number N, and then those of others. Frames to a
+// client are the update's number, 8 bytes, and the update. Frames from a client begin with a byte: 0 is followed by an update, 1 by
+// a number and a snapshot, which takes the place of all updates up to that number. A client is asked for a snapshot by a frame that
+// is a number alone.
+//
+// What is too much for a socket that has just been opened is read before, piece by piece: GET /document/{name}?after=N is some of the
+// updates after N, each with its length, 4 bytes, before its number. A client asks until there is nothing after what it has.
 package document
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/http"
+	"strconv"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -32,22 +37,52 @@ var updates = objects.NewMap[uint64, []byte]("update")
 const (
 	isUpdate, isSnapshot = 0, 1 // how a client's frame begins
 
-	manyUpdates = 200 // after which a snapshot is asked for
+	manyUpdates = 200       // after which a snapshot is asked for
+	piece       = 256 << 10 // bytes of updates that are told at once, but for the last of them
 )
 
 type document struct{}
 
-// ServeHTTP opens a socket, and sends all that there is.
-func (*document) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+// ServeHTTP opens a socket, and sends what the client does not have; or it answers a piece of that.
+func (*document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	tx := objects.TxOf(r)
+	after, err := strconv.ParseUint(cmp.Or(r.URL.Query().Get("after"), "0"), 10, 64)
+	if err != nil {
+		tx.Refuse(objects.Errorf(objects.Invalid, "want after to be the number of an update"))
+		return
+	}
+	some, whole := pieceAfter(tx, after)
+	if r.URL.Path != "/live" {
+		for _, m := range some {
+			_, _ = w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(m.Data)-8)), m.Data...)) // within an event it does not fail
+		}
+		return
+	}
+	if !whole {
+		tx.Refuse(objects.Errorf(objects.TooLarge, "there is more than %d bytes after update %d: read it before", piece, after))
+		return
+	}
 	s, err := tx.Accept()
 	if err != nil {
 		tx.Refuse(err)
 		return
 	}
-	for n, update := range updates.All(tx) {
-		s.Send(frame(n, update))
+	for _, m := range some {
+		s.Send(m)
 	}
+}
+
+// pieceAfter is the updates after a number that are told at once, and whether those are all.
+func pieceAfter(tx *objects.Tx, after uint64) (some []objects.Message, whole bool) {
+	bytes := 0
+	for n, update := range updates.After(after).All(tx) {
+		if bytes >= piece {
+			return some, false
+		}
+		some = append(some, frame(n, update))
+		bytes += len(update)
+	}
+	return some, true
 }
 
 func frame(n uint64, update []byte) objects.Message {

@@ -3,6 +3,7 @@ package document_test
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"net/http/httptest"
 	"testing"
 
@@ -68,5 +69,47 @@ func TestWhatIsNoUpdateClosesTheSocket(t *testing.T) {
 		if end, closed := c.Closed(); !closed || end.Code != objects.Invalid.CloseCode() {
 			t.Errorf("%s: %+v, %v", name, end, closed)
 		}
+	}
+}
+
+// A document that is too much for a socket that opens is read in pieces before.
+func TestALargeDocumentIsReadInPiecesAndThenFollowed(t *testing.T) {
+	front := gatewaytest.New(t, objectstest.New(t, document.Objects), document.Worker)
+	ada, _ := open(t, front)
+	const many, size = 30, 50_000
+	for range many {
+		ada.Send(objects.Binary(make([]byte, 1+size)))
+	}
+	if c, r := front.Connect(httptest.NewRequest("GET", "/document/minutes/live", nil)); c != nil || r.StatusCode != 413 {
+		t.Error("a socket that has read nothing is opened")
+	}
+	last, pieces := uint64(0), 0
+	for ; ; pieces++ {
+		r := front.Do(httptest.NewRequest("GET", fmt.Sprint("/document/minutes?after=", last), nil))
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.StatusCode != 200 {
+			t.Fatal(r.Status, err)
+		}
+		if len(body) == 0 {
+			break
+		}
+		for len(body) > 0 {
+			n, number := binary.BigEndian.Uint32(body), binary.BigEndian.Uint64(body[4:])
+			if n != size || number != last+1 {
+				t.Fatalf("after update %d comes %d, of %d bytes", last, number, n)
+			}
+			last, body = number, body[12+n:]
+		}
+	}
+	if last != many || pieces != 5 {
+		t.Errorf("%d updates are read in %d pieces", last, pieces)
+	}
+	ada.Send(objects.Binary([]byte("\x00one")))
+	eve, _ := front.Connect(httptest.NewRequest("GET", fmt.Sprint("/document/minutes/live?after=", last), nil))
+	if eve == nil {
+		t.Fatal("the socket is not opened")
+	}
+	if m, ok := eve.Next(); !ok || string(m.Data[8:]) != "one" {
+		t.Errorf("the first that eve hears is %q", m.Data)
 	}
 }

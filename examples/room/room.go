@@ -36,14 +36,8 @@
 package room
 
 import (
-	"bytes"
-	"crypto/rand"
-	"encoding/json"
-	"fmt"
 	"net/http"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"holdfast/objects"
 )
@@ -85,91 +79,6 @@ func open(tx *objects.Tx) *Room {
 	return r
 }
 
-// person is what everybody may know of somebody.
-type person struct {
-	UserID string `json:"userId"`
-	Name   string `json:"name"`
-	Color  string `json:"color"`
-	Region string `json:"region"` // where they came in
-}
-
-// seat is what the room keeps in a socket's attachment.
-type seat struct {
-	person
-	Strikes int    `json:"strikes,omitempty"`
-	Epoch   uint64 `json:"epoch"` // of the owner they know
-}
-
-// owner is who runs the room, as people are told.
-type owner struct {
-	Owner       string `json:"owner"`
-	OwnerRegion string `json:"ownerRegion"`
-	Epoch       uint64 `json:"epoch"`
-}
-
-type hello struct {
-	Type string `json:"type"`
-	person
-	owner
-	People int      `json:"people"`
-	Peers  []person `json:"peers"`
-}
-
-type join struct {
-	Type string `json:"type"`
-	person
-}
-
-type leave struct {
-	Type   string `json:"type"`
-	UserID string `json:"userId"`
-}
-
-type peopleAre struct {
-	Type   string `json:"type"`
-	People int    `json:"people"`
-}
-
-type who struct {
-	Type   string `json:"type"`
-	UserID string `json:"userId"`
-}
-
-type again struct {
-	Type string `json:"type"`
-}
-
-type personIs struct {
-	Type string `json:"type"`
-	person
-}
-
-type ownerIs struct {
-	Type string `json:"type"`
-	owner
-}
-
-type ping struct {
-	Type string          `json:"type"`
-	T    json.RawMessage `json:"t,omitempty"` // the sender's, given back as it is
-}
-
-type cursor struct {
-	Type string `json:"type"`
-}
-
-type pong struct {
-	Type string          `json:"type"`
-	T    json.RawMessage `json:"t,omitempty"`
-	owner
-}
-
-type complaint struct {
-	Type    string       `json:"type"`
-	Code    objects.Code `json:"code"`
-	Message string       `json:"message"`
-}
-
 // ServeHTTP lets a person in.
 func (r *Room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	tx := objects.TxOf(req)
@@ -188,41 +97,6 @@ func (r *Room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	default:
 		r.welcome(tx, socket)
 	}
-}
-
-func (r *Room) welcome(tx *objects.Tx, socket objects.Socket) {
-	name, color := r.names.pick()
-	me := person{UserID: strings.ToLower(rand.Text()[:8]), Name: name, Color: color, Region: socket.Region()}
-	r.attach(socket, seat{person: me, Epoch: tx.Owner().Epoch})
-	r.greet(tx, socket, me)
-	if len(r.seats) > maxListed {
-		r.tellCount(tx)
-		return
-	}
-	news := objects.JSON(join{"join", me})
-	news.Conflate = doorKey(me.UserID)
-	tx.Broadcast(news, socket)
-}
-
-// greet tells a person who they are, and who is there.
-func (r *Room) greet(tx *objects.Tx, socket objects.Socket, me person) {
-	peers := make([]person, 0, min(len(r.seats), maxListed))
-	for _, other := range tx.Sockets() {
-		if s, ok := r.seats[other.ID()]; ok && other != socket && len(peers) < maxListed {
-			peers = append(peers, s.person)
-		}
-	}
-	socket.Send(objects.JSON(hello{"hello", me, ownerOf(tx), len(r.seats), peers}))
-}
-
-// doorKey is the key of what is told of a person's coming and going: of both, the newest counts.
-func doorKey(userID string) string { return "door " + userID }
-
-// tellCount tells everybody how many they are.
-func (r *Room) tellCount(tx *objects.Tx) {
-	news := objects.JSON(peopleAre{"people", len(r.seats)})
-	news.Conflate = "people"
-	tx.Broadcast(news)
 }
 
 // WebSocketMessage relays what a person sends.
@@ -270,93 +144,4 @@ func (r *Room) WebSocketClose(tx *objects.Tx, gone objects.Socket, _ objects.Clo
 		}
 	}
 	return nil
-}
-
-// introduce tells one person who another is.
-func (r *Room) introduce(to objects.Socket, userID string) {
-	for _, s := range r.seats {
-		if s.UserID == userID {
-			to.Send(objects.JSON(personIs{"person", s.person}))
-			return
-		}
-	}
-}
-
-// strike complains about a frame, and shows the door if there have been too many.
-func (r *Room) strike(from objects.Socket, s seat) error {
-	if s.Strikes == maxStrikes {
-		return objects.Errorf(objects.Invalid, "too many messages that were no JSON objects")
-	}
-	s.Strikes++
-	r.attach(from, s)
-	from.Send(objects.JSON(complaint{"error", objects.Invalid,
-		fmt.Sprintf(`a message must be a JSON object, such as {"type":"ripple","x":1,"y":2} (%d of %d)`, s.Strikes, maxStrikes)}))
-	return nil
-}
-
-// announceMove tells everybody who still knows an earlier owner.
-func (r *Room) announceMove(tx *objects.Tx) {
-	news := objects.JSON(ownerIs{"owner", ownerOf(tx)})
-	for _, socket := range tx.Sockets() {
-		if s, ok := r.seats[socket.ID()]; ok && s.Epoch != tx.Owner().Epoch {
-			s.Epoch = tx.Owner().Epoch
-			r.attach(socket, s)
-			socket.Send(news)
-		}
-	}
-}
-
-func ownerOf(tx *objects.Tx) owner {
-	o := tx.Owner()
-	return owner{o.Host, o.Region, o.Epoch}
-}
-
-func (r *Room) attach(socket objects.Socket, s seat) {
-	socket.Attach(s)
-	r.sit(socket, s)
-}
-
-// sit remembers who is behind a socket.
-func (r *Room) sit(socket objects.Socket, s seat) {
-	if _, sat := r.seats[socket.ID()]; !sat {
-		r.names.take(s.Name, s.Color)
-	}
-	r.seats[socket.ID()] = s
-}
-
-// isObject reports whether data is one JSON object, and text that a browser accepts.
-func isObject(data []byte) bool {
-	return bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) && json.Valid(data) && utf8.Valid(data)
-}
-
-// isA decodes only what could be a frame of the type.
-func isA[F any](kind string, object []byte) (f F, ok bool) {
-	ok = bytes.Contains(object, []byte(`"`+kind+`"`)) && json.Unmarshal(object, &f) == nil
-	return f, ok
-}
-
-// signed is the object with the sender's userId added at its end. Everything else
-// stays as it was sent, unless the object may hold a userId already.
-func signed(object []byte, userID string) []byte {
-	if bytes.Contains(object, []byte("userId")) || bytes.Contains(object, []byte(`\u`)) {
-		object = without(object, "userId")
-	}
-	object = bytes.TrimRight(object, " \t\r\n")
-	object = bytes.TrimRight(object[:len(object)-1], " \t\r\n") // less the closing brace
-	out := make([]byte, 0, len(object)+len(`,"userId":""}`)+len(userID))
-	out = append(out, object...)
-	if out[len(out)-1] != '{' {
-		out = append(out, ',')
-	}
-	return fmt.Appendf(out, `"userId":%q}`, userID)
-}
-
-// without is the object less one field.
-func without(object []byte, field string) []byte {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(object, &fields) != nil {
-		panic("room: a valid object did not decode")
-	}
-	delete(fields, field)
-	return objects.JSON(fields).Data
 }

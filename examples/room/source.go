@@ -2,7 +2,7 @@ package room
 
 import _ "embed"
 
-// Source is this package's code, for the demo's page to show what really runs.
+// Source is the class as it runs, for the demo's page.
 //
 //go:embed room.go
 var Source string

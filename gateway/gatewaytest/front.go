@@ -126,6 +126,12 @@ func (f *Front) fetch(ctx context.Context, to objects.Ref, req *wire.Request, re
 	if err != nil {
 		return objects.Errorf(objects.Invalid, "the path cannot be read")
 	}
+	if req.Large {
+		r.Body, r.ContentLength = req.Upload, req.Length
+		if req.Length == 0 {
+			r.ContentLength = -1
+		}
+	}
 	r.Header, r.Host, r.RemoteAddr, r.RequestURI = http.Header(req.Header), req.Host, req.Remote, req.URL
 	var response *http.Response
 	if req.Socket != "" {

@@ -196,3 +196,49 @@ func TestASocketIsOpenedThroughTheWorker(t *testing.T) {
 		t.Error("the second socket was not opened")
 	}
 }
+
+// drop answers with what it has counted of a body that is too large for an event.
+type drop struct{}
+
+func (drop) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	objects.TxOf(r).Stream(func(_ *objects.Task, out io.Writer) error {
+		n, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(out, n)
+		return err
+	})
+}
+
+func TestALargeBodyReachesTheClassThatTakesIt(t *testing.T) {
+	takes := objects.Implement("takes", objects.New[drop]).With(objects.Settings{Upload: 1 << 20})
+	refuses := objects.Implement("refuses", objects.New[drop])
+	front := gatewaytest.New(t, objectstest.New(t, takes, refuses), func(r fiber.Router, env *gateway.Env) {
+		env.Mount(r, "/takes/:name", "takes")
+		env.Mount(r, "/refuses/:name", "refuses")
+	})
+	put := func(path string, size int, chunked bool) (status int, said string) {
+		r := httptest.NewRequest(http.MethodPut, path, strings.NewReader(strings.Repeat("x", size)))
+		if chunked {
+			r.ContentLength = -1
+		}
+		response := front.Do(r)
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode, string(body)
+	}
+	for _, size := range []int{10, objects.MaxBody, objects.MaxBody + 1, 1 << 20} {
+		for _, chunked := range []bool{false, true} {
+			if status, said := put("/takes/a", size, chunked); status != http.StatusOK || said != fmt.Sprint(size) {
+				t.Errorf("%d bytes, in chunks %t: %d %s", size, chunked, status, said)
+			}
+		}
+	}
+	if status, _ := put("/refuses/a", 1<<20, false); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("a class that takes no large body answers %d", status)
+	}
+	if status, _ := put("/takes/a", 1<<20+1, false); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("a body that is too large for the class is answered %d", status)
+	}
+}

@@ -57,8 +57,8 @@ func (o *outgoing) goBack(now time.Time, after time.Duration) {
 	}
 }
 
-// hear takes what the other says of the bytes.
-func (o *outgoing) hear(seg Segment, now time.Time) {
+// onSegment takes what the other says of the bytes.
+func (o *outgoing) onSegment(seg Segment, now time.Time) {
 	if seg.Got > o.acked {
 		n := min(seg.Got-o.acked, uint64(len(o.kept)))
 		if o.kept = o.kept[n:]; len(o.kept) == 0 {
@@ -109,8 +109,8 @@ func (i *incoming) take(n int, window uint64) {
 	i.room += uint64(n)
 }
 
-// hear takes bytes, in order alone and as many as there is room for. It says when that is to be acknowledged.
-func (i *incoming) hear(seg Segment, set Settings, now time.Time) urgency {
+// onSegment takes bytes, in order alone and as many as there is room for. It says when that is to be acknowledged.
+func (i *incoming) onSegment(seg Segment, set Settings, now time.Time) urgency {
 	switch {
 	case len(seg.Data) == 0 && seg.End == More:
 		return never

@@ -241,8 +241,8 @@ func (s *Side) Hear(seg Segment, now time.Time) error {
 	if s.phase == Opening {
 		s.advance(Talking, now)
 	}
-	s.out.hear(seg, now)
-	switch s.in.hear(seg, s.set, now) {
+	s.out.onSegment(seg, now)
+	switch s.in.onSegment(seg, s.set, now) {
 	case atOnce:
 		s.ackAt = now
 	case soon:

@@ -149,7 +149,7 @@ func (s *Sessions) Left(now time.Time, at Place, whole func(gateway string) bool
 	if one == nil {
 		return nil
 	}
-	one.settle(whole)
+	one.judge(whole)
 	delete(s.at, at)
 	one.At, one.Until = Place{}, now.Add(s.settings.Time)
 	return one
@@ -159,8 +159,8 @@ func (s *Sessions) Left(now time.Time, at Place, whole func(gateway string) bool
 // be messages, until it has heard of the new one, however often it has to come back for that.
 const Jump = 1 << 32
 
-// settle decides whether the session lacks what an earlier owner has sent.
-func (s *Session) settle(whole func(gateway string) bool) {
+// judge decides whether the session lacks what an earlier owner has sent.
+func (s *Session) judge(whole func(gateway string) bool) {
 	if s.told != "" && !whole(s.told) {
 		s.Lost = true
 	}
@@ -207,7 +207,7 @@ type Return struct {
 // Resume has a session come back to another place. Its client has received so many messages.
 func (s *Sessions) Resume(one *Session, received uint64, at Place, whole func(gateway string) bool) Return {
 	one.Lost = one.Lost || received > one.Sent
-	one.settle(whole)
+	one.judge(whole)
 	r := Return{Before: one.At, Heard: one.Heard}
 	if one.At != (Place{}) {
 		delete(s.at, one.At)

@@ -129,10 +129,6 @@ func (h *Hub) push(msg *nats.Msg) {
 		h.warnings.Log(h.Log, "push dropped: not understood", "err", err)
 		return
 	}
-	if !h.owners.Plausible(push.Token) {
-		h.warnings.Log(h.Log, "push dropped: its token is far beyond all others")
-		return
-	}
 	now := time.Now()
 	p := stream.Push{Seq: push.Seq, Kind: stream.Kind(push.Kind)}
 	for slot := range push.Slots.All() {
@@ -144,6 +140,11 @@ func (h *Hub) push(msg *nats.Msg) {
 	g := h.lock(push.Object, p.Kind != stream.More)
 	if g == nil {
 		return // the owner will say how far it is, and be asked for all
+	}
+	if push.Token > g.stream.Fence() && !h.owners.Plausible(push.Token) {
+		h.unlock(g, nil)
+		h.warnings.Log(h.Log, "push dropped: its token is far beyond all others")
+		return
 	}
 	take, acts := g.stream.Push(now, push.Token, p)
 	acts = h.unlock(g, acts)
@@ -274,7 +275,7 @@ func (h *Hub) performOn(s *Socket, a stream.Act) {
 	case stream.Tell:
 		s.sendClosed(a.Seq, a.Alone)
 	case stream.Settle:
-		s.settle(a.Seq)
+		s.acknowledged(a.Seq)
 	case stream.Drop:
 		s.forget()
 	}

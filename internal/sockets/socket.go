@@ -404,8 +404,8 @@ func (s *Socket) describe(held stream.HeldSocket) wire.LaneSocket {
 	return told
 }
 
-// settle notes that frames up to a number are acknowledged.
-func (s *Socket) settle(frame uint64) {
+// acknowledged notes that frames up to a number are acknowledged.
+func (s *Socket) acknowledged(frame uint64) {
 	s.uplink.acknowledge(frame)
 	s.mu.Lock()
 	defer s.mu.Unlock()

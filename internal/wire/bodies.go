@@ -61,7 +61,7 @@ type Bodies struct {
 func NewBodies(bus Conn, name string) (*Bodies, error) {
 	b := &Bodies{bus: bus, open: make(map[string]*Body)}
 	var err error
-	if b.sub, err = bus.Subscribe(BodySubject(name), b.hear); err != nil {
+	if b.sub, err = bus.Subscribe(BodySubject(name), b.onMessage); err != nil {
 		return nil, fmt.Errorf("listen for bodies: %w", err)
 	}
 	return b, nil
@@ -112,8 +112,8 @@ func (b *Bodies) add(id, to string, opens bool) *Body {
 	return body
 }
 
-// hear hands a segment to its body. Nobody hears of one that is of no body here.
-func (b *Bodies) hear(msg *nats.Msg) {
+// onMessage hands a segment to its body. Nobody hears of one that is of no body here.
+func (b *Bodies) onMessage(msg *nats.Msg) {
 	var s Segment
 	if Decode(msg.Data, &s) != nil {
 		return
@@ -122,7 +122,7 @@ func (b *Bodies) hear(msg *nats.Msg) {
 	body := b.open[s.Body]
 	b.mu.Unlock()
 	if body != nil {
-		body.hear(s.Segment)
+		body.onSegment(s.Segment)
 	}
 }
 
@@ -156,7 +156,7 @@ var (
 	errLost = errors.New("the other end of the stream is not heard any more")
 )
 
-func (b *Body) hear(s flow.Segment) {
+func (b *Body) onSegment(s flow.Segment) {
 	b.mu.Lock()
 	now := time.Now()
 	if b.side.Hear(s, now) != nil {

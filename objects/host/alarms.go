@@ -9,6 +9,7 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
+	"holdfast/objects/host/internal/alarm"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/internal/engine"
 	"holdfast/objects/internal/tells"
@@ -25,7 +26,8 @@ func (r *incarnation) wake(ctx context.Context, key string) error {
 	class, hex, _ := strings.Cut(key, ".")
 	id, err := objects.Class(class).ParseID(hex)
 	if err != nil {
-		return fmt.Errorf("wake %s: %w", key, err)
+		r.warnings.Log(r.log, "wake-up dropped: it names no object", "key", key)
+		return fmt.Errorf("wake %.100s: %w", key, alarm.ErrNoObject)
 	}
 	reply, err := r.client.Do(ctx, wire.Address{ID: id}, &wire.Request{Kind: wire.Alarm})
 	if err != nil {

@@ -29,7 +29,7 @@ func (in *incarnation) answerClaim(msg *nats.Msg) {
 		send(wire.ClaimReply{Failure: fmt.Sprintf("no such object: %v", err)})
 		return
 	}
-	if _, valid := in.lease.Holds(); !valid {
+	if _, valid := in.lease.Valid(); !valid {
 		send(wire.ClaimReply{Failure: "this host's lease has lapsed"})
 		return
 	}
@@ -69,7 +69,7 @@ func (in *incarnation) answerRollCall(msg *nats.Msg) {
 		in.restrictions.noteLoss(claim.Class, claim.Lost, time.Now())
 		return
 	}
-	if _, valid := in.lease.Holds(); valid && strings.HasPrefix(msg.Reply, wire.InboxPrefix) && in.takesClaimsOf(claim.Class) {
+	if _, valid := in.lease.Valid(); valid && strings.HasPrefix(msg.Reply, wire.InboxPrefix) && in.takesClaimsOf(claim.Class) {
 		in.logSendError(wire.Publish(in.bus, msg.Reply, &wire.ClaimReply{Host: in.id, Where: in.cfg.Region}))
 	}
 }
@@ -81,12 +81,19 @@ const (
 	lossWindow      = 10 * time.Minute
 	firstQuarantine = 5 * time.Second // doubled with every further loss
 	maxQuarantine   = 5 * time.Minute
+
+	// A claim may be as far in the future as two clocks differ. One beyond that is by a clock that is wrong: were it
+	// believed, the quarantine would last until then.
+	maxClaimAhead = time.Minute
 )
 
 // losses is how many owners in a row were lost with the object before they committed
 // anything. The record's owner must be lost.
 func losses(rec *record.Record, now time.Time) uint64 {
-	if rec == nil || rec.Owner == "" || now.Sub(time.Unix(rec.Claimed, 0)) > lossWindow {
+	if rec == nil || rec.Owner == "" {
+		return 0
+	}
+	if ago := now.Sub(time.Unix(rec.Claimed, 0)); ago > lossWindow || ago < -maxClaimAhead {
 		return 0
 	}
 	return rec.Claims

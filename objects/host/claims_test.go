@@ -28,7 +28,10 @@ func TestAnObjectThatKeepsLosingItsOwnersIsLeftAlone(t *testing.T) {
 		{"released", rec("", 9), 0, 0},
 		{"committed since", rec("a", 0), 0, 0},
 		{"lost long after its claim", rec("a", 9), 10*time.Minute + 1, 0},
-		{"claimed by a clock that is ahead", rec("a", 3), -time.Hour, 5 * time.Second},
+		{"claimed by a clock that is ahead", rec("a", 3), -time.Minute, 5 * time.Second},
+		{"claimed by a clock that is wrong", rec("a", 3), -time.Hour, 0},
+		{"claimed in a year that cannot be", &record.Record{Owner: "a", Claims: 9, Claimed: 1<<63 - 1}, 0, 0},
+		{"claimed before all time", &record.Record{Owner: "a", Claims: 9, Claimed: -1 << 63}, 0, 0},
 	} {
 		if got := quarantine(c.rec, now.Add(c.after)); got != c.want {
 			t.Errorf("%s: left alone for %v, want %v", c.what, got, c.want)

@@ -89,9 +89,9 @@ func (o *object) decide(e owner.Event) (start bool) {
 			// A claim is encoded when it is sent: from the record that was read.
 			if own.Phase != owner.Claiming && !c.payload.is(d.Put) {
 				c.payload = o.encode(d.Put)
-				c.payload.made, _ = o.in.lease.Holds()
+				c.payload.made, _ = o.in.lease.Valid()
 			}
-		case owner.Settle:
+		case owner.Committed:
 			c.durable = c.payload.wake
 			o.memory.state.Landed(d.Commit, time.Now())
 			c.proven.Store(c.payload.made)
@@ -155,7 +155,7 @@ func (o *object) perform(d owner.Do) owner.Event {
 		return o.send(d.Put)
 	case owner.Serve:
 		return o.serve()
-	case owner.Settle:
+	case owner.Committed:
 		o.commit.attempts = 0
 		o.afterCommit()
 		o.maintain()
@@ -293,7 +293,7 @@ func (o *object) payloadOf(put owner.Put) (*payload, wakeUp) {
 	defer o.mu.Unlock()
 	if !o.commit.payload.is(put) {
 		o.commit.payload = o.claimOf(put)
-		o.commit.payload.made, _ = o.in.lease.Holds()
+		o.commit.payload.made, _ = o.in.lease.Valid()
 	}
 	return o.commit.payload, o.commit.wakeUp
 }

@@ -126,7 +126,7 @@ func (o *object) conflationDue() {
 	if c == nil || o.stage() == gone || !c.Waits() && len(c.acks) == 0 {
 		return
 	}
-	if _, valid := o.in.lease.Holds(); !valid || o.stream.Full() || now.Before(c.Due()) {
+	if _, valid := o.in.lease.Valid(); !valid || o.stream.Full() || now.Before(c.Due()) {
 		o.flushLater(c, max(c.Due().Sub(now), engine.ConflateEvery))
 		return
 	}

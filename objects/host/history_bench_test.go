@@ -1,12 +1,18 @@
 package host
 
 import (
+	"context"
 	"fmt"
 	mathrand "math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
+	"holdfast/embedded"
+	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
@@ -37,8 +43,9 @@ func BenchmarkHistoryCommit(b *testing.B) {
 	}
 }
 
-// BenchmarkHistoryRestore opens an object of 10 MB as it was, and puts it back, after five thousand commits. It reports
-// what is stored for each commit.
+// BenchmarkHistoryRestore opens an object of 10 MB as it was and reads a key of it, and puts it back, after five thousand commits:
+// an object at rest, and once more (busy) while the host merges what the restore has brought back. It reports what is stored for each
+// commit.
 func BenchmarkHistoryRestore(b *testing.B) {
 	records := openBucket(b, 1)
 	o := newLargeObject(b, records, "large", true)
@@ -59,8 +66,7 @@ func BenchmarkHistoryRestore(b *testing.B) {
 	o.settle()
 	o.purge()
 	retained := o.stored() - began
-	var opens, restores []time.Duration
-	for b.Loop() {
+	open := func() time.Duration {
 		at := moments[mathrand.IntN(len(moments)-1)]
 		rec, _, err := records.Read(b.Context(), o.key)
 		if err != nil {
@@ -74,22 +80,120 @@ func BenchmarkHistoryRestore(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		opens = append(opens, time.Since(start))
-		start = time.Now()
-		o.restore(at)
-		restores = append(restores, time.Since(start))
+		return time.Since(start)
+	}
+	times := make(map[string][]time.Duration)
+	for b.Loop() {
+		o.settle()
+		times["open"] = append(times["open"], open())
+		start := time.Now()
+		o.restore(moments[mathrand.IntN(len(moments)-1)])
+		times["restore"] = append(times["restore"], time.Since(start))
+		times["busy-open"] = append(times["busy-open"], open())
 	}
 	o.merging.Wait()
-	slices.Sort(opens)
-	slices.Sort(restores)
-	b.ReportMetric(float64(opens[len(opens)/10].Microseconds()), "open-p10-us")
-	b.ReportMetric(float64(opens[len(opens)/2].Microseconds()), "open-p50-us")
-	b.ReportMetric(float64(opens[len(opens)*99/100].Microseconds()), "open-p99-us")
-	b.ReportMetric(float64(restores[len(restores)/10].Microseconds()), "restore-p10-us")
-	b.ReportMetric(float64(restores[len(restores)/2].Microseconds()), "restore-p50-us")
-	b.ReportMetric(float64(restores[len(restores)*99/100].Microseconds()), "restore-p99-us")
+	reportTimes(b, times)
 	b.ReportMetric(float64(retained)/commits, "retained-B/commit")
 	b.ReportMetric(float64(written)/commits, "written-B/commit")
+}
+
+// reportTimes reports how long things took, by their names.
+func reportTimes(b *testing.B, times map[string][]time.Duration) {
+	for what, took := range times {
+		slices.Sort(took)
+		for name, at := range map[string]int{"p10": len(took) / 10, "p50": len(took) / 2, "p99": len(took) * 99 / 100} {
+			b.ReportMetric(float64(took[at].Microseconds()), what+"-"+name+"-us")
+		}
+	}
+}
+
+// BenchmarkHistoryRestoreDatabase opens an object with a database of 10 MB as it was and reads a page of it, and has it put back by the
+// host that owns it, as holdfast restore does, after two thousand inserts. A select is the first thing that is asked then.
+func BenchmarkHistoryRestoreDatabase(b *testing.B) {
+	server, err := embedded.Start(b.Context(), embedded.Config{Store: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(server.Close)
+	dial := func() *nats.Conn {
+		nc, err := server.Dial()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(nc.Close)
+		return nc
+	}
+	class := bookObjects.With(objects.Settings{History: objects.MaxHistory})
+	h, err := New(b.Context(), Config{Name: "a", Objects: []*objects.Implementation{class}, Serve: dial(), State: dial()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = h.Run(ctx) })
+	b.Cleanup(func() { stop(); running.Wait() })
+	client, err := wire.NewClient(wire.ClientConfig{NATS: dial(), Name: "g", Region: "local"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(client.Close)
+	id, err := booksClass.ID("c")
+	if err != nil {
+		b.Fatal(err)
+	}
+	ask := func(call, body string) {
+		reply, err := client.Do(b.Context(), wire.Address{ID: id, Name: "c"}, &wire.Request{Kind: wire.Call, Call: call, Body: []byte(body)})
+		if err == nil {
+			err = reply.Err()
+		}
+		if err != nil {
+			b.Fatal(call, err)
+		}
+	}
+	for range 50 { // an entry has its text twice: in its row, and in the index
+		ask("enter", `{"Entries":100,"Size":950}`)
+	}
+	var moments []state.Moment
+	for range 2_000 {
+		moments = append(moments, state.MomentOf(time.Now()))
+		ask("enter", `{"Entries":1,"Size":100}`)
+	}
+	nc := dial()
+	var size int64
+	times := make(map[string][]time.Duration)
+	measure := func(what string, do func() error) {
+		began := time.Now()
+		if err := do(); err != nil {
+			b.Fatal(what, err)
+		}
+		times[what] = append(times[what], time.Since(began))
+	}
+	for b.Loop() {
+		time.Sleep(50 * time.Millisecond) // merges are at work beside that
+		at := moments[mathrand.IntN(len(moments))]
+		rec, _, err := h.records.Read(b.Context(), id.Key())
+		if err != nil {
+			b.Fatal(err)
+		}
+		size = rec.Parts.Live
+		measure("open", func() error {
+			s, err := openRecord(b.Context(), id.Key(), rec, h.records, at)
+			if err == nil {
+				_, err = s.Read(b.Context(), engine.Pages+"00000001")
+			}
+			return err
+		})
+		measure("restore", func() error {
+			_, err := Restore(b.Context(), nc, id, "c", objects.Bookmark(at.Text()))
+			return err
+		})
+		measure("select", func() error {
+			ask("last", "null")
+			return nil
+		})
+	}
+	reportTimes(b, times)
+	b.ReportMetric(float64(size), "state-B")
 }
 
 // restore puts the object back, as a host does.

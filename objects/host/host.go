@@ -269,7 +269,7 @@ func (h *Host) wide() bool { return h.others.AllRead(record.Version) }
 // Ready returns nil if the host holds its lease: only then it answers requests.
 func (h *Host) Ready() error {
 	if holder := h.holder.Load(); holder != nil {
-		if _, valid := holder.Holds(); valid {
+		if _, valid := holder.Valid(); valid {
 			return nil
 		}
 	}
@@ -301,13 +301,13 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 	}
 	defer echo.Close()
 	l := lease.Lease{Store: h.leases, Echo: echo, Others: h.others, Timing: h.terms, Log: h.log, Incarnation: id, Info: info}
-	return l.Hold(ctx, func(ctx context.Context, holder *lease.Holder) error {
+	return l.Run(ctx, func(ctx context.Context, holder *lease.Holder) error {
 		h.holder.Store(holder)
 		defer h.holder.Store(nil)
 		client, err := wire.NewClient(wire.ClientConfig{
 			NATS: h.cfg.Serve, Nearby: h.cfg.Nearby, Host: true, Name: id, Region: h.cfg.Region, Timing: h.timing, Log: h.log,
 			May: func() bool {
-				_, valid := holder.Holds()
+				_, valid := holder.Valid()
 				return valid
 			},
 		})
@@ -319,7 +319,7 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		in.bus, in.store, in.clock = newNatsBus(h.cfg.Serve), h.records, h.clock
 		in.client, in.lease, in.bodies = client, holder, client.Bodies()
 		in.live = func(ctx context.Context, other string) bool {
-			_, valid := holder.Holds()
+			_, valid := holder.Valid()
 			return !valid || h.others.Live(ctx, other) // whoever could not renew itself says nothing about others
 		}
 		in.first, in.ends = h.others.First, h.others.Ends

@@ -120,7 +120,7 @@ func (o *object) idleCheck(now time.Time) bool {
 // worth a record, and anybody can make such objects by asking for names. With mu held.
 func (o *object) keepsNothing() bool {
 	rec := o.snapshot(nil)
-	return o.memory.state.Empty() && rec.Empty()
+	return o.memory.state.Empty() && rec.Empty() && !o.keepsTold()
 }
 
 // hibernate drops the instance unless an event has come. With mu held.

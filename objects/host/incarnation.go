@@ -290,7 +290,7 @@ func (in *incarnation) deliver(msg *nats.Msg) {
 func (in *incarnation) deliverLocal(msg *nats.Msg) bool {
 	key, byHost := wire.ObjectOf(msg.Subject)
 	o := in.find(key)
-	if _, valid := in.lease.Holds(); o == nil || !valid {
+	if _, valid := in.lease.Valid(); o == nil || !valid {
 		return false // over NATS another owner hears it as well
 	}
 	if stage, _, _ := o.mailbox.activity(); stage == serving && wire.IsLook(msg.Data) {

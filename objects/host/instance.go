@@ -16,7 +16,7 @@ func (o *object) world() engine.World {
 		Answered: o.answered,
 		Owner:    engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
 		Born:     o.memory.token, Told: o.pendingTold, Free: o.freeTasks, FreeStreams: o.freeStreams,
-		Holds: o.in.holds,
+		Fits: o.in.fits,
 
 		Context: o.in.work,
 		Strict:  o.in.strict(),
@@ -24,8 +24,8 @@ func (o *object) world() engine.World {
 	}
 }
 
-// strict is in one of how many events a transaction that another goroutine uses is
-// looked for; 0: in none.
+// strict is in how many events of an instance, and from then on in one of how many, a
+// transaction that another goroutine uses is looked for; 0: in none.
 func (in *incarnation) strict() int {
 	if in.cfg.Strict {
 		return 16

@@ -21,7 +21,7 @@ func (o *object) mayLeave(item outboxItem) bool {
 	if item.wrote {
 		return true // its own put has landed
 	}
-	generation, valid := o.in.lease.Holds()
+	generation, valid := o.in.lease.Valid()
 	switch {
 	case !valid:
 		o.releaseLater()
@@ -36,7 +36,7 @@ func (o *object) mayLeave(item outboxItem) bool {
 // proved reports whether the object is certainly ours now: whatever happened to it since
 // it was served first has happened here.
 func (o *object) proved() bool {
-	generation, valid := o.in.lease.Holds()
+	generation, valid := o.in.lease.Valid()
 	return valid && generation == o.commit.proven.Load()
 }
 
@@ -74,7 +74,7 @@ func (o *object) releaseLater() {
 // awaitLease has an event wait while the lease has lapsed. It reports false if the
 // incarnation ends instead. The event loop calls it.
 func (o *object) awaitLease() bool {
-	if _, valid := o.in.lease.Holds(); valid {
+	if _, valid := o.in.lease.Valid(); valid {
 		return true
 	}
 	select {

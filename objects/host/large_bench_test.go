@@ -130,12 +130,16 @@ func (o *largeObject) put(writes ...engine.Write) {
 	if before != nil {
 		o.before++
 		o.sent += before.Bytes()
-		if err := before.Do(o.b.Context()); err != nil {
+		err := before.Do(o.b.Context())
+		for errors.Is(err, record.ErrDoubt) { // a machine that stalls
+			err = before.Do(o.b.Context())
+		}
+		if err != nil {
 			o.b.Fatal(err)
 		}
 	}
 	revision, err := o.records.Put(o.b.Context(), o.key, value, o.revision)
-	for errors.Is(err, record.ErrDoubt) || errors.Is(err, record.ErrStale) { // a machine that stalls
+	for errors.Is(err, record.ErrDoubt) || errors.Is(err, record.ErrStale) { // likewise
 		rec, found, readErr := o.records.Read(o.b.Context(), o.key)
 		if readErr != nil {
 			o.b.Fatal(readErr)
@@ -154,15 +158,24 @@ func (o *largeObject) put(writes ...engine.Write) {
 	o.state.Landed(o.commit, time.Now())
 	if job := o.state.Plan(o.key, o.token, o.home); job != nil {
 		o.merging.Go(func() {
-			if err := job.Run(o.b.Context()); err != nil {
-				o.b.Error(err)
-				return
-			}
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			o.merged += job.Bytes()
-			o.state.Install(job)
+			o.run(job)
 		})
+	}
+}
+
+// run does a merge. One that the store has not answered is planned again.
+func (o *largeObject) run(job *state.Job) {
+	err := job.Run(o.b.Context())
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case errors.Is(err, record.ErrDoubt):
+		o.state.Abandon(job)
+	case err != nil:
+		o.b.Error(err)
+	default:
+		o.merged += job.Bytes()
+		o.state.Install(job)
 	}
 }
 
@@ -188,12 +201,7 @@ func (o *largeObject) settle() {
 			o.merging.Wait()
 			return
 		}
-		if err := job.Run(o.b.Context()); err != nil {
-			o.b.Fatal(err)
-		}
-		o.mu.Lock()
-		o.state.Install(job)
-		o.mu.Unlock()
+		o.run(job)
 	}
 }
 

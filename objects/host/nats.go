@@ -29,7 +29,7 @@ type store interface {
 // trust is the incarnation's lease. A lease that is not valid may become so again, in a
 // new generation. Others may have acted on its end by then.
 type trust interface {
-	Holds() (generation uint64, valid bool)
+	Valid() (generation uint64, valid bool)
 	Again() <-chan struct{} // closed when it is valid; never if it is lost
 }
 

@@ -35,7 +35,7 @@ func (in *incarnation) home() state.Home { return state.Home{Store: in.store, Ca
 
 // holds reports whether a state of so many bytes can be kept: as long as not every host
 // reads records with parts, only what one record takes.
-func (in *incarnation) holds(bytes int) bool { return bytes <= record.SmallState || in.wide() }
+func (in *incarnation) fits(bytes int) bool { return bytes <= record.SmallState || in.wide() }
 
 // putBefore does what has to be done before a put. While there are too many runs it waits
 // for the merge that is to make them fewer.

@@ -50,10 +50,10 @@ func (r *restriction) noteLoss(token uint64, now time.Time) {
 	r.fresh = r.fresh[max(0, len(r.fresh)-lossesOfClass):]
 }
 
-// holds reports whether one host takes the claims now, and whether a time of that begins
+// active reports whether one host takes the claims now, and whether a time of that begins
 // now. ends is how many incarnations have ended within lossesTime; if it is not known, the
 // losses are believed.
-func (r *restriction) holds(now time.Time, ends int, known bool) (holds, begins bool) {
+func (r *restriction) active(now time.Time, ends int, known bool) (active, begins bool) {
 	for len(r.fresh) > 0 && now.Sub(r.fresh[0]) > lossesTime {
 		r.fresh = r.fresh[1:]
 	}
@@ -114,12 +114,12 @@ func (in *incarnation) isRestricted(class string) bool {
 		return false
 	}
 	ends, known := in.ends(lossesTime)
-	holds, begins := r.holds(time.Now(), ends, known)
+	active, begins := r.active(time.Now(), ends, known)
 	if begins {
 		in.log.Warn("one host alone takes new claims of the class: owners were lost with its events in hand",
 			"class", class, "for", time.Until(r.until).Round(time.Second), "times in a row", r.inRow, "host", in.first(class))
 	}
-	return holds
+	return active
 }
 
 // classesRestricted is how many classes there are of which one host takes the claims.

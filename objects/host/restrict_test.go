@@ -40,9 +40,9 @@ func TestThreeOwnersLostWithinAMinuteRestrictTheirClassForGrowingTimes(t *testin
 			r.noteLoss(l.token, now.Add(l.at))
 		}
 		at := now.Add(c.at)
-		holds, begins := r.holds(at, c.ends, !c.young)
-		if left := max(0, r.until.Sub(at)); holds != (c.want > 0) || begins != holds || left != c.want {
-			t.Errorf("%s: restricted %t, begins %t, for %v; want %v", c.what, holds, begins, left, c.want)
+		active, begins := r.active(at, c.ends, !c.young)
+		if left := max(0, r.until.Sub(at)); active != (c.want > 0) || begins != active || left != c.want {
+			t.Errorf("%s: restricted %t, begins %t, for %v; want %v", c.what, active, begins, left, c.want)
 		}
 	}
 }
@@ -58,20 +58,20 @@ func TestEveryFurtherLossDoublesTheTimeUpToFiveMinutes(t *testing.T) {
 	lose()
 	for _, want := range []time.Duration{10, 20, 40, 80, 160, 300, 300} {
 		lose()
-		if _, begins := r.holds(at, 3, true); !begins || r.until.Sub(at) != want*time.Second {
+		if _, begins := r.active(at, 3, true); !begins || r.until.Sub(at) != want*time.Second {
 			t.Fatalf("after %d losses restricted for %v, want %d s", token, r.until.Sub(at), want)
 		}
 		at = at.Add(time.Second)
-		if holds, begins := r.holds(at, 3, true); !holds || begins {
-			t.Fatalf("a second after: restricted %t, begins %t", holds, begins)
+		if active, begins := r.active(at, 3, true); !active || begins {
+			t.Fatalf("a second after: restricted %t, begins %t", active, begins)
 		}
 	}
-	if holds, _ := r.holds(r.until, 9, true); holds {
+	if active, _ := r.active(r.until, 9, true); active {
 		t.Error("it does not end")
 	}
 	at = r.until.Add(lossesTime + 1)
 	lose()
-	if holds, _ := r.holds(at, 9, true); holds {
+	if active, _ := r.active(at, 9, true); active {
 		t.Error("after a quiet minute a single loss restricts the class")
 	}
 }
@@ -89,7 +89,7 @@ func TestForgedLossesRestrictAClassForMinutesAtMost(t *testing.T) {
 		if i < 60 { // three hosts really have ended
 			ends = 3
 		}
-		if holds, _ := r.holds(at, ends, true); holds {
+		if active, _ := r.active(at, ends, true); active {
 			end = at
 		}
 	}

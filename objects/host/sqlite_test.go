@@ -26,11 +26,12 @@ type entries struct{ Entries, Size int }
 var (
 	enterCall   = objects.NewCall[entries, int](booksClass, "enter")
 	balanceCall = objects.NewCall[objects.None, int](booksClass, "balance")
+	lastCall    = objects.NewCall[objects.None, string](booksClass, "last")
 	entered     = objects.NewKey[int]("entered")
 	bookObjects = objects.Implement(booksClass, func(tx *objects.Tx) *book {
 		sqlite.Migrate(tx, `CREATE TABLE entry (id INTEGER PRIMARY KEY, what TEXT NOT NULL UNIQUE)`)
 		return new(book)
-	}, objects.On(enterCall, (*book).enter), objects.On(balanceCall, (*book).balance))
+	}, objects.On(enterCall, (*book).enter), objects.On(balanceCall, (*book).balance), objects.On(lastCall, (*book).last))
 )
 
 // enter makes entries, and returns how many there are.
@@ -59,6 +60,11 @@ func (*book) balance(tx *objects.Tx, _ objects.None) (int, error) {
 		return 0, objects.Errorf("damaged", "there are %d entries, the last is %v, and the key says %d", n, most, entered.Get(tx))
 	}
 	return n, nil
+}
+
+// last is the last entry.
+func (*book) last(tx *objects.Tx, _ objects.None) (string, error) {
+	return sqlite.One[string](tx, `SELECT what FROM entry WHERE id = ?`, entered.Get(tx))
 }
 
 // newBooksWorld is a world with one book.

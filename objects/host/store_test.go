@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"strconv"
@@ -124,6 +126,65 @@ func TestAlarmsGoOnWhenTheirConsumerOrStreamWasDeleted(t *testing.T) {
 			}
 		}
 	}
+}
+
+// As many of them as a consumer may have under way kept all alarms of the class from ringing.
+func TestForgedWakeUpsKeepNoAlarmFromRinging(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	class := objects.Implement("bell", objects.New[bell])
+	h, err := New(t.Context(), Config{Name: "a", Objects: []*objects.Implementation{class}, Serve: s.dial(), State: s.dial(), Memory: true, Timing: Timing{TTL: 20 * time.Second}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1200 {
+		if _, err := s.js.PublishAsync(fmt.Sprint("hf.alarm.due.bell.forged-", i), []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-s.js.PublishAsyncComplete()
+	run(t, func(ctx context.Context) { _ = h.Run(ctx) })
+	id, err := objects.Class("bell").ID("tower")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asks, err := wire.NewClient(wire.ClientConfig{NATS: s.dial(), Name: wire.NewName("t1"), Region: "local"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(asks.Close)
+	eventually(t, "an alarm rings", func() bool {
+		reply, err := asks.Do(t.Context(), wire.Address{ID: id, Name: "tower"}, &wire.Request{Kind: wire.Fetch, Method: "POST", URL: "/"})
+		return err == nil && reply.Status == 200 && string(reply.Body) == "rang"
+	})
+	stream, err := s.js.Stream(t.Context(), "HF_ALARMS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what is forged is dropped", func() bool {
+		consumer, err := stream.Consumer(t.Context(), "due-bell")
+		return err == nil && consumer.CachedInfo().NumAckPending == 0
+	})
+}
+
+// bell has an alarm.
+type bell struct{}
+
+var rang = objects.NewKey[bool]("rang")
+
+func (*bell) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	tx := objects.TxOf(r)
+	if _, set := tx.Alarm(); !set && !rang.Get(tx) {
+		tx.SetAlarm(tx.Now())
+	}
+	if rang.Get(tx) {
+		_, _ = io.WriteString(w, "rang")
+	}
+}
+
+func (*bell) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
+	rang.Set(tx, true)
+	return nil
 }
 
 // What is kept in memory is gone with its server, and nobody says so.
@@ -371,7 +432,7 @@ func TestALeaseOutlivesItsBucketAndItsConnection(t *testing.T) {
 	}
 	defer echo.Close()
 	me := lease.Lease{Store: leases, Echo: echo, Others: others, Timing: leaseTiming, Log: quiet, Incarnation: "me"}
-	err = me.Hold(t.Context(), func(ctx context.Context, h *lease.Holder) error {
+	err = me.Run(t.Context(), func(ctx context.Context, h *lease.Holder) error {
 		well := func(after string, long time.Duration) {
 			for end := time.Now().Add(long); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 				if ctx.Err() != nil {

@@ -25,19 +25,26 @@ type told struct {
 	asked  time.Time   // when a sender was asked last whether its mark is needed
 	askAt  string      // the mark after which the next one is asked for
 	cycle  time.Time   // when the first mark was asked for
+
+	askers map[string]wire.ForgetBody // receivers that have asked whether their marks are needed, and are not answered yet; at most maxAskers
 }
 
 // Bounds of told messages.
 const (
 	maxTelling = 1024                 // batches that one host has under way
+	maxAskers  = 1024                 // of one object; others ask again later
 	toldSlice  = 2 * time.Millisecond // how long told messages are run before others get their turn
 	askEvery   = time.Second          // between questions for marks
 	askAgain   = 10 * time.Minute     // before a mark is asked for a second time, while there is room
 )
 
-// adoptTold finds what a record has of told messages. An entry that cannot be read stays where it is.
+// adoptTold finds what a record has of told messages. An entry that cannot be read stays where it is. Marks are of an
+// earlier reign: their senders are asked from the first message on.
 func (o *object) adoptTold(data *engine.Data) *told {
 	var t *told
+	if data.Between(engine.MarksAt, engine.After(engine.MarksAt)).Len() > 0 {
+		t = &told{box: tells.New(o.id.Key()), cycle: time.Now().Add(-askAgain)}
+	}
 	for _, prefix := range []string{engine.ParkedAt, engine.OutboxAt, engine.TimersAt} {
 		for key, value := range data.Between(prefix, engine.After(prefix)).All() {
 			if t == nil {
@@ -62,6 +69,15 @@ func (o *object) noteTold(writes []engine.Write) {
 	}
 }
 
+// addTold is the object's side of told messages, which is made when it is first needed. With mu held.
+func (o *object) addTold() *told {
+	if o.told == nil {
+		o.told = &told{box: tells.New(o.id.Key())}
+		o.told.box.Landed(o.commit.own.Commit)
+	}
+	return o.told
+}
+
 func (o *object) takeNote(writes []engine.Write) {
 	commit := o.nextCommit()
 	for _, w := range writes {
@@ -71,11 +87,7 @@ func (o *object) takeNote(writes []engine.Write) {
 		if !tells.Reserved(w.Key) {
 			continue
 		}
-		if o.told == nil {
-			o.told = &told{box: tells.New(o.id.Key())}
-			o.told.box.Landed(o.commit.own.Commit)
-		}
-		if err := o.told.box.Note(w, commit); err != nil {
+		if err := o.addTold().box.Note(w, commit); err != nil {
 			o.in.log.Error("told message not understood", "object", o.id.Key(), "err", err)
 		}
 	}
@@ -114,13 +126,14 @@ func (o *object) moveTold() {
 			at, timed = other, true
 		}
 	}
-	if t.box.HasForgets() {
+	if t.box.HasForgets() || len(t.askers) > 0 {
 		if until := o.copiesUntil(now); until.After(now) {
 			sooner(until)
 		} else {
 			for _, f := range t.box.Forgets() {
 				o.sendForget(f)
 			}
+			o.answerAskers()
 		}
 	}
 	if !t.write.IsZero() {
@@ -225,7 +238,7 @@ func (o *object) deliverBatch(b tells.Batch, batch *wire.Batch) (a tells.Answer)
 		o.in.log.Error("told message not delivered: its receiver is no object", "object", o.id.Key(), "to", b.To, "err", err)
 		return a
 	}
-	if _, valid := o.in.lease.Holds(); !valid {
+	if _, valid := o.in.lease.Valid(); !valid {
 		return a
 	}
 	reply, err := o.in.client.Do(o.in.work, wire.Address{ID: id, Name: b.Name, Near: b.Near}, &wire.Request{Kind: wire.Told, Body: wire.Encode(batch)})
@@ -557,8 +570,11 @@ func (o *object) pendingTold() int {
 	return o.told.box.Len()
 }
 
-// keepsTold reports whether the object is not to be let go of: something that it has told is under way.
-func (o *object) keepsTold() bool { return o.told != nil && o.told.box.Busy() }
+// keepsTold reports whether the object is not to be let go of: something that it has told is under way, or a receiver waits
+// to be told that it may forget.
+func (o *object) keepsTold() bool {
+	return o.told != nil && (o.told.box.Busy() || len(o.told.askers) > 0)
+}
 
 // mayForgetCount reports whether all that the record stores is the count of what the object has told, and that is not needed
 // any more: nothing is under way, and no copy of anything can be. With mu held.

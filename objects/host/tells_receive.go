@@ -122,19 +122,32 @@ func (o *object) receiveForget(ev event) {
 	}
 }
 
-// mayForget answers a receiver that asks whether its mark is needed. If not, the answer is a Forget.
+// mayForget is asked by a receiver whether its mark is needed. If not, it is told Forget: at once, or as soon as no copy of a
+// message can come any more that an earlier owner has sent. An object that has slept has an earlier owner.
 func (o *object) mayForget(ev event) {
 	var f wire.ForgetBody
 	if wire.Decode(ev.req.Body, &f) == nil {
-		now := time.Now()
 		o.mu.Lock()
-		may := !o.copiesUntil(now).After(now) && (o.told == nil || o.told.box.MayForget(f.From, f.Last))
-		if may {
-			o.publishForget(f.From, wire.ForgetBody{From: o.id.Key(), Born: f.Born, Last: f.Last})
+		if t := o.addTold(); len(t.askers) < maxAskers {
+			if t.askers == nil {
+				t.askers = make(map[string]wire.ForgetBody)
+			}
+			t.askers[f.From] = f
+			o.moveTold()
 		}
 		o.mu.Unlock()
 	}
 	o.answer(ev.reply, wire.Reply{})
+}
+
+// answerAskers tells receivers that have asked, and may forget, that they may. With mu held.
+func (o *object) answerAskers() {
+	for to, f := range o.told.askers {
+		if o.told.box.MayForget(to, f.Last) {
+			o.publishForget(to, wire.ForgetBody{From: o.id.Key(), Born: f.Born, Last: f.Last})
+		}
+	}
+	o.told.askers = nil
 }
 
 // askForMark asks the sender of one mark whether the mark is still needed. It goes through the marks in turn, and asks for each
@@ -143,11 +156,7 @@ func (o *object) askForMark(short bool) {
 	now := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.told == nil {
-		o.told = &told{box: tells.New(o.id.Key()), asked: now, cycle: now}
-		o.told.box.Landed(o.commit.own.Commit)
-	}
-	t := o.told
+	t := o.addTold()
 	if t.cycle.IsZero() {
 		t.cycle = now
 	}

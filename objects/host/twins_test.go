@@ -637,7 +637,7 @@ func newMemoryLease() *memoryLease {
 	return l
 }
 
-func (l *memoryLease) Holds() (uint64, bool) {
+func (l *memoryLease) Valid() (uint64, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.generation, !l.lapsed

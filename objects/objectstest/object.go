@@ -506,10 +506,10 @@ func (o *object) dueTold() (at time.Time, ok bool) {
 	return at, ok
 }
 
-// ring runs the alarm if it is due by then, reports whether it did, and sets the alarm for another try if it fails. A
+// runAlarm runs the alarm if it is due by then, reports whether it did, and sets the alarm for another try if it fails. A
 // refused commit is not the handler's fault: the alarm runs again at the next owner.
 // Conflated values whose time has come are delivered before, and sockets end whose time to come back is over.
-func (o *object) ring(by time.Time) bool {
+func (o *object) runAlarm(by time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.flush()

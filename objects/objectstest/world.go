@@ -223,7 +223,7 @@ func (w *World) Advance(d time.Duration) {
 			w.tb.Fatalf("advance: alarms or timers have run %d times at %v, and that of %v is due again", tooOften, w.Now(), o)
 		}
 		if o != nil {
-			o.ring(w.Now())
+			o.runAlarm(w.Now())
 		}
 		w.deliver()
 	}
@@ -357,7 +357,7 @@ func (w *World) RunAlarm(o objects.Ref) bool {
 		w.tb.Fatal(err)
 	}
 	defer w.deliver()
-	return inside.ring(endOfTime)
+	return inside.runAlarm(endOfTime)
 }
 
 // endOfTime is when every alarm is due.

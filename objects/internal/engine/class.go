@@ -109,7 +109,7 @@ type World struct {
 	Sockets *Sockets
 	Now     func() time.Time
 	Owner   Owner
-	Holds   func(bytes int) bool // whether the host can keep a state of so many bytes; nil: of any size
+	Fits    func(bytes int) bool // whether the host can keep a state of so many bytes; nil: of any size
 
 	Answered func(*Socket) time.Time // when a gateway has answered the socket by itself last; nil: never
 
@@ -121,7 +121,7 @@ type World struct {
 
 	Context context.Context // of the constructor; nil: context.Background
 	Misuse  func(err error) // is told of a Tx used outside of its event; nil: nobody is
-	Strict  int             // in one of so many events, the first among them, find every use of a Tx by another goroutine, which costs some microseconds; 0: never
+	Strict  int             // in so many events of an instance, and from then on in one of so many, find every use of a Tx by another goroutine, which costs some microseconds; 0: never
 }
 
 // Owner is a host that owns an object.

@@ -246,7 +246,7 @@ func (t *Tx) fits(writes []Write) error {
 	switch {
 	case size > most && size > t.run.world.Data.Size():
 		return t.errorf(tooLarge, "the object's state would be %d bytes, at most %d are allowed; nothing was changed", size, most)
-	case t.run.world.Holds != nil && !t.run.world.Holds(size):
+	case t.run.world.Fits != nil && !t.run.world.Fits(size):
 		return t.errorf(tooLarge, "the object's state would be %d bytes, which not every host can keep yet; nothing was changed", size)
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"reflect"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,7 +74,7 @@ func (i *Instance) begin(ctx context.Context) *Tx {
 	t := i.class.Author.Begin()
 	t.run, t.began, t.parent = i, i.world.Now(), ctx
 	if every := i.world.Strict; every > 0 {
-		t.strict = i.events%every == 0
+		t.strict = i.events < every || i.events%every == 0
 		i.events++
 	}
 	t.layers = t.room[:1]
@@ -273,7 +275,7 @@ func (t *Tx) mustRun() {
 
 // misused ends whoever uses the Tx wrongly: the event it runs in, or its goroutine.
 func (t *Tx) misused(err error) {
-	err = fmt.Errorf("object %s: %w", t.run.world.Key, err)
+	err = fmt.Errorf("object %s: %w, at %s", t.run.world.Key, err, author())
 	if t.run.world.Misuse != nil {
 		t.run.world.Misuse(err)
 	}
@@ -282,6 +284,22 @@ func (t *Tx) misused(err error) {
 	}
 	runtime.Goexit()
 }
+
+// author is the place in the author's code that has called.
+func author() string {
+	room := make([]uintptr, 32)
+	frames := runtime.CallersFrames(room[:runtime.Callers(2, room)])
+	for {
+		f, more := frames.Next()
+		ours := slices.ContainsFunc(ownCode, func(prefix string) bool { return strings.HasPrefix(f.Function, prefix) })
+		if !ours || !more {
+			return fmt.Sprintf("%s:%d", f.File, f.Line)
+		}
+	}
+}
+
+// ownCode is how functions are called that stand between an author's code and a Tx.
+var ownCode = []string{"holdfast/objects.", "holdfast/objects/internal/", "holdfast/objects/sqlite."}
 
 // stackBlock is what every stack is aligned to, and has at least, in bytes.
 const stackBlock = 2 << 10

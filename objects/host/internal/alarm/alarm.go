@@ -165,8 +165,11 @@ const again = 3 * time.Second
 // parallel is how many wake-ups one host carries at a time.
 const parallel = 256
 
+// ErrNoObject is the error of a wake-up whose subject names no object: somebody has forged it, and it does not come again.
+var ErrNoObject = errors.New("the wake-up names no object")
+
 // Follow takes wake-ups for a class until ctx ends, together with all others
-// that follow it, and has each carried to its object. One that fails comes again. A
+// that follow it, and has each carried to its object. One that fails comes again, but for ErrNoObject. A
 // consumer that has gone is made anew within seconds, and the stream too.
 func (c *Clock) Follow(ctx context.Context, class string, log *slog.Logger, wake func(ctx context.Context, object string) error) {
 	var carried sync.WaitGroup
@@ -260,10 +263,16 @@ func gone(ctx context.Context, consumer jetstream.Consumer, trouble error) bool 
 
 func carry(ctx context.Context, msg jetstream.Msg, log *slog.Logger, wake func(context.Context, string) error) {
 	object := strings.TrimPrefix(msg.Subject(), due)
-	if err := wake(ctx, object); err != nil {
+	err := wake(ctx, object)
+	if errors.Is(err, ErrNoObject) {
+		if err := msg.Term(); err != nil && ctx.Err() == nil {
+			log.Debug("wake-up not dropped; it comes again", "object", object, "err", err)
+		}
+		return
+	}
+	if err != nil {
 		log.Warn("alarm not delivered; it comes again", "object", object, "err", err)
-		err = msg.NakWithDelay(time.Second)
-		if err != nil && ctx.Err() == nil {
+		if err := msg.NakWithDelay(time.Second); err != nil && ctx.Err() == nil {
 			log.Warn("alarm not handed back", "object", object, "err", err)
 		}
 		return

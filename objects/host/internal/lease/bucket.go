@@ -268,7 +268,7 @@ type Loop struct {
 func OpenLoop(state, serve *nats.Conn, incarnation string) (*Loop, error) {
 	l := &Loop{state: state, subject: echoPrefix + incarnation}
 	var err error
-	l.sub, err = serve.Subscribe(l.subject, l.heard)
+	l.sub, err = serve.Subscribe(l.subject, l.onMessage)
 	if err == nil {
 		err = serve.FlushTimeout(echoFlush)
 	}
@@ -291,7 +291,7 @@ func (l *Loop) Send() (<-chan struct{}, error) {
 	return came, l.state.Publish(l.subject, strconv.AppendUint(nil, n, 10))
 }
 
-func (l *Loop) heard(msg *nats.Msg) {
+func (l *Loop) onMessage(msg *nats.Msg) {
 	n, err := strconv.ParseUint(string(msg.Data), 10, 64)
 	l.mu.Lock()
 	defer l.mu.Unlock()

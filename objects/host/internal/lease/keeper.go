@@ -70,10 +70,10 @@ func newHolder(timing Timing, log *slog.Logger, end context.CancelCauseFunc) *Ho
 	return h
 }
 
-// Holds reports whether the lease may be trusted now, and in which generation.
-func (h *Holder) Holds() (generation uint64, valid bool) {
+// Valid reports whether the lease may be trusted now, and in which generation.
+func (h *Holder) Valid() (generation uint64, valid bool) {
 	t := h.trust.Load()
-	return t.Generation, t.Standing == Valid && t.term.Holds(time.Now())
+	return t.Generation, t.Standing == Valid && t.term.Valid(time.Now())
 }
 
 // Again is closed when the lease is valid, now or later. If it is lost it never is: the
@@ -159,11 +159,11 @@ type Lease struct {
 	Info        Info
 }
 
-// Hold runs the role under a lease of its own. The Holder says at each moment whether the
+// Run runs the role under a lease of its own. The Holder says at each moment whether the
 // lease may be trusted; when that ends, it ends before anybody else may think so. The
-// role's context ends, with ErrLost, when the lease cannot become valid any more. Hold returns when the role has returned; it deletes the lease's
+// role's context ends, with ErrLost, when the lease cannot become valid any more. Run returns when the role has returned; it deletes the lease's
 // entry then, so that nobody waits for its lease to run out.
-func (l Lease) Hold(ctx context.Context, role func(context.Context, *Holder) error) error {
+func (l Lease) Run(ctx context.Context, role func(context.Context, *Holder) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	k := &keeper{Lease: l, holder: newHolder(l.Timing, l.Log, end)}
@@ -175,7 +175,7 @@ func (l Lease) Hold(ctx context.Context, role func(context.Context, *Holder) err
 	// good order takes time, and needs to be trusted meanwhile.
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	var kept sync.WaitGroup
-	kept.Go(func() { k.keep(keeping) })
+	kept.Go(func() { k.keepRenewing(keeping) })
 	err := role(ctx, k.holder)
 	stopKeeping()
 	kept.Wait()
@@ -215,9 +215,9 @@ func (k *keeper) begin(ctx context.Context) error {
 	}
 }
 
-// keep renews every third of the TTL, and sooner after a failure or while the lease has
+// keepRenewing renews every third of the TTL, and sooner after a failure or while the lease has
 // lapsed, until ctx or the lease has ended.
-func (k *keeper) keep(ctx context.Context) {
+func (k *keeper) keepRenewing(ctx context.Context) {
 	period := k.Timing.TTL / 3
 	next := time.NewTimer(period)
 	defer next.Stop()
@@ -347,7 +347,7 @@ func (k *keeper) put(ctx context.Context, sent time.Time) error {
 	}
 	for tries := 0; ; tries++ {
 		if k.doubt {
-			if err := k.settle(ctx); err != nil {
+			if err := k.readRevision(ctx); err != nil {
 				return err
 			}
 		}
@@ -363,9 +363,9 @@ func (k *keeper) put(ctx context.Context, sent time.Time) error {
 	}
 }
 
-// settle finds out the entry's revision. A put that was not answered lands no more after
+// readRevision finds out the entry's revision. A put that was not answered lands no more after
 // the next one that expects this revision.
-func (k *keeper) settle(ctx context.Context) error {
+func (k *keeper) readRevision(ctx context.Context) error {
 	entry, err := k.Store.Read(ctx, k.Incarnation)
 	if err != nil {
 		return err
@@ -394,7 +394,7 @@ func (k *keeper) giveBack(ctx context.Context) error {
 	defer cancel()
 	for tries := 0; ; tries++ {
 		if k.doubt {
-			if err := k.settle(ctx); errors.Is(err, ErrEnded) {
+			if err := k.readRevision(ctx); errors.Is(err, ErrEnded) {
 				return nil
 			} else if err != nil {
 				return err

@@ -39,7 +39,7 @@ func (l *life) hold(ctx context.Context, role func(context.Context, *Holder)) er
 	timing := usual
 	timing.Lapse = l.lapse
 	lease := Lease{Store: l.store, Echo: l.echo, Others: l.others(ctx), Timing: timing, Log: slog.New(slog.DiscardHandler), Incarnation: "me"}
-	return lease.Hold(ctx, func(ctx context.Context, h *Holder) error {
+	return lease.Run(ctx, func(ctx context.Context, h *Holder) error {
 		role(ctx, h)
 		return nil
 	})
@@ -80,7 +80,7 @@ func TestTheRoleEndsAtTheMomentAtWhichTrustEnds(t *testing.T) {
 			if want := usual.TTL - usual.Margin; got != want || !errors.Is(err, ErrLost) {
 				t.Errorf("the role ended after %v with %v, want %v with ErrLost", got, err, want)
 			}
-			if _, valid := h.Holds(); valid {
+			if _, valid := h.Valid(); valid {
 				t.Error("the lease is held after its end")
 			}
 		})
@@ -274,7 +274,7 @@ func TestAWatchThatWentBlindCostsNoSecondWait(t *testing.T) {
 		}
 		o := l.others(ctx)
 		lease := Lease{Store: l.store, Echo: l.echo, Others: o, Timing: usual, Log: slog.New(slog.DiscardHandler), Incarnation: "me"}
-		if err := lease.Hold(ctx, func(ctx context.Context, _ *Holder) error {
+		if err := lease.Run(ctx, func(ctx context.Context, _ *Holder) error {
 			revision := beat(1, 0)
 			time.Sleep(1500 * time.Millisecond)
 			l.store.blind()

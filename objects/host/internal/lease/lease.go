@@ -151,7 +151,7 @@ func (t Trust) to(s Standing) Trust {
 
 // At is the trust at this moment, if nothing but time has passed.
 func (t Trust) At(now time.Time, timing Timing) Trust {
-	if t.Standing == Valid && !t.term.Holds(now) {
+	if t.Standing == Valid && !t.term.Valid(now) {
 		t = t.to(Lapsed)
 	}
 	if t.Standing == Lapsed && t.Generation > 0 && !now.Before(t.term.Until().Add(timing.Lapse)) {
@@ -167,7 +167,7 @@ func (t Trust) Renewed(sent, now time.Time, timing Timing) Trust {
 	case Valid:
 		t.term = t.term.Renewed(sent, now, timing)
 	case Lapsed:
-		if term := (Term{}).Renewed(sent, now, timing); term.Holds(now) {
+		if term := (Term{}).Renewed(sent, now, timing); term.Valid(now) {
 			t = t.to(Valid)
 			t.term = term
 			t.Generation++
@@ -199,7 +199,7 @@ type Term struct{ until time.Time }
 // Renewed is the term after a renewal that was sent then has been acknowledged
 // now. A term that has ended stays ended: somebody may have acted on its end.
 func (t Term) Renewed(sent, now time.Time, timing Timing) Term {
-	if t != (Term{}) && !t.Holds(now) {
+	if t != (Term{}) && !t.Valid(now) {
 		return t
 	}
 	if until := sent.Add(timing.TTL - timing.Margin); until.After(t.until) {
@@ -208,10 +208,10 @@ func (t Term) Renewed(sent, now time.Time, timing Timing) Term {
 	return t
 }
 
-// Holds reports whether the holder may act as one.
-func (t Term) Holds(now time.Time) bool { return now.Before(t.until) }
+// Valid reports whether the holder may act as one.
+func (t Term) Valid(now time.Time) bool { return now.Before(t.until) }
 
-// Until is the moment at which Holds ends.
+// Until is the moment at which Valid ends.
 func (t Term) Until() time.Time { return t.until }
 
 // Watch is what one claimer has seen of the others' leases.

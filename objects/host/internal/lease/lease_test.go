@@ -36,7 +36,7 @@ func TestTrustCountsFromTheSending(t *testing.T) {
 				term = term.Renewed(after(sent), after(sent), timing)
 			}
 			if c.until == 0 {
-				if term.Holds(began) || !term.Until().IsZero() {
+				if term.Valid(began) || !term.Until().IsZero() {
 					t.Errorf("until = %v, want never", term.Until())
 				}
 				return
@@ -44,10 +44,10 @@ func TestTrustCountsFromTheSending(t *testing.T) {
 			if got := term.Until().Sub(began).Seconds(); got != c.until {
 				t.Errorf("until = %v, want %v", got, c.until)
 			}
-			if !term.Holds(after(c.until).Add(-1)) {
+			if !term.Valid(after(c.until).Add(-1)) {
 				t.Error("does not hold a moment before its end")
 			}
-			if term.Holds(after(c.until)) {
+			if term.Valid(after(c.until)) {
 				t.Error("holds at its end")
 			}
 		})
@@ -282,7 +282,7 @@ func TestNobodyIsCalledDeadWhoStillHolds(t *testing.T) {
 				}
 			}
 			dead := watch.Dead("holder", timing, claimer.at(asked))
-			if dead && term.Holds(holder.at(asked).Add(time.Microsecond)) { // for rounding
+			if dead && term.Valid(holder.at(asked).Add(time.Microsecond)) { // for rounding
 				t.Fatalf("called dead at %v, and holds until %v on its own clock", asked.Sub(began), term.Until().Sub(began))
 			}
 		}
@@ -310,7 +310,7 @@ func lifetime(renewals []renewal, c clock, timing Timing) (first time.Time, term
 		switch {
 		case term == Term{}:
 			first = r.answered
-		case !term.Holds(c.at(r.answered)):
+		case !term.Valid(c.at(r.answered)):
 			return first, term
 		}
 		term = term.Renewed(c.at(r.sent), c.at(r.answered), timing)

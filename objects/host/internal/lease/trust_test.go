@@ -73,14 +73,14 @@ func TestALeaseThatNobodyCouldRenewGoesOnAsItself(t *testing.T) {
 		l.away(gap)
 		if err := l.hold(ctx, func(ctx context.Context, h *Holder) {
 			time.Sleep(10*time.Second + gap/2)
-			if generation, valid := h.Holds(); generation != 1 || valid {
+			if generation, valid := h.Valid(); generation != 1 || valid {
 				t.Errorf("in the gap: valid %t in generation %d", valid, generation)
 			}
 			<-h.Again()
 			if late := time.Since(l.began) - 10*time.Second - gap; late > 700*time.Millisecond {
 				t.Errorf("valid again %v after the gap", late)
 			}
-			if generation, valid := h.Holds(); generation != 2 || !valid {
+			if generation, valid := h.Valid(); generation != 2 || !valid {
 				t.Errorf("after the gap: valid %t in generation %d", valid, generation)
 			}
 			if _, err := l.until(ctx, time.Hour); err != nil {
@@ -147,7 +147,7 @@ func TestALapsedLeaseThatWasEndedIsLost(t *testing.T) {
 			if !errors.Is(err, ErrEnded) || got > 16*time.Second {
 				t.Errorf("ended after %v with %v, want ErrEnded at once", got, err)
 			}
-			if generation, valid := h.Holds(); generation != 1 || valid {
+			if generation, valid := h.Valid(); generation != 1 || valid {
 				t.Errorf("valid %t in generation %d", valid, generation)
 			}
 		}); err != nil {
@@ -171,7 +171,7 @@ func TestTheFirstHostAfterAGapDoesNotEndTheOthers(t *testing.T) {
 			timing.Lapse = l.lapse
 			one := Lease{Store: l.store, Echo: new(loopback), Others: others, Timing: timing, Log: quiet, Incarnation: fmt.Sprint(i)}
 			go func() {
-				ended <- one.Hold(ctx, func(ctx context.Context, h *Holder) error {
+				ended <- one.Run(ctx, func(ctx context.Context, h *Holder) error {
 					time.Sleep(14 * time.Second)
 					<-h.Again()
 					for range 100 {

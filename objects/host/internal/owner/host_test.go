@@ -26,7 +26,7 @@ func (x *explorer) step(w *world, i int, e owner.Event, read record) []owner.Do 
 		case owner.Serve:
 			x.serve(w, i, d, before.Pending.Expect == 0)
 			x.proved(h)
-		case owner.Settle:
+		case owner.Committed:
 			x.settle(w, h)
 			x.proved(h)
 		case owner.Refuse:

@@ -237,7 +237,7 @@ func (x *explorer) acknowledge(w *world, h *host) {
 // resume is what a renewal does to a lease that has lapsed.
 func (x *explorer) resume(w *world, h *host) {
 	term := lease.Term{}.Renewed(at(h.sent), at(w.now), x.timing)
-	if !term.Holds(at(w.now)) {
+	if !term.Valid(at(w.now)) {
 		x.note("%s's renewal is acknowledged too late", names[h.inc])
 		return
 	}
@@ -343,7 +343,7 @@ func (x *explorer) resolved(before *host, do []owner.Do) {
 		return
 	}
 	switch d := do[0].(type) {
-	case owner.Serve, owner.Settle:
+	case owner.Serve, owner.Committed:
 		x.happened("doubt resolved: landed")
 	case owner.Send:
 		if d.Put == before.state().Pending {

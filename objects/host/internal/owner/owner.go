@@ -9,7 +9,7 @@
 //
 //	        Want             not live            landed
 //	Free ────────▶ Reading ───────────▶ Claiming ───────▶ Serving ◀─┐
-//	  ▲               │ live: Refuse        │ somebody else's   │  └─┘ Dirty: put, landed: Settle
+//	  ▲               │ live: Refuse        │ somebody else's   │  └─┘ Dirty: put, landed: Committed
 //	  └───────────────┴─────────────────────┘                   │
 //	  ▲                    the record is not ours: Stop         │
 //	  └─────────────────────────────────────────────────────────┘
@@ -146,8 +146,8 @@ type (
 	Serve struct{ Found }
 	// Refuse: the claim failed; Owner is alive.
 	Refuse struct{ Owner string }
-	// Settle: all that this commit covered is durable; let its outputs go.
-	Settle struct{ Commit uint64 }
+	// Committed: all that this commit covered is durable; let its outputs go.
+	Committed struct{ Commit uint64 }
 	// Stop: the object is not ours any more. Nothing held may leave. What no put
 	// covered did not happen; what the pending one covered is Unsure, and only the
 	// next owner's record can tell.
@@ -161,7 +161,7 @@ func (ReadRecord) do() {}
 func (Send) do()       {}
 func (Serve) do()      {}
 func (Refuse) do()     {}
-func (Settle) do()     {}
+func (Committed) do()  {}
 func (Stop) do()       {}
 
 // Reason is why an object is not ours any more.
@@ -275,7 +275,7 @@ func landed(me string, s State, revision uint64) (State, []Do) {
 	case Releasing:
 		return State{}, []Do{Stop{Released, false}}
 	default:
-		return next(me, s, []Do{Settle{put.Commit}})
+		return next(me, s, []Do{Committed{put.Commit}})
 	}
 }
 

@@ -85,17 +85,17 @@ func TestStep(t *testing.T) {
 
 		{"a commit", serving, owner.Changed{}, committing, do{send(commit, 71)}},
 		{"changes while a commit is under way", committing, owner.Changed{}, dirty(committing), nil},
-		{"the commit is acknowledged", committing, owner.Landed{Put: commitPut, Revision: 72}, committed, do{owner.Settle{Commit: 11}}},
+		{"the commit is acknowledged", committing, owner.Landed{Put: commitPut, Revision: 72}, committed, do{owner.Committed{Commit: 11}}},
 		{"and more has changed", dirty(committing), owner.Landed{Put: commitPut, Revision: 72},
 			with(committed, func(s *owner.State) {
 				s.Pending = owner.Put{Head: owner.Head{Epoch: 5, Owner: me, Commit: 12}, Expect: 72}
 			}),
-			do{owner.Settle{Commit: 11}, send(owner.Head{Epoch: 5, Owner: me, Commit: 12}, 72)}},
+			do{owner.Committed{Commit: 11}, send(owner.Head{Epoch: 5, Owner: me, Commit: 12}, 72)}},
 		{"the commit is refused", committing, owner.Stale{}, committing, do{owner.ReadRecord{}}},
 		{"the commit is in doubt", committing, owner.Doubt{}, committing, do{owner.ReadRecord{}}},
-		{"the commit has landed", committing, found(commit, 72, false), committed, do{owner.Settle{Commit: 11}}},
+		{"the commit has landed", committing, found(commit, 72, false), committed, do{owner.Committed{Commit: 11}}},
 		{"the commit has not landed yet", committing, found(claimed, 71, false), resent(committing), do{send(commit, 71)}},
-		{"a commit that was sent again has landed", resent(committing), found(commit, 72, false), committed, do{owner.Settle{Commit: 11}}},
+		{"a commit that was sent again has landed", resent(committing), found(commit, 72, false), committed, do{owner.Committed{Commit: 11}}},
 		{"the store takes no such commit", committing, owner.Refused{Put: commitPut}, free, do{owner.Stop{Why: owner.Rejected}}},
 		{"the store takes no such commit, and more has changed", dirty(committing), owner.Refused{Put: commitPut}, free, do{owner.Stop{Why: owner.Rejected}}},
 		{"the store takes no second copy of the commit", resent(committing), owner.Refused{Put: commitPut}, free, do{owner.Stop{Why: owner.Rejected, Unsure: true}}},
@@ -119,12 +119,12 @@ func TestStep(t *testing.T) {
 		{"let go of while a commit is under way", committing, owner.Leave{}, leaving(committing), nil},
 		{"and it is acknowledged", leaving(committing), owner.Landed{Put: commitPut, Revision: 72},
 			owner.State{Phase: owner.Releasing, Head: commit, Revision: 72, Token: 71, Leaving: true, Pending: owner.Put{Head: owner.Head{Epoch: 5, Commit: 12}, Expect: 72}},
-			do{owner.Settle{Commit: 11}, send(owner.Head{Epoch: 5, Commit: 12}, 72)}},
+			do{owner.Committed{Commit: 11}, send(owner.Head{Epoch: 5, Commit: 12}, 72)}},
 		{"and more has changed before the release", leaving(dirty(committing)), owner.Landed{Put: commitPut, Revision: 72},
 			leaving(with(committed, func(s *owner.State) {
 				s.Pending = owner.Put{Head: owner.Head{Epoch: 5, Owner: me, Commit: 12}, Expect: 72}
 			})),
-			do{owner.Settle{Commit: 11}, send(owner.Head{Epoch: 5, Owner: me, Commit: 12}, 72)}},
+			do{owner.Committed{Commit: 11}, send(owner.Head{Epoch: 5, Owner: me, Commit: 12}, 72)}},
 		{"let go of twice", releasing, owner.Leave{}, releasing, nil},
 		{"the release is acknowledged", releasing, owner.Landed{Put: releasePut, Revision: 72}, free, do{owner.Stop{Why: owner.Released}}},
 		{"the release is in doubt", releasing, owner.Doubt{}, releasing, do{owner.ReadRecord{}}},

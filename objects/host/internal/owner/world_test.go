@@ -248,7 +248,7 @@ func (h *host) term(timing lease.Timing) lease.Term {
 	return lease.Term{}.Renewed(at(h.until).Add(timing.Margin-timing.TTL), at(0), timing)
 }
 
-func (h *host) holds(now uint8, timing lease.Timing) bool { return h.term(timing).Holds(at(now)) }
+func (h *host) holds(now uint8, timing lease.Timing) bool { return h.term(timing).Valid(at(now)) }
 
 // watch is what the host has seen of one incarnation, as package lease has it.
 func (h *host) watch(inc uint8) *lease.Watch {

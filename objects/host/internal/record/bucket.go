@@ -256,7 +256,7 @@ func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64, pati
 	// a leader is elected. What to do about silence is for the owner to decide.
 	answer, err := b.js.Conn().RequestMsgWithContext(ctx, msg)
 	if err == nil {
-		b.room.heard()
+		b.room.noteAnswer()
 		var sequence uint64
 		if sequence, err = acknowledged(answer.Data); err == nil {
 			return sequence, nil

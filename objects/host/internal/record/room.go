@@ -84,7 +84,7 @@ type room struct {
 	last   atomic.Pointer[refusal]   // nil: none yet, or the server has been restarted since
 }
 
-func (r *room) heard() {
+func (r *room) noteAnswer() {
 	if r.silent.Load() != nil {
 		r.silent.Store(nil)
 	}
