@@ -45,7 +45,7 @@ func TestStreamsGrowAGatewayAndAHostByLittle(t *testing.T) {
 	size <<= 20
 	stop, _ := time.ParseDuration(os.Getenv("STREAM_STOP")) // 0 without one
 	binary := filepath.Join(t.TempDir(), "streams")
-	if out, err := exec.Command("go", "build", "-o", binary, "./testdata/streams").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-ldflags=-w", "-o", binary, "./testdata/streams").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	f := newFleet(t)
