@@ -70,7 +70,8 @@ func (g *Gateway) sameOrigin(c *fiber.Ctx) error {
 		return c.Next()
 	}
 	secure := g.trusted.secure(c.Context())
-	may := g.origins.list(origin) || ownOrigin(string(origin), string(c.Request().Host()), secure)
+	alone := len(c.Request().Header.PeekAll(fiber.HeaderOrigin)) == 1
+	may := alone && (g.origins.list(origin) || ownOrigin(string(origin), string(c.Request().Host()), secure))
 	asks := c.Method() == fiber.MethodOptions && c.Get(fiber.HeaderAccessControlRequestMethod) != ""
 	harmless := (c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead || c.Method() == fiber.MethodOptions) && !asks && !upgrades(c)
 	switch {

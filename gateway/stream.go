@@ -91,7 +91,8 @@ func (g *Gateway) stream(c *fiber.Ctx, reply *wire.Reply, prefix string) error {
 		size = n
 	}
 	c.Context().SetBodyStream(r, size)
-	c.Context().Response.ImmediateHeaderFlush = true
+	// Proxies as nginx pass on no more of a request once its response has begun.
+	c.Context().Response.ImmediateHeaderFlush = largeOf(c.Request()) == nil
 	return nil
 }
 

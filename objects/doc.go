@@ -55,6 +55,19 @@
 // transaction. The response leaves when the event has committed; [Tx.Refuse] rolls the event back instead. [Tx.Stream] writes
 // a response while the client reads it, and reads a request's body that is larger than an event takes.
 //
+// # WebSockets
+//
+// ServeHTTP takes a WebSocket with [Tx.Accept]. The gateway holds it from then on: it stays open while the object sleeps, moves, or
+// its host dies. A class that implements [WebSocketMessager] and [WebSocketCloser] hears it; [Socket.Send] and [Tx.Broadcast]
+// answer, and [Socket.Attach] keeps something with it. With Settings.Resume a client that has lost its connection comes back as
+// the same socket.
+//
+// # Time
+//
+// An object that sleeps is woken when its time has come: by its one alarm ([Tx.SetAlarm], for a class that implements [Alarmer]), or
+// by timers, of which it may have any number (Tell to [Tx.Self] with [At] or [After]). Both are part of the event that sets
+// them, outlive every process, and never come early. [Tx.Now] is the clock that they are compared with.
+//
 // # Storage
 //
 // A [Key] is one value, a [Map] many values in the order of their keys, a [Blob] bytes of any size. Package objects/sqlite
@@ -65,7 +78,13 @@
 //
 // The fields of the struct are a cache. After ten seconds without an event the instance is dropped, its sockets stay open,
 // and the next event constructs it again. A panic, or an error that is not an [Error], drops it too, so that memory never
-// disagrees with storage. A refusal made by [Errorf] keeps it: it is the handler's word that its fields are as they were.
+// disagrees with storage. A refusal made by [Errorf] keeps it: it is the handler's word that its fields are as they were. A class
+// that implements [Sleeper] may save something before its instance is dropped for idleness, a move or a shutdown.
+//
+// # Limits
+//
+// The constants that begin with Max are the limits of the live system. [Implementation.With] gives a class [Settings] of its own:
+// lower limits, how long it stays awake, how long an event may take.
 //
 // # When something fails
 //

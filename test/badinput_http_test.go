@@ -44,6 +44,8 @@ func TestOnlyTheGatewaysOwnPagesMayOpenSocketsAndChangeThings(t *testing.T) {
 		{what: "listed, but not over TLS", origin: "http://friend.example"},
 		{what: "listed, another port", origin: "http://localhost:3001"},
 		{what: "listed, a look-alike", origin: "https://friend.example.evil.example"},
+		{what: "own, and a foreign one behind", origin: "http://" + p.addr + "\r\nOrigin: https://evil.example"},
+		{what: "listed, and a foreign one behind", origin: "https://friend.example\r\nOrigin: https://evil.example"},
 		{what: "two of them", origin: "https://friend.example, https://evil.example"},
 	} {
 		t.Run(row.what, func(t *testing.T) {

@@ -72,10 +72,20 @@ const sleepers objects.Class = "sleeper"
 var (
 	rang      = objects.NewKey[int]("rang")
 	snooze    = objects.NewCall[objects.None, objects.None](sleepers, "snooze")
+	later     = objects.NewCall[objects.None, objects.None](sleepers, "later")
+	never     = objects.NewCall[objects.None, objects.None](sleepers, "never")
 	rings     = objects.NewCall[objects.None, int](sleepers, "rings")
 	sleepersO = objects.Implement(sleepers, objects.New[sleeper],
 		objects.On(snooze, func(_ *sleeper, tx *objects.Tx, _ objects.None) (objects.None, error) {
 			tx.SetAlarm(tx.Now().Add(100 * time.Millisecond))
+			return nil, nil
+		}),
+		objects.On(later, func(_ *sleeper, tx *objects.Tx, _ objects.None) (objects.None, error) {
+			tx.SetAlarm(tx.Now().Add(time.Hour))
+			return nil, nil
+		}),
+		objects.On(never, func(_ *sleeper, tx *objects.Tx, _ objects.None) (objects.None, error) {
+			tx.DeleteAlarm()
 			return nil, nil
 		}),
 		objects.On(rings, func(_ *sleeper, tx *objects.Tx, _ objects.None) (int, error) { return rang.Get(tx), nil }))
@@ -105,6 +115,8 @@ func TestEverythingWorksWithTheUsersOfNATS(t *testing.T) {
 		Worker: func(r fiber.Router, env *gateway.Env) {
 			demo.Worker(r, env)
 			r.Post("/snooze/:name", gateway.Handle(env, snooze, gateway.Param("name")))
+			r.Post("/later/:name", gateway.Handle(env, later, gateway.Param("name")))
+			r.Post("/never/:name", gateway.Handle(env, never, gateway.Param("name")))
 			r.Get("/rings/:name", gateway.Handle(env, rings, gateway.Param("name")))
 		},
 	})
@@ -123,7 +135,7 @@ func TestEverythingWorksWithTheUsersOfNATS(t *testing.T) {
 	})
 	for _, row := range [][3]string{
 		{"POST", "/ticket/x", ""}, {"GET", "/ticket/x", ""}, {"POST", "/naive/x?gap=0s", ""}, {"GET", "/naive/x", ""}, {"DELETE", "/naive/x", ""}, {"POST", "/cas/x", ""}, {"GET", "/cas/x", ""}, {"DELETE", "/cas/x", ""},
-		{"POST", "/race/x", `{"n":3,"gap":"0s"}`}, {"POST", "/snooze/x", ""},
+		{"POST", "/race/x", `{"n":3,"gap":"0s"}`}, {"POST", "/snooze/x", ""}, {"POST", "/later/y", ""},
 	} {
 		if status, _, body := request(t, row[0], url+row[1], row[2]); status >= 300 {
 			t.Errorf("%s %s = %d %s", row[0], row[1], status, body)
@@ -133,6 +145,23 @@ func TestEverythingWorksWithTheUsersOfNATS(t *testing.T) {
 		_, _, body := request(t, "GET", url+"/rings/x", "")
 		return body == "1"
 	})
+	js, err := as("admin").JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wakeUps := func() int {
+		t.Helper()
+		info, err := js.StreamInfo("HF_ALARMS", &nats.StreamInfoRequest{SubjectsFilter: "hf.alarm.at.sleeper.>"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(info.State.Subjects)
+	}
+	await(t, "the alarm that is to ring in an hour is kept alone", func() bool { return wakeUps() == 1 })
+	if status, _, body := request(t, "POST", url+"/never/y", ""); status >= 300 {
+		t.Errorf("POST /never/y = %d %s", status, body)
+	}
+	await(t, "the alarm that is not to ring is taken back", func() bool { return wakeUps() == 0 })
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	socket, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(url, "http")+"/room/lobby", nil)
@@ -168,5 +197,45 @@ func TestEverythingWorksWithTheUsersOfNATS(t *testing.T) {
 	}
 	if status, _, body := request(t, "POST", fmt.Sprint(url, "/ticket/y"), ""); status != http.StatusOK {
 		t.Errorf("a new counter = %d %s", status, body)
+	}
+}
+
+// What large objects have replaced is purged by the connection that writes, with a past that is kept and without one.
+func TestTheUserThatWritesPurgesWhatLargeObjectsHaveReplaced(t *testing.T) {
+	beside(t, clusters)
+	for _, history := range []time.Duration{0, time.Millisecond} {
+		t.Run(fmt.Sprint("history ", history), func(t *testing.T) {
+			as := users(t)
+			h, err := host.New(t.Context(), host.Config{
+				Region: "fra", Serve: as("host"), State: as("state"), Timing: steady, Log: testLog(t), PurgeAfter: time.Millisecond,
+				Objects: []*objects.Implementation{vaults.With(objects.Settings{History: history})},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			running(t, h.Run)
+			js, err := as("admin").JetStream()
+			if err != nil {
+				t.Fatal(err)
+			}
+			objs := caller(t, as("admin"))
+			var were map[string]uint64
+			for n := 20; n <= 2000; n += 20 { // 40 KB, which are an entry
+				if steps, err := stepCall.Do(t.Context(), objs.Object(vaultClass, "v"), 20); steps != n || err != nil {
+					t.Fatalf("step %d, %v, want %d", steps, err, n)
+				}
+				info, err := js.StreamInfo("KV_HF_OBJECTS", &nats.StreamInfoRequest{SubjectsFilter: "$KV.HF_OBJECTS.*.*.c.>"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for entry := range were {
+					if _, there := info.State.Subjects[entry]; !there {
+						return
+					}
+				}
+				were = info.State.Subjects
+			}
+			t.Error("4 MB were written, and no entry was purged")
+		})
 	}
 }

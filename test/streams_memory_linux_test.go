@@ -32,28 +32,37 @@ func peak(t *testing.T, p *process) int64 {
 }
 
 // Ten uploads and ten downloads at one object, a reader that stops until they are done, and one that leaves: the gateway and the host,
-// each a process, grow by little beyond what one upload and one download took, with whose garbage they have filled the
-// 64 MB that they may leave uncollected. STREAM_MB is the size of each, 8 MB by default; STREAM_STOP is how long the reader
-// stops at the least. Both programs are built without the race detector, which takes memory of its own.
+// each a process that has just started, grow by less than 32 MB, also behind nginx. STREAM_MB is the size of each, 8 MB by default;
+// STREAM_STOP is how long the reader stops at the least. Both programs are built without the race detector, which takes memory of its own.
 func TestStreamsGrowAGatewayAndAHostByLittle(t *testing.T) {
 	beside(t, waiters)
-	const allowed = 48 << 20 // when memory is collected is a matter of chance: 9 to 37 MB were seen
+	binary := filepath.Join(t.TempDir(), "streams")
+	if out, err := exec.Command("go", "build", "-ldflags=-w", "-o", binary, "./testdata/streams").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for name, front := range map[string]func(*testing.T, string) string{
+		"direct":       func(_ *testing.T, url string) string { return url },
+		"behind nginx": behindNginx,
+	} {
+		t.Run(name, func(t *testing.T) { streamsGrowLittle(t, binary, front) })
+	}
+}
+
+func streamsGrowLittle(t *testing.T, binary string, front func(t *testing.T, url string) string) {
+	const allowed = 32 << 20
 	size := int64(8)
 	if v, err := strconv.ParseInt(os.Getenv("STREAM_MB"), 10, 64); err == nil {
 		size = v
 	}
 	size <<= 20
 	stop, _ := time.ParseDuration(os.Getenv("STREAM_STOP")) // 0 without one
-	binary := filepath.Join(t.TempDir(), "streams")
-	if out, err := exec.Command("go", "build", "-ldflags=-w", "-o", binary, "./testdata/streams").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
 	f := newFleet(t)
 	var said struct{ URL string }
 	host := runs(t, &said, exec.Command(binary, "host", "--json", "--region", "fra", "--nats", f.nats, "--rtt", "0"))
 	gateway := runs(t, &said, exec.Command(binary, "gateway", "--json", "--region", "fra", "--nats", f.nats, "--rtt", "0", "--listen", "127.0.0.1:0"))
+	url := front(t, said.URL)
 	await(t, "the object answers", func() bool {
-		status, _, _, err := try("POST", said.URL+"/turns/a", "")
+		status, _, _, err := try("POST", url+"/turns/a", "")
 		return err == nil && status == 200
 	})
 	patient := &http.Client{Transport: &http.Transport{}}
@@ -63,22 +72,11 @@ func TestStreamsGrowAGatewayAndAHostByLittle(t *testing.T) {
 		if method != "GET" {
 			body = io.LimitReader(zeros{}, n)
 		}
-		req, err := http.NewRequestWithContext(t.Context(), method, fmt.Sprintf("%s/press/a/?n=%d", said.URL, n), body)
+		req, err := http.NewRequestWithContext(t.Context(), method, fmt.Sprintf("%s/press/a/?n=%d", url, n), body)
 		if err != nil {
 			return nil, err
 		}
 		return patient.Do(req)
-	}
-	const one = 96 << 20
-	for _, method := range []string{"GET", "POST"} {
-		res, err := ask(method, one)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != 200 {
-			t.Fatalf("one stream: %d, %v", res.StatusCode, err)
-		}
-		res.Body.Close()
 	}
 	hostBefore, gatewayBefore := peak(t, host), peak(t, gateway)
 
@@ -131,7 +129,7 @@ func TestStreamsGrowAGatewayAndAHostByLittle(t *testing.T) {
 		default:
 		}
 		asked := time.Now()
-		if status, _, text := request(t, "POST", said.URL+"/turns/a", ""); status != 200 {
+		if status, _, text := request(t, "POST", url+"/turns/a", ""); status != 200 {
 			t.Errorf("beside the streams: %d %s", status, text)
 		}
 		slowest = max(slowest, time.Since(asked))

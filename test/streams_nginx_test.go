@@ -103,6 +103,24 @@ func TestStreamsPassNginx(t *testing.T) {
 		t.Errorf("an upload: %d %s", status, text)
 	}
 
+	<-log.reading
+	rest, sends := io.Pipe() // an upload most of which comes when its stream has begun to read
+	go func() {
+		if _, err := sends.Write(make([]byte, 1<<20)); err == nil {
+			<-log.reading
+			_, err = sends.Write(make([]byte, size))
+			sends.CloseWithError(err) // nil: that was all
+		}
+	}()
+	slow, err := http.Post(url+"/press/b/upload", "", rest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Body.Close()
+	if text, err := io.ReadAll(slow.Body); !strings.HasPrefix(string(text), fmt.Sprintf("%d of -1 ", size+1<<20)) || err != nil {
+		t.Errorf("an upload that goes on: %s, %v", text, err)
+	}
+
 	res.Body.Close() // the client of the events leaves: nginx does too, and the next event notices
 	for gone := false; !gone; {
 		select {

@@ -6,10 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"holdfast/embedded"
-	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host"
 )
@@ -208,89 +204,3 @@ func (*clockwork) ring(tx *objects.Tx, _ objects.None) (objects.None, error) {
 }
 
 func (*clockwork) number(tx *objects.Tx, _ objects.None) (int, error) { return amount.Get(tx), nil }
-
-// A crowd tells one hub, each of it once.
-const crowds objects.Class = "crowd"
-
-var (
-	crowdTell  = objects.NewCall[objects.None, objects.None](crowds, "tell")
-	crowdHear  = objects.NewCall[objects.None, objects.None](crowds, "hear")
-	crowdHeard = objects.NewCall[objects.None, int](crowds, "heard")
-)
-
-type sender struct{}
-
-func (sender) tell(tx *objects.Tx, _ objects.None) (objects.None, error) {
-	crowdHear.Tell(tx, tx.Object(crowds, "hub"), nil)
-	return nil, nil
-}
-
-func (sender) hear(tx *objects.Tx, _ objects.None) (objects.None, error) {
-	amount.Set(tx, amount.Get(tx)+1)
-	return nil, nil
-}
-
-func (sender) heard(tx *objects.Tx, _ objects.None) (int, error) { return amount.Get(tx), nil }
-
-// BenchmarkManySenders has 100,000 objects tell one. It fails if the hub has not heard each once, and shows how many marks and
-// bytes its record had at the most.
-func BenchmarkManySenders(b *testing.B) {
-	const senders = 100_000
-	for b.Loop() {
-		on := served(b, embedded.Config{Store: b.TempDir(), Log: testLog(b)})
-		classes := objects.Implement(crowds, func(*objects.Tx) sender { return sender{} },
-			objects.On(crowdTell, sender.tell), objects.On(crowdHear, sender.hear), objects.On(crowdHeard, sender.heard))
-		on.near = new(wire.Nearby)
-		on.startHost(b, "host", "fra", wire.Timing{TTL: 10 * time.Second, Evict: 20 * time.Second, Hibernate: 2 * time.Second}, nil, classes)
-		on.caller(b)
-		names := make(chan int)
-		var all errgroup.Group
-		for range 64 {
-			all.Go(func() error {
-				for i := range names {
-					if _, err := crowdTell.Do(b.Context(), on.env.Object(crowds, fmt.Sprint("m", i)), nil); err != nil {
-						return fmt.Errorf("sender %d: %w", i, err)
-					}
-				}
-				return nil
-			})
-		}
-		began := time.Now()
-		hub := on.env.Object(crowds, "hub")
-		inspector, err := host.Inspect(b.Context(), on.dial(b))
-		if err != nil {
-			b.Fatal(err)
-		}
-		marks, size := 0, 0
-		look := func() int {
-			n, err := crowdHeard.Do(b.Context(), hub, nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			info, err := inspector.Get(b.Context(), hub.ID(), "hub")
-			if err != nil {
-				b.Fatal(err)
-			}
-			if info.Told != nil && info.Told.Marks >= marks {
-				marks, size = info.Told.Marks, info.Size
-			}
-			return n
-		}
-		for i := range senders {
-			if names <- i; i%10_000 == 9_999 {
-				b.Logf("%d have told, %d were heard, after %v", i+1, look(), time.Since(began))
-			}
-		}
-		close(names)
-		if err := all.Wait(); err != nil {
-			b.Fatal(err)
-		}
-		await(b, "all were heard", func() bool { return look() >= senders })
-		if n := look(); n != senders {
-			b.Fatalf("%d were heard of %d", n, senders)
-		}
-		b.ReportMetric(senders/time.Since(began).Seconds(), "senders/s")
-		b.ReportMetric(float64(marks), "marks")
-		b.ReportMetric(float64(size), "bytes")
-	}
-}

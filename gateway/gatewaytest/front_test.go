@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/gofiber/fiber/v2"
+	"golang.org/x/sync/errgroup"
 
 	"holdfast/gateway"
 	"holdfast/gateway/gatewaytest"
@@ -240,5 +241,51 @@ func TestALargeBodyReachesTheClassThatTakesIt(t *testing.T) {
 	}
 	if status, _ := put("/takes/a", 1<<20+1, false); status != http.StatusRequestEntityTooLarge {
 		t.Errorf("a body that is too large for the class is answered %d", status)
+	}
+}
+
+// What asks belongs to the request and to no goroutine of it: the principal and the key pass along, and the response names who
+// has answered last.
+func TestAWorkerAsksManyAtOnceFromItsOwnGoroutines(t *testing.T) {
+	worker := func(r fiber.Router, env *gateway.Env) {
+		r.Post("/all", func(c *fiber.Ctx) error {
+			gateway.SetPrincipal(c, objects.Principal{ID: "ada"})
+			ctx := c.UserContext()
+			var all errgroup.Group
+			for i := range 16 {
+				all.Go(func() error {
+					n, err := post.Do(ctx, env.Object(rooms, fmt.Sprint("r", i)), "hello")
+					if err == nil && n != 1 {
+						err = fmt.Errorf("post %d of room %d", n, i)
+					}
+					return err
+				})
+			}
+			if err := all.Wait(); err != nil {
+				return err
+			}
+			return c.SendString("done")
+		})
+	}
+	w := objectstest.New(t, impl)
+	front := gatewaytest.New(t, w, worker)
+	for range 2 { // under one key it has one effect at each
+		r := httptest.NewRequest(http.MethodPost, "/all", nil)
+		r.Header.Set("Idempotency-Key", "k")
+		response := front.Do(r)
+		if body, err := io.ReadAll(response.Body); err != nil || string(body) != "done" || response.Header.Get("Holdfast-Object") == "" {
+			t.Errorf("%d %s, %v, headers %v", response.StatusCode, body, err, response.Header)
+		}
+	}
+	for i := range 16 {
+		err := objectstest.Inside(w, w.Object(rooms, fmt.Sprint("r", i)), func(tx *objects.Tx, _ *Room) error {
+			if said := posts.Get(tx, 1); said != "ada: hello" || posts.Count(tx) != 1 {
+				t.Errorf("room %d keeps %q, and %d in all", i, said, posts.Count(tx))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -121,7 +121,7 @@ func (w *world) clone() *world {
 	c := *w
 	for i, s := range w.sides {
 		side := *s
-		side.out.kept, side.in.kept = slices.Clone(s.out.kept), slices.Clone(s.in.kept)
+		side.out.kept.b, side.in.kept.b = slices.Clone(s.out.kept.b), slices.Clone(s.in.kept.b)
 		c.sides[i] = &side
 	}
 	c.bag = slices.Clone(w.bag)
@@ -137,7 +137,7 @@ func (x *explorer) pump(w *world) {
 		if s.Dead(w.now) {
 			continue
 		}
-		if x.mistake == hidesRoom && s.in.end == More && len(s.in.kept) == 0 && s.in.room != s.in.told && s.phase == Talking && s.in.toldGot == s.in.got {
+		if x.mistake == hidesRoom && s.in.end == More && s.in.kept.n == 0 && s.in.room != s.in.told && s.phase == Talking && s.in.toldGot == s.in.got {
 			s.ackAt = time.Time{}
 		}
 		if x.mistake == forgetsTheEnd && s.phase == Over && w.now.After(s.ended) {
@@ -252,7 +252,7 @@ func (x *explorer) judge(w *world) string {
 	}
 	for i, s := range w.sides {
 		text := x.script(1 - i)
-		come := w.read[i] + string(s.in.kept)
+		come := w.read[i] + s.in.kept.String()
 		switch end, _ := s.Ended(); {
 		case s.in.gone: // what it has not read is dropped
 		case !strings.HasPrefix(text, come):
@@ -261,7 +261,7 @@ func (x *explorer) judge(w *world) string {
 			return fmt.Sprintf("side %d takes %q for all of %q", i, come, text)
 		case end == Cut && (i != 1 || !x.cut):
 			return fmt.Sprintf("side %d takes a whole text for cut", i)
-		case len(s.in.kept) > tiny.Window || len(s.out.kept) > tiny.Window:
+		case s.in.kept.n > tiny.Window || s.out.kept.n > tiny.Window:
 			return "more than a window is kept"
 		case s.phase == Lost && w.budget.deaths == x.deaths && !x.late(w, i):
 			return fmt.Sprintf("side %d takes a live one for lost", i)
@@ -346,8 +346,8 @@ func (w *world) key() uint64 {
 	}
 	for i, s := range w.sides {
 		o, in := &s.out, &s.in
-		b = append(b, byte(s.phase), byte(o.acked), byte(o.sent), byte(o.most), byte(o.room), byte(o.end), byte(o.tries), byte(len(o.kept)))
-		b = append(b, byte(in.got), byte(in.room), byte(in.end), byte(in.told), byte(in.toldGot), byte(len(in.kept)), byte(w.wrote[i]), byte(len(w.read[i])))
+		b = append(b, byte(s.phase), byte(o.acked), byte(o.sent), byte(o.most), byte(o.room), byte(o.end), byte(o.tries), byte(o.kept.n))
+		b = append(b, byte(in.got), byte(in.room), byte(in.end), byte(in.told), byte(in.toldGot), byte(in.kept.n), byte(w.wrote[i]), byte(len(w.read[i])))
 		is(o.gone, in.gone, in.again, w.dead[i], w.ended[i])
 		at(s.heard)
 		at(s.said)

@@ -22,8 +22,8 @@ func FuzzASideWithstandsAnything(f *testing.F) {
 					t.Fatalf("says %+v", seg)
 				}
 			}
-			if len(s.in.kept) > set.Window || s.in.got > s.in.room+1 {
-				t.Fatalf("keeps %d bytes, %d of %d", len(s.in.kept), s.in.got, s.in.room)
+			if s.in.kept.n > set.Window || s.in.got > s.in.room+1 {
+				t.Fatalf("keeps %d bytes, %d of %d", s.in.kept.n, s.in.got, s.in.room)
 			}
 			now = now.Add(time.Second)
 			_ = s.Dead(now)

@@ -4,7 +4,7 @@ import "time"
 
 // outgoing is the bytes that a side sends.
 type outgoing struct {
-	kept   []byte // from acked on; the other may not have them
+	kept   ring   // from acked on; the other may not have them
 	wrote  uint64 // how many there were. The end follows at this place
 	acked  uint64 // the other has all before
 	sent   uint64 // what was sent, since it was gone back last
@@ -25,10 +25,8 @@ func (o *outgoing) next(seg *Segment, most int, now time.Time) bool {
 	}
 	before := o.sent
 	if limit := min(o.wrote, o.room); o.sent < limit {
-		n := min(limit-o.sent, uint64(most))
-		at := o.sent - o.acked
-		seg.Data = o.kept[at : at+n]
-		o.sent += n
+		seg.Data = o.kept.piece(int(o.sent-o.acked), int(min(limit-o.sent, uint64(most))))
+		o.sent += uint64(len(seg.Data))
 	}
 	if o.end != More && o.sent == o.wrote {
 		seg.End, seg.Reason = o.end, o.reason
@@ -60,11 +58,11 @@ func (o *outgoing) goBack(now time.Time, after time.Duration) {
 // onSegment takes what the other says of the bytes.
 func (o *outgoing) onSegment(seg Segment, now time.Time) {
 	if seg.Got > o.acked {
-		n := min(seg.Got-o.acked, uint64(len(o.kept)))
-		if o.kept = o.kept[n:]; len(o.kept) == 0 {
-			o.kept = nil // its memory is not needed
-		}
+		o.kept.drop(int(min(seg.Got-o.acked, uint64(o.kept.n))))
 		o.acked = seg.Got
+		if o.end != More && o.kept.n == 0 {
+			o.kept = ring{} // nothing more is kept
+		}
 		o.sent = max(o.sent, o.acked)
 		o.since, o.tries = now, 0
 	}
@@ -73,13 +71,13 @@ func (o *outgoing) onSegment(seg Segment, now time.Time) {
 		o.sent = o.acked
 	}
 	if seg.Gone {
-		o.gone, o.kept = true, nil
+		o.gone, o.kept = true, ring{}
 	}
 }
 
 // incoming is the bytes that a side receives.
 type incoming struct {
-	kept   []byte // that nobody has read
+	kept   ring   // that nobody has read
 	got    uint64 // how many have come, in order, and the end
 	room   uint64 // bytes before this are taken
 	end    End
@@ -102,10 +100,7 @@ const (
 
 // take counts bytes as read.
 func (i *incoming) take(n int, window uint64) {
-	i.kept = i.kept[n:]
-	if len(i.kept) == 0 {
-		i.kept = nil
-	}
+	i.kept.drop(n)
 	i.room += uint64(n)
 }
 
@@ -130,7 +125,7 @@ func (i *incoming) onSegment(seg Segment, set Settings, now time.Time) urgency {
 	if i.gone {
 		i.room += uint64(len(fresh))
 	} else {
-		i.kept = append(i.kept, fresh...)
+		i.kept.add(fresh)
 	}
 	if seg.End != More && seg.From+uint64(len(seg.Data)) == i.got {
 		i.end, i.reason = seg.End, seg.Reason

@@ -107,8 +107,8 @@ func (s *Side) Write(b []byte) int {
 	if s.out.end != More || s.out.gone {
 		return 0
 	}
-	n := min(len(b), s.set.Window-len(s.out.kept))
-	s.out.kept = append(s.out.kept, b[:n]...)
+	n := min(len(b), s.set.Window-s.out.kept.n)
+	s.out.kept.add(b[:n])
 	s.out.wrote += uint64(n)
 	return n
 }
@@ -131,7 +131,7 @@ func (s *Side) Sent() bool { return s.out.gone || s.out.end != More && s.out.ack
 
 // Read takes bytes that have come.
 func (s *Side) Read(b []byte, now time.Time) int {
-	n := copy(b, s.in.kept)
+	n := s.in.kept.copy(b, 0)
 	s.in.take(n, uint64(s.set.Window))
 	if s.in.end == More && s.in.room-s.in.told >= uint64(max(1, s.set.Window/4)) {
 		s.ackAt = now // the other may have stopped for want of room
@@ -141,7 +141,7 @@ func (s *Side) Read(b []byte, now time.Time) int {
 
 // Ended is what follows the bytes that were read: More while some are to come.
 func (s *Side) Ended() (End, string) {
-	if len(s.in.kept) > 0 {
+	if s.in.kept.n > 0 {
 		return More, ""
 	}
 	return s.in.end, s.in.reason
@@ -153,8 +153,8 @@ func (s *Side) Leave(now time.Time) {
 		return
 	}
 	s.in.gone = true
-	s.in.take(len(s.in.kept), uint64(s.set.Window))
-	s.in.kept = nil
+	s.in.take(s.in.kept.n, uint64(s.set.Window))
+	s.in.kept = ring{}
 	if s.in.end == More {
 		s.ackAt = now
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"holdfast/internal/flow"
+	"holdfast/internal/heap"
 	"holdfast/objects"
 )
 
@@ -143,6 +144,7 @@ type Body struct {
 	changed  chan struct{} // closed when something has; nil: nobody waits for that
 	left     func(error)   // is told once that it is of no use to write; nil: nobody is
 	ended    bool          // it is carried no more
+	carried  int           // bytes of it so far
 	closed   bool          // nobody reads
 	deadline time.Time     // of Read; zero: none
 	pumping  sync.WaitGroup
@@ -163,6 +165,7 @@ func (b *Body) onSegment(s flow.Segment) {
 		b.mu.Unlock()
 		return
 	}
+	b.count(len(s.Data))
 	tell := b.pump(now)
 	b.mu.Unlock()
 	tell()
@@ -183,8 +186,7 @@ func (b *Body) pump(now time.Time) (tell func()) {
 	}
 	b.send(now)
 	if b.side.Dead(now) {
-		b.ended = true
-		b.timer.Stop()
+		b.stop()
 		b.of.forget(b.id)
 	} else {
 		b.timer.Reset(max(time.Millisecond, b.side.Wake().Sub(now)))
@@ -197,6 +199,26 @@ func (b *Body) pump(now time.Time) (tell func()) {
 		return b.farewell(ErrLeft)
 	}
 	return func() {}
+}
+
+// large is how many bytes make a stream a large one, for package heap.
+const large = 1 << 20
+
+// count counts bytes that are carried. With mu held.
+func (b *Body) count(n int) {
+	before := b.carried
+	if b.carried += n; before < large && b.carried >= large && !b.ended {
+		heap.Begin()
+	}
+}
+
+// stop carries nothing any more. With mu held.
+func (b *Body) stop() {
+	if !b.ended && b.carried >= large {
+		heap.End()
+	}
+	b.ended = true
+	b.timer.Stop()
 }
 
 // send sends what is to be said. What is not sent is said again. With mu held.
@@ -296,6 +318,7 @@ func (b *Body) Write(p []byte) (n int, err error) {
 		}
 		some := b.side.Write(p[n:])
 		if n += some; some > 0 {
+			b.count(some)
 			now := time.Now()
 			b.send(now)
 			b.timer.Reset(max(time.Millisecond, b.side.Wake().Sub(now)))
@@ -394,8 +417,7 @@ func (b *Body) end() {
 	b.side.Leave(now)
 	b.side.Finish(flow.Cut, "whoever has written it has stopped")
 	b.send(now)
-	b.ended = true
-	b.timer.Stop()
+	b.stop()
 	b.wake()
 	tell := b.farewell(errLost)
 	b.mu.Unlock()

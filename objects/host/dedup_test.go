@@ -205,6 +205,26 @@ func TestAGatewayThatIsSilentForLongIsForgotten(t *testing.T) {
 	}
 }
 
+// Somebody forged a request of a gateway, which said that it waited for nothing below a number far beyond its own: the object
+// answered none of its requests for as long as it was owned.
+func TestAForgedNumberDoesNotKeepAnObjectFromAnsweringAGateway(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("a")
+		for i, forged := range []wire.Request{{N: 1, Low: 2}, {N: 1, Low: 1 << 62}, {N: 1 << 60, Low: 1 << 60}, {Kind: wire.Message, Low: 1 << 40}} {
+			forged.Gateway, forged.Body, forged.Call = "g", []byte("{}"), "add"
+			if forged.Kind == 0 {
+				forged.Kind = wire.Call
+			}
+			if err := wire.Ask(w.bus, wire.ObjectSubject(id("a")), wire.InboxPrefix+"g.forged", &forged); err != nil {
+				t.Fatal(err)
+			}
+			if n := number(<-w.ask("a", &wire.Request{Kind: wire.Call, Call: "add", Body: []byte("{}"), Low: 1})); n != i+1 {
+				t.Errorf("after %+v: add = %d, want %d", forged, n, i+1)
+			}
+		}
+	})
+}
+
 // A copy that named no owner ran again at the first owner after the record's removal, while another copy could still
 // be on its way.
 func TestALateCopyIsNotRunByTheOwnerAfterARemoval(t *testing.T) {

@@ -229,10 +229,11 @@ func TestAnObjectIsPutBackToABookmarkAndTheRestoreIsTakenBack(t *testing.T) {
 	}
 }
 
-// What was told, remembered and set does not go back, and what was told later has numbers of its own.
+// What was told, remembered and set does not go back, and what was told later has numbers of its own; the next owner finds it so, too.
 func TestARestoreLeavesMessagesAnswersAndTheAlarmAsTheyAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newLedgerWorld(t, newMemoryStore(), "first", newMemoryClock())
+		store, clock := newMemoryStore(), newMemoryClock()
+		w := newLedgerWorld(t, store, "first", clock)
 		w.write("a", line{"l", "1", 1})
 		before := call(w, "a", markCall, "mark", objects.None(nil))
 		call(w, "a", sendCall, "send", "one")
@@ -250,6 +251,20 @@ func TestARestoreLeavesMessagesAnswersAndTheAlarmAsTheyAre(t *testing.T) {
 		call(w, "a", sendCall, "send", "three")
 		time.Sleep(time.Second)
 		w.wants("ear", "[] [one two restored three]")
+		at, err := moment(before)
+		if err == nil {
+			_, err = w.restore("a", at) // which writes nothing else
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.wants("a", "[l=1/2] []")
+		w.crash()
+		w = newLedgerWorld(t, store, "second", clock)
+		w.wants("a", "[l=1/2] []")
+		call(w, "a", sendCall, "send", "tenth")
+		time.Sleep(time.Second)
+		w.wants("ear", "[] [one two restored three tenth]")
 		if reply := w.request("a", &wire.Request{Kind: wire.Call, Call: "write", Body: []byte(`{"Name":"k","Text":"k"}`), Key: "somebody.once"}); reply.Err() != nil || !reply.Kept {
 			t.Errorf("a request that ran before the restore was answered %+v; its answer is to be known", reply)
 		}

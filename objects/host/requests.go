@@ -53,6 +53,10 @@ func checkName(name string) error {
 	return nil
 }
 
+// maxNumber is beyond what any gateway counts to. An object answers nothing that a gateway has said to wait for no more, so a
+// forged number would keep it from answering the gateway.
+const maxNumber = 1 << 48
+
 // checkRequest refuses a request that no gateway or host of ours has made.
 func checkRequest(req *wire.Request, byHost bool) error {
 	switch {
@@ -67,6 +71,9 @@ func checkRequest(req *wire.Request, byHost bool) error {
 	}
 	if err := checkSession(req); err != nil {
 		return err
+	}
+	if req.Low > req.N || req.N > maxNumber {
+		return fmt.Errorf("number %d, and nothing below %d is waited for: no gateway says this", req.N, req.Low)
 	}
 	if err := checkName(req.Gateway); err != nil || req.Socket == "" {
 		return err
