@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -33,6 +34,11 @@ func TestMain(m *testing.M) {
 				return nil
 			})
 		}})
+	}
+	flag.Parse()
+	// Tests that run beside others wait: there may be more of them than processors.
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }

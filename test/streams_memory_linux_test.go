@@ -37,7 +37,7 @@ func peak(t *testing.T, p *process) int64 {
 func TestStreamsGrowAGatewayAndAHostByLittle(t *testing.T) {
 	beside(t, waiters)
 	binary := filepath.Join(t.TempDir(), "streams")
-	if out, err := exec.Command("go", "build", "-o", binary, "./testdata/streams").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-ldflags=-w", "-o", binary, "./testdata/streams").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	for name, front := range map[string]func(*testing.T, string) string{

@@ -521,6 +521,7 @@ func stuckClass(release chan struct{}) *objects.Implementation {
 }
 
 func TestAHostWithAStuckEventStopsAndItsObjectsGoElsewhere(t *testing.T) {
+	t.Parallel()
 	server, err := embedded.Start(t.Context(), embedded.Config{})
 	if err != nil {
 		t.Fatal(err)

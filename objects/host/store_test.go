@@ -552,6 +552,7 @@ func TestAnAlarmThatFailedToTheEndIsStillRead(t *testing.T) {
 // Direct reads are allowed when every host reads records with parts, and not before. Entries are then read from whichever
 // server answers; records are read from the leader all the same.
 func TestEntriesAreReadDirectlyAndRecordsFromTheLeader(t *testing.T) {
+	t.Parallel()
 	s := newStore(t)
 	var wide atomic.Bool
 	records, err := record.Open(t.Context(), s.js, record.Settings{Storage: jetstream.MemoryStorage, Direct: wide.Load})
@@ -631,6 +632,7 @@ func TestEntriesAreReadDirectlyAndRecordsFromTheLeader(t *testing.T) {
 // A host of an older version, whose lease does not say that it reads records with parts, is alive: objects have to fit into
 // their records, and direct reads stay off. When it has gone, they may grow.
 func TestNoRecordHasPartsWhileAnOlderHostIsAlive(t *testing.T) {
+	t.Parallel()
 	s := newStore(t)
 	timing := lease.Timing{TTL: 10 * time.Second, Margin: time.Second}
 	leases, err := lease.Open(t.Context(), s.js, true, 1, timing)

@@ -1,0 +1,16 @@
+package host
+
+import (
+	"flag"
+	"os"
+	"testing"
+)
+
+// Tests that run beside others have a server, and wait for it: there may be more of them than processors.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
