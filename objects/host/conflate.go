@@ -122,6 +122,9 @@ func (o *object) conflationDue() {
 	defer o.recover("")
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.sockets == nil {
+		return // the object sleeps
+	}
 	c, now := o.sockets.conflation, time.Now()
 	if c == nil || o.stage() == gone || !c.Waits() && len(c.acks) == 0 {
 		return
