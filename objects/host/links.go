@@ -334,6 +334,9 @@ func (o *object) tickStream(now time.Time) (kept int) {
 func (o *object) dropLargest() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if !o.acceptsLanes() {
+		return
+	}
 	largest := ""
 	for gateway := range o.sockets.lanes {
 		if largest == "" || o.sockets.stream.Kept(gateway) > o.sockets.stream.Kept(largest) {
