@@ -51,7 +51,7 @@ func (g *Gateway) receive(rc *fasthttp.RequestCtx, length int64, chunked bool) e
 		return tooMuch{g.cfg.Limits.Body}.err()
 	}
 	if !chunked {
-		l := &large{conn: c, body: io.LimitReader(past{c}, length), length: length}
+		l := &large{conn: c, body: &exactly{past{c}, length}, length: length}
 		rc.Request.SetBodyStream(held{l}, int(length))
 		return nil
 	}
@@ -145,6 +145,23 @@ func (c *chunks) trailer() error {
 type past struct{ *conn }
 
 func (p past) Read(b []byte) (int, error) { return p.readLarge(b) }
+
+// exactly reads so many bytes. A body that ends before is cut: its client has left.
+type exactly struct {
+	from io.Reader
+	left int64
+}
+
+func (e *exactly) Read(b []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := e.from.Read(b[:min(int64(len(b)), e.left)])
+	if e.left -= int64(n); errors.Is(err, io.EOF) && e.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
 
 // largeOf is the request's large body; nil: it has none.
 func largeOf(r *fasthttp.Request) *large {
