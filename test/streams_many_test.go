@@ -6,18 +6,15 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"runtime"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// Ten uploads, ten downloads, a reader that stops and one that leaves, at one object: memory is a window each, and the object
-// answers others meanwhile. STREAM_MB is the size of each, 8 MB by default. All of it is one process here, the NATS server and the
-// clients too.
-func TestManyStreamsTakeAWindowEach(t *testing.T) {
+// Ten uploads, ten downloads, a reader that stops and one that leaves, at one object: all are whole, and the object answers others
+// meanwhile. STREAM_MB is the size of each, 8 MB by default.
+func TestManyStreamsAtOneObjectAreWhole(t *testing.T) {
 	on := together(t)
 	url, log := newPress(t, on)
 	mb := 8
@@ -33,9 +30,6 @@ func TestManyStreamsTakeAWindowEach(t *testing.T) {
 	if status, _, _ := request(t, "POST", url+"/turns/a", ""); status != 200 {
 		t.Fatal(status)
 	}
-	runtime.GC()
-	var before, now runtime.MemStats
-	runtime.ReadMemStats(&before)
 	var running sync.WaitGroup
 	began := time.Now()
 	for range 10 {
@@ -69,8 +63,7 @@ func TestManyStreamsTakeAWindowEach(t *testing.T) {
 		t.Error(err)
 	}
 	leaves.Body.Close()
-	var most uint64
-	var slowest atomic.Int64
+	var slowest time.Duration
 	for over := false; !over; {
 		select {
 		case <-done:
@@ -80,17 +73,11 @@ func TestManyStreamsTakeAWindowEach(t *testing.T) {
 			if status, _, text := request(t, "POST", url+"/turns/a", ""); status != 200 {
 				t.Errorf("beside the streams: %d %s", status, text)
 			}
-			slowest.Store(max(slowest.Load(), int64(time.Since(asked))))
-			runtime.ReadMemStats(&now)
-			most = max(most, now.HeapInuse)
+			slowest = max(slowest, time.Since(asked))
 		}
 	}
 	stopped.Body.Close()
-	grown := int64(most) - int64(before.HeapInuse)
-	t.Logf("20 streams of %d MB in %v: heap grown by %d MB, slowest call beside them %v", mb, time.Since(began).Round(time.Millisecond), grown>>20, time.Duration(slowest.Load()).Round(time.Millisecond))
-	if grown > 64<<20 {
-		t.Errorf("the heap has grown by %d MB for 22 streams", grown>>20)
-	}
+	t.Logf("20 streams of %d MB in %v, the slowest call beside them %v", mb, time.Since(began).Round(time.Millisecond), slowest.Round(time.Millisecond))
 	for range 2 { // the two that nobody reads have ended
 		t.Log("a stream has ended:", <-log.ended)
 	}
