@@ -11,7 +11,7 @@ import (
 // Seats are how many tests of a kind run at a time, beside those of the other kinds. Tests wait for leases, alarms and browsers
 // more than they compute; under the race detector they compute.
 var (
-	waiters  = newSeats(6, 3)
+	waiters  = newSeats(6, 2)
 	clusters = newSeats(1, 1) // on the cluster that they share
 	heavy    = heavySeats()
 	browsers = newSeats(2, 1) // a page that loads takes half a core
