@@ -148,7 +148,7 @@ export class Connection {
     this.#lostAt = null;
     this.protocol = hello.subprotocol ?? "";
     const { again, gap } = this.#session.hello(hello);
-    for (const data of again) this.#ws.send(escapeMessage(data));
+    for (const data of again) this.#write(escapeMessage(data));
     if (hello.back || !this.options.ready) this.#ready();
     if (gap) this.options.onGap?.(gap, this);
   }
@@ -183,11 +183,16 @@ export class Connection {
       this.#after("ping", this.times.ping, () => this.#ping(this.times.pong));
       return;
     }
-    if (this.#session) this.#ws.send(PING);
+    if (this.#session) this.#write(PING);
     if (heartbeat) this.send(heartbeat.ping());
     this.#after("silent", this.times.silent, () => this.#tell({ ...this.status, silent: true }));
     this.#after("pong", within, () => this.#lost(1006, ""));
     // The next ping is set by this one's pong: two deadlines would race.
+  }
+
+  // A socket that is closing takes nothing, and its end comes: what was not sent is sent again, or asked again.
+  #write(data) {
+    if (this.#ws.readyState === 1) this.#ws.send(data);
   }
 
   #pong() {

@@ -144,3 +144,14 @@ test("bytes are read and escaped as text is", () => {
   assert.equal(escapeMessage(""), "");
   assert.deepEqual(readMessage(""), { kind: "message", data: "" });
 });
+
+test("nothing is sent on a socket that is closing", () => {
+  const w = world();
+  w.last().hello({ token: "s.id-1", time: 30000 });
+  w.last().hear("\0a0");
+  const before = w.last().sent.length;
+  w.last().readyState = 2; // the close is on its way; its event comes later
+  w.advance(60000); // a ping was due
+  assert.equal(w.sockets[0].sent.length, before);
+  assert.equal(w.connection.send("late"), false);
+});
