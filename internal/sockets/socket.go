@@ -109,8 +109,8 @@ func helloOf(op *wire.LaneOp) []byte {
 	return append([]byte{0, resume.HelloKind}, data...)
 }
 
-// AwaitOpen waits until the stream says that the socket is open, which may be before or
-// after the object's answer. It reports false if that does not come.
+// AwaitOpen waits until the stream says that the socket is open, which is mostly
+// before the answer does. It reports false if that does not come.
 func (s *Socket) AwaitOpen(ctx context.Context) bool {
 	select {
 	case <-s.opened:
