@@ -118,7 +118,8 @@ func (o *object) read() owner.Event {
 	rec, revision, err := o.in.store.Read(ctx, o.id.Key())
 	switch {
 	case errors.Is(err, record.ErrUnreadable):
-		return o.unreadable("its record cannot be read", err)
+		o.in.log.Error("object not served: its record cannot be read", "ref", o.unreadable(), "object", o.id.Key(), "err", err)
+		return owner.Unreadable{}
 	case err != nil:
 		o.in.log.Warn("record not read", "object", o.id.Key(), "err", err)
 		return owner.Doubt{}

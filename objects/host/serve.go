@@ -17,7 +17,8 @@ func (o *object) open(ctx context.Context) owner.Event {
 	err := o.opening.open(ctx, o.id.Key(), o.in.home(), o.class.History, time.Now())
 	switch {
 	case errors.Is(err, state.ErrDamaged):
-		return o.unreadable("a part of it cannot be read", err)
+		o.in.log.Error("object not served: a part of it cannot be read", "ref", o.unreadable(), "object", o.id.Key(), "err", err)
+		return owner.Unreadable{}
 	case err != nil:
 		o.in.log.Warn("parts of a record not read", "object", o.id.Key(), "err", err)
 		return owner.Doubt{}
@@ -25,12 +26,12 @@ func (o *object) open(ctx context.Context) owner.Event {
 	return nil
 }
 
-// unreadable notes that nobody can read the record, or a part of it.
-func (o *object) unreadable(what string, err error) owner.Event {
+// unreadable notes that nobody can read the record, or a part of it, and returns the reference
+// of the refusal.
+func (o *object) unreadable() (ref string) {
 	refusal := o.in.unreadable.add(o.id.Key(), time.Now())
 	o.commit.refuse(refusal)
-	o.in.log.Error("object not served: "+what, "ref", refusal.Reference, "object", o.id.Key(), "err", err)
-	return owner.Unreadable{}
+	return refusal.Reference
 }
 
 // claimOf is the record that was read, put back in our name. With mu held.
