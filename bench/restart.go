@@ -44,7 +44,7 @@ func measureRestart(ctx context.Context, objects, rewrites int) error {
 		return fmt.Errorf("make a folder for the server: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // a folder that is left over is no error of the measurement
-	t := table{head: []string{"records", "put again", "start, of five the middle one", "heap after it"}}
+	t := table{head: []string{"records", "put again", "start, the middle one of five", "heap after it"}}
 	for _, again := range []int{0, rewrites} {
 		if again == 0 {
 			err = withServer(ctx, dir, func(js jetstream.JetStream) error { return putRecords(ctx, js, objects, func(i int) int { return i }) })
@@ -57,7 +57,8 @@ func measureRestart(ctx context.Context, objects, rewrites int) error {
 			return err
 		}
 		var starts []time.Duration
-		records, heap := uint64(0), uint64(0)
+		var heaps []uint64
+		records := uint64(0)
 		for range restarts {
 			began := time.Now()
 			err := withServer(ctx, dir, func(js jetstream.JetStream) error {
@@ -69,7 +70,7 @@ func measureRestart(ctx context.Context, objects, rewrites int) error {
 				runtime.GC()
 				var m runtime.MemStats
 				runtime.ReadMemStats(&m)
-				records, heap = stream.CachedInfo().State.Msgs, max(heap, m.HeapAlloc)
+				records, heaps = stream.CachedInfo().State.Msgs, append(heaps, m.HeapAlloc>>20)
 				return nil
 			})
 			if err != nil {
@@ -77,7 +78,10 @@ func measureRestart(ctx context.Context, objects, rewrites int) error {
 			}
 		}
 		slices.Sort(starts)
-		t.add(fmt.Sprint(records), fmt.Sprint(again), fmt.Sprintf("%v (%v to %v)", starts[restarts/2].Round(time.Millisecond), starts[0].Round(time.Millisecond), starts[restarts-1].Round(time.Millisecond)), fmt.Sprintf("%d MB", heap>>20))
+		slices.Sort(heaps)
+		took := func(i int) time.Duration { return starts[i].Round(time.Millisecond) }
+		t.add(fmt.Sprint(records), fmt.Sprint(again), fmt.Sprintf("%v (%v to %v)", took(restarts/2), took(0), took(restarts-1)),
+			fmt.Sprintf("%d MB (%d to %d)", heaps[restarts/2], heaps[0], heaps[restarts-1]))
 	}
 	fmt.Print(t.markdown())
 	return nil
