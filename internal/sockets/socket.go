@@ -396,12 +396,12 @@ func (s *Socket) describe(held stream.HeldSocket) wire.LaneSocket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	told := wire.LaneSocket{
-		Slot: uint32(held.Slot), Settled: held.Settled, Attachment: s.attachment, Principal: s.principal,
+		Slot: uint32(held.Slot), Acked: held.Acked, Attachment: s.attachment, Principal: s.principal,
 		Answered: s.answered.Load(), Accepted: s.accepted,
 	}
 	if s.accepted.Session != "" {
 		told.Lost = s.end.lost
-		told.Counts = wire.Counts{Sent: s.sent, Heard: s.before + held.Settled}
+		told.Counts = wire.Counts{Sent: s.sent, Heard: s.before + held.Acked}
 		if s.auto != nil {
 			told.AutoRequest, told.AutoResponse = string(s.auto.request), s.auto.response
 		}

@@ -219,7 +219,7 @@ func (o *owner) held(held *wire.Held) {
 		answer.Positions = append(answer.Positions, stream.Position{Token: p.Token, Received: p.Received})
 	}
 	for _, s := range held.Sockets {
-		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(s.Slot), Settled: s.Settled})
+		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(s.Slot), Acked: s.Acked})
 	}
 	o.send(o.stream.Held(time.Now(), held.Gateway, answer))
 }
@@ -303,7 +303,7 @@ func (o *owner) frame(reply string, req *wire.Request) {
 		case stream.Take:
 			o.take(req, slot, &body)
 			return
-		case stream.Told:
+		case stream.AlreadyEnded:
 			o.event(stream.Out{}, &body)
 			return
 		case stream.Gap:
