@@ -470,7 +470,7 @@ func (w *world) open() (*Socket, *memoryClient) {
 // connect gives a socket its client's connection. The client answers pings.
 func (w *world) connect(s *Socket) *memoryClient {
 	c := newMemoryClient()
-	c.pong = func() { s.Heard(c) }
+	c.pong = func() { s.ExtendDeadline(c) }
 	w.hub.Serve(s, c)
 	return c
 }

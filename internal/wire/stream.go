@@ -90,12 +90,12 @@ type LaneOp struct {
 // Counts are how many messages a session has had.
 type Counts struct {
 	Sent  uint64 // to its client
-	Heard uint64 // from its client, as far as they were taken
+	Taken uint64 // from its client, as far as they were taken
 }
 
 func (n *Counts) fields(c *coder) {
 	number(c, 40, &n.Sent)
-	number(c, 41, &n.Heard)
+	number(c, 41, &n.Taken)
 }
 
 func (o *LaneOp) fields(c *coder) {
