@@ -341,7 +341,7 @@ func TestAPanicOfTheHostEndsOneObject(t *testing.T) {
 		w.own("bad")
 		w.own("good")
 		w.call("bad", "add")
-		w.look("bad", func(o *object) { o.memory.state = nil }) // the next event dereferences it
+		w.look("bad", func(o *object) { o.memory.State = nil }) // the next event dereferences it
 		if r := w.call("bad", "add"); r == nil || r.Code != objects.Internal || r.Ref == "" {
 			t.Errorf("the caller got %+v, want internal with a reference", r)
 		}
