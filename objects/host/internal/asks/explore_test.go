@@ -236,7 +236,7 @@ func (w *world) key(k key) key {
 		}
 		if one := c.asks.to["B"]; one != nil {
 			k.texts("told")
-			k.numbers(int(one.told))
+			k.numbers(one.told)
 			for i := range one.open {
 				k.numbers(int(one.open[i].n))
 				k.flags(one.open[i].ready.IsZero())
