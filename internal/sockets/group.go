@@ -259,7 +259,7 @@ func (h *Hub) perform(g *group, acts []stream.Act) {
 		case stream.Claim:
 			h.claim(g.key)
 		default:
-			h.performOn(g.socket(h, a.Slot, a.Kind == stream.Tell), a)
+			h.performOn(g.socket(h, a.Slot, a.Kind == stream.SendLast), a)
 		}
 	}
 }
@@ -272,9 +272,9 @@ func (h *Hub) performOn(s *Socket, a stream.Act) {
 	switch a.Kind {
 	case stream.Cut:
 		s.Close(End{Code: closeRestart, Reason: "something sent to the socket was lost; connect again", Fault: objects.Unavailable, lost: true})
-	case stream.Tell:
+	case stream.SendLast:
 		s.sendClosed(a.Seq, a.Alone)
-	case stream.Settle:
+	case stream.FramesAcked:
 		s.acknowledged(a.Seq)
 	case stream.Drop:
 		s.forget()

@@ -161,7 +161,7 @@ var (
 func (b *Body) onSegment(s flow.Segment) {
 	b.mu.Lock()
 	now := time.Now()
-	if b.side.Hear(s, now) != nil {
+	if b.side.Receive(s, now) != nil {
 		b.mu.Unlock()
 		return
 	}
@@ -223,7 +223,7 @@ func (b *Body) stop() {
 
 // send sends what is to be said. What is not sent is said again. With mu held.
 func (b *Body) send(now time.Time) {
-	for s, ok := b.side.Say(now); ok; s, ok = b.side.Say(now) {
+	for s, ok := b.side.Next(now); ok; s, ok = b.side.Next(now) {
 		_ = Publish(b.of.bus, b.to, &Segment{Body: b.id, Segment: s})
 	}
 }

@@ -90,12 +90,12 @@ type LaneOp struct {
 // Counts are how many messages a session has had.
 type Counts struct {
 	Sent  uint64 // to its client
-	Heard uint64 // from its client, as far as they were taken
+	Taken uint64 // from its client, as far as they were taken
 }
 
 func (n *Counts) fields(c *coder) {
 	number(c, 40, &n.Sent)
-	number(c, 41, &n.Heard)
+	number(c, 41, &n.Taken)
 }
 
 func (o *LaneOp) fields(c *coder) {
@@ -228,7 +228,7 @@ func (p *LanePosition) fields(c *coder) {
 // LaneSocket is one socket at its gateway.
 type LaneSocket struct {
 	Slot       uint32
-	Settled    uint64 // frames up to this one are acknowledged
+	Acked      uint64 // frames up to this one are acknowledged
 	Attachment []byte
 	Principal  []byte
 	Answered   int64 // when the gateway has answered it by itself last, in Unix milliseconds; 0: never
@@ -240,7 +240,7 @@ type LaneSocket struct {
 
 func (s *LaneSocket) fields(c *coder) {
 	number(c, 1, &s.Slot)
-	number(c, 2, &s.Settled)
+	number(c, 2, &s.Acked)
 	c.bytes(3, &s.Attachment)
 	c.bytes(4, &s.Principal)
 	number(c, 5, &s.Answered)

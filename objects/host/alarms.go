@@ -107,7 +107,7 @@ func (o *object) schedule(next, last wakeUp, set setter) error {
 func (o *object) onWakeUp(ctx context.Context, ev event) {
 	now := time.Now()
 	o.endSessions(now)
-	if due, ok := alarmValue(o.memory.alarm).Next(); ok && !now.Before(due) {
+	if o.memory.alarmDue(now) {
 		if o.ready(ev) {
 			o.runAlarm(ctx, ev)
 		}
@@ -141,10 +141,7 @@ type setWakeUp struct {
 func (o *object) setWakeUp(w wakeUp) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.commit.wakeUp = nil; !w.at.IsZero() {
-		set := w
-		o.commit.wakeUp = &set
-	}
+	o.commit.noteWakeUp(w)
 }
 
 // reschedule sets the wake-up that is needed, whether or not it is set.
@@ -161,13 +158,9 @@ func (o *object) reschedule(need *wakeNeed, set setter) error {
 // afterCommit brings the wake-up in line with a need that is later, or none.
 func (o *object) afterCommit() {
 	o.mu.Lock()
-	need, set, another := o.commit.durable, o.commit.setFor(), o.commit.own.Pending != owner.Put{}
+	next, set, replace := o.commit.wakeUpAfterCommit(time.Now())
 	o.mu.Unlock()
-	if another || set.loose {
-		return // a put is under way that may need the earlier wake-up, or it may as well come for nothing
-	}
-	next := need.wakeUp(time.Now())
-	if next.loose {
+	if !replace {
 		return
 	}
 	if err := o.schedule(next, set, o.in.clock.Set); err != nil {
@@ -198,13 +191,13 @@ func alarmValue(a *engine.Alarm) engine.Alarm {
 // runAlarm runs the alarm if the record says that it is due.
 func (o *object) runAlarm(ctx context.Context, ev event) {
 	now := time.Now()
-	before := alarmValue(o.memory.alarm)
-	if due, ok := before.Next(); !ok || now.Before(due) { // the constructor has changed it
+	before := o.memory.alarmSet()
+	if !o.memory.alarmDue(now) { // the constructor has changed it
 		o.setAgain(ev)
 		return
 	}
 	o.setWakeUp(wakeUp{}) // it has fired
-	out := o.memory.instance.Alarm(ctx, before.Info())
+	out := o.memory.handler().Alarm(ctx, before.Info())
 	if o.givesWay(ev, out) {
 		return
 	}
@@ -237,8 +230,8 @@ func (o *object) setAgain(ev event) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	need := needOf(alarmValue(o.memory.alarm), o.told, o.sockets.next())
-	if o.stage() != gone && o.enqueue(setWakeUp{need: need, then: then}) {
+	need := needOf(o.memory.alarmSet(), o.told, o.sockets.next())
+	if o.stage() != gone && o.commit.enqueue(setWakeUp{need: need, then: then}) {
 		o.spawn(o.work)
 	}
 }

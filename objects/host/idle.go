@@ -98,9 +98,9 @@ func (o *object) idleCheck(now time.Time) bool {
 		next = now.Add(life.Soonest())
 	case idle >= life.Evict && !o.keepsTold():
 		return true
-	case idle < life.Hibernate && o.memory.instance != nil:
+	case idle < life.Hibernate && o.memory.handler() != nil:
 		next = used.Add(life.Soonest())
-	case o.memory.instance != nil && o.memory.instance.Sleeps():
+	case o.memory.handler() != nil && o.memory.handler().Sleeps():
 		next = now.Add(life.Soonest())
 		o.push(delivery{kind: sleepDue})
 	default:
@@ -124,7 +124,7 @@ func (o *object) idleCheck(now time.Time) bool {
 // worth a record, and anybody can make such objects by asking for names. With mu held.
 func (o *object) keepsNothing() bool {
 	rec := o.snapshot(nil)
-	return o.memory.state.Empty() && rec.Empty() && !o.keepsTold()
+	return o.memory.Empty() && rec.Empty() && !o.keepsTold()
 }
 
 // hibernate drops the instance unless an event has come. With mu held.
@@ -135,7 +135,7 @@ func (o *object) hibernate(now time.Time) bool {
 	if !m.idle() {
 		return false
 	}
-	if o.memory.instance != nil {
+	if o.memory.handler() != nil {
 		o.in.metrics.hibernations.WithLabelValues(o.class.Name).Inc()
 	}
 	o.setInstance(nil)
@@ -143,10 +143,7 @@ func (o *object) hibernate(now time.Time) bool {
 	if o.sockets != nil && o.sockets.unused() {
 		o.sockets = nil
 	}
-	o.commit.timer = nil
-	if len(o.commit.todo) == 0 {
-		o.commit.todo = nil
-	}
+	o.commit.sleep()
 	return true
 }
 
@@ -155,7 +152,7 @@ const sleepTime = 10 * time.Second
 
 // sleep drops the instance. If it has something to save, that is an event before.
 func (o *object) sleep() {
-	i := o.memory.instance
+	i := o.memory.handler()
 	if i == nil || !i.Sleeps() {
 		return
 	}

@@ -417,7 +417,7 @@ func (o *object) held(now time.Time, h *wire.Held) {
 		}
 	}
 	for _, s := range h.Sockets {
-		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(s.Slot), Settled: s.Settled})
+		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(s.Slot), Acked: s.Acked})
 	}
 	o.transmit(o.sockets.stream.Held(now, h.Gateway, answer))
 }

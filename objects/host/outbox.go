@@ -7,7 +7,6 @@ import (
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
-	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/internal/engine"
 )
 
@@ -68,20 +67,10 @@ func (b *outbox) takeAll() []outboxItem {
 	return items
 }
 
-// nextCommit is the commit that what is written now is part of. With mu held.
-func (o *object) nextCommit() uint64 {
-	own := &o.commit.own
-	if (own.Pending != owner.Put{}) {
-		return own.Pending.Commit + 1
-	}
-	return own.Commit + 1
-}
-
 // put adds what an event wants sent, to gateways and to whoever has asked: behind the
 // next put if it wrote, at once if nothing that it depends on is still to land. With mu
 // held.
 func (o *object) put(item outboxItem, outs ...stream.Out) {
-	own := &o.commit.own
 	if o.stage() == gone {
 		item.redirect(o, false)
 		return
@@ -90,14 +79,12 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 		item.wrote = true // what goes to gateways waits for a put, which proves that the object is ours
 	}
 	if item.wrote {
-		o.outbox.observed = o.nextCommit()
-		if o.commit.batch == clean {
-			o.commit.batch = written
-		}
+		o.outbox.observed = o.commit.nextCommit()
+		o.commit.wrote()
 	}
 	item.pushed = len(outs) > 0
 	if item.wrote || item.pushed {
-		o.commit.waits.Store(true)
+		o.commit.noteWaits()
 	}
 	if item.pushed {
 		need := o.outbox.observed
@@ -108,7 +95,7 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 	}
 	switch {
 	case item.silent():
-	case planted.AnswerBeforeCommit || len(o.outbox.items) == 0 && o.outbox.observed <= own.Commit && o.mayLeave(item):
+	case planted.AnswerBeforeCommit || len(o.outbox.items) == 0 && o.outbox.observed <= o.commit.state().Commit && o.mayLeave(item):
 		o.emit(item)
 	default:
 		o.outbox.add(item)
@@ -171,7 +158,7 @@ func (o *object) emit(item outboxItem) {
 	if item.frame || item.reply == nil {
 		return
 	}
-	item.reply.Owner, item.reply.Token = o.owner(), o.commit.own.Token
+	item.reply.Owner, item.reply.Token = o.owner(), o.commit.state().Token
 	if item.pushed {
 		o.in.answerAfter(item.to, item.reply)
 	} else {
@@ -188,7 +175,7 @@ func (item outboxItem) redirect(o *object, unsure bool) {
 	}
 	if item.reply != nil {
 		unsure = unsure && item.wrote || item.reply.Kept && !item.wrote
-		o.in.answer(item.to, &wire.Reply{Moved: true, Unsure: unsure, Token: o.memory.token})
+		o.in.answer(item.to, &wire.Reply{Moved: true, Unsure: unsure, Token: o.term.token})
 	}
 }
 
@@ -198,7 +185,7 @@ func (item outboxItem) refuse(o *object, e *objects.Error) {
 		item.gate <- false
 	}
 	if item.reply != nil {
-		owner, token := o.in.self(o.memory.epoch), o.memory.token
+		owner, token := o.in.self(o.term.epoch), o.term.token
 		o.in.answer(item.to, &wire.Reply{Code: e.Code, Message: e.Message, Ref: e.Reference, Owner: owner, Token: token})
 	}
 }
@@ -221,7 +208,7 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 		if info.Slot != 0 {
 			d := b.to(info.Gateway)
 			d.Opens = append(d.Opens, stream.Slot(info.Slot))
-			d.Ops = append(d.Ops, o.opening(info))
+			d.Ops = append(d.Ops, o.sockets.opening(info, o.class.Resume.Time))
 		}
 	}
 	joined := 0
@@ -266,18 +253,19 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 	return b.outs(), waits
 }
 
-// opening is the operation that has a gateway open a socket. With mu held.
-func (o *object) opening(s engine.SocketInfo) wire.LaneOp {
+// opening is the operation that has a gateway open a socket. One that comes back may be away for
+// so long.
+func (s *sockets) opening(info engine.SocketInfo, away time.Duration) wire.LaneOp {
 	op := wire.LaneOp{
-		Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{s.Slot}),
-		Accepted: wire.Accepted{Tags: s.Tags, Order: s.Order, Conflated: s.Conflated, Subprotocol: s.Subprotocol},
+		Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{info.Slot}),
+		Accepted: wire.Accepted{Tags: info.Tags, Order: info.Order, Conflated: info.Conflated, Subprotocol: info.Subprotocol},
 	}
-	if s.Auto != nil {
-		op.AutoRequest, op.AutoResponse = s.Auto.Request, s.Auto.Response
+	if info.Auto != nil {
+		op.AutoRequest, op.AutoResponse = info.Auto.Request, info.Auto.Response
 	}
-	if s.Session != 0 {
-		one := o.sockets.sessions.Find(s.ID)
-		op.Session, op.Secret, op.Return = one.ID, one.Secret, uint64(o.class.Resume.Time.Milliseconds())
+	if info.Session != 0 {
+		one := s.sessions.Find(info.ID)
+		op.Session, op.Secret, op.Return = one.ID, one.Secret, uint64(away.Milliseconds())
 	}
 	return op
 }

@@ -43,7 +43,7 @@ func (o *object) putBefore(p *payload) error {
 	if p.before == nil {
 		return nil
 	}
-	if p.before.Folds() && o.memory.state.Runs() >= state.StallRuns {
+	if p.before.Folds() && o.memory.Runs() >= state.StallRuns {
 		if merging := o.mergeUnderWay(); merging != nil {
 			timer := time.NewTimer(stallTime)
 			defer timer.Stop()
@@ -73,7 +73,7 @@ func (o *object) mergeUnderWay() chan struct{} {
 func (o *object) maintain() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.stage() != serving || !o.memory.state.Large() {
+	if o.stage() != serving || !o.memory.Large() {
 		return
 	}
 	if o.upkeep == nil {
@@ -81,10 +81,10 @@ func (o *object) maintain() {
 	}
 	u, now := o.upkeep, time.Now()
 	if u.merging == nil && !now.Before(u.again) {
-		if e := o.memory.state.PlanExpiry(o.id.Key(), o.in.home(), now); e != nil {
+		if e := o.memory.PlanExpiry(o.id.Key(), o.in.home(), now); e != nil {
 			ctx := u.begin(o.in.work)
 			o.spawn(func() { o.expire(ctx, e) })
-		} else if job := o.memory.state.Plan(o.id.Key(), o.commit.own.Token, o.in.home()); job != nil {
+		} else if job := o.memory.Plan(o.id.Key(), o.commit.state().Token, o.in.home()); job != nil {
 			ctx := u.begin(o.in.work)
 			o.spawn(func() { o.merge(ctx, job) })
 		}
@@ -118,7 +118,7 @@ func (o *object) purgeable(now time.Time) []state.Span {
 	if o.in.store.Room() != record.Free {
 		after = 0
 	}
-	return o.memory.state.Doomed(now, after)
+	return o.memory.Doomed(now, after)
 }
 
 // merge does one merge. Its result is put at once.
@@ -147,13 +147,13 @@ func (o *object) merged(job *state.Job, err error) (start bool) {
 		return false
 	case err != nil:
 		u.again = time.Now().Add(mergeWait)
-		o.memory.state.Abandon(job)
+		o.memory.Abandon(job)
 		if ctxErr := o.in.work.Err(); ctxErr == nil && o.stage() == serving {
 			o.in.warnings.Log(o.in.log, "parts of an object not merged; they will be", "object", o.id.Key(), "err", err)
 		}
 		return false
 	}
-	o.memory.state.Install(job)
+	o.memory.Install(job)
 	return o.stage() == serving && o.decide(owner.Changed{})
 }
 
@@ -182,7 +182,7 @@ func (o *object) purgeAll(ctx context.Context, spans []state.Span) (int, error) 
 // purged notes what came of a purge. With mu held.
 func (o *object) purged(n int, err error) {
 	if n > 0 { // the next purge goes on from there
-		o.memory.state.Purged(n)
+		o.memory.Purged(n)
 	}
 	if err != nil && n == 0 && o.in.work.Err() == nil {
 		o.in.warnings.Log(o.in.log, "parts of an object not purged; they will be", "object", o.id.Key(), "err", err)
@@ -193,7 +193,7 @@ func (o *object) purged(n int, err error) {
 // released: nothing is written after the last put.
 func (o *object) finishParts() {
 	o.mu.Lock()
-	if o.stage() == gone || !o.memory.state.Large() {
+	if o.stage() == gone || !o.memory.Large() {
 		o.mu.Unlock()
 		return
 	}

@@ -73,13 +73,13 @@ func (o *object) noteTold(writes []engine.Write) {
 func (o *object) addTold() *told {
 	if o.told == nil {
 		o.told = &told{box: tells.New(o.id.Key())}
-		o.told.box.Landed(o.commit.own.Commit)
+		o.told.box.Landed(o.commit.state().Commit)
 	}
 	return o.told
 }
 
 func (o *object) takeNote(writes []engine.Write) {
-	commit := o.nextCommit()
+	commit := o.commit.nextCommit()
 	for _, w := range writes {
 		if !strings.HasPrefix(w.Key, engine.Reserved) {
 			break
@@ -95,8 +95,8 @@ func (o *object) takeNote(writes []engine.Write) {
 
 // writeChores has the next put remove what was handled, and keep what has failed. With mu held, by the event loop.
 func (o *object) writeChores() {
-	writes := o.told.box.Chores(o.memory.state.Reserved().Get, o.nextCommit())
-	o.memory.state.Apply(writes)
+	writes := o.told.box.Chores(o.memory.Reserved().Get, o.commit.nextCommit())
+	o.memory.Apply(writes)
 	o.takeNote(writes)
 	o.told.write, o.told.hurry = time.Time{}, false
 }
@@ -162,15 +162,11 @@ func (o *object) toldTimer() {
 	o.moveTold()
 }
 
-// copiesUntil is until when copies of messages may arrive that another owner of the object has sent, or another connection of
-// ours.
+// copiesUntil is until when copies of messages may arrive that another owner of the object has
+// sent, or another connection of ours.
 func (o *object) copiesUntil(now time.Time) time.Time {
 	_, since := o.in.bus.Line(now)
-	until := since.Add(wire.CopyLife)
-	if !o.memory.first && o.memory.since.Add(wire.CopyLife).After(until) {
-		until = o.memory.since.Add(wire.CopyLife)
-	}
-	return until
+	return o.term.copiesUntil(since)
 }
 
 // sendTold takes batches and has each delivered, until there is none.
@@ -207,10 +203,10 @@ func (o *object) takeBatch() (tells.Batch, *wire.Batch, bool) {
 		o.moveTold()
 		return b, nil, false
 	}
-	count, _ := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
+	count, _ := engine.DecodeCount(stored(o.memory.Reserved(), engine.ToldCount))
 	batch := &wire.Batch{From: o.id.Key(), Born: count.Born, Messages: make([]wire.TellMessage, 0, len(b.Numbers))}
 	for _, n := range b.Numbers {
-		m, err := engine.DecodeTold(stored(o.memory.state.Reserved(), engine.OutboxKey(n)))
+		m, err := engine.DecodeTold(stored(o.memory.Reserved(), engine.OutboxKey(n)))
 		if err != nil {
 			o.in.log.Error("told message not understood", "object", o.id.Key(), "message", n, "err", err)
 			continue
@@ -297,7 +293,7 @@ func (o *object) batchAnswered(b tells.Batch, a tells.Answer) {
 // sendForget tells a receiver that nothing is left for it. The message goes over NATS, as did every copy of a message that did
 // not go straight into a mailbox, so it overtakes none of them. With mu held.
 func (o *object) sendForget(f tells.Forget) {
-	count, err := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
+	count, err := engine.DecodeCount(stored(o.memory.Reserved(), engine.ToldCount))
 	if err == nil {
 		o.publishForget(f.To, wire.ForgetBody{From: o.id.Key(), Born: count.Born, Last: f.Last})
 	}
@@ -344,7 +340,7 @@ func (o *object) nextTold(now time.Time) (next nextTold, ok bool) {
 	if t == nil || o.stage() == gone {
 		return next, false
 	}
-	if m, at, ok := t.box.ToPark(o.memory.state.Reserved().Get); ok {
+	if m, at, ok := t.box.ToPark(o.memory.Reserved().Get); ok {
 		return nextTold{park: true, at: at, m: m}, true
 	}
 	n, hook := t.box.ToHook(now)
@@ -354,7 +350,7 @@ func (o *object) nextTold(now time.Time) (next nextTold, ok bool) {
 			return nextTold{chores: true}, t.box.HasChores() && t.hurry
 		}
 	}
-	m, err := engine.DecodeTold(stored(o.memory.state.Reserved(), at))
+	m, err := engine.DecodeTold(stored(o.memory.Reserved(), at))
 	if err != nil { // it was read before
 		o.in.log.Error("told message not understood", "object", o.id.Key(), "key", at, "err", err)
 		return next, false
@@ -376,12 +372,12 @@ func (o *object) handleOneTold(now time.Time) (wrote, more bool) {
 	case next.m.To == o.id.Key():
 		return o.runOwn(next.m, next.at, now)
 	default:
-		count, err := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
+		count, err := engine.DecodeCount(stored(o.memory.Reserved(), engine.ToldCount))
 		if err != nil {
 			o.in.log.Error("told message not sent: the object's count cannot be read", "object", o.id.Key(), "err", err)
 			return false, false
 		}
-		o.applyOwn(engine.Outcome{Writes: tells.Move(next.m, next.at, count, o.memory.token)}, false)
+		o.applyOwn(engine.Outcome{Writes: tells.Move(next.m, next.at, count, o.term.token)}, false)
 	}
 	return true, true
 }
@@ -390,7 +386,7 @@ func (o *object) handleOneTold(now time.Time) (wrote, more bool) {
 func (o *object) applyOwn(out engine.Outcome, chores bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.memory.state.Apply(out.Writes)
+	o.memory.Apply(out.Writes)
 	o.noteTold(out.Writes)
 	if len(out.Writes) > 0 || chores {
 		o.put(outboxItem{wrote: true})
@@ -404,8 +400,8 @@ func (o *object) runOwn(m engine.Told, at string, now time.Time) (wrote, more bo
 	o.onExit = func(out engine.Outcome) { o.ownFailed(ev, m, at, out, now) }
 	out, ok := o.awake()
 	if ok {
-		ev.ctx = o.toldContext(o.id.Key(), stored(o.memory.state.Reserved(), engine.ToldCount), m.N, now)
-		out = o.memory.instance.Told(ev.ctx, m.Call, m.Body, engine.Write{Key: at})
+		ev.ctx = o.toldContext(o.id.Key(), stored(o.memory.Reserved(), engine.ToldCount), m.N, now)
+		out = o.memory.handler().Told(ev.ctx, m.Call, m.Body, engine.Write{Key: at})
 	}
 	o.onExit = nil
 	if o.givesWay(ev, out) {
@@ -492,15 +488,15 @@ func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Wri
 	}
 	heard := m
 	heard.Due = time.Time{}
-	if !o.memory.instance.HearsUndelivered() {
+	if !o.memory.handler().HearsUndelivered() {
 		o.onExit = nil
 		o.applyOwn(engine.Outcome{Writes: write(heard)}, false)
 		return
 	}
-	ctx := o.toldContext(o.id.Key(), stored(o.memory.state.Reserved(), engine.ToldCount), m.N, now)
+	ctx := o.toldContext(o.id.Key(), stored(o.memory.Reserved(), engine.ToldCount), m.N, now)
 	ctx.kind, ctx.sender = wire.Parked, ""
 	ev.ctx = ctx
-	out = o.memory.instance.Undelivered(ctx, m, write(heard)...)
+	out = o.memory.handler().Undelivered(ctx, m, write(heard)...)
 	o.onExit = nil
 	if out.Err != nil {
 		failed(out)
@@ -532,12 +528,12 @@ func (o *object) liftParked(want wire.ParkedBody) (n int, err error) {
 	keys := []string{engine.ParkedKey(want.N)}
 	if want.N == 0 {
 		keys = nil
-		for key := range o.memory.state.Reserved().Between(engine.ParkedAt, engine.After(engine.ParkedAt)).All() {
+		for key := range o.memory.Reserved().Between(engine.ParkedAt, engine.After(engine.ParkedAt)).All() {
 			keys = append(keys, key)
 		}
 	}
 	for _, at := range keys {
-		value, ok := o.memory.state.Reserved().Get(at)
+		value, ok := o.memory.Reserved().Get(at)
 		if !ok {
 			continue
 		}
@@ -547,7 +543,7 @@ func (o *object) liftParked(want wire.ParkedBody) (n int, err error) {
 			continue
 		}
 		m, failed := engine.DecodeTold(value)
-		count, bad := engine.DecodeCount(stored(o.memory.state.Reserved(), engine.ToldCount))
+		count, bad := engine.DecodeCount(stored(o.memory.Reserved(), engine.ToldCount))
 		if err = errors.Join(failed, bad); err != nil {
 			return n, fmt.Errorf("message at %q: %w", at, err)
 		}
@@ -555,7 +551,7 @@ func (o *object) liftParked(want wire.ParkedBody) (n int, err error) {
 		if m.To == o.id.Key() {
 			enter = tells.Again
 		}
-		o.applyOwn(engine.Outcome{Writes: enter(m, at, count, o.memory.token)}, false)
+		o.applyOwn(engine.Outcome{Writes: enter(m, at, count, o.term.token)}, false)
 	}
 	return n, nil
 }
@@ -580,6 +576,6 @@ func (o *object) keepsTold() bool {
 // any more: nothing is under way, and no copy of anything can be. With mu held.
 func (o *object) mayForgetCount() bool {
 	now := time.Now()
-	_, counts := o.memory.state.Reserved().Get(engine.ToldCount)
+	_, counts := o.memory.Reserved().Get(engine.ToldCount)
 	return counts && !o.copiesUntil(now).After(now) && !o.keepsTold()
 }

@@ -26,8 +26,8 @@ func (o *object) receiveTold(ev event) {
 		return
 	}
 	at := tells.MarkKey(batch.From)
-	known, marked := o.memory.state.Reserved().Get(at)
-	marks := o.memory.state.Reserved().Between(engine.MarksAt, engine.After(engine.MarksAt)).Len()
+	known, marked := o.memory.Reserved().Get(at)
+	marks := o.memory.Reserved().Between(engine.MarksAt, engine.After(engine.MarksAt)).Len()
 	if marks > 0 {
 		o.askForMark(marks > tells.MaxMarks/2)
 	}
@@ -72,7 +72,7 @@ func (o *object) runTold(ev event, from string, m wire.TellMessage, mark engine.
 	told := event{kind: wire.Told}
 	if ok {
 		told.ctx = o.toldContext(from, mark.Value, m.N, time.Now())
-		out = o.memory.instance.Told(told.ctx, m.Call, m.Body, mark)
+		out = o.memory.handler().Told(told.ctx, m.Call, m.Body, mark)
 	}
 	o.onExit = nil
 	if !ok || o.givesWay(told, out) {
@@ -115,10 +115,10 @@ func (o *object) receiveForget(ev event) {
 	at := tells.MarkKey(f.From)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	known, marked := o.memory.state.Reserved().Get(at)
+	known, marked := o.memory.Reserved().Get(at)
 	mark, err := engine.DecodeCount(known)
 	if marked && err == nil && tells.MayDrop(mark, f.Born, f.Last) {
-		o.memory.state.Apply([]engine.Write{{Key: at}})
+		o.memory.Apply([]engine.Write{{Key: at}})
 	}
 }
 
@@ -165,7 +165,7 @@ func (o *object) askForMark(short bool) {
 	}
 	t.asked = now
 	from := max(t.askAt, engine.MarksAt)
-	for key, value := range o.memory.state.Reserved().Between(from, engine.After(engine.MarksAt)).All() {
+	for key, value := range o.memory.Reserved().Between(from, engine.After(engine.MarksAt)).All() {
 		if key <= t.askAt {
 			continue
 		}
