@@ -9,6 +9,7 @@
 // nobody has taken is sent again. A class has to ask for that; with one that does not, all is as without.
 import { delay, readClose, sayClose } from "./backoff.js";
 import { escapeMessage, PING, readMessage, Session } from "./session.js";
+import { turns } from "./turns.js";
 import { watchWorld } from "./watch.js";
 
 // What leads from one phase to another. What a phase does not name does nothing in it.
@@ -37,6 +38,7 @@ const world = () => ({
   random: Math.random,
   setTimeout: (fn, ms) => globalThis.setTimeout(fn, ms),
   clearTimeout: (id) => globalThis.clearTimeout(id),
+  turns,
   visible: () => globalThis.document?.visibilityState !== "hidden",
 });
 
@@ -49,6 +51,7 @@ export function connect(url, options = {}) {
 
 export class Connection {
   #ws = null;
+  #endTurn = () => {}; // the turn to shake hands, or the wait for it
   #timers = {};
   #pongs = 0;
   #unwatch = null;
@@ -83,15 +86,29 @@ export class Connection {
     if (!this.#can("try")) return;
     this.#clear();
     this.#unwatch ??= this.options.watch === false ? () => {} : watchWorld(this);
-    const ws = new this.env.WebSocket(typeof this.url === "function" ? this.url() : this.url, this.#protocols());
+    this.#greeted = false;
+    this.#go("try");
+    this.#endTurn = this.env.turns.take(() => this.#dial());
+  }
+
+  #dial() {
+    let ws;
+    try {
+      ws = new this.env.WebSocket(typeof this.url === "function" ? this.url() : this.url, this.#protocols());
+    } catch (e) {
+      this.#go("refused", { code: 1006, reason: e.message }); // the URL, or a subprotocol, is none
+      throw e;
+    }
     ws.binaryType = "arraybuffer";
     this.#ws = ws;
-    this.#go("try");
     // Every handler asks whether it is still the current socket: a late close of an old one must not end
     // its successor.
-    this.#greeted = false;
-    ws.onopen = () => this.#ws === ws && !this.options.ready && !this.#session && this.#ready();
-    ws.onmessage = (e) => this.#ws === ws && (this.#session ? this.#receive(e.data) : this.#heard(e.data));
+    ws.onopen = () => {
+      if (this.#ws !== ws) return;
+      this.#endTurn();
+      if (!this.options.ready && !this.#session) this.#ready();
+    };
+    ws.onmessage = (e) => this.#ws === ws && (this.#session ? this.#receive(e.data) : this.#deliver(e.data));
     ws.onerror = () => {}; // a close follows; node's ws ends the process if nobody listens
     ws.onclose = (e) => this.#ws === ws && this.#lost(e.code, e.reason);
     this.#after("open", this.times.open, () => this.#lost(1006, ""));
@@ -135,11 +152,11 @@ export class Connection {
     const { kind, data } = readMessage(raw);
     if (kind === "hello") this.#hello(data);
     else if (!this.#greeted) return;
-    else if (kind === "heard") this.#answered(data);
-    else if (kind === "apart") this.#heard(data);
+    else if (kind === "taken") this.#answered(data);
+    else if (kind === "apart") this.#deliver(data);
     else if (kind === "message") {
       this.#session.received++;
-      this.#heard(data);
+      this.#deliver(data);
     }
   }
 
@@ -155,11 +172,11 @@ export class Connection {
 
   // The gateway has answered a ping: it says how many of our messages were taken.
   #answered(taken) {
-    this.#session.heard(taken);
+    this.#session.taken(taken);
     if (!this.options.heartbeat) this.#pong();
   }
 
-  #heard(data) {
+  #deliver(data) {
     if (this.status.phase === "connecting" && !this.options.ready?.(data)) return;
     if (this.status.phase === "connecting") this.#ready();
     else if (this.options.heartbeat?.isPong(data)) this.#pong();
@@ -220,6 +237,7 @@ export class Connection {
   }
 
   #drop(code, reason) {
+    this.#endTurn();
     const ws = this.#ws;
     this.#ws = null;
     if (ws && ws.readyState <= 1) ws.close(code, reason);

@@ -80,6 +80,51 @@ func TestTheGatewayAnswersForAnObjectThatSleeps(t *testing.T) {
 	})
 }
 
+func TestSocketsOfAGatewayThatDrainsEndOneAfterTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		const n = 100
+		sockets, clients := make([]*Socket, n), make([]*memoryClient, n)
+		for i := range n {
+			sockets[i], clients[i] = w.open()
+		}
+		var drained sync.WaitGroup
+		defer drained.Wait()
+		drained.Go(w.end)
+		time.Sleep(n / 2 * closeStep)
+		open := 0
+		for i, c := range clients {
+			if _, ends := c.messages(); ends != nil {
+				continue
+			}
+			open++
+			w.owner.push(message(sockets[i], "on")...)
+		}
+		if open < n/2-5 || open > n/2+5 {
+			t.Errorf("%d of %d sockets are open in the middle of draining", open, n)
+		}
+		drained.Wait()
+		heard := 0
+		for _, c := range clients {
+			got, ends := c.messages()
+			if heard += len(got); !slices.Equal(ends, []int{closeRestart}) {
+				t.Errorf("a socket ended with %v", ends)
+			}
+		}
+		if heard < open-1 { // one may end while it is told
+			t.Errorf("%d of %d open sockets have heard what was said while the gateway drained", heard, open)
+		}
+	})
+}
+
+func TestDrainingManySocketsTakesAThirdOfItsTimeAtMost(t *testing.T) {
+	for n, want := range map[int]time.Duration{0: closeStep, 1: closeStep, 150: closeStep, 1000: 3 * time.Millisecond, 9_000: time.Second / 3000} {
+		if got := closeStepOf(n, 9*time.Second); got != want {
+			t.Errorf("%d sockets end every %v, want %v", n, got, want)
+		}
+	}
+}
+
 func TestAClosedHubTakesNoSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

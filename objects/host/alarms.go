@@ -52,15 +52,12 @@ func needOf(a engine.Alarm, t *told, session time.Time) *wakeNeed {
 	if !session.IsZero() && (!ok || session.Before(at)) {
 		at, ok = session, true
 	}
-	soon := false
-	if t != nil {
-		if due, some := t.box.NextDue(); some && (!ok || due.Before(at)) {
-			at, ok = due, true
-			if at.IsZero() {
-				at = time.Unix(0, 0) // at once
-			}
+	due, some, soon := t.need()
+	if some && (!ok || due.Before(at)) {
+		at, ok = due, true
+		if at.IsZero() {
+			at = time.Unix(0, 0) // at once
 		}
-		soon = t.box.Sending() > 0
 	}
 	if !ok && !soon {
 		return nil
@@ -107,7 +104,7 @@ func (o *object) schedule(next, last wakeUp, set setter) error {
 func (o *object) onWakeUp(ctx context.Context, ev event) {
 	now := time.Now()
 	o.endSessions(now)
-	if due, ok := alarmValue(o.memory.alarm).Next(); ok && !now.Before(due) {
+	if o.memory.alarmDue(now) {
 		if o.ready(ev) {
 			o.runAlarm(ctx, ev)
 		}
@@ -141,10 +138,7 @@ type setWakeUp struct {
 func (o *object) setWakeUp(w wakeUp) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.commit.wakeUp = nil; !w.at.IsZero() {
-		set := w
-		o.commit.wakeUp = &set
-	}
+	o.commit.noteWakeUp(w)
 }
 
 // reschedule sets the wake-up that is needed, whether or not it is set.
@@ -161,13 +155,9 @@ func (o *object) reschedule(need *wakeNeed, set setter) error {
 // afterCommit brings the wake-up in line with a need that is later, or none.
 func (o *object) afterCommit() {
 	o.mu.Lock()
-	need, set, another := o.commit.durable, o.commit.setFor(), o.commit.own.Pending != owner.Put{}
+	next, set, replace := o.commit.wakeUpAfterCommit(time.Now())
 	o.mu.Unlock()
-	if another || set.loose {
-		return // a put is under way that may need the earlier wake-up, or it may as well come for nothing
-	}
-	next := need.wakeUp(time.Now())
-	if next.loose {
+	if !replace {
 		return
 	}
 	if err := o.schedule(next, set, o.in.clock.Set); err != nil {
@@ -198,13 +188,13 @@ func alarmValue(a *engine.Alarm) engine.Alarm {
 // runAlarm runs the alarm if the record says that it is due.
 func (o *object) runAlarm(ctx context.Context, ev event) {
 	now := time.Now()
-	before := alarmValue(o.memory.alarm)
-	if due, ok := before.Next(); !ok || now.Before(due) { // the constructor has changed it
+	before := o.memory.alarmSet()
+	if !o.memory.alarmDue(now) { // the constructor has changed it
 		o.setAgain(ev)
 		return
 	}
 	o.setWakeUp(wakeUp{}) // it has fired
-	out := o.memory.instance.Alarm(ctx, before.Info())
+	out := o.memory.handler().Alarm(ctx, before.Info())
 	if o.givesWay(ev, out) {
 		return
 	}
@@ -237,8 +227,8 @@ func (o *object) setAgain(ev event) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	need := needOf(alarmValue(o.memory.alarm), o.told, o.sockets.next())
-	if o.stage() != gone && o.enqueue(setWakeUp{need: need, then: then}) {
+	need := needOf(o.memory.alarmSet(), o.told, o.sockets.next())
+	if o.stage() != gone && o.commit.enqueue(setWakeUp{need: need, then: then}) {
 		o.spawn(o.work)
 	}
 }

@@ -148,7 +148,7 @@ func (c *eventContext) request(ctx context.Context, q engine.Question) (wire.Add
 		req.Kind, req.Method, req.URL, req.Host, req.Header = wire.Fetch, r.Method, r.URL.RequestURI(), cmp.Or(r.Host, r.URL.Host), r.Header
 	}
 	o := c.o
-	req.Asked = &wire.Asked{Caller: o.id.Key(), Name: o.id.Name, Token: o.memory.token, Long: c.long(), Fence: o.young() && c.mayHaveRun(), Root: c.waiter().Root, Chain: chain}
+	req.Asked = &wire.Asked{Caller: o.id.Key(), Name: o.id.Name, Token: o.term.token, Long: c.long(), Fence: o.term.young(time.Now()) && c.mayHaveRun(), Root: c.waiter().Root, Chain: chain}
 	return to, req, nil
 }
 
@@ -327,7 +327,7 @@ func (o *object) sayLater() {
 // sendSettledTo tells one callee what is settled. The message goes over NATS and not nearby, so it comes after all copies of
 // what was asked. With mu held.
 func (o *object) sendSettledTo(s *asks.Say) {
-	settled := wire.SettledAsks{Caller: o.id.Key(), Token: o.commit.own.Token, Low: s.Low}
+	settled := wire.SettledAsks{Caller: o.id.Key(), Token: o.commit.state().Token, Low: s.Low}
 	for _, n := range s.Open {
 		settled.Open = append(settled.Open, wire.Number{N: n})
 	}
@@ -370,34 +370,6 @@ func questionOf(a *wire.Asked) asks.Question {
 	return asks.Question{ID: asks.ID(a.ID), Caller: a.Caller, Token: a.Token, N: a.N, Long: a.Long, Fence: a.Fence}
 }
 
-// askedBefore answers what another object has asked before, and turns away what is not to be run. Otherwise it returns false.
-func (o *object) askedBefore(ev event, now time.Time) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	verdict, answer, fenced := o.memory.callee().Receive(questionOf(ev.req.Asked), now)
-	if fenced { // nothing leaves before it is durable, not even what has changed nothing
-		o.put(outboxItem{wrote: true})
-	}
-	mine := ev.req.For == o.memory.token || ev.req.For == 0 && !o.young()
-	switch {
-	case verdict == asks.Answer:
-		reply := &wire.Reply{}
-		if wire.Decode(answer, reply) != nil {
-			reply = &wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
-		}
-		reply.Kept = true
-		o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply})
-	case verdict == asks.Moved || !mine:
-		o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.memory.token})
-	case verdict == asks.Full:
-		full := &wire.Reply{Code: objects.Overloaded, Message: "too many answers are kept for objects that have asked"}
-		o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: full})
-	default:
-		return false
-	}
-	return true
-}
-
 // tooLargeToKeep refuses the answer to an object that has changed something, and is too large to be kept.
 func (o *object) tooLargeToKeep(ev event, out engine.Outcome) error {
 	if ev.req == nil || ev.req.Asked == nil || out.Err != nil {
@@ -422,13 +394,7 @@ func (o *object) owes(c *eventContext) bool {
 
 // forgetSettled drops answers that the caller has settled. The next put drops them from the record.
 func (o *object) forgetSettled(s *wire.SettledAsks) {
-	settled := asks.Settled{Low: s.Low}
-	for _, n := range s.Open {
-		settled.Open = append(settled.Open, n.N)
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.memory.kept != nil {
-		o.memory.kept.Settled(s.Caller, s.Token, settled)
-	}
+	o.memory.settle(s)
 }

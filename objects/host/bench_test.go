@@ -148,14 +148,14 @@ func BenchmarkClaim(b *testing.B) {
 func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{1, 10, 100, 1000} {
 		b.Run(fmt.Sprint("sockets=", n), func(b *testing.B) {
-			var sockets engine.Sockets
+			var opened engine.Sockets
 			gateway := nuid.Next()
 			for i := range n {
-				sockets.Add(engine.SocketInfo{ID: wire.SocketID(gateway, uint32(i+1)), Gateway: gateway})
+				opened.Add(engine.SocketInfo{ID: wire.SocketID(gateway, uint32(i+1)), Gateway: gateway, Slot: uint32(i + 1)})
 			}
 			message := engine.Message{Data: bytes.Repeat([]byte("x"), 100)}
-			sends := []engine.Send{{Op: engine.OpMessage, Sockets: sockets.All(), Message: message}}
-			o := new(object)
+			sends := []engine.Send{{Op: engine.OpMessage, Sockets: opened.All(), Message: message}}
+			o := &object{sockets: new(sockets)}
 			b.ReportAllocs()
 			for b.Loop() {
 				outs, _ := o.outs(event{}, engine.Outcome{Sends: sends}, nil, false)

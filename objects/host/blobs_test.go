@@ -214,7 +214,7 @@ func TestARangeReadsNoFurtherThanItsLoop(t *testing.T) {
 			store.mu.Lock()
 			before := store.gets
 			store.mu.Unlock()
-			scan := o.memory.state.Scan(t.Context(), "thing/", "thing0", false)
+			scan := o.memory.Scan(t.Context(), "thing/", "thing0", false)
 			for range entries {
 				if _, ok, err := scan.Next(); !ok || err != nil {
 					t.Fatal(ok, err)

@@ -9,7 +9,6 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
-	"holdfast/objects/host/internal/record"
 	"holdfast/objects/internal/engine"
 )
 
@@ -74,77 +73,18 @@ func (in *incarnation) answerRollCall(msg *nats.Msg) {
 	}
 }
 
-// An object is in quarantine after this many owners were lost in a row, each within
-// lossWindow of its claim and before anything was committed: it may be what ends them.
-const (
-	lossesAllowed   = 3
-	lossWindow      = 10 * time.Minute
-	firstQuarantine = 5 * time.Second // doubled with every further loss
-	maxQuarantine   = 5 * time.Minute
-
-	// A claim may be as far in the future as two clocks differ. One beyond that is by a clock that is wrong: were it
-	// believed, the quarantine would last until then.
-	maxClaimAhead = time.Minute
-)
-
-// losses is how many owners in a row were lost with the object before they committed
-// anything. The record's owner must be lost.
-func losses(rec *record.Record, now time.Time) uint64 {
-	if rec == nil || rec.Owner == "" {
-		return 0
-	}
-	if ago := now.Sub(time.Unix(rec.Claimed, 0)); ago > lossWindow || ago < -maxClaimAhead {
-		return 0
-	}
-	return rec.Claims
-}
-
-// quarantine is for how long nobody may claim the object.
-func quarantine(rec *record.Record, now time.Time) time.Duration {
-	lost := losses(rec, now)
-	if lost < lossesAllowed {
-		return 0
-	}
-	long := min(maxQuarantine, firstQuarantine<<min(lost-lossesAllowed, 16))
-	return min(long, max(0, time.Unix(rec.Claimed, 0).Add(long).Sub(now)))
-}
-
 // lift has the next claim of the object pass its quarantine.
 func (o *object) lift() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.commit.claim != nil {
-		o.commit.claim.lifted = true
-	}
-}
-
-func (o *object) isLifted() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.commit.claim.lifted
-}
-
-// countLoss notes in the record that a claim puts whose loss came before the claim. With
-// mu held.
-func (o *object) countLoss(rec *record.Record) {
-	now, found := time.Now(), o.commit.claim.found
-	rec.Claims, rec.Claimed = 1, now.Unix()
-	if !o.commit.claim.lifted {
-		rec.Claims += losses(found, now)
-	}
-	if found == nil || found.Owner == "" {
-		return
-	}
-	rec.Alarm = rec.Alarm.OwnerLost(now)
-	if rec.Alarm.Parked && !found.Alarm.Parked {
-		o.in.warnings.Log(o.in.log, "alarm parked: the last owners were lost while it was due",
-			"object", o.id.Key(), "name", rec.Name, "owners lost", rec.Alarm.Lost, "set for", rec.Alarm.At)
+	if o.opening != nil {
+		o.opening.lift()
 	}
 }
 
 // resume has a parked alarm run, because an operator wants it. The object stays asleep.
 func (o *object) resume(ev event) {
-	before := alarmValue(o.memory.alarm)
+	before := o.memory.alarmSet()
 	out := engine.Outcome{}
 	if after := before.Resumed(); !after.Equal(before) {
 		out.Alarm = &after
@@ -156,15 +96,15 @@ func (o *object) resume(ev event) {
 // quarantined is why nobody may claim the object now: it keeps losing its owners. nil: it may be claimed. Called by the
 // goroutine at the store.
 func (o *object) quarantined() *objects.Error {
-	now, found := time.Now(), o.commit.claim.found
-	left := quarantine(found, now)
-	if left == 0 || o.isLifted() {
+	o.mu.Lock()
+	left, lost := o.opening.quarantine(time.Now())
+	o.mu.Unlock()
+	if left == 0 {
 		return nil
 	}
-	lost := losses(found, now)
 	o.in.metrics.quarantined.WithLabelValues(o.class.Name).Inc()
 	o.in.warnings.Log(o.in.log, "object not claimed: it is in quarantine, because its last owners were lost before they committed anything",
-		"object", o.id.Key(), "name", found.Name, "owners lost", lost, "for", left.Round(time.Second))
+		"object", o.id.Key(), "name", o.opening.name(), "owners lost", lost, "for", left.Round(time.Second))
 	return &objects.Error{Code: objects.Unavailable, Message: fmt.Sprintf(
 		"the object is in quarantine: its last %d hosts were lost before they committed anything; the next one takes it in %v", lost, left.Round(time.Second))}
 }

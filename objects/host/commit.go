@@ -4,77 +4,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
-	"sync/atomic"
 	"time"
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
-	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
 	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
-
-// batch is what is known of writes that no put has been decided on for.
-type batch uint8
-
-const (
-	clean   batch = iota // there are none
-	written              // there are
-	timed                // there are, and the timer runs after which they are put
-)
-
-// committer is an object's side of the store. The object's lock guards it, except
-// for what only the goroutine at the store uses.
-type committer struct {
-	own     owner.State
-	todo    []owner.Do    // what is to be done at the store, in order; the first is being done
-	payload *payload      // of the put under way
-	claim   *claim        // nil once the object is served
-	durable *wakeNeed     // as of the last commit known to have landed; nil: none
-	wakeUp  *wakeUp       // that is set; nil: none
-	timer   *time.Timer   // nil until the first batch that waits
-	proven  atomic.Uint64 // the generation of the lease in which the last put to land was made
-	proving uint64        // the generation that a put was asked for to prove
-	batch   batch
-	waits   atomic.Bool // something has come to wait for a put since the event loop looked (awaitRoom)
-
-	// The goroutine at the store owns these.
-	attempts uint32         // reads in a row that settled nothing
-	refusal  *objects.Error // why the store has refused what it was asked last
-}
-
-// claim is what only the claim of an object needs.
-type claim struct {
-	lifted  bool           // an operator has it pass a quarantine
-	record  *record.Record // what it puts, and the object is served from; nil: nothing yet
-	opened  *state.State   // of this record
-	entries []entry        // answers that it has
-
-	found *record.Record // as last read; nil: there was none. The goroutine at the store owns it
-}
-
-// payload is the put under way, encoded once.
-type payload struct {
-	put    owner.Put
-	made   uint64        // in this generation of the lease
-	value  []byte        // nil: remove the record
-	before *state.Before // what is to be in the store first; nil: nothing
-	wake   *wakeNeed
-}
-
-// setFor is the wake-up that is set.
-func (c *committer) setFor() wakeUp {
-	if c.wakeUp == nil {
-		return wakeUp{}
-	}
-	return *c.wakeUp
-}
-
-// is reports whether this is what put sends.
-func (p *payload) is(put owner.Put) bool { return p != nil && p.put == put }
 
 // drive passes an event to package owner and does what that decides.
 func (o *object) drive(e owner.Event) {
@@ -95,21 +33,15 @@ func (o *object) step(e owner.Event) (start bool) {
 // no goroutine works at the store. With mu held.
 func (o *object) decide(e owner.Event) (start bool) {
 	c := &o.commit
-	own, do := owner.Step(o.in.id, c.own, e)
-	c.own = own
-	for _, d := range do {
+	for _, d := range c.step(o.in.id, e) {
 		switch d := d.(type) {
 		case owner.Send:
-			// A claim is encoded when it is sent: from the record that was read.
-			if own.Phase != owner.Claiming && !c.payload.is(d.Put) {
-				c.payload = o.encode(d.Put)
-				c.payload.made, _ = o.in.lease.Valid()
+			if c.needsPayload(d.Put) {
+				o.beginPut(o.encode(d.Put))
 			}
 		case owner.Committed:
-			c.durable = c.payload.wake
-			o.memory.state.Landed(d.Commit, time.Now())
-			c.proven.Store(c.payload.made)
-			c.payload = nil
+			c.landed()
+			o.memory.Landed(d.Commit, time.Now())
 			o.release(d.Commit)
 			o.landedTold(d.Commit)
 		case owner.Stop:
@@ -120,17 +52,8 @@ func (o *object) decide(e owner.Event) (start bool) {
 			o.spawn(func() { o.refused(d) })
 			continue
 		}
-		start = o.enqueue(d) || start
+		start = c.enqueue(d) || start
 	}
-	return start
-}
-
-// enqueue adds an obligation, and reports whether nobody is at the store. With mu
-// held.
-func (o *object) enqueue(d owner.Do) (start bool) {
-	c := &o.commit
-	start = len(c.todo) == 0
-	c.todo = append(c.todo, d)
 	return start
 }
 
@@ -145,7 +68,7 @@ func (o *object) work() {
 func (o *object) obligation() owner.Do {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.commit.todo[0]
+	return o.commit.obligation()
 }
 
 // done passes the result of the first obligation to package owner; nil: there is none. It
@@ -154,10 +77,9 @@ func (o *object) done(came owner.Event) (more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if came != nil {
-		o.decide(came) // adds to todo, which is not empty
+		o.decide(came) // there is an obligation, so nobody has to be started
 	}
-	o.commit.todo = slices.Delete(o.commit.todo, 0, 1)
-	return len(o.commit.todo) > 0
+	return o.commit.fulfilled()
 }
 
 // perform does one thing at the store and returns what came of it, nil for nothing.
@@ -170,7 +92,7 @@ func (o *object) perform(d owner.Do) owner.Event {
 	case owner.Serve:
 		return o.serve()
 	case owner.Committed:
-		o.commit.attempts = 0
+		o.commit.settled()
 		o.afterCommit()
 		o.maintain()
 	case setWakeUp:
@@ -179,48 +101,45 @@ func (o *object) perform(d owner.Do) owner.Event {
 	return nil
 }
 
-// read asks the leader for the record. Reading again and again is spaced out.
+// read asks the leader for the record.
 func (o *object) read() owner.Event {
-	c := &o.commit
-	if c.attempts > 1 { // the second follows at once on a claim that another host was quicker with
-		wire.Pause(o.in.work, min(250*time.Millisecond, 5*time.Millisecond<<min(c.attempts-2, 8)))
+	if wait := o.commit.nextRead(); wait > 0 {
+		wire.Pause(o.in.work, wait)
 	}
-	c.attempts++
 	if o.ended() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
 	if refusal := o.in.unreadable.find(o.id.Key(), time.Now()); refusal != nil {
-		o.commit.refusal = refusal
+		o.commit.refuse(refusal)
 		return owner.Unreadable{}
 	}
 	rec, revision, err := o.in.store.Read(ctx, o.id.Key())
 	switch {
 	case errors.Is(err, record.ErrUnreadable):
-		o.commit.refusal = o.in.unreadable.add(o.id.Key(), time.Now())
-		o.in.log.Error("object not served: its record cannot be read", "ref", o.commit.refusal.Reference, "object", o.id.Key(), "err", err)
+		o.in.log.Error("object not served: its record cannot be read", "ref", o.unreadable(), "object", o.id.Key(), "err", err)
 		return owner.Unreadable{}
 	case err != nil:
 		o.in.log.Warn("record not read", "object", o.id.Key(), "err", err)
 		return owner.Doubt{}
 	}
 	answer := owner.Read{Found: owner.Found{Revision: revision}}
-	if c.claim != nil {
-		c.claim.found = rec
+	if o.opening != nil {
+		o.opening.read(rec)
 	}
 	if rec != nil {
 		answer.Head = owner.Head{Epoch: rec.Epoch, Owner: rec.Owner, Commit: rec.Commit}
 		answer.Live = rec.Owner != "" && rec.Owner != o.in.id && o.in.live(ctx, rec.Owner)
-		if !answer.Live && rec.Owner != o.in.id && o.reading() {
+		if !answer.Live && rec.Owner != o.in.id && o.phase() == owner.Reading {
 			if refusal := o.quarantined(); refusal != nil {
-				o.commit.refusal = refusal
+				o.commit.refuse(refusal)
 				return owner.Barred{}
 			}
 		}
 	}
-	if !answer.Live && o.claims() {
-		if came := o.open(ctx, rec); came != nil {
+	if phase := o.phase(); !answer.Live && (phase == owner.Reading || phase == owner.Claiming) {
+		if came := o.open(ctx); came != nil {
 			return came
 		}
 	}
@@ -234,18 +153,11 @@ func (o *object) ended() bool {
 	return o.stage() == gone || o.in.work.Err() != nil
 }
 
-// reading reports whether a claim has not read its record yet.
-func (o *object) reading() bool {
+// phase is where the object stands with package owner.
+func (o *object) phase() owner.Phase {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.commit.own.Phase == owner.Reading
-}
-
-// claims reports whether a claim is to be put, or is under way.
-func (o *object) claims() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.commit.own.Phase == owner.Reading || o.commit.own.Phase == owner.Claiming
+	return o.commit.state().Phase
 }
 
 // send puts the record. Its wake-up is set before, if it needs an earlier one.
@@ -280,7 +192,7 @@ func (o *object) send(put owner.Put) owner.Event {
 		return owner.Stale{}
 	case errors.Is(err, record.ErrRefused):
 		o.in.metrics.commits.WithLabelValues(o.class.Name, "refused").Inc()
-		o.commit.refusal = o.refusalOf(err)
+		o.commit.refuse(o.refusalOf(err))
 		return owner.Refused{Put: put}
 	default:
 		o.in.metrics.commits.WithLabelValues(o.class.Name, "doubt").Inc()
@@ -303,21 +215,34 @@ func (o *object) refusalOf(err error) *objects.Error {
 }
 
 // payloadOf is what to put, encoded when it was decided on or, for a claim, now. It
-// also returns when the wake-up is set for.
+// also returns which wake-up is set.
 func (o *object) payloadOf(put owner.Put) (*payload, wakeUp) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.commit.payload.is(put) {
-		o.commit.payload = o.claimOf(put)
-		o.commit.payload.made, _ = o.in.lease.Valid()
+	p := o.commit.underWay(put)
+	if p == nil {
+		p = o.claimOf(put)
+		o.beginPut(p)
 	}
-	return o.commit.payload, o.commit.setFor()
+	return p, o.commit.wakeUpSet()
+}
+
+// beginPut notes the put that is under way from now on. With mu held.
+func (o *object) beginPut(p *payload) {
+	generation, _ := o.in.lease.Valid()
+	o.commit.begin(p, generation)
 }
 
 // encode makes the payload of the put that has just been decided on, from what
 // is in memory now. With mu held, so that no event is half in it.
 func (o *object) encode(put owner.Put) *payload {
-	parts, before := o.cut(put)
+	cut := o.memory.cut
+	if o.opening != nil {
+		cut = o.opening.cut
+	}
+	parts, before := cut(state.Put{
+		Object: o.id.Key(), Token: o.commit.state().Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "", Now: time.Now(),
+	}, o.in.home())
 	rec := o.snapshot(parts)
 	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
 	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
@@ -330,84 +255,29 @@ func (o *object) encode(put owner.Put) *payload {
 			return &payload{put: put, before: before} // nothing to keep: no entry
 		}
 	}
-	need := needOf(alarmValue(o.memory.alarm), o.told, o.sockets.next())
+	need := needOf(o.memory.alarmSet(), o.told, o.sockets.next())
 	if put.Owner == "" && need != nil && need.soon {
 		need.at = time.Now() // another host goes on with it
 	}
 	return &payload{put: put, value: rec.Encode(), before: before, wake: need}
 }
 
-// cut is what of the object is in parts, nil for nothing, and what is to be in the store
-// before a put. With mu held.
-func (o *object) cut(put owner.Put) (*state.Head, *state.Before) {
-	stored, entries := o.memory.state, o.memory.answers.entries
-	if c := o.commit.claim; c != nil {
-		stored, entries = c.opened, c.entries
-	}
-	return stored.Cut(state.Put{
-		Object: o.id.Key(), Token: o.commit.own.Token, Commit: put.Commit, Wide: o.in.wide, Last: put.Owner == "", Now: time.Now(),
-		Head: len(entries) > 0, // hosts that know no heads do not know where the answers are
-	}, o.in.home())
-}
-
 // snapshot is the object as its record is to have it. With mu held.
 func (o *object) snapshot(parts *state.Head) record.Record {
-	if c := o.commit.claim; c != nil { // as it was, but that it is told which owner was lost
-		rec := *c.record
-		rec.Data, rec.Parts = c.opened.Journal(), parts
-		return rec
+	if o.opening != nil {
+		return o.opening.snapshot(parts)
 	}
-	rec := record.Record{
-		Name: o.id.Name, Alarm: alarmValue(o.memory.alarm), Answers: o.memory.answers.list(time.Now(), o.in.timing.Request+wire.CopyLife),
-		Data: o.memory.state.Journal(), Parts: parts,
-	}
+	rec := o.memory.record(parts, time.Now(), o.in.timing.Request+wire.CopyLife)
+	rec.Name = o.id.Name
 	if s := o.sockets; s != nil {
 		rec.Gateways, rec.Sockets = s.gateways(), s.details
-	}
-	if o.memory.kept == nil {
-		return rec
-	}
-	kept, fences := o.memory.kept.List(time.Now())
-	for _, k := range kept {
-		rec.Kept = append(rec.Kept, record.KeptAsk{ID: k.ID[:], Caller: k.Caller, Token: k.Token, N: k.N, Until: k.Until.UnixMilli(), Answer: k.Answer})
-	}
-	for _, f := range fences {
-		rec.Fences = append(rec.Fences, record.Fence{Caller: f.Caller, Token: f.Token, Until: f.Until.UnixMilli()})
 	}
 	return rec
 }
 
-// keptOf is what a record keeps of what objects have asked.
-func keptOf(rec *record.Record) *asks.Callee {
-	if len(rec.Kept)+len(rec.Fences) == 0 {
-		return nil
-	}
-	c := new(asks.Callee)
-	for _, k := range rec.Kept {
-		c.Kept = append(c.Kept, asks.Kept{ID: asks.ID(k.ID), Caller: k.Caller, Token: k.Token, N: k.N, Until: time.UnixMilli(k.Until), Answer: k.Answer})
-	}
-	for _, f := range rec.Fences {
-		c.Fences = append(c.Fences, asks.Fence{Caller: f.Caller, Token: f.Token, Until: time.UnixMilli(f.Until)})
-	}
-	return c
-}
-
-// batchTime is how long what an event wrote may wait for the events behind it in
-// the mailbox, to be put with what they write.
-const batchTime = 500 * time.Microsecond
-
-// startBatchTimer starts the timer after which a batch is put. With mu held.
+// startBatchTimer has what was written put after batchTime. With mu held.
 func (o *object) startBatchTimer() {
-	c := &o.commit
-	if c.batch != written {
-		return
-	}
-	c.batch = timed
-	if c.timer == nil {
-		c.timer = time.AfterFunc(batchTime, o.batchTimeOver)
-	} else {
-		c.timer.Reset(batchTime)
-	}
+	o.commit.startBatchTimer(func() *time.Timer { return time.AfterFunc(batchTime, o.batchTimeOver) })
 }
 
 // batchTimeOver has what was written put now, on a goroutine of its own.
@@ -436,13 +306,7 @@ func (o *object) endBatch() (start bool) {
 // putBatch decides on a put of what was written, and reports as decide does. With
 // mu held.
 func (o *object) putBatch() (start bool) {
-	c := &o.commit
-	if c.batch == timed {
-		c.timer.Stop()
-	}
-	before := c.batch
-	c.batch = clean
-	return before != clean && o.stage() != gone && o.decide(owner.Changed{})
+	return o.commit.endBatch() && o.stage() != gone && o.decide(owner.Changed{})
 }
 
 // doubtLevel is the level at which a doubtful put is logged: low if two hosts only claimed

@@ -134,7 +134,7 @@ func (o *object) conflationDue() {
 		return
 	}
 	o.flush(now)
-	if o.commit.batch == written && o.putBatch() { // what leaves has to wait for a put
+	if o.commit.batchWaits() && o.putBatch() { // what leaves has to wait for a put
 		o.spawn(o.work)
 	}
 }

@@ -48,7 +48,7 @@ func (o *object) newContext(req *wire.Request, deadline, now time.Time) *eventCo
 	}
 	switch {
 	case req.Kind == wire.Alarm:
-		alarm := alarmValue(o.memory.alarm)
+		alarm := o.memory.alarmSet()
 		c.number, c.asked = alarm.Number, alarm.At
 	case req.Kind == wire.Message:
 		c.source, c.number = req.Socket, req.Seq

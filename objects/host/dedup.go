@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +12,6 @@ import (
 
 	"holdfast/internal/planted"
 	"holdfast/internal/wire"
-	"holdfast/objects"
 	"holdfast/objects/host/internal/record"
 	"holdfast/objects/internal/engine"
 )
@@ -299,48 +297,24 @@ func (b *budget) take(size int) bool {
 	return b.answers >= 0 && b.bytes >= 0
 }
 
-// again answers a request that has been handled before, perhaps by another
-// owner, from what the record remembers.
+// again answers a request that has been handled before, perhaps by another owner, from what
+// the record remembers, and turns away what is not to be run.
 func (o *object) again(ev event, now time.Time) bool {
-	if ev.req.Asked != nil {
-		return o.askedBefore(ev, now)
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.memory.answers.noteLow(ev.req, now) > ev.req.N {
-		return true // stale duplicate: the gateway no longer waits for this number
+	what, reply, fenced := o.memory.repeats(ev.req, &o.term, now)
+	if fenced { // nothing leaves before it is durable, not even what has changed nothing
+		o.put(outboxItem{wrote: true})
 	}
-	kept, known := o.memory.answers.find(ev.req)
-	if !known {
-		if ev.req.For == o.memory.token || ev.req.For == 0 && !o.young() {
-			return false
-		}
-		// The copy was sent to another owner.
-		o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.memory.token})
-		return true
+	switch what {
+	case fresh:
+		return false
+	case elsewhere:
+		o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.term.token})
+	case answered:
+		o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply})
 	}
-	reply := wire.Reply{Code: objects.Done, Message: "this was done before; its answer was too large to keep"}
-	answer, err := kept.Answer()
-	switch {
-	case err != nil:
-		reply = wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
-	case answer.Key != "" && answer.Sum != sum(ev.req):
-		reply = wire.Reply{Code: objects.Conflict, Message: "this idempotency key was used for another request"}
-	case len(answer.Reply) > 0:
-		reply = wire.Reply{}
-		if err := wire.Decode(answer.Reply, &reply); err != nil {
-			reply = wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged"}
-		}
-	}
-	reply.Kept = true
-	o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: &reply})
 	return true
-}
-
-// young reports whether copies of requests may still arrive that were sent to an owner
-// before this one. The marker of a removal stays for as long as a copy lives.
-func (o *object) young() bool {
-	return !o.memory.first && time.Since(o.memory.since) < wire.CopyLife
 }
 
 // sum distinguishes requests under one key.
@@ -358,51 +332,11 @@ func answersOnce(kind wire.Kind) bool {
 	return kind == wire.Call || kind == wire.Fetch || kind == wire.Restore || kind == wire.Fork
 }
 
-// What is kept instead of an answer that cannot be given twice: a socket cannot be opened by
-// hearsay, nor a stream be read again.
-var (
-	lostOpening = wire.Encode(&wire.Reply{Code: objects.Unknown, Message: "the object's host was lost as the socket opened; connect again"})
-	lostStream  = wire.Encode(&wire.Reply{Code: objects.Done, Message: "this was done before; its answer was a stream, which is not kept"})
-)
-
-// remember keeps the answer of a request that wrote, so that asking again, here or
-// at the next owner, does not do it again. With mu held.
-func (o *object) remember(ev event, reply *wire.Reply) {
-	if ev.req == nil || ev.req.N == 0 || reply == nil || !answersOnce(ev.req.Kind) {
-		return
-	}
-	reply.Kept = true
-	if ev.req.Asked != nil {
-		o.memory.callee().Keep(questionOf(ev.req.Asked), wire.Encode(reply), time.Now())
-		return
-	}
-	answer := record.Answer{Gateway: ev.req.Gateway, N: ev.req.N}
-	if ev.req.Key != "" {
-		answer = record.Answer{Key: ev.req.Key, Sum: sum(ev.req), At: time.Now().UTC().Truncate(time.Second)}
-	}
-	switch {
-	case reply.Status == http.StatusSwitchingProtocols:
-		answer.Reply = lostOpening
-	case reply.Stream != nil:
-		answer.Reply = lostStream
-	default:
-		kept := *reply
-		kept.Woke = false
-		if data := wire.Encode(&kept); len(data) <= maxKept {
-			answer.Reply = data
-		}
-	}
-	o.memory.answers.add(answer, time.Now())
-	if answer.Key != "" {
-		o.memory.state.Apply(o.memory.answers.writes(time.Now(), o.in.wide))
-	}
-}
-
 // forgetAnswers removes the answers to clients' keys that are too old from the object's storage.
 func (o *object) forgetAnswers() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.stage() != gone {
-		o.memory.state.Apply(o.memory.answers.writes(time.Now(), o.in.wide))
+		o.memory.tidyAnswers(time.Now(), o.in.wide)
 	}
 }

@@ -16,33 +16,10 @@ import (
 	shared "holdfast/internal/metrics"
 	"holdfast/internal/wire"
 	"holdfast/objects"
-	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
-
-// memory is an object as events see it, and the instance that handles them.
-type memory struct {
-	instance *engine.Instance // changed by setInstance; nil while the object sleeps
-	state    *state.State
-	alarm    *engine.Alarm // nil: none
-	answers  answers
-	kept     *asks.Callee // what objects have asked this one; nil: nothing
-	epoch    uint64
-	token    uint64    // of the claim
-	since    time.Time // when the object was served first under it
-	first    bool      // it was claimed when nothing was left of any owner before, no marker of a removal either
-	woke     bool      // the instance was constructed for the event in hand
-}
-
-// callee is what objects have asked this one, to be added to.
-func (m *memory) callee() *asks.Callee {
-	if m.kept == nil {
-		m.kept = new(asks.Callee)
-	}
-	return m.kept
-}
 
 // run is the event loop: it handles what is in the mailbox, one event at a time,
 // until it is empty. What they have written is put then, in one piece, or after
@@ -55,13 +32,12 @@ func (o *object) run(t *turn) {
 		if d.kind == nothing {
 			break
 		}
-		if o.commit.waits.Load() {
-			o.commit.waits.Store(false)
+		if o.commit.takeWaits() {
 			o.awaitRoom()
 		}
 		if !o.awaitLease() {
 			if d.kind == request {
-				o.in.redirect(d.msg, o.memory.token)
+				o.in.redirect(d.msg, o.term.token)
 			}
 			continue
 		}
@@ -188,7 +164,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 		o.finish(event{reply: msg.Reply}, engine.Outcome{Err: objects.Errorf(objects.Invalid, "request not understood: %v", err)})
 		return
 	}
-	o.memory.woke = false
+	o.woke = false
 	ev := event{req: req, kind: req.Kind, reply: msg.Reply}
 	*o.inHand = ev
 	if _, byHost := wire.ObjectOf(msg.Subject); !byHost && onlyHosts(req.Kind) {
@@ -216,7 +192,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 		o.frame(ctx, ev)
 	case wire.Call:
 		if !o.again(ev, now) && o.ready(ev) {
-			o.finish(ev, o.memory.instance.Call(ctx, req.Call, req.Body))
+			o.finish(ev, o.memory.handler().Call(ctx, req.Call, req.Body))
 		}
 	case wire.Fetch:
 		if !o.again(ev, now) && o.mayOpen(ev) && !o.comesBack(ev) && o.ready(ev) {
@@ -312,7 +288,7 @@ func (o *object) fetch(ctx context.Context, ev event) {
 		slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has seen it
 		how.Socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Slot: slot, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
 	}
-	o.finish(ev, o.memory.instance.Fetch(r, how))
+	o.finish(ev, o.memory.handler().Fetch(r, how))
 }
 
 // finish ends an event: its writes become part of what the next put makes
@@ -362,9 +338,9 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	item.settle = ev.settles(failure)
 	item.wrote = item.wrote || item.settle != nil // so that it does not run again when its asks are settled
 	if target, ok := out.Target.(*state.Target); ok {
-		o.memory.state.Restore(target, o.memory.token, time.Now())
+		o.memory.Restore(target, o.term.token, time.Now())
 	}
-	o.memory.state.Apply(out.Writes)
+	o.memory.Apply(out.Writes)
 	if ev.session {
 		o.writeAway(ev.ended, nil)
 	}
@@ -373,10 +349,10 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 		o.noteTold(out.Writes)
 	}
 	if out.Alarm != nil {
-		o.memory.alarm = numbered(*out.Alarm)
+		o.memory.setAlarm(*out.Alarm)
 	}
 	if item.wrote {
-		o.remember(ev, reply)
+		o.memory.remember(ev.req, reply, time.Now(), o.in.wide)
 	}
 	o.put(item, outs...)
 	o.moveTold()
@@ -392,7 +368,7 @@ func (o *object) replyTo(ev event, out engine.Outcome, failure *objects.Error) *
 	if ev.reply == "" {
 		return nil
 	}
-	reply := &wire.Reply{Woke: o.memory.woke}
+	reply := &wire.Reply{Woke: o.woke}
 	switch {
 	case failure != nil:
 		reply.Fail(failure)

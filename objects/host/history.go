@@ -17,7 +17,7 @@ import (
 func (c *eventContext) Mark() int64 {
 	c.o.mu.Lock()
 	defer c.o.mu.Unlock()
-	return int64(c.o.memory.state.Mark(time.Now(), c.o.in.wide))
+	return int64(c.o.memory.Mark(time.Now(), c.o.in.wide))
 }
 
 // Known refuses a moment whose state is not known.
@@ -45,7 +45,7 @@ func (c *eventContext) Restore(t *engine.Tx, at int64) (undo int64, target any, 
 func (o *object) past() *state.History {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.memory.state.Past()
+	return o.memory.Past()
 }
 
 func (o *object) noHistory() error {
@@ -66,14 +66,14 @@ func (o *object) findPast(ctx context.Context, at state.Moment) (undo state.Mome
 		return 0, nil, err
 	}
 	o.mu.Lock()
-	past, apart := o.memory.state.Past(), o.memory.state.HasApart()
+	past, apart := o.memory.Past(), o.memory.HasApart()
 	o.mu.Unlock()
 	if past == nil {
 		return 0, nil, o.noHistory()
 	}
 	home := o.in.home()
 	if target, err = state.Prepare(ctx, o.id.Key(), past, home, at, time.Now()); err == nil && target != nil {
-		err = o.memory.state.Compare(ctx, target, apart)
+		err = o.memory.Compare(ctx, target, apart)
 	}
 	return past.Last, target, pastError(err)
 }
@@ -97,16 +97,12 @@ func pastError(err error) error {
 // false if the object's past is not kept.
 func (o *object) settlePast() bool {
 	o.mu.Lock()
-	if !o.memory.state.Settle() {
+	if !o.memory.Settle() {
 		o.mu.Unlock()
 		return false
 	}
 	o.restoring = true
-	var merging chan struct{}
-	if o.upkeep != nil && o.upkeep.merging != nil {
-		merging = o.upkeep.merging
-		o.upkeep.cancel()
-	}
+	merging := o.upkeep.stop()
 	o.put(outboxItem{wrote: true}) // the pin
 	o.mu.Unlock()
 	if merging != nil {
@@ -122,8 +118,8 @@ func (o *object) endRestore() {
 	}
 	o.restoring = false
 	o.mu.Lock()
-	o.memory.state.Unsettle()
-	restored := o.memory.state.Restoring()
+	o.memory.Unsettle()
+	restored := o.memory.Restoring()
 	o.mu.Unlock()
 	if restored {
 		ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
@@ -212,7 +208,7 @@ func orError(err, other error) error {
 
 // storesAnything reports whether the object has stored something of its author's.
 func (o *object) storesAnything(ctx context.Context) (bool, error) {
-	for scan := o.memory.state.Scan(ctx, "", engine.LastKey, false); ; {
+	for scan := o.memory.Scan(ctx, "", engine.LastKey, false); ; {
 		w, ok, err := scan.Next()
 		if !ok || err != nil || !engine.Stays(w.Key) {
 			return ok, err
@@ -251,9 +247,9 @@ func (o *object) expired(e *state.Expiry, err error) (start bool) {
 	if o.stage() == gone {
 		return false
 	}
-	o.memory.state.InstallExpiry(e, err)
+	o.memory.InstallExpiry(e, err)
 	if err != nil {
-		u.again = time.Now().Add(mergeWait)
+		u.retry(time.Now())
 		if o.in.work.Err() == nil && o.stage() == serving {
 			o.in.warnings.Log(o.in.log, "an object's oldest history not removed; it will be", "object", o.id.Key(), "err", err)
 		}

@@ -94,13 +94,13 @@ func (o *object) idleCheck(now time.Time) bool {
 			next = now.Add(life.Soonest())
 			o.push(delivery{kind: endsDue})
 		}
-	case o.runsTasks():
+	case o.tasks.run():
 		next = now.Add(life.Soonest())
-	case idle >= life.Evict && !o.keepsTold():
+	case idle >= life.Evict && !o.told.busy():
 		return true
-	case idle < life.Hibernate && o.memory.instance != nil:
+	case idle < life.Hibernate && o.memory.handler() != nil:
 		next = used.Add(life.Soonest())
-	case o.memory.instance != nil && o.memory.instance.Sleeps():
+	case o.memory.handler() != nil && o.memory.handler().Sleeps():
 		next = now.Add(life.Soonest())
 		o.push(delivery{kind: sleepDue})
 	default:
@@ -124,7 +124,7 @@ func (o *object) idleCheck(now time.Time) bool {
 // worth a record, and anybody can make such objects by asking for names. With mu held.
 func (o *object) keepsNothing() bool {
 	rec := o.snapshot(nil)
-	return o.memory.state.Empty() && rec.Empty() && !o.keepsTold()
+	return o.memory.Empty() && rec.Empty() && !o.told.busy()
 }
 
 // hibernate drops the instance unless an event has come. With mu held.
@@ -135,18 +135,17 @@ func (o *object) hibernate(now time.Time) bool {
 	if !m.idle() {
 		return false
 	}
-	if o.memory.instance != nil {
+	if o.memory.handler() != nil {
 		o.in.metrics.hibernations.WithLabelValues(o.class.Name).Inc()
 	}
 	o.setInstance(nil)
-	o.forgetWaiters()
+	if o.waiters.nobody() {
+		o.waiters = nil
+	}
 	if o.sockets != nil && o.sockets.unused() {
 		o.sockets = nil
 	}
-	o.commit.timer = nil
-	if len(o.commit.todo) == 0 {
-		o.commit.todo = nil
-	}
+	o.commit.sleep()
 	return true
 }
 
@@ -155,7 +154,7 @@ const sleepTime = 10 * time.Second
 
 // sleep drops the instance. If it has something to save, that is an event before.
 func (o *object) sleep() {
-	i := o.memory.instance
+	i := o.memory.handler()
 	if i == nil || !i.Sleeps() {
 		return
 	}

@@ -339,8 +339,8 @@ func (o *object) deliverVerdict(d delivery, v verdict) bool {
 	case refused:
 		o.in.answer(d.msg.Reply, &wire.Reply{
 			Code: objects.Overloaded, Busy: true, Message: "too many requests wait for this object",
-			Owner: o.in.self(o.memory.epoch), Token: o.memory.token,
-			Unsure: o.young() || !o.proved(),
+			Owner: o.in.self(o.term.epoch), Token: o.term.token,
+			Unsure: o.term.young(time.Now()) || !o.proved(),
 		})
 	case notServed:
 		return false

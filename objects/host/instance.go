@@ -11,11 +11,11 @@ import (
 // goes.
 func (o *object) world() engine.World {
 	return engine.World{
-		Key: o.id.Key(), Name: o.id.Name, Data: o.memory.state, Sockets: &o.sockets.open, Now: time.Now,
-		Alarm:    func() engine.Alarm { return alarmValue(o.memory.alarm) },
+		Key: o.id.Key(), Name: o.id.Name, Data: o.memory.State, Sockets: &o.sockets.open, Now: time.Now,
+		Alarm:    func() engine.Alarm { return o.memory.alarmSet() },
 		Answered: o.answered,
-		Owner:    engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.memory.epoch},
-		Born:     o.memory.token, Told: o.pendingTold, Free: o.freeTasks, FreeStreams: o.freeStreams,
+		Owner:    engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.term.epoch},
+		Born:     o.term.token, Told: o.pendingTold, Free: o.freeTasks, FreeStreams: o.freeStreams,
 		Fits: o.in.fits,
 
 		Context: o.in.work,
@@ -36,11 +36,7 @@ func (in *incarnation) strict() int {
 // setInstance has this instance handle events from now on; nil: the next event
 // constructs one. With mu held.
 func (o *object) setInstance(i *engine.Instance) {
-	before := o.memory.instance
-	if before != i {
-		before.Close()
-	}
-	o.memory.instance = i
+	before := o.memory.setHandler(i)
 	if (before == nil) == (i == nil) {
 		return
 	}
@@ -88,11 +84,11 @@ func (o *object) awake() (engine.Outcome, bool) {
 
 // construct makes an instance if there is none.
 func (o *object) construct() (engine.Outcome, bool) {
-	if o.memory.instance != nil {
+	if o.memory.handler() != nil {
 		return engine.Outcome{}, true
 	}
 	o.in.metrics.constructions.WithLabelValues(o.class.Name).Inc()
-	o.memory.woke = true
+	o.woke = true
 	instance, out := o.class.Start(o.world())
 	if out.Err != nil {
 		return out, false
@@ -107,6 +103,5 @@ func (o *object) construct() (engine.Outcome, bool) {
 		return out, true
 	}
 	instance.Close()
-	o.memory.instance = nil
 	return engine.Outcome{Err: objects.Errorf(objects.Unavailable, "the object is moving to another host")}, false
 }

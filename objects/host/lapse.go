@@ -26,7 +26,7 @@ func (o *object) mayLeave(item outboxItem) bool {
 	case !valid:
 		o.releaseLater()
 		return false
-	case generation != o.commit.proven.Load():
+	case !o.commit.provedIn(generation):
 		o.prove(generation)
 		return false
 	}
@@ -37,18 +37,15 @@ func (o *object) mayLeave(item outboxItem) bool {
 // it was served first has happened here.
 func (o *object) proved() bool {
 	generation, valid := o.in.lease.Valid()
-	return valid && generation == o.commit.proven.Load()
+	return valid && o.commit.provedIn(generation)
 }
 
 // prove has the object put once in this generation of the lease, unless such a put is
 // under way. With mu held.
 func (o *object) prove(generation uint64) {
-	c := &o.commit
-	if c.proving == generation || c.payload != nil && c.payload.made == generation {
-		return
+	if o.commit.needsProof(generation) {
+		o.spawn(func() { o.drive(owner.Changed{}) })
 	}
-	c.proving = generation
-	o.spawn(func() { o.drive(owner.Changed{}) })
 }
 
 // releaseLater has the outbox released when the lease is valid again. With mu held.
@@ -66,7 +63,7 @@ func (o *object) releaseLater() {
 		defer o.mu.Unlock()
 		o.outbox.held = false
 		if o.stage() != gone {
-			o.release(o.commit.own.Commit)
+			o.release(o.commit.state().Commit)
 		}
 	})
 }

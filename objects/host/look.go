@@ -43,13 +43,13 @@ func (o *object) look(msg *nats.Msg) {
 		o.in.redirect(msg, o.mailbox.claimToken())
 		return
 	}
-	o.in.answer(msg.Reply, &wire.Reply{Owner: o.in.self(o.memory.epoch), Token: o.memory.token, Life: o.lives(used, running, time.Now())})
+	o.in.answer(msg.Reply, &wire.Reply{Owner: o.in.self(o.term.epoch), Token: o.term.token, Life: o.lives(used, running, time.Now())})
 }
 
 // lives is how the object is. used is when the event in hand began, if one is running.
 func (o *object) lives(used time.Time, running bool, now time.Time) *wire.Life {
 	life := &wire.Life{Sockets: uint64(o.openSockets.Load())}
-	since := o.memory.since.UnixMilli()
+	since := o.term.since.UnixMilli()
 	if w := o.life.Load(); w != nil {
 		life.Awake, life.Constructed, since = w.awake, uint64(w.constructed), w.since
 		if w.constructed > 0 {

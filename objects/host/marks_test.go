@@ -65,7 +65,7 @@ func (w *tellWorld) mark() (m tells.Mark, ok bool) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	value, ok := o.memory.state.Reserved().Get(tells.MarkKey(teller1("a").Key()))
+	value, ok := o.memory.Reserved().Get(tells.MarkKey(teller1("a").Key()))
 	if !ok {
 		return m, false
 	}
@@ -227,7 +227,7 @@ func (h *hub) forget(sender string) {
 func (h *hub) marks() (n, size int) {
 	h.o.mu.Lock()
 	defer h.o.mu.Unlock()
-	data := h.o.memory.state.Reserved()
+	data := h.o.memory.Reserved()
 	return data.Between(engine.MarksAt, engine.After(engine.MarksAt)).Len(), data.Size()
 }
 
@@ -259,7 +259,7 @@ func TestWhoeverIsOneTooManyForTheMarksOfAReceiverWaits(t *testing.T) {
 		h.client.mu.Unlock()
 		slices.SortFunc(writes, func(a, b engine.Write) int { return strings.Compare(a.Key, b.Key) })
 		h.o.mu.Lock()
-		h.o.memory.state.Apply(writes)
+		h.o.memory.Apply(writes)
 		h.o.mu.Unlock()
 		if code := h.tell(last); code != "" {
 			t.Errorf("the last mark: %s", code)

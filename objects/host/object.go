@@ -47,12 +47,15 @@ type object struct {
 
 	mailbox mailbox                     // also holds the object's stage
 	life    atomic.Pointer[wakefulness] // nil while no instance has been constructed
-	gaveWay bool                        // the event in hand is to run again; the event loop owns it
 
-	restoring bool // the event in hand puts the object back, or has wanted to; likewise
+	// Of the event in hand. The event loop owns them.
+	gaveWay   bool // it is to run again
+	restoring bool // it puts the object back, or has wanted to
+	woke      bool // the instance was constructed for it
 
 	// The event loop owns memory and sockets; serve does before the first event. What
 	// a record is made of (see snapshot) is changed with mu held.
+	term        term
 	memory      memory
 	sockets     *sockets             // nil until the record has been claimed, and while the object sleeps and has never had one
 	openSockets atomic.Int64         // how many there are, for whoever looks at the object
@@ -64,6 +67,7 @@ type object struct {
 	waiters      *waiters // nil: nobody waits
 	outbox       outbox
 	commit       committer
+	opening      *claim        // nil once the object is served
 	asks         asks.Caller   // what the object has asked others
 	settledTimer *time.Timer   // nil: nothing is settled that callees have not been told
 	waiting      *eventContext // the event in hand, if it has asked others; else nil
@@ -72,17 +76,7 @@ type object struct {
 	upkeep       *upkeep       // nil while the object has never been large
 }
 
-// waiters are those who wait for something of an object. A channel is nil while nobody
-// waits for it, and closed when what it is for has come.
-type waiters struct {
-	claim  []func(wire.ClaimReply) // are called when the claim is decided
-	gone   chan struct{}           // the object is gone
-	handed chan struct{}           // the gateways of the record have answered
-	quiet  chan struct{}           // gateways have acknowledged everything
-	room   chan struct{}           // what waits for a commit fits into a window again
-}
-
-// addWaiter is the waiters, to which somebody is added. With mu held.
+// addWaiter is the object's waiters, to which somebody is added. With mu held.
 func (o *object) addWaiter() *waiters {
 	if o.waiters == nil {
 		o.waiters = new(waiters)
@@ -90,24 +84,9 @@ func (o *object) addWaiter() *waiters {
 	return o.waiters
 }
 
-// forgetWaiters drops the waiters if there are none. With mu held.
-func (o *object) forgetWaiters() {
-	if w := o.waiters; w != nil && len(w.claim) == 0 && w.gone == nil && w.handed == nil && w.quiet == nil && w.room == nil {
-		o.waiters = nil
-	}
-}
-
-// signal closes a channel that somebody waits for.
-func signal(c *chan struct{}) {
-	if *c != nil {
-		close(*c)
-		*c = nil
-	}
-}
-
 func newObject(in *incarnation, id wire.Address, class *engine.Class) *object {
 	o := &object{in: in, id: id, class: class, counters: in.counters[class.Name]}
-	o.mailbox.used, o.commit.claim = time.Now(), new(claim)
+	o.mailbox.used, o.opening = time.Now(), new(claim)
 	return o
 }
 
@@ -136,9 +115,7 @@ func (o *object) advance(to stage) {
 		if from != claiming {
 			owned.Dec()
 		}
-		if o.waiters != nil && o.waiters.gone != nil {
-			close(o.waiters.gone)
-		}
+		o.waiters.come(untilGone)
 	}
 }
 
@@ -146,14 +123,11 @@ func (o *object) advance(to stage) {
 func (o *object) awaitGone() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	w := o.addWaiter()
-	if w.gone == nil {
-		w.gone = make(chan struct{})
-		if o.stage() == gone {
-			close(w.gone)
-		}
+	end := o.addWaiter().await(untilGone)
+	if o.stage() == gone {
+		o.waiters.come(untilGone)
 	}
-	return w.gone
+	return end
 }
 
 // spawn runs a part of the object's work, of which a panic ends the object and not
@@ -180,8 +154,8 @@ func (o *object) failed(p any, reply string) {
 	failed := &wire.Reply{Code: objects.Internal, Message: "the host failed; whether anything happened is not known", Ref: ref}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	failed.Owner, failed.Token = o.owner(), o.commit.own.Token
-	o.stop(owner.Stop{Why: faulted, Unsure: o.commit.own.Pending != owner.Put{}})
+	failed.Owner, failed.Token = o.owner(), o.commit.state().Token
+	o.stop(owner.Stop{Why: faulted, Unsure: o.commit.putting()})
 	if reply != "" {
 		o.in.answer(reply, failed)
 	}
@@ -201,9 +175,9 @@ func (o *object) claim(answer func(wire.ClaimReply)) bool {
 	case gone:
 		return false
 	case serving:
-		reply := wire.ClaimReply{Owned: true, Token: o.memory.token}
+		reply := wire.ClaimReply{Owned: true, Token: o.term.token}
 		if o.proved() {
-			reply.Held = uint64(time.Since(o.memory.since).Milliseconds())
+			reply.Held = uint64(time.Since(o.term.since).Milliseconds())
 		}
 		answer(reply)
 	default:
@@ -217,12 +191,11 @@ func (o *object) claim(answer func(wire.ClaimReply)) bool {
 func (o *object) awaitClaim(answer func(wire.ClaimReply)) (stage, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.stage() != claiming || o.commit.own.Leaving {
+	if o.stage() != claiming || o.commit.state().Leaving {
 		return o.stage(), false
 	}
-	w := o.addWaiter()
-	w.claim = append(w.claim, answer)
-	if o.commit.own.Phase == owner.Free && o.decide(owner.Want{}) {
+	o.addWaiter().awaitClaim(answer)
+	if o.commit.state().Phase == owner.Free && o.decide(owner.Want{}) {
 		o.spawn(o.work)
 	}
 	return claiming, true
@@ -231,10 +204,7 @@ func (o *object) awaitClaim(answer func(wire.ClaimReply)) (stage, bool) {
 // resolveClaims answers everybody who waited for the claim.
 func (o *object) resolveClaims(reply wire.ClaimReply) {
 	o.mu.Lock()
-	var waiting []func(wire.ClaimReply)
-	if w := o.waiters; w != nil {
-		waiting, w.claim = w.claim, nil
-	}
+	waiting := o.waiters.takeClaim()
 	o.mu.Unlock()
 	for _, answer := range waiting {
 		answer(reply)
@@ -249,7 +219,7 @@ func (o *object) beginDrain() bool {
 	defer o.mu.Unlock()
 	switch o.stage() {
 	case claiming:
-		if o.commit.own.Phase == owner.Free { // nobody has claimed it yet
+		if o.commit.state().Phase == owner.Free { // nobody has claimed it yet
 			o.advance(gone)
 			o.spawn(func() { o.in.forget(o) })
 		} else if o.decide(owner.Leave{}) {
@@ -281,31 +251,25 @@ func (o *object) stop(d owner.Stop) {
 		o.sendSettled(time.Now().Add(time.Second)) // all that is settled
 	}
 	o.advance(gone)
-	o.commit.own = owner.State{}
+	o.commit.stop()
 	o.tasks.end()
-	if o.told != nil && o.told.timer != nil {
-		o.told.timer.Stop()
-	}
+	o.told.stopTimer()
 	var refusal *objects.Error
 	switch d.Why {
 	case owner.Rejected, owner.Damaged, owner.Quarantined:
-		refusal = o.commit.refusal // this is the goroutine at the store
+		refusal = o.commit.refusal() // this is the goroutine at the store
 	}
-	if o.upkeep != nil && o.upkeep.cancel != nil {
-		o.upkeep.cancel() // nobody needs what it makes
-	}
+	o.upkeep.stop() // nobody needs what it makes
 	if o.sockets != nil {
 		o.in.links.forget(o, o.sockets.lanes)
 		o.dropConflation()
 	}
-	if w := o.waiters; w != nil {
-		signal(&w.handed)
-		signal(&w.quiet)
-		signal(&w.room)
-	}
+	o.waiters.come(untilHeld)
+	o.waiters.come(untilQuiet)
+	o.waiters.come(untilRoom)
 	o.spawn(func() { o.stopped(d, refusal, from == serving) })
 	for _, item := range o.outbox.takeAll() {
-		if d.Why == owner.Rejected && !d.Unsure && item.wrote && item.need <= o.commit.payload.put.Commit {
+		if d.Why == owner.Rejected && !d.Unsure && item.wrote && o.commit.covers(item.need) {
 			item.refuse(o, refusal)
 			continue
 		}
@@ -313,7 +277,7 @@ func (o *object) stop(d owner.Stop) {
 	}
 	for _, waiting := range o.mailbox.take() {
 		if waiting.kind == request {
-			o.in.redirect(waiting.msg, o.memory.token)
+			o.in.redirect(waiting.msg, o.term.token)
 		}
 	}
 	if _, _, running := o.mailbox.activity(); !running {
@@ -348,14 +312,10 @@ func (o *object) stopped(d owner.Stop, refusal *objects.Error, served bool) {
 // refused ends a claim that somebody else's lease forbids.
 func (o *object) refused(d owner.Refuse) {
 	o.in.forget(o)
-	other := "incarnation " + d.Owner
-	if found := o.commit.claim.found; found != nil {
-		other = fmt.Sprintf("host %s in region %s", found.Host, found.Region)
-	}
-	o.resolveClaims(wire.ClaimReply{Other: other + ", whose lease has not run out"})
+	o.resolveClaims(wire.ClaimReply{Other: o.opening.owner(d.Owner) + ", whose lease has not run out"})
 }
 
 // owner is this host, as replies name the object's owner. With mu held.
 func (o *object) owner() wire.Owner {
-	return o.in.self(o.commit.own.Epoch)
+	return o.in.self(o.commit.state().Epoch)
 }

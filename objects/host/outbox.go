@@ -8,7 +8,6 @@ import (
 	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
-	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/internal/engine"
 )
 
@@ -69,20 +68,10 @@ func (b *outbox) takeAll() []outboxItem {
 	return items
 }
 
-// nextCommit is the commit that what is written now is part of. With mu held.
-func (o *object) nextCommit() uint64 {
-	own := &o.commit.own
-	if (own.Pending != owner.Put{}) {
-		return own.Pending.Commit + 1
-	}
-	return own.Commit + 1
-}
-
 // put adds what an event wants sent, to gateways and to whoever has asked: behind the
 // next put if it wrote, at once if nothing that it depends on is still to land. With mu
 // held.
 func (o *object) put(item outboxItem, outs ...stream.Out) {
-	own := &o.commit.own
 	if o.stage() == gone {
 		item.redirect(o, false)
 		return
@@ -91,14 +80,12 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 		item.wrote = true // what goes to gateways waits for a put, which proves that the object is ours
 	}
 	if item.wrote {
-		o.outbox.observed = o.nextCommit()
-		if o.commit.batch == clean {
-			o.commit.batch = written
-		}
+		o.outbox.observed = o.commit.nextCommit()
+		o.commit.wrote()
 	}
 	item.pushed = len(outs) > 0
 	if item.wrote || item.pushed {
-		o.commit.waits.Store(true)
+		o.commit.noteWaits()
 	}
 	if item.pushed {
 		need := o.outbox.observed
@@ -109,7 +96,7 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 	}
 	switch {
 	case item.silent():
-	case planted.AnswerBeforeCommit || len(o.outbox.items) == 0 && o.outbox.observed <= own.Commit && o.mayLeave(item):
+	case planted.AnswerBeforeCommit || len(o.outbox.items) == 0 && o.outbox.observed <= o.commit.state().Commit && o.mayLeave(item):
 		o.emit(item)
 	default:
 		o.outbox.add(item)
@@ -121,8 +108,8 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 func (o *object) release(commit uint64) {
 	if o.sockets != nil {
 		o.transmit(o.sockets.stream.Landed(time.Now(), commit))
-		if o.waiters != nil && !o.sockets.stream.Full() {
-			signal(&o.waiters.room)
+		if o.waiters.awaits(untilRoom) != nil && !o.sockets.stream.Full() {
+			o.waiters.come(untilRoom)
 		}
 	}
 	for item, ok := o.outbox.first(commit); ok && o.mayLeave(item); item, ok = o.outbox.first(commit) {
@@ -150,9 +137,7 @@ func (o *object) makeRoom() <-chan struct{} {
 	if !o.acceptsLanes() || !o.sockets.stream.Full() {
 		return nil
 	}
-	w := o.addWaiter()
-	w.room = make(chan struct{})
-	return w.room
+	return o.addWaiter().await(untilRoom)
 }
 
 // emit sends a reply. With mu held, which keeps the order.
@@ -172,7 +157,7 @@ func (o *object) emit(item outboxItem) {
 	if item.frame || item.reply == nil {
 		return
 	}
-	item.reply.Owner, item.reply.Token = o.owner(), o.commit.own.Token
+	item.reply.Owner, item.reply.Token = o.owner(), o.commit.state().Token
 	if item.pushed && item.reply.Status != http.StatusSwitchingProtocols { // a gateway waits for the push that opens a socket
 		o.in.answerAfter(item.to, item.reply)
 	} else {
@@ -189,7 +174,7 @@ func (item outboxItem) redirect(o *object, unsure bool) {
 	}
 	if item.reply != nil {
 		unsure = unsure && item.wrote || item.reply.Kept && !item.wrote
-		o.in.answer(item.to, &wire.Reply{Moved: true, Unsure: unsure, Token: o.memory.token})
+		o.in.answer(item.to, &wire.Reply{Moved: true, Unsure: unsure, Token: o.term.token})
 	}
 }
 
@@ -199,7 +184,7 @@ func (item outboxItem) refuse(o *object, e *objects.Error) {
 		item.gate <- false
 	}
 	if item.reply != nil {
-		owner, token := o.in.self(o.memory.epoch), o.memory.token
+		owner, token := o.in.self(o.term.epoch), o.term.token
 		o.in.answer(item.to, &wire.Reply{Code: e.Code, Message: e.Message, Ref: e.Reference, Owner: owner, Token: token})
 	}
 }
@@ -222,7 +207,7 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 		if info.Slot != 0 {
 			d := b.to(info.Gateway)
 			d.Opens = append(d.Opens, stream.Slot(info.Slot))
-			d.Ops = append(d.Ops, o.opening(info))
+			d.Ops = append(d.Ops, o.sockets.opening(info, o.class.Resume.Time))
 		}
 	}
 	joined := 0
@@ -267,18 +252,19 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 	return b.outs(), waits
 }
 
-// opening is the operation that has a gateway open a socket. With mu held.
-func (o *object) opening(s engine.SocketInfo) wire.LaneOp {
+// opening is the operation that has a gateway open a socket. One that comes back may be away for
+// so long.
+func (s *sockets) opening(info engine.SocketInfo, away time.Duration) wire.LaneOp {
 	op := wire.LaneOp{
-		Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{s.Slot}),
-		Accepted: wire.Accepted{Tags: s.Tags, Order: s.Order, Conflated: s.Conflated, Subprotocol: s.Subprotocol},
+		Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{info.Slot}),
+		Accepted: wire.Accepted{Tags: info.Tags, Order: info.Order, Conflated: info.Conflated, Subprotocol: info.Subprotocol},
 	}
-	if s.Auto != nil {
-		op.AutoRequest, op.AutoResponse = s.Auto.Request, s.Auto.Response
+	if info.Auto != nil {
+		op.AutoRequest, op.AutoResponse = info.Auto.Request, info.Auto.Response
 	}
-	if s.Session != 0 {
-		one := o.sockets.sessions.Find(s.ID)
-		op.Session, op.Secret, op.Return = one.ID, one.Secret, uint64(o.class.Resume.Time.Milliseconds())
+	if info.Session != 0 {
+		one := s.sessions.Find(info.ID)
+		op.Session, op.Secret, op.Return = one.ID, one.Secret, uint64(away.Milliseconds())
 	}
 	return op
 }

@@ -22,13 +22,58 @@ const (
 	stallTime = 5 * time.Second
 )
 
-// upkeep is what goes on beside an object's commits. The object's lock guards it.
+// upkeep is the part of an object that knows what goes on beside its commits: at most one merge,
+// or expiry of its history, and one purge. Only its methods use its fields. object.mu guards
+// it. A nil upkeep is that of an object that has never been large.
 type upkeep struct {
 	merging chan struct{} // closed when the merge, or the expiry, under way has ended; nil: there is none
 	cancel  context.CancelFunc
 	again   time.Time // no merge before
 	purging bool
 }
+
+// merge is closed when the merge under way has ended; nil: there is none.
+func (u *upkeep) merge() <-chan struct{} {
+	if u == nil {
+		return nil
+	}
+	return u.merging
+}
+
+// stop has the merge under way end, and returns what merge returns.
+func (u *upkeep) stop() <-chan struct{} {
+	if u == nil || u.merging == nil {
+		return nil
+	}
+	u.cancel()
+	return u.merging
+}
+
+// mayMerge reports whether a merge may begin.
+func (u *upkeep) mayMerge(now time.Time) bool { return u.merging == nil && !now.Before(u.again) }
+
+// begin notes that a merge or an expiry begins, whose context it returns.
+func (u *upkeep) begin(work context.Context) context.Context {
+	ctx, cancel := context.WithCancel(work)
+	u.merging, u.cancel = make(chan struct{}), cancel
+	return ctx
+}
+
+// end notes that what begin has noted has ended.
+func (u *upkeep) end() {
+	u.cancel()
+	close(u.merging)
+	u.merging, u.cancel = nil, nil
+}
+
+// retry has no merge begin for a while: one has failed.
+func (u *upkeep) retry(now time.Time) { u.again = now.Add(mergeWait) }
+
+// mayPurge reports whether a purge may begin.
+func (u *upkeep) mayPurge() bool { return !u.purging }
+
+// purge notes whether a purge is under way.
+func (u *upkeep) purge(underWay bool) { u.purging = underWay }
 
 // home is where parts of objects are.
 func (in *incarnation) home() state.Home { return state.Home{Store: in.store, Cache: in.cache} }
@@ -43,7 +88,7 @@ func (o *object) putBefore(p *payload) error {
 	if p.before == nil {
 		return nil
 	}
-	if p.before.Folds() && o.memory.state.Runs() >= state.StallRuns {
+	if p.before.Folds() && o.memory.Runs() >= state.StallRuns {
 		if merging := o.mergeUnderWay(); merging != nil {
 			timer := time.NewTimer(stallTime)
 			defer timer.Stop()
@@ -60,55 +105,43 @@ func (o *object) putBefore(p *payload) error {
 }
 
 // mergeUnderWay is closed when the merge has ended; nil: there is none.
-func (o *object) mergeUnderWay() chan struct{} {
+func (o *object) mergeUnderWay() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.upkeep.merge()
+}
+
+// addUpkeep is the object's upkeep, which is made when the object is large first. With mu held.
+func (o *object) addUpkeep() *upkeep {
 	if o.upkeep == nil {
-		return nil
+		o.upkeep = new(upkeep)
 	}
-	return o.upkeep.merging
+	return o.upkeep
 }
 
 // maintain starts the merges and purges that are due.
 func (o *object) maintain() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.stage() != serving || !o.memory.state.Large() {
+	if o.stage() != serving || !o.memory.Large() {
 		return
 	}
-	if o.upkeep == nil {
-		o.upkeep = new(upkeep)
-	}
-	u, now := o.upkeep, time.Now()
-	if u.merging == nil && !now.Before(u.again) {
-		if e := o.memory.state.PlanExpiry(o.id.Key(), o.in.home(), now); e != nil {
+	u, now := o.addUpkeep(), time.Now()
+	if u.mayMerge(now) {
+		if e := o.memory.PlanExpiry(o.id.Key(), o.in.home(), now); e != nil {
 			ctx := u.begin(o.in.work)
 			o.spawn(func() { o.expire(ctx, e) })
-		} else if job := o.memory.state.Plan(o.id.Key(), o.commit.own.Token, o.in.home()); job != nil {
+		} else if job := o.memory.Plan(o.id.Key(), o.commit.state().Token, o.in.home()); job != nil {
 			ctx := u.begin(o.in.work)
 			o.spawn(func() { o.merge(ctx, job) })
 		}
 	}
-	if !u.purging {
+	if u.mayPurge() {
 		if spans := o.purgeable(now); len(spans) > 0 {
-			u.purging = true
+			u.purge(true)
 			o.spawn(func() { o.purge(spans) })
 		}
 	}
-}
-
-// begin notes that a merge or an expiry begins, whose context it returns. With mu held.
-func (u *upkeep) begin(work context.Context) context.Context {
-	ctx, cancel := context.WithCancel(work)
-	u.merging, u.cancel = make(chan struct{}), cancel
-	return ctx
-}
-
-// end notes that what begin has noted has ended. With mu held.
-func (u *upkeep) end() {
-	u.cancel()
-	close(u.merging)
-	u.merging, u.cancel = nil, nil
 }
 
 // purgeable lists the spans of entries that may be purged. While the store has no room, Config.PurgeAfter does not count. With mu
@@ -118,7 +151,7 @@ func (o *object) purgeable(now time.Time) []state.Span {
 	if o.in.store.Room() != record.Free {
 		after = 0
 	}
-	return o.memory.state.Doomed(now, after)
+	return o.memory.Doomed(now, after)
 }
 
 // merge does one merge. Its result is put at once.
@@ -146,14 +179,14 @@ func (o *object) merged(job *state.Job, err error) (start bool) {
 	case o.stage() == gone:
 		return false
 	case err != nil:
-		u.again = time.Now().Add(mergeWait)
-		o.memory.state.Abandon(job)
+		u.retry(time.Now())
+		o.memory.Abandon(job)
 		if ctxErr := o.in.work.Err(); ctxErr == nil && o.stage() == serving {
 			o.in.warnings.Log(o.in.log, "parts of an object not merged; they will be", "object", o.id.Key(), "err", err)
 		}
 		return false
 	}
-	o.memory.state.Install(job)
+	o.memory.Install(job)
 	return o.stage() == serving && o.decide(owner.Changed{})
 }
 
@@ -168,7 +201,7 @@ func (o *object) purge(spans []state.Span) {
 	n, err := o.purgeAll(o.in.work, spans)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.upkeep.purging = false
+	o.upkeep.purge(false)
 	o.purged(n, err)
 }
 
@@ -182,7 +215,7 @@ func (o *object) purgeAll(ctx context.Context, spans []state.Span) (int, error) 
 // purged notes what came of a purge. With mu held.
 func (o *object) purged(n int, err error) {
 	if n > 0 { // the next purge goes on from there
-		o.memory.state.Purged(n)
+		o.memory.Purged(n)
 	}
 	if err != nil && n == 0 && o.in.work.Err() == nil {
 		o.in.warnings.Log(o.in.log, "parts of an object not purged; they will be", "object", o.id.Key(), "err", err)
@@ -193,18 +226,13 @@ func (o *object) purged(n int, err error) {
 // released: nothing is written after the last put.
 func (o *object) finishParts() {
 	o.mu.Lock()
-	if o.stage() == gone || !o.memory.state.Large() {
+	if o.stage() == gone || !o.memory.Large() {
 		o.mu.Unlock()
 		return
 	}
-	if o.upkeep == nil {
-		o.upkeep = new(upkeep)
-	}
-	merging, spans := o.upkeep.merging, []state.Span(nil)
-	if merging != nil {
-		o.upkeep.cancel()
-	}
-	if !o.upkeep.purging {
+	u, spans := o.addUpkeep(), []state.Span(nil)
+	merging := u.stop()
+	if u.mayPurge() {
 		spans = o.purgeable(time.Now())
 	}
 	o.mu.Unlock()

@@ -59,7 +59,7 @@ func crowdedRoom(t *testing.T, size, rooms int) (o *object, key string) {
 		in: &incarnation{id: nuid.Next(), cfg: &Config{Name: "box-4412", Region: "fra"}}, id: wire.Address{ID: id, Name: "lobby"},
 		sockets: &sockets{stream: stream.NewSender(1<<48|1_000_000, nil, new(stream.Defaults()), now)},
 	}
-	o.memory.state = state.New(new(engine.Data))
+	o.memory.State = state.New(new(engine.Data))
 	gateways, slots := [2]string{nuid.Next(), nuid.Next()}, [2]uint32{}
 	random := rand.New(rand.NewPCG(1, 2))
 	for n := range size {

@@ -23,7 +23,7 @@ func (o *object) roomFor(ev event, out engine.Outcome) error {
 	sets := out.Alarm != nil && *out.Alarm != engine.Alarm{}
 	switch ev.kind {
 	case wire.Call, wire.Fetch, wire.Message, wire.Told:
-		if sets || o.memory.state.SizeAfter(out.Writes) >= o.memory.state.Size() {
+		if sets || o.memory.SizeAfter(out.Writes) >= o.memory.Size() {
 			return errFull
 		}
 	}

@@ -30,9 +30,9 @@ const (
 // event loop.
 func (o *object) writeAway(id string, value []byte) {
 	key := engine.SessionsAt + id
-	before, _ := o.memory.state.Reserved().Get(key)
+	before, _ := o.memory.Reserved().Get(key)
 	o.sockets.away += len(value) - len(before)
-	o.memory.state.Apply([]engine.Write{{Key: key, Value: value}})
+	o.memory.Apply([]engine.Write{{Key: key, Value: value}})
 }
 
 // closeMoved is the code with which the socket is closed whose session has come back elsewhere.
@@ -144,7 +144,7 @@ func (o *object) leavesWith(gateway string, slot uint32, how engine.Close, final
 	}
 	if ss.Detached(at) {
 		ss.Forget(at)
-		o.memory.state.Apply([]engine.Write{{Key: detachedKey(at)}})
+		o.memory.Apply([]engine.Write{{Key: detachedKey(at)}})
 		return true
 	}
 	one := ss.In(at)
@@ -197,7 +197,7 @@ type away struct {
 	Secret []byte `json:"k"`
 	Until  int64  `json:"u"` // Unix milliseconds
 	Sent   uint64 `json:"s,omitempty"`
-	Heard  uint64 `json:"h,omitempty"`
+	Taken  uint64 `json:"h,omitempty"`
 
 	Tags        []string        `json:"t,omitempty"`
 	Attachment  json.RawMessage `json:"a,omitempty"`
@@ -217,7 +217,7 @@ type away struct {
 
 func awayOf(one *resume.Session, info engine.SocketInfo, how engine.Close) *away {
 	return &away{
-		Secret: one.Secret, Until: one.Until.UnixMilli(), Sent: one.Sent, Heard: one.Heard,
+		Secret: one.Secret, Until: one.Until.UnixMilli(), Sent: one.Sent, Taken: one.Taken,
 		Tags: info.Tags, Attachment: info.Attachment, Principal: info.Principal, Region: info.Region, Order: info.Order,
 		Conflated: info.Conflated, Subprotocol: info.Subprotocol, Auto: info.Auto,
 		Code: how.Code, Reason: how.Reason, Clean: how.Clean, Fault: how.Fault,
@@ -268,7 +268,7 @@ func (o *object) adoptSessions(kept *engine.Data) {
 	for key, value := range kept.Between(engine.SessionsAt, engine.After(engine.SessionsAt)).All() {
 		id, a := strings.TrimPrefix(key, engine.SessionsAt), keptAway(value)
 		o.sockets.away += len(value)
-		session := resume.Session{ID: id, Secret: a.Secret, Until: time.UnixMilli(a.Until), Sent: a.Sent, Heard: a.Heard}
+		session := resume.Session{ID: id, Secret: a.Secret, Until: time.UnixMilli(a.Until), Sent: a.Sent, Taken: a.Taken}
 		number := o.makeSessions().Adopt(session)
 		o.sockets.open.Add(engine.SocketInfo{
 			ID: id, Region: a.Region, Tags: a.Tags, Attachment: cleanAttachment(a.Attachment), Order: a.Order, Conflated: a.Conflated,
@@ -290,7 +290,7 @@ func (o *object) adoptSession(info *engine.SocketInfo, held *wire.LaneSocket) bo
 	if held.Session == "" || len(held.Session) > resume.MaxSession || len(held.Secret) != resume.SecretSize {
 		return true
 	}
-	session := resume.Session{ID: held.Session, Secret: slices.Clone(held.Secret), At: at, Sent: held.Sent, Heard: held.Heard, Lost: held.Lost}
+	session := resume.Session{ID: held.Session, Secret: slices.Clone(held.Secret), At: at, Sent: held.Sent, Taken: held.Taken, Lost: held.Lost}
 	number := o.makeSessions().Adopt(session)
 	info.ID, info.Session = held.Session, uint32(number)
 	if held.AutoRequest != "" || held.AutoResponse != "" {
@@ -306,8 +306,8 @@ func (o *object) handOverWindow() {
 	if o.sockets.sessions == nil || o.stage() == gone {
 		return
 	}
-	if window := o.sockets.sessions.HandOver(time.Now(), o.memory.epoch, handedOver); window != nil {
-		o.memory.state.Apply([]engine.Write{{Key: engine.WindowAt, Value: window}})
+	if window := o.sockets.sessions.HandOver(time.Now(), o.term.epoch, handedOver); window != nil {
+		o.memory.Apply([]engine.Write{{Key: engine.WindowAt, Value: window}})
 	}
 }
 
@@ -317,10 +317,10 @@ func (o *object) takeOverWindow(kept *engine.Data) {
 	if !handed {
 		return
 	}
-	if err := o.makeSessions().TakeOver(window, o.memory.epoch-1); err != nil {
+	if err := o.makeSessions().TakeOver(window, o.term.epoch-1); err != nil {
 		o.in.log.Error("window not taken over: sockets that come back may miss something, and are told so", "object", o.id.Key(), "err", err)
 	}
-	o.memory.state.Apply([]engine.Write{{Key: engine.WindowAt}}) // with the next put
+	o.memory.Apply([]engine.Write{{Key: engine.WindowAt}}) // with the next put
 }
 
 // endAway has the object told the end of a session that is away. With mu held.
@@ -337,7 +337,7 @@ func (o *object) endSessions(now time.Time) {
 	}
 	o.mu.Lock()
 	for _, one := range o.sockets.sessions.Due(now) {
-		value, _ := o.memory.state.Reserved().Get(engine.SessionsAt + one.ID)
+		value, _ := o.memory.Reserved().Get(engine.SessionsAt + one.ID)
 		a := keptAway(value)
 		o.endAway(one.ID, a.close())
 	}
@@ -387,7 +387,7 @@ func (o *object) keepAttachments(sends []engine.Send) {
 			continue
 		}
 		s := send.Sockets[0]
-		if value, is := o.memory.state.Reserved().Get(engine.SessionsAt + s.ID()); is {
+		if value, is := o.memory.Reserved().Get(engine.SessionsAt + s.ID()); is {
 			a := keptAway(value)
 			a.Attachment = s.Info().Attachment
 			o.writeAway(s.ID(), a.encode())
@@ -467,13 +467,13 @@ func (o *object) bringBack(ev event, one *resume.Session, socket *engine.Socket)
 		d.Ops = append(d.Ops, wire.LaneOp{
 			Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{back.Before.Slot}), Code: closeMoved, Reason: "the socket has come back elsewhere",
 		})
-		o.memory.state.Apply([]engine.Write{{Key: detachedKey(back.Before), Value: []byte("true")}})
+		o.memory.Apply([]engine.Write{{Key: detachedKey(back.Before), Value: []byte("true")}})
 	}
 	socket.Place(req.Gateway, slot, req.Region, cleanPrincipal(req.Principal))
 	d := b.to(req.Gateway)
 	d.Opens = append(d.Opens, stream.Slot(slot))
-	op := o.opening(socket.Info())
-	op.Back, op.Counts = true, wire.Counts{Sent: back.From, Heard: back.Heard}
+	op := o.sockets.opening(socket.Info(), o.class.Resume.Time)
+	op.Back, op.Counts = true, wire.Counts{Sent: back.From, Taken: back.Taken}
 	attachment := wire.LaneOp{Op: wire.OpAttach, Slots: op.Slots, Data: socket.Info().Attachment}
 	d.Ops = append(d.Ops, op, attachment)
 	for _, m := range back.Messages {
@@ -482,7 +482,7 @@ func (o *object) bringBack(ev event, one *resume.Session, socket *engine.Socket)
 	o.placeConflated(&b, now, false)
 	o.noteSockets()
 	reply := &wire.Reply{Status: 101}
-	o.remember(ev, reply)
+	o.memory.remember(req, reply, now, o.in.wide)
 	o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: true}, b.outs()...)
 	o.counters.ok[ev.index()].Inc()
 }

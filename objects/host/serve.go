@@ -3,36 +3,21 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"holdfast/internal/wire"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/host/internal/record"
 	"holdfast/objects/host/internal/state"
-	"holdfast/objects/internal/engine"
 )
 
-// open makes the state of the record that is to be claimed, nil for none, and returns what
-// came of it if it cannot be claimed.
-func (o *object) open(ctx context.Context, rec *record.Record) owner.Event {
-	var err error
-	c := o.commit.claim
-	if rec == nil {
-		c.opened = state.New(new(engine.Data))
-	} else {
-		c.opened, err = state.Open(ctx, o.id.Key(), rec.Parts, rec.Data, o.in.home(), rec.Owner != "", time.Now())
-	}
-	if c.entries = nil; err == nil {
-		c.opened.KeepHistory(o.class.History)
-		if c.entries, err = answerEntries(c.opened.Reserved()); err != nil {
-			err = fmt.Errorf("%w: %w", state.ErrDamaged, err)
-		}
-	}
+// open makes the state of the record that is to be claimed, and returns what came of it if it
+// cannot be claimed.
+func (o *object) open(ctx context.Context) owner.Event {
+	err := o.opening.open(ctx, o.id.Key(), o.in.home(), o.class.History, time.Now())
 	switch {
 	case errors.Is(err, state.ErrDamaged):
-		o.commit.refusal = o.in.unreadable.add(o.id.Key(), time.Now())
-		o.in.log.Error("object not served: a part of it cannot be read", "ref", o.commit.refusal.Reference, "object", o.id.Key(), "err", err)
+		o.in.log.Error("object not served: a part of it cannot be read", "ref", o.unreadable(), "object", o.id.Key(), "err", err)
 		return owner.Unreadable{}
 	case err != nil:
 		o.in.log.Warn("parts of a record not read", "object", o.id.Key(), "err", err)
@@ -41,33 +26,33 @@ func (o *object) open(ctx context.Context, rec *record.Record) owner.Event {
 	return nil
 }
 
+// unreadable notes that nobody can read the record, or a part of it, and returns the reference
+// of the refusal.
+func (o *object) unreadable() (ref string) {
+	refusal := o.in.unreadable.add(o.id.Key(), time.Now())
+	o.commit.refuse(refusal)
+	return refusal.Reference
+}
+
 // claimOf is the record that was read, put back in our name. With mu held.
 func (o *object) claimOf(put owner.Put) *payload {
-	rec := record.Record{Name: o.id.Name, Data: new(engine.Data)}
-	found := o.commit.claim.found
-	if found != nil {
-		rec = *found
-	}
-	if rec.Name == "" {
-		rec.Name = o.id.Name
-	}
-	rec.Epoch, rec.Owner, rec.Commit = put.Epoch, put.Owner, put.Commit
+	rec, parked := o.opening.put(put, o.id.Name, o.in.id, time.Now())
 	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
-	if found == nil || found.Owner != o.in.id {
-		o.countLoss(&rec)
+	if parked {
+		o.in.warnings.Log(o.in.log, "alarm parked: the last owners were lost while it was due",
+			"object", o.id.Key(), "name", rec.Name, "owners lost", rec.Alarm.Lost, "set for", rec.Alarm.At)
 	}
-	o.commit.claim.record = &rec
 	return &payload{put: put, value: rec.Encode(), wake: needOf(rec.Alarm, nil, time.Time{})}
 }
 
 // serve begins to run events, from the record that was claimed: it is what the
 // claim has put, so it is the latest.
 func (o *object) serve() owner.Event {
-	o.commit.attempts = 0
+	o.commit.settled()
 	o.mu.Lock()
-	c, token := o.commit.claim, o.commit.own.Token
+	token := o.commit.state().Token
 	o.mu.Unlock()
-	rec, reserved := c.record, c.opened.Reserved()
+	rec, reserved := o.opening.claimed()
 	for _, gateway := range rec.Gateways {
 		if checkName(gateway.Name) == nil {
 			o.in.trackGateway(gateway.Name) // its goodbye reaches the mailbox, and its silence
@@ -77,12 +62,13 @@ func (o *object) serve() owner.Event {
 	if !o.awaitHanded() {
 		return nil
 	}
-	told := o.adoptTold(reserved)
+	told, err := toldOf(o.id.Key(), reserved, time.Now())
+	o.logTold(err)
 	if err := o.reschedule(needOf(rec.Alarm, told, o.nextSession(reserved)), o.in.clock.Set); err != nil {
 		o.in.log.Warn("wake-up not scheduled again; giving the object up", "object", o.id.Key(), "err", err)
 		return owner.Leave{}
 	}
-	if !o.startServing(c, token, told) {
+	if !o.startServing(rec, token, told) {
 		return nil // the claim is given up; the record stays as it was
 	}
 	return o.listen()
@@ -90,23 +76,19 @@ func (o *object) serve() owner.Event {
 
 // startServing takes the claimed record into memory. It reports false if the claim
 // has been given up.
-func (o *object) startServing(c *claim, token uint64, told *told) bool {
+func (o *object) startServing(rec *record.Record, token uint64, told *told) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.stage() == gone || o.commit.own.Phase != owner.Serving || o.commit.own.Leaving {
+	if own := o.commit.state(); o.stage() == gone || own.Phase != owner.Serving || own.Leaving {
 		return false
 	}
-	rec := c.record
 	o.id = o.id.Named(rec.Name)
-	o.memory = memory{
-		epoch: rec.Epoch, token: token, since: time.Now(), first: o.commit.payload.put.Expect == 0, state: c.opened,
-		alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers, entries: c.entries}, kept: keptOf(rec),
-	}
-	o.adoptSockets(rec, o.memory.state.Reserved())
-	o.memory.answers.adopted(o.memory.since)
-	o.commit.proven.Store(o.commit.payload.made)
-	o.commit.claim, o.commit.payload = nil, nil
-	o.mailbox.serve(token, o.memory.since)
+	put := o.commit.proved()
+	o.term = term{epoch: rec.Epoch, token: token, since: time.Now(), first: put.Expect == 0}
+	o.memory = o.opening.memory(o.term.since)
+	o.opening = nil
+	o.adoptSockets(rec, o.memory.Reserved())
+	o.mailbox.serve(token, o.term.since)
 	o.told = told
 	o.advance(serving) // before the first message can come
 	o.moveTold()
@@ -115,7 +97,7 @@ func (o *object) startServing(c *claim, token uint64, told *told) bool {
 
 // listen subscribes to the object's subject and answers those who waited.
 func (o *object) listen() owner.Event {
-	sub, err := o.in.bus.Subscribe(wire.OwnerSubject(o.id.ID), wire.OwnerQueue(o.memory.token), o.in.inbox)
+	sub, err := o.in.bus.Subscribe(wire.OwnerSubject(o.id.ID), wire.OwnerQueue(o.term.token), o.in.inbox)
 	if err == nil {
 		o.mu.Lock()
 		o.sub = sub
@@ -134,7 +116,7 @@ func (o *object) listen() owner.Event {
 		o.beginDrain()
 		return owner.Leave{}
 	}
-	o.in.log.Debug("object claimed", "object", o.id.Key(), "name", o.id.Name, "epoch", o.memory.epoch)
-	o.resolveClaims(wire.ClaimReply{Owned: true, Token: o.memory.token, New: o.memory.epoch == 1})
+	o.in.log.Debug("object claimed", "object", o.id.Key(), "name", o.id.Name, "epoch", o.term.epoch)
+	o.resolveClaims(wire.ClaimReply{Owned: true, Token: o.term.token, New: o.term.epoch == 1})
 	return nil
 }

@@ -56,8 +56,8 @@ func (o *object) makeSockets() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	s := &sockets{stream: stream.NewSender(o.memory.token, nil, &o.in.streams, now)}
-	s.stream.Landed(now, o.commit.own.Commit)
+	s := &sockets{stream: stream.NewSender(o.term.token, nil, &o.in.streams, now)}
+	s.stream.Landed(now, o.commit.state().Commit)
 	o.sockets = s
 }
 
@@ -222,7 +222,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 	}
 	switch verdict {
 	case stream.Take:
-	case stream.Told:
+	case stream.AlreadyEnded:
 		o.in.trackGateway(ev.gateway) // which has to acknowledge that
 		return
 	default:
@@ -242,7 +242,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 	}
 	if o.ready(ev) {
 		socket := o.sockets.idAt(ev.gateway, ev.slot)
-		o.finish(ev, o.memory.instance.Message(ctx, socket, engine.Message{Binary: req.Binary, Data: req.Body}))
+		o.finish(ev, o.memory.handler().Message(ctx, socket, engine.Message{Binary: req.Binary, Data: req.Body}))
 	}
 }
 
@@ -259,7 +259,7 @@ func (o *object) mayOpen(ev event) bool {
 	now := time.Now()
 	o.sockets.stream.Hurry(now, gateway)
 	o.transmit(o.sockets.stream.Tick(now))
-	o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.memory.token})
+	o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.term.token})
 	return false
 }
 
@@ -270,10 +270,10 @@ func (o *object) take(ev event) stream.Verdict {
 	verdict := o.sockets.stream.Frame(ev.gateway, stream.Slot(ev.slot), ev.seq, ev.kind == wire.Closed)
 	switch verdict {
 	case stream.Gap:
-		o.in.answer(ev.reply, &wire.Reply{Gap: true, Token: o.memory.token})
+		o.in.answer(ev.reply, &wire.Reply{Gap: true, Token: o.term.token})
 	case stream.Unknown:
-		o.in.answer(ev.reply, &wire.Reply{Code: objects.Unavailable, Message: "this owner does not know the socket", Token: o.memory.token})
-	case stream.Told:
+		o.in.answer(ev.reply, &wire.Reply{Code: objects.Unavailable, Message: "this owner does not know the socket", Token: o.term.token})
+	case stream.AlreadyEnded:
 		body := wire.Encode(&wire.LaneBody{Acks: []wire.Reached{{Of: ev.slot, Seq: ev.seq}}})
 		o.put(outboxItem{}, stream.Out{Gateway: ev.gateway, Bodies: [][]byte{body}})
 	case stream.Take:
@@ -371,7 +371,7 @@ func (o *object) deliverEnd() {
 	}
 	before := o.onExit
 	o.onExit = told
-	out := o.memory.instance.Closed(withPrincipal(known, info.Principal), end.socket, end.close)
+	out := o.memory.handler().Closed(withPrincipal(known, info.Principal), end.socket, end.close)
 	o.onExit = before
 	if o.givesWay(ev, out) {
 		o.gaveWay = false // the event in hand has not

@@ -750,7 +750,7 @@ func (w *tellWorld) marks(name string) int {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.memory.state.Reserved().Between(engine.MarksAt, engine.After(engine.MarksAt)).Len()
+	return o.memory.Reserved().Between(engine.MarksAt, engine.After(engine.MarksAt)).Len()
 }
 
 // Copies that the connection before carried may be late: the receiver has to know them for as long as they live.
@@ -903,7 +903,7 @@ func TestManySendersCostTheirReceiverLittle(t *testing.T) {
 			}
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			data := o.memory.state.Reserved()
+			data := o.memory.Reserved()
 			all := data.Between(engine.MarksAt, engine.After(engine.MarksAt))
 			if most = max(most, all.Len()); all.Len() == most {
 				bytes = data.Size()

@@ -328,7 +328,7 @@ func (g *memoryGateway) hear(kind string, data []byte) {
 			held.Positions = append(held.Positions, position)
 		}
 		for _, s := range answer.Sockets {
-			held.Sockets = append(held.Sockets, wire.LaneSocket{Slot: uint32(s.Slot), Settled: s.Settled, Accepted: g.accepted[uint32(s.Slot)]})
+			held.Sockets = append(held.Sockets, wire.LaneSocket{Slot: uint32(s.Slot), Acked: s.Acked, Accepted: g.accepted[uint32(s.Slot)]})
 		}
 		g.tell(wire.Hold, wire.Encode(&held))
 	}
@@ -406,6 +406,8 @@ type memoryStore struct {
 
 	takes time.Duration // of each operation, one after the other
 	free  time.Time     // when the next one begins at the earliest
+
+	putting func(data []byte) // called before an entry is put; nil: nothing
 
 	left int    // writes until stop is called
 	stop func() // nil: the store goes on
@@ -532,6 +534,9 @@ func (s *memoryStore) apply(key string, value []byte, expect uint64) (uint64, bo
 }
 
 func (s *memoryStore) PutEntry(ctx context.Context, object string, name state.Name, data []byte) error {
+	if s.putting != nil {
+		s.putting(data)
+	}
 	f := s.next()
 	if err := sleep(ctx, f.Slow); err != nil || f.Refuse {
 		return fmt.Errorf("put entry: %w", errors.Join(err, record.ErrDoubt))

@@ -2,6 +2,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { clock } from "../fake/clock.mjs";
 import { Connection, connect } from "../index.js";
+import { Turns } from "../turns.js";
 
 // A world with its own clock and sockets that do what the test says.
 function world(options = {}) {
@@ -44,8 +45,9 @@ function world(options = {}) {
     setTimeout: time.setTimeout,
     clearTimeout: time.clearTimeout,
     visible: () => w.visible,
+    ...(options.turns && { turns: options.turns }),
   };
-  w.connection = connect("ws://x/y", { env, onStatus: (s) => statuses.push(s), onMessage: (d) => messages.push(d), ...options });
+  w.connection = connect(options.url ?? "ws://x/y", { env, onStatus: (s) => statuses.push(s), onMessage: (d) => messages.push(d), ...options });
   return w;
 }
 
@@ -128,4 +130,33 @@ test("a connection that was never opened is closed", () => {
   assert.equal(c.status.phase, "closed");
   c.close();
   assert.equal(c.send("x"), false);
+});
+
+test("connections of a page shake hands in turn", () => {
+  const turns = new Turns(2);
+  const [a, b, c, d] = Array.from({ length: 4 }, () => world({ turns }));
+  const dialled = () => [a, b, c, d].map((w) => w.sockets.length);
+  assert.deepEqual(dialled(), [1, 1, 0, 0]);
+  assert.equal(c.phase(), "connecting");
+  a.last().open();
+  assert.deepEqual(dialled(), [1, 1, 1, 0], "who is open shakes no hands");
+  a.last().drop(1006);
+  assert.deepEqual(dialled(), [1, 1, 1, 0], "and its end ends no other's turn");
+  b.advance(8000); // nobody answers
+  assert.deepEqual(dialled(), [1, 1, 1, 1]);
+});
+
+test("who leaves while others shake hands has no turn", () => {
+  const turns = new Turns(1);
+  const [a, b, c] = Array.from({ length: 3 }, () => world({ turns }));
+  b.connection.close();
+  a.last().drop(1011);
+  assert.deepEqual([a, b, c].map((w) => w.sockets.length), [1, 0, 1]);
+});
+
+test("a URL that is none is refused, and others go on", async () => {
+  const turns = new Turns(1);
+  assert.throws(() => world({ turns, url: () => assert.fail("no URL") }), /no URL/);
+  await Promise.resolve();
+  assert.equal(world({ turns }).sockets.length, 1);
 });
