@@ -267,7 +267,7 @@ func (o *object) snapshot(parts *state.Head) record.Record {
 	if o.opening != nil {
 		return o.opening.snapshot(parts)
 	}
-	rec := o.memory.record(parts, time.Now(), o.in.timing.Request+wire.CopyLife)
+	rec := o.memory.record(parts, time.Now(), o.in.keepAnswers())
 	rec.Name = o.id.Name
 	if s := o.sockets; s != nil {
 		rec.Gateways, rec.Sockets = s.gateways(), s.details

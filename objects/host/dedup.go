@@ -230,6 +230,9 @@ func (a *answers) waits(gateway string, n uint64) bool {
 	return i < 0 || n >= a.lows[i].n // or it has not said
 }
 
+// keepAnswers is for how long a gateway's answer is kept: a copy of its request may arrive.
+func (in *incarnation) keepAnswers() time.Duration { return in.timing.Request + wire.CopyLife }
+
 // list is what the record is to have, oldest first; what is forgotten is not in it. keep is for how long a
 // copy of a gateway's request may still arrive. The list is good until the next call of
 // any method.
@@ -260,6 +263,9 @@ func (a *answers) list(now time.Time, keep time.Duration) []record.Kept {
 	}
 	if over {
 		a.kept = slices.DeleteFunc(a.kept, func(k record.Kept) bool { return k.JSON == nil })
+	}
+	if len(a.kept) == 0 {
+		a.kept = nil
 	}
 	return a.kept
 }

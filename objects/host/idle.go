@@ -110,6 +110,9 @@ func (o *object) idleCheck(now time.Time) bool {
 		} else if idle >= life.Hibernate && o.keepsNothing() {
 			return true
 		}
+		if old := used.Add(o.in.keepAnswers() + time.Second); len(o.memory.answers.kept) > 0 && now.Before(old) && old.Before(next) {
+			next = old // keepsNothing drops answers that are too old
+		}
 	}
 	if s := o.sockets; s != nil && s.sessions != nil && s.sessions.Trim(now) {
 		if young := now.Add(o.class.Resume.Time); young.Before(next) {

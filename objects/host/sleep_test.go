@@ -108,6 +108,37 @@ func TestASleepingObjectTakesNoMoreThan768BytesItself(t *testing.T) {
 	})
 }
 
+// An answer is kept for as long as a copy of its request may arrive. An object that slept kept its last ones until the next put.
+func TestASleepingObjectForgetsAnswersThatNobodyAsksForAnyMore(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("counter")
+		add := func() int {
+			return number(<-w.ask("counter", &wire.Request{Kind: wire.Call, Call: "add", Body: []byte("{}")}))
+		}
+		o := w.in.find(id("counter").Key())
+		kept := func() int {
+			synctest.Wait()
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			return cap(o.memory.answers.kept)
+		}
+		if n := add(); n != 1 {
+			t.Fatalf("counted %d, want 1", n)
+		}
+		time.Sleep(w.in.keepAnswers() - time.Second)
+		if n := kept(); n == 0 || o.isAwake() {
+			t.Errorf("%d answers are kept, awake %v; want the last one to be kept, asleep", n, o.isAwake())
+		}
+		time.Sleep(10 * time.Second)
+		if n := kept(); n != 0 || w.in.find(o.id.Key()) != o {
+			t.Errorf("%d answers are kept that are older than any copy", n)
+		}
+		if n := add(); n != 2 {
+			t.Errorf("counted %d, want it to go on from 1", n)
+		}
+	})
+}
+
 func TestAnInstanceSavesWhatItHasWhenItsHostStops(t *testing.T) {
 	saverWorld(t, objects.Settings{Hibernate: -1}, func(w *world, o *object, count func() int) {
 		count()

@@ -185,9 +185,14 @@ func (a Answer) Keep() Kept {
 		return k
 	}
 	// The answers of gateways are many, and made in the midst of requests.
-	size := len(`{"g":"","n":,"r":""}`) + len(a.Gateway) + 20 + base64.StdEncoding.EncodedLen(len(a.Reply))
-	out := appendText(append(make([]byte, 0, size), `{"g":`...), a.Gateway)
-	out = strconv.AppendUint(append(out, `,"n":`...), a.N, 10)
+	var digits [20]byte
+	n := strconv.AppendUint(digits[:0], a.N, 10)
+	size := len(`{"g":"","n":}`) + len(a.Gateway) + len(n)
+	if len(a.Reply) > 0 {
+		size += len(`,"r":""`) + base64.StdEncoding.EncodedLen(len(a.Reply))
+	}
+	out := appendText(append(make([]byte, 0, size), `{"g":`...), a.Gateway) // many are kept: it takes no more
+	out = append(append(out, `,"n":`...), n...)
 	if len(a.Reply) > 0 {
 		out = append(base64.StdEncoding.AppendEncode(append(out, `,"r":"`...), a.Reply), '"')
 	}
