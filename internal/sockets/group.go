@@ -168,12 +168,12 @@ func (h *Hub) apply(g *group, now time.Time, push *wire.LanePush, size int) {
 	}
 	h.perform(g, h.unlock(g, acts))
 	for i := range push.Ops {
-		h.do(g, &push.Ops[i])
+		h.applyOp(g, &push.Ops[i])
 	}
 }
 
-// do is one operation of a push. A message is encoded once for all sockets that get it.
-func (h *Hub) do(g *group, op *wire.LaneOp) {
+// applyOp applies one operation of a push. It encodes a message once for all sockets.
+func (h *Hub) applyOp(g *group, op *wire.LaneOp) {
 	if op.Op == wire.OpOpen {
 		h.accept(g, op)
 		return

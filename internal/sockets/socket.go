@@ -60,7 +60,7 @@ type autoResponse struct {
 }
 
 func makeSocket(h *Hub, id wire.Address, slot stream.Slot) *Socket {
-	counters := h.Metrics.of(string(id.Class()))
+	counters := h.Metrics.counters(string(id.Class()))
 	s := &Socket{
 		id: wire.SocketID(h.Name, uint32(slot)), slot: slot, object: id, hub: h, began: time.Now(), counters: counters,
 		opened: make(chan struct{}), over: make(chan struct{}),
