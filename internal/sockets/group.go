@@ -166,7 +166,7 @@ func (h *Hub) push(msg *nats.Msg) {
 	}
 }
 
-// apply applies one number of a lane, which came with so many bytes.
+// apply applies the number of a lane, which has come with size bytes.
 func (h *Hub) apply(g *group, now time.Time, body *wire.LaneBody, size int) {
 	g.mu.Lock()
 	var acts []stream.Act
