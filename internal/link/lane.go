@@ -19,7 +19,7 @@ type lane struct {
 	changed chan struct{}
 	pieces  []piece
 	size    int
-	end     error     // what take returns when nothing is left; no more is accepted
+	end     error     // read returns it when nothing is left, and put refuses bytes; nil: open
 	endDue  time.Time // but not before this
 	takeBy  time.Time // deadlines; zero for none
 	putBy   time.Time
@@ -68,8 +68,8 @@ func (l *lane) awaitRoom() error {
 	}
 }
 
-// take fills b with bytes that are due and waits until there is at least one.
-func (l *lane) take(b []byte) (int, error) {
+// read fills b with bytes that are due and waits until there is at least one.
+func (l *lane) read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
@@ -196,7 +196,7 @@ func (l *lane) wait(until time.Time) {
 // passed reports whether a deadline has come; the zero one never does.
 func passed(deadline, now time.Time) bool { return !deadline.IsZero() && !now.Before(deadline) }
 
-// earlier returns the sooner of two times of which zero means never.
+// earlier returns the earlier of two times; zero means never.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
 		return b

@@ -17,7 +17,7 @@ import (
 	"holdfast/objects"
 )
 
-// Bus is what a Hub needs of NATS. *nats.Conn is one.
+// Bus is a Hub's connection to NATS. *nats.Conn is one.
 type Bus interface {
 	wire.Publisher
 	Subscribe(subject string, handler nats.MsgHandler) (*nats.Subscription, error)
@@ -68,16 +68,16 @@ type Hub struct {
 // is kept, so that collections at every few sockets would cost more than the sockets.
 const collectStep = 128
 
-// Config is what a Hub is made of. All of it is needed.
+// Config configures a Hub. All fields are required.
 type Config struct {
 	Name, Region string
-	Frame, Queue int // bytes of a client's message, and of what may wait for a client
+	Frame, Queue int // bytes of a client's message, and of the messages that wait for a client
 	Timing       wire.Timing
 	Log          *slog.Logger
 	Metrics      *Metrics
 }
 
-// Owners are those of objects. *wire.Client knows them.
+// Owners finds objects' owners. *wire.Client is one.
 type Owners interface {
 	// Activate has an object claimed. It returns the token of the object's owner.
 	Activate(ctx context.Context, id wire.Address) (token uint64, err error)
@@ -85,7 +85,7 @@ type Owners interface {
 	Plausible(token uint64) bool
 }
 
-// New makes a Hub. It hears and says nothing before Listen.
+// New makes a Hub. It neither subscribes nor publishes before Listen.
 func New(cfg Config) *Hub {
 	h := &Hub{
 		Config: cfg, sockets: make(map[string]*Socket), groups: make(map[string]*group), lanes: make(map[laneName]laneOf),
@@ -293,7 +293,7 @@ func (h *Hub) watch(ctx context.Context) {
 	}
 }
 
-// recover has the socket's object owned, and sends again what is pending. One
+// recover has the socket's object claimed, and sends the pending frames again. One
 // goroutine a socket, while its uplink is stalled. After Timing.Request without an
 // owner the socket is closed; the recovery goes on, to deliver the close. Attempts
 // that bring no acknowledgement are further and further apart.
@@ -305,7 +305,7 @@ func (h *Hub) recover(s *Socket) {
 			_, err := h.owners.Activate(ctx, s.object)
 			cancel()
 			if err == nil {
-				s.uplink.resend() // to whoever owns it; if nobody listens yet, the uplink stalls again
+				s.uplink.resend() // if nobody listens yet, the uplink stalls again
 				return
 			}
 			if time.Since(began) >= h.Timing.Request {

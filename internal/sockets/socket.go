@@ -31,12 +31,12 @@ type Socket struct {
 	began    time.Time
 	counters *classCounters
 
-	principal []byte        // who opened it, as ask has it; set before the hub knows the socket
-	resumes   bool          // its client knows how a socket comes back; likewise
+	principal []byte        // of the opener, encoded as package ask does; set before the hub knows the socket
+	resumes   bool          // the client speaks the protocol of package resume; likewise
 	taken     atomic.Uint64 // messages of its client that its object has taken, of a session
 	sent      uint64        // messages to its client, of a session; receive owns it
-	auto      *autoResponse // what is answered by the gateway itself; set before opened is closed; nil: nothing
-	answered  atomic.Int64  // when that was done last, in Unix milliseconds; 0: never
+	auto      *autoResponse // the gateway's automatic answer; set before opened is closed; nil: none
+	answered  atomic.Int64  // time of the last automatic answer, in Unix milliseconds; 0: never
 
 	outbox outbox        // to the client
 	uplink uplink        // to the object
@@ -60,7 +60,7 @@ type autoResponse struct {
 }
 
 func makeSocket(h *Hub, id wire.Address, slot stream.Slot) *Socket {
-	counters := h.Metrics.of(string(id.Class()))
+	counters := h.Metrics.counters(string(id.Class()))
 	s := &Socket{
 		id: wire.SocketID(h.Name, uint32(slot)), slot: slot, object: id, hub: h, began: time.Now(), counters: counters,
 		opened: make(chan struct{}), over: make(chan struct{}),
@@ -70,7 +70,7 @@ func makeSocket(h *Hub, id wire.Address, slot stream.Slot) *Socket {
 	return s
 }
 
-// Taken is how many messages of the socket's client its object has taken, in its session.
+// Taken returns how many messages of the client the object has taken, in the socket's session.
 func (s *Socket) Taken() uint64 { return s.taken.Load() }
 
 // ID names the socket.
@@ -86,18 +86,18 @@ func (s *Socket) accept(op *wire.LaneOp, auto *autoResponse) {
 	}
 	advance(&s.stage, accepted, stageEdges[:])
 	s.accepted, s.auto, s.sent = op.Accepted, auto, op.Sent
-	s.before = op.Heard
-	s.taken.Store(op.Heard)
+	s.before = op.Taken
+	s.taken.Store(op.Taken)
 	if s.resumes {
 		s.outbox.send(FrameOf(TextFrame, helloOf(op)))
 	}
 	close(s.opened)
 }
 
-// helloOf is what a client hears first that knows how a socket comes back.
+// helloOf returns the first message to a client that speaks the protocol of package resume.
 func helloOf(op *wire.LaneOp) []byte {
 	hello := resume.Hello{
-		Back: op.Back, From: op.Sent, Heard: op.Heard, Subprotocol: op.Subprotocol, Auto: op.AutoRequest,
+		Back: op.Back, From: op.Sent, Taken: op.Taken, Subprotocol: op.Subprotocol, Auto: op.AutoRequest,
 	}
 	if op.Session != "" {
 		hello.Token, hello.Time = resume.TokenOf(op.Session, op.Secret), op.Return
@@ -109,8 +109,8 @@ func helloOf(op *wire.LaneOp) []byte {
 	return append([]byte{0, resume.HelloKind}, data...)
 }
 
-// AwaitOpen waits until the stream says that the socket is open, which is mostly
-// before the answer does. It reports false if that does not come.
+// AwaitOpen waits until the socket's stream opens the socket, which is mostly
+// before the answer comes. It reports false if the stream does not open it.
 func (s *Socket) AwaitOpen(ctx context.Context) bool {
 	select {
 	case <-s.opened:
@@ -148,7 +148,7 @@ func (s *Socket) serve(c Client) {
 	linger(c, how.Code)
 }
 
-// attach gives the socket its connection. What was sent before it came is written
+// attach gives the socket its connection. Frames that were sent before are written
 // now. A socket that has ended meanwhile writes its close.
 func (s *Socket) attach(c Client) {
 	s.mu.Lock()
@@ -173,7 +173,7 @@ func (s *Socket) read(c Client) (how End) {
 		}
 	}()
 	for {
-		s.Heard(c)
+		s.ExtendDeadline(c)
 		binary, data, err := c.Receive()
 		if err != nil {
 			return c.Ended(err)
@@ -185,7 +185,7 @@ func (s *Socket) read(c Client) (how End) {
 		if s.resumes {
 			kind, rest := resume.Read(data)
 			if kind == resume.PingKind {
-				s.send(FrameOf(TextFrame, fmt.Appendf([]byte{0, resume.HeardKind}, "%d", s.taken.Load())))
+				s.send(FrameOf(TextFrame, fmt.Appendf([]byte{0, resume.TakenKind}, "%d", s.taken.Load())))
 				continue
 			}
 			if kind != resume.Escaped {
@@ -220,9 +220,9 @@ func (s *Socket) autoRespond() {
 // Ping answers a client's ping.
 func (s *Socket) Ping(text string) { s.send(FrameOf(pongMessage, []byte(text))) }
 
-// Heard extends the read deadline until the next ping and its answer. It extends nothing
+// ExtendDeadline extends the read deadline until the next ping and its answer. It extends nothing
 // for a socket that has ended.
-func (s *Socket) Heard(c Client) {
+func (s *Socket) ExtendDeadline(c Client) {
 	select {
 	case <-s.over:
 	default:
@@ -295,7 +295,7 @@ func (s *Socket) Close(how End) {
 }
 
 // closeForObject is Close on behalf of the object. If the client's connection has not
-// come, the client is still to get what was sent before the close: the close waits in
+// come, the client must still get the messages before the close: the close waits in
 // the outbox, and the socket ends when the connection comes.
 func (s *Socket) closeForObject(how End) {
 	how.final = true
@@ -396,12 +396,12 @@ func (s *Socket) describe(held stream.HeldSocket) wire.LaneSocket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	told := wire.LaneSocket{
-		Slot: uint32(held.Slot), Settled: held.Settled, Attachment: s.attachment, Principal: s.principal,
+		Slot: uint32(held.Slot), Acked: held.Acked, Attachment: s.attachment, Principal: s.principal,
 		Answered: s.answered.Load(), Accepted: s.accepted,
 	}
 	if s.accepted.Session != "" {
 		told.Lost = s.end.lost
-		told.Counts = wire.Counts{Sent: s.sent, Heard: s.before + held.Settled}
+		told.Counts = wire.Counts{Sent: s.sent, Taken: s.before + held.Acked}
 		if s.auto != nil {
 			told.AutoRequest, told.AutoResponse = string(s.auto.request), s.auto.response
 		}

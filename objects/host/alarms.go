@@ -52,15 +52,12 @@ func needOf(a engine.Alarm, t *told, session time.Time) *wakeNeed {
 	if !session.IsZero() && (!ok || session.Before(at)) {
 		at, ok = session, true
 	}
-	soon := false
-	if t != nil {
-		if due, some := t.box.NextDue(); some && (!ok || due.Before(at)) {
-			at, ok = due, true
-			if at.IsZero() {
-				at = time.Unix(0, 0) // at once
-			}
+	due, some, soon := t.need()
+	if some && (!ok || due.Before(at)) {
+		at, ok = due, true
+		if at.IsZero() {
+			at = time.Unix(0, 0) // at once
 		}
-		soon = t.box.Sending() > 0
 	}
 	if !ok && !soon {
 		return nil

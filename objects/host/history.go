@@ -102,11 +102,7 @@ func (o *object) settlePast() bool {
 		return false
 	}
 	o.restoring = true
-	var merging chan struct{}
-	if o.upkeep != nil && o.upkeep.merging != nil {
-		merging = o.upkeep.merging
-		o.upkeep.cancel()
-	}
+	merging := o.upkeep.stop()
 	o.put(outboxItem{wrote: true}) // the pin
 	o.mu.Unlock()
 	if merging != nil {
@@ -253,7 +249,7 @@ func (o *object) expired(e *state.Expiry, err error) (start bool) {
 	}
 	o.memory.InstallExpiry(e, err)
 	if err != nil {
-		u.again = time.Now().Add(mergeWait)
+		u.retry(time.Now())
 		if o.in.work.Err() == nil && o.stage() == serving {
 			o.in.warnings.Log(o.in.log, "an object's oldest history not removed; it will be", "object", o.id.Key(), "err", err)
 		}

@@ -94,9 +94,9 @@ func (o *object) idleCheck(now time.Time) bool {
 			next = now.Add(life.Soonest())
 			o.push(delivery{kind: endsDue})
 		}
-	case o.runsTasks():
+	case o.tasks.run():
 		next = now.Add(life.Soonest())
-	case idle >= life.Evict && !o.keepsTold():
+	case idle >= life.Evict && !o.told.busy():
 		return true
 	case idle < life.Hibernate && o.memory.handler() != nil:
 		next = used.Add(life.Soonest())
@@ -124,7 +124,7 @@ func (o *object) idleCheck(now time.Time) bool {
 // worth a record, and anybody can make such objects by asking for names. With mu held.
 func (o *object) keepsNothing() bool {
 	rec := o.snapshot(nil)
-	return o.memory.Empty() && rec.Empty() && !o.keepsTold()
+	return o.memory.Empty() && rec.Empty() && !o.told.busy()
 }
 
 // hibernate drops the instance unless an event has come. With mu held.
@@ -139,7 +139,9 @@ func (o *object) hibernate(now time.Time) bool {
 		o.in.metrics.hibernations.WithLabelValues(o.class.Name).Inc()
 	}
 	o.setInstance(nil)
-	o.forgetWaiters()
+	if o.waiters.nobody() {
+		o.waiters = nil
+	}
 	if o.sockets != nil && o.sockets.unused() {
 		o.sockets = nil
 	}

@@ -249,7 +249,7 @@ func (o *object) beginStream(entries []stream.Entry, token uint64) {
 		return
 	}
 	o.sockets = &sockets{stream: stream.NewSender(token, entries, &o.in.streams, time.Now())}
-	o.addWaiter().handed = make(chan struct{})
+	o.addWaiter().await(untilHeld)
 	o.transmit(o.sockets.stream.Tick(time.Now()))
 }
 
@@ -280,12 +280,11 @@ func (o *object) transmit(do []stream.Do) {
 		o.sockets.awaits = true
 		o.in.links.await(o)
 	}
-	w := o.waiters
-	if w != nil && !o.sockets.stream.Taking() {
-		signal(&w.handed)
+	if o.waiters.awaits(untilHeld) != nil && !o.sockets.stream.Taking() {
+		o.waiters.come(untilHeld)
 	}
-	if w != nil && o.sockets.stream.Quiet() {
-		signal(&w.quiet)
+	if o.waiters.awaits(untilQuiet) != nil && o.sockets.stream.Quiet() {
+		o.waiters.come(untilQuiet)
 	}
 }
 
@@ -417,7 +416,7 @@ func (o *object) held(now time.Time, h *wire.Held) {
 		}
 	}
 	for _, s := range h.Sockets {
-		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(s.Slot), Settled: s.Settled})
+		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(s.Slot), Acked: s.Acked})
 	}
 	o.transmit(o.sockets.stream.Held(now, h.Gateway, answer))
 }
@@ -441,10 +440,7 @@ func (o *object) awaitHanded() bool {
 func (o *object) handing() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.waiters == nil {
-		return nil
-	}
-	return o.waiters.handed
+	return o.waiters.awaits(untilHeld)
 }
 
 // quietTime is how long a planned hand-over waits for acknowledgements: a new owner's
@@ -453,13 +449,12 @@ const quietTime = time.Second
 
 // awaitQuiet returns when every gateway has acknowledged everything, or after quietTime.
 func (o *object) awaitQuiet() {
-	quiet := make(chan struct{})
 	o.mu.Lock()
 	if !o.acceptsLanes() || o.sockets.stream.Quiet() {
 		o.mu.Unlock()
 		return
 	}
-	o.addWaiter().quiet = quiet
+	quiet := o.addWaiter().await(untilQuiet)
 	o.mu.Unlock()
 	timer := time.NewTimer(quietTime)
 	defer timer.Stop()

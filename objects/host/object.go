@@ -76,37 +76,12 @@ type object struct {
 	upkeep       *upkeep       // nil while the object has never been large
 }
 
-// waiters are those who wait for something of an object. A channel is nil while nobody
-// waits for it, and closed when what it is for has come.
-type waiters struct {
-	claim  []func(wire.ClaimReply) // are called when the claim is decided
-	gone   chan struct{}           // the object is gone
-	handed chan struct{}           // the gateways of the record have answered
-	quiet  chan struct{}           // gateways have acknowledged everything
-	room   chan struct{}           // what waits for a commit fits into a window again
-}
-
-// addWaiter is the waiters, to which somebody is added. With mu held.
+// addWaiter is the object's waiters, to which somebody is added. With mu held.
 func (o *object) addWaiter() *waiters {
 	if o.waiters == nil {
 		o.waiters = new(waiters)
 	}
 	return o.waiters
-}
-
-// forgetWaiters drops the waiters if there are none. With mu held.
-func (o *object) forgetWaiters() {
-	if w := o.waiters; w != nil && len(w.claim) == 0 && w.gone == nil && w.handed == nil && w.quiet == nil && w.room == nil {
-		o.waiters = nil
-	}
-}
-
-// signal closes a channel that somebody waits for.
-func signal(c *chan struct{}) {
-	if *c != nil {
-		close(*c)
-		*c = nil
-	}
 }
 
 func newObject(in *incarnation, id wire.Address, class *engine.Class) *object {
@@ -140,9 +115,7 @@ func (o *object) advance(to stage) {
 		if from != claiming {
 			owned.Dec()
 		}
-		if o.waiters != nil && o.waiters.gone != nil {
-			close(o.waiters.gone)
-		}
+		o.waiters.come(untilGone)
 	}
 }
 
@@ -150,14 +123,11 @@ func (o *object) advance(to stage) {
 func (o *object) awaitGone() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	w := o.addWaiter()
-	if w.gone == nil {
-		w.gone = make(chan struct{})
-		if o.stage() == gone {
-			close(w.gone)
-		}
+	end := o.addWaiter().await(untilGone)
+	if o.stage() == gone {
+		o.waiters.come(untilGone)
 	}
-	return w.gone
+	return end
 }
 
 // spawn runs a part of the object's work, of which a panic ends the object and not
@@ -224,8 +194,7 @@ func (o *object) awaitClaim(answer func(wire.ClaimReply)) (stage, bool) {
 	if o.stage() != claiming || o.commit.state().Leaving {
 		return o.stage(), false
 	}
-	w := o.addWaiter()
-	w.claim = append(w.claim, answer)
+	o.addWaiter().awaitClaim(answer)
 	if o.commit.state().Phase == owner.Free && o.decide(owner.Want{}) {
 		o.spawn(o.work)
 	}
@@ -235,10 +204,7 @@ func (o *object) awaitClaim(answer func(wire.ClaimReply)) (stage, bool) {
 // resolveClaims answers everybody who waited for the claim.
 func (o *object) resolveClaims(reply wire.ClaimReply) {
 	o.mu.Lock()
-	var waiting []func(wire.ClaimReply)
-	if w := o.waiters; w != nil {
-		waiting, w.claim = w.claim, nil
-	}
+	waiting := o.waiters.takeClaim()
 	o.mu.Unlock()
 	for _, answer := range waiting {
 		answer(reply)
@@ -287,26 +253,20 @@ func (o *object) stop(d owner.Stop) {
 	o.advance(gone)
 	o.commit.stop()
 	o.tasks.end()
-	if o.told != nil && o.told.timer != nil {
-		o.told.timer.Stop()
-	}
+	o.told.stopTimer()
 	var refusal *objects.Error
 	switch d.Why {
 	case owner.Rejected, owner.Damaged, owner.Quarantined:
 		refusal = o.commit.refusal() // this is the goroutine at the store
 	}
-	if o.upkeep != nil && o.upkeep.cancel != nil {
-		o.upkeep.cancel() // nobody needs what it makes
-	}
+	o.upkeep.stop() // nobody needs what it makes
 	if o.sockets != nil {
 		o.in.links.forget(o, o.sockets.lanes)
 		o.dropConflation()
 	}
-	if w := o.waiters; w != nil {
-		signal(&w.handed)
-		signal(&w.quiet)
-		signal(&w.room)
-	}
+	o.waiters.come(untilHeld)
+	o.waiters.come(untilQuiet)
+	o.waiters.come(untilRoom)
 	o.spawn(func() { o.stopped(d, refusal, from == serving) })
 	for _, item := range o.outbox.takeAll() {
 		if d.Why == owner.Rejected && !d.Unsure && item.wrote && o.commit.covers(item.need) {

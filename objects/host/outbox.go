@@ -107,8 +107,8 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 func (o *object) release(commit uint64) {
 	if o.sockets != nil {
 		o.transmit(o.sockets.stream.Landed(time.Now(), commit))
-		if o.waiters != nil && !o.sockets.stream.Full() {
-			signal(&o.waiters.room)
+		if o.waiters.awaits(untilRoom) != nil && !o.sockets.stream.Full() {
+			o.waiters.come(untilRoom)
 		}
 	}
 	for item, ok := o.outbox.first(commit); ok && o.mayLeave(item); item, ok = o.outbox.first(commit) {
@@ -136,9 +136,7 @@ func (o *object) makeRoom() <-chan struct{} {
 	if !o.acceptsLanes() || !o.sockets.stream.Full() {
 		return nil
 	}
-	w := o.addWaiter()
-	w.room = make(chan struct{})
-	return w.room
+	return o.addWaiter().await(untilRoom)
 }
 
 // emit sends a reply. With mu held, which keeps the order.

@@ -22,13 +22,58 @@ const (
 	stallTime = 5 * time.Second
 )
 
-// upkeep is what goes on beside an object's commits. The object's lock guards it.
+// upkeep is the part of an object that knows what goes on beside its commits: at most one merge,
+// or expiry of its history, and one purge. Only its methods use its fields. object.mu guards
+// it. A nil upkeep is that of an object that has never been large.
 type upkeep struct {
 	merging chan struct{} // closed when the merge, or the expiry, under way has ended; nil: there is none
 	cancel  context.CancelFunc
 	again   time.Time // no merge before
 	purging bool
 }
+
+// merge is closed when the merge under way has ended; nil: there is none.
+func (u *upkeep) merge() <-chan struct{} {
+	if u == nil {
+		return nil
+	}
+	return u.merging
+}
+
+// stop has the merge under way end, and returns what merge returns.
+func (u *upkeep) stop() <-chan struct{} {
+	if u == nil || u.merging == nil {
+		return nil
+	}
+	u.cancel()
+	return u.merging
+}
+
+// mayMerge reports whether a merge may begin.
+func (u *upkeep) mayMerge(now time.Time) bool { return u.merging == nil && !now.Before(u.again) }
+
+// begin notes that a merge or an expiry begins, whose context it returns.
+func (u *upkeep) begin(work context.Context) context.Context {
+	ctx, cancel := context.WithCancel(work)
+	u.merging, u.cancel = make(chan struct{}), cancel
+	return ctx
+}
+
+// end notes that what begin has noted has ended.
+func (u *upkeep) end() {
+	u.cancel()
+	close(u.merging)
+	u.merging, u.cancel = nil, nil
+}
+
+// retry has no merge begin for a while: one has failed.
+func (u *upkeep) retry(now time.Time) { u.again = now.Add(mergeWait) }
+
+// mayPurge reports whether a purge may begin.
+func (u *upkeep) mayPurge() bool { return !u.purging }
+
+// purge notes whether a purge is under way.
+func (u *upkeep) purge(underWay bool) { u.purging = underWay }
 
 // home is where parts of objects are.
 func (in *incarnation) home() state.Home { return state.Home{Store: in.store, Cache: in.cache} }
@@ -60,13 +105,18 @@ func (o *object) putBefore(p *payload) error {
 }
 
 // mergeUnderWay is closed when the merge has ended; nil: there is none.
-func (o *object) mergeUnderWay() chan struct{} {
+func (o *object) mergeUnderWay() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.upkeep.merge()
+}
+
+// addUpkeep is the object's upkeep, which is made when the object is large first. With mu held.
+func (o *object) addUpkeep() *upkeep {
 	if o.upkeep == nil {
-		return nil
+		o.upkeep = new(upkeep)
 	}
-	return o.upkeep.merging
+	return o.upkeep
 }
 
 // maintain starts the merges and purges that are due.
@@ -76,11 +126,8 @@ func (o *object) maintain() {
 	if o.stage() != serving || !o.memory.Large() {
 		return
 	}
-	if o.upkeep == nil {
-		o.upkeep = new(upkeep)
-	}
-	u, now := o.upkeep, time.Now()
-	if u.merging == nil && !now.Before(u.again) {
+	u, now := o.addUpkeep(), time.Now()
+	if u.mayMerge(now) {
 		if e := o.memory.PlanExpiry(o.id.Key(), o.in.home(), now); e != nil {
 			ctx := u.begin(o.in.work)
 			o.spawn(func() { o.expire(ctx, e) })
@@ -89,26 +136,12 @@ func (o *object) maintain() {
 			o.spawn(func() { o.merge(ctx, job) })
 		}
 	}
-	if !u.purging {
+	if u.mayPurge() {
 		if spans := o.purgeable(now); len(spans) > 0 {
-			u.purging = true
+			u.purge(true)
 			o.spawn(func() { o.purge(spans) })
 		}
 	}
-}
-
-// begin notes that a merge or an expiry begins, whose context it returns. With mu held.
-func (u *upkeep) begin(work context.Context) context.Context {
-	ctx, cancel := context.WithCancel(work)
-	u.merging, u.cancel = make(chan struct{}), cancel
-	return ctx
-}
-
-// end notes that what begin has noted has ended. With mu held.
-func (u *upkeep) end() {
-	u.cancel()
-	close(u.merging)
-	u.merging, u.cancel = nil, nil
 }
 
 // purgeable lists the spans of entries that may be purged. While the store has no room, Config.PurgeAfter does not count. With mu
@@ -146,7 +179,7 @@ func (o *object) merged(job *state.Job, err error) (start bool) {
 	case o.stage() == gone:
 		return false
 	case err != nil:
-		u.again = time.Now().Add(mergeWait)
+		u.retry(time.Now())
 		o.memory.Abandon(job)
 		if ctxErr := o.in.work.Err(); ctxErr == nil && o.stage() == serving {
 			o.in.warnings.Log(o.in.log, "parts of an object not merged; they will be", "object", o.id.Key(), "err", err)
@@ -168,7 +201,7 @@ func (o *object) purge(spans []state.Span) {
 	n, err := o.purgeAll(o.in.work, spans)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.upkeep.purging = false
+	o.upkeep.purge(false)
 	o.purged(n, err)
 }
 
@@ -197,14 +230,9 @@ func (o *object) finishParts() {
 		o.mu.Unlock()
 		return
 	}
-	if o.upkeep == nil {
-		o.upkeep = new(upkeep)
-	}
-	merging, spans := o.upkeep.merging, []state.Span(nil)
-	if merging != nil {
-		o.upkeep.cancel()
-	}
-	if !o.upkeep.purging {
+	u, spans := o.addUpkeep(), []state.Span(nil)
+	merging := u.stop()
+	if u.mayPurge() {
 		spans = o.purgeable(time.Now())
 	}
 	o.mu.Unlock()

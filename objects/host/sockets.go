@@ -222,7 +222,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 	}
 	switch verdict {
 	case stream.Take:
-	case stream.Told:
+	case stream.AlreadyEnded:
 		o.in.trackGateway(ev.gateway) // which has to acknowledge that
 		return
 	default:
@@ -273,7 +273,7 @@ func (o *object) take(ev event) stream.Verdict {
 		o.in.answer(ev.reply, &wire.Reply{Gap: true, Token: o.term.token})
 	case stream.Unknown:
 		o.in.answer(ev.reply, &wire.Reply{Code: objects.Unavailable, Message: "this owner does not know the socket", Token: o.term.token})
-	case stream.Told:
+	case stream.AlreadyEnded:
 		body := wire.Encode(&wire.LaneBody{Acks: []wire.Reached{{Of: ev.slot, Seq: ev.seq}}})
 		o.put(outboxItem{}, stream.Out{Gateway: ev.gateway, Bodies: [][]byte{body}})
 	case stream.Take:

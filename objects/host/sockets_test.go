@@ -133,7 +133,7 @@ func TestNoEventWaitsForRoomAtAnObjectThatHasEnded(t *testing.T) {
 		}
 		o := w.in.find(id("room").Key())
 		waits := func() (waits bool) {
-			w.look("room", func(o *object) { waits = o.waiters != nil && o.waiters.room != nil })
+			w.look("room", func(o *object) { waits = o.waiters.awaits(untilRoom) != nil })
 			return waits
 		}
 		if !waits() {
@@ -150,7 +150,7 @@ func TestNoEventWaitsForRoomAtAnObjectThatHasEnded(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Error("an event waits for room")
 			o.mu.Lock()
-			signal(&o.waiters.room)
+			o.waiters.come(untilRoom)
 			o.mu.Unlock()
 		}
 	}, func(c *Config) { c.Window = 256 << 10 })

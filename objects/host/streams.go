@@ -41,12 +41,7 @@ func (o *object) beginStreaming(s *streaming) {
 	if s.body != nil {
 		s.body.Begin(body)
 	}
-	o.beginTask(func(ctx context.Context, ask engine.Asker) error { return s.run(ctx, ask, body) }, func() {
-		o.tasks.streams--
-		o.in.streaming.Add(-1)
-	})
-	o.tasks.streams++
-	o.in.streaming.Add(1)
+	o.beginTask(func(ctx context.Context, ask engine.Asker) error { return s.run(ctx, ask, body) }, true)
 }
 
 // errFailed is what the reader is told of a stream that has failed in a way that only the log may tell.

@@ -21,7 +21,9 @@ const (
 	taskStop   = 2 * time.Second  // how long a host that stops waits for tasks to return to their objects
 )
 
-// tasks are what an object's events have begun, and what has not ended. The object's lock guards it.
+// tasks is the part of an object that knows what its events have begun, and what has not ended:
+// tasks, and responses that are streams. Only its methods use its fields. object.mu guards it.
+// A nil tasks is that of an object that has begun none.
 type tasks struct {
 	ctx     context.Context // ends with the ownership of the object
 	cancel  context.CancelCauseFunc
@@ -32,21 +34,59 @@ type tasks struct {
 
 var errTasksEnd = errors.New("the host lets go of the object")
 
-// end ends the context of all tasks.
-func (t *tasks) end() {
-	if t != nil {
-		t.cancel(errTasksEnd)
+func newTasks(work context.Context) *tasks {
+	ctx, cancel := context.WithCancelCause(work)
+	return &tasks{ctx: ctx, cancel: cancel}
+}
+
+// began counts a task, or a stream, and returns its context.
+func (t *tasks) began(stream bool) context.Context {
+	t.n++
+	if stream {
+		t.streams++
 	}
+	return t.ctx
+}
+
+// ended counts the end of one.
+func (t *tasks) ended(stream bool) {
+	if stream {
+		t.streams--
+	}
+	if t.n--; t.n == 0 && t.none != nil {
+		close(t.none)
+		t.none = nil
+	}
+}
+
+// run reports whether one runs.
+func (t *tasks) run() bool { return t != nil && t.n > 0 }
+
+// end ends the context of all tasks, and returns what is closed when none runs; nil: none does.
+func (t *tasks) end() <-chan struct{} {
+	if t == nil {
+		return nil
+	}
+	t.cancel(errTasksEnd)
+	if t.n > 0 && t.none == nil {
+		t.none = make(chan struct{})
+	}
+	return t.none
+}
+
+// free is how many tasks and streams the object may begin.
+func (t *tasks) free() (tasks, streams int) {
+	if t == nil {
+		return objects.MaxTasks, objects.MaxStreams
+	}
+	return objects.MaxTasks - (t.n - t.streams), objects.MaxStreams - t.streams
 }
 
 // freeTasks is how many tasks may begin.
 func (o *object) freeTasks() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	free := objects.MaxTasks
-	if o.tasks != nil {
-		free -= o.tasks.n - o.tasks.streams
-	}
+	free, _ := o.tasks.free()
 	return min(free, maxTasks-int(o.in.running.Load()))
 }
 
@@ -54,35 +94,39 @@ func (o *object) freeTasks() int {
 func (o *object) freeStreams() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	free := objects.MaxStreams
-	if o.tasks != nil {
-		free -= o.tasks.streams
-	}
+	_, free := o.tasks.free()
 	return min(free, maxStreams-int(o.in.streaming.Load()))
 }
 
 // begin starts the tasks of an event that is durable. With mu held.
 func (o *object) begin(all []engine.Task) {
 	for _, task := range all {
-		o.beginTask(task, func() { o.in.running.Add(-1) })
-		o.in.running.Add(1)
+		o.beginTask(task, false)
 	}
 }
 
-// beginTask starts a task. ended is called when it has, with mu held. With mu held.
-func (o *object) beginTask(task engine.Task, ended func()) {
+// beginTask starts a task, or a stream. With mu held.
+func (o *object) beginTask(task engine.Task, stream bool) {
 	if o.tasks == nil {
-		ctx, cancel := context.WithCancelCause(o.in.work)
-		o.tasks = &tasks{ctx: ctx, cancel: cancel}
+		o.tasks = newTasks(o.in.work)
 	}
-	o.tasks.n++
+	ctx := o.tasks.began(stream)
+	o.in.countTask(stream, 1)
 	o.in.metrics.tasksNow.WithLabelValues(o.class.Name).Inc()
-	ctx := o.tasks.ctx
-	o.in.tasks.Go(func() { o.runTask(ctx, task, ended) })
+	o.in.tasks.Go(func() { o.runTask(ctx, task, stream) })
+}
+
+// countTask counts the tasks, or the streams, that run on this host.
+func (in *incarnation) countTask(stream bool, n int64) {
+	if stream {
+		in.streaming.Add(n)
+	} else {
+		in.running.Add(n)
+	}
 }
 
 // runTask runs one task. Whatever it does ends nothing but itself.
-func (o *object) runTask(ctx context.Context, task engine.Task, ended func()) {
+func (o *object) runTask(ctx context.Context, task engine.Task, stream bool) {
 	result := "failed" // a panic, or runtime.Goexit
 	ctx, cancel := context.WithTimeout(ctx, taskTime)
 	defer cancel()
@@ -90,7 +134,7 @@ func (o *object) runTask(ctx context.Context, task engine.Task, ended func()) {
 		if p := recover(); p != nil {
 			o.in.log.Error("task failed", "ref", wire.NewReference(), "object", o.id.Key(), "name", o.id.Name, "panic", p, "stack", string(debug.Stack()))
 		}
-		o.taskEnded(result, ended)
+		o.taskEnded(result, stream)
 	}()
 	err := task(ctx, o.in.ask)
 	if result = "ok"; err != nil {
@@ -99,34 +143,25 @@ func (o *object) runTask(ctx context.Context, task engine.Task, ended func()) {
 	}
 }
 
-func (o *object) taskEnded(result string, ended func()) {
+func (o *object) taskEnded(result string, stream bool) {
 	o.in.metrics.tasks.WithLabelValues(o.class.Name, result).Inc()
 	o.in.metrics.tasksNow.WithLabelValues(o.class.Name).Dec()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	ended()
-	if o.tasks.n--; o.tasks.n == 0 {
-		signal(&o.tasks.none)
-	}
+	o.in.countTask(stream, -1)
+	o.tasks.ended(stream)
 }
-
-// runsTasks reports whether a task of the object runs. With mu held.
-func (o *object) runsTasks() bool { return o.tasks != nil && o.tasks.n > 0 }
 
 // endTasks ends the contexts of all tasks of these objects, and waits a moment for the tasks, which may want to return to
 // their objects while those are served.
 func endTasks(ctx context.Context, all []*object) {
 	ctx, cancel := context.WithTimeout(ctx, taskStop)
 	defer cancel()
-	var waits []chan struct{}
+	var waits []<-chan struct{}
 	for _, o := range all {
 		o.mu.Lock()
-		o.tasks.end()
-		if o.runsTasks() {
-			if o.tasks.none == nil {
-				o.tasks.none = make(chan struct{})
-			}
-			waits = append(waits, o.tasks.none)
+		if none := o.tasks.end(); none != nil {
+			waits = append(waits, none)
 		}
 		o.mu.Unlock()
 	}

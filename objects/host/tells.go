@@ -14,57 +14,14 @@ import (
 	"holdfast/objects/internal/tells"
 )
 
-// told is an object's side of told messages, as a sender. Package tells decides. The object's lock guards it; what is
-// written is written by the event loop.
-type told struct {
-	box    *tells.Outbox
-	taking bool        // a goroutine takes batches
-	timer  *time.Timer // for what a time changes; nil until it is needed
-	write  time.Time   // when chores are written that no commit has taken along; zero: there are none, or they are written next
-	hurry  bool        // chores are written next
-	asked  time.Time   // when a sender was asked last whether its mark is needed
-	askAt  string      // the mark after which the next one is asked for
-	cycle  time.Time   // when the first mark was asked for
+// What an object does with what it has told others and itself. told decides.
 
-	askers map[string]wire.ForgetBody // receivers that have asked whether their marks are needed, and are not answered yet; at most maxAskers
-}
-
-// Bounds of told messages.
-const (
-	maxTelling = 1024                 // batches that one host has under way
-	maxAskers  = 1024                 // of one object; others ask again later
-	toldSlice  = 2 * time.Millisecond // how long told messages are run before others get their turn
-	askEvery   = time.Second          // between questions for marks
-	askAgain   = 10 * time.Minute     // before a mark is asked for a second time, while there is room
-)
-
-// adoptTold finds what a record has of told messages. An entry that cannot be read stays where it is. Marks are of an
-// earlier reign: their senders are asked from the first message on.
-func (o *object) adoptTold(data *engine.Data) *told {
-	var t *told
-	if data.Between(engine.MarksAt, engine.After(engine.MarksAt)).Len() > 0 {
-		t = &told{box: tells.New(o.id.Key()), cycle: time.Now().Add(-askAgain)}
-	}
-	for _, prefix := range []string{engine.ParkedAt, engine.OutboxAt, engine.TimersAt} {
-		for key, value := range data.Between(prefix, engine.After(prefix)).All() {
-			if t == nil {
-				t = &told{box: tells.New(o.id.Key())}
-			}
-			if err := t.box.Note(engine.Write{Key: key, Value: value}, 0); err != nil {
-				o.in.log.Error("told message not understood; it stays in the record", "object", o.id.Key(), "key", key, "err", err)
-			}
-		}
-	}
-	return t
-}
-
-// noteTold notes the told messages among the writes, and adds the chores that wait for a commit. Writes are sorted: those of
-// told messages come first. With mu held.
+// noteTold notes the told messages among the writes, and adds the chores that wait for a commit. With mu held.
 func (o *object) noteTold(writes []engine.Write) {
-	if len(writes) > 0 && strings.HasPrefix(writes[0].Key, engine.Reserved) {
-		o.takeNote(writes)
+	if tellsAnything(writes) {
+		o.logTold(o.addTold().note(writes, o.commit.nextCommit()))
 	}
-	if o.told != nil && o.told.box.HasChores() {
+	if o.told.hasChores() {
 		o.writeChores()
 	}
 }
@@ -72,82 +29,52 @@ func (o *object) noteTold(writes []engine.Write) {
 // addTold is the object's side of told messages, which is made when it is first needed. With mu held.
 func (o *object) addTold() *told {
 	if o.told == nil {
-		o.told = &told{box: tells.New(o.id.Key())}
-		o.told.box.Landed(o.commit.state().Commit)
+		o.told = newTold(o.id.Key(), o.commit.state().Commit)
 	}
 	return o.told
 }
 
-func (o *object) takeNote(writes []engine.Write) {
-	commit := o.commit.nextCommit()
-	for _, w := range writes {
-		if !strings.HasPrefix(w.Key, engine.Reserved) {
-			break
-		}
-		if !tells.Reserved(w.Key) {
-			continue
-		}
-		if err := o.addTold().box.Note(w, commit); err != nil {
-			o.in.log.Error("told message not understood", "object", o.id.Key(), "err", err)
-		}
-	}
-}
-
 // writeChores has the next put remove what was handled, and keep what has failed. With mu held, by the event loop.
 func (o *object) writeChores() {
-	writes := o.told.box.Chores(o.memory.Reserved().Get, o.commit.nextCommit())
+	writes := o.told.chores(o.memory.Reserved(), o.commit.nextCommit())
 	o.memory.Apply(writes)
-	o.takeNote(writes)
-	o.told.write, o.told.hurry = time.Time{}, false
+	o.logTold(o.told.note(writes, o.commit.nextCommit()))
+}
+
+// logTold logs why told messages were not understood; nil: they were.
+func (o *object) logTold(err error) {
+	if err != nil {
+		o.in.log.Error("told message not understood", "object", o.id.Key(), "err", err)
+	}
 }
 
 // landedTold has messages leave that this commit has made durable. With mu held.
 func (o *object) landedTold(commit uint64) {
 	if o.told != nil {
-		o.told.box.Landed(commit)
+		o.told.landed(commit)
 		o.moveTold()
 	}
 }
 
 // moveTold does about told messages what can be done now, and sets the timer for the rest. With mu held.
 func (o *object) moveTold() {
-	t := o.told
-	if t == nil || o.stage() != serving {
+	if o.told == nil || o.stage() != serving {
 		return
 	}
 	now := time.Now()
-	if !t.taking && t.box.Ready(now) {
-		t.taking = true
+	m := o.told.move(o.memory.Reserved(), now, o.copiesUntil)
+	if m.take {
 		o.spawn(o.sendTold)
 	}
-	at, timed := t.box.Next()
-	sooner := func(other time.Time) {
-		if !timed || other.Before(at) {
-			at, timed = other, true
-		}
+	for _, f := range m.forgets {
+		o.in.sendForget(o.id.Key(), f)
 	}
-	if t.box.HasForgets() || len(t.askers) > 0 {
-		if until := o.copiesUntil(now); until.After(now) {
-			sooner(until)
-		} else {
-			for _, f := range t.box.Forgets() {
-				o.sendForget(f)
-			}
-			o.answerAskers()
-		}
-	}
-	if !t.write.IsZero() {
-		sooner(t.write)
-	}
-	if _, due := t.box.Due(now); due {
+	if m.due {
 		o.push(delivery{kind: toldDue})
 	}
-	switch {
-	case !timed:
-	case t.timer == nil:
-		t.timer = time.AfterFunc(at.Sub(now), o.toldTimer)
-	default:
-		t.timer.Reset(at.Sub(now))
+	if m.timed {
+		after := m.at.Sub(now)
+		o.told.setTimer(after, func() *time.Timer { return time.AfterFunc(after, o.toldTimer) })
 	}
 }
 
@@ -155,8 +82,7 @@ func (o *object) moveTold() {
 func (o *object) toldTimer() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if t := o.told; t != nil && !t.write.IsZero() && !time.Now().Before(t.write) {
-		t.write, t.hurry = time.Time{}, true
+	if o.told.writesNext(time.Now()) {
 		o.push(delivery{kind: toldDue})
 	}
 	o.moveTold()
@@ -193,17 +119,15 @@ func (o *object) sendTold() {
 func (o *object) takeBatch() (tells.Batch, *wire.Batch, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	t := o.told
-	if t == nil || o.stage() != serving {
+	if o.told == nil || o.stage() != serving {
 		return tells.Batch{}, nil, false
 	}
-	b, ok := t.box.Take(time.Now())
+	b, ok := o.told.take(time.Now())
 	if !ok {
-		t.taking = false
 		o.moveTold()
 		return b, nil, false
 	}
-	count, _ := engine.DecodeCount(stored(o.memory.Reserved(), engine.ToldCount))
+	count, _ := toldCount(o.memory.Reserved())
 	batch := &wire.Batch{From: o.id.Key(), Born: count.Born, Messages: make([]wire.TellMessage, 0, len(b.Numbers))}
 	for _, n := range b.Numbers {
 		m, err := engine.DecodeTold(stored(o.memory.Reserved(), engine.OutboxKey(n)))
@@ -214,11 +138,6 @@ func (o *object) takeBatch() (tells.Batch, *wire.Batch, bool) {
 		batch.Messages = append(batch.Messages, wire.TellMessage{N: n, Call: m.Call, Body: m.Body})
 	}
 	return b, batch, true
-}
-
-func stored(data *engine.Data, key string) []byte {
-	value, _ := data.Get(key)
-	return value
 }
 
 // idOfKey is the id with this key, "class.hex".
@@ -262,8 +181,7 @@ func (o *object) batchAnswered(b tells.Batch, a tells.Answer) {
 	now := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	t := o.told
-	if t == nil || o.stage() == gone {
+	if o.told == nil || o.stage() == gone {
 		return
 	}
 	handled := 0
@@ -276,36 +194,22 @@ func (o *object) batchAnswered(b tells.Batch, a tells.Answer) {
 	if a.Failed > 0 {
 		o.in.metrics.tells.WithLabelValues(o.class.Name, "failed").Inc()
 	}
-	t.box.Answered(b, a, now, rand.Float64(), o.copiesUntil(now).After(now))
-	switch {
-	case t.box.HasChores() && (a.Soon || t.box.Hurry()):
-		t.write, t.hurry = time.Time{}, true
-		o.push(delivery{kind: toldDue})
-	case t.box.HasChores() && t.write.IsZero() && !t.hurry:
-		t.write = now.Add(tells.RemoveAfter)
-	}
-	if t.box.MustPark() {
+	if o.told.answered(b, a, now, rand.Float64(), o.copiesUntil(now).After(now)) {
 		o.push(delivery{kind: toldDue})
 	}
 	o.moveTold()
 }
 
-// sendForget tells a receiver that nothing is left for it. The message goes over NATS, as did every copy of a message that did
-// not go straight into a mailbox, so it overtakes none of them. With mu held.
-func (o *object) sendForget(f tells.Forget) {
-	count, err := engine.DecodeCount(stored(o.memory.Reserved(), engine.ToldCount))
-	if err == nil {
-		o.publishForget(f.To, wire.ForgetBody{From: o.id.Key(), Born: count.Born, Last: f.Last})
-	}
-}
-
-func (o *object) publishForget(to string, body wire.ForgetBody) {
-	id, err := idOfKey(to)
+// sendForget tells a receiver that nothing is left for it of what an object has told it. The message goes over NATS, as did
+// every copy of a message that did not go straight into a mailbox, so it overtakes none of them.
+func (in *incarnation) sendForget(from string, f forget) {
+	id, err := idOfKey(f.to)
 	if err != nil {
 		return
 	}
-	nobody := wire.InboxPrefix + o.in.id + ".forget" + strconv.FormatUint(o.in.forgets.Add(1), 10) + ".1" // nothing is answered; it is no copy of another
-	o.in.logSendError(wire.Ask(o.in.bus, wire.ObjectHostSubject(id.Key()), nobody, &wire.Request{Kind: wire.Forget, Gateway: o.in.id, Body: wire.Encode(&body)}))
+	body := wire.ForgetBody{From: from, Born: f.born, Last: f.last}
+	nobody := wire.InboxPrefix + in.id + ".forget" + strconv.FormatUint(in.forgets.Add(1), 10) + ".1" // nothing is answered; it is no copy of another
+	in.logSendError(wire.Ask(in.bus, wire.ObjectHostSubject(id.Key()), nobody, &wire.Request{Kind: wire.Forget, Gateway: in.id, Body: wire.Encode(&body)}))
 }
 
 // handleTold runs what is due of the object's own messages, sends on what others are to get now, and writes what answers have
@@ -326,38 +230,19 @@ func (o *object) handleTold() (wrote bool) {
 	}
 }
 
-// nextTold is what is to be done next about told messages.
-type nextTold struct {
-	park, hook, chores bool
-	at                 string // where the message is kept; "" for chores
-	m                  engine.Told
-}
-
-func (o *object) nextTold(now time.Time) (next nextTold, ok bool) {
+// nextTold is what is to be done next about told messages; false: nothing.
+func (o *object) nextTold(now time.Time) (nextTold, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	t := o.told
-	if t == nil || o.stage() == gone {
-		return next, false
+	if o.stage() == gone {
+		return nextTold{}, false
 	}
-	if m, at, ok := t.box.ToPark(o.memory.Reserved().Get); ok {
-		return nextTold{park: true, at: at, m: m}, true
-	}
-	n, hook := t.box.ToHook(now)
-	at := engine.ParkedKey(n)
-	if !hook {
-		if at, ok = t.box.Due(now); !ok {
-			return nextTold{chores: true}, t.box.HasChores() && t.hurry
-		}
-	}
-	m, err := engine.DecodeTold(stored(o.memory.Reserved(), at))
-	if err != nil { // it was read before
-		o.in.log.Error("told message not understood", "object", o.id.Key(), "key", at, "err", err)
-		return next, false
-	}
-	return nextTold{hook: hook, at: at, m: m}, true
+	next, ok, err := o.told.next(o.memory.Reserved(), now)
+	o.logTold(err)
+	return next, ok
 }
 
+// handleOneTold does what is to be done next. It reports whether something was written, and whether there is more to do.
 func (o *object) handleOneTold(now time.Time) (wrote, more bool) {
 	next, ok := o.nextTold(now)
 	switch {
@@ -372,7 +257,7 @@ func (o *object) handleOneTold(now time.Time) (wrote, more bool) {
 	case next.m.To == o.id.Key():
 		return o.runOwn(next.m, next.at, now)
 	default:
-		count, err := engine.DecodeCount(stored(o.memory.Reserved(), engine.ToldCount))
+		count, err := toldCount(o.memory.Reserved())
 		if err != nil {
 			o.in.log.Error("told message not sent: the object's count cannot be read", "object", o.id.Key(), "err", err)
 			return false, false
@@ -428,7 +313,7 @@ func (o *object) ownFailed(ev event, m engine.Told, at string, out engine.Outcom
 	}
 	o.endAsking(ev.ctx)
 	o.mu.Lock()
-	mayPark := o.told.box.MayPark()
+	mayPark := o.told.mayPark()
 	o.mu.Unlock()
 	failed, park := tells.OwnFailed(m, refusedFor(e), mayPark, failureOf(e), now, rand.Float64())
 	if park {
@@ -543,7 +428,7 @@ func (o *object) liftParked(want wire.ParkedBody) (n int, err error) {
 			continue
 		}
 		m, failed := engine.DecodeTold(value)
-		count, bad := engine.DecodeCount(stored(o.memory.Reserved(), engine.ToldCount))
+		count, bad := toldCount(o.memory.Reserved())
 		if err = errors.Join(failed, bad); err != nil {
 			return n, fmt.Errorf("message at %q: %w", at, err)
 		}
@@ -560,16 +445,7 @@ func (o *object) liftParked(want wire.ParkedBody) (n int, err error) {
 func (o *object) pendingTold() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.told == nil {
-		return 0
-	}
-	return o.told.box.Len()
-}
-
-// keepsTold reports whether the object is not to be let go of: something that it has told is under way, or a receiver waits
-// to be told that it may forget.
-func (o *object) keepsTold() bool {
-	return o.told != nil && (o.told.box.Busy() || len(o.told.askers) > 0)
+	return o.told.len()
 }
 
 // mayForgetCount reports whether all that the record stores is the count of what the object has told, and that is not needed
@@ -577,5 +453,5 @@ func (o *object) keepsTold() bool {
 func (o *object) mayForgetCount() bool {
 	now := time.Now()
 	_, counts := o.memory.Reserved().Get(engine.ToldCount)
-	return counts && !o.copiesUntil(now).After(now) && !o.keepsTold()
+	return counts && !o.copiesUntil(now).After(now) && !o.told.busy()
 }

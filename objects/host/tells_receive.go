@@ -27,7 +27,7 @@ func (o *object) receiveTold(ev event) {
 	}
 	at := tells.MarkKey(batch.From)
 	known, marked := o.memory.Reserved().Get(at)
-	marks := o.memory.Reserved().Between(engine.MarksAt, engine.After(engine.MarksAt)).Len()
+	marks := marksIn(o.memory.Reserved())
 	if marks > 0 {
 		o.askForMark(marks > tells.MaxMarks/2)
 	}
@@ -128,11 +128,7 @@ func (o *object) mayForget(ev event) {
 	var f wire.ForgetBody
 	if wire.Decode(ev.req.Body, &f) == nil {
 		o.mu.Lock()
-		if t := o.addTold(); len(t.askers) < maxAskers {
-			if t.askers == nil {
-				t.askers = make(map[string]wire.ForgetBody)
-			}
-			t.askers[f.From] = f
+		if o.addTold().noteAsker(f) {
 			o.moveTold()
 		}
 		o.mu.Unlock()
@@ -140,53 +136,23 @@ func (o *object) mayForget(ev event) {
 	o.answer(ev.reply, wire.Reply{})
 }
 
-// answerAskers tells receivers that have asked, and may forget, that they may. With mu held.
-func (o *object) answerAskers() {
-	for to, f := range o.told.askers {
-		if o.told.box.MayForget(to, f.Last) {
-			o.publishForget(to, wire.ForgetBody{From: o.id.Key(), Born: f.Born, Last: f.Last})
-		}
-	}
-	o.told.askers = nil
-}
-
-// askForMark asks the sender of one mark whether the mark is still needed. It goes through the marks in turn, and asks for each
-// at most every askAgain unless room is short. The event loop calls it.
+// askForMark asks the sender of one mark whether the mark is still needed, if it is time to. The event loop calls it.
 func (o *object) askForMark(short bool) {
-	now := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	t := o.addTold()
-	if t.cycle.IsZero() {
-		t.cycle = now
+	if sender, mark, ok := o.addTold().nextMark(o.memory.Reserved(), time.Now(), short); ok {
+		o.spawn(func() { o.in.askForMark(o.id.Key(), sender, mark) })
 	}
-	if now.Sub(t.asked) < askEvery || !short && t.askAt == "" && now.Sub(t.cycle) < askAgain {
-		return
-	}
-	t.asked = now
-	from := max(t.askAt, engine.MarksAt)
-	for key, value := range o.memory.Reserved().Between(from, engine.After(engine.MarksAt)).All() {
-		if key <= t.askAt {
-			continue
-		}
-		sender, ok := tells.SenderOf(key)
-		mark, err := engine.DecodeCount(value)
-		t.askAt = key
-		if ok && err == nil {
-			o.spawn(func() { o.askSender(sender, mark) })
-		}
-		return
-	}
-	t.askAt, t.cycle = "", now
 }
 
-func (o *object) askSender(sender string, mark tells.Mark) {
+// askForMark asks a sender whether the mark is still needed that an object has of it.
+func (in *incarnation) askForMark(object, sender string, mark tells.Mark) {
 	id, err := idOfKey(sender)
 	if err != nil {
 		return
 	}
-	body := wire.Encode(&wire.ForgetBody{From: o.id.Key(), Born: mark.Born, Last: mark.Last})
-	if _, err := o.in.client.Do(o.in.work, wire.Address{ID: id}, &wire.Request{Kind: wire.MayForget, Body: body}); err != nil {
-		o.in.log.Debug("sender not asked for its mark", "object", o.id.Key(), "sender", sender, "err", err)
+	body := wire.Encode(&wire.ForgetBody{From: object, Born: mark.Born, Last: mark.Last})
+	if _, err := in.client.Do(in.work, wire.Address{ID: id}, &wire.Request{Kind: wire.MayForget, Body: body}); err != nil {
+		in.log.Debug("sender not asked for its mark", "object", object, "sender", sender, "err", err)
 	}
 }
