@@ -122,7 +122,7 @@ type laneOf struct {
 	token uint64
 }
 
-// push takes one number of a lane, if it is the next.
+// push handles a message with numbers of a lane.
 func (h *Hub) push(msg *nats.Msg) {
 	var push wire.LanePush
 	if err := wire.Decode(msg.Data, &push); err != nil {
@@ -151,15 +151,26 @@ func (h *Hub) push(msg *nats.Msg) {
 	h.note(push.Object, push.Token, laneName{push.Host, push.Lane})
 	h.perform(g, acts)
 	if take {
-		h.apply(g, now, &push, len(msg.Data))
+		h.apply(g, now, &push.LaneBody, len(msg.Data))
+	}
+	for i := range push.Next {
+		p = stream.Push{Seq: p.Seq + 1, Kind: stream.More, Heads: p.Heads}
+		if g = h.lock(push.Object, false); g == nil {
+			return // likewise
+		}
+		take, acts = g.stream.Push(now, push.Token, p)
+		h.perform(g, h.unlock(g, acts))
+		if take {
+			h.apply(g, now, &push.Next[i], 0)
+		}
 	}
 }
 
-// apply applies a push.
-func (h *Hub) apply(g *group, now time.Time, push *wire.LanePush, size int) {
+// apply applies the number of a lane, which has come with size bytes.
+func (h *Hub) apply(g *group, now time.Time, body *wire.LaneBody, size int) {
 	g.mu.Lock()
 	var acts []stream.Act
-	for _, ack := range push.Acks {
+	for _, ack := range body.Acks {
 		acts = append(acts, g.stream.Acked(stream.Slot(ack.Of), ack.Seq)...)
 	}
 	if g.unacked += size; g.unacked > ackBytes {
@@ -167,8 +178,8 @@ func (h *Hub) apply(g *group, now time.Time, push *wire.LanePush, size int) {
 		acts = append(acts, g.stream.Tick(now.Add(h.streams.Ack))...)
 	}
 	h.perform(g, h.unlock(g, acts))
-	for i := range push.Ops {
-		h.applyOp(g, &push.Ops[i])
+	for i := range body.Ops {
+		h.applyOp(g, &body.Ops[i])
 	}
 }
 

@@ -61,12 +61,12 @@ type Hub struct {
 	empty     chan struct{} // closed when draining and no socket is left
 }
 
-// collectStep is how many sockets more there are, at the least, when memory is collected
-// again; of many, there are half as many more. Opening a socket leaves more garbage than the
-// socket keeps. Were memory collected only after thousands of sockets, what they keep would
-// lie scattered over pages that are empty otherwise. Each collection looks through all that
-// is kept, so that collections at every few sockets would cost more than the sockets.
-const collectStep = 128
+// collectFirst is how many sockets there are when memory is collected first, and again whenever
+// there are twice as many. Opening a socket leaves more garbage than the socket keeps. Were
+// memory collected only after thousands of sockets, what they keep would lie scattered over
+// pages that are empty otherwise. Each collection looks through all that is kept: collections
+// at half as many sockets more were a tenth of what opening a socket cost.
+const collectFirst = 256
 
 // Config configures a Hub. All fields are required.
 type Config struct {
@@ -89,7 +89,7 @@ type Owners interface {
 func New(cfg Config) *Hub {
 	h := &Hub{
 		Config: cfg, sockets: make(map[string]*Socket), groups: make(map[string]*group), lanes: make(map[laneName]laneOf),
-		pending: newPending(), streams: stream.Defaults(), pulse: pulse{soon: make(chan struct{}, 1)}, empty: make(chan struct{}), collectAt: collectStep,
+		pending: newPending(), streams: stream.Defaults(), pulse: pulse{soon: make(chan struct{}, 1)}, empty: make(chan struct{}), collectAt: collectFirst,
 	}
 	h.streams.Silence = 2 * h.Timing.Silence
 	h.life, h.stop = context.WithCancel(context.Background())
@@ -179,7 +179,7 @@ func (h *Hub) Add(object wire.Address, principal []byte, resumes bool) (*Socket,
 	}
 	h.sockets[s.id] = s
 	if n := len(h.sockets); n >= h.collectAt {
-		h.collectAt = n + max(collectStep, n/2)
+		h.collectAt = 2 * n
 		h.work.Go(runtime.GC)
 	}
 	h.mu.Unlock()

@@ -107,6 +107,20 @@ func (g *Gateway) UnmarshalJSON(data []byte) error {
 	return d.Decode((*entry)(g))
 }
 
+// append writes the entry as package json would.
+func (g *Gateway) append(out []byte) []byte {
+	out = appendText(append(out, `{"g":`...), g.Name)
+	out = strconv.AppendUint(append(out, `,"t":`...), g.Token, 10)
+	out = strconv.AppendUint(append(out, `,"h":`...), g.Head, 10)
+	if len(g.Slots) > 0 {
+		out = append(base64.StdEncoding.AppendEncode(append(out, `,"s":"`...), g.Slots), '"')
+	}
+	if !g.Tombstone.IsZero() {
+		out = append(append(out, `,"x":`...), must(g.Tombstone.MarshalJSON())...)
+	}
+	return append(out, '}')
+}
+
 // maxGatewayName is the longest name of a gateway, in bytes. It becomes part of subjects.
 const maxGatewayName = 64
 
@@ -233,8 +247,16 @@ func (h *head) append(out []byte) []byte {
 	if h.Alarm != (engine.Alarm{}) {
 		out = append(append(out, `,"alarm":`...), must(json.Marshal(h.Alarm))...)
 	}
+	for i := range h.Gateways {
+		if i == 0 {
+			out = append(out, `,"gateways":[`...)
+		} else {
+			out = append(out, ',')
+		}
+		out = h.Gateways[i].append(out)
+	}
 	if len(h.Gateways) > 0 {
-		out = append(append(out, `,"gateways":`...), must(json.Marshal(h.Gateways))...)
+		out = append(out, ']')
 	}
 	if len(h.Sockets) > 0 {
 		out = append(append(out, `,"sockets":`...), h.Sockets...)
