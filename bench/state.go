@@ -30,7 +30,8 @@ func stateCommand() *cobra.Command {
 		Long: "Measure a commit of one key of 100 bytes against the size of the object, with and\n" +
 			"without 256 remembered answers to clients' keys: the puts that a host makes, on a\n" +
 			"server of its own for each size, beside those of the layout in which the record has\n" +
-			"everything. Sizes are in KiB. Filling a gigabyte takes a minute or more.",
+			"everything. Commits of an object of one kilobyte take turns with them. Sizes are in\n" +
+			"KiB. Filling a gigabyte takes a minute or more.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return measureState(c.Context(), replicas, commits, sizes)
@@ -62,7 +63,7 @@ func measureState(ctx context.Context, replicas, commits int, sizes []int) error
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the benchmark: %w: %s", err, out)
 	}
-	t := table{head: []string{"object", "layout", "answers", "p50", "p99", "sent a commit", "merged a commit"}}
+	t := table{head: []string{"object", "layout", "answers", "p50", "of a kilobyte's beside it", "p99", "sent a commit", "merged a commit"}}
 	for _, size := range sizes {
 		if !slices.Contains(stateSizes, size) {
 			return fmt.Errorf("%d KiB is none of the sizes %v", size, stateSizes)
@@ -86,7 +87,7 @@ func measureState(ctx context.Context, replicas, commits int, sizes []int) error
 
 var (
 	stateName   = regexp.MustCompile(`/(record|parts)/(\d+)KiB/answers=(\d+)`)
-	stateFigure = regexp.MustCompile(`([\d.]+(?:e[+-]\d+)?) (p50-us|p99-us|sent-B/op|merged-B/op)`)
+	stateFigure = regexp.MustCompile(`([\d.]+(?:e[+-]\d+)?) (p50-us|p99-us|sent-B/op|merged-B/op|x-1KiB)`)
 )
 
 // stateRows reads what the benchmark has printed: a row for each measurement.
@@ -103,7 +104,7 @@ func stateRows(out []byte) (rows [][]string) {
 		size, _ := strconv.ParseUint(name[2], 10, 64) // likewise
 		layout := map[string]string{"record": "record alone", "parts": "with parts"}[name[1]]
 		rows = append(rows, []string{
-			humanize.IBytes(size << 10), layout, name[3], showFine(figures["p50-us"]), showFine(figures["p99-us"]),
+			humanize.IBytes(size << 10), layout, name[3], showFine(figures["p50-us"]), fmt.Sprintf("%.1fx", figures["x-1KiB"]), showFine(figures["p99-us"]),
 			humanize.Bytes(uint64(figures["sent-B/op"])), humanize.Bytes(uint64(figures["merged-B/op"])),
 		})
 	}

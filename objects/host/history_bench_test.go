@@ -35,7 +35,7 @@ func BenchmarkHistoryCommit(b *testing.B) {
 							o.state.KeepHistory(keep)
 							keys = o.fill(size)
 						}
-						o.measure(b, keys)
+						o.measure(b, keys, nil)
 					})
 				}
 			}

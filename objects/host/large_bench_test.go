@@ -256,15 +256,18 @@ func BenchmarkLargeCommit(b *testing.B) {
 						continue
 					}
 					b.Run(fmt.Sprintf("%s/%dKiB", layout, size>>10), func(b *testing.B) {
-						o := newLargeObject(b, records, b.Name(), wide)
+						o, kilobyte := newLargeObject(b, records, b.Name(), wide), newLargeObject(b, records, b.Name()+"/beside", true)
 						keys := o.fill(size)
-						b.Run("answers=0", func(b *testing.B) { o.measure(b, keys) })
-						o.b = b
+						kilobyte.fill(1 << 10)
+						b.Run("answers=0", func(b *testing.B) { o.measure(b, keys, kilobyte) })
+						o.b, kilobyte.b = b, b
 						for range 256 {
-							o.answer()
-							o.put()
+							for _, o := range []*largeObject{o, kilobyte} {
+								o.answer()
+								o.put()
+							}
 						}
-						b.Run("answers=256", func(b *testing.B) { o.measure(b, keys) })
+						b.Run("answers=256", func(b *testing.B) { o.measure(b, keys, kilobyte) })
 					})
 				}
 			}
@@ -272,20 +275,32 @@ func BenchmarkLargeCommit(b *testing.B) {
 	}
 }
 
-// measure commits one random key after the other.
-func (o *largeObject) measure(b *testing.B, keys int) {
+// measure commits one random key after the other. An object of a kilobyte takes turns with it, if there is one: the ratio of both is then
+// of the same moments of a busy machine.
+func (o *largeObject) measure(b *testing.B, keys int, kilobyte *largeObject) {
 	o.b, o.sent, o.merged, o.before = b, 0, 0, 0
-	took := make([]time.Duration, 0, b.N)
-	b.ResetTimer()
-	for range b.N {
+	took, beside := make([]time.Duration, 0, b.N), make([]time.Duration, 0, b.N)
+	commit := func(o *largeObject, keys int) time.Duration {
 		w := engine.Write{Key: seatOf(mathrand.IntN(keys)), Value: seatValue(row)}
 		began := time.Now()
 		o.put(w)
-		took = append(took, time.Since(began))
+		return time.Since(began)
+	}
+	b.ResetTimer()
+	for range b.N {
+		took = append(took, commit(o, keys))
+		if kilobyte != nil {
+			kilobyte.b = b
+			beside = append(beside, commit(kilobyte, (1<<10)/(row+13)))
+		}
 	}
 	b.StopTimer()
 	o.merging.Wait()
 	slices.Sort(took)
+	if kilobyte != nil {
+		slices.Sort(beside)
+		b.ReportMetric(float64(took[len(took)/2])/float64(beside[len(beside)/2]), "x-1KiB")
+	}
 	b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-us")
 	b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-us")
 	b.ReportMetric(float64(o.sent)/float64(b.N), "sent-B/op")

@@ -121,7 +121,7 @@ func (h *Head) Check() error {
 			if err := r.checkParts(h.Next); err != nil {
 				return err
 			}
-		} else if r.Parts != 1 || r.Size > maxBlock() || r.Keys || r.Apart {
+		} else if r.Parts != 1 || r.Size > maxBlock() || r.Indices > 0 || r.Apart {
 			return fmt.Errorf("it has a run of %d bytes in %d parts, which cannot be", r.Size, r.Parts)
 		}
 	}

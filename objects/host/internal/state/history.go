@@ -50,14 +50,14 @@ type Pin struct {
 // a letter for each of the other fields that is set. Without a moment it is no log but a chunk, and its text that of the Extent.
 type Segment struct {
 	Extent
-	Last  Moment
-	Keys  bool // k: the part after the last says which keys the segment has
-	Apart bool // a: it has values that are apart
+	Last    Moment
+	Indices int  // k and the number: of so many segments the part after the last has the index, its own and those of segments before it
+	Apart   bool // a: it has values that are apart
 }
 
 // all is all entries of the segment.
 func (s Segment) all() Span {
-	if s.Keys {
+	if s.Indices > 0 {
 		s.Parts++
 	}
 	return s.Span
@@ -71,8 +71,8 @@ func (s Segment) appendText(out []byte) []byte {
 		return out
 	}
 	out = strconv.AppendInt(append(out, '@'), int64(s.Last), 10)
-	if s.Keys {
-		out = append(out, 'k')
+	if s.Indices > 0 {
+		out = strconv.AppendInt(append(out, 'k'), int64(s.Indices), 10)
 	}
 	if s.Apart {
 		out = append(out, 'a')
@@ -84,13 +84,16 @@ func (s Segment) appendText(out []byte) []byte {
 func (s *Segment) UnmarshalText(text []byte) error {
 	extent, last, _ := strings.Cut(string(text), "@")
 	last, s.Apart = strings.CutSuffix(last, "a")
-	last, s.Keys = strings.CutSuffix(last, "k")
+	last, indices, _ := strings.Cut(last, "k")
 	at, err := strconv.ParseInt(cmp.Or(last, "0"), 10, 64)
+	if err == nil {
+		s.Indices, err = strconv.Atoi(cmp.Or(indices, "0"))
+	}
 	if err == nil {
 		s.Last = Moment(at)
 		err = s.Extent.UnmarshalText([]byte(extent))
 	}
-	if err == nil && (at < 0 || string(s.appendText(nil)) != string(text)) {
+	if err == nil && (at < 0 || s.Indices < 0 || s.Indices > manyIndices || string(s.appendText(nil)) != string(text)) {
 		err = fmt.Errorf("%.80q is no segment", text)
 	}
 	return err
@@ -101,6 +104,7 @@ const (
 	maxSegments  = 1 << 16   // between two pins
 	maxKept      = 256       // spans in a head's list of those kept; then there is a pin
 	manySegments = 16        // of one owner, that become one
+	manyIndices  = 8         // of one owner, that are in one entry
 	pinRefSize   = 64        // bytes that a pin has of each before it, about
 )
 

@@ -633,13 +633,94 @@ func TestToOpenAMomentOrToRestoreItTakesNamesAndNotWhatTheyName(t *testing.T) {
 	cleanPast(t, store, o)
 }
 
+// Whoever asks for one key of the past looks into the indices of all segments since the last pin. They are few entries: an owner writes
+// every eighth with those before it, and the next owner begins anew.
+func TestToReadAKeyOfThePastTakesFewEntriesOfIndices(t *testing.T) {
+	small := sizes
+	defer func() { sizes = small }()
+	sizes = inProduction
+	store, value := newTwin(), noise()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const each, commits = 1000, 60
+	written := make([]string, 0, each*commits)
+	var o *owner
+	var past []moment
+	for commit := range commits {
+		if commit == 0 || commit == commits/2 { // the owner dies
+			var err error
+			o, err = claimAt(store, NewCache(64<<20), month, time.Unix(1e9+int64(commit), 0))
+			must(err)
+		}
+		for range each {
+			v := value(100)
+			o.write(fmt.Sprintf("row/%06d", len(written)), v)
+			written = append(written, v)
+		}
+		must(o.commitAll(false))
+		past = append(past, o.past[len(o.past)-1])
+		must(o.merge())
+	}
+	head, data := store.kept()
+	segments := 0
+	for _, s := range head.History.Since {
+		if s.Indices > 0 {
+			segments++
+		}
+	}
+	if segments < 24 || head.History.Pin != nil {
+		t.Fatalf("%d segments have indices, pin %+v; want many and none", segments, head.History.Pin)
+	}
+	for _, commit := range []int{commits - 2, commits / 2, commits/2 - 7, 20, 3} {
+		store.asked = 0
+		s, err := OpenAt(context.Background(), object, head, data, Home{Store: store}, past[commit].at, o.now)
+		must(err)
+		n := commit * each / 2
+		got, err := s.Read(context.Background(), fmt.Sprintf("row/%06d", n))
+		if must(err); string(got) != written[n] {
+			t.Errorf("row %d after commit %d is %x, want %x", n, commit, got, written[n])
+		}
+		if store.asked > 20 {
+			t.Errorf("%d entries were read for one key as it was after commit %d", store.asked, commit)
+		}
+	}
+}
+
+func TestAnEntryOfIndicesIsReadAsItWasWrittenAndNothingElseIs(t *testing.T) {
+	all := []index{{Name{7, 3, 0}, []byte("\x00\x00\x00\x01\x00\x00\x00\x02")}, {Name{9, 300, 1}, []byte("abcd")}}
+	good := encodeIndices(all)
+	if got, err := decodeIndices(good); err != nil || !slices.EqualFunc(got, all, func(a, b index) bool { return a.segment == b.segment && string(a.sums) == string(b.sums) }) {
+		t.Errorf("%+v is read as %+v, %v", all, got, err)
+	}
+	for n := range good {
+		if got, err := decodeIndices(good[:n]); err == nil {
+			t.Errorf("the first %d bytes are read as %+v", n, got)
+		}
+	}
+	for what, data := range map[string][]byte{
+		"more bytes than it has":   append(slices.Clone(good), 0),
+		"no index":                 {0},
+		"more indices than may be": encodeIndices(slices.Repeat(all, manyIndices)),
+		"a segment without a name": {1, 0, 0, 0, 0},
+		"sums beyond the end":      {1, 7, 3, 0, 200, 1, 0, 0, 0, 0},
+	} {
+		if got, err := decodeIndices(data); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: read as %+v, %v", what, got, err)
+		}
+	}
+}
+
 func TestASegmentIsReadAsItWasWrittenAndNothingElseIs(t *testing.T) {
 	for _, s := range []Segment{
 		{Extent: Extent{Span{Name{7, 3, 0}, 1}, 12}},
 		{Extent: Extent{Span{Name{7, 3, 0}, 1}, 12}, Last: 5},
-		{Extent: Extent{Span{Name{7, 3, 2}, 2}, 1200}, Last: 5, Keys: true},
+		{Extent: Extent{Span{Name{7, 3, 2}, 2}, 1200}, Last: 5, Indices: 1},
 		{Extent: Extent{Span{Name{7, 3, 2}, 2}, 1200}, Last: 5, Apart: true},
-		{Extent: Extent{Span{Name{7, 3, 2}, 2}, 1200}, Last: 5, Keys: true, Apart: true},
+		{Extent: Extent{Span{Name{7, 3, 2}, 2}, 1200}, Last: 5, Indices: 8, Apart: true},
 	} {
 		text, _ := s.MarshalText()
 		var got Segment
@@ -648,14 +729,14 @@ func TestASegmentIsReadAsItWasWrittenAndNothingElseIs(t *testing.T) {
 		}
 	}
 	good, _ := Segment{Extent: Extent{Span{Name{7, 3, 2}, 2}, 1200}}.MarshalText()
-	for _, end := range []string{"@", "@0", "@-5", "@05", "@k", "@5ak", "@5kk", "@5x", "@5@5", "k"} {
+	for _, end := range []string{"@", "@0", "@-5", "@05", "@k", "@k1", "@5k", "@5k0", "@5k01", "@5k9", "@5k-1", "@5ak1", "@5k1k1", "@5x", "@5@5", "k"} {
 		var got Segment
 		if err := got.UnmarshalText(append(slices.Clone(good), end...)); err == nil {
 			t.Errorf("%s%s is read as %+v", good, end, got)
 		}
 	}
 	for name, run := range map[string]Run{
-		"a chunk with an index":   {Extent: Extent{Span{Name{7, 3, 0}, 1}, 12}, Keys: true},
+		"a chunk with an index":   {Extent: Extent{Span{Name{7, 3, 0}, 1}, 12}, Indices: 1},
 		"a segment of the future": {Extent: Extent{Span{Name{7, 9, 0}, 1}, 12}, Last: 5},
 		"a segment of more parts": {Extent: Extent{Span{Name{7, 3, 0}, 2}, 12}, Last: 5},
 	} {

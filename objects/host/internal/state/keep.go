@@ -26,6 +26,7 @@ type history struct {
 	apart   map[string][]byte   // of the values that the put at work has apart: what the chunk has of them
 	recent  []byte              // the logs of the last segments
 	small   int                 // how many those are
+	indices []index             // of segments that stay and that no entry has together, oldest first
 	due     bool                // the next put makes a pin
 	unnoted bool                // likewise, since there are changes that are noted nowhere
 
@@ -286,16 +287,45 @@ func (s *State) segment(p Put) []*Piece {
 	}
 	span, pieces := cutUp(segmentEntry, Name{Token: p.Token, Number: m.next}, content)
 	one := Segment{Extent: Extent{span, len(content)}, Last: h.Last}
-	index, apart, err := indexOf(content)
+	sums, apart, err := indexOf(content)
 	if err != nil {
 		panic(err) // it was appended here
 	}
-	if one.Apart = apart; len(content) > sizes.smallRun && len(index) <= sizes.chunk {
-		one.Keys = true
-		pieces = append(pieces, &Piece{Name: span.part(span.Parts), what: indexEntry, content: index})
+	if one.Apart = apart; len(content) > sizes.smallRun {
+		entry := h.index(index{span.Name, sums})
+		if one.Indices = len(entry); one.Indices > 0 {
+			pieces = append(pieces, &Piece{Name: span.part(span.Parts), what: indexEntry, content: encodeIndices(entry)})
+		}
 	}
 	h.Since = append(h.Since, one)
 	return pieces
+}
+
+// index is what the entry beside a new segment has: the segment's index, last, and every now and then those of the segments before it,
+// so that readers ask for few entries. Nothing if the index is too large for an entry.
+func (h *history) index(own index) []index {
+	alone := []index{own}
+	size := func(all []index) (n int) {
+		for _, i := range all {
+			n += maxIndexHead + len(i.sums)
+		}
+		return n
+	}
+	switch {
+	case size(alone) > sizes.chunk:
+		return nil
+	case h.small > 0: // another segment takes its place
+		return alone
+	case size(h.indices)+size(alone) > sizes.chunk:
+		h.indices = nil
+	}
+	h.indices = append(h.indices, own)
+	if len(h.indices) < manyIndices {
+		return alone
+	}
+	all := h.indices
+	h.indices = nil
+	return all
 }
 
 // pin makes a pin of the state as the put has it. The journal is folded, or it is all that there is.
@@ -341,7 +371,7 @@ func (s *State) pin(p Put) (pieces []*Piece) {
 	ref.Entry = Extent{span, len(content)}
 	h.Pin, h.pins = &ref, append(h.pins, ref)
 	h.Since, h.size, h.Kept = nil, 0, own
-	h.recent, h.small = nil, 0
+	h.recent, h.small, h.indices = nil, 0, nil
 	h.due, h.unnoted, h.restored, h.spared = false, false, 0, nil
 	return append(pieces, more...)
 }

@@ -139,35 +139,79 @@ func chunkOf(changes []Change) (*chunk, error) {
 	return b.finish(), nil
 }
 
-// An index says which keys a segment has, so that the segment is read only for those: their sums, sorted, four bytes each.
+// index says which keys a segment has, so that the segment is read only for those: their sums, sorted, four bytes each.
+type index struct {
+	segment Name
+	sums    []byte
+}
 
-// indexOf is the index of a log, and whether the log has values that are apart.
-func indexOf(log []byte) (index []byte, some bool, err error) {
+// maxIndexHead is what an entry of indices has of each of them beside the sums, at most.
+const maxIndexHead = 4 * binary.MaxVarintLen64
+
+// encodeIndices is an entry of indices: how many there are, for each its segment and its number of sums, and the sums of all.
+func encodeIndices(all []index) []byte {
+	out := binary.AppendUvarint(nil, uint64(len(all)))
+	for _, i := range all {
+		out = binary.AppendUvarint(out, i.segment.Token)
+		out = binary.AppendUvarint(out, i.segment.Number)
+		out = binary.AppendUvarint(out, uint64(i.segment.Part))
+		out = binary.AppendUvarint(out, uint64(len(i.sums)/4))
+	}
+	for _, i := range all {
+		out = append(out, i.sums...)
+	}
+	return out
+}
+
+var errIndices = fmt.Errorf("%w: it is no index", ErrDamaged)
+
+// decodeIndices reads what may be anybody's.
+func decodeIndices(data []byte) ([]index, error) {
+	r := reader{rest: data}
+	all := make([]index, r.number(manyIndices))
+	counts := make([]uint64, len(all))
+	for i := range all {
+		all[i].segment, counts[i] = r.name(), r.number(uint64(len(data))/4)
+	}
+	for i, n := range counts {
+		if r.bad || n > uint64(len(r.rest))/4 {
+			return nil, errIndices
+		}
+		all[i].sums, r.rest = r.rest[:4*n:4*n], r.rest[4*n:]
+	}
+	if r.bad || len(all) == 0 || len(r.rest) > 0 {
+		return nil, errIndices
+	}
+	return all, nil
+}
+
+// indexOf is the sums of a log's keys, and whether the log has values that are apart.
+func indexOf(log []byte) (sums []byte, some bool, err error) {
 	changes, err := decodeLog(log, 0)
 	if err != nil {
 		return nil, false, err
 	}
-	var sums []uint32
+	var all []uint32
 	for _, c := range changes {
 		for _, it := range c.items {
-			sums = append(sums, keySum(it.key))
+			all = append(all, keySum(it.key))
 			some = some || it.kind == apart
 		}
 	}
-	slices.Sort(sums)
-	for _, sum := range slices.Compact(sums) {
-		index = binary.BigEndian.AppendUint32(index, sum)
+	slices.Sort(all)
+	for _, sum := range slices.Compact(all) {
+		sums = binary.BigEndian.AppendUint32(sums, sum)
 	}
-	return index, some, nil
+	return sums, some, nil
 }
 
 func keySum(key string) uint32 { return crc32.Checksum([]byte(key), castagnoli) }
 
-// mayHave reports whether an index has a key, or another of the same sum.
-func mayHave(index []byte, key string) bool {
+// mayHave reports whether the sums of an index have that of a key.
+func mayHave(sums []byte, key string) bool {
 	sum := keySum(key)
-	at := sort.Search(len(index)/4, func(i int) bool { return binary.BigEndian.Uint32(index[4*i:]) >= sum }) * 4
-	return at+4 <= len(index) && binary.BigEndian.Uint32(index[at:]) == sum
+	at := sort.Search(len(sums)/4, func(i int) bool { return binary.BigEndian.Uint32(sums[4*i:]) >= sum }) * 4
+	return at+4 <= len(sums) && binary.BigEndian.Uint32(sums[at:]) == sum
 }
 
 // sortedItems are items in order of their keys.

@@ -46,7 +46,7 @@ func (v *view) hold(ctx context.Context) error {
 	for _, r := range v.runs {
 		switch {
 		case r.held.Load() != nil || r.index.Load() != nil:
-		case r.segment != nil && r.segment.Keys:
+		case r.segment != nil && r.segment.Indices > 0:
 			large = append(large, r)
 		default:
 			runs = append(runs, r)

@@ -258,27 +258,62 @@ func (s *source) hold(ctx context.Context, refs []*ref) error {
 	return g.Wait()
 }
 
-// indices reads the indices of chunks that are segments.
+// indices reads the indices of chunks that are segments, given oldest first. Mostly the newest has those of the ones before it.
 func (s *source) indices(ctx context.Context, refs []*ref) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(4 * inFlight) // they are small
-	for _, r := range refs {
-		g.Go(func() error {
-			name := r.segment.part(r.segment.Parts)
-			data, err := s.get(ctx, name)
-			if err == nil {
-				data, err = unseal(indexEntry, s.object, name, sizes.chunk, data)
-			}
-			if err == nil && len(data)%4 != 0 {
-				err = fmt.Errorf("%w: %s is no index", ErrDamaged, name)
-			}
-			if err == nil {
-				r.index.Store(&data)
-			}
+	for len(refs) > 0 {
+		var ask []*ref
+		for i := len(refs) - 1; i >= 0; i -= refs[i].segment.Indices {
+			ask = append(ask, refs[i])
+		}
+		read := make([][]index, len(ask))
+		g, reading := errgroup.WithContext(ctx)
+		g.SetLimit(4 * inFlight) // they are small
+		for i, r := range ask {
+			g.Go(func() (err error) {
+				read[i], err = s.indicesOf(reading, r)
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
 			return err
-		})
+		}
+		sums := make(map[Name][]byte, len(refs))
+		for _, of := range read {
+			for _, i := range of {
+				sums[i.segment] = i.sums
+			}
+		}
+		var rest []*ref // a restore, or another owner, has put others between them
+		for _, r := range refs {
+			if index, ok := sums[r.Name]; ok {
+				r.index.Store(&index)
+			} else {
+				rest = append(rest, r)
+			}
+		}
+		refs = rest
 	}
-	return g.Wait()
+	return nil
+}
+
+// indicesOf reads the entry beside a segment. The segment's own index is the last in it.
+func (s *source) indicesOf(ctx context.Context, r *ref) ([]index, error) {
+	name := r.segment.part(r.segment.Parts)
+	data, err := s.get(ctx, name)
+	if err == nil {
+		data, err = unseal(indexEntry, s.object, name, sizes.chunk, data)
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, err := decodeIndices(data)
+	if err == nil && all[len(all)-1].segment != r.Name {
+		err = errIndices
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return all, nil
 }
 
 // knownBlob is the value that is kept apart, if it is in memory.
