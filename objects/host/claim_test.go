@@ -35,7 +35,7 @@ func TestAClaimPutsTheRecordInItsNameAndCountsALostOwner(t *testing.T) {
 		if rec.Name != "ada" || rec.Epoch != 4 || rec.Owner != "me" || rec.Commit != 9 || rec.Data == nil {
 			t.Errorf("%s: the record is %+v", tt.name, rec)
 		}
-		if rec.Claims != tt.claims || int(rec.Alarm.Lost) != tt.alarm || parked {
+		if rec.Claims != tt.claims || rec.Alarm.Lost != tt.alarm || parked {
 			t.Errorf("%s: %d claims, %d of them with the alarm due (parked: %t), want %d and %d", tt.name, rec.Claims, rec.Alarm.Lost, parked, tt.claims, tt.alarm)
 		}
 		if got, _ := c.quarantine(now); tt.lifted && got != 0 {

@@ -86,9 +86,7 @@ func (o *object) deliver(d delivery, t *turn) {
 	case gatewayLost:
 		o.loseGateway(d.gateway)
 	case endsDue:
-		if u := o.sockets.pendingEnds; u != nil {
-			u.yields = false
-		}
+		o.sockets.endsDue()
 		o.deliverEnds()
 	case toldDue:
 		o.handleTold()
@@ -317,7 +315,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	outs, waits := o.outs(ev, out, failure, wrote)
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
 		o.noteSockets()
-		o.keepAttachments(out.Sends)
+		o.sockets.keepAttachments(&o.memory, out.Sends)
 	}
 	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: wrote}
 	item.frame = ev.kind == wire.Message || ev.kind == wire.Closed
@@ -331,7 +329,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	}
 	o.memory.Apply(out.Writes)
 	if ev.session {
-		o.writeAway(ev.ended, nil)
+		o.sockets.writeAway(&o.memory, ev.ended, nil)
 	}
 	item.tasks, item.stream = out.Tasks, o.streamOf(ev, out, reply)
 	if item.wrote {

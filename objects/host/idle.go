@@ -88,8 +88,8 @@ func (o *object) idleCheck(now time.Time) bool {
 	switch {
 	case o.stage() != serving:
 		return false
-	case o.sockets != nil && o.sockets.pendingEnds != nil: // the object is to hear of them first
-		next = o.sockets.pendingEnds.retryAt
+	case o.sockets.hasEnds(): // the object is to hear of them first
+		next = o.sockets.endsRetry()
 		if !now.Before(next) {
 			next = now.Add(life.Soonest())
 			o.push(delivery{kind: endsDue})
@@ -111,7 +111,7 @@ func (o *object) idleCheck(now time.Time) bool {
 			return true
 		}
 	}
-	if s := o.sockets; s != nil && s.sessions != nil && s.sessions.Trim(now) {
+	if o.sockets.trim(now) {
 		if young := now.Add(o.class.Resume.Time); young.Before(next) {
 			next = young // what is kept for sockets that come back goes by then
 		}

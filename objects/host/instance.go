@@ -75,7 +75,7 @@ func (o *object) awake() (engine.Outcome, bool) {
 		if out, ok := o.construct(); !ok {
 			return out, false
 		}
-		if u := o.sockets.pendingEnds; u == nil || u.yields {
+		if !o.sockets.endsWait() {
 			return engine.Outcome{}, true
 		}
 		o.deliverEnd() // which may drop the instance

@@ -159,7 +159,7 @@ func (in *incarnation) serveLanes(ctx context.Context) error {
 			in.onLaneMessage(msg)
 		case <-remade:
 			for _, o := range in.links.busyObjects() {
-				o.probeAll()
+				o.onLanes(func(s *sockets) []stream.Do { return s.hurryAll(time.Now()) })
 			}
 			in.tickLanes(time.Now())
 		case now := <-in.links.ticks.C:
@@ -179,7 +179,7 @@ func (in *incarnation) tickLanes(now time.Time) {
 		}
 	}
 	if kept > in.cfg.Windows {
-		of.dropLargest()
+		of.onLanes((*sockets).dropLargest)
 	}
 	for gateway, heads := range in.links.takeProbes() {
 		in.logSendError(wire.Publish(in.bus, wire.GatewaySubject(gateway, wire.Heads), heads))
@@ -199,17 +199,17 @@ func (in *incarnation) onLaneMessage(msg *nats.Msg) {
 		now := time.Now()
 		for _, a := range acks.Acks {
 			if o, ok := in.links.find(a.Of, acks.Gateway); ok {
-				o.acked(acks.Gateway, a.Seq)
+				o.onLanes(func(s *sockets) []stream.Do { return s.stream.Acked(acks.Gateway, a.Seq) })
 			}
 		}
 		for _, r := range acks.Resend {
 			if o, ok := in.links.find(r.Of, acks.Gateway); ok {
-				o.resend(now, acks.Gateway, r.Seq)
+				o.onLanes(func(s *sockets) []stream.Do { return s.stream.Resend(now, acks.Gateway, r.Seq) })
 			}
 		}
 		for _, a := range acks.Answered {
 			if o, ok := in.links.find(a.Lane, acks.Gateway); ok {
-				o.heardAnswered(acks.Gateway, a.At)
+				o.onLanes(func(s *sockets) []stream.Do { return s.noteAllAnswered(acks.Gateway, a.At) })
 			}
 		}
 	case wire.Hold:
@@ -219,7 +219,7 @@ func (in *incarnation) onLaneMessage(msg *nats.Msg) {
 			return
 		}
 		if o, ok := in.links.find(held.Lane, held.Gateway); ok {
-			o.held(time.Now(), &held)
+			o.onLanes(func(s *sockets) []stream.Do { return s.holds(time.Now(), o.id.Key(), &held) })
 		}
 	}
 }
@@ -230,7 +230,7 @@ func (in *incarnation) probeGateway(gateway string) {
 		return
 	}
 	for _, o := range in.links.busyObjects() {
-		o.hurry(gateway)
+		o.onLanes(func(s *sockets) []stream.Do { return s.hurry(time.Now(), gateway) })
 	}
 }
 
@@ -248,7 +248,7 @@ func (o *object) beginStream(entries []stream.Entry, token uint64) {
 	if o.stage() == gone {
 		return
 	}
-	o.sockets = &sockets{stream: stream.NewSender(token, entries, &o.in.streams, time.Now())}
+	o.sockets = newSockets(o.class, stream.NewSender(token, entries, &o.in.streams, time.Now()))
 	o.addWaiter().await(untilHeld)
 	o.transmit(o.sockets.stream.Tick(time.Now()))
 }
@@ -311,102 +311,95 @@ func (o *object) publish(lane uint32, d *stream.Do) {
 // tickStream repeats the questions that gateways have not answered, and returns how many
 // bytes the object keeps for gateways.
 func (o *object) tickStream(now time.Time) (kept int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.acceptsLanes() {
-		return 0
-	}
-	if wake := o.sockets.stream.Wake(); !wake.IsZero() && !now.Before(wake) {
-		o.transmit(o.sockets.stream.Tick(now))
-	}
-	if o.sockets.stream.Wake().IsZero() {
-		o.sockets.awaits = false
-		o.in.links.idle(o)
-	}
-	for gateway := range o.sockets.lanes {
-		kept += o.sockets.stream.Kept(gateway)
-	}
-	return kept
-}
-
-// dropLargest drops what the object's largest lane keeps.
-func (o *object) dropLargest() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.acceptsLanes() {
-		return
-	}
-	largest := ""
-	for gateway := range o.sockets.lanes {
-		if largest == "" || o.sockets.stream.Kept(gateway) > o.sockets.stream.Kept(largest) {
-			largest = gateway
+	o.onLanes(func(s *sockets) []stream.Do {
+		do, quiet := s.tick(now)
+		if quiet {
+			o.in.links.idle(o)
 		}
-	}
-	o.sockets.stream.Shed(largest)
+		kept = s.kept()
+		return do
+	})
+	return kept
 }
 
 // acceptsLanes reports whether gateways' messages about lanes still count. With mu held.
 func (o *object) acceptsLanes() bool { return o.stage() != gone && o.sockets != nil }
 
-func (o *object) acked(gateway string, received uint64) {
+// onLanes has act change the object's sockets, and sends what it returns, if gateways' messages
+// about lanes still count.
+func (o *object) onLanes(act func(*sockets) []stream.Do) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.acceptsLanes() {
-		o.transmit(o.sockets.stream.Acked(gateway, received))
+		o.transmit(act(o.sockets))
 	}
 }
 
-func (o *object) resend(now time.Time, gateway string, from uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.acceptsLanes() {
-		o.transmit(o.sockets.stream.Resend(now, gateway, from))
+// tick repeats the questions that gateways have not answered, if it is time to. It reports
+// whether nothing is awaited any more.
+func (s *sockets) tick(now time.Time) (do []stream.Do, quiet bool) {
+	if wake := s.stream.Wake(); !wake.IsZero() && !now.Before(wake) {
+		do = s.stream.Tick(now)
 	}
+	if quiet = s.stream.Wake().IsZero(); quiet {
+		s.awaits = false
+	}
+	return do, quiet
 }
 
-func (o *object) heardAnswered(gateway string, at []wire.Reached) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.acceptsLanes() {
-		for _, a := range at {
-			o.noteAnswered(gateway, a.Of, int64(min(a.Seq, math.MaxInt64)))
+// kept is how many bytes are kept for gateways.
+func (s *sockets) kept() (kept int) {
+	for gateway := range s.lanes {
+		kept += s.stream.Kept(gateway)
+	}
+	return kept
+}
+
+// dropLargest drops what the largest lane keeps.
+func (s *sockets) dropLargest() []stream.Do {
+	largest := ""
+	for gateway := range s.lanes {
+		if largest == "" || s.stream.Kept(gateway) > s.stream.Kept(largest) {
+			largest = gateway
 		}
 	}
+	s.stream.Shed(largest)
+	return nil
 }
 
-func (o *object) hurry(gateway string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.acceptsLanes() {
-		o.sockets.stream.Hurry(time.Now(), gateway)
+// noteAllAnswered notes when a gateway has answered sockets by itself.
+func (s *sockets) noteAllAnswered(gateway string, at []wire.Reached) []stream.Do {
+	for _, a := range at {
+		s.noteAnswered(gateway, a.Of, int64(min(a.Seq, math.MaxInt64)))
 	}
+	return nil
 }
 
-// probeAll asks every gateway that owes an answer.
-func (o *object) probeAll() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.acceptsLanes() {
-		now := time.Now()
-		for gateway := range o.sockets.lanes {
-			o.sockets.stream.Hurry(now, gateway)
+// hurry has a gateway asked at once if it owes an answer.
+func (s *sockets) hurry(now time.Time, gateway string) []stream.Do {
+	s.stream.Hurry(now, gateway)
+	return nil
+}
+
+// hurryAll has every gateway asked at once that owes an answer.
+func (s *sockets) hurryAll(now time.Time) []stream.Do {
+	for gateway := range s.lanes {
+		s.stream.Hurry(now, gateway)
+	}
+	return nil
+}
+
+// holds handles a gateway's answer to a new owner of the object with this key. The list of its
+// sockets is kept until the object is served.
+func (s *sockets) holds(now time.Time, object string, h *wire.Held) []stream.Do {
+	if h.Token != s.stream.Token() || h.Object != object {
+		return nil
+	}
+	if s.stream.Taking() {
+		if s.held == nil {
+			s.held = make(map[string]*wire.Held)
 		}
-	}
-}
-
-// held handles a gateway's answer to a new owner. The list of its sockets is kept until the
-// object is served.
-func (o *object) held(now time.Time, h *wire.Held) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.acceptsLanes() || h.Token != o.sockets.stream.Token() || h.Object != o.id.Key() {
-		return
-	}
-	if o.sockets.stream.Taking() {
-		if o.sockets.held == nil {
-			o.sockets.held = make(map[string]*wire.Held)
-		}
-		o.sockets.held[h.Gateway] = h
+		s.held[h.Gateway] = h
 	}
 	answer := stream.Answer{Positions: make([]stream.Position, len(h.Positions))}
 	for i, p := range h.Positions {
@@ -415,10 +408,10 @@ func (o *object) held(now time.Time, h *wire.Held) {
 			answer.Positions[i].Heads = append(answer.Positions[i].Heads, stream.Head{Gateway: stream.Mark(r.Of), Seq: r.Seq})
 		}
 	}
-	for _, s := range h.Sockets {
-		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(s.Slot), Settled: s.Settled})
+	for _, one := range h.Sockets {
+		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(one.Slot), Settled: one.Settled})
 	}
-	o.transmit(o.sockets.stream.Held(now, h.Gateway, answer))
+	return s.stream.Held(now, h.Gateway, answer)
 }
 
 // awaitHanded returns when all gateways have answered or enough time has passed. It

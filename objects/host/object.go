@@ -262,7 +262,7 @@ func (o *object) stop(d owner.Stop) {
 	o.upkeep.stop() // nobody needs what it makes
 	if o.sockets != nil {
 		o.in.links.forget(o, o.sockets.lanes)
-		o.dropConflation()
+		o.sockets.dropConflation()
 	}
 	o.waiters.come(untilHeld)
 	o.waiters.come(untilQuiet)

@@ -196,24 +196,36 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 		return nil, false
 	}
 	now := time.Now()
-	b := o.outgoing(now)
-	for _, s := range out.Opened {
-		if ev.req != nil && ev.req.Resumes && o.class.Resume.Time > 0 {
-			o.openSession(s)
-			b.sessions = o.sockets.sessions
+	b, waits, ended := o.sockets.after(&o.memory, ev, out, failure, now)
+	if ended {
+		o.push(delivery{kind: endsDue})
+	}
+	o.flushLater(o.sockets.placeConflated(&b, now, ev.kind == wire.Message && !wrote && b.silent()))
+	return b.outs(), waits
+}
+
+// after brings what an event does to sockets into memory, and returns what is sent of it.
+// waits is whether it has sent conflated values that wait. ended is whether it has ended
+// sessions that were away, of which the object is to be told.
+func (s *sockets) after(m *memory, ev event, out engine.Outcome, failure *objects.Error, now time.Time) (b outgoing, waits, ended bool) {
+	b = s.outgoing(now)
+	for _, socket := range out.Opened {
+		if ev.req != nil && ev.req.Resumes && s.resume.Time > 0 {
+			s.openSession(socket)
+			b.sessions = s.sessions
 		}
-		info := s.Info()
+		info := socket.Info()
 		if info.Slot != 0 {
 			d := b.to(info.Gateway)
 			d.Opens = append(d.Opens, stream.Slot(info.Slot))
-			d.Ops = append(d.Ops, o.sockets.opening(info, o.class.Resume.Time))
+			d.Ops = append(d.Ops, s.opening(info))
 		}
 	}
 	joined := 0
 	for _, send := range out.Sends {
-		o.join(out.Opened[joined:send.Opened])
+		s.join(out.Opened[joined:send.Opened])
 		joined = send.Opened
-		if c := o.sockets.conflation; c != nil && (send.Op == engine.OpMessage || send.Op == engine.OpClose) && send.Message.Conflate == "" {
+		if c := s.conflation; c != nil && (send.Op == engine.OpMessage || send.Op == engine.OpClose) && send.Message.Conflate == "" {
 			b.frames(c.Take(send.Sockets)) // the order is that of sending
 		}
 		switch send.Op {
@@ -223,15 +235,15 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 			b.add(send.Sockets, wire.LaneOp{Op: wire.OpAttach, Data: send.Attachment})
 		case engine.OpClose:
 			b.add(send.Sockets, wire.LaneOp{Op: wire.OpClose, Code: send.Close.Code, Reason: send.Close.Reason})
-			o.closeAway(send.Sockets, send.Close)
+			ended = s.closeAway(m, send.Sockets, send.Close) || ended
 		case engine.OpConflate:
-			o.conflate(&b, send.Message, now)
+			s.conflate(&b, send.Message, now)
 			waits = true
 		}
 	}
-	o.join(out.Opened[joined:])
+	s.join(out.Opened[joined:])
 	if ev.kind == wire.Closed {
-		o.leave(ev.ended)
+		s.leave(ev.ended)
 	}
 	if ev.slot != 0 {
 		d := b.to(ev.gateway)
@@ -247,13 +259,11 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 			})
 		}
 	}
-	o.placeConflated(&b, now, ev.kind == wire.Message && !wrote && b.silent())
-	return b.outs(), waits
+	return b, waits, ended
 }
 
-// opening is the operation that has a gateway open a socket. One that comes back may be away for
-// so long.
-func (s *sockets) opening(info engine.SocketInfo, away time.Duration) wire.LaneOp {
+// opening is the operation that has a gateway open a socket.
+func (s *sockets) opening(info engine.SocketInfo) wire.LaneOp {
 	op := wire.LaneOp{
 		Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{info.Slot}),
 		Accepted: wire.Accepted{Tags: info.Tags, Order: info.Order, Conflated: info.Conflated, Subprotocol: info.Subprotocol},
@@ -263,7 +273,7 @@ func (s *sockets) opening(info engine.SocketInfo, away time.Duration) wire.LaneO
 	}
 	if info.Session != 0 {
 		one := s.sessions.Find(info.ID)
-		op.Session, op.Secret, op.Return = one.ID, one.Secret, uint64(away.Milliseconds())
+		op.Session, op.Secret, op.Return = one.ID, one.Secret, uint64(s.resume.Time.Milliseconds())
 	}
 	return op
 }

@@ -21,6 +21,7 @@ import (
 // them; pendingEnds and held are changed with the object's lock held, which guards answered,
 // conflation, and the stream and what belongs to it.
 type sockets struct {
+	resume      *engine.Resume // of the class
 	open        engine.Sockets
 	pendingEnds *pendingEnds          // nil if the object has been told of every end
 	held        map[string]*wire.Held // what gateways have told, by gateway, until the object is served
@@ -41,6 +42,10 @@ type sockets struct {
 	awaits   bool              // links look after the stream
 }
 
+func newSockets(class *engine.Class, to *stream.Sender) *sockets {
+	return &sockets{resume: &class.Resume, stream: to}
+}
+
 // unused reports whether they are as makeSockets makes them.
 func (s *sockets) unused() bool {
 	return s.open.Len() == 0 && s.pendingEnds == nil && len(s.held) == 0 && len(s.answered) == 0 && s.sessions == nil &&
@@ -56,9 +61,8 @@ func (o *object) makeSockets() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	s := &sockets{stream: stream.NewSender(o.term.token, nil, &o.in.streams, now)}
-	s.stream.Landed(now, o.commit.state().Commit)
-	o.sockets = s
+	o.sockets = newSockets(o.class, stream.NewSender(o.term.token, nil, &o.in.streams, now))
+	o.sockets.stream.Landed(now, o.commit.state().Commit)
 }
 
 // noteSockets has the record know of the sockets, and whoever looks at the object. The event
@@ -148,29 +152,40 @@ type socketEnd struct {
 // adoptSockets takes over the sockets that gateways hold, from the previous owner. With
 // mu held.
 func (o *object) adoptSockets(rec *record.Record, kept *engine.Data) {
-	o.sockets.recorded = rec.DecodeSockets()
-	o.adoptSessions(kept)
-	for _, gateway := range slices.Sorted(maps.Keys(o.sockets.held)) {
-		held := o.sockets.held[gateway]
-		for _, s := range held.Sockets {
-			if o.sockets.stream.Has(gateway, stream.Slot(s.Slot)) {
-				delete(o.sockets.recorded, wire.SocketID(gateway, s.Slot))
-				info := engine.SocketInfo{
-					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Slot: s.Slot, Region: held.Region, Attachment: cleanAttachment(s.Attachment),
-					Tags: s.Tags, Order: s.Order, Conflated: s.Conflated, Subprotocol: s.Subprotocol, Principal: cleanPrincipal(s.Principal),
-				}
-				if !o.adoptSession(&info, &s) {
-					continue // its session is elsewhere
-				}
-				o.sockets.open.Add(info)
-				o.noteAnswered(gateway, s.Slot, s.Answered)
+	o.sockets.adopt(rec.DecodeSockets(), kept)
+	if window, handed := kept.Get(engine.WindowAt); handed {
+		if err := o.sockets.takeOverWindow(window, o.term.epoch-1); err != nil {
+			o.in.log.Error("window not taken over: sockets that come back may miss something, and are told so", "object", o.id.Key(), "err", err)
+		}
+		o.memory.Apply([]engine.Write{{Key: engine.WindowAt}}) // with the next put
+	}
+	o.noteSockets()
+}
+
+// adopt takes over the sockets that gateways hold, with what the record has of them.
+func (s *sockets) adopt(recorded map[string]record.Socket, kept *engine.Data) {
+	s.recorded = recorded
+	s.adoptSessions(kept)
+	for _, gateway := range slices.Sorted(maps.Keys(s.held)) {
+		held := s.held[gateway]
+		for _, one := range held.Sockets {
+			if !s.stream.Has(gateway, stream.Slot(one.Slot)) {
+				continue
 			}
+			delete(s.recorded, wire.SocketID(gateway, one.Slot))
+			info := engine.SocketInfo{
+				ID: wire.SocketID(gateway, one.Slot), Gateway: gateway, Slot: one.Slot, Region: held.Region, Attachment: cleanAttachment(one.Attachment),
+				Tags: one.Tags, Order: one.Order, Conflated: one.Conflated, Subprotocol: one.Subprotocol, Principal: cleanPrincipal(one.Principal),
+			}
+			if !s.adoptSession(&info, &one) {
+				continue // its session is elsewhere
+			}
+			s.open.Add(info)
+			s.noteAnswered(gateway, one.Slot, one.Answered)
 		}
 	}
-	o.sockets.held = nil
-	o.takeOverWindow(kept)
-	o.join(o.sockets.open.All())
-	o.noteSockets()
+	s.held = nil
+	s.join(s.open.All())
 }
 
 // cleanPrincipal is a copy of a principal; nil for what no gateway of ours has sent.
@@ -197,12 +212,62 @@ func (s *sockets) addEnd(end socketEnd) {
 	s.pendingEnds.ends = append(s.pendingEnds.ends, end)
 }
 
+// hasEnds reports whether the object is to be told of an end.
+func (s *sockets) hasEnds() bool { return s != nil && s.pendingEnds != nil }
+
+// endsWait reports whether the object is to be told of an end before the event in hand.
+func (s *sockets) endsWait() bool { return s.pendingEnds != nil && !s.pendingEnds.yields }
+
+// endsDue has the first end, which gave way, be told now.
+func (s *sockets) endsDue() {
+	if s.pendingEnds != nil {
+		s.pendingEnds.yields = false
+	}
+}
+
+// endsRetry is when the next attempt to tell the first end is due.
+func (s *sockets) endsRetry() time.Time { return s.pendingEnds.retryAt }
+
+// firstEnd is the first end, and its socket as the object knows it: if the gateway has not told
+// this owner of the socket, as the record does.
+func (s *sockets) firstEnd() (socketEnd, engine.SocketInfo) {
+	end := s.pendingEnds.ends[0]
+	if !s.open.Has(end.socket) {
+		recorded := s.recorded[end.socket]
+		delete(s.recorded, end.socket)
+		if len(recorded.Principal) == 0 {
+			recorded.Principal = end.opener
+		}
+		s.open.Add(engine.SocketInfo{
+			ID: end.socket, Gateway: end.gateway, Slot: end.slot, Tags: recorded.Tags, Attachment: recorded.Attachment, Principal: recorded.Principal,
+		})
+	}
+	return end, s.open.Find(end.socket).Info()
+}
+
 // dropEnd removes the first end: the object knows of it.
 func (s *sockets) dropEnd() {
+	delete(s.answered, s.pendingEnds.ends[0].socket)
 	s.pendingEnds.failures = 0
 	if s.pendingEnds.ends = s.pendingEnds.ends[1:]; len(s.pendingEnds.ends) == 0 {
 		s.pendingEnds = nil
 	}
+}
+
+// endYields puts the first end back, whose event has given way: it is told when endsDue says so.
+func (s *sockets) endYields(info engine.SocketInfo) {
+	s.open.AddEnded(info)
+	s.pendingEnds.yields = true
+}
+
+// endFailed notes that the first end could not be told. It returns how many wait, and for how
+// long.
+func (s *sockets) endFailed(now time.Time) (waiting int, pause time.Duration) {
+	u := s.pendingEnds
+	pause = min(time.Minute, time.Second<<min(u.failures, 6))
+	u.failures++
+	u.retryAt = now.Add(pause)
+	return len(u.ends), pause
 }
 
 // frame handles what a socket sent, if it is the next of that socket's frames. Its
@@ -279,14 +344,14 @@ func (o *object) take(ev event) stream.Verdict {
 	case stream.Take:
 		req := ev.req
 		if ev.kind != wire.Closed {
-			if !o.tookFrame(ev) {
+			if !o.sockets.tookFrame(ev) {
 				return stream.Ignore
 			}
 			break
 		}
 		how := engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean, Fault: string(req.Fault)}
 		if !o.leaves(ev, how) {
-			socket := o.endSession(ev.gateway, ev.slot)
+			socket := o.sockets.endSession(ev.gateway, ev.slot)
 			o.sockets.addEnd(socketEnd{
 				socket: socket, gateway: ev.gateway, slot: ev.slot, seq: ev.seq, close: how, opener: cleanPrincipal(req.Principal), asked: req.Time,
 			})
@@ -306,28 +371,39 @@ func (o *object) answer(to string, reply wire.Reply) {
 // answer to it says so.
 func (o *object) loseGateway(gateway string) {
 	o.mu.Lock()
-	if slots := o.sockets.stream.Members(gateway); len(slots) > 0 || o.sockets.stream.Awaits(gateway) {
-		end := engine.Close{Code: 1006, Reason: "the gateway that held the socket has gone", Fault: string(objects.Unavailable)}
-		outs := []stream.Out{{Gateway: gateway, GiveUp: true}, {Gateway: gateway}}
-		for _, slot := range slots {
-			if o.leavesWith(gateway, uint32(slot), end, false) {
-				outs[1].Ends = append(outs[1].Ends, slot)
-				continue
-			}
-			socket := o.endSession(gateway, uint32(slot))
-			o.sockets.addEnd(socketEnd{socket: socket, gateway: gateway, slot: uint32(slot), close: end})
-		}
-		o.put(outboxItem{wrote: true}, outs[:1+min(1, len(outs[1].Ends))]...)
+	if outs := o.sockets.lose(&o.memory, gateway); len(outs) > 0 {
+		o.noteSockets()
+		o.put(outboxItem{wrote: true}, outs...)
 	}
 	o.mu.Unlock()
 	o.deliverEnds()
+}
+
+// lose ends the sockets of a gateway, and returns what gives the gateway up; nil: it held
+// none. Sessions of a lost gateway may come back: the object is told nothing of those.
+func (s *sockets) lose(m *memory, gateway string) []stream.Out {
+	slots := s.stream.Members(gateway)
+	if len(slots) == 0 && !s.stream.Awaits(gateway) {
+		return nil
+	}
+	end := engine.Close{Code: 1006, Reason: "the gateway that held the socket has gone", Fault: string(objects.Unavailable)}
+	outs := []stream.Out{{Gateway: gateway, GiveUp: true}, {Gateway: gateway}}
+	for _, slot := range slots {
+		if s.leavesWith(m, gateway, uint32(slot), end, false) {
+			outs[1].Ends = append(outs[1].Ends, slot)
+			continue
+		}
+		socket := s.endSession(gateway, uint32(slot))
+		s.addEnd(socketEnd{socket: socket, gateway: gateway, slot: uint32(slot), close: end})
+	}
+	return outs[:1+min(1, len(outs[1].Ends))]
 }
 
 // deliverEnds runs the object's handler for each socket that has ended. If the object's
 // constructor fails, the ends stay and are tried again with the next event or after a
 // while.
 func (o *object) deliverEnds() {
-	if o.sockets.pendingEnds == nil {
+	if !o.sockets.hasEnds() {
 		return
 	}
 	out, ok := o.awake()
@@ -337,37 +413,22 @@ func (o *object) deliverEnds() {
 	e := o.countFailure(event{kind: wire.Closed}, out)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	u := o.sockets.pendingEnds
-	pause := min(time.Minute, time.Second<<min(u.failures, 6))
-	u.failures++
-	u.retryAt = time.Now().Add(pause)
-	o.in.idle.put(o, u.retryAt)
-	o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Reference, "object", o.id.Key(), "ends", len(u.ends), "again in", pause)
+	now := time.Now()
+	waiting, pause := o.sockets.endFailed(now)
+	o.in.idle.put(o, now.Add(pause))
+	o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Reference, "object", o.id.Key(), "ends", waiting, "again in", pause)
 }
 
 // deliverEnd runs the handler for the first end. There is an instance.
 func (o *object) deliverEnd() {
-	end := o.sockets.pendingEnds.ends[0]
-	now := time.Now()
-	known := o.endContext(&end, now)
+	end, info := o.sockets.firstEnd()
+	known := o.endContext(&end, time.Now())
 	ev := event{kind: wire.Closed, ctx: known, gateway: end.gateway, slot: end.slot, seq: end.seq, ended: end.socket, session: end.session}
-	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
-		recorded := o.sockets.recorded[end.socket]
-		delete(o.sockets.recorded, end.socket)
-		if len(recorded.Principal) == 0 {
-			recorded.Principal = end.opener
-		}
-		o.sockets.open.Add(engine.SocketInfo{
-			ID: end.socket, Gateway: end.gateway, Slot: end.slot, Tags: recorded.Tags, Attachment: recorded.Attachment, Principal: recorded.Principal,
-		})
-	}
-	info := o.sockets.open.Find(end.socket).Info()
 	told := func(out engine.Outcome) {
 		o.finish(ev, out)
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.sockets.dropEnd()
-		delete(o.sockets.answered, end.socket)
 	}
 	before := o.onExit
 	o.onExit = told
@@ -375,23 +436,22 @@ func (o *object) deliverEnd() {
 	o.onExit = before
 	if o.givesWay(ev, out) {
 		o.gaveWay = false // the event in hand has not
-		o.sockets.open.AddEnded(info)
-		o.sockets.pendingEnds.yields = true
+		o.sockets.endYields(info)
 		o.mailbox.pushBehindAsks(delivery{kind: endsDue})
 		return
 	}
 	told(out)
 }
 
-// noteAnswered notes when a gateway has answered a socket by itself. With mu held.
-func (o *object) noteAnswered(gateway string, slot uint32, ms int64) {
-	if ms == 0 || !o.sockets.stream.Has(gateway, stream.Slot(slot)) {
+// noteAnswered notes when a gateway has answered a socket by itself.
+func (s *sockets) noteAnswered(gateway string, slot uint32, ms int64) {
+	if ms == 0 || !s.stream.Has(gateway, stream.Slot(slot)) {
 		return
 	}
-	if o.sockets.answered == nil {
-		o.sockets.answered = make(map[string]time.Time)
+	if s.answered == nil {
+		s.answered = make(map[string]time.Time)
 	}
-	o.sockets.answered[o.sockets.idAt(gateway, slot)] = time.UnixMilli(ms).UTC()
+	s.answered[s.idAt(gateway, slot)] = time.UnixMilli(ms).UTC()
 }
 
 // answered is when a gateway has answered a socket by itself. An event asks.
