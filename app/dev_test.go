@@ -23,6 +23,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/gateway"
+	"holdfast/internal/bucket"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host"
@@ -362,7 +363,7 @@ func TestADamagedRecordIsListedBesideTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	record := []byte(`{"v":1,"name":"global","epoch":1,"commit":1,"keys":{"taken":1}}`)
-	if _, err := nc.Request("$KV.HF_OBJECTS."+copied.Key(), record, time.Minute); err != nil {
+	if _, err := nc.Request(bucket.Records().Subject(copied.Key()), record, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	code, out, errs := run(t, "ls", "--nats", b.NATS)
@@ -399,7 +400,7 @@ func TestResumeLiftsAQuarantineAndRunsAParkedAlarm(t *testing.T) {
 	}
 	record := fmt.Sprintf(`{"v":1,"name":"bomb","epoch":12,"owner":"dead","host":"box","region":"fra","commit":12,"claims":12,"claimed":%d,`+
 		`"alarm":{"at":"2030-01-01T00:00:00Z","lost":6,"parked":true},"keys":{"taken":1}}`, time.Now().Unix())
-	if _, err := nc.Request("$KV.HF_OBJECTS."+bomb.Key(), []byte(record), time.Minute); err != nil {
+	if _, err := nc.Request(bucket.Records().Subject(bomb.Key()), []byte(record), time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	code, out, errs := run(t, "get", "ticket/bomb", "--nats", b.NATS)
@@ -449,8 +450,8 @@ func TestGetShowsAnEventThatDoesNotEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	for subject, value := range map[string]string{
-		"$KV.HF_OBJECTS." + stuck.Key(): `{"v":1,"name":"stuck","epoch":1,"owner":"ghost","host":"box","region":"fra","commit":1,"keys":{}}`,
-		"$KV.HF_LEASES.ghost":           fmt.Sprintf(`{"host":"box","region":"fra","renewed":%q,"beat":1}`, time.Now().Add(time.Minute).Format(time.RFC3339)),
+		bucket.Records().Subject(stuck.Key()): `{"v":1,"name":"stuck","epoch":1,"owner":"ghost","host":"box","region":"fra","commit":1,"keys":{}}`,
+		bucket.Leases().Subject("ghost"):      fmt.Sprintf(`{"host":"box","region":"fra","renewed":%q,"beat":1}`, time.Now().Add(time.Minute).Format(time.RFC3339)),
 	} {
 		if _, err := nc.Request(subject, []byte(value), time.Minute); err != nil {
 			t.Fatal(err)

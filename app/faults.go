@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/nats-io/nuid"
 
 	"holdfast/gateway"
+	"holdfast/internal/bucket"
 	"holdfast/internal/link"
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -198,7 +198,7 @@ func isRefusal(answer []byte) bool {
 		} `json:"error"`
 	}
 	const wrongLastSequence = 10071
-	return json.Unmarshal(answer, &ack) == nil && ack.Error != nil && ack.Error.Code == wrongLastSequence && strings.Contains(ack.Stream, "HF_OBJECTS")
+	return json.Unmarshal(answer, &ack) == nil && ack.Error != nil && ack.Error.Code == wrongLastSequence && ack.Stream == bucket.Records().Stream()
 }
 
 // Cut implements gateway.Faults.

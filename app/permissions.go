@@ -17,6 +17,7 @@ import (
 
 	"holdfast/embedded"
 	"holdfast/gateway"
+	"holdfast/internal/bucket"
 	"holdfast/internal/wire"
 )
 
@@ -36,7 +37,7 @@ type natsUser struct {
 }
 
 // streams are those that hosts keep, and what is asked of them beside reading.
-var streams = []string{"KV_HF_OBJECTS", "KV_HF_LEASES", "HF_ALARMS"}
+var streams = []string{bucket.Records().Stream(), bucket.Leases().Stream(), "HF_ALARMS"}
 
 // natsUsers are the users of a deployment. Each gateway's inbox makes a user of its own. With the foil gateways may use
 // the demo's buckets, and nothing else that is kept.
@@ -58,17 +59,18 @@ func natsUsers(inboxes []string, foil bool) (users []natsUser) {
 		Publish:   slices.Concat([]string{"hf.o.*.*.h"}, ask[1:], []string{wire.InboxPrefix + ">"}),
 		Subscribe: []string{"hf.o.>", "hf.claim.*.*", "hf.hosts", "hf.hosts.*", "hf.host.*", wire.BeatSubject, "hf.lease.echo.*", wire.InboxPrefix + "*.*.*", wire.LaneInbox("*") + ">", wire.BodySubject("*"), wire.InboxPrefix + hostUser + ".>"},
 	}
+	records, leases := bucket.Records(), bucket.Leases()
 	state := natsUser{
 		Name: stateUser, About: "hosts, on the connection that writes (--state-nats): records, leases and alarms",
-		Publish: []string{"$JS.API.INFO", "$KV.HF_OBJECTS.>", "$KV.HF_LEASES.>", "hf.alarm.at.*.*", "hf.lease.echo.*", "$JS.ACK.HF_ALARMS.>", "$JS.FC.KV_HF_LEASES.>",
-			"$JS.API.STREAM.PURGE.HF_ALARMS", "$JS.API.STREAM.PURGE.KV_HF_OBJECTS", "$JS.API.DIRECT.GET.KV_HF_OBJECTS.>"},
+		Publish: []string{"$JS.API.INFO", records.Subject(">"), leases.Subject(">"), "hf.alarm.at.*.*", "hf.lease.echo.*", "$JS.ACK.HF_ALARMS.>", "$JS.FC." + leases.Stream() + ".>",
+			"$JS.API.STREAM.PURGE.HF_ALARMS", "$JS.API.STREAM.PURGE." + records.Stream(), "$JS.API.DIRECT.GET." + records.Stream() + ".>"},
 		Subscribe: []string{wire.InboxPrefix + stateUser + ".>"},
 	}
 	for _, stream := range streams {
 		for _, call := range []string{"STREAM.INFO.", "STREAM.CREATE.", "STREAM.UPDATE.", "STREAM.MSG.GET."} {
 			state.Publish = append(state.Publish, "$JS.API."+call+stream)
 		}
-		if stream != "KV_HF_OBJECTS" { // whose entries are read one by one
+		if stream != records.Stream() { // whose entries are read one by one
 			for _, call := range []string{"CONSUMER.CREATE.", "CONSUMER.INFO.", "CONSUMER.DELETE.", "CONSUMER.MSG.NEXT."} {
 				state.Publish = append(state.Publish, "$JS.API."+call+stream+".>")
 			}
@@ -83,9 +85,10 @@ func natsUsers(inboxes []string, foil bool) (users []natsUser) {
 func (u *natsUser) allowDemo(inboxes []string) {
 	u.Publish = append(u.Publish, "$JS.API.INFO", "hf.demo.>")
 	u.Subscribe = append(u.Subscribe, "hf.demo.>")
-	for _, bucket := range []string{"HF_FOIL", "HF_RUNS"} {
-		u.Publish = append(u.Publish, "$JS.API.STREAM.INFO.KV_"+bucket, "$JS.API.STREAM.CREATE.KV_"+bucket, "$JS.API.STREAM.MSG.GET.KV_"+bucket,
-			"$JS.API.DIRECT.GET.KV_"+bucket+".>", "$KV."+bucket+".>")
+	for _, demo := range []bucket.Name{"HF_FOIL", "HF_RUNS"} {
+		stream := demo.Stream()
+		u.Publish = append(u.Publish, "$JS.API.STREAM.INFO."+stream, "$JS.API.STREAM.CREATE."+stream, "$JS.API.STREAM.MSG.GET."+stream,
+			"$JS.API.DIRECT.GET."+stream+".>", demo.Subject(">"))
 	}
 	for _, inbox := range inboxes {
 		u.Publish = append(u.Publish, wire.InboxPrefix+inbox+".r.>") // what they answer each other

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"holdfast/internal/bucket"
 	"holdfast/internal/loopback"
 )
 
@@ -80,7 +81,7 @@ func TestAGatewaysUserHearsAndChangesNothingElse(t *testing.T) {
 			}
 		}
 		for subject, want := range map[string]bool{
-			"$KV.HF_OBJECTS.ticket.x": true, "$KV.HF_LEASES.x": true, "$JS.API.STREAM.DELETE.KV_HF_OBJECTS": true, "$JS.API.STREAM.INFO.KV_HF_OBJECTS": true, "$JS.API.STREAM.NAMES": true, "$JS.API.STREAM.PURGE.KV_HF_OBJECTS": true, "$JS.API.STREAM.PURGE.HF_ALARMS": true, "$JS.API.STREAM.MSG.DELETE.KV_HF_OBJECTS": true, "hf.alarm.at.a.b": true, "hf.alarm.due.a.b": true,
+			bucket.Records().Subject("ticket.x"): true, bucket.Leases().Subject("x"): true, "$JS.API.STREAM.DELETE." + bucket.Records().Stream(): true, "$JS.API.STREAM.INFO." + bucket.Records().Stream(): true, "$JS.API.STREAM.NAMES": true, "$JS.API.STREAM.PURGE." + bucket.Records().Stream(): true, "$JS.API.STREAM.PURGE.HF_ALARMS": true, "$JS.API.STREAM.MSG.DELETE." + bucket.Records().Stream(): true, "hf.alarm.at.a.b": true, "hf.alarm.due.a.b": true,
 			"hf.o.ticket.x.h": true, "_HF.syd.x.1.1": true, "_HF.h.syd.x.push": true, "hf.lease.echo.x": true,
 			"$KV.HF_FOIL.x": !foil, "$JS.API.STREAM.DELETE.KV_HF_FOIL": true,
 			"hf.o.ticket.x.g": false, "hf.claim.fra.ticket": false, "hf.hosts.ticket": false, "hf.beat": false,
@@ -201,7 +202,7 @@ accounts { A: { jetstream: { max_file: 1GB, max_mem: 64MB, max_bytes_required: t
 	}
 	limit := func() int64 {
 		t.Helper()
-		info, err := js.StreamInfo("KV_HF_OBJECTS")
+		info, err := js.StreamInfo(bucket.Records().Stream())
 		if err != nil {
 			t.Fatal(err)
 		}

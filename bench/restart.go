@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/embedded"
+	"holdfast/internal/bucket"
 )
 
 func restartCommand() *cobra.Command {
@@ -29,6 +31,9 @@ func restartCommand() *cobra.Command {
 	return c
 }
 
+// restarts is how often a start is measured.
+const restarts = 5
+
 // measureRestart fills a stream like that of records, and starts its server again.
 func measureRestart(ctx context.Context, objects, rewrites int) error {
 	if objects < 1 || rewrites < 0 {
@@ -39,7 +44,7 @@ func measureRestart(ctx context.Context, objects, rewrites int) error {
 		return fmt.Errorf("make a folder for the server: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // a folder that is left over is no error of the measurement
-	t := table{head: []string{"records", "put again", "start", "heap after it"}}
+	t := table{head: []string{"records", "put again", "start, the middle one of five", "heap after it"}}
 	for _, again := range []int{0, rewrites} {
 		if again == 0 {
 			err = withServer(ctx, dir, func(js jetstream.JetStream) error { return putRecords(ctx, js, objects, func(i int) int { return i }) })
@@ -51,22 +56,32 @@ func measureRestart(ctx context.Context, objects, rewrites int) error {
 		if err != nil {
 			return err
 		}
-		began := time.Now()
-		err := withServer(ctx, dir, func(js jetstream.JetStream) error {
-			stream, err := js.Stream(ctx, "KV_HF_OBJECTS")
+		var starts []time.Duration
+		var heaps []uint64
+		records := uint64(0)
+		for range restarts {
+			began := time.Now()
+			err := withServer(ctx, dir, func(js jetstream.JetStream) error {
+				stream, err := js.Stream(ctx, bucket.Records().Stream())
+				if err != nil {
+					return err
+				}
+				starts = append(starts, time.Since(began))
+				runtime.GC()
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				records, heaps = stream.CachedInfo().State.Msgs, append(heaps, m.HeapAlloc>>20)
+				return nil
+			})
 			if err != nil {
 				return err
 			}
-			took := time.Since(began)
-			runtime.GC()
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			t.add(fmt.Sprint(stream.CachedInfo().State.Msgs), fmt.Sprint(again), took.Round(time.Millisecond).String(), fmt.Sprintf("%d MB", m.HeapAlloc>>20))
-			return nil
-		})
-		if err != nil {
-			return err
 		}
+		slices.Sort(starts)
+		slices.Sort(heaps)
+		took := func(i int) time.Duration { return starts[i].Round(time.Millisecond) }
+		t.add(fmt.Sprint(records), fmt.Sprint(again), fmt.Sprintf("%v (%v to %v)", took(restarts/2), took(0), took(restarts-1)),
+			fmt.Sprintf("%d MB (%d to %d)", heaps[restarts/2], heaps[0], heaps[restarts-1]))
 	}
 	fmt.Print(t.markdown())
 	return nil
@@ -92,15 +107,16 @@ func withServer(ctx context.Context, dir string, do func(jetstream.JetStream) er
 
 // putRecords puts so many records, each of which is that of an object.
 func putRecords(ctx context.Context, js jetstream.JetStream, n int, object func(int) int) error {
+	name := bucket.Records()
 	_, err := js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: "KV_HF_OBJECTS", Subjects: []string{"$KV.HF_OBJECTS.>"}, MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true,
+		Name: name.Stream(), Subjects: []string{name.Subject(">")}, MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true,
 	})
 	if err != nil {
 		return fmt.Errorf("make the stream: %w", err)
 	}
 	value := make([]byte, 200)
 	for i := range n {
-		msg := &nats.Msg{Subject: fmt.Sprintf("$KV.HF_OBJECTS.ticket.%064x", object(i)), Data: value}
+		msg := &nats.Msg{Subject: name.Subject(fmt.Sprintf("ticket.%064x", object(i))), Data: value}
 		if _, err := js.PublishMsgAsync(msg, jetstream.WithStallWait(time.Minute)); err != nil {
 			return fmt.Errorf("put record %d: %w", i, err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"holdfast/chaos/history"
 	"holdfast/chaos/proxy"
+	"holdfast/internal/bucket"
 )
 
 // fault is one way of breaking a world.
@@ -220,7 +221,7 @@ func (w *world) holdClaims(hold bool) { w.held.Store(hold) }
 
 // renewal waits until a host renews its lease.
 func (w *world) renewal(host *member) error {
-	renewals, err := w.nc.SubscribeSync("$KV." + strings.TrimPrefix(leaseStream, "KV_") + ".>")
+	renewals, err := w.nc.SubscribeSync(bucket.Leases().Subject(">"))
 	if err != nil {
 		return fmt.Errorf("watch the leases: %w", err)
 	}

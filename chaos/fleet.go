@@ -15,15 +15,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdfast/chaos/proxy"
+	"holdfast/internal/bucket"
 )
 
 const (
 	hostCount    = 3
 	gatewayCount = 2
 
-	objectStream = "KV_HF_OBJECTS"
-	leaseStream  = "KV_HF_LEASES"
-	alarmStream  = "HF_ALARMS"
+	alarmStream = "HF_ALARMS"
+)
+
+var (
+	objectStream = bucket.Records().Stream()
+	leaseStream  = bucket.Leases().Stream()
 )
 
 // fleet is the processes of one world: NATS servers, hosts and gateways.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"holdfast/gateway"
+	"holdfast/internal/bucket"
 )
 
 func TestOnlyTheGatewaysOwnPagesMayOpenSocketsAndChangeThings(t *testing.T) {
@@ -178,8 +179,8 @@ func TestClientHeadersArriveAsTheyAreAndDoNothing(t *testing.T) {
 	p := newPlace(t, nil)
 	name := "inert"
 	sent := []string{
-		"Nats-Rollup", "all", "Nats-Expected-Last-Subject-Sequence", "0", "Nats-Expected-Stream", "KV_HF_OBJECTS",
-		"Nats-Ttl", "1s", "Nats-Msg-Id", "1", "Nats-Trace-Dest", "$KV.HF_OBJECTS.x", "Kv-Operation", "PURGE", "Status", "503",
+		"Nats-Rollup", "all", "Nats-Expected-Last-Subject-Sequence", "0", "Nats-Expected-Stream", bucket.Records().Stream(),
+		"Nats-Ttl", "1s", "Nats-Msg-Id", "1", "Nats-Trace-Dest", bucket.Records().Subject("x"), "Kv-Operation", "PURGE", "Status", "503",
 		"Holdfast-Epoch", "99", "Holdfast-Object", "ticket.x", "X-Odd", "caf\xe9 \xff\xfe", "X-Tab", "a\tb", "X-Empty", "",
 		"Accept-Language", "de, en;q=0.5", "Cookie", "a=1; b=\"2\"",
 	}

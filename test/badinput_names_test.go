@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/internal/bucket"
 	"holdfast/objects"
 )
 
@@ -32,7 +33,7 @@ var names = []struct {
 	{what: "stars within", segment: "x*y", name: "x*y"},
 	{what: "tail", segment: ">", name: ">"},
 	{what: "tail, encoded", segment: "%3E", name: ">"},
-	{what: "record", segment: "$KV.HF_OBJECTS.ticket.x", name: "$KV.HF_OBJECTS.ticket.x"},
+	{what: "record", segment: bucket.Records().Subject("ticket.x"), name: bucket.Records().Subject("ticket.x")},
 	{what: "system", segment: "$SYS.REQ.SERVER.PING", name: "$SYS.REQ.SERVER.PING"},
 	{what: "prototype", segment: "__proto__", name: "__proto__"},
 	{what: "space", segment: "%20", name: " "},

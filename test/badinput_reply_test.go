@@ -1,10 +1,12 @@
 package test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"holdfast/internal/bucket"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
@@ -14,16 +16,16 @@ import (
 func TestAReplySubjectThatNamesARecordGetsNothing(t *testing.T) {
 	beside(t, places)
 	p := newPlace(t, nil)
-	id, kv, before := p.counted(t, "deputy")
+	id, before := p.counted(t, "deputy")
 
-	record := "$KV.HF_OBJECTS." + id.Key()
+	record := bucket.Records().Subject(id.Key())
 	fresh, err := objects.Class("ticket").ID("never-seen")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ask := wire.Encode(&wire.Request{Kind: wire.Call, Gateway: "g", N: 1, Call: "claim", Body: []byte("{}")})
 	for _, payload := range [][]byte{ask, nil, []byte("nonsense"), wire.Encode(&wire.Request{Kind: 99, Gateway: "g"}), wire.Encode(&wire.Request{Kind: wire.Message, Socket: "s", Seq: 1})} {
-		for _, reply := range []string{record, "$KV.HF_OBJECTS." + fresh.Key(), "_HFX.a", "_INBOX.a.b", "$JS.API.STREAM.PURGE.KV_HF_OBJECTS"} {
+		for _, reply := range []string{record, bucket.Records().Subject(fresh.Key()), "_HFX.a", "_INBOX.a.b", "$JS.API.STREAM.PURGE." + bucket.Records().Stream()} {
 			if err := p.raw.PublishRequest(wire.ObjectSubject(id), reply, payload); err != nil {
 				t.Fatal(err)
 			}
@@ -40,20 +42,20 @@ func TestAReplySubjectThatNamesARecordGetsNothing(t *testing.T) {
 	if n, _, err := claim(p.url, "deputy"); err != nil || n != 2 {
 		t.Errorf("ticket %d, %v; want 2: a request with nowhere to be answered was run", n, err)
 	}
-	after, err := kv.Get(t.Context(), id.Key())
+	after, err := bucket.Records().Last(t.Context(), p.raw, id.Key())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if after.Revision() != before.Revision()+1 {
-		t.Errorf("the record went from revision %d to %d, want one put: %s", before.Revision(), after.Revision(), after.Value())
+	if after.Sequence != before.Sequence+1 {
+		t.Errorf("the record went from revision %d to %d, want one put: %s", before.Sequence, after.Sequence, after.Data)
 	}
 	var record2 struct{ Keys map[string]int }
-	decode(t, string(after.Value()), &record2)
+	decode(t, string(after.Data), &record2)
 	if record2.Keys["count"] != 2 {
-		t.Errorf("the record is %s", after.Value())
+		t.Errorf("the record is %s", after.Data)
 	}
-	if _, err := kv.Get(t.Context(), fresh.Key()); err == nil {
-		t.Error("an object that nobody asked for has a record")
+	if _, err := bucket.Records().Last(t.Context(), p.raw, fresh.Key()); !errors.Is(err, jetstream.ErrMsgNotFound) {
+		t.Errorf("an object that nobody asked for has a record, or err = %v", err)
 	}
 }
 
@@ -61,10 +63,10 @@ func TestAReplySubjectThatNamesARecordGetsNothing(t *testing.T) {
 func TestAClaimWhoseReplySubjectNamesARecordGetsNothing(t *testing.T) {
 	beside(t, places)
 	p := newPlace(t, nil)
-	id, kv, before := p.counted(t, "claimed")
+	id, before := p.counted(t, "claimed")
 	for _, c := range []wire.Claim{{Class: "ticket"}, {Class: "ticket", ID: id.String()}, {Class: "ticket", ID: "nonsense"}} {
 		for _, subject := range []string{wire.HostsSubject("ticket"), wire.ClaimSubject("fra", "ticket")} {
-			if err := p.raw.PublishRequest(subject, "$KV.HF_OBJECTS."+id.Key(), wire.Encode(&c)); err != nil {
+			if err := p.raw.PublishRequest(subject, bucket.Records().Subject(id.Key()), wire.Encode(&c)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -81,14 +83,14 @@ func TestAClaimWhoseReplySubjectNamesARecordGetsNothing(t *testing.T) {
 	if _, err := answers.NextMsgWithContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	after, err := kv.Get(t.Context(), id.Key())
-	if err != nil || after.Revision() != before.Revision() {
-		t.Fatalf("the record went from revision %d to %d: %q, %v", before.Revision(), after.Revision(), after.Value(), err)
+	after, err := bucket.Records().Last(t.Context(), p.raw, id.Key())
+	if err != nil || after.Sequence != before.Sequence {
+		t.Fatalf("the record went from revision %d to %d: %q, %v", before.Sequence, after.Sequence, after.Data, err)
 	}
 }
 
 // counted is a counter that has given one ticket, and its record.
-func (p *place) counted(t *testing.T, name string) (objects.ID, jetstream.KeyValue, jetstream.KeyValueEntry) {
+func (p *place) counted(t *testing.T, name string) (objects.ID, *jetstream.RawStreamMsg) {
 	t.Helper()
 	if n, _, err := claim(p.url, name); err != nil || n != 1 {
 		t.Fatalf("ticket %d, %v", n, err)
@@ -97,17 +99,9 @@ func (p *place) counted(t *testing.T, name string) (objects.ID, jetstream.KeyVal
 	if err != nil {
 		t.Fatal(err)
 	}
-	js, err := jetstream.New(p.raw)
+	record, err := bucket.Records().Last(t.Context(), p.raw, id.Key())
 	if err != nil {
 		t.Fatal(err)
 	}
-	kv, err := js.KeyValue(t.Context(), "HF_OBJECTS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	entry, err := kv.Get(t.Context(), id.Key())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id, kv, entry
+	return id, record
 }

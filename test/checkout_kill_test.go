@@ -15,6 +15,7 @@ import (
 	"time"
 
 	market "holdfast/examples/checkout"
+	"holdfast/internal/bucket"
 	"holdfast/objects"
 )
 
@@ -221,7 +222,7 @@ func (g *toll) carry(to io.Writer, from *bufio.Reader) error {
 				return err
 			}
 			whole = append(whole, payload...)
-			isPut = strings.HasPrefix(words[1], "$KV.HF_OBJECTS.")
+			isPut = strings.HasPrefix(words[1], bucket.Records().Subject(""))
 		}
 		pass, then := true, func() {}
 		if isPut {

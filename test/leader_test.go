@@ -21,6 +21,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"holdfast/internal/bucket"
 	"holdfast/objects"
 	"holdfast/objects/host"
 )
@@ -150,17 +151,11 @@ func TestChaosEveryHostGoesOnAsItselfWhenTheLeaderOfRecordsAndLeasesIsLost(t *te
 		})
 	}
 	lost.kill()
-	for _, name := range []string{"KV_HF_OBJECTS", "KV_HF_LEASES"} {
-		stream, err := js.Stream(t.Context(), name)
-		await(t, name+" has a leader again", func() bool { // only a leader answers
-			if stream == nil {
-				stream, err = js.Stream(t.Context(), name)
-			}
-			if err == nil {
-				ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
-				defer cancel()
-				_, err = stream.GetLastMsgForSubject(ctx, "nobody")
-			}
+	for _, name := range []bucket.Name{bucket.Records(), bucket.Leases()} {
+		await(t, string(name)+" has a leader again", func() bool { // only a leader answers
+			ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
+			defer cancel()
+			_, err := name.Last(ctx, nc, "nobody")
 			return errors.Is(err, jetstream.ErrMsgNotFound)
 		})
 	}
@@ -210,12 +205,12 @@ func leadBoth(t *testing.T, nc *nats.Conn, js jetstream.JetStream, nodes []node)
 	}
 	both := ""
 	await(t, "one server leads records and leases", func() bool {
-		records, leases := leader("KV_HF_OBJECTS"), leader("KV_HF_LEASES")
+		records, leases := leader(bucket.Records().Stream()), leader(bucket.Leases().Stream())
 		if records != "" && records == leases {
 			both = records
 			return true
 		}
-		_, _ = nc.Request("$JS.API.STREAM.LEADER.STEPDOWN.KV_HF_LEASES", nil, time.Second)
+		_, _ = nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+bucket.Leases().Stream(), nil, time.Second)
 		return false
 	})
 	return nodes[slices.IndexFunc(nodes, func(n node) bool { return n.name == both })]

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdfast/embedded"
+	"holdfast/internal/bucket"
 	"holdfast/objects"
 )
 
@@ -301,22 +302,19 @@ func TestARecordThatCannotBeReadIsLeftAloneAndSaidSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	js, err := jetstream.New(on.dial(t))
+	nc := on.dial(t)
+	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const newer = `{"v":2,"epoch":9}`
-	if _, err := js.Publish(t.Context(), "$KV.HF_OBJECTS."+id.Key(), []byte(newer)); err != nil {
+	if _, err := js.Publish(t.Context(), bucket.Records().Subject(id.Key()), []byte(newer)); err != nil {
 		t.Fatal(err)
 	}
 	if status, _, body := request(t, "POST", d.url+"/ticket/newer", ""); status != 500 || !strings.Contains(body, "internal") || !strings.Contains(body, `"reference":"`) {
 		t.Errorf("status %d, body %s; want 500 with a reference", status, body)
 	}
-	kv, err := js.KeyValue(t.Context(), "HF_OBJECTS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if entry, err := kv.Get(t.Context(), id.Key()); err != nil || string(entry.Value()) != newer {
+	if entry, err := bucket.Records().Last(t.Context(), nc, id.Key()); err != nil || string(entry.Data) != newer {
 		t.Errorf("the record is %v, %v; want it as it was", entry, err)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"holdfast/examples/room"
 	"holdfast/examples/ticket"
 	"holdfast/gateway"
+	"holdfast/internal/bucket"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host"
@@ -224,7 +225,7 @@ func TestTheUserThatWritesPurgesWhatLargeObjectsHaveReplaced(t *testing.T) {
 				if steps, err := stepCall.Do(t.Context(), objs.Object(vaultClass, "v"), 20); steps != n || err != nil {
 					t.Fatalf("step %d, %v, want %d", steps, err, n)
 				}
-				info, err := js.StreamInfo("KV_HF_OBJECTS", &nats.StreamInfoRequest{SubjectsFilter: "$KV.HF_OBJECTS.*.*.c.>"})
+				info, err := js.StreamInfo(bucket.Records().Stream(), &nats.StreamInfoRequest{SubjectsFilter: bucket.Records().Subject("*.*.c.>")})
 				if err != nil {
 					t.Fatal(err)
 				}

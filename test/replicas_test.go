@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdfast/internal/bucket"
 )
 
 // A host with more --replicas changes the buckets under those that run: they begin anew, and nothing that was acknowledged is lost.
@@ -41,7 +43,7 @@ func TestReplicasAreAddedUnderHostsThatRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"KV_HF_OBJECTS", "KV_HF_LEASES", "HF_ALARMS"} {
+	for _, name := range []string{bucket.Records().Stream(), bucket.Leases().Stream(), "HF_ALARMS"} {
 		s, err := js.Stream(ctx, name)
 		if err != nil {
 			t.Fatal(err)

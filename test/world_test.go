@@ -25,6 +25,7 @@ import (
 	"holdfast/examples/room"
 	"holdfast/examples/ticket"
 	"holdfast/gateway"
+	"holdfast/internal/bucket"
 	"holdfast/internal/loopback"
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -396,7 +397,7 @@ func recordKeys(t testing.TB, nc *nats.Conn) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kv, err := js.KeyValue(t.Context(), "HF_OBJECTS")
+	kv, err := js.KeyValue(t.Context(), string(bucket.Records()))
 	if err != nil {
 		t.Fatal(err)
 	}

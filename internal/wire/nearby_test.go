@@ -5,6 +5,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"holdfast/internal/bucket"
 	"holdfast/internal/wire"
 )
 
@@ -82,7 +83,7 @@ func TestSilenceNearbyIsSilence(t *testing.T) {
 func TestNearbyAnswersNobodyElse(t *testing.T) {
 	near := new(wire.Nearby)
 	s := newScript(t, near)
-	for _, subject := range []string{"", "_HF.", "_HF.gateway", "_HF.gateway.frame.a.1", "_HF.other.1.1", "_HF.gateway.1", "_HF.gateway.claim.1", "gateway.1", "_INBOX.gateway.1", "$KV.HF_OBJECTS.x"} {
+	for _, subject := range []string{"", "_HF.", "_HF.gateway", "_HF.gateway.frame.a.1", "_HF.other.1.1", "_HF.gateway.1", "_HF.gateway.claim.1", "gateway.1", "_INBOX.gateway.1", bucket.Records().Subject("x")} {
 		if near.Answer(subject, &wire.Reply{}) {
 			t.Errorf("%q was answered", subject)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"holdfast/embedded"
+	"holdfast/internal/bucket"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
@@ -301,7 +302,7 @@ func TestForgedMessagesEndNothing(t *testing.T) {
 			for _, subject := range []string{wire.ClaimSubject("local", "guest"), wire.ObjectSubject(id("room"))} {
 				w.send(subject, "", nil)
 				w.send(subject, "", []byte("nonsense"))
-				w.send(subject, "$KV.HF_OBJECTS.x", []byte("nonsense"))
+				w.send(subject, bucket.Records().Subject("x"), []byte("nonsense"))
 			}
 		}
 		for _, req := range []*wire.Request{

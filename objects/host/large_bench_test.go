@@ -292,6 +292,31 @@ func (o *largeObject) measure(b *testing.B, keys int) {
 	b.ReportMetric(float64(o.merged)/float64(b.N), "merged-B/op")
 }
 
+// BenchmarkBarePut is what the store takes for a put, whatever is in it: the least that a commit of a head of so many bytes takes. Sizes
+// take turns, so that all of them have the same moments of a busy machine.
+func BenchmarkBarePut(b *testing.B) {
+	records := openBucket(b, 1)
+	sizes := []int{500, 1 << 10, 1500, 2 << 10, 4 << 10, 6 << 10, 8 << 10, 12 << 10}
+	took := make(map[string][]time.Duration)
+	revisions := make([]uint64, len(sizes))
+	for b.Loop() {
+		for i, size := range sizes {
+			value := make([]byte, size)
+			_, _ = noise.Read(value)
+			began := time.Now()
+			revision, err := records.Put(b.Context(), fmt.Sprint("bare.", size), value, revisions[i])
+			if errors.Is(err, record.ErrDoubt) {
+				b.Fatal(err)
+			}
+			if revisions[i] = revision; err != nil {
+				b.Fatal(err)
+			}
+			took[fmt.Sprint(size)] = append(took[fmt.Sprint(size)], time.Since(began))
+		}
+	}
+	reportTimes(b, took)
+}
+
 // BenchmarkLargeClaim is the claim of an object of 100 MB, and the first read after it.
 func BenchmarkLargeClaim(b *testing.B) {
 	records := openBucket(b, 1)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -366,6 +367,57 @@ func TestWhatWasLargeLeavesNothingBehind(t *testing.T) {
 		}
 		if rec := w.record(); rec != nil {
 			t.Errorf("a record is left: %+v", rec)
+		}
+		w.end()
+	})
+}
+
+// Many objects have something to merge at the same time. Their host merges two, the others wait, and all are merged in the end.
+func TestAHostMergesTwoObjectsAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 6
+		store := newMemoryStore()
+		var mu sync.Mutex // guards what follows
+		working, most, ended := 0, 0, 0
+		slow := make(chan struct{})
+		store.putting = func(data []byte) {
+			if data[0] != 'M' { // only merges put manifests
+				return
+			}
+			mu.Lock()
+			working++
+			most = max(most, working)
+			mu.Unlock()
+			<-slow
+			mu.Lock()
+			working--
+			ended++
+			mu.Unlock()
+		}
+		w := newChestWorld(t, store, "me")
+		for i := range many {
+			id, err := chestClass.ID(fmt.Sprint("c", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !w.in.object(wire.Address{ID: id}, w.in.classes[string(chestClass)]).claim(func(wire.ClaimReply) {}) {
+				t.Fatal("not claimed")
+			}
+			synctest.Wait()
+			w.id = id
+			w.must("load", load{First: 0, Keys: 600, Size: 1000, Mark: "a"}) // more than runs may have
+		}
+		mu.Lock()
+		if working != merges || ended != 0 {
+			t.Errorf("%d merges are under way and %d have ended, want %d and none", working, ended, merges)
+		}
+		mu.Unlock()
+		close(slow)
+		time.Sleep(time.Minute) // merges are paced
+		mu.Lock()
+		defer mu.Unlock()
+		if most != merges || ended < many {
+			t.Errorf("%d merges at a time and %d in all, want %d and at least %d", most, ended, merges, many)
 		}
 		w.end()
 	})

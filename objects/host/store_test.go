@@ -22,6 +22,7 @@ import (
 	"github.com/nats-io/nuid"
 
 	"holdfast/embedded"
+	"holdfast/internal/bucket"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/alarm"
@@ -381,7 +382,7 @@ func TestALimitSetByHandIsKept(t *testing.T) {
 		if _, err := record.Open(t.Context(), s.js, record.Settings{Storage: jetstream.MemoryStorage, MaxBytes: c.set}); err != nil {
 			t.Fatal(err)
 		}
-		stream, err := s.js.Stream(t.Context(), "KV_HF_OBJECTS")
+		stream, err := s.js.Stream(t.Context(), bucket.Records().Stream())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -397,7 +398,7 @@ var leaseTiming = lease.Timing{TTL: 4 * time.Second, Margin: 400 * time.Millisec
 func TestABucketOfLeasesOfAnEarlierKindIsMended(t *testing.T) {
 	s := newStore(t)
 	_, err := s.js.CreateStream(t.Context(), jetstream.StreamConfig{
-		Name: "KV_HF_LEASES", Subjects: []string{"$KV.HF_LEASES.>"}, MaxMsgsPerSubject: 1, MaxAge: time.Hour,
+		Name: bucket.Leases().Stream(), Subjects: []string{bucket.Leases().Subject(">")}, MaxMsgsPerSubject: 1, MaxAge: time.Hour,
 		Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage, AllowRollup: true,
 	})
 	if err != nil {
@@ -406,7 +407,7 @@ func TestABucketOfLeasesOfAnEarlierKindIsMended(t *testing.T) {
 	if _, err := lease.Open(t.Context(), s.js, false, 1, leaseTiming); err != nil {
 		t.Fatal(err)
 	}
-	stream, err := s.js.Stream(t.Context(), "KV_HF_LEASES")
+	stream, err := s.js.Stream(t.Context(), bucket.Leases().Stream())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -444,7 +445,7 @@ func TestALeaseOutlivesItsBucketAndItsConnection(t *testing.T) {
 			}
 		}
 		well("nothing", leaseTiming.TTL/2)
-		if err := s.js.DeleteStream(ctx, "KV_HF_LEASES"); err != nil {
+		if err := s.js.DeleteStream(ctx, bucket.Leases().Stream()); err != nil {
 			t.Fatal(err)
 		}
 		well("its bucket was deleted", 3*leaseTiming.TTL/2)
@@ -525,7 +526,7 @@ func TestAHostGoesOnWhenAllItsStreamsAreLost(t *testing.T) {
 	if err := set("before"); err != nil {
 		t.Fatal(err)
 	}
-	for _, stream := range []string{"KV_HF_OBJECTS", "KV_HF_LEASES", "HF_ALARMS"} {
+	for _, stream := range []string{bucket.Records().Stream(), bucket.Leases().Stream(), "HF_ALARMS"} {
 		if err := s.js.DeleteStream(t.Context(), stream); err != nil {
 			t.Fatal(err)
 		}
@@ -616,7 +617,7 @@ func TestEntriesAreReadDirectlyAndRecordsFromTheLeader(t *testing.T) {
 	asked("a record", 0, 1, head)
 	wide.Store(true)
 	allowed := func() bool {
-		stream, err := s.js.Stream(t.Context(), "KV_HF_OBJECTS")
+		stream, err := s.js.Stream(t.Context(), bucket.Records().Stream())
 		return err == nil && stream.CachedInfo().Config.AllowDirect
 	}
 	eventually(t, "direct reads are allowed", allowed)
@@ -677,7 +678,7 @@ func TestNoRecordHasPartsWhileAnOlderHostIsAlive(t *testing.T) {
 	eventually(t, "the host serves", func() bool { return put(0, 100) == "" })
 	stream := func() *jetstream.StreamInfo {
 		t.Helper()
-		stream, err := s.js.Stream(t.Context(), "KV_HF_OBJECTS")
+		stream, err := s.js.Stream(t.Context(), bucket.Records().Stream())
 		if err != nil {
 			t.Fatal(err)
 		}

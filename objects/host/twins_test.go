@@ -404,6 +404,8 @@ type memoryStore struct {
 	takes time.Duration // of each operation, one after the other
 	free  time.Time     // when the next one begins at the earliest
 
+	putting func(data []byte) // called before an entry is put; nil: nothing
+
 	left int    // writes until stop is called
 	stop func() // nil: the store goes on
 }
@@ -529,6 +531,9 @@ func (s *memoryStore) apply(key string, value []byte, expect uint64) (uint64, bo
 }
 
 func (s *memoryStore) PutEntry(ctx context.Context, object string, name state.Name, data []byte) error {
+	if s.putting != nil {
+		s.putting(data)
+	}
 	f := s.next()
 	if err := sleep(ctx, f.Slow); err != nil || f.Refuse {
 		return fmt.Errorf("put entry: %w", errors.Join(err, record.ErrDoubt))

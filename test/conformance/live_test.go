@@ -19,7 +19,6 @@ import (
 	"github.com/coder/websocket"
 	"github.com/gofiber/fiber/v2"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
@@ -27,6 +26,7 @@ import (
 	hfclient "holdfast/client"
 	"holdfast/embedded"
 	"holdfast/gateway"
+	"holdfast/internal/bucket"
 	"holdfast/internal/resume"
 	"holdfast/internal/wire"
 	"holdfast/objects"
@@ -50,7 +50,7 @@ type live struct {
 	cast     *cast
 	*gateway.Env
 	url    string
-	kv     jetstream.KeyValue
+	nc     *nats.Conn
 	asleep *prometheus.Registry // of the host of sleepers
 
 	mu   sync.Mutex // guards what follows
@@ -90,16 +90,10 @@ func three(t *testing.T, c *cast) *live {
 
 func newLive(t *testing.T, l *live) *live {
 	l.asleep = prometheus.NewRegistry()
-	js, err := jetstream.New(l.dial(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l.nc = l.dial(t)
 	all := l.cast.objects()
 	l.run(t, "sleepers", restless, l.asleep, all[sleepers], all[wakefuls])
 	l.stop = l.run(t, "puppets-0", steady, nil, all[puppets], all[hasties], all[keepers], all[mutes], all[returners])
-	if l.kv, err = js.KeyValue(t.Context(), "HF_OBJECTS"); err != nil {
-		t.Fatal(err)
-	}
 
 	names := make(map[string]bool)
 	for class := range all {
@@ -394,11 +388,11 @@ func (l *live) refuse(t testing.TB, o objects.Ref) {
 func (l *live) forge(t testing.TB, o objects.Ref, change func(record map[string]any)) {
 	t.Helper()
 	key := o.ID().Key()
-	entry, err := l.kv.Get(t.Context(), key)
+	entry, err := bucket.Records().Last(t.Context(), l.nc, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	value := entry.Value()
+	value := entry.Data
 	var record map[string]any
 	if err := json.NewDecoder(bytes.NewReader(value[bytes.IndexByte(value, '{'):])).Decode(&record); err != nil {
 		t.Fatalf("record %s: %v", value, err)
@@ -409,7 +403,7 @@ func (l *live) forge(t testing.TB, o objects.Ref, change func(record map[string]
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.kv.Put(t.Context(), key, changed); err != nil {
+	if _, err := l.nc.RequestWithContext(t.Context(), bucket.Records().Subject(key), changed); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -6,20 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-)
 
-// BucketName is the bucket of leases.
-const BucketName = "HF_LEASES"
-
-const (
-	streamName = "KV_" + BucketName
-	prefix     = "$KV." + BucketName + "."
+	"holdfast/internal/bucket"
 )
 
 // The bucket's limits are its own, so that leases live while records find no room.
@@ -42,6 +35,7 @@ type Info struct {
 
 // Bucket keeps the leases of all host incarnations. It is the Store that hosts use.
 type Bucket struct {
+	name     bucket.Name
 	js       jetstream.JetStream
 	replicas int                    // 0: as they are
 	config   jetstream.StreamConfig // to make it anew
@@ -54,10 +48,11 @@ type Bucket struct {
 // A bucket that is there otherwise is changed or, where that cannot be, replaced: hosts
 // that run begin anew then.
 func Open(ctx context.Context, js jetstream.JetStream, memory bool, replicas int, timing Timing) (*Bucket, error) {
-	b := &Bucket{js, replicas, jetstream.StreamConfig{
-		Name:              streamName,
+	name := bucket.Leases()
+	b := &Bucket{name, js, replicas, jetstream.StreamConfig{
+		Name:              name.Stream(),
 		Description:       "leases of hosts",
-		Subjects:          []string{prefix + ">"},
+		Subjects:          []string{name.Subject(">")},
 		MaxMsgsPerSubject: 1,
 		MaxAge:            max(time.Minute, 20*timing.TTL),
 		MaxBytes:          maxBytes,
@@ -79,24 +74,25 @@ func Open(ctx context.Context, js jetstream.JetStream, memory bool, replicas int
 
 // Bind is the bucket as it is, to be read; false if there is none.
 func Bind(ctx context.Context, js jetstream.JetStream) (*Bucket, bool, error) {
-	_, err := js.Stream(ctx, streamName)
+	name := bucket.Leases()
+	_, err := js.Stream(ctx, name.Stream())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("open bucket %s: %w", BucketName, err)
+		return nil, false, fmt.Errorf("open bucket %s: %w", name, err)
 	}
-	return &Bucket{js: js}, true, nil
+	return &Bucket{name: name, js: js}, true, nil
 }
 
 // Make makes the bucket, if it is not there as it should be.
 func (b *Bucket) Make(ctx context.Context) error {
-	there, err := b.js.Stream(ctx, streamName)
+	there, err := b.js.Stream(ctx, b.name.Stream())
 	if err == nil {
 		is := there.CachedInfo().Config
 		switch {
 		case is.Storage == jetstream.FileStorage && max(is.Replicas, b.replicas) > 1: // no update changes that
-			if err = b.js.DeleteStream(ctx, streamName); err == nil || errors.Is(err, jetstream.ErrStreamNotFound) {
+			if err = b.js.DeleteStream(ctx, b.name.Stream()); err == nil || errors.Is(err, jetstream.ErrStreamNotFound) {
 				err = jetstream.ErrStreamNotFound
 			}
 		case b.replicas > 0 && is.Replicas != b.replicas:
@@ -111,7 +107,7 @@ func (b *Bucket) Make(ctx context.Context) error {
 		_, err = b.js.CreateStream(ctx, b.config)
 	}
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was quicker
-		return fmt.Errorf("open bucket %s: %w", BucketName, err)
+		return fmt.Errorf("open bucket %s: %w", b.name, err)
 	}
 	return nil
 }
@@ -119,12 +115,12 @@ func (b *Bucket) Make(ctx context.Context) error {
 // Put writes the entry if its revision is still expect, and returns the new one. A
 // bucket that has gone is made anew.
 func (b *Bucket) Put(ctx context.Context, incarnation string, value []byte, expect uint64) (uint64, error) {
-	return b.publish(ctx, &nats.Msg{Subject: prefix + incarnation, Data: value, Header: make(nats.Header)}, expect)
+	return b.publish(ctx, &nats.Msg{Subject: b.name.Subject(incarnation), Data: value, Header: make(nats.Header)}, expect)
 }
 
 // Remove deletes the entry if its revision is still expect.
 func (b *Bucket) Remove(ctx context.Context, incarnation string, expect uint64) error {
-	msg := nats.NewMsg(prefix + incarnation)
+	msg := nats.NewMsg(b.name.Subject(incarnation))
 	msg.Header.Set("KV-Operation", "DEL")
 	_, err := b.publish(ctx, msg, expect)
 	return err
@@ -151,11 +147,11 @@ func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64) (uin
 
 // Read asks the leader for the entry.
 func (b *Bucket) Read(ctx context.Context, incarnation string) (Entry, error) {
-	stream, err := b.js.Stream(ctx, streamName)
+	stream, err := b.js.Stream(ctx, b.name.Stream())
 	if err != nil {
 		return Entry{}, err
 	}
-	msg, err := stream.GetLastMsgForSubject(ctx, prefix+incarnation)
+	msg, err := stream.GetLastMsgForSubject(ctx, b.name.Subject(incarnation))
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return Entry{Incarnation: incarnation}, nil
@@ -177,7 +173,7 @@ func present(incarnation string, revision uint64, value []byte) Entry {
 
 // Generation asks the leader which bucket this is.
 func (b *Bucket) Generation(ctx context.Context) (Generation, error) {
-	stream, err := b.js.Stream(ctx, streamName)
+	stream, err := b.js.Stream(ctx, b.name.Stream())
 	if err != nil {
 		return Generation{}, err
 	}
@@ -190,7 +186,7 @@ func (b *Bucket) Generation(ctx context.Context) (Generation, error) {
 // watch breaks, and with ErrRemade when the connection was re-made: a server that was
 // restarted knows nothing of it.
 func (b *Bucket) Watch(ctx context.Context, each func(Entry)) error {
-	kv, err := b.js.KeyValue(ctx, BucketName)
+	kv, err := b.js.KeyValue(ctx, string(b.name))
 	if err != nil {
 		return fmt.Errorf("watch leases: %w", err)
 	}
@@ -225,11 +221,11 @@ func (b *Bucket) Watch(ctx context.Context, each func(Entry)) error {
 
 // List is all leases that have an entry, by incarnation.
 func (b *Bucket) List(ctx context.Context) (map[string]Info, error) {
-	stream, err := b.js.Stream(ctx, streamName)
+	stream, err := b.js.Stream(ctx, b.name.Stream())
 	if err != nil {
 		return nil, fmt.Errorf("list leases: %w", err)
 	}
-	about, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+	about, err := stream.Info(ctx, jetstream.WithSubjectFilter(b.name.Subject(">")))
 	if err != nil {
 		return nil, fmt.Errorf("list leases: %w", err)
 	}
@@ -241,7 +237,7 @@ func (b *Bucket) List(ctx context.Context) (map[string]Info, error) {
 		}
 		var info Info
 		if json.Unmarshal(msg.Data, &info) == nil {
-			leases[strings.TrimPrefix(subject, prefix)] = info
+			leases[b.name.Key(subject)] = info
 		}
 	}
 	return leases, nil

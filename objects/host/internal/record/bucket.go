@@ -17,15 +17,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"holdfast/internal/bucket"
 	"holdfast/internal/planted"
-)
-
-// BucketName is the bucket of objects.
-const BucketName = "HF_OBJECTS"
-
-const (
-	streamName = "KV_" + BucketName
-	prefix     = "$KV." + BucketName + "."
 )
 
 // tombstone is how long a removed object's marker stays. It only has to outlive
@@ -62,6 +55,7 @@ type Settings struct {
 // Bucket keeps the records. Records are read from the stream's leader; entries, which never change, from whichever server
 // answers, once the stream allows it. Run has to run for as long as records are put.
 type Bucket struct {
+	name     bucket.Name
 	js       jetstream.JetStream
 	config   jetstream.StreamConfig
 	settings Settings
@@ -75,10 +69,11 @@ type Bucket struct {
 // once. It is made through the stream's own API, because the KV helper can
 // neither allow atomic publish nor turn direct reads off.
 func Open(ctx context.Context, js jetstream.JetStream, settings Settings) (*Bucket, error) {
-	b := &Bucket{js: js, settings: settings, config: jetstream.StreamConfig{
-		Name:               streamName,
+	name := bucket.Records()
+	b := &Bucket{name: name, js: js, settings: settings, config: jetstream.StreamConfig{
+		Name:               name.Stream(),
 		Description:        "durable objects: one entry each",
-		Subjects:           []string{prefix + ">"},
+		Subjects:           []string{name.Subject(">")},
 		MaxMsgsPerSubject:  1,
 		MaxBytes:           -1,
 		Discard:            jetstream.DiscardNew,
@@ -98,25 +93,26 @@ func Open(ctx context.Context, js jetstream.JetStream, settings Settings) (*Buck
 
 // Bind is the bucket as it is, to be read; false if there is none.
 func Bind(ctx context.Context, js jetstream.JetStream) (*Bucket, bool, error) {
-	_, err := js.Stream(ctx, streamName)
+	name := bucket.Records()
+	_, err := js.Stream(ctx, name.Stream())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("open bucket %s: %w", BucketName, err)
+		return nil, false, fmt.Errorf("open bucket %s: %w", name, err)
 	}
-	return &Bucket{js: js}, true, nil
+	return &Bucket{name: name, js: js}, true, nil
 }
 
 // Make makes the bucket if there is none, or none any more. One that is there is changed
 // to what is wanted explicitly; it is an error if that cannot be.
 func (b *Bucket) Make(ctx context.Context) error {
-	stream, err := b.js.Stream(ctx, streamName)
+	stream, err := b.js.Stream(ctx, b.name.Stream())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = b.js.CreateStream(ctx, b.config)
 	}
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was quicker
-		stream, err = b.js.Stream(ctx, streamName)
+		stream, err = b.js.Stream(ctx, b.name.Stream())
 	}
 	if err == nil {
 		is := stream.CachedInfo().Config
@@ -128,7 +124,7 @@ func (b *Bucket) Make(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("open bucket %s: %w", BucketName, err)
+		return fmt.Errorf("open bucket %s: %w", b.name, err)
 	}
 	return nil
 }
@@ -137,7 +133,7 @@ func (b *Bucket) Make(ctx context.Context) error {
 // revision is then 0 or that of its removal. On ErrUnreadable it is that of the record
 // which cannot be read. A question that is not answered is asked again until ctx ends.
 func (b *Bucket) Read(ctx context.Context, key string) (*Record, uint64, error) {
-	msg, err := b.last(ctx, prefix+key)
+	msg, err := b.last(ctx, key)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, 0, nil
 	}
@@ -154,11 +150,11 @@ func (b *Bucket) Read(ctx context.Context, key string) (*Record, uint64, error) 
 	return r, msg.Sequence, nil
 }
 
-// last is the last message of a subject, as the leader has it.
-func (b *Bucket) last(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+// last is the last message of a key, as the leader has it.
+func (b *Bucket) last(ctx context.Context, key string) (*jetstream.RawStreamMsg, error) {
 	for patience := b.patience(); ; patience *= 2 {
 		asking, done := b.calls.begin(ctx, patience)
-		msg, err := b.ask(asking, subject)
+		msg, err := b.name.Last(asking, b.js.Conn(), key)
 		if err == nil || final(err) {
 			done()
 			return msg, err
@@ -171,51 +167,12 @@ func (b *Bucket) last(ctx context.Context, subject string) (*jetstream.RawStream
 	}
 }
 
-// ask asks the stream's leader for the last message of a subject. jetstream.Stream.GetLastMsgForSubject would not do: it
-// takes the answer of any replica as soon as the stream allows that, and a replica's may be older than an acknowledged put.
-func (b *Bucket) ask(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
-	question, err := json.Marshal(map[string]string{"last_by_subj": subject})
-	if err != nil {
-		return nil, err
-	}
-	reply, err := b.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+streamName, question)
-	if err != nil {
-		return nil, err
-	}
-	var answer struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message *struct {
-			Subject  string `json:"subject"`
-			Sequence uint64 `json:"seq"`
-			Header   []byte `json:"hdrs"`
-			Data     []byte `json:"data"`
-		} `json:"message"`
-	}
-	switch err := json.Unmarshal(reply.Data, &answer); {
-	case err != nil:
-		return nil, fmt.Errorf("the stream's answer cannot be read: %w", err)
-	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
-		return nil, jetstream.ErrMsgNotFound
-	case answer.Error != nil:
-		return nil, answer.Error
-	case answer.Message == nil || answer.Message.Subject != subject || answer.Message.Sequence == 0:
-		return nil, fmt.Errorf("the stream's answer says nothing: %.80q", reply.Data)
-	}
-	msg := &jetstream.RawStreamMsg{Subject: subject, Sequence: answer.Message.Sequence, Data: answer.Message.Data}
-	if len(answer.Message.Header) > 0 {
-		if msg.Header, err = nats.DecodeHeadersMsg(answer.Message.Header); err != nil {
-			return nil, fmt.Errorf("the stream's answer cannot be read: %w", err)
-		}
-	}
-	return msg, nil
-}
-
 // handle is the stream by its name, whether or not it is there.
 func (b *Bucket) handle(ctx context.Context) (jetstream.Stream, error) {
 	if s := b.stream.Load(); s != nil {
 		return *s, nil
 	}
-	s, err := b.js.Stream(ctx, streamName)
+	s, err := b.js.Stream(ctx, b.name.Stream())
 	if err == nil {
 		b.stream.Store(&s)
 	}
@@ -235,12 +192,12 @@ func final(err error) bool {
 // Errors are ErrStale, ErrRefused or ErrDoubt, wrapped. ctx needs no deadline: a put that
 // is not answered is in doubt when it is worth a look at what has become of it.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte, expect uint64) (uint64, error) {
-	return b.publish(ctx, &nats.Msg{Subject: prefix + key, Data: value, Header: make(nats.Header, 1)}, expect, b.patience())
+	return b.publish(ctx, &nats.Msg{Subject: b.name.Subject(key), Data: value, Header: make(nats.Header, 1)}, expect, b.patience())
 }
 
 // Remove deletes a record if its revision is still expect. Errors as Put's.
 func (b *Bucket) Remove(ctx context.Context, key string, expect uint64) (uint64, error) {
-	msg := nats.NewMsg(prefix + key)
+	msg := nats.NewMsg(b.name.Subject(key))
 	msg.Header.Set("KV-Operation", "DEL")
 	msg.Header.Set(jetstream.MsgTTLHeader, tombstone.String())
 	return b.publish(ctx, msg, expect, b.patience())
@@ -258,7 +215,7 @@ func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64, pati
 	if err == nil {
 		b.room.noteAnswer()
 		var sequence uint64
-		if sequence, err = acknowledged(answer.Data); err == nil {
+		if sequence, err = acknowledged(answer.Data, b.name.Stream()); err == nil {
 			return sequence, nil
 		}
 	}
@@ -269,7 +226,7 @@ func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64, pati
 	case errors.Is(err, context.DeadlineExceeded):
 		b.room.unheard(time.Now())
 	}
-	return 0, fmt.Errorf("put record %s: %w: %w", strings.TrimPrefix(msg.Subject, prefix), fate, err)
+	return 0, fmt.Errorf("put record %s: %w: %w", b.name.Key(msg.Subject), fate, err)
 }
 
 // The server's codes for a put that it refuses, and certainly has not stored.
@@ -311,9 +268,10 @@ func fateOf(err error) error {
 	return ErrDoubt
 }
 
-// acknowledged reads what the stream answers to a put: the sequence, or its refusal.
-func acknowledged(answer []byte) (uint64, error) {
-	if digits, ok := bytes.CutPrefix(answer, []byte(`{"stream":"`+streamName+`","seq":`)); ok { // as servers write it
+// acknowledged reads what a stream answers to a put: the sequence, or its refusal.
+func acknowledged(answer []byte, stream string) (uint64, error) {
+	rest, _ := bytes.CutPrefix(answer, []byte(`{"stream":"`)) // as servers write it
+	if name, digits, ok := bytes.Cut(rest, []byte(`","seq":`)); ok && string(name) == stream {
 		if sequence, err := strconv.ParseUint(string(bytes.TrimSuffix(digits, []byte("}"))), 10, 64); err == nil {
 			return sequence, nil
 		}
@@ -347,13 +305,13 @@ func (b *Bucket) List(ctx context.Context, class string) iter.Seq2[string, error
 		if class == "" {
 			class = "*"
 		}
-		subjects, err := b.subjects(ctx, prefix+class+".*")
+		subjects, err := b.subjects(ctx, b.name.Subject(class+".*"))
 		if err != nil {
 			yield("", fmt.Errorf("list records: %w", err))
 			return
 		}
 		for subject := range subjects {
-			if !yield(strings.TrimPrefix(subject, prefix), nil) {
+			if !yield(b.name.Key(subject), nil) {
 				return
 			}
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 // entries are where those of an object are, beside its record.
-func entries(object string) string { return prefix + object + ".c." }
+func entries(object string) string { return object + ".c." }
 
 // entryPatience is for how long the answer to an entry's put is waited for at least: it is
 // much larger than a record.
@@ -22,7 +22,7 @@ const entryPatience = 2 * time.Second
 
 // PutEntry is that of state.Store. Errors are ErrRefused or ErrDoubt, wrapped.
 func (b *Bucket) PutEntry(ctx context.Context, object string, name state.Name, data []byte) error {
-	msg := &nats.Msg{Subject: entries(object) + name.String(), Data: data, Header: make(nats.Header, 1)}
+	msg := &nats.Msg{Subject: b.name.Subject(entries(object) + name.String()), Data: data, Header: make(nats.Header, 1)}
 	_, err := b.publish(ctx, msg, 0, max(entryPatience, b.patience()))
 	if errors.Is(err, ErrStale) { // an earlier copy has landed
 		return nil
@@ -33,11 +33,11 @@ func (b *Bucket) PutEntry(ctx context.Context, object string, name state.Name, d
 // GetEntry is that of state.Store. Any server is asked that has the bucket, if the stream allows it: an entry never changes,
 // so a replica has it or is behind. What none has told is asked of the leader, like a record, until ctx ends.
 func (b *Bucket) GetEntry(ctx context.Context, object string, name state.Name) ([]byte, error) {
-	subject := entries(object) + name.String()
-	if data, ok := b.anyones(ctx, subject); ok {
+	key := entries(object) + name.String()
+	if data, ok := b.anyones(ctx, b.name.Subject(key)); ok {
 		return data, nil
 	}
-	msg, err := b.last(ctx, subject)
+	msg, err := b.last(ctx, key)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return nil, state.ErrMissing
@@ -55,7 +55,7 @@ func (b *Bucket) anyones(ctx context.Context, subject string) ([]byte, bool) {
 	}
 	ctx, done := b.calls.begin(ctx, b.patience())
 	defer done()
-	reply, err := b.js.Conn().RequestWithContext(ctx, "$JS.API.DIRECT.GET."+streamName+"."+subject, nil)
+	reply, err := b.js.Conn().RequestWithContext(ctx, "$JS.API.DIRECT.GET."+b.name.Stream()+"."+subject, nil)
 	if err != nil || reply.Header.Get(jetstream.SubjectHeader) != subject {
 		return nil, false
 	}
@@ -64,13 +64,13 @@ func (b *Bucket) anyones(ctx context.Context, subject string) ([]byte, bool) {
 
 // ListEntries is that of state.Store. What is no entry's name is left out.
 func (b *Bucket) ListEntries(ctx context.Context, object string) ([]state.Name, error) {
-	subjects, err := b.subjects(ctx, entries(object)+"*")
+	subjects, err := b.subjects(ctx, b.name.Subject(entries(object)+"*"))
 	if err != nil {
 		return nil, fmt.Errorf("list the entries of %s: %w", object, err)
 	}
 	names := make([]state.Name, 0, len(subjects))
 	for subject := range subjects {
-		if name, err := state.ParseName(strings.TrimPrefix(subject, entries(object))); err == nil {
+		if name, err := state.ParseName(strings.TrimPrefix(b.name.Key(subject), entries(object))); err == nil {
 			names = append(names, name)
 		}
 	}
@@ -81,7 +81,7 @@ func (b *Bucket) ListEntries(ctx context.Context, object string) ([]state.Name, 
 func (b *Bucket) PurgeEntry(ctx context.Context, object string, name state.Name) error {
 	stream, err := b.handle(ctx)
 	if err == nil {
-		err = stream.Purge(ctx, jetstream.WithPurgeSubject(entries(object)+name.String()))
+		err = stream.Purge(ctx, jetstream.WithPurgeSubject(b.name.Subject(entries(object)+name.String())))
 	}
 	if err != nil {
 		return fmt.Errorf("purge entry %s of %s: %w", name, object, err)

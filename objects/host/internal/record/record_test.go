@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"holdfast/internal/bucket"
 	"holdfast/objects"
 	"holdfast/objects/internal/engine"
 )
@@ -171,21 +172,22 @@ func FuzzDecode(f *testing.F) {
 }
 
 func TestAnAcknowledgementIsReadOrRefused(t *testing.T) {
+	stream := bucket.Records().Stream()
 	for _, c := range []struct {
 		answer string
 		want   uint64
 		fails  bool
 	}{
-		{`{"stream":"KV_HF_OBJECTS","seq":42}`, 42, false},
-		{`{"stream":"KV_HF_OBJECTS","domain":"leaf","seq":42}`, 42, false},
-		{`{"stream":"KV_HF_OBJECTS","seq":42,"duplicate":true}`, 42, false},
-		{`{"stream":"KV_HF_OBJECTS","seq":0,"error":{"code":400,"err_code":10071,"description":"wrong last sequence"}}`, 0, true},
-		{`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence"},"stream":"KV_HF_OBJECTS","seq":7}`, 0, true},
+		{`{"stream":"` + stream + `","seq":42}`, 42, false},
+		{`{"stream":"` + stream + `","domain":"leaf","seq":42}`, 42, false},
+		{`{"stream":"` + stream + `","seq":42,"duplicate":true}`, 42, false},
+		{`{"stream":"` + stream + `","seq":0,"error":{"code":400,"err_code":10071,"description":"wrong last sequence"}}`, 0, true},
+		{`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence"},"stream":"` + stream + `","seq":7}`, 0, true},
 		{`{"stream":"","seq":1}`, 0, true},
 		{`{}`, 0, true},
 		{``, 0, true},
 	} {
-		if got, err := acknowledged([]byte(c.answer)); got != c.want || (err != nil) != c.fails {
+		if got, err := acknowledged([]byte(c.answer), stream); got != c.want || (err != nil) != c.fails {
 			t.Errorf("%s: %d, %v, want %d", c.answer, got, err, c.want)
 		}
 	}

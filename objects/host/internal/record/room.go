@@ -179,10 +179,10 @@ func (b *Bucket) read(ctx context.Context, log *slog.Logger) {
 		return // NATS is away
 	}
 	b.calls.rtt.Store(int64(time.Since(began)))
-	stream, err := b.js.Stream(ctx, streamName)
+	stream, err := b.js.Stream(ctx, b.name.Stream())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		err = b.Make(ctx)
-		log.Error("the bucket of records had gone; it was made anew, and is empty", "bucket", BucketName, "err", err)
+		log.Error("the bucket of records had gone; it was made anew, and is empty", "bucket", b.name, "err", err)
 		return
 	}
 	if err != nil {
@@ -207,7 +207,7 @@ func (b *Bucket) allowDirect(ctx context.Context, is jetstream.StreamConfig, log
 	if may := b.settings.Direct; !is.AllowDirect && may != nil && may() {
 		is.AllowDirect = true
 		if _, err := b.js.UpdateStream(ctx, is); err != nil {
-			log.Warn("direct reads of entries not allowed; the leader is asked for all of them", "bucket", BucketName, "err", err)
+			log.Warn("direct reads of entries not allowed; the leader is asked for all of them", "bucket", b.name, "err", err)
 			is.AllowDirect = false
 		}
 	}
