@@ -269,9 +269,7 @@ func (o *object) snapshot(parts *state.Head) record.Record {
 	}
 	rec := o.memory.record(parts, time.Now(), o.in.timing.Request+wire.CopyLife)
 	rec.Name = o.id.Name
-	if s := o.sockets; s != nil {
-		rec.Gateways, rec.Sockets = s.gateways(), s.details
-	}
+	o.sockets.record(&rec)
 	return rec
 }
 

@@ -73,15 +73,15 @@ func (s *sockets) placeConflated(b *outgoing, now time.Time, idle bool) (later t
 		return 0
 	case c.Empty():
 		b.acknowledge(c.takeAcks())
-		s.stream.Owe()
+		s.Owe()
 		s.dropConflation()
 	case !c.Waits():
 		b.acknowledge(c.takeAcks())
-		s.stream.Owe()
+		s.Owe()
 	case !now.Before(c.Due()):
 		b.frames(c.TakeAll(now))
 		b.acknowledge(c.takeAcks())
-		s.stream.Owe()
+		s.Owe()
 	case idle:
 		for _, d := range b.all {
 			for _, ack := range d.Acks {
@@ -98,7 +98,7 @@ func (s *sockets) placeConflated(b *outgoing, now time.Time, idle bool) (later t
 				owed = append(owed, socket.Gateway())
 			}
 		}
-		s.stream.Owe(owed...)
+		s.Owe(owed...)
 		return c.Due().Sub(now)
 	}
 	return 0
@@ -113,12 +113,13 @@ func (c *conflation) takeAcks() []heldAck {
 // flushLater has what waits sent after a while; 0: nothing waits. With mu held.
 func (o *object) flushLater(after time.Duration) {
 	if after > 0 {
-		o.sockets.conflation.setTimer(after, func() *time.Timer { return time.AfterFunc(after, o.conflationDue) })
+		o.sockets.setTimer(after, func() *time.Timer { return time.AfterFunc(after, o.conflationDue) })
 	}
 }
 
-// setTimer has the timer fire after a while. The first timer is what newTimer returns.
-func (c *conflation) setTimer(after time.Duration, newTimer func() *time.Timer) {
+// setTimer has what waits sent after a while. The first timer is what newTimer returns.
+func (s *sockets) setTimer(after time.Duration, newTimer func() *time.Timer) {
+	c := s.conflation
 	if c.timer == nil {
 		c.timer = newTimer()
 	} else {
@@ -152,7 +153,7 @@ func (s *sockets) flushAfter(now time.Time, leaseValid bool) (later time.Duratio
 	switch c := s.conflation; {
 	case c == nil || !c.Waits() && len(c.acks) == 0:
 		return 0, false
-	case !leaseValid || s.stream.Full() || now.Before(c.Due()):
+	case !leaseValid || s.Full() || now.Before(c.Due()):
 		return max(c.Due().Sub(now), engine.ConflateEvery), true
 	}
 	return 0, true
@@ -174,7 +175,7 @@ func (s *sockets) flush(now time.Time) (outs []stream.Out, some bool) {
 	b := s.outgoing(now)
 	b.frames(c.TakeAll(now))
 	b.acknowledge(c.takeAcks())
-	s.stream.Owe()
+	s.Owe()
 	return b.outs(), true
 }
 

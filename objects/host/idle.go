@@ -129,12 +129,11 @@ func (o *object) keepsNothing() bool {
 
 // hibernate drops the instance unless an event has come. With mu held.
 func (o *object) hibernate(now time.Time) bool {
-	m := &o.mailbox
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.idle() {
+	release, idle := o.mailbox.holdIdle()
+	if !idle {
 		return false
 	}
+	defer release()
 	if o.memory.handler() != nil {
 		o.in.metrics.hibernations.WithLabelValues(o.class.Name).Inc()
 	}

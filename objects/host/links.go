@@ -199,12 +199,12 @@ func (in *incarnation) onLaneMessage(msg *nats.Msg) {
 		now := time.Now()
 		for _, a := range acks.Acks {
 			if o, ok := in.links.find(a.Of, acks.Gateway); ok {
-				o.onLanes(func(s *sockets) []stream.Do { return s.stream.Acked(acks.Gateway, a.Seq) })
+				o.onLanes(func(s *sockets) []stream.Do { return s.Acked(acks.Gateway, a.Seq) })
 			}
 		}
 		for _, r := range acks.Resend {
 			if o, ok := in.links.find(r.Of, acks.Gateway); ok {
-				o.onLanes(func(s *sockets) []stream.Do { return s.stream.Resend(now, acks.Gateway, r.Seq) })
+				o.onLanes(func(s *sockets) []stream.Do { return s.Resend(now, acks.Gateway, r.Seq) })
 			}
 		}
 		for _, a := range acks.Answered {
@@ -250,20 +250,17 @@ func (o *object) beginStream(entries []stream.Entry, token uint64) {
 	}
 	o.sockets = newSockets(o.class, stream.NewSender(token, entries, &o.in.streams, time.Now()))
 	o.addWaiter().await(untilHeld)
-	o.transmit(o.sockets.stream.Tick(time.Now()))
+	o.transmit(o.sockets.Tick(time.Now()))
 }
 
 // transmit does what the object's stream asks for. With mu held, which keeps the order.
 func (o *object) transmit(do []stream.Do) {
 	for i := range do {
 		d := &do[i]
-		lane, known := o.sockets.lanes[d.Gateway]
+		lane, known := o.sockets.laneTo(d.Gateway)
 		if !known {
 			lane = o.in.links.add(o, d.Gateway)
-			if o.sockets.lanes == nil {
-				o.sockets.lanes = make(map[string]uint32)
-			}
-			o.sockets.lanes[d.Gateway] = lane
+			o.sockets.addLane(d.Gateway, lane)
 		}
 		switch d.Kind {
 		case stream.Send:
@@ -272,30 +269,26 @@ func (o *object) transmit(do []stream.Do) {
 			o.in.links.probe(o.in.id, d.Gateway, wire.Reached{Of: lane, Seq: d.Head}, d.Quiet)
 		case stream.Ask:
 			o.in.links.asked(d.Gateway)
-			which := wire.Which{Lane: lane, Object: o.id.Key(), Token: o.sockets.stream.Token(), Host: o.in.id}
+			which := wire.Which{Lane: lane, Object: o.id.Key(), Token: o.sockets.Token(), Host: o.in.id}
 			o.in.logSendError(wire.Publish(o.in.bus, wire.GatewaySubject(d.Gateway, wire.Whichs), &which))
 		}
 	}
-	if !o.sockets.awaits && !o.sockets.stream.Wake().IsZero() {
-		o.sockets.awaits = true
+	if o.sockets.beginsToAwait() {
 		o.in.links.await(o)
 	}
-	if o.waiters.awaits(untilHeld) != nil && !o.sockets.stream.Taking() {
+	if o.waiters.awaits(untilHeld) != nil && !o.sockets.Taking() {
 		o.waiters.come(untilHeld)
 	}
-	if o.waiters.awaits(untilQuiet) != nil && o.sockets.stream.Quiet() {
+	if o.waiters.awaits(untilQuiet) != nil && o.sockets.Quiet() {
 		o.waiters.come(untilQuiet)
 	}
 }
 
 // publish sends one number of a lane. With mu held.
 func (o *object) publish(lane uint32, d *stream.Do) {
-	if o.sockets.lanePush == nil {
-		o.sockets.lanePush = new(wire.LanePush)
-	}
-	p := o.sockets.lanePush
+	p := o.sockets.nextPush()
 	*p = wire.LanePush{
-		Lane: lane, Seq: d.Push.Seq, Kind: uint8(d.Push.Kind), Object: o.id.Key(), Token: o.sockets.stream.Token(),
+		Lane: lane, Seq: d.Push.Seq, Kind: uint8(d.Push.Kind), Object: o.id.Key(), Token: o.sockets.Token(),
 		Heads: p.Heads[:0], Encoded: d.Push.Body,
 	}
 	if d.Push.Kind != stream.More {
@@ -338,19 +331,51 @@ func (o *object) onLanes(act func(*sockets) []stream.Do) {
 // tick repeats the questions that gateways have not answered, if it is time to. It reports
 // whether nothing is awaited any more.
 func (s *sockets) tick(now time.Time) (do []stream.Do, quiet bool) {
-	if wake := s.stream.Wake(); !wake.IsZero() && !now.Before(wake) {
-		do = s.stream.Tick(now)
+	if wake := s.Wake(); !wake.IsZero() && !now.Before(wake) {
+		do = s.Tick(now)
 	}
-	if quiet = s.stream.Wake().IsZero(); quiet {
+	if quiet = s.Wake().IsZero(); quiet {
 		s.awaits = false
 	}
 	return do, quiet
 }
 
+// laneTo is the number of the lane to a gateway, if there is one.
+func (s *sockets) laneTo(gateway string) (lane uint32, known bool) {
+	lane, known = s.lanes[gateway]
+	return lane, known
+}
+
+// addLane notes the number of the lane to a gateway.
+func (s *sockets) addLane(gateway string, lane uint32) {
+	if s.lanes == nil {
+		s.lanes = make(map[string]uint32)
+	}
+	s.lanes[gateway] = lane
+}
+
+// beginsToAwait reports whether something is awaited of gateways that was not before: links are
+// to look after the streams.
+func (s *sockets) beginsToAwait() bool {
+	if s.awaits || s.Wake().IsZero() {
+		return false
+	}
+	s.awaits = true
+	return true
+}
+
+// nextPush is the message to be made next. Each uses the memory of the one before.
+func (s *sockets) nextPush() *wire.LanePush {
+	if s.lanePush == nil {
+		s.lanePush = new(wire.LanePush)
+	}
+	return s.lanePush
+}
+
 // kept is how many bytes are kept for gateways.
 func (s *sockets) kept() (kept int) {
 	for gateway := range s.lanes {
-		kept += s.stream.Kept(gateway)
+		kept += s.Kept(gateway)
 	}
 	return kept
 }
@@ -359,11 +384,11 @@ func (s *sockets) kept() (kept int) {
 func (s *sockets) dropLargest() []stream.Do {
 	largest := ""
 	for gateway := range s.lanes {
-		if largest == "" || s.stream.Kept(gateway) > s.stream.Kept(largest) {
+		if largest == "" || s.Kept(gateway) > s.Kept(largest) {
 			largest = gateway
 		}
 	}
-	s.stream.Shed(largest)
+	s.Shed(largest)
 	return nil
 }
 
@@ -377,14 +402,14 @@ func (s *sockets) noteAllAnswered(gateway string, at []wire.Reached) []stream.Do
 
 // hurry has a gateway asked at once if it owes an answer.
 func (s *sockets) hurry(now time.Time, gateway string) []stream.Do {
-	s.stream.Hurry(now, gateway)
+	s.Hurry(now, gateway)
 	return nil
 }
 
 // hurryAll has every gateway asked at once that owes an answer.
 func (s *sockets) hurryAll(now time.Time) []stream.Do {
 	for gateway := range s.lanes {
-		s.stream.Hurry(now, gateway)
+		s.Hurry(now, gateway)
 	}
 	return nil
 }
@@ -392,10 +417,10 @@ func (s *sockets) hurryAll(now time.Time) []stream.Do {
 // holds handles a gateway's answer to a new owner of the object with this key. The list of its
 // sockets is kept until the object is served.
 func (s *sockets) holds(now time.Time, object string, h *wire.Held) []stream.Do {
-	if h.Token != s.stream.Token() || h.Object != object {
+	if h.Token != s.Token() || h.Object != object {
 		return nil
 	}
-	if s.stream.Taking() {
+	if s.Taking() {
 		if s.held == nil {
 			s.held = make(map[string]*wire.Held)
 		}
@@ -411,7 +436,7 @@ func (s *sockets) holds(now time.Time, object string, h *wire.Held) []stream.Do 
 	for _, one := range h.Sockets {
 		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(one.Slot), Settled: one.Settled})
 	}
-	return s.stream.Held(now, h.Gateway, answer)
+	return s.Held(now, h.Gateway, answer)
 }
 
 // awaitHanded returns when all gateways have answered or enough time has passed. It
@@ -443,7 +468,7 @@ const quietTime = time.Second
 // awaitQuiet returns when every gateway has acknowledged everything, or after quietTime.
 func (o *object) awaitQuiet() {
 	o.mu.Lock()
-	if !o.acceptsLanes() || o.sockets.stream.Quiet() {
+	if !o.acceptsLanes() || o.sockets.Quiet() {
 		o.mu.Unlock()
 		return
 	}
@@ -485,7 +510,7 @@ func entriesOf(gateways []record.Gateway) []stream.Entry {
 // gateways is the part of a record that names the gateways which hold sockets. With
 // mu held.
 func (s *sockets) gateways() []record.Gateway {
-	entries := s.stream.Entries()
+	entries := s.Entries()
 	if len(entries) == 0 {
 		return nil
 	}

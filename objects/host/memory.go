@@ -48,9 +48,9 @@ type memory struct {
 // newMemory is what the object is served from: a record, its state, and the answers that the
 // state has.
 func newMemory(rec *record.Record, opened *state.State, entries []entry, now time.Time) memory {
-	m := memory{State: opened, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers, entries: entries}, kept: keptOf(rec)}
-	m.answers.adopted(now)
-	return m
+	kept := answers{kept: rec.Answers, entries: entries}
+	kept.adopted(now)
+	return memory{State: opened, alarm: alarmPointer(rec.Alarm), answers: kept, kept: keptOf(rec)}
 }
 
 // keptOf is what a record keeps of what objects have asked.
@@ -91,6 +91,9 @@ func (m *memory) cut(p state.Put, home state.Home) (*state.Head, *state.Before) 
 	p.Head = len(m.answers.entries) > 0 // hosts that know no heads do not know where the answers are
 	return m.Cut(p, home)
 }
+
+// data is the state as an instance reads it.
+func (m *memory) data() engine.Stored { return m.State }
 
 // handler is the instance that handles events; nil while the object sleeps.
 func (m *memory) handler() *engine.Instance { return m.instance }

@@ -10,8 +10,9 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// outbox holds what events want sent until what they wrote, and all that they could
-// have read, is durable. The object's lock guards it.
+// outbox is the part of an object that holds what events want sent until what they wrote, and
+// all that they could have read, is durable. Only its methods use its fields. object.mu guards
+// it.
 type outbox struct {
 	items    []outboxItem
 	held     bool   // until the lease is valid again
@@ -37,6 +38,27 @@ type outboxItem struct {
 func (item outboxItem) silent() bool {
 	return item.reply == nil && item.gate == nil && item.settle == nil && len(item.tasks) == 0
 }
+
+// observe notes that what was written now may be seen by events before this commit is durable.
+func (b *outbox) observe(commit uint64) { b.observed = commit }
+
+// needs is the commit that whatever leaves now depends on.
+func (b *outbox) needs() uint64 { return b.observed }
+
+// passes reports whether an item depends on nothing that is still to land, and waits behind no
+// other. The last commit to land is this.
+func (b *outbox) passes(landed uint64) bool { return len(b.items) == 0 && b.observed <= landed }
+
+// hold notes that items wait for the lease to be valid again. It reports false if they did
+// before.
+func (b *outbox) hold() bool {
+	before := b.held
+	b.held = true
+	return !before
+}
+
+// unhold notes that items do not wait for the lease any more.
+func (b *outbox) unhold() { b.held = false }
 
 // add keeps an item behind what it depends on.
 func (b *outbox) add(item outboxItem) {
@@ -79,7 +101,7 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 		item.wrote = true // what goes to gateways waits for a put, which proves that the object is ours
 	}
 	if item.wrote {
-		o.outbox.observed = o.commit.nextCommit()
+		o.outbox.observe(o.commit.nextCommit())
 		o.commit.wrote()
 	}
 	item.pushed = len(outs) > 0
@@ -87,15 +109,15 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 		o.commit.noteWaits()
 	}
 	if item.pushed {
-		need := o.outbox.observed
+		need := o.outbox.needs()
 		if planted.AnswerBeforeCommit {
 			need = 0
 		}
-		o.transmit(o.sockets.stream.Event(time.Now(), need, outs))
+		o.transmit(o.sockets.Event(time.Now(), need, outs))
 	}
 	switch {
 	case item.silent():
-	case planted.AnswerBeforeCommit || len(o.outbox.items) == 0 && o.outbox.observed <= o.commit.state().Commit && o.mayLeave(item):
+	case planted.AnswerBeforeCommit || o.outbox.passes(o.commit.state().Commit) && o.mayLeave(item):
 		o.emit(item)
 	default:
 		o.outbox.add(item)
@@ -106,8 +128,8 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 // mu held.
 func (o *object) release(commit uint64) {
 	if o.sockets != nil {
-		o.transmit(o.sockets.stream.Landed(time.Now(), commit))
-		if o.waiters.awaits(untilRoom) != nil && !o.sockets.stream.Full() {
+		o.transmit(o.sockets.Landed(time.Now(), commit))
+		if o.waiters.awaits(untilRoom) != nil && !o.sockets.Full() {
 			o.waiters.come(untilRoom)
 		}
 	}
@@ -133,7 +155,7 @@ func (o *object) makeRoom() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.startBatchTimer()
-	if !o.acceptsLanes() || !o.sockets.stream.Full() {
+	if !o.acceptsLanes() || !o.sockets.Full() {
 		return nil
 	}
 	return o.addWaiter().await(untilRoom)

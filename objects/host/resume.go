@@ -159,7 +159,7 @@ func (s *sockets) leavesWith(m *memory, gateway string, slot uint32, how engine.
 	if info := socket.Info(); s.away+len(info.Attachment)+len(info.Principal) > maxAway {
 		return false
 	}
-	ss.Left(time.Now(), at, s.stream.Whole)
+	ss.Left(time.Now(), at, s.Whole)
 	socket.Leave()
 	s.writeAway(m, one.ID, awayOf(one, socket.Info(), how).encode())
 	return true
@@ -501,7 +501,7 @@ func (o *object) bringBack(ev event, one *resume.Session, socket *engine.Socket)
 // sent: the one before closes the old socket, the new one opens it with what it has missed.
 func (s *sockets) bringBack(m *memory, req *wire.Request, one *resume.Session, socket *engine.Socket, now time.Time) outgoing {
 	slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has seen it
-	back := s.sessions.Resume(one, req.Received, resume.Place{Gateway: req.Gateway, Slot: slot}, s.stream.Whole)
+	back := s.sessions.Resume(one, req.Received, resume.Place{Gateway: req.Gateway, Slot: slot}, s.Whole)
 	b := s.outgoing(now)
 	s.writeAway(m, one.ID, nil)
 	if back.Before != (resume.Place{}) {

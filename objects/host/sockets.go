@@ -16,11 +16,15 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// sockets are the WebSockets of one object, as the author sees them. Which of them
-// count, and how far each has been heard, is in the stream. The event loop owns
-// them; pendingEnds and held are changed with the object's lock held, which guards answered,
-// conflation, and the stream and what belongs to it.
+// sockets is the part of an object that knows its WebSockets, as the author sees them: the
+// sockets that are open, the ends of which the object is to be told, the sessions that may come
+// back, the values that wait to be sent, and the streams to gateways (its Sender), which say
+// which sockets count and how far each has been heard. Only its methods use its fields. The
+// event loop owns open and recorded, and has object.mu as it changes the rest, which object.mu
+// guards.
 type sockets struct {
+	*stream.Sender // to gateways
+
 	resume      *engine.Resume // of the class
 	open        engine.Sockets
 	pendingEnds *pendingEnds          // nil if the object has been told of every end
@@ -36,20 +40,19 @@ type sockets struct {
 
 	conflation *conflation // nil: no socket has asked for conflated values
 
-	stream   *stream.Sender    // to gateways
 	lanes    map[string]uint32 // their numbers, by gateway
 	lanePush *wire.LanePush    // publish's, used again by each; nil before the first
 	awaits   bool              // links look after the stream
 }
 
 func newSockets(class *engine.Class, to *stream.Sender) *sockets {
-	return &sockets{resume: &class.Resume, stream: to}
+	return &sockets{Sender: to, resume: &class.Resume}
 }
 
 // unused reports whether they are as makeSockets makes them.
 func (s *sockets) unused() bool {
 	return s.open.Len() == 0 && s.pendingEnds == nil && len(s.held) == 0 && len(s.answered) == 0 && s.sessions == nil &&
-		len(s.recorded) == 0 && s.conflation == nil && s.stream.Unused()
+		len(s.recorded) == 0 && s.conflation == nil && s.Unused()
 }
 
 // makeSockets has an object that has slept and has no sockets be ready for some. The event
@@ -62,14 +65,27 @@ func (o *object) makeSockets() {
 	defer o.mu.Unlock()
 	now := time.Now()
 	o.sockets = newSockets(o.class, stream.NewSender(o.term.token, nil, &o.in.streams, now))
-	o.sockets.stream.Landed(now, o.commit.state().Commit)
+	o.sockets.Landed(now, o.commit.state().Commit)
 }
 
 // noteSockets has the record know of the sockets, and whoever looks at the object. The event
 // loop calls it, with the object's lock held.
 func (o *object) noteSockets() {
-	o.openSockets.Store(int64(o.sockets.open.Len()))
+	o.openSockets.Store(int64(o.sockets.author().Len()))
 	o.sockets.note()
+}
+
+// author is what the author's code sees of the sockets.
+func (s *sockets) author() *engine.Sockets { return &s.open }
+
+// laneNumbers are the numbers of lanes, by gateway.
+func (s *sockets) laneNumbers() map[string]uint32 { return s.lanes }
+
+// record adds the sockets to what the record is to have.
+func (s *sockets) record(rec *record.Record) {
+	if s != nil {
+		rec.Gateways, rec.Sockets = s.gateways(), s.details
+	}
 }
 
 // idAt is the id of the socket that has this place.
@@ -169,7 +185,7 @@ func (s *sockets) adopt(recorded map[string]record.Socket, kept *engine.Data) {
 	for _, gateway := range slices.Sorted(maps.Keys(s.held)) {
 		held := s.held[gateway]
 		for _, one := range held.Sockets {
-			if !s.stream.Has(gateway, stream.Slot(one.Slot)) {
+			if !s.Has(gateway, stream.Slot(one.Slot)) {
 				continue
 			}
 			delete(s.recorded, wire.SocketID(gateway, one.Slot))
@@ -318,12 +334,12 @@ func (o *object) mayOpen(ev event) bool {
 	gateway := ev.req.Gateway
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if ev.req.Socket == "" || o.sockets.stream.Accepts(gateway) {
+	if ev.req.Socket == "" || o.sockets.Accepts(gateway) {
 		return true
 	}
 	now := time.Now()
-	o.sockets.stream.Hurry(now, gateway)
-	o.transmit(o.sockets.stream.Tick(now))
+	o.sockets.Hurry(now, gateway)
+	o.transmit(o.sockets.Tick(now))
 	o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.term.token})
 	return false
 }
@@ -332,7 +348,7 @@ func (o *object) mayOpen(ev event) bool {
 func (o *object) take(ev event) stream.Verdict {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	verdict := o.sockets.stream.Frame(ev.gateway, stream.Slot(ev.slot), ev.seq, ev.kind == wire.Closed)
+	verdict := o.sockets.Frame(ev.gateway, stream.Slot(ev.slot), ev.seq, ev.kind == wire.Closed)
 	switch verdict {
 	case stream.Gap:
 		o.in.answer(ev.reply, &wire.Reply{Gap: true, Token: o.term.token})
@@ -382,8 +398,8 @@ func (o *object) loseGateway(gateway string) {
 // lose ends the sockets of a gateway, and returns what gives the gateway up; nil: it held
 // none. Sessions of a lost gateway may come back: the object is told nothing of those.
 func (s *sockets) lose(m *memory, gateway string) []stream.Out {
-	slots := s.stream.Members(gateway)
-	if len(slots) == 0 && !s.stream.Awaits(gateway) {
+	slots := s.Members(gateway)
+	if len(slots) == 0 && !s.Awaits(gateway) {
 		return nil
 	}
 	end := engine.Close{Code: 1006, Reason: "the gateway that held the socket has gone", Fault: string(objects.Unavailable)}
@@ -445,7 +461,7 @@ func (o *object) deliverEnd() {
 
 // noteAnswered notes when a gateway has answered a socket by itself.
 func (s *sockets) noteAnswered(gateway string, slot uint32, ms int64) {
-	if ms == 0 || !s.stream.Has(gateway, stream.Slot(slot)) {
+	if ms == 0 || !s.Has(gateway, stream.Slot(slot)) {
 		return
 	}
 	if s.answered == nil {
@@ -454,9 +470,12 @@ func (s *sockets) noteAnswered(gateway string, slot uint32, ms int64) {
 	s.answered[s.idAt(gateway, slot)] = time.UnixMilli(ms).UTC()
 }
 
+// answeredAt is when a gateway has answered a socket by itself.
+func (s *sockets) answeredAt(id string) time.Time { return s.answered[id] }
+
 // answered is when a gateway has answered a socket by itself. An event asks.
 func (o *object) answered(s *engine.Socket) time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.sockets.answered[s.ID()]
+	return o.sockets.answeredAt(s.ID())
 }
