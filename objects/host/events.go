@@ -270,7 +270,7 @@ func (o *object) fetch(ctx context.Context, ev event) {
 	if r.Header == nil {
 		r.Header = make(http.Header)
 	}
-	how := engine.Fetching{Takes: o.takes(ev)}
+	how := engine.Fetching{Takes: o.in.takes(ev)}
 	if req.Socket != "" {
 		slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has seen it
 		how.Socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Slot: slot, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
@@ -331,7 +331,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	if ev.session {
 		o.sockets.writeAway(&o.memory, ev.ended, nil)
 	}
-	item.tasks, item.stream = out.Tasks, o.streamOf(ev, out, reply)
+	item.tasks, item.stream = out.Tasks, o.in.streamOf(ev, out, reply)
 	if item.wrote {
 		o.noteTold(out.Writes)
 	}

@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"math"
 	"strings"
 	"sync"
 	"time"
@@ -328,121 +327,12 @@ func (o *object) onLanes(act func(*sockets) []stream.Do) {
 	}
 }
 
-// tick repeats the questions that gateways have not answered, if it is time to. It reports
-// whether nothing is awaited any more.
-func (s *sockets) tick(now time.Time) (do []stream.Do, quiet bool) {
-	if wake := s.Wake(); !wake.IsZero() && !now.Before(wake) {
-		do = s.Tick(now)
-	}
-	if quiet = s.Wake().IsZero(); quiet {
-		s.awaits = false
-	}
-	return do, quiet
-}
-
-// laneTo is the number of the lane to a gateway, if there is one.
-func (s *sockets) laneTo(gateway string) (lane uint32, known bool) {
-	lane, known = s.lanes[gateway]
-	return lane, known
-}
-
-// addLane notes the number of the lane to a gateway.
-func (s *sockets) addLane(gateway string, lane uint32) {
-	if s.lanes == nil {
-		s.lanes = make(map[string]uint32)
-	}
-	s.lanes[gateway] = lane
-}
-
-// beginsToAwait reports whether something is awaited of gateways that was not before: links are
-// to look after the streams.
-func (s *sockets) beginsToAwait() bool {
-	if s.awaits || s.Wake().IsZero() {
-		return false
-	}
-	s.awaits = true
-	return true
-}
-
-// nextPush is the message to be made next. Each uses the memory of the one before.
-func (s *sockets) nextPush() *wire.LanePush {
-	if s.lanePush == nil {
-		s.lanePush = new(wire.LanePush)
-	}
-	return s.lanePush
-}
-
-// kept is how many bytes are kept for gateways.
-func (s *sockets) kept() (kept int) {
-	for gateway := range s.lanes {
-		kept += s.Kept(gateway)
-	}
-	return kept
-}
-
-// dropLargest drops what the largest lane keeps.
-func (s *sockets) dropLargest() []stream.Do {
-	largest := ""
-	for gateway := range s.lanes {
-		if largest == "" || s.Kept(gateway) > s.Kept(largest) {
-			largest = gateway
-		}
-	}
-	s.Shed(largest)
-	return nil
-}
-
-// noteAllAnswered notes when a gateway has answered sockets by itself.
-func (s *sockets) noteAllAnswered(gateway string, at []wire.Reached) []stream.Do {
-	for _, a := range at {
-		s.noteAnswered(gateway, a.Of, int64(min(a.Seq, math.MaxInt64)))
-	}
-	return nil
-}
-
-// hurry has a gateway asked at once if it owes an answer.
-func (s *sockets) hurry(now time.Time, gateway string) []stream.Do {
-	s.Hurry(now, gateway)
-	return nil
-}
-
-// hurryAll has every gateway asked at once that owes an answer.
-func (s *sockets) hurryAll(now time.Time) []stream.Do {
-	for gateway := range s.lanes {
-		s.Hurry(now, gateway)
-	}
-	return nil
-}
-
-// holds handles a gateway's answer to a new owner of the object with this key. The list of its
-// sockets is kept until the object is served.
-func (s *sockets) holds(now time.Time, object string, h *wire.Held) []stream.Do {
-	if h.Token != s.Token() || h.Object != object {
-		return nil
-	}
-	if s.Taking() {
-		if s.held == nil {
-			s.held = make(map[string]*wire.Held)
-		}
-		s.held[h.Gateway] = h
-	}
-	answer := stream.Answer{Positions: make([]stream.Position, len(h.Positions))}
-	for i, p := range h.Positions {
-		answer.Positions[i] = stream.Position{Token: p.Token, Received: p.Received}
-		for _, r := range p.Heads {
-			answer.Positions[i].Heads = append(answer.Positions[i].Heads, stream.Head{Gateway: stream.Mark(r.Of), Seq: r.Seq})
-		}
-	}
-	for _, one := range h.Sockets {
-		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(one.Slot), Settled: one.Settled})
-	}
-	return s.Held(now, h.Gateway, answer)
-}
-
 // awaitHanded returns when all gateways have answered or enough time has passed. It
 // reports false when the incarnation ends first.
 func (o *object) awaitHanded() bool {
-	handed := o.handing()
+	o.mu.Lock()
+	handed := o.waiters.awaits(untilHeld)
+	o.mu.Unlock()
 	if handed == nil {
 		return true
 	}
@@ -452,13 +342,6 @@ func (o *object) awaitHanded() bool {
 	case <-o.in.work.Done():
 		return false
 	}
-}
-
-// handing is closed when all gateways have answered; nil: they have.
-func (o *object) handing() <-chan struct{} {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.waiters.awaits(untilHeld)
 }
 
 // quietTime is how long a planned hand-over waits for acknowledgements: a new owner's

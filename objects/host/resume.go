@@ -433,9 +433,7 @@ func (o *object) comesBack(ev event) bool {
 	if ev.req.Session == "" {
 		return false
 	}
-	o.mu.Lock()
-	one, socket := o.sockets.lostSession(ev.req.Session)
-	o.mu.Unlock()
+	one, socket := o.lostSession(ev.req.Session)
 	if one == nil {
 		return false
 	}
@@ -446,6 +444,13 @@ func (o *object) comesBack(ev event) bool {
 	o.bringBack(ev, one, socket)
 	o.in.trackGateway(ev.req.Gateway)
 	return true
+}
+
+// lostSession is sockets.lostSession for callers that do not hold mu.
+func (o *object) lostSession(id string) (*resume.Session, *engine.Socket) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sockets.lostSession(id)
 }
 
 // lostSession is the session with this id and its socket, which the object has not closed;

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -478,4 +479,189 @@ func (o *object) answered(s *engine.Socket) time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.sockets.answeredAt(s.ID())
+}
+
+// after brings what an event does to sockets into memory, and returns what is sent of it.
+// waits is whether it has sent conflated values that wait. ended is whether it has ended
+// sessions that were away, of which the object is to be told.
+func (s *sockets) after(m *memory, ev event, out engine.Outcome, failure *objects.Error, now time.Time) (b outgoing, waits, ended bool) {
+	b = s.outgoing(now)
+	for _, socket := range out.Opened {
+		if ev.req != nil && ev.req.Resumes && s.resume.Time > 0 {
+			s.openSession(socket)
+			b.sessions = s.sessions
+		}
+		info := socket.Info()
+		if info.Slot != 0 {
+			d := b.to(info.Gateway)
+			d.Opens = append(d.Opens, stream.Slot(info.Slot))
+			d.Ops = append(d.Ops, s.opening(info))
+		}
+	}
+	joined := 0
+	for _, send := range out.Sends {
+		s.join(out.Opened[joined:send.Opened])
+		joined = send.Opened
+		if c := s.conflation; c != nil && (send.Op == engine.OpMessage || send.Op == engine.OpClose) && send.Message.Conflate == "" {
+			b.frames(c.Take(send.Sockets)) // the order is that of sending
+		}
+		switch send.Op {
+		case engine.OpMessage:
+			b.add(send.Sockets, wire.LaneOp{Op: wire.OpMessage, Binary: send.Message.Binary, Data: send.Message.Data})
+		case engine.OpAttach:
+			b.add(send.Sockets, wire.LaneOp{Op: wire.OpAttach, Data: send.Attachment})
+		case engine.OpClose:
+			b.add(send.Sockets, wire.LaneOp{Op: wire.OpClose, Code: send.Close.Code, Reason: send.Close.Reason})
+			ended = s.closeAway(m, send.Sockets, send.Close) || ended
+		case engine.OpConflate:
+			s.conflate(&b, send.Message, now)
+			waits = true
+		}
+	}
+	s.join(out.Opened[joined:])
+	if ev.kind == wire.Closed {
+		s.leave(ev.ended)
+	}
+	if ev.slot != 0 {
+		d := b.to(ev.gateway)
+		if ev.seq > 0 {
+			d.Acks = append(d.Acks, wire.Reached{Of: ev.slot, Seq: ev.seq})
+		}
+		switch {
+		case ev.kind == wire.Closed:
+			d.Ends = append(d.Ends, stream.Slot(ev.slot))
+		case failure != nil:
+			d.Ops = append(d.Ops, wire.LaneOp{
+				Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{ev.slot}), Code: failure.Code.CloseCode(), Reason: failure.Error(), Fault: failure.Code,
+			})
+		}
+	}
+	return b, waits, ended
+}
+
+// opening is the operation that has a gateway open a socket.
+func (s *sockets) opening(info engine.SocketInfo) wire.LaneOp {
+	op := wire.LaneOp{
+		Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{info.Slot}),
+		Accepted: wire.Accepted{Tags: info.Tags, Order: info.Order, Conflated: info.Conflated, Subprotocol: info.Subprotocol},
+	}
+	if info.Auto != nil {
+		op.AutoRequest, op.AutoResponse = info.Auto.Request, info.Auto.Response
+	}
+	if info.Session != 0 {
+		one := s.sessions.Find(info.ID)
+		op.Session, op.Secret, op.Return = one.ID, one.Secret, uint64(s.resume.Time.Milliseconds())
+	}
+	return op
+}
+
+// tick repeats the questions that gateways have not answered, if it is time to. It reports
+// whether nothing is awaited any more.
+func (s *sockets) tick(now time.Time) (do []stream.Do, quiet bool) {
+	if wake := s.Wake(); !wake.IsZero() && !now.Before(wake) {
+		do = s.Tick(now)
+	}
+	if quiet = s.Wake().IsZero(); quiet {
+		s.awaits = false
+	}
+	return do, quiet
+}
+
+// laneTo is the number of the lane to a gateway, if there is one.
+func (s *sockets) laneTo(gateway string) (lane uint32, known bool) {
+	lane, known = s.lanes[gateway]
+	return lane, known
+}
+
+// addLane notes the number of the lane to a gateway.
+func (s *sockets) addLane(gateway string, lane uint32) {
+	if s.lanes == nil {
+		s.lanes = make(map[string]uint32)
+	}
+	s.lanes[gateway] = lane
+}
+
+// beginsToAwait reports whether something is awaited of gateways that was not before: links are
+// to look after the streams.
+func (s *sockets) beginsToAwait() bool {
+	if s.awaits || s.Wake().IsZero() {
+		return false
+	}
+	s.awaits = true
+	return true
+}
+
+// nextPush is the message to be made next. Each uses the memory of the one before.
+func (s *sockets) nextPush() *wire.LanePush {
+	if s.lanePush == nil {
+		s.lanePush = new(wire.LanePush)
+	}
+	return s.lanePush
+}
+
+// kept is how many bytes are kept for gateways.
+func (s *sockets) kept() (kept int) {
+	for gateway := range s.lanes {
+		kept += s.Kept(gateway)
+	}
+	return kept
+}
+
+// dropLargest drops what the largest lane keeps.
+func (s *sockets) dropLargest() []stream.Do {
+	largest := ""
+	for gateway := range s.lanes {
+		if largest == "" || s.Kept(gateway) > s.Kept(largest) {
+			largest = gateway
+		}
+	}
+	s.Shed(largest)
+	return nil
+}
+
+// noteAllAnswered notes when a gateway has answered sockets by itself.
+func (s *sockets) noteAllAnswered(gateway string, at []wire.Reached) []stream.Do {
+	for _, a := range at {
+		s.noteAnswered(gateway, a.Of, int64(min(a.Seq, math.MaxInt64)))
+	}
+	return nil
+}
+
+// hurry has a gateway asked at once if it owes an answer.
+func (s *sockets) hurry(now time.Time, gateway string) []stream.Do {
+	s.Hurry(now, gateway)
+	return nil
+}
+
+// hurryAll has every gateway asked at once that owes an answer.
+func (s *sockets) hurryAll(now time.Time) []stream.Do {
+	for gateway := range s.lanes {
+		s.Hurry(now, gateway)
+	}
+	return nil
+}
+
+// holds handles a gateway's answer to a new owner of the object with this key. The list of its
+// sockets is kept until the object is served.
+func (s *sockets) holds(now time.Time, object string, h *wire.Held) []stream.Do {
+	if h.Token != s.Token() || h.Object != object {
+		return nil
+	}
+	if s.Taking() {
+		if s.held == nil {
+			s.held = make(map[string]*wire.Held)
+		}
+		s.held[h.Gateway] = h
+	}
+	answer := stream.Answer{Positions: make([]stream.Position, len(h.Positions))}
+	for i, p := range h.Positions {
+		answer.Positions[i] = stream.Position{Token: p.Token, Received: p.Received}
+		for _, r := range p.Heads {
+			answer.Positions[i].Heads = append(answer.Positions[i].Heads, stream.Head{Gateway: stream.Mark(r.Of), Seq: r.Seq})
+		}
+	}
+	for _, one := range h.Sockets {
+		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(one.Slot), Settled: one.Settled})
+	}
+	return s.Held(now, h.Gateway, answer)
 }
