@@ -180,7 +180,7 @@ func TestCountersOfAPageAreAddedUp(t *testing.T) {
 		`holdfast_gateway_requests_total{class="a",result="ok"} 12` + "\n" +
 		`holdfast_gateway_requests_total{class="b",result="ok"} 1.5e+06` + "\n" +
 		`holdfast_gateway_sockets{class="b"} 7` + "\n"
-	got, err := sum(strings.NewReader(page), requestsDone)
+	got, err := counterSum(strings.NewReader(page), requestsDone)
 	if err != nil || got != 1_500_012 {
 		t.Errorf("sum = %v, %v, want 1500012", got, err)
 	}

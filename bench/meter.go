@@ -103,7 +103,7 @@ func read(ctx context.Context, r *running, counter string) (reading, error) {
 		return reading{}, fmt.Errorf("read the gateway's counters: %w", err)
 	}
 	defer res.Body.Close()
-	count, err := sum(res.Body, counter)
+	count, err := counterSum(res.Body, counter)
 	if err != nil {
 		return reading{}, err
 	}
@@ -111,8 +111,8 @@ func read(ctx context.Context, r *running, counter string) (reading, error) {
 	return reading{used, count}, err
 }
 
-// sum adds the values of all lines of a page of metrics that begin as counter says.
-func sum(page io.Reader, counter string) (float64, error) {
+// counterSum adds the values of all lines of a page of metrics that begin as counter says.
+func counterSum(page io.Reader, counter string) (float64, error) {
 	var all float64
 	lines := bufio.NewScanner(page)
 	for lines.Scan() {

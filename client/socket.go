@@ -443,7 +443,7 @@ func (s *Socket) note(m resume.Message) (*pipe, error) {
 	if s.end != nil {
 		return nil, s.end
 	}
-	s.session.Heard(s.at.held.Taken())
+	s.session.Taken(s.at.held.Taken())
 	if !s.session.Send(m) {
 		return nil, objects.Errorf(objects.Overloaded, "too much of what was sent is not taken yet")
 	}

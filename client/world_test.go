@@ -105,7 +105,7 @@ func newWorld(ctx context.Context, hosted bool) (*world, error) {
 	}
 	h, err := host.New(ctx, host.Config{
 		Serve: state, State: state, Memory: true, Timing: wire.Timing{TTL: time.Second, Margin: 100 * time.Millisecond, Drain: 2 * time.Second},
-		Objects: []*objects.Implementation{lineObjects, objects.Implement(Counters, func(*objects.Tx) *counter { return &counter{released} },
+		Objects: []*objects.Implementation{lineObjects, shortLines, objects.Implement(Counters, func(*objects.Tx) *counter { return &counter{released} },
 			objects.On(add, (*counter).add), objects.On(who, (*counter).who), objects.On(stall, (*counter).stall), objects.On(bytes, (*counter).bytes))},
 	})
 	if err != nil {

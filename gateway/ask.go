@@ -125,7 +125,7 @@ func identify(ctx context.Context, to wire.Address, req *wire.Request) (*request
 func (g *Gateway) send(ctx context.Context, s *requestScope, to wire.Address, req *wire.Request) (*wire.Reply, error) {
 	began := time.Now()
 	reply, err := g.client.Do(ctx, to, req)
-	counters := g.metrics.of(string(to.Class()))
+	counters := g.metrics.counters(string(to.Class()))
 	counters.latency.Observe(time.Since(began).Seconds())
 	s.note(to, reply)
 	if err == nil {

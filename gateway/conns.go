@@ -51,19 +51,19 @@ type conns struct {
 	refusals chan struct{} // holds one for each connection that is being turned away
 	refusing sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows
-	open    map[*conn]struct{}
-	leaving bool
-	gone    chan struct{} // closed when leaving and none is open
-	all     int           // connections, WebSockets among them
-	of      map[netip.Prefix]int
+	mu       sync.Mutex // guards what follows
+	open     map[*conn]struct{}
+	leaving  bool
+	gone     chan struct{}        // closed when leaving and none is open
+	all      int                  // connections, WebSockets among them
+	byPrefix map[netip.Prefix]int // connections, by address
 }
 
 // newConns takes over a listener.
 func newConns(ln net.Listener, limits Limits, trusted proxies) *conns {
 	return &conns{
 		Listener: ln, limits: limits, trusted: trusted, bodies: bodies{limit: limits.Memory, held: make(map[*conn]body)},
-		refusals: make(chan struct{}, turnedAway), open: make(map[*conn]struct{}), gone: make(chan struct{}), of: make(map[netip.Prefix]int),
+		refusals: make(chan struct{}, turnedAway), open: make(map[*conn]struct{}), gone: make(chan struct{}), byPrefix: make(map[netip.Prefix]int),
 	}
 }
 
@@ -156,10 +156,10 @@ func (cs *conns) charge(c *conn, from netip.Prefix) bool {
 	if !from.IsValid() {
 		return true
 	}
-	if cs.of[from] >= cs.limits.ConnsPer {
+	if cs.byPrefix[from] >= cs.limits.ConnsPer {
 		return false
 	}
-	cs.of[from]++
+	cs.byPrefix[from]++
 	c.from = from
 	return true
 }
@@ -196,8 +196,8 @@ func (cs *conns) forget(c *conn) {
 	if !c.from.IsValid() {
 		return
 	}
-	if cs.of[c.from]--; cs.of[c.from] == 0 {
-		delete(cs.of, c.from)
+	if cs.byPrefix[c.from]--; cs.byPrefix[c.from] == 0 {
+		delete(cs.byPrefix, c.from)
 	}
 	c.from = netip.Prefix{}
 }
@@ -382,7 +382,7 @@ func (h *headEnd) cut(b []byte) int {
 	} else if i := bytes.Index(b, emptyLine); i >= 0 {
 		end, h.found = i+len(emptyLine), true
 	}
-	h.look(b[:end])
+	h.scan(b[:end])
 	if len(b) >= 3 {
 		copy(h.last[:], b[len(b)-3:])
 	} else {
@@ -391,8 +391,8 @@ func (h *headEnd) cut(b []byte) int {
 	return end
 }
 
-// look looks for the length of the body.
-func (h *headEnd) look(b []byte) {
+// scan looks for the length of the body in a part of the head.
+func (h *headEnd) scan(b []byte) {
 	const name = "content-length:"
 	for line := range bytes.Lines(b) {
 		if len(line) > len(name) && line[0]|0x20 == name[0] && strings.EqualFold(string(line[:len(name)]), name) {
@@ -418,7 +418,7 @@ func (c *conn) readLarge(b []byte) (int, error) {
 // readBody is Read for a body that is too large for a buffer.
 func (c *conn) readBody(b []byte) (n int, err error) {
 	if !c.holds {
-		if !c.among.bodies.take(c, len(b), time.Now()) {
+		if !c.among.bodies.reserve(c, len(b), time.Now()) {
 			return 0, errCrowded
 		}
 		c.holds = true
@@ -525,9 +525,9 @@ type body struct {
 // silent is how long a body must have paused before it may be given up for another.
 const silent = 250 * time.Millisecond
 
-// take reserves memory for a body. It reports false if there is none, also after giving
+// reserve reserves memory for a body. It reports false if there is none, also after giving
 // up silent bodies.
-func (b *bodies) take(c *conn, size int, now time.Time) bool {
+func (b *bodies) reserve(c *conn, size int, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.size+size > b.limit && len(b.held) > 0 {

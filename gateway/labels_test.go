@@ -13,8 +13,8 @@ func TestTwoGatewaysOfOneRegionShareARegistry(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	one, two := newMetrics(reg, "local"), newMetrics(reg, "local")
 	newMetrics(reg, "elsewhere")
-	one.of("room").ok.Inc()
-	two.of("room").ok.Inc()
+	one.counters("room").ok.Inc()
+	two.counters("room").ok.Inc()
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)

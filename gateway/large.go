@@ -75,7 +75,7 @@ func (g *Gateway) receive(rc *fasthttp.RequestCtx, length int64, chunked bool) e
 func readSome(c *conn, in io.Reader, most int) (body []byte, err error) {
 	until := time.Now().Add(bodyTime)
 	for size := min(most, 4<<10); ; size = most {
-		if size > 4<<10 && !c.among.bodies.take(c, most, time.Now()) {
+		if size > 4<<10 && !c.among.bodies.reserve(c, most, time.Now()) {
 			return nil, errCrowded
 		}
 		grown := make([]byte, size)

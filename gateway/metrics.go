@@ -25,7 +25,7 @@ type classCounters struct {
 	latency prometheus.Observer
 }
 
-func (m *metrics) of(class string) *classCounters {
+func (m *metrics) counters(class string) *classCounters {
 	if found, ok := m.classes.Load(class); ok {
 		return found.(*classCounters)
 	}

@@ -63,12 +63,12 @@ func (g *Gateway) takes(c *fiber.Ctx) wire.Takes {
 
 // response is the body of a streamed response, as fasthttp reads it.
 type response struct {
-	of     *streams
-	conn   *conn
-	rest   io.ReadCloser
-	first  []byte // bytes that come before rest
-	events bool   // they are server-sent events
-	last   byte   // that was read
+	streams *streams
+	conn    *conn
+	rest    io.ReadCloser
+	first   []byte // bytes that come before rest
+	events  bool   // they are server-sent events
+	last    byte   // that was read
 }
 
 // stream writes a streamed response. The connection's writes have time of their own from now on.
@@ -77,7 +77,7 @@ func (g *Gateway) stream(c *fiber.Ctx, reply *wire.Reply, prefix string) error {
 	length := header.Get(fiber.HeaderContentLength)
 	copyHeader(c, header, prefix)
 	c.Status(reply.Status)
-	r := &response{of: &g.streams, rest: reply.Rest, first: reply.Body, last: '\n'}
+	r := &response{streams: &g.streams, rest: reply.Rest, first: reply.Body, last: '\n'}
 	kind, _, _ := strings.Cut(string(c.Response().Header.ContentType()), ";")
 	r.events = strings.TrimSpace(kind) == "text/event-stream"
 	if held, ours := c.Context().Conn().(*conn); ours {
@@ -124,9 +124,9 @@ func (r *response) Read(b []byte) (int, error) {
 
 // Close is called when the response is written, or cannot be.
 func (r *response) Close() error {
-	r.of.mu.Lock()
-	delete(r.of.open, r)
-	r.of.mu.Unlock()
+	r.streams.mu.Lock()
+	delete(r.streams.open, r)
+	r.streams.mu.Unlock()
 	err := r.rest.Close()
 	if r.conn != nil {
 		r.conn.streaming = false

@@ -28,7 +28,7 @@ func (*pausing) SetReadDeadline(time.Time) error { return nil }
 func TestEventsThatPauseHaveCommentsBetweenLinesAlone(t *testing.T) {
 	pauses := pausing{"", "data: a\n\n", "", "data: ", "", "b\n", "", "\n", "", ""}
 	s := streams{open: make(map[*response]struct{})}
-	got, err := io.ReadAll(&response{of: &s, rest: &pauses, events: true, last: '\n'})
+	got, err := io.ReadAll(&response{streams: &s, rest: &pauses, events: true, last: '\n'})
 	if want := ":\ndata: a\n\n:\ndata: b\n:\n\n:\n:\n"; string(got) != want || err != nil {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}

@@ -77,6 +77,6 @@ func offered(req *wire.Request) (resume.Offer, error) {
 // clientOf prepares the connection of a socket's client.
 func clientOf(s *sockets.Socket, conn *websocket.Conn, limit int) sockets.Client {
 	c := wsClient{conn, limit}
-	c.prepare(s.Ping, func() { s.Heard(c) })
+	c.prepare(s.Ping, func() { s.ExtendDeadline(c) })
 	return c
 }

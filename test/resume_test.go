@@ -300,7 +300,7 @@ func TestWhatAClientSendsIsHandledOnceWhateverItsConnectionsDo(t *testing.T) {
 	if err := c.conn.Write(t.Context(), websocket.MessageText, []byte{0, resume.PingKind}); err != nil {
 		t.Fatal(err)
 	}
-	if kind, data := c.read(); kind != resume.HeardKind || string(data) != fmt.Sprint(len(want)) {
+	if kind, data := c.read(); kind != resume.TakenKind || string(data) != fmt.Sprint(len(want)) {
 		t.Errorf("the gateway says %q %q, want that %d were taken", kind, data, len(want))
 	}
 }

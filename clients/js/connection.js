@@ -108,7 +108,7 @@ export class Connection {
       this.#endTurn();
       if (!this.options.ready && !this.#session) this.#ready();
     };
-    ws.onmessage = (e) => this.#ws === ws && (this.#session ? this.#receive(e.data) : this.#heard(e.data));
+    ws.onmessage = (e) => this.#ws === ws && (this.#session ? this.#receive(e.data) : this.#deliver(e.data));
     ws.onerror = () => {}; // a close follows; node's ws ends the process if nobody listens
     ws.onclose = (e) => this.#ws === ws && this.#lost(e.code, e.reason);
     this.#after("open", this.times.open, () => this.#lost(1006, ""));
@@ -152,11 +152,11 @@ export class Connection {
     const { kind, data } = readMessage(raw);
     if (kind === "hello") this.#hello(data);
     else if (!this.#greeted) return;
-    else if (kind === "heard") this.#answered(data);
-    else if (kind === "apart") this.#heard(data);
+    else if (kind === "taken") this.#answered(data);
+    else if (kind === "apart") this.#deliver(data);
     else if (kind === "message") {
       this.#session.received++;
-      this.#heard(data);
+      this.#deliver(data);
     }
   }
 
@@ -172,11 +172,11 @@ export class Connection {
 
   // The gateway has answered a ping: it says how many of our messages were taken.
   #answered(taken) {
-    this.#session.heard(taken);
+    this.#session.taken(taken);
     if (!this.options.heartbeat) this.#pong();
   }
 
-  #heard(data) {
+  #deliver(data) {
     if (this.status.phase === "connecting" && !this.options.ready?.(data)) return;
     if (this.status.phase === "connecting") this.#ready();
     else if (this.options.heartbeat?.isPong(data)) this.#pong();

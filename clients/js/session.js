@@ -10,7 +10,7 @@ export const PING = "\0p";
 
 const decoder = new TextDecoder();
 
-/** Splits what was received into its kind ("message", "hello", "heard", "apart") and the rest. */
+/** Splits what was received into its kind ("message", "hello", "taken", "apart") and the rest. */
 export function readMessage(data) {
   const text = typeof data === "string";
   const bytes = text ? null : new Uint8Array(data);
@@ -24,7 +24,7 @@ export function readMessage(data) {
     case 104: // h
       return { kind: "hello", data: JSON.parse(text ? rest : decoder.decode(rest)) };
     case 97: // a
-      return { kind: "heard", data: Number(text ? rest : decoder.decode(rest)) };
+      return { kind: "taken", data: Number(text ? rest : decoder.decode(rest)) };
     case 117: // u
       return { kind: "apart", data: rest };
   }
@@ -61,23 +61,23 @@ export class Session {
   hello(h) {
     const fresh = this.token !== "" && !h.back;
     const from = h.from ?? 0;
-    const heard = h.heard ?? 0;
+    const taken = h.taken ?? 0;
     const missing = h.back && from !== this.received;
     const missed = from - this.received;
     Object.assign(this, { token: h.token ?? "", time: h.time ?? 0, received: from });
     this.#auto = h.auto;
     let unsure = 0;
-    if (fresh || heard > this.#sent + this.#unsent.length) {
+    if (fresh || taken > this.#sent + this.#unsent.length) {
       unsure = this.#unsent.length;
       this.#unsent = [];
       this.#bytes = 0;
-    } else this.heard(heard);
-    this.#sent = heard;
+    } else this.taken(taken);
+    this.#sent = taken;
     const gap = { missed: missing && missed > 0 && missed < JUMP ? missed : null, fresh, unsure };
     return { again: this.#unsent, gap: fresh || missing || unsure > 0 ? gap : null };
   }
 
-  heard(n) {
+  taken(n) {
     while (this.#sent < n && this.#unsent.length > 0) {
       this.#bytes -= sizeOf(this.#unsent.shift());
       this.#sent++;

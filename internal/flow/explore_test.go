@@ -137,7 +137,7 @@ func (x *explorer) pump(w *world) {
 		if s.Dead(w.now) {
 			continue
 		}
-		if x.mistake == hidesRoom && s.in.end == More && s.in.kept.n == 0 && s.in.room != s.in.told && s.phase == Talking && s.in.toldGot == s.in.got {
+		if x.mistake == hidesRoom && s.in.end == More && s.in.kept.n == 0 && s.in.room != s.in.sentRoom && s.phase == Talking && s.in.sentGot == s.in.got {
 			s.ackAt = time.Time{}
 		}
 		if x.mistake == forgetsTheEnd && s.phase == Over && w.now.After(s.ended) {
@@ -146,7 +146,7 @@ func (x *explorer) pump(w *world) {
 		if x.mistake == ignoresRoom {
 			s.out.room = 1 << 20
 		}
-		for seg, ok := s.Say(w.now); ok; seg, ok = s.Say(w.now) {
+		for seg, ok := s.Next(w.now); ok; seg, ok = s.Next(w.now) {
 			seg.Data = slices.Clone(seg.Data)
 			switch {
 			case x.mistake == acksAhead && seg.Got == 1 && s.in.end == More:
@@ -156,7 +156,7 @@ func (x *explorer) pump(w *world) {
 			case x.mistake == hidesLeaving:
 				seg.Gone = false
 			}
-			if i == 0 && w.sides[1].said.IsZero() {
+			if i == 0 && w.sides[1].spoke.IsZero() {
 				w.trouble = "who has not been asked speaks"
 			}
 			if to := w.sides[1-i]; seg.From+uint64(len(seg.Data)) > to.in.room && len(seg.Data) > 0 {
@@ -186,11 +186,11 @@ func (x *explorer) deliver(w *world, l letter) {
 		seg.From, seg.Data = s.in.got, nil
 	}
 	before := *s
-	if err := s.Hear(seg, w.now); err != nil {
+	if err := s.Receive(seg, w.now); err != nil {
 		if x.mistake == "" {
 			w.trouble = "an honest segment is refused"
 		}
-		if s.heard != before.heard || s.phase != before.phase {
+		if s.received != before.received || s.phase != before.phase {
 			w.trouble = "a refused segment is heard"
 		}
 	}
@@ -347,10 +347,10 @@ func (w *world) key() uint64 {
 	for i, s := range w.sides {
 		o, in := &s.out, &s.in
 		b = append(b, byte(s.phase), byte(o.acked), byte(o.sent), byte(o.most), byte(o.room), byte(o.end), byte(o.tries), byte(o.kept.n))
-		b = append(b, byte(in.got), byte(in.room), byte(in.end), byte(in.told), byte(in.toldGot), byte(in.kept.n), byte(w.wrote[i]), byte(len(w.read[i])))
+		b = append(b, byte(in.got), byte(in.room), byte(in.end), byte(in.sentRoom), byte(in.sentGot), byte(in.kept.n), byte(w.wrote[i]), byte(len(w.read[i])))
 		is(o.gone, in.gone, in.again, w.dead[i], w.ended[i])
-		at(s.heard)
-		at(s.said)
+		at(s.received)
+		at(s.spoke)
 		at(s.ended)
 		at(s.ackAt)
 		at(o.since)

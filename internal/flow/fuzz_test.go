@@ -16,8 +16,8 @@ func FuzzASideWithstandsAnything(f *testing.F) {
 		s := New(set, true, now)
 		s.Write([]byte("own"))
 		for n := range uint64(4) {
-			_ = s.Hear(Segment{From: from + n, Data: data, End: End(end), Got: got, Room: room, Again: again, Gone: gone}, now)
-			for seg, ok := s.Say(now); ok; seg, ok = s.Say(now) {
+			_ = s.Receive(Segment{From: from + n, Data: data, End: End(end), Got: got, Room: room, Again: again, Gone: gone}, now)
+			for seg, ok := s.Next(now); ok; seg, ok = s.Next(now) {
 				if len(seg.Data) > set.Data || seg.From > 4 {
 					t.Fatalf("says %+v", seg)
 				}

@@ -2,23 +2,23 @@ package flow
 
 import "time"
 
-// outgoing is the bytes that a side sends.
+// outgoing is the sending half of a side.
 type outgoing struct {
-	kept   ring   // from acked on; the other may not have them
-	wrote  uint64 // how many there were. The end follows at this place
-	acked  uint64 // the other has all before
-	sent   uint64 // what was sent, since it was gone back last
-	most   uint64 // what was sent ever
+	kept   ring   // bytes from acked on; the other may not have them
+	wrote  uint64 // bytes written so far. The end has this offset
+	acked  uint64 // the other has all bytes before this offset
+	sent   uint64 // bytes before this were sent, since the last goBack
+	most   uint64 // bytes before this were sent at least once
 	room   uint64 // the other takes bytes before this
 	end    End
 	reason string
-	gone   bool // the other reads no more
+	gone   bool // the other does not read any more
 
-	since time.Time // when the oldest bytes were sent that are not acknowledged, or others were acknowledged
-	tries uint      // how often it was gone back since
+	since time.Time // when the oldest unacknowledged bytes were sent, or when bytes were last acknowledged
+	tries uint      // calls of goBack that sent again since then
 }
 
-// next adds to a segment what is to be sent next, and reports whether there is anything.
+// next adds the next bytes to a segment, and reports whether there are any.
 func (o *outgoing) next(seg *Segment, most int, now time.Time) bool {
 	if o.gone {
 		return false
@@ -42,12 +42,12 @@ func (o *outgoing) next(seg *Segment, most int, now time.Time) bool {
 	return true
 }
 
-// resendAt is when what was sent is sent again, if it is not acknowledged before.
+// resendAt is when unacknowledged bytes are sent again.
 func (o *outgoing) resendAt(after time.Duration) (at time.Time, waits bool) {
 	return o.since.Add(after << min(o.tries, 2)), o.sent > o.acked && !o.gone
 }
 
-// goBack has what is not acknowledged sent again, if it is time to.
+// goBack has unacknowledged bytes sent again, if it is time to.
 func (o *outgoing) goBack(now time.Time, after time.Duration) {
 	if at, waits := o.resendAt(after); waits && !now.Before(at) {
 		o.sent = o.acked
@@ -55,7 +55,7 @@ func (o *outgoing) goBack(now time.Time, after time.Duration) {
 	}
 }
 
-// onSegment takes what the other says of the bytes.
+// onSegment notes which bytes the other has, and how many more it takes.
 func (o *outgoing) onSegment(seg Segment, now time.Time) {
 	if seg.Got > o.acked {
 		o.kept.drop(int(min(seg.Got-o.acked, uint64(o.kept.n))))
@@ -75,21 +75,21 @@ func (o *outgoing) onSegment(seg Segment, now time.Time) {
 	}
 }
 
-// incoming is the bytes that a side receives.
+// incoming is the receiving half of a side.
 type incoming struct {
-	kept   ring   // that nobody has read
-	got    uint64 // how many have come, in order, and the end
-	room   uint64 // bytes before this are taken
+	kept   ring   // unread bytes
+	got    uint64 // bytes that have come, in order; the end counts as one
+	room   uint64 // bytes before this offset are taken
 	end    End
 	reason string
 	gone   bool // nobody reads them
 
-	told, toldGot uint64    // room and got, as said last
-	again         bool      // bytes are missing, which the other is to be told
-	asked         time.Time // when that was noticed
+	sentRoom, sentGot uint64    // room and got in the last segment
+	again             bool      // bytes are missing, and the next segment says so
+	asked             time.Time // when the gap was noticed
 }
 
-// urgency is when something is to be said.
+// urgency is when a segment must be sent.
 type urgency uint8
 
 const (
@@ -98,13 +98,13 @@ const (
 	atOnce
 )
 
-// take counts bytes as read.
-func (i *incoming) take(n int, window uint64) {
+// markRead drops n bytes that were read, and makes room for as many.
+func (i *incoming) markRead(n int) {
 	i.kept.drop(n)
 	i.room += uint64(n)
 }
 
-// onSegment takes bytes, in order alone and as many as there is room for. It says when that is to be acknowledged.
+// onSegment takes bytes, only in order and as many as there is room for. It returns when they must be acknowledged.
 func (i *incoming) onSegment(seg Segment, set Settings, now time.Time) urgency {
 	switch {
 	case len(seg.Data) == 0 && seg.End == More:
@@ -113,7 +113,7 @@ func (i *incoming) onSegment(seg Segment, set Settings, now time.Time) urgency {
 		return atOnce // the other does not know that it has arrived
 	case seg.From > i.got:
 		if now.Sub(i.asked) < set.Resend {
-			return never // all that follows a gap would ask for the same
+			return never // every segment behind a gap would ask for the same bytes
 		}
 		i.again, i.asked = true, now
 		return atOnce
@@ -132,7 +132,7 @@ func (i *incoming) onSegment(seg Segment, set Settings, now time.Time) urgency {
 		i.got++
 		return atOnce
 	}
-	if len(fresh) == 0 || i.gone || i.got-i.toldGot >= uint64(max(1, set.Window/4)) {
+	if len(fresh) == 0 || i.gone || i.got-i.sentGot >= uint64(max(1, set.Window/4)) {
 		return atOnce
 	}
 	return soon

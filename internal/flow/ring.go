@@ -2,15 +2,15 @@ package flow
 
 import "math/bits"
 
-// ring keeps bytes in the order in which they came, in memory that is used again: a stream that goes on leaves no garbage
-// behind. It grows with what is kept, in powers of two, and does not shrink.
+// ring is a queue of bytes in memory that is used again, so a long stream makes no garbage. It grows in powers of two and
+// does not shrink.
 type ring struct {
-	b    []byte // its length is the memory there is
-	from int    // where the first byte is
-	n    int    // how many there are
+	b    []byte // all of the memory
+	from int    // index of the first byte
+	n    int    // number of bytes
 }
 
-// least is the least memory that a ring takes.
+// least is the first size of a ring, in bytes.
 const least = 512
 
 // add adds bytes at the end.
@@ -28,7 +28,7 @@ func (r *ring) add(p []byte) {
 	r.n += len(p)
 }
 
-// piece is bytes from one place on, up to so many: fewer where the memory ends.
+// piece returns at most most bytes from an offset on, fewer where the memory ends.
 func (r *ring) piece(at, most int) []byte {
 	if r.n == 0 {
 		return nil
@@ -37,7 +37,7 @@ func (r *ring) piece(at, most int) []byte {
 	return r.b[begin:min(begin+min(most, r.n-at), len(r.b))]
 }
 
-// copy copies bytes from one place on, and returns how many.
+// copy copies bytes from an offset on, and returns how many.
 func (r *ring) copy(to []byte, at int) int {
 	n := 0
 	for n < len(to) && at+n < r.n {
@@ -46,7 +46,7 @@ func (r *ring) copy(to []byte, at int) int {
 	return n
 }
 
-// drop takes the first bytes away.
+// drop removes the first n bytes.
 func (r *ring) drop(n int) {
 	if r.n -= n; r.n == 0 {
 		r.from = 0

@@ -6,41 +6,41 @@ import (
 	"time"
 )
 
-// End is what follows some bytes.
+// End says what follows bytes.
 type End uint8
 
 // The ends.
 const (
-	More  End = iota // there are more bytes, or it is not known yet
-	Whole            // nothing: that was all
-	Cut              // nothing, although there was more
+	More  End = iota // more bytes, or not known yet
+	Whole            // nothing: all bytes have come
+	Cut              // nothing, although bytes are missing
 )
 
-// MaxReason is the most that the reason of a cut has, in bytes.
+// MaxReason is the largest reason of a cut, in bytes.
 const MaxReason = 256
 
-// Segment is what one side tells the other.
+// Segment is one message between the sides.
 type Segment struct {
-	From   uint64 // where Data belongs
+	From   uint64 // offset of Data
 	Data   []byte
 	End    End    // what follows Data
-	Reason string // why it was cut
+	Reason string // of a Cut
 
-	Got   uint64 // of the other's bytes all before this have come; the end counts as one byte
-	Room  uint64 // bytes before this may come
+	Got   uint64 // the other's bytes before this offset have come; the end counts as one byte
+	Room  uint64 // the other may send bytes before this offset
 	Again bool   // bytes from Got on are missing
-	Gone  bool   // nobody reads the other's bytes any more
+	Gone  bool   // the other's bytes are not read any more
 }
 
-// Settings are what both sides have agreed on.
+// Settings are the same on both sides.
 type Settings struct {
-	Window int // bytes that wait to be read, or to be acknowledged
-	Data   int // bytes of a segment
+	Window int // the most bytes that wait to be read, or to be acknowledged
+	Data   int // the most bytes of data in a segment
 
-	Ack    time.Duration // until bytes are acknowledged at the latest
-	Resend time.Duration // without an acknowledgement, until bytes are sent again
-	Alive  time.Duration // without anything to say, until a side speaks all the same
-	Lost   time.Duration // without a word of the other, until it is taken for lost
+	Ack    time.Duration // bytes are acknowledged within this
+	Resend time.Duration // bytes are sent again when they are not acknowledged within this
+	Alive  time.Duration // a side sends a segment at least this often
+	Lost   time.Duration // the other side is lost when no segment of it comes for this
 }
 
 // Default are the settings between gateways and hosts.
@@ -51,15 +51,15 @@ func Default() Settings {
 	}
 }
 
-// Phase is where a side stands.
+// Phase is the state of a side.
 type Phase uint8
 
 // The phases.
 const (
-	Opening Phase = iota // nothing was heard of the other side
+	Opening Phase = iota // nothing has come from the other side
 	Talking
-	Over // the response has arrived, or nobody reads it. The side only repeats that
-	Lost // the other side is not heard any more
+	Over // the response has arrived, or is not read any more. The side only repeats that
+	Lost // nothing comes from the other side any more
 )
 
 func (p Phase) String() string { return [...]string{"opening", "talking", "over", "lost"}[p] }
@@ -73,23 +73,23 @@ type Side struct {
 	opens bool
 	phase Phase
 
-	heard time.Time // when the other was heard last; the beginning, if it never was
-	said  time.Time // when this side spoke last; zero: never
-	ended time.Time // when it was over
-	ackAt time.Time // when it has to speak for what it has heard or read; zero: it has not
+	received time.Time // when a segment last came, at first the beginning
+	spoke    time.Time // when a segment was last sent; zero: never
+	ended    time.Time // when the phase Over began
+	ackAt    time.Time // when received or read bytes must be acknowledged; zero: no need
 
 	out outgoing
 	in  incoming
 }
 
-// New is a side of an exchange that begins now.
+// New returns a side of an exchange that begins now.
 func New(set Settings, opens bool, now time.Time) *Side {
-	s := &Side{set: set, opens: opens, heard: now}
+	s := &Side{set: set, opens: opens, received: now}
 	s.in.room = uint64(set.Window)
 	return s
 }
 
-// Phase is where the side stands.
+// Phase returns the state of the side.
 func (s *Side) Phase() Phase { return s.phase }
 
 // advance changes the phase, if an edge leads there.
@@ -102,7 +102,7 @@ func (s *Side) advance(to Phase, now time.Time) {
 	}
 }
 
-// Write takes bytes that are to be sent, as many as there is room for, and says how many.
+// Write queues bytes to send, as many as there is room for, and returns how many.
 func (s *Side) Write(b []byte) int {
 	if s.out.end != More || s.out.gone {
 		return 0
@@ -113,33 +113,33 @@ func (s *Side) Write(b []byte) int {
 	return n
 }
 
-// Finish says that nothing more is written.
+// Finish ends the bytes to send.
 func (s *Side) Finish(end End, reason string) {
 	if s.out.end == More {
 		s.out.end, s.out.reason = end, reason[:min(len(reason), MaxReason)]
 	}
 }
 
-// Finished reports whether nothing more is written.
+// Finished reports whether Finish was called.
 func (s *Side) Finished() bool { return s.out.end != More }
 
-// Unread reports whether the other reads no more, so that it is of no use to write.
+// Unread reports whether the other has stopped reading, so that writing is useless.
 func (s *Side) Unread() bool { return s.out.gone }
 
-// Sent reports whether the other has all that was written, and its end; or wants nothing more.
+// Sent reports whether the other has all bytes and their end, or has stopped reading.
 func (s *Side) Sent() bool { return s.out.gone || s.out.end != More && s.out.acked > s.out.wrote }
 
-// Read takes bytes that have come.
+// Read takes received bytes, and returns how many.
 func (s *Side) Read(b []byte, now time.Time) int {
 	n := s.in.kept.copy(b, 0)
-	s.in.take(n, uint64(s.set.Window))
-	if s.in.end == More && s.in.room-s.in.told >= uint64(max(1, s.set.Window/4)) {
+	s.in.markRead(n)
+	if s.in.end == More && s.in.room-s.in.sentRoom >= uint64(max(1, s.set.Window/4)) {
 		s.ackAt = now // the other may have stopped for want of room
 	}
 	return n
 }
 
-// Ended is what follows the bytes that were read: More while some are to come.
+// Ended returns the end of the received bytes, More while some are to be read or to come.
 func (s *Side) Ended() (End, string) {
 	if s.in.kept.n > 0 {
 		return More, ""
@@ -147,13 +147,13 @@ func (s *Side) Ended() (End, string) {
 	return s.in.end, s.in.reason
 }
 
-// Leave says that nobody reads any more. For the side that opens the exchange is over with that.
+// Leave stops reading. It ends the exchange for the side that opens.
 func (s *Side) Leave(now time.Time) {
 	if s.in.gone {
 		return
 	}
 	s.in.gone = true
-	s.in.take(s.in.kept.n, uint64(s.set.Window))
+	s.in.markRead(s.in.kept.n)
 	s.in.kept = ring{}
 	if s.in.end == More {
 		s.ackAt = now
@@ -163,8 +163,9 @@ func (s *Side) Leave(now time.Time) {
 	}
 }
 
-// Say is the segment to send now, if there is one. Ask again until there is none. Its Data is valid until the next call.
-func (s *Side) Say(now time.Time) (seg Segment, ok bool) {
+// Next returns a segment to send now, and false if there is none. Call it until there is none. The segment's Data is valid until
+// the next call.
+func (s *Side) Next(now time.Time) (seg Segment, ok bool) {
 	if s.phase == Lost || s.phase == Opening && !s.opens {
 		return seg, false
 	}
@@ -172,18 +173,18 @@ func (s *Side) Say(now time.Time) (seg Segment, ok bool) {
 	if s.phase != Over {
 		s.out.goBack(now, s.set.Resend)
 		seg.From = s.out.sent
-		due = s.out.next(&seg, s.set.Data, now) || due || !now.Before(s.said.Add(s.silence()))
+		due = s.out.next(&seg, s.set.Data, now) || due || !now.Before(s.spoke.Add(s.silence()))
 	}
 	if !due {
 		return Segment{}, false
 	}
 	seg.Got, seg.Room, seg.Again, seg.Gone = s.in.got, s.in.room, s.in.again, s.in.gone
-	s.in.told, s.in.toldGot, s.in.again = s.in.room, s.in.got, false
-	s.said, s.ackAt = now, time.Time{}
+	s.in.sentRoom, s.in.sentGot, s.in.again = s.in.room, s.in.got, false
+	s.spoke, s.ackAt = now, time.Time{}
 	return seg, true
 }
 
-// silence is for how long the side may say nothing.
+// silence is the longest time between two segments.
 func (s *Side) silence() time.Duration {
 	if s.phase == Opening {
 		return s.set.Resend
@@ -191,9 +192,9 @@ func (s *Side) silence() time.Duration {
 	return s.set.Alive
 }
 
-// Wake is when Say and Dead are to be asked again, if nothing happens before.
+// Wake is when Next and Dead must be called again, if nothing happens before.
 func (s *Side) Wake() time.Time {
-	at := s.heard.Add(s.set.Lost)
+	at := s.received.Add(s.set.Lost)
 	sooner := func(t time.Time) {
 		if t.Before(at) {
 			at = t
@@ -202,7 +203,7 @@ func (s *Side) Wake() time.Time {
 	if s.phase == Over {
 		at = s.ended.Add(s.linger())
 	} else if s.phase == Talking || s.opens {
-		sooner(s.said.Add(s.silence()))
+		sooner(s.spoke.Add(s.silence()))
 		if due, waits := s.out.resendAt(s.set.Resend); waits {
 			sooner(due)
 		}
@@ -213,22 +214,22 @@ func (s *Side) Wake() time.Time {
 	return at
 }
 
-// linger is for how long a side that is over answers the other, which may not know.
+// linger is how long a side that is over goes on answering the other, which may not know.
 func (s *Side) linger() time.Duration { return 4 * s.set.Resend }
 
 // Dead reports whether the side may be forgotten. It notices that the other is lost.
 func (s *Side) Dead(now time.Time) bool {
-	if s.phase < Over && now.Sub(s.heard) >= s.set.Lost {
+	if s.phase < Over && now.Sub(s.received) >= s.set.Lost {
 		s.advance(Lost, now)
 	}
 	return s.phase == Lost || s.phase == Over && now.Sub(s.ended) >= s.linger()
 }
 
-// errHostile is why a segment is refused.
+// errHostile is the error of a refused segment.
 var errHostile = errors.New("no side of ours says this")
 
-// Hear takes what the other side says. It refuses, and ignores, what an honest one would not say.
-func (s *Side) Hear(seg Segment, now time.Time) error {
+// Receive takes a segment of the other side. It ignores a segment that an honest side would not send, and returns an error.
+func (s *Side) Receive(seg Segment, now time.Time) error {
 	const far = 1 << 62
 	switch {
 	case len(seg.Data) > s.set.Data, len(seg.Reason) > MaxReason, seg.End > Cut, seg.From > far, seg.Got > far,
@@ -237,7 +238,7 @@ func (s *Side) Hear(seg Segment, now time.Time) error {
 	case s.phase == Lost:
 		return nil
 	}
-	s.heard = now
+	s.received = now
 	if s.phase == Opening {
 		s.advance(Talking, now)
 	}
@@ -252,7 +253,7 @@ func (s *Side) Hear(seg Segment, now time.Time) error {
 	}
 	if s.opens && s.in.end != More || !s.opens && s.Sent() {
 		s.advance(Over, now)
-		s.in.gone = s.in.gone || !s.opens // nobody reads the rest of the request
+		s.in.gone = s.in.gone || !s.opens // the rest of the request is not read
 	}
 	return nil
 }

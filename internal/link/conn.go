@@ -57,7 +57,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		}
 		c.startReceiving()
 	}
-	return c.in.take(b)
+	return c.in.read(b)
 }
 
 // readsRaw reports whether Read may read raw itself, and starts the lane if it may not.
@@ -132,7 +132,7 @@ func (c *conn) writesRaw() bool {
 func (c *conn) send() {
 	buf := make([]byte, readSize)
 	for {
-		n, err := c.out.take(buf)
+		n, err := c.out.read(buf)
 		if err == nil {
 			_, err = c.raw.Write(buf[:n])
 		}

@@ -68,8 +68,8 @@ func (l *lane) awaitRoom() error {
 	}
 }
 
-// take fills b with bytes that are due and waits until there is at least one.
-func (l *lane) take(b []byte) (int, error) {
+// read fills b with bytes that are due and waits until there is at least one.
+func (l *lane) read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}

@@ -103,8 +103,8 @@ func figures(seconds float64, all ...*latencies) Figures {
 // name returns the name of the i-th object. Every load uses the same names.
 func name(i int) string { return "bench-" + strconv.Itoa(i) }
 
-// in replaces {name} in a path.
-func in(path string, i int) string { return strings.ReplaceAll(path, "{name}", name(i)) }
+// withName replaces {name} in a path.
+func withName(path string, i int) string { return strings.ReplaceAll(path, "{name}", name(i)) }
 
 // errNothing says that no request succeeded.
 var errNothing = errors.New("nothing was answered")

@@ -226,9 +226,9 @@ func (c *client) hangUp() {
 func (c *client) encode(n int64) {
 	path := c.run.Path
 	if c.run.Names > 0 {
-		path = in(path, int(n)%c.run.Names)
+		path = withName(path, int(n)%c.run.Names)
 	} else {
-		path = in(path, int(n)) + "-" + c.run.unique
+		path = withName(path, int(n)) + "-" + c.run.unique
 	}
 	out := append(c.out[:0], "POST "...)
 	out = append(out, path...)

@@ -134,7 +134,7 @@ func (c *crowd) enter(ctx context.Context, t Target, object int) error {
 	opening.SetLimit(atOnce)
 	for i := range c.conns {
 		opening.Go(func() error {
-			conn, res, err := dialer.DialContext(ctx, "ws://"+t.host+in(c.room.Path, object), nil)
+			conn, res, err := dialer.DialContext(ctx, "ws://"+t.host+withName(c.room.Path, object), nil)
 			if res != nil && err != nil {
 				err = fmt.Errorf("%w (status %d)", err, res.StatusCode)
 			}

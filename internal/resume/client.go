@@ -1,15 +1,15 @@
 package resume
 
-// Hello is the first that a client hears on a connection.
+// Hello is the first message to a client on a connection.
 type Hello struct {
 	Token string `json:"token,omitempty"` // to come back with; "": this socket cannot come back
-	Time  uint64 `json:"time,omitempty"`  // milliseconds for which it may be away
-	Back  bool   `json:"back,omitempty"`  // it is the session of before
-	From  uint64 `json:"from,omitempty"`  // messages to it before those that follow
-	Heard uint64 `json:"heard,omitempty"` // messages of the client that were taken
+	Time  uint64 `json:"time,omitempty"`  // milliseconds for which the session may be away
+	Back  bool   `json:"back,omitempty"`  // the session of the client's token has come back
+	From  uint64 `json:"from,omitempty"`  // messages to the client before the next one
+	Taken uint64 `json:"taken,omitempty"` // messages of the client that the object has taken
 
-	Subprotocol string `json:"subprotocol,omitempty"` // that was agreed on with the object
-	Auto        string `json:"auto,omitempty"`        // a text message that the gateway answers by itself, and that is not counted
+	Subprotocol string `json:"subprotocol,omitempty"` // agreed on with the object
+	Auto        string `json:"auto,omitempty"`        // text message that the gateway answers by itself; not counted
 }
 
 // Client is a session at its client, over all of its connections.
@@ -18,35 +18,35 @@ type Client struct {
 	Received uint64 // messages so far
 
 	auto   string
-	unsent []Message // that are not known to be taken, in order
-	bytes  int
-	sent   uint64 // messages before them
+	unsent []Message // sent, and not known to be taken, in order
+	bytes  int       // of unsent
+	sent   uint64    // messages before unsent
 }
 
-// Gap is what a client is told when it has missed something.
+// Gap reports a loss to a client.
 type Gap struct {
-	Missed uint64 // messages; 0: nobody knows how many
-	New    bool   // the socket is another one to its object: the time to come back was over
-	Unsure int    // messages that were sent, of which nobody knows whether they were taken
+	Missed uint64 // messages to the client; 0: not known
+	New    bool   // the socket is a new one to its object: the time to come back was over
+	Unsure int    // messages of the client that may or may not have been taken
 }
 
-// MaxUnsent is how many bytes a client keeps of messages that are not known to be taken.
+// MaxUnsent is how many bytes of messages that are not known to be taken a client keeps.
 const MaxUnsent = 1 << 20
 
-// Hello begins a connection. It returns what is to be sent again, and what was missed; nil: nothing. What was sent and
-// may have been taken is not sent again.
+// Hello begins a connection. It returns the messages to send again, and the gap, nil for none. If the
+// owner does not know what it has taken, nothing is sent again and the messages are Unsure.
 func (c *Client) Hello(h Hello) (again []Message, gap *Gap) {
 	fresh := c.Token != "" && !h.Back
 	missed, missing := h.From-c.Received, h.Back && h.From != c.Received
 	c.Token, c.auto, c.Received = h.Token, h.Auto, h.From
 	unsure := 0
-	if fresh || h.Heard > c.sent+uint64(len(c.unsent)) {
+	if fresh || h.Taken > c.sent+uint64(len(c.unsent)) {
 		unsure = len(c.unsent)
 		c.unsent, c.bytes = nil, 0
 	} else {
-		c.Heard(h.Heard)
+		c.Taken(h.Taken)
 	}
-	c.sent = h.Heard
+	c.sent = h.Taken
 	if fresh || missing || unsure > 0 {
 		gap = &Gap{New: fresh, Unsure: unsure}
 		if missing && missed < Jump {
@@ -56,8 +56,8 @@ func (c *Client) Hello(h Hello) (again []Message, gap *Gap) {
 	return c.unsent, gap
 }
 
-// Heard notes how many messages were taken.
-func (c *Client) Heard(n uint64) {
+// Taken notes how many messages the object has taken.
+func (c *Client) Taken(n uint64) {
 	for c.sent < n && len(c.unsent) > 0 {
 		c.bytes -= len(c.unsent[0].Data)
 		c.unsent = c.unsent[1:]
@@ -65,11 +65,11 @@ func (c *Client) Heard(n uint64) {
 	}
 }
 
-// Message notes a message that was received.
+// Message notes a received message.
 func (c *Client) Message() { c.Received++ }
 
-// Send notes a message that is sent, or to be sent with the next connection. It reports false if too many are not known
-// to be taken.
+// Send notes a message that is sent now or with the next connection. It reports false if more than MaxUnsent bytes
+// would not be known to be taken.
 func (c *Client) Send(m Message) bool {
 	if !c.counts(m) {
 		return true
@@ -82,7 +82,7 @@ func (c *Client) Send(m Message) bool {
 	return true
 }
 
-// Unsend takes back the last message that Send has noted: it was not sent.
+// Unsend undoes the last Send.
 func (c *Client) Unsend(m Message) {
 	if c.counts(m) {
 		c.unsent = c.unsent[:len(c.unsent)-1]
@@ -90,7 +90,7 @@ func (c *Client) Unsend(m Message) {
 	}
 }
 
-// counts reports whether a message is one of those that a session numbers.
+// counts reports whether the session counts the message.
 func (c *Client) counts(m Message) bool {
 	return c.Token != "" && (c.auto == "" || m.Binary || string(m.Data) != c.auto)
 }

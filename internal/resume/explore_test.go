@@ -167,7 +167,7 @@ func TestPlantedMistakesAreFound(t *testing.T) {
 	for f, name := range map[flaw]string{
 		countsNothingWhileAway: "counts nothing while away", detachedIsForgotten: "detached is forgotten", framesOfDetachedPlaces: "frames of detached places",
 		lackingGatewayIsWhole: "a gateway that lacks something is whole", windowOfAnyEpoch: "a window of any epoch",
-		clientCountsFromItself: "the client counts from itself", resumeCountsFromZero: "resume counts from zero", heardIsNotSaid: "heard is not said",
+		clientCountsFromItself: "the client counts from itself", resumeCountsFromZero: "resume counts from zero", takenIsNotSaid: "taken is not said",
 	} {
 		fault := walk(everything, f, 200_000)
 		for _, scenario := range slices.Sorted(maps.Keys(scenarios)) {

@@ -7,24 +7,24 @@ import (
 	"strings"
 )
 
-// Protocol is the subprotocol of clients that know how a socket comes back. It is between
-// the client and the gateway: the object agrees on subprotocols of its own beside it.
+// Protocol is the subprotocol of clients whose sockets can come back. It is between the
+// client and the gateway: the object agrees on subprotocols of its own beside it.
 //
-// A message is as the object, or the client, has sent it, and counted, unless it begins with
-// a zero byte. The byte after that says what it is: one of the kinds below.
+// A message that begins with a zero byte has a kind in its second byte, see below. All other
+// messages are the object's or the client's own, unchanged, and are counted.
 const Protocol = "holdfast.1"
 
-// The kinds of what begins with a zero byte.
+// The kinds of messages that begin with a zero byte.
 const (
-	Escaped   = 0   // a message that begins with a zero byte: this one stands before it
+	Escaped   = 0   // a message that itself begins with a zero byte, behind one more zero byte
 	HelloKind = 'h' // to the client, first: a Hello, as JSON
-	HeardKind = 'a' // to the client, for PingKind: how many of its messages were taken, in decimal
-	Uncounted = 'u' // to the client: a message that is not counted, which the gateway has answered by itself
+	TakenKind = 'a' // to the client, after PingKind: how many of its messages were taken, in decimal
+	Uncounted = 'u' // to the client: an automatic answer of the gateway, not counted
 	PingKind  = 'p' // from the client
 )
 
-// returns begins the subprotocol with which a client says that its session is to come back:
-// the count of messages that it has received, a dot, and the token.
+// returns begins the subprotocol by which a client resumes its session. The count of messages
+// that the client has received follows, a dot, and the token.
 const returns = "holdfast.resume."
 
 // Bounds of tokens.
@@ -33,17 +33,17 @@ const (
 	MaxSession = 96 // bytes of a session's id
 )
 
-// Offer is what a client says of sessions as it opens a socket.
+// Offer is a client's offer as it opens a socket.
 type Offer struct {
-	Resumes  bool   // it knows how a socket comes back
-	Session  string // that is to come back; "": none
+	Resumes  bool   // the client speaks Protocol
+	Session  string // id of the session to resume; "": none
 	Secret   []byte
 	Received uint64 // messages, in this session
 }
 
 var errToken = errors.New("the token to come back with is none")
 
-// Offered takes what is meant for the gateway out of a client's subprotocols, as its headers have them.
+// Offered splits a client's subprotocols, as its headers have them, into the offer to the gateway and the rest.
 func Offered(lines []string) (offer Offer, rest []string, err error) {
 	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
@@ -84,12 +84,12 @@ func (o *Offer) read(text string) error {
 	return nil
 }
 
-// TokenOf is what a client comes back with.
+// TokenOf returns the token by which a client resumes the session.
 func TokenOf(session string, secret []byte) string {
 	return base64.RawURLEncoding.EncodeToString(secret) + "." + session
 }
 
-// Subprotocols are what the client offers for its next connection, before those of its own.
+// Subprotocols are the client's offer for its next connection. Its own subprotocols follow them.
 func (c *Client) Subprotocols() []string {
 	if c.Token == "" {
 		return []string{Protocol}
@@ -97,7 +97,7 @@ func (c *Client) Subprotocols() []string {
 	return []string{Protocol, returns + strconv.FormatUint(c.Received, 10) + "." + c.Token}
 }
 
-// Escape is a message as it is sent.
+// Escape returns a message as it is sent.
 func Escape(data []byte) []byte {
 	if len(data) == 0 || data[0] != 0 {
 		return data
@@ -105,14 +105,14 @@ func Escape(data []byte) []byte {
 	return append([]byte{Escaped}, data...)
 }
 
-// Read is what was received: a message, or what stands behind a kind of its own. An empty
-// message has the kind Escaped, too.
+// Read returns the kind and the content of a received message. A counted message has the kind
+// Escaped, whether it was escaped or not.
 func Read(data []byte) (kind byte, rest []byte) {
 	switch {
 	case len(data) == 0 || data[0] != 0:
 		return Escaped, data
 	case len(data) == 1:
-		return 0xff, nil // nobody of ours sends it
+		return 0xff, nil // no gateway or client of ours sends it
 	case data[1] == 0:
 		return Escaped, data[1:]
 	}

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// DefaultWindow is Settings.Bytes of a class that does not say it.
+// DefaultWindow is Settings.Bytes of a class that does not set it.
 const DefaultWindow = 256 << 10
 
-// Settings are those of a class. A class without them has no sessions.
+// Settings are a class's settings of sessions. A class without them has none.
 type Settings struct {
-	Bytes int           // of the window of one object
+	Bytes int           // size of one object's window
 	Time  time.Duration // how long a session may be away, and how long the window keeps a message
 }
 
@@ -24,28 +24,28 @@ type Place struct {
 // Session is a socket that may come back.
 type Session struct {
 	ID     string
-	Secret []byte // what the client shows when it comes back
+	Secret []byte // the client shows it to come back
 
-	At    Place     // where it is; the zero Place: it is away
-	Until time.Time // when its time to come back is over, if it is away
-	Sent  uint64    // messages to it so far
-	Heard uint64    // messages of its client that were taken
-	Lost  bool      // more messages than these may have been sent to it, and taken of its client
+	At    Place     // the session's socket; the zero Place: the session is away
+	Until time.Time // end of the time to come back, of a session that is away
+	Sent  uint64    // messages to the client so far
+	Taken uint64    // messages of the client that the object has taken
+	Lost  bool      // Sent and Taken may be too low
 
-	told  string // the gateway that has told this owner of it; "": this owner has opened it, or has had it come back
-	set   uint32 // its place in sets
-	since uint64 // entries of the window up to this one are not its own
+	told  string // the gateway that reported the session to this owner; "": this owner opened or resumed it
+	set   uint32 // index in Sessions.sets
+	since uint64 // entries of the window up to this one are not for the session
 }
 
 // Number stands for a session at its owner; 0 for none.
 type Number uint32
 
-// Sessions are those of one object at its owner. What its methods return is valid until the next call.
+// Sessions are the sessions of one object at its owner. Values that its methods return are valid until the next call.
 type Sessions struct {
 	settings Settings
 	byID     map[string]*Session
 	at       map[Place]*Session
-	sets     []*Session // by place in sets; nil: the place is free
+	sets     []*Session // by bit in a set; nil: the bit is free
 	detached map[Place]struct{}
 	window   window
 }
@@ -61,32 +61,32 @@ func (s *Sessions) Len() int { return len(s.byID) }
 // Empty reports whether there is nothing to keep.
 func (s *Sessions) Empty() bool { return len(s.byID) == 0 && len(s.detached) == 0 }
 
-// Find is the session with an id; nil if there is none.
+// Find returns the session with an id, nil if there is none.
 func (s *Sessions) Find(id string) *Session { return s.byID[id] }
 
-// In is the session whose socket is there; nil if there is none.
+// In returns the session whose socket is at a place, nil if there is none.
 func (s *Sessions) In(at Place) *Session { return s.at[at] }
 
-// Detached reports whether a session has left the place, of which an end is still to be heard.
+// Detached reports whether a session has left the place and the end of its socket there has not come yet.
 func (s *Sessions) Detached(at Place) bool {
 	_, detached := s.detached[at]
 	return detached
 }
 
-// Forget forgets a detached place, of which the end was heard.
+// Forget forgets a detached place when the end of its socket has come.
 func (s *Sessions) Forget(at Place) { delete(s.detached, at) }
 
-// Detach notes what a record says: that a session has left the place.
+// Detach notes that a session has left the place.
 func (s *Sessions) Detach(at Place) { s.detached[at] = struct{}{} }
 
-// Open begins a session. Its number is what Add knows it by.
+// Open begins a session and returns its number for Add.
 func (s *Sessions) Open(id string, secret []byte, at Place) Number {
 	return s.add(Session{ID: id, Secret: secret, At: at})
 }
 
-// Adopt takes over a session: one that is away as the record has it, or one that a gateway has told of. What one that is
-// away was sent meanwhile is known only if it was handed over (TakeOver). It returns 0 for one that is known already: the
-// place of the other is detached.
+// Adopt takes over a session of an earlier owner: one that is away, from the record, or one that a gateway has reported.
+// Messages to a session that is away are known only if the earlier owner handed them over (TakeOver). If the session is
+// known already, Adopt detaches the new one's place and returns 0.
 func (s *Sessions) Adopt(session Session) Number {
 	if s.byID[session.ID] != nil {
 		s.Detach(session.At)
@@ -114,7 +114,7 @@ func (s *Sessions) add(session Session) Number {
 	return Number(i + 1)
 }
 
-// Add notes a message to sessions. The data is not copied.
+// Add notes a message to sessions. It does not copy the data.
 func (s *Sessions) Add(now time.Time, m Message, to []Number) {
 	var sent set
 	for _, n := range to {
@@ -135,15 +135,15 @@ func (s *Sessions) numbered(n Number) *Session {
 	return s.sets[n-1]
 }
 
-// Took notes that a message of the session's client was taken.
+// Took notes that a message of the client at a place was taken.
 func (s *Sessions) Took(at Place) {
 	if one := s.at[at]; one != nil {
-		one.Heard++
+		one.Taken++
 	}
 }
 
-// Left notes that the connection of the session there was lost. It returns the session, which may come back;
-// nil if there is none. Whole reports of a gateway whether all has come to it that earlier owners have sent.
+// Left notes that the connection of the session at a place was lost. It returns the session, which may come back,
+// nil if there is none. whole reports whether a gateway has all that earlier owners have sent to it.
 func (s *Sessions) Left(now time.Time, at Place, whole func(gateway string) bool) *Session {
 	one := s.at[at]
 	if one == nil {
@@ -155,11 +155,11 @@ func (s *Sessions) Left(now time.Time, at Place, whole func(gateway string) bool
 	return one
 }
 
-// Jump is what is added to a count that is not known. So the count that the client has is behind, by more than there can
-// be messages, until it has heard of the new one, however often it has to come back for that.
+// Jump is added to a count that is not known. The client's count is then behind by more than there can be messages, until
+// the client has got the new count, however often it has to come back for it.
 const Jump = 1 << 32
 
-// judge decides whether the session lacks what an earlier owner has sent.
+// judge decides whether the session lacks messages of an earlier owner.
 func (s *Session) judge(whole func(gateway string) bool) {
 	if s.told != "" && !whole(s.told) {
 		s.Lost = true
@@ -168,10 +168,10 @@ func (s *Session) judge(whole func(gateway string) bool) {
 	s.jump()
 }
 
-// jump counts what is not known.
+// jump adds Jump to the counts if they may be too low.
 func (s *Session) jump() {
 	if s.Lost {
-		s.Sent, s.Heard, s.Lost = s.Sent+Jump, s.Heard+Jump, false
+		s.Sent, s.Taken, s.Lost = s.Sent+Jump, s.Taken+Jump, false
 	}
 }
 
@@ -196,19 +196,19 @@ func (s *Session) Knows(secret []byte) bool {
 	return len(s.Secret) > 0 && subtle.ConstantTimeCompare(s.Secret, secret) == 1
 }
 
-// Return is how a session comes back. What is missing between the client's count and From is a gap.
+// Return is a session's return. The difference between the client's count and From is a gap.
 type Return struct {
-	Before   Place     // where it was, which is detached now; zero: nowhere
-	From     uint64    // messages to it before those that follow
-	Messages []Message // that follow
-	Heard    uint64    // messages of its client that were taken
+	Before   Place     // the place that the session has left, detached now; zero: none
+	From     uint64    // messages to the client before Messages
+	Messages []Message // to send again
+	Taken    uint64    // messages of the client that the object has taken
 }
 
-// Resume has a session come back to another place. Its client has received so many messages.
+// Resume moves a session to another place. received is the client's count of messages.
 func (s *Sessions) Resume(one *Session, received uint64, at Place, whole func(gateway string) bool) Return {
 	one.Lost = one.Lost || received > one.Sent
 	one.judge(whole)
-	r := Return{Before: one.At, Heard: one.Heard}
+	r := Return{Before: one.At, Taken: one.Taken}
 	if one.At != (Place{}) {
 		delete(s.at, one.At)
 		s.Detach(one.At)
@@ -220,7 +220,7 @@ func (s *Sessions) Resume(one *Session, received uint64, at Place, whole func(ga
 	return r
 }
 
-// Due are the sessions that are away and whose time is over.
+// Due returns the sessions that are away and whose time to come back is over.
 func (s *Sessions) Due(now time.Time) (due []*Session) {
 	for _, one := range s.byID {
 		if !one.Until.IsZero() && !now.Before(one.Until) {
@@ -230,7 +230,7 @@ func (s *Sessions) Due(now time.Time) (due []*Session) {
 	return due
 }
 
-// Next is when the time of a session is over that is away; zero: none is away.
+// Next is when Due returns a session next; zero: no session is away.
 func (s *Sessions) Next() (next time.Time) {
 	for _, one := range s.byID {
 		if !one.Until.IsZero() && (next.IsZero() || one.Until.Before(next)) {
@@ -240,7 +240,7 @@ func (s *Sessions) Next() (next time.Time) {
 	return next
 }
 
-// Trim drops what the window has kept for long enough. It reports whether anything is left.
+// Trim drops messages older than Settings.Time from the window. It reports whether any are left.
 func (s *Sessions) Trim(now time.Time) bool {
 	s.window.trim(s.settings, now)
 	return len(s.window.entries) > 0

@@ -13,19 +13,19 @@ type Message struct {
 	Data   []byte
 }
 
-// window is what was sent to the sessions of an object, the newest last.
+// window keeps messages to the sessions of an object, the newest last.
 type window struct {
 	entries []entry
 	bytes   int
 	last    uint64 // entries so far
 }
 
-// entry is one message and whom it was for.
+// entry is one message and the set of its receivers.
 type entry struct {
 	at time.Time
 	Message
 	to     set
-	shared bool // to is that of the entry before
+	shared bool // the set is shared with the entry before
 }
 
 func (e *entry) size() int {
@@ -37,7 +37,7 @@ func (e *entry) size() int {
 	return size
 }
 
-// set is a set of sessions, by their places in sets.
+// set is a set of sessions, as bits by Session.set.
 type set []uint64
 
 func (s set) with(n uint32) set {
@@ -78,7 +78,7 @@ func (w *window) trim(settings Settings, now time.Time) {
 	}
 }
 
-// newest are the newest messages to a session, in order, so many at the most.
+// newest returns the newest messages to a session, in order, at most most.
 func (w *window) newest(one *Session, most uint64) (found []Message) {
 	first := w.last - uint64(len(w.entries)) // entries before those that are kept
 	for i := len(w.entries) - 1; i >= 0 && uint64(len(found)) < most && first+uint64(i)+1 > one.since; i-- {
@@ -90,18 +90,18 @@ func (w *window) newest(one *Session, most uint64) (found []Message) {
 	return found
 }
 
-// kept is what an owner hands over.
+// kept is the handed over counts and window of an owner.
 type kept struct {
 	Epoch    uint64                 `json:"e"` // of the owner
 	Sessions map[string]keptSession `json:"s"`
 	Messages []keptMessage          `json:"m,omitempty"`
 }
 
-// keptSession is a session, and how many messages it had been sent when it was handed over.
+// keptSession is a session and its count of messages when it was handed over.
 type keptSession struct {
 	Set   uint32 `json:"n"`
 	Sent  uint64 `json:"c"`
-	Since uint64 `json:"f,omitempty"` // messages handed over that are none of its own: its place was another's before
+	Since uint64 `json:"f,omitempty"` // messages handed over before the session began: its bit was another's before
 }
 
 type keptMessage struct {
@@ -111,8 +111,8 @@ type keptMessage struct {
 	To     set    `json:"to"`
 }
 
-// HandOver encodes for the next owner what sessions have been sent, and the newest part of the window, in about so many
-// bytes at the most; nil if nobody needs it. The owner that hands over has the epoch.
+// HandOver encodes for the next owner the counts of messages to sessions and the newest part of the window, in about most
+// bytes at most; nil if the window is empty and no session is away. epoch is that of the owner that hands over.
 func (s *Sessions) HandOver(now time.Time, epoch uint64, most int) []byte {
 	if !s.Trim(now) && s.Next().IsZero() {
 		return nil
@@ -145,9 +145,9 @@ func (s *Sessions) HandOver(now time.Time, epoch uint64, most int) []byte {
 	return data
 }
 
-// TakeOver has the window begin with what the owner before has handed over, after the sessions were adopted. Nothing
-// is taken that an owner of another epoch has handed over: what it sent later nobody knows. Of a session at a gateway that
-// was sent more, or less, than that owner knew, nothing is taken either.
+// TakeOver begins the window with the messages that the owner before has handed over, after the sessions were adopted. It
+// ignores data of another epoch than that owner's: messages sent later are not in them. It also ignores the messages of a
+// session at a gateway whose count differs from the handed over one.
 func (s *Sessions) TakeOver(data []byte, epoch uint64) error {
 	var k kept
 	if err := json.Unmarshal(data, &k); err != nil {

@@ -115,7 +115,7 @@ const (
 	windowOfAnyEpoch            // a window is taken over that an earlier owner has handed over
 	clientCountsFromItself      // the client does not take over the owner's count
 	resumeCountsFromZero        // the client's count is ignored
-	heardIsNotSaid              // the client is not told what was taken
+	takenIsNotSaid              // the client is not told what was taken
 )
 
 var settings = Settings{Bytes: 3 * 72, Time: 10 * time.Second} // three messages
@@ -299,10 +299,10 @@ func (w *world) push(g *gateway) {
 	switch {
 	case p.open != nil:
 		s.opened = true
-		s.sent, s.heard = p.open.From, p.open.Heard
+		s.sent, s.heard = p.open.From, p.open.Taken
 		if s.conn != nil {
 			s.conn.down = append(s.conn.down, Hello{
-				Token: s.session, Back: !p.fresh, From: p.open.From, Heard: p.open.Heard,
+				Token: s.session, Back: !p.fresh, From: p.open.From, Taken: p.open.Taken,
 			})
 		}
 	case p.close:
@@ -334,8 +334,8 @@ func (w *world) read(f flaw) {
 		w.got = append(w.got, m.(int))
 		return
 	}
-	if f == heardIsNotSaid {
-		hello.Heard = 0
+	if f == takenIsNotSaid {
+		hello.Taken = 0
 	}
 	if f == clientCountsFromItself {
 		hello.From = w.client.Received
@@ -501,7 +501,7 @@ func (w *world) take(f flaw) {
 			if s.taken = 0; !s.opened {
 				continue
 			}
-			w.owner.Adopt(Session{ID: s.session, Secret: []byte(secret), At: at, Sent: s.sent, Heard: s.heard, Lost: s.lost && f != lackingGatewayIsWhole})
+			w.owner.Adopt(Session{ID: s.session, Secret: []byte(secret), At: at, Sent: s.sent, Taken: s.heard, Lost: s.lost && f != lackingGatewayIsWhole})
 		}
 	}
 	if w.record.window == nil {

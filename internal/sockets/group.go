@@ -168,12 +168,12 @@ func (h *Hub) apply(g *group, now time.Time, push *wire.LanePush, size int) {
 	}
 	h.perform(g, h.unlock(g, acts))
 	for i := range push.Ops {
-		h.do(g, &push.Ops[i])
+		h.applyOp(g, &push.Ops[i])
 	}
 }
 
-// do is one operation of a push. A message is encoded once for all sockets that get it.
-func (h *Hub) do(g *group, op *wire.LaneOp) {
+// applyOp applies one operation of a push. It encodes a message once for all sockets.
+func (h *Hub) applyOp(g *group, op *wire.LaneOp) {
 	if op.Op == wire.OpOpen {
 		h.accept(g, op)
 		return
@@ -259,7 +259,7 @@ func (h *Hub) perform(g *group, acts []stream.Act) {
 		case stream.Claim:
 			h.claim(g.key)
 		default:
-			h.performOn(g.socket(h, a.Slot, a.Kind == stream.Tell), a)
+			h.performOn(g.socket(h, a.Slot, a.Kind == stream.SendLast), a)
 		}
 	}
 }
@@ -272,9 +272,9 @@ func (h *Hub) performOn(s *Socket, a stream.Act) {
 	switch a.Kind {
 	case stream.Cut:
 		s.Close(End{Code: closeRestart, Reason: "something sent to the socket was lost; connect again", Fault: objects.Unavailable, lost: true})
-	case stream.Tell:
+	case stream.SendLast:
 		s.sendClosed(a.Seq, a.Alone)
-	case stream.Settle:
+	case stream.FramesAcked:
 		s.acknowledged(a.Seq)
 	case stream.Drop:
 		s.forget()

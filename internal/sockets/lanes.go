@@ -97,8 +97,8 @@ func (h *Hub) sendAnswered() {
 	}
 }
 
-// take returns the groups to look at.
-func (p *pending) take() []*group {
+// list returns the groups to look at.
+func (p *pending) list() []*group {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	groups := make([]*group, 0, len(p.groups))
@@ -143,7 +143,7 @@ func (h *Hub) serveLanes(ctx context.Context) {
 
 // tickLanes looks at what streams await.
 func (h *Hub) tickLanes(now time.Time) {
-	for _, g := range h.pending.take() {
+	for _, g := range h.pending.list() {
 		g.mu.Lock()
 		acts := g.stream.Tick(now)
 		if g.stream.Wake().IsZero() {

@@ -26,7 +26,7 @@ type classCounters struct {
 	answered            prometheus.Counter
 }
 
-func (m *Metrics) of(class string) *classCounters {
+func (m *Metrics) counters(class string) *classCounters {
 	if found, ok := m.classes.Load(class); ok {
 		return found.(*classCounters)
 	}

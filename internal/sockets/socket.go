@@ -60,7 +60,7 @@ type autoResponse struct {
 }
 
 func makeSocket(h *Hub, id wire.Address, slot stream.Slot) *Socket {
-	counters := h.Metrics.of(string(id.Class()))
+	counters := h.Metrics.counters(string(id.Class()))
 	s := &Socket{
 		id: wire.SocketID(h.Name, uint32(slot)), slot: slot, object: id, hub: h, began: time.Now(), counters: counters,
 		opened: make(chan struct{}), over: make(chan struct{}),
@@ -86,8 +86,8 @@ func (s *Socket) accept(op *wire.LaneOp, auto *autoResponse) {
 	}
 	advance(&s.stage, accepted, stageEdges[:])
 	s.accepted, s.auto, s.sent = op.Accepted, auto, op.Sent
-	s.before = op.Heard
-	s.taken.Store(op.Heard)
+	s.before = op.Taken
+	s.taken.Store(op.Taken)
 	if s.resumes {
 		s.outbox.send(FrameOf(TextFrame, helloOf(op)))
 	}
@@ -97,7 +97,7 @@ func (s *Socket) accept(op *wire.LaneOp, auto *autoResponse) {
 // helloOf is what a client hears first that knows how a socket comes back.
 func helloOf(op *wire.LaneOp) []byte {
 	hello := resume.Hello{
-		Back: op.Back, From: op.Sent, Heard: op.Heard, Subprotocol: op.Subprotocol, Auto: op.AutoRequest,
+		Back: op.Back, From: op.Sent, Taken: op.Taken, Subprotocol: op.Subprotocol, Auto: op.AutoRequest,
 	}
 	if op.Session != "" {
 		hello.Token, hello.Time = resume.TokenOf(op.Session, op.Secret), op.Return
@@ -173,7 +173,7 @@ func (s *Socket) read(c Client) (how End) {
 		}
 	}()
 	for {
-		s.Heard(c)
+		s.ExtendDeadline(c)
 		binary, data, err := c.Receive()
 		if err != nil {
 			return c.Ended(err)
@@ -185,7 +185,7 @@ func (s *Socket) read(c Client) (how End) {
 		if s.resumes {
 			kind, rest := resume.Read(data)
 			if kind == resume.PingKind {
-				s.send(FrameOf(TextFrame, fmt.Appendf([]byte{0, resume.HeardKind}, "%d", s.taken.Load())))
+				s.send(FrameOf(TextFrame, fmt.Appendf([]byte{0, resume.TakenKind}, "%d", s.taken.Load())))
 				continue
 			}
 			if kind != resume.Escaped {
@@ -220,9 +220,9 @@ func (s *Socket) autoRespond() {
 // Ping answers a client's ping.
 func (s *Socket) Ping(text string) { s.send(FrameOf(pongMessage, []byte(text))) }
 
-// Heard extends the read deadline until the next ping and its answer. It extends nothing
+// ExtendDeadline extends the read deadline until the next ping and its answer. It extends nothing
 // for a socket that has ended.
-func (s *Socket) Heard(c Client) {
+func (s *Socket) ExtendDeadline(c Client) {
 	select {
 	case <-s.over:
 	default:
@@ -396,12 +396,12 @@ func (s *Socket) describe(held stream.HeldSocket) wire.LaneSocket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	told := wire.LaneSocket{
-		Slot: uint32(held.Slot), Settled: held.Settled, Attachment: s.attachment, Principal: s.principal,
+		Slot: uint32(held.Slot), Acked: held.Acked, Attachment: s.attachment, Principal: s.principal,
 		Answered: s.answered.Load(), Accepted: s.accepted,
 	}
 	if s.accepted.Session != "" {
 		told.Lost = s.end.lost
-		told.Counts = wire.Counts{Sent: s.sent, Heard: s.before + held.Settled}
+		told.Counts = wire.Counts{Sent: s.sent, Taken: s.before + held.Acked}
 		if s.auto != nil {
 			told.AutoRequest, told.AutoResponse = string(s.auto.request), s.auto.response
 		}

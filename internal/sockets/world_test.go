@@ -219,7 +219,7 @@ func (o *owner) held(held *wire.Held) {
 		answer.Positions = append(answer.Positions, stream.Position{Token: p.Token, Received: p.Received})
 	}
 	for _, s := range held.Sockets {
-		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(s.Slot), Settled: s.Settled})
+		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(s.Slot), Acked: s.Acked})
 	}
 	o.send(o.stream.Held(time.Now(), held.Gateway, answer))
 }
@@ -303,7 +303,7 @@ func (o *owner) frame(reply string, req *wire.Request) {
 		case stream.Take:
 			o.take(req, slot, &body)
 			return
-		case stream.Told:
+		case stream.AlreadyEnded:
 			o.event(stream.Out{}, &body)
 			return
 		case stream.Gap:
@@ -470,7 +470,7 @@ func (w *world) open() (*Socket, *memoryClient) {
 // connect gives a socket its client's connection. The client answers pings.
 func (w *world) connect(s *Socket) *memoryClient {
 	c := newMemoryClient()
-	c.pong = func() { s.Heard(c) }
+	c.pong = func() { s.ExtendDeadline(c) }
 	w.hub.Serve(s, c)
 	return c
 }

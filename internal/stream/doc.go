@@ -1,8 +1,7 @@
-// Package stream decides how what an object sends reaches its sockets: once, in
-// order, and without a gap that nobody notices. It is pure. A Sender is the owner's
-// half for one object, a Receiver the gateway's half; both take values and the time
-// and return what has to be done. A test explores what a network, hosts and gateways
-// can do to them.
+// Package stream decides how an object's output reaches its sockets: once, in order,
+// and without an unnoticed gap. The package is pure. A Sender is the owner's half for
+// one object, a Receiver the gateway's half; both take values and the time and return
+// the actions to do. A test explores the faults of networks, hosts and gateways.
 //
 // Everything that an owner tells one gateway about one object (a socket is open, a
 // message, an attachment, a close, the acknowledgement of a frame) is one numbered
@@ -15,10 +14,10 @@
 // A gateway takes number n+1 after n. Anything else makes it ask for what is missing.
 // An owner probes a lane that has not acknowledged; when every lane has, it says
 // quiet, once, and nothing is sent for the object any more. A gateway whose lane is
-// not quiet and that hears nothing has the object claimed; one without sockets does so,
-// too, until an owner that is newer than it knows has had time to ask. If what is asked for is
-// not kept any more, the owner begins the lane anew with CloseAll: the sockets close
-// with 1012 and their clients connect again.
+// not quiet and that hears nothing has the object claimed; a gateway without sockets does
+// so, too, until a newer owner than it knows has had time to ask. If the owner does not
+// keep the missing numbers any more, it begins the lane anew with CloseAll: the sockets
+// close with 1012 and their clients connect again.
 //
 // # A new owner
 //
@@ -35,17 +34,17 @@
 //	any ──given up──▶ tombstone ──acknowledges─────────────────╯
 //
 // Number 1 of a lane in the record is taken from the start, so that a later owner
-// sees that an silent gateway lacks it. Asking goes on; the late answer may show
-// that a gateway adopted earlier lacks something, and its lane begins anew, too.
+// sees that a silent gateway lacks it. The owner goes on asking; the late answer may show
+// that a gateway adopted earlier lacks something, and that gateway's lane begins anew, too.
 //
 // # The end of a socket
 //
-// The object is told the end of each socket once. The socket's last frame says it, or
+// The object is told the end of each socket once: by the socket's last frame, or because
 // the owner gives up the gateway. CloseAll lists the sockets whose end the object has
-// not been told: the gateway sends that last frame for each, also for one that it has
-// never held, and forgets all others. Of a socket in the list the owner takes nothing
-// else, at any number. A gateway that has everything holds every socket of the record,
-// so Adopt needs no list.
+// not been told: the gateway sends a last frame for each, also for one that it has
+// never held, and forgets all others. The owner takes no other frame of a listed socket,
+// and takes the last one at any number. A gateway that has everything holds every socket
+// of the record, so Adopt needs no list.
 //
 // An event that opens or ends a socket, or whose answer does not come through a lane,
 // is part of a put. The entries of a record are made when the put is decided on.

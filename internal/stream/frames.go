@@ -5,14 +5,14 @@ type Verdict uint8
 
 // The verdicts.
 const (
-	Take    Verdict = 1 + iota // handle it
-	Ignore                     // it was taken, or counts no more
-	Gap                        // frames before it are missing
-	Told                       // the end that it tells was told: acknowledge it, in a push of its own
-	Unknown                    // the socket is not among the object's: it cannot stay open
+	Take         Verdict = 1 + iota // handle the frame
+	Ignore                          // the frame was taken before, or the socket's frames do not count any more
+	Gap                             // frames before it are missing
+	AlreadyEnded                    // the object was told this end: acknowledge the frame, in a push of its own
+	Unknown                         // the socket is not among the object's: it cannot stay open
 )
 
-// Frame decides on a socket's frame; its last one tells its end.
+// Frame decides on a socket's frame. The last frame of a socket reports its end.
 func (s *Sender) Frame(gateway string, slot Slot, seq uint64, last bool) Verdict {
 	l := s.find(gateway)
 	if l == nil {
@@ -21,7 +21,7 @@ func (s *Sender) Frame(gateway string, slot Slot, seq uint64, last bool) Verdict
 	m, known := l.members[slot]
 	switch {
 	case !known && last && l.answered && l.tombstone.IsZero() && l.acked == l.head:
-		return Told // an earlier acknowledgement is not on its way
+		return AlreadyEnded // an earlier acknowledgement is not on its way
 	case !known && !last && l.answered && l.tombstone.IsZero():
 		return Unknown
 	case !known, m.state == ending, m.state == closing && !last, m.state == open && seq <= m.last:

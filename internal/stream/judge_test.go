@@ -229,8 +229,8 @@ func (x *explorer) judge(w *world) string {
 		case s == nil || !w.gates[sock.gate].alive:
 		case s.State != Opened:
 			return fmt.Sprintf("socket %d neither opens nor ends", i)
-		case s.Settled != s.Last:
-			return fmt.Sprintf("frame %d of socket %d is never handled", s.Settled+1, i)
+		case s.Acked != s.Last:
+			return fmt.Sprintf("frame %d of socket %d is never handled", s.Acked+1, i)
 		default:
 			handled := 0
 			for k := range w.events {

@@ -135,7 +135,7 @@ func (x *explorer) tidy(w *world) {
 			return w.term == nil || m.token != w.term.s.token
 		case mFrame:
 			s := r.sockets[m.slot]
-			return !x.stale && s != nil && m.seq <= s.Settled
+			return !x.stale && s != nil && m.seq <= s.Acked
 		case mUpgrade:
 			return false
 		case mRefuse, mUnknown:
@@ -563,7 +563,7 @@ func (x *explorer) obey(w *world, do []Do) {
 
 func (w *world) settled(slot Slot) uint64 {
 	if s := w.gates[w.socks[slot-1].gate].r.sockets[slot]; s != nil {
-		return s.Settled
+		return s.Acked
 	}
 	return 0
 }
@@ -588,7 +588,7 @@ func (x *explorer) deliver(w *world, m msg) {
 			if x.flaw == cutHeld {
 				for slot, s := range gt.r.sockets {
 					if s.State == Refused {
-						a.Sockets = append(a.Sockets, HeldSocket{slot, s.Settled})
+						a.Sockets = append(a.Sockets, HeldSocket{slot, s.Acked})
 					}
 				}
 			}
@@ -738,7 +738,7 @@ func (x *explorer) act(w *world, g int, acts []Act) {
 			w.put(msg{kind: mResend, gate: uint8(g), token: a.Token, seq: a.Seq})
 		case Cut:
 			x.cutOff(w, s, a.Slot)
-		case Tell:
+		case SendLast:
 			s.phase = over
 			x.tell(w, g, a.Slot, a.Seq, true)
 		case Drop:
@@ -769,7 +769,7 @@ func (x *explorer) pending(w *world, i int) bool {
 	if s == nil || s.State == Opening {
 		return false
 	}
-	from := s.Settled + 1
+	from := s.Acked + 1
 	if s.State == Refused {
 		from = s.Last
 	}
@@ -810,7 +810,7 @@ func (x *explorer) frame(w *world, g int, m msg) {
 		x.run(w, e, m.slot, -1)
 	case Unknown:
 		w.put(msg{kind: mUnknown, gate: m.gate, slot: m.slot, token: s.token})
-	case Told:
+	case AlreadyEnded:
 		if x.flaw != toldUnsaid {
 			body := [5]byte{255, 0, byte(m.slot), byte(m.seq), 0}
 			x.obey(w, s.Event(noon, 0, []Out{{Gateway: gateNames[g], Bodies: [][]byte{body[:]}}}))

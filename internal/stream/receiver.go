@@ -7,40 +7,40 @@ import (
 	"holdfast/internal/planted"
 )
 
-// Receiver is the gateway's half of the stream of one object. It has nothing worth
-// keeping when it is Empty. What its methods return is valid until the next call.
+// Receiver is the gateway's half of the stream of one object. An Empty one can be
+// forgotten. Slices that its methods return are valid until the next call.
 type Receiver struct {
 	settings *Settings  // shared by many; not changed
-	fence    uint64     // the newest owner that was seen; nothing is taken of an earlier one
-	at       Position   // in the stream that is taken; zero: none yet
-	earlier  []Position // in those before, oldest first
+	fence    uint64     // token of the newest known owner; messages of earlier owners are ignored
+	at       Position   // in the current owner's stream; zero: none yet
+	earlier  []Position // in earlier owners' streams, oldest first
 	quiet    bool       // the owner has said that nothing is missing anywhere
-	seen     time.Time  // when the owner was seen, or the object was last claimed
-	claimed  bool       // nothing was seen since a claim
-	owned    bool       // and the claim has found an owner that is newer than what was seen
-	older    uint8      // claims in a row that have found an owner older than what was seen
+	seen     time.Time  // when the owner last sent something, or the object was last claimed
+	claimed  bool       // the owner has sent nothing since a claim
+	owned    bool       // and the claim has found an owner newer than the fence
+	older    uint8      // claims in a row that have found an owner older than the fence
 	sockets  map[Slot]*Socket
 
 	ack     time.Time // when an acknowledgement is due; zero: none
-	missing bool      // something was asked for and has not come
-	nothing bool      // of the stream that it is in
+	missing bool      // pushes were asked for and have not come
+	nothing bool      // nothing of the stream with the missing pushes has come
 	resend  time.Time // when to ask again
 
 	do []Act
 }
 
-// maxEarlier is how many earlier owners are remembered. A gateway that has forgotten
-// one lacks whatever others know of it.
+// maxEarlier is how many earlier owners' positions are remembered. A gateway that has
+// forgotten an owner counts as lacking all that other gateways have of it.
 const maxEarlier = 4
 
 // Socket is one socket at its gateway.
 type Socket struct {
-	State   SocketState
-	Last    uint64 // number of the newest frame
-	Settled uint64 // frames up to this one are acknowledged
+	State SocketState
+	Last  uint64 // number of the newest frame
+	Acked uint64 // frames up to this one are acknowledged
 }
 
-// SocketState is where a socket is. One that has been forgotten has none.
+// SocketState is the state of a socket until it is forgotten.
 type SocketState uint8
 
 // The states of a socket.
@@ -48,31 +48,31 @@ const (
 	Opening SocketState = iota // the object was asked for it
 	Opened                     // the stream has said yes
 	Ended                      // its last frame is not acknowledged yet
-	Refused                    // likewise, and no other frame of it is told any more
+	Refused                    // likewise, and its other frames do not count any more
 )
 
-// Act is something that the gateway must do, in order.
+// Act is an action of the gateway. Actions are done in order.
 type Act struct {
 	Kind  ActKind
 	Slot  Slot
-	Token uint64 // of AckAll and AskAgain: whom to tell
+	Token uint64 // of AckAll and AskAgain: the owner to send it to
 	Seq   uint64
-	Alone bool // of Tell: no other frame of the socket counts any more
+	Alone bool // of SendLast: no other frame of the socket counts any more
 }
 
-// ActKind is what an Act asks for.
+// ActKind is the kind of an Act.
 type ActKind uint8
 
 // The kinds of Act.
 const (
-	AckAll   ActKind = 1 + iota // tell the owner that all up to Seq has come
-	AskAgain                    // ask the owner to send all from Seq on; 0: nothing has come
-	Cut                         // end the connection with 1012
-	Tell                        // the socket's last frame has number Seq: send it until it is acknowledged
-	Drop                        // forget the socket
-	Settle                      // frames up to Seq are acknowledged
-	Again                       // send all pending frames again, of every socket
-	Claim                       // see that the object has an owner
+	AckAll      ActKind = 1 + iota // tell the owner that all up to Seq has come
+	AskAgain                       // ask the owner to send all from Seq on; 0: nothing has come
+	Cut                            // end the connection with 1012
+	SendLast                       // send the socket's last frame, number Seq, until it is acknowledged
+	Drop                           // forget the socket
+	FramesAcked                    // frames up to Seq are acknowledged
+	Again                          // send all pending frames again, of every socket
+	Claim                          // see that the object has an owner
 )
 
 // NewReceiver is for an object of which the gateway holds no socket yet.
@@ -80,10 +80,10 @@ func NewReceiver(settings *Settings) *Receiver {
 	return &Receiver{settings: settings, sockets: make(map[Slot]*Socket)}
 }
 
-// Fence is the token of the newest owner that was seen.
+// Fence is the token of the newest known owner.
 func (r *Receiver) Fence() uint64 { return r.fence }
 
-// Empty reports whether there is no socket, and nothing that the owner does not know.
+// Empty reports whether there is no socket, and the owner knows all that this half knows.
 func (r *Receiver) Empty() bool {
 	return len(r.sockets) == 0 && r.ack.IsZero() && (r.at.Token == 0 || r.quiet)
 }
@@ -92,10 +92,10 @@ func (r *Receiver) act(kind ActKind, slot Slot, seq uint64) {
 	r.do = append(r.do, Act{Kind: kind, Slot: slot, Token: r.at.Token, Seq: seq})
 }
 
-// Opening notes a socket that the object is about to be asked for.
+// Opening notes a socket before the object is asked to accept it.
 func (r *Receiver) Opening(slot Slot) { r.sockets[slot] = &Socket{} }
 
-// Frame numbers the socket's next frame; it is false if there is to be none.
+// Frame returns the number of the socket's next frame, and false if the socket is not open.
 func (r *Receiver) Frame(slot Slot) (uint64, bool) {
 	s := r.sockets[slot]
 	if s == nil || s.State != Opened {
@@ -105,8 +105,8 @@ func (r *Receiver) Frame(slot Slot) (uint64, bool) {
 	return s.Last, true
 }
 
-// End ends a socket, or the wish for one. The object hears of the end of a socket that
-// was open: of any other it has not seen, or the stream will say so.
+// End ends a socket that is open or opening. An open one gets a last frame. The object may
+// still accept an opening one; the stream then reports it, and Accept refuses it.
 func (r *Receiver) End(slot Slot) []Act {
 	r.do = r.do[:0]
 	switch s := r.sockets[slot]; {
@@ -116,7 +116,7 @@ func (r *Receiver) End(slot Slot) []Act {
 	case s.State == Opened:
 		s.State = Ended
 		s.Last++
-		r.act(Tell, slot, s.Last)
+		r.act(SendLast, slot, s.Last)
 	}
 	return r.do
 }
@@ -130,15 +130,14 @@ func (r *Receiver) see(now time.Time) {
 	r.seen, r.claimed, r.owned, r.older = now, false, false, 0
 }
 
-// disowned is how many claims in a row, each made after the answer to the one before, must find an owner
-// older than what was seen.
+// disowned is how many claims in a row, each made after the answer to the one before, must find an
+// owner older than the fence.
 const disowned = 2
 
-// Owned notes that the object, which was claimed, has an owner with this token. One that
-// is known here is still to say quiet; a newer one asks who has anything to tell it. An older one that
-// still owns the object shows that what was seen is no owner's: somebody has forged it, or the bucket of records
-// was made anew. Then the older one's stream is taken again. If it is forgotten here, nobody can tell what is missing, and
-// the sockets end.
+// Owned notes the token of the owner that a claim has found. A known owner has yet to say quiet; a newer
+// one will ask its gateways. If an older owner still owns the object, the newer token was forged, or the
+// bucket of records was made anew: the older owner's stream is taken again. If its position is forgotten
+// here, the gap cannot be known, and the sockets end.
 func (r *Receiver) Owned(token uint64) []Act {
 	r.do = r.do[:0]
 	newest := max(r.fence, r.at.Token)
@@ -146,7 +145,7 @@ func (r *Receiver) Owned(token uint64) []Act {
 	if !r.claimed || token == 0 || token >= newest {
 		return nil
 	}
-	r.claimed = false // the next answer counts only if it is to another claim
+	r.claimed = false // the next answer counts only after another claim
 	if r.older++; r.older < disowned {
 		return nil
 	}
@@ -170,15 +169,15 @@ func (r *Receiver) Owned(token uint64) []Act {
 	return r.do
 }
 
-// Which answers a new owner's question; it is false if a newer owner has been seen.
+// Which answers a new owner's question, and returns false if a newer owner is known.
 func (r *Receiver) Which(now time.Time, token uint64) (Answer, bool) {
 	if token < r.fence {
 		return Answer{}, false
 	}
 	r.see(now)
-	r.fence, r.quiet = token, false // what it decides is still to come
+	r.fence, r.quiet = token, false // its decision is still to come
 	if token != r.at.Token {
-		r.missing = false // what an earlier owner would send is not taken any more
+		r.missing = false // an earlier owner's pushes are not taken any more
 	}
 	var a Answer
 	a.Positions = append(a.Positions, r.earlier...)
@@ -187,15 +186,15 @@ func (r *Receiver) Which(now time.Time, token uint64) (Answer, bool) {
 	}
 	for slot, s := range r.sockets {
 		if s.State == Opened || s.State == Ended {
-			a.Sockets = append(a.Sockets, HeldSocket{slot, s.Settled})
+			a.Sockets = append(a.Sockets, HeldSocket{slot, s.Acked})
 		}
 	}
 	slices.SortFunc(a.Sockets, func(a, b HeldSocket) int { return int(a.Slot) - int(b.Slot) })
 	return a, true
 }
 
-// Push decides on a push. If it is to be taken, its body is worked through with Accept
-// and Acked after what is returned has been done.
+// Push decides on a push, and reports whether it is taken. The caller then does the returned
+// actions, and calls Accept and Acked for the push's body.
 func (r *Receiver) Push(now time.Time, token uint64, p Push) (bool, []Act) {
 	r.do = r.do[:0]
 	if token < r.fence {
@@ -245,8 +244,8 @@ func (p *Position) know(h Head) {
 	p.Heads = append(p.Heads, h)
 }
 
-// refuse ends a socket that the owner counts and that is not to be open here: nothing
-// is told of it but that.
+// refuse ends a socket that is open for the owner and must not be open here. Only its last
+// frame counts.
 func (r *Receiver) refuse(slot Slot) {
 	s := r.sockets[slot]
 	if s == nil {
@@ -260,7 +259,7 @@ func (r *Receiver) refuse(slot Slot) {
 		s.State = Refused
 		r.act(Cut, slot, 0)
 	}
-	r.do = append(r.do, Act{Kind: Tell, Slot: slot, Seq: s.Last, Alone: true})
+	r.do = append(r.do, Act{Kind: SendLast, Slot: slot, Seq: s.Last, Alone: true})
 }
 
 func (r *Receiver) closeAll(told []Slot) {
@@ -269,7 +268,7 @@ func (r *Receiver) closeAll(told []Slot) {
 	}
 	for slot, s := range r.sockets {
 		if _, listed := slices.BinarySearch(told, slot); listed || s.State == Opening {
-			continue // the object may still accept one that opens
+			continue // the object may still accept an opening one
 		}
 		if s.State == Opened {
 			r.act(Cut, slot, 0)
@@ -278,7 +277,7 @@ func (r *Receiver) closeAll(told []Slot) {
 	}
 }
 
-// Accept opens a socket that the stream says is open.
+// Accept opens a socket that the object has accepted.
 func (r *Receiver) Accept(slot Slot) []Act {
 	r.do = r.do[:0]
 	if s := r.sockets[slot]; s != nil && s.State == Opening {
@@ -289,7 +288,7 @@ func (r *Receiver) Accept(slot Slot) []Act {
 	return r.do
 }
 
-// Acked settles frames.
+// Acked notes that the socket's frames up to frame are acknowledged.
 func (r *Receiver) Acked(slot Slot, frame uint64) []Act {
 	r.do = r.do[:0]
 	s := r.sockets[slot]
@@ -297,14 +296,14 @@ func (r *Receiver) Acked(slot Slot, frame uint64) []Act {
 	case s == nil:
 	case s.State >= Ended && frame >= s.Last:
 		r.drop(slot)
-	case frame > s.Settled:
-		s.Settled = min(frame, s.Last)
-		r.act(Settle, slot, s.Settled)
+	case frame > s.Acked:
+		s.Acked = min(frame, s.Last)
+		r.act(FramesAcked, slot, s.Acked)
 	}
 	return r.do
 }
 
-// Probe is an owner's word that its lane is at head, and whether all is quiet.
+// Probe notes that an owner's lane is at head, and whether nothing is missing anywhere (quiet).
 func (r *Receiver) Probe(now time.Time, token, head uint64, quiet bool) []Act {
 	r.do = r.do[:0]
 	if token < r.fence {
@@ -312,7 +311,7 @@ func (r *Receiver) Probe(now time.Time, token, head uint64, quiet bool) []Act {
 	}
 	r.see(now)
 	switch same := token == r.at.Token; {
-	case !same && quiet: // of a stream that was acknowledged, and forgotten here
+	case !same && quiet: // the stream was acknowledged, and is forgotten here
 	case !same || head > r.at.Received:
 		r.miss(now, same, token)
 	case quiet:
@@ -323,7 +322,7 @@ func (r *Receiver) Probe(now time.Time, token, head uint64, quiet bool) []Act {
 	return r.do
 }
 
-// miss asks for what is missing, unless that was done a moment ago.
+// miss asks for the missing pushes, unless it did so a moment ago.
 func (r *Receiver) miss(now time.Time, same bool, token uint64) {
 	if r.missing && r.nothing != same && now.Before(r.resend) {
 		return
@@ -341,15 +340,15 @@ func (r *Receiver) askAgain() {
 	r.do = append(r.do, Act{Kind: AskAgain, Token: r.fence, Seq: from})
 }
 
-// ackBy has what has come acknowledged, with what else comes soon.
+// ackBy sets the time of the next acknowledgement, so that one acknowledges several pushes.
 func (r *Receiver) ackBy(now time.Time) {
 	if r.ack.IsZero() {
 		r.ack = now.Add(r.settings.Ack)
 	}
 }
 
-// Tick acknowledges, asks again for what is missing, and sees to it that a stream in
-// which something may be missing has an owner. It is due at Wake.
+// Tick acknowledges, asks again for missing pushes, and has the object claimed if pushes
+// may be missing and the owner is silent. It is due at Wake.
 func (r *Receiver) Tick(now time.Time) []Act {
 	r.do = r.do[:0]
 	if !r.ack.IsZero() && !now.Before(r.ack) {
@@ -370,7 +369,7 @@ func (r *Receiver) Tick(now time.Time) []Act {
 	return r.do
 }
 
-// Wake is when Tick is due; zero: it is not.
+// Wake is when Tick is due; zero: never.
 func (r *Receiver) Wake() time.Time {
 	var wake time.Time
 	sooner := func(at time.Time) {

@@ -12,8 +12,8 @@ type Sender struct {
 	settings *Settings // shared by many; not changed
 
 	lanes  []*lane // in the order in which they were first needed
-	needs  []need  // what somebody knows of earlier streams; nil when every gateway has answered
-	taking bool    // gateways are asked, nobody is served yet
+	needs  []need  // how far earlier streams are known to be; nil when every gateway has answered
+	taking bool    // gateways are asked, the object is not served yet
 	until  time.Time
 
 	floor  uint64 // where new lanes begin: no lane of an earlier name has come further
@@ -23,8 +23,8 @@ type Sender struct {
 	todo *todo // nil before the first lane
 }
 
-// todo is what an event asks of the host, in memory that the next one uses again. Most
-// objects have no sockets, and none of it.
+// todo collects the actions of one event in memory that the next event reuses. It is nil
+// for most objects: they have no sockets.
 type todo struct {
 	do    []Do
 	heads []Head // that do shares
@@ -36,33 +36,33 @@ type lane struct {
 	mark      Mark
 	answered  bool      // the gateway has answered this owner, or the record did not name it
 	lacked    bool      // it did not have all that earlier owners had sent it
-	tombstone time.Time // when it was given up; zero: it was not, or it has acknowledged that
-	need      uint64    // the commit that giving it up depends on
+	tombstone time.Time // when the gateway was given up; zero: never, or it has acknowledged its tombstone
+	need      uint64    // the commit that the giving up depends on
 	answer    []Position
 	members   map[Slot]member
 	listed    []Slot // members' slots, rising
 
 	head  uint64 // the newest number
-	sent  uint64 // up to this one they have left
-	acked uint64 // up to this one they have arrived
-	start uint64 // the newest that is not More; 0: nothing has a number yet
-	owed  uint64 // 1: something is promised to the gateway that has no number yet; else 0
+	sent  uint64 // pushes up to this number have left
+	acked uint64 // pushes up to this number have arrived
+	start uint64 // number of the newest push that is not More; 0: no push has a number yet
+	owed  uint64 // 1: a push is promised to the gateway that has no number yet; else 0
 
 	window []kept // after acked, without what was shed
 	size   int    // bytes of window
 
 	next  time.Time     // when to ask or to probe
-	pause time.Duration // until the probe after that
-	quiet bool          // the gateway was told
+	pause time.Duration // between that probe and the following one
+	quiet bool          // the gateway was told that nothing is missing
 }
 
 // member is a socket whose end the object has not been told.
 type member struct {
 	state memberState
-	last  uint64 // number of the newest frame that was taken
+	last  uint64 // number of the newest taken frame
 }
 
-// memberState is how a member's frames are taken.
+// memberState says which frames of a member are taken.
 type memberState uint8
 
 const (
@@ -71,13 +71,13 @@ const (
 	ending                     // the last one was taken
 )
 
-// need is how far a stream has been seen to be.
+// need is the highest number that anybody has seen of an earlier owner's lane.
 type need struct {
 	token uint64
 	Head
 }
 
-// Do is something that the host must do, in order.
+// Do is an action of the host. Actions are done in order.
 type Do struct {
 	Kind    DoKind
 	Gateway string
@@ -86,14 +86,14 @@ type Do struct {
 	Quiet   bool   // of Probe
 }
 
-// DoKind is what a Do asks for.
+// DoKind is the kind of a Do.
 type DoKind uint8
 
 // The kinds of Do.
 const (
 	Send  DoKind = 1 + iota // send Push to the gateway
 	Probe                   // tell the gateway that its lane is at Head, and whether all is quiet
-	Ask                     // ask the gateway what it has (Which)
+	Ask                     // ask the gateway for its positions and sockets (Which)
 )
 
 // NewSender begins a term from the record's entries. Tick asks their gateways.
@@ -112,8 +112,8 @@ func NewSender(token uint64, entries []Entry, settings *Settings, now time.Time)
 	return s
 }
 
-// Unused reports whether there has never been a lane. A new Sender does the same then, once
-// it knows what has landed.
+// Unused reports whether there has never been a lane. A new Sender with the same landed
+// commit then behaves the same.
 func (s *Sender) Unused() bool {
 	return len(s.lanes) == 0 && s.needs == nil && s.floor == 0
 }
@@ -152,12 +152,12 @@ func (s *Sender) begin() {
 	}
 }
 
-// ask asks something of the host.
+// ask adds an action for the host.
 func (s *Sender) ask(d Do) {
 	s.todo.do = append(s.todo.do, d)
 }
 
-// asks are what is asked of the host since begin.
+// asks returns the actions since begin.
 func (s *Sender) asks() []Do {
 	if s.todo == nil {
 		return nil
@@ -190,17 +190,17 @@ func (l *lane) remove(slot Slot) {
 	delete(l.members, slot)
 }
 
-// Out is what an event does to one gateway.
+// Out is the output of an event to one gateway.
 type Out struct {
 	Gateway string
 	Opens   []Slot
-	Ends    []Slot   // whose end the event has told the object
-	GiveUp  bool     // nothing was heard of the gateway for too long; the ends of all Members are told by this event or later ones
+	Ends    []Slot   // sockets whose end the event has told the object
+	GiveUp  bool     // the gateway was silent for too long; the ends of all Members are told by this event or later ones
 	Bodies  [][]byte // of pushes, in order; more than one if they do not fit
 }
 
-// Event gives numbers to what an event sends; it depends on the commit need, 0 for
-// none. What need does not hold back is sent.
+// Event numbers the pushes of an event, which depends on the commit need (0: on none), and
+// sends all pushes whose commit has landed.
 func (s *Sender) Event(now time.Time, need uint64, outs []Out) []Do {
 	s.begin()
 	s.need = max(s.need, need)
@@ -231,9 +231,9 @@ func (s *Sender) Event(now time.Time, need uint64, outs []Out) []Do {
 	return s.asks()
 }
 
-// Owe says to which gateways something is promised that has no number yet, and to no
-// others: an event that was acknowledged, or was part of a put, has sent it. A new owner
-// finds that they lack it, unless it has come by then.
+// Owe sets the gateways to which a push without a number is promised: an event that was
+// acknowledged, or was part of a put, has sent it. A new owner finds that these gateways
+// lack the push, unless it has arrived by then.
 func (s *Sender) Owe(gateways ...string) {
 	for _, l := range s.lanes {
 		l.owed = 0
@@ -262,7 +262,7 @@ func (s *Sender) giveUp(now time.Time, l *lane) {
 	}
 }
 
-// remove forgets lanes of which there is nothing left.
+// remove forgets the lanes for which gone reports true.
 func (s *Sender) remove(gone func(*lane) bool) {
 	s.lanes = slices.DeleteFunc(s.lanes, func(l *lane) bool {
 		if !gone(l) {
@@ -273,7 +273,7 @@ func (s *Sender) remove(gone func(*lane) bool) {
 	})
 }
 
-// Members are a gateway's sockets whose end nobody tells the object yet.
+// Members are a gateway's sockets whose end is not being told to the object yet.
 func (s *Sender) Members(gateway string) []Slot {
 	l := s.find(gateway)
 	if l == nil {
@@ -282,14 +282,14 @@ func (s *Sender) Members(gateway string) []Slot {
 	return l.slots(open, closing)
 }
 
-// Accepts reports whether a socket may be opened at the gateway: not while it is to
-// close all that it holds.
+// Accepts reports whether a socket may be opened at the gateway: false while the gateway
+// still has to close all that it holds.
 func (s *Sender) Accepts(gateway string) bool {
 	l := s.find(gateway)
 	return l == nil || l.answered && l.tombstone.IsZero()
 }
 
-// Landed lets go what waits for the commit.
+// Landed sends the pushes that waited for the commit.
 func (s *Sender) Landed(now time.Time, commit uint64) []Do {
 	s.begin()
 	s.landed = max(s.landed, commit)
@@ -297,8 +297,8 @@ func (s *Sender) Landed(now time.Time, commit uint64) []Do {
 	return s.asks()
 }
 
-// release sends what waits for nothing more. All lanes advance first: heads tell of
-// all that leaves together.
+// release sends the pushes whose commit has landed. All lanes advance before anything is
+// sent, so that the heads in each push count the pushes to the other gateways.
 func (s *Sender) release(now time.Time) {
 	var few [8]uint64 // most objects have few gateways
 	from := few[:0]
@@ -318,7 +318,7 @@ func (s *Sender) release(now time.Time) {
 	}
 }
 
-// send sends what the window has from a number on.
+// send sends the window from a number on, up to the newest push that may leave.
 func (s *Sender) send(l *lane, from uint64) {
 	for _, k := range l.from(from) {
 		if k.seq <= l.sent {
@@ -329,7 +329,7 @@ func (s *Sender) send(l *lane, from uint64) {
 	}
 }
 
-// headsFor are the heads in a push.
+// headsFor returns the heads of a push with number seq to a lane.
 func (s *Sender) headsFor(to *lane, seq uint64) []Head {
 	begin := len(s.todo.heads)
 	for _, l := range s.lanes {
@@ -344,19 +344,19 @@ func (s *Sender) headsFor(to *lane, seq uint64) []Head {
 	return slices.Clip(s.todo.heads[begin:])
 }
 
-// Acked is a gateway's word that it has all up to received.
+// Acked notes that a gateway has acknowledged all numbers up to received.
 func (s *Sender) Acked(gateway string, received uint64) []Do {
 	s.begin()
 	l := s.find(gateway)
 	if l == nil || received > l.sent {
-		return nil // no gateway of ours says so
+		return nil // forged: nothing after sent has left
 	}
 	s.arrived(l, received)
 	return s.asks()
 }
 
-// arrived notes what a gateway has, and tells all gateways when nothing is missing
-// anywhere. Who acknowledges all once more did not hear that.
+// arrived notes how far a gateway is, and tells all gateways when nothing is missing
+// anywhere. A gateway that acknowledges everything once more missed that news and gets it again.
 func (s *Sender) arrived(l *lane, received uint64) {
 	n := 0
 	for ; n < len(l.window) && l.window[n].seq <= received; n++ {
@@ -386,13 +386,13 @@ func (s *Sender) Quiet() bool {
 	})
 }
 
-// Resend is a gateway's request for all from a number on; 0: it has nothing of the lane.
+// Resend answers a gateway's request for all from a number on; 0: the gateway has nothing of the lane.
 func (s *Sender) Resend(now time.Time, gateway string, from uint64) []Do {
 	s.begin()
 	l := s.find(gateway)
 	switch {
 	case l == nil || l.start == 0 || from > l.sent:
-		return nil // nothing of that was sent
+		return nil // forged: none of these numbers has left
 	case from == 0 && l.start <= l.acked && l.acked < l.sent && len(l.members) == 0 && l.tombstone.IsZero():
 		// The gateway may have forgotten the lane: it holds no socket.
 		l.window, l.size = nil, 0
@@ -400,9 +400,9 @@ func (s *Sender) Resend(now time.Time, gateway string, from uint64) []Do {
 		s.release(now)
 		return s.asks()
 	}
-	from = max(from, min(l.start, l.sent)) // what was before is not missing
+	from = max(from, min(l.start, l.sent)) // numbers before start are not missing
 	if from <= l.acked {
-		return nil // asked before it came
+		return nil // the request is older than the acknowledgement
 	}
 	if len(l.window) == 0 || l.window[0].seq > from {
 		s.closeAll(now, l)
@@ -470,7 +470,7 @@ func (s *Sender) Hurry(now time.Time, gateway string) {
 	}
 }
 
-// Entries are what a put that is decided on now has to hold; valid until the next call.
+// Entries are the gateways' entries in a put that is decided on now; valid until the next call.
 func (s *Sender) Entries() []Entry {
 	var entries []Entry
 	for _, l := range s.lanes {

@@ -47,29 +47,29 @@ type Push struct {
 	Body  []byte // acknowledgements of frames and operations on sockets, as the host has encoded them
 }
 
-// Position is how far a gateway is in one owner's stream, and what it was told of the others.
+// Position is how far a gateway is in one owner's stream, and how far it knows the others to be.
 type Position struct {
 	Token    uint64
 	Received uint64
 	Heads    []Head
 }
 
-// HeldSocket is a socket at its gateway. Frames up to Settled are acknowledged.
+// HeldSocket is a socket at its gateway. Frames up to Acked are acknowledged.
 type HeldSocket struct {
-	Slot    Slot
-	Settled uint64
+	Slot  Slot
+	Acked uint64
 }
 
-// Answer is what a gateway tells a new owner.
+// Answer is a gateway's answer to a new owner.
 type Answer struct {
 	Positions []Position // oldest owner first
 	Sockets   []HeldSocket
 }
 
-// Entry is what a record holds of one gateway.
+// Entry is a record's entry of one gateway.
 type Entry struct {
 	Gateway   string
-	Token     uint64    // of the owner that has made the entry
+	Token     uint64    // of the owner that made the entry
 	Head      uint64    // of the gateway's lane then
 	Slots     []Slot    // its sockets, rising
 	Tombstone time.Time // when the gateway was given up; zero: it was not
@@ -78,12 +78,12 @@ type Entry struct {
 // Settings are the times and bounds of both halves.
 type Settings struct {
 	Window int           // bytes of one lane that are kept until acknowledged; the newest event is always kept whole
-	Keep   time.Duration // how long they are kept at most
+	Keep   time.Duration // the longest time for which they are kept
 
 	Probe     time.Duration // an owner probes a lane that has not acknowledged for so long, then twice as long, up to Again
 	Again     time.Duration
 	Ask       time.Duration // between questions to a gateway before the object is served; then Again
-	Wait      time.Duration // how long the object is not served for want of answers
+	Wait      time.Duration // the longest time for which the object is not served for want of answers
 	Tombstone time.Duration // between questions to a gateway that was given up
 	Forget    time.Duration // after which a gateway that was given up cannot come back
 

@@ -13,7 +13,7 @@ func (s *Sender) awaitsAnswers() bool {
 // Taking reports whether the object is not to be served yet.
 func (s *Sender) Taking() bool { return s.taking }
 
-// Held is a gateway's answer.
+// Held notes a gateway's answer.
 func (s *Sender) Held(now time.Time, gateway string, answer Answer) []Do {
 	s.begin()
 	l := s.find(gateway)
@@ -32,7 +32,7 @@ func (s *Sender) Held(now time.Time, gateway string, answer Answer) []Do {
 	if s.taking {
 		for _, held := range answer.Sockets {
 			if _, known := l.members[held.Slot]; known {
-				l.members[held.Slot] = member{open, held.Settled}
+				l.members[held.Slot] = member{open, held.Acked}
 			}
 		}
 		if !s.awaitsAnswers() {
@@ -47,7 +47,7 @@ func (s *Sender) Held(now time.Time, gateway string, answer Answer) []Do {
 	return s.asks()
 }
 
-// know notes how far a stream has been seen to be.
+// know notes how far an earlier owner's lane is known to be.
 func (s *Sender) know(token uint64, h Head) {
 	for i := range s.needs {
 		if n := &s.needs[i]; n.token == token && n.Gateway == h.Gateway {
@@ -58,7 +58,7 @@ func (s *Sender) know(token uint64, h Head) {
 	s.needs = append(s.needs, need{token, h})
 }
 
-// lacks reports whether somebody knows of something that the gateway does not have.
+// lacks reports whether a push of an earlier owner is known that the gateway does not have.
 func (s *Sender) lacks(l *lane) bool {
 	return slices.ContainsFunc(s.needs, func(n need) bool {
 		return n.Gateway == l.mark && n.Seq > 0 && !slices.ContainsFunc(l.answer, func(p Position) bool {
@@ -94,7 +94,7 @@ func (s *Sender) rejudge(now time.Time) {
 		}
 		waits = waits || !l.answered
 	}
-	if !waits { // nobody can tell anything new of earlier streams
+	if !waits { // no answer can add anything about earlier streams
 		s.needs = nil
 		for _, l := range s.lanes {
 			l.answer = nil
@@ -102,8 +102,8 @@ func (s *Sender) rejudge(now time.Time) {
 	}
 }
 
-// closeAll begins the lane anew without its sockets. What waits to be sent is for
-// those sockets, and is dropped.
+// closeAll begins the lane anew without its sockets, and drops the waiting pushes: they are
+// for those sockets.
 func (s *Sender) closeAll(now time.Time, l *lane) {
 	for slot, m := range l.members {
 		if m.state == open {
@@ -118,7 +118,7 @@ func (s *Sender) closeAll(now time.Time, l *lane) {
 	s.number(now, l, k)
 }
 
-// Whole reports whether a gateway is known to have all that earlier owners have sent it.
+// Whole reports whether a gateway is known to have all pushes of earlier owners.
 func (s *Sender) Whole(gateway string) bool {
 	l := s.find(gateway)
 	return l != nil && !l.lacked && !s.awaitsAnswers()

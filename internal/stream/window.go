@@ -35,14 +35,15 @@ func (s *Sender) number(now time.Time, l *lane, k kept) {
 	l.quiet = false
 }
 
-// from is what the window has from a number on. A busy lane's window is long.
+// from returns the window from a number on, by binary search: a busy lane's window is long.
 func (l *lane) from(seq uint64) []kept {
 	i, _ := slices.BinarySearchFunc(l.window, seq, func(k kept, seq uint64) int { return cmp.Compare(k.seq, seq) })
 	return l.window[i:]
 }
 
-// trim drops the oldest of the window, not of what is after newest, until it is small
-// and young enough. What has not been sent is never dropped: every gateway would miss it.
+// trim drops the oldest of the window, up to the number newest, until the window has at most
+// most bytes and nothing from before since. Callers never let newest exceed the sent number: an unsent
+// push that is dropped would be missing at every gateway.
 func (l *lane) trim(newest uint64, most int, since time.Time) {
 	n := 0
 	for ; n < len(l.window) && l.window[n].seq <= newest && (l.size > most || l.window[n].at.Before(since)); n++ {
@@ -81,8 +82,8 @@ func (s *Sender) Full() bool {
 	})
 }
 
-// Shed drops what a lane keeps and has sent, for want of memory. If the gateway lacks
-// it the lane begins anew.
+// Shed drops all sent pushes of a lane's window, for want of memory. If the gateway lacks
+// one of them the lane begins anew.
 func (s *Sender) Shed(gateway string) {
 	if l := s.find(gateway); l != nil {
 		l.trim(l.sent, -1, time.Time{})

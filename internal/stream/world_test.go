@@ -220,7 +220,7 @@ func writeAnswer(a Answer) string {
 	var b buf
 	b.positions(a.Positions)
 	for _, s := range a.Sockets {
-		b.u(uint64(s.Slot), s.Settled)
+		b.u(uint64(s.Slot), s.Acked)
 	}
 	return string(b)
 }
@@ -304,7 +304,7 @@ func (b *buf) receiver(r *Receiver) {
 	b.u(uint64(len(r.sockets)))
 	for _, slot := range slices.Sorted(maps.Keys(r.sockets)) {
 		s := r.sockets[slot]
-		b.u(uint64(slot), uint64(s.State), s.Last, s.Settled)
+		b.u(uint64(slot), uint64(s.State), s.Last, s.Acked)
 	}
 }
 

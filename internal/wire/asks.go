@@ -1,6 +1,6 @@
 package wire
 
-// What hosts tell each other about what their objects ask. Package asks decides what is said.
+// Messages between hosts about their objects' asks. Package asks decides when they are sent.
 
 // Asked is what a host adds to the request of an object that asks another.
 type Asked struct {
@@ -8,8 +8,8 @@ type Asked struct {
 	Caller string // the key of the object that asks
 	Name   string // its name, "" for none
 	Token  uint64 // of its owner
-	N      uint64 // of the ask, at that owner
-	Long   bool   // the event began in a way that comes again, perhaps much later
+	N      uint64 // number of the ask, at that owner
+	Long   bool   // the event may be repeated much later: an alarm or a tell
 	Fence  bool   // asks of older owners of the caller must not run any more
 	Root   string // the event that began the chain
 	Chain  []Link // the objects that wait for the answer, the first to ask first
@@ -38,11 +38,10 @@ func (l *Link) fields(c *coder) {
 	text(c, 2, &l.Label)
 }
 
-// SettledAsks says that a caller's owner has nothing to ask again of what it asked: all with numbers below Low, but for
-// those in Open.
+// SettledAsks says that a caller's owner will not repeat its asks with numbers below Low, except those in Open.
 type SettledAsks struct {
 	Caller string
-	Token  uint64 // of the owner that has asked
+	Token  uint64 // of the owner that asked
 	Low    uint64
 	Open   []Number
 }
@@ -54,21 +53,21 @@ func (s *SettledAsks) fields(c *coder) {
 	parts(c, 4, &s.Open)
 }
 
-// Number is one of a list.
+// Number is an element of a list of numbers.
 type Number struct{ N uint64 }
 
 func (n *Number) fields(c *coder) { number(c, 1, &n.N) }
 
-// Waiting is an event that waits for what it has asked, as a probe carries it from each object that waits to the one that it
+// Waiting is an event that waits for the answer to an ask. A probe carries it from each waiting object to the one that it
 // waits for.
 type Waiting struct {
-	Object string // that the event is of
+	Object string // of the event
 	Event  string
-	N      uint64 // of the ask that the probe began with
+	N      uint64 // number of the ask that the probe began with
 	Root   string // the event that began the chain
 	Time   int64  // of the root, in Unix milliseconds
 	Depth  uint8  // how many objects wait for the event
-	Hops   uint8  // objects that have passed the probe on
+	Hops   uint8  // how many objects have passed the probe on
 }
 
 func (w *Waiting) fields(c *coder) {

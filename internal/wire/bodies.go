@@ -19,10 +19,10 @@ import (
 	"holdfast/objects"
 )
 
-// StreamAt is where the rest of a response is to be had.
+// StreamAt says where the rest of a response is read.
 type StreamAt struct {
-	ID   string // unlike all others, and not to be guessed
-	Host string // the incarnation that writes it
+	ID   string // unique, and cannot be guessed
+	Host string // the incarnation that writes the stream
 }
 
 func (s *StreamAt) fields(c *coder) {
@@ -30,7 +30,7 @@ func (s *StreamAt) fields(c *coder) {
 	text(c, 2, &s.Host)
 }
 
-// Segment is a segment of one body. Package flow decides what is said.
+// Segment is a segment of one body. Package flow makes it.
 type Segment struct {
 	Body string // the id of its stream
 	flow.Segment
@@ -48,8 +48,8 @@ func (s *Segment) fields(c *coder) {
 	c.bool(9, &s.Gone)
 }
 
-// Bodies are what one process carries beside events: the rests of responses, and the large bodies of their requests. Safe
-// for concurrent use.
+// Bodies are the bodies that one process carries beside events: the rests of responses, and the large bodies of their
+// requests. Safe for concurrent use.
 type Bodies struct {
 	bus  Conn
 	sub  *nats.Subscription
@@ -58,7 +58,7 @@ type Bodies struct {
 	over bool
 }
 
-// NewBodies hears what is for this name.
+// NewBodies subscribes to the segments for a name.
 func NewBodies(bus Conn, name string) (*Bodies, error) {
 	b := &Bodies{bus: bus, open: make(map[string]*Body)}
 	var err error
@@ -68,7 +68,7 @@ func NewBodies(bus Conn, name string) (*Bodies, error) {
 	return b, nil
 }
 
-// Close cuts all that is carried.
+// Close cuts all bodies.
 func (b *Bodies) Close() {
 	b.sub.Unsubscribe() // fails only when the connection has ended
 	b.mu.Lock()
@@ -80,15 +80,15 @@ func (b *Bodies) Close() {
 	}
 }
 
-// NewStream names a stream that the incarnation of this name will write.
+// NewStream names a new stream, which this incarnation will write.
 func NewStream(incarnation string) *StreamAt { return &StreamAt{ID: rand.Text(), Host: incarnation} }
 
-// Begin is the writer's side of a stream. The reader is who has asked.
+// Begin opens the writer's side of a stream. The reader is the asking process.
 func (b *Bodies) Begin(at *StreamAt, reader string) *Body {
 	return b.add(at.ID, BodySubject(reader), false)
 }
 
-// Open is the reader's side of a stream.
+// Open opens the reader's side of a stream.
 func (b *Bodies) Open(at *StreamAt) (*Body, error) {
 	if len(at.ID) != len(rand.Text()) || !incarnationPattern.MatchString(at.Host) {
 		return nil, objects.Errorf(objects.Unknown, "the answer is a stream whose place is no host's")
@@ -97,7 +97,7 @@ func (b *Bodies) Open(at *StreamAt) (*Body, error) {
 }
 
 func (b *Bodies) add(id, to string, opens bool) *Body {
-	body := &Body{of: b, id: id, to: to, side: flow.New(flow.Default(), opens, time.Now())}
+	body := &Body{bodies: b, id: id, to: to, side: flow.New(flow.Default(), opens, time.Now())}
 	b.mu.Lock()
 	over := b.over
 	if !over {
@@ -113,7 +113,7 @@ func (b *Bodies) add(id, to string, opens bool) *Body {
 	return body
 }
 
-// onMessage hands a segment to its body. Nobody hears of one that is of no body here.
+// onMessage hands a segment to its body. It drops segments of bodies that are not here.
 func (b *Bodies) onMessage(msg *nats.Msg) {
 	var s Segment
 	if Decode(msg.Data, &s) != nil {
@@ -133,70 +133,70 @@ func (b *Bodies) forget(id string) {
 	delete(b.open, id)
 }
 
-// Body is one side of a stream: what it reads, and what it writes.
+// Body is one side of a stream. It is read and written.
 type Body struct {
-	of     *Bodies
+	bodies *Bodies
 	id, to string
 
 	mu       sync.Mutex // guards what follows
 	side     *flow.Side
 	timer    *time.Timer
-	changed  chan struct{} // closed when something has; nil: nobody waits for that
-	left     func(error)   // is told once that it is of no use to write; nil: nobody is
-	ended    bool          // it is carried no more
-	carried  int           // bytes of it so far
+	changed  chan struct{} // closed by the next change; nil: nobody waits for one
+	left     func(error)   // called once when writing has become useless; nil: not wanted
+	ended    bool          // the body is not carried any more
+	carried  int           // bytes so far
 	closed   bool          // nobody reads
 	deadline time.Time     // of Read; zero: none
 	pumping  sync.WaitGroup
-	forget   func() bool // ends what until has begun; nil: nothing
-	upload   io.Closer   // that is being carried; nil: none
+	forget   func() bool // ends the wait that until began; nil: none
+	upload   io.Closer   // the upload that Carry copies; nil: none
 }
 
-// Why a body is not carried any more.
+// Reasons for which a body is not carried any more.
 var (
 	ErrLeft = errors.New("the client has gone, and nobody reads the response")
-	errLost = errors.New("the other end of the stream is not heard any more")
+	errLost = errors.New("nothing comes from the other end of the stream any more")
 )
 
 func (b *Body) onSegment(s flow.Segment) {
 	b.mu.Lock()
 	now := time.Now()
-	if b.side.Hear(s, now) != nil {
+	if b.side.Receive(s, now) != nil {
 		b.mu.Unlock()
 		return
 	}
 	b.count(len(s.Data))
-	tell := b.pump(now)
+	call := b.pump(now)
 	b.mu.Unlock()
-	tell()
+	call()
 }
 
 func (b *Body) tick() {
 	b.mu.Lock()
-	tell := b.pump(time.Now())
+	call := b.pump(time.Now())
 	b.mu.Unlock()
-	tell()
+	call()
 }
 
-// pump sends what is to be sent, and wakes who waits. What it returns is to be called without the lock. With mu held.
-func (b *Body) pump(now time.Time) (tell func()) {
+// pump sends the next segments, and wakes who waits. The caller calls the returned function without the lock. With mu held.
+func (b *Body) pump(now time.Time) (unlocked func()) {
 	if b.ended {
 		b.wake()
-		return b.farewell(errLost)
+		return b.notifyLeft(errLost)
 	}
 	b.send(now)
 	if b.side.Dead(now) {
 		b.stop()
-		b.of.forget(b.id)
+		b.bodies.forget(b.id)
 	} else {
 		b.timer.Reset(max(time.Millisecond, b.side.Wake().Sub(now)))
 	}
 	b.wake()
 	switch {
 	case b.side.Phase() == flow.Lost:
-		return b.farewell(errLost)
+		return b.notifyLeft(errLost)
 	case b.side.Unread():
-		return b.farewell(ErrLeft)
+		return b.notifyLeft(ErrLeft)
 	}
 	return func() {}
 }
@@ -204,7 +204,7 @@ func (b *Body) pump(now time.Time) (tell func()) {
 // large is how many bytes make a stream a large one, for package heap.
 const large = 1 << 20
 
-// count counts bytes that are carried. With mu held.
+// count adds to the bytes that were carried. With mu held.
 func (b *Body) count(n int) {
 	before := b.carried
 	if b.carried += n; before < large && b.carried >= large && !b.ended {
@@ -212,7 +212,7 @@ func (b *Body) count(n int) {
 	}
 }
 
-// stop carries nothing any more. With mu held.
+// stop ends the carrying. With mu held.
 func (b *Body) stop() {
 	if !b.ended && b.carried >= large {
 		heap.End()
@@ -221,15 +221,15 @@ func (b *Body) stop() {
 	b.timer.Stop()
 }
 
-// send sends what is to be said. What is not sent is said again. With mu held.
+// send sends the side's next segments. A segment that cannot be sent is made again later. With mu held.
 func (b *Body) send(now time.Time) {
-	for s, ok := b.side.Say(now); ok; s, ok = b.side.Say(now) {
-		_ = Publish(b.of.bus, b.to, &Segment{Body: b.id, Segment: s})
+	for s, ok := b.side.Next(now); ok; s, ok = b.side.Next(now) {
+		_ = Publish(b.bodies.bus, b.to, &Segment{Body: b.id, Segment: s})
 	}
 }
 
-// farewell is how to say that it is of no use to write. With mu held.
-func (b *Body) farewell(why error) func() {
+// notifyLeft returns the call of left, once. With mu held.
+func (b *Body) notifyLeft(why error) func() {
 	left := b.left
 	if b.left = nil; left == nil {
 		return func() {}
@@ -237,7 +237,7 @@ func (b *Body) farewell(why error) func() {
 	return func() { left(why) }
 }
 
-// wake wakes who waits. With mu held.
+// wake wakes those who wait for a change. With mu held.
 func (b *Body) wake() {
 	if b.changed != nil {
 		close(b.changed)
@@ -245,7 +245,7 @@ func (b *Body) wake() {
 	}
 }
 
-// wait waits for a change, until the time; it reports whether there was one. With mu held, which it gives up meanwhile.
+// wait waits for a change until a time, and reports whether one came. With mu held; wait releases it meanwhile.
 func (b *Body) wait(ctx context.Context, until time.Time) bool {
 	if b.changed == nil {
 		b.changed = make(chan struct{})
@@ -268,7 +268,7 @@ func (b *Body) wait(ctx context.Context, until time.Time) bool {
 	return false
 }
 
-// Read reads what comes. A cut is an error.
+// Read reads received bytes, and waits for some. A cut is an error.
 func (b *Body) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -303,7 +303,7 @@ func (b *Body) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// Write writes, and waits while the other does not read. Nothing is written after Finish.
+// Write writes, and waits while the other does not read. After Finish it fails.
 func (b *Body) Write(p []byte) (n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -330,7 +330,7 @@ func (b *Body) Write(p []byte) (n int, err error) {
 	}
 }
 
-// Finish says that nothing more is written: nil for all was, and else why it was not.
+// Finish ends the writing: nil if everything was written, otherwise the reason of the cut.
 func (b *Body) Finish(err error) {
 	b.mu.Lock()
 	end, reason := flow.Whole, ""
@@ -338,12 +338,12 @@ func (b *Body) Finish(err error) {
 		end, reason = flow.Cut, strings.ToValidUTF8(err.Error(), "?")
 	}
 	b.side.Finish(end, reason)
-	tell := b.pump(time.Now())
+	call := b.pump(time.Now())
 	b.mu.Unlock()
-	tell()
+	call()
 }
 
-// Sent waits until the other has all that was written, or until ctx ends. Then nothing is carried any more.
+// Sent waits until the other has all bytes, or until ctx ends. Then it ends the carrying.
 func (b *Body) Sent(ctx context.Context) {
 	b.mu.Lock()
 	for !b.ended && !b.side.Sent() && b.wait(ctx, time.Time{}) {
@@ -355,13 +355,13 @@ func (b *Body) Sent(ctx context.Context) {
 	}
 }
 
-// Watch has left told, once, when it is of no use any more to write: ErrLeft if nobody reads.
+// Watch has left called once when writing becomes useless, with ErrLeft if nobody reads.
 func (b *Body) Watch(left func(error)) {
 	b.mu.Lock()
 	b.left = left
-	tell := b.pump(time.Now())
+	call := b.pump(time.Now())
 	b.mu.Unlock()
-	tell()
+	call()
 }
 
 // until has the body closed when ctx ends.
@@ -371,7 +371,7 @@ func (b *Body) until(ctx context.Context) {
 	b.forget = context.AfterFunc(ctx, func() { _ = b.Close() })
 }
 
-// Carry has a large body written, on a goroutine of its own, until it ends or this one is closed.
+// Carry copies a large body to this one, on a goroutine of its own, until the upload ends or this body is closed.
 func (b *Body) Carry(upload io.ReadCloser) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -382,10 +382,10 @@ func (b *Body) Carry(upload io.ReadCloser) {
 	})
 }
 
-// onlyWriter keeps io.Copy from other ways.
+// onlyWriter hides all methods but Write from io.Copy.
 type onlyWriter struct{ io.Writer }
 
-// Close says that nobody reads any more. It waits for what Carry has begun.
+// Close stops reading. It waits for the goroutine of Carry.
 func (b *Body) Close() error {
 	b.mu.Lock()
 	if b.closed {
@@ -399,9 +399,9 @@ func (b *Body) Close() error {
 	upload := b.upload
 	b.side.Leave(time.Now())
 	b.side.Finish(flow.Cut, "nobody reads the response")
-	tell := b.pump(time.Now())
+	call := b.pump(time.Now())
 	b.mu.Unlock()
-	tell()
+	call()
 	var err error
 	if upload != nil {
 		err = upload.Close()
@@ -410,7 +410,7 @@ func (b *Body) Close() error {
 	return err
 }
 
-// end carries nothing any more. The other is told what can be told.
+// end ends the carrying. It sends a last segment if there is one.
 func (b *Body) end() {
 	b.mu.Lock()
 	now := time.Now()
@@ -419,8 +419,8 @@ func (b *Body) end() {
 	b.send(now)
 	b.stop()
 	b.wake()
-	tell := b.farewell(errLost)
+	call := b.notifyLeft(errLost)
 	b.mu.Unlock()
-	b.of.forget(b.id)
-	tell()
+	b.bodies.forget(b.id)
+	call()
 }

@@ -13,8 +13,8 @@ import (
 // search is the way to a host that claims an object. It is pure. One host of the
 // region is asked, through its queue group. If nobody listens, or a host that is
 // frozen got the claim, all hosts of the class are asked who is there; the first
-// answer is that of the nearest one that lives, and it gets the claim. So a host is
-// chosen by round trip, a frozen one costs hostPatience, and of many hosts one claims.
+// answer comes from the nearest living host, which gets the claim. So a host is chosen by
+// round trip, a frozen one costs hostPatience, and only one of many hosts claims.
 //
 //	       nobody, silence             found
 //	region ───────────────▶ scouting ────────▶ host
@@ -36,12 +36,12 @@ type news uint8
 
 const (
 	noResponders news = iota // nobody listens to the last question
-	timedOut                 // nothing came for as long as one waits
+	timedOut                 // no answer came in time
 	hostAnswered             // a host says that it is there
 	hostBusy                 // a host says that it is at work
 )
 
-// next is where the search goes, and whether that sends a question.
+// next returns the next state of the search, and whether a question is sent there.
 func (s search) next(n news) (search, bool) {
 	switch {
 	case n == hostBusy:
@@ -49,7 +49,7 @@ func (s search) next(n news) (search, bool) {
 	case n == hostAnswered && s == askAll:
 		return askHost, true
 	case n == hostAnswered:
-		return s, false // slower than the one that was asked
+		return s, false // a slower host than the asked one
 	case n == noResponders && s == askAll:
 		return none, false
 	case n == noResponders && s == isClaiming:
@@ -63,9 +63,9 @@ const (
 	hostPatience = 200 * time.Millisecond // beyond a round trip: what a frozen host costs a claim
 	farTrip      = 500 * time.Millisecond // to a host of a region that the caller has named
 	nearestFor   = 10 * time.Second       // how long the nearest region is remembered
-	spreadTime   = 100 * time.Millisecond // between two questions whether anybody runs a class
-	absentFor    = time.Second            // how long a class that nobody runs is not asked for
-	maxClasses   = 1000                   // that are remembered
+	spreadTime   = 100 * time.Millisecond // between two questions whether a host runs a class
+	absentFor    = time.Second            // how long no question is sent about a class that no host runs
+	maxClasses   = 1000                   // remembered classes
 )
 
 // ClaimNotice is after how long a host says that a claim is still under way.
@@ -78,7 +78,7 @@ type place struct {
 	until  time.Time
 }
 
-// hostAnswer is what came back for a question to hosts.
+// hostAnswer is the answer to a question to hosts.
 type hostAnswer struct {
 	question uint64
 	reply    *ClaimReply // nil: nobody listens
@@ -91,8 +91,7 @@ var (
 )
 
 // Activate asks a host to claim the object, one of this client's region first, and
-// returns the token of its owner. It is 0 if somebody else's lease on the object still
-// holds.
+// returns the owner's token, or 0 if another host's lease on the object is still valid.
 func (c *Client) Activate(ctx context.Context, id Address) (token uint64, err error) {
 	reply, err := c.activate(ctx, id, false, nil)
 	if err != nil || !reply.Owned {
@@ -101,8 +100,8 @@ func (c *Client) Activate(ctx context.Context, id Address) (token uint64, err er
 	return reply.Token, nil
 }
 
-// activate is Activate for a maker. With resume it lifts the object's quarantine. Of those
-// that wait for one claim, the first counts as the object's maker.
+// activate is Activate for a maker. With resume it lifts the object's quarantine. The first
+// of several who wait for one claim counts as the object's maker.
 func (c *Client) activate(ctx context.Context, id Address, resume bool, maker Maker) (*ClaimReply, error) {
 	flight := id.Key()
 	if resume {
@@ -117,7 +116,7 @@ func (c *Client) activate(ctx context.Context, id Address, resume bool, maker Ma
 		}
 		reply, err := c.claim(ctx, first, Claim{Class: string(id.Class()), ID: id.String(), Name: id.Name, Resume: resume})
 		if err == nil && reply.Owned && c.Plausible(reply.Token) {
-			c.tokens.Add(id.Key(), reply.Token) // also if a higher one was known: that one was forged
+			c.tokens.Add(id.Key(), reply.Token) // a higher known token was forged
 		}
 		if err == nil && reply.Owned && reply.New && maker != nil {
 			maker.Made()
@@ -147,8 +146,8 @@ func (c *Client) Served(ctx context.Context, class string) error {
 const maxAnnounced = 256
 
 // announceLost publishes to all hosts of the class that an owner was lost with an event in hand,
-// once for each successor, whose token this is: all clients know that one, but not all the
-// token of the owner that was lost. Nobody waits for an answer.
+// once for each successor's token: all clients know the successor's, but not all know the lost
+// owner's. There is no answer.
 func (c *Client) announceLost(class string, token uint64) {
 	c.mu.Lock()
 	told := c.announced[token]
@@ -165,13 +164,13 @@ func (c *Client) announceLost(class string, token uint64) {
 	}
 }
 
-// claimInbox is where a question to hosts is answered.
+// claimInbox is the subject of the answers to a question to hosts.
 func (c *Client) claimInbox(question uint64) string {
 	return InboxPrefix + c.cfg.Name + ".claim." + strconv.FormatUint(question, 10)
 }
 
 // claim finds a host, in this region first, and returns its answer. With an empty ID it
-// returns that of the first host, of any region, that is there.
+// returns the answer of the first host of any region.
 func (c *Client) claim(ctx context.Context, region place, claim Claim) (*ClaimReply, error) {
 	answers := make(chan hostAnswer, 16)
 	var questions []uint64
@@ -242,8 +241,8 @@ func (c *Client) claim(ctx context.Context, region place, claim Claim) (*ClaimRe
 	return nil, fmt.Errorf("ask for an owner: %w", err)
 }
 
-// unknown reports whether nobody runs the class, nor ever will: other hosts are there,
-// and none has ever been seen to run it.
+// unknown reports whether the class does not exist: there are hosts, and none of them has
+// ever been seen to run it.
 func (c *Client) unknown(ctx context.Context, class string) bool {
 	c.mu.Lock()
 	seen, absent := c.served[class], time.Now().Before(c.absent[class])
@@ -267,8 +266,8 @@ func (c *Client) unknown(ctx context.Context, class string) bool {
 	return true
 }
 
-// region is where to claim an object of the class: this region, or the nearest one if
-// this one is known to have no hosts of it.
+// region returns the region to claim an object of the class in: this region, or the nearest
+// other one if this region is known to have no hosts of the class.
 func (c *Client) region(class string) place {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -279,7 +278,7 @@ func (c *Client) region(class string) place {
 	return place{region: c.cfg.Region}
 }
 
-// found notes the nearest host of a class that no host of this region runs.
+// found notes the nearest host of a class without hosts in this region.
 func (c *Client) found(class string, host *ClaimReply, trip time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -293,7 +292,7 @@ func (c *Client) seen(class string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.served) >= maxClasses {
-		clear(c.served) // somebody forges answers
+		clear(c.served) // so many classes are forged
 		clear(c.nearest)
 	}
 	c.served[class] = true
@@ -337,12 +336,12 @@ func (c *Client) receiveClaim(number string, msg *nats.Msg) {
 	if answers := c.asking[question]; answers != nil {
 		select {
 		case answers <- a:
-		default: // so many hosts are there that these are enough
+		default: // enough hosts have answered
 		}
 	}
 }
 
-// check refuses what must not become part of a subject or a metric.
+// check refuses fields that must not become part of a subject or a metric.
 func (r *ClaimReply) check() error {
 	if err := checkCode(r.Code); err != nil || r.Host == "" {
 		return err

@@ -21,9 +21,9 @@ import (
 	"holdfast/objects"
 )
 
-// Client sends requests to objects, wherever they live, and has them claimed
-// when nobody owns them. It repeats only what did not happen or what an owner's
-// record can recognise. Safe for concurrent use.
+// Client sends requests to objects, wherever they live, and has them claimed when nobody
+// owns them. It repeats a request only if it did not run, or if an owner's record
+// recognises it. Safe for concurrent use.
 type Client struct {
 	cfg     ClientConfig
 	replies *nats.Subscription
@@ -40,38 +40,38 @@ type Client struct {
 	last      uint64     // number of the newest request
 	waiting   map[uint64]*waiter
 	questions uint64                       // number of the newest question to hosts
-	asking    map[uint64]chan<- hostAnswer // who waits for hosts, by question
-	open      map[string][]uint64          // numbers that wait, for each object, ascending
+	asking    map[uint64]chan<- hostAnswer // for hosts' answers, by question
+	open      map[string][]uint64          // numbers of waiting requests, by object, ascending
 	overload  map[string]time.Time         // objects that get no requests until then
 	nearest   map[string]place             // by class, if this region has no hosts of it
 	served    map[string]bool              // classes that a host has been seen to run
 	horizon   horizon
-	absent    map[string]time.Time // classes that no host runs, until then
-	announced map[uint64]bool      // tokens that hosts were told of: their predecessors were lost
+	absent    map[string]time.Time // classes that no host runs, and until when that is believed
+	announced map[uint64]bool      // tokens in announcements of lost owners
 }
 
-// answer is what came back for one copy of a request.
+// answer is the answer to one copy of a request.
 type answer struct {
 	copy   uint64
 	reply  *Reply
 	nobody bool // nobody listens
 }
 
-// Conn is what a client needs of its connection. *nats.Conn is one.
+// Conn is a client's connection. *nats.Conn is one.
 type Conn interface {
 	Publisher
 	Subscribe(subject string, hear nats.MsgHandler) (*nats.Subscription, error)
 	MaxPayload() int64 // bytes of a message
 }
 
-// ClientConfig is what a client is made of. NATS and Name are needed.
+// ClientConfig configures a client. NATS and Name are required.
 type ClientConfig struct {
-	// NATS is the caller's to close, after Close. It should keep nothing for later
-	// while it reconnects (nats.ReconnectBufSize(-1)), so that what could not be
-	// sent certainly did not happen.
+	// NATS is the caller's to close, after Close. It should buffer nothing while it
+	// reconnects (nats.ReconnectBufSize(-1)): then a request that could not be sent
+	// certainly did not run.
 	NATS   Conn
 	Nearby *Nearby     // hosts that it reaches without NATS; default: none
-	Host   bool        // it asks for a host, where only hosts may publish
+	Host   bool        // the client is a host's: it publishes to subjects of hosts alone
 	May    func() bool // reports whether a request may be sent now; default: always
 	Name   string      // unique, and a subject token: it begins the client's inbox
 	Region string
@@ -110,7 +110,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	return c, nil
 }
 
-// Bodies are those that the client carries beside events. A host writes among them.
+// Bodies returns the bodies that the client carries beside events. A host writes responses among them.
 func (c *Client) Bodies() *Bodies { return c.bodies }
 
 // Close stops listening. Requests under way end as they would without an answer.
@@ -120,16 +120,15 @@ func (c *Client) Close() {
 	c.bodies.Close()
 }
 
-// Do has the object's owner handle the request and returns its answer. It fills
-// in who asks, whom, and for how long; the time is ctx's deadline, at most
-// Timing.Request. A reply that carries a code is returned, not an error. Errors
-// are objects.Errors: Unknown when nobody can tell whether it happened; otherwise
-// it certainly did not: Unavailable, TooLarge for NATS, or NotFound for a class
-// that no host runs.
+// Do has the object's owner handle the request and returns its answer. It fills in the
+// asking client, the asked owner and the timeout: ctx's deadline, at most Timing.Request.
+// A reply that carries a code is returned, not an error. Errors are objects.Errors:
+// Unknown when the request may or may not have run; otherwise it did not run:
+// Unavailable, TooLarge for NATS, or NotFound for a class that no host runs.
 //
-// What follows a streamed response's Body is Reply.Rest, which has to be closed. Until then a large body is carried.
+// Reply.Rest is the rest of a streamed response. The caller must close it; until then a large body is carried.
 func (c *Client) Do(ctx context.Context, id Address, req *Request) (*Reply, error) {
-	reply, err := c.do(ctx, id, req)
+	reply, err := c.exchange(ctx, id, req)
 	if err != nil || reply.Stream == nil {
 		return reply, err
 	}
@@ -150,7 +149,7 @@ func (c *Client) Do(ctx context.Context, id Address, req *Request) (*Reply, erro
 	return reply, nil
 }
 
-func (c *Client) do(ctx context.Context, id Address, req *Request) (*Reply, error) {
+func (c *Client) exchange(ctx context.Context, id Address, req *Request) (*Reply, error) {
 	now := time.Now()
 	t := attempt{resume: req.Kind == Resume, looks: req.Kind == Look, maker: req.Maker, began: now, deadline: now.Add(c.cfg.Timing.Request)}
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(t.deadline) {
@@ -164,7 +163,7 @@ func (c *Client) do(ctx context.Context, id Address, req *Request) (*Reply, erro
 	}
 	defer c.end(id.Key(), n)
 	req.Gateway, req.N, req.Low = c.cfg.Name, n, low
-	again := req.Again // as the caller knows
+	again := req.Again // the caller's value
 	if req.Time == 0 {
 		req.Time = now.UnixMilli()
 	}
@@ -212,7 +211,7 @@ func (c *Client) do(ctx context.Context, id Address, req *Request) (*Reply, erro
 	}
 }
 
-// inbox is where a copy of a request is answered.
+// inbox is the reply subject of a copy of a request.
 func (c *Client) inbox(n, copy uint64) string {
 	subject := make([]byte, 0, 96)
 	subject = append(append(append(subject, InboxPrefix...), c.cfg.Name...), '.')
@@ -243,7 +242,7 @@ func (c *Client) ask(id Address, inbox string, req *Request, t *attempt) error {
 	return nil
 }
 
-// errMayNot is why a request was not sent that may not be.
+// errMayNot is the reason for which ClientConfig.May forbade a request.
 var errMayNot = errors.New("this host's lease has lapsed")
 
 // waiter is where one request waits for its answers. It is pooled. It may be used
@@ -264,7 +263,7 @@ func (c *Client) release(w *waiter) {
 	c.waiters.Put(w)
 }
 
-// attempt is one request while it is being sent and sent again.
+// attempt is the state of one request over all its copies.
 type attempt struct {
 	fate
 	resume   bool // the request is an operator's, and its claims lift the object's quarantine
@@ -278,7 +277,7 @@ type attempt struct {
 	why      error // the last reason for sending again
 }
 
-// failure is what to tell the caller when the time is over.
+// failure is the caller's error when the time is over.
 func (t *attempt) failure(err error) error {
 	if t.why != nil && errors.Is(err, context.DeadlineExceeded) {
 		err = t.why
@@ -338,8 +337,8 @@ func (c *Client) await(ctx context.Context, id Address, w *waiter, t *attempt) (
 	return nil, nil
 }
 
-// done returns the answer to a request. An object that has refused it for want of room
-// is asked nothing more for a moment.
+// done returns the answer to a request. If the object's queue was full, done holds further
+// requests off for a moment.
 func (c *Client) done(object string, reply *Reply) *Reply {
 	if reply.Busy {
 		c.holdOff(object)
@@ -347,8 +346,8 @@ func (c *Client) done(object string, reply *Reply) *Reply {
 	return reply
 }
 
-// lastWord waits for a moment until one of the owners that count as lost says that it lives,
-// which it does when it learns that it was replaced. It returns the final answer if that comes.
+// lastWord waits for a moment for an answer of an owner that counts as lost: an owner that learns
+// of its replacement answers. It returns the final answer if one comes.
 func (c *Client) lastWord(ctx context.Context, object string, w *waiter, t *attempt) *Reply {
 	w.timer.Reset(min(c.cfg.Timing.Silence/2, time.Until(t.deadline)))
 	for t.lost >= maxLost {
@@ -381,7 +380,7 @@ func (c *Client) arrived(object string, w *waiter, t *attempt) *Reply {
 	}
 }
 
-// consider notes what came back for a copy, and says what to do about it.
+// consider notes the answer to a copy, and returns what to do next.
 func (c *Client) consider(object string, a answer, t *attempt) (next verdict) {
 	if a.nobody {
 		t.fate, next = t.nobody(a.copy)
@@ -404,8 +403,8 @@ func (c *Client) consider(object string, a answer, t *attempt) (next verdict) {
 	return next
 }
 
-// claimFor has the object claimed for a request, and reports whether it is owned.
-// It fails if it is of no use to go on.
+// claimFor has the object claimed for a request, and reports whether it is owned. An error
+// ends the request.
 func (c *Client) claimFor(ctx context.Context, id Address, t *attempt) (owned bool, err error) {
 	if t.looks {
 		return false, objects.Errorf(objects.NotFound, "nobody owns it, or its owner does not answer")
@@ -471,10 +470,10 @@ func Pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// holdOff refuses requests for the object for a moment, in which it serves some of
-// those that wait.
+// holdOff has begin refuse requests for the object for a moment, so that its queue can
+// shrink.
 func (c *Client) holdOff(object string) {
-	const most = 1000 // objects; those that nobody asks for any more are forgotten
+	const most = 1000 // objects; beyond it, those whose moment is over are forgotten
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -517,7 +516,7 @@ func (c *Client) end(object string, n uint64) {
 	c.open[object] = open
 }
 
-// receive hands what came from NATS to whoever waits for it: a reply to a copy on
+// receive hands a message from NATS to its receiver: a reply to a copy comes on
 // <number>.<copy>, a host's answer on claim.<number>.
 func (c *Client) receive(msg *nats.Msg) {
 	if kind, number := lastTwo(msg.Subject); kind == "claim" {
@@ -562,13 +561,13 @@ func (c *Client) hand(subject string, a answer) bool {
 	if w := c.waiting[n]; w != nil {
 		select {
 		case w.answers <- a:
-		default: // the waiter has enough to go on
+		default: // the waiter has enough answers to go on
 		}
 	}
 	return true
 }
 
-// Nobody reports whether msg is the server's news that nobody listens.
+// Nobody reports whether msg is the server's notice that nobody listens ("no responders").
 func Nobody(msg *nats.Msg) bool {
 	return len(msg.Data) == 0 && msg.Header.Get("Status") == "503"
 }

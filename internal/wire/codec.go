@@ -16,10 +16,10 @@ import (
 // the order of their numbers, which is how both writing and reading find them.
 type message interface{ fields(c *coder) }
 
-// scratch are buffers in which messages are encoded.
+// scratch are pooled buffers for encoding.
 var scratch = sync.Pool{New: func() any { return new(coder) }}
 
-// Encode makes a message's payload.
+// Encode returns a message's payload.
 func Encode(m message) []byte {
 	c := scratch.Get().(*coder)
 	defer c.release()
@@ -58,17 +58,17 @@ func (c *coder) release() {
 	}
 }
 
-// Decode reads a payload into a message that is zero. It refuses what no peer of
-// ours sends: fields out of order or doubled, too many of anything. A field that
-// it does not know is left out: a newer peer has it. Text may be any bytes, as
-// what clients send is. Bytes that it reads share data's memory, which nobody may
+// Decode reads a payload into a zero message. It refuses payloads that no peer of
+// ours sends: fields out of order or doubled, lists that are too long. It skips
+// unknown fields, which a newer peer may send. Text may be any bytes, because
+// clients' text is. Bytes in the message share data's memory, which must not
 // change any more.
 func Decode(data []byte, m message) error {
 	c := coder{in: data, reads: true}
 	return c.read(m)
 }
 
-// read reads all that is left as one message.
+// read reads the rest of the payload as one message.
 func (c *coder) read(m message) error {
 	c.advance()
 	m.fields(c)
@@ -80,14 +80,14 @@ func (c *coder) read(m message) error {
 // them. A field that is zero is not written.
 type coder struct {
 	reads bool
-	out   []byte // so far, when it writes
+	out   []byte // written so far
 
-	in   []byte // what is left, when it reads, from the value of the next field on
+	in   []byte // left to read, from the value of the next field on
 	next protowire.Number
 	kind protowire.Type
 	err  error // the first; nothing is read after it
 
-	named int // slots so far, when it reads; of the message that this one is part of, too
+	named int // slots read so far, in the whole message
 }
 
 var (
@@ -237,7 +237,7 @@ func (c *coder) texts(number protowire.Number, list *[]string) {
 	}
 }
 
-// room fails when the list is full.
+// room fails if a list of n is full.
 func (c *coder) room(n int) bool {
 	if n >= objects.MaxSockets {
 		c.fail(errMany)
@@ -287,7 +287,7 @@ func parts[M any, P interface {
 	}
 }
 
-// optional is a message that there may be.
+// optional is a message that may be nil.
 func optional[M any, P interface {
 	*M
 	message
@@ -313,11 +313,11 @@ func (f *field) fields(c *coder) {
 	c.texts(2, &f.values)
 }
 
-// header is names and their values.
+// header is a header's names and their values, sorted by name.
 func (c *coder) header(number protowire.Number, h *map[string][]string) {
 	if !c.reads {
 		if len(*h) == 0 {
-			return // most have none: nothing is to be sorted
+			return // most messages have no header
 		}
 		for _, name := range slices.Sorted(maps.Keys(*h)) {
 			c.part(number, &field{name, (*h)[name]})

@@ -1,4 +1,4 @@
-// Package wire is what gateways and hosts say to each other over NATS.
+// Package wire has the messages between gateways and hosts over NATS, and the client that sends requests.
 //
 //	gateway ──hf.o.<class>.<id>──────────▶ the owner        answered on _HF.<gateway>.<n>.<copy>
 //	   │ nobody there?
@@ -28,12 +28,12 @@
 //
 // A request names the owner that it is for, by its token (Request.For). Another owner
 // does not run it but says Moved, with its own token. An owner runs a request that
-// names nobody, unless it took the object over less than CopyLife ago. So what was sent
-// to a predecessor never runs twice, however late it comes. Type fate has the client's
-// half of the rules, and a test explores both.
+// names nobody, unless it took the object over less than CopyLife ago. So a request that was
+// sent to a predecessor never runs twice, however late a copy comes. Type fate has the
+// client's half of the rules, and a test explores both.
 //
-// A request that two owners in a row were lost with is not sent to a third: it may be
-// what ends them.
+// A request with which two owners in a row were lost is not sent to a third: the request may
+// be what ends them.
 //
 // # Tokens
 //
@@ -45,10 +45,10 @@
 //
 // # Nearby
 //
-// Where gateway and host share a process, a request and its answer need not pass
-// NATS: Nearby is that way. It is another way for the same messages. A copy that goes
-// this way arrives at once; after a copy went over NATS the next ones do, too, so that
-// no copy overtakes another on its way to one owner.
+// Where gateway and host share a process, Nearby carries requests and answers without
+// NATS. The messages are the same. A copy over Nearby arrives at once; after a copy went
+// over NATS the next ones do, too, so that no copy overtakes another on its way to one
+// owner.
 //
 // The package knows no JetStream: a request is a question, not a record.
 package wire

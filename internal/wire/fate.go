@@ -1,25 +1,26 @@
 package wire
 
-// fate is what a client knows of one request: which copies of it were sent, and
-// what was said of them. It is pure: the client sends, waits and asks for claims as
-// its verdicts say, and a test explores every order in which copies are heard, by
-// several owners, and answers come back.
+// fate is a client's knowledge of one request: the copies that were sent, and the
+// answers to them. It is pure: the client sends, waits and asks for claims as its
+// verdicts say, and a test explores every order in which copies reach several owners
+// and answers come back.
 //
-// Two owners may hear a copy: the present one, and a predecessor that was frozen
-// and does not know yet that it was replaced. So each copy names the owner that it
-// is for, by the token that the client knows (Request.For), and the rules are:
+// Two owners may get a copy: the present one, and a predecessor that was frozen and
+// does not know yet that it was replaced. So each copy names the owner that it is for,
+// by the token that the client knows (Request.For), and the rules are:
 //
 //   - An owner runs a copy that names its own token. It runs a copy that names none
-//     only when it has owned the object for a minute, which no copy outlives. What
-//     its record remembers it answers in any case. Everything else gets Moved, with
-//     the owner's token.
-//   - Moved proves that a copy has not run and will not only if the owner that the
-//     copy names said it. Another owner has not run it, but does not speak for that one.
+//     only when it has owned the object for a minute, which no copy outlives. It
+//     answers any copy of a request whose answer its record remembers. Every other
+//     copy gets Moved, with the owner's token.
+//   - Moved proves that a copy has not run and will not run only if it comes from the
+//     owner that the copy names. Another owner has not run the copy, but cannot speak
+//     for that one.
 //   - An answer that the record keeps counts for every copy. Any other answer
 //     counts for the last copy only: an owner that refused one copy may run the next.
-//   - A refusal by a full queue proves nothing of earlier copies, nor of what a
-//     predecessor has run if the owner is young (Reply.Unsure): nobody has looked
-//     into the record.
+//   - A refusal by a full queue proves nothing about earlier copies, nor about a
+//     predecessor if the owner is young (Reply.Unsure): the owner has not looked
+//     into its record.
 type fate struct {
 	copy    uint64 // number of the last copy sent, from 1
 	owner   uint64 // the token that the last copy names; 0: none
@@ -32,17 +33,17 @@ type fate struct {
 	gone    [maxLost]uint64 // their tokens; 0: not known
 }
 
-// maxLost is after how many lost owners a request is not sent any more: it may be
-// what ends them.
+// maxLost is the number of lost owners after which a request is not sent any more: the
+// request may be what ends them.
 const maxLost = 2
 
-// verdict is what a client does next about a request.
+// verdict is a client's next step for a request.
 type verdict uint8
 
 const (
-	ignore   verdict = iota // wait on: this says nothing
-	final                   // tell the caller
-	claim                   // nobody known runs it: have the object claimed, send again
+	ignore   verdict = iota // wait on: the answer says nothing
+	final                   // return the reply to the caller
+	claim                   // no known owner runs it: have the object claimed, send again
 	redirect                // a newer owner has named itself: send again
 	later                   // refused for now: wait, send again
 )
@@ -56,13 +57,13 @@ func (f fate) sent(owner uint64, same bool) fate {
 	return f
 }
 
-// goesElsewhere reports whether an earlier copy may have run, or may yet, at another owner than
-// this one, which the next copy names.
+// goesElsewhere reports whether an earlier copy may have run, or may yet run, at another owner
+// than the one that the next copy names.
 func (f fate) goesElsewhere(owner uint64) bool {
 	return f.other || f.copy > 0 && !f.denied && f.owner != owner
 }
 
-// replaced notes that this is the owner now. Whoever fell silent before is lost.
+// replaced notes the present owner. A silent owner before it is lost.
 func (f fate) replaced(owner uint64, same bool) fate {
 	if f.silent && owner > f.suspect {
 		f.silent = false
@@ -76,8 +77,8 @@ func (f fate) replaced(owner uint64, same bool) fate {
 	return f
 }
 
-// lives notes that the owner with the token has answered: however late that is, the request
-// has not ended it. A host that stood still, or could not renew its lease, says Moved.
+// lives notes that the owner with the token has answered, however late: the request has not
+// ended it. A host that stood still, or could not renew its lease, answers Moved.
 func (f fate) lives(token uint64) fate {
 	if f.silent && (f.suspect == token || f.suspect == 0) {
 		f.silent = false
@@ -92,7 +93,7 @@ func (f fate) lives(token uint64) fate {
 	return f
 }
 
-// uncertain reports whether the request may have run, or may yet.
+// uncertain reports whether the request may have run, or may yet run.
 func (f fate) uncertain() bool { return f.doubt || f.copy > 0 && !f.denied }
 
 // nobody notes that nobody listened when this copy was sent.
@@ -118,7 +119,7 @@ func (f fate) onReply(copy uint64, r *Reply, known uint64) (fate, verdict) {
 		f = f.lives(r.Token)
 	}
 	switch {
-	case r.Token < known: // a replaced owner: what it says is void
+	case r.Token < known: // the reply of a replaced owner is void
 		return f, ignore
 	case !r.Moved && r.Kept:
 		return f, final

@@ -1,7 +1,7 @@
 package wire
 
-// RestoreBody is the moment that an operator wants an object put back to, in the body of a Request of kind Restore. Moments
-// are in microseconds since 1970.
+// RestoreBody is the body of a Request of kind Restore: the moment to restore the object to. Moments are in microseconds
+// since 1970.
 type RestoreBody struct {
 	At int64
 }
@@ -11,7 +11,7 @@ func (r *RestoreBody) fields(c *coder) { number(c, 1, &r.At) }
 // Restored answers a Request of kind Restore.
 type Restored struct {
 	Undo    int64 // the moment of the state before
-	Changed bool  // otherwise nothing has changed since, and nothing was done
+	Changed bool  // false: nothing has changed since that moment, and nothing was done
 }
 
 func (r *Restored) fields(c *coder) {
@@ -19,10 +19,10 @@ func (r *Restored) fields(c *coder) {
 	c.bool(2, &r.Changed)
 }
 
-// ForkBody is what an operator wants an object to begin with, in the body of a Request of kind Fork.
+// ForkBody is the body of a Request of kind Fork: the state that the object begins with.
 type ForkBody struct {
 	From string // the Key of another object of the class
-	At   int64  // a moment of its history; 0: as it is
+	At   int64  // a moment of its history; 0: its present state
 }
 
 func (f *ForkBody) fields(c *coder) {
@@ -32,7 +32,7 @@ func (f *ForkBody) fields(c *coder) {
 
 // Forked answers a Request of kind Fork.
 type Forked struct {
-	Keys int // that were copied
+	Keys int // copied keys
 }
 
 func (f *Forked) fields(c *coder) { number(c, 1, &f.Keys) }

@@ -5,16 +5,16 @@ package wire
 // near all others of its generation, and a token far beyond them is forged. Tokens
 // themselves are compared with < only.
 //
-// What passes and is forged all the same does harm for a second: it makes the true
-// owner's replies void until the client asks for a claim, and the answer to a claim
-// replaces what is known.
+// A forged token that passes does harm for a second: it makes the true owner's replies
+// void until the client asks for a claim, and the answer to a claim replaces the known
+// token.
 type horizon map[uint16]uint64
 
 const (
 	revisionBits  = 48
-	maxFirst      = 1 << 47 // the first revision of a generation: what a busy bucket has after 40 years
+	maxFirst      = 1 << 47 // the first revision of a generation: a busy bucket reaches it after 40 years
 	maxAhead      = 1 << 32 // beyond the highest one seen
-	maxGeneration = 256     // generations that are remembered
+	maxGeneration = 256     // remembered generations
 )
 
 // plausible reports whether a token may be true, and notes it if so.

@@ -10,25 +10,25 @@ import (
 	"holdfast/objects"
 )
 
-// Kind is what a Request asks for.
+// Kind is the kind of a Request.
 type Kind uint8
 
 // The kinds.
 const (
 	Call    Kind = 1 + iota // a typed call
 	Fetch                   // an HTTP request, perhaps an upgrade
-	Message                 // a frame that a socket sent
+	Message                 // a frame of a socket
 	Closed                  // a socket has ended
 	Alarm                   // the alarm may be due
-	Resume                  // an operator has the object go on: its alarm is parked no more
+	Resume                  // an operator has the object go on: its alarm is not parked any more
 
 	// Only a host may send these.
-	Settled // a caller says which of its asks are settled
+	Settled // a caller reports its settled asks: SettledAsks
 	Probe   // an object that waits looks for others that wait for it
 
-	Told      // another object has told this one something: Batch
+	Told      // messages that another object has told this one: Batch
 	Forget    // a sender has nothing left for the object: ForgetBody
-	MayForget // a receiver asks for that: ForgetBody
+	MayForget // a receiver asks for a Forget: ForgetBody
 	Parked    // an operator has parked messages sent again, or dropped: ParkedBody
 	Restore   // an operator has the object put back: RestoreBody, answered by Restored
 	Fork      // an operator has the object begin as another was: ForkBody, answered by Forked
@@ -44,22 +44,22 @@ const FrameWindow = 32
 // Request is one event for an object.
 type Request struct {
 	Kind      Kind
-	Gateway   string // who asks; with N it names the request
+	Gateway   string // the asking client; with N it names the request
 	N         uint64 // 0 for frames: Seq names them
 	Low       uint64 // the gateway waits for nothing below it
-	For       uint64 // the token of the owner that is asked; 0: not known. Another owner does not run it
+	For       uint64 // the token of the asked owner; 0: not known. Another owner does not run the request
 	Region    string // the gateway's, with an upgrade
 	Timeout   int64  // milliseconds left when it was sent
-	Time      int64  // when it was asked first, in Unix milliseconds; the same in all copies
-	Again     bool   // it may have run at another owner
+	Time      int64  // when the request was made, in Unix milliseconds; the same in all copies
+	Again     bool   // the request may have run at another owner
 	Key       string // the client's Idempotency-Key
-	Principal []byte // who asks, as JSON; empty: nobody in particular
+	Principal []byte // JSON; empty: nobody in particular
 
 	Call string
 	Body []byte
 
-	Takes  Takes         // what whoever asks can do with a response
-	Large  bool          // the body is not among this: it is carried beside the event, if the object streams
+	Takes  Takes         // the kinds of response that the asking client can take
+	Large  bool          // the body is not in the request: it is carried beside the event, if the object streams
 	Length int64         // of a large body; 0: not known
 	Upload io.ReadCloser // a large body, which Client.Do carries. Close ends a Read. It is not sent
 
@@ -75,26 +75,26 @@ type Request struct {
 	Code   int // of a close
 	Reason string
 	Clean  bool
-	Fault  objects.Code // what went wrong, of a close; "": nothing
+	Fault  objects.Code // of a close: the failure; "": none
 	Final  bool         // of a close: the object has closed the socket, which does not come back
 
-	Resumes  bool   // of an upgrade: the client knows how a socket comes back
-	Session  string // the session that is to come back; "": none
+	Resumes  bool   // of an upgrade: the client speaks the protocol of package resume
+	Session  string // the session to resume; "": none
 	Secret   []byte
-	Received uint64 // messages that its client has received
+	Received uint64 // messages that the session's client has received
 
 	// Only a host may send these.
-	Asked   *Asked       // what an object asks; nil: it is no object that asks
+	Asked   *Asked       // the asking object; nil: none
 	Settled *SettledAsks // of Settled
 	Probe   *Waiting     // of Probe
 
-	Maker Maker // for whom the object comes into being, if it does; nil: nobody in particular. It is not sent
+	Maker Maker // is charged for the object if it is new; nil: nobody. It is not sent
 }
 
-// Maker is somebody who may make only so many new objects.
+// Maker limits how many new objects somebody makes.
 type Maker interface {
-	MayMake() bool // whether an object that nobody owns, and that may be new, is to be claimed
-	Made()         // one was claimed, and was new
+	MayMake() bool // reports whether an object may be claimed that nobody owns and that may be new
+	Made()         // notes that a claimed object was new
 }
 
 func (r *Request) fields(c *coder) {
@@ -136,14 +136,14 @@ func (r *Request) fields(c *coder) {
 	number(c, 62, &r.Length)
 }
 
-// Takes is what whoever asks can do with a response.
+// Takes says which responses the asking client can take.
 type Takes uint8
 
-// What can be taken. Package engine has the same.
+// The values of Takes. Package engine has the same.
 const (
-	TakesWhole  Takes = iota // a response that is there as a whole
-	TakesStream              // one that is written while it is read, too
-	TakesNoMore              // likewise, but there are too many of those now
+	TakesWhole  Takes = iota // only whole responses
+	TakesStream              // also streamed responses
+	TakesNoMore              // also streamed responses, but there are too many of them now
 )
 
 // Reply answers a Request.
@@ -154,8 +154,8 @@ type Reply struct {
 	Details []byte // JSON
 	Moved   bool   // ask the next owner, under the same number
 	Unsure  bool   // with Moved: it may have happened here; its record knows
-	Busy    bool   // with Overloaded: the queue is full, nobody has looked whether the request ran before
-	Kept    bool   // the record remembers this answer: it holds for every copy of the request
+	Busy    bool   // with Overloaded: the queue is full, and the record was not searched for an earlier answer
+	Kept    bool   // the record remembers this answer: it counts for every copy of the request
 
 	Owner Owner
 	Token uint64 // of the owner's claim, also with Moved: a reply under an older one is void
@@ -163,8 +163,8 @@ type Reply struct {
 	Status int
 	Header map[string][]string
 	Body   []byte
-	Stream *StreamAt     // what follows Body is carried beside events; nil: nothing follows
-	Rest   io.ReadCloser // what follows Body, which Client.Do reads. It is not sent
+	Stream *StreamAt     // the rest of the response, carried beside events; nil: Body is all
+	Rest   io.ReadCloser // the rest, as Client.Do returns it. It is not sent
 
 	Gap bool // of a frame: frames before it are missing
 
@@ -195,14 +195,14 @@ func (r *Reply) fields(c *coder) {
 	optional(c, 34, &r.Life)
 }
 
-// Life is how an object is, as its owner knows without an event.
+// Life is an object's state, as its owner knows it without an event.
 type Life struct {
 	Awake       bool   // its instance is in memory
-	Since       uint64 // milliseconds for which that has been so
-	Woken       string // the kind of the event for which the last instance was constructed; "": this owner has constructed none
-	Constructed uint64 // instances, by this owner
-	Sockets     uint64 // that are open
-	Running     uint64 // milliseconds for which the event in hand has run; 0: none
+	Since       uint64 // milliseconds since Awake last changed
+	Woken       string // kind of the event for which the last instance was constructed; "": this owner has constructed none
+	Constructed uint64 // instances constructed by this owner
+	Sockets     uint64 // open sockets
+	Running     uint64 // milliseconds for which the present event has run; 0: none runs
 }
 
 func (l *Life) fields(c *coder) {
@@ -226,7 +226,7 @@ func (r *Reply) fits(most int64) bool {
 	return int64(n) <= most || int64(len(Encode(r))) <= most
 }
 
-// TooLarge is what to say instead of a reply that does not fit into a NATS message.
+// TooLarge returns the refusal to send instead of a reply that does not fit into a NATS message.
 func (r *Reply) TooLarge() *Reply {
 	small := &Reply{Code: objects.TooLarge, Message: "the answer is larger than a NATS message may be", Kept: r.Kept, Owner: r.Owner, Token: r.Token}
 	if r.Kept {
@@ -235,7 +235,7 @@ func (r *Reply) TooLarge() *Reply {
 	return small
 }
 
-// checkCode refuses codes that are no word: they become labels of metrics.
+// checkCode refuses codes that are not a word: codes become labels of metrics.
 func checkCode(code objects.Code) error {
 	if len(code) > 64 || strings.ContainsFunc(string(code), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return fmt.Errorf("%.80q is no code", string(code))
@@ -243,14 +243,14 @@ func checkCode(code objects.Code) error {
 	return nil
 }
 
-// Err is the reply's failure as an error, nil for success.
+// Err returns the reply's failure as an error, nil for success.
 func (r *Reply) Err() error {
 	if r.Code == "" {
 		return nil
 	}
 	e := &objects.Error{Code: r.Code, Message: r.Message, Reference: r.Ref}
 	if len(r.Details) > 0 && json.Unmarshal(r.Details, &e.Details) != nil {
-		e.Details = nil // no owner of ours has sent it
+		e.Details = nil // forged: no owner of ours sends it
 	}
 	return e
 }
@@ -266,7 +266,7 @@ func (r *Reply) Fail(e *objects.Error) {
 	}
 }
 
-// Owner is who answered.
+// Owner is the owner that answered.
 type Owner struct {
 	Host   string
 	Region string
@@ -285,7 +285,7 @@ type Claim struct {
 	Class  string
 	ID     string
 	Name   string
-	Lost   uint64 // told to all hosts of the class, which do not answer: the token of an owner whose predecessor was lost with an event in hand
+	Lost   uint64 // an announcement to all hosts of the class, without an answer: the token of an owner whose predecessor was lost with an event in hand
 	Resume bool   // an operator lifts the object's quarantine
 }
 
@@ -299,14 +299,14 @@ func (m *Claim) fields(c *coder) {
 
 // ClaimReply answers a Claim.
 type ClaimReply struct {
-	Owned   bool         // by the host that answers
-	Other   string       // who owns it, for people: somebody whose lease has not run out
-	Failure string       // why it could not be tried
-	Code    objects.Code // of Failure; empty: it is tried again
-	Ref     string       // of Failure: the host's log has it
+	Owned   bool         // the answering host owns the object
+	Other   string       // for people: another owner, whose lease has not run out
+	Failure string       // the reason for which the claim could not be tried
+	Code    objects.Code // of Failure; empty: the client tries again
+	Ref     string       // of Failure, as in the host's log
 
 	Token uint64 // of the answering host's claim, if Owned
-	Held  uint64 // milliseconds for which it has owned the object
+	Held  uint64 // milliseconds for which the host has owned the object
 	Host  string // incarnation of the host that answers a question for hosts
 	Where string // its region
 	Busy  bool   // the claim is under way: another answer follows
@@ -328,7 +328,7 @@ func (r *ClaimReply) fields(c *coder) {
 	c.bool(12, &r.New)
 }
 
-// why is the reason for which the object is not owned.
+// why returns the reason for which the object is not owned.
 func (r *ClaimReply) why() error {
 	switch {
 	case r.Failure != "":
@@ -343,7 +343,7 @@ func (r *ClaimReply) why() error {
 type Beat struct {
 	Gateway string
 	Region  string
-	Bye     bool // it has stopped, and closed its sockets
+	Bye     bool // the gateway has stopped, and closed its sockets
 }
 
 func (b *Beat) fields(c *coder) {

@@ -8,11 +8,11 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Nearby is the gateways and hosts of one process that stand in one place. What a
-// Client asks an object that is owned nearby goes straight to its mailbox, and the
-// answer straight back. Only requests and replies use it; claims, frames and pushes
-// go through NATS. A message is delivered before ask returns, never later. A nil or
-// zero Nearby reaches nobody. Safe for concurrent use.
+// Nearby connects the gateways and hosts of one process in one region. A Client's request
+// to an object that is owned nearby goes straight to its mailbox, and the answer straight
+// back. Only requests and replies use Nearby; claims, frames and pushes go through NATS. A
+// message is delivered before ask returns. A nil or zero Nearby reaches nobody. Safe for
+// concurrent use.
 type Nearby struct {
 	mu      sync.RWMutex // guards what follows
 	hosts   []*Mailboxes
@@ -57,14 +57,14 @@ func (n *Nearby) Answer(subject string, reply *Reply) bool {
 	if client == nil {
 		return false // or the answer to a frame
 	}
-	if !reply.fits(client.cfg.NATS.MaxPayload()) { // what is near is not to be other than what is far
+	if !reply.fits(client.cfg.NATS.MaxPayload()) { // the limit is the same as over NATS
 		reply = reply.TooLarge()
 	}
 	return client.hand(subject, answer{reply: reply})
 }
 
-// ask is Ask for an object that is owned nearby. It reports false if the object is not. A
-// request of more than so many bytes is refused, as NATS would.
+// ask is Ask for an object that is owned nearby. It reports false if the object is not
+// owned nearby. It refuses a request of more than most bytes, as NATS would.
 func (n *Nearby) ask(subject, inbox string, req *Request, most int64) (bool, error) {
 	if n == nil {
 		return false, nil

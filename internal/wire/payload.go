@@ -19,8 +19,8 @@ type Server interface {
 
 var _ Server = (*nats.Conn)(nil)
 
-// CheckPayload refuses a server that allows only messages which are too small, and says
-// what to do.
+// CheckPayload refuses a server whose max_payload is too small, with an error that says what
+// to do.
 func CheckPayload(nc Server) error {
 	if most := nc.MaxPayload(); most > 0 && most < leastPayload {
 		return objects.Errorf(objects.Unavailable, "the NATS server at %s allows messages of %d bytes: set max_payload to at least %d",

@@ -13,7 +13,7 @@ import (
 	"holdfast/objects"
 )
 
-// What owners and gateways say about sockets. Package stream decides what is said.
+// Messages between owners and gateways about sockets. Package stream decides when they are sent.
 //
 // A lane is the stream between one owner and one gateway about one object. The host's
 // incarnation counts its lanes, so that their numbers take a few bytes where the
@@ -26,14 +26,14 @@ type LanePush struct {
 	Kind   uint8  // as package stream has it
 	Object string // the object's Key
 	Token  uint64 // of the owner's claim
-	Host   string // the incarnation to answer, where the lane begins
-	Slots  Slots  // that Kind is about
+	Host   string // the incarnation to answer; in the push with which a lane begins
+	Slots  Slots  // of Kind
 	Heads  []Reached
 	LaneBody
 	Encoded []byte // written in the place of LaneBody: it has been encoded
 }
 
-// LaneBody is what a push does, less where it belongs.
+// LaneBody is the content of a push.
 type LaneBody struct {
 	Acks []Reached // frames of sockets, by slot
 	Ops  []LaneOp
@@ -60,7 +60,7 @@ func (p *LanePush) fields(c *coder) {
 	p.LaneBody.fields(c)
 }
 
-// Op is what a LaneOp does.
+// Op is the kind of a LaneOp.
 type Op uint8
 
 // The operations on sockets.
@@ -79,23 +79,23 @@ type LaneOp struct {
 	Data   []byte // a message, or an attachment
 	Code   int
 	Reason string
-	Fault  objects.Code // why it closes, if something went wrong
+	Fault  objects.Code // of OpClose: the failure; "": none
 	Accepted
-	AutoRequest, AutoResponse string // of a socket that opens: what the gateway answers by itself
-	Counts                           // of a session's socket that opens
+	AutoRequest, AutoResponse string // of OpOpen: the gateway answers this request by itself
+	Counts                           // of OpOpen, for a session
 	Back                      bool   // the session has come back
 	Return                    uint64 // milliseconds for which the session may be away
 }
 
-// Counts are how many messages a session has had.
+// Counts are a session's counts of messages.
 type Counts struct {
 	Sent  uint64 // to its client
-	Heard uint64 // from its client, as far as they were taken
+	Taken uint64 // from its client, and taken by the object
 }
 
 func (n *Counts) fields(c *coder) {
 	number(c, 40, &n.Sent)
-	number(c, 41, &n.Heard)
+	number(c, 41, &n.Taken)
 }
 
 func (o *LaneOp) fields(c *coder) {
@@ -114,16 +114,16 @@ func (o *LaneOp) fields(c *coder) {
 	number(c, 51, &o.Return)
 }
 
-// Accepted is what the object has said of a socket as it accepted it. The gateway keeps
-// it for the next owner.
+// Accepted is the object's description of an accepted socket. The gateway keeps it for the
+// next owner.
 type Accepted struct {
 	Tags        []string
 	Order       uint64 // among the object's sockets
 	Conflated   bool
 	Subprotocol string
 
-	Session string // the socket may come back: it is this session; "": it may not
-	Secret  []byte // which the session's client shows
+	Session string // id of the socket's session; "": the socket cannot come back
+	Secret  []byte // the session's client shows it to come back
 }
 
 func (a *Accepted) fields(c *coder) {
@@ -135,11 +135,11 @@ func (a *Accepted) fields(c *coder) {
 	c.bytes(25, &a.Secret)
 }
 
-// LaneHeads says how far lanes of one gateway are.
+// LaneHeads reports the heads of one gateway's lanes.
 type LaneHeads struct {
 	Host  string
-	Heads []Reached // lanes that have not acknowledged
-	Quiet []Reached // lanes of objects of which all has been acknowledged
+	Heads []Reached // lanes with unacknowledged pushes
+	Quiet []Reached // lanes of objects whose pushes are all acknowledged
 }
 
 func (h *LaneHeads) fields(c *coder) {
@@ -148,8 +148,8 @@ func (h *LaneHeads) fields(c *coder) {
 	c.reached(3, &h.Quiet)
 }
 
-// LaneAcks says how far a gateway is in lanes of one host, and from where on it lacks
-// something; 0: it has nothing of the lane.
+// LaneAcks reports how far a gateway is in lanes of one host, and from which number on it asks for
+// pushes again; 0: it has nothing of the lane.
 type LaneAcks struct {
 	Gateway string
 	Acks    []Reached
@@ -165,7 +165,7 @@ func (a *LaneAcks) fields(c *coder) {
 	parts(c, 4, &a.Answered)
 }
 
-// LaneAnswered says that the gateway has answered sockets of an object by itself.
+// LaneAnswered reports automatic answers of a gateway to sockets of an object.
 type LaneAnswered struct {
 	Lane uint32
 	At   []Reached // Unix milliseconds, by slot
@@ -176,7 +176,7 @@ func (a *LaneAnswered) fields(c *coder) {
 	c.reached(2, &a.At)
 }
 
-// Which asks a gateway what it has of an object, on behalf of the owner with the token.
+// Which asks a gateway for its positions and sockets of an object, for the owner with the token.
 type Which struct {
 	Lane   uint32
 	Object string
@@ -228,19 +228,19 @@ func (p *LanePosition) fields(c *coder) {
 // LaneSocket is one socket at its gateway.
 type LaneSocket struct {
 	Slot       uint32
-	Settled    uint64 // frames up to this one are acknowledged
+	Acked      uint64 // frames up to this one are acknowledged
 	Attachment []byte
 	Principal  []byte
-	Answered   int64 // when the gateway has answered it by itself last, in Unix milliseconds; 0: never
+	Answered   int64 // time of the gateway's last automatic answer, in Unix milliseconds; 0: never
 	Accepted
-	AutoRequest, AutoResponse string // of a session, which takes them along
-	Counts                           // likewise
-	Lost                      bool   // something that was sent to it is missing
+	AutoRequest, AutoResponse string // of a session, which keeps them when it comes back
+	Counts                           // of a session
+	Lost                      bool   // messages to the session are missing
 }
 
 func (s *LaneSocket) fields(c *coder) {
 	number(c, 1, &s.Slot)
-	number(c, 2, &s.Settled)
+	number(c, 2, &s.Acked)
 	c.bytes(3, &s.Attachment)
 	c.bytes(4, &s.Principal)
 	number(c, 5, &s.Answered)
@@ -251,14 +251,14 @@ func (s *LaneSocket) fields(c *coder) {
 	c.bool(50, &s.Lost)
 }
 
-// Reached is how far something is: a gateway's lane by the gateway's mark, a lane by its
-// number, a socket by its slot.
+// Reached is a position: of a gateway's lane by the gateway's mark, of a lane by its number,
+// of a socket by its slot.
 type Reached struct {
 	Of  uint32
 	Seq uint64
 }
 
-// reached is a list, in one piece.
+// reached is a list of positions, in one field.
 func (c *coder) reached(number protowire.Number, list *[]Reached) {
 	var packed []byte
 	if !c.reads {
@@ -281,12 +281,12 @@ func (c *coder) reached(number protowire.Number, list *[]Reached) {
 	}
 }
 
-// Slots are sockets of one gateway, rising, in one piece: a message to a room is for
-// many, and mostly for neighbours. Each slot is written as what it is more than the one
-// before. Behind a zero is how many neighbours follow, each one more than the one before.
+// Slots are sockets of one gateway, rising, in one field: a message to a room is for many
+// sockets, mostly with consecutive slots. Each slot is written as its difference to the one
+// before. A zero and a count stand for so many consecutive slots.
 type Slots []byte
 
-// shortRun is how many neighbours are written one by one: a run takes no less.
+// shortRun is the longest run that is written slot by slot, because a run is no shorter.
 const shortRun = 2
 
 // SlotsOf sorts slots and writes each once.
@@ -312,10 +312,10 @@ func SlotsOf[S ~uint32](slots []S) Slots {
 	return packed
 }
 
-// runs yields the first slot of each run of neighbours and how many they are, as far as
-// the slots are what SlotsOf makes. It returns false if they are not.
+// runs yields the first slot and the length of each run, as far as the slots have the form
+// that SlotsOf makes. It returns false if they do not.
 func (s Slots) runs(yield func(first, count uint64) bool) bool {
-	number := func(at int) (uint64, int) { // at, and where the next one is
+	number := func(at int) (uint64, int) { // the number at an offset, and the offset of the next one
 		n, size := binary.Uvarint(s[at:])
 		return n, at + size
 	}
@@ -338,7 +338,7 @@ func (s Slots) runs(yield func(first, count uint64) bool) bool {
 	return true
 }
 
-// All yields the slots of a message that was decoded, or what SlotsOf made.
+// All yields the slots of a decoded message, or of SlotsOf.
 func (s Slots) All() iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
 		s.runs(func(first, count uint64) bool {
@@ -352,7 +352,7 @@ func (s Slots) All() iter.Seq[uint32] {
 	}
 }
 
-// Len is how many they are.
+// Len is the number of slots.
 func (s Slots) Len() (n int) {
 	s.runs(func(_, count uint64) bool {
 		n += int(count)
@@ -361,13 +361,13 @@ func (s Slots) Len() (n int) {
 	return n
 }
 
-// MaxNamed is how many slots all operations of one message may name together: a short
-// message could give its receiver the work of hours otherwise.
+// MaxNamed is the most slots that all operations of one message may name together. Without
+// it a short message could give its receiver hours of work.
 const MaxNamed = 1 << 20
 
 var errSlots = errors.New("slots that do not rise, or are no numbers")
 
-// slots are read only if they are what SlotsOf makes, of as many as an object may have.
+// slots reads only the form that SlotsOf makes, with at most as many slots as an object may have sockets.
 func (c *coder) slots(number protowire.Number, s *Slots) {
 	c.bytes(number, (*[]byte)(s))
 	if !c.reads {

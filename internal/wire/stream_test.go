@@ -42,7 +42,7 @@ func lanes(t *rapid.T) []message {
 	accepted := func() Accepted {
 		return Accepted{Tags: []string{"", text()}, Order: number(), Conflated: rapid.Bool().Draw(t, "conflated"), Subprotocol: text(), Session: text(), Secret: []byte(text())}
 	}
-	counts := func() Counts { return Counts{Sent: number(), Heard: number()} }
+	counts := func() Counts { return Counts{Sent: number(), Taken: number()} }
 	push := &LanePush{
 		Lane: small(), Seq: number(), Kind: uint8(small()), Object: text(), Token: number(), Host: text(), Slots: slots(),
 		Heads: reached(), LaneBody: LaneBody{Acks: reached()},

@@ -18,7 +18,7 @@ const InboxPrefix = "_HF."
 
 var regionPattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 
-// CheckRegion refuses what cannot name a region: it becomes part of a subject.
+// CheckRegion refuses names that a region cannot have: the name becomes part of a subject.
 func CheckRegion(region string) error {
 	if !regionPattern.MatchString(region) {
 		return fmt.Errorf("region %.40q: want 1 to 32 of a-z, 0-9 and -", region)
@@ -26,14 +26,14 @@ func CheckRegion(region string) error {
 	return nil
 }
 
-// NewName is a name for a gateway or another client, unlike all others. It begins with a
-// token that is the same for all that connect to NATS as one user: below it is all that
-// they hear, so the user may be kept from hearing what others do.
+// NewName returns a unique name for a gateway or another client. It begins with a token that
+// is the same for all that connect to NATS as one user. All their subscriptions are below
+// it, so permissions can keep the user from subscribing to anybody else's messages.
 func NewName(inbox string) string { return inbox + "." + nuid.Next() }
 
-// CheckInbox refuses what NewName cannot begin with.
+// CheckInbox refuses tokens that a NewName cannot begin with.
 func CheckInbox(inbox string) error {
-	if !regionPattern.MatchString(inbox) || len(inbox) == 1 { // one letter names what hosts and gateways hear of each other
+	if !regionPattern.MatchString(inbox) || len(inbox) == 1 { // one letter is for the subjects between hosts and gateways
 		return fmt.Errorf("inbox %.40q: want 2 to 32 of a-z, 0-9 and -", inbox)
 	}
 	return nil
@@ -47,7 +47,7 @@ const HostQueue = "hosts"
 // BeatSubject is where gateways say that they live.
 const BeatSubject = "hf.beat"
 
-// Address is an object and the name by which it is known, "" for none: with it an owner can tell the object its name.
+// Address is an object's id and its name, "" for none. An owner learns the object's name from it.
 type Address struct {
 	objects.ID
 	Name string
@@ -62,7 +62,7 @@ func (a Address) Named(name string) Address {
 	return a
 }
 
-// ObjectPrefix begins every subject on which an owner hears about its object.
+// ObjectPrefix begins every subject that an owner subscribes to for its object.
 const ObjectPrefix = "hf.o."
 
 // The ends of these subjects. Where NATS users have permissions, gateways may publish to
@@ -72,18 +72,18 @@ const (
 	fromHost    = ".h"
 )
 
-// ObjectSubject is where the owner of an object hears gateways.
+// ObjectSubject is the subject of gateways' requests to an object.
 func ObjectSubject(id objects.ID) string { return ObjectPrefix + id.Key() + fromGateway }
 
-// ObjectHostSubject is where the owner of the object with this key hears hosts. It believes
-// there what only hosts may say.
+// ObjectHostSubject is the subject of hosts' requests to the object with this key. The owner
+// accepts there the requests that only hosts may send.
 func ObjectHostSubject(key string) string { return ObjectPrefix + key + fromHost }
 
-// OwnerSubject is what the owner of an object subscribes to: all of the above.
+// OwnerSubject is the subscription of an object's owner: all of the above.
 func OwnerSubject(id objects.ID) string { return ObjectPrefix + id.Key() + ".*" }
 
-// ObjectOf is the key of the object that a message is for, and whether a host has sent it.
-// The key of a subject that is not an object's is no object's key.
+// ObjectOf returns the key of a message's object, and whether a host has sent the message.
+// For a subject that is not an object's it returns a key that no object has.
 func ObjectOf(subject string) (key string, host bool) {
 	key = strings.TrimPrefix(subject, ObjectPrefix)
 	if key, host = strings.CutSuffix(key, fromHost); host {
@@ -96,18 +96,17 @@ func ObjectOf(subject string) (key string, host bool) {
 // request. The reply subject of anything else is returned as it is.
 func RequestOf(reply string) string {
 	if dots := strings.Count(reply, "."); dots != 3 && dots != 4 || strings.HasPrefix(reply, InboxPrefix+"h.") {
-		return reply // a name has a dot or, a host's, none
+		return reply // a gateway's name has a dot, a host's has none
 	}
 	return reply[:strings.LastIndexByte(reply, '.')]
 }
 
-// CopyLife is how long a copy of a request may be on its way: for so long a new owner
-// runs only what was sent to it.
+// CopyLife is how long a copy of a request may be on its way. For so long a new owner runs
+// only copies that name it.
 const CopyLife = time.Minute
 
-// OwnerQueue is the queue group in which the owner with this token listens. It has no
-// other member: an owner that is frozen gets copies, and takes nothing from its
-// successor.
+// OwnerQueue is the queue group of the owner with this token. It has no other member: a
+// frozen owner gets copies of its successor's messages, and takes none away.
 func OwnerQueue(token uint64) string { return "o" + strconv.FormatUint(token, 10) }
 
 // ClaimSubject is where the hosts of a region that run the class take claims, one each.
@@ -116,8 +115,8 @@ func ClaimSubject(region, class string) string { return "hf.claim." + region + "
 // HostSubject is where one host takes claims.
 func HostSubject(incarnation string) string { return "hf.host." + incarnation }
 
-// HostsSubject is where all hosts that run the class say that they are there; of an
-// empty class, all hosts.
+// HostsSubject is the subject of questions to all hosts that run the class; to all hosts for
+// an empty class.
 func HostsSubject(class string) string {
 	if class == "" {
 		return "hf.hosts"
@@ -125,12 +124,11 @@ func HostsSubject(class string) string {
 	return "hf.hosts." + class
 }
 
-// GatewayInbox begins every subject on which a gateway hears about its sockets. One
-// subscription covers them all, so that the gateway learns everything in the order
-// in which it arrived.
+// GatewayInbox begins every subject of messages to a gateway about its sockets. One
+// subscription covers them all, so the gateway gets them in the order of their arrival.
 func GatewayInbox(gateway string) string { return InboxPrefix + "h." + gateway + "." }
 
-// GatewaySubject is where owners tell a gateway things of one kind.
+// GatewaySubject is the subject of owners' messages of one kind to a gateway.
 func GatewaySubject(gateway, kind string) string { return GatewayInbox(gateway) + kind }
 
 // What follows in a GatewaySubject.
@@ -140,8 +138,8 @@ const (
 	Whichs = "which" // Which
 )
 
-// LaneInbox begins every subject on which a host's incarnation hears from gateways
-// about its lanes.
+// LaneInbox begins every subject of gateways' messages to a host's incarnation about its
+// lanes.
 func LaneInbox(incarnation string) string { return InboxPrefix + "l." + incarnation + "." }
 
 // What follows after a LaneInbox.
@@ -150,8 +148,8 @@ const (
 	Hold = "held" // Held
 )
 
-// BodySubject is where a host's incarnation, or whoever else asks objects under this name, hears about bodies that are
-// carried beside events. The name of a host has no dot, that of anybody else has one.
+// BodySubject is the subject of segments of bodies for a host's incarnation or another client. The name of a host has no
+// dot, other names have one.
 func BodySubject(name string) string {
 	if strings.Contains(name, ".") {
 		return InboxPrefix + name + ".b"
@@ -164,7 +162,7 @@ func SocketID(gateway string, slot uint32) string {
 	return gateway + "-" + strconv.FormatUint(uint64(slot), 36)
 }
 
-// SlotOf is the slot of a gateway's socket; false if the id is not one of the gateway's.
+// SlotOf returns the slot of a gateway's socket, and false if the id is not one of the gateway's.
 func SlotOf(gateway, id string) (uint32, bool) {
 	slot, ok := strings.CutPrefix(id, gateway)
 	if !ok || len(slot) < 2 || slot[0] != '-' {
@@ -174,8 +172,8 @@ func SlotOf(gateway, id string) (uint32, bool) {
 	return uint32(n), err == nil
 }
 
-// FrameSubject is where is said that a frame was not taken. It names the frame, so that the
-// server's "nobody listens" tells which frame that was.
+// FrameSubject is the reply subject of a frame, for the news that it was not taken. It names
+// the frame, because the server's "no responders" does not.
 func FrameSubject(gateway, socket string, seq uint64) string {
 	return GatewayInbox(gateway) + "frame." + socket + "." + strconv.FormatUint(seq, 10)
 }

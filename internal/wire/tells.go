@@ -1,11 +1,12 @@
 package wire
 
-// What hosts say about told messages, in the bodies of Requests and Replies. Package tells decides what is said.
+// Messages between hosts about told messages, in the bodies of Requests and Replies. Package tells decides when they are
+// sent.
 
-// Batch is messages that one object has told another, in the body of a Request of kind Told.
+// Batch is the body of a Request of kind Told: messages that one object has told another.
 type Batch struct {
 	From     string // the sender's Key
-	Born     uint64 // which life of the sender numbers them
+	Born     uint64 // the life of the sender that numbers them
 	Messages []TellMessage
 }
 
@@ -28,11 +29,11 @@ func (m *TellMessage) fields(c *coder) {
 	c.bytes(3, &m.Body)
 }
 
-// BatchReply is what came of a Batch, in the body of a Reply without a code.
+// BatchReply answers a Batch, in the body of a Reply without a code.
 type BatchReply struct {
-	Handled uint64 // the highest number that was handled; 0: none
-	Failed  uint64 // the message whose handler failed; 0: none. What follows is about it
-	Refused bool   // it was refused: trying again does not help
+	Handled uint64 // the highest handled number; 0: none
+	Failed  uint64 // the message whose handler failed; 0: none. The next fields are about it
+	Refused bool   // the message was refused: trying again does not help
 	Code    string
 	Message string
 	Ref     string
@@ -49,10 +50,10 @@ func (r *BatchReply) fields(c *coder) {
 	c.bool(7, &r.Soon)
 }
 
-// ForgetBody tells a receiver that nothing up to a number is left, in the body of a Request of kind Forget. In one of kind
-// MayForget a receiver asks its sender to say so.
+// ForgetBody is the body of a Request of kind Forget, by which a sender says that nothing up to a number is left, and of one
+// of kind MayForget, by which a receiver asks for a Forget.
 type ForgetBody struct {
-	From string // the Key of whoever says or asks this
+	From string // Key of the sending object
 	Born uint64
 	Last uint64
 }
@@ -63,10 +64,10 @@ func (f *ForgetBody) fields(c *coder) {
 	number(c, 3, &f.Last)
 }
 
-// ParkedBody is what an operator wants done with a parked message, in the body of a Request of kind Parked.
+// ParkedBody is the body of a Request of kind Parked, an operator's order about parked messages.
 type ParkedBody struct {
-	N    uint64 // 0: all of them
-	Drop bool   // otherwise it is sent again
+	N    uint64 // number of the message; 0: all
+	Drop bool   // false: send it again
 }
 
 func (p *ParkedBody) fields(c *coder) {

@@ -2,8 +2,7 @@ package wire
 
 import "time"
 
-// Ticks ticks while something is awaited, and is silent otherwise. A lock of its user's
-// guards Begin and End.
+// Ticks is a ticker that can be silent. The caller's lock guards Begin and End.
 type Ticks struct {
 	C <-chan time.Time
 
@@ -19,7 +18,7 @@ func NewTicks(every time.Duration) *Ticks {
 	return &Ticks{C: ticker.C, ticker: ticker, every: every}
 }
 
-// Begin has it tick, unless it does.
+// Begin starts the ticks, if they have not been started.
 func (t *Ticks) Begin() {
 	if !t.begun {
 		t.begun = true
@@ -27,7 +26,7 @@ func (t *Ticks) Begin() {
 	}
 }
 
-// End has it tick no more. No tick comes after it.
+// End stops the ticks. No tick comes after it.
 func (t *Ticks) End() {
 	t.begun = false
 	t.ticker.Stop()

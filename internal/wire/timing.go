@@ -2,23 +2,23 @@ package wire
 
 import "time"
 
-// Timing is every duration the runtime decides by. Zero fields mean the defaults.
-// Gateways and hosts that share a NATS must agree on TTL and Margin.
+// Timing is all durations of gateways and hosts. Zero fields mean the defaults. Gateways
+// and hosts that share a NATS must agree on TTL and Margin.
 type Timing struct {
 	TTL    time.Duration // 3 s: a host's lease, renewed every third of it. Failover after a crash takes TTL + Margin
-	Margin time.Duration // TTL/10: what two clocks may differ by over one TTL; and the holder's safety
+	Margin time.Duration // TTL/10: the most that two clocks may differ by over one TTL; also the holder's safety
 
 	Commit time.Duration // 2 s: how long one read of a record, or setting an alarm, may take
 	Claim  time.Duration // 5 s: how long a gateway waits for a host's answer to a claim
 
 	Hibernate time.Duration // 10 s without an event: the instance is dropped
-	Evict     time.Duration // 5 min without an event: the object is released; one that keeps nothing is after Hibernate
+	Evict     time.Duration // 5 min without an event: the object is released; after Hibernate if it keeps nothing
 
 	Request time.Duration // 15 s: the longest a request may take, gateway's retries included
 	Silence time.Duration // 1 s: with no answer for so long, a gateway asks who owns the object
 	Beat    time.Duration // 2 s: a gateway says that it lives; silent for MissedBeats of them its sockets count as lost
-	Keep    time.Duration // 12 s: what an object sends to a gateway is kept for so long at most, until it is acknowledged
-	Drain   time.Duration // 10 s: a stopping process lets go of what it holds within this
+	Keep    time.Duration // 12 s: the longest time for which unacknowledged output to a gateway is kept
+	Drain   time.Duration // 10 s: a stopping process releases everything within this
 }
 
 // MissedBeats is after how many missed beats a host counts a gateway's sockets as lost. The

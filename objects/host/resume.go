@@ -197,7 +197,7 @@ type away struct {
 	Secret []byte `json:"k"`
 	Until  int64  `json:"u"` // Unix milliseconds
 	Sent   uint64 `json:"s,omitempty"`
-	Heard  uint64 `json:"h,omitempty"`
+	Taken  uint64 `json:"h,omitempty"`
 
 	Tags        []string        `json:"t,omitempty"`
 	Attachment  json.RawMessage `json:"a,omitempty"`
@@ -217,7 +217,7 @@ type away struct {
 
 func awayOf(one *resume.Session, info engine.SocketInfo, how engine.Close) *away {
 	return &away{
-		Secret: one.Secret, Until: one.Until.UnixMilli(), Sent: one.Sent, Heard: one.Heard,
+		Secret: one.Secret, Until: one.Until.UnixMilli(), Sent: one.Sent, Taken: one.Taken,
 		Tags: info.Tags, Attachment: info.Attachment, Principal: info.Principal, Region: info.Region, Order: info.Order,
 		Conflated: info.Conflated, Subprotocol: info.Subprotocol, Auto: info.Auto,
 		Code: how.Code, Reason: how.Reason, Clean: how.Clean, Fault: how.Fault,
@@ -268,7 +268,7 @@ func (s *sockets) adoptSessions(kept *engine.Data) {
 	for key, value := range kept.Between(engine.SessionsAt, engine.After(engine.SessionsAt)).All() {
 		id, a := strings.TrimPrefix(key, engine.SessionsAt), keptAway(value)
 		s.away += len(value)
-		session := resume.Session{ID: id, Secret: a.Secret, Until: time.UnixMilli(a.Until), Sent: a.Sent, Heard: a.Heard}
+		session := resume.Session{ID: id, Secret: a.Secret, Until: time.UnixMilli(a.Until), Sent: a.Sent, Taken: a.Taken}
 		number := s.makeSessions().Adopt(session)
 		s.open.Add(engine.SocketInfo{
 			ID: id, Region: a.Region, Tags: a.Tags, Attachment: cleanAttachment(a.Attachment), Order: a.Order, Conflated: a.Conflated,
@@ -290,7 +290,7 @@ func (s *sockets) adoptSession(info *engine.SocketInfo, held *wire.LaneSocket) b
 	if held.Session == "" || len(held.Session) > resume.MaxSession || len(held.Secret) != resume.SecretSize {
 		return true
 	}
-	session := resume.Session{ID: held.Session, Secret: slices.Clone(held.Secret), At: at, Sent: held.Sent, Heard: held.Heard, Lost: held.Lost}
+	session := resume.Session{ID: held.Session, Secret: slices.Clone(held.Secret), At: at, Sent: held.Sent, Taken: held.Taken, Lost: held.Lost}
 	number := s.makeSessions().Adopt(session)
 	info.ID, info.Session = held.Session, uint32(number)
 	if held.AutoRequest != "" || held.AutoResponse != "" {
@@ -520,7 +520,7 @@ func (s *sockets) bringBack(m *memory, req *wire.Request, one *resume.Session, s
 	d := b.to(req.Gateway)
 	d.Opens = append(d.Opens, stream.Slot(slot))
 	op := s.opening(socket.Info())
-	op.Back, op.Counts = true, wire.Counts{Sent: back.From, Heard: back.Heard}
+	op.Back, op.Counts = true, wire.Counts{Sent: back.From, Taken: back.Taken}
 	attachment := wire.LaneOp{Op: wire.OpAttach, Slots: op.Slots, Data: socket.Info().Attachment}
 	d.Ops = append(d.Ops, op, attachment)
 	for _, m := range back.Messages {

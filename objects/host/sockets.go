@@ -304,7 +304,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 	}
 	switch verdict {
 	case stream.Take:
-	case stream.Told:
+	case stream.AlreadyEnded:
 		o.in.trackGateway(ev.gateway) // which has to acknowledge that
 		return
 	default:
@@ -355,7 +355,7 @@ func (o *object) take(ev event) stream.Verdict {
 		o.in.answer(ev.reply, &wire.Reply{Gap: true, Token: o.term.token})
 	case stream.Unknown:
 		o.in.answer(ev.reply, &wire.Reply{Code: objects.Unavailable, Message: "this owner does not know the socket", Token: o.term.token})
-	case stream.Told:
+	case stream.AlreadyEnded:
 		body := wire.Encode(&wire.LaneBody{Acks: []wire.Reached{{Of: ev.slot, Seq: ev.seq}}})
 		o.put(outboxItem{}, stream.Out{Gateway: ev.gateway, Bodies: [][]byte{body}})
 	case stream.Take:
@@ -661,7 +661,7 @@ func (s *sockets) holds(now time.Time, object string, h *wire.Held) []stream.Do 
 		}
 	}
 	for _, one := range h.Sockets {
-		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(one.Slot), Settled: one.Settled})
+		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(one.Slot), Acked: one.Acked})
 	}
 	return s.Held(now, h.Gateway, answer)
 }

@@ -325,7 +325,7 @@ func (g *memoryGateway) hear(kind string, data []byte) {
 			held.Positions = append(held.Positions, position)
 		}
 		for _, s := range answer.Sockets {
-			held.Sockets = append(held.Sockets, wire.LaneSocket{Slot: uint32(s.Slot), Settled: s.Settled, Accepted: g.accepted[uint32(s.Slot)]})
+			held.Sockets = append(held.Sockets, wire.LaneSocket{Slot: uint32(s.Slot), Acked: s.Acked, Accepted: g.accepted[uint32(s.Slot)]})
 		}
 		g.tell(wire.Hold, wire.Encode(&held))
 	}

@@ -146,7 +146,7 @@ func (o *object) passSessions(window []byte) {
 	o.sessions = o.newSessions()
 	for _, c := range slices.SortedFunc(maps.Values(o.clients), byID) {
 		if one := before.Find(c.ID()); one != nil {
-			c.number = o.sessions.Adopt(resume.Session{ID: one.ID, Secret: one.Secret, At: one.At, Until: one.Until, Sent: one.Sent, Heard: one.Heard})
+			c.number = o.sessions.Adopt(resume.Session{ID: one.ID, Secret: one.Secret, At: one.At, Until: one.Until, Sent: one.Sent, Taken: one.Taken})
 		}
 	}
 	if window != nil {

@@ -265,8 +265,8 @@ func (a *asked) keep(question string, k kept) {
 	a.kept[question] = k
 }
 
-// take is how often the last run has asked each question.
-func (a *asked) take() map[string]int {
+// end ends the run, and returns how often it has asked each question.
+func (a *asked) end() map[string]int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.now

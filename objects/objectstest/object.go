@@ -96,9 +96,9 @@ func (o *object) run(e *event, event func(*engine.Instance) engine.Outcome) (eng
 		event(o.instance)
 		o.drop()
 		o.moved(nil)
-		first := e.asked.take()
+		first := e.asked.end()
 		defer func() {
-			if second := e.asked.take(); !maps.Equal(first, second) {
+			if second := e.asked.end(); !maps.Equal(first, second) {
 				o.world.tb.Errorf("%v: an event that ran again has asked otherwise: %v, and before %v", o, second, first)
 			}
 		}()

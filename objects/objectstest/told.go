@@ -59,14 +59,14 @@ func (o *object) stored(key string) []byte {
 // Hold keeps what the object is told on its way, until Release.
 func (w *World) Hold(to objects.Ref) {
 	w.tb.Helper()
-	w.do(to, func(o *object) { o.holds = true })
+	w.locked(to, func(o *object) { o.holds = true })
 }
 
 // Release delivers what Hold has kept, and what comes after it.
 func (w *World) Release(to objects.Ref) {
 	w.tb.Helper()
 	var kept []batch
-	w.do(to, func(o *object) {
+	w.locked(to, func(o *object) {
 		kept, o.kept = o.kept, nil
 		o.holds = false
 	})
@@ -82,7 +82,7 @@ func (w *World) Release(to objects.Ref) {
 // messages are in the order in which they were told.
 func (w *World) Told(from objects.Ref) (all []objects.Told) {
 	w.tb.Helper()
-	w.do(from, func(o *object) {
+	w.locked(from, func(o *object) {
 		var kept []engine.Told
 		for _, prefix := range []string{engine.OutboxAt, engine.TimersAt, engine.ParkedAt} {
 			for _, value := range o.data.Between(prefix, engine.After(prefix)).All() {
@@ -351,7 +351,7 @@ func (w *World) deliverBatch(o *object, b tells.Batch) {
 	o.mu.Unlock()
 	for _, f := range forgets {
 		if to, err := w.refOf(f.To, ""); err == nil {
-			w.do(to, func(r *object) { r.forget(o, born.Born, f.Last) })
+			w.locked(to, func(r *object) { r.forget(o, born.Born, f.Last) })
 		}
 	}
 }

@@ -289,7 +289,7 @@ func (w *World) all() []*object {
 func (w *World) Evict(o objects.Ref) {
 	w.tb.Helper()
 	defer w.deliver()
-	w.do(o, (*object).sleep)
+	w.locked(o, (*object).sleep)
 }
 
 // Move has another host take the object over, as when its own shuts down: the instance is gone, and the next one sees an
@@ -297,7 +297,7 @@ func (w *World) Evict(o objects.Ref) {
 func (w *World) Move(o objects.Ref) {
 	w.tb.Helper()
 	defer w.deliver()
-	w.do(o, func(o *object) {
+	w.locked(o, func(o *object) {
 		o.sleep()
 		o.frames(o.conflation.TakeAll(o.world.Now()))
 		o.moved(o.handOver())
@@ -309,7 +309,7 @@ func (w *World) Move(o objects.Ref) {
 // Events that write nothing do not commit.
 func (w *World) Refuse(o objects.Ref) {
 	w.tb.Helper()
-	w.do(o, func(o *object) { o.fate = refused })
+	w.locked(o, func(o *object) { o.fate = refused })
 }
 
 // Lose has the object's next commit land and its host die before anybody hears of it: the event's messages to sockets are
@@ -317,14 +317,14 @@ func (w *World) Refuse(o objects.Ref) {
 // the event does not run again.
 func (w *World) Lose(o objects.Ref) {
 	w.tb.Helper()
-	w.do(o, func(o *object) { o.fate = lost })
+	w.locked(o, func(o *object) { o.fate = lost })
 }
 
 // Unknown has whoever causes the object's next commit told Unknown, because its host has gone and nobody knows better:
 // whether the commit has landed is what the test says.
 func (w *World) Unknown(o objects.Ref, landed bool) {
 	w.tb.Helper()
-	w.do(o, func(o *object) {
+	w.locked(o, func(o *object) {
 		if o.fate = failed; landed {
 			o.fate = unknown
 		}
@@ -381,7 +381,7 @@ func (w *World) isTwice() bool {
 // Constructed returns how often the object's constructor has run.
 func (w *World) Constructed(o objects.Ref) (n int) {
 	w.tb.Helper()
-	w.do(o, func(o *object) { n = o.constructed })
+	w.locked(o, func(o *object) { n = o.constructed })
 	return n
 }
 
@@ -396,7 +396,7 @@ type Alarm struct {
 // Alarm is the object's alarm; the zero Alarm is none.
 func (w *World) Alarm(o objects.Ref) (a Alarm) {
 	w.tb.Helper()
-	w.do(o, func(o *object) { a = Alarm{o.alarm.At, o.alarm.Due, o.alarm.Retry, o.alarm.Parked} })
+	w.locked(o, func(o *object) { a = Alarm{o.alarm.At, o.alarm.Due, o.alarm.Retry, o.alarm.Parked} })
 	return a
 }
 
@@ -425,8 +425,8 @@ func Inside[T any](w *World, o objects.Ref, fn func(tx *objects.Tx, instance T) 
 	return cmp.Or(failed, err)
 }
 
-// do runs fn while no event runs.
-func (w *World) do(to objects.Ref, fn func(*object)) {
+// locked runs fn while no event of the object runs.
+func (w *World) locked(to objects.Ref, fn func(*object)) {
 	w.tb.Helper()
 	o, err := w.object(to)
 	if err != nil {

@@ -62,7 +62,7 @@ const (
 func newDatabase() engine.Part { return new(database) }
 
 // of is the database of the event's object, for which the event begins a transaction if it has none.
-func of(tx context.Context) *database {
+func databaseOf(tx context.Context) *database {
 	t, ok := tx.Value(engine.TxKey{}).(*engine.Tx)
 	if !ok {
 		panic("sqlite: the context is not that of an object's event")

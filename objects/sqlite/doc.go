@@ -54,7 +54,7 @@ type Usage struct {
 
 // UsageOf is the usage of the event's database so far (as Cloudflare's databaseSize, rowsRead and rowsWritten).
 func UsageOf(tx *objects.Tx) Usage {
-	d := of(tx)
+	d := databaseOf(tx)
 	return Usage{
 		Size:        int64(d.mustTell("PRAGMA page_count")) * pageSize,
 		RowsRead:    d.rowsRead,

@@ -27,7 +27,7 @@ func Migrate(tx *objects.Tx, steps ...string) {
 			return // SQLite is not needed for that
 		}
 	}
-	d := of(tx)
+	d := databaseOf(tx)
 	done := d.mustTell("PRAGMA user_version")
 	if done > len(steps) {
 		t.Abort(fmt.Errorf("sqlite: the object's database has had %d migrations, and the program has %d: it is older", done, len(steps)))

@@ -30,14 +30,14 @@ type Result struct {
 // Arguments are what package database/sql knows, pointers to it, and [sql.Named]. A time is kept in UTC, as text that sorts
 // by time; a bool as 0 or 1; a json.RawMessage as text.
 func Exec(tx *objects.Tx, query string, args ...any) (Result, error) {
-	return of(tx).execute(query, args)
+	return databaseOf(tx).execute(query, args)
 }
 
 // Query yields the rows of a statement, each as a T: a struct, whose fields are matched with columns by a tag (db:"name") or
 // by their names without regard to case and underscores, or a type that one column fits. It runs as the loop goes, and stops
 // with it. After an error there are no more rows. The loop may run other statements.
 func Query[T any](tx *objects.Tx, query string, args ...any) iter.Seq2[T, error] {
-	d := of(tx)
+	d := databaseOf(tx)
 	t := d.tx
 	return func(yield func(T, error) bool) {
 		var none T

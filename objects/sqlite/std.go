@@ -24,7 +24,7 @@ func ConnOf(tx *objects.Tx) Conn { return Conn{tx} }
 
 // std is the pool of connections of the standard library, all of which are the event's.
 func (c Conn) std() *sql.DB {
-	d := of(c.tx)
+	d := databaseOf(c.tx)
 	if d.std == nil {
 		d.std = sql.OpenDB(connector{d})
 	}
@@ -33,7 +33,7 @@ func (c Conn) std() *sql.DB {
 
 // ExecContext is Exec.
 func (c Conn) ExecContext(_ context.Context, query string, args ...any) (sql.Result, error) {
-	r, err := of(c.tx).execute(query, args)
+	r, err := databaseOf(c.tx).execute(query, args)
 	if err != nil {
 		return nil, err
 	}

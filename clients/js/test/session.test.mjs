@@ -55,14 +55,14 @@ test("what was counted is said on the way back, and what nobody has taken is sen
   w.last().drop(1006);
   w.advance(125);
   assert.deepEqual(w.last().protocols, ["holdfast.1", "holdfast.resume.3.s.id-1", "game.1"]);
-  w.last().hello({ token: "s.id-1", time: 30000, back: true, from: 3, heard: 1, auto: "ping" });
+  w.last().hello({ token: "s.id-1", time: 30000, back: true, from: 3, taken: 1, auto: "ping" });
   assert.deepEqual(w.last().sent.filter((d) => d !== "\0p"), ["\0\0b", "c"]);
   w.last().hear("four");
   w.last().hear("\0a3");
   w.last().drop(1012);
   w.advance(250);
   assert.deepEqual(w.last().protocols[1], "holdfast.resume.4.s.id-1");
-  w.last().hello({ token: "s.id-1", back: true, from: 4, heard: 3 });
+  w.last().hello({ token: "s.id-1", back: true, from: 4, taken: 3 });
   assert.deepEqual([w.last().sent, w.gaps], [["\0p"], []]);
 });
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -269,7 +270,10 @@ func (w *world) op(i int) {
 		value, pending := w.s.mem[at]
 		if w.flaw == cancelsLate && !pending {
 			for key, v := range w.s.mem {
-				if m, err := engine.DecodeTold([]byte(v)); strings.HasPrefix(key, engine.OutboxAt) && err == nil && m.Key == "k" {
+				if !strings.HasPrefix(key, engine.OutboxAt) {
+					continue
+				}
+				if m, err := engine.DecodeTold([]byte(v)); err == nil && m.Key == "k" {
 					at, value, pending = key, v, true
 				}
 			}
@@ -674,10 +678,8 @@ func (w *world) check() string {
 				}
 				told = n
 			}
-			for key, v := range w.s.disk {
-				if m, err := engine.DecodeTold([]byte(v)); strings.HasPrefix(key, engine.ParkedAt) && err == nil && string(m.Body) == e {
-					return fmt.Sprintf("message %s was handled, and it is parked", e)
-				}
+			if w.parked(e) {
+				return fmt.Sprintf("message %s was handled, and it is parked", e)
 			}
 		}
 	}
@@ -685,6 +687,19 @@ func (w *world) check() string {
 		return "the sender is dead, has something to send, and nothing wakes it"
 	}
 	return ""
+}
+
+// parked reports whether the sender's record says that the message with this body is parked.
+func (w *world) parked(body string) bool {
+	for key, v := range w.s.disk {
+		if !strings.HasPrefix(key, engine.ParkedAt) {
+			continue
+		}
+		if m, err := engine.DecodeTold([]byte(v)); err == nil && string(m.Body) == body {
+			return true
+		}
+	}
+	return false
 }
 
 // end plays a calm end, and says what has not become of everything.
@@ -705,11 +720,7 @@ func (w *world) end() string {
 	effects := strings.Fields(w.r.disk["effects"])
 	for i, op := range w.ops {
 		name := fmt.Sprint(i)
-		parked := slices.ContainsFunc(slices.Collect(maps.Keys(w.s.disk)), func(key string) bool {
-			m, err := engine.DecodeTold([]byte(w.s.disk[key]))
-			return strings.HasPrefix(key, engine.ParkedAt) && err == nil && string(m.Body) == name
-		})
-		if op != opCancel && w.s.disk["cancelled"] != name && !slices.Contains(effects, name) && !parked {
+		if op != opCancel && w.s.disk["cancelled"] != name && !slices.Contains(effects, name) && !w.parked(name) {
 			return fmt.Sprintf("message %d is never handled: %v", i, effects)
 		}
 	}
@@ -730,22 +741,99 @@ func (w *world) step(m move) {
 	m.do(w)
 }
 
-// print is a world in one text, which distinguishes it from others.
+// print is the text of a world, which tells it from others. One is written for every move of an exploration: package fmt would take
+// most of the time.
+type print []byte
+
+func (p *print) numbers(all ...uint64) {
+	for _, n := range all {
+		*p = append(strconv.AppendUint(*p, n, 36), ' ')
+	}
+}
+
+func (p *print) flags(all ...bool) {
+	for _, one := range all {
+		*p = strconv.AppendBool(*p, one)
+	}
+}
+
+func (p *print) texts(all ...string) {
+	for _, text := range all {
+		*p = append(strconv.AppendInt(*p, int64(len(text)), 36), ':')
+		*p = append(*p, text...)
+	}
+}
+
+func (p *print) store(s store) {
+	var room [16]string
+	keys := room[:0]
+	for key := range s {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		p.texts(key, s[key])
+	}
+	p.texts("|")
+}
+
+func (p *print) half(h *half) {
+	p.flags(h.alive, h.dirty, h.landed)
+	p.numbers(h.term, h.epoch, h.commit)
+	p.store(h.disk)
+	p.store(h.mem)
+	p.store(h.put)
+}
+
+func (p *print) peer(r *peer) {
+	for _, i := range r.queue {
+		p.numbers(i.n, i.need, uint64(i.due.Unix()), uint64(i.due.Nanosecond()), uint64(i.tries), uint64(i.size))
+		p.texts(i.key)
+		p.flags(i.park)
+	}
+	p.texts("|")
+	p.numbers(uint64(r.sent), r.try, r.hold, r.last, r.removed, uint64(r.removing), uint64(r.window))
+}
+
+func (p *print) packets(all []packet) {
+	for i := range all {
+		one := &all[i]
+		p.numbers(uint64(one.kind), one.term, one.to, one.born, one.handled, one.failed, one.need, one.b.Try)
+		p.numbers(one.b.Numbers...)
+		p.texts(one.b.To)
+		p.texts(one.bodies...)
+		p.flags(one.dead)
+		p.texts("|")
+	}
+	p.texts("|")
+}
+
+// print is the world in one text, which tells it from others.
 func (w *world) print() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%+v|%+v|%v %v %d|%v|%v|%v|%v|%d %d %d %d %d %d %d %d|", w.s, w.r, w.young, w.waking, w.count, w.net, w.held, w.past, w.fence,
-		w.senderDeaths, w.receiverDeaths, w.losses, w.doubles, w.refusals, w.restores, w.removals, w.releases)
+	p := make(print, 0, 1024)
+	p.half(&w.s)
+	p.half(&w.r)
+	p.flags(w.young, w.waking)
+	p.numbers(w.count)
+	p.packets(w.net)
+	p.packets(w.held)
+	p.store(w.past)
+	p.texts(w.fence...)
+	for _, n := range []int{w.senderDeaths, w.receiverDeaths, w.losses, w.doubles, w.refusals, w.restores, w.removals, w.releases} {
+		p.numbers(uint64(n + 1))
+	}
 	if w.ob != nil {
 		for _, key := range slices.Sorted(maps.Keys(w.ob.receivers)) {
-			r := w.ob.receivers[key]
-			fmt.Fprintf(&b, "%v %v %d %d %d %d %d %d|", r.queue, r.sent, r.try, r.hold, r.last, r.removed, r.removing, r.window)
+			p.peer(w.ob.receivers[key])
 		}
 		for _, c := range w.ob.chores {
-			fmt.Fprintf(&b, "c%d %v ", c.n, c.retry.IsZero())
+			p.numbers(c.n)
+			p.flags(c.retry.IsZero())
 		}
 		for _, c := range w.ob.parking {
-			fmt.Fprintf(&b, "p%d ", c.n)
+			p.numbers(c.n)
+			p.texts("parks")
 		}
 	}
-	return b.String()
+	return string(p)
 }

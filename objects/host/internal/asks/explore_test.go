@@ -34,6 +34,8 @@ type world struct {
 	effects [len(texts)]int // of each question, as far as they are durable
 	replies []reply         // on their way
 	denied  bool            // a refusal was the end of the event
+
+	ownCallers, ownCallees uint // a bit each: no other world has it
 }
 
 // texts are all questions that are asked.
@@ -117,39 +119,56 @@ const (
 
 var now = time.Unix(1_000_000, 0)
 
+// clone is a copy that may be changed. It shares owners with the world until ownCaller or ownCallee is asked for one of them: most
+// moves change one.
 func (w *world) clone() *world {
+	w.ownCallers, w.ownCallees = 0, 0
 	c := *w
 	c.replies = slices.Clone(w.replies)
 	c.kept.Callee = cloneCallee(w.kept.Callee)
-	c.callers = nil
-	for _, one := range w.callers {
-		n := *one
-		n.asks.to = nil
-		for to, callee := range one.asks.to {
-			if n.asks.to == nil {
-				n.asks.to = make(map[string]*calleeOfCaller)
-			}
-			copied := *callee
-			copied.open = slices.Clone(callee.open)
-			n.asks.to[to] = &copied
-		}
-		n.run = Run{maps.Clone(one.run.equal), slices.Clone(one.run.made)}
-		n.questions = nil
-		for _, q := range one.questions {
-			copied := *q
-			n.questions = append(n.questions, &copied)
-		}
-		n.stream = slices.Clone(one.stream)
-		c.callers = append(c.callers, &n)
-	}
-	c.callees = nil
-	for _, one := range w.callees {
-		n := *one
-		n.Callee = cloneCallee(one.Callee)
-		n.effect, n.wait = slices.Clone(one.effect), slices.Clone(one.wait)
-		c.callees = append(c.callees, &n)
-	}
+	c.callers, c.callees = slices.Clone(w.callers), slices.Clone(w.callees)
 	return &c
+}
+
+// ownCaller is an owner of the caller that no other world has, to be changed.
+func (w *world) ownCaller(i int) *caller {
+	if w.ownCallers&(1<<i) != 0 {
+		return w.callers[i]
+	}
+	n := *w.callers[i]
+	to := n.asks.to
+	n.asks.to = nil
+	for to, callee := range to {
+		if n.asks.to == nil {
+			n.asks.to = make(map[string]*calleeOfCaller)
+		}
+		copied := *callee
+		copied.open = slices.Clone(callee.open)
+		n.asks.to[to] = &copied
+	}
+	n.run = Run{maps.Clone(n.run.equal), slices.Clone(n.run.made)}
+	n.questions = slices.Clone(n.questions)
+	for j, q := range n.questions {
+		copied := *q
+		n.questions[j] = &copied
+	}
+	n.stream = slices.Clip(n.stream) // messages do not change
+	w.callers[i] = &n
+	w.ownCallers |= 1 << i
+	return &n
+}
+
+// ownCallee is an owner of the callee that no other world has, to be changed.
+func (w *world) ownCallee(i int) *calleeOwner {
+	if w.ownCallees&(1<<i) != 0 {
+		return w.callees[i]
+	}
+	n := *w.callees[i]
+	n.Callee = cloneCallee(n.Callee)
+	n.effect, n.wait = slices.Clone(n.effect), slices.Clone(n.wait)
+	w.callees[i] = &n
+	w.ownCallees |= 1 << i
+	return &n
 }
 
 type calleeOfCaller = callee
@@ -159,74 +178,88 @@ func cloneCallee(c Callee) Callee { return Callee{slices.Clone(c.Kept), slices.C
 // key tells worlds apart.
 type key []byte
 
-func (k *key) add(parts ...any) {
-	for _, p := range parts {
-		switch p := p.(type) {
-		case int:
-			*k = append(*k, byte(p))
-		case uint64:
-			*k = append(*k, byte(p))
-		case string:
-			*k = append(append(*k, p...), ' ')
-		case bool:
-			if p {
-				*k = append(*k, '+')
-			} else {
-				*k = append(*k, '-')
-			}
-		default:
-			panic(fmt.Sprintf("%T", p))
+func (k *key) numbers(all ...int) {
+	for _, n := range all {
+		*k = append(*k, byte(n))
+	}
+}
+
+func (k *key) flags(all ...bool) {
+	for _, one := range all {
+		if one {
+			*k = append(*k, '+')
+		} else {
+			*k = append(*k, '-')
 		}
+	}
+}
+
+func (k *key) texts(all ...string) {
+	for _, text := range all {
+		*k = append(append(*k, text...), ' ')
 	}
 }
 
 func (k *key) callee(c *Callee) {
 	for i := range c.Kept {
-		k.add("kept", string(c.Kept[i].ID[:2]), c.Kept[i].Token, c.Kept[i].N)
+		one := &c.Kept[i]
+		*k = append(*k, 'k', one.ID[0], one.ID[1], byte(one.Token), byte(one.N))
 	}
 	for i := range c.Fences {
-		k.add("fence", c.Fences[i].Token)
+		*k = append(*k, 'f', byte(c.Fences[i].Token))
 	}
 }
 
 func (k *key) replies(all []reply) {
-	for _, r := range all {
-		k.add("reply", r.caller, r.n, r.copy, r.text, r.kept, r.token)
+	for i := range all {
+		r := &all[i]
+		k.numbers('r', r.caller, int(r.n), r.copy, r.token)
+		k.texts(r.text)
+		k.flags(r.kept)
 	}
 }
 
 func (w *world) key(k key) key {
-	k.add(w.sent, w.again, w.told, w.record.owner, w.record.state, w.record.done, w.denied, w.kept.owner)
-	for _, n := range w.effects {
-		k.add(n)
-	}
+	k.flags(w.again, w.record.state, w.denied)
+	k.texts(w.told, w.record.done)
+	k.numbers(w.sent, w.record.owner, w.kept.owner)
+	k.numbers(w.effects[:]...)
 	k.replies(w.replies)
 	k.callee(&w.kept.Callee)
 	for i, c := range w.callers {
-		k.add("caller", c.alive, c.young, c.frozen, c.state, c.stage, c.runs, c.asks.last, len(c.run.made))
+		k.texts("caller", c.stage)
+		k.flags(c.alive, c.young, c.frozen, c.state)
+		k.numbers(c.runs, int(c.asks.last), len(c.run.made))
 		for _, q := range c.questions {
-			k.add("question", q.text, q.n, q.copies, q.known, q.answer)
+			k.texts("question", q.text, q.answer)
+			k.numbers(int(q.n), q.copies, q.known)
 		}
 		if one := c.asks.to["B"]; one != nil {
-			k.add("told", one.told)
-			for _, o := range one.open {
-				k.add(o.n, o.ready.IsZero())
+			k.texts("told")
+			k.numbers(one.told)
+			for i := range one.open {
+				k.numbers(int(one.open[i].n))
+				k.flags(one.open[i].ready.IsZero())
 			}
 		}
-		for _, m := range c.stream {
-			k.add("message", m.settled, m.s.Low, m.q.N, m.q.Fence, m.text, m.copy, m.to)
+		for i := range c.stream {
+			m := &c.stream[i]
+			k.texts("message", m.text)
+			k.flags(m.settled, m.q.Fence)
+			k.numbers(int(m.s.Low), int(m.q.N), m.copy, m.to)
 			for _, n := range m.s.Open {
-				k.add(n)
+				k.numbers(int(n))
 			}
 		}
 		for _, o := range w.callees {
-			k.add(o.next[i])
+			k.numbers(o.next[i])
 		}
 	}
 	for _, o := range w.callees {
-		k.add("callee", o.alive, o.young, o.dirty)
+		k.texts("callee")
+		k.flags(o.alive, o.young, o.dirty)
 		for _, text := range o.effect {
-			k.add("effect", text)
+			k.texts("effect", text)
 		}
 		k.replies(o.wait)
 		k.callee(&o.Callee)
@@ -341,7 +374,7 @@ func (x *explorer) worker(w *world) {
 		return
 	}
 	n := w.clone()
-	c := n.callers[owner-1]
+	c := n.ownCaller(owner - 1)
 	n.again = n.again || n.sent != 0 && n.sent != owner
 	n.sent = owner
 	switch {
@@ -372,7 +405,7 @@ func (x *explorer) caller(w *world, i int) {
 		for j, q := range c.questions {
 			if q.answer == "" && q.copies > 0 && q.copies < x.copies && w.kept.owner > 0 {
 				n := w.clone()
-				n.callers[i].frozen = false
+				n.ownCaller(i).frozen = false
 				x.ask(n, i, j)
 				x.move("an owner of the caller that was replaced asks again", n)
 			}
@@ -385,11 +418,11 @@ func (x *explorer) caller(w *world, i int) {
 	// Another owner takes over, whether or not what is under way lands before.
 	if len(w.callers) < x.callers {
 		n := w.clone()
-		n.callers[i].alive, n.record.owner = false, 0
+		n.ownCaller(i).alive, n.record.owner = false, 0
 		x.move("the caller's owner dies", n)
 		if x.thaws && c.stage == "runs" {
 			n := n.clone()
-			n.callers[i].frozen = true
+			n.ownCaller(i).frozen = true
 			x.move("the caller's owner is frozen", n)
 		}
 		if c.stage == "puts" {
@@ -408,20 +441,20 @@ func (x *explorer) caller(w *world, i int) {
 		x.runsOn(w, i)
 	case "puts":
 		n := w.clone()
-		d := n.callers[i]
+		d := n.ownCaller(i)
 		n.record.done, d.stage = outcome(d), ""
 		d.asks.Settle(&d.run, 0, now)
 		x.move("the event is durable", n)
 	}
 	if !c.asks.Idle() {
 		n := w.clone()
-		d := n.callers[i]
+		d := n.ownCaller(i)
 		if say, _ := d.asks.Due(now.Add(time.Second)); len(say) > 0 {
 			d.stream = append(d.stream, message{settled: true, s: say[0].Settled, q: Question{Token: uint64(token)}})
 			if x.mistake == settledNearby {
-				for _, o := range n.callees {
+				for k, o := range n.callees {
 					if o.alive {
-						o.Settled("A", uint64(token), say[0].Settled)
+						n.ownCallee(k).Settled("A", uint64(token), say[0].Settled)
 					}
 				}
 			}
@@ -430,11 +463,11 @@ func (x *explorer) caller(w *world, i int) {
 	}
 	if x.ages && c.young {
 		n := w.clone()
-		n.callers[i].young = false
+		n.ownCaller(i).young = false
 		for j := range i { // its predecessors' copies have died, and so has what the worker has sent them
-			n.callers[j].stream = nil
-			for _, o := range n.callees {
-				o.next[j] = 0
+			n.ownCaller(j).stream = nil
+			for k := range n.callees {
+				n.ownCallee(k).next[j] = 0
 			}
 		}
 		x.move("a minute passes", n)
@@ -462,7 +495,7 @@ func (x *explorer) runsOn(w *world, i int) {
 		answered = false
 		if q.copies > 0 && !x.calm {
 			n := w.clone()
-			d := n.callers[i]
+			d := n.ownCaller(i)
 			d.questions[j].answer = "unknown"
 			x.move("an ask is given up", n)
 		}
@@ -474,7 +507,7 @@ func (x *explorer) runsOn(w *world, i int) {
 	}
 	if answered {
 		n := w.clone()
-		d := n.callers[i]
+		d := n.ownCaller(i)
 		if d.run.Owes() && x.mistake != askedIsRead {
 			d.stage = "puts"
 			x.move("the handler returns", n)
@@ -493,13 +526,13 @@ func (x *explorer) runsOn(w *world, i int) {
 	}
 	if c.runs < x.runs {
 		n := w.clone()
-		x.begin(n, n.callers[i])
+		x.begin(n, n.ownCaller(i))
 		x.move("the event gives way, and begins again", n)
 	}
 }
 
 func (x *explorer) ask(w *world, i, j int) {
-	c := w.callers[i]
+	c := w.ownCaller(i)
 	q := c.questions[j]
 	token := uint64(i + 1)
 	if q.copies == 0 {
@@ -541,7 +574,7 @@ func (x *explorer) arrives(w *world, i int) {
 			continue
 		}
 		n := lost.clone()
-		d := n.callers[r.caller-1]
+		d := n.ownCaller(r.caller - 1)
 		d.questions[j].answer = r.text
 		if !r.kept {
 			d.asks.Nothing(&d.run, "B", q.id, q.n)
@@ -585,7 +618,7 @@ func (x *explorer) callee(w *world, i int) {
 	if o.dirty {
 		n := w.clone()
 		land(n)
-		b := n.callees[i]
+		b := n.ownCallee(i)
 		n.replies = append(n.replies, b.wait...)
 		b.effect, b.wait, b.dirty = nil, nil, false
 		x.move("the callee's put lands", n)
@@ -596,7 +629,7 @@ func (x *explorer) callee(w *world, i int) {
 		}
 		if !x.calm {
 			n := w.clone()
-			n.callees[i].next[from]++
+			n.ownCallee(i).next[from]++
 			x.move("a message is lost", n)
 		}
 		x.hears(w, i, from, c.stream[o.next[from]], token)
@@ -605,7 +638,7 @@ func (x *explorer) callee(w *world, i int) {
 
 func (x *explorer) hears(w *world, i, from int, m message, token int) {
 	n := w.clone()
-	o := n.callees[i]
+	o := n.ownCallee(i)
 	o.next[from]++
 	if m.settled {
 		if x.mistake == settledNearby {
@@ -617,7 +650,7 @@ func (x *explorer) hears(w *world, i, from int, m message, token int) {
 	}
 	r := reply{caller: from + 1, n: m.q.N, copy: m.copy, token: token}
 	say := func(n *world, r reply, wait bool) {
-		o := n.callees[i]
+		o := n.ownCallee(i)
 		if wait {
 			o.dirty = true
 			o.wait = append(o.wait, r)
@@ -653,6 +686,7 @@ func (x *explorer) hears(w *world, i, from int, m message, token int) {
 			say(n, r, fenced || o.dirty)
 			x.move("an ask is refused", n)
 		}
+		o = n.ownCallee(i)
 		o.Keep(m.q, []byte(m.text), now)
 		o.effect = append(o.effect, m.text)
 		r.text, r.kept = m.text, true

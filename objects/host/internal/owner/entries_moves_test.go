@@ -26,7 +26,7 @@ func (x *explorer) entryMoves(w world) {
 		}
 		if next := w; w.doubts > 0 {
 			next.parts[i] = part{}
-			x.sortParts(&next)
+			next.sortParts()
 			x.note("what has to do with entry %v is lost: %+v", p.name, p)
 			x.done(&next)
 		}
@@ -152,14 +152,14 @@ func (x *explorer) arrivePart(w *world, i int) {
 			}
 		}
 	}
-	x.sortParts(w)
+	w.sortParts()
 }
 
 // deliverPart brings a host the answer to its entry's put.
 func (x *explorer) deliverPart(w *world, i int) {
 	p := w.parts[i]
 	w.parts[i] = part{}
-	x.sortParts(w)
+	w.sortParts()
 	for i := range w.hosts {
 		h := &w.hosts[i]
 		if h.inc != p.from || h.phase == owner.Free {

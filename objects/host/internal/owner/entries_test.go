@@ -308,14 +308,14 @@ func (x *explorer) onItsWay(w *world, p part) {
 	for i := range w.parts {
 		if w.parts[i] == (part{}) {
 			w.parts[i] = p
-			x.sortParts(w)
+			w.sortParts()
 			return
 		}
 	}
 	x.happened("entry lost at once, for lack of room")
 }
 
-func (x *explorer) sortParts(w *world) {
+func (w *world) sortParts() {
 	slices.SortFunc(w.parts[:], func(a, b part) int {
 		key := func(p part) int {
 			return int(p.state)<<32 | int(p.from)<<24 | int(p.token)<<16 | int(p.number)<<8

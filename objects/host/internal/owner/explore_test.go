@@ -3,6 +3,7 @@ package owner_test
 import (
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
 
 	"holdfast/objects/host/internal/owner"
@@ -71,7 +72,8 @@ func (x *explorer) forgotten(h *host) {
 	}
 }
 
-// A search is the worlds of one scenario, the nearest ones first.
+// A search is the worlds of one scenario, the nearest ones first. Of two worlds that differ in nothing but which host is called a
+// and which b, it explores one: whatever can come of the other can come of this one with the names exchanged.
 type search struct {
 	*explorer
 	seed   maphash.Seed
@@ -79,6 +81,7 @@ type search struct {
 	from   []uint32 // the world before; the first one's is itself
 	index  map[uint64]uint32
 	moved  int
+	states int // the worlds, and those that they stand for
 }
 
 // worlds are many. They stay where they are when there are more: to copy them takes longer than most moves.
@@ -129,11 +132,38 @@ func explore(sc scenario) (*search, []string) {
 	return s, trace
 }
 
+// alike reports whether the hosts may exchange their names: what one of them does the other may do.
+func (sc *scenario) alike() bool { return !sc.restart && !sc.unseen }
+
+// canonical is the one of a world and its mirror image that stands for both, and its hash.
+func (s *search) canonical(w *world) (world, uint64) {
+	if !s.alike() {
+		return *w, maphash.Comparable(s.seed, *w)
+	}
+	switch a, b := w.hosts[0].rank(), w.hosts[1].rank(); {
+	case a < b:
+		return *w, maphash.Comparable(s.seed, *w)
+	case a > b:
+		m := w.mirror()
+		return m, maphash.Comparable(s.seed, m)
+	}
+	key, m := maphash.Comparable(s.seed, *w), w.mirror()
+	if mirrored := maphash.Comparable(s.seed, m); mirrored < key {
+		return m, mirrored
+	}
+	return *w, key
+}
+
 // add keeps a world, if it is a new one.
-func (s *search) add(w world, from int) {
-	for key := maphash.Comparable(s.seed, w); ; key++ {
+func (s *search) add(next world, from int) {
+	w, key := s.canonical(&next)
+	for ; ; key++ {
 		i, taken := s.index[key]
 		if !taken {
+			s.states++
+			if s.alike() && w.mirror() != w {
+				s.states++
+			}
 			s.index[key] = uint32(s.worlds.len)
 			s.worlds.add(w)
 			s.from = append(s.from, uint32(from))
@@ -145,22 +175,25 @@ func (s *search) add(w world, from int) {
 	}
 }
 
-// trace is the way to a world that one move from a known one has made.
+// trace is the way to a world that one move from a known one has made. It is walked from its beginning, so that a host keeps its name.
 func (s *search) trace(before int, last world) []string {
+	last, _ = s.canonical(&last)
 	path := []world{last}
-	for path = append(path, *s.worlds.at(before)); before != 0; path = append(path, *s.worlds.at(before)) {
-		before = int(s.from[before])
+	for ; before != 0; before = int(s.from[before]) {
+		path = append(path, *s.worlds.at(before))
 	}
 	x := &explorer{scenario: s.scenario, tables: s.tables, tracing: true}
+	at := x.start()
 	var lines []string
-	for i := len(path) - 1; i > 0; i-- {
-		line := ""
+	for _, want := range slices.Backward(path) {
+		line, taken := "", at
 		x.emit = func(next world) {
-			if next == path[i-1] && line == "" {
-				line = fmt.Sprintf("%4d. tick %d: %s", len(lines)+1, path[i].now, strings.Join(x.notes, "; "))
+			if found, _ := s.canonical(&next); found == want && line == "" {
+				taken, line = next, fmt.Sprintf("%4d. tick %d: %s", len(lines)+1, at.now, strings.Join(x.notes, "; "))
 			}
 		}
-		x.moves(path[i])
+		x.moves(at)
+		at = taken
 		lines = append(lines, line)
 	}
 	return lines

@@ -14,6 +14,7 @@ type scenario struct {
 	timing           lease.Timing
 	fresh            bool  // the hosts' first renewals are still on their way
 	lapse            bool  // a lease that has lapsed may become valid again
+	unseen           bool  // the second host has not seen the first one's lease
 	restart          bool  // the first host comes back, once, as a new incarnation
 	calm             bool  // from every state, see that a calm world would serve
 	ticks, revisions uint8 // how far time and the record may go
@@ -89,12 +90,14 @@ func (x *explorer) violated(format string, args ...any) {
 func (x *explorer) start() world {
 	w := world{doubts: x.doubts, crashes: x.crashes, leaves: x.leaves, renewals: x.renewals, refusals: x.refusals, forgets: x.forgets, merges: x.merges, late: x.late}
 	for i := range w.hosts {
-		w.hosts[i] = x.life(uint8(i+1), 0)
+		h := &w.hosts[i]
+		*h = x.life(uint8(i+1), 0)
 		if !x.fresh {
-			h := &w.hosts[i]
 			h.renewal, h.until = nothing, tick(lease.Term{}.Renewed(at(0), at(0), x.timing).Until())
 			w.renewed[i+1] = 1
-			w.hosts[1-i].seen[i+1] = sighting{revision: 1}
+			if i == 0 || !x.unseen {
+				h.seen[2-i] = sighting{revision: 1} // the other host's entry
+			}
 		}
 	}
 	return w

@@ -277,6 +277,42 @@ func (w *world) current() uint8 {
 	return w.revision
 }
 
+// mirror is the world in which each host has the name of the other: a1 is b1. Hosts that have been restarted have no mirror image.
+func (w *world) mirror() world {
+	other := [5]uint8{0, 2, 1}
+	m := *w
+	m.hosts[0], m.hosts[1] = w.hosts[1], w.hosts[0]
+	for i := range m.hosts {
+		h := &m.hosts[i]
+		h.inc, h.head.owner, h.pending.owner = other[h.inc], other[h.head.owner], other[h.pending.owner]
+		h.seen[1], h.seen[2] = h.seen[2], h.seen[1]
+	}
+	for i := range m.versions {
+		m.versions[i].owner = other[m.versions[i].owner]
+	}
+	m.renewed[1], m.renewed[2] = w.renewed[2], w.renewed[1]
+	m.ended[1], m.ended[2] = w.ended[2], w.ended[1]
+	for i := range m.flights {
+		f := &m.flights[i]
+		f.from, f.head.owner = other[f.from], other[f.head.owner]
+	}
+	m.sortFlights()
+	for i := range m.requests {
+		r := &m.requests[i]
+		r.at, r.older = other[r.at], r.older>>1&1|r.older<<1&2
+	}
+	for i := range m.parts {
+		m.parts[i].from = other[m.parts[i].from]
+	}
+	m.sortParts()
+	return m
+}
+
+// rank orders hosts by some of what is not their names.
+func (h *host) rank() uint64 {
+	return uint64(h.phase)<<56 | uint64(h.revision)<<48 | uint64(h.until)<<40 | uint64(h.sent)<<32 | uint64(h.memory)<<16 | uint64(h.renewal)<<12 | uint64(h.expect)<<8 | uint64(h.token)
+}
+
 // tidy makes worlds equal that cannot be told apart by anything that comes later.
 func (w *world) tidy(fenced bool) {
 	for i := range w.hosts {
@@ -303,6 +339,10 @@ func (w *world) tidy(fenced bool) {
 			*f = flight{} // an answer to nobody, or a put that cannot land any more
 		}
 	}
+	w.sortFlights()
+}
+
+func (w *world) sortFlights() {
 	for i := 1; i < len(w.flights); i++ {
 		for j := i; j > 0 && w.flights[j].less(w.flights[j-1]); j-- {
 			w.flights[j], w.flights[j-1] = w.flights[j-1], w.flights[j]
