@@ -85,7 +85,7 @@ func (p *program) bencher(use, short, long, examples string, o *benchOptions, do
 	return c
 }
 
-// check refuses values that the command's flags cannot have. What it has no flag for is 0.
+// check refuses values that the command's flags cannot have. Options without a flag are 0.
 func (o *benchOptions) check(c *cobra.Command) error {
 	counts := map[string]int{"names": o.names, "connections": o.clients, "sockets": o.sockets, "senders": o.senders}
 	if c.Flags().Lookup("find") != nil {

@@ -42,7 +42,7 @@ type fleet struct {
 	hosted    int
 
 	conns []*nats.Conn // closed when nobody uses them any more
-	last  func()       // what is to be done at the very end, or nil
+	last  func()       // called at the very end; may be nil
 }
 
 // newFleet makes a fleet with nobody in it, and serves operations at once.

@@ -147,7 +147,7 @@ func (p *program) lsCommand() *cobra.Command {
 type inspection func(context.Context, *nats.Conn, *host.Inspector) error
 
 // objectCommand completes a command about one object, which the first argument names, or --id. read reads the other arguments
-// and the flags, and returns what is to be done.
+// and the flags, and returns the action.
 func (p *program) objectCommand(c *cobra.Command, read func(id objects.ID, name string, more []string) (inspection, error)) *cobra.Command {
 	var from natsFlags
 	var digits string

@@ -36,7 +36,7 @@ func tuneMemory(ctx context.Context) {
 		case <-tick.C:
 			heap.Tune()
 			if k.over(allocated()) {
-				runtime.GC() // a sync.Pool keeps what it has through one collection
+				runtime.GC() // a sync.Pool survives one collection
 				debug.FreeOSMemory()
 			}
 		}

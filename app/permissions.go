@@ -28,7 +28,7 @@ const (
 	adminUser = "admin"
 )
 
-// natsUser is a NATS user, and what it may do.
+// natsUser is a NATS user with its permissions.
 type natsUser struct {
 	Name      string   `json:"user"`
 	About     string   `json:"about"`
@@ -36,7 +36,7 @@ type natsUser struct {
 	Subscribe []string `json:"subscribe"`
 }
 
-// streams are those that hosts keep, and what is asked of them beside reading.
+// streams are the hosts' streams, with the API requests to them beside reading.
 var streams = []string{bucket.Records().Stream(), bucket.Leases().Stream(), "HF_ALARMS"}
 
 // natsUsers are the users of a deployment. Each gateway's inbox makes a user of its own. With the foil gateways may use

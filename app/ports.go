@@ -41,7 +41,7 @@ func opsFlag(c *cobra.Command, to *string) {
 	c.Flags().StringVar(to, "ops-listen", opsAnywhere, "address for /metrics, /readyz with details and /debug/pprof, which are not for clients; :0 is a free port, off is none")
 }
 
-// listenOps takes the port for operations. It returns nil if there is to be none.
+// listenOps takes the port for operations. It returns nil if there is none.
 func listenOps(addr string) (net.Listener, error) {
 	if addr == opsOff {
 		return nil, nil

@@ -38,7 +38,7 @@ func (p *program) tellsCommand() *cobra.Command {
 	})
 }
 
-// parseParked is what is to be done with which parked message; 0 stands for all.
+// parseParked returns the action and the number of the parked message; 0 stands for all.
 func parseParked(args []string) (n uint64, drop bool, err error) {
 	if len(args) == 0 {
 		return 0, false, nil

@@ -33,7 +33,7 @@ var (
 type tellOrder struct {
 	Messages int
 	Fan      bool
-	Watch    string // what they are counted under
+	Watch    string // the key of their count
 }
 
 type pair struct{}

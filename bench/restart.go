@@ -105,7 +105,7 @@ func withServer(ctx context.Context, dir string, do func(jetstream.JetStream) er
 	return do(js)
 }
 
-// putRecords puts so many records, each of which is that of an object.
+// putRecords puts n records of objects.
 func putRecords(ctx context.Context, js jetstream.JetStream, n int, object func(int) int) error {
 	name := bucket.Records()
 	_, err := js.CreateStream(ctx, jetstream.StreamConfig{

@@ -81,7 +81,7 @@ var (
 	busyObjects = objects.Implement(busies, objects.New[busy], objects.On(work1ms, (*busy).work))
 )
 
-// busy is an object of which each event takes a millisecond.
+// busy is an object whose events take a millisecond each.
 type busy struct{}
 
 func (*busy) work(*objects.Tx, objects.None) (objects.None, error) {

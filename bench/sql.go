@@ -81,7 +81,7 @@ var sqlPeers = []peer{
 // filled is how many rows make a database of 10 MB.
 const filled = 60_000
 
-// sqlWorks are what is asked of a database. do is what the route is asked for.
+// sqlWorks are the measured statements of a database. do is the route's argument.
 var sqlWorks = []struct {
 	key, title, do string
 	names, conns   int

@@ -119,7 +119,7 @@ func (p *process) terminate() (string, error) {
 	return how, nil
 }
 
-// kit is what worlds are made with. All of it is in dir.
+// kit is the binaries and files of worlds. All of it is in dir.
 type kit struct {
 	root string // of the module
 	dir  string

@@ -19,7 +19,7 @@ import (
 // returnees are the names of the objects that are put back, if there are large objects: one with keys, one with a database.
 var returnees = []string{"s-past", "i-past"}
 
-// contents is what there is of an object that is stamped.
+// contents is the stored contents of a stamped object.
 type contents struct {
 	Rows    int    `json:"rows"`
 	Sum     uint64 `json:"sum"`     // of the numbers of all rows
@@ -33,7 +33,7 @@ func (c *contents) add(id, n int) {
 	c.Sum += h.Sum64()
 }
 
-// contentsAfter is what there is after stamps.
+// contentsAfter returns the contents after stamps.
 func contentsAfter(stamps []int) (c contents) {
 	var rows [rowCount]int
 	for _, n := range stamps {

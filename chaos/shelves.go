@@ -30,7 +30,7 @@ func largeOf(n int) (names []string) {
 	return names
 }
 
-// pathOf is where the gateways have a counter, whose name says what it is.
+// pathOf returns the path of a counter at the gateways, by its name.
 func pathOf(object string) string {
 	switch object[0] {
 	case 's':

@@ -56,7 +56,7 @@ type client struct {
 	number  int
 	gateway *member
 	http    *http.Client
-	draw    *rand.Rand // of what is asked for next
+	draw    *rand.Rand // for the next operations
 }
 
 func (w *world) newClient(number int, gateway *member) *client {

@@ -33,7 +33,7 @@ const (
 	linearWithin = 20 * time.Second // of the search for an order of one object's operations
 )
 
-// world is a fleet under load, of which everything is written down.
+// world is a fleet under load, with a record of all operations.
 type world struct {
 	*fleet
 	began   time.Time
@@ -44,8 +44,8 @@ type world struct {
 	large   int  // large objects
 
 	load  sync.WaitGroup
-	stop  chan struct{} // closed: no more tickets and alarms
-	quiet chan struct{} // closed: no more messages and visitors
+	stop  chan struct{} // closed when tickets and alarms end
+	quiet chan struct{} // closed when messages and visitors end
 	leave chan struct{} // closed: sockets end, and that is not written down
 
 	held atomic.Bool // those who claim wait

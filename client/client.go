@@ -12,7 +12,7 @@
 //	ctx = objects.WithIdempotencyKey(ctx, "order-17")                       // one effect, however often it is repeated
 //	ctx = objects.WithPrincipal(ctx, objects.Principal{ID: "nightly-job"})  // who asks: the object believes it
 //
-// So whoever may use the connection may ask as anybody: the connection is the program's proof of who it is, and
+// So every user of the connection may ask as any principal: the connection is the program's proof of identity, and
 // `holdfast nats permissions` prints a NATS user for it. Errors are *objects.Error; objects.CodeOf tells whether anything
 // happened.
 //

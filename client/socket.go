@@ -63,7 +63,7 @@ func (c *Closed) Error() string {
 type Gap struct {
 	Missed uint64 // messages that were not received; 0: nobody knows how many
 	New    bool   // it came too late: to its object the socket is another one
-	Unsure int    // messages that were sent, of which nobody knows whether the object has handled them
+	Unsure int    // sent messages that the object may or may not have handled
 }
 
 // Error tells what was missed.
@@ -138,7 +138,7 @@ func (s *Socket) finish(how error) error {
 	s.end = how
 	s.over()
 	if closed, is := errors.AsType[*Closed](how); is {
-		s.at.finish(closed.Code, closed.Reason) // the reader closes the socket, behind what was sent
+		s.at.finish(closed.Code, closed.Reason) // the reader closes the socket, behind the sent messages
 	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
@@ -200,7 +200,7 @@ func (c *Client) Close(ctx context.Context) {
 	<-running
 }
 
-// open asks the object for a socket, and sends again what was sent to the one before and not taken. Called by one goroutine at a
+// open asks the object for a socket, and sends the messages again that the object has not taken from the one before. Called by one goroutine at a
 // time.
 func (s *Socket) open(ctx context.Context) error {
 	s.mu.Lock()
@@ -282,7 +282,7 @@ func (s *Socket) greet(ctx context.Context, at *pipe) error {
 		return objects.Errorf(objects.Internal, "a socket begins without a greeting")
 	}
 	select {
-	case s.sending <- struct{}{}: // what was sent before goes first
+	case s.sending <- struct{}{}: // earlier messages go first
 		defer func() { <-s.sending }()
 	case <-ctx.Done():
 		return ctx.Err()
@@ -299,7 +299,7 @@ func (s *Socket) greet(ctx context.Context, at *pipe) error {
 	return nil
 }
 
-// moveTo has the socket be there from now on. It returns what is to be sent again.
+// moveTo moves the socket to another place. It returns the messages to send again.
 func (s *Socket) moveTo(at *pipe, hello resume.Hello) ([]resume.Message, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -436,7 +436,7 @@ func (s *Socket) Send(ctx context.Context, m objects.Message) error {
 	return err
 }
 
-// note notes a message that is to be sent, and returns where.
+// note notes a message before it is sent, and returns the place to send it at.
 func (s *Socket) note(m resume.Message) (*pipe, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -450,7 +450,7 @@ func (s *Socket) note(m resume.Message) (*pipe, error) {
 	return s.at, nil
 }
 
-// Close closes the socket behind what was sent, with a code and a reason, as a client does: 1000, or one of 3000 to 4999. It does
+// Close closes the socket behind all sent messages, with a code and a reason, as a client does: 1000, or one of 3000 to 4999. It does
 // not wait for that; Client.Close does.
 func (s *Socket) Close(code int, reason string) {
 	_ = s.finish(&Closed{code, reason}) // that is what Receive returns
@@ -560,7 +560,7 @@ func (p *pipe) Write(frames []byte) error {
 		select {
 		case p.in <- objects.Message{Binary: kind == sockets.BinaryFrame, Data: data}:
 		case <-p.over:
-			return nil // the program wants no more; the reader says how it ended
+			return nil // the program has stopped reading; the reader says how it ended
 		case <-timer.C:
 			p.finish(1006, "the program does not receive")
 			return p.closed()

@@ -16,7 +16,7 @@ func (p proxies) trusts(ip netip.Addr) bool {
 	return slices.ContainsFunc(p, func(network netip.Prefix) bool { return network.Contains(ip) })
 }
 
-// clientIP is the address of a request's client: of whoever holds the connection or, if that is a trusted proxy, the
+// clientIP returns the address of a request's client: the connection's peer or, if that is a trusted proxy, the
 // last one in X-Forwarded-For that is none. What stands before it there, the client may have written.
 func (p proxies) clientIP(rc *fasthttp.RequestCtx) netip.Addr {
 	ip := ipOf(rc.RemoteAddr())
@@ -64,7 +64,7 @@ func ipOf(end net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// sourceOf is whom limits count as one: an IPv4 address, or an IPv6 /64, of which anybody has all addresses. It is
+// sourceOf returns the network that limits count as one client: an IPv4 address, or an IPv6 /64, because one user has all of it. It is
 // invalid for what has no limit of its own.
 func sourceOf(ip netip.Addr) netip.Prefix {
 	switch {

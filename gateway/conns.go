@@ -225,7 +225,7 @@ func (cs *conns) remove(c *conn) {
 	}
 }
 
-// leave accepts no more connections and waits until none is open or ctx ends. A
+// leave stops accepting connections and waits until none is open or ctx ends. A
 // connection that waits for a request is closed if no request begins within partTime.
 func (cs *conns) leave(ctx context.Context) {
 	cs.Close()

@@ -15,7 +15,7 @@
 //	ask.go       sent, and answered                   or upgrade.go, for a WebSocket
 //	respond.go   written
 //
-// What it does keep is WebSockets: package sockets does, for package client too. They
+// It does keep WebSockets, by package sockets, which package client uses too. They
 // outlive Fiber's handler, with the library's own connection and none of Fiber's wrapper,
 // and the gateway waits for them when it stops.
 //

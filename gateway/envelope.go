@@ -117,7 +117,7 @@ func rawValues(h *fasthttp.RequestHeader, name string) (values []string) {
 
 // leftOf is what a worker has left of several values of one header. fasthttp keeps
 // their order only while nothing is deleted, and its Set replaces only the first of
-// them: what a worker adds comes behind what was sent, and what it sets stands alone.
+// them: a header that a worker adds comes behind the client's, and one that it sets replaces the client's.
 func leftOf(sent, now []string) []string {
 	added, replaced := slices.Clone(now), false
 	for _, value := range sent {

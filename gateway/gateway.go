@@ -111,7 +111,7 @@ type Gateway struct {
 	mounts     []string           // where the worker has mounted classes; fixed once New returns
 	asking     singleflight.Group // of /readyz
 
-	stopping chan struct{} // closed when no more is accepted
+	stopping chan struct{} // closed when nothing is accepted any more
 }
 
 // asker has objects' owners handle requests. *wire.Client is one.
@@ -228,7 +228,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	return err
 }
 
-// isStopping reports whether the gateway takes no more requests than those that are on
+// isStopping reports whether the gateway takes only the requests that are on
 // their way.
 func (g *Gateway) isStopping() bool {
 	select {

@@ -141,7 +141,7 @@ func (c *chunks) trailer() error {
 	return errTrailer
 }
 
-// past reads what fasthttp does not.
+// past reads the part of a body that fasthttp does not read.
 type past struct{ *conn }
 
 func (p past) Read(b []byte) (int, error) { return p.readLarge(b) }

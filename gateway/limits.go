@@ -8,7 +8,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// Limits bound what clients may take up. Zero fields mean the defaults. docs/limits.md says what a client sees at
+// Limits bound the resources of clients. Zero fields mean the defaults. docs/limits.md says what a client sees at
 // each of them.
 type Limits struct {
 	Body   int // 512 KiB: a request's body; 413 beyond
@@ -57,7 +57,7 @@ type newObjects struct {
 	left *lru.Cache[netip.Prefix, allowance]
 }
 
-// allowance is how many objects an address could make at a time, and what it has left.
+// allowance is how many objects an address could make at a time, and how many are left.
 type allowance struct {
 	left float64
 	at   time.Time

@@ -30,14 +30,14 @@ func (e *Env) ServeClient(r fiber.Router, path string) {
 // Faults are what can be broken on purpose; nil where nothing can, as everywhere but in dev.
 func (e *Env) Faults() Faults { return e.g.cfg.Faults }
 
-// Answered is who has answered what was asked last with a context that Watch has made.
+// Answered reports the owner that answered last, in a context of Watch.
 type Answered struct {
 	Host, Region string
 	Epoch        uint64 // 0: nobody has
 	Woke         bool   // the object slept before
 }
 
-// Watch has ctx note who answers what is asked with it.
+// Watch returns a context that notes the owner that answers.
 func (e *Env) Watch(ctx context.Context) (watching context.Context, who func() Answered) {
 	s := new(requestScope)
 	return context.WithValue(ctx, scopeKey{}, s), func() Answered {

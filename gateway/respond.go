@@ -116,7 +116,7 @@ func (g *Gateway) fail(c *fiber.Ctx, err error) error {
 	return c.JSON(e)
 }
 
-// complete gives a response, whoever made it, the headers that all have: the region, who
+// complete gives any response the headers that all have: the region, who
 // else may read it, and what keeps browsers from making more of it than it says. What the
 // worker or the object has said itself stands.
 func (g *Gateway) complete(rc *fasthttp.RequestCtx) {

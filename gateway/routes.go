@@ -27,7 +27,7 @@ func (g *Gateway) routes() *fiber.App {
 		IdleTimeout:           g.cfg.Idle,
 		ErrorHandler:          g.fail,
 		RequestMethods:        methods,
-		// A form is a body like any other: parsed and written again it would not be what was sent.
+		// A form is a body like any other: parsed and written again it would differ from the client's.
 		DisablePreParseMultipartForm: true,
 		// A connection that waits, and every WebSocket, would keep a buffer of that size.
 		ReduceMemoryUsage: true,

@@ -91,7 +91,7 @@ func (g *Gateway) stream(c *fiber.Ctx, reply *wire.Reply, prefix string) error {
 		size = n
 	}
 	c.Context().SetBodyStream(r, size)
-	// Proxies as nginx pass on no more of a request once its response has begun.
+	// Proxies as nginx stop passing on a request's body once its response has begun.
 	c.Context().Response.ImmediateHeaderFlush = largeOf(c.Request()) == nil
 	return nil
 }

@@ -10,11 +10,11 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// inEvent is how an event asks objects. The event is that of the context.
+// inEvent is an event's transport: the event of the context asks.
 type inEvent struct{}
 
-// wayOf is the way that a question takes: that of its Ref, but of an event's context always the event's own, and of a task's
-// the task's, if an event has made the Ref.
+// wayOf returns the transport of a question: in an event's context the event's own; in a task's context, with a Ref that an
+// event has made, the task's; otherwise the Ref's.
 func wayOf(ctx context.Context, via Transport) Transport {
 	if _, in := ctx.Value(engine.FaceKey{}).(*Tx); in {
 		return inEvent{}
@@ -32,7 +32,7 @@ var errKeyed = Errorf(Invalid, "an event asks under an idempotency key: what it 
 
 var errOutside = Errorf(Invalid, "a Ref that an event has made is used with the context of no event: give Do the Tx, or a context derived from it")
 
-// asking is the event that asks with ctx.
+// asking returns the event of ctx.
 func asking(ctx context.Context) (*Tx, error) {
 	tx, in := ctx.Value(engine.FaceKey{}).(*Tx)
 	switch {
@@ -63,7 +63,7 @@ func (inEvent) Fetch(to Ref, r *http.Request) (*http.Response, error) {
 	return fetch(tx.t.Ask, to, r)
 }
 
-// fetch has an object answer an HTTP request for who asks.
+// fetch has an object answer an HTTP request through ask.
 func fetch(ask engine.Asker, to Ref, r *http.Request) (*http.Response, error) {
 	var body []byte
 	if r.Body != nil {

@@ -3,19 +3,19 @@ package objects
 import "io"
 
 // Blob is bytes under a name that are written and read in parts: a file, a recording, an index. The bytes are kept as they
-// are, without JSON. A blob may be as large as an object ([MaxState]). An event writes at most Settings.Writes; what is larger
-// is written by several events, each of which appends.
+// are, without JSON. A blob may be as large as an object ([MaxState]). An event writes at most Settings.Writes; several events
+// write a larger blob, each of which appends.
 type Blob struct{ name string }
 
 // NewBlob names a blob, as NewKey does an entry: UTF-8 of 1 to MaxKey bytes, not beginning with a zero byte. Blobs have a name
 // space of their own: a blob and a key may have one name, and no map contains a blob.
 func NewBlob(name string) Blob { return Blob{name} }
 
-// Write replaces the content by all that src has, and returns its length. It waits for src, and every other event with it. An
-// error of src aborts the event.
+// Write replaces the content by all of src, and returns its length. The event waits for src, and all later events wait for
+// the event. An error of src aborts the event.
 func (b Blob) Write(tx *Tx, src io.Reader) int64 { return tx.t.WriteBlob(b.name, src) }
 
-// Append adds to the end of the content. If there is no blob Append makes one.
+// Append adds p at the end of the content. If there is no blob Append makes one.
 func (b Blob) Append(tx *Tx, p []byte) { tx.t.AppendBlob(b.name, p) }
 
 // Open returns a reader of the content as it is now; ok is false if there is no blob. The reader loads one part after the

@@ -6,7 +6,7 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// MaxHistory is the most that Settings.History can be.
+// MaxHistory is the longest Settings.History.
 const MaxHistory = 30 * 24 * time.Hour
 
 // Bookmark names a state that the object had (as Cloudflare's point-in-time recovery) by its moment, a time in UTC with
@@ -29,10 +29,10 @@ func (tx *Tx) BookmarkAt(t time.Time) (Bookmark, error) {
 
 // Restore puts the object back to an earlier state when the event ends, as one commit with the event's answer (as
 // Cloudflare's onNextSessionRestoreBookmark and abort). Keys, maps, blobs and database are as they were then, and the
-// instance is constructed anew. What the event itself writes to them is dropped, also after Restore. The alarm, messages that
-// were told, sockets, and answers that are remembered stay as they are, and what the event does about them happens. The
-// bookmark undo names the state before the event: to restore undo takes the restore back. A text that is no bookmark, and a
-// state that is not kept, abort the event.
+// instance is constructed anew. The event's own writes to them are dropped, also those after Restore. The alarm, told
+// messages, sockets and remembered answers stay, and the event's changes to them happen. The bookmark undo names the state
+// before the event: restoring undo takes the restore back. A text that is not a bookmark, and a state that is not kept,
+// abort the event.
 func (tx *Tx) Restore(b Bookmark) (undo Bookmark) {
 	at, err := engine.ParseBookmark(string(b))
 	if err != nil {

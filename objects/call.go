@@ -8,7 +8,7 @@ import (
 // None is the input or output of a call that has none; its value is nil.
 type None *struct{}
 
-// Call is something that objects of a class can be asked, typed from both ends.
+// Call is a typed question to objects of a class.
 type Call[In, Out any] struct {
 	class Class
 	name  string
@@ -48,15 +48,16 @@ func validCall(name string) bool {
 	return 1 <= len(name) && len(name) <= 63
 }
 
-// Do asks the object now and waits for its answer, until ctx ends. On success what it did is durable. On an error CodeOf
-// says what happened: for Unknown it cannot be known, for Done it happened earlier, for all others nothing did. A bad name,
-// or a Ref of another class, is Invalid.
+// Do asks the object now and waits for its answer, until ctx ends. On success the call's effects are durable. On an error
+// CodeOf says whether the call ran: for Unknown it cannot be known, for Done it ran earlier, for all other codes it had no
+// effect. A bad name, or a Ref of another class, is Invalid.
 //
-// Within an event ctx is the Tx, and Do is outside the transaction: it leaves when what earlier events wrote is durable, before
-// what this one writes, and what it did stays if this event fails. If this event runs again at another owner, what it asks again
-// (object, call and input) gets the first answer, and is not done again; so it must ask the same. A chain that comes back to an
-// object that waits in it is Conflict at once, and the message shows the chain. The deadline of the event is the deadline of all
-// that it asks. While it waits nothing else of its object runs. An idempotency key within an event is Invalid.
+// Within an event ctx is the Tx, and Do is outside the transaction: the call is sent when the writes of earlier events are
+// durable and before this event's own, and its effects stay if this event fails. If this event runs again at another owner,
+// an equal call (object, call and input) gets the first answer and does not run again; so the event must ask the same. A chain
+// of calls that comes back to a waiting object is Conflict at once, and the message shows the chain. The event's deadline is
+// also that of its calls. While the event waits, nothing else of its object runs. An idempotency key within an event is
+// Invalid.
 func (c Call[In, Out]) Do(ctx context.Context, to Ref, in In) (out Out, err error) {
 	switch {
 	case c.err != nil:
@@ -86,7 +87,7 @@ func (c Call[In, Out]) Do(ctx context.Context, to Ref, in In) (out Out, err erro
 	return out, nil
 }
 
-// encode is how inputs and outputs travel.
+// encode encodes an input or output: bytes as they are, everything else as JSON.
 func encode(v any) ([]byte, error) {
 	if raw, ok := v.([]byte); ok {
 		return raw, nil
@@ -94,7 +95,7 @@ func encode(v any) ([]byte, error) {
 	return toJSON(v)
 }
 
-// decode is the other way. Bytes are the receiver's own.
+// decode undoes encode. The receiver gets a copy of bytes.
 func decode[V any](data []byte) (v V, err error) {
 	if raw, ok := any(&v).(*[]byte); ok {
 		*raw = append([]byte(nil), data...)

@@ -8,8 +8,9 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Class is the name of a kind of object: const Tickets objects.Class = "ticket". It has 1 to 63 of a-z, 0-9 and -, a letter
-// first; another is Invalid wherever it is used. It names what is stored: another name means new, empty objects.
+// Class is the name of a kind of object: const Tickets objects.Class = "ticket". A name has 1 to 63 of a-z, 0-9 and -, a
+// letter first; the use of any other name is Invalid. Stored objects belong to the name: a renamed class has new, empty
+// objects.
 type Class string
 
 // valid reports whether c can name a class.
@@ -30,7 +31,7 @@ func (c Class) check() *Error {
 	return Errorf(Invalid, "class name %.80q: want 1 to 63 of a-z, 0-9 and -, a letter first", string(c))
 }
 
-// Implementation is a class with the code that answers for it: what a program runs (app.Config.Objects, objectstest.New).
+// Implementation is a class with its code. A program runs it (app.Config.Objects, objectstest.New).
 type Implementation struct {
 	class  Class
 	open   func(*Tx) any
@@ -38,13 +39,12 @@ type Implementation struct {
 	engine *engine.Class
 }
 
-// Implement joins a class and its code. Open constructs the instance whenever it wakes, before its first event, as an event
-// of its own: it may read and write, and its failure fails the event that woke it. What else the class can do is said by
-// the interfaces that the instance implements: [http.Handler], [WebSocketMessager], [WebSocketCloser], [Alarmer],
-// [Undeliverer], [Sleeper]. Open may return an interface. Dependencies are given by calling Implement in main, with a closure
-// for open.
+// Implement joins a class and its code. open constructs the instance whenever the object wakes, before the first event, as an
+// event of its own: it may read and write, and its failure fails the event that woke the object. The interfaces that the
+// instance implements add abilities: [http.Handler], [WebSocketMessager], [WebSocketCloser], [Alarmer], [Undeliverer],
+// [Sleeper]. open may return an interface. To hand over dependencies, call Implement in main with a closure for open.
 //
-// It panics over a bad class name, a call of another class, and a call with two handlers. A call without a handler is
+// Implement panics over a bad class name, a call of another class, and a call with two handlers. A call without a handler is
 // NotFound.
 func Implement[T any](class Class, open func(*Tx) T, handlers ...Handler[T]) *Implementation {
 	if err := class.check(); err != nil {
@@ -71,13 +71,13 @@ func Implement[T any](class Class, open func(*Tx) T, handlers ...Handler[T]) *Im
 	return i
 }
 
-// New is the constructor of a struct that needs none: Implement(Tickets, New[Counter]).
+// New is a constructor that returns a zero struct: Implement(Tickets, New[Counter]).
 func New[T any](*Tx) *T { return new(T) }
 
-// Class is the class that is implemented.
+// Class returns the implemented class.
 func (i *Implementation) Class() Class { return i.class }
 
-// Engine is how a host runs the class. For hosts.
+// Engine returns the class as a host runs it. For hosts.
 func (i *Implementation) Engine() *engine.Class { return i.engine }
 
 // Handler is a call with the method that answers it.
@@ -88,8 +88,8 @@ type Handler[T any] struct {
 	run   func(self T, tx *Tx, input []byte) ([]byte, error)
 }
 
-// On has the method answer the call. One whose types differ does not compile. An input that does not decode is refused as
-// Invalid, and the method does not run.
+// On has the method answer the call. A method whose types differ does not compile. An input that does not decode is refused
+// as Invalid, and the method does not run.
 func On[T, In, Out any](call Call[In, Out], method func(T, *Tx, In) (Out, error)) Handler[T] {
 	return Handler[T]{call.class, call.name, call.err, func(self T, tx *Tx, input []byte) ([]byte, error) {
 		in, err := decode[In](input)
@@ -108,19 +108,18 @@ func On[T, In, Out any](call Call[In, Out], method func(T, *Tx, In) (Out, error)
 	}}
 }
 
-// WebSocketMessager is implemented by a class that hears its sockets.
+// WebSocketMessager is implemented by a class that receives its sockets' messages.
 type WebSocketMessager interface {
 	// WebSocketMessage runs for one message after the other, in the order in which the peer sent them (Cloudflare's
-	// webSocketMessage). An *Error closes the socket with its code's CloseCode and its message, anything else with 1011 and a
-	// reference that the log has too; to keep it open, send the error and return nil.
+	// webSocketMessage). An *Error closes the socket with its code's CloseCode and its message, any other error or a panic with
+	// 1011 and a reference that is also in the log. To keep the socket open, send the error and return nil.
 	WebSocketMessage(tx *Tx, from Socket, m Message) error
 }
 
-// WebSocketCloser is implemented by a class that wants to know when a socket has ended.
+// WebSocketCloser is implemented by a class that is told the end of its sockets.
 type WebSocketCloser interface {
-	// WebSocketClose runs once for each socket that was accepted, whatever ended it (Cloudflare's webSocketClose and
-	// webSocketError). The socket is among Sockets during the event and gone after it, even if the event fails. What is sent to
-	// it is dropped.
+	// WebSocketClose runs once for each accepted socket, whatever ended it (Cloudflare's webSocketClose and webSocketError).
+	// The socket is among Sockets during the event and gone after it, even if the event fails. Messages to it are dropped.
 	WebSocketClose(tx *Tx, s Socket, end Close) error
 }
 
@@ -130,10 +129,10 @@ type Close struct {
 	Reason string
 	Clean  bool // whether it ended with a close frame, of either side
 
-	// Err is what went wrong, if anything (Cloudflare's webSocketError): TooLarge (a message of the client), Invalid (a text that
-	// is not UTF-8, a broken frame), TooMany (the client read too slowly), Unavailable (the gateway has gone, or something that
-	// was sent was lost), or the error of the WebSocketMessage that ended the socket. A client that closes, or goes away without
-	// a word, is no error.
+	// Err is the failure that ended the socket, nil for none (Cloudflare's webSocketError): TooLarge (a message of the client),
+	// Invalid (a text that is not UTF-8, a broken frame), TooMany (the client read too slowly), Unavailable (the gateway has
+	// gone, or a message to the client was lost), or the error of the WebSocketMessage that ended the socket. A client that
+	// closes, or disconnects without a close frame, is no error.
 	Err *Error
 }
 
@@ -146,19 +145,18 @@ type Alarmer interface {
 
 // AlarmInfo describes the alarm that runs.
 type AlarmInfo struct {
-	Scheduled time.Time // what was set
+	Scheduled time.Time // the time of SetAlarm
 	Retry     int       // 0 the first time
 }
 
-// Sleeper is implemented by a class that saves something before its instance is dropped.
+// Sleeper is implemented by a class that saves state before its instance is dropped.
 type Sleeper interface {
-	// Sleep runs before the instance is dropped for idleness, a move or a shutdown, within 10 s; not at a crash, a refused
-	// commit or an abort. What it writes is there when the next instance is constructed. If it fails the instance is dropped
-	// all the same.
+	// Sleep runs before the instance is dropped for idleness, a move or a shutdown, and has 10 s; it does not run at a crash,
+	// a refused commit or an abort. The next instance sees its writes. If Sleep fails the instance is dropped all the same.
 	Sleep(tx *Tx) error
 }
 
-// may says what instances can do, as far as T tells: an interface may hold anything.
+// may reports which abilities instances may have: an interface T may hold a type that has all.
 func may[T any]() (fetches, alarms bool) {
 	var blank T
 	if any(blank) == nil { // T is an interface, or the instance is nil

@@ -9,7 +9,7 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// limits are those of every class.
+// limits are the limits of every class.
 var limits = engine.Limits{
 	Key: MaxKey, Value: MaxValue, Writes: MaxWrites, State: MaxState, Call: MaxCall, Body: MaxBody, Response: MaxBody, Frame: MaxFrame, Message: MaxMessage,
 	Sockets: MaxSockets, Tags: MaxTags, Tag: MaxTag, Attachment: MaxAttachment,
@@ -71,7 +71,7 @@ func (a author) Closed(self any, t *engine.Tx, s *engine.Socket, end engine.Clos
 	return nil
 }
 
-// closeOf is how a socket ended. A fault that has no proper code is none of ours.
+// closeOf converts a socket's end. It drops a fault without a proper code, which no gateway of ours sends.
 func closeOf(end engine.Close) Close {
 	c := Close{Code: end.Code, Reason: end.Reason, Clean: end.Clean}
 	if code := Code(end.Fault); code != "" && code.proper() {
@@ -113,8 +113,8 @@ func (author) Errorf(code, format string, args ...any) error {
 	return Errorf(Code(code), format, args...)
 }
 
-// Refusal finds the Error that a handler has refused with. One without a proper code is a fault: nobody can tell from it
-// what happened.
+// Refusal finds the Error by which a handler has refused. An Error without a proper code is a fault instead: its code does not
+// say whether anything happened.
 func (author) Refusal(err error) (error, bool) {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {

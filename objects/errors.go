@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Code says what a failure means and, above all, whether anything happened. A code of the author's own, 1 to 32 of a-z, 0-9
-// and _, is a refusal like Conflict; anything else is Internal.
+// Code says what a failure means and whether the request had an effect. A code of the author's own, 1 to 32 of a-z, 0-9 and
+// _, is a refusal like Conflict; any other text counts as Internal.
 type Code string
 
 // The codes. All but Unknown and Done mean that nothing was applied.
@@ -22,14 +22,14 @@ const (
 	Done         Code = "done"         // it happened before; the answer is no longer known
 	TooLarge     Code = "too_large"    // over a size limit
 	TooMany      Code = "too_many"     // over a rate or a count
-	Overloaded   Code = "overloaded"   // more waits for the object than it can do in time
-	Unavailable  Code = "unavailable"  // nobody owns it yet, or it is moving
+	Overloaded   Code = "overloaded"   // too many events wait for the object
+	Unavailable  Code = "unavailable"  // nobody owns the object yet, or it is moving
 	StorageFull  Code = "storage_full" // the store takes no more
 	Unknown      Code = "unknown"      // it may or may not have happened
 	Internal     Code = "internal"     // a fault in the object or in Holdfast; rolled back
 )
 
-// codes is the one table that turns a code into what the outside sees.
+// codes is the one table of each code's HTTP status, close code and so on.
 var codes = map[Code]struct {
 	http, closing int
 	again         bool
@@ -49,14 +49,14 @@ var codes = map[Code]struct {
 	Internal:     {500, 1011, false},
 }
 
-// HTTPStatus is the status of a response that carries c.
+// HTTPStatus returns the status of a response that carries c.
 func (c Code) HTTPStatus() int { return codes[c.like()].http }
 
-// CloseCode is the code of a socket that c closes.
+// CloseCode returns the close code of a socket that c closes.
 func (c Code) CloseCode() int { return codes[c.like()].closing }
 
-// Retryable reports whether the same call may succeed later. After Unknown it may be tried again under the same idempotency
-// key only.
+// Retryable reports whether the same call may succeed later. After Unknown the call may be tried again only under the same
+// idempotency key.
 func (c Code) Retryable() bool { return codes[c.like()].again }
 
 // Known reports whether c is one of the codes of this package, and not an author's own.
@@ -65,7 +65,7 @@ func (c Code) Known() bool {
 	return ok
 }
 
-// like is the code of this package as which c is treated.
+// like returns the code of this package that c is treated as.
 func (c Code) like() Code {
 	switch {
 	case c.Known():
@@ -86,22 +86,22 @@ func (c Code) proper() bool {
 	return 1 <= len(c) && len(c) <= 32
 }
 
-// Error is a failure that may be told to a client: a code for programs, a sentence for people, details for both and, for
-// Internal, a reference that the log has too. Find one with errors.AsType[*objects.Error].
+// Error is a failure that clients may see: a code for programs, a sentence for people, details for both and, for Internal, a
+// reference that is also in the log. Find one with errors.AsType[*objects.Error].
 type Error struct {
 	Code      Code
 	Message   string
-	Details   map[string]any // as JSON at most MaxDetails bytes, else left out
+	Details   map[string]any // at most MaxDetails bytes of JSON; larger ones are left out
 	Reference string
 
 	cause error
 }
 
-// MaxDetails is the most that the details of an error take, in bytes of JSON.
+// MaxDetails is the largest size of an error's details, in bytes of JSON.
 const MaxDetails = 4 << 10
 
-// Errorf makes a refusal. Returned from a handler it rolls the event back, reaches the caller word for word, and leaves the
-// instance alive. %w keeps the cause for errors.Is on this side; the cause does not travel.
+// Errorf makes a refusal. A handler that returns it rolls the event back and keeps the instance, and the caller gets the same
+// code and message. %w keeps the cause for errors.Is on this side; the cause is not sent.
 func Errorf(code Code, format string, args ...any) *Error {
 	worded := fmt.Errorf(format, args...)
 	e := &Error{Code: code, Message: worded.Error()}
@@ -128,10 +128,10 @@ func (e *Error) Error() string {
 	return string(e.Code) + ": " + e.Message
 }
 
-// Unwrap is what %w kept.
+// Unwrap returns the cause that Errorf's %w kept.
 func (e *Error) Unwrap() error { return e.cause }
 
-// MarshalJSON is how an error travels to a client: code, message and, if there are any, details and reference.
+// MarshalJSON encodes the error for a client: code, message and, if there are any, details and reference.
 func (e *Error) MarshalJSON() ([]byte, error) {
 	wire := struct {
 		Code      Code            `json:"code"`
@@ -147,8 +147,8 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wire)
 }
 
-// CodeOf is the code of err: "" for nil, Unknown for a deadline or a cancellation (the work may have been done), Internal
-// for what has none.
+// CodeOf returns the code of err: "" for nil, Unknown for a deadline or a cancellation (the work may have been done), Internal
+// for an error without a code.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""

@@ -12,7 +12,7 @@ import (
 // MaxName is the longest name of an object, in bytes.
 const MaxName = 1024
 
-// ID addresses one object. It is comparable: two ids of one object are ==, however they were made. It does not hold the
+// ID addresses one object. IDs are comparable: two ids of one object are ==, however they were made. An ID does not hold the
 // name; a Ref and a Tx do. The zero ID addresses nothing.
 //
 // As Cloudflare's DurableObjectId it is 32 bytes, shown as 64 hex digits. The first half is derived from the name (or
@@ -22,8 +22,8 @@ type ID struct {
 	key   string // "class.hex"
 }
 
-// ID is the id of the object of this name: the same name gives the same id for ever. A name is any valid UTF-8 of 1 to
-// MaxName bytes, taken as it is, without normalising; another is Invalid. Making an id creates nothing.
+// ID returns the id of the object with this name: the same name always gives the same id. A name is valid UTF-8 of 1 to
+// MaxName bytes, not normalised; any other is Invalid. Making an id creates nothing.
 func (c Class) ID(name string) (ID, error) {
 	id, err := c.id(name)
 	if err != nil {
@@ -48,14 +48,14 @@ func (c Class) id(name string) (ID, *Error) {
 	return seal(c, [16]byte(derived[:16])), nil
 }
 
-// NewID is a fresh random id (Cloudflare's newUniqueId). Keep it: nothing lists the object until it stores something.
+// NewID returns a new random id (Cloudflare's newUniqueId). Keep it: the object is not listed until it stores something.
 func (c Class) NewID() ID {
 	var half [16]byte
 	rand.Read(half[:]) // never fails, by its contract
 	return seal(c, half)
 }
 
-// ParseID reads what ID.String gave. Invalid if it is not 64 hex digits or belongs to another class.
+// ParseID reads the text of ID.String. It is Invalid if it is not 64 hex digits or belongs to another class.
 func (c Class) ParseID(s string) (ID, error) {
 	if err := c.check(); err != nil {
 		return ID{}, err
@@ -98,25 +98,25 @@ func mac(class string, message []byte) [sha256.Size]byte {
 	return sha256.Sum256(append(append(room[:0], outer[:]...), first[:]...))
 }
 
-// idOf is the id with this key, which is known to be one.
+// idOf returns the id with this key, which must be valid.
 func idOf(key string) ID {
 	class, _, _ := strings.Cut(key, ".")
 	return ID{class: Class(class), key: key}
 }
 
-// Class is the class to which the id belongs.
+// Class returns the class to which the id belongs.
 func (id ID) Class() Class { return id.class }
 
-// String is 64 lower-case hex digits, which prove to which class they belong.
+// String returns 64 lower-case hex digits, which prove to which class the id belongs.
 func (id ID) String() string { return id.key[min(len(id.key), len(id.class)+1):] }
 
-// Key is the class and the digits, "class.hex": how logs, records and JSON name an object.
+// Key returns the class and the digits, "class.hex": logs, records and JSON name objects by it.
 func (id ID) Key() string { return id.key }
 
-// MarshalText gives the Key.
+// MarshalText returns the Key.
 func (id ID) MarshalText() ([]byte, error) { return []byte(id.key), nil }
 
-// UnmarshalText reads a Key; Invalid if it is none. An empty text is the zero ID.
+// UnmarshalText reads a Key; any other text is Invalid. An empty text is the zero ID.
 func (id *ID) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*id = ID{}

@@ -13,9 +13,8 @@ import (
 
 var errText = errors.New("a text is not valid UTF-8")
 
-// fromJSON is json.Unmarshal, with a short way for what counters are made of, and
-// without its habits of mending text that is not UTF-8, and of rounding integers in
-// interfaces.
+// fromJSON is json.Unmarshal with a fast path for small integers. Unlike json.Unmarshal it
+// refuses text that is not UTF-8, and integers in interfaces that would be rounded.
 func fromJSON(data []byte, v any) error {
 	switch v := v.(type) {
 	case *None:
@@ -42,7 +41,7 @@ func fromJSON(data []byte, v any) error {
 }
 
 // longNumber reports whether data, which is valid JSON, may hold an integer that a float64 cannot: one of 16 digits or more.
-// Digits in texts are none.
+// It ignores digits in texts.
 func longNumber(data []byte) bool {
 	digits, text := 0, false
 	for i := 0; i < len(data); i++ {
@@ -50,7 +49,7 @@ func longNumber(data []byte) bool {
 		case b == '"':
 			text, digits = !text, 0
 		case text && b == '\\':
-			i++ // what it escapes may be a quote
+			i++ // the escaped byte may be a quote
 		case text:
 		case '0' > b || b > '9':
 			digits = 0
@@ -63,7 +62,7 @@ func longNumber(data []byte) bool {
 	return false
 }
 
-// exact refuses numbers that were decoded into an interface of what v points to, where they are float64s, and lost digits.
+// exact refuses numbers that were decoded into an interface within *v, as float64s, and have lost digits.
 func exact(data []byte, v any) error {
 	again := reflect.New(reflect.TypeOf(v).Elem())
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -118,7 +117,7 @@ func exactNumbers(v reflect.Value) error {
 
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
-// toJSON is json.Marshal, likewise.
+// toJSON is json.Marshal with a fast path for small integers. It refuses text that is not UTF-8.
 func toJSON(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case None:
@@ -130,8 +129,8 @@ func toJSON(v any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What package json has mended shows as an escape, which it writes for nothing else. One may also come from a value
-	// that encodes itself, so the value is looked at before it is refused.
+	// Package json writes this escape only for text that it has mended. A value that encodes itself may also write it, so
+	// the value is checked before it is refused.
 	if bytes.Contains(data, []byte(`\ufffd`)) && !validText(reflect.ValueOf(v)) {
 		return nil, errText
 	}

@@ -9,14 +9,14 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Map is many entries of one kind, ordered by key. Its Range is that of all of them.
+// Map is many entries of one type, ordered by key. Its Range covers all entries.
 type Map[K comparable, V any] struct{ Range[K, V] }
 
 // NewMap names a map. K is a string, an integer, a bool, a time.Time, an [ID], an array of bytes, or a struct of such
-// fields, exported and ordered by the first, then the second and so on; another panics. Strings are ordered by their bytes,
-// times by their instant, whose location is not kept. A Map[string, V] named "seat" keeps "ada" under the key "seat/ada";
-// one named "" has all keys, those of other maps too, under their whole names. The name is UTF-8 without a zero byte at its beginning;
-// name and key together have at most MaxKey bytes. There is at most one codec, of the values.
+// fields, exported and ordered by the first, then the second and so on; any other type panics. Strings are ordered by their
+// bytes, times by their instant; a time's location is not kept. A Map[string, V] named "seat" keeps "ada" under the key
+// "seat/ada"; a map named "" has all keys, those of other maps too, under their whole names. The name is UTF-8 that does not
+// begin with a zero byte; name and key together have at most MaxKey bytes. At most one codec, of the values, may be given.
 func NewMap[K comparable, V any](name string, codec ...Codec[V]) Map[K, V] {
 	of := reflect.TypeFor[K]()
 	err := checkKey(of)
@@ -35,13 +35,13 @@ func NewMap[K comparable, V any](name string, codec ...Codec[V]) Map[K, V] {
 	return Map[K, V]{whole}
 }
 
-// mapping is what a map and its ranges share.
+// mapping is shared by a map and its ranges.
 type mapping[K comparable, V any] struct {
 	prefix string   // of all keys
 	codec  Codec[V] // nil: none
 }
 
-// Get is the value at k, the zero V if there is none. A value that does not decode aborts the event.
+// Get returns the value at k, the zero V if there is none. A value that does not decode aborts the event.
 func (m Map[K, V]) Get(r Reader, k K) V {
 	v, _ := m.Lookup(r, k)
 	return v
@@ -58,7 +58,7 @@ func (m Map[K, V]) Lookup(r Reader, k K) (v V, ok bool) {
 	return load(t, key, value, m.of.codec), true
 }
 
-// GetAll reads several entries at once (as Cloudflare's get of many keys). Those that there are not are left out.
+// GetAll reads several entries at once (as Cloudflare's get of many keys). It leaves out keys without an entry.
 func (m Map[K, V]) GetAll(r Reader, keys ...K) map[K]V {
 	found := make(map[K]V, len(keys))
 	for _, k := range keys {
@@ -75,7 +75,7 @@ func (m Map[K, V]) Set(tx *Tx, k K, v V) { store(tx.t, m.key(tx.t, k), v, m.of.c
 // Delete removes the entry at k and reports whether there was one.
 func (m Map[K, V]) Delete(tx *Tx, k K) bool { return tx.t.Delete(m.key(tx.t, k)) }
 
-// key is the storage key of k. One that cannot be a key aborts the event.
+// key returns the storage key of k. A k that cannot be a key aborts the event.
 func (m Map[K, V]) key(t *engine.Tx, k K) string {
 	key, err := m.of.key(k)
 	if err != nil {
@@ -98,9 +98,9 @@ func (m *mapping[K, V]) key(k K) (string, error) {
 type Range[K comparable, V any] struct {
 	of    *mapping[K, V]
 	from  string // the least key
-	to    string // less than this
+	to    string // keys are less than this
 	limit int    // -1: none
-	err   error  // what aborts an event that reads it
+	err   error  // aborts an event that reads the range
 }
 
 // From leaves out the keys less than k.
@@ -110,10 +110,10 @@ func (r Range[K, V]) From(k K) Range[K, V] {
 	return r
 }
 
-// After leaves out the keys up to k, and k.
+// After leaves out k and the keys less than k.
 func (r Range[K, V]) After(k K) Range[K, V] {
 	key := r.bound(k)
-	r.from = max(r.from, key+"\x00") // the next key, whatever it is
+	r.from = max(r.from, key+"\x00") // the least text behind the key
 	return r
 }
 
@@ -131,7 +131,7 @@ func (r Range[K, V]) To(k K) Range[K, V] {
 	return r
 }
 
-// bound is the storage key of k; what is wrong with it is the range's error.
+// bound returns the storage key of k. It makes a bad k the range's error.
 func (r *Range[K, V]) bound(k K) string {
 	key, err := r.of.key(k)
 	if err != nil && r.err == nil {
@@ -140,8 +140,8 @@ func (r *Range[K, V]) bound(k K) string {
 	return key
 }
 
-// Prefix leaves out the keys that begin otherwise. Of strings p is a beginning; of structs p is the value of the first
-// field, of its type. Another p panics.
+// Prefix keeps only the keys that begin with p. For strings p is a string; for structs p is a value of the first field's
+// type. Any other p panics.
 func (r Range[K, V]) Prefix(p any) Range[K, V] {
 	k, v, first := reflect.TypeFor[K](), reflect.ValueOf(p), false
 	switch {
@@ -164,8 +164,8 @@ func (r Range[K, V]) Prefix(p any) Range[K, V] {
 	return r
 }
 
-// Limit leaves out all entries but the first n, or the last n where the reading begins at the end (Backward, Last). Of two
-// limits the lesser counts.
+// Limit keeps only the first n entries, or the last n for a reading from the end (Backward, Last). The smaller of two limits
+// counts.
 func (r Range[K, V]) Limit(n int) Range[K, V] {
 	if n = max(n, 0); r.limit < 0 || n < r.limit {
 		r.limit = n
@@ -173,11 +173,11 @@ func (r Range[K, V]) Limit(n int) Range[K, V] {
 	return r
 }
 
-// All yields the entries in the order of their keys. It reads as the loop goes, and stops with it. The entries are those of
-// when the loop began: it may write and delete. A key or value that does not decode aborts the event.
+// All yields the entries in the order of their keys, and reads them during the loop. It yields the entries of the loop's
+// beginning: the loop may write and delete. A key or value that does not decode aborts the event.
 func (r Range[K, V]) All(rd Reader) iter.Seq2[K, V] { return r.entries(rd.reader(), false) }
 
-// Backward is All from the end.
+// Backward is All in the opposite order.
 func (r Range[K, V]) Backward(rd Reader) iter.Seq2[K, V] { return r.entries(rd.reader(), true) }
 
 func (r Range[K, V]) entries(t *engine.Tx, backward bool) iter.Seq2[K, V] {
@@ -217,7 +217,7 @@ func (r Range[K, V]) raw(t *engine.Tx, backward bool) iter.Seq2[string, []byte] 
 	}
 }
 
-// read is the map's key in a storage key.
+// read decodes the map's key from a storage key.
 func (m *mapping[K, V]) read(key string) (k K, err error) {
 	rest := key[len(m.prefix):]
 	if s, ok := any(&k).(*string); ok {
@@ -231,7 +231,7 @@ func (m *mapping[K, V]) read(key string) (k K, err error) {
 	return k, err
 }
 
-// First is the first entry; ok is false if there is none.
+// First returns the first entry; ok is false if there is none.
 func (r Range[K, V]) First(rd Reader) (k K, v V, ok bool) {
 	for k, v := range r.All(rd) {
 		return k, v, true
@@ -239,7 +239,7 @@ func (r Range[K, V]) First(rd Reader) (k K, v V, ok bool) {
 	return k, v, false
 }
 
-// Last is the last entry; ok is false if there is none.
+// Last returns the last entry; ok is false if there is none.
 func (r Range[K, V]) Last(rd Reader) (k K, v V, ok bool) {
 	for k, v := range r.Backward(rd) {
 		return k, v, true
@@ -247,7 +247,7 @@ func (r Range[K, V]) Last(rd Reader) (k K, v V, ok bool) {
 	return k, v, false
 }
 
-// Count is the number of entries. Their values are not decoded.
+// Count returns the number of entries. It does not decode their values.
 func (r Range[K, V]) Count(rd Reader) int {
 	t := rd.reader()
 	if r.err != nil {
@@ -260,7 +260,7 @@ func (r Range[K, V]) Count(rd Reader) int {
 	return n
 }
 
-// Clear deletes the entries and returns how many they were.
+// Clear deletes the entries and returns their number.
 func (r Range[K, V]) Clear(tx *Tx) int {
 	if r.err != nil {
 		tx.t.Abort(r.err)

@@ -13,8 +13,8 @@ import (
 // Keys of maps are kept as UTF-8 whose bytes have the order of the keys:
 //
 //	string      as it is; within a struct a zero byte ends it, and its bytes 0 and 1 are 1 1 and 1 2
-//	integer     a letter for the number of digits, then the digits: 0 is a0, 41 is b41. Of a negative number the letter is upper
-//	            case, Z for one digit, Y for two, and each digit is what it lacks of 9: -1 is Z8
+//	integer     a letter for the number of digits, then the digits: 0 is a0, 41 is b41. For a negative number the letter is upper
+//	            case, Z for one digit, Y for two, and each digit is its difference to 9: -1 is Z8
 //	bool        0 or 1
 //	time.Time   2030-01-01T00:00:00.5, in UTC, as a string
 //	ID          class.hex, as a string
@@ -26,7 +26,7 @@ var (
 	typeOfID   = reflect.TypeFor[ID]()
 )
 
-// timeKey keeps all digits of a second that are not zero at its end.
+// timeKey is the format of times: trailing zeros of the second's fraction are left out.
 const timeKey = "2006-01-02T15:04:05.999999999"
 
 // checkKey says why a type cannot be a map's key; nil if it can.
@@ -60,7 +60,7 @@ func checkKey(t reflect.Type) error {
 	return fmt.Errorf("%v has no order as bytes", t)
 }
 
-// appendKey appends v. inside is whether something may follow it.
+// appendKey appends v. inside: more may follow.
 func appendKey(dst []byte, v reflect.Value, inside bool) ([]byte, error) {
 	switch v.Type() {
 	case typeOfTime:
@@ -132,7 +132,7 @@ func appendKeyNumber(dst []byte, n uint64, negative bool) []byte {
 
 var errKey = errors.New("it is no key of the map")
 
-// readKey reads what appendKey has made, of what may be anything, and returns what follows.
+// readKey decodes the form of appendKey, from any text, and returns the rest.
 func readKey(s string, v reflect.Value, inside bool) (rest string, err error) {
 	switch v.Type() {
 	case typeOfTime:

@@ -5,8 +5,7 @@ import (
 	"net/http"
 )
 
-// Ref is an object and the way to reach it. Making one does no I/O and cannot fail; what is wrong with it is an error of
-// its use.
+// Ref is an object and the transport to it. Making a Ref does no I/O and cannot fail; a bad Ref is an error of its use.
 type Ref struct {
 	id   ID
 	name string
@@ -21,8 +20,8 @@ func (r Ref) ID() ID { return r.id }
 // Name is the name that the Ref was made with, "" for none.
 func (r Ref) Name() string { return r.name }
 
-// Near is the Ref with the region in which a host is looked for first if nobody owns the object (as Cloudflare's
-// locationHint). An object that has an owner stays where it is. A name that no region can have is an error of the Ref's use.
+// Near returns the Ref with a region whose hosts are asked first if nobody owns the object (as Cloudflare's locationHint). An
+// object that has an owner stays where it is. A name that no region can have is an error of the Ref's use.
 func (r Ref) Near(region string) Ref {
 	r.near = region
 	if r.err == nil && !validRegion(region) {
@@ -43,7 +42,7 @@ func validRegion(name string) bool {
 // Hint is the region that Near was given, "" for none.
 func (r Ref) Hint() string { return r.near }
 
-// Err is what is wrong with the Ref, nil for nothing: what its use would return.
+// Err returns the error of a bad Ref, which its use would return, nil for a good one.
 func (r Ref) Err() error {
 	if r.err == nil {
 		return nil
@@ -63,24 +62,24 @@ func (r Ref) Fetch(req *http.Request) (*http.Response, error) {
 	return wayOf(req.Context(), r.via).Fetch(r, req)
 }
 
-// Caller is a way to objects: a worker's *gateway.Env, a program's *client.Client, a test's *objectstest.World, in an event its
-// *Tx, and in a task its *Task.
+// Caller makes Refs to objects: a worker's *gateway.Env, a program's *client.Client, a test's *objectstest.World, in an event
+// its *Tx, and in a task its *Task.
 type Caller interface {
-	// Object is the object of this class and name.
+	// Object returns a Ref to the object of this class and name.
 	Object(class Class, name string) Ref
-	// ObjectByID is the object with this id.
+	// ObjectByID returns a Ref to the object with this id.
 	ObjectByID(id ID) Ref
 
 	caller() // others cannot implement it, so that it can grow
 }
 
-// Transport carries what is asked to objects and brings the answers back. A gateway has one; authors need none.
+// Transport carries calls and requests to objects, and their answers back. A gateway has one; authors need none.
 type Transport interface {
 	Call(ctx context.Context, to Ref, call string, input []byte) (output []byte, err error)
 	Fetch(to Ref, r *http.Request) (*http.Response, error)
 }
 
-// NewCaller is a way to objects over a transport. For those who write one.
+// NewCaller returns a Caller over a transport. For authors of transports.
 func NewCaller(t Transport) Caller { return way{t} }
 
 type way struct{ t Transport }

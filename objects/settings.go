@@ -7,14 +7,14 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Settings of a class. A zero field is the default.
+// Settings of a class. A zero field means the default.
 type Settings struct {
-	Hibernate time.Duration // 10 s: without an event, until the instance is dropped; negative: never
-	Evict     time.Duration // 5 min: likewise, until the host lets go of the object; negative: never
+	Hibernate time.Duration // 10 s: time without an event until the instance is dropped; negative: never
+	Evict     time.Duration // 5 min: time without an event until the host releases the object; negative: never
 	EventTime time.Duration // 30 s: then the Tx is cancelled, and the event fails with Unavailable when its handler returns
-	Queue     time.Duration // half a second: an event that would wait longer for those before it is Overloaded
+	Queue     time.Duration // half a second: an event that would wait longer in the queue is Overloaded
 
-	History time.Duration // not at all: how far back Tx.Restore and `holdfast restore` reach, at most MaxHistory; negative: not at all, to override with With
+	History time.Duration // none: how far back Tx.Restore and `holdfast restore` reach, at most MaxHistory; negative: none, to override with With
 
 	Value  int // MaxValue, which is also the most: bytes of a value, as stored; TooLarge beyond, for this and the next two
 	Writes int // MaxWrites, likewise: bytes of all keys and values that an event writes
@@ -22,21 +22,21 @@ type Settings struct {
 
 	Body int // MaxBody, which is also the most: bytes of a request's body; TooLarge beyond
 
-	// Upload is how many bytes a larger body may have: that of a client's request which a worker forwards, and which has more
-	// than Body or than the gateway's Limits.Body. The event begins before such a body has come, and only Tx.Stream can read it.
-	// The default is 0: a larger body is TooLarge.
+	// Upload is the most bytes of a large body: a client's request that a worker forwards, with more than Body or than the
+	// gateway's Limits.Body. The event begins before such a body has come, and only Tx.Stream can read it. The default is 0: a
+	// large body is TooLarge.
 	Upload int64
 
 	Response int // MaxBody, likewise: bytes of the response to a request; more abort the event
 	Frame    int // MaxFrame, likewise: bytes of a client's message; the socket is closed with 1009 beyond
 
-	// Resume is for how long a socket that has lost its connection, or its gateway, may come back as the same Socket.
-	// What was sent to it meanwhile follows; of more than ResumeWindow the oldest is missing, and the client learns how much.
-	// While the socket is away it is among Sockets; if it does not come back WebSocketClose runs when the time is over. The
-	// default is 0, not at all; the most is MaxResume. A client has to know how to come back: clients/js and package client do.
-	// See docs/sockets.md.
+	// Resume is how long a socket that has lost its connection, or its gateway, may come back as the same Socket. It then
+	// gets the messages that were sent meanwhile; if they exceed ResumeWindow the oldest are missing, and the client learns how
+	// many. While the socket is away it is among Sockets; if it does not come back WebSocketClose runs when the time is over.
+	// The default is 0, not at all; the most is MaxResume. The client must support it: clients/js and package client do. See
+	// docs/sockets.md.
 	Resume       time.Duration
-	ResumeWindow int // 256 KiB, at most MaxResumeWindow: bytes that an object keeps of what it has sent, for sockets that come back
+	ResumeWindow int // 256 KiB, at most MaxResumeWindow: bytes of sent messages that an object keeps for sockets that come back
 }
 
 // Limits of sockets that come back.
@@ -45,9 +45,9 @@ const (
 	MaxResumeWindow = 16 << 20
 )
 
-// With is the implementation with other settings: those that are not zero replace what it has. So a program can override
-// what a package has set: app.Config{Objects: {room.Objects.With(objects.Settings{Hibernate: time.Minute})}}. It panics over
-// a setting that cannot be.
+// With returns the implementation with other settings: fields that are not zero replace the implementation's. So a program
+// can override a package's settings: app.Config{Objects: {room.Objects.With(objects.Settings{Hibernate: time.Minute})}}. With
+// panics over an invalid setting.
 func (i *Implementation) With(s Settings) *Implementation {
 	refuse := func(name string, v any) {
 		panic(fmt.Sprintf("objects: class %s: the setting %s cannot be %v", i.class, name, v))

@@ -23,12 +23,12 @@ const (
 // Message is one WebSocket message.
 type Message struct {
 	Binary bool
-	Data   []byte // not to be changed once sent
+	Data   []byte // must not change once sent
 
-	// Conflate, of a Broadcast, is the key of a value of which only the newest counts: a cursor, a progress, a price. A socket
-	// that was accepted with Conflated gets values in frames that are JSON arrays of the newest value of each key, at most 30
-	// a second, the same for all sockets. All others get each value at once, as any message. The order of values and other
-	// messages is that in which they were sent. It has at most MaxTag bytes, and Data must be JSON.
+	// Conflate, for a Broadcast, is a key: only the newest value of a key counts, as of a cursor, a progress or a price. A
+	// socket that was accepted with Conflated gets frames that are JSON arrays of the newest value of each key, at most 30 a
+	// second, the same for all sockets. All other sockets get each value at once, as any message. Values and other messages
+	// keep their order. A key has at most MaxTag bytes, and Data must be JSON.
 	Conflate string
 }
 
@@ -47,8 +47,8 @@ func JSON(v any) Message {
 	return Message{Data: data}
 }
 
-// Socket is one WebSocket that a gateway holds for the object. It is a value of its event: within the event two of one
-// socket are ==; from one event to the next keep the ID.
+// Socket is one WebSocket that a gateway holds for the object. Within one event two values of one socket are ==. A Socket is
+// valid during its event only: keep the ID for later events.
 type Socket struct {
 	tx *Tx
 	of *engine.Socket
@@ -69,15 +69,15 @@ func (tx *Tx) Accept(how ...AcceptOption) (Socket, error) {
 	return Socket{tx, of}, nil
 }
 
-// Subprotocols are those that the object speaks, in the order of its liking: the first that the client offers, too, is agreed
-// on, or none.
+// Subprotocols are the object's subprotocols, the preferred ones first: the first that the client also offers is agreed on, or
+// none.
 func Subprotocols(names ...string) AcceptOption {
 	return func(a *acceptance) { a.Subprotocols = append(a.Subprotocols, names...) }
 }
 
 // AutoResponse has the gateway answer a text message that is equal to request, without waking the object (as Cloudflare's
-// setWebSocketAutoResponse, here for one socket). The object never sees that message; Socket.Answered tells of it. Each text
-// has at most 2 KiB.
+// setWebSocketAutoResponse, here for one socket). The object never gets that message; Socket.Answered reports its time. Each
+// text has at most 2 KiB.
 func AutoResponse(request, response string) AcceptOption {
 	return func(a *acceptance) { a.Auto = &engine.Auto{Request: request, Response: response} }
 }
@@ -87,20 +87,20 @@ type AcceptOption func(*acceptance)
 
 type acceptance engine.Acceptance
 
-// Tags are found by SocketsTagged: at most MaxTags of MaxTag bytes, each once. They do not change.
+// Tags gives the socket tags for SocketsTagged: at most MaxTags of MaxTag bytes, each once. They do not change.
 func Tags(tags ...string) AcceptOption {
 	return func(a *acceptance) { a.Tags = append(a.Tags, tags...) }
 }
 
-// Conflated has the socket get the values of Message.Conflate many in one frame, a JSON array: for clients that say that
-// they can read it. Messages without a key come alone, as to any socket.
+// Conflated has the socket get values of Message.Conflate together in one frame, a JSON array: for clients that can read it.
+// Messages without a key come alone, as to any socket.
 func Conflated() AcceptOption { return func(a *acceptance) { a.Conflated = true } }
 
-// Sockets are the open sockets, most recently accepted first, also after a move (as Cloudflare's getWebSockets). One that
-// the object has closed is not among them.
+// Sockets returns the open sockets, most recently accepted first, also after a move (as Cloudflare's getWebSockets). A socket
+// that the object has closed is not among them.
 func (tx *Tx) Sockets() []Socket { return tx.listed("", true) }
 
-// SocketsTagged are those with the tag, in the same order.
+// SocketsTagged returns the open sockets with the tag, in the same order.
 func (tx *Tx) SocketsTagged(tag string) []Socket { return tx.listed(tag, false) }
 
 func (tx *Tx) listed(tag string, all bool) []Socket {
@@ -111,15 +111,14 @@ func (tx *Tx) listed(tag string, all bool) []Socket {
 	return sockets
 }
 
-// Socket is the open socket with this id.
+// Socket returns the open socket with this id.
 func (tx *Tx) Socket(id string) (Socket, bool) {
 	of, ok := tx.t.Socket(id)
 	return Socket{tx, of}, ok
 }
 
-// Broadcast sends m to all sockets but those excepted, as one message for each gateway. Limits are those of Send. A frame of
-// conflated values (Message.Conflate) is the same for all sockets that asked for such: an excepted one gets it, too, with
-// what others sent.
+// Broadcast sends m to all sockets but the excepted ones, as one message for each gateway. It has Send's limits. A frame of
+// conflated values (Message.Conflate) is the same for all Conflated sockets: an excepted one gets it, too.
 func (tx *Tx) Broadcast(m Message, except ...Socket) {
 	if len(except) == 1 {
 		tx.t.Broadcast(engine.Message(m), except[0].of)
@@ -138,22 +137,22 @@ func (s Socket) ID() string { return s.of.ID() }
 // Region is the region of the gateway that holds the socket, or held it last.
 func (s Socket) Region() string { return s.of.Info().Region }
 
-// Tags are those it was accepted with, in that order, each once.
+// Tags returns the socket's tags, in the order given to Accept, each once.
 func (s Socket) Tags() []string { return slices.Clone(s.of.Info().Tags) }
 
-// Subprotocol is the one that was agreed on, "" for none.
+// Subprotocol returns the agreed subprotocol, "" for none.
 func (s Socket) Subprotocol() string { return s.of.Info().Subprotocol }
 
-// Principal is who opened it, as the worker said then or, if the socket has come back (Settings.Resume), when it did.
+// Principal returns the principal that opened the socket, or resumed it last (Settings.Resume).
 func (s Socket) Principal() (p Principal) {
 	if data := s.of.Info().Principal; len(data) > 0 && json.Unmarshal(data, &p) != nil {
-		return Principal{} // no gateway has sent it
+		return Principal{} // forged: no gateway of ours sends it
 	}
 	return p
 }
 
 // Answered is when the gateway last answered AutoResponse's request, the zero time for never (as Cloudflare's
-// getWebSocketAutoResponseTimestamp). The object may hear of it a second later.
+// getWebSocketAutoResponseTimestamp). The time may reach the object a second later.
 func (s Socket) Answered() time.Time { return s.tx.t.Answered(s.of) }
 
 // Send sends m when the event has committed. Messages to one socket keep their order. It neither waits nor fails: if the
@@ -161,12 +160,12 @@ func (s Socket) Answered() time.Time { return s.tx.t.Answered(s.of) }
 // MaxMessage, for text that is not UTF-8, and for a message with Conflate, it aborts the event.
 func (s Socket) Send(m Message) { s.tx.t.SendTo(s.of, engine.Message(m)) }
 
-// Close closes the socket after what was sent before. Codes are 1000, 1001, 1003, 1007 to 1013 and 3000 to 4999, another
+// Close closes the socket behind all earlier messages. Codes are 1000, 1001, 1003, 1007 to 1013 and 3000 to 4999, any other
 // aborts the event; a reason is cut at 123 bytes. WebSocketClose is still called, when the socket has ended.
 func (s Socket) Close(code int, reason string) { s.tx.t.CloseSocket(s.of, code, reason) }
 
-// Attach keeps v with the socket, as JSON of at most MaxAttachment bytes, for as long as it is open: through sleep, moves,
-// and death of the host (as Cloudflare's serializeAttachment). Nil takes it away. What does not encode, or is too large,
+// Attach keeps v with the socket, as JSON of at most MaxAttachment bytes, while the socket is open: through sleep, moves, and
+// death of the host (as Cloudflare's serializeAttachment). Nil removes it. A value that does not encode, or is too large,
 // aborts the event.
 func (s Socket) Attach(v any) {
 	if v == nil {
@@ -180,7 +179,8 @@ func (s Socket) Attach(v any) {
 	s.tx.t.Attach(s.of, data)
 }
 
-// Attachment decodes into the pointer v what Attach kept; false if there is nothing. What does not fit aborts the event.
+// Attachment decodes the attachment into the pointer v, and returns false if there is none. A v of the wrong type aborts the
+// event.
 func (s Socket) Attachment(v any) bool {
 	data := s.tx.t.Attachment(s.of)
 	if data == nil {

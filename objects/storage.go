@@ -16,7 +16,7 @@ const (
 	MaxState  = 10 << 30 // bytes of all keys and values of an object, as Cloudflare's
 )
 
-// Reader is what storage is read with: a *Tx.
+// Reader reads storage: a *Tx.
 type Reader interface {
 	context.Context
 
@@ -32,14 +32,14 @@ type Codec[V any] interface {
 }
 
 // Key is one typed entry of an object's storage. A []byte is kept as it is, everything else as JSON, unless a Codec is
-// given. Reading sees the event's own writes.
+// given. Reads see the event's own writes.
 type Key[V any] struct {
 	name  string
 	codec Codec[V] // nil: none
 }
 
 // NewKey names an entry: UTF-8 of 1 to MaxKey bytes, not beginning with a zero byte. Keys and maps share one name space: the
-// map "m" owns all keys that begin with "m/". There is at most one codec.
+// map "m" owns all keys that begin with "m/". At most one codec may be given.
 func NewKey[V any](name string, codec ...Codec[V]) Key[V] { return Key[V]{name, only(codec)} }
 
 func only[V any](codec []Codec[V]) Codec[V] {
@@ -49,7 +49,7 @@ func only[V any](codec []Codec[V]) Codec[V] {
 	return codec[0]
 }
 
-// Get is the entry's value, the zero V if there is none. A value that does not decode aborts the event.
+// Get returns the entry's value, the zero V if there is none. A value that does not decode aborts the event.
 func (k Key[V]) Get(r Reader) V {
 	v, _ := k.Lookup(r)
 	return v
@@ -65,8 +65,8 @@ func (k Key[V]) Lookup(r Reader) (v V, ok bool) {
 	return load(t, k.name, value, k.codec), true
 }
 
-// Set writes the entry; it becomes durable with the event. What v points to may change afterwards: it was encoded. A value
-// that does not encode, and a key that NewKey does not allow, aborts the event.
+// Set writes the entry; it becomes durable with the event. Set encodes v at once: later changes to it have no effect. A value
+// that does not encode, and a key that NewKey does not allow, abort the event.
 func (k Key[V]) Set(tx *Tx, v V) { store(tx.t, k.name, v, k.codec) }
 
 // Delete removes the entry and reports whether there was one.

@@ -9,22 +9,22 @@ import (
 
 // Limits of told messages.
 const (
-	MaxTold    = 10_000   // messages that one object has under way, parked ones apart
+	MaxTold    = 10_000   // messages that one object has under way, without parked ones
 	MaxTell    = 64 << 10 // bytes of a told message's input
 	MaxTellKey = 256      // bytes of a key given by Keyed
 )
 
-// Tell tells the object something, as part of the transaction: if the event commits, the message is delivered, through
-// crashes of either side, and runs once, as an event of its own; if it fails, nothing was told. Its answer goes nowhere: an
-// object that has to know is told in return.
+// Tell sends the object a message, as part of the transaction: if the event commits, the message is delivered, through
+// crashes of either side, and runs once, as an event of its own; if the event fails, nothing is sent. The handler's answer is
+// dropped: for an answer the receiver tells the sender in return.
 //
-// To wake itself an object tells Tx.Self; with After or At that is a timer, of which it may have any number (Cloudflare's
-// alarm is one, and is kept as Tx.SetAlarm).
+// An object that tells Tx.Self with After or At sets a timer. It may have any number of timers (Cloudflare's alarm is one, and
+// is kept as Tx.SetAlarm).
 //
-// Messages from one object to another that are not delayed run in the order in which they were told; one that waits to be
-// tried again holds up those behind it. If the receiver cannot be reached, is Overloaded or full, it is tried until it gets
+// Undelayed messages from one object to another run in the order of their Tells; a message that waits to be tried again
+// holds up those behind it. If the receiver cannot be reached, is Overloaded or full, the message is tried until it gets
 // through. If its handler fails, it is tried six times more, after 2 s, doubling. Then, or at once if the handler refused it
-// by Errorf, it is parked: the next goes on, `holdfast get` shows it, and the sender's Undelivered runs.
+// by Errorf, it is parked: the next message goes on, `holdfast get` shows the parked one, and the sender's Undelivered runs.
 //
 // An object has at most MaxTold messages under way; one more aborts the event as Overloaded. A bad name, a Ref of another
 // class, and an input that does not encode or has more than MaxTell bytes abort it too.
@@ -73,15 +73,15 @@ func (c Call[In, Out]) checkTold(to Ref) error {
 // TellOption changes how Tell delivers.
 type TellOption func(*Told)
 
-// At has the message delivered at a time, never early; a past time is now. It is kept in milliseconds, rounded up. Delayed
-// messages are delivered in the order of their times, and those to others join the order of the pair then.
+// At has the message delivered at a time, never early; a past time is now. The time is kept in milliseconds, rounded up.
+// Delayed messages are delivered in the order of their times; one to another object joins the order of the pair then.
 func At(t time.Time) TellOption { return func(m *Told) { m.At = t } }
 
 // After is At(tx.Now().Add(d)).
 func After(d time.Duration) TellOption { return func(m *Told) { m.At = m.now.Add(d) } }
 
 // Keyed gives the message a key. An object has one pending message of a key: a later Tell replaces it, and Tx.Cancel removes
-// it, exactly. A message to another object is pending until it is due, one to the object itself until it runs.
+// it. A message to another object is pending until it is due, a message to the object itself until it runs.
 func Keyed(key string) TellOption { return func(m *Told) { m.Key = key } }
 
 // Told is a message that is not delivered yet.
@@ -89,7 +89,7 @@ type Told struct {
 	Key   string // Keyed
 	To    ID
 	Call  string
-	At    time.Time // when it is due, or tried next; zero: at once
+	At    time.Time // when the message is due, or tried next; zero: at once
 	Tries int       // how often its handler has failed
 	Err   *Error    // of the last try
 
@@ -104,14 +104,13 @@ func toldOf(m engine.Told) Told {
 	return told
 }
 
-// ToldOf is a message as hosts keep it. For hosts.
+// ToldOf converts a message that hosts keep. For hosts.
 func ToldOf(m engine.Told) Told { return toldOf(m) }
 
-// Cancel removes the pending message of this key; false if there is none, because there never was, it has left, or it runs
-// just now.
+// Cancel removes the pending message of this key. It returns false if there is none: never told, already sent, or running.
 func (tx *Tx) Cancel(key string) bool { return tx.t.Cancel(key) }
 
-// Pending is the pending message of this key, or the parked one.
+// Pending returns the pending message of this key, or the parked one.
 func (tx *Tx) Pending(key string) (Told, bool) {
 	m, ok := tx.t.Pending(key)
 	if !ok {
@@ -120,9 +119,9 @@ func (tx *Tx) Pending(key string) (Told, bool) {
 	return toldOf(m), true
 }
 
-// Undeliverer is implemented by a class that wants to know of its parked messages.
+// Undeliverer is implemented by a class that is told of its parked messages.
 type Undeliverer interface {
-	// Undelivered runs when a message of this object was parked, in the commit that parks it; m.Err says why. If it fails, the
-	// message is parked, and Undelivered runs again, as Alarm does.
+	// Undelivered runs when a message of this object is parked, in the commit that parks it; m.Err says why. If Undelivered
+	// fails, the message stays parked, and Undelivered runs again, as Alarm does.
 	Undelivered(tx *Tx, m Told) error
 }

@@ -44,7 +44,7 @@ func TestBrowserTwoTabsSeeEachOther(t *testing.T) {
 	}
 	b.until("the pill in syd tells of both regions", `
 		document.querySelector("#pill").dataset.state === "forwarding" && document.querySelector("#pill").textContent.includes("syd → fra") &&
-		document.querySelector("#pill").textContent.includes("epoch 1 · host-1")`)
+		/epoch \d+ · host-1/.test(document.querySelector("#pill").textContent)`)
 	a.until("the pill in fra needs only one", `document.querySelector("#pill").dataset.state === "live"`)
 	a.until("the other gateway is known", `!document.querySelector("#regions").hidden`)
 	if links := eval[[]string](a, `[...document.querySelectorAll("#regions a")].map((a) => a.href)`); fmt.Sprint(links) != fmt.Sprint([]string{doors[1].url + "/"}) {
@@ -170,7 +170,8 @@ func TestBrowserIsNotFooledByForgedFrames(t *testing.T) {
 	if got := a.name(); got != name {
 		t.Errorf("a forged hello made %s of %s", got, name)
 	}
-	if told := eval[[]string](a, "[...seen.told]"); strings.Contains(fmt.Sprint(told), "99") {
+	// A round trip may take 99 ms.
+	if told := eval[[]string](a, "[...seen.told].filter((text) => /99(?! ms)|evil/.test(text))"); len(told) > 0 {
 		t.Errorf("the pill said %v", told)
 	}
 	a.until("the pill says live", `document.querySelector("#pill").dataset.state === "live"`)

@@ -14,7 +14,7 @@ var (
 	waiters  = newSeats(6, 2)
 	clusters = newSeats(1, 1) // on the cluster that they share
 	heavy    = heavySeats()
-	browsers = newSeats(2, 1) // a page that loads takes half a core
+	browsers = newSeats(3, 1) // a page that loads takes half a core
 	places   = newSeats(4, 4) // a host and a gateway for bad input
 )
 

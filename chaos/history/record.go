@@ -165,7 +165,7 @@ type Fault struct {
 	Proof   string        `json:"proof"`   // what shows that it happened; empty: nothing does
 }
 
-// Roll says that all faults are over: what is sent from here on must reach every open socket.
+// Roll marks the end of all faults: messages that are sent later must reach every open socket.
 type Roll struct {
 	At time.Duration `json:"at"`
 }

@@ -9,7 +9,7 @@ type Restore struct {
 	Start  time.Duration `json:"start,omitempty"`
 	End    time.Duration `json:"end,omitempty"`
 	Tries  int           `json:"tries,omitempty"`
-	Wrong  string        `json:"wrong,omitempty"` // what it has that it should not have, or the other way round; empty: all is as it should be
+	Wrong  string        `json:"wrong,omitempty"` // how the contents differ from the expected ones; empty: they do not
 }
 
 // Restores is what came of restores.

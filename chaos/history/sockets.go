@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Sockets is what became of sockets and of what was sent to them.
+// Sockets is the outcome for sockets and for messages to them.
 //
 // A message is certain if its sender's socket was open to the end, or if a socket that was
 // open to the end has heard it or a later one of the same sender. A socket that was open to
@@ -171,7 +171,7 @@ func (c *conn) lastCertain(conns []*conn) int {
 	return last
 }
 
-// findDeaf marks the open sockets that heard nothing of what was sent after the roll call.
+// findDeaf marks the open sockets that got no message after the roll call.
 func (s *Sockets) findDeaf(conns []*conn, roll time.Duration) {
 	if roll == 0 {
 		return

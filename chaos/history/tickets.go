@@ -13,7 +13,7 @@ import (
 type Tickets struct {
 	Ops     int `json:"ops"`
 	OK      int `json:"ok"`
-	Unknown int `json:"unknown"` // claims of which nobody knows whether they counted
+	Unknown int `json:"unknown"` // claims that may or may not have counted
 	Full    int `json:"full"`    // tries that were refused because the store was full
 	Own     int `json:"own"`     // tries that failed because their gateway was gone, frozen or cut off
 

@@ -24,7 +24,7 @@ const (
 	Cut                   // holds back both ways
 	CutUp                 // holds back what clients send
 	CutDown               // holds back what the target sends
-	Refusing              // resets whoever connects; connections that are there stay
+	Refusing              // resets new connections; existing ones stay
 )
 
 // String is the state's name.

@@ -1,6 +1,6 @@
 // A WebSocket that comes back when it is lost, and says what state it is in.
 //
-// Nothing is queued while it is down: send says so, and whoever sends decides what an old message is worth.
+// Nothing is queued while it is down: send reports false, and the caller decides about old messages.
 // A dead connection can look open for minutes (a laptop that slept), so silence is measured by pings of our
 // own, which a heartbeat describes: no pong in time and the socket is given up, without waiting for the
 // network to notice.

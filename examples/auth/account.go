@@ -46,7 +46,7 @@ type hashed struct {
 	Hash []byte
 }
 
-// tries are wrong passwords of late.
+// tries are the recent wrong passwords.
 type tries struct {
 	N    int
 	Over time.Time // when they are forgotten

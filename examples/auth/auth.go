@@ -23,7 +23,7 @@ import (
 // Objects are the classes with their code.
 var Objects = []*objects.Implementation{accounts, rooms}
 
-// Worker adds the login's routes, below /auth. All gateways have the same key, and nobody else has it: whoever has can be
+// Worker adds the login's routes, below /auth. All gateways have the same key, and nobody else must have it: with it one can be
 // anybody. It panics over a key of less than 32 bytes.
 func Worker(key []byte) gateway.Worker {
 	if len(key) < sessionKey {

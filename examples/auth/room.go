@@ -66,7 +66,7 @@ func (*room) invite(tx *objects.Tx, g Guest) (objects.None, error) {
 	return nil, nil
 }
 
-// remove closes the sockets, too: whoever may not come in any more does not stay either.
+// remove also closes the sockets of users who may not come in any more.
 func (*room) remove(tx *objects.Tx, g Guest) (objects.None, error) {
 	if err := owned(tx); err != nil {
 		return nil, err

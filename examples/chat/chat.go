@@ -1,4 +1,4 @@
-// Package chat is a chat room: it keeps what was said, and knows who is there.
+// Package chat is a chat room: it keeps the posts, and knows who is there.
 //
 // A WebSocket at /chat/{room}/live?name=ada is first told the latest posts and who is there, and then what happens. Each
 // text message that it sends, {"text":"hello"}, is a post; {"typing":true} is told to the others and not kept.
@@ -19,7 +19,7 @@ import (
 // Rooms are chat rooms.
 const Rooms objects.Class = "chat"
 
-// History asks for what was said before a post, newest first.
+// History asks for the posts before a post, newest first.
 var History = objects.NewCall[Page, []Post](Rooms, "history")
 
 // Objects is the class with its code.
@@ -31,7 +31,7 @@ func Worker(r fiber.Router, env *gateway.Env) {
 	env.Mount(r, "/chat/:room", Rooms)
 }
 
-// Post is what somebody has said.
+// Post is one message of a user.
 type Post struct {
 	N    uint64    `json:"n"` // 1, 2, 3
 	From string    `json:"from"`

@@ -19,7 +19,7 @@ import (
 	"holdfast/objects"
 )
 
-// life tells how a room is: whether it is awake, and what woke it. To ask does not wake it.
+// life returns a room's state: whether it is awake, and the event that woke it. Asking does not wake it.
 func (d *demo) life(c *fiber.Ctx) error {
 	name, err := gateway.Param("name")(c)
 	if err != nil {
@@ -132,7 +132,7 @@ func (d *demo) stay(w *bufio.Writer, to crowd.Room, n int) {
 	say(fiber.Map{"type": "left"})
 }
 
-// memory is what the process's heap and stacks hold, of which nothing is garbage.
+// memory returns the bytes of the process's live heap and stacks.
 func memory() int64 {
 	runtime.GC()
 	runtime.GC() // what finalizers have let go of

@@ -8,7 +8,7 @@ import (
 	"holdfast/objects"
 )
 
-// Echoes are objects that say what they are told.
+// Echoes are objects that answer with their input.
 const Echoes objects.Class = "echo"
 
 // Say asks the object to say something back.

@@ -1,4 +1,4 @@
-// Package payment charges a card once: one object for each payment, named by whoever pays.
+// Package payment charges a card once: one object for each payment, named by the payer.
 //
 // However often a payment is asked for (a client that retries, a host that dies in between), the provider is asked to charge
 // under one key, and the first answer is the payment's for ever.
@@ -22,13 +22,13 @@ var (
 	Show = objects.NewCall[objects.None, Payment](Payments, "show")
 )
 
-// Order is what is to be paid.
+// Order is the amount and the card to charge.
 type Order struct {
 	Cents int    `json:"cents"`
 	Card  string `json:"card"`
 }
 
-// Payment is what became of it.
+// Payment is the outcome of an Order.
 type Payment struct {
 	Order
 	Receipt  string `json:"receipt,omitempty"`

@@ -11,7 +11,7 @@ import (
 
 // What people and the room tell each other, as JSON.
 
-// person is what everybody may know of somebody.
+// person is the public description of a person.
 type person struct {
 	UserID string `json:"userId"`
 	Name   string `json:"name"`

@@ -38,7 +38,7 @@ type Front struct {
 	client     *objectstest.Client
 }
 
-// New puts a worker in front of a world. The configuration, of which there may be one, is that of the live gateway, as far
+// New puts a worker in front of a world. At most one configuration may be given, that of the live gateway, as far
 // as it has to do with requests: Region, Version, Classes, Origins, Peers, Limits, Log.
 func New(tb testing.TB, w *objectstest.World, worker gateway.Worker, cfg ...gateway.Config) *Front {
 	tb.Helper()

@@ -34,10 +34,10 @@ func (d *Delay) RTT() time.Duration { return time.Duration(d.rtt.Load()) }
 // cable is cut and mended: TCP sends again what was lost. What is under way still arrives.
 func (d *Delay) Hold(until time.Time) { d.held.Store(until.UnixNano()) }
 
-// HoldSent is Hold for what is sent from this side alone.
+// HoldSent is Hold for bytes from this side alone.
 func (d *Delay) HoldSent(until time.Time) { d.sent.Store(until.UnixNano()) }
 
-// sending is what a byte sent from here pays, receiving what one sent to here does.
+// sending is the delay of a byte from here, receiving that of a byte to here.
 func (d *Delay) sending() time.Duration { return d.RTT()/2 + max(left(&d.held), left(&d.sent)) }
 
 func (d *Delay) receiving() time.Duration { return d.RTT()/2 + left(&d.held) }

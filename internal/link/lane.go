@@ -19,7 +19,7 @@ type lane struct {
 	changed chan struct{}
 	pieces  []piece
 	size    int
-	end     error     // what take returns when nothing is left; no more is accepted
+	end     error     // read returns it when nothing is left, and put refuses bytes; nil: open
 	endDue  time.Time // but not before this
 	takeBy  time.Time // deadlines; zero for none
 	putBy   time.Time
@@ -196,7 +196,7 @@ func (l *lane) wait(until time.Time) {
 // passed reports whether a deadline has come; the zero one never does.
 func passed(deadline, now time.Time) bool { return !deadline.IsZero() && !now.Before(deadline) }
 
-// earlier returns the sooner of two times of which zero means never.
+// earlier returns the earlier of two times; zero means never.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
 		return b

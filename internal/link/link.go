@@ -11,7 +11,7 @@
 // What a link promises: bytes arrive in order and never early; bandwidth is unlimited; a
 // writer does not wait for the delay, only for room once 8 MiB are under way; what was
 // written before Close still arrives; the end of the stream arrives after the last byte.
-// What it does not do: loss, jitter, congestion, or the round trip of a TCP handshake.
+// The package does not simulate loss, jitter, congestion, or the round trip of a TCP handshake.
 //
 // How long the way is comes from a table of measured round trips between named regions
 // (see [RTT] for the source), or from a [Setting]: the table, one figure for all, or none.

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Idle opens WebSockets that send nothing and measures what memory they cost the
+// Idle opens WebSockets that send nothing and measures the memory that they cost the
 // processes that hold them. It needs Linux's /proc.
 type Idle struct {
 	Path    string // with {name} in it

@@ -56,7 +56,7 @@ func NextKey(ctx context.Context, principal string, client netip.Addr, object, c
 	return digest(6, who) + "." + digest(18, principal, k.key, call, strconv.Itoa(n))
 }
 
-// network is whom an address stands for: an IPv6 address for its /64, of which anybody has all addresses.
+// network returns the network that an address counts for: for an IPv6 address its /64, because one user has all of it.
 func network(client netip.Addr) string {
 	if client.Is6() && !client.Is4In6() {
 		if all, err := client.Prefix(64); err == nil {

@@ -11,9 +11,9 @@ import (
 // writes. Every write ends within WriteTime.
 type Client interface {
 	Receive() (binary bool, data []byte, err error) // the next message; data is the caller's
-	Ended(err error) End                            // how the socket ends for which Receive has returned err
+	Ended(err error) End                            // the end of a socket whose Receive has returned err
 	ReadUntil(t time.Time)                          // Receive fails after t
-	Discard()                                       // drops what comes until the time of ReadUntil
+	Discard()                                       // receives and drops until the time of ReadUntil
 	Write(frames []byte) error                      // whole frames, as RFC 6455 has them
 	WriteClose(code int, reason string)
 	Close()

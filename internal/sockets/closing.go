@@ -8,14 +8,14 @@ import (
 	"holdfast/objects"
 )
 
-// End is how a socket ends.
+// End describes the end of a socket.
 type End struct {
 	Code    int
 	Reason  string
-	Discard bool         // nothing that waits for the client is written before the close
-	Fault   objects.Code // what went wrong; "": nothing
+	Discard bool         // waiting messages are dropped before the close
+	Fault   objects.Code // the failure; "": none
 	final   bool         // the object has closed the socket
-	lost    bool         // something that was sent to it is missing
+	lost    bool         // messages to the client are missing
 }
 
 // The codes with which sockets are closed here, as RFC 6455 has them.
@@ -40,7 +40,7 @@ func awaitPeerClose(c Client) {
 	}
 }
 
-// linger takes in what a client goes on sending after the gateway has ended it in the
+// linger receives further messages of a client after the gateway has ended the socket in the
 // middle of a message, for closeTime at most. The reason is that of awaitPeerClose.
 func linger(c Client, code int) {
 	switch code {

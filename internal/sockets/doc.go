@@ -1,5 +1,5 @@
-// Package sockets holds WebSockets for objects. It is what gateways do, and programs that
-// open sockets with package client: an object that accepts one gets frames from here and
+// Package sockets holds WebSockets for objects, in gateways and in programs that
+// open sockets with package client. An object that accepts a socket gets frames from here and
 // has frames delivered here, and may sleep, move, or lose its host meanwhile:
 //
 //	client ─▶ reader ─▶ uplink, numbered ─▶ hf.o.<class>.<id> ─▶ owner
@@ -20,9 +20,9 @@
 // keeps a socket that has ended. Frames that nobody took are sent again when an
 // owner has been found; attempts that bring nothing are further and further apart.
 //
-// All that owners say comes through one subscription. A new owner asks every
+// All messages of owners come through one subscription. A new owner asks every
 // gateway that the record names for its sockets, and is answered after everything
-// that the former owner had said (see package stream).
+// that the former owner had sent (see package stream).
 //
 // A gateway whose beats were not confirmed for five beats closes all its sockets
 // with 1012: hosts have told the objects by then that these sockets ended.

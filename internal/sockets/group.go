@@ -26,7 +26,7 @@ type group struct {
 	lanes   []lane        // of the newest owners, the newest last
 	auto    *autoResponse // of the socket that was opened last; nil: none
 	unacked int           // bytes of pushes since the last acknowledgement
-	awaits  bool          // the hub looks after the stream
+	awaits  bool          // the group is in the hub's pending
 }
 
 // lane is the stream of one owner, as its host names it.
@@ -46,7 +46,7 @@ const (
 	ackBytes  = 64 << 10 // of pushes that are acknowledged at once
 )
 
-// lock returns an object's group, locked; nil if there is none and none is to be made.
+// lock returns an object's group, locked. Without create it returns nil if there is none.
 func (h *Hub) lock(key string, create bool) *group {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -78,7 +78,7 @@ func (h *Hub) unlock(g *group, acts []stream.Act) []stream.Act {
 	return acts
 }
 
-// discard removes a group that holds nothing.
+// discard removes an empty group.
 func (h *Hub) discard(g *group) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -93,7 +93,7 @@ func (h *Hub) discard(g *group) {
 	}
 }
 
-// note remembers how a host names the lane of the owner with the token.
+// note remembers a host's name for the lane of the owner with the token.
 func (h *Hub) note(key string, token uint64, at laneName) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -116,13 +116,13 @@ func (h *Hub) note(key string, token uint64, at laneName) {
 	}
 }
 
-// laneOf is whose lane a laneName names.
+// laneOf is the object and the token of a laneName.
 type laneOf struct {
 	key   string
 	token uint64
 }
 
-// push takes one number of a lane, if it is the next.
+// push handles a message with numbers of a lane.
 func (h *Hub) push(msg *nats.Msg) {
 	var push wire.LanePush
 	if err := wire.Decode(msg.Data, &push); err != nil {
@@ -151,15 +151,26 @@ func (h *Hub) push(msg *nats.Msg) {
 	h.note(push.Object, push.Token, laneName{push.Host, push.Lane})
 	h.perform(g, acts)
 	if take {
-		h.apply(g, now, &push, len(msg.Data))
+		h.apply(g, now, &push.LaneBody, len(msg.Data))
+	}
+	for i := range push.Next {
+		p = stream.Push{Seq: p.Seq + 1, Kind: stream.More, Heads: p.Heads}
+		if g = h.lock(push.Object, false); g == nil {
+			return // likewise
+		}
+		take, acts = g.stream.Push(now, push.Token, p)
+		h.perform(g, h.unlock(g, acts))
+		if take {
+			h.apply(g, now, &push.Next[i], 0)
+		}
 	}
 }
 
-// apply does what a push says.
-func (h *Hub) apply(g *group, now time.Time, push *wire.LanePush, size int) {
+// apply applies the number of a lane, which has come with size bytes.
+func (h *Hub) apply(g *group, now time.Time, body *wire.LaneBody, size int) {
 	g.mu.Lock()
 	var acts []stream.Act
-	for _, ack := range push.Acks {
+	for _, ack := range body.Acks {
 		acts = append(acts, g.stream.Acked(stream.Slot(ack.Of), ack.Seq)...)
 	}
 	if g.unacked += size; g.unacked > ackBytes {
@@ -167,8 +178,8 @@ func (h *Hub) apply(g *group, now time.Time, push *wire.LanePush, size int) {
 		acts = append(acts, g.stream.Tick(now.Add(h.streams.Ack))...)
 	}
 	h.perform(g, h.unlock(g, acts))
-	for i := range push.Ops {
-		h.applyOp(g, &push.Ops[i])
+	for i := range body.Ops {
+		h.applyOp(g, &body.Ops[i])
 	}
 }
 
@@ -229,7 +240,7 @@ func (h *Hub) accept(g *group, op *wire.LaneOp) {
 	}
 }
 
-// autoOf is what the gateway answers by itself, of a socket that opens; nil: nothing.
+// autoOf returns the automatic response of a socket that opens; nil: none.
 // Sockets of one object mostly have the same.
 func (g *group) autoOf(op *wire.LaneOp) *autoResponse {
 	if op.AutoRequest == "" && op.AutoResponse == "" {
@@ -246,7 +257,7 @@ func (g *group) autoOf(op *wire.LaneOp) *autoResponse {
 	return g.auto
 }
 
-// perform does what a stream asks for. Without locks held.
+// perform does the actions of a stream. Without locks held.
 func (h *Hub) perform(g *group, acts []stream.Act) {
 	for _, a := range acts {
 		switch a.Kind {
@@ -264,7 +275,7 @@ func (h *Hub) perform(g *group, acts []stream.Act) {
 	}
 }
 
-// performOn does what a stream asks for of one socket.
+// performOn does an action on one socket.
 func (h *Hub) performOn(s *Socket, a stream.Act) {
 	if s == nil {
 		return
@@ -304,8 +315,8 @@ func (g *group) socket(h *Hub, slot stream.Slot, create bool) *Socket {
 	return s
 }
 
-// reportPosition acknowledges to the owner what the gateway has received, with the next
-// tick. If something is missing, it asks for that at once.
+// reportPosition acknowledges received pushes to the owner, with the next
+// tick. It asks for missing ones at once.
 func (h *Hub) reportPosition(g *group, a stream.Act) {
 	g.mu.Lock()
 	i := slices.IndexFunc(g.lanes, func(l lane) bool { return l.token == a.Token })
@@ -318,7 +329,7 @@ func (h *Hub) reportPosition(g *group, a stream.Act) {
 	}
 	g.mu.Unlock()
 	switch {
-	case i < 0: // its host has not said where it is
+	case i < 0: // the name of its lane is not known
 	case a.Kind == stream.AskAgain:
 		h.askAgain(at, a.Seq)
 	default:
@@ -333,7 +344,7 @@ func (h *Hub) askAgain(at laneName, from uint64) {
 	}
 }
 
-// onHeads handles a message about how far lanes are.
+// onHeads handles the heads of lanes.
 func (h *Hub) onHeads(msg *nats.Msg) {
 	var heads wire.LaneHeads
 	if err := wire.Decode(msg.Data, &heads); err != nil {
@@ -360,7 +371,7 @@ func (h *Hub) probe(at laneName, head uint64, quiet bool) {
 	}
 }
 
-// onWhich answers a new owner's question what the gateway has of its object. After the
+// onWhich answers a new owner's question for the positions and sockets of its object. After the
 // answer nothing is accepted from an earlier owner.
 func (h *Hub) onWhich(msg *nats.Msg) {
 	var which wire.Which
@@ -402,7 +413,7 @@ func (h *Hub) onWhich(msg *nats.Msg) {
 	}
 }
 
-// answer handles what is said about a frame: that it was not taken. The owner
+// answer handles the news that a frame was not taken. The owner
 // acknowledges frames in its stream.
 func (h *Hub) answer(subject string, msg *nats.Msg) {
 	s, seq := h.frameOf(subject)

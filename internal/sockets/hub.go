@@ -17,7 +17,7 @@ import (
 	"holdfast/objects"
 )
 
-// Bus is what a Hub needs of NATS. *nats.Conn is one.
+// Bus is a Hub's connection to NATS. *nats.Conn is one.
 type Bus interface {
 	wire.Publisher
 	Subscribe(subject string, handler nats.MsgHandler) (*nats.Subscription, error)
@@ -61,23 +61,23 @@ type Hub struct {
 	empty     chan struct{} // closed when draining and no socket is left
 }
 
-// collectStep is how many sockets more there are, at the least, when memory is collected
-// again; of many, there are half as many more. Opening a socket leaves more garbage than the
-// socket keeps. Were memory collected only after thousands of sockets, what they keep would
-// lie scattered over pages that are empty otherwise. Each collection looks through all that
-// is kept, so that collections at every few sockets would cost more than the sockets.
-const collectStep = 128
+// collectFirst is how many sockets there are when memory is collected first, and again whenever
+// there are twice as many. Opening a socket leaves more garbage than the socket keeps. Were
+// memory collected only after thousands of sockets, what they keep would lie scattered over
+// pages that are empty otherwise. Each collection looks through all that is kept: collections
+// at half as many sockets more were a tenth of what opening a socket cost.
+const collectFirst = 256
 
-// Config is what a Hub is made of. All of it is needed.
+// Config configures a Hub. All fields are required.
 type Config struct {
 	Name, Region string
-	Frame, Queue int // bytes of a client's message, and of what may wait for a client
+	Frame, Queue int // bytes of a client's message, and of the messages that wait for a client
 	Timing       wire.Timing
 	Log          *slog.Logger
 	Metrics      *Metrics
 }
 
-// Owners are those of objects. *wire.Client knows them.
+// Owners finds objects' owners. *wire.Client is one.
 type Owners interface {
 	// Activate has an object claimed. It returns the token of the object's owner.
 	Activate(ctx context.Context, id wire.Address) (token uint64, err error)
@@ -85,11 +85,11 @@ type Owners interface {
 	Plausible(token uint64) bool
 }
 
-// New makes a Hub. It hears and says nothing before Listen.
+// New makes a Hub. It neither subscribes nor publishes before Listen.
 func New(cfg Config) *Hub {
 	h := &Hub{
 		Config: cfg, sockets: make(map[string]*Socket), groups: make(map[string]*group), lanes: make(map[laneName]laneOf),
-		pending: newPending(), streams: stream.Defaults(), pulse: pulse{soon: make(chan struct{}, 1)}, empty: make(chan struct{}), collectAt: collectStep,
+		pending: newPending(), streams: stream.Defaults(), pulse: pulse{soon: make(chan struct{}, 1)}, empty: make(chan struct{}), collectAt: collectFirst,
 	}
 	h.streams.Silence = 2 * h.Timing.Silence
 	h.life, h.stop = context.WithCancel(context.Background())
@@ -179,7 +179,7 @@ func (h *Hub) Add(object wire.Address, principal []byte, resumes bool) (*Socket,
 	}
 	h.sockets[s.id] = s
 	if n := len(h.sockets); n >= h.collectAt {
-		h.collectAt = n + max(collectStep, n/2)
+		h.collectAt = 2 * n
 		h.work.Go(runtime.GC)
 	}
 	h.mu.Unlock()
@@ -293,7 +293,7 @@ func (h *Hub) watch(ctx context.Context) {
 	}
 }
 
-// recover has the socket's object owned, and sends again what is pending. One
+// recover has the socket's object claimed, and sends the pending frames again. One
 // goroutine a socket, while its uplink is stalled. After Timing.Request without an
 // owner the socket is closed; the recovery goes on, to deliver the close. Attempts
 // that bring no acknowledgement are further and further apart.
@@ -305,7 +305,7 @@ func (h *Hub) recover(s *Socket) {
 			_, err := h.owners.Activate(ctx, s.object)
 			cancel()
 			if err == nil {
-				s.uplink.resend() // to whoever owns it; if nobody listens yet, the uplink stalls again
+				s.uplink.resend() // if nobody listens yet, the uplink stalls again
 				return
 			}
 			if time.Since(began) >= h.Timing.Request {

@@ -410,6 +410,38 @@ func TestWhatIsLostOnItsWayIsSentAgain(t *testing.T) {
 	})
 }
 
+func TestNumbersThatComeInOneMessageAreEachTakenOnceAndInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		s, c := w.open() // number 1
+		say := func(first uint64, texts ...string) {
+			push := wire.LanePush{Lane: 1, Object: w.id.Key(), Token: 1, Seq: first, LaneBody: wire.LaneBody{Ops: message(s, texts[0])}}
+			for _, text := range texts[1:] {
+				push.Next = append(push.Next, wire.LaneBody{Ops: message(s, text)})
+			}
+			w.owner.say(wire.Pushes, wire.Encode(&push))
+		}
+		for _, one := range []struct {
+			first uint64
+			texts []string
+			want  []string // so far
+		}{
+			{3, []string{"two", "three"}, nil}, // number 2 is missing
+			{2, []string{"one", "two"}, []string{"one", "two"}},
+			{2, []string{"one", "two"}, []string{"one", "two"}}, // sent again
+			{3, []string{"two", "three", "four"}, []string{"one", "two", "three", "four"}},
+			{7, []string{"six"}, []string{"one", "two", "three", "four"}},
+		} {
+			say(one.first, one.texts...)
+			synctest.Wait()
+			if got, ends := c.messages(); !slices.Equal(got, one.want) || ends != nil {
+				t.Fatalf("after %q from number %d on the client has %q and closes %v, want %q", one.texts, one.first, got, ends, one.want)
+			}
+		}
+	})
+}
+
 // What a replaced owner says late must not end or acknowledge anything.
 func TestWhatAReplacedOwnerSaysIsVoid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

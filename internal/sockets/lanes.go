@@ -18,7 +18,7 @@ type pending struct {
 	mu       sync.Mutex // guards what follows; taken last
 	groups   map[*group]struct{}
 	acks     map[string]*wire.LaneAcks // by host
-	answered map[*Socket]struct{}      // that the gateway has answered by itself, of which their owners do not know
+	answered map[*Socket]struct{}      // automatic answers that the owners do not know of yet
 	ticks    *wire.Ticks               // that begin when there is something to do
 }
 

@@ -108,7 +108,7 @@ func (b *outbox) ping(now time.Time) {
 	b.wake()
 }
 
-// attach gives the outbox its connection, once. What waits is written now.
+// attach gives the outbox its connection, once, and writes the waiting frames.
 func (b *outbox) attach(to Client, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -241,7 +241,7 @@ func (b *outbox) writeAll(to Client, batch [][]byte) bool {
 	return true
 }
 
-// discards reports whether nothing but the close is to be written.
+// discards reports whether only the close must still be written.
 func (b *outbox) discards() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -31,12 +31,12 @@ type Socket struct {
 	began    time.Time
 	counters *classCounters
 
-	principal []byte        // who opened it, as ask has it; set before the hub knows the socket
-	resumes   bool          // its client knows how a socket comes back; likewise
+	principal []byte        // of the opener, encoded as package ask does; set before the hub knows the socket
+	resumes   bool          // the client speaks the protocol of package resume; likewise
 	taken     atomic.Uint64 // messages of its client that its object has taken, of a session
 	sent      uint64        // messages to its client, of a session; receive owns it
-	auto      *autoResponse // what is answered by the gateway itself; set before opened is closed; nil: nothing
-	answered  atomic.Int64  // when that was done last, in Unix milliseconds; 0: never
+	auto      *autoResponse // the gateway's automatic answer; set before opened is closed; nil: none
+	answered  atomic.Int64  // time of the last automatic answer, in Unix milliseconds; 0: never
 
 	outbox outbox        // to the client
 	uplink uplink        // to the object
@@ -70,7 +70,7 @@ func makeSocket(h *Hub, id wire.Address, slot stream.Slot) *Socket {
 	return s
 }
 
-// Taken is how many messages of the socket's client its object has taken, in its session.
+// Taken returns how many messages of the client the object has taken, in the socket's session.
 func (s *Socket) Taken() uint64 { return s.taken.Load() }
 
 // ID names the socket.
@@ -94,7 +94,7 @@ func (s *Socket) accept(op *wire.LaneOp, auto *autoResponse) {
 	close(s.opened)
 }
 
-// helloOf is what a client hears first that knows how a socket comes back.
+// helloOf returns the first message to a client that speaks the protocol of package resume.
 func helloOf(op *wire.LaneOp) []byte {
 	hello := resume.Hello{
 		Back: op.Back, From: op.Sent, Taken: op.Taken, Subprotocol: op.Subprotocol, Auto: op.AutoRequest,
@@ -109,8 +109,8 @@ func helloOf(op *wire.LaneOp) []byte {
 	return append([]byte{0, resume.HelloKind}, data...)
 }
 
-// AwaitOpen waits until the stream says that the socket is open, which is mostly
-// before the answer does. It reports false if that does not come.
+// AwaitOpen waits until the socket's stream opens the socket, which is mostly
+// before the answer comes. It reports false if the stream does not open it.
 func (s *Socket) AwaitOpen(ctx context.Context) bool {
 	select {
 	case <-s.opened:
@@ -148,7 +148,7 @@ func (s *Socket) serve(c Client) {
 	linger(c, how.Code)
 }
 
-// attach gives the socket its connection. What was sent before it came is written
+// attach gives the socket its connection. Frames that were sent before are written
 // now. A socket that has ended meanwhile writes its close.
 func (s *Socket) attach(c Client) {
 	s.mu.Lock()
@@ -295,7 +295,7 @@ func (s *Socket) Close(how End) {
 }
 
 // closeForObject is Close on behalf of the object. If the client's connection has not
-// come, the client is still to get what was sent before the close: the close waits in
+// come, the client must still get the messages before the close: the close waits in
 // the outbox, and the socket ends when the connection comes.
 func (s *Socket) closeForObject(how End) {
 	how.final = true

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// stage is where a socket stands in its life.
+// stage is the state of a socket.
 type stage uint8
 
 const (

@@ -39,7 +39,7 @@ type frame struct {
 	payload []byte
 }
 
-// flow is what an uplink does with its frames.
+// flow is the state of an uplink.
 type flow uint8
 
 const (

@@ -232,7 +232,7 @@ func (o *owner) send(do []stream.Do) {
 		case stream.Send:
 			push := wire.LanePush{
 				Lane: lane, Seq: d.Push.Seq, Kind: uint8(d.Push.Kind), Object: o.w.id.Key(), Token: o.token, Host: "host",
-				Slots: wire.SlotsOf(d.Push.Slots), Encoded: d.Push.Body,
+				Slots: wire.SlotsOf(d.Push.Slots), Encoded: [][]byte{d.Push.Body},
 			}
 			o.say(wire.Pushes, wire.Encode(&push))
 		case stream.Probe:

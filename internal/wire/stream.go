@@ -19,19 +19,27 @@ import (
 // incarnation counts its lanes, so that their numbers take a few bytes where the
 // object's key takes 69. A gateway's incarnation counts its sockets likewise: a slot.
 
-// LanePush is one number of a lane.
+// LanePush is one number of a lane, and Next are the bodies of the numbers behind it, which are of no kind but More.
 type LanePush struct {
 	Lane   uint32
 	Seq    uint64
-	Kind   uint8  // as package stream has it
+	Kind   uint8  // of the first number, as package stream has it
 	Object string // the object's Key
 	Token  uint64 // of the owner's claim
 	Host   string // the incarnation to answer; in the push with which a lane begins
 	Slots  Slots  // of Kind
 	Heads  []Reached
 	LaneBody
-	Encoded []byte // written in the place of LaneBody: it has been encoded
+	Next    []LaneBody
+	Encoded [][]byte // written in the place of LaneBody and of Next: they have been encoded
 }
+
+// MayJoin reports whether bodies of so many bytes together, encoded, may be of one message, which must not name more than
+// MaxNamed slots. An operation that names many has leastOp bytes at the least, and may name all sockets of an object.
+func MayJoin(size int) bool { return size <= MaxNamed/objects.MaxSockets*leastOp }
+
+// leastOp are the number and length of an operation, its Op, and the number, length, first slot, zero and count of its Slots.
+const leastOp = 2 + 2 + 7
 
 // LaneBody is the content of a push.
 type LaneBody struct {
@@ -54,11 +62,17 @@ func (p *LanePush) fields(c *coder) {
 	c.slots(7, &p.Slots)
 	c.reached(8, &p.Heads)
 	if !c.reads && len(p.Encoded) > 0 {
-		c.out = append(c.out, p.Encoded...)
+		c.out = append(c.out, p.Encoded[0]...)
+		for _, next := range p.Encoded[1:] {
+			c.out = protowire.AppendBytes(protowire.AppendTag(c.out, laneNext, protowire.BytesType), next)
+		}
 		return
 	}
 	p.LaneBody.fields(c)
+	parts(c, laneNext, &p.Next)
 }
+
+const laneNext = 11
 
 // Op is the kind of a LaneOp.
 type Op uint8

@@ -49,6 +49,7 @@ func lanes(t *rapid.T) []message {
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "operations") {
 		push.Ops = append(push.Ops, LaneOp{Op: Op(small()), Slots: slots(), Data: []byte("data"), Code: 1000, Reason: text(), Fault: "invalid", Accepted: accepted(), AutoRequest: text(), AutoResponse: text(), Counts: counts(), Back: rapid.Bool().Draw(t, "back"), Return: number()})
+		push.Next = append(push.Next, LaneBody{Acks: reached(), Ops: push.Ops})
 	}
 	return []message{
 		push, &LaneHeads{Host: text(), Heads: reached(), Quiet: reached()}, &LaneAcks{Gateway: text(), Acks: reached(), Resend: reached(), Answered: []LaneAnswered{{small(), reached()}}},
@@ -106,6 +107,41 @@ func TestNeighboursTakeAFewBytes(t *testing.T) {
 			t.Errorf("%d runs take %d bytes", runs, len(packed))
 		}
 	})
+}
+
+func TestBodiesThatWereEncodedBeforeAreReadInTheirOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := lanes(t)[0].(*LanePush)
+		encoded := *want
+		encoded.Encoded = [][]byte{Encode(&want.LaneBody)}
+		for i := range want.Next {
+			encoded.Encoded = append(encoded.Encoded, Encode(&want.Next[i]))
+		}
+		encoded.LaneBody, encoded.Next = LaneBody{}, nil
+		var got LanePush
+		if err := Decode(Encode(&encoded), &got); err != nil || !same(&got, want) {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
+	})
+}
+
+// A message of several numbers that a gateway refuses would be sent again, as it is, for ever.
+func TestBodiesThatMayBeOfOneMessageAreNeverRefused(t *testing.T) {
+	all := Slots(binary.AppendUvarint([]byte{1, 0}, objects.MaxSockets-1))
+	most := Encode(&LaneBody{Ops: []LaneOp{{Op: OpMessage, Slots: all}}})
+	few := Encode(&LaneBody{Ops: []LaneOp{{Op: OpMessage, Slots: SlotsOf([]uint32{1, 2, 3})}}})
+	for name, body := range map[string][]byte{"that name all": most, "that name few": few} {
+		var push LanePush
+		for size := len(body); MayJoin(size); size += len(body) {
+			push.Encoded = append(push.Encoded, body)
+		}
+		if err := Decode(Encode(&push), new(LanePush)); err != nil {
+			t.Errorf("%d bodies %s: %v", len(push.Encoded), name, err)
+		}
+		if len(push.Encoded) < 16 {
+			t.Errorf("only %d bodies %s are of one message", len(push.Encoded), name)
+		}
+	}
 }
 
 func TestAMessageThatNamesMoreSlotsThanAPushMayIsRefused(t *testing.T) {

@@ -160,7 +160,7 @@ func BenchmarkFanOut(b *testing.B) {
 			for b.Loop() {
 				outs, _ := o.outs(event{}, engine.Outcome{Sends: sends}, nil, false)
 				for _, out := range outs {
-					wire.Encode(&wire.LanePush{Lane: 1, Seq: 1, Object: "room.5f3f", Token: 1, Encoded: out.Bodies[0]})
+					wire.Encode(&wire.LanePush{Lane: 1, Seq: 1, Object: "room.5f3f", Token: 1, Encoded: out.Bodies[:1]})
 				}
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -23,10 +24,10 @@ import (
 // run is the event loop: it handles what is in the mailbox, one event at a time,
 // until it is empty. What they have written is put then, in one piece, or after
 // batchTime.
-func (o *object) run() {
+func (o *object) run(t *turn) {
 	defer o.recover("")
-	var t turn // each event's
 	for {
+		o.letOthersSend()
 		d := o.mailbox.next(time.Now())
 		if d.kind == nothing {
 			break
@@ -40,13 +41,23 @@ func (o *object) run() {
 			}
 			continue
 		}
-		o.deliver(d, &t)
+		o.deliver(d, t)
 	}
+	*t = turn{}
 	o.finishLoop()
 	o.finishBatch()
 }
 
-// turn is the event that runs, and its request.
+// letOthersSend lets other goroutines run, each until it waits, if the mailbox is empty and what the last event wants sent waits
+// for a put: those that are about to send the object something do so, and what they have it write is in the same put. With
+// nobody to run it takes no time.
+func (o *object) letOthersSend() {
+	if o.commit.waits.Load() && o.mailbox.empty() {
+		runtime.Gosched()
+	}
+}
+
+// turn is the event that runs, and its request. A goroutine that runs event loops uses it again for each.
 type turn struct {
 	event event
 	req   wire.Request

@@ -254,8 +254,8 @@ func (o *object) beginStream(entries []stream.Entry, token uint64) {
 
 // transmit does what the object's stream asks for. With mu held, which keeps the order.
 func (o *object) transmit(do []stream.Do) {
-	for i := range do {
-		d := &do[i]
+	for len(do) > 0 {
+		d, n := &do[0], 1
 		lane, known := o.sockets.laneTo(d.Gateway)
 		if !known {
 			lane = o.in.links.add(o, d.Gateway)
@@ -263,7 +263,8 @@ func (o *object) transmit(do []stream.Do) {
 		}
 		switch d.Kind {
 		case stream.Send:
-			o.publish(lane, d)
+			n = joined(do)
+			o.publish(lane, do[:n])
 		case stream.Probe:
 			o.in.links.probe(o.in.id, d.Gateway, wire.Reached{Of: lane, Seq: d.Head}, d.Quiet)
 		case stream.Ask:
@@ -271,6 +272,7 @@ func (o *object) transmit(do []stream.Do) {
 			which := wire.Which{Lane: lane, Object: o.id.Key(), Token: o.sockets.Token(), Host: o.in.id}
 			o.in.logSendError(wire.Publish(o.in.bus, wire.GatewaySubject(d.Gateway, wire.Whichs), &which))
 		}
+		do = do[n:]
 	}
 	if o.sockets.beginsToAwait() {
 		o.in.links.await(o)
@@ -283,21 +285,38 @@ func (o *object) transmit(do []stream.Do) {
 	}
 }
 
-// publish sends one number of a lane. With mu held.
-func (o *object) publish(lane uint32, d *stream.Do) {
-	p := o.sockets.nextPush()
+// joined is how many numbers of a lane, with which do begins, leave in one message: a commit often lets go many at once.
+func joined(do []stream.Do) int {
+	n, size := 1, len(do[0].Push.Body)
+	for ; n < len(do); n++ {
+		d := &do[n]
+		size += len(d.Push.Body)
+		if d.Kind != stream.Send || d.Gateway != do[0].Gateway || d.Push.Kind != stream.More || d.Push.Seq != do[0].Push.Seq+uint64(n) || !wire.MayJoin(size) {
+			break
+		}
+	}
+	return n
+}
+
+// publish sends numbers of a lane, each one more than the one before. What the first says of other lanes, it says for
+// all. With mu held.
+func (o *object) publish(lane uint32, do []stream.Do) {
+	p, first := o.sockets.nextPush(), &do[0].Push
 	*p = wire.LanePush{
-		Lane: lane, Seq: d.Push.Seq, Kind: uint8(d.Push.Kind), Object: o.id.Key(), Token: o.sockets.Token(),
-		Heads: p.Heads[:0], Encoded: d.Push.Body,
+		Lane: lane, Seq: first.Seq, Kind: uint8(first.Kind), Object: o.id.Key(), Token: o.sockets.Token(),
+		Heads: p.Heads[:0], Encoded: p.Encoded[:0],
 	}
-	if d.Push.Kind != stream.More {
-		p.Host, p.Slots = o.in.id, wire.SlotsOf(d.Push.Slots)
+	if first.Kind != stream.More {
+		p.Host, p.Slots = o.in.id, wire.SlotsOf(first.Slots)
 	}
-	for _, h := range d.Push.Heads {
+	for _, h := range first.Heads {
 		p.Heads = append(p.Heads, wire.Reached{Of: uint32(h.Gateway), Seq: h.Seq})
 	}
-	o.in.logSendError(wire.Publish(o.in.bus, wire.GatewaySubject(d.Gateway, wire.Pushes), p))
-	p.Encoded = nil
+	for i := range do {
+		p.Encoded = append(p.Encoded, do[i].Push.Body)
+	}
+	o.in.logSendError(wire.Publish(o.in.bus, wire.GatewaySubject(do[0].Gateway, wire.Pushes), p))
+	clear(p.Encoded)
 }
 
 // tickStream repeats the questions that gateways have not answered, and returns how many

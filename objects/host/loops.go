@@ -27,8 +27,9 @@ func (in *incarnation) startLoop(o *object) {
 
 // runLoops runs the object's event loop, and then those of others.
 func (in *incarnation) runLoops(o *object) {
+	var t turn
 	for o != nil {
-		o.run()
+		o.run(&t)
 		o = in.awaitLoop()
 	}
 }

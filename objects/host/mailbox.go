@@ -195,6 +195,13 @@ func (m *mailbox) next(now time.Time) delivery {
 	return d
 }
 
+// empty reports whether nothing waits.
+func (m *mailbox) empty() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.queue) == 0
+}
+
 // begin sets the start of the event in hand to now.
 func (m *mailbox) begin(now time.Time) {
 	m.mu.Lock()

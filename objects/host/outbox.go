@@ -1,6 +1,7 @@
 package host
 
 import (
+	"net/http"
 	"time"
 
 	"holdfast/internal/planted"
@@ -179,7 +180,7 @@ func (o *object) emit(item outboxItem) {
 		return
 	}
 	item.reply.Owner, item.reply.Token = o.owner(), o.commit.state().Token
-	if item.pushed {
+	if item.pushed && item.reply.Status != http.StatusSwitchingProtocols { // a gateway waits for the push that opens a socket
 		o.in.answerAfter(item.to, item.reply)
 	} else {
 		o.in.answer(item.to, item.reply)

@@ -78,6 +78,34 @@ func TestWhatIsMissingIsProbedForAtOnceWhenTheConnectionIsMadeAgain(t *testing.T
 	})
 }
 
+// Every socket is in the record before its client hears of it. Those that one put covers are opened by one message.
+func TestSocketsThatOneCommitOpensLeaveInOneMessage(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("room")
+		w.open("room", "s1", "g1")
+		g := w.bus.gateway("g1")
+		before, puts := g.pushes, w.store.revision
+		w.store.fail(fault{Slow: time.Second})
+		var asked []chan *wire.Reply
+		for i := range 17 {
+			asked = append(asked, w.upgrade("room", fmt.Sprint("s", 2+i), "g1"))
+			synctest.Wait()
+		}
+		for i, answer := range asked {
+			if r := <-answer; r == nil || r.Status != http.StatusSwitchingProtocols {
+				t.Fatalf("socket %d: %+v", i, r)
+			}
+		}
+		synctest.Wait()
+		if n := len(g.accepted); n != 18 {
+			t.Errorf("%d sockets are open, want 18", n)
+		}
+		if puts, pushes := w.store.revision-puts, g.pushes-before; puts != 2 || pushes != 2 {
+			t.Errorf("%d puts and %d messages opened a socket and 16, want two and two", puts, pushes)
+		}
+	})
+}
+
 func TestASlowCommitClosesNoSocketOfABusyRoom(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own("room")

@@ -280,14 +280,17 @@ func (g *memoryGateway) hear(kind string, data []byte) {
 		for _, h := range p.Heads {
 			push.Heads = append(push.Heads, stream.Head{Gateway: stream.Mark(h.Of), Seq: h.Seq})
 		}
-		take, acts := r.Push(now, p.Token, push)
-		for _, a := range acts {
-			if a.Kind == stream.Cut {
-				g.cut[uint32(a.Slot)] = true
+		for _, body := range append([]wire.LaneBody{p.LaneBody}, p.Next...) {
+			take, acts := r.Push(now, p.Token, push)
+			for _, a := range acts {
+				if a.Kind == stream.Cut {
+					g.cut[uint32(a.Slot)] = true
+				}
 			}
-		}
-		if take {
-			g.take(r, &p)
+			if take {
+				g.take(r, &body)
+			}
+			push = stream.Push{Seq: push.Seq + 1, Kind: stream.More, Heads: push.Heads}
 		}
 		for _, a := range r.Tick(now) {
 			if a.Kind == stream.AckAll {
@@ -331,7 +334,7 @@ func (g *memoryGateway) hear(kind string, data []byte) {
 	}
 }
 
-func (g *memoryGateway) take(r *stream.Receiver, p *wire.LanePush) {
+func (g *memoryGateway) take(r *stream.Receiver, p *wire.LaneBody) {
 	for _, a := range p.Acks {
 		r.Acked(stream.Slot(a.Of), a.Seq)
 		g.acked[wire.SocketID(g.name, a.Of)] = a.Seq

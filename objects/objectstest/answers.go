@@ -15,7 +15,7 @@ const (
 	maxAnswer   = 1 << 10 // bytes of an answer that is kept; of a larger one it is only known that it was given
 )
 
-// question is what is asked under a key.
+// question is the request under a key.
 type question [sha256.Size]byte
 
 // questionless is of an event without a key.

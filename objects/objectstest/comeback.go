@@ -11,22 +11,22 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Unknown is a count of missed messages that nobody knows.
+// Unknown stands for a count of missed messages that is not known.
 const Unknown = -1
 
-// handedOver is how much of what was sent lately the next owner gets when the object moves, as at a host.
+// handedOver is how many bytes of recent messages the next owner gets when the object moves, as at a host.
 const handedOver = 64 << 10
 
 // Lose breaks the connection, as a tunnel does, or a gateway that dies. A socket of a class with objects.Settings.Resume is
-// away then: it stays among Tx.Sockets, and what it is sent is kept for it. WebSocketClose comes, with 1006, when its time to
+// then away: it stays among Tx.Sockets, and messages to it are kept. WebSocketClose comes, with 1006, when its time to
 // come back is over (World.Advance). A socket of another class ends at once.
 func (c *Client) Lose() {
 	c.object.lose(c)
 	c.object.world.deliver()
 }
 
-// ComeBack connects anew after Lose, as the same socket: what it was sent meanwhile follows (Next), but for the missed
-// messages, of which no more is known than that there are some if their number is Unknown. It reports false if there is no
+// ComeBack connects anew after Lose, as the same socket. The messages that were sent meanwhile follow (Next), except the missed
+// ones, whose number may be Unknown. It reports false if there is no
 // socket to come back to: the client has to Connect.
 func (c *Client) ComeBack() (missed int, back bool) {
 	missed, back = c.object.comeBack(c)
@@ -34,10 +34,10 @@ func (c *Client) ComeBack() (missed int, back bool) {
 	return missed, back
 }
 
-// whole is of a gateway to which all has come that earlier owners have sent: in a world nothing is on its way.
+// whole reports that a gateway has all that earlier owners have sent: in a world no message is ever under way.
 func whole(string) bool { return true }
 
-// newSessions are the object's sockets that come back; nil if its class does not ask for that.
+// newSessions makes the object's sessions; nil if its class has none.
 func (o *object) newSessions() *resume.Sessions {
 	asks := o.class.Resume
 	if asks.Time == 0 {
@@ -61,7 +61,7 @@ func (o *object) openSession(c *Client) {
 	c.number = o.sessions.Open(c.ID(), secret, o.nextPlace())
 }
 
-// nextPlace is one where no socket was. With mu held.
+// nextPlace returns an unused place. With mu held.
 func (o *object) nextPlace() resume.Place {
 	o.slots++
 	return resume.Place{Gateway: "test", Slot: o.slots}
@@ -112,7 +112,7 @@ func (o *object) comeBack(c *Client) (missed int, back bool) {
 	return int(r.From - received), true
 }
 
-// session is that of a client; nil: it has none. With mu held.
+// session returns a client's session, nil for none. With mu held.
 func (o *object) session(c *Client) *resume.Session {
 	if o.sessions == nil {
 		return nil

@@ -9,13 +9,13 @@
 // Client.Next. So a test never waits. Calls from several goroutines are safe;
 // the events of one object run one at a time.
 //
-// What makes durable objects hard can be asked for:
+// A test can cause the hard cases of durable objects:
 //
 //	Evict           the instance is dropped, as after ten idle seconds; the next event constructs it again
 //	Move            another host takes the object over: a new instance, the epoch one higher
 //	Refuse          the object's next commit is refused, as when its host has lost it: the event runs again at the next owner
-//	Lose            the object's next commit lands, and its host dies before anybody hears of it
-//	Unknown         whoever causes the object's next commit is told Unknown, whether it has landed or not
+//	Lose            the object's next commit lands, and its host dies before any answer or message leaves
+//	Unknown         the caller of the object's next commit gets Unknown, whether the commit has landed or not
 //	Advance         time passes, and the alarms that fall due run in order
 //	RunAlarm        the alarm runs now
 //	Inside          a function of the test runs as an event, with the object's state and its instance

@@ -15,7 +15,7 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// event is the context of one event, and what the event is known by. It stays the same when the event runs again.
+// event is the context of one event, with its name. It stays the same when the event runs again.
 type event struct {
 	context.Context
 	o    *object
@@ -29,15 +29,15 @@ type event struct {
 	asked *asked
 }
 
-// asked is what an event has asked, in all its runs.
+// asked is the asks of an event, in all its runs.
 type asked struct {
 	mu   sync.Mutex
 	kept map[string]kept // answers that the objects keep until the event is durable, by question
 	run  any             // the Tx of the present run
-	now  map[string]int  // how often it has asked each question in it
+	now  map[string]int  // how often the run has asked each question
 }
 
-// kept is what one question was answered.
+// kept is the answer to one question.
 type kept struct {
 	answer engine.Answer
 	err    error
@@ -61,7 +61,7 @@ func (o *object) beginAlarm(a engine.Alarm) *event {
 	return &event{Context: context.Background(), o: o, id: id, at: a.At, long: true, asked: o.world.askedBy(id)}
 }
 
-// askedBy is what an event has asked that is asked for more than once.
+// askedBy returns the asks of an event that may be repeated.
 func (w *World) askedBy(id string) *asked {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -81,7 +81,7 @@ func (e *event) markDurable() {
 	delete(e.o.world.asked, e.id)
 }
 
-// number is a number that the world has not given before.
+// number returns a new number.
 func (w *World) number() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -110,7 +110,7 @@ func (e *event) Sender() (key, name string) {
 	return e.from.o.to.ID().Key(), e.from.o.to.Name()
 }
 
-// GaveWay reports whether the event is to be unwound.
+// GaveWay reports whether the event must be unwound.
 func (e *event) GaveWay() bool { return false }
 
 // Limits of what events ask, as a host has them.

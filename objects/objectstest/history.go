@@ -14,7 +14,7 @@ type change struct {
 	writes []engine.Write
 }
 
-// target is what an object is to be put back to.
+// target is the state to put an object back to.
 type target struct{ at int64 }
 
 // keepPast keeps what an event has changed.

@@ -19,7 +19,7 @@ import (
 	"holdfast/objects/internal/tells"
 )
 
-// object is one object, and all that a host and the gateways would keep for it.
+// object is one object, with all that a host and gateways keep for it.
 type object struct {
 	world *World
 	to    objects.Ref
@@ -33,7 +33,7 @@ type object struct {
 	clients     map[string]*Client
 	sessions    *resume.Sessions // of clients that may come back; nil: none can
 	slots       uint32           // places of connections so far
-	ended       []end            // closes that the object is to be told
+	ended       []end            // ends that the object has not been told
 	conflation  engine.Conflation
 	answers     map[string]answer
 	moves       uint64
@@ -54,15 +54,15 @@ type object struct {
 	tasks, streams int // that run, a stream is no task here; the world's mu guards them
 }
 
-// fate is what becomes of a commit.
+// fate is the outcome of a commit.
 type fate uint8
 
 const (
 	lands   fate = iota
 	refused      // another host owns the object
-	lost         // it lands, and the host dies before anybody hears of it
-	unknown      // it lands, and whoever waits never hears of it
-	failed       // it does not land, and whoever waits never hears of it
+	lost         // it lands, and the host dies before any answer leaves
+	unknown      // it lands, and the caller gets no answer
+	failed       // it does not land, and the caller gets no answer
 )
 
 type end struct {
@@ -115,7 +115,7 @@ func (o *object) run(e *event, event func(*engine.Instance) engine.Outcome) (eng
 	}
 }
 
-// try is one event at one owner: wake the instance, let it work, settle what it wants.
+// try runs one event at one owner: it wakes the instance, runs the handler, and applies the outcome.
 func (o *object) try(event func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
 	if err := o.wake(); err != nil {
 		return engine.Outcome{}, err
@@ -178,7 +178,7 @@ func (o *object) drop() {
 	o.instance = nil
 }
 
-// moved notes that another host has taken the object over: its tasks end. It knows of what was sent lately what is handed over.
+// moved notes that another host has taken the object over, with the handed over messages: the object's tasks end.
 func (o *object) moved(window []byte) {
 	o.passSessions(window)
 	o.moves++
@@ -196,7 +196,7 @@ func (o *object) misused(err error) {
 	o.world.tb.Errorf("%v", err)
 }
 
-// held are the sockets that a waking object is told of.
+// held returns the sockets of a waking object.
 func (o *object) held() *engine.Sockets {
 	sockets := &engine.Sockets{}
 	for _, c := range slices.SortedFunc(maps.Values(o.clients), byID) { // as gateways tell of them: in any order
@@ -207,7 +207,7 @@ func (o *object) held() *engine.Sockets {
 	return sockets
 }
 
-// applyOutcome does what an outcome wants, in its order. The error is what the caller is told.
+// applyOutcome applies an outcome, in its order. It returns the caller's error.
 func (o *object) applyOutcome(out engine.Outcome) error {
 	if out.Drop {
 		o.drop()
@@ -266,7 +266,7 @@ func (o *object) applyOutcome(out engine.Outcome) error {
 	return nil
 }
 
-// pending is how many messages are under way that the object has told. An event asks, so mu is held.
+// pending returns how many of the object's told messages are under way. An event calls it, so mu is held.
 func (o *object) pending() int {
 	if o.box == nil {
 		return 0
@@ -278,8 +278,8 @@ var errStreamed = objects.Errorf(objects.Done, "this was done before; its answer
 
 var errUnknown = objects.Errorf(objects.Unknown, "no answer in time; it may or may not have happened")
 
-// crashAtCommit is what becomes of the rest of an event whose host died as it committed: attachments are in the record, its
-// messages have not left, and the next owner answers from the record what it has the answer of.
+// crashAtCommit ends an event whose host died as it committed: attachments are in the record, its
+// messages have not left, and the next owner gives the remembered answer, if there is one.
 func (o *object) crashAtCommit(fate fate, out engine.Outcome) error {
 	for _, s := range out.Sends {
 		if s.Op == engine.OpAttach {
@@ -391,7 +391,7 @@ func (o *object) deliverEnds() {
 	}
 }
 
-// fetch is an HTTP request whose body has been read. If c is not nil, the request may open it.
+// fetch runs an HTTP request whose body has been read. If c is not nil, the request may open it.
 func (o *object) fetch(e *event, key string, r *http.Request, data []byte, rest io.Reader, c *Client) (*engine.Response, error) {
 	target, err := url.ParseRequestURI(r.URL.RequestURI())
 	if err != nil {
@@ -490,7 +490,7 @@ func (o *object) flush() {
 	}
 }
 
-// dueTold is when something is to be done about what the object has told.
+// dueTold returns when a told message of the object is due next.
 func (o *object) dueTold() (at time.Time, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -508,7 +508,7 @@ func (o *object) dueTold() (at time.Time, ok bool) {
 
 // runAlarm runs the alarm if it is due by then, reports whether it did, and sets the alarm for another try if it fails. A
 // refused commit is not the handler's fault: the alarm runs again at the next owner.
-// Conflated values whose time has come are delivered before, and sockets end whose time to come back is over.
+// Before, it delivers due conflated values, and ends the sockets whose time to come back is over.
 func (o *object) runAlarm(by time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

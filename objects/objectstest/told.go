@@ -13,8 +13,8 @@ import (
 	"holdfast/objects/internal/tells"
 )
 
-// Told messages: package tells decides, as for a host. What was told without a delay is delivered before the call that caused
-// it returns; Advance delivers what falls due, and tries again what has failed.
+// Told messages: package tells decides, as for a host. Undelayed messages are delivered before the call that caused
+// them returns; Advance delivers due ones, and tries failed ones again.
 
 // batch is messages on their way, which Hold keeps.
 type batch struct {
@@ -22,10 +22,10 @@ type batch struct {
 	b    tells.Batch
 }
 
-// tooOften is how many messages are delivered without time passing: objects that tell each other for ever.
+// tooOften is the most messages that are delivered at one time: objects may tell each other for ever.
 const tooOften = 10_000
 
-// note takes in what was written of told messages. A commit of the world has landed at once. With mu held.
+// note notes the writes of told messages. A commit of the world lands at once. With mu held.
 func (o *object) note(writes []engine.Write) {
 	for _, w := range writes {
 		if !strings.HasPrefix(w.Key, engine.Reserved) {
@@ -56,13 +56,13 @@ func (o *object) stored(key string) []byte {
 	return value
 }
 
-// Hold keeps what the object is told on its way, until Release.
+// Hold keeps messages to the object under way, until Release.
 func (w *World) Hold(to objects.Ref) {
 	w.tb.Helper()
 	w.locked(to, func(o *object) { o.holds = true })
 }
 
-// Release delivers what Hold has kept, and what comes after it.
+// Release delivers the messages that Hold has kept, and ends the Hold.
 func (w *World) Release(to objects.Ref) {
 	w.tb.Helper()
 	var kept []batch
@@ -78,7 +78,7 @@ func (w *World) Release(to objects.Ref) {
 	w.deliver()
 }
 
-// Told is what the object has told and what is not delivered yet: on its way, not due, to be tried again, or parked. The
+// Told returns the object's undelivered messages: under way, not due, to be tried again, or parked. The
 // messages are in the order in which they were told.
 func (w *World) Told(from objects.Ref) (all []objects.Told) {
 	w.tb.Helper()
@@ -157,14 +157,14 @@ func (w *World) begin(o *object, task engine.Task, kind *int) {
 	}()
 }
 
-// free is how many tasks may begin.
+// free returns how many more tasks may begin.
 func (o *object) free() int {
 	o.world.mu.Lock()
 	defer o.world.mu.Unlock()
 	return objects.MaxTasks - o.tasks
 }
 
-// freeStreams is how many streams may.
+// freeStreams returns how many more streams may begin.
 func (o *object) freeStreams() int {
 	o.world.mu.Lock()
 	defer o.world.mu.Unlock()
@@ -220,7 +220,7 @@ func (w *World) addTeller(o *object) {
 	w.tellers = append(w.tellers, o)
 }
 
-// inOrder are all objects that have told something, in the order of their keys.
+// inOrder returns all objects with told messages, in the order of their keys.
 func (w *World) inOrder() []*object {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -229,7 +229,7 @@ func (w *World) inOrder() []*object {
 	return all
 }
 
-// deliverOf does one thing about what an object has told, and reports whether there was one.
+// deliverOf does the next step for an object's told messages, and reports whether there was one.
 func (w *World) deliverOf(o *object) bool {
 	now := w.Now()
 	o.mu.Lock()
@@ -249,7 +249,7 @@ func (w *World) deliverOf(o *object) bool {
 	return ok
 }
 
-// runDue runs what the object has told itself, or sends what is due to others. With mu held.
+// runDue runs a due message to the object itself, or moves a due one to another object to the outbox. With mu held.
 func (o *object) runDue(now time.Time) bool {
 	if m, at, ok := o.box.ToPark(o.data.Get); ok {
 		o.park(m, at, now)
@@ -327,7 +327,7 @@ func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Wri
 	o.deliverEnds()
 }
 
-// deliverBatch delivers messages to their receiver, and takes in what came of them.
+// deliverBatch delivers messages to their receiver, and notes the answer.
 func (w *World) deliverBatch(o *object, b tells.Batch) {
 	to, err := w.refOf(b.To, b.Name)
 	var receiver *object
@@ -373,7 +373,7 @@ func (o *object) forget(from *object, born, last uint64) {
 	}
 }
 
-// receive runs what another object has told this one. It reports whether that is held instead.
+// receive runs messages of another object. It reports whether Hold keeps them instead.
 func (o *object) receive(from *object, b tells.Batch) (a tells.Answer, held bool) {
 	var all []engine.Told
 	from.mu.Lock()

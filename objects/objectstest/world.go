@@ -37,11 +37,11 @@ type World struct {
 	events  uint64 // numbers given so far, to events and alarms
 	twice   bool   // every event runs twice
 
-	asked  map[string]*asked // by those of the events that may be asked for again, by their ids
+	asked  map[string]*asked // asks of events that may be repeated, by the events' ids
 	chance *rand.Rand
-	faults int // that are wanted
+	faults int // expected ones that have not come yet
 
-	tellers []*object // that have told something
+	tellers []*object // with told messages
 
 	tasks     int           // that run
 	taskEnded chan struct{} // closed when none runs
@@ -66,7 +66,7 @@ func New(tb testing.TB, impls ...*objects.Implementation) *World {
 	return w
 }
 
-// close gives back what instances hold, but for those whose events have not ended.
+// close releases the resources of instances, except those whose events have not ended.
 func (w *World) close() {
 	for _, o := range w.all() {
 		if o.mu.TryLock() {
@@ -76,7 +76,7 @@ func (w *World) close() {
 	}
 }
 
-// Classes are the names of the classes that run.
+// Classes returns the names of the world's classes.
 func (w *World) Classes() []string {
 	var names []string
 	for class := range w.classes {
@@ -86,7 +86,7 @@ func (w *World) Classes() []string {
 	return names
 }
 
-// transport carries what is asked to the world's objects.
+// transport carries calls and requests to the world's objects.
 type transport struct{ w *World }
 
 // Call runs a typed call.
@@ -108,7 +108,7 @@ func (t transport) Call(ctx context.Context, to objects.Ref, call string, input 
 	out, err := o.event(e, key, ask(call, string(input)), func(i *engine.Instance) engine.Outcome { return i.Call(e, call, input) })
 	t.w.deliverAfter(ctx)
 	if err == nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("call %s: %w", call, ctx.Err()) // it has happened, and nobody waits for the answer
+		return nil, fmt.Errorf("call %s: %w", call, ctx.Err()) // the call has run, and nobody waits for the answer
 	}
 	return out.Output, err
 }
@@ -129,11 +129,11 @@ func received(response *engine.Response, r *http.Request) *http.Response {
 	return own.HTTP(r)
 }
 
-// requestTime is how long whoever asks an object waits, as a gateway does.
+// requestTime is the timeout of a request, as a gateway's.
 const requestTime = 15 * time.Second
 
-// within is the context of an event that ctx has asked for. Only the deadline and the principal travel: what else is in ctx
-// stays with its caller, and a caller that goes away does not end the event.
+// within returns the context of an event that is asked for with ctx. Only the deadline and the principal are passed on: other values
+// stay with the caller, and a caller that goes away does not end the event.
 func (o *object) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline := time.Now().Add(min(requestTime, o.class.Limits.Event))
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(deadline) {
@@ -142,7 +142,7 @@ func (o *object) within(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithDeadline(asking(ctx), deadline)
 }
 
-// checkPrincipal refuses one that no request can carry.
+// checkPrincipal refuses a principal that no request can carry.
 func checkPrincipal(ctx context.Context) error {
 	who, err := json.Marshal(objects.PrincipalOf(ctx))
 	if err != nil || len(who) > objects.MaxPrincipal {
@@ -151,7 +151,7 @@ func checkPrincipal(ctx context.Context) error {
 	return nil
 }
 
-// asking is a context of an event that ctx has asked for, as far as it says who asks.
+// asking returns a context with the principal of ctx.
 func asking(ctx context.Context) context.Context {
 	if p := objects.PrincipalOf(ctx); p.ID != "" || p.Claims != nil {
 		return objects.WithPrincipal(context.Background(), p)
@@ -187,7 +187,7 @@ func (w *World) fetch(to objects.Ref, r *http.Request, c *Client) (*engine.Respo
 	return o.fetch(o.begin(ctx, key), key, r, body, rest, c)
 }
 
-// Now is the world's time, which is the objects' Tx.Now.
+// Now returns the world's time, which is the objects' Tx.Now.
 func (w *World) Now() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -230,7 +230,7 @@ func (w *World) Advance(d time.Duration) {
 	w.set(until)
 }
 
-// nextTold is when something is to be done next about told messages, if that is by then.
+// nextTold returns when a told message is due next, if that is by until.
 func (w *World) nextTold(until time.Time) (at time.Time, ok bool) {
 	for _, o := range w.inOrder() {
 		if due, some := o.dueTold(); some && !due.After(until) && (!ok || due.Before(at)) {
@@ -240,7 +240,7 @@ func (w *World) nextTold(until time.Time) (at time.Time, ok bool) {
 	return at, ok
 }
 
-// deliverAfter delivers what an event has told, unless the event is part of another.
+// deliverAfter delivers the messages that an event has told, unless the event is part of another.
 func (w *World) deliverAfter(ctx context.Context) {
 	if _, nested := ctx.Value(engine.EventKey{}).(engine.Event); !nested {
 		w.deliver()
@@ -260,7 +260,7 @@ func (w *World) set(now time.Time) {
 	w.now = now
 }
 
-// nextAlarm is the object whose alarm comes first and when, nil if none is due by then.
+// nextAlarm returns the object whose alarm is due first, and when; nil if none is due by until.
 func (w *World) nextAlarm(until time.Time) (first *object, at time.Time) {
 	for _, o := range w.all() {
 		due, ok := o.due()
@@ -312,16 +312,16 @@ func (w *World) Refuse(o objects.Ref) {
 	w.locked(o, func(o *object) { o.fate = refused })
 }
 
-// Lose has the object's next commit land and its host die before anybody hears of it: the event's messages to sockets are
-// lost, the instance is gone, and the next owner, whose Owner.Epoch is one higher, answers from what the object remembers:
+// Lose has the object's next commit land and its host die at once: the event's answer and its messages to sockets are
+// lost, the instance is gone, and the next owner, whose Owner.Epoch is one higher, answers with the remembered answer:
 // the event does not run again.
 func (w *World) Lose(o objects.Ref) {
 	w.tb.Helper()
 	w.locked(o, func(o *object) { o.fate = lost })
 }
 
-// Unknown has whoever causes the object's next commit told Unknown, because its host has gone and nobody knows better:
-// whether the commit has landed is what the test says.
+// Unknown has the caller of the object's next commit get Unknown, as when its host has gone:
+// landed says whether the commit has landed.
 func (w *World) Unknown(o objects.Ref, landed bool) {
 	w.tb.Helper()
 	w.locked(o, func(o *object) {
@@ -331,14 +331,14 @@ func (w *World) Unknown(o objects.Ref, landed bool) {
 	})
 }
 
-// Faults says that n faults are wanted: panics, and errors that are no objects.Error. Any other fails the test.
+// Faults announces n faults: panics, and errors that are not an objects.Error. Any further one fails the test.
 func (w *World) Faults(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.faults += n
 }
 
-// wanted reports whether a fault is.
+// wanted reports whether a fault was announced.
 func (w *World) wanted() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -360,12 +360,12 @@ func (w *World) RunAlarm(o objects.Ref) bool {
 	return inside.runAlarm(endOfTime)
 }
 
-// endOfTime is when every alarm is due.
+// endOfTime is a time at which every alarm is due.
 var endOfTime = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Twice has every event run twice from now on, the first time as if its host had died before the commit: it leaves what it
-// has asked other objects, and nothing else. The second run has to ask the same, of the same objects, or the test fails: what
-// an event asks must not depend on a clock, on chance, or on fields of the struct that storage does not have.
+// Twice has every event run twice from now on, the first time as if its host had died before the commit: only its asks
+// of other objects have effects. The second run must ask the same, of the same objects, or the test fails: the asks of
+// an event must not depend on a clock, on chance, or on fields of the struct that are not in storage.
 func (w *World) Twice() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -387,21 +387,21 @@ func (w *World) Constructed(o objects.Ref) (n int) {
 
 // Alarm is an object's alarm with its retries, as `holdfast get` shows it.
 type Alarm struct {
-	At     time.Time // what the object has set; zero: there is none
-	Due    time.Time // when it is tried again; zero: it has not failed
+	At     time.Time // the time that the object has set; zero: none
+	Due    time.Time // when the alarm is tried again; zero: it has not failed
 	Retry  int       // failures so far
 	Parked bool      // given up after the last retry
 }
 
-// Alarm is the object's alarm; the zero Alarm is none.
+// Alarm returns the object's alarm; the zero Alarm means none.
 func (w *World) Alarm(o objects.Ref) (a Alarm) {
 	w.tb.Helper()
 	w.locked(o, func(o *object) { a = Alarm{o.alarm.At, o.alarm.Due, o.alarm.Retry, o.alarm.Parked} })
 	return a
 }
 
-// Inside runs fn as an event of the object, with its state and its instance, which is constructed if it sleeps. What fn
-// writes is committed, unless it fails; the error is fn's.
+// Inside runs fn as an event of the object, with its state and its instance, which is constructed if the object sleeps. fn's
+// writes are committed, unless fn fails; Inside returns fn's error.
 func Inside[T any](w *World, o objects.Ref, fn func(tx *objects.Tx, instance T) error) error {
 	w.tb.Helper()
 	inside, err := w.object(o)

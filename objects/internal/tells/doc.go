@@ -1,5 +1,5 @@
 // Package tells decides how told messages get from one object to another: at least once, run once, in order per pair. It is
-// pure: it takes values and the time, and returns values. Hosts and objectstest do what it says.
+// pure: it takes values and the time, and returns values. Hosts and objectstest do the actions.
 //
 // A message is written with the event that tells it, under a reserved key of the sender:
 //
@@ -17,10 +17,10 @@
 //	parked        durable: the next batch may leave
 //
 // The receiver runs each message as an event of its own. In the commit of its effect it notes the number, one for each
-// sender ([Mark]); what is not above the mark was handled before. Born tells the lives of a sender apart whose record was
-// removed in between. The receiver drops the mark when the sender says Forget, never by itself. One that may have missed
-// that asks the sender.
+// sender ([Mark]); a message that is not above the mark was handled before. Born distinguishes the lives of a sender whose record was
+// removed in between. The receiver drops the mark when the sender says Forget, never by itself. A receiver that may have missed
+// a Forget asks the sender.
 //
-// A sender is young for as long as copies may arrive that somebody else has sent in its name, or another connection. A young
+// A sender is young for as long as copies may arrive that an earlier owner, or another connection, has sent. A young
 // sender says no Forget, and parks nothing: such a copy could still be run.
 package tells

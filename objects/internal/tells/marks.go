@@ -8,12 +8,12 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// MaxMarks is how many senders an object keeps a mark of, in some 5 MB of memory. What others tell it is overloaded beyond
-// that, and waits at them: a mark is not forgotten to make room. A mark is mostly there for a third of a second; for a minute
+// MaxMarks is how many senders an object keeps a mark of, in some 5 MB of memory. Beyond it messages of other senders are Overloaded
+// and wait at them: a mark is not forgotten to make room. A mark mostly lives for a third of a second; for a minute
 // where the sender has just come to another host.
 const MaxMarks = 20_000
 
-// Mark is the highest number that an object has handled of what a sender has told it.
+// Mark is the highest number that an object has handled of a sender's messages.
 type Mark = engine.Count
 
 // Handled reports whether the message n of the sender's life born was handled before. Of an earlier life all were: a record
@@ -23,7 +23,7 @@ func Handled(m Mark, born, n uint64) bool { return born < m.Born || born == m.Bo
 // MayDrop reports whether the mark goes when the sender says that nothing up to n is left.
 func MayDrop(m Mark, born, n uint64) bool { return m.Born < born || m.Born == born && m.Last <= n }
 
-// MarkKey is where the mark of the sender with this key, "class.hex", is kept.
+// MarkKey returns the storage key of the mark of the sender with this key, "class.hex".
 func MarkKey(sender string) string {
 	class, digits, _ := strings.Cut(sender, ".")
 	raw, err := hex.DecodeString(digits)
@@ -33,7 +33,7 @@ func MarkKey(sender string) string {
 	return engine.MarksAt + class + "." + base64.RawURLEncoding.EncodeToString(raw)
 }
 
-// SenderOf is the sender whose mark is kept under the key.
+// SenderOf returns the sender whose mark has the storage key.
 func SenderOf(markKey string) (sender string, ok bool) {
 	class, digits, _ := strings.Cut(strings.TrimPrefix(markKey, engine.MarksAt), ".")
 	raw, err := base64.RawURLEncoding.DecodeString(digits)

@@ -29,7 +29,7 @@ const (
 	WakeAfter   = 30 * time.Second       // when an object is woken whose outbox is not empty, if its owner dies
 )
 
-// Outbox is what an object has told and what is under way. It is not safe for concurrent use.
+// Outbox is an object's told messages and their delivery. It is not safe for concurrent use.
 //
 // Every write of a reserved key has to be noted (Note), and every commit that has landed (Landed).
 type Outbox struct {
@@ -38,20 +38,20 @@ type Outbox struct {
 	receivers map[string]*peer
 	place     map[uint64]*peer // of each message to others that is due
 	sending   int              // receivers with a batch under way
-	ready     []*peer          // with something that may leave, first come, first served
-	waiting   []*peer          // with something that may leave at a time
-	unlanded  []*peer          // with something that may leave when a commit has landed
-	done      []*peer          // from whom all was removed; Forget is to be said
+	ready     []*peer          // whose next batch may leave, first come, first served
+	waiting   []*peer          // whose next batch may leave at a time
+	unlanded  []*peer          // whose next batch may leave when a commit has landed
+	done      []*peer          // whose messages were all removed; Forget must be sent
 	chores    []chore
-	parking   []chore // messages that are to be parked
+	parking   []chore // messages to park
 
 	own    queue             // to the object itself, at once
-	ownAt  map[string]uint64 // their numbers, by where they are kept
+	ownAt  map[string]uint64 // their numbers, by storage key
 	timers timers
 	parked []parkedAt // by number
 }
 
-// peer is another object, and what is on its way to it.
+// peer is another object, with the messages to it.
 type peer struct {
 	key, name string
 	near      string
@@ -77,7 +77,7 @@ type item struct {
 	due   time.Time
 	tries int
 	size  int
-	park  bool // it is to be parked, and is sent no more
+	park  bool // the message must be parked, and is not sent any more
 }
 
 // queue is messages by number.
@@ -93,7 +93,7 @@ func (q queue) find(n uint64) (int, bool) {
 func (q *queue) put(i item) {
 	at, found := q.find(i.n)
 	if found {
-		i.need, i.park = (*q)[at].need, (*q)[at].park // what is sent has landed before
+		i.need, i.park = (*q)[at].need, (*q)[at].park // a sent message has landed before
 		(*q)[at] = i
 		return
 	}
@@ -112,7 +112,7 @@ func (q *queue) remove(n uint64) {
 	}
 }
 
-// chore is a change of the outbox that is to be written.
+// chore is a change of the outbox that must be written.
 type chore struct {
 	n  uint64
 	to *peer
@@ -128,17 +128,17 @@ type parkedAt struct {
 	due time.Time // when Undelivered is tried again; zero: never
 }
 
-// New is the outbox of the object with this key, without anything in it.
+// New returns an empty outbox of the object with this key.
 func New(self string) *Outbox {
 	return &Outbox{self: self, receivers: make(map[string]*peer), place: make(map[uint64]*peer), ownAt: make(map[string]uint64)}
 }
 
-// Reserved reports whether a key is one that Note has to see.
+// Reserved reports whether writes of a key must be noted (Note).
 func Reserved(key string) bool {
 	return strings.HasPrefix(key, engine.OutboxAt) || strings.HasPrefix(key, engine.TimersAt) || strings.HasPrefix(key, engine.ParkedAt)
 }
 
-// Note takes in a write, which is part of this commit. Of what is kept when the object is claimed the commit is 0. It
+// Note notes a write, which is part of this commit; 0 for entries that are stored when the object is claimed. It
 // returns an error, and ignores the write, if the value cannot be read.
 func (o *Outbox) Note(w engine.Write, commit uint64) error {
 	var m engine.Told
@@ -219,19 +219,19 @@ func (o *Outbox) noteTimer(w engine.Write, m engine.Told) {
 	}
 }
 
-// Len is how many messages are under way, those that are parked apart.
+// Len returns how many messages are under way, without parked ones.
 func (o *Outbox) Len() int { return len(o.place) + len(o.own) + o.timers.len() }
 
-// Sending is how many messages to others are due.
+// Sending returns how many messages to others are due.
 func (o *Outbox) Sending() int { return len(o.place) }
 
-// Timers is how many messages are not due, or are the object's own.
+// Timers returns how many messages are not due, or are to the object itself.
 func (o *Outbox) Timers() int { return len(o.own) + o.timers.len() }
 
-// Parked is how many messages are parked.
+// Parked returns how many messages are parked.
 func (o *Outbox) Parked() int { return len(o.parked) }
 
-// Busy reports whether a message is due, or something is to be written: the object is not to be let go of.
+// Busy reports whether a message is due, or a change must be written: the object must not be released.
 func (o *Outbox) Busy() bool {
 	return len(o.place) > 0 || len(o.own) > 0 || o.sending > 0 || len(o.chores) > 0 || len(o.parking) > 0
 }
@@ -247,13 +247,13 @@ func (o *Outbox) Landed(commit uint64) {
 	}
 }
 
-// look finds out what is to be done about a receiver, and puts it where that is done.
+// look finds the next step for a receiver, and puts it into the list for that step.
 func (o *Outbox) look(r *peer) {
 	switch {
-	case r.sent > 0: // its answer is waited for
+	case r.sent > 0: // the answer has not come
 	case r.hold > o.landed:
 		o.afterCommit(r)
-	case len(r.queue) == 0 && r.removing > 0: // the removal is to be written
+	case len(r.queue) == 0 && r.removing > 0: // the removal must be written
 	case len(r.queue) == 0 && r.removed > o.landed:
 		o.afterCommit(r)
 	case len(r.queue) == 0:
@@ -261,7 +261,7 @@ func (o *Outbox) look(r *peer) {
 			r.isDone = true
 			o.done = append(o.done, r)
 		}
-	case r.queue[0].park: // the parking is to be written
+	case r.queue[0].park: // the parking must be written
 	case r.queue[0].need > o.landed:
 		o.afterCommit(r)
 	case !r.at().IsZero():
@@ -282,7 +282,7 @@ func (o *Outbox) afterCommit(r *peer) {
 	}
 }
 
-// at is when the receiver is sent to next; zero: at once.
+// at returns when the receiver's next batch may leave; zero: at once.
 func (r *peer) at() time.Time {
 	if due := r.queue[0].due; due.After(r.next) {
 		return due
@@ -290,15 +290,15 @@ func (r *peer) at() time.Time {
 	return r.next
 }
 
-// Batch is what is sent to one receiver.
+// Batch is messages to one receiver.
 type Batch struct {
 	To, Name string
-	Near     string // as the last message says that says it
+	Near     string // of the last message that has a region
 	Try      uint64
 	Numbers  []uint64 // of the messages, which are kept under their OutboxKeys
 }
 
-// Take is the next batch that may leave; false if there is none now.
+// Take returns the next batch that may leave, and false if there is none now.
 func (o *Outbox) Take(now time.Time) (Batch, bool) {
 	o.tick(now)
 	for len(o.ready) > 0 && o.sending < MaxReceivers {
@@ -332,7 +332,7 @@ func (o *Outbox) maySend(r *peer, now time.Time) bool {
 	return r.sent == 0 && len(r.queue) > 0 && r.hold <= o.landed && r.queue[0].need <= o.landed && !r.queue[0].park && !r.at().After(now)
 }
 
-// tick makes those ready whose time has come.
+// tick makes the receivers ready whose time has come.
 func (o *Outbox) tick(now time.Time) {
 	if len(o.waiting) == 0 {
 		return
@@ -353,7 +353,7 @@ func (o *Outbox) tick(now time.Time) {
 	})
 }
 
-// Next is when Take may have something that it does not have now; false if no time changes that.
+// Next returns when Take may return a batch that it does not return now; false if time alone changes nothing.
 func (o *Outbox) Next() (at time.Time, ok bool) {
 	for _, r := range o.waiting {
 		if len(r.queue) == 0 {
@@ -366,22 +366,22 @@ func (o *Outbox) Next() (at time.Time, ok bool) {
 	return at, ok
 }
 
-// Ready reports whether Take may have something now.
+// Ready reports whether Take may return a batch now.
 func (o *Outbox) Ready(now time.Time) bool {
 	o.tick(now)
 	return len(o.ready) > 0 && o.sending < MaxReceivers
 }
 
-// Answer is what came of a batch.
+// Answer is the answer to a batch.
 type Answer struct {
 	Handled uint64          // the highest number that was handled, with its commit durable; 0: none
-	Failed  uint64          // the message that was not: its handler failed, or refused it; 0: none
-	Refused bool            // it was a refusal: trying again does not help
+	Failed  uint64          // the first message that was not handled: its handler failed or refused it; 0: none
+	Refused bool            // the handler refused it: trying again does not help
 	Err     *engine.Failure // of Failed
-	Soon    bool            // the receiver has many marks: it is to be told Forget soon
+	Soon    bool            // the receiver has many marks: send Forget soon
 }
 
-// Answered takes in what came of a batch. jitter is a random number in [0, 1). young says that the sender is.
+// Answered notes the answer to a batch. jitter is a random number in [0, 1). young: the sender is young.
 func (o *Outbox) Answered(b Batch, a Answer, now time.Time, jitter float64, young bool) {
 	r := o.receivers[b.To]
 	if r == nil || r.try != b.Try || r.sent == 0 {
@@ -420,7 +420,7 @@ func (o *Outbox) Answered(b Batch, a Answer, now time.Time, jitter float64, youn
 	o.look(r)
 }
 
-// failed is what becomes of the first message of a queue, whose handler has failed.
+// failed decides on the first message of a queue, whose handler has failed.
 func (o *Outbox) failed(r *peer, a Answer, now time.Time, jitter float64, young bool) {
 	i := &r.queue[0]
 	if (a.Refused || i.tries >= MaxFailures) && !young && o.MayPark() {
@@ -434,7 +434,7 @@ func (o *Outbox) failed(r *peer, a Answer, now time.Time, jitter float64, young 
 	r.removing++
 }
 
-// Retry is when a message is tried again whose handler has failed, and had failed so often before.
+// Retry returns when a message is tried again whose handler has failed, after so many earlier failures.
 func Retry(now time.Time, failures int, jitter float64) time.Time {
 	wait := firstRetry << min(failures, MaxFailures)
 	wait += time.Duration(jitter * float64(wait) / 4)
@@ -449,17 +449,17 @@ func backOff(missed int, jitter float64) time.Duration {
 // MayPark reports whether there is room for one more parked message.
 func (o *Outbox) MayPark() bool { return len(o.parked)+len(o.parking) < MaxParked }
 
-// MustPark reports whether ToPark may have something.
+// MustPark reports whether ToPark may return a message.
 func (o *Outbox) MustPark() bool { return len(o.parking) > 0 }
 
-// HasChores reports whether Chores has something.
+// HasChores reports whether Chores returns writes.
 func (o *Outbox) HasChores() bool { return len(o.chores) > 0 }
 
 // Hurry reports whether the receiver's marks are many and Chores should be written at once.
 func (o *Outbox) Hurry() bool { return len(o.chores) >= MaxBatch }
 
-// Chores are the writes that answers have made necessary. They become part of this commit; Note is to see them. get reads
-// what is kept.
+// Chores returns the writes that follow from answers. They become part of this commit and must be noted. get reads
+// storage.
 func (o *Outbox) Chores(get func(key string) ([]byte, bool), commit uint64) []engine.Write {
 	if len(o.chores) == 0 {
 		return nil
@@ -498,7 +498,7 @@ func lastOfEach(writes []engine.Write) []engine.Write {
 	return kept
 }
 
-// ToPark is the next message to others that is to be parked, as it is to be kept, and where it was kept.
+// ToPark returns the next message to others to park, in its parked form, and its present storage key.
 func (o *Outbox) ToPark(get func(key string) ([]byte, bool)) (m engine.Told, at string, ok bool) {
 	for len(o.parking) > 0 {
 		c := o.parking[0]
@@ -519,13 +519,13 @@ func (o *Outbox) ToPark(get func(key string) ([]byte, bool)) (m engine.Told, at 
 	return m, "", false
 }
 
-// Forget is what a receiver is told when nothing is left for it.
+// Forget says that nothing is left for a receiver.
 type Forget struct {
 	To   string
 	Last uint64 // the highest number that it has handled
 }
 
-// Forgets are those that may be said now. A young sender does not ask for them.
+// Forgets returns the Forgets that may be sent now. A young sender must not call it.
 func (o *Outbox) Forgets() (all []Forget) {
 	done := o.done
 	o.done = nil
@@ -543,7 +543,7 @@ func (o *Outbox) Forgets() (all []Forget) {
 	return all
 }
 
-// HasForgets reports whether Forgets may have something.
+// HasForgets reports whether Forgets may return one.
 func (o *Outbox) HasForgets() bool { return len(o.done) > 0 }
 
 // MayForget reports whether the object with this key may forget that it has handled everything up to n. The sender is
@@ -556,7 +556,7 @@ func (o *Outbox) MayForget(to string, n uint64) bool {
 	return (len(r.queue) == 0 || r.queue[0].n > n) && r.removing == 0 && r.removed <= o.landed
 }
 
-// Due is where the next message is kept that is to be run, if it is to the object itself, or to be sent; false if none is
+// Due returns the storage key of the next due message, to run if it is to the object itself, otherwise to send; false if none is
 // due.
 func (o *Outbox) Due(now time.Time) (key string, ok bool) {
 	if first, ok := o.timers.first(); ok && !first.at.After(now) {
@@ -568,7 +568,7 @@ func (o *Outbox) Due(now time.Time) (key string, ok bool) {
 	return "", false
 }
 
-// ToHook is the number of the next parked message of which the object is to be told again; false if none is due.
+// ToHook returns the number of the next parked message whose Undelivered is due; false if none is.
 func (o *Outbox) ToHook(now time.Time) (n uint64, ok bool) {
 	for _, p := range o.parked {
 		if !p.due.IsZero() && !p.due.After(now) {
@@ -578,7 +578,7 @@ func (o *Outbox) ToHook(now time.Time) (n uint64, ok bool) {
 	return 0, false
 }
 
-// NextDue is when Due or ToHook have something next; false if never.
+// NextDue returns when Due or ToHook return a message next; false if never.
 func (o *Outbox) NextDue() (at time.Time, ok bool) {
 	sooner := func(t time.Time) {
 		if !ok || t.Before(at) {

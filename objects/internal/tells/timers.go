@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// timer is a message that is to be delivered at a time.
+// timer is a message with a time of delivery.
 type timer struct {
 	at  time.Time
 	n   uint64
-	key string // where it is kept
+	key string // storage key
 }
 
 // timers are messages by the time at which they are due. The zero timers are empty.
@@ -39,7 +39,7 @@ func (t *timers) put(one timer) {
 
 func (t *timers) remove(key string) { delete(t.now, key) }
 
-// first is the timer that comes first.
+// first returns the earliest timer.
 func (t *timers) first() (timer, bool) {
 	for len(t.heap) > 0 {
 		if one := t.heap[0]; t.now[one.key] == one {

@@ -8,8 +8,8 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Move is what has a message to somebody else enter the outbox: it gets the next number now. at is where it was kept, count
-// what was told so far.
+// Move returns the writes by which a message to another object enters the outbox, with the next number. at is its storage key, count
+// the count of told messages.
 func Move(m engine.Told, at string, count engine.Count, born uint64) []engine.Write {
 	count = count.Next(born)
 	m.N, m.At, m.Due, m.Tries, m.Err, m.Hook = count.Last, time.Time{}, time.Time{}, 0, nil, 0
@@ -20,7 +20,7 @@ func Move(m engine.Told, at string, count engine.Count, born uint64) []engine.Wr
 	)
 }
 
-// Again is what has a message to the object itself run at once, which was parked.
+// Again returns the writes by which a parked message to the object itself runs at once.
 func Again(m engine.Told, at string, count engine.Count, born uint64) []engine.Write {
 	count = count.Next(born)
 	m.N, m.At, m.Due, m.Tries, m.Err, m.Hook = count.Last, time.Time{}, time.Time{}, 0, nil, 0
@@ -31,7 +31,7 @@ func Again(m engine.Told, at string, count engine.Count, born uint64) []engine.W
 	)
 }
 
-// Park is what parks a message, which was kept there.
+// Park returns the writes that park a message with this storage key.
 func Park(m engine.Told, at string) []engine.Write {
 	return sorted(engine.Write{Key: at}, engine.Write{Key: engine.ParkedKey(m.N), Value: m.Encode()})
 }

@@ -1,10 +1,10 @@
 // Package alarm wakes objects up.
 //
 // The time of an alarm is in the object's record, set in the same commit as
-// everything else; that is the authority. What is kept here is a hint: a message
-// schedule of NATS, which publishes a wake-up when the time has come. Whoever
+// everything else; that is the authority. This package keeps a hint: a message
+// schedule of NATS, which publishes a wake-up when the time has come. The host that
 // owns the object then compares with the record, so a wake-up too many or too
-// early costs a look and does no harm; one too few must not happen:
+// early does no harm; a missing one must not happen:
 //
 //	earlier than before    schedule, then commit
 //	later, or none         commit, then schedule
@@ -41,7 +41,7 @@ type Clock struct {
 }
 
 // Open binds to the stream and makes it if there is none.
-// One that is there gets the replicas, if there are any to get. A new one may take so many bytes; 0: any.
+// An existing stream gets the replicas, unless they are 0. A new one takes at most bytes; 0: any number.
 func Open(ctx context.Context, js jetstream.JetStream, storage jetstream.StorageType, replicas int, bytes int64) (*Clock, error) {
 	c := &Clock{js, replicas, jetstream.StreamConfig{
 		Name:              streamName,
@@ -62,7 +62,7 @@ func Open(ctx context.Context, js jetstream.JetStream, storage jetstream.Storage
 	return c, c.Make(ctx)
 }
 
-// Make makes the stream if there is none, or none any more.
+// Make makes the stream if there is none.
 func (c *Clock) Make(ctx context.Context) error {
 	stream, err := c.js.Stream(ctx, streamName)
 	switch {
@@ -85,7 +85,7 @@ func (c *Clock) Make(ctx context.Context) error {
 // alarm is due has the rest scheduled then.
 const reach = 365 * 24 * time.Hour
 
-// within is t, but not beyond reach.
+// within returns t, at most reach from now.
 func within(t, now time.Time) time.Time {
 	if most := now.Add(reach); t.After(most) {
 		return most
@@ -93,12 +93,12 @@ func within(t, now time.Time) time.Time {
 	return t
 }
 
-// pace is how soon an object is woken again whose wake-up came before its time.
+// pace is the time to the next wake-up after an early one.
 const pace = time.Second
 
-// Again is when to wake an object again whose wake-up came early: when the alarm is due
-// or, if by the server's clock it is already, a little later. The owner's clock is behind
-// then, and waking the object at once would only do the same again.
+// Again returns when to wake an object again after an early wake-up: when the alarm is due
+// or, if it is due already by the server's clock, a little later. The owner's clock is behind
+// then, and a wake-up at once would be early again.
 func Again(next, server time.Time) time.Time {
 	if soonest := server.Add(pace); next.Before(soonest) {
 		return soonest
@@ -144,7 +144,7 @@ func (c *Clock) set(ctx context.Context, object string, t time.Time) error {
 	return err
 }
 
-// Clear takes the wake-up back. One that is firing may still come.
+// Clear takes the wake-up back. A firing one may still come.
 func (c *Clock) Clear(ctx context.Context, object string) error {
 	stream, err := c.js.Stream(ctx, streamName)
 	if err == nil {
@@ -156,16 +156,16 @@ func (c *Clock) Clear(ctx context.Context, object string) error {
 	return nil
 }
 
-// again is how soon a wake-up that nobody acknowledged comes again: a host that dies
-// may take some along. One that is only slow is carried twice, which does no harm.
-// A host asks for wake-ups as often, and again when it hears nothing: what it asks
-// of a consumer that has no leader is lost without a word.
+// again is the time after which an unacknowledged wake-up comes again: a host that dies
+// loses some. A slow one is carried twice, which does no harm.
+// A host pulls wake-ups as often, and again when no answer comes: a pull request to
+// a consumer without a leader is lost.
 const again = 3 * time.Second
 
 // parallel is how many wake-ups one host carries at a time.
 const parallel = 256
 
-// ErrNoObject is the error of a wake-up whose subject names no object: somebody has forged it, and it does not come again.
+// ErrNoObject is the error of a forged wake-up, whose subject names no object. It does not come again.
 var ErrNoObject = errors.New("the wake-up names no object")
 
 // Follow takes wake-ups for a class until ctx ends, together with all others
@@ -249,7 +249,7 @@ func (c *Clock) consumer(ctx context.Context, class string) (jetstream.Consumer,
 	return consumer, err
 }
 
-// gone reports whether a consumer in trouble is there no more. One that has no leader,
+// gone reports whether a consumer in trouble has been deleted. A consumer that has no leader,
 // or that a lost connection cannot reach, goes on by itself.
 func gone(ctx context.Context, consumer jetstream.Consumer, trouble error) bool {
 	if errors.Is(trouble, jetstream.ErrConsumerDeleted) || errors.Is(trouble, jetstream.ErrBadRequest) {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Limits of what a callee keeps.
+// Limits of the answers that a callee keeps.
 const (
 	MaxAnswer = 16 << 10 // bytes of one answer
 	maxSize   = 64 << 10 // bytes of all; one more may go beyond it
@@ -21,11 +21,11 @@ type Question struct {
 	Caller string // the object that asks
 	Token  uint64 // of its owner
 	N      uint64 // of the ask, at that owner
-	Long   bool   // the answer is to be kept for KeepLong
-	Fence  bool   // asks of older owners of the caller are not to be run any more
+	Long   bool   // the callee keeps the answer for KeepLong
+	Fence  bool   // asks of older owners of the caller must not run any more
 }
 
-// Kept is a question that was answered.
+// Kept is an answered question.
 type Kept struct {
 	ID     ID
 	Caller string
@@ -45,26 +45,26 @@ type Fence struct {
 	Until  time.Time
 }
 
-// Callee is what an object remembers of those that ask it. Its fields are what its record keeps. The zero Callee remembers
+// Callee is an object's memory of those that ask it. Its fields are in the object's record. The zero Callee remembers
 // nothing.
 type Callee struct {
 	Kept   []Kept // as they were given
 	Fences []Fence
 }
 
-// Verdict is what to do about a question.
+// Verdict is the decision on a question.
 type Verdict uint8
 
 const (
 	Fresh  Verdict = iota // it has not been answered
-	Answer                // it has, with what comes beside it
-	Moved                 // a newer owner of the caller asks; this one has lost it
-	Full                  // too much is kept
+	Answer                // it has been answered, with the returned answer
+	Moved                 // the asking owner of the caller was replaced by a newer one
+	Full                  // too many answers are kept
 )
 
 func (v Verdict) String() string { return [...]string{"run", "answer", "moved", "full"}[v] }
 
-// Receive decides on a question. fenced reports that a fence was noted, which has to be durable before anything is
+// Receive decides on a question. fenced reports that a fence was noted, which must be durable before anything is
 // answered.
 func (c *Callee) Receive(q Question, now time.Time) (v Verdict, answer []byte, fenced bool) {
 	c.expire(now)
@@ -98,7 +98,7 @@ func (c *Callee) Receive(q Question, now time.Time) (v Verdict, answer []byte, f
 	return Fresh, nil, fenced
 }
 
-// size is what all answers take, and what those to one caller do.
+// size returns the bytes of all answers, and of those to one caller.
 func (c *Callee) size(caller string) (all, own int) {
 	for i := range c.Kept {
 		size := c.Kept[i].Size()
@@ -119,7 +119,7 @@ func (c *Callee) Keep(q Question, answer []byte, now time.Time) {
 	c.Kept = append(c.Kept, Kept{q.ID, q.Caller, q.Token, q.N, now.Add(keep), answer})
 }
 
-// Settled forgets what an owner of the caller, the one with this token, says is settled. It reports whether anything was
+// Settled forgets the answers that the caller's owner with this token reports as settled. It reports whether any were
 // forgotten.
 func (c *Callee) Settled(caller string, token uint64, s Settled) bool {
 	before := len(c.Kept)
@@ -133,13 +133,13 @@ func (c *Callee) Settled(caller string, token uint64, s Settled) bool {
 	return len(c.Kept) < before
 }
 
-// expire forgets what is too old.
+// expire forgets expired answers and fences.
 func (c *Callee) expire(now time.Time) {
 	c.Kept = slices.DeleteFunc(c.Kept, func(k Kept) bool { return !now.Before(k.Until) })
 	c.Fences = slices.DeleteFunc(c.Fences, func(f Fence) bool { return !now.Before(f.Until) })
 }
 
-// List is what the record keeps now.
+// List returns the answers and fences for the record.
 func (c *Callee) List(now time.Time) (kept []Kept, fences []Fence) {
 	c.expire(now)
 	return c.Kept, c.Fences

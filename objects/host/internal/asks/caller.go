@@ -8,19 +8,19 @@ import (
 // CopyLife is how long a copy of an ask may be on its way.
 const CopyLife = time.Minute
 
-// What a callee keeps goes by time if nobody says that it is settled.
+// How long a callee keeps an answer that is never settled.
 const (
-	KeepShort = 2 * time.Minute // for an event that a worker's request without a key began: it is not sent again for so long
-	KeepLong  = 24 * time.Hour  // for one that comes again in other ways: it began with a key, an alarm, a message or a frame
+	KeepShort = 2 * time.Minute // for an event that began with a worker's request without a key: it is repeated only for a shorter time
+	KeepLong  = 24 * time.Hour  // for an event that may be repeated later: it began with a key, an alarm, a message or a frame
 )
 
 const (
-	sayAfter = 100 * time.Millisecond // settled asks are told together
+	sayAfter = 100 * time.Millisecond // settled asks are reported together
 	sayMany  = 32                     // or when there are so many
 	maxOpen  = 1000                   // asks of one caller to one callee that are not settled
 )
 
-// Caller is what an owner knows of the asks of its object. The zero Caller has asked nothing.
+// Caller is an owner's knowledge of its object's asks. The zero Caller has asked nothing.
 type Caller struct {
 	last uint64 // number of the newest ask
 	to   map[string]*callee
@@ -29,27 +29,27 @@ type Caller struct {
 // callee is one object that was asked.
 type callee struct {
 	open  []open // by number
-	told  int    // settled asks that the callee has not been told of
+	told  int    // settled asks that were not reported yet
 	since time.Time
 }
 
-// open is an ask that its callee may keep the answer of.
+// open is an ask whose answer the callee may keep.
 type open struct {
 	n     uint64
 	id    ID
 	line  uint64    // the connection that carried it
 	until time.Time // then the callee has forgotten it
-	ready time.Time // it is settled, which may be said from then on; zero: it is not settled
+	ready time.Time // the ask is settled, and may be reported from then on; zero: it is not settled
 }
 
-// Settled is what a caller's owner says to a callee: all asks to it with numbers below Low are settled, but for those in
+// Settled is a report of a caller's owner to a callee: all asks to it with numbers below Low are settled, except those in
 // Open.
 type Settled struct {
 	Low  uint64
 	Open []uint64
 }
 
-// Say is Settled with the object that it is for.
+// Say is a Settled and its receiver.
 type Say struct {
 	Callee string
 	Settled
@@ -80,7 +80,7 @@ func (c *Caller) Ask(r *Run, to string, id ID, line uint64, long bool, now time.
 	return c.last, true
 }
 
-// Nothing notes that the ask with this number has certainly left nothing at its callee: it was answered, and the answer is
+// Nothing notes that the callee keeps nothing of the ask with this number: it was answered, and the answer is
 // not kept, or it was never sent.
 func (c *Caller) Nothing(r *Run, to string, id ID, n uint64) {
 	one := c.to[to]
@@ -111,7 +111,7 @@ func (c *Caller) Settle(r *Run, line uint64, now time.Time) {
 			}
 			o.ready = now
 			if o.line != line {
-				o.ready = now.Add(CopyLife) // a copy of it may overtake what is said now
+				o.ready = now.Add(CopyLife) // a copy of the ask may overtake a report
 			}
 			if one.told == 0 {
 				one.since = now
@@ -122,7 +122,7 @@ func (c *Caller) Settle(r *Run, line uint64, now time.Time) {
 	r.made = nil
 }
 
-// Due is what is to be said now, and when to look again; zero: not before something is settled.
+// Due returns the reports to send now, and when to call it again; zero: after the next Settle.
 func (c *Caller) Due(now time.Time) (say []Say, again time.Time) {
 	next := func(at time.Time) {
 		if again.IsZero() || at.Before(again) {
@@ -148,7 +148,7 @@ func (c *Caller) Due(now time.Time) (say []Say, again time.Time) {
 	return say, again
 }
 
-// say is what to say of one callee. What is said is not open any more.
+// say returns the report to one callee. Reported asks are not open any more.
 func (one *callee) say(low uint64, now time.Time) Settled {
 	s := Settled{Low: low}
 	one.told = 0
@@ -171,12 +171,12 @@ func (one *callee) expire(now time.Time) {
 	}
 }
 
-// tidy forgets a callee of which nothing is open.
+// tidy forgets a callee without open asks.
 func (c *Caller) tidy(to string) {
 	if one := c.to[to]; one != nil && len(one.open) == 0 {
 		delete(c.to, to)
 	}
 }
 
-// Idle reports whether nothing is open, or to be said.
+// Idle reports whether there are no open asks and no reports to send.
 func (c *Caller) Idle() bool { return len(c.to) == 0 }

@@ -8,7 +8,7 @@ import (
 // ID names a question.
 type ID [16]byte
 
-// Run is one run of one event, as far as it asks others. The zero Run of an event has asked nothing.
+// Run is the asks of one run of an event. The zero Run has asked nothing.
 type Run struct {
 	equal map[ID]uint64 // how often each question was asked so far
 	made  []made
@@ -20,7 +20,7 @@ type made struct {
 	id     ID
 }
 
-// Name names a question of an event: by the object that asks, the event, the object that is asked, what is asked of it,
+// Name names a question of an event: by the asking object, the event, the asked object, the content,
 // and how many equal questions came before in this run.
 func (r *Run) Name(caller, event, callee string, asked ...[]byte) ID {
 	h := sha256.New()
@@ -46,7 +46,7 @@ func (r *Run) Name(caller, event, callee string, asked ...[]byte) ID {
 	return ID(h.Sum(nil)[:16])
 }
 
-// Asked is how many questions the run has asked.
+// Asked returns how many questions the run has asked.
 func (r *Run) Asked() (n uint64) {
 	for _, times := range r.equal {
 		n += times
@@ -54,5 +54,5 @@ func (r *Run) Asked() (n uint64) {
 	return n
 }
 
-// Owes reports whether a callee may keep something for the run: then the event has to be made durable.
+// Owes reports whether a callee may keep an answer for the run: then the event must be made durable.
 func (r *Run) Owes() bool { return len(r.made) > 0 }

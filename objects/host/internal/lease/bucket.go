@@ -15,13 +15,13 @@ import (
 	"holdfast/internal/bucket"
 )
 
-// The bucket's limits are its own, so that leases live while records find no room.
+// The bucket has limits of its own, so that leases can be renewed while the records' bucket is full.
 const (
 	maxBytes = 16 << 20 // of some thousand hosts; the server sets it aside
 	maxEntry = 64 << 10 // of one host with some thousand classes
 )
 
-// Info is what a lease's entry says, for people and for `holdfast ls`. Its Beat is for
+// Info is the content of a lease's entry, for people and for `holdfast ls`. Its Beat is for
 // claimers.
 type Info struct {
 	Host    string    `json:"host"`
@@ -45,7 +45,7 @@ type Bucket struct {
 // nobody renews vanish by themselves, long after everybody holds them for dead.
 // A bucket on one server is a file, unless memory is wanted: its server's restart
 // forgets no lease. A replicated one is in memory, and needs no disk of any server.
-// A bucket that is there otherwise is changed or, where that cannot be, replaced: hosts
+// An existing bucket with another configuration is changed or, where that cannot be, replaced: hosts
 // that run begin anew then.
 func Open(ctx context.Context, js jetstream.JetStream, memory bool, replicas int, timing Timing) (*Bucket, error) {
 	name := bucket.Leases()
@@ -72,7 +72,7 @@ func Open(ctx context.Context, js jetstream.JetStream, memory bool, replicas int
 	return b, nil
 }
 
-// Bind is the bucket as it is, to be read; false if there is none.
+// Bind returns the existing bucket, for reading, and false if there is none.
 func Bind(ctx context.Context, js jetstream.JetStream) (*Bucket, bool, error) {
 	name := bucket.Leases()
 	_, err := js.Stream(ctx, name.Stream())
@@ -85,7 +85,7 @@ func Bind(ctx context.Context, js jetstream.JetStream) (*Bucket, bool, error) {
 	return &Bucket{name: name, js: js}, true, nil
 }
 
-// Make makes the bucket, if it is not there as it should be.
+// Make makes the bucket, or changes one with another configuration.
 func (b *Bucket) Make(ctx context.Context) error {
 	there, err := b.js.Stream(ctx, b.name.Stream())
 	if err == nil {
@@ -163,8 +163,8 @@ func (b *Bucket) Read(ctx context.Context, incarnation string) (Entry, error) {
 	return present(incarnation, msg.Sequence, msg.Data), nil
 }
 
-// present is an entry that says how often it was renewed. One that cannot be read says
-// nothing, which is no sign of life.
+// present returns an entry with its count of renewals. The count of an unreadable entry
+// stays 0, which is no sign of life.
 func present(incarnation string, revision uint64, value []byte) Entry {
 	var info Info
 	_ = json.Unmarshal(value, &info) // Beat stays 0
@@ -181,7 +181,7 @@ func (b *Bucket) Generation(ctx context.Context) (Generation, error) {
 	return Generation{info.Created, info.State.LastSeq}, nil
 }
 
-// Watch tells of all entries and of every change, and with the zero Entry that it has told of all that there were when it
+// Watch calls each for all entries and every change, and with the zero Entry when it has passed on all that there were when it
 // began. It returns when ctx ends or the
 // watch breaks, and with ErrRemade when the connection was re-made: a server that was
 // restarted knows nothing of it.
@@ -219,7 +219,7 @@ func (b *Bucket) Watch(ctx context.Context, each func(Entry)) error {
 	}
 }
 
-// List is all leases that have an entry, by incarnation.
+// List returns all leases that have an entry, by incarnation.
 func (b *Bucket) List(ctx context.Context) (map[string]Info, error) {
 	stream, err := b.js.Stream(ctx, b.name.Stream())
 	if err != nil {
@@ -248,7 +248,7 @@ const echoPrefix = "hf.lease.echo."
 
 const echoFlush = 5 * time.Second // until the server has the subscription
 
-// Loop is the way from one connection to another. It is the Echo that hosts use.
+// Loop sends messages from one connection to another. It is the Echo that hosts use.
 type Loop struct {
 	state   *nats.Conn
 	subject string
@@ -259,8 +259,8 @@ type Loop struct {
 	waiting chan struct{} // closed when message n has come
 }
 
-// OpenLoop listens on serve for what the Loop publishes on state. The subscription is
-// its own: what it hears waits behind no request.
+// OpenLoop listens on serve for the Loop's messages on state. The subscription is
+// its own: no message waits behind a request.
 func OpenLoop(state, serve *nats.Conn, incarnation string) (*Loop, error) {
 	l := &Loop{state: state, subject: echoPrefix + incarnation}
 	var err error

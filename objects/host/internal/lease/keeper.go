@@ -15,8 +15,8 @@ import (
 	"holdfast/internal/planted"
 )
 
-// Store is the bucket of leases as this package needs it: Bucket, or its twin in memory
-// of the tests. Of an error that is not ErrStale it is not known whether the write
+// Store is the bucket of leases: Bucket, or its twin in memory
+// in tests. After an error that is not ErrStale it is not known whether the write
 // has landed, or lands yet.
 type Store interface {
 	Put(ctx context.Context, incarnation string, value []byte, expect uint64) (revision uint64, err error)
@@ -26,22 +26,22 @@ type Store interface {
 	Watch(ctx context.Context, each func(Entry)) error
 }
 
-// Echo is the way from the State connection, on which leases are renewed, to the Serve
+// Echo sends messages from the State connection, on which leases are renewed, to the Serve
 // connection, on which their holders are asked.
 type Echo interface {
 	// Send publishes on State. The channel is closed when the message comes on Serve.
 	Send() (<-chan struct{}, error)
 }
 
-// What becomes of writes and watches.
+// Errors of writes and watches.
 var (
 	// ErrStale: refused, the entry has another revision. Nothing was changed.
 	ErrStale = errors.New("the lease's entry has another revision")
-	// ErrRemade: the connection was lost and made again. The watch is to begin anew.
+	// ErrRemade: the connection was lost and made again. The watch must begin anew.
 	ErrRemade = errors.New("the connection was made again")
 )
 
-// Why a role's context ends.
+// Causes of the end of a role's context.
 var (
 	// ErrLost: the lease can no longer be trusted.
 	ErrLost = errors.New("the lease could not be renewed in time")
@@ -51,7 +51,7 @@ var (
 	ErrDeaf = fmt.Errorf("%w: what is published on State does not come back on Serve", ErrLost)
 )
 
-// Holder is a lease that somebody keeps.
+// Holder is a kept lease.
 type Holder struct {
 	timing Timing
 	log    *slog.Logger
@@ -85,7 +85,7 @@ func (h *Holder) Again() <-chan struct{} {
 	return h.again
 }
 
-// standing is where the lease stands now.
+// standing returns the lease's state now.
 func (h *Holder) standing() Standing { return h.trust.Load().At(time.Now(), h.timing).Standing }
 
 // renewed notes a renewal.
@@ -103,14 +103,14 @@ func (h *Holder) lose(why error) {
 	h.set(h.trust.Load().Ended())
 }
 
-// check has time do what it does to the trust.
+// check updates the trust to the present time.
 func (h *Holder) check() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.set(h.trust.Load().At(time.Now(), h.timing))
 }
 
-// set changes the trust, and does what follows from that. With mu held.
+// set changes the trust, the timer, and the role's context if the lease is lost. With mu held.
 func (h *Holder) set(t Trust) {
 	before := *h.trust.Load()
 	h.trust.Store(&t)
@@ -147,11 +147,11 @@ func (h *Holder) stop() {
 	}
 }
 
-// Lease is what Hold needs to keep one.
+// Lease is the configuration of a kept lease.
 type Lease struct {
 	Store  Store
 	Echo   Echo
-	Others *Others // begins its watch again when that does not show the lease's own renewals
+	Others *Others // begins its watch again when the watch misses the lease's own renewals
 	Timing Timing
 	Log    *slog.Logger
 
@@ -253,7 +253,7 @@ func (k *keeper) keepRenewing(ctx context.Context) {
 }
 
 // renew sends a message around, renews the entry, and trusts that if the message has come
-// back, or did the last time. After an ErrLost there is to be no other renewal.
+// back, or did the last time. After an ErrLost the caller must not renew again.
 func (k *keeper) renew(ctx context.Context) error {
 	sent := time.Now()
 	back, echoErr := k.Echo.Send()
@@ -281,7 +281,7 @@ func (k *keeper) renew(ctx context.Context) error {
 	return nil
 }
 
-// trust notes a renewal. When it was NATS that has kept this holder from renewing, it has
+// trust notes a renewal. If NATS has kept this holder from renewing, it has
 // kept others from it as well: they get time to do so before they count as dead here.
 func (k *keeper) trust(sent time.Time) {
 	if k.lapsed() {
@@ -295,7 +295,7 @@ func (k *keeper) lapsed() bool {
 	return k.holder.trust.Load().Generation > 0 && k.holder.standing() == Lapsed
 }
 
-// patience is for how long one renewal is waited for: while the lease has lapsed, the
+// patience is the longest wait for one renewal: while the lease has lapsed, the
 // next one may find the leader that this one does not.
 func (k *keeper) patience() time.Duration {
 	if k.lapsed() {
@@ -304,11 +304,11 @@ func (k *keeper) patience() time.Duration {
 	return k.Timing.TTL / 3
 }
 
-// leastEcho is how long a message may take around at least: a process that is short of
-// time is not one that cannot be asked.
+// leastEcho is the least time that a message may take to come back: a process that is short of
+// processor time can still be asked.
 const leastEcho = 300 * time.Millisecond
 
-// comes waits for what was sent around.
+// comes waits for a message of the Echo, and reports whether it came back.
 func (k *keeper) comes(ctx context.Context, back <-chan struct{}) bool {
 	patience := time.NewTimer(max(leastEcho, k.Timing.TTL/6))
 	defer patience.Stop()

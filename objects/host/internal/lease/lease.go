@@ -21,7 +21,7 @@
 // A lease that could not be renewed in time has lapsed, and is not lost yet: as long as
 // nobody has ended its entry, nobody has acted on its end. Meanwhile its holder lets
 // nothing go that rests on it. A renewal that lands makes it valid again, in a new
-// generation: what the holder knew in an earlier one is to be proved first, by a put.
+// generation: the holder must first prove, by a put, its knowledge from an earlier one.
 //
 // A lease says that its holder can be asked, not only that it lives: it is renewed while
 // what the holder publishes on its State connection comes back on its Serve connection
@@ -44,7 +44,7 @@ type Entry struct {
 	Reads       int      // the newest version of records that it reads; likewise
 }
 
-// State is what there is of an entry.
+// State is the state of an entry.
 type State int
 
 // The states of an entry.
@@ -110,7 +110,7 @@ func (p Path) Spare() bool { return p.Open() && p.missed+1 < misses }
 // Timing is the durations of a lease.
 type Timing struct {
 	TTL    time.Duration // how long a renewal lasts
-	Margin time.Duration // what clocks may differ by over one TTL
+	Margin time.Duration // the most that clocks may differ by over one TTL
 	Lapse  time.Duration // how long after its end a lease may become valid again
 }
 

@@ -13,14 +13,14 @@ type Others struct {
 	store  Store
 	timing Timing
 	log    *slog.Logger
-	again  chan struct{} // has room for one: the watch is to begin again
+	again  chan struct{} // has room for one: begin the watch again
 
 	mu    sync.Mutex // guards what follows
 	watch *Watch
 	after time.Time // nobody counts as dead before
 }
 
-// NewOthers begins a watch; Run is what keeps it up to date.
+// NewOthers begins a watch; Run keeps it up to date.
 func NewOthers(store Store, timing Timing, log *slog.Logger) *Others {
 	return &Others{store: store, timing: timing, log: log, again: make(chan struct{}, 1), watch: NewWatch(time.Now())}
 }
@@ -67,7 +67,7 @@ func (o *Others) shouldHaveSeen(incarnation string, beat uint64) {
 	if !seen {
 		select {
 		case o.again <- struct{}{}:
-		default: // it is to begin again already
+		default: // the watch begins again already
 		}
 	}
 }

@@ -3,7 +3,7 @@
 // be done, in order. The host does it; a test explores every interleaving of two
 // hosts, late and lost messages, crashes, and lapsed leases.
 //
-// An object is one record. Whoever changes it expects the revision that it knows
+// An object is one record. A writer expects the revision that it knows
 // (compare-and-set), so of two writers one loses. A claim, a commit and a
 // release are the same thing, a put of the whole record:
 //
@@ -14,7 +14,7 @@
 //	  ▲                    the record is not ours: Stop         │
 //	  └─────────────────────────────────────────────────────────┘
 //
-// What became of a put is never guessed. A refusal (Stale) and a silence (Doubt)
+// The fate of a put is never guessed. A refusal (Stale) and a silence (Doubt)
 // are both answered by reading the record: if it is the one that was put, it has
 // landed, perhaps long ago; if it is still the one before, the same put is sent
 // again, which is safe because only one of the two can land; if it is neither, the
@@ -22,7 +22,7 @@
 // owner to say, whose record remembers the requests it covered.
 //
 // A store that is full refuses a put for good (Refused). If it was the only copy,
-// nothing happened. What it says of one copy it does not say of another that is still
+// nothing happened. The refusal of one copy says nothing about another that is still
 // under way, so the fate of a put that was sent again is for the next claim to settle.
 //
 // A claim is stricter: only its own acknowledgement begins a term. A reading that
@@ -35,7 +35,7 @@
 // it is still ours (Changed has one made), and refuses every claim that is on its way.
 package owner
 
-// Phase is where a host stands with an object.
+// Phase is the state of an object at a host.
 type Phase uint8
 
 // The phases.
@@ -47,14 +47,14 @@ const (
 	Releasing              // the last put, which gives it up, is under way
 )
 
-// Head is what of a record decides about ownership.
+// Head is the part of a record that decides about ownership.
 type Head struct {
 	Epoch  uint64 // hand-overs so far
 	Owner  string // incarnation of the owner, "" for none
 	Commit uint64 // puts so far; with Owner it names one put
 }
 
-// Found is a record as it was read: the zero Found is "there is none".
+// Found is a record as it was read; the zero Found means that there is none.
 type Found struct {
 	Head
 	Revision uint64 // of the bucket; also that of a deletion
@@ -66,7 +66,7 @@ type Put struct {
 	Expect uint64
 }
 
-// State is what a host knows of one object. The zero State is Free.
+// State is a host's knowledge of one object. The zero State is Free.
 type State struct {
 	Phase    Phase
 	Head            // as of the last put known to have landed
@@ -74,7 +74,7 @@ type State struct {
 	Token    uint64 // the claim's revision: grows with every claim, for as long as the bucket lives
 	Pending  Put    // under way; its zero value is none
 	Resent   bool   // more than one copy of Pending was sent: an earlier one may still land
-	Dirty    bool   // there is more to put
+	Dirty    bool   // another put is needed
 	Leaving  bool   // release as soon as nothing is pending
 }
 
@@ -146,10 +146,10 @@ type (
 	Serve struct{ Found }
 	// Refuse: the claim failed; Owner is alive.
 	Refuse struct{ Owner string }
-	// Committed: all that this commit covered is durable; let its outputs go.
+	// Committed: all events of this commit are durable; let their outputs go.
 	Committed struct{ Commit uint64 }
-	// Stop: the object is not ours any more. Nothing held may leave. What no put
-	// covered did not happen; what the pending one covered is Unsure, and only the
+	// Stop: the object is not ours any more. No held output may leave. Events that no put
+	// covered did not happen; events of the pending put are Unsure, and only the
 	// next owner's record can tell.
 	Stop struct {
 		Why    Reason
@@ -164,7 +164,7 @@ func (Refuse) do()     {}
 func (Committed) do()  {}
 func (Stop) do()       {}
 
-// Reason is why an object is not ours any more.
+// Reason is the reason for which an object is not ours any more.
 type Reason string
 
 // The reasons.
@@ -243,7 +243,7 @@ func read(me string, s State, r Read) (State, []Do) {
 	case s.Phase == Claiming && s.Leaving:
 		return State{}, []Do{Stop{Yielded, false}}
 	case s.Phase == Claiming:
-		return claim(me, r) // ours, another's, or gone with its tombstone: build on what there is
+		return claim(me, r) // ours, another's, or gone with its tombstone: claim on top of it
 	case s.Phase == Releasing:
 		return State{}, []Do{Stop{Released, false}} // removed, or given up and taken since
 	default:
@@ -279,7 +279,7 @@ func landed(me string, s State, revision uint64) (State, []Do) {
 	}
 }
 
-// next sends what is to be sent, one put at a time.
+// next sends the next put, one at a time.
 func next(me string, s State, do []Do) (State, []Do) {
 	switch {
 	case s.pending():

@@ -13,14 +13,14 @@ import (
 	"holdfast/objects/host/internal/state"
 )
 
-// entries are where those of an object are, beside its record.
+// entries begins the keys of an object's entries beside its record.
 func entries(object string) string { return object + ".c." }
 
-// entryPatience is for how long the answer to an entry's put is waited for at least: it is
+// entryPatience is the least wait for the answer to an entry's put: an entry is
 // much larger than a record.
 const entryPatience = 2 * time.Second
 
-// PutEntry is that of state.Store. Errors are ErrRefused or ErrDoubt, wrapped.
+// PutEntry implements state.Store. Errors are ErrRefused or ErrDoubt, wrapped.
 func (b *Bucket) PutEntry(ctx context.Context, object string, name state.Name, data []byte) error {
 	msg := &nats.Msg{Subject: b.name.Subject(entries(object) + name.String()), Data: data, Header: make(nats.Header, 1)}
 	_, err := b.publish(ctx, msg, 0, max(entryPatience, b.patience()))
@@ -30,8 +30,8 @@ func (b *Bucket) PutEntry(ctx context.Context, object string, name state.Name, d
 	return err
 }
 
-// GetEntry is that of state.Store. Any server is asked that has the bucket, if the stream allows it: an entry never changes,
-// so a replica has it or is behind. What none has told is asked of the leader, like a record, until ctx ends.
+// GetEntry implements state.Store. It asks any server that has the bucket, if the stream allows it: an entry never changes,
+// so a replica has it or is behind. Otherwise it asks the leader, as for a record, until ctx ends.
 func (b *Bucket) GetEntry(ctx context.Context, object string, name state.Name) ([]byte, error) {
 	key := entries(object) + name.String()
 	if data, ok := b.anyones(ctx, b.name.Subject(key)); ok {
@@ -47,8 +47,8 @@ func (b *Bucket) GetEntry(ctx context.Context, object string, name state.Name) (
 	return msg.Data, nil
 }
 
-// anyones is the last message of a subject as some server has it; false if direct reads are not allowed, and if the one
-// that was asked does not have it, or does not answer.
+// anyones returns the last message of a subject from any server, and false if direct reads are not allowed, and if the server
+// does not have it, or does not answer.
 func (b *Bucket) anyones(ctx context.Context, subject string) ([]byte, bool) {
 	if !b.direct.Load() {
 		return nil, false
@@ -62,7 +62,7 @@ func (b *Bucket) anyones(ctx context.Context, subject string) ([]byte, bool) {
 	return reply.Data, true
 }
 
-// ListEntries is that of state.Store. What is no entry's name is left out.
+// ListEntries implements state.Store. It leaves out keys that are not an entry's.
 func (b *Bucket) ListEntries(ctx context.Context, object string) ([]state.Name, error) {
 	subjects, err := b.subjects(ctx, b.name.Subject(entries(object)+"*"))
 	if err != nil {
@@ -77,7 +77,7 @@ func (b *Bucket) ListEntries(ctx context.Context, object string) ([]state.Name, 
 	return names, nil
 }
 
-// PurgeEntry is that of state.Store.
+// PurgeEntry implements state.Store.
 func (b *Bucket) PurgeEntry(ctx context.Context, object string, name state.Name) error {
 	stream, err := b.handle(ctx)
 	if err == nil {

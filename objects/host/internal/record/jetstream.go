@@ -25,8 +25,8 @@ const SmallState = 512 << 10
 // answers.
 const payload = SmallState + 256<<10
 
-// JetStream is the connection's JetStream, after making sure that it can be
-// built upon. Errors say what is wrong with the server and what to do.
+// JetStream returns the connection's JetStream, after making sure that it can be
+// used. Errors say what is wrong with the server and what to do.
 func JetStream(ctx context.Context, nc *nats.Conn) (jetstream.JetStream, error) {
 	switch {
 	case !AtLeast(nc.ConnectedServerVersion(), oldest):
@@ -51,8 +51,8 @@ func JetStream(ctx context.Context, nc *nats.Conn) (jetstream.JetStream, error) 
 	return js, nil
 }
 
-// Space is what new streams of an account may take, so that no other is crowded out: three
-// quarters of what the account has left are for records, and an eighth for alarms. It is 0
+// Space returns the sizes of new streams, in bytes, so that none crowds out another: three
+// quarters of the account's free space are for records, and an eighth for alarms. Both are 0
 // where the account has no limit of its own.
 func Space(ctx context.Context, js jetstream.JetStream, memory bool, replicas int) (records, alarms int64, err error) {
 	info, err := js.AccountInfo(ctx)

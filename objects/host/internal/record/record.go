@@ -1,4 +1,4 @@
-// Package record is the entry that is an object, and the bucket that keeps it.
+// Package record has the stored form of an object, and the bucket that keeps it.
 //
 // An object is one entry, <class>.<id>, and a commit is one put of all of it: that
 // one message is the transaction, the fence and the version, whatever the number
@@ -8,8 +8,8 @@
 //	 "gateways":["…"],"answers":[…],"keys":{"count":15},"sum":"5a0c9f12"}
 //
 // The sum is a checksum of all bytes before it. Records that were written before there
-// was one have none, and are read. Decode refuses a record that is not as a host wrote
-// it, above all one that belongs to another object: it must neither be served nor put
+// was one have none, and are read. Decode refuses a record that differs from a host's
+// put, above all one that belongs to another object: it must neither be served nor put
 // over.
 //
 // An object that has outgrown its record has most of its storage in entries of its own,
@@ -48,7 +48,7 @@ const (
 	Version = 2 // it has parts
 )
 
-// Record is an object as it is kept.
+// Record is a stored object.
 type Record struct {
 	Name     string
 	Epoch    uint64 // hand-overs so far
@@ -59,16 +59,16 @@ type Record struct {
 	Claims   uint64 // in a row, by owners that committed nothing: what each but the last was lost with
 	Claimed  int64  // when the last of them was, in Unix seconds; both are zero once an owner has committed
 	Alarm    engine.Alarm
-	Gateways []Gateway       // that hold sockets of the object, or have been given up
-	Sockets  json.RawMessage // what is known of the sockets beyond that, as EncodeSockets makes it; nil if it is too much
+	Gateways []Gateway       // gateways that hold sockets of the object, or have been given up
+	Sockets  json.RawMessage // details of the sockets, as EncodeSockets makes them; nil if they are too large
 	Answers  []Kept          // to requests that a commit covered, oldest first
 	Kept     []KeptAsk       // answers to objects that have asked, oldest first
-	Fences   []Fence         // callers of which older owners are not heard
+	Fences   []Fence         // callers whose older owners' asks do not run
 	Data     *engine.Data
-	Parts    *state.Head // nil: Data is all that is stored
+	Parts    *state.Head // nil: all storage is in Data
 }
 
-// KeptAsk is what another object was answered, as package asks has it.
+// KeptAsk is an answer to another object, as package asks has it.
 type KeptAsk struct {
 	ID     []byte `json:"i"`
 	Caller string `json:"c"`
@@ -85,7 +85,7 @@ type Fence struct {
 	Until  int64  `json:"x"` // in Unix milliseconds
 }
 
-// Gateway is what a record has of one gateway, as package stream has it.
+// Gateway is a record's entry of one gateway, as package stream has it.
 type Gateway struct {
 	Name      string    `json:"g"`
 	Token     uint64    `json:"t"` // of the owner that has made this entry
@@ -105,6 +105,20 @@ func (g *Gateway) UnmarshalJSON(data []byte) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	return d.Decode((*entry)(g))
+}
+
+// append writes the entry as package json would.
+func (g *Gateway) append(out []byte) []byte {
+	out = appendText(append(out, `{"g":`...), g.Name)
+	out = strconv.AppendUint(append(out, `,"t":`...), g.Token, 10)
+	out = strconv.AppendUint(append(out, `,"h":`...), g.Head, 10)
+	if len(g.Slots) > 0 {
+		out = append(base64.StdEncoding.AppendEncode(append(out, `,"s":"`...), g.Slots), '"')
+	}
+	if !g.Tombstone.IsZero() {
+		out = append(append(out, `,"x":`...), must(g.Tombstone.MarshalJSON())...)
+	}
+	return append(out, '}')
 }
 
 // maxGatewayName is the longest name of a gateway, in bytes. It becomes part of subjects.
@@ -130,10 +144,10 @@ type Socket struct {
 	Secret     []byte          `json:"k,omitempty"` // of a session
 }
 
-// EncodeSockets encodes what is known of sockets, by their ids.
+// EncodeSockets encodes details of sockets, by their ids.
 func EncodeSockets(sockets map[string]Socket) json.RawMessage { return must(json.Marshal(sockets)) }
 
-// DecodeSockets reads what EncodeSockets made; nothing if it is damaged.
+// DecodeSockets undoes EncodeSockets. It returns nothing for damaged data.
 func (r *Record) DecodeSockets() map[string]Socket {
 	var sockets map[string]Socket
 	if json.Unmarshal(r.Sockets, &sockets) != nil {
@@ -153,8 +167,8 @@ type Answer struct {
 	Reply   []byte    `json:"r,omitempty"` // as sent; empty if it was too large to keep
 }
 
-// Kept is an Answer as records hold it: encoded once, for all the commits that it
-// will be part of, and what it is known by.
+// Kept is an Answer in a record: encoded once, for all the commits that it
+// will be part of, beside the fields that name it.
 type Kept struct {
 	Gateway string
 	N       uint64
@@ -181,7 +195,7 @@ func (a Answer) Keep() Kept {
 	return k
 }
 
-// Answer is the answer in full.
+// Answer decodes the answer.
 func (k Kept) Answer() (Answer, error) {
 	var a Answer
 	if err := json.Unmarshal(k.JSON, &a); err != nil {
@@ -233,8 +247,16 @@ func (h *head) append(out []byte) []byte {
 	if h.Alarm != (engine.Alarm{}) {
 		out = append(append(out, `,"alarm":`...), must(json.Marshal(h.Alarm))...)
 	}
+	for i := range h.Gateways {
+		if i == 0 {
+			out = append(out, `,"gateways":[`...)
+		} else {
+			out = append(out, ',')
+		}
+		out = h.Gateways[i].append(out)
+	}
 	if len(h.Gateways) > 0 {
-		out = append(append(out, `,"gateways":`...), must(json.Marshal(h.Gateways))...)
+		out = append(out, ']')
 	}
 	if len(h.Sockets) > 0 {
 		out = append(append(out, `,"sockets":`...), h.Sockets...)
@@ -296,7 +318,7 @@ const (
 	sumSize  = len(sumBegin) + 8 + len(sumEnd)
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli) // processors compute this one
+var castagnoli = crc32.MakeTable(crc32.Castagnoli) // processors have an instruction for it
 
 // appendSum appends the end of a record that begins with body.
 func appendSum(out, body []byte) []byte {
@@ -315,7 +337,7 @@ func intact(data []byte) bool {
 // ErrUnreadable is a record that is damaged, or of a newer format. It stays as it is.
 var ErrUnreadable = errors.New("the record cannot be read")
 
-// Decode reads what Encode made, as the record of a key. Errors wrap ErrUnreadable.
+// Decode undoes Encode, for the record of a key. Errors wrap ErrUnreadable.
 func Decode(key string, data []byte) (*Record, error) {
 	r, err := decode(key, data)
 	if err != nil {

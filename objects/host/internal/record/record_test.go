@@ -60,6 +60,21 @@ func someRecord(t *rapid.T) (string, *Record) {
 	return keyOf(t, r.Name), r
 }
 
+func TestAGatewaysEntryIsWrittenAsPackageJSONWouldWriteIt(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := Gateway{
+			Name: rapid.String().Draw(t, "name"), Token: rapid.Uint64().Draw(t, "token"), Head: rapid.Uint64().Draw(t, "head"),
+			Slots: rapid.SliceOf(rapid.Byte()).Draw(t, "slots"),
+		}
+		if rapid.Bool().Draw(t, "given up") {
+			g.Tombstone = time.Unix(0, rapid.Int64Range(0, 1<<62).Draw(t, "tombstone")).UTC()
+		}
+		if want, err := json.Marshal(g); err != nil || string(g.append(nil)) != string(want) {
+			t.Errorf("wrote %s, want %s (%v)", g.append(nil), want, err)
+		}
+	})
+}
+
 func TestARecordIsReadAsItWasWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		key, r := someRecord(t)

@@ -12,12 +12,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Usage is how much of what the store may hold it holds.
+// Usage is the used and the allowed size of the store.
 type Usage struct {
 	Bytes, Limit uint64 // Limit 0: none is known
 }
 
-// Full reports whether events are to write no more. The last twentieth is for what has to
+// Full reports whether events must not write any more. The last twentieth is for writes that must
 // go on: claims, releases, deletes.
 func (u Usage) Full() bool { return u.Limit > 0 && u.Bytes >= u.Limit-u.Limit/20 }
 
@@ -32,10 +32,10 @@ func (u Usage) fuller(other Usage) Usage {
 	return u
 }
 
-// Room is whether the store takes what events write.
+// Room says whether the store takes writes of events.
 type Room int
 
-// What there may be.
+// The values of Room.
 const (
 	Free  Room = iota
 	Full       // it is, or nearly: there is room again when something is deleted or a limit is raised
@@ -44,10 +44,10 @@ const (
 
 func (r Room) String() string { return [...]string{"free", "full", "stuck"}[r] }
 
-// stuckAfter is for how long a store that answers questions may leave all puts unanswered.
+// stuckAfter is how long a store that answers questions may leave all puts unanswered.
 const stuckAfter = 3 * time.Second
 
-// refusal is that a put found no room. The limit that it met may be one that nobody tells,
+// refusal is a put's refusal for want of room. The limit may be one that no API shows,
 // as the server's own.
 type refusal struct {
 	at    time.Time
@@ -57,14 +57,14 @@ type refusal struct {
 // again is how soon puts are tried again after a refusal if nothing else has changed.
 const again = 30 * time.Second
 
-// stands reports whether a put would find no room now either: no limit is known that would
-// tell, and little was deleted since.
+// stands reports whether a put would still find no room: no limit is known, it is not long
+// since the refusal, and little was deleted.
 func (r refusal) stands(u Usage, now time.Time) bool {
 	return u.Limit == 0 && now.Sub(r.at) < again && u.Bytes >= r.bytes-r.bytes/100
 }
 
-// judge is the room in a store that has just answered a question about its usage. silent is
-// since when puts have not been answered, zero if the last one was. Of a store with
+// judge returns the room in a store that has just answered a question about its usage. silent is
+// since when puts have not been answered, zero if the last one was. For a store with
 // replicas another server takes over.
 func judge(u Usage, last refusal, silent, now time.Time, replicas int) Room {
 	switch {
@@ -76,7 +76,7 @@ func judge(u Usage, last refusal, silent, now time.Time, replicas int) Room {
 	return Free
 }
 
-// room is what is known of the store's.
+// room is the known state of the store's room.
 type room struct {
 	now    atomic.Int32              // a Room
 	silent atomic.Pointer[time.Time] // since when no put was answered; nil: the last one was
@@ -125,10 +125,10 @@ func (r *room) read(u Usage, now time.Time, replicas int) (before, after Room) {
 	return Room(r.now.Swap(int32(after))), after
 }
 
-// Room is whether events may write, as of the last reading or refusal. It costs nothing.
+// Room reports whether events may write, as of the last reading or refusal, without I/O.
 func (b *Bucket) Room() Room { return Room(b.room.now.Load()) }
 
-// Usage is the last reading.
+// Usage returns the last reading.
 func (b *Bucket) Usage() Usage {
 	if u := b.room.usage.Load(); u != nil {
 		return *u
@@ -139,7 +139,7 @@ func (b *Bucket) Usage() Usage {
 // readEvery is how old a reading may be.
 const readEvery = 2 * time.Second
 
-// Run keeps what is known of the store up to date until ctx ends: its room and its
+// Run keeps the known state of the store up to date until ctx ends: its room and its
 // distance. It makes a bucket anew that has gone, and has unanswered puts and reads looked
 // after when the connection was made again.
 func (b *Bucket) Run(ctx context.Context, log *slog.Logger) {
@@ -214,7 +214,7 @@ func (b *Bucket) allowDirect(ctx context.Context, is jetstream.StreamConfig, log
 	b.direct.Store(is.AllowDirect)
 }
 
-// usage is the fuller of the stream and the account.
+// usage returns the usage of the stream or the account, whichever is fuller.
 func (b *Bucket) usage(ctx context.Context, info *jetstream.StreamInfo) Usage {
 	limit := func(n int64) uint64 { return uint64(max(0, n)) } // -1: none
 	u := Usage{info.State.Bytes, limit(info.Config.MaxBytes)}
