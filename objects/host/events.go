@@ -52,7 +52,7 @@ func (o *object) run(t *turn) {
 // for a put: those that are about to send the object something do so, and what they have it write is in the same put. With
 // nobody to run it takes no time.
 func (o *object) letOthersSend() {
-	if o.commit.waits.Load() && o.mailbox.empty() {
+	if o.commit.hasWaits() && o.mailbox.empty() {
 		runtime.Gosched()
 	}
 }
