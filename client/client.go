@@ -40,7 +40,7 @@ import (
 // DefaultInbox is the inbox of a Client that has none of its own.
 const DefaultInbox = "client"
 
-// Client is a way to objects. It is safe for concurrent use.
+// Client is an objects.Caller over NATS. It is safe for concurrent use.
 type Client struct {
 	objects.Caller
 
@@ -57,9 +57,9 @@ type Client struct {
 	closed  bool
 }
 
-// Config is how a Client asks. Its zero value is usable.
+// Config configures a Client. Its zero value is usable.
 type Config struct {
-	// Region is where the program stands, "local" by default: an object that nobody owns is claimed by a host of this
+	// Region is the program's region, "local" by default: an object that nobody owns is claimed by a host of this
 	// region, if there is one.
 	Region string
 

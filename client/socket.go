@@ -26,7 +26,7 @@ const (
 	lastWait  = 2 * time.Second // between tries to come back
 )
 
-// Socket is a WebSocket of an object, held by this program. Receive in a loop: it is what brings a socket back that was lost,
+// Socket is a WebSocket of an object, held by this program. Call Receive in a loop: it brings a lost socket back,
 // if the class lets sockets come back (objects.Settings.Resume). One goroutine may receive, and any may send.
 type Socket struct {
 	c         *Client
@@ -48,25 +48,25 @@ type Socket struct {
 	end      error // how the socket has ended; nil: it has not
 }
 
-// Closed is how a socket has ended.
+// Closed is the end of a socket.
 type Closed struct {
 	Code   int
 	Reason string
 }
 
-// Error tells the code and the reason.
+// Error returns the code and the reason.
 func (c *Closed) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("the socket was closed: %d %s", c.Code, c.Reason))
 }
 
-// Gap is what Receive returns when the socket has come back and something was missed. The socket goes on.
+// Gap is the error of Receive when the socket has come back and messages are missing. The socket goes on.
 type Gap struct {
-	Missed uint64 // messages that were not received; 0: nobody knows how many
+	Missed uint64 // messages that were not received; 0: their number is not known
 	New    bool   // it came too late: to its object the socket is another one
 	Unsure int    // sent messages that the object may or may not have handled
 }
 
-// Error tells what was missed.
+// Error returns the counts in words.
 func (g *Gap) Error() string {
 	missed := "messages were missed, nobody knows how many"
 	if g.Missed > 0 {
@@ -234,7 +234,7 @@ func (s *Socket) open(ctx context.Context) error {
 	at := newPipe(held)
 	s.c.serve(at)
 	if err := s.greet(ctx, at); err != nil {
-		if !lost { // nobody can come back to it
+		if !lost { // the session has ended: no client can come back to it
 			held.Close(sockets.End{Code: 1000, Discard: true})
 		}
 		at.Close()
@@ -270,7 +270,7 @@ func codeOf(status int) objects.Code {
 	return objects.Invalid
 }
 
-// greet hears the hello, which is the first message, and has the socket go on there.
+// greet receives the hello, which is the first message, and has the socket go on there.
 func (s *Socket) greet(ctx context.Context, at *pipe) error {
 	m, err := at.next(ctx)
 	if err != nil {
@@ -315,7 +315,7 @@ func (s *Socket) moveTo(at *pipe, hello resume.Hello) ([]resume.Message, error) 
 	return slices.Clone(again), nil
 }
 
-// Subprotocol is the one that was agreed on, "" for none.
+// Subprotocol returns the agreed subprotocol, "" for none.
 func (s *Socket) Subprotocol() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -354,7 +354,7 @@ func (s *Socket) Receive(ctx context.Context) (objects.Message, error) {
 	}
 }
 
-// current is where the socket is now. An error is what Receive has to return first.
+// current returns the socket's present place. Receive must return its error first.
 func (s *Socket) current() (*pipe, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -388,7 +388,7 @@ func (s *Socket) comeBack(ctx context.Context, lost error) error {
 		case err == nil:
 			return nil
 		case s.life.Err() != nil:
-			return s.finish(lost) // it has ended before, and that is what counts
+			return s.finish(lost) // it has ended before, and the first end counts
 		case ctx.Err() != nil:
 			return ctx.Err() // the next Receive goes on
 		}

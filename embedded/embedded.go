@@ -61,7 +61,7 @@ type Config struct {
 	// Name is the server's name, "holdfast" by default. In a cluster it must be unique.
 	Name string
 
-	// Port is where other processes connect. 0: nowhere, in-process only; -1: a free port.
+	// Port is the TCP port for other processes. 0: none, in-process only; -1: a free port.
 	Port int
 
 	// Host is what Port is on, 127.0.0.1 by default.

@@ -16,7 +16,7 @@ import (
 	"holdfast/objects"
 )
 
-// requestScope is what all that a client's request asks objects has in common. It travels in the handler's context,
+// requestScope is shared by all asks of a client's request. It is in the handler's context,
 // and what asks may run on any goroutine.
 type requestScope struct {
 	client    netip.Addr   // who sent the request; invalid: a program, not a client

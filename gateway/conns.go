@@ -522,7 +522,7 @@ type body struct {
 	progress time.Time // when bytes of it came last
 }
 
-// silent is how long a body must have paused before it may be given up for another.
+// silent is the least pause of a body before it may be given up for another.
 const silent = 250 * time.Millisecond
 
 // reserve reserves memory for a body. It reports false if there is none, also after giving

@@ -171,7 +171,7 @@ func enter(c *fiber.Ctx, client netip.Addr) (leave func(), err error) {
 	}, nil
 }
 
-// Life is how an object is.
+// Life is an object's state.
 type Life struct {
 	Host   string // that owns it
 	Region string // of the host
@@ -179,7 +179,7 @@ type Life struct {
 
 	Awake       bool          // its instance is in memory
 	Since       time.Duration // for which that has been so
-	Woken       string        // by which kind of event the last instance was needed: "call", "fetch", "message", "closed", "alarm", "told"; "": by none yet
+	Woken       string        // kind of the event for which the last instance was constructed: "call", "fetch", "message", "closed", "alarm", "told"; "": none yet
 	Constructed uint64        // instances, by this owner
 	Sockets     uint64        // that are open
 }

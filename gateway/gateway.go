@@ -59,7 +59,7 @@ type Timing = wire.Timing
 // zero Nearby is ready; gateways and hosts are given the same one.
 type Nearby = wire.Nearby
 
-// Config is what a gateway is made of. NATS is needed.
+// Config configures a gateway. NATS is required.
 type Config struct {
 	Region  string     // default "local"
 	Version string     // of the program, for a worker to show

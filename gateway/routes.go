@@ -33,7 +33,7 @@ func (g *Gateway) routes() *fiber.App {
 		ReduceMemoryUsage: true,
 	})
 	// A hub that writes to a connection which fasthttp has taken back writes to
-	// somebody else's: keep them, and close them ourselves.
+	// another client's: keep them, and close them ourselves.
 	app.Server().KeepHijackedConns = true
 	app.Server().NoDefaultServerHeader = true
 	app.Server().Logger = log.New(logWriter{g}, "", 0)

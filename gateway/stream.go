@@ -50,7 +50,7 @@ func (s *streams) leave() {
 	}
 }
 
-// takes is what the client can do with a response.
+// takes returns which responses the client can take.
 func (g *Gateway) takes(c *fiber.Ctx) wire.Takes {
 	switch {
 	case !c.Request().Header.IsHTTP11():

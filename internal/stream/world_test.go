@@ -169,17 +169,34 @@ func (b *buf) slots(s []Slot) {
 
 func (b *buf) headList(hs []Head) {
 	b.u(uint64(len(hs)))
-	for _, h := range slices.SortedFunc(slices.Values(hs), func(a, b Head) int { return cmp.Compare(a.Gateway, b.Gateway) }) {
+	byGateway := func(a, b Head) int { return cmp.Compare(a.Gateway, b.Gateway) }
+	if !slices.IsSortedFunc(hs, byGateway) { // mostly they are
+		hs = slices.SortedFunc(slices.Values(hs), byGateway)
+	}
+	for _, h := range hs {
 		b.u(uint64(h.Gateway), h.Seq)
 	}
 }
 
 func (b *buf) positions(ps []Position) {
 	b.u(uint64(len(ps)))
-	for _, p := range ps {
-		b.u(p.Token, p.Received)
-		b.headList(p.Heads)
+	for i := range ps {
+		b.position(&ps[i])
 	}
+}
+
+func (b *buf) position(p *Position) {
+	b.u(p.Token, p.Received)
+	b.headList(p.Heads)
+}
+
+// sorted appends the keys of a map to what has room for them.
+func sorted[T any](room []Slot, m map[Slot]T) []Slot {
+	for slot := range m {
+		room = append(room, slot)
+	}
+	slices.Sort(room)
+	return room
 }
 
 type reader string
@@ -273,7 +290,8 @@ func (b *buf) sender(s *Sender) {
 		b.flag(l.answered, !l.tombstone.IsZero(), l.quiet, l.owed > 0)
 		b.positions(l.answer)
 		b.u(uint64(len(l.members)))
-		for _, slot := range slices.Sorted(maps.Keys(l.members)) {
+		var room [8]Slot
+		for _, slot := range sorted(room[:0], l.members) {
 			b.u(uint64(slot), uint64(l.members[slot].state), l.members[slot].last)
 		}
 		for _, k := range l.window {
@@ -300,9 +318,14 @@ func (r *Receiver) clone() *Receiver {
 func (b *buf) receiver(r *Receiver) {
 	b.u(r.fence)
 	b.flag(r.quiet, r.claimed, r.owned, r.missing, r.nothing, !r.ack.IsZero())
-	b.positions(append(slices.Clone(r.earlier), r.at))
+	b.u(uint64(len(r.earlier) + 1))
+	for i := range r.earlier {
+		b.position(&r.earlier[i])
+	}
+	b.position(&r.at)
 	b.u(uint64(len(r.sockets)))
-	for _, slot := range slices.Sorted(maps.Keys(r.sockets)) {
+	var room [8]Slot
+	for _, slot := range sorted(room[:0], r.sockets) {
 		s := r.sockets[slot]
 		b.u(uint64(slot), uint64(s.State), s.Last, s.Acked)
 	}
