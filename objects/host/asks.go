@@ -202,7 +202,7 @@ func (c *eventContext) beginAsk(ctx context.Context) (*asking, error) {
 		return nil, objects.Errorf(objects.Invalid, "the event that asks has ended")
 	case c.asking == nil:
 		c.asking = &asking{inFlight: make(chan struct{}, maxInFlight), waits: make(map[uint64]wait)}
-		c.o.waiting = c
+		c.o.asks.begin(c)
 	}
 	a := c.asking
 	c.o.mu.Unlock()
@@ -270,9 +270,7 @@ func (ev event) settles(failure *objects.Error) *asking {
 		return nil
 	}
 	c.over = true
-	if c.o.waiting == c {
-		c.o.waiting = nil
-	}
+	c.o.asks.end(c)
 	if c.asking == nil || !c.asking.run.Owes() || ev.comesAgain || failure != nil && c.comesAgain() {
 		return nil
 	}
@@ -287,9 +285,7 @@ func (o *object) endAsking(c *eventContext) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	c.over = true
-	if o.waiting == c {
-		o.waiting = nil
-	}
+	o.asks.end(c)
 }
 
 // settleAsks notes that an event is durable. With mu held.
@@ -304,16 +300,9 @@ func (o *object) settleAsks(a *asking) {
 func (o *object) sendSettled(now time.Time) {
 	due, again := o.asks.Due(now)
 	for i := range due {
-		o.sendSettledTo(&due[i])
+		o.in.sendSettled(o.id.Key(), o.commit.state().Token, &due[i])
 	}
-	switch {
-	case again.IsZero():
-		o.settledTimer = nil
-	case o.settledTimer == nil:
-		o.settledTimer = time.AfterFunc(again.Sub(now), o.sayLater)
-	default:
-		o.settledTimer.Reset(again.Sub(now))
-	}
+	o.asks.sayAgain(again, now, func() *time.Timer { return time.AfterFunc(again.Sub(now), o.sayLater) })
 }
 
 func (o *object) sayLater() {
@@ -324,15 +313,15 @@ func (o *object) sayLater() {
 	}
 }
 
-// sendSettledTo tells one callee what is settled. The message goes over NATS and not nearby, so it comes after all copies of
-// what was asked. With mu held.
-func (o *object) sendSettledTo(s *asks.Say) {
-	settled := wire.SettledAsks{Caller: o.id.Key(), Token: o.commit.state().Token, Low: s.Low}
+// sendSettled tells one callee what is settled of what an object has asked. The message goes over NATS and not nearby, so it
+// comes after all copies of what was asked.
+func (in *incarnation) sendSettled(caller string, token uint64, s *asks.Say) {
+	settled := wire.SettledAsks{Caller: caller, Token: token, Low: s.Low}
 	for _, n := range s.Open {
 		settled.Open = append(settled.Open, wire.Number{N: n})
 	}
 	req := wire.Request{Kind: wire.Settled, Settled: &settled}
-	o.in.logSendError(wire.Publish(o.in.bus, wire.ObjectHostSubject(s.Callee), &req))
+	in.logSendError(wire.Publish(in.bus, wire.ObjectHostSubject(s.Callee), &req))
 }
 
 // What follows is the callee's half.

@@ -783,8 +783,8 @@ func TestEndsOfSocketsThatCrossAreResolvedWithOneEffect(t *testing.T) {
 		for _, name := range []string{"a0", "b0"} {
 			kept, owes := d.kept(name[:1], name)
 			o := d.object(name[:1], name)
-			if o.mu.Lock(); kept != 0 || owes || o.sockets.pendingEnds != nil || o.waiting != nil || o.sockets.open.Len() != 0 {
-				t.Errorf("%s keeps %d answers, owes: %t, has ends to tell: %v, waits: %v, and has %d sockets", name, kept, owes, o.sockets.pendingEnds, o.waiting != nil, o.sockets.open.Len())
+			if o.mu.Lock(); kept != 0 || owes || o.sockets.pendingEnds != nil || o.asks.waiting() != nil || o.sockets.open.Len() != 0 {
+				t.Errorf("%s keeps %d answers, owes: %t, has ends to tell: %v, waits: %v, and has %d sockets", name, kept, owes, o.sockets.pendingEnds, o.asks.waiting() != nil, o.sockets.open.Len())
 			}
 			o.mu.Unlock()
 		}

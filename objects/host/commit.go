@@ -60,26 +60,26 @@ func (o *object) decide(e owner.Event) (start bool) {
 // work does what is to be done at the store, one thing after the other, until there
 // is nothing left. One goroutine at a time does so.
 func (o *object) work() {
-	for o.done(o.perform(o.obligation())) {
+	o.mu.Lock()
+	first := o.commit.obligation()
+	o.mu.Unlock()
+	for more := true; more; {
+		first, more = o.done(o.perform(first))
 	}
 }
 
-// obligation is the first thing to be done.
-func (o *object) obligation() owner.Do {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.commit.obligation()
-}
-
 // done passes the result of the first obligation to package owner; nil: there is none. It
-// reports whether there is another obligation.
-func (o *object) done(came owner.Event) (more bool) {
+// returns the next obligation, if there is one.
+func (o *object) done(came owner.Event) (next owner.Do, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if came != nil {
 		o.decide(came) // there is an obligation, so nobody has to be started
 	}
-	return o.commit.fulfilled()
+	if more = o.commit.fulfilled(); more {
+		next = o.commit.obligation()
+	}
+	return next, more
 }
 
 // perform does one thing at the store and returns what came of it, nil for nothing.
@@ -269,9 +269,7 @@ func (o *object) snapshot(parts *state.Head) record.Record {
 	}
 	rec := o.memory.record(parts, time.Now(), o.in.keepAnswers())
 	rec.Name = o.id.Name
-	if s := o.sockets; s != nil {
-		rec.Gateways, rec.Sockets = s.gateways(), s.details
-	}
+	o.sockets.record(&rec)
 	return rec
 }
 

@@ -215,6 +215,9 @@ func (c *committer) endBatch() bool {
 // noteWaits notes that something waits for a put.
 func (c *committer) noteWaits() { c.waits.Store(true) }
 
+// hasWaits reports what takeWaits will. The event loop calls it, without the lock.
+func (c *committer) hasWaits() bool { return c.waits.Load() }
+
 // takeWaits reports whether something has come to wait for a put since the last call. The
 // event loop calls it, without the lock.
 func (c *committer) takeWaits() bool {

@@ -32,29 +32,29 @@ type heldAck struct {
 	frame   wire.Reached
 }
 
-// join has sockets get conflated values if they asked for that. With mu held.
-func (o *object) join(sockets []*engine.Socket) {
-	for _, s := range sockets {
-		if s.Conflated() {
-			if o.sockets.conflation == nil {
-				o.sockets.conflation = new(conflation)
+// join has sockets get conflated values if they asked for that.
+func (s *sockets) join(some []*engine.Socket) {
+	for _, socket := range some {
+		if socket.Conflated() {
+			if s.conflation == nil {
+				s.conflation = new(conflation)
 			}
-			o.sockets.conflation.Join(s)
+			s.conflation.Join(socket)
 		}
 	}
 }
 
-// leave removes a socket that has ended. With mu held.
-func (o *object) leave(socket string) {
-	if o.sockets.conflation != nil {
-		o.sockets.conflation.Leave(socket)
+// leave removes a socket that has ended.
+func (s *sockets) leave(socket string) {
+	if s.conflation != nil {
+		s.conflation.Leave(socket)
 	}
 }
 
 // conflate adds a value to those that wait. If it does not fit, those that wait are sent
-// first. With mu held.
-func (o *object) conflate(b *outgoing, m engine.Message, now time.Time) {
-	if c := o.sockets.conflation; c != nil && !c.Empty() {
+// first.
+func (s *sockets) conflate(b *outgoing, m engine.Message, now time.Time) {
+	if c := s.conflation; c != nil && !c.Empty() {
 		if c.Full(m.Conflate, len(m.Data)) {
 			b.frames(c.TakeAll(now))
 		}
@@ -64,23 +64,24 @@ func (o *object) conflate(b *outgoing, m engine.Message, now time.Time) {
 
 // placeConflated decides, at the end of an event, whether waiting values are sent with the
 // event's outputs or go on waiting. idle reports that the event sent nothing but
-// conflated values: the acknowledgement of its frame waits with them. With mu held.
-func (o *object) placeConflated(b *outgoing, now time.Time, idle bool) {
-	c := o.sockets.conflation
+// conflated values: the acknowledgement of its frame waits with them. It returns after how
+// long what waits is to be sent; 0: nothing waits.
+func (s *sockets) placeConflated(b *outgoing, now time.Time, idle bool) (later time.Duration) {
+	c := s.conflation
 	switch {
 	case c == nil:
-		return
+		return 0
 	case c.Empty():
 		b.acknowledge(c.takeAcks())
-		o.sockets.stream.Owe()
-		o.dropConflation()
+		s.Owe()
+		s.dropConflation()
 	case !c.Waits():
 		b.acknowledge(c.takeAcks())
-		o.sockets.stream.Owe()
+		s.Owe()
 	case !now.Before(c.Due()):
 		b.frames(c.TakeAll(now))
 		b.acknowledge(c.takeAcks())
-		o.sockets.stream.Owe()
+		s.Owe()
 	case idle:
 		for _, d := range b.all {
 			for _, ack := range d.Acks {
@@ -88,18 +89,19 @@ func (o *object) placeConflated(b *outgoing, now time.Time, idle bool) {
 			}
 		}
 		b.all = nil
-		o.flushLater(c, c.Due().Sub(now))
+		return c.Due().Sub(now)
 	default:
 		b.acknowledge(c.takeAcks())
 		var owed []string
-		for s := range c.Behind() {
-			if !slices.Contains(owed, s.Gateway()) {
-				owed = append(owed, s.Gateway())
+		for socket := range c.Behind() {
+			if !slices.Contains(owed, socket.Gateway()) {
+				owed = append(owed, socket.Gateway())
 			}
 		}
-		o.sockets.stream.Owe(owed...)
-		o.flushLater(c, c.Due().Sub(now))
+		s.Owe(owed...)
+		return c.Due().Sub(now)
 	}
+	return 0
 }
 
 func (c *conflation) takeAcks() []heldAck {
@@ -108,10 +110,18 @@ func (c *conflation) takeAcks() []heldAck {
 	return acks
 }
 
-// flushLater starts the timer after which waiting values are sent. With mu held.
-func (o *object) flushLater(c *conflation, after time.Duration) {
+// flushLater has what waits sent after a while; 0: nothing waits. With mu held.
+func (o *object) flushLater(after time.Duration) {
+	if after > 0 {
+		o.sockets.setTimer(after, func() *time.Timer { return time.AfterFunc(after, o.conflationDue) })
+	}
+}
+
+// setTimer has what waits sent after a while. The first timer is what newTimer returns.
+func (s *sockets) setTimer(after time.Duration, newTimer func() *time.Timer) {
+	c := s.conflation
 	if c.timer == nil {
-		c.timer = time.AfterFunc(after, o.conflationDue)
+		c.timer = newTimer()
 	} else {
 		c.timer.Reset(after)
 	}
@@ -122,15 +132,13 @@ func (o *object) conflationDue() {
 	defer o.recover("")
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.sockets == nil {
-		return // the object sleeps
-	}
-	c, now := o.sockets.conflation, time.Now()
-	if c == nil || o.stage() == gone || !c.Waits() && len(c.acks) == 0 {
+	if o.sockets == nil || o.stage() == gone {
 		return
 	}
-	if _, valid := o.in.lease.Valid(); !valid || o.sockets.stream.Full() || now.Before(c.Due()) {
-		o.flushLater(c, max(c.Due().Sub(now), engine.ConflateEvery))
+	now := time.Now()
+	_, valid := o.in.lease.Valid()
+	if later, waits := o.sockets.flushAfter(now, valid); !waits || later > 0 {
+		o.flushLater(later)
 		return
 	}
 	o.flush(now)
@@ -139,25 +147,44 @@ func (o *object) conflationDue() {
 	}
 }
 
-// flush sends the waiting values now. With mu held.
-func (o *object) flush(now time.Time) {
-	c := o.sockets.conflation
-	if c == nil || !c.Waits() && len(c.acks) == 0 {
-		return
+// flushAfter is after how long waiting values are to be sent; 0: now. It reports false if
+// nothing waits.
+func (s *sockets) flushAfter(now time.Time, leaseValid bool) (later time.Duration, waits bool) {
+	switch c := s.conflation; {
+	case c == nil || !c.Waits() && len(c.acks) == 0:
+		return 0, false
+	case !leaseValid || s.Full() || now.Before(c.Due()):
+		return max(c.Due().Sub(now), engine.ConflateEvery), true
 	}
-	b := o.outgoing(now)
-	b.frames(c.TakeAll(now))
-	b.acknowledge(c.takeAcks())
-	o.sockets.stream.Owe()
-	o.put(outboxItem{}, b.outs()...)
+	return 0, true
 }
 
-// dropConflation drops the values that wait. With mu held.
-func (o *object) dropConflation() {
-	if c := o.sockets.conflation; c != nil && c.timer != nil {
+// flush sends the waiting values now. With mu held.
+func (o *object) flush(now time.Time) {
+	if outs, some := o.sockets.flush(now); some {
+		o.put(outboxItem{}, outs...)
+	}
+}
+
+// flush takes the waiting values, as they are sent. It reports false if nothing waits.
+func (s *sockets) flush(now time.Time) (outs []stream.Out, some bool) {
+	c := s.conflation
+	if c == nil || !c.Waits() && len(c.acks) == 0 {
+		return nil, false
+	}
+	b := s.outgoing(now)
+	b.frames(c.TakeAll(now))
+	b.acknowledge(c.takeAcks())
+	s.Owe()
+	return b.outs(), true
+}
+
+// dropConflation drops the values that wait.
+func (s *sockets) dropConflation() {
+	if c := s.conflation; c != nil && c.timer != nil {
 		c.timer.Stop()
 	}
-	o.sockets.conflation = nil
+	s.conflation = nil
 }
 
 // flushNow is flush for callers that do not hold mu.
@@ -178,9 +205,9 @@ type outgoing struct {
 	numbers  []resume.Number // add's, used again by each
 }
 
-// outgoing is nothing yet. With mu held.
-func (o *object) outgoing(now time.Time) outgoing {
-	return outgoing{sessions: o.sockets.sessions, now: now}
+// outgoing is nothing yet.
+func (s *sockets) outgoing(now time.Time) outgoing {
+	return outgoing{sessions: s.sessions, now: now}
 }
 
 // gatewayOps are the operations of one event on the sockets of one gateway.

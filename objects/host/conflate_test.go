@@ -220,8 +220,8 @@ func TestACrowdThatHasLeftKeepsNothing(t *testing.T) {
 			t.Error("the end is not acknowledged")
 		}
 		w.look("room", func(o *object) {
-			if o.sockets.conflation != nil || !o.sockets.stream.Quiet() {
-				t.Errorf("%+v is kept of it, quiet %v", o.sockets.conflation, o.sockets.stream.Quiet())
+			if o.sockets.conflation != nil || !o.sockets.Quiet() {
+				t.Errorf("%+v is kept of it, quiet %v", o.sockets.conflation, o.sockets.Quiet())
 			}
 		})
 	})

@@ -48,7 +48,7 @@ func (c *eventContext) probe(a *asking, n uint64) {
 		return
 	}
 	self := c.waiter()
-	o.sendProbe(w.callee, &wire.Waiting{
+	o.in.sendProbe(w.callee, &wire.Waiting{
 		Object: o.id.Key(), Event: self.Event, N: n, Root: self.Root, Time: self.Time, Depth: uint8(self.Depth),
 	})
 	w.after = min(lastProbe, 2*w.after)
@@ -56,10 +56,10 @@ func (c *eventContext) probe(a *asking, n uint64) {
 	a.waits[n] = w
 }
 
-// sendProbe publishes a probe. With mu held.
-func (o *object) sendProbe(to string, p *wire.Waiting) {
+// sendProbe publishes a probe.
+func (in *incarnation) sendProbe(to string, p *wire.Waiting) {
 	req := wire.Request{Kind: wire.Probe, Probe: p}
-	o.in.logSendError(wire.Publish(o.in.bus, wire.ObjectHostSubject(to), &req))
+	in.logSendError(wire.Publish(in.bus, wire.ObjectHostSubject(to), &req))
 }
 
 // onProbe passes a probe on, or has the event that it began with give way.
@@ -73,7 +73,7 @@ func (o *object) onProbe(msg *nats.Msg) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	c := o.waiting
+	c := o.asks.waiting()
 	if c == nil || len(c.asking.waits) == 0 || c.gaveWay.Load() {
 		return
 	}
@@ -102,7 +102,7 @@ func (o *object) onProbe(msg *nats.Msg) {
 		callees[w.callee] = true
 	}
 	for _, callee := range slices.Sorted(maps.Keys(callees)) {
-		o.sendProbe(callee, p)
+		o.in.sendProbe(callee, p)
 	}
 }
 
@@ -125,49 +125,10 @@ func (o *object) givesWay(ev event, out engine.Outcome) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	ev.ctx.over = true
-	o.waiting = nil
+	o.asks.end(ev.ctx)
 	o.setInstance(nil)
 	o.gaveWay = true
 	return true
-}
-
-// giveWay puts the delivery in hand back, behind what objects have asked: one of them waits for it. Its answer goes to its
-// newest copy.
-func (m *mailbox) giveWay(d delivery) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	d.again = true
-	if m.reply != "" {
-		copied := *d.msg
-		copied.Reply = m.reply
-		d.msg = &copied
-	}
-	m.request, m.reply = "", ""
-	m.putBehindAsks(d)
-}
-
-// pushBehindAsks adds a delivery of the object's own behind what objects have asked. The event loop calls it.
-func (m *mailbox) pushBehindAsks(d delivery) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.queue = slices.DeleteFunc(m.queue, func(q delivery) bool { return q.kind == d.kind && q.kind != request })
-	m.putBehindAsks(d)
-}
-
-// putBehindAsks puts a delivery behind what objects have asked, and before all else. With mu held.
-func (m *mailbox) putBehindAsks(d delivery) {
-	queue := make([]delivery, 0, len(m.queue)+1)
-	for _, first := range []bool{true, false} {
-		for _, q := range m.queue {
-			if (q.kind == request && q.byHost) == first {
-				queue = append(queue, q)
-			}
-		}
-		if first {
-			queue = append(queue, d)
-		}
-	}
-	m.queue = queue
 }
 
 // GaveWay reports whether the event is to be unwound.

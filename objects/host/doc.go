@@ -22,6 +22,29 @@
 // Package owner decides, and knows nothing of NATS. This package asks package owner
 // what to do after every event, and does that.
 //
+// # Parts
+//
+// An object coordinates parts. Each part has a file; nothing but its methods uses its fields.
+// Its methods take values and the time, and return values: what to send, what to write, when
+// to look again. The object holds the lock, runs the event, asks the store and sends.
+//
+//	mailbox    what waits for the object, and its stage
+//	claim      the record that is being claimed; nil once the object is served
+//	term       what the claim has made the object: epoch, token, since when
+//	memory     state, alarm, answers that are remembered, the instance
+//	committer  what package owner has decided, the put under way, the batch, the wake-up
+//	outbox     what may not leave yet
+//	sockets    open sockets, ends that are to be told, sessions, conflated values, streams to gateways
+//	questions  what the object has asked others
+//	told       what it has told others and itself
+//	tasks      tasks and streams that its events have begun
+//	upkeep     the merge and the purge beside its commits
+//	waiters    who waits for something of it
+//
+// Where the doing fills a file, the file has the name of what is done: commit.go is the
+// goroutine at the store, links.go the lanes to gateways, tells.go and tells_receive.go the
+// told messages, resume.go the sockets that come back.
+//
 // # Stages
 //
 //	claiming ──▶ serving ──▶ draining ──▶ gone
@@ -46,7 +69,7 @@
 // in incarnation.object, that of warnings in incarnation.trackGateway, and mailbox.mu in
 // slowEvents.longest. The token in incarnation.evicting comes before all locks. No
 // lock is held while the store is asked: an object's obligations to the store are in
-// committer.todo, and one goroutine carries them out. Outputs are published under
+// its committer, and one goroutine carries them out. Outputs are published under
 // object.mu, which keeps their order; the dispatcher and claims of objects that are
 // served need incarnation.mu and mailbox.mu only, under which nothing is sent.
 package host

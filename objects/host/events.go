@@ -52,7 +52,7 @@ func (o *object) run(t *turn) {
 // for a put: those that are about to send the object something do so, and what they have it write is in the same put. With
 // nobody to run it takes no time.
 func (o *object) letOthersSend() {
-	if o.commit.waits.Load() && o.mailbox.empty() {
+	if o.commit.hasWaits() && o.mailbox.empty() {
 		runtime.Gosched()
 	}
 }
@@ -97,9 +97,7 @@ func (o *object) deliver(d delivery, t *turn) {
 	case gatewayLost:
 		o.loseGateway(d.gateway)
 	case endsDue:
-		if u := o.sockets.pendingEnds; u != nil {
-			u.yields = false
-		}
+		o.sockets.endsDue()
 		o.deliverEnds()
 	case toldDue:
 		o.handleTold()
@@ -283,7 +281,7 @@ func (o *object) fetch(ctx context.Context, ev event) {
 	if r.Header == nil {
 		r.Header = make(http.Header)
 	}
-	how := engine.Fetching{Takes: o.takes(ev)}
+	how := engine.Fetching{Takes: o.in.takes(ev)}
 	if req.Socket != "" {
 		slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has seen it
 		how.Socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Slot: slot, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
@@ -328,7 +326,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	outs, waits := o.outs(ev, out, failure, wrote)
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
 		o.noteSockets()
-		o.keepAttachments(out.Sends)
+		o.sockets.keepAttachments(&o.memory, out.Sends)
 	}
 	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: wrote}
 	item.frame = ev.kind == wire.Message || ev.kind == wire.Closed
@@ -342,9 +340,9 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	}
 	o.memory.Apply(out.Writes)
 	if ev.session {
-		o.writeAway(ev.ended, nil)
+		o.sockets.writeAway(&o.memory, ev.ended, nil)
 	}
-	item.tasks, item.stream = out.Tasks, o.streamOf(ev, out, reply)
+	item.tasks, item.stream = out.Tasks, o.in.streamOf(ev, out, reply)
 	if item.wrote {
 		o.noteTold(out.Writes)
 	}

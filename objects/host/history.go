@@ -25,7 +25,7 @@ func (c *eventContext) Known(at int64) error {
 	past := c.o.past()
 	switch {
 	case past == nil:
-		return c.o.noHistory()
+		return noHistory(c.o.class)
 	case state.Moment(at) < past.From:
 		return objects.Errorf(objects.NotFound, "the history begins at %s", past.From.Text())
 	}
@@ -48,9 +48,9 @@ func (o *object) past() *state.History {
 	return o.memory.Past()
 }
 
-func (o *object) noHistory() error {
-	if o.class.History == 0 {
-		return objects.Errorf(objects.NotFound, "class %s keeps no history: set objects.Settings.History", o.class.Name)
+func noHistory(class *engine.Class) error {
+	if class.History == 0 {
+		return objects.Errorf(objects.NotFound, "class %s keeps no history: set objects.Settings.History", class.Name)
 	}
 	return objects.Errorf(objects.NotFound, "the object has no history yet")
 }
@@ -60,7 +60,7 @@ func (o *object) noHistory() error {
 // until the event in hand has ended.
 func (o *object) findPast(ctx context.Context, at state.Moment) (undo state.Moment, target *state.Target, err error) {
 	if !o.settlePast() {
-		return 0, nil, o.noHistory()
+		return 0, nil, noHistory(o.class)
 	}
 	if err := o.passGate(ctx); err != nil {
 		return 0, nil, err
@@ -69,7 +69,7 @@ func (o *object) findPast(ctx context.Context, at state.Moment) (undo state.Mome
 	past, apart := o.memory.Past(), o.memory.HasApart()
 	o.mu.Unlock()
 	if past == nil {
-		return 0, nil, o.noHistory()
+		return 0, nil, noHistory(o.class)
 	}
 	home := o.in.home()
 	if target, err = state.Prepare(ctx, o.id.Key(), past, home, at, time.Now()); err == nil && target != nil {
@@ -168,7 +168,7 @@ func (o *object) forked(ctx context.Context, body []byte) ([]engine.Write, error
 	if err := from.UnmarshalText([]byte(want.From)); err != nil || string(from.Class()) != o.class.Name {
 		return nil, objects.Errorf(objects.Invalid, "%.80q is no object of class %s", want.From, o.class.Name)
 	}
-	if some, err := o.storesAnything(ctx); err != nil || some {
+	if some, err := o.memory.storesAnything(ctx); err != nil || some {
 		return nil, orError(err, objects.Errorf(objects.Conflict, "the object has something stored: fork to one that has not"))
 	}
 	rec, _, err := o.in.store.Read(ctx, from.Key())
@@ -204,16 +204,6 @@ func orError(err, other error) error {
 		return pastError(err)
 	}
 	return other
-}
-
-// storesAnything reports whether the object has stored something of its author's.
-func (o *object) storesAnything(ctx context.Context) (bool, error) {
-	for scan := o.memory.Scan(ctx, "", engine.LastKey, false); ; {
-		w, ok, err := scan.Next()
-		if !ok || err != nil || !engine.Stays(w.Key) {
-			return ok, err
-		}
-	}
 }
 
 // openRecord is the state of a record at a moment, to be read; 0: as it is.

@@ -88,8 +88,8 @@ func (o *object) idleCheck(now time.Time) bool {
 	switch {
 	case o.stage() != serving:
 		return false
-	case o.sockets != nil && o.sockets.pendingEnds != nil: // the object is to hear of them first
-		next = o.sockets.pendingEnds.retryAt
+	case o.sockets.hasEnds(): // the object is to hear of them first
+		next = o.sockets.endsRetry()
 		if !now.Before(next) {
 			next = now.Add(life.Soonest())
 			o.push(delivery{kind: endsDue})
@@ -114,7 +114,7 @@ func (o *object) idleCheck(now time.Time) bool {
 			next = old // keepsNothing drops answers that are too old
 		}
 	}
-	if s := o.sockets; s != nil && s.sessions != nil && s.sessions.Trim(now) {
+	if o.sockets.trim(now) {
 		if young := now.Add(o.class.Resume.Time); young.Before(next) {
 			next = young // what is kept for sockets that come back goes by then
 		}
@@ -132,12 +132,11 @@ func (o *object) keepsNothing() bool {
 
 // hibernate drops the instance unless an event has come. With mu held.
 func (o *object) hibernate(now time.Time) bool {
-	m := &o.mailbox
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.idle() {
+	release, idle := o.mailbox.holdIdle()
+	if !idle {
 		return false
 	}
+	defer release()
 	if o.memory.handler() != nil {
 		o.in.metrics.hibernations.WithLabelValues(o.class.Name).Inc()
 	}

@@ -11,7 +11,7 @@ import (
 // goes.
 func (o *object) world() engine.World {
 	return engine.World{
-		Key: o.id.Key(), Name: o.id.Name, Data: o.memory.State, Sockets: &o.sockets.open, Now: time.Now,
+		Key: o.id.Key(), Name: o.id.Name, Data: o.memory.data(), Sockets: o.sockets.author(), Now: time.Now,
 		Alarm:    func() engine.Alarm { return o.memory.alarmSet() },
 		Answered: o.answered,
 		Owner:    engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.term.epoch},
@@ -75,7 +75,7 @@ func (o *object) awake() (engine.Outcome, bool) {
 		if out, ok := o.construct(); !ok {
 			return out, false
 		}
-		if u := o.sockets.pendingEnds; u == nil || u.yields {
+		if !o.sockets.endsWait() {
 			return engine.Outcome{}, true
 		}
 		o.deliverEnd() // which may drop the instance

@@ -50,10 +50,9 @@ func (o *object) prove(generation uint64) {
 
 // releaseLater has the outbox released when the lease is valid again. With mu held.
 func (o *object) releaseLater() {
-	if o.outbox.held {
+	if !o.outbox.hold() {
 		return
 	}
-	o.outbox.held = true
 	o.spawn(func() {
 		select {
 		case <-o.in.lease.Again():
@@ -61,7 +60,7 @@ func (o *object) releaseLater() {
 		}
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		o.outbox.held = false
+		o.outbox.unhold()
 		if o.stage() != gone {
 			o.release(o.commit.state().Commit)
 		}

@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"math"
 	"strings"
 	"sync"
 	"time"
@@ -159,7 +158,7 @@ func (in *incarnation) serveLanes(ctx context.Context) error {
 			in.onLaneMessage(msg)
 		case <-remade:
 			for _, o := range in.links.busyObjects() {
-				o.probeAll()
+				o.onLanes(func(s *sockets) []stream.Do { return s.hurryAll(time.Now()) })
 			}
 			in.tickLanes(time.Now())
 		case now := <-in.links.ticks.C:
@@ -179,7 +178,7 @@ func (in *incarnation) tickLanes(now time.Time) {
 		}
 	}
 	if kept > in.cfg.Windows {
-		of.dropLargest()
+		of.onLanes((*sockets).dropLargest)
 	}
 	for gateway, heads := range in.links.takeProbes() {
 		in.logSendError(wire.Publish(in.bus, wire.GatewaySubject(gateway, wire.Heads), heads))
@@ -199,17 +198,17 @@ func (in *incarnation) onLaneMessage(msg *nats.Msg) {
 		now := time.Now()
 		for _, a := range acks.Acks {
 			if o, ok := in.links.find(a.Of, acks.Gateway); ok {
-				o.acked(acks.Gateway, a.Seq)
+				o.onLanes(func(s *sockets) []stream.Do { return s.Acked(acks.Gateway, a.Seq) })
 			}
 		}
 		for _, r := range acks.Resend {
 			if o, ok := in.links.find(r.Of, acks.Gateway); ok {
-				o.resend(now, acks.Gateway, r.Seq)
+				o.onLanes(func(s *sockets) []stream.Do { return s.Resend(now, acks.Gateway, r.Seq) })
 			}
 		}
 		for _, a := range acks.Answered {
 			if o, ok := in.links.find(a.Lane, acks.Gateway); ok {
-				o.heardAnswered(acks.Gateway, a.At)
+				o.onLanes(func(s *sockets) []stream.Do { return s.noteAllAnswered(acks.Gateway, a.At) })
 			}
 		}
 	case wire.Hold:
@@ -219,7 +218,7 @@ func (in *incarnation) onLaneMessage(msg *nats.Msg) {
 			return
 		}
 		if o, ok := in.links.find(held.Lane, held.Gateway); ok {
-			o.held(time.Now(), &held)
+			o.onLanes(func(s *sockets) []stream.Do { return s.holds(time.Now(), o.id.Key(), &held) })
 		}
 	}
 }
@@ -230,7 +229,7 @@ func (in *incarnation) probeGateway(gateway string) {
 		return
 	}
 	for _, o := range in.links.busyObjects() {
-		o.hurry(gateway)
+		o.onLanes(func(s *sockets) []stream.Do { return s.hurry(time.Now(), gateway) })
 	}
 }
 
@@ -248,22 +247,19 @@ func (o *object) beginStream(entries []stream.Entry, token uint64) {
 	if o.stage() == gone {
 		return
 	}
-	o.sockets = &sockets{stream: stream.NewSender(token, entries, &o.in.streams, time.Now())}
+	o.sockets = newSockets(o.class, stream.NewSender(token, entries, &o.in.streams, time.Now()))
 	o.addWaiter().await(untilHeld)
-	o.transmit(o.sockets.stream.Tick(time.Now()))
+	o.transmit(o.sockets.Tick(time.Now()))
 }
 
 // transmit does what the object's stream asks for. With mu held, which keeps the order.
 func (o *object) transmit(do []stream.Do) {
 	for len(do) > 0 {
 		d, n := &do[0], 1
-		lane, known := o.sockets.lanes[d.Gateway]
+		lane, known := o.sockets.laneTo(d.Gateway)
 		if !known {
 			lane = o.in.links.add(o, d.Gateway)
-			if o.sockets.lanes == nil {
-				o.sockets.lanes = make(map[string]uint32)
-			}
-			o.sockets.lanes[d.Gateway] = lane
+			o.sockets.addLane(d.Gateway, lane)
 		}
 		switch d.Kind {
 		case stream.Send:
@@ -273,19 +269,18 @@ func (o *object) transmit(do []stream.Do) {
 			o.in.links.probe(o.in.id, d.Gateway, wire.Reached{Of: lane, Seq: d.Head}, d.Quiet)
 		case stream.Ask:
 			o.in.links.asked(d.Gateway)
-			which := wire.Which{Lane: lane, Object: o.id.Key(), Token: o.sockets.stream.Token(), Host: o.in.id}
+			which := wire.Which{Lane: lane, Object: o.id.Key(), Token: o.sockets.Token(), Host: o.in.id}
 			o.in.logSendError(wire.Publish(o.in.bus, wire.GatewaySubject(d.Gateway, wire.Whichs), &which))
 		}
 		do = do[n:]
 	}
-	if !o.sockets.awaits && !o.sockets.stream.Wake().IsZero() {
-		o.sockets.awaits = true
+	if o.sockets.beginsToAwait() {
 		o.in.links.await(o)
 	}
-	if o.waiters.awaits(untilHeld) != nil && !o.sockets.stream.Taking() {
+	if o.waiters.awaits(untilHeld) != nil && !o.sockets.Taking() {
 		o.waiters.come(untilHeld)
 	}
-	if o.waiters.awaits(untilQuiet) != nil && o.sockets.stream.Quiet() {
+	if o.waiters.awaits(untilQuiet) != nil && o.sockets.Quiet() {
 		o.waiters.come(untilQuiet)
 	}
 }
@@ -306,12 +301,9 @@ func joined(do []stream.Do) int {
 // publish sends numbers of a lane, each one more than the one before. What the first says of other lanes, it says for
 // all. With mu held.
 func (o *object) publish(lane uint32, do []stream.Do) {
-	if o.sockets.lanePush == nil {
-		o.sockets.lanePush = new(wire.LanePush)
-	}
-	p, first := o.sockets.lanePush, &do[0].Push
+	p, first := o.sockets.nextPush(), &do[0].Push
 	*p = wire.LanePush{
-		Lane: lane, Seq: first.Seq, Kind: uint8(first.Kind), Object: o.id.Key(), Token: o.sockets.stream.Token(),
+		Lane: lane, Seq: first.Seq, Kind: uint8(first.Kind), Object: o.id.Key(), Token: o.sockets.Token(),
 		Heads: p.Heads[:0], Encoded: p.Encoded[:0],
 	}
 	if first.Kind != stream.More {
@@ -330,120 +322,36 @@ func (o *object) publish(lane uint32, do []stream.Do) {
 // tickStream repeats the questions that gateways have not answered, and returns how many
 // bytes the object keeps for gateways.
 func (o *object) tickStream(now time.Time) (kept int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.acceptsLanes() {
-		return 0
-	}
-	if wake := o.sockets.stream.Wake(); !wake.IsZero() && !now.Before(wake) {
-		o.transmit(o.sockets.stream.Tick(now))
-	}
-	if o.sockets.stream.Wake().IsZero() {
-		o.sockets.awaits = false
-		o.in.links.idle(o)
-	}
-	for gateway := range o.sockets.lanes {
-		kept += o.sockets.stream.Kept(gateway)
-	}
-	return kept
-}
-
-// dropLargest drops what the object's largest lane keeps.
-func (o *object) dropLargest() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.acceptsLanes() {
-		return
-	}
-	largest := ""
-	for gateway := range o.sockets.lanes {
-		if largest == "" || o.sockets.stream.Kept(gateway) > o.sockets.stream.Kept(largest) {
-			largest = gateway
+	o.onLanes(func(s *sockets) []stream.Do {
+		do, quiet := s.tick(now)
+		if quiet {
+			o.in.links.idle(o)
 		}
-	}
-	o.sockets.stream.Shed(largest)
+		kept = s.kept()
+		return do
+	})
+	return kept
 }
 
 // acceptsLanes reports whether gateways' messages about lanes still count. With mu held.
 func (o *object) acceptsLanes() bool { return o.stage() != gone && o.sockets != nil }
 
-func (o *object) acked(gateway string, received uint64) {
+// onLanes has act change the object's sockets, and sends what it returns, if gateways' messages
+// about lanes still count.
+func (o *object) onLanes(act func(*sockets) []stream.Do) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.acceptsLanes() {
-		o.transmit(o.sockets.stream.Acked(gateway, received))
+		o.transmit(act(o.sockets))
 	}
-}
-
-func (o *object) resend(now time.Time, gateway string, from uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.acceptsLanes() {
-		o.transmit(o.sockets.stream.Resend(now, gateway, from))
-	}
-}
-
-func (o *object) heardAnswered(gateway string, at []wire.Reached) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.acceptsLanes() {
-		for _, a := range at {
-			o.noteAnswered(gateway, a.Of, int64(min(a.Seq, math.MaxInt64)))
-		}
-	}
-}
-
-func (o *object) hurry(gateway string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.acceptsLanes() {
-		o.sockets.stream.Hurry(time.Now(), gateway)
-	}
-}
-
-// probeAll asks every gateway that owes an answer.
-func (o *object) probeAll() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.acceptsLanes() {
-		now := time.Now()
-		for gateway := range o.sockets.lanes {
-			o.sockets.stream.Hurry(now, gateway)
-		}
-	}
-}
-
-// held handles a gateway's answer to a new owner. The list of its sockets is kept until the
-// object is served.
-func (o *object) held(now time.Time, h *wire.Held) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.acceptsLanes() || h.Token != o.sockets.stream.Token() || h.Object != o.id.Key() {
-		return
-	}
-	if o.sockets.stream.Taking() {
-		if o.sockets.held == nil {
-			o.sockets.held = make(map[string]*wire.Held)
-		}
-		o.sockets.held[h.Gateway] = h
-	}
-	answer := stream.Answer{Positions: make([]stream.Position, len(h.Positions))}
-	for i, p := range h.Positions {
-		answer.Positions[i] = stream.Position{Token: p.Token, Received: p.Received}
-		for _, r := range p.Heads {
-			answer.Positions[i].Heads = append(answer.Positions[i].Heads, stream.Head{Gateway: stream.Mark(r.Of), Seq: r.Seq})
-		}
-	}
-	for _, s := range h.Sockets {
-		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(s.Slot), Acked: s.Acked})
-	}
-	o.transmit(o.sockets.stream.Held(now, h.Gateway, answer))
 }
 
 // awaitHanded returns when all gateways have answered or enough time has passed. It
 // reports false when the incarnation ends first.
 func (o *object) awaitHanded() bool {
-	handed := o.handing()
+	o.mu.Lock()
+	handed := o.waiters.awaits(untilHeld)
+	o.mu.Unlock()
 	if handed == nil {
 		return true
 	}
@@ -455,13 +363,6 @@ func (o *object) awaitHanded() bool {
 	}
 }
 
-// handing is closed when all gateways have answered; nil: they have.
-func (o *object) handing() <-chan struct{} {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.waiters.awaits(untilHeld)
-}
-
 // quietTime is how long a planned hand-over waits for acknowledgements: a new owner's
 // question would overtake what is on its way, and sockets be closed for nothing.
 const quietTime = time.Second
@@ -469,7 +370,7 @@ const quietTime = time.Second
 // awaitQuiet returns when every gateway has acknowledged everything, or after quietTime.
 func (o *object) awaitQuiet() {
 	o.mu.Lock()
-	if !o.acceptsLanes() || o.sockets.stream.Quiet() {
+	if !o.acceptsLanes() || o.sockets.Quiet() {
 		o.mu.Unlock()
 		return
 	}
@@ -511,7 +412,7 @@ func entriesOf(gateways []record.Gateway) []stream.Entry {
 // gateways is the part of a record that names the gateways which hold sockets. With
 // mu held.
 func (s *sockets) gateways() []record.Gateway {
-	entries := s.stream.Entries()
+	entries := s.Entries()
 	if len(entries) == 0 {
 		return nil
 	}

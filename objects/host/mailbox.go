@@ -1,6 +1,7 @@
 package host
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +35,8 @@ type delivery struct {
 	gateway string    // of gatewayLost
 }
 
-// mailbox holds what waits for one object. It has a lock of its own, under which
+// mailbox is the part of an object that holds what waits for it, and its stage. Only its methods
+// use its fields. It has a lock of its own, under which
 // nothing is sent, so the dispatcher never waits for an object's output. The zero
 // mailbox belongs to an object that is being claimed.
 type mailbox struct {
@@ -207,6 +209,29 @@ func (m *mailbox) begin(now time.Time) {
 	m.used = now
 }
 
+// current is the object's stage. With object.mu or mu held.
+func (m *mailbox) current() stage { return m.stage }
+
+// advance changes the stage; object.advance alone calls it. It reports whether something waits.
+// With object.mu held.
+func (m *mailbox) advance(to stage) (waiting bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stage = to
+	return len(m.queue) > 0
+}
+
+// holdIdle reports whether no event loop runs and none is about to. None begins then until the
+// caller has called release.
+func (m *mailbox) holdIdle() (release func(), idle bool) {
+	m.mu.Lock()
+	if !m.idle() {
+		m.mu.Unlock()
+		return nil, false
+	}
+	return m.mu.Unlock, true
+}
+
 // take empties the mailbox.
 func (m *mailbox) take() []delivery {
 	m.mu.Lock()
@@ -236,4 +261,43 @@ func (m *mailbox) activity() (stage stage, used time.Time, running bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.stage, m.used, !m.idle()
+}
+
+// giveWay puts the delivery in hand back, behind what objects have asked: one of them waits for it. Its answer goes to its
+// newest copy.
+func (m *mailbox) giveWay(d delivery) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d.again = true
+	if m.reply != "" {
+		copied := *d.msg
+		copied.Reply = m.reply
+		d.msg = &copied
+	}
+	m.request, m.reply = "", ""
+	m.putBehindAsks(d)
+}
+
+// pushBehindAsks adds a delivery of the object's own behind what objects have asked. The event loop calls it.
+func (m *mailbox) pushBehindAsks(d delivery) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.queue = slices.DeleteFunc(m.queue, func(q delivery) bool { return q.kind == d.kind && q.kind != request })
+	m.putBehindAsks(d)
+}
+
+// putBehindAsks puts a delivery behind what objects have asked, and before all else. With mu held.
+func (m *mailbox) putBehindAsks(d delivery) {
+	queue := make([]delivery, 0, len(m.queue)+1)
+	for _, first := range []bool{true, false} {
+		for _, q := range m.queue {
+			if (q.kind == request && q.byHost) == first {
+				queue = append(queue, q)
+			}
+		}
+		if first {
+			queue = append(queue, d)
+		}
+	}
+	m.queue = queue
 }

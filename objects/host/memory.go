@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"holdfast/objects/host/internal/record"
 	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
+	"holdfast/objects/internal/tells"
 )
 
 // term is what a claim has made the object here. It does not change while the object is served.
@@ -48,9 +50,9 @@ type memory struct {
 // newMemory is what the object is served from: a record, its state, and the answers that the
 // state has.
 func newMemory(rec *record.Record, opened *state.State, entries []entry, now time.Time) memory {
-	m := memory{State: opened, alarm: alarmPointer(rec.Alarm), answers: answers{kept: rec.Answers, entries: entries}, kept: keptOf(rec)}
-	m.answers.adopted(now)
-	return m
+	kept := answers{kept: rec.Answers, entries: entries}
+	kept.adopted(now)
+	return memory{State: opened, alarm: alarmPointer(rec.Alarm), answers: kept, kept: keptOf(rec)}
 }
 
 // keptOf is what a record keeps of what objects have asked.
@@ -91,6 +93,9 @@ func (m *memory) cut(p state.Put, home state.Home) (*state.Head, *state.Before) 
 	p.Head = len(m.answers.entries) > 0 // hosts that know no heads do not know where the answers are
 	return m.Cut(p, home)
 }
+
+// data is the state as an instance reads it.
+func (m *memory) data() engine.Stored { return m.State }
 
 // handler is the instance that handles events; nil while the object sleeps.
 func (m *memory) handler() *engine.Instance { return m.instance }
@@ -253,4 +258,36 @@ func (m *memory) settle(s *wire.SettledAsks) {
 		settled.Open = append(settled.Open, n.N)
 	}
 	m.kept.Settled(s.Caller, s.Token, settled)
+}
+
+// storesAnything reports whether the object has stored something of its author's.
+func (m *memory) storesAnything(ctx context.Context) (bool, error) {
+	for scan := m.Scan(ctx, "", engine.LastKey, false); ; {
+		w, ok, err := scan.Next()
+		if !ok || err != nil || !engine.Stays(w.Key) {
+			return ok, err
+		}
+	}
+}
+
+// forgetMark drops the mark of a sender that does not need it any more.
+func (m *memory) forgetMark(f wire.ForgetBody) {
+	at := tells.MarkKey(f.From)
+	known, marked := m.Reserved().Get(at)
+	mark, err := engine.DecodeCount(known)
+	if marked && err == nil && tells.MayDrop(mark, f.Born, f.Last) {
+		m.Apply([]engine.Write{{Key: at}})
+	}
+}
+
+// needsRoom reports whether the store needs room for what an event has written: what makes the
+// object smaller goes on, and so does what nobody can send again, alarms and the ends of
+// sockets.
+func (m *memory) needsRoom(kind wire.Kind, out engine.Outcome) bool {
+	switch kind {
+	case wire.Call, wire.Fetch, wire.Message, wire.Told:
+		sets := out.Alarm != nil && *out.Alarm != engine.Alarm{}
+		return out.Changed() && (sets || m.SizeAfter(out.Writes) >= m.Size())
+	}
+	return false
 }

@@ -10,7 +10,6 @@ import (
 
 	"holdfast/internal/wire"
 	"holdfast/objects"
-	"holdfast/objects/host/internal/asks"
 	"holdfast/objects/host/internal/owner"
 	"holdfast/objects/internal/engine"
 )
@@ -62,18 +61,16 @@ type object struct {
 	onExit      func(engine.Outcome) // what is done if the author's code that runs now ends its goroutine; nil: the event in hand fails
 	inHand      *event               // the one that runs; nil: none
 
-	mu           sync.Mutex // guards what follows
-	sub          subscription
-	waiters      *waiters // nil: nobody waits
-	outbox       outbox
-	commit       committer
-	opening      *claim        // nil once the object is served
-	asks         asks.Caller   // what the object has asked others
-	settledTimer *time.Timer   // nil: nothing is settled that callees have not been told
-	waiting      *eventContext // the event in hand, if it has asked others; else nil
-	told         *told         // nil: nothing that the object has told is under way
-	tasks        *tasks        // nil: none was begun
-	upkeep       *upkeep       // nil while the object has never been large
+	mu      sync.Mutex // guards what follows
+	sub     subscription
+	waiters *waiters // nil: nobody waits
+	outbox  outbox
+	commit  committer
+	opening *claim // nil once the object is served
+	asks    questions
+	told    *told   // nil: nothing that the object has told is under way
+	tasks   *tasks  // nil: none was begun
+	upkeep  *upkeep // nil while the object has never been large
 }
 
 // addWaiter is the object's waiters, to which somebody is added. With mu held.
@@ -86,12 +83,13 @@ func (o *object) addWaiter() *waiters {
 
 func newObject(in *incarnation, id wire.Address, class *engine.Class) *object {
 	o := &object{in: in, id: id, class: class, counters: in.counters[class.Name]}
-	o.mailbox.used, o.opening = time.Now(), new(claim)
+	o.mailbox.begin(time.Now())
+	o.opening = new(claim)
 	return o
 }
 
 // stage is where the object stands. With mu held.
-func (o *object) stage() stage { return o.mailbox.stage }
+func (o *object) stage() stage { return o.mailbox.current() }
 
 // advance changes the stage; nothing else does. It panics over a change that is not
 // among the edges. With mu held.
@@ -100,10 +98,7 @@ func (o *object) advance(to stage) {
 	if !slices.Contains(edges[from], to) {
 		panic(fmt.Sprintf("object %s cannot go from %s to %s", o.id.Key(), from, to))
 	}
-	o.mailbox.mu.Lock()
-	o.mailbox.stage = to
-	waiting := len(o.mailbox.queue) > 0
-	o.mailbox.mu.Unlock()
+	waiting := o.mailbox.advance(to)
 	owned := o.in.metrics.owned.WithLabelValues(o.class.Name)
 	switch to {
 	case serving:
@@ -261,8 +256,8 @@ func (o *object) stop(d owner.Stop) {
 	}
 	o.upkeep.stop() // nobody needs what it makes
 	if o.sockets != nil {
-		o.in.links.forget(o, o.sockets.lanes)
-		o.dropConflation()
+		o.in.links.forget(o, o.sockets.laneNumbers())
+		o.sockets.dropConflation()
 	}
 	o.waiters.come(untilHeld)
 	o.waiters.come(untilQuiet)

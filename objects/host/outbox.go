@@ -11,8 +11,9 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// outbox holds what events want sent until what they wrote, and all that they could
-// have read, is durable. The object's lock guards it.
+// outbox is the part of an object that holds what events want sent until what they wrote, and
+// all that they could have read, is durable. Only its methods use its fields. object.mu guards
+// it.
 type outbox struct {
 	items    []outboxItem
 	held     bool   // until the lease is valid again
@@ -38,6 +39,27 @@ type outboxItem struct {
 func (item outboxItem) silent() bool {
 	return item.reply == nil && item.gate == nil && item.settle == nil && len(item.tasks) == 0
 }
+
+// observe notes that what was written now may be seen by events before this commit is durable.
+func (b *outbox) observe(commit uint64) { b.observed = commit }
+
+// needs is the commit that whatever leaves now depends on.
+func (b *outbox) needs() uint64 { return b.observed }
+
+// passes reports whether an item depends on nothing that is still to land, and waits behind no
+// other. The last commit to land is this.
+func (b *outbox) passes(landed uint64) bool { return len(b.items) == 0 && b.observed <= landed }
+
+// hold notes that items wait for the lease to be valid again. It reports false if they did
+// before.
+func (b *outbox) hold() bool {
+	before := b.held
+	b.held = true
+	return !before
+}
+
+// unhold notes that items do not wait for the lease any more.
+func (b *outbox) unhold() { b.held = false }
 
 // add keeps an item behind what it depends on.
 func (b *outbox) add(item outboxItem) {
@@ -80,7 +102,7 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 		item.wrote = true // what goes to gateways waits for a put, which proves that the object is ours
 	}
 	if item.wrote {
-		o.outbox.observed = o.commit.nextCommit()
+		o.outbox.observe(o.commit.nextCommit())
 		o.commit.wrote()
 	}
 	item.pushed = len(outs) > 0
@@ -88,15 +110,15 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 		o.commit.noteWaits()
 	}
 	if item.pushed {
-		need := o.outbox.observed
+		need := o.outbox.needs()
 		if planted.AnswerBeforeCommit {
 			need = 0
 		}
-		o.transmit(o.sockets.stream.Event(time.Now(), need, outs))
+		o.transmit(o.sockets.Event(time.Now(), need, outs))
 	}
 	switch {
 	case item.silent():
-	case planted.AnswerBeforeCommit || len(o.outbox.items) == 0 && o.outbox.observed <= o.commit.state().Commit && o.mayLeave(item):
+	case planted.AnswerBeforeCommit || o.outbox.passes(o.commit.state().Commit) && o.mayLeave(item):
 		o.emit(item)
 	default:
 		o.outbox.add(item)
@@ -107,8 +129,8 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 // mu held.
 func (o *object) release(commit uint64) {
 	if o.sockets != nil {
-		o.transmit(o.sockets.stream.Landed(time.Now(), commit))
-		if o.waiters.awaits(untilRoom) != nil && !o.sockets.stream.Full() {
+		o.transmit(o.sockets.Landed(time.Now(), commit))
+		if o.waiters.awaits(untilRoom) != nil && !o.sockets.Full() {
 			o.waiters.come(untilRoom)
 		}
 	}
@@ -134,7 +156,7 @@ func (o *object) makeRoom() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.startBatchTimer()
-	if !o.acceptsLanes() || !o.sockets.stream.Full() {
+	if !o.acceptsLanes() || !o.sockets.Full() {
 		return nil
 	}
 	return o.addWaiter().await(untilRoom)
@@ -197,76 +219,12 @@ func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrot
 		return nil, false
 	}
 	now := time.Now()
-	b := o.outgoing(now)
-	for _, s := range out.Opened {
-		if ev.req != nil && ev.req.Resumes && o.class.Resume.Time > 0 {
-			o.openSession(s)
-			b.sessions = o.sockets.sessions
-		}
-		info := s.Info()
-		if info.Slot != 0 {
-			d := b.to(info.Gateway)
-			d.Opens = append(d.Opens, stream.Slot(info.Slot))
-			d.Ops = append(d.Ops, o.sockets.opening(info, o.class.Resume.Time))
-		}
+	b, waits, ended := o.sockets.after(&o.memory, ev, out, failure, now)
+	if ended {
+		o.push(delivery{kind: endsDue})
 	}
-	joined := 0
-	for _, send := range out.Sends {
-		o.join(out.Opened[joined:send.Opened])
-		joined = send.Opened
-		if c := o.sockets.conflation; c != nil && (send.Op == engine.OpMessage || send.Op == engine.OpClose) && send.Message.Conflate == "" {
-			b.frames(c.Take(send.Sockets)) // the order is that of sending
-		}
-		switch send.Op {
-		case engine.OpMessage:
-			b.add(send.Sockets, wire.LaneOp{Op: wire.OpMessage, Binary: send.Message.Binary, Data: send.Message.Data})
-		case engine.OpAttach:
-			b.add(send.Sockets, wire.LaneOp{Op: wire.OpAttach, Data: send.Attachment})
-		case engine.OpClose:
-			b.add(send.Sockets, wire.LaneOp{Op: wire.OpClose, Code: send.Close.Code, Reason: send.Close.Reason})
-			o.closeAway(send.Sockets, send.Close)
-		case engine.OpConflate:
-			o.conflate(&b, send.Message, now)
-			waits = true
-		}
-	}
-	o.join(out.Opened[joined:])
-	if ev.kind == wire.Closed {
-		o.leave(ev.ended)
-	}
-	if ev.slot != 0 {
-		d := b.to(ev.gateway)
-		if ev.seq > 0 {
-			d.Acks = append(d.Acks, wire.Reached{Of: ev.slot, Seq: ev.seq})
-		}
-		switch {
-		case ev.kind == wire.Closed:
-			d.Ends = append(d.Ends, stream.Slot(ev.slot))
-		case failure != nil:
-			d.Ops = append(d.Ops, wire.LaneOp{
-				Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{ev.slot}), Code: failure.Code.CloseCode(), Reason: failure.Error(), Fault: failure.Code,
-			})
-		}
-	}
-	o.placeConflated(&b, now, ev.kind == wire.Message && !wrote && b.silent())
+	o.flushLater(o.sockets.placeConflated(&b, now, ev.kind == wire.Message && !wrote && b.silent()))
 	return b.outs(), waits
-}
-
-// opening is the operation that has a gateway open a socket. One that comes back may be away for
-// so long.
-func (s *sockets) opening(info engine.SocketInfo, away time.Duration) wire.LaneOp {
-	op := wire.LaneOp{
-		Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{info.Slot}),
-		Accepted: wire.Accepted{Tags: info.Tags, Order: info.Order, Conflated: info.Conflated, Subprotocol: info.Subprotocol},
-	}
-	if info.Auto != nil {
-		op.AutoRequest, op.AutoResponse = info.Auto.Request, info.Auto.Response
-	}
-	if info.Session != 0 {
-		one := s.sessions.Find(info.ID)
-		op.Session, op.Secret, op.Return = one.ID, one.Secret, uint64(away.Milliseconds())
-	}
-	return op
 }
 
 // maxBody is how many bytes of operations go into one push, each slot counted as one: a

@@ -57,7 +57,7 @@ func crowdedRoom(t *testing.T, size, rooms int) (o *object, key string) {
 	now := time.Now()
 	o = &object{
 		in: &incarnation{id: nuid.Next(), cfg: &Config{Name: "box-4412", Region: "fra"}}, id: wire.Address{ID: id, Name: "lobby"},
-		sockets: &sockets{stream: stream.NewSender(1<<48|1_000_000, nil, new(stream.Defaults()), now)},
+		sockets: &sockets{Sender: stream.NewSender(1<<48|1_000_000, nil, new(stream.Defaults()), now)},
 	}
 	o.memory.State = state.New(new(engine.Data))
 	gateways, slots := [2]string{nuid.Next(), nuid.Next()}, [2]uint32{}
@@ -65,7 +65,7 @@ func crowdedRoom(t *testing.T, size, rooms int) (o *object, key string) {
 	for n := range size {
 		at := n % len(gateways)
 		slots[at] += 1 + random.Uint32N(uint32(2*rooms-1))
-		o.sockets.stream.Event(now, uint64(n+1), []stream.Out{{Gateway: gateways[at], Opens: []stream.Slot{stream.Slot(slots[at])}}})
+		o.sockets.Event(now, uint64(n+1), []stream.Out{{Gateway: gateways[at], Opens: []stream.Slot{stream.Slot(slots[at])}}})
 		o.sockets.open.Add(engine.SocketInfo{
 			ID: wire.SocketID(gateways[at], slots[at]), Gateway: gateways[at], Region: "fra", Order: uint64(n + 1),
 			Tags: []string{"player"}, Attachment: []byte(`{"name":"Ada"}`),

@@ -13,21 +13,12 @@ import (
 // errFull is the error of an event that writes while the store has no room.
 var errFull = &objects.Error{Code: objects.StorageFull, Message: "the store is full; nothing was changed"}
 
-// roomFor refuses what a request has written if the store has no room for it. What
-// makes the object smaller goes on, and so does what nobody can send again: alarms and
-// the ends of sockets.
+// roomFor refuses what an event has written if the store has no room for it.
 func (o *object) roomFor(ev event, out engine.Outcome) error {
-	if !out.Changed() || o.in.store.Room() == record.Free {
+	if !out.Changed() || o.in.store.Room() == record.Free || !o.memory.needsRoom(ev.kind, out) {
 		return nil
 	}
-	sets := out.Alarm != nil && *out.Alarm != engine.Alarm{}
-	switch ev.kind {
-	case wire.Call, wire.Fetch, wire.Message, wire.Told:
-		if sets || o.memory.SizeAfter(out.Writes) >= o.memory.Size() {
-			return errFull
-		}
-	}
-	return nil
+	return errFull
 }
 
 const (

@@ -28,26 +28,26 @@ const (
 
 // writeAway writes the entry of a session that is away; nil removes it. With mu held, by the
 // event loop.
-func (o *object) writeAway(id string, value []byte) {
+func (s *sockets) writeAway(m *memory, id string, value []byte) {
 	key := engine.SessionsAt + id
-	before, _ := o.memory.Reserved().Get(key)
-	o.sockets.away += len(value) - len(before)
-	o.memory.Apply([]engine.Write{{Key: key, Value: value}})
+	before, _ := m.Reserved().Get(key)
+	s.away += len(value) - len(before)
+	m.Apply([]engine.Write{{Key: key, Value: value}})
 }
 
 // closeMoved is the code with which the socket is closed whose session has come back elsewhere.
 const closeMoved = 4408
 
-// makeSessions are the object's sessions. With mu held.
-func (o *object) makeSessions() *resume.Sessions {
-	if o.sockets.sessions == nil {
-		settings := resume.Settings{Bytes: o.class.Resume.Bytes, Time: o.class.Resume.Time}
+// makeSessions are the object's sessions.
+func (s *sockets) makeSessions() *resume.Sessions {
+	if s.sessions == nil {
+		settings := resume.Settings{Bytes: s.resume.Bytes, Time: s.resume.Time}
 		if settings.Bytes == 0 {
 			settings.Bytes = resume.DefaultWindow
 		}
-		o.sockets.sessions = resume.New(settings)
+		s.sessions = resume.New(settings)
 	}
-	return o.sockets.sessions
+	return s.sessions
 }
 
 // next is when the next session ends that is away; zero: none is.
@@ -71,12 +71,12 @@ func (s *sockets) noteSession(info engine.SocketInfo, details *record.Socket) st
 	return id
 }
 
-// openSession has a socket come back if it is lost. With mu held.
-func (o *object) openSession(s *engine.Socket) {
+// openSession has a socket come back if it is lost.
+func (s *sockets) openSession(socket *engine.Socket) {
 	secret := make([]byte, resume.SecretSize)
 	rand.Read(secret) // never fails
-	info := s.Info()
-	s.Number(uint32(o.makeSessions().Open(info.ID, secret, placeOf(info))))
+	info := socket.Info()
+	socket.Number(uint32(s.makeSessions().Open(info.ID, secret, placeOf(info))))
 }
 
 func placeOf(info engine.SocketInfo) resume.Place {
@@ -84,9 +84,9 @@ func placeOf(info engine.SocketInfo) resume.Place {
 }
 
 // tookFrame notes that a message of a client was taken. It reports false if the session of
-// the socket is elsewhere: its client sends the message again from there. With mu held.
-func (o *object) tookFrame(ev event) bool {
-	ss := o.sockets.sessions
+// the socket is elsewhere: its client sends the message again from there.
+func (s *sockets) tookFrame(ev event) bool {
+	ss := s.sessions
 	if ss == nil {
 		return true
 	}
@@ -99,11 +99,11 @@ func (o *object) tookFrame(ev event) bool {
 }
 
 // endSession ends the session of a socket, if it is one's. It returns the socket's id for the
-// object. With mu held.
-func (o *object) endSession(gateway string, slot uint32) string {
-	socket := o.sockets.idAt(gateway, slot)
-	if o.sockets.sessions != nil {
-		o.sockets.sessions.End(socket)
+// object.
+func (s *sockets) endSession(gateway string, slot uint32) string {
+	socket := s.idAt(gateway, slot)
+	if s.sessions != nil {
+		s.sessions.End(socket)
 	}
 	return socket
 }
@@ -121,71 +121,71 @@ func lost(code int) bool {
 // not the end of a session, or that of one that has come back already: then there is nothing
 // to tell the object, and the frame is acknowledged. With mu held.
 func (o *object) leaves(ev event, how engine.Close) bool {
-	if !o.leavesWith(ev.gateway, ev.slot, how, ev.req.Final) {
+	if !o.sockets.leavesWith(&o.memory, ev.gateway, ev.slot, how, ev.req.Final) {
 		return false
 	}
+	o.noteSockets()
 	now := time.Now()
-	b := o.outgoing(now)
+	b := o.sockets.outgoing(now)
 	d := b.to(ev.gateway)
 	d.Acks = append(d.Acks, wire.Reached{Of: ev.slot, Seq: ev.seq})
 	d.Ends = append(d.Ends, stream.Slot(ev.slot))
-	o.placeConflated(&b, now, false)
+	o.flushLater(o.sockets.placeConflated(&b, now, false))
 	o.put(outboxItem{wrote: true}, b.outs()...)
 	return true
 }
 
 // leavesWith is leaves without the acknowledgement. final: the object has closed the socket.
-func (o *object) leavesWith(gateway string, slot uint32, how engine.Close, final bool) bool {
+func (s *sockets) leavesWith(m *memory, gateway string, slot uint32, how engine.Close, final bool) bool {
 	at := resume.Place{Gateway: gateway, Slot: slot}
-	o.recallSession(at)
-	ss := o.sockets.sessions
+	s.recallSession(at)
+	ss := s.sessions
 	if ss == nil {
 		return false
 	}
 	if ss.Detached(at) {
 		ss.Forget(at)
-		o.memory.Apply([]engine.Write{{Key: detachedKey(at)}})
+		m.Apply([]engine.Write{{Key: detachedKey(at)}})
 		return true
 	}
 	one := ss.In(at)
 	if one == nil || final || !lost(how.Code) {
 		return false
 	}
-	socket := o.sockets.open.Find(one.ID)
+	socket := s.open.Find(one.ID)
 	if socket == nil || socket.Closed() {
 		return false
 	}
-	if info := socket.Info(); o.sockets.away+len(info.Attachment)+len(info.Principal) > maxAway {
+	if info := socket.Info(); s.away+len(info.Attachment)+len(info.Principal) > maxAway {
 		return false
 	}
-	ss.Left(time.Now(), at, o.sockets.stream.Whole)
+	ss.Left(time.Now(), at, s.Whole)
 	socket.Leave()
-	o.writeAway(one.ID, awayOf(one, socket.Info(), how).encode())
-	o.noteSockets()
+	s.writeAway(m, one.ID, awayOf(one, socket.Info(), how).encode())
 	return true
 }
 
 // recallSession adopts a session of which only the record knows: its gateway was lost
 // together with the owner before.
-func (o *object) recallSession(at resume.Place) {
+func (s *sockets) recallSession(at resume.Place) {
 	id := wire.SocketID(at.Gateway, at.Slot)
-	known := o.sockets.recorded[id]
-	if len(known.Secret) != resume.SecretSize || o.class.Resume.Time == 0 {
+	known := s.recorded[id]
+	if len(known.Secret) != resume.SecretSize || s.resume.Time == 0 {
 		return
 	}
-	delete(o.sockets.recorded, id)
-	ss := o.makeSessions()
+	delete(s.recorded, id)
+	ss := s.makeSessions()
 	info := engine.SocketInfo{
 		ID: id, Gateway: at.Gateway, Slot: at.Slot, Tags: known.Tags, Attachment: known.Attachment, Principal: known.Principal,
 	}
 	if known.Session != "" {
 		info.ID = known.Session
 	}
-	if ss.Detached(at) || o.sockets.open.Has(info.ID) {
+	if ss.Detached(at) || s.open.Has(info.ID) {
 		return
 	}
 	info.Session = uint32(ss.Adopt(resume.Session{ID: info.ID, Secret: known.Secret, At: at, Lost: true}))
-	o.sockets.open.Add(info)
+	s.open.Add(info)
 }
 
 func detachedKey(at resume.Place) string {
@@ -245,7 +245,7 @@ func keptAway(value []byte) (a away) {
 }
 
 // nextSession is when the first session of a record ends that is away; zero: none is.
-func (o *object) nextSession(kept *engine.Data) (next time.Time) {
+func nextSession(kept *engine.Data) (next time.Time) {
 	for _, value := range kept.Between(engine.SessionsAt, engine.After(engine.SessionsAt)).All() {
 		a := keptAway(value)
 		if until := time.UnixMilli(a.Until); next.IsZero() || until.Before(next) {
@@ -255,43 +255,43 @@ func (o *object) nextSession(kept *engine.Data) (next time.Time) {
 	return next
 }
 
-// adoptSessions takes over what a record has of sessions. With mu held.
-func (o *object) adoptSessions(kept *engine.Data) {
+// adoptSessions takes over what a record has of sessions.
+func (s *sockets) adoptSessions(kept *engine.Data) {
 	for key := range kept.Between(engine.DetachedAt, engine.After(engine.DetachedAt)).All() {
 		id := strings.TrimPrefix(key, engine.DetachedAt)
 		if end := strings.LastIndexByte(id, '-'); end > 0 {
 			if slot, ok := wire.SlotOf(id[:end], id); ok {
-				o.makeSessions().Detach(resume.Place{Gateway: id[:end], Slot: slot})
+				s.makeSessions().Detach(resume.Place{Gateway: id[:end], Slot: slot})
 			}
 		}
 	}
 	for key, value := range kept.Between(engine.SessionsAt, engine.After(engine.SessionsAt)).All() {
 		id, a := strings.TrimPrefix(key, engine.SessionsAt), keptAway(value)
-		o.sockets.away += len(value)
+		s.away += len(value)
 		session := resume.Session{ID: id, Secret: a.Secret, Until: time.UnixMilli(a.Until), Sent: a.Sent, Taken: a.Taken}
-		number := o.makeSessions().Adopt(session)
-		o.sockets.open.Add(engine.SocketInfo{
+		number := s.makeSessions().Adopt(session)
+		s.open.Add(engine.SocketInfo{
 			ID: id, Region: a.Region, Tags: a.Tags, Attachment: cleanAttachment(a.Attachment), Order: a.Order, Conflated: a.Conflated,
 			Principal: cleanPrincipal(a.Principal), Subprotocol: a.Subprotocol, Session: uint32(number), Auto: a.Auto,
 		})
 		if a.Final {
-			o.endAway(id, a.close())
+			s.endAway(id, a.close())
 		}
 	}
 }
 
 // adoptSession makes a socket that a gateway holds the session that it is, if it is one. It
-// reports false if its session is elsewhere. With mu held.
-func (o *object) adoptSession(info *engine.SocketInfo, held *wire.LaneSocket) bool {
+// reports false if its session is elsewhere.
+func (s *sockets) adoptSession(info *engine.SocketInfo, held *wire.LaneSocket) bool {
 	at := placeOf(*info)
-	if o.sockets.sessions != nil && o.sockets.sessions.Detached(at) {
+	if s.sessions != nil && s.sessions.Detached(at) {
 		return false
 	}
 	if held.Session == "" || len(held.Session) > resume.MaxSession || len(held.Secret) != resume.SecretSize {
 		return true
 	}
 	session := resume.Session{ID: held.Session, Secret: slices.Clone(held.Secret), At: at, Sent: held.Sent, Taken: held.Taken, Lost: held.Lost}
-	number := o.makeSessions().Adopt(session)
+	number := s.makeSessions().Adopt(session)
 	info.ID, info.Session = held.Session, uint32(number)
 	if held.AutoRequest != "" || held.AutoResponse != "" {
 		info.Auto = &engine.Auto{Request: held.AutoRequest, Response: held.AutoResponse}
@@ -303,47 +303,64 @@ func (o *object) adoptSession(info *engine.SocketInfo, held *wire.LaneSocket) bo
 func (o *object) handOverWindow() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.sockets.sessions == nil || o.stage() == gone {
+	if o.stage() == gone {
 		return
 	}
-	if window := o.sockets.sessions.HandOver(time.Now(), o.term.epoch, handedOver); window != nil {
+	if window := o.sockets.window(time.Now(), o.term.epoch); window != nil {
 		o.memory.Apply([]engine.Write{{Key: engine.WindowAt, Value: window}})
 	}
 }
 
-// takeOverWindow begins with what the owner before has handed over. With mu held.
-func (o *object) takeOverWindow(kept *engine.Data) {
-	window, handed := kept.Get(engine.WindowAt)
-	if !handed {
-		return
+// window is what the next owner gets of what was sent lately to sockets that come back; nil:
+// nothing.
+func (s *sockets) window(now time.Time, epoch uint64) []byte {
+	if s.sessions == nil {
+		return nil
 	}
-	if err := o.makeSessions().TakeOver(window, o.term.epoch-1); err != nil {
-		o.in.log.Error("window not taken over: sockets that come back may miss something, and are told so", "object", o.id.Key(), "err", err)
-	}
-	o.memory.Apply([]engine.Write{{Key: engine.WindowAt}}) // with the next put
+	return s.sessions.HandOver(now, epoch, handedOver)
 }
 
-// endAway has the object told the end of a session that is away. With mu held.
-func (o *object) endAway(id string, how engine.Close) {
-	o.sockets.sessions.End(id)
-	o.sockets.addEnd(socketEnd{socket: id, close: how, session: true})
+// takeOverWindow begins with what the owner before, of this epoch, has handed over.
+func (s *sockets) takeOverWindow(window []byte, epoch uint64) error {
+	return s.makeSessions().TakeOver(window, epoch)
+}
+
+// endAway has the object told the end of a session that is away.
+func (s *sockets) endAway(id string, how engine.Close) {
+	s.sessions.End(id)
+	s.addEnd(socketEnd{socket: id, close: how, session: true})
 }
 
 // endSessions tells the object the ends of sessions whose time to come back is over. The
 // event loop calls it.
 func (o *object) endSessions(now time.Time) {
-	if o.sockets.sessions == nil {
-		return
-	}
 	o.mu.Lock()
-	for _, one := range o.sockets.sessions.Due(now) {
-		value, _ := o.memory.Reserved().Get(engine.SessionsAt + one.ID)
-		a := keptAway(value)
-		o.endAway(one.ID, a.close())
-	}
-	o.sockets.sessions.Trim(now)
+	some := o.sockets.endSessions(&o.memory, now)
 	o.mu.Unlock()
-	o.deliverEnds()
+	if some {
+		o.deliverEnds()
+	}
+}
+
+// endSessions ends the sessions whose time to come back is over. It reports false if there are
+// no sessions.
+func (s *sockets) endSessions(m *memory, now time.Time) (some bool) {
+	if s.sessions == nil {
+		return false
+	}
+	for _, one := range s.sessions.Due(now) {
+		value, _ := m.Reserved().Get(engine.SessionsAt + one.ID)
+		a := keptAway(value)
+		s.endAway(one.ID, a.close())
+	}
+	s.sessions.Trim(now)
+	return true
+}
+
+// trim forgets what is kept too long for sockets that come back. It reports whether something
+// younger is kept.
+func (s *sockets) trim(now time.Time) bool {
+	return s != nil && s.sessions != nil && s.sessions.Trim(now)
 }
 
 // closesAway reports whether an event has closed a socket that is away.
@@ -356,19 +373,20 @@ func closesAway(sends []engine.Send) bool {
 func isAway(s *engine.Socket) bool { return s.Info().Session != 0 && s.Info().Gateway == "" }
 
 // closeAway ends the sessions that are away of sockets that the object has closed. It is told
-// of their ends with an event of its own. With mu held.
-func (o *object) closeAway(sockets []*engine.Socket, how engine.Close) {
-	for _, s := range sockets {
-		one := o.sockets.findSession(s)
-		if one == nil || !isAway(s) {
+// of their ends with an event of its own.
+func (s *sockets) closeAway(m *memory, closed []*engine.Socket, how engine.Close) (ended bool) {
+	for _, socket := range closed {
+		one := s.findSession(socket)
+		if one == nil || !isAway(socket) {
 			continue
 		}
-		a := awayOf(one, s.Info(), engine.Close{Code: how.Code, Reason: how.Reason})
+		a := awayOf(one, socket.Info(), engine.Close{Code: how.Code, Reason: how.Reason})
 		a.Final = true
-		o.writeAway(one.ID, a.encode())
-		o.endAway(one.ID, a.close())
-		o.push(delivery{kind: endsDue})
+		s.writeAway(m, one.ID, a.encode())
+		s.endAway(one.ID, a.close())
+		ended = true
 	}
+	return ended
 }
 
 // findSession is the session of a socket; nil if it is none.
@@ -380,17 +398,17 @@ func (s *sockets) findSession(socket *engine.Socket) *resume.Session {
 }
 
 // keepAttachments has the record know of what an event has attached to sockets that are
-// away. With mu held.
-func (o *object) keepAttachments(sends []engine.Send) {
+// away.
+func (s *sockets) keepAttachments(m *memory, sends []engine.Send) {
 	for _, send := range sends {
 		if send.Op != engine.OpAttach || !isAway(send.Sockets[0]) {
 			continue
 		}
-		s := send.Sockets[0]
-		if value, is := o.memory.Reserved().Get(engine.SessionsAt + s.ID()); is {
+		socket := send.Sockets[0]
+		if value, is := m.Reserved().Get(engine.SessionsAt + socket.ID()); is {
 			a := keptAway(value)
-			a.Attachment = s.Info().Attachment
-			o.writeAway(s.ID(), a.encode())
+			a.Attachment = socket.Info().Attachment
+			s.writeAway(m, socket.ID(), a.encode())
 		}
 	}
 }
@@ -412,12 +430,11 @@ func checkSession(req *wire.Request) error {
 // then the object decides about a new socket, of which the gateway tells the client that it
 // is another one.
 func (o *object) comesBack(ev event) bool {
-	if ev.req.Session == "" || !o.knowsSession(ev.req.Session) {
+	if ev.req.Session == "" {
 		return false
 	}
-	socket := o.sockets.open.Find(ev.req.Session)
-	one := o.sockets.sessions.Find(ev.req.Session)
-	if socket == nil || one == nil || socket.Closed() {
+	one, socket := o.lostSession(ev.req.Session)
+	if one == nil {
 		return false
 	}
 	if !one.Knows(ev.req.Secret) || principalID(socket.Info().Principal) != principalID(ev.req.Principal) {
@@ -429,19 +446,37 @@ func (o *object) comesBack(ev event) bool {
 	return true
 }
 
-// knowsSession reports whether there is a session, which may be one of which only the record
-// knows.
-func (o *object) knowsSession(id string) bool {
+// lostSession is sockets.lostSession for callers that do not hold mu.
+func (o *object) lostSession(id string) (*resume.Session, *engine.Socket) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for at, known := range o.sockets.recorded {
+	return o.sockets.lostSession(id)
+}
+
+// lostSession is the session with this id and its socket, which the object has not closed;
+// nil: there is none.
+func (s *sockets) lostSession(id string) (*resume.Session, *engine.Socket) {
+	if !s.knowsSession(id) {
+		return nil, nil
+	}
+	socket, one := s.open.Find(id), s.sessions.Find(id)
+	if socket == nil || one == nil || socket.Closed() {
+		return nil, nil
+	}
+	return one, socket
+}
+
+// knowsSession reports whether there is a session, which may be one of which only the record
+// knows.
+func (s *sockets) knowsSession(id string) bool {
+	for at, known := range s.recorded {
 		if end := strings.LastIndexByte(at, '-'); end > 0 && (at == id || known.Session == id) {
 			if slot, ok := wire.SlotOf(at[:end], at); ok {
-				o.recallSession(resume.Place{Gateway: at[:end], Slot: slot})
+				s.recallSession(resume.Place{Gateway: at[:end], Slot: slot})
 			}
 		}
 	}
-	return o.sockets.sessions != nil && o.sockets.sessions.Find(id) != nil
+	return s.sessions != nil && s.sessions.Find(id) != nil
 }
 
 // principalID is who a principal is; "" for nobody in particular.
@@ -457,32 +492,39 @@ func principalID(data []byte) string {
 func (o *object) bringBack(ev event, one *resume.Session, socket *engine.Socket) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	now, req := time.Now(), ev.req
+	now := time.Now()
+	b := o.sockets.bringBack(&o.memory, ev.req, one, socket, now)
+	o.flushLater(o.sockets.placeConflated(&b, now, false))
+	o.noteSockets()
+	reply := &wire.Reply{Status: 101}
+	o.memory.remember(ev.req, reply, now, o.in.wide)
+	o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: true}, b.outs()...)
+	o.counters.ok[ev.index()].Inc()
+}
+
+// bringBack gives a session the place of a request's socket, and returns what its gateways are
+// sent: the one before closes the old socket, the new one opens it with what it has missed.
+func (s *sockets) bringBack(m *memory, req *wire.Request, one *resume.Session, socket *engine.Socket, now time.Time) outgoing {
 	slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has seen it
-	back := o.sockets.sessions.Resume(one, req.Received, resume.Place{Gateway: req.Gateway, Slot: slot}, o.sockets.stream.Whole)
-	b := o.outgoing(now)
-	o.writeAway(one.ID, nil)
+	back := s.sessions.Resume(one, req.Received, resume.Place{Gateway: req.Gateway, Slot: slot}, s.Whole)
+	b := s.outgoing(now)
+	s.writeAway(m, one.ID, nil)
 	if back.Before != (resume.Place{}) {
 		d := b.to(back.Before.Gateway)
 		d.Ops = append(d.Ops, wire.LaneOp{
 			Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{back.Before.Slot}), Code: closeMoved, Reason: "the socket has come back elsewhere",
 		})
-		o.memory.Apply([]engine.Write{{Key: detachedKey(back.Before), Value: []byte("true")}})
+		m.Apply([]engine.Write{{Key: detachedKey(back.Before), Value: []byte("true")}})
 	}
 	socket.Place(req.Gateway, slot, req.Region, cleanPrincipal(req.Principal))
 	d := b.to(req.Gateway)
 	d.Opens = append(d.Opens, stream.Slot(slot))
-	op := o.sockets.opening(socket.Info(), o.class.Resume.Time)
+	op := s.opening(socket.Info())
 	op.Back, op.Counts = true, wire.Counts{Sent: back.From, Taken: back.Taken}
 	attachment := wire.LaneOp{Op: wire.OpAttach, Slots: op.Slots, Data: socket.Info().Attachment}
 	d.Ops = append(d.Ops, op, attachment)
 	for _, m := range back.Messages {
 		d.Ops = append(d.Ops, wire.LaneOp{Op: wire.OpMessage, Slots: op.Slots, Binary: m.Binary, Data: m.Data})
 	}
-	o.placeConflated(&b, now, false)
-	o.noteSockets()
-	reply := &wire.Reply{Status: 101}
-	o.memory.remember(req, reply, now, o.in.wide)
-	o.put(outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: true}, b.outs()...)
-	o.counters.ok[ev.index()].Inc()
+	return b
 }

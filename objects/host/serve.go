@@ -64,7 +64,7 @@ func (o *object) serve() owner.Event {
 	}
 	told, err := toldOf(o.id.Key(), reserved, time.Now())
 	o.logTold(err)
-	if err := o.reschedule(needOf(rec.Alarm, told, o.nextSession(reserved)), o.in.clock.Set); err != nil {
+	if err := o.reschedule(needOf(rec.Alarm, told, nextSession(reserved)), o.in.clock.Set); err != nil {
 		o.in.log.Warn("wake-up not scheduled again; giving the object up", "object", o.id.Key(), "err", err)
 		return owner.Leave{}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -16,11 +17,16 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// sockets are the WebSockets of one object, as the author sees them. Which of them
-// count, and how far each has been heard, is in the stream. The event loop owns
-// them; pendingEnds and held are changed with the object's lock held, which guards answered,
-// conflation, and the stream and what belongs to it.
+// sockets is the part of an object that knows its WebSockets, as the author sees them: the
+// sockets that are open, the ends of which the object is to be told, the sessions that may come
+// back, the values that wait to be sent, and the streams to gateways (its Sender), which say
+// which sockets count and how far each has been heard. Only its methods use its fields. The
+// event loop owns open and recorded, and has object.mu as it changes the rest, which object.mu
+// guards.
 type sockets struct {
+	*stream.Sender // to gateways
+
+	resume      *engine.Resume // of the class
 	open        engine.Sockets
 	pendingEnds *pendingEnds          // nil if the object has been told of every end
 	held        map[string]*wire.Held // what gateways have told, by gateway, until the object is served
@@ -35,16 +41,19 @@ type sockets struct {
 
 	conflation *conflation // nil: no socket has asked for conflated values
 
-	stream   *stream.Sender    // to gateways
 	lanes    map[string]uint32 // their numbers, by gateway
 	lanePush *wire.LanePush    // publish's, used again by each; nil before the first
 	awaits   bool              // links look after the stream
 }
 
+func newSockets(class *engine.Class, to *stream.Sender) *sockets {
+	return &sockets{Sender: to, resume: &class.Resume}
+}
+
 // unused reports whether they are as makeSockets makes them.
 func (s *sockets) unused() bool {
 	return s.open.Len() == 0 && s.pendingEnds == nil && len(s.held) == 0 && len(s.answered) == 0 && s.sessions == nil &&
-		len(s.recorded) == 0 && s.conflation == nil && s.stream.Unused()
+		len(s.recorded) == 0 && s.conflation == nil && s.Unused()
 }
 
 // makeSockets has an object that has slept and has no sockets be ready for some. The event
@@ -56,16 +65,28 @@ func (o *object) makeSockets() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	s := &sockets{stream: stream.NewSender(o.term.token, nil, &o.in.streams, now)}
-	s.stream.Landed(now, o.commit.state().Commit)
-	o.sockets = s
+	o.sockets = newSockets(o.class, stream.NewSender(o.term.token, nil, &o.in.streams, now))
+	o.sockets.Landed(now, o.commit.state().Commit)
 }
 
 // noteSockets has the record know of the sockets, and whoever looks at the object. The event
 // loop calls it, with the object's lock held.
 func (o *object) noteSockets() {
-	o.openSockets.Store(int64(o.sockets.open.Len()))
+	o.openSockets.Store(int64(o.sockets.author().Len()))
 	o.sockets.note()
+}
+
+// author is what the author's code sees of the sockets.
+func (s *sockets) author() *engine.Sockets { return &s.open }
+
+// laneNumbers are the numbers of lanes, by gateway.
+func (s *sockets) laneNumbers() map[string]uint32 { return s.lanes }
+
+// record adds the sockets to what the record is to have.
+func (s *sockets) record(rec *record.Record) {
+	if s != nil {
+		rec.Gateways, rec.Sockets = s.gateways(), s.details
+	}
 }
 
 // idAt is the id of the socket that has this place.
@@ -148,29 +169,40 @@ type socketEnd struct {
 // adoptSockets takes over the sockets that gateways hold, from the previous owner. With
 // mu held.
 func (o *object) adoptSockets(rec *record.Record, kept *engine.Data) {
-	o.sockets.recorded = rec.DecodeSockets()
-	o.adoptSessions(kept)
-	for _, gateway := range slices.Sorted(maps.Keys(o.sockets.held)) {
-		held := o.sockets.held[gateway]
-		for _, s := range held.Sockets {
-			if o.sockets.stream.Has(gateway, stream.Slot(s.Slot)) {
-				delete(o.sockets.recorded, wire.SocketID(gateway, s.Slot))
-				info := engine.SocketInfo{
-					ID: wire.SocketID(gateway, s.Slot), Gateway: gateway, Slot: s.Slot, Region: held.Region, Attachment: cleanAttachment(s.Attachment),
-					Tags: s.Tags, Order: s.Order, Conflated: s.Conflated, Subprotocol: s.Subprotocol, Principal: cleanPrincipal(s.Principal),
-				}
-				if !o.adoptSession(&info, &s) {
-					continue // its session is elsewhere
-				}
-				o.sockets.open.Add(info)
-				o.noteAnswered(gateway, s.Slot, s.Answered)
+	o.sockets.adopt(rec.DecodeSockets(), kept)
+	if window, handed := kept.Get(engine.WindowAt); handed {
+		if err := o.sockets.takeOverWindow(window, o.term.epoch-1); err != nil {
+			o.in.log.Error("window not taken over: sockets that come back may miss something, and are told so", "object", o.id.Key(), "err", err)
+		}
+		o.memory.Apply([]engine.Write{{Key: engine.WindowAt}}) // with the next put
+	}
+	o.noteSockets()
+}
+
+// adopt takes over the sockets that gateways hold, with what the record has of them.
+func (s *sockets) adopt(recorded map[string]record.Socket, kept *engine.Data) {
+	s.recorded = recorded
+	s.adoptSessions(kept)
+	for _, gateway := range slices.Sorted(maps.Keys(s.held)) {
+		held := s.held[gateway]
+		for _, one := range held.Sockets {
+			if !s.Has(gateway, stream.Slot(one.Slot)) {
+				continue
 			}
+			delete(s.recorded, wire.SocketID(gateway, one.Slot))
+			info := engine.SocketInfo{
+				ID: wire.SocketID(gateway, one.Slot), Gateway: gateway, Slot: one.Slot, Region: held.Region, Attachment: cleanAttachment(one.Attachment),
+				Tags: one.Tags, Order: one.Order, Conflated: one.Conflated, Subprotocol: one.Subprotocol, Principal: cleanPrincipal(one.Principal),
+			}
+			if !s.adoptSession(&info, &one) {
+				continue // its session is elsewhere
+			}
+			s.open.Add(info)
+			s.noteAnswered(gateway, one.Slot, one.Answered)
 		}
 	}
-	o.sockets.held = nil
-	o.takeOverWindow(kept)
-	o.join(o.sockets.open.All())
-	o.noteSockets()
+	s.held = nil
+	s.join(s.open.All())
 }
 
 // cleanPrincipal is a copy of a principal; nil for what no gateway of ours has sent.
@@ -197,12 +229,62 @@ func (s *sockets) addEnd(end socketEnd) {
 	s.pendingEnds.ends = append(s.pendingEnds.ends, end)
 }
 
+// hasEnds reports whether the object is to be told of an end.
+func (s *sockets) hasEnds() bool { return s != nil && s.pendingEnds != nil }
+
+// endsWait reports whether the object is to be told of an end before the event in hand.
+func (s *sockets) endsWait() bool { return s.pendingEnds != nil && !s.pendingEnds.yields }
+
+// endsDue has the first end, which gave way, be told now.
+func (s *sockets) endsDue() {
+	if s.pendingEnds != nil {
+		s.pendingEnds.yields = false
+	}
+}
+
+// endsRetry is when the next attempt to tell the first end is due.
+func (s *sockets) endsRetry() time.Time { return s.pendingEnds.retryAt }
+
+// firstEnd is the first end, and its socket as the object knows it: if the gateway has not told
+// this owner of the socket, as the record does.
+func (s *sockets) firstEnd() (socketEnd, engine.SocketInfo) {
+	end := s.pendingEnds.ends[0]
+	if !s.open.Has(end.socket) {
+		recorded := s.recorded[end.socket]
+		delete(s.recorded, end.socket)
+		if len(recorded.Principal) == 0 {
+			recorded.Principal = end.opener
+		}
+		s.open.Add(engine.SocketInfo{
+			ID: end.socket, Gateway: end.gateway, Slot: end.slot, Tags: recorded.Tags, Attachment: recorded.Attachment, Principal: recorded.Principal,
+		})
+	}
+	return end, s.open.Find(end.socket).Info()
+}
+
 // dropEnd removes the first end: the object knows of it.
 func (s *sockets) dropEnd() {
+	delete(s.answered, s.pendingEnds.ends[0].socket)
 	s.pendingEnds.failures = 0
 	if s.pendingEnds.ends = s.pendingEnds.ends[1:]; len(s.pendingEnds.ends) == 0 {
 		s.pendingEnds = nil
 	}
+}
+
+// endYields puts the first end back, whose event has given way: it is told when endsDue says so.
+func (s *sockets) endYields(info engine.SocketInfo) {
+	s.open.AddEnded(info)
+	s.pendingEnds.yields = true
+}
+
+// endFailed notes that the first end could not be told. It returns how many wait, and for how
+// long.
+func (s *sockets) endFailed(now time.Time) (waiting int, pause time.Duration) {
+	u := s.pendingEnds
+	pause = min(time.Minute, time.Second<<min(u.failures, 6))
+	u.failures++
+	u.retryAt = now.Add(pause)
+	return len(u.ends), pause
 }
 
 // frame handles what a socket sent, if it is the next of that socket's frames. Its
@@ -253,12 +335,12 @@ func (o *object) mayOpen(ev event) bool {
 	gateway := ev.req.Gateway
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if ev.req.Socket == "" || o.sockets.stream.Accepts(gateway) {
+	if ev.req.Socket == "" || o.sockets.Accepts(gateway) {
 		return true
 	}
 	now := time.Now()
-	o.sockets.stream.Hurry(now, gateway)
-	o.transmit(o.sockets.stream.Tick(now))
+	o.sockets.Hurry(now, gateway)
+	o.transmit(o.sockets.Tick(now))
 	o.in.answer(o.mailbox.newestReply(ev.reply), &wire.Reply{Moved: true, Token: o.term.token})
 	return false
 }
@@ -267,7 +349,7 @@ func (o *object) mayOpen(ev event) bool {
 func (o *object) take(ev event) stream.Verdict {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	verdict := o.sockets.stream.Frame(ev.gateway, stream.Slot(ev.slot), ev.seq, ev.kind == wire.Closed)
+	verdict := o.sockets.Frame(ev.gateway, stream.Slot(ev.slot), ev.seq, ev.kind == wire.Closed)
 	switch verdict {
 	case stream.Gap:
 		o.in.answer(ev.reply, &wire.Reply{Gap: true, Token: o.term.token})
@@ -279,14 +361,14 @@ func (o *object) take(ev event) stream.Verdict {
 	case stream.Take:
 		req := ev.req
 		if ev.kind != wire.Closed {
-			if !o.tookFrame(ev) {
+			if !o.sockets.tookFrame(ev) {
 				return stream.Ignore
 			}
 			break
 		}
 		how := engine.Close{Code: req.Code, Reason: req.Reason, Clean: req.Clean, Fault: string(req.Fault)}
 		if !o.leaves(ev, how) {
-			socket := o.endSession(ev.gateway, ev.slot)
+			socket := o.sockets.endSession(ev.gateway, ev.slot)
 			o.sockets.addEnd(socketEnd{
 				socket: socket, gateway: ev.gateway, slot: ev.slot, seq: ev.seq, close: how, opener: cleanPrincipal(req.Principal), asked: req.Time,
 			})
@@ -306,28 +388,39 @@ func (o *object) answer(to string, reply wire.Reply) {
 // answer to it says so.
 func (o *object) loseGateway(gateway string) {
 	o.mu.Lock()
-	if slots := o.sockets.stream.Members(gateway); len(slots) > 0 || o.sockets.stream.Awaits(gateway) {
-		end := engine.Close{Code: 1006, Reason: "the gateway that held the socket has gone", Fault: string(objects.Unavailable)}
-		outs := []stream.Out{{Gateway: gateway, GiveUp: true}, {Gateway: gateway}}
-		for _, slot := range slots {
-			if o.leavesWith(gateway, uint32(slot), end, false) {
-				outs[1].Ends = append(outs[1].Ends, slot)
-				continue
-			}
-			socket := o.endSession(gateway, uint32(slot))
-			o.sockets.addEnd(socketEnd{socket: socket, gateway: gateway, slot: uint32(slot), close: end})
-		}
-		o.put(outboxItem{wrote: true}, outs[:1+min(1, len(outs[1].Ends))]...)
+	if outs := o.sockets.lose(&o.memory, gateway); len(outs) > 0 {
+		o.noteSockets()
+		o.put(outboxItem{wrote: true}, outs...)
 	}
 	o.mu.Unlock()
 	o.deliverEnds()
+}
+
+// lose ends the sockets of a gateway, and returns what gives the gateway up; nil: it held
+// none. Sessions of a lost gateway may come back: the object is told nothing of those.
+func (s *sockets) lose(m *memory, gateway string) []stream.Out {
+	slots := s.Members(gateway)
+	if len(slots) == 0 && !s.Awaits(gateway) {
+		return nil
+	}
+	end := engine.Close{Code: 1006, Reason: "the gateway that held the socket has gone", Fault: string(objects.Unavailable)}
+	outs := []stream.Out{{Gateway: gateway, GiveUp: true}, {Gateway: gateway}}
+	for _, slot := range slots {
+		if s.leavesWith(m, gateway, uint32(slot), end, false) {
+			outs[1].Ends = append(outs[1].Ends, slot)
+			continue
+		}
+		socket := s.endSession(gateway, uint32(slot))
+		s.addEnd(socketEnd{socket: socket, gateway: gateway, slot: uint32(slot), close: end})
+	}
+	return outs[:1+min(1, len(outs[1].Ends))]
 }
 
 // deliverEnds runs the object's handler for each socket that has ended. If the object's
 // constructor fails, the ends stay and are tried again with the next event or after a
 // while.
 func (o *object) deliverEnds() {
-	if o.sockets.pendingEnds == nil {
+	if !o.sockets.hasEnds() {
 		return
 	}
 	out, ok := o.awake()
@@ -337,37 +430,22 @@ func (o *object) deliverEnds() {
 	e := o.countFailure(event{kind: wire.Closed}, out)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	u := o.sockets.pendingEnds
-	pause := min(time.Minute, time.Second<<min(u.failures, 6))
-	u.failures++
-	u.retryAt = time.Now().Add(pause)
-	o.in.idle.put(o, u.retryAt)
-	o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Reference, "object", o.id.Key(), "ends", len(u.ends), "again in", pause)
+	now := time.Now()
+	waiting, pause := o.sockets.endFailed(now)
+	o.in.idle.put(o, now.Add(pause))
+	o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Reference, "object", o.id.Key(), "ends", waiting, "again in", pause)
 }
 
 // deliverEnd runs the handler for the first end. There is an instance.
 func (o *object) deliverEnd() {
-	end := o.sockets.pendingEnds.ends[0]
-	now := time.Now()
-	known := o.endContext(&end, now)
+	end, info := o.sockets.firstEnd()
+	known := o.endContext(&end, time.Now())
 	ev := event{kind: wire.Closed, ctx: known, gateway: end.gateway, slot: end.slot, seq: end.seq, ended: end.socket, session: end.session}
-	if !o.sockets.open.Has(end.socket) { // its gateway has not told this owner of it
-		recorded := o.sockets.recorded[end.socket]
-		delete(o.sockets.recorded, end.socket)
-		if len(recorded.Principal) == 0 {
-			recorded.Principal = end.opener
-		}
-		o.sockets.open.Add(engine.SocketInfo{
-			ID: end.socket, Gateway: end.gateway, Slot: end.slot, Tags: recorded.Tags, Attachment: recorded.Attachment, Principal: recorded.Principal,
-		})
-	}
-	info := o.sockets.open.Find(end.socket).Info()
 	told := func(out engine.Outcome) {
 		o.finish(ev, out)
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.sockets.dropEnd()
-		delete(o.sockets.answered, end.socket)
 	}
 	before := o.onExit
 	o.onExit = told
@@ -375,28 +453,215 @@ func (o *object) deliverEnd() {
 	o.onExit = before
 	if o.givesWay(ev, out) {
 		o.gaveWay = false // the event in hand has not
-		o.sockets.open.AddEnded(info)
-		o.sockets.pendingEnds.yields = true
+		o.sockets.endYields(info)
 		o.mailbox.pushBehindAsks(delivery{kind: endsDue})
 		return
 	}
 	told(out)
 }
 
-// noteAnswered notes when a gateway has answered a socket by itself. With mu held.
-func (o *object) noteAnswered(gateway string, slot uint32, ms int64) {
-	if ms == 0 || !o.sockets.stream.Has(gateway, stream.Slot(slot)) {
+// noteAnswered notes when a gateway has answered a socket by itself.
+func (s *sockets) noteAnswered(gateway string, slot uint32, ms int64) {
+	if ms == 0 || !s.Has(gateway, stream.Slot(slot)) {
 		return
 	}
-	if o.sockets.answered == nil {
-		o.sockets.answered = make(map[string]time.Time)
+	if s.answered == nil {
+		s.answered = make(map[string]time.Time)
 	}
-	o.sockets.answered[o.sockets.idAt(gateway, slot)] = time.UnixMilli(ms).UTC()
+	s.answered[s.idAt(gateway, slot)] = time.UnixMilli(ms).UTC()
 }
+
+// answeredAt is when a gateway has answered a socket by itself.
+func (s *sockets) answeredAt(id string) time.Time { return s.answered[id] }
 
 // answered is when a gateway has answered a socket by itself. An event asks.
 func (o *object) answered(s *engine.Socket) time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.sockets.answered[s.ID()]
+	return o.sockets.answeredAt(s.ID())
+}
+
+// after brings what an event does to sockets into memory, and returns what is sent of it.
+// waits is whether it has sent conflated values that wait. ended is whether it has ended
+// sessions that were away, of which the object is to be told.
+func (s *sockets) after(m *memory, ev event, out engine.Outcome, failure *objects.Error, now time.Time) (b outgoing, waits, ended bool) {
+	b = s.outgoing(now)
+	for _, socket := range out.Opened {
+		if ev.req != nil && ev.req.Resumes && s.resume.Time > 0 {
+			s.openSession(socket)
+			b.sessions = s.sessions
+		}
+		info := socket.Info()
+		if info.Slot != 0 {
+			d := b.to(info.Gateway)
+			d.Opens = append(d.Opens, stream.Slot(info.Slot))
+			d.Ops = append(d.Ops, s.opening(info))
+		}
+	}
+	joined := 0
+	for _, send := range out.Sends {
+		s.join(out.Opened[joined:send.Opened])
+		joined = send.Opened
+		if c := s.conflation; c != nil && (send.Op == engine.OpMessage || send.Op == engine.OpClose) && send.Message.Conflate == "" {
+			b.frames(c.Take(send.Sockets)) // the order is that of sending
+		}
+		switch send.Op {
+		case engine.OpMessage:
+			b.add(send.Sockets, wire.LaneOp{Op: wire.OpMessage, Binary: send.Message.Binary, Data: send.Message.Data})
+		case engine.OpAttach:
+			b.add(send.Sockets, wire.LaneOp{Op: wire.OpAttach, Data: send.Attachment})
+		case engine.OpClose:
+			b.add(send.Sockets, wire.LaneOp{Op: wire.OpClose, Code: send.Close.Code, Reason: send.Close.Reason})
+			ended = s.closeAway(m, send.Sockets, send.Close) || ended
+		case engine.OpConflate:
+			s.conflate(&b, send.Message, now)
+			waits = true
+		}
+	}
+	s.join(out.Opened[joined:])
+	if ev.kind == wire.Closed {
+		s.leave(ev.ended)
+	}
+	if ev.slot != 0 {
+		d := b.to(ev.gateway)
+		if ev.seq > 0 {
+			d.Acks = append(d.Acks, wire.Reached{Of: ev.slot, Seq: ev.seq})
+		}
+		switch {
+		case ev.kind == wire.Closed:
+			d.Ends = append(d.Ends, stream.Slot(ev.slot))
+		case failure != nil:
+			d.Ops = append(d.Ops, wire.LaneOp{
+				Op: wire.OpClose, Slots: wire.SlotsOf([]uint32{ev.slot}), Code: failure.Code.CloseCode(), Reason: failure.Error(), Fault: failure.Code,
+			})
+		}
+	}
+	return b, waits, ended
+}
+
+// opening is the operation that has a gateway open a socket.
+func (s *sockets) opening(info engine.SocketInfo) wire.LaneOp {
+	op := wire.LaneOp{
+		Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{info.Slot}),
+		Accepted: wire.Accepted{Tags: info.Tags, Order: info.Order, Conflated: info.Conflated, Subprotocol: info.Subprotocol},
+	}
+	if info.Auto != nil {
+		op.AutoRequest, op.AutoResponse = info.Auto.Request, info.Auto.Response
+	}
+	if info.Session != 0 {
+		one := s.sessions.Find(info.ID)
+		op.Session, op.Secret, op.Return = one.ID, one.Secret, uint64(s.resume.Time.Milliseconds())
+	}
+	return op
+}
+
+// tick repeats the questions that gateways have not answered, if it is time to. It reports
+// whether nothing is awaited any more.
+func (s *sockets) tick(now time.Time) (do []stream.Do, quiet bool) {
+	if wake := s.Wake(); !wake.IsZero() && !now.Before(wake) {
+		do = s.Tick(now)
+	}
+	if quiet = s.Wake().IsZero(); quiet {
+		s.awaits = false
+	}
+	return do, quiet
+}
+
+// laneTo is the number of the lane to a gateway, if there is one.
+func (s *sockets) laneTo(gateway string) (lane uint32, known bool) {
+	lane, known = s.lanes[gateway]
+	return lane, known
+}
+
+// addLane notes the number of the lane to a gateway.
+func (s *sockets) addLane(gateway string, lane uint32) {
+	if s.lanes == nil {
+		s.lanes = make(map[string]uint32)
+	}
+	s.lanes[gateway] = lane
+}
+
+// beginsToAwait reports whether something is awaited of gateways that was not before: links are
+// to look after the streams.
+func (s *sockets) beginsToAwait() bool {
+	if s.awaits || s.Wake().IsZero() {
+		return false
+	}
+	s.awaits = true
+	return true
+}
+
+// nextPush is the message to be made next. Each uses the memory of the one before.
+func (s *sockets) nextPush() *wire.LanePush {
+	if s.lanePush == nil {
+		s.lanePush = new(wire.LanePush)
+	}
+	return s.lanePush
+}
+
+// kept is how many bytes are kept for gateways.
+func (s *sockets) kept() (kept int) {
+	for gateway := range s.lanes {
+		kept += s.Kept(gateway)
+	}
+	return kept
+}
+
+// dropLargest drops what the largest lane keeps.
+func (s *sockets) dropLargest() []stream.Do {
+	largest := ""
+	for gateway := range s.lanes {
+		if largest == "" || s.Kept(gateway) > s.Kept(largest) {
+			largest = gateway
+		}
+	}
+	s.Shed(largest)
+	return nil
+}
+
+// noteAllAnswered notes when a gateway has answered sockets by itself.
+func (s *sockets) noteAllAnswered(gateway string, at []wire.Reached) []stream.Do {
+	for _, a := range at {
+		s.noteAnswered(gateway, a.Of, int64(min(a.Seq, math.MaxInt64)))
+	}
+	return nil
+}
+
+// hurry has a gateway asked at once if it owes an answer.
+func (s *sockets) hurry(now time.Time, gateway string) []stream.Do {
+	s.Hurry(now, gateway)
+	return nil
+}
+
+// hurryAll has every gateway asked at once that owes an answer.
+func (s *sockets) hurryAll(now time.Time) []stream.Do {
+	for gateway := range s.lanes {
+		s.Hurry(now, gateway)
+	}
+	return nil
+}
+
+// holds handles a gateway's answer to a new owner of the object with this key. The list of its
+// sockets is kept until the object is served.
+func (s *sockets) holds(now time.Time, object string, h *wire.Held) []stream.Do {
+	if h.Token != s.Token() || h.Object != object {
+		return nil
+	}
+	if s.Taking() {
+		if s.held == nil {
+			s.held = make(map[string]*wire.Held)
+		}
+		s.held[h.Gateway] = h
+	}
+	answer := stream.Answer{Positions: make([]stream.Position, len(h.Positions))}
+	for i, p := range h.Positions {
+		answer.Positions[i] = stream.Position{Token: p.Token, Received: p.Received}
+		for _, r := range p.Heads {
+			answer.Positions[i].Heads = append(answer.Positions[i].Heads, stream.Head{Gateway: stream.Mark(r.Of), Seq: r.Seq})
+		}
+	}
+	for _, one := range h.Sockets {
+		answer.Sockets = append(answer.Sockets, stream.HeldSocket{Slot: stream.Slot(one.Slot), Acked: one.Acked})
+	}
+	return s.Held(now, h.Gateway, answer)
 }

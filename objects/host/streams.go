@@ -19,17 +19,17 @@ type streaming struct {
 }
 
 // streamOf is what an event wants written; nil: nothing. The reply says where it is to be read.
-func (o *object) streamOf(ev event, out engine.Outcome, reply *wire.Reply) *streaming {
+func (in *incarnation) streamOf(ev event, out engine.Outcome, reply *wire.Reply) *streaming {
 	if out.Response == nil || out.Response.Stream == nil || out.Err != nil || reply == nil {
 		return nil
 	}
-	reply.Stream = wire.NewStream(o.in.id)
+	reply.Stream = wire.NewStream(in.id)
 	return &streaming{at: reply.Stream, reader: ev.req.Gateway, write: out.Response.Stream, body: ev.large}
 }
 
 // takes is what whoever has made the request can do with a response. A stream goes only where the answer goes.
-func (o *object) takes(ev event) engine.Takes {
-	if o.in.bodies == nil || !strings.HasPrefix(ev.reply, wire.InboxPrefix+ev.req.Gateway+".") {
+func (in *incarnation) takes(ev event) engine.Takes {
+	if in.bodies == nil || !strings.HasPrefix(ev.reply, wire.InboxPrefix+ev.req.Gateway+".") {
 		return engine.TakesWhole
 	}
 	return engine.Takes(ev.req.Takes)

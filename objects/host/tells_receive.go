@@ -112,14 +112,9 @@ func (o *object) receiveForget(ev event) {
 	if wire.Decode(ev.req.Body, &f) != nil {
 		return
 	}
-	at := tells.MarkKey(f.From)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	known, marked := o.memory.Reserved().Get(at)
-	mark, err := engine.DecodeCount(known)
-	if marked && err == nil && tells.MayDrop(mark, f.Born, f.Last) {
-		o.memory.Apply([]engine.Write{{Key: at}})
-	}
+	o.memory.forgetMark(f)
 }
 
 // mayForget is asked by a receiver whether its mark is needed. If not, it is told Forget: at once, or as soon as no copy of a

@@ -40,7 +40,7 @@ const (
 // newTold is for an object that has told nothing since this commit.
 func newTold(self string, commit uint64) *told {
 	t := &told{box: tells.New(self)}
-	t.box.Landed(commit)
+	t.landed(commit)
 	return t
 }
 
@@ -56,7 +56,7 @@ func toldOf(self string, data *engine.Data, now time.Time) (t *told, err error) 
 			if t == nil {
 				t = &told{box: tells.New(self)}
 			}
-			if bad := t.box.Note(engine.Write{Key: key, Value: value}, 0); bad != nil {
+			if bad := t.note([]engine.Write{{Key: key, Value: value}}, 0); bad != nil {
 				err = errors.Join(err, fmt.Errorf("%s: %w", key, bad))
 			}
 		}

@@ -1,0 +1,41 @@
+package host
+
+import (
+	"time"
+
+	"holdfast/objects/host/internal/asks"
+)
+
+// questions is the part of an object that knows what it has asked others and what of that is
+// not settled. Its Caller decides. Only its methods use its fields. object.mu guards it.
+type questions struct {
+	asks.Caller
+	timer *time.Timer   // for what callees are told later; nil: they know all
+	event *eventContext // the event in hand, if it has asked others; else nil
+}
+
+// waiting is the event in hand, if it has asked others; else nil.
+func (q *questions) waiting() *eventContext { return q.event }
+
+// begin notes that the event in hand asks others.
+func (q *questions) begin(c *eventContext) { q.event = c }
+
+// end notes that the event asks nothing any more.
+func (q *questions) end(c *eventContext) {
+	if q.event == c {
+		q.event = nil
+	}
+}
+
+// sayAgain has callees told more at a time; zero: they know all. The first timer is what newTimer
+// returns.
+func (q *questions) sayAgain(at, now time.Time, newTimer func() *time.Timer) {
+	switch {
+	case at.IsZero():
+		q.timer = nil
+	case q.timer == nil:
+		q.timer = newTimer()
+	default:
+		q.timer.Reset(at.Sub(now))
+	}
+}
