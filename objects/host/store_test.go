@@ -301,6 +301,23 @@ func recordOf(t *testing.T, name string, size int) (string, []byte) {
 	return id.Key(), (&record.Record{Name: name, Epoch: 1, Commit: 1, Data: data}).Encode()
 }
 
+// decided does a put or a removal until what has become of it is known, as owners do. The key's revision was expect.
+func decided(t *testing.T, records *record.Bucket, key string, expect uint64, do func() (uint64, error)) (uint64, error) {
+	t.Helper()
+	for i := range 100 {
+		revision, err := do()
+		late := i > 0 && errors.Is(err, record.ErrStale) // an earlier copy has landed
+		if !late && !errors.Is(err, record.ErrDoubt) {
+			return revision, err
+		}
+		if _, now, err := records.Read(t.Context(), key); err != nil || now != expect {
+			return now, err
+		}
+	}
+	t.Fatalf("the fate of a put of %s is not known", key)
+	return 0, nil
+}
+
 func TestAFullStoreSaysSoAtOnceAndRecovers(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
@@ -310,13 +327,16 @@ func TestAFullStoreSaysSoAtOnceAndRecovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, func(ctx context.Context) { records.Run(ctx, quiet) })
+	put := func(key string, value []byte, expect uint64) (uint64, error) {
+		return decided(t, records, key, expect, func() (uint64, error) { return records.Put(t.Context(), key, value, expect) })
+	}
 	revisions := make(map[string]uint64)
 	for i := 0; ; i++ {
 		if i == 20 {
 			t.Fatal("a store of 100,000 bytes took 200,000")
 		}
 		key, value := recordOf(t, fmt.Sprint(i), 10_000)
-		revision, err := records.Put(t.Context(), key, value, 0)
+		revision, err := put(key, value, 0)
 		if err != nil {
 			if !errors.Is(err, record.ErrFull) || !errors.Is(err, record.ErrRefused) || errors.Is(err, record.ErrDoubt) {
 				t.Fatalf("err = %v, want ErrFull", err)
@@ -329,7 +349,7 @@ func TestAFullStoreSaysSoAtOnceAndRecovers(t *testing.T) {
 		t.Errorf("room = %v, want full", records.Room())
 	}
 	key, value := recordOf(t, "0", 10_000) // as before: a claim is such a put
-	if revisions[key], err = records.Put(t.Context(), key, value, revisions[key]); err != nil {
+	if revisions[key], err = put(key, value, revisions[key]); err != nil {
 		t.Errorf("a claim was refused: %v", err)
 	}
 	if _, _, err := records.Read(t.Context(), key); err != nil {
@@ -337,13 +357,14 @@ func TestAFullStoreSaysSoAtOnceAndRecovers(t *testing.T) {
 	}
 	for _, name := range []string{"0", "1", "2"} {
 		key, _ := recordOf(t, name, 0)
-		if _, err := records.Remove(t.Context(), key, revisions[key]); err != nil {
+		remove := func() (uint64, error) { return records.Remove(t.Context(), key, revisions[key]) }
+		if _, err := decided(t, records, key, revisions[key], remove); err != nil {
 			t.Errorf("a removal was refused: %v", err)
 		}
 	}
 	eventually(t, "room after three records were removed", func() bool { return records.Room() == record.Free })
 	if key, value := recordOf(t, "again", 10_000); err == nil {
-		_, err = records.Put(t.Context(), key, value, 0)
+		_, err = put(key, value, 0)
 	}
 	if err != nil {
 		t.Errorf("a put after there was room again: %v", err)

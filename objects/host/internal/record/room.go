@@ -54,7 +54,7 @@ type refusal struct {
 	bytes uint64 // as of the first reading after it; 0: not read yet
 }
 
-// again is how soon puts are tried again after a refusal if nothing else has changed.
+// again is how soon puts are tried again after a refusal, or a silence, if nothing else has changed.
 const again = 30 * time.Second
 
 // stands reports whether a put would still find no room: no limit is known, it is not long
@@ -63,12 +63,31 @@ func (r refusal) stands(u Usage, now time.Time) bool {
 	return u.Limit == 0 && now.Sub(r.at) < again && u.Bytes >= r.bytes-r.bytes/100
 }
 
-// judge returns the room in a store that has just answered a question about its usage. silent is
-// since when puts have not been answered, zero if the last one was. For a store with
+// silence is puts that were not answered, without an answered one between them; the zero silence is none.
+type silence struct {
+	since, last time.Time // of the first put and of the last
+}
+
+// longer returns the silence with one more put. A put that was lost long ago says nothing of this one.
+func (s silence) longer(now time.Time) silence {
+	if s.since.IsZero() || now.Sub(s.last) >= again {
+		s.since = now
+	}
+	s.last = now
+	return s
+}
+
+// lasts reports whether a put would not be answered now either. One put that was lost does not say so. When nobody has put
+// for long, events may try: of a store whose objects stay where they are, nobody else would find that puts are answered again.
+func (s silence) lasts(now time.Time) bool {
+	return s.last.Sub(s.since) >= stuckAfter && now.Sub(s.last) < again
+}
+
+// judge returns the room in a store that has just answered a question about its usage. For a store with
 // replicas another server takes over.
-func judge(u Usage, last refusal, silent, now time.Time, replicas int) Room {
+func judge(u Usage, last refusal, puts silence, now time.Time, replicas int) Room {
 	switch {
-	case !silent.IsZero() && now.Sub(silent) >= stuckAfter && replicas <= 1:
+	case puts.lasts(now) && replicas <= 1:
 		return Stuck
 	case u.Full() || last.stands(u, now):
 		return Full
@@ -78,10 +97,10 @@ func judge(u Usage, last refusal, silent, now time.Time, replicas int) Room {
 
 // room is the known state of the store's room.
 type room struct {
-	now    atomic.Int32              // a Room
-	silent atomic.Pointer[time.Time] // since when no put was answered; nil: the last one was
-	usage  atomic.Pointer[Usage]     // nil: not read yet
-	last   atomic.Pointer[refusal]   // nil: none yet, or the server has been restarted since
+	now    atomic.Int32            // a Room
+	silent atomic.Pointer[silence] // nil: the last put was answered
+	usage  atomic.Pointer[Usage]   // nil: not read yet
+	last   atomic.Pointer[refusal] // nil: none yet, or the server has been restarted since
 }
 
 func (r *room) noteAnswer() {
@@ -90,7 +109,19 @@ func (r *room) noteAnswer() {
 	}
 }
 
-func (r *room) unheard(now time.Time) { r.silent.CompareAndSwap(nil, &now) }
+func (r *room) unheard(now time.Time) {
+	for {
+		before := r.silent.Load()
+		var puts silence
+		if before != nil {
+			puts = *before
+		}
+		puts = puts.longer(now)
+		if r.silent.CompareAndSwap(before, &puts) {
+			return
+		}
+	}
+}
 
 // refused notes that a put found no room: until a reading says otherwise, events need not
 // try.
@@ -110,9 +141,9 @@ func (r *room) remade() {
 // read notes a reading, and returns the room before and after it.
 func (r *room) read(u Usage, now time.Time, replicas int) (before, after Room) {
 	r.usage.Store(&u)
-	var silent time.Time
-	if since := r.silent.Load(); since != nil {
-		silent = *since
+	var puts silence
+	if silent := r.silent.Load(); silent != nil {
+		puts = *silent
 	}
 	var last refusal
 	if l := r.last.Load(); l != nil {
@@ -121,7 +152,7 @@ func (r *room) read(u Usage, now time.Time, replicas int) (before, after Room) {
 			r.last.CompareAndSwap(l, &last)
 		}
 	}
-	after = judge(u, last, silent, now, replicas)
+	after = judge(u, last, puts, now, replicas)
 	return Room(r.now.Swap(int32(after))), after
 }
 
@@ -197,6 +228,8 @@ func (b *Bucket) read(ctx context.Context, log *slog.Logger) {
 		log.Error("the store answers no puts, though it answers questions: if its disk was full, make room and restart nats-server")
 	case after == Full:
 		log.Warn("the store is full; events that write are refused until there is room", "bytes", b.Usage().Bytes, "limit", b.Usage().Limit)
+	case before == Stuck:
+		log.Info("puts to the store are tried again", "bytes", b.Usage().Bytes, "limit", b.Usage().Limit)
 	default:
 		log.Info("the store has room again", "bytes", b.Usage().Bytes, "limit", b.Usage().Limit)
 	}

@@ -52,23 +52,28 @@ func TestWhatAReadingSaysOfTheRoom(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		usage    Usage
-		silent   time.Duration // -1: the last put was answered
+		puts     []time.Duration // how long ago puts were made that were not answered
 		replicas int
 		want     Room
 	}{
-		{"room, and puts are answered", free, -1, 1, Free},
-		{"full, and puts are answered", full, -1, 1, Full},
-		{"a put was lost", free, time.Second, 1, Free},
-		{"no put is answered for long", free, stuckAfter, 1, Stuck},
-		{"full, and no put is answered for long", full, stuckAfter, 1, Stuck},
-		{"replicas help themselves", free, time.Hour, 3, Free},
-		{"full replicas", full, time.Hour, 3, Full},
+		{"room, and puts are answered", free, nil, 1, Free},
+		{"full, and puts are answered", full, nil, 1, Full},
+		{"a put was lost", free, []time.Duration{time.Second}, 1, Free},
+		{"a put was lost, and nobody has put since", free, []time.Duration{20 * time.Second}, 1, Free},
+		{"a put was lost long ago, and one now", free, []time.Duration{time.Hour, 0}, 1, Free},
+		{"puts were lost at once", free, []time.Duration{stuckAfter, stuckAfter - time.Second}, 1, Free},
+		{"no put is answered for long", free, []time.Duration{stuckAfter, 0}, 1, Stuck},
+		{"full, and no put is answered for long", full, []time.Duration{stuckAfter, 0}, 1, Stuck},
+		{"no put was answered, and nobody has put for a while", free, []time.Duration{20 * time.Second, 15 * time.Second}, 1, Stuck},
+		{"no put was answered, and nobody has put for long", free, []time.Duration{again + stuckAfter, again}, 1, Free},
+		{"replicas help themselves", free, []time.Duration{time.Minute, 40 * time.Second, 20 * time.Second, 0}, 3, Free},
+		{"full replicas", full, []time.Duration{time.Minute, 40 * time.Second, 20 * time.Second, 0}, 3, Full},
 	} {
-		var silent time.Time
-		if c.silent >= 0 {
-			silent = now.Add(-c.silent)
+		var puts silence
+		for _, ago := range c.puts {
+			puts = puts.longer(now.Add(-ago))
 		}
-		if got := judge(c.usage, refusal{}, silent, now, c.replicas); got != c.want {
+		if got := judge(c.usage, refusal{}, puts, now, c.replicas); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
@@ -98,7 +103,7 @@ func TestARefusalStandsUntilSomethingHasChanged(t *testing.T) {
 	}
 }
 
-// A refusal counts at once, and what is stuck stays so until a put is answered.
+// A refusal counts at once, and what is stuck stays so while puts are made and not answered.
 func TestARefusedPutSaysThatTheStoreIsFull(t *testing.T) {
 	var b Bucket
 	at := func(seconds int64) time.Time { return time.Unix(seconds, 0) }
@@ -116,13 +121,19 @@ func TestARefusedPutSaysThatTheStoreIsFull(t *testing.T) {
 	read(1002, Full)
 	read(1031, Free) // they may try again
 	b.room.unheard(at(1032))
-	b.room.unheard(at(1034)) // the first one counts
-	read(1034, Free)
+	b.room.unheard(at(1034))
+	read(1035, Free)
+	b.room.unheard(at(1035)) // none has been answered since the first
 	read(1035, Stuck)
 	b.room.refused(at(1036))
 	if b.Room() != Stuck {
 		t.Fatalf("room = %v, want stuck", b.Room())
 	}
+	read(1064, Stuck)
+	read(1065, Full) // nobody puts, and the refusal stands
+	read(1066, Free) // events may try
+	b.room.unheard(at(1067))
+	read(1067, Free)
 	b.room.remade()
 	read(1037, Free)
 }
