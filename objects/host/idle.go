@@ -110,7 +110,7 @@ func (o *object) idleCheck(now time.Time) bool {
 		} else if idle >= life.Hibernate && o.keepsNothing() {
 			return true
 		}
-		if old := used.Add(o.in.keepAnswers() + time.Second); len(o.memory.answers.kept) > 0 && now.Before(old) && old.Before(next) {
+		if old := used.Add(o.in.keepAnswers() + time.Second); o.memory.hasAnswers() && now.Before(old) && old.Before(next) {
 			next = old // keepsNothing drops answers that are too old
 		}
 	}

@@ -247,6 +247,9 @@ func (m *memory) tidyAnswers(now time.Time, wide func() bool) {
 	m.Apply(m.answers.writes(now, wide))
 }
 
+// hasAnswers reports whether an answer to a gateway's request, or to a client's key, is kept.
+func (m *memory) hasAnswers() bool { return len(m.answers.kept) > 0 }
+
 // settle forgets answers to an object that its owner with this token has settled. The next put
 // removes them from the record.
 func (m *memory) settle(s *wire.SettledAsks) {
