@@ -326,12 +326,12 @@ func (h *Hub) closeAll(how End) {
 // socket that is still open misses nothing, and each client that comes back finds a server
 // that has time for it. Were all sockets closed at once, the last client would wait until all
 // others have shaken hands. A browser shakes hands with an address once in some 15 ms.
-const closeStep = 20 * time.Millisecond
+const closeStep = 25 * time.Millisecond
 
-// closeStepOf is closeStep, or less if the ends of n sockets would take more than a third of
+// closeStepOf is closeStep, or less if the ends of n sockets would take more than half of
 // the time in which a gateway drains.
 func closeStepOf(n int, drain time.Duration) time.Duration {
-	return min(closeStep, drain/3/time.Duration(max(n, 1)))
+	return min(closeStep, drain/2/time.Duration(max(n, 1)))
 }
 
 // closeInTurn closes every socket, one after the other, or the rest at once when ctx ends.
