@@ -337,12 +337,13 @@ func closeStepOf(n int, drain time.Duration) time.Duration {
 // closeInTurn closes every socket, one after the other, or the rest at once when ctx ends.
 func (h *Hub) closeInTurn(ctx context.Context, how End) {
 	all, due := h.all(), time.Now()
+	step := closeStepOf(len(all), h.Timing.Drain)
 	for _, s := range all {
 		if wait := time.Until(due); wait > 0 {
 			wire.Pause(ctx, wait)
 		}
 		s.Close(how)
-		due = due.Add(closeStepOf(len(all), h.Timing.Drain))
+		due = due.Add(step)
 	}
 }
 

@@ -71,8 +71,8 @@ func (c *claim) open(ctx context.Context, key string, home state.Home, history t
 }
 
 // put makes the record that the claim puts: the one that was read, in the name of this host.
-// parked reports that the record's alarm is
-// parked now because its last owners were lost while it was due. With object.mu held.
+// parked reports that the record's alarm is parked now because its last owners were lost while
+// it was due. With object.mu held.
 func (c *claim) put(put owner.Put, name, me string, now time.Time) (rec *record.Record, parked bool) {
 	rec = &record.Record{Name: name, Data: new(engine.Data)}
 	if c.found != nil {

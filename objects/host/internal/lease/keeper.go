@@ -161,8 +161,9 @@ type Lease struct {
 
 // Run runs the role under a lease of its own. The Holder says at each moment whether the
 // lease may be trusted; when that ends, it ends before anybody else may think so. The
-// role's context ends, with ErrLost, when the lease cannot become valid any more. Run returns when the role has returned; it deletes the lease's
-// entry then, so that nobody waits for its lease to run out.
+// role's context ends, with ErrLost, when the lease cannot become valid any more. Run returns
+// when the role has returned; it deletes the lease's entry then, so that nobody waits for the
+// lease to run out.
 func (l Lease) Run(ctx context.Context, role func(context.Context, *Holder) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -388,9 +389,10 @@ func (k *keeper) readRevision(ctx context.Context) error {
 	return nil
 }
 
-// giveBack deletes the entry.
+// giveBack deletes the entry. A stop that cuts a renewal off leaves the entry's revision in doubt: the entry is read first, and
+// again if the renewal has landed meanwhile. There is time for three questions across an ocean, and a stop stays short without NATS.
 func (k *keeper) giveBack(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, k.Timing.TTL/3)
+	ctx, cancel := context.WithTimeout(ctx, k.Timing.TTL/2)
 	defer cancel()
 	for tries := 0; ; tries++ {
 		if k.doubt {

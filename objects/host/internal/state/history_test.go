@@ -480,12 +480,17 @@ func (t *twin) stored() (n int) {
 	return n
 }
 
+// useProductionSizes has the test run with the sizes that hosts have.
+func useProductionSizes(t *testing.T) {
+	small := sizes
+	sizes = inProduction
+	t.Cleanup(func() { sizes = small })
+}
+
 // All that is stored of an object with a history, its present among it, has at most twice the bytes that were written, and
 // those of one state.
 func TestAHistoryKeepsTwiceWhatWasWrittenAndOneStateAtMost(t *testing.T) {
-	small := sizes
-	defer func() { sizes = small }()
-	sizes = inProduction
+	useProductionSizes(t)
 	const state = 1 << 20
 	value := noise()
 	rng := rand.New(rand.NewPCG(1, 3))
@@ -545,9 +550,7 @@ func TestAHistoryKeepsTwiceWhatWasWrittenAndOneStateAtMost(t *testing.T) {
 // Of a large object a moment is opened, and one key read as it was then, without reading all that has changed since the last
 // pin; a restore writes names, and not what they name. What it names is read when it is asked for, by the next owner too.
 func TestToOpenAMomentOrToRestoreItTakesNamesAndNotWhatTheyName(t *testing.T) {
-	small := sizes
-	defer func() { sizes = small }()
-	sizes = inProduction
+	useProductionSizes(t)
 	store, value := newTwin(), noise()
 	must := func(err error) {
 		t.Helper()
@@ -636,9 +639,7 @@ func TestToOpenAMomentOrToRestoreItTakesNamesAndNotWhatTheyName(t *testing.T) {
 // Whoever asks for one key of the past looks into the indices of all segments since the last pin. They are few entries: an owner writes
 // every eighth with those before it, and the next owner begins anew.
 func TestToReadAKeyOfThePastTakesFewEntriesOfIndices(t *testing.T) {
-	small := sizes
-	defer func() { sizes = small }()
-	sizes = inProduction
+	useProductionSizes(t)
 	store, value := newTwin(), noise()
 	must := func(err error) {
 		t.Helper()
