@@ -23,6 +23,9 @@ func (in *incarnation) answerClaim(msg *nats.Msg) {
 	}
 	send := func(reply wire.ClaimReply) { in.logSendError(wire.Publish(in.bus, msg.Reply, &reply)) }
 	class := in.classes[claim.Class]
+	if class != nil {
+		claim.Class = class.Name // one text for all objects
+	}
 	id, err := objects.Class(claim.Class).ParseID(claim.ID)
 	if class == nil || err != nil {
 		send(wire.ClaimReply{Failure: fmt.Sprintf("no such object: %v", err)})

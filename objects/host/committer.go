@@ -28,7 +28,7 @@ type committer struct {
 	waits   atomic.Bool // something has come to wait for a put since the event loop looked
 
 	// The goroutine at the store owns these.
-	attempts uint32         // reads in a row that settled nothing
+	attempts uint16         // reads in a row that settled nothing, maxAttempts at most
 	refused  *objects.Error // why the store has refused what it was asked last
 }
 
@@ -236,14 +236,17 @@ func (c *committer) sleep() {
 	}
 }
 
+// maxAttempts is from how many on the wait does not grow any more.
+const maxAttempts = 10
+
 // nextRead is how long to wait before the record is read. Reading again and again is spaced
 // out; the second follows at once on a claim that another host was quicker with. The
 // goroutine at the store calls it.
 func (c *committer) nextRead() (wait time.Duration) {
 	if c.attempts > 1 {
-		wait = min(250*time.Millisecond, 5*time.Millisecond<<min(c.attempts-2, 8))
+		wait = min(250*time.Millisecond, 5*time.Millisecond<<(c.attempts-2))
 	}
-	c.attempts++
+	c.attempts = min(c.attempts+1, maxAttempts)
 	return wait
 }
 

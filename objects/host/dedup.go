@@ -35,11 +35,31 @@ const (
 // enough to be looked through. Clients' answers are in the record or, if they are too
 // many for every put to have them again, in the object's storage.
 type answers struct {
-	kept    []record.Kept // those of the record, as they were given
-	entries []entry       // those of the storage, likewise; if there are some, no client's answer is in the record
-	last    uint64        // the number of the newest entry
-	lows    []low         // the one that was heard last is at the end
-	keyed   bool          // an answer to a client's key has come since the last list
+	kept    []record.Kept  // those of the record, as they were given
+	entries *storedAnswers // those of the storage, likewise; nil: there were none; if there are some, no client's answer is in the record
+	lows    []low          // the one that was heard last is at the end
+	keyed   bool           // an answer to a client's key has come since the last list
+}
+
+// storedAnswers are the answers to clients' keys that are entries of the object's storage.
+type storedAnswers struct {
+	all  []entry
+	last uint64 // the number of the newest that there was
+}
+
+func newStoredAnswers(all []entry) *storedAnswers {
+	if len(all) == 0 {
+		return nil
+	}
+	return &storedAnswers{all, all[len(all)-1].n}
+}
+
+// list is the entries, the oldest first.
+func (e *storedAnswers) list() []entry {
+	if e == nil {
+		return nil
+	}
+	return e.all
 }
 
 // entry is an answer to a client's key that is an entry of the object's storage.
@@ -76,21 +96,25 @@ func (a *answers) writes(now time.Time, may func() bool) (writes []engine.Write)
 			size += k.Size()
 		}
 	}
-	if len(a.entries) == 0 && (size <= keyedInRecord || !may()) {
+	if len(a.entries.list()) == 0 && (size <= keyedInRecord || !may()) {
 		return nil
 	}
-	old := len(a.entries)
+	if a.entries == nil {
+		a.entries = new(storedAnswers)
+	}
+	stored := a.entries
+	old := len(stored.all)
 	for _, k := range a.kept {
 		if clients(k) {
-			a.last++
-			a.entries = append(a.entries, entry{k, a.last})
+			stored.last++
+			stored.all = append(stored.all, entry{k, stored.last})
 		}
 	}
 	if size > 0 {
 		a.kept = slices.DeleteFunc(a.kept, clients)
 	}
-	all := make([]record.Kept, len(a.entries))
-	for i, e := range a.entries {
+	all := make([]record.Kept, len(stored.all))
+	for i, e := range stored.all {
 		if all[i] = e.Kept; now.Sub(e.At) > keepKeyed {
 			all[i] = record.Kept{}
 		}
@@ -102,8 +126,8 @@ func (a *answers) writes(now time.Time, may func() bool) (writes []engine.Write)
 			all[i] = record.Kept{}
 		}
 	}
-	stay := a.entries[:0:0]
-	for i, e := range a.entries {
+	stay := stored.all[:0:0]
+	for i, e := range stored.all {
 		switch {
 		case all[i].JSON != nil:
 			if stay = append(stay, e); i >= old {
@@ -113,7 +137,7 @@ func (a *answers) writes(now time.Time, may func() bool) (writes []engine.Write)
 			writes = append(writes, engine.Write{Key: entryKey(e.n)})
 		}
 	}
-	a.entries = stay
+	stored.all = stay
 	return writes
 }
 
@@ -142,8 +166,8 @@ func (a *answers) find(req *wire.Request) (record.Kept, bool) {
 		}
 	}
 	if req.Key != "" {
-		for i := len(a.entries) - 1; i >= 0; i-- {
-			if k := &a.entries[i]; k.Key == req.Key || k.Key == old {
+		for _, k := range slices.Backward(a.entries.list()) {
+			if k.Key == req.Key || k.Key == old {
 				return k.Kept, true
 			}
 		}
@@ -176,9 +200,6 @@ func (a *answers) add(answer record.Answer, now time.Time) {
 // not say when gateways were answered, so those answers count as new.
 func (a *answers) adopted(now time.Time) {
 	a.keyed = true
-	if n := len(a.entries); n > 0 {
-		a.last = a.entries[n-1].n
-	}
 	for i := range a.kept {
 		if a.kept[i].Key == "" {
 			a.kept[i].At = now

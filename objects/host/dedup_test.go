@@ -295,7 +295,7 @@ func TestManyAnswersToClientsKeysAreEntries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := answers{entries: entries}
+	next := answers{entries: newStoredAnswers(entries)}
 	next.adopted(now)
 	for n, want := range map[int]bool{0: false, 3*maxKeyed - 1: true, 3*maxKeyed - 100: true} {
 		req := &wire.Request{Key: fmt.Sprintf("%d.%d", n%5, n)}
@@ -314,7 +314,7 @@ func TestManyAnswersToClientsKeysAreEntries(t *testing.T) {
 		}
 	}
 	stored.Apply(next.writes(now.Add(keepKeyed+time.Second), func() bool { return true }))
-	if stored.Len() != 0 || len(next.entries) != 0 {
+	if stored.Len() != 0 || len(next.entries.list()) != 0 {
 		t.Errorf("%d entries after more than a day", stored.Len())
 	}
 	for _, w := range []engine.Write{{Key: engine.AnswersAt + "1", Value: []byte(`{}`)}, {Key: entryKey(1), Value: []byte(`"no"`)}} {

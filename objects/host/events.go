@@ -59,8 +59,9 @@ func (o *object) letOthersSend() {
 
 // turn is the event that runs, and its request. A goroutine that runs event loops uses it again for each.
 type turn struct {
-	event event
-	req   wire.Request
+	event  event
+	req    wire.Request
+	onExit func(engine.Outcome) // what is done if the author's code that runs now ends its goroutine; nil: the event fails
 }
 
 // finishLoop drops the instance of an object that is gone. The next event loop may
@@ -79,7 +80,7 @@ func (o *object) deliver(d delivery, t *turn) {
 	if d.kind == gatewayLost && o.sockets == nil {
 		return // it held none of the object's
 	}
-	t.event, o.inHand = event{}, &t.event
+	t.event, t.onExit, o.inHand = event{}, nil, t
 	reply := ""
 	if d.kind == request {
 		reply = d.msg.Reply
@@ -128,11 +129,11 @@ func (o *object) guard(kind deliveryKind, reply string, returned *bool) {
 		return
 	}
 	out := engine.Outcome{Err: errors.New("the author's code has ended its goroutine (runtime.Goexit)"), Drop: true, Stack: debug.Stack()}
-	if then := o.onExit; then != nil {
-		o.onExit = nil
+	if then := o.inHand.onExit; then != nil {
+		o.inHand.onExit = nil
 		then(out)
 	} else {
-		o.finish(*o.inHand, out)
+		o.finish(o.inHand.event, out)
 	}
 	o.inHand = nil
 	if kind == drainMarker {
@@ -164,7 +165,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 	}
 	o.woke = false
 	ev := event{req: req, kind: req.Kind, reply: msg.Reply}
-	*o.inHand = ev
+	o.inHand.event = ev
 	if _, byHost := wire.ObjectOf(msg.Subject); !byHost && onlyHosts(req.Kind) {
 		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Forbidden, "only hosts ask this")})
 		return
@@ -183,7 +184,7 @@ func (o *object) handle(d *delivery, req *wire.Request) {
 	}
 	ev.again = d.again
 	ev.ctx = o.newContext(req, deadline, now)
-	*o.inHand = ev
+	o.inHand.event = ev
 	ctx := withPrincipal(ev.ctx, req.Principal)
 	switch req.Kind {
 	case wire.Message, wire.Closed:

@@ -123,7 +123,7 @@ func (o *largeObject) put(writes ...engine.Write) {
 	wide := func() bool { return o.wide }
 	o.state.Apply(writes)
 	o.commit++
-	parts, before := o.state.Cut(state.Put{Object: o.key, Token: o.token, Commit: o.commit, Wide: wide, Now: time.Now(), Head: len(o.answers.entries) > 0}, o.home)
+	parts, before := o.state.Cut(state.Put{Object: o.key, Token: o.token, Commit: o.commit, Wide: wide, Now: time.Now(), Head: len(o.answers.entries.list()) > 0}, o.home)
 	rec := record.Record{Epoch: 1, Owner: "bench", Commit: o.commit, Data: o.state.Journal(), Parts: parts, Answers: o.answers.list(time.Now(), time.Minute)}
 	value := rec.Encode()
 	o.mu.Unlock()

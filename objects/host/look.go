@@ -27,7 +27,7 @@ func (o *object) noteAwake(awake bool, now time.Time) {
 	next.awake, next.since = awake, now.UnixMilli()
 	if awake {
 		next.constructed++
-		ev := *o.inHand
+		ev := o.inHand.event
 		if ev.kind == 0 { // no request has begun it
 			ev = event{kind: wire.Closed}
 		}

@@ -44,8 +44,7 @@ type mailbox struct {
 	stage    stage        // changed by object.advance alone, with the object's lock held too: either lock suffices to read it
 	handling deliveryKind // what the event loop handles; nothing: there is no event loop, or it is about to begin
 	queue    []delivery
-	request  string        // what all copies of the request in hand have in common
-	reply    string        // the reply subject of its newest copy; "" once the answer is decided on
+	reply    string        // the reply subject of the newest copy of the request in hand; "" once the answer is decided on
 	token    uint64        // of the claim; 0 until the object is served
 	used     time.Time     // when the event in hand began, or the last one ended
 	avgEvent time.Duration // how long events took recently
@@ -139,7 +138,7 @@ func (m *mailbox) has(d *delivery) bool {
 			return false
 		}
 		d.request = wire.RequestOf(d.msg.Reply)
-		if m.reply != "" && m.request == d.request {
+		if m.reply != "" && wire.RequestOf(m.reply) == d.request {
 			m.reply = d.msg.Reply
 			return true
 		}
@@ -180,7 +179,7 @@ func (m *mailbox) next(now time.Time) delivery {
 	if m.handling != nothing {
 		m.avgEvent += (now.Sub(m.used) - m.avgEvent) / 8
 	}
-	m.used, m.handling, m.request, m.reply = now, nothing, "", ""
+	m.used, m.handling, m.reply = now, nothing, ""
 	if len(m.queue) == 0 || m.stage == gone {
 		m.queue = nil
 		return delivery{}
@@ -190,7 +189,7 @@ func (m *mailbox) next(now time.Time) delivery {
 	m.queue = m.queue[1:]
 	m.handling = d.kind
 	if d.kind == request {
-		m.request, m.reply = d.request, d.msg.Reply
+		m.reply = d.msg.Reply
 	}
 	return d
 }
@@ -274,7 +273,7 @@ func (m *mailbox) giveWay(d delivery) {
 		copied.Reply = m.reply
 		d.msg = &copied
 	}
-	m.request, m.reply = "", ""
+	m.reply = ""
 	m.putBehindAsks(d)
 }
 

@@ -50,7 +50,7 @@ type memory struct {
 // newMemory is what the object is served from: a record, its state, and the answers that the
 // state has.
 func newMemory(rec *record.Record, opened *state.State, entries []entry, now time.Time) memory {
-	kept := answers{kept: rec.Answers, entries: entries}
+	kept := answers{kept: rec.Answers, entries: newStoredAnswers(entries)}
 	kept.adopted(now)
 	return memory{State: opened, alarm: alarmPointer(rec.Alarm), answers: kept, kept: keptOf(rec)}
 }
@@ -90,7 +90,7 @@ func (m *memory) record(parts *state.Head, now time.Time, copies time.Duration) 
 // cut is what of the object is in parts, nil for nothing, and what is to be in the store before
 // a put.
 func (m *memory) cut(p state.Put, home state.Home) (*state.Head, *state.Before) {
-	p.Head = len(m.answers.entries) > 0 // hosts that know no heads do not know where the answers are
+	p.Head = len(m.answers.entries.list()) > 0 // hosts that know no heads do not know where the answers are
 	return m.Cut(p, home)
 }
 

@@ -47,19 +47,18 @@ type object struct {
 	mailbox mailbox                     // also holds the object's stage
 	life    atomic.Pointer[wakefulness] // nil while no instance has been constructed
 
-	// Of the event in hand. The event loop owns them.
-	gaveWay   bool // it is to run again
-	restoring bool // it puts the object back, or has wanted to
-	woke      bool // the instance was constructed for it
-
 	// The event loop owns memory and sockets; serve does before the first event. What
 	// a record is made of (see snapshot) is changed with mu held.
 	term        term
 	memory      memory
-	sockets     *sockets             // nil until the record has been claimed, and while the object sleeps and has never had one
-	openSockets atomic.Int64         // how many there are, for whoever looks at the object
-	onExit      func(engine.Outcome) // what is done if the author's code that runs now ends its goroutine; nil: the event in hand fails
-	inHand      *event               // the one that runs; nil: none
+	sockets     *sockets     // nil until the record has been claimed, and while the object sleeps and has never had one
+	inHand      *turn        // the event that runs; nil: none
+	openSockets atomic.Int32 // how many there are, for whoever looks at the object
+
+	// Of the event in hand. The event loop owns them.
+	gaveWay   bool // it is to run again
+	restoring bool // it puts the object back, or has wanted to
+	woke      bool // the instance was constructed for it
 
 	mu      sync.Mutex // guards what follows
 	sub     subscription

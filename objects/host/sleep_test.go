@@ -87,9 +87,9 @@ func TestAnIdleInstanceSavesWhatItHasBeforeItIsDropped(t *testing.T) {
 	})
 }
 
-// A host has many objects that sleep. The allocator adds 8 bytes; its next size is 128 more.
-func TestASleepingObjectTakesNoMoreThan768BytesItself(t *testing.T) {
-	if size := unsafe.Sizeof(object{}); size > 768-8 {
+// A host has many objects that sleep. The allocator adds 8 bytes; its next size is 64 more.
+func TestASleepingObjectTakesNoMoreThan704BytesItself(t *testing.T) {
+	if size := unsafe.Sizeof(object{}); size > 704-8 {
 		t.Errorf("an object takes %d bytes", size)
 	}
 	saverWorld(t, objects.Settings{}, func(_ *world, o *object, _ func() int) {

@@ -72,7 +72,7 @@ func (o *object) makeSockets() {
 // noteSockets has the record know of the sockets, and whoever looks at the object. The event
 // loop calls it, with the object's lock held.
 func (o *object) noteSockets() {
-	o.openSockets.Store(int64(o.sockets.author().Len()))
+	o.openSockets.Store(int32(o.sockets.author().Len()))
 	o.sockets.note()
 }
 
@@ -297,7 +297,7 @@ func (o *object) frame(ctx context.Context, ev event) {
 		return // no gateway of ours has made it
 	}
 	ev.gateway, ev.slot, ev.seq = req.Gateway, slot, req.Seq
-	*o.inHand = ev
+	o.inHand.event = ev
 	verdict := stream.Take
 	if !ev.again { // it was taken before
 		verdict = o.take(ev)
@@ -447,10 +447,10 @@ func (o *object) deliverEnd() {
 		defer o.mu.Unlock()
 		o.sockets.dropEnd()
 	}
-	before := o.onExit
-	o.onExit = told
+	before := o.inHand.onExit
+	o.inHand.onExit = told
 	out := o.memory.handler().Closed(withPrincipal(known, info.Principal), end.socket, end.close)
-	o.onExit = before
+	o.inHand.onExit = before
 	if o.givesWay(ev, out) {
 		o.gaveWay = false // the event in hand has not
 		o.sockets.endYields(info)

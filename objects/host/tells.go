@@ -282,13 +282,13 @@ func (o *object) applyOwn(out engine.Outcome, chores bool) {
 // runOwn runs a message that the object has told itself.
 func (o *object) runOwn(m engine.Told, at string, now time.Time) (wrote, more bool) {
 	ev := event{kind: wire.Told}
-	o.onExit = func(out engine.Outcome) { o.ownFailed(ev, m, at, out, now) }
+	o.inHand.onExit = func(out engine.Outcome) { o.ownFailed(ev, m, at, out, now) }
 	out, ok := o.awake()
 	if ok {
 		ev.ctx = o.toldContext(o.id.Key(), stored(o.memory.Reserved(), engine.ToldCount), m.N, now)
 		out = o.memory.handler().Told(ev.ctx, m.Call, m.Body, engine.Write{Key: at})
 	}
-	o.onExit = nil
+	o.inHand.onExit = nil
 	if o.givesWay(ev, out) {
 		o.gaveWay = false
 		o.push(delivery{kind: toldDue}) // behind what waits for the object
@@ -364,17 +364,17 @@ func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Wri
 		o.endAsking(ev.ctx)
 		o.applyOwn(engine.Outcome{Writes: write(tells.HookFailed(m, now, rand.Float64()))}, false)
 	}
-	o.onExit = failed
+	o.inHand.onExit = failed
 	out, ok := o.awake()
 	if !ok {
-		o.onExit = nil
+		o.inHand.onExit = nil
 		failed(out)
 		return
 	}
 	heard := m
 	heard.Due = time.Time{}
 	if !o.memory.handler().HearsUndelivered() {
-		o.onExit = nil
+		o.inHand.onExit = nil
 		o.applyOwn(engine.Outcome{Writes: write(heard)}, false)
 		return
 	}
@@ -382,7 +382,7 @@ func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Wri
 	ctx.kind, ctx.sender = wire.Parked, ""
 	ev.ctx = ctx
 	out = o.memory.handler().Undelivered(ctx, m, write(heard)...)
-	o.onExit = nil
+	o.inHand.onExit = nil
 	if out.Err != nil {
 		failed(out)
 		return

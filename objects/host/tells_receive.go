@@ -67,14 +67,14 @@ func (o *object) receiveTold(ev event) {
 
 // runTold runs one message of another object.
 func (o *object) runTold(ev event, from string, m wire.TellMessage, mark engine.Write, sofar wire.BatchReply) engine.Outcome {
-	o.onExit = func(out engine.Outcome) { o.toldFailed(ev, m.N, sofar, out) }
+	o.inHand.onExit = func(out engine.Outcome) { o.toldFailed(ev, m.N, sofar, out) }
 	out, ok := o.awake()
 	told := event{kind: wire.Told}
 	if ok {
 		told.ctx = o.toldContext(from, mark.Value, m.N, time.Now())
 		out = o.memory.handler().Told(told.ctx, m.Call, m.Body, mark)
 	}
-	o.onExit = nil
+	o.inHand.onExit = nil
 	if !ok || o.givesWay(told, out) {
 		return out
 	}

@@ -68,14 +68,14 @@ type Put struct {
 
 // State is a host's knowledge of one object. The zero State is Free.
 type State struct {
-	Phase    Phase
 	Head            // as of the last put known to have landed
 	Revision uint64 // that put's
 	Token    uint64 // the claim's revision: grows with every claim, for as long as the bucket lives
 	Pending  Put    // under way; its zero value is none
-	Resent   bool   // more than one copy of Pending was sent: an earlier one may still land
-	Dirty    bool   // another put is needed
-	Leaving  bool   // release as soon as nothing is pending
+	Phase    Phase
+	Resent   bool // more than one copy of Pending was sent: an earlier one may still land
+	Dirty    bool // another put is needed
+	Leaving  bool // release as soon as nothing is pending
 }
 
 func (s State) pending() bool { return s.Pending != Put{} }

@@ -134,7 +134,7 @@ func (s *State) fold(v *view, p Put, home Home) []*Piece {
 	if reserved == nil {
 		reserved = reservedOf(v.data)
 	}
-	s.view.Store(&view{data: new(engine.Data), source: f.source, runs: slices.Concat(v.runs, f.runs), levels: v.levels, parts: m.parts(), reserved: reserved})
+	s.view.Store(&view{new(engine.Data), &layers{source: f.source, runs: slices.Concat(v.runs, f.runs), levels: v.levels, parts: m.parts(), reserved: reserved}})
 	return f.pieces
 }
 
@@ -221,7 +221,7 @@ func (s *State) shrink(v *view) {
 	}
 	m.manifest, m.above, m.below, m.gone = nil, 0, 0, 0
 	s.live.Store(0)
-	s.view.Store(&view{data: data})
+	s.view.Store(&view{data, &noLayers})
 }
 
 // discard notes that no later head names these entries.
@@ -243,12 +243,12 @@ func (s *State) Landed(commit uint64, now time.Time) {
 	if v.source == nil || v.source.fresh == nil || v.runs[len(v.runs)-1].commit > commit {
 		return
 	}
-	next := *v
+	next := v.copy()
 	next.source = &source{Home: v.source.Home, object: v.source.object}
 	for name, value := range v.source.fresh {
 		next.source.Cache.add(cached{key: cacheKey{next.source.object, name}, blob: value})
 	}
-	s.view.Store(&next)
+	s.view.Store(next)
 }
 
 // Doomed is entries that may be purged now: the head that names them no more has landed so long

@@ -322,7 +322,7 @@ func (j *Job) writeManifest(ctx context.Context) error {
 // Install takes what a job has made into the state. It is in the next head.
 func (s *State) Install(j *Job) {
 	v, m := s.view.Load(), s.more
-	next := *v
+	next := v.copy()
 	if len(j.runs) > 0 {
 		first := slices.Index(v.runs, j.runs[0])
 		var made []*ref
@@ -358,7 +358,7 @@ func (s *State) Install(j *Job) {
 	if !next.layered() {
 		m.gone, next.gone = 0, nil // there is nothing to delete
 	}
-	s.view.Store(&next)
+	s.view.Store(next)
 }
 
 // Abandon ends a job that has failed. What it has written is dead.

@@ -43,7 +43,7 @@ func OpenAt(ctx context.Context, object string, head *Head, data *engine.Data, h
 	if err != nil || len(items) == 0 {
 		return s, err
 	}
-	v := *s.view.Load()
+	v := s.view.Load().copy()
 	f := folding{name: Name{Token: 1, Number: 1}, source: &source{Home: Home{Store: home.Store}, object: object}}
 	for _, it := range items {
 		f.add(it)
@@ -56,7 +56,7 @@ func OpenAt(ctx context.Context, object string, head *Head, data *engine.Data, h
 	s.live.Store(s.live.Load() + bytesOfItems(items))
 	s.more.above += bytesOf(f.runs)
 	v.parts = s.more.parts()
-	s.view.Store(&v)
+	s.view.Store(v)
 	return s, nil
 }
 
@@ -150,7 +150,7 @@ func (h *History) open(ctx context.Context, object string, home Home, at Moment,
 
 // lay makes segments the newest runs of a state that is of the past.
 func (s *State) lay(ctx context.Context, src *source, segments []Segment) error {
-	v, m := *s.view.Load(), s.more
+	v, m := s.view.Load().copy(), s.more
 	var runs, some []*ref // some: those with values that are apart
 	size := int64(0)
 	for _, segment := range segments {
@@ -178,7 +178,7 @@ func (s *State) lay(ctx context.Context, src *source, segments []Segment) error 
 	m.above += bytesOf(runs)
 	v.runs, v.parts = slices.Concat(v.runs, runs), m.parts()
 	s.live.Add(size)
-	s.view.Store(&v)
+	s.view.Store(v)
 	return nil
 }
 

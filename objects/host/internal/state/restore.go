@@ -199,7 +199,7 @@ func (s *State) Restore(t *Target, token uint64, now time.Time) {
 	}
 	h.pieces = f.pieces
 
-	next := &view{data: new(engine.Data), source: then.source, runs: slices.Concat(then.runs, f.runs), levels: then.levels, reserved: v.reserved}
+	next := &view{new(engine.Data), &layers{source: then.source, runs: slices.Concat(then.runs, f.runs), levels: then.levels, reserved: v.reserved}}
 	if next.reserved == nil {
 		next.reserved = reservedOf(v.data)
 	}

@@ -26,7 +26,12 @@ type State struct {
 
 // view is a state as reads see it. All but the journal is never changed.
 type view struct {
-	data   *engine.Data        // the journal's values
+	data *engine.Data // the journal's values
+	*layers
+}
+
+// layers are what a state has below its journal. Views share them; whoever makes another view of one has them copied first (view.copy).
+type layers struct {
 	gone   map[string]struct{} // the keys that the journal deletes; of a state without layers none
 	source *source
 	runs   []*ref   // the newest last
@@ -36,6 +41,15 @@ type view struct {
 	// The keys of the runtime but for blobs and pages, wherever they are; nil while the journal has all of them. Hosts go by them, and
 	// cannot wait for the store.
 	reserved *engine.Data
+}
+
+// noLayers are those of a state that is nothing but a journal.
+var noLayers layers
+
+// copy is a view that may be changed, but for what the layers refer to.
+func (v *view) copy() *view {
+	copied := *v.layers
+	return &view{v.data, &copied}
 }
 
 func (v *view) layered() bool { return len(v.runs) > 0 || len(v.levels) > 0 }
@@ -97,7 +111,7 @@ type garbage struct {
 // New is the state of an object that is nothing but a journal. The data is its own from then on.
 func New(data *engine.Data) *State {
 	s := new(State)
-	s.view.Store(&view{data: data})
+	s.view.Store(&view{data, &noLayers})
 	return s
 }
 
@@ -132,7 +146,7 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 		return s, nil
 	}
 	src := &source{object: object, Home: home}
-	v := &view{data: data, source: src}
+	v := &view{data, &layers{source: src}}
 	m := &more{next: head.Next, manifest: head.Manifest, below: head.Below, blobs: head.Blobs, claimed: claimed{head.Next, head.Job}, losses: head.Losses}
 	for _, r := range head.Runs {
 		v.runs = append(v.runs, refOf(r))
@@ -175,7 +189,7 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 		return nil, err
 	}
 	v.reserved = new(engine.Data)
-	own := *v // segments have no keys that stay
+	own := v.copy() // segments have no keys that stay
 	own.runs = slices.DeleteFunc(slices.Clone(v.runs), func(r *ref) bool { return r.segment != nil })
 	for _, in := range reservedKeys {
 		all := merged{stretch: in, layers: own.layersOf(ctx, in)}
@@ -398,7 +412,7 @@ func (s *State) Keys(ctx context.Context, from, to string, backward bool) engine
 // Snapshot is a stretch as it is now. Its chunks and values are read when they are asked for.
 func (s *State) Snapshot(from, to string) engine.Stored {
 	v := s.view.Load()
-	kept := *v
+	kept := v.copy()
 	kept.data, kept.gone, kept.reserved = v.data.Copy(from, to), nil, nil
 	for key := range v.gone {
 		if from <= key && key < to {
@@ -409,7 +423,7 @@ func (s *State) Snapshot(from, to string) engine.Stored {
 		}
 	}
 	snapshot := new(State)
-	snapshot.view.Store(&kept)
+	snapshot.view.Store(kept)
 	return snapshot
 }
 
