@@ -44,8 +44,8 @@ func Shown(value []byte) json.RawMessage {
 // encoded once. The zero Data is empty. It is not safe for concurrent use.
 type Data struct {
 	entries []entry
-	size    int
-	raws    int // how many entries are raw
+	size    int32 // a record holds far less
+	raws    int32 // how many entries are raw
 }
 
 type entry struct {
@@ -68,7 +68,7 @@ func (e *entry) size() int {
 func (d *Data) Len() int { return len(d.entries) }
 
 // Size is the number of bytes that keys and values take when encoded.
-func (d *Data) Size() int { return d.size }
+func (d *Data) Size() int { return int(d.size) }
 
 // Get is the value of a key. It must not be changed.
 func (d *Data) Get(key string) ([]byte, bool) {
@@ -135,8 +135,8 @@ func (d *Data) merge(writes []Write) {
 }
 
 // count adds an entry to the sums, or takes it away.
-func (d *Data) count(e *entry, sign int) {
-	d.size += sign * e.size()
+func (d *Data) count(e *entry, sign int32) {
+	d.size += sign * int32(e.size())
 	if e.raw() {
 		d.raws += sign
 	}
@@ -144,7 +144,7 @@ func (d *Data) count(e *entry, sign int) {
 
 // SizeAfter is what Size would be after Apply.
 func (d *Data) SizeAfter(writes []Write) int {
-	size := d.size
+	size := d.Size()
 	for _, w := range writes {
 		var e entry
 		if i, ok := d.find(w.Key); ok {
@@ -187,7 +187,7 @@ func (es Entries) All() iter.Seq2[string, []byte] { return (&Data{entries: es.of
 //
 //	{"count":1},"raw":{"photo":"AAEC"}
 func (d *Data) AppendJSON(dst []byte) []byte {
-	dst = slices.Grow(dst, d.size+len(`{},"raw":{}`))
+	dst = slices.Grow(dst, d.Size()+len(`{},"raw":{}`))
 	dst = append(dst, '{')
 	begin := len(dst)
 	for i := range d.entries {
