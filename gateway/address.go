@@ -56,7 +56,7 @@ func parseIP(s string) (netip.Addr, bool) {
 	return ip.Unmap().WithZone(""), err == nil
 }
 
-// ipOf is the IP of a connection's end, invalid if that has none.
+// ipOf returns the IP of a connection's end, invalid if that has none.
 func ipOf(end net.Addr) netip.Addr {
 	if tcp, ok := end.(*net.TCPAddr); ok {
 		return tcp.AddrPort().Addr().Unmap().WithZone("")

@@ -32,7 +32,7 @@ type requestScope struct {
 
 type scopeKey struct{}
 
-// scopeOf is the scope of ctx's request; of a context that belongs to none, an empty one.
+// scopeOf returns the scope of ctx's request; of a context that belongs to none, an empty one.
 func scopeOf(ctx context.Context) *requestScope {
 	if s, ok := ctx.Value(scopeKey{}).(*requestScope); ok {
 		return s

@@ -108,7 +108,7 @@ func (cs *conns) turnAway(c net.Conn, e *objects.Error) {
 	})
 }
 
-// refusalOf is an error as a whole HTTP response.
+// refusalOf returns an error as a whole HTTP response.
 func refusalOf(e *objects.Error) []byte {
 	body, err := json.Marshal(e)
 	if err != nil {

@@ -29,19 +29,19 @@ type Env struct {
 
 func newEnv(g *Gateway) *Env { return &Env{objects.NewCaller(ask.Transport(g.ask)), g} }
 
-// Region is the gateway's region.
+// Region returns the gateway's region.
 func (e *Env) Region() string { return e.g.cfg.Region }
 
-// Version is the program's.
+// Version returns the program's.
 func (e *Env) Version() string { return e.g.cfg.Version }
 
-// Peers are the gateways that a page may offer.
+// Peers returns the gateways that a page may offer.
 func (e *Env) Peers() []Peer { return e.g.cfg.Peers }
 
-// NATS is the gateway's connection.
+// NATS returns the gateway's connection.
 func (e *Env) NATS() *nats.Conn { return e.g.cfg.NATS }
 
-// Log is the gateway's logger.
+// Log returns the gateway's logger.
 func (e *Env) Log() *slog.Logger { return e.g.log }
 
 // SetPrincipal says who the request is from, for everything that it asks from here on.
@@ -113,8 +113,8 @@ func (e *Env) Mount(r fiber.Router, path string, class objects.Class) {
 	e.g.mounts = append(e.g.mounts, path)
 }
 
-// forward is the way of a request that a worker hands on: it is refused, or copied, asked
-// and answered. For an upgrade the answer is a socket.
+// forward handles a request that a worker hands on to an object: it refuses the request, or copies it, asks the object and
+// answers. An upgrade is answered with a socket.
 func (g *Gateway) forward(c *fiber.Ctx, to wire.Address, at place) error {
 	ctx := c.UserContext()
 	s := scopeOf(ctx)

@@ -93,7 +93,7 @@ func envelope(c *fiber.Ctx, client netip.Addr, at place) (*wire.Request, error) 
 	return req, nil
 }
 
-// cookies are the request's cookies as the client sent them, which fasthttp writes in
+// cookies returns the request's cookies as the client sent them, which fasthttp writes in
 // its own way (it takes quotes off), or as the worker has left them if it changed any.
 func cookies(h *fasthttp.RequestHeader, now []byte) []byte {
 	all := strings.Join(rawValues(h, fiber.HeaderCookie), "; ")
@@ -105,7 +105,7 @@ func cookies(h *fasthttp.RequestHeader, now []byte) []byte {
 	return now
 }
 
-// rawValues are a header's values as the client sent them.
+// rawValues returns a header's values as the client sent them.
 func rawValues(h *fasthttp.RequestHeader, name string) (values []string) {
 	for line := range bytes.Lines(h.RawHeaders()) {
 		if n, value, _ := bytes.Cut(line, []byte(":")); strings.EqualFold(string(bytes.TrimSpace(n)), name) {
@@ -115,7 +115,7 @@ func rawValues(h *fasthttp.RequestHeader, name string) (values []string) {
 	return values
 }
 
-// leftOf is what a worker has left of several values of one header. fasthttp keeps
+// leftOf returns what a worker has left of several values of one header. fasthttp keeps
 // their order only while nothing is deleted, and its Set replaces only the first of
 // them: a header that a worker adds comes behind the client's, and one that it sets replaces the client's.
 func leftOf(sent, now []string) []string {

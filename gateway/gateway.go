@@ -239,10 +239,10 @@ func (g *Gateway) isStopping() bool {
 	}
 }
 
-// Mounts are the paths at which the worker lets HTTP reach objects, as "/rooms/:name".
+// Mounts returns the paths at which the worker lets HTTP reach objects, as "/rooms/:name".
 func (g *Gateway) Mounts() []string { return slices.Clone(g.mounts) }
 
-// Sockets is the number of open sockets.
+// Sockets returns the number of open sockets.
 func (g *Gateway) Sockets() int { return g.hub.Open() }
 
 func (g *Gateway) drain(ctx context.Context, arriving *conns) error {

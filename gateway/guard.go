@@ -83,7 +83,7 @@ func (g *Gateway) guard(app *fiber.App) {
 	}
 }
 
-// unreadable is the answer to what could not be read as a request. It repeats
+// unreadable returns the answer to what could not be read as a request. It repeats
 // nothing of it.
 func (g *Gateway) unreadable(err error) error {
 	broken, timed := errors.AsType[net.Error](err)

@@ -19,7 +19,7 @@ import (
 // Namer finds the name of the object that a request is for.
 type Namer func(c *fiber.Ctx) (string, error)
 
-// Param is the name in a path parameter, decoded once: what the client meant.
+// Param returns the name in a path parameter, decoded once: what the client meant.
 func Param(name string) Namer {
 	return func(c *fiber.Ctx) (string, error) {
 		value, err := url.PathUnescape(c.Params(name))
@@ -30,12 +30,13 @@ func Param(name string) Namer {
 	}
 }
 
-// Fixed is one name for all requests.
+// Fixed returns one name for all requests.
 func Fixed(name string) Namer {
 	return func(*fiber.Ctx) (string, error) { return name, nil }
 }
 
-// Me is the id of the request's principal, so that each has an object of its own. A request without one is Unauthorized.
+// Me returns the id of the request's principal, so that each has an object of its own. A request without one is
+// Unauthorized.
 func Me() Namer {
 	return func(c *fiber.Ctx) (string, error) {
 		id := objects.PrincipalOf(c.UserContext()).ID
@@ -46,7 +47,7 @@ func Me() Namer {
 	}
 }
 
-// Handle is a route that makes a call:
+// Handle returns a route that makes a call:
 //
 //	r.Post("/ticket/:name", gateway.Handle(env, ticket.Claim, gateway.Param("name")))
 //
@@ -109,7 +110,7 @@ func inputOf[In any](c *fiber.Ctx) (in In, err error) {
 	return in, nil
 }
 
-// queryJSON is a query as JSON for a type: a value is text where the type wants text, and else JSON.
+// queryJSON returns a query as JSON for a type: a value is text where the type wants text, and else JSON.
 func queryJSON(of reflect.Type, query string) ([]byte, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -156,7 +157,7 @@ func queryJSON(of reflect.Type, query string) ([]byte, error) {
 	return data, nil
 }
 
-// plain is a type without its pointers.
+// plain returns a type without its pointers.
 func plain(t reflect.Type) reflect.Type {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -164,7 +165,7 @@ func plain(t reflect.Type) reflect.Type {
 	return t
 }
 
-// valueJSON is a parameter's value as JSON: as it is, unless text is wanted or it is no JSON.
+// valueJSON returns a parameter's value as JSON: as it is, unless text is wanted or it is no JSON.
 func valueJSON(of reflect.Type, value string) json.RawMessage {
 	if of.Kind() != reflect.String && of.Kind() != reflect.Slice && json.Valid([]byte(value)) {
 		return json.RawMessage(value)
@@ -176,7 +177,7 @@ func valueJSON(of reflect.Type, value string) json.RawMessage {
 	return text
 }
 
-// fieldOf is the type of a struct's field by its name in JSON.
+// fieldOf returns the type of a struct's field by its name in JSON.
 func fieldOf(t reflect.Type, name string) (reflect.Type, bool) {
 	for _, field := range reflect.VisibleFields(t) {
 		tag, _, _ := strings.Cut(field.Tag.Get("json"), ",")

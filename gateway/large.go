@@ -163,7 +163,7 @@ func (e *exactly) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// largeOf is the request's large body; nil: it has none.
+// largeOf returns the request's large body; nil: it has none.
 func largeOf(r *fasthttp.Request) *large {
 	if h, is := r.BodyStream().(held); is {
 		return h.large
@@ -179,7 +179,7 @@ func (l *large) Close() error {
 	return l.conn.Conn.SetReadDeadline(time.Now())
 }
 
-// lengthOf is the length that a request's header claims, as it was sent.
+// lengthOf returns the length that a request's header claims, as it was sent.
 func lengthOf(value []byte) (int64, bool) {
 	n, err := strconv.ParseUint(string(value), 10, 63)
 	return int64(n), err == nil

@@ -87,7 +87,7 @@ func (n *newObjects) made(from netip.Prefix, now time.Time) {
 	n.left.Add(from, a)
 }
 
-// now is an address's allowance now. With mu held.
+// now returns an address's allowance now. With mu held.
 func (n *newObjects) now(from netip.Prefix, now time.Time) allowance {
 	most := float64(n.perSecond)
 	a, known := n.left.Get(from)

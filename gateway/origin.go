@@ -27,7 +27,7 @@ func CheckOrigin(origin string) error {
 	return nil
 }
 
-// shown is an origin as it may be repeated: without a user and a password.
+// shown returns an origin as it may be repeated: without a user and a password.
 func shown(origin string) string {
 	if at := strings.LastIndexByte(origin, '@'); at >= 0 {
 		origin = "…" + origin[at:]
@@ -44,7 +44,7 @@ func (o origins) list(origin []byte) bool {
 	})
 }
 
-// names are the hosts of the origins, without their ports.
+// names returns the hosts of the origins, without their ports.
 func (o origins) names() (names []string) {
 	for _, origin := range o {
 		_, host, _ := strings.Cut(origin, "://")
@@ -105,7 +105,7 @@ func (g *Gateway) preflight(c *fiber.Ctx) error {
 	return nil
 }
 
-// headerBytes is a header's value that may be sent back.
+// headerBytes returns a header's value that may be sent back.
 func headerBytes(value []byte) []byte { return []byte(headerValue(string(value))) }
 
 // exposed are the response headers that a page of a listed origin may read beside the usual ones.

@@ -27,7 +27,7 @@ func (e *Env) ServeClient(r fiber.Router, path string) {
 	})
 }
 
-// Faults are what can be broken on purpose; nil where nothing can, as everywhere but in dev.
+// Faults returns what can be broken on purpose; nil where nothing can, as everywhere but in dev.
 func (e *Env) Faults() Faults { return e.g.cfg.Faults }
 
 // Answered reports the owner that answered last, in a context of Watch.

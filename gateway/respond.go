@@ -61,7 +61,7 @@ func copyHandshake(c *fiber.Ctx, header http.Header, prefix string) (subprotocol
 	return subprotocols
 }
 
-// below is a redirect's target with the prefix in front, if it is a path without a
+// below returns a redirect's target with the prefix in front, if it is a path without a
 // host that does not begin with the prefix already.
 func below(prefix, target string) string {
 	if !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") {
@@ -165,7 +165,7 @@ func headerName(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, odd)
 }
 
-// headerValue is an object's header value, less what would end the header or have
+// headerValue returns an object's header value, less what would end the header or have
 // clients refuse the response.
 func headerValue(value string) string {
 	clean := []byte(value)

@@ -16,7 +16,7 @@ import (
 	"holdfast/objects"
 )
 
-// routes are the gateway's own and the worker's.
+// routes returns the gateway's own and the worker's.
 func (g *Gateway) routes() *fiber.App {
 	app := fiber.New(fiber.Config{
 		DisableStartupMessage: true,
@@ -60,7 +60,7 @@ func (w logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// ready is the answer to /readyz for anybody: whether, not why. A question that comes
+// ready returns the answer to /readyz for anybody: whether, not why. A question that comes
 // while one is on its way shares its answer, so that a crowd costs no more than one.
 func (g *Gateway) ready(c *fiber.Ctx) error {
 	_, err, _ := g.asking.Do("ready", func() (any, error) {

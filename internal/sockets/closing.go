@@ -77,7 +77,7 @@ func cut(reason string) string {
 	return reason[:end]
 }
 
-// closeLabel is the close code as a metric's label. Codes of applications are one
+// closeLabel returns the close code as a metric's label. Codes of applications are one
 // label, and so are codes that do not exist.
 func closeLabel(code int) string {
 	switch {

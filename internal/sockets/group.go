@@ -292,7 +292,7 @@ func (h *Hub) performOn(s *Socket, a stream.Act) {
 	}
 }
 
-// all are the group's sockets.
+// all returns the group's sockets.
 func (g *group) all() []*Socket {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -439,7 +439,7 @@ func (h *Hub) answer(subject string, msg *nats.Msg) {
 	}
 }
 
-// fence is the token of the newest owner known.
+// fence returns the token of the newest owner known.
 func (h *Hub) fence(key string) uint64 {
 	g := h.lock(key, false)
 	if g == nil {
@@ -449,7 +449,7 @@ func (h *Hub) fence(key string) uint64 {
 	return g.stream.Fence()
 }
 
-// frameOf is the socket and the number of the frame that an answer's subject names;
+// frameOf returns the socket and the number of the frame that an answer's subject names;
 // nil if the socket is gone or the subject names none.
 func (h *Hub) frameOf(subject string) (*Socket, uint64) {
 	frame, ok := strings.CutPrefix(subject, "frame.")

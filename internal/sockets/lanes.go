@@ -58,7 +58,7 @@ func (h *Hub) noteAnswered(s *Socket) {
 	p.answered[s] = struct{}{}
 }
 
-// takeAnswered are the sockets whose owners are told now.
+// takeAnswered returns the sockets whose owners are told now.
 func (p *pending) takeAnswered() map[*Socket]struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()

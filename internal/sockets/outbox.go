@@ -130,7 +130,7 @@ func (b *outbox) finish(last End) {
 	}
 }
 
-// close is the close that finish has set; nil: none.
+// close returns the close that finish has set; nil: none.
 func (b *outbox) close() *End {
 	b.mu.Lock()
 	defer b.mu.Unlock()

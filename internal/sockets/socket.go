@@ -377,7 +377,7 @@ func (s *Socket) check(now time.Time) {
 	}
 }
 
-// stageNow is the socket's stage.
+// stageNow returns the socket's stage.
 func (s *Socket) stageNow() stage {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -100,7 +100,7 @@ func (u *uplink) transmit() {
 	}
 }
 
-// next is the frame to send now. From here on it counts as sent.
+// next returns the frame to send now. From here on it counts as sent.
 func (u *uplink) next() (seq uint64, payload []byte, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
