@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -256,9 +258,13 @@ func (p *program) dial(ctx context.Context, to natsFlags, within time.Duration, 
 	}
 }
 
-// worthAnotherTry reports whether a later attempt may succeed: the server may not have started yet.
+// worthAnotherTry reports whether a later attempt may succeed: the server may not have started yet, or may be too
+// busy to answer in time.
 func worthAnotherTry(err error) bool {
-	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || strings.HasPrefix(err.Error(), "dial ")
+	if failed, ok := errors.AsType[*net.OpError](err); ok { // a TLS alert is one as well, and stays
+		return failed.Op == "dial" || failed.Op == "read" || failed.Op == "write"
+	}
+	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, io.EOF)
 }
 
 func (p *program) noNATS(where string, tries int, err error) error {
