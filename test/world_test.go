@@ -182,7 +182,7 @@ func dialed(t testing.TB) func(*nats.Conn, error) *nats.Conn {
 // shorter than the test needs.
 var (
 	// steady is for tests in which nobody may be taken for lost, and everything is answered, however late.
-	steady = wire.Timing{TTL: 20 * time.Second, Commit: 10 * time.Second, Request: time.Minute, Drain: 5 * time.Second}
+	steady = wire.Timing{TTL: 20 * time.Second, Silence: 10 * time.Second, Commit: 10 * time.Second, Request: time.Minute, Drain: 5 * time.Second}
 	// quick is for tests in which the owner is lost, as short as real time allows.
 	quick = wire.Timing{TTL: 2 * time.Second, Margin: 200 * time.Millisecond, Drain: 2 * time.Second}
 	// brief is for tests in which a gateway is lost, and no owner.
