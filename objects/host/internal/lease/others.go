@@ -83,6 +83,7 @@ func (o *Others) saw(entry Entry) {
 	switch entry.State {
 	case Present:
 		o.watch.Saw(entry.Incarnation, entry.Beat, now)
+		o.watch.Lasts(entry.Incarnation, entry.TTL)
 		o.watch.Runs(entry.Incarnation, entry.Classes, entry.Reads)
 		o.watch.Forget(o.timing, now)
 	case Ended:
