@@ -260,7 +260,7 @@ func (c *Client) serve(at *pipe) {
 	c.hub.Serve(at.held, at)
 }
 
-// codeOf is the code of a status with which an object refuses a socket.
+// codeOf returns the code of a status with which an object refuses a socket.
 func codeOf(status int) objects.Code {
 	for _, code := range []objects.Code{objects.Unauthorized, objects.Forbidden, objects.NotFound, objects.Conflict, objects.TooMany, objects.Unavailable} {
 		if code.HTTPStatus() == status {
@@ -476,7 +476,7 @@ func newPipe(held *sockets.Socket) *pipe {
 	}
 }
 
-// next is the next message to the program. Messages come before the end.
+// next returns the next message to the program. Messages come before the end.
 func (p *pipe) next(ctx context.Context) (objects.Message, error) {
 	select {
 	case m := <-p.in:
@@ -525,7 +525,7 @@ func (p *pipe) finish(code int, reason string) {
 	}
 }
 
-// Receive is the next message of the program.
+// Receive returns the next message of the program.
 func (p *pipe) Receive() (binary bool, data []byte, err error) {
 	select {
 	case m := <-p.out:
@@ -535,7 +535,7 @@ func (p *pipe) Receive() (binary bool, data []byte, err error) {
 	}
 }
 
-// Ended is how the program has closed the socket.
+// Ended returns how the program has closed the socket.
 func (p *pipe) Ended(err error) sockets.End {
 	if closed, is := errors.AsType[*Closed](err); is {
 		return sockets.End{Code: closed.Code, Reason: closed.Reason, Discard: true}

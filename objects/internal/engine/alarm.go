@@ -25,7 +25,7 @@ const MaxAlarmRetries = 6
 // retry, with up to a quarter of jitter.
 const retryFirst = 2 * time.Second
 
-// Next is when the alarm is to run; false if there is nothing to run.
+// Next returns when the alarm is to run; false if there is nothing to run.
 func (a Alarm) Next() (time.Time, bool) {
 	switch {
 	case a.At.IsZero() || a.Parked:
@@ -42,8 +42,8 @@ func (a Alarm) Equal(b Alarm) bool {
 	return a.At.Equal(b.At) && a.Due.Equal(b.Due) && a.Retry == b.Retry && a.Lost == b.Lost && a.Parked == b.Parked
 }
 
-// Failed is the alarm after a run of it has failed: due again later, or parked after the last retry. jitter is a random
-// number in [0, 1).
+// Failed returns the alarm after a run of it has failed: due again later, or parked after the last retry. jitter is a
+// random number in [0, 1).
 func (a Alarm) Failed(now time.Time, jitter float64) Alarm {
 	a.Lost = 0 // its owner has lived to tell
 	if a.Retry >= MaxAlarmRetries {
@@ -60,7 +60,7 @@ func (a Alarm) Failed(now time.Time, jitter float64) Alarm {
 // MaxAlarmLosses is after how many owners that were lost in a row an alarm is parked.
 const MaxAlarmLosses = 6
 
-// OwnerLost is the alarm after the object's owner was lost. An owner runs a due alarm as
+// OwnerLost returns the alarm after the object's owner was lost. An owner runs a due alarm as
 // soon as it serves the object, and what comes of the run is put with the alarm. So an
 // alarm that is still due may have been running when the owner was lost; after six
 // owners in a row it is parked. A slow alarm, whose wake-up comes again while the alarm
@@ -75,7 +75,7 @@ func (a Alarm) OwnerLost(now time.Time) Alarm {
 	return a
 }
 
-// Resumed is the alarm, due again if it is parked: an operator has seen to its cause.
+// Resumed returns the alarm, due again if it is parked: an operator has seen to its cause.
 func (a Alarm) Resumed() Alarm {
 	if a.Parked {
 		a = Alarm{At: a.At, Number: a.Number}
@@ -83,5 +83,5 @@ func (a Alarm) Resumed() Alarm {
 	return a
 }
 
-// Info is what the handler of this alarm is told.
+// Info returns what the handler of this alarm is told.
 func (a Alarm) Info() AlarmInfo { return AlarmInfo{Scheduled: a.At, Retry: a.Retry} }

@@ -48,7 +48,7 @@ func BlobSizes(stored Scan) (sizes map[string]int64, err error) {
 	}
 }
 
-// BlobEnds are the keys at which the ends of blobs are kept: from the first, and less than the second.
+// BlobEnds returns the keys at which the ends of blobs are kept: from the first, and less than the second.
 func BlobEnds() (from, to string) { return blobEndAt, After(blobEndAt) }
 
 func decodeEnd(value []byte) (blobEnd, error) {
@@ -72,7 +72,7 @@ func (t *Tx) blobEnd(name string) (end blobEnd, ok bool) {
 	return end, true
 }
 
-// BlobSize is the bytes of a blob; false if there is none.
+// BlobSize returns the bytes of a blob; false if there is none.
 func (t *Tx) BlobSize(name string) (int64, bool) {
 	end, ok := t.blobEnd(name)
 	return end.size, ok
@@ -257,7 +257,7 @@ func (r *BlobReader) load() error {
 	return nil
 }
 
-// read is the part at a key, nil if there is none.
+// read returns the part at a key, nil if there is none.
 func (r *BlobReader) read(ctx context.Context, key string) ([]byte, error) {
 	if i, ok := slices.BinarySearchFunc(r.own, key, func(w Write, key string) int { return strings.Compare(w.Key, key) }); ok {
 		return r.own[i].Value, nil
@@ -265,7 +265,7 @@ func (r *BlobReader) read(ctx context.Context, key string) ([]byte, error) {
 	return r.kept.Read(ctx, key)
 }
 
-// context is the event's, or that of reading a part after the event.
+// context returns the event's context, or that of reading a part after the event.
 func (r *BlobReader) context() (context.Context, context.CancelFunc) {
 	if !r.tx.ended.Load() {
 		return r.tx, func() {}

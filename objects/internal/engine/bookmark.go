@@ -8,7 +8,7 @@ import (
 // bookmarkLayout is how a moment is written, in microseconds: texts of later moments are greater.
 const bookmarkLayout = "2006-01-02T15:04:05.000000Z"
 
-// BookmarkText is a moment of an object's history, in microseconds since 1970, as a bookmark.
+// BookmarkText returns a moment of an object's history, in microseconds since 1970, as a bookmark.
 func BookmarkText(at int64) string { return time.UnixMicro(at).UTC().Format(bookmarkLayout) }
 
 // ParseBookmark reads what BookmarkText has made, and nothing else.
@@ -31,7 +31,7 @@ type Past interface {
 	Restore(t *Tx, at int64) (undo int64, target any, err error)
 }
 
-// past is the event's Past. A constructor has none.
+// past returns the event's Past. A constructor has none.
 func (t *Tx) past() Past {
 	t.use()
 	e, ok := t.parent.Value(EventKey{}).(Event)
@@ -41,10 +41,10 @@ func (t *Tx) past() Past {
 	return e
 }
 
-// Bookmark is the moment of the state that the event began with.
+// Bookmark returns the moment of the state that the event began with.
 func (t *Tx) Bookmark() int64 { return t.past().Mark() }
 
-// BookmarkAt is the moment of a time; an error if no bookmark can name it, or its state is not known.
+// BookmarkAt returns the moment of a time; an error if no bookmark can name it, or its state is not known.
 func (t *Tx) BookmarkAt(at time.Time) (int64, error) {
 	past, moment := t.past(), at.UnixMicro()
 	if _, err := ParseBookmark(BookmarkText(moment)); err != nil {
@@ -64,7 +64,7 @@ func (t *Tx) Restore(at int64) (undo int64) {
 	return undo
 }
 
-// staying are the writes of keys that stay.
+// staying returns the writes of keys that stay.
 func staying(writes []Write) (left []Write) {
 	for _, w := range writes {
 		if Stays(w.Key) {

@@ -35,7 +35,7 @@ type Life struct {
 	Queue     time.Duration // an event that would wait longer is refused
 }
 
-// Soonest is when an idle object is to be looked at.
+// Soonest returns when an idle object is to be looked at.
 func (l Life) Soonest() time.Duration { return min(l.Hibernate, l.Evict) }
 
 // Never is longer than anything waits.

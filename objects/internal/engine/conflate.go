@@ -62,7 +62,7 @@ func (c *Conflation) Empty() bool { return len(c.members) == 0 }
 // Waits reports whether values wait.
 func (c *Conflation) Waits() bool { return len(c.values) > 0 }
 
-// Due is when the values that wait are to leave.
+// Due returns when the values that wait are to leave.
 func (c *Conflation) Due() time.Time { return c.left.Add(ConflateEvery) }
 
 // Full reports whether the values that wait have to leave before the key's next one, of so many bytes, is added.
@@ -102,7 +102,7 @@ func (c *Conflation) Behind() iter.Seq[*Socket] {
 
 func (c *Conflation) lacks(m *member) bool { return c.Waits() && max(m.has, c.taken) < c.last }
 
-// Take is what waits for some of the sockets, which have it from here on.
+// Take returns what waits for some of the sockets, which have it from here on.
 func (c *Conflation) Take(sockets []*Socket) []Frame {
 	if !c.Waits() {
 		return nil
@@ -117,7 +117,7 @@ func (c *Conflation) Take(sockets []*Socket) []Frame {
 	return frames.all
 }
 
-// TakeAll is what waits, for all. Nothing waits from here on.
+// TakeAll returns what waits, for all. Nothing waits from here on.
 func (c *Conflation) TakeAll(now time.Time) []Frame {
 	var frames frames
 	for _, m := range c.members {
@@ -149,7 +149,7 @@ func (f *frames) add(c *Conflation, m *member) {
 	f.all = append(f.all, Frame{[]*Socket{m.socket}, c.array(after)})
 }
 
-// array is the values after a number, as a JSON array.
+// array returns the values after a number, as a JSON array.
 func (c *Conflation) array(after uint64) []byte {
 	out := append(make([]byte, 0, c.size+len(c.values)+1), '[')
 	for _, v := range c.values {

@@ -18,12 +18,12 @@ type Write struct {
 // rawMark begins a value that is bytes as they are. JSON cannot begin with it.
 const rawMark = 0
 
-// Raw is the value that keeps these bytes as they are. It has a copy of them.
+// Raw returns the value that keeps these bytes as they are. It has a copy of them.
 func Raw(b []byte) []byte {
 	return append(append(make([]byte, 0, 1+len(b)), rawMark), b...)
 }
 
-// RawOf is the bytes of a value that Raw has made; false for JSON. They must not be changed.
+// RawOf returns the bytes of a value that Raw has made; false for JSON. They must not be changed.
 func RawOf(value []byte) ([]byte, bool) {
 	if len(value) == 0 || value[0] != rawMark {
 		return nil, false
@@ -31,7 +31,7 @@ func RawOf(value []byte) ([]byte, bool) {
 	return value[1:], true
 }
 
-// Shown is a value as JSON: bytes in base64.
+// Shown returns a value as JSON: bytes in base64.
 func Shown(value []byte) json.RawMessage {
 	data, ok := RawOf(value)
 	if !ok {
@@ -64,13 +64,13 @@ func (e *entry) size() int {
 	return len(e.quoted) + n + len(`:,`)
 }
 
-// Len is the number of keys.
+// Len returns the number of keys.
 func (d *Data) Len() int { return len(d.entries) }
 
-// Size is the number of bytes that keys and values take when encoded.
+// Size returns the number of bytes that keys and values take when encoded.
 func (d *Data) Size() int { return d.size }
 
-// Get is the value of a key. It must not be changed.
+// Get returns the value of a key. It must not be changed.
 func (d *Data) Get(key string) ([]byte, bool) {
 	i, ok := d.find(key)
 	if !ok {
@@ -142,7 +142,7 @@ func (d *Data) count(e *entry, sign int) {
 	}
 }
 
-// SizeAfter is what Size would be after Apply.
+// SizeAfter returns what Size would be after Apply.
 func (d *Data) SizeAfter(writes []Write) int {
 	size := d.size
 	for _, w := range writes {
@@ -174,10 +174,10 @@ func (d *Data) All() iter.Seq2[string, []byte] {
 // Entries are a stretch of a Data's entries in order. They are of use until the next Apply.
 type Entries struct{ of []entry }
 
-// Between are the entries whose keys are from or greater, and less than to.
+// Between returns the entries whose keys are from or greater, and less than to.
 func (d *Data) Between(from, to string) Entries { return Entries{d.between(from, to)} }
 
-// Len is how many they are.
+// Len returns how many they are.
 func (es Entries) Len() int { return len(es.of) }
 
 // All yields them in order.
@@ -218,7 +218,7 @@ func closeBrace(dst []byte, begin int) []byte {
 	return append(dst, '}')
 }
 
-// DataOf is the storage made of these JSON values and raw ones. A key is in one of them.
+// DataOf returns the storage made of these JSON values and raw ones. A key is in one of them.
 func DataOf(values map[string]json.RawMessage, raw map[string][]byte) *Data {
 	d := &Data{entries: make([]entry, 0, len(values)+len(raw))}
 	add := func(key string, value []byte) {

@@ -170,7 +170,7 @@ func (i *Instance) Sleep(ctx context.Context) Outcome {
 	return i.run(ctx, func(t *Tx, _ *Outcome) error { return i.class.Author.Sleep(i.self, t) })
 }
 
-// run is one event: a handler inside a transaction. A panic is a fault, and
+// run runs one event: a handler inside a transaction. A panic is a fault, and
 // nothing is left behind unless it succeeds.
 func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (out Outcome) {
 	t := i.begin(ctx)

@@ -39,7 +39,7 @@ func Stays(key string) bool {
 	return strings.HasPrefix(key, Reserved) && !strings.HasPrefix(key, Blobs) && !strings.HasPrefix(key, Pages)
 }
 
-// After is the least key that is greater than all that begin with prefix.
+// After returns the least key that is greater than all that begin with prefix.
 func After(prefix string) string {
 	for i := len(prefix) - 1; i >= 0; i-- {
 		if prefix[i] < 0xff {

@@ -25,7 +25,7 @@ type Part interface {
 // TxKey is the key under which a Tx, as a context, has itself.
 type TxKey struct{}
 
-// Part is the instance's Part, which open makes if there is none.
+// Part returns the instance's Part, which open makes if there is none.
 func (t *Tx) Part(open func() Part) Part {
 	if t.run.part == nil {
 		t.run.part = open()
@@ -39,10 +39,10 @@ func (t *Tx) Use() { t.use() }
 // MustRun is Use for what may run in a coroutine of the event's goroutine.
 func (t *Tx) MustRun() { t.mustRun() }
 
-// Depth is how many Transacts are at work, one within the other.
+// Depth returns how many Transacts are at work, one within the other.
 func (t *Tx) Depth() int { return len(t.layers) - 1 }
 
-// Limits are those of the class.
+// Limits returns the limits of the class.
 func (t *Tx) Limits() *Limits { return t.limits() }
 
 // Look is Stored for a Part: it may be called in a coroutine, and says what the store has not answered.

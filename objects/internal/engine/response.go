@@ -17,7 +17,7 @@ type Response struct {
 	Rest   io.ReadCloser // what follows Body, for whoever has asked; nil: nothing
 }
 
-// HTTP is the response as net/http has it.
+// HTTP returns the response as net/http has it.
 func (r *Response) HTTP(to *http.Request) *http.Response {
 	response := &http.Response{
 		Status: strconv.Itoa(r.Status) + " " + http.StatusText(r.Status), StatusCode: r.Status,

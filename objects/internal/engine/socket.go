@@ -80,10 +80,10 @@ type Socket struct {
 // Info describes the socket. It must not be changed.
 func (s *Socket) Info() SocketInfo { return s.info }
 
-// ID is the socket's id.
+// ID returns the socket's id.
 func (s *Socket) ID() string { return s.info.ID }
 
-// Gateway is the gateway that holds the socket.
+// Gateway returns the gateway that holds the socket.
 func (s *Socket) Gateway() string { return s.info.Gateway }
 
 // Closed reports whether the object has closed the socket.
@@ -130,23 +130,23 @@ func (ss *Sockets) AddEnded(info SocketInfo) {
 	ss.byID[info.ID].ended = true
 }
 
-// Len is the number of sockets.
+// Len returns the number of sockets.
 func (ss *Sockets) Len() int { return len(ss.order) }
 
 // Has reports whether the socket is open.
 func (ss *Sockets) Has(id string) bool { return ss.byID[id] != nil }
 
-// Find is the socket with an id; nil if there is none.
+// Find returns the socket with an id; nil if there is none.
 func (ss *Sockets) Find(id string) *Socket { return ss.byID[id] }
 
-// All are the sockets, most recently accepted first.
+// All returns the sockets, most recently accepted first.
 func (ss *Sockets) All() []*Socket {
 	all := slices.Clone(ss.order)
 	slices.Reverse(all)
 	return all
 }
 
-// next is the Order of the socket that is accepted next.
+// next returns the Order of the socket that is accepted next.
 func (ss *Sockets) next() uint64 {
 	if len(ss.order) == 0 {
 		return 1
@@ -186,7 +186,7 @@ func (t *Tx) undoSockets(n int) {
 	t.undo = t.undo[:n]
 }
 
-// Answered is when the gateway has answered the socket by itself last; zero: never.
+// Answered returns when the gateway has answered the socket by itself last; zero: never.
 func (t *Tx) Answered(s *Socket) time.Time {
 	t.use()
 	if t.run.world.Answered == nil {
@@ -207,10 +207,10 @@ func (t *Tx) Sockets(tag string, all bool) iter.Seq[*Socket] {
 	}
 }
 
-// Open is the most that Sockets yields.
+// Open returns the most that Sockets yields.
 func (t *Tx) Open() int { return len(t.run.world.Sockets.order) }
 
-// Socket is the one with this id; false if it is not open.
+// Socket returns the socket with this id; false if it is not open.
 func (t *Tx) Socket(id string) (*Socket, bool) {
 	t.use()
 	s, ok := t.run.world.Sockets.byID[id]
@@ -228,7 +228,7 @@ type offer struct {
 // handshakeProtocol is the header in which both sides of a handshake name subprotocols.
 const handshakeProtocol = "Sec-WebSocket-Protocol"
 
-// subprotocols are those that a client offers.
+// subprotocols returns the subprotocols that a client offers.
 func subprotocols(header http.Header) (offered []string) {
 	for _, line := range header.Values(handshakeProtocol) {
 		for name := range strings.SplitSeq(line, ",") {
@@ -238,7 +238,7 @@ func subprotocols(header http.Header) (offered []string) {
 	return offered
 }
 
-// handshake is the header with the subprotocol that was agreed on, and no other.
+// handshake returns the header with the subprotocol that was agreed on, and no other.
 func (o *offer) handshake(header http.Header) http.Header {
 	for name := range header {
 		if strings.EqualFold(name, handshakeProtocol) {
@@ -414,7 +414,7 @@ func mayClose(code int) bool {
 	return code == 1000 || code == 1001 || code == 1003 || 1007 <= code && code <= 1013 || 3000 <= code && code <= 4999
 }
 
-// cut is as much of a reason as a close frame holds, in whole characters.
+// cut returns as much of a reason as a close frame holds, in whole characters.
 func cut(reason string) string {
 	const most = 123 // bytes
 	reason = strings.ToValidUTF8(reason, "\uFFFD")
@@ -439,7 +439,7 @@ func (t *Tx) Attach(s *Socket, data []byte) {
 	t.send(Send{Op: OpAttach, Sockets: []*Socket{s}, Attachment: data})
 }
 
-// Attachment is what Attach kept; nil if there is nothing.
+// Attachment returns what Attach kept; nil if there is nothing.
 func (t *Tx) Attachment(s *Socket) []byte {
 	t.use()
 	return s.info.Attachment

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Get is the stored value of an author's key, as the event sees it. It must not be changed.
+// Get returns the stored value of an author's key, as the event sees it. It must not be changed.
 func (t *Tx) Get(key string) ([]byte, bool) {
 	if strings.HasPrefix(key, Reserved) {
 		t.refuseKey(key)
@@ -164,7 +164,7 @@ func (t *Tx) next(all *overlay) (Write, bool) {
 	return w, more
 }
 
-// written are the event's own writes in a stretch of keys, deletions too, in order.
+// written returns the event's own writes in a stretch of keys, deletions too, in order.
 func (t *Tx) written(from, to string) []Write {
 	var merged map[string][]byte
 	for i := range t.layers {
@@ -180,7 +180,7 @@ func (t *Tx) written(from, to string) []Write {
 	return sorted(merged)
 }
 
-// Count is the number of entries in a stretch of an author's keys.
+// Count returns the number of entries in a stretch of an author's keys.
 func (t *Tx) Count(from, to string) int {
 	t.use()
 	from = max(from, firstKey)
@@ -200,8 +200,8 @@ func (t *Tx) Count(from, to string) int {
 	return n
 }
 
-// changes are the event's writes that change something, or may do so, sorted by key. What a key had is not worth waiting
-// for.
+// changes returns the event's writes that change something, or may do so, sorted by key. What a key had is not worth
+// waiting for.
 func (t *Tx) changes() []Write {
 	writes := t.layers[0].writes
 	if len(writes) == 0 {

@@ -53,7 +53,7 @@ func (d *Data) Known(key string) ([]byte, bool) {
 	return value, true
 }
 
-// Scan is the entries of now.
+// Scan returns the entries of now.
 func (d *Data) Scan(_ context.Context, from, to string, backward bool) Scan {
 	return &scan{d.between(from, to), backward}
 }
@@ -63,10 +63,10 @@ func (d *Data) Keys(ctx context.Context, from, to string, backward bool) Scan {
 	return d.Scan(ctx, from, to, backward)
 }
 
-// Snapshot is a copy of a stretch.
+// Snapshot returns a copy of a stretch.
 func (d *Data) Snapshot(from, to string) Stored { return d.Copy(from, to) }
 
-// Copy is a copy of a stretch. Values are shared, as nobody changes them.
+// Copy returns a copy of a stretch. Values are shared, as nobody changes them.
 func (d *Data) Copy(from, to string) *Data {
 	c := &Data{entries: slices.Clone(d.between(from, to))}
 	for i := range c.entries {
@@ -75,7 +75,7 @@ func (d *Data) Copy(from, to string) *Data {
 	return c
 }
 
-// Count is how many entries a stretch has.
+// Count returns how many entries a stretch has.
 func (d *Data) Count(_ context.Context, from, to string) (int, error) {
 	return len(d.between(from, to)), nil
 }
@@ -156,7 +156,7 @@ func (o *overlay) Next() (w Write, ok bool, err error) {
 	return Write{}, false, nil
 }
 
-// between are the writes, sorted by key, whose keys are from or greater, and less than to.
+// between returns the writes, sorted by key, whose keys are from or greater, and less than to.
 func between(writes []Write, from, to string) []Write {
 	find := func(key string) int {
 		i, _ := slices.BinarySearchFunc(writes, key, func(w Write, key string) int { return strings.Compare(w.Key, key) })

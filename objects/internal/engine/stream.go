@@ -47,7 +47,7 @@ func (t *Tx) Stream(s Stream) {
 	t.streams = append(t.streams, s)
 }
 
-// streamOf is the stream of a response, if one is to run: HEAD has no body.
+// streamOf returns the stream of a response, if one is to run: HEAD has no body.
 func (t *Tx) streamOf(r *http.Request) Stream {
 	if len(t.streams) == 0 || r.Method == http.MethodHead {
 		return nil

@@ -34,7 +34,7 @@ type Failure struct {
 	Reference string `json:"ref,omitempty"`
 }
 
-// When is when the message is to be delivered, or tried next.
+// When returns when the message is to be delivered, or tried next.
 func (m Told) When() time.Time {
 	if m.Due.After(m.At) {
 		return m.Due
@@ -42,7 +42,7 @@ func (m Told) When() time.Time {
 	return m.At
 }
 
-// Encode is the message as a stored value: a line of JSON, then the body as it is.
+// Encode returns the message as a stored value: a line of JSON, then the body as it is.
 func (m Told) Encode() []byte {
 	head, err := json.Marshal(m)
 	if err != nil {
@@ -68,13 +68,13 @@ func DecodeTold(value []byte) (m Told, err error) {
 	return m, nil
 }
 
-// OutboxKey is where the message with this number is kept.
+// OutboxKey returns where the message with this number is kept.
 func OutboxKey(n uint64) string { return fmt.Sprintf("%s%016x", OutboxAt, n) }
 
-// ParkedKey is where the parked message with this number is kept.
+// ParkedKey returns where the parked message with this number is kept.
 func ParkedKey(n uint64) string { return fmt.Sprintf("%s%016x", ParkedAt, n) }
 
-// TimerKey is where a message that is not due, or is the object's own, is kept.
+// TimerKey returns where a message that is not due, or is the object's own, is kept.
 func TimerKey(n uint64, key string) string {
 	if key != "" {
 		return TimersAt + "=" + key
@@ -85,7 +85,7 @@ func TimerKey(n uint64, key string) string {
 // Count numbers what an object tells. Born distinguishes the lives of an object whose record was removed.
 type Count struct{ Born, Last uint64 }
 
-// Encode is the count as a stored value.
+// Encode returns the count as a stored value.
 func (c Count) Encode() []byte { return fmt.Appendf(nil, "[%d,%d]", c.Born, c.Last) }
 
 // DecodeCount reads what Encode has made; the zero Count for nothing.
@@ -100,7 +100,7 @@ func DecodeCount(value []byte) (c Count, err error) {
 	return Count{pair[0], pair[1]}, nil
 }
 
-// Next is the count after one more message. born is that of a count that has not begun.
+// Next returns the count after one more message. born is that of a count that has not begun.
 func (c Count) Next(born uint64) Count {
 	if c.Last == 0 {
 		c.Born = born
@@ -158,7 +158,7 @@ func (t *Tx) Cancel(key string) bool {
 	return ok
 }
 
-// Pending is the message of this key that is not due yet or, if there is none, that is parked.
+// Pending returns the message of this key that is not due yet or, if there is none, that is parked.
 func (t *Tx) Pending(key string) (m Told, ok bool) {
 	if value, ok := t.Stored(TimerKey(0, key)); ok {
 		return t.decodeTold(value), true

@@ -96,10 +96,10 @@ func (t *Tx) end() {
 	}
 }
 
-// Deadline is when the event should have ended.
+// Deadline returns when the event should have ended.
 func (t *Tx) Deadline() (time.Time, bool) { return t.deadline, true }
 
-// Done is closed at the deadline, when the event has ended, or with the parent.
+// Done returns closed at the deadline, when the event has ended, or with the parent.
 func (t *Tx) Done() <-chan struct{} { return t.context().Done() }
 
 // Err says why Done is closed.
@@ -137,7 +137,7 @@ type Answer struct {
 	Response *Response // of a Question with a request
 }
 
-// Sender is the object that asks; an empty key: none does.
+// Sender returns the object that asks; an empty key: none does.
 func (t *Tx) Sender() (key, name string) {
 	if e, ok := t.parent.Value(EventKey{}).(Event); ok {
 		return e.Sender()
@@ -187,7 +187,7 @@ type EventKey struct{}
 // FaceKey is the key under which the Tx, as a context, has its Face.
 type FaceKey struct{}
 
-// Value is the parent's, the Face, and the Tx itself.
+// Value returns the parent's, the Face, and the Tx itself.
 func (t *Tx) Value(key any) any {
 	switch key {
 	case FaceKey{}:
@@ -211,16 +211,16 @@ func (t *Tx) context() context.Context {
 	return t.real
 }
 
-// Key is the object's id, "class.hex".
+// Key returns the object's id, "class.hex".
 func (t *Tx) Key() string { return t.run.world.Key }
 
-// Name is the object's name, "" if it has none.
+// Name returns the object's name, "" if it has none.
 func (t *Tx) Name() string { return t.run.world.Name }
 
 // Owner is who runs the instance.
 func (t *Tx) Owner() Owner { return t.run.world.Owner }
 
-// Now is the owner's clock when the event began.
+// Now returns the owner's clock when the event began.
 func (t *Tx) Now() time.Time { return t.began }
 
 func (t *Tx) limits() *Limits { return &t.run.class.Limits }
@@ -285,7 +285,7 @@ func (t *Tx) misused(err error) {
 	runtime.Goexit()
 }
 
-// author is the place in the author's code that has called.
+// author returns the place in the author's code that has called.
 func author() string {
 	room := make([]uintptr, 32)
 	frames := runtime.CallersFrames(room[:runtime.Callers(2, room)])
@@ -408,7 +408,7 @@ func (t *Tx) DeleteAlarm() {
 	t.top().alarm = &Alarm{}
 }
 
-// Alarm is the time that is set; false if there is none, or if it was parked.
+// Alarm returns the time that is set; false if there is none, or if it was parked.
 func (t *Tx) Alarm() (time.Time, bool) {
 	t.use()
 	a := t.run.world.Alarm() // as the event found it: a host changes it between events

@@ -76,7 +76,7 @@ func (h *Holder) Valid() (generation uint64, valid bool) {
 	return t.Generation, t.Standing == Valid && t.term.Valid(time.Now())
 }
 
-// Again is closed when the lease is valid, now or later. If it is lost it never is: the
+// Again returns a channel that is closed when the lease is valid, now or later. If it is lost it never is: the
 // role's context ends.
 func (h *Holder) Again() <-chan struct{} {
 	h.mu.Lock()
@@ -296,7 +296,7 @@ func (k *keeper) lapsed() bool {
 	return k.holder.trust.Load().Generation > 0 && k.holder.standing() == Lapsed
 }
 
-// patience is the longest wait for one renewal: while the lease has lapsed, the
+// patience returns the longest wait for one renewal: while the lease has lapsed, the
 // next one may find the leader that this one does not.
 func (k *keeper) patience() time.Duration {
 	if k.lapsed() {

@@ -66,7 +66,7 @@ func (g Generation) Lost(now Generation, revision uint64) bool {
 	return !now.Created.Equal(g.Created) || now.Last < revision
 }
 
-// Next is the revision that the next renewal of an incarnation expects, after one that was
+// Next returns the revision that the next renewal of an incarnation expects, after one that was
 // refused or not answered; false if there is to be none: somebody has ended the entry.
 // Nobody but the holder puts it. lost reports whether the bucket has lost what it had.
 func (e Entry) Next(lost bool) (revision uint64, ok bool) {
@@ -87,7 +87,7 @@ type Path struct{ tried, missed int }
 // misses in a row end a lease.
 const misses = 2
 
-// After is the path after one more renewal. The message was published before the
+// After returns the path after one more renewal. The message was published before the
 // renewal, on the same connection, so only a renewal that was acknowledged proves that
 // a message which has not come back is lost on the side of Serve.
 func (p Path) After(acknowledged, heard bool) Path {
@@ -140,7 +140,7 @@ type Trust struct {
 	term       Term
 }
 
-// to is the trust with another standing. It panics over a change that there is not.
+// to returns the trust with another standing. It panics over a change that there is not.
 func (t Trust) to(s Standing) Trust {
 	if !slices.Contains(changes[t.Standing], s) {
 		panic(fmt.Sprintf("a lease that is %s cannot become %s", t.Standing, s))
@@ -149,7 +149,7 @@ func (t Trust) to(s Standing) Trust {
 	return t
 }
 
-// At is the trust at this moment, if nothing but time has passed.
+// At returns the trust at this moment, if nothing but time has passed.
 func (t Trust) At(now time.Time, timing Timing) Trust {
 	if t.Standing == Valid && !t.term.Valid(now) {
 		t = t.to(Lapsed)
@@ -160,7 +160,7 @@ func (t Trust) At(now time.Time, timing Timing) Trust {
 	return t
 }
 
-// Renewed is the trust after a renewal that was sent then has been acknowledged now.
+// Renewed returns the trust after a renewal that was sent then has been acknowledged now.
 func (t Trust) Renewed(sent, now time.Time, timing Timing) Trust {
 	t = t.At(now, timing)
 	switch t.Standing {
@@ -177,7 +177,7 @@ func (t Trust) Renewed(sent, now time.Time, timing Timing) Trust {
 	return t
 }
 
-// Ended is the trust when the lease cannot be renewed any more.
+// Ended returns the trust when the lease cannot be renewed any more.
 func (t Trust) Ended() Trust {
 	if t.Standing == Lost {
 		return t
@@ -185,7 +185,7 @@ func (t Trust) Ended() Trust {
 	return t.to(Lost)
 }
 
-// next is when time alone changes the standing.
+// next returns when time alone changes the standing.
 func (t Trust) next(timing Timing) time.Time {
 	if t.Standing == Valid {
 		return t.term.Until()
@@ -196,7 +196,7 @@ func (t Trust) next(timing Timing) time.Time {
 // Term is a holder's trust in its own lease. The zero Term trusts nothing.
 type Term struct{ until time.Time }
 
-// Renewed is the term after a renewal that was sent then has been acknowledged
+// Renewed returns the term after a renewal that was sent then has been acknowledged
 // now. A term that has ended stays ended: somebody may have acted on its end.
 func (t Term) Renewed(sent, now time.Time, timing Timing) Term {
 	if t != (Term{}) && !t.Valid(now) {
@@ -211,7 +211,7 @@ func (t Term) Renewed(sent, now time.Time, timing Timing) Term {
 // Valid reports whether the holder may act as one.
 func (t Term) Valid(now time.Time) bool { return now.Before(t.until) }
 
-// Until is the moment at which Valid ends.
+// Until returns the moment at which Valid ends.
 func (t Term) Until() time.Time { return t.until }
 
 // Watch is what one claimer has seen of the others' leases.
@@ -285,7 +285,7 @@ func (w *Watch) Dead(incarnation string, timing Timing, now time.Time) bool {
 	return w.Left(incarnation, timing, now) <= 0
 }
 
-// Left is how long a claimer has yet to wait before the incarnation is Dead.
+// Left returns how long a claimer has yet to wait before the incarnation is Dead.
 func (w *Watch) Left(incarnation string, timing Timing, now time.Time) time.Duration {
 	s, known := w.seen[incarnation]
 	switch {
@@ -297,7 +297,7 @@ func (w *Watch) Left(incarnation string, timing Timing, now time.Time) time.Dura
 	return s.at.Add(timing.TTL + timing.Margin).Sub(now)
 }
 
-// First is the incarnation whose name is the lowest of those that are not Dead and run
+// First returns the incarnation whose name is the lowest of those that are not Dead and run
 // the class; "" if there is none.
 func (w *Watch) First(class string, timing Timing, now time.Time) (first string) {
 	for incarnation, s := range w.seen {
@@ -308,7 +308,7 @@ func (w *Watch) First(class string, timing Timing, now time.Time) (first string)
 	return first
 }
 
-// Ends is how many incarnations that were seen alive have ended within the time before
+// Ends returns how many incarnations that were seen alive have ended within the time before
 // now; false if the watch is too young to tell.
 func (w *Watch) Ends(within time.Duration, timing Timing, now time.Time) (n int, known bool) {
 	within += timing.TTL + timing.Margin // which an end may be noticed late

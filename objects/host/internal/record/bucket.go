@@ -91,7 +91,7 @@ func Open(ctx context.Context, js jetstream.JetStream, settings Settings) (*Buck
 	return b, b.Make(ctx)
 }
 
-// Bind is the bucket as it is, to be read; false if there is none.
+// Bind returns the bucket as it is, to be read; false if there is none.
 func Bind(ctx context.Context, js jetstream.JetStream) (*Bucket, bool, error) {
 	name := bucket.Records()
 	_, err := js.Stream(ctx, name.Stream())
@@ -129,7 +129,7 @@ func (b *Bucket) Make(ctx context.Context) error {
 	return nil
 }
 
-// Read is the record of a key and its revision. Without a record it is nil; the
+// Read returns the record of a key and its revision. Without a record it is nil; the
 // revision is then 0 or that of its removal. On ErrUnreadable it is that of the record
 // which cannot be read. A question that is not answered is asked again until ctx ends.
 func (b *Bucket) Read(ctx context.Context, key string) (*Record, uint64, error) {
@@ -150,7 +150,7 @@ func (b *Bucket) Read(ctx context.Context, key string) (*Record, uint64, error) 
 	return r, msg.Sequence, nil
 }
 
-// last is the last message of a key, as the leader has it.
+// last returns the last message of a key, as the leader has it.
 func (b *Bucket) last(ctx context.Context, key string) (*jetstream.RawStreamMsg, error) {
 	for patience := b.patience(); ; patience *= 2 {
 		asking, done := b.calls.begin(ctx, patience)
@@ -167,7 +167,7 @@ func (b *Bucket) last(ctx context.Context, key string) (*jetstream.RawStreamMsg,
 	}
 }
 
-// handle is the stream by its name, whether or not it is there.
+// handle returns the stream by its name, whether or not it is there.
 func (b *Bucket) handle(ctx context.Context) (jetstream.Stream, error) {
 	if s := b.stream.Load(); s != nil {
 		return *s, nil
@@ -240,7 +240,7 @@ const (
 	codeHeaderLarge jetstream.ErrorCode = 10097
 )
 
-// fateOf is what an error says about a put: ErrStale, ErrFull, ErrTooLarge, ErrRefused or
+// fateOf returns what an error says about a put: ErrStale, ErrFull, ErrTooLarge, ErrRefused or
 // ErrDoubt.
 func fateOf(err error) error {
 	if errors.Is(err, nats.ErrMaxPayload) { // it was not sent
@@ -318,7 +318,7 @@ func (b *Bucket) List(ctx context.Context, class string) iter.Seq2[string, error
 	}
 }
 
-// subjects are those that have a message and match a filter.
+// subjects returns the subjects that have a message and match a filter.
 func (b *Bucket) subjects(ctx context.Context, filter string) (map[string]uint64, error) {
 	stream, err := b.handle(ctx)
 	if err != nil {

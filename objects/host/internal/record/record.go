@@ -209,7 +209,7 @@ func (k Kept) Answer() (Answer, error) {
 	return a, nil
 }
 
-// Size is the number of bytes that an answer takes in a record.
+// Size returns the number of bytes that an answer takes in a record.
 func (k Kept) Size() int { return len(k.JSON) + len(",") }
 
 // head is the part of a record that is encoded anew with every put.

@@ -21,7 +21,7 @@ type Usage struct {
 // go on: claims, releases, deletes.
 func (u Usage) Full() bool { return u.Limit > 0 && u.Bytes >= u.Limit-u.Limit/20 }
 
-// fuller is the usage with the lesser share left.
+// fuller returns the usage with the lesser share left.
 func (u Usage) fuller(other Usage) Usage {
 	switch {
 	case other.Limit == 0:

@@ -16,7 +16,7 @@ const (
 	maxValue = 256 << 20 // bytes of a value; authors have less
 )
 
-// maxBlock is how many bytes a chunk may have: a key and a value that fit into none go into one of their own.
+// maxBlock returns how many bytes a chunk may have: a key and a value that fit into none go into one of their own.
 func maxBlock() int { return sizes.chunk + sizes.blob + maxKey + 64 }
 
 // kind says what an entry of a chunk is.
@@ -76,7 +76,7 @@ func (b *builder) full(next item) bool {
 	return len(b.at) > 0 && len(b.block)+4*len(b.at)+len(next.key)+len(next.value)+16 > sizes.chunk
 }
 
-// finish is the chunk; the builder is empty then.
+// finish returns the chunk; the builder is empty then.
 func (b *builder) finish() *chunk {
 	c := &chunk{ends: len(b.block), n: len(b.at)}
 	for _, at := range b.at {
@@ -154,12 +154,12 @@ func (c *chunk) item(i int) item {
 	return item{string(key), k, value}
 }
 
-// find is the first item whose key is not less.
+// find returns the first item whose key is not less.
 func (c *chunk) find(key string) int {
 	return sort.Search(c.n, func(i int) bool { return string(c.key(i)) >= key })
 }
 
-// get is the item of a key.
+// get returns the item of a key.
 func (c *chunk) get(key string) (kind, []byte, bool) {
 	i := c.find(key)
 	if i == c.n {
@@ -232,7 +232,7 @@ func sum(what byte, object string, name Name, packed []byte) uint32 {
 // ErrDamaged is an entry that is not as a host wrote it, or that is not there and ought to be. It stays as it is.
 var ErrDamaged = errors.New("an entry of the object is damaged")
 
-// unseal is the content of an entry of at most so many bytes. Errors are ErrDamaged.
+// unseal returns the content of an entry of at most so many bytes. Errors are ErrDamaged.
 func unseal(what byte, object string, name Name, most int, data []byte) ([]byte, error) {
 	damaged := func(why string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %s: %s", ErrDamaged, name, why)

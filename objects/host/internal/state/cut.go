@@ -27,7 +27,7 @@ type Before struct {
 	collect orphans
 }
 
-// Cut is the head for a put, of what has been applied so far; nil if the journal is all
+// Cut returns the head for a put, of what has been applied so far; nil if the journal is all
 // that there is. Before is nil if nothing has to be done first. The journal is that of
 // Journal from then on.
 func (s *State) Cut(p Put, home Home) (*Head, *Before) {
@@ -65,7 +65,7 @@ func (s *State) Cut(p Put, home Home) (*Head, *Before) {
 	return s.head(p), before
 }
 
-// head is the head as of now.
+// head returns the head as of now.
 func (s *State) head(p Put) *Head {
 	v, m := s.view.Load(), s.more
 	if m == nil && p.Head {
@@ -315,7 +315,7 @@ func (b *Before) Do(ctx context.Context) error {
 // Folds reports whether a run is written.
 func (b *Before) Folds() bool { return len(b.pieces) > 0 }
 
-// Bytes is how many bytes are written before they are compressed.
+// Bytes returns how many bytes are written before they are compressed.
 func (b *Before) Bytes() (n int) {
 	for _, p := range b.pieces {
 		n += len(p.content)

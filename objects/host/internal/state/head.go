@@ -47,7 +47,7 @@ func (l Loss) appendText(out []byte) []byte {
 	return strconv.AppendUint(append(out, ':'), l.Job, 10)
 }
 
-// UnmarshalText is the opposite of MarshalText.
+// UnmarshalText returns the opposite of MarshalText.
 func (l *Loss) UnmarshalText(text []byte) error {
 	claim, rest, _ := strings.Cut(string(text), ":")
 	next, job, _ := strings.Cut(rest, ":")
@@ -78,7 +78,7 @@ func (e Extent) appendText(out []byte) []byte {
 	return strconv.AppendInt(append(e.Span.appendText(out), ':'), int64(e.Size), 10)
 }
 
-// UnmarshalText is the opposite of MarshalText.
+// UnmarshalText returns the opposite of MarshalText.
 func (e *Extent) UnmarshalText(text []byte) (err error) {
 	span, size, _ := strings.Cut(string(text), ":")
 	if e.Span, err = ParseSpan(span); err != nil {
@@ -225,7 +225,7 @@ type manifest struct {
 // maxManifest is the bytes of the largest manifest; that of 10 GB has a few millions.
 const maxManifest = 64 << 20
 
-// encode is the manifest as bytes.
+// encode returns the manifest as bytes.
 func (m *manifest) encode() []byte {
 	out := binary.AppendUvarint(nil, uint64(len(m.levels)))
 	text := func(s string) { out = append(binary.AppendUvarint(out, uint64(len(s))), s...) }
@@ -319,7 +319,7 @@ func (r *reader) text() string {
 	return s
 }
 
-// bytesOf is the bytes of the chunks of levels.
+// bytesOf returns the bytes of the chunks of levels.
 func bytesOf(levels ...[]*ref) (n int64) {
 	for _, level := range levels {
 		for _, r := range level {
@@ -329,7 +329,7 @@ func bytesOf(levels ...[]*ref) (n int64) {
 	return n
 }
 
-// within are the chunks of a level that may have keys from first to last.
+// within returns the chunks of a level that may have keys from first to last.
 func within(level []*ref, first, last string) []*ref {
 	begin, _ := slices.BinarySearchFunc(level, first, func(r *ref, key string) int { return strings.Compare(r.last, key) })
 	end := begin

@@ -55,7 +55,7 @@ type Segment struct {
 	Apart   bool // a: it has values that are apart
 }
 
-// all is all entries of the segment.
+// all returns all entries of the segment.
 func (s Segment) all() Span {
 	if s.Indices > 0 {
 		s.Parts++
@@ -80,7 +80,7 @@ func (s Segment) appendText(out []byte) []byte {
 	return out
 }
 
-// UnmarshalText is the opposite of MarshalText.
+// UnmarshalText returns the opposite of MarshalText.
 func (s *Segment) UnmarshalText(text []byte) error {
 	extent, last, _ := strings.Cut(string(text), "@")
 	last, s.Apart = strings.CutSuffix(last, "a")

@@ -61,7 +61,7 @@ func openHistory(ctx context.Context, src *source, head *History) (*history, err
 	return h, nil
 }
 
-// known are the pins that have not expired, and the newest.
+// known returns the pins that have not expired, and the newest.
 func known(before []PinRef, from Moment, newest PinRef) []PinRef {
 	expired := 0
 	for expired < len(before) && before[expired].At < from {
@@ -103,8 +103,8 @@ func (h *history) touch(writes []engine.Write) {
 	}
 }
 
-// Mark is the moment of the state as it is now: what is applied later is after it. If nothing is noted it is the present
-// time. wide is that of Put.
+// Mark returns the moment of the state as it is now: what is applied later is after it. If nothing is noted it is the
+// present time. wide is that of Put.
 func (s *State) Mark(now time.Time, wide func() bool) Moment {
 	h := s.history
 	if h == nil {
@@ -136,7 +136,7 @@ func (h *history) apartAt(it item) {
 	h.apart[it.key] = it.value
 }
 
-// collect is what has changed since the last change that is noted.
+// collect returns what has changed since the last change that is noted.
 func (h *history) collect(v *view) []item {
 	items := make([]item, 0, len(h.changed))
 	for key := range h.changed {
@@ -190,7 +190,7 @@ func (h *history) pinDue(v *view, now time.Time) bool {
 	return h.due || h.unnoted || len(h.Log)+int(h.size) >= least || len(h.Kept) > maxKept || old
 }
 
-// since is the moment of the newest pin or, without one, about that of the first change; 0: there is none.
+// since returns the moment of the newest pin or, without one, about that of the first change; 0: there is none.
 func (h *history) since() Moment {
 	switch {
 	case h.Pin != nil:
@@ -301,8 +301,8 @@ func (s *State) segment(p Put) []*Piece {
 	return pieces
 }
 
-// index is what the entry beside a new segment has: the segment's index, last, and every now and then those of the segments before it,
-// so that readers ask for few entries. Nothing if the index is too large for an entry.
+// index returns what the entry beside a new segment has: the segment's index, last, and every now and then those of the
+// segments before it, so that readers ask for few entries. Nothing if the index is too large for an entry.
 func (h *history) index(own index) []index {
 	alone := []index{own}
 	size := func(all []index) (n int) {

@@ -15,13 +15,13 @@ import (
 // changes up to it, and that of the same moment.
 type Moment int64
 
-// MomentOf is the moment of a time.
+// MomentOf returns the moment of a time.
 func MomentOf(t time.Time) Moment { return Moment(t.UnixMicro()) }
 
-// Time is the time of a moment.
+// Time returns the time of a moment.
 func (m Moment) Time() time.Time { return time.UnixMicro(int64(m)).UTC() }
 
-// after is the moment of what happens now, after m.
+// after returns the moment of what happens now, after m.
 func (m Moment) after(now time.Time) Moment { return max(m+1, MomentOf(now)) }
 
 // A log is changes, the oldest first, each as:
@@ -88,7 +88,7 @@ func decodeLog(log []byte, after Moment) (changes []Change, err error) {
 	return changes, nil
 }
 
-// Keys are the keys that the change has written or deleted, in order.
+// Keys returns the keys that the change has written or deleted, in order.
 func (c *Change) Keys() []string {
 	keys := make([]string, len(c.items))
 	for i := range c.items {
@@ -100,7 +100,7 @@ func (c *Change) Keys() []string {
 // Deletes reports whether the change deletes the i-th of Keys.
 func (c *Change) Deletes(i int) bool { return c.items[i].kind == deleted }
 
-// Bytes is how many bytes the change has in the history; values that are apart are not among them.
+// Bytes returns how many bytes the change has in the history; values that are apart are not among them.
 func (c *Change) Bytes() int { return c.bytes }
 
 // replay is the items that changes up to a moment have left, by key.
@@ -115,7 +115,7 @@ func replay(into map[string]item, changes []Change, until Moment) {
 	}
 }
 
-// chunkOf is what changes have left, as a chunk: a layer over what was before them.
+// chunkOf returns what changes have left, as a chunk: a layer over what was before them.
 func chunkOf(changes []Change) (*chunk, error) {
 	var all []item // the newest first
 	var b builder
@@ -148,7 +148,8 @@ type index struct {
 // maxIndexHead is what an entry of indices has of each of them beside the sums, at most.
 const maxIndexHead = 4 * binary.MaxVarintLen64
 
-// encodeIndices is an entry of indices: how many there are, for each its segment and its number of sums, and the sums of all.
+// encodeIndices returns an entry of indices: how many there are, for each its segment and its number of sums, and the
+// sums of all.
 func encodeIndices(all []index) []byte {
 	out := binary.AppendUvarint(nil, uint64(len(all)))
 	for _, i := range all {
@@ -185,7 +186,7 @@ func decodeIndices(data []byte) ([]index, error) {
 	return all, nil
 }
 
-// indexOf is the sums of a log's keys, and whether the log has values that are apart.
+// indexOf returns the sums of a log's keys, and whether the log has values that are apart.
 func indexOf(log []byte) (sums []byte, some bool, err error) {
 	changes, err := decodeLog(log, 0)
 	if err != nil {

@@ -29,10 +29,10 @@ type Job struct {
 	written  int
 }
 
-// Bytes is how many bytes the job has written.
+// Bytes returns how many bytes the job has written.
 func (j *Job) Bytes() int { return j.written }
 
-// level is the n-th, counted from 1; empty if there is none.
+// level returns the n-th, counted from 1; empty if there is none.
 func level(levels [][]*ref, n int) []*ref {
 	if n > len(levels) {
 		return nil
@@ -40,7 +40,7 @@ func level(levels [][]*ref, n int) []*ref {
 	return levels[n-1]
 }
 
-// room is how many bytes a level may have.
+// room returns how many bytes a level may have.
 func room(n int) int64 {
 	most := sizes.firstLevel
 	for range n - 1 {
@@ -49,7 +49,8 @@ func room(n int) int64 {
 	return most
 }
 
-// Runs is how many runs were written since the object was put back, if it was, and no merge has made levels of that.
+// Runs returns how many runs were written since the object was put back, if it was, and no merge has made levels of
+// that.
 func (s *State) Runs() (n int) {
 	for _, r := range slices.Backward(s.view.Load().runs) {
 		if r.segment != nil {
@@ -112,7 +113,7 @@ func (s *State) Plan(object string, token uint64, home Home) *Job {
 	return j
 }
 
-// oldest are as many of the oldest runs as one merge takes: after a restore there are many.
+// oldest returns as many of the oldest runs as one merge takes: after a restore there are many.
 func oldest(runs []*ref) []*ref {
 	n := 1
 	for size := runs[0].size; n < len(runs); n++ {
@@ -123,7 +124,7 @@ func oldest(runs []*ref) []*ref {
 	return runs[:n]
 }
 
-// overfull is the first level that has more bytes than it may; 0: none.
+// overfull returns the first level that has more bytes than it may; 0: none.
 func (s *State) overfull(v *view) int {
 	for n := 1; n < maxLevels; n++ {
 		if bytesOf(level(v.levels, n)) > room(n) {
@@ -136,7 +137,7 @@ func (s *State) overfull(v *view) int {
 // bloated reports whether most of what is in the store was overwritten or deleted.
 func (s *State) bloated(v *view) bool { return v.parts > 4*int(s.live.Load())+sizes.small }
 
-// shallow is the first level with chunks that has others beneath it; 0: none.
+// shallow returns the first level with chunks that has others beneath it; 0: none.
 func shallow(v *view) int {
 	for n := 1; n < len(v.levels); n++ { // the last one has chunks
 		if len(v.levels[n-1]) > 0 {

@@ -18,7 +18,7 @@ type Name struct {
 	Part   uint32 // of what that has written
 }
 
-// String is the name as a token of a subject: token-number-part.
+// String returns the name as a token of a subject: token-number-part.
 func (n Name) String() string { return string(n.appendText(make([]byte, 0, 32))) }
 
 func (n Name) appendText(out []byte) []byte {
@@ -59,10 +59,10 @@ type Span struct {
 // maxParts bounds a Span: of a value of the largest size there are far fewer.
 const maxParts = 1 << 20
 
-// part is the name of one of its entries.
+// part returns the name of one of its entries.
 func (s Span) part(i uint32) Name { return Name{s.Token, s.Number, s.Part + i} }
 
-// String is the first name, and how many there are if not one.
+// String returns the first name, and how many there are if not one.
 func (s Span) String() string { return string(s.appendText(make([]byte, 0, 32))) }
 
 func (s Span) appendText(out []byte) []byte {
@@ -97,13 +97,13 @@ func ParseSpan(s string) (Span, error) {
 // MarshalText has spans be texts in JSON.
 func (s Span) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText is the opposite of MarshalText.
+// UnmarshalText returns the opposite of MarshalText.
 func (s *Span) UnmarshalText(text []byte) (err error) {
 	*s, err = ParseSpan(string(text))
 	return err
 }
 
-// joined are the same spans, sorted, with those that follow each other as one.
+// joined returns the same spans, sorted, with those that follow each other as one.
 func joined(spans []Span) []Span {
 	spans = slices.Clone(spans) // heads have the others
 	slices.SortFunc(spans, func(a, b Span) int { return a.compare(b.Name) })

@@ -21,7 +21,8 @@ var (
 	ErrNoHistory = errors.New("the object has no history")
 )
 
-// Reach is the first and the last moment that are known; false if there is no history. From 0 the object has its whole past.
+// Reach returns the first and the last moment that are known; false if there is no history. From 0 the object has its
+// whole past.
 func (h *Head) Reach() (from, last Moment, ok bool) {
 	if h == nil || h.History == nil {
 		return 0, 0, false
@@ -60,8 +61,8 @@ func OpenAt(ctx context.Context, object string, head *Head, data *engine.Data, h
 	return s, nil
 }
 
-// open is the state at the end of the last segment before a moment, and what has changed from there to the moment. The segments
-// since the last pin are runs of that state, so they are read when they are needed.
+// open returns the state at the end of the last segment before a moment, and what has changed from there to the moment.
+// The segments since the last pin are runs of that state, so they are read when they are needed.
 func (h *History) open(ctx context.Context, object string, home Home, at Moment, now time.Time) (*State, []item, error) {
 	src := &source{Home: home, object: object}
 	if at < h.From {
@@ -182,10 +183,10 @@ func (s *State) lay(ctx context.Context, src *source, segments []Segment) error 
 	return nil
 }
 
-// Text is the moment as a bookmark.
+// Text returns the moment as a bookmark.
 func (m Moment) Text() string { return engine.BookmarkText(int64(m)) }
 
-// bytesOfItems is the bytes of keys and values.
+// bytesOfItems returns the bytes of keys and values.
 func bytesOfItems(items []item) (n int64) {
 	for _, it := range items {
 		switch it.kind {

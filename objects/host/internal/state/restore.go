@@ -43,7 +43,7 @@ func (s *State) Unsettle() {
 	}
 }
 
-// Past is the history as the next head will have it; nil: there is none.
+// Past returns the history as the next head will have it; nil: there is none.
 func (s *State) Past() *History {
 	h := s.history
 	if h == nil || !h.begun {
@@ -71,7 +71,7 @@ func Prepare(ctx context.Context, object string, h *History, home Home, at Momen
 // HasApart reports whether the object has values that are apart.
 func (s *State) HasApart() bool { return s.more != nil && s.more.blobs > 0 }
 
-// refs are all chunks of a view, by their names.
+// refs returns all chunks of a view, by their names.
 func (v *view) refs() map[Name]*ref {
 	all := make(map[Name]*ref)
 	for _, r := range slices.Concat(slices.Concat(v.levels...), v.runs) {
@@ -232,7 +232,7 @@ func (s *State) Restore(t *Target, token uint64, now time.Time) {
 	s.view.Store(next)
 }
 
-// reservedOf are the keys of the runtime that a journal has.
+// reservedOf returns the keys of the runtime that a journal has.
 func reservedOf(data *engine.Data) *engine.Data {
 	reserved := new(engine.Data)
 	for _, in := range reservedKeys {

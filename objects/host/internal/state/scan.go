@@ -188,7 +188,7 @@ func (s *scan) Next() (engine.Write, bool, error) {
 	}
 }
 
-// value is what an item that is not deleted has.
+// value returns what an item that is not deleted has.
 func (s *source) value(ctx context.Context, k kind, value []byte) ([]byte, error) {
 	if k != apart {
 		return value, nil

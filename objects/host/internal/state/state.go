@@ -77,7 +77,7 @@ type more struct {
 	losses   []Loss // of owners before, but for the last one as long as the state is untidy
 }
 
-// parts is the bytes of all chunks and blobs.
+// parts returns the bytes of all chunks and blobs.
 func (m *more) parts() int { return int(m.above + m.below + m.blobs) }
 
 // claimed is what the head that was claimed says of numbers.
@@ -94,7 +94,7 @@ type garbage struct {
 	blob     bool      // they are a value that was apart
 }
 
-// New is the state of an object that is nothing but a journal. The data is its own from then on.
+// New returns the state of an object that is nothing but a journal. The data is its own from then on.
 func New(data *engine.Data) *State {
 	s := new(State)
 	s.view.Store(&view{data: data})
@@ -252,8 +252,8 @@ func (s *State) Apply(writes []engine.Write) {
 	}
 }
 
-// Size is the number of bytes of keys and values. Of a large object it may be more: what was overwritten without being
-// known counts until it has been merged away.
+// Size returns the number of bytes of keys and values. Of a large object it may be more: what was overwritten without
+// being known counts until it has been merged away.
 func (s *State) Size() int {
 	v := s.view.Load()
 	if !v.layered() {
@@ -262,7 +262,7 @@ func (s *State) Size() int {
 	return min(int(s.live.Load()), v.data.Size()+v.parts)
 }
 
-// SizeAfter is what Size would be after the writes.
+// SizeAfter returns what Size would be after the writes.
 func (s *State) SizeAfter(writes []engine.Write) int {
 	v := s.view.Load()
 	if !v.layered() {
@@ -271,7 +271,7 @@ func (s *State) SizeAfter(writes []engine.Write) int {
 	return s.Size() + v.grows(writes)
 }
 
-// grows is how many bytes the writes add.
+// grows returns how many bytes the writes add.
 func (v *view) grows(writes []engine.Write) (n int) {
 	for _, w := range writes {
 		if n -= v.sizeOf(w.Key); w.Value != nil {
@@ -281,7 +281,7 @@ func (v *view) grows(writes []engine.Write) (n int) {
 	return n
 }
 
-// sizeOf is the bytes of a key and its value, 0 if there is none, or if the store would have to be asked.
+// sizeOf returns the bytes of a key and its value, 0 if there is none, or if the store would have to be asked.
 func (v *view) sizeOf(key string) (n int) {
 	if value, ok := v.data.Get(key); ok {
 		return len(key) + len(value)
@@ -305,7 +305,7 @@ func (s *source) memory(_ context.Context, r *ref) (*chunk, error) {
 	return nil, errUnknown
 }
 
-// Read is the value of a key, nil if there is none.
+// Read returns the value of a key, nil if there is none.
 func (s *State) Read(ctx context.Context, key string) ([]byte, error) {
 	v := s.view.Load()
 	if value, ok := v.data.Get(key); ok || !v.layered() {
@@ -375,7 +375,7 @@ func (v *view) deep(ctx context.Context, key string, load func(context.Context, 
 	return nil, false, nil
 }
 
-// Scan is the entries of a stretch of keys, as they are now.
+// Scan returns the entries of a stretch of keys, as they are now.
 func (s *State) Scan(ctx context.Context, from, to string, backward bool) engine.Scan {
 	v := s.view.Load()
 	if !v.layered() {
@@ -395,7 +395,7 @@ func (s *State) Keys(ctx context.Context, from, to string, backward bool) engine
 	return &scan{ctx: ctx, view: v, merged: merged{stretch: in, layers: v.layersOf(ctx, in)}, keys: true}
 }
 
-// Snapshot is a stretch as it is now. Its chunks and values are read when they are asked for.
+// Snapshot returns a stretch as it is now. Its chunks and values are read when they are asked for.
 func (s *State) Snapshot(from, to string) engine.Stored {
 	v := s.view.Load()
 	kept := *v
@@ -413,7 +413,7 @@ func (s *State) Snapshot(from, to string) engine.Stored {
 	return snapshot
 }
 
-// Count is how many entries a stretch has. It reads all of their chunks.
+// Count returns how many entries a stretch has. It reads all of their chunks.
 func (s *State) Count(ctx context.Context, from, to string) (n int, err error) {
 	v := s.view.Load()
 	if !v.layered() {
@@ -434,7 +434,7 @@ func (s *State) Count(ctx context.Context, from, to string) (n int, err error) {
 	}
 }
 
-// layersOf are the layers of a stretch, the newest first.
+// layersOf returns the layers of a stretch, the newest first.
 func (v *view) layersOf(ctx context.Context, in stretch) []layer {
 	if in.from >= in.to {
 		return nil
@@ -465,5 +465,5 @@ func (s *State) Empty() bool {
 	return v.data.Len() == 0 && !v.layered() && (s.more == nil || len(s.more.dead) == 0)
 }
 
-// Journal is what the head has of the state itself.
+// Journal returns what the head has of the state itself.
 func (s *State) Journal() *engine.Data { return s.view.Load().data }

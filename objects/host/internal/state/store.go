@@ -68,7 +68,7 @@ func NewCache(most int) *Cache {
 	return &Cache{most: most, items: make(map[cacheKey]*list.Element)}
 }
 
-// Size is how many bytes it has now.
+// Size returns how many bytes it has now.
 func (c *Cache) Size() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,7 +142,7 @@ type ref struct {
 	index       atomic.Pointer[[]byte] // of the segment; nil: it has none, or it has not been read
 }
 
-// refOf is what a head says of a run.
+// refOf returns what a head says of a run.
 func refOf(run Run) *ref {
 	r := &ref{Name: run.Name, size: run.Size}
 	if run.Last > 0 {
@@ -151,7 +151,7 @@ func refOf(run Run) *ref {
 	return r
 }
 
-// run is the opposite of refOf.
+// run returns the opposite of refOf.
 func (r *ref) run() Run {
 	if r.segment != nil {
 		return *r.segment
@@ -159,7 +159,7 @@ func (r *ref) run() Run {
 	return Run{Extent: Extent{r.span(), r.size}}
 }
 
-// span is all entries of the chunk.
+// span returns all entries of the chunk.
 func (r *ref) span() Span {
 	if r.segment != nil {
 		return r.segment.all()
@@ -179,7 +179,7 @@ func (r *ref) lacks(key string) bool {
 // reaches reports whether the chunk may have a key of a stretch.
 func (r *ref) reaches(from, to string) bool { return !r.bounded || r.first < to && from <= r.last }
 
-// newRef is a chunk that has just been made. It is held if hold says so, and otherwise in the cache.
+// newRef returns a chunk that has just been made. It is held if hold says so, and otherwise in the cache.
 func (s *source) newRef(name Name, c *chunk, first, last string, hold bool) *ref {
 	r := &ref{Name: name, size: len(c.block), first: first, last: last, bounded: true}
 	if hold {
@@ -190,7 +190,7 @@ func (s *source) newRef(name Name, c *chunk, first, last string, hold bool) *ref
 	return r
 }
 
-// known is the chunk if it is in memory, or nil.
+// known returns the chunk if it is in memory, or nil.
 func (s *source) known(r *ref) *chunk {
 	if c := r.held.Load(); c != nil {
 		return c
@@ -199,7 +199,7 @@ func (s *source) known(r *ref) *chunk {
 	return item.chunk
 }
 
-// load is the chunk, from the store if it is not in memory.
+// load returns the chunk, from the store if it is not in memory.
 func (s *source) load(ctx context.Context, r *ref) (*chunk, error) {
 	if c := s.known(r); c != nil {
 		return c, nil
@@ -230,7 +230,7 @@ func (s *source) fetch(ctx context.Context, r *ref) (*chunk, error) {
 	return unsealChunk(s.object, r.Name, data)
 }
 
-// get is an entry that the object names: if it is missing, it is lost.
+// get returns an entry that the object names: if it is missing, it is lost.
 func (s *source) get(ctx context.Context, name Name) ([]byte, error) {
 	data, err := s.Store.GetEntry(ctx, s.object, name)
 	if errors.Is(err, ErrMissing) {
@@ -316,7 +316,7 @@ func (s *source) indicesOf(ctx context.Context, r *ref) ([]index, error) {
 	return all, nil
 }
 
-// knownBlob is the value that is kept apart, if it is in memory.
+// knownBlob returns the value that is kept apart, if it is in memory.
 func (s *source) knownBlob(b blob) ([]byte, bool) {
 	if value, ok := s.fresh[b.Name]; ok {
 		return value, true
@@ -325,7 +325,7 @@ func (s *source) knownBlob(b blob) ([]byte, bool) {
 	return item.blob, ok && item.blob != nil
 }
 
-// blob is the value that is kept apart.
+// blob returns the value that is kept apart.
 func (s *source) blob(ctx context.Context, b blob) ([]byte, error) {
 	if value, ok := s.knownBlob(b); ok {
 		return value, nil
