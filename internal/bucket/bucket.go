@@ -29,7 +29,7 @@ func (n Name) Stream() string { return "KV_" + string(n) }
 // Subject returns where the value of a key is published. Of ">" it matches all keys.
 func (n Name) Subject(key string) string { return "$KV." + string(n) + "." + key }
 
-// Key returns the opposite of Subject.
+// Key undoes Subject.
 func (n Name) Key(subject string) string { return strings.TrimPrefix(subject, n.Subject("")) }
 
 // Last returns the last message of a key, as the stream's leader has it. Without one the error is
