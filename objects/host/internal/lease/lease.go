@@ -320,6 +320,23 @@ func (w *Watch) Ends(within time.Duration, timing Timing, now time.Time) (n int,
 	return n, now.Sub(w.since) > within
 }
 
+// Gone is an incarnation that has ended, and how often it had been seen to renew its lease.
+type Gone struct {
+	Incarnation string
+	Beat        uint64
+}
+
+// EndedWithin are the incarnations that have ended within the time before now, whether or not they were seen alive.
+func (w *Watch) EndedWithin(within time.Duration, timing Timing, now time.Time) (all []Gone) {
+	within += timing.TTL + timing.Margin // which an end may be noticed late
+	for incarnation, s := range w.seen {
+		if now.Sub(s.at) <= within && w.Dead(incarnation, timing, now) {
+			all = append(all, Gone{incarnation, s.beat})
+		}
+	}
+	return all
+}
+
 // Forget drops what was seen of incarnations that have been dead for long, so
 // that a watch does not grow for ever. They stay dead: nothing newer is known
 // of them, and they count from the beginning of the watch.
