@@ -54,7 +54,7 @@ func (o *askOptions) check() error {
 	return nil
 }
 
-// context is how the object is asked.
+// context returns how the object is asked.
 func (o *askOptions) context(ctx context.Context) context.Context {
 	if o.key != "" {
 		ctx = objects.WithIdempotencyKey(ctx, o.key)
@@ -206,7 +206,7 @@ func (p *program) fetchCommand() *cobra.Command {
 	return c
 }
 
-// requestOf is the request that an object is to answer.
+// requestOf returns the request that an object is to answer.
 func requestOf(ctx context.Context, method, path string, header []string, body io.Reader) (*http.Request, error) {
 	if !strings.HasPrefix(path, "/") {
 		return nil, usage(fmt.Errorf("path %.80q: it begins with a slash", path), "")
@@ -263,7 +263,7 @@ func (p *program) printResponse(r *http.Response) error {
 	return &failure{code: string(code), exit: exitOf(code), err: fmt.Errorf("the object answered %d %s", r.StatusCode, http.StatusText(r.StatusCode)), told: true}
 }
 
-// codeOf is the code of an object that answers with the status of a failure.
+// codeOf returns the code of an object that answers with the status of a failure.
 func codeOf(status int) objects.Code {
 	for _, code := range []objects.Code{objects.Invalid, objects.Unauthorized, objects.Forbidden, objects.NotFound, objects.Unavailable, objects.Unknown} {
 		if code.HTTPStatus() == status {
@@ -276,7 +276,7 @@ func codeOf(status int) objects.Code {
 	return objects.Internal
 }
 
-// textOf is what is written on the command line or, after @, in a file; "@-" is standard input.
+// textOf returns what is written on the command line or, after @, in a file; "@-" is standard input.
 func textOf(arg string, most int64) ([]byte, error) {
 	file, named := strings.CutPrefix(arg, "@")
 	if !named {
@@ -319,7 +319,7 @@ func (p *program) show(data []byte) error {
 	return nil
 }
 
-// escapeControls is text without anything that a terminal does not simply show.
+// escapeControls returns text without anything that a terminal does not simply show.
 func escapeControls(data []byte) []byte {
 	var out []byte
 	for len(data) > 0 {

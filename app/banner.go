@@ -156,7 +156,7 @@ func (p place) bypass() string {
 	return ""
 }
 
-// freeRegion is a region of the table that is not taken.
+// freeRegion returns a region of the table that is not taken.
 func freeRegion(taken []string) string {
 	for _, region := range append([]link.Region{{Code: "lhr"}}, link.Regions()...) {
 		if !slices.Contains(taken, region.Code) {

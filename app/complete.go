@@ -48,7 +48,7 @@ func (p *program) completeObject(from *natsFlags) cobra.CompletionFunc {
 	}
 }
 
-// liveClasses are the classes of this program and of the hosts that live.
+// liveClasses returns the classes of this program and of the hosts that live.
 func (p *program) liveClasses(ctx context.Context, from *natsFlags) []string {
 	classes := p.classNames()
 	p.glance(ctx, from, func(ctx context.Context, in *host.Inspector) {
@@ -60,7 +60,7 @@ func (p *program) liveClasses(ctx context.Context, from *natsFlags) []string {
 	return slices.Compact(classes)
 }
 
-// keptObjects are objects of a class, as CLASS/NAME, that begin as typed.
+// keptObjects returns objects of a class, as CLASS/NAME, that begin as typed.
 func (p *program) keptObjects(ctx context.Context, from *natsFlags, class, typed string) (found []string) {
 	p.glance(ctx, from, func(ctx context.Context, in *host.Inspector) {
 		for info, err := range in.List(ctx, class) {
@@ -89,8 +89,8 @@ func (p *program) glance(ctx context.Context, from *natsFlags, look func(context
 	}
 }
 
-// startingWith are the words that begin as typed. What a client has named with blanks, or with what moves a terminal's
-// cursor, is left out.
+// startingWith returns the words that begin as typed. What a client has named with blanks, or with what moves a
+// terminal's cursor, is left out.
 func startingWith(typed string, words []string) []cobra.Completion {
 	odd := func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
 	return slices.DeleteFunc(words, func(word string) bool {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -90,7 +92,7 @@ func fileFlag(c *cobra.Command, to *string, name, env, help string) {
 	c.Flags().StringVar(to, name, os.Getenv(env), help)
 }
 
-// orElse is n with what it lacks taken from another connection. A user, who may be named
+// orElse returns n with what it lacks taken from another connection. A user, who may be named
 // by a URL, a file or a certificate, replaces the other's; a certificate alone replaces
 // the other's certificate, which servers may want beside any user. A context is all of it.
 func (n natsFlags) orElse(other natsFlags) natsFlags {
@@ -143,7 +145,7 @@ func isConnectionError(err error) bool {
 	return worthAnotherTry(err) || address || strings.HasPrefix(err.Error(), "nats: ") || strings.Contains(err.Error(), "tls: ")
 }
 
-// where is where a connection goes, for people.
+// where returns where a connection goes, for people.
 func (n natsFlags) where() string {
 	if n.context != "" && !n.urlGiven() {
 		return fmt.Sprintf("context %.80q", n.context)
@@ -162,7 +164,7 @@ func (n natsFlags) checkURL() error {
 	return nil
 }
 
-// options are those of nats.go for the identity.
+// options returns nats.go's options for the identity.
 func (n natsFlags) options() (opts []nats.Option, err error) {
 	if n.context != "" && !n.urlGiven() && n.creds+n.nkey+n.cert+n.key != "" {
 		return nil, usage(fmt.Errorf("--%scontext says who we are: no other flag or variable may", n.prefix), "")
@@ -203,7 +205,7 @@ func (n natsFlags) options() (opts []nats.Option, err error) {
 	return opts, nil
 }
 
-// connection is what every connection of ours has in common. It keeps nothing for
+// connection returns what every connection of ours has in common. It keeps nothing for
 // later while NATS is away: what is published has to be true when it is sent, not
 // when it arrives, and what could not be sent certainly did not happen.
 func connection(name, inbox string, log *slog.Logger) []nats.Option {
@@ -256,9 +258,13 @@ func (p *program) dial(ctx context.Context, to natsFlags, within time.Duration, 
 	}
 }
 
-// worthAnotherTry reports whether a later attempt may succeed: the server may not have started yet.
+// worthAnotherTry reports whether a later attempt may succeed: the server may not have started yet, or may be too
+// busy to answer in time.
 func worthAnotherTry(err error) bool {
-	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || strings.HasPrefix(err.Error(), "dial ")
+	if failed, ok := errors.AsType[*net.OpError](err); ok { // a TLS alert is one as well, and stays
+		return failed.Op == "dial" || failed.Op == "read" || failed.Op == "write"
+	}
+	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, io.EOF)
 }
 
 func (p *program) noNATS(where string, tries int, err error) error {
@@ -283,7 +289,7 @@ func (p *program) noNATS(where string, tries int, err error) error {
 		fmt.Sprintf("start one:      %s nats\nor everything:  %s dev\nor say where:   --nats nats://host:4222", p.cfg.Name, p.cfg.Name))
 }
 
-// withoutSecrets is a list of URLs that may be shown.
+// withoutSecrets returns a list of URLs that may be shown.
 func withoutSecrets(list string) string {
 	all := strings.Split(list, ",")
 	for i, one := range all {
@@ -327,7 +333,7 @@ func emulation(rtt string, regions ...string) (link.Setting, error) {
 	return setting, nil
 }
 
-// distance is the round trip to pay between a region and the server of a
+// distance returns the round trip to pay between a region and the server of a
 // connection. With the table only our own servers are far away: a real one is
 // where it is.
 func distance(setting link.Setting, region, server string) (rtt time.Duration, stands string, err error) {
@@ -345,7 +351,7 @@ func distance(setting link.Setting, region, server string) (rtt time.Duration, s
 	return rtt, stands, err
 }
 
-// timing is what gateways and hosts on a server must agree on.
+// timing returns what gateways and hosts on a server must agree on.
 func timing(server string) wire.Timing {
 	if strings.HasPrefix(server, devServer) {
 		return wire.Timing{TTL: devTTL}

@@ -36,10 +36,10 @@ type failure struct {
 	told bool           // the result, which is written, says all of it
 }
 
-// Error is the message without the hint.
+// Error returns the message without the hint.
 func (f *failure) Error() string { return f.err.Error() }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (f *failure) Unwrap() error { return f.err }
 
 func usage(err error, hint string) error {

@@ -160,7 +160,7 @@ func (f *fleet) server(s *embedded.Server) {
 	f.ops.Add(func(context.Context) ops.Part { return ops.Part{Kind: "nats", Name: s.Name(), Ready: true} })
 }
 
-// part is p, which is ready if there is no error.
+// part returns p, which is ready if there is no error.
 func part(p ops.Part, err error) ops.Part {
 	if p.Ready = err == nil; !p.Ready {
 		p.Why = err.Error()
@@ -229,7 +229,7 @@ func (f *fleet) close(err error) error {
 	return err
 }
 
-// count is "1 socket", "2 sockets".
+// count returns "1 socket", "2 sockets".
 func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what

@@ -22,7 +22,7 @@ import (
 const when = "WHEN is a bookmark as `history` prints them, a time such as\n" +
 	"2026-11-26T09:30:00Z, or how long ago: 90s, 2h."
 
-// parseWhen is the state that text names.
+// parseWhen returns the state that text names.
 func parseWhen(text string, now time.Time) (objects.Bookmark, error) {
 	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
 		return checkWhen(text, t, now)

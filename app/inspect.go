@@ -168,7 +168,7 @@ func (p *program) objectCommand(c *cobra.Command, read func(id objects.ID, name 
 	return c
 }
 
-// parseObject is the object's id and, if it was given by that, its name.
+// parseObject returns the object's id and, if it was given by that, its name.
 func parseObject(arg, digits string) (id objects.ID, name string, err error) {
 	class, name, named := strings.Cut(arg, "/")
 	switch {
@@ -281,7 +281,7 @@ func alarm(a host.Alarm, now time.Time) string {
 	return said
 }
 
-// shown is text from a client, made fit for a terminal.
+// shown returns text from a client, made fit for a terminal.
 func shown(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(s)
@@ -289,7 +289,7 @@ func shown(s string) string {
 	return s
 }
 
-// value is a stored value on one line of bounded length.
+// value returns a stored value on one line of bounded length.
 func value(raw json.RawMessage) string {
 	const most = 120
 	s := shown(string(raw))
@@ -340,7 +340,7 @@ func (p *program) unknown(ctx context.Context, in *host.Inspector, err error) er
 	return f
 }
 
-// hostedClasses are the classes of the hosts that live.
+// hostedClasses returns the classes of the hosts that live.
 func hostedClasses(ctx context.Context, in *host.Inspector) ([]string, error) {
 	hosts, err := in.Hosts(ctx)
 	if err != nil {

@@ -56,7 +56,7 @@ func (k *keeper) over(allocated uint64) bool {
 	return idle
 }
 
-// allocated is how many bytes were allocated ever.
+// allocated returns how many bytes were allocated ever.
 func allocated() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)

@@ -39,8 +39,8 @@ type natsUser struct {
 // streams are the hosts' streams, with the API requests to them beside reading.
 var streams = []string{bucket.Records().Stream(), bucket.Leases().Stream(), "HF_ALARMS"}
 
-// natsUsers are the users of a deployment. Each gateway's inbox makes a user of its own. With the foil gateways may use
-// the demo's buckets, and nothing else that is kept.
+// natsUsers returns the users of a deployment. Each gateway's inbox makes a user of its own. With the foil gateways may
+// use the demo's buckets, and nothing else that is kept.
 func natsUsers(inboxes []string, foil bool) (users []natsUser) {
 	ask := []string{"hf.o.*.*.g", "hf.claim.*.*", "hf.hosts", "hf.hosts.*", "hf.host.*"}
 	for _, inbox := range inboxes {
@@ -143,7 +143,7 @@ func checkInboxes(inboxes []string) error {
 	return nil
 }
 
-// configOf is users as nats-server's configuration.
+// configOf returns users as nats-server's configuration.
 func configOf(users []natsUser) string {
 	var out strings.Builder
 	list := func(what string, subjects []string) {
@@ -172,8 +172,8 @@ type guests struct {
 	users []embedded.User
 }
 
-// guestsOf are the users of a server that listens at a host, none if only this machine reaches it. Passwords are kept in
-// the directory of the store; files that are there are believed.
+// guestsOf returns the users of a server that listens at a host, none if only this machine reaches it. Passwords are
+// kept in the directory of the store; files that are there are believed.
 func guestsOf(host, store string) (*guests, error) {
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil, nil
@@ -213,7 +213,7 @@ type natsContext struct {
 
 func (g *guests) file(user string) string { return filepath.Join(g.dir, user+".json") }
 
-// read is a user's context as it was written, the zero one if there is none.
+// read returns a user's context as it was written, the zero one if there is none.
 func (g *guests) read(user string) (c natsContext, err error) {
 	data, err := os.ReadFile(g.file(user))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -52,7 +52,7 @@ func listenOps(addr string) (net.Listener, error) {
 	return listen(addr, "listen elsewhere:  --ops-listen 127.0.0.1:9091\nor on any port:    --ops-listen "+opsAnywhere+"\nor not at all:     --ops-listen "+opsOff)
 }
 
-// portTaken is the failure to get a port.
+// portTaken returns the failure to get a port.
 func portTaken(addr, hint string) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -65,7 +65,7 @@ func portTaken(addr, hint string) error {
 	return &failure{code: "port_taken", exit: exitTaken, err: fmt.Errorf("port %s is taken%s", port, by), hint: hint}
 }
 
-// serverFailed is why the embedded server has not started; hint says which flag gives it another port.
+// serverFailed returns why the embedded server has not started; hint says which flag gives it another port.
 func serverFailed(err error, hint string) error {
 	if taken, ok := errors.AsType[*embedded.PortTakenError](err); ok {
 		return portTaken(taken.Addr, hint)
@@ -122,7 +122,7 @@ func listening(table string, port int, inodes map[string]bool) {
 	}
 }
 
-// webURL is how a browser on this machine reaches a listener, without a slash at
+// webURL returns how a browser on this machine reaches a listener, without a slash at
 // the end.
 func webURL(ln net.Listener) string {
 	addr, ok := ln.Addr().(*net.TCPAddr)

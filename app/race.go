@@ -170,7 +170,7 @@ func (p *program) round(ctx context.Context, o raceOptions, name string, result 
 	return nil
 }
 
-// refusal is the error that a gateway answered with.
+// refusal returns the error that a gateway answered with.
 func refusal(resp *http.Response, url string) error {
 	if resp.StatusCode == http.StatusNotFound {
 		return &failure{code: string(objects.NotFound), exit: exitNotFound,

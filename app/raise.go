@@ -75,7 +75,7 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 	return b, nil
 }
 
-// nearby is whom the gateway and the hosts of a region reach without NATS. A region
+// nearby returns whom the gateway and the hosts of a region reach without NATS. A region
 // that is some way off stands for processes that are apart, whose requests pay that way.
 func (d *devRun) nearby(k int) *wire.Nearby {
 	if d.rtts[k] > 0 || d.devOptions.nearby == nearbyOff {
@@ -110,7 +110,7 @@ func (d *devRun) connect(k int, opts []nats.Option) (*nats.Conn, error) {
 	return d.fleet.keep(d.server.Dial(append(opts, d.links[k].InProcess(d.server))...))
 }
 
-// join is the command that adds a region to this run.
+// join returns the command that adds a region to this run.
 func (d *devRun) join() string {
 	listen := ":0"
 	if d.port > 0 {

@@ -115,7 +115,7 @@ func ask(ctx context.Context, method string, ln net.Listener, path string) (stat
 	return resp.StatusCode, nil
 }
 
-// near is the listener's address from within this process: webURL goes by a name
+// near returns the listener's address from within this process: webURL goes by a name
 // that not every machine resolves alike.
 func near(ln net.Listener) string {
 	addr, ok := ln.Addr().(*net.TCPAddr)

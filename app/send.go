@@ -174,7 +174,7 @@ func (p *program) printLeft(code int, reason string) error {
 	return p.print(left{true, code, reason})
 }
 
-// closedBy is the failure that the close of a socket tells.
+// closedBy returns the failure that the close of a socket tells.
 func closedBy(closed *client.Closed) error {
 	code := objects.Conflict // an object's own: it has refused
 	for _, known := range []objects.Code{

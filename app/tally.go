@@ -126,7 +126,7 @@ func (t *tally) report(o raceOptions) *raceReport {
 	}
 }
 
-// page is the address of the last round's recorded events, "" if there is none.
+// page returns the address of the last round's recorded events, "" if there is none.
 func (t *tally) page(o raceOptions) string {
 	if t.lastRun == "" {
 		return ""
@@ -188,7 +188,7 @@ func (c *column) attempts() string {
 	return said
 }
 
-// reservations are what keeps the figures from being the whole truth.
+// reservations returns what keeps the figures from being the whole truth.
 func (c *column) reservations() []string {
 	var all []string
 	if c.Gaps > 0 {
@@ -253,7 +253,7 @@ func binsFor(n int) []bin {
 	return []bin{{from: 0, to: 0}, {from: 1, to: n/3 - 1}, {from: n / 3, to: 2*n/3 - 1}, {from: 2 * n / 3, to: n - 3}, {from: n - 2, to: n - 2}, {from: n - 1, to: n - 1}}
 }
 
-// bar is up to eight blocks long, in eighths.
+// bar returns up to eight blocks long, in eighths.
 func bar(value, most int) string {
 	const blocks = 8
 	eighths := value * blocks * 8 / max(most, 1)

@@ -175,7 +175,7 @@ func set(ways []*proxy.Proxy, s proxy.State) int {
 	return n
 }
 
-// held is how many bytes proxies have held back so far.
+// held returns how many bytes proxies have held back so far.
 func held(ways []*proxy.Proxy) int64 {
 	var n int64
 	for _, way := range ways {
@@ -534,7 +534,7 @@ func splitLate(ctx context.Context, w *world, r *history.Fault, _ int, draw *ran
 	return err
 }
 
-// follower is the number of a server that leads neither objects nor leases.
+// follower returns the number of a server that leads neither objects nor leases.
 func (w *world) follower(ctx context.Context) (int, error) {
 	objects, err := w.leader(ctx, objectStream)
 	if err != nil {
@@ -572,7 +572,7 @@ func (w *world) place(ctx context.Context, k int, there ...*member) error {
 	return ctx.Err()
 }
 
-// allWays are the proxies of all hosts and gateways.
+// allWays returns the proxies of all hosts and gateways.
 func (w *world) allWays() []*proxy.Proxy {
 	var all []*proxy.Proxy
 	for _, m := range slices.Concat(w.hosts, w.gateways) {

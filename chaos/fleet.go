@@ -60,7 +60,7 @@ type member struct {
 	process *process
 }
 
-// ways are all proxies of the member.
+// ways returns all proxies of the member.
 func (m *member) ways() []*proxy.Proxy { return slices.Concat(m.serve, m.state) }
 
 func (m *member) url() string { return "http://" + m.listen }
@@ -152,7 +152,7 @@ func (f *fleet) connectable(m *member, ways *[]*proxy.Proxy) error {
 	return nil
 }
 
-// urls is how a connection of a member to NATS is told.
+// urls returns how a connection of a member to NATS is told.
 func urls(ways []*proxy.Proxy) string {
 	var all []string
 	for _, way := range ways {
@@ -292,7 +292,7 @@ func (f *fleet) connect(ctx context.Context, addresses string) error {
 	})
 }
 
-// leader is the server that leads a stream, when there is one.
+// leader returns the server that leads a stream, when there is one.
 func (f *fleet) leader(ctx context.Context, stream string) (*node, error) {
 	var leader *node
 	err := until(ctx, readyTime, stream+" has a leader", func() bool {

@@ -101,7 +101,7 @@ func keepFlag(c *cobra.Command, o *options) {
 	c.Flags().StringVar(&o.keep, "keep", "", "folder that gets the histories and the logs of all processes")
 }
 
-// list is the faults for a person who chooses.
+// list returns the faults for a person who chooses.
 func list() string {
 	var out strings.Builder
 	for _, f := range faults {

@@ -85,7 +85,7 @@ func (p *process) banner(ctx context.Context, into any) error {
 	}
 }
 
-// tail is the last part of what the process has logged.
+// tail returns the last part of what the process has logged.
 func (p *process) tail() string {
 	text, err := os.ReadFile(p.log.Name())
 	if err != nil {
@@ -184,7 +184,7 @@ func output(ctx context.Context, program string, args ...string) (string, error)
 	return strings.TrimSpace(string(out)), nil
 }
 
-// freePort is one that nobody listens on now. Somebody may take it before the program that
+// freePort returns one that nobody listens on now. Somebody may take it before the program that
 // it is for; then that does not start, and says so.
 func freePort() (int, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -22,7 +22,7 @@ const (
 	rowsOfAClaim = 4
 )
 
-// largeOf are the names of so many large objects; the first letter is that of the class.
+// largeOf returns the names of so many large objects; the first letter is that of the class.
 func largeOf(n int) (names []string) {
 	for i := range n {
 		names = append(names, []string{"s", "i"}[i%2]+string(rune('0'+i/2)))
@@ -56,7 +56,7 @@ func newRow(id, n int) row {
 	return row{n, hex.EncodeToString(text)}
 }
 
-// rowsOf are the rows that a claim writes.
+// rowsOf returns the rows that a claim writes.
 func rowsOf(n int) (ids [rowsOfAClaim]int) {
 	for i := range ids {
 		ids[i] = int(uint32(n*rowsOfAClaim+i) * 2654435761 % rowCount)
@@ -101,7 +101,7 @@ func (s *counter) claim(tx *objects.Tx, _ objects.None) (int, error) {
 
 func (s *counter) peek(tx *objects.Tx, _ objects.None) (int, error) { return shelfCount.Get(tx), nil }
 
-// check is the count, or damaged.
+// check returns the count, or damaged.
 func (s *counter) check(tx *objects.Tx, _ objects.None) (int, error) {
 	n := shelfCount.Get(tx)
 	if n == 0 {

@@ -100,7 +100,7 @@ func (k *kit) record(ctx context.Context, f fault, o options, dir, name string) 
 	return errors.Join(err, w.writer.Close(), out.Flush(), file.Close())
 }
 
-// now is the time of the history.
+// now returns the time of the history.
 func (w *world) now() time.Duration { return time.Since(w.began) }
 
 // live puts the load on the fleet, breaks it, and lets all come to rest.
@@ -206,7 +206,7 @@ func (w *world) sit() bool {
 	return len(w.open) >= roomCount*gatewayCount*(idlePerGateway+w.busy)
 }
 
-// objects are the names of the ticket objects, and of the large objects that count as they do.
+// objects returns the names of the ticket objects, and of the large objects that count as they do.
 func (w *world) objects() []string {
 	var all []string
 	for i := range objectCount {
@@ -215,14 +215,14 @@ func (w *world) objects() []string {
 	return append(all, largeOf(w.large)...)
 }
 
-// owned are the objects whose owner is known to be the host.
+// owned returns the objects whose owner is known to be the host.
 func (w *world) owned(host string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.DeleteFunc(w.objects(), func(object string) bool { return w.owners[object] != host })
 }
 
-// owner is the host that is known to own an object or a room.
+// owner returns the host that is known to own an object or a room.
 func (w *world) owner(of string) *member {
 	w.mu.Lock()
 	defer w.mu.Unlock()

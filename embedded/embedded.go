@@ -93,7 +93,7 @@ type User struct {
 // insider is the user of the process itself.
 const insider = "insider"
 
-// users are the server's users, and the password of the insider among them.
+// users returns the server's users, and the password of the insider among them.
 func (c Config) users() (users []*server.User, password string) {
 	if len(c.Users) == 0 {
 		return nil, ""

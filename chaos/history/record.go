@@ -214,7 +214,7 @@ func (w *Writer) Hear(conn, from, n int, at time.Duration) {
 	w.spans[[2]int{conn, from}] = &Heard{Conn: conn, From: from, First: n, Last: n, At: at, Until: at}
 }
 
-// Records is everything so far.
+// Records returns everything so far.
 func (w *Writer) Records() []Record {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -253,7 +253,7 @@ func ReadAll(r io.Reader) ([]Record, error) {
 	}
 }
 
-// faults are those of a history, in the order of time.
+// faults returns the faults of a history, in the order of time.
 func faults(records []Record) []*Fault {
 	var all []*Fault
 	for _, r := range records {
@@ -273,7 +273,7 @@ func by[K comparable, V any](values []V, key func(V) K) map[K][]V {
 	return groups
 }
 
-// sorted are the keys of a map, for flaws that come in the same order every time.
+// sorted returns the keys of a map, for flaws that come in the same order every time.
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // most is how many flaws of one kind are described. All are counted.

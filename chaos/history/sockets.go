@@ -60,7 +60,7 @@ type conn struct {
 // when all was over.
 func (c *conn) whole() bool { return c.closed == nil }
 
-// name is the socket in a sentence.
+// name returns the socket in a sentence.
 func (c *conn) name() string {
 	return fmt.Sprintf("socket %d (%s, %s, %s)", c.Conn, c.Role, c.Room, c.Gateway)
 }
@@ -155,7 +155,7 @@ func (s *Sockets) room(conns []*conn, roll time.Duration) {
 	}
 }
 
-// lastCertain is the number of the sender's last certain message.
+// lastCertain returns the number of the sender's last certain message.
 func (c *conn) lastCertain(conns []*conn) int {
 	if c.whole() && len(c.sent) > 0 {
 		return c.sent[len(c.sent)-1].N
@@ -199,7 +199,7 @@ func (s *Sockets) findDeaf(conns []*conn, roll time.Duration) {
 	}
 }
 
-// sentAfter is what the socket sent after a time.
+// sentAfter returns what the socket sent after a time.
 func (c *conn) sentAfter(at time.Duration) []*Sent {
 	return c.sent[sort.Search(len(c.sent), func(i int) bool { return c.sent[i].At > at }):]
 }
@@ -274,7 +274,7 @@ func (s *Sockets) repeated(hearer, sender *conn, spans, distinct []*Heard) {
 	s.Disorder -= total - different // what came again is no disorder
 }
 
-// merge is the spans without overlaps, in the order of numbers.
+// merge returns the spans without overlaps, in the order of numbers.
 func merge(spans []*Heard) []*Heard {
 	var all []*Heard
 	for _, h := range slices.SortedFunc(slices.Values(spans), func(a, b *Heard) int { return cmp.Compare(a.First, b.First) }) {
@@ -347,7 +347,7 @@ func (s *Sockets) end(subject *conn, conns []*conn) {
 	}
 }
 
-// times is how often the socket heard of a beginning or an end of a user.
+// times returns how often the socket heard of a beginning or an end of a user.
 func (c *conn) times(user string, end bool) int {
 	n := 0
 	for _, t := range c.told[user] {

@@ -232,7 +232,7 @@ func Gaps(records []Record) (gaps []time.Duration, late int) {
 // afterElection is how long after an election objects may still be silent.
 const afterElection = time.Second
 
-// longest is the longest gap between times in order that touches the span from..to. What was
+// longest returns the longest gap between times in order that touches the span from..to. What was
 // before the first and after the last time is a gap, too.
 func longest(times []time.Duration, from, to, last time.Duration) time.Duration {
 	var gap, before time.Duration
@@ -273,7 +273,7 @@ func Slow(records []Record) (took, all int) {
 	return took, all
 }
 
-// takenOver is when a host that is no victim first answered in the fault; 0: never, or it was
+// takenOver returns when a host that is no victim first answered in the fault; 0: never, or it was
 // none of the victims' before.
 func takenOver(ops []*Op, f *Fault) time.Duration {
 	var first, last time.Duration
@@ -295,7 +295,7 @@ func takenOver(ops []*Op, f *Fault) time.Duration {
 	return first
 }
 
-// Quantile is the value below which a share of sorted values lies; 0 if there are none.
+// Quantile returns the value below which a share of sorted values lies; 0 if there are none.
 func Quantile(values []time.Duration, share float64) time.Duration {
 	if len(values) == 0 {
 		return 0

@@ -27,7 +27,7 @@ const (
 	Refusing              // resets new connections; existing ones stay
 )
 
-// String is the state's name.
+// String returns the state's name.
 func (s State) String() string {
 	return [...]string{"open", "cut", "cut up", "cut down", "refusing"}[s]
 }
@@ -81,7 +81,7 @@ func Listen(target string) (*Proxy, error) {
 	return p, nil
 }
 
-// Addr is where clients connect.
+// Addr returns where clients connect.
 func (p *Proxy) Addr() string { return p.ln.Addr().String() }
 
 // Set changes the state.
@@ -105,7 +105,7 @@ func (p *Proxy) Reset() int {
 	return n
 }
 
-// Stats is what the proxy has done so far.
+// Stats returns what the proxy has done so far.
 func (p *Proxy) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -15,7 +15,7 @@ const Seats objects.Class = "seat"
 // Next has a room say its next number to all.
 var Next = objects.NewCall[objects.None, int](Seats, "next")
 
-// Objects is the class with its code; away is for how long a socket may be away.
+// Objects returns the class with its code; away is for how long a socket may be away.
 func Objects(away time.Duration) *objects.Implementation {
 	return objects.Implement(Seats, objects.New[room], objects.On(Next, (*room).next)).With(objects.Settings{
 		Resume: away, ResumeWindow: 1 << 20,

@@ -58,7 +58,7 @@ func (sandbox) Charge(_ context.Context, key string, _ payment.Order) (receipt, 
 	return "sandbox-" + key[:8], "", nil
 }
 
-// parrot is a model that repeats, a word at a time.
+// parrot returns a model that repeats, a word at a time.
 func parrot(ctx context.Context, history []tokens.Turn) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, word := range append([]string{"you", "said"}, strings.Fields(history[len(history)-1].Text)...) {

@@ -27,7 +27,7 @@ func policy(gateway string) string {
 
 var plainHost = regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]+)?$`)
 
-// page is the gateway's own: the browser keeps its proof, as a cookie.
+// page returns the gateway's own: the browser keeps its proof, as a cookie.
 func (d *door) page(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderContentType, "text/html; charset=utf-8")
 	self := "'self'"

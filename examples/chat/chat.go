@@ -66,7 +66,7 @@ type Room struct{}
 
 func (*Room) history(tx *objects.Tx, p Page) ([]Post, error) { return before(tx, p.Before), nil }
 
-// before are the posts before one, newest first.
+// before returns the posts before one, newest first.
 func before(tx *objects.Tx, n uint64) []Post {
 	some := posts.Limit(page)
 	if n > 0 {
@@ -99,7 +99,7 @@ func (*Room) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	tellWhoIsHere(tx, nil)
 }
 
-// WebSocketMessage is a post, or somebody typing.
+// WebSocketMessage returns a post, or somebody typing.
 func (*Room) WebSocketMessage(tx *objects.Tx, s objects.Socket, m objects.Message) error {
 	var said struct {
 		Text   string

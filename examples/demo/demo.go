@@ -248,7 +248,7 @@ func duration(s string, otherwise, most time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-// outcome is what a failed claim means for the count.
+// outcome returns what a failed claim means for the count.
 func outcome(err error) race.Outcome {
 	switch objects.CodeOf(err) {
 	case "":

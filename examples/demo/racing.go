@@ -122,7 +122,7 @@ func (d *demo) teams(ctx context.Context, order crew.Order, from []string) (team
 	return teams, nil
 }
 
-// members are the gateways that there are now.
+// members returns the gateways that there are now.
 func (d *demo) members(ctx context.Context) ([]crew.Member, error) {
 	if d.crew == nil {
 		return nil, objects.Errorf(objects.Unavailable, "this gateway knows no others")
@@ -169,7 +169,7 @@ func (d *demo) keep(ctx context.Context, end race.Done, run *recording) race.Don
 	return end
 }
 
-// counter is the counter that an order is about.
+// counter returns the counter that an order is about.
 func (d *demo) counter(ctx context.Context, o crew.Order) (race.Counter, error) {
 	counter := d.env.Object(ticket.Tickets, o.Name)
 	if err := counter.Err(); err != nil {

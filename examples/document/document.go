@@ -72,7 +72,7 @@ func (*document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// pieceAfter is the updates after a number that are told at once, and whether those are all.
+// pieceAfter returns the updates after a number that are told at once, and whether those are all.
 func pieceAfter(tx *objects.Tx, after uint64) (some []objects.Message, whole bool) {
 	bytes := 0
 	for n, update := range updates.After(after).All(tx) {
@@ -89,7 +89,7 @@ func frame(n uint64, update []byte) objects.Message {
 	return objects.Binary(append(binary.BigEndian.AppendUint64(nil, n), update...))
 }
 
-// WebSocketMessage is an update or a snapshot.
+// WebSocketMessage returns an update or a snapshot.
 func (*document) WebSocketMessage(tx *objects.Tx, s objects.Socket, m objects.Message) error {
 	last, _, _ := updates.Last(tx)
 	switch {

@@ -44,7 +44,7 @@ type result struct {
 // Work does a job, at least once.
 type Work func(ctx context.Context, j Job) error
 
-// Objects is the class with its code, which does this work.
+// Objects returns the class with its code, which does this work.
 func Objects(work Work) *objects.Implementation {
 	open := func(*objects.Tx) *queue { return &queue{work} }
 	return objects.Implement(Queues, open,
@@ -109,7 +109,7 @@ func (*queue) setTimer(tx *objects.Tx, j Job, after time.Duration) {
 	run.Tell(tx, tx.Self(), j.ID, objects.At(j.Next), objects.Keyed(j.ID))
 }
 
-// ended is what came of a job.
+// ended returns what came of a job.
 func (q *queue) ended(tx *objects.Tx, r result) (objects.None, error) {
 	j := all.Get(tx, r.ID)
 	if j.State != "waiting" || j.Tries != r.Try {

@@ -40,7 +40,7 @@ type Provider interface {
 	Charge(ctx context.Context, key string, o Order) (receipt, declined string, err error)
 }
 
-// Objects is the class with its code, before a provider.
+// Objects returns the class with its code, before a provider.
 func Objects(p Provider) *objects.Implementation {
 	open := func(*objects.Tx) *payment { return &payment{p} }
 	return objects.Implement(Payments, open, objects.On(Pay, (*payment).pay), objects.On(Show, (*payment).show))

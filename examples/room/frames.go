@@ -105,7 +105,7 @@ func isA[F any](kind string, object []byte) (f F, ok bool) {
 	return f, ok
 }
 
-// signed is the object with the sender's userId added at its end. Everything else
+// signed returns the object with the sender's userId added at its end. Everything else
 // stays as it was sent, unless the object may hold a userId already.
 func signed(object []byte, userID string) []byte {
 	if bytes.Contains(object, []byte("userId")) || bytes.Contains(object, []byte(`\u`)) {
@@ -121,7 +121,7 @@ func signed(object []byte, userID string) []byte {
 	return fmt.Appendf(out, `"userId":%q}`, userID)
 }
 
-// without is the object less one field.
+// without returns the object less one field.
 func without(object []byte, field string) []byte {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(object, &fields) != nil {

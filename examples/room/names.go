@@ -40,8 +40,8 @@ func (n names) free(name, color string) {
 	n.wearing[color]--
 }
 
-// pick is a name that nobody has, in one of the colours that the fewest people have. When all animals of a colour are
-// taken there is a second of each, and so on.
+// pick returns a name that nobody has, in one of the colours that the fewest people have. When all animals of a colour
+// are taken there is a second of each, and so on.
 func (n names) pick() (name, color string) {
 	c := colors[rand.IntN(len(colors))]
 	for _, i := range rand.Perm(len(colors)) {

@@ -42,7 +42,7 @@ func (r *Room) greet(tx *objects.Tx, socket objects.Socket, me person) {
 	socket.Send(objects.JSON(hello{"hello", me, ownerOf(tx), len(r.seats), peers}))
 }
 
-// doorKey is the key of what is told of a person's coming and going: of both, the newest counts.
+// doorKey returns the key of what is told of a person's coming and going: of both, the newest counts.
 func doorKey(userID string) string { return "door " + userID }
 
 // tellCount tells everybody how many they are.

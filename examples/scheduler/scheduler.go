@@ -34,7 +34,7 @@ type ID struct {
 	ID string `json:"id"`
 }
 
-// Objects is the class with its code. Run does a job: at least once, since a host may die when it has.
+// Objects returns the class with its code. Run does a job: at least once, since a host may die when it has.
 func Objects(run func(tx *objects.Tx, j Job) error) *objects.Implementation {
 	open := func(*objects.Tx) *schedule { return &schedule{run} }
 	return objects.Implement(Schedules, open, objects.On(Add, (*schedule).add), objects.On(Cancel, (*schedule).cancel), objects.On(List, (*schedule).list))

@@ -36,7 +36,7 @@ type Turn struct {
 // Model answers what was said last, a token at a time, until ctx ends.
 type Model func(ctx context.Context, history []Turn) iter.Seq[string]
 
-// Objects is the class with its code, which asks this model.
+// Objects returns the class with its code, which asks this model.
 func Objects(model Model) *objects.Implementation {
 	return objects.Implement(Chats, func(*objects.Tx) *chat { return &chat{model} },
 		objects.On(History, (*chat).history), objects.On(answered, (*chat).answered))

@@ -75,7 +75,7 @@ func bodyOf(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// AddressOf is the object that a Ref names.
+// AddressOf returns the object that a Ref names.
 func AddressOf(to objects.Ref) wire.Address {
 	return wire.Address{ID: to.ID(), Name: to.Name(), Near: to.Hint()}
 }
@@ -92,7 +92,7 @@ func Identify(ctx context.Context, client netip.Addr, to wire.Address, req *wire
 	return nil
 }
 
-// Principal is ctx's principal as a request carries it; empty: nobody in particular.
+// Principal returns ctx's principal as a request carries it; empty: nobody in particular.
 func Principal(ctx context.Context) ([]byte, error) {
 	who := objects.PrincipalOf(ctx)
 	if who.ID == "" && who.Claims == nil {

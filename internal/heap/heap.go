@@ -67,7 +67,8 @@ func apply() {
 	}
 }
 
-// percentFor is how much garbage there may be in percent of the bytes that the runtime takes for live, the ballast among them.
+// percentFor returns how much garbage there may be in percent of the bytes that the runtime takes for live, the ballast
+// among them.
 func percentFor(streams int, live uint64) int {
 	if streams == 0 {
 		return 100
@@ -76,7 +77,7 @@ func percentFor(streams int, live uint64) int {
 	return int(100 * max(used, headroom/8) / max(live, headroom))
 }
 
-// live is how many bytes the last collection has left.
+// live returns how many bytes the last collection has left.
 func live() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)

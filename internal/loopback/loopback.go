@@ -32,7 +32,7 @@ func Host(host string) bool {
 	return name == "" || err == nil && addr.Unmap().IsLoopback()
 }
 
-// Name is the value of a Host header without its port, brackets and last dot.
+// Name returns the value of a Host header without its port, brackets and last dot.
 func Name(host string) string {
 	if at := strings.LastIndexByte(host, ':'); at >= 0 && (strings.HasSuffix(host[:at], "]") || strings.IndexByte(host, ':') == at) {
 		host = host[:at]

@@ -115,7 +115,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	return group.Wait()
 }
 
-// handler is what is served. On loopback it refuses names that are not this machine's.
+// handler returns what is served. On loopback it refuses names that are not this machine's.
 func (s *Server) handler(local bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 8, Timeout: 10 * time.Second}))

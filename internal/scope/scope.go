@@ -27,7 +27,7 @@ type keyed struct {
 	made map[string]int
 }
 
-// WithKey is a context whose calls are made under an idempotency key.
+// WithKey returns a context whose calls are made under an idempotency key.
 func WithKey(ctx context.Context, key string) context.Context {
 	return context.WithValue(ctx, contextKey{}, &keyed{key: key, made: make(map[string]int)})
 }
@@ -38,8 +38,8 @@ func HasKey(ctx context.Context) bool {
 	return ok
 }
 
-// NextKey is the key under which the object is asked now, "" if ctx has none. principal names who asks; if that is "",
-// client does, which is invalid for a program.
+// NextKey returns the key under which the object is asked now, "" if ctx has none. principal names who asks; if that is
+// "", client does, which is invalid for a program.
 func NextKey(ctx context.Context, principal string, client netip.Addr, object, call string) string {
 	k, ok := ctx.Value(contextKey{}).(*keyed)
 	if !ok {
@@ -66,7 +66,7 @@ func network(client netip.Addr) string {
 	return client.String()
 }
 
-// digest is the first bytes of a hash of all parts, as text.
+// digest returns the first bytes of a hash of all parts, as text.
 func digest(bytes int, parts ...string) string {
 	h := sha256.New()
 	for _, part := range parts {

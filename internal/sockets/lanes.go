@@ -12,27 +12,27 @@ import (
 )
 
 const (
-	laneTick  = 50 * time.Millisecond // between looks at what streams await
+	laneTick  = 50 * time.Millisecond // the interval at which streams that await something are looked at
 	doubtStep = 128                   // streams that are doubted with one tick
 	maxClaims = 256                   // objects that streams claim or check at a time. Beyond it they try again later
 	maxEnded  = 1024                  // incarnations that are known to have ended
 )
 
-// pending is what streams await of their owners, and what leaves with the next tick.
+// pending holds the groups whose streams await something of their owners, and the messages for the next tick.
 type pending struct {
 	mu       sync.Mutex // guards what follows; taken last
 	groups   map[*group]struct{}
 	acks     map[string]*wire.LaneAcks // by host
 	doubts   []doubt                   // streams that are still to be doubted; at most all
 	answered map[*Socket]struct{}      // automatic answers that the owners do not know of yet
-	ticks    *wire.Ticks               // that begin when there is something to do
+	ticks    *wire.Ticks               // they run while there is something to do
 }
 
 func newPending() pending {
 	return pending{groups: make(map[*group]struct{}), acks: make(map[string]*wire.LaneAcks), answered: make(map[*Socket]struct{}), ticks: wire.NewTicks(laneTick)}
 }
 
-// await has the group's stream looked at until it awaits nothing.
+// await has the ticks look at the group's stream until it awaits nothing.
 func (h *Hub) await(g *group) {
 	p := &h.pending
 	p.mu.Lock()
@@ -101,7 +101,7 @@ func (h *Hub) noteEnded(ended []wire.Ended) {
 	}
 }
 
-// acknowledge has the next tick report to a host what the gateway has received.
+// acknowledge reports to a host, with the next tick, what the gateway has received.
 func (h *Hub) acknowledge(at laneName, received uint64) {
 	p := &h.pending
 	p.mu.Lock()
@@ -115,8 +115,7 @@ func (h *Hub) acknowledge(at laneName, received uint64) {
 	p.ticks.Begin()
 }
 
-// noteAnswered has the next tick report to the owner that the gateway has answered the
-// socket by itself.
+// noteAnswered reports to the owner, with the next tick, that the gateway has answered the socket by itself.
 func (h *Hub) noteAnswered(s *Socket) {
 	p := &h.pending
 	p.mu.Lock()
@@ -124,7 +123,7 @@ func (h *Hub) noteAnswered(s *Socket) {
 	p.answered[s] = struct{}{}
 }
 
-// takeAnswered are the sockets whose owners are told now.
+// takeAnswered returns the sockets whose owners are told now.
 func (p *pending) takeAnswered() map[*Socket]struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -181,7 +180,7 @@ func (p *pending) idle(g *group) {
 	delete(p.groups, g)
 }
 
-// takeAcks returns what leaves now. There is no other tick if nothing is awaited.
+// takeAcks removes and returns the acknowledgements to send now. The ticks end if nothing is awaited.
 func (p *pending) takeAcks() (acks map[string]*wire.LaneAcks) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -194,8 +193,7 @@ func (p *pending) takeAcks() (acks map[string]*wire.LaneAcks) {
 	return acks
 }
 
-// serveLanes looks after what streams await, until ctx ends. While they await nothing,
-// it sleeps.
+// serveLanes runs the ticks until ctx ends. It sleeps while no stream awaits anything.
 func (h *Hub) serveLanes(ctx context.Context) {
 	for {
 		select {
@@ -236,7 +234,7 @@ func (h *Hub) claim(key string, a stream.Act) {
 	class, name, _ := strings.Cut(key, ".")
 	id, err := objects.Class(class).ParseID(name)
 	if err != nil {
-		return // no owner of ours has said so
+		return // no owner can have this key
 	}
 	select {
 	case h.claims <- struct{}{}:

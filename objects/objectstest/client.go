@@ -55,7 +55,7 @@ func (w *World) Connect(to objects.Ref, r *http.Request) (*Client, *http.Respons
 	return c, received(response, r)
 }
 
-// Upgrade is the request r, made one that asks for a WebSocket; nil is GET /.
+// Upgrade returns the request r, made one that asks for a WebSocket; nil is GET /.
 func Upgrade(r *http.Request) *http.Request {
 	if r == nil {
 		r = httptest.NewRequest(http.MethodGet, "http://test/", nil)
@@ -105,7 +105,7 @@ func (w *World) newClient() *Client {
 
 func byID(a, b *Client) int { return cmp.Compare(a.info.ID, b.info.ID) }
 
-// ID is the socket's id, as Socket.ID gives it to the object.
+// ID returns the socket's id, as Socket.ID gives it to the object.
 func (c *Client) ID() string { return c.info.ID }
 
 // Send sends m; the object has heard it when Send returns. After the socket has

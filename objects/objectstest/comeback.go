@@ -156,7 +156,7 @@ func (o *object) passSessions(window []byte) {
 	}
 }
 
-// handOver is what passSessions takes when the object moves in order. With mu held.
+// handOver returns what passSessions takes when the object moves in order. With mu held.
 func (o *object) handOver() []byte {
 	if o.sessions == nil {
 		return nil

@@ -43,7 +43,8 @@ type kept struct {
 	err    error
 }
 
-// begin is the context of a new event, asked for with ctx. Under a key it is the same event every time, until it succeeds.
+// begin returns the context of a new event, asked for with ctx. Under a key it is the same event every time, until it
+// succeeds.
 func (o *object) begin(ctx context.Context, key string) *event {
 	e := &event{Context: ctx, o: o, at: o.world.Now(), asked: new(asked)}
 	if key == "" {
@@ -55,7 +56,7 @@ func (o *object) begin(ctx context.Context, key string) *event {
 	return e
 }
 
-// beginAlarm is the context of all runs of an alarm as it is set.
+// beginAlarm returns the context of all runs of an alarm as it is set.
 func (o *object) beginAlarm(a engine.Alarm) *event {
 	id := "a/" + o.to.ID().Key() + "/" + strconv.FormatUint(a.Number, 10)
 	return &event{Context: context.Background(), o: o, id: id, at: a.At, long: true, asked: o.world.askedBy(id)}
@@ -99,10 +100,10 @@ func (e *event) Value(key any) any {
 // ID names the event.
 func (e *event) ID() string { return e.id }
 
-// Time is when the event was asked for.
+// Time returns when the event was asked for.
 func (e *event) Time() time.Time { return e.at }
 
-// Sender is the object that asks.
+// Sender returns the object that asks.
 func (e *event) Sender() (key, name string) {
 	if e.from == nil {
 		return e.sender, ""
@@ -198,7 +199,7 @@ func sizeOf(r *engine.Response) int {
 	return size
 }
 
-// label is an object for people.
+// label returns an object for people.
 func label(to objects.Ref) string {
 	name := cmp.Or(to.Name(), to.ID().String()[:8]+"...")
 	if len(name) > maxLabel {

@@ -28,7 +28,7 @@ func (o *object) keepPast(writes []engine.Write) {
 	}
 }
 
-// mark is the moment of the object's state.
+// mark returns the moment of the object's state.
 func (o *object) mark() int64 {
 	if len(o.past) == 0 {
 		return o.world.Now().UnixMicro() - 1
@@ -61,7 +61,7 @@ func (o *object) restore(t target) {
 	o.write(writes)
 }
 
-// Mark is the moment of the state that the event began with.
+// Mark returns the moment of the state that the event began with.
 func (e *event) Mark() int64 { return e.o.mark() }
 
 // Known refuses a moment whose state is not known.

@@ -90,7 +90,7 @@ func (o *object) event(e *event, key string, q question, run func(*engine.Instan
 	return out, err
 }
 
-// run is one event, which runs again if its commit is refused.
+// run runs one event, which runs again if its commit is refused.
 func (o *object) run(e *event, event func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
 	if o.world.isTwice() && o.wake() == nil {
 		event(o.instance)
@@ -323,7 +323,7 @@ func (o *object) frames(frames []engine.Frame) {
 	}
 }
 
-// visibleError is how a failure looks from outside: refusals word for word, faults as a
+// visibleError returns how a failure looks from outside: refusals word for word, faults as a
 // reference to the log.
 func (o *object) visibleError(out engine.Outcome) error {
 	if e, ok := errors.AsType[*objects.Error](out.Err); ok {

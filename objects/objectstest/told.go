@@ -186,7 +186,7 @@ func (w *World) askFor(ctx context.Context, q engine.Question) (engine.Answer, e
 	return engine.Answer{Response: response}, err
 }
 
-// refOf is the object with this key.
+// refOf returns the object with this key.
 func (w *World) refOf(key, name string) (objects.Ref, error) {
 	class, digits, _ := strings.Cut(key, ".")
 	if name != "" {
@@ -420,7 +420,7 @@ func (o *object) receive(from *object, b tells.Batch) (a tells.Answer, held bool
 	return a, false
 }
 
-// beginTold is the context of the event that runs a told message.
+// beginTold returns the context of the event that runs a told message.
 func (o *object) beginTold(sender string, born, n uint64) *event {
 	id := "t/" + sender + "/" + strconv.FormatUint(born, 36) + "/" + strconv.FormatUint(n, 36)
 	return &event{Context: context.Background(), o: o, id: id, at: o.world.Now(), long: true, sender: sender, asked: o.world.askedBy(id)}

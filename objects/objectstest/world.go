@@ -247,7 +247,7 @@ func (w *World) deliverAfter(ctx context.Context) {
 	}
 }
 
-// jitter is a number in [0, 1).
+// jitter returns a number in [0, 1).
 func (w *World) jitter() float64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()

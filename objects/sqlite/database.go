@@ -306,7 +306,7 @@ func (d *database) run(text string) error {
 	return d.exec(s)
 }
 
-// statement is a prepared statement of this package, to which nothing is forbidden.
+// statement returns a prepared statement of this package, to which nothing is forbidden.
 func (d *database) statement(text string) (*sqlite3.Stmt, error) {
 	if s := d.own[text]; s != nil {
 		return s, nil
@@ -320,7 +320,7 @@ func (d *database) statement(text string) (*sqlite3.Stmt, error) {
 	return s, err
 }
 
-// mustTell is the number that a statement of this package returns.
+// mustTell returns the number that a statement of this package returns.
 func (d *database) mustTell(text string) int {
 	s, err := d.statement(text)
 	d.inner = true
@@ -368,7 +368,7 @@ func (o *openDatabases) remove(d *database) {
 	delete(o.all, d)
 }
 
-// oldest is the database that has not been used for the longest time, if there are too many.
+// oldest returns the database that has not been used for the longest time, if there are too many.
 func (o *openDatabases) oldest(most int) *database {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -52,7 +52,7 @@ type Usage struct {
 	RowsWritten int64 // by the event: rows inserted, updated and deleted, those of triggers too; indexes do not count
 }
 
-// UsageOf is the usage of the event's database so far (as Cloudflare's databaseSize, rowsRead and rowsWritten).
+// UsageOf returns the usage of the event's database so far (as Cloudflare's databaseSize, rowsRead and rowsWritten).
 func UsageOf(tx *objects.Tx) Usage {
 	d := databaseOf(tx)
 	return Usage{

@@ -32,7 +32,7 @@ var (
 	ErrManyRows   = errors.New("sqlite: there is more than one row in answer") // One has found more than one
 )
 
-// Error is the message, and where a statement is wrong.
+// Error returns the message, and where a statement is wrong.
 func (e *Error) Error() string {
 	if e.SQL == "" {
 		return "sqlite: " + e.Message
@@ -45,7 +45,7 @@ func (e *Error) Is(kind error) bool {
 	return kind == e.kind || kind == ErrConstraint && sqlite3.ErrorCode(e.Code) == sqlite3.CONSTRAINT
 }
 
-// wrap is an error of SQLite as an author sees it.
+// wrap returns an error of SQLite as an author sees it.
 func wrap(err error) error {
 	found, ok := errors.AsType[*sqlite3.Error](err)
 	var code sqlite3.ExtendedErrorCode
@@ -76,7 +76,7 @@ func wrap(err error) error {
 // errMemory is a statement that has got no more memory.
 var errMemory = errors.New("out of memory")
 
-// refused is what becomes of an error of a statement: it is the author's business, or it ends the event.
+// refused returns what becomes of an error of a statement: it is the author's business, or it ends the event.
 func (d *database) refused(err error) error {
 	switch {
 	case errors.Is(err, errMemory), errors.Is(err, sqlite3.INTERRUPT), errors.Is(err, sqlite3.IOERR), errors.Is(err, sqlite3.CORRUPT),
@@ -90,7 +90,7 @@ func (d *database) refused(err error) error {
 	return nil
 }
 
-// fatal is what the event is aborted with over an error from which the transaction cannot go on.
+// fatal returns what the event is aborted with over an error from which the transaction cannot go on.
 func (d *database) fatal(err error) error {
 	why := d.file.err
 	switch {

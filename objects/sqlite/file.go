@@ -77,7 +77,7 @@ func (f *file) load(n uint32, page *[pageSize]byte) (bool, error) {
 	return true, applyPatch(page[:], patch)
 }
 
-// entry is the bytes of an entry, nil if there is none.
+// entry returns the bytes of an entry, nil if there is none.
 func (f *file) entry(key string) ([]byte, error) {
 	value, err := f.tx.Look(key)
 	if err != nil || value == nil {

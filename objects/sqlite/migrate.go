@@ -42,7 +42,7 @@ func Migrate(tx *objects.Tx, steps ...string) {
 	}
 }
 
-// hadSteps is how many steps the database has had, as the last event has left it.
+// hadSteps returns how many steps the database has had, as the last event has left it.
 func (d *database) hadSteps(t *engine.Tx) (int, error) {
 	f := file{tx: t}
 	var first [pageSize]byte

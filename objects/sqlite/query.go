@@ -91,7 +91,7 @@ func Query[T any](tx *objects.Tx, query string, args ...any) iter.Seq2[T, error]
 	}
 }
 
-// All is the rows of a Query, which are in memory at once.
+// All returns the rows of a Query, which are in memory at once.
 func All[T any](tx *objects.Tx, query string, args ...any) ([]T, error) {
 	var all []T
 	for v, err := range Query[T](tx, query, args...) {
@@ -103,7 +103,7 @@ func All[T any](tx *objects.Tx, query string, args ...any) ([]T, error) {
 	return all, nil
 }
 
-// One is the only row of a Query. If there is none the error is ErrNoRows, if there are more it is ErrManyRows.
+// One returns the only row of a Query. If there is none the error is ErrNoRows, if there are more it is ErrManyRows.
 func One[T any](tx *objects.Tx, query string, args ...any) (one T, err error) {
 	found := false
 	for v, err := range Query[T](tx, query, args...) {
@@ -195,7 +195,7 @@ func isRow(of reflect.Type) bool {
 	return of.Kind() == reflect.Struct && of != typeOfTime && !reflect.PointerTo(of).Implements(typeOfScanner)
 }
 
-// plain is a name without case and underscores.
+// plain returns a name without case and underscores.
 func plain(name string) string { return strings.ToLower(strings.ReplaceAll(name, "_", "")) }
 
 // read makes a value of the present row.
@@ -306,7 +306,7 @@ func (s *statement) decode(column int, to reflect.Value, name string) error {
 	return nil
 }
 
-// integer is a column as an integer, if it is one.
+// integer returns a column as an integer, if it is one.
 func (s *statement) integer(column int, kind sqlite3.Datatype) (int64, bool) {
 	switch kind {
 	case sqlite3.INTEGER:
@@ -319,7 +319,7 @@ func (s *statement) integer(column int, kind sqlite3.Datatype) (int64, bool) {
 	return n, err == nil
 }
 
-// value is a column as it is kept: nil, int64, float64, string or []byte.
+// value returns a column as it is kept: nil, int64, float64, string or []byte.
 func (s *statement) value(column int, kind sqlite3.Datatype) any {
 	switch kind {
 	case sqlite3.INTEGER:
@@ -334,7 +334,7 @@ func (s *statement) value(column int, kind sqlite3.Datatype) any {
 	return nil
 }
 
-// timeOf is the time that a value tells: a text as SQLite's functions take it, or seconds since 1970.
+// timeOf returns the time that a value tells: a text as SQLite's functions take it, or seconds since 1970.
 func timeOf(v any) (time.Time, bool) {
 	switch v := v.(type) {
 	case int64:

@@ -31,7 +31,8 @@ type statement struct {
 // maxStatements is how many statements a connection keeps.
 const maxStatements = 64
 
-// prepare is the first statement of the text, and what is behind it. It is to be given back. It is nil if there is none.
+// prepare returns the first statement of the text, and what is behind it. It is to be given back. It is nil if there is
+// none.
 func (d *database) prepare(text string) (s *statement, rest string, err error) {
 	if s := d.statements[text]; s != nil && !s.busy {
 		s.busy, s.tx = true, d.tx
@@ -48,7 +49,7 @@ func (d *database) prepare(text string) (s *statement, rest string, err error) {
 	return s, rest, nil
 }
 
-// skip is what follows spaces, comments and semicolons.
+// skip returns what follows spaces, comments and semicolons.
 func skip(text string) string {
 	for {
 		text = strings.TrimLeft(text, " \t\r\n\f;")
@@ -192,7 +193,7 @@ func named(args []any) bool {
 	return false
 }
 
-// param is the number of a parameter, 0 if there is none of the name.
+// param returns the number of a parameter, 0 if there is none of the name.
 func (s *statement) param(name string) int {
 	for _, prefix := range []string{":", "@", "$", "?", ""} {
 		if at := s.BindIndex(prefix + name); at > 0 {
@@ -266,7 +267,7 @@ func (s *statement) bindOne(at int, arg any) error {
 	return fmt.Errorf("sqlite: argument %d is a %T, which SQLite cannot keep", at, arg)
 }
 
-// names are the names of the columns.
+// names returns the names of the columns.
 func (s *statement) names() []string {
 	if s.columns == nil {
 		s.columns = make([]string, s.ColumnCount())

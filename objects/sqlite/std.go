@@ -19,10 +19,10 @@ type Conn struct {
 	tx *objects.Tx
 }
 
-// ConnOf is the database of the event.
+// ConnOf returns the database of the event.
 func ConnOf(tx *objects.Tx) Conn { return Conn{tx} }
 
-// std is the pool of connections of the standard library, all of which are the event's.
+// std returns the pool of connections of the standard library, all of which are the event's.
 func (c Conn) std() *sql.DB {
 	d := databaseOf(c.tx)
 	if d.std == nil {

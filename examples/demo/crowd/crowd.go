@@ -161,7 +161,7 @@ func handshake(conn net.Conn, to Room) (rest []byte, err error) {
 	}
 }
 
-// People is how many are in the room.
+// People returns how many are in the room.
 func (c *Crowd) People() int { return len(c.people) }
 
 // Listen reads what everybody was sent, answers pings, and returns how many messages that were. Whose connection has ended
