@@ -18,7 +18,7 @@ import (
 	"holdfast/chaos/history"
 )
 
-// result is what came of one fault.
+// result is the result of one fault.
 type result struct {
 	Fault   string          `json:"fault"`
 	N       int             `json:"n"`

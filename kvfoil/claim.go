@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	firstPause   = 5 * time.Millisecond   // a few compare-and-sets on a cluster of three
-	longestPause = 500 * time.Millisecond // a visitor waits for the race
+	firstPause   = 5 * time.Millisecond   // about the time of a few compare-and-sets on a cluster of three
+	longestPause = 500 * time.Millisecond // bounded, because a visitor waits for the race
 
-	readAgain = 5 * time.Second       // how long a read is made again that no server takes: an election
+	readAgain = 5 * time.Second       // how long a read is repeated that no server takes: an election
 	readPause = 50 * time.Millisecond // between two of them
 )
 

@@ -165,7 +165,7 @@ func (g *guest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// WebSocketMessage returns an echo, but for what begins with "value " or "stored ": all get the rest as the sender's
+// WebSocketMessage answers with an echo, except to what begins with "value " or "stored ": all get the rest as the sender's
 // value.
 func (g *guest) WebSocketMessage(tx *objects.Tx, s objects.Socket, m objects.Message) error {
 	text := string(m.Data)
