@@ -731,7 +731,7 @@ func TestManyQuietRoomsAreDoubtedOneAfterTheOther(t *testing.T) {
 	h.noteEnded(ended[:1])
 	seen := make(map[string]bool)
 	for range rooms/doubtStep + 1 {
-		some := h.pending.takeDoubts()
+		some := h.pending.takeDoubts(doubtStep)
 		if len(some) > doubtStep {
 			t.Fatalf("%d at a time", len(some))
 		}

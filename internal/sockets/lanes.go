@@ -13,7 +13,7 @@ import (
 
 const (
 	laneTick  = 50 * time.Millisecond // the interval at which streams that await something are looked at
-	doubtStep = 128                   // streams that are doubted with one tick
+	doubtStep = 256                   // streams that are doubted with one tick, at most
 	maxClaims = 256                   // objects that streams claim or check at a time. Beyond it they try again later
 	maxEnded  = 1024                  // incarnations that are known to have ended
 )
@@ -70,11 +70,11 @@ func (h *Hub) doubtAll() {
 	}
 }
 
-// takeDoubts returns the streams that are doubted now.
-func (p *pending) takeDoubts() (doubts []doubt) {
+// takeDoubts returns the streams that are doubted now, at most so many.
+func (p *pending) takeDoubts(most int) (doubts []doubt) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := min(doubtStep, len(p.doubts))
+	n := min(most, len(p.doubts))
 	if doubts, p.doubts = p.doubts[:n], p.doubts[n:]; len(p.doubts) == 0 {
 		p.doubts = nil
 	}
@@ -207,7 +207,7 @@ func (h *Hub) serveLanes(ctx context.Context) {
 
 // tickLanes looks at what streams await.
 func (h *Hub) tickLanes(now time.Time) {
-	for _, d := range h.pending.takeDoubts() {
+	for _, d := range h.pending.takeDoubts(min(doubtStep, cap(h.claims)-len(h.claims))) {
 		if g := h.lock(d.key, false); g != nil {
 			h.perform(g, h.unlock(g, g.stream.Doubt(now, d.gone)))
 		}

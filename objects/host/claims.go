@@ -70,7 +70,7 @@ func (in *incarnation) takeClaim(id objects.ID, class *engine.Class, claim *wire
 
 // checks is how many records are read at a time for gateways that may lack something. A gateway that is refused
 // asks again.
-const checks = 64
+const checks = 256
 
 // check reads the object's record, and has the claim taken unless nobody owns the object and the gateway lacks nothing.
 func (in *incarnation) check(key string, heard *wire.Heard, take func(), answer func(wire.ClaimReply)) {

@@ -361,7 +361,11 @@ func TestEndsAreThoseOfIncarnationsThatWereSeenAlive(t *testing.T) {
 
 func TestEndsAreNamedWhetherOrNotTheirLivesWereSeen(t *testing.T) {
 	w := NewWatch(after(0))
-	w.Saw("killed", 7, after(1))
+	w.Complete()
+	w.Saw("killed", 7, after(0))
+	if got := w.EndedWithin(10*time.Second, timing, after(1)); !slices.Equal(got, []Gone{{Incarnation: "before killed"}}) {
+		t.Errorf("the first that was ever seen names %v", got)
+	}
 	w.Saw("gone", 3, after(1))
 	w.Saw("alive", 1, after(1))
 	w.Ended("gone")
@@ -377,6 +381,7 @@ func TestEndsAreNamedWhetherOrNotTheirLivesWereSeen(t *testing.T) {
 		t.Errorf("after a second %v have ended", got)
 	}
 	w.Saw("alive", 2, after(4))
+	w.Saw("killed", 7, after(4)) // which is no sign of life
 	if got := names(10*time.Second, 5); !slices.Equal(got, []string{"gone3", "killed7", "never seen0"}) {
 		t.Errorf("when a lease has run out %v have ended", got)
 	}
