@@ -323,7 +323,7 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 			_, valid := holder.Valid()
 			return !valid || h.others.Live(ctx, other) // a host that could not renew its own lease cannot judge others
 		}
-		in.first, in.ends = h.others.First, h.others.Ends
+		in.first, in.ends, in.ended = h.others.First, h.others.Ends, h.others.EndedWithin
 		in.wide = h.wide
 		err = in.run(ctx)
 		if errors.Is(err, lease.ErrLost) {

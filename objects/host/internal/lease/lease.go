@@ -337,6 +337,27 @@ func (w *Watch) Ends(within time.Duration, timing Timing, now time.Time) (n int,
 	return n, now.Sub(w.since) > within+timing.TTL+timing.Margin
 }
 
+// Gone is an incarnation that has ended, and how often it had been seen to renew its lease.
+type Gone struct {
+	Incarnation string
+	Beat        uint64
+}
+
+// EndedWithin are the incarnations that have ended within the time before now, whether or not they were seen alive. A
+// young watch that has seen one incarnation only names the one before it: if there was one, its entry has vanished.
+func (w *Watch) EndedWithin(within time.Duration, timing Timing, now time.Time) (all []Gone) {
+	within += timing.TTL + timing.Margin // which an end may be noticed late
+	for incarnation, s := range w.seen {
+		if now.Sub(s.at) <= within && w.Dead(incarnation, timing, now) {
+			all = append(all, Gone{incarnation, s.beat})
+		}
+		if w.complete && len(w.seen) == 1 && len(all) == 0 && now.Sub(w.since) <= within {
+			all = append(all, Gone{Incarnation: "before " + incarnation})
+		}
+	}
+	return all
+}
+
 // Forget drops incarnations that have been dead for long, so that a watch does not grow without bound. They stay dead,
 // because an incarnation that was never seen counts from the beginning of the watch.
 func (w *Watch) Forget(timing Timing, now time.Time) {

@@ -388,3 +388,40 @@ func TestEndsAreThoseOfIncarnationsThatWereSeenAlive(t *testing.T) {
 		t.Errorf("%d have ended lately, want 1: that which was thought alive", n)
 	}
 }
+
+func TestEndsAreNamedWhetherOrNotTheirLivesWereSeen(t *testing.T) {
+	w := NewWatch(after(0))
+	w.Complete()
+	w.Saw("killed", 7, after(0))
+	if got := w.EndedWithin(10*time.Second, timing, after(1)); !slices.Equal(got, []Gone{{Incarnation: "before killed"}}) {
+		t.Errorf("the first that was ever seen names %v", got)
+	}
+	w.Saw("gone", 3, after(1))
+	w.Saw("alive", 1, after(1))
+	w.Ended("gone")
+	w.Ended("never seen")
+	names := func(within time.Duration, at float64) (all []string) {
+		for _, gone := range w.EndedWithin(within, timing, after(at)) {
+			all = append(all, fmt.Sprint(gone.Incarnation, gone.Beat))
+		}
+		slices.Sort(all)
+		return all
+	}
+	if got := names(10*time.Second, 2); !slices.Equal(got, []string{"gone3", "never seen0"}) {
+		t.Errorf("after a second %v have ended", got)
+	}
+	w.Saw("alive", 2, after(4))
+	w.Saw("killed", 7, after(4)) // which is no sign of life
+	if got := names(10*time.Second, 5); !slices.Equal(got, []string{"gone3", "killed7", "never seen0"}) {
+		t.Errorf("when a lease has run out %v have ended", got)
+	}
+	w.Saw("alive", 3, after(50))
+	if got := names(10*time.Second, 51); got != nil {
+		t.Errorf("long after, %v have ended lately", got)
+	}
+	w.Saw("killed", 8, after(60)) // it had only seemed to have ended
+	w.Saw("alive", 4, after(60))
+	if got := names(10*time.Second, 61); got != nil {
+		t.Errorf("%v have ended, and the lease was renewed", got)
+	}
+}

@@ -151,6 +151,17 @@ func (o *Others) Ends(within time.Duration) (n int, known bool) {
 	return o.watch.Ends(within, o.timing, time.Now())
 }
 
+// EndedWithin is Watch.EndedWithin, but for the time in which nobody counts as dead.
+func (o *Others) EndedWithin(within time.Duration) []Gone {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	if now.Before(o.after) {
+		return nil
+	}
+	return o.watch.EndedWithin(within, o.timing, now)
+}
+
 func (o *Others) dead(incarnation string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
