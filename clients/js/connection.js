@@ -5,8 +5,8 @@
 // own, which a heartbeat describes: without a pong in time the socket is given up, before the
 // network reports anything.
 //
-// With resume it comes back as the same socket: messages to it from meanwhile follow, and its own messages that
-// were not taken are sent again. Only some classes allow that; for the others resume has no effect.
+// With resume it comes back as the same socket: what was sent to it meanwhile follows, and what it has sent and
+// nobody has taken is sent again. A class has to ask for that; with one that does not, all is as without.
 import { delay, readClose, sayClose } from "./backoff.js";
 import { escapeMessage, PING, readMessage, Session } from "./session.js";
 import { turns } from "./turns.js";
@@ -51,7 +51,7 @@ export function connect(url, options = {}) {
 
 export class Connection {
   #ws = null;
-  #endTurn = () => {}; // ends the turn to connect, or the wait for it
+  #endTurn = () => {}; // the turn to shake hands, or the wait for it
   #timers = {};
   #pongs = 0;
   #unwatch = null;
@@ -96,7 +96,7 @@ export class Connection {
     try {
       ws = new this.env.WebSocket(typeof this.url === "function" ? this.url() : this.url, this.#protocols());
     } catch (e) {
-      this.#go("refused", { code: 1006, reason: e.message }); // the URL, or a subprotocol, is not valid
+      this.#go("refused", { code: 1006, reason: e.message }); // the URL, or a subprotocol, is none
       throw e;
     }
     ws.binaryType = "arraybuffer";

@@ -87,7 +87,7 @@ export class Connection {
   constructor(url: string | (() => string), options?: ConnectOptions);
   /** Where to connect; a function is asked before each try. */
   readonly url: string | (() => string);
-  /** With `resume`: the agreed subprotocol, "" for none. */
+  /** With `resume`: the subprotocol that the object has agreed on, "" for none. */
   readonly protocol?: string;
   readonly status: Status;
   /** Sends if the connection is open, and returns whether it did. */
