@@ -307,7 +307,7 @@ func (tab *tab) sees(name string, x, y float64) {
 	})()`, name, x, y))
 }
 
-// media sets preferences of the system.
+// media makes the system prefer something.
 func media(features ...string) chromedp.Action[chromedp.Void] {
 	var p emulation.SetEmulatedMediaParams
 	for i := 0; i+1 < len(features); i += 2 {
