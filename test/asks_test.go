@@ -70,7 +70,11 @@ func TestWhatIsAskedIsDoneOnceThoughAHostIsLost(t *testing.T) {
 			})
 		}
 		for range payers * payments / 2 {
-			<-half
+			select {
+			case <-half:
+			case <-ctx.Done():
+				t.Fatal(g.Wait())
+			}
 		}
 		on.startHost(t, "second", "fra", quick, nil, purseObjects, tillObjects)
 		first.cut()
