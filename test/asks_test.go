@@ -76,7 +76,7 @@ func TestWhatIsAskedIsDoneOnceThoughAHostIsLost(t *testing.T) {
 				t.Fatal(g.Wait())
 			}
 		}
-		on.startHost(t, "second", "fra", quick, nil, purseObjects, tillObjects)
+		on.startHost(t, "second", "fra", steady, nil, purseObjects, tillObjects)
 		first.cut()
 		if err := g.Wait(); err != nil {
 			t.Fatal(err)
