@@ -1,13 +1,13 @@
-// Chooses the address that a connection tries. Each address is a gateway, and any gateway serves every connection.
+// Which of several addresses a connection tries. Each serves every connection: they are gateways.
 //
-// The connections of a page share the states of the addresses. An address that has failed is not used for a
-// second; then a single connection tests it, and the others follow if it opens. Among working addresses the
-// one with the fewest handshakes under way is used: a browser does one handshake with an address at
+// The connections of a page share what is known of an address. One that has failed is left alone for a
+// second; then a single connection tests it, and the others follow if it opens. Among those that work, the
+// one is taken at which the fewest handshakes are under way: a browser shakes hands with one address once at
 // a time.
 
-const PAUSE = 1000; // milliseconds for which an address is not used after a failure
+const PAUSE = 1000; // milliseconds that an address is left alone after a failure
 
-// The events that lead from one state of an address to another. An event that a state does not name has no effect.
+// What leads from one state of an address to another. What a state does not name does nothing in it.
 const NEXT = {
   works: { failed: "failed" },
   failed: { taken: "tested", opened: "works" },
@@ -23,7 +23,7 @@ class Address {
     this.state = NEXT[this.state][event] ?? this.state;
   }
 
-  /** Returns whether a connection may use the address. */
+  /** Whether a connection may take it. */
   free(now) {
     return this.state === "works" || (this.state === "failed" && now - this.failedAt >= PAUSE);
   }
