@@ -62,7 +62,7 @@ func (s *testStore) dial() *nats.Conn {
 	return nc
 }
 
-// patience bounds everything that a test outside of a bubble waits for.
+// patience bounds every wait of a test outside of a bubble.
 const patience = 2 * time.Minute
 
 // eventually asks until the answer is yes.
@@ -129,7 +129,7 @@ func TestAlarmsGoOnWhenTheirConsumerOrStreamWasDeleted(t *testing.T) {
 	}
 }
 
-// As many of them as a consumer may have under way kept all alarms of the class from ringing.
+// As many of them as a consumer may have under way kept all alarms of the class from running.
 func TestForgedWakeUpsKeepNoAlarmFromRinging(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
@@ -188,7 +188,7 @@ func (*bell) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
 	return nil
 }
 
-// What is kept in memory is gone with its server, and nobody says so.
+// Buckets in memory are lost with their server, and nothing reports that.
 func TestAlarmsGoOnWhenTheirServerCameBackWithoutMemory(t *testing.T) {
 	t.Parallel()
 	server, err := embedded.Start(t.Context(), embedded.Config{Port: -1})
@@ -301,7 +301,7 @@ func recordOf(t *testing.T, name string, size int) (string, []byte) {
 	return id.Key(), (&record.Record{Name: name, Epoch: 1, Commit: 1, Data: data}).Encode()
 }
 
-// decided does a put or a removal until what has become of it is known, as owners do. The key's revision was expect.
+// decided repeats a put or a removal until its fate is known, as owners do. The key's revision was expect.
 func decided(t *testing.T, records *record.Bucket, key string, expect uint64, do func() (uint64, error)) (uint64, error) {
 	t.Helper()
 	for i := range 100 {
