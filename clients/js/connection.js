@@ -5,8 +5,8 @@
 // own, which a heartbeat describes: without a pong in time the socket is given up, before the
 // network reports anything.
 //
-// With resume it comes back as the same socket: what was sent to it meanwhile follows, and what it has sent and
-// nobody has taken is sent again. A class has to ask for that; with one that does not, all is as without.
+// With resume it comes back as the same socket: messages to it from meanwhile follow, and its own messages that
+// were not taken are sent again. Only some classes allow that; for the others resume has no effect.
 import { addresses } from "./addresses.js";
 import { delay, readClose, sayClose } from "./backoff.js";
 import { escapeMessage, PING, readMessage, Session } from "./session.js";
@@ -53,7 +53,7 @@ export function connect(url, options = {}) {
 
 export class Connection {
   #ws = null;
-  #endTurn = () => {}; // the turn to shake hands, or the wait for it
+  #endTurn = () => {}; // ends the turn to connect, or the wait for it
   #taken = null; // the address of the socket
   #timers = {};
   #pongs = 0;
@@ -102,7 +102,7 @@ export class Connection {
       ws = new this.env.WebSocket(this.#taken.url, this.#protocols());
     } catch (e) {
       this.#taken?.left();
-      this.#go("refused", { code: 1006, reason: e.message }); // the URL, or a subprotocol, is none
+      this.#go("refused", { code: 1006, reason: e.message }); // the URL, or a subprotocol, is not valid
       throw e;
     }
     ws.binaryType = "arraybuffer";

@@ -93,7 +93,7 @@ export interface ConnectOptions {
 export class Connection {
   constructor(url: URLs, options?: ConnectOptions);
   readonly url: URLs;
-  /** With `resume`: the subprotocol that the object has agreed on, "" for none. */
+  /** With `resume`: the agreed subprotocol, "" for none. */
   readonly protocol?: string;
   readonly status: Status;
   /** Sends if the connection is open, and returns whether it did. */
