@@ -160,7 +160,7 @@ func (b *memoryBus) Connected() bool {
 	return !b.down
 }
 
-func (b *memoryBus) Line(time.Time) (uint64, time.Time) {
+func (b *memoryBus) Connection(time.Time) (uint64, time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return 0, b.since
