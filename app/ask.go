@@ -43,7 +43,7 @@ func (o *askOptions) addKey(c *cobra.Command) {
 	c.Flags().StringVar(&o.key, "key", "", "idempotency key: what is repeated under it is done once")
 }
 
-// check refuses flags that cannot be.
+// check refuses impossible flags.
 func (o *askOptions) check() error {
 	if o.timeout < time.Millisecond || o.timeout > wire.CopyLife {
 		return usage(fmt.Errorf("--timeout %v: want 1ms to %v", o.timeout, wire.CopyLife), "")
@@ -54,7 +54,7 @@ func (o *askOptions) check() error {
 	return nil
 }
 
-// context is how the object is asked.
+// context returns the context with which the object is asked.
 func (o *askOptions) context(ctx context.Context) context.Context {
 	if o.key != "" {
 		ctx = objects.WithIdempotencyKey(ctx, o.key)
@@ -130,7 +130,7 @@ func (p *program) callCommand() *cobra.Command {
 	return c
 }
 
-// printAnswer prints what a call has returned.
+// printAnswer prints a call's output.
 func (p *program) printAnswer(to objects.Ref, call string, output []byte) error {
 	if !p.json {
 		return p.show(output)
@@ -144,7 +144,7 @@ func (p *program) printAnswer(to objects.Ref, call string, output []byte) error 
 	return p.print(said)
 }
 
-// called is a call's answer as a program reads it.
+// called is the JSON form of a call's answer.
 type called struct {
 	OK     bool            `json:"ok"` // true
 	Class  string          `json:"class"`
@@ -206,14 +206,14 @@ func (p *program) fetchCommand() *cobra.Command {
 	return c
 }
 
-// requestOf is the request that an object is to answer.
+// requestOf returns the request that an object is to answer.
 func requestOf(ctx context.Context, method, path string, header []string, body io.Reader) (*http.Request, error) {
 	if !strings.HasPrefix(path, "/") {
 		return nil, usage(fmt.Errorf("path %.80q: it begins with a slash", path), "")
 	}
 	r, err := http.NewRequestWithContext(ctx, method, "http://object"+path, body)
 	if err != nil {
-		return nil, usage(fmt.Errorf("%.20q %.80q cannot be a method and a path", method, path), "")
+		return nil, usage(fmt.Errorf("%.20q %.80q is no method and path", method, path), "")
 	}
 	for _, line := range header {
 		name, value, ok := strings.Cut(line, ":")
@@ -231,7 +231,7 @@ func requestOf(ctx context.Context, method, path string, header []string, body i
 	return r, nil
 }
 
-// fetched is an object's response as a program reads it.
+// fetched is the JSON form of an object's response.
 type fetched struct {
 	OK     bool        `json:"ok"` // its status is below 400
 	Status int         `json:"status"`
@@ -263,7 +263,7 @@ func (p *program) printResponse(r *http.Response) error {
 	return &failure{code: string(code), exit: exitOf(code), err: fmt.Errorf("the object answered %d %s", r.StatusCode, http.StatusText(r.StatusCode)), told: true}
 }
 
-// codeOf is the code of an object that answers with the status of a failure.
+// codeOf returns the code for the status of an object's response, if the status is that of a failure.
 func codeOf(status int) objects.Code {
 	for _, code := range []objects.Code{objects.Invalid, objects.Unauthorized, objects.Forbidden, objects.NotFound, objects.Unavailable, objects.Unknown} {
 		if code.HTTPStatus() == status {
@@ -276,7 +276,8 @@ func codeOf(status int) objects.Code {
 	return objects.Internal
 }
 
-// textOf is what is written on the command line or, after @, in a file; "@-" is standard input.
+// textOf returns the text of an argument: the argument itself or, after @, the content of a file; "@-" is standard
+// input.
 func textOf(arg string, most int64) ([]byte, error) {
 	file, named := strings.CutPrefix(arg, "@")
 	if !named {
@@ -301,8 +302,8 @@ func textOf(arg string, most int64) ([]byte, error) {
 	return data, nil
 }
 
-// show writes what an object has sent to standard output, with a newline at the end. A terminal gets what could move
-// its cursor as \u sequences, which leaves JSON the same JSON.
+// show writes an object's output to standard output, with a newline at the end. On a terminal, characters that could
+// move the cursor are written as \u sequences, which keeps JSON valid.
 func (p *program) show(data []byte) error {
 	if len(data) == 0 {
 		return nil
@@ -319,7 +320,7 @@ func (p *program) show(data []byte) error {
 	return nil
 }
 
-// escapeControls is text without anything that a terminal does not simply show.
+// escapeControls returns text without characters that a terminal does not simply show.
 func escapeControls(data []byte) []byte {
 	var out []byte
 	for len(data) > 0 {

@@ -15,7 +15,7 @@ import (
 	"holdfast/objects"
 )
 
-// banner is what `dev` says when all of it is true.
+// banner is what `dev` prints when all of it is true.
 type banner struct {
 	OK        bool     `json:"ok"`
 	Name      string   `json:"name"`
@@ -32,15 +32,15 @@ type banner struct {
 	Join      string   `json:"join"`
 
 	about  string // what the page shows
-	closed bool   // nothing lets HTTP reach an object, as far as can be seen
+	closed bool   // HTTP reaches no object, as far as is visible
 }
 
 type place struct {
 	Region string  `json:"region"`
 	URL    string  `json:"url"`
-	RTTMS  float64 `json:"rttMs"` // emulated, to where NATS stands
+	RTTMS  float64 `json:"rttMs"` // simulated, to the region of NATS
 	Hosts  int     `json:"hosts"`
-	Nearby bool    `json:"nearby"` // its gateway and hosts hand requests on without NATS
+	Nearby bool    `json:"nearby"` // its gateway and hosts bypass NATS
 }
 
 type request struct {
@@ -54,8 +54,8 @@ type data struct {
 	Sync string `json:"sync"`
 }
 
-// discover asks a gateway which routes the worker has made, and fills in what
-// depends on them. Mounts are where HTTP reaches objects.
+// discover asks a gateway for the worker's routes, and fills in what depends on them. mounts are the paths where HTTP
+// reaches objects.
 func (b *banner) discover(ctx context.Context, ln net.Listener, classes []*objects.Implementation, mounts []string) {
 	base := webURL(ln)
 	runs := func(name string) bool {
@@ -148,7 +148,7 @@ func (d data) String() string {
 	return d.Dir + "  (kept on exit)"
 }
 
-// bypass says where requests do not go through NATS.
+// bypass says whether requests bypass NATS.
 func (p place) bypass() string {
 	if p.Nearby {
 		return "; requests pass NATS by (--nearby=off)"
@@ -156,7 +156,7 @@ func (p place) bypass() string {
 	return ""
 }
 
-// freeRegion is a region of the table that is not taken.
+// freeRegion returns a region of the table that is not used yet.
 func freeRegion(taken []string) string {
 	for _, region := range append([]link.Region{{Code: "lhr"}}, link.Regions()...) {
 		if !slices.Contains(taken, region.Code) {

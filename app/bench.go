@@ -14,7 +14,7 @@ import (
 	"holdfast/internal/load"
 )
 
-// benchOptions are the flags of the commands under bench. Each has some of them.
+// benchOptions are the flags of the commands under bench. Each command has some of them.
 type benchOptions struct {
 	url      string
 	path     string
@@ -57,7 +57,7 @@ func (p *program) benchCommand() *cobra.Command {
 	return c
 }
 
-// bencher makes one of the commands. do returns what was measured, to be printed.
+// bencher makes one of the commands. do returns the measurement to print.
 func (p *program) bencher(use, short, long, examples string, o *benchOptions, do func(ctx context.Context, t load.Target) (any, error)) *cobra.Command {
 	var c *cobra.Command
 	c = &cobra.Command{
@@ -107,7 +107,7 @@ func (o *benchOptions) check(c *cobra.Command) error {
 	return nil
 }
 
-// timed adds the flags of a load that goes on for some time.
+// timed adds the flags of a load that runs for some time.
 func (o *benchOptions) timed(c *cobra.Command) {
 	c.Flags().DurationVar(&o.warmup, "warmup", time.Second, "before anything counts")
 	c.Flags().DurationVar(&o.duration, "duration", 5*time.Second, "of what counts")
@@ -207,11 +207,11 @@ func (p *program) benchIdle() *cobra.Command {
 	c.Flags().StringVar(&o.path, "path", "/room/{name}", "of the room")
 	c.Flags().IntVar(&o.sockets, "sockets", 1000, "in the room")
 	c.Flags().IntSliceVar(&o.pids, "pids", nil, "processes whose memory counts")
-	_ = c.MarkFlagRequired("pids") // it is there
+	_ = c.MarkFlagRequired("pids") // the flag exists
 	return c
 }
 
-// printMeasured prints what was measured.
+// printMeasured prints a measurement.
 func (p *program) printMeasured(work, url string, measured any) error {
 	if p.json {
 		return p.print(benchReport{true, work, url, measured})
@@ -236,7 +236,7 @@ func printFigures(to io.Writer, f load.Figures, what string) {
 	fmt.Fprintf(to, "p50\t%v\np90\t%v\np99\t%v\np99.9\t%v\nmost\t%v\n", us(f.P50), us(f.P90), us(f.P99), us(f.P999), us(f.Max))
 }
 
-// benchReport is a measure as a program reads it.
+// benchReport is the JSON form of a measurement.
 type benchReport struct {
 	OK       bool   `json:"ok"` // true
 	Work     string `json:"work"`

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	completeWithin = time.Second // a shell waits for it
+	completeWithin = time.Second // a shell waits this long
 	completeNames  = 200
 )
 
@@ -28,8 +28,8 @@ func (p *program) completeClass(from *natsFlags) cobra.CompletionFunc {
 	}
 }
 
-// completeObject completes the first argument to CLASS/NAME: to a class and a slash first, then to the names of which
-// something is kept.
+// completeObject completes the first argument to CLASS/NAME: first to a class and a slash, then to the names of stored
+// objects.
 func (p *program) completeObject(from *natsFlags) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, typed string) (found []cobra.Completion, how cobra.ShellCompDirective) {
 		class, _, named := strings.Cut(typed, "/")
@@ -48,7 +48,7 @@ func (p *program) completeObject(from *natsFlags) cobra.CompletionFunc {
 	}
 }
 
-// liveClasses are the classes of this program and of the hosts that live.
+// liveClasses returns the classes of this program and of live hosts.
 func (p *program) liveClasses(ctx context.Context, from *natsFlags) []string {
 	classes := p.classNames()
 	p.glance(ctx, from, func(ctx context.Context, in *host.Inspector) {
@@ -60,7 +60,7 @@ func (p *program) liveClasses(ctx context.Context, from *natsFlags) []string {
 	return slices.Compact(classes)
 }
 
-// keptObjects are objects of a class, as CLASS/NAME, that begin as typed.
+// keptObjects returns stored objects of a class, as CLASS/NAME, that begin as typed.
 func (p *program) keptObjects(ctx context.Context, from *natsFlags, class, typed string) (found []string) {
 	p.glance(ctx, from, func(ctx context.Context, in *host.Inspector) {
 		for info, err := range in.List(ctx, class) {
@@ -75,7 +75,7 @@ func (p *program) keptObjects(ctx context.Context, from *natsFlags, class, typed
 	return found
 }
 
-// glance looks at what is kept, if NATS is reached in time: a shell has no use for an error.
+// glance reads the store if NATS is reached in time. It reports no error: a shell cannot show one.
 func (p *program) glance(ctx context.Context, from *natsFlags, look func(context.Context, *host.Inspector)) {
 	ctx, cancel := context.WithTimeout(ctx, completeWithin)
 	defer cancel()
@@ -89,8 +89,8 @@ func (p *program) glance(ctx context.Context, from *natsFlags, look func(context
 	}
 }
 
-// startingWith are the words that begin as typed. What a client has named with blanks, or with what moves a terminal's
-// cursor, is left out.
+// startingWith returns the words that begin as typed. It leaves out names with blanks, or with characters that move a
+// terminal's cursor.
 func startingWith(typed string, words []string) []cobra.Completion {
 	odd := func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
 	return slices.DeleteFunc(words, func(word string) bool {

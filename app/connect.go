@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -22,22 +24,21 @@ import (
 )
 
 const (
-	// devServer begins the names of the servers that `dev` and `nats` start; the
-	// region in which the server stands follows. What joins it goes by that.
+	// devServer begins the names of the servers that `dev` and `nats` start; the server's region follows. Gateways and
+	// hosts that join read the region from the name.
 	devServer = "holdfast-dev-"
-	// devTTL is the lease of hosts on such a server: shorter, to be watched.
+	// devTTL is the TTL of leases on such a server: short, so that takeovers can be watched.
 	devTTL = 2 * time.Second
 
 	defaultNATS = "nats://127.0.0.1:4222"
 
-	reachWithin = 5 * time.Second // what serves gives NATS so much time to come
-	atOnce      = 0 * time.Second // what a person waits for does not
+	reachWithin = 5 * time.Second // how long a serving process tries to reach NATS
+	atOnce      = 0 * time.Second // a command for a person does not try again
 	dialTimeout = 3 * time.Second
 )
 
-// natsFlags say where NATS is and how a connection tells it who we are: by files, because
-// everybody on the machine can read a command line. A context is a file of the nats
-// command, which says both.
+// natsFlags say where NATS is and how a connection authenticates: by files, because everybody on the machine can read a
+// command line. A context is a file of the nats command, which says both.
 type natsFlags struct {
 	url                    string
 	context                string
@@ -47,8 +48,8 @@ type natsFlags struct {
 	urlGiven               func() bool
 }
 
-// add adds --nats and the flags of the identity. Environment variables, called as those of
-// the nats command, give them other defaults.
+// add adds --nats and the flags of the identity. Their defaults are environment variables with the names that the nats
+// command uses.
 func (n *natsFlags) add(c *cobra.Command) {
 	n.urlFlag(c, "nats", "NATS_URL", defaultNATS, "where NATS is, or several, with commas; also NATS_URL")
 	n.identity(c, "")
@@ -69,7 +70,7 @@ func (n *natsFlags) urlFlag(c *cobra.Command, name, env, otherwise, help string)
 	}
 	f := c.Flags()
 	f.StringVar(&n.url, name, otherwise, help)
-	f.Lookup(name).DefValue = withoutSecrets(otherwise) // it is what --help shows
+	f.Lookup(name).DefValue = withoutSecrets(otherwise) // --help shows it
 	n.urlGiven = func() bool { return f.Changed(name) }
 }
 
@@ -90,9 +91,9 @@ func fileFlag(c *cobra.Command, to *string, name, env, help string) {
 	c.Flags().StringVar(to, name, os.Getenv(env), help)
 }
 
-// orElse is n with what it lacks taken from another connection. A user, who may be named
-// by a URL, a file or a certificate, replaces the other's; a certificate alone replaces
-// the other's certificate, which servers may want beside any user. A context is all of it.
+// orElse returns n, with what n leaves open taken from another connection. A user, who may be named by a URL, a file or
+// a certificate, replaces the other's. A certificate alone replaces only the other's certificate, which servers may
+// require beside any user. A context replaces everything.
 func (n natsFlags) orElse(other natsFlags) natsFlags {
 	if n.context != "" {
 		return n
@@ -143,7 +144,7 @@ func isConnectionError(err error) bool {
 	return worthAnotherTry(err) || address || strings.HasPrefix(err.Error(), "nats: ") || strings.Contains(err.Error(), "tls: ")
 }
 
-// where is where a connection goes, for people.
+// where describes the target of a connection, for people.
 func (n natsFlags) where() string {
 	if n.context != "" && !n.urlGiven() {
 		return fmt.Sprintf("context %.80q", n.context)
@@ -151,7 +152,7 @@ func (n natsFlags) where() string {
 	return withoutSecrets(n.url)
 }
 
-// checkURL refuses what is the address of something else.
+// checkURL refuses a URL that is not of NATS.
 func (n natsFlags) checkURL() error {
 	for one := range strings.SplitSeq(n.url, ",") {
 		scheme, _, named := strings.Cut(strings.TrimSpace(one), "://")
@@ -162,7 +163,7 @@ func (n natsFlags) checkURL() error {
 	return nil
 }
 
-// options are those of nats.go for the identity.
+// options returns nats.go's options for the identity.
 func (n natsFlags) options() (opts []nats.Option, err error) {
 	if n.context != "" && !n.urlGiven() && n.creds+n.nkey+n.cert+n.key != "" {
 		return nil, usage(fmt.Errorf("--%scontext says who we are: no other flag or variable may", n.prefix), "")
@@ -203,14 +204,14 @@ func (n natsFlags) options() (opts []nats.Option, err error) {
 	return opts, nil
 }
 
-// connection is what every connection of ours has in common. It keeps nothing for
-// later while NATS is away: what is published has to be true when it is sent, not
-// when it arrives, and what could not be sent certainly did not happen.
+// connection returns the options that all our connections share. A connection buffers nothing while NATS cannot be
+// reached: a message must be true when it is sent, not when it arrives, and a message that could not be sent certainly
+// had no effect.
 func connection(name, inbox string, log *slog.Logger) []nats.Option {
 	log = log.With("connection", name)
 	return []nats.Option{
 		nats.Name(name),
-		nats.CustomInboxPrefix(wire.InboxPrefix + inbox + ".r"), // a user may hear what is below _HF.<inbox> only
+		nats.CustomInboxPrefix(wire.InboxPrefix + inbox + ".r"), // a user may subscribe only below _HF.<inbox>
 		nats.MaxReconnects(-1),
 		nats.ReconnectBufSize(-1),
 		nats.ReconnectWait(200 * time.Millisecond),
@@ -225,12 +226,12 @@ func connection(name, inbox string, log *slog.Logger) []nats.Option {
 			if sub != nil {
 				subject = sub.Subject
 			}
-			log.Warn("NATS complained", "subject", subject, "err", err)
+			log.Warn("NATS reported an error", "subject", subject, "err", err)
 		}),
 	}
 }
 
-// dial reaches NATS over TCP. While nobody listens it tries again, for as long as within says.
+// dial connects to NATS over TCP. While nothing listens, it tries again until within is over.
 func (p *program) dial(ctx context.Context, to natsFlags, within time.Duration, opts ...nats.Option) (*nats.Conn, error) {
 	own, err := to.options()
 	if err != nil {
@@ -256,9 +257,13 @@ func (p *program) dial(ctx context.Context, to natsFlags, within time.Duration, 
 	}
 }
 
-// worthAnotherTry reports whether a later attempt may succeed: the server may not have started yet.
+// worthAnotherTry reports whether a later attempt may succeed: the server may not have started yet, or may be too
+// busy to answer in time.
 func worthAnotherTry(err error) bool {
-	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || strings.HasPrefix(err.Error(), "dial ")
+	if failed, ok := errors.AsType[*net.OpError](err); ok { // a TLS alert is a net.OpError too, and does not go away
+		return failed.Op == "dial" || failed.Op == "read" || failed.Op == "write"
+	}
+	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, io.EOF)
 }
 
 func (p *program) noNATS(where string, tries int, err error) error {
@@ -266,7 +271,7 @@ func (p *program) noNATS(where string, tries int, err error) error {
 	if errors.Is(err, nats.ErrNoServers) {
 		cause = "nobody listens there"
 	} else if _, unreadable := errors.AsType[*url.Error](err); unreadable {
-		cause = "it is not a URL" // and the error repeats what it cannot read, a password too
+		cause = "it is not a URL" // the error would repeat the text that it cannot parse, a password too
 	}
 	if tries > 1 {
 		cause = fmt.Sprintf("%s (%d tries in %v)", cause, tries, reachWithin)
@@ -276,19 +281,19 @@ func (p *program) noNATS(where string, tries int, err error) error {
 	case errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked):
 		return &failure{code: string(objects.Forbidden), exit: exitDenied, err: said,
 			hint: "say who asks:   --context NAME, --creds FILE, --nkey FILE or --tls-cert FILE, or a user in the URL"}
-	case errors.Is(err, nats.ErrTLS) || strings.Contains(cause, "tls: "): // the server's own word has no type
+	case errors.Is(err, nats.ErrTLS) || strings.Contains(cause, "tls: "): // the server's message has no type
 		return unreachable(said, "who signed NATS's certificate:   --tls-ca FILE\nours, if NATS asks for one:      --tls-cert FILE --tls-key FILE")
 	}
 	return unreachable(said,
 		fmt.Sprintf("start one:      %s nats\nor everything:  %s dev\nor say where:   --nats nats://host:4222", p.cfg.Name, p.cfg.Name))
 }
 
-// withoutSecrets is a list of URLs that may be shown.
+// withoutSecrets returns a list of URLs without passwords.
 func withoutSecrets(list string) string {
 	all := strings.Split(list, ",")
 	for i, one := range all {
 		one = strings.TrimSpace(one)
-		bare := !strings.Contains(one, "://") // nats.go takes a URL without its scheme
+		bare := !strings.Contains(one, "://") // nats.go accepts a URL without its scheme
 		if bare {
 			one = "nats://" + one
 		}
@@ -307,7 +312,7 @@ func withoutSecrets(list string) string {
 	return strings.Join(all, ",")
 }
 
-// emulation reads --rtt and makes sure that the regions can be used with it.
+// emulation parses --rtt and checks that the regions can be used with it.
 func emulation(rtt string, regions ...string) (link.Setting, error) {
 	setting, err := link.Parse(rtt)
 	if err != nil {
@@ -327,9 +332,8 @@ func emulation(rtt string, regions ...string) (link.Setting, error) {
 	return setting, nil
 }
 
-// distance is the round trip to pay between a region and the server of a
-// connection. With the table only our own servers are far away: a real one is
-// where it is.
+// distance returns the simulated round trip between a region and the server of a connection. With the table, only
+// servers of `dev` and `nats` have one: a real server has its real distance.
 func distance(setting link.Setting, region, server string) (rtt time.Duration, stands string, err error) {
 	stands, ours := strings.CutPrefix(server, devServer)
 	if setting.Off() || !ours && setting == (link.Setting{}) {
@@ -345,7 +349,7 @@ func distance(setting link.Setting, region, server string) (rtt time.Duration, s
 	return rtt, stands, err
 }
 
-// timing is what gateways and hosts on a server must agree on.
+// timing returns the durations that gateways and hosts on a server must share.
 func timing(server string) wire.Timing {
 	if strings.HasPrefix(server, devServer) {
 		return wire.Timing{TTL: devTTL}

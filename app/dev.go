@@ -109,7 +109,7 @@ func (o *devOptions) check() (link.Setting, error) {
 	return setting, checkServer(o.natsPort, o.sync)
 }
 
-// dev runs until ctx ends.
+// dev runs everything until ctx ends.
 func (p *program) dev(ctx context.Context, o devOptions) error {
 	began := time.Now()
 	setting, err := o.check()
@@ -143,7 +143,7 @@ func (p *program) dev(ctx context.Context, o devOptions) error {
 	}
 	if err != nil {
 		err = d.fleet.close(err)
-		closeAll(listeners) // those that no gateway has
+		closeAll(listeners) // those that no gateway has taken over
 		return err
 	}
 	return d.fleet.stopInOrder()
@@ -156,7 +156,7 @@ func (p *program) announce(b *banner) error {
 	return b.write(p.stdout, isTerminal(p.stdout) && wantColor())
 }
 
-// listenAll takes the ports of all gateways, or none.
+// listenAll listens on the ports of all gateways, or on none.
 func (p *program) listenAll(o devOptions) ([]net.Listener, error) {
 	var all []net.Listener
 	for k := range o.regions {

@@ -11,16 +11,16 @@ import (
 	"holdfast/gateway"
 )
 
-// doorOptions are the flags that say who may come in through a gateway, and with how much.
+// doorOptions are the flags that say which clients may use a gateway, and how much.
 type doorOptions struct {
 	origins, hosts []string
 	proxies        []string
-	trusted        []netip.Prefix // proxies, read
+	trusted        []netip.Prefix // parsed
 	limits         gateway.Limits
 	idle           time.Duration
 }
 
-// add adds the flags. What the program has set itself is their default.
+// add adds the flags. Their defaults are the program's own settings.
 func (o *doorOptions) add(p *program, c *cobra.Command) {
 	f := c.Flags()
 	o.limits = p.cfg.Limits.WithDefaults()
@@ -39,7 +39,7 @@ func (o *doorOptions) add(p *program, c *cobra.Command) {
 	f.IntVar(&o.limits.NewPer, "max-new-per-address", o.limits.NewPer, "most objects that one address brings into being in a second")
 }
 
-// check reads the flags.
+// check parses and checks the flags.
 func (o *doorOptions) check() error {
 	for _, origin := range o.origins {
 		if err := gateway.CheckOrigin(origin); err != nil {
@@ -73,7 +73,7 @@ func (o *doorOptions) check() error {
 	return nil
 }
 
-// configure gives a gateway what the flags say.
+// configure sets the flags in a gateway's configuration.
 func (o *doorOptions) configure(cfg *gateway.Config) {
 	cfg.Origins, cfg.Hosts, cfg.Proxies, cfg.Limits, cfg.Idle = o.origins, o.hosts, o.trusted, o.limits, o.idle
 }

@@ -15,31 +15,31 @@ import (
 // The exit codes.
 const (
 	exitFault       = 1   // a fault, or anything unnamed
-	exitUsage       = 2   // called in a way that cannot be
-	exitTaken       = 3   // a port or a store is in use by somebody else
+	exitUsage       = 2   // a wrong command line
+	exitTaken       = 3   // a port or a store is in use by another process
 	exitNotFound    = 4   // there is no such thing
 	exitConflict    = 5   // an object has refused
 	exitDenied      = 6   // the system or a server does not permit it
 	exitNATS        = 7   // NATS or a gateway cannot be reached or cannot be used
-	exitUnknown     = 8   // it may or may not have happened
-	exitCheck       = 20  // a check did not hold
+	exitUnknown     = 8   // the operation may or may not have happened
+	exitCheck       = 20  // a check failed
 	exitInterrupted = 130 // by a signal, before it was done
 )
 
-// failure is an error with what a script and a person need besides.
+// failure is an error with what a script and a person need beside its text.
 type failure struct {
 	code string // for programs
 	exit int
 	err  error
 	hint string         // what to do next; may have several lines
 	more map[string]any // an object's own details
-	told bool           // the result, which is written, says all of it
+	told bool           // the printed result says all of it
 }
 
-// Error is the message without the hint.
+// Error returns the message without the hint.
 func (f *failure) Error() string { return f.err.Error() }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (f *failure) Unwrap() error { return f.err }
 
 func usage(err error, hint string) error {
@@ -50,8 +50,8 @@ func unreachable(err error, hint string) error {
 	return &failure{code: string(objects.Unavailable), exit: exitNATS, err: err, hint: hint}
 }
 
-// sortOut finds out what cobra's own errors are: all that happens before a
-// command has begun is a matter of how it was called.
+// sortOut turns cobra's own errors into usage errors: everything that fails before a command begins is an error in the
+// command line.
 func (p *program) sortOut(err error) error {
 	if _, known := errors.AsType[*failure](err); err == nil || known || p.began {
 		return err
@@ -64,7 +64,7 @@ func (p *program) sortOut(err error) error {
 	return usage(errors.New(message), hint)
 }
 
-// describe names an error.
+// describe turns an error into a failure.
 func describe(err error) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
@@ -112,7 +112,7 @@ func exitOf(code objects.Code) int {
 	return cmp.Or(exits[code], exitFault)
 }
 
-// envelope is a failure as a program reads it.
+// envelope is the JSON form of a failure.
 type envelope struct {
 	Code    string         `json:"code"`
 	Message string         `json:"message"`
@@ -120,7 +120,7 @@ type envelope struct {
 	Details map[string]any `json:"details,omitempty"`
 }
 
-// errorReport is all that standard output gets when there is no result.
+// errorReport is written to standard output if there is no result.
 type errorReport struct {
 	OK    bool      `json:"ok"` // false
 	Error *envelope `json:"error"`
@@ -138,7 +138,7 @@ func (p *program) report(err error) int {
 	case p.json && f.told:
 	case p.json:
 		if err := p.print(errorReport{Error: f.envelope()}); err != nil {
-			return exitFault // nobody listens on stdout; stderr is for logs
+			return exitFault // standard output is closed; standard error is for logs
 		}
 	default:
 		fmt.Fprintf(p.stderr, "%s: %s\n", p.cfg.Name, f.Error())

@@ -20,39 +20,39 @@ import (
 )
 
 const (
-	replaceAfter = 5 * time.Second        // from the death of a host to its successor
-	lastWords    = 150 * time.Millisecond // in which a dying host may still write, and two round trips
-	lateAfter    = 2 * devTTL             // when what it wrote arrives: others own its objects by then
+	replaceAfter = 5 * time.Second        // from a host's death to its replacement
+	lastWords    = 150 * time.Millisecond // how long a dying host may still write, beside two round trips
+	lateAfter    = 2 * devTTL             // how late its last writes arrive: other hosts own its objects by then
 	longestCut   = 30 * time.Second
 )
 
-// faults are the hosts of a dev run, and what is broken about them on purpose.
+// faults has the hosts of a dev run, and what is broken about them on purpose.
 type faults struct {
 	d   *devRun
-	own *nats.Conn // that hears what the store answers
+	own *nats.Conn // receives the store's answers
 
 	mu    sync.Mutex // guards what follows
 	hosts map[string]*devHost
 }
 
-// devHost is a host that can be killed and raised again under its name.
+// devHost is a host that can be killed and started again under its name.
 type devHost struct {
 	region int
 	name   string
 
-	// All below is of the present life, and guarded by faults.mu.
+	// These describe the current life, and are guarded by faults.mu.
 	host  *host.Host
 	serve *nats.Conn
 	state *nats.Conn
-	way   *link.Delay // of serve
-	ink   *link.Delay // of state
-	inbox string      // begins the subjects on which the store answers state
+	way   *link.Delay // delay of serve
+	ink   *link.Delay // delay of state
+	inbox string      // prefix of the subjects on which the store answers state
 	down  bool        // killed, and not yet raised
 }
 
 func newFaults(d *devRun) *faults { return &faults{d: d, hosts: make(map[string]*devHost)} }
 
-// raise starts a host of a region for the first time.
+// raise starts a region's host for the first time.
 func (f *faults) raise(region int, name string) error {
 	h := &devHost{region: region, name: name}
 	cfg, err := f.connect(h, 0)
@@ -69,7 +69,7 @@ func (f *faults) raise(region int, name string) error {
 	return nil
 }
 
-// connect makes the host of a new life.
+// connect makes the host for a new life.
 func (f *faults) connect(h *devHost, rtt time.Duration) (host.Config, error) {
 	d := f.d
 	h.way, h.ink, h.inbox = link.New(rtt), link.New(rtt), wire.InboxPrefix+stateUser+"."+nuid.Next()
@@ -95,7 +95,7 @@ func (f *faults) connect(h *devHost, rtt time.Duration) (host.Config, error) {
 	return cfg, nil
 }
 
-// run runs a host's present life. Its end is a failure of the fleet unless it was killed.
+// run runs a host's current life. Its end is a failure of the fleet unless the host was killed.
 func (f *faults) run(h *devHost) {
 	now, serve, state := h.host, h.serve, h.state
 	f.d.fleet.hosts.Go(func() error {
@@ -112,7 +112,7 @@ func (f *faults) run(h *devHost) {
 	})
 }
 
-// spread begins the distance of a region's hosts.
+// spread starts the distance of a region's hosts.
 func (f *faults) spread(region int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -124,8 +124,8 @@ func (f *faults) spread(region int) {
 	}
 }
 
-// Kill implements gateway.Faults. What the host writes in its last moments is held up on
-// its way, and arrives when others have taken over what it owned.
+// Kill implements gateway.Faults. The last writes of the host are held up, and arrive when other hosts have taken over
+// its objects.
 func (f *faults) Kill(name string, tell func(gateway.Fault)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -153,13 +153,13 @@ func (f *faults) Kill(name string, tell func(gateway.Fault)) error {
 	return nil
 }
 
-// endHost ends a dying host, hears what the store says to its last write, and raises another.
+// endHost ends a dying host, reports the store's answer to its last write, and starts a replacement.
 func (f *faults) endHost(h *devHost, killed time.Time, refused *nats.Subscription, tell func(gateway.Fault)) {
 	ctx := f.d.fleet.hosting
 	defer refused.Unsubscribe()
 	pause(ctx, lastWords+2*f.d.rtts[h.region])
 	h.serve.Close()
-	h.state.Close() // what is on its way still travels
+	h.state.Close() // writes on their way still travel
 	late, cancel := context.WithDeadline(ctx, killed.Add(replaceAfter))
 	defer cancel()
 	for {
@@ -189,7 +189,7 @@ func (f *faults) endHost(h *devHost, killed time.Time, refused *nats.Subscriptio
 	tell(gateway.Fault{What: "replaced", Host: h.name, At: time.Now()})
 }
 
-// isRefusal reports whether the store refused a record because another was written since.
+// isRefusal reports whether the store refused a record because another one was written since.
 func isRefusal(answer []byte) bool {
 	var ack struct {
 		Stream string `json:"stream"`

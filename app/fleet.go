@@ -23,29 +23,29 @@ type fleet struct {
 	p *program
 
 	ops       *ops.Server
-	opsURL    string // where it listens; "": nowhere
+	opsURL    string // URL of the operations listener; "": there is none
 	operating context.Context
 	stopOps   context.CancelFunc
 	operation errgroup.Group
 
-	ctx  context.Context // ends when all is to stop
+	ctx  context.Context // ends when everything must stop
 	stop context.CancelCauseFunc
 
-	serving      context.Context // of the gateways
+	serving      context.Context // the gateways'
 	stopGateways context.CancelFunc
 	gateways     errgroup.Group
 	running      []*gateway.Gateway
 
-	hosting   context.Context // of the hosts
+	hosting   context.Context // the hosts'
 	stopHosts context.CancelFunc
 	hosts     errgroup.Group
 	hosted    int
 
-	conns []*nats.Conn // closed when nobody uses them any more
+	conns []*nats.Conn // closed when nothing uses them any more
 	last  func()       // called at the very end; may be nil
 }
 
-// newFleet makes a fleet with nobody in it, and serves operations at once.
+// newFleet makes an empty fleet, and serves operations at once.
 func (p *program) newFleet(ctx context.Context, opsListen string) (*fleet, error) {
 	ln, err := listenOps(opsListen)
 	if err != nil {
@@ -68,7 +68,7 @@ func (p *program) newFleet(ctx context.Context, opsListen string) (*fleet, error
 	return f, nil
 }
 
-// opsPhrase says in a line for people where operations are served.
+// opsPhrase names the operations listener for people.
 func (f *fleet) opsPhrase() string {
 	if f.opsURL == "" {
 		return ""
@@ -76,14 +76,14 @@ func (f *fleet) opsPhrase() string {
 	return " · operations " + f.opsURL
 }
 
-// addOps is opsPhrase for programs.
+// addOps adds the operations listener to facts for programs.
 func (f *fleet) addOps(facts map[string]any) {
 	if f.opsURL != "" {
 		facts["ops"] = f.opsURL
 	}
 }
 
-// keep has the fleet close a connection when all that uses it has stopped.
+// keep registers a connection, to be closed when everything that uses it has stopped.
 func (f *fleet) keep(nc *nats.Conn, err error) (*nats.Conn, error) {
 	if err == nil {
 		f.conns = append(f.conns, nc)
@@ -91,7 +91,7 @@ func (f *fleet) keep(nc *nats.Conn, err error) (*nats.Conn, error) {
 	return nc, err
 }
 
-// gateway starts a gateway on a listener, which is its to close from here on.
+// gateway starts a gateway on a listener, which the gateway owns from then on.
 func (f *fleet) gateway(cfg gateway.Config, ln net.Listener) error {
 	for _, class := range f.p.cfg.Objects {
 		cfg.Classes = append(cfg.Classes, string(class.Class()))
@@ -146,7 +146,7 @@ func (f *fleet) newHost(cfg host.Config) (*host.Host, error) {
 	return h, nil
 }
 
-// addHost counts a host, and has the operations listener speak of whoever is it now.
+// addHost counts a host, and makes the operations listener report about it. now returns its current life.
 func (f *fleet) addHost(cfg host.Config, now func() *host.Host) {
 	f.hosted++
 	f.ops.Add(func(context.Context) ops.Part {
@@ -154,13 +154,13 @@ func (f *fleet) addHost(cfg host.Config, now func() *host.Host) {
 	})
 }
 
-// server has the operations listener speak of the embedded server.
+// server makes the operations listener report about the embedded server.
 func (f *fleet) server(s *embedded.Server) {
 	f.last = s.Close
 	f.ops.Add(func(context.Context) ops.Part { return ops.Part{Kind: "nats", Name: s.Name(), Ready: true} })
 }
 
-// part is p, which is ready if there is no error.
+// part returns p, ready if there is no error.
 func part(p ops.Part, err error) ops.Part {
 	if p.Ready = err == nil; !p.Ready {
 		p.Why = err.Error()
@@ -168,8 +168,7 @@ func part(p ops.Part, err error) ops.Part {
 	return p
 }
 
-// stopInOrder waits until ctx has ended, stops everything and says so. It is nil
-// if nothing failed.
+// stopInOrder waits until ctx has ended, stops everything and reports that. It returns nil if nothing failed.
 func (f *fleet) stopInOrder() error {
 	<-f.ctx.Done()
 	began := time.Now()
@@ -206,13 +205,12 @@ func (f *fleet) sayDraining(sockets int) {
 	f.p.say("draining: %s  (Ctrl-C again to quit now)", strings.Join(what, ", then "))
 }
 
-// close stops everything in order, without a word. It returns why the fleet
-// failed, err if it did not.
+// close stops everything in order, silently. It returns the reason why the fleet failed, err if it did not.
 func (f *fleet) close(err error) error {
 	f.stop(nil)
 	f.ops.Stopping()
 	f.stopGateways()
-	_ = f.gateways.Wait() // their errors are f.stop's
+	_ = f.gateways.Wait() // f.stop has their errors
 	f.stopHosts()
 	_ = f.hosts.Wait() // likewise
 	for _, nc := range f.conns {
@@ -222,14 +220,14 @@ func (f *fleet) close(err error) error {
 		f.last()
 	}
 	f.stopOps()
-	_ = f.operation.Wait() // its error is f.stop's
+	_ = f.operation.Wait() // f.stop has its error
 	if cause := context.Cause(f.ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	return err
 }
 
-// count is "1 socket", "2 sockets".
+// count returns a number with its noun: "1 socket", "2 sockets".
 func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what

@@ -80,7 +80,7 @@ func (p *program) runGateway(ctx context.Context, o gatewayOptions) error {
 		ln.Close() // says that it is closed, if a gateway had it
 		return f.close(err)
 	}
-	// It serves; that there is nobody to own objects yet is no reason to wait.
+	// Serving does not wait for hosts that can own objects.
 	if err := ready(f.ctx, f.running[0], ln); err != nil {
 		p.log.Warn("not ready yet", "err", err)
 	}

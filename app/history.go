@@ -18,11 +18,11 @@ import (
 	"holdfast/objects/host"
 )
 
-// when says how a moment is given on the command line.
+// when explains how a moment is given on the command line.
 const when = "WHEN is a bookmark as `history` prints them, a time such as\n" +
 	"2026-11-26T09:30:00Z, or how long ago: 90s, 2h."
 
-// parseWhen is the state that text names.
+// parseWhen returns the bookmark of the state that text names.
 func parseWhen(text string, now time.Time) (objects.Bookmark, error) {
 	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
 		return checkWhen(text, t, now)
@@ -99,7 +99,7 @@ func (p *program) history(ctx context.Context, in *host.Inspector, id objects.ID
 	return writeHistory(p.stdout, found)
 }
 
-// pastFailure adds to a failure what to do next.
+// pastFailure adds the next step to a failure.
 func (p *program) pastFailure(ctx context.Context, in *host.Inspector, err error) error {
 	if objects.CodeOf(err) != objects.NotFound {
 		return err
@@ -132,7 +132,7 @@ func writeHistory(w io.Writer, found []host.HistoryEntry) error {
 	return t.Flush()
 }
 
-// changeOf says what a change has done.
+// changeOf describes a change.
 func changeOf(e host.HistoryEntry) string {
 	switch {
 	case e.Restored != "":
@@ -241,7 +241,7 @@ func (p *program) restoreCommand() *cobra.Command {
 }
 
 func (p *program) restore(ctx context.Context, nc *nats.Conn, in *host.Inspector, id objects.ID, name string, to objects.Bookmark) error {
-	if _, err := in.GetAt(ctx, id, name, to); err != nil { // an owner is not asked, nor a name claimed, for what cannot be
+	if _, err := in.GetAt(ctx, id, name, to); err != nil { // an owner is not asked, nor an object claimed, for a state that is not known
 		return p.pastFailure(ctx, in, err)
 	}
 	done, err := host.Restore(ctx, nc, id, name, to)

@@ -24,7 +24,7 @@ type hostOptions struct {
 	replicas     int
 	memory       bool
 	maxBytes     string
-	limit        int64 // maxBytes, read
+	limit        int64 // maxBytes, parsed
 	rtt          string
 	hosting      hostFlags
 	ops          string
@@ -95,7 +95,7 @@ func (p *program) runHost(ctx context.Context, o hostOptions) error {
 	return f.stopInOrder()
 }
 
-// leastStore is the smallest limit of the store: of some hundred full objects.
+// leastStore is the smallest limit of the store: enough for some hundred full objects.
 const leastStore = 64 << 20
 
 // parseSize reads a size; "" is 0.
@@ -131,7 +131,7 @@ func (p *program) joinAsHost(f *fleet, o hostOptions, setting link.Setting) (*jo
 type joined struct {
 	nc     *nats.Conn
 	region string
-	rtt    time.Duration // emulated
+	rtt    time.Duration // simulated
 	stands string        // region of the server, if it is one of ours
 }
 
@@ -148,7 +148,7 @@ func (p *program) join(f *fleet, to natsFlags, region string, setting link.Setti
 	return j, err
 }
 
-// printJoined says on standard output that a gateway or a host is there.
+// printJoined reports on standard output that a gateway or a host has started.
 func (p *program) printJoined(f *fleet, j *joined, facts map[string]any, line string) error {
 	url := withoutSecrets(j.nc.ConnectedUrl())
 	if p.json {
@@ -164,7 +164,7 @@ func (p *program) printJoined(f *fleet, j *joined, facts map[string]any, line st
 	return err
 }
 
-// hostError makes what host.New says a matter of NATS: that is all it works with.
+// hostError turns an error of host.New into one about NATS: New works with nothing else.
 func hostError(cfg host.Config, err error) error {
 	if _, told := errors.AsType[*objects.Error](err); told {
 		return err

@@ -9,8 +9,8 @@ import (
 	"holdfast/objects/host"
 )
 
-// hostFlags are the flags of every command that runs hosts: how much they keep of what objects have sent to sockets, and how
-// they tend large objects.
+// hostFlags are the flags of every command that runs hosts: how many messages to sockets they keep, and how they
+// maintain large objects.
 type hostFlags struct {
 	window, windows int
 	keep            time.Duration
@@ -18,7 +18,7 @@ type hostFlags struct {
 	mergeRate       int
 }
 
-// add adds the flags. What the program has set itself is their default.
+// add adds the flags. Their defaults are the program's own settings.
 func (o *hostFlags) add(p *program, c *cobra.Command) {
 	o.window, o.windows, o.keep, o.mergeRate = p.cfg.Window, p.cfg.Windows, p.cfg.WindowTime, 16<<20
 	if o.window <= 0 {
@@ -38,7 +38,7 @@ func (o *hostFlags) add(p *program, c *cobra.Command) {
 	sizeFlag(f, &o.mergeRate, "merge-rate", "most of large objects that each of two merges of a host writes in a second")
 }
 
-// check refuses flags that make no sense.
+// check refuses impossible flags.
 func (o *hostFlags) check() error {
 	if o.keep < time.Second || o.keep > time.Hour {
 		return usage(fmt.Errorf("--window-time %v: want 1s to 1h", o.keep), "")
@@ -52,7 +52,7 @@ func (o *hostFlags) check() error {
 	return nil
 }
 
-// configure gives a host what the flags say.
+// configure sets the flags in a host's configuration.
 func (o *hostFlags) configure(cfg *host.Config) {
 	cfg.Window, cfg.Windows, cfg.Timing.Keep = o.window, o.windows, o.keep
 	cfg.PurgeAfter, cfg.MergeRate = o.purgeAfter, o.mergeRate

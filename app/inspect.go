@@ -63,18 +63,18 @@ func (p *program) resumeCommand() *cobra.Command {
 	})
 }
 
-// resumed is what `resume` has done.
+// resumed is the result of `resume`.
 type resumed struct {
 	OK    bool   `json:"ok"`
 	Class string `json:"class"`
 	Name  string `json:"name,omitempty"`
 	ID    string `json:"id"`
 
-	Quarantine *host.Quarantine `json:"quarantine,omitempty"` // the one that was lifted
-	Alarm      time.Time        `json:"alarm,omitzero"`       // for when the alarm was set that was parked, and runs now
+	Quarantine *host.Quarantine `json:"quarantine,omitempty"` // the quarantine that was lifted
+	Alarm      time.Time        `json:"alarm,omitzero"`       // when the parked alarm was set for, which runs now
 }
 
-// resume has the object go on, if something holds it up.
+// resume lets the object continue, if something holds it up.
 func (p *program) resume(ctx context.Context, nc *nats.Conn, in *host.Inspector, id objects.ID, name string) error {
 	info, err := in.Get(ctx, id, name)
 	if err != nil {
@@ -143,11 +143,11 @@ func (p *program) lsCommand() *cobra.Command {
 	return c
 }
 
-// inspection is what a command does with the store.
+// inspection is a command's work on the store.
 type inspection func(context.Context, *nats.Conn, *host.Inspector) error
 
-// objectCommand completes a command about one object, which the first argument names, or --id. read reads the other arguments
-// and the flags, and returns the action.
+// objectCommand completes a command about one object, which the first argument or --id names. read parses the other
+// arguments and the flags, and returns the action.
 func (p *program) objectCommand(c *cobra.Command, read func(id objects.ID, name string, more []string) (inspection, error)) *cobra.Command {
 	var from natsFlags
 	var digits string
@@ -168,7 +168,7 @@ func (p *program) objectCommand(c *cobra.Command, read func(id objects.ID, name 
 	return c
 }
 
-// parseObject is the object's id and, if it was given by that, its name.
+// parseObject returns the object's id and, if the argument has it, the name.
 func parseObject(arg, digits string) (id objects.ID, name string, err error) {
 	class, name, named := strings.Cut(arg, "/")
 	switch {
@@ -182,7 +182,7 @@ func parseObject(arg, digits string) (id objects.ID, name string, err error) {
 	return id, "", usage(fmt.Errorf("%.80q: want CLASS/NAME, or CLASS with --id", arg), "")
 }
 
-// inspect connects and reads.
+// inspect connects and runs read.
 func (p *program) inspect(ctx context.Context, from natsFlags, read inspection) error {
 	nc, err := p.dial(ctx, from, atOnce, connection(p.cfg.Name+" inspects", adminUser, p.log)...)
 	if err != nil {
@@ -249,7 +249,7 @@ func writeObject(w io.Writer, info host.Info, now time.Time) error {
 	return t.Flush()
 }
 
-// owner says who owns an object, and whether it seems to live.
+// owner describes an object's owner, and whether it seems to be alive.
 func owner(info host.Info) string {
 	if info.Incarnation == "" {
 		return "nobody"
@@ -281,7 +281,7 @@ func alarm(a host.Alarm, now time.Time) string {
 	return said
 }
 
-// shown is text from a client, made fit for a terminal.
+// shown returns a client's text without characters that affect a terminal.
 func shown(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(s)
@@ -289,7 +289,7 @@ func shown(s string) string {
 	return s
 }
 
-// value is a stored value on one line of bounded length.
+// value returns a stored value on one line of bounded length.
 func value(raw json.RawMessage) string {
 	const most = 120
 	s := shown(string(raw))
@@ -328,7 +328,7 @@ func (p *program) ls(ctx context.Context, in *host.Inspector, class string, limi
 	return writeList(p.stdout, found)
 }
 
-// unknown adds to a failure which classes there are, if nothing was found.
+// unknown adds the existing classes to a failure, if nothing was found.
 func (p *program) unknown(ctx context.Context, in *host.Inspector, err error) error {
 	f := describe(err)
 	if classes, failed := hostedClasses(ctx, in); failed == nil && f.exit == exitNotFound {
@@ -340,7 +340,7 @@ func (p *program) unknown(ctx context.Context, in *host.Inspector, err error) er
 	return f
 }
 
-// hostedClasses are the classes of the hosts that live.
+// hostedClasses returns the classes of live hosts.
 func hostedClasses(ctx context.Context, in *host.Inspector) ([]string, error) {
 	hosts, err := in.Hosts(ctx)
 	if err != nil {
@@ -381,7 +381,7 @@ func writeList(w io.Writer, found []host.Info) error {
 		}
 		keys := strconv.Itoa(len(info.Keys))
 		if info.Partial {
-			keys = "many" // they are not counted: that would read all of the object
+			keys = "many" // counting them would read the whole object
 		}
 		fmt.Fprintf(t, "%s/%s\t%s\t%d\t%s\t%s\n", info.Class, called, by, info.Epoch, keys, humanize.IBytes(uint64(info.Size)))
 	}

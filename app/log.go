@@ -13,7 +13,7 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// newLog writes for people if told to, JSON otherwise.
+// newLog returns a logger that writes text for people, or JSON.
 func newLog(w io.Writer, level string, people bool) (*slog.Logger, error) {
 	var least slog.Level
 	if err := least.UnmarshalText([]byte(level)); err != nil {
@@ -33,7 +33,7 @@ func isTerminal(w io.Writer) bool {
 // wantColor reports whether a terminal may be coloured: https://no-color.org.
 func wantColor() bool { return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" }
 
-// say tells a person, on standard error, what is going on; a program gets the facts in the log.
+// say reports progress to a person, on standard error. With --json the log has the facts instead.
 func (p *program) say(format string, args ...any) {
 	if !p.json {
 		fmt.Fprintf(p.stderr, format+"\n", args...)

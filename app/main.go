@@ -56,17 +56,18 @@ import (
 	"holdfast/objects"
 )
 
-// Config is what a program is made of.
+// Config configures a program.
 type Config struct {
 	Name    string // of the program; default "holdfast"
 	Version string // default "0.1.0"
 	Objects []*objects.Implementation
 	Worker  gateway.Worker // routes in front of the objects; default: none
 
-	// Demo is a worker with which anybody may play: dev has it, and a gateway with --demo. A program has it or Worker.
+	// Demo is a worker that anybody may use: dev has it, and a gateway with --demo. A program has either Demo or
+	// Worker.
 	Demo gateway.Worker
 
-	// What follows is the default of the flags of the same names.
+	// These are the defaults of the flags of the same names.
 	Origins    []string
 	Limits     gateway.Limits
 	Window     int           // 1 MiB
@@ -89,8 +90,7 @@ func Main(cfg Config) {
 	os.Exit(Run(ctx, cfg, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// Run runs one command and returns its exit code. The end of ctx is what Ctrl-C
-// is to Main.
+// Run runs one command and returns its exit code. The end of ctx has the effect of Ctrl-C.
 func Run(ctx context.Context, cfg Config, args []string, stdout, stderr io.Writer) int {
 	if cfg.Name == "" {
 		cfg.Name = "holdfast"
@@ -118,8 +118,8 @@ type program struct {
 	json  bool
 	level string
 
-	log   *slog.Logger // once a command has begun
-	began bool         // a command has begun: what fails from here on is not the way it was called
+	log   *slog.Logger // set when a command has begun
+	began bool         // a command has begun: later failures are no errors in the command line
 }
 
 func (p *program) root() *cobra.Command {
@@ -152,7 +152,7 @@ func (p *program) root() *cobra.Command {
 	return root
 }
 
-// completeBuiltins gives cobra's own commands the examples that all others have.
+// completeBuiltins adds examples to cobra's own commands, as all others have.
 func (p *program) completeBuiltins(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -169,12 +169,12 @@ func (p *program) completeBuiltins(root *cobra.Command) {
 	}
 }
 
-// examples writes the program's name in front of every line.
+// examples puts the program's name in front of every line.
 func (p *program) examples(lines string) string {
 	return "  " + p.cfg.Name + " " + strings.ReplaceAll(lines, "\n", "\n  "+p.cfg.Name+" ")
 }
 
-// run makes a command's work of fn.
+// run makes a cobra command from fn.
 func (p *program) run(fn func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		log, err := newLog(p.stderr, p.level, p.terminal && !p.json)

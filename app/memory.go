@@ -13,7 +13,7 @@ import (
 
 const (
 	lookEvery = 5 * time.Second
-	littleUse = 2 << 20 // bytes allocated from one look to the next: nothing much happens
+	littleUse = 2 << 20 // bytes allocated between two looks: below this the process is idle
 	worthIt   = 8 << 20 // bytes allocated since memory was last given back
 )
 
@@ -43,7 +43,7 @@ func tuneMemory(ctx context.Context) {
 	}
 }
 
-// keeper remembers when memory was used.
+// keeper remembers when memory was used and given back.
 type keeper struct{ last, freed uint64 } // bytes allocated so far, at those times
 
 // over reports whether a busy period has ended, given the total bytes allocated so far.
@@ -56,7 +56,7 @@ func (k *keeper) over(allocated uint64) bool {
 	return idle
 }
 
-// allocated is how many bytes were allocated ever.
+// allocated returns how many bytes were allocated so far.
 func allocated() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)

@@ -55,7 +55,7 @@ func checkServer(port int, sync string) error {
 	return nil
 }
 
-// serverConfig is the embedded server that stands in a region.
+// serverConfig returns the embedded server that stands in a region.
 func (p *program) serverConfig(region, host string, port int, store, sync string) embedded.Config {
 	if port == 0 {
 		port = -1 // embedded's word for a free one

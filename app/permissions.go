@@ -36,11 +36,11 @@ type natsUser struct {
 	Subscribe []string `json:"subscribe"`
 }
 
-// streams are the hosts' streams, with the API requests to them beside reading.
+// streams are the hosts' streams.
 var streams = []string{bucket.Records().Stream(), bucket.Leases().Stream(), "HF_ALARMS"}
 
-// natsUsers are the users of a deployment. Each gateway's inbox makes a user of its own. With the foil gateways may use
-// the demo's buckets, and nothing else that is kept.
+// natsUsers returns the users of a deployment. Each gateway inbox is a user of its own. With foil, gateways may use the
+// demo's buckets, and no other stored data.
 func natsUsers(inboxes []string, foil bool) (users []natsUser) {
 	ask := []string{"hf.o.*.*.g", "hf.claim.*.*", "hf.hosts", "hf.hosts.*", "hf.host.*"}
 	for _, inbox := range inboxes {
@@ -91,7 +91,7 @@ func (u *natsUser) allowDemo(inboxes []string) {
 			"$JS.API.DIRECT.GET."+stream+".>", demo.Subject(">"))
 	}
 	for _, inbox := range inboxes {
-		u.Publish = append(u.Publish, wire.InboxPrefix+inbox+".r.>") // what they answer each other
+		u.Publish = append(u.Publish, wire.InboxPrefix+inbox+".r.>") // the gateways' answers to each other
 	}
 }
 
@@ -143,7 +143,7 @@ func checkInboxes(inboxes []string) error {
 	return nil
 }
 
-// configOf is users as nats-server's configuration.
+// configOf returns users in the form of nats-server's configuration.
 func configOf(users []natsUser) string {
 	var out strings.Builder
 	list := func(what string, subjects []string) {
@@ -165,15 +165,15 @@ func configOf(users []natsUser) string {
 	return out.String()
 }
 
-// guests are the users of an embedded server that listens beyond loopback. Each has a file, which is a context of the
-// nats command: whoever has it is that user.
+// guests are the users of an embedded server that listens beyond loopback. Each user has a file, which is a context of
+// the nats command: whoever has the file is that user.
 type guests struct {
 	dir   string
 	users []embedded.User
 }
 
-// guestsOf are the users of a server that listens at a host, none if only this machine reaches it. Passwords are kept in
-// the directory of the store; files that are there are believed.
+// guestsOf returns the users of a server that listens at a host; none if only this machine reaches the server.
+// Passwords are kept in the directory of the store; existing files are used as they are.
 func guestsOf(host, store string) (*guests, error) {
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil, nil
@@ -195,7 +195,7 @@ func guestsOf(host, store string) (*guests, error) {
 	return g, nil
 }
 
-// phrase says in a line for people where the users are.
+// phrase says where the users' files are, for people.
 func (g *guests) phrase() string {
 	if g == nil {
 		return ""
@@ -203,7 +203,7 @@ func (g *guests) phrase() string {
 	return " · users: " + g.dir + " (--context " + g.file(gateway.DefaultInbox) + ")"
 }
 
-// natsContext is what we say in a context of the nats command.
+// natsContext is the part of the nats command's context that we write.
 type natsContext struct {
 	Description string `json:"description"`
 	URL         string `json:"url"`
@@ -213,7 +213,7 @@ type natsContext struct {
 
 func (g *guests) file(user string) string { return filepath.Join(g.dir, user+".json") }
 
-// read is a user's context as it was written, the zero one if there is none.
+// read returns a user's context as written; zero if there is none.
 func (g *guests) read(user string) (c natsContext, err error) {
 	data, err := os.ReadFile(g.file(user))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -17,7 +17,7 @@ import (
 	"holdfast/internal/loopback"
 )
 
-// usersServer is a stock server with the users that `nats permissions` prints. Each has its name as password.
+// usersServer returns a stock server with the users that `nats permissions` prints. Each has its name as password.
 func usersServer(t *testing.T, args ...string) (url string, users []string) {
 	t.Helper()
 	code, text, errs := run(t, append([]string{"nats", "permissions"}, args...)...)

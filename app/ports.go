@@ -18,8 +18,7 @@ import (
 	"holdfast/objects"
 )
 
-// listen takes a port for HTTP. If somebody has it, the error says who, and hint
-// which flag to change.
+// listen listens for HTTP. If the port is taken, the error says by which process; hint says which flag to change.
 func listen(addr, hint string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -41,7 +40,7 @@ func opsFlag(c *cobra.Command, to *string) {
 	c.Flags().StringVar(to, "ops-listen", opsAnywhere, "address for /metrics, /readyz with details and /debug/pprof, which are not for clients; :0 is a free port, off is none")
 }
 
-// listenOps takes the port for operations. It returns nil if there is none.
+// listenOps listens for operations. It returns nil if that is turned off.
 func listenOps(addr string) (net.Listener, error) {
 	if addr == opsOff {
 		return nil, nil
@@ -52,7 +51,7 @@ func listenOps(addr string) (net.Listener, error) {
 	return listen(addr, "listen elsewhere:  --ops-listen 127.0.0.1:9091\nor on any port:    --ops-listen "+opsAnywhere+"\nor not at all:     --ops-listen "+opsOff)
 }
 
-// portTaken is the failure to get a port.
+// portTaken returns the error for a port that is taken.
 func portTaken(addr, hint string) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -65,7 +64,7 @@ func portTaken(addr, hint string) error {
 	return &failure{code: "port_taken", exit: exitTaken, err: fmt.Errorf("port %s is taken%s", port, by), hint: hint}
 }
 
-// serverFailed is why the embedded server has not started; hint says which flag gives it another port.
+// serverFailed returns the error of a server that did not start; hint says which flag gives it another port.
 func serverFailed(err error, hint string) error {
 	if taken, ok := errors.AsType[*embedded.PortTakenError](err); ok {
 		return portTaken(taken.Addr, hint)
@@ -81,8 +80,8 @@ func serverFailed(err error, hint string) error {
 	return err
 }
 
-// holder finds out who listens on a port, as ` (by pid 4412 "node")`. It is empty
-// where there is no /proc, or the process is not ours to look at.
+// holder returns which process listens on a port, as ` (by pid 4412 "node")`. It is empty without /proc, or if the
+// process belongs to another user.
 func holder(proc string, port int) string {
 	inodes := make(map[string]bool)
 	for _, table := range []string{"tcp", "tcp6"} {
@@ -122,7 +121,7 @@ func listening(table string, port int, inodes map[string]bool) {
 	}
 }
 
-// webURL is how a browser on this machine reaches a listener, without a slash at
+// webURL returns how a browser on this machine reaches a listener, without a slash at
 // the end.
 func webURL(ln net.Listener) string {
 	addr, ok := ln.Addr().(*net.TCPAddr)

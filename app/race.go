@@ -100,7 +100,7 @@ func (p *program) race(ctx context.Context, o raceOptions) error {
 	return p.judge(o, result)
 }
 
-// judge prints the result; it is a failure if what is expected did not hold.
+// judge prints the result. It fails if an expectation did not hold.
 func (p *program) judge(o raceOptions, result *tally) error {
 	var broken []string
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(append(o.expect, "object")))) {
@@ -136,7 +136,7 @@ func (p *program) progress(format string, args ...any) {
 	}
 }
 
-// round has the gateway race once and adds what it says to the result.
+// round has the gateway race once, and adds the events to the result.
 func (p *program) round(ctx context.Context, o raceOptions, name string, result *tally) error {
 	body, err := json.Marshal(map[string]any{
 		"n": o.n, "gap": o.gap.String(), "spread": o.spread.String(), "ttl": o.kvTTL.String(), "limit": o.kvLimit, "from": o.from,
@@ -170,7 +170,7 @@ func (p *program) round(ctx context.Context, o raceOptions, name string, result 
 	return nil
 }
 
-// refusal is the error that a gateway answered with.
+// refusal returns the error that a gateway answered with.
 func refusal(resp *http.Response, url string) error {
 	if resp.StatusCode == http.StatusNotFound {
 		return &failure{code: string(objects.NotFound), exit: exitNotFound,
@@ -185,7 +185,7 @@ func refusal(resp *http.Response, url string) error {
 	return fmt.Errorf("the gateway at %s answers with status %d", url, resp.StatusCode)
 }
 
-// reset removes a round's counters. What is left over does no harm.
+// reset removes a round's counters. Counters that stay do no harm.
 func (p *program) reset(ctx context.Context, url, name string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
@@ -227,7 +227,7 @@ type raceLine struct {
 	Run string `json:"run"`
 }
 
-// read takes the lines of one run. A stream without its last line broke off.
+// read reads the events of one run. A stream without its last line was cut.
 func (t *tally) read(r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// gatewayOf is a gateway that answers every race with these lines. It notes which
+// gatewayOf returns a gateway that answers every race with these lines. It notes which
 // counters were removed.
 func gatewayOf(t *testing.T, lines string) (url string, removed func() []string) {
 	t.Helper()
@@ -33,7 +33,7 @@ func gatewayOf(t *testing.T, lines string) (url string, removed func() []string)
 	return s.URL, func() []string { mu.Lock(); defer mu.Unlock(); return gone }
 }
 
-// column is what a gateway says of one counter in one round.
+// column returns what a gateway says of one counter in one round.
 func column(name string, asked, lost, wasted int) string {
 	var out strings.Builder
 	for i := range asked {

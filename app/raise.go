@@ -19,18 +19,18 @@ type devRun struct {
 	p         *program
 	setting   link.Setting
 	server    *embedded.Server
-	users     *guests // nil: NATS asks nobody who they are
+	users     *guests // nil: NATS has no users
 	listeners []net.Listener
 	fleet     *fleet
 	rtts      []time.Duration // by region
 	links     []*link.Delay   // by region
-	here      wire.Nearby     // all that is no distance from NATS
+	here      wire.Nearby     // of everything without a distance to NATS
 	names     []string        // of the hosts
 	faults    *faults
 }
 
-// raise starts all hosts and gateways and returns when all can answer. The
-// distances begin when all is in place: a start is no part of what they show.
+// raise starts all hosts and gateways and returns when all can answer. The distances begin after that, so that the
+// start is fast.
 func (d *devRun) raise(began time.Time) (*banner, error) {
 	d.faults = newFaults(d)
 	peers := make([]gateway.Peer, len(d.regions))
@@ -75,8 +75,8 @@ func (d *devRun) raise(began time.Time) (*banner, error) {
 	return b, nil
 }
 
-// nearby is whom the gateway and the hosts of a region reach without NATS. A region
-// that is some way off stands for processes that are apart, whose requests pay that way.
+// nearby returns the Nearby of a region's gateway and hosts; nil for a region with a distance, whose parts stand for
+// separate processes.
 func (d *devRun) nearby(k int) *wire.Nearby {
 	if d.rtts[k] > 0 || d.devOptions.nearby == nearbyOff {
 		return nil
@@ -110,7 +110,7 @@ func (d *devRun) connect(k int, opts []nats.Option) (*nats.Conn, error) {
 	return d.fleet.keep(d.server.Dial(append(opts, d.links[k].InProcess(d.server))...))
 }
 
-// join is the command that adds a region to this run.
+// join returns the command that adds a region to this run.
 func (d *devRun) join() string {
 	listen := ":0"
 	if d.port > 0 {

@@ -79,7 +79,8 @@ func gaveUp(ctx context.Context, what string, last error) error {
 	return fmt.Errorf("%s for %v: %w", what, readyWithin, errors.Join(last, errors.New("it did not come")))
 }
 
-// ready asks a gateway once, as its clients do. Why it is not ready, it tells only us.
+// ready asks a gateway once, as its clients do. The reason of a failure comes from the gateway itself, since clients
+// are not told.
 func ready(ctx context.Context, g *gateway.Gateway, ln net.Listener) error {
 	status, err := ask(ctx, http.MethodGet, ln, "/readyz")
 	if err != nil || status == http.StatusOK {
@@ -91,8 +92,7 @@ func ready(ctx context.Context, g *gateway.Gateway, ln net.Listener) error {
 	return fmt.Errorf("it answers with status %d", status)
 }
 
-// answers reports whether a gateway has a route of its own or its worker's for a
-// path. OPTIONS reaches no object.
+// answers reports whether a gateway serves a path, by a route of its own or of its worker. OPTIONS reaches no object.
 func answers(ctx context.Context, ln net.Listener, path string) bool {
 	status, err := ask(ctx, http.MethodOptions, ln, path)
 	return err == nil && status != http.StatusNotFound
@@ -115,8 +115,8 @@ func ask(ctx context.Context, method string, ln net.Listener, path string) (stat
 	return resp.StatusCode, nil
 }
 
-// near is the listener's address from within this process: webURL goes by a name
-// that not every machine resolves alike.
+// near returns the listener's address for use in this process: webURL has a name that not every machine resolves in the
+// same way.
 func near(ln net.Listener) string {
 	addr, ok := ln.Addr().(*net.TCPAddr)
 	if !ok || !addr.IP.IsUnspecified() {

@@ -15,7 +15,7 @@ import (
 	"holdfast/objects"
 )
 
-// leaveTime is how long a socket that the command closes may take to tell its object.
+// leaveTime is how long the command waits for a closed socket's object to know of the close.
 const leaveTime = 5 * time.Second
 
 func (p *program) sendCommand() *cobra.Command {
@@ -98,27 +98,27 @@ func open(ctx context.Context, objs *client.Client, to objects.Ref, r *http.Requ
 	return s, nil
 }
 
-// heard is a message as a program reads it.
+// heard is the JSON form of a message.
 type heard struct {
 	Text   *string `json:"text,omitempty"`
 	Base64 *string `json:"base64,omitempty"` // a binary message
 }
 
-// missed is what a socket that has come back has not heard.
+// missed is the JSON form of a gap.
 type missed struct {
 	Missed *uint64 `json:"missed"` // messages; null: nobody knows how many
 	New    bool    `json:"new,omitempty"`
 	Unsure int     `json:"unsure,omitempty"`
 }
 
-// left is how listening has ended without a fault.
+// left is the JSON form of an end without a fault.
 type left struct {
 	OK     bool   `json:"ok"` // true
 	Code   int    `json:"code"`
 	Reason string `json:"reason,omitempty"`
 }
 
-// listen prints what comes until ctx or the socket ends.
+// listen prints messages until ctx or the socket ends.
 func (p *program) listen(ctx context.Context, s *client.Socket) error {
 	for {
 		m, err := s.Receive(ctx)
@@ -174,7 +174,7 @@ func (p *program) printLeft(code int, reason string) error {
 	return p.print(left{true, code, reason})
 }
 
-// closedBy is the failure that the close of a socket tells.
+// closedBy returns the failure for a socket that was closed.
 func closedBy(closed *client.Closed) error {
 	code := objects.Conflict // an object's own: it has refused
 	for _, known := range []objects.Code{
@@ -185,7 +185,7 @@ func closedBy(closed *client.Closed) error {
 			code = known
 		}
 	}
-	if closed.Code == 1006 { // it was lost
+	if closed.Code == 1006 { // the socket was lost
 		code = objects.Unavailable
 	}
 	return &failure{code: string(code), exit: exitOf(code), err: fmt.Errorf("the socket was closed: %d %s", closed.Code, shown(closed.Reason))}

@@ -11,7 +11,7 @@ import (
 // size is a flag for a number of bytes from 1 KiB to 1 GiB.
 type size struct{ to *int }
 
-// sizeFlag adds such a flag. What to holds is its default.
+// sizeFlag adds such a flag. The default is the present value of to.
 func sizeFlag(f *pflag.FlagSet, to *int, name, help string) { f.Var(size{to}, name, help) }
 
 // Set implements pflag.Value.

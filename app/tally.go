@@ -13,10 +13,10 @@ import (
 // tally adds up the rounds of a race.
 type tally struct {
 	n     int
-	order []string // counters, as the gateway has them
+	order []string // counters, in the gateway's order
 	of    map[string]*column
 
-	lastRun string // under which the gateway has kept the last round's events, "" if it has not
+	lastRun string // the name under which the gateway has kept the last round's events; "": not kept
 }
 
 // column is one counter over all rounds.
@@ -87,7 +87,7 @@ func (t *tally) verdict(line raceLine) {
 	}
 }
 
-// wrong says why a counter was not correct, nothing if it was.
+// wrong says why a counter was not correct; empty if it was.
 func (t *tally) wrong(name string) string {
 	c := t.of[name]
 	switch {
@@ -101,7 +101,7 @@ func (t *tally) wrong(name string) string {
 	return ""
 }
 
-// raceReport is the result as JSON.
+// raceReport is the JSON form of the result.
 type raceReport struct {
 	OK       bool               `json:"ok"`
 	Error    *envelope          `json:"error,omitempty"`
@@ -126,7 +126,7 @@ func (t *tally) report(o raceOptions) *raceReport {
 	}
 }
 
-// page is the address of the last round's recorded events, "" if there is none.
+// page returns the address of the last round's recorded events, "" if there is none.
 func (t *tally) page(o raceOptions) string {
 	if t.lastRun == "" {
 		return ""
@@ -161,7 +161,7 @@ func (t *tally) write(w io.Writer, o raceOptions) error {
 	return err
 }
 
-// more says what the options have beyond a plain race.
+// more describes the options that differ from a plain race.
 func (o raceOptions) more() string {
 	said := ""
 	if len(o.from) > 0 {
@@ -176,7 +176,7 @@ func (o raceOptions) more() string {
 	return said
 }
 
-// attempts says what a claim cost.
+// attempts describes the cost of a claim.
 func (c *column) attempts() string {
 	said := "attempts per claim 1"
 	if c.TriesP99 > 1 {
@@ -188,7 +188,7 @@ func (c *column) attempts() string {
 	return said
 }
 
-// reservations are what keeps the figures from being the whole truth.
+// reservations returns the facts that qualify the figures.
 func (c *column) reservations() []string {
 	var all []string
 	if c.Gaps > 0 {
@@ -209,7 +209,7 @@ func (c *column) reservations() []string {
 	return all
 }
 
-// histogram shows how often so many increments were lost in one round.
+// histogram shows how often each number of increments was lost in one round.
 func (c *column) histogram(n int) string {
 	if c.Lost == 0 {
 		return "0 everywhere"
@@ -241,7 +241,7 @@ func (b bin) label() string {
 	return fmt.Sprintf("%d-%d", b.from, b.to)
 }
 
-// binsFor divides 0 to n-1: nothing, three parts, and the two worst by themselves.
+// binsFor divides 0 to n-1: zero, three parts, and the two worst values by themselves.
 func binsFor(n int) []bin {
 	if n < 8 {
 		bins := make([]bin, max(n, 1))
@@ -253,7 +253,7 @@ func binsFor(n int) []bin {
 	return []bin{{from: 0, to: 0}, {from: 1, to: n/3 - 1}, {from: n / 3, to: 2*n/3 - 1}, {from: 2 * n / 3, to: n - 3}, {from: n - 2, to: n - 2}, {from: n - 1, to: n - 1}}
 }
 
-// bar is up to eight blocks long, in eighths.
+// bar returns a bar of up to eight blocks, in eighths.
 func bar(value, most int) string {
 	const blocks = 8
 	eighths := value * blocks * 8 / max(most, 1)

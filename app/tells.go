@@ -58,7 +58,7 @@ func parseParked(args []string) (n uint64, drop bool, err error) {
 	return n, drop, nil
 }
 
-// parkedReport is what `tells` has done.
+// parkedReport is the JSON form of the result of `tells retry` and `tells drop`.
 type parkedReport struct {
 	OK       bool   `json:"ok"`
 	Messages int    `json:"messages"`

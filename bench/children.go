@@ -38,7 +38,7 @@ func serveRaw(ctx context.Context, kind string) error {
 	})
 }
 
-// serveCommand is Holdfast with the classes that the comparison of sizes needs.
+// serveCommand runs Holdfast with the classes that the comparison of sizes needs.
 func serveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:                "serve",

@@ -105,7 +105,7 @@ func (k *kit) costAt(ctx context.Context, p panel, size int) (sample, error) {
 
 var shelfPeer = peer{key: "shelf", title: "Holdfast with a shelf", raise: raiseServe()}
 
-// raiseServe is dev of this program, which has classes of its own.
+// raiseServe starts dev of this program, which has more classes.
 func raiseServe(more ...string) func(context.Context, *kit, *running) error {
 	return func(ctx context.Context, k *kit, r *running) error {
 		var said devBanner

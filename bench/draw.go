@@ -33,7 +33,7 @@ func (s scale) at(v float64) float64 {
 	return s.from + (math.Log10(v)-s.low)/(s.high-s.low)*(s.to-s.from)
 }
 
-// ticks are the powers of ten.
+// ticks returns the powers of ten.
 func (s scale) ticks() []float64 {
 	var all []float64
 	for power := s.low; power <= s.high; power++ {
@@ -67,7 +67,7 @@ text { fill: currentColor; }
 </style>
 `
 
-// draw is the plot of all panels.
+// draw returns the plot of all panels.
 func draw(measured []panel) string {
 	var out strings.Builder
 	rows := (len(measured) + 1) / 2

@@ -140,8 +140,8 @@ func (k *kit) load(ctx context.Context, args ...string) (sample, error) {
 	return k.generate(ctx, args, k.holdfast)
 }
 
-// flood is load with a lowered priority: more clients than would ever run on the machine of
-// the server.
+// flood is load at a lowered priority: with more clients than would ever run on the server's
+// machine.
 func (k *kit) flood(ctx context.Context, args ...string) (sample, error) {
 	return k.generate(ctx, args, "nice", "-n", "19", k.holdfast)
 }

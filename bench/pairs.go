@@ -53,7 +53,7 @@ func (*pair) tell(tx *objects.Tx, o tellOrder) (objects.None, error) {
 	return nil, nil
 }
 
-// receiver is the object that is told the i-th message.
+// receiver returns the object that is told the i-th message.
 func receiver(of string, fan bool, i int) string {
 	if !fan {
 		i = 0

@@ -94,7 +94,7 @@ func (r *running) ours(ctx context.Context, program string, into any, args ...st
 	return p.banner(ctx, into)
 }
 
-// devArgs are the arguments of dev for one region without distance.
+// devArgs returns the arguments of dev for one region without distance.
 func (r *running) devArgs(more ...string) []string {
 	return append([]string{"dev", "--regions", "fra", "--rtt", "0", "--port", "0", "--nats-port", "0",
 		"--store", filepath.Join(r.dir, "store"), "--log-level", "error"}, more...)

@@ -54,7 +54,7 @@ func (k *kit) measure(ctx context.Context, s settings, w work, p peer, round int
 	return m
 }
 
-// line is the measure in one line, for progress.
+// line returns the measure in one line, for progress.
 func (m measure) line(w work) string {
 	if m.Error != "" {
 		return "failed: " + m.Error

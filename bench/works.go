@@ -23,7 +23,7 @@ var (
 	quick = settings{Rounds: 1, Quick: true, Warmup: 500 * time.Millisecond, Duration: 1500 * time.Millisecond}
 )
 
-// timed are the flags of a load that runs for some time.
+// timed returns the flags of a load that runs for some time.
 func (s settings) timed() []string {
 	return []string{"--warmup", s.Warmup.String(), "--duration", s.Duration.String()}
 }
@@ -73,8 +73,8 @@ func loaded(args ...string) func(context.Context, *kit, settings, peer) (sample,
 	}
 }
 
-// paired is a load of what objects ask and tell each other. Ours needs the classes of this program; of workerd's objects each
-// call is one.
+// paired returns a load of what objects ask and tell each other. Ours needs the classes of this program; of workerd's
+// objects each call is one.
 func paired(work string, names, connections int) func(context.Context, *kit, settings, peer) (sample, error) {
 	return func(ctx context.Context, k *kit, s settings, p peer) (sample, error) {
 		switch p.key {
@@ -138,7 +138,7 @@ func idleAt(path string) func(context.Context, *kit, settings, peer) (sample, er
 
 const starts = 5 // of dev in one round; the median counts
 
-// startDev is the time from exec to the banner, with an empty store.
+// startDev returns the time from exec to the banner, with an empty store.
 func startDev(ctx context.Context, k *kit, _ settings, p peer) (sample, error) {
 	var took []float64
 	for range starts {

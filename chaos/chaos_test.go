@@ -9,7 +9,7 @@ import (
 	"holdfast/chaos/history"
 )
 
-// calm is a run in which an owner was killed and all went well.
+// calm returns a run in which an owner was killed and all went well.
 func calm() []history.Record {
 	return []history.Record{
 		{Op: &history.Op{Object: "o", Client: 1, Gateway: "g", Kind: history.Claim, Start: 1, End: 2, Outcome: history.OK, Value: 1}},

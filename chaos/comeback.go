@@ -77,7 +77,7 @@ type phase struct {
 	killed bool          // gap events may come
 }
 
-// faults are what is wrong with a phase.
+// faults returns what is wrong with a phase.
 func (p *phase) faults(clients int) (wrong []string) {
 	say := func(n int, what string) {
 		if n > 0 {

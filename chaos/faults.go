@@ -14,21 +14,21 @@ import (
 	"holdfast/internal/bucket"
 )
 
-// fault is one way of breaking a world.
+// fault is one kind of failure that is injected into a world.
 type fault struct {
 	key, title   string
 	nodes        int           // NATS servers
-	quick, times int           // how often, with --quick (0: not at all, unless it was asked for) and without
-	rate         int           // messages a second of a busy socket; 0: the usual
-	readers      bool          // through the last gateway nobody claims
+	quick, times int           // injections, with --quick (0: none, unless the fault was asked for) and without
+	rate         int           // messages a second of a busy socket; 0: the default
+	readers      bool          // clients of the last gateway only read
 	busy         int           // busy sockets of each room at each gateway; 0: one
-	large        int           // objects of ten megabytes, with a history, every other one a database
+	large        int           // objects of ten megabytes, with a history, every second one a database
 	pause        time.Duration // between two injections, once to twice; 0: around a second, after all have answered
-	planned      bool          // an operator does it: it may close no socket but a gateway's own
+	planned      bool          // an operator does it: it may close only the sockets of a gateway
 	within       time.Duration // target for the p99 of the gap; 0: none
 
-	// inject breaks something for the i-th time, heals it, and fills in the record: victims, and
-	// what shows that it happened.
+	// inject causes the failure for the i-th time, repairs it, and fills in the record: victims,
+	// and the proof that it happened.
 	inject func(ctx context.Context, w *world, r *history.Fault, i int, draw *rand.Rand) error
 }
 
@@ -72,7 +72,7 @@ var faults = []fault{
 	{key: "split-late", title: "R3: a split when a lease was acknowledged late, readers on the small side", nodes: 3, times: 5, readers: true, inject: splitLate},
 }
 
-// someOwner draws a host among those that own an object.
+// someOwner draws a host that owns an object.
 func (w *world) someOwner(draw *rand.Rand) (*member, error) {
 	var owners []*member
 	for _, h := range w.hosts {
@@ -88,7 +88,7 @@ func (w *world) someOwner(draw *rand.Rand) (*member, error) {
 
 func pick[V any](draw *rand.Rand, from []V) V { return from[draw.IntN(len(from))] }
 
-// hits makes a host the victim, and its objects those that are hit.
+// hits makes a host the victim, and notes its objects as affected.
 func (w *world) hits(r *history.Fault, host *member) {
 	r.Victims, r.Objects, r.At = []string{host.name}, w.owned(host.name), w.now()
 }
@@ -103,7 +103,7 @@ func killOwner(ctx context.Context, w *world, r *history.Fault, _ int, draw *ran
 	return w.again(ctx, host)
 }
 
-// again starts members whose processes have ended, after a moment.
+// again starts members whose processes have ended, after a pause.
 func (w *world) again(ctx context.Context, dead ...*member) error {
 	if err := sleep(ctx, restart); err != nil {
 		return err
@@ -125,8 +125,8 @@ func freezeOwner(ctx context.Context, w *world, r *history.Fault, _ int, draw *r
 	return frozen(ctx, r, host.process, 4*time.Second+time.Duration(draw.IntN(4000))*time.Millisecond)
 }
 
-// freezeOwnerLong freezes an owner for so long that others work in its place, on a server that
-// takes it for connected.
+// freezeOwnerLong freezes an owner for so long that others take over its objects, on a server that
+// still counts the owner as connected.
 func freezeOwnerLong(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
 	host, err := w.someOwner(draw)
 	if err != nil {
@@ -136,7 +136,7 @@ func freezeOwnerLong(ctx context.Context, w *world, r *history.Fault, _ int, dra
 	return frozen(ctx, r, host.process, 20*time.Second)
 }
 
-// frozen freezes a process for a while.
+// frozen freezes a process for a time.
 func frozen(ctx context.Context, r *history.Fault, p *process, d time.Duration) error {
 	proof, err := p.freeze()
 	if err != nil {
@@ -153,8 +153,8 @@ func restartHost(ctx context.Context, w *world, r *history.Fault, i int, _ *rand
 	return w.restart(ctx, r, host)
 }
 
-// restart stops a member as an operator does, and starts it again. One that does not stop in
-// order is a proof that is missing, not the end of the run.
+// restart stops a member as an operator does, and starts it again. A member that does not stop in
+// order leaves the proof empty, and does not end the run.
 func (w *world) restart(ctx context.Context, r *history.Fault, m *member) error {
 	how, err := m.process.terminate()
 	if err != nil {
@@ -175,7 +175,7 @@ func set(ways []*proxy.Proxy, s proxy.State) int {
 	return n
 }
 
-// held is how many bytes proxies have held back so far.
+// held returns how many bytes proxies have held back so far.
 func held(ways []*proxy.Proxy) int64 {
 	var n int64
 	for _, way := range ways {
@@ -184,7 +184,7 @@ func held(ways []*proxy.Proxy) int64 {
 	return n
 }
 
-// cut holds back what proxies carry for a while.
+// cut makes proxies hold back bytes for a time.
 func cut(ctx context.Context, r *history.Fault, whose string, ways []*proxy.Proxy, s proxy.State, d time.Duration) error {
 	before := held(ways)
 	n := set(ways, s)
@@ -213,10 +213,10 @@ func state(m *member) []*proxy.Proxy   { return m.state }
 
 const (
 	renewEvery = time.Second             // how often a host renews its lease
-	lateBy     = 1600 * time.Millisecond // an answer comes while the renewal before is still trusted
+	lateBy     = 1600 * time.Millisecond // so late that the answer comes while the renewal before is still trusted
 )
 
-// holdClaims has the clients that claim wait, or go on.
+// holdClaims makes the clients that claim wait, or continue.
 func (w *world) holdClaims(hold bool) { w.held.Store(hold) }
 
 // renewal waits until a host renews its lease.
@@ -237,7 +237,7 @@ func (w *world) renewal(host *member) error {
 	}
 }
 
-// reset ends all connections of a member, which can make no new ones for a moment.
+// reset ends all connections of a member, which cannot connect again for a moment.
 func reset(ctx context.Context, r *history.Fault, m *member) error {
 	set(m.ways(), proxy.Refusing)
 	n := 0
@@ -280,7 +280,7 @@ func freezeGateway(ctx context.Context, w *world, r *history.Fault, _ int, draw 
 }
 
 // freezeGatewayAtRestart freezes a gateway for two seconds, in which the hosts are told to stop.
-// Their successors have to ask a gateway that does not answer.
+// The new owners have to ask a gateway that does not answer.
 func freezeGatewayAtRestart(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
 	g := pick(draw, w.gateways)
 	r.Victims, r.Excused = []string{g.name}, []string{g.name}
@@ -333,8 +333,8 @@ func killNATS(ctx context.Context, w *world, r *history.Fault, _ int, _ *rand.Ra
 	return w.startNode(ctx, n)
 }
 
-// fillStore leaves no room in the bucket of objects for a while. Reads are successes, so they
-// have to go on.
+// fillStore leaves no room in the bucket of objects for a time. Reads count as successes, so they
+// must go on.
 func fillStore(ctx context.Context, w *world, r *history.Fault, _ int, _ *rand.Rand) error {
 	info, err := w.info(ctx, objectStream)
 	if err != nil {
@@ -364,7 +364,7 @@ func fillStore(ctx context.Context, w *world, r *history.Fault, _ int, _ *rand.R
 	return nil
 }
 
-// deleteConsumers deletes the consumers by which hosts hear of alarms.
+// deleteConsumers deletes the consumers that deliver alarms to hosts.
 func deleteConsumers(ctx context.Context, w *world, r *history.Fault, _ int, _ *rand.Rand) error {
 	stream, err := w.js.Stream(ctx, alarmStream)
 	if err != nil {
@@ -490,10 +490,11 @@ func (w *world) splitOff(ctx context.Context, r *history.Fault, k int, d time.Du
 	return err
 }
 
-// splitLate splits off a server that leads nothing, with one host and one gateway as its only
-// clients, through which nobody but readers asks. Shortly before, the answer to a renewal of the host's
-// lease is held back for as long as the renewal before is trusted: the lease was renewed longer ago than
-// the host was told. The readers must not hear from it when another host has taken over.
+// splitLate splits off a server that leads no stream, with one host and one gateway as its only
+// clients. Only readers use the gateway. Shortly before, the answer to a renewal of the host's
+// lease is held back for as long as the renewal before is trusted, so the lease was renewed longer
+// ago than the host knows. When another host has taken over, the readers must not get answers from
+// the first.
 func splitLate(ctx context.Context, w *world, r *history.Fault, _ int, draw *rand.Rand) error {
 	host, err := w.someOwner(draw)
 	if err != nil {
@@ -514,9 +515,9 @@ func splitLate(ctx context.Context, w *world, r *history.Fault, _ int, draw *ran
 	if err := w.renewal(host); err != nil {
 		return err
 	}
-	w.holdClaims(true) // an owner whose put is not answered holds reads back, too
+	w.holdClaims(true) // an owner whose put is not answered also holds back reads
 	defer w.holdClaims(false)
-	if err := sleep(ctx, renewEvery-100*time.Millisecond); err != nil { // shortly before the next
+	if err := sleep(ctx, renewEvery-100*time.Millisecond); err != nil { // shortly before the next renewal
 		return err
 	}
 	before := held(host.state)
@@ -524,7 +525,7 @@ func splitLate(ctx context.Context, w *world, r *history.Fault, _ int, draw *ran
 	if err := sleep(ctx, lateBy); err != nil {
 		return err
 	}
-	set(host.state, proxy.CutUp) // it hears the answer, and renews no more
+	set(host.state, proxy.CutUp) // the host gets the answer, and renews no more
 	late := held(host.state) - before
 	time.AfterFunc(100*time.Millisecond, func() { w.holdClaims(false) })
 	err = w.splitOff(ctx, r, k, hostCut)
@@ -534,7 +535,7 @@ func splitLate(ctx context.Context, w *world, r *history.Fault, _ int, draw *ran
 	return err
 }
 
-// follower is the number of a server that leads neither objects nor leases.
+// follower returns the number of a server that leads neither objects nor leases.
 func (w *world) follower(ctx context.Context) (int, error) {
 	objects, err := w.leader(ctx, objectStream)
 	if err != nil {
@@ -547,8 +548,8 @@ func (w *world) follower(ctx context.Context) (int, error) {
 	return slices.IndexFunc(w.nodes, func(n *node) bool { return n != objects && n != leases }), nil
 }
 
-// place has some members connect to one server and all others to the other servers, and waits
-// until the objects answer again. The ways to where they are not to be stay shut.
+// place makes some members connect to one server and all others to the other servers, and waits
+// until the objects answer again. The proxies of all other ways stay closed.
 func (w *world) place(ctx context.Context, k int, there ...*member) error {
 	for _, m := range slices.Concat(w.hosts, w.gateways) {
 		for i := range w.nodes {
@@ -572,7 +573,7 @@ func (w *world) place(ctx context.Context, k int, there ...*member) error {
 	return ctx.Err()
 }
 
-// allWays are the proxies of all hosts and gateways.
+// allWays returns the proxies of all hosts and gateways.
 func (w *world) allWays() []*proxy.Proxy {
 	var all []*proxy.Proxy
 	for _, m := range slices.Concat(w.hosts, w.gateways) {

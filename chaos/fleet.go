@@ -37,7 +37,7 @@ type fleet struct {
 	nodes    []*node
 	hosts    []*member
 	gateways []*member
-	nc       *nats.Conn // straight to the servers, to look and to break
+	nc       *nats.Conn // directly to the servers, to look and to cause failures
 	js       jetstream.JetStream
 }
 
@@ -54,18 +54,18 @@ type node struct {
 // member is a host or a gateway.
 type member struct {
 	name    string
-	serve   []*proxy.Proxy // to each node, for what clients ask
+	serve   []*proxy.Proxy // one for each node, for requests of gateways
 	state   []*proxy.Proxy // likewise, for a host's records and lease; nil for gateways
 	listen  string         // a gateway's address; empty for hosts
 	process *process
 }
 
-// ways are all proxies of the member.
+// ways returns all proxies of the member.
 func (m *member) ways() []*proxy.Proxy { return slices.Concat(m.serve, m.state) }
 
 func (m *member) url() string { return "http://" + m.listen }
 
-// newFleet starts everything. It returns what it has started also when it fails.
+// newFleet starts everything. Also after an error it returns what it has started.
 func (k *kit) newFleet(ctx context.Context, dir string, nodes int) (*fleet, error) {
 	f := &fleet{kit: k, dir: dir}
 	if err := f.startNATS(ctx, nodes); err != nil {
@@ -113,7 +113,7 @@ func (f *fleet) startGateway(ctx context.Context, m *member) error {
 	}
 }
 
-// close kills everything and returns when it is gone.
+// close kills everything and returns when everything has ended.
 func (f *fleet) close() {
 	if f.nc != nil {
 		f.nc.Close()
@@ -152,7 +152,7 @@ func (f *fleet) connectable(m *member, ways *[]*proxy.Proxy) error {
 	return nil
 }
 
-// urls is how a connection of a member to NATS is told.
+// urls returns the URLs with which a member connects to NATS.
 func urls(ways []*proxy.Proxy) string {
 	var all []string
 	for _, way := range ways {
@@ -195,8 +195,8 @@ func (f *fleet) startMember(ctx context.Context, m *member) error {
 
 func (n *node) addr() string { return fmt.Sprintf("127.0.0.1:%d", n.port) }
 
-// startNATS starts one server, or a cluster of them, with stock settings. In a cluster the
-// servers are kept from telling clients and each other of ways around the proxies.
+// startNATS starts one server, or a cluster of them, with stock settings. The servers of a cluster
+// must not tell clients or each other addresses that bypass the proxies.
 func (f *fleet) startNATS(ctx context.Context, nodes int) error {
 	var clusterPorts []int
 	for i := range nodes {
@@ -245,7 +245,7 @@ func (f *fleet) configure(n *node, clusterPorts []int) error {
 		n.routes = append(n.routes, route)
 		routes = append(routes, "nats://"+route.Addr())
 	}
-	// Nobody listens at the address that is advertised: a server that hears of it stays on its routes.
+	// Nothing listens at the advertised address, so a server that learns it stays on its routes.
 	config := fmt.Sprintf(`server_name: %q
 listen: %q
 jetstream { store_dir: %q }
@@ -259,7 +259,7 @@ cluster { name: chaos, listen: "127.0.0.1:%d", advertise: "127.0.0.1:1", no_adve
 	return nil
 }
 
-// startNode starts a server and returns when it takes connections.
+// startNode starts a server and returns when the server accepts connections.
 func (f *fleet) startNode(ctx context.Context, n *node) error {
 	var err error
 	n.process, err = start(ctx, n.name, f.log(n.name), f.kit.nats, n.args...)
@@ -269,7 +269,7 @@ func (f *fleet) startNode(ctx context.Context, n *node) error {
 	return until(ctx, readyTime, n.name+" takes connections", func() bool {
 		conn, err := net.DialTimeout("tcp", n.addr(), time.Second)
 		if err == nil {
-			conn.Close() // nothing was said on it
+			conn.Close() // nothing was sent on it
 		}
 		return err == nil
 	})
@@ -292,7 +292,7 @@ func (f *fleet) connect(ctx context.Context, addresses string) error {
 	})
 }
 
-// leader is the server that leads a stream, when there is one.
+// leader returns the server that leads a stream, once there is one.
 func (f *fleet) leader(ctx context.Context, stream string) (*node, error) {
 	var leader *node
 	err := until(ctx, readyTime, stream+" has a leader", func() bool {
@@ -323,7 +323,7 @@ func (f *fleet) info(ctx context.Context, stream string) (*jetstream.StreamInfo,
 	return info, err
 }
 
-// current waits until all servers have all that the streams hold.
+// current waits until all servers have everything that the streams hold.
 func (f *fleet) current(ctx context.Context) error {
 	return until(ctx, readyTime, "all NATS servers are current", func() bool {
 		for _, name := range []string{objectStream, leaseStream, alarmStream} {
@@ -342,7 +342,7 @@ func (f *fleet) current(ctx context.Context) error {
 
 var errNotInTime = errors.New("not in time")
 
-// until looks again and again whether something holds.
+// until checks a condition repeatedly.
 func until(ctx context.Context, most time.Duration, what string, holds func() bool) error {
 	for end := time.Now().Add(most); ; {
 		if holds() {

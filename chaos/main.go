@@ -1,4 +1,4 @@
-// Command chaos breaks Holdfast on purpose and counts what its users notice.
+// Command chaos injects faults into Holdfast and counts what its users notice.
 //
 //	go run ./chaos                     every fault, many times; about half an hour
 //	go run ./chaos --quick             every fault once or a few times; about five minutes
@@ -12,10 +12,10 @@
 // sit in rooms, where they listen, send numbered messages, or come and go. Faults come in the
 // order and at the victims that the seed draws; the machine's own timing is not drawn.
 //
-// Everything is recorded. What is printed comes from these records alone (package history), and
-// each fault has to prove that it happened: a process is gone, a proxy has held bytes back.
-// When all faults of a world are over, somebody new calls the roll in every room: a socket that
-// is open and hears nothing of it is deaf. Every counter is read through every gateway.
+// Everything is recorded. The output comes from these records alone (package history), and each
+// fault has to prove that it happened: a process has ended, a proxy has held bytes back. When all
+// faults of a world are over, a new client calls the roll in every room: an open socket that
+// receives nothing of that is deaf. Every counter is read through every gateway.
 //
 // The exit code is 1 if a target is missed, a fault did not happen, or the run did not end. Targets
 // of time depend on the machine: with --times=false a missed one is printed and fails nothing.
@@ -49,7 +49,7 @@ func main() {
 	}
 }
 
-// say tells a person how far it is.
+// say reports progress to a person.
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 // options are the flags of a run.
@@ -101,7 +101,7 @@ func keepFlag(c *cobra.Command, o *options) {
 	c.Flags().StringVar(&o.keep, "keep", "", "folder that gets the histories and the logs of all processes")
 }
 
-// list is the faults for a person who chooses.
+// list returns the faults for the help text.
 func list() string {
 	var out strings.Builder
 	for _, f := range faults {
@@ -126,7 +126,7 @@ func choose(keys []string) ([]fault, error) {
 	return chosen, nil
 }
 
-// run injects the faults, each in a world of its own, and prints what came of it.
+// run injects the faults, each in a world of its own, and prints the result.
 func (o options) run(ctx context.Context, chosen []fault) error {
 	k, err := newKit(ctx, o.keep)
 	if err != nil {
@@ -146,7 +146,7 @@ func (o options) run(ctx context.Context, chosen []fault) error {
 	return r.print(o.json, o.times)
 }
 
-// serveCommand is Holdfast with a class more, as a process that a world starts.
+// serveCommand runs Holdfast with one more class, as a process of a world.
 func serveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:                "serve",

@@ -13,13 +13,13 @@ import (
 	"holdfast/internal/planted"
 )
 
-// plant is a fault of Holdfast's own, and how the suite finds it.
+// plant is a planted fault of Holdfast, and how the suite finds it.
 type plant struct {
 	name  string
-	fault string // in whose world it shows
-	times int    // how often that is injected at the most
+	fault string // the injected fault that shows it
+	times int    // most injections of that fault
 	seed  uint64
-	seen  func(t history.Tickets, s history.Sockets) int // what of the verdict shows it
+	seen  func(t history.Tickets, s history.Sockets) int // the numbers of the verdict that show it
 }
 
 var plants = []plant{
@@ -32,7 +32,7 @@ var plants = []plant{
 	{planted.FarewellLostName, "reset-gateway", 3, 1, func(_ history.Tickets, s history.Sockets) int { return s.Untold }},
 }
 
-// plantedCommand is there in every build, and useful in one.
+// plantedCommand exists in every build, and works only in one with the tag planted.
 func plantedCommand(o *options) *cobra.Command {
 	var names []string
 	for _, p := range plants {
@@ -52,7 +52,8 @@ func plantedCommand(o *options) *cobra.Command {
 	}
 }
 
-// findPlants runs a world for every plant of these names, or for all, and wants it to be seen.
+// findPlants runs a world for every plant of these names, or for all, and fails if one is not
+// found.
 func (o options) findPlants(ctx context.Context, names []string) error {
 	missed := 0
 	for _, p := range plants {
@@ -76,7 +77,7 @@ func (o options) findPlants(ctx context.Context, names []string) error {
 	return nil
 }
 
-// findPlant returns how often a plant was seen.
+// findPlant returns how often the suite saw a plant.
 func (o options) findPlant(ctx context.Context, p plant) (int, error) {
 	chosen, err := choose([]string{p.fault})
 	if err != nil {

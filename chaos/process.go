@@ -54,7 +54,7 @@ func start(ctx context.Context, name, log, program string, args ...string) (*pro
 	return p, nil
 }
 
-// read takes what the process says until it ends.
+// read reads the output of the process until the process ends.
 func (p *process) read(stdout io.Reader) {
 	defer close(p.ended)
 	defer p.log.Close() // the process has written all of it
@@ -67,7 +67,7 @@ func (p *process) read(stdout io.Reader) {
 	_ = p.cmd.Wait()                  // ProcessState says how it ended
 }
 
-// banner decodes the first line, with which a program of ours says that it is ready.
+// banner decodes the first line, by which our programs say that they are ready.
 func (p *process) banner(ctx context.Context, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
@@ -85,7 +85,7 @@ func (p *process) banner(ctx context.Context, into any) error {
 	}
 }
 
-// tail is the last part of what the process has logged.
+// tail returns the last part of the log of the process.
 func (p *process) tail() string {
 	text, err := os.ReadFile(p.log.Name())
 	if err != nil {
@@ -94,14 +94,15 @@ func (p *process) tail() string {
 	return string(text[max(0, len(text)-2<<10):])
 }
 
-// kill is kill -9. It returns when the process is gone, with the words for it.
+// kill kills the process with SIGKILL. It returns when the process has ended, with a description of
+// the end.
 func (p *process) kill() string {
 	_ = killGroup(p.cmd.Process.Pid) // no such process: it has ended
 	<-p.ended
 	return fmt.Sprintf("%s (pid %d): %s", p.name, p.cmd.Process.Pid, p.cmd.ProcessState)
 }
 
-// terminate sends SIGTERM and returns how the process ended. One that does not is killed.
+// terminate sends SIGTERM and returns how the process ended. A process that does not end is killed.
 func (p *process) terminate() (string, error) {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return "", fmt.Errorf("stop %s: %w", p.name, err)
@@ -172,7 +173,7 @@ func (k *kit) close() {
 	}
 }
 
-// output runs a command that ends by itself. What it wrote is in the error, if there is one.
+// output runs a command that ends by itself. An error contains the output.
 func output(ctx context.Context, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	var complaint strings.Builder
@@ -184,8 +185,8 @@ func output(ctx context.Context, program string, args ...string) (string, error)
 	return strings.TrimSpace(string(out)), nil
 }
 
-// freePort is one that nobody listens on now. Somebody may take it before the program that
-// it is for; then that does not start, and says so.
+// freePort returns a port on which nothing listens. If another program takes the port first, the
+// program that was meant to have it fails to start and says so.
 func freePort() (int, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

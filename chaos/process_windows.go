@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// killGroup kills the process alone: there are no groups here.
+// killGroup kills only the process: Windows has no process groups here.
 func killGroup(pid int) error {
 	p, err := os.FindProcess(pid)
 	if err != nil {
@@ -14,5 +14,5 @@ func killGroup(pid int) error {
 	return p.Kill()
 }
 
-// thaw is there for a process that was frozen, which needs Linux.
+// thaw exists because freezing needs Linux.
 func (p *process) thaw() error { return errors.New("thawing a process needs Linux") }

@@ -18,7 +18,7 @@ import (
 	"holdfast/chaos/history"
 )
 
-// result is what came of one fault.
+// result is the result of one fault.
 type result struct {
 	Fault   string          `json:"fault"`
 	N       int             `json:"n"`
@@ -126,7 +126,7 @@ func (r *result) compare() {
 	}
 }
 
-// line is the result in one line, for a person who waits.
+// line returns the result in one line, for a person who waits.
 func (r *result) line() string {
 	if len(r.Missed)+len(r.Late) == 0 {
 		return fmt.Sprintf("within all targets; %d operations, %d messages heard, gap at most %v%s", r.Tickets.Ops, r.Sockets.Heard, ms(r.GapMax), r.restored())
@@ -134,7 +134,7 @@ func (r *result) line() string {
 	return "MISSED: " + strings.Join(slices.Concat(r.Missed, r.Late), "; ")
 }
 
-// restored is a phrase about restores, if there were any.
+// restored returns a phrase about restores, if there were any.
 func (r *result) restored() string {
 	if r.Restores.N == 0 {
 		return ""
@@ -169,7 +169,7 @@ func (k *kit) newReport(ctx context.Context, seed uint64) *report {
 	return r
 }
 
-// machine is as much as the system tells.
+// machine returns as much as the system tells.
 func machine() string {
 	m := fmt.Sprintf("%d cores, %s %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
 	text, err := os.ReadFile("/proc/cpuinfo")
@@ -223,7 +223,7 @@ func (r *result) cells() []string {
 	return cells
 }
 
-// text is the report for a terminal, and its table one for a page.
+// text returns the report for a terminal, and its table one for a page.
 func (r *report) text() string {
 	rows := [][]string{head}
 	for _, result := range r.Results {

@@ -13,17 +13,18 @@ import (
 	"holdfast/objects/host"
 )
 
-// Objects that are put back are large objects which one client stamps. Each stamp has a number of its own, which is not given
-// again after a restore, so that what one stamp has written is not what another would have.
+// Objects that are put back are large objects. One client stamps them: each stamp has a number of its own,
+// which is not used again after a restore, so that every state has different contents.
 
-// returnees are the names of the objects that are put back, if there are large objects: one with keys, one with a database.
+// returnees are the names of the objects that are put back, where there are large objects: one with keys, one
+// with a database.
 var returnees = []string{"s-past", "i-past"}
 
 // contents is the stored contents of a stamped object.
 type contents struct {
 	Rows    int    `json:"rows"`
 	Sum     uint64 `json:"sum"`     // of the numbers of all rows
-	Damaged int    `json:"damaged"` // rows whose text is not that of their number
+	Damaged int    `json:"damaged"` // rows whose text does not belong to their number
 }
 
 func (c *contents) add(id, n int) {
@@ -79,11 +80,11 @@ type moment struct {
 	stamps   []int
 }
 
-// mostMoments is how many moments a client can go back to.
+// mostMoments is the number of moments that a client can go back to.
 const mostMoments = 100
 
-// goBack has a client stamp each of the objects that are put back, put it back to some state that it had, and look whether that is
-// what it has.
+// goBack makes a client stamp each of the objects, put the object back to an earlier state, and check that
+// the object has the contents of that state.
 func (w *world) goBack(ctx context.Context) {
 	if w.large == 0 {
 		return
@@ -108,7 +109,7 @@ func (c *client) stampAndRestore(ctx context.Context, name string) {
 			if !ok {
 				return
 			}
-			if n > 1 { // before the first there is nothing
+			if n > 1 { // before the first stamp there is nothing
 				past = append(past[max(0, len(past)+1-mostMoments):], moment{before, slices.Clone(stamps)})
 			}
 			stamps = append(stamps, n)
@@ -125,7 +126,7 @@ func (c *client) stampAndRestore(ctx context.Context, name string) {
 	}
 }
 
-// stamp stamps, with one key until it is answered.
+// stamp writes a stamp, with one key until it is answered.
 func (c *client) stamp(ctx context.Context, name string, n int) (before objects.Bookmark, ok bool) {
 	for {
 		_, failed := c.ask(ctx, http.MethodPost, fmt.Sprintf("%s?stamp=%d", pathOf(name), n), fmt.Sprintf("stamp-%s-%d", name, n), &before)
@@ -138,8 +139,8 @@ func (c *client) stamp(ctx context.Context, name string, n int) (before objects.
 	}
 }
 
-// restore has the object put back, as an operator does, until that is answered. What was not answered has happened or never will when
-// it is asked for again.
+// restore puts the object back, as an operator does, and repeats the request until it is answered. When the
+// request is repeated, an earlier one has either had its effect or never will.
 func (c *client) restore(ctx context.Context, name string, to objects.Bookmark, r *history.Restore) bool {
 	class := shelves
 	if name[0] == 'i' {
@@ -168,7 +169,7 @@ func (c *client) restore(ctx context.Context, name string, to objects.Bookmark, 
 	}
 }
 
-// looksAt records whether the object has what stamps have left.
+// looksAt records whether the object has the contents that the stamps leave.
 func (c *client) looksAt(ctx context.Context, name string, stamps []int, r *history.Restore) {
 	for {
 		var found contents

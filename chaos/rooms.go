@@ -20,7 +20,7 @@ const (
 	visitWords = 3                // messages of a visitor, and of a herald
 )
 
-// said is what a room sends: a greeting, news of somebody, or a message of ours.
+// said is a message of a room: a greeting, news of a user, or a message of this program.
 type said struct {
 	Type   string `json:"type"` // hello, join, leave, owner, or n for ours
 	UserID string `json:"userId"`
@@ -28,11 +28,11 @@ type said struct {
 	Peers  []struct {
 		UserID string `json:"userId"`
 	} `json:"peers"`
-	From int `json:"from"` // number of the socket that sent it
+	From int `json:"from"` // number of the sending socket
 	N    int `json:"n"`
 }
 
-// seat is a place in a room whose socket is opened again when it was closed.
+// seat is a place in a room. Its socket is opened again when it was closed.
 type seat struct {
 	w       *world
 	room    string
@@ -40,7 +40,7 @@ type seat struct {
 	role    history.Role
 }
 
-// fill has all sockets enter the rooms.
+// fill opens all sockets.
 func (w *world) fill(ctx context.Context) {
 	for i := range roomCount {
 		room := fmt.Sprintf("r%d", i)
@@ -82,7 +82,7 @@ type guest struct {
 	number int
 	conn   *websocket.Conn
 	ended  chan struct{} // closed when the socket has ended; receive closes it
-	goes   atomic.Bool   // the client is about to close it
+	goes   atomic.Bool   // the client is about to close the socket
 }
 
 // enter opens a socket and waits until the room has greeted it.
@@ -96,7 +96,7 @@ func (s seat) enter(ctx context.Context) (*guest, error) {
 	}
 	conn.SetReadLimit(1 << 20)
 	g := &guest{seat: s, conn: conn, ended: make(chan struct{})}
-	var early []said // others' words that came before the greeting
+	var early []said // messages that came before the greeting
 	for {
 		m, err := g.read(within)
 		if err != nil {
@@ -134,7 +134,7 @@ func (g *guest) open(m said, dialed time.Duration) {
 	}})
 }
 
-// read gets one message.
+// read receives one message.
 func (g *guest) read(ctx context.Context) (m said, err error) {
 	_, data, err := g.conn.Read(ctx)
 	if err == nil {
@@ -143,7 +143,7 @@ func (g *guest) read(ctx context.Context) (m said, err error) {
 	return m, err
 }
 
-// record records what the room has sent.
+// record records a message of the room.
 func (g *guest) record(m said) {
 	w := g.w
 	switch m.Type {
@@ -156,7 +156,7 @@ func (g *guest) record(m said) {
 	}
 }
 
-// receive records all that the room sends, and how the socket ends.
+// receive records all messages of the room, and how the socket ends.
 func (g *guest) receive(ctx context.Context) {
 	defer close(g.ended)
 	for {
@@ -181,7 +181,7 @@ func (g *guest) receive(ctx context.Context) {
 	}
 }
 
-// stay keeps the socket until it ends or all leave. A busy one sends.
+// stay keeps the socket until it ends or all must leave. A busy socket sends.
 func (g *guest) stay(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -211,11 +211,11 @@ func (g *guest) send(ctx context.Context, n int) error {
 	return g.conn.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"n","from":%d,"n":%d}`, g.number, n))
 }
 
-// visit comes, says a few words, and goes.
+// visit opens a socket, sends a few messages, and closes it.
 func (s seat) visit(ctx context.Context) {
 	g, err := s.enter(ctx)
 	if err != nil {
-		return // the gateway is away, or the room is: those who stay show for how long
+		return // the gateway or the room cannot be reached: the gaps of other sockets show for how long
 	}
 	hearing, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -227,11 +227,11 @@ func (s seat) visit(ctx context.Context) {
 		pause(ctx, g.ended, 50*time.Millisecond)
 	}
 	g.goes.Store(true)
-	_ = g.conn.Close(websocket.StatusNormalClosure, "") // a gateway that does not answer in time is gone or frozen
+	_ = g.conn.Close(websocket.StatusNormalClosure, "") // a gateway that does not answer in time has ended or is frozen
 	<-g.ended
 }
 
-// callRoll has somebody new say a few words in every room.
+// callRoll makes a new client send a few messages in every room.
 func (w *world) callRoll(ctx context.Context) {
 	for i := range roomCount {
 		s := seat{w, fmt.Sprintf("r%d", i), w.gateways[i%gatewayCount], history.Herald}

@@ -13,7 +13,7 @@ import (
 	"holdfast/objects"
 )
 
-// served is Holdfast as in cmd/holdfast, and classes with alarms, and of large objects.
+// served is Holdfast as in cmd/holdfast, with more classes: one with alarms, and large objects.
 var served = app.Config{
 	Name:    "chaos serve",
 	Objects: append(slices.Clone(demo.Objects), bellObjects, seats.Objects(time.Minute), shelfObjects, indexObjects),
@@ -47,7 +47,7 @@ type rings struct {
 	Rang int `json:"rang"` // alarms that ran and were committed
 }
 
-// bell sets an alarm when it is told to, and counts.
+// bell sets an alarm on request, and counts.
 type bell struct{}
 
 func (b *bell) set(tx *objects.Tx, _ objects.None) (rings, error) {
@@ -62,7 +62,7 @@ func (b *bell) look(tx *objects.Tx, _ objects.None) (rings, error) {
 	return ringsKey.Get(tx), nil
 }
 
-// Alarm counts.
+// Alarm counts a run.
 func (b *bell) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
 	r := ringsKey.Get(tx)
 	r.Rang++

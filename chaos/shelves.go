@@ -11,8 +11,9 @@ import (
 	"holdfast/objects/sqlite"
 )
 
-// Large objects count as tickets do, and have ten megabytes besides: of each claim the next rows have the number, in a fixed
-// order, so that the count says what every row has. A shelf has its rows at keys, an index in a database.
+// Large objects count as tickets do, and have ten megabytes beside the count: each claim writes its number to
+// the next rows, in a fixed order, so that the count determines the contents of every row. A shelf has its
+// rows under keys, an index in a database.
 const (
 	shelves objects.Class = "shelf"
 	indices objects.Class = "index"
@@ -22,7 +23,7 @@ const (
 	rowsOfAClaim = 4
 )
 
-// largeOf are the names of so many large objects; the first letter is that of the class.
+// largeOf returns the names of n large objects; the first letter is that of the class.
 func largeOf(n int) (names []string) {
 	for i := range n {
 		names = append(names, []string{"s", "i"}[i%2]+string(rune('0'+i/2)))
@@ -41,7 +42,7 @@ func pathOf(object string) string {
 	return "/ticket/" + object
 }
 
-// row is a row with the number that it was written at, 0 at first. Its text follows from the number.
+// row is a row with the number of the claim that wrote it, 0 at first. The number determines its text.
 type row struct {
 	N    int    `json:"n"`
 	Text string `json:"text"`
@@ -56,7 +57,7 @@ func newRow(id, n int) row {
 	return row{n, hex.EncodeToString(text)}
 }
 
-// rowsOf are the rows that a claim writes.
+// rowsOf returns the rows that a claim writes.
 func rowsOf(n int) (ids [rowsOfAClaim]int) {
 	for i := range ids {
 		ids[i] = int(uint32(n*rowsOfAClaim+i) * 2654435761 % rowCount)
@@ -64,10 +65,10 @@ func rowsOf(n int) (ids [rowsOfAClaim]int) {
 	return ids
 }
 
-// damaged is the count of a large object whose rows are not what its count says: no history has it.
+// damaged is the count of a large object whose rows do not fit its count: no correct history has it.
 const damaged = -1
 
-// rows is how a large object keeps its rows.
+// rows stores the rows of a large object.
 type rows interface {
 	set(tx *objects.Tx, id int, r row) error
 	all(tx *objects.Tx, each func(id int, r row)) error
@@ -101,7 +102,7 @@ func (s *counter) claim(tx *objects.Tx, _ objects.None) (int, error) {
 
 func (s *counter) peek(tx *objects.Tx, _ objects.None) (int, error) { return shelfCount.Get(tx), nil }
 
-// check is the count, or damaged.
+// check returns the count, or damaged.
 func (s *counter) check(tx *objects.Tx, _ objects.None) (int, error) {
 	n := shelfCount.Get(tx)
 	if n == 0 {
@@ -125,7 +126,7 @@ func (s *counter) check(tx *objects.Tx, _ objects.None) (int, error) {
 	return n, err
 }
 
-// keys are rows at keys.
+// keys stores rows under keys.
 type keys struct{}
 
 func (keys) set(tx *objects.Tx, id int, r row) error {
@@ -140,7 +141,7 @@ func (keys) all(tx *objects.Tx, each func(int, row)) error {
 	return nil
 }
 
-// table is rows of a database.
+// table stores rows in a database.
 type table struct{}
 
 func (table) set(tx *objects.Tx, id int, r row) error {
@@ -162,7 +163,7 @@ func (table) all(tx *objects.Tx, each func(int, row)) error {
 	return nil
 }
 
-// largeCalls are what a class of large objects is asked.
+// largeCalls are the calls of a class of large objects.
 type largeCalls struct {
 	class              objects.Class
 	claim, peek, check objects.Call[objects.None, int]
@@ -180,7 +181,7 @@ func newLargeCalls(class objects.Class) largeCalls {
 	}
 }
 
-// implement has the class keep its past, so that its commits write segments and pins besides.
+// implement makes the class keep a history, so that its commits write segments and pins too.
 func (l *largeCalls) implement(create func(*objects.Tx) *counter) *objects.Implementation {
 	return objects.Implement(l.class, create,
 		objects.On(l.claim, (*counter).claim), objects.On(l.peek, (*counter).peek), objects.On(l.check, (*counter).check),
@@ -237,7 +238,7 @@ func (l *largeCalls) route(r fiber.Router, env *gateway.Env) {
 	}))
 }
 
-// answer asks an object and answers what it says.
+// answer calls an object and sends its output.
 func answer[I, O any](c *fiber.Ctx, env *gateway.Env, class objects.Class, call objects.Call[I, O], in I) error {
 	name, err := gateway.Param("name")(c)
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 	"holdfast/chaos/history"
 )
 
-// claim has the clients of the ticket objects begin. Each stays at one object and one gateway,
-// so that an object that does not answer keeps nobody from asking another. Those who read do
-// nothing else, so that a claim that waits keeps nobody from reading.
+// claim starts the clients of the ticket objects. Each client uses one object and one gateway, so that an
+// object that does not answer delays no requests to others. Clients that read do nothing else, so that a
+// claim that waits delays no reads.
 func (w *world) claim(ctx context.Context) {
 	objects := w.objects()
 	for i := range len(objects) * clientsPerObject {
@@ -50,7 +50,7 @@ func (w *world) claim(ctx context.Context) {
 	}
 }
 
-// client asks through one gateway.
+// client sends requests through one gateway.
 type client struct {
 	w       *world
 	number  int
@@ -63,8 +63,8 @@ func (w *world) newClient(number int, gateway *member) *client {
 	return &client{w, number, gateway, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}, rand.New(rand.NewPCG(uint64(number), 0))}
 }
 
-// do does one operation and fills in how it ended. One with a key is tried again until it is
-// answered, or for a while after the end.
+// do carries out one operation and fills in its outcome. An operation with a key is repeated until it is
+// answered, or for a time after the end.
 func (c *client) do(ctx context.Context, op *history.Op, ended <-chan struct{}) {
 	op.Client, op.Gateway, op.Start = c.number, c.gateway.name, c.w.now()
 	defer func() { op.End = c.w.now() }()
@@ -141,19 +141,19 @@ func (c *client) ask(ctx context.Context, method, path, key string, into any) (h
 	}
 	var said struct{ Code, Message string }
 	if json.Unmarshal(body, &said) == nil && said.Code != "" && said.Code != "unknown" {
-		try.Outcome = history.Refused // every other code says that nothing was applied
+		try.Outcome = history.Refused // every other code says that nothing happened
 	}
 	try.Code = said.Code
 	return fail(errors.New(said.Message))
 }
 
-// readAll reads every counter through every gateway, when nobody claims any more.
+// readAll reads every counter through every gateway, after the last claim.
 func (w *world) readAll(ctx context.Context) {
 	for i, g := range w.gateways {
 		c := w.newClient(1000+i, g)
 		for _, object := range w.objects() {
 			op := &history.Op{Object: object, Kind: history.Read, Final: true}
-			for range 3 { // a fault that lasts is seen by all three
+			for range 3 { // only a fault that lasts fails all three times
 				if c.do(ctx, op, w.stop); op.Outcome == history.OK {
 					break
 				}
@@ -164,7 +164,7 @@ func (w *world) readAll(ctx context.Context) {
 	}
 }
 
-// ring has alarms set, one after the other at each bell.
+// ring sets alarms, one after the other at each bell.
 func (w *world) ring(ctx context.Context) {
 	for i := range bellCount {
 		object := fmt.Sprintf("b%d", i)
@@ -201,10 +201,10 @@ func (c *client) set(ctx context.Context, alarm *history.Alarm, key string) bool
 	}
 }
 
-// ringTime is how long an alarm may be late at the most.
+// ringTime is how late an alarm may be.
 const ringTime = 30 * time.Second
 
-// awaitRing looks until the alarm has run.
+// awaitRing polls until the alarm has run.
 func (c *client) awaitRing(ctx context.Context, alarm *history.Alarm) {
 	for c.w.now() < alarm.Due+ringTime && ctx.Err() == nil {
 		var r rings

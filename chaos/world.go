@@ -23,14 +23,14 @@ const (
 	bellCount   = 2
 
 	clientsPerObject  = 5 // through the gateways in turn
-	claimersPerObject = 3 // of them; the others read
+	claimersPerObject = 3 // of them; the other clients read
 	idlePerGateway    = 5 // sockets of each room
 
 	patience     = 17 * time.Second // of a client; the gateway promises 15
 	backTime     = 25 * time.Second // longest time after which the objects answer again
-	enterTime    = 40 * time.Second // longest time until all have come in
-	calmTime     = 20 * time.Second // longest time that may pass until all that was sent is heard
-	linearWithin = 20 * time.Second // of the search for an order of one object's operations
+	enterTime    = 40 * time.Second // longest time until all sockets are open
+	calmTime     = 20 * time.Second // longest time until every sent message is received
+	linearWithin = 20 * time.Second // for the search for an order of one object's operations
 )
 
 // world is a fleet under load, with a record of all operations.
@@ -39,16 +39,16 @@ type world struct {
 	began   time.Time
 	writer  *history.Writer
 	rate    int  // messages a second of a busy socket
-	readers bool // through the last gateway nobody claims
+	readers bool // clients of the last gateway only read
 	busy    int  // busy sockets of each room at each gateway
 	large   int  // large objects
 
 	load  sync.WaitGroup
 	stop  chan struct{} // closed when tickets and alarms end
 	quiet chan struct{} // closed when messages and visitors end
-	leave chan struct{} // closed: sockets end, and that is not written down
+	leave chan struct{} // closed: sockets end, and that is not recorded
 
-	held atomic.Bool // those who claim wait
+	held atomic.Bool // clients that claim wait
 
 	mu      sync.Mutex               // guards what follows
 	numbers int                      // sockets so far
@@ -57,7 +57,7 @@ type world struct {
 	open    map[int]string           // sockets that are open, with their gateway
 }
 
-// run injects one fault as often as it is due, and judges what happened.
+// run injects one fault as often as required, and judges the history.
 func (k *kit) run(ctx context.Context, f fault, o options) (result, error) {
 	dir := filepath.Join(k.dir, f.key)
 	if err := os.Mkdir(dir, 0o750); err != nil {
@@ -100,10 +100,10 @@ func (k *kit) record(ctx context.Context, f fault, o options, dir, name string) 
 	return errors.Join(err, w.writer.Close(), out.Flush(), file.Close())
 }
 
-// now is the time of the history.
+// now returns the time of the history.
 func (w *world) now() time.Duration { return time.Since(w.began) }
 
-// live puts the load on the fleet, breaks it, and lets all come to rest.
+// live puts the load on the fleet, injects the faults, and waits until everything has settled.
 func (w *world) live(ctx context.Context, f fault, o options) error {
 	draw := rand.New(rand.NewPCG(o.seed, uint64(len(f.key))<<8|uint64(f.key[0])))
 	w.claim(ctx)
@@ -131,7 +131,7 @@ func (w *world) live(ctx context.Context, f fault, o options) error {
 	return w.rest(ctx)
 }
 
-// inject injects a fault, waits until all objects answer again, and for a while that is drawn.
+// inject injects a fault, waits until all objects answer again, and then for a time that is drawn.
 func (w *world) inject(ctx context.Context, f fault, i int, draw *rand.Rand) error {
 	record := &history.Fault{Key: f.key, At: w.now(), Objects: w.objects()}
 	if err := f.inject(ctx, w, record, i, draw); err != nil {
@@ -147,8 +147,8 @@ func (w *world) inject(ctx context.Context, f fault, i int, draw *rand.Rand) err
 	return sleep(ctx, f.pause+time.Duration(draw.Int64N(int64(f.pause))))
 }
 
-// back waits until all objects have answered after the fault, and returns when they had. It
-// gives up after a time: the gap that it leaves is in the history.
+// back waits until all objects have answered after the fault, and returns when they had. It gives up after
+// backTime: the gap is in the history.
 func (w *world) back(ctx context.Context, f *history.Fault) time.Duration {
 	_ = until(ctx, backTime, "all objects answer", func() bool { // the caller looks at ctx
 		w.mu.Lock()
@@ -158,11 +158,11 @@ func (w *world) back(ctx context.Context, f *history.Fault) time.Duration {
 	return w.now()
 }
 
-// rest ends the messages, calls the roll, waits until all is heard, reads every counter, and
+// rest ends the messages, calls the roll, waits until every message is received, reads every counter, and
 // ends the load.
 func (w *world) rest(ctx context.Context) error {
 	if err := until(ctx, backTime, "all sockets are open again", w.seated); err != nil && !errors.Is(err, errNotInTime) {
-		return err // who cannot come back has been closed: that is in the history
+		return err // a client that cannot come back was closed: the history has that
 	}
 	close(w.quiet)
 	w.writer.Add(history.Record{Roll: &history.Roll{At: w.now()}})
@@ -194,19 +194,19 @@ func (w *world) complete() bool {
 	return w.sit()
 }
 
-// seated reports whether all sockets are open that stay.
+// seated reports whether all lasting sockets are open.
 func (w *world) seated() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.sit()
 }
 
-// sit is seated, under the lock.
+// sit is seated for callers that hold mu.
 func (w *world) sit() bool {
 	return len(w.open) >= roomCount*gatewayCount*(idlePerGateway+w.busy)
 }
 
-// objects are the names of the ticket objects, and of the large objects that count as they do.
+// objects returns the names of the ticket objects, and of the large objects, which count in the same way.
 func (w *world) objects() []string {
 	var all []string
 	for i := range objectCount {
@@ -215,14 +215,14 @@ func (w *world) objects() []string {
 	return append(all, largeOf(w.large)...)
 }
 
-// owned are the objects whose owner is known to be the host.
+// owned returns the objects whose owner is known to be the host.
 func (w *world) owned(host string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.DeleteFunc(w.objects(), func(object string) bool { return w.owners[object] != host })
 }
 
-// owner is the host that is known to own an object or a room.
+// owner returns the host that is known to own an object or a room; nil if none is.
 func (w *world) owner(of string) *member {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -234,14 +234,14 @@ func (w *world) owner(of string) *member {
 	return nil
 }
 
-// owns records who owns an object or a room.
+// owns records which host owns an object or a room.
 func (w *world) owns(what, host string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.owners[what] = host
 }
 
-// has reports whether a channel that says something by its end has been closed.
+// has reports whether a channel was closed.
 func has(ended <-chan struct{}) bool {
 	select {
 	case <-ended:
@@ -251,7 +251,7 @@ func has(ended <-chan struct{}) bool {
 	}
 }
 
-// pause waits; it is false when the channel was closed or ctx ended first.
+// pause waits. It reports false if the channel was closed or ctx ended first.
 func pause(ctx context.Context, ended <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -5,18 +5,18 @@
 //	...
 //	n, err := ticket.Claim.Do(ctx, objs.Object(ticket.Tickets, "global"), nil)
 //
-// A Client is an objects.Caller, as a worker's Env is: Call.Do and Ref.Fetch do the rest. What a worker may do with the
-// context, it may do:
+// A Client is an objects.Caller, as a worker's Env is: Call.Do and Ref.Fetch use it. The context means the same as in a
+// worker:
 //
 //	ctx, cancel := context.WithTimeout(ctx, time.Second)                    // when the answer has to be there
 //	ctx = objects.WithIdempotencyKey(ctx, "order-17")                       // one effect, however often it is repeated
 //	ctx = objects.WithPrincipal(ctx, objects.Principal{ID: "nightly-job"})  // who asks: the object believes it
 //
 // So every user of the connection may ask as any principal: the connection is the program's proof of identity, and
-// `holdfast nats permissions` prints a NATS user for it. Errors are *objects.Error; objects.CodeOf tells whether anything
-// happened.
+// `holdfast nats permissions` prints a NATS user for it. Errors are *objects.Error; objects.CodeOf says whether
+// anything happened.
 //
-// Connect opens a WebSocket of an object, which the program holds itself, as a gateway does for its clients.
+// Connect opens a WebSocket of an object. The program holds the WebSocket itself, as a gateway does for its clients.
 package client
 
 import (
@@ -37,7 +37,7 @@ import (
 	"holdfast/objects"
 )
 
-// DefaultInbox is the inbox of a Client that has none of its own.
+// DefaultInbox is the inbox of a Client whose Config names none.
 const DefaultInbox = "client"
 
 // Client is an objects.Caller over NATS. It is safe for concurrent use.
@@ -53,7 +53,7 @@ type Client struct {
 	running chan struct{} // closed when the hub's goroutines have ended; nil: no socket was opened yet
 	stop    func()
 	open    map[*Socket]struct{}
-	pipes   map[*pipe]struct{} // that the hub serves
+	pipes   map[*pipe]struct{} // connections that the hub serves
 	closed  bool
 }
 
@@ -63,26 +63,26 @@ type Config struct {
 	// region, if there is one.
 	Region string
 
-	// Request is the longest that one question takes, 15 s by default, a minute at the most. A sooner deadline of the
+	// Request is the longest time that one request takes, 15 s by default, a minute at most. An earlier deadline of the
 	// context counts.
 	Request time.Duration
 
-	// Inbox is "client" by default: what the Client hears comes below _HF.<Inbox>. It is the name of the program's NATS
-	// user, if that is one of `holdfast nats permissions`.
+	// Inbox is "client" by default: the subjects of the Client's inbox begin with _HF.<Inbox>. It is the name of the
+	// program's NATS user, if that is one of `holdfast nats permissions`.
 	Inbox string
 
 	Log *slog.Logger // default: none
 }
 
-// New makes a Client of a connection. The connection stays the caller's, who closes it; until then the Client hears its
-// answers on it, and has nothing to close itself, unless it has opened sockets: Close ends those. One Client is enough for a
-// connection.
+// New makes a Client on a connection. The connection stays the caller's, who closes it; until then the Client receives
+// its answers on it. A Client without sockets needs no Close; Close ends the sockets of one that has opened some. One
+// Client per connection is enough.
 //
-// With nats.ReconnectBufSize(-1) the connection keeps nothing for later while it reconnects: then Unavailable, and not
-// Unknown, is what a question gets that could not be sent.
+// With nats.ReconnectBufSize(-1) the connection buffers nothing while it reconnects: a request that cannot be sent then
+// fails with Unavailable instead of Unknown.
 func New(nc *nats.Conn, cfg Config) (*Client, error) {
 	if nc == nil {
-		return nil, errors.New("client: no connection to NATS is given")
+		return nil, errors.New("client: the connection to NATS is nil: pass a connected *nats.Conn")
 	}
 	if cfg.Region == "" {
 		cfg.Region = "local"
@@ -94,7 +94,7 @@ func New(nc *nats.Conn, cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	if cfg.Request < 0 || cfg.Request > wire.CopyLife {
-		return nil, fmt.Errorf("client: a question may take %v, want up to %v", cfg.Request, wire.CopyLife)
+		return nil, fmt.Errorf("client: Config.Request is %v, at most %v is allowed", cfg.Request, wire.CopyLife)
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -111,7 +111,7 @@ func New(nc *nats.Conn, cfg Config) (*Client, error) {
 	return &Client{Caller: objects.NewCaller(sender(owners)), region: cfg.Region, nc: nc, owners: owners, hub: hub}, nil
 }
 
-// sender has owners handle what the program asks.
+// sender returns the function that sends the program's requests to owners.
 func sender(owners *wire.Client) ask.Transport {
 	return func(ctx context.Context, to wire.Address, req *wire.Request) (*wire.Reply, error) {
 		if err := ask.Identify(ctx, netip.Addr{}, to, req); err != nil {

@@ -21,13 +21,13 @@ import (
 
 const (
 	queue     = 1 << 20 // bytes that wait for the program; beyond it the socket is closed with 1013
-	inbox     = 64      // messages of them that Receive can have at once
+	inbox     = 64      // messages that can wait in the channel to Receive
 	firstWait = 50 * time.Millisecond
 	lastWait  = 2 * time.Second // between tries to come back
 )
 
-// Socket is a WebSocket of an object, held by this program. Call Receive in a loop: it brings a lost socket back,
-// if the class lets sockets come back (objects.Settings.Resume). One goroutine may receive, and any may send.
+// Socket is a WebSocket of an object, held by this program. Call Receive in a loop: Receive also brings a lost socket
+// back, if the class lets sockets come back (objects.Settings.Resume). One goroutine may receive; any may send.
 type Socket struct {
 	c         *Client
 	to        wire.Address
@@ -39,16 +39,16 @@ type Socket struct {
 	life      context.Context
 	over      context.CancelFunc // of life: the socket has ended
 
-	mu       sync.Mutex // guards what follows; nobody waits with it
+	mu       sync.Mutex // guards what follows; no goroutine waits while it holds it
 	session  resume.Client
-	time     time.Duration // for which the session may be away
+	time     time.Duration // how long the session may be away
 	protocol string
 	at       *pipe
-	gap      error // that Receive returns next; nil: none
+	gap      error // the error that Receive returns next; nil: none
 	end      error // how the socket has ended; nil: it has not
 }
 
-// Closed is the end of a socket.
+// Closed is the error of a socket that has ended.
 type Closed struct {
 	Code   int
 	Reason string
@@ -62,28 +62,29 @@ func (c *Closed) Error() string {
 // Gap is the error of Receive when the socket has come back and messages are missing. The socket goes on.
 type Gap struct {
 	Missed uint64 // messages that were not received; 0: their number is not known
-	New    bool   // it came too late: to its object the socket is another one
+	New    bool   // the session came back too late: to its object this is a new socket
 	Unsure int    // sent messages that the object may or may not have handled
 }
 
 // Error returns the counts in words.
 func (g *Gap) Error() string {
-	missed := "messages were missed, nobody knows how many"
+	missed := "an unknown number of messages was missed"
 	if g.Missed > 0 {
 		missed = fmt.Sprint(g.Missed, " messages were missed")
 	}
 	if g.New {
-		missed = "the socket is another one: it came back too late"
+		missed = "the socket is a new one, because it came back too late"
 	}
 	if g.Unsure > 0 {
-		missed += fmt.Sprint("; of ", g.Unsure, " that were sent nobody knows whether they were handled")
+		missed += fmt.Sprint("; ", g.Unsure, " sent messages may or may not have been handled")
 	}
 	return missed
 }
 
-// Connect asks the object for a WebSocket with a GET of r's path, as Fetch does, and its headers; the subprotocols that the program
-// speaks are in Sec-WebSocket-Protocol. The context is that of the question alone: the principal that it names is who has opened
-// the socket. An answer that is no socket is an *objects.Error of the code that stands for its status, or Invalid.
+// Connect asks the object for a WebSocket with a GET of r's path, as Fetch does, and with r's headers. The program's
+// subprotocols are in Sec-WebSocket-Protocol. ctx counts only until the socket is open; its principal is the socket's
+// opener. If the object does not accept, the error is an *objects.Error with the code for the status of the answer, or
+// Invalid.
 func (c *Client) Connect(to objects.Ref, r *http.Request) (*Socket, error) {
 	if err := to.Err(); err != nil {
 		return nil, err
@@ -114,7 +115,7 @@ func (c *Client) Connect(to objects.Ref, r *http.Request) (*Socket, error) {
 	return s, nil
 }
 
-// keep has Close close the socket, too. It reports false if the client is closed already.
+// keep registers the socket, so that Close closes it. It reports false if the client is closed already.
 func (c *Client) keep(s *Socket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,7 +147,7 @@ func (s *Socket) finish(how error) error {
 	return how
 }
 
-// run has the hub run, from the first socket on.
+// run starts the hub with the first socket.
 func (c *Client) run() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,8 +170,8 @@ func (c *Client) run() error {
 	return nil
 }
 
-// Close closes all sockets with 1000, and returns when their objects have been told or ctx has ended. A Client that has opened none
-// needs no Close. Calls go on to work.
+// Close closes all sockets with 1000, and returns when their objects know of it or ctx has ended. A Client that has
+// opened no socket needs no Close. Calls still work afterwards.
 func (c *Client) Close(ctx context.Context) {
 	c.mu.Lock()
 	running, open := c.running, c.open
@@ -200,8 +201,8 @@ func (c *Client) Close(ctx context.Context) {
 	<-running
 }
 
-// open asks the object for a socket, and sends the messages again that the object has not taken from the one before. Called by one goroutine at a
-// time.
+// open asks the object for a socket, and sends the messages again that the object has not taken on the connection
+// before. One goroutine at a time calls it.
 func (s *Socket) open(ctx context.Context) error {
 	s.mu.Lock()
 	lost := s.session.Token != ""
@@ -227,7 +228,7 @@ func (s *Socket) open(ctx context.Context) error {
 		return err
 	case reply.Status != http.StatusSwitchingProtocols:
 		held.Abandon()
-		return objects.Errorf(codeOf(reply.Status), "the object answers %d and no socket: %.200s", reply.Status, reply.Body)
+		return objects.Errorf(codeOf(reply.Status), "the object answers %d and does not open the socket: %.200s", reply.Status, reply.Body)
 	case !held.AwaitOpen(ctx):
 		return objects.Errorf(objects.Unknown, "the object's host was lost as the socket opened; connect again")
 	}
@@ -243,7 +244,7 @@ func (s *Socket) open(ctx context.Context) error {
 	return nil
 }
 
-// serve has the hub serve a connection, for whose end Close waits.
+// serve has the hub serve a connection. Close waits until the hub is done with it.
 func (c *Client) serve(at *pipe) {
 	at.leave = sync.OnceFunc(func() {
 		close(at.left)
@@ -260,7 +261,7 @@ func (c *Client) serve(at *pipe) {
 	c.hub.Serve(at.held, at)
 }
 
-// codeOf is the code of a status with which an object refuses a socket.
+// codeOf returns the code for the status with which an object refuses a socket.
 func codeOf(status int) objects.Code {
 	for _, code := range []objects.Code{objects.Unauthorized, objects.Forbidden, objects.NotFound, objects.Conflict, objects.TooMany, objects.Unavailable} {
 		if code.HTTPStatus() == status {
@@ -270,7 +271,7 @@ func codeOf(status int) objects.Code {
 	return objects.Invalid
 }
 
-// greet receives the hello, which is the first message, and has the socket go on there.
+// greet receives the hello, which is the first message, and moves the socket to this connection.
 func (s *Socket) greet(ctx context.Context, at *pipe) error {
 	m, err := at.next(ctx)
 	if err != nil {
@@ -299,7 +300,7 @@ func (s *Socket) greet(ctx context.Context, at *pipe) error {
 	return nil
 }
 
-// moveTo moves the socket to another place. It returns the messages to send again.
+// moveTo moves the socket to another connection. It returns the messages to send again.
 func (s *Socket) moveTo(at *pipe, hello resume.Hello) ([]resume.Message, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -322,8 +323,9 @@ func (s *Socket) Subprotocol() string {
 	return s.protocol
 }
 
-// Receive returns the next message. If the socket was lost it comes back first, if it may; what was missed is a *Gap, after which the
-// socket goes on. The end is a *Closed. A context that ends is the end of the wait alone.
+// Receive returns the next message. If the socket was lost, Receive first brings it back, if the class allows that;
+// missed messages are reported as a *Gap, after which the socket goes on. The end of the socket is a *Closed. When ctx
+// ends, only this wait ends.
 func (s *Socket) Receive(ctx context.Context) (objects.Message, error) {
 	s.receiving.Lock()
 	defer s.receiving.Unlock()
@@ -354,7 +356,7 @@ func (s *Socket) Receive(ctx context.Context) (objects.Message, error) {
 	}
 }
 
-// current returns the socket's present place. Receive must return its error first.
+// current returns the socket's present connection, and the error that Receive must return first.
 func (s *Socket) current() (*pipe, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -366,7 +368,7 @@ func (s *Socket) current() (*pipe, error) {
 	return s.at, s.end
 }
 
-// comeBack opens the socket anew that was lost, until it is there, or ctx ends, or the socket is closed.
+// comeBack tries to open the lost socket again, until that succeeds, ctx ends, or the socket is closed.
 func (s *Socket) comeBack(ctx context.Context, lost error) error {
 	s.mu.Lock()
 	can, long, end := s.session.Token != "", s.time, s.end
@@ -400,13 +402,13 @@ func (s *Socket) comeBack(ctx context.Context, lost error) error {
 	}
 }
 
-// comesBack reports whether a socket was lost, and not closed.
+// comesBack reports whether a socket was lost, rather than closed.
 func comesBack(code int) bool {
 	return code == 1006 || code == 1012 || code == 1013
 }
 
-// Send sends a message when the object has taken enough of those before; it waits for that until ctx ends. A message to a socket that
-// is lost is sent when the socket comes back, which Receive sees to.
+// Send sends a message. It waits, until ctx ends, for the object to take enough of the messages before. If the socket
+// is lost, the message is sent when Receive has brought the socket back.
 func (s *Socket) Send(ctx context.Context, m objects.Message) error {
 	if len(m.Data) > objects.MaxFrame {
 		return objects.Errorf(objects.TooLarge, "a message has %d bytes, at most %d are allowed", len(m.Data), objects.MaxFrame)
@@ -436,7 +438,7 @@ func (s *Socket) Send(ctx context.Context, m objects.Message) error {
 	return err
 }
 
-// note notes a message before it is sent, and returns the place to send it at.
+// note notes a message before it is sent, and returns the connection to send it on.
 func (s *Socket) note(m resume.Message) (*pipe, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -445,24 +447,24 @@ func (s *Socket) note(m resume.Message) (*pipe, error) {
 	}
 	s.session.Taken(s.at.held.Taken())
 	if !s.session.Send(m) {
-		return nil, objects.Errorf(objects.Overloaded, "too much of what was sent is not taken yet")
+		return nil, objects.Errorf(objects.Overloaded, "too many sent messages are not taken yet: wait until the object has taken some")
 	}
 	return s.at, nil
 }
 
-// Close closes the socket behind all sent messages, with a code and a reason, as a client does: 1000, or one of 3000 to 4999. It does
-// not wait for that; Client.Close does.
+// Close closes the socket behind all sent messages, with a code and a reason, as a client does: 1000, or one of 3000 to
+// 4999. It does not wait; Client.Close does.
 func (s *Socket) Close(code int, reason string) {
 	_ = s.finish(&Closed{code, reason}) // that is what Receive returns
 }
 
-// pipe is a connection of a Socket: the end of the client that a hub sees, without a network between.
+// pipe is one connection of a Socket: the client's end as the hub sees it, without a network between.
 type pipe struct {
 	held *sockets.Socket
 	in   chan objects.Message // to the program
 	out  chan objects.Message // from the program
 	over chan struct{}        // closed when the connection has ended
-	left chan struct{}        // closed when the hub has done with it, after what the program has sent
+	left chan struct{}        // closed when the hub has finished with the connection, after the messages that the program had sent
 
 	leave func() // closes left, once
 
@@ -476,7 +478,7 @@ func newPipe(held *sockets.Socket) *pipe {
 	}
 }
 
-// next is the next message to the program. Messages come before the end.
+// next returns the next message to the program. Messages come before the end.
 func (p *pipe) next(ctx context.Context) (objects.Message, error) {
 	select {
 	case m := <-p.in:
@@ -525,7 +527,7 @@ func (p *pipe) finish(code int, reason string) {
 	}
 }
 
-// Receive is the next message of the program.
+// Receive returns the next message of the program.
 func (p *pipe) Receive() (binary bool, data []byte, err error) {
 	select {
 	case m := <-p.out:
@@ -535,7 +537,7 @@ func (p *pipe) Receive() (binary bool, data []byte, err error) {
 	}
 }
 
-// Ended is how the program has closed the socket.
+// Ended returns how the program has closed the socket.
 func (p *pipe) Ended(err error) sockets.End {
 	if closed, is := errors.AsType[*Closed](err); is {
 		return sockets.End{Code: closed.Code, Reason: closed.Reason, Discard: true}
@@ -555,12 +557,12 @@ func (p *pipe) Write(frames []byte) error {
 	defer timer.Stop()
 	for kind, data := range sockets.Frames(frames) {
 		if kind != sockets.TextFrame && kind != sockets.BinaryFrame {
-			continue // a ping: who reads this is alive
+			continue // a ping: a program that reads this is alive
 		}
 		select {
 		case p.in <- objects.Message{Binary: kind == sockets.BinaryFrame, Data: data}:
 		case <-p.over:
-			return nil // the program has stopped reading; the reader says how it ended
+			return nil // the program has stopped reading; the reader reports the end
 		case <-timer.C:
 			p.finish(1006, "the program does not receive")
 			return p.closed()

@@ -76,7 +76,7 @@ func connect(t *testing.T, objs *client.Client, path string) (*client.Socket, er
 	return objs.Connect(objs.Object(Lines, "a"), r)
 }
 
-// opened is a client with a socket that has heard its greeting.
+// opened returns a client with a socket that has heard its greeting.
 func opened(t *testing.T) (*client.Client, *client.Socket) {
 	t.Helper()
 	_, objs, _ := start(t, true, client.Config{})

@@ -127,7 +127,7 @@ func newWorld(ctx context.Context, hosted bool) (*world, error) {
 	return w, nil
 }
 
-// someNATS is a connection to a NATS with a host of counters, for examples.
+// someNATS returns a connection to a NATS with a host of counters, for examples.
 func someNATS() (nc *nats.Conn, stop func()) {
 	w, err := newWorld(context.Background(), true)
 	if err != nil {

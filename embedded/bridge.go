@@ -40,7 +40,7 @@ func (b *bridge) Fatalf(format string, v ...any) {
 	}
 }
 
-// Noticef drops what everybody knows.
+// Noticef drops routine messages.
 func (b *bridge) Noticef(string, ...any) {}
 
 // Debugf drops details.

@@ -76,15 +76,15 @@ type Config struct {
 	// nats-server asks every 2 minutes.
 	PingInterval time.Duration
 
-	// Users are those who may connect. None: everybody may, and may do everything. With
-	// some, [Server.Dial] connects as one more, who may do everything.
+	// Users are the users who may connect. None: anybody may, and may do everything. With some, [Server.Dial] connects
+	// as a further user, who may do everything.
 	Users []User
 
-	// Log receives the server's warnings and errors. Nil: nobody does.
+	// Log receives the server's warnings and errors. Nil: they are dropped.
 	Log *slog.Logger
 }
 
-// User is somebody who may connect, and what for. Subjects may have wildcards.
+// User is a user who may connect, with permissions. Subjects may have wildcards.
 type User struct {
 	Name, Password     string
 	Publish, Subscribe []string
@@ -93,7 +93,7 @@ type User struct {
 // insider is the user of the process itself.
 const insider = "insider"
 
-// users are the server's users, and the password of the insider among them.
+// users returns the server's users, and the password of the insider among them.
 func (c Config) users() (users []*server.User, password string) {
 	if len(c.Users) == 0 {
 		return nil, ""
@@ -112,7 +112,7 @@ type Server struct {
 	ns     *server.Server
 	memory bool
 	url    string // empty without a port
-	inside string // password of the insider; empty: nobody is asked who they are
+	inside string // password of the insider; empty: the server has no users
 
 	closing sync.Once
 	release func() // gives the store back

@@ -9,15 +9,16 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// proxies are the networks whose word is taken for who is behind them.
+// proxies are the networks whose X-Forwarded headers are believed.
 type proxies []netip.Prefix
 
 func (p proxies) trusts(ip netip.Addr) bool {
 	return slices.ContainsFunc(p, func(network netip.Prefix) bool { return network.Contains(ip) })
 }
 
-// clientIP returns the address of a request's client: the connection's peer or, if that is a trusted proxy, the
-// last one in X-Forwarded-For that is none. What stands before it there, the client may have written.
+// clientIP returns the address of a request's client: the connection's peer or, if that is a trusted proxy, the last
+// address in X-Forwarded-For that is not a trusted proxy. The client itself may have written the addresses before that
+// one.
 func (p proxies) clientIP(rc *fasthttp.RequestCtx) netip.Addr {
 	ip := ipOf(rc.RemoteAddr())
 	if !p.trusts(ip) {
@@ -56,7 +57,7 @@ func parseIP(s string) (netip.Addr, bool) {
 	return ip.Unmap().WithZone(""), err == nil
 }
 
-// ipOf is the IP of a connection's end, invalid if that has none.
+// ipOf returns the IP of a connection's end; invalid if the end has none.
 func ipOf(end net.Addr) netip.Addr {
 	if tcp, ok := end.(*net.TCPAddr); ok {
 		return tcp.AddrPort().Addr().Unmap().WithZone("")
@@ -64,8 +65,8 @@ func ipOf(end net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// sourceOf returns the network that limits count as one client: an IPv4 address, or an IPv6 /64, because one user has all of it. It is
-// invalid for what has no limit of its own.
+// sourceOf returns the network that limits count as one client: an IPv4 address, or an IPv6 /64, because one user has
+// all of it. It is invalid for an address that has no limit of its own.
 func sourceOf(ip netip.Addr) netip.Prefix {
 	switch {
 	case !ip.IsValid() || ip.IsLoopback():

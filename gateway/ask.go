@@ -16,15 +16,15 @@ import (
 	"holdfast/objects"
 )
 
-// requestScope is shared by all asks of a client's request. It is in the handler's context,
-// and what asks may run on any goroutine.
+// requestScope is shared by all asks of a client's request. It is in the handler's context; asks may run on any
+// goroutine.
 type requestScope struct {
 	client    netip.Addr   // who sent the request; invalid: a program, not a client
-	from      netip.Prefix // as whom limits count the client; invalid: it has none of its own
+	from      netip.Prefix // the network that limits count the client as; invalid: no limit of its own
 	limit     *newObjects
-	preflight bool // it only asks whether a page may send a request; set before anything is asked
+	preflight bool // the request only asks whether a page may send one; set before anything is asked
 
-	mu     sync.Mutex // guards what follows: who has answered last
+	mu     sync.Mutex // guards what follows, which is about the last answer
 	object string
 	owner  wire.Owner
 	woke   bool // the object had slept
@@ -32,7 +32,7 @@ type requestScope struct {
 
 type scopeKey struct{}
 
-// scopeOf is the scope of ctx's request; of a context that belongs to none, an empty one.
+// scopeOf returns the scope of ctx's request; an empty one if ctx belongs to no request.
 func scopeOf(ctx context.Context) *requestScope {
 	if s, ok := ctx.Value(scopeKey{}).(*requestScope); ok {
 		return s
@@ -40,7 +40,7 @@ func scopeOf(ctx context.Context) *requestScope {
 	return new(requestScope)
 }
 
-// scoped gives a request its scope, and writes who answered into its response.
+// scoped gives a request its scope, and writes the owner that answered into the response.
 func (g *Gateway) scoped(c *fiber.Ctx) error {
 	client := g.trusted.clientIP(c.Context())
 	s := &requestScope{client: client, from: sourceOf(client), limit: g.newObjects}
@@ -62,14 +62,14 @@ func (s *requestScope) MayMake() bool {
 	return !s.from.IsValid() || s.limit.allows(s.from, time.Now())
 }
 
-// Made notes that an object has come into being for the request.
+// Made notes that an object was made for the request.
 func (s *requestScope) Made() {
 	if s.from.IsValid() {
 		s.limit.made(s.from, time.Now())
 	}
 }
 
-// note notes who has answered.
+// note notes which owner has answered.
 func (s *requestScope) note(to wire.Address, reply *wire.Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +79,7 @@ func (s *requestScope) note(to wire.Address, reply *wire.Reply) {
 	}
 }
 
-// sign writes who answered into the response's headers.
+// sign writes the owner that answered into the response's headers.
 func (s *requestScope) sign(c *fiber.Ctx) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,7 +96,7 @@ func (s *requestScope) sign(c *fiber.Ctx) {
 	}
 }
 
-// ask has an object's owner handle what a worker asks.
+// ask sends a worker's question to an object's owner.
 func (g *Gateway) ask(ctx context.Context, to wire.Address, req *wire.Request) (*wire.Reply, error) {
 	s, err := identify(ctx, to, req)
 	if err != nil {
@@ -105,7 +105,7 @@ func (g *Gateway) ask(ctx context.Context, to wire.Address, req *wire.Request) (
 	return g.send(ctx, s, to, req)
 }
 
-// identify says in a request who asks, and under which idempotency key.
+// identify adds the principal and the idempotency key to a request.
 func identify(ctx context.Context, to wire.Address, req *wire.Request) (*requestScope, error) {
 	s := scopeOf(ctx)
 	if s.preflight {
@@ -120,8 +120,8 @@ func identify(ctx context.Context, to wire.Address, req *wire.Request) (*request
 	return s, nil
 }
 
-// send has an object's owner handle a request, counts that, and notes who has answered. A
-// reply with a code is an error.
+// send has an object's owner handle a request, counts the request, and notes the owner. A reply with a code is returned
+// as an error.
 func (g *Gateway) send(ctx context.Context, s *requestScope, to wire.Address, req *wire.Request) (*wire.Reply, error) {
 	began := time.Now()
 	reply, err := g.client.Do(ctx, to, req)

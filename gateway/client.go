@@ -10,8 +10,8 @@ import (
 	"holdfast/internal/sockets"
 )
 
-// Sizes of the library's buffers. It reads longer messages past its own; of what is
-// written only closes go through it.
+// Sizes of the library's buffers. Messages longer than the buffer are read directly; only closes are written through
+// the library.
 const readBuffer, writeBuffer = 512, 512
 
 var writeBuffers sync.Pool

@@ -12,16 +12,15 @@ import (
 	"holdfast/objects"
 )
 
-// tooLarge is the reason for closing a socket whose client's message has more than so
+// tooLarge returns the reason for closing a socket whose client's message has more than so
 // many bytes.
 func tooLarge(limit int) string { return fmt.Sprintf("a message has at most %d bytes", limit) }
 
 // bareTooLarge is the frame with which the library closes such a socket by itself.
 var bareTooLarge = []byte{0x88, 2, websocket.CloseMessageTooBig >> 8, websocket.CloseMessageTooBig & 0xff}
 
-// endOf is how a socket ends whose connection failed to deliver a message. Nothing
-// more is written to it: the client has closed, or has gone, or the library has told
-// it of its fault.
+// endOf returns how a socket ends whose connection failed to deliver a message. Nothing more is written to the
+// connection: the client has closed or is gone, or the library has reported the client's fault to it.
 func endOf(err error, limit int) sockets.End {
 	if e, ok := errors.AsType[*websocket.CloseError](err); ok {
 		return sockets.End{Code: e.Code, Reason: e.Text, Discard: true}

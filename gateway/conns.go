@@ -25,18 +25,18 @@ import (
 
 const (
 	headTime  = 10 * time.Second       // a request's line and headers arrive within it
-	stallTime = 10 * time.Second       // a body may pause for so long
-	bodyTime  = 10 * time.Minute       // a body has arrived within it, however steadily it does
-	readTime  = time.Minute            // a client that reads nothing of a stream for so long is given up
-	partTime  = 500 * time.Millisecond // a stopping gateway waits so long for a request that is on its way
+	stallTime = 10 * time.Second       // longest pause in a body
+	bodyTime  = 10 * time.Minute       // longest time for a body, however steadily it arrives
+	readTime  = time.Minute            // a client that reads nothing of a stream for this long is disconnected
+	partTime  = 500 * time.Millisecond // how long a stopping gateway waits for a request that is on its way
 
-	lingerTime  = 15 * time.Second // a refused client may go on sending for so long
-	lingerPause = 3 * time.Second  // and may pause for so long
-	lingerBytes = 64 << 20         // and may send so much
+	lingerTime  = 15 * time.Second // how long a refused client may go on sending
+	lingerPause = 3 * time.Second  // longest pause of it
+	lingerBytes = 64 << 20         // bytes that it may send
 
-	lingerRefused = 64 << 10 // a client over a limit of connections may send so much
+	lingerRefused = 64 << 10 // bytes that a client over a limit of connections may send
 
-	turnedAway = 64 // connections over a limit that are told so at a time; more are closed without a word
+	turnedAway = 64 // connections over a limit that are answered at a time; more are closed without an answer
 )
 
 // conns is the listener of a gateway. It knows every connection that serves HTTP, so
@@ -48,7 +48,7 @@ type conns struct {
 	trusted proxies
 	bodies  bodies
 
-	refusals chan struct{} // holds one for each connection that is being turned away
+	refusals chan struct{} // holds a token for each connection that is being refused
 	refusing sync.WaitGroup
 
 	mu       sync.Mutex // guards what follows
@@ -81,14 +81,14 @@ func (cs *conns) Accept() (net.Conn, error) {
 		case ok:
 			return c, nil
 		case refusal == nil:
-			accepted.Close() // it has come too late
+			accepted.Close() // the connection has come too late
 		default:
 			cs.turnAway(accepted, refusal)
 		}
 	}
 }
 
-// turnAway answers a connection with an error and closes it, without waiting for that.
+// turnAway answers a connection with an error and closes it, on a goroutine of its own.
 func (cs *conns) turnAway(c net.Conn, e *objects.Error) {
 	select {
 	case cs.refusals <- struct{}{}:
@@ -102,13 +102,13 @@ func (cs *conns) turnAway(c net.Conn, e *objects.Error) {
 		c.SetDeadline(time.Now().Add(lingerPause)) // fails only on a closed connection
 		if _, err := c.Write(refusalOf(e)); err == nil {
 			if half, ok := c.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-				_, _ = io.CopyN(io.Discard, c, lingerRefused) // who sends a request without reading would hear of a reset instead
+				_, _ = io.CopyN(io.Discard, c, lingerRefused) // a client that sends a request without reading would get a reset instead
 			}
 		}
 	})
 }
 
-// refusalOf is an error as a whole HTTP response.
+// refusalOf returns an error as a whole HTTP response.
 func refusalOf(e *objects.Error) []byte {
 	body, err := json.Marshal(e)
 	if err != nil {
@@ -119,7 +119,7 @@ func refusalOf(e *objects.Error) []byte {
 		status, http.StatusText(status), len(body), body)
 }
 
-// Close closes the listener; one that is closed already is no fault.
+// Close closes the listener. Closing it again is no error.
 func (cs *conns) Close() error {
 	if err := cs.Listener.Close(); !errors.Is(err, net.ErrClosed) {
 		return err
@@ -127,8 +127,8 @@ func (cs *conns) Close() error {
 	return nil
 }
 
-// add counts a connection in. It reports false if the gateway takes no further one. The
-// error is the reason to send to the client; nil: none is sent.
+// add counts a connection. It reports false if the gateway accepts no more. The error is the reason to send to the
+// client; nil: nothing is sent.
 func (cs *conns) add(c *conn) (*objects.Error, bool) {
 	from := netip.Prefix{}
 	if ip := ipOf(c.RemoteAddr()); !cs.trusted.trusts(ip) {
@@ -150,8 +150,7 @@ func (cs *conns) add(c *conn) (*objects.Error, bool) {
 	return nil, true
 }
 
-// charge counts a connection as one of an address. It reports false if the address has
-// as many as it may. With mu held.
+// charge counts a connection for its address. It reports false if the address has reached its limit. With mu held.
 func (cs *conns) charge(c *conn, from netip.Prefix) bool {
 	if !from.IsValid() {
 		return true
@@ -168,10 +167,9 @@ func (cs *conns) tooMany() *objects.Error {
 	return objects.Errorf(objects.TooMany, "this address has as many connections as one may have, which are %d", cs.limits.ConnsPer)
 }
 
-// takes counts a WebSocket that comes through a trusted proxy as a connection of the
-// client's address. It returns an error if the address has too many. charged reports
-// whether the WebSocket was counted now: a direct client's connection was counted when
-// it was accepted.
+// takes counts a WebSocket that comes through a trusted proxy for the client's address. It returns an error if the
+// address has too many connections. charged reports whether the WebSocket was counted now: a direct client's connection
+// was counted when it was accepted.
 func (cs *conns) takes(c *conn, client netip.Addr) (charged bool, err error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -264,23 +262,23 @@ type conn struct {
 	waiting bool       // for the first byte of a request
 	leaving bool       // the gateway stops
 
-	refused atomic.Bool // something that the client sends is not read
-	late    atomic.Bool // its body was given up for others'
+	refused atomic.Bool // a part of what the client sends is not read
+	late    atomic.Bool // its body was given up in favour of others
 
 	upgraded bool // it is a WebSocket's: its deadlines are its own; set before others know the connection
 
 	// Guarded by among.mu.
 	counted bool
-	from    netip.Prefix // whose it counts as; invalid: nobody's
+	from    netip.Prefix // the address that it counts for; invalid: none
 
 	// What follows belongs to the goroutine that serves the connection.
 	head  headEnd
 	until time.Time  // the read deadline that fasthttp has set
 	holds bool       // it has its share of among.bodies
-	room  *[512]byte // for what is read ahead; nil before the first request, and of a WebSocket
-	ahead []byte     // read, and not asked for yet
+	room  *[512]byte // for bytes that are read ahead; nil before the first request, and of a WebSocket
+	ahead []byte     // bytes that were read and not asked for yet
 
-	streaming bool // a response is written for as long as there is something to write: each write has time of its own
+	streaming bool // a response is written for as long as its handler writes: each write has a deadline of its own
 }
 
 // overTLS reports whether the client speaks TLS to the gateway itself.
@@ -298,8 +296,7 @@ func (c *conn) leave() {
 	}
 }
 
-// wait notes that the connection waits for the first byte of a request, or that it
-// has come.
+// wait notes that the connection waits for the first byte of a request, or that the byte has come.
 func (c *conn) wait(waiting bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -308,11 +305,9 @@ func (c *conn) wait(waiting bool) {
 	}
 }
 
-// Read reads. fasthttp, which is to keep no buffer for connections that wait, asks for
-// one byte first: a whole small request is read then. It asks for more than its buffer
-// has only for a body, for which it has taken up that much memory. It gets a request's
-// head without what follows, and its body without the next request, so that a body can
-// be read past it.
+// Read reads. With ReduceMemoryUsage fasthttp asks for one byte first: Read then reads a whole small request ahead.
+// fasthttp asks for more than its buffer holds only for a body, for which it has allocated the memory. It gets a
+// request's head without what follows, and the body without the next request, so that a body can be read past fasthttp.
 func (c *conn) Read(b []byte) (n int, err error) {
 	if len(c.ahead) == 0 && c.upgraded {
 		c.room, c.ahead = nil, nil
@@ -355,16 +350,17 @@ func (c *conn) Read(b []byte) (n int, err error) {
 
 // headEnd finds where a request's head ends, and its body.
 type headEnd struct {
-	last   [3]byte // of what came
+	last   [3]byte // of the bytes so far
 	found  bool
-	behind int   // bytes that were given away behind it
-	body   int64 // of the request's body how much has not come; 0 if its length is not known, or in vain
+	behind int   // bytes that were passed on behind it
+	body   int64 // bytes of the body that have not come; 0 if its length is not known
 }
 
 var emptyLine = []byte("\r\n\r\n")
 
-// cut returns how much of b belongs to the head, or else to the body as far as its length is known. A length that came in
-// two pieces is not: what follows its body is not told apart then, and a chunked body there is refused.
+// cut returns how much of b belongs to the head or, behind that, to the body as far as its length is known. A length
+// that came in two pieces counts as unknown: then the body's end is not found, and a chunked body in that place is
+// refused.
 func (h *headEnd) cut(b []byte) int {
 	if h.found {
 		n := len(b)
@@ -401,7 +397,7 @@ func (h *headEnd) scan(b []byte) {
 	}
 }
 
-// atBody reports whether the head of a request was read, and nothing behind it.
+// atBody reports whether the head of a request was read, and nothing after it.
 func (c *conn) atBody() bool { return c.head.found && c.head.behind == 0 }
 
 // readLarge reads a body past fasthttp.
@@ -460,8 +456,8 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// SetDeadline is what fasthttp calls when the connection has become a WebSocket's,
-// and then only: the hub closes it, and its deadlines are its own.
+// fasthttp calls SetDeadline only when the connection has become a WebSocket's. From then on the hub closes the
+// connection and sets the deadlines.
 func (c *conn) SetDeadline(t time.Time) error {
 	if !c.upgraded {
 		c.upgraded = true
@@ -470,9 +466,8 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
-// Close closes the connection. A client whose request was refused may still be sending
-// it. Its bytes are read for a while: closing at once would reset the connection, and
-// the client would lose the refusal.
+// Close closes the connection. If the client's request was refused, the client may still be sending it. Its bytes are
+// read for a while: closing at once would reset the connection, and the client would lose the refusal.
 func (c *conn) Close() error {
 	if c.refused.Load() {
 		c.linger()
@@ -503,12 +498,11 @@ func (c *conn) linger() {
 	}
 }
 
-// errCrowded is the failure to receive a body while too many others are received.
+// errCrowded is the error of receiving a body while too many others are being received.
 var errCrowded = errors.New("too many bodies are being received")
 
-// bodies bounds the memory of large bodies that are being received: fasthttp allocates
-// the size that a client announces. When the memory is full, the body that has been
-// silent longest is given up.
+// bodies bounds the memory of large bodies that are being received: fasthttp allocates the size that a client
+// announces. When the memory is used up, the body with the longest pause is given up.
 type bodies struct {
 	limit int
 
@@ -522,7 +516,7 @@ type body struct {
 	progress time.Time // when bytes of it came last
 }
 
-// silent is the least pause of a body before it may be given up for another.
+// silent is the shortest pause after which a body may be given up for another.
 const silent = 250 * time.Millisecond
 
 // reserve reserves memory for a body. It reports false if there is none, also after giving

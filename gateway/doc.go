@@ -15,9 +15,9 @@
 //	ask.go       sent, and answered                   or upgrade.go, for a WebSocket
 //	respond.go   written
 //
-// It does keep WebSockets, by package sockets, which package client uses too. They
-// outlive Fiber's handler, with the library's own connection and none of Fiber's wrapper,
-// and the gateway waits for them when it stops.
+// The gateway also keeps WebSockets, with package sockets, which package client uses too. A WebSocket outlives Fiber's
+// handler: it keeps the library's own connection and none of Fiber's wrapper. A gateway that stops waits for its
+// WebSockets.
 //
 // A worker is a user's own stateless code in front of the objects; it adds its
 // routes to the router and reaches objects through Env.

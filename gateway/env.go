@@ -20,8 +20,8 @@ import (
 	"holdfast/objects"
 )
 
-// Env is what a worker has: the way to objects, and the connection for stores of its own. In a handler c.UserContext()
-// carries the request's deadline, Idempotency-Key and principal to all that asks objects.
+// Env is what a worker has: access to objects, and the NATS connection for stores of its own. In a handler
+// c.UserContext() carries the request's deadline, Idempotency-Key and principal to every call of an object.
 type Env struct {
 	objects.Caller
 	g *Gateway
@@ -29,31 +29,30 @@ type Env struct {
 
 func newEnv(g *Gateway) *Env { return &Env{objects.NewCaller(ask.Transport(g.ask)), g} }
 
-// Region is the gateway's region.
+// Region returns the gateway's region.
 func (e *Env) Region() string { return e.g.cfg.Region }
 
-// Version is the program's.
+// Version returns the program's version.
 func (e *Env) Version() string { return e.g.cfg.Version }
 
-// Peers are the gateways that a page may offer.
+// Peers returns the gateways that a page may offer.
 func (e *Env) Peers() []Peer { return e.g.cfg.Peers }
 
-// NATS is the gateway's connection.
+// NATS returns the gateway's connection.
 func (e *Env) NATS() *nats.Conn { return e.g.cfg.NATS }
 
-// Log is the gateway's logger.
+// Log returns the gateway's logger.
 func (e *Env) Log() *slog.Logger { return e.g.log }
 
-// SetPrincipal says who the request is from, for everything that it asks from here on.
+// SetPrincipal sets the principal of the request, for every object that it asks from then on.
 func SetPrincipal(c *fiber.Ctx, p objects.Principal) {
 	c.SetUserContext(objects.WithPrincipal(c.UserContext(), p))
 }
 
-// Forward has the object answer the request as its ServeHTTP likes, under the given
-// path, which begins with a slash; an upgrade opens a WebSocket that the object accepts.
-// The headers are those that the worker has left. A class that the program does not have,
-// and a path that is none, are the worker's mistakes: the log names them, and the client
-// gets Internal at once.
+// Forward has the object answer the request with its ServeHTTP, under the given path, which begins with a slash; an
+// upgrade opens a WebSocket if the object accepts it. The object gets the headers that the worker has left. A class
+// that the program does not have, and a path without a slash, are the worker's mistakes: the log names them, and the
+// client gets Internal at once.
 func (e *Env) Forward(c *fiber.Ctx, to objects.Ref, path string) error {
 	if err := to.Err(); err != nil {
 		return err
@@ -67,8 +66,8 @@ func (e *Env) Forward(c *fiber.Ctx, to objects.Ref, path string) error {
 	return e.g.forward(c, ask.AddressOf(to), place{path: (&url.URL{Path: path}).EscapedPath()})
 }
 
-// Has reports whether the program has a class: whether a worker may have routes to its objects. A gateway that was told of
-// no classes has all.
+// Has reports whether the program has a class, so that a worker may add routes to its objects. A gateway that was given
+// no classes has every class.
 func (e *Env) Has(class objects.Class) bool {
 	return len(e.g.cfg.Classes) == 0 || slices.Contains(e.g.cfg.Classes, string(class))
 }
@@ -81,12 +80,10 @@ func (e *Env) mustHave(class objects.Class) error {
 	return fmt.Errorf("this program has no class %q; it has: %s", class, strings.Join(e.g.cfg.Classes, ", "))
 }
 
-// Mount has the objects of a class answer every request at and below a path whose
-// last segment names the object, as "/rooms/:name": of GET /rooms/lobby/a%2Fb/ the
-// object lobby sees the path /a%2Fb/, as it was sent, and in X-Forwarded-Prefix
-// /rooms/lobby. Nothing else of this gateway lets HTTP reach objects: middleware that
-// the router has got before stands in front of them. It panics if the path or the
-// class cannot be.
+// Mount has the objects of a class answer every request at and below a path whose last segment names the object, as
+// "/rooms/:name": of GET /rooms/lobby/a%2Fb/ the object lobby sees the path /a%2Fb/, as it was sent, and /rooms/lobby
+// in X-Forwarded-Prefix. Without Mount the gateway has no route to objects but those of the worker. Middleware that was
+// added to the router before runs first. Mount panics if the path or the class is not valid.
 func (e *Env) Mount(r fiber.Router, path string, class objects.Class) {
 	if err := e.mustHave(class); err != nil {
 		panic(fmt.Sprintf("gateway: mount %s: %v", path, err))
@@ -113,8 +110,8 @@ func (e *Env) Mount(r fiber.Router, path string, class objects.Class) {
 	e.g.mounts = append(e.g.mounts, path)
 }
 
-// forward is the way of a request that a worker hands on: it is refused, or copied, asked
-// and answered. For an upgrade the answer is a socket.
+// forward handles a request that a worker hands on to an object: it refuses the request, or copies it, asks the object and
+// answers. An upgrade is answered with a socket.
 func (g *Gateway) forward(c *fiber.Ctx, to wire.Address, at place) error {
 	ctx := c.UserContext()
 	s := scopeOf(ctx)
@@ -153,8 +150,8 @@ func (g *Gateway) forward(c *fiber.Ctx, to wire.Address, at place) error {
 	return respond(c, reply, at.prefix)
 }
 
-// enter counts the WebSocket that is to be opened as one of its client's. leave counts
-// it out again if it was not opened.
+// enter counts the WebSocket that is to be opened for its client's address. leave takes the count back if the WebSocket
+// was not opened.
 func enter(c *fiber.Ctx, client netip.Addr) (leave func(), err error) {
 	held, ours := c.Context().Conn().(*conn)
 	if !ours {
@@ -173,19 +170,19 @@ func enter(c *fiber.Ctx, client netip.Addr) (leave func(), err error) {
 
 // Life is an object's state.
 type Life struct {
-	Host   string // that owns it
+	Host   string // the owner
 	Region string // of the host
 	Epoch  uint64
 
-	Awake       bool          // its instance is in memory
-	Since       time.Duration // for which that has been so
+	Awake       bool          // the instance is in memory
+	Since       time.Duration // how long Awake has been so
 	Woken       string        // kind of the event for which the last instance was constructed: "call", "fetch", "message", "closed", "alarm", "told"; "": none yet
 	Constructed uint64        // instances, by this owner
-	Sockets     uint64        // that are open
+	Sockets     uint64        // open ones
 }
 
-// Look asks the owner of an object how it is. That is no event: an object that sleeps goes on sleeping. The error is
-// NotFound if nobody owns the object.
+// Look asks the owner of an object for the object's state. It runs no event: an object that sleeps stays asleep. The
+// error is NotFound if nobody owns the object.
 func (e *Env) Look(ctx context.Context, to objects.Ref) (Life, error) {
 	if err := to.Err(); err != nil {
 		return Life{}, err

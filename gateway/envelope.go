@@ -17,19 +17,19 @@ import (
 	"holdfast/objects"
 )
 
-// forwardedPrefix is the request header that tells an object the part of the path
-// that stands in front of what the object sees. Only the gateway sets it.
+// forwardedPrefix is the request header with the part of the path that stands before the path which the object sees.
+// Only the gateway sets it.
 const forwardedPrefix = "X-Forwarded-Prefix"
 
-// place is where on the gateway a request met its object: the client asked for
-// prefix + path. Both are escaped, as in a URL.
+// place is where on the gateway a request reaches its object: the client asked for prefix + path. Both are escaped, as
+// in a URL.
 type place struct {
 	prefix string // empty where the worker chose the path
 	path   string
 }
 
-// placeOf splits the path as the client sent it behind the given number of
-// segments: nothing is decoded, cleaned or trimmed.
+// placeOf splits the path, as the client sent it, after the given number of segments: nothing is decoded, cleaned or
+// trimmed.
 func placeOf(c *fiber.Ctx, segments int) place {
 	sent := string(c.Request().URI().PathOriginal())
 	at := 0
@@ -67,7 +67,7 @@ func envelope(c *fiber.Ctx, client netip.Addr, at place) (*wire.Request, error) 
 			header[name] = leftOf(rawValues(&c.Request().Header, name), values)
 		}
 	}
-	header.Del("Host") // it travels on its own, as net/http has it
+	header.Del("Host") // the host travels on its own, as in net/http
 	if upgrades(c) {
 		header.Del("Trailer")
 	} else {
@@ -79,7 +79,7 @@ func envelope(c *fiber.Ctx, client netip.Addr, at place) (*wire.Request, error) 
 	}
 	remote := c.Context().RemoteAddr().String()
 	if client.IsValid() && client != ipOf(c.Context().RemoteAddr()) {
-		remote = netip.AddrPortFrom(client, 0).String() // a proxy does not say the port
+		remote = netip.AddrPortFrom(client, 0).String() // a proxy does not report the port
 	}
 	req := &wire.Request{
 		Kind: wire.Fetch, Method: utils.CopyString(c.Method()), URL: target,
@@ -93,8 +93,8 @@ func envelope(c *fiber.Ctx, client netip.Addr, at place) (*wire.Request, error) 
 	return req, nil
 }
 
-// cookies are the request's cookies as the client sent them, which fasthttp writes in
-// its own way (it takes quotes off), or as the worker has left them if it changed any.
+// cookies returns the request's cookies as the client sent them, or as the worker has left them if it changed any.
+// fasthttp writes them in its own way: it removes quotes.
 func cookies(h *fasthttp.RequestHeader, now []byte) []byte {
 	all := strings.Join(rawValues(h, fiber.HeaderCookie), "; ")
 	var unchanged fasthttp.RequestHeader
@@ -105,7 +105,7 @@ func cookies(h *fasthttp.RequestHeader, now []byte) []byte {
 	return now
 }
 
-// rawValues are a header's values as the client sent them.
+// rawValues returns a header's values as the client sent them.
 func rawValues(h *fasthttp.RequestHeader, name string) (values []string) {
 	for line := range bytes.Lines(h.RawHeaders()) {
 		if n, value, _ := bytes.Cut(line, []byte(":")); strings.EqualFold(string(bytes.TrimSpace(n)), name) {
@@ -115,9 +115,9 @@ func rawValues(h *fasthttp.RequestHeader, name string) (values []string) {
 	return values
 }
 
-// leftOf is what a worker has left of several values of one header. fasthttp keeps
-// their order only while nothing is deleted, and its Set replaces only the first of
-// them: a header that a worker adds comes behind the client's, and one that it sets replaces the client's.
+// leftOf returns the values that a worker has left of a header. fasthttp keeps the order of values only while none is
+// deleted, and its Set replaces only the first of them: a value that a worker adds comes after the client's, and one
+// that the worker sets replaces the client's.
 func leftOf(sent, now []string) []string {
 	added, replaced := slices.Clone(now), false
 	for _, value := range sent {
@@ -137,12 +137,12 @@ func leftOf(sent, now []string) []string {
 	}
 }
 
-// hops are the headers that end at a proxy.
+// hops are the headers that are meant for the next proxy only.
 var hops = []string{
 	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
-// dropHops removes what is for the next hop only, whatever case it is written in.
+// dropHops removes the headers that are meant for the next hop only, in any case.
 func dropHops(header http.Header) {
 	named := hops
 	for name, values := range header {

@@ -25,26 +25,26 @@ import (
 // Worker adds routes in front of the objects. It runs once for each gateway.
 type Worker func(r fiber.Router, env *Env)
 
-// DefaultInbox is the inbox of gateways that have none of their own.
+// DefaultInbox is the inbox of gateways whose Config names none.
 const DefaultInbox = "gateway"
 
 // Peer is a gateway that a browser can reach.
 type Peer struct {
 	Region string
-	City   string // where that is, if known
+	City   string // of the region, if known
 	URL    string
 }
 
-// Faults break parts of a run on purpose, where all parts run in one process, as in dev.
+// Faults cause failures on purpose, where all parts run in one process, as in dev.
 type Faults interface {
-	// Kill ends a host as a crash does, with a write still on its way to the store. A new host takes its
-	// place some seconds later. notify gets what happens, in order, until then.
+	// Kill ends a host as a crash does, with a write still on its way to the store. A new host takes its place some
+	// seconds later. Until then, notify is called with each event, in order.
 	Kill(host string, notify func(Fault)) error
-	// Cut has nothing reach a region, or leave it, for a time.
+	// Cut cuts a region off from all others, for a time.
 	Cut(region string, lasts time.Duration) error
 }
 
-// Fault is something that Faults have brought about.
+// Fault is an event that Faults have caused.
 type Fault struct {
 	What string // "killed", "refused": the store has refused a write of the dead host, "replaced"
 	Host string
@@ -55,36 +55,35 @@ type Fault struct {
 // lists them with their defaults.
 type Timing = wire.Timing
 
-// Nearby connects the gateways and hosts of one process that stand in one place: a request and its answer go past NATS. The
-// zero Nearby is ready; gateways and hosts are given the same one.
+// Nearby connects the gateways and hosts of one process in one place: requests between them, and the replies, bypass
+// NATS. The zero Nearby is ready. Gateways and hosts are given the same one.
 type Nearby = wire.Nearby
 
 // Config configures a gateway. NATS is required.
 type Config struct {
 	Region  string     // default "local"
 	Version string     // of the program, for a worker to show
-	Inbox   string     // default "gateway": what the gateway hears comes below _HF.<Inbox> and _HF.h.<Inbox>
+	Inbox   string     // default "gateway": the subjects of its inbox begin with _HF.<Inbox> and _HF.h.<Inbox>
 	NATS    *nats.Conn // the caller closes it, after Run. With nats.ReconnectBufSize(-1) a publish fails while the connection is down
-	Nearby  *Nearby    // hosts of this process that stand where the gateway does; default: none
+	Nearby  *Nearby    // with hosts of this process in the same place; default: none
 	Classes []string   // the program's, the only ones that a worker can reach; /readyz waits for a host of any. Default: all can be reached
 	Worker  Worker     // default: none
 	Peers   []Peer     // gateways that a page may offer; this one is among them
 
-	// Origins are the web origins, as "https://example.org", whose pages may open
-	// sockets, send requests of any method and read the answers; the gateway's own pages
-	// always may, and so may a client that names no origin, as wscat and curl.
-	// On a loopback listener their hosts are names of the gateway, beside localhost and Hosts.
+	// Origins are the web origins, as "https://example.org", whose pages may open sockets, send requests of any method
+	// and read the answers. The gateway's own pages always may, and so may clients that send no origin, as wscat and
+	// curl. On a loopback listener the origins' hosts are names of the gateway, beside localhost and Hosts.
 	Origins []string
 	Hosts   []string
 
-	// Proxies are the networks of the proxies in front. From them alone X-Forwarded-For
-	// and X-Forwarded-Proto are taken for the client's address and whether it speaks TLS.
+	// Proxies are the networks of the proxies in front. Only from them X-Forwarded-For is believed for the client's
+	// address, and X-Forwarded-Proto for whether the client speaks TLS.
 	Proxies []netip.Prefix
 
 	Faults Faults // what a worker can break on purpose; default: nothing
 
 	Limits  Limits
-	Idle    time.Duration // 75 s: a connection that waits for its next request is kept for so long
+	Idle    time.Duration // 75 s: how long a connection is kept that waits for its next request
 	Timing  Timing
 	Log     *slog.Logger          // default: none
 	Metrics prometheus.Registerer // default: none
@@ -103,25 +102,25 @@ type Gateway struct {
 	app        *fiber.App
 	trusted    proxies
 	origins    origins
-	names      []string // by which the gateway goes on loopback
-	loopback   bool     // it listens there; fixed before the first request
+	names      []string // names of the gateway on loopback
+	loopback   bool     // the gateway listens on loopback; fixed before the first request
 	offline    bool     // no socket is held: a test has the other end
 	newObjects *newObjects
 	streams    streams
 	mounts     []string           // where the worker has mounted classes; fixed once New returns
 	asking     singleflight.Group // of /readyz
 
-	stopping chan struct{} // closed when nothing is accepted any more
+	stopping chan struct{} // closed when the gateway accepts nothing more
 }
 
-// asker has objects' owners handle requests. *wire.Client is one.
+// asker sends requests to objects' owners. *wire.Client is one.
 type asker interface {
 	Do(ctx context.Context, to wire.Address, req *wire.Request) (*wire.Reply, error)
 	Served(ctx context.Context, class string) error
 	Close()
 }
 
-// New makes a gateway. It sends nothing yet.
+// New makes a gateway. Nothing is sent before Run.
 func New(cfg Config) (*Gateway, error) {
 	if err := wire.CheckPayload(cfg.NATS); err != nil {
 		return nil, err
@@ -142,7 +141,7 @@ func New(cfg Config) (*Gateway, error) {
 	return g, nil
 }
 
-// prepare is New without what asks objects.
+// prepare is New without the connection to objects.
 func prepare(cfg Config) (*Gateway, error) {
 	if cfg.Region == "" {
 		cfg.Region = "local"
@@ -164,7 +163,7 @@ func prepare(cfg Config) (*Gateway, error) {
 	}
 	cfg.Limits = cfg.Limits.WithDefaults()
 	if cfg.Idle <= 0 {
-		cfg.Idle = 75 * time.Second // balancers keep theirs for 60 s, and must be the first to close
+		cfg.Idle = 75 * time.Second // load balancers keep theirs for 60 s, and must be the first to close
 	}
 	for _, origin := range cfg.Origins {
 		if err := CheckOrigin(origin); err != nil {
@@ -187,9 +186,9 @@ func prepare(cfg Config) (*Gateway, error) {
 	return g, nil
 }
 
-// Run serves the listener until ctx ends, and closes it. Then it accepts no more,
-// closes every socket with 1012, lets requests under way finish, all within
-// Timing.Drain, and returns nil. A connection that is not idle after that is cut.
+// Run serves the listener until ctx ends, and closes it. Then it accepts nothing more, closes every socket with 1012
+// and lets requests under way finish, all within Timing.Drain, and returns nil. A connection that is busy after that is
+// cut.
 func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	defer g.client.Close()
 	g.loopback = loopback.Listener(ln)
@@ -228,8 +227,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	return err
 }
 
-// isStopping reports whether the gateway takes only the requests that are on
-// their way.
+// isStopping reports whether the gateway serves only the requests that are on their way.
 func (g *Gateway) isStopping() bool {
 	select {
 	case <-g.stopping:
@@ -239,10 +237,10 @@ func (g *Gateway) isStopping() bool {
 	}
 }
 
-// Mounts are the paths at which the worker lets HTTP reach objects, as "/rooms/:name".
+// Mounts returns the paths at which the worker lets HTTP reach objects, as "/rooms/:name".
 func (g *Gateway) Mounts() []string { return slices.Clone(g.mounts) }
 
-// Sockets is the number of open sockets.
+// Sockets returns the number of open sockets.
 func (g *Gateway) Sockets() int { return g.hub.Open() }
 
 func (g *Gateway) drain(ctx context.Context, arriving *conns) error {

@@ -18,8 +18,8 @@ import (
 	"holdfast/objects"
 )
 
-// methods are those that a request may have: all that are registered with IANA, but
-// CONNECT and TRACE, which speak to proxies, and PRI. The first ones are found first.
+// methods are the methods that a request may have: all that are registered with IANA, except CONNECT and TRACE, which
+// speak to proxies, and PRI. The most frequent ones come first.
 var methods = []string{
 	"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH",
 	"ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "COPY", "LABEL", "LINK", "LOCK", "MERGE", "MKACTIVITY",
@@ -27,9 +27,8 @@ var methods = []string{
 	"REPORT", "SEARCH", "UNBIND", "UNCHECKOUT", "UNLINK", "UNLOCK", "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL",
 }
 
-// guard stands before every route, Fiber's own answers too: it refuses what no
-// route may see, words the refusal of what could not be read at all, and completes
-// every response.
+// guard runs before every route and before Fiber's own answers. It rejects requests that no route may see, formats
+// fasthttp's parse errors, and completes every response.
 func (g *Gateway) guard(app *fiber.App) {
 	server := app.Server()
 	refuse := func(rc *fasthttp.RequestCtx, err error) {
@@ -47,14 +46,14 @@ func (g *Gateway) guard(app *fiber.App) {
 		case g.takesBody(n):
 			h.SetContentLength(0)
 		case n > 0:
-			limits.ReadTimeout = bodyTime // conn cuts those that pause
+			limits.ReadTimeout = bodyTime // conn cuts bodies that pause
 		}
 		return limits
 	}
 	next := server.Handler
 	server.Handler = func(rc *fasthttp.RequestCtx) {
 		chunked, length, err := framing(&rc.Request.Header)
-		past := err == nil && (chunked || length > int64(g.cfg.Limits.Body)) // its body is read past fasthttp
+		past := err == nil && (chunked || length > int64(g.cfg.Limits.Body)) // the body is read past fasthttp
 		if past {
 			err = g.receive(rc, length, chunked)
 		}
@@ -67,12 +66,12 @@ func (g *Gateway) guard(app *fiber.App) {
 			next(rc)
 		}
 		g.complete(rc)
-		// Where chunks end is what servers disagree about most: nothing follows them.
+		// Servers disagree most about where chunks end, so nothing may follow a chunked body.
 		if (past || g.isStopping()) && !rc.Hijacked() {
 			rc.SetConnectionClose()
 		}
 		if c, ours := rc.Conn().(*conn); ours && past && largeOf(&rc.Request) != nil {
-			c.refused.Store(true) // there may be more of it than anybody has read
+			c.refused.Store(true) // the client may have sent more than was read
 		}
 	}
 	server.ErrorHandler = func(rc *fasthttp.RequestCtx, err error) {
@@ -83,8 +82,7 @@ func (g *Gateway) guard(app *fiber.App) {
 	}
 }
 
-// unreadable is the answer to what could not be read as a request. It repeats
-// nothing of it.
+// unreadable returns the answer to a request that could not be parsed. The answer repeats nothing of the request.
 func (g *Gateway) unreadable(err error) error {
 	broken, timed := errors.AsType[net.Error](err)
 	switch {
@@ -100,11 +98,10 @@ func (g *Gateway) unreadable(err error) error {
 	return objects.Errorf(objects.Invalid, "this is not a well-formed HTTP request")
 }
 
-// framing reports whether the body comes in chunks, and how long it is otherwise. It refuses requests of which two
-// servers could disagree about where they end. fasthttp 1.78 refuses most of them itself: two lengths, a length that is no
-// number, two encodings, an encoding that it does not know, space around a header's name. It accepts, and framing does
-// not: versions but 1.0 and 1.1, headers that are folded over lines or end with a lone LF, the encoding identity, and a
-// length beside an encoding.
+// framing reports whether the body is chunked, and the body's length otherwise. It refuses requests about whose end two
+// servers could disagree. fasthttp 1.78 refuses most of them itself: two lengths, a length that is no number, two
+// encodings, an unknown encoding, space around a header's name. framing also refuses versions other than 1.0 and 1.1,
+// headers that are folded over lines or end with a lone LF, the encoding identity, and a length beside an encoding.
 func framing(h *fasthttp.RequestHeader) (chunked bool, length int64, err error) {
 	if version := string(h.Protocol()); version != "HTTP/1.1" && version != "HTTP/1.0" {
 		return false, 0, objects.Errorf(objects.Invalid, "the gateway speaks HTTP/1.1 and HTTP/1.0 only")
@@ -131,9 +128,8 @@ func framing(h *fasthttp.RequestHeader) (chunked bool, length int64, err error) 
 	return chunked, length, nil
 }
 
-// catch turns a panic in a worker into a fault: fail logs it under a reference, and
-// no client reads it, not even one that is an error made for clients. A worker that has
-// read a body which is too large for it is no fault.
+// catch turns a panic in a worker into an error: fail logs the error under a reference, and no client sees the text,
+// not even of an *objects.Error. A worker that has read a large body is an exception: the client gets TooLarge.
 func catch(c *fiber.Ctx) (err error) {
 	defer func() {
 		switch p := recover().(type) {
@@ -147,8 +143,7 @@ func catch(c *fiber.Ctx) (err error) {
 	return c.Next()
 }
 
-// ownName refuses requests for other names to a gateway that listens on loopback: see
-// package loopback.
+// ownName refuses requests for other names on a gateway that listens on loopback: see package loopback.
 func (g *Gateway) ownName(c *fiber.Ctx) error {
 	host := utils.UnsafeString(c.Request().Host())
 	if !g.loopback || loopback.Host(host) || slices.ContainsFunc(g.names, func(name string) bool {
@@ -157,11 +152,10 @@ func (g *Gateway) ownName(c *fiber.Ctx) error {
 		return c.Next()
 	}
 	name := fmt.Sprintf("%.80q", loopback.Name(host))
-	return objects.Errorf(objects.Forbidden, "the gateway listens on loopback and does not answer to the name %s: if that is this gateway's, say so, with --host example.org or --origin https://example.org", name)
+	return objects.Errorf(objects.Forbidden, "the gateway listens on loopback and does not answer to the name %s: if that is a name of this gateway, add it with --host example.org or --origin https://example.org", name)
 }
 
-// handshake refuses a WebSocket handshake that could not be completed, before the
-// object is asked.
+// handshake refuses a WebSocket handshake that cannot be completed, before the object is asked.
 func handshake(c *fiber.Ctx) error {
 	key, err := base64.StdEncoding.DecodeString(c.Get("Sec-WebSocket-Key"))
 	switch {

@@ -16,10 +16,10 @@ import (
 	"holdfast/objects"
 )
 
-// Namer finds the name of the object that a request is for.
+// Namer returns the name of the object that a request is for.
 type Namer func(c *fiber.Ctx) (string, error)
 
-// Param is the name in a path parameter, decoded once: what the client meant.
+// Param returns a Namer that takes the name from a path parameter, decoded once.
 func Param(name string) Namer {
 	return func(c *fiber.Ctx) (string, error) {
 		value, err := url.PathUnescape(c.Params(name))
@@ -30,29 +30,31 @@ func Param(name string) Namer {
 	}
 }
 
-// Fixed is one name for all requests.
+// Fixed returns a Namer with one name for all requests.
 func Fixed(name string) Namer {
 	return func(*fiber.Ctx) (string, error) { return name, nil }
 }
 
-// Me is the id of the request's principal, so that each has an object of its own. A request without one is Unauthorized.
+// Me returns a Namer that takes the id of the request's principal, so that each principal has an object of its own. A
+// request without a principal is Unauthorized.
 func Me() Namer {
 	return func(c *fiber.Ctx) (string, error) {
 		id := objects.PrincipalOf(c.UserContext()).ID
 		if id == "" {
-			return "", objects.Errorf(objects.Unauthorized, "say who you are")
+			return "", objects.Errorf(objects.Unauthorized, "log in first: the request has no principal")
 		}
 		return id, nil
 	}
 }
 
-// Handle is a route that makes a call:
+// Handle returns a route that makes a call:
 //
 //	r.Post("/ticket/:name", gateway.Handle(env, ticket.Claim, gateway.Param("name")))
 //
-// The input is the body, as JSON. For GET, HEAD and DELETE it is the query, by the names that the fields of In have in
-// JSON, or "in" if In is no struct. What In does not know is Invalid. []byte is the body as it is. The answer is JSON,
-// []byte as it is, and 204 for None. The answer to HEAD has no body. A class that the program does not have panics.
+// The input is the body, as JSON. For GET, HEAD and DELETE the input is the query, by the JSON names of the fields of
+// In, or by the name "in" if In is no struct. A field that In does not have is Invalid. []byte is the raw body. The
+// answer is JSON, a []byte as it is, and 204 for None; the answer to HEAD has no body. Handle panics if the program
+// does not have the class.
 func Handle[In, Out any](env *Env, call objects.Call[In, Out], name Namer) fiber.Handler {
 	if err := env.mustHave(call.Class()); err != nil {
 		panic(fmt.Sprintf("gateway: handle call %s: %v", call.Name(), err))
@@ -109,7 +111,7 @@ func inputOf[In any](c *fiber.Ctx) (in In, err error) {
 	return in, nil
 }
 
-// queryJSON is a query as JSON for a type: a value is text where the type wants text, and else JSON.
+// queryJSON returns a query as JSON for a type. A value is text where the type wants text, and JSON elsewhere.
 func queryJSON(of reflect.Type, query string) ([]byte, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -156,7 +158,7 @@ func queryJSON(of reflect.Type, query string) ([]byte, error) {
 	return data, nil
 }
 
-// plain is a type without its pointers.
+// plain returns a type without its pointers.
 func plain(t reflect.Type) reflect.Type {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -164,7 +166,7 @@ func plain(t reflect.Type) reflect.Type {
 	return t
 }
 
-// valueJSON is a parameter's value as JSON: as it is, unless text is wanted or it is no JSON.
+// valueJSON returns a parameter's value as JSON: as a JSON text if text is wanted or the value is no JSON.
 func valueJSON(of reflect.Type, value string) json.RawMessage {
 	if of.Kind() != reflect.String && of.Kind() != reflect.Slice && json.Valid([]byte(value)) {
 		return json.RawMessage(value)
@@ -176,7 +178,7 @@ func valueJSON(of reflect.Type, value string) json.RawMessage {
 	return text
 }
 
-// fieldOf is the type of a struct's field by its name in JSON.
+// fieldOf returns the type of a struct's field by its name in JSON.
 func fieldOf(t reflect.Type, name string) (reflect.Type, bool) {
 	for _, field := range reflect.VisibleFields(t) {
 		tag, _, _ := strings.Cut(field.Tag.Get("json"), ",")

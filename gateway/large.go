@@ -17,21 +17,21 @@ import (
 	"holdfast/objects"
 )
 
-// fasthttp reads the bodies of known lengths up to Limits.Body. All others are read here, past it: it is told that there is
-// none. One in chunks that is no larger than that is given to the request then. What is larger is a large body, which only
-// Forward and Mount pass on; a worker's route that reads it ends with TooLarge.
+// fasthttp reads the bodies of known lengths up to Limits.Body. All other bodies are read here, past fasthttp, which is
+// told that there is none. A chunked body that is not larger than Limits.Body is then given to the request. Anything
+// larger is a large body, which only Forward and Mount pass on; a worker's route that reads it ends with TooLarge.
 
 // takesBody reports whether a body is read here.
 func (g *Gateway) takesBody(length int) bool { return length == -1 || length > g.cfg.Limits.Body }
 
-// large is a request's body that is larger than Limits.Body. It is in the request as a body whose reading panics.
+// large is a request's body that is larger than Limits.Body. In the request it is a body whose reading panics.
 type large struct {
 	conn   *conn
 	body   io.Reader
 	length int64 // -1: not known
 }
 
-// tooMuch is what reading a large body panics with, outside of Forward. catch turns it into an answer.
+// tooMuch is the value with which reading a large body panics, outside of Forward. catch turns it into an answer.
 type tooMuch struct{ limit int }
 
 func (t tooMuch) err() error {
@@ -43,8 +43,8 @@ type held struct{ *large }
 
 func (h held) Read([]byte) (int, error) { panic(tooMuch{h.conn.among.limits.Body}) }
 
-// receive reads the body that fasthttp was told nothing of, up to Limits.Body. What is larger stays in the request as a
-// large body.
+// receive reads the body that was kept from fasthttp, up to Limits.Body. A larger one stays in the request as a large
+// body.
 func (g *Gateway) receive(rc *fasthttp.RequestCtx, length int64, chunked bool) error {
 	c, ours := rc.Conn().(*conn)
 	if !ours || !c.atBody() {
@@ -71,7 +71,7 @@ func (g *Gateway) receive(rc *fasthttp.RequestCtx, length int64, chunked bool) e
 	return nil
 }
 
-// readSome reads up to so many bytes. Beyond what a buffer has, the memory for all of them is taken up.
+// readSome reads up to most bytes. If they do not fit into a buffer, it reserves memory for all of them.
 func readSome(c *conn, in io.Reader, most int) (body []byte, err error) {
 	until := time.Now().Add(bodyTime)
 	for size := min(most, 4<<10); ; size = most {
@@ -122,7 +122,8 @@ func (c *chunks) Read(b []byte) (int, error) {
 
 var errTrailer = errors.New("the trailer cannot be read, or says what no trailer may")
 
-// trailer reads what follows the last chunk, and drops it. A trailer that says where the body ends is refused.
+// trailer reads and drops the fields after the last chunk. It refuses a trailer with fields that say where the body
+// ends.
 func (c *chunks) trailer() error {
 	for left := 16 << 10; left > 0; {
 		line, err := c.from.ReadSlice('\n')
@@ -146,7 +147,7 @@ type past struct{ *conn }
 
 func (p past) Read(b []byte) (int, error) { return p.readLarge(b) }
 
-// exactly reads so many bytes. A body that ends before is cut: its client has left.
+// exactly reads a body of a known length. A body that ends earlier is an error: its client has left.
 type exactly struct {
 	from io.Reader
 	left int64
@@ -163,7 +164,7 @@ func (e *exactly) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// largeOf is the request's large body; nil: it has none.
+// largeOf returns the request's large body; nil: it has none.
 func largeOf(r *fasthttp.Request) *large {
 	if h, is := r.BodyStream().(held); is {
 		return h.large
@@ -179,7 +180,7 @@ func (l *large) Close() error {
 	return l.conn.Conn.SetReadDeadline(time.Now())
 }
 
-// lengthOf is the length that a request's header claims, as it was sent.
+// lengthOf returns the length that a request's header claims, as it was sent.
 func lengthOf(value []byte) (int64, bool) {
 	n, err := strconv.ParseUint(string(value), 10, 63)
 	return int64(n), err == nil

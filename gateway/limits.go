@@ -14,17 +14,17 @@ type Limits struct {
 	Body   int // 512 KiB: a request's body; 413 beyond
 	Header int // 16 KiB: a request's line and headers; 431 beyond
 	Frame  int // 64 KiB: a WebSocket message; 1009 beyond
-	Queue  int // 1 MiB: bytes that wait to be read by one socket's client, 64 more for each message; 1013 beyond
+	Queue  int // bytes that wait for one socket's client, 64 more for each message; 1013 beyond
 	Memory int // 128 MiB: large bodies that are being received, all together; 503 beyond
 
-	Streams int // 1,000: responses that are written while they are read, all together; 503 beyond. Each takes up to 256 KiB
+	Streams int // responses that are written while they are read, all together; 503 beyond. Each takes up to 256 KiB
 
 	Conns int // 100,000: connections, WebSockets among them; 503 beyond
 
-	// Of one address, which is an IPv4 address or an IPv6 /64. Loopback addresses have no limit of their own: what
-	// comes from there is a proxy or belongs to this machine.
+	// Limits of one address, which is an IPv4 address or an IPv6 /64. Loopback addresses have no limit of their own:
+	// their requests come from a proxy or from this machine.
 	ConnsPer int // 1,000: connections; 429 beyond
-	NewPer   int // 100: objects that come into being in a second; 429 beyond
+	NewPer   int // new objects in a second; 429 beyond
 }
 
 // WithDefaults fills the zero fields.
@@ -47,9 +47,9 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
-// newObjects bounds how many objects each address brings into being. An address has a second's worth in reserve. It
-// pays when an object has been made, since nobody knows before whether the object was there; one that is in debt makes
-// none until the debt is paid.
+// newObjects bounds how many objects each address makes. An address has a second's worth in reserve. It pays after an
+// object was made, because nobody knows before whether the object exists. An address in debt makes none until the debt
+// is paid.
 type newObjects struct {
 	perSecond int
 
@@ -57,13 +57,13 @@ type newObjects struct {
 	left *lru.Cache[netip.Prefix, allowance]
 }
 
-// allowance is how many objects an address could make at a time, and how many are left.
+// allowance is how many objects an address may still make, as of a time.
 type allowance struct {
 	left float64
 	at   time.Time
 }
 
-// knownAddresses bounds the memory of addresses; one that is forgotten has all of its reserve again.
+// knownAddresses bounds the memory for addresses. A forgotten address has its whole reserve again.
 const knownAddresses = 64 << 10
 
 func newNewObjects(perSecond int) (*newObjects, error) {
@@ -87,7 +87,7 @@ func (n *newObjects) made(from netip.Prefix, now time.Time) {
 	n.left.Add(from, a)
 }
 
-// now is an address's allowance now. With mu held.
+// now returns an address's allowance now. With mu held.
 func (n *newObjects) now(from netip.Prefix, now time.Time) allowance {
 	most := float64(n.perSecond)
 	a, known := n.left.Get(from)

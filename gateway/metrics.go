@@ -9,8 +9,8 @@ import (
 	"holdfast/internal/sockets"
 )
 
-// metrics are the gateway's. Labels are classes and outcomes, never an id. Gateways of
-// one region that share a registry share them.
+// metrics are the gateway's metrics. Labels are classes and outcomes, never an id. Gateways of one region that share a
+// registry share the metrics.
 type metrics struct {
 	requests *prometheus.CounterVec
 	latency  *prometheus.HistogramVec

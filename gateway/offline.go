@@ -15,11 +15,11 @@ import (
 	"holdfast/internal/wire"
 )
 
-// Answer has an object handle a request. A request that wants to open a WebSocket has a Socket.
+// Answer has an object handle a request. A request to open a WebSocket has a Socket.
 type Answer func(ctx context.Context, to wire.Address, req *wire.Request) (*wire.Reply, error)
 
-// Offline makes a gateway without NATS and without a listener, for package gatewaytest: answer stands in for all objects. It
-// returns how the gateway serves a request; the end of a WebSocket is answer's.
+// Offline makes a gateway without NATS and without a listener, for package gatewaytest. answer stands for all objects.
+// serve serves one request; answer has the other end of a WebSocket.
 func Offline(cfg Config, answer Answer) (serve func(*http.Request) (*http.Response, error), err error) {
 	g, err := prepare(cfg)
 	if err != nil {
@@ -43,9 +43,9 @@ func (g *Gateway) serveOne(r *http.Request) (*http.Response, error) {
 	}
 	running.Go(func() {
 		defer far.Close()
-		_ = g.app.Server().ServeConn(&conn{Conn: pipe{far, from}, among: newConns(nil, g.cfg.Limits, g.trusted)}) // what was wrong is in the response
+		_ = g.app.Server().ServeConn(&conn{Conn: pipe{far, from}, among: newConns(nil, g.cfg.Limits, g.trusted)}) // an error is in the response
 	})
-	running.Go(func() { _ = r.Write(near) }) // the gateway need not read all of it
+	running.Go(func() { _ = r.Write(near) }) // the gateway need not read all of the request
 	response, err := http.ReadResponse(bufio.NewReader(near), r)
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func (Answer) Served(context.Context, string) error { return nil }
 // Close does nothing.
 func (Answer) Close() {}
 
-// upgradeOffline is upgrade for a test, where Answer holds the client's end of the socket.
+// upgradeOffline is upgrade for a test: Answer holds the client's end of the socket.
 func (g *Gateway) upgradeOffline(c *fiber.Ctx, s *requestScope, to wire.Address, req *wire.Request, prefix string) error {
 	req.Socket, req.Key = g.name, ""
 	reply, err := g.send(c.UserContext(), s, to, req)

@@ -14,8 +14,8 @@ import (
 	"holdfast/objects"
 )
 
-// CheckOrigin refuses a web origin that no browser can send: a scheme, a host and, if it is not the scheme's own, a
-// port are all that an origin has.
+// CheckOrigin refuses a web origin that no browser can send. An origin is a scheme, a host and, unless it is the
+// scheme's default, a port.
 func CheckOrigin(origin string) error {
 	u, err := url.Parse(origin)
 	web := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
@@ -27,7 +27,7 @@ func CheckOrigin(origin string) error {
 	return nil
 }
 
-// shown is an origin as it may be repeated: without a user and a password.
+// shown returns an origin without user and password, so that it may be shown.
 func shown(origin string) string {
 	if at := strings.LastIndexByte(origin, '@'); at >= 0 {
 		origin = "…" + origin[at:]
@@ -44,7 +44,7 @@ func (o origins) list(origin []byte) bool {
 	})
 }
 
-// names are the hosts of the origins, without their ports.
+// names returns the hosts of the origins, without their ports.
 func (o origins) names() (names []string) {
 	for _, origin := range o {
 		_, host, _ := strings.Cut(origin, "://")
@@ -85,8 +85,8 @@ func (g *Gateway) sameOrigin(c *fiber.Ctx) error {
 	return objects.Errorf(objects.Forbidden, "this origin may not use the gateway: list it with --origin")
 }
 
-// preflight answers a browser's question whether a page may send a request. Nothing that asks objects runs for it. The
-// worker's middleware sees it, and its answer is given if it is one.
+// preflight answers a browser's question whether a page may send a request. No object is asked for it. The worker's
+// middleware sees the question; if the middleware gives a valid answer, that is sent.
 func (g *Gateway) preflight(c *fiber.Ctx) error {
 	scopeOf(c.UserContext()).preflight = true
 	err := c.Next()
@@ -105,13 +105,13 @@ func (g *Gateway) preflight(c *fiber.Ctx) error {
 	return nil
 }
 
-// headerBytes is a header's value that may be sent back.
+// headerBytes returns a header's value that may be sent back.
 func headerBytes(value []byte) []byte { return []byte(headerValue(string(value))) }
 
-// exposed are the response headers that a page of a listed origin may read beside the usual ones.
+// exposed are the response headers that a page of a listed origin may read beside the standard ones.
 const exposed = "Holdfast-Object, Holdfast-Owner, Holdfast-Epoch, Holdfast-Region, Holdfast-Woke, Retry-After, Location, ETag"
 
-// share lets a page of a listed origin read the response, unless the worker has said who may.
+// share lets a page of a listed origin read the response, unless the worker has set its own rule.
 func (g *Gateway) share(rc *fasthttp.RequestCtx) {
 	if len(g.origins) == 0 {
 		return

@@ -27,17 +27,17 @@ func (e *Env) ServeClient(r fiber.Router, path string) {
 	})
 }
 
-// Faults are what can be broken on purpose; nil where nothing can, as everywhere but in dev.
+// Faults returns the failures that can be caused; nil everywhere but in dev.
 func (e *Env) Faults() Faults { return e.g.cfg.Faults }
 
 // Answered reports the owner that answered last, in a context of Watch.
 type Answered struct {
 	Host, Region string
-	Epoch        uint64 // 0: nobody has
+	Epoch        uint64 // 0: none has answered
 	Woke         bool   // the object slept before
 }
 
-// Watch returns a context that notes the owner that answers.
+// Watch returns a context for calls of objects, and a function that returns the owner which answered last in it.
 func (e *Env) Watch(ctx context.Context) (watching context.Context, who func() Answered) {
 	s := new(requestScope)
 	return context.WithValue(ctx, scopeKey{}, s), func() Answered {

@@ -15,13 +15,12 @@ import (
 	"holdfast/objects"
 )
 
-// ownHeaders begins the names of the response headers that only the gateway sets.
+// ownHeaders is the prefix of the response headers that only the gateway sets.
 const ownHeaders = "Holdfast-"
 
-// copyHeader gives the response the object's headers, but for those that end here and
-// those that are the gateway's to set. Names are compared without regard to case: an
-// object may write into its header map as it likes. A redirect to a path of the
-// object's own site leads below the prefix under which the object is reached.
+// copyHeader copies the object's headers to the response, except headers for the next hop and headers that only the
+// gateway sets. Names are compared without regard to case, because an object may write any into its header map. A
+// redirect to a path of the object's own site leads below the prefix under which the object is reached.
 func copyHeader(c *fiber.Ctx, header http.Header, prefix string) {
 	dropHops(header)
 	for _, name := range slices.Sorted(maps.Keys(header)) {
@@ -43,9 +42,8 @@ func copyHeader(c *fiber.Ctx, header http.Header, prefix string) {
 	}
 }
 
-// copyHandshake gives a 101 the object's headers, less those of the handshake itself. It
-// returns the subprotocol that the object has chosen, which the client hears of if it
-// has offered it.
+// copyHandshake copies the object's headers to a 101 response, except those of the handshake itself. It returns the
+// subprotocol that the object has chosen; the client gets it if the client has offered it.
 func copyHandshake(c *fiber.Ctx, header http.Header, prefix string) (subprotocols []string) {
 	const handshake = "Sec-WebSocket-"
 	for name, values := range header {
@@ -61,8 +59,8 @@ func copyHandshake(c *fiber.Ctx, header http.Header, prefix string) (subprotocol
 	return subprotocols
 }
 
-// below is a redirect's target with the prefix in front, if it is a path without a
-// host that does not begin with the prefix already.
+// below returns a redirect's target with the prefix in front, if the target is a path without a host and does not begin
+// with the prefix.
 func below(prefix, target string) string {
 	if !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") {
 		return target
@@ -85,14 +83,14 @@ func respond(c *fiber.Ctx, reply *wire.Reply, prefix string) error {
 	c.Status(reply.Status)
 	if n, err := strconv.Atoi(length); err == nil && n >= 0 && c.Method() == fiber.MethodHead {
 		c.Response().SkipBody = true
-		c.Response().Header.SetContentLength(n) // of what a GET would bring
+		c.Response().Header.SetContentLength(n) // the length of what a GET would return
 		return nil
 	}
 	return c.Send(reply.Body)
 }
 
-// fail writes an error as a client may see it. What is not an objects.Error is
-// logged under a reference and not shown.
+// fail writes an error as a client may see it. An error that is no *objects.Error is logged under a reference and not
+// shown.
 func (g *Gateway) fail(c *fiber.Ctx, err error) error {
 	e, ok := errors.AsType[*objects.Error](err)
 	if fault, is := errors.AsType[*fiber.Error](err); is && !ok {
@@ -116,9 +114,8 @@ func (g *Gateway) fail(c *fiber.Ctx, err error) error {
 	return c.JSON(e)
 }
 
-// complete gives any response the headers that all have: the region, who
-// else may read it, and what keeps browsers from making more of it than it says. What the
-// worker or the object has said itself stands.
+// complete gives a response the headers that every response has: the region, the origins that may read it, and headers
+// that restrict browsers. Headers that the worker or the object has set stay.
 func (g *Gateway) complete(rc *fasthttp.RequestCtx) {
 	h := &rc.Response.Header
 	h.Set("Holdfast-Region", g.cfg.Region)
@@ -130,15 +127,15 @@ func (g *Gateway) complete(rc *fasthttp.RequestCtx) {
 	g.share(rc)
 }
 
-// browserHeaders are set where nobody else has: no guessing of types, no frame of another
-// site, no address told to others.
+// browserHeaders are set unless the worker or the object has: no content sniffing, no frame of another site, no
+// referrer.
 var browserHeaders = []struct{ name, value []byte }{
 	{[]byte(fiber.HeaderXContentTypeOptions), []byte("nosniff")},
 	{[]byte(fiber.HeaderXFrameOptions), []byte("SAMEORIGIN")},
 	{[]byte(fiber.HeaderReferrerPolicy), []byte("no-referrer")},
 }
 
-// codeOf names a status that Fiber itself gives.
+// codeOf returns the code for a status that Fiber itself gives.
 func codeOf(status int) objects.Code {
 	switch status {
 	case fiber.StatusNotFound, fiber.StatusMethodNotAllowed:
@@ -165,8 +162,8 @@ func headerName(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, odd)
 }
 
-// headerValue is an object's header value, less what would end the header or have
-// clients refuse the response.
+// headerValue returns an object's header value without bytes that would end the header or make clients refuse the
+// response.
 func headerValue(value string) string {
 	clean := []byte(value)
 	for i, b := range clean {

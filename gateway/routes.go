@@ -16,7 +16,7 @@ import (
 	"holdfast/objects"
 )
 
-// routes are the gateway's own and the worker's.
+// routes returns the gateway's own routes and the worker's.
 func (g *Gateway) routes() *fiber.App {
 	app := fiber.New(fiber.Config{
 		DisableStartupMessage: true,
@@ -27,13 +27,13 @@ func (g *Gateway) routes() *fiber.App {
 		IdleTimeout:           g.cfg.Idle,
 		ErrorHandler:          g.fail,
 		RequestMethods:        methods,
-		// A form is a body like any other: parsed and written again it would differ from the client's.
+		// Forms are not parsed: parsed and written again, a form would differ from what the client sent.
 		DisablePreParseMultipartForm: true,
-		// A connection that waits, and every WebSocket, would keep a buffer of that size.
+		// Otherwise each waiting connection, and each WebSocket, would keep a buffer of that size.
 		ReduceMemoryUsage: true,
 	})
-	// A hub that writes to a connection which fasthttp has taken back writes to
-	// another client's: keep them, and close them ourselves.
+	// fasthttp must not reuse hijacked connections: a hub that still writes to one would write to another client. The
+	// hub closes them.
 	app.Server().KeepHijackedConns = true
 	app.Server().NoDefaultServerHeader = true
 	app.Server().Logger = log.New(logWriter{g}, "", 0)
@@ -52,7 +52,7 @@ func (g *Gateway) routes() *fiber.App {
 	return app
 }
 
-// logWriter brings fasthttp's log into ours.
+// logWriter writes fasthttp's log to the gateway's.
 type logWriter struct{ g *Gateway }
 
 func (w logWriter) Write(line []byte) (int, error) {
@@ -60,8 +60,8 @@ func (w logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// ready is the answer to /readyz for anybody: whether, not why. A question that comes
-// while one is on its way shares its answer, so that a crowd costs no more than one.
+// ready answers /readyz for anybody, without reasons. Requests that come while one is being answered share its answer,
+// so a crowd costs no more than one.
 func (g *Gateway) ready(c *fiber.Ctx) error {
 	_, err, _ := g.asking.Do("ready", func() (any, error) {
 		if err := g.reached(); err != nil {
@@ -85,9 +85,8 @@ func (g *Gateway) ready(c *fiber.Ctx) error {
 
 var errNoHost = errors.New("no host of any class answers")
 
-// Ready returns nil if the gateway can answer any request: it is not stopping, NATS is
-// reached, and a class has a host, if there are classes. For each class it tells "ok", or
-// why no object of it can be reached.
+// Ready returns nil if the gateway can answer requests: it is not stopping, NATS is reached, and at least one class, if
+// there are any, has a host. classes has for each class "ok", or the reason why none of its objects can be reached.
 func (g *Gateway) Ready(ctx context.Context) (classes map[string]string, err error) {
 	if err := g.reached(); err != nil {
 		return nil, err

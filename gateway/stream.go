@@ -18,11 +18,11 @@ import (
 	"holdfast/internal/wire"
 )
 
-// commentEvery is how often a stream of server-sent events that says nothing has a comment written: a client that has gone
-// is noticed by that, and proxies see that the connection is in use.
+// commentEvery is the pause after which a stream of server-sent events gets a comment: writing it fails if the client
+// has gone, and proxies see that the connection is in use.
 const commentEvery = 15 * time.Second
 
-// streams are the responses that are being written while they are read.
+// streams are the responses that are written while they are read.
 type streams struct {
 	limit int
 
@@ -30,15 +30,15 @@ type streams struct {
 	open map[*response]struct{}
 }
 
-// full reports whether there are as many as there may be.
+// full reports whether the limit of streams is reached.
 func (s *streams) full() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.open) >= s.limit
 }
 
-// leave cuts those that are server-sent events: their clients come back by themselves. Others have as long as requests
-// have.
+// leave cuts streams of server-sent events: their clients connect again by themselves. Other streams have as much time
+// as requests.
 func (s *streams) leave() {
 	s.mu.Lock()
 	all := slices.Collect(maps.Keys(s.open))
@@ -67,11 +67,11 @@ type response struct {
 	conn    *conn
 	rest    io.ReadCloser
 	first   []byte // bytes that come before rest
-	events  bool   // they are server-sent events
-	last    byte   // that was read
+	events  bool   // the response is server-sent events
+	last    byte   // the last byte that was read
 }
 
-// stream writes a streamed response. The connection's writes have time of their own from now on.
+// stream writes a streamed response. From now on each write on the connection has a deadline of its own.
 func (g *Gateway) stream(c *fiber.Ctx, reply *wire.Reply, prefix string) error {
 	header := http.Header(reply.Header)
 	length := header.Get(fiber.HeaderContentLength)
@@ -96,7 +96,8 @@ func (g *Gateway) stream(c *fiber.Ctx, reply *wire.Reply, prefix string) error {
 	return nil
 }
 
-// Read reads what the client is to get next. Where server-sent events pause it is a comment, between lines alone.
+// Read reads the next bytes for the client. When server-sent events pause, and only between lines, it returns a
+// comment.
 func (r *response) Read(b []byte) (int, error) {
 	if len(r.first) > 0 {
 		n := copy(b, r.first)
@@ -106,7 +107,7 @@ func (r *response) Read(b []byte) (int, error) {
 	for {
 		timed, can := r.rest.(interface{ SetReadDeadline(t time.Time) error })
 		if r.events && can {
-			_ = timed.SetReadDeadline(time.Now().Add(commentEvery)) // it has no error
+			_ = timed.SetReadDeadline(time.Now().Add(commentEvery)) // never fails
 		}
 		n, err := r.rest.Read(b)
 		switch {
@@ -122,7 +123,7 @@ func (r *response) Read(b []byte) (int, error) {
 	}
 }
 
-// Close is called when the response is written, or cannot be.
+// fasthttp calls Close when the response is written, or cannot be.
 func (r *response) Close() error {
 	r.streams.mu.Lock()
 	delete(r.streams.open, r)

@@ -16,8 +16,8 @@ import (
 // upgrades reports whether the client wants a WebSocket.
 func upgrades(c *fiber.Ctx) bool { return fiberws.IsWebSocketUpgrade(c) }
 
-// upgrade asks the object for a socket and, if the object accepts, hands the
-// connection over. What the object sends meanwhile waits in the outbox.
+// upgrade asks the object for a socket and, if the object accepts, hands the connection over. Messages that the object
+// sends meanwhile wait in the outbox.
 func (g *Gateway) upgrade(c *fiber.Ctx, scope *requestScope, id wire.Address, req *wire.Request, prefix string) error {
 	offer, err := offered(req)
 	if err != nil {
@@ -31,7 +31,7 @@ func (g *Gateway) upgrade(c *fiber.Ctx, scope *requestScope, id wire.Address, re
 	reply, err := g.send(c.UserContext(), scope, id, req)
 	switch {
 	case err != nil:
-		s.Abandon() // if the object has accepted it, the stream will say so, and be answered
+		s.Abandon() // if the object has accepted the socket, its stream reports that, and is answered
 		return err
 	case reply.Status != fiber.StatusSwitchingProtocols:
 		s.Abandon()
@@ -40,7 +40,7 @@ func (g *Gateway) upgrade(c *fiber.Ctx, scope *requestScope, id wire.Address, re
 		return objects.Errorf(objects.Unknown, "the object's host was lost as the socket opened; connect again")
 	}
 	// fasthttp leaves the connection alone when the handler returns (KeepHijackedConns).
-	// Fiber's wrapper of it is used again for somebody else.
+	// Fiber reuses its wrapper of the connection.
 	connected := func(conn *fiberws.Conn) { g.hub.Serve(s, clientOf(s, conn.Conn, g.cfg.Limits.Frame)) }
 	subprotocols := copyHandshake(c, reply.Header, prefix)
 	if offer.Resumes {
@@ -56,7 +56,7 @@ func (g *Gateway) upgrade(c *fiber.Ctx, scope *requestScope, id wire.Address, re
 	return err
 }
 
-// offered takes what is meant for the gateway out of the subprotocols that a client offers.
+// offered removes the subprotocols that are meant for the gateway from those that a client offers.
 func offered(req *wire.Request) (resume.Offer, error) {
 	const header = "Sec-Websocket-Protocol"
 	offer, rest, err := resume.Offered(req.Header[header])

@@ -14,8 +14,11 @@ import (
 )
 
 const (
-	firstPause   = 5 * time.Millisecond   // a few compare-and-sets on a cluster of three
-	longestPause = 500 * time.Millisecond // a visitor waits for the race
+	firstPause   = 5 * time.Millisecond   // about the time of a few compare-and-sets on a cluster of three
+	longestPause = 500 * time.Millisecond // bounded, because a visitor waits for the race
+
+	readAgain = 5 * time.Second       // how long a read is repeated that no server takes: an election
+	readPause = 50 * time.Millisecond // between two of them
 )
 
 // claim is one run of one counter and the record of what it did. One goroutine
@@ -59,15 +62,22 @@ func (c *claim) get(ctx context.Context, edge Edge) (int, error) {
 	return n, nil
 }
 
+// stored reads the value. A server of a cluster may not have learned yet which of
+// the others keeps a bucket that was just made, and nobody keeps one while its
+// leader is elected. Such a read is made again for a few seconds, as a write is by
+// the jetstream client.
 func (c *claim) stored(ctx context.Context) (int, error) {
-	kve, err := c.foil.kv.Get(ctx, c.key)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return 0, nil
+	for end := time.Now().Add(readAgain); ; {
+		kve, err := c.foil.kv.Get(ctx, c.key)
+		switch {
+		case err == nil:
+			return decode(kve.Value())
+		case errors.Is(err, jetstream.ErrKeyNotFound):
+			return 0, nil
+		case !errors.Is(err, nats.ErrNoResponders) || time.Now().After(end) || pause(ctx, readPause) != nil:
+			return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
 	}
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return decode(kve.Value())
 }
 
 // getRevision reads the value and its revision from the leader, so that a

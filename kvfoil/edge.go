@@ -10,18 +10,17 @@ const (
 	maxKeys    = 4096        // about 0.5 MB; beyond it, old keys are forgotten
 )
 
-// MaxCacheTTL is the oldest that a read from the cache of an edge may be: the
-// least that Workers KV promises to keep what a region has read.
+// MaxCacheTTL is the greatest age of a read from an edge's cache: the shortest time for which Workers KV promises to
+// keep a value that a region has read.
 const MaxCacheTTL = time.Minute
 
-// Edge says what stands between one naive claim and the store, as an edge
-// location of Workers KV puts it there. The zero value is nothing.
+// Edge describes what stands between one naive claim and the store, as at an edge location of Workers KV. The zero
+// value is nothing.
 type Edge struct {
-	// CacheTTL lets the claim read what this Foil has read or written up to so
-	// long ago, the absence of a counter included.
+	// CacheTTL lets the claim read what this Foil has read or written within this time, also that a counter did not
+	// exist.
 	CacheTTL time.Duration
-	// WriteLimit has a write refused with ErrTooMany that comes within a second
-	// of the last one that this Foil sent to the same key.
+	// WriteLimit refuses a write with ErrTooMany if this Foil has written the same key within the last second.
 	WriteLimit bool
 }
 

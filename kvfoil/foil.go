@@ -1,4 +1,4 @@
-// Package kvfoil is the counter without an owner, for comparison.
+// Package kvfoil is the foil, the thing that an owned object is compared with: a counter on plain KV, without an owner.
 //
 // It keeps two counters per name in one plain KV bucket, HF_FOIL. Naive reads,
 // adds one and writes; it loses increments as soon as two claims overlap. CAS

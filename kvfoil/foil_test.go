@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"go/parser"
 	"go/token"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -346,6 +347,35 @@ func TestADownStoreIsUnavailableAndNothingIsWrittenLater(t *testing.T) {
 	}
 	if n, err := f.nc.Buffered(); err == nil && n != 0 {
 		t.Errorf("%d bytes wait to be sent, want 0", n)
+	}
+}
+
+// A cluster forgets for a moment who keeps a bucket: right after it was made, and
+// while its leader is elected.
+func TestAReadThatNoServerTakesIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	f := open(t, startServer(t), Config{})
+	js, err := jetstream.New(f.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteKeyValue(t.Context(), Bucket); err != nil {
+		t.Fatal(err)
+	}
+	answers := f.nc.Stats().InMsgs
+	claimed := make(chan error, 1)
+	go func() {
+		_, err := f.Naive(t.Context(), "early", 0, Edge{})
+		claimed <- err
+	}()
+	for f.nc.Stats().InMsgs == answers && len(claimed) == 0 { // until a read was refused
+		runtime.Gosched()
+	}
+	if _, err := js.CreateKeyValue(t.Context(), bucketConfig(Config{})); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-claimed; err != nil {
+		t.Errorf("a claim whose first read no server took: %v; want a ticket", err)
 	}
 }
 

@@ -30,7 +30,7 @@ func (b Blob) Open(r Reader) (content io.ReadSeekCloser, ok bool) {
 	return reader, true
 }
 
-// Size is the content's length, 0 if there is none.
+// Size returns the content's length, 0 if there is none.
 func (b Blob) Size(r Reader) int64 {
 	size, _ := r.reader().BlobSize(b.name)
 	return size

@@ -17,7 +17,7 @@ import (
 
 var photo, album = objects.NewBlob("photo"), objects.NewBlob("photo/s")
 
-// noise is bytes that are the same for one seed.
+// noise returns bytes that are the same for one seed.
 func noise(seed uint64, n int) []byte {
 	out, rng := make([]byte, n), rand.New(rand.NewPCG(seed, 1))
 	for i := range out {

@@ -32,10 +32,10 @@ func NewCall[In, Out any](class Class, name string) Call[In, Out] {
 	return c
 }
 
-// Class is the class whose objects can be asked.
+// Class returns the class whose objects can be asked.
 func (c Call[In, Out]) Class() Class { return c.class }
 
-// Name is the call's name.
+// Name returns the call's name.
 func (c Call[In, Out]) Name() string { return c.name }
 
 func validCall(name string) bool {

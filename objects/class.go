@@ -71,7 +71,7 @@ func Implement[T any](class Class, open func(*Tx) T, handlers ...Handler[T]) *Im
 	return i
 }
 
-// New is a constructor that returns a zero struct: Implement(Tickets, New[Counter]).
+// New returns a constructor that returns a zero struct: Implement(Tickets, New[Counter]).
 func New[T any](*Tx) *T { return new(T) }
 
 // Class returns the implemented class.

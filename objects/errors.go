@@ -120,7 +120,7 @@ func (e *Error) With(key string, value any) *Error {
 	return e
 }
 
-// Error is the code and the message.
+// Error returns the code and the message.
 func (e *Error) Error() string {
 	if e.Reference != "" {
 		return fmt.Sprintf("%s: %s (reference %s)", e.Code, e.Message, e.Reference)

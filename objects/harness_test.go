@@ -136,7 +136,7 @@ func (h *harness) commit(out engine.Outcome) engine.Outcome {
 	return out
 }
 
-// stored is all that is stored.
+// stored returns all that is stored.
 func (h *harness) stored() string { return string(h.data.AppendJSON(nil)) }
 
 // nothingHappened fails the test if a failed event left anything to be done.

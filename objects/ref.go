@@ -14,10 +14,10 @@ type Ref struct {
 	via  Transport
 }
 
-// ID is the object's id.
+// ID returns the object's id.
 func (r Ref) ID() ID { return r.id }
 
-// Name is the name that the Ref was made with, "" for none.
+// Name returns the name that the Ref was made with, "" for none.
 func (r Ref) Name() string { return r.name }
 
 // Near returns the Ref with a region whose hosts are asked first if nobody owns the object (as Cloudflare's locationHint). An
@@ -39,7 +39,7 @@ func validRegion(name string) bool {
 	return 1 <= len(name) && len(name) <= 32
 }
 
-// Hint is the region that Near was given, "" for none.
+// Hint returns the region that Near was given, "" for none.
 func (r Ref) Hint() string { return r.near }
 
 // Err returns the error of a bad Ref, which its use would return, nil for a good one.

@@ -32,13 +32,13 @@ type Message struct {
 	Conflate string
 }
 
-// Text is a text message.
+// Text returns a text message.
 func Text(s string) Message { return Message{Data: []byte(s)} }
 
-// Binary is a binary message.
+// Binary returns a binary message.
 func Binary(b []byte) Message { return Message{Binary: true, Data: b} }
 
-// JSON is a text message holding v. It panics if v cannot be encoded.
+// JSON returns a text message holding v. It panics if v cannot be encoded.
 func JSON(v any) Message {
 	data, err := toJSON(v)
 	if err != nil {
@@ -69,8 +69,8 @@ func (tx *Tx) Accept(how ...AcceptOption) (Socket, error) {
 	return Socket{tx, of}, nil
 }
 
-// Subprotocols are the object's subprotocols, the preferred ones first: the first that the client also offers is agreed on, or
-// none.
+// Subprotocols returns the object's subprotocols, the preferred ones first: the first that the client also offers is
+// agreed on, or none.
 func Subprotocols(names ...string) AcceptOption {
 	return func(a *acceptance) { a.Subprotocols = append(a.Subprotocols, names...) }
 }
@@ -134,7 +134,7 @@ func (tx *Tx) Broadcast(m Message, except ...Socket) {
 // ID is unique among all sockets.
 func (s Socket) ID() string { return s.of.ID() }
 
-// Region is the region of the gateway that holds the socket, or held it last.
+// Region returns the region of the gateway that holds the socket, or held it last.
 func (s Socket) Region() string { return s.of.Info().Region }
 
 // Tags returns the socket's tags, in the order given to Accept, each once.
@@ -151,7 +151,7 @@ func (s Socket) Principal() (p Principal) {
 	return p
 }
 
-// Answered is when the gateway last answered AutoResponse's request, the zero time for never (as Cloudflare's
+// Answered returns when the gateway last answered AutoResponse's request, the zero time for never (as Cloudflare's
 // getWebSocketAutoResponseTimestamp). The time may reach the object a second later.
 func (s Socket) Answered() time.Time { return s.tx.t.Answered(s.of) }
 

@@ -23,7 +23,7 @@ type Task struct {
 	self Ref
 }
 
-// Self is the object whose event began the task.
+// Self returns the object whose event began the task.
 func (t *Task) Self() Ref { return t.self }
 
 // Go runs fn after the event has committed, not at all if the event fails. fn runs beside the object's events: they never wait

@@ -29,13 +29,14 @@ func TxOf(r *http.Request) *Tx {
 	return tx
 }
 
-// ID is the object's id.
+// ID returns the object's id.
 func (tx *Tx) ID() ID { return idOf(tx.t.Key()) }
 
-// Name is the object's name, "" for a random id.
+// Name returns the object's name, "" for a random id.
 func (tx *Tx) Name() string { return tx.t.Name() }
 
-// Self is the object's own Ref, for Tell and to hand to others. Do and Fetch on it within its own event are Conflict.
+// Self returns the object's own Ref, for Tell and to hand to others. Do and Fetch on it within its own event are
+// Conflict.
 func (tx *Tx) Self() Ref { return Ref{id: tx.ID(), name: tx.Name(), via: inEvent{}} }
 
 // Object returns a Ref to the object of this class and name. Making a Ref does no I/O; a bad name is an error of the Ref's
@@ -54,7 +55,7 @@ func (tx *Tx) Sender() (Ref, bool) {
 
 func (tx *Tx) caller() {}
 
-// Now is the owner's clock when the event began, the one that alarms are compared with.
+// Now returns the owner's clock when the event began, the one that alarms are compared with.
 func (tx *Tx) Now() time.Time { return tx.t.Now() }
 
 // Owner returns the host that runs this instance, to show to people. It does not change during the life of an instance.

@@ -35,7 +35,7 @@ type (
 	till  struct{}
 )
 
-// pay is two commits: the till's, and then the purse's.
+// pay returns two commits: the till's, and then the purse's.
 func (*purse) pay(tx *objects.Tx, to string) (int, error) {
 	coins.Set(tx, coins.Get(tx)+1)
 	return take.Do(tx, tx.Object(tills, to), 1)
@@ -90,7 +90,7 @@ func TestWhatIsAskedIsDoneOnceThoughAHostIsLost(t *testing.T) {
 	})
 }
 
-// BenchmarkAsk is an event that asks another object and writes, and so does the other: one after the other, then 128 pairs
+// BenchmarkAsk measures an event that asks another object and writes, and so does the other: one after the other, then 128 pairs
 // at once. Two hosts share a server; at last they stand in one place.
 func BenchmarkAsk(b *testing.B) {
 	for _, where := range []struct {

@@ -19,7 +19,7 @@ var authKey = bytes.Repeat([]byte("s"), 32)
 
 func init() { auth.Iterations = 1000 } // the race detector makes a hash take seconds
 
-// newAuth is a place with the example's login, and with accounts of ada and bob.
+// newAuth returns a place with the example's login, and with accounts of ada and bob.
 func newAuth(t *testing.T, origins ...string) *place {
 	t.Helper()
 	p := newPlace(t, func(cfg *gateway.Config) {

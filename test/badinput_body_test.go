@@ -82,7 +82,7 @@ func zipped(t testing.TB, data []byte) []byte {
 	return out.Bytes()
 }
 
-// resident is the memory of this process, in bytes.
+// resident returns the memory of this process, in bytes.
 func resident(t testing.TB) int {
 	t.Helper()
 	status, err := os.ReadFile("/proc/self/status")

@@ -72,7 +72,7 @@ func TestASlowReaderIsClosedAndTheOthersGoOn(t *testing.T) {
 	quickly.want(t, "alone now")
 }
 
-// closesWith is how many sockets the gateway has ended with a code.
+// closesWith returns how many sockets the gateway has ended with a code.
 func closesWith(t *testing.T, metrics *prometheus.Registry, code string) (n float64) {
 	t.Helper()
 	families, err := metrics.Gather()
@@ -155,7 +155,7 @@ func tell(t *testing.T, w *peer, tag string, done chan struct{}) {
 	}
 }
 
-// live is one life of a client: it connects, reads a few messages, and leaves,
+// live returns one life of a client: it connects, reads a few messages, and leaves,
 // politely or not.
 func (p *place) live(t *testing.T, tag string, politely bool) (frames int, err error) {
 	conn := p.dial(t)

@@ -128,7 +128,7 @@ func TestWhatIsTooLargeIsRefusedByName(t *testing.T) {
 	}
 }
 
-// post is a request to a probe.
+// post returns a request to a probe.
 func post(header, body string) string {
 	return "POST /objects/probe/x HTTP/1.1\r\nHost: localhost\r\n" + header + "\r\n\r\n" + body
 }

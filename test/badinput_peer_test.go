@@ -166,7 +166,7 @@ func (p *place) handshake(t testing.TB, conn *net.TCPConn, method, target string
 	return nil, answered{res, string(body)}
 }
 
-// open is a WebSocket that must be let in.
+// open returns a WebSocket that must be let in.
 func (p *place) open(t testing.TB, target string, header ...string) *peer {
 	t.Helper()
 	w, a := p.handshake(t, p.dial(t), "GET", target, header...)
@@ -184,7 +184,7 @@ func (p *place) probe(t testing.TB, name, tag string) *peer {
 	return w
 }
 
-// frame is one frame, masked as a client's must be.
+// frame returns one frame, masked as a client's must be.
 func frame(first byte, payload []byte) []byte {
 	b := header(first, 0x80, len(payload))
 	var mask [4]byte
@@ -220,7 +220,7 @@ func (w *peer) say(t testing.TB, text string) {
 	}
 }
 
-// next is the next frame.
+// next returns the next frame.
 func (w *peer) next() (op byte, payload []byte, err error) {
 	var head [2]byte
 	if _, err := io.ReadFull(w.r, head[:]); err != nil {
@@ -242,7 +242,7 @@ func (w *peer) next() (op byte, payload []byte, err error) {
 	return head[0] & 0xf, payload, err
 }
 
-// message is the next message, whatever pings and pongs come before it.
+// message returns the next message, whatever pings and pongs come before it.
 func (w *peer) message() (string, error) {
 	for {
 		switch op, payload, err := w.next(); {

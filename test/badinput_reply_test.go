@@ -89,7 +89,7 @@ func TestAClaimWhoseReplySubjectNamesARecordGetsNothing(t *testing.T) {
 	}
 }
 
-// counted is a counter that has given one ticket, and its record.
+// counted returns a counter that has given one ticket, and its record.
 func (p *place) counted(t *testing.T, name string) (objects.ID, *jetstream.RawStreamMsg) {
 	t.Helper()
 	if n, _, err := claim(p.url, name); err != nil || n != 1 {

@@ -130,7 +130,7 @@ func newJournal() *journal {
 	}
 }
 
-// probes are the class whose objects write into the journal.
+// probes returns the class whose objects write into the journal.
 func (j *journal) probes() *objects.Implementation {
 	return objects.Implement(probes, func(*objects.Tx) *probe { return &probe{heard: j} }, objects.On(boom, (*probe).boom))
 }

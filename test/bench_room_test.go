@@ -83,7 +83,7 @@ func relay(b *testing.B, url string) {
 	readers.Wait()
 }
 
-// bareRoom is a room without an owner, a name, or a memory.
+// bareRoom returns a room without an owner, a name, or a memory.
 func bareRoom(b *testing.B) string {
 	var mu sync.Mutex
 	members := make(map[*websocket.Conn]chan *websocket.PreparedMessage)

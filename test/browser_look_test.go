@@ -292,7 +292,7 @@ func (tab *tab) accessible() {
 	}
 }
 
-// word is the text of a value in the accessibility tree.
+// word returns the text of a value in the accessibility tree.
 func word(v *accessibility.Value) string {
 	if v == nil {
 		return ""

@@ -12,7 +12,7 @@ import (
 	"holdfast/kvfoil"
 )
 
-// racePage is a page ready to race.
+// racePage returns a page ready to race.
 func racePage(t *testing.T, before ...chromedp.Action[chromedp.Void]) (*tab, *door) {
 	t.Helper()
 	on := single(t)
@@ -33,7 +33,7 @@ func (tab *tab) stress() {
 		document.querySelector("#scrub").value === "1000" && document.querySelector("#play").dataset.playing === "false"`)
 }
 
-// chips are the tickets that a column shows, in order.
+// chips returns the tickets that a column shows, in order.
 func (tab *tab) chips(column string) []string {
 	tab.t.Helper()
 	return eval[[]string](tab, fmt.Sprintf(`[...document.querySelectorAll("%s .chip:not(.empty)")].map((c) => c.textContent)`, column))

@@ -126,7 +126,7 @@ func TestBrowserKeyboard(t *testing.T) {
 	}
 }
 
-// space is half of a press of the space bar. chromedp.KeyEvent adds a character that a
+// space returns half of a press of the space bar. chromedp.KeyEvent adds a character that a
 // browser leaves out when the page has taken the key.
 func space(half input.DispatchKeyEventType) chromedp.Action[chromedp.Void] {
 	return call(input.DispatchKeyEvent.Method, input.DispatchKeyEventParams{Type: half, Key: " ", Code: "Space", Text: " ", WindowsVirtualKeyCode: 32})

@@ -145,7 +145,7 @@ const witness = `
 		new MutationObserver(() => { seen.played ||= play.dataset.playing === "true"; }).observe(play, { attributes: true });
 	});`
 
-// call is a command to the browser whose answer does not matter.
+// call returns a command to the browser whose answer does not matter.
 func call(method string, params any) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		return target.Call(ctx, method, params, nil)
@@ -219,7 +219,7 @@ func (tab *tab) try(steps ...chromedp.Action[chromedp.Void]) error {
 	return chromedp.Do(ctx, steps...)
 }
 
-// eval is the value of an expression on the page.
+// eval returns the value of an expression on the page.
 func eval[T any](tab *tab, expression string) T {
 	tab.t.Helper()
 	v, err := tryEval[T](tab, expression)
@@ -277,7 +277,7 @@ func (tab *tab) watch(expression string) (bool, error) {
 	})`, chromedp.EvalAwaitPromise))
 }
 
-// text is what an element says.
+// text returns what an element says.
 func (tab *tab) text(selector string) string {
 	tab.t.Helper()
 	return eval[string](tab, fmt.Sprintf("document.querySelector(%q).textContent.trim()", selector))

@@ -42,7 +42,7 @@ func (*onlooker) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects
 	return nil
 }
 
-// whoGateway is a gateway whose worker takes a header's word for who is asking, as a test may.
+// whoGateway returns a gateway whose worker takes a header's word for who is asking, as a test may.
 func whoGateway(t *testing.T, on *substrate, proxied bool) string {
 	t.Helper()
 	cfg := gateway.Config{

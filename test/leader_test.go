@@ -170,7 +170,7 @@ func TestChaosEveryHostGoesOnAsItselfWhenTheLeaderOfRecordsAndLeasesIsLost(t *te
 	}
 }
 
-// ownersOf are the incarnations and epochs of the objects.
+// ownersOf returns the incarnations and epochs of the objects.
 func ownersOf(t *testing.T, nc *nats.Conn, n int) (owners []string) {
 	t.Helper()
 	in, err := host.Inspect(t.Context(), nc)

@@ -11,7 +11,7 @@ import (
 	"holdfast/gateway"
 )
 
-// playground is the page of a dev run, which has everything.
+// playground returns the page of a dev run, which has everything.
 func playground(t *testing.T) *tab {
 	t.Helper()
 	e := dev(t, "--regions", "fra,iad", "--store", "memory")

@@ -75,7 +75,7 @@ func (l *load) nothingInDoubt() {
 	clear(l.failed)
 }
 
-// inDoubt is the number of claims that got no ticket.
+// inDoubt returns the number of claims that got no ticket.
 func (l *load) inDoubt() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,7 +85,7 @@ func (l *load) inDoubt() (n int) {
 	return n
 }
 
-// all is what was got so far.
+// all returns what was got so far.
 func (l *load) all() []claimed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -121,7 +121,7 @@ func (l *load) reaches(owner string, gateways ...*door) {
 	})
 }
 
-// gap is the time until an owner answered for the last of the counters.
+// gap returns the time until an owner answered for the last of the counters.
 func (l *load) gap(since time.Time, owner string) (worst time.Duration) {
 	first := make(map[string]time.Time)
 	for _, c := range l.all() { // in order of time

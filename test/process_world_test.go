@@ -95,7 +95,7 @@ func start(t testing.TB, name string, cmd *exec.Cmd) *process {
 	return p
 }
 
-// tail is the last part of what may be long.
+// tail returns the last part of what may be long.
 func tail(s string) string {
 	const most = 8 << 10
 	if len(s) <= most {

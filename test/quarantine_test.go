@@ -67,7 +67,7 @@ func TestAfterThreeLostOwnersOneHostAloneTakesNewObjectsOfTheClass(t *testing.T)
 	await(t, "both classes are restricted", func() bool { return gauge(t, metrics, "holdfast_host_restricted_classes") == 2 })
 }
 
-// gauge is the sum of a gauge's series.
+// gauge returns the sum of a gauge's series.
 func gauge(t *testing.T, metrics *prometheus.Registry, name string) (sum float64) {
 	families, err := metrics.Gather()
 	if err != nil {

@@ -81,7 +81,7 @@ func (*lasting) WebSocketClose(tx *objects.Tx, s objects.Socket, _ objects.Close
 	return nil
 }
 
-// lastingWorld is two gateways, which say of each request that it comes from whom its query names.
+// lastingWorld returns two gateways, which say of each request that it comes from whom its query names.
 func lastingWorld(t *testing.T, on *substrate) []*lastingDoor {
 	var doors []*lastingDoor
 	for range 2 {

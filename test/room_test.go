@@ -179,7 +179,6 @@ func TestAnIdleRoomIsEvictedWithItsSocketsOpenAndComesBack(t *testing.T) {
 	onAll(t, func(t *testing.T, on *substrate) {
 		timing := steady
 		timing.Hibernate, timing.Evict = 50*time.Millisecond, 150*time.Millisecond
-		timing.Silence = 10 * time.Second // an owner that stands still and is evicted then is not lost
 		metrics := prometheus.NewRegistry()
 		on.startHost(t, "a", "fra", timing, metrics)
 		d := on.startGateway(t, "fra", timing)

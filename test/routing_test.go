@@ -71,7 +71,7 @@ func (c *iced) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// stock is one nats-server with the settings that it has when nobody sets any: it
+// stock returns one nats-server with the settings that it has when nobody sets any: it
 // believes in a frozen client for minutes.
 func stock(t *testing.T) *substrate {
 	t.Helper()
@@ -85,7 +85,7 @@ func stock(t *testing.T) *substrate {
 	}}
 }
 
-// behind is the same servers, reached over connections that can be frozen.
+// behind returns the same servers, reached over connections that can be frozen.
 func (on *substrate) behind(i *ice) *substrate {
 	iced := *on
 	iced.dial = func(t testing.TB, opts ...nats.Option) *nats.Conn {
@@ -152,7 +152,7 @@ func TestAFrozenOwnerKeepsNoRequestsFromItsSuccessor(t *testing.T) {
 	asker.Close()
 }
 
-// asker is a client as a gateway has one.
+// asker returns a client as a gateway has one.
 func (on *substrate) asker(t *testing.T, timing wire.Timing) *wire.Client {
 	t.Helper()
 	c, err := wire.NewClient(wire.ClientConfig{

@@ -63,7 +63,7 @@ func (l *line) reset() {
 	l.mend()
 }
 
-// through is the server at the end of a line.
+// through returns the server at the end of a line.
 func (on *substrate) through(l *line) *substrate {
 	far := *on
 	l.on = on

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// peak is how many bytes of a process have been in memory at once.
+// peak returns how many bytes of a process have been in memory at once.
 func peak(t *testing.T, p *process) int64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))

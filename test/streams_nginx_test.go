@@ -18,7 +18,7 @@ import (
 	"holdfast/internal/wire"
 )
 
-// behindNginx is a gateway's address behind a real nginx, which is set up as docs/deploy.md says.
+// behindNginx returns a gateway's address behind a real nginx, which is set up as docs/deploy.md says.
 func behindNginx(t *testing.T, gateway string) string {
 	t.Helper()
 	program, err := exec.LookPath("nginx")

@@ -126,7 +126,7 @@ func (p *press) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// newPress is a gateway, a host with presses behind it, and what they do.
+// newPress returns a gateway, a host with presses behind it, and what they do.
 func newPress(t *testing.T, on *substrate, change ...func(*gateway.Config)) (string, *pressLog) {
 	t.Helper()
 	log := newPressLog()

@@ -274,7 +274,6 @@ func TestIdleObjectsAreReleasedAndComeBackAsTheyWere(t *testing.T) {
 	onAll(t, func(t *testing.T, on *substrate) {
 		timing := steady
 		timing.Hibernate, timing.Evict = 50*time.Millisecond, 200*time.Millisecond
-		timing.Silence = 10 * time.Second // an owner that stands still and is evicted then is not lost
 		metrics := prometheus.NewRegistry()
 		on.startHost(t, "a", "fra", timing, metrics)
 		g := on.startGateway(t, "fra", timing)

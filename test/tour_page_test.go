@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// toured are the steps of the tour that the page has ticked.
+// toured returns the steps of the tour that the page has ticked.
 func (tab *tab) toured() []string {
 	tab.t.Helper()
 	return eval[[]string](tab, `[...document.querySelectorAll("#tour li[data-done=true]")].map((li) => li.dataset.step)`)
@@ -71,7 +71,7 @@ func TestBrowserTourTicksWhatHasHappened(t *testing.T) {
 	}
 }
 
-// regionOf is the address under which a page offers another region.
+// regionOf returns the address under which a page offers another region.
 func regionOf(tab *tab, region string) string {
 	tab.t.Helper()
 	tab.until(region+" is offered", `!document.querySelector("#regions").hidden`)

@@ -55,7 +55,7 @@ func onAll(t *testing.T, test func(t *testing.T, on *substrate)) {
 	t.Run("nearby", func(t *testing.T) { beside(t, waiters); test(t, together(t)) })
 }
 
-// together is one server, and whoever is on it stands in one place.
+// together returns one server, and whoever is on it stands in one place.
 func together(t testing.TB) *substrate {
 	t.Helper()
 	on := single(t)
@@ -68,7 +68,7 @@ func single(t testing.TB) *substrate {
 	return served(t, embedded.Config{Store: t.TempDir(), Log: testLog(t)})
 }
 
-// served is one server.
+// served returns one server.
 func served(t testing.TB, cfg embedded.Config) *substrate {
 	t.Helper()
 	s, err := embedded.Start(t.Context(), cfg)
@@ -88,7 +88,7 @@ var shared struct {
 	dir string
 }
 
-// clustered is a cluster in which nothing is stored.
+// clustered returns a cluster in which nothing is stored.
 func clustered(t testing.TB) *substrate {
 	t.Helper()
 	if err := startCluster(); err != nil {
@@ -144,7 +144,7 @@ func closeCluster() {
 	}
 }
 
-// clusteredAlone is a cluster of the test's own, whose servers it may stop.
+// clusteredAlone returns a cluster of the test's own, whose servers it may stop.
 func clusteredAlone(t testing.TB) *substrate {
 	t.Helper()
 	c, err := embedded.StartCluster(t.TempDir(), 3)
@@ -182,7 +182,7 @@ func dialed(t testing.TB) func(*nats.Conn, error) *nats.Conn {
 // shorter than the test needs.
 var (
 	// steady is for tests in which nobody may be taken for lost, and everything is answered, however late.
-	steady = wire.Timing{TTL: 20 * time.Second, Commit: 10 * time.Second, Request: time.Minute, Drain: 5 * time.Second}
+	steady = wire.Timing{TTL: 20 * time.Second, Silence: 10 * time.Second, Commit: 10 * time.Second, Request: time.Minute, Drain: 5 * time.Second}
 	// quick is for tests in which the owner is lost, as short as real time allows.
 	quick = wire.Timing{TTL: 2 * time.Second, Margin: 200 * time.Millisecond, Drain: 2 * time.Second}
 	// brief is for tests in which a gateway is lost, and no owner.
@@ -390,7 +390,7 @@ func decode(t testing.TB, body string, into any) {
 	}
 }
 
-// recordKeys are the objects that have an entry.
+// recordKeys returns the objects that have an entry.
 func recordKeys(t testing.TB, nc *nats.Conn) []string {
 	t.Helper()
 	js, err := jetstream.New(nc)

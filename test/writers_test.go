@@ -26,7 +26,7 @@ func startHostProcess(t *testing.T, url string) *process {
 	return runs(t, new(struct{}), cmd)
 }
 
-// natsForProcesses is one server that processes reach, and a connection to it.
+// natsForProcesses returns one server that processes reach, and a connection to it.
 func natsForProcesses(t *testing.T) (url string, nc *nats.Conn) {
 	t.Helper()
 	server, err := embedded.Start(t.Context(), embedded.Config{Store: t.TempDir(), Port: -1, Log: testLog(t)})

@@ -36,8 +36,8 @@ func Fiber(ctx context.Context, ln net.Listener, ready func() error) error {
 	return serve(ctx, app, ln, ready)
 }
 
-// NATS is Fiber with a longer way: each request becomes a NATS request on one connection, and
-// a responder on another answers it. The server is in this process.
+// NATS is Fiber with NATS behind it: each request becomes a NATS request on one connection, and a
+// responder on another answers. The server is in this process.
 func NATS(ctx context.Context, ln net.Listener, ready func() error) error {
 	server, err := embedded.Start(ctx, embedded.Config{})
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 
 const queue = 512 // queued frames per socket; a full queue blocks the room
 
-// Room is a handler that upgrades to a WebSocket; every other socket gets what one sends. All
+// Room returns a handler that upgrades to a WebSocket; every other socket gets what one sends. All
 // sockets are in one room, whatever the path: the least that a room can cost.
 func Room() fiber.Handler {
 	r := &room{members: make(map[*websocket.Conn]chan *websocket.PreparedMessage)}

@@ -1,9 +1,9 @@
-// Package history holds what a run of the fault suite has recorded, and judges it.
+// Package history has the records of a run of the fault suite, and judges them.
 //
-// A run writes one file of JSON lines: every ticket that was asked for, every socket with what
-// it sent and heard, every alarm, and every fault with the proof that it happened. The checkers
-// are pure functions of these records. They know nothing of processes and read no clock, so a
-// kept file can be judged again, and a test can hand them a history that must be rejected.
+// A run writes one file of JSON lines: every request for a ticket, every socket with the messages
+// that it sent and received, every alarm, and every fault with the proof that it happened. The
+// checkers are pure functions of these records. They know nothing of processes and read no clock,
+// so a kept file can be judged again, and a test can pass a history that must be rejected.
 //
 // All times are counted from the beginning of the run, on the monotonic clock of the one
 // process that records.
@@ -88,7 +88,7 @@ type Alarm struct {
 	Object string        `json:"object"`
 	N      int           `json:"n"`
 	Set    time.Duration `json:"set"`           // when it was asked for
-	Due    time.Duration `json:"due"`           // the earliest time at which it may run
+	Due    time.Duration `json:"due"`           // the earliest allowed time of its run
 	Ran    time.Duration `json:"ran,omitempty"` // when it was first seen to have run; 0: never
 	Runs   int           `json:"runs"`          // committed runs that the object counts after this alarm, of all alarms
 }
@@ -104,8 +104,8 @@ const (
 	Herald  Role = "herald"  // comes when all faults are over, and calls the roll
 )
 
-// Opened is a socket whose room has greeted it. Its number is that of the stream of messages
-// that it sends; a client that connects again gets another.
+// Opened is a socket that its room has greeted. Its number identifies the stream of messages that
+// it sends; a client that connects again gets a new number.
 type Opened struct {
 	Conn    int           `json:"conn"`
 	Room    string        `json:"room"`
@@ -124,7 +124,7 @@ type Sent struct {
 	At   time.Duration `json:"at"`
 }
 
-// Heard says that a socket got the messages First to Last of another socket, one after the other.
+// Heard says that a socket received the messages First to Last of another socket, without a gap.
 type Heard struct {
 	Conn  int           `json:"conn"`
 	From  int           `json:"from"`
@@ -134,7 +134,7 @@ type Heard struct {
 	Until time.Duration `json:"until"` // of Last
 }
 
-// Told says that a room told a socket of another one's beginning or end.
+// Told says that a room reported another socket's beginning or end to a socket.
 type Told struct {
 	Conn int           `json:"conn"`
 	User string        `json:"user"`
@@ -161,8 +161,8 @@ type Fault struct {
 	Victims []string      `json:"victims"`
 	Objects []string      `json:"objects"` // those that it hit
 	Gone    []string      `json:"gone"`    // gateways whose process ended, with the sockets that they held
-	Excused []string      `json:"excused"` // gateways that nobody could reach or that could reach nobody: their clients' failures are their own
-	Proof   string        `json:"proof"`   // what shows that it happened; empty: nothing does
+	Excused []string      `json:"excused"` // gateways that could not reach anybody or be reached: failures of their clients do not count
+	Proof   string        `json:"proof"`   // the proof that it happened; empty: none
 }
 
 // Roll marks the end of all faults: messages that are sent later must reach every open socket.
@@ -175,7 +175,7 @@ type Writer struct {
 	mu    sync.Mutex // guards what follows
 	out   *json.Encoder
 	all   []Record
-	spans map[[2]int]*Heard // by hearer and stream: what is being heard without a gap
+	spans map[[2]int]*Heard // by receiver and stream: messages without a gap so far
 	err   error             // of the first write that failed
 }
 
@@ -198,8 +198,8 @@ func (w *Writer) add(r Record) {
 	}
 }
 
-// Hear records that a socket got message n of another one. Messages that follow each
-// other become one record, which is written when the row breaks or the history ends.
+// Hear records that a socket received message n of another socket. Consecutive messages become one
+// record, which is written when the sequence breaks or the history ends.
 func (w *Writer) Hear(conn, from, n int, at time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -214,7 +214,7 @@ func (w *Writer) Hear(conn, from, n int, at time.Duration) {
 	w.spans[[2]int{conn, from}] = &Heard{Conn: conn, From: from, First: n, Last: n, At: at, Until: at}
 }
 
-// Records is everything so far.
+// Records returns everything so far.
 func (w *Writer) Records() []Record {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -226,7 +226,7 @@ func (w *Writer) Records() []Record {
 	return all
 }
 
-// Close writes what is still being heard.
+// Close writes the sequences that are not finished.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -253,7 +253,7 @@ func ReadAll(r io.Reader) ([]Record, error) {
 	}
 }
 
-// faults are those of a history, in the order of time.
+// faults returns the faults of a history, in the order of time.
 func faults(records []Record) []*Fault {
 	var all []*Fault
 	for _, r := range records {
@@ -273,7 +273,7 @@ func by[K comparable, V any](values []V, key func(V) K) map[K][]V {
 	return groups
 }
 
-// sorted are the keys of a map, for flaws that come in the same order every time.
+// sorted returns the keys of a map, for flaws that come in the same order every time.
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // most is how many flaws of one kind are described. All are counted.

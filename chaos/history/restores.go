@@ -2,7 +2,7 @@ package history
 
 import "time"
 
-// Restore is an object that was put back to a state that it had, or only looked at, by the one client that changes it.
+// Restore is an object that its only client put back to an earlier state, or only read.
 type Restore struct {
 	Object string        `json:"object"`
 	To     string        `json:"to,omitempty"` // the bookmark; empty: it was only looked at
@@ -12,7 +12,7 @@ type Restore struct {
 	Wrong  string        `json:"wrong,omitempty"` // how the contents differ from the expected ones; empty: they do not
 }
 
-// Restores is what came of restores.
+// Restores is the result for restores.
 type Restores struct {
 	N       int           `json:"n"`
 	Again   int           `json:"again"`   // that were asked for more than once

@@ -11,34 +11,34 @@ import (
 
 // Sockets is the outcome for sockets and for messages to them.
 //
-// A message is certain if its sender's socket was open to the end, or if a socket that was
-// open to the end has heard it or a later one of the same sender. A socket that was open to
-// the end must have heard every certain message that was sent after it was greeted; a socket
-// that was closed must have heard a row without a gap. What follows the groups of numbers
-// and closes are faults.
+// A message is certain if its sender's socket was open to the end, or if a socket that was open to
+// the end has received it or a later one of the same sender. A socket that was open to the end must
+// have received every certain message that was sent after its greeting; a socket that was closed
+// must have received a sequence without a gap. The numbers after the groups of totals and closes
+// are faults.
 type Sockets struct {
 	Opened int `json:"opened"`
-	Heard  int `json:"heard"` // messages, by all sockets together
-	Ends   int `json:"ends"`  // sockets of whose end an open one had to hear
+	Heard  int `json:"heard"` // messages received by all sockets together
+	Ends   int `json:"ends"`  // ends that an open socket had to be told
 
-	ClosedIdle int            `json:"closedIdle"` // by the gateway, which lived on
+	ClosedIdle int            `json:"closedIdle"` // by a gateway that lived on
 	ClosedBusy int            `json:"closedBusy"` // likewise, of sockets that send
 	ClosedOwn  int            `json:"closedOwn"`  // because their gateway was gone
 	Causes     map[string]int `json:"causes"`     // closes by code and reason, also those of gateways that were gone
 
-	Missed    int `json:"missed"`    // messages that a socket should have heard, but for deaf ones'
+	Missed    int `json:"missed"`    // messages that a socket should have received, without those of deaf ones
 	Gapped    int `json:"gapped"`    // sockets that missed some
-	Deaf      int `json:"deaf"`      // open sockets that heard nothing of the roll call
-	Doubled   int `json:"doubled"`   // messages that a socket heard before
-	Disorder  int `json:"disorder"`  // messages that a socket heard after a later one
-	Untold    int `json:"untold"`    // ends that no open socket heard of: the object was not told, or nobody was told by it
-	ToldTwice int `json:"toldTwice"` // ends or beginnings that one socket heard of more than once
+	Deaf      int `json:"deaf"`      // open sockets that received nothing of the roll call
+	Doubled   int `json:"doubled"`   // messages that a socket had received before
+	Disorder  int `json:"disorder"`  // messages that a socket received after a later one
+	Untold    int `json:"untold"`    // ends that no open socket was told: the object did not know, or told nobody
+	ToldTwice int `json:"toldTwice"` // ends or beginnings that one socket was told more than once
 	ToldWrong int `json:"toldWrong"` // ends of sockets that were open to the end
 
 	Flaws []string `json:"flaws,omitempty"`
 }
 
-// Faultless reports whether nothing was missed, doubled, untold or unheard.
+// Faultless reports whether all numbers of faults are 0.
 func (s Sockets) Faultless() bool {
 	return s.Missed+s.Deaf+s.Doubled+s.Disorder+s.Untold+s.ToldTwice+s.ToldWrong == 0
 }
@@ -56,11 +56,11 @@ type conn struct {
 	deaf    bool
 }
 
-// whole reports whether the socket was open to the end: nobody closed it but its own client,
-// when all was over.
+// whole reports whether the socket was open to the end: only its own client closed it, when
+// everything was over.
 func (c *conn) whole() bool { return c.closed == nil }
 
-// name is the socket in a sentence.
+// name names the socket in a sentence.
 func (c *conn) name() string {
 	return fmt.Sprintf("socket %d (%s, %s, %s)", c.Conn, c.Role, c.Room, c.Gateway)
 }
@@ -155,7 +155,7 @@ func (s *Sockets) room(conns []*conn, roll time.Duration) {
 	}
 }
 
-// lastCertain is the number of the sender's last certain message.
+// lastCertain returns the number of the sender's last certain message.
 func (c *conn) lastCertain(conns []*conn) int {
 	if c.whole() && len(c.sent) > 0 {
 		return c.sent[len(c.sent)-1].N
@@ -199,7 +199,7 @@ func (s *Sockets) findDeaf(conns []*conn, roll time.Duration) {
 	}
 }
 
-// sentAfter is what the socket sent after a time.
+// sentAfter returns the messages that the socket sent after a time.
 func (c *conn) sentAfter(at time.Duration) []*Sent {
 	return c.sent[sort.Search(len(c.sent), func(i int) bool { return c.sent[i].At > at }):]
 }
@@ -208,7 +208,7 @@ func contains(spans []*Heard, n int) bool {
 	return slices.ContainsFunc(spans, func(h *Heard) bool { return h.First <= n && n <= h.Last })
 }
 
-// stream checks what one socket heard of another one.
+// stream checks the messages of one socket that another one received.
 func (s *Sockets) stream(hearer, sender *conn) {
 	spans := hearer.heard[sender.Conn]
 	for _, h := range spans {
@@ -256,7 +256,7 @@ func (s *Sockets) missing(hearer, sender *conn, first, last int, at time.Duratio
 	s.flaw("%s missed %d to %d of socket %d %s", hearer.name(), first, last, sender.Conn, when)
 }
 
-// repeated counts what was heard twice, and what was heard too late.
+// repeated counts the messages that were received twice, or out of order.
 func (s *Sockets) repeated(hearer, sender *conn, spans, distinct []*Heard) {
 	total, different, highest := 0, 0, 0
 	for _, h := range spans {
@@ -271,10 +271,10 @@ func (s *Sockets) repeated(hearer, sender *conn, spans, distinct []*Heard) {
 		different += h.Last - h.First + 1
 	}
 	s.Doubled += total - different
-	s.Disorder -= total - different // what came again is no disorder
+	s.Disorder -= total - different // a repeated message is no disorder
 }
 
-// merge is the spans without overlaps, in the order of numbers.
+// merge returns the spans without overlaps, in the order of numbers.
 func merge(spans []*Heard) []*Heard {
 	var all []*Heard
 	for _, h := range slices.SortedFunc(slices.Values(spans), func(a, b *Heard) int { return cmp.Compare(a.First, b.First) }) {
@@ -288,7 +288,7 @@ func merge(spans []*Heard) []*Heard {
 	return all
 }
 
-// beginning checks that those who were there heard of a socket's beginning, once.
+// beginning checks that the sockets that were there were told of a socket's beginning, once.
 func (s *Sockets) beginning(subject *conn, conns []*conn) {
 	heard := subject.whole()
 	for _, c := range conns {
@@ -308,7 +308,7 @@ func (s *Sockets) beginning(subject *conn, conns []*conn) {
 	}
 }
 
-// end checks that those who knew a socket heard of its end, once.
+// end checks that the sockets that knew a socket were told of its end, once.
 func (s *Sockets) end(subject *conn, conns []*conn) {
 	var due, heard []*conn
 	for _, c := range conns {
@@ -347,7 +347,7 @@ func (s *Sockets) end(subject *conn, conns []*conn) {
 	}
 }
 
-// times is how often the socket heard of a beginning or an end of a user.
+// times returns how often the socket was told of a beginning or an end of a user.
 func (c *conn) times(user string, end bool) int {
 	n := 0
 	for _, t := range c.told[user] {

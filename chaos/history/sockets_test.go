@@ -9,7 +9,7 @@ import (
 	"holdfast/chaos/history"
 )
 
-// crowd is a room into which two have come who listen, 1 and 2, and one who sends, 3.
+// crowd returns a room into which two have come who listen, 1 and 2, and one who sends, 3.
 func crowd(more ...history.Record) []history.Record {
 	return append([]history.Record{
 		opened(1, history.Idle, 10), opened(2, history.Idle, 20, 1), opened(3, history.Busy, 30, 1, 2),
@@ -53,7 +53,7 @@ func closed(conn, code, at int) history.Record {
 	return history.Record{Closed: &history.Closed{Conn: conn, Code: code, Reason: "why", At: ms(at)}}
 }
 
-// socketFigures are what is not 0 of a verdict.
+// socketFigures returns what is not 0 of a verdict.
 func socketFigures(s history.Sockets) string {
 	var all []string
 	for _, f := range []struct {

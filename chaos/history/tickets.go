@@ -9,7 +9,7 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// Tickets is what became of the operations at ticket objects. All but the first group are faults.
+// Tickets is the result for ticket objects. All numbers but the first group are faults.
 type Tickets struct {
 	Ops     int `json:"ops"`
 	OK      int `json:"ok"`
@@ -21,8 +21,8 @@ type Tickets struct {
 	Lost    int `json:"lost"`    // tickets that were given and do not count
 	Doubled int `json:"doubled"` // tickets that were given before
 	Order   int `json:"order"`   // tickets no higher than one that was given before they were asked for
-	Stale   int `json:"stale"`   // reads that missed what was there before they began, or saw what was not there when they ended
-	Phantom int `json:"phantom"` // counts for which nobody asked
+	Stale   int `json:"stale"`   // reads that missed an earlier ticket, or returned one that was not given yet
+	Phantom int `json:"phantom"` // counts without a claim
 	Illegal int `json:"illegal"` // objects whose history is not linearizable, or was not decided in time
 	Unread  int `json:"unread"`  // objects that a gateway could not read when everything was over
 
@@ -32,7 +32,7 @@ type Tickets struct {
 // storageFull is the code of a refusal because the store has no room.
 const storageFull = "storage_full"
 
-// late is how long after its end a fault may still be the reason of a failure.
+// late is how long after its end a fault may still cause a failure.
 const late = time.Second
 
 // CheckTickets judges the operations at ticket objects. linear bounds how long the search for
@@ -58,7 +58,7 @@ func CheckTickets(records []Record, linear time.Duration) Tickets {
 
 func (t *Tickets) flaw(format string, args ...any) { t.Flaws = describe(t.Flaws, format, args...) }
 
-// count takes an operation by how it ended.
+// count counts an operation by its outcome.
 func (t *Tickets) count(o *Op, faults []*Fault) {
 	t.Ops++
 	switch {
@@ -135,7 +135,8 @@ func (t *Tickets) object(name string, ops []*Op) {
 	t.order(name, claims, reads)
 }
 
-// order checks that time and numbers agree: what ended before something began is below it.
+// order checks that times and numbers agree: an operation that ended before another began has the
+// lower number.
 func (t *Tickets) order(name string, claims, reads []*Op) {
 	done := slices.SortedFunc(slices.Values(slices.Concat(claims, reads)), func(a, b *Op) int { return cmp.Compare(a.End, b.End) })
 	begun := slices.SortedFunc(slices.Values(slices.Concat(claims, reads)), func(a, b *Op) int { return cmp.Compare(a.Start, b.Start) })
@@ -198,9 +199,9 @@ func (t *Tickets) linear(name string, ops []*Op, within time.Duration) {
 	}
 }
 
-// Gaps is for every fault and every object that it hit the longest time without a success
-// that touches the fault. late counts those that went on for more than a second after NATS
-// had elected a new leader.
+// Gaps returns, for every fault and every object that it hit, the longest time without a success
+// that touches the fault. late counts gaps that went on for more than a second after NATS had
+// elected a new leader.
 func Gaps(records []Record) (gaps []time.Duration, late int) {
 	ends := make(map[string][]time.Duration)
 	var last time.Duration
@@ -232,8 +233,8 @@ func Gaps(records []Record) (gaps []time.Duration, late int) {
 // afterElection is how long after an election objects may still be silent.
 const afterElection = time.Second
 
-// longest is the longest gap between times in order that touches the span from..to. What was
-// before the first and after the last time is a gap, too.
+// longest returns the longest gap between ordered times that touches the span from..to. The times
+// before the first and after the last one are gaps, too.
 func longest(times []time.Duration, from, to, last time.Duration) time.Duration {
 	var gap, before time.Duration
 	for _, at := range append(slices.Clone(times), last) {
@@ -245,11 +246,11 @@ func longest(times []time.Duration, from, to, last time.Duration) time.Duration 
 	return gap
 }
 
-// slow is longer than a client should wait for an object that has an owner.
+// slow is the longest time that a client should wait for an object that has an owner.
 const slow = 900 * time.Millisecond
 
-// Slow counts the operations at objects that a fault hit, which were begun when another host
-// had taken over and before the fault was healed, and how many of them took long.
+// Slow counts the operations at objects that a fault hit, begun after another host had taken over
+// and before the fault was repaired, and how many of them were slow.
 func Slow(records []Record) (took, all int) {
 	ops := make(map[string][]*Op)
 	for _, r := range records {
@@ -273,8 +274,8 @@ func Slow(records []Record) (took, all int) {
 	return took, all
 }
 
-// takenOver is when a host that is no victim first answered in the fault; 0: never, or it was
-// none of the victims' before.
+// takenOver returns when a host that is no victim first answered during the fault; 0: never, or the
+// object had no victim as owner.
 func takenOver(ops []*Op, f *Fault) time.Duration {
 	var first, last time.Duration
 	owner := ""
@@ -295,7 +296,7 @@ func takenOver(ops []*Op, f *Fault) time.Duration {
 	return first
 }
 
-// Quantile is the value below which a share of sorted values lies; 0 if there are none.
+// Quantile returns the value below which a share of sorted values lies; 0 if there are none.
 func Quantile(values []time.Duration, share float64) time.Duration {
 	if len(values) == 0 {
 		return 0
@@ -303,13 +304,13 @@ func Quantile(values []time.Duration, share float64) time.Duration {
 	return values[min(int(share*float64(len(values))), len(values)-1)]
 }
 
-// Alarms is what became of alarms. All but the first are faults.
+// Alarms is the result for alarms. All numbers but the first are faults.
 type Alarms struct {
 	Set   int           `json:"set"`
 	Lost  int           `json:"lost"`  // never ran
 	Early int           `json:"early"` // ran before they were due
 	Twice int           `json:"twice"` // committed runs above the number of alarms
-	Late  time.Duration `json:"late"`  // the most that one ran late
+	Late  time.Duration `json:"late"`  // the greatest delay
 
 	Flaws []string `json:"flaws,omitempty"`
 }

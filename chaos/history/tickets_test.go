@@ -17,14 +17,14 @@ func read(client, from, to, value int) history.Record {
 	return op(history.Read, client, from, to, value, history.OK)
 }
 
-// op is an operation between two milliseconds.
+// op returns an operation between two milliseconds.
 func op(kind history.Kind, client, from, to, value int, outcome history.Outcome) history.Record {
 	return history.Record{Op: &history.Op{
 		Object: "o", Client: client, Gateway: "g", Kind: kind, Start: ms(from), End: ms(to), Outcome: outcome, Value: value, Owner: "h", Epoch: "1",
 	}}
 }
 
-// final is what a counter says when everything is over.
+// final returns what a counter says when everything is over.
 func final(value int) history.Record {
 	r := read(9, 9000, 9010, value)
 	r.Op.Final = true
@@ -33,19 +33,19 @@ func final(value int) history.Record {
 
 func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
-// unknown is a claim whose answer never came.
+// unknown returns a claim whose answer never came.
 func unknown(client, from, to int) history.Record {
 	return failed(client, from, to, history.Unknown, "")
 }
 
-// failed is a claim that was answered with something else than a ticket.
+// failed returns a claim that was answered with something else than a ticket.
 func failed(client, from, to int, outcome history.Outcome, code string) history.Record {
 	r := op(history.Claim, client, from, to, 0, outcome)
 	r.Op.Failed = []history.Try{{Start: ms(from), End: ms(to), Outcome: outcome, Dialed: true, Status: 504, Code: code}}
 	return r
 }
 
-// figures are what is not 0 of a verdict.
+// figures returns what is not 0 of a verdict.
 func figures(t history.Tickets) string {
 	var all []string
 	for _, f := range []struct {

@@ -1,10 +1,10 @@
 // Package proxy is a TCP proxy that a test can cut.
 //
-// It carries bytes between clients and one target until it is told otherwise. A cut loses no
-// byte: it holds them back, in one direction or both, as a network does from whose loss TCP
-// recovers, and lets them go when it is healed. While a direction is cut, an end that closes
-// is not heard of at the other, and a client that connects waits. A reset ends connections at
-// both ends at once, with what was in the air lost.
+// It carries bytes between clients and one target until it is told otherwise. A cut loses no byte:
+// it holds bytes back, in one direction or both, as a network does whose losses TCP repairs, and
+// releases them when it is healed. While a direction is cut, the other end does not see that an end
+// closes, and a client that connects waits. A reset ends connections at both ends at once and drops
+// the bytes that are under way.
 package proxy
 
 import (
@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// State is what a Proxy does with the bytes that it gets.
+// State is what a Proxy does with bytes.
 type State int
 
 // The states.
@@ -27,7 +27,7 @@ const (
 	Refusing              // resets new connections; existing ones stay
 )
 
-// String is the state's name.
+// String returns the state's name.
 func (s State) String() string {
 	return [...]string{"open", "cut", "cut up", "cut down", "refusing"}[s]
 }
@@ -35,9 +35,9 @@ func (s State) String() string {
 // holds reports whether the state holds back a direction.
 func (s State) holds(up bool) bool { return s == Cut || s == CutUp && up || s == CutDown && !up }
 
-// Stats is what a Proxy has done.
+// Stats are a Proxy's counts.
 type Stats struct {
-	Connections int   // that are there now
+	Connections int   // present ones
 	Accepted    int   // since the beginning
 	Reset       int   // connections
 	Refused     int   // connections
@@ -66,7 +66,7 @@ type Proxy struct {
 // pair is one connection of a client with the one to the target.
 type pair struct {
 	client, target *net.TCPConn
-	dead           chan struct{} // closed when the pair is not to be carried on
+	dead           chan struct{} // closed when the pair must end
 	once           sync.Once
 }
 
@@ -81,7 +81,7 @@ func Listen(target string) (*Proxy, error) {
 	return p, nil
 }
 
-// Addr is where clients connect.
+// Addr returns where clients connect.
 func (p *Proxy) Addr() string { return p.ln.Addr().String() }
 
 // Set changes the state.
@@ -105,7 +105,7 @@ func (p *Proxy) Reset() int {
 	return n
 }
 
-// Stats is what the proxy has done so far.
+// Stats returns what the proxy has done so far.
 func (p *Proxy) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,7 +155,7 @@ func (p *Proxy) serve(client *net.TCPConn) {
 	down.Wait()
 }
 
-// admit takes in a new connection, unless all are refused.
+// admit registers a new connection, unless all are refused.
 func (p *Proxy) admit(pair *pair) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -191,13 +191,13 @@ func (p *Proxy) connect(pair *pair) bool {
 	return true
 }
 
-// notify wakes everybody who waits for a change. With mu held.
+// notify wakes all goroutines that wait for a change. With mu held.
 func (p *Proxy) notify() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// passes waits until a direction is open; it is false when the pair has ended before.
+// passes waits until a direction is open. It reports false if the pair has ended before.
 func (p *Proxy) passes(pair *pair, up bool) bool {
 	for {
 		p.mu.Lock()
@@ -214,8 +214,8 @@ func (p *Proxy) passes(pair *pair, up bool) bool {
 	}
 }
 
-// carry moves bytes in one direction until one end has ended, and tells the other end when
-// the direction is open.
+// carry moves bytes in one direction until one end has ended, and closes the other end when the
+// direction is open.
 func (p *Proxy) carry(pair *pair, to, from *net.TCPConn, up bool) {
 	buf := make([]byte, bufferSize)
 	for {
@@ -246,7 +246,7 @@ func (p *Proxy) carry(pair *pair, to, from *net.TCPConn, up bool) {
 	}
 }
 
-// reset ends both connections with a reset: what is in the air is lost.
+// reset ends both connections with a reset: bytes under way are lost.
 func (pair *pair) reset() {
 	pair.once.Do(func() {
 		close(pair.dead)

@@ -1,4 +1,4 @@
-// Package seats is a class of rooms that say numbers: who sits there can tell what they have missed.
+// Package seats is a class of rooms that send numbers, so that a client knows what it has missed.
 package seats
 
 import (
@@ -12,10 +12,10 @@ import (
 // Seats are rooms whose sockets come back.
 const Seats objects.Class = "seat"
 
-// Next has a room say its next number to all.
+// Next sends the room's next number to all sockets.
 var Next = objects.NewCall[objects.None, int](Seats, "next")
 
-// Objects is the class with its code; away is for how long a socket may be away.
+// Objects returns the class with its code; away is how long a socket may be away.
 func Objects(away time.Duration) *objects.Implementation {
 	return objects.Implement(Seats, objects.New[room], objects.On(Next, (*room).next)).With(objects.Settings{
 		Resume: away, ResumeWindow: 1 << 20,
@@ -33,7 +33,7 @@ func (*room) next(tx *objects.Tx, _ objects.None) (int, error) {
 	return n, nil
 }
 
-// ServeHTTP lets everybody in.
+// ServeHTTP accepts every socket.
 func (*room) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	tx := objects.TxOf(r)
 	s, err := tx.Accept()
@@ -44,7 +44,7 @@ func (*room) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	s.Send(objects.JSON(map[string]string{"id": s.ID()}))
 }
 
-// WebSocketMessage says who the socket is.
+// WebSocketMessage sends the socket its id.
 func (*room) WebSocketMessage(_ *objects.Tx, from objects.Socket, _ objects.Message) error {
 	from.Send(objects.JSON(map[string]string{"id": from.ID()}))
 	return nil

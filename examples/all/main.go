@@ -1,4 +1,4 @@
-// Command all runs the examples: go run ./examples/all dev. ../README.md says what to ask them.
+// Command all runs the examples: go run ./examples/all dev. ../README.md has requests to try.
 package main
 
 import (
@@ -38,7 +38,7 @@ var classes = slices.Concat([]*objects.Implementation{
 	payment.Objects(sandbox{}), scheduler.Objects(logJob), ticket.Objects, tictactoe.Objects, tokens.Objects(parrot),
 }, checkout.Objects, auth.Objects)
 
-// secret signs logins. It is of this process alone: gateways of other processes do not take them.
+// secret signs logins. Every process has its own: gateways of other processes do not accept the logins.
 var secret = []byte(rand.Text() + rand.Text())
 
 func worker(r fiber.Router, env *gateway.Env) {
@@ -58,7 +58,7 @@ func (sandbox) Charge(_ context.Context, key string, _ payment.Order) (receipt, 
 	return "sandbox-" + key[:8], "", nil
 }
 
-// parrot is a model that repeats, a word at a time.
+// parrot is a model that repeats what was said, a word at a time.
 func parrot(ctx context.Context, history []tokens.Turn) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, word := range append([]string{"you", "said"}, strings.Fields(history[len(history)-1].Text)...) {
@@ -69,13 +69,13 @@ func parrot(ctx context.Context, history []tokens.Turn) iter.Seq[string] {
 	}
 }
 
-// logJob does a job by saying so.
+// logJob prints a job instead of doing it.
 func logJob(tx *objects.Tx, j scheduler.Job) error {
 	_, err := fmt.Fprintf(os.Stderr, "schedule %s: %s: %s\n", tx.Name(), j.ID, j.What)
 	return err
 }
 
-// work takes a moment, and always works.
+// work prints the job, and always succeeds.
 func work(ctx context.Context, j jobs.Job) error {
 	_, err := fmt.Fprintf(os.Stderr, "job %s: %s\n", j.ID, j.What)
 	return err

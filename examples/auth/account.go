@@ -10,14 +10,14 @@ import (
 	"holdfast/objects"
 )
 
-// Accounts are those who may log in, one object for each name.
+// Accounts are the accounts that may log in, one object for each name.
 const Accounts objects.Class = "login"
 
 var (
 	// SignUp makes the account of its name with a password. A name that is taken is a Conflict.
 	SignUp = objects.NewCall[string, objects.None](Accounts, "signup")
 
-	// LogIn asks whether the password is the account's. After five wrong ones it is TooMany, for a minute.
+	// LogIn reports whether the password is the account's. After five wrong ones it is TooMany, for a minute.
 	LogIn = objects.NewCall[string, bool](Accounts, "login")
 )
 
@@ -31,8 +31,8 @@ const (
 	mostGuesses = 5 // in a minute
 )
 
-// Iterations is how often a password is hashed. 600,000 is what OWASP wants: a fifth of a second, in which only this account
-// waits. Tests set it lower, before anything runs.
+// Iterations is how often a password is hashed. OWASP recommends 600,000: a fifth of a second, in which only this
+// account waits. Tests set a lower number before anything runs.
 var Iterations = 600_000
 
 var (
@@ -40,7 +40,7 @@ var (
 	guesses = objects.NewKey[tries]("guesses")
 )
 
-// hashed is a password that nobody can read.
+// hashed is a password in a form that cannot be read back.
 type hashed struct {
 	Salt []byte
 	Hash []byte
@@ -67,11 +67,12 @@ func (*account) signUp(tx *objects.Tx, password string) (objects.None, error) {
 	return nil, nil
 }
 
-// logIn remembers a wrong password. So "wrong" is an answer and no error, which would take back what was written.
+// logIn remembers a wrong password. So a wrong password is an answer and not an error: an error would roll the memory
+// back.
 func (*account) logIn(tx *objects.Tx, password string) (right bool, err error) {
 	known, there := secret.Lookup(tx)
 	if !there || len(password) > maxPassword {
-		return false, nil // SignUp tells which names there are; nothing is kept of those that are not
+		return false, nil // SignUp reveals which names exist; nothing is kept of names that do not
 	}
 	wrong := guesses.Get(tx)
 	switch {
@@ -97,7 +98,7 @@ func hash(tx *objects.Tx, password string, salt []byte) []byte {
 	return key
 }
 
-// validName reports whether somebody can be called so.
+// validName reports whether an account may have this name.
 func validName(name string) bool {
 	for i := range len(name) {
 		if b := name[i]; ('a' > b || b > 'z') && ('0' > b || b > '9') && b != '-' {

@@ -1,13 +1,15 @@
-// Package auth is a login, and rooms that belong to who has logged in.
+// Package auth is a login, with rooms that belong to the users who have logged in.
 //
-// A worker finds out who asks, and says so once: gateway.SetPrincipal. Objects read it, objects.PrincipalOf, and decide. No
-// client can say it, whatever headers it sends. There are two proofs, and both are JSON Web Tokens:
+// A worker finds out who sends a request, and says so once: gateway.SetPrincipal. Objects read that with
+// objects.PrincipalOf, and decide. No client can set the principal, whatever headers it sends. There are two kinds of
+// proof, and both are JSON Web Tokens:
 //
 //	a cookie   of the gateway's own page, which its script cannot read
 //	a bearer   of a page on another origin and of programs, in the header Authorization; for a WebSocket, where browsers let
 //	           a page set no header, as a subprotocol: new WebSocket(url, ["room", "bearer." + token])
 //
-// A token of one kind is none of the other. A token is believed until it ends, also after a logout elsewhere: it ends soon.
+// A token of one kind is not accepted as the other. A token is valid until it expires, also after a logout elsewhere,
+// so it expires soon.
 package auth
 
 import (
@@ -23,8 +25,8 @@ import (
 // Objects are the classes with their code.
 var Objects = []*objects.Implementation{accounts, rooms}
 
-// Worker adds the login's routes, below /auth. All gateways have the same key, and nobody else must have it: with it one can be
-// anybody. It panics over a key of less than 32 bytes.
+// Worker adds the login's routes, below /auth. All gateways share the key, which must be secret: with it anybody can be
+// any user. Worker panics over a key of less than 32 bytes.
 func Worker(key []byte) gateway.Worker {
 	if len(key) < sessionKey {
 		panic("auth: the key is too short to be secret")
@@ -56,8 +58,8 @@ type door struct {
 	env *gateway.Env
 }
 
-// who finds out who asks. A request without a proof is nobody's; one with a wrong proof goes no further. Objects do not see
-// proofs.
+// who sets the principal of a request. A request without a proof has none; one with a wrong proof is refused. Objects
+// do not see proofs.
 func (d *door) who(c *fiber.Ctx) error {
 	token, kind := proof(c)
 	if token == "" {
@@ -71,7 +73,7 @@ func (d *door) who(c *fiber.Ctx) error {
 	return c.Next()
 }
 
-// known lets in those who have logged in.
+// known refuses requests without a principal.
 func known(c *fiber.Ctx) error {
 	if objects.PrincipalOf(c.UserContext()).ID == "" {
 		return objects.Errorf(objects.Unauthorized, "log in first")
@@ -79,13 +81,13 @@ func known(c *fiber.Ctx) error {
 	return c.Next()
 }
 
-// credentials are what somebody types.
+// credentials are a name and a password.
 type credentials struct {
 	Name     string `json:"name"`
 	Password string `json:"password"`
 }
 
-// enter has an account judge a password, and hands out a proof.
+// enter lets an account check a password, and gives the client a proof.
 func (d *door) enter(judge func(ctx context.Context, account objects.Ref, password string) error, give func(c *fiber.Ctx, name string) error) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		var said credentials

@@ -19,7 +19,7 @@ var (
 	pageTemplate = template.Must(template.New("page").Parse(pageHTML))
 )
 
-// policy lets a page load nothing but its own script, and talk to one gateway.
+// policy allows a page only its own script, and connections to one gateway.
 func policy(gateway string) string {
 	return "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src data:; connect-src " + gateway +
 		"; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -27,11 +27,11 @@ func policy(gateway string) string {
 
 var plainHost = regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]+)?$`)
 
-// page is the gateway's own: the browser keeps its proof, as a cookie.
+// page serves the gateway's own page: the browser keeps the proof as a cookie.
 func (d *door) page(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderContentType, "text/html; charset=utf-8")
 	self := "'self'"
-	if host := string(c.Request().Host()); plainHost.MatchString(host) { // not every browser takes 'self' for WebSockets, too
+	if host := string(c.Request().Host()); plainHost.MatchString(host) { // some browsers do not apply 'self' to WebSockets
 		self += " ws://" + host + " wss://" + host
 	}
 	c.Set(fiber.HeaderContentSecurityPolicy, policy(self))
@@ -43,8 +43,8 @@ func (d *door) script(c *fiber.Ctx) error {
 	return c.SendString(pageJS)
 }
 
-// Elsewhere serves the same page from another origin than the gateway's, which is "https://example.org" or the like: it
-// holds a bearer token itself. The gateway has to list the page's origin, --origin.
+// Elsewhere serves the same page from another origin than the gateway's, such as "https://example.org": the page holds
+// a bearer token itself. The gateway has to list the page's origin, with --origin.
 func Elsewhere(gateway string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {

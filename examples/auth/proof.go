@@ -11,7 +11,7 @@ import (
 	"holdfast/objects"
 )
 
-// Who somebody is, as they prove it: tokens, where they are carried, and the cookie.
+// Proofs: tokens, the places where requests carry them, and the cookie.
 
 const (
 	tokenLife  = time.Hour
@@ -22,7 +22,8 @@ const (
 	bearer = "bearer"
 )
 
-// proof takes the token out of a request. What a program says itself goes before the cookie, which a browser adds.
+// proof returns the token of a request. A token that a program sends goes before the cookie, which browsers add by
+// themselves.
 func proof(c *fiber.Ctx) (token, kind string) {
 	header := &c.Request().Header
 	if token = string(header.Cookie(cookie)); token != "" {
@@ -32,7 +33,7 @@ func proof(c *fiber.Ctx) (token, kind string) {
 	if authorization := string(header.Peek(fiber.HeaderAuthorization)); authorization != "" {
 		scheme, said, _ := strings.Cut(authorization, " ")
 		if token, kind = said, bearer; !strings.EqualFold(scheme, bearer) || said == "" {
-			token = "none" // it is no proof, and the cookie does not make up for it
+			token = "none" // a header without a token is no proof, and the cookie does not replace it
 		}
 		header.Del(fiber.HeaderAuthorization)
 	}
@@ -54,7 +55,7 @@ func proof(c *fiber.Ctx) (token, kind string) {
 	return token, kind
 }
 
-// verify returns whose token it is.
+// verify returns the name of the token's user.
 func (d *door) verify(token, kind string) (name string, err error) {
 	var claims jwt.RegisteredClaims
 	_, err = jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return d.key, nil },
@@ -75,7 +76,7 @@ func (d *door) sign(name, kind string, now time.Time) (string, error) {
 	}).SignedString(d.key)
 }
 
-// session gives a page of the gateway's its cookie.
+// session sets the cookie for a page of the gateway's.
 func (d *door) session(c *fiber.Ctx, name string) error {
 	token, err := d.sign(name, cookie, time.Now())
 	if err != nil {
@@ -85,8 +86,8 @@ func (d *door) session(c *fiber.Ctx, name string) error {
 	return c.JSON(fiber.Map{"name": name})
 }
 
-// set sets the cookie. Only the gateway reads it; a page on another site does not make a browser send it with what changes
-// anything, and the gateway would refuse that besides.
+// set sets the cookie. Only the gateway can read it. A browser does not send it with requests of another site that
+// change anything, and the gateway refuses these as well.
 func (d *door) set(c *fiber.Ctx, token string, seconds int) {
 	c.Cookie(&fiber.Cookie{
 		Name: cookie, Value: token, Path: "/auth", MaxAge: seconds,
@@ -94,7 +95,7 @@ func (d *door) set(c *fiber.Ctx, token string, seconds int) {
 	})
 }
 
-// token gives a program, or a page on another origin, its bearer token.
+// token returns a bearer token to a program, or to a page on another origin.
 func (d *door) token(c *fiber.Ctx, name string) error {
 	token, err := d.sign(name, bearer, time.Now())
 	if err != nil {
@@ -103,7 +104,7 @@ func (d *door) token(c *fiber.Ctx, name string) error {
 	return c.JSON(fiber.Map{"name": name, "token": token, "seconds": int(tokenLife / time.Second)})
 }
 
-// logOut takes the cookie away.
+// logOut removes the cookie.
 func (d *door) logOut(c *fiber.Ctx) error {
 	d.set(c, "", -1)
 	return c.SendStatus(fiber.StatusNoContent)

@@ -7,25 +7,25 @@ import (
 	"holdfast/objects"
 )
 
-// Rooms belong to people: the room ada is ada's. She and her guests talk there.
+// Rooms belong to users: the room ada is ada's. She and her guests talk there.
 const Rooms objects.Class = "private-room"
 
 var (
-	// Invite lets somebody in. Only the owner of the room may.
+	// Invite adds a guest. Only the owner of the room may.
 	Invite = objects.NewCall[Guest, objects.None](Rooms, "invite")
 
-	// Remove closes the room for somebody, at once.
+	// Remove removes a guest, at once.
 	Remove = objects.NewCall[Guest, objects.None](Rooms, "remove")
 )
 
 var rooms = objects.Implement(Rooms, objects.New[room], objects.On(Invite, (*room).invite), objects.On(Remove, (*room).remove))
 
-// Guest is somebody who is let into a room.
+// Guest is a user who may enter a room.
 type Guest struct {
 	Name string `json:"name"`
 }
 
-// Said is what a socket of a room is sent.
+// Said is a message to a socket of a room.
 type Said struct {
 	From string `json:"from"`
 	Text string `json:"text"`
@@ -40,8 +40,8 @@ var guests = objects.NewMap[string, bool]("guest")
 
 type room struct{}
 
-// owned refuses all but the owner. The room does not ask whether a worker has asked already: who asks is the worker's word,
-// what they may do is the object's.
+// owned refuses everybody but the owner. The room does not rely on a check by a worker: the worker says who sends a
+// request, and the object decides what that user may do.
 func owned(tx *objects.Tx) error {
 	switch objects.PrincipalOf(tx).ID {
 	case "":
@@ -66,7 +66,7 @@ func (*room) invite(tx *objects.Tx, g Guest) (objects.None, error) {
 	return nil, nil
 }
 
-// remove also closes the sockets of users who may not come in any more.
+// remove also closes the sockets of the user.
 func (*room) remove(tx *objects.Tx, g Guest) (objects.None, error) {
 	if err := owned(tx); err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (*room) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// WebSocketMessage tells all what somebody says. Who that is comes with the socket, from its login.
+// WebSocketMessage sends a text to all. The sender's name belongs to the socket, from its login.
 func (*room) WebSocketMessage(tx *objects.Tx, s objects.Socket, m objects.Message) error {
 	text := strings.TrimSpace(string(m.Data))
 	if m.Binary || text == "" || len(text) > maxText {

@@ -1,7 +1,7 @@
-// Package chat is a chat room: it keeps the posts, and knows who is there.
+// Package chat is a chat room: it keeps the posts, and knows who is present.
 //
-// A WebSocket at /chat/{room}/live?name=ada is first told the latest posts and who is there, and then what happens. Each
-// text message that it sends, {"text":"hello"}, is a post; {"typing":true} is told to the others and not kept.
+// A WebSocket at /chat/{room}/live?name=ada first gets the latest posts and who is present, and then what happens. Each
+// text message that it sends, {"text":"hello"}, is a post; {"typing":true} goes to the others and is not kept.
 package chat
 
 import (
@@ -44,10 +44,10 @@ type Page struct {
 	Before uint64 `json:"before"` // 0: from the last post on
 }
 
-// Event is what a socket is told: one of these.
+// Event is a message to a socket. One of its fields is set.
 type Event struct {
-	Here   []string `json:"here,omitempty"`   // who is there now
-	Latest []Post   `json:"latest,omitempty"` // to who has just come, oldest first
+	Here   []string `json:"here,omitempty"`   // who is present now
+	Latest []Post   `json:"latest,omitempty"` // to a socket that was just opened, oldest first
 	Post   *Post    `json:"post,omitempty"`
 	Typing string   `json:"typing,omitempty"` // who is typing
 }
@@ -61,12 +61,12 @@ const (
 
 var posts = objects.NewMap[uint64, Post]("post")
 
-// Room is one room. It keeps nothing in memory: who is there is attached to the sockets.
+// Room is one room. It keeps nothing in memory: the names of those present are attached to the sockets.
 type Room struct{}
 
 func (*Room) history(tx *objects.Tx, p Page) ([]Post, error) { return before(tx, p.Before), nil }
 
-// before are the posts before one, newest first.
+// before returns the posts before one, newest first.
 func before(tx *objects.Tx, n uint64) []Post {
 	some := posts.Limit(page)
 	if n > 0 {
@@ -99,7 +99,7 @@ func (*Room) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	tellWhoIsHere(tx, nil)
 }
 
-// WebSocketMessage is a post, or somebody typing.
+// WebSocketMessage handles a post, or the news that somebody types.
 func (*Room) WebSocketMessage(tx *objects.Tx, s objects.Socket, m objects.Message) error {
 	var said struct {
 		Text   string
@@ -122,13 +122,13 @@ func (*Room) WebSocketMessage(tx *objects.Tx, s objects.Socket, m objects.Messag
 	return nil
 }
 
-// WebSocketClose tells the others who is left.
+// WebSocketClose tells the others who is still present.
 func (*Room) WebSocketClose(tx *objects.Tx, s objects.Socket, _ objects.Close) error {
 	tellWhoIsHere(tx, &s)
 	return nil
 }
 
-// tellWhoIsHere tells all, but for the one that goes.
+// tellWhoIsHere tells all except gone who is present.
 func tellWhoIsHere(tx *objects.Tx, gone *objects.Socket) {
 	here := []string{}
 	for _, s := range tx.Sockets() {

@@ -1,5 +1,5 @@
-// Package checkout takes an order through two other objects: the stock of what is bought, and the account that pays. A crash
-// of any of them, at any moment, leaves one order, one piece less and one charge, or none.
+// Package checkout takes an order through two other objects: the stock of the item, and the account that pays. A crash
+// of any of them, at any moment, leaves one order, one piece less and one charge, or none of these.
 package checkout
 
 import (
@@ -16,15 +16,15 @@ const (
 	Accounts objects.Class = "account" // by who pays
 )
 
-// What orders, stocks and accounts can be asked.
+// The calls of orders, stocks and accounts.
 var (
 	Place    = objects.NewCall[Order, objects.None](Orders, "place")
 	Show     = objects.NewCall[objects.None, Order](Orders, "show")
-	goOn     = objects.NewCall[objects.None, objects.None](Orders, "go-on") // an order tells it itself
-	Fill     = objects.NewCall[int, int](Stocks, "fill")                    // adds pieces; the answer is how many there are
+	goOn     = objects.NewCall[objects.None, objects.None](Orders, "go-on") // an order tells itself to go on
+	Fill     = objects.NewCall[int, int](Stocks, "fill")                    // adds pieces; returns how many there are
 	reserve  = objects.NewCall[objects.None, int](Stocks, "reserve")
 	giveBack = objects.NewCall[objects.None, int](Stocks, "give-back")
-	Deposit  = objects.NewCall[int, int](Accounts, "deposit") // adds cents; the answer is how many there are
+	Deposit  = objects.NewCall[int, int](Accounts, "deposit") // adds cents; returns how many there are
 	charge   = objects.NewCall[int, int](Accounts, "charge")
 )
 
@@ -60,7 +60,7 @@ var placed = objects.NewKey[Order]("order")
 
 type order struct{}
 
-// place keeps the order, and tells it to go on: both happen or neither.
+// place stores the order, and tells it to go on: both happen or neither.
 func (*order) place(tx *objects.Tx, o Order) (objects.None, error) {
 	if before, ok := placed.Lookup(tx); ok {
 		if o.Status = before.Status; o != before {
@@ -74,8 +74,8 @@ func (*order) place(tx *objects.Tx, o Order) (objects.None, error) {
 	return nil, nil
 }
 
-// goOn asks the others. It runs until it has succeeded: if this host dies it runs again, and what it has asked is not done twice,
-// but answered as it was.
+// goOn asks the other objects. It runs until it has succeeded. If the host dies it runs again, and its earlier asks do
+// not run again: they get the same answers.
 func (*order) goOn(tx *objects.Tx, _ objects.None) (objects.None, error) {
 	o := placed.Get(tx)
 	item := tx.Object(Stocks, o.Item)
@@ -94,7 +94,7 @@ func (*order) goOn(tx *objects.Tx, _ objects.None) (objects.None, error) {
 	case soldOut, declined:
 		o.Status = string(objects.CodeOf(err))
 	default:
-		return nil, err // not reached, say: tried again later
+		return nil, err // an object was not reached, for example: goOn is tried again later
 	}
 	placed.Set(tx, o)
 	return nil, nil

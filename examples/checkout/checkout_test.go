@@ -10,7 +10,7 @@ import (
 	"holdfast/objects/objectstest"
 )
 
-// shop is a world with one book, and 25 euros of ada's.
+// shop returns a world with one book, and 25 euros of ada's.
 func shop(t *testing.T) (w *objectstest.World, order, stock, account objects.Ref) {
 	w = objectstest.New(t, checkout.Objects...)
 	stock, account = w.Object(checkout.Stocks, "book"), w.Object(checkout.Accounts, "ada")
@@ -23,7 +23,7 @@ func shop(t *testing.T) (w *objectstest.World, order, stock, account objects.Ref
 	return w, w.Object(checkout.Orders, "1"), stock, account
 }
 
-// outcome is how an order of this price ends: its status, the books and the cents that are left.
+// outcome returns how an order of this price ends: its status, the books and the cents that are left.
 func outcome(t *testing.T, w *objectstest.World, order, stock, account objects.Ref, cents int) string {
 	t.Helper()
 	for range 2 { // the client tries again

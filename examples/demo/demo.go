@@ -1,8 +1,8 @@
-// Package demo is the worker that comes with Holdfast: a page on which a room and
-// a race of three counters can be watched, and the routes behind it.
+// Package demo is the worker that comes with Holdfast: a page that shows a room and a race of three counters, and the
+// routes behind it.
 //
-// It is an example too: a worker is stateless code in front of the objects, given
-// a router and the way to them.
+// It is an example too: a worker is stateless code in front of the objects, which gets a router and access to the
+// objects.
 package demo
 
 import (
@@ -64,7 +64,7 @@ type demo struct {
 	crew *crew.Crew // nil: this gateway knows no others
 	runs runs
 
-	panels  map[string]string // the sources of what the page has to play with, by class
+	panels  map[string]string // the sources of the page's panels, by class
 	crowded atomic.Bool       // a room is being filled
 
 	mu     sync.Mutex // guards what follows
@@ -86,7 +86,7 @@ func (d *demo) join() {
 	}
 }
 
-// foil opens the counters on plain KV when they are first asked for.
+// foil opens the counters on plain KV when they are first needed.
 func (d *demo) foil(ctx context.Context) (*kvfoil.Foil, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -116,7 +116,7 @@ type answer struct {
 	Ticket int `json:"ticket"`
 }
 
-// ticket asks the counter that is an object.
+// ticket claims at the counter that is an object.
 func (d *demo) ticket(call objects.Call[objects.None, int]) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		name, err := gateway.Param("name")(c)
@@ -131,7 +131,7 @@ func (d *demo) ticket(call objects.Call[objects.None, int]) fiber.Handler {
 	}
 }
 
-// echo has an object say what the body says.
+// echo sends the body to an object, which sends it back.
 func (d *demo) echo(c *fiber.Ctx) error {
 	name, err := gateway.Param("name")(c)
 	if err != nil {
@@ -145,7 +145,7 @@ func (d *demo) echo(c *fiber.Ctx) error {
 	return c.Send(words)
 }
 
-// relay opens a WebSocket; what one says, all others of its name hear as it is.
+// relay opens a WebSocket; a message of one goes unchanged to all others of the same name.
 func (d *demo) relay(c *fiber.Ctx) error {
 	name, err := gateway.Param("name")(c)
 	if err != nil {
@@ -154,7 +154,7 @@ func (d *demo) relay(c *fiber.Ctx) error {
 	return d.env.Forward(c, d.env.Object(echo.Echoes, name), "/echo/"+name)
 }
 
-// plain and counted are what the two counters on KV tell.
+// plain and counted return the results of the two counters on KV.
 func plain(r kvfoil.Result) fiber.Map { return fiber.Map{"ticket": r.Ticket} }
 
 func counted(r kvfoil.Result) fiber.Map {
@@ -223,7 +223,7 @@ func (d *demo) withFoil(c *fiber.Ctx, do func(f *kvfoil.Foil, name string) (fibe
 	return c.JSON(answer)
 }
 
-// named gives the foil's errors their codes: it knows nothing of objects.
+// named gives the foil's errors codes: the foil has no codes of objects.
 func named(err error) error {
 	for is, code := range map[error]objects.Code{
 		kvfoil.ErrInvalid: objects.Invalid, kvfoil.ErrTooMany: objects.TooMany,
@@ -236,7 +236,7 @@ func named(err error) error {
 	return fmt.Errorf("foil: %w", err)
 }
 
-// duration reads "20ms".
+// duration parses "20ms".
 func duration(s string, otherwise, most time.Duration) (time.Duration, error) {
 	if s == "" {
 		return otherwise, nil
@@ -248,7 +248,7 @@ func duration(s string, otherwise, most time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-// outcome is what a failed claim means for the count.
+// outcome returns how a failed claim counts.
 func outcome(err error) race.Outcome {
 	switch objects.CodeOf(err) {
 	case "":

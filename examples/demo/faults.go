@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	crashAfter    = 5                      // answered claims
-	crashSpread   = 900 * time.Millisecond // over which claims arrive, so that some are under way
-	crashPatience = 8 * time.Second        // until the dead host's last write arrives and another host is there
+	crashAfter    = 5                      // claims that were answered before
+	crashSpread   = 900 * time.Millisecond // time over which claims arrive, so that some are under way
+	crashPatience = 8 * time.Second        // until the dead host's last write arrives and another host has taken over
 	cutLasts      = 5 * time.Second
 )
 
-// crash kills the owner of the counter in the midst of a race.
+// crash kills the owner of the counter in the middle of a race.
 func (d *demo) crash() (*race.Break, error) {
 	faults := d.env.Faults()
 	if faults == nil {
@@ -31,7 +31,7 @@ func (d *demo) crash() (*race.Break, error) {
 	}, nil
 }
 
-// cut takes a region from the network for some seconds.
+// cut cuts a region off from the network for some seconds.
 func (d *demo) cut(c *fiber.Ctx) error {
 	faults := d.env.Faults()
 	if faults == nil {

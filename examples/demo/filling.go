@@ -41,25 +41,25 @@ func (d *demo) life(c *fiber.Ctx) error {
 
 const (
 	mostPeople = 2000
-	fillTime   = 90 * time.Second // for all to come in
+	fillTime   = 90 * time.Second // for all people to enter
 	restTime   = 60 * time.Second // for which they stay
-	settleTime = 5 * time.Second  // until nothing is said any more
+	settleTime = 5 * time.Second  // until no more messages come
 	tellEvery  = time.Second
 )
 
-// filled is what a crowd costs.
+// filled is the cost of a crowd.
 type filled struct {
 	Type       string `json:"type"` // "filled"
 	People     int    `json:"people"`
-	Missing    int    `json:"missing"` // who could not come in
+	Missing    int    `json:"missing"` // people who could not enter
 	Why        string `json:"why,omitempty"`
 	Ms         int64  `json:"ms"`
-	Bytes      int64  `json:"bytes"`      // that the process's heap and stacks have grown by
-	Client     int64  `json:"client"`     // bytes of these that are the other ends
+	Bytes      int64  `json:"bytes"`      // growth of the process's heap and stacks
+	Client     int64  `json:"client"`     // bytes of these that are the client ends
 	Goroutines int    `json:"goroutines"` // more than before
 }
 
-// resting is what a crowd hears while nobody does anything.
+// resting is what a crowd gets while nothing happens.
 type resting struct {
 	Type     string `json:"type"` // "resting"
 	People   int    `json:"people"`
@@ -67,8 +67,8 @@ type resting struct {
 	LeaveMs  int64  `json:"leaveMs"`  // until they leave
 }
 
-// fill fills a room with people who do nothing, for as long as somebody reads the answer, at most a minute. The answer is
-// lines of JSON: how many are there, what they cost by the process's own counters, and what they hear.
+// fill fills a room with people who do nothing, as long as the answer is read, at most a minute. The answer is lines of
+// JSON: how many people are in, what they cost by the process's own counters, and how many messages they get.
 func (d *demo) fill(c *fiber.Ctx) error {
 	if d.env.Faults() == nil {
 		return objects.Errorf(objects.NotFound, "a room can be filled in dev only, where all that it costs is in one process")
@@ -96,7 +96,7 @@ func (d *demo) fill(c *fiber.Ctx) error {
 	return nil
 }
 
-// stay has a crowd come, rest and leave.
+// stay makes a crowd enter, rest and leave.
 func (d *demo) stay(w *bufio.Writer, to crowd.Room, n int) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), fillTime, fmt.Errorf("they had not come in after %v: the machine is busy", fillTime))
 	defer cancel()
@@ -135,7 +135,7 @@ func (d *demo) stay(w *bufio.Writer, to crowd.Room, n int) {
 // memory returns the bytes of the process's live heap and stacks.
 func memory() int64 {
 	runtime.GC()
-	runtime.GC() // what finalizers have let go of
+	runtime.GC() // frees what finalizers have released
 	samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
 	metrics.Read(samples)
 	return int64(samples[0].Value.Uint64() + samples[1].Value.Uint64())

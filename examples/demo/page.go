@@ -14,9 +14,8 @@ import (
 	"holdfast/objects"
 )
 
-// policy lets the page load nothing but what this gateway serves, and talk to
-// nobody else. Not every browser takes 'self' for WebSockets too, so the host by which
-// the page was asked for is named.
+// policy allows the page only what this gateway serves, and only connections to this gateway. Some browsers do not
+// apply 'self' to WebSockets, so policy names the host of the request.
 func policy(c *fiber.Ctx) string {
 	sockets := ""
 	if host := string(c.Request().Host()); hostPattern.MatchString(host) {
@@ -46,7 +45,7 @@ func serve(c *fiber.Ctx, name string) error {
 	return c.Send(data)
 }
 
-// region is a gateway that a visitor may come in through.
+// region is a gateway that a visitor may use.
 type region struct {
 	Code  string  `json:"code"`
 	City  string  `json:"city,omitempty"`
@@ -54,7 +53,7 @@ type region struct {
 	RTTMs float64 `json:"rttMs"` // from the gateway that was asked
 }
 
-// regions tells the page which gateways there are now.
+// regions returns the present gateways to the page.
 func (d *demo) regions(c *fiber.Ctx) error {
 	members, err := d.members(c.UserContext())
 	if err != nil {
@@ -68,7 +67,7 @@ func (d *demo) regions(c *fiber.Ctx) error {
 	return c.JSON(all)
 }
 
-// config tells the page where it is, and the code that it shows.
+// config returns to the page its region, and the code that it shows.
 func (d *demo) config(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	return c.JSON(fiber.Map{

@@ -27,7 +27,7 @@ var Objects = []*objects.Implementation{
 	leaderboard.Objects, limit.Objects, payment.Objects(new(sandbox)), jobs.Objects(work),
 }
 
-// panels are what the page has to play with: the class of each, its routes as its package has them, and its source.
+// panels are the page's panels: the class of each, its routes as its package has them, and its source.
 var panels = []struct {
 	class  objects.Class
 	routes gateway.Worker
@@ -53,12 +53,12 @@ func play(r fiber.Router, env *gateway.Env) map[string]string {
 	return sources
 }
 
-// sandbox is a provider that charges nobody. It numbers what it is asked, so that the page can tell how often that was.
+// sandbox is a provider that charges nobody. It numbers the charges, so that the page can show how many there were.
 type sandbox struct{ asked atomic.Int64 }
 
 const chargeTime = 400 * time.Millisecond // as slow as a provider
 
-// Charge gives every charge a receipt of its own.
+// Charge returns a receipt that differs for every charge.
 func (s *sandbox) Charge(ctx context.Context, _ string, _ payment.Order) (receipt, declined string, err error) {
 	n := s.asked.Add(1)
 	if err := takes(ctx, chargeTime); err != nil {
@@ -69,7 +69,7 @@ func (s *sandbox) Charge(ctx context.Context, _ string, _ payment.Order) (receip
 
 const workTime = 1500 * time.Millisecond
 
-// work takes a moment. A job that is to stumble does so when it is tried first.
+// work takes a moment. A job that is to fail does so at its first try.
 func work(ctx context.Context, j jobs.Job) error {
 	if err := takes(ctx, workTime); err != nil {
 		return err
@@ -80,7 +80,7 @@ func work(ctx context.Context, j jobs.Job) error {
 	return nil
 }
 
-// takes waits, or until ctx ends.
+// takes waits, until ctx ends at the latest.
 func takes(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

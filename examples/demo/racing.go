@@ -23,18 +23,18 @@ const (
 	runTime   = 2 * time.Minute
 )
 
-// raceOrder is what a race is asked for with.
+// raceOrder is the body of a request for a race.
 type raceOrder struct {
 	N      int      `json:"n"`
 	Gap    string   `json:"gap"`
 	Spread string   `json:"spread"`
 	TTL    string   `json:"ttl"`   // of the cache through which the naive counter reads
-	Limit  bool     `json:"limit"` // of the naive counter to one write a second
+	Limit  bool     `json:"limit"` // the naive counter has a limit of one write a second
 	From   []string `json:"from"`  // regions; none: this gateway's
-	Crash  bool     `json:"crash"` // the object's owner is killed in the midst, where it can be
+	Crash  bool     `json:"crash"` // the object's owner is killed in the middle, where that is possible
 }
 
-// readRace reads a race's body.
+// readRace parses and checks the body of a race.
 func readRace(body []byte) (run race.Run, order crew.Order, ask raceOrder, err error) {
 	if len(body) > 0 {
 		if err := json.Unmarshal(body, &ask); err != nil {
@@ -66,9 +66,8 @@ func readRace(body []byte) (run race.Run, order crew.Order, ask raceOrder, err e
 	return run, crew.Order{Gap: run.Gap, TTL: ttl, Limit: ask.Limit}, ask, nil
 }
 
-// race fires n claims at each of the three counters, from this gateway or from those
-// of several regions at once, and streams what became of each as lines of JSON; then
-// the verdicts.
+// race fires n claims at each of the three counters, from this gateway or from those of several regions at once. It
+// streams the result of each claim as a line of JSON, then the verdicts.
 func (d *demo) race(c *fiber.Ctx) error {
 	name, err := gateway.Param("name")(c)
 	if err != nil {
@@ -103,7 +102,7 @@ func (d *demo) race(c *fiber.Ctx) error {
 	return nil
 }
 
-// teams finds the gateways that are to fire.
+// teams finds the gateways that fire.
 func (d *demo) teams(ctx context.Context, order crew.Order, from []string) (teams []race.Team, err error) {
 	if len(from) == 0 || len(from) == 1 && from[0] == d.env.Region() {
 		return []race.Team{{Region: d.env.Region()}}, nil
@@ -122,7 +121,7 @@ func (d *demo) teams(ctx context.Context, order crew.Order, from []string) (team
 	return teams, nil
 }
 
-// members are the gateways that there are now.
+// members returns the present gateways.
 func (d *demo) members(ctx context.Context) ([]crew.Member, error) {
 	if d.crew == nil {
 		return nil, objects.Errorf(objects.Unavailable, "this gateway knows no others")
@@ -134,8 +133,7 @@ func (d *demo) members(ctx context.Context) ([]crew.Member, error) {
 	return members, nil
 }
 
-// stream runs the race, writes it down as it happens, and keeps what it has written;
-// it stops when nobody listens any more.
+// stream runs the race, writes the events as they happen, and keeps them. It stops when the client has left.
 func (d *demo) stream(w *bufio.Writer, run race.Run) {
 	ctx, cancel := context.WithTimeout(context.Background(), runTime)
 	defer cancel()
@@ -151,8 +149,7 @@ func (d *demo) stream(w *bufio.Writer, run race.Run) {
 	})
 }
 
-// keep stores a run whose end this is. One that cannot be kept has no link, and is
-// no worse for that.
+// keep stores a run that has ended. A run that cannot be stored only has no link.
 func (d *demo) keep(ctx context.Context, end race.Done, run *recording) race.Done {
 	if run.full || ctx.Err() != nil {
 		return end
@@ -169,7 +166,7 @@ func (d *demo) keep(ctx context.Context, end race.Done, run *recording) race.Don
 	return end
 }
 
-// counter is the counter that an order is about.
+// counter returns the counter that an order is about.
 func (d *demo) counter(ctx context.Context, o crew.Order) (race.Counter, error) {
 	counter := d.env.Object(ticket.Tickets, o.Name)
 	if err := counter.Err(); err != nil {

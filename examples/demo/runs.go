@@ -17,19 +17,18 @@ import (
 	"holdfast/objects"
 )
 
-// Runs are kept in a bucket of plain KV: each is written once and then only read,
-// which is what KV is good for.
+// Runs are kept in a bucket of plain KV: each is written once and then only read.
 const (
 	runsBucket = "HF_RUNS"
 	runsKept   = 7 * 24 * time.Hour
-	runsSize   = 64 << 20  // of all
-	maxRun     = 512 << 10 // of one; a longer one is not kept
+	runsSize   = 64 << 20  // of all runs
+	maxRun     = 512 << 10 // of one run; a longer one is not kept
 	runsWait   = 3 * time.Second
 )
 
 var runPattern = regexp.MustCompile(`^[A-Za-z0-9]{22}$`)
 
-// runs keeps the events of races, so that a link can show them again.
+// runs keeps the events of races, so that a link can show a race again.
 type runs struct {
 	nc *nats.Conn
 
@@ -64,7 +63,7 @@ func (r *runs) bucket(ctx context.Context) (jetstream.KeyValue, error) {
 	return kv, nil
 }
 
-// keep stores the lines of a run and returns the name under which it is found.
+// keep stores the lines of a run and returns the run's name.
 func (r *runs) keep(ctx context.Context, lines []byte) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, runsWait)
 	defer cancel()
@@ -103,7 +102,7 @@ func (d *demo) run(c *fiber.Ctx) error {
 	return c.Send(entry.Value())
 }
 
-// recording is what a run has said so far, as long as it is short enough to be kept.
+// recording has the lines of a run so far, as long as it is short enough to be kept.
 type recording struct {
 	lines bytes.Buffer
 	full  bool

@@ -1,13 +1,14 @@
-// Package document is a document that many people edit at once. The object keeps and passes on binary updates, and knows
-// nothing of what is in them: what merges them is in the clients, as Yjs and Automerge do.
+// Package document is a document that many people edit at once. The object stores and forwards binary updates without
+// knowing their content: the clients merge them, as Yjs and Automerge do.
 //
-// A WebSocket at /document/{name}/live?after=N is first told all updates after number N, and then those of others. Frames to a
-// client are the update's number, 8 bytes, and the update. Frames from a client begin with a byte: 0 is followed by an update, 1 by
-// a number and a snapshot, which takes the place of all updates up to that number. A client is asked for a snapshot by a frame that
-// is a number alone.
+// A WebSocket at /document/{name}/live?after=N first gets all updates after number N, and then those of others. A frame
+// to a client is the update's number, 8 bytes, and the update. A frame from a client begins with a byte: 0 is followed
+// by an update, 1 by a number and a snapshot, which replaces all updates up to that number. A frame that is only a
+// number asks the client for a snapshot.
 //
-// What is too much for a socket that has just been opened is read before, piece by piece: GET /document/{name}?after=N is some of the
-// updates after N, each with its length, 4 bytes, before its number. A client asks until there is nothing after what it has.
+// A client that lacks more than fits into a new socket reads it piece by piece before: GET /document/{name}?after=N
+// returns some of the updates after N, each with its length, 4 bytes, before its number. The client repeats that until
+// it gets nothing.
 package document
 
 import (
@@ -31,19 +32,20 @@ var Objects = objects.Implement(Documents, objects.New[document])
 // Worker adds the documents' routes.
 func Worker(r fiber.Router, env *gateway.Env) { env.Mount(r, "/document/:name", Documents) }
 
-// updates are those that are not part of a snapshot, and the snapshot itself, which has the number up to which it reaches.
+// updates are the updates after the last snapshot, and the snapshot itself, which has the number of the last update in
+// it.
 var updates = objects.NewMap[uint64, []byte]("update")
 
 const (
-	isUpdate, isSnapshot = 0, 1 // how a client's frame begins
+	isUpdate, isSnapshot = 0, 1 // the first byte of a client's frame
 
-	manyUpdates = 200       // after which a snapshot is asked for
-	piece       = 256 << 10 // bytes of updates that are told at once, but for the last of them
+	manyUpdates = 200       // after so many, the object asks for a snapshot
+	piece       = 256 << 10 // bytes of updates that are sent at once, without the last of them
 )
 
 type document struct{}
 
-// ServeHTTP opens a socket, and sends what the client does not have; or it answers a piece of that.
+// ServeHTTP opens a socket and sends the updates that the client lacks, or answers with a piece of them.
 func (*document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	tx := objects.TxOf(r)
 	after, err := strconv.ParseUint(cmp.Or(r.URL.Query().Get("after"), "0"), 10, 64)
@@ -72,7 +74,7 @@ func (*document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// pieceAfter is the updates after a number that are told at once, and whether those are all.
+// pieceAfter returns the updates after a number that are sent at once, and whether those are all.
 func pieceAfter(tx *objects.Tx, after uint64) (some []objects.Message, whole bool) {
 	bytes := 0
 	for n, update := range updates.After(after).All(tx) {
@@ -89,7 +91,7 @@ func frame(n uint64, update []byte) objects.Message {
 	return objects.Binary(append(binary.BigEndian.AppendUint64(nil, n), update...))
 }
 
-// WebSocketMessage is an update or a snapshot.
+// WebSocketMessage handles an update or a snapshot.
 func (*document) WebSocketMessage(tx *objects.Tx, s objects.Socket, m objects.Message) error {
 	last, _, _ := updates.Last(tx)
 	switch {

@@ -1,5 +1,4 @@
-// Package echo says what it is told, and keeps nothing: an object at its cheapest,
-// to measure what an object costs.
+// Package echo returns its input, and keeps nothing: the cheapest possible object, to measure what an object costs.
 package echo
 
 import (
@@ -11,14 +10,13 @@ import (
 // Echoes are objects that answer with their input.
 const Echoes objects.Class = "echo"
 
-// Say asks the object to say something back.
+// Say sends bytes to the object, which returns them.
 var Say = objects.NewCall[[]byte, []byte](Echoes, "say")
 
 // Objects is the class with its code.
 var Objects = objects.Implement(Echoes, objects.New[Echo], objects.On(Say, (*Echo).say))
 
-// Echo answers calls with what they brought, and sends what one socket says to all
-// others as it is.
+// Echo answers calls with their input, and sends a message of one socket unchanged to all others.
 type Echo struct{}
 
 func (*Echo) say(_ *objects.Tx, words []byte) ([]byte, error) { return words, nil }

@@ -13,7 +13,7 @@ import (
 	"holdfast/objects"
 )
 
-// The worker, which puts pieces together for whoever wants a file as a whole.
+// The worker, which joins pieces for a client that wants a whole file.
 
 // Worker adds the files' routes.
 func Worker(r fiber.Router, env *gateway.Env) {
@@ -21,7 +21,7 @@ func Worker(r fiber.Router, env *gateway.Env) {
 	env.Mount(r, "/files/:folder", Folders)
 }
 
-// download sends a whole file, piece by piece. A request for a range is the object's to answer.
+// download sends a whole file, piece by piece. The object itself answers a request for a range.
 func download(c *fiber.Ctx, env *gateway.Env) error {
 	folder, err := gateway.Param("folder")(c)
 	if err != nil {
@@ -50,8 +50,8 @@ type reader struct {
 	to   objects.Ref
 	path string
 	etag string // of the first piece
-	have []byte // that is not read
-	at   int64  // where the next piece begins
+	have []byte // bytes that were not read yet
+	at   int64  // offset of the next piece
 	size int64
 }
 
@@ -69,7 +69,7 @@ func (d *reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next asks for the next piece, and returns its headers.
+// next requests the next piece, and returns its headers.
 func (d *reader) next() (http.Header, error) {
 	r, err := http.NewRequestWithContext(d.ctx, http.MethodGet, d.path, nil)
 	if err != nil {
@@ -85,7 +85,7 @@ func (d *reader) next() (http.Header, error) {
 		return nil, err
 	}
 	etag := answer.Header.Get("Etag")
-	if answer.StatusCode == http.StatusOK { // it is empty
+	if answer.StatusCode == http.StatusOK { // the file is empty
 		return answer.Header, nil
 	}
 	switch _, err := fmt.Sscanf(answer.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-%%d/%%d", d.at), new(int64), &d.size); {

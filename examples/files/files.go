@@ -1,9 +1,9 @@
-// Package files keeps files of any size: one object for each folder, one blob for each file. Nothing has a whole file in
-// memory: it comes in pieces of up to 512 KiB, and goes out in pieces.
+// Package files keeps files of any size: one object for each folder, one blob for each file. No program holds a whole
+// file in memory: uploads are pieces of up to 512 KiB, and downloads are pieces too.
 //
-// An upload is PUT /files/{folder}/{file}?at=0 and so on, each piece at the byte where the one before has ended: a piece that
-// is sent again changes nothing. POST /files/{folder}/{file} makes what was uploaded the file, at once and as a whole.
-// GET gives the file or, with a Range as players of videos send it, a piece.
+// An upload is PUT /files/{folder}/{file}?at=0 and so on, each piece at the offset where the one before has ended: a
+// piece that is sent again changes nothing. POST /files/{folder}/{file} makes the uploaded bytes the file, at once and
+// as a whole. GET returns the file or, with a Range as video players send it, a piece.
 package files
 
 import (
@@ -23,10 +23,10 @@ const Folders objects.Class = "folder"
 // Objects is the class with its code.
 var Objects = objects.Implement(Folders, objects.New[folder])
 
-// piece is how many bytes of a file one event sends.
+// piece is the number of bytes that one event sends.
 const piece = 256 << 10
 
-// file is what is known of a file, or of an upload.
+// file describes a file, or an upload.
 type file struct {
 	Version uint64
 	Type    string
@@ -39,7 +39,8 @@ var (
 	last    = objects.NewKey[uint64]("last version")
 )
 
-// blob has the content of a version. What reads an old one goes on with it for a while after the file was replaced.
+// blob returns the blob with the content of a version. A reader of an old version can go on for a while after the file
+// was replaced.
 func blob(version uint64) objects.Blob { return objects.NewBlob(fmt.Sprint(version)) }
 
 type folder struct{}
@@ -69,7 +70,7 @@ func (f *folder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// add takes a piece of an upload.
+// add appends a piece to an upload.
 func (*folder) add(tx *objects.Tx, w http.ResponseWriter, r *http.Request, name string) error {
 	at, err := strconv.ParseInt(r.URL.Query().Get("at"), 10, 64)
 	if err != nil || at < 0 {
@@ -92,7 +93,7 @@ func (*folder) add(tx *objects.Tx, w http.ResponseWriter, r *http.Request, name 
 	switch size := content.Size(tx); {
 	case at == size:
 		content.Append(tx, data)
-	case at+int64(len(data)) > size: // otherwise it is here already
+	case at+int64(len(data)) > size: // otherwise the piece is here already
 		return objects.Errorf(objects.Conflict, "the upload has %d bytes, and the piece begins at %d", size, at)
 	}
 	fmt.Fprintln(w, content.Size(tx))

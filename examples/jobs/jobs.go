@@ -1,5 +1,5 @@
-// Package jobs is a queue of slow work: one object for each queue. A job runs beside the queue's events, which go on, and
-// is tried again if it fails, or if its host dies.
+// Package jobs is a queue of slow work: one object for each queue. A job runs beside the queue's events, and is tried
+// again if it fails, or if its host dies.
 package jobs
 
 import (
@@ -15,16 +15,16 @@ import (
 // Queues are queues of jobs.
 const Queues objects.Class = "jobs"
 
-// What a queue can be asked.
+// The calls of a queue.
 var (
-	Add  = objects.NewCall[Job, objects.None](Queues, "add") // once, however often it is added
+	Add  = objects.NewCall[Job, objects.None](Queues, "add") // once, however often it is repeated
 	List = objects.NewCall[objects.None, []Job](Queues, "list")
 
-	run   = objects.NewCall[string, objects.None](Queues, "run")   // a timer tells it
-	ended = objects.NewCall[result, objects.None](Queues, "ended") // the work asks it
+	run   = objects.NewCall[string, objects.None](Queues, "run")   // by a timer
+	ended = objects.NewCall[result, objects.None](Queues, "ended") // by the work
 )
 
-// Job is something to be done.
+// Job is a piece of work.
 type Job struct {
 	ID    string `json:"id"`
 	What  string `json:"what"`
@@ -32,7 +32,7 @@ type Job struct {
 	State string `json:"state"`         // waiting, done, failed
 	Why   string `json:"why,omitempty"` // of the last failure
 
-	Next time.Time `json:"next,omitzero"` // when it is tried again, if nothing is heard of this try
+	Next time.Time `json:"next,omitzero"` // when it is tried again if the result of this try does not come
 }
 
 type result struct {
@@ -44,7 +44,7 @@ type result struct {
 // Work does a job, at least once.
 type Work func(ctx context.Context, j Job) error
 
-// Objects is the class with its code, which does this work.
+// Objects returns the class with its code. work does the jobs.
 func Objects(work Work) *objects.Implementation {
 	open := func(*objects.Tx) *queue { return &queue{work} }
 	return objects.Implement(Queues, open,
@@ -63,8 +63,8 @@ const (
 	maxJobs  = 1000
 	maxTries = 5
 
-	failed = 5 * time.Second // until a job that has failed is tried again; doubled with every try
-	lost   = time.Minute     // until one of which nothing is heard is; likewise
+	failed = 5 * time.Second // until a failed job is tried again; doubled with every try
+	lost   = time.Minute     // until a job without a result is tried again; likewise
 )
 
 type queue struct{ work Work }
@@ -83,7 +83,8 @@ func (q *queue) add(tx *objects.Tx, j Job) (objects.None, error) {
 	return q.run(tx, j.ID)
 }
 
-// run begins a job: a timer first, which begins it again if nothing is heard, and then the work, beside the events.
+// run begins a job: first it sets a timer, which begins the job again if no result comes, and then it starts the work,
+// beside the events.
 func (q *queue) run(tx *objects.Tx, id string) (objects.None, error) {
 	j := all.Get(tx, id)
 	if j.State != "waiting" {
@@ -102,14 +103,14 @@ func (q *queue) run(tx *objects.Tx, id string) (objects.None, error) {
 	return nil, nil
 }
 
-// setTimer has the job run later, and not at the time that was set before.
+// setTimer sets when the job runs next, in place of an earlier time.
 func (*queue) setTimer(tx *objects.Tx, j Job, after time.Duration) {
 	j.Next = tx.Now().Add(after)
 	all.Set(tx, j.ID, j)
 	run.Tell(tx, tx.Self(), j.ID, objects.At(j.Next), objects.Keyed(j.ID))
 }
 
-// ended is what came of a job.
+// ended handles the result of a job.
 func (q *queue) ended(tx *objects.Tx, r result) (objects.None, error) {
 	j := all.Get(tx, r.ID)
 	if j.State != "waiting" || j.Tries != r.Try {

@@ -11,9 +11,9 @@ import (
 // Boards are leaderboards.
 const Boards objects.Class = "leaderboard"
 
-// What a board can be asked.
+// The calls of a board.
 var (
-	Report = objects.NewCall[Score, Entry](Boards, "report") // a score; the answer is the player's best, and its rank
+	Report = objects.NewCall[Score, Entry](Boards, "report") // a score; returns the player's best, and its rank
 	Top    = objects.NewCall[Best, []Entry](Boards, "top")   // the best
 	Rank   = objects.NewCall[Who, Entry](Boards, "rank")     // of one player
 )
@@ -27,7 +27,7 @@ type Score struct {
 // Entry is a player's best score.
 type Entry struct {
 	Score
-	Rank int `json:"rank"` // 1 is the best
+	Rank int `json:"rank"` // 1 is the highest score
 }
 
 // Best is how many to show.
@@ -50,7 +50,7 @@ func Worker(r fiber.Router, env *gateway.Env) {
 	r.Get("/leaderboard/:game/rank", gateway.Handle(env, Rank, gateway.Param("game")))
 }
 
-// place is where a score stands: the keys of a map are in order, so the most points come first.
+// place is the position of a score: the keys of a map are in order, so the most points come first.
 type place struct {
 	Down   int // the points, negated
 	Player string
@@ -63,7 +63,7 @@ var (
 
 const maxShown = 100
 
-// Board is one game's.
+// Board is the leaderboard of one game.
 type Board struct{}
 
 func (b *Board) report(tx *objects.Tx, s Score) (Entry, error) {

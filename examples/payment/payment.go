@@ -1,7 +1,7 @@
 // Package payment charges a card once: one object for each payment, named by the payer.
 //
-// However often a payment is asked for (a client that retries, a host that dies in between), the provider is asked to charge
-// under one key, and the first answer is the payment's for ever.
+// However often a payment is requested (a client that retries, a host that dies in between), the provider gets the
+// charge under one key, and the payment's first result stays.
 package payment
 
 import (
@@ -16,7 +16,7 @@ import (
 // Payments are single payments.
 const Payments objects.Class = "payment"
 
-// What a payment can be asked.
+// The calls of a payment.
 var (
 	Pay  = objects.NewCall[Order, Payment](Payments, "pay")
 	Show = objects.NewCall[objects.None, Payment](Payments, "show")
@@ -35,12 +35,12 @@ type Payment struct {
 	Declined string `json:"declined,omitempty"` // why
 }
 
-// Provider charges cards. Of two charges under one key the second has no effect, and the same answer.
+// Provider charges cards. A second charge under the same key has no effect, and the same answer.
 type Provider interface {
 	Charge(ctx context.Context, key string, o Order) (receipt, declined string, err error)
 }
 
-// Objects is the class with its code, before a provider.
+// Objects returns the class with its code, in front of a provider.
 func Objects(p Provider) *objects.Implementation {
 	open := func(*objects.Tx) *payment { return &payment{p} }
 	return objects.Implement(Payments, open, objects.On(Pay, (*payment).pay), objects.On(Show, (*payment).show))
@@ -66,8 +66,8 @@ func (p *payment) pay(tx *objects.Tx, o Order) (Payment, error) {
 	if o.Cents <= 0 || o.Card == "" {
 		return Payment{}, objects.Errorf(objects.Invalid, "want cents, more than 0, and a card")
 	}
-	// While the provider is asked no other event of this payment runs. If the host dies now, this event runs again, with the
-	// same key: it is made of what the object is, and not of what happens.
+	// While the provider works, no other event of this payment runs. If the host dies now, the event runs again with
+	// the same key, because the key is made of the event's id.
 	receipt, declined, err := p.provider.Charge(tx, tx.ID().String(), o)
 	if err != nil {
 		return Payment{}, objects.Errorf(objects.Unavailable, "the provider does not answer; try again: %w", err)

@@ -9,17 +9,17 @@ import (
 	"holdfast/objects"
 )
 
-// What people and the room tell each other, as JSON.
+// The messages between people and the room, as JSON.
 
 // person is the public description of a person.
 type person struct {
 	UserID string `json:"userId"`
 	Name   string `json:"name"`
 	Color  string `json:"color"`
-	Region string `json:"region"` // where they came in
+	Region string `json:"region"` // the region of their gateway
 }
 
-// owner is who runs the room, as people are told.
+// owner is the room's owner, as people see it.
 type owner struct {
 	Owner       string `json:"owner"`
 	OwnerRegion string `json:"ownerRegion"`
@@ -70,7 +70,7 @@ type ownerIs struct {
 
 type ping struct {
 	Type string          `json:"type"`
-	T    json.RawMessage `json:"t,omitempty"` // the sender's, given back as it is
+	T    json.RawMessage `json:"t,omitempty"` // the sender's, returned unchanged
 }
 
 type cursor struct {
@@ -99,14 +99,14 @@ func isObject(data []byte) bool {
 	return bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) && json.Valid(data) && utf8.Valid(data)
 }
 
-// isA decodes only what could be a frame of the type.
+// isA decodes an object that may be a frame of the type.
 func isA[F any](kind string, object []byte) (f F, ok bool) {
 	ok = bytes.Contains(object, []byte(`"`+kind+`"`)) && json.Unmarshal(object, &f) == nil
 	return f, ok
 }
 
-// signed is the object with the sender's userId added at its end. Everything else
-// stays as it was sent, unless the object may hold a userId already.
+// signed returns the object with the sender's userId added at its end. The rest stays as it was sent, unless
+// the object may already have a userId.
 func signed(object []byte, userID string) []byte {
 	if bytes.Contains(object, []byte("userId")) || bytes.Contains(object, []byte(`\u`)) {
 		object = without(object, "userId")
@@ -121,7 +121,7 @@ func signed(object []byte, userID string) []byte {
 	return fmt.Appendf(out, `"userId":%q}`, userID)
 }
 
-// without is the object less one field.
+// without returns the object without one field.
 func without(object []byte, field string) []byte {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(object, &fields) != nil {

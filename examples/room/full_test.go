@@ -50,7 +50,7 @@ type said struct {
 	Peers              []person
 }
 
-// next are the frames that a client has got, those that came in one array each for itself.
+// next returns the frames that a client has got, those that came in one array each for itself.
 func next(t *testing.T, c *objectstest.Client) (all []said) {
 	t.Helper()
 	for m, ok := c.Next(); ok; m, ok = c.Next() {

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// colors can be told apart and read on white and on near-black.
+// colors are easy to tell apart, and readable on white and on near-black.
 var colors = [...]struct{ name, hex string }{
 	{"crimson", "#de394b"}, {"coral", "#e04600"}, {"amber", "#c47d04"}, {"olive", "#868604"},
 	{"moss", "#519c03"}, {"jade", "#019f68"}, {"teal", "#14938d"}, {"azure", "#0891c9"},
@@ -22,7 +22,7 @@ var animals = [...]string{
 	"penguin", "puffin", "quail", "rabbit", "raven", "robin", "salmon", "seal", "sparrow", "swan", "tapir", "walrus",
 }
 
-// names are those that the people of a room have.
+// names are the names of the people in a room.
 type names struct {
 	taken   map[string]bool
 	wearing map[string]int // people, by the hex of their colour
@@ -40,8 +40,8 @@ func (n names) free(name, color string) {
 	n.wearing[color]--
 }
 
-// pick is a name that nobody has, in one of the colours that the fewest people have. When all animals of a colour are
-// taken there is a second of each, and so on.
+// pick returns an unused name, in one of the colours that the fewest people have. When all animals of a
+// colour are used, each gets a second one, and so on.
 func (n names) pick() (name, color string) {
 	c := colors[rand.IntN(len(colors))]
 	for _, i := range rand.Perm(len(colors)) {

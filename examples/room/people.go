@@ -8,9 +8,9 @@ import (
 	"holdfast/objects"
 )
 
-// Who is in the room, and what the room tells them.
+// The people in the room, and the messages that the room sends them.
 
-// seat is what the room keeps in a socket's attachment.
+// seat is the content of a socket's attachment.
 type seat struct {
 	person
 	Strikes int    `json:"strikes,omitempty"`
@@ -31,7 +31,7 @@ func (r *Room) welcome(tx *objects.Tx, socket objects.Socket) {
 	tx.Broadcast(news, socket)
 }
 
-// greet tells a person who they are, and who is there.
+// greet tells a person their own name, and who is present.
 func (r *Room) greet(tx *objects.Tx, socket objects.Socket, me person) {
 	peers := make([]person, 0, min(len(r.seats), maxListed))
 	for _, other := range tx.Sockets() {
@@ -42,17 +42,17 @@ func (r *Room) greet(tx *objects.Tx, socket objects.Socket, me person) {
 	socket.Send(objects.JSON(hello{"hello", me, ownerOf(tx), len(r.seats), peers}))
 }
 
-// doorKey is the key of what is told of a person's coming and going: of both, the newest counts.
+// doorKey returns the key of messages about a person's coming and going: only the newest counts.
 func doorKey(userID string) string { return "door " + userID }
 
-// tellCount tells everybody how many they are.
+// tellCount tells everybody how many people there are.
 func (r *Room) tellCount(tx *objects.Tx) {
 	news := objects.JSON(peopleAre{"people", len(r.seats)})
 	news.Conflate = "people"
 	tx.Broadcast(news)
 }
 
-// introduce tells one person who another is.
+// introduce tells one person about another.
 func (r *Room) introduce(to objects.Socket, userID string) {
 	for _, s := range r.seats {
 		if s.UserID == userID {
@@ -62,7 +62,7 @@ func (r *Room) introduce(to objects.Socket, userID string) {
 	}
 }
 
-// strike complains about a frame, and shows the door if there have been too many.
+// strike complains about a frame, and refuses the person after too many.
 func (r *Room) strike(from objects.Socket, s seat) error {
 	if s.Strikes == maxStrikes {
 		return objects.Errorf(objects.Invalid, "too many messages that were no JSON objects")
@@ -74,7 +74,7 @@ func (r *Room) strike(from objects.Socket, s seat) error {
 	return nil
 }
 
-// announceMove tells everybody who still knows an earlier owner.
+// announceMove tells everybody who knows only an earlier owner.
 func (r *Room) announceMove(tx *objects.Tx) {
 	news := objects.JSON(ownerIs{"owner", ownerOf(tx)})
 	for _, socket := range tx.Sockets() {
@@ -91,7 +91,7 @@ func (r *Room) attach(socket objects.Socket, s seat) {
 	r.sit(socket, s)
 }
 
-// sit remembers who is behind a socket.
+// sit remembers a person by the id of their socket.
 func (r *Room) sit(socket objects.Socket, s seat) {
 	if _, sat := r.seats[socket.ID()]; !sat {
 		r.names.take(s.Name, s.Color)

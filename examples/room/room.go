@@ -1,5 +1,5 @@
-// Package room is a place in which everybody sees everybody: what one person
-// sends, all others get, at once.
+// Package room is a room in which people see each other live: the messages of one person go to all others, at
+// once.
 //
 // Nobody logs in. Whoever connects is given a name and a colour, and is told who
 // is there already:
@@ -30,9 +30,8 @@
 // A client that asks for it (resume, in clients/js) and loses its connection comes back within half
 // a minute as the same person. Nobody is told that they were away, and they get what was said meanwhile.
 //
-// The room stores nothing: who a person is lives in the attachment of their socket,
-// so it may sleep between two moves of a cursor, and nobody notices. While it is
-// awake it remembers what it has read there.
+// The room stores nothing: a person's name is in the attachment of their socket, so the room may sleep
+// between two moves of a cursor. While it is awake it remembers the attachments that it has read.
 package room
 
 import (
@@ -42,20 +41,20 @@ import (
 	"holdfast/objects"
 )
 
-// Rooms are places in which everybody sees everybody.
+// Rooms are rooms in which people see each other live.
 const Rooms objects.Class = "room"
 
 // Objects is the class with its code.
 var Objects = objects.Implement(Rooms, open).With(objects.Settings{Resume: awayFor, ResumeWindow: missable})
 
 const (
-	awayFor  = 30 * time.Second // how long one may be away and come back as the same person
-	missable = 1 << 20          // bytes that are kept for those who are away: fifty cursors for some seconds
+	awayFor  = 30 * time.Second // how long a person may be away and still come back as the same one
+	missable = 1 << 20          // bytes that are kept for people who are away: fifty cursors for some seconds
 
-	maxListed  = 100 // people whom a newcomer is told of, and up to whom every newcomer is told of
+	maxListed  = 100 // people in a greeting, and the size of a room up to which every newcomer is announced
 	maxStrikes = 3   // frames that are no JSON objects, forgiven per person
 
-	// What the gateway answers without the room.
+	// The gateway answers this without the room.
 	anyoneThere = `{"type":"ping"}`
 	stillHere   = `{"type":"pong"}`
 )
@@ -66,7 +65,7 @@ type Room struct {
 	names names           // of the people in them
 }
 
-// open makes a Room. If it has come to another host, the people in it are told.
+// open makes a Room. If the room has moved to another host, the people in it are told.
 func open(tx *objects.Tx) *Room {
 	r := &Room{make(map[string]seat), newNames()}
 	for _, socket := range tx.Sockets() {
@@ -79,7 +78,7 @@ func open(tx *objects.Tx) *Room {
 	return r
 }
 
-// ServeHTTP lets a person in.
+// ServeHTTP opens a person's socket.
 func (r *Room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	tx := objects.TxOf(req)
 	how := []objects.AcceptOption{objects.AutoResponse(anyoneThere, stillHere)}
@@ -90,7 +89,7 @@ func (r *Room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case objects.CodeOf(err) == objects.Invalid:
 		w.Header().Set("Upgrade", "websocket")
-		asked := req.Header.Get("X-Forwarded-Prefix") + req.URL.EscapedPath() // as the client has it, below a mount too
+		asked := req.Header.Get("X-Forwarded-Prefix") + req.URL.EscapedPath() // the path that the client sees, also below a mount
 		http.Error(w, "This room speaks WebSocket. Try: wscat -c ws://"+req.Host+asked, http.StatusUpgradeRequired)
 	case err != nil:
 		tx.Refuse(err)
@@ -99,7 +98,7 @@ func (r *Room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// WebSocketMessage relays what a person sends.
+// WebSocketMessage forwards a person's messages.
 func (r *Room) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
 	sender, ok := r.seats[from.ID()]
 	if !ok {
@@ -128,7 +127,7 @@ func (r *Room) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.M
 	return nil
 }
 
-// WebSocketClose tells the others who has gone.
+// WebSocketClose tells the others that a person has left.
 func (r *Room) WebSocketClose(tx *objects.Tx, gone objects.Socket, _ objects.Close) error {
 	s, sat := r.seats[gone.ID()]
 	if sat {

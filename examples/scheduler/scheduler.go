@@ -1,5 +1,5 @@
-// Package scheduler runs jobs at their times, once or again and again: one object for each schedule. An object has one
-// alarm; a map ordered by time makes it any number of timers.
+// Package scheduler runs jobs at their times, once or repeatedly: one object for each schedule. An object has one
+// alarm; a map ordered by time turns it into any number of timers.
 package scheduler
 
 import (
@@ -14,14 +14,14 @@ import (
 // Schedules are lists of jobs.
 const Schedules objects.Class = "schedule"
 
-// What a schedule can be asked.
+// The calls of a schedule.
 var (
-	Add    = objects.NewCall[Job, objects.None](Schedules, "add") // a job of the same id is replaced
+	Add    = objects.NewCall[Job, objects.None](Schedules, "add") // replaces a job with the same id
 	Cancel = objects.NewCall[ID, objects.None](Schedules, "cancel")
 	List   = objects.NewCall[objects.None, []Job](Schedules, "list") // by time
 )
 
-// Job is something to be done.
+// Job is a piece of work with a time.
 type Job struct {
 	ID   string    `json:"id"`
 	At   time.Time `json:"at"`             // when; in the past: now
@@ -34,7 +34,7 @@ type ID struct {
 	ID string `json:"id"`
 }
 
-// Objects is the class with its code. Run does a job: at least once, since a host may die when it has.
+// Objects returns the class with its code. run does a job at least once: the host may die after it.
 func Objects(run func(tx *objects.Tx, j Job) error) *objects.Implementation {
 	open := func(*objects.Tx) *schedule { return &schedule{run} }
 	return objects.Implement(Schedules, open, objects.On(Add, (*schedule).add), objects.On(Cancel, (*schedule).cancel), objects.On(List, (*schedule).list))
@@ -47,7 +47,7 @@ func Worker(r fiber.Router, env *gateway.Env) {
 	r.Get("/schedule/:name", gateway.Handle(env, List, gateway.Param("name")))
 }
 
-// turn is when a job is to run.
+// turn is a time at which a job runs.
 type turn struct {
 	At time.Time
 	ID string
@@ -107,7 +107,7 @@ func (*schedule) list(tx *objects.Tx, _ objects.None) ([]Job, error) {
 	return all, nil
 }
 
-// setAlarm sets the alarm for the job that comes first.
+// setAlarm sets the alarm for the first job.
 func setAlarm(tx *objects.Tx) {
 	first, _, ok := turns.First(tx)
 	if !ok {
@@ -117,7 +117,7 @@ func setAlarm(tx *objects.Tx) {
 	tx.SetAlarm(first.At)
 }
 
-// Alarm runs the jobs that are due. One that fails is tried again with those that are due then, as an alarm is.
+// Alarm runs the jobs that are due. A failed job is tried again, as an alarm is, together with those that are due then.
 func (s *schedule) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
 	for t := range turns.All(tx) {
 		if t.At.After(tx.Now()) {
@@ -129,7 +129,7 @@ func (s *schedule) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
 		}
 		remove(tx, j.ID)
 		if j.Days > 0 {
-			for !j.At.After(tx.Now()) { // turns that were missed are not made up for
+			for !j.At.After(tx.Now()) { // missed turns are not made up for
 				j.At = j.At.AddDate(0, 0, j.Days)
 			}
 			s.put(tx, j)

@@ -6,7 +6,7 @@ import "holdfast/objects"
 // Tickets are counters.
 const Tickets objects.Class = "ticket"
 
-// What a counter can be asked.
+// The calls of a counter.
 var (
 	Claim = objects.NewCall[objects.None, int](Tickets, "claim") // the next number
 	Peek  = objects.NewCall[objects.None, int](Tickets, "peek")  // the last number given, 0 before the first
@@ -27,7 +27,7 @@ type Counter struct{}
 
 func (c *Counter) claim(tx *objects.Tx, _ objects.None) (n int, err error) {
 	err = tx.Transact(func() error { // all of it is stored, or nothing
-		n = count.Get(tx) + 1 // nobody else runs between this line
+		n = count.Get(tx) + 1 // no other event runs between this line
 		count.Set(tx, n)      // and this one
 		return nil
 	})

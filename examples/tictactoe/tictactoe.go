@@ -1,6 +1,6 @@
 // Package tictactoe is a game for two and any number of spectators: one object for each game.
 //
-// Whoever takes the first two seats plays. A WebSocket at /tictactoe/{game}/live is told the game after every move.
+// The first two players to sit down play. A WebSocket at /tictactoe/{game}/live gets the game after every move.
 package tictactoe
 
 import (
@@ -15,14 +15,14 @@ import (
 // Games are single games.
 const Games objects.Class = "tictactoe"
 
-// What a game can be asked. All answer with the game as it is then.
+// The calls of a game. All return the game as it is then.
 var (
 	Sit  = objects.NewCall[Player, Game](Games, "sit")
 	Move = objects.NewCall[Mark, Game](Games, "move")
 	Show = objects.NewCall[objects.None, Game](Games, "show")
 )
 
-// Player is somebody who wants to play.
+// Player is a player by name.
 type Player struct {
 	Name string `json:"name"`
 }
@@ -33,13 +33,13 @@ type Mark struct {
 	Cell int    `json:"cell"`
 }
 
-// Game is all of a game.
+// Game is the whole game.
 type Game struct {
 	Players [2]string `json:"players"` // X and O
 	Cells   string    `json:"cells"`   // nine of X, O and .
 	Next    int       `json:"next"`    // whose turn it is: 0 or 1
 	Over    bool      `json:"over,omitempty"`
-	Winner  string    `json:"winner,omitempty"` // nobody's, if it is over: a draw
+	Winner  string    `json:"winner,omitempty"` // empty, if the game is over: a draw
 }
 
 // Objects is the class with its code.
@@ -65,7 +65,7 @@ func load(tx *objects.Tx) Game {
 	return g
 }
 
-// save keeps the game, and tells all who watch.
+// save stores the game, and sends it to all spectators.
 func save(tx *objects.Tx, g Game) (Game, error) {
 	kept.Set(tx, g)
 	tx.Broadcast(objects.JSON(g))
@@ -120,7 +120,7 @@ func (*table) move(tx *objects.Tx, m Mark) (Game, error) {
 	return save(tx, g)
 }
 
-// ServeHTTP opens a socket for somebody who watches.
+// ServeHTTP opens a socket for a spectator.
 func (*table) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	tx := objects.TxOf(r)
 	s, err := tx.Accept()

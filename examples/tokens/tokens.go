@@ -1,5 +1,5 @@
-// Package tokens is a chat with a language model: one object for each chat. The answer is streamed as the model makes it,
-// beside the chat's events, and kept when it is whole, or when its reader has gone.
+// Package tokens is a chat with a language model: one object for each chat. The answer is streamed as the model makes
+// it, beside the chat's events, and stored when it is complete, or when its reader has left.
 package tokens
 
 import (
@@ -20,23 +20,23 @@ import (
 // Chats are chats with a model.
 const Chats objects.Class = "tokens"
 
-// What a chat can be asked.
+// The calls of a chat.
 var (
 	History = objects.NewCall[objects.None, []Turn](Chats, "history")
 
-	answered = objects.NewCall[string, objects.None](Chats, "answered") // the stream asks it
+	answered = objects.NewCall[string, objects.None](Chats, "answered") // by the stream
 )
 
-// Turn is what one of the two has said.
+// Turn is one text of the user or the model.
 type Turn struct {
 	Who  string `json:"who"` // you, model
 	Text string `json:"text"`
 }
 
-// Model answers what was said last, a token at a time, until ctx ends.
+// Model answers the last text, a token at a time, until ctx ends.
 type Model func(ctx context.Context, history []Turn) iter.Seq[string]
 
-// Objects is the class with its code, which asks this model.
+// Objects returns the class with its code, in front of a model.
 func Objects(model Model) *objects.Implementation {
 	return objects.Implement(Chats, func(*objects.Tx) *chat { return &chat{model} },
 		objects.On(History, (*chat).history), objects.On(answered, (*chat).answered))
@@ -70,7 +70,7 @@ func (c *chat) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				_, err = fmt.Fprintf(out, "data: %s\n\n", text)
 			}
 			if err != nil {
-				break // the reader has gone: the model stops, and what it said is kept
+				break // the reader has left: the model stops, and its text so far is stored
 			}
 		}
 		_, err := answered.Do(context.WithoutCancel(t), t.Self(), said.String())
@@ -78,7 +78,7 @@ func (c *chat) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// say keeps a turn, and returns all.
+// say stores a turn, and returns all turns.
 func say(tx *objects.Tx, turn Turn) (all []Turn) {
 	for _, before := range turns.All(tx) {
 		all = append(all, before)

@@ -6,8 +6,8 @@
 //	response := front.Do(httptest.NewRequest("POST", "/login", body))
 //	client, _ := front.Connect(httptest.NewRequest("GET", "/rooms/lobby", nil))
 //
-// Everything that a gateway does with a request is done: limits, origins, the Idempotency-Key, headers, what an error looks
-// like. A front keeps cookies, as a browser does.
+// Everything else is as in a gateway: limits, origins, the Idempotency-Key, headers, the form of errors. A front keeps
+// cookies, as a browser does.
 package gatewaytest
 
 import (
@@ -27,7 +27,7 @@ import (
 	"holdfast/objects/objectstest"
 )
 
-// Front is a gateway before a world's objects.
+// Front is a gateway in front of a world's objects.
 type Front struct {
 	tb    testing.TB
 	world *objectstest.World
@@ -38,8 +38,8 @@ type Front struct {
 	client     *objectstest.Client
 }
 
-// New puts a worker in front of a world. At most one configuration may be given, that of the live gateway, as far
-// as it has to do with requests: Region, Version, Classes, Origins, Peers, Limits, Log.
+// New puts a worker in front of a world. At most one configuration may be given, that of the live gateway; only Region,
+// Version, Classes, Origins, Peers, Limits and Log count.
 func New(tb testing.TB, w *objectstest.World, worker gateway.Worker, cfg ...gateway.Config) *Front {
 	tb.Helper()
 	jar, err := cookiejar.New(nil)
@@ -82,7 +82,7 @@ func (f *Front) Do(r *http.Request) *http.Response {
 	return response
 }
 
-// Connect serves a request that is made one for a WebSocket. The client is nil if nobody has accepted it.
+// Connect makes a request one for a WebSocket and serves it. The client is nil if the WebSocket was not accepted.
 func (f *Front) Connect(r *http.Request) (*objectstest.Client, *http.Response) {
 	f.tb.Helper()
 	f.connecting.Lock()
@@ -109,9 +109,9 @@ func (f *Front) answer(ctx context.Context, to wire.Address, req *wire.Request) 
 	case wire.Fetch:
 		err = f.fetch(ctx, ref, req, reply)
 	case wire.Look:
-		err = objects.Errorf(objects.Unavailable, "the objects of a test do not say how they are")
+		err = objects.Errorf(objects.Unavailable, "Look does not work in a test")
 	default:
-		err = fmt.Errorf("a gateway has asked for %d, which no worker does", req.Kind)
+		err = fmt.Errorf("no worker sends a request of kind %d", req.Kind)
 	}
 	if e, ok := errors.AsType[*objects.Error](err); ok {
 		reply.Fail(e)

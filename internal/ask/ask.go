@@ -1,4 +1,4 @@
-// Package ask is how a program that is no object asks objects: a gateway for its worker, and package client.
+// Package ask lets a program that is no object ask objects: a gateway for its worker, and package client.
 package ask
 
 import (
@@ -18,11 +18,11 @@ import (
 	"holdfast/objects"
 )
 
-// Transport has the owner of an object handle a request. A reply that carries a code is an error, too. It is an
-// objects.Transport.
+// Transport sends a request to the owner of an object and returns the reply. A reply with a code is an error,
+// too. Transport implements objects.Transport.
 type Transport func(ctx context.Context, to wire.Address, req *wire.Request) (*wire.Reply, error)
 
-// Call has the object's owner run a call.
+// Call runs a call of the object, at its owner.
 func (t Transport) Call(ctx context.Context, to objects.Ref, call string, input []byte) ([]byte, error) {
 	reply, err := t(ctx, AddressOf(to), &wire.Request{Kind: wire.Call, Call: call, Body: input})
 	if err != nil {
@@ -31,7 +31,7 @@ func (t Transport) Call(ctx context.Context, to objects.Ref, call string, input 
 	return reply.Body, nil
 }
 
-// Fetch has the object's owner answer an HTTP request.
+// Fetch sends the object an HTTP request, at its owner.
 func (t Transport) Fetch(to objects.Ref, r *http.Request) (*http.Response, error) {
 	body, err := bodyOf(r)
 	if err != nil {
@@ -54,13 +54,13 @@ func (t Transport) Fetch(to objects.Ref, r *http.Request) (*http.Response, error
 	return response, nil
 }
 
-// rest is a body of which some is there.
+// rest is a body whose beginning is in memory.
 type rest struct {
 	io.Reader
 	io.Closer
 }
 
-// bodyOf reads a request's body, as much as an object takes.
+// bodyOf reads a request's body, up to the limit of an object.
 func bodyOf(r *http.Request) ([]byte, error) {
 	if r.Body == nil {
 		return nil, nil
@@ -75,13 +75,13 @@ func bodyOf(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// AddressOf is the object that a Ref names.
+// AddressOf returns the address of the object that a Ref names.
 func AddressOf(to objects.Ref) wire.Address {
 	return wire.Address{ID: to.ID(), Name: to.Name(), Near: to.Hint()}
 }
 
-// Identify says in a request who asks, and under which idempotency key. The client is whose HTTP request is served; it is
-// invalid if none is.
+// Identify adds the principal and the idempotency key to a request. client is the address of the HTTP
+// request's sender; invalid if there is no HTTP request.
 func Identify(ctx context.Context, client netip.Addr, to wire.Address, req *wire.Request) error {
 	principal, err := Principal(ctx)
 	if err != nil {
@@ -92,7 +92,7 @@ func Identify(ctx context.Context, client netip.Addr, to wire.Address, req *wire
 	return nil
 }
 
-// Principal is ctx's principal as a request carries it; empty: nobody in particular.
+// Principal returns ctx's principal in the form that a request carries; empty if there is none.
 func Principal(ctx context.Context) ([]byte, error) {
 	who := objects.PrincipalOf(ctx)
 	if who.ID == "" && who.Claims == nil {
@@ -105,7 +105,7 @@ func Principal(ctx context.Context) ([]byte, error) {
 	return principal, nil
 }
 
-// MaxKey is the most that an idempotency key has, in bytes.
+// MaxKey is the length of the longest idempotency key, in bytes.
 const MaxKey = 255
 
 // CheckKey refuses an idempotency key that is too long, or that is not printable ASCII.

@@ -25,7 +25,7 @@ func TestAKeyThatARecordCannotKeepIsRefused(t *testing.T) {
 	}
 }
 
-// asked is what an object was asked last.
+// asked returns what an object was asked last.
 func asked(t *testing.T) (objects.Caller, *wire.Request) {
 	t.Helper()
 	last := new(wire.Request)

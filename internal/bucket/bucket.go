@@ -1,7 +1,7 @@
-// Package bucket names the JetStream buckets that hosts keep, and reads them as their leader has them.
+// Package bucket names the JetStream buckets of the hosts, and reads them from their leader.
 //
-// Nobody else spells a name: what is asked of a bucket's stream, where its keys are, and what a NATS user may do to it is
-// made from what Records and Leases return.
+// No other package spells these names: requests to a bucket's stream, subjects of its keys, and permissions
+// of NATS users are made from the results of Records and Leases.
 package bucket
 
 import (
@@ -17,24 +17,24 @@ import (
 // Name is the name of a bucket.
 type Name string
 
-// Records is the bucket of the objects' records, and of the entries of large objects beside them.
+// Records returns the bucket of the objects' records, and of the entries of large objects beside them.
 func Records() Name { return "HF_OBJECTS" }
 
-// Leases is the bucket of the hosts' leases.
+// Leases returns the bucket of the hosts' leases.
 func Leases() Name { return "HF_LEASES" }
 
-// Stream is the name of the stream that keeps the bucket.
+// Stream returns the name of the stream that keeps the bucket.
 func (n Name) Stream() string { return "KV_" + string(n) }
 
-// Subject is where the value of a key is published. Of ">" it matches all keys.
+// Subject returns the subject on which the value of a key is published. Subject(">") matches all keys.
 func (n Name) Subject(key string) string { return "$KV." + string(n) + "." + key }
 
-// Key is the opposite of Subject.
+// Key undoes Subject.
 func (n Name) Key(subject string) string { return strings.TrimPrefix(subject, n.Subject("")) }
 
-// Last is the last message of a key, as the stream's leader has it. Without one the error is jetstream.ErrMsgNotFound. The calls of
-// package jetstream would not do: they take the answer of any replica as soon as the stream allows that, and a replica's may be older
-// than an acknowledged put.
+// Last returns the last message of a key, as the stream's leader has it. Without one the error is
+// jetstream.ErrMsgNotFound. Package jetstream's own calls are not used: they accept the answer of any replica
+// as soon as the stream allows that, and a replica's value may be older than an acknowledged put.
 func (n Name) Last(ctx context.Context, nc *nats.Conn, key string) (*jetstream.RawStreamMsg, error) {
 	subject := n.Subject(key)
 	question, err := json.Marshal(map[string]string{"last_by_subj": subject})

@@ -373,7 +373,7 @@ type move struct {
 	to   *world
 }
 
-// trace are the moves that have led to a world.
+// trace returns the moves that have led to a world.
 func (m *move) trace() (all []string) {
 	for ; m.from != nil; m = m.from {
 		all = append(all, m.what)
@@ -453,7 +453,7 @@ func (x *explorer) next(w *world) iter.Seq2[string, *world] {
 	}
 }
 
-// limit is how many worlds of each scenario are explored; FLOW_LIMIT raises it.
+// limit returns how many worlds of each scenario are explored; FLOW_LIMIT raises it.
 func limit(t *testing.T) int {
 	if v := os.Getenv("FLOW_LIMIT"); v != "" {
 		n, err := strconv.Atoi(v)

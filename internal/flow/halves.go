@@ -42,7 +42,7 @@ func (o *outgoing) next(seg *Segment, most int, now time.Time) bool {
 	return true
 }
 
-// resendAt is when unacknowledged bytes are sent again.
+// resendAt returns when unacknowledged bytes are sent again.
 func (o *outgoing) resendAt(after time.Duration) (at time.Time, waits bool) {
 	return o.since.Add(after << min(o.tries, 2)), o.sent > o.acked && !o.gone
 }

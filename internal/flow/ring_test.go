@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// String is what is kept.
+// String returns what is kept.
 func (r *ring) String() string {
 	all := make([]byte, r.n)
 	r.copy(all, 0)

@@ -43,7 +43,7 @@ type Settings struct {
 	Lost   time.Duration // the other side is lost when no segment of it comes for this
 }
 
-// Default are the settings between gateways and hosts.
+// Default returns the settings between gateways and hosts.
 func Default() Settings {
 	return Settings{
 		Window: 256 << 10, Data: 32 << 10,
@@ -184,7 +184,7 @@ func (s *Side) Next(now time.Time) (seg Segment, ok bool) {
 	return seg, true
 }
 
-// silence is the longest time between two segments.
+// silence returns the longest time between two segments.
 func (s *Side) silence() time.Duration {
 	if s.phase == Opening {
 		return s.set.Resend
@@ -192,7 +192,7 @@ func (s *Side) silence() time.Duration {
 	return s.set.Alive
 }
 
-// Wake is when Next and Dead must be called again, if nothing happens before.
+// Wake returns when Next and Dead must be called again, if nothing happens before.
 func (s *Side) Wake() time.Time {
 	at := s.received.Add(s.set.Lost)
 	sooner := func(t time.Time) {
@@ -214,7 +214,7 @@ func (s *Side) Wake() time.Time {
 	return at
 }
 
-// linger is how long a side that is over goes on answering the other, which may not know.
+// linger returns how long a side that is over goes on answering the other, which may not know.
 func (s *Side) linger() time.Duration { return 4 * s.set.Resend }
 
 // Dead reports whether the side may be forgotten. It notices that the other is lost.

@@ -1,7 +1,8 @@
-// Package heap says how much garbage a process may leave before it is collected. A process whose heap is small would
-// collect it many times a second: it may become larger first, by the headroom. One that carries large streams makes more
-// garbage than all else does (NATS gives each message memory of its own) and is to stay small all the same: it has an
-// eighth of the headroom, as long as it does. A large heap may always grow by as much as is live.
+// Package heap sets how much garbage a process may have before it is collected. A process with a small heap
+// would collect it many times a second, so the heap may first grow by the headroom. A process that carries
+// large streams makes more garbage than anything else does, because NATS allocates memory for each message;
+// such a process must stay small, so it has an eighth of the headroom as long as streams run. A large heap
+// may always grow by as much as is live.
 package heap
 
 import (
@@ -10,16 +11,16 @@ import (
 	"sync"
 )
 
-const headroom = 64 << 20 // bytes that may be garbage before it is collected, at the least
+const headroom = 64 << 20 // bytes that may be garbage before a collection, at least
 
 var state struct {
 	sync.Mutex        // guards what follows
-	ballast    []byte // counts as live for the runtime, and is in no memory: nobody has written to it
-	streams    int    // large ones that are being carried
-	percent    int    // that the runtime was told
+	ballast    []byte // the runtime counts it as live, but it takes up no memory: nothing was ever written to it
+	streams    int    // large streams in progress
+	percent    int    // the value that the runtime has
 }
 
-// Tune gives the process its headroom. It is called again every few seconds: how much is live changes.
+// Tune gives the process its headroom. Call it every few seconds: the live size changes.
 func Tune() {
 	state.Lock()
 	defer state.Unlock()
@@ -29,7 +30,7 @@ func Tune() {
 	apply()
 }
 
-// Untune takes it back.
+// Untune takes the headroom back.
 func Untune() {
 	state.Lock()
 	defer state.Unlock()
@@ -39,10 +40,10 @@ func Untune() {
 	}
 }
 
-// Begin notes that a large stream is being carried. End notes that it is not any more.
+// Begin notes that a large stream begins.
 func Begin() { count(1) }
 
-// End is that of Begin.
+// End notes that a large stream has ended.
 func End() { count(-1) }
 
 func count(n int) {
@@ -55,19 +56,20 @@ func count(n int) {
 	}
 }
 
-// apply says to the runtime how much garbage there may be, in percent of what is live. With state locked.
+// apply tells the runtime how much garbage there may be, in percent of the live size. With state locked.
 func apply() {
 	if state.ballast == nil {
 		return
 	}
 	percent := percentFor(state.streams, live())
-	if percent != state.percent { // saying so stops the world for a moment
+	if percent != state.percent { // setting it stops the world for a moment
 		state.percent = percent
 		debug.SetGCPercent(percent)
 	}
 }
 
-// percentFor is how much garbage there may be in percent of the bytes that the runtime takes for live, the ballast among them.
+// percentFor returns how much garbage there may be, in percent of the bytes that the runtime counts as live,
+// the ballast included.
 func percentFor(streams int, live uint64) int {
 	if streams == 0 {
 		return 100
@@ -76,7 +78,7 @@ func percentFor(streams int, live uint64) int {
 	return int(100 * max(used, headroom/8) / max(live, headroom))
 }
 
-// live is how many bytes the last collection has left.
+// live returns the live size after the last collection.
 func live() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)

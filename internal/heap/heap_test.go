@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// percent is what the runtime was told.
+// percent returns what the runtime was told.
 func percent() int {
 	p := debug.SetGCPercent(100)
 	debug.SetGCPercent(p)

@@ -37,12 +37,12 @@ func (d *Delay) Hold(until time.Time) { d.held.Store(until.UnixNano()) }
 // HoldSent is Hold for bytes from this side alone.
 func (d *Delay) HoldSent(until time.Time) { d.sent.Store(until.UnixNano()) }
 
-// sending is the delay of a byte from here, receiving that of a byte to here.
+// sending returns the delay of a byte from here, receiving that of a byte to here.
 func (d *Delay) sending() time.Duration { return d.RTT()/2 + max(left(&d.held), left(&d.sent)) }
 
 func (d *Delay) receiving() time.Duration { return d.RTT()/2 + left(&d.held) }
 
-// left is how long until a time, 0 if it has passed.
+// left returns how long until a time, 0 if it has passed.
 func left(until *atomic.Int64) time.Duration {
 	at := until.Load()
 	if at == 0 {

@@ -13,7 +13,7 @@ import (
 	"github.com/fasthttp/websocket"
 )
 
-// serve is a target that a handler answers.
+// serve returns a target that a handler answers.
 func serve(t *testing.T, handler http.HandlerFunc) Target {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -25,7 +25,7 @@ func serve(t *testing.T, handler http.HandlerFunc) Target {
 	return target
 }
 
-// some is a load of so many requests.
+// some returns a load of so many requests.
 func some(most int) Requests {
 	r := tickets(time.Hour)
 	r.Most = most
@@ -113,7 +113,7 @@ func TestAWaitCountsFromWhenARequestWasDue(t *testing.T) {
 	}
 }
 
-// relay is a room in which all hear what one says, but for every n-th message.
+// relay returns a room in which all hear what one says, but for every n-th message.
 func relay(t *testing.T, lose int64) Target {
 	t.Helper()
 	var mu sync.Mutex

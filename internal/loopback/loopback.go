@@ -1,10 +1,9 @@
-// Package loopback decides who may use a listener that only this machine can reach.
+// Package loopback decides which requests a listener on the loopback accepts.
 //
-// Every page that a browser on this machine shows can reach it too. The owner of any
-// site can have the site's name lead to 127.0.0.1, and then the browser takes what
-// listens there for that site: its pages read and write all of it. They cannot forge the
-// Host header. So a listener on loopback answers only to names that lead here whatever
-// a name server says.
+// Every page in a browser on this machine can reach such a listener. The owner of any site can make the
+// site's name resolve to 127.0.0.1; then the browser takes the listener for that site, and the site's pages
+// can read and write everything on it. Pages cannot forge the Host header. So a listener on the loopback
+// answers only to names that always mean this machine, whatever a name server says.
 package loopback
 
 import (
@@ -19,9 +18,9 @@ func Listener(ln net.Listener) bool {
 	return tcp && addr.IP.IsLoopback()
 }
 
-// Host reports whether the value of a Host header names this machine: localhost, a name
-// that ends in .localhost, or a loopback address, each with or without a port. So does no
-// value at all, which browsers do not send.
+// Host reports whether the value of a Host header names this machine: localhost, a name that ends in
+// .localhost, or a loopback address, each with or without a port. An empty value does too: browsers never
+// send one.
 func Host(host string) bool {
 	name := Name(host)
 	const suffix = "localhost"
@@ -32,7 +31,7 @@ func Host(host string) bool {
 	return name == "" || err == nil && addr.Unmap().IsLoopback()
 }
 
-// Name is the value of a Host header without its port, brackets and last dot.
+// Name returns the value of a Host header without its port, brackets and last dot.
 func Name(host string) string {
 	if at := strings.LastIndexByte(host, ':'); at >= 0 && (strings.HasSuffix(host[:at], "]") || strings.IndexByte(host, ':') == at) {
 		host = host[:at]

@@ -6,11 +6,12 @@ import (
 	"net"
 )
 
-// Systems hand out ports from 32768 (Linux) or 49152 (others) upwards to connections and to listeners that ask for any.
+// Systems assign ports from 32768 (Linux) or 49152 (others) upwards to connections, and to listeners without
+// a fixed port.
 const lowestPort, highestPort = 10_000, 32_000
 
-// Ports returns n different ports of the loopback on which nobody listens. They lie below the ports that systems hand out, so
-// that a server may stop, start again on its port, and find that nobody has it meanwhile.
+// Ports returns n different ports of the loopback on which nothing listens. They are below the ports that
+// systems assign, so a server may stop and start again on its port: no other process gets the port meanwhile.
 func Ports(n int) ([]int, error) {
 	var ports []int
 	for tries := 100 * n; len(ports) < n; tries-- {
@@ -22,7 +23,7 @@ func Ports(n int) ([]int, error) {
 		if err != nil {
 			continue
 		}
-		defer ln.Close() // when all are chosen: no two are the same
+		defer ln.Close() // after all are chosen, so that no two are the same
 		ports = append(ports, port)
 	}
 	return ports, nil

@@ -9,9 +9,8 @@ import (
 	"holdfast/objects"
 )
 
-// CodeLabel returns a code as a label's value. Codes that package objects does not know
-// are "other": an author or a forged reply may invent any number of them, and one that is
-// not UTF-8 is no label.
+// CodeLabel returns a code as a label's value: "other" for codes that package objects does not define. An
+// author or a forged reply may invent any number of codes, and a code that is not UTF-8 is no valid label.
 func CodeLabel(code objects.Code) string {
 	if code.Known() {
 		return string(code)

@@ -1,13 +1,13 @@
-// Package ops is the operations listener: what a process tells those who run it.
+// Package ops is the operations listener: metrics, readiness and profiles of a process, for its operators.
 //
 //	/metrics      for Prometheus
 //	/readyz       200 if any part of the process can answer, else 503; and the state of each part
 //	/debug/pprof  Go's profiles
 //
-// It is apart from the listeners of gateways because it tells more than a client may
-// know and can make a process work hard. It serves from before the first part begins
-// until the last has ended: a start that hangs and a stop that hangs can be looked into.
-// On loopback it answers to no name that a name server could turn there.
+// It is separate from the listeners of gateways because it reveals more than clients may know, and can make a
+// process work hard. It serves from before the first part begins until after the last has ended, so that a
+// start or a stop that hangs can be examined. On loopback it answers only to names that always mean this
+// machine (see package loopback).
 package ops
 
 import (
@@ -37,7 +37,7 @@ const (
 	mostHeader = 16 << 10         // of a request
 	readWithin = 5 * time.Second  // a request
 	lookWithin = 3 * time.Second  // all parts, for /readyz
-	mostAnswer = 30 * time.Second // but a profile, which has this and its own time
+	mostAnswer = 30 * time.Second // except for a profile, which has this and its own time
 	mostTaken  = 2 * time.Minute  // of a profile
 	keepIdle   = 75 * time.Second // longer than a scraper's pause
 	stopWithin = time.Second      // for the answers under way; then they are cut
@@ -49,13 +49,13 @@ type Part struct {
 	Name    string            `json:"name,omitempty"`
 	Region  string            `json:"region,omitempty"`
 	Ready   bool              `json:"ready"`
-	Why     string            `json:"why,omitempty"`     // it is not ready
-	Classes map[string]string `json:"classes,omitempty"` // of a gateway: "ok", or why no host of the class answers
+	Why     string            `json:"why,omitempty"`     // the reason if it is not ready
+	Classes map[string]string `json:"classes,omitempty"` // of a gateway: "ok", or the reason why no host of the class answers
 }
 
 // Server is a process's operations listener. New makes one.
 type Server struct {
-	Metrics *prometheus.Registry // what /metrics shows: the process's own metrics, and those that others register
+	Metrics *prometheus.Registry // the registry behind /metrics: the process's own metrics, and those that others register
 
 	log *slog.Logger
 
@@ -64,28 +64,28 @@ type Server struct {
 	stopping bool
 }
 
-// New makes a server. It listens once it is run.
+// New makes a server. It listens once Run is called.
 func New(log *slog.Logger) *Server {
 	s := &Server{Metrics: prometheus.NewRegistry(), log: log}
 	s.Metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return s
 }
 
-// Add adds a part. look returns its state now, and ends with its context.
+// Add adds a part. look returns the part's present state, and must return when its context ends.
 func (s *Server) Add(look func(context.Context) Part) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.parts = append(s.parts, look)
 }
 
-// Stopping says that the process takes nothing new: it is not ready from here on.
+// Stopping makes the process not ready from now on: it accepts nothing new.
 func (s *Server) Stopping() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopping = true
 }
 
-// Run serves ln until ctx ends, and closes it. Answers under way have a second then.
+// Run serves ln until ctx ends, and closes it. Then answers under way have one more second.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	server := &http.Server{
 		Handler:           s.handler(loopback.Listener(ln)),
@@ -115,13 +115,13 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	return group.Wait()
 }
 
-// handler is what is served. On loopback it refuses names that are not this machine's.
+// handler returns the listener's routes. On loopback it refuses names of other machines.
 func (s *Server) handler(local bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 8, Timeout: 10 * time.Second}))
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", hidden) // flags may hold passwords
+	mux.HandleFunc("GET /debug/pprof/cmdline", hidden) // flags may contain passwords
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
@@ -131,7 +131,7 @@ func (s *Server) handler(local bool) http.Handler {
 				"--ops-listen with another address has it answer to any name.", http.StatusForbidden)
 			return
 		}
-		// package pprof takes as long as it is told to
+		// package pprof takes as long as the client wants
 		if taken := r.URL.Query().Get("seconds"); taken != "" {
 			if n, err := strconv.ParseFloat(taken, 64); err != nil || !(n > 0 && n <= mostTaken.Seconds()) {
 				http.Error(w, fmt.Sprintf("seconds=%.20q: want more than 0 and at most %v.", taken, mostTaken.Seconds()), http.StatusBadRequest)
@@ -151,7 +151,7 @@ func hidden(w http.ResponseWriter, _ *http.Request) {
 // readiness is the answer of /readyz.
 type readiness struct {
 	OK    bool   `json:"ok"`
-	Why   string `json:"why,omitempty"` // it is not
+	Why   string `json:"why,omitempty"` // the reason if it is not
 	Parts []Part `json:"parts"`
 }
 
@@ -164,10 +164,10 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(answer) // who asked has gone
+	_ = json.NewEncoder(w).Encode(answer) // fails when the client has left
 }
 
-// look asks all parts at once.
+// look reads the state of all parts at once.
 func (s *Server) look(ctx context.Context) readiness {
 	s.mu.Lock()
 	parts, stopping := s.parts, s.stopping
@@ -184,7 +184,7 @@ func (s *Server) look(ctx context.Context) readiness {
 	return answer
 }
 
-// verdict reports whether anything could be answered.
+// verdict reports whether the process can answer anything.
 func verdict(stopping bool, parts []Part) (ok bool, why string) {
 	switch {
 	case stopping:

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// key is all of a world that decides what can happen.
+// key returns all of a world that decides what can happen.
 func (w *world) key() string {
 	var b strings.Builder
 	say := func(of ...any) { fmt.Fprintln(&b, of...) }
@@ -64,7 +64,7 @@ func play(b budget, f flaw, path []uint8) (w *world, names []string) {
 	return w, names
 }
 
-// wrong is what is wrong with a world, now or when it has come to rest.
+// wrong returns what is wrong with a world, now or when it has come to rest.
 func wrong(b budget, f flaw, path []uint8) string {
 	w, names := play(b, f, path)
 	fault := w.judge()

@@ -89,7 +89,7 @@ func TokenOf(session string, secret []byte) string {
 	return base64.RawURLEncoding.EncodeToString(secret) + "." + session
 }
 
-// Subprotocols are the client's offer for its next connection. Its own subprotocols follow them.
+// Subprotocols returns the client's offer for its next connection. Its own subprotocols follow them.
 func (c *Client) Subprotocols() []string {
 	if c.Token == "" {
 		return []string{Protocol}

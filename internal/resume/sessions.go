@@ -55,7 +55,7 @@ func New(settings Settings) *Sessions {
 	return &Sessions{settings: settings, byID: make(map[string]*Session), at: make(map[Place]*Session), detached: make(map[Place]struct{})}
 }
 
-// Len is the number of sessions.
+// Len returns the number of sessions.
 func (s *Sessions) Len() int { return len(s.byID) }
 
 // Empty reports whether there is nothing to keep.
@@ -230,7 +230,7 @@ func (s *Sessions) Due(now time.Time) (due []*Session) {
 	return due
 }
 
-// Next is when Due returns a session next; zero: no session is away.
+// Next returns when Due returns a session next; zero: no session is away.
 func (s *Sessions) Next() (next time.Time) {
 	for _, one := range s.byID {
 		if !one.Until.IsZero() && (next.IsZero() || one.Until.Before(next)) {

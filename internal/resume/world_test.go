@@ -137,7 +137,7 @@ type move struct {
 
 const secret = "0123456789abcdef"
 
-// moves are what can happen now. They are in an order that is always the same.
+// moves returns what can happen now. They are in an order that is always the same.
 func (w *world) moves(f flaw) (all []move) {
 	add := func(name string, do func(w *world)) { all = append(all, move{name, do}) }
 	for _, name := range []string{"g1", "g2"} {

@@ -1,12 +1,12 @@
-// Package scope is what a request brings along in its context and authors do not see: the idempotency key, and how often
-// each call was made under it.
+// Package scope holds the part of a request's context that authors do not see: the idempotency key, and how
+// often each call was made under it.
 //
-// A client's key covers its whole request, and a request may ask several objects, or one object several times. So what an
-// object gets is derived: from who asks, the key, the call, and its place among the request's equal calls. A client that
-// repeats its request repeats all of them in the same order.
+// A client's key covers its whole request. A request may ask several objects, or one object several times, so
+// each object gets a derived key: from the principal or client, the key, the call, and the number of equal
+// calls before. A client that repeats its request repeats the calls in the same order.
 //
-// A derived key is <who>.<what>. Who is the principal or, of nobody in particular, the client's address: nobody is given
-// another's answer, and nobody's keys push out another's.
+// A derived key is <who>.<what>. Who is the principal or, without one, the client's address: so no client
+// gets another's answer, and no client's keys displace another's.
 package scope
 
 import (
@@ -27,7 +27,7 @@ type keyed struct {
 	made map[string]int
 }
 
-// WithKey is a context whose calls are made under an idempotency key.
+// WithKey returns a context whose calls are made under an idempotency key.
 func WithKey(ctx context.Context, key string) context.Context {
 	return context.WithValue(ctx, contextKey{}, &keyed{key: key, made: make(map[string]int)})
 }
@@ -38,8 +38,8 @@ func HasKey(ctx context.Context) bool {
 	return ok
 }
 
-// NextKey is the key under which the object is asked now, "" if ctx has none. principal names who asks; if that is "",
-// client does, which is invalid for a program.
+// NextKey returns the key for the next request to the object, "" if ctx has none. principal names the sender;
+// without one, client does. client is invalid for a program.
 func NextKey(ctx context.Context, principal string, client netip.Addr, object, call string) string {
 	k, ok := ctx.Value(contextKey{}).(*keyed)
 	if !ok {
@@ -56,7 +56,8 @@ func NextKey(ctx context.Context, principal string, client netip.Addr, object, c
 	return digest(6, who) + "." + digest(18, principal, k.key, call, strconv.Itoa(n))
 }
 
-// network returns the network that an address counts for: for an IPv6 address its /64, because one user has all of it.
+// network returns the network that counts as one client: for an IPv6 address its /64, because one user has
+// all of it.
 func network(client netip.Addr) string {
 	if client.Is6() && !client.Is4In6() {
 		if all, err := client.Prefix(64); err == nil {
@@ -66,7 +67,7 @@ func network(client netip.Addr) string {
 	return client.String()
 }
 
-// digest is the first bytes of a hash of all parts, as text.
+// digest returns the first bytes of a hash of all parts, as text.
 func digest(bytes int, parts ...string) string {
 	h := sha256.New()
 	for _, part := range parts {

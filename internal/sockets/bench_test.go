@@ -13,7 +13,7 @@ import (
 	"holdfast/objects"
 )
 
-// BenchmarkFanOut is the gateway's part of a message to many: from the owner's push
+// BenchmarkFanOut measures the gateway's part of a message to many: from the owner's push
 // until it waits in the queue of every socket. Nobody writes: the sockets have no
 // connections, and the benchmark empties their queues.
 func BenchmarkFanOut(b *testing.B) {

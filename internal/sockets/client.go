@@ -11,7 +11,7 @@ import (
 // writes. Every write ends within WriteTime.
 type Client interface {
 	Receive() (binary bool, data []byte, err error) // the next message; data is the caller's
-	Ended(err error) End                            // the end of a socket whose Receive has returned err
+	Ended(err error) End                            // how a socket ends whose Receive has returned err
 	ReadUntil(t time.Time)                          // Receive fails after t
 	Discard()                                       // receives and drops until the time of ReadUntil
 	Write(frames []byte) error                      // whole frames, as RFC 6455 has them
@@ -23,7 +23,7 @@ const (
 	pingEvery  = 25 * time.Second
 	pongWithin = 10 * time.Second
 	WriteTime  = 10 * time.Second
-	closeTime  = time.Second // for the client's close to answer the gateway's
+	closeTime  = time.Second // for the client to answer the gateway's close
 )
 
 // The kinds of frames, as RFC 6455 has them.

@@ -18,7 +18,7 @@ type End struct {
 	lost    bool         // messages to the client are missing
 }
 
-// The codes with which sockets are closed here, as RFC 6455 has them.
+// The codes with which the gateway closes sockets, as in RFC 6455.
 const (
 	closeProtocol = 1002
 	closeAbnormal = 1006 // no close frame: the connection broke, or never came
@@ -40,8 +40,8 @@ func awaitPeerClose(c Client) {
 	}
 }
 
-// linger receives further messages of a client after the gateway has ended the socket in the
-// middle of a message, for closeTime at most. The reason is that of awaitPeerClose.
+// linger receives further messages of a client after the gateway has ended the socket in the middle of a message, for
+// closeTime at most, for the reason given at awaitPeerClose.
 func linger(c Client, code int) {
 	switch code {
 	case closeProtocol, closeInvalid, closeTooBig:
@@ -77,7 +77,7 @@ func cut(reason string) string {
 	return reason[:end]
 }
 
-// closeLabel is the close code as a metric's label. Codes of applications are one
+// closeLabel returns the close code as a metric's label. Codes of applications are one
 // label, and so are codes that do not exist.
 func closeLabel(code int) string {
 	switch {

@@ -13,12 +13,11 @@
 // something to write. The outbox writes in order and the close last. It is bounded by bytes; a
 // client for which more would wait is closed with 1013.
 //
-// The uplink keeps a frame until an owner has acknowledged it. At most a window of
-// frames is kept; the client is not read while the window is full. An owner
-// acknowledges by number alone. A refusal closes the socket besides. The close is
-// the last frame, and is told like any other until it is acknowledged, so no object
-// keeps a socket that has ended. Frames that nobody took are sent again when an
-// owner has been found; attempts that bring nothing are further and further apart.
+// The uplink keeps a frame until an owner has acknowledged it. It keeps at most a window of frames; the client is not
+// read while the window is full. An owner acknowledges by number alone. A refusal also closes the socket. The close is
+// the last frame, and is sent again like any other until it is acknowledged, so no object keeps a socket that has
+// ended. Frames that no owner took are sent again when an owner has been found, with growing pauses between attempts
+// without an acknowledgement.
 //
 // All messages of owners come through one subscription. A new owner asks every
 // gateway that the record names for its sockets, and is answered after everything

@@ -62,8 +62,8 @@ func (h *Hub) lock(key string, create bool) *group {
 	return g
 }
 
-// unlock ends the use of a group, after which its stream is looked after as long as it
-// awaits something. What its stream has asked for is returned in memory of the caller.
+// unlock ends the use of a group. The stream is watched as long as it awaits something. unlock returns the actions of
+// the stream in the caller's memory.
 func (h *Hub) unlock(g *group, acts []stream.Act) []stream.Act {
 	acts = slices.Clone(acts)
 	if !g.awaits && !g.stream.Wake().IsZero() {
@@ -139,7 +139,7 @@ func (h *Hub) push(msg *nats.Msg) {
 	}
 	g := h.lock(push.Object, p.Kind != stream.More)
 	if g == nil {
-		return // the owner will say how far it is, and be asked for all
+		return // the owner sends its head, and is then asked for everything
 	}
 	if push.Token > g.stream.Fence() && !h.owners.Plausible(push.Token) {
 		h.unlock(g, nil)
@@ -156,7 +156,7 @@ func (h *Hub) push(msg *nats.Msg) {
 	for i := range push.Next {
 		p = stream.Push{Seq: p.Seq + 1, Kind: stream.More, Heads: p.Heads}
 		if g = h.lock(push.Object, false); g == nil {
-			return // likewise
+			return // as above
 		}
 		take, acts = g.stream.Push(now, push.Token, p)
 		h.perform(g, h.unlock(g, acts))
@@ -292,7 +292,7 @@ func (h *Hub) performOn(s *Socket, a stream.Act) {
 	}
 }
 
-// all are the group's sockets.
+// all returns the group's sockets.
 func (g *group) all() []*Socket {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -439,7 +439,7 @@ func (h *Hub) answer(subject string, msg *nats.Msg) {
 	}
 }
 
-// fence is the token of the newest owner known.
+// fence returns the token of the newest owner known.
 func (h *Hub) fence(key string) uint64 {
 	g := h.lock(key, false)
 	if g == nil {
@@ -449,7 +449,7 @@ func (h *Hub) fence(key string) uint64 {
 	return g.stream.Fence()
 }
 
-// frameOf is the socket and the number of the frame that an answer's subject names;
+// frameOf returns the socket and the number of the frame that an answer's subject names;
 // nil if the socket is gone or the subject names none.
 func (h *Hub) frameOf(subject string) (*Socket, uint64) {
 	frame, ok := strings.CutPrefix(subject, "frame.")

@@ -42,7 +42,7 @@ type Hub struct {
 	life  context.Context
 	stop  context.CancelFunc // ends life
 
-	found   []*Socket     // do's, used again by each
+	found   []*Socket     // applyOp's buffer, reused
 	slots   atomic.Uint32 // sockets so far
 	pending pending
 	streams stream.Settings // of every object
@@ -56,16 +56,15 @@ type Hub struct {
 	groups    map[string]*group // by object
 	lanes     map[laneName]laneOf
 	draining  bool          // no socket is added any more
-	collectAt int           // with so many sockets, memory is collected
+	collectAt int           // the number of sockets at which memory is collected next
 	closed    bool          // no goroutine is started any more
 	empty     chan struct{} // closed when draining and no socket is left
 }
 
-// collectFirst is how many sockets there are when memory is collected first, and again whenever
-// there are twice as many. Opening a socket leaves more garbage than the socket keeps. Were
-// memory collected only after thousands of sockets, what they keep would lie scattered over
-// pages that are empty otherwise. Each collection looks through all that is kept: collections
-// at half as many sockets more were a tenth of what opening a socket cost.
+// collectFirst is the number of sockets at which memory is collected first; it is collected again whenever the number
+// has doubled. Opening a socket leaves more garbage than the socket keeps. If memory were collected only after
+// thousands of sockets, their lasting parts would be scattered over pages that are empty otherwise. Each collection
+// scans everything that is kept: collecting at every half more was a tenth of the cost of opening a socket.
 const collectFirst = 256
 
 // Config configures a Hub. All fields are required.
@@ -113,7 +112,7 @@ func (h *Hub) Listen(bus Bus, owners Owners) error {
 	return nil
 }
 
-// Run looks after sockets, and tells hosts that this gateway lives, until ctx ends.
+// Run watches sockets, and tells hosts that this gateway lives, until ctx ends.
 func (h *Hub) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { h.beat(ctx) })
@@ -166,9 +165,8 @@ func (h *Hub) Serve(s *Socket, c Client) {
 	}
 }
 
-// Add registers a socket before its object is asked for it, by the principal as package
-// ask has it. resumes says that its client knows how a socket comes back. Add
-// reports false if the gateway is stopping.
+// Add registers a socket before its object is asked for it. principal is encoded as by package ask. resumes says that
+// the client speaks the protocol of package resume. Add reports false if the gateway is stopping.
 func (h *Hub) Add(object wire.Address, principal []byte, resumes bool) (*Socket, bool) {
 	s := makeSocket(h, object, stream.Slot(h.slots.Add(1)))
 	s.principal, s.resumes = principal, resumes
@@ -293,10 +291,9 @@ func (h *Hub) watch(ctx context.Context) {
 	}
 }
 
-// recover has the socket's object claimed, and sends the pending frames again. One
-// goroutine a socket, while its uplink is stalled. After Timing.Request without an
-// owner the socket is closed; the recovery goes on, to deliver the close. Attempts
-// that bring no acknowledgement are further and further apart.
+// recover has the socket's object claimed, and sends the pending frames again. A socket has one such goroutine while
+// its uplink is stalled. After Timing.Request without an owner the socket is closed. Recovery then continues, to
+// deliver the close event, with growing pauses between attempts without an acknowledgement.
 func (h *Hub) recover(s *Socket) {
 	h.spawn(func() {
 		began := time.Now()
@@ -322,14 +319,14 @@ func (h *Hub) closeAll(how End) {
 	}
 }
 
-// closeStep is the time between the ends of two sockets when a gateway drains. A client of a
-// socket that is still open misses nothing, and each client that comes back finds a server
-// that has time for it. Were all sockets closed at once, the last client would wait until all
-// others have shaken hands. A browser shakes hands with an address once in some 15 ms.
+// closeStep is the time between the ends of two sockets when a gateway drains. The client of a socket that is still
+// open misses nothing, and each client that comes back finds a server with time for it. If all sockets were closed at
+// once, the last client would wait for the handshakes of all others. A browser opens about one connection to an address
+// in 15 ms.
 const closeStep = 25 * time.Millisecond
 
-// closeStepOf is closeStep, or less if the ends of n sockets would take more than half of
-// the time in which a gateway drains.
+// closeStepOf returns closeStep, or less if the ends of n sockets would take more than half of the time in which a
+// gateway drains.
 func closeStepOf(n int, drain time.Duration) time.Duration {
 	return min(closeStep, drain/2/time.Duration(max(n, 1)))
 }

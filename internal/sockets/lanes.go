@@ -10,23 +10,23 @@ import (
 	"holdfast/objects"
 )
 
-// laneTick is between looks at what streams await.
+// laneTick is the interval at which streams that await something are looked at.
 const laneTick = 50 * time.Millisecond
 
-// pending is what streams await of their owners, and what leaves with the next tick.
+// pending holds the groups whose streams await something of their owners, and the messages for the next tick.
 type pending struct {
 	mu       sync.Mutex // guards what follows; taken last
 	groups   map[*group]struct{}
 	acks     map[string]*wire.LaneAcks // by host
 	answered map[*Socket]struct{}      // automatic answers that the owners do not know of yet
-	ticks    *wire.Ticks               // that begin when there is something to do
+	ticks    *wire.Ticks               // they run while there is something to do
 }
 
 func newPending() pending {
 	return pending{groups: make(map[*group]struct{}), acks: make(map[string]*wire.LaneAcks), answered: make(map[*Socket]struct{}), ticks: wire.NewTicks(laneTick)}
 }
 
-// await has the group's stream looked at until it awaits nothing.
+// await has the ticks look at the group's stream until it awaits nothing.
 func (h *Hub) await(g *group) {
 	p := &h.pending
 	p.mu.Lock()
@@ -35,7 +35,7 @@ func (h *Hub) await(g *group) {
 	p.ticks.Begin()
 }
 
-// acknowledge has the next tick report to a host what the gateway has received.
+// acknowledge reports to a host, with the next tick, what the gateway has received.
 func (h *Hub) acknowledge(at laneName, received uint64) {
 	p := &h.pending
 	p.mu.Lock()
@@ -49,8 +49,7 @@ func (h *Hub) acknowledge(at laneName, received uint64) {
 	p.ticks.Begin()
 }
 
-// noteAnswered has the next tick report to the owner that the gateway has answered the
-// socket by itself.
+// noteAnswered reports to the owner, with the next tick, that the gateway has answered the socket by itself.
 func (h *Hub) noteAnswered(s *Socket) {
 	p := &h.pending
 	p.mu.Lock()
@@ -58,7 +57,7 @@ func (h *Hub) noteAnswered(s *Socket) {
 	p.answered[s] = struct{}{}
 }
 
-// takeAnswered are the sockets whose owners are told now.
+// takeAnswered returns the sockets whose owners are told now.
 func (p *pending) takeAnswered() map[*Socket]struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,7 +114,7 @@ func (p *pending) idle(g *group) {
 	delete(p.groups, g)
 }
 
-// takeAcks returns what leaves now. There is no other tick if nothing is awaited.
+// takeAcks removes and returns the acknowledgements to send now. The ticks end if nothing is awaited.
 func (p *pending) takeAcks() (acks map[string]*wire.LaneAcks) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,8 +127,7 @@ func (p *pending) takeAcks() (acks map[string]*wire.LaneAcks) {
 	return acks
 }
 
-// serveLanes looks after what streams await, until ctx ends. While they await nothing,
-// it sleeps.
+// serveLanes runs the ticks until ctx ends. It sleeps while no stream awaits anything.
 func (h *Hub) serveLanes(ctx context.Context) {
 	for {
 		select {
@@ -164,7 +162,7 @@ func (h *Hub) claim(key string) {
 	class, name, _ := strings.Cut(key, ".")
 	id, err := objects.Class(class).ParseID(name)
 	if err != nil {
-		return // no owner of ours has said so
+		return // no owner can have this key
 	}
 	h.spawn(func() {
 		ctx, cancel := context.WithTimeout(h.life, h.Timing.Request)

@@ -8,8 +8,8 @@ import (
 	shared "holdfast/internal/metrics"
 )
 
-// Metrics are those of sockets. Labels are classes and outcomes, never an id. Gateways of
-// one region that share a registry share them.
+// Metrics are the metrics of sockets. Labels are classes and outcomes, never an id. Gateways of one region that share a
+// registry share the metrics.
 type Metrics struct {
 	sockets  *prometheus.GaugeVec
 	frames   *prometheus.CounterVec

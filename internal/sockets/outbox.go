@@ -108,7 +108,7 @@ func (b *outbox) ping(now time.Time) {
 	b.wake()
 }
 
-// attach gives the outbox its connection, once, and writes the waiting frames.
+// attach gives the outbox its connection, once, and starts to write the waiting frames.
 func (b *outbox) attach(to Client, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -119,8 +119,7 @@ func (b *outbox) attach(to Client, now time.Time) {
 	}
 }
 
-// finish has the close written last, behind what waits unless the close discards
-// that. Only the first close counts.
+// finish writes the close last, behind the waiting frames unless the close discards them. Only the first close counts.
 func (b *outbox) finish(last End) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -130,7 +129,7 @@ func (b *outbox) finish(last End) {
 	}
 }
 
-// close is the close that finish has set; nil: none.
+// close returns the close that finish has set; nil: none.
 func (b *outbox) close() *End {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -159,7 +158,7 @@ func (b *outbox) wake() {
 	}
 }
 
-// write is the writer.
+// write writes what waits, until the outbox is idle or finished. One goroutine runs it.
 func (b *outbox) write(to Client) {
 	var batch [][]byte
 	for {
@@ -185,8 +184,7 @@ func (b *outbox) write(to Client) {
 	}
 }
 
-// next takes what waits, and the close if there is one. With neither the outbox is
-// idle again.
+// next takes the waiting frames, and the close if there is one. With neither, the outbox becomes idle.
 func (b *outbox) next(batch *[][]byte) *End {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -204,7 +202,7 @@ func (b *outbox) next(batch *[][]byte) *End {
 	return b.last
 }
 
-// joined are buffers in which messages are put together.
+// joined are the buffers in which messages are joined.
 var joined = sync.Pool{New: func() any { return new([]byte) }}
 
 // writeAll writes frames, as many at once as fit. It reports false when the

@@ -41,7 +41,7 @@ type Socket struct {
 	outbox outbox        // to the client
 	uplink uplink        // to the object
 	opened chan struct{} // closed when the object has accepted the socket
-	over   chan struct{} // closed when the socket ends: the reader waits for nothing then
+	over   chan struct{} // closed when the socket ends: the reader then stops waiting
 
 	mu         sync.Mutex // guards what follows; taken before the outbox's and the uplink's
 	stage      stage
@@ -343,14 +343,14 @@ func (s *Socket) sendClosed(seq uint64, alone bool) {
 	s.uplink.transmit()
 }
 
-// notTaken notes that one sending of a frame was not taken.
+// notTaken notes that one transmission of a frame was not taken.
 func (s *Socket) notTaken(seq uint64) {
 	if s.uplink.notTaken(seq) {
 		s.hub.recover(s)
 	}
 }
 
-// forget ends the socket: its object knows of the end.
+// forget ends the socket, because its object knows of the end.
 func (s *Socket) forget() {
 	s.mu.Lock()
 	if s.stage != gone {
@@ -377,7 +377,7 @@ func (s *Socket) check(now time.Time) {
 	}
 }
 
-// stageNow is the socket's stage.
+// stageNow returns the socket's stage.
 func (s *Socket) stageNow() stage {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"holdfast/internal/wire"
 )
 
-// uplink carries one socket's frames to its object: it sends them in order, and keeps each until an owner has acknowledged it. It sends again only when
-// resend is called.
+// uplink carries one socket's frames to its object. It sends them in order, and keeps each until an owner has
+// acknowledged it. It sends again only when resend is called.
 //
 // A frame may be handled more than once only as far as owners recognise its number;
 // the owner's part is in objects/host.
@@ -24,7 +24,7 @@ type uplink struct {
 	last     uint64    // number of the newest frame
 	sent     uint64    // number of the newest frame that was sent since resend
 	pending  []frame   // not acknowledged, in order, without gaps in their numbers
-	since    time.Time // since when the oldest of them has waited for an answer
+	since    time.Time // the oldest of them has waited for an answer since then
 	attempts int       // recoveries since the last acknowledgement
 }
 
@@ -43,8 +43,8 @@ type frame struct {
 type flow uint8
 
 const (
-	flowing flow = iota // they are sent as they come
-	stalled             // they wait until an owner has been found
+	flowing flow = iota // frames are sent as they come
+	stalled             // frames wait until an owner has been found
 )
 
 func (f flow) String() string { return [...]string{"flowing", "stalled"}[f] }
@@ -59,8 +59,7 @@ func (u *uplink) full() bool {
 	return len(u.pending) >= wire.FrameWindow
 }
 
-// add keeps a frame that has its number; alone, it takes the place of all others.
-// transmit sends it.
+// add keeps a frame that has its number; transmit sends it. With alone, it replaces all others.
 func (u *uplink) add(req *wire.Request, alone bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -100,7 +99,7 @@ func (u *uplink) transmit() {
 	}
 }
 
-// next is the frame to send now. From here on it counts as sent.
+// next returns the frame to send now. From here on it counts as sent.
 func (u *uplink) next() (seq uint64, payload []byte, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -188,7 +187,7 @@ func (u *uplink) resend() {
 	u.transmit()
 }
 
-// again sends all that is pending once more, in order, unless the uplink is stalled.
+// again sends all pending frames once more, in order, unless the uplink is stalled.
 func (u *uplink) again() {
 	u.mu.Lock()
 	u.sent = 0
@@ -206,8 +205,8 @@ func (u *uplink) pause() time.Duration {
 	return backoff(n)
 }
 
-// backoff returns the pause before attempt n: none before the first, then 10 to 250 ms,
-// and 2 s when some ten seconds have brought nothing, all with jitter.
+// backoff returns the pause before attempt n: none before the first, then 10 to 250 ms, and 2 s after about ten seconds
+// without an acknowledgement, all with jitter.
 func backoff(n int) time.Duration {
 	const patient = 50
 	switch {

@@ -135,7 +135,7 @@ func (c *memoryClient) Close() {
 	}
 }
 
-// messages is what the client has been sent, and the codes of the closes.
+// messages returns what the client has been sent, and the codes of the closes.
 func (c *memoryClient) messages() (got []string, ends []int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -508,7 +508,7 @@ func isOpen(s *Socket) bool {
 	}
 }
 
-// members are the ids of the sockets that the owner takes for open.
+// members returns the ids of the sockets that the owner takes for open.
 func (o *owner) members() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -540,7 +540,7 @@ func message(s *Socket, texts ...string) (ops []wire.LaneOp) {
 	return ops
 }
 
-// closeOp is the close of a socket by its object.
+// closeOp returns the close of a socket by its object.
 func closeOp(s *Socket, code int) wire.LaneOp {
 	return wire.LaneOp{Op: wire.OpClose, Code: code, Slots: wire.SlotsOf([]stream.Slot{s.slot})}
 }

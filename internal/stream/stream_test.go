@@ -251,7 +251,7 @@ func TestANewOwnerClosesTheSocketsThatLackWhatWasOwed(t *testing.T) {
 	}
 }
 
-// BenchmarkEvent is a message to a room, acknowledged by each gateway now and then.
+// BenchmarkEvent measures a message to a room, acknowledged by each gateway now and then.
 func BenchmarkEvent(b *testing.B) {
 	for _, gateways := range []int{1, 3} {
 		b.Run(fmt.Sprint("gateways=", gateways), func(b *testing.B) {

@@ -164,7 +164,7 @@ func (c *Client) announceLost(class string, token uint64) {
 	}
 }
 
-// claimInbox is the subject of the answers to a question to hosts.
+// claimInbox returns the subject of the answers to a question to hosts.
 func (c *Client) claimInbox(question uint64) string {
 	return InboxPrefix + c.cfg.Name + ".claim." + strconv.FormatUint(question, 10)
 }

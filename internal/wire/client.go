@@ -211,7 +211,7 @@ func (c *Client) exchange(ctx context.Context, id Address, req *Request) (*Reply
 	}
 }
 
-// inbox is the reply subject of a copy of a request.
+// inbox returns the reply subject of a copy of a request.
 func (c *Client) inbox(n, copy uint64) string {
 	subject := make([]byte, 0, 96)
 	subject = append(append(append(subject, InboxPrefix...), c.cfg.Name...), '.')
@@ -277,7 +277,7 @@ type attempt struct {
 	why      error // the last reason for sending again
 }
 
-// failure is the caller's error when the time is over.
+// failure returns the caller's error when the time is over.
 func (t *attempt) failure(err error) error {
 	if t.why != nil && errors.Is(err, context.DeadlineExceeded) {
 		err = t.why
@@ -433,7 +433,7 @@ func (c *Client) claimFor(ctx context.Context, id Address, t *attempt) (owned bo
 	return true, nil
 }
 
-// token is the newest token known for the object; 0: none.
+// token returns the newest token known for the object; 0: none.
 func (c *Client) token(object string) uint64 {
 	token, _ := c.tokens.Get(object)
 	return token

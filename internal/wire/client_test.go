@@ -100,7 +100,7 @@ func (s *script) respond(msg *nats.Msg, payload []byte) {
 	}
 }
 
-// heard is what the owner and the host have got so far.
+// heard returns what the owner and the host have got so far.
 func (s *script) heard() (seen []wire.Request, claims int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -198,7 +198,7 @@ func (x *storyteller) moves(s story) {
 	}
 }
 
-// died is the copies that are older than a minute: all, once an owner that was
+// died returns the copies that are older than a minute: all, once an owner that was
 // claimed after them has aged.
 func (x *storyteller) died(s *story) (n uint8) {
 	for t := range s.owners {

@@ -9,7 +9,7 @@ import (
 	"holdfast/internal/wire"
 )
 
-// box is a host nearby, which answers the i-th message with what answer says; false
+// box returns a host nearby, which answers the i-th message with what answer says; false
 // is an object that is not served there.
 func (s *script) box(near *wire.Nearby, answer func(i int) (*wire.Reply, bool)) (leave func()) {
 	return near.Join(func(msg *nats.Msg) bool {

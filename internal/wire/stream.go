@@ -366,7 +366,7 @@ func (s Slots) All() iter.Seq[uint32] {
 	}
 }
 
-// Len is the number of slots.
+// Len returns the number of slots.
 func (s Slots) Len() (n int) {
 	s.runs(func(_, count uint64) bool {
 		n += int(count)

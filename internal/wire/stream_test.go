@@ -237,7 +237,7 @@ func FuzzDecodeLanes(f *testing.F) {
 	})
 }
 
-// roomPush is a message of 60 bytes for a room of so many sockets at one gateway, after
+// roomPush returns a message of 60 bytes for a room of so many sockets at one gateway, after
 // the first of the lane.
 func roomPush(tb testing.TB, sockets int) *LanePush {
 	tb.Helper()

@@ -54,7 +54,7 @@ type Address struct {
 	Near string // the region in which a claim asks first, "" for the client's own
 }
 
-// Named is the address with a name; one that does not derive the id is ignored.
+// Named returns the address with a name; one that does not derive the id is ignored.
 func (a Address) Named(name string) Address {
 	if id, err := a.Class().ID(name); err == nil && id == a.ID {
 		a.Name = name
@@ -72,14 +72,14 @@ const (
 	fromHost    = ".h"
 )
 
-// ObjectSubject is the subject of gateways' requests to an object.
+// ObjectSubject returns the subject of gateways' requests to an object.
 func ObjectSubject(id objects.ID) string { return ObjectPrefix + id.Key() + fromGateway }
 
-// ObjectHostSubject is the subject of hosts' requests to the object with this key. The owner
+// ObjectHostSubject returns the subject of hosts' requests to the object with this key. The owner
 // accepts there the requests that only hosts may send.
 func ObjectHostSubject(key string) string { return ObjectPrefix + key + fromHost }
 
-// OwnerSubject is the subscription of an object's owner: all of the above.
+// OwnerSubject returns the subscription of an object's owner: all of the above.
 func OwnerSubject(id objects.ID) string { return ObjectPrefix + id.Key() + ".*" }
 
 // ObjectOf returns the key of a message's object, and whether a host has sent the message.
@@ -92,7 +92,7 @@ func ObjectOf(subject string) (key string, host bool) {
 	return strings.TrimSuffix(key, fromGateway), false
 }
 
-// RequestOf is the part of a reply subject that is the same for every copy of a
+// RequestOf returns the part of a reply subject that is the same for every copy of a
 // request. The reply subject of anything else is returned as it is.
 func RequestOf(reply string) string {
 	if dots := strings.Count(reply, "."); dots != 3 && dots != 4 || strings.HasPrefix(reply, InboxPrefix+"h.") {
@@ -105,17 +105,17 @@ func RequestOf(reply string) string {
 // only copies that name it.
 const CopyLife = time.Minute
 
-// OwnerQueue is the queue group of the owner with this token. It has no other member: a
+// OwnerQueue returns the queue group of the owner with this token. It has no other member: a
 // frozen owner gets copies of its successor's messages, and takes none away.
 func OwnerQueue(token uint64) string { return "o" + strconv.FormatUint(token, 10) }
 
-// ClaimSubject is where the hosts of a region that run the class take claims, one each.
+// ClaimSubject returns where the hosts of a region that run the class take claims, one each.
 func ClaimSubject(region, class string) string { return "hf.claim." + region + "." + class }
 
-// HostSubject is where one host takes claims.
+// HostSubject returns where one host takes claims.
 func HostSubject(incarnation string) string { return "hf.host." + incarnation }
 
-// HostsSubject is the subject of questions to all hosts that run the class; to all hosts for
+// HostsSubject returns the subject of questions to all hosts that run the class; to all hosts for
 // an empty class.
 func HostsSubject(class string) string {
 	if class == "" {
@@ -128,7 +128,7 @@ func HostsSubject(class string) string {
 // subscription covers them all, so the gateway gets them in the order of their arrival.
 func GatewayInbox(gateway string) string { return InboxPrefix + "h." + gateway + "." }
 
-// GatewaySubject is the subject of owners' messages of one kind to a gateway.
+// GatewaySubject returns the subject of owners' messages of one kind to a gateway.
 func GatewaySubject(gateway, kind string) string { return GatewayInbox(gateway) + kind }
 
 // What follows in a GatewaySubject.
@@ -148,8 +148,8 @@ const (
 	Hold = "held" // Held
 )
 
-// BodySubject is the subject of segments of bodies for a host's incarnation or another client. The name of a host has no
-// dot, other names have one.
+// BodySubject returns the subject of segments of bodies for a host's incarnation or another client. The name of a host
+// has no dot, other names have one.
 func BodySubject(name string) string {
 	if strings.Contains(name, ".") {
 		return InboxPrefix + name + ".b"
@@ -172,7 +172,7 @@ func SlotOf(gateway, id string) (uint32, bool) {
 	return uint32(n), err == nil
 }
 
-// FrameSubject is the reply subject of a frame, for the news that it was not taken. It names
+// FrameSubject returns the reply subject of a frame, for the news that it was not taken. It names
 // the frame, because the server's "no responders" does not.
 func FrameSubject(gateway, socket string, seq uint64) string {
 	return GatewayInbox(gateway) + "frame." + socket + "." + strconv.FormatUint(seq, 10)

@@ -39,14 +39,14 @@ func (r *incarnation) wake(ctx context.Context, key string) error {
 // setter sets an object's wake-up.
 type setter func(ctx context.Context, key string, at time.Time) error
 
-// wakeNeed is what an object has to be woken for. A nil one is nothing.
+// wakeNeed is the next thing that an object has to be woken for. A nil wakeNeed is no need.
 type wakeNeed struct {
 	at   time.Time // of the alarm, the first timer, or the end of a session; zero: none
-	soon bool      // it has told others something that is under way
+	soon bool      // a message to another object is under way
 }
 
-// needOf is what an object with this alarm, and what it has told, has to be woken for, and
-// at the time when a session ends; zero: none is away.
+// needOf returns the need of an object with this alarm and these told messages. session is when the first session that
+// is away ends; zero: no session is away.
 func needOf(a engine.Alarm, t *told, session time.Time) *wakeNeed {
 	at, ok := a.Next()
 	if !session.IsZero() && (!ok || session.Before(at)) {
@@ -68,10 +68,10 @@ func needOf(a engine.Alarm, t *told, session time.Time) *wakeNeed {
 // wakeUp is the time for which a wake-up is set; the zero wakeUp is none.
 type wakeUp struct {
 	at    time.Time
-	loose bool // it is there in case the owner is lost. It is not moved and not taken back, so a busy object sets few
+	loose bool // only for the case that the owner is lost. A loose wake-up is neither moved nor taken back, so a busy object sets few
 }
 
-// wakeUp is the one that is needed now.
+// wakeUp returns the wake-up that the need calls for now; zero: none.
 func (n *wakeNeed) wakeUp(now time.Time) wakeUp {
 	switch {
 	case n == nil:
@@ -82,15 +82,16 @@ func (n *wakeNeed) wakeUp(now time.Time) wakeUp {
 	return wakeUp{at: n.at}
 }
 
-// before reports whether this wake-up has to be set, because the one that is set is none, or later.
+// before reports whether w has to be set: no wake-up is set, or the one that is set is later.
 func (w wakeUp) before(set wakeUp) bool {
 	return !w.at.IsZero() && (set.at.IsZero() || w.at.Before(set.at))
 }
 
-// schedule sets the object's wake-up, or takes it back, unless it is what is set. It runs on the goroutine that puts.
+// schedule replaces the wake-up last, which is set, by next; a zero next clears the wake-up. The goroutine at the store
+// calls it.
 func (o *object) schedule(next, last wakeUp, set setter) error {
 	if next.at.Equal(last.at) {
-		return nil // mostly
+		return nil // the common case
 	}
 	ctx, cancel := context.WithTimeout(o.in.work, o.in.timing.Commit)
 	defer cancel()
@@ -100,7 +101,7 @@ func (o *object) schedule(next, last wakeUp, set setter) error {
 	return o.in.clock.Clear(ctx, o.id.Key())
 }
 
-// onWakeUp is a wake-up: it runs the alarm and the timers that are due, and sets the next wake-up.
+// onWakeUp handles a wake-up: it runs the alarm and the timers that are due, and sets the next wake-up.
 func (o *object) onWakeUp(ctx context.Context, ev event) {
 	now := time.Now()
 	o.endSessions(now)
@@ -118,7 +119,7 @@ func (o *object) onWakeUp(ctx context.Context, ev event) {
 		o.setAgain(ev)
 		return
 	}
-	o.setWakeUp(wakeUp{}) // it has fired: what is written now sets the next one
+	o.setWakeUp(wakeUp{}) // the wake-up has fired: the commit of this event sets the next one
 	if !o.handleTold() {
 		o.setAgain(ev)
 		return
@@ -126,8 +127,7 @@ func (o *object) onWakeUp(ctx context.Context, ev event) {
 	o.answer(ev.reply, wire.Reply{})
 }
 
-// setWakeUp is an obligation of the host's own: set the wake-up again, which has come
-// early, then report the result.
+// setWakeUp is an obligation of the host's own: a wake-up came early, so set it again, then report the result.
 type setWakeUp struct {
 	owner.Do
 	need *wakeNeed
@@ -169,7 +169,7 @@ func (o *object) afterCommit() {
 	}
 }
 
-// alarmPointer is nil for none.
+// alarmPointer returns a pointer to the alarm; nil if none is set.
 func alarmPointer(a engine.Alarm) *engine.Alarm {
 	if a == (engine.Alarm{}) {
 		return nil
@@ -177,7 +177,7 @@ func alarmPointer(a engine.Alarm) *engine.Alarm {
 	return &a
 }
 
-// alarmValue is the alarm that a may be.
+// alarmValue returns the alarm that a points to; zero for nil.
 func alarmValue(a *engine.Alarm) engine.Alarm {
 	if a == nil {
 		return engine.Alarm{}
@@ -215,8 +215,8 @@ func (o *object) runAlarm(ctx context.Context, ev event) {
 	o.apply(ev, engine.Outcome{Alarm: &failed, Sends: out.Sends}, o.replyTo(ev, engine.Outcome{}, nil), nil)
 }
 
-// setAgain sets the wake-up for what the record says: the one that has fired is gone.
-// The alarm is answered when that is done.
+// setAgain sets the wake-up that the record calls for, because the last wake-up has fired. The request that carried it
+// is answered when the new one is set.
 func (o *object) setAgain(ev event) {
 	then := func(err error) {
 		reply := wire.Reply{}
@@ -233,7 +233,7 @@ func (o *object) setAgain(ev event) {
 	}
 }
 
-// numbered is the alarm with a number of its own if it has just been set; nil for none.
+// numbered returns the alarm, with a new number if it has none; nil if no alarm is set.
 func numbered(a engine.Alarm) *engine.Alarm {
 	if a.Number == 0 && !a.At.IsZero() {
 		a.Number = 1 + rand.Uint64N(1<<48) // exact in JSON

@@ -17,19 +17,19 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Limits of what events ask.
+// Bounds of what events ask.
 const (
-	maxDepth    = 16   // objects of a chain that wait
+	maxDepth    = 16   // objects in a chain of asks
 	maxInFlight = 64   // asks of one event at once; more wait
-	maxAsks     = 1000 // of one event
+	maxAsks     = 1000 // asks of one event
 	maxLabel    = 64   // bytes of an object's name, as a chain shows it
 	leastTime   = 10 * time.Millisecond
-	partOfTime  = 16 // what is left of an event's time, less one part of this many, is what it gives to an ask
+	partOfTime  = 16 // an ask gets what is left of its event's time, less one part in this many
 	maxOpenSaid = 4096
 	maxRoot     = 512 // bytes of an event's name
 )
 
-// asking is what one event has asked, and asks. The object's lock guards it.
+// asking holds the asks of one event. object.mu guards it.
 type asking struct {
 	run      asks.Run
 	inFlight chan struct{} // holds a token for each ask that is under way
@@ -42,7 +42,7 @@ type wait struct {
 	callee string
 	cancel context.CancelFunc
 	timer  *time.Timer   // sends the next probe
-	after  time.Duration // which is so long after the one before
+	after  time.Duration // the pause before that probe
 }
 
 var _ engine.Event = (*eventContext)(nil)
@@ -107,7 +107,7 @@ func (c *eventContext) ask(ctx context.Context, q engine.Question) (engine.Answe
 	return engine.Answer{Output: reply.Body}, nil
 }
 
-// leavesNothing reports whether an ask has certainly left nothing at its callee that is to be settled.
+// leavesNothing reports whether the callee certainly keeps nothing of an ask, so that nothing has to be settled.
 func leavesNothing(reply *wire.Reply, err error) bool {
 	if err != nil {
 		return objects.CodeOf(err) != objects.Unknown
@@ -115,7 +115,7 @@ func leavesNothing(reply *wire.Reply, err error) bool {
 	return !reply.Kept
 }
 
-// askFailed is a failure of an ask as its event sees it: what it was, and who.
+// askFailed returns the error of an ask as its event sees it: with the callee's name.
 func askFailed(label string, err error) error {
 	e, ok := errors.AsType[*objects.Error](err)
 	if !ok {
@@ -126,7 +126,7 @@ func askFailed(label string, err error) error {
 	return &told
 }
 
-// request is what is sent for a question, as far as it does not change from one run of the event to the next.
+// request makes the request for a question, without what differs from one run of the event to the next.
 func (c *eventContext) request(ctx context.Context, q engine.Question) (wire.Address, *wire.Request, error) {
 	to := wire.Address{Name: q.Name, Near: q.Near}
 	if err := to.UnmarshalText([]byte(q.Key)); err != nil {
@@ -152,7 +152,7 @@ func (c *eventContext) request(ctx context.Context, q engine.Question) (wire.Add
 	return to, req, nil
 }
 
-// chain is the objects that wait for what the event asks, the object itself the last.
+// chain returns the objects that wait for the answer to an ask of this event; the object itself is the last.
 func (c *eventContext) chain() []wire.Link {
 	var chain []wire.Link
 	if c.from != nil {
@@ -161,7 +161,7 @@ func (c *eventContext) chain() []wire.Link {
 	return append(chain, wire.Link{Key: c.o.id.Key(), Label: labelOf(c.o.id.Key(), c.o.id.Name)})
 }
 
-// labelOf is an object for people: class/name, and a part of its id if it has no name.
+// labelOf returns an object's name for people: class/name, or class and a part of the id if the object has no name.
 func labelOf(key, name string) string {
 	class, id, _ := strings.Cut(key, ".")
 	if name == "" {
@@ -181,8 +181,8 @@ func chainText(chain []wire.Link, last string) string {
 	return text.String() + last
 }
 
-// childDeadline is when what the event asks has to be answered, so that the event can still answer. It reports false if
-// there is no time for that.
+// childDeadline returns when an ask must be answered, so that the event can still answer. It reports false if too
+// little time is left.
 func (c *eventContext) childDeadline(ctx context.Context, now time.Time) (time.Time, bool) {
 	deadline := c.deadline
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(deadline) {
@@ -214,8 +214,8 @@ func (c *eventContext) beginAsk(ctx context.Context) (*asking, error) {
 	}
 }
 
-// passGate waits until all that the running event can have read is durable, and the object is certainly ours. What earlier
-// events have written is put at once.
+// passGate waits until everything that the running event can have read is durable, and the object is certainly ours.
+// Writes of earlier events are put at once.
 func (o *object) passGate(ctx context.Context) error {
 	passed := make(chan bool, 1)
 	o.mu.Lock()
@@ -262,8 +262,8 @@ func (c *eventContext) sign(a *asking, to string, req *wire.Request, cancel cont
 	return id, nil
 }
 
-// settles is what the event has asked and is settled when the event is durable; nil: nothing, or it comes again. The event
-// asks nothing more. With the object's lock held.
+// settles returns the asks that are settled when the event is durable; nil if there are none, or the event runs again.
+// The event asks nothing after this. With the object's lock held.
 func (ev event) settles(failure *objects.Error) *asking {
 	c := ev.ctx
 	if c == nil {
@@ -277,7 +277,7 @@ func (ev event) settles(failure *objects.Error) *asking {
 	return c.asking
 }
 
-// endAsking has an event that has failed, and comes again, ask nothing more.
+// endAsking ends the asks of an event that has failed and will run again.
 func (o *object) endAsking(c *eventContext) {
 	if c == nil {
 		return
@@ -296,7 +296,7 @@ func (o *object) settleAsks(a *asking) {
 	o.sendSettled(now)
 }
 
-// sendSettled tells callees what is settled, if a message to them is due. With mu held.
+// sendSettled tells callees which asks are settled, if such a message is due. With mu held.
 func (o *object) sendSettled(now time.Time) {
 	due, again := o.asks.Due(now)
 	for i := range due {
@@ -313,8 +313,8 @@ func (o *object) sayLater() {
 	}
 }
 
-// sendSettled tells one callee what is settled of what an object has asked. The message goes over NATS and not nearby, so it
-// comes after all copies of what was asked.
+// sendSettled tells one callee which asks of an object are settled. The message always goes over NATS, so it comes
+// after all copies of the asks.
 func (in *incarnation) sendSettled(caller string, token uint64, s *asks.Say) {
 	settled := wire.SettledAsks{Caller: caller, Token: token, Low: s.Low}
 	for _, n := range s.Open {
@@ -326,7 +326,7 @@ func (in *incarnation) sendSettled(caller string, token uint64, s *asks.Say) {
 
 // What follows is the callee's half.
 
-// checkAsked refuses what no host of ours has sent.
+// checkAsked refuses an ask that no host can have sent.
 func checkAsked(req *wire.Request) error {
 	var caller objects.ID
 	a := req.Asked
@@ -343,14 +343,14 @@ func checkAsked(req *wire.Request) error {
 	case len(a.Chain) == 0 || len(a.Chain) > maxDepth+1:
 		return fmt.Errorf("a chain of %d objects", len(a.Chain))
 	case req.Kind != wire.Call && req.Kind != wire.Fetch || req.Key != "" || req.Socket != "":
-		return errors.New("this is nothing that an object asks")
+		return errors.New("this kind of request comes from no object")
 	}
 	return nil
 }
 
 func checkSettled(s *wire.SettledAsks) error {
 	if s == nil || s.Caller == "" || len(s.Open) > maxOpenSaid {
-		return errors.New("this is not what settles asks")
+		return errors.New("these fields settle no asks")
 	}
 	return nil
 }
@@ -359,7 +359,7 @@ func questionOf(a *wire.Asked) asks.Question {
 	return asks.Question{ID: asks.ID(a.ID), Caller: a.Caller, Token: a.Token, N: a.N, Long: a.Long, Fence: a.Fence}
 }
 
-// tooLargeToKeep refuses the answer to an object that has changed something, and is too large to be kept.
+// tooLargeToKeep refuses an answer to an object if the event wrote and the answer is too large to be kept.
 func (o *object) tooLargeToKeep(ev event, out engine.Outcome) error {
 	if ev.req == nil || ev.req.Asked == nil || out.Err != nil {
 		return nil
@@ -374,7 +374,7 @@ func (o *object) tooLargeToKeep(ev event, out engine.Outcome) error {
 	return objects.Errorf(objects.TooLarge, "the answer to an object has %d bytes, at most %d are allowed where the event has changed something", size, asks.MaxAnswer)
 }
 
-// owes reports whether others may keep what the event has asked them.
+// owes reports whether callees may still keep answers to the event's asks.
 func (o *object) owes(c *eventContext) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

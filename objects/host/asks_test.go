@@ -86,7 +86,7 @@ func (d *district) loses(lost func(subject, reply string, data []byte) bool) {
 	d.bus.drop = lost
 }
 
-// kept is how many answers an object keeps for others, and owes says that its own asks are not all settled.
+// kept returns how many answers an object keeps for others, and owes says that its own asks are not all settled.
 func (d *district) kept(host, name string) (kept int, owes bool) {
 	o := d.object(host, name)
 	o.mu.Lock()
@@ -162,7 +162,7 @@ func (d *district) own(host, name string) *object {
 	return o
 }
 
-// object is one that a host has.
+// object returns one that a host has.
 func (d *district) object(host, name string) *object { return d.hosts[host].in.find(palID(name).Key()) }
 
 // does sets what an object does when it is asked to.
@@ -186,7 +186,7 @@ func (d *district) ask(name string, req wire.Request) (*wire.Reply, error) {
 	return reply, err
 }
 
-// count is what an object has counted.
+// count returns what an object has counted.
 func (d *district) count(name string) int {
 	d.t.Helper()
 	reply, err := d.ask(name, wire.Request{Call: "read"})

@@ -42,7 +42,7 @@ func (*hose) in(tx *objects.Tx, _ int) (objects.None, error) {
 
 func (*hose) got(tx *objects.Tx, _ objects.None) (int, error) { return hoseSum.Get(tx), nil }
 
-// BenchmarkTell is messages of one object, each an event that writes, from the call that tells them until the last was handled
+// BenchmarkTell measures messages of one object, each an event that writes, from the call that tells them until the last was handled
 // durably: to one receiver, and to a thousand.
 func BenchmarkTell(b *testing.B) {
 	for _, to := range []int{1, 1000} {

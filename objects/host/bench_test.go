@@ -102,7 +102,7 @@ func asker(b *testing.B) func(b *testing.B, name, call string, input any) {
 	}
 }
 
-// BenchmarkCommit is a call that changes some keys of an object that has a hundred,
+// BenchmarkCommit measures a call that changes some keys of an object that has a hundred,
 // from the request to the reply: one event at a time, one put each.
 func BenchmarkCommit(b *testing.B) {
 	ask := asker(b)
@@ -119,7 +119,7 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
-// BenchmarkRead is the same way without a put.
+// BenchmarkRead measures the same way without a put.
 func BenchmarkRead(b *testing.B) {
 	ask := asker(b)
 	ask(b, "a", "peek", nil)
@@ -129,7 +129,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// BenchmarkClaim is the first request to an object that nobody has asked for yet:
+// BenchmarkClaim measures the first request to an object that nobody has asked for yet:
 // nobody listens, a host claims it, the request is sent again. The event writes
 // nothing, so the claim is the only put.
 func BenchmarkClaim(b *testing.B) {
@@ -143,7 +143,7 @@ func BenchmarkClaim(b *testing.B) {
 	}
 }
 
-// BenchmarkFanOut is the host's part of a message to many: what one event wants
+// BenchmarkFanOut measures the host's part of a message to many: what one event wants
 // sent is made into the push for their gateway, and encoded.
 func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{1, 10, 100, 1000} {
@@ -167,7 +167,7 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 }
 
-// BenchmarkNote is what a socket that comes costs the record, less the put.
+// BenchmarkNote measures what a socket that comes costs the record, less the put.
 func BenchmarkNote(b *testing.B) {
 	for _, n := range []int{1, 100, 1000, 10_000} {
 		b.Run(fmt.Sprint("sockets=", n), func(b *testing.B) {

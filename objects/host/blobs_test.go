@@ -38,7 +38,7 @@ var (
 		objects.On(stowCall, (*attic).stow), objects.On(checkCall, (*attic).check), objects.On(slowCall, (*attic).slow))
 )
 
-// pattern is bytes that cannot be compressed.
+// pattern returns bytes that cannot be compressed.
 func pattern(t thingOf) io.Reader {
 	source := rand.NewChaCha8([32]byte{byte(t.Seed)})
 	_, _ = io.CopyN(io.Discard, source, int64(t.From)) // it never fails

@@ -11,25 +11,25 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// claim is the part of an object that only its claim needs: the record that was read, what is
-// made of it, and whether an operator lets it pass a quarantine. Only its methods use its
-// fields. The goroutine at the store calls them; object.mu guards what others call.
+// claim is the part of an object that only its claim needs: the record that was read, the record that is put, and
+// whether an operator has lifted the quarantine. Only its methods use its fields. The goroutine at the store calls
+// them; object.mu guards the fields that others need.
 type claim struct {
 	found   *record.Record // as last read; nil: there was none
 	opened  *state.State   // of this record
-	entries []entry        // answers that it has
-	record  *record.Record // what the claim puts, and the object is served from; nil: nothing yet
-	lifted  bool           // an operator has it pass a quarantine; object.mu guards it
+	entries []entry        // answers that the state has
+	record  *record.Record // what the claim puts, and the object is then served from; nil: not made yet
+	lifted  bool           // an operator has lifted the quarantine; object.mu guards it
 }
 
 // read notes the record that was read; nil: there is none.
 func (c *claim) read(rec *record.Record) { c.found = rec }
 
-// lift has the claim pass a quarantine. With object.mu held.
+// lift lets the claim pass a quarantine. With object.mu held.
 func (c *claim) lift() { c.lifted = true }
 
-// quarantine is for how long nobody may claim the object, and how many owners it has lost in
-// a row. With object.mu held.
+// quarantine returns for how long nobody may claim the object, and how many owners were lost in a row. With object.mu
+// held.
 func (c *claim) quarantine(now time.Time) (left time.Duration, lost uint64) {
 	if c.lifted {
 		return 0, 0
@@ -37,7 +37,7 @@ func (c *claim) quarantine(now time.Time) (left time.Duration, lost uint64) {
 	return quarantine(c.found, now), losses(c.found, now)
 }
 
-// name is the object's name in the record that was read; "": none.
+// name returns the object's name in the record that was read; "": none.
 func (c *claim) name() string {
 	if c.found == nil {
 		return ""
@@ -45,8 +45,8 @@ func (c *claim) name() string {
 	return c.found.Name
 }
 
-// owner is the host that the record names, for people. incarnation is what package owner knows
-// of it.
+// owner names the host in the record that was read, for people; without a record, the incarnation that package owner
+// knows.
 func (c *claim) owner(incarnation string) string {
 	if c.found == nil {
 		return "incarnation " + incarnation
@@ -70,9 +70,8 @@ func (c *claim) open(ctx context.Context, key string, home state.Home, history t
 	return nil
 }
 
-// put makes the record that the claim puts: the one that was read, in the name of this host.
-// parked reports that the record's alarm is parked now because its last owners were lost while
-// it was due. With object.mu held.
+// put makes the record that the claim puts: the record that was read, in the name of this host. parked reports that the
+// record's alarm is parked now, because its last owners were lost while it was due. With object.mu held.
 func (c *claim) put(put owner.Put, name, me string, now time.Time) (rec *record.Record, parked bool) {
 	rec = &record.Record{Name: name, Data: new(engine.Data)}
 	if c.found != nil {
@@ -96,20 +95,19 @@ func (c *claim) put(put owner.Put, name, me string, now time.Time) (rec *record.
 	return rec, parked
 }
 
-// claimed is the record that the claim has put, and the keys of the runtime that it has.
+// claimed returns the record that the claim has put, and the runtime's keys in it.
 func (c *claim) claimed() (*record.Record, *engine.Data) { return c.record, c.opened.Reserved() }
 
-// memory is what the object is served from.
+// memory returns the memory that the object is served from.
 func (c *claim) memory(now time.Time) memory { return newMemory(c.record, c.opened, c.entries, now) }
 
-// cut is what of the object is in parts, nil for nothing, and what is to be in the store before
-// a put.
+// cut returns the parts for the record, nil for none, and what must be in the store before a put.
 func (c *claim) cut(p state.Put, home state.Home) (*state.Head, *state.Before) {
-	p.Head = len(c.entries) > 0 // hosts that know no heads do not know where the answers are
+	p.Head = len(c.entries) > 0 // hosts that know no heads cannot find the answers
 	return c.opened.Cut(p, home)
 }
 
-// snapshot is the object as it was, but that it is told which owner was lost.
+// snapshot returns the claimed record with these parts.
 func (c *claim) snapshot(parts *state.Head) record.Record {
 	rec := *c.record
 	rec.Data, rec.Parts = c.opened.Journal(), parts
@@ -124,13 +122,13 @@ const (
 	firstQuarantine = 5 * time.Second // doubled with every further loss
 	maxQuarantine   = 5 * time.Minute
 
-	// A claim may be as far in the future as two clocks differ. One beyond that is by a clock that is wrong: were it
-	// believed, the quarantine would last until then.
+	// Clocks differ, so a claim may lie a little in the future. A claim beyond maxClaimAhead comes from a wrong clock
+	// and is ignored: otherwise the quarantine would last until that time.
 	maxClaimAhead = time.Minute
 )
 
-// losses is how many owners in a row were lost with the object before they committed
-// anything. The record's owner must be lost.
+// losses returns how many owners in a row were lost with the object before they committed anything. The record's owner
+// must be lost.
 func losses(rec *record.Record, now time.Time) uint64 {
 	if rec == nil || rec.Owner == "" {
 		return 0
@@ -141,7 +139,7 @@ func losses(rec *record.Record, now time.Time) uint64 {
 	return rec.Claims
 }
 
-// quarantine is for how long nobody may claim the object.
+// quarantine returns for how long nobody may claim the object.
 func quarantine(rec *record.Record, now time.Time) time.Duration {
 	lost := losses(rec, now)
 	if lost < lossesAllowed {

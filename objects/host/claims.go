@@ -73,7 +73,7 @@ func (in *incarnation) answerRollCall(msg *nats.Msg) {
 	}
 }
 
-// lift has the next claim of the object pass its quarantine.
+// lift lets the next claim of the object pass its quarantine.
 func (o *object) lift() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -82,19 +82,19 @@ func (o *object) lift() {
 	}
 }
 
-// resume has a parked alarm run, because an operator wants it. The object stays asleep.
+// resume makes a parked alarm due again, for an operator. The object stays asleep.
 func (o *object) resume(ev event) {
 	before := o.memory.alarmSet()
 	out := engine.Outcome{}
 	if after := before.Resumed(); !after.Equal(before) {
 		out.Alarm = &after
-		o.in.log.Info("alarm parked no more", "object", o.id.Key(), "name", o.id.Name, "set for", before.At)
+		o.in.log.Info("parked alarm resumed", "object", o.id.Key(), "name", o.id.Name, "set for", before.At)
 	}
 	o.finish(ev, out)
 }
 
-// quarantined is why nobody may claim the object now: it keeps losing its owners. nil: it may be claimed. Called by the
-// goroutine at the store.
+// quarantined returns the refusal of a claim while the object is in quarantine; nil if it may be claimed. The goroutine
+// at the store calls it.
 func (o *object) quarantined() *objects.Error {
 	o.mu.Lock()
 	left, lost := o.opening.quarantine(time.Now())

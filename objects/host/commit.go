@@ -57,8 +57,7 @@ func (o *object) decide(e owner.Event) (start bool) {
 	return start
 }
 
-// work does what is to be done at the store, one thing after the other, until there
-// is nothing left. One goroutine at a time does so.
+// work fulfils the obligations to the store in order, until none is left. One goroutine at a time runs it.
 func (o *object) work() {
 	o.mu.Lock()
 	first := o.commit.obligation()
@@ -68,8 +67,8 @@ func (o *object) work() {
 	}
 }
 
-// done passes the result of the first obligation to package owner; nil: there is none. It
-// returns the next obligation, if there is one.
+// done passes the result of the first obligation, nil for none, to package owner. It returns the next obligation, if
+// there is one.
 func (o *object) done(came owner.Event) (next owner.Do, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -82,7 +81,7 @@ func (o *object) done(came owner.Event) (next owner.Do, more bool) {
 	return next, more
 }
 
-// perform does one thing at the store and returns what came of it, nil for nothing.
+// perform fulfils one obligation to the store and returns the event that follows, nil for none.
 func (o *object) perform(d owner.Do) owner.Event {
 	switch d := d.(type) {
 	case owner.ReadRecord:
@@ -146,21 +145,21 @@ func (o *object) read() owner.Event {
 	return answer
 }
 
-// ended reports whether there is no point in going on.
+// ended reports whether the object is gone or the incarnation has ended.
 func (o *object) ended() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.stage() == gone || o.in.work.Err() != nil
 }
 
-// phase is where the object stands with package owner.
+// phase returns the object's phase in package owner.
 func (o *object) phase() owner.Phase {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.commit.state().Phase
 }
 
-// send puts the record. Its wake-up is set before, if it needs an earlier one.
+// send puts the record. If the record needs an earlier wake-up, that is set first.
 func (o *object) send(put owner.Put) owner.Event {
 	if o.ended() {
 		return nil
@@ -169,7 +168,7 @@ func (o *object) send(put owner.Put) owner.Event {
 	if next := p.wake.wakeUp(time.Now()); next.before(set) {
 		if err := o.schedule(next, set, o.in.clock.Set); err != nil {
 			o.setWakeUp(wakeUp{})
-			o.in.log.Warn("put waits for its wake-up", "err", err)
+			o.in.log.Warn("wake-up not set; the put is tried again after the record was read", "err", err)
 			return owner.Doubt{}
 		}
 		o.setWakeUp(next)
@@ -201,7 +200,7 @@ func (o *object) send(put owner.Put) owner.Event {
 	}
 }
 
-// refusalOf is the error that callers get if the store refuses a put.
+// refusalOf returns the error for callers when the store has refused a put.
 func (o *object) refusalOf(err error) *objects.Error {
 	switch {
 	case errors.Is(err, record.ErrFull):
@@ -214,8 +213,8 @@ func (o *object) refusalOf(err error) *objects.Error {
 	return e
 }
 
-// payloadOf is what to put, encoded when it was decided on or, for a claim, now. It
-// also returns which wake-up is set.
+// payloadOf returns the payload of a put, encoded when the put was decided on or, for a claim, now. It also returns
+// which wake-up is set.
 func (o *object) payloadOf(put owner.Put) (*payload, wakeUp) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -262,7 +261,7 @@ func (o *object) encode(put owner.Put) *payload {
 	return &payload{put: put, value: rec.Encode(), before: before, wake: need}
 }
 
-// snapshot is the object as its record is to have it. With mu held.
+// snapshot returns the object's record, made of what is in memory. With mu held.
 func (o *object) snapshot(parts *state.Head) record.Record {
 	if o.opening != nil {
 		return o.opening.snapshot(parts)
@@ -273,12 +272,12 @@ func (o *object) snapshot(parts *state.Head) record.Record {
 	return rec
 }
 
-// startBatchTimer has what was written put after batchTime. With mu held.
+// startBatchTimer starts the timer that puts the batch after batchTime. With mu held.
 func (o *object) startBatchTimer() {
 	o.commit.startBatchTimer(func() *time.Timer { return time.AfterFunc(batchTime, o.batchTimeOver) })
 }
 
-// batchTimeOver has what was written put now, on a goroutine of its own.
+// batchTimeOver puts the batch, on the timer's goroutine.
 func (o *object) batchTimeOver() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -287,7 +286,7 @@ func (o *object) batchTimeOver() {
 	}
 }
 
-// finishBatch has what was written put now.
+// finishBatch puts the batch now.
 func (o *object) finishBatch() {
 	if o.endBatch() {
 		o.work()
@@ -301,14 +300,12 @@ func (o *object) endBatch() (start bool) {
 	return o.putBatch()
 }
 
-// putBatch decides on a put of what was written, and reports as decide does. With
-// mu held.
+// putBatch decides on a put of the batch, and reports as decide does. With mu held.
 func (o *object) putBatch() (start bool) {
 	return o.commit.endBatch() && o.stage() != gone && o.decide(owner.Changed{})
 }
 
-// doubtLevel is the level at which a doubtful put is logged: low if two hosts only claimed
-// an object at once.
+// doubtLevel returns the level at which a doubtful put is logged: low if two hosts only claimed an object at once.
 func doubtLevel(err error) slog.Level {
 	if record.Busy(err) {
 		return slog.LevelDebug

@@ -10,26 +10,25 @@ import (
 	"holdfast/objects/host/internal/state"
 )
 
-// committer is an object's side of the store: what package owner has decided, what is to be
-// done there, the put under way, the wake-up that belongs to what is durable, and the batch
-// of writes that waits for its put. It decides and remembers; object encodes, asks the store
-// and sends. Only its methods use its fields. object.mu guards it, except where a method
-// says otherwise.
+// committer is an object's side of the store: package owner's state, the obligations to the store, the put under way,
+// the wake-up for what is durable, and the batch of writes that waits for its put. It decides and remembers; object
+// encodes, asks the store and sends. Only its methods use its fields. object.mu guards it, except where a method says
+// otherwise.
 type committer struct {
 	own     owner.State
-	todo    []owner.Do    // what is to be done at the store, in order; the first is being done
+	todo    []owner.Do    // obligations to the store, in order; the first is being fulfilled
 	payload *payload      // of the put under way
 	durable *wakeNeed     // as of the last commit known to have landed; nil: none
 	wakeUp  *wakeUp       // that is set; nil: none
 	timer   *time.Timer   // nil until the first batch that waits
 	proven  atomic.Uint64 // the generation of the lease in which the last put to land was made
-	proving uint64        // the generation that a put was asked for to prove
+	proving uint64        // the generation for which a put was requested last, to prove it
 	batch   batch
 	waits   atomic.Bool // something has come to wait for a put since the event loop looked
 
 	// The goroutine at the store owns these.
-	attempts uint32         // reads in a row that settled nothing
-	refused  *objects.Error // why the store has refused what it was asked last
+	attempts uint32         // reads in a row without a final answer
+	refused  *objects.Error // the last refusal
 }
 
 // payload is the put under way, encoded once.
@@ -37,20 +36,20 @@ type payload struct {
 	put    owner.Put
 	made   uint64        // in this generation of the lease
 	value  []byte        // nil: remove the record
-	before *state.Before // what is to be in the store first; nil: nothing
+	before *state.Before // what must be in the store first; nil: nothing
 	wake   *wakeNeed
 }
 
-// is reports whether this is what put sends.
+// is reports whether p is the payload of put.
 func (p *payload) is(put owner.Put) bool { return p != nil && p.put == put }
 
-// state is what package owner knows of the object.
+// state returns package owner's state of the object.
 func (c *committer) state() owner.State { return c.own }
 
 // putting reports whether a put is under way.
 func (c *committer) putting() bool { return c.own.Pending != owner.Put{} }
 
-// nextCommit is the commit that what is written now is part of.
+// nextCommit returns the commit that contains what is written now.
 func (c *committer) nextCommit() uint64 {
 	if c.putting() {
 		return c.own.Pending.Commit + 1
@@ -58,7 +57,7 @@ func (c *committer) nextCommit() uint64 {
 	return c.own.Commit + 1
 }
 
-// step has package owner decide about an event, and returns what is to be done, in order.
+// step passes an event to package owner and returns the obligations that follow, in order.
 func (c *committer) step(me string, e owner.Event) (do []owner.Do) {
 	c.own, do = owner.Step(me, c.own, e)
 	return do
@@ -75,17 +74,17 @@ func (c *committer) enqueue(d owner.Do) (start bool) {
 	return start
 }
 
-// obligation is the first thing to be done.
+// obligation returns the first obligation.
 func (c *committer) obligation() owner.Do { return c.todo[0] }
 
-// fulfilled removes the first obligation. It reports whether there is another.
+// fulfilled removes the first obligation. It reports whether another is left.
 func (c *committer) fulfilled() (more bool) {
 	c.todo = slices.Delete(c.todo, 0, 1)
 	return len(c.todo) > 0
 }
 
-// needsPayload reports whether a put has to be encoded now that it has been decided on. A
-// claim is encoded when it is sent, from the record that was read.
+// needsPayload reports whether a put must be encoded when it is decided on. A claim is encoded when it is sent, from
+// the record that was read.
 func (c *committer) needsPayload(put owner.Put) bool {
 	return c.own.Phase != owner.Claiming && !c.payload.is(put)
 }
@@ -97,7 +96,7 @@ func (c *committer) begin(p *payload, generation uint64) {
 	c.payload = p
 }
 
-// underWay is what put sends; nil: it is not encoded yet.
+// underWay returns the payload of put; nil: it is not encoded yet.
 func (c *committer) underWay(put owner.Put) *payload {
 	if !c.payload.is(put) {
 		return nil
@@ -114,8 +113,8 @@ func (c *committer) landed() {
 	c.proved()
 }
 
-// proved notes that the put under way proves, in the generation of the lease in which it was
-// made, that the object is ours. It returns the put, which is under way no more.
+// proved notes that the put under way proves the object ours, in the generation of the lease in which the put was made.
+// It ends the put and returns it.
 func (c *committer) proved() owner.Put {
 	put := c.payload.put
 	c.proven.Store(c.payload.made)
@@ -123,12 +122,11 @@ func (c *committer) proved() owner.Put {
 	return put
 }
 
-// provedIn reports whether a put that was made in this generation of the lease has landed.
-// Any goroutine may ask.
+// provedIn reports whether a put that was made in this generation of the lease has landed. Any goroutine may call it.
 func (c *committer) provedIn(generation uint64) bool { return c.proven.Load() == generation }
 
-// needsProof reports whether the caller has to have a put made that proves this generation of
-// the lease. It reports false if such a put is under way or was asked for before.
+// needsProof reports whether the caller must request a put that proves this generation of the lease. It reports false
+// if such a put is under way or was requested before.
 func (c *committer) needsProof(generation uint64) bool {
 	if c.proving == generation || c.payload != nil && c.payload.made == generation {
 		return false
@@ -137,7 +135,7 @@ func (c *committer) needsProof(generation uint64) bool {
 	return true
 }
 
-// wakeUpSet is the wake-up that is set; zero: none.
+// wakeUpSet returns the wake-up that is set; zero: none.
 func (c *committer) wakeUpSet() wakeUp {
 	if c.wakeUp == nil {
 		return wakeUp{}
@@ -153,9 +151,9 @@ func (c *committer) noteWakeUp(w wakeUp) {
 	}
 }
 
-// wakeUpAfterCommit is the wake-up that is to replace the one that is set, because what is
-// durable needs a later one, or none. It reports false if the one that is set stays: a put
-// under way may need it, and a loose one may as well come for nothing.
+// wakeUpAfterCommit returns the wake-up that replaces the one that is set, because what is durable needs a later one,
+// or none. It reports false if the one that is set stays: a put under way may need it, and a loose one that comes for
+// nothing does no harm.
 func (c *committer) wakeUpAfterCommit(now time.Time) (next, set wakeUp, replace bool) {
 	set = c.wakeUpSet()
 	if c.putting() || set.loose {
@@ -165,13 +163,13 @@ func (c *committer) wakeUpAfterCommit(now time.Time) (next, set wakeUp, replace 
 	return next, set, !next.loose
 }
 
-// batch is what is known of writes that no put has been decided on for.
+// batch is the state of the writes for which no put has been decided on.
 type batch uint8
 
 const (
 	clean   batch = iota // there are none
-	written              // there are
-	timed                // there are, and the timer runs after which they are put
+	written              // there are some
+	timed                // there are some, and the timer runs after which they are put
 )
 
 // batchTime is how long what an event wrote may wait for the events behind it in
@@ -185,11 +183,10 @@ func (c *committer) wrote() {
 	}
 }
 
-// batchWaits reports whether there is something to put, and no timer runs after which it is.
+// batchWaits reports whether there is a batch, and no timer runs for it.
 func (c *committer) batchWaits() bool { return c.batch == written }
 
-// startBatchTimer starts the timer after which a batch is put, if there is one. The first
-// timer is what newTimer returns.
+// startBatchTimer starts the timer for a batch, if there is one. newTimer makes the first timer.
 func (c *committer) startBatchTimer(newTimer func() *time.Timer) {
 	switch {
 	case c.batch != written:
@@ -202,7 +199,7 @@ func (c *committer) startBatchTimer(newTimer func() *time.Timer) {
 	c.batch = timed
 }
 
-// endBatch reports whether there is something to put, which the caller has to have put.
+// endBatch ends the batch. It reports whether the caller must have it put.
 func (c *committer) endBatch() bool {
 	if c.batch == timed {
 		c.timer.Stop()
@@ -212,14 +209,14 @@ func (c *committer) endBatch() bool {
 	return before != clean
 }
 
-// noteWaits notes that something waits for a put.
+// noteWaits notes that an item waits for a put.
 func (c *committer) noteWaits() { c.waits.Store(true) }
 
-// hasWaits reports what takeWaits will. The event loop calls it, without the lock.
+// hasWaits reports whether an item has come to wait for a put since takeWaits. The event loop calls it, without the
+// lock.
 func (c *committer) hasWaits() bool { return c.waits.Load() }
 
-// takeWaits reports whether something has come to wait for a put since the last call. The
-// event loop calls it, without the lock.
+// takeWaits is hasWaits, and begins anew.
 func (c *committer) takeWaits() bool {
 	waits := c.waits.Load()
 	if waits {
@@ -236,9 +233,8 @@ func (c *committer) sleep() {
 	}
 }
 
-// nextRead is how long to wait before the record is read. Reading again and again is spaced
-// out; the second follows at once on a claim that another host was quicker with. The
-// goroutine at the store calls it.
+// nextRead returns how long to wait before the next read of the record. Repeated reads are spaced out; the second
+// follows at once, because a claim that came second finds the record there. The goroutine at the store calls it.
 func (c *committer) nextRead() (wait time.Duration) {
 	if c.attempts > 1 {
 		wait = min(250*time.Millisecond, 5*time.Millisecond<<min(c.attempts-2, 8))
@@ -250,10 +246,8 @@ func (c *committer) nextRead() (wait time.Duration) {
 // settled notes that the store has answered for good. The goroutine at the store calls it.
 func (c *committer) settled() { c.attempts = 0 }
 
-// refuse notes why the store, or the host, refuses what is asked for. The goroutine at the
-// store calls it.
+// refuse notes the refusal by the store or the host. The goroutine at the store calls it.
 func (c *committer) refuse(e *objects.Error) { c.refused = e }
 
-// refusal is why that was refused. The goroutine at the store calls it, as it stops an object
-// because of that.
+// refusal returns what refuse noted. The goroutine at the store calls it, as it stops an object because of that.
 func (c *committer) refusal() *objects.Error { return c.refused }

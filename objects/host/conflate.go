@@ -10,19 +10,17 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// What an open socket is promised holds for conflated values, too: of each key it gets
-// the newest. While values wait they have no number in the streams to gateways, and
-// memory alone has them. So the frames of which they came are not acknowledged before
-// the values have left: the next owner gets these frames again. As soon as an event does
-// anything else (it writes, answers a request, or sends what does not wait), what waits
-// is owed: the record and the heads of what leaves count it, and the next owner closes
-// the sockets that lack it.
+// An open socket gets the newest conflated value of each key. While values wait, they have no number in the streams to
+// gateways, and only memory has them. So the frames that they came from are acknowledged only after the values have
+// left: the next owner gets these frames again. As soon as an event does anything else (it writes, answers a request,
+// or sends what does not wait), the waiting values are owed: the record and the heads of what leaves count them, and
+// the next owner closes the sockets that lack them.
 
-// conflation is what waits of one object that has sockets which asked for it. The
-// object's lock guards it.
+// conflation holds the waiting values of one object that has sockets which asked for conflation. The object's lock
+// guards it.
 type conflation struct {
 	engine.Conflation
-	acks  []heldAck // of frames of which nothing came but values that wait
+	acks  []heldAck // of frames that led to nothing but waiting values
 	timer *time.Timer
 }
 
@@ -32,7 +30,7 @@ type heldAck struct {
 	frame   wire.Reached
 }
 
-// join has sockets get conflated values if they asked for that.
+// join adds the sockets that asked for conflated values.
 func (s *sockets) join(some []*engine.Socket) {
 	for _, socket := range some {
 		if socket.Conflated() {
@@ -51,8 +49,7 @@ func (s *sockets) leave(socket string) {
 	}
 }
 
-// conflate adds a value to those that wait. If it does not fit, those that wait are sent
-// first.
+// conflate adds a value to the waiting ones. If it does not fit, the waiting values are sent first.
 func (s *sockets) conflate(b *outgoing, m engine.Message, now time.Time) {
 	if c := s.conflation; c != nil && !c.Empty() {
 		if c.Full(m.Conflate, len(m.Data)) {
@@ -62,10 +59,9 @@ func (s *sockets) conflate(b *outgoing, m engine.Message, now time.Time) {
 	}
 }
 
-// placeConflated decides, at the end of an event, whether waiting values are sent with the
-// event's outputs or go on waiting. idle reports that the event sent nothing but
-// conflated values: the acknowledgement of its frame waits with them. It returns after how
-// long what waits is to be sent; 0: nothing waits.
+// placeConflated decides, at the end of an event, whether waiting values are sent with the event's outputs or go on
+// waiting. idle reports that the event sent nothing but conflated values: the acknowledgement of its frame waits with
+// them. It returns the time after which the waiting values are to be sent; 0: nothing waits.
 func (s *sockets) placeConflated(b *outgoing, now time.Time, idle bool) (later time.Duration) {
 	c := s.conflation
 	switch {
@@ -110,14 +106,14 @@ func (c *conflation) takeAcks() []heldAck {
 	return acks
 }
 
-// flushLater has what waits sent after a while; 0: nothing waits. With mu held.
+// flushLater sends the waiting values after this time; 0: nothing waits. With mu held.
 func (o *object) flushLater(after time.Duration) {
 	if after > 0 {
 		o.sockets.setTimer(after, func() *time.Timer { return time.AfterFunc(after, o.conflationDue) })
 	}
 }
 
-// setTimer has what waits sent after a while. The first timer is what newTimer returns.
+// setTimer sets the timer for waiting values. newTimer makes the first timer.
 func (s *sockets) setTimer(after time.Duration, newTimer func() *time.Timer) {
 	c := s.conflation
 	if c.timer == nil {
@@ -142,13 +138,12 @@ func (o *object) conflationDue() {
 		return
 	}
 	o.flush(now)
-	if o.commit.batchWaits() && o.putBatch() { // what leaves has to wait for a put
+	if o.commit.batchWaits() && o.putBatch() { // the values have to wait for a put
 		o.spawn(o.work)
 	}
 }
 
-// flushAfter is after how long waiting values are to be sent; 0: now. It reports false if
-// nothing waits.
+// flushAfter returns the time after which waiting values are to be sent; 0: now. It reports false if nothing waits.
 func (s *sockets) flushAfter(now time.Time, leaseValid bool) (later time.Duration, waits bool) {
 	switch c := s.conflation; {
 	case c == nil || !c.Waits() && len(c.acks) == 0:
@@ -166,7 +161,7 @@ func (o *object) flush(now time.Time) {
 	}
 }
 
-// flush takes the waiting values, as they are sent. It reports false if nothing waits.
+// flush removes and returns the waiting values. It reports false if nothing waits.
 func (s *sockets) flush(now time.Time) (outs []stream.Out, some bool) {
 	c := s.conflation
 	if c == nil || !c.Waits() && len(c.acks) == 0 {
@@ -200,12 +195,12 @@ func (o *object) flushNow() {
 type outgoing struct {
 	all []gatewayOps
 
-	sessions *resume.Sessions // that note what is sent to them; nil: there are none
+	sessions *resume.Sessions // they note what is sent to them; nil: there are none
 	now      time.Time
-	numbers  []resume.Number // add's, used again by each
+	numbers  []resume.Number // add's buffer, reused
 }
 
-// outgoing is nothing yet.
+// outgoing returns an empty outgoing.
 func (s *sockets) outgoing(now time.Time) outgoing {
 	return outgoing{sessions: s.sessions, now: now}
 }

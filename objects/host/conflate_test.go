@@ -32,7 +32,7 @@ func (w *world) say(socket, gateway, text string) uint64 {
 	return seq
 }
 
-// heard is what a socket has got so far.
+// heard returns what a socket has got so far.
 func (w *world) heard(socket, gateway string) []string {
 	synctest.Wait()
 	g := w.bus.gateway(gateway)
@@ -48,7 +48,7 @@ func (w *world) hears(socket, gateway string, want ...string) {
 	}
 }
 
-// next is the owner after this one, which has crashed. Gateways are as they were.
+// next returns the owner after this one, which has crashed. Gateways are as they were.
 func (w *world) next() *world {
 	w.crash()
 	next := newWorldOn(w.t, w.store, "next")

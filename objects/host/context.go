@@ -13,9 +13,8 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// eventContext is the context of one event, and what the event is known by. As a context
-// it has a deadline and nothing else of its own: the event's transaction makes a context
-// that ends then, when the author's code wants one.
+// eventContext is the context of one event, and the event's identity. As a context it has a deadline and nothing else
+// of its own: if the author's code wants a context that ends at the deadline, the event's transaction makes one.
 type eventContext struct {
 	context.Context // the incarnation's
 	deadline        time.Time
@@ -29,15 +28,15 @@ type eventContext struct {
 	again  bool        // the sender says that it may have run before
 	from   *wire.Asked // what the object that asks adds; nil: no object asks
 
-	sender string // the object that has told this one; "": none has
+	sender string // the object that sent the told message; "": the event is no told message
 
-	gaveWay atomic.Bool // it is unwound, and runs again
+	gaveWay atomic.Bool // the event unwinds, and runs again
 
-	asking *asking // nil: it has asked nothing
+	asking *asking // nil: the event has asked nothing
 	over   bool    // the handler has returned; with asking, guarded by the object's lock
 }
 
-// newContext is the context of an event that a request begins. The event loop calls it.
+// newContext returns the context of an event that a request begins. The event loop calls it.
 func (o *object) newContext(req *wire.Request, deadline, now time.Time) *eventContext {
 	c := &eventContext{
 		Context: o.in.work, o: o, deadline: deadline,
@@ -58,7 +57,7 @@ func (o *object) newContext(req *wire.Request, deadline, now time.Time) *eventCo
 	return c
 }
 
-// endContext is the context of the event that reports the end of a socket, which has no
+// endContext returns the context of the event that reports the end of a socket, which has no
 // request.
 func (o *object) endContext(end *socketEnd, now time.Time) *eventContext {
 	asked := now
@@ -68,19 +67,19 @@ func (o *object) endContext(end *socketEnd, now time.Time) *eventContext {
 	return &eventContext{Context: o.in.work, o: o, deadline: now.Add(o.class.Limits.Event), kind: wire.Closed, source: end.socket, asked: asked}
 }
 
-// toldContext is the context of the event that runs the message n of what a sender has told.
-// count says which life of the sender numbers it.
+// toldContext returns the context of the event that runs the message n of a sender. count identifies the life of the
+// sender that numbered the message.
 func (o *object) toldContext(sender string, count []byte, n uint64, now time.Time) *eventContext {
 	c := &eventContext{Context: o.in.work, o: o, deadline: now.Add(o.class.Limits.Event), kind: wire.Told, number: n, asked: now}
-	born, _ := engine.DecodeCount(count) // that it can be read was seen before
+	born, _ := engine.DecodeCount(count) // its form was checked before
 	c.sender, c.source = sender, sender+"/"+strconv.FormatUint(born.Born, 36)
 	return c
 }
 
-// Deadline is when nobody waits for the event any longer.
+// Deadline returns the time after which nobody waits for the event.
 func (c *eventContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
-// Value is the incarnation's, and the event itself.
+// Value returns the incarnation's value, and the event itself for engine.EventKey.
 func (c *eventContext) Value(key any) any {
 	if key == (engine.EventKey{}) {
 		return c
@@ -88,7 +87,7 @@ func (c *eventContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// ID names the event, whichever owner runs it.
+// ID returns the event's identity, which is the same at every owner that runs it.
 func (c *eventContext) ID() string {
 	switch {
 	case c.from != nil:
@@ -110,10 +109,10 @@ func (c *eventContext) ID() string {
 	return "g/" + c.source + "/" + strconv.FormatUint(c.number, 36)
 }
 
-// Time is when the event was asked for.
+// Time returns when the event was asked for.
 func (c *eventContext) Time() time.Time { return c.asked }
 
-// Sender is the object that asks or tells, and its name; "" for none.
+// Sender returns the object that asks or tells, and its name; "" for none.
 func (c *eventContext) Sender() (key, name string) {
 	if c.from == nil {
 		return c.sender, ""
@@ -134,7 +133,7 @@ func (c *eventContext) long() bool {
 // mayHaveRun reports whether the event may have run before, at another owner.
 func (c *eventContext) mayHaveRun() bool { return c.again || c.long() }
 
-// waiter is the event as those that wait are compared.
+// waiter returns the event as asks.Waiter, by which waiting events are compared.
 func (c *eventContext) waiter() asks.Waiter {
 	w := asks.Waiter{Time: c.asked.UnixMilli(), Root: c.ID(), Event: c.ID()}
 	if c.from != nil {

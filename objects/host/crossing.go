@@ -14,12 +14,12 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Events that wait for each other in a circle: see asks.Waiter.
+// Events that wait for each other in a cycle: see asks.Waiter.
 
 const (
-	firstProbe = 25 * time.Millisecond // after which an event that waits asks whether somebody waits for it
+	firstProbe = 25 * time.Millisecond // an event that has waited this long asks whether somebody waits for it
 	lastProbe  = 500 * time.Millisecond
-	passAgain  = 20 * time.Millisecond // a probe that was passed on is not passed on again before
+	passAgain  = 20 * time.Millisecond // a probe is passed on again only after this time
 	maxPassed  = 256
 	maxHops    = 64
 )
@@ -62,7 +62,7 @@ func (in *incarnation) sendProbe(to string, p *wire.Waiting) {
 	in.logSendError(wire.Publish(in.bus, wire.ObjectHostSubject(to), &req))
 }
 
-// onProbe passes a probe on, or has the event that it began with give way.
+// onProbe passes a probe on. If the probe began at the object's own event, that event gives way.
 func (o *object) onProbe(msg *nats.Msg) {
 	var req wire.Request
 	err := wire.Decode(msg.Data, &req)
@@ -106,7 +106,7 @@ func (o *object) onProbe(msg *nats.Msg) {
 	}
 }
 
-// giveWay has the event unwound. With the object's lock held.
+// giveWay makes the event unwind. With the object's lock held.
 func (c *eventContext) giveWay() {
 	c.gaveWay.Store(true)
 	for _, w := range c.asking.waits {
@@ -114,7 +114,7 @@ func (c *eventContext) giveWay() {
 	}
 }
 
-// givesWay reports whether the event is to run again, instead of ending as its handler has it. What it has asked is not
+// givesWay reports whether the event is to run again, instead of ending as its handler has it. Its asks are not
 // settled: the next run asks the same.
 func (o *object) givesWay(ev event, out engine.Outcome) bool {
 	if !errors.Is(out.Err, engine.ErrGaveWay) {
@@ -131,5 +131,5 @@ func (o *object) givesWay(ev event, out engine.Outcome) bool {
 	return true
 }
 
-// GaveWay reports whether the event is to be unwound.
+// GaveWay reports whether the event must unwind.
 func (c *eventContext) GaveWay() bool { return c.gaveWay.Load() }

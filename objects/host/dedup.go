@@ -19,26 +19,25 @@ import (
 // Bounds of what a record remembers of requests. Together they leave room for
 // the largest state in the smallest message that a server must allow.
 const (
-	maxAnswers     = 1024           // of gateways; the oldest go first
+	maxAnswers     = 1024           // answers to gateways; the oldest are dropped first
 	maxAnswersSize = 96 << 10       // bytes of them
 	maxKeyed       = 256            // of clients' keys; the oldest of those who have most go first
-	maxKeyedOf     = 64             // of one principal's keys or, of nobody in particular, of one address's
+	maxKeyedOf     = 64             // of one principal's keys or, without a principal, of one address's
 	maxKeyedSize   = 96 << 10       // bytes of them
 	keepKeyed      = 24 * time.Hour // how long a client's key is known
-	maxKept        = 1 << 10        // bytes of an answer that is kept; a larger one is only known to have been given
+	maxKept        = 1 << 10        // bytes of an answer that is kept; of a larger one only the fact is kept
 
-	keyedInRecord = 2 << 10 // bytes of answers to clients' keys in a record; of more each is an entry of the storage
+	keyedInRecord = 2 << 10 // bytes of answers to clients' keys in a record; beyond it each answer is an entry of the storage
 )
 
-// answers are those of the requests that a commit covers. A gateway's is kept
-// until the gateway waits for it no more, a client's for a day. They are few
-// enough to be looked through. Clients' answers are in the record or, if they are too
-// many for every put to have them again, in the object's storage.
+// answers are the answers to requests that a commit covers. A gateway's answer is kept as long as the gateway may ask
+// for it, an answer to a client's key for a day. They are few enough to be scanned. Answers to clients' keys are in the
+// record or, if they are too many to be part of every put, in the object's storage.
 type answers struct {
-	kept    []record.Kept // those of the record, as they were given
+	kept    []record.Kept // those of the record, oldest first
 	entries []entry       // those of the storage, likewise; if there are some, no client's answer is in the record
 	last    uint64        // the number of the newest entry
-	lows    []low         // the one that was heard last is at the end
+	lows    []low         // by the time of the last request, oldest first
 	keyed   bool          // an answer to a client's key has come since the last list
 }
 
@@ -48,10 +47,10 @@ type entry struct {
 	n uint64 // orders them
 }
 
-// entryKey is where the entry with this number is.
+// entryKey returns the storage key of the entry with this number.
 func entryKey(n uint64) string { return fmt.Sprintf("%s%016x", engine.AnswersAt, n) }
 
-// answerEntries are the answers that an object's storage has. data has the runtime's keys.
+// answerEntries returns the answers in an object's storage. data has the runtime's keys.
 func answerEntries(data *engine.Data) (entries []entry, err error) {
 	for key, value := range data.Between(engine.AnswersAt, engine.After(engine.AnswersAt)).All() {
 		var n uint64
@@ -129,7 +128,7 @@ const (
 	forgetSilent = 10 * time.Minute // after which nothing comes that a gateway sent before: no copy of a request lives as long
 )
 
-// find is the answer to a request that was handled before.
+// find returns the answer to a request that was handled before.
 func (a *answers) find(req *wire.Request) (record.Kept, bool) {
 	if planted.AnswersForgotten {
 		return record.Kept{}, false
@@ -162,7 +161,7 @@ func splitKey(key string) (who, what string) {
 }
 
 func (a *answers) add(answer record.Answer, now time.Time) {
-	answer.Gateway = unique.Make(answer.Gateway).Value() // one text for all objects
+	answer.Gateway = unique.Make(answer.Gateway).Value() // one string for all objects
 	kept := answer.Keep()
 	if kept.Key == "" {
 		kept.At = now
@@ -189,7 +188,7 @@ func (a *answers) adopted(now time.Time) {
 // noteLow notes what a gateway still waits for, and returns the lowest number.
 func (a *answers) noteLow(req *wire.Request, now time.Time) uint64 {
 	a.forgetSilent(now)
-	if n := len(a.lows); n > 0 && a.lows[n-1].gateway == req.Gateway { // mostly
+	if n := len(a.lows); n > 0 && a.lows[n-1].gateway == req.Gateway { // the common case
 		l := &a.lows[n-1]
 		l.n, l.heard = max(l.n, req.Low), now
 		return l.n
@@ -199,7 +198,7 @@ func (a *answers) noteLow(req *wire.Request, now time.Time) uint64 {
 		l.gateway, l.n = a.lows[i].gateway, max(a.lows[i].n, req.Low)
 		a.lows = slices.Delete(a.lows, i, i+1)
 	} else {
-		l.gateway = unique.Make(l.gateway).Value() // one text for all objects
+		l.gateway = unique.Make(l.gateway).Value() // one string for all objects
 		if len(a.lows) >= maxLows {
 			a.lows = slices.Delete(a.lows, 0, 1)
 		}
@@ -227,15 +226,14 @@ func (a *answers) indexLow(gateway string) int {
 // waits reports whether a gateway may still ask for its answer n.
 func (a *answers) waits(gateway string, n uint64) bool {
 	i := a.indexLow(gateway)
-	return i < 0 || n >= a.lows[i].n // or it has not said
+	return i < 0 || n >= a.lows[i].n // or the gateway has not said
 }
 
-// keepAnswers is for how long a gateway's answer is kept: a copy of its request may arrive.
+// keepAnswers returns for how long a gateway's answer is kept: a copy of its request may arrive.
 func (in *incarnation) keepAnswers() time.Duration { return in.timing.Request + wire.CopyLife }
 
-// list is what the record is to have, oldest first; what is forgotten is not in it. keep is for how long a
-// copy of a gateway's request may still arrive. The list is good until the next call of
-// any method.
+// list returns the answers for the record, oldest first, without those that are forgotten. keep is for how long a copy
+// of a gateway's request may still arrive. The list is good until the next call of any method.
 func (a *answers) list(now time.Time, keep time.Duration) []record.Kept {
 	a.forgetSilent(now)
 	a.kept = slices.DeleteFunc(a.kept, func(k record.Kept) bool {
@@ -270,8 +268,8 @@ func (a *answers) list(now time.Time, keep time.Duration) []record.Kept {
 	return a.kept
 }
 
-// shareOut makes zero the clients' answers beyond the bounds, so that nobody pushes out what
-// another has: each keeps as many of its newest as all can have, at most maxKeyedOf.
+// shareOut zeroes the clients' answers beyond the bounds. Every client keeps the same number of its newest answers, at
+// most maxKeyedOf, so no client displaces the answers of another.
 func shareOut(kept []record.Kept) {
 	var keys, bytes int
 	for i := range kept {
@@ -303,8 +301,8 @@ func (b *budget) take(size int) bool {
 	return b.answers >= 0 && b.bytes >= 0
 }
 
-// again answers a request that has been handled before, perhaps by another owner, from what
-// the record remembers, and turns away what is not to be run.
+// again answers a request that was handled before, perhaps by another owner, from what the record remembers. It reports
+// false if the request is new and its event has to run.
 func (o *object) again(ev event, now time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -323,8 +321,8 @@ func (o *object) again(ev event, now time.Time) bool {
 	return true
 }
 
-// sum distinguishes requests under one key.
-func sum(req *wire.Request) string {
+// requestDigest distinguishes requests under one key.
+func requestDigest(req *wire.Request) string {
 	h := sha256.New()
 	for _, part := range []string{req.Call, req.Method, req.URL, string(req.Body)} {
 		h.Write([]byte(part))
@@ -333,7 +331,7 @@ func sum(req *wire.Request) string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// answersOnce reports whether a request of this kind that is sent again gets the answer of before.
+// answersOnce reports whether a repeated request of this kind gets the first answer again.
 func answersOnce(kind wire.Kind) bool {
 	return kind == wire.Call || kind == wire.Fetch || kind == wire.Restore || kind == wire.Fork
 }

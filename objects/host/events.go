@@ -21,10 +21,9 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// run is the event loop: it handles what is in the mailbox, one event at a time,
-// until it is empty. What they have written is put then, in one piece, or after
-// batchTime.
-func (o *object) run(t *turn) {
+// run is the event loop: it handles the deliveries in the mailbox, one at a time, until the mailbox is empty. Then the
+// events' writes are put, in one put; after batchTime they are put earlier.
+func (o *object) run(t *scratch) {
 	defer o.recover("")
 	for {
 		o.letOthersSend()
@@ -43,22 +42,23 @@ func (o *object) run(t *turn) {
 		}
 		o.deliver(d, t)
 	}
-	*t = turn{}
+	*t = scratch{}
 	o.finishLoop()
 	o.finishBatch()
 }
 
-// letOthersSend lets other goroutines run, each until it waits, if the mailbox is empty and what the last event wants sent waits
-// for a put: those that are about to send the object something do so, and what they have it write is in the same put. With
-// nobody to run it takes no time.
+// letOthersSend lets other goroutines run, each until it waits, if the mailbox is empty and the output of the last
+// event waits for a put. Goroutines that are about to send the object a request do so, and the writes of these requests
+// are part of the same put. If no goroutine can run, the call takes no time.
 func (o *object) letOthersSend() {
 	if o.commit.hasWaits() && o.mailbox.empty() {
 		runtime.Gosched()
 	}
 }
 
-// turn is the event that runs, and its request. A goroutine that runs event loops uses it again for each.
-type turn struct {
+// scratch is the event that runs, and its request. A goroutine that runs event loops has one and uses it again for each
+// event.
+type scratch struct {
 	event event
 	req   wire.Request
 }
@@ -73,11 +73,11 @@ func (o *object) finishLoop() {
 	}
 }
 
-// deliver handles one delivery. A panic outside of the author's code ends the
-// object; the one who asked is told.
-func (o *object) deliver(d delivery, t *turn) {
+// deliver handles one delivery. A panic outside of the author's code ends the object; the sender of the request gets an
+// answer.
+func (o *object) deliver(d delivery, t *scratch) {
 	if d.kind == gatewayLost && o.sockets == nil {
-		return // it held none of the object's
+		return // the gateway held no socket of the object
 	}
 	t.event, o.inHand = event{}, &t.event
 	reply := ""
@@ -117,8 +117,8 @@ func (o *object) deliver(d delivery, t *turn) {
 	returned, o.inHand = true, nil
 }
 
-// guard ends the object after a panic, as recover does. If author's code has ended its goroutine, the event has failed, and
-// another goroutine goes on with the mailbox.
+// guard ends the object after a panic, as recover does. If the author's code has ended its goroutine, the event has
+// failed, and another goroutine goes on with the mailbox.
 func (o *object) guard(kind deliveryKind, reply string, returned *bool) {
 	if p := recover(); p != nil {
 		o.failed(p, reply)
@@ -141,8 +141,7 @@ func (o *object) guard(kind deliveryKind, reply string, returned *bool) {
 	o.in.startLoop(o)
 }
 
-// handle is one event from end to end: what is asked, what the instance makes of
-// it, what has to be made durable, and what may leave then.
+// handle takes one request from end to end: it decodes and checks the request, runs the event, and finishes the event.
 func (o *object) handle(d *delivery, req *wire.Request) {
 	msg, came := d.msg, d.at
 	*req = wire.Request{}
@@ -226,18 +225,18 @@ type event struct {
 	req   *wire.Request     // nil for the host's own
 	kind  wire.Kind         // ownEvent for one that nobody has requested
 	reply string            // where to answer; "" for nowhere
-	ctx   *eventContext     // nil for a constructor's, and what is no event of the author's
-	large *engine.LargeBody // of a request whose body has not come; nil: it has, or there is none
+	ctx   *eventContext     // nil for a constructor, and for what runs no code of the author's
+	large *engine.LargeBody // of a request whose body is still to come; nil: it has come, or there is none
 
-	again      bool // it gave way before
-	comesAgain bool // it has failed, and is tried again later
+	again      bool // the event gave way before
+	comesAgain bool // the event has failed, and is tried again later
 
-	// Of a frame, and of the end of a socket, also if no frame has told it.
+	// Set for a frame and for the end of a socket, also if no frame reported the end.
 	gateway string
 	slot    uint32
 	seq     uint64 // 0: nothing is to be acknowledged
-	ended   string // the socket of which the event tells the end
-	session bool   // which was a session that was away
+	ended   string // the socket whose end the event reports
+	session bool   // that socket's session was away
 }
 
 // kindNames are the kinds of requests, and of events that nobody has requested.
@@ -248,7 +247,7 @@ const (
 	ownEvent = wire.Kind(kinds - 1)
 )
 
-// index is the event's place in kindNames.
+// index returns the event's place in kindNames.
 func (e event) index() int {
 	if int(e.kind) >= kinds || e.req != nil && e.kind == ownEvent {
 		return 0
@@ -283,14 +282,14 @@ func (o *object) fetch(ctx context.Context, ev event) {
 	}
 	how := engine.Fetching{Takes: o.in.takes(ev)}
 	if req.Socket != "" {
-		slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has seen it
+		slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has checked it
 		how.Socket = &engine.SocketInfo{ID: req.Socket, Gateway: req.Gateway, Slot: slot, Region: req.Region, Principal: cleanPrincipal(req.Principal)}
 	}
 	o.finish(ev, o.memory.handler().Fetch(r, how))
 }
 
-// finish ends an event: its writes become part of what the next put makes
-// durable, and what it sends waits in the outbox until then.
+// finish ends an event: its writes become part of the next put, and its outputs wait in the outbox until that put has
+// landed.
 func (o *object) finish(ev event, out engine.Outcome) {
 	if o.givesWay(ev, out) {
 		return
@@ -322,7 +321,7 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	wrote := out.Changed() || len(out.Opened) > 0 || ev.kind == wire.Closed || closesAway(out.Sends)
-	wrote = wrote || (ev.kind == wire.Restore || ev.kind == wire.Fork) && failure == nil // a late copy of one that changed nothing would change what came since
+	wrote = wrote || (ev.kind == wire.Restore || ev.kind == wire.Fork) && failure == nil // otherwise a late copy of one that changed nothing would undo later changes
 	outs, waits := o.outs(ev, out, failure, wrote)
 	if len(out.Opened) > 0 || ev.kind == wire.Closed || attaches(out.Sends) {
 		o.noteSockets()
@@ -331,10 +330,10 @@ func (o *object) apply(ev event, out engine.Outcome, reply *wire.Reply, failure 
 	item := outboxItem{to: o.mailbox.newestReply(ev.reply), reply: reply, wrote: wrote}
 	item.frame = ev.kind == wire.Message || ev.kind == wire.Closed
 	if (len(outs) > 0 || waits) && (ev.kind == wire.Call || ev.kind == wire.Fetch) {
-		item.wrote = true // its answer does not come through a lane: who sees it has to know that the rest will come
+		item.wrote = true // the reply can overtake the pushes: whoever reads it must be sure that they will come
 	}
 	item.settle = ev.settles(failure)
-	item.wrote = item.wrote || item.settle != nil // so that it does not run again when its asks are settled
+	item.wrote = item.wrote || item.settle != nil // so that a copy does not run again when the asks are settled
 	if target, ok := out.Target.(*state.Target); ok {
 		o.memory.Restore(target, o.term.token, time.Now())
 	}
@@ -361,7 +360,7 @@ func attaches(sends []engine.Send) bool {
 	return slices.ContainsFunc(sends, func(s engine.Send) bool { return s.Op == engine.OpAttach })
 }
 
-// replyTo is what to tell whoever asked; nil for nothing.
+// replyTo returns the reply for whoever sent the request; nil: none.
 func (o *object) replyTo(ev event, out engine.Outcome, failure *objects.Error) *wire.Reply {
 	if ev.reply == "" {
 		return nil
@@ -378,8 +377,8 @@ func (o *object) replyTo(ev event, out engine.Outcome, failure *objects.Error) *
 	return reply
 }
 
-// countFailure counts an event that failed, and returns the error that may be told:
-// a refusal as it is, anything else under a reference that the log explains.
+// countFailure counts an event that failed, and returns the error for its sender: a refusal as it is, any other error
+// as a reference to the log.
 func (o *object) countFailure(ev event, out engine.Outcome) *objects.Error {
 	o.in.metrics.events.WithLabelValues(o.class.Name, ev.label(), shared.CodeLabel(objects.CodeOf(out.Err))).Inc()
 	if e, ok := errors.AsType[*objects.Error](out.Err); ok {

@@ -67,7 +67,7 @@ func TestOnlyAPartOfAnObjectUsesItsFields(t *testing.T) {
 	}
 }
 
-// receiver is the type of which decl is a method; "": of none.
+// receiver returns the type of which decl is a method; "": of none.
 func receiver(decl ast.Decl) string {
 	f, is := decl.(*ast.FuncDecl)
 	if !is || f.Recv == nil {
@@ -80,7 +80,7 @@ func receiver(decl ast.Decl) string {
 	return of.(*ast.Ident).Name
 }
 
-// fieldOf is the type of which s selects a field of its own; "none" if it does not.
+// fieldOf returns the type of which s selects a field of its own; "none" if it does not.
 func fieldOf(s *types.Selection) string {
 	if s == nil || s.Kind() != types.FieldVal || len(s.Index()) != 1 {
 		return "none"

@@ -30,7 +30,7 @@ func (s *shelf) fill(tx *objects.Tx, _ objects.None) (objects.None, error) {
 	return nil, nil
 }
 
-// incompressible is text that takes as many bytes in a store as here, nearly.
+// incompressible returns text that takes as many bytes in a store as here, nearly.
 func incompressible(n int) string {
 	var b strings.Builder
 	for b.Len() < n {

@@ -8,8 +8,8 @@ import (
 	"holdfast/internal/wire"
 )
 
-// silentGateways are the gateways without a beat for too long. A host that is not
-// connected gives no gateway up.
+// silentGateways returns the gateways that have sent no beat for too long. A host that is not connected gives no
+// gateway up.
 func (in *incarnation) silentGateways(now time.Time) (silent []string) {
 	connected := in.bus.Connected()
 	in.mu.Lock()
@@ -44,10 +44,10 @@ func (in *incarnation) onBeat(msg *nats.Msg) {
 	}
 }
 
-// noteGateway notes the beat of a gateway, or its goodbye, if the gateway is watched. Only
-// those that hold sockets are, so a forged name costs nothing. A goodbye may be forged as well: the gateway is given
-// up if no beat follows within one and a half of their intervals. A gateway that stops in order has
-// told the ends of its sockets before.
+// noteGateway notes the beat or the goodbye of a gateway that is watched. Only gateways that hold sockets are watched,
+// so a forged name costs nothing. A goodbye may be forged as well: the gateway is given up only if no beat follows
+// within one and a half intervals between beats. A gateway that stops in order has reported the ends of its sockets
+// before.
 func (in *incarnation) noteGateway(gateway string, bye bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Mark is the moment of the state that the event began with.
+// Mark returns the moment of the state that the event began with.
 func (c *eventContext) Mark() int64 {
 	c.o.mu.Lock()
 	defer c.o.mu.Unlock()
@@ -32,7 +32,7 @@ func (c *eventContext) Known(at int64) error {
 	return nil
 }
 
-// Restore has the object put back when the event has ended well.
+// Restore puts the object back to a moment when the event has succeeded.
 func (c *eventContext) Restore(t *engine.Tx, at int64) (undo int64, target any, err error) {
 	before, found, err := c.o.findPast(t, state.Moment(at))
 	if err != nil || found == nil {
@@ -41,7 +41,7 @@ func (c *eventContext) Restore(t *engine.Tx, at int64) (undo int64, target any, 
 	return int64(before), found, nil
 }
 
-// past is the object's history as of now; nil: there is none.
+// past returns the object's history as of now; nil: there is none.
 func (o *object) past() *state.History {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -55,9 +55,8 @@ func noHistory(class *engine.Class) error {
 	return objects.Errorf(objects.NotFound, "the object has no history yet")
 }
 
-// findPast makes what an object had at a moment ready to be restored: it pins the present, which is returned as undo, and
-// reads the past. The target is nil if nothing has changed since. The event loop calls it; from here on nothing is merged
-// until the event in hand has ended.
+// findPast prepares a restore: it pins the present, which is returned as undo, and reads the past. The target is nil if
+// nothing has changed since. The event loop calls it; after that nothing is merged until the event in hand has ended.
 func (o *object) findPast(ctx context.Context, at state.Moment) (undo state.Moment, target *state.Target, err error) {
 	if !o.settlePast() {
 		return 0, nil, noHistory(o.class)
@@ -78,7 +77,7 @@ func (o *object) findPast(ctx context.Context, at state.Moment) (undo state.Mome
 	return past.Last, target, pastError(err)
 }
 
-// pastError is what to tell of an error in reading an object's past.
+// pastError returns the error to report if reading an object's past fails.
 func pastError(err error) error {
 	switch {
 	case err == nil:
@@ -93,8 +92,8 @@ func pastError(err error) error {
 	return objects.Errorf(objects.Unavailable, "the object's past could not be read; nothing was changed: %v", err)
 }
 
-// settlePast has nothing happen to the object but events and commits, and has the next put made, with a pin. It reports
-// false if the object's past is not kept.
+// settlePast stops everything but events and commits, and requests a put with a pin. It reports false if the object's
+// past is not kept.
 func (o *object) settlePast() bool {
 	o.mu.Lock()
 	if !o.memory.Settle() {
@@ -111,7 +110,7 @@ func (o *object) settlePast() bool {
 	return true
 }
 
-// endRestore ends what settlePast has begun. What follows a restore is not part of its commit.
+// endRestore ends what settlePast has begun. Later writes are not part of the restore's commit.
 func (o *object) endRestore() {
 	if !o.restoring {
 		return
@@ -128,11 +127,11 @@ func (o *object) endRestore() {
 	}
 }
 
-// restore puts the object back because an operator wants it.
+// restore puts the object back for an operator.
 func (o *object) restore(ctx context.Context, ev event) {
 	var want wire.RestoreBody
 	if err := wire.Decode(ev.req.Body, &want); err != nil {
-		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "not understood")})
+		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Invalid, "the body of the restore is not understood")})
 		return
 	}
 	undo, target, err := o.findPast(ctx, state.Moment(want.At))
@@ -148,7 +147,7 @@ func (o *object) restore(ctx context.Context, ev event) {
 	o.finish(ev, out)
 }
 
-// fork gives an object that has nothing what another had.
+// fork copies the state of another object into this one, which must have stored nothing.
 func (o *object) fork(ctx context.Context, ev event) {
 	writes, err := o.forked(ctx, ev.req.Body)
 	out := engine.Outcome{Writes: writes, Err: err, Drop: err == nil}
@@ -158,11 +157,11 @@ func (o *object) fork(ctx context.Context, ev event) {
 	o.finish(ev, out)
 }
 
-// forked is what the other object had.
+// forked returns the writes that copy the other object's state.
 func (o *object) forked(ctx context.Context, body []byte) ([]engine.Write, error) {
 	var want wire.ForkBody
 	if err := wire.Decode(body, &want); err != nil {
-		return nil, objects.Errorf(objects.Invalid, "not understood")
+		return nil, objects.Errorf(objects.Invalid, "the body of the fork is not understood")
 	}
 	var from objects.ID
 	if err := from.UnmarshalText([]byte(want.From)); err != nil || string(from.Class()) != o.class.Name {
@@ -206,7 +205,7 @@ func orError(err, other error) error {
 	return other
 }
 
-// openRecord is the state of a record at a moment, to be read; 0: as it is.
+// openRecord opens the state of a record at a moment, for reading; 0: as it is now.
 func openRecord(ctx context.Context, key string, rec *record.Record, store state.Store, at state.Moment) (*state.State, error) {
 	if at == 0 {
 		return state.Open(ctx, key, rec.Parts, rec.Data, state.Home{Store: store}, false, time.Now())
@@ -214,7 +213,7 @@ func openRecord(ctx context.Context, key string, rec *record.Record, store state
 	return state.OpenAt(ctx, key, rec.Parts, rec.Data, state.Home{Store: store}, at, time.Now())
 }
 
-// expire lets go of the oldest part of the object's past.
+// expire removes the oldest part of the object's history.
 func (o *object) expire(ctx context.Context, e *state.Expiry) {
 	err := context.Canceled
 	select {
@@ -228,7 +227,7 @@ func (o *object) expire(ctx context.Context, e *state.Expiry) {
 	}
 }
 
-// expired takes over what an expiry has found. It reports whether the caller has to call work.
+// expired installs the result of an expiry. It reports whether the caller has to call work.
 func (o *object) expired(e *state.Expiry, err error) (start bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// BenchmarkHistoryCommit is a commit of one random key of 100 bytes, without and with a history.
+// BenchmarkHistoryCommit measures a commit of one random key of 100 bytes, without and with a history.
 func BenchmarkHistoryCommit(b *testing.B) {
 	for _, replicas := range []int{1, 3} {
 		b.Run(fmt.Sprint("R", replicas), func(b *testing.B) {
@@ -225,7 +225,7 @@ func (o *largeObject) purge() {
 	o.state.Purged(n)
 }
 
-// stored is the bytes of all entries of the object.
+// stored returns the bytes of all entries of the object.
 func (o *largeObject) stored() (n int) {
 	names, err := o.records.ListEntries(o.b.Context(), o.key)
 	if err != nil {

@@ -144,7 +144,7 @@ func (w *ledgerWorld) request(name string, req *wire.Request) *wire.Reply {
 	return reply
 }
 
-// call is a call to a ledger that has to succeed.
+// call returns a call to a ledger that has to succeed.
 func call[In, Out any](w *ledgerWorld, name string, c objects.Call[In, Out], called string, in In) (out Out) {
 	w.t.Helper()
 	body, err := json.Marshal(in)
@@ -527,7 +527,7 @@ func TestHistoryExpires(t *testing.T) {
 	})
 }
 
-// bytes is what all entries of an object have.
+// bytes returns what all entries of an object have.
 func (s *memoryStore) bytes(object string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -32,41 +32,41 @@ import (
 // lists them with their defaults.
 type Timing = wire.Timing
 
-// Nearby connects the gateways and hosts of one process that stand in one place: a request and its answer go past NATS. The
-// zero Nearby is ready; gateways and hosts are given the same one.
+// Nearby connects the gateways and hosts of one process in one place: requests between them, and the replies, bypass
+// NATS. The zero Nearby is ready. Gateways and hosts are given the same one.
 type Nearby = wire.Nearby
 
-// Config is what a host is made of. Serve, State and Objects are needed.
+// Config configures a host. Serve, State and Objects are required.
 type Config struct {
 	Name    string // for people; default: the machine's name and the process id
 	Region  string // default "local"
 	Objects []*objects.Implementation
 
-	// Serve is the connection on which gateways are heard and answered, State the
-	// one on which records are written. They may be the same server, but where
-	// users have permissions, only State's may write to buckets: a gateway can
-	// name any subject as the one to be answered on.
+	// Serve is the connection to gateways, State the connection on which records are written. They may lead to the same
+	// server. Where users have permissions, only State's may write to buckets: a gateway can give any subject as the
+	// one to reply to.
 	Serve, State *nats.Conn
 
-	Nearby *Nearby // gateways of this process that stand where the host does; default: none
+	Nearby *Nearby // with gateways of this process in the same place; default: none
 
-	Replicas int   // of the buckets, also of those that are there; 0: as they are, and 1 when they are made
+	Replicas int   // of the buckets, existing ones too; 0: existing ones keep theirs, new ones have 1
 	Memory   bool  // buckets are made in memory
-	MaxBytes int64 // of all records, as the store counts them; 0: as the bucket has it, and three quarters of what the account has left when it is made
+	MaxBytes int64 // of all records, as the store counts them; 0: an existing bucket keeps its limit, a new one has three quarters of what the account has left
 	Cache    int   // bytes of parts of large objects that are kept in memory; default 256 MiB
 	Queue    int   // events that may wait for one object; default 4096. Beyond it: overloaded
 
-	// What a large object replaces is purged later, in case a server loses the object's last head with its power. The time has
-	// to be longer than the servers' sync_interval; with sync_interval always a second will do.
+	// PurgeAfter is how long entries that a large object has replaced are kept, in case a server loses the object's
+	// last head in a power failure. It has to be longer than the servers' sync_interval; with "sync_interval: always" a
+	// second is enough.
 	PurgeAfter time.Duration // 2 min 10 s
 	MergeRate  int           // 16 MiB: bytes of large objects that are merged a second, by each of two merges at a time
 
-	// What objects send to gateways is kept until it is acknowledged, for Timing.Keep at
-	// most. A gateway that asks for what is not kept any more closes the object's sockets.
+	// Messages from objects to gateways are kept until they are acknowledged, at most for Timing.Keep. A gateway that
+	// asks for one that is not kept closes the object's sockets.
 	Window  int // 1 MiB: of one object for one gateway
-	Windows int // 64 MiB: of all; beyond it the largest loses what it keeps
+	Windows int // of all; beyond it the largest window is dropped
 
-	Strict bool // in one of sixteen events, find transactions that are used by other goroutines, for some microseconds
+	Strict bool // look in one of sixteen events for transactions that other goroutines use; this takes some microseconds
 
 	Timing  Timing
 	Log     *slog.Logger          // default: none
@@ -150,18 +150,18 @@ func newHost(cfg Config) (*Host, error) {
 	h.terms = lease.Timing{TTL: h.timing.TTL, Margin: h.timing.Margin, Lapse: lapse * h.timing.TTL}
 	h.metrics, h.counters = newMetrics(cfg.Metrics, h.cfg.Region), make(map[string]*classCounters)
 	for class := range h.classes {
-		h.counters[class] = h.metrics.of(class)
+		h.counters[class] = h.metrics.forClass(class)
 	}
 	return h, nil
 }
 
-// lapse is for how many TTLs a host whose lease has lapsed may go on as itself: longer
-// than a cluster takes to elect a leader.
+// lapse is for how many TTLs a host may keep its incarnation while its lease has lapsed: longer than a cluster takes to
+// elect a leader.
 const lapse = 10
 
 const (
 	openWithin = 30 * time.Second // how long New waits for leaders
-	openTry    = 5 * time.Second  // for one attempt: a question to nobody's leader is not answered later
+	openTry    = 5 * time.Second  // for one attempt: a request to a stream without a leader is never answered
 )
 
 func (h *Host) open(ctx context.Context) error {
@@ -176,7 +176,7 @@ func (h *Host) open(ctx context.Context) error {
 	}
 }
 
-// electing tells an answer that will come from one that will not.
+// electing reports whether an error may be over when the cluster has elected its leaders.
 func electing(err error) bool {
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return api.Code == http.StatusServiceUnavailable
@@ -211,14 +211,12 @@ func (h *Host) tryOpen(ctx context.Context) error {
 	return err
 }
 
-// Run owns and runs objects until ctx ends; then it finishes what it has in
-// hand, releases its objects, so that nobody waits, and returns nil. While its lease has
-// lapsed it answers nothing; if the lease is lost it lets go of everything and starts over
-// as a new incarnation. It fails
-// if its connections are closed for good, if its buckets have gone and NATS has refused
-// for half a minute to make them anew, and if an event has not ended when the time for
-// stopping is over: the process should end then. It returns at most Drain + 2 s after
-// ctx has ended, whatever an event does.
+// Run owns and runs objects until ctx ends. Then it finishes the events in hand, releases its objects, so that other
+// hosts may claim them at once, and returns nil. While its lease has lapsed, the host answers nothing. If the lease is
+// lost, Run drops all objects and starts over as a new incarnation. Run fails if a connection is closed for good, if
+// the buckets have gone and NATS has refused for half a minute to make them anew, and if an event has not ended when
+// the time for stopping is over: then the process should end. Run returns at most Drain + 2 s after ctx has ended,
+// whatever an event does.
 func (h *Host) Run(ctx context.Context) error {
 	h.others = lease.NewOthers(h.leases, h.terms, h.log)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -276,7 +274,7 @@ func (h *Host) Ready() error {
 	return errors.New("the host holds no lease")
 }
 
-// make makes the buckets that have gone, as those in memory do with their server.
+// make makes buckets that have gone: buckets in memory go with their server.
 func (h *Host) make(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openTry)
 	defer cancel()
@@ -320,7 +318,7 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		in.client, in.lease, in.bodies = client, holder, client.Bodies()
 		in.live = func(ctx context.Context, other string) bool {
 			_, valid := holder.Valid()
-			return !valid || h.others.Live(ctx, other) // whoever could not renew itself says nothing about others
+			return !valid || h.others.Live(ctx, other) // a host that could not renew its own lease cannot judge others
 		}
 		in.first, in.ends = h.others.First, h.others.Ends
 		in.wide = h.wide

@@ -16,14 +16,13 @@ type idleQueue struct {
 	entries idleEntries
 }
 
-// idleEntry is one object's place. It is void if the object has another, at its
-// idleAt.
+// idleEntry is one object's place in the queue. An entry whose time is not the object's idleAt is void.
 type idleEntry struct {
 	at time.Duration
 	o  *object
 }
 
-// put gives the object a place, and no other.
+// put gives the object a place, instead of any that it had.
 func (q *idleQueue) put(o *object, at time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -88,7 +87,7 @@ func (o *object) idleCheck(now time.Time) bool {
 	switch {
 	case o.stage() != serving:
 		return false
-	case o.sockets.hasEnds(): // the object is to hear of them first
+	case o.sockets.hasEnds(): // the object has to be told of the ends first
 		next = o.sockets.endsRetry()
 		if !now.Before(next) {
 			next = now.Add(life.Soonest())
@@ -116,7 +115,7 @@ func (o *object) idleCheck(now time.Time) bool {
 	}
 	if o.sockets.trim(now) {
 		if young := now.Add(o.class.Resume.Time); young.Before(next) {
-			next = young // what is kept for sockets that come back goes by then
+			next = young // messages kept for sockets that come back are dropped by then
 		}
 	}
 	o.in.idle.put(o, next)
@@ -151,10 +150,10 @@ func (o *object) hibernate(now time.Time) bool {
 	return true
 }
 
-// sleepTime is how long an instance may take to save what it wants to before it is dropped.
+// sleepTime is how long an instance may take to save its state before it is dropped.
 const sleepTime = 10 * time.Second
 
-// sleep drops the instance. If it has something to save, that is an event before.
+// sleep drops the instance. If the instance has something to save, it does so in an event before.
 func (o *object) sleep() {
 	i := o.memory.handler()
 	if i == nil || !i.Sleeps() {
@@ -178,8 +177,7 @@ type slowEvents struct {
 	began map[*object]time.Time
 }
 
-// look notes the object's event if it has run for too long, and reports whether that
-// is news.
+// look notes the object's event if it has run for too long, and reports whether it was not noted before.
 func (s *slowEvents) look(o *object, began, now time.Time) bool {
 	if now.Sub(began) < slowEvent {
 		return false
@@ -196,7 +194,7 @@ func (s *slowEvents) look(o *object, began, now time.Time) bool {
 	return true
 }
 
-// longest is the age of the longest of them, having forgotten those that have ended.
+// longest returns the age of the event that has run longest, after forgetting those that have ended.
 func (s *slowEvents) longest(now time.Time) (age time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

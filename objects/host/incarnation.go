@@ -28,8 +28,7 @@ import (
 // is quick; beyond it the client drops messages and gateways send them again.
 const inboxSize = 64 << 10
 
-// controlSize is how many claims and beats may wait. Beyond it they are dropped, and
-// come again.
+// controlSize is how many claims and beats may wait. Beyond it they are dropped; their senders send them again.
 const controlSize = 16 << 10
 
 // incarnation is what runs under one lease of a host: the objects it owns, and all
@@ -68,7 +67,7 @@ type incarnation struct {
 	running atomic.Int64  // tasks
 
 	streaming atomic.Int64 // streams that run
-	bodies    *wire.Bodies // that are carried beside events; nil: there are no streams
+	bodies    *wire.Bodies // bodies that are carried beside events; nil: there are no streams
 
 	restrictions restrictions
 	unreadable   unreadable
@@ -106,8 +105,8 @@ func newIncarnation(h *Host, id string) *incarnation {
 // so nothing that it still does can leave.
 var errStuck = errors.New("an event of an object did not end in time")
 
-// stuckTime is how long an incarnation that has let go of everything waits for
-// events that still run. A machine that stalls is no event that does not end.
+// stuckTime is how long an incarnation that has dropped everything waits for events that still run: long enough that a
+// machine which stalls is not taken for an event that does not end.
 const stuckTime = 1500 * time.Millisecond
 
 // run serves until ctx ends. If the lease was lost it drops everything at once;
@@ -209,7 +208,7 @@ func (in *incarnation) refuseClaims(subs []subscription) {
 	}
 }
 
-// object finds or makes the object's place; nil when the host is stopping.
+// object returns the object, made if need be; nil when the host is stopping.
 func (in *incarnation) object(id wire.Address, class *engine.Class) *object {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -243,8 +242,8 @@ func (in *incarnation) all() []*object {
 	return all
 }
 
-// drainPrefix begins the subject of a drain marker. No message from a gateway can
-// have it: the inbox has only what comes from objects' subjects.
+// drainPrefix begins the subject of a drain marker. No message from a gateway has such a subject, because the inbox
+// gets only messages to objects' subjects.
 const drainPrefix = "drain."
 
 // dispatch sorts messages into mailboxes, in the order in which they came.
@@ -308,7 +307,7 @@ func (in *incarnation) recover(subject string) {
 	}
 }
 
-// self is this host, as replies name the owner.
+// self returns this host, as replies name the owner.
 func (in *incarnation) self(epoch uint64) wire.Owner {
 	return wire.Owner{Host: in.cfg.Name, Region: in.cfg.Region, Epoch: epoch}
 }
@@ -323,15 +322,14 @@ func (o *object) queueLimits() queueLimits {
 	return queueLimits{events: o.in.cfg.Queue, wait: o.class.Life.Queue}
 }
 
-// push puts a delivery into the mailbox, or turns it away.
+// push puts a delivery into the mailbox, or refuses it.
 func (o *object) push(d delivery) {
 	if !o.deliverVerdict(d, o.mailbox.push(d, o.queueLimits())) && d.kind == request {
 		o.in.redirect(d.msg, o.mailbox.claimToken())
 	}
 }
 
-// deliverVerdict does what follows from a delivery. It reports false if the object
-// is not served here.
+// deliverVerdict acts on what the mailbox decided about a delivery. It reports false if the object is not served here.
 func (o *object) deliverVerdict(d delivery, v verdict) bool {
 	switch v {
 	case startLoop:
@@ -378,7 +376,7 @@ func (in *incarnation) redirect(msg *nats.Msg, token uint64) {
 	in.answer(msg.Reply, &wire.Reply{Moved: true, Token: token})
 }
 
-// answer sends a reply the shortest way, on which it may overtake what was sent before.
+// answer sends a reply the shortest way. It may overtake what was sent before.
 func (in *incarnation) answer(subject string, reply *wire.Reply) {
 	if !in.cfg.Nearby.Answer(subject, reply) {
 		in.answerAfter(subject, reply)
@@ -445,7 +443,7 @@ func (in *incarnation) drainObjects(ctx context.Context, objects []*object) {
 	}
 }
 
-// dropAll ends whatever is left, without a word to the store.
+// dropAll drops every object that is left, without a put.
 func (in *incarnation) dropAll() {
 	for _, o := range in.all() {
 		o.drive(owner.Lapsed{})
@@ -481,11 +479,11 @@ func (in *incarnation) sweep(ctx context.Context) error {
 	}
 }
 
-// releases is how many objects are at the store at a time while they are released. A put that is not answered in time is asked
-// after, and sent again: 5,000 at once keep a busy store from ever coming to an end.
+// releases is how many objects may use the store at a time while they are released. A put without an answer in time is
+// looked up and sent again: with 5,000 at once a busy store never finishes.
 const releases = 128
 
-// inTurn does a part of a release that asks the store.
+// inTurn runs do, the part of a release that uses the store, when fewer than releases others run.
 func (in *incarnation) inTurn(do func()) {
 	select {
 	case in.leaving <- struct{}{}:
@@ -495,8 +493,7 @@ func (in *incarnation) inTurn(do func()) {
 	}
 }
 
-// evictions is how many idle objects are released at a time: their puts are not to
-// stand in the way of somebody's request.
+// evictions is how many idle objects are released at a time, so that their puts do not delay requests.
 const evictions = 64
 
 // evict releases objects that have been idle for long, if they still are.
@@ -531,4 +528,4 @@ func awaitGone(ctx context.Context, objects []*object) bool {
 	return true
 }
 
-const maxGateways = 10000 // that are watched for silence; names of more are forged
+const maxGateways = 10000 // gateways that are watched for silence; a longer list has forged names

@@ -23,9 +23,8 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Inspector reads what hosts have written, for people. It writes nothing, makes
-// no bucket, wakes no object, and needs no host that runs. Of one object it also asks
-// the owner, if that lives, what the record cannot say.
+// Inspector reads records and leases, for people. It writes nothing, makes no bucket, wakes no object, and works when
+// no host runs. Get also asks the object's owner, if the owner lives, for what the record does not say.
 type Inspector struct {
 	nc      *nats.Conn
 	records *record.Bucket // nil: no host has ever run here
@@ -83,16 +82,15 @@ type HostInfo struct {
 	Live        bool      `json:"live"`    // renewed lately, by this machine's clock: a hint
 }
 
-// Inspect looks for the buckets. On a NATS where no host has ever run there are
-// none, which is no error: nothing is found then. Errors say what is wrong with
-// the server and what to do.
+// Inspect opens the buckets for reading. On a NATS where no host has ever run there are none: that is no error, and the
+// Inspector finds nothing. Errors say what is wrong with the server and what to do.
 func Inspect(ctx context.Context, nc *nats.Conn) (*Inspector, error) {
 	js, err := record.JetStream(ctx, nc)
 	if err != nil {
 		return nil, err
 	}
 	in := &Inspector{nc: nc, timing: wire.Timing{}.WithDefaults()}
-	// Bind makes no bucket that is not there, with a storage that nobody chose.
+	// Bind does not make a missing bucket: nobody has chosen its storage.
 	if in.records, _, err = record.Bind(ctx, js); err != nil {
 		return nil, err
 	}
@@ -100,8 +98,8 @@ func Inspect(ctx context.Context, nc *nats.Conn) (*Inspector, error) {
 	return in, err
 }
 
-// Get reads one object, by its id and the name by which it was asked for, if any; NotFound if it has no record, as one that has stored
-// nothing and is asleep has none; Internal if its record cannot be read.
+// Get reads one object. name is the name by which it was asked for, "" for none. Errors: NotFound if there is no
+// record, as for an object that is asleep and has stored nothing; Internal if the record cannot be read.
 func (in *Inspector) Get(ctx context.Context, id objects.ID, name string) (Info, error) {
 	live, err := in.live(ctx)
 	if err != nil {
@@ -130,8 +128,8 @@ func (in *Inspector) Get(ctx context.Context, id objects.ID, name string) (Info,
 // lookTime is how long to wait for an owner's answer about a running event.
 const lookTime = time.Second
 
-// askEvent asks the owner since when a slow event runs. It returns zero if none runs or
-// the owner does not answer.
+// askEvent asks the owner when the slow event began that it runs. It returns zero if none runs or the owner does not
+// answer.
 func (in *Inspector) askEvent(ctx context.Context, id objects.ID, info Info) time.Time {
 	client, err := newAsker(in.nc, info.Region)
 	if err != nil {
@@ -147,17 +145,17 @@ func (in *Inspector) askEvent(ctx context.Context, id objects.ID, info Info) tim
 	return time.Now().Add(-time.Duration(reply.Life.Running) * time.Millisecond).Truncate(time.Millisecond)
 }
 
-// newAsker is a client for one question of an operator.
+// newAsker returns a client for one question of an operator.
 func newAsker(nc *nats.Conn, region string) (*wire.Client, error) {
 	if wire.CheckRegion(region) != nil {
-		region = "local" // without hosts in it, the nearest is found
+		region = "local" // if no host is there, the nearest is found
 	}
 	return wire.NewClient(wire.ClientConfig{NATS: nc, Name: nuid.Next(), Region: region})
 }
 
-// Resume lifts the quarantine of an object, given by its id and its name, if known, and has its parked alarm run. The owner does
-// so; an object that nobody owns is claimed for it. Errors are those of a call: NotFound
-// if no host runs the class, Unavailable if nothing happened.
+// Resume lifts the quarantine of an object and makes its parked alarm due. name is the object's name, if known. The
+// owner does the work; an object that nobody owns is claimed for it. Errors are those of a call: NotFound if no host
+// runs the class, Unavailable if nothing happened.
 func Resume(ctx context.Context, nc *nats.Conn, id objects.ID, name string) error {
 	client, err := newAsker(nc, "")
 	if err != nil {
@@ -171,12 +169,11 @@ func Resume(ctx context.Context, nc *nats.Conn, id objects.ID, name string) erro
 	return reply.Err()
 }
 
-// listSize is how many bytes an object may have that List reads as a whole.
+// listSize is the size in bytes up to which List reads an object as a whole.
 const listSize = 1 << 20
 
-// List yields the objects of a class, or of all classes for "", in the order of
-// class and id, each read when it is asked for, those that are damaged too. An error
-// is yielded last.
+// List yields the objects of a class, or of all classes for "", in the order of class and id, those with damaged
+// records too. Each is read when the loop comes to it. An error comes last.
 func (in *Inspector) List(ctx context.Context, class string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		keys, err := in.keys(ctx, class)
@@ -201,7 +198,7 @@ func (in *Inspector) List(ctx context.Context, class string) iter.Seq2[Info, err
 	}
 }
 
-// Hosts are the hosts that have a lease entry, in order of region and name. One
+// Hosts returns the hosts that have a lease entry, in order of region and name. One
 // that was killed stays for a minute, and is not Live.
 func (in *Inspector) Hosts(ctx context.Context) ([]HostInfo, error) {
 	if in.leases == nil {
@@ -225,7 +222,7 @@ func (in *Inspector) Hosts(ctx context.Context) ([]HostInfo, error) {
 	return hosts, nil
 }
 
-// live is the set of incarnations that renewed lately.
+// live returns the set of incarnations that renewed lately.
 func (in *Inspector) live(ctx context.Context) (map[string]bool, error) {
 	hosts, err := in.Hosts(ctx)
 	live := make(map[string]bool, len(hosts))
@@ -250,7 +247,8 @@ func (in *Inspector) keys(ctx context.Context, class string) ([]string, error) {
 	return keys, nil
 }
 
-// read is the object of a key; false if there is no record. One of more than so many bytes is read in part.
+// read returns the object with this key; false if there is no record. An object of more than most bytes is read in
+// part.
 func (in *Inspector) read(ctx context.Context, key string, live map[string]bool, most int) (Info, bool, error) {
 	if in.records == nil {
 		return Info{}, false, nil
@@ -269,7 +267,7 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool,
 		if has, err = in.stored(ctx, key, rec); !errors.Is(err, state.ErrDamaged) || try == 10 {
 			break
 		}
-		before := revision // its owner may have purged what this record names
+		before := revision // the object's owner may have purged what this record names
 		if rec, revision, err = in.records.Read(ctx, key); err == nil && revision == before {
 			err = fmt.Errorf("%w: a part of it is missing, or damaged", record.ErrUnreadable)
 		}
@@ -295,7 +293,7 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool,
 	return info, true, nil
 }
 
-// contents is what an object keeps: the keys of authors, blobs, and what is told and not delivered.
+// contents is what an object keeps: the author's keys, blobs, and told messages that are not delivered.
 type contents struct {
 	keys  map[string]json.RawMessage
 	blobs map[string]int64

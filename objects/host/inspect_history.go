@@ -19,7 +19,7 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Past is what an object stored at a moment.
+// Past is an object's state at a moment.
 type Past struct {
 	Class string                     `json:"class"`
 	Name  string                     `json:"name,omitempty"`
@@ -44,7 +44,7 @@ type HistoryEntry struct {
 	Gap      bool             `json:"gap,omitempty"`      // for some time before, the class kept no history
 }
 
-// Difference is what two states of an object have differently.
+// Difference is the difference between two states of an object.
 type Difference struct {
 	From    objects.Bookmark `json:"from"`
 	To      objects.Bookmark `json:"to"`
@@ -53,14 +53,14 @@ type Difference struct {
 	Blobs   []string         `json:"blobs,omitempty"`
 }
 
-// ChangedKey is a key with what it had and has. Bytes are in base64.
+// ChangedKey is a key with both values. Bytes are in base64.
 type ChangedKey struct {
 	Key    string          `json:"key"`
 	Before json.RawMessage `json:"before,omitempty"` // empty: there was none
 	After  json.RawMessage `json:"after,omitempty"`  // empty: there is none
 }
 
-// moment is that of a bookmark.
+// moment returns the moment of a bookmark.
 func moment(b objects.Bookmark) (state.Moment, error) {
 	at, err := engine.ParseBookmark(string(b))
 	if err != nil {
@@ -69,12 +69,13 @@ func moment(b objects.Bookmark) (state.Moment, error) {
 	return state.Moment(at), nil
 }
 
-// At is the bookmark of a time.
+// At returns the bookmark of a time.
 func At(t time.Time) objects.Bookmark {
 	return objects.Bookmark(engine.BookmarkText(t.UnixMicro()))
 }
 
-// consistently reads what an object's record names. Its owner may purge that meanwhile: then it is read again.
+// consistently calls read with the object's record. If the owner has meanwhile purged what the record names, both are
+// read again.
 func (in *Inspector) consistently(ctx context.Context, id objects.ID, read func(*record.Record) error) error {
 	var before uint64
 	for range 10 {
@@ -99,7 +100,7 @@ func (in *Inspector) consistently(ctx context.Context, id objects.ID, read func(
 	return objects.Errorf(objects.NotFound, "nothing is kept of the object")
 }
 
-// readError is pastError for who reads the store without an owner.
+// readError is pastError for a reader that is no owner.
 func readError(err error) error {
 	if errors.Is(err, state.ErrNoHistory) || errors.Is(err, state.ErrNoPast) || errors.Is(err, state.ErrDamaged) {
 		return pastError(err)
@@ -107,7 +108,7 @@ func readError(err error) error {
 	return err
 }
 
-// GetAt reads what an object stored at a moment; NotFound if that is not known.
+// GetAt reads an object's state at a moment; NotFound if the history does not reach that far.
 func (in *Inspector) GetAt(ctx context.Context, id objects.ID, name string, b objects.Bookmark) (past Past, err error) {
 	at, err := moment(b)
 	if err != nil {
@@ -142,17 +143,17 @@ func (in *Inspector) GetAt(ctx context.Context, id objects.ID, name string, b ob
 	return past, err
 }
 
-// blobOf is the blob that a key says the end of; false if it does not.
+// blobOf returns the name of the blob whose end this key marks; false if the key marks none.
 func blobOf(key string) (name string, ok bool) {
 	from, _ := engine.BlobEnds()
 	return strings.CutPrefix(key, from)
 }
 
-// History yields the changes of an object, the newest first, as far back as they are known. An error comes last; NotFound:
-// nothing of its past is kept.
+// History yields the changes of an object, the newest first, as far back as they are kept. An error comes last;
+// NotFound: no history is kept.
 func (in *Inspector) History(ctx context.Context, id objects.ID) iter.Seq2[HistoryEntry, error] {
 	return func(yield func(HistoryEntry, error) bool) {
-		last := state.Moment(1<<63 - 1) // that was yielded
+		last := state.Moment(1<<63 - 1) // the moment of the change that was yielded last
 		err := in.consistently(ctx, id, func(rec *record.Record) error {
 			if _, _, ok := rec.Parts.Reach(); !ok {
 				return state.ErrNoHistory
@@ -223,7 +224,7 @@ func (in *Inspector) Diff(ctx context.Context, id objects.ID, from, to objects.B
 	return d, err
 }
 
-// compare fills in what two states have differently.
+// compare fills in the difference between two states.
 func (d *Difference) compare(ctx context.Context, old, now *state.State) error {
 	a, b := old.Scan(ctx, "", engine.LastKey, false), now.Scan(ctx, "", engine.LastKey, false)
 	was, has, err := a.Next()
@@ -271,13 +272,13 @@ func (d *Difference) add(key string, before, after []byte) {
 	}
 }
 
-// Restored is what a restore has done.
+// Restored is the result of a restore.
 type Restored struct {
-	Undo    objects.Bookmark `json:"undo"`    // to restore that takes the restore back
-	Changed bool             `json:"changed"` // otherwise nothing had changed since
+	Undo    objects.Bookmark `json:"undo"`    // restoring to it takes the restore back
+	Changed bool             `json:"changed"` // false: nothing had changed since
 }
 
-// operate asks the owner of an object to do something that only an operator may. An object that nobody owns is claimed for it.
+// operate has the owner of an object carry out an operator's request. An object that nobody owns is claimed for it.
 func operate(ctx context.Context, nc *nats.Conn, id objects.ID, name string, kind wire.Kind, body []byte) ([]byte, error) {
 	client, err := wire.NewClient(wire.ClientConfig{NATS: nc, Host: true, Name: nuid.Next(), Region: "local"})
 	if err != nil {
@@ -294,8 +295,8 @@ func operate(ctx context.Context, nc *nats.Conn, id objects.ID, name string, kin
 	return reply.Body, nil
 }
 
-// Restore has the owner of an object, given by its id and its name, if known, put it back to a state that it had. Errors are
-// those of a call: NotFound if the state is not known.
+// Restore has an object's owner put the object back to an earlier state. name is the object's name, if known. Errors
+// are those of a call: NotFound if the history does not reach that far.
 func Restore(ctx context.Context, nc *nats.Conn, id objects.ID, name string, b objects.Bookmark) (done Restored, err error) {
 	at, err := moment(b)
 	if err != nil {
@@ -312,8 +313,8 @@ func Restore(ctx context.Context, nc *nats.Conn, id objects.ID, name string, b o
 	return Restored{objects.Bookmark(engine.BookmarkText(answer.Undo)), answer.Changed}, nil
 }
 
-// Fork has an object that has nothing stored begin with what another of its class stored at a moment, or stores now if the
-// bookmark is empty. It returns how many keys and pages that are. Conflict: it has something stored.
+// Fork copies the state that an object had at a moment, or has now for an empty bookmark, to another object of its
+// class. It returns how many keys and pages it has copied. Conflict: the other object has something stored.
 func Fork(ctx context.Context, nc *nats.Conn, from objects.ID, b objects.Bookmark, to objects.ID, name string) (int, error) {
 	want := wire.ForkBody{From: from.Key()}
 	if b != "" {

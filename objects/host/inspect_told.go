@@ -13,11 +13,11 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Told is what an object has told and what is not delivered yet, as its record has it.
+// Told is what an object's record has of messages that are not delivered yet.
 type Told struct {
 	Sending int           `json:"sending"` // to others, due
 	Timers  int           `json:"timers"`  // not due, or to the object itself
-	Parked  int           `json:"parked"`  // given up, until somebody sees to them
+	Parked  int           `json:"parked"`  // given up, until an operator retries or drops them
 	Marks   int           `json:"marks"`   // senders of whom the object remembers what it has handled
 	First   []ToldMessage `json:"messages,omitempty"`
 }
@@ -25,7 +25,7 @@ type Told struct {
 // maxToldShown is how many messages are shown of each kind.
 const maxToldShown = 100
 
-// ToldMessage is one of them.
+// ToldMessage is one message of them.
 type ToldMessage struct {
 	State     string    `json:"state"` // sending, timer, parked
 	N         uint64    `json:"n"`
@@ -41,7 +41,7 @@ type ToldMessage struct {
 	Size      int       `json:"size"` // bytes of its input
 }
 
-// toldIn is what a record has of told messages; nil for nothing.
+// toldIn returns what a record has of told messages; nil: nothing.
 func toldIn(data *engine.Data) *Told {
 	t := &Told{Marks: data.Between(engine.MarksAt, engine.After(engine.MarksAt)).Len()}
 	for _, kind := range []struct {
@@ -72,8 +72,8 @@ func toldIn(data *engine.Data) *Told {
 	return t
 }
 
-// Parked has the owner of an object, given by its id and its name, if known, send its parked message n again, or drop it; 0
-// stands for all of them. It returns how many they were. Errors are those of a call: NotFound if there is none.
+// Parked has an object's owner retry or drop the parked message n; 0 means all of them. name is the object's name, if
+// known. It returns how many messages there were. Errors are those of a call: NotFound if there is none.
 func Parked(ctx context.Context, nc *nats.Conn, id objects.ID, name string, n uint64, drop bool) (int, error) {
 	client, err := wire.NewClient(wire.ClientConfig{NATS: nc, Host: true, Name: nuid.Next(), Region: "local"})
 	if err != nil {

@@ -7,8 +7,7 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// world is what an instance gets. What it holds is ours and stays when the instance
-// goes.
+// world returns an instance's view of its object. The parts of it are ours and outlive the instance.
 func (o *object) world() engine.World {
 	return engine.World{
 		Key: o.id.Key(), Name: o.id.Name, Data: o.memory.data(), Sockets: o.sockets.author(), Now: time.Now,
@@ -24,8 +23,8 @@ func (o *object) world() engine.World {
 	}
 }
 
-// strict is in how many events of an instance, and from then on in one of how many, a
-// transaction that another goroutine uses is looked for; 0: in none.
+// strict returns in how many of an instance's first events, and in one of how many later ones, transactions are watched
+// for use by other goroutines; 0: in none.
 func (in *incarnation) strict() int {
 	if in.cfg.Strict {
 		return 16
@@ -33,8 +32,7 @@ func (in *incarnation) strict() int {
 	return 0
 }
 
-// setInstance has this instance handle events from now on; nil: the next event
-// constructs one. With mu held.
+// setInstance makes this instance handle events from now on; nil: the next event constructs one. With mu held.
 func (o *object) setInstance(i *engine.Instance) {
 	before := o.memory.setHandler(i)
 	if (before == nil) == (i == nil) {

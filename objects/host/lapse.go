@@ -40,15 +40,14 @@ func (o *object) proved() bool {
 	return valid && o.commit.provedIn(generation)
 }
 
-// prove has the object put once in this generation of the lease, unless such a put is
-// under way. With mu held.
+// prove requests one put of the object in this generation of the lease, unless such a put is under way. With mu held.
 func (o *object) prove(generation uint64) {
 	if o.commit.needsProof(generation) {
 		o.spawn(func() { o.drive(owner.Changed{}) })
 	}
 }
 
-// releaseLater has the outbox released when the lease is valid again. With mu held.
+// releaseLater releases the outbox when the lease is valid again. With mu held.
 func (o *object) releaseLater() {
 	if !o.outbox.hold() {
 		return
@@ -67,15 +66,15 @@ func (o *object) releaseLater() {
 	})
 }
 
-// awaitLease has an event wait while the lease has lapsed. It reports false if the
-// incarnation ends instead. The event loop calls it.
+// awaitLease waits while the lease has lapsed. It reports false if the incarnation ends instead. The event loop calls
+// it.
 func (o *object) awaitLease() bool {
 	if _, valid := o.in.lease.Valid(); valid {
 		return true
 	}
 	select {
 	case <-o.in.lease.Again():
-		o.mailbox.begin(time.Now()) // the wait is not the event's
+		o.mailbox.begin(time.Now()) // the wait is no part of the event's time
 		return true
 	case <-o.in.work.Done():
 		return false

@@ -210,7 +210,7 @@ func seatOf(n int) string { return fmt.Sprintf("seat/%08d", n) }
 // noise fills values: what cannot be compressed. Values of one benchmark are made by one goroutine.
 var noise = mathrand.NewChaCha8([32]byte{1})
 
-// seatValue is a value of so many bytes.
+// seatValue returns a value of so many bytes.
 func seatValue(bytes int) []byte {
 	value := make([]byte, bytes)
 	_, _ = noise.Read(value) // it never fails
@@ -244,7 +244,7 @@ func (o *largeObject) fill(bytes int) (keys int) {
 	return keys
 }
 
-// BenchmarkLargeCommit is a commit of one random key of 100 bytes to objects of more and more bytes: in the record alone, as
+// BenchmarkLargeCommit measures a commit of one random key of 100 bytes to objects of more and more bytes: in the record alone, as
 // small objects are, and with parts; without answers to clients' keys, and with 256. `go run ./bench state` makes a table of it.
 func BenchmarkLargeCommit(b *testing.B) {
 	for _, replicas := range []int{1, 3} {
@@ -307,7 +307,7 @@ func (o *largeObject) measure(b *testing.B, keys int, kilobyte *largeObject) {
 	b.ReportMetric(float64(o.merged)/float64(b.N), "merged-B/op")
 }
 
-// BenchmarkBarePut is what the store takes for a put, whatever is in it: the least that a commit of a head of so many bytes takes. Sizes
+// BenchmarkBarePut measures what the store takes for a put, whatever is in it: the least that a commit of a head of so many bytes takes. Sizes
 // take turns, so that all of them have the same moments of a busy machine.
 func BenchmarkBarePut(b *testing.B) {
 	records := openBucket(b, 1)
@@ -332,7 +332,7 @@ func BenchmarkBarePut(b *testing.B) {
 	reportTimes(b, took)
 }
 
-// BenchmarkLargeClaim is the claim of an object of 100 MB, and the first read after it.
+// BenchmarkLargeClaim measures the claim of an object of 100 MB, and the first read after it.
 func BenchmarkLargeClaim(b *testing.B) {
 	records := openBucket(b, 1)
 	o := newLargeObject(b, records, "large", true)

@@ -21,10 +21,10 @@ type links struct {
 	mu         sync.Mutex // guards what follows; taken after an object's
 	last       uint32     // number of the newest lane
 	lanes      map[uint32]link
-	busy       map[*object]struct{}       // of whose lanes something is awaited
-	probes     map[string]*wire.LaneHeads // that leave with the next tick, by gateway
+	busy       map[*object]struct{}       // objects with lanes that await an answer
+	probes     map[string]*wire.LaneHeads // probes for the next tick, by gateway
 	unanswered map[string]struct{}        // gateways that were asked and have not answered
-	ticks      *wire.Ticks                // that begin when something is awaited
+	ticks      *wire.Ticks                // they run while something is awaited
 }
 
 // link is one lane.
@@ -35,7 +35,7 @@ type link struct {
 
 const (
 	laneTick  = 50 * time.Millisecond // between looks at what is awaited
-	laneInbox = 16 << 10              // acknowledgements that may wait; beyond it they are dropped, and come again
+	laneInbox = 16 << 10              // acknowledgements that may wait; beyond it they are dropped, and gateways repeat them
 )
 
 func newLinks() links {
@@ -54,7 +54,7 @@ func (k *links) add(o *object, gateway string) uint32 {
 	return k.last
 }
 
-// find is the lane with a number, if it is the gateway's.
+// find returns the object of a lane, if the lane leads to the gateway.
 func (k *links) find(lane uint32, gateway string) (*object, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -72,7 +72,7 @@ func (k *links) forget(o *object, lanes map[string]uint32) {
 	delete(k.busy, o)
 }
 
-// await has the object's stream looked at until nothing is awaited.
+// await looks at the object's stream with every tick, until nothing is awaited.
 func (k *links) await(o *object) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -80,7 +80,7 @@ func (k *links) await(o *object) {
 	k.ticks.Begin()
 }
 
-// probe has the next tick send a lane's head.
+// probe sends a lane's head with the next tick.
 func (k *links) probe(host, gateway string, at wire.Reached, quiet bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -97,7 +97,7 @@ func (k *links) probe(host, gateway string, at wire.Reached, quiet bool) {
 	k.ticks.Begin()
 }
 
-// asked notes that a gateway has been asked what it has.
+// asked notes that a gateway has been asked what it has received.
 func (k *links) asked(gateway string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -124,14 +124,14 @@ func (k *links) busyObjects() []*object {
 	return all
 }
 
-// idle drops objects of whose lanes nothing is awaited any more.
+// idle drops an object whose lanes await nothing.
 func (k *links) idle(o *object) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.busy, o)
 }
 
-// takeProbes are the probes that leave now. There is no other tick if nothing is awaited.
+// takeProbes removes and returns the probes to send now. The ticks end if nothing is awaited.
 func (k *links) takeProbes() (probes map[string]*wire.LaneHeads) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -167,7 +167,7 @@ func (in *incarnation) serveLanes(ctx context.Context) error {
 	}
 }
 
-// tickLanes looks at what objects' streams await.
+// tickLanes looks at what the objects' streams await.
 func (in *incarnation) tickLanes(now time.Time) {
 	kept, largest, of := 0, 0, (*object)(nil)
 	for _, o := range in.links.busyObjects() {
@@ -218,7 +218,7 @@ func (in *incarnation) onLaneMessage(msg *nats.Msg) {
 			return
 		}
 		if o, ok := in.links.find(held.Lane, held.Gateway); ok {
-			o.onLanes(func(s *sockets) []stream.Do { return s.holds(time.Now(), o.id.Key(), &held) })
+			o.onLanes(func(s *sockets) []stream.Do { return s.noteHeld(time.Now(), o.id.Key(), &held) })
 		}
 	}
 }
@@ -233,7 +233,7 @@ func (in *incarnation) probeGateway(gateway string) {
 	}
 }
 
-// streamSettings are those of every object's streams.
+// streamSettings returns the settings of every object's streams.
 func streamSettings(cfg *Config, timing wire.Timing) stream.Settings {
 	s := stream.Defaults()
 	s.Wait, s.Keep, s.Window = timing.Silence, timing.Keep, cfg.Window
@@ -252,7 +252,7 @@ func (o *object) beginStream(entries []stream.Entry, token uint64) {
 	o.transmit(o.sockets.Tick(time.Now()))
 }
 
-// transmit does what the object's stream asks for. With mu held, which keeps the order.
+// transmit carries out what the object's stream wants done. With mu held, which keeps the order.
 func (o *object) transmit(do []stream.Do) {
 	for len(do) > 0 {
 		d, n := &do[0], 1
@@ -285,7 +285,8 @@ func (o *object) transmit(do []stream.Do) {
 	}
 }
 
-// joined is how many numbers of a lane, with which do begins, leave in one message: a commit often lets go many at once.
+// joined returns how many of the first messages in do have consecutive numbers of one lane: these travel as one. A
+// commit often releases many at once.
 func joined(do []stream.Do) int {
 	n, size := 1, len(do[0].Push.Body)
 	for ; n < len(do); n++ {
@@ -298,8 +299,8 @@ func joined(do []stream.Do) int {
 	return n
 }
 
-// publish sends numbers of a lane, each one more than the one before. What the first says of other lanes, it says for
-// all. With mu held.
+// publish sends consecutive numbers of a lane in one message. What the first says of other lanes holds for all. With mu
+// held.
 func (o *object) publish(lane uint32, do []stream.Do) {
 	p, first := o.sockets.nextPush(), &do[0].Push
 	*p = wire.LanePush{
@@ -336,8 +337,8 @@ func (o *object) tickStream(now time.Time) (kept int) {
 // acceptsLanes reports whether gateways' messages about lanes still count. With mu held.
 func (o *object) acceptsLanes() bool { return o.stage() != gone && o.sockets != nil }
 
-// onLanes has act change the object's sockets, and sends what it returns, if gateways' messages
-// about lanes still count.
+// onLanes calls act with the object's sockets, and sends what act returns, if gateways' messages about lanes still
+// count.
 func (o *object) onLanes(act func(*sockets) []stream.Do) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -363,8 +364,8 @@ func (o *object) awaitHanded() bool {
 	}
 }
 
-// quietTime is how long a planned hand-over waits for acknowledgements: a new owner's
-// question would overtake what is on its way, and sockets be closed for nothing.
+// quietTime is how long a planned hand-over waits for acknowledgements. Without the wait, a new owner's question would
+// overtake messages that are on their way, and sockets would be closed for nothing.
 const quietTime = time.Second
 
 // awaitQuiet returns when every gateway has acknowledged everything, or after quietTime.
@@ -385,10 +386,10 @@ func (o *object) awaitQuiet() {
 	}
 }
 
-// entriesOf are a record's gateways, as package stream wants them. What no host has
-// written is left out.
+// entriesOf returns a record's gateways as package stream wants them. An entry that no host can have written is left
+// out.
 func entriesOf(gateways []record.Gateway) []stream.Entry {
-	left := 2 * objects.MaxSockets // as many that are open, and that have ended
+	left := 2 * objects.MaxSockets // for the sockets that are open, and as many that have ended
 	entries := make([]stream.Entry, 0, len(gateways))
 	for _, g := range gateways {
 		if checkName(g.Name) != nil {
@@ -409,8 +410,7 @@ func entriesOf(gateways []record.Gateway) []stream.Entry {
 	return entries
 }
 
-// gateways is the part of a record that names the gateways which hold sockets. With
-// mu held.
+// gateways returns the part of a record that names the gateways which hold sockets. With mu held.
 func (s *sockets) gateways() []record.Gateway {
 	entries := s.Entries()
 	if len(entries) == 0 {

@@ -8,9 +8,8 @@ import (
 	"holdfast/internal/wire"
 )
 
-// wakefulness is whether an object's instance is in memory. It is replaced as a whole, so
-// that whoever looks at an object waits for nothing. An object that sleeps keeps one, so it
-// is small.
+// wakefulness says whether an object's instance is in memory. It is replaced as a whole, so reading it needs no lock.
+// It is small, because an object that sleeps keeps one.
 type wakefulness struct {
 	since       int64  // Unix milliseconds
 	constructed uint32 // instances so far
@@ -18,7 +17,7 @@ type wakefulness struct {
 	woken       uint8 // the place in kindNames of the event for which the last instance was constructed
 }
 
-// noteAwake notes that the instance in memory is another one, or that there is none any more. With mu held.
+// noteAwake notes that the instance has been replaced or dropped. With mu held.
 func (o *object) noteAwake(awake bool, now time.Time) {
 	var next wakefulness
 	if last := o.life.Load(); last != nil {
@@ -36,7 +35,7 @@ func (o *object) noteAwake(awake bool, now time.Time) {
 	o.life.Store(&next)
 }
 
-// look answers how the object is. That is no event: an object that sleeps goes on sleeping.
+// look answers a question about the object's life. It runs no event, so an object that sleeps goes on sleeping.
 func (o *object) look(msg *nats.Msg) {
 	stage, used, running := o.mailbox.activity()
 	if stage != serving {
@@ -46,7 +45,7 @@ func (o *object) look(msg *nats.Msg) {
 	o.in.answer(msg.Reply, &wire.Reply{Owner: o.in.self(o.term.epoch), Token: o.term.token, Life: o.lives(used, running, time.Now())})
 }
 
-// lives is how the object is. used is when the event in hand began, if one is running.
+// lives returns the facts about the object's life. used is when the event in hand began, if one is running.
 func (o *object) lives(used time.Time, running bool, now time.Time) *wire.Life {
 	life := &wire.Life{Sockets: uint64(o.openSockets.Load())}
 	since := o.term.since.UnixMilli()

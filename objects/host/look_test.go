@@ -7,7 +7,7 @@ import (
 	"holdfast/internal/wire"
 )
 
-// looked is how an object says that it is, and for how long.
+// looked returns how an object says that it is, and for how long.
 func (w *world) looked(name string) (wire.Life, time.Duration) {
 	w.t.Helper()
 	r := <-w.ask(name, &wire.Request{Kind: wire.Look})

@@ -2,21 +2,20 @@ package host
 
 import "sync/atomic"
 
-// loops are the goroutines that run event loops. One that has run an object's waits for
-// the next object: its stack has the size that events need, to which that of a new
-// goroutine has to grow, and that takes longer than many an event. The incarnation's work
-// ends them.
+// loops are the goroutines that run event loops. A goroutine that has run an object's event loop waits for the next
+// object, because its stack has already grown to the size that events need: growing a new one takes longer than many
+// events. They end with the incarnation's work.
 type loops struct {
-	next    chan *object // not buffered: who sends knows that somebody waits
+	next    chan *object // not buffered: a send succeeds only if a goroutine waits
 	waiting atomic.Int32
 }
 
-// maxWaiting is how many goroutines wait for an object. More end.
+// maxWaiting is how many goroutines may wait for an object. Others end.
 const maxWaiting = 128
 
 func newLoops() loops { return loops{next: make(chan *object)} }
 
-// startLoop has the object's event loop run.
+// startLoop runs the object's event loop, on a goroutine that waits or on a new one.
 func (in *incarnation) startLoop(o *object) {
 	select {
 	case in.loops.next <- o:
@@ -27,14 +26,14 @@ func (in *incarnation) startLoop(o *object) {
 
 // runLoops runs the object's event loop, and then those of others.
 func (in *incarnation) runLoops(o *object) {
-	var t turn
+	var t scratch
 	for o != nil {
 		o.run(&t)
 		o = in.awaitLoop()
 	}
 }
 
-// awaitLoop is the next object; nil if the goroutine is to end.
+// awaitLoop returns the next object; nil: the goroutine must end.
 func (in *incarnation) awaitLoop() *object {
 	defer in.loops.waiting.Add(-1)
 	if in.loops.waiting.Add(1) > maxWaiting {

@@ -17,9 +17,9 @@ type deliveryKind uint8
 const (
 	nothing     deliveryKind = iota
 	request                  // msg, from a gateway or a host's alarm
-	gatewayLost              // gateway has died, and its sockets with it
+	gatewayLost              // gateway has died, and so its sockets have ended
 	endsDue                  // ends of sockets that the object does not know of are tried again
-	toldDue                  // something is to be done about told messages
+	toldDue                  // told messages are due, or chores are
 	sleepDue                 // the instance has been idle and has something to save before it is dropped
 	drainMarker              // everything before it has been handled: release the object
 )
@@ -68,8 +68,8 @@ type queueLimits struct {
 	wait   time.Duration // after which a sender has given up
 }
 
-// push adds a delivery. Of an object that is being claimed the mailbox takes only
-// the news of lost gateways, which is handled when the object is served.
+// push adds a delivery. While the object is being claimed, the mailbox takes only the news of lost gateways, which is
+// handled when the object is served.
 func (m *mailbox) push(d delivery, limits queueLimits) verdict {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -77,7 +77,7 @@ func (m *mailbox) push(d delivery, limits queueLimits) verdict {
 		return notServed
 	}
 	if d.kind == drainMarker && m.stage != draining {
-		return ignored // it was for this object's predecessor
+		return ignored // the marker was for this object's predecessor
 	}
 	return m.add(d, limits)
 }
@@ -124,9 +124,9 @@ func tooMany(waiting int, limits queueLimits, avgEvent time.Duration) bool {
 	return waiting >= limits.events || waiting >= alwaysWait && time.Duration(waiting)*avgEvent > limits.wait
 }
 
-// isKind reports whether an encoded request is of this kind, which is its first field. Ends of sockets are never refused: a
-// gateway says each once, and the object would keep the socket for ever. Nor is it refused when a sender needs no mark any
-// more: that is said once, and an object that is told much has the more marks.
+// isKind reports whether an encoded request is of this kind, which is its first field. Two kinds are never refused,
+// because their senders send them only once: the end of a socket, without which the object would keep the socket for
+// ever, and the news that a mark is no longer needed.
 func isKind(data []byte, kind wire.Kind) bool {
 	return len(data) >= 2 && data[0] == 1<<3 && data[1] == byte(kind)
 }
@@ -156,8 +156,8 @@ func (m *mailbox) has(d *delivery) bool {
 	return false
 }
 
-// newestReply is where to answer the request in hand, which was decided on: the reply
-// subject of its newest copy. Copies that come later are events of their own.
+// newestReply returns where to answer the request in hand, once the answer is decided on: the reply subject of the
+// newest copy. Later copies are events of their own.
 func (m *mailbox) newestReply(reply string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -209,7 +209,7 @@ func (m *mailbox) begin(now time.Time) {
 	m.used = now
 }
 
-// current is the object's stage. With object.mu or mu held.
+// current returns the object's stage. With object.mu or mu held.
 func (m *mailbox) current() stage { return m.stage }
 
 // advance changes the stage; object.advance alone calls it. It reports whether something waits.
@@ -221,8 +221,8 @@ func (m *mailbox) advance(to stage) (waiting bool) {
 	return len(m.queue) > 0
 }
 
-// holdIdle reports whether no event loop runs and none is about to. None begins then until the
-// caller has called release.
+// holdIdle reports whether no event loop runs and none is about to. If so, none begins until the caller has called
+// release.
 func (m *mailbox) holdIdle() (release func(), idle bool) {
 	m.mu.Lock()
 	if !m.idle() {
@@ -248,23 +248,23 @@ func (m *mailbox) serve(token uint64, now time.Time) {
 	m.token, m.used = token, now
 }
 
-// claimToken is the token under which the object is or was served here; 0 for none.
+// claimToken returns the token under which the object is or was served here; 0: none.
 func (m *mailbox) claimToken() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.token
 }
 
-// activity is when the object was last used and whether an event loop runs. If one
-// does, that is when the event in hand began.
+// activity returns when the object was last used and whether an event loop runs. While one runs, used is when the event
+// in hand began.
 func (m *mailbox) activity() (stage stage, used time.Time, running bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.stage, m.used, !m.idle()
 }
 
-// giveWay puts the delivery in hand back, behind what objects have asked: one of them waits for it. Its answer goes to its
-// newest copy.
+// giveWay puts the delivery in hand back, behind the asks of other objects: one of them waits for it. The answer goes
+// to the newest copy.
 func (m *mailbox) giveWay(d delivery) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -278,7 +278,7 @@ func (m *mailbox) giveWay(d delivery) {
 	m.putBehindAsks(d)
 }
 
-// pushBehindAsks adds a delivery of the object's own behind what objects have asked. The event loop calls it.
+// pushBehindAsks adds a delivery of the object's own behind the asks of other objects. The event loop calls it.
 func (m *mailbox) pushBehindAsks(d delivery) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -286,7 +286,7 @@ func (m *mailbox) pushBehindAsks(d delivery) {
 	m.putBehindAsks(d)
 }
 
-// putBehindAsks puts a delivery behind what objects have asked, and before all else. With mu held.
+// putBehindAsks puts a delivery behind the asks of other objects, and before all else. With mu held.
 func (m *mailbox) putBehindAsks(d delivery) {
 	queue := make([]delivery, 0, len(m.queue)+1)
 	for _, first := range []bool{true, false} {

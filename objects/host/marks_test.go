@@ -55,7 +55,7 @@ func (l *lossy) end() (lost int) {
 	return l.lost
 }
 
-// mark is what "b" keeps of what "a" has told it.
+// mark returns what "b" keeps of what "a" has told it.
 func (w *tellWorld) mark() (m tells.Mark, ok bool) {
 	w.t.Helper()
 	o := w.in.find(teller1("b").Key())
@@ -223,7 +223,7 @@ func (h *hub) forget(sender string) {
 	synctest.Wait()
 }
 
-// marks is how many marks the hub keeps, and their bytes in the record.
+// marks returns how many marks the hub keeps, and their bytes in the record.
 func (h *hub) marks() (n, size int) {
 	h.o.mu.Lock()
 	defer h.o.mu.Unlock()
@@ -231,7 +231,7 @@ func (h *hub) marks() (n, size int) {
 	return data.Between(engine.MarksAt, engine.After(engine.MarksAt)).Len(), data.Size()
 }
 
-// members are the keys of so many senders.
+// members returns the keys of so many senders.
 func members(t *testing.T, n int) (keys []string) {
 	for i := range n {
 		id, err := crowds.ID(fmt.Sprint("m", i))

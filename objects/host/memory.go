@@ -19,17 +19,17 @@ type term struct {
 	epoch uint64
 	token uint64    // of the claim
 	since time.Time // when the object was served first under it
-	first bool      // it was claimed when nothing was left of any owner before, no marker of a removal either
+	first bool      // nothing was left of any owner before, not even the marker of a removal
 }
 
 // young reports whether copies of requests may still arrive that were sent to an owner
 // before this one. The marker of a removal stays for as long as a copy lives.
 func (t *term) young(now time.Time) bool { return !t.first && now.Sub(t.since) < wire.CopyLife }
 
-// copiesUntil is until when copies of messages may arrive that another owner of the object has
-// sent, or another connection of ours. line is when our connection was made.
-func (t *term) copiesUntil(line time.Time) time.Time {
-	until := line.Add(wire.CopyLife)
+// copiesUntil returns until when copies of messages may arrive that another owner of the object, or an earlier
+// connection of ours, has sent. connected is when our connection was made.
+func (t *term) copiesUntil(connected time.Time) time.Time {
+	until := connected.Add(wire.CopyLife)
 	if own := t.since.Add(wire.CopyLife); !t.first && own.After(until) {
 		until = own
 	}
@@ -44,18 +44,17 @@ type memory struct {
 	instance *engine.Instance // nil while the object sleeps
 	alarm    *engine.Alarm    // nil: none
 	answers  answers
-	kept     *asks.Callee // what objects have asked this one; nil: nothing
+	kept     *asks.Callee // answers kept for objects that asked this one; nil: none
 }
 
-// newMemory is what the object is served from: a record, its state, and the answers that the
-// state has.
+// newMemory makes an object's memory from a record, its state, and the answers that the state has.
 func newMemory(rec *record.Record, opened *state.State, entries []entry, now time.Time) memory {
 	kept := answers{kept: rec.Answers, entries: entries}
 	kept.adopted(now)
 	return memory{State: opened, alarm: alarmPointer(rec.Alarm), answers: kept, kept: keptOf(rec)}
 }
 
-// keptOf is what a record keeps of what objects have asked.
+// keptOf returns the answers that a record keeps for objects that asked.
 func keptOf(rec *record.Record) *asks.Callee {
 	if len(rec.Kept)+len(rec.Fences) == 0 {
 		return nil
@@ -70,8 +69,8 @@ func keptOf(rec *record.Record) *asks.Callee {
 	return c
 }
 
-// record is what the record is to have of memory. parts is what of the state is in parts; nil:
-// nothing. A copy of a gateway's request may arrive for so long.
+// record returns the record of what is in memory. parts are the state's parts; nil: none. copies is for how long a copy
+// of a gateway's request may still arrive.
 func (m *memory) record(parts *state.Head, now time.Time, copies time.Duration) record.Record {
 	rec := record.Record{Alarm: m.alarmSet(), Answers: m.answers.list(now, copies), Data: m.Journal(), Parts: parts}
 	if m.kept == nil {
@@ -87,20 +86,19 @@ func (m *memory) record(parts *state.Head, now time.Time, copies time.Duration) 
 	return rec
 }
 
-// cut is what of the object is in parts, nil for nothing, and what is to be in the store before
-// a put.
+// cut returns the parts for the record, nil for none, and what must be in the store before a put.
 func (m *memory) cut(p state.Put, home state.Home) (*state.Head, *state.Before) {
-	p.Head = len(m.answers.entries) > 0 // hosts that know no heads do not know where the answers are
+	p.Head = len(m.answers.entries) > 0 // hosts that know no heads cannot find the answers
 	return m.Cut(p, home)
 }
 
-// data is the state as an instance reads it.
+// data returns the state as an instance reads it.
 func (m *memory) data() engine.Stored { return m.State }
 
-// handler is the instance that handles events; nil while the object sleeps.
+// handler returns the instance that handles events; nil while the object sleeps.
 func (m *memory) handler() *engine.Instance { return m.instance }
 
-// setHandler has an instance handle events from now on, closes the one before, and returns it.
+// setHandler replaces the instance that handles events, closes the one before, and returns that.
 func (m *memory) setHandler(i *engine.Instance) (before *engine.Instance) {
 	if before = m.instance; before != i {
 		before.Close()
@@ -109,7 +107,7 @@ func (m *memory) setHandler(i *engine.Instance) (before *engine.Instance) {
 	return before
 }
 
-// alarmSet is the object's alarm; zero: none.
+// alarmSet returns the object's alarm; zero: none.
 func (m *memory) alarmSet() engine.Alarm { return alarmValue(m.alarm) }
 
 // setAlarm changes the alarm.
@@ -121,7 +119,7 @@ func (m *memory) alarmDue(now time.Time) bool {
 	return ok && !now.Before(due)
 }
 
-// repeated is what a request is that may have been sent before.
+// repeated says whether a request was handled before.
 type repeated uint8
 
 const (
@@ -151,13 +149,13 @@ func (m *memory) repeats(req *wire.Request, t *term, now time.Time) (what repeat
 	return answered, keptReply(kept, req), false
 }
 
-// keptReply is the answer of before, as the request gets it.
+// keptReply returns a kept answer as the reply to a request that was sent again.
 func keptReply(kept record.Kept, req *wire.Request) *wire.Reply {
 	answer, err := kept.Answer()
 	switch {
 	case err != nil:
 		return damagedReply()
-	case answer.Key != "" && answer.Sum != sum(req):
+	case answer.Key != "" && answer.Sum != requestDigest(req):
 		return &wire.Reply{Code: objects.Conflict, Message: "this idempotency key was used for another request", Kept: true}
 	case len(answer.Reply) == 0:
 		return &wire.Reply{Code: objects.Done, Message: "this was done before; its answer was too large to keep", Kept: true}
@@ -165,7 +163,7 @@ func keptReply(kept record.Kept, req *wire.Request) *wire.Reply {
 	return decodeKept(answer.Reply)
 }
 
-// decodeKept is an answer that was kept, encoded.
+// decodeKept decodes a kept answer.
 func decodeKept(data []byte) *wire.Reply {
 	reply := new(wire.Reply)
 	if wire.Decode(data, reply) != nil {
@@ -179,7 +177,7 @@ func damagedReply() *wire.Reply {
 	return &wire.Reply{Code: objects.Internal, Message: "the answer that was kept is damaged", Kept: true}
 }
 
-// repeatsAsk is repeats for what another object asks. mine: its copy was sent to this owner.
+// repeatsAsk is repeats for an ask of another object. mine: the copy was sent to this owner.
 func (m *memory) repeatsAsk(a *wire.Asked, mine bool, now time.Time) (repeated, *wire.Reply, bool) {
 	verdict, answer, fenced := m.callee().Receive(questionOf(a), now)
 	switch {
@@ -193,7 +191,7 @@ func (m *memory) repeatsAsk(a *wire.Asked, mine bool, now time.Time) (repeated, 
 	return fresh, nil, fenced
 }
 
-// callee is what objects have asked this one, to be added to.
+// callee returns the answers for other objects, made if there are none yet.
 func (m *memory) callee() *asks.Callee {
 	if m.kept == nil {
 		m.kept = new(asks.Callee)
@@ -201,15 +199,14 @@ func (m *memory) callee() *asks.Callee {
 	return m.kept
 }
 
-// What is kept instead of an answer that cannot be given twice: a socket cannot be opened by
-// hearsay, nor a stream be read again.
+// These are kept in place of answers that cannot be given twice: the opening of a socket, and a stream.
 var (
 	lostOpening = wire.Encode(&wire.Reply{Code: objects.Unknown, Message: "the object's host was lost as the socket opened; connect again"})
 	lostStream  = wire.Encode(&wire.Reply{Code: objects.Done, Message: "this was done before; its answer was a stream, which is not kept"})
 )
 
-// remember keeps the answer of a request that wrote, so that asking again, here or at the next
-// owner, does not do it again. wide reports whether records may have parts.
+// remember keeps the answer of a request that wrote, so that the same request, sent again here or to the next owner,
+// does not run again. wide reports whether records may have parts.
 func (m *memory) remember(req *wire.Request, reply *wire.Reply, now time.Time, wide func() bool) {
 	if req == nil || req.N == 0 || reply == nil || !answersOnce(req.Kind) {
 		return
@@ -221,7 +218,7 @@ func (m *memory) remember(req *wire.Request, reply *wire.Reply, now time.Time, w
 	}
 	answer := record.Answer{Gateway: req.Gateway, N: req.N}
 	if req.Key != "" {
-		answer = record.Answer{Key: req.Key, Sum: sum(req), At: now.UTC().Truncate(time.Second)}
+		answer = record.Answer{Key: req.Key, Sum: requestDigest(req), At: now.UTC().Truncate(time.Second)}
 	}
 	switch {
 	case reply.Status == http.StatusSwitchingProtocols:
@@ -273,7 +270,7 @@ func (m *memory) storesAnything(ctx context.Context) (bool, error) {
 	}
 }
 
-// forgetMark drops the mark of a sender that does not need it any more.
+// forgetMark drops the mark of a sender that no longer needs it.
 func (m *memory) forgetMark(f wire.ForgetBody) {
 	at := tells.MarkKey(f.From)
 	known, marked := m.Reserved().Get(at)
@@ -283,9 +280,8 @@ func (m *memory) forgetMark(f wire.ForgetBody) {
 	}
 }
 
-// needsRoom reports whether the store needs room for what an event has written: what makes the
-// object smaller goes on, and so does what nobody can send again, alarms and the ends of
-// sockets.
+// needsRoom reports whether an event's writes need room in the store. Events that make the object smaller need none,
+// nor do alarms and the ends of sockets, which nobody can send again.
 func (m *memory) needsRoom(kind wire.Kind, out engine.Outcome) bool {
 	switch kind {
 	case wire.Call, wire.Fetch, wire.Message, wire.Told:

@@ -30,7 +30,7 @@ type classCounters struct {
 	landed prometheus.Counter
 }
 
-func (m *metrics) of(class string) *classCounters {
+func (m *metrics) forClass(class string) *classCounters {
 	c := &classCounters{landed: m.commits.WithLabelValues(class, "landed")}
 	for kind := range c.ok {
 		c.ok[kind] = m.events.WithLabelValues(class, kindNames[kind], "ok")

@@ -62,11 +62,10 @@ type bus interface {
 	// Connected reports whether anything can be heard.
 	Connected() bool
 
-	// Line is a number of the connection, which changes when the connection is made anew, and
-	// when that was seen first; zero: never.
+	// Line returns a number that changes whenever the connection is made anew, and when the change was first seen;
+	// zero: never.
 	Line(now time.Time) (number uint64, since time.Time)
-	// Remade has something each time when the connection has been made again, until stop
-	// is called.
+	// Remade returns a channel that gets a value whenever the connection has been made again, until stop is called.
 	Remade() (remade <-chan nats.Status, stop func())
 }
 
@@ -81,7 +80,7 @@ type natsBus struct {
 	conn *nats.Conn
 
 	mu    sync.Mutex // guards what follows
-	times uint64     // that the connection had been made anew when it was looked at last
+	times uint64     // how often the connection had been made anew at the last look
 	since time.Time
 }
 

@@ -26,7 +26,7 @@ const (
 
 func (s stage) String() string { return [...]string{"claiming", "serving", "draining", "gone"}[s] }
 
-// edges are the changes of stage that there are.
+// edges are the allowed changes of stage.
 var edges = map[stage][]stage{
 	claiming: {serving, gone},
 	serving:  {draining, gone},
@@ -49,7 +49,7 @@ type object struct {
 
 	// Of the event in hand. The event loop owns them.
 	gaveWay   bool // it is to run again
-	restoring bool // it puts the object back, or has wanted to
+	restoring bool // it puts the object back, or has tried to
 	woke      bool // the instance was constructed for it
 
 	// The event loop owns memory and sockets; serve does before the first event. What
@@ -58,7 +58,7 @@ type object struct {
 	memory      memory
 	sockets     *sockets             // nil until the record has been claimed, and while the object sleeps and has never had one
 	openSockets atomic.Int64         // how many there are, for whoever looks at the object
-	onExit      func(engine.Outcome) // what is done if the author's code that runs now ends its goroutine; nil: the event in hand fails
+	onExit      func(engine.Outcome) // called if the author's code that runs now ends its goroutine; nil: the event in hand fails
 	inHand      *event               // the one that runs; nil: none
 
 	mu      sync.Mutex // guards what follows
@@ -73,7 +73,7 @@ type object struct {
 	upkeep  *upkeep // nil while the object has never been large
 }
 
-// addWaiter is the object's waiters, to which somebody is added. With mu held.
+// addWaiter returns the object's waiters, made if need be, so that somebody can be added. With mu held.
 func (o *object) addWaiter() *waiters {
 	if o.waiters == nil {
 		o.waiters = new(waiters)
@@ -88,7 +88,7 @@ func newObject(in *incarnation, id wire.Address, class *engine.Class) *object {
 	return o
 }
 
-// stage is where the object stands. With mu held.
+// stage returns where the object stands. With mu held.
 func (o *object) stage() stage { return o.mailbox.current() }
 
 // advance changes the stage; nothing else does. It panics over a change that is not
@@ -114,7 +114,7 @@ func (o *object) advance(to stage) {
 	}
 }
 
-// awaitGone is closed when the object is gone.
+// awaitGone returns a channel that is closed when the object is gone.
 func (o *object) awaitGone() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -125,8 +125,7 @@ func (o *object) awaitGone() <-chan struct{} {
 	return end
 }
 
-// spawn runs a part of the object's work, of which a panic ends the object and not
-// the host.
+// spawn runs work on a goroutine of its own. A panic in it ends the object and not the host.
 func (o *object) spawn(work func()) {
 	o.in.tasks.Go(func() {
 		defer o.recover("")
@@ -156,8 +155,8 @@ func (o *object) failed(p any, reply string) {
 	}
 }
 
-// claim has the object claimed, if it is not ours yet, and answers when that is
-// decided. It reports false if the object is gone.
+// claim claims the object, if it is not ours yet, and calls answer when that is decided. It reports false if the object
+// is gone.
 func (o *object) claim(answer func(wire.ClaimReply)) bool {
 	stage, _, _ := o.mailbox.activity()
 	if stage == claiming {
@@ -181,8 +180,8 @@ func (o *object) claim(answer func(wire.ClaimReply)) bool {
 	return true
 }
 
-// awaitClaim has answer called when the claim is decided, and begins the claim if
-// nobody has. It reports false, and the stage, if there is nothing to wait for.
+// awaitClaim calls answer when the claim is decided, and begins the claim if nobody has. It reports false, and the
+// stage, if there is nothing to wait for.
 func (o *object) awaitClaim(answer func(wire.ClaimReply)) (stage, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -291,7 +290,7 @@ func (o *object) stopped(d owner.Stop, refusal *objects.Error, served bool) {
 		sub.Unsubscribe()
 	}
 	o.in.metrics.stops.WithLabelValues(o.class.Name, string(d.Why)).Inc()
-	o.in.log.Debug("object let go of", "object", o.id.Key(), "why", string(d.Why), "unsure", d.Unsure)
+	o.in.log.Debug("object stopped", "object", o.id.Key(), "why", string(d.Why), "unsure", d.Unsure)
 	failed := wire.ClaimReply{Failure: "the claim ended: " + string(d.Why)}
 	if refusal != nil {
 		failed = wire.ClaimReply{Code: refusal.Code, Failure: refusal.Message, Ref: refusal.Reference}
@@ -304,13 +303,13 @@ func (o *object) stopped(d owner.Stop, refusal *objects.Error, served bool) {
 	}
 }
 
-// refused ends a claim that somebody else's lease forbids.
+// refused ends a claim that the owner's valid lease forbids.
 func (o *object) refused(d owner.Refuse) {
 	o.in.forget(o)
 	o.resolveClaims(wire.ClaimReply{Other: o.opening.owner(d.Owner) + ", whose lease has not run out"})
 }
 
-// owner is this host, as replies name the object's owner. With mu held.
+// owner returns this host, as replies name the object's owner. With mu held.
 func (o *object) owner() wire.Owner {
 	return o.in.self(o.commit.state().Epoch)
 }

@@ -11,63 +11,61 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// outbox is the part of an object that holds what events want sent until what they wrote, and
-// all that they could have read, is durable. Only its methods use its fields. object.mu guards
-// it.
+// outbox is the part of an object that holds events' outputs until the events' writes, and everything the events could
+// have read, are durable. Only its methods use its fields. object.mu guards it.
 type outbox struct {
 	items    []outboxItem
 	held     bool   // until the lease is valid again
 	observed uint64 // the last commit that an event may have seen before it was durable
 }
 
-// outboxItem is what one event wants sent.
+// outboxItem is the output of one event.
 type outboxItem struct {
 	need   uint64 // the commit that it depends on; 0: none
 	wrote  bool   // the event is part of that commit itself
 	to     string // where the reply goes
 	reply  *wire.Reply
-	frame  bool // it is acknowledged in its gateway's lane: the reply only tells that it was not taken
+	frame  bool // the event is acknowledged in its gateway's lane: a reply only says that it was not taken
 	pushed bool // something went to gateways before the reply
 
-	gate   chan<- bool // is told when an ask may leave, which waits for what a reply waits for; false: never
+	gate   chan<- bool // gets true when an ask may leave, which waits for what a reply waits for; false: never
 	settle *asking     // what the event has asked; it is settled when the item leaves
 	tasks  []engine.Task
-	stream *streaming // that begins when the item leaves; nil: none
+	stream *streaming // begins when the item leaves; nil: none
 }
 
-// silent reports whether nothing is to leave, and nobody waits.
+// silent reports whether the item sends nothing and nobody waits for it.
 func (item outboxItem) silent() bool {
 	return item.reply == nil && item.gate == nil && item.settle == nil && len(item.tasks) == 0
 }
 
-// observe notes that what was written now may be seen by events before this commit is durable.
+// observe notes that events may read what was written now before this commit is durable.
 func (b *outbox) observe(commit uint64) { b.observed = commit }
 
-// needs is the commit that whatever leaves now depends on.
+// needs returns the commit that must land before an output of now may leave.
 func (b *outbox) needs() uint64 { return b.observed }
 
-// passes reports whether an item depends on nothing that is still to land, and waits behind no
-// other. The last commit to land is this.
+// passes reports whether an item may leave at once: no other item waits, and events have read nothing that is newer than
+// landed, the last commit to land.
 func (b *outbox) passes(landed uint64) bool { return len(b.items) == 0 && b.observed <= landed }
 
-// hold notes that items wait for the lease to be valid again. It reports false if they did
-// before.
+// hold notes that items wait until the lease is valid again. It reports false if they did before.
 func (b *outbox) hold() bool {
 	before := b.held
 	b.held = true
 	return !before
 }
 
-// unhold notes that items do not wait for the lease any more.
+// unhold notes that items no longer wait for the lease.
 func (b *outbox) unhold() { b.held = false }
 
-// add keeps an item behind what it depends on.
+// add appends an item.
 func (b *outbox) add(item outboxItem) {
 	item.need = b.observed
 	b.items = append(b.items, item)
 }
 
-// first is the first item if the commit covers it.
+// first returns the first item if the commit covers it.
 func (b *outbox) first(commit uint64) (outboxItem, bool) {
 	if len(b.items) == 0 || b.items[0].need > commit {
 		return outboxItem{}, false
@@ -90,16 +88,15 @@ func (b *outbox) takeAll() []outboxItem {
 	return items
 }
 
-// put adds what an event wants sent, to gateways and to whoever has asked: behind the
-// next put if it wrote, at once if nothing that it depends on is still to land. With mu
-// held.
+// put adds an event's output, to gateways and to whoever sent the request. It leaves after the next put if the event
+// wrote, and at once if it depends on nothing that is still to land. With mu held.
 func (o *object) put(item outboxItem, outs ...stream.Out) {
 	if o.stage() == gone {
 		item.redirect(o, false)
 		return
 	}
 	if len(outs) > 0 && !item.wrote && !o.proved() {
-		item.wrote = true // what goes to gateways waits for a put, which proves that the object is ours
+		item.wrote = true // messages to gateways wait for a put, which proves that the object is ours
 	}
 	if item.wrote {
 		o.outbox.observe(o.commit.nextCommit())
@@ -125,8 +122,7 @@ func (o *object) put(item outboxItem, outs ...stream.Out) {
 	}
 }
 
-// release sends, in order, what the commit covered, up to what may not leave yet. With
-// mu held.
+// release sends the items that the commit covers, in order, up to the first that may not leave yet. With mu held.
 func (o *object) release(commit uint64) {
 	if o.sockets != nil {
 		o.transmit(o.sockets.Landed(time.Now(), commit))
@@ -140,13 +136,12 @@ func (o *object) release(commit uint64) {
 	}
 }
 
-// awaitRoom has what earlier events wrote put after batchTime. It has the next event wait
-// while those events want more sent than a window holds and their commit has not landed.
-// The event loop calls it.
+// awaitRoom starts the timer for a put of what earlier events wrote. While those events want more sent than a window
+// holds, and their commit has not landed, it waits. The event loop calls it.
 func (o *object) awaitRoom() {
 	if room := o.makeRoom(); room != nil {
 		<-room
-		o.mailbox.begin(time.Now()) // the wait is not the event's
+		o.mailbox.begin(time.Now()) // the wait is no part of the event's time
 	}
 }
 
@@ -187,9 +182,8 @@ func (o *object) emit(item outboxItem) {
 	}
 }
 
-// redirect answers whoever waits for the item to ask the next owner. unsure is set for an
-// answer from the record: its event ran before, and only the next owner knows whether
-// that has landed.
+// redirect tells whoever waits for the item to ask the next owner. unsure is set for an answer from the record: its
+// event ran before, and only the next owner knows whether that run has landed.
 func (item outboxItem) redirect(o *object, unsure bool) {
 	if item.gate != nil {
 		item.gate <- false
@@ -200,7 +194,7 @@ func (item outboxItem) redirect(o *object, unsure bool) {
 	}
 }
 
-// refuse answers whoever waits for the item that nothing happened.
+// refuse tells whoever waits for the item that nothing happened.
 func (item outboxItem) refuse(o *object, e *objects.Error) {
 	if item.gate != nil {
 		item.gate <- false
@@ -211,9 +205,8 @@ func (item outboxItem) refuse(o *object, e *objects.Error) {
 	}
 }
 
-// outs are what an event does to sockets, gateway by gateway, the operations in order.
-// wrote is whether the event is part of a put whatever it sends. waits is whether it has
-// sent conflated values that wait. With mu held.
+// outs returns an event's operations on sockets, by gateway, in order. wrote says that the event is part of a put,
+// whatever it sends. waits reports whether the event has sent conflated values that wait. With mu held.
 func (o *object) outs(ev event, out engine.Outcome, failure *objects.Error, wrote bool) (outs []stream.Out, waits bool) {
 	if len(out.Sends) == 0 && len(out.Opened) == 0 && ev.slot == 0 && ev.kind != wire.Closed {
 		return nil, false
@@ -254,7 +247,7 @@ func bodies(b *wire.LaneBody) [][]byte {
 	return append(parts, wire.Encode(&part))
 }
 
-// byGateway sorts sockets by their gateways, of which there are few.
+// byGateway groups sockets by their gateways, of which there are few.
 func byGateway(sockets []*engine.Socket) map[string][]uint32 {
 	by := make(map[string][]uint32, 1)
 	last, slots := "", []uint32(nil)

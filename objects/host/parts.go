@@ -10,13 +10,13 @@ import (
 	"holdfast/objects/host/internal/state"
 )
 
-// What large objects may take of a host beside their commits.
+// Bounds of what large objects do beside their commits.
 const (
 	merges    = 2 // at a time
 	mergeWait = time.Second
 	purges    = 2 // objects at a time
 
-	purgeAfter = 2*time.Minute + 10*time.Second // a server's default sync_interval, and some
+	purgeAfter = 2*time.Minute + 10*time.Second // a server's default sync_interval, and 10 s more
 
 	// stallTime is for how long a commit waits at most for a merge that is behind.
 	stallTime = 5 * time.Second
@@ -32,7 +32,7 @@ type upkeep struct {
 	purging bool
 }
 
-// merge is closed when the merge under way has ended; nil: there is none.
+// merge returns a channel that is closed when the merge under way has ended; nil: there is none.
 func (u *upkeep) merge() <-chan struct{} {
 	if u == nil {
 		return nil
@@ -40,7 +40,7 @@ func (u *upkeep) merge() <-chan struct{} {
 	return u.merging
 }
 
-// stop has the merge under way end, and returns what merge returns.
+// stop ends the merge under way, and returns what merge returns.
 func (u *upkeep) stop() <-chan struct{} {
 	if u == nil || u.merging == nil {
 		return nil
@@ -52,7 +52,7 @@ func (u *upkeep) stop() <-chan struct{} {
 // mayMerge reports whether a merge may begin.
 func (u *upkeep) mayMerge(now time.Time) bool { return u.merging == nil && !now.Before(u.again) }
 
-// begin notes that a merge or an expiry begins, whose context it returns.
+// begin notes that a merge or an expiry begins, and returns its context.
 func (u *upkeep) begin(work context.Context) context.Context {
 	ctx, cancel := context.WithCancel(work)
 	u.merging, u.cancel = make(chan struct{}), cancel
@@ -66,7 +66,7 @@ func (u *upkeep) end() {
 	u.merging, u.cancel = nil, nil
 }
 
-// retry has no merge begin for a while: one has failed.
+// retry delays the next merge, because one has failed.
 func (u *upkeep) retry(now time.Time) { u.again = now.Add(mergeWait) }
 
 // mayPurge reports whether a purge may begin.
@@ -75,11 +75,11 @@ func (u *upkeep) mayPurge() bool { return !u.purging }
 // purge notes whether a purge is under way.
 func (u *upkeep) purge(underWay bool) { u.purging = underWay }
 
-// home is where parts of objects are.
+// home returns where parts of objects are kept.
 func (in *incarnation) home() state.Home { return state.Home{Store: in.store, Cache: in.cache} }
 
-// holds reports whether a state of so many bytes can be kept: as long as not every host
-// reads records with parts, only what one record takes.
+// fits reports whether a state of so many bytes can be kept: any can once every host reads records with parts, before
+// that only what one record takes.
 func (in *incarnation) fits(bytes int) bool { return bytes <= record.SmallState || in.wide() }
 
 // putBefore does what has to be done before a put. While there are too many runs it waits
@@ -104,14 +104,14 @@ func (o *object) putBefore(p *payload) error {
 	return p.before.Do(ctx)
 }
 
-// mergeUnderWay is closed when the merge has ended; nil: there is none.
+// mergeUnderWay returns a channel that is closed when the merge has ended; nil: there is none.
 func (o *object) mergeUnderWay() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.upkeep.merge()
 }
 
-// addUpkeep is the object's upkeep, which is made when the object is large first. With mu held.
+// addUpkeep returns the object's upkeep, made when the object is large for the first time. With mu held.
 func (o *object) addUpkeep() *upkeep {
 	if o.upkeep == nil {
 		o.upkeep = new(upkeep)
@@ -190,7 +190,7 @@ func (o *object) merged(job *state.Job, err error) (start bool) {
 	return o.stage() == serving && o.decide(owner.Changed{})
 }
 
-// purge purges entries that are named no more. What fails is tried again after another commit.
+// purge purges entries that no record names. After a failure, a later commit tries again.
 func (o *object) purge(spans []state.Span) {
 	select {
 	case o.in.purging <- struct{}{}:
@@ -205,14 +205,14 @@ func (o *object) purge(spans []state.Span) {
 	o.purged(n, err)
 }
 
-// purgeAll purges entries, as long as the lease may be trusted, and returns how many of the spans are gone.
+// purgeAll purges entries while the lease is valid, and returns how many of the spans are gone.
 func (o *object) purgeAll(ctx context.Context, spans []state.Span) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.in.timing.Commit)
 	defer cancel()
 	return state.Purge(ctx, o.id.Key(), o.in.home(), spans)
 }
 
-// purged notes what came of a purge. With mu held.
+// purged notes the result of a purge. With mu held.
 func (o *object) purged(n int, err error) {
 	if n > 0 { // the next purge goes on from there
 		o.memory.Purged(n)

@@ -48,7 +48,7 @@ func (c *chest) load(tx *objects.Tx, l load) (objects.None, error) {
 	return nil, nil
 }
 
-// count is how many things begin with a mark.
+// count returns how many things begin with a mark.
 func (c *chest) count(tx *objects.Tx, mark string) (n int, _ error) {
 	for _, v := range things.All(tx) {
 		if strings.HasPrefix(v, mark) {
@@ -58,7 +58,7 @@ func (c *chest) count(tx *objects.Tx, mark string) (n int, _ error) {
 	return n, nil
 }
 
-// thing is the first byte of one.
+// thing returns the first byte of one.
 func (c *chest) thing(tx *objects.Tx, n int) (string, error) {
 	if v := things.Get(tx, thing(n)); v != "" {
 		return v[:1], nil
@@ -155,7 +155,7 @@ func (w *chestWorld) release() {
 	<-w.in.object(wire.Address{ID: w.id, Name: "c"}, w.in.classes[string(chestClass)]).awaitGoneIfClaimed()
 }
 
-// awaitGoneIfClaimed is closed for a place that nobody has claimed.
+// awaitGoneIfClaimed returns closed for a place that nobody has claimed.
 func (o *object) awaitGoneIfClaimed() <-chan struct{} {
 	if stage, _, _ := o.mailbox.activity(); stage == claiming {
 		done := make(chan struct{})

@@ -6,15 +6,15 @@ import (
 	"holdfast/objects/host/internal/asks"
 )
 
-// questions is the part of an object that knows what it has asked others and what of that is
-// not settled. Its Caller decides. Only its methods use its fields. object.mu guards it.
+// questions is the part of an object that knows which of its asks are not settled. Its Caller decides. Only its methods
+// use its fields. object.mu guards it.
 type questions struct {
 	asks.Caller
-	timer *time.Timer   // for what callees are told later; nil: they know all
+	timer *time.Timer   // for news to callees; nil: there is none
 	event *eventContext // the event in hand, if it has asked others; else nil
 }
 
-// waiting is the event in hand, if it has asked others; else nil.
+// waiting returns the event in hand, if it has asked others; else nil.
 func (q *questions) waiting() *eventContext { return q.event }
 
 // begin notes that the event in hand asks others.
@@ -27,8 +27,7 @@ func (q *questions) end(c *eventContext) {
 	}
 }
 
-// sayAgain has callees told more at a time; zero: they know all. The first timer is what newTimer
-// returns.
+// sayAgain sets the timer for the next news to callees; zero: there is none. newTimer makes the first timer.
 func (q *questions) sayAgain(at, now time.Time, newTimer func() *time.Timer) {
 	switch {
 	case at.IsZero():

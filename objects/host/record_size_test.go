@@ -45,7 +45,7 @@ func TestTheRecordOfARoomOfTenThousandSocketsTakesLessThan32KiB(t *testing.T) {
 	}
 }
 
-// crowdedRoom is an object whose sockets, each with a tag and an attachment, are at two
+// crowdedRoom returns an object whose sockets, each with a tag and an attachment, are at two
 // gateways. Each gateway's sockets are spread evenly over so many rooms.
 func crowdedRoom(t *testing.T, size, rooms int) (o *object, key string) {
 	t.Helper()

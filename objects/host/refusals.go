@@ -22,12 +22,12 @@ func (o *object) roomFor(ev event, out engine.Outcome) error {
 }
 
 const (
-	unreadableFor = 10 * time.Second // how long a record that cannot be read is not read again
+	unreadableFor = 10 * time.Second // a record that cannot be read is not read again for this long
 	maxUnreadable = 1000             // records that are remembered
 )
 
-// unreadable are the records that could not be read lately. A client that asks again and
-// again for a damaged object costs no reading and no line of the log.
+// unreadable are the records that could not be read lately. A client that keeps asking for a damaged object causes no
+// reads and no lines in the log.
 type unreadable struct {
 	mu   sync.Mutex
 	last map[string]refusedRecord // by the object's key
@@ -39,7 +39,7 @@ type refusedRecord struct {
 	until   time.Time
 }
 
-// find is the error for the record of this key; nil if the record must be read.
+// find returns the error for the record of this key; nil if the record must be read.
 func (u *unreadable) find(key string, now time.Time) *objects.Error {
 	u.mu.Lock()
 	defer u.mu.Unlock()

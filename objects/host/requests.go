@@ -12,13 +12,13 @@ import (
 	"holdfast/objects"
 )
 
-// onlyHosts reports whether a request of this kind is believed only where hosts alone may
-// publish.
+// onlyHosts reports whether requests of this kind are accepted only on subjects where hosts alone may publish.
 func onlyHosts(kind wire.Kind) bool {
 	return kind == wire.Told || kind == wire.Forget || kind == wire.MayForget || kind == wire.Parked || kind == wire.Restore || kind == wire.Fork
 }
 
-// withPrincipal has the event know who asks. What no gateway of ours has sent is nobody.
+// withPrincipal adds the principal of a request to the event's context. One that no gateway can have sent counts as
+// none.
 func withPrincipal(ctx context.Context, principal []byte) context.Context {
 	if len(principal) == 0 || len(principal) > objects.MaxPrincipal {
 		return ctx
@@ -36,8 +36,7 @@ const maxTimeout = int64(time.Hour / time.Millisecond)
 // maxName is the longest name of a gateway or a socket, in bytes.
 const maxName = 64
 
-// checkName refuses what cannot name a gateway or a socket. A gateway's name becomes
-// part of subjects.
+// checkName refuses a name that no gateway and no socket can have. A gateway's name becomes part of subjects.
 func checkName(name string) error {
 	if name == "" || len(name) > maxName {
 		return fmt.Errorf("a name has %d bytes, want 1 to %d", len(name), maxName)
@@ -53,11 +52,11 @@ func checkName(name string) error {
 	return nil
 }
 
-// maxNumber is beyond what any gateway counts to. An object answers nothing that a gateway has said to wait for no more, so a
-// forged number would keep it from answering the gateway.
+// maxNumber is more than any gateway counts to. An object answers no request below the lowest number that the gateway
+// waits for, so a forged lowest number could keep it from answering the gateway.
 const maxNumber = 1 << 48
 
-// checkRequest refuses a request that no gateway or host of ours has made.
+// checkRequest refuses a request that no gateway or host can have made.
 func checkRequest(req *wire.Request, byHost bool) error {
 	switch {
 	case !byHost && (req.Asked != nil || req.Settled != nil || req.Kind == wire.Settled || req.Kind == wire.Probe):
@@ -73,7 +72,7 @@ func checkRequest(req *wire.Request, byHost bool) error {
 		return err
 	}
 	if req.Low > req.N || req.N > maxNumber {
-		return fmt.Errorf("number %d, and nothing below %d is waited for: no gateway says this", req.N, req.Low)
+		return fmt.Errorf("number %d, and the lowest awaited is %d: no gateway counts like this", req.N, req.Low)
 	}
 	if err := checkName(req.Gateway); err != nil || req.Socket == "" {
 		return err

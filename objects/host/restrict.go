@@ -95,8 +95,8 @@ func (r *restrictions) noteLoss(class string, token uint64, now time.Time) {
 	}
 }
 
-// takesClaimsOf reports whether this host takes new claims of the class. Of a class of
-// which one host takes them, that is the one whose incarnation is the lowest that lives.
+// takesClaimsOf reports whether this host takes new claims of the class. If the class is restricted, only the host with
+// the lowest live incarnation does.
 func (in *incarnation) takesClaimsOf(class string) bool {
 	if !in.isRestricted(class) {
 		return true
@@ -105,7 +105,7 @@ func (in *incarnation) takesClaimsOf(class string) bool {
 	return first == "" || in.id <= first
 }
 
-// isRestricted reports whether one host takes the claims of the class.
+// isRestricted reports whether one host alone takes the claims of the class.
 func (in *incarnation) isRestricted(class string) bool {
 	in.restrictions.mu.Lock()
 	defer in.restrictions.mu.Unlock()
@@ -122,7 +122,7 @@ func (in *incarnation) isRestricted(class string) bool {
 	return active
 }
 
-// classesRestricted is how many classes there are of which one host takes the claims.
+// classesRestricted returns how many classes are restricted.
 func (in *incarnation) classesRestricted() (n int) {
 	for class := range in.classes {
 		if in.isRestricted(class) {

@@ -17,13 +17,13 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Sockets that come back. Package resume decides what a session gets that comes back; here
-// is what that means for the object's sockets, its streams and its record. The object's lock
-// guards the sessions, and the event loop alone changes them, but for what is sent to them.
+// Sockets that come back. Package resume decides what a session gets that comes back; this file applies that to the
+// object's sockets, streams and record. The object's lock guards the sessions. Only the event loop changes them, but
+// for notes of what is sent.
 
 const (
 	handedOver = 64 << 10 // bytes of a window that the next owner gets
-	maxAway    = 4 << 20  // bytes of entries of sessions that are away; one more session ends
+	maxAway    = 4 << 20  // bytes of entries of sessions that are away; beyond it no further session may be away
 )
 
 // writeAway writes the entry of a session that is away; nil removes it. With mu held, by the
@@ -35,10 +35,10 @@ func (s *sockets) writeAway(m *memory, id string, value []byte) {
 	m.Apply([]engine.Write{{Key: key, Value: value}})
 }
 
-// closeMoved is the code with which the socket is closed whose session has come back elsewhere.
+// closeMoved is the close code of a socket whose session has come back elsewhere.
 const closeMoved = 4408
 
-// makeSessions are the object's sessions.
+// makeSessions returns the object's sessions, made if need be.
 func (s *sockets) makeSessions() *resume.Sessions {
 	if s.sessions == nil {
 		settings := resume.Settings{Bytes: s.resume.Bytes, Time: s.resume.Time}
@@ -50,7 +50,7 @@ func (s *sockets) makeSessions() *resume.Sessions {
 	return s.sessions
 }
 
-// next is when the next session ends that is away; zero: none is.
+// next returns when the first session ends that is away; zero: none is away.
 func (s *sockets) next() time.Time {
 	if s == nil || s.sessions == nil {
 		return time.Time{}
@@ -58,8 +58,7 @@ func (s *sockets) next() time.Time {
 	return s.sessions.Next()
 }
 
-// noteSession adds to the details of a session's socket what makes it one. It returns the
-// socket's own id.
+// noteSession adds a socket's session to its details. It returns the socket's id for the object.
 func (s *sockets) noteSession(info engine.SocketInfo, details *record.Socket) string {
 	id := wire.SocketID(info.Gateway, info.Slot)
 	if one := s.sessions.Find(info.ID); one != nil {
@@ -71,7 +70,7 @@ func (s *sockets) noteSession(info engine.SocketInfo, details *record.Socket) st
 	return id
 }
 
-// openSession has a socket come back if it is lost.
+// openSession gives a socket a session, so that the socket may come back.
 func (s *sockets) openSession(socket *engine.Socket) {
 	secret := make([]byte, resume.SecretSize)
 	rand.Read(secret) // never fails
@@ -83,8 +82,8 @@ func placeOf(info engine.SocketInfo) resume.Place {
 	return resume.Place{Gateway: info.Gateway, Slot: info.Slot}
 }
 
-// tookFrame notes that a message of a client was taken. It reports false if the session of
-// the socket is elsewhere: its client sends the message again from there.
+// tookFrame notes that a message of a client was taken. It reports false if the socket's session is elsewhere: the
+// client sends the message again from there.
 func (s *sockets) tookFrame(ev event) bool {
 	ss := s.sessions
 	if ss == nil {
@@ -98,8 +97,7 @@ func (s *sockets) tookFrame(ev event) bool {
 	return true
 }
 
-// endSession ends the session of a socket, if it is one's. It returns the socket's id for the
-// object.
+// endSession ends the session of a socket, if it has one. It returns the socket's id for the object.
 func (s *sockets) endSession(gateway string, slot uint32) string {
 	socket := s.idAt(gateway, slot)
 	if s.sessions != nil {
@@ -108,7 +106,7 @@ func (s *sockets) endSession(gateway string, slot uint32) string {
 	return socket
 }
 
-// lost reports whether a socket that has ended with the code was lost, and not closed.
+// lost reports whether a socket that has ended with this code was lost, rather than closed.
 func lost(code int) bool {
 	switch code {
 	case 1001, 1005, 1006, 1012, 1013:
@@ -117,9 +115,8 @@ func lost(code int) bool {
 	return false
 }
 
-// leaves decides on the end of a socket that its last frame tells. It reports whether that is
-// not the end of a session, or that of one that has come back already: then there is nothing
-// to tell the object, and the frame is acknowledged. With mu held.
+// leaves handles the end of a socket that its last frame reports. It reports true if the session goes on, because it
+// may come back or has come back already: then the frame is acknowledged and the object is told nothing. With mu held.
 func (o *object) leaves(ev event, how engine.Close) bool {
 	if !o.sockets.leavesWith(&o.memory, ev.gateway, ev.slot, how, ev.req.Final) {
 		return false
@@ -135,7 +132,7 @@ func (o *object) leaves(ev event, how engine.Close) bool {
 	return true
 }
 
-// leavesWith is leaves without the acknowledgement. final: the object has closed the socket.
+// leavesWith is leaves without the acknowledgement. final says that the object has closed the socket.
 func (s *sockets) leavesWith(m *memory, gateway string, slot uint32, how engine.Close, final bool) bool {
 	at := resume.Place{Gateway: gateway, Slot: slot}
 	s.recallSession(at)
@@ -236,7 +233,8 @@ func (a *away) close() engine.Close {
 	return engine.Close{Code: a.Code, Reason: a.Reason, Clean: a.Clean, Fault: a.Fault}
 }
 
-// keptAway is the entry of a session that is away. What cannot be read is the end of a session of which nothing is known.
+// keptAway decodes the entry of a session that is away. One that cannot be decoded becomes a session that has ended,
+// without details.
 func keptAway(value []byte) (a away) {
 	if json.Unmarshal(value, &a) != nil || len(a.Secret) != resume.SecretSize {
 		return away{Code: 1006}
@@ -244,7 +242,7 @@ func keptAway(value []byte) (a away) {
 	return a
 }
 
-// nextSession is when the first session of a record ends that is away; zero: none is.
+// nextSession returns when the first session of a record ends that is away; zero: none is away.
 func nextSession(kept *engine.Data) (next time.Time) {
 	for _, value := range kept.Between(engine.SessionsAt, engine.After(engine.SessionsAt)).All() {
 		a := keptAway(value)
@@ -280,8 +278,8 @@ func (s *sockets) adoptSessions(kept *engine.Data) {
 	}
 }
 
-// adoptSession makes a socket that a gateway holds the session that it is, if it is one. It
-// reports false if its session is elsewhere.
+// adoptSession restores the session of a socket that a gateway holds, if the socket has one. It reports false if the
+// session is elsewhere.
 func (s *sockets) adoptSession(info *engine.SocketInfo, held *wire.LaneSocket) bool {
 	at := placeOf(*info)
 	if s.sessions != nil && s.sessions.Detached(at) {
@@ -299,7 +297,7 @@ func (s *sockets) adoptSession(info *engine.SocketInfo, held *wire.LaneSocket) b
 	return number != 0
 }
 
-// handOverWindow has the next owner know what was sent lately.
+// handOverWindow writes what was sent lately to the record, for the next owner.
 func (o *object) handOverWindow() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -311,8 +309,7 @@ func (o *object) handOverWindow() {
 	}
 }
 
-// window is what the next owner gets of what was sent lately to sockets that come back; nil:
-// nothing.
+// window returns what was sent lately to sockets that may come back, for the next owner; nil: nothing.
 func (s *sockets) window(now time.Time, epoch uint64) []byte {
 	if s.sessions == nil {
 		return nil
@@ -320,19 +317,18 @@ func (s *sockets) window(now time.Time, epoch uint64) []byte {
 	return s.sessions.HandOver(now, epoch, handedOver)
 }
 
-// takeOverWindow begins with what the owner before, of this epoch, has handed over.
+// takeOverWindow takes over the window of the owner before, which had this epoch.
 func (s *sockets) takeOverWindow(window []byte, epoch uint64) error {
 	return s.makeSessions().TakeOver(window, epoch)
 }
 
-// endAway has the object told the end of a session that is away.
+// endAway queues the end of a session that is away, for the object.
 func (s *sockets) endAway(id string, how engine.Close) {
 	s.sessions.End(id)
 	s.addEnd(socketEnd{socket: id, close: how, session: true})
 }
 
-// endSessions tells the object the ends of sessions whose time to come back is over. The
-// event loop calls it.
+// endSessions tells the object the ends of sessions that are away for too long. The event loop calls it.
 func (o *object) endSessions(now time.Time) {
 	o.mu.Lock()
 	some := o.sockets.endSessions(&o.memory, now)
@@ -342,8 +338,7 @@ func (o *object) endSessions(now time.Time) {
 	}
 }
 
-// endSessions ends the sessions whose time to come back is over. It reports false if there are
-// no sessions.
+// endSessions ends the sessions that are away for too long. It reports false if there are no sessions.
 func (s *sockets) endSessions(m *memory, now time.Time) (some bool) {
 	if s.sessions == nil {
 		return false
@@ -357,8 +352,7 @@ func (s *sockets) endSessions(m *memory, now time.Time) (some bool) {
 	return true
 }
 
-// trim forgets what is kept too long for sockets that come back. It reports whether something
-// younger is kept.
+// trim drops what was kept for too long for sockets that may come back. It reports whether something younger is kept.
 func (s *sockets) trim(now time.Time) bool {
 	return s != nil && s.sessions != nil && s.sessions.Trim(now)
 }
@@ -372,8 +366,8 @@ func closesAway(sends []engine.Send) bool {
 
 func isAway(s *engine.Socket) bool { return s.Info().Session != 0 && s.Info().Gateway == "" }
 
-// closeAway ends the sessions that are away of sockets that the object has closed. It is told
-// of their ends with an event of its own.
+// closeAway ends the sessions, among those away, whose sockets the object has closed. The object is told of each end in
+// an event of its own.
 func (s *sockets) closeAway(m *memory, closed []*engine.Socket, how engine.Close) (ended bool) {
 	for _, socket := range closed {
 		one := s.findSession(socket)
@@ -389,7 +383,7 @@ func (s *sockets) closeAway(m *memory, closed []*engine.Socket, how engine.Close
 	return ended
 }
 
-// findSession is the session of a socket; nil if it is none.
+// findSession returns the session of a socket; nil: it has none.
 func (s *sockets) findSession(socket *engine.Socket) *resume.Session {
 	if s.sessions == nil {
 		return nil
@@ -397,8 +391,7 @@ func (s *sockets) findSession(socket *engine.Socket) *resume.Session {
 	return s.sessions.Find(socket.ID())
 }
 
-// keepAttachments has the record know of what an event has attached to sockets that are
-// away.
+// keepAttachments writes to the record what an event has attached to sockets that are away.
 func (s *sockets) keepAttachments(m *memory, sends []engine.Send) {
 	for _, send := range sends {
 		if send.Op != engine.OpAttach || !isAway(send.Sockets[0]) {
@@ -413,7 +406,7 @@ func (s *sockets) keepAttachments(m *memory, sends []engine.Send) {
 	}
 }
 
-// checkSession refuses what no gateway of ours has made of a client's token.
+// checkSession refuses a session that no gateway derives from a client's token.
 func checkSession(req *wire.Request) error {
 	switch {
 	case req.Session == "" && len(req.Secret) == 0 && !req.Resumes:
@@ -421,14 +414,13 @@ func checkSession(req *wire.Request) error {
 	case req.Kind != wire.Fetch || req.Socket == "":
 		return errors.New("only an upgrade names a session")
 	case req.Session != "" && (len(req.Session) > resume.MaxSession || len(req.Secret) != resume.SecretSize):
-		return fmt.Errorf("a session of %d bytes with a secret of %d cannot be", len(req.Session), len(req.Secret))
+		return fmt.Errorf("a session of %d bytes with a secret of %d bytes: no gateway sends this", len(req.Session), len(req.Secret))
 	}
 	return nil
 }
 
-// comesBack has a session come back that a request names. It reports false if there is none:
-// then the object decides about a new socket, of which the gateway tells the client that it
-// is another one.
+// comesBack lets the session come back that a request names. It reports false if there is no such session: then the
+// object decides about a new socket, and the gateway tells the client that the socket is new.
 func (o *object) comesBack(ev event) bool {
 	if ev.req.Session == "" {
 		return false
@@ -438,7 +430,7 @@ func (o *object) comesBack(ev event) bool {
 		return false
 	}
 	if !one.Knows(ev.req.Secret) || principalID(socket.Info().Principal) != principalID(ev.req.Principal) {
-		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Forbidden, "the token to come back with is somebody else's")})
+		o.finish(ev, engine.Outcome{Err: objects.Errorf(objects.Forbidden, "the session of this socket belongs to another principal: open a new socket")})
 		return true
 	}
 	o.bringBack(ev, one, socket)
@@ -453,8 +445,7 @@ func (o *object) lostSession(id string) (*resume.Session, *engine.Socket) {
 	return o.sockets.lostSession(id)
 }
 
-// lostSession is the session with this id and its socket, which the object has not closed;
-// nil: there is none.
+// lostSession returns the session with this id, and its socket, if the object has not closed that; nil: there is none.
 func (s *sockets) lostSession(id string) (*resume.Session, *engine.Socket) {
 	if !s.knowsSession(id) {
 		return nil, nil
@@ -466,8 +457,7 @@ func (s *sockets) lostSession(id string) (*resume.Session, *engine.Socket) {
 	return one, socket
 }
 
-// knowsSession reports whether there is a session, which may be one of which only the record
-// knows.
+// knowsSession reports whether there is a session with this id, here or only in the record.
 func (s *sockets) knowsSession(id string) bool {
 	for at, known := range s.recorded {
 		if end := strings.LastIndexByte(at, '-'); end > 0 && (at == id || known.Session == id) {
@@ -479,7 +469,7 @@ func (s *sockets) knowsSession(id string) bool {
 	return s.sessions != nil && s.sessions.Find(id) != nil
 }
 
-// principalID is who a principal is; "" for nobody in particular.
+// principalID returns the id of a principal; "": no principal.
 func principalID(data []byte) string {
 	var p objects.Principal
 	if data = cleanPrincipal(data); data != nil && json.Unmarshal(data, &p) != nil {
@@ -488,7 +478,7 @@ func principalID(data []byte) string {
 	return p.ID
 }
 
-// bringBack has a session go on with the socket of a request.
+// bringBack continues a session with the socket of a request.
 func (o *object) bringBack(ev event, one *resume.Session, socket *engine.Socket) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -502,10 +492,10 @@ func (o *object) bringBack(ev event, one *resume.Session, socket *engine.Socket)
 	o.counters.ok[ev.index()].Inc()
 }
 
-// bringBack gives a session the place of a request's socket, and returns what its gateways are
-// sent: the one before closes the old socket, the new one opens it with what it has missed.
+// bringBack moves a session to the socket of a request, and returns what gateways are sent: the gateway before closes
+// the old socket, the new one opens its socket with what it has missed.
 func (s *sockets) bringBack(m *memory, req *wire.Request, one *resume.Session, socket *engine.Socket, now time.Time) outgoing {
-	slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has seen it
+	slot, _ := wire.SlotOf(req.Gateway, req.Socket) // checkRequest has checked it
 	back := s.sessions.Resume(one, req.Received, resume.Place{Gateway: req.Gateway, Slot: slot}, s.Whole)
 	b := s.outgoing(now)
 	s.writeAway(m, one.ID, nil)

@@ -11,8 +11,8 @@ import (
 	"holdfast/objects/host/internal/state"
 )
 
-// open makes the state of the record that is to be claimed, and returns what came of it if it
-// cannot be claimed.
+// open opens the state of the record that is to be claimed. It returns the event that ends the claim if that fails, nil
+// otherwise.
 func (o *object) open(ctx context.Context) owner.Event {
 	err := o.opening.open(ctx, o.id.Key(), o.in.home(), o.class.History, time.Now())
 	switch {
@@ -34,7 +34,7 @@ func (o *object) unreadable() (ref string) {
 	return refusal.Reference
 }
 
-// claimOf is the record that was read, put back in our name. With mu held.
+// claimOf returns the payload of a claim: the record that was read, in our name. With mu held.
 func (o *object) claimOf(put owner.Put) *payload {
 	rec, parked := o.opening.put(put, o.id.Name, o.in.id, time.Now())
 	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
@@ -45,8 +45,7 @@ func (o *object) claimOf(put owner.Put) *payload {
 	return &payload{put: put, value: rec.Encode(), wake: needOf(rec.Alarm, nil, time.Time{})}
 }
 
-// serve begins to run events, from the record that was claimed: it is what the
-// claim has put, so it is the latest.
+// serve begins to run events, on the record that the claim has put: that is the latest.
 func (o *object) serve() owner.Event {
 	o.commit.settled()
 	o.mu.Lock()

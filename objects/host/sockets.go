@@ -17,11 +17,10 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// sockets is the part of an object that knows its WebSockets, as the author sees them: the
-// sockets that are open, the ends of which the object is to be told, the sessions that may come
-// back, the values that wait to be sent, and the streams to gateways (its Sender), which say
-// which sockets count and how far each has been heard. Only its methods use its fields. The
-// event loop owns open and recorded, and has object.mu as it changes the rest, which object.mu
+// sockets is the part of an object that knows its WebSockets, as the author sees them: the open sockets, the ends that
+// the object has yet to be told, the sessions that may come back, the values that wait to be sent, and the streams to
+// gateways. The Sender of these says which sockets count and how many of each one's frames were taken. Only its methods
+// use its fields. The event loop owns open and recorded, and holds object.mu to change the rest, which object.mu
 // guards.
 type sockets struct {
 	*stream.Sender // to gateways
@@ -29,7 +28,7 @@ type sockets struct {
 	resume      *engine.Resume // of the class
 	open        engine.Sockets
 	pendingEnds *pendingEnds          // nil if the object has been told of every end
-	held        map[string]*wire.Held // what gateways have told, by gateway, until the object is served
+	held        map[string]*wire.Held // what gateways have reported, by gateway, until the object is served
 
 	answered map[string]time.Time // when gateways have answered sockets by themselves
 
@@ -37,27 +36,26 @@ type sockets struct {
 	away     int              // bytes of the entries of those that are away
 
 	details  json.RawMessage          // for the record: tags, attachments and principals, if they are few
-	recorded map[string]record.Socket // what the record has of sockets whose gateways have not told of them
+	recorded map[string]record.Socket // what the record has of sockets that no gateway has reported yet
 
 	conflation *conflation // nil: no socket has asked for conflated values
 
 	lanes    map[string]uint32 // their numbers, by gateway
-	lanePush *wire.LanePush    // publish's, used again by each; nil before the first
-	awaits   bool              // links look after the stream
+	lanePush *wire.LanePush    // publish's buffer, reused; nil before the first
+	awaits   bool              // links watch the stream
 }
 
 func newSockets(class *engine.Class, to *stream.Sender) *sockets {
 	return &sockets{Sender: to, resume: &class.Resume}
 }
 
-// unused reports whether they are as makeSockets makes them.
+// unused reports whether the sockets are as makeSockets makes them.
 func (s *sockets) unused() bool {
 	return s.open.Len() == 0 && s.pendingEnds == nil && len(s.held) == 0 && len(s.answered) == 0 && s.sessions == nil &&
 		len(s.recorded) == 0 && s.conflation == nil && s.Unused()
 }
 
-// makeSockets has an object that has slept and has no sockets be ready for some. The event
-// loop calls it.
+// makeSockets makes the sockets of an object that has slept without any. The event loop calls it.
 func (o *object) makeSockets() {
 	if o.sockets != nil {
 		return
@@ -69,27 +67,27 @@ func (o *object) makeSockets() {
 	o.sockets.Landed(now, o.commit.state().Commit)
 }
 
-// noteSockets has the record know of the sockets, and whoever looks at the object. The event
-// loop calls it, with the object's lock held.
+// noteSockets updates what the record, and observers of the object, know of its sockets. The event loop calls it, with
+// the object's lock held.
 func (o *object) noteSockets() {
 	o.openSockets.Store(int64(o.sockets.author().Len()))
 	o.sockets.note()
 }
 
-// author is what the author's code sees of the sockets.
+// author returns the sockets as the author's code sees them.
 func (s *sockets) author() *engine.Sockets { return &s.open }
 
-// laneNumbers are the numbers of lanes, by gateway.
+// laneNumbers returns the numbers of lanes, by gateway.
 func (s *sockets) laneNumbers() map[string]uint32 { return s.lanes }
 
-// record adds the sockets to what the record is to have.
+// record adds the sockets to a record.
 func (s *sockets) record(rec *record.Record) {
 	if s != nil {
 		rec.Gateways, rec.Sockets = s.gateways(), s.details
 	}
 }
 
-// idAt is the id of the socket that has this place.
+// idAt returns the id of the socket at this place.
 func (s *sockets) idAt(gateway string, slot uint32) string {
 	if s.sessions != nil {
 		if one := s.sessions.In(resume.Place{Gateway: gateway, Slot: slot}); one != nil {
@@ -99,18 +97,18 @@ func (s *sockets) idAt(gateway string, slot uint32) string {
 	return wire.SocketID(gateway, slot)
 }
 
-// maxDetails is how many bytes of details of sockets a record has. Beyond it, it has
-// none: they are with the gateways, and lost only if a gateway and the owner die together.
+// maxDetails is how many bytes of sockets' details a record has. With more it has none: then only gateways have them,
+// and they are lost if a gateway and the owner die together.
 const maxDetails = 8 << 10
 
 // detailSize is what the details of a socket take beside its id, tags, attachment and principal.
 const detailSize = 20
 
-// note encodes the details of all sockets, as far as they are few.
+// note encodes the details of all sockets, unless they are too many.
 func (s *sockets) note() {
 	s.details = nil
 	if s.open.Len() > maxDetails/detailSize {
-		return // no need to look at each of them whenever one comes
+		return // no need to look at all of them for every new one
 	}
 	all, size := make(map[string]record.Socket), 0
 	add := func(id string, known record.Socket) bool {
@@ -162,7 +160,7 @@ type socketEnd struct {
 	seq     uint64 // of the frame that tells of it; 0: the gateway was given up
 	close   engine.Close
 	session bool   // of a session that was away
-	opener  []byte // the principal, as JSON, if the frame has told it
+	opener  []byte // the principal, as JSON, if the frame has reported it
 	asked   int64  // when it ended, in Unix milliseconds; 0: not known
 }
 
@@ -205,7 +203,7 @@ func (s *sockets) adopt(recorded map[string]record.Socket, kept *engine.Data) {
 	s.join(s.open.All())
 }
 
-// cleanPrincipal is a copy of a principal; nil for what no gateway of ours has sent.
+// cleanPrincipal returns a copy of a principal; nil if no gateway can have sent it.
 func cleanPrincipal(data []byte) []byte {
 	if len(data) == 0 || len(data) > objects.MaxPrincipal || !json.Valid(data) {
 		return nil
@@ -213,7 +211,7 @@ func cleanPrincipal(data []byte) []byte {
 	return slices.Clone(data)
 }
 
-// cleanAttachment is an attachment; nil for what no gateway of ours has sent.
+// cleanAttachment returns the attachment; nil if no gateway can have sent it.
 func cleanAttachment(data []byte) []byte {
 	if len(data) == 0 || len(data) > objects.MaxAttachment || !json.Valid(data) {
 		return nil
@@ -221,7 +219,7 @@ func cleanAttachment(data []byte) []byte {
 	return data
 }
 
-// addEnd notes the end of a socket. The stream lets each through once.
+// addEnd notes the end of a socket. The stream lets each end through once.
 func (s *sockets) addEnd(end socketEnd) {
 	if s.pendingEnds == nil {
 		s.pendingEnds = new(pendingEnds)
@@ -229,24 +227,24 @@ func (s *sockets) addEnd(end socketEnd) {
 	s.pendingEnds.ends = append(s.pendingEnds.ends, end)
 }
 
-// hasEnds reports whether the object is to be told of an end.
+// hasEnds reports whether there are ends that the object has yet to be told.
 func (s *sockets) hasEnds() bool { return s != nil && s.pendingEnds != nil }
 
-// endsWait reports whether the object is to be told of an end before the event in hand.
+// endsWait reports whether the object has to be told an end before the event in hand.
 func (s *sockets) endsWait() bool { return s.pendingEnds != nil && !s.pendingEnds.yields }
 
-// endsDue has the first end, which gave way, be told now.
+// endsDue makes the first end, which gave way, due again.
 func (s *sockets) endsDue() {
 	if s.pendingEnds != nil {
 		s.pendingEnds.yields = false
 	}
 }
 
-// endsRetry is when the next attempt to tell the first end is due.
+// endsRetry returns when the first end is tried again.
 func (s *sockets) endsRetry() time.Time { return s.pendingEnds.retryAt }
 
-// firstEnd is the first end, and its socket as the object knows it: if the gateway has not told
-// this owner of the socket, as the record does.
+// firstEnd returns the first end, and its socket as the object knows it, or as the record does if no gateway has
+// reported the socket to this owner.
 func (s *sockets) firstEnd() (socketEnd, engine.SocketInfo) {
 	end := s.pendingEnds.ends[0]
 	if !s.open.Has(end.socket) {
@@ -262,7 +260,7 @@ func (s *sockets) firstEnd() (socketEnd, engine.SocketInfo) {
 	return end, s.open.Find(end.socket).Info()
 }
 
-// dropEnd removes the first end: the object knows of it.
+// dropEnd removes the first end, which the object has been told.
 func (s *sockets) dropEnd() {
 	delete(s.answered, s.pendingEnds.ends[0].socket)
 	s.pendingEnds.failures = 0
@@ -271,14 +269,13 @@ func (s *sockets) dropEnd() {
 	}
 }
 
-// endYields puts the first end back, whose event has given way: it is told when endsDue says so.
+// endYields puts the first end back, because its event has given way. endsDue makes it due again.
 func (s *sockets) endYields(info engine.SocketInfo) {
 	s.open.AddEnded(info)
 	s.pendingEnds.yields = true
 }
 
-// endFailed notes that the first end could not be told. It returns how many wait, and for how
-// long.
+// endFailed notes that the object could not be told the first end. It returns how many ends wait, and for how long.
 func (s *sockets) endFailed(now time.Time) (waiting int, pause time.Duration) {
 	u := s.pendingEnds
 	pause = min(time.Minute, time.Second<<min(u.failures, 6))
@@ -294,13 +291,13 @@ func (o *object) frame(ctx context.Context, ev event) {
 	req := ev.req
 	slot, ok := wire.SlotOf(req.Gateway, req.Socket)
 	if !ok {
-		return // no gateway of ours has made it
+		return // no gateway can have sent it
 	}
 	ev.gateway, ev.slot, ev.seq = req.Gateway, slot, req.Seq
 	*o.inHand = ev
 	verdict := stream.Take
-	if !ev.again { // it was taken before
-		verdict = o.take(ev)
+	if !ev.again { // otherwise it was taken before
+		verdict = o.admitFrame(ev)
 	}
 	switch verdict {
 	case stream.Take:
@@ -328,9 +325,8 @@ func (o *object) frame(ctx context.Context, ev event) {
 	}
 }
 
-// mayOpen reports whether a socket may be opened for a request that asks for one: not
-// as long as its gateway, which was given up, holds sockets whose ends have been told.
-// The gateway is told so, and asks again.
+// mayOpen reports whether a request may open a socket. While the request's gateway was given up and still holds sockets
+// whose ends the object has been told, it may not; the gateway learns that from the reply, and asks again.
 func (o *object) mayOpen(ev event) bool {
 	gateway := ev.req.Gateway
 	o.mu.Lock()
@@ -345,8 +341,8 @@ func (o *object) mayOpen(ev event) bool {
 	return false
 }
 
-// take decides on a frame, and answers one that is not to be handled.
-func (o *object) take(ev event) stream.Verdict {
+// admitFrame decides on a frame, and answers one that is not to be handled.
+func (o *object) admitFrame(ev event) stream.Verdict {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	verdict := o.sockets.Frame(ev.gateway, stream.Slot(ev.slot), ev.seq, ev.kind == wire.Closed)
@@ -384,8 +380,7 @@ func (o *object) answer(to string, reply wire.Reply) {
 	o.put(outboxItem{to: to, reply: &reply})
 }
 
-// loseGateway gives a gateway up: its sockets have ended. If the gateway comes back, the
-// answer to it says so.
+// loseGateway gives a gateway up: its sockets have ended. If the gateway comes back, the reply tells it.
 func (o *object) loseGateway(gateway string) {
 	o.mu.Lock()
 	if outs := o.sockets.lose(&o.memory, gateway); len(outs) > 0 {
@@ -396,8 +391,8 @@ func (o *object) loseGateway(gateway string) {
 	o.deliverEnds()
 }
 
-// lose ends the sockets of a gateway, and returns what gives the gateway up; nil: it held
-// none. Sessions of a lost gateway may come back: the object is told nothing of those.
+// lose ends the sockets of a gateway, and returns the messages that give the gateway up; nil: it held none. Sessions of
+// its sockets may come back: the object is told nothing of those.
 func (s *sockets) lose(m *memory, gateway string) []stream.Out {
 	slots := s.Members(gateway)
 	if len(slots) == 0 && !s.Awaits(gateway) {
@@ -416,9 +411,8 @@ func (s *sockets) lose(m *memory, gateway string) []stream.Out {
 	return outs[:1+min(1, len(outs[1].Ends))]
 }
 
-// deliverEnds runs the object's handler for each socket that has ended. If the object's
-// constructor fails, the ends stay and are tried again with the next event or after a
-// while.
+// deliverEnds runs the object's handler for each socket that has ended. If the object's constructor fails, the ends
+// stay, and are tried again with the next event or after a while.
 func (o *object) deliverEnds() {
 	if !o.sockets.hasEnds() {
 		return
@@ -436,7 +430,7 @@ func (o *object) deliverEnds() {
 	o.in.log.Warn("ends of sockets cannot be told yet", "ref", e.Reference, "object", o.id.Key(), "ends", waiting, "again in", pause)
 }
 
-// deliverEnd runs the handler for the first end. There is an instance.
+// deliverEnd runs the handler for the first end. An instance must exist.
 func (o *object) deliverEnd() {
 	end, info := o.sockets.firstEnd()
 	known := o.endContext(&end, time.Now())
@@ -471,19 +465,19 @@ func (s *sockets) noteAnswered(gateway string, slot uint32, ms int64) {
 	s.answered[s.idAt(gateway, slot)] = time.UnixMilli(ms).UTC()
 }
 
-// answeredAt is when a gateway has answered a socket by itself.
+// answeredAt returns when a gateway has last answered a socket by itself.
 func (s *sockets) answeredAt(id string) time.Time { return s.answered[id] }
 
-// answered is when a gateway has answered a socket by itself. An event asks.
+// answered returns when a gateway has last answered a socket by itself. The author's code calls it.
 func (o *object) answered(s *engine.Socket) time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.sockets.answeredAt(s.ID())
 }
 
-// after brings what an event does to sockets into memory, and returns what is sent of it.
-// waits is whether it has sent conflated values that wait. ended is whether it has ended
-// sessions that were away, of which the object is to be told.
+// after applies an event's operations on sockets to memory, and returns what to send now. waits reports whether the
+// event has sent conflated values that wait. ended reports whether it has ended sessions that were away, of which the
+// object has to be told.
 func (s *sockets) after(m *memory, ev event, out engine.Outcome, failure *objects.Error, now time.Time) (b outgoing, waits, ended bool) {
 	b = s.outgoing(now)
 	for _, socket := range out.Opened {
@@ -539,7 +533,7 @@ func (s *sockets) after(m *memory, ev event, out engine.Outcome, failure *object
 	return b, waits, ended
 }
 
-// opening is the operation that has a gateway open a socket.
+// opening returns the operation with which a gateway opens a socket.
 func (s *sockets) opening(info engine.SocketInfo) wire.LaneOp {
 	op := wire.LaneOp{
 		Op: wire.OpOpen, Slots: wire.SlotsOf([]uint32{info.Slot}),
@@ -555,8 +549,8 @@ func (s *sockets) opening(info engine.SocketInfo) wire.LaneOp {
 	return op
 }
 
-// tick repeats the questions that gateways have not answered, if it is time to. It reports
-// whether nothing is awaited any more.
+// tick repeats the questions that gateways have not answered, if that is due. It reports whether nothing is awaited any
+// more.
 func (s *sockets) tick(now time.Time) (do []stream.Do, quiet bool) {
 	if wake := s.Wake(); !wake.IsZero() && !now.Before(wake) {
 		do = s.Tick(now)
@@ -567,7 +561,7 @@ func (s *sockets) tick(now time.Time) (do []stream.Do, quiet bool) {
 	return do, quiet
 }
 
-// laneTo is the number of the lane to a gateway, if there is one.
+// laneTo returns the number of the lane to a gateway, if there is one.
 func (s *sockets) laneTo(gateway string) (lane uint32, known bool) {
 	lane, known = s.lanes[gateway]
 	return lane, known
@@ -581,8 +575,7 @@ func (s *sockets) addLane(gateway string, lane uint32) {
 	s.lanes[gateway] = lane
 }
 
-// beginsToAwait reports whether something is awaited of gateways that was not before: links are
-// to look after the streams.
+// beginsToAwait reports whether something is awaited of gateways, and was not before: then links must watch the stream.
 func (s *sockets) beginsToAwait() bool {
 	if s.awaits || s.Wake().IsZero() {
 		return false
@@ -591,7 +584,7 @@ func (s *sockets) beginsToAwait() bool {
 	return true
 }
 
-// nextPush is the message to be made next. Each uses the memory of the one before.
+// nextPush returns an empty message, in the memory of the one before.
 func (s *sockets) nextPush() *wire.LanePush {
 	if s.lanePush == nil {
 		s.lanePush = new(wire.LanePush)
@@ -599,7 +592,7 @@ func (s *sockets) nextPush() *wire.LanePush {
 	return s.lanePush
 }
 
-// kept is how many bytes are kept for gateways.
+// kept returns how many bytes are kept for gateways.
 func (s *sockets) kept() (kept int) {
 	for gateway := range s.lanes {
 		kept += s.Kept(gateway)
@@ -627,13 +620,13 @@ func (s *sockets) noteAllAnswered(gateway string, at []wire.Reached) []stream.Do
 	return nil
 }
 
-// hurry has a gateway asked at once if it owes an answer.
+// hurry asks a gateway at once if it owes an answer.
 func (s *sockets) hurry(now time.Time, gateway string) []stream.Do {
 	s.Hurry(now, gateway)
 	return nil
 }
 
-// hurryAll has every gateway asked at once that owes an answer.
+// hurryAll asks every gateway at once that owes an answer.
 func (s *sockets) hurryAll(now time.Time) []stream.Do {
 	for gateway := range s.lanes {
 		s.Hurry(now, gateway)
@@ -641,9 +634,9 @@ func (s *sockets) hurryAll(now time.Time) []stream.Do {
 	return nil
 }
 
-// holds handles a gateway's answer to a new owner of the object with this key. The list of its
-// sockets is kept until the object is served.
-func (s *sockets) holds(now time.Time, object string, h *wire.Held) []stream.Do {
+// noteHeld handles a gateway's answer to a new owner of the object with this key. The list of the gateway's sockets is
+// kept until the object is served.
+func (s *sockets) noteHeld(now time.Time, object string, h *wire.Held) []stream.Do {
 	if h.Token != s.Token() || h.Object != object {
 		return nil
 	}

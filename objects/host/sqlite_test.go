@@ -47,7 +47,7 @@ func (*book) enter(tx *objects.Tx, b entries) (int, error) {
 	return n, nil
 }
 
-// balance is how many entries there are, if the database and the key agree.
+// balance returns how many entries there are, if the database and the key agree.
 func (*book) balance(tx *objects.Tx, _ objects.None) (int, error) {
 	n, err := sqlite.One[int](tx, `SELECT count(*) FROM entry`)
 	if err != nil {
@@ -62,12 +62,12 @@ func (*book) balance(tx *objects.Tx, _ objects.None) (int, error) {
 	return n, nil
 }
 
-// last is the last entry.
+// last returns the last entry.
 func (*book) last(tx *objects.Tx, _ objects.None) (string, error) {
 	return sqlite.One[string](tx, `SELECT what FROM entry WHERE id = ?`, entered.Get(tx))
 }
 
-// newBooksWorld is a world with one book.
+// newBooksWorld returns a world with one book.
 func newBooksWorld(t *testing.T, store *memoryStore, incarnation string) *chestWorld {
 	id, err := booksClass.ID("c")
 	if err != nil {

@@ -18,7 +18,7 @@ type streaming struct {
 	body   *engine.LargeBody // of the request; nil: it was there when the event began
 }
 
-// streamOf is what an event wants written; nil: nothing. The reply says where it is to be read.
+// streamOf returns the stream that an event wants written; nil: none. The reply says where to read it.
 func (in *incarnation) streamOf(ev event, out engine.Outcome, reply *wire.Reply) *streaming {
 	if out.Response == nil || out.Response.Stream == nil || out.Err != nil || reply == nil {
 		return nil
@@ -27,7 +27,8 @@ func (in *incarnation) streamOf(ev event, out engine.Outcome, reply *wire.Reply)
 	return &streaming{at: reply.Stream, reader: ev.req.Gateway, write: out.Response.Stream, body: ev.large}
 }
 
-// takes is what whoever has made the request can do with a response. A stream goes only where the answer goes.
+// takes returns the kinds of response that the request's sender can receive. A stream is possible only where the reply
+// goes directly to the reader.
 func (in *incarnation) takes(ev event) engine.Takes {
 	if in.bodies == nil || !strings.HasPrefix(ev.reply, wire.InboxPrefix+ev.req.Gateway+".") {
 		return engine.TakesWhole
@@ -35,7 +36,7 @@ func (in *incarnation) takes(ev event) engine.Takes {
 	return engine.Takes(ev.req.Takes)
 }
 
-// beginStreaming starts a stream. Its reader may come from now on. With mu held.
+// beginStreaming starts a stream. From now on the reader may come. With mu held.
 func (o *object) beginStreaming(s *streaming) {
 	body := o.in.bodies.Begin(s.at, s.reader)
 	if s.body != nil {
@@ -44,10 +45,10 @@ func (o *object) beginStreaming(s *streaming) {
 	o.beginTask(func(ctx context.Context, ask engine.Asker) error { return s.run(ctx, ask, body) }, true)
 }
 
-// errFailed is what the reader is told of a stream that has failed in a way that only the log may tell.
+// errFailed is what a stream's reader is told of a failure whose cause only the log may have.
 var errFailed = errors.New("the object failed")
 
-// run writes the stream. That its reader has left is no failure.
+// run writes the stream. A reader that leaves is no failure.
 func (s *streaming) run(ctx context.Context, ask engine.Asker, body *wire.Body) error {
 	within, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

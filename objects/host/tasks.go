@@ -17,19 +17,18 @@ import (
 const (
 	maxTasks   = 4096             // that run on one host
 	maxStreams = 1024             // likewise
-	taskTime   = 15 * time.Minute // then a task's context ends
+	taskTime   = 15 * time.Minute // after this a task's context ends
 	taskStop   = 2 * time.Second  // how long a host that stops waits for tasks to return to their objects
 )
 
-// tasks is the part of an object that knows what its events have begun, and what has not ended:
-// tasks, and responses that are streams. Only its methods use its fields. object.mu guards it.
-// A nil tasks is that of an object that has begun none.
+// tasks is the part of an object that counts the tasks and streams that its events have begun and that have not ended.
+// Only its methods use its fields. object.mu guards it. A nil tasks is that of an object that has begun none.
 type tasks struct {
 	ctx     context.Context // ends with the ownership of the object
 	cancel  context.CancelCauseFunc
-	n       int           // that run, streams among them
-	streams int           // that run
-	none    chan struct{} // closed when none runs; nil: nobody waits for that
+	n       int           // tasks and streams that run
+	streams int           // streams that run
+	none    chan struct{} // closed when nothing runs; nil: nobody waits for that
 }
 
 var errTasksEnd = errors.New("the host lets go of the object")
@@ -48,7 +47,7 @@ func (t *tasks) began(stream bool) context.Context {
 	return t.ctx
 }
 
-// ended counts the end of one.
+// ended counts the end of a task, or a stream.
 func (t *tasks) ended(stream bool) {
 	if stream {
 		t.streams--
@@ -59,10 +58,10 @@ func (t *tasks) ended(stream bool) {
 	}
 }
 
-// run reports whether one runs.
+// run reports whether a task or a stream runs.
 func (t *tasks) run() bool { return t != nil && t.n > 0 }
 
-// end ends the context of all tasks, and returns what is closed when none runs; nil: none does.
+// end ends the context of all tasks. It returns a channel that is closed when nothing runs; nil: nothing does.
 func (t *tasks) end() <-chan struct{} {
 	if t == nil {
 		return nil
@@ -74,7 +73,7 @@ func (t *tasks) end() <-chan struct{} {
 	return t.none
 }
 
-// free is how many tasks and streams the object may begin.
+// free returns how many tasks and streams the object may begin.
 func (t *tasks) free() (tasks, streams int) {
 	if t == nil {
 		return objects.MaxTasks, objects.MaxStreams
@@ -82,7 +81,7 @@ func (t *tasks) free() (tasks, streams int) {
 	return objects.MaxTasks - (t.n - t.streams), objects.MaxStreams - t.streams
 }
 
-// freeTasks is how many tasks may begin.
+// freeTasks returns how many tasks may begin.
 func (o *object) freeTasks() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -90,7 +89,7 @@ func (o *object) freeTasks() int {
 	return min(free, maxTasks-int(o.in.running.Load()))
 }
 
-// freeStreams is how many streams may begin.
+// freeStreams returns how many streams may begin.
 func (o *object) freeStreams() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -125,7 +124,7 @@ func (in *incarnation) countTask(stream bool, n int64) {
 	}
 }
 
-// runTask runs one task. Whatever it does ends nothing but itself.
+// runTask runs one task. A task that fails ends nothing but itself.
 func (o *object) runTask(ctx context.Context, task engine.Task, stream bool) {
 	result := "failed" // a panic, or runtime.Goexit
 	ctx, cancel := context.WithTimeout(ctx, taskTime)

@@ -14,7 +14,7 @@ import (
 	"holdfast/objects/internal/tells"
 )
 
-// What an object does with what it has told others and itself. told decides.
+// How an object sends told messages, to others and to itself. told decides.
 
 // noteTold notes the told messages among the writes, and adds the chores that wait for a commit. With mu held.
 func (o *object) noteTold(writes []engine.Write) {
@@ -26,7 +26,7 @@ func (o *object) noteTold(writes []engine.Write) {
 	}
 }
 
-// addTold is the object's side of told messages, which is made when it is first needed. With mu held.
+// addTold returns the object's told, made when it is first needed. With mu held.
 func (o *object) addTold() *told {
 	if o.told == nil {
 		o.told = newTold(o.id.Key(), o.commit.state().Commit)
@@ -34,7 +34,8 @@ func (o *object) addTold() *told {
 	return o.told
 }
 
-// writeChores has the next put remove what was handled, and keep what has failed. With mu held, by the event loop.
+// writeChores adds told's chores to the next put: messages that were handled are removed, and those that have failed
+// are kept. With mu held, by the event loop.
 func (o *object) writeChores() {
 	writes := o.told.chores(o.memory.Reserved(), o.commit.nextCommit())
 	o.memory.Apply(writes)
@@ -48,7 +49,7 @@ func (o *object) logTold(err error) {
 	}
 }
 
-// landedTold has messages leave that this commit has made durable. With mu held.
+// landedTold lets the messages leave that this commit has made durable. With mu held.
 func (o *object) landedTold(commit uint64) {
 	if o.told != nil {
 		o.told.landed(commit)
@@ -56,7 +57,7 @@ func (o *object) landedTold(commit uint64) {
 	}
 }
 
-// moveTold does about told messages what can be done now, and sets the timer for the rest. With mu held.
+// moveTold carries out what can be done now about told messages, and sets the timer for the rest. With mu held.
 func (o *object) moveTold() {
 	if o.told == nil || o.stage() != serving {
 		return
@@ -78,7 +79,7 @@ func (o *object) moveTold() {
 	}
 }
 
-// toldTimer does what a time has come for.
+// toldTimer carries out what is due when the timer fires.
 func (o *object) toldTimer() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -88,8 +89,8 @@ func (o *object) toldTimer() {
 	o.moveTold()
 }
 
-// copiesUntil is until when copies of messages may arrive that another owner of the object has
-// sent, or another connection of ours.
+// copiesUntil returns until when copies of messages may arrive that another owner of the object, or an earlier
+// connection of ours, has sent.
 func (o *object) copiesUntil(now time.Time) time.Time {
 	_, since := o.in.bus.Line(now)
 	return o.term.copiesUntil(since)
@@ -115,7 +116,7 @@ func (o *object) sendTold() {
 	}
 }
 
-// takeBatch is the next batch that may leave, and as it is sent.
+// takeBatch returns the next batch that may leave, and its encoding.
 func (o *object) takeBatch() (tells.Batch, *wire.Batch, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -140,7 +141,7 @@ func (o *object) takeBatch() (tells.Batch, *wire.Batch, bool) {
 	return b, batch, true
 }
 
-// idOfKey is the id with this key, "class.hex".
+// idOfKey returns the id with this key, "class.hex".
 func idOfKey(key string) (objects.ID, error) {
 	class, digits, _ := strings.Cut(key, ".")
 	return objects.Class(class).ParseID(digits)
@@ -200,20 +201,20 @@ func (o *object) batchAnswered(b tells.Batch, a tells.Answer) {
 	o.moveTold()
 }
 
-// sendForget tells a receiver that nothing is left for it of what an object has told it. The message goes over NATS, as did
-// every copy of a message that did not go straight into a mailbox, so it overtakes none of them.
+// sendForget tells a receiver that it may forget its mark of an object. The message goes over NATS, as did every copy
+// of a told message that did not go straight into a mailbox, so it overtakes no copy.
 func (in *incarnation) sendForget(from string, f forget) {
 	id, err := idOfKey(f.to)
 	if err != nil {
 		return
 	}
 	body := wire.ForgetBody{From: from, Born: f.born, Last: f.last}
-	nobody := wire.InboxPrefix + in.id + ".forget" + strconv.FormatUint(in.forgets.Add(1), 10) + ".1" // nothing is answered; it is no copy of another
+	nobody := wire.InboxPrefix + in.id + ".forget" + strconv.FormatUint(in.forgets.Add(1), 10) + ".1" // nobody answers; it is no copy of another message
 	in.logSendError(wire.Ask(in.bus, wire.ObjectHostSubject(id.Key()), nobody, &wire.Request{Kind: wire.Forget, Gateway: in.id, Body: wire.Encode(&body)}))
 }
 
-// handleTold runs what is due of the object's own messages, sends on what others are to get now, and writes what answers have
-// made necessary. It reports whether something was written.
+// handleTold runs the object's own messages that are due, sends other objects' messages that are due, and writes the
+// chores that answers have caused. It reports whether something was written.
 func (o *object) handleTold() (wrote bool) {
 	began := time.Now()
 	for {
@@ -230,7 +231,7 @@ func (o *object) handleTold() (wrote bool) {
 	}
 }
 
-// nextTold is what is to be done next about told messages; false: nothing.
+// nextTold returns what the event loop has to do next about told messages; false: nothing.
 func (o *object) nextTold(now time.Time) (nextTold, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -242,7 +243,8 @@ func (o *object) nextTold(now time.Time) (nextTold, bool) {
 	return next, ok
 }
 
-// handleOneTold does what is to be done next. It reports whether something was written, and whether there is more to do.
+// handleOneTold does one thing about told messages. It reports whether something was written, and whether there is more
+// to do.
 func (o *object) handleOneTold(now time.Time) (wrote, more bool) {
 	next, ok := o.nextTold(now)
 	switch {
@@ -267,7 +269,7 @@ func (o *object) handleOneTold(now time.Time) (wrote, more bool) {
 	return true, true
 }
 
-// applyOwn writes for the host, in an event that nobody has requested.
+// applyOwn applies an event of the host's own, which nobody has requested.
 func (o *object) applyOwn(out engine.Outcome, chores bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -305,7 +307,7 @@ func (o *object) runOwn(m engine.Told, at string, now time.Time) (wrote, more bo
 	return true, true
 }
 
-// ownFailed has a message that the object has told itself tried again, or parks it.
+// ownFailed schedules another try of a message that the object has told itself, or parks the message.
 func (o *object) ownFailed(ev event, m engine.Told, at string, out engine.Outcome, now time.Time) {
 	e := o.countFailure(ev, out)
 	if out.Drop {
@@ -323,14 +325,14 @@ func (o *object) ownFailed(ev event, m engine.Told, at string, out engine.Outcom
 	o.applyOwn(engine.Outcome{Writes: []engine.Write{{Key: at, Value: failed.Encode()}}}, false)
 }
 
-// failureOf is the error as storage keeps it.
+// failureOf returns the error in its stored form.
 func failureOf(e *objects.Error) *engine.Failure {
 	return &engine.Failure{Code: string(e.Code), Message: cut(e.Message, 512), Reference: e.Reference}
 }
 
 func cut(s string, most int) string { return strings.ToValidUTF8(s[:min(len(s), most)], "") }
 
-// refusedFor reports whether trying again does not help: the handler has refused the message.
+// refusedFor reports whether another try is useless, because the handler has refused the message.
 func refusedFor(e *objects.Error) bool {
 	return e.Code != objects.Internal && e.Code != objects.Unknown && !e.Code.Retryable()
 }
@@ -394,7 +396,7 @@ func (o *object) undelivered(m engine.Told, write func(engine.Told) []engine.Wri
 func (o *object) handleParked(ev event) {
 	var want wire.ParkedBody
 	if err := wire.Decode(ev.req.Body, &want); err != nil {
-		o.answer(ev.reply, wire.Reply{Code: objects.Invalid, Message: "not understood"})
+		o.answer(ev.reply, wire.Reply{Code: objects.Invalid, Message: "the body of the request about parked messages is not understood"})
 		return
 	}
 	n, err := o.liftParked(want)
@@ -404,7 +406,7 @@ func (o *object) handleParked(ev event) {
 	case n == 0:
 		o.answer(ev.reply, wire.Reply{Code: objects.NotFound, Message: "there is no such parked message"})
 	default:
-		o.in.log.Info("parked messages seen to", "object", o.id.Key(), "name", o.id.Name, "messages", n, "dropped", want.Drop)
+		o.in.log.Info("parked messages retried or dropped", "object", o.id.Key(), "name", o.id.Name, "messages", n, "dropped", want.Drop)
 		o.answer(ev.reply, wire.Reply{Body: []byte(strconv.Itoa(n))})
 	}
 }
@@ -441,15 +443,15 @@ func (o *object) liftParked(want wire.ParkedBody) (n int, err error) {
 	return n, nil
 }
 
-// pendingTold is how many messages are under way.
+// pendingTold returns how many messages are under way.
 func (o *object) pendingTold() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.told.len()
 }
 
-// mayForgetCount reports whether all that the record stores is the count of what the object has told, and that is not needed
-// any more: nothing is under way, and no copy of anything can be. With mu held.
+// mayForgetCount reports whether the record stores nothing but the count of what the object has told, and the count is
+// no longer needed: no message is under way, and no copy of one can arrive. With mu held.
 func (o *object) mayForgetCount() bool {
 	now := time.Now()
 	_, counts := o.memory.Reserved().Get(engine.ToldCount)

@@ -9,12 +9,12 @@ import (
 	"holdfast/objects/internal/tells"
 )
 
-// What an object does with what others tell it, and with the marks of what it has handled.
+// How an object handles messages that others tell it, and the marks of the messages it has handled.
 
 var errMarks = &wire.Reply{Code: objects.Overloaded, Message: "too many others have told the object something lately"}
 
-// receiveTold runs what another object has told this one. Each message is an event; what is answered waits for the last of
-// their commits.
+// receiveTold runs messages that another object has told this one. Each message is an event; the answer waits for the
+// last of their commits.
 func (o *object) receiveTold(ev event) {
 	var batch wire.Batch
 	err := wire.Decode(ev.req.Body, &batch)
@@ -89,7 +89,8 @@ func (o *object) runTold(ev event, from string, m wire.TellMessage, mark engine.
 	return out
 }
 
-// toldFailed answers for a batch of which one message has failed. For want of room nothing was tried.
+// toldFailed answers a batch in which one message has failed. A message that failed for want of room counts as not
+// tried.
 func (o *object) toldFailed(ev event, n uint64, reply wire.BatchReply, out engine.Outcome) {
 	e := o.countFailure(event{kind: wire.Told}, out)
 	if out.Drop {
@@ -105,7 +106,7 @@ func (o *object) toldFailed(ev event, n uint64, reply wire.BatchReply, out engin
 	o.answer(ev.reply, wire.Reply{Body: wire.Encode(&reply)})
 }
 
-// receiveForget drops a mark that its sender does not need any more. The next commit makes that durable; until then the mark
+// receiveForget drops a mark that its sender no longer needs. The next commit makes that durable; until then the mark
 // may come back, which does no harm.
 func (o *object) receiveForget(ev event) {
 	var f wire.ForgetBody
@@ -117,8 +118,8 @@ func (o *object) receiveForget(ev event) {
 	o.memory.forgetMark(f)
 }
 
-// mayForget is asked by a receiver whether its mark is needed. If not, it is told Forget: at once, or as soon as no copy of a
-// message can come any more that an earlier owner has sent. An object that has slept has an earlier owner.
+// mayForget answers a receiver that asks whether its mark is needed. If not, the receiver is sent Forget: at once, or
+// as soon as no copy of a message from an earlier owner can arrive. An object that has slept has an earlier owner.
 func (o *object) mayForget(ev event) {
 	var f wire.ForgetBody
 	if wire.Decode(ev.req.Body, &f) == nil {
@@ -131,7 +132,8 @@ func (o *object) mayForget(ev event) {
 	o.answer(ev.reply, wire.Reply{})
 }
 
-// askForMark asks the sender of one mark whether the mark is still needed, if it is time to. The event loop calls it.
+// askForMark asks the sender of one mark whether the mark is still needed, if a question is due. The event loop calls
+// it.
 func (o *object) askForMark(short bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -140,7 +142,7 @@ func (o *object) askForMark(short bool) {
 	}
 }
 
-// askForMark asks a sender whether the mark is still needed that an object has of it.
+// askForMark asks a sender whether an object's mark of it is still needed.
 func (in *incarnation) askForMark(object, sender string, mark tells.Mark) {
 	id, err := idOfKey(sender)
 	if err != nil {

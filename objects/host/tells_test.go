@@ -317,10 +317,10 @@ func (w *tellWorld) mustDo(name, call string, in string) {
 	}
 }
 
-// record is what is stored of a teller.
+// record returns what is stored of a teller.
 func (w *tellWorld) record(name string) *record.Record { return w.store.record(teller1(name).Key()) }
 
-// reserved is how many reserved keys of a kind a teller has stored.
+// reserved returns how many reserved keys of a kind a teller has stored.
 func (w *tellWorld) reserved(name, prefix string) int {
 	rec := w.record(name)
 	if rec == nil {
@@ -742,7 +742,7 @@ func (s *memoryStore) stopAfter(writes int, stop func()) {
 	s.left, s.stop = writes, stop
 }
 
-// marks is how many senders an object remembers.
+// marks returns how many senders an object remembers.
 func (w *tellWorld) marks(name string) int {
 	o := w.in.find(teller1(name).Key())
 	if o == nil {
@@ -992,7 +992,7 @@ func (*shopper) step(tx *objects.Tx, to string) (objects.None, error) {
 	return nil, nil
 }
 
-// amountOf is what is stored of an object of the checkout.
+// amountOf returns what is stored of an object of the checkout.
 func amountOf(store *memoryStore, name, key string) string {
 	id, err := shopClass.ID(name)
 	if err != nil {

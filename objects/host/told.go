@@ -11,15 +11,15 @@ import (
 	"holdfast/objects/internal/tells"
 )
 
-// told is the part of an object that knows what it has told others and itself: which messages
-// are under way, which marks of receivers are needed no more, and which senders are asked for
-// theirs. Package tells decides about messages; told adds when. Only its methods use its
-// fields. object.mu guards it. A nil told is that of an object that has told nothing.
+// told is the part of an object that knows what it has told others and itself: which messages are under way, which
+// receivers may forget their marks, and which senders to ask about theirs. Package tells decides about messages; told
+// adds when. Only its methods use its fields. object.mu guards it. A nil told is that of an object that has told
+// nothing.
 type told struct {
 	box    *tells.Outbox
 	taking bool        // a goroutine takes batches
-	timer  *time.Timer // for what a time changes; nil until it is needed
-	write  time.Time   // when chores are written that no commit has taken along; zero: there are none, or they are written next
+	timer  *time.Timer // fires when something is due; nil until it is needed
+	write  time.Time   // when chores are written if no commit takes them along before; zero: there are none, or they are written next
 	hurry  bool        // chores are written next
 	asked  time.Time   // when a sender was asked last whether its mark is needed
 	askAt  string      // the mark after which the next one is asked for
@@ -37,16 +37,15 @@ const (
 	askAgain   = 10 * time.Minute     // before a mark is asked for a second time, while there is room
 )
 
-// newTold is for an object that has told nothing since this commit.
+// newTold returns the told of an object that has told nothing before this commit.
 func newTold(self string, commit uint64) *told {
 	t := &told{box: tells.New(self)}
 	t.landed(commit)
 	return t
 }
 
-// toldOf is what a record has of told messages; nil: nothing. An entry that cannot be read
-// stays where it is, and is an error. Marks are of an earlier owner: their senders are asked
-// from the first message on.
+// toldOf returns what a record has of told messages; nil: nothing. An entry that cannot be read stays where it is, and
+// is reported as an error. Marks are of an earlier owner: their senders are asked from the first message on.
 func toldOf(self string, data *engine.Data, now time.Time) (t *told, err error) {
 	if marksIn(data) > 0 {
 		t = &told{box: tells.New(self), cycle: now.Add(-askAgain)}
@@ -64,12 +63,12 @@ func toldOf(self string, data *engine.Data, now time.Time) (t *told, err error) 
 	return t, err
 }
 
-// marksIn is of how many senders the object remembers what it has handled.
+// marksIn returns of how many senders the object has a mark.
 func marksIn(data *engine.Data) int {
 	return data.Between(engine.MarksAt, engine.After(engine.MarksAt)).Len()
 }
 
-// toldCount is the count of what the object has told.
+// toldCount returns the count of what the object has told.
 func toldCount(data *engine.Data) (engine.Count, error) {
 	return engine.DecodeCount(stored(data, engine.ToldCount))
 }
@@ -109,20 +108,20 @@ func (t *told) note(writes []engine.Write, commit uint64) (err error) {
 	return err
 }
 
-// hasChores reports whether something is to be written about messages: those that were handled
-// are removed, and those that have failed are kept.
+// hasChores reports whether told has something to write: messages that were handled are removed, and those that have
+// failed are kept.
 func (t *told) hasChores() bool { return t != nil && t.box.HasChores() }
 
-// chores is what is to be written, in this commit.
+// chores returns the writes that this commit has to contain.
 func (t *told) chores(data *engine.Data, commit uint64) []engine.Write {
 	t.write, t.hurry = time.Time{}, false
 	return t.box.Chores(data.Get, commit)
 }
 
-// landed has messages leave that this commit has made durable.
+// landed lets the messages leave that this commit has made durable.
 func (t *told) landed(commit uint64) { t.box.Landed(commit) }
 
-// len is how many messages are under way.
+// len returns how many messages are under way.
 func (t *told) len() int {
 	if t == nil {
 		return 0
@@ -130,12 +129,12 @@ func (t *told) len() int {
 	return t.box.Len()
 }
 
-// busy reports whether the object is not to be let go of: something that it has told is under
-// way, or a receiver waits to be told that it may forget.
+// busy reports whether the object must not be released: a told message is under way, or a receiver waits to hear
+// whether it may forget.
 func (t *told) busy() bool { return t != nil && (t.box.Busy() || len(t.askers) > 0) }
 
-// need is when the object has to be woken for its messages. soon reports whether it has told
-// others something that is under way.
+// need returns when the object has to be woken for its messages. soon reports whether a message to another object is
+// under way.
 func (t *told) need() (at time.Time, ok, soon bool) {
 	if t == nil {
 		return time.Time{}, false, false
@@ -156,14 +155,13 @@ type toldMove struct {
 	at      time.Time
 }
 
-// forget tells a receiver that nothing is left for it of what it has in its mark.
+// forget tells a receiver that the sender no longer needs the receiver's mark.
 type forget struct {
 	to         string
 	born, last uint64
 }
 
-// move decides what can be done now. copies is until when copies of messages may come that
-// were sent before.
+// move decides what can be done now. copies returns until when copies of messages may arrive that were sent before.
 func (t *told) move(data *engine.Data, now time.Time, copies func(now time.Time) time.Time) (m toldMove) {
 	if !t.taking && t.box.Ready(now) {
 		t.taking, m.take = true, true
@@ -188,8 +186,8 @@ func (t *told) move(data *engine.Data, now time.Time, copies func(now time.Time)
 	return m
 }
 
-// forgets removes and returns what receivers are to be told: those that have nothing left to
-// get, and those that have asked.
+// forgets removes and returns the news for receivers that may forget: those that have got everything, and those that
+// have asked.
 func (t *told) forgets(data *engine.Data) (all []forget) {
 	count, err := toldCount(data)
 	for _, f := range t.box.Forgets() {
@@ -206,7 +204,7 @@ func (t *told) forgets(data *engine.Data) (all []forget) {
 	return all
 }
 
-// setTimer has the timer fire after a while. The first timer is what newTimer returns.
+// setTimer sets the timer. newTimer makes the first one.
 func (t *told) setTimer(after time.Duration, newTimer func() *time.Timer) {
 	if t.timer == nil {
 		t.timer = newTimer()
@@ -232,7 +230,7 @@ func (t *told) writesNext(now time.Time) bool {
 	return true
 }
 
-// take is the next batch that may leave. If there is none, nobody takes batches any more.
+// take returns the next batch that may leave. It reports false, and the taking ends, if there is none.
 func (t *told) take(now time.Time) (b tells.Batch, ok bool) {
 	if b, ok = t.box.Take(now); !ok {
 		t.taking = false
@@ -240,8 +238,8 @@ func (t *told) take(now time.Time) (b tells.Batch, ok bool) {
 	return b, ok
 }
 
-// answered notes the answer to a batch. young reports whether copies of messages may still
-// come that were sent before. It reports whether the event loop has something to do.
+// answered notes the answer to a batch. young says that copies of messages may still arrive that were sent before. It
+// reports whether the event loop has something to do.
 func (t *told) answered(b tells.Batch, a tells.Answer, now time.Time, jitter float64, young bool) (due bool) {
 	t.box.Answered(b, a, now, jitter, young)
 	due = t.box.MustPark()
@@ -297,7 +295,7 @@ func (t *told) noteAsker(f wire.ForgetBody) bool {
 	return true
 }
 
-// nextMark is the mark whose sender is asked now whether it is needed; false: none is. It goes
+// nextMark returns the mark whose sender is asked now whether it is needed; false: none is. It goes
 // through the marks in turn, and asks for each at most every askAgain unless room is short.
 func (t *told) nextMark(data *engine.Data, now time.Time, short bool) (sender string, mark tells.Mark, ok bool) {
 	if t.cycle.IsZero() {

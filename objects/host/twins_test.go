@@ -437,7 +437,7 @@ func (s *memoryStore) fail(faults ...fault) {
 	s.faults = append(s.faults, faults...)
 }
 
-// turn is how long it is until an operation that begins now has been done.
+// turn returns how long it is until an operation that begins now has been done.
 func (s *memoryStore) turn() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -589,7 +589,7 @@ func (s *memoryStore) PurgeEntry(_ context.Context, object string, name state.Na
 	return nil
 }
 
-// record is what is stored, at once and whatever is to fail next; nil: nothing.
+// record returns what is stored, at once and whatever is to fail next; nil: nothing.
 func (s *memoryStore) record(key string) *record.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()

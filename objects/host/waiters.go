@@ -2,7 +2,7 @@ package host
 
 import "holdfast/internal/wire"
 
-// awaited is something that may happen to an object, for which somebody may wait.
+// awaited is something about an object for which somebody may wait.
 type awaited uint8
 
 const (
@@ -13,14 +13,14 @@ const (
 	awaitables
 )
 
-// waiters are those who wait for something of an object. Only its methods use its fields.
-// object.mu guards it. A nil waiters is nobody.
+// waiters are those who wait for something about an object. Only its methods use its fields. object.mu guards it. A nil
+// waiters has none.
 type waiters struct {
 	claim []func(wire.ClaimReply)   // are called when the claim is decided
-	on    [awaitables]chan struct{} // closed when the thing has come; nil: nobody waits for it
+	on    [awaitables]chan struct{} // closed when the thing has happened; nil: nobody waits for it
 }
 
-// await is closed when the thing has come.
+// await returns a channel that is closed when the thing has happened.
 func (w *waiters) await(what awaited) <-chan struct{} {
 	if w.on[what] == nil {
 		w.on[what] = make(chan struct{})
@@ -28,7 +28,7 @@ func (w *waiters) await(what awaited) <-chan struct{} {
 	return w.on[what]
 }
 
-// awaits is what await has returned to somebody who still waits; nil: nobody does.
+// awaits returns the channel of those who wait; nil: nobody does.
 func (w *waiters) awaits(what awaited) <-chan struct{} {
 	if w == nil {
 		return nil
@@ -36,7 +36,7 @@ func (w *waiters) awaits(what awaited) <-chan struct{} {
 	return w.on[what]
 }
 
-// come tells whoever waits for the thing that it has come.
+// come wakes those who wait for the thing, which has happened.
 func (w *waiters) come(what awaited) {
 	if w != nil && w.on[what] != nil {
 		close(w.on[what])
@@ -44,7 +44,7 @@ func (w *waiters) come(what awaited) {
 	}
 }
 
-// awaitClaim has answer called when the claim is decided.
+// awaitClaim calls answer when the claim is decided.
 func (w *waiters) awaitClaim(answer func(wire.ClaimReply)) { w.claim = append(w.claim, answer) }
 
 // takeClaim removes and returns those who wait for the claim.

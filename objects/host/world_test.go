@@ -165,7 +165,8 @@ func (g *guest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// WebSocketMessage is an echo, but for what begins with "value " or "stored ": all get the rest as the sender's value.
+// WebSocketMessage answers with an echo, except to what begins with "value " or "stored ": all get the rest as the sender's
+// value.
 func (g *guest) WebSocketMessage(tx *objects.Tx, s objects.Socket, m objects.Message) error {
 	text := string(m.Data)
 	value, shown := strings.CutPrefix(text, "value ")
@@ -344,7 +345,7 @@ func (w *world) call(name, call string) *wire.Reply {
 	return <-w.ask(name, &wire.Request{Kind: wire.Call, Call: call, Body: []byte("{}")})
 }
 
-// sid is the id of a socket, "s1", of a gateway.
+// sid returns the id of a socket, "s1", of a gateway.
 func sid(socket, gateway string) string { return wire.SocketID(gateway, slotOf(socket)) }
 
 func slotOf(socket string) uint32 {
@@ -402,7 +403,7 @@ func (w *world) beat(b wire.Beat) {
 	}
 }
 
-// listed is how many sockets the object still has.
+// listed returns how many sockets the object still has.
 func (w *world) listed(name string) int {
 	n := 0
 	w.look(name, func(o *object) { n = o.sockets.open.Len() })
@@ -419,7 +420,7 @@ func (w *world) look(name string, at func(o *object)) {
 	}
 }
 
-// metric is the sum of a metric's series that have this text in a label.
+// metric returns the sum of a metric's series that have this text in a label.
 func (w *world) metric(name, label string) (sum float64) {
 	families, err := w.reg.Gather()
 	if err != nil {

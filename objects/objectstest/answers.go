@@ -9,16 +9,16 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// What is remembered of requests under an idempotency key, as a host does.
+// Bounds of the answers that are remembered under idempotency keys, as at a host.
 const (
 	keepAnswers = 24 * time.Hour
-	maxAnswer   = 1 << 10 // bytes of an answer that is kept; of a larger one it is only known that it was given
+	maxAnswer   = 1 << 10 // bytes of an answer that is kept; of a larger one only the fact is kept
 )
 
-// question is the request under a key.
+// question is the digest of a request under a key.
 type question [sha256.Size]byte
 
-// questionless is of an event without a key.
+// questionless is the question of an event without a key.
 var questionless question
 
 func ask(parts ...string) question {
@@ -30,15 +30,15 @@ func ask(parts ...string) question {
 	return question(h.Sum(nil))
 }
 
-// answer is what a request under a key was told.
+// answer is the answer to a request under a key.
 type answer struct {
 	to    question
 	out   engine.Outcome
-	known bool // it was not too large to keep
+	known bool // the answer was small enough to keep
 	at    time.Time
 }
 
-// once runs an event unless it has run under this key; "" is no key. With mu held.
+// once runs an event unless it has run under this key; "" means no key. With mu held.
 func (o *object) once(e *event, key string, q question, run func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
 	now := o.world.Now()
 	if kept, ok := o.answers[key]; ok && now.Sub(kept.at) <= keepAnswers {

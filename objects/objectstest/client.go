@@ -17,27 +17,27 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Client is the far end of a WebSocket that an object has accepted.
+// Client is the client's end of a WebSocket that an object has accepted.
 type Client struct {
 	world  *World
 	object *object
-	as     context.Context // who opened it
+	as     context.Context // has the opener's principal
 
 	info   engine.SocketInfo // guarded by object.mu, but for the ID, which is fixed; its Order is 0 until it is accepted
-	number resume.Number     // likewise; 0: it does not come back
+	number resume.Number     // likewise; 0: the socket does not come back
 
-	mu       sync.Mutex // guards what follows; a gateway answers by itself though an event runs
+	mu       sync.Mutex // guards what follows; a gateway answers by itself even while an event runs
 	auto     *engine.Auto
-	answered time.Time // when the gateway would have answered by itself last
+	answered time.Time // when the gateway last would have answered by itself
 	inbox    []objects.Message
-	received uint64 // messages of the object
-	away     bool   // its connection is lost, and it may come back
+	received uint64 // messages from the object
+	away     bool   // its connection is lost, and may come back
 	ended    *engine.Close
 }
 
-// Connect opens a WebSocket to the object by the request r, which is made one that asks for it; nil is GET /. The client is
-// nil if the object has not accepted. The response is what the object answered, or what a gateway makes of a failure: the
-// code's status, and the error as JSON.
+// Connect opens a WebSocket to the object with the request r, to which it adds the headers of an upgrade; nil is GET /.
+// The client is nil if the object has not accepted. The response is the object's answer, or a gateway's answer to a
+// failure: the code's status, and the error as JSON.
 func (w *World) Connect(to objects.Ref, r *http.Request) (*Client, *http.Response) {
 	w.tb.Helper()
 	r = Upgrade(r)
@@ -55,7 +55,7 @@ func (w *World) Connect(to objects.Ref, r *http.Request) (*Client, *http.Respons
 	return c, received(response, r)
 }
 
-// Upgrade is the request r, made one that asks for a WebSocket; nil is GET /.
+// Upgrade returns the request r with the headers that ask for a WebSocket; nil is GET /.
 func Upgrade(r *http.Request) *http.Request {
 	if r == nil {
 		r = httptest.NewRequest(http.MethodGet, "http://test/", nil)
@@ -80,7 +80,7 @@ func failure(err error) *engine.Response {
 	return &engine.Response{Status: e.Code.HTTPStatus(), Header: http.Header{"Content-Type": {"application/json"}}, Body: body}
 }
 
-// principalOf is who asks in ctx, as a gateway says it; nil: nobody in particular.
+// principalOf returns the principal of ctx as a gateway encodes it; nil if there is none.
 func principalOf(ctx context.Context) []byte {
 	p := objects.PrincipalOf(ctx)
 	if p.ID == "" && p.Claims == nil {
@@ -105,12 +105,12 @@ func (w *World) newClient() *Client {
 
 func byID(a, b *Client) int { return cmp.Compare(a.info.ID, b.info.ID) }
 
-// ID is the socket's id, as Socket.ID gives it to the object.
+// ID returns the socket's id, as Socket.ID gives it to the object.
 func (c *Client) ID() string { return c.info.ID }
 
-// Send sends m; the object has heard it when Send returns. After the socket has
-// ended, and while it is away (Lose), it does nothing. What a gateway does not pass on ends the socket: a message
-// over objects.MaxFrame with 1009, a text that is not UTF-8 with 1007.
+// Send sends m. When Send returns, the object has handled m. Send does nothing after the socket has ended, and while it
+// is away (Lose). A message that a gateway does not pass on ends the socket: one over objects.MaxFrame with 1009, a
+// text that is not UTF-8 with 1007.
 func (c *Client) Send(m objects.Message) {
 	defer c.object.world.deliver()
 	switch {
@@ -125,7 +125,7 @@ func (c *Client) Send(m objects.Message) {
 	}
 }
 
-// answers answers a message as a gateway does by itself, and reports whether it has.
+// answers answers a message that a gateway answers by itself, and reports whether it has.
 func (c *Client) answers(m objects.Message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,8 +154,8 @@ func (c *Client) lastAnswered() time.Time {
 // SendJSON sends v as a JSON text message.
 func (c *Client) SendJSON(v any) { c.Send(objects.JSON(v)) }
 
-// Next takes the oldest message that has arrived; false if there is none. It does
-// not wait, and still gives what arrived before the socket ended.
+// Next returns the oldest message that has arrived; false if there is none. It does not wait. Messages that arrived
+// before the socket ended can still be read.
 func (c *Client) Next() (objects.Message, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -167,8 +167,7 @@ func (c *Client) Next() (objects.Message, bool) {
 	return m, true
 }
 
-// NextJSON is Next, decoded into a pointer. A message that does not fit is a
-// failure of the test.
+// NextJSON is Next, decoded into a pointer. A message that cannot be decoded fails the test.
 func (c *Client) NextJSON(into any) bool {
 	c.world.tb.Helper()
 	m, ok := c.Next()
@@ -182,9 +181,9 @@ func (c *Client) NextJSON(into any) bool {
 	return true
 }
 
-// Close closes the socket from this end; the object has been told when it
-// returns. Code 1006 is a connection that broke, without a close frame, of a client
-// that does not come back (Lose). While the socket is away it does nothing.
+// Close closes the socket from this end. When it returns, the object knows of the end. Code 1006 is a connection that
+// broke, without a close frame, of a client that does not come back (see Lose). Close does nothing while the socket is
+// away.
 func (c *Client) Close(code int, reason string) {
 	c.object.closed(c, engine.Close{Code: code, Reason: reason, Clean: code != 1006})
 	c.object.world.deliver()
@@ -238,7 +237,7 @@ func (c *Client) leave() {
 	c.away = true
 }
 
-// back notes a new connection, on which what was missed has come, of so many messages in all.
+// back notes a new connection, with the messages that were missed, and the number of all messages.
 func (c *Client) back(missed []resume.Message, received uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

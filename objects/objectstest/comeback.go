@@ -11,30 +11,31 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Unknown stands for a count of missed messages that is not known.
+// Unknown is the count of missed messages if it is not known.
 const Unknown = -1
 
-// handedOver is how many bytes of recent messages the next owner gets when the object moves, as at a host.
+// handedOver is the size in bytes of the recent messages that the next owner gets when the object moves, as at a host.
 const handedOver = 64 << 10
 
-// Lose breaks the connection, as a tunnel does, or a gateway that dies. A socket of a class with objects.Settings.Resume is
-// then away: it stays among Tx.Sockets, and messages to it are kept. WebSocketClose comes, with 1006, when its time to
-// come back is over (World.Advance). A socket of another class ends at once.
+// Lose breaks the connection, as a tunnel does, or the death of a gateway. A socket of a class with
+// objects.Settings.Resume is then away: it stays among Tx.Sockets, and messages to it are kept. When its time to come
+// back is over (World.Advance), WebSocketClose runs with 1006. A socket of another class ends at once.
 func (c *Client) Lose() {
 	c.object.lose(c)
 	c.object.world.deliver()
 }
 
-// ComeBack connects anew after Lose, as the same socket. The messages that were sent meanwhile follow (Next), except the missed
-// ones, whose number may be Unknown. It reports false if there is no
-// socket to come back to: the client has to Connect.
+// ComeBack connects again after Lose, as the same socket. The messages that were sent meanwhile follow (Next), except
+// missed ones, whose number may be Unknown. It reports false if the socket cannot come back: then the client has to
+// Connect.
 func (c *Client) ComeBack() (missed int, back bool) {
 	missed, back = c.object.comeBack(c)
 	c.object.world.deliver()
 	return missed, back
 }
 
-// whole reports that a gateway has all that earlier owners have sent: in a world no message is ever under way.
+// whole reports whether a gateway has everything that earlier owners have sent: always, because no message of a world
+// is ever under way.
 func whole(string) bool { return true }
 
 // newSessions makes the object's sessions; nil if its class has none.
@@ -49,7 +50,7 @@ func (o *object) newSessions() *resume.Sessions {
 	return resume.New(resume.Settings{Bytes: asks.Bytes, Time: asks.Time})
 }
 
-// openSession has an accepted socket come back if it is lost. With mu held.
+// openSession gives an accepted socket a session, so that it may come back. With mu held.
 func (o *object) openSession(c *Client) {
 	if o.sessions == nil {
 		o.sessions = o.newSessions()
@@ -57,7 +58,7 @@ func (o *object) openSession(c *Client) {
 	if o.sessions == nil {
 		return
 	}
-	secret := []byte(rand.Text()) // a session has one; nobody asks here
+	secret := []byte(rand.Text()) // a session needs a secret; nothing checks it here
 	c.number = o.sessions.Open(c.ID(), secret, o.nextPlace())
 }
 
@@ -67,7 +68,7 @@ func (o *object) nextPlace() resume.Place {
 	return resume.Place{Gateway: "test", Slot: o.slots}
 }
 
-// noteSent keeps a message for those who may come back. With mu held.
+// noteSent keeps a message for sockets that may come back. With mu held.
 func (o *object) noteSent(m objects.Message, to []*engine.Socket) {
 	if o.sessions == nil {
 		return
@@ -136,8 +137,8 @@ func (o *object) endAway() {
 	o.deliverEnds()
 }
 
-// passSessions has the next owner know the sessions as the record and gateways have them, and of what was sent lately what
-// is handed over; nothing if the owner before has died. With mu held.
+// passSessions gives the next owner the sessions that the record and gateways know, and window, the recent messages
+// that were handed over; nil if the owner before has died. With mu held.
 func (o *object) passSessions(window []byte) {
 	if o.sessions == nil {
 		return
@@ -156,7 +157,7 @@ func (o *object) passSessions(window []byte) {
 	}
 }
 
-// handOver is what passSessions takes when the object moves in order. With mu held.
+// handOver returns the window for passSessions when the object moves in order. With mu held.
 func (o *object) handOver() []byte {
 	if o.sessions == nil {
 		return nil

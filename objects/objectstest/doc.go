@@ -4,10 +4,9 @@
 //	w := objectstest.New(t, ticket.Objects)
 //	n, err := ticket.Claim.Do(ctx, w.Object(ticket.Tickets, "concert"), nil)
 //
-// Everything happens before the call that caused it returns: after Client.Send
-// the event has run, its writes are stored and its frames can be read with
-// Client.Next. So a test never waits. Calls from several goroutines are safe;
-// the events of one object run one at a time.
+// Everything happens before the call that caused it returns: after Client.Send the event has run, its writes are stored
+// and its frames can be read with Client.Next. So a test never waits. Several goroutines may call at once; the events
+// of one object run one at a time.
 //
 // A test can cause the hard cases of durable objects:
 //
@@ -20,9 +19,9 @@
 //	RunAlarm        the alarm runs now
 //	Inside          a function of the test runs as an event, with the object's state and its instance
 //
-// Storage and sockets outlive all of them, as they do for real.
+// Storage and sockets survive all of them, as in the live system.
 //
-// All limits of the live system are kept, those of a class's objects.Settings too. A panic, or an error that is not an
-// objects.Error, reaches the caller as Internal with a reference, and fails the test unless World.Faults has announced it.
-// A transaction that is used after its event, or by another goroutine, fails the test too.
+// All limits of the live system apply, those of a class's objects.Settings too. A panic, or an error that is not an
+// objects.Error, reaches the caller as Internal with a reference, and fails the test unless World.Faults has announced
+// it. A transaction that is used after its event, or by another goroutine, fails the test too.
 package objectstest

@@ -15,21 +15,21 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// event is the context of one event, with its name. It stays the same when the event runs again.
+// event is the context of one event, with its id. It stays the same when the event runs again.
 type event struct {
 	context.Context
 	o    *object
 	id   string
 	at   time.Time
-	from *event // whose question it is; nil: no object asks
-	long bool   // it is asked again if it fails
+	from *event // the event that asks; nil: no object asks
+	long bool   // the asking event runs again if it fails
 
-	sender string // the key of the object that has told it
+	sender string // the key of the object that told the message
 
 	asked *asked
 }
 
-// asked is the asks of an event, in all its runs.
+// asked has the asks of an event, in all its runs.
 type asked struct {
 	mu   sync.Mutex
 	kept map[string]kept // answers that the objects keep until the event is durable, by question
@@ -43,7 +43,8 @@ type kept struct {
 	err    error
 }
 
-// begin is the context of a new event, asked for with ctx. Under a key it is the same event every time, until it succeeds.
+// begin returns the context of a new event, requested with ctx. Under a key it is the same event every time, until it
+// succeeds.
 func (o *object) begin(ctx context.Context, key string) *event {
 	e := &event{Context: ctx, o: o, at: o.world.Now(), asked: new(asked)}
 	if key == "" {
@@ -55,13 +56,13 @@ func (o *object) begin(ctx context.Context, key string) *event {
 	return e
 }
 
-// beginAlarm is the context of all runs of an alarm as it is set.
+// beginAlarm returns the context of all runs of the alarm as it is set.
 func (o *object) beginAlarm(a engine.Alarm) *event {
 	id := "a/" + o.to.ID().Key() + "/" + strconv.FormatUint(a.Number, 10)
 	return &event{Context: context.Background(), o: o, id: id, at: a.At, long: true, asked: o.world.askedBy(id)}
 }
 
-// askedBy returns the asks of an event that may be repeated.
+// askedBy returns the asks of an event that may run again.
 func (w *World) askedBy(id string) *asked {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -99,10 +100,10 @@ func (e *event) Value(key any) any {
 // ID names the event.
 func (e *event) ID() string { return e.id }
 
-// Time is when the event was asked for.
+// Time returns when the event was asked for.
 func (e *event) Time() time.Time { return e.at }
 
-// Sender is the object that asks.
+// Sender returns the object that asks.
 func (e *event) Sender() (key, name string) {
 	if e.from == nil {
 		return e.sender, ""
@@ -113,7 +114,7 @@ func (e *event) Sender() (key, name string) {
 // GaveWay reports whether the event must be unwound.
 func (e *event) GaveWay() bool { return false }
 
-// Limits of what events ask, as a host has them.
+// Limits of asks, as at a host.
 const (
 	maxDepth  = 16
 	maxAsks   = 1000
@@ -123,10 +124,10 @@ const (
 
 var _ engine.Event = (*event)(nil)
 
-// Sync does nothing: what an event wrote is durable when the next begins.
+// Sync does nothing: an event's writes are durable before the next event begins.
 func (e *event) Sync(context.Context) error { return nil }
 
-// Ask has another object answer, in the midst of the event.
+// Ask runs an event of another object, in the middle of this event.
 func (e *event) Ask(ctx context.Context, q engine.Question) (engine.Answer, error) {
 	if ctx.Err() != nil {
 		return engine.Answer{}, objects.Errorf(objects.Unavailable, "nothing was asked: the event has ended")
@@ -159,7 +160,7 @@ func (e *event) Ask(ctx context.Context, q engine.Question) (engine.Answer, erro
 	within, cancel := o.within(ctx)
 	defer cancel()
 	child := &event{Context: within, o: o, id: "d/" + e.id + "/" + question, at: e.at, from: e, long: e.long, asked: new(asked)}
-	leaves := false // something at the object, which keeps the answer then
+	leaves := false // the object keeps the answer, because its event has written
 	out, err := o.event(child, "", questionless, func(i *engine.Instance) (out engine.Outcome) {
 		if q.Request != nil {
 			r := q.Request.Clone(child)
@@ -198,7 +199,7 @@ func sizeOf(r *engine.Response) int {
 	return size
 }
 
-// label is an object for people.
+// label returns an object for people.
 func label(to objects.Ref) string {
 	name := cmp.Or(to.Name(), to.ID().String()[:8]+"...")
 	if len(name) > maxLabel {
@@ -207,7 +208,7 @@ func label(to objects.Ref) string {
 	return string(to.ID().Class()) + "/" + name
 }
 
-// inChain refuses an object that waits for the event, and a chain that is too long.
+// inChain refuses to ask an object that waits for the event, and a chain that is too long.
 func (e *event) inChain(id objects.ID, last string) error {
 	chain, comesBack := []string{last}, false
 	for waits := e; waits != nil; waits = waits.from {
@@ -227,7 +228,7 @@ func (e *event) inChain(id objects.ID, last string) error {
 	return objects.Errorf(objects.Conflict, "a chain of more than %d objects that ask each other: %s", maxDepth, strings.Join(chain, " -> "))
 }
 
-// count names a question, and says what it was answered before, and how many the run has asked.
+// count returns the name of a question, its earlier answer, and how many questions the run has asked.
 func (a *asked) count(ctx context.Context, q engine.Question) (question string, before *kept, asked int) {
 	parts := []string{q.Key, q.Call, string(q.Input)}
 	if r := q.Request; r != nil {
@@ -265,7 +266,7 @@ func (a *asked) keep(question string, k kept) {
 	a.kept[question] = k
 }
 
-// end ends the run, and returns how often it has asked each question.
+// end ends the run, and returns how often the run has asked each question.
 func (a *asked) end() map[string]int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

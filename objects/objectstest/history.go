@@ -8,16 +8,16 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// change is what one event has changed of what authors store.
+// change is one event's change of the author's storage.
 type change struct {
 	at     int64 // in microseconds since 1970
 	writes []engine.Write
 }
 
-// target is the state to put an object back to.
+// target is the moment to put an object back to.
 type target struct{ at int64 }
 
-// keepPast keeps what an event has changed.
+// keepPast keeps an event's changes.
 func (o *object) keepPast(writes []engine.Write) {
 	if o.class.History == 0 {
 		return
@@ -28,7 +28,7 @@ func (o *object) keepPast(writes []engine.Write) {
 	}
 }
 
-// mark is the moment of the object's state.
+// mark returns the moment of the object's state.
 func (o *object) mark() int64 {
 	if len(o.past) == 0 {
 		return o.world.Now().UnixMicro() - 1
@@ -61,7 +61,7 @@ func (o *object) restore(t target) {
 	o.write(writes)
 }
 
-// Mark is the moment of the state that the event began with.
+// Mark returns the moment of the state that the event began with.
 func (e *event) Mark() int64 { return e.o.mark() }
 
 // Known refuses a moment whose state is not known.
@@ -75,7 +75,7 @@ func (e *event) Known(at int64) error {
 	return nil
 }
 
-// Restore has the object put back when the event has ended well.
+// Restore puts the object back when the event has succeeded.
 func (e *event) Restore(_ *engine.Tx, at int64) (undo int64, to any, err error) {
 	if err := e.Known(at); err != nil {
 		return 0, nil, err

@@ -19,7 +19,7 @@ import (
 	"holdfast/objects/internal/tells"
 )
 
-// object is one object, with all that a host and gateways keep for it.
+// object is one object, with the state of its host and of its gateways.
 type object struct {
 	world *World
 	to    objects.Ref
@@ -37,21 +37,21 @@ type object struct {
 	conflation  engine.Conflation
 	answers     map[string]answer
 	moves       uint64
-	life        context.Context    // of tasks, until the object moves; nil: none was begun; World.mu guards it
+	life        context.Context    // context of tasks, until the object moves; nil: none was begun; World.mu guards it
 	endLife     context.CancelFunc // likewise
 	constructed int
 	fate        fate // of the next commit
 	forgetAlarm bool // the event that failed last has its alarm forgotten
 
-	large *engine.LargeBody // of the request that is answered, if it has one
+	large *engine.LargeBody // of the request in progress, if it has one
 	rest  io.Reader         // its bytes
 
-	box   *tells.Outbox // nil: it has told nothing
-	born  uint64        // of what it tells
-	holds bool          // what it is told is kept
-	kept  []batch       // while it holds
+	box   *tells.Outbox // nil: the object has told nothing
+	born  uint64        // of its count of told messages
+	holds bool          // messages to it are kept
+	kept  []batch       // the messages that it keeps
 
-	tasks, streams int // that run, a stream is no task here; the world's mu guards them
+	tasks, streams int // running ones; a stream is no task here; World.mu guards them
 }
 
 // fate is the outcome of a commit.
@@ -70,7 +70,7 @@ type end struct {
 	how    engine.Close
 }
 
-// errFenced is the fate of an event whose commit was refused: it runs again at the next owner.
+// errFenced is the result of an event whose commit was refused: the event runs again at the next owner.
 var errFenced = errors.New("the object has moved to another host")
 
 func (o *object) String() string {
@@ -81,7 +81,7 @@ func (o *object) String() string {
 	return string(o.to.ID().Class()) + "/" + name
 }
 
-// event runs one event from outside, once under a key, and then those that follow from it.
+// event runs one event from outside, once under a key, and then the events that follow from it.
 func (o *object) event(e *event, key string, q question, run func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -90,7 +90,7 @@ func (o *object) event(e *event, key string, q question, run func(*engine.Instan
 	return out, err
 }
 
-// run is one event, which runs again if its commit is refused.
+// run runs one event, which runs again if its commit is refused.
 func (o *object) run(e *event, event func(*engine.Instance) engine.Outcome) (engine.Outcome, error) {
 	if o.world.isTwice() && o.wake() == nil {
 		event(o.instance)
@@ -160,10 +160,10 @@ func (o *object) wake() error {
 	if err := o.applyOutcome(out); err != nil {
 		return err
 	}
-	return o.wake() // if its commit was the last thing that its host did
+	return o.wake() // if the commit was the last thing that the host did
 }
 
-// sleep drops the instance, which may save something before.
+// sleep drops the instance, which may save something first.
 func (o *object) sleep() {
 	if o.instance != nil && o.instance.Sleeps() {
 		_ = o.applyOutcome(o.instance.Sleep(context.Background())) // visibleError has logged it
@@ -178,7 +178,7 @@ func (o *object) drop() {
 	o.instance = nil
 }
 
-// moved notes that another host has taken the object over, with the handed over messages: the object's tasks end.
+// moved notes that another host has taken the object over, with a window of messages: the object's tasks end.
 func (o *object) moved(window []byte) {
 	o.passSessions(window)
 	o.moves++
@@ -190,16 +190,16 @@ func (o *object) moved(window []byte) {
 	}
 }
 
-// misused fails the test over a transaction that was used where it must not be.
+// misused fails the test because a transaction was misused.
 func (o *object) misused(err error) {
 	defer func() { _ = recover() }() // the test has ended
 	o.world.tb.Errorf("%v", err)
 }
 
-// held returns the sockets of a waking object.
+// held returns the sockets of an object that wakes.
 func (o *object) held() *engine.Sockets {
 	sockets := &engine.Sockets{}
-	for _, c := range slices.SortedFunc(maps.Values(o.clients), byID) { // as gateways tell of them: in any order
+	for _, c := range slices.SortedFunc(maps.Values(o.clients), byID) { // gateways report them in any order
 		if c.info.Order > 0 {
 			sockets.Add(c.info)
 		}
@@ -266,7 +266,7 @@ func (o *object) applyOutcome(out engine.Outcome) error {
 	return nil
 }
 
-// pending returns how many of the object's told messages are under way. An event calls it, so mu is held.
+// pending returns the number of told messages under way. An event calls it, so mu is held.
 func (o *object) pending() int {
 	if o.box == nil {
 		return 0
@@ -278,8 +278,8 @@ var errStreamed = objects.Errorf(objects.Done, "this was done before; its answer
 
 var errUnknown = objects.Errorf(objects.Unknown, "no answer in time; it may or may not have happened")
 
-// crashAtCommit ends an event whose host died as it committed: attachments are in the record, its
-// messages have not left, and the next owner gives the remembered answer, if there is one.
+// crashAtCommit ends an event whose host died at its commit: attachments are in the record, messages have not left, and
+// the next owner gives the remembered answer, if there is one.
 func (o *object) crashAtCommit(fate fate, out engine.Outcome) error {
 	for _, s := range out.Sends {
 		if s.Op == engine.OpAttach {
@@ -323,8 +323,7 @@ func (o *object) frames(frames []engine.Frame) {
 	}
 }
 
-// visibleError is how a failure looks from outside: refusals word for word, faults as a
-// reference to the log.
+// visibleError returns a failure as the caller sees it: a refusal unchanged, a fault as a reference to the log.
 func (o *object) visibleError(out engine.Outcome) error {
 	if e, ok := errors.AsType[*objects.Error](out.Err); ok {
 		return e
@@ -332,7 +331,7 @@ func (o *object) visibleError(out engine.Outcome) error {
 	ref := rand.Text()[:8]
 	say := o.world.tb.Logf
 	if !o.world.wanted() {
-		say = o.world.tb.Errorf // World.Faults announces those that are wanted
+		say = o.world.tb.Errorf // World.Faults announces the expected ones
 	}
 	say("%v: %v (reference %s)\n%s", o, out.Err, ref, out.Stack)
 	return &objects.Error{Code: objects.Internal, Message: "the object failed; nothing was changed", Reference: ref}
@@ -354,7 +353,7 @@ func (o *object) send(s engine.Send) {
 	for _, socket := range s.Sockets {
 		c, ok := o.clients[socket.ID()]
 		switch {
-		case !ok: // its close is being told
+		case !ok: // the object is being told its close
 		case s.Op == engine.OpMessage:
 			c.deliver(objects.Message{Binary: s.Message.Binary, Data: s.Message.Data})
 		case s.Op == engine.OpClose:
@@ -365,8 +364,7 @@ func (o *object) send(s engine.Send) {
 	}
 }
 
-// hangUp closes a socket from the object's side. The peer answers with the same
-// close, so that is what the object is told.
+// hangUp closes a socket from the object's side. The peer answers with the same close, which the object is then told.
 func (o *object) hangUp(c *Client, how engine.Close) {
 	how.Clean = true
 	if c.end(how) {
@@ -374,13 +372,13 @@ func (o *object) hangUp(c *Client, how engine.Close) {
 	}
 }
 
-// deliverEnds tells the object of sockets that have ended, each once.
+// deliverEnds tells the object of each socket that has ended, once.
 func (o *object) deliverEnds() {
 	for len(o.ended) > 0 {
 		e := o.ended[0]
 		o.ended = o.ended[1:]
 		ctx := o.begin(e.client.as, "")
-		_, _ = o.run(ctx, func(i *engine.Instance) engine.Outcome { // nobody waits for it; visibleError has logged a failure
+		_, _ = o.run(ctx, func(i *engine.Instance) engine.Outcome { // no caller waits for it; visibleError has logged a failure
 			return i.Closed(ctx, e.client.ID(), e.how)
 		})
 		delete(o.clients, e.client.ID())
@@ -391,7 +389,7 @@ func (o *object) deliverEnds() {
 	}
 }
 
-// fetch runs an HTTP request whose body has been read. If c is not nil, the request may open it.
+// fetch runs an HTTP request whose body was read. If c is not nil, the request may open c.
 func (o *object) fetch(e *event, key string, r *http.Request, data []byte, rest io.Reader, c *Client) (*engine.Response, error) {
 	target, err := url.ParseRequestURI(r.URL.RequestURI())
 	if err != nil {
@@ -437,7 +435,7 @@ type reader struct{ bytes.Reader }
 
 func (*reader) Close() error { return nil }
 
-// message is a frame from c. If its event fails the socket is closed with the reason.
+// message delivers a frame of c. If its event fails, the socket is closed with the reason.
 func (o *object) message(c *Client, m objects.Message) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -458,7 +456,7 @@ func (o *object) message(c *Client, m objects.Message) {
 	o.deliverEnds()
 }
 
-// closed is the peer's close.
+// closed handles the client's close.
 func (o *object) closed(c *Client, how engine.Close) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -483,7 +481,7 @@ func (o *object) due() (time.Time, bool) {
 	return at, ok
 }
 
-// flush delivers the conflated values that wait, if it is time.
+// flush delivers the conflated values that wait, if they are due.
 func (o *object) flush() {
 	if now := o.world.Now(); o.conflation.Waits() && !now.Before(o.conflation.Due()) {
 		o.frames(o.conflation.TakeAll(now))
@@ -506,9 +504,9 @@ func (o *object) dueTold() (at time.Time, ok bool) {
 	return at, ok
 }
 
-// runAlarm runs the alarm if it is due by then, reports whether it did, and sets the alarm for another try if it fails. A
-// refused commit is not the handler's fault: the alarm runs again at the next owner.
-// Before, it delivers due conflated values, and ends the sockets whose time to come back is over.
+// runAlarm runs the alarm if it is due by then, reports whether it did, and sets the alarm for another try if it fails.
+// A refused commit is not the handler's fault: the alarm runs again at the next owner. runAlarm first delivers due
+// conflated values, and ends the sockets whose time to come back is over.
 func (o *object) runAlarm(by time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -521,7 +519,7 @@ func (o *object) runAlarm(by time.Time) bool {
 	ctx := o.beginAlarm(was)
 	_, err := o.run(ctx, func(i *engine.Instance) engine.Outcome {
 		if !o.alarm.Equal(was) {
-			return engine.Outcome{} // the constructor has set another
+			return engine.Outcome{} // the constructor has set another alarm
 		}
 		return i.Alarm(ctx, was.Info())
 	})

@@ -8,7 +8,7 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// stream starts the stream of a response, which is read from Rest. With mu held.
+// stream starts the stream of a response, which the caller reads from Rest. With mu held.
 func (o *object) stream(response *engine.Response) {
 	if o.large != nil {
 		o.large.Begin(o.rest)
@@ -36,10 +36,10 @@ func (o *object) stream(response *engine.Response) {
 	}, &o.streams)
 }
 
-// errCut is how reading ends where a stream was cut.
+// errCut is the error of reading a stream that was cut.
 var errCut = errors.New("the stream was cut: the object failed")
 
-// leaving is a writer that notices when nobody reads.
+// leaving is a writer that notices when the reader has left.
 type leaving struct {
 	*io.PipeWriter
 	left context.CancelFunc

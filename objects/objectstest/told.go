@@ -16,16 +16,16 @@ import (
 // Told messages: package tells decides, as for a host. Undelayed messages are delivered before the call that caused
 // them returns; Advance delivers due ones, and tries failed ones again.
 
-// batch is messages on their way, which Hold keeps.
+// batch is a batch of messages that Hold keeps.
 type batch struct {
 	from *object
 	b    tells.Batch
 }
 
-// tooOften is the most messages that are delivered at one time: objects may tell each other for ever.
+// tooOften is the most messages that are delivered at one time: objects could tell each other for ever.
 const tooOften = 10_000
 
-// note notes the writes of told messages. A commit of the world lands at once. With mu held.
+// note notes the told messages among writes. A commit of the world lands at once. With mu held.
 func (o *object) note(writes []engine.Write) {
 	for _, w := range writes {
 		if !strings.HasPrefix(w.Key, engine.Reserved) {
@@ -44,7 +44,7 @@ func (o *object) note(writes []engine.Write) {
 	}
 }
 
-// write writes for the world. With mu held.
+// write applies writes of the world. With mu held.
 func (o *object) write(writes []engine.Write) {
 	o.data.Apply(writes)
 	o.keepPast(writes)
@@ -101,8 +101,8 @@ func (w *World) Told(from objects.Ref) (all []objects.Told) {
 	return all
 }
 
-// Wait returns when no task runs that Tx.Go or Tx.Stream has begun. A stream waits for its reader: read the response before,
-// or close it.
+// Wait returns when no task runs that Tx.Go or Tx.Stream has begun. A stream waits for its reader: read the response,
+// or close it, before Wait.
 func (w *World) Wait() {
 	w.mu.Lock()
 	for w.tasks > 0 {
@@ -115,7 +115,7 @@ func (w *World) Wait() {
 	w.deliver()
 }
 
-// begin starts a task, which is one of so many of its kind.
+// begin starts a task, and counts it in kind.
 func (w *World) begin(o *object, task engine.Task, kind *int) {
 	w.mu.Lock()
 	if w.ending == nil {
@@ -186,7 +186,7 @@ func (w *World) askFor(ctx context.Context, q engine.Question) (engine.Answer, e
 	return engine.Answer{Response: response}, err
 }
 
-// refOf is the object with this key.
+// refOf returns the object with this key.
 func (w *World) refOf(key, name string) (objects.Ref, error) {
 	class, digits, _ := strings.Cut(key, ".")
 	if name != "" {
@@ -196,7 +196,7 @@ func (w *World) refOf(key, name string) (objects.Ref, error) {
 	return w.ObjectByID(id), err
 }
 
-// deliver delivers all that is due.
+// deliver delivers everything that is due.
 func (w *World) deliver() {
 	w.telling.Lock()
 	defer w.telling.Unlock()
@@ -282,7 +282,7 @@ func (o *object) runDue(now time.Time) bool {
 	ctx := o.beginTold(m.To, count.Born, m.N)
 	_, failed := o.run(ctx, func(i *engine.Instance) engine.Outcome {
 		if _, still := o.data.Get(at); !still {
-			return engine.Outcome{} // it ran, and the owner was lost before it was known
+			return engine.Outcome{} // the event ran, and the owner was lost before the mark was known
 		}
 		return i.Told(ctx, m.Call, m.Body, engine.Write{Key: at})
 	})
@@ -411,7 +411,7 @@ func (o *object) receive(from *object, b tells.Batch) (a tells.Answer, held bool
 		case err == nil || handled():
 			a.Handled = m.N
 		case e.Code == objects.Unknown:
-			return a, false // its host was lost: it is sent again
+			return a, false // its host was lost: the message is sent again
 		default:
 			a.Failed, a.Refused, a.Err = m.N, refusedFor(e), failureOf(e)
 			return a, false
@@ -420,7 +420,7 @@ func (o *object) receive(from *object, b tells.Batch) (a tells.Answer, held bool
 	return a, false
 }
 
-// beginTold is the context of the event that runs a told message.
+// beginTold returns the context of the event that runs a told message.
 func (o *object) beginTold(sender string, born, n uint64) *event {
 	id := "t/" + sender + "/" + strconv.FormatUint(born, 36) + "/" + strconv.FormatUint(n, 36)
 	return &event{Context: context.Background(), o: o, id: id, at: o.world.Now(), long: true, sender: sender, asked: o.world.askedBy(id)}

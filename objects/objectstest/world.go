@@ -27,8 +27,8 @@ type World struct {
 	tb      testing.TB
 	classes map[objects.Class]*objects.Implementation
 
-	advancing sync.Mutex // held while Advance runs alarms
-	telling   sync.Mutex // held while told messages are delivered; nobody who holds an object's lock takes it
+	advancing sync.Mutex // held by Advance while alarms run
+	telling   sync.Mutex // held while told messages are delivered; taken before an object's lock
 
 	mu      sync.Mutex // guards what follows
 	now     time.Time
@@ -37,19 +37,19 @@ type World struct {
 	events  uint64 // numbers given so far, to events and alarms
 	twice   bool   // every event runs twice
 
-	asked  map[string]*asked // asks of events that may be repeated, by the events' ids
+	asked  map[string]*asked // asks of events that may run again, by the events' ids
 	chance *rand.Rand
-	faults int // expected ones that have not come yet
+	faults int // expected faults that have not come yet
 
-	tellers []*object // with told messages
+	tellers []*object // objects with told messages
 
-	tasks     int           // that run
+	tasks     int           // running ones
 	taskEnded chan struct{} // closed when none runs
 	ending    context.Context
 	end       context.CancelFunc // of ending, which tasks have; nil: none was begun
 }
 
-// New makes a world in which these classes run. Its clock starts at 2030-01-01 00:00 UTC.
+// New makes a world with these classes. Its clock starts at 2030-01-01 00:00 UTC.
 func New(tb testing.TB, impls ...*objects.Implementation) *World {
 	w := &World{
 		tb:      tb,
@@ -108,7 +108,7 @@ func (t transport) Call(ctx context.Context, to objects.Ref, call string, input 
 	out, err := o.event(e, key, ask(call, string(input)), func(i *engine.Instance) engine.Outcome { return i.Call(e, call, input) })
 	t.w.deliverAfter(ctx)
 	if err == nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("call %s: %w", call, ctx.Err()) // the call has run, and nobody waits for the answer
+		return nil, fmt.Errorf("call %s: %w", call, ctx.Err()) // the call has run, and its caller has left
 	}
 	return out.Output, err
 }
@@ -132,8 +132,8 @@ func received(response *engine.Response, r *http.Request) *http.Response {
 // requestTime is the timeout of a request, as a gateway's.
 const requestTime = 15 * time.Second
 
-// within returns the context of an event that is asked for with ctx. Only the deadline and the principal are passed on: other values
-// stay with the caller, and a caller that goes away does not end the event.
+// within returns the context of an event that is requested with ctx. Only the deadline and the principal are passed on;
+// other values are not, and a caller that leaves does not end the event.
 func (o *object) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline := time.Now().Add(min(requestTime, o.class.Limits.Event))
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(deadline) {
@@ -194,10 +194,9 @@ func (w *World) Now() time.Time {
 	return w.now
 }
 
-// Advance lets d pass. Alarms that fall due run at their own time, in order, with
-// the retries that objects.Alarmer describes. Alarms run nowhere else; Advance(0)
-// runs those that are due already. Conflated values that wait (objects.Message) arrive
-// at their time likewise.
+// Advance lets d pass. Alarms that fall due run at their own time, in order, with the retries that objects.Alarmer
+// describes. They run nowhere else; Advance(0) runs those that are due already. Waiting conflated values
+// (objects.Message) also arrive at their time.
 func (w *World) Advance(d time.Duration) {
 	w.tb.Helper()
 	if d < 0 {
@@ -230,7 +229,7 @@ func (w *World) Advance(d time.Duration) {
 	w.set(until)
 }
 
-// nextTold returns when a told message is due next, if that is by until.
+// nextTold returns when a told message is due next, if that is not after until.
 func (w *World) nextTold(until time.Time) (at time.Time, ok bool) {
 	for _, o := range w.inOrder() {
 		if due, some := o.dueTold(); some && !due.After(until) && (!ok || due.Before(at)) {
@@ -247,7 +246,7 @@ func (w *World) deliverAfter(ctx context.Context) {
 	}
 }
 
-// jitter is a number in [0, 1).
+// jitter returns a number in [0, 1).
 func (w *World) jitter() float64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -284,16 +283,16 @@ func (w *World) all() []*object {
 	return all
 }
 
-// Evict drops the object's instance, as a host does with an idle one. Storage and sockets stay; the next event constructs
-// it again. An objects.Sleeper sleeps before.
+// Evict drops the object's instance, as a host does with an idle one. Storage and sockets stay; the next event
+// constructs the instance again. An objects.Sleeper sleeps first.
 func (w *World) Evict(o objects.Ref) {
 	w.tb.Helper()
 	defer w.deliver()
 	w.locked(o, (*object).sleep)
 }
 
-// Move has another host take the object over, as when its own shuts down: the instance is gone, and the next one sees an
-// Owner.Epoch that is one higher. An objects.Sleeper sleeps before.
+// Move moves the object to another host, as when its own shuts down: the instance is dropped, and the next one sees an
+// Owner.Epoch that is one higher. An objects.Sleeper sleeps first.
 func (w *World) Move(o objects.Ref) {
 	w.tb.Helper()
 	defer w.deliver()
@@ -304,24 +303,24 @@ func (w *World) Move(o objects.Ref) {
 	})
 }
 
-// Refuse has the object's next commit refused, as when another host has taken the object over: nothing of the event is
-// stored or sent, the instance is dropped, and the event runs again at the next owner, whose Owner.Epoch is one higher.
-// Events that write nothing do not commit.
+// Refuse makes the object's next commit be refused, as when another host has taken the object over: nothing of the
+// event is stored or sent, the instance is dropped, and the event runs again at the next owner, whose Owner.Epoch is
+// one higher. Events that write nothing do not commit.
 func (w *World) Refuse(o objects.Ref) {
 	w.tb.Helper()
 	w.locked(o, func(o *object) { o.fate = refused })
 }
 
-// Lose has the object's next commit land and its host die at once: the event's answer and its messages to sockets are
-// lost, the instance is gone, and the next owner, whose Owner.Epoch is one higher, answers with the remembered answer:
-// the event does not run again.
+// Lose makes the object's next commit land and its host die at once: the event's answer and its messages to sockets are
+// lost, the instance is dropped, and the next owner, whose Owner.Epoch is one higher, gives the remembered answer: the
+// event does not run again.
 func (w *World) Lose(o objects.Ref) {
 	w.tb.Helper()
 	w.locked(o, func(o *object) { o.fate = lost })
 }
 
-// Unknown has the caller of the object's next commit get Unknown, as when its host has gone:
-// landed says whether the commit has landed.
+// Unknown makes the caller of the object's next commit get Unknown, as when the object's host has gone. landed says
+// whether the commit has landed.
 func (w *World) Unknown(o objects.Ref, landed bool) {
 	w.tb.Helper()
 	w.locked(o, func(o *object) {
@@ -363,9 +362,9 @@ func (w *World) RunAlarm(o objects.Ref) bool {
 // endOfTime is a time at which every alarm is due.
 var endOfTime = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Twice has every event run twice from now on, the first time as if its host had died before the commit: only its asks
-// of other objects have effects. The second run must ask the same, of the same objects, or the test fails: the asks of
-// an event must not depend on a clock, on chance, or on fields of the struct that are not in storage.
+// Twice makes every event run twice from now on, the first time as if its host had died before the commit: only its
+// asks of other objects have effects. The second run must ask the same of the same objects, or the test fails: the asks
+// of an event must not depend on a clock, on chance, or on fields of the struct that are not in storage.
 func (w *World) Twice() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -388,7 +387,7 @@ func (w *World) Constructed(o objects.Ref) (n int) {
 // Alarm is an object's alarm with its retries, as `holdfast get` shows it.
 type Alarm struct {
 	At     time.Time // the time that the object has set; zero: none
-	Due    time.Time // when the alarm is tried again; zero: it has not failed
+	Due    time.Time // when the alarm is tried again; zero: no run has failed
 	Retry  int       // failures so far
 	Parked bool      // given up after the last retry
 }
@@ -400,8 +399,8 @@ func (w *World) Alarm(o objects.Ref) (a Alarm) {
 	return a
 }
 
-// Inside runs fn as an event of the object, with its state and its instance, which is constructed if the object sleeps. fn's
-// writes are committed, unless fn fails; Inside returns fn's error.
+// Inside runs fn as an event of the object, with its state and its instance, which is constructed if the object sleeps.
+// fn's writes are committed, unless fn fails; Inside returns fn's error.
 func Inside[T any](w *World, o objects.Ref, fn func(tx *objects.Tx, instance T) error) error {
 	w.tb.Helper()
 	inside, err := w.object(o)

@@ -78,7 +78,7 @@ func (p *puppet) Alarm(tx *objects.Tx, info objects.AlarmInfo) error { return p.
 
 func world(t testing.TB, s *script) *objectstest.World { return objectstest.New(t, s.class()) }
 
-// at is the object of this name.
+// at returns the object of this name.
 func at(w *objectstest.World, name string) objects.Ref { return w.Object(puppets, name) }
 
 // do has the object called name act.
@@ -87,7 +87,7 @@ func do(w *objectstest.World, name string) error {
 	return err
 }
 
-// stored is what an object called a keeps under a key, and whether there is something.
+// stored returns what an object called a keeps under a key, and whether there is something.
 func stored[V any](t *testing.T, w *objectstest.World, key objects.Key[V], name string) (v V, ok bool) {
 	t.Helper()
 	err := objectstest.Inside(w, at(w, name), func(tx *objects.Tx, _ *puppet) error { v, ok = key.Lookup(tx); return nil })

@@ -6,8 +6,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// mayAsk are the PRAGMAs that statements may use, and whether with an argument. Those that change how the connection works
-// are not among them: a connection is not the author's, and ends when nobody expects it.
+// mayAsk are the PRAGMAs that statements may use, and whether they may have an argument. PRAGMAs that change how the
+// connection works are not allowed: the connection is shared by events, and may be closed at any time.
 var mayAsk = map[string]bool{
 	"table_list": true, "table_info": true, "table_xinfo": true,
 	"index_list": true, "index_info": true, "index_xinfo": true,
@@ -20,8 +20,8 @@ var mayAsk = map[string]bool{
 // mayMake are the kinds of virtual tables.
 var mayMake = map[string]bool{"fts5": true, "fts5vocab": true}
 
-// authorize says what an author's statement may do, when it is prepared. What an event does is one transaction, and Transact
-// a savepoint in it; a temporary table would outlive a rollback.
+// authorize decides whether an author's statement is allowed, when it is prepared. An event is one transaction, and
+// Transact a savepoint in it; a temporary table would outlive a rollback.
 func (d *database) authorize(action sqlite3.AuthorizerActionCode, first, second, _, _ string) sqlite3.AuthorizerReturnCode {
 	if d.inner {
 		return sqlite3.AUTH_OK

@@ -17,51 +17,51 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// database is an object's database at the instance that uses it: a connection of SQLite, opened by the first event that
-// needs one. All but its use is of the goroutine that runs the event at work.
+// database is an object's database at one instance: a connection of SQLite, opened by the first event that needs one.
+// The goroutine that runs the event owns it, except for use.
 //
-// A transaction of SQLite is as long as an event that uses it, and a savepoint as long as a Transact. What SQLite has in
-// memory of pages is what the last event has left. If that does not become what is stored, the instance is dropped, and the
-// connection with it.
+// A transaction of SQLite lasts as long as an event that uses it, and a savepoint as long as a Transact. Between
+// events, SQLite's cache has the pages as the last event left them. If these pages do not become the stored state, the
+// instance is dropped, and the connection with it.
 type database struct {
 	mu   sync.Mutex // guards use, and the connection while it is free
 	use  use
-	last atomic.Int64 // when it was used last, in nanoseconds
+	last atomic.Int64 // time of the last use, in nanoseconds
 
 	conn  *sqlite3.Conn // nil: closed
 	file  file
-	inner bool // a statement of this package is prepared, to which nothing is forbidden
+	inner bool // a statement of this package is being prepared, which may do anything
 
-	tx       *engine.Tx // the event at work; nil: none has used the database
+	tx       *engine.Tx // the event in progress; nil: none has used the database
 	deadline deadline   // of tx
 	depth    int        // savepoints
 	opened   int        // the depth at which this event has opened the connection; -1: it was open before
-	lost     bool       // the connection is of no use any more: it is closed when the event ends
-	rowsRead int64      // by tx
+	lost     bool       // the connection cannot be used any more, and is closed when the event ends
+	rowsRead int64      // rows read by tx
 	written  int64      // rows that the connection had written when tx began
 
-	own        map[string]*sqlite3.Stmt // statements of this package, by their text
-	statements map[string]*statement    // of the author, that are kept
-	loose      []*statement             // that are in use and not kept yet
-	turn       int64                    // of the statement that was used last
+	own        map[string]*sqlite3.Stmt // this package's statements, by text
+	statements map[string]*statement    // the author's statements that are kept
+	loose      []*statement             // statements in use that are not kept yet
+	turn       int64                    // counts uses of statements
 
-	std *sql.DB // nil: nobody has asked for it
+	std *sql.DB // nil: not used yet
 }
 
-// use is who has a database.
+// use says who uses a database.
 type use uint8
 
 const (
-	free   use = iota // nobody: it may be closed
-	busy              // an event
-	doomed            // an event, which closes it as it ends
-	closed            // nobody will use it again
+	free   use = iota // no event uses it: it may be closed
+	busy              // an event uses it
+	doomed            // an event uses it, and closes it at its end
+	closed            // nobody may use it again
 )
 
-// newDatabase makes one that is not open.
+// newDatabase makes a database that is not open.
 func newDatabase() engine.Part { return new(database) }
 
-// of is the database of the event's object, for which the event begins a transaction if it has none.
+// databaseOf returns the database of the event's object, and begins the event's transaction if there is none.
 func databaseOf(tx context.Context) *database {
 	t, ok := tx.Value(engine.TxKey{}).(*engine.Tx)
 	if !ok {
@@ -73,7 +73,7 @@ func databaseOf(tx context.Context) *database {
 	return d
 }
 
-// join has the database take part in the event.
+// join makes the database take part in the event.
 func (d *database) join(t *engine.Tx) {
 	if d.tx != t {
 		d.begin(t)
@@ -157,7 +157,7 @@ func (d *database) open() error {
 	return conn.SetAuthorizer(d.authorize)
 }
 
-// settings: nobody else has the file open, and a transaction's old pages are in memory. A negative size is in KiB.
+// settings: no other process has the file open, and a transaction's old pages are in memory. A negative size is in KiB.
 const settings = `PRAGMA page_size = 4096;
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA journal_mode = MEMORY;
@@ -167,7 +167,7 @@ PRAGMA cache_size = -1024;
 PRAGMA foreign_keys = ON;
 `
 
-// Commit makes entries of what the event has changed.
+// Commit stores the event's changes as entries.
 func (d *database) Commit(t *engine.Tx) error {
 	if d.tx != t {
 		return nil
@@ -186,10 +186,10 @@ func (d *database) Commit(t *engine.Tx) error {
 	return nil
 }
 
-// errLost is what an event fails with that has gone on after its database could not.
+// errLost is the error of an event that went on after its database was lost.
 var errLost = errors.New("the database's transaction was lost")
 
-// Rollback takes back what the event has done since the Transact at the depth began.
+// Rollback undoes the event's changes since the Transact at the depth began.
 func (d *database) Rollback(t *engine.Tx, depth int) {
 	switch {
 	case d.tx != t:
@@ -206,7 +206,7 @@ func (d *database) Rollback(t *engine.Tx, depth int) {
 		}
 		d.file.forget()
 	case d.lost || depth > d.depth:
-	case depth <= d.opened: // it may have been opened upon pages that are taken back
+	case depth <= d.opened: // it may have been opened on pages that are undone
 		d.lost = true
 		d.Rollback(t, 0)
 	default:
@@ -217,7 +217,7 @@ func (d *database) Rollback(t *engine.Tx, depth int) {
 	}
 }
 
-// Fold makes what was done since the Transact at the depth part of what is around it.
+// Fold makes the changes since the Transact at the depth part of the enclosing transaction.
 func (d *database) Fold(t *engine.Tx, depth int) {
 	if d.tx != t || d.lost || depth > d.depth {
 		return
@@ -226,7 +226,7 @@ func (d *database) Fold(t *engine.Tx, depth int) {
 	d.mustRun("RELEASE s" + strconv.Itoa(depth))
 }
 
-// DeleteAll closes the connection: what the event does next it does with an empty database.
+// DeleteAll closes the connection: the event continues with an empty database.
 func (d *database) DeleteAll(t *engine.Tx) {
 	switch {
 	case d.tx != t:
@@ -260,7 +260,7 @@ func (d *database) end() {
 	}
 }
 
-// Close closes the database, at once or when the event at work has ended.
+// Close closes the database, at once or when the event in progress has ended.
 func (d *database) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -283,7 +283,7 @@ func (d *database) shut() {
 		d.std = nil
 	}
 	func() {
-		defer func() { _ = recover() }() // of a connection that is lost anything may be wrong
+		defer func() { _ = recover() }() // a lost connection may fail in any way
 		d.finalize()
 		_ = d.conn.Close()
 	}()
@@ -297,7 +297,7 @@ func (d *database) run(text string) error {
 	if err != nil {
 		return err
 	}
-	d.conn.SetInterrupt(context.Background()) // an event that is late can be rolled back all the same
+	d.conn.SetInterrupt(context.Background()) // an event that is late can still be rolled back
 	d.inner = true                            // SQLite may prepare it again
 	defer func() {
 		d.conn.SetInterrupt(&d.deadline)
@@ -306,7 +306,7 @@ func (d *database) run(text string) error {
 	return d.exec(s)
 }
 
-// statement is a prepared statement of this package, to which nothing is forbidden.
+// statement returns a prepared statement of this package, which may do anything.
 func (d *database) statement(text string) (*sqlite3.Stmt, error) {
 	if s := d.own[text]; s != nil {
 		return s, nil
@@ -320,7 +320,7 @@ func (d *database) statement(text string) (*sqlite3.Stmt, error) {
 	return s, err
 }
 
-// mustTell is the number that a statement of this package returns.
+// mustTell returns the number that a statement of this package returns.
 func (d *database) mustTell(text string) int {
 	s, err := d.statement(text)
 	d.inner = true
@@ -345,7 +345,7 @@ func (d *database) mustRun(text string) {
 	}
 }
 
-// openDatabases are those that have a connection. There are at most maxOpen, if enough of them are free.
+// openDatabases are the databases that have a connection: at most maxOpen, if enough of them are free.
 type openDatabases struct {
 	mu  sync.Mutex // guards all
 	all map[*database]struct{}
@@ -353,7 +353,7 @@ type openDatabases struct {
 
 var opened = openDatabases{all: make(map[*database]struct{})}
 
-// maxOpen bounds what all connections of a process take: about 300 KiB each to begin with, and 1 MiB of pages.
+// maxOpen bounds the memory of all connections of a process: about 300 KiB each at first, and 1 MiB of pages.
 const maxOpen = 512
 
 func (o *openDatabases) add(d *database) {
@@ -368,7 +368,7 @@ func (o *openDatabases) remove(d *database) {
 	delete(o.all, d)
 }
 
-// oldest is the database that has not been used for the longest time, if there are too many.
+// oldest returns the database that has not been used for the longest time, if there are too many.
 func (o *openDatabases) oldest(most int) *database {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -384,7 +384,7 @@ func (o *openDatabases) oldest(most int) *database {
 	return oldest
 }
 
-// makeRoom closes a connection if there are many: its database opens another when it needs one.
+// makeRoom closes a connection if there are too many. Its database opens another when it needs one.
 func makeRoom() {
 	d := opened.oldest(maxOpen)
 	if d == nil {

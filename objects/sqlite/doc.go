@@ -14,21 +14,22 @@
 //
 // # One transaction
 //
-// What the statements of an event change is part of the event, as its keys are: it commits with the event, and is rolled back
-// with it. So there is no BEGIN and no COMMIT; what may fail for itself is a Transact of the Tx, which takes back SQL too. An
-// event that runs again after a refused commit finds the rows as the last event that was committed has left them.
+// The changes of an event's statements are part of the event, as its keys are: they commit with the event, and are
+// rolled back with it. So there is no BEGIN and no COMMIT. A part that may fail by itself is a Transact of the Tx,
+// which rolls back SQL too. An event that runs again after a refused commit finds the rows of the last committed event.
 //
 // # Errors
 //
-// A statement that fails returns its error, changes nothing, and the event goes on: constraints are an author's business.
-// What leaves no transaction to go on with aborts the event, as what cannot be read from storage does: the event's time, which
-// interrupts a statement; the limits of memory, of bytes read and written, and of the object's size; a database that cannot be
-// read; a foreign key that is not kept when the event ends; ON CONFLICT ROLLBACK.
+// A statement that fails returns its error and changes nothing, and the event goes on: constraints are for the author
+// to handle. A failure that leaves no transaction aborts the event, as a failed read of storage does: the event's time,
+// which interrupts a statement; the limits of memory, of bytes read and written, and of the object's size; a database
+// that cannot be read; a foreign key that is violated when the event ends; ON CONFLICT ROLLBACK.
 //
 // # Limits
 //
-// MaxStatement, MaxValue, MaxRead and MaxMemory, and those of the object's storage. ATTACH, DETACH, statements that begin or
-// end transactions, temporary tables, virtual tables other than FTS5's, and most PRAGMAs are ErrForbidden.
+// The limits are MaxStatement, MaxValue, MaxRead and MaxMemory, and those of the object's storage. ErrForbidden is the
+// error for ATTACH, DETACH, statements that begin or end transactions, temporary tables, virtual tables other than
+// FTS5's, and most PRAGMAs.
 //
 // Only programs that import this package carry SQLite.
 package sqlite
@@ -39,20 +40,20 @@ import (
 
 // Limits of a database.
 const (
-	MaxStatement = 100_000   // bytes of a text with statements, as Cloudflare's; TooLarge beyond
+	MaxStatement = 100_000   // bytes of a text with statements, as at Cloudflare; TooLarge beyond
 	MaxValue     = 4 << 20   // bytes of a value, and of a row; TooLarge beyond
-	MaxRead      = 1 << 30   // bytes of pages that an event reads from the object's storage; more abort it as TooLarge
-	MaxMemory    = 128 << 20 // bytes that SQLite takes for one object while an event runs; more abort it as TooLarge
+	MaxRead      = 1 << 30   // bytes of pages that an event reads from storage; more abort it as TooLarge
+	MaxMemory    = 128 << 20 // bytes of SQLite's memory for one object while an event runs; more abort it as TooLarge
 )
 
-// Usage is what a database takes, and what an event has done with it.
+// Usage is the size of a database, and the work of the event so far.
 type Usage struct {
-	Size        int64 // bytes of all pages; what is stored of them is less
-	RowsRead    int64 // by the event: rows of tables that were read from end to end, and else those that were returned
+	Size        int64 // bytes of all pages; storage has less
+	RowsRead    int64 // by the event: rows of tables that were scanned from end to end, and otherwise rows that were returned
 	RowsWritten int64 // by the event: rows inserted, updated and deleted, those of triggers too; indexes do not count
 }
 
-// UsageOf is the usage of the event's database so far (as Cloudflare's databaseSize, rowsRead and rowsWritten).
+// UsageOf returns the usage of the event's database so far (as Cloudflare's databaseSize, rowsRead and rowsWritten).
 func UsageOf(tx *objects.Tx) Usage {
 	d := databaseOf(tx)
 	return Usage{

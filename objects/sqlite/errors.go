@@ -12,27 +12,27 @@ import (
 	"holdfast/objects"
 )
 
-// Error is what SQLite refuses. The statement has changed nothing, and the event goes on. Returned from a handler as it is,
-// it is a fault; to refuse, wrap it: objects.Errorf(objects.Conflict, "the name is taken: %w", err).
+// Error is SQLite's refusal of a statement. The statement has changed nothing, and the event goes on. Returned from a
+// handler unchanged, it is a fault. To refuse, wrap it: objects.Errorf(objects.Conflict, "the name is taken: %w", err).
 type Error struct {
 	Code    int    // SQLite's extended result code
 	Message string // in SQLite's words
-	SQL     string // the statement from where it is wrong, if it does not parse
+	SQL     string // the statement from the wrong place on, if it does not parse
 
 	kind error
 }
 
-// What an Error can be, for errors.Is.
+// The kinds of an Error, for errors.Is.
 var (
-	ErrConstraint = errors.New("sqlite: a constraint is not kept")             // any
-	ErrUnique     = errors.New("sqlite: there is such a row already")          // UNIQUE, PRIMARY KEY
-	ErrForeignKey = errors.New("sqlite: a foreign key names no row")           // FOREIGN KEY
-	ErrForbidden  = errors.New("sqlite: the statement is not allowed")         // ATTACH, BEGIN, most PRAGMAs
-	ErrNoRows     = sql.ErrNoRows                                              // One has found none
-	ErrManyRows   = errors.New("sqlite: there is more than one row in answer") // One has found more than one
+	ErrConstraint = errors.New("sqlite: a constraint is violated")       // any
+	ErrUnique     = errors.New("sqlite: the row exists already")         // UNIQUE, PRIMARY KEY
+	ErrForeignKey = errors.New("sqlite: a foreign key names no row")     // FOREIGN KEY
+	ErrForbidden  = errors.New("sqlite: the statement is not allowed")   // ATTACH, BEGIN, most PRAGMAs
+	ErrNoRows     = sql.ErrNoRows                                        // One has found none
+	ErrManyRows   = errors.New("sqlite: more than one row was returned") // One has found more than one
 )
 
-// Error is the message, and where a statement is wrong.
+// Error returns the message, and where a statement is wrong.
 func (e *Error) Error() string {
 	if e.SQL == "" {
 		return "sqlite: " + e.Message
@@ -45,7 +45,7 @@ func (e *Error) Is(kind error) bool {
 	return kind == e.kind || kind == ErrConstraint && sqlite3.ErrorCode(e.Code) == sqlite3.CONSTRAINT
 }
 
-// wrap is an error of SQLite as an author sees it.
+// wrap returns SQLite's error in the form for authors.
 func wrap(err error) error {
 	found, ok := errors.AsType[*sqlite3.Error](err)
 	var code sqlite3.ExtendedErrorCode
@@ -73,10 +73,10 @@ func wrap(err error) error {
 	return e
 }
 
-// errMemory is a statement that has got no more memory.
+// errMemory is the error of a statement that could not allocate memory.
 var errMemory = errors.New("out of memory")
 
-// refused is what becomes of an error of a statement: it is the author's business, or it ends the event.
+// refused returns the error of a statement for the author, or aborts the event.
 func (d *database) refused(err error) error {
 	switch {
 	case errors.Is(err, errMemory), errors.Is(err, sqlite3.INTERRUPT), errors.Is(err, sqlite3.IOERR), errors.Is(err, sqlite3.CORRUPT),
@@ -90,7 +90,7 @@ func (d *database) refused(err error) error {
 	return nil
 }
 
-// fatal is what the event is aborted with over an error from which the transaction cannot go on.
+// fatal returns the error with which the event is aborted after a failure that has ended the transaction.
 func (d *database) fatal(err error) error {
 	why := d.file.err
 	switch {

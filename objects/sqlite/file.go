@@ -18,26 +18,27 @@ import (
 // pageSize is in bytes.
 const pageSize = 4096
 
-// maxPatch is the largest difference that is kept beside a page, in bytes. A greater one is not worth it: rows of 100 bytes
-// that are put into one page after the other cost least when a page is written anew after about so many.
+// maxPatch is the largest difference that is kept beside a page, in bytes. Larger ones cost more than they save:
+// inserting rows of 100 bytes into one page after the other is cheapest if a page is rewritten after about so many
+// bytes.
 const maxPatch = 1024
 
-// A page is an entry of the object: what differs from a page of zeros. What has changed of it since is another entry.
-// The second has the difference to the first, not to what it was before, so a page is read from two entries.
+// A page is an entry of the object: its difference to a page of zeros. A second entry has the difference of the present
+// page to the first entry, not to the page before, so a page is read from two entries.
 
 func pageKey(n uint32) string { return fmt.Sprintf("%s%08x", engine.Pages, n) }
 
 func patchKey(page string) string { return page + "+" }
 
-// file is the database as SQLite sees it: pages of the object's storage, and what the event has changed of them. SQLite
-// writes pages when the event commits, or earlier if its cache is full.
+// file is the database as SQLite sees it: pages in the object's storage, and the event's changes of them. SQLite writes
+// pages when the event commits, or earlier if its cache is full.
 type file struct {
-	tx      *engine.Tx // the event at work
-	pages   uint32     // that the database has
-	kept    uint32     // that it had before the event
+	tx      *engine.Tx // the event in progress
+	pages   uint32     // pages of the database
+	kept    uint32     // pages before the event
 	changed map[uint32][]byte
 	read    int64 // bytes of pages that the event has read
-	err     error // why a read or a write has failed
+	err     error // the reason why a read or a write has failed
 	most    int   // pages that an event may change
 
 	zero, before [pageSize]byte // before is scratch
@@ -45,7 +46,7 @@ type file struct {
 
 var errTooMuchRead = errors.New("the event reads too much")
 
-// open finds how many pages there are.
+// open reads how many pages there are.
 func (f *file) open() error {
 	var first [pageSize]byte
 	found, err := f.load(1, &first)
@@ -59,7 +60,7 @@ func (f *file) open() error {
 	return nil
 }
 
-// load reads a page as of the last event, and reports whether it has ever been written.
+// load reads a page as of the last event, and reports whether the page was ever written.
 func (f *file) load(n uint32, page *[pageSize]byte) (bool, error) {
 	key := pageKey(n)
 	whole, err := f.entry(key)
@@ -77,7 +78,7 @@ func (f *file) load(n uint32, page *[pageSize]byte) (bool, error) {
 	return true, applyPatch(page[:], patch)
 }
 
-// entry is the bytes of an entry, nil if there is none.
+// entry returns the bytes of an entry, nil if there is none.
 func (f *file) entry(key string) ([]byte, error) {
 	value, err := f.tx.Look(key)
 	if err != nil || value == nil {
@@ -90,7 +91,7 @@ func (f *file) entry(key string) ([]byte, error) {
 	return data, nil
 }
 
-// flush makes entries of the pages that the event has changed.
+// flush stores the pages that the event has changed as entries.
 func (f *file) flush() error {
 	for n := f.pages + 1; n <= f.kept; n++ {
 		f.tx.Store(pageKey(n), nil)
@@ -108,7 +109,7 @@ func (f *file) flush() error {
 	return nil
 }
 
-// keep makes entries of a page.
+// keep stores a page as entries.
 func (f *file) keep(n uint32, page []byte) error {
 	key := pageKey(n)
 	whole, err := f.entry(key)
@@ -144,13 +145,13 @@ func (f *file) keep(n uint32, page []byte) error {
 	return nil
 }
 
-// forget forgets what the event has changed.
+// forget drops the event's changes.
 func (f *file) forget() {
 	clear(f.changed)
 	f.pages = f.kept
 }
 
-// failed notes why SQLite is told that it cannot read or write.
+// failed notes the reason of an error that SQLite only gets as a code.
 func (f *file) failed(err error) error {
 	f.err = err
 	return err
@@ -184,7 +185,7 @@ func (f *file) ReadAt(b []byte, offset int64) (done int, err error) {
 	return done, nil
 }
 
-// WriteAt takes whole pages.
+// WriteAt writes whole pages.
 func (f *file) WriteAt(b []byte, offset int64) (int, error) {
 	if len(b) != pageSize || offset%pageSize != 0 {
 		return 0, f.failed(fmt.Errorf("a write of %d bytes at %d is none of a page", len(b), offset))
@@ -217,7 +218,7 @@ func (f *file) Truncate(size int64) error {
 
 func (f *file) Size() (int64, error) { return int64(f.pages) * pageSize, nil }
 
-// What follows is for files that several processes have open, or that outlive a loss of power.
+// The following methods matter only for files that several processes open, or that outlive a loss of power.
 
 func (f *file) Close() error                     { return nil }
 func (f *file) Sync(vfs.SyncFlag) error          { return nil }
@@ -230,7 +231,7 @@ func (f *file) DeviceCharacteristics() vfs.DeviceCharacteristic {
 	return vfs.IOCAP_ATOMIC | vfs.IOCAP_SEQUENTIAL | vfs.IOCAP_SAFE_APPEND | vfs.IOCAP_POWERSAFE_OVERWRITE
 }
 
-// shelf is the VFS: it has files only from when they are put there until SQLite opens them.
+// shelf is the VFS. A file is in it only from put until SQLite opens the file.
 type shelf struct {
 	mu    sync.Mutex // guards what follows
 	last  uint64
@@ -244,7 +245,7 @@ var files = &shelf{files: make(map[string]*file)}
 
 func init() { vfs.Register(vfsName, files) }
 
-// put returns the name under which SQLite is to open the file.
+// put adds the file and returns the name under which SQLite opens it.
 func (s *shelf) put(f *file) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -254,7 +255,7 @@ func (s *shelf) put(f *file) string {
 	return name
 }
 
-// remove takes a file away that SQLite may not have opened.
+// remove removes a file, in case SQLite has not opened it.
 func (s *shelf) remove(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -265,7 +266,7 @@ func (s *shelf) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, e
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.files[name]
-	if f == nil || flags&vfs.OPEN_MAIN_DB == 0 { // journals and all that is temporary are in memory
+	if f == nil || flags&vfs.OPEN_MAIN_DB == 0 { // journals and temporary files are in memory
 		return nil, flags, sqlite3.CANTOPEN
 	}
 	delete(s.files, name)

@@ -9,11 +9,11 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Migrate runs the steps that the object's database has not had, in order, each once in its life, as part of the event; how
-// many there were is kept in the database. Call it in the constructor: then every event finds the newest schema, and an old
-// object is brought up to date when it wakes. Append steps, and never change or remove one that an object may have had. A
-// step is one or more statements. One that fails aborts the event, and so does a database that has had more steps than there
-// are: an older program must not run on it.
+// Migrate runs the steps that the object's database has not had, in order, each once, as part of the event. The number
+// of steps so far is kept in the database. Call it in the constructor: then every event finds the newest schema, and an
+// old object is brought up to date when it wakes. Append steps, and never change or remove one that an object may have
+// had. A step is one or more statements. A step that fails aborts the event. So does a database that has had more steps
+// than there are: an older program must not run on it.
 func Migrate(tx *objects.Tx, steps ...string) {
 	t := tx.Value(engine.TxKey{}).(*engine.Tx)
 	t.Use()
@@ -42,7 +42,7 @@ func Migrate(tx *objects.Tx, steps ...string) {
 	}
 }
 
-// hadSteps is how many steps the database has had, as the last event has left it.
+// hadSteps returns how many steps the database has had, as of the last event.
 func (d *database) hadSteps(t *engine.Tx) (int, error) {
 	f := file{tx: t}
 	var first [pageSize]byte

@@ -87,7 +87,7 @@ func (r rows) do(tx *objects.Tx, acts []act) ([]act, error) {
 	return nil, nil
 }
 
-// read is what the object keeps.
+// read returns what the object keeps.
 func read(tx *objects.Tx) (rows, error) {
 	r := make(rows)
 	type row struct {

@@ -5,13 +5,13 @@ import (
 	"errors"
 )
 
-// A patch makes one page of another: again and again how many bytes stay as they are, how many are replaced, and these.
-// Numbers are uvarints. What is behind the last replacement stays.
+// A patch turns one page into another. It is a sequence of: the number of bytes that stay, the number of bytes that are
+// replaced, and the new bytes. Numbers are uvarints. Bytes after the last replacement stay.
 
-// fewSame is how many bytes that stay do not end a replacement: to say that they stay takes about as many.
+// fewSame is how many equal bytes do not end a replacement: noting that they stay takes about as many bytes.
 const fewSame = 4
 
-// appendPatch appends the patch that makes after of before, which are equally long.
+// appendPatch appends the patch that turns before into after, which are equally long.
 func appendPatch(patch, before, after []byte) []byte {
 	at := 0
 	for {
@@ -40,7 +40,7 @@ func appendPatch(patch, before, after []byte) []byte {
 
 var errPatch = errors.New("a page of the database is damaged")
 
-// applyPatch changes a page. What it is given may be anything.
+// applyPatch changes a page. The patch may have any content.
 func applyPatch(page, patch []byte) error {
 	at := uint64(0)
 	number := func() (uint64, bool) {

@@ -18,24 +18,25 @@ import (
 	"holdfast/objects"
 )
 
-// Result is what a statement has done.
+// Result is the result of a statement.
 type Result struct {
 	Changed      int64 // rows inserted, updated or deleted, by the statement itself and not by triggers
 	LastInsertID int64 // rowid of the row that was inserted last, by any statement
 }
 
-// Exec runs statements that return no rows, or whose rows do not matter. There may be several, with semicolons between them;
-// the arguments are the last one's. A statement that fails changes nothing; those before it stand, unless the event fails.
+// Exec runs statements that return no rows, or whose rows are not needed. There may be several, separated by
+// semicolons; the arguments are those of the last one. A statement that fails changes nothing; the statements before it
+// stay in effect, unless the event fails.
 //
-// Arguments are what package database/sql knows, pointers to it, and [sql.Named]. A time is kept in UTC, as text that sorts
-// by time; a bool as 0 or 1; a json.RawMessage as text.
+// Arguments are the types of package database/sql, pointers to them, and [sql.Named]. A time is stored in UTC, as text
+// that sorts by time; a bool as 0 or 1; a json.RawMessage as text.
 func Exec(tx *objects.Tx, query string, args ...any) (Result, error) {
 	return databaseOf(tx).execute(query, args)
 }
 
-// Query yields the rows of a statement, each as a T: a struct, whose fields are matched with columns by a tag (db:"name") or
-// by their names without regard to case and underscores, or a type that one column fits. It runs as the loop goes, and stops
-// with it. After an error there are no more rows. The loop may run other statements.
+// Query yields the rows of a statement, each as a T: a struct whose fields match columns by a tag (db:"name") or by
+// their names, without regard to case and underscores, or a type for a single column. The statement runs as the loop
+// goes, and stops with it. An error comes last. The loop may run other statements.
 func Query[T any](tx *objects.Tx, query string, args ...any) iter.Seq2[T, error] {
 	d := databaseOf(tx)
 	t := d.tx
@@ -91,7 +92,7 @@ func Query[T any](tx *objects.Tx, query string, args ...any) iter.Seq2[T, error]
 	}
 }
 
-// All is the rows of a Query, which are in memory at once.
+// All returns all rows of a Query, in memory.
 func All[T any](tx *objects.Tx, query string, args ...any) ([]T, error) {
 	var all []T
 	for v, err := range Query[T](tx, query, args...) {
@@ -103,7 +104,7 @@ func All[T any](tx *objects.Tx, query string, args ...any) ([]T, error) {
 	return all, nil
 }
 
-// One is the only row of a Query. If there is none the error is ErrNoRows, if there are more it is ErrManyRows.
+// One returns the only row of a Query. The error is ErrNoRows if there is none, ErrManyRows if there are more.
 func One[T any](tx *objects.Tx, query string, args ...any) (one T, err error) {
 	found := false
 	for v, err := range Query[T](tx, query, args...) {
@@ -125,7 +126,7 @@ func One[T any](tx *objects.Tx, query string, args ...any) (one T, err error) {
 // plan says how rows of some columns become values of a type.
 type plan struct {
 	columns []string
-	fields  [][]int // of a struct, by column; nil: the value is the only column
+	fields  [][]int // of a struct, by column; nil: the value is of a single column
 }
 
 type planKey struct {
@@ -133,7 +134,7 @@ type planKey struct {
 	columns string
 }
 
-// plans are those that were made, up to a number of them.
+// plans are the plans that were made, up to a number of them.
 var plans struct {
 	mu   sync.Mutex // guards made
 	made map[planKey]*plan
@@ -195,10 +196,10 @@ func isRow(of reflect.Type) bool {
 	return of.Kind() == reflect.Struct && of != typeOfTime && !reflect.PointerTo(of).Implements(typeOfScanner)
 }
 
-// plain is a name without case and underscores.
+// plain returns a name without case and underscores.
 func plain(name string) string { return strings.ToLower(strings.ReplaceAll(name, "_", "")) }
 
-// read makes a value of the present row.
+// read makes a value from the current row.
 func (p *plan) read(s *statement, to reflect.Value) (err error) {
 	defer catch(&err)
 	if p.fields == nil {
@@ -216,7 +217,7 @@ func (p *plan) read(s *statement, to reflect.Value) (err error) {
 	return nil
 }
 
-// read makes a value of a column.
+// read makes a value from a column.
 func (s *statement) read(column int, to reflect.Value, name string) error {
 	kind := s.ColumnType(column)
 	wrong := func() error {
@@ -298,7 +299,7 @@ func (s *statement) read(column int, to reflect.Value, name string) error {
 	return nil
 }
 
-// decode reads JSON.
+// decode decodes JSON.
 func (s *statement) decode(column int, to reflect.Value, name string) error {
 	if err := json.Unmarshal(s.ColumnBlob(column, nil), to.Addr().Interface()); err != nil {
 		return fmt.Errorf("sqlite: column %.80q: %w", name, err)
@@ -306,7 +307,7 @@ func (s *statement) decode(column int, to reflect.Value, name string) error {
 	return nil
 }
 
-// integer is a column as an integer, if it is one.
+// integer returns a column as an integer, if it is one.
 func (s *statement) integer(column int, kind sqlite3.Datatype) (int64, bool) {
 	switch kind {
 	case sqlite3.INTEGER:
@@ -319,7 +320,7 @@ func (s *statement) integer(column int, kind sqlite3.Datatype) (int64, bool) {
 	return n, err == nil
 }
 
-// value is a column as it is kept: nil, int64, float64, string or []byte.
+// value returns a column as it is stored: nil, int64, float64, string or []byte.
 func (s *statement) value(column int, kind sqlite3.Datatype) any {
 	switch kind {
 	case sqlite3.INTEGER:
@@ -334,14 +335,14 @@ func (s *statement) value(column int, kind sqlite3.Datatype) any {
 	return nil
 }
 
-// timeOf is the time that a value tells: a text as SQLite's functions take it, or seconds since 1970.
+// timeOf returns the time that a value stands for: a text as SQLite's functions accept it, or seconds since 1970.
 func timeOf(v any) (time.Time, bool) {
 	switch v := v.(type) {
 	case int64:
 		return time.Unix(v, 0).UTC(), true
 	case string:
 		for _, format := range []string{"2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02T15:04", "2006-01-02"} {
-			for _, zone := range []string{"Z07:00", ""} { // a fraction of a second is always read
+			for _, zone := range []string{"Z07:00", ""} { // a fraction of a second is always parsed
 				if at, err := time.Parse(format+zone, v); err == nil {
 					return at.UTC(), true
 				}

@@ -27,7 +27,7 @@ var schema = []string{
 
 var label = objects.NewKey[string]("label")
 
-// newWorld is a world with the class, whose objects have had the steps.
+// newWorld returns a world with the class, whose objects have had the steps.
 func newWorld(t testing.TB, steps ...string) (*objectstest.World, objects.Ref) {
 	t.Helper()
 	w := objectstest.New(t, objects.Implement(boxes, func(tx *objects.Tx) *box {

@@ -17,12 +17,12 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// statement is a prepared statement that an event has.
+// statement is a prepared statement that an event uses.
 type statement struct {
 	*sqlite3.Stmt
 	tx      *engine.Tx // the event
 	text    string
-	keep    bool // it may be used again
+	keep    bool // it may be used again later
 	busy    bool // it is in use
 	turn    int64
 	columns []string // nil: not asked for yet
@@ -31,7 +31,8 @@ type statement struct {
 // maxStatements is how many statements a connection keeps.
 const maxStatements = 64
 
-// prepare is the first statement of the text, and what is behind it. It is to be given back. It is nil if there is none.
+// prepare returns the first statement of the text, nil if there is none, and the rest of the text. The caller must give
+// the statement back.
 func (d *database) prepare(text string) (s *statement, rest string, err error) {
 	if s := d.statements[text]; s != nil && !s.busy {
 		s.busy, s.tx = true, d.tx
@@ -48,7 +49,7 @@ func (d *database) prepare(text string) (s *statement, rest string, err error) {
 	return s, rest, nil
 }
 
-// skip is what follows spaces, comments and semicolons.
+// skip returns what follows spaces, comments and semicolons.
 func skip(text string) string {
 	for {
 		text = strings.TrimLeft(text, " \t\r\n\f;")
@@ -65,13 +66,13 @@ func skip(text string) string {
 	}
 }
 
-// mine reports whether the event at work may use the statement.
+// mine reports whether the event in progress may use the statement.
 func (d *database) mine(s *statement) bool { return s.busy && s.tx == d.tx && s.Conn() == d.conn }
 
 // give gives a statement back.
 func (d *database) give(s *statement) {
 	if !d.mine(s) {
-		return // its event has ended, and its connection perhaps
+		return // its event, and perhaps its connection, has ended
 	}
 	s.busy = false
 	i := slices.Index(d.loose, s)
@@ -88,11 +89,11 @@ func (d *database) give(s *statement) {
 	}
 	d.turn++
 	s.turn = d.turn
-	_ = s.Reset() // its error has been seen
+	_ = s.Reset() // its error was returned before
 	_ = s.ClearBindings()
 }
 
-// discard closes the statement that was not used for the longest time.
+// discard closes the least recently used statement.
 func (d *database) discard() {
 	var oldest *statement
 	for _, s := range d.statements {
@@ -106,7 +107,7 @@ func (d *database) discard() {
 	}
 }
 
-// reset takes all statements from who still reads them.
+// reset ends the reading of all statements.
 func (d *database) reset() {
 	for _, s := range d.statements {
 		if s.busy {
@@ -144,7 +145,7 @@ func (d *database) step(s *statement) (row bool, err error) {
 	return false, s.Err()
 }
 
-// catch makes an error of the panic with which the bindings say that SQLite has got no more memory.
+// catch turns the panic of the bindings about missing memory into an error.
 func catch(err *error) {
 	switch p := recover().(type) {
 	case nil:
@@ -158,10 +159,10 @@ func catch(err *error) {
 	}
 }
 
-// timeFormat is how times are kept: in UTC, so that their order as texts is that in time, and SQLite's functions know them.
+// timeFormat is how times are stored: in UTC, so that they sort by time as texts, and SQLite's functions accept them.
 const timeFormat = "2006-01-02 15:04:05.000000000Z"
 
-// bind gives a statement its arguments.
+// bind sets the arguments of a statement.
 func (s *statement) bind(args []any) (err error) {
 	defer catch(&err)
 	want := s.BindCount()
@@ -192,7 +193,7 @@ func named(args []any) bool {
 	return false
 }
 
-// param is the number of a parameter, 0 if there is none of the name.
+// param returns the number of a parameter, 0 if there is none with this name.
 func (s *statement) param(name string) int {
 	for _, prefix := range []string{":", "@", "$", "?", ""} {
 		if at := s.BindIndex(prefix + name); at > 0 {
@@ -202,7 +203,7 @@ func (s *statement) param(name string) int {
 	return 0
 }
 
-// bindOne gives a parameter its value.
+// bindOne sets a parameter.
 func (s *statement) bindOne(at int, arg any) error {
 	switch v := arg.(type) {
 	case nil:
@@ -266,7 +267,7 @@ func (s *statement) bindOne(at int, arg any) error {
 	return fmt.Errorf("sqlite: argument %d is a %T, which SQLite cannot keep", at, arg)
 }
 
-// names are the names of the columns.
+// names returns the names of the columns.
 func (s *statement) names() []string {
 	if s.columns == nil {
 		s.columns = make([]string, s.ColumnCount())
@@ -279,8 +280,8 @@ func (s *statement) names() []string {
 
 var errTooLong = objects.Errorf(objects.TooLarge, "a statement has more than %d bytes", MaxStatement)
 
-// start runs all statements of the text but the last, which it returns with its arguments. It is to be given back. A nil
-// statement: there is none. An error that ends the event does not return.
+// start runs all statements of the text but the last, which it returns with its arguments bound; nil if there is none.
+// The caller must give it back. An error that ends the event does not return.
 func (d *database) start(text string, args []any) (*statement, error) {
 	switch {
 	case len(text) > MaxStatement:
@@ -316,7 +317,7 @@ func (d *database) start(text string, args []any) (*statement, error) {
 	}
 }
 
-// count notes the rows that a statement has read, of which some were returned.
+// count notes the rows that a statement has read, returned of which it has returned.
 func (d *database) count(s *statement, returned int64) {
 	scanned := int64(s.Status(sqlite3.STMTSTATUS_FULLSCAN_STEP, true))
 	d.rowsRead += max(scanned, returned)

@@ -12,17 +12,17 @@ import (
 	"holdfast/objects"
 )
 
-// Conn is the database of an event as code sees it that was written for package database/sql: what sqlc calls a DBTX. Its
-// statements are part of the event as Exec's are, and there is no other transaction. It is of use while the event runs, and
-// to the event's goroutine. The contexts that it is given do not matter: the event's time is what ends a statement.
+// Conn is the database of an event for code that was written for package database/sql: sqlc's DBTX. Its statements are
+// part of the event as Exec's are, and there is no other transaction. Only the event's goroutine may use it, while the
+// event runs. The contexts of its methods are ignored: the event's time interrupts a statement.
 type Conn struct {
 	tx *objects.Tx
 }
 
-// ConnOf is the database of the event.
+// ConnOf returns the database of the event.
 func ConnOf(tx *objects.Tx) Conn { return Conn{tx} }
 
-// std is the pool of connections of the standard library, all of which are the event's.
+// std returns a pool of the standard library, whose connections are all the event's.
 func (c Conn) std() *sql.DB {
 	d := databaseOf(c.tx)
 	if d.std == nil {
@@ -40,7 +40,7 @@ func (c Conn) ExecContext(_ context.Context, query string, args ...any) (sql.Res
 	return result(r), nil
 }
 
-// QueryContext returns the rows of a statement. They are to be closed before the event ends.
+// QueryContext returns the rows of a statement. Close them before the event ends.
 func (c Conn) QueryContext(_ context.Context, query string, args ...any) (*sql.Rows, error) {
 	return c.std().QueryContext(context.Background(), query, args...)
 }
@@ -50,7 +50,7 @@ func (c Conn) QueryRowContext(_ context.Context, query string, args ...any) *sql
 	return c.std().QueryRowContext(context.Background(), query, args...)
 }
 
-// PrepareContext returns a statement, which is to be closed before the event ends.
+// PrepareContext returns a statement. Close it before the event ends.
 func (c Conn) PrepareContext(_ context.Context, query string) (*sql.Stmt, error) {
 	return c.std().PrepareContext(context.Background(), query)
 }
@@ -63,7 +63,7 @@ func (r result) RowsAffected() (int64, error) { return r.Changed, nil }
 
 var errNoEvent = errors.New("sqlite: no event of the object is at work on its database")
 
-// connector makes what package database/sql takes for connections.
+// connector returns the event's connection to package database/sql.
 type connector struct{ d *database }
 
 func (c connector) Connect(context.Context) (driver.Conn, error) { return stdConn(c), nil }
@@ -80,7 +80,7 @@ func (c stdConn) Begin() (driver.Tx, error) {
 
 func (c stdConn) Prepare(query string) (driver.Stmt, error) { return stdStmt{c.d, query}, nil }
 
-// CheckNamedValue leaves values as they are: bind knows them.
+// CheckNamedValue leaves values unchanged: bind handles them.
 func (c stdConn) CheckNamedValue(*driver.NamedValue) error { return nil }
 
 func (c stdConn) QueryContext(_ context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
@@ -131,8 +131,8 @@ func (s stdStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (dr
 // stdRows are rows of package database/sql.
 type stdRows struct {
 	d        *database
-	s        *statement // nil: the statement was none
-	times    []bool     // which columns are times, by what they were declared as
+	s        *statement // nil: there was no statement
+	times    []bool     // which columns have times, by their declared types
 	returned int64
 }
 
@@ -182,7 +182,7 @@ func (r *stdRows) Next(to []driver.Value) error {
 	return nil
 }
 
-// timeTypes are the declared types of columns that have times. SQLite does not mind.
+// timeTypes are the declared types of columns with times. SQLite itself ignores them.
 var timeTypes = []string{"DATE", "DATETIME", "TIMESTAMP"}
 
 var (

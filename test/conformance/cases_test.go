@@ -53,7 +53,7 @@ func (t tolerant) Errorf(format string, args ...any) {
 // large is held by the world that stores the largest value: it takes a core for seconds.
 var large sync.Mutex
 
-// suite is all cases.
+// suite returns all cases.
 func suite() []aCase {
 	return slices.Concat(cases, askCases, eventCases, storageCases, alarmCases, socketCases, tellCases, historyCases, cloudflares)
 }

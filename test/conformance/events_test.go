@@ -283,7 +283,7 @@ func (s *stage) together(n int, fn func() (string, error)) []string {
 	return got
 }
 
-// mustSay is what the object reached by s.self has stored, whatever name it is reached by.
+// mustSay returns what the object reached by s.self has stored, whatever name it is reached by.
 func (s *stage) mustSay(want string) (got string) {
 	s.Helper()
 	s.call = func(tx *objects.Tx) (string, error) { return note.Get(tx), nil }

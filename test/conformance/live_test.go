@@ -64,7 +64,7 @@ var (
 	restless = wire.Timing{TTL: 10 * time.Second, Hibernate: 100 * time.Millisecond, Evict: 400 * time.Millisecond, Drain: 2 * time.Second}
 )
 
-// one is one server, and three a cluster of as many.
+// one returns one server, and three a cluster of as many.
 func one(t *testing.T, c *cast) *live {
 	s, err := embedded.Start(t.Context(), embedded.Config{Store: t.TempDir(), Log: logTo(t)})
 	if err != nil {
@@ -166,7 +166,7 @@ func (l *live) run(t testing.TB, name string, timing wire.Timing, metrics promet
 	return background(t, h.Run)
 }
 
-// path is where the gateway has an object.
+// path returns where the gateway has an object.
 func path(o objects.Ref) string { return "/objects/" + string(o.ID().Class()) + "/" + o.Name() }
 
 func (l *live) fetch(to objects.Ref, r *http.Request) *http.Response {
@@ -308,7 +308,7 @@ func (c *liveReturner) comeBack(t testing.TB) int {
 	return c.open(t)
 }
 
-// gauge is a metric of sleepers.
+// gauge returns a metric of sleepers.
 func (l *live) gauge(t testing.TB, name string) (sum float64) {
 	t.Helper()
 	families, err := l.asleep.Gather()
@@ -369,7 +369,7 @@ func (l *live) away(_ testing.TB, _ objects.Ref, d time.Duration) {
 	l.stop = l.runPuppets()
 }
 
-// second is a program on the same NATS.
+// second returns a program on the same NATS.
 func (l *live) second(t testing.TB) objects.Caller {
 	t.Helper()
 	c, err := hfclient.New(l.dial(t), hfclient.Config{Region: "iad"})

@@ -146,7 +146,7 @@ func init() {
 	}
 }
 
-// objects are the classes with their code, by name.
+// objects returns the classes with their code, by name.
 func (c *cast) objects() map[objects.Class]*objects.Implementation {
 	open := func(tx *objects.Tx) *puppet {
 		p := &puppet{c.of(tx.Name())}
@@ -184,7 +184,7 @@ func (p *puppet) act(tx *objects.Tx, _ string) (string, error) {
 	return call(tx)
 }
 
-// alarm is a call, and not the handler of an alarm.
+// alarm returns a call, and not the handler of an alarm.
 func (*puppet) alarm(*objects.Tx, objects.None) (string, error) { return "called", nil }
 
 func (p *puppet) hear(tx *objects.Tx, what string) (objects.None, error) {
@@ -282,7 +282,7 @@ func (s *stage) another(name string) *another {
 	return &another{s.cast.of(name), name}
 }
 
-// stored is what the object has stored.
+// stored returns what the object has stored.
 func (a *another) stored(s *stage) (stored string) {
 	s.Helper()
 	a.mu.Lock()
@@ -336,7 +336,7 @@ func (s *stage) failure(code objects.Code, fn func(*objects.Tx) error) *objects.
 	return e
 }
 
-// get is a request with this body, and what came of it.
+// get returns a request with this body, and what came of it.
 func (s *stage) get(serve func(*objects.Tx, http.ResponseWriter, *http.Request), body string, header ...string) (int, string) {
 	s.Helper()
 	s.mu.Lock()
@@ -369,7 +369,7 @@ func (s *stage) hears(c client, want string) {
 	}
 }
 
-// stored is the object's note.
+// stored returns the object's note.
 func (s *stage) stored() (v string) {
 	s.Helper()
 	s.must(func(tx *objects.Tx) { v = note.Get(tx) })

@@ -1,11 +1,11 @@
-// Package crew lets the demo's gateways know each other, and fire one race together.
+// Package crew lets the demo's gateways find each other, and fire one race together.
 //
 // They speak over NATS:
 //
 //	hf.demo.roll            every gateway answers with who it is
 //	hf.demo.fire.{region}   a gateway of the region makes a share of claims, and answers with each as it ends
 //
-// A gateway that joins is heard at the next roll: nobody is told of it beforehand.
+// A gateway that joins is found with the next roll: nothing is announced before.
 package crew
 
 import (
@@ -32,13 +32,13 @@ const (
 	fireSubject = "hf.demo.fire."
 	queue       = "demo" // one gateway of a region fires
 
-	rollTime   = 800 * time.Millisecond // twice the way around the world
-	rollFresh  = 3 * time.Second        // how long a roll is good for
+	rollTime   = 800 * time.Millisecond // twice the longest round trip
+	rollFresh  = 3 * time.Second        // how long a roll counts as current
 	maxMembers = 64
 	maxMessage = 64 << 10
-	maxLate    = 2 * time.Second // an order that comes later after its barrier is not carried out
+	maxLate    = 2 * time.Second // an order that arrives later than this after its barrier is not carried out
 	maxEarly   = 10 * time.Second
-	margin     = 50 * time.Millisecond // to let a team stand at its barrier
+	margin     = 50 * time.Millisecond // for a team to get ready at its barrier
 )
 
 // Member is one gateway.
@@ -49,23 +49,23 @@ type Member struct {
 	URL    string `json:"url,omitempty"`
 
 	RTT   time.Duration `json:"-"` // from the gateway that called the roll
-	clock time.Duration // how far the member's clock is ahead, if that is certain
+	clock time.Duration // how far the member's clock is certainly ahead
 }
 
-// answer is what a member says at a roll.
+// answer is a member's answer to a roll.
 type answer struct {
 	Member
 	NowUs int64 `json:"nowUs"` // by its clock
 }
 
-// Order is what a team needs to know to make a share of claims.
+// Order tells a team which share of claims to make.
 type Order struct {
 	Counter string         `json:"counter"` // "object", "naive" or "cas"
 	Name    string         `json:"name"`
 	Gap     time.Duration  `json:"gap"`
 	TTL     time.Duration  `json:"ttl"`
 	Limit   bool           `json:"limit"`
-	ZeroUs  int64          `json:"zeroUs"` // when the barrier falls, by the clock of who gets the order
+	ZeroUs  int64          `json:"zeroUs"` // when the barrier falls, by the receiver's clock
 	Claims  []race.Arrival `json:"claims"`
 }
 
@@ -75,16 +75,16 @@ type end struct {
 	Error string `json:"error,omitempty"`
 }
 
-// Config is what a crew is made of.
+// Config configures a crew.
 type Config struct {
 	NATS *nats.Conn
 	Me   Member // less the ID
-	// Counter is the counter that an order is about, or why there is none.
+	// Counter returns the counter of an order, or an error if there is none.
 	Counter func(ctx context.Context, o Order) (race.Counter, error)
 	Log     *slog.Logger
 }
 
-// Crew is one gateway's view of all.
+// Crew is one gateway's view of all gateways.
 type Crew struct {
 	cfg Config
 
@@ -93,7 +93,7 @@ type Crew struct {
 	called time.Time
 }
 
-// Join has a gateway answer the others until its connection is closed.
+// Join makes a gateway answer the others until its connection is closed.
 func Join(cfg Config) (*Crew, error) {
 	cfg.Me.ID = nuid.Next()
 	c := &Crew{cfg: cfg}
@@ -165,8 +165,8 @@ var (
 	webPattern    = regexp.MustCompile(`^$|^https?://`)
 )
 
-// readAnswer returns who answered a roll. The clocks differ for certain only by what
-// the way there and back cannot explain.
+// readAnswer returns the member that answered a roll. A difference of clocks is certain only beyond what the round trip
+// explains.
 func readAnswer(data []byte, asked, heard time.Time) (Member, bool) {
 	var a answer
 	if len(data) > maxMessage || json.Unmarshal(data, &a) != nil || !regionPattern.MatchString(a.Region) ||
@@ -182,7 +182,7 @@ func readAnswer(data []byte, asked, heard time.Time) (Member, bool) {
 	return m, true
 }
 
-// Team returns the team that a member is for one race.
+// Team returns a member as a team of one race.
 func (c *Crew) Team(m Member, o Order) race.Team {
 	if m.ID == c.cfg.Me.ID {
 		return race.Team{Region: m.Region}
@@ -258,7 +258,7 @@ func (c *Crew) carryOut(m *nats.Msg) error {
 	return nil
 }
 
-// readOrder refuses what no gateway of a crew orders: anybody on this NATS can send one.
+// readOrder refuses an order that no gateway of a crew sends: anybody on this NATS can send one.
 func readOrder(data []byte, now time.Time) (o Order, err error) {
 	if len(data) > maxMessage {
 		return o, errors.New("an order is too long")
@@ -292,6 +292,6 @@ func (c *Crew) send(to string, v any) {
 	}
 }
 
-// inbox reports whether a subject is one on which somebody waits for an answer: who
-// asks must not have a gateway publish anywhere else. Only inboxes begin so.
+// inbox reports whether a subject is an inbox: the sender of an order must not make a gateway publish to any other
+// subject. Only inboxes begin like this.
 func inbox(subject string) bool { return strings.HasPrefix(subject, "_") }

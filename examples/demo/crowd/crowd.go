@@ -1,6 +1,6 @@
-// Package crowd fills a room with people who do nothing: WebSocket clients of the process's own, over its own listener.
-// Of a client there is a connection and nothing else: one goroutine reads all of them in turn. So what a crowd costs is
-// nearly all the other half of it, which is what it is there to show.
+// Package crowd fills a room with people who do nothing: WebSocket clients of this process, over its own listener. A
+// client is only a connection; one goroutine reads all of them in turn. So nearly all that a crowd costs is the
+// server's half, which the demo shows.
 package crowd
 
 import (
@@ -23,38 +23,39 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Half is how many bytes the other end of a socket takes up here: a connection, and what Listen remembers of it.
+// Half is the size in bytes of a socket's client end: a connection, and the bytes that Listen keeps.
 const Half = 300
 
 const (
-	atATime  = 128              // people who are on their way in: those who come in together share a commit
-	patience = 10 * time.Second // for one to be let in
-	tries    = 10               // of each, at a door that is too busy
+	atATime  = 128              // people who enter at a time: those who enter together share a commit
+	patience = 10 * time.Second // for one person to be let in
+	tries    = 10               // of each person, while the room is busy
 	glance   = 200 * time.Microsecond
-	maxFrame = 256 << 10 // of a server; whoever sends more is left
+	maxFrame = 256 << 10 // of a server; a connection with a larger frame is closed
 )
 
-// Room is where a crowd goes.
+// Room is the room that a crowd enters.
 type Room struct {
 	Addr string // of the listener
 	Host string // of the HTTP request
 	Path string
 }
 
-// Crowd is people in a room. It is used by one goroutine at a time.
+// Crowd is people in a room. One goroutine at a time may use it.
 type Crowd struct {
 	people []*person
-	buffer []byte // into which all of them are read
+	buffer []byte // for reading; all connections share it
 }
 
 // person is one client.
 type person struct {
 	conn net.Conn
-	rest []byte // of a frame whose end has not come
+	rest []byte // the beginning of a frame
 }
 
-// Enter has up to n people enter, and returns when nobody is on the way any more. The error is that of the first who could
-// not, or ctx's if it has ended; others may be in. opened is told how many are in, now and then.
+// Enter makes up to n people enter, and returns when nobody is on the way any more. The error is that of the first
+// person who could not enter, or ctx's if it has ended; others may be in. opened is called now and then with the number
+// of people who are in.
 func Enter(ctx context.Context, to Room, n int, opened func(int)) (*Crowd, error) {
 	c := &Crowd{buffer: make([]byte, 64<<10)}
 	var mu sync.Mutex // guards c.people
@@ -104,10 +105,10 @@ func pause(ctx context.Context, again int) bool {
 	}
 }
 
-// errRefused is an answer that would be the same again.
+// errRefused is an answer that another try would get again.
 var errRefused = errors.New("refused")
 
-// enter opens one WebSocket. The bytes are what has come after the handshake.
+// enter opens one WebSocket. It returns the bytes that came after the handshake.
 func enter(ctx context.Context, to Room) (net.Conn, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -161,11 +162,11 @@ func handshake(conn net.Conn, to Room) (rest []byte, err error) {
 	}
 }
 
-// People is how many are in the room.
+// People returns how many are in the room.
 func (c *Crowd) People() int { return len(c.people) }
 
-// Listen reads what everybody was sent, answers pings, and returns how many messages that were. Whose connection has ended
-// is not in the crowd any more.
+// Listen reads the messages of all people, answers pings, and returns the number of messages. A person whose connection
+// has ended is removed from the crowd.
 func (c *Crowd) Listen() (messages int) {
 	stay := c.people[:0]
 	for _, p := range c.people {
@@ -182,7 +183,7 @@ func (c *Crowd) Listen() (messages int) {
 	return messages
 }
 
-// listen reads what one was sent.
+// listen reads the messages of one person.
 func (p *person) listen(buffer []byte) (messages int, err error) {
 	for {
 		had := copy(buffer, p.rest)
@@ -210,15 +211,15 @@ func (p *person) listen(buffer []byte) (messages int, err error) {
 	}
 }
 
-// The opcodes of frames that are no messages.
+// The opcodes of frames that are not messages.
 const (
 	opClose = 8
 	opPing  = 9
 	opPong  = 10
 )
 
-// frames reads what a server has sent: how many messages, and what its pings say. rest is the beginning of a frame whose
-// end has not come. The error says that the server closes, or that this is no server's frame.
+// frames decodes bytes of a server: the number of messages, and the payloads of its pings. rest is the beginning of a
+// frame that is not complete. The error says that the server closes, or that a frame is not valid.
 func frames(data []byte) (messages int, pings [][]byte, rest []byte, err error) {
 	for {
 		if len(data) < 2 {
@@ -265,7 +266,7 @@ func (p *person) send(op byte, data []byte) error {
 	return err
 }
 
-// Leave has everybody leave.
+// Leave makes everybody leave.
 func (c *Crowd) Leave() {
 	for _, p := range c.people {
 		_ = p.send(opClose, []byte{1000 >> 8, 1000 & 0xff}) // who has gone need not say so

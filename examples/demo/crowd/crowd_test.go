@@ -39,7 +39,7 @@ func TestFramesAreReadInWholeAndInParts(t *testing.T) {
 	}
 }
 
-// served is a room that sends each who comes two messages and a ping, and hears what they say.
+// served returns a room that sends each who comes two messages and a ping, and hears what they say.
 func served(t *testing.T) (to Room, said func() []string) {
 	t.Helper()
 	var mu sync.Mutex
@@ -195,7 +195,7 @@ func TestTheOtherEndOfASocketIsSmall(t *testing.T) {
 	t.Errorf("an end of a connection has %d bytes, the page says %d", each, Half)
 }
 
-// end is how many bytes one end of a connection takes up.
+// end returns how many bytes one end of a connection takes up.
 func end(t *testing.T, ln net.Listener) int64 {
 	t.Helper()
 	const n = 400

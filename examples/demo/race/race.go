@@ -341,7 +341,7 @@ func (s *Share) claim(ctx context.Context, c Counter, claim Arrival) Attempted {
 	return a
 }
 
-// offset is when claim i arrives after the barrier: evenly over the spread.
+// offset returns when claim i arrives after the barrier: evenly over the spread.
 func (r Run) offset(i int) time.Duration {
 	if r.N < 2 {
 		return 0

@@ -70,7 +70,7 @@ func (s *store) cas(context.Context) Answer {
 	return answer
 }
 
-// object is an owner: one claim after another, a millisecond each.
+// object returns an owner: one claim after another, a millisecond each.
 func (s *store) object(context.Context) Answer {
 	s.door <- struct{}{}
 	time.Sleep(time.Millisecond)

@@ -60,7 +60,7 @@ type ListTransfersParams struct {
 	Limit int64  `json:"limit"`
 }
 
-// ListTransfers are the last transfers of an account.
+// ListTransfers returns the last transfers of an account.
 func (q *Queries) ListTransfers(ctx context.Context, arg ListTransfersParams) ([]Transfer, error) {
 	rows, err := q.db.QueryContext(ctx, listTransfers, arg.Payer, arg.Limit)
 	if err != nil {

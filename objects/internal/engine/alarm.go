@@ -7,9 +7,9 @@ type Alarm struct {
 	At     time.Time `json:"at,omitzero"`      // what the author set
 	Due    time.Time `json:"due,omitzero"`     // when to try again, after a failure
 	Retry  int       `json:"retry,omitzero"`   // failures so far
-	Lost   int       `json:"lost,omitzero"`    // owners in a row that were lost while it was due: it may be what ends them
-	Parked bool      `json:"parked,omitempty"` // given up after the last retry or the last lost owner; kept to be seen
-	Number uint64    `json:"n,omitzero"`       // of this setting, given by the host: all runs of it are one event
+	Lost   int       `json:"lost,omitzero"`    // owners in a row that were lost while it was due: the alarm may be the cause
+	Parked bool      `json:"parked,omitempty"` // given up after the last retry or the last lost owner; kept so that an operator sees it
+	Number uint64    `json:"n,omitzero"`       // of this setting, assigned by the host: all runs of it are one event
 }
 
 // AlarmInfo describes the alarm that runs.
@@ -18,14 +18,14 @@ type AlarmInfo struct {
 	Retry     int
 }
 
-// MaxAlarmRetries is after how many failed tries an alarm is parked.
+// MaxAlarmRetries is the number of failed tries after which an alarm is parked.
 const MaxAlarmRetries = 6
 
 // retryFirst is the wait before the first retry, as Cloudflare's: it doubles with every
 // retry, with up to a quarter of jitter.
 const retryFirst = 2 * time.Second
 
-// Next is when the alarm is to run; false if there is nothing to run.
+// Next returns when the alarm is to run; false if there is nothing to run.
 func (a Alarm) Next() (time.Time, bool) {
 	switch {
 	case a.At.IsZero() || a.Parked:
@@ -37,15 +37,15 @@ func (a Alarm) Next() (time.Time, bool) {
 	}
 }
 
-// Equal reports whether two alarms are the same but for their numbers.
+// Equal reports whether two alarms are the same except for their numbers.
 func (a Alarm) Equal(b Alarm) bool {
 	return a.At.Equal(b.At) && a.Due.Equal(b.Due) && a.Retry == b.Retry && a.Lost == b.Lost && a.Parked == b.Parked
 }
 
-// Failed is the alarm after a run of it has failed: due again later, or parked after the last retry. jitter is a random
-// number in [0, 1).
+// Failed returns the alarm after a run of it has failed: due again later, or parked after the last retry. jitter is a
+// random number in [0, 1).
 func (a Alarm) Failed(now time.Time, jitter float64) Alarm {
-	a.Lost = 0 // its owner has lived to tell
+	a.Lost = 0 // its owner has survived the run
 	if a.Retry >= MaxAlarmRetries {
 		a.Parked, a.Due = true, time.Time{}
 		return a
@@ -57,10 +57,10 @@ func (a Alarm) Failed(now time.Time, jitter float64) Alarm {
 	return a
 }
 
-// MaxAlarmLosses is after how many owners that were lost in a row an alarm is parked.
+// MaxAlarmLosses is the number of owners lost in a row after which an alarm is parked.
 const MaxAlarmLosses = 6
 
-// OwnerLost is the alarm after the object's owner was lost. An owner runs a due alarm as
+// OwnerLost returns the alarm after the object's owner was lost. An owner runs a due alarm as
 // soon as it serves the object, and what comes of the run is put with the alarm. So an
 // alarm that is still due may have been running when the owner was lost; after six
 // owners in a row it is parked. A slow alarm, whose wake-up comes again while the alarm
@@ -75,7 +75,7 @@ func (a Alarm) OwnerLost(now time.Time) Alarm {
 	return a
 }
 
-// Resumed is the alarm, due again if it is parked: an operator has seen to its cause.
+// Resumed returns the alarm, due again if it is parked: an operator has removed the cause.
 func (a Alarm) Resumed() Alarm {
 	if a.Parked {
 		a = Alarm{At: a.At, Number: a.Number}
@@ -83,5 +83,5 @@ func (a Alarm) Resumed() Alarm {
 	return a
 }
 
-// Info is what the handler of this alarm is told.
+// Info returns the information for the alarm's handler.
 func (a Alarm) Info() AlarmInfo { return AlarmInfo{Scheduled: a.At, Retry: a.Retry} }

@@ -13,26 +13,26 @@ import (
 	"time"
 )
 
-// Where blobs are kept. A blob's parts have any size up to blobPart, and follow each other in the order of their keys.
+// The keys of blobs. A blob's parts have any size up to blobPart, and their keys are in the order of the parts.
 const (
 	blobEndAt   = Blobs + "e/" // + name: [bytes, where the last part begins]
 	blobPartsAt = Blobs + "p/" // + length of the name, 4 hex digits, name / where the part begins, 16 hex digits
 )
 
 const (
-	blobPart = 256<<10 - 1 // bytes: a host keeps the value, which has one more, as one entry
-	joinPart = 4 << 10     // a last part of less is written again with what is appended
+	blobPart = 256<<10 - 1 // bytes: the value, which has one byte more, still fits into one entry of a host
+	joinPart = 4 << 10     // a shorter last part is written again with the appended bytes
 )
 
 // blobEnd is where a blob ends.
 type blobEnd struct{ size, last int64 }
 
-// partsOf begins the keys of a blob's parts. It begins no other key.
+// partsOf returns the prefix of the keys of a blob's parts. No other key has it.
 func partsOf(name string) string { return fmt.Sprintf("%s%04x%s/", blobPartsAt, len(name), name) }
 
 func partKey(parts string, begin int64) string { return fmt.Sprintf("%s%016x", parts, begin) }
 
-// BlobSizes yields the blobs of a storage with their sizes, from what is kept of their ends.
+// BlobSizes returns the names and sizes of a storage's blobs, from the entries of their ends.
 func BlobSizes(stored Scan) (sizes map[string]int64, err error) {
 	sizes = make(map[string]int64)
 	for {
@@ -48,7 +48,7 @@ func BlobSizes(stored Scan) (sizes map[string]int64, err error) {
 	}
 }
 
-// BlobEnds are the keys at which the ends of blobs are kept: from the first, and less than the second.
+// BlobEnds returns the range of the keys of blobs' ends: from the first, and less than the second.
 func BlobEnds() (from, to string) { return blobEndAt, After(blobEndAt) }
 
 func decodeEnd(value []byte) (blobEnd, error) {
@@ -72,13 +72,13 @@ func (t *Tx) blobEnd(name string) (end blobEnd, ok bool) {
 	return end, true
 }
 
-// BlobSize is the bytes of a blob; false if there is none.
+// BlobSize returns the size of a blob in bytes; false if there is none.
 func (t *Tx) BlobSize(name string) (int64, bool) {
 	end, ok := t.blobEnd(name)
 	return end.size, ok
 }
 
-// WriteBlob replaces a blob's content by all that src has, and returns how many bytes that is.
+// WriteBlob replaces a blob's content by everything that src yields, and returns the number of bytes.
 func (t *Tx) WriteBlob(name string, src io.Reader) int64 {
 	t.DeleteBlob(name)
 	end, parts, written := blobEnd{}, partsOf(name), int64(0)
@@ -108,7 +108,7 @@ func (t *Tx) WriteBlob(name string, src io.Reader) int64 {
 	return end.size
 }
 
-// AppendBlob adds to the end of a blob.
+// AppendBlob appends to a blob.
 func (t *Tx) AppendBlob(name string, p []byte) {
 	end, _ := t.blobEnd(name)
 	parts, rest := partsOf(name), p
@@ -145,7 +145,7 @@ func (t *Tx) DeleteBlob(name string) bool {
 	return true
 }
 
-// OpenBlob reads a blob as it is now; false if there is none.
+// OpenBlob returns a reader of a blob as it is now; false if there is none.
 func (t *Tx) OpenBlob(name string) (*BlobReader, bool) {
 	end, ok := t.blobEnd(name)
 	if !ok {
@@ -156,27 +156,27 @@ func (t *Tx) OpenBlob(name string) (*BlobReader, bool) {
 	return &BlobReader{tx: t, parts: parts, size: end.size, kept: t.run.world.Data.Snapshot(from, to), own: t.written(from, to)}, true
 }
 
-// BlobReader reads a blob as it was when it was opened, part by part. It may be used by one goroutine at a time, also
-// after its event.
+// BlobReader reads a blob as it was when it was opened, part by part. One goroutine at a time may use it, also after
+// its event.
 type BlobReader struct {
 	tx    *Tx
 	parts string
 	size  int64
 	kept  Stored
-	own   []Write // of the event, to the blob's parts
-	at    int64   // where reading goes on
+	own   []Write // the event's writes to the blob's parts
+	at    int64   // the offset at which reading continues
 
-	begin int64  // of the part at hand
-	part  []byte // it
+	begin int64  // offset of the loaded part
+	part  []byte // the loaded part
 	shut  bool
 }
 
-// blobWait is for how long a part is waited for after the event.
+// blobWait is the longest wait for a part after the event.
 const blobWait = 30 * time.Second
 
 var errBlobClosed = errors.New("the blob's reader was closed")
 
-// Read is that of io.Reader. An error other than io.EOF says that the store has not answered, or that the part has been
+// Read implements io.Reader. An error other than io.EOF says that the store has not answered, or that the part has been
 // removed since.
 func (r *BlobReader) Read(p []byte) (int, error) {
 	switch {
@@ -195,7 +195,7 @@ func (r *BlobReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Seek is that of io.Seeker.
+// Seek implements io.Seeker.
 func (r *BlobReader) Seek(offset int64, whence int) (int64, error) {
 	switch whence {
 	case io.SeekStart:
@@ -222,7 +222,7 @@ func (r *BlobReader) Close() error {
 	return nil
 }
 
-// load has the part at hand in which reading goes on.
+// load loads the part at which reading continues.
 func (r *BlobReader) load() error {
 	if r.begin <= r.at && r.at < r.begin+int64(len(r.part)) {
 		return nil
@@ -230,7 +230,7 @@ func (r *BlobReader) load() error {
 	ctx, done := r.context()
 	defer done()
 	key := partKey(r.parts, r.at)
-	value, err := r.read(ctx, key) // mostly reading goes on where a part begins
+	value, err := r.read(ctx, key) // in the common case reading continues where a part begins
 	if err == nil && value == nil {
 		back := overlay{kept: r.kept.Keys(ctx, r.parts, key, true), own: between(r.own, r.parts, key), backward: true}
 		w, ok, err := back.Next()
@@ -257,7 +257,7 @@ func (r *BlobReader) load() error {
 	return nil
 }
 
-// read is the part at a key, nil if there is none.
+// read returns the part at a key, nil if there is none.
 func (r *BlobReader) read(ctx context.Context, key string) ([]byte, error) {
 	if i, ok := slices.BinarySearchFunc(r.own, key, func(w Write, key string) int { return strings.Compare(w.Key, key) }); ok {
 		return r.own[i].Value, nil
@@ -265,7 +265,7 @@ func (r *BlobReader) read(ctx context.Context, key string) ([]byte, error) {
 	return r.kept.Read(ctx, key)
 }
 
-// context is the event's, or that of reading a part after the event.
+// context returns the event's context, or that of reading a part after the event.
 func (r *BlobReader) context() (context.Context, context.CancelFunc) {
 	if !r.tx.ended.Load() {
 		return r.tx, func() {}

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// bookmarkLayout is how a moment is written, in microseconds: texts of later moments are greater.
+// bookmarkLayout is the layout of a moment as text, in microseconds: texts sort like their moments.
 const bookmarkLayout = "2006-01-02T15:04:05.000000Z"
 
-// BookmarkText is a moment of an object's history, in microseconds since 1970, as a bookmark.
+// BookmarkText returns a moment of an object's history, in microseconds since 1970, as a bookmark.
 func BookmarkText(at int64) string { return time.UnixMicro(at).UTC().Format(bookmarkLayout) }
 
-// ParseBookmark reads what BookmarkText has made, and nothing else.
+// ParseBookmark parses the output of BookmarkText, and refuses everything else.
 func ParseBookmark(text string) (at int64, err error) {
 	t, err := time.Parse(bookmarkLayout, text)
 	if at = t.UnixMicro(); err == nil && at > 0 && BookmarkText(at) == text {
@@ -20,18 +20,18 @@ func ParseBookmark(text string) (at int64, err error) {
 	return 0, fmt.Errorf("%.80q is no bookmark", text)
 }
 
-// Past is what an event knows of its object's history, and does with it.
+// Past gives an event access to its object's history.
 type Past interface {
-	// Mark is the moment of the state that the event began with.
+	// Mark returns the moment of the state that the event began with.
 	Mark() int64
 	// Known refuses a moment whose state is not known.
 	Known(at int64) error
-	// Restore has the object put back when the event has ended well. undo is the moment of the state before, and target what
-	// is to be in Outcome.Target; nil if nothing has changed since. What the event itself has written does not count.
+	// Restore puts the object back when the event has succeeded. undo is the moment of the state before; target is for
+	// Outcome.Target, nil if nothing has changed since. Writes of the event itself do not count.
 	Restore(t *Tx, at int64) (undo int64, target any, err error)
 }
 
-// past is the event's Past. A constructor has none.
+// past returns the event's Past. A constructor has none.
 func (t *Tx) past() Past {
 	t.use()
 	e, ok := t.parent.Value(EventKey{}).(Event)
@@ -41,10 +41,11 @@ func (t *Tx) past() Past {
 	return e
 }
 
-// Bookmark is the moment of the state that the event began with.
+// Bookmark returns the moment of the state that the event began with.
 func (t *Tx) Bookmark() int64 { return t.past().Mark() }
 
-// BookmarkAt is the moment of a time; an error if no bookmark can name it, or its state is not known.
+// BookmarkAt returns the moment of a time. It is an error if no bookmark can name the time, or if its state is not
+// known.
 func (t *Tx) BookmarkAt(at time.Time) (int64, error) {
 	past, moment := t.past(), at.UnixMicro()
 	if _, err := ParseBookmark(BookmarkText(moment)); err != nil {
@@ -53,8 +54,8 @@ func (t *Tx) BookmarkAt(at time.Time) (int64, error) {
 	return moment, past.Known(moment)
 }
 
-// Restore has the object put back to a moment when the event ends, and returns that of the state before. The event is
-// aborted if that cannot be.
+// Restore puts the object back to a moment when the event ends, and returns the moment of the state before. If that is
+// not possible, the event is aborted.
 func (t *Tx) Restore(at int64) (undo int64) {
 	undo, target, err := t.past().Restore(t, at)
 	if err != nil {
@@ -64,7 +65,7 @@ func (t *Tx) Restore(at int64) (undo int64) {
 	return undo
 }
 
-// staying are the writes of keys that stay.
+// staying returns the writes of keys that stay.
 func staying(writes []Write) (left []Write) {
 	for _, w := range writes {
 		if Stays(w.Key) {

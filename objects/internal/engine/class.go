@@ -19,42 +19,43 @@ type Class struct {
 
 	Resume Resume
 
-	Fetches, Alarms bool // whether an instance may answer HTTP requests, and have alarms
+	Fetches, Alarms bool // an instance has handlers for HTTP requests, and for alarms
 }
 
-// Resume is how a class lets sockets come back that have lost their connection. Without a Time it does not.
+// Resume says how a class lets sockets come back that have lost their connection. With a zero Time they do not come
+// back.
 type Resume struct {
 	Time  time.Duration // for how long they may be away
-	Bytes int           // of what was sent that an object keeps for them
+	Bytes int           // of sent messages that an object keeps for them
 }
 
-// Life is for how long what an object takes is kept for it. A zero field is the host's.
+// Life says how long an idle object is kept, and how long events may wait. A zero field means the host's default.
 type Life struct {
 	Hibernate time.Duration // without an event, until the instance is dropped
 	Evict     time.Duration // likewise, until the object is released
 	Queue     time.Duration // an event that would wait longer is refused
 }
 
-// Soonest is when an idle object is to be looked at.
+// Soonest returns the idle time after which an object must be checked.
 func (l Life) Soonest() time.Duration { return min(l.Hibernate, l.Evict) }
 
-// Never is longer than anything waits.
+// Never is longer than any wait.
 const Never = 100 * 365 * 24 * time.Hour
 
-// Or is l with what it lacks.
+// Or returns l with its zero fields taken from the host's.
 func (l Life) Or(hosts Life) Life {
 	return Life{cmp.Or(l.Hibernate, hosts.Hibernate), cmp.Or(l.Evict, hosts.Evict), cmp.Or(l.Queue, hosts.Queue)}
 }
 
-// Limits are those of a class. All of them are needed.
+// Limits are the limits of a class. All fields are required.
 type Limits struct {
 	Key        int           // bytes of a storage key
 	Value      int           // bytes of a value
 	Writes     int           // bytes of all keys and values that an event writes
 	State      int           // bytes of all keys and values, as stored
 	Call       int           // bytes of a call's input, and of its output
-	Body       int           // bytes of a request's body that is there when the event begins
-	Upload     int64         // bytes of a larger one, that a stream reads; 0: there is none
+	Body       int           // bytes of a request's body that is in memory when the event begins
+	Upload     int64         // bytes of a larger body, which a stream reads; 0: not allowed
 	Response   int           // bytes of a response's body
 	Frame      int           // bytes of a message from a client
 	Message    int           // bytes of a message that an object sends
@@ -63,14 +64,14 @@ type Limits struct {
 	Tag        int           // bytes of a tag
 	Attachment int           // bytes of a socket's attachment, as JSON
 	Told       int           // bytes of the input of a told message
-	Tells      int           // messages under way that the object has told
+	Tells      int           // undelivered messages that the object has told
 	Event      time.Duration // that an event takes
 }
 
-// Author is the code of a class: package objects between the engine and an author's struct. self is what Open returned.
-// An error that a handler returns is a refusal if Refusal says so, and a fault otherwise; a panic is a fault.
+// Author is the code of a class: package objects stands between the engine and an author's struct. self is the value
+// that Open returned. An error of a handler is a refusal if Refusal says so, and a fault otherwise; a panic is a fault.
 type Author interface {
-	Begin() *Tx // of an event that is to begin; its Face is set
+	Begin() *Tx // of an event that begins; its Face is set
 	Open(tx *Tx) (self any)
 	Call(self any, tx *Tx, name string, input []byte) (output []byte, err error)
 	Fetch(self any, tx *Tx, w http.ResponseWriter, r *http.Request) error
@@ -87,7 +88,7 @@ type Author interface {
 	Refusal(err error) (refusal error, ok bool)    // the refusal in err; an improper one comes back as a fault
 }
 
-// Codes of the refusals that the engine makes. Package objects says what they mean.
+// Codes of the engine's refusals. Package objects defines their meaning.
 const (
 	invalid  = "invalid"
 	notFound = "not_found"
@@ -99,7 +100,7 @@ const (
 	unavailable = "unavailable"
 )
 
-// World is what a host gives to an instance. The host owns all of it and keeps it while the instance sleeps; only events
+// World is what a host gives to an instance. The host owns it and keeps it while the instance sleeps; only events
 // change it.
 type World struct {
 	Key     string // the object's id, "class.hex"
@@ -111,17 +112,17 @@ type World struct {
 	Owner   Owner
 	Fits    func(bytes int) bool // whether the host can keep a state of so many bytes; nil: of any size
 
-	Answered func(*Socket) time.Time // when a gateway has answered the socket by itself last; nil: never
+	Answered func(*Socket) time.Time // when a gateway last answered the socket by itself; nil: never
 
-	Born uint64     // of what the object tells, if it has told nothing yet: no other life of the object has it
-	Told func() int // messages under way; nil: none
+	Born uint64     // for the count of told messages, if there is none yet: no other life of the object has the same
+	Told func() int // told messages under way; nil: none
 	Free func() int // tasks that may begin; nil: any number
 
-	FreeStreams func() int // streams that may; likewise
+	FreeStreams func() int // streams that may begin; likewise
 
 	Context context.Context // of the constructor; nil: context.Background
-	Misuse  func(err error) // is told of a Tx used outside of its event; nil: nobody is
-	Strict  int             // in so many events of an instance, and from then on in one of so many, find every use of a Tx by another goroutine, which costs some microseconds; 0: never
+	Misuse  func(err error) // called about a Tx that is used outside of its event; nil: nothing is called
+	Strict  int             // in so many events of an instance, and from then on in one of so many, every use of a Tx by another goroutine is found, which takes some microseconds; 0: never
 }
 
 // Owner is a host that owns an object.

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ConflateEvery is the least time between two frames of conflated values.
+// ConflateEvery is the shortest time between two frames of conflated values.
 const ConflateEvery = 33 * time.Millisecond
 
 const (
@@ -13,24 +13,24 @@ const (
 	maxWaitingSize = 256 << 10 // bytes of the values that wait at once
 )
 
-// Conflation is what waits of an object's conflated values: of each key the newest, until ConflateEvery after values left
-// last. Then one frame has all of them, a JSON array, for every socket that asked for such frames. A socket to which
-// something else is sent gets what waits for it first. Times and sockets are the caller's. The zero Conflation has no
-// members. Not safe for concurrent use.
+// Conflation holds an object's waiting conflated values: the newest of each key, until ConflateEvery after the last
+// frame. Then one frame, a JSON array, brings all of them to every socket that asked for such frames. Before another
+// message a socket first gets the values that wait for it. The caller supplies times and sockets. The zero Conflation
+// has no members. Not safe for concurrent use.
 type Conflation struct {
 	members map[string]*member // by the socket's id
-	values  []keyed            // in the order in which their keys were sent first
+	values  []keyed            // in the order in which their keys were first sent
 	at      map[string]int     // where in values a key is
 	size    int                // bytes of the values
 	last    uint64             // number of the newest value
-	taken   uint64             // all members have what came up to this number
-	left    time.Time          // when values left last, for all
+	taken   uint64             // all members have the values up to this number
+	left    time.Time          // when values were last sent to all
 }
 
 // member is a socket that asked for conflated frames.
 type member struct {
 	socket *Socket
-	has    uint64 // the number of the newest value that it has, if that is more than Conflation.taken
+	has    uint64 // the number of the newest value that it has, if more than Conflation.taken
 }
 
 // keyed is the newest value of a key.
@@ -45,7 +45,7 @@ type Frame struct {
 	Data    []byte
 }
 
-// Join adds a socket. Nothing that was sent before is for it.
+// Join adds a socket. It gets only later values.
 func (c *Conflation) Join(s *Socket) {
 	if c.members == nil {
 		c.members = make(map[string]*member)
@@ -62,10 +62,10 @@ func (c *Conflation) Empty() bool { return len(c.members) == 0 }
 // Waits reports whether values wait.
 func (c *Conflation) Waits() bool { return len(c.values) > 0 }
 
-// Due is when the values that wait are to leave.
+// Due returns when the waiting values must be sent.
 func (c *Conflation) Due() time.Time { return c.left.Add(ConflateEvery) }
 
-// Full reports whether the values that wait have to leave before the key's next one, of so many bytes, is added.
+// Full reports whether the waiting values must be sent before the key's next value, of so many bytes, is added.
 func (c *Conflation) Full(key string, bytes int) bool {
 	if i, waits := c.at[key]; waits {
 		return c.size-len(c.values[i].data)+bytes > maxWaitingSize
@@ -73,7 +73,7 @@ func (c *Conflation) Full(key string, bytes int) bool {
 	return len(c.values) == maxWaiting || len(c.values) > 0 && c.size+bytes > maxWaitingSize
 }
 
-// Add has a value wait, in the place of the key's earlier one.
+// Add adds a waiting value, in place of the key's earlier one.
 func (c *Conflation) Add(key string, data []byte) {
 	if c.at == nil {
 		c.at = make(map[string]int)
@@ -89,7 +89,7 @@ func (c *Conflation) Add(key string, data []byte) {
 	c.values = append(c.values, keyed{c.last, data})
 }
 
-// Behind yields the sockets for which something waits.
+// Behind yields the sockets for which values wait.
 func (c *Conflation) Behind() iter.Seq[*Socket] {
 	return func(yield func(*Socket) bool) {
 		for _, m := range c.members {
@@ -102,7 +102,7 @@ func (c *Conflation) Behind() iter.Seq[*Socket] {
 
 func (c *Conflation) lacks(m *member) bool { return c.Waits() && max(m.has, c.taken) < c.last }
 
-// Take is what waits for some of the sockets, which have it from here on.
+// Take returns the frames that wait for some of the sockets. From then on those sockets have the values.
 func (c *Conflation) Take(sockets []*Socket) []Frame {
 	if !c.Waits() {
 		return nil
@@ -117,7 +117,7 @@ func (c *Conflation) Take(sockets []*Socket) []Frame {
 	return frames.all
 }
 
-// TakeAll is what waits, for all. Nothing waits from here on.
+// TakeAll returns the frames that wait for all sockets, and empties the Conflation.
 func (c *Conflation) TakeAll(now time.Time) []Frame {
 	var frames frames
 	for _, m := range c.members {
@@ -131,7 +131,7 @@ func (c *Conflation) TakeAll(now time.Time) []Frame {
 	return frames.all
 }
 
-// frames are messages for sockets that have different things. Most have the same.
+// frames collects messages for sockets that lack different values. Most lack the same.
 type frames struct {
 	all   []Frame
 	after []uint64 // of each frame, the number after which its values begin
@@ -149,7 +149,7 @@ func (f *frames) add(c *Conflation, m *member) {
 	f.all = append(f.all, Frame{[]*Socket{m.socket}, c.array(after)})
 }
 
-// array is the values after a number, as a JSON array.
+// array returns the values after a number, as a JSON array.
 func (c *Conflation) array(after uint64) []byte {
 	out := append(make([]byte, 0, c.size+len(c.values)+1), '[')
 	for _, v := range c.values {

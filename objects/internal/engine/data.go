@@ -12,18 +12,18 @@ import (
 // Write is one change of storage: a nil Value deletes the key.
 type Write struct {
 	Key   string
-	Value []byte // JSON, or what Raw has made; nobody writes to it after it has been made
+	Value []byte // JSON, or the output of Raw; never changed after it was made
 }
 
-// rawMark begins a value that is bytes as they are. JSON cannot begin with it.
+// rawMark begins a value of raw bytes. JSON cannot begin with it.
 const rawMark = 0
 
-// Raw is the value that keeps these bytes as they are. It has a copy of them.
+// Raw returns a value that stores these bytes unchanged. It has a copy of them.
 func Raw(b []byte) []byte {
 	return append(append(make([]byte, 0, 1+len(b)), rawMark), b...)
 }
 
-// RawOf is the bytes of a value that Raw has made; false for JSON. They must not be changed.
+// RawOf returns the bytes of a value that Raw has made; false for JSON. The caller must not change them.
 func RawOf(value []byte) ([]byte, bool) {
 	if len(value) == 0 || value[0] != rawMark {
 		return nil, false
@@ -31,7 +31,7 @@ func RawOf(value []byte) ([]byte, bool) {
 	return value[1:], true
 }
 
-// Shown is a value as JSON: bytes in base64.
+// Shown returns a value as JSON: raw bytes in base64.
 func Shown(value []byte) json.RawMessage {
 	data, ok := RawOf(value)
 	if !ok {
@@ -64,13 +64,13 @@ func (e *entry) size() int {
 	return len(e.quoted) + n + len(`:,`)
 }
 
-// Len is the number of keys.
+// Len returns the number of keys.
 func (d *Data) Len() int { return len(d.entries) }
 
-// Size is the number of bytes that keys and values take when encoded.
+// Size returns the number of bytes that keys and values take when encoded.
 func (d *Data) Size() int { return d.size }
 
-// Get is the value of a key. It must not be changed.
+// Get returns the value of a key. It must not be changed.
 func (d *Data) Get(key string) ([]byte, bool) {
 	i, ok := d.find(key)
 	if !ok {
@@ -79,10 +79,10 @@ func (d *Data) Get(key string) ([]byte, bool) {
 	return d.entries[i].value, true
 }
 
-// fewMoves is how many entries writes may move that are made one by one: each moves those behind it.
+// fewMoves bounds the entries that writes may move if they are applied one by one: each moves the entries behind it.
 const fewMoves = 1 << 16
 
-// Apply makes the writes, which are sorted by key if they are many.
+// Apply applies the writes. Many writes must be sorted by key.
 func (d *Data) Apply(writes []Write) {
 	if len(writes)*len(d.entries) > fewMoves {
 		d.merge(writes)
@@ -108,7 +108,7 @@ func (d *Data) Apply(writes []Write) {
 	}
 }
 
-// merge makes many writes in one pass.
+// merge applies many writes in one pass.
 func (d *Data) merge(writes []Write) {
 	merged := make([]entry, 0, len(d.entries)+len(writes))
 	rest := d.entries
@@ -134,7 +134,7 @@ func (d *Data) merge(writes []Write) {
 	d.entries = append(merged, rest...)
 }
 
-// count adds an entry to the sums, or takes it away.
+// count adds an entry to the sums, or subtracts it.
 func (d *Data) count(e *entry, sign int) {
 	d.size += sign * e.size()
 	if e.raw() {
@@ -142,7 +142,7 @@ func (d *Data) count(e *entry, sign int) {
 	}
 }
 
-// SizeAfter is what Size would be after Apply.
+// SizeAfter returns the Size that Apply would lead to.
 func (d *Data) SizeAfter(writes []Write) int {
 	size := d.size
 	for _, w := range writes {
@@ -171,16 +171,16 @@ func (d *Data) All() iter.Seq2[string, []byte] {
 	}
 }
 
-// Entries are a stretch of a Data's entries in order. They are of use until the next Apply.
+// Entries are a range of a Data's entries in order. They are valid until the next Apply.
 type Entries struct{ of []entry }
 
-// Between are the entries whose keys are from or greater, and less than to.
+// Between returns the entries with keys from from, inclusive, to to, exclusive.
 func (d *Data) Between(from, to string) Entries { return Entries{d.between(from, to)} }
 
-// Len is how many they are.
+// Len returns the number of entries.
 func (es Entries) Len() int { return len(es.of) }
 
-// All yields them in order.
+// All yields the entries in order.
 func (es Entries) All() iter.Seq2[string, []byte] { return (&Data{entries: es.of}).All() }
 
 // AppendJSON appends the entries as one JSON object and, if some are raw, those in base64 as another:
@@ -210,7 +210,7 @@ func (d *Data) AppendJSON(dst []byte) []byte {
 	return closeBrace(dst, begin)
 }
 
-// closeBrace ends a JSON object whose entries, from begin on, each end with a comma.
+// closeBrace ends a JSON object in which each entry, from begin on, ends with a comma.
 func closeBrace(dst []byte, begin int) []byte {
 	if len(dst) > begin {
 		dst = dst[:len(dst)-1]
@@ -218,7 +218,7 @@ func closeBrace(dst []byte, begin int) []byte {
 	return append(dst, '}')
 }
 
-// DataOf is the storage made of these JSON values and raw ones. A key is in one of them.
+// DataOf returns the storage of these JSON values and raw values. A key is in only one of the maps.
 func DataOf(values map[string]json.RawMessage, raw map[string][]byte) *Data {
 	d := &Data{entries: make([]entry, 0, len(values)+len(raw))}
 	add := func(key string, value []byte) {

@@ -8,42 +8,42 @@ import (
 	"runtime/debug"
 )
 
-// Instance is one life of one object: a struct of the author's and what a host keeps for it. It runs one event at a time
-// and does no I/O; what an event wants done is in its Outcome.
+// Instance is one life of one object: the author's struct, and the host's state for it. It runs one event at a time and
+// does no I/O; the effects of an event are in its Outcome.
 type Instance struct {
-	events int // so far, if World.Strict counts them
+	events int // events so far, if World.Strict counts them
 	class  *Class
 	world  World
 	self   any
-	part   Part // nil: no event has wanted it
+	part   Part // nil: no event has used it
 }
 
-// Outcome is what an event wants done, in this order: make Writes and Alarm
-// durable, then Sends, then the answer. If Err is set there are no Writes, and of Sends only what closes sockets. The host applies Writes to Data before
+// Outcome is the effect of an event, to be carried out in this order: make Writes and Alarm durable, then send Sends,
+// then answer. If Err is set there are no Writes, and Sends only closes sockets. The host applies Writes to Data before
 // the next event.
 type Outcome struct {
 	Writes []Write
-	Alarm  *Alarm // nil: as it was
+	Alarm  *Alarm // nil: unchanged
 	Sends  []Send
 	Opened []*Socket // accepted by this event
-	Tasks  []Task    // to begin when all else of this is done
-	Target any       // what the object is put back to, before Writes, as Past.Restore has made it; nil: nothing
+	Tasks  []Task    // to begin after everything else
+	Target any       // the state to put the object back to before Writes, from Past.Restore; nil: none
 
 	Output   []byte    // a call's answer
 	Response *Response // a fetch's answer
 	Err      error     // a refusal, which Author.Refusal knows, or a fault
 
-	Forget bool // the alarm that has failed is not to run again
+	Forget bool // the failed alarm must not run again
 
 	Stack []byte // of a panic; for the log
-	Drop  bool   // the instance's memory is not to be trusted: construct it again
+	Drop  bool   // the instance's memory may be wrong: construct it again
 }
 
 // Changed reports whether the event has something to make durable.
 func (o Outcome) Changed() bool { return len(o.Writes) > 0 || o.Alarm != nil || o.Target != nil }
 
-// Start constructs the instance. The outcome is the constructor's own: it may
-// have written. If Err is set the instance is nil and the constructor's event fails.
+// Start constructs the instance. The outcome is that of the constructor, which may have written. If Err is set, the
+// instance is nil and the constructor's event has failed.
 func (c *Class) Start(w World) (*Instance, Outcome) {
 	i := &Instance{class: c, world: w}
 	out := i.run(w.Context, func(t *Tx, _ *Outcome) error {
@@ -77,7 +77,7 @@ func (i *Instance) Do(ctx context.Context, fn func(tx *Tx, self any) error) Outc
 	return i.run(ctx, func(t *Tx, _ *Outcome) error { return fn(t, i.self) })
 }
 
-// Fetch runs ServeHTTP. The request's body is a LargeBody, or in memory, and then its ContentLength is known.
+// Fetch runs ServeHTTP. The request's body is a LargeBody, or in memory with a known ContentLength.
 func (i *Instance) Fetch(r *http.Request, how Fetching) Outcome {
 	return i.run(r.Context(), func(t *Tx, o *Outcome) error {
 		if large, is := r.Body.(*LargeBody); is {
@@ -111,7 +111,7 @@ func (i *Instance) Fetch(r *http.Request, how Fetching) Outcome {
 	})
 }
 
-// Message runs WebSocketMessage. A socket that is not open is not_found.
+// Message runs WebSocketMessage. If the socket is not open, the outcome is not_found.
 func (i *Instance) Message(ctx context.Context, socket string, m Message) Outcome {
 	return i.run(ctx, func(t *Tx, _ *Outcome) error {
 		s, err := t.open(socket)
@@ -153,8 +153,8 @@ func (t *Tx) open(id string) (*Socket, error) {
 	return s, nil
 }
 
-// Alarm runs the Alarm handler. Its outcome clears the alarm, or sets the one
-// that the handler set; if it failed the alarm is as it was, and Alarm.Failed says what it is to be.
+// Alarm runs the Alarm handler. The outcome clears the alarm, or sets the one that the handler has set. If the handler
+// failed, the alarm is unchanged, and the host applies Alarm.Failed.
 func (i *Instance) Alarm(ctx context.Context, info AlarmInfo) Outcome {
 	return i.run(ctx, func(t *Tx, _ *Outcome) error {
 		t.DeleteAlarm()
@@ -165,13 +165,13 @@ func (i *Instance) Alarm(ctx context.Context, info AlarmInfo) Outcome {
 // Sleeps reports whether the instance has something to save before it is dropped.
 func (i *Instance) Sleeps() bool { return i.class.Author.Sleeps(i.self) }
 
-// Sleep runs what the instance does before it is dropped.
+// Sleep runs the instance's code for saving before it is dropped.
 func (i *Instance) Sleep(ctx context.Context) Outcome {
 	return i.run(ctx, func(t *Tx, _ *Outcome) error { return i.class.Author.Sleep(i.self, t) })
 }
 
-// run is one event: a handler inside a transaction. A panic is a fault, and
-// nothing is left behind unless it succeeds.
+// run runs one event: a handler inside a transaction. A panic is a fault. An event that does not succeed leaves nothing
+// behind.
 func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (out Outcome) {
 	t := i.begin(ctx)
 	returned := false
@@ -185,7 +185,7 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 	err := guard(func() error { return handler(t, &out) }, &out)
 	returned = true
 	if err == nil {
-		err = t.err // an abort that the handler has recovered from
+		err = t.err // an abort from which the handler has recovered
 	}
 	if t.asked.Load() && t.parent.Value(EventKey{}).(Event).GaveWay() {
 		err, out.Stack = ErrGaveWay, nil
@@ -216,7 +216,7 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 	return out
 }
 
-// finish returns in out what the event wants done. An error is that of a limit, and the instance's memory is not to be trusted.
+// finish fills out with the effects of the event. An error is that of a limit; then the instance's memory may be wrong.
 func (t *Tx) finish(out *Outcome) error {
 	if out.Writes = t.changes(); t.target != nil {
 		out.Writes, out.Target, out.Drop = staying(out.Writes), t.target, true
@@ -233,7 +233,7 @@ func (t *Tx) finish(out *Outcome) error {
 	return nil
 }
 
-// fits refuses writes that are too much.
+// fits refuses writes beyond the limits.
 func (t *Tx) fits(writes []Write) error {
 	written := 0
 	for _, w := range writes {

@@ -2,30 +2,31 @@ package engine
 
 import "slices"
 
-// Part takes part in the transactions of an object's events beside its keys: an object's database. It is made by the first
-// event that wants it, and belongs to the instance. What it wants to be kept it writes with Tx.Store, when Commit is
-// called. Close may be called by any goroutine; all else is called by the one that runs the event.
+// Part takes part in the transactions of an object's events, beside the keys: an object's database. The first event
+// that uses it makes it, and it belongs to the instance. When Commit is called, the Part writes its changes with
+// Tx.Store. Any goroutine may call Close; the goroutine that runs the event calls all other methods.
 type Part interface {
-	// Commit is called when the handler has returned well. An error fails the event, and the instance is dropped.
+	// Commit is called when the handler has succeeded. An error fails the event, and the instance is dropped.
 	Commit(t *Tx) error
 
-	// Rollback takes back what the event has done since the Transact at this depth began. At depth 0 the event has failed.
+	// Rollback undoes the event's changes since the Transact at this depth began. Depth 0 means that the event has
+	// failed.
 	Rollback(t *Tx, depth int)
 
-	// Fold makes what was done since the Transact at this depth part of what is around it.
+	// Fold makes the changes since the Transact at this depth part of the enclosing one.
 	Fold(t *Tx, depth int)
 
-	// DeleteAll is called before the event deletes what its author has stored.
+	// DeleteAll is called before the event deletes everything that its author has stored.
 	DeleteAll(t *Tx)
 
-	// Close gives back what the part holds. It is of no use any more, once the event at work has ended.
+	// Close releases the part's resources. After the event in progress the part must not be used.
 	Close()
 }
 
-// TxKey is the key under which a Tx, as a context, has itself.
+// TxKey is the context key under which a Tx holds itself.
 type TxKey struct{}
 
-// Part is the instance's Part, which open makes if there is none.
+// Part returns the instance's Part, made by open if there is none.
 func (t *Tx) Part(open func() Part) Part {
 	if t.run.part == nil {
 		t.run.part = open()
@@ -33,19 +34,19 @@ func (t *Tx) Part(open func() Part) Part {
 	return t.run.part
 }
 
-// Use fails whoever uses the Tx after its event, or in another goroutine. A Part calls it first.
+// Use fails a goroutine that uses the Tx after its event, or from outside of it. A Part calls it first.
 func (t *Tx) Use() { t.use() }
 
-// MustRun is Use for what may run in a coroutine of the event's goroutine.
+// MustRun is Use for code that may run in a coroutine of the event's goroutine.
 func (t *Tx) MustRun() { t.mustRun() }
 
-// Depth is how many Transacts are at work, one within the other.
+// Depth returns the number of nested Transacts in progress.
 func (t *Tx) Depth() int { return len(t.layers) - 1 }
 
-// Limits are those of the class.
+// Limits returns the limits of the class.
 func (t *Tx) Limits() *Limits { return t.limits() }
 
-// Look is Stored for a Part: it may be called in a coroutine, and says what the store has not answered.
+// Look is Stored for a Part: it may be called in a coroutine, and returns an error if the store has not answered.
 func (t *Tx) Look(key string) ([]byte, error) {
 	for _, l := range slices.Backward(t.layers) {
 		if v, ok := l.writes[key]; ok {
@@ -55,15 +56,15 @@ func (t *Tx) Look(key string) ([]byte, error) {
 	return t.run.world.Data.Read(t, key)
 }
 
-// Close gives back what the instance holds beside memory. A host calls it when it drops the instance. A nil Instance holds
-// nothing.
+// Close releases the instance's resources beside memory. A host calls it when it drops the instance. A nil Instance has
+// none.
 func (i *Instance) Close() {
 	if i != nil && i.part != nil {
 		i.part.Close()
 	}
 }
 
-// commitPart has the part write what the event has done.
+// commitPart lets the part write the event's changes.
 func (t *Tx) commitPart(out *Outcome) error {
 	if t.run.part == nil {
 		return nil
@@ -75,7 +76,7 @@ func (t *Tx) commitPart(out *Outcome) error {
 	return t.err
 }
 
-// rollbackPart has the part forget what the event has done. If it cannot, the instance is dropped.
+// rollbackPart lets the part undo the event's changes. If that fails, the instance is dropped.
 func (t *Tx) rollbackPart() {
 	if t.run.part == nil {
 		return

@@ -7,17 +7,17 @@ import (
 	"strconv"
 )
 
-// Response is what ServeHTTP wrote. Status 101: it accepted the socket.
+// Response is the response that ServeHTTP wrote. Status 101 means that it accepted the socket.
 type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte
 
-	Stream Stream        // writes what follows Body, once the event is durable; nil: nothing follows
-	Rest   io.ReadCloser // what follows Body, for whoever has asked; nil: nothing
+	Stream Stream        // writes the rest of the body once the event is durable; nil: there is no rest
+	Rest   io.ReadCloser // the rest of the body, for whoever sent the request; nil: none
 }
 
-// HTTP is the response as net/http has it.
+// HTTP returns the response in net/http's form.
 func (r *Response) HTTP(to *http.Request) *http.Response {
 	response := &http.Response{
 		Status: strconv.Itoa(r.Status) + " " + http.StatusText(r.Status), StatusCode: r.Status,
@@ -30,14 +30,14 @@ func (r *Response) HTTP(to *http.Request) *http.Response {
 	return response
 }
 
-// rest is a body of which some is there.
+// rest is a body whose beginning is in memory.
 type rest struct {
 	io.Reader
 	io.Closer
 }
 
-// responseWriter collects a response, as httptest's recorder does. A body beyond the limit aborts the event. It is an
-// http.Flusher, since some code wants one.
+// responseWriter collects a response, as httptest's recorder does. A body beyond the limit aborts the event. It
+// implements http.Flusher because some code requires one.
 type responseWriter struct {
 	tx     *Tx
 	header http.Header

@@ -16,15 +16,15 @@ import (
 type Message struct {
 	Binary   bool
 	Data     []byte
-	Conflate string // the key of a value of which only the newest counts; "": it is a message like any other
+	Conflate string // the key of a value of which only the newest counts; "": an ordinary message
 }
 
-// Close is how a socket ended, or shall end.
+// Close says how a socket ended, or is to end.
 type Close struct {
 	Code   int
 	Reason string
 	Clean  bool
-	Fault  string // the code of what went wrong; "": nothing
+	Fault  string // the code of the failure; "": none
 }
 
 // Op is what a Send does.
@@ -38,33 +38,33 @@ const (
 	OpConflate // the message is a value for the object's Conflation
 )
 
-// Send is one thing an event does to sockets, in the order in which it did them.
+// Send is one operation of an event on sockets; the order is that of the event.
 type Send struct {
 	Op         Op
 	Sockets    []*Socket
 	Message    Message
 	Close      Close
-	Attachment []byte // nil: there is none any more
+	Attachment []byte // nil: removed
 	Opened     int    // how many sockets the event had accepted before
 }
 
 // SocketInfo is a socket as hosts and gateways describe it.
 type SocketInfo struct {
 	ID         string
-	Gateway    string // that holds it; "": it is away, and may come back
+	Gateway    string // the gateway that holds it; "": it is away, and may come back
 	Slot       uint32 // its place at the gateway
 	Region     string
 	Tags       []string
 	Attachment []byte // JSON; nil: none
 	Order      uint64 // among the object's sockets, as accepted: 1, 2, 3
-	Conflated  bool   // it gets conflated values in frames of many
-	Principal  []byte // who opened it, as JSON; nil: nobody in particular
+	Conflated  bool   // it gets conflated values in common frames
+	Principal  []byte // the opener, as JSON; nil: no principal
 
-	Subprotocol string // that was agreed on
+	Subprotocol string // the agreed one
 
 	Session uint32 // the host's number for a socket that may come back; 0: it may not
 
-	Auto *Auto // what the gateway answers by itself, as the owner knows that has accepted the socket, or of one that may come back; nil: nothing
+	Auto *Auto // the gateway's automatic answer, known only to the owner that accepted the socket, and for a socket that may come back; nil: none
 }
 
 // Auto is a text message that a gateway answers by itself.
@@ -74,22 +74,22 @@ type Auto struct{ Request, Response string }
 type Socket struct {
 	info   SocketInfo
 	closed bool // by the object
-	ended  bool // its end is being told
+	ended  bool // the object is being told its end
 }
 
 // Info describes the socket. It must not be changed.
 func (s *Socket) Info() SocketInfo { return s.info }
 
-// ID is the socket's id.
+// ID returns the socket's id.
 func (s *Socket) ID() string { return s.info.ID }
 
-// Gateway is the gateway that holds the socket.
+// Gateway returns the gateway that holds the socket.
 func (s *Socket) Gateway() string { return s.info.Gateway }
 
 // Closed reports whether the object has closed the socket.
 func (s *Socket) Closed() bool { return s.closed }
 
-// Place notes where a socket is now that may come back, and who has brought it there.
+// Place notes the new place of a socket that may come back, and the principal that has brought it there.
 func (s *Socket) Place(gateway string, slot uint32, region string, principal []byte) {
 	s.info.Gateway, s.info.Slot, s.info.Region, s.info.Principal = gateway, slot, region, principal
 }
@@ -110,7 +110,7 @@ type Sockets struct {
 	order []*Socket // by SocketInfo.Order
 }
 
-// Add puts in a socket that a gateway holds. Sockets may be added in any order if they have an Order.
+// Add adds a socket that a gateway holds. Sockets with an Order may be added in any order.
 func (ss *Sockets) Add(info SocketInfo) {
 	if ss.byID == nil {
 		ss.byID = make(map[string]*Socket)
@@ -124,29 +124,29 @@ func (ss *Sockets) Add(info SocketInfo) {
 	ss.order = slices.Insert(ss.order, at, s)
 }
 
-// AddEnded is Add for a socket whose end the object has not been told yet: what is sent to it is dropped.
+// AddEnded is Add for a socket whose end the object has not been told yet: messages to it are dropped.
 func (ss *Sockets) AddEnded(info SocketInfo) {
 	ss.Add(info)
 	ss.byID[info.ID].ended = true
 }
 
-// Len is the number of sockets.
+// Len returns the number of sockets.
 func (ss *Sockets) Len() int { return len(ss.order) }
 
 // Has reports whether the socket is open.
 func (ss *Sockets) Has(id string) bool { return ss.byID[id] != nil }
 
-// Find is the socket with an id; nil if there is none.
+// Find returns the socket with an id; nil if there is none.
 func (ss *Sockets) Find(id string) *Socket { return ss.byID[id] }
 
-// All are the sockets, most recently accepted first.
+// All returns the sockets, most recently accepted first.
 func (ss *Sockets) All() []*Socket {
 	all := slices.Clone(ss.order)
 	slices.Reverse(all)
 	return all
 }
 
-// next is the Order of the socket that is accepted next.
+// next returns the Order of the next accepted socket.
 func (ss *Sockets) next() uint64 {
 	if len(ss.order) == 0 {
 		return 1
@@ -161,7 +161,7 @@ func (ss *Sockets) remove(s *Socket) {
 	}
 }
 
-// before is a socket as it was before the event changed it.
+// before is the state of a socket before the event changed it.
 type before struct {
 	socket     *Socket
 	opened     bool // by this event
@@ -173,7 +173,7 @@ func (t *Tx) note(s *Socket) {
 	t.undo = append(t.undo, before{socket: s, closed: s.closed, attachment: s.info.Attachment})
 }
 
-// undoSockets takes back what was done to sockets, but for the first n changes.
+// undoSockets undoes the changes of sockets after the first n.
 func (t *Tx) undoSockets(n int) {
 	for _, was := range slices.Backward(t.undo[n:]) {
 		was.socket.closed, was.socket.info.Attachment = was.closed, was.attachment
@@ -186,7 +186,7 @@ func (t *Tx) undoSockets(n int) {
 	t.undo = t.undo[:n]
 }
 
-// Answered is when the gateway has answered the socket by itself last; zero: never.
+// Answered returns when the gateway last answered the socket by itself; zero: never.
 func (t *Tx) Answered(s *Socket) time.Time {
 	t.use()
 	if t.run.world.Answered == nil {
@@ -195,7 +195,8 @@ func (t *Tx) Answered(s *Socket) time.Time {
 	return t.run.world.Answered(s)
 }
 
-// Sockets yields those that are open for the event, most recently accepted first: with the tag or, if all, every one.
+// Sockets yields the sockets that are open for the event, most recently accepted first: those with the tag or, with
+// all, every one.
 func (t *Tx) Sockets(tag string, all bool) iter.Seq[*Socket] {
 	t.use()
 	return func(yield func(*Socket) bool) {
@@ -207,10 +208,10 @@ func (t *Tx) Sockets(tag string, all bool) iter.Seq[*Socket] {
 	}
 }
 
-// Open is the most that Sockets yields.
+// Open returns an upper bound of the sockets that Sockets yields.
 func (t *Tx) Open() int { return len(t.run.world.Sockets.order) }
 
-// Socket is the one with this id; false if it is not open.
+// Socket returns the socket with this id; false if it is not open.
 func (t *Tx) Socket(id string) (*Socket, bool) {
 	t.use()
 	s, ok := t.run.world.Sockets.byID[id]
@@ -220,15 +221,15 @@ func (t *Tx) Socket(id string) (*Socket, bool) {
 // offer is the socket that a request wants to open.
 type offer struct {
 	info         SocketInfo
-	subprotocols []string // that the client speaks
+	subprotocols []string // the client's
 	agreed       string   // one of them
 	taken        bool
 }
 
-// handshakeProtocol is the header in which both sides of a handshake name subprotocols.
+// handshakeProtocol is the header of a handshake that names subprotocols.
 const handshakeProtocol = "Sec-WebSocket-Protocol"
 
-// subprotocols are those that a client offers.
+// subprotocols returns the subprotocols that a client offers.
 func subprotocols(header http.Header) (offered []string) {
 	for _, line := range header.Values(handshakeProtocol) {
 		for name := range strings.SplitSeq(line, ",") {
@@ -238,7 +239,7 @@ func subprotocols(header http.Header) (offered []string) {
 	return offered
 }
 
-// handshake is the header with the subprotocol that was agreed on, and no other.
+// handshake returns the header with the agreed subprotocol, and no other.
 func (o *offer) handshake(header http.Header) http.Header {
 	for name := range header {
 		if strings.EqualFold(name, handshakeProtocol) {
@@ -251,18 +252,18 @@ func (o *offer) handshake(header http.Header) http.Header {
 	return header
 }
 
-// Acceptance is how a socket is taken.
+// Acceptance says how a socket is accepted.
 type Acceptance struct {
 	Tags         []string
 	Conflated    bool
-	Subprotocols []string // that the object speaks, the dearest first
-	Auto         *Auto    // nil: the gateway answers nothing by itself
+	Subprotocols []string // the object's, the preferred first
+	Auto         *Auto    // nil: the gateway answers no message by itself
 }
 
 // maxAuto is how many bytes the texts of an Auto may have.
 const maxAuto = 2 << 10
 
-// Accept takes the socket that the event's request wants to open.
+// Accept accepts the socket that the event's request wants to open.
 func (t *Tx) Accept(how Acceptance) (*Socket, error) {
 	t.use()
 	most := t.limits()
@@ -310,7 +311,7 @@ func (t *Tx) Accept(how Acceptance) (*Socket, error) {
 	return s, nil
 }
 
-// SendTo sends m to a socket when the event has committed. To a socket that was closed, or has ended, it does nothing. A
+// SendTo sends m to a socket when the event has committed. It does nothing for a socket that was closed or has ended. A
 // message that is too long, or a text that is not UTF-8, aborts the event.
 func (t *Tx) SendTo(s *Socket, m Message) {
 	t.use()
@@ -321,7 +322,7 @@ func (t *Tx) SendTo(s *Socket, m Message) {
 		return
 	}
 	n := len(t.sends)
-	if n > t.top().sends { // what a savepoint has sent is not joined with what was sent before it
+	if n > t.top().sends { // messages of a savepoint are not joined with those before it
 		if last := &t.sends[n-1]; last.Op == OpMessage && same(last.Message, m) && last.Sockets[len(last.Sockets)-1] != s {
 			last.Sockets = append(last.Sockets, s)
 			return
@@ -336,8 +337,8 @@ func (t *Tx) send(s Send) {
 	t.sends = append(t.sends, s)
 }
 
-// Broadcast sends m to all sockets but those excepted. One with a key goes to each socket that asked for conflated values,
-// with the values of others, also if it is excepted: the frame is the same for all.
+// Broadcast sends m to all sockets except the excepted ones. A message with a key goes to each socket that asked for
+// conflated values, together with other values, also if the socket is excepted: the frame is the same for all.
 func (t *Tx) Broadcast(m Message, except ...*Socket) {
 	t.use()
 	t.checkMessage(m)
@@ -377,14 +378,14 @@ func (t *Tx) checkMessage(m Message) {
 	}
 }
 
-// same reports whether a loop over sockets is sending one message to the next.
+// same reports whether consecutive sends have the same message, as in a loop over sockets.
 func same(a, b Message) bool {
 	return a.Binary == b.Binary && len(a.Data) == len(b.Data) &&
 		(len(a.Data) == 0 || &a.Data[0] == &b.Data[0] || bytes.Equal(a.Data, b.Data))
 }
 
-// CloseSocket closes a socket after what was sent to it before. A code that is not for applications aborts the event; a
-// reason is cut to what a close frame holds.
+// CloseSocket closes a socket after the messages that were sent to it before. A code that is not for applications
+// aborts the event; a reason is cut to what fits into a close frame.
 func (t *Tx) CloseSocket(s *Socket, code int, reason string) {
 	t.use()
 	if !mayClose(code) {
@@ -398,7 +399,7 @@ func (t *Tx) CloseSocket(s *Socket, code int, reason string) {
 	t.send(Send{Op: OpClose, Sockets: []*Socket{s}, Close: Close{Code: code, Reason: cut(reason)}})
 }
 
-// closeAll closes all sockets that are open.
+// closeAll closes all open sockets.
 func (i *Instance) closeAll() (sends []Send) {
 	const serviceRestart = 1012
 	for _, s := range i.world.Sockets.All() {
@@ -414,7 +415,7 @@ func mayClose(code int) bool {
 	return code == 1000 || code == 1001 || code == 1003 || 1007 <= code && code <= 1013 || 3000 <= code && code <= 4999
 }
 
-// cut is as much of a reason as a close frame holds, in whole characters.
+// cut returns as much of a reason as fits into a close frame, in whole characters.
 func cut(reason string) string {
 	const most = 123 // bytes
 	reason = strings.ToValidUTF8(reason, "\uFFFD")
@@ -428,7 +429,7 @@ func cut(reason string) string {
 	return reason[:end]
 }
 
-// Attach keeps data with the socket for as long as it is open; nil takes it away. More than the limit aborts the event.
+// Attach keeps data with the socket while it is open; nil removes it. Data beyond the limit aborts the event.
 func (t *Tx) Attach(s *Socket, data []byte) {
 	t.use()
 	if most := t.limits().Attachment; len(data) > most {
@@ -439,7 +440,7 @@ func (t *Tx) Attach(s *Socket, data []byte) {
 	t.send(Send{Op: OpAttach, Sockets: []*Socket{s}, Attachment: data})
 }
 
-// Attachment is what Attach kept; nil if there is nothing.
+// Attachment returns the data that Attach kept; nil if there is none.
 func (t *Tx) Attachment(s *Socket) []byte {
 	t.use()
 	return s.info.Attachment

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Get is the stored value of an author's key, as the event sees it. It must not be changed.
+// Get returns the stored value of an author's key, as the event sees it. The caller must not change it.
 func (t *Tx) Get(key string) ([]byte, bool) {
 	if strings.HasPrefix(key, Reserved) {
 		t.refuseKey(key)
@@ -16,8 +16,8 @@ func (t *Tx) Get(key string) ([]byte, bool) {
 	return t.Stored(key)
 }
 
-// Set writes the value of an author's key, which nobody may change any more. A key that is empty, too long, not UTF-8 or
-// reserved aborts the event.
+// Set writes the value of an author's key. The caller must not change the value afterwards. A key that is empty, too
+// long, not UTF-8 or reserved aborts the event.
 func (t *Tx) Set(key string, value []byte) {
 	t.use()
 	t.checkKey(key)
@@ -36,20 +36,20 @@ func (t *Tx) Delete(key string) bool {
 	return existed
 }
 
-// Remove removes an author's key, which is there.
+// Remove removes an author's key, which must exist.
 func (t *Tx) Remove(key string) {
 	t.use()
 	t.put(key, nil)
 }
 
-// checkKey aborts the event over a key that no author can have.
+// checkKey aborts the event if the key is not one for authors.
 func (t *Tx) checkKey(key string) {
 	if most := t.limits().Key; key == "" || len(key) > most || strings.HasPrefix(key, Reserved) || !utf8.ValidString(key) {
 		t.refuseKey(key)
 	}
 }
 
-// refuseKey aborts the event over a key that no author can have.
+// refuseKey aborts the event, with the reason why the key is not one for authors.
 func (t *Tx) refuseKey(key string) {
 	switch most := t.limits().Key; {
 	case key == "":
@@ -63,7 +63,7 @@ func (t *Tx) refuseKey(key string) {
 	}
 }
 
-// Range is Entries for authors: reserved keys are not among them.
+// Range is Entries for authors, without reserved keys.
 func (t *Tx) Range(from, to string, backward bool) iter.Seq2[string, []byte] {
 	return t.Entries(max(from, firstKey), to, backward)
 }
@@ -73,7 +73,7 @@ func (t *Tx) Keys(from, to string, backward bool) iter.Seq[string] {
 	return t.keys(max(from, firstKey), to, backward)
 }
 
-// DeleteAll removes what an author has stored, keys, blobs and database, and the alarm.
+// DeleteAll removes everything that an author has stored (keys, blobs and database), and the alarm.
 func (t *Tx) DeleteAll() {
 	t.DeleteAlarm()
 	if t.run.part != nil {
@@ -85,14 +85,14 @@ func (t *Tx) DeleteAll() {
 	t.clear(Pages, After(Pages))
 }
 
-// clear removes all entries of a stretch. It reads no values.
+// clear removes all entries in a range. It reads no values.
 func (t *Tx) clear(from, to string) {
 	for key := range t.keys(from, to, false) {
 		t.put(key, nil)
 	}
 }
 
-// Stored is Get for the runtime: of any key.
+// Stored is Get for the runtime, with any key.
 func (t *Tx) Stored(key string) ([]byte, bool) {
 	t.use()
 	for _, l := range slices.Backward(t.layers) {
@@ -105,14 +105,14 @@ func (t *Tx) Stored(key string) ([]byte, bool) {
 	return value, value != nil
 }
 
-// mustHave aborts the event over a read that the store has not answered.
+// mustHave aborts the event if the store has not answered a read.
 func (t *Tx) mustHave(err error) {
 	if err != nil {
 		t.Abort(t.errorf(unavailable, "the object's storage could not be read; nothing was changed: %v", err))
 	}
 }
 
-// Store is Set for the runtime: of any key, without a check. A nil value deletes.
+// Store is Set for the runtime, with any key and without a check. A nil value deletes.
 func (t *Tx) Store(key string, value []byte) {
 	t.use()
 	t.put(key, value)
@@ -126,9 +126,9 @@ func (t *Tx) put(key string, value []byte) {
 	top.writes[key] = value
 }
 
-// Entries yields the entries whose keys are from or greater, and less than to, in the order of their bytes or from the end.
-// They are those of when the loop begins: it may write and delete. A value must not be changed. The loop may run in a
-// coroutine, as that of iter.Pull.
+// Entries yields the entries with keys from from, inclusive, to to, exclusive, in the order of their bytes or backward.
+// They are the entries at the beginning of the loop, so the loop may write and delete. The caller must not change a
+// value. The loop may run in a coroutine, as that of iter.Pull.
 func (t *Tx) Entries(from, to string, backward bool) iter.Seq2[string, []byte] {
 	t.use()
 	return func(yield func(string, []byte) bool) {
@@ -164,7 +164,7 @@ func (t *Tx) next(all *overlay) (Write, bool) {
 	return w, more
 }
 
-// written are the event's own writes in a stretch of keys, deletions too, in order.
+// written returns the event's own writes in a range of keys, deletions too, in order.
 func (t *Tx) written(from, to string) []Write {
 	var merged map[string][]byte
 	for i := range t.layers {
@@ -180,7 +180,7 @@ func (t *Tx) written(from, to string) []Write {
 	return sorted(merged)
 }
 
-// Count is the number of entries in a stretch of an author's keys.
+// Count returns the number of entries in a range of an author's keys.
 func (t *Tx) Count(from, to string) int {
 	t.use()
 	from = max(from, firstKey)
@@ -200,8 +200,8 @@ func (t *Tx) Count(from, to string) int {
 	return n
 }
 
-// changes are the event's writes that change something, or may do so, sorted by key. What a key had is not worth waiting
-// for.
+// changes returns the event's writes that may change something, sorted by key. Reading the old values from the store
+// would take too long.
 func (t *Tx) changes() []Write {
 	writes := t.layers[0].writes
 	if len(writes) == 0 {

@@ -6,54 +6,54 @@ import (
 	"strings"
 )
 
-// Stored is an object's storage as of the last event, beneath the writes of the event at work. A host keeps large ones in
-// parts, which it reads when they are asked for: a read may wait for the store, and its error says that the store has not
-// answered. Data is one that is wholly in memory.
+// Stored is an object's storage as of the last event, below the writes of the event in progress. A host keeps large
+// objects in parts, which it reads on demand: a read may wait for the store, and an error says that the store has not
+// answered. Data is a Stored that is wholly in memory.
 type Stored interface {
-	// Read is the value of a key, nil if there is none. It must not be changed.
+	// Read returns the value of a key, nil if there is none. The caller must not change it.
 	Read(ctx context.Context, key string) ([]byte, error)
 
 	// Known is Read without waiting; false if the store would have to be asked.
 	Known(key string) (value []byte, known bool)
 
-	// Scan goes through the entries whose keys are from or greater, and less than to, in the order of their bytes or from the
-	// end. They are those of now, until the next event is applied.
+	// Scan yields the entries with keys from from, inclusive, to to, exclusive, in the order of their bytes or
+	// backward. They are the present ones, until the next event is applied.
 	Scan(ctx context.Context, from, to string, backward bool) Scan
 
-	// Keys is Scan without the values: instead of each it has some bytes, or none.
+	// Keys is Scan without the values: each value is some bytes, or none.
 	Keys(ctx context.Context, from, to string, backward bool) Scan
 
-	// Count is how many they are.
+	// Count returns the number of entries in a range.
 	Count(ctx context.Context, from, to string) (int, error)
 
-	// Size is the number of bytes that keys and values take, and SizeAfter what it would be after the writes. Of a large
-	// object both count what is yet to be cleared away.
+	// Size returns the bytes of keys and values, and SizeAfter the Size that the writes would lead to. For a large
+	// object both also count bytes that have yet to be merged away.
 	Size() int
 	SizeAfter(writes []Write) int
 
-	// Snapshot is the entries whose keys are from or greater, and less than to, as they are now. Later writes do not change
-	// it. Whoever reads it when the object has long had others in their place may be told that they are gone.
+	// Snapshot returns the entries in a range, as they are now. Later writes do not change it. If it is read long after
+	// the object has replaced them, a read may fail because they are gone.
 	Snapshot(from, to string) Stored
 }
 
-// Scan yields entries one after the other. It reports false at the end, and after an error.
+// Scan yields entries in order. It reports false at the end, and after an error.
 type Scan interface {
 	Next() (w Write, ok bool, err error)
 }
 
-// Read is Get for a Stored.
+// Read implements Stored.
 func (d *Data) Read(_ context.Context, key string) ([]byte, error) {
 	value, _ := d.Get(key)
 	return value, nil
 }
 
-// Known is Get for a Stored.
+// Known implements Stored.
 func (d *Data) Known(key string) ([]byte, bool) {
 	value, _ := d.Get(key)
 	return value, true
 }
 
-// Scan is the entries of now.
+// Scan returns the present entries.
 func (d *Data) Scan(_ context.Context, from, to string, backward bool) Scan {
 	return &scan{d.between(from, to), backward}
 }
@@ -63,10 +63,10 @@ func (d *Data) Keys(ctx context.Context, from, to string, backward bool) Scan {
 	return d.Scan(ctx, from, to, backward)
 }
 
-// Snapshot is a copy of a stretch.
+// Snapshot returns a copy of a range.
 func (d *Data) Snapshot(from, to string) Stored { return d.Copy(from, to) }
 
-// Copy is a copy of a stretch. Values are shared, as nobody changes them.
+// Copy returns a copy of a range. It shares the values, which never change.
 func (d *Data) Copy(from, to string) *Data {
 	c := &Data{entries: slices.Clone(d.between(from, to))}
 	for i := range c.entries {
@@ -75,7 +75,7 @@ func (d *Data) Copy(from, to string) *Data {
 	return c
 }
 
-// Count is how many entries a stretch has.
+// Count returns how many entries a range has.
 func (d *Data) Count(_ context.Context, from, to string) (int, error) {
 	return len(d.between(from, to)), nil
 }
@@ -89,7 +89,7 @@ func (d *Data) between(from, to string) []entry {
 	return d.entries[first:last]
 }
 
-// scan is a stretch of a Data.
+// scan is a range of a Data.
 type scan struct {
 	entries  []entry
 	backward bool
@@ -115,7 +115,7 @@ type overlay struct {
 	own      []Write
 	backward bool
 
-	begun, more bool // more: next is kept's next
+	begun, more bool // more: next is the next entry of kept
 	next        Write
 }
 
@@ -156,7 +156,7 @@ func (o *overlay) Next() (w Write, ok bool, err error) {
 	return Write{}, false, nil
 }
 
-// between are the writes, sorted by key, whose keys are from or greater, and less than to.
+// between returns the writes, which are sorted by key, with keys from from, inclusive, to to, exclusive.
 func between(writes []Write, from, to string) []Write {
 	find := func(key string) int {
 		i, _ := slices.BinarySearchFunc(writes, key, func(w Write, key string) int { return strings.Compare(w.Key, key) })

@@ -8,27 +8,26 @@ import (
 	"sync"
 )
 
-// Stream is what an event wants written as the rest of its response, once the event is durable, outside of events: a Task
-// with a writer.
+// Stream writes the rest of a response, once the event is durable, outside of events: it is a Task with a writer.
 type Stream func(ctx context.Context, ask Asker, out io.Writer) error
 
-// Takes is what whoever makes a request can do with a response.
+// Takes says which responses the sender of a request can receive.
 type Takes uint8
 
-// What can be taken.
+// The kinds of responses that a sender can receive.
 const (
-	TakesWhole  Takes = iota // a response that is there as a whole
-	TakesStream              // one that is written while it is read, too
-	TakesNoMore              // likewise, but there are too many of those now
+	TakesWhole  Takes = iota // a response that is complete
+	TakesStream              // also one that is written while it is read
+	TakesNoMore              // likewise, but too many of those are running
 )
 
-// Fetching is a request beside the request.
+// Fetching is what a host adds to an HTTP request.
 type Fetching struct {
 	Socket *SocketInfo // that the gateway would hold; nil: the request does not want to open one
 	Takes  Takes
 }
 
-// Stream has the rest of the response written when the event has committed.
+// Stream writes the rest of the response when the event has committed.
 func (t *Tx) Stream(s Stream) {
 	t.use()
 	free := t.run.world.FreeStreams
@@ -47,7 +46,7 @@ func (t *Tx) Stream(s Stream) {
 	t.streams = append(t.streams, s)
 }
 
-// streamOf is the stream of a response, if one is to run: HEAD has no body.
+// streamOf returns the stream of a response, if one has to run: a response to HEAD has no body.
 func (t *Tx) streamOf(r *http.Request) Stream {
 	if len(t.streams) == 0 || r.Method == http.MethodHead {
 		return nil
@@ -55,8 +54,8 @@ func (t *Tx) streamOf(r *http.Request) Stream {
 	return t.streams[0]
 }
 
-// LargeBody is the body of a request that has not come when the event begins. Only a Stream reads it. The zero LargeBody is
-// usable.
+// LargeBody is the body of a request that is still to be received when the event begins. Only a Stream reads it. The
+// zero LargeBody is usable.
 type LargeBody struct {
 	tx   *Tx   // of the event
 	most int64 // bytes
@@ -67,14 +66,14 @@ type LargeBody struct {
 	err  error
 }
 
-// Begin has the body read from here on.
+// Begin makes the body readable.
 func (b *LargeBody) Begin(from io.Reader) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.from = from
 }
 
-// Read reads for a Stream. It aborts the event if that reads.
+// Read reads for a Stream. It aborts an event that reads.
 func (b *LargeBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -98,7 +97,7 @@ func (b *LargeBody) Read(p []byte) (int, error) {
 // Close does nothing: the stream's end ends the body.
 func (b *LargeBody) Close() error { return nil }
 
-// large refuses a body that the class does not take.
+// large refuses a body that is too large for the class.
 func (t *Tx) large(b *LargeBody, length int64) error {
 	b.tx, b.most = t, t.limits().Upload
 	switch {

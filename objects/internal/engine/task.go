@@ -5,11 +5,11 @@ import "context"
 // Asker asks another object, until ctx ends.
 type Asker func(ctx context.Context, q Question) (Answer, error)
 
-// Task is what an event wants run once it is durable, outside of events. A host gives it a context that ends when it has to,
-// and a way to ask objects.
+// Task runs once its event is durable, outside of events. The host gives it a context that ends when the task must end,
+// and a function that asks objects.
 type Task func(ctx context.Context, ask Asker) error
 
-// Go has the task begin when the event has committed.
+// Go starts the task when the event has committed.
 func (t *Tx) Go(task Task) {
 	t.use()
 	if free := t.run.world.Free; free != nil && len(t.tasks) >= free() {

@@ -9,32 +9,32 @@ import (
 	"time"
 )
 
-// Told is a message that an object has told and that is not delivered yet, as the object's storage keeps it.
+// Told is a message that an object has told and that is not delivered yet, as it is stored.
 type Told struct {
-	N    uint64    `json:"n"`              // the object's count of what it has told; it orders the messages of one pair
+	N    uint64    `json:"n"`              // the object's number for it; it orders the messages of one pair
 	To   string    `json:"to"`             // the receiver, "class.hex"
 	Name string    `json:"name,omitempty"` // the receiver's name, if it is known
-	Near string    `json:"near,omitempty"` // the region in which a host is looked for first if nobody owns the receiver
+	Near string    `json:"near,omitempty"` // the region whose hosts are preferred if nobody owns the receiver
 	Call string    `json:"call"`
 	Key  string    `json:"key,omitempty"`
-	At   time.Time `json:"at,omitzero"` // when it is to be delivered; zero: at once
+	At   time.Time `json:"at,omitzero"` // when to deliver it; zero: at once
 
 	Tries int       `json:"tries,omitempty"` // failures of its handler so far
-	Due   time.Time `json:"due,omitzero"`    // when it is tried next, after a failure
+	Due   time.Time `json:"due,omitzero"`    // when to try again, after a failure
 	Err   *Failure  `json:"err,omitempty"`   // of the last try
 	Hook  int       `json:"hook,omitempty"`  // of a parked message: failures of Undelivered so far
 
 	Body []byte `json:"-"` // the call's input
 }
 
-// Failure is an error as storage keeps it.
+// Failure is an error in its stored form.
 type Failure struct {
 	Code      string `json:"code"`
 	Message   string `json:"message,omitempty"`
 	Reference string `json:"ref,omitempty"`
 }
 
-// When is when the message is to be delivered, or tried next.
+// When returns when to deliver the message, or to try again.
 func (m Told) When() time.Time {
 	if m.Due.After(m.At) {
 		return m.Due
@@ -42,7 +42,7 @@ func (m Told) When() time.Time {
 	return m.At
 }
 
-// Encode is the message as a stored value: a line of JSON, then the body as it is.
+// Encode returns the message as a stored value: a line of JSON, then the body unchanged.
 func (m Told) Encode() []byte {
 	head, err := json.Marshal(m)
 	if err != nil {
@@ -51,7 +51,7 @@ func (m Told) Encode() []byte {
 	return Raw(append(append(head, '\n'), m.Body...))
 }
 
-// DecodeTold reads what Encode has made. The body shares the value's memory.
+// DecodeTold decodes the output of Encode. The body shares the value's memory.
 func DecodeTold(value []byte) (m Told, err error) {
 	raw, ok := RawOf(value)
 	if !ok {
@@ -68,13 +68,13 @@ func DecodeTold(value []byte) (m Told, err error) {
 	return m, nil
 }
 
-// OutboxKey is where the message with this number is kept.
+// OutboxKey returns the key of the message with this number.
 func OutboxKey(n uint64) string { return fmt.Sprintf("%s%016x", OutboxAt, n) }
 
-// ParkedKey is where the parked message with this number is kept.
+// ParkedKey returns the key of the parked message with this number.
 func ParkedKey(n uint64) string { return fmt.Sprintf("%s%016x", ParkedAt, n) }
 
-// TimerKey is where a message that is not due, or is the object's own, is kept.
+// TimerKey returns the key of a message that is not due, or is for the object itself.
 func TimerKey(n uint64, key string) string {
 	if key != "" {
 		return TimersAt + "=" + key
@@ -82,13 +82,13 @@ func TimerKey(n uint64, key string) string {
 	return fmt.Sprintf("%s%016x", TimersAt, n)
 }
 
-// Count numbers what an object tells. Born distinguishes the lives of an object whose record was removed.
+// Count numbers the messages that an object tells. Born distinguishes the lives of an object whose record was removed.
 type Count struct{ Born, Last uint64 }
 
-// Encode is the count as a stored value.
+// Encode returns the count as a stored value.
 func (c Count) Encode() []byte { return fmt.Appendf(nil, "[%d,%d]", c.Born, c.Last) }
 
-// DecodeCount reads what Encode has made; the zero Count for nothing.
+// DecodeCount decodes the output of Encode; the zero Count for no bytes.
 func DecodeCount(value []byte) (c Count, err error) {
 	if len(value) == 0 {
 		return c, nil
@@ -100,7 +100,7 @@ func DecodeCount(value []byte) (c Count, err error) {
 	return Count{pair[0], pair[1]}, nil
 }
 
-// Next is the count after one more message. born is that of a count that has not begun.
+// Next returns the count after one more message. born is the Born of a count that begins.
 func (c Count) Next(born uint64) Count {
 	if c.Last == 0 {
 		c.Born = born
@@ -109,7 +109,7 @@ func (c Count) Next(born uint64) Count {
 	return c
 }
 
-// Tell makes the message part of the transaction. A message of the same key that is not due yet is replaced.
+// Tell makes the message part of the transaction. It replaces a message with the same key that is not due yet.
 func (t *Tx) Tell(m Told) {
 	t.use()
 	if most := t.limits().Told; len(m.Body) > most {
@@ -148,7 +148,7 @@ func (t *Tx) stored(key string) []byte {
 	return value
 }
 
-// Cancel removes the message of this key that is not due yet, and reports whether there was one.
+// Cancel removes the message with this key that is not due yet, and reports whether there was one.
 func (t *Tx) Cancel(key string) bool {
 	at := TimerKey(0, key)
 	_, ok := t.Stored(at)
@@ -158,7 +158,7 @@ func (t *Tx) Cancel(key string) bool {
 	return ok
 }
 
-// Pending is the message of this key that is not due yet or, if there is none, that is parked.
+// Pending returns the message with this key that is not due yet or, if there is none, the parked one.
 func (t *Tx) Pending(key string) (m Told, ok bool) {
 	if value, ok := t.Stored(TimerKey(0, key)); ok {
 		return t.decodeTold(value), true
@@ -179,7 +179,7 @@ func (t *Tx) decodeTold(value []byte) Told {
 	return m
 }
 
-// forgetOwn removes what the object has told itself.
+// forgetOwn removes the object's messages to itself.
 func (t *Tx) forgetOwn() {
 	for key, value := range t.Entries(TimersAt, After(TimersAt), false) {
 		if t.decodeTold(value).To == t.Key() {
@@ -188,10 +188,11 @@ func (t *Tx) forgetOwn() {
 	}
 }
 
-// HearsUndelivered reports whether the instance wants to know of its parked messages.
+// HearsUndelivered reports whether the instance has a handler for parked messages.
 func (i *Instance) HearsUndelivered() bool { return i.class.Author.HearsUndelivered(i.self) }
 
-// Told runs the call of a told message. The writes are what has to land with its effect: they say that it was handled.
+// Told runs the call of a told message. The handled writes, which say that the message was handled, land with its
+// effect.
 func (i *Instance) Told(ctx context.Context, call string, input []byte, handled ...Write) Outcome {
 	return i.run(ctx, func(t *Tx, _ *Outcome) error {
 		for _, w := range handled {
@@ -202,7 +203,7 @@ func (i *Instance) Told(ctx context.Context, call string, input []byte, handled 
 	})
 }
 
-// Undelivered tells the object of its message that is parked. The writes land with what the handler does.
+// Undelivered runs the handler for a parked message. The parked writes land with its effect.
 func (i *Instance) Undelivered(ctx context.Context, m Told, parked ...Write) Outcome {
 	return i.run(ctx, func(t *Tx, _ *Outcome) error {
 		for _, w := range parked {

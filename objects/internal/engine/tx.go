@@ -15,38 +15,39 @@ import (
 	"unsafe"
 )
 
-// Tx is one event at work: a transaction on the object's storage, alarm and sockets, and the event's context. It belongs to
-// the goroutine that runs the event, and to that event. Its context may be used by any goroutine; it ends with the event.
+// Tx is one event in progress: a transaction on the object's storage, alarm and sockets, and the event's context. Only
+// the goroutine that runs the event may use it, and only during the event. Any goroutine may use its context, which
+// ends with the event.
 //
-// What a handler must not go on from (a value that cannot be read, a limit) aborts the event: Abort does not return. A Tx
-// used after its event, or by another goroutine, is told to World.Misuse; it fails the event that its user runs in, or
-// ends the goroutine of a user that runs in none.
+// A failure after which a handler must not continue (a value that cannot be read, a limit) aborts the event: Abort does
+// not return. World.Misuse is called about a Tx that is used after its event, or by another goroutine. The misuse fails
+// the event in which the user runs, or ends the goroutine of a user outside of events.
 type Tx struct {
-	Face any // what package objects gives to handlers for this Tx
+	Face any // the value that package objects gives to handlers for this Tx
 
-	run    *Instance // whose event it is
-	strict bool      // uses by other goroutines are looked for
+	run    *Instance // the instance whose event it is
+	strict bool      // the event looks for uses by other goroutines
 	began  time.Time // by World.Now
 	layers []layer   // the event's own, and those of savepoints above it
 	sends  []Send
 	undo   []before  // of sockets
-	opened []*Socket // accepted by this event
+	opened []*Socket // sockets that the event has accepted
 	offer  *offer    // of the request, which may open a socket; nil: none
-	told   int       // messages that it has told
-	tasks  []Task    // that are to begin
+	told   int       // messages that the event has told
+	tasks  []Task    // tasks that begin when the event is durable
 
 	fetches bool     // the event answers an HTTP request
-	takes   Takes    // what its sender can do with the response
-	streams []Stream // what is to write the rest of the response; one at most
+	takes   Takes    // which responses its sender can receive
+	streams []Stream // the writer of the rest of the response; one at most
 
-	refuse error // what the request is to be answered with instead of a response
+	refuse error // the answer to the request instead of a response
 	err    error // why it was aborted
 	closes bool  // an abort closes all sockets
 	forget bool  // an abort clears the alarm that runs
-	target any   // what the object is to be put back to; nil: nothing
+	target any   // the state to put the object back to; nil: none
 	ended  atomic.Bool
-	asked  atomic.Bool    // other objects
-	block  atomic.Uintptr // of a stack that is known to be the event's
+	asked  atomic.Bool    // the event has asked other objects
+	block  atomic.Uintptr // a block of the stack that is known to be the event's
 
 	room [2]layer // for layers, while they are few
 
@@ -58,15 +59,15 @@ type Tx struct {
 	over     bool
 }
 
-// layer is what was written since the event, or a savepoint in it, began.
+// layer has the writes since the event, or a savepoint in it, began.
 type layer struct {
 	writes map[string][]byte // a nil value deletes
-	alarm  *Alarm            // nil: as below
+	alarm  *Alarm            // nil: as in the layer below
 
-	sends, undo, opened, tasks, streams int // how many there were when it began
+	sends, undo, opened, tasks, streams int // how many there were when the layer began
 }
 
-// begin makes the transaction of an event. limit is how long it may take if ctx has no deadline.
+// begin makes the transaction of an event. limit is the longest time of the event if ctx has no deadline.
 func (i *Instance) begin(ctx context.Context) *Tx {
 	if ctx == nil {
 		ctx = context.Background()
@@ -85,7 +86,7 @@ func (i *Instance) begin(ctx context.Context) *Tx {
 	return t
 }
 
-// end ends the event: the Tx is of no use any more, and its context is done.
+// end ends the event: the Tx must not be used any more, and its context is done.
 func (t *Tx) end() {
 	t.ended.Store(true)
 	t.mu.Lock()
@@ -96,18 +97,18 @@ func (t *Tx) end() {
 	}
 }
 
-// Deadline is when the event should have ended.
+// Deadline returns when the event should have ended.
 func (t *Tx) Deadline() (time.Time, bool) { return t.deadline, true }
 
-// Done is closed at the deadline, when the event has ended, or with the parent.
+// Done returns a channel that is closed at the deadline, when the event ends, or with the parent.
 func (t *Tx) Done() <-chan struct{} { return t.context().Done() }
 
-// Err says why Done is closed.
+// Err returns the reason why Done is closed.
 func (t *Tx) Err() error { return t.context().Err() }
 
-// Event is what a host knows of the event that a Tx runs. Its methods may be called by any goroutine.
+// Event is a host's view of the event that a Tx runs. Any goroutine may call its methods.
 type Event interface {
-	ID() string      // the same wherever and however often the event runs; no other event of any object has it
+	ID() string      // the same wherever and however often the event runs; unique among all events of all objects
 	Time() time.Time // when the event was asked for; the same likewise
 
 	Sender() (key, name string) // the object that asks, "" for none
@@ -117,27 +118,27 @@ type Event interface {
 
 	Past
 
-	GaveWay() bool // the event is to be unwound: it runs again
+	GaveWay() bool // the event must unwind: it runs again
 	// Sync waits until what earlier events of the object wrote is durable.
 	Sync(ctx context.Context) error
 }
 
-// Question is what an event asks another object.
+// Question is a request of an event to another object.
 type Question struct {
 	Key, Name string        // of the object; the name may be unknown
-	Near      string        // the region in which a host is looked for first if nobody owns it; "": that of the host that asks
+	Near      string        // the region whose hosts are preferred if nobody owns the object; "": the region of the host that asks
 	Call      string        // the call
 	Input     []byte        // of a call, or the body of the request
-	Request   *http.Request // what ServeHTTP is to answer; nil: a call
+	Request   *http.Request // the request for ServeHTTP; nil: a call
 }
 
-// Answer is what another object has answered.
+// Answer is the answer of another object.
 type Answer struct {
 	Output   []byte
 	Response *Response // of a Question with a request
 }
 
-// Sender is the object that asks; an empty key: none does.
+// Sender returns the object that asks; an empty key: none does.
 func (t *Tx) Sender() (key, name string) {
 	if e, ok := t.parent.Value(EventKey{}).(Event); ok {
 		return e.Sender()
@@ -145,7 +146,7 @@ func (t *Tx) Sender() (key, name string) {
 	return "", ""
 }
 
-// Ask asks another object for the event. Any goroutine may call it while the event's handler runs.
+// Ask asks another object, for the event. Any goroutine may call it while the event's handler runs.
 func (t *Tx) Ask(ctx context.Context, q Question) (Answer, error) {
 	if t.ended.Load() {
 		return Answer{}, t.errorf(invalid, "the event that asks has ended")
@@ -165,11 +166,11 @@ func (t *Tx) Ask(ctx context.Context, q Question) (Answer, error) {
 	return answer, err
 }
 
-// ErrGaveWay is the answer to an event that is to be unwound, and what comes of it, whatever its handler returns: it runs
-// again.
+// ErrGaveWay is the answer to an event that must unwind, and the event's result whatever its handler returns: the event
+// runs again.
 var ErrGaveWay = errors.New("the event gave way to another")
 
-// Sync waits until what earlier events wrote is durable. If that cannot be, the event is aborted.
+// Sync waits until the writes of earlier events are durable. If that fails, the event is aborted.
 func (t *Tx) Sync() {
 	t.use()
 	e, ok := t.parent.Value(EventKey{}).(Event)
@@ -181,13 +182,13 @@ func (t *Tx) Sync() {
 	}
 }
 
-// EventKey is the key under which an event's context has its Event. That of a constructor has none.
+// EventKey is the context key of an event's Event. A constructor's context has none.
 type EventKey struct{}
 
-// FaceKey is the key under which the Tx, as a context, has its Face.
+// FaceKey is the context key under which the Tx holds its Face.
 type FaceKey struct{}
 
-// Value is the parent's, the Face, and the Tx itself.
+// Value returns the Tx itself, its Face, or the parent's value.
 func (t *Tx) Value(key any) any {
 	switch key {
 	case FaceKey{}:
@@ -198,7 +199,7 @@ func (t *Tx) Value(key any) any {
 	return t.parent.Value(key)
 }
 
-// context is made when somebody asks: most events never do, and a timer costs more than they do.
+// context makes the context on demand: most events need none, and its timer costs more than such an event.
 func (t *Tx) context() context.Context {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -211,16 +212,16 @@ func (t *Tx) context() context.Context {
 	return t.real
 }
 
-// Key is the object's id, "class.hex".
+// Key returns the object's id, "class.hex".
 func (t *Tx) Key() string { return t.run.world.Key }
 
-// Name is the object's name, "" if it has none.
+// Name returns the object's name, "" if it has none.
 func (t *Tx) Name() string { return t.run.world.Name }
 
-// Owner is who runs the instance.
+// Owner returns the host that runs the instance.
 func (t *Tx) Owner() Owner { return t.run.world.Owner }
 
-// Now is the owner's clock when the event began.
+// Now returns the owner's clock when the event began.
 func (t *Tx) Now() time.Time { return t.began }
 
 func (t *Tx) limits() *Limits { return &t.run.class.Limits }
@@ -229,7 +230,7 @@ func (t *Tx) errorf(code, format string, args ...any) error {
 	return t.run.class.Author.Errorf(code, format, args...)
 }
 
-// Refuse has the request answered with err instead of a response, and rolls the event back. The first counts.
+// Refuse answers the request with err instead of a response, and rolls the event back. The first call counts.
 func (t *Tx) Refuse(err error) {
 	t.use()
 	if t.refuse == nil {
@@ -237,7 +238,7 @@ func (t *Tx) Refuse(err error) {
 	}
 }
 
-// aborted is what Abort panics with.
+// aborted is the value with which Abort panics.
 type aborted struct{ err error }
 
 // Abort ends the event here; it does not return. Everything is rolled back, err is the event's error, and the instance is
@@ -249,13 +250,13 @@ func (t *Tx) Abort(err error) {
 	panic(aborted{t.err})
 }
 
-// CloseAll has an abort of the event close all sockets.
+// CloseAll makes an abort of the event close all sockets.
 func (t *Tx) CloseAll() { t.closes = true }
 
-// ForgetAlarm has an abort of an alarm's event clear the alarm.
+// ForgetAlarm makes an abort of an alarm's event clear the alarm.
 func (t *Tx) ForgetAlarm() { t.forget = true }
 
-// use is called by everything that a handler does with its Tx.
+// use is called by every method that a handler may call on its Tx.
 func (t *Tx) use() {
 	t.mustRun()
 	if t.strict && !t.here() {
@@ -263,17 +264,17 @@ func (t *Tx) use() {
 	}
 }
 
-// mustRun is use for what may run in a coroutine of the event's goroutine, whose stack does not show the event.
+// mustRun is use for code that may run in a coroutine of the event's goroutine, whose stack does not show the event.
 func (t *Tx) mustRun() {
 	if t.ended.Load() {
 		t.misused(errors.New("a transaction was used after its event had ended"))
 	}
 	if t.err != nil {
-		panic(aborted{t.err}) // a handler that has recovered from an abort goes no further
+		panic(aborted{t.err}) // a handler that has recovered from an abort must not continue
 	}
 }
 
-// misused ends whoever uses the Tx wrongly: the event it runs in, or its goroutine.
+// misused ends the event, or the goroutine, that uses the Tx wrongly.
 func (t *Tx) misused(err error) {
 	err = fmt.Errorf("object %s: %w, at %s", t.run.world.Key, err, author())
 	if t.run.world.Misuse != nil {
@@ -285,7 +286,7 @@ func (t *Tx) misused(err error) {
 	runtime.Goexit()
 }
 
-// author is the place in the author's code that has called.
+// author returns the calling place in the author's code.
 func author() string {
 	room := make([]uintptr, 32)
 	frames := runtime.CallersFrames(room[:runtime.Callers(2, room)])
@@ -298,14 +299,15 @@ func author() string {
 	}
 }
 
-// ownCode is how functions are called that stand between an author's code and a Tx.
+// ownCode are the prefixes of functions that stand between an author's code and a Tx.
 var ownCode = []string{"holdfast/objects.", "holdfast/objects/internal/", "holdfast/objects/sqlite."}
 
-// stackBlock is what every stack is aligned to, and has at least, in bytes.
+// stackBlock is the alignment of every stack and its least size, in bytes.
 const stackBlock = 2 << 10
 
-// here reports whether the calling goroutine runs an event. A block of memory that was found to be part of such a stack is
-// not looked at again: it is no other goroutine's, unless the stack has grown and another has been put in its place.
+// here reports whether the calling goroutine runs an event. A block of memory that was found to be part of the event's
+// stack is not checked again: it belongs to no other goroutine, unless the stack has grown and another stack has taken
+// its place.
 func (t *Tx) here() bool {
 	var mark byte
 	block := uintptr(unsafe.Pointer(&mark)) / stackBlock
@@ -319,7 +321,7 @@ func (t *Tx) here() bool {
 	return true
 }
 
-// inEvent reports whether the calling goroutine runs an event, of whatever object. It looks at the stack, which is slow.
+// inEvent reports whether the calling goroutine runs an event of any object. It walks the stack, which is slow.
 func inEvent() bool {
 	var room [32]uintptr
 	for skip := 2; ; skip += len(room) {
@@ -335,11 +337,11 @@ func inEvent() bool {
 	}
 }
 
-// eventFrame is where guard begins, which is on the stack of every goroutine that runs an event, and of no other.
+// eventFrame is the address of guard, which is on the stack of every goroutine that runs an event, and of no other.
 var eventFrame = reflect.ValueOf(guard).Pointer()
 
-// Transact runs fn as a savepoint: if fn returns an error or panics, what it did to storage, alarm and sockets, and what it
-// sent, is rolled back, and the event may go on.
+// Transact runs fn as a savepoint: if fn returns an error or panics, its changes of storage, alarm and sockets, and its
+// messages, are rolled back, and the event may continue.
 func (t *Tx) Transact(fn func() error) error {
 	t.use()
 	below := len(t.layers)
@@ -373,7 +375,7 @@ func (t *Tx) fold() {
 	}
 }
 
-// rollback takes back all layers from the given one on.
+// rollback undoes all layers from the given one on.
 func (t *Tx) rollback(from int) {
 	first := t.layers[from]
 	if t.run.part != nil {
@@ -389,7 +391,7 @@ func (t *Tx) rollback(from int) {
 
 func (t *Tx) top() *layer { return &t.layers[len(t.layers)-1] }
 
-// SetAlarm has the alarm run at the time. It is kept in milliseconds, rounded up.
+// SetAlarm sets the alarm to a time, kept in milliseconds and rounded up.
 func (t *Tx) SetAlarm(at time.Time) {
 	t.use()
 	if self := t.run.self; !t.run.class.Alarms || self != nil && !t.run.class.Author.Alarms(self) {
@@ -408,10 +410,10 @@ func (t *Tx) DeleteAlarm() {
 	t.top().alarm = &Alarm{}
 }
 
-// Alarm is the time that is set; false if there is none, or if it was parked.
+// Alarm returns the time of the alarm; false if there is none, or if it was parked.
 func (t *Tx) Alarm() (time.Time, bool) {
 	t.use()
-	a := t.run.world.Alarm() // as the event found it: a host changes it between events
+	a := t.run.world.Alarm() // as the event found it: a host changes the alarm between events
 	for i := range t.layers {
 		if changed := t.layers[i].alarm; changed != nil {
 			a = *changed

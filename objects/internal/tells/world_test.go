@@ -222,7 +222,7 @@ func (w *world) write(writes ...engine.Write) {
 	w.s.dirty = true
 }
 
-// next is the commit that what is written now is part of.
+// next returns the commit that what is written now is part of.
 func (w *world) next() uint64 {
 	if w.s.put != nil {
 		return w.s.commit + 2
@@ -389,7 +389,7 @@ type move struct {
 	do   func(*world)
 }
 
-// possible are the moves that a world has.
+// possible returns the moves that a world has.
 func (w *world) possible() (all []move) {
 	add := func(name string, do func(*world)) { all = append(all, move{name, do}) }
 	if !w.s.alive {
@@ -640,7 +640,7 @@ func (w *world) arrivals(i int, p packet, add func(string, func(*world))) {
 	}
 }
 
-// taken is the batch as the sender took it: a broken sender has sent it in parts.
+// taken returns the batch as the sender took it: a broken sender has sent it in parts.
 func (w *world) taken(b Batch) Batch {
 	if w.flaw == manyBatches {
 		if r := w.ob.receivers[b.To]; r != nil {
@@ -808,7 +808,7 @@ func (p *print) packets(all []packet) {
 	p.texts("|")
 }
 
-// print is the world in one text, which tells it from others.
+// print returns the world in one text, which tells it from others.
 func (w *world) print() string {
 	p := make(print, 0, 1024)
 	p.half(&w.s)

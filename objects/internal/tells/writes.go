@@ -41,8 +41,8 @@ func sorted(writes ...engine.Write) []engine.Write {
 	return writes
 }
 
-// OwnFailed is a message to the object itself after its handler has failed: to be tried again or, if park is true, to be
-// parked.
+// OwnFailed returns a message to the object itself after its handler has failed: to be tried again or, if park is true,
+// to be parked.
 func OwnFailed(m engine.Told, refused, mayPark bool, err *engine.Failure, now time.Time, jitter float64) (failed engine.Told, park bool) {
 	m.Err = err
 	if (refused || m.Tries >= MaxFailures) && mayPark {
@@ -54,7 +54,7 @@ func OwnFailed(m engine.Told, refused, mayPark bool, err *engine.Failure, now ti
 	return m, false
 }
 
-// HookFailed is a parked message after Undelivered has failed: it is due again, or never.
+// HookFailed returns a parked message after Undelivered has failed: it is due again, or never.
 func HookFailed(m engine.Told, now time.Time, jitter float64) engine.Told {
 	if m.Hook >= MaxFailures {
 		m.Due = time.Time{}

@@ -2,9 +2,9 @@
 //
 // The time of an alarm is in the object's record, set in the same commit as
 // everything else; that is the authority. This package keeps a hint: a message
-// schedule of NATS, which publishes a wake-up when the time has come. The host that
-// owns the object then compares with the record, so a wake-up too many or too
-// early does no harm; a missing one must not happen:
+// everything else; the record is the authority. This package keeps a hint: a message schedule of NATS, which publishes
+// a wake-up at that time. The owner compares the wake-up with the record, so a wake-up too many or too early does no
+// harm; a missing one must not happen:
 //
 //	earlier than before    schedule, then commit
 //	later, or none         commit, then schedule
@@ -36,12 +36,12 @@ const keep = 7 * 24 * time.Hour
 // Clock is the stream of schedules.
 type Clock struct {
 	js       jetstream.JetStream
-	replicas int // 0: as they are
+	replicas int // 0: an existing stream keeps its own
 	config   jetstream.StreamConfig
 }
 
-// Open binds to the stream and makes it if there is none.
-// An existing stream gets the replicas, unless they are 0. A new one takes at most bytes; 0: any number.
+// Open binds to the stream and makes it if there is none. An existing stream gets the replicas, unless they are 0. A
+// new stream takes at most bytes; 0: no limit.
 func Open(ctx context.Context, js jetstream.JetStream, storage jetstream.StorageType, replicas int, bytes int64) (*Clock, error) {
 	c := &Clock{js, replicas, jetstream.StreamConfig{
 		Name:              streamName,
@@ -74,15 +74,14 @@ func (c *Clock) Make(ctx context.Context) error {
 			_, err = c.js.UpdateStream(ctx, is)
 		}
 	}
-	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was quicker
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another host was quicker
 		return fmt.Errorf("open stream %s: %w", streamName, err)
 	}
 	return nil
 }
 
-// reach is how far ahead a wake-up is scheduled at most. The server counts in
-// nanoseconds and has none for the year 9999. An object that is woken before its
-// alarm is due has the rest scheduled then.
+// reach is how far ahead a wake-up is scheduled at most: the server counts in nanoseconds, which do not reach the year
+// 9999. An object that is woken before its alarm is due schedules the rest then.
 const reach = 365 * 24 * time.Hour
 
 // within returns t, at most reach from now.
@@ -93,7 +92,7 @@ func within(t, now time.Time) time.Time {
 	return t
 }
 
-// pace is the time to the next wake-up after an early one.
+// pace is the time until the next wake-up after an early one.
 const pace = time.Second
 
 // Again returns when to wake an object again after an early wake-up: when the alarm is due
@@ -115,7 +114,7 @@ func (c *Clock) Set(ctx context.Context, object string, t time.Time) error {
 	return nil
 }
 
-// SetAgain is Set after a wake-up that came early. It costs a question for the server's time.
+// SetAgain is Set after a wake-up that came early. It asks the server for its time first.
 func (c *Clock) SetAgain(ctx context.Context, object string, t time.Time) error {
 	stream, err := c.js.Stream(ctx, streamName)
 	if err == nil {
@@ -130,7 +129,7 @@ func (c *Clock) SetAgain(ctx context.Context, object string, t time.Time) error 
 
 func (c *Clock) set(ctx context.Context, object string, t time.Time) error {
 	msg := nats.NewMsg(at + object)
-	// Not the client's WithScheduleAt: it cuts to the second, which is early.
+	// The client's WithScheduleAt cuts the time to whole seconds, which is early.
 	msg.Header.Set("Nats-Schedule", "@at "+t.UTC().Format(time.RFC3339Nano))
 	msg.Header.Set("Nats-Schedule-Target", due+object)
 	msg.Header.Set("Nats-Schedule-TTL", keep.String())
@@ -144,7 +143,7 @@ func (c *Clock) set(ctx context.Context, object string, t time.Time) error {
 	return err
 }
 
-// Clear takes the wake-up back. A firing one may still come.
+// Clear takes the wake-up back. A wake-up that is already firing may still come.
 func (c *Clock) Clear(ctx context.Context, object string) error {
 	stream, err := c.js.Stream(ctx, streamName)
 	if err == nil {
@@ -156,21 +155,20 @@ func (c *Clock) Clear(ctx context.Context, object string) error {
 	return nil
 }
 
-// again is the time after which an unacknowledged wake-up comes again: a host that dies
-// loses some. A slow one is carried twice, which does no harm.
-// A host pulls wake-ups as often, and again when no answer comes: a pull request to
-// a consumer without a leader is lost.
+// again is the time after which an unacknowledged wake-up is delivered again: a host that dies loses some. A slow one
+// is delivered twice, which does no harm. A host also repeats its pull request at this interval: a request to a
+// consumer without a leader is lost.
 const again = 3 * time.Second
 
-// parallel is how many wake-ups one host carries at a time.
+// parallel is how many wake-ups one host delivers at a time.
 const parallel = 256
 
-// ErrNoObject is the error of a forged wake-up, whose subject names no object. It does not come again.
+// ErrNoObject is the error of a forged wake-up, whose subject names no object. It is not delivered again.
 var ErrNoObject = errors.New("the wake-up names no object")
 
-// Follow takes wake-ups for a class until ctx ends, together with all others
-// that follow it, and has each carried to its object. One that fails comes again, but for ErrNoObject. A
-// consumer that has gone is made anew within seconds, and the stream too.
+// Follow takes wake-ups for a class until ctx ends, together with all other hosts that follow it, and calls wake for
+// each. A wake-up that fails comes again, except after ErrNoObject. If the consumer or the stream has gone, Follow
+// makes it anew within seconds.
 func (c *Clock) Follow(ctx context.Context, class string, log *slog.Logger, wake func(ctx context.Context, object string) error) {
 	var carried sync.WaitGroup
 	defer carried.Wait()
@@ -203,7 +201,7 @@ func (c *Clock) consume(ctx context.Context, class string, each func(jetstream.M
 	if err != nil {
 		return err
 	}
-	trouble := make(chan error, 1) // one is enough to have a look
+	trouble := make(chan error, 1) // one error is enough to look for the cause
 	consuming, err := consumer.Consume(each, jetstream.PullMaxMessages(parallel), jetstream.PullExpiry(again), jetstream.PullHeartbeat(again/3),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 			select {

@@ -35,7 +35,7 @@ type Kept struct {
 	Answer []byte
 }
 
-// Size is the number of bytes that it takes, nearly.
+// Size returns the number of bytes that it takes, nearly.
 func (k *Kept) Size() int { return maxEntry + len(k.Answer)*4/3 }
 
 // Fence is the oldest token under which a caller's asks are run.

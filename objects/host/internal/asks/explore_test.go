@@ -119,8 +119,8 @@ const (
 
 var now = time.Unix(1_000_000, 0)
 
-// clone is a copy that may be changed. It shares owners with the world until ownCaller or ownCallee is asked for one of them: most
-// moves change one.
+// clone returns a copy that may be changed. It shares owners with the world until ownCaller or ownCallee is asked for
+// one of them: most moves change one.
 func (w *world) clone() *world {
 	w.ownCallers, w.ownCallees = 0, 0
 	c := *w
@@ -130,7 +130,7 @@ func (w *world) clone() *world {
 	return &c
 }
 
-// ownCaller is an owner of the caller that no other world has, to be changed.
+// ownCaller returns an owner of the caller that no other world has, to be changed.
 func (w *world) ownCaller(i int) *caller {
 	if w.ownCallers&(1<<i) != 0 {
 		return w.callers[i]
@@ -158,7 +158,7 @@ func (w *world) ownCaller(i int) *caller {
 	return &n
 }
 
-// ownCallee is an owner of the callee that no other world has, to be changed.
+// ownCallee returns an owner of the callee that no other world has, to be changed.
 func (w *world) ownCallee(i int) *calleeOwner {
 	if w.ownCallees&(1<<i) != 0 {
 		return w.callees[i]
@@ -474,7 +474,7 @@ func (x *explorer) caller(w *world, i int) {
 	}
 }
 
-// outcome is what the event is answered.
+// outcome returns what the event is answered.
 func outcome(c *caller) string {
 	for _, q := range c.questions {
 		if q.answer == "refused" || q.answer == "unknown" {

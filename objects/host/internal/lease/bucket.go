@@ -15,14 +15,13 @@ import (
 	"holdfast/internal/bucket"
 )
 
-// The bucket has limits of its own, so that leases can be renewed while the records' bucket is full.
+// The bucket has a limit of its own, so that leases can be renewed while the records' bucket is full.
 const (
-	maxBytes = 16 << 20 // of some thousand hosts; the server sets it aside
-	maxEntry = 64 << 10 // of one host with some thousand classes
+	maxBytes = 16 << 20 // enough for some thousand hosts; the server reserves it
+	maxEntry = 64 << 10 // enough for one host with some thousand classes
 )
 
-// Info is the content of a lease's entry, for people and for `holdfast ls`. Its Beat is for
-// claimers.
+// Info is the content of a lease's entry, for people and for `holdfast ls`. Claimers read only its Beat.
 type Info struct {
 	Host    string    `json:"host"`
 	Region  string    `json:"region"`
@@ -37,16 +36,14 @@ type Info struct {
 type Bucket struct {
 	name     bucket.Name
 	js       jetstream.JetStream
-	replicas int                    // 0: as they are
-	config   jetstream.StreamConfig // to make it anew
+	replicas int                    // 0: an existing bucket keeps its own
+	config   jetstream.StreamConfig // with which the bucket is made anew
 }
 
-// Open binds to the bucket of leases and makes it if there is none. Entries that
-// nobody renews vanish by themselves, long after everybody holds them for dead.
-// A bucket on one server is a file, unless memory is wanted: its server's restart
-// forgets no lease. A replicated one is in memory, and needs no disk of any server.
-// An existing bucket with another configuration is changed or, where that cannot be, replaced: hosts
-// that run begin anew then.
+// Open binds to the bucket of leases and makes it if there is none. Entries that nobody renews expire, long after every
+// claimer has taken them for dead. A bucket on one server is a file, unless memory is wanted, so that a restart of the
+// server forgets no lease. A replicated bucket is in memory, and waits for no server's disk. An existing bucket with
+// another configuration is changed or, if the server does not allow that, replaced: then hosts that run begin anew.
 func Open(ctx context.Context, js jetstream.JetStream, memory bool, replicas int, timing Timing) (*Bucket, error) {
 	name := bucket.Leases()
 	b := &Bucket{name, js, replicas, jetstream.StreamConfig{
@@ -61,7 +58,7 @@ func Open(ctx context.Context, js jetstream.JetStream, memory bool, replicas int
 		Storage:           jetstream.FileStorage,
 		Replicas:          max(1, replicas),
 		AllowRollup:       true,
-		AllowDirect:       false, // whether a lease was renewed is asked of the leader
+		AllowDirect:       false, // the leader is asked whether a lease was renewed
 	}}
 	if memory || replicas > 1 {
 		b.config.Storage = jetstream.MemoryStorage
@@ -91,7 +88,7 @@ func (b *Bucket) Make(ctx context.Context) error {
 	if err == nil {
 		is := there.CachedInfo().Config
 		switch {
-		case is.Storage == jetstream.FileStorage && max(is.Replicas, b.replicas) > 1: // no update changes that
+		case is.Storage == jetstream.FileStorage && max(is.Replicas, b.replicas) > 1: // no update changes the storage
 			if err = b.js.DeleteStream(ctx, b.name.Stream()); err == nil || errors.Is(err, jetstream.ErrStreamNotFound) {
 				err = jetstream.ErrStreamNotFound
 			}
@@ -106,7 +103,7 @@ func (b *Bucket) Make(ctx context.Context) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		_, err = b.js.CreateStream(ctx, b.config)
 	}
-	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was quicker
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another host was quicker
 		return fmt.Errorf("open bucket %s: %w", b.name, err)
 	}
 	return nil
@@ -163,15 +160,14 @@ func (b *Bucket) Read(ctx context.Context, incarnation string) (Entry, error) {
 	return present(incarnation, msg.Sequence, msg.Data), nil
 }
 
-// present returns an entry with its count of renewals. The count of an unreadable entry
-// stays 0, which is no sign of life.
+// present returns an entry with its count of renewals. The count of an unreadable entry is 0, which is no sign of life.
 func present(incarnation string, revision uint64, value []byte) Entry {
 	var info Info
 	_ = json.Unmarshal(value, &info) // Beat stays 0
 	return Entry{Incarnation: incarnation, State: Present, Revision: revision, Beat: info.Beat, Classes: info.Classes, Reads: info.Reads}
 }
 
-// Generation asks the leader which bucket this is.
+// Generation asks the leader for the bucket's generation.
 func (b *Bucket) Generation(ctx context.Context) (Generation, error) {
 	stream, err := b.js.Stream(ctx, b.name.Stream())
 	if err != nil {
@@ -181,10 +177,9 @@ func (b *Bucket) Generation(ctx context.Context) (Generation, error) {
 	return Generation{info.Created, info.State.LastSeq}, nil
 }
 
-// Watch calls each for all entries and every change, and with the zero Entry when it has passed on all that there were when it
-// began. It returns when ctx ends or the
-// watch breaks, and with ErrRemade when the connection was re-made: a server that was
-// restarted knows nothing of it.
+// Watch calls each for all entries and every change. After the entries that existed when the watch began, it calls each
+// with the zero Entry. It returns when ctx ends or the watch breaks, and with ErrRemade when the connection was made
+// again: a server that was restarted has lost the watch.
 func (b *Bucket) Watch(ctx context.Context, each func(Entry)) error {
 	kv, err := b.js.KeyValue(ctx, string(b.name))
 	if err != nil {
@@ -233,7 +228,7 @@ func (b *Bucket) List(ctx context.Context) (map[string]Info, error) {
 	for subject := range about.State.Subjects {
 		msg, err := stream.GetLastMsgForSubject(ctx, subject)
 		if err != nil || msg.Header.Get("KV-Operation") != "" {
-			continue // it ended meanwhile
+			continue // the lease ended meanwhile
 		}
 		var info Info
 		if json.Unmarshal(msg.Data, &info) == nil {
@@ -243,10 +238,10 @@ func (b *Bucket) List(ctx context.Context) (map[string]Info, error) {
 	return leases, nil
 }
 
-// echoPrefix and an incarnation are the subject on which its own messages come back.
+// echoPrefix and an incarnation are the subject of the messages that the incarnation sends to itself.
 const echoPrefix = "hf.lease.echo."
 
-const echoFlush = 5 * time.Second // until the server has the subscription
+const echoFlush = 5 * time.Second // how long to wait until the server has the subscription
 
 // Loop sends messages from one connection to another. It is the Echo that hosts use.
 type Loop struct {

@@ -15,9 +15,8 @@ import (
 	"holdfast/internal/planted"
 )
 
-// Store is the bucket of leases: Bucket, or its twin in memory
-// in tests. After an error that is not ErrStale it is not known whether the write
-// has landed, or lands yet.
+// Store is the bucket of leases: Bucket, or its twin in memory in tests. After an error that is not ErrStale the write
+// may have landed, or may still land.
 type Store interface {
 	Put(ctx context.Context, incarnation string, value []byte, expect uint64) (revision uint64, err error)
 	Remove(ctx context.Context, incarnation string, expect uint64) error
@@ -45,9 +44,9 @@ var (
 var (
 	// ErrLost: the lease can no longer be trusted.
 	ErrLost = errors.New("the lease could not be renewed in time")
-	// ErrEnded is an ErrLost: somebody has declared the holder dead.
+	// ErrEnded is an ErrLost: another host has declared the holder dead.
 	ErrEnded = fmt.Errorf("%w: its entry was ended by another host", ErrLost)
-	// ErrDeaf is an ErrLost: the holder cannot be asked.
+	// ErrDeaf is an ErrLost: no request can reach the holder.
 	ErrDeaf = fmt.Errorf("%w: what is published on State does not come back on Serve", ErrLost)
 )
 
@@ -76,8 +75,8 @@ func (h *Holder) Valid() (generation uint64, valid bool) {
 	return t.Generation, t.Standing == Valid && t.term.Valid(time.Now())
 }
 
-// Again is closed when the lease is valid, now or later. If it is lost it never is: the
-// role's context ends.
+// Again returns a channel that is closed when the lease is valid, now or later. It is never closed if the lease is
+// lost: the role's context ends instead.
 func (h *Holder) Again() <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -122,14 +121,14 @@ func (h *Holder) set(t Trust) {
 	}
 	switch {
 	case t.Standing == Lost:
-		h.end(ErrLost) // unless there is another reason
+		h.end(ErrLost) // changes nothing if there is another reason already
 		return
 	case t.Generation == 0:
 		return
 	case t.Standing == Lapsed && before.Standing == Valid:
 		h.log.Warn("lease lapsed: nothing is answered until it is renewed", "for at most", h.timing.Lapse)
 	case t.Generation != before.Generation && t.Generation > 1:
-		h.log.Warn("lease renewed after it had lapsed; going on as before")
+		h.log.Warn("lapsed lease renewed; objects are served again")
 	}
 	left := time.Until(t.next(h.timing))
 	if h.due == nil {
@@ -159,11 +158,10 @@ type Lease struct {
 	Info        Info
 }
 
-// Run runs the role under a lease of its own. The Holder says at each moment whether the
-// lease may be trusted; when that ends, it ends before anybody else may think so. The
-// role's context ends, with ErrLost, when the lease cannot become valid any more. Run returns
-// when the role has returned; it deletes the lease's entry then, so that nobody waits for the
-// lease to run out.
+// Run runs the role under a lease of its own. The Holder says at each moment whether the lease is valid; validity ends
+// before any other host may think so. The role's context ends, with ErrLost, when the lease cannot become valid any
+// more. Run returns when the role has returned. It then deletes the lease's entry, so that no claimer has to wait for
+// the lease to run out.
 func (l Lease) Run(ctx context.Context, role func(context.Context, *Holder) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -194,7 +192,7 @@ type keeper struct {
 	generation Generation
 
 	revision uint64 // the entry's
-	doubt    bool   // a renewal was not answered: the entry may have another revision
+	doubt    bool   // a renewal was not answered, so the entry may have another revision
 	acked    uint64 // the latest beat that was acknowledged
 }
 
@@ -216,8 +214,8 @@ func (k *keeper) begin(ctx context.Context) error {
 	}
 }
 
-// keepRenewing renews every third of the TTL, and sooner after a failure or while the lease has
-// lapsed, until ctx or the lease has ended.
+// keepRenewing renews every third of the TTL, and sooner after a failure or while the lease has lapsed, until ctx or
+// the lease has ended.
 func (k *keeper) keepRenewing(ctx context.Context) {
 	period := k.Timing.TTL / 3
 	next := time.NewTimer(period)
@@ -235,7 +233,7 @@ func (k *keeper) keepRenewing(ctx context.Context) {
 		k.Others.shouldHaveSeen(k.Incarnation, k.acked)
 		err := k.renew(ctx)
 		if errors.Is(err, nats.ErrConnectionClosed) {
-			err = fmt.Errorf("%w: %w", ErrLost, err) // no renewal will land any more
+			err = fmt.Errorf("%w: %w", ErrLost, err) // no later renewal will land
 		}
 		switch {
 		case errors.Is(err, ErrLost):
@@ -253,8 +251,8 @@ func (k *keeper) keepRenewing(ctx context.Context) {
 	}
 }
 
-// renew sends a message around, renews the entry, and trusts that if the message has come
-// back, or did the last time. After an ErrLost the caller must not renew again.
+// renew sends a message around and renews the entry. It trusts the renewal if this message, or the last one, has come
+// back. After an ErrLost the caller must not renew again.
 func (k *keeper) renew(ctx context.Context) error {
 	sent := time.Now()
 	back, echoErr := k.Echo.Send()
@@ -282,11 +280,11 @@ func (k *keeper) renew(ctx context.Context) error {
 	return nil
 }
 
-// trust notes a renewal. If NATS has kept this holder from renewing, it has
-// kept others from it as well: they get time to do so before they count as dead here.
+// trust notes a renewal. What kept this holder from renewing may have kept others too: they get time to renew before
+// they count as dead here.
 func (k *keeper) trust(sent time.Time) {
 	if k.lapsed() {
-		k.Others.spare(k.Timing.TTL / 3) // before it is valid
+		k.Others.spare(k.Timing.TTL / 3) // before the lease is valid
 	}
 	k.holder.renewed(sent)
 }
@@ -296,8 +294,8 @@ func (k *keeper) lapsed() bool {
 	return k.holder.trust.Load().Generation > 0 && k.holder.standing() == Lapsed
 }
 
-// patience is the longest wait for one renewal: while the lease has lapsed, the
-// next one may find the leader that this one does not.
+// patience returns the longest wait for one renewal. While the lease has lapsed it is short: the next renewal may reach
+// the leader that this one does not.
 func (k *keeper) patience() time.Duration {
 	if k.lapsed() {
 		return max(leastEcho, k.Timing.TTL/6)
@@ -332,7 +330,7 @@ func came(back <-chan struct{}) bool {
 	}
 }
 
-// put renews the entry, whose revision it finds out if it is in doubt.
+// put renews the entry. If the entry's revision is in doubt, put reads it first.
 func (k *keeper) put(ctx context.Context, sent time.Time) error {
 	patience := k.patience()
 	if planted.LeaseFromReply {
@@ -364,8 +362,8 @@ func (k *keeper) put(ctx context.Context, sent time.Time) error {
 	}
 }
 
-// readRevision finds out the entry's revision. A put that was not answered lands no more after
-// the next one that expects this revision.
+// readRevision reads the entry's revision. A put that was not answered cannot land after the next put that expects this
+// revision.
 func (k *keeper) readRevision(ctx context.Context) error {
 	entry, err := k.Store.Read(ctx, k.Incarnation)
 	if err != nil {
@@ -389,8 +387,9 @@ func (k *keeper) readRevision(ctx context.Context) error {
 	return nil
 }
 
-// giveBack deletes the entry. A stop that cuts a renewal off leaves the entry's revision in doubt: the entry is read first, and
-// again if the renewal has landed meanwhile. There is time for three questions across an ocean, and a stop stays short without NATS.
+// giveBack deletes the entry. If a stop has cut a renewal off, the entry's revision is in doubt: giveBack reads the
+// entry first, and again if the renewal has landed meanwhile. There is time for three requests across an ocean; without
+// NATS a stop stays short.
 func (k *keeper) giveBack(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, k.Timing.TTL/2)
 	defer cancel()

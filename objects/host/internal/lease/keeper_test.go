@@ -26,7 +26,7 @@ func newLife(t *testing.T) *life {
 	return &life{t: t, store: newTwin(), echo: new(loopback), began: time.Now()}
 }
 
-// others is a watch that runs until the test has ended.
+// others returns a watch that runs until the test has ended.
 func (l *life) others(ctx context.Context) *Others {
 	o := NewOthers(l.store, usual, slog.New(slog.DiscardHandler))
 	go o.Run(ctx) // the bubble waits for it
@@ -45,7 +45,7 @@ func (l *life) hold(ctx context.Context, role func(context.Context, *Holder)) er
 	})
 }
 
-// until is how long the role's context lasted, and why it ended; after most, it was well.
+// until returns how long the role's context lasted, and why it ended; after most, it was well.
 func (l *life) until(ctx context.Context, most time.Duration) (time.Duration, error) {
 	select {
 	case <-ctx.Done():

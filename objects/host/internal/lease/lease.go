@@ -2,30 +2,29 @@
 // may stop believing in it. It computes until when a host may act on its lease,
 // and from when others may claim its objects.
 //
-// A host incarnation renews an entry in the bucket of leases. Both sides judge
-// by their own monotonic clock, never by a time that somebody wrote:
+// A host incarnation renews an entry in the bucket of leases. Both sides judge by their own monotonic clock, never by a
+// time in an entry:
 //
 //	the holder   trusts a renewal until   sent + TTL - Margin   (sent, not answered: a slow answer shortens the trust)
 //	a claimer    believes it ended after  seen + TTL + Margin   (seen: when the claimer last saw the entry change)
 //
 // A renewal is seen no earlier than it was sent, so the claimer's end lies at
 // least two margins after the holder's. The lease keeps two hosts from serving
-// one object at the same time; what keeps a late one from writing is the
-// compare-and-set on the object's record, which needs no clock.
+// one object at the same time. The compare-and-set on the object's record, which needs no clock, keeps a late holder
+// from writing.
 //
 // A renewal expects the entry's revision that the holder knows, and a claimer deletes
 // the entry of an incarnation before it calls that dead. So a holder whose clock stood
 // still, as that of a suspended machine does, learns from its next renewal that it has
 // been declared dead.
 //
-// A lease that could not be renewed in time has lapsed, and is not lost yet: as long as
-// nobody has ended its entry, nobody has acted on its end. Meanwhile its holder lets
-// nothing go that rests on it. A renewal that lands makes it valid again, in a new
-// generation: the holder must first prove, by a put, its knowledge from an earlier one.
+// A lease that could not be renewed in time has lapsed, and is not lost yet: as long as no claimer has ended its entry,
+// nobody has acted on its end. Meanwhile its holder sends nothing that relies on the lease. A renewal that lands makes
+// the lease valid again, in a new generation: the holder must then prove by a put that what it knew before still holds.
 //
-// A lease says that its holder can be asked, not only that it lives: it is renewed while
-// what the holder publishes on its State connection comes back on its Serve connection
-// (see Path). A holder that cannot be asked gives its lease back at once.
+// A lease says that its holder can be asked, not only that it lives: it is renewed while messages that the holder
+// publishes on its State connection come back on its Serve connection (see Path). A holder that cannot be asked gives
+// its lease back at once.
 package lease
 
 import (
@@ -39,9 +38,9 @@ type Entry struct {
 	Incarnation string
 	State       State
 	Revision    uint64
-	Beat        uint64   // how often it has been renewed; of one that is Present
-	Classes     []string // that the incarnation runs; likewise
-	Reads       int      // the newest version of records that it reads; likewise
+	Beat        uint64   // renewals so far; only of an entry that is Present
+	Classes     []string // classes that the incarnation runs; likewise
+	Reads       int      // the newest version of records that the incarnation reads; likewise
 }
 
 // State is the state of an entry.
@@ -49,26 +48,26 @@ type State int
 
 // The states of an entry.
 const (
-	Absent  State = iota // nothing: never made, vanished after its time, or lost with its bucket
+	Absent  State = iota // no entry: never made, expired, or lost with its bucket
 	Present              // as its holder put it
 	Ended                // deleted, by its holder or by a claimer
 )
 
-// Generation tells one bucket from another that was made in its place.
+// Generation identifies one bucket among those that are made in place of one another.
 type Generation struct {
 	Created time.Time
 	Last    uint64 // the latest revision
 }
 
-// Lost reports whether the bucket has been made anew, or has forgotten, since the
-// revision was put in this generation of it.
+// Lost reports whether the bucket has been made anew, or has lost messages, since the revision was put in this
+// generation of it.
 func (g Generation) Lost(now Generation, revision uint64) bool {
 	return !now.Created.Equal(g.Created) || now.Last < revision
 }
 
-// Next is the revision that the next renewal of an incarnation expects, after one that was
-// refused or not answered; false if there is to be none: somebody has ended the entry.
-// Nobody but the holder puts it. lost reports whether the bucket has lost what it had.
+// Next returns the revision that the next renewal of an incarnation expects, after a renewal that was refused or not
+// answered. It reports false if there must be none: another host has ended the entry. Only the holder puts the entry.
+// lost reports whether the bucket has lost entries.
 func (e Entry) Next(lost bool) (revision uint64, ok bool) {
 	switch {
 	case e.State == Present:
@@ -80,14 +79,14 @@ func (e Entry) Next(lost bool) (revision uint64, ok bool) {
 	}
 }
 
-// Path is what a holder knows of the way from its State to its Serve connection, on
-// which it is asked. The zero Path has not been tried.
+// Path is what a holder knows of the way from its State connection to its Serve connection, on which requests come. The
+// zero Path has not been tried.
 type Path struct{ tried, missed int }
 
-// misses in a row end a lease.
+// misses is how many missed messages in a row end a lease.
 const misses = 2
 
-// After is the path after one more renewal. The message was published before the
+// After returns the path after one more renewal. The message was published before the
 // renewal, on the same connection, so only a renewal that was acknowledged proves that
 // a message which has not come back is lost on the side of Serve.
 func (p Path) After(acknowledged, heard bool) Path {
@@ -101,32 +100,32 @@ func (p Path) After(acknowledged, heard bool) Path {
 	}
 }
 
-// Open reports whether the holder may count as one that can be asked.
+// Open reports whether the holder counts as one that can be asked.
 func (p Path) Open() bool { return p.tried > 0 && p.missed < misses }
 
 // Spare reports whether the path stays open if the next message does not come back.
 func (p Path) Spare() bool { return p.Open() && p.missed+1 < misses }
 
-// Timing is the durations of a lease.
+// Timing has the durations of a lease.
 type Timing struct {
 	TTL    time.Duration // how long a renewal lasts
 	Margin time.Duration // the most that clocks may differ by over one TTL
 	Lapse  time.Duration // how long after its end a lease may become valid again
 }
 
-// Standing is where a lease stands with its holder.
+// Standing is the state of a lease, as its holder sees it.
 type Standing uint8
 
 // The standings.
 const (
 	Lapsed Standing = iota // not renewed in time, or not yet at all
-	Valid                  // the holder may act as one
+	Valid                  // the holder may act on the lease
 	Lost                   // for good
 )
 
 func (s Standing) String() string { return [...]string{"lapsed", "valid", "lost"}[s] }
 
-// changes are the changes of standing that there are.
+// changes are the allowed changes of standing.
 var changes = map[Standing][]Standing{
 	Lapsed: {Valid, Lost},
 	Valid:  {Lapsed, Lost},
@@ -140,7 +139,7 @@ type Trust struct {
 	term       Term
 }
 
-// to is the trust with another standing. It panics over a change that there is not.
+// to returns the trust with another standing. It panics over a change that is not allowed.
 func (t Trust) to(s Standing) Trust {
 	if !slices.Contains(changes[t.Standing], s) {
 		panic(fmt.Sprintf("a lease that is %s cannot become %s", t.Standing, s))
@@ -149,7 +148,7 @@ func (t Trust) to(s Standing) Trust {
 	return t
 }
 
-// At is the trust at this moment, if nothing but time has passed.
+// At returns the trust at this moment, if there was no renewal.
 func (t Trust) At(now time.Time, timing Timing) Trust {
 	if t.Standing == Valid && !t.term.Valid(now) {
 		t = t.to(Lapsed)
@@ -160,7 +159,7 @@ func (t Trust) At(now time.Time, timing Timing) Trust {
 	return t
 }
 
-// Renewed is the trust after a renewal that was sent then has been acknowledged now.
+// Renewed returns the trust after a renewal that was sent at sent and acknowledged now.
 func (t Trust) Renewed(sent, now time.Time, timing Timing) Trust {
 	t = t.At(now, timing)
 	switch t.Standing {
@@ -177,7 +176,7 @@ func (t Trust) Renewed(sent, now time.Time, timing Timing) Trust {
 	return t
 }
 
-// Ended is the trust when the lease cannot be renewed any more.
+// Ended returns the trust after the last possible renewal.
 func (t Trust) Ended() Trust {
 	if t.Standing == Lost {
 		return t
@@ -185,7 +184,7 @@ func (t Trust) Ended() Trust {
 	return t.to(Lost)
 }
 
-// next is when time alone changes the standing.
+// next returns when time alone changes the standing.
 func (t Trust) next(timing Timing) time.Time {
 	if t.Standing == Valid {
 		return t.term.Until()
@@ -196,8 +195,8 @@ func (t Trust) next(timing Timing) time.Time {
 // Term is a holder's trust in its own lease. The zero Term trusts nothing.
 type Term struct{ until time.Time }
 
-// Renewed is the term after a renewal that was sent then has been acknowledged
-// now. A term that has ended stays ended: somebody may have acted on its end.
+// Renewed returns the term after a renewal that was sent at sent and acknowledged now. A term that has ended stays
+// ended: another host may have acted on its end.
 func (t Term) Renewed(sent, now time.Time, timing Timing) Term {
 	if t != (Term{}) && !t.Valid(now) {
 		return t
@@ -208,17 +207,17 @@ func (t Term) Renewed(sent, now time.Time, timing Timing) Term {
 	return t
 }
 
-// Valid reports whether the holder may act as one.
+// Valid reports whether the holder may act on the lease.
 func (t Term) Valid(now time.Time) bool { return now.Before(t.until) }
 
-// Until is the moment at which Valid ends.
+// Until returns the moment at which Valid ends.
 func (t Term) Until() time.Time { return t.until }
 
-// Watch is what one claimer has seen of the others' leases.
+// Watch is what one claimer has seen of other hosts' leases.
 type Watch struct {
-	since    time.Time // when the watching began: what was never seen counts from here
+	since    time.Time // when the watch began: incarnations that were never seen count from here
 	seen     map[string]sighting
-	complete bool // all entries have been seen that there were at some time
+	complete bool // all entries that existed at some moment have been seen
 }
 
 type sighting struct {
@@ -232,17 +231,16 @@ type sighting struct {
 // NewWatch begins to watch.
 func NewWatch(now time.Time) *Watch { return &Watch{since: now, seen: make(map[string]sighting)} }
 
-// Saw notes that the incarnation's entry has been renewed so often. Only a new beat is
-// a sign of life: an old one may be read again at any time. Revisions would not do, as
-// those of a bucket that was made anew begin again. A bucket that was restored may have
-// forgotten that an entry was ended; then its holder may have renewed it.
+// Saw notes how often the incarnation's entry has been renewed. Only a new beat is a sign of life: an old one may be
+// read again at any time. Revisions would not do, because a new bucket counts from the beginning. A bucket that was
+// restored may have lost the end of an entry; then the holder may have renewed it.
 func (w *Watch) Saw(incarnation string, beat uint64, now time.Time) {
 	if s := w.seen[incarnation]; beat > s.beat {
 		w.seen[incarnation] = sighting{beat: beat, at: now, classes: s.classes, reads: s.reads}
 	}
 }
 
-// Runs notes which classes an incarnation runs that has been seen, and which records it reads.
+// Runs notes the classes of an incarnation that has been seen, and the version of records that it reads.
 func (w *Watch) Runs(incarnation string, classes []string, reads int) {
 	if s, known := w.seen[incarnation]; known && !s.ended && s.classes == nil {
 		s.classes, s.reads = classes, reads
@@ -250,10 +248,10 @@ func (w *Watch) Runs(incarnation string, classes []string, reads int) {
 	}
 }
 
-// Complete notes that all entries have been seen that there were when the watching began.
+// Complete notes that all entries have been seen that existed when the watch began.
 func (w *Watch) Complete() { w.complete = true }
 
-// AllRead reports whether every incarnation that is not Dead reads records of a version. It does not before Complete.
+// AllRead reports whether every incarnation that is not Dead reads records of a version; false before Complete.
 func (w *Watch) AllRead(version int, timing Timing, now time.Time) bool {
 	if !w.complete {
 		return false
@@ -285,7 +283,7 @@ func (w *Watch) Dead(incarnation string, timing Timing, now time.Time) bool {
 	return w.Left(incarnation, timing, now) <= 0
 }
 
-// Left is how long a claimer has yet to wait before the incarnation is Dead.
+// Left returns how long a claimer has yet to wait before the incarnation is Dead.
 func (w *Watch) Left(incarnation string, timing Timing, now time.Time) time.Duration {
 	s, known := w.seen[incarnation]
 	switch {
@@ -297,7 +295,7 @@ func (w *Watch) Left(incarnation string, timing Timing, now time.Time) time.Dura
 	return s.at.Add(timing.TTL + timing.Margin).Sub(now)
 }
 
-// First is the incarnation whose name is the lowest of those that are not Dead and run
+// First returns the incarnation whose name is the lowest of those that are not Dead and run
 // the class; "" if there is none.
 func (w *Watch) First(class string, timing Timing, now time.Time) (first string) {
 	for incarnation, s := range w.seen {
@@ -308,10 +306,10 @@ func (w *Watch) First(class string, timing Timing, now time.Time) (first string)
 	return first
 }
 
-// Ends is how many incarnations that were seen alive have ended within the time before
+// Ends returns how many incarnations that were seen alive have ended within the time before
 // now; false if the watch is too young to tell.
 func (w *Watch) Ends(within time.Duration, timing Timing, now time.Time) (n int, known bool) {
-	within += timing.TTL + timing.Margin // which an end may be noticed late
+	within += timing.TTL + timing.Margin // an end may be noticed this late
 	for incarnation, s := range w.seen {
 		if s.beat > 0 && now.Sub(s.at) <= within && w.Dead(incarnation, timing, now) {
 			n++
@@ -320,9 +318,8 @@ func (w *Watch) Ends(within time.Duration, timing Timing, now time.Time) (n int,
 	return n, now.Sub(w.since) > within
 }
 
-// Forget drops what was seen of incarnations that have been dead for long, so
-// that a watch does not grow for ever. They stay dead: nothing newer is known
-// of them, and they count from the beginning of the watch.
+// Forget drops incarnations that have been dead for long, so that a watch does not grow without bound. They stay dead,
+// because an incarnation that was never seen counts from the beginning of the watch.
 func (w *Watch) Forget(timing Timing, now time.Time) {
 	for incarnation, s := range w.seen {
 		if now.Sub(s.at) > 100*timing.TTL+timing.Margin {

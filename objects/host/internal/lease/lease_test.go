@@ -194,7 +194,7 @@ func TestWhatIsForgottenStaysDead(t *testing.T) {
 	}
 }
 
-// span is a whole number of seconds: on a coarse clock, things that hardly ever
+// span returns a whole number of seconds: on a coarse clock, things that hardly ever
 // meet do.
 func span(t *rapid.T, from, to time.Duration, name string) time.Duration {
 	return time.Duration(rapid.IntRange(int(from/time.Second), int(to/time.Second)).Draw(t, name)) * time.Second
@@ -296,7 +296,7 @@ func (c clock) at(t time.Time) time.Time {
 	return began.Add(time.Duration(c.rate * float64(t.Sub(began))))
 }
 
-// lifetime is a holder's first moment, in true time, before which it owned nothing,
+// lifetime returns a holder's first moment, in true time, before which it owned nothing,
 // and its last term. It takes answers as they come, until its lease has ended.
 func lifetime(renewals []renewal, c clock, timing Timing) (first time.Time, term Term) {
 	var answers []renewal

@@ -13,11 +13,11 @@ type Others struct {
 	store  Store
 	timing Timing
 	log    *slog.Logger
-	again  chan struct{} // has room for one: begin the watch again
+	again  chan struct{} // with a token the watch begins again; it has room for one
 
 	mu    sync.Mutex // guards what follows
 	watch *Watch
-	after time.Time // nobody counts as dead before
+	after time.Time // no incarnation counts as dead before
 }
 
 // NewOthers begins a watch; Run keeps it up to date.
@@ -25,9 +25,9 @@ func NewOthers(store Store, timing Timing, log *slog.Logger) *Others {
 	return &Others{store: store, timing: timing, log: log, again: make(chan struct{}, 1), watch: NewWatch(time.Now())}
 }
 
-// Run keeps the watch up to date until ctx ends. It begins again, on what is known
-// already, at once when the connection was made again or the watch does not show what was
-// put, and a little later when the watch broke for another reason.
+// Run keeps the watch up to date until ctx ends. It begins the watch again, and keeps what was seen: at once when the
+// connection was made again or the watch misses an acknowledged beat, and a little later when the watch broke for
+// another reason.
 func (o *Others) Run(ctx context.Context) {
 	var watches sync.WaitGroup // an old one may wait for a server that does not answer
 	defer watches.Wait()
@@ -58,8 +58,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// shouldHaveSeen begins the watch again if it has not shown a beat that was acknowledged
-// a while ago: the leader has changed, or the server has lost the watch.
+// shouldHaveSeen begins the watch again if it has not shown a beat that was acknowledged some time ago: the leader has
+// changed, or the server has lost the watch.
 func (o *Others) shouldHaveSeen(incarnation string, beat uint64) {
 	o.mu.Lock()
 	seen := o.watch.Seen(incarnation, beat)
@@ -91,17 +91,17 @@ func (o *Others) saw(entry Entry) {
 	}
 }
 
-// Live reports whether an incarnation may still trust its lease. Before it says no, it
-// asks the leader, as a watch that has fallen behind must not make a live host look dead,
-// and ends the incarnation's entry, so that its holder learns of it.
+// Live reports whether an incarnation may still trust its lease. Before it says no, it asks the leader, because a watch
+// that has fallen behind must not make a live host look dead. Then it ends the incarnation's entry, so that the holder
+// learns of its end.
 func (o *Others) Live(ctx context.Context, incarnation string) bool {
 	if !o.dead(incarnation) {
 		return true
 	}
-	for range 3 { // others end it at the same time
+	for range 3 { // other hosts may end the entry at the same time
 		entry, err := o.store.Read(ctx, incarnation)
 		if err != nil {
-			return true // cannot be known: wait
+			return true // not known, so wait
 		}
 		o.saw(entry)
 		if !o.dead(incarnation) {
@@ -122,7 +122,7 @@ func (o *Others) Live(ctx context.Context, incarnation string) bool {
 	return true
 }
 
-// spare has nobody count as dead for a while.
+// spare delays the moment from which incarnations count as dead.
 func (o *Others) spare(d time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -127,7 +127,7 @@ func (c content) len() (n int) {
 	return n
 }
 
-// after is what c has beyond its first n.
+// after returns what c has beyond its first n.
 func (c content) after(n uint8) content { return c >> (4 * n) }
 
 func (c content) join(d content) content { return c | d<<(4*c.len()) }

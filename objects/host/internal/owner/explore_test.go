@@ -135,7 +135,7 @@ func explore(sc scenario) (*search, []string) {
 // alike reports whether the hosts may exchange their names: what one of them does the other may do.
 func (sc *scenario) alike() bool { return !sc.restart && !sc.unseen }
 
-// canonical is the one of a world and its mirror image that stands for both, and its hash.
+// canonical returns the one of a world and its mirror image that stands for both, and its hash.
 func (s *search) canonical(w *world) (world, uint64) {
 	if !s.alike() {
 		return *w, maphash.Comparable(s.seed, *w)
@@ -175,7 +175,8 @@ func (s *search) add(next world, from int) {
 	}
 }
 
-// trace is the way to a world that one move from a known one has made. It is walked from its beginning, so that a host keeps its name.
+// trace returns the way to a world that one move from a known one has made. It is walked from its beginning, so that a
+// host keeps its name.
 func (s *search) trace(before int, last world) []string {
 	last, _ = s.canonical(&last)
 	path := []world{last}

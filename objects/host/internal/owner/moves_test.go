@@ -103,7 +103,7 @@ func (x *explorer) start() world {
 	return w
 }
 
-// life is a new incarnation, which has just asked for its lease.
+// life returns a new incarnation, which has just asked for its lease.
 func (x *explorer) life(inc, now uint8) host {
 	return host{inc: inc, since: now, renewal: asked, sent: now}
 }
@@ -250,7 +250,7 @@ func (x *explorer) resume(w *world, h *host) {
 	h.unproven, h.vouched = h.phase != owner.Free && x.flaw != noProof, x.flaw == oldProof
 }
 
-// again is the host's next life, or none.
+// again returns the host's next life, or none.
 func (x *explorer) again(h *host, now uint8, knows func(*host)) host {
 	if !x.restart || h.inc != 1 {
 		return host{}

@@ -141,7 +141,7 @@ func (c content) add(id uint8) content {
 	panic("more requests than a content can tell")
 }
 
-// place is where id stands, from 1, or 0.
+// place returns where id stands, from 1, or 0.
 func (c content) place(id uint8) uint8 {
 	for place := uint8(1); c != 0; place, c = place+1, c>>4 {
 		if uint8(c&15) == id {
@@ -213,7 +213,7 @@ func (h head) String() string {
 	return fmt.Sprintf("{epoch %d, owner %q, commit %d}", h.epoch, names[h.owner], h.commit)
 }
 
-// state is the host's as Step wants it; the other way is keep.
+// state returns the host's as Step wants it; the other way is keep.
 func (h *host) state() owner.State {
 	s := owner.State{
 		Phase: h.phase, Head: h.head.real(), Revision: uint64(h.revision), Token: uint64(h.token),
@@ -240,7 +240,7 @@ func at(tick uint8) time.Time { return epoch.Add(time.Duration(tick) * time.Seco
 
 func tick(t time.Time) uint8 { return uint8(t.Sub(epoch) / time.Second) }
 
-// term is the host's trust in its lease, as package lease has it.
+// term returns the host's trust in its lease, as package lease has it.
 func (h *host) term(timing lease.Timing) lease.Term {
 	if h.until == 0 {
 		return lease.Term{}
@@ -250,7 +250,7 @@ func (h *host) term(timing lease.Timing) lease.Term {
 
 func (h *host) holds(now uint8, timing lease.Timing) bool { return h.term(timing).Valid(at(now)) }
 
-// watch is what the host has seen of one incarnation, as package lease has it.
+// watch returns what the host has seen of one incarnation, as package lease has it.
 func (h *host) watch(inc uint8) *lease.Watch {
 	w := lease.NewWatch(at(h.since))
 	switch s := h.seen[inc]; {
@@ -269,7 +269,7 @@ func (h *host) saw(inc uint8, w *world) {
 	}
 }
 
-// current is the revision that a read would now find, and a put has to expect.
+// current returns the revision that a read would now find, and a put has to expect.
 func (w *world) current() uint8 {
 	if w.purged {
 		return 0
@@ -277,7 +277,8 @@ func (w *world) current() uint8 {
 	return w.revision
 }
 
-// mirror is the world in which each host has the name of the other: a1 is b1. Hosts that have been restarted have no mirror image.
+// mirror returns the world in which each host has the name of the other: a1 is b1. Hosts that have been restarted have
+// no mirror image.
 func (w *world) mirror() world {
 	other := [5]uint8{0, 2, 1}
 	m := *w

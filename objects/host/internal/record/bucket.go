@@ -21,18 +21,16 @@ import (
 	"holdfast/internal/planted"
 )
 
-// tombstone is how long a removed object's marker stays. It only has to outlive
-// puts that are under way.
+// tombstone is how long the marker of a removed object stays. It has to outlive only the puts that are under way.
 const tombstone = time.Minute
 
-// What became of a put.
+// The results of a put that has failed.
 var (
-	// ErrStale: refused, the record has another revision. Nothing was changed by it.
+	// ErrStale: refused, the record has another revision. The put changed nothing.
 	ErrStale = errors.New("the record has another revision")
-	// ErrDoubt: no answer, or one that says nothing. It may have landed, or land yet.
+	// ErrDoubt: no answer, or one that decides nothing. The put may have landed, or may still land.
 	ErrDoubt = errors.New("the fate of the put is not known")
-	// ErrRefused: the store takes no such put. Nothing was changed by it, and sending it
-	// again does not help.
+	// ErrRefused: the store does not accept such a put. It changed nothing, and sending it again does not help.
 	ErrRefused = errors.New("the store refuses the put")
 	// ErrTooLarge is an ErrRefused: the record is larger than a message may be.
 	ErrTooLarge = fmt.Errorf("%w: it is too large", ErrRefused)
@@ -40,34 +38,33 @@ var (
 	ErrFull = fmt.Errorf("%w: it is full", ErrRefused)
 )
 
-// Settings are how the bucket is made if it is not there.
+// Settings say how the bucket is made if it does not exist.
 type Settings struct {
 	Storage  jetstream.StorageType
-	Replicas int   // a bucket that is there gets them, too. 0: as it is, and 1 for a new one
-	MaxBytes int64 // of all records; a bucket that is there gets this limit, too. 0: its own, and Default for a new one
+	Replicas int   // an existing bucket gets them too. 0: it keeps its own, and a new one has 1
+	MaxBytes int64 // of all records; an existing bucket gets this limit too. 0: it keeps its own, and a new one has Default
 	Default  int64 // 0: no limit
 
-	// Direct reports whether every server that has the bucket may be asked for entries: every host reads records from the
-	// leader all the same. nil: only the leader is asked.
+	// Direct reports whether every server that has the bucket may be asked for entries: it may once every host reads
+	// records from the leader all the same. nil: only the leader is asked.
 	Direct func() bool
 }
 
-// Bucket keeps the records. Records are read from the stream's leader; entries, which never change, from whichever server
-// answers, once the stream allows it. Run has to run for as long as records are put.
+// Bucket keeps the records. Records are read from the stream's leader. Entries, which never change, are read from any
+// server that has them, once the stream allows it. Run must run for as long as records are put.
 type Bucket struct {
 	name     bucket.Name
 	js       jetstream.JetStream
 	config   jetstream.StreamConfig
 	settings Settings
-	stream   atomic.Pointer[jetstream.Stream] // by its name: it outlives the stream
+	stream   atomic.Pointer[jetstream.Stream] // by its name, so it stays valid when the stream is made anew
 	direct   atomic.Bool                      // the stream allows direct reads, as of the last reading
 	calls    calls
 	room     room
 }
 
-// Open binds to the bucket and makes it if there is none. Several may do so at
-// once. It is made through the stream's own API, because the KV helper can
-// neither allow atomic publish nor turn direct reads off.
+// Open binds to the bucket and makes it if there is none. Several hosts may do so at once. The bucket is made through
+// the stream's own API, because the KV helper can neither allow atomic publish nor turn direct reads off.
 func Open(ctx context.Context, js jetstream.JetStream, settings Settings) (*Bucket, error) {
 	name := bucket.Records()
 	b := &Bucket{name: name, js: js, settings: settings, config: jetstream.StreamConfig{
@@ -83,7 +80,7 @@ func Open(ctx context.Context, js jetstream.JetStream, settings Settings) (*Buck
 		DenyDelete:         true,
 		AllowMsgTTL:        true,
 		AllowAtomicPublish: true,
-		AllowDirect:        false, // it is changed when Settings.Direct says so
+		AllowDirect:        false, // changed when Settings.Direct allows it
 	}}
 	if limit := cmp.Or(settings.MaxBytes, settings.Default); limit > 0 {
 		b.config.MaxBytes = limit
@@ -91,7 +88,7 @@ func Open(ctx context.Context, js jetstream.JetStream, settings Settings) (*Buck
 	return b, b.Make(ctx)
 }
 
-// Bind is the bucket as it is, to be read; false if there is none.
+// Bind returns the existing bucket, for reading; false if there is none.
 func Bind(ctx context.Context, js jetstream.JetStream) (*Bucket, bool, error) {
 	name := bucket.Records()
 	_, err := js.Stream(ctx, name.Stream())
@@ -104,14 +101,14 @@ func Bind(ctx context.Context, js jetstream.JetStream) (*Bucket, bool, error) {
 	return &Bucket{name: name, js: js}, true, nil
 }
 
-// Make makes the bucket if there is none, or none any more. One that is there is changed
-// to what is wanted explicitly; it is an error if that cannot be.
+// Make makes the bucket if there is none, or not any more. An existing bucket is changed to the explicit settings; it
+// is an error if the server refuses that.
 func (b *Bucket) Make(ctx context.Context) error {
 	stream, err := b.js.Stream(ctx, b.name.Stream())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = b.js.CreateStream(ctx, b.config)
 	}
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was quicker
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another host was quicker
 		stream, err = b.js.Stream(ctx, b.name.Stream())
 	}
 	if err == nil {
@@ -129,9 +126,9 @@ func (b *Bucket) Make(ctx context.Context) error {
 	return nil
 }
 
-// Read is the record of a key and its revision. Without a record it is nil; the
-// revision is then 0 or that of its removal. On ErrUnreadable it is that of the record
-// which cannot be read. A question that is not answered is asked again until ctx ends.
+// Read returns the record of a key and its revision. Without a record it returns nil; the revision is then 0 or that of
+// the removal. With ErrUnreadable the revision is that of the unreadable record. A request without an answer is
+// repeated until ctx ends.
 func (b *Bucket) Read(ctx context.Context, key string) (*Record, uint64, error) {
 	msg, err := b.last(ctx, key)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -150,7 +147,7 @@ func (b *Bucket) Read(ctx context.Context, key string) (*Record, uint64, error) 
 	return r, msg.Sequence, nil
 }
 
-// last is the last message of a key, as the leader has it.
+// last returns the last message of a key, as the leader has it.
 func (b *Bucket) last(ctx context.Context, key string) (*jetstream.RawStreamMsg, error) {
 	for patience := b.patience(); ; patience *= 2 {
 		asking, done := b.calls.begin(ctx, patience)
@@ -159,7 +156,7 @@ func (b *Bucket) last(ctx context.Context, key string) (*jetstream.RawStreamMsg,
 			done()
 			return msg, err
 		}
-		<-asking.Done() // spaced out, but at once when the connection was made again
+		<-asking.Done() // requests are spaced out, but go at once when the connection was made again
 		done()
 		if ctx.Err() != nil {
 			return nil, err
@@ -167,7 +164,7 @@ func (b *Bucket) last(ctx context.Context, key string) (*jetstream.RawStreamMsg,
 	}
 }
 
-// handle is the stream by its name, whether or not it is there.
+// handle returns the stream by its name, also if the stream does not exist.
 func (b *Bucket) handle(ctx context.Context) (jetstream.Stream, error) {
 	if s := b.stream.Load(); s != nil {
 		return *s, nil
@@ -179,7 +176,8 @@ func (b *Bucket) handle(ctx context.Context) (jetstream.Stream, error) {
 	return s, err
 }
 
-// final reports whether an error is an answer, and not for want of a leader.
+// final reports whether an error is an answer that another request would get too. An error for want of a leader is
+// none.
 func final(err error) bool {
 	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, nats.ErrConnectionClosed) {
 		return true
@@ -188,14 +186,13 @@ func final(err error) bool {
 	return ok && api.Code != http.StatusServiceUnavailable
 }
 
-// Put writes a record if its revision is still expect, and returns the new one.
-// Errors are ErrStale, ErrRefused or ErrDoubt, wrapped. ctx needs no deadline: a put that
-// is not answered is in doubt when it is worth a look at what has become of it.
+// Put writes a record if its revision is still expect, and returns the new one. Errors are ErrStale, ErrRefused or
+// ErrDoubt, wrapped. ctx needs no deadline: a put without an answer is in doubt after the time that Patience gives.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte, expect uint64) (uint64, error) {
 	return b.publish(ctx, &nats.Msg{Subject: b.name.Subject(key), Data: value, Header: make(nats.Header, 1)}, expect, b.patience())
 }
 
-// Remove deletes a record if its revision is still expect. Errors as Put's.
+// Remove deletes a record if its revision is still expect. Errors are those of Put.
 func (b *Bucket) Remove(ctx context.Context, key string, expect uint64) (uint64, error) {
 	msg := nats.NewMsg(b.name.Subject(key))
 	msg.Header.Set("KV-Operation", "DEL")
@@ -209,8 +206,8 @@ func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64, pati
 	}
 	ctx, done := b.calls.begin(ctx, patience)
 	defer done()
-	// Not through the JetStream client: it tries again by itself, and gives up before
-	// a leader is elected. What to do about silence is for the owner to decide.
+	// The JetStream client would try again by itself, and give up before a leader is elected. The owner decides what to
+	// do without an answer.
 	answer, err := b.js.Conn().RequestMsgWithContext(ctx, msg)
 	if err == nil {
 		b.room.noteAnswer()
@@ -229,19 +226,18 @@ func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64, pati
 	return 0, fmt.Errorf("put record %s: %w: %w", b.name.Key(msg.Subject), fate, err)
 }
 
-// The server's codes for a put that it refuses, and certainly has not stored.
+// The server's codes for a put that was refused and certainly not stored.
 const (
 	codeAccountFull jetstream.ErrorCode = 10002 // the account's limit
 	codeServerFull  jetstream.ErrorCode = 10023 // the server's limit, for all its streams
 	codeMemoryFull  jetstream.ErrorCode = 10028
 	codeStorageFull jetstream.ErrorCode = 10047
 	codeTooLarge    jetstream.ErrorCode = 10054 // the stream's limit of one message
-	codeNotStored   jetstream.ErrorCode = 10077 // the stream's limits; what cannot be written is not answered at all
+	codeNotStored   jetstream.ErrorCode = 10077 // the stream's limits; a server that cannot write does not answer at all
 	codeHeaderLarge jetstream.ErrorCode = 10097
 )
 
-// fateOf is what an error says about a put: ErrStale, ErrFull, ErrTooLarge, ErrRefused or
-// ErrDoubt.
+// fateOf returns what an error says about the fate of a put: ErrStale, ErrFull, ErrTooLarge, ErrRefused or ErrDoubt.
 func fateOf(err error) error {
 	if errors.Is(err, nats.ErrMaxPayload) { // it was not sent
 		return ErrTooLarge
@@ -252,8 +248,8 @@ func fateOf(err error) error {
 	}
 	switch api.ErrorCode {
 	case jetstream.JSErrCodeStreamWrongLastSequence:
-		// Only this one says that the record really is another. 10164 says that some put
-		// to it is under way, perhaps our own.
+		// Only this code says that the record really has another revision. 10164 says that a put to the record is under
+		// way, perhaps our own.
 		return ErrStale
 	case codeAccountFull, codeServerFull, codeMemoryFull, codeStorageFull:
 		return ErrFull
@@ -268,7 +264,7 @@ func fateOf(err error) error {
 	return ErrDoubt
 }
 
-// acknowledged reads what a stream answers to a put: the sequence, or its refusal.
+// acknowledged decodes a stream's answer to a put: the sequence, or the refusal.
 func acknowledged(answer []byte, stream string) (uint64, error) {
 	rest, _ := bytes.CutPrefix(answer, []byte(`{"stream":"`)) // as servers write it
 	if name, digits, ok := bytes.Cut(rest, []byte(`","seq":`)); ok && string(name) == stream {
@@ -292,14 +288,13 @@ func acknowledged(answer []byte, stream string) (uint64, error) {
 	return ack.Seq, nil
 }
 
-// Busy reports whether a put is in doubt only because another one was under way.
+// Busy reports whether a put is in doubt only because another put was under way.
 func Busy(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant
 }
 
-// List yields the keys of all records of a class, or of all classes for "", in no
-// order. An error is yielded last.
+// List yields the keys of all records of a class, or of all classes for "", in no order. An error comes last.
 func (b *Bucket) List(ctx context.Context, class string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		if class == "" {
@@ -318,7 +313,7 @@ func (b *Bucket) List(ctx context.Context, class string) iter.Seq2[string, error
 	}
 }
 
-// subjects are those that have a message and match a filter.
+// subjects returns the subjects that have a message and match a filter.
 func (b *Bucket) subjects(ctx context.Context, filter string) (map[string]uint64, error) {
 	stream, err := b.handle(ctx)
 	if err != nil {

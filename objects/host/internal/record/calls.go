@@ -7,17 +7,16 @@ import (
 	"time"
 )
 
-// leastPatience is for how long an answer of the store is waited for at least.
+// leastPatience is the shortest wait for an answer of the store.
 const leastPatience = 200 * time.Millisecond
 
-// Patience is for how long an answer of the store is waited for, if the way there and back
-// takes rtt. After that it is worth a look whether the put has landed: the answer, or the
-// put, may be lost.
+// Patience returns how long to wait for an answer of the store over a connection with the round trip rtt. After that
+// the owner reads whether its put has landed: the answer, or the put, may be lost.
 func Patience(rtt time.Duration) time.Duration { return max(leastPatience, 4*rtt) }
 
 func (b *Bucket) patience() time.Duration { return Patience(time.Duration(b.calls.rtt.Load())) }
 
-// calls are the questions to the store that have not been answered.
+// calls are the requests to the store that have not been answered.
 type calls struct {
 	rtt atomic.Int64 // of the connection, in nanoseconds
 
@@ -26,8 +25,8 @@ type calls struct {
 	open map[uint64]context.CancelFunc
 }
 
-// begin gives a question its time: until ctx ends, patience is over, or the connection is
-// made again, on which no answer comes any more. done ends it.
+// begin starts a request: its context ends with ctx, after patience, or when the connection is made again, since no
+// answer comes on that. done ends the request.
 func (c *calls) begin(ctx context.Context, patience time.Duration) (_ context.Context, done func()) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	c.mu.Lock()
@@ -46,7 +45,7 @@ func (c *calls) begin(ctx context.Context, patience time.Duration) (_ context.Co
 	}
 }
 
-// cut ends all that are open: the connection was made again.
+// cut ends all open requests: the connection was made again.
 func (c *calls) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

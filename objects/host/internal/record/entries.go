@@ -13,7 +13,7 @@ import (
 	"holdfast/objects/host/internal/state"
 )
 
-// entries begins the keys of an object's entries beside its record.
+// entries returns the prefix of the keys of an object's entries beside its record.
 func entries(object string) string { return object + ".c." }
 
 // entryPatience is the least wait for the answer to an entry's put: an entry is
@@ -30,8 +30,8 @@ func (b *Bucket) PutEntry(ctx context.Context, object string, name state.Name, d
 	return err
 }
 
-// GetEntry implements state.Store. It asks any server that has the bucket, if the stream allows it: an entry never changes,
-// so a replica has it or is behind. Otherwise it asks the leader, as for a record, until ctx ends.
+// GetEntry implements state.Store. It asks any server that has the bucket, if the stream allows that: an entry never
+// changes, so a replica has it or is behind. Otherwise GetEntry asks the leader, as for a record, until ctx ends.
 func (b *Bucket) GetEntry(ctx context.Context, object string, name state.Name) ([]byte, error) {
 	key := entries(object) + name.String()
 	if data, ok := b.anyones(ctx, b.name.Subject(key)); ok {
@@ -47,8 +47,8 @@ func (b *Bucket) GetEntry(ctx context.Context, object string, name state.Name) (
 	return msg.Data, nil
 }
 
-// anyones returns the last message of a subject from any server, and false if direct reads are not allowed, and if the server
-// does not have it, or does not answer.
+// anyones returns the last message of a subject from any server. It reports false if direct reads are not allowed, and
+// if the server does not have the message or does not answer.
 func (b *Bucket) anyones(ctx context.Context, subject string) ([]byte, bool) {
 	if !b.direct.Load() {
 		return nil, false

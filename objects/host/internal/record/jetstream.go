@@ -14,15 +14,14 @@ import (
 	"holdfast/objects"
 )
 
-// oldest is the first server whose fence can be relied on: it keeps the subjects
-// of expectations apart and fences proposals by the leader's term.
+// oldest is the first server version whose fence is reliable: it keeps the subjects of expectations apart and fences
+// proposals by the leader's term.
 const oldest = "2.14.4"
 
 // SmallState is the bytes of keys and values that a record without parts may have.
 const SmallState = 512 << 10
 
-// payload is the least max_payload: a record of so much, with room for its head and its
-// answers.
+// payload is the smallest max_payload that suffices: a record of SmallState, with room for its head and its answers.
 const payload = SmallState + 256<<10
 
 // JetStream returns the connection's JetStream, after making sure that it can be
@@ -51,9 +50,8 @@ func JetStream(ctx context.Context, nc *nats.Conn) (jetstream.JetStream, error) 
 	return js, nil
 }
 
-// Space returns the sizes of new streams, in bytes, so that none crowds out another: three
-// quarters of the account's free space are for records, and an eighth for alarms. Both are 0
-// where the account has no limit of its own.
+// Space returns the sizes of new streams, in bytes, so that none displaces another: three quarters of the account's
+// free space for records, and an eighth for alarms. Both are 0 if the account has no limit of its own.
 func Space(ctx context.Context, js jetstream.JetStream, memory bool, replicas int) (records, alarms int64, err error) {
 	info, err := js.AccountInfo(ctx)
 	if err != nil {

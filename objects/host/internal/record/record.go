@@ -1,24 +1,21 @@
-// Package record has the stored form of an object, and the bucket that keeps it.
+// Package record defines the stored form of an object, and the bucket that keeps it.
 //
-// An object is one entry, <class>.<id>, and a commit is one put of all of it: that
-// one message is the transaction, the fence and the version, whatever the number
-// of keys. It is JSON, so that `nats kv get HF_OBJECTS <key>` shows it:
+// An object is one entry, <class>.<id>, and a commit is one put of the whole entry: that one message is the
+// transaction, the fence and the version, whatever the number of keys. It is JSON, so that `nats kv get HF_OBJECTS
+// <key>` shows it:
 //
 //	{"v":1,"name":"global","epoch":2,"owner":"Jx…","host":"box-4412","region":"fra","commit":41,
 //	 "gateways":["…"],"answers":[…],"keys":{"count":15},"sum":"5a0c9f12"}
 //
-// The sum is a checksum of all bytes before it. Records that were written before there
-// was one have none, and are read. Decode refuses a record that differs from a host's
-// put, above all one that belongs to another object: it must neither be served nor put
-// over.
+// The sum is a checksum of all bytes before it. Records from before there was a checksum have none, and are accepted.
+// Decode refuses a record that no host has put, above all one of another object: such a record must neither be served
+// nor overwritten.
 //
-// An object that has outgrown its record has most of its storage in entries of its own,
-// <class>.<id>.c.<name>. Its record, then of version 2, names them in "parts", and "keys" is
-// what was written last (see package state).
+// An object that has outgrown its record has most of its storage in entries of its own, <class>.<id>.c.<name>. Its
+// record, of version 2, names them in "parts", and "keys" has only the latest writes (see package state).
 //
-// Values and answers are encoded once, when they are made; encoding a record is
-// then little more than concatenation. Values that are bytes and no JSON are in a field
-// of their own, in base64: "keys":{"count":15},"raw":{"photo":"AAEC"}.
+// Values and answers are encoded once, when they are made; encoding a record is then little more than concatenation.
+// Values that are bytes and no JSON are in a field of their own, in base64: "keys":{"count":15},"raw":{"photo":"AAEC"}.
 package record
 
 import (
@@ -45,7 +42,7 @@ import (
 // Versions of the format. A reader refuses a newer one.
 const (
 	small   = 1 // all keys are in the record
-	Version = 2 // it has parts
+	Version = 2 // storage may be in parts
 )
 
 // Record is a stored object.
@@ -56,19 +53,19 @@ type Record struct {
 	Host     string // the owner's name, for people
 	Region   string // the owner's
 	Commit   uint64 // puts so far
-	Claims   uint64 // in a row, by owners that committed nothing: what each but the last was lost with
-	Claimed  int64  // when the last of them was, in Unix seconds; both are zero once an owner has committed
+	Claims   uint64 // claims in a row by owners that committed nothing; all of these owners but the last were lost
+	Claimed  int64  // when the last of the claims was made, in Unix seconds; both are zero once an owner has committed
 	Alarm    engine.Alarm
 	Gateways []Gateway       // gateways that hold sockets of the object, or have been given up
 	Sockets  json.RawMessage // details of the sockets, as EncodeSockets makes them; nil if they are too large
 	Answers  []Kept          // to requests that a commit covered, oldest first
 	Kept     []KeptAsk       // answers to objects that have asked, oldest first
-	Fences   []Fence         // callers whose older owners' asks do not run
+	Fences   []Fence         // callers, with the oldest token whose asks run
 	Data     *engine.Data
 	Parts    *state.Head // nil: all storage is in Data
 }
 
-// KeptAsk is an answer to another object, as package asks has it.
+// KeptAsk is an answer to another object, in the terms of package asks.
 type KeptAsk struct {
 	ID     []byte `json:"i"`
 	Caller string `json:"c"`
@@ -78,24 +75,24 @@ type KeptAsk struct {
 	Answer []byte `json:"r,omitempty"` // as sent
 }
 
-// Fence is the oldest token under which asks of a caller are run.
+// Fence is the oldest token with which asks of a caller run.
 type Fence struct {
 	Caller string `json:"c"`
 	Token  uint64 `json:"t"`
 	Until  int64  `json:"x"` // in Unix milliseconds
 }
 
-// Gateway is a record's entry of one gateway, as package stream has it.
+// Gateway is a record's entry of one gateway, in the terms of package stream.
 type Gateway struct {
 	Name      string    `json:"g"`
-	Token     uint64    `json:"t"` // of the owner that has made this entry
+	Token     uint64    `json:"t"` // of the owner that made this entry
 	Head      uint64    `json:"h"`
 	Slots     []byte    `json:"s,omitempty"` // of its sockets, as package wire encodes them
 	Tombstone time.Time `json:"x,omitzero"`  // when it was given up
 }
 
-// UnmarshalJSON reads an entry. Earlier releases wrote a name alone: their gateways have
-// ended, and their sockets with them, so such an entry is read as the zero Gateway.
+// UnmarshalJSON decodes an entry. Earlier releases wrote a name alone. Their gateways, and so their sockets, have
+// ended, so such an entry is decoded as the zero Gateway.
 func (g *Gateway) UnmarshalJSON(data []byte) error {
 	if len(data) > 0 && data[0] == '"' {
 		*g = Gateway{}
@@ -124,8 +121,8 @@ func (g *Gateway) append(out []byte) []byte {
 // maxGatewayName is the longest name of a gateway, in bytes. It becomes part of subjects.
 const maxGatewayName = 64
 
-// check refuses an entry that no host has written. A gateway's name has one token or, with
-// that of its user in front, two.
+// check refuses an entry that no host can have written. A gateway's name has one token or, after its user's, a second
+// one.
 func (g *Gateway) check() error {
 	odd := func(r rune) bool { return r <= ' ' || r > '~' || r == '*' || r == '>' }
 	first, second, two := strings.Cut(g.Name, ".")
@@ -140,14 +137,14 @@ type Socket struct {
 	Tags       []string        `json:"t,omitempty"`
 	Attachment json.RawMessage `json:"a,omitempty"`
 	Principal  json.RawMessage `json:"p,omitempty"`
-	Session    string          `json:"n,omitempty"` // its id, if that is not the socket's
+	Session    string          `json:"n,omitempty"` // the session's id, if that is not the socket's
 	Secret     []byte          `json:"k,omitempty"` // of a session
 }
 
 // EncodeSockets encodes details of sockets, by their ids.
 func EncodeSockets(sockets map[string]Socket) json.RawMessage { return must(json.Marshal(sockets)) }
 
-// DecodeSockets undoes EncodeSockets. It returns nothing for damaged data.
+// DecodeSockets undoes EncodeSockets. It returns none for damaged data.
 func (r *Record) DecodeSockets() map[string]Socket {
 	var sockets map[string]Socket
 	if json.Unmarshal(r.Sockets, &sockets) != nil {
@@ -156,13 +153,13 @@ func (r *Record) DecodeSockets() map[string]Socket {
 	return sockets
 }
 
-// Answer remembers the answer to a request, so that it is not run twice. It is
-// known by its gateway and number or, if the client gave one, by its key.
+// Answer is the answer to a request, kept so that the request does not run twice. Its request is identified by gateway
+// and number or, if the client gave one, by the key.
 type Answer struct {
 	Gateway string    `json:"g,omitempty"`
 	N       uint64    `json:"n,omitempty"`
 	Key     string    `json:"k,omitempty"`
-	Sum     string    `json:"s,omitempty"` // of what the client asked under Key
+	Sum     string    `json:"s,omitempty"` // digest of the client's request under Key
 	At      time.Time `json:"at,omitzero"` // of answers with a Key, which expire
 	Reply   []byte    `json:"r,omitempty"` // as sent; empty if it was too large to keep
 }
@@ -191,7 +188,7 @@ func (a Answer) Keep() Kept {
 	if len(a.Reply) > 0 {
 		size += len(`,"r":""`) + base64.StdEncoding.EncodedLen(len(a.Reply))
 	}
-	out := appendText(append(make([]byte, 0, size), `{"g":`...), a.Gateway) // many are kept: it takes no more
+	out := appendText(append(make([]byte, 0, size), `{"g":`...), a.Gateway) // the exact size, because many are kept
 	out = append(append(out, `,"n":`...), n...)
 	if len(a.Reply) > 0 {
 		out = append(base64.StdEncoding.AppendEncode(append(out, `,"r":"`...), a.Reply), '"')
@@ -209,7 +206,7 @@ func (k Kept) Answer() (Answer, error) {
 	return a, nil
 }
 
-// Size is the number of bytes that an answer takes in a record.
+// Size returns the number of bytes that an answer takes in a record.
 func (k Kept) Size() int { return len(k.JSON) + len(",") }
 
 // head is the part of a record that is encoded anew with every put.
@@ -316,7 +313,7 @@ func (r *Record) Encode() []byte {
 	return appendSum(out, out)
 }
 
-// The end of a record is its sum, sumSize bytes.
+// A record ends with its sum, in sumSize bytes.
 const (
 	sumBegin = `,"sum":"`
 	sumEnd   = `"}`
@@ -332,14 +329,14 @@ func appendSum(out, body []byte) []byte {
 	return append(hex.AppendEncode(append(out, sumBegin...), sum[:]), sumEnd...)
 }
 
-// intact reports whether data ends with the sum of what is before it.
+// intact reports whether data ends with the sum of the bytes before.
 func intact(data []byte) bool {
 	body := data[:max(0, len(data)-sumSize)]
 	var room [sumSize]byte
 	return bytes.Equal(appendSum(room[:0], body), data[len(body):])
 }
 
-// ErrUnreadable is a record that is damaged, or of a newer format. It stays as it is.
+// ErrUnreadable: the record is damaged, or of a newer format. It is not changed.
 var ErrUnreadable = errors.New("the record cannot be read")
 
 // Decode undoes Encode, for the record of a key. Errors wrap ErrUnreadable.
@@ -361,7 +358,7 @@ func decode(key string, data []byte) (*Record, error) {
 		Sum     *string                    `json:"sum"`
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields() // a host would lose them with its next put
+	d.DisallowUnknownFields() // a host would lose unknown fields with its next put
 	err := d.Decode(&r)
 	if r.Version > Version {
 		return nil, fmt.Errorf("format %d, this program knows %d: run the newer release that wrote it", r.Version, Version)
@@ -382,9 +379,9 @@ func decode(key string, data []byte) (*Record, error) {
 	case r.Epoch == math.MaxUint64 || r.Commit == math.MaxUint64:
 		return nil, fmt.Errorf("epoch %d or commit %d has no successor", r.Epoch, r.Commit)
 	case r.Alarm.Retry < 0 || r.Alarm.Retry > engine.MaxAlarmRetries:
-		return nil, fmt.Errorf("its alarm has failed %d times, which cannot be", r.Alarm.Retry)
+		return nil, fmt.Errorf("its alarm has failed %d times, which is impossible", r.Alarm.Retry)
 	case r.Alarm.Lost < 0 || r.Alarm.Lost > engine.MaxAlarmLosses:
-		return nil, fmt.Errorf("its alarm has lost %d owners, which cannot be", r.Alarm.Lost)
+		return nil, fmt.Errorf("its alarm has lost %d owners, which is impossible", r.Alarm.Lost)
 	}
 	if err := belongs(key, r.Name); err != nil {
 		return nil, err
@@ -420,8 +417,8 @@ func decode(key string, data []byte) (*Record, error) {
 	}, nil
 }
 
-// belongs makes sure that the record of an object of this name is kept under the key.
-// An object that was made without a name has no proof but the key.
+// belongs checks that the record of an object of this name is kept under the key. For an object that was made without a
+// name only the key says whose it is.
 func belongs(key, name string) error {
 	class, digits, _ := strings.Cut(key, ".")
 	id, err := objects.Class(class).ParseID(digits)
@@ -437,13 +434,13 @@ func belongs(key, name string) error {
 	return nil
 }
 
-// Empty reports whether the object has nothing worth keeping once nobody owns it.
-// Answers are worth keeping: without them a late copy of a request would run again.
+// Empty reports whether nothing of the object has to be kept once nobody owns it. Answers have to be kept: without them
+// a late copy of a request would run again.
 func (r *Record) Empty() bool {
 	return len(r.Answers) == 0 && len(r.Kept) == 0 && len(r.Fences) == 0 && r.Data.Len() == 0 && r.Parts == nil && len(r.Gateways) == 0 && r.Alarm == engine.Alarm{}
 }
 
-// must is for our own types, which always encode.
+// must returns the encoding of a type of ours, which always encodes.
 func must(data []byte, err error) []byte {
 	if err != nil {
 		panic(err)

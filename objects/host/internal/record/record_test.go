@@ -16,7 +16,7 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// keyOf is the key of the ticket of that name; "" is one made without a name.
+// keyOf returns the key of the ticket of that name; "" is one made without a name.
 func keyOf(t interface{ Fatal(...any) }, name string) string {
 	id, err := objects.Class("ticket").NewID(), error(nil)
 	if name != "" {

@@ -17,11 +17,11 @@ type Usage struct {
 	Bytes, Limit uint64 // Limit 0: none is known
 }
 
-// Full reports whether events must not write any more. The last twentieth is for writes that must
-// go on: claims, releases, deletes.
+// Full reports whether events must stop writing. The last twentieth is for writes that must go on: claims, releases,
+// deletes.
 func (u Usage) Full() bool { return u.Limit > 0 && u.Bytes >= u.Limit-u.Limit/20 }
 
-// fuller is the usage with the lesser share left.
+// fuller returns the usage of which the smaller share is left.
 func (u Usage) fuller(other Usage) Usage {
 	switch {
 	case other.Limit == 0:
@@ -32,14 +32,14 @@ func (u Usage) fuller(other Usage) Usage {
 	return u
 }
 
-// Room says whether the store takes writes of events.
+// Room says whether the store accepts events' writes.
 type Room int
 
 // The values of Room.
 const (
 	Free  Room = iota
-	Full       // it is, or nearly: there is room again when something is deleted or a limit is raised
-	Stuck      // it answers questions and no puts: its disk was full, and its server has to be restarted
+	Full       // the store is full, or nearly: there is room again when something is deleted or a limit is raised
+	Stuck      // the store answers requests but no puts: its disk was full, and its server has to be restarted
 )
 
 func (r Room) String() string { return [...]string{"free", "full", "stuck"}[r] }
@@ -47,28 +47,27 @@ func (r Room) String() string { return [...]string{"free", "full", "stuck"}[r] }
 // stuckAfter is how long a store that answers questions may leave all puts unanswered.
 const stuckAfter = 3 * time.Second
 
-// refusal is a put's refusal for want of room. The limit may be one that no API shows,
-// as the server's own.
+// refusal is a put's refusal for want of room. The limit may be one that no API shows, such as the server's own.
 type refusal struct {
 	at    time.Time
-	bytes uint64 // as of the first reading after it; 0: not read yet
+	bytes uint64 // at the first reading after the refusal; 0: not read yet
 }
 
-// again is how soon puts are tried again after a refusal, or a silence, if nothing else has changed.
+// again is the time after which puts are tried again after a refusal, or a silence, if nothing else has changed.
 const again = 30 * time.Second
 
-// stands reports whether a put would still find no room: no limit is known, it is not long
-// since the refusal, and little was deleted.
+// stands reports whether a put would still find no room: no limit is known, the refusal is recent, and little was
+// deleted since.
 func (r refusal) stands(u Usage, now time.Time) bool {
 	return u.Limit == 0 && now.Sub(r.at) < again && u.Bytes >= r.bytes-r.bytes/100
 }
 
-// silence is puts that were not answered, without an answered one between them; the zero silence is none.
+// silence is a series of puts that were not answered; the zero silence is none.
 type silence struct {
 	since, last time.Time // of the first put and of the last
 }
 
-// longer returns the silence with one more put. A put that was lost long ago says nothing of this one.
+// longer returns the silence with one more put. A put that was lost long ago does not count.
 func (s silence) longer(now time.Time) silence {
 	if s.since.IsZero() || now.Sub(s.last) >= again {
 		s.since = now
@@ -77,14 +76,15 @@ func (s silence) longer(now time.Time) silence {
 	return s
 }
 
-// lasts reports whether a put would not be answered now either. One put that was lost does not say so. When nobody has put
-// for long, events may try: of a store whose objects stay where they are, nobody else would find that puts are answered again.
+// lasts reports whether a put would not be answered now either. A single lost put does not prove that. When nobody has
+// put for a while, events may try: otherwise nobody would notice that puts are answered again, if all objects stay
+// where they are.
 func (s silence) lasts(now time.Time) bool {
 	return s.last.Sub(s.since) >= stuckAfter && now.Sub(s.last) < again
 }
 
-// judge returns the room in a store that has just answered a question about its usage. For a store with
-// replicas another server takes over.
+// judge returns the room of a store that has just answered a request for its usage. With replicas, a silent server is
+// replaced by another.
 func judge(u Usage, last refusal, puts silence, now time.Time, replicas int) Room {
 	switch {
 	case puts.lasts(now) && replicas <= 1:
@@ -95,12 +95,12 @@ func judge(u Usage, last refusal, puts silence, now time.Time, replicas int) Roo
 	return Free
 }
 
-// room is the known state of the store's room.
+// room is what is known of the store's room.
 type room struct {
 	now    atomic.Int32            // a Room
 	silent atomic.Pointer[silence] // nil: the last put was answered
 	usage  atomic.Pointer[Usage]   // nil: not read yet
-	last   atomic.Pointer[refusal] // nil: none yet, or the server has been restarted since
+	last   atomic.Pointer[refusal] // nil: none yet, or the server may have been restarted since
 }
 
 func (r *room) noteAnswer() {
@@ -123,16 +123,15 @@ func (r *room) unheard(now time.Time) {
 	}
 }
 
-// refused notes that a put found no room: until a reading says otherwise, events need not
-// try.
+// refused notes that a put found no room. Until a reading shows otherwise, events do not try.
 func (r *room) refused(now time.Time) {
-	if last := r.last.Load(); last == nil || now.Sub(last.at) > time.Second { // a crowd is one
+	if last := r.last.Load(); last == nil || now.Sub(last.at) > time.Second { // many at once count as one
 		r.last.Store(&refusal{at: now})
 	}
 	r.now.CompareAndSwap(int32(Free), int32(Full))
 }
 
-// remade notes that the server may be another, or has been restarted.
+// remade notes that the server may be another one, or was restarted.
 func (r *room) remade() {
 	r.silent.Store(nil)
 	r.last.Store(nil)
@@ -170,9 +169,8 @@ func (b *Bucket) Usage() Usage {
 // readEvery is how old a reading may be.
 const readEvery = 2 * time.Second
 
-// Run keeps the known state of the store up to date until ctx ends: its room and its
-// distance. It makes a bucket anew that has gone, and has unanswered puts and reads looked
-// after when the connection was made again.
+// Run keeps what is known of the store up to date until ctx ends: its room and its round trip. It makes a bucket anew
+// that has gone. When the connection was made again, it ends the requests that wait for an answer.
 func (b *Bucket) Run(ctx context.Context, log *slog.Logger) {
 	nc := b.js.Conn()
 	remade := nc.StatusChanged(nats.CONNECTED)
@@ -207,7 +205,7 @@ func (b *Bucket) read(ctx context.Context, log *slog.Logger) {
 	defer cancel()
 	began := time.Now()
 	if b.js.Conn().FlushWithContext(ctx) != nil {
-		return // NATS is away
+		return // NATS cannot be reached
 	}
 	b.calls.rtt.Store(int64(time.Since(began)))
 	stream, err := b.js.Stream(ctx, b.name.Stream())
@@ -235,7 +233,7 @@ func (b *Bucket) read(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// allowDirect has the stream allow direct reads when it may, and notes whether it does.
+// allowDirect makes the stream allow direct reads when they may be used, and notes whether the stream does.
 func (b *Bucket) allowDirect(ctx context.Context, is jetstream.StreamConfig, log *slog.Logger) {
 	if may := b.settings.Direct; !is.AllowDirect && may != nil && may() {
 		is.AllowDirect = true

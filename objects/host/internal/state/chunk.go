@@ -12,37 +12,38 @@ import (
 )
 
 const (
-	maxKey   = 64 << 10  // bytes of a key; authors have less
-	maxValue = 256 << 20 // bytes of a value; authors have less
+	maxKey   = 64 << 10  // bytes of a key; authors may use fewer
+	maxValue = 256 << 20 // bytes of a value; authors may use fewer
 )
 
-// maxBlock is how many bytes a chunk may have: a key and a value that fit into none go into one of their own.
+// maxBlock returns how many bytes a chunk may have. A key and a value that fit into no chunk get
+// one of their own.
 func maxBlock() int { return sizes.chunk + sizes.blob + maxKey + 64 }
 
-// kind says what an entry of a chunk is.
+// kind is the kind of a chunk's item.
 type kind byte
 
 const (
-	put     kind = 1 // the value
-	deleted kind = 2 // there is none
-	apart   kind = 3 // the value is a blob, of which this is the Span and the size
+	put     kind = 1 // with the value
+	deleted kind = 2 // there is no value
+	apart   kind = 3 // the value is a blob: the item has the blob's Span and size
 )
 
-// item is one key in a chunk, with what is known of it.
+// item is one key in a chunk, with its kind and value.
 type item struct {
 	key   string
 	kind  kind
 	value []byte // must not be changed
 }
 
-// A chunk is items sorted by key, as they are written:
+// A chunk is a list of items sorted by key, encoded as:
 //
 //	items: key's length, key, kind, value's length, value
 //	where each item begins, four bytes each
 //	how many there are, four bytes
 type chunk struct {
 	block []byte
-	ends  int // where the list of beginnings begins
+	ends  int // where the list of offsets begins
 	n     int
 }
 
@@ -63,7 +64,7 @@ func (b *builder) add(it item) {
 	b.block = appendItem(b.block, it)
 }
 
-// appendItem appends an item as chunks and logs have it.
+// appendItem appends an item as chunks and logs encode it.
 func appendItem(out []byte, it item) []byte {
 	out = binary.AppendUvarint(out, uint64(len(it.key)))
 	out = append(append(out, it.key...), byte(it.kind))
@@ -71,12 +72,12 @@ func appendItem(out []byte, it item) []byte {
 	return append(out, it.value...)
 }
 
-// full reports whether the next item belongs into another chunk.
+// full reports whether the next item must go into another chunk.
 func (b *builder) full(next item) bool {
 	return len(b.at) > 0 && len(b.block)+4*len(b.at)+len(next.key)+len(next.value)+16 > sizes.chunk
 }
 
-// finish is the chunk; the builder is empty then.
+// finish returns the chunk, and leaves the builder empty.
 func (b *builder) finish() *chunk {
 	c := &chunk{ends: len(b.block), n: len(b.at)}
 	for _, at := range b.at {
@@ -89,7 +90,7 @@ func (b *builder) finish() *chunk {
 
 var errChunk = errors.New("it is no chunk")
 
-// openChunk reads a block that may be anybody's.
+// openChunk reads a block, which may have any content.
 func openChunk(block []byte) (*chunk, error) {
 	if len(block) < 8 {
 		return nil, errChunk
@@ -123,7 +124,7 @@ func openChunk(block []byte) (*chunk, error) {
 	return c, nil
 }
 
-// parse reads the item that begins there, and where it ends; -1 if it is none.
+// parse reads the item that begins at begin, and returns where it ends; -1 if there is no item.
 func parse(block []byte, begin int) (key []byte, k kind, value []byte, end int) {
 	size, w := binary.Uvarint(block[begin:])
 	at := begin + w
@@ -154,12 +155,12 @@ func (c *chunk) item(i int) item {
 	return item{string(key), k, value}
 }
 
-// find is the first item whose key is not less.
+// find returns the first item whose key is not less.
 func (c *chunk) find(key string) int {
 	return sort.Search(c.n, func(i int) bool { return string(c.key(i)) >= key })
 }
 
-// get is the item of a key.
+// get returns the item of a key.
 func (c *chunk) get(key string) (kind, []byte, bool) {
 	i := c.find(key)
 	if i == c.n {
@@ -169,7 +170,7 @@ func (c *chunk) get(key string) (kind, []byte, bool) {
 	return k, value, string(found) == key
 }
 
-// blob is a value that is written by itself.
+// blob is a value in entries of its own.
 type blob struct {
 	Span
 	size int
@@ -199,7 +200,7 @@ func parseBlob(value []byte) (blob, error) {
 	return blob{Span{Name{n[0], n[1], uint32(n[2])}, uint32(n[3])}, int(n[4])}, nil
 }
 
-// What an entry is, as its first byte says.
+// The kinds of entries; the first byte of an entry is its kind.
 const (
 	chunkEntry    byte = 'C'
 	blobEntry     byte = 'B'
@@ -209,10 +210,10 @@ const (
 	indexEntry    byte = 'K'
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli) // processors compute this one
+var castagnoli = crc32.MakeTable(crc32.Castagnoli) // processors have an instruction for it
 
-// seal encodes an entry: what it is, a checksum, the content compressed. The checksum also
-// covers whose entry it is and its name, so that none is taken for another.
+// seal encodes an entry: its kind, a checksum, and the compressed content. The checksum also covers
+// the object and the name, so that no entry is taken for another.
 func seal(what byte, object string, name Name, content []byte) []byte {
 	out := make([]byte, 5, 5+s2.MaxEncodedLen(len(content)))
 	packed := s2.Encode(out[5:cap(out)], content)
@@ -229,10 +230,10 @@ func sum(what byte, object string, name Name, packed []byte) uint32 {
 	return crc32.Update(crc, castagnoli, packed)
 }
 
-// ErrDamaged is an entry that is not as a host wrote it, or that is not there and ought to be. It stays as it is.
+// ErrDamaged: an entry is not as a host wrote it, or is missing. Nothing is changed.
 var ErrDamaged = errors.New("an entry of the object is damaged")
 
-// unseal is the content of an entry of at most so many bytes. Errors are ErrDamaged.
+// unseal returns the content of an entry, which may have at most most bytes. Errors are ErrDamaged.
 func unseal(what byte, object string, name Name, most int, data []byte) ([]byte, error) {
 	damaged := func(why string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %s: %s", ErrDamaged, name, why)
@@ -253,7 +254,7 @@ func unseal(what byte, object string, name Name, most int, data []byte) ([]byte,
 	return content, nil
 }
 
-// unsealChunk reads a chunk that somebody may have written.
+// unsealChunk reads a chunk, which may have any content.
 func unsealChunk(object string, name Name, data []byte) (*chunk, error) {
 	block, err := unseal(chunkEntry, object, name, maxBlock(), data)
 	if err != nil {

@@ -9,27 +9,27 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Put says for which put a state is cut.
+// Put describes the put for which a state is cut.
 type Put struct {
 	Object string
 	Token  uint64 // the token of the owner's claim
 	Commit uint64
 	Wide   func() bool // whether every host reads heads that name entries; asked only if the object has outgrown its record
-	Head   bool        // a head is needed, even if the journal is all that there is
-	Last   bool        // the object is given up with this put
+	Head   bool        // a head is needed, even if the journal has everything
+	Last   bool        // the put gives the object up
 	Now    time.Time
 }
 
-// Before is what has to be done at the store before a put is sent.
+// Before is what must be done at the store before a put is sent.
 type Before struct {
 	source  *source
 	pieces  []*Piece
 	collect orphans
 }
 
-// Cut is the head for a put, of what has been applied so far; nil if the journal is all
-// that there is. Before is nil if nothing has to be done first. The journal is that of
-// Journal from then on.
+// Cut returns the head for a put, of everything that was applied so far; nil if the journal has
+// everything. Before is nil if nothing must be done first. From then on Journal returns the put's
+// journal.
 func (s *State) Cut(p Put, home Home) (*Head, *Before) {
 	v, m := s.view.Load(), s.more
 	size := v.data.Size()
@@ -46,13 +46,13 @@ func (s *State) Cut(p Put, home Home) (*Head, *Before) {
 			before = s.tidied(p, home)
 		}
 		if m != nil && !layered && s.Past() == nil {
-			m.losses = nil // whatever is found when the object outgrows its record again is an orphan
+			m.losses = nil // any entry that is found when the object outgrows its record again is an orphan
 		}
 	case v.layered() && (size > sizes.journal || size > 0 && (pin || s.bloated(v))), size > sizes.small && p.Wide():
 		if s.more == nil {
 			s.more = new(more)
 		}
-		if s.more.next == 0 { // no head has named an entry: whatever has been written before is an orphan
+		if s.more.next == 0 { // no head has named an entry: entries that exist are orphans
 			s.untidy = true
 		}
 		if before = new(Before); s.untidy || len(s.more.losses) > 0 && !s.sought {
@@ -65,7 +65,7 @@ func (s *State) Cut(p Put, home Home) (*Head, *Before) {
 	return s.head(p), before
 }
 
-// head is the head as of now.
+// head returns the head of the present state.
 func (s *State) head(p Put) *Head {
 	v, m := s.view.Load(), s.more
 	if m == nil && p.Head {
@@ -102,7 +102,7 @@ func (s *State) head(p Put) *Head {
 	return h
 }
 
-// fold makes chunks of the journal, and begins an empty one.
+// fold turns the journal into chunks, and begins an empty journal.
 func (s *State) fold(v *view, p Put, home Home) []*Piece {
 	m := s.more
 	m.next++
@@ -138,7 +138,7 @@ func (s *State) fold(v *view, p Put, home Home) []*Piece {
 	return f.pieces
 }
 
-// folding is a fold at work.
+// folding is a fold in progress.
 type folding struct {
 	name   Name // of the next entry
 	commit uint64
@@ -155,7 +155,7 @@ func (f *folding) add(it item) {
 	f.b.add(it)
 }
 
-// apart cuts a value up, and returns what the chunk has of it.
+// apart cuts a value into pieces, and returns the chunk's item for it.
 func (f *folding) apart(it item) item {
 	span, pieces := cutUp(blobEntry, f.name, it.value)
 	f.source.fresh[span.Name] = it.value
@@ -177,7 +177,8 @@ func (f *folding) flush() {
 	f.name.Part++
 }
 
-// shrink makes a journal of an object that has become small again. All of it must be in memory.
+// shrink turns an object that has become small again into a journal. All of the object must be in
+// memory.
 func (s *State) shrink(v *view) {
 	m := s.more
 	if m == nil || !v.layered() || m.job != nil || m.blobs > 0 || m.above+m.below > sizes.whole {
@@ -204,7 +205,7 @@ func (s *State) shrink(v *view) {
 		if size += len(it.key) + len(it.value); size > sizes.small {
 			return
 		}
-		writes = append(writes, engine.Write{Key: it.key, Value: slices.Clone(it.value)}) // the chunk is to go
+		writes = append(writes, engine.Write{Key: it.key, Value: slices.Clone(it.value)}) // the chunk will be dropped
 	}
 	data := new(engine.Data)
 	if data.Apply(writes); data.Size() > sizes.small {
@@ -217,17 +218,17 @@ func (s *State) shrink(v *view) {
 		s.discard(garbage{Span: m.manifest.Span, size: m.manifest.Size})
 	}
 	for i := range m.dead {
-		m.dead[i].manifest = false // it goes
+		m.dead[i].manifest = false // the manifest is dropped
 	}
 	m.manifest, m.above, m.below, m.gone = nil, 0, 0, 0
 	s.live.Store(0)
 	s.view.Store(&view{data: data})
 }
 
-// discard notes that no later head names these entries.
+// discard notes entries that no later head names.
 func (m *more) discard(g garbage) { m.dead = append(m.dead, g) }
 
-// Landed notes that a commit has.
+// Landed notes that a commit has landed.
 func (s *State) Landed(commit uint64, now time.Time) {
 	m := s.more
 	if m == nil {
@@ -251,8 +252,8 @@ func (s *State) Landed(commit uint64, now time.Time) {
 	s.view.Store(&next)
 }
 
-// Doomed is entries that may be purged now: the head that names them no more has landed so long
-// ago, or too much waits. They are not doomed again before Purged has been called.
+// Doomed returns the entries that may be purged now: the first head that does not name them landed
+// long enough ago, or too many wait. They are not returned again before Purged was called.
 func (s *State) Doomed(now time.Time, after time.Duration) (spans []Span) {
 	if s.more == nil {
 		return nil
@@ -272,14 +273,15 @@ func (s *State) Doomed(now time.Time, after time.Duration) (spans []Span) {
 	return spans
 }
 
-// Purged notes that the first entries that were doomed are gone.
+// Purged notes that the first n spans that Doomed returned are gone.
 func (s *State) Purged(n int) { s.more.dead = slices.Delete(s.more.dead, 0, n) }
 
-// orphans tells entries that owners have left behind which have died.
+// orphans identifies entries that dead owners have left behind.
 type orphans []Loss // the oldest first
 
-// has reports whether an entry is one of them: it was written before an owner was lost, and the head that was claimed then
-// did not name it, nor has any since. Numbers rise from claim to claim, so those that a head names are not above its Next.
+// has reports whether an entry is an orphan: it was written before an owner was lost, and neither
+// the head that was claimed then nor any later one has named it. Numbers rise from claim to claim,
+// so a head names none above its Next.
 func (o orphans) has(n Name) bool {
 	for _, l := range o {
 		if n.Token < l.Claim {
@@ -289,8 +291,8 @@ func (o orphans) has(n Name) bool {
 	return false
 }
 
-// tidied has orphans collected before a put. Those of an owner that was lost are looked for again in later claims: what it
-// had put on its way may arrive late.
+// tidied adds the collection of orphans to a put. Orphans of a lost owner are looked for again in
+// later claims: entries that the owner had sent may arrive late.
 func (s *State) tidied(p Put, home Home) *Before {
 	m := s.more
 	if s.untidy {
@@ -301,7 +303,7 @@ func (s *State) tidied(p Put, home Home) *Before {
 	return &Before{source: &source{Home: home, object: p.Object}, collect: m.losses}
 }
 
-// Do does what has to be done. It may be called again after an error.
+// Do does what must be done. It may be called again after an error.
 func (b *Before) Do(ctx context.Context) error {
 	if len(b.collect) > 0 {
 		if err := b.source.collect(ctx, b.collect); err != nil {
@@ -312,10 +314,10 @@ func (b *Before) Do(ctx context.Context) error {
 	return b.source.write(ctx, b.pieces)
 }
 
-// Folds reports whether a run is written.
+// Folds reports whether the put writes a run.
 func (b *Before) Folds() bool { return len(b.pieces) > 0 }
 
-// Bytes is how many bytes are written before they are compressed.
+// Bytes returns how many bytes the put writes beside the record, before compression.
 func (b *Before) Bytes() (n int) {
 	for _, p := range b.pieces {
 		n += len(p.content)
@@ -340,7 +342,8 @@ func (s *source) collect(ctx context.Context, o orphans) error {
 	return nil
 }
 
-// Purge purges entries, and returns how many spans are gone, the first ones: with an error not all.
+// Purge purges entries, and returns how many spans are gone, from the first on: after an error not
+// all.
 func Purge(ctx context.Context, object string, home Home, spans []Span) (int, error) {
 	for gone, span := range spans {
 		for i := range span.Parts {

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// Expiry is what an object's oldest past takes with it when it goes: all before the oldest pin but one.
+// Expiry is the removal of the oldest part of a history: everything before the second oldest pin.
 type Expiry struct {
 	source *source
-	starts PinRef   // the pin that goes; its zero value is none
-	ends   PinRef   // the oldest that stays
-	later  []PinRef // made by restores
+	starts PinRef   // the pin that is removed; zero: none
+	ends   PinRef   // the oldest pin that stays
+	later  []PinRef // pins that restores have made
 	spans  []Span
 }
 
-// PlanExpiry says which part of the past is to go, nil for none. It is under way until InstallExpiry.
+// PlanExpiry returns the removal that is due, nil for none. It is under way until InstallExpiry.
 func (s *State) PlanExpiry(object string, home Home, now time.Time) *Expiry {
 	h := s.history
 	if h == nil || !h.begun || h.settled || h.expiring != nil {
@@ -47,7 +47,7 @@ func (s *State) PlanExpiry(object string, home Home, now time.Time) *Expiry {
 	return e
 }
 
-// endHistory has the rest of a history that was turned off purged.
+// endHistory purges the rest of a history that was turned off.
 func (s *State) endHistory() {
 	h := s.history
 	spans := h.Kept
@@ -66,11 +66,11 @@ func (s *State) endHistory() {
 	}
 }
 
-// Run reads what is to go.
+// Run reads the entries to remove.
 func (e *Expiry) Run(ctx context.Context) error {
 	pin, err := e.source.pin(ctx, e.ends)
 	if errors.Is(err, ErrDamaged) {
-		return nil // what it names stays for ever
+		return nil // the entries that it names stay for ever
 	}
 	if err != nil {
 		return err
@@ -94,7 +94,8 @@ func (e *Expiry) Run(ctx context.Context) error {
 	return nil
 }
 
-// InstallExpiry has what is to go purged; after an error nothing is. It is in the next head.
+// InstallExpiry dooms the entries to remove; after an error it dooms none. The next head no longer
+// has them.
 func (s *State) InstallExpiry(e *Expiry, err error) {
 	h := s.history
 	h.expiring = nil

@@ -11,34 +11,35 @@ import (
 	"unicode/utf8"
 )
 
-// Head is what a record has of an object that is more than a journal.
+// Head is the part of a record that describes an object with parts.
 type Head struct {
-	Next     uint64   `json:"next"`               // the last number that was given
+	Next     uint64   `json:"next"`               // the last number that was assigned
 	Job      uint64   `json:"job,omitempty"`      // of the merge under way; 0: none
 	Live     int64    `json:"size,omitempty"`     // bytes of all keys and values, or more
 	Runs     []Run    `json:"runs,omitempty"`     // the newest last; after a restore, segments of the past among them
 	Manifest *Extent  `json:"manifest,omitempty"` // nil: there are no levels
 	Below    int64    `json:"below,omitempty"`    // bytes of the levels' chunks
 	Blobs    int64    `json:"blobs,omitempty"`    // bytes of values that are apart
-	Dead     []Span   `json:"dead,omitempty"`     // named no more, and not in the manifest's list of those
+	Dead     []Span   `json:"dead,omitempty"`     // entries that no head names any more, beside those in the manifest's list
 	Gone     []string `json:"gone,omitempty"`     // keys that the journal deletes
 	History  *History `json:"history,omitempty"`  // nil: the object's past is not kept
 	Losses   []Loss   `json:"losses,omitempty"`   // owners that died, the last ones, oldest first
 }
 
-// Loss is an owner that died, as the claim after it has found the object. Entries that the owner had put on their way may
-// arrive at any time. By their numbers they are known: the head that was claimed names none that is greater than Next, and
-// none of the merge that was under way. Its text is Claim, a colon, Next, a colon, and Job.
+// Loss is an owner that died, as the next claim found the object. Entries that the lost owner had
+// sent may arrive at any time. Their numbers identify them: the claimed head names none above Next,
+// and none of the merge that was under way. As text a Loss is Claim, a colon, Next, a colon, and
+// Job.
 type Loss struct {
-	Claim uint64 // the token of the claim that came after
-	Next  uint64 // the last number that the claimed head says was given
+	Claim uint64 // token of the next claim
+	Next  uint64 // the last number that was assigned, by the claimed head
 	Job   uint64 // of the merge that was under way; 0: none
 }
 
 // maxLosses is how many losses a head has at most.
 const maxLosses = 16
 
-// MarshalText has losses be texts in JSON.
+// MarshalText implements encoding.TextMarshaler.
 func (l Loss) MarshalText() ([]byte, error) { return l.appendText(nil), nil }
 
 func (l Loss) appendText(out []byte) []byte {
@@ -47,7 +48,7 @@ func (l Loss) appendText(out []byte) []byte {
 	return strconv.AppendUint(append(out, ':'), l.Job, 10)
 }
 
-// UnmarshalText is the opposite of MarshalText.
+// UnmarshalText undoes MarshalText.
 func (l *Loss) UnmarshalText(text []byte) error {
 	claim, rest, _ := strings.Cut(string(text), ":")
 	next, job, _ := strings.Cut(rest, ":")
@@ -61,24 +62,25 @@ func (l *Loss) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Run is a chunk that was a journal, or a segment of the past that a restore has made part of the present.
+// Run is a chunk that was a journal, or a segment of the past that a restore has put into the
+// present.
 type Run = Segment
 
-// Extent is entries, and how many bytes they have before they are compressed. Its text is
-// the entries' Span, a colon, and the bytes.
+// Extent is a Span with its size in bytes before compression. As text it is the Span, a colon, and
+// the bytes.
 type Extent struct {
 	Span
 	Size int
 }
 
-// MarshalText has extents be texts in JSON.
+// MarshalText implements encoding.TextMarshaler.
 func (e Extent) MarshalText() ([]byte, error) { return e.appendText(nil), nil }
 
 func (e Extent) appendText(out []byte) []byte {
 	return strconv.AppendInt(append(e.Span.appendText(out), ':'), int64(e.Size), 10)
 }
 
-// UnmarshalText is the opposite of MarshalText.
+// UnmarshalText undoes MarshalText.
 func (e *Extent) UnmarshalText(text []byte) (err error) {
 	span, size, _ := strings.Cut(string(text), ":")
 	if e.Span, err = ParseSpan(span); err != nil {
@@ -91,24 +93,24 @@ func (e *Extent) UnmarshalText(text []byte) (err error) {
 }
 
 const (
-	maxRuns = 1 << 16 // in a head: of the largest commit there are far fewer
+	maxRuns = 1 << 16 // in a head: the largest commit has far fewer
 	maxDead = 1 << 16
 )
 
-// Check refuses a head that no host has written.
+// Check refuses a head that no host can have written.
 func (h *Head) Check() error {
 	switch {
 	case len(h.Runs) > maxRuns || len(h.Dead) > maxDead:
 		return errors.New("it names too many entries")
 	case h.Live < 0 || h.Below < 0 || h.Blobs < 0 || h.Manifest == nil && h.Below > 0:
-		return errors.New("its sizes cannot be")
+		return errors.New("its sizes are impossible")
 	case h.Next == 1<<64-1:
 		return errors.New("its numbers have no successor")
 	}
 	names := make(map[Name]bool)
 	check := func(n Name) error {
 		if n.Number > h.Next || names[n] {
-			return fmt.Errorf("it names %s, which cannot be", n)
+			return fmt.Errorf("it names %s, which is impossible", n)
 		}
 		names[n] = true
 		return nil
@@ -122,7 +124,7 @@ func (h *Head) Check() error {
 				return err
 			}
 		} else if r.Parts != 1 || r.Size > maxBlock() || r.Indices > 0 || r.Apart {
-			return fmt.Errorf("it has a run of %d bytes in %d parts, which cannot be", r.Size, r.Parts)
+			return fmt.Errorf("it has a run of %d bytes in %d parts, which is impossible", r.Size, r.Parts)
 		}
 	}
 	for _, s := range h.Dead {
@@ -135,11 +137,11 @@ func (h *Head) Check() error {
 			return err
 		}
 		if m := h.Manifest; m.Size > maxManifest || int(m.Parts) != (m.Size+sizes.chunk-1)/sizes.chunk {
-			return fmt.Errorf("it has a manifest of %d bytes in %d parts, which cannot be", m.Size, m.Parts)
+			return fmt.Errorf("it has a manifest of %d bytes in %d parts, which is impossible", m.Size, m.Parts)
 		}
 	}
 	if h.Job > h.Next {
-		return errors.New("its merge cannot be")
+		return errors.New("its merge is impossible")
 	}
 	if h.History != nil {
 		if err := h.History.check(h.Next); err != nil {
@@ -151,12 +153,12 @@ func (h *Head) Check() error {
 	}
 	for i, l := range h.Losses {
 		if l.Claim == 0 || l.Next > h.Next || l.Job > l.Next || i > 0 && (l.Claim <= h.Losses[i-1].Claim || l.Next < h.Losses[i-1].Next) {
-			return errors.New("the owners that it has lost cannot be")
+			return errors.New("its lost owners are impossible")
 		}
 	}
 	for i, key := range h.Gone {
 		if len(key) > maxKey || !utf8.ValidString(key) || i > 0 && h.Gone[i-1] >= key {
-			return fmt.Errorf("it deletes %.80q, which cannot be", key)
+			return fmt.Errorf("it deletes %.80q, which is impossible", key)
 		}
 	}
 	return nil
@@ -216,16 +218,16 @@ func (h *Head) AppendJSON(out []byte) []byte {
 	return append(out, '}')
 }
 
-// manifest is what the entry of that name has.
+// manifest is the content of a manifest's entry.
 type manifest struct {
 	levels [][]*ref
-	dead   []Span // that no head names any more
+	dead   []Span // entries that no head names any more
 }
 
-// maxManifest is the bytes of the largest manifest; that of 10 GB has a few millions.
+// maxManifest is the size in bytes of the largest manifest; that of 10 GB has a few millions.
 const maxManifest = 64 << 20
 
-// encode is the manifest as bytes.
+// encode returns the manifest as bytes.
 func (m *manifest) encode() []byte {
 	out := binary.AppendUvarint(nil, uint64(len(m.levels)))
 	text := func(s string) { out = append(binary.AppendUvarint(out, uint64(len(s))), s...) }
@@ -253,13 +255,13 @@ func (m *manifest) encode() []byte {
 
 var errManifest = fmt.Errorf("%w: it is no manifest", ErrDamaged)
 
-// decodeManifest reads what may be anybody's.
+// decodeManifest reads a manifest, which may have any content.
 func decodeManifest(data []byte) (*manifest, error) {
 	r := reader{rest: data}
 	m := &manifest{}
 	levels := r.number(maxLevels)
 	for range levels {
-		n := r.number(uint64(len(r.rest)) / 6) // at least so many bytes each
+		n := r.number(uint64(len(r.rest)) / 6) // each takes at least this many bytes
 		level := make([]*ref, 0, min(n, 1<<16))
 		for i := range n {
 			c := &ref{Name: r.name(), size: int(r.number(uint64(maxBlock()))), bounded: true}
@@ -283,8 +285,7 @@ func decodeManifest(data []byte) (*manifest, error) {
 	return m, nil
 }
 
-// reader takes numbers and texts off bytes. Once it has met what cannot be it is bad, and
-// yields zeros.
+// reader decodes numbers and texts. After the first impossible one it is bad, and returns zeros.
 type reader struct {
 	rest []byte
 	bad  bool
@@ -319,7 +320,7 @@ func (r *reader) text() string {
 	return s
 }
 
-// bytesOf is the bytes of the chunks of levels.
+// bytesOf returns the size of the chunks of levels.
 func bytesOf(levels ...[]*ref) (n int64) {
 	for _, level := range levels {
 		for _, r := range level {
@@ -329,7 +330,7 @@ func bytesOf(levels ...[]*ref) (n int64) {
 	return n
 }
 
-// within are the chunks of a level that may have keys from first to last.
+// within returns the chunks of a level that may have keys from first to last.
 func within(level []*ref, first, last string) []*ref {
 	begin, _ := slices.BinarySearchFunc(level, first, func(r *ref, key string) int { return strings.Compare(r.last, key) })
 	end := begin

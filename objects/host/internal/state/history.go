@@ -13,49 +13,52 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// MostKept is how long a history is kept at most, and what is left of one that was turned off.
+// MostKept is the longest time for which a history is kept, and for which the rest of one that was
+// turned off stays.
 const MostKept = 30 * 24 * time.Hour
 
-// History is what a head has of the object's past: changes since the newest pin, and the pin. A pin has the names that a
-// head had at its moment, the changes before it back to the pin before, and the names of all earlier pins. The state at a
-// moment is that of the last pin before it, with the changes between them.
+// History is the part of a head that describes the object's past: the newest pin, and the changes
+// since. A pin has the names that a head had at its moment, the changes between the pin before and
+// it, and the names of all earlier pins. The state at a moment is that of the last pin before it,
+// with the changes between them.
 type History struct {
 	Last  Moment    `json:"last"`            // of the newest change
-	From  Moment    `json:"from,omitempty"`  // the oldest that is known; 0: the object has its whole past
-	Pin   *PinRef   `json:"pin,omitempty"`   // the newest; nil: what is known begins with nothing
+	From  Moment    `json:"from,omitempty"`  // the oldest moment that is known; 0: the whole past is known
+	Pin   *PinRef   `json:"pin,omitempty"`   // the newest; nil: the known past begins with an empty object
 	Since []Segment `json:"since,omitempty"` // changes after the pin, oldest first
 	Log   []byte    `json:"log,omitempty"`   // changes after those
-	Kept  []Span    `json:"kept,omitempty"`  // entries that were named after the pin's moment, or then, and are by nothing else now
+	Kept  []Span    `json:"kept,omitempty"`  // entries that the present no longer names, and that the pin, or moments after it, need
 	Ended bool      `json:"ended,omitempty"` // changes after Last were not noted
 }
 
-// PinRef is the name of a pin, with what is to be known of it without reading it.
+// PinRef is the name of a pin, with the facts that are needed without reading it.
 type PinRef struct {
 	Entry    Extent `json:"e"`
 	At       Moment `json:"at"`
-	Restored Moment `json:"restored,omitempty"` // a restore to this moment has made the pin
+	Restored Moment `json:"restored,omitempty"` // the pin was made by a restore to this moment
 	Gap      bool   `json:"gap,omitempty"`      // changes before it were not noted
 }
 
-// Pin is what the entry of that name has.
+// Pin is the content of a pin's entry.
 type Pin struct {
 	Head     Head      `json:"head"`
 	Segments []Segment `json:"segments,omitempty"` // changes back to the pin before, oldest first
-	Kept     []Span    `json:"kept,omitempty"`     // entries that the pin before and those changes need, and this one does not
+	Kept     []Span    `json:"kept,omitempty"`     // entries that the pin before and those changes need, and this pin does not
 	Spared   []Span    `json:"spared,omitempty"`   // entries that a restore has brought back, and that earlier pins have in Kept
 	Before   []PinRef  `json:"before,omitempty"`   // oldest first
 }
 
-// Segment is a log that is an entry of its own. Its text is that of the Extent, an @, the moment of the last change, and
-// a letter for each of the other fields that is set. Without a moment it is no log but a chunk, and its text that of the Extent.
+// Segment is a log in an entry of its own. As text it is the Extent, an @, the moment of the last
+// change, and a letter for each other field that is set. A Segment without a moment is a chunk, and
+// its text is that of the Extent.
 type Segment struct {
 	Extent
 	Last    Moment
-	Indices int  // k and the number: of so many segments the part after the last has the index, its own and those of segments before it
-	Apart   bool // a: it has values that are apart
+	Indices int  // k and the number: the part after the last has the index of this segment and of those before it, so many in all
+	Apart   bool // a: some of its values are apart
 }
 
-// all is all entries of the segment.
+// all returns all entries of the segment.
 func (s Segment) all() Span {
 	if s.Indices > 0 {
 		s.Parts++
@@ -63,7 +66,7 @@ func (s Segment) all() Span {
 	return s.Span
 }
 
-// MarshalText has segments be texts in JSON.
+// MarshalText implements encoding.TextMarshaler.
 func (s Segment) MarshalText() ([]byte, error) { return s.appendText(nil), nil }
 
 func (s Segment) appendText(out []byte) []byte {
@@ -80,7 +83,7 @@ func (s Segment) appendText(out []byte) []byte {
 	return out
 }
 
-// UnmarshalText is the opposite of MarshalText.
+// UnmarshalText undoes MarshalText.
 func (s *Segment) UnmarshalText(text []byte) error {
 	extent, last, _ := strings.Cut(string(text), "@")
 	last, s.Apart = strings.CutSuffix(last, "a")
@@ -103,15 +106,16 @@ const (
 	maxHistory   = 256 << 20 // bytes of a pin or a segment, before they are compressed
 	maxSegments  = 1 << 16   // between two pins
 	maxKept      = 256       // spans in a head's list of those kept; then there is a pin
-	manySegments = 16        // of one owner, that become one
-	manyIndices  = 8         // of one owner, that are in one entry
-	pinRefSize   = 64        // bytes that a pin has of each before it, about
+	manySegments = 16        // of one owner; so many become one
+	manyIndices  = 8         // of one owner; so many are in one entry
+	pinRefSize   = 64        // approximate bytes that a pin has for each pin before it
 )
 
-// check refuses what no host has written. next is the last number that the head has given.
+// check refuses a history that no host can have written. next is the last number that the head has
+// assigned.
 func (h *History) check(next uint64) error {
 	if h.Last <= 0 || h.From < 0 || h.From > h.Last || len(h.Since) > maxSegments || len(h.Log) > maxHistory {
-		return errors.New("its history cannot be")
+		return errors.New("its history is impossible")
 	}
 	begin := h.From
 	if h.Pin != nil {
@@ -130,15 +134,15 @@ func (h *History) check(next uint64) error {
 
 func (p *PinRef) check(next uint64) error {
 	if p.At <= 0 || p.Restored < 0 || p.Restored >= p.At {
-		return errors.New("it has a pin that cannot be")
+		return errors.New("it has an impossible pin")
 	}
 	return p.Entry.checkParts(next)
 }
 
-// checkParts refuses an extent whose parts are not those of its bytes.
+// checkParts refuses an extent with a number of parts that does not fit its size.
 func (e Extent) checkParts(next uint64) error {
 	if e.Number > next || e.Size <= 0 || e.Size > maxHistory || int(e.Parts) != (e.Size+sizes.chunk-1)/sizes.chunk {
-		return fmt.Errorf("it names %s of %d bytes, which cannot be", e.Span, e.Size)
+		return fmt.Errorf("it names %s of %d bytes, which is impossible", e.Span, e.Size)
 	}
 	return nil
 }
@@ -159,13 +163,13 @@ func checkSegments(segments []Segment, after Moment, next uint64) error {
 func checkSpans(spans []Span, next uint64) error {
 	for _, s := range spans {
 		if s.Number > next {
-			return fmt.Errorf("it keeps %s, which cannot be", s)
+			return fmt.Errorf("it keeps %s, which is impossible", s)
 		}
 	}
 	return nil
 }
 
-// decodePin reads what may be anybody's, as the pin of a reference.
+// decodePin reads the pin of a reference, which may have any content.
 func decodePin(data []byte, ref PinRef) (*Pin, error) {
 	p := new(Pin)
 	err := json.Unmarshal(data, p)
@@ -206,7 +210,8 @@ func (s *source) pin(ctx context.Context, ref PinRef) (*Pin, error) {
 	return decodePin(data, ref)
 }
 
-// logs reads segments, a few at a time: the changes of each. after is the moment of the last change before them.
+// logs reads the changes of segments, a few segments at a time. after is the moment of the last
+// change before them.
 func (s *source) logs(ctx context.Context, segments []Segment, after Moment) ([][]Change, error) {
 	logs := make([][]Change, len(segments))
 	g, ctx := errgroup.WithContext(ctx)

@@ -18,7 +18,7 @@ import (
 
 const month = 30 * 24 * time.Hour
 
-// mark is a moment within what the next put carries.
+// mark returns a moment within what the next put carries.
 func (o *owner) mark() Moment {
 	at := o.state.Mark(o.now, func() bool { return o.wide })
 	o.marks = append(o.marks, moment{at, maps.Clone(o.memory)})
@@ -83,7 +83,7 @@ func (o *owner) quiet() error {
 	return errors.New("there is no end")
 }
 
-// at is the state at a moment, as somebody reads it who is not the owner.
+// at returns the state at a moment, as somebody reads it who is not the owner.
 func (t *twin) at(at Moment, now time.Time) (map[string]string, error) {
 	head, data := t.kept()
 	s, err := OpenAt(context.Background(), object, head, data, Home{Store: t}, at, now)
@@ -93,7 +93,7 @@ func (t *twin) at(at Moment, now time.Time) (map[string]string, error) {
 	return readAll(s)
 }
 
-// authors are what is not the runtime's.
+// authors returns what is not the runtime's.
 func authors(all map[string]string) map[string]string {
 	own := make(map[string]string)
 	for key, value := range all {
@@ -104,7 +104,7 @@ func authors(all map[string]string) map[string]string {
 	return own
 }
 
-// knownOf are the moments that are known still: of others nothing was ever stored, or they have expired.
+// knownOf returns the moments that are known still: of others nothing was ever stored, or they have expired.
 func knownOf(store *twin, past []moment) []moment {
 	head, _ := store.kept()
 	from, _, ok := head.Reach()
@@ -126,7 +126,7 @@ func checkPast(t interface{ Fatalf(string, ...any) }, store *twin, past []moment
 	return seen
 }
 
-// pastNames is what the past of an object names: what it needs, and all that it keeps.
+// pastNames returns what the past of an object names: what it needs, and all that it keeps.
 func (o *owner) pastNames(t interface{ Fatalf(string, ...any) }) (needs, keeps map[Name]bool) {
 	needs, keeps = make(map[Name]bool), make(map[Name]bool)
 	h := o.state.history
@@ -472,7 +472,7 @@ func noise() func(bytes int) string {
 	}
 }
 
-// stored is the bytes of all entries.
+// stored returns the bytes of all entries.
 func (t *twin) stored() (n int) {
 	for _, data := range t.entries {
 		n += len(data)

@@ -15,33 +15,33 @@ import (
 // history is the part of a state that keeps its past. The object's lock guards it.
 type history struct {
 	History
-	keep    time.Duration // 0: changes are noted no more
-	begun   bool          // there is something that a head has to have
-	empty   bool          // if it has not begun: nothing was ever stored
-	touched bool          // authors' keys have changed, and that is noted nowhere
+	keep    time.Duration // 0: changes are no longer noted
+	begun   bool          // a head must describe the history
+	empty   bool          // before it has begun: nothing was ever stored
+	touched bool          // authors' keys have changed since, without a note of which
 
-	changed map[string]struct{} // authors' keys, since the last change that is noted
-	pins    []PinRef            // that are there, oldest first
+	changed map[string]struct{} // authors' keys that have changed since the last change that is noted
+	pins    []PinRef            // all pins that exist, oldest first
 	size    int64               // bytes of Since
-	apart   map[string][]byte   // of the values that the put at work has apart: what the chunk has of them
+	apart   map[string][]byte   // the chunk's items for values that the put in progress moves apart
 	recent  []byte              // the logs of the last segments
-	small   int                 // how many those are
-	indices []index             // of segments that stay and that no entry has together, oldest first
+	small   int                 // the number of those segments
+	indices []index             // of segments that stay and whose indices are in no common entry yet, oldest first
 	due     bool                // the next put makes a pin
-	unnoted bool                // likewise, since there are changes that are noted nowhere
+	unnoted bool                // the next put makes a pin because some changes are not noted
 
 	restored Moment   // a restore to this moment waits for the next put; 0: none
-	spared   []Span   // what it has brought back
-	pieces   []*Piece // what it has made
-	settled  bool     // nothing but commits happens: a restore is on its way
+	spared   []Span   // entries that the restore has brought back
+	pieces   []*Piece // pieces that the restore has made
+	settled  bool     // a restore is on its way: nothing but commits may happen
 	expiring *Expiry  // under way
 }
 
 // notes reports whether changes are noted.
 func (h *history) notes() bool { return h.keep > 0 && h.begun && !h.Ended }
 
-// openHistory reads what a head has of the past, as far as it is needed to go on. A pin that is damaged is not: the
-// history begins anew.
+// openHistory reads what a head says of the past, as far as it is needed to go on. If the pin is
+// damaged, the history begins anew.
 func openHistory(ctx context.Context, src *source, head *History) (*history, error) {
 	h := &history{History: *head, begun: true, changed: make(map[string]struct{})}
 	for _, s := range h.Since {
@@ -61,7 +61,7 @@ func openHistory(ctx context.Context, src *source, head *History) (*history, err
 	return h, nil
 }
 
-// known are the pins that have not expired, and the newest.
+// known returns the pins that have not expired; the newest is the last.
 func known(before []PinRef, from Moment, newest PinRef) []PinRef {
 	expired := 0
 	for expired < len(before) && before[expired].At < from {
@@ -70,8 +70,8 @@ func known(before []PinRef, from Moment, newest PinRef) []PinRef {
 	return append(slices.Clone(before[expired:]), newest)
 }
 
-// KeepHistory has the state keep its past for so long from now on; 0: not at all. What is there of it is kept until it
-// is old.
+// KeepHistory makes the state keep its past for this long from now on; 0: not at all. The past that
+// exists is kept until it is old.
 func (s *State) KeepHistory(keep time.Duration) {
 	h := s.history
 	switch {
@@ -90,11 +90,11 @@ func (s *State) KeepHistory(keep time.Duration) {
 	h.keep = max(keep, 0)
 }
 
-// touch notes that keys are written.
+// touch notes that keys were written.
 func (h *history) touch(writes []engine.Write) {
 	for _, w := range writes {
 		switch {
-		case engine.Stays(w.Key), h.restored > 0: // it never comes back, or is in the pin that comes
+		case engine.Stays(w.Key), h.restored > 0: // the key is not restored, or is in the pin that comes
 		case h.notes():
 			h.changed[w.Key] = struct{}{}
 		default:
@@ -103,8 +103,8 @@ func (h *history) touch(writes []engine.Write) {
 	}
 }
 
-// Mark is the moment of the state as it is now: what is applied later is after it. If nothing is noted it is the present
-// time. wide is that of Put.
+// Mark returns the moment of the present state: later writes are after it. Without a history it is
+// the present time. wide is that of Put.
 func (s *State) Mark(now time.Time, wide func() bool) Moment {
 	h := s.history
 	if h == nil {
@@ -116,7 +116,7 @@ func (s *State) Mark(now time.Time, wide func() bool) Moment {
 	}
 	switch {
 	case !h.begun && h.empty && !h.touched:
-		h.Last = max(h.Last, MomentOf(now)) // the first change is later
+		h.Last = max(h.Last, MomentOf(now)) // the first change will be later
 	case !h.notes() || h.unnoted || h.restored > 0:
 		return h.Last.after(now)
 	case len(h.changed) > 0:
@@ -125,7 +125,7 @@ func (s *State) Mark(now time.Time, wide func() bool) Moment {
 	return h.Last
 }
 
-// apartAt notes what a chunk has of a value that is apart from now on.
+// apartAt notes the chunk's item of a value that is now apart.
 func (h *history) apartAt(it item) {
 	if h == nil {
 		return
@@ -136,7 +136,7 @@ func (h *history) apartAt(it item) {
 	h.apart[it.key] = it.value
 }
 
-// collect is what has changed since the last change that is noted.
+// collect returns the items that have changed since the last noted change.
 func (h *history) collect(v *view) []item {
 	items := make([]item, 0, len(h.changed))
 	for key := range h.changed {
@@ -157,8 +157,8 @@ func (h *history) note(items []item, commit uint64, now time.Time) {
 	h.Log = appendChange(h.Log, h.Last, commit, items)
 }
 
-// begin decides what a put does for the history, before the journal is folded: it takes what has changed, and says whether
-// there is a pin.
+// begin decides, before the journal is folded, what a put notes for the history: it returns the
+// changed items, and whether the put makes a pin.
 func (s *State) begin(p Put) (changed []item, pin bool) {
 	h, v := s.history, s.view.Load()
 	if h == nil {
@@ -178,8 +178,8 @@ func (s *State) begin(p Put) (changed []item, pin bool) {
 	return h.collect(v), pin
 }
 
-// pinDue reports whether it is time for a pin: so much was noted that the entries that it keeps do not matter, or so long
-// ago that it could go.
+// pinDue reports whether a pin is due: the noted changes outweigh the entries that a pin keeps, or
+// the last pin is so old that it could expire.
 func (h *history) pinDue(v *view, now time.Time) bool {
 	since := h.since()
 	if !h.unnoted && h.Last <= since && len(h.changed) == 0 {
@@ -190,7 +190,8 @@ func (h *history) pinDue(v *view, now time.Time) bool {
 	return h.due || h.unnoted || len(h.Log)+int(h.size) >= least || len(h.Kept) > maxKept || old
 }
 
-// since is the moment of the newest pin or, without one, about that of the first change; 0: there is none.
+// since returns the moment of the newest pin or, without one, of about the first change; 0: there
+// is none.
 func (h *history) since() Moment {
 	switch {
 	case h.Pin != nil:
@@ -204,7 +205,8 @@ func (h *history) since() Moment {
 	return Moment(first)
 }
 
-// resume begins to note changes. What an object has that was never empty is in a pin first.
+// resume begins to note changes. If the object was not always empty, a pin with its present state
+// comes first.
 func (h *history) resume(v *view) {
 	h.unnoted = h.begun || !h.empty
 	if !h.unnoted {
@@ -221,7 +223,7 @@ func (h *history) resume(v *view) {
 	h.touched, h.begun, h.Ended = false, true, false
 }
 
-// record notes what a put has changed, and adds what has to be in the store for that to what has to be there before the put.
+// record notes the changes of a put, and adds the entries that this needs to before.
 func (s *State) record(p Put, home Home, changed []item, pin bool, before *Before) *Before {
 	h := s.history
 	if h == nil || !h.begun {
@@ -230,7 +232,7 @@ func (s *State) record(p Put, home Home, changed []item, pin bool, before *Befor
 	if s.more == nil {
 		s.more = new(more)
 	}
-	if s.more.next == 0 { // no head has named an entry: whatever has been written before is an orphan
+	if s.more.next == 0 { // no head has named an entry: entries that exist are orphans
 		s.untidy = true
 	}
 	pieces := h.pieces
@@ -267,13 +269,14 @@ func (s *State) record(p Put, home Home, changed []item, pin bool, before *Befor
 	return before
 }
 
-// segment makes an entry of the log, together with the last segments if they are many, or fill most of a chunk.
+// segment turns the log into an entry, together with the last segments if they are many or fill
+// most of a chunk.
 func (s *State) segment(p Put) []*Piece {
 	h, m := s.history, s.more
 	m.next++
 	h.size += int64(len(h.Log))
 	content := h.Log
-	if len(h.recent)+len(content) > sizes.chunk { // one that is larger would be read for a single key
+	if len(h.recent)+len(content) > sizes.chunk { // a larger one would be read for a single key
 		h.recent, h.small = nil, 0
 	}
 	h.recent, h.small, h.Log = append(h.recent, content...), h.small+1, nil
@@ -301,8 +304,9 @@ func (s *State) segment(p Put) []*Piece {
 	return pieces
 }
 
-// index is what the entry beside a new segment has: the segment's index, last, and every now and then those of the segments before it,
-// so that readers ask for few entries. Nothing if the index is too large for an entry.
+// index returns the indices for the entry beside a new segment: the segment's own, last, and every
+// so often those of the segments before it, so that readers need few entries. It returns nothing if
+// the index is too large for an entry.
 func (h *history) index(own index) []index {
 	alone := []index{own}
 	size := func(all []index) (n int) {
@@ -314,7 +318,7 @@ func (h *history) index(own index) []index {
 	switch {
 	case size(alone) > sizes.chunk:
 		return nil
-	case h.small > 0: // another segment takes its place
+	case h.small > 0: // another segment will replace this one
 		return alone
 	case size(h.indices)+size(alone) > sizes.chunk:
 		h.indices = nil
@@ -328,7 +332,7 @@ func (h *history) index(own index) []index {
 	return all
 }
 
-// pin makes a pin of the state as the put has it. The journal is folded, or it is all that there is.
+// pin makes a pin of the state at the put. The journal was folded, or it has everything.
 func (s *State) pin(p Put) (pieces []*Piece) {
 	h, m, v := s.history, s.more, s.view.Load()
 	m.next++
@@ -340,7 +344,7 @@ func (s *State) pin(p Put) (pieces []*Piece) {
 	for _, r := range v.runs {
 		pin.Head.Runs = append(pin.Head.Runs, r.run())
 	}
-	var own []Span // nothing but the pin names them
+	var own []Span // entries that only the pin names
 	if !v.layered() {
 		f := folding{name: name, source: &source{object: p.Object}}
 		for key, value := range v.data.All() {
@@ -376,7 +380,8 @@ func (s *State) pin(p Put) (pieces []*Piece) {
 	return append(pieces, more...)
 }
 
-// discard notes that entries will be named by the head no more. Those that the past needs are kept until it is old.
+// discard notes entries that the head will no longer name. Entries that the past needs are kept
+// until that part of the past expires.
 func (s *State) discard(g garbage) {
 	h := s.history
 	if h == nil || !h.begun || !g.blob && (h.Pin == nil || g.Number > h.Pin.Entry.Number) {

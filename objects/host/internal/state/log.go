@@ -10,33 +10,33 @@ import (
 	"time"
 )
 
-// Moment is a point of an object's history, in microseconds since 1970. Each change of an object has a moment of its own:
-// the owner's clock, or one more than the moment before if the clock is not ahead of that. The state at a moment has all
-// changes up to it, and that of the same moment.
+// Moment is a point in an object's history, in microseconds since 1970. Each change has a moment of
+// its own: the owner's clock, or one more than the moment before if the clock is not later. The
+// state at a moment has all changes up to and including it.
 type Moment int64
 
-// MomentOf is the moment of a time.
+// MomentOf returns the moment of a time.
 func MomentOf(t time.Time) Moment { return Moment(t.UnixMicro()) }
 
-// Time is the time of a moment.
+// Time returns the time of a moment.
 func (m Moment) Time() time.Time { return time.UnixMicro(int64(m)).UTC() }
 
-// after is the moment of what happens now, after m.
+// after returns the moment of a change that happens now, after m.
 func (m Moment) after(now time.Time) Moment { return max(m+1, MomentOf(now)) }
 
-// A log is changes, the oldest first, each as:
+// A log is a list of changes, oldest first, each encoded as:
 //
 //	its moment, the commit that has it, how many items there are
 //	items, sorted by key: key's length, key, kind, value's length, value
 //
-// The commit is 0 if the change is part of the commit of the change that follows.
+// The commit is 0 if the change belongs to the same commit as the change after it.
 
-// Change is what one commit, or a part of it, has changed.
+// Change is the change of one commit, or of a part of it.
 type Change struct {
 	At     Moment
 	Commit uint64
 	items  []item
-	bytes  int // that it has in the log
+	bytes  int // size in the log
 }
 
 // appendChange appends a change. The items are sorted by key.
@@ -52,7 +52,8 @@ func appendChange(log []byte, at Moment, commit uint64, items []item) []byte {
 
 var errLog = fmt.Errorf("%w: it is no log", ErrDamaged)
 
-// decodeLog reads a log that may be anybody's: its changes, the oldest first. after is the moment of the last change before it.
+// decodeLog reads a log, which may have any content: its changes, oldest first. after is the moment
+// of the last change before the log.
 func decodeLog(log []byte, after Moment) (changes []Change, err error) {
 	for begin := 0; begin < len(log); {
 		r := reader{rest: log[begin:]}
@@ -88,7 +89,7 @@ func decodeLog(log []byte, after Moment) (changes []Change, err error) {
 	return changes, nil
 }
 
-// Keys are the keys that the change has written or deleted, in order.
+// Keys returns the keys that the change has written or deleted, in order.
 func (c *Change) Keys() []string {
 	keys := make([]string, len(c.items))
 	for i := range c.items {
@@ -100,10 +101,10 @@ func (c *Change) Keys() []string {
 // Deletes reports whether the change deletes the i-th of Keys.
 func (c *Change) Deletes(i int) bool { return c.items[i].kind == deleted }
 
-// Bytes is how many bytes the change has in the history; values that are apart are not among them.
+// Bytes returns the size of the change in the history, without values that are apart.
 func (c *Change) Bytes() int { return c.bytes }
 
-// replay is the items that changes up to a moment have left, by key.
+// replay adds the items of changes up to a moment to a map, by key.
 func replay(into map[string]item, changes []Change, until Moment) {
 	for i := range changes {
 		if changes[i].At > until {
@@ -115,7 +116,7 @@ func replay(into map[string]item, changes []Change, until Moment) {
 	}
 }
 
-// chunkOf is what changes have left, as a chunk: a layer over what was before them.
+// chunkOf returns the result of changes as a chunk: a layer over what was before them.
 func chunkOf(changes []Change) (*chunk, error) {
 	var all []item // the newest first
 	var b builder
@@ -139,16 +140,18 @@ func chunkOf(changes []Change) (*chunk, error) {
 	return b.finish(), nil
 }
 
-// index says which keys a segment has, so that the segment is read only for those: their sums, sorted, four bytes each.
+// index says which keys a segment has, so that the segment is read only for those. It is a sorted
+// list of the keys' checksums, four bytes each.
 type index struct {
 	segment Name
 	sums    []byte
 }
 
-// maxIndexHead is what an entry of indices has of each of them beside the sums, at most.
+// maxIndexHead is the size of each index in an entry of indices, beside the checksums, at most.
 const maxIndexHead = 4 * binary.MaxVarintLen64
 
-// encodeIndices is an entry of indices: how many there are, for each its segment and its number of sums, and the sums of all.
+// encodeIndices returns an entry of indices: how many there are, for each its segment and its
+// number of checksums, and then the checksums of all.
 func encodeIndices(all []index) []byte {
 	out := binary.AppendUvarint(nil, uint64(len(all)))
 	for _, i := range all {
@@ -165,7 +168,7 @@ func encodeIndices(all []index) []byte {
 
 var errIndices = fmt.Errorf("%w: it is no index", ErrDamaged)
 
-// decodeIndices reads what may be anybody's.
+// decodeIndices reads an entry of indices, which may have any content.
 func decodeIndices(data []byte) ([]index, error) {
 	r := reader{rest: data}
 	all := make([]index, r.number(manyIndices))
@@ -185,7 +188,7 @@ func decodeIndices(data []byte) ([]index, error) {
 	return all, nil
 }
 
-// indexOf is the sums of a log's keys, and whether the log has values that are apart.
+// indexOf returns the checksums of a log's keys, and whether the log has values that are apart.
 func indexOf(log []byte) (sums []byte, some bool, err error) {
 	changes, err := decodeLog(log, 0)
 	if err != nil {
@@ -207,14 +210,14 @@ func indexOf(log []byte) (sums []byte, some bool, err error) {
 
 func keySum(key string) uint32 { return crc32.Checksum([]byte(key), castagnoli) }
 
-// mayHave reports whether the sums of an index have that of a key.
+// mayHave reports whether an index has the checksum of a key.
 func mayHave(sums []byte, key string) bool {
 	sum := keySum(key)
 	at := sort.Search(len(sums)/4, func(i int) bool { return binary.BigEndian.Uint32(sums[4*i:]) >= sum }) * 4
 	return at+4 <= len(sums) && binary.BigEndian.Uint32(sums[at:]) == sum
 }
 
-// sortedItems are items in order of their keys.
+// sortedItems returns items in order of their keys.
 func sortedItems(items map[string]item) []item {
 	sorted := make([]item, 0, len(items))
 	for _, it := range items {

@@ -6,33 +6,33 @@ import (
 	"strings"
 )
 
-// Job is one merge: what it takes, and where that goes.
+// Job is one merge: its inputs and its results.
 type Job struct {
 	source *source
 	name   Name   // of the next entry
-	number uint64 // that its entries have
+	number uint64 // the number of its entries
 	runs   []*ref // newest last; they follow each other
-	older  bool   // there are runs that are older
-	upper  []*ref // chunks of the level above to
-	to     int    // the level, counted from 1; 0: the place of the runs
+	older  bool   // some runs are older than these
+	upper  []*ref // chunks of the level above the target
+	to     int    // the target level, counted from 1; 0: the result is a run
 	levels [][]*ref
 	dead   []Span // for the manifest
 	before *Extent
-	keeps  bool // the past may need what it discards
+	keeps  bool // the past may need entries that the merge discards
 
-	// What came of it.
+	// The results of the merge.
 	made     []*ref
-	lower    []*ref // of level to, which it takes as well
+	lower    []*ref // of level to, inputs as well
 	garbage  []garbage
 	manifest *Extent
-	blobs    int64 // bytes of the values apart that went
+	blobs    int64 // bytes of the discarded values that are apart
 	written  int
 }
 
-// Bytes is how many bytes the job has written.
+// Bytes returns how many bytes the job has written.
 func (j *Job) Bytes() int { return j.written }
 
-// level is the n-th, counted from 1; empty if there is none.
+// level returns the n-th, counted from 1; empty if there is none.
 func level(levels [][]*ref, n int) []*ref {
 	if n > len(levels) {
 		return nil
@@ -40,7 +40,7 @@ func level(levels [][]*ref, n int) []*ref {
 	return levels[n-1]
 }
 
-// room is how many bytes a level may have.
+// room returns the size in bytes up to which a level may grow.
 func room(n int) int64 {
 	most := sizes.firstLevel
 	for range n - 1 {
@@ -49,7 +49,7 @@ func room(n int) int64 {
 	return most
 }
 
-// Runs is how many runs were written since the object was put back, if it was, and no merge has made levels of that.
+// Runs returns how many runs were written since the object was last put back, and not merged into levels since.
 func (s *State) Runs() (n int) {
 	for _, r := range slices.Backward(s.view.Load().runs) {
 		if r.segment != nil {
@@ -60,7 +60,7 @@ func (s *State) Runs() (n int) {
 	return n
 }
 
-// Plan says which merge is due, nil for none. It is under way until Install or Abandon.
+// Plan returns the merge that is due, nil for none. It is under way until Install or Abandon.
 func (s *State) Plan(object string, token uint64, home Home) *Job {
 	v, m := s.view.Load(), s.more
 	if m == nil || m.job != nil || s.untidy || s.history != nil && s.history.settled {
@@ -95,7 +95,7 @@ func (s *State) Plan(object string, token uint64, home Home) *Job {
 	case small >= fewRuns:
 		j.runs, j.older = runs[len(runs)-small:], len(runs) > small
 	case dead > manyDead && len(v.levels) > 0:
-		j.to = len(v.levels) // nothing goes there
+		j.to = len(v.levels) // nothing moves to that level
 	default:
 		return nil
 	}
@@ -112,7 +112,7 @@ func (s *State) Plan(object string, token uint64, home Home) *Job {
 	return j
 }
 
-// oldest are as many of the oldest runs as one merge takes: after a restore there are many.
+// oldest returns as many of the oldest runs as one merge takes: after a restore there may be many.
 func oldest(runs []*ref) []*ref {
 	n := 1
 	for size := runs[0].size; n < len(runs); n++ {
@@ -123,7 +123,7 @@ func oldest(runs []*ref) []*ref {
 	return runs[:n]
 }
 
-// overfull is the first level that has more bytes than it may; 0: none.
+// overfull returns the first level that has more bytes than it may; 0: none.
 func (s *State) overfull(v *view) int {
 	for n := 1; n < maxLevels; n++ {
 		if bytesOf(level(v.levels, n)) > room(n) {
@@ -133,12 +133,12 @@ func (s *State) overfull(v *view) int {
 	return 0
 }
 
-// bloated reports whether most of what is in the store was overwritten or deleted.
+// bloated reports whether most of the stored bytes were overwritten or deleted.
 func (s *State) bloated(v *view) bool { return v.parts > 4*int(s.live.Load())+sizes.small }
 
-// shallow is the first level with chunks that has others beneath it; 0: none.
+// shallow returns the first level with chunks above another level; 0: none.
 func shallow(v *view) int {
-	for n := 1; n < len(v.levels); n++ { // the last one has chunks
+	for n := 1; n < len(v.levels); n++ { // the last level has chunks
 		if len(v.levels[n-1]) > 0 {
 			return n
 		}
@@ -146,7 +146,8 @@ func shallow(v *view) int {
 	return 0
 }
 
-// choose picks chunks of a level for the next: so many bytes, from where the last merge has ended.
+// choose picks the chunks of a level for the next merge: so many bytes, from where the last merge of the level has
+// ended.
 func (s *State) choose(v *view, n int, excess int64) (refs []*ref) {
 	all := v.levels[n-1]
 	first := slices.IndexFunc(all, func(r *ref) bool { return r.first > s.more.turn[n] })
@@ -162,7 +163,8 @@ func (s *State) choose(v *view, n int, excess int64) (refs []*ref) {
 	return refs
 }
 
-// Run does what a job says. Only what is in memory and at the store is changed by it. After an error the job is to be abandoned.
+// Run carries out the merge. It changes only memory and the store, not the state. After an error the job must be
+// abandoned.
 func (j *Job) Run(ctx context.Context) error {
 	if err := j.source.hold(ctx, j.runs); err != nil {
 		return err
@@ -202,7 +204,7 @@ func (j *Job) Run(ctx context.Context) error {
 	return j.writeManifest(ctx)
 }
 
-// moves reports whether chunks may go to a level as they are: they do not overlap, and are large.
+// moves reports whether chunks may move to a level unchanged: they do not overlap, and are large.
 func (j *Job) moves(inputs []*ref) bool {
 	if j.to == 0 {
 		return false
@@ -220,7 +222,7 @@ func (j *Job) moves(inputs []*ref) bool {
 	return true
 }
 
-// merge writes the chunks that the inputs become.
+// merge writes the chunks that result from the inputs.
 func (j *Job) merge(ctx context.Context, first, last string) error {
 	all := merged{stretch: everything, over: j.discard}
 	for _, r := range slices.Backward(j.runs) {
@@ -271,7 +273,7 @@ func (j *Job) merge(ctx context.Context, first, last string) error {
 	}
 }
 
-// discard notes the entries that a hidden item leaves behind.
+// discard notes the entries of an item that a newer one hides.
 func (j *Job) discard(it item) {
 	if it.kind != apart {
 		return
@@ -282,7 +284,7 @@ func (j *Job) discard(it item) {
 	}
 }
 
-// writeManifest writes the names of the levels as they are after the job.
+// writeManifest writes the names of the levels after the job.
 func (j *Job) writeManifest(ctx context.Context) error {
 	levels := make([][]*ref, max(len(j.levels), j.to))
 	copy(levels, j.levels)
@@ -319,7 +321,7 @@ func (j *Job) writeManifest(ctx context.Context) error {
 	return j.source.write(ctx, pieces)
 }
 
-// Install takes what a job has made into the state. It is in the next head.
+// Install puts the results of a job into the state. The next head names them.
 func (s *State) Install(j *Job) {
 	v, m := s.view.Load(), s.more
 	next := *v
@@ -361,7 +363,7 @@ func (s *State) Install(j *Job) {
 	s.view.Store(&next)
 }
 
-// Abandon ends a job that has failed. What it has written is dead.
+// Abandon ends a job that has failed. The entries that it has written are dead.
 func (s *State) Abandon(j *Job) {
 	if parts := j.name.Part; parts > 0 {
 		s.more.discard(garbage{Span: Span{Name{j.name.Token, j.number, 0}, parts}, size: j.written})

@@ -9,16 +9,15 @@ import (
 	"strings"
 )
 
-// Name names an entry of an object. No two entries of an object ever have one name: the
-// Token is that of the claim under which the entry was written. No other claim has it, and
-// within a claim numbers only rise.
+// Name names an entry of an object. No two entries of an object ever have the same name: the Token is that of the
+// claim under which the entry was written. No other claim has this token, and within a claim numbers only rise.
 type Name struct {
 	Token  uint64
-	Number uint64 // of the commit or the merge that has written the entry; rises through all claims
-	Part   uint32 // of what that has written
+	Number uint64 // of the commit or the merge that wrote the entry; rises through all claims
+	Part   uint32 // of the entries of that commit or merge
 }
 
-// String is the name as a token of a subject: token-number-part.
+// String returns the name as a token of a subject: token-number-part.
 func (n Name) String() string { return string(n.appendText(make([]byte, 0, 32))) }
 
 func (n Name) appendText(out []byte) []byte {
@@ -33,7 +32,7 @@ func (n Name) compare(m Name) int {
 
 var errName = errors.New("it names no entry")
 
-// ParseName reads what String made, and nothing else.
+// ParseName decodes the output of String, and refuses everything else.
 func ParseName(s string) (Name, error) {
 	token, rest, _ := strings.Cut(s, "-")
 	number, part, _ := strings.Cut(rest, "-")
@@ -50,19 +49,19 @@ func ParseName(s string) (Name, error) {
 	return n, nil
 }
 
-// Span is entries with names that follow each other in their parts.
+// Span is a number of entries with consecutive parts.
 type Span struct {
 	Name
 	Parts uint32
 }
 
-// maxParts bounds a Span: of a value of the largest size there are far fewer.
+// maxParts bounds a Span: the largest value has far fewer.
 const maxParts = 1 << 20
 
-// part is the name of one of its entries.
+// part returns the name of the i-th entry.
 func (s Span) part(i uint32) Name { return Name{s.Token, s.Number, s.Part + i} }
 
-// String is the first name, and how many there are if not one.
+// String returns the first name and, unless it is 1, the number of entries.
 func (s Span) String() string { return string(s.appendText(make([]byte, 0, 32))) }
 
 func (s Span) appendText(out []byte) []byte {
@@ -73,7 +72,7 @@ func (s Span) appendText(out []byte) []byte {
 	return strconv.AppendUint(append(out, '+'), uint64(s.Parts), 10)
 }
 
-// ParseSpan reads what String made, and nothing else.
+// ParseSpan decodes the output of String, and refuses everything else.
 func ParseSpan(s string) (Span, error) {
 	first, count, more := strings.Cut(s, "+")
 	n, err := ParseName(first)
@@ -94,18 +93,18 @@ func ParseSpan(s string) (Span, error) {
 	return span, nil
 }
 
-// MarshalText has spans be texts in JSON.
+// MarshalText implements encoding.TextMarshaler.
 func (s Span) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText is the opposite of MarshalText.
+// UnmarshalText undoes MarshalText.
 func (s *Span) UnmarshalText(text []byte) (err error) {
 	*s, err = ParseSpan(string(text))
 	return err
 }
 
-// joined are the same spans, sorted, with those that follow each other as one.
+// joined returns the same spans, sorted, with consecutive ones joined.
 func joined(spans []Span) []Span {
-	spans = slices.Clone(spans) // heads have the others
+	spans = slices.Clone(spans) // heads share the originals
 	slices.SortFunc(spans, func(a, b Span) int { return a.compare(b.Name) })
 	all := spans[:0]
 	for _, s := range spans {
@@ -118,7 +117,7 @@ func joined(spans []Span) []Span {
 	return all
 }
 
-// less are spans without some names.
+// less returns spans without some names.
 func less(spans []Span, without map[Name]bool) []Span {
 	if len(without) == 0 {
 		return spans
@@ -134,7 +133,7 @@ func less(spans []Span, without map[Name]bool) []Span {
 	return joined(left)
 }
 
-// namesOf are all names of spans.
+// namesOf adds all names of spans to a set.
 func namesOf(into map[Name]bool, spans []Span) {
 	for _, s := range spans {
 		for i := range s.Parts {

@@ -14,14 +14,15 @@ import (
 )
 
 var (
-	// ErrNoPast is a moment at which nothing is known of the object.
+	// ErrNoPast: the history does not reach this moment.
 	ErrNoPast = errors.New("the object's history does not have it")
 
-	// ErrNoHistory is that nothing is known of any moment but the present.
+	// ErrNoHistory: only the present state is known.
 	ErrNoHistory = errors.New("the object has no history")
 )
 
-// Reach is the first and the last moment that are known; false if there is no history. From 0 the object has its whole past.
+// Reach returns the first and the last moment that are known; false if there is no history. A first moment of 0 means
+// the whole past.
 func (h *Head) Reach() (from, last Moment, ok bool) {
 	if h == nil || h.History == nil {
 		return 0, 0, false
@@ -29,8 +30,9 @@ func (h *Head) Reach() (from, last Moment, ok bool) {
 	return h.History.From, h.History.Last, true
 }
 
-// OpenAt is Open of the state at a moment, to be read. If that is known no more, or was never noted, the error is ErrNoPast or
-// ErrNoHistory; it is ErrDamaged, too, if entries are gone because the object has changed since the head was read.
+// OpenAt is Open for the state at a moment, for reading. If the history does not reach the moment, the error is
+// ErrNoPast or ErrNoHistory. It is ErrDamaged, too, if entries are gone because the object has changed since the head
+// was read.
 func OpenAt(ctx context.Context, object string, head *Head, data *engine.Data, home Home, at Moment, now time.Time) (*State, error) {
 	if head == nil || head.History == nil {
 		return nil, ErrNoHistory
@@ -60,8 +62,8 @@ func OpenAt(ctx context.Context, object string, head *Head, data *engine.Data, h
 	return s, nil
 }
 
-// open is the state at the end of the last segment before a moment, and what has changed from there to the moment. The segments
-// since the last pin are runs of that state, so they are read when they are needed.
+// open returns the state at the end of the last segment before a moment, and the changes from there to the moment.
+// The segments since the last pin become runs of that state, so that they are read only when needed.
 func (h *History) open(ctx context.Context, object string, home Home, at Moment, now time.Time) (*State, []item, error) {
 	src := &source{Home: home, object: object}
 	if at < h.From {
@@ -89,7 +91,7 @@ func (h *History) open(ctx context.Context, object string, home Home, at Moment,
 		}
 		return src.pin(ctx, pins[i])
 	}
-	var s *State // of the pin before
+	var s *State // of the pin before the moment
 	g, reading := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		head := new(Head)
@@ -110,7 +112,7 @@ func (h *History) open(ctx context.Context, object string, home Home, at Moment,
 		}
 		segments = ends.Segments
 	}
-	last, changed := Moment(0), make(map[string]item) // last: until when changes are known
+	last, changed := Moment(0), make(map[string]item) // last: the moment up to which changes are known
 	if next > 0 {
 		last = pins[next-1].At
 	}
@@ -148,7 +150,7 @@ func (h *History) open(ctx context.Context, object string, home Home, at Moment,
 	return s, sortedItems(changed), err
 }
 
-// lay makes segments the newest runs of a state that is of the past.
+// lay makes segments the newest runs of a state of the past.
 func (s *State) lay(ctx context.Context, src *source, segments []Segment) error {
 	v, m := *s.view.Load(), s.more
 	var runs, some []*ref // some: those with values that are apart
@@ -182,10 +184,10 @@ func (s *State) lay(ctx context.Context, src *source, segments []Segment) error 
 	return nil
 }
 
-// Text is the moment as a bookmark.
+// Text returns the moment as a bookmark.
 func (m Moment) Text() string { return engine.BookmarkText(int64(m)) }
 
-// bytesOfItems is the bytes of keys and values.
+// bytesOfItems returns the bytes of keys and values.
 func bytesOfItems(items []item) (n int64) {
 	for _, it := range items {
 		switch it.kind {
@@ -200,15 +202,15 @@ func bytesOfItems(items []item) (n int64) {
 	return n
 }
 
-// Event is something in an object's history: a change, a restore, or time of which nothing is known.
+// Event is an entry of an object's history: a change, a restore, or a gap.
 type Event struct {
 	Change
-	Restored Moment // the change is that the object was put back to this moment; 0: it is another
-	Gap      bool   // changes before were not noted
+	Restored Moment // a restore put the object back to this moment; 0: it was no restore
+	Gap      bool   // changes before it were not noted
 }
 
-// Changes yields the object's history, the newest first. An error comes last. What has expired while it is read is an error
-// that is ErrDamaged.
+// Changes yields the object's history, newest first. An error comes last. If a part expires while it is read, the
+// error is ErrDamaged.
 func (h *History) Changes(ctx context.Context, object string, home Home) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		src := &source{Home: home, object: object}
@@ -223,7 +225,7 @@ func (h *History) Changes(ctx context.Context, object string, home Home) iter.Se
 			}
 			pins = known(newest.Before, h.From, *h.Pin)
 		}
-		begins := func() Moment { // of the interval that segments are in
+		begins := func() Moment { // of the interval of the segments
 			if len(pins) == 0 {
 				return 0
 			}
@@ -269,7 +271,7 @@ func (h *History) Changes(ctx context.Context, object string, home Home) iter.Se
 				}
 			}
 			if last.At <= h.From {
-				return // what is before has expired
+				return // everything before has expired
 			}
 			pin := newest
 			if last.Entry != h.Pin.Entry {

@@ -9,21 +9,20 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// Target is a state of the past that an object is to be put back to.
+// Target is a past state, to which an object is to be put back.
 type Target struct {
 	at    Moment
 	state *State // at the end of the last segment before it
-	items []item // what has changed from there
+	items []item // the changes from there
 
-	// What Settle has found.
-	dies  []Span // values apart that the object has now, and not then
-	lives []Span // and the other way round
+	// Set by Compare.
+	dies  []Span // values apart that the present has, and the target does not
+	lives []Span // the opposite
 	died  map[Name]int
 }
 
-// Settle has the state do nothing but commit, and has the next put make a pin of it, as the first step of a restore. No
-// merge is planned until Restore or Unsettle; one that is under way has to end before. It reports false if the past is not
-// kept.
+// Settle stops everything but commits, and makes the next put make a pin, as the first step of a restore. No merge is
+// planned until Restore or Unsettle; one that is under way must end before. It reports false if the past is not kept.
 func (s *State) Settle() bool {
 	h := s.history
 	if h == nil || h.keep == 0 || !h.begun {
@@ -36,14 +35,14 @@ func (s *State) Settle() bool {
 	return true
 }
 
-// Unsettle ends what Settle has begun, if there is no Restore.
+// Unsettle ends what Settle has begun, if no Restore follows.
 func (s *State) Unsettle() {
 	if s.history != nil {
 		s.history.settled = false
 	}
 }
 
-// Past is the history as the next head will have it; nil: there is none.
+// Past returns the history that the next head will have; nil: there is none.
 func (s *State) Past() *History {
 	h := s.history
 	if h == nil || !h.begun {
@@ -56,7 +55,8 @@ func (s *State) Past() *History {
 // Restoring reports whether a restore waits for the next put.
 func (s *State) Restoring() bool { return s.history != nil && s.history.restored > 0 }
 
-// Prepare reads the state at a moment. Errors are those of OpenAt. It is nil if the object has not changed since.
+// Prepare reads the state at a moment. It returns nil if the object has not changed since. Errors are those of
+// OpenAt.
 func Prepare(ctx context.Context, object string, h *History, home Home, at Moment, now time.Time) (*Target, error) {
 	if at >= h.Last && !h.Ended {
 		return nil, nil
@@ -71,7 +71,7 @@ func Prepare(ctx context.Context, object string, h *History, home Home, at Momen
 // HasApart reports whether the object has values that are apart.
 func (s *State) HasApart() bool { return s.more != nil && s.more.blobs > 0 }
 
-// refs are all chunks of a view, by their names.
+// refs returns all chunks of a view, by name.
 func (v *view) refs() map[Name]*ref {
 	all := make(map[Name]*ref)
 	for _, r := range slices.Concat(slices.Concat(v.levels...), v.runs) {
@@ -80,9 +80,9 @@ func (v *view) refs() map[Name]*ref {
 	return all
 }
 
-// Compare finds out which values that are apart the object has now and not at the target's moment, and the other way round.
-// It reads the chunks that only one of both has, if any names such values; some is what HasApart says. The state has to be
-// settled. The goroutine that runs events calls it, without the object's lock.
+// Compare determines which values that are apart the object has now and not at the target's moment, and the opposite.
+// It reads the chunks that only one of the two has, if any chunk names such values; some is the result of HasApart.
+// The state must be settled. The event loop calls it, without the object's lock.
 func (s *State) Compare(ctx context.Context, t *Target, some bool) error {
 	now, then := s.view.Load(), t.state.view.Load()
 	has, had := make(map[Name]blob), make(map[Name]blob)
@@ -120,7 +120,7 @@ func (s *State) Compare(ctx context.Context, t *Target, some bool) error {
 	return nil
 }
 
-// apart finds the values that are apart in chunks of which others have none.
+// apart collects the values that are apart in chunks that others does not have.
 func (v *view) apart(ctx context.Context, others map[Name]*ref, into map[Name]blob) error {
 	for name, r := range v.refs() {
 		if others[name] != nil || r.segment != nil && !r.segment.Apart {
@@ -145,8 +145,8 @@ func (v *view) apart(ctx context.Context, others map[Name]*ref, into map[Name]bl
 	return nil
 }
 
-// Restore puts the object back, as the next put will have it, but for the keys of the runtime: those stay as they are. The
-// state is settled, everything that was applied has landed, and Compare has been called since.
+// Restore puts the object back; the next put makes that durable. The runtime's keys stay as they are. The state must
+// be settled, everything that was applied must have landed, and Compare must have been called since.
 func (s *State) Restore(t *Target, token uint64, now time.Time) {
 	h, v, m, then := s.history, s.view.Load(), s.more, t.state.view.Load()
 	has, had := v.refs(), then.refs()
@@ -195,7 +195,7 @@ func (s *State) Restore(t *Target, token uint64, now time.Time) {
 	}
 	f.flush()
 	for _, r := range f.runs {
-		r.commit = math.MaxUint64 // until the put is known that names it
+		r.commit = math.MaxUint64 // until the put that names it is decided on
 	}
 	h.pieces = f.pieces
 
@@ -206,7 +206,7 @@ func (s *State) Restore(t *Target, token uint64, now time.Time) {
 	m.manifest, m.above, m.below, m.blobs, m.gone = before.manifest, bytesOf(then.runs)+bytesOf(f.runs), before.below, blobs, 0
 	clear(m.turn[:])
 	for i := range m.dead {
-		m.dead[i].manifest = false // it is another manifest
+		m.dead[i].manifest = false // this is another manifest
 	}
 	next.parts = m.parts()
 	live := t.state.live.Load() + bytesOfItems(t.items)
@@ -232,7 +232,7 @@ func (s *State) Restore(t *Target, token uint64, now time.Time) {
 	s.view.Store(next)
 }
 
-// reservedOf are the keys of the runtime that a journal has.
+// reservedOf returns the runtime's keys of a journal.
 func reservedOf(data *engine.Data) *engine.Data {
 	reserved := new(engine.Data)
 	for _, in := range reservedKeys {
@@ -243,7 +243,7 @@ func reservedOf(data *engine.Data) *engine.Data {
 	return reserved
 }
 
-// landing notes the commit that names what a restore has made.
+// landing notes the commit that names the results of a restore.
 func (v *view) landing(commit uint64) {
 	for _, r := range v.runs {
 		if r.commit == math.MaxUint64 {

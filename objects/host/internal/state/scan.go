@@ -7,21 +7,21 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// stretch is the keys that are from or greater, and less than to, in an order.
+// stretch is a range of keys, from inclusive and to exclusive, with a direction.
 type stretch struct {
 	from, to string
 	backward bool
 }
 
-// everything is all keys: no UTF-8 contains the byte that ends it.
+// everything is the range of all keys: UTF-8 does not contain the byte that ends it.
 var everything = stretch{to: "\xff"}
 
-// layer yields the items of a stretch that one part of a state has.
+// layer yields the items of one part of a state in a range.
 type layer interface {
 	next() (it item, ok bool, err error)
 }
 
-// dataLayer is the values of a journal.
+// dataLayer yields the values of a journal.
 type dataLayer struct{ scan engine.Scan }
 
 func (l dataLayer) next() (item, bool, error) {
@@ -29,7 +29,7 @@ func (l dataLayer) next() (item, bool, error) {
 	return item{w.Key, put, w.Value}, ok, err
 }
 
-// goneLayer is the keys that a journal deletes.
+// goneLayer yields the keys that a journal deletes.
 type goneLayer struct{ keys []string }
 
 func newGoneLayer(gone map[string]struct{}, s stretch) *goneLayer {
@@ -55,13 +55,13 @@ func (l *goneLayer) next() (item, bool, error) {
 	return item{key: key, kind: deleted}, true, nil
 }
 
-// chunksLayer is chunks that follow each other in their keys. Each is loaded when it is reached.
+// chunksLayer yields the items of chunks in order. A chunk is loaded when it is reached.
 type chunksLayer struct {
 	ctx     context.Context
 	source  *source
 	refs    []*ref
 	stretch stretch
-	at      *chunk // nil: the next of refs is to be loaded
+	at      *chunk // nil: the next of refs has to be loaded
 	i, end  int    // items of it that are left: from i to end
 }
 
@@ -93,15 +93,15 @@ func (l *chunksLayer) next() (item, bool, error) {
 	return l.at.item(l.i - 1), true, nil
 }
 
-// merged yields the items of several layers in one order. Of items with one key it yields
-// that of the newest layer.
+// merged yields the items of several layers in one order. Of items with the same key it yields only that of the
+// newest layer.
 type merged struct {
 	stretch stretch
 	layers  []layer // the newest first
 	heads   []item
-	live    []bool // whether heads has the next item of the layer
+	live    []bool // heads has the layer's next item
 	begun   bool
-	over    func(item) // is told of items that a newer one hides; may be nil
+	over    func(item) // called with items that a newer one hides; may be nil
 }
 
 func (m *merged) begin() error {
@@ -157,7 +157,7 @@ func (m *merged) before(a, b string) bool {
 	return a < b
 }
 
-// scan is a merged for events: without what is deleted, and with the values that are apart.
+// scan is merged without deleted keys, and with the values that are apart.
 type scan struct {
 	ctx    context.Context
 	view   *view
@@ -165,7 +165,7 @@ type scan struct {
 	keys   bool // values that are apart are not read
 }
 
-// Next is that of engine.Scan.
+// Next implements engine.Scan.
 func (s *scan) Next() (engine.Write, bool, error) {
 	if !s.merged.begun {
 		if err := s.view.source.hold(s.ctx, s.view.runs); err != nil {
@@ -188,7 +188,7 @@ func (s *scan) Next() (engine.Write, bool, error) {
 	}
 }
 
-// value is what an item that is not deleted has.
+// value returns the value of an item that is not deleted.
 func (s *source) value(ctx context.Context, k kind, value []byte) ([]byte, error) {
 	if k != apart {
 		return value, nil

@@ -11,36 +11,35 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// State is an object's storage at the host that owns it. Whoever calls Apply, Cut, Plan,
-// Install, Abandon, Landed, Doomed or Purged holds the object's lock. The goroutine that
-// runs events, and applies them, reads without it.
+// State is an object's storage at the host that owns it. The object's lock must be held for Apply, Cut, Plan,
+// Install, Abandon, Landed, Doomed and Purged. The event loop, which also applies, reads without it.
 type State struct {
 	view   atomic.Pointer[view]
 	more   *more        // nil while the object has never been more than a journal
-	live   atomic.Int64 // bytes of keys and values of an object with chunks: at least what it has, and exactly that as long as what is overwritten is known
+	live   atomic.Int64 // bytes of keys and values of an object with chunks: exact while every overwritten value is known, else more
 	untidy bool         // the owner before may have left entries behind that no head names
-	sought bool         // entries of dead owners have been looked for
+	sought bool         // entries of dead owners were looked for
 
 	history *history // nil: the past is not kept
 }
 
-// view is a state as reads see it. All but the journal is never changed.
+// view is a state as reads see it. Only the journal of a view changes.
 type view struct {
 	data   *engine.Data        // the journal's values
-	gone   map[string]struct{} // the keys that the journal deletes; of a state without layers none
+	gone   map[string]struct{} // the keys that the journal deletes; empty for a state without layers
 	source *source
 	runs   []*ref   // the newest last
 	levels [][]*ref // each sorted by keys
 	parts  int      // bytes of all chunks and blobs
 
-	// The keys of the runtime but for blobs and pages, wherever they are; nil while the journal has all of them. Hosts go by them, and
-	// cannot wait for the store.
+	// The runtime's keys except blobs and pages, wherever they are stored; nil while the journal has all of them.
+	// Hosts need them and cannot wait for the store.
 	reserved *engine.Data
 }
 
 func (v *view) layered() bool { return len(v.runs) > 0 || len(v.levels) > 0 }
 
-// hold has the runs in memory, and of large segments the indices: nearly every read looks into them.
+// hold loads the runs, and the indices of large segments, into memory: nearly every read needs them.
 func (v *view) hold(ctx context.Context) error {
 	var runs, large []*ref
 	for _, r := range v.runs {
@@ -61,9 +60,9 @@ func (v *view) hold(ctx context.Context) error {
 	return v.source.indices(ctx, large)
 }
 
-// more is what a state needs that is more than a journal.
+// more is the part of a state that only an object with parts needs.
 type more struct {
-	next     uint64 // the last number that was given
+	next     uint64 // the last number that was assigned
 	job      *Job   // the merge under way; nil: none
 	manifest *Extent
 	below    int64 // bytes of the levels' chunks
@@ -72,42 +71,42 @@ type more struct {
 	gone     int   // bytes of the keys that the journal deletes
 	dead     []garbage
 	landed   uint64            // the last commit known to have landed
-	turn     [maxLevels]string // where the next merge out of a level begins
+	turn     [maxLevels]string // where the next merge of each level begins
 	claimed  claimed
-	losses   []Loss // of owners before, but for the last one as long as the state is untidy
+	losses   []Loss // of earlier owners; while the state is untidy, without the last one
 }
 
-// parts is the bytes of all chunks and blobs.
+// parts returns the bytes of all chunks and blobs.
 func (m *more) parts() int { return int(m.above + m.below + m.blobs) }
 
-// claimed is what the head that was claimed says of numbers.
+// claimed has the numbers of the head that was claimed.
 type claimed struct{ next, job uint64 }
 
-// garbage is entries that no head names any longer.
+// garbage is entries that no head names any more.
 type garbage struct {
 	Span
 	size     int
-	commit   uint64    // the first that does not name them; 0: not decided yet
-	since    time.Time // when that has landed; zero: it has not
+	commit   uint64    // the first commit that does not name them; 0: not decided yet
+	since    time.Time // when that commit landed; zero: it has not
 	manifest bool      // the manifest lists them
-	job      uint64    // whose manifest will list them
+	job      uint64    // the job whose manifest will list them
 	blob     bool      // they are a value that was apart
 }
 
-// New is the state of an object that is nothing but a journal. The data is its own from then on.
+// New returns the state of an object that is only a journal. The state owns data from then on.
 func New(data *engine.Data) *State {
 	s := new(State)
 	s.view.Store(&view{data: data})
 	return s
 }
 
-// reservedKeys are the stretches of the keys that stay (engine.Stays).
+// reservedKeys are the ranges of the keys that stay (engine.Stays).
 var reservedKeys = []stretch{
 	{from: engine.Reserved, to: engine.Blobs}, {from: engine.After(engine.Blobs), to: engine.Pages},
 	{from: engine.After(engine.Pages), to: engine.After(engine.Reserved)},
 }
 
-// Reserved has the keys of the runtime but for blobs and pages, and perhaps others. It must not be changed but by Apply.
+// Reserved returns the runtime's keys except blobs and pages, and perhaps others. Only Apply may change it.
 func (s *State) Reserved() *engine.Data {
 	v := s.view.Load()
 	if v.reserved != nil {
@@ -116,15 +115,15 @@ func (s *State) Reserved() *engine.Data {
 	return v.data
 }
 
-// Home is where the entries of a host's objects are.
+// Home is where the entries of a host's objects are stored.
 type Home struct {
 	Store Store
 	Cache *Cache // may be nil
 }
 
-// Open reads what a head names, as far as it is needed to begin: the manifest, and all of
-// an object that is not large. Errors that are ErrDamaged say that the object cannot be
-// read; others that the store has not answered. untidy tells that the owner before has died.
+// Open reads what a head names, as far as it is needed to begin: the manifest, and all of an object that is not
+// large. Errors that are ErrDamaged say that the object cannot be read; others say that the store has not answered.
+// untidy says that the previous owner has died.
 func Open(ctx context.Context, object string, head *Head, data *engine.Data, home Home, untidy bool, now time.Time) (*State, error) {
 	s := New(data)
 	s.untidy = untidy || head != nil && head.Job != 0
@@ -205,7 +204,7 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 	return s, nil
 }
 
-// add and del note what the journal deletes.
+// add and del note which keys the journal deletes.
 func (m *more) del(v *view, key string) {
 	if _, gone := v.gone[key]; gone {
 		return
@@ -224,7 +223,7 @@ func (m *more) add(v *view, key string) {
 	}
 }
 
-// Apply makes the writes of an event.
+// Apply applies the writes of an event.
 func (s *State) Apply(writes []engine.Write) {
 	v := s.view.Load()
 	if s.history != nil {
@@ -252,8 +251,8 @@ func (s *State) Apply(writes []engine.Write) {
 	}
 }
 
-// Size is the number of bytes of keys and values. Of a large object it may be more: what was overwritten without being
-// known counts until it has been merged away.
+// Size returns the size of keys and values in bytes. For a large object it may be too high: values that were
+// overwritten without being read count until they are merged away.
 func (s *State) Size() int {
 	v := s.view.Load()
 	if !v.layered() {
@@ -262,7 +261,7 @@ func (s *State) Size() int {
 	return min(int(s.live.Load()), v.data.Size()+v.parts)
 }
 
-// SizeAfter is what Size would be after the writes.
+// SizeAfter returns the Size that the writes would lead to.
 func (s *State) SizeAfter(writes []engine.Write) int {
 	v := s.view.Load()
 	if !v.layered() {
@@ -271,7 +270,7 @@ func (s *State) SizeAfter(writes []engine.Write) int {
 	return s.Size() + v.grows(writes)
 }
 
-// grows is how many bytes the writes add.
+// grows returns how many bytes the writes add.
 func (v *view) grows(writes []engine.Write) (n int) {
 	for _, w := range writes {
 		if n -= v.sizeOf(w.Key); w.Value != nil {
@@ -281,7 +280,7 @@ func (v *view) grows(writes []engine.Write) (n int) {
 	return n
 }
 
-// sizeOf is the bytes of a key and its value, 0 if there is none, or if the store would have to be asked.
+// sizeOf returns the size of a key and its value; 0 if there is none, or if only the store knows.
 func (v *view) sizeOf(key string) (n int) {
 	if value, ok := v.data.Get(key); ok {
 		return len(key) + len(value)
@@ -297,7 +296,7 @@ func (v *view) sizeOf(key string) (n int) {
 	return n
 }
 
-// memory is load without the store.
+// memory is load for chunks in memory only.
 func (s *source) memory(_ context.Context, r *ref) (*chunk, error) {
 	if c := s.known(r); c != nil {
 		return c, nil
@@ -305,7 +304,7 @@ func (s *source) memory(_ context.Context, r *ref) (*chunk, error) {
 	return nil, errUnknown
 }
 
-// Read is the value of a key, nil if there is none.
+// Read returns the value of a key, nil if there is none.
 func (s *State) Read(ctx context.Context, key string) ([]byte, error) {
 	v := s.view.Load()
 	if value, ok := v.data.Get(key); ok || !v.layered() {
@@ -318,7 +317,7 @@ func (s *State) Read(ctx context.Context, key string) ([]byte, error) {
 	return value, err
 }
 
-// Known is Read, false if the store would have to be asked.
+// Known is Read without the store. It reports false if the store would be needed.
 func (s *State) Known(key string) ([]byte, bool) {
 	v := s.view.Load()
 	if value, ok := v.data.Get(key); ok || !v.layered() {
@@ -340,7 +339,7 @@ func (s *State) Known(key string) ([]byte, bool) {
 
 var errUnknown = errors.New("the store would have to be asked")
 
-// deep looks for a key beneath the journal's values.
+// deep looks for a key below the journal's values.
 func (v *view) deep(ctx context.Context, key string, load func(context.Context, *ref) (*chunk, error), value func(context.Context, kind, []byte) ([]byte, error)) ([]byte, bool, error) {
 	if _, gone := v.gone[key]; gone {
 		return nil, false, nil
@@ -375,7 +374,7 @@ func (v *view) deep(ctx context.Context, key string, load func(context.Context, 
 	return nil, false, nil
 }
 
-// Scan is the entries of a stretch of keys, as they are now.
+// Scan returns the entries in a range of keys, as they are now.
 func (s *State) Scan(ctx context.Context, from, to string, backward bool) engine.Scan {
 	v := s.view.Load()
 	if !v.layered() {
@@ -385,7 +384,7 @@ func (s *State) Scan(ctx context.Context, from, to string, backward bool) engine
 	return &scan{ctx: ctx, view: v, merged: merged{stretch: in, layers: v.layersOf(ctx, in)}}
 }
 
-// Keys is Scan without the values that would have to be read by themselves.
+// Keys is Scan without the values that are apart.
 func (s *State) Keys(ctx context.Context, from, to string, backward bool) engine.Scan {
 	v := s.view.Load()
 	if !v.layered() {
@@ -395,7 +394,7 @@ func (s *State) Keys(ctx context.Context, from, to string, backward bool) engine
 	return &scan{ctx: ctx, view: v, merged: merged{stretch: in, layers: v.layersOf(ctx, in)}, keys: true}
 }
 
-// Snapshot is a stretch as it is now. Its chunks and values are read when they are asked for.
+// Snapshot returns a range as it is now. Its chunks and values are read when they are needed.
 func (s *State) Snapshot(from, to string) engine.Stored {
 	v := s.view.Load()
 	kept := *v
@@ -413,7 +412,7 @@ func (s *State) Snapshot(from, to string) engine.Stored {
 	return snapshot
 }
 
-// Count is how many entries a stretch has. It reads all of their chunks.
+// Count returns how many entries a range has. It reads all of their chunks.
 func (s *State) Count(ctx context.Context, from, to string) (n int, err error) {
 	v := s.view.Load()
 	if !v.layered() {
@@ -434,7 +433,7 @@ func (s *State) Count(ctx context.Context, from, to string) (n int, err error) {
 	}
 }
 
-// layersOf are the layers of a stretch, the newest first.
+// layersOf returns the layers of a range, newest first.
 func (v *view) layersOf(ctx context.Context, in stretch) []layer {
 	if in.from >= in.to {
 		return nil
@@ -453,17 +452,17 @@ func (v *view) layersOf(ctx context.Context, in stretch) []layer {
 	return layers
 }
 
-// Large reports whether the object has, or had, more than a journal. It needs the object's lock.
+// Large reports whether the object has, or had, parts. It needs the object's lock.
 func (s *State) Large() bool { return s.more != nil }
 
 // Layered reports whether the object has chunks.
 func (s *State) Layered() bool { return s.view.Load().layered() }
 
-// Empty reports whether nothing is stored, here or in entries that are yet to be purged.
+// Empty reports whether nothing is stored, here or in entries that have yet to be purged.
 func (s *State) Empty() bool {
 	v := s.view.Load()
 	return v.data.Len() == 0 && !v.layered() && (s.more == nil || len(s.more.dead) == 0)
 }
 
-// Journal is what the head has of the state itself.
+// Journal returns the journal for the head.
 func (s *State) Journal() *engine.Data { return s.view.Load().data }

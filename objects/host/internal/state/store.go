@@ -11,34 +11,33 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Store keeps the entries of objects beside their records. An object is named by the key
-// of its record.
+// Store keeps the entries of objects beside their records. object is the key of the object's record.
 type Store interface {
-	// PutEntry writes an entry that is not there. If it is, nothing changes, and that is no
-	// error: one name has one content. On other errors it may or may not be there.
+	// PutEntry writes an entry. If the entry exists, nothing changes and the result is nil: one name always has the
+	// same content. After any other error the entry may or may not exist.
 	PutEntry(ctx context.Context, object string, name Name, data []byte) error
-	// GetEntry is the entry, or ErrMissing.
+	// GetEntry returns the entry, or ErrMissing.
 	GetEntry(ctx context.Context, object string, name Name) ([]byte, error)
-	// ListEntries is the names of all entries of an object.
+	// ListEntries returns the names of all entries of an object.
 	ListEntries(ctx context.Context, object string) ([]Name, error)
-	// PurgeEntry removes an entry for good. It is no error if it is not there.
+	// PurgeEntry removes an entry for good. A missing entry is no error.
 	PurgeEntry(ctx context.Context, object string, name Name) error
 }
 
-// ErrMissing is an entry that is not there.
+// ErrMissing: there is no such entry.
 var ErrMissing = errors.New("there is no such entry")
 
 // inFlight is how many entries of one object are read or written at a time.
 const inFlight = 4
 
-// Cache is what a host keeps in memory of all objects' chunks and blobs, up to a number of
-// bytes: those that were asked for last. A nil Cache keeps nothing.
+// Cache keeps chunks and blobs of a host's objects in memory, the most recently used ones, up to a number of bytes. A
+// nil Cache keeps nothing.
 type Cache struct {
 	most int
 
 	mu    sync.Mutex // guards what follows
 	size  int
-	used  list.List // of cached, the one that was used last in front
+	used  list.List // of cached, the most recently used in front
 	items map[cacheKey]*list.Element
 }
 
@@ -53,7 +52,7 @@ type cached struct {
 	blob  []byte
 }
 
-// overhead is what an item takes beyond its content.
+// overhead is the memory of an item beyond its content.
 const overhead = 200
 
 func (c *cached) size() int {
@@ -63,12 +62,12 @@ func (c *cached) size() int {
 	return overhead + len(c.blob)
 }
 
-// NewCache makes a Cache of so many bytes.
+// NewCache makes a Cache of at most most bytes.
 func NewCache(most int) *Cache {
 	return &Cache{most: most, items: make(map[cacheKey]*list.Element)}
 }
 
-// Size is how many bytes it has now.
+// Size returns the bytes in use.
 func (c *Cache) Size() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,7 +88,7 @@ func (c *Cache) get(object string, name Name) (cached, bool) {
 	return *e.Value.(*cached), true
 }
 
-// add keeps an item, unless it would take an eighth of all room.
+// add adds an item, unless it would take an eighth of the whole Cache.
 func (c *Cache) add(item cached) {
 	if c == nil || item.size() > c.most/8 {
 		return
@@ -122,12 +121,12 @@ func (c *Cache) drop(e *list.Element) {
 	c.size -= item.size()
 }
 
-// source is where the parts of one object are read from.
+// source reads the parts of one object.
 type source struct {
 	Home
 	object string
-	quiet  bool            // what is loaded does not go into the cache
-	fresh  map[Name][]byte // blobs that may not be in the store yet, by their first names; not changed any more
+	quiet  bool            // loaded parts do not go into the cache
+	fresh  map[Name][]byte // blobs that may not be in the store yet, by their first names; never changed
 }
 
 // ref is a chunk that the object has.
@@ -136,13 +135,13 @@ type ref struct {
 	size        int // bytes of its block
 	first, last string
 	bounded     bool                   // first and last are known
-	held        atomic.Pointer[chunk]  // in memory for as long as the object is; nil: in the cache, or in the store only
-	commit      uint64                 // the first that names it
-	segment     *Segment               // what the chunk is made of when it is loaded; nil: it is an entry
+	held        atomic.Pointer[chunk]  // in memory as long as the object is; nil: in the cache, or in the store only
+	commit      uint64                 // the first commit that names it
+	segment     *Segment               // the segment that the chunk is made from; nil: the chunk is an entry
 	index       atomic.Pointer[[]byte] // of the segment; nil: it has none, or it has not been read
 }
 
-// refOf is what a head says of a run.
+// refOf returns a run of a head as a ref.
 func refOf(run Run) *ref {
 	r := &ref{Name: run.Name, size: run.Size}
 	if run.Last > 0 {
@@ -151,7 +150,7 @@ func refOf(run Run) *ref {
 	return r
 }
 
-// run is the opposite of refOf.
+// run undoes refOf.
 func (r *ref) run() Run {
 	if r.segment != nil {
 		return *r.segment
@@ -159,7 +158,7 @@ func (r *ref) run() Run {
 	return Run{Extent: Extent{r.span(), r.size}}
 }
 
-// span is all entries of the chunk.
+// span returns all entries of the chunk.
 func (r *ref) span() Span {
 	if r.segment != nil {
 		return r.segment.all()
@@ -167,7 +166,7 @@ func (r *ref) span() Span {
 	return Span{r.Name, 1}
 }
 
-// lacks reports whether the chunk is known not to have a key.
+// lacks reports whether the chunk certainly does not have a key.
 func (r *ref) lacks(key string) bool {
 	if r.bounded && (key < r.first || key > r.last) {
 		return true
@@ -176,10 +175,10 @@ func (r *ref) lacks(key string) bool {
 	return index != nil && !mayHave(*index, key)
 }
 
-// reaches reports whether the chunk may have a key of a stretch.
+// reaches reports whether the chunk may have a key in a range.
 func (r *ref) reaches(from, to string) bool { return !r.bounded || r.first < to && from <= r.last }
 
-// newRef is a chunk that has just been made. It is held if hold says so, and otherwise in the cache.
+// newRef returns a new chunk as a ref. With hold the chunk stays in memory, otherwise it goes into the cache.
 func (s *source) newRef(name Name, c *chunk, first, last string, hold bool) *ref {
 	r := &ref{Name: name, size: len(c.block), first: first, last: last, bounded: true}
 	if hold {
@@ -190,7 +189,7 @@ func (s *source) newRef(name Name, c *chunk, first, last string, hold bool) *ref
 	return r
 }
 
-// known is the chunk if it is in memory, or nil.
+// known returns the chunk if it is in memory, else nil.
 func (s *source) known(r *ref) *chunk {
 	if c := r.held.Load(); c != nil {
 		return c
@@ -199,7 +198,7 @@ func (s *source) known(r *ref) *chunk {
 	return item.chunk
 }
 
-// load is the chunk, from the store if it is not in memory.
+// load returns the chunk, reading it from the store if it is not in memory.
 func (s *source) load(ctx context.Context, r *ref) (*chunk, error) {
 	if c := s.known(r); c != nil {
 		return c, nil
@@ -208,7 +207,7 @@ func (s *source) load(ctx context.Context, r *ref) (*chunk, error) {
 	switch {
 	case err != nil || s.quiet:
 	case r.segment != nil:
-		r.held.Store(c) // a merge makes chunks of it soon, or all is let go of soon
+		r.held.Store(c) // a merge will soon replace it, or everything is soon dropped
 	default:
 		s.Cache.add(cached{key: cacheKey{s.object, r.Name}, chunk: c})
 	}
@@ -230,7 +229,7 @@ func (s *source) fetch(ctx context.Context, r *ref) (*chunk, error) {
 	return unsealChunk(s.object, r.Name, data)
 }
 
-// get is an entry that the object names: if it is missing, it is lost.
+// get returns an entry that the object names. A missing one is ErrDamaged.
 func (s *source) get(ctx context.Context, name Name) ([]byte, error) {
 	data, err := s.Store.GetEntry(ctx, s.object, name)
 	if errors.Is(err, ErrMissing) {
@@ -239,7 +238,7 @@ func (s *source) get(ctx context.Context, name Name) ([]byte, error) {
 	return data, err
 }
 
-// hold loads chunks that are not in memory, a few at a time, and holds them.
+// hold loads the chunks that are not in memory, a few at a time, and keeps them.
 func (s *source) hold(ctx context.Context, refs []*ref) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(inFlight)
@@ -258,7 +257,8 @@ func (s *source) hold(ctx context.Context, refs []*ref) error {
 	return g.Wait()
 }
 
-// indices reads the indices of chunks that are segments, given oldest first. Mostly the newest has those of the ones before it.
+// indices reads the indices of chunks that are segments, given oldest first. Usually the newest entry has those of
+// the segments before it.
 func (s *source) indices(ctx context.Context, refs []*ref) error {
 	for len(refs) > 0 {
 		var ask []*ref
@@ -283,7 +283,7 @@ func (s *source) indices(ctx context.Context, refs []*ref) error {
 				sums[i.segment] = i.sums
 			}
 		}
-		var rest []*ref // a restore, or another owner, has put others between them
+		var rest []*ref // a restore, or another owner, has put other runs between them
 		for _, r := range refs {
 			if index, ok := sums[r.Name]; ok {
 				r.index.Store(&index)
@@ -296,7 +296,7 @@ func (s *source) indices(ctx context.Context, refs []*ref) error {
 	return nil
 }
 
-// indicesOf reads the entry beside a segment. The segment's own index is the last in it.
+// indicesOf reads the entry beside a segment. The segment's own index is the last one.
 func (s *source) indicesOf(ctx context.Context, r *ref) ([]index, error) {
 	name := r.segment.part(r.segment.Parts)
 	data, err := s.get(ctx, name)
@@ -316,7 +316,7 @@ func (s *source) indicesOf(ctx context.Context, r *ref) ([]index, error) {
 	return all, nil
 }
 
-// knownBlob is the value that is kept apart, if it is in memory.
+// knownBlob returns the value of a blob that is in memory.
 func (s *source) knownBlob(b blob) ([]byte, bool) {
 	if value, ok := s.fresh[b.Name]; ok {
 		return value, true
@@ -325,7 +325,7 @@ func (s *source) knownBlob(b blob) ([]byte, bool) {
 	return item.blob, ok && item.blob != nil
 }
 
-// blob is the value that is kept apart.
+// blob returns the value of a blob.
 func (s *source) blob(ctx context.Context, b blob) ([]byte, error) {
 	if value, ok := s.knownBlob(b); ok {
 		return value, nil
@@ -337,7 +337,7 @@ func (s *source) blob(ctx context.Context, b blob) ([]byte, error) {
 	return value, err
 }
 
-// assemble reads what was cut into parts of one size, size bytes in all.
+// assemble reads the parts of a value, which has size bytes in all.
 func (s *source) assemble(ctx context.Context, span Span, what byte, size int) ([]byte, error) {
 	out := make([]byte, size)
 	g, ctx := errgroup.WithContext(ctx)
@@ -362,15 +362,15 @@ func (s *source) assemble(ctx context.Context, span Span, what byte, size int) (
 	return out, g.Wait()
 }
 
-// Piece is an entry that is to be written before the head that names it.
+// Piece is an entry that must be written before the head that names it.
 type Piece struct {
 	Name
 	what    byte
 	content []byte
-	landed  bool // it is known to be there
+	landed  bool // it is in the store
 }
 
-// cutUp makes pieces of what is too large for one.
+// cutUp splits content that is too large for one entry into pieces.
 func cutUp(what byte, first Name, content []byte) (Span, []*Piece) {
 	span := Span{first, 0}
 	var pieces []*Piece
@@ -381,9 +381,9 @@ func cutUp(what byte, first Name, content []byte) (Span, []*Piece) {
 	return span, pieces
 }
 
-// write puts what has not landed yet, a few at a time, and returns when all have.
+// write writes the pieces that have not landed, a few at a time, and returns when all have.
 func (s *source) write(ctx context.Context, pieces []*Piece) error {
-	if len(pieces) == 1 { // mostly
+	if len(pieces) == 1 { // the common case
 		return s.writeOne(ctx, pieces[0])
 	}
 	g, ctx := errgroup.WithContext(ctx)

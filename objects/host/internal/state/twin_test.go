@@ -107,7 +107,7 @@ func (t *twin) PurgeEntry(_ context.Context, _ string, name Name) error {
 	return t.call(func() { delete(t.entries, name) })
 }
 
-// kept is the record's head, and its journal.
+// kept returns the record's head, and its journal.
 func (t *twin) kept() (*Head, *engine.Data) {
 	data := new(engine.Data)
 	for _, key := range slices.Sorted(maps.Keys(t.record.journal)) {
@@ -189,10 +189,10 @@ func claimAt(t *twin, cache *Cache, keep time.Duration, now time.Time) (*owner, 
 	return o, err
 }
 
-// read is all that the state has.
+// read returns all that the state has.
 func (o *owner) read() (map[string]string, error) { return readAll(o.state) }
 
-// readAll is all that a state has.
+// readAll returns all that a state has.
 func readAll(s *State) (map[string]string, error) {
 	all := make(map[string]string)
 	for scan := s.Scan(context.Background(), "", "\xff", false); ; {
@@ -284,7 +284,7 @@ func (o *owner) purge(after time.Duration) error {
 	return err
 }
 
-// named is all entries that the state names.
+// named returns all entries that the state names.
 func (s *State) named() (map[Name]bool, error) {
 	v, all := s.view.Load(), make(map[Name]bool)
 	add := func(span Span) { namesOf(all, []Span{span}) }
