@@ -70,9 +70,13 @@ func TestWhatIsAskedIsDoneOnceThoughAHostIsLost(t *testing.T) {
 			})
 		}
 		for range payers * payments / 2 {
-			<-half
+			select {
+			case <-half:
+			case <-ctx.Done():
+				t.Fatal(g.Wait())
+			}
 		}
-		on.startHost(t, "second", "fra", quick, nil, purseObjects, tillObjects)
+		on.startHost(t, "second", "fra", steady, nil, purseObjects, tillObjects)
 		first.cut()
 		if err := g.Wait(); err != nil {
 			t.Fatal(err)

@@ -136,7 +136,7 @@ func TestBrowserSeesTheOwnerMove(t *testing.T) {
 	if pill := a.text("#pill"); !strings.Contains(pill, " · host-1") {
 		t.Fatalf("the pill says %q", pill)
 	}
-	on.startHost(t, "host-2", "iad", quick, nil)
+	on.startHost(t, "host-2", "iad", steady, nil)
 	lost.cut()
 
 	for _, tab := range []*tab{a, b} {

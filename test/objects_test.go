@@ -141,7 +141,7 @@ func TestAnAlarmSurvivesTheLossOfItsHost(t *testing.T) {
 			t.Fatal(err)
 		}
 		first.cut()
-		on.startHost(t, "second", "fra", quick, nil, spyClass(b))
+		on.startHost(t, "second", "fra", steady, nil, spyClass(b))
 		r := hear(t, b)
 		if r.at.Before(r.set) {
 			t.Errorf("fired at %v, before %v", r.at, r.set)
@@ -203,7 +203,7 @@ func TestASocketWithAMessageInTheAirStaysWhenItsHostIsLost(t *testing.T) {
 		}
 		say(busy, "wait")
 		<-b.enter
-		on.startHost(t, "second", "fra", quick, nil, spyClass(b))
+		on.startHost(t, "second", "fra", steady, nil, spyClass(b))
 		first.cut()
 		<-b.enter // at the second host
 		close(b.gate)
@@ -338,7 +338,7 @@ func TestAnAlarmThatFellDueWhileEverythingWasDownFiresAfterwards(t *testing.T) {
 			t.Fatal("it fired before everything was down: nothing was shown")
 		}
 		on := served(t, embedded.Config{Store: dir, Log: testLog(t)})
-		on.startHost(t, "b", "fra", quick, nil, spyClass(b))
+		on.startHost(t, "b", "fra", steady, nil, spyClass(b))
 		r := hear(t, b)
 		if r.at.Before(r.set) || r.info.Retry != 0 {
 			t.Errorf("fired at %v as retry %d, set for %v", r.at, r.info.Retry, r.set)

@@ -362,7 +362,7 @@ func TestASocketThatWasAwayWhenItsHostDiedIsToldOfTheGap(t *testing.T) {
 	before := c.who()
 	c.lose()
 	doors[1].say(t, "1", "2")
-	on.startHost(t, "two", "fra", quick, nil, class)
+	on.startHost(t, "two", "fra", steady, nil, class)
 	first.cut()
 	doors[1].say(t, "3")
 	gap := c.dial(doors[1], "me")

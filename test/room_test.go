@@ -198,7 +198,7 @@ func TestChaosARoomGoesOnWhenItsHostIsLost(t *testing.T) {
 		e := on.startGateway(t, "iad", quick)
 		amber, jade := enter(t, d, "lobby"), enter(t, e, "lobby")
 		amber.next("join")
-		on.startHost(t, "second", "fra", quick, nil)
+		on.startHost(t, "second", "fra", steady, nil)
 		first.cut()
 		late := enter(t, d, "lobby")
 		if len(late.hello.Peers) != 2 || late.hello.Epoch < 2 || late.hello.Owner != "second" {

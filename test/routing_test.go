@@ -120,7 +120,7 @@ func TestAFrozenOwnerKeepsNoRequestsFromItsSuccessor(t *testing.T) {
 		return reply.Owner.Host
 	}
 	claim()
-	on.startHost(t, "second", "fra", quick, nil)
+	on.startHost(t, "second", "fra", steady, nil)
 	winter.freeze()
 	if by := claim(); by != "second" { // the wait for the lease
 		t.Fatalf("answered by %s, want the second host", by)

@@ -248,7 +248,7 @@ func TestTheDeathOfAnOwnerClosesNoSocketThatHasHeardEverything(t *testing.T) {
 	for i, l := range all {
 		l.hears(fmt.Sprint("listener ", i), []string{"before"})
 	}
-	on.startHost(t, "b", "fra", quick, nil, hallObjects(log))
+	on.startHost(t, "b", "fra", steady, nil, hallObjects(log))
 	a.cut()
 	all[1].say("after")
 	for i, l := range all {
@@ -303,7 +303,7 @@ func TestTheEndsOfSocketsAreToldOnceWhenGatewayAndOwnerDieTogether(t *testing.T)
 	}
 	stays.say("hello")
 	stays.hears("who stays", []string{"hello"})
-	on.startHost(t, "b", "fra", quick, nil, hallObjects(log))
+	on.startHost(t, "b", "fra", steady, nil, hallObjects(log))
 	d.cut()
 	a.cut()
 	stays.say("anybody there?")

@@ -7,6 +7,7 @@
 //
 // With resume it comes back as the same socket: what was sent to it meanwhile follows, and what it has sent and
 // nobody has taken is sent again. A class has to ask for that; with one that does not, all is as without.
+import { addresses } from "./addresses.js";
 import { delay, readClose, sayClose } from "./backoff.js";
 import { escapeMessage, PING, readMessage, Session } from "./session.js";
 import { turns } from "./turns.js";
@@ -39,6 +40,7 @@ const world = () => ({
   setTimeout: (fn, ms) => globalThis.setTimeout(fn, ms),
   clearTimeout: (id) => globalThis.clearTimeout(id),
   turns,
+  addresses,
   visible: () => globalThis.document?.visibilityState !== "hidden",
 });
 
@@ -52,6 +54,7 @@ export function connect(url, options = {}) {
 export class Connection {
   #ws = null;
   #endTurn = () => {}; // the turn to shake hands, or the wait for it
+  #taken = null; // the address of the socket
   #timers = {};
   #pongs = 0;
   #unwatch = null;
@@ -94,8 +97,11 @@ export class Connection {
   #dial() {
     let ws;
     try {
-      ws = new this.env.WebSocket(typeof this.url === "function" ? this.url() : this.url, this.#protocols());
+      const urls = [typeof this.url === "function" ? this.url() : this.url].flat();
+      this.#taken = this.env.addresses.take(urls, this.env.now(), this.env.random);
+      ws = new this.env.WebSocket(this.#taken.url, this.#protocols());
     } catch (e) {
+      this.#taken?.left();
       this.#go("refused", { code: 1006, reason: e.message }); // the URL, or a subprotocol, is none
       throw e;
     }
@@ -106,6 +112,7 @@ export class Connection {
     ws.onopen = () => {
       if (this.#ws !== ws) return;
       this.#endTurn();
+      this.#taken.opened();
       if (!this.options.ready && !this.#session) this.#ready();
     };
     ws.onmessage = (e) => this.#ws === ws && (this.#session ? this.#receive(e.data) : this.#deliver(e.data));
@@ -221,9 +228,10 @@ export class Connection {
   }
 
   #lost(code, reason) {
+    const kind = readClose(code);
+    if (kind === "soon" || kind === "backoff") this.#taken.failed(this.env.now());
     this.#clear();
     this.#drop();
-    const kind = readClose(code);
     if (this.#session?.token) this.#lostAt ??= this.env.now();
     if (kind === "refused") {
       this.#session?.end();
@@ -238,6 +246,7 @@ export class Connection {
 
   #drop(code, reason) {
     this.#endTurn();
+    this.#taken?.left();
     const ws = this.#ws;
     this.#ws = null;
     if (ws && ws.readyState <= 1) ws.close(code, reason);

@@ -47,6 +47,13 @@ export interface Gap {
   unsure: number;
 }
 
+/**
+ * Where to connect. Of several, each try takes one: not one that has failed less than a second ago, if there
+ * is another, then one with the fewest handshakes of this page under way, then one by chance. So they have to
+ * serve equally well, as gateways of one region do. A function is asked before each try.
+ */
+export type URLs = string | string[] | (() => string | string[]);
+
 export interface ConnectOptions {
   protocols?: string | string[];
   /**
@@ -84,9 +91,8 @@ export interface ConnectOptions {
  * restarts, never when it was refused. Nothing is queued while it is away.
  */
 export class Connection {
-  constructor(url: string | (() => string), options?: ConnectOptions);
-  /** Where to connect; a function is asked before each try. */
-  readonly url: string | (() => string);
+  constructor(url: URLs, options?: ConnectOptions);
+  readonly url: URLs;
   /** With `resume`: the subprotocol that the object has agreed on, "" for none. */
   readonly protocol?: string;
   readonly status: Status;
@@ -101,7 +107,7 @@ export class Connection {
 }
 
 /** Opens a connection and keeps it open until `close`. */
-export function connect(url: string | (() => string), options?: ConnectOptions): Connection;
+export function connect(url: URLs, options?: ConnectOptions): Connection;
 
 /** What became of a call that failed: it did not happen, nobody was there to do it, or that cannot be known. */
 export type Outcome = "refused" | "unavailable" | "unknown";

@@ -221,6 +221,7 @@ func newWorldAt(t *testing.T, bus *memoryBus, store *memoryStore, incarnation st
 	w.in.live = func(context.Context, string) bool { return false }
 	w.in.first = func(string) string { return w.in.id }
 	w.in.ends = func(time.Duration) (int, bool) { return 0, true }
+	w.in.ended = func(time.Duration) []lease.Gone { return nil }
 	client, err := wire.NewClient(wire.ClientConfig{NATS: memoryConn{w.bus}, Host: true, Name: incarnation, Region: "local"})
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ export class Options {
     this.button = $("#options-toggle");
     this.here = config.region || "";
     $("#gap").value = String(config.gapMs ?? 20);
+    this.usual = null; // what the line says of settings that nobody has touched
     this.button.addEventListener("click", () => {
       this.panel.hidden = !this.panel.hidden;
       this.button.setAttribute("aria-expanded", String(!this.panel.hidden));
@@ -42,6 +43,12 @@ export class Options {
     this.#changed();
   }
 
+  /** This region, and another if there is one. */
+  two() {
+    const others = [...document.querySelectorAll("[name=from]")].map((box) => box.value).filter((code) => code !== this.here);
+    return [this.here, ...others.slice(0, 1)].filter(Boolean);
+  }
+
   read() {
     return {
       fired: $("[name=fired]:checked").value,
@@ -56,7 +63,10 @@ export class Options {
   #changed() {
     const now = this.read();
     $("#from").disabled = now.fired === "browser";
-    setText($("#options-now"), sumUp(now));
+    const text = sumUp(now);
+    this.usual ??= text;
+    setText($("#options-now"), text);
+    $("#options-now").dataset.usual = text === this.usual;
   }
 }
 

@@ -24,6 +24,9 @@ const RIGHT = {
   cas: { title: "Worker + KV", tagline: "compare-and-set, then retry", foot: "No owner: whoever loses the write reads again and retries." },
 };
 
+// What shows at one press that a cache sells a ticket twice, and that no gap is needed for it.
+const STALE = { fired: "gateway", gapMs: 0, spreadMs: 800, ttlS: 30, limit: false };
+
 const EMPTY = "Press Stress test ×15. Nothing is faked: these are live counters, and this box will say what happened.";
 
 /**
@@ -38,7 +41,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
   const tally = new Tally();
   const options = new Options(config);
   const toggle = $("#cas-toggle");
-  const [claim, stress, crash, reset] = [$("#claim-one"), $("#stress"), $("#crash"), $("#reset")];
+  const [claim, stress, stale, crash, reset] = [$("#claim-one"), $("#stress"), $("#stale"), $("#crash"), $("#reset")];
   let values = {};
   let run = null; // the last finished run: counter -> {attempts, verdict}
   let running = false;
@@ -46,9 +49,16 @@ export function startRace(counterName, config, runId, { seen, owned }) {
   let verdict = null; // what is said once the end has been on show, and was not said yet
 
   claim.addEventListener("click", () => claimOne());
-  stress.addEventListener("click", () => stressTest());
+  stress.addEventListener("click", () => stressTest("Racing…", (order) => order));
+  stale.addEventListener("click", () => {
+    const from = options.two();
+    stressTest(`Racing without a gap over 0.8 s, from ${from.join(" and ")}. In each region KV keeps what it has read for 30 s.`, (order) => ({ ...order, ...STALE, from }));
+  });
   crash.hidden = !config.faults;
-  crash.addEventListener("click", () => stressTest({ crash: true }));
+  crash.addEventListener("click", () => {
+    // Fired by this gateway, which sees it all.
+    stressTest("Racing, and killing the owner in the midst. A new host starts five seconds later.", (order) => ({ ...order, fired: "gateway", from: [], crash: true }));
+  });
   toggle.addEventListener("change", () => showRight());
   startReset();
   showRight();
@@ -96,16 +106,17 @@ export function startRace(counterName, config, runId, { seen, owned }) {
 
   // --- the stress test ---
 
-  async function stressTest({ crash = false } = {}) {
+  // alter makes the order out of that of the options.
+  async function stressTest(announcement, alter) {
     if (running) return;
     setRunning(true);
     playback.clear();
     verdict = null;
-    say("empty", crash ? "Racing, and killing the owner in the midst. A new host starts five seconds later." : "Racing…");
+    say("empty", announcement);
     if (narrow.matches) $("#verdict").scrollIntoView({ behavior: motionReduced() ? "instant" : "smooth", block: "start" });
     const got = empty();
     try {
-      for await (const line of lines(crash)) absorb(got, line);
+      for await (const line of lines(alter({ ...options.read(), counters: COUNTERS, n: N }))) absorb(got, line);
       own = true;
       finish(got);
       tally.add({ naive: run.naive.verdict.lost, object: run.object.verdict.lost, n: N });
@@ -133,10 +144,8 @@ export function startRace(counterName, config, runId, { seen, owned }) {
     return new Map(COUNTERS.map((c) => [c, { attempts: [], faults: [], verdict: null }]));
   }
 
-  async function* lines(crash) {
-    const order = { ...options.read(), counters: COUNTERS, n: N, crash };
-    if (order.fired === "gateway" || crash) {
-      if (crash) order.from = []; // this gateway, which sees it all
+  async function* lines(order) {
+    if (order.fired === "gateway") {
       const res = await counters.race(order);
       yield* ndjson(res.body);
       return;
@@ -284,7 +293,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
   // aria-disabled, not disabled: a disabled button would lose the focus of whoever pressed it.
   function setRunning(on) {
     running = on;
-    for (const button of [claim, stress, crash, reset]) button.setAttribute("aria-disabled", String(on));
+    for (const button of [claim, stress, stale, crash, reset]) button.setAttribute("aria-disabled", String(on));
     $("#race").setAttribute("aria-busy", String(on));
     setText($("#progress"), on ? "starting…" : "");
   }
