@@ -303,6 +303,7 @@ func word(v *accessibility.Value) string {
 // readable asks of every text on the page that it stands out from what is behind it.
 func (tab *tab) readable() {
 	tab.t.Helper()
+	tab.until("no colour changes any more", `document.getAnimations().every((a) => !(a instanceof CSSTransition))`)
 	pale := eval[[]string](tab, contrast)
 	if len(pale) > 0 {
 		tab.t.Errorf("%d texts do not stand out: %s", len(pale), strings.Join(pale, "\n"))
