@@ -143,7 +143,7 @@ func TestBrowserShowsAWholeRaceOnALaptop(t *testing.T) {
 	page.shoot("page-laptop.png")
 }
 
-// noLonelyChip asks that no row of tickets holds only one.
+// noLonelyChip checks that no row of tickets has only one ticket.
 func (tab *tab) noLonelyChip() {
 	tab.t.Helper()
 	lonely := eval[[]string](tab, `[...document.querySelectorAll(".chips")].flatMap((list) => {
@@ -173,7 +173,7 @@ func TestBrowserShowsARaceOnAPhone(t *testing.T) {
 	page.shoot("page-phone-race.png")
 }
 
-// Words that are not everybody's explain themselves, to a mouse, a finger and a keyboard.
+// Technical terms have explanations for a mouse, a finger and a keyboard.
 func TestBrowserExplainsItsTerms(t *testing.T) {
 	beside(t, browsers)
 	page, _ := racePage(t, media(atOnce, "reduce"))
@@ -300,7 +300,7 @@ func word(v *accessibility.Value) string {
 	return strings.Trim(string(v.Value), `"`)
 }
 
-// readable asks of every text on the page that it stands out from what is behind it.
+// readable checks that every text on the page has enough contrast to its background.
 func (tab *tab) readable() {
 	tab.t.Helper()
 	tab.until("no colour changes any more", `document.getAnimations().every((a) => !(a instanceof CSSTransition))`)

@@ -126,7 +126,7 @@ func openTab(t testing.TB, browser context.Context, url string, before ...chrome
 	return tab
 }
 
-// witness notes what is gone again before a test can look: what the pill said, and ripples.
+// witness notes short-lived states for tests: texts of the pill, and ripples.
 const witness = `
 	window.seen = { pills: [], told: new Set(), ripples: [], played: false };
 	addEventListener("DOMContentLoaded", () => {
@@ -152,7 +152,7 @@ func call(method string, params any) chromedp.Action[chromedp.Void] {
 	})
 }
 
-// hear notes what the browser tells of the page.
+// hear notes the browser's events about the page.
 func (tab *tab) hear(event any) {
 	tab.mu.Lock()
 	defer tab.mu.Unlock()
@@ -180,7 +180,7 @@ func (tab *tab) hear(event any) {
 	}
 }
 
-// excuse says what the browser will complain of, rightly, because the test breaks it.
+// excuse names errors that the browser may report, because the test causes them.
 func (tab *tab) excuse(parts ...string) { tab.excused = append(tab.excused, parts...) }
 
 func (tab *tab) blameless() {
@@ -283,13 +283,13 @@ func (tab *tab) text(selector string) string {
 	return eval[string](tab, fmt.Sprintf("document.querySelector(%q).textContent.trim()", selector))
 }
 
-// live waits until the room is there.
+// live waits until the page is connected to the room.
 func (tab *tab) live() {
 	tab.t.Helper()
 	tab.until("the pill says live", `["live", "forwarding"].includes(document.querySelector("#pill").dataset.state)`)
 }
 
-// name is who the room says that this tab is.
+// name returns the name that the room has given this tab.
 func (tab *tab) name() string {
 	tab.t.Helper()
 	tab.until("the room gave a name", `document.querySelector("#you-are").textContent`)
@@ -340,7 +340,7 @@ func media(features ...string) chromedp.Action[chromedp.Void] {
 	return call(emulation.SetEmulatedMedia.Method, p)
 }
 
-// shoot keeps a picture of what is on the screen.
+// shoot keeps a picture of the screen.
 func (tab *tab) shoot(file string) {
 	tab.t.Helper()
 	ctx, cancel := context.WithTimeout(tab.ctx, pageTime)

@@ -39,7 +39,7 @@ func startNodeClient(t *testing.T, url string) *nodeClient {
 	return &nodeClient{process: start(t, "node", cmd), keys: keys}
 }
 
-// says waits for a line that holds all of the parts, and goes on behind it.
+// says waits for a line with all of the parts. The next call continues after that line.
 func (c *nodeClient) says(parts ...string) {
 	c.t.Helper()
 	await(c.t, fmt.Sprintf("node says %q", parts), func() bool {

@@ -18,7 +18,7 @@ import (
 	"holdfast/objects"
 )
 
-// bell is what all probes of one test report to.
+// bell gets the reports of all probes of one test.
 type bell struct {
 	rings chan ring
 	fail  atomic.Int32 // how many alarms are to fail
@@ -58,7 +58,7 @@ func spyClass(b *bell) *objects.Implementation {
 	)
 }
 
-// spy is an object with which a test can watch the runtime.
+// spy is an object through which a test observes the runtime.
 type spy struct{ bell *bell }
 
 func (p *spy) Alarm(_ *objects.Tx, info objects.AlarmInfo) error {
@@ -76,7 +76,7 @@ func (p *spy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// WebSocketMessage waits at the gate: the frame is in the air meanwhile.
+// WebSocketMessage waits at the gate: meanwhile the frame is under way.
 func (p *spy) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
 	if string(m.Data) == "wait" {
 		p.bell.enter <- struct{}{}

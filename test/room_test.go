@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// guest is somebody in a room.
+// guest is a person in a room.
 type guest struct {
 	t      testing.TB
 	conn   *websocket.Conn
@@ -29,7 +29,7 @@ type roomFrame struct {
 	Peers []struct{ UserID, Name, Color, Region string }
 }
 
-// enter opens a socket into a room and hears its hello.
+// enter opens a socket into a room and receives the hello.
 func enter(t testing.TB, d *door, room string) *guest {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

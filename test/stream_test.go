@@ -18,7 +18,7 @@ import (
 	"holdfast/objects"
 )
 
-// line is a way to a server that can be cut.
+// line is a connection to a server that can be cut.
 type line struct {
 	on *substrate
 
@@ -74,7 +74,7 @@ func (on *substrate) through(l *line) *substrate {
 	return &far
 }
 
-// hall says what anybody in it says to all, and notes who has left.
+// hall sends a message of one socket to all, and notes sockets that have ended.
 type hall struct {
 	log *hallLog
 }
@@ -179,7 +179,7 @@ func (l *listener) heard() (got []string, end error) {
 	return slices.Clone(l.got), l.end
 }
 
-// hears waits until the listener has heard exactly this, and is still connected.
+// hears waits until the listener has received exactly these messages, and is still connected.
 func (l *listener) hears(what string, want []string) {
 	l.t.Helper()
 	deadline := time.Now().Add(patience)
@@ -358,7 +358,7 @@ func TestAPlannedRestartClosesNoBusySocket(t *testing.T) {
 	}
 }
 
-// One event's messages were more than a NATS message may hold, and were lost.
+// The messages of one event were larger than a NATS message may be, and were lost.
 func TestWhatOneEventSendsMayBeLargerThanANATSMessage(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)

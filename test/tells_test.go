@@ -106,7 +106,7 @@ func ask[In, Out any](t *testing.T, call objects.Call[In, Out], to objects.Ref, 
 	return out
 }
 
-// Hosts are cut off from NATS one after the other, in the midst of everything, while orders are checked out.
+// Hosts are cut off from NATS one after the other, while orders are checked out.
 func TestACheckoutOverThreeObjectsHasOneEffectThoughItsHostsAreLost(t *testing.T) {
 	onAll(t, func(t *testing.T, on *substrate) {
 		on.startHost(t, "stays", "fra", steady, nil, shopClass(new(atomic.Bool)))

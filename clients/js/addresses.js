@@ -1,9 +1,9 @@
 // Which of several addresses a connection tries. Each serves every connection: they are gateways.
 //
 // The connections of a page share what is known of an address. One that has failed is left alone for a
-// second; then a single connection tests it, and the others follow if it opens. Among those that work, the
-// one is taken at which the fewest handshakes are under way: a browser shakes hands with one address once at
-// a time.
+// second; then a single connection tests it, and the others follow if it opens, or if no other works. Among
+// those that work, the one is taken at which the fewest handshakes are under way: a browser shakes hands with
+// one address once at a time.
 
 const PAUSE = 1000; // milliseconds that an address is left alone after a failure
 
@@ -37,11 +37,12 @@ export class Addresses {
     if (urls.length === 0) throw new TypeError("there is no URL to connect to");
     const all = urls.map((url) => ({ url, address: this.#of(url) }));
     const free = all.filter(({ address }) => address.free(now));
-    const among = free.length > 0 ? free : all;
+    const tested = all.filter(({ address }) => address.state === "tested"); // it may work, unlike one that has just failed
+    const among = [free, tested, all].find((some) => some.length > 0);
     const fewest = Math.min(...among.map(({ address }) => address.underWay));
     const best = among.filter(({ address }) => address.underWay === fewest);
     const { url, address } = best[Math.floor(random() * best.length)];
-    address.tell("taken");
+    if (address.free(now)) address.tell("taken");
     address.underWay++;
     let shaking = true;
     const ends = (event) => {

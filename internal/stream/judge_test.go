@@ -61,12 +61,14 @@ func (x *explorer) check(w *world) {
 		return
 	}
 	for _, l := range w.term.s.lanes {
-		size, waits, newest := 0, 0, 0
+		size, waits, newest := 0, 0, 0 // newest: what the last event can have added
 		for i := range l.window {
-			newest = l.window[i].size()
-			size += newest
+			size += l.window[i].size()
 			if l.window[i].seq > l.sent {
-				waits += newest
+				waits += l.window[i].size()
+			}
+			if i >= len(l.window)-1-min(1, int(x.conflated)) { // its push, and the values that had waited for it
+				newest += l.window[i].size()
 			}
 		}
 		if size != l.size || waits > x.settings.Window+newest || size-waits > 2*x.settings.Window+newest {

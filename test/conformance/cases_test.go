@@ -78,7 +78,7 @@ func run(t *testing.T, c *cast, at func(*testing.T) world) {
 	}
 }
 
-// aCase is one of the table. Those of sleepers sleep, are evicted, or need not stay awake.
+// aCase is one case of the table. Objects of cases with sleepers sleep, are evicted, or need not stay awake.
 type aCase struct {
 	name    string
 	sleeper bool

@@ -63,6 +63,13 @@ test("an address works again as soon as a handshake with it succeeds", () => {
   assert.equal(known.take(both, 101, low).url, "ws://a/room");
 });
 
+test("an address that is tested is better than one that has just failed", () => {
+  const known = new Addresses();
+  known.take(["ws://a/room"], 0, low).failed(0);
+  known.take(both, 0, low).failed(5000);
+  assert.deepEqual([1, 2, 3].map(() => known.take(both, 5001, high).url), Array(3).fill("ws://a/room"));
+});
+
 test("where no address works, all are tried", () => {
   const known = new Addresses();
   for (const _ of both) known.take(both, 0, low).failed(0);

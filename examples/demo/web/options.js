@@ -1,7 +1,7 @@
 // The settings of a race: the panel behind "Options", and the line that sums them up.
 import { $, h, setText } from "./dom.js";
 
-/** What stands beside "Options"; no DOM. */
+/** Returns the text beside "Options"; no DOM. */
 export function sumUp({ fired, from, gapMs, spreadMs, ttlS, limit }) {
   const parts = [`gap ${gapMs} ms`];
   if (spreadMs) parts.push(`over ${sayMs(spreadMs)}`);
@@ -21,7 +21,7 @@ export class Options {
     this.button = $("#options-toggle");
     this.here = config.region || "";
     $("#gap").value = String(config.gapMs ?? 20);
-    this.usual = null; // what the line says of settings that nobody has touched
+    this.usual = null; // the line's text for the default settings
     this.button.addEventListener("click", () => {
       this.panel.hidden = !this.panel.hidden;
       this.button.setAttribute("aria-expanded", String(!this.panel.hidden));

@@ -30,8 +30,8 @@ const STALE = { fired: "gateway", gapMs: 0, spreadMs: 800, ttlS: 30, limit: fals
 const EMPTY = "Press Stress test ×15. Nothing is faked: these are live counters, and this box will say what happened.";
 
 /**
- * Starts the race; runId names a recorded run to be shown at first. seen(step) is told what a visitor has seen,
- * owned(owner, epoch) who owns the counter. Returns {setRegions(regions)}.
+ * Starts the race; runId names a recorded run to show first. seen(step) is called with what a visitor has seen,
+ * owned(owner, epoch) with the counter's owner. Returns {setRegions(regions)}.
  */
 export function startRace(counterName, config, runId, { seen, owned }) {
   const counters = new Counters(counterName);
@@ -45,8 +45,8 @@ export function startRace(counterName, config, runId, { seen, owned }) {
   let values = {};
   let run = null; // the last finished run: counter -> {attempts, verdict}
   let running = false;
-  let own = false; // the run on show was made on this page
-  let verdict = null; // what is said once the end has been on show, and was not said yet
+  let own = false; // the displayed run was made on this page
+  let verdict = null; // the text to announce when the replay has ended; null: announced already
 
   claim.addEventListener("click", () => claimOne());
   stress.addEventListener("click", () => stressTest("Racing…", (order) => order));
@@ -83,7 +83,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
 
   // --- one claim ---
 
-  // Not disabled while one is under way: two quick clicks may well be given the same KV ticket.
+  // Not disabled while a claim is under way: two quick clicks may get the same KV ticket.
   async function claimOne() {
     if (running) return;
     const kv = shown();
@@ -106,7 +106,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
 
   // --- the stress test ---
 
-  // alter makes the order out of that of the options.
+  // alter changes the order that the options give.
   async function stressTest(announcement, alter) {
     if (running) return;
     setRunning(true);
@@ -129,7 +129,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
     peekAll();
   }
 
-  // A run that somebody recorded: its events are those of then, and so is what they came to.
+  // A recorded run: its events and its verdicts are those of the recording.
   async function showRecorded(id) {
     const got = empty();
     try {
@@ -176,7 +176,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
   function finish(got) {
     for (const [counter, part] of got) {
       if (!part.attempts.length) throw new Error("the gateway stopped in the middle");
-      // A run that was cut off after its last attempt still has all that a verdict needs but the value.
+      // A run that was cut off after its last attempt lacks only the stored value for a verdict.
       part.verdict ||= judge(counter, part.attempts, 0, Math.max(0, ...part.attempts.map((a) => a.ticket || 0)));
       values[counter] = part.verdict.after;
     }
@@ -184,7 +184,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
     showRun(true);
   }
 
-  // Numbers of a run without an end are not left standing as if they were a result.
+  // The numbers of a run without an end are removed, since they are no result.
   function dropUnfinished(got) {
     if ([...got.values()].some((part) => part.attempts.length)) {
       run = null;
@@ -238,7 +238,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
     if (id) link.href = `/?${new URLSearchParams({ run: id })}`;
   }
 
-  // --- what the counters stand at ---
+  // --- the values of the counters ---
 
   async function peekAll() {
     const answers = await Promise.allSettled(COUNTERS.map((c) => counters.peek(c)));
@@ -248,7 +248,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
     const [object] = answers;
     if (object.status === "fulfilled") owner(object.value);
     else left.setTrouble(failure(object.reason));
-    if (run || running) return; // the run's own numbers are on show
+    if (run || running) return; // the run's own numbers are displayed
     left.setValue(values.object);
     right.setValue(values[shown()]);
   }
@@ -270,7 +270,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
     const dialog = $("#reset-dialog");
     reset.addEventListener("click", () => {
       if (running) return;
-      dialog.returnValue = ""; // Escape would leave the answer of last time
+      dialog.returnValue = ""; // Escape would leave the last answer
       dialog.showModal();
     });
     dialog.addEventListener("close", () => dialog.returnValue === "reset" && resetAll());
@@ -288,9 +288,9 @@ export function startRace(counterName, config, runId, { seen, owned }) {
     await peekAll();
   }
 
-  // --- small things ---
+  // --- helpers ---
 
-  // aria-disabled, not disabled: a disabled button would lose the focus of whoever pressed it.
+  // aria-disabled, not disabled: a disabled button would lose the focus.
   function setRunning(on) {
     running = on;
     for (const button of [claim, stress, stale, crash, reset]) button.setAttribute("aria-disabled", String(on));

@@ -346,9 +346,9 @@ type Gone struct {
 // EndedWithin are the incarnations that have ended within the time before now, whether or not they were seen alive. A
 // young watch that has seen one incarnation only names the one before it: if there was one, its entry has vanished.
 func (w *Watch) EndedWithin(within time.Duration, timing Timing, now time.Time) (all []Gone) {
-	within += timing.TTL + timing.Margin // which an end may be noticed late
 	for incarnation, s := range w.seen {
-		if now.Sub(s.at) <= within && w.Dead(incarnation, timing, now) {
+		late := s.lasts(timing) // an end may be noticed this late
+		if now.Sub(s.at) <= within+late && w.Dead(incarnation, timing, now) {
 			all = append(all, Gone{incarnation, s.beat})
 		}
 		if w.complete && len(w.seen) == 1 && len(all) == 0 && now.Sub(w.since) <= within {

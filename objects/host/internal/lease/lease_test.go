@@ -424,4 +424,10 @@ func TestEndsAreNamedWhetherOrNotTheirLivesWereSeen(t *testing.T) {
 	if got := names(10*time.Second, 61); got != nil {
 		t.Errorf("%v have ended, and the lease was renewed", got)
 	}
+	w.Saw("patient", 1, after(100))
+	w.Lasts("patient", time.Minute)
+	w.Saw("alive", 5, after(160))
+	if got := names(10*time.Second, 163); !slices.Equal(got, []string{"patient1"}) {
+		t.Errorf("when a long lease has run out %v have ended", got)
+	}
 }
