@@ -121,7 +121,7 @@ func TestBrowserRace(t *testing.T) {
 // The race can be fired by the browser too, which sees less of it.
 func TestBrowserFiresItself(t *testing.T) {
 	beside(t, browsers)
-	page, door := racePage(t)
+	page, door := racePage(t, media(atOnce, "reduce"))
 	page.click("#options-toggle")
 	page.click(`.fired input[value="browser"]`)
 	page.stress()
@@ -144,7 +144,7 @@ func TestBrowserFiresItself(t *testing.T) {
 // One claim counts one, and a reset asks first.
 func TestBrowserClaimAndReset(t *testing.T) {
 	beside(t, browsers)
-	page, _ := racePage(t)
+	page, _ := racePage(t, media(atOnce, "reduce"))
 	stand := func(n int) {
 		t.Helper()
 		for _, column := range []string{"#col-object", "#col-kv"} {
@@ -187,7 +187,7 @@ func TestBrowserReducedMotion(t *testing.T) {
 	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "syd")
 	browser := startBrowser(t)
-	page := openTab(t, browser, doors[0].url, media("prefers-reduced-motion", "reduce"))
+	page := openTab(t, browser, doors[0].url, media(atOnce, "reduce"))
 	page.live()
 	page.click("#stress")
 	page.until("the verdict is there", `document.querySelector("#verdict").dataset.tone === "bad"`)
@@ -240,7 +240,7 @@ func TestBrowserSellsATicketTwiceByAStaleRead(t *testing.T) {
 // Fired from two regions, through their caches; and the same events again, by a link.
 func TestBrowserRacesFromSeveralRegionsAndShowsItAgain(t *testing.T) {
 	beside(t, browsers)
-	page, door := racePage(t)
+	page, door := racePage(t, media(atOnce, "reduce"))
 	page.click("#options-toggle")
 	page.until("both regions can fire", `document.querySelectorAll("[name=from]").length === 2`)
 	page.click(`[name=from][value="syd"]`)

@@ -52,8 +52,8 @@ func startBrowser(t testing.TB) context.Context {
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),
 		// Besides chromedp's own: pages behind the address bar, which nobody sees. Each window would start a process that takes a
-		// second to load them.
-		chromedp.Flag("disable-features", "Translate,BlinkGenPropertyTrees,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup"),
+		// second to load them. And a process that waits for a page which may come.
+		chromedp.Flag("disable-features", "Translate,BlinkGenPropertyTrees,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup,SpareRendererForSitePerProcess"),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 	)...)
@@ -79,7 +79,7 @@ func closeBrowser() {
 
 func chromium(t testing.TB) string {
 	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+	for _, name := range []string{"chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"} { // the first has no windows to draw
 		if path, err := exec.LookPath(name); err == nil {
 			return path
 		}
@@ -235,26 +235,46 @@ func tryEval[T any](tab *tab, expression string) (T, error) {
 	return chromedp.Run(ctx, chromedp.Evaluate[T](expression))
 }
 
-// until waits for an expression to be true. The page forbids eval, so the asking is
-// done from here.
+// until waits for an expression to be true. The page itself looks, as to be asked costs a page more than to look. What throws is
+// not so yet.
 func (tab *tab) until(what, expression string) {
 	tab.t.Helper()
-	tick := time.NewTicker(30 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(pageTime)
+	deadline := time.Now().Add(pageTime)
 	for {
-		so, err := tryEval[bool](tab, "!!("+expression+")")
+		so, err := tab.watch(expression)
 		if so {
 			return
 		}
-		select {
-		case <-tick.C:
-		case <-deadline:
+		if time.Now().After(deadline) || tab.ctx.Err() != nil {
 			tab.shoot("failed-" + strings.ReplaceAll(tab.t.Name(), "/", "-") + ".png")
 			tab.t.Fatalf("not so after %v: %s (%v)\npill %q, seen %v\nverdict %q", pageTime, what, err,
 				tab.text("#pill"), eval[[]string](tab, "seen.pills"), tab.text("#verdict"))
 		}
+		if err != nil { // the page is another one now, or none yet
+			timer := time.NewTimer(30 * time.Millisecond)
+			select {
+			case <-timer.C:
+			case <-tab.ctx.Done():
+			}
+			timer.Stop()
+		}
 	}
+}
+
+// watch reports whether an expression becomes true within a second. A page that is left may never answer.
+func (tab *tab) watch(expression string) (bool, error) {
+	ctx, cancel := context.WithTimeout(tab.ctx, 5*time.Second)
+	defer cancel()
+	return chromedp.Run(ctx, chromedp.Evaluate[bool](`new Promise((resolve) => {
+		const end = performance.now() + 1000;
+		const look = () => {
+			let so = false;
+			try { so = !!(`+expression+`); } catch {}
+			if (so || performance.now() > end) resolve(so);
+			else setTimeout(look, 30);
+		};
+		look();
+	})`, chromedp.EvalAwaitPromise))
 }
 
 // text returns what an element says.
@@ -306,6 +326,10 @@ func (tab *tab) sees(name string, x, y float64) {
 		return Math.hypot((at.left - stage.left) / stage.width * 1000 - %g, (at.top - stage.top) / stage.height * 1000 - %g) < 10;
 	})()`, name, x, y))
 }
+
+// atOnce is for tests that are not about a replay: with reduced motion a race is over when its last picture is there. A replay
+// takes three seconds, and a core.
+const atOnce = "prefers-reduced-motion"
 
 // media makes the system prefer something.
 func media(features ...string) chromedp.Action[chromedp.Void] {

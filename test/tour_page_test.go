@@ -17,7 +17,7 @@ func (tab *tab) toured() []string {
 // happen here is no step.
 func TestBrowserTourTicksWhatHasHappened(t *testing.T) {
 	beside(t, browsers)
-	page, _ := racePage(t)
+	page, _ := racePage(t, media(atOnce, "reduce"))
 	page.until("the tour is there", `!document.querySelector("#tour").hidden`)
 	if n := page.count("#tour li"); n != 6 { // nothing can be killed here
 		t.Errorf("the tour has %d steps", n)

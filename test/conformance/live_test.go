@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,10 +81,9 @@ func three(t *testing.T, c *cast) *live {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	next := 0
+	var next atomic.Int32
 	dial := func(opts ...nats.Option) (*nats.Conn, error) {
-		next++
-		return nats.Connect(cluster.URLs()[next%3], opts...)
+		return nats.Connect(cluster.URLs()[next.Add(1)%3], opts...)
 	}
 	return newLive(t, &live{t: t, dials: dial, replicas: 3, cast: c})
 }
