@@ -151,7 +151,7 @@ func (d data) String() string {
 // bypass says whether requests bypass NATS.
 func (p place) bypass() string {
 	if p.Nearby {
-		return "; requests pass NATS by (--nearby=off)"
+		return "; requests skip NATS (--nearby=off)"
 	}
 	return ""
 }

@@ -13,7 +13,7 @@ import (
 	"holdfast/objects"
 )
 
-// careless lets another goroutine write during its event.
+// careless lets another goroutine write during the event.
 type careless struct{}
 
 var (

@@ -168,7 +168,7 @@ func start(t *testing.T, cfg app.Config, args ...string) *process {
 	return p
 }
 
-// stop is Ctrl-C; it returns the exit code.
+// stop stops the command as Ctrl-C does, and returns the exit code.
 func (p *process) stop() int {
 	p.t.Helper()
 	p.cancel()

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Each command said something else, and sent its reader to another one that said no more.
+// Each command had a text of its own, and referred to another command that said no more.
 func TestEveryCommandAboutThePastSaysThatThereIsNoHistory(t *testing.T) {
 	t.Parallel()
 	_, b := dev(t, "--regions", "fra")

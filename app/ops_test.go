@@ -17,7 +17,7 @@ import (
 // other is a class of which only some programs have a host.
 var other = objects.Implement("other", objects.New[counter])
 
-// serving is what a command says on standard output, with --json, when it serves.
+// serving is the output of a command that serves, with --json.
 type serving struct{ URL, NATS, Ops string }
 
 func serve(t *testing.T, args ...string) (*process, serving) {

@@ -130,7 +130,7 @@ func TestContextsOfTheNATSCommandAreUsed(t *testing.T) {
 	}
 }
 
-// Beyond loopback the embedded server asks who one is, and has the users' files.
+// Beyond loopback the embedded server has users, with a file for each.
 func TestTheEmbeddedServerHasUsersBeyondLoopback(t *testing.T) {
 	t.Parallel()
 	store := t.TempDir()
@@ -182,7 +182,7 @@ func TestTheEmbeddedServerHasUsersBeyondLoopback(t *testing.T) {
 	}
 }
 
-// What hosts keep fits into the account, and what an operator says changes what is there or ends the start.
+// Buckets fit into the account, and an operator's flags change existing buckets or end the start.
 func TestBucketsAreAsTheAccountAndTheFlagsSay(t *testing.T) {
 	opts, err := server.ProcessConfigFile(writeSecret(t, filepath.Join(t.TempDir(), "nats.conf"), []byte(`
 accounts { A: { jetstream: { max_file: 1GB, max_mem: 64MB, max_bytes_required: true }, users: [ { user: a, password: a } ] } }`)))

@@ -33,7 +33,7 @@ func gatewayOf(t *testing.T, lines string) (url string, removed func() []string)
 	return s.URL, func() []string { mu.Lock(); defer mu.Unlock(); return gone }
 }
 
-// column returns what a gateway says of one counter in one round.
+// column returns a gateway's line about one counter in one round.
 func column(name string, asked, lost, wasted int) string {
 	var out strings.Builder
 	for i := range asked {

@@ -126,7 +126,7 @@ func TestAWrongCallIsExit2AndSaysWhatWouldBeRight(t *testing.T) {
 	}
 }
 
-// listenBehindAFreePort listens at a port whose predecessor nobody listens at.
+// listenBehindAFreePort listens at a port above a free one.
 func listenBehindAFreePort(t *testing.T) (net.Listener, int) {
 	t.Helper()
 	for range 100 {

@@ -15,9 +15,7 @@ class Seat {
   silence = 0; // the longest between two messages, in milliseconds
 
   constructor(config, i) {
-    let turn = i;
-    const room = i % config.rooms;
-    this.connection = connect(() => `${config.urls[turn++ % config.urls.length]}/seat/room-${room}`, {
+    this.connection = connect(config.urls.map((url) => `${url}/seat/room-${i % config.rooms}`), {
       resume: true,
       watch: false,
       onMessage: (data) => this.hear(JSON.parse(data)),

@@ -12,7 +12,7 @@ import (
 	"holdfast/objects"
 )
 
-// A job asks an object, and is told what has gone wrong if something has.
+// A job asks an object, and gets an error with a code if that fails.
 func Example() {
 	nc, stop := someNATS() // yours: nats.Connect(url, nats.ReconnectBufSize(-1))
 	defer stop()

@@ -7,7 +7,7 @@ func (s *Socket) Break() {
 	s.at.Close()
 }
 
-// Sending has the socket send as if a message waited to be taken, until release is called.
+// Sending makes the socket seem to wait with a message, until release is called.
 func (s *Socket) Sending() (release func()) {
 	s.sending <- struct{}{}
 	return func() { <-s.sending }

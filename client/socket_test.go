@@ -76,7 +76,7 @@ func connect(t *testing.T, objs *client.Client, path string) (*client.Socket, er
 	return objs.Connect(objs.Object(Lines, "a"), r)
 }
 
-// opened returns a client with a socket that has heard its greeting.
+// opened returns a client with a socket that has received its greeting.
 func opened(t *testing.T) (*client.Client, *client.Socket) {
 	t.Helper()
 	_, objs, _ := start(t, true, client.Config{})
@@ -183,7 +183,7 @@ func TestWhatWasSentBeforeTheCloseArrives(t *testing.T) {
 	}
 }
 
-// endsAfter is a context that ends when somebody is about to wait for its end for the nth time.
+// endsAfter is a context that ends when Done is called for the nth time.
 type endsAfter struct {
 	context.Context
 	end   func()
@@ -205,7 +205,7 @@ func newEndsAfter(t *testing.T, waits int) *endsAfter {
 	return c
 }
 
-// A wait that ended while the socket came back left it with a connection whose greeting nobody had heard.
+// A wait that ended while the socket came back left the socket with a connection whose greeting was never received.
 func TestASocketComesBackWheneverAWaitForItHasEnded(t *testing.T) {
 	objs, s := opened(t)
 	defer objs.Close(t.Context())
@@ -242,7 +242,7 @@ func TestAConnectThatIsGivenUpLeavesNoSocket(t *testing.T) {
 		}
 	}
 	objs.Close(t.Context())
-	// One whose question was on its way is opened after all, and ends when the time to come back is over.
+	// A socket whose request was under way is opened after all, and ends when the time to come back is over.
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for until := time.Now().Add(2 * time.Minute); ; <-tick.C {
@@ -256,7 +256,7 @@ func TestAConnectThatIsGivenUpLeavesNoSocket(t *testing.T) {
 	}
 }
 
-// What was not sent was counted: of two messages after it the socket took one for the other when it had come back.
+// A message that was not sent was counted: after the socket had come back, the counts of later messages were wrong.
 func TestAMessageWhoseWaitHasEndedIsNotSentLater(t *testing.T) {
 	objs, s := opened(t)
 	defer objs.Close(t.Context())
@@ -312,7 +312,7 @@ func TestASocketThatComesBackCanBeClosed(t *testing.T) {
 	}
 }
 
-// What the object says was not received while a message to it waited to be taken.
+// Messages of the object were not received while a message to the object waited.
 func TestASocketReceivesWhileItSends(t *testing.T) {
 	_, objs, _ := start(t, true, client.Config{})
 	defer objs.Close(t.Context())

@@ -16,7 +16,7 @@ import (
 	"holdfast/objects/host"
 )
 
-// Counters count what they are told, and say who has told them.
+// Counters add their input, and report the principal.
 const Counters objects.Class = "counter"
 
 var (
@@ -87,7 +87,7 @@ type world struct {
 	stop    func()
 }
 
-// newWorld starts one. Without a host nobody answers.
+// newWorld starts a world. Without hosted nothing answers.
 func newWorld(ctx context.Context, hosted bool) (*world, error) {
 	server, err := embedded.Start(ctx, embedded.Config{Users: []embedded.User{program}})
 	if err != nil {

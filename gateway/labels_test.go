@@ -32,7 +32,7 @@ func TestTwoGatewaysOfOneRegionShareARegistry(t *testing.T) {
 	t.Error("two gateways do not count into one metric")
 }
 
-// Authors and forged replies may invent codes without end.
+// Authors and forged replies may invent any number of codes.
 func TestACodeThatNobodyKnowsIsOneLabel(t *testing.T) {
 	m := newMetrics(prometheus.NewRegistry(), "local")
 	for code, want := range map[objects.Code]string{objects.Conflict: "conflict", "sold_out": "other", "\xff": "other", "": "other"} {

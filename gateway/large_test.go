@@ -34,7 +34,7 @@ func TestARequestIsCutFromWhatFollows(t *testing.T) {
 	}
 }
 
-// What a body says of a length is no length of its request.
+// A Content-Length inside a body is not that of the request.
 func TestALengthInABodyIsNotThatOfTheRequest(t *testing.T) {
 	const head, body, next = "POST / HTTP/1.1\r\nContent-Length: 27\r\n\r\n", "a line\ncontent-length: 999\n", "POST / HTTP/1.1\r\n\r\n"
 	var h headEnd

@@ -138,7 +138,7 @@ func TestConnectionsAreBoundedInAllAndForEachAddress(t *testing.T) {
 			accepted <- c
 		}
 	}()
-	// connect returns the connection or what it was answered instead.
+	// connect returns the connection, or the answer that refuses it.
 	connect := func(ip string) (net.Conn, string) {
 		t.Helper()
 		from <- &net.TCPAddr{IP: net.ParseIP(ip), Port: 1}

@@ -38,7 +38,7 @@ func newAuth(t *testing.T, origins ...string) *place {
 	return p
 }
 
-// cookieOf logs somebody in.
+// cookieOf logs a user in and returns the cookie.
 func (p *place) cookieOf(t *testing.T, name string) string {
 	t.Helper()
 	a := p.once(t, "POST", "/auth/login", `{"name":"`+name+`","password":"password of `+name+`"}`)
@@ -59,7 +59,7 @@ func (p *place) bearerOf(t *testing.T, name string) string {
 	return answer.Token
 }
 
-// upgraded asks for the WebSocket of a room and returns the answer.
+// upgraded requests the WebSocket of a room and returns the answer.
 func (p *place) upgraded(t *testing.T, target string, header ...string) answered {
 	t.Helper()
 	_, a := p.handshake(t, p.dial(t), "GET", target, append([]string{"Sec-WebSocket-Protocol", "room"}, header...)...)

@@ -97,7 +97,7 @@ func resident(t testing.TB) int {
 	return kb << 10
 }
 
-// Two thousand clients say that half a megabyte follows, and send nothing of it.
+// Two thousand clients announce half a megabyte each, and send none of it.
 func TestABodyThatIsOnlyAnnouncedTakesNoMemory(t *testing.T) {
 	p := newPlace(t, nil)
 	const clients = 2000
@@ -171,7 +171,7 @@ func TestASlowBodyIsCutForLackOfProgressOnly(t *testing.T) {
 	}
 }
 
-// A client that writes all it has before it reads gets to know why it was refused.
+// A client that writes everything before it reads still gets the reason of its refusal.
 func TestARefusalIsReadByAClientThatIsStillSending(t *testing.T) {
 	beside(t, places)
 	p := newPlace(t, nil)
@@ -210,7 +210,7 @@ func (e endless) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A worker that authenticates says who it is and takes away what the client made up.
+// A worker that authenticates sets the client's identity and removes headers that the client has forged.
 func TestWhatAWorkerSetsOrDeletesIsWhatTheObjectSees(t *testing.T) {
 	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) {
@@ -279,7 +279,7 @@ func TestTwoFaultsHaveTwoReferences(t *testing.T) {
 	}
 }
 
-// The codes of an author's own making are one label.
+// An author's own codes share one label.
 func TestACodeThatAnAuthorMadeUpCountsAsOther(t *testing.T) {
 	beside(t, places)
 	p := newPlace(t, nil)

@@ -128,7 +128,7 @@ func TestNoFrameReachesAnotherSocket(t *testing.T) {
 	t.Logf("%d frames, none foreign", frames.Load())
 }
 
-// tell has the object write to everybody, again and again, reading what comes for
+// tell makes the object send to everybody, again and again, and reads messages for
 // itself until done, and then to the last of it.
 func tell(t *testing.T, w *peer, tag string, done chan struct{}) {
 	for n := 0; ; n++ {
@@ -194,7 +194,7 @@ func (p *place) live(t *testing.T, tag string, politely bool) (frames int, err e
 	}
 }
 
-// Requests too are kept past their handler: names, headers and bodies of many at
+// Requests outlive their handlers, too: names, headers and bodies of many at
 // once must not run into each other.
 func TestNoRequestSeesAnothersBytes(t *testing.T) {
 	p := newPlace(t, nil)

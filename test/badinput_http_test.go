@@ -83,7 +83,7 @@ func TestOnlyTheGatewaysOwnPagesMayOpenSocketsAndChangeThings(t *testing.T) {
 	}
 }
 
-// asking is once with a Host of one's own.
+// asking is once with a chosen Host.
 func (p *place) asking(t testing.TB, method, target string, header []string) answered {
 	t.Helper()
 	conn := p.dial(t)

@@ -164,7 +164,7 @@ func TestAnObjectSpeaksForItselfOnly(t *testing.T) {
 	}
 }
 
-// A class that no worker mounts is nobody's to reach.
+// Nobody can reach a class that no worker mounts.
 func TestNoClassIsReachableUnlessAWorkerMountsIt(t *testing.T) {
 	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) { cfg.Worker = nil })

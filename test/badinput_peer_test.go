@@ -42,7 +42,7 @@ type answered struct {
 	body string
 }
 
-// speak sends bytes as they are, says that nothing more will come, and returns
+// speak sends bytes unchanged, closes its sending side, and returns
 // every response.
 func (p *place) speak(t testing.TB, sent string) []answered {
 	t.Helper()
@@ -81,7 +81,7 @@ func responses(t testing.TB, received []byte) (all []answered) {
 	}
 }
 
-// once sends a request whose target is not touched by any client's cleverness.
+// once sends a request with exactly this target: no HTTP client changes it.
 func (p *place) once(t testing.TB, method, target, body string, header ...string) answered {
 	t.Helper()
 	var b strings.Builder
@@ -166,7 +166,7 @@ func (p *place) handshake(t testing.TB, conn *net.TCPConn, method, target string
 	return nil, answered{res, string(body)}
 }
 
-// open returns a WebSocket that must be let in.
+// open returns a WebSocket. The test fails if the gateway refuses it.
 func (p *place) open(t testing.TB, target string, header ...string) *peer {
 	t.Helper()
 	w, a := p.handshake(t, p.dial(t), "GET", target, header...)
@@ -176,7 +176,7 @@ func (p *place) open(t testing.TB, target string, header ...string) *peer {
 	return w
 }
 
-// probe opens a WebSocket to a probe and hears its welcome.
+// probe opens a WebSocket to a probe and receives the welcome.
 func (p *place) probe(t testing.TB, name, tag string) *peer {
 	t.Helper()
 	w := p.open(t, "/objects/probe/"+name+"/?tag="+tag)
@@ -242,7 +242,7 @@ func (w *peer) next() (op byte, payload []byte, err error) {
 	return head[0] & 0xf, payload, err
 }
 
-// message returns the next message, whatever pings and pongs come before it.
+// message returns the next message, skipping pings and pongs.
 func (w *peer) message() (string, error) {
 	for {
 		switch op, payload, err := w.next(); {
@@ -257,7 +257,7 @@ func (w *peer) message() (string, error) {
 	}
 }
 
-// want is the next message, which must be this one.
+// want receives the next message, which must be this one.
 func (w *peer) want(t testing.TB, text string) {
 	t.Helper()
 	got, err := w.message()

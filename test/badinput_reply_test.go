@@ -11,7 +11,7 @@ import (
 	"holdfast/objects"
 )
 
-// Whoever may ask an object may name where the answer goes. A host answers to
+// A sender of requests chooses the subject of the answer. A host answers to
 // gateways only: an answer written to a record's key would be the record.
 func TestAReplySubjectThatNamesARecordGetsNothing(t *testing.T) {
 	beside(t, places)

@@ -13,7 +13,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// What the object says with its yes arrives with the 101.
+// The headers with which the object accepts a socket arrive with the 101.
 func TestAHandshakeCarriesTheObjectsHeadersAndSubprotocol(t *testing.T) {
 	beside(t, places)
 	p := newPlace(t, nil)

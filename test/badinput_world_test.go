@@ -74,7 +74,7 @@ func newPlace(t *testing.T, change func(*gateway.Config), further ...*objects.Im
 	return p
 }
 
-// secret is what a fault says, and no client may read.
+// secret is the text of a fault. No client may read it.
 const secret = "hunter2-from-the-panic"
 
 // faultyWorker is a worker whose routes fail in every way.
@@ -97,7 +97,7 @@ func faultyWorker(r fiber.Router, env *gateway.Env) {
 	})
 }
 
-// probe is an object that tells what it was asked, and does as its sockets say.
+// probe is an object that reports its requests, and does what its sockets tell it.
 type probe struct {
 	heard *journal
 	last  int // of "count"
@@ -110,7 +110,7 @@ var (
 	effects = objects.NewKey[int]("effects") // POSTs that were handled
 )
 
-// journal is what the probes of one host have heard, by the object's name.
+// journal has the requests that the probes of one host have received, by the object's name.
 type journal struct {
 	sync.Mutex
 	opened map[string]int
@@ -135,7 +135,7 @@ func (j *journal) probes() *objects.Implementation {
 	return objects.Implement(probes, func(*objects.Tx) *probe { return &probe{heard: j} }, objects.On(boom, (*probe).boom))
 }
 
-// stillborn are probes whose constructor panics as long as the name is among the doomed.
+// stillborn are probes whose constructor panics while the name is in doomed.
 func (j *journal) stillborn() *objects.Implementation {
 	return objects.Implement("stillborn", func(tx *objects.Tx) *probe {
 		if _, is := j.doomed.Load(tx.Name()); is {
@@ -145,7 +145,7 @@ func (j *journal) stillborn() *objects.Implementation {
 	})
 }
 
-// gate is where a request to /wait stands until it is let go.
+// gate holds a request to /wait until open is closed.
 type gate struct{ entered, open chan struct{} }
 
 func (j *journal) newGate(object string) *gate {

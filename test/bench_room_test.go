@@ -13,7 +13,7 @@ import (
 )
 
 // BenchmarkRoom has a hundred people in one room, of whom one after the other
-// says something that all others hear: in a room that is an object, owned once and
+// sends a message to all others: in a room that is an object, owned once and
 // reached through NATS, and in one that is a hundred sockets and a mutex in one
 // process, which is what a room costs at the least.
 func BenchmarkRoom(b *testing.B) {

@@ -12,7 +12,7 @@ import (
 	"holdfast/examples/auth"
 )
 
-// submit fills in a form and presses one of its buttons, the first for "".
+// submit fills in a form and presses the named button, or the first for "".
 func (tab *tab) submit(form, button string, values ...string) {
 	tab.t.Helper()
 	var fill strings.Builder
@@ -22,7 +22,7 @@ func (tab *tab) submit(form, button string, values ...string) {
 	eval[any](tab, fmt.Sprintf(`void (() => { const f = document.querySelector(%q); %s f.querySelector(%q).click(); })()`, form, fill.String(), "button"+button))
 }
 
-// reads waits for what the page says to its reader.
+// reads waits until the page shows a text.
 func (tab *tab) reads(text string) {
 	tab.t.Helper()
 	tab.until("the page says "+text, fmt.Sprintf(`document.querySelector("#status").textContent.includes(%q)`, text))

@@ -42,7 +42,7 @@ func looks(t *testing.T, width, height int64, before ...chromedp.Action[chromedp
 
 func TestBrowserLooksLight(t *testing.T) {
 	beside(t, browsers)
-	tab := looks(t, 1440, 900, media("prefers-color-scheme", "light"))
+	tab := looks(t, 1440, 900, media("prefers-color-scheme", "light", atOnce, "reduce"))
 	tab.accessible()
 	tab.shoot("page-light.png")
 	tab.clip("page-docs.png", 0, 0, 1440, 986)
@@ -53,7 +53,7 @@ func TestBrowserLooksLight(t *testing.T) {
 
 func TestBrowserLooksDark(t *testing.T) {
 	beside(t, browsers)
-	tab := looks(t, 1440, 900, media("prefers-color-scheme", "dark"))
+	tab := looks(t, 1440, 900, media("prefers-color-scheme", "dark", atOnce, "reduce"))
 	tab.shoot("page-dark.png")
 	tab.readable()
 	tab.axe()
@@ -66,7 +66,7 @@ func TestBrowserLooksDark(t *testing.T) {
 // A phone: one column, nothing wider than the screen, targets for fingers, and touch.
 func TestBrowserLooksOnPhone(t *testing.T) {
 	beside(t, browsers)
-	tab := looks(t, 390, 844, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulateScale(2)))
+	tab := looks(t, 390, 844, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulateScale(2)), media(atOnce, "reduce"))
 	if wide := eval[int](tab, "document.documentElement.scrollWidth"); wide > 390 {
 		t.Errorf("the page is %d px wide", wide)
 	}
@@ -143,7 +143,7 @@ func TestBrowserShowsAWholeRaceOnALaptop(t *testing.T) {
 	page.shoot("page-laptop.png")
 }
 
-// noLonelyChip asks that no row of tickets holds only one.
+// noLonelyChip checks that no row of tickets has only one ticket.
 func (tab *tab) noLonelyChip() {
 	tab.t.Helper()
 	lonely := eval[[]string](tab, `[...document.querySelectorAll(".chips")].flatMap((list) => {
@@ -173,10 +173,10 @@ func TestBrowserShowsARaceOnAPhone(t *testing.T) {
 	page.shoot("page-phone-race.png")
 }
 
-// Words that are not everybody's explain themselves, to a mouse, a finger and a keyboard.
+// Technical terms have explanations for a mouse, a finger and a keyboard.
 func TestBrowserExplainsItsTerms(t *testing.T) {
 	beside(t, browsers)
-	page, _ := racePage(t)
+	page, _ := racePage(t, media(atOnce, "reduce"))
 	page.stress()
 	for _, term := range []string{".pill-detail", "#play-speed", ".legend .term"} {
 		eval[any](page, fmt.Sprintf(`document.querySelector(%q).focus()`, term))
@@ -300,9 +300,10 @@ func word(v *accessibility.Value) string {
 	return strings.Trim(string(v.Value), `"`)
 }
 
-// readable asks of every text on the page that it stands out from what is behind it.
+// readable checks that every text on the page has enough contrast to its background.
 func (tab *tab) readable() {
 	tab.t.Helper()
+	tab.until("no colour changes any more", `document.getAnimations().every((a) => !(a instanceof CSSTransition))`)
 	pale := eval[[]string](tab, contrast)
 	if len(pale) > 0 {
 		tab.t.Errorf("%d texts do not stand out: %s", len(pale), strings.Join(pale, "\n"))
@@ -353,7 +354,7 @@ const contrast = `(() => {
 // Where the system's colours replace the page's, and where it wants more contrast, what meant something still does.
 func TestBrowserKeepsItsMeaningInOtherColours(t *testing.T) {
 	beside(t, browsers)
-	page, _ := racePage(t, media("forced-colors", "active"))
+	page, _ := racePage(t, media("forced-colors", "active", atOnce, "reduce"))
 	page.stress()
 	if dup := eval[string](page, `getComputedStyle(document.querySelector("#col-kv .chip.dup")).borderStyle`); dup != "double" {
 		t.Errorf("a ticket that was given twice has a border of style %q", dup)

@@ -11,10 +11,10 @@ import (
 	"holdfast/chaos/proxy"
 )
 
-// unreachable is what Chromium says of a request whose gateway is not there.
+// unreachable is Chromium's error for a request whose gateway cannot be reached.
 const unreachable = "net::ERR_"
 
-// A gateway restarts: the page says so, and is back by itself, as the same person.
+// A gateway restarts: the page says so, and comes back by itself as the same person.
 func TestBrowserSurvivesGatewayRestart(t *testing.T) {
 	beside(t, browsers)
 	on := single(t)
@@ -55,7 +55,7 @@ func TestBrowserSurvivesGatewayRestart(t *testing.T) {
 	a.sees(b.name(), 600, 500)
 }
 
-// The network goes away and comes back: so does the room, with nobody's help.
+// The network goes away and comes back: the room comes back by itself.
 func TestBrowserSurvivesNetworkLoss(t *testing.T) {
 	beside(t, browsers)
 	on := single(t)
@@ -136,7 +136,7 @@ func TestBrowserSeesTheOwnerMove(t *testing.T) {
 	if pill := a.text("#pill"); !strings.Contains(pill, " · host-1") {
 		t.Fatalf("the pill says %q", pill)
 	}
-	on.startHost(t, "host-2", "iad", quick, nil)
+	on.startHost(t, "host-2", "iad", steady, nil)
 	lost.cut()
 
 	for _, tab := range []*tab{a, b} {

@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,7 +28,13 @@ func racePage(t *testing.T, before ...chromedp.Action[chromedp.Void]) (*tab, *do
 // stress presses the button and waits until the replay is over.
 func (tab *tab) stress() {
 	tab.t.Helper()
-	tab.click("#stress")
+	tab.race("#stress")
+}
+
+// race presses a button that races and waits until the replay is over.
+func (tab *tab) race(button string) {
+	tab.t.Helper()
+	tab.click(button)
 	tab.until("a run is over and replayed", `
 		document.querySelector("#race").ariaBusy === "false" && document.querySelector("#playback:not([hidden])") &&
 		document.querySelector("#scrub").value === "1000" && document.querySelector("#play").dataset.playing === "false"`)
@@ -114,7 +121,7 @@ func TestBrowserRace(t *testing.T) {
 // The race can be fired by the browser too, which sees less of it.
 func TestBrowserFiresItself(t *testing.T) {
 	beside(t, browsers)
-	page, door := racePage(t)
+	page, door := racePage(t, media(atOnce, "reduce"))
 	page.click("#options-toggle")
 	page.click(`.fired input[value="browser"]`)
 	page.stress()
@@ -137,7 +144,7 @@ func TestBrowserFiresItself(t *testing.T) {
 // One claim counts one, and a reset asks first.
 func TestBrowserClaimAndReset(t *testing.T) {
 	beside(t, browsers)
-	page, _ := racePage(t)
+	page, _ := racePage(t, media(atOnce, "reduce"))
 	stand := func(n int) {
 		t.Helper()
 		for _, column := range []string{"#col-object", "#col-kv"} {
@@ -180,7 +187,7 @@ func TestBrowserReducedMotion(t *testing.T) {
 	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "syd")
 	browser := startBrowser(t)
-	page := openTab(t, browser, doors[0].url, media("prefers-reduced-motion", "reduce"))
+	page := openTab(t, browser, doors[0].url, media(atOnce, "reduce"))
 	page.live()
 	page.click("#stress")
 	page.until("the verdict is there", `document.querySelector("#verdict").dataset.tone === "bad"`)
@@ -208,10 +215,32 @@ func TestBrowserReducedMotion(t *testing.T) {
 	}
 }
 
+// One press is all that it takes, and it leaves the options as they are.
+func TestBrowserSellsATicketTwiceByAStaleRead(t *testing.T) {
+	beside(t, browsers)
+	page, _ := racePage(t)
+	page.until("both regions can fire", `document.querySelectorAll("[name=from]").length === 2`)
+	page.click("#stale")
+	page.until("it says what it does", `document.querySelector("#verdict .main").textContent.startsWith("Racing without a gap over 0.8 s, from fra and syd.")`)
+	page.until("the run is replayed", `document.querySelector("#scrub").value === "1000" && document.querySelector("#verdict").dataset.tone === "bad"`)
+	verdict := page.text("#verdict .main")
+	for _, want := range []string{"KV handed ticket #", " people. ", "increments were lost", "read from the cache of their region"} {
+		if !strings.Contains(verdict, want) {
+			t.Errorf("the verdict %q lacks %q", verdict, want)
+		}
+	}
+	if now := page.text("#options-now"); now != "gap 20 ms" {
+		t.Errorf("the options say %q", now)
+	}
+	if !slices.Contains(page.toured(), "stale") {
+		t.Errorf("the tour has seen %v", page.toured())
+	}
+}
+
 // Fired from two regions, through their caches; and the same events again, by a link.
 func TestBrowserRacesFromSeveralRegionsAndShowsItAgain(t *testing.T) {
 	beside(t, browsers)
-	page, door := racePage(t)
+	page, door := racePage(t, media(atOnce, "reduce"))
 	page.click("#options-toggle")
 	page.until("both regions can fire", `document.querySelectorAll("[name=from]").length === 2`)
 	page.click(`[name=from][value="syd"]`)
@@ -226,7 +255,7 @@ func TestBrowserRacesFromSeveralRegionsAndShowsItAgain(t *testing.T) {
 	}
 	page.shoot("page-options.png")
 	page.stress()
-	if verdict := page.text("#verdict"); !strings.Contains(verdict, "read what a region had kept") {
+	if verdict := page.text("#verdict"); !strings.Contains(verdict, "read from the cache of their region") {
 		t.Errorf("the verdict is %q", verdict)
 	}
 	labels := eval[[]string](page, `[...document.querySelectorAll("#col-kv .row-label")].map((l) => l.textContent.split(" ")[0])`)

@@ -81,7 +81,7 @@ func TestBrowserKeyboard(t *testing.T) {
 	on.startHost(t, "host-1", "fra", steady, nil)
 	doors := on.startDoors(t, "fra", "syd")
 	browser := startBrowser(t)
-	a, b := openTab(t, browser, doors[0].url), openTab(t, browser, doors[1].url)
+	a, b := openTab(t, browser, doors[0].url, media(atOnce, "reduce")), openTab(t, browser, doors[1].url)
 	a.live()
 	b.live()
 	name := a.name()

@@ -52,8 +52,8 @@ func startBrowser(t testing.TB) context.Context {
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),
 		// Besides chromedp's own: pages behind the address bar, which nobody sees. Each window would start a process that takes a
-		// second to load them.
-		chromedp.Flag("disable-features", "Translate,BlinkGenPropertyTrees,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup"),
+		// second to load them. And a process that waits for a page which may come.
+		chromedp.Flag("disable-features", "Translate,BlinkGenPropertyTrees,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup,SpareRendererForSitePerProcess"),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 	)...)
@@ -79,7 +79,7 @@ func closeBrowser() {
 
 func chromium(t testing.TB) string {
 	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+	for _, name := range []string{"chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"} { // the first has no windows to draw
 		if path, err := exec.LookPath(name); err == nil {
 			return path
 		}
@@ -126,7 +126,7 @@ func openTab(t testing.TB, browser context.Context, url string, before ...chrome
 	return tab
 }
 
-// witness notes what is gone again before a test can look: what the pill said, and ripples.
+// witness notes short-lived states for tests: texts of the pill, and ripples.
 const witness = `
 	window.seen = { pills: [], told: new Set(), ripples: [], played: false };
 	addEventListener("DOMContentLoaded", () => {
@@ -152,7 +152,7 @@ func call(method string, params any) chromedp.Action[chromedp.Void] {
 	})
 }
 
-// hear notes what the browser tells of the page.
+// hear notes the browser's events about the page.
 func (tab *tab) hear(event any) {
 	tab.mu.Lock()
 	defer tab.mu.Unlock()
@@ -180,7 +180,7 @@ func (tab *tab) hear(event any) {
 	}
 }
 
-// excuse says what the browser will complain of, rightly, because the test breaks it.
+// excuse names errors that the browser may report, because the test causes them.
 func (tab *tab) excuse(parts ...string) { tab.excused = append(tab.excused, parts...) }
 
 func (tab *tab) blameless() {
@@ -235,26 +235,46 @@ func tryEval[T any](tab *tab, expression string) (T, error) {
 	return chromedp.Run(ctx, chromedp.Evaluate[T](expression))
 }
 
-// until waits for an expression to be true. The page forbids eval, so the asking is
-// done from here.
+// until waits for an expression to be true. The page itself looks, as to be asked costs a page more than to look. What throws is
+// not so yet.
 func (tab *tab) until(what, expression string) {
 	tab.t.Helper()
-	tick := time.NewTicker(30 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(pageTime)
+	deadline := time.Now().Add(pageTime)
 	for {
-		so, err := tryEval[bool](tab, "!!("+expression+")")
+		so, err := tab.watch(expression)
 		if so {
 			return
 		}
-		select {
-		case <-tick.C:
-		case <-deadline:
+		if time.Now().After(deadline) || tab.ctx.Err() != nil {
 			tab.shoot("failed-" + strings.ReplaceAll(tab.t.Name(), "/", "-") + ".png")
 			tab.t.Fatalf("not so after %v: %s (%v)\npill %q, seen %v\nverdict %q", pageTime, what, err,
 				tab.text("#pill"), eval[[]string](tab, "seen.pills"), tab.text("#verdict"))
 		}
+		if err != nil { // the page is another one now, or none yet
+			timer := time.NewTimer(30 * time.Millisecond)
+			select {
+			case <-timer.C:
+			case <-tab.ctx.Done():
+			}
+			timer.Stop()
+		}
 	}
+}
+
+// watch reports whether an expression becomes true within a second. A page that is left may never answer.
+func (tab *tab) watch(expression string) (bool, error) {
+	ctx, cancel := context.WithTimeout(tab.ctx, 5*time.Second)
+	defer cancel()
+	return chromedp.Run(ctx, chromedp.Evaluate[bool](`new Promise((resolve) => {
+		const end = performance.now() + 1000;
+		const look = () => {
+			let so = false;
+			try { so = !!(`+expression+`); } catch {}
+			if (so || performance.now() > end) resolve(so);
+			else setTimeout(look, 30);
+		};
+		look();
+	})`, chromedp.EvalAwaitPromise))
 }
 
 // text returns what an element says.
@@ -263,13 +283,13 @@ func (tab *tab) text(selector string) string {
 	return eval[string](tab, fmt.Sprintf("document.querySelector(%q).textContent.trim()", selector))
 }
 
-// live waits until the room is there.
+// live waits until the page is connected to the room.
 func (tab *tab) live() {
 	tab.t.Helper()
 	tab.until("the pill says live", `["live", "forwarding"].includes(document.querySelector("#pill").dataset.state)`)
 }
 
-// name is who the room says that this tab is.
+// name returns the name that the room has given this tab.
 func (tab *tab) name() string {
 	tab.t.Helper()
 	tab.until("the room gave a name", `document.querySelector("#you-are").textContent`)
@@ -307,6 +327,10 @@ func (tab *tab) sees(name string, x, y float64) {
 	})()`, name, x, y))
 }
 
+// atOnce is for tests that are not about a replay: with reduced motion a race is over when its last picture is there. A replay
+// takes three seconds, and a core.
+const atOnce = "prefers-reduced-motion"
+
 // media makes the system prefer something.
 func media(features ...string) chromedp.Action[chromedp.Void] {
 	var p emulation.SetEmulatedMediaParams
@@ -316,7 +340,7 @@ func media(features ...string) chromedp.Action[chromedp.Void] {
 	return call(emulation.SetEmulatedMedia.Method, p)
 }
 
-// shoot keeps a picture of what is on the screen.
+// shoot keeps a picture of the screen.
 func (tab *tab) shoot(file string) {
 	tab.t.Helper()
 	ctx, cancel := context.WithTimeout(tab.ctx, pageTime)

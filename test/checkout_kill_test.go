@@ -71,7 +71,7 @@ func checkoutOf(objs objects.Caller, name string) *aCheckout {
 	return &aCheckout{name, objs.Object(market.Orders, name), objs.Object(market.Stocks, name), objs.Object(market.Accounts, name)}
 }
 
-// until asks until there is an answer, as a client does that is told that nothing, or who knows what, has happened.
+// until asks until there is an answer: unavailable and unknown are asked again, as clients do.
 func (c *aCheckout) until(t *testing.T, ask func(context.Context) error) error {
 	for deadline := time.Now().Add(time.Minute); ; {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -117,7 +117,7 @@ func (c *aCheckout) await(t *testing.T, p *process) bool {
 	return p.hasEnded()
 }
 
-// isDone wants one effect.
+// isDone checks that the checkout had exactly one effect.
 func (c *aCheckout) isDone(t *testing.T) {
 	t.Helper()
 	await(t, "order "+c.name+" is done", func() bool { return c.status(t) == "done" })
@@ -129,7 +129,7 @@ func (c *aCheckout) isDone(t *testing.T) {
 	}
 }
 
-// toll stands between a host and NATS, and counts what is put into the records of objects.
+// toll is a proxy between a host and NATS that counts the puts of objects' records.
 type toll struct {
 	ln     net.Listener
 	target string
@@ -166,14 +166,14 @@ func newToll(t *testing.T, target string) *toll {
 
 func (g *toll) url() string { return "nats://" + g.ln.Addr().String() }
 
-// arm has then be called at the n-th put from now on, before it is passed on or right after.
+// arm makes toll call then at the n-th put from now on, before the put is passed on or right after.
 func (g *toll) arm(n int, after bool, then func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.left, g.after, g.then = n, after, then
 }
 
-// put notes one, and reports whether it is to be passed on.
+// put counts a put, and reports whether to pass it on.
 func (g *toll) put() (pass bool, then func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -202,7 +202,7 @@ func (g *toll) serve(from net.Conn) {
 	back.Wait()
 }
 
-// carry passes on what a client says, line by line, with the payloads.
+// carry passes a client's protocol on, line by line, with the payloads.
 func (g *toll) carry(to io.Writer, from *bufio.Reader) error {
 	for {
 		line, err := from.ReadString('\n')

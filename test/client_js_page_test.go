@@ -39,7 +39,7 @@ func startNodeClient(t *testing.T, url string) *nodeClient {
 	return &nodeClient{process: start(t, "node", cmd), keys: keys}
 }
 
-// says waits for a line that holds all of the parts, and goes on behind it.
+// says waits for a line with all of the parts. The next call continues after that line.
 func (c *nodeClient) says(parts ...string) {
 	c.t.Helper()
 	await(c.t, fmt.Sprintf("node says %q", parts), func() bool {
@@ -107,7 +107,7 @@ func TestGatewaysServeTheJavaScriptClient(t *testing.T) {
 	on := single(t)
 	on.startHost(t, "host-1", "fra", steady, nil)
 	door := on.startDoors(t, "fra")[0]
-	for file, kind := range map[string]string{"index.js": "text/javascript", "connection.js": "text/javascript", "session.js": "text/javascript", "call.js": "text/javascript", "backoff.js": "text/javascript", "turns.js": "text/javascript", "watch.js": "text/javascript"} {
+	for file, kind := range map[string]string{"index.js": "text/javascript", "connection.js": "text/javascript", "session.js": "text/javascript", "call.js": "text/javascript", "addresses.js": "text/javascript", "backoff.js": "text/javascript", "turns.js": "text/javascript", "watch.js": "text/javascript"} {
 		status, header, body := request(t, "GET", door.url+"/client/"+file, "")
 		if status != http.StatusOK || !strings.HasPrefix(header.Get("Content-Type"), kind) || header.Get("X-Content-Type-Options") != "nosniff" || body == "" {
 			t.Errorf("%s: %d %v, %d bytes", file, status, header, len(body))

@@ -34,7 +34,7 @@ type sitters struct {
 	who    func()
 }
 
-// sat is what sitters say of themselves.
+// sat is the report of sitters.
 type sat struct{ Open, Missed, Doubled, Gaps, Changed, Got, Behind, P99 int }
 
 // hallDoor starts a gateway with halls, and with the files of their clients.
@@ -144,7 +144,7 @@ func TestClientsThatComeBackMissNothing(t *testing.T) {
 	}
 }
 
-// speakInHall has a hall say numbers until ctx ends.
+// speakInHall makes a hall send numbers until ctx ends.
 func speakInHall(ctx context.Context, hall objects.Ref) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

@@ -51,7 +51,7 @@ func TestChaosTheOwnerIsKilledInTheMidstOfARace(t *testing.T) {
 	}
 }
 
-// A region that is cut off is asked in vain for as long as that lasts, and answers then.
+// A region that is cut off gives no answer while the cut lasts, and answers after it.
 func TestChaosACutRegionComesBack(t *testing.T) {
 	beside(t, waiters)
 	e := dev(t, "--regions", "fra,iad", "--store", "memory", "--rtt", "10ms")
@@ -74,7 +74,7 @@ func TestChaosACutRegionComesBack(t *testing.T) {
 	}
 }
 
-// Nothing can be broken where not all is in one process.
+// Faults can be caused only where everything is in one process.
 func TestNothingCanBeBrokenOutsideOfDev(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)

@@ -8,7 +8,7 @@ import (
 	"holdfast/gateway"
 )
 
-// A page whose name leads to 127.0.0.1 is of the same origin as what listens there: the
+// A page whose name resolves to 127.0.0.1 has the same origin as a listener there: the
 // browser sends no Origin with its GET and lets it read the answer.
 func TestAPageWhoseNameLeadsToThisMachineReadsNothing(t *testing.T) {
 	beside(t, places)

@@ -29,7 +29,7 @@ const (
 	stranger = "https://stranger.example"
 )
 
-// A page of a listed origin sends what it likes and reads what comes, errors too.
+// A page of a listed origin may send any request and read every answer, errors too.
 func TestAPageOfAListedOriginFetches(t *testing.T) {
 	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) {
@@ -246,7 +246,7 @@ func TestARouteIsOneLine(t *testing.T) {
 	}
 }
 
-// A client cannot say who it is: no header, query or frame becomes the principal.
+// A client cannot choose its principal: no header, query or frame becomes one.
 func TestAClientCannotNameItself(t *testing.T) {
 	beside(t, places)
 	p := newPlace(t, func(cfg *gateway.Config) {
@@ -272,7 +272,7 @@ func TestAClientCannotNameItself(t *testing.T) {
 	}
 }
 
-// What NATS cannot carry is refused at once, whether the object is near or far.
+// A request that is too large for NATS is refused at once, whether the object is near or far.
 func TestWhatIsTooLargeForNATSIsRefusedAtOnce(t *testing.T) {
 	beside(t, places)
 	for _, near := range []bool{false, true} {
@@ -308,7 +308,7 @@ func TestWhatIsTooLargeForNATSIsRefusedAtOnce(t *testing.T) {
 			"the answer":  {"/longer/x", fmt.Sprint(most)},
 			"the request": {"/sum/x/", strings.Repeat("x", most)},
 		} {
-			// A gateway that tried again until the request's time was over would say so: unavailable or unknown.
+			// A gateway that tries until the request's time is over answers unavailable or unknown.
 			status, _, body := request(t, "POST", url+row.path, row.body)
 			if status != http.StatusRequestEntityTooLarge || !strings.Contains(body, `"too_large"`) {
 				t.Errorf("near %v, %s: %d %.200s", near, what, status, body)
@@ -329,7 +329,7 @@ func TestAFrameTooLargeIsToldTheLimit(t *testing.T) {
 	}
 }
 
-// Names that somebody makes up leave nothing behind, and one address makes only so many.
+// Invented names leave nothing behind, and one address can make only a limited number of objects.
 func TestAFloodOfNewNamesLeavesNothing(t *testing.T) {
 	beside(t, places)
 	on := single(t)

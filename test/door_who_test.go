@@ -19,7 +19,7 @@ import (
 	"holdfast/objects"
 )
 
-// onlooker is a class that says who asks, and who its sockets are.
+// onlooker is a class that reports the principals of requests and of its sockets.
 type onlooker struct{}
 
 const witnesses objects.Class = "witness"
@@ -42,7 +42,7 @@ func (*onlooker) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects
 	return nil
 }
 
-// whoGateway returns a gateway whose worker takes a header's word for who is asking, as a test may.
+// whoGateway returns a gateway whose worker believes a header about the principal, as a test may.
 func whoGateway(t *testing.T, on *substrate, proxied bool) string {
 	t.Helper()
 	cfg := gateway.Config{
@@ -78,7 +78,7 @@ func whoGateway(t *testing.T, on *substrate, proxied bool) string {
 	return url
 }
 
-// Who opened a socket is known for as long as it is open, and nothing that it sends says otherwise.
+// The principal of a socket is known while the socket is open, and no message of the socket changes it.
 func TestWhoOpenedASocketIsKnownAfterAMove(t *testing.T) {
 	onAll(t, func(t *testing.T, on *substrate) {
 		first := on.startHost(t, "a", "fra", steady, nil, witnessesO, ticket.Objects)
@@ -120,7 +120,7 @@ func TestWhoOpenedASocketIsKnownAfterAMove(t *testing.T) {
 	})
 }
 
-// An Idempotency-Key is of whoever has sent it.
+// An Idempotency-Key belongs to the principal or address that has sent it.
 func TestAKeyIsOfWhoHasSentIt(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)

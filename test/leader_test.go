@@ -58,7 +58,7 @@ func runNode(name string) {
 	os.Exit(0)
 }
 
-// node is one of those servers.
+// node is one server of the cluster.
 type node struct {
 	name, url string
 	kill      func() // -9; returns when it is dead
@@ -191,7 +191,7 @@ func ownersOf(t *testing.T, nc *nats.Conn, n int) (owners []string) {
 	return owners
 }
 
-// leadBoth has one server lead records and leases, and returns it.
+// leadBoth makes one server lead records and leases, and returns the server.
 func leadBoth(t *testing.T, nc *nats.Conn, js jetstream.JetStream, nodes []node) node {
 	t.Helper()
 	leader := func(stream string) string {

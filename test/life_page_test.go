@@ -55,7 +55,7 @@ func TestBrowserShowsTheRoomAsleepWithACrowdInIt(t *testing.T) {
 	page.until("they are gone", `document.querySelector("#headcount").textContent === "1"`)
 }
 
-// Four other objects, each with what it is there for.
+// Four other objects, each with its purpose.
 func TestBrowserPlaysWithFourOtherObjects(t *testing.T) {
 	beside(t, browsers)
 	page := playground(t)
@@ -125,7 +125,7 @@ func TestBrowserShowsAGatewayThatJoinsLater(t *testing.T) {
 	page.until("it says who owns what", `/room\/global-demo-room host-1, epoch \d/.test(document.querySelector("#owners").textContent) && document.querySelector("#distances .owner").textContent.includes("room")`)
 }
 
-// To ask how a room is neither claims it nor wakes it.
+// Asking for a room's state neither claims the room nor wakes it.
 func TestALookAtARoomChangesNothing(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)

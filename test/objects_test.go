@@ -18,7 +18,7 @@ import (
 	"holdfast/objects"
 )
 
-// bell is what all probes of one test report to.
+// bell gets the reports of all probes of one test.
 type bell struct {
 	rings chan ring
 	fail  atomic.Int32 // how many alarms are to fail
@@ -58,7 +58,7 @@ func spyClass(b *bell) *objects.Implementation {
 	)
 }
 
-// spy is an object with which a test can watch the runtime.
+// spy is an object through which a test observes the runtime.
 type spy struct{ bell *bell }
 
 func (p *spy) Alarm(_ *objects.Tx, info objects.AlarmInfo) error {
@@ -76,7 +76,7 @@ func (p *spy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// WebSocketMessage waits at the gate: the frame is in the air meanwhile.
+// WebSocketMessage waits at the gate: meanwhile the frame is under way.
 func (p *spy) WebSocketMessage(tx *objects.Tx, from objects.Socket, m objects.Message) error {
 	if string(m.Data) == "wait" {
 		p.bell.enter <- struct{}{}
@@ -141,7 +141,7 @@ func TestAnAlarmSurvivesTheLossOfItsHost(t *testing.T) {
 			t.Fatal(err)
 		}
 		first.cut()
-		on.startHost(t, "second", "fra", quick, nil, spyClass(b))
+		on.startHost(t, "second", "fra", steady, nil, spyClass(b))
 		r := hear(t, b)
 		if r.at.Before(r.set) {
 			t.Errorf("fired at %v, before %v", r.at, r.set)
@@ -203,7 +203,7 @@ func TestASocketWithAMessageInTheAirStaysWhenItsHostIsLost(t *testing.T) {
 		}
 		say(busy, "wait")
 		<-b.enter
-		on.startHost(t, "second", "fra", quick, nil, spyClass(b))
+		on.startHost(t, "second", "fra", steady, nil, spyClass(b))
 		first.cut()
 		<-b.enter // at the second host
 		close(b.gate)
@@ -338,7 +338,7 @@ func TestAnAlarmThatFellDueWhileEverythingWasDownFiresAfterwards(t *testing.T) {
 			t.Fatal("it fired before everything was down: nothing was shown")
 		}
 		on := served(t, embedded.Config{Store: dir, Log: testLog(t)})
-		on.startHost(t, "b", "fra", quick, nil, spyClass(b))
+		on.startHost(t, "b", "fra", steady, nil, spyClass(b))
 		r := hear(t, b)
 		if r.at.Before(r.set) || r.info.Retry != 0 {
 			t.Errorf("fired at %v as retry %d, set for %v", r.at, r.info.Retry, r.set)

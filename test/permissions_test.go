@@ -97,7 +97,7 @@ func (*sleeper) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
 	return nil
 }
 
-// All that the product does is within what its NATS users may do.
+// Everything works with the permissions of the product's NATS users.
 func TestEverythingWorksWithTheUsersOfNATS(t *testing.T) {
 	beside(t, waiters)
 	as := users(t)
@@ -201,7 +201,7 @@ func TestEverythingWorksWithTheUsersOfNATS(t *testing.T) {
 	}
 }
 
-// What large objects have replaced is purged by the connection that writes, with a past that is kept and without one.
+// The connection that writes purges entries that large objects have replaced, with a history and without one.
 func TestTheUserThatWritesPurgesWhatLargeObjectsHaveReplaced(t *testing.T) {
 	beside(t, clusters)
 	for _, history := range []time.Duration{0, time.Millisecond} {

@@ -140,7 +140,7 @@ func TestOnceMoreWithOtherStores(t *testing.T) {
 	}
 }
 
-// In one process and without distance requests do not pass NATS; a region that is
+// In one process, and without a distance, requests bypass NATS; a region that is
 // some way off pays the way, as if it were a process of its own.
 func TestOnlyWhatIsFarOffIsAskedOverNATS(t *testing.T) {
 	beside(t, waiters)

@@ -124,7 +124,7 @@ func TestChaosHostsThatStopOnPurposeFailNoRequest(t *testing.T) {
 	t.Logf("%d claims over %d hosts", l.count(), len(owners))
 }
 
-// With the only server gone nobody can answer. Nobody has to fail either: who
+// Without the only server nobody can answer. No client has to fail either: who
 // asked waits, and goes on when it is back with its store.
 func TestChaosNATSIsKilledAndComesBack(t *testing.T) {
 	beside(t, waiters)

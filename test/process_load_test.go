@@ -39,7 +39,7 @@ func newLoad(t testing.TB, counters ...string) *load {
 	return &load{t: t, counters: counters, stood: make(map[string]int), failed: make(map[string][]error)}
 }
 
-// start has so many people begin.
+// start starts so many people.
 func (l *load) start(people int, gateways ...*door) {
 	l.stop.Store(false)
 	for i := range people {
@@ -85,7 +85,7 @@ func (l *load) inDoubt() (n int) {
 	return n
 }
 
-// all returns what was got so far.
+// all returns the tickets so far.
 func (l *load) all() []claimed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,7 +133,7 @@ func (l *load) gap(since time.Time, owner string) (worst time.Duration) {
 	return worst
 }
 
-// neverFailed wants every claim so far to have got its ticket.
+// neverFailed checks that every claim so far got its ticket.
 func (l *load) neverFailed() {
 	l.t.Helper()
 	l.mu.Lock()
@@ -143,7 +143,7 @@ func (l *load) neverFailed() {
 	}
 }
 
-// addsUp wants no acknowledged ticket lost and none given twice: of each counter
+// addsUp checks that no acknowledged ticket was lost and none given twice: of each counter
 // all tickets differ, and it stands where they say. Only claims that failed leave
 // room, as many as they are.
 func (l *load) addsUp(gateway *door) {

@@ -42,7 +42,7 @@ func outside(t *testing.T) (dir string) {
 	return dir
 }
 
-// goes runs the go command in a module that is not ours.
+// goes runs the go command in another module.
 func goes(t *testing.T, dir string, args ...string) {
 	t.Helper()
 	cmd := exec.Command("go", args...)

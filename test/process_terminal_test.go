@@ -14,7 +14,7 @@ import (
 	"unsafe"
 )
 
-// pseudoTerminal opens one: what programs write to the one file is read from the other.
+// pseudoTerminal opens a pseudo-terminal: output of programs to one file is read from the other.
 func pseudoTerminal(t *testing.T) (screen, program *os.File) {
 	t.Helper()
 	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)

@@ -95,7 +95,7 @@ func start(t testing.TB, name string, cmd *exec.Cmd) *process {
 	return p
 }
 
-// tail returns the last part of what may be long.
+// tail returns the last part of a text.
 func tail(s string) string {
 	const most = 8 << 10
 	if len(s) <= most {
@@ -104,7 +104,7 @@ func tail(s string) string {
 	return "...\n" + s[len(s)-most:]
 }
 
-// run starts a command of holdfast that serves, and takes in what it says on
+// run starts a command of holdfast that serves, and decodes what it prints on
 // standard output when it does.
 func run(t testing.TB, into any, args ...string) *process {
 	t.Helper()
@@ -158,7 +158,7 @@ func (p *process) wait() syscall.WaitStatus {
 	return p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 }
 
-// kill is kill -9, and returns when the process is dead of it.
+// kill kills the process with SIGKILL, and returns when the process has ended.
 func (p *process) kill() {
 	p.t.Helper()
 	p.signal(syscall.SIGKILL)
@@ -167,8 +167,8 @@ func (p *process) kill() {
 	}
 }
 
-// stopsInOrder sends a signal that asks the process to stop, and has it drain,
-// say so and end with 0.
+// stopsInOrder sends a signal that asks the process to stop, and checks that it drains,
+// reports that, and ends with 0.
 func (p *process) stopsInOrder(s syscall.Signal) {
 	p.t.Helper()
 	p.signal(s)

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// terminal is wscat, with somebody who types.
+// terminal is wscat in a terminal.
 type terminal struct {
 	*process
 	keys io.Writer

@@ -111,7 +111,7 @@ func TestARaceIsFiredFromSeveralRegions(t *testing.T) {
 	}
 }
 
-// What a region has read lately it may read again from its cache, whatever others have
+// A region may read a recent value again from its cache, whatever others have
 // written: a seat is sold twice long after the first sale.
 func TestAStaleReadSellsASeatTwice(t *testing.T) {
 	beside(t, waiters)
@@ -153,7 +153,7 @@ func TestAStaleReadSellsASeatTwice(t *testing.T) {
 	})
 }
 
-// Whoever can publish may order a gateway to fire; what no gateway would order is refused,
+// A sender with the right to publish may order a gateway to fire; invalid orders are refused,
 // and nothing is published where nobody waits for an answer.
 func TestAForgedOrderToFireIsRefused(t *testing.T) {
 	beside(t, waiters)

@@ -81,7 +81,7 @@ func (*lasting) WebSocketClose(tx *objects.Tx, s objects.Socket, _ objects.Close
 	return nil
 }
 
-// lastingWorld returns two gateways, which say of each request that it comes from whom its query names.
+// lastingWorld returns two gateways, which take the principal of each request from its query.
 func lastingWorld(t *testing.T, on *substrate) []*lastingDoor {
 	var doors []*lastingDoor
 	for range 2 {
@@ -114,7 +114,7 @@ type comer struct {
 	hello resume.Hello
 }
 
-// dial connects, as the person, and hears the hello. It returns what was missed.
+// dial connects, as the person, and receives the hello. It returns the gap, if there is one.
 func (c *comer) dial(d *lastingDoor, as string) *resume.Gap {
 	c.t.Helper()
 	await(c.t, "connected as "+as, func() bool {
@@ -189,7 +189,7 @@ func (c *comer) write(data []byte) {
 	}
 }
 
-// who asks the object who the socket is.
+// who asks the object for the socket's id.
 func (c *comer) who() string {
 	c.t.Helper()
 	c.send("who")
@@ -215,7 +215,7 @@ func surely[In, Out any](t *testing.T, object objects.Ref, call objects.Call[In,
 	return out
 }
 
-// say has the object say texts to all, and returns them.
+// say makes the object send texts to all, and returns them.
 func (d *lastingDoor) say(t *testing.T, texts ...string) []string {
 	t.Helper()
 	for _, text := range texts {
@@ -350,7 +350,7 @@ func TestNothingIsMissedWhenHostsAndGatewaysAreRestarted(t *testing.T) {
 	}
 }
 
-// What was sent dies with the host: the client is told so, and the socket is still the same.
+// Messages are lost with their host: the client is told of the gap, and the socket is still the same.
 func TestASocketThatWasAwayWhenItsHostDiedIsToldOfTheGap(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
@@ -362,7 +362,7 @@ func TestASocketThatWasAwayWhenItsHostDiedIsToldOfTheGap(t *testing.T) {
 	before := c.who()
 	c.lose()
 	doors[1].say(t, "1", "2")
-	on.startHost(t, "two", "fra", quick, nil, class)
+	on.startHost(t, "two", "fra", steady, nil, class)
 	first.cut()
 	doors[1].say(t, "3")
 	gap := c.dial(doors[1], "me")
@@ -396,7 +396,7 @@ func TestTheEndOfASocketIsToldWhenTheTimeToComeBackIsOver(t *testing.T) {
 	}
 }
 
-// A client that leaves has left.
+// A client that closes its socket cannot come back.
 func TestWhoLeavesDoesNotComeBack(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)
@@ -447,7 +447,7 @@ func TestATokenThatIsNotOnesOwnIsRefused(t *testing.T) {
 	for _, bad := range []string{"x", ".", token[1:], token + strings.Repeat("x", 200), strings.Replace(token, ".", "", 1), "AAAA." + session, "*" + token} {
 		refused(bad, "me", http.StatusBadRequest)
 	}
-	// One of another object is no session here: the socket is a new one.
+	// The session of another object does not count here: the socket is a new one.
 	stranger := &comer{t: t, Client: resume.Client{Token: strings.Repeat("A", 22) + ".gateway.abc-1"}}
 	if gap := stranger.dial(doors[1], "me"); gap == nil || !gap.New {
 		t.Errorf("gap %+v, want a new socket", gap)
@@ -470,7 +470,7 @@ func TestAClassThatDoesNotAskForItHasNoTokens(t *testing.T) {
 	await(t, "the end is told", func() bool { return len(doors[1].ends(t)) == 1 })
 }
 
-// A client that knows nothing of this sees nothing of it.
+// A client that does not speak the protocol sees nothing of it.
 func TestAPlainClientOfAClassWhoseSocketsComeBack(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// guest is somebody in a room.
+// guest is a person in a room.
 type guest struct {
 	t      testing.TB
 	conn   *websocket.Conn
@@ -29,7 +29,7 @@ type roomFrame struct {
 	Peers []struct{ UserID, Name, Color, Region string }
 }
 
-// enter opens a socket into a room and hears its hello.
+// enter opens a socket into a room and receives the hello.
 func enter(t testing.TB, d *door, room string) *guest {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -198,7 +198,7 @@ func TestChaosARoomGoesOnWhenItsHostIsLost(t *testing.T) {
 		e := on.startGateway(t, "iad", quick)
 		amber, jade := enter(t, d, "lobby"), enter(t, e, "lobby")
 		amber.next("join")
-		on.startHost(t, "second", "fra", quick, nil)
+		on.startHost(t, "second", "fra", steady, nil)
 		first.cut()
 		late := enter(t, d, "lobby")
 		if len(late.hello.Peers) != 2 || late.hello.Epoch < 2 || late.hello.Owner != "second" {

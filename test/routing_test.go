@@ -17,7 +17,7 @@ import (
 	"holdfast/objects"
 )
 
-// ice freezes connections: while it does, nothing is read from them and nothing
+// ice freezes connections: while they are frozen, nothing is read from them and nothing
 // written, as when a process is stopped or its network swallows everything.
 type ice struct {
 	mu     sync.Mutex
@@ -120,7 +120,7 @@ func TestAFrozenOwnerKeepsNoRequestsFromItsSuccessor(t *testing.T) {
 		return reply.Owner.Host
 	}
 	claim()
-	on.startHost(t, "second", "fra", quick, nil)
+	on.startHost(t, "second", "fra", steady, nil)
 	winter.freeze()
 	if by := claim(); by != "second" { // the wait for the lease
 		t.Fatalf("answered by %s, want the second host", by)
@@ -236,7 +236,7 @@ func TestASlowReadIsAnsweredOnce(t *testing.T) {
 }
 
 // A copy of a request that was answered long ago ran again when it reached the object's
-// next owner, which had never heard that its gateway does not wait for it any more.
+// next owner, which did not know that the gateway no longer waits for it.
 func TestALateCopyIsNotRunByTheNextOwner(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)

@@ -15,7 +15,7 @@ import (
 	"holdfast/objects"
 )
 
-// loud says how much it was sent, and answers as much as it is asked for.
+// loud reports the size of its input, and answers with the requested size.
 type loud struct{}
 
 const louds objects.Class = "loud"

@@ -18,7 +18,7 @@ import (
 	"holdfast/objects"
 )
 
-// line is a way to a server that can be cut.
+// line is a connection to a server that can be cut.
 type line struct {
 	on *substrate
 
@@ -74,7 +74,7 @@ func (on *substrate) through(l *line) *substrate {
 	return &far
 }
 
-// hall says what anybody in it says to all, and notes who has left.
+// hall sends a message of one socket to all, and notes sockets that have ended.
 type hall struct {
 	log *hallLog
 }
@@ -179,7 +179,7 @@ func (l *listener) heard() (got []string, end error) {
 	return slices.Clone(l.got), l.end
 }
 
-// hears waits until the listener has heard exactly this, and is still connected.
+// hears waits until the listener has received exactly these messages, and is still connected.
 func (l *listener) hears(what string, want []string) {
 	l.t.Helper()
 	deadline := time.Now().Add(patience)
@@ -248,7 +248,7 @@ func TestTheDeathOfAnOwnerClosesNoSocketThatHasHeardEverything(t *testing.T) {
 	for i, l := range all {
 		l.hears(fmt.Sprint("listener ", i), []string{"before"})
 	}
-	on.startHost(t, "b", "fra", quick, nil, hallObjects(log))
+	on.startHost(t, "b", "fra", steady, nil, hallObjects(log))
 	a.cut()
 	all[1].say("after")
 	for i, l := range all {
@@ -303,7 +303,7 @@ func TestTheEndsOfSocketsAreToldOnceWhenGatewayAndOwnerDieTogether(t *testing.T)
 	}
 	stays.say("hello")
 	stays.hears("who stays", []string{"hello"})
-	on.startHost(t, "b", "fra", quick, nil, hallObjects(log))
+	on.startHost(t, "b", "fra", steady, nil, hallObjects(log))
 	d.cut()
 	a.cut()
 	stays.say("anybody there?")
@@ -358,7 +358,7 @@ func TestAPlannedRestartClosesNoBusySocket(t *testing.T) {
 	}
 }
 
-// One event's messages were more than a NATS message may hold, and were lost.
+// The messages of one event were larger than a NATS message may be, and were lost.
 func TestWhatOneEventSendsMayBeLargerThanANATSMessage(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)

@@ -25,7 +25,7 @@ import (
 	"holdfast/objects"
 )
 
-// press is a class that streams what it is told to.
+// press is a class that streams on request.
 const presses objects.Class = "press"
 
 var pressTurns = objects.NewCall[objects.None, int](presses, "turns")
@@ -34,7 +34,7 @@ var turnsKey = objects.NewKey[int]("turns")
 
 type press struct{ log *pressLog }
 
-// pressLog is what streams of all presses do.
+// pressLog notes what the streams of all presses do.
 type pressLog struct {
 	next    chan string   // what /lines writes, a line each
 	written atomic.Int64  // bytes of /bytes
@@ -157,7 +157,7 @@ func newPress(t *testing.T, on *substrate, change ...func(*gateway.Config)) (str
 	return "http://" + ln.Addr().String(), log
 }
 
-// mute takes no uploads.
+// mute is a class without uploads.
 type mute struct{}
 
 func (mute) ServeHTTP(w http.ResponseWriter, r *http.Request) {

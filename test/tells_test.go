@@ -106,10 +106,10 @@ func ask[In, Out any](t *testing.T, call objects.Call[In, Out], to objects.Ref, 
 	return out
 }
 
-// Hosts are cut off from NATS one after the other, in the midst of everything, while orders are checked out.
+// Hosts are cut off from NATS one after the other, while orders are checked out.
 func TestACheckoutOverThreeObjectsHasOneEffectThoughItsHostsAreLost(t *testing.T) {
 	onAll(t, func(t *testing.T, on *substrate) {
-		on.startHost(t, "stays", "fra", quick, nil, shopClass(new(atomic.Bool)))
+		on.startHost(t, "stays", "fra", steady, nil, shopClass(new(atomic.Bool)))
 		next := on.startHost(t, "0", "fra", quick, nil, shopClass(new(atomic.Bool)))
 		caller := on.caller(t)
 		const orders, pieces = 12, 7
@@ -183,7 +183,7 @@ func TestATimerOutlivesItsHost(t *testing.T) {
 		caller := on.caller(t)
 		ask(t, fill, caller("clock"), 3)
 		first.cut()
-		on.startHost(t, "second", "fra", quick, nil, impl)
+		on.startHost(t, "second", "fra", steady, nil, impl)
 		await(t, "all timers have run", func() bool { return ask(t, number, caller("clock"), nil) == 3 })
 	})
 }

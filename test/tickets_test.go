@@ -31,7 +31,7 @@ func (on *substrate) world(t testing.TB) []*door {
 	return doors
 }
 
-// burst has n do something at the same moment.
+// burst calls do n times at the same moment.
 func burst(n int, do func(i int)) {
 	var ready, done sync.WaitGroup
 	gate := make(chan struct{})
@@ -295,8 +295,8 @@ func TestIdleObjectsAreReleasedAndComeBackAsTheyWere(t *testing.T) {
 	})
 }
 
-// A request may be sent twice, on two ways of which one is slow. What comes when its
-// gateway waits for it no more is not run, whether or not its answer is remembered.
+// A request may be sent twice, over two connections of which one is slow. A copy that comes when its
+// gateway no longer waits for it does not run, whether or not the answer is remembered.
 func TestACopyThatComesLateIsNotRun(t *testing.T) {
 	beside(t, waiters)
 	on := single(t)

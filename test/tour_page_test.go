@@ -17,7 +17,7 @@ func (tab *tab) toured() []string {
 // happen here is no step.
 func TestBrowserTourTicksWhatHasHappened(t *testing.T) {
 	beside(t, browsers)
-	page, _ := racePage(t)
+	page, _ := racePage(t, media(atOnce, "reduce"))
 	page.until("the tour is there", `!document.querySelector("#tour").hidden`)
 	if n := page.count("#tour li"); n != 6 { // nothing can be killed here
 		t.Errorf("the tour has %d steps", n)
@@ -43,7 +43,7 @@ func TestBrowserTourTicksWhatHasHappened(t *testing.T) {
 	page.until("the other is seen to move", `document.querySelector("[data-step=meet]").dataset.done === "true"`)
 	ticked("meet", "lose", "cas", "ocean")
 
-	// From there the way to the owner is drawn, and said.
+	// From there the page draws the way to the owner, and says it.
 	other.until("the way is drawn", `document.querySelector("#distances .way") && document.querySelector("#distances .owner").textContent.includes("room")`)
 	if said := other.text("#distances-words"); !strings.HasPrefix(said, "You come in through syd. fra is ") || !strings.HasSuffix(said, " The room is owned in fra.") {
 		t.Errorf("of the distances it says %q", said)

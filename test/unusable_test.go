@@ -16,7 +16,7 @@ import (
 	"holdfast/objects/host"
 )
 
-// hostOn tries to make a host on a NATS that cannot be built upon.
+// hostOn tries to make a host on an unsuitable NATS server.
 func hostOn(t *testing.T, url string) error {
 	t.Helper()
 	nc, err := nats.Connect(url, nats.NoReconnect())
@@ -73,7 +73,7 @@ func TestAnOldServerIsRefused(t *testing.T) {
 	}
 }
 
-// greet lets clients in under a version of our choice; no server that old is at hand.
+// greet accepts clients as a server of a chosen version, in place of an old server.
 func greet(ln net.Listener, version string) {
 	for {
 		conn, err := ln.Accept()

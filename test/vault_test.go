@@ -51,7 +51,7 @@ func (v *vault) step(tx *objects.Tx, some int) (int, error) {
 	return n, nil
 }
 
-// check looks at every key, and returns how many steps there were.
+// check reads every key, and returns how many steps there were.
 func (v *vault) check(tx *objects.Tx, _ objects.None) (int, error) {
 	n, found := steps.Get(tx), 0
 	for i, value := range cells.All(tx) {

@@ -55,7 +55,7 @@ func onAll(t *testing.T, test func(t *testing.T, on *substrate)) {
 	t.Run("nearby", func(t *testing.T) { beside(t, waiters); test(t, together(t)) })
 }
 
-// together returns one server, and whoever is on it stands in one place.
+// together returns one server, whose gateways and hosts bypass NATS.
 func together(t testing.TB) *substrate {
 	t.Helper()
 	on := single(t)

@@ -1,8 +1,8 @@
-// Calls over HTTP that count once: each has a key under which an object remembers its answer, so a call whose
-// answer was lost is made again and not done again.
+// Calls over HTTP that count once: each call has a key under which the object remembers its answer. So a call whose
+// answer was lost is sent again and does not run again.
 import { delay } from "./backoff.js";
 
-/** A call that came to nothing. `outcome` says what became of it: refused, unavailable or unknown. */
+/** The error of a failed call. `outcome` says how it failed: refused, unavailable or unknown. */
 export class CallError extends Error {
   constructor(message, { code = "", outcome, status = 0, reference = "", details } = {}) {
     super(reference ? `${message} (reference ${reference})` : message);
@@ -11,14 +11,14 @@ export class CallError extends Error {
   }
 }
 
-/** A key that no other call has. */
+/** Returns a key that no other call has. */
 export const newKey = () => crypto.randomUUID();
 
 const SAFE = new Set(["GET", "HEAD"]);
 const TIMEOUT = 30000;
 
 /**
- * A function that calls one route of a worker: route("POST", "/ticket/:name") makes claim({name}, input).
+ * Returns a function that calls one route of a worker: route("POST", "/ticket/:name") returns claim({name}, input).
  * See index.d.ts.
  */
 export function route(method, path, defaults = {}) {
@@ -57,7 +57,7 @@ async function send(method, path, input, options) {
   }
 }
 
-// What surely did not happen may be tried again; so may what is unknown, under the same key.
+// A call that certainly did not happen may be sent again, and so may an unknown one, under the same key.
 const again = (err) => err instanceof CallError && (err.outcome === "unavailable" || err.outcome === "unknown");
 
 async function once(fetch, url, request, { attempt, key }) {
@@ -86,7 +86,7 @@ async function failure(res) {
   return err;
 }
 
-/** What a status says about a call: only a 504 leaves it open whether it happened. */
+/** The outcome of a call with this status: only with 504 it is unknown. */
 export function outcomeOf(status) {
   if (status === 503) return "unavailable";
   return status === 504 ? "unknown" : "refused";

@@ -8,5 +8,5 @@ import "embed"
 
 // Files are the modules. Their tests stay out of the binary.
 //
-//go:embed index.js backoff.js call.js connection.js session.js turns.js watch.js index.d.ts
+//go:embed index.js addresses.js backoff.js call.js connection.js session.js turns.js watch.js index.d.ts
 var Files embed.FS

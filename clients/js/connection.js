@@ -1,18 +1,19 @@
-// A WebSocket that comes back when it is lost, and says what state it is in.
+// A WebSocket that comes back when it is lost, and reports its state.
 //
-// Nothing is queued while it is down: send reports false, and the caller decides about old messages.
-// A dead connection can look open for minutes (a laptop that slept), so silence is measured by pings of our
-// own, which a heartbeat describes: no pong in time and the socket is given up, without waiting for the
-// network to notice.
+// Nothing is queued while the connection is down: send returns false, and the caller decides about old messages.
+// A dead connection can look open for minutes (a laptop that slept), so the client sends pings of its
+// own, which a heartbeat describes: without a pong in time the socket is given up, before the
+// network reports anything.
 //
-// With resume it comes back as the same socket: what was sent to it meanwhile follows, and what it has sent and
-// nobody has taken is sent again. A class has to ask for that; with one that does not, all is as without.
+// With resume it comes back as the same socket: messages to it from meanwhile follow, and its own messages that
+// were not taken are sent again. Only some classes allow that; for the others resume has no effect.
+import { addresses } from "./addresses.js";
 import { delay, readClose, sayClose } from "./backoff.js";
 import { escapeMessage, PING, readMessage, Session } from "./session.js";
 import { turns } from "./turns.js";
 import { watchWorld } from "./watch.js";
 
-// What leads from one phase to another. What a phase does not name does nothing in it.
+// The events that lead from one phase to another. An event that a phase does not name has no effect in it.
 const NEXT = {
   connecting: { ready: "open", lost: "waiting", refused: "refused", leave: "closed" },
   open: { lost: "waiting", refused: "refused", leave: "closed" },
@@ -24,11 +25,11 @@ const NEXT = {
 const TIMES = {
   open: 8000, // for a connection to be ready
   ping: 5000, // between a pong and the next ping
-  pingSoon: 1000, // the same at first, for a round trip that says something
+  pingSoon: 1000, // the same at first, so that the round trip is known soon
   pong: 8000, // longer than a takeover, which a socket survives
-  pongAfterSleep: 2000, // the line is probably dead: find out quickly
-  silent: 1500, // from here on the owner is probably moving
-  stable: 3000, // a connection that lived this long starts counting tries anew
+  pongAfterSleep: 2000, // short, because the connection is probably dead
+  silent: 1500, // after this the object is probably moving to another host
+  stable: 3000, // a connection that lasted this long resets the count of tries
 };
 const PINGS_SOON = 5;
 
@@ -39,6 +40,7 @@ const world = () => ({
   setTimeout: (fn, ms) => globalThis.setTimeout(fn, ms),
   clearTimeout: (id) => globalThis.clearTimeout(id),
   turns,
+  addresses,
   visible: () => globalThis.document?.visibilityState !== "hidden",
 });
 
@@ -51,12 +53,13 @@ export function connect(url, options = {}) {
 
 export class Connection {
   #ws = null;
-  #endTurn = () => {}; // the turn to shake hands, or the wait for it
+  #endTurn = () => {}; // ends the turn to connect, or the wait for it
+  #taken = null; // the address of the socket
   #timers = {};
   #pongs = 0;
   #unwatch = null;
-  #session = null; // null: it is not to come back as the same socket
-  #greeted = false; // the gateway has said who the socket is
+  #session = null; // null: the socket does not come back as the same one
+  #greeted = false; // the hello has come
   #lostAt = null; // when the session was lost
 
   constructor(url, options = {}) {
@@ -69,7 +72,7 @@ export class Connection {
     if (options.resume) this.#session = new Session();
   }
 
-  /** Sends, if the connection is open; says whether it did. */
+  /** Sends if the connection is open, and returns whether it did. */
   send(data) {
     if (this.status.phase !== "open" || this.#ws.readyState !== 1) return false;
     if (!this.#session) {
@@ -81,7 +84,7 @@ export class Connection {
     return true;
   }
 
-  /** Tries at once: whoever asks does not want to wait for the next try, or to take a refusal. */
+  /** Tries at once, instead of at the next try or after a refusal. */
   retry() {
     if (!this.#can("try")) return;
     this.#clear();
@@ -94,32 +97,36 @@ export class Connection {
   #dial() {
     let ws;
     try {
-      ws = new this.env.WebSocket(typeof this.url === "function" ? this.url() : this.url, this.#protocols());
+      const urls = [typeof this.url === "function" ? this.url() : this.url].flat();
+      this.#taken = this.env.addresses.take(urls, this.env.now(), this.env.random);
+      ws = new this.env.WebSocket(this.#taken.url, this.#protocols());
     } catch (e) {
-      this.#go("refused", { code: 1006, reason: e.message }); // the URL, or a subprotocol, is none
+      this.#taken?.left();
+      this.#go("refused", { code: 1006, reason: e.message }); // the URL, or a subprotocol, is not valid
       throw e;
     }
     ws.binaryType = "arraybuffer";
     this.#ws = ws;
-    // Every handler asks whether it is still the current socket: a late close of an old one must not end
+    // Every handler checks that its socket is the current one: a late close of an old socket must not end
     // its successor.
     ws.onopen = () => {
       if (this.#ws !== ws) return;
       this.#endTurn();
+      this.#taken.opened();
       if (!this.options.ready && !this.#session) this.#ready();
     };
     ws.onmessage = (e) => this.#ws === ws && (this.#session ? this.#receive(e.data) : this.#deliver(e.data));
-    ws.onerror = () => {}; // a close follows; node's ws ends the process if nobody listens
+    ws.onerror = () => {}; // a close follows; node's ws ends the process without a listener
     ws.onclose = (e) => this.#ws === ws && this.#lost(e.code, e.reason);
     this.#after("open", this.times.open, () => this.#lost(1006, ""));
   }
 
-  /** Asks whether an open line is alive; `slept`: the machine probably was away. */
+  /** Pings an open connection; `slept`: the machine probably slept. */
   probe(slept = false) {
     if (this.status.phase === "open") this.#ping(slept ? this.times.pongAfterSleep : this.times.pong);
   }
 
-  /** Lets go. retry connects again. */
+  /** Closes the connection. retry connects again. */
   close(code, reason) {
     if (!this.#can("leave")) return;
     if (this.#session) {
@@ -136,12 +143,12 @@ export class Connection {
   #protocols() {
     const own = [this.options.protocols ?? []].flat();
     if (!this.#session) return own;
-    // A token that nobody takes any more, or never did, would be refused again and again.
+    // A token that is not accepted would be refused again and again.
     if (this.#lostAt !== null && this.env.now() - this.#lostAt > this.#session.time) this.#over();
     return [...this.#session.protocols(), ...own];
   }
 
-  // The time to come back is over before a gateway was reached.
+  // Ends the session: the time to come back was over before a gateway was reached.
   #over() {
     const gap = this.#session.end();
     this.#lostAt = null;
@@ -170,7 +177,7 @@ export class Connection {
     if (gap) this.options.onGap?.(gap, this);
   }
 
-  // The gateway has answered a ping: it says how many of our messages were taken.
+  // Handles the gateway's answer to a ping, which has the count of the client's messages that were taken.
   #answered(taken) {
     this.#session.taken(taken);
     if (!this.options.heartbeat) this.#pong();
@@ -195,7 +202,7 @@ export class Connection {
     const { heartbeat } = this.options;
     if (!heartbeat && !this.#session) return;
     for (const name of ["ping", "pong", "silent"]) this.#stop(name);
-    // Nobody looks: nothing is asked. The return of the eye probes.
+    // A hidden page sends no pings. watch.js probes when the page becomes visible.
     if (!this.env.visible()) {
       this.#after("ping", this.times.ping, () => this.#ping(this.times.pong));
       return;
@@ -204,10 +211,10 @@ export class Connection {
     if (heartbeat) this.send(heartbeat.ping());
     this.#after("silent", this.times.silent, () => this.#tell({ ...this.status, silent: true }));
     this.#after("pong", within, () => this.#lost(1006, ""));
-    // The next ping is set by this one's pong: two deadlines would race.
+    // The pong schedules the next ping: two deadlines would race.
   }
 
-  // A socket that is closing takes nothing, and its end comes: what was not sent is sent again, or asked again.
+  // A closing socket accepts nothing, and its end follows: unsent messages are sent again, and pings repeated.
   #write(data) {
     if (this.#ws.readyState === 1) this.#ws.send(data);
   }
@@ -221,9 +228,10 @@ export class Connection {
   }
 
   #lost(code, reason) {
+    const kind = readClose(code);
+    if (kind === "soon" || kind === "backoff") this.#taken.failed(this.env.now());
     this.#clear();
     this.#drop();
-    const kind = readClose(code);
     if (this.#session?.token) this.#lostAt ??= this.env.now();
     if (kind === "refused") {
       this.#session?.end();
@@ -238,6 +246,7 @@ export class Connection {
 
   #drop(code, reason) {
     this.#endTurn();
+    this.#taken?.left();
     const ws = this.#ws;
     this.#ws = null;
     if (ws && ws.readyState <= 1) ws.close(code, reason);

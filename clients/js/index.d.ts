@@ -5,11 +5,11 @@
  * WebSocket class in `env`.
  */
 
-/** Where a connection stands. */
+/** The phase of a connection. */
 export type Phase =
   | "connecting" // a socket is being opened
-  | "open" // it is there
-  | "waiting" // it was lost; the next try is at `retryAt`
+  | "open" // the socket is open, and ready
+  | "waiting" // the socket was lost; the next try is at `retryAt`
   | "refused" // trying again would get the same answer: call `retry` if a person asks for it
   | "closed"; // it was never opened, or `close` was called
 
@@ -21,54 +21,61 @@ export interface Status {
   retryAt?: number;
   /** The close code, in the phases "waiting" and "refused". */
   code?: number;
-  /** For a person: why it was refused, or the reference of a fault. */
+  /** For a person: the reason of a refusal, or the reference of a fault. */
   reason?: string;
-  /** In the phase "open": a ping goes unanswered for so long that the object is probably moving. */
+  /** In the phase "open": a ping has had no answer for so long that the object is probably moving to another host. */
   silent?: boolean;
 }
 
 export type Data = string | ArrayBuffer;
 
-/** How to find out that a connection is dead though it looks open. The object has to answer pings. */
+/** The pings that find a dead connection which looks open. The object has to answer them. */
 export interface Heartbeat {
-  /** What to send as a ping. */
+  /** Returns the message to send as a ping. */
   ping(): string | ArrayBufferLike | ArrayBufferView;
-  /** Whether a message answers a ping. */
+  /** Returns whether a message answers a ping. */
   isPong(data: Data): boolean;
 }
 
-/** What a socket has missed that has come back. */
+/** The messages that a socket has missed when it comes back. */
 export interface Gap {
-  /** Messages; null: nobody knows how many. */
+  /** The number of messages that were not received; null: not known. */
   missed: number | null;
-  /** The time to come back was over: to its object it is another socket, and a greeting comes again. */
+  /** The time to come back was over: to its object this is a new socket, and a greeting comes again. */
   fresh: boolean;
-  /** Messages that were sent, of which nobody knows whether the object has handled them. They are not sent again. */
+  /** The number of sent messages that the object may or may not have handled. They are not sent again. */
   unsure: number;
 }
+
+/**
+ * Where to connect. Of several, each try takes one: not one that has failed less than a second ago, if there
+ * is another, then one with the fewest handshakes of this page under way, then one by chance. So they have to
+ * serve equally well, as gateways of one region do. A function is asked before each try.
+ */
+export type URLs = string | string[] | (() => string | string[]);
 
 export interface ConnectOptions {
   protocols?: string | string[];
   /**
-   * Come back as the same socket after a loss: what was sent to it meanwhile follows, and what it has sent and
-   * nobody has taken is sent again. The class has to ask for it (`Settings.Resume`); with one that does not, a
-   * connection comes back as a new socket, as without.
+   * Come back as the same socket after a loss: messages to it from meanwhile follow, and its own messages that were
+   * not taken are sent again. The class has to allow that (`Settings.Resume`); with a class that does not, a
+   * connection comes back as a new socket, as without `resume`.
    */
   resume?: boolean;
-  /** With `resume`: something was missed, or the socket is another one. Load anew what you show. */
+  /** Called with `resume` if messages were missed, or the socket is a new one. Load again what you show. */
   onGap?(gap: Gap, connection: Connection): void;
-  /** Every message while the connection is open, the one that made it ready included. */
+  /** Called with every message while the connection is open, including the one that made it ready. */
   onMessage?(data: Data, connection: Connection): void;
-  /** Every change of status. */
+  /** Called with every change of status. */
   onStatus?(status: Status, connection: Connection): void;
-  /** Whether a message makes a connection ready, such as a greeting. Without it, to be opened is enough. */
+  /** Returns whether a message, such as a greeting, makes the connection ready. Without it, an open socket is ready. */
   ready?(data: Data): boolean;
   heartbeat?: Heartbeat;
-  /** false: do not look at the network, the page's visibility and the clock for reasons to suspect a loss. */
+  /** false: do not watch the network, the page's visibility and the clock for signs of a loss. */
   watch?: boolean;
   /** Milliseconds: for a connection to be ready, between pings, for a pong, and so on. */
   times?: Partial<Record<"open" | "ping" | "pingSoon" | "pong" | "pongAfterSleep" | "silent" | "stable", number>>;
-  /** What stands in for the browser, in tests and in node before 22. */
+  /** Replacements for parts of the browser, for tests and for node before 22. */
   env?: Partial<{
     WebSocket: unknown;
     now(): number;
@@ -81,29 +88,28 @@ export interface ConnectOptions {
 
 /**
  * A WebSocket that comes back: after a loss with full jitter from 250 ms to 8 s, at once when a gateway
- * restarts, never when it was refused. Nothing is queued while it is away.
+ * restarts, never after a refusal. Nothing is queued while the connection is down.
  */
 export class Connection {
-  constructor(url: string | (() => string), options?: ConnectOptions);
-  /** Where to connect; a function is asked before each try. */
-  readonly url: string | (() => string);
-  /** With `resume`: the subprotocol that the object has agreed on, "" for none. */
+  constructor(url: URLs, options?: ConnectOptions);
+  readonly url: URLs;
+  /** With `resume`: the agreed subprotocol, "" for none. */
   readonly protocol?: string;
   readonly status: Status;
-  /** Sends if the connection is open, and says whether it did. */
+  /** Sends if the connection is open, and returns whether it did. */
   send(data: string | ArrayBufferLike | ArrayBufferView): boolean;
   /** Tries at once, also after a refusal. */
   retry(): void;
-  /** Pings now. `slept`: do not wait long for the pong. */
+  /** Pings at once. `slept`: do not wait long for the pong. */
   probe(slept?: boolean): void;
-  /** Lets go, until `retry`. */
+  /** Closes the connection. `retry` opens it again. */
   close(code?: number, reason?: string): void;
 }
 
 /** Opens a connection and keeps it open until `close`. */
-export function connect(url: string | (() => string), options?: ConnectOptions): Connection;
+export function connect(url: URLs, options?: ConnectOptions): Connection;
 
-/** What became of a call that failed: it did not happen, nobody was there to do it, or that cannot be known. */
+/** How a call failed: it was refused, no host could take it, or it may or may not have happened. */
 export type Outcome = "refused" | "unavailable" | "unknown";
 
 export class CallError extends Error {
@@ -113,7 +119,7 @@ export class CallError extends Error {
   readonly outcome: Outcome;
   /** The HTTP status; 0 if there was no answer. */
   readonly status: number;
-  /** Under which the server's log has it. */
+  /** The reference of the error in the server's log. */
   readonly reference: string;
   readonly details?: Record<string, unknown>;
 }

@@ -1,8 +1,8 @@
-// A socket that comes back as the same one: what its messages begin with, and who counts them. The counts are
-// of messages alone, both ways, and never on the wire but in the first message of a connection (the hello) and
+// A socket that comes back as the same socket: the first byte of its messages, and the counts. The counts are
+// of messages alone, in both directions. They are sent only in the first message of a connection (the hello) and
 // in the answer to a ping.
 const PROTOCOL = "holdfast.1";
-const MAX_UNSENT = 1 << 20; // bytes of messages that are not known to be taken
+const MAX_UNSENT = 1 << 20; // bytes of messages that the object may not have taken
 
 const JUMP = 2 ** 32; // a count that is so far ahead is not known
 
@@ -10,7 +10,7 @@ export const PING = "\0p";
 
 const decoder = new TextDecoder();
 
-/** Splits what was received into its kind ("message", "hello", "taken", "apart") and the rest. */
+/** Splits received data into its kind ("message", "hello", "taken", "apart") and the rest. */
 export function readMessage(data) {
   const text = typeof data === "string";
   const bytes = text ? null : new Uint8Array(data);
@@ -31,7 +31,7 @@ export function readMessage(data) {
   return { kind: "unknown", data };
 }
 
-/** A message as it is sent: one more zero stands before one that begins with a zero. */
+/** Returns a message in the form in which it is sent: with a further zero in front if it begins with a zero. */
 export function escapeMessage(data) {
   if (typeof data === "string") return data.charCodeAt(0) === 0 ? "\0" + data : data;
   const bytes = ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
@@ -52,12 +52,12 @@ export class Session {
   #bytes = 0;
   #sent = 0; // messages before #unsent
 
-  /** What to offer with the next connection. */
+  /** The subprotocols to offer with the next connection. */
   protocols() {
     return this.token ? [PROTOCOL, `holdfast.resume.${this.received}.${this.token}`] : [PROTOCOL];
   }
 
-  /** A connection begins: what is to be sent again, and what was missed (null: nothing). */
+  /** Begins a connection. Returns the messages to send again, and what was missed (null: nothing). */
   hello(h) {
     const fresh = this.token !== "" && !h.back;
     const from = h.from ?? 0;
@@ -84,7 +84,7 @@ export class Session {
     }
   }
 
-  /** Notes a message that is sent; false if too much is not known to be taken. */
+  /** Notes a message that is sent. Returns false if too many messages are not known to be taken. */
   sends(data) {
     if (!this.token || (this.#auto !== undefined && data === this.#auto)) return true;
     const size = sizeOf(data);
@@ -94,7 +94,7 @@ export class Session {
     return true;
   }
 
-  /** Ends the session: the next connection is another socket. Returns what its client has missed (null: nothing). */
+  /** Ends the session: the next connection is a new socket. Returns what the client has missed (null: nothing). */
   end() {
     const gap = this.token ? { missed: null, fresh: true, unsure: this.#unsent.length } : null;
     this.token = "";

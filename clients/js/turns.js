@@ -1,14 +1,14 @@
-// Connections of one page shake hands in turn.
+// The connections of one page are opened in turn.
 //
-// A browser shakes hands with an address once at a time. Chromium also has each handshake wait for one to
-// five seconds while more than a dozen of a page are under way, so that fewer at a time are done sooner.
+// A browser opens one WebSocket to an address at a time. Chromium also delays each handshake by one to
+// five seconds while a page has more than a dozen under way, so a few at a time are faster.
 
 export class Turns {
   #most;
   #running = 0;
   #waiting = [];
 
-  /** At most so many turns run at a time. */
+  /** At most `most` turns run at a time. */
   constructor(most) {
     this.#most = most;
   }
@@ -38,12 +38,12 @@ export class Turns {
       try {
         turn.begin();
       } catch (e) {
-        queueMicrotask(() => this.#end(turn)); // others go on, and whoever began hears of it
+        queueMicrotask(() => this.#end(turn)); // other turns go on; the error reaches the caller
         throw e;
       }
     }
   }
 }
 
-/** The turns of this page. Node delays nothing. */
+/** The turns of this page. Node needs no limit. */
 export const turns = new Turns(globalThis.process?.versions?.node ? Infinity : 8);

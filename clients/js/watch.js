@@ -1,5 +1,5 @@
-// A loss is best noticed when there is reason to suspect one: the network changed, the page is looked at
-// again, or the clock jumped, as after a sleep. Outside of a browser only the clock is watched.
+// Checks for a lost connection when one is likely: the network changed, the page became visible
+// again, or the clock jumped, as after a sleep. Outside of a browser it watches only the clock.
 
 const LOOK = 5000;
 const ASLEEP = 20000; // a clock that stood still this long means that the machine slept
@@ -17,7 +17,7 @@ export function watchWorld(connection) {
     connection.probe(away);
   };
   const clock = setInterval(() => slept() && wake(true), LOOK);
-  clock.unref?.(); // in node, it alone keeps no process alive
+  clock.unref?.(); // in node, the timer must not keep the process alive
   const stops = [() => clearInterval(clock)];
   const on = (target, type, fn) => {
     target.addEventListener(type, fn);
@@ -26,7 +26,7 @@ export function watchWorld(connection) {
   if (globalThis.document && globalThis.addEventListener) {
     on(globalThis, "online", () => wake(true));
     on(globalThis, "offline", () => connection.probe(true));
-    // A page that goes away has left: without a word it would be waited for.
+    // A page that is closed does not come back. Without this, its object would wait for it.
     on(globalThis, "pagehide", (e) => !e.persisted && connection.options.resume && connection.close());
     on(document, "visibilitychange", () => !document.hidden && wake(slept()));
   }

@@ -1,4 +1,4 @@
-// Package limit is a rate limiter: one object for each limited thing.
+// Package limit is a rate limiter: one object for each thing to be limited.
 package limit
 
 import (
@@ -10,7 +10,7 @@ import (
 // Limits are limiters.
 const Limits objects.Class = "limit"
 
-// Take asks for permission; it returns how many are left this minute.
+// Take asks for permission; the answer is how many are left this minute.
 var Take = objects.NewCall[objects.None, int](Limits, "take")
 
 // Objects is the class with its code.

@@ -198,7 +198,7 @@ func TestASocketIsOpenedThroughTheWorker(t *testing.T) {
 	}
 }
 
-// drop answers with what it has counted of a body that is too large for an event.
+// drop answers with the size of a body that is too large for an event.
 type drop struct{}
 
 func (drop) ServeHTTP(_ http.ResponseWriter, r *http.Request) {

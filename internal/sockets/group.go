@@ -267,8 +267,8 @@ func (h *Hub) perform(g *group, acts []stream.Act) {
 			for _, s := range g.all() {
 				s.uplink.resend()
 			}
-		case stream.Claim:
-			h.claim(g.key)
+		case stream.Claim, stream.Check:
+			h.claim(g.key, a)
 		default:
 			h.performOn(g.socket(h, a.Slot, a.Kind == stream.SendLast), a)
 		}
@@ -357,6 +357,7 @@ func (h *Hub) onHeads(msg *nats.Msg) {
 	for _, r := range heads.Quiet {
 		h.probe(laneName{heads.Host, r.Of}, r.Seq, true)
 	}
+	h.noteEnded(heads.Ended)
 }
 
 // probe handles the head of one lane.

@@ -44,6 +44,7 @@ type Hub struct {
 
 	found   []*Socket     // applyOp's buffer, reused
 	slots   atomic.Uint32 // sockets so far
+	claims  chan struct{} // holds a token for each object that streams have claimed or checked
 	pending pending
 	streams stream.Settings // of every object
 
@@ -55,10 +56,11 @@ type Hub struct {
 	sockets   map[string]*Socket
 	groups    map[string]*group // by object
 	lanes     map[laneName]laneOf
-	draining  bool          // no socket is added any more
-	collectAt int           // the number of sockets at which memory is collected next
-	closed    bool          // no goroutine is started any more
-	empty     chan struct{} // closed when draining and no socket is left
+	ended     map[string]uint64 // incarnations that have ended: how often their leases had been renewed
+	draining  bool              // no socket is added any more
+	collectAt int               // the number of sockets at which memory is collected next
+	closed    bool              // no goroutine is started any more
+	empty     chan struct{}     // closed when draining and no socket is left
 }
 
 // collectFirst is the number of sockets at which memory is collected first; it is collected again whenever the number
@@ -80,6 +82,8 @@ type Config struct {
 type Owners interface {
 	// Activate has an object claimed. It returns the token of the object's owner.
 	Activate(ctx context.Context, id wire.Address) (token uint64, err error)
+	// Check is Activate, unless nobody owns the object and the gateway lacks nothing; then it returns true.
+	Check(ctx context.Context, id wire.Address, heard *wire.Heard) (whole bool, token uint64, err error)
 	// Plausible reports whether an owner may have the token.
 	Plausible(token uint64) bool
 }
@@ -88,7 +92,7 @@ type Owners interface {
 func New(cfg Config) *Hub {
 	h := &Hub{
 		Config: cfg, sockets: make(map[string]*Socket), groups: make(map[string]*group), lanes: make(map[laneName]laneOf),
-		pending: newPending(), streams: stream.Defaults(), pulse: pulse{soon: make(chan struct{}, 1)}, empty: make(chan struct{}), collectAt: collectFirst,
+		ended: make(map[string]uint64), claims: make(chan struct{}, maxClaims), pending: newPending(), streams: stream.Defaults(), pulse: pulse{soon: make(chan struct{}, 1)}, empty: make(chan struct{}), collectAt: collectFirst,
 	}
 	h.streams.Silence = 2 * h.Timing.Silence
 	h.life, h.stop = context.WithCancel(context.Background())
@@ -263,7 +267,7 @@ func (h *Hub) Open() int {
 
 // watch checks for sockets that wait too long and for the gateway's own silence. After a
 // reconnect messages may have been lost, so a beat and all pending frames are sent at
-// once.
+// once, and all quiet streams are doubted.
 func (h *Hub) watch(ctx context.Context) {
 	remade := h.bus.StatusChanged(nats.CONNECTED)
 	defer h.bus.RemoveStatusListener(remade)
@@ -281,6 +285,7 @@ func (h *Hub) watch(ctx context.Context) {
 			for _, s := range h.all() {
 				s.uplink.again()
 			}
+			h.doubtAll()
 		case now := <-tick.C:
 			h.checkPulse(now)
 			for _, s := range h.all() {

@@ -601,7 +601,7 @@ type step struct {
 
 var happenings = []string{
 	"frame", "frame", "frame", "frames", "message", "messages", "hang up", "leave", "object closes", "open", "accept", "connect",
-	"owner dies", "turn away", "refuse", "lose", "mute", "slow", "fast", "down", "up", "slow object", "wait", "wait a moment", "new owner",
+	"owner dies", "turn away", "refuse", "lose", "mute", "slow", "fast", "down", "up", "slow object", "wait", "wait a moment", "new owner", "remade",
 }
 
 // Whatever happens to sockets, to their object's owners and to NATS, in the end the
@@ -618,6 +618,130 @@ func TestNoSocketIsForgottenAndNoneIsAGhost(t *testing.T) {
 			rt.Error(fault)
 		}
 	})
+}
+
+// A message left on a quiet lane and was lost, its owner died before it could send it again, and the socket stayed open
+// without the message for as long as nothing came for the object.
+func TestASocketIsClosedWhoseLastMessageWasLostWithItsOwner(t *testing.T) {
+	for _, steps := range [][]step{
+		{{what: "wait", n: 1}, {what: "down"}, {what: "message", n: 1}, {what: "owner dies"}},
+		{{what: "wait", n: 9}, {what: "mute", n: 1}, {what: "message", n: 1}, {what: "owner dies"}},
+		{{what: "wait", n: 9}, {what: "mute", n: 40}, {what: "message", n: 1}, {what: "wait", n: 4}, {what: "owner dies"}},
+		{{what: "wait", n: 9}, {what: "message", n: 1}, {what: "mute", n: 1}, {what: "message", n: 1}, {what: "owner dies"}, {what: "new owner"}, {what: "owner dies"}},
+		{{what: "wait", n: 9}, {what: "owner dies"}, {what: "down"}, {what: "new owner"}, {what: "wait", n: 4}, {what: "message", n: 1}, {what: "owner dies"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			for _, fault := range play(t, steps) {
+				t.Errorf("%v: %s", steps, fault)
+			}
+		})
+	}
+}
+
+// The new owner could not be heard, so the gateway did not know that there had been one.
+func TestAGatewayThatWasCutOffAsksForItselfWhatItHasMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		lacks, lacking := w.open()
+		time.Sleep(time.Minute)
+		w.owner.die()
+		w.bus.set(func(b *memoryBus) { b.refuses = true })
+		w.work.Go(func() { _, _ = w.owner.Activate(w.hub.life, w.id) })
+		time.Sleep(2 * time.Second) // without the gateway the object is served after one
+		w.owner.push(message(lacks, "is anybody there?")...)
+		w.owner.die()
+		w.owner.change(func(o *owner) { o.ended = nil }) // no host tells
+		w.bus.remake()
+		time.Sleep(5 * time.Second)
+		if _, ends := lacking.messages(); !slices.Equal(ends, []int{closeRestart}) {
+			t.Errorf("closes %v, want 1012", ends)
+		}
+	})
+}
+
+// A room that sleeps costs a read, not a claim, when a host has died.
+func TestQuietRoomsThatLackNothingStayUnclaimedWhenAHostDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		s, c := w.open()
+		w.owner.push(message(s, "heard")...)
+		time.Sleep(time.Minute)
+		w.owner.die()
+		time.Sleep(time.Minute)
+		w.owner.change(func(o *owner) {
+			if o.checks != 1 || o.token != 1 {
+				t.Errorf("the record was read %d times and the object has had %d owners, want once and 1", o.checks, o.token)
+			}
+		})
+		for range 3 {
+			w.bus.remake()
+			time.Sleep(time.Minute)
+		}
+		before := w.bus.count()
+		time.Sleep(time.Minute)
+		w.owner.change(func(o *owner) {
+			if n := w.bus.count() - before; o.checks != 4 || o.token != 1 || n > int(time.Minute/w.hub.Timing.Beat)+1 {
+				t.Errorf("the record was read %d times, the object has had %d owners, and %d messages were sent in the last minute", o.checks, o.token, n)
+			}
+		})
+		if got, ends := c.messages(); !slices.Equal(got, []string{"heard"}) || ends != nil {
+			t.Errorf("the client has heard %q and closes %v", got, ends)
+		}
+	})
+}
+
+func TestAnOwnerThatLivesIsAskedOnceWhetherAnythingIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		_, c := w.open()
+		for beat := range uint64(3) { // the other had only seemed to have ended, twice
+			time.Sleep(time.Minute)
+			w.owner.change(func(o *owner) {
+				o.acked = 0
+				o.ended = []wire.Ended{{Incarnation: "other", Beat: beat}}
+			})
+			time.Sleep(time.Minute)
+			w.owner.change(func(o *owner) {
+				if o.acked != 1 || o.checks != 0 || o.token != 1 {
+					t.Errorf("%d acknowledgements, %d questions for the record and %d owners, want 1, 0 and 1", o.acked, o.checks, o.token)
+				}
+			})
+		}
+		if _, ends := c.messages(); ends != nil {
+			t.Errorf("closes %v", ends)
+		}
+	})
+}
+
+// Ten thousand rooms were claimed at one moment.
+func TestManyQuietRoomsAreDoubtedOneAfterTheOther(t *testing.T) {
+	h := New(Config{Name: "gateway", Timing: wire.Timing{}.WithDefaults()})
+	const rooms = 10_000
+	for i := range rooms {
+		h.groups[fmt.Sprint("room.", i)] = &group{}
+	}
+	ended := make([]wire.Ended, 0, 2*maxEnded)
+	for i := range 2 * maxEnded {
+		ended = append(ended, wire.Ended{Incarnation: fmt.Sprint(i), Beat: 1})
+	}
+	h.noteEnded(ended)
+	h.noteEnded(ended[:1])
+	seen := make(map[string]bool)
+	for range rooms/doubtStep + 1 {
+		some := h.pending.takeDoubts(doubtStep)
+		if len(some) > doubtStep {
+			t.Fatalf("%d at a time", len(some))
+		}
+		for _, d := range some {
+			seen[d.key] = true
+		}
+	}
+	if len(seen) != rooms || h.pending.doubts != nil || len(h.ended) > maxEnded {
+		t.Errorf("%d rooms were doubted, %d are left; %d ends are remembered", len(seen), len(h.pending.doubts), len(h.ended))
+	}
 }
 
 // played is one socket and what was done with it.
@@ -756,6 +880,8 @@ func (w *world) do(step step, p *played, next *int, add func(connected bool)) {
 		w.bus.set(func(b *memoryBus) { b.refuses = true })
 	case "up":
 		w.bus.set(func(b *memoryBus) { b.refuses = false })
+	case "remade":
+		w.bus.remake()
 	case "slow object":
 		w.owner.change(func(o *owner) { o.pace = time.Duration(step.n) * time.Millisecond })
 	case "wait":

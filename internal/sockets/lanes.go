@@ -6,18 +6,24 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
 
-// laneTick is the interval at which streams that await something are looked at.
-const laneTick = 50 * time.Millisecond
+const (
+	laneTick  = 50 * time.Millisecond // the interval at which streams that await something are looked at
+	doubtStep = 256                   // streams that are doubted with one tick, at most
+	maxClaims = 256                   // objects that streams claim or check at a time. Beyond it they try again later
+	maxEnded  = 1024                  // incarnations that are known to have ended
+)
 
 // pending holds the groups whose streams await something of their owners, and the messages for the next tick.
 type pending struct {
 	mu       sync.Mutex // guards what follows; taken last
 	groups   map[*group]struct{}
 	acks     map[string]*wire.LaneAcks // by host
+	doubts   []doubt                   // streams that are still to be doubted; at most all
 	answered map[*Socket]struct{}      // automatic answers that the owners do not know of yet
 	ticks    *wire.Ticks               // they run while there is something to do
 }
@@ -33,6 +39,66 @@ func (h *Hub) await(g *group) {
 	defer p.mu.Unlock()
 	p.groups[g] = struct{}{}
 	p.ticks.Begin()
+}
+
+// doubt is a stream that is to be doubted.
+type doubt struct {
+	key  string
+	gone bool // the stream's host
+}
+
+// doubtAll has all quiet streams doubted in the next ticks: a host may have been lost with pushes of which no
+// gateway knows.
+func (h *Hub) doubtAll() {
+	h.mu.Lock()
+	doubts := make([]doubt, 0, len(h.groups))
+	for key, g := range h.groups {
+		g.mu.Lock()
+		gone := false
+		if n := len(g.lanes); n > 0 {
+			_, gone = h.ended[g.lanes[n-1].at.host]
+		}
+		g.mu.Unlock()
+		doubts = append(doubts, doubt{key, gone})
+	}
+	h.mu.Unlock()
+	p := &h.pending
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.doubts = doubts; len(doubts) > 0 {
+		p.ticks.Begin()
+	}
+}
+
+// takeDoubts returns the streams that are doubted now, at most so many.
+func (p *pending) takeDoubts(most int) (doubts []doubt) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := min(most, len(p.doubts))
+	if doubts, p.doubts = p.doubts[:n], p.doubts[n:]; len(p.doubts) == 0 {
+		p.doubts = nil
+	}
+	return doubts
+}
+
+// noteEnded notes incarnations that have ended. If one of them is news, all quiet streams are doubted. One that
+// seemed to have ended, and has renewed its lease since, may end again.
+func (h *Hub) noteEnded(ended []wire.Ended) {
+	news := false
+	h.mu.Lock()
+	for _, e := range ended {
+		if beat, known := h.ended[e.Incarnation]; known && beat >= e.Beat {
+			continue
+		}
+		if len(h.ended) >= maxEnded {
+			clear(h.ended)
+		}
+		h.ended[e.Incarnation], news = e.Beat, true
+	}
+	h.mu.Unlock()
+	if news {
+		h.doubtAll()
+	}
 }
 
 // acknowledge reports to a host, with the next tick, what the gateway has received.
@@ -121,7 +187,7 @@ func (p *pending) takeAcks() (acks map[string]*wire.LaneAcks) {
 	if len(p.acks) > 0 {
 		acks, p.acks = p.acks, make(map[string]*wire.LaneAcks)
 	}
-	if len(p.groups) == 0 {
+	if len(p.groups) == 0 && len(p.doubts) == 0 {
 		p.ticks.End()
 	}
 	return acks
@@ -141,6 +207,11 @@ func (h *Hub) serveLanes(ctx context.Context) {
 
 // tickLanes looks at what streams await.
 func (h *Hub) tickLanes(now time.Time) {
+	for _, d := range h.pending.takeDoubts(min(doubtStep, cap(h.claims)-len(h.claims))) {
+		if g := h.lock(d.key, false); g != nil {
+			h.perform(g, h.unlock(g, g.stream.Doubt(now, d.gone)))
+		}
+	}
 	for _, g := range h.pending.list() {
 		g.mu.Lock()
 		acts := g.stream.Tick(now)
@@ -157,21 +228,58 @@ func (h *Hub) tickLanes(now time.Time) {
 	}
 }
 
-// claim has a host claim the object if it has no owner.
-func (h *Hub) claim(key string) {
+// claim has a host claim the object if it has no owner. To answer a doubt, the object is claimed only if this
+// gateway lacks something. If too many are claimed at a time, nothing is done: the stream asks again.
+func (h *Hub) claim(key string, a stream.Act) {
 	class, name, _ := strings.Cut(key, ".")
 	id, err := objects.Class(class).ParseID(name)
 	if err != nil {
 		return // no owner can have this key
 	}
-	h.spawn(func() {
+	select {
+	case h.claims <- struct{}{}:
+	default:
+		return
+	}
+	done := func() { <-h.claims }
+	if !h.spawn(func() {
+		defer done()
 		ctx, cancel := context.WithTimeout(h.life, h.Timing.Request)
 		defer cancel()
-		token, err := h.owners.Activate(ctx, wire.Address{ID: id})
+		whole, token := false, uint64(0)
+		if a.Kind == stream.Check {
+			whole, token, err = h.owners.Check(ctx, wire.Address{ID: id}, h.heard(key))
+		} else {
+			token, err = h.owners.Activate(ctx, wire.Address{ID: id})
+		}
 		if err != nil {
 			h.Log.Debug("nobody owns the object", "object", key, "err", err) // it is tried again
-		} else if g := h.lock(key, false); g != nil {
-			h.perform(g, h.unlock(g, g.stream.Owned(token)))
+			return
 		}
-	})
+		g := h.lock(key, false)
+		if g == nil {
+			return
+		}
+		var acts []stream.Act
+		if whole {
+			g.stream.Whole(a.Seq)
+		} else {
+			acts = g.stream.Owned(token)
+		}
+		h.perform(g, h.unlock(g, acts))
+	}) {
+		done()
+	}
+}
+
+// heard is how far this gateway is in the streams of the object's owners.
+func (h *Hub) heard(key string) *wire.Heard {
+	heard := &wire.Heard{Gateway: h.Name}
+	if g := h.lock(key, false); g != nil {
+		for _, p := range g.stream.Positions() {
+			heard.Positions = append(heard.Positions, wire.LanePosition{Token: p.Token, Received: p.Received})
+		}
+		h.unlock(g, nil)
+	}
+	return heard
 }

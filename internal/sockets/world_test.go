@@ -2,6 +2,7 @@ package sockets
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -162,6 +163,9 @@ type owner struct {
 	fail    int                  // frames that are refused next by the object
 	gap     bool                 // frames before each frame are said to be missing
 	pace    time.Duration        // of a frame
+	checks  int                  // of the record
+	acked   int                  // acknowledgements that have come
+	ended   []wire.Ended         // owners that were lost, as hosts know them
 }
 
 // receive is what arrives for the owner or, with none, at the server.
@@ -185,12 +189,20 @@ func (o *owner) receive(msg *nats.Msg) {
 			panic(err)
 		}
 		o.held(&held)
+	case msg.Subject == wire.BeatSubject:
+		o.mu.Lock()
+		ended := o.ended
+		o.mu.Unlock()
+		if len(ended) > 0 {
+			o.say(wire.Heads, wire.Encode(&wire.LaneHeads{Host: "another", Ended: ended}))
+		}
 	}
 }
 
 func (o *owner) acks(acks *wire.LaneAcks) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.acked += len(acks.Acks)
 	for _, a := range acks.Acks {
 		if o.stream != nil && a.Of == uint32(o.token) {
 			o.send(o.stream.Acked(acks.Gateway, a.Seq))
@@ -339,6 +351,7 @@ func (o *owner) die() {
 	defer o.mu.Unlock()
 	o.alive = false
 	o.stream = nil
+	o.ended = append(slices.Clone(o.ended), wire.Ended{Incarnation: fmt.Sprint("owner", o.token), Beat: 1})
 	if o.handed != nil {
 		close(o.handed)
 		o.handed = nil
@@ -373,6 +386,23 @@ func (o *owner) Activate(ctx context.Context, _ wire.Address) (uint64, error) {
 		return 0, nil
 	}
 	return o.token, nil
+}
+
+// Check claims nothing if nobody owns the object and the record shows that the gateway lacks nothing.
+func (o *owner) Check(ctx context.Context, id wire.Address, heard *wire.Heard) (whole bool, token uint64, err error) {
+	var positions []stream.Position
+	for _, p := range heard.Positions {
+		positions = append(positions, stream.Position{Token: p.Token, Received: p.Received})
+	}
+	o.mu.Lock()
+	o.checks++
+	whole = !o.alive && o.handed == nil && !stream.Misses(o.record, heard.Gateway, positions)
+	o.mu.Unlock()
+	if whole {
+		return true, 0, nil
+	}
+	token, err = o.Activate(ctx, id)
+	return false, token, err
 }
 
 // Plausible knows this owner and those that follow.

@@ -37,6 +37,13 @@
 // sees that a silent gateway lacks it. The owner goes on asking; the late answer may show
 // that a gateway adopted earlier lacks something, and that gateway's lane begins anew, too.
 //
+// # An owner that dies unheard
+//
+// The first push on a quiet lane may be lost together with its owner. A gateway that hears that
+// a host has ended, or that was cut off itself, doubts its quiet lanes (Doubt): an owner that
+// lives says quiet again. If none does, the record says whether the gateway lacks something
+// (Misses), and only then is the object claimed.
+//
 // # The end of a socket
 //
 // The object is told the end of each socket once: by the socket's last frame, or because

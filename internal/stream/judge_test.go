@@ -61,12 +61,14 @@ func (x *explorer) check(w *world) {
 		return
 	}
 	for _, l := range w.term.s.lanes {
-		size, waits, newest := 0, 0, 0
+		size, waits, newest := 0, 0, 0 // newest: what the last event can have added
 		for i := range l.window {
-			newest = l.window[i].size()
-			size += newest
+			size += l.window[i].size()
 			if l.window[i].seq > l.sent {
-				waits += newest
+				waits += l.window[i].size()
+			}
+			if i >= len(l.window)-1-min(1, int(x.conflated)) { // its push, and the values that had waited for it
+				newest += l.window[i].size()
 			}
 		}
 		if size != l.size || waits > x.settings.Window+newest || size-waits > 2*x.settings.Window+newest {
@@ -127,10 +129,13 @@ func (x *explorer) settle(w *world, loose bool) bool {
 			}
 			acts := w.gates[g].r.Tick(late)
 			for _, a := range acts {
-				if a.Kind != Claim {
+				switch {
+				case a.Kind != Claim && a.Kind != Check:
 					continue
-				}
-				if w.term == nil {
+				case w.term != nil:
+				case (a.Kind == Check || x.flaw == claimIsCheck) && !x.missing(w, g, a):
+					continue
+				default:
 					x.claim(w)
 				}
 				if w.serving() {
@@ -157,10 +162,11 @@ func (w *world) givenUp(g int) bool {
 	return slices.ContainsFunc(w.record.entries, func(e Entry) bool { return e.Gateway == gateNames[g] && !e.Tombstone.IsZero() })
 }
 
-// gaps says what an open socket lacks.
-func (x *explorer) gaps(w *world, seenOnly bool) string {
+// gaps says what an open socket lacks. early says that a gateway which was given up has not been told
+// yet. seenOnly says that events are left out of which nobody has seen anything.
+func (x *explorer) gaps(w *world, early, seenOnly bool) string {
 	for i := range x.gates {
-		if !w.open(i) || seenOnly && w.givenUp(w.socks[i].gate) {
+		if !w.open(i) || early && w.givenUp(w.socks[i].gate) {
 			continue // a gateway that was not heard for so long closes its sockets itself
 		}
 		for id := range w.events {
@@ -188,12 +194,19 @@ func (x *explorer) judge(w *world) string {
 	w.bag = nil
 	x.broken = ""
 	defer func() { x.broken = "" }()
-	if !x.settle(w, true) {
-		return "the world is never calm"
-	}
-	if x.broken == "" {
-		if gap := x.gaps(w, true); gap != "" {
-			return "all is quiet, and " + gap
+	for _, told := range []bool{false, true} { // whether gateways are told that the owner has died
+		for g := range w.gates {
+			if told && w.gates[g].alive && w.term == nil && x.flaw != deathUntold {
+				x.doubt(w, g)
+			}
+		}
+		if !x.settle(w, true) {
+			return "the world is never calm"
+		}
+		if x.broken == "" {
+			if gap := x.gaps(w, true, !told); gap != "" {
+				return "all is quiet, and " + gap
+			}
 		}
 	}
 	if !x.settle(w, false) {
@@ -211,7 +224,7 @@ func (x *explorer) judge(w *world) string {
 	if x.broken != "" {
 		return x.broken
 	}
-	if gap := x.gaps(w, false); gap != "" {
+	if gap := x.gaps(w, false, false); gap != "" {
 		return gap
 	}
 	for i := range x.gates {

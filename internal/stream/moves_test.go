@@ -16,7 +16,7 @@ type scenario struct {
 
 	conflated uint8 // sockets that get what a frame's event sends with the next tick
 
-	frames, closes, deaths, gateDeaths, giveUps, hastes, drains uint8
+	frames, closes, deaths, gateDeaths, giveUps, hastes, drains, doubts, calls uint8
 }
 
 // A flaw is one thing that a host or a gateway gets wrong.
@@ -50,6 +50,9 @@ const (
 	oweNoHeads      flaw = "what is owed is in the record only"
 	forgetsEarly    flaw = "a gateway without sockets forgets what it has seen when a claim was answered"
 	quietAsked      flaw = "a gateway that was asked hears of no death"
+	deathUntold     flaw = "quiet gateways hear of no death"
+	recordBelieved  flaw = "a gateway that doubts is told that nothing is missing"
+	claimIsCheck    flaw = "a gateway that has heard more than the record has asks the record only"
 	ackBeforeTick   flaw = "a frame is acknowledged before what its event sends has left"
 )
 
@@ -114,7 +117,7 @@ func (x *explorer) start() *world {
 	}
 	w.events, w.trouble = nil, x.small
 	w.frames, w.closes, w.deaths, w.gateDeaths = x.frames, x.closes, x.deaths, x.gateDeaths
-	w.giveUps, w.hastes, w.drains = x.giveUps, x.hastes, x.drains
+	w.giveUps, w.hastes, w.drains, w.doubts, w.calls = x.giveUps, x.hastes, x.drains, x.doubts, x.calls
 	return w
 }
 
@@ -201,6 +204,13 @@ func (x *explorer) ownerMoves(w *world) {
 		next.deaths--
 		x.note("the owner dies")
 		x.die(next)
+		x.done(next)
+	}
+	if w.calls > 0 && w.serving() {
+		next := w.clone()
+		next.calls--
+		x.note("somebody without a socket calls")
+		x.run(next, event{wrote: true}, 0, -1)
 		x.done(next)
 	}
 	if r.waits != nil && !r.s.taking && !r.s.Full() {
@@ -580,7 +590,7 @@ func (x *explorer) deliver(w *world, m msg) {
 	case mProbe:
 		x.act(w, g, gt.r.Probe(noon, m.token, m.seq, m.flag))
 	case mWhich:
-		fence, quiet := gt.r.fence, gt.r.quiet
+		fence, state := gt.r.fence, gt.r.state
 		if a, ok := gt.r.Which(noon, m.token); ok {
 			if x.flaw == newestOnly && len(a.Positions) > 1 {
 				a.Positions = a.Positions[len(a.Positions)-1:]
@@ -598,7 +608,7 @@ func (x *explorer) deliver(w *world, m msg) {
 			gt.r.fence = fence
 		}
 		if x.flaw == quietAsked {
-			gt.r.quiet = quiet
+			gt.r.state = state
 		}
 	case mUnknown:
 		if m.token >= gt.r.Fence() {
@@ -831,10 +841,16 @@ func (x *explorer) upgrade(w *world, g int, m msg) {
 }
 
 func (x *explorer) gateMoves(w *world, g int) {
-	if r := w.gates[g].r; r.missing || r.at.Token != 0 && !r.quiet {
+	if r := w.gates[g].r; r.missing || r.at.Token != 0 && r.state != quiet {
 		next := w.clone()
 		x.note("gateway %d asks again for what is missing", g)
-		x.act(next, g, next.gates[g].r.Tick(late))
+		acts := next.gates[g].r.Tick(late)
+		x.act(next, g, acts)
+		for _, a := range acts {
+			if a.Kind == Check && next.term == nil {
+				x.missing(next, g, a)
+			}
+		}
 		if next.serving() { // otherwise a claim that leaves now fails
 			next.gates[g].r.Owned(next.token)
 		}
@@ -842,6 +858,13 @@ func (x *explorer) gateMoves(w *world, g int) {
 			next.gates[g].r.owned = true
 		}
 		x.afterwards(next, g)
+		x.done(next)
+	}
+	if w.doubts > 0 && w.gates[g].r.state == quiet {
+		next := w.clone()
+		next.doubts--
+		x.note("gateway %d doubts", g)
+		x.doubt(next, g)
 		x.done(next)
 	}
 	if w.gateDeaths > 0 {
@@ -853,6 +876,21 @@ func (x *explorer) gateMoves(w *world, g int) {
 		next.trouble = true
 		x.done(next)
 	}
+}
+
+// doubt has a gateway hear that a host may have been lost.
+func (x *explorer) doubt(w *world, g int) {
+	x.act(w, g, w.gates[g].r.Doubt(noon, false))
+}
+
+// missing asks the record whether a gateway lacks something. If it does not, the gateway is quiet again.
+func (x *explorer) missing(w *world, g int, check Act) bool {
+	if x.flaw != recordBelieved && Misses(w.record.entries, gateNames[g], w.gates[g].r.Positions()) {
+		return true
+	}
+	x.happened("nothing is missing")
+	w.gates[g].r.Whole(check.Seq)
+	return false
 }
 
 func (x *explorer) wish(w *world, i int) {

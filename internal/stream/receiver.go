@@ -14,11 +14,12 @@ type Receiver struct {
 	fence    uint64     // token of the newest known owner; messages of earlier owners are ignored
 	at       Position   // in the current owner's stream; zero: none yet
 	earlier  []Position // in earlier owners' streams, oldest first
-	quiet    bool       // the owner has said that nothing is missing anywhere
-	seen     time.Time  // when the owner last sent something, or the object was last claimed
-	claimed  bool       // the owner has sent nothing since a claim
-	owned    bool       // and the claim has found an owner newer than the fence
-	older    uint8      // claims in a row that have found an owner older than the fence
+	state    laneState
+	doubts   uint64    // so far
+	seen     time.Time // when the owner last sent something, or the object was last claimed
+	claimed  bool      // the owner has sent nothing since a claim, or since the record was asked for
+	owned    bool      // and the claim has found an owner newer than the fence
+	older    uint8     // claims in a row that have found an owner older than the fence
 	sockets  map[Slot]*Socket
 
 	ack     time.Time // when an acknowledgement is due; zero: none
@@ -28,6 +29,18 @@ type Receiver struct {
 
 	do []Act
 }
+
+// laneState says whether pushes may be missing.
+//
+//	awaiting ◀──push, question── quiet ──a host may have been lost──▶ doubted
+//	    ╰──the owner says quiet──▶ ▲ ◀──so does the owner or the record──╯
+type laneState uint8
+
+const (
+	awaiting laneState = iota // something may be missing
+	quiet                     // the owner has said that nothing is missing anywhere
+	doubted                   // it has, and who owns the object now may have sent more
+)
 
 // maxEarlier is how many earlier owners' positions are remembered. A gateway that has
 // forgotten an owner counts as lacking all that other gateways have of it.
@@ -56,8 +69,8 @@ type Act struct {
 	Kind  ActKind
 	Slot  Slot
 	Token uint64 // of AckAll and AskAgain: the owner to send it to
-	Seq   uint64
-	Alone bool // of SendLast: no other frame of the socket counts any more
+	Seq   uint64 // of Check: the number of the doubt
+	Alone bool   // of SendLast: no other frame of the socket counts any more
 }
 
 // ActKind is the kind of an Act.
@@ -73,6 +86,7 @@ const (
 	FramesAcked                    // frames up to Seq are acknowledged
 	Again                          // send all pending frames again, of every socket
 	Claim                          // see that the object has an owner
+	Check                          // likewise, unless the record shows that nothing is missing
 )
 
 // NewReceiver is for an object of which the gateway holds no socket yet.
@@ -85,7 +99,7 @@ func (r *Receiver) Fence() uint64 { return r.fence }
 
 // Empty reports whether there is no socket, and the owner knows all that this half knows.
 func (r *Receiver) Empty() bool {
-	return len(r.sockets) == 0 && r.ack.IsZero() && (r.at.Token == 0 || r.quiet)
+	return len(r.sockets) == 0 && r.ack.IsZero() && (r.at.Token == 0 || r.state == quiet)
 }
 
 func (r *Receiver) act(kind ActKind, slot Slot, seq uint64) {
@@ -175,15 +189,11 @@ func (r *Receiver) Which(now time.Time, token uint64) (Answer, bool) {
 		return Answer{}, false
 	}
 	r.see(now)
-	r.fence, r.quiet = token, false // its decision is still to come
+	r.fence, r.state = token, awaiting // its decision is still to come
 	if token != r.at.Token {
 		r.missing = false // an earlier owner's pushes are not taken any more
 	}
-	var a Answer
-	a.Positions = append(a.Positions, r.earlier...)
-	if r.at.Token != 0 {
-		a.Positions = append(a.Positions, r.at)
-	}
+	a := Answer{Positions: r.Positions()}
 	for slot, s := range r.sockets {
 		if s.State == Opened || s.State == Ended {
 			a.Sockets = append(a.Sockets, HeldSocket{slot, s.Acked})
@@ -191,6 +201,40 @@ func (r *Receiver) Which(now time.Time, token uint64) (Answer, bool) {
 	}
 	slices.SortFunc(a.Sockets, func(a, b HeldSocket) int { return int(a.Slot) - int(b.Slot) })
 	return a, true
+}
+
+// Positions are how far the gateway is in the streams of the owners that it remembers, oldest first.
+func (r *Receiver) Positions() []Position {
+	positions := slices.Clone(r.earlier)
+	if r.at.Token != 0 {
+		positions = append(positions, r.at)
+	}
+	return positions
+}
+
+// Doubt notes that a host may have been lost with pushes of which nothing has come: no gateway would ask for
+// those while the lane is quiet. The lane is acknowledged once more, and an owner that is left says quiet again.
+// If none does, the record is asked: at once if the host of the lane is gone.
+func (r *Receiver) Doubt(now time.Time, gone bool) []Act {
+	r.do = r.do[:0]
+	if r.state == awaiting || r.at.Token == 0 {
+		return nil // the owner, or the record, is asked in any case
+	}
+	r.doubts++
+	r.state, r.seen = doubted, now
+	if gone {
+		r.seen = now.Add(-r.settings.Silence)
+	}
+	r.act(AckAll, 0, r.at.Received)
+	return r.do
+}
+
+// Whole notes that the record shows that nothing is missing and that nobody owns the object. It is the answer
+// to the doubt with this number; a later doubt stays.
+func (r *Receiver) Whole(doubt uint64) {
+	if r.state == doubted && r.doubts == doubt {
+		r.state = quiet
+	}
 }
 
 // Push decides on a push, and reports whether it is taken. The caller then does the returned
@@ -222,7 +266,7 @@ func (r *Receiver) Push(now time.Time, token uint64, p Push) (bool, []Act) {
 	for _, h := range p.Heads {
 		r.at.know(h)
 	}
-	r.quiet, r.missing = false, false
+	r.state, r.missing = awaiting, false
 	switch p.Kind {
 	case Adopt:
 		r.act(Again, 0, 0)
@@ -303,19 +347,21 @@ func (r *Receiver) Acked(slot Slot, frame uint64) []Act {
 	return r.do
 }
 
-// Probe notes that an owner's lane is at head, and whether nothing is missing anywhere (quiet).
-func (r *Receiver) Probe(now time.Time, token, head uint64, quiet bool) []Act {
+// Probe notes that an owner's lane is at head, and whether nothing is missing anywhere (isQuiet).
+func (r *Receiver) Probe(now time.Time, token, head uint64, isQuiet bool) []Act {
 	r.do = r.do[:0]
 	if token < r.fence {
 		return nil
 	}
 	r.see(now)
 	switch same := token == r.at.Token; {
-	case !same && quiet: // the stream was acknowledged, and is forgotten here
+	case !same && isQuiet: // the stream was acknowledged, and is forgotten here
 	case !same || head > r.at.Received:
 		r.miss(now, same, token)
-	case quiet:
-		r.quiet = head == r.at.Received
+	case isQuiet:
+		if r.state = awaiting; head == r.at.Received {
+			r.state = quiet
+		}
 	default:
 		r.ackBy(now)
 	}
@@ -328,7 +374,7 @@ func (r *Receiver) miss(now time.Time, same bool, token uint64) {
 		return
 	}
 	r.fence = token
-	r.missing, r.nothing, r.quiet, r.resend = true, !same, false, now.Add(r.settings.Resend)
+	r.missing, r.nothing, r.state, r.resend = true, !same, awaiting, now.Add(r.settings.Resend)
 	r.askAgain()
 }
 
@@ -347,8 +393,8 @@ func (r *Receiver) ackBy(now time.Time) {
 	}
 }
 
-// Tick acknowledges, asks again for missing pushes, and has the object claimed if pushes
-// may be missing and the owner is silent. It is due at Wake.
+// Tick acknowledges, asks again for missing pushes, and has the object claimed, or the record asked, if
+// pushes may be missing and the owner is silent. It is due at Wake.
 func (r *Receiver) Tick(now time.Time) []Act {
 	r.do = r.do[:0]
 	if !r.ack.IsZero() && !now.Before(r.ack) {
@@ -359,11 +405,17 @@ func (r *Receiver) Tick(now time.Time) []Act {
 		r.resend = now.Add(r.settings.Resend)
 		r.askAgain()
 	}
-	if r.at.Token != 0 && !r.quiet && now.Sub(r.seen) >= r.settings.Silence {
+	if r.at.Token != 0 && r.state != quiet && now.Sub(r.seen) >= r.settings.Silence {
 		r.seen = now
-		r.quiet = r.owned && len(r.sockets) == 0 // the new owner does not ask: it has nothing to learn here
+		kind := Claim
+		switch {
+		case r.owned && len(r.sockets) == 0: // the new owner does not ask: it has nothing to learn here
+			r.state = quiet
+		case r.state == doubted:
+			kind = Check
+		}
 		r.claimed = true
-		r.act(Claim, 0, 0)
+		r.act(kind, 0, r.doubts)
 		r.act(AckAll, 0, r.at.Received) // the owner may have said quiet
 	}
 	return r.do
@@ -383,7 +435,7 @@ func (r *Receiver) Wake() time.Time {
 	if r.missing {
 		sooner(r.resend)
 	}
-	if r.at.Token != 0 && !r.quiet {
+	if r.at.Token != 0 && r.state != quiet {
 		sooner(r.seen.Add(r.settings.Silence))
 	}
 	return wake

@@ -67,6 +67,14 @@ func (s *Sender) lacks(l *lane) bool {
 	})
 }
 
+// Misses reports whether a gateway with these positions may lack something of an object that nobody owns and
+// whose record has these entries. What is in no record and has come to another gateway is for that gateway: its
+// lane is not quiet, so it has the object claimed.
+func Misses(entries []Entry, gateway string, positions []Position) bool {
+	i := slices.IndexFunc(entries, func(e Entry) bool { return e.Gateway == gateway && e.Tombstone.IsZero() })
+	return i < 0 || !slices.ContainsFunc(positions, func(p Position) bool { return p.Token == entries[i].Token && p.Received >= entries[i].Head })
+}
+
 // judge decides on the sockets of the gateways that have answered, and has the object served.
 func (s *Sender) judge(now time.Time) {
 	s.taking = false

@@ -22,7 +22,7 @@ type world struct {
 	events  []event // all that any owner has run
 	trouble bool    // something has happened for which sockets may close
 
-	frames, closes, deaths, gateDeaths, giveUps, hastes, drains uint8 // how many more there may be
+	frames, closes, deaths, gateDeaths, giveUps, hastes, drains, doubts, calls uint8 // how many more there may be
 }
 
 type record struct {
@@ -317,7 +317,8 @@ func (r *Receiver) clone() *Receiver {
 
 func (b *buf) receiver(r *Receiver) {
 	b.u(r.fence)
-	b.flag(r.quiet, r.claimed, r.owned, r.missing, r.nothing, !r.ack.IsZero())
+	b.u(uint64(r.state))
+	b.flag(r.claimed, r.owned, r.missing, r.nothing, !r.ack.IsZero())
 	b.u(uint64(len(r.earlier) + 1))
 	for i := range r.earlier {
 		b.position(&r.earlier[i])
@@ -386,7 +387,7 @@ func (w *world) key(b buf) buf {
 		b = append(b, e.receivers, e.opens, e.ends, e.sock, e.frame, e.seen)
 		b.flag(e.wrote, e.durable)
 	}
-	b = append(b, w.frames, w.closes, w.deaths, w.gateDeaths, w.giveUps, w.hastes, w.drains)
+	b = append(b, w.frames, w.closes, w.deaths, w.gateDeaths, w.giveUps, w.hastes, w.drains, w.doubts, w.calls)
 	for _, m := range w.bag {
 		b = append(b, m.kind, m.gate)
 		b.flag(m.flag)

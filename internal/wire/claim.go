@@ -100,6 +100,33 @@ func (c *Client) Activate(ctx context.Context, id Address) (token uint64, err er
 	return reply.Token, nil
 }
 
+// Check is Activate for a gateway that may lack something. If nobody owns the object and the gateway lacks nothing, it
+// returns true, and the object stays without an owner. No two checks share an answer: it counts for what has happened
+// before its question.
+func (c *Client) Check(ctx context.Context, id Address, heard *Heard) (whole bool, token uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timing.Claim)
+	defer cancel()
+	reply, err := c.claimObject(ctx, id, Claim{Heard: heard})
+	if err != nil || !reply.Owned {
+		return err == nil && reply.Whole, 0, err
+	}
+	return false, reply.Token, nil
+}
+
+// claimObject has a host of the nearest region take the claim of an object.
+func (c *Client) claimObject(ctx context.Context, id Address, claim Claim) (*ClaimReply, error) {
+	first := c.region(string(id.Class()))
+	if id.Near != "" && id.Near != first.region {
+		first = place{region: id.Near, trip: farTrip}
+	}
+	claim.Class, claim.ID, claim.Name = string(id.Class()), id.String(), id.Name
+	reply, err := c.claim(ctx, first, claim)
+	if err == nil && reply.Owned && c.Plausible(reply.Token) {
+		c.tokens.Add(id.Key(), reply.Token) // a higher known token was forged
+	}
+	return reply, err
+}
+
 // activate is Activate for a maker. With resume it lifts the object's quarantine. The first
 // of several who wait for one claim counts as the object's maker.
 func (c *Client) activate(ctx context.Context, id Address, resume bool, maker Maker) (*ClaimReply, error) {
@@ -110,14 +137,7 @@ func (c *Client) activate(ctx context.Context, id Address, resume bool, maker Ma
 	result := c.claims.DoChan(flight, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Timing.Claim)
 		defer cancel()
-		first := c.region(string(id.Class()))
-		if id.Near != "" && id.Near != first.region {
-			first = place{region: id.Near, trip: farTrip}
-		}
-		reply, err := c.claim(ctx, first, Claim{Class: string(id.Class()), ID: id.String(), Name: id.Name, Resume: resume})
-		if err == nil && reply.Owned && c.Plausible(reply.Token) {
-			c.tokens.Add(id.Key(), reply.Token) // a higher known token was forged
-		}
+		reply, err := c.claimObject(ctx, id, Claim{Resume: resume})
 		if err == nil && reply.Owned && reply.New && maker != nil {
 			maker.Made()
 		}

@@ -26,7 +26,7 @@ func fill(t *rapid.T, v reflect.Value) {
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(rapid.Int64Range(1, 1<<62).Draw(t, "number"))
-	case reflect.Uint8, reflect.Uint64:
+	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
 		v.SetUint(rapid.Uint64Range(1, 1<<(8*v.Type().Size()-1)).Draw(t, "number"))
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), rapid.IntRange(1, 3).Draw(t, "length"), 3))

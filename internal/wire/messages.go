@@ -287,6 +287,8 @@ type Claim struct {
 	Name   string
 	Lost   uint64 // an announcement to all hosts of the class, without an answer: the token of an owner whose predecessor was lost with an event in hand
 	Resume bool   // an operator lifts the object's quarantine
+
+	Heard *Heard // of a gateway that may lack something: it does not need the claim if it lacks nothing. nil: it is needed
 }
 
 func (m *Claim) fields(c *coder) {
@@ -295,6 +297,18 @@ func (m *Claim) fields(c *coder) {
 	text(c, 3, &m.Name)
 	number(c, 4, &m.Lost)
 	c.bool(5, &m.Resume)
+	optional(c, 6, &m.Heard)
+}
+
+// Heard is how far a gateway is in the streams of an object's owners.
+type Heard struct {
+	Gateway   string
+	Positions []LanePosition // without heads
+}
+
+func (h *Heard) fields(c *coder) {
+	text(c, 1, &h.Gateway)
+	parts(c, 2, &h.Positions)
 }
 
 // ClaimReply answers a Claim.
@@ -312,6 +326,8 @@ type ClaimReply struct {
 	Busy  bool   // the claim is under way: another answer follows
 
 	New bool // with Owned: there was no record of the object
+
+	Whole bool // nobody owns the object, and the gateway of Heard lacks nothing
 }
 
 func (r *ClaimReply) fields(c *coder) {
@@ -326,6 +342,7 @@ func (r *ClaimReply) fields(c *coder) {
 	c.bool(9, &r.Busy)
 	text(c, 10, &r.Ref)
 	c.bool(12, &r.New)
+	c.bool(13, &r.Whole)
 }
 
 // why returns the reason for which the object is not owned.

@@ -154,12 +154,29 @@ type LaneHeads struct {
 	Host  string
 	Heads []Reached // lanes with unacknowledged pushes
 	Quiet []Reached // lanes of objects whose pushes are all acknowledged
+
+	Ended []Ended // incarnations that have ended lately
+}
+
+// MaxEnded is how many incarnations a LaneHeads says to have ended. One that is left out ends with others that are named.
+const MaxEnded = 64
+
+// Ended is an incarnation whose lease has ended, or seems to have.
+type Ended struct {
+	Incarnation string
+	Beat        uint64 // how often the lease had been renewed, as far as the sender knows
+}
+
+func (e *Ended) fields(c *coder) {
+	text(c, 1, &e.Incarnation)
+	number(c, 2, &e.Beat)
 }
 
 func (h *LaneHeads) fields(c *coder) {
 	text(c, 1, &h.Host)
 	c.reached(2, &h.Heads)
 	c.reached(3, &h.Quiet)
+	parts(c, 4, &h.Ended)
 }
 
 // LaneAcks reports how far a gateway is in lanes of one host, and from which number on it asks for

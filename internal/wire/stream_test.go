@@ -52,7 +52,8 @@ func lanes(t *rapid.T) []message {
 		push.Next = append(push.Next, LaneBody{Acks: reached(), Ops: push.Ops})
 	}
 	return []message{
-		push, &LaneHeads{Host: text(), Heads: reached(), Quiet: reached()}, &LaneAcks{Gateway: text(), Acks: reached(), Resend: reached(), Answered: []LaneAnswered{{small(), reached()}}},
+		push, &LaneHeads{Host: text(), Heads: reached(), Quiet: reached(), Ended: []Ended{{text(), number()}}}, &LaneAcks{Gateway: text(), Acks: reached(), Resend: reached(), Answered: []LaneAnswered{{small(), reached()}}},
+		&Claim{Class: text(), ID: text(), Heard: &Heard{Gateway: text(), Positions: []LanePosition{{Token: number(), Received: number()}}}},
 		&Which{Lane: small(), Object: text(), Token: number(), Host: text()},
 		&Held{
 			Lane: small(), Gateway: text(), Object: text(), Token: number(), Region: text(),

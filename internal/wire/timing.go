@@ -2,10 +2,10 @@ package wire
 
 import "time"
 
-// Timing is all durations of gateways and hosts. Zero fields mean the defaults. Gateways
-// and hosts that share a NATS must agree on TTL and Margin.
+// Timing is all durations of gateways and hosts. Zero fields mean the defaults. Hosts that share a NATS may differ in
+// TTL, because a lease says how long it lasts.
 type Timing struct {
-	TTL    time.Duration // 3 s: a host's lease, renewed every third of it. Failover after a crash takes TTL + Margin
+	TTL    time.Duration // 3 s, at most 10 min: a host's lease, renewed every third of it. Failover after a crash takes TTL + Margin
 	Margin time.Duration // TTL/10: the most that two clocks may differ by over one TTL; also the holder's safety
 
 	Commit time.Duration // 2 s: how long one read of a record, or setting an alarm, may take

@@ -252,8 +252,8 @@ func (c *eventContext) sign(a *asking, to string, req *wire.Request, cancel cont
 	}
 	id := a.run.Name(o.id.Key(), c.ID(), to, what...)
 	now := time.Now()
-	line, _ := o.in.bus.Line(now)
-	n, ok := o.asks.Ask(&a.run, to, id, line, c.long(), now)
+	connection, _ := o.in.bus.Connection(now)
+	n, ok := o.asks.Ask(&a.run, to, id, connection, c.long(), now)
 	if !ok {
 		return id, objects.Errorf(objects.Overloaded, "too many questions to this object are not settled")
 	}
@@ -291,8 +291,8 @@ func (o *object) endAsking(c *eventContext) {
 // settleAsks notes that an event is durable. With mu held.
 func (o *object) settleAsks(a *asking) {
 	now := time.Now()
-	line, _ := o.in.bus.Line(now)
-	o.asks.Settle(&a.run, line, now)
+	connection, _ := o.in.bus.Connection(now)
+	o.asks.Settle(&a.run, connection, now)
 	o.sendSettled(now)
 }
 

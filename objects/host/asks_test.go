@@ -19,7 +19,7 @@ import (
 	"holdfast/objects/host/internal/record"
 )
 
-// pals ask each other. What one does when it is called is its script's, by name.
+// pals ask each other. A pal does what the script of its name says.
 const palClass objects.Class = "pal"
 
 var (
@@ -49,7 +49,7 @@ func (*pal) add(tx *objects.Tx, n int) (int, error) {
 
 func (*pal) read(tx *objects.Tx, _ objects.None) (int, error) { return counter.Get(tx), nil }
 
-// WebSocketClose runs the script that an object has when it is asked.
+// WebSocketClose runs the object's script.
 func (p *pal) WebSocketClose(tx *objects.Tx, _ objects.Socket, _ objects.Close) error {
 	_, err := p.do(tx, nil)
 	return err
@@ -61,7 +61,7 @@ func (*pal) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
 	return err
 }
 
-// district is hosts of pals at one bus and store, and a worker that asks them.
+// district is hosts of pals on one bus and store, and a worker that asks them.
 type district struct {
 	t      *testing.T
 	bus    *memoryBus
@@ -72,14 +72,14 @@ type district struct {
 	hosts map[string]*world
 }
 
-// lives reports whether a host does.
+// lives reports whether a host runs.
 func (d *district) lives(name string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.hosts[name] != nil
 }
 
-// loses has the bus lose what lost says.
+// loses makes the bus lose the messages for which lost returns true.
 func (d *district) loses(lost func(subject, reply string, data []byte) bool) {
 	d.bus.mu.Lock()
 	defer d.bus.mu.Unlock()
@@ -94,7 +94,7 @@ func (d *district) kept(host, name string) (kept int, owes bool) {
 	return len(o.memory.callee().Kept), !o.asks.Idle()
 }
 
-// inDistrict runs a story where hosts a and b serve the objects of these names.
+// inDistrict runs a test in which hosts a and b serve the objects of these names.
 func inDistrict(t *testing.T, story func(t *testing.T, d *district), hosts ...string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -129,7 +129,7 @@ func (d *district) start(name string) *world {
 	return w
 }
 
-// crash ends a host without a word. Its objects may be claimed.
+// crash ends a host at once. Its objects may be claimed.
 func (d *district) crash(name string) {
 	d.t.Helper()
 	d.mu.Lock()
@@ -147,7 +147,7 @@ func palID(name string) objects.ID {
 	return id
 }
 
-// own has a host own an object.
+// own makes a host claim an object.
 func (d *district) own(host, name string) *object {
 	d.t.Helper()
 	w := d.hosts[host]
@@ -162,10 +162,10 @@ func (d *district) own(host, name string) *object {
 	return o
 }
 
-// object returns one that a host has.
+// object returns an object of a host.
 func (d *district) object(host, name string) *object { return d.hosts[host].in.find(palID(name).Key()) }
 
-// does sets what an object does when it is asked to.
+// does sets an object's script.
 func (d *district) does(name string, script func(tx *objects.Tx) (string, error)) {
 	palScripts.Store(name, script)
 }
@@ -186,7 +186,7 @@ func (d *district) ask(name string, req wire.Request) (*wire.Reply, error) {
 	return reply, err
 }
 
-// count returns what an object has counted.
+// count returns an object's count.
 func (d *district) count(name string) int {
 	d.t.Helper()
 	reply, err := d.ask(name, wire.Request{Call: "read"})
@@ -198,7 +198,7 @@ func (d *district) count(name string) int {
 
 func (d *district) record(name string) *record.Record { return d.store.record(palID(name).Key()) }
 
-// adds has an object add to another, and to itself, and answer with both.
+// adds makes an object add to another object and to itself, and answer with both counts.
 func adds(to string) func(tx *objects.Tx) (string, error) {
 	return func(tx *objects.Tx) (string, error) {
 		counter.Set(tx, counter.Get(tx)+1)
@@ -561,7 +561,7 @@ func TestWhatIsRefusedIsToldWithItsCodeAndWhoRefused(t *testing.T) {
 	}, "a")
 }
 
-// What an earlier event wrote is not durable yet when the next event asks because of it.
+// The write of an earlier event is not durable yet when the next event asks because of it.
 func TestAnAskWaitsForWhatItsEventMayHaveRead(t *testing.T) {
 	inDistrict(t, func(t *testing.T, d *district) {
 		d.own("a", "order")
@@ -670,7 +670,7 @@ func TestOnlyAHostMaySayWhatObjectsAsk(t *testing.T) {
 	}, "a")
 }
 
-// An answer that has to be kept has a size. One that changed nothing is not kept.
+// An answer that has to be kept has a limit. The answer of an event that changed nothing is not kept.
 func TestAnAnswerThatIsKeptHasASize(t *testing.T) {
 	inDistrict(t, func(t *testing.T, d *district) {
 		writes := false
@@ -791,7 +791,7 @@ func TestEndsOfSocketsThatCrossAreResolvedWithOneEffect(t *testing.T) {
 	}, "a", "b")
 }
 
-// What waits for the one that crosses is asked by goroutines, and its handler takes no notice of their errors.
+// Goroutines send the asks that cross, and the handler ignores their errors.
 func TestAnEventThatGivesWayRunsAgainWhateverItsHandlerSays(t *testing.T) {
 	inDistrict(t, func(t *testing.T, d *district) {
 		runs := make(map[string]*int)

@@ -15,7 +15,7 @@ import (
 	"holdfast/objects"
 )
 
-// hose is an object that tells others many things.
+// hose is an object that sends many told messages.
 type hose struct{}
 
 const hoseClass objects.Class = "hose"

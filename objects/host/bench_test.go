@@ -21,7 +21,7 @@ type table struct{}
 
 const tableClass objects.Class = "table"
 
-// change is what to do to a table: the first Seats get a value made of Turn.
+// change is a change of a table: the first Seats seats get a value made of Turn.
 type change struct{ Seats, Turn int }
 
 var (
@@ -119,7 +119,7 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
-// BenchmarkRead measures the same way without a put.
+// BenchmarkRead measures the same without a put.
 func BenchmarkRead(b *testing.B) {
 	ask := asker(b)
 	ask(b, "a", "peek", nil)
@@ -167,7 +167,7 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 }
 
-// BenchmarkNote measures what a socket that comes costs the record, less the put.
+// BenchmarkNote measures what a new socket costs the record, without the put.
 func BenchmarkNote(b *testing.B) {
 	for _, n := range []int{1, 100, 1000, 10_000} {
 		b.Run(fmt.Sprint("sockets=", n), func(b *testing.B) {

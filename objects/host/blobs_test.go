@@ -20,7 +20,7 @@ type attic struct{}
 
 const atticClass objects.Class = "attic"
 
-// thingOf says what is appended: so many bytes of what follows from the seed, from one byte on.
+// thingOf describes appended bytes: Size bytes of the seed's sequence, from one offset on.
 type thingOf struct {
 	Seed     uint64
 	From, To int
@@ -81,7 +81,7 @@ func (*attic) check(tx *objects.Tx, t thingOf) (string, error) {
 	return differs(content, t), nil
 }
 
-// slow opens the blob, and has a task read it.
+// slow opens the blob, and lets a task read it.
 func (*attic) slow(tx *objects.Tx, t thingOf) (objects.None, error) {
 	content, ok := trunk.Open(tx)
 	if !ok {
@@ -196,7 +196,7 @@ func TestABlobIsStreamedThroughTheStore(t *testing.T) {
 	}
 }
 
-// What is read of a large object is read as the loop goes: a loop that stops reads no more.
+// A large object is read as the loop goes: a loop that stops reads no further.
 func TestARangeReadsNoFurtherThanItsLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newMemoryStore()

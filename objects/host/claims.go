@@ -1,12 +1,14 @@
 package host
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"holdfast/internal/stream"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/internal/engine"
@@ -43,6 +45,16 @@ func (in *incarnation) answerClaim(msg *nats.Msg) {
 		notice.Stop()
 		send(reply)
 	}
+	take := func() { in.takeClaim(id, class, &claim, answer) }
+	if claim.Heard != nil && in.find(id.Key()) == nil {
+		in.check(id.Key(), claim.Heard, take, answer)
+	} else {
+		take()
+	}
+}
+
+// takeClaim claims the object, and answers when that is decided.
+func (in *incarnation) takeClaim(id objects.ID, class *engine.Class, claim *wire.Claim, answer func(wire.ClaimReply)) {
 	for {
 		o := in.object(wire.Address{ID: id}.Named(claim.Name), class)
 		if o == nil {
@@ -57,6 +69,59 @@ func (in *incarnation) answerClaim(msg *nats.Msg) {
 		}
 		in.forget(o) // it ended between the two lines above
 	}
+}
+
+// checks is how many records are read at a time for gateways that may lack something. A gateway that is refused
+// asks again.
+const checks = 256
+
+// check reads the object's record, and has the claim taken unless nobody owns the object and the gateway lacks nothing.
+func (in *incarnation) check(key string, heard *wire.Heard, take func(), answer func(wire.ClaimReply)) {
+	select {
+	case in.checking <- struct{}{}:
+	default:
+		answer(wire.ClaimReply{Failure: "too many gateways ask what they lack"})
+		return
+	}
+	in.tasks.Go(func() {
+		defer in.recover(key)
+		defer func() { <-in.checking }()
+		ctx, cancel := context.WithTimeout(in.work, in.timing.Commit)
+		defer cancel()
+		switch lacks, err := in.lacks(ctx, key, heard); {
+		case err != nil:
+			answer(wire.ClaimReply{Failure: "the record cannot be read"})
+		case lacks:
+			take()
+		default:
+			answer(wire.ClaimReply{Whole: true})
+		}
+	})
+}
+
+// lacks reports whether somebody may own the object, or the gateway may lack something of what the record shows. The
+// record is asked of its leader, so it has all that the lost owner can have made durable. A gateway that has the newest
+// push of the record has all: what no put covers has been seen by nobody, or by a gateway that has the object claimed.
+func (in *incarnation) lacks(ctx context.Context, key string, heard *wire.Heard) (bool, error) {
+	rec, _, err := in.store.Read(ctx, key)
+	if err == nil && rec != nil && rec.Owner != "" {
+		owner := rec.Owner
+		if in.live(ctx, owner) {
+			return true, nil
+		}
+		rec, _, err = in.store.Read(ctx, key) // what the owner put before its lease ended is there now
+		if err == nil && rec != nil && rec.Owner != owner {
+			return true, nil
+		}
+	}
+	if err != nil || rec == nil {
+		return true, err
+	}
+	positions := make([]stream.Position, 0, len(heard.Positions))
+	for _, p := range heard.Positions {
+		positions = append(positions, stream.Position{Token: p.Token, Received: p.Received})
+	}
+	return stream.Misses(entriesOf(rec.Gateways), heard.Gateway, positions), nil
 }
 
 // answerRollCall answers that this host lives. A gateway sends its claim to the host that

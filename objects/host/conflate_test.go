@@ -18,7 +18,7 @@ func (w *world) enter(socket, gateway string) {
 	w.openAt("room", socket, gateway, "/?conflated")
 }
 
-// say sends a frame, as the gateway numbers it.
+// say sends a frame with the gateway's next number.
 func (w *world) say(socket, gateway, text string) uint64 {
 	g := w.bus.gateway(gateway)
 	g.mu.Lock()
@@ -32,7 +32,7 @@ func (w *world) say(socket, gateway, text string) uint64 {
 	return seq
 }
 
-// heard returns what a socket has got so far.
+// heard returns the messages of a socket so far.
 func (w *world) heard(socket, gateway string) []string {
 	synctest.Wait()
 	g := w.bus.gateway(gateway)
@@ -131,7 +131,7 @@ func TestWhoDidNotAskGetsEachValueAndTheOrderIsThatOfSending(t *testing.T) {
 	})
 }
 
-// The owner dies while a value waits of which nobody has seen anything: the frame is not acknowledged, and the next owner
+// The owner dies while a value waits that nobody has seen: the frame is not acknowledged, and the next owner
 // gets it again.
 func TestAValueThatWaitsAtTheDeathOfItsOwnerIsSentByTheNext(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -156,7 +156,7 @@ func TestAValueThatWaitsAtTheDeathOfItsOwnerIsSentByTheNext(t *testing.T) {
 	})
 }
 
-// The owner dies while a value waits that is owed: what it came with is durable, or was seen. The sockets that lack the
+// The owner dies while an owed value waits: other effects of its event are durable, or were seen. The sockets that lack the
 // value close.
 func TestASocketThatLacksAValueOfADeadOwnerIsClosed(t *testing.T) {
 	for name, sends := range map[string]func(w *world){

@@ -9,7 +9,7 @@ import (
 	"holdfast/objects/internal/engine"
 )
 
-// What an event is known by is the same at the next owner, which gets a copy of the request, or reads the alarm.
+// An event's identity is the same at the next owner, which gets a copy of the request, or reads the alarm.
 func TestAnEventHasOneNameAndOneTimeAtAllOwners(t *testing.T) {
 	set := engine.Alarm{At: time.UnixMilli(5000), Number: 7}
 	id, err := objects.Class("guest").ID("ada")

@@ -101,7 +101,7 @@ func TestAClientsKeyIsKnownForADay(t *testing.T) {
 	}
 }
 
-// Whoever sends many keys forgets keys of his own, and nobody else's.
+// A client that sends many keys displaces only its own.
 func TestNobodyPushesOutAnothersKeys(t *testing.T) {
 	a := answers{}
 	key := func(who string, n int) string { return who + "." + fmt.Sprint(n) }
@@ -136,7 +136,7 @@ func TestNobodyPushesOutAnothersKeys(t *testing.T) {
 	}
 }
 
-// A record that an earlier version has written names nobody in its keys.
+// Keys in a record of an earlier version name no client.
 func TestAKeyOfTheOldFormIsKnownUntilItIsADayOld(t *testing.T) {
 	a := answers{}
 	a.add(record.Answer{Key: "abc", At: now}, now)

@@ -30,20 +30,21 @@
 //
 //	mailbox    what waits for the object, and its stage
 //	claim      the record that is being claimed; nil once the object is served
-//	term       what the claim has made the object: epoch, token, since when
-//	memory     state, alarm, answers that are remembered, the instance
-//	committer  what package owner has decided, the put under way, the batch, the wake-up
-//	outbox     what may not leave yet
-//	sockets    open sockets, ends that are to be told, sessions, conflated values, streams to gateways
-//	questions  what the object has asked others
-//	told       what it has told others and itself
-//	tasks      tasks and streams that its events have begun
-//	upkeep     the merge and the purge beside its commits
-//	waiters    who waits for something of it
+//	term       the result of the claim: epoch, token, since when
+//	memory     state, alarm, remembered answers, the instance
+//	committer  package owner's state, the put under way, the batch, the wake-up
+//	outbox     outputs that may not leave yet
+//	sockets    open sockets, ends that the object has yet to be told, sessions, conflated values, streams to gateways
+//	questions  the object's asks that are not settled
+//	told       messages that the object has told others and itself
+//	tasks      tasks and streams that the object's events have begun
+//	upkeep     the merge and the purge beside the object's commits
+//	waiters    goroutines and gateways that wait for something about the object
 //
 // Where the doing fills a file, the file has the name of what is done: commit.go is the
-// goroutine at the store, links.go the lanes to gateways, tells.go and tells_receive.go the
-// told messages, resume.go the sockets that come back.
+// goroutine at the store, links.go the lanes to gateways, sockets_lanes.go the sockets' side
+// of these, tells.go and tells_receive.go the told messages, resume.go the sockets that come
+// back.
 //
 // # Stages
 //

@@ -121,7 +121,7 @@ func TestAGatewaysGoodbyeDuringAClaimEndsItsSockets(t *testing.T) {
 	})
 }
 
-// Whoever could say goodbye in a gateway's name ended all of its sockets.
+// A forged goodbye of a gateway ended all of the gateway's sockets.
 func TestAForgedGoodbyeEndsNoSocketOfAGatewayThatLives(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own("room")
@@ -431,7 +431,7 @@ func TestAnswersOfALostGatewayAreForgotten(t *testing.T) {
 	})
 }
 
-// A store that takes a millisecond for everything is asked by no more objects at once than it can answer in time.
+// No more objects use a store at once than the store can answer in time, though each request takes it a millisecond.
 func TestAHostOfManyObjectsReleasesAllOfThemToABusyStore(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		const n = 1000

@@ -12,11 +12,11 @@ import (
 	"testing"
 )
 
-// parts are what an object is made of. Each alone uses its fields, so that whoever reads its methods has read all that
-// happens to it.
+// parts are the parts of an object. Only the methods of a part use its fields, so that these methods show everything that
+// happens to the fields.
 var parts = []string{"mailbox", "outbox", "committer", "claim", "memory", "sockets", "told", "tasks", "waiters", "upkeep", "questions"}
 
-// noImports finds no package: of what other packages have, nothing has to be known.
+// noImports finds no package: the types of other packages are not needed.
 type noImports struct{}
 
 func (noImports) Import(string) (*types.Package, error) { return nil, errors.New("not needed") }

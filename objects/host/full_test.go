@@ -30,7 +30,7 @@ func (s *shelf) fill(tx *objects.Tx, _ objects.None) (objects.None, error) {
 	return nil, nil
 }
 
-// incompressible returns text that takes as many bytes in a store as here, nearly.
+// incompressible returns text that a store cannot compress.
 func incompressible(n int) string {
 	var b strings.Builder
 	for b.Len() < n {
@@ -48,8 +48,8 @@ func (s *shelf) clear(tx *objects.Tx, _ objects.None) (objects.None, error) {
 	return nil, nil
 }
 
-// Objects of 50 kB fill a store of 400 kB. Who writes then is told so within a second, and
-// that nothing happened; all else goes on, and all is well again when there is room.
+// Objects of 50 kB fill a store of 400 kB. A request that writes then is refused within a second, and
+// nothing happens; everything else goes on, and writes succeed again when there is room.
 func TestWhoeverWritesToAFullStoreIsToldSoAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

@@ -41,6 +41,26 @@ func (in *incarnation) onBeat(msg *nats.Msg) {
 	in.noteGateway(beat.Gateway, beat.Bye)
 	if !beat.Bye {
 		in.probeGateway(beat.Gateway)
+		in.tellEnded(beat.Gateway)
+	}
+}
+
+// tellEnded tells a gateway that has just beaten which incarnations have ended lately. What one of them sent last may be
+// lost, and nobody else knows of it. Each is told with several beats, so that one message less does no harm. An
+// incarnation whose own lease is not valid says nothing about others.
+func (in *incarnation) tellEnded(gateway string) {
+	all := in.ended(wire.MissedBeats * in.timing.Beat)
+	if _, valid := in.lease.Valid(); !valid {
+		return
+	}
+	heads := wire.LaneHeads{Host: in.id}
+	for _, e := range all {
+		if e.Incarnation != in.id && len(heads.Ended) < wire.MaxEnded {
+			heads.Ended = append(heads.Ended, wire.Ended{Incarnation: e.Incarnation, Beat: e.Beat})
+		}
+	}
+	if len(heads.Ended) > 0 {
+		in.logSendError(wire.Publish(in.bus, wire.GatewaySubject(gateway, wire.Heads), &heads))
 	}
 }
 

@@ -97,7 +97,7 @@ func BenchmarkHistoryRestore(b *testing.B) {
 	b.ReportMetric(float64(written)/commits, "written-B/commit")
 }
 
-// reportTimes reports how long things took, by their names.
+// reportTimes reports percentiles of times, by name.
 func reportTimes(b *testing.B, times map[string][]time.Duration) {
 	for what, took := range times {
 		slices.Sort(took)
@@ -214,7 +214,7 @@ func (o *largeObject) restore(at state.Moment) {
 	o.put()
 }
 
-// purge purges what nobody names.
+// purge purges entries that no head names.
 func (o *largeObject) purge() {
 	o.settle()
 	spans := o.state.Doomed(time.Now(), 0)

@@ -18,7 +18,7 @@ import (
 	"holdfast/objects/host/internal/state"
 )
 
-// ledger is an object whose past is kept.
+// ledger is an object with a history.
 type ledger struct{ lines int }
 
 const ledgerClass objects.Class = "ledger"
@@ -229,7 +229,7 @@ func TestAnObjectIsPutBackToABookmarkAndTheRestoreIsTakenBack(t *testing.T) {
 	}
 }
 
-// What was told, remembered and set does not go back, and what was told later has numbers of its own; the next owner finds it so, too.
+// Told messages, remembered answers and alarms do not go back, and later messages have new numbers; the next owner finds the same.
 func TestARestoreLeavesMessagesAnswersAndTheAlarmAsTheyAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, clock := newMemoryStore(), newMemoryClock()
@@ -283,7 +283,7 @@ func TestARestoreLeavesMessagesAnswersAndTheAlarmAsTheyAre(t *testing.T) {
 	})
 }
 
-// restore asks for a restore as an operator does.
+// restore requests a restore as an operator does.
 func (w *ledgerWorld) restore(name string, at state.Moment) (wire.Restored, error) {
 	reply := w.request(name, &wire.Request{Kind: wire.Restore, Body: wire.Encode(&wire.RestoreBody{At: int64(at)})})
 	var done wire.Restored
@@ -450,7 +450,7 @@ func (w *ledgerWorld) copyOf(id objects.ID, req *wire.Request) *wire.Reply {
 	}
 }
 
-// own has the ledger claimed.
+// own makes the host claim the ledger.
 func (w *ledgerWorld) own(name string) {
 	w.t.Helper()
 	claimed := make(chan wire.ClaimReply, 1)
@@ -494,7 +494,7 @@ func TestARestoreOfWhatIsNotKnownSaysSo(t *testing.T) {
 	})
 }
 
-// Old states go when they are older than the history is kept, and with them what only they named.
+// States that are older than the history is kept are removed, with the entries that only they named.
 func TestHistoryExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, clock := newMemoryStore(), newMemoryClock()
@@ -616,7 +616,7 @@ func TestWhateverPutAHostDiesAtARestoreHappensOnceOrNotAtAll(t *testing.T) {
 	}
 }
 
-// A database goes back as a whole, at the same moment as the keys beside it, at whatever owner.
+// A database goes back as a whole, to the same moment as the keys beside it, at every owner.
 func TestADatabaseAndItsKeysGoBackTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, clock := newMemoryStore(), newMemoryClock()

@@ -147,6 +147,9 @@ func newHost(cfg Config) (*Host, error) {
 		class.Life = class.Life.Or(engine.Life{Hibernate: h.timing.Hibernate, Evict: h.timing.Evict, Queue: h.timing.Silence / 2})
 		h.classes[class.Name] = &class
 	}
+	if h.timing.TTL > lease.LongestTTL {
+		return nil, fmt.Errorf("timing: TTL is %v, at most %v", h.timing.TTL, lease.LongestTTL)
+	}
 	h.terms = lease.Timing{TTL: h.timing.TTL, Margin: h.timing.Margin, Lapse: lapse * h.timing.TTL}
 	h.metrics, h.counters = newMetrics(cfg.Metrics, h.cfg.Region), make(map[string]*classCounters)
 	for class := range h.classes {
@@ -290,7 +293,7 @@ func (h *Host) make(ctx context.Context) error {
 // function runs.
 func (h *Host) runIncarnation(ctx context.Context) error {
 	id := nuid.Next()
-	info := lease.Info{Host: h.cfg.Name, Region: h.cfg.Region, PID: os.Getpid()}
+	info := lease.Info{Host: h.cfg.Name, Region: h.cfg.Region, PID: os.Getpid(), TTL: (h.terms.TTL + time.Millisecond - 1).Milliseconds()}
 	info.Classes, info.Reads = slices.Sorted(maps.Keys(h.classes)), record.Version
 	h.log.Info("incarnation began", "host", h.cfg.Name, "region", h.cfg.Region, "incarnation", id)
 	echo, err := lease.OpenLoop(h.cfg.State, h.cfg.Serve, id)
@@ -320,7 +323,7 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 			_, valid := holder.Valid()
 			return !valid || h.others.Live(ctx, other) // a host that could not renew its own lease cannot judge others
 		}
-		in.first, in.ends = h.others.First, h.others.Ends
+		in.first, in.ends, in.ended = h.others.First, h.others.Ends, h.others.EndedWithin
 		in.wide = h.wide
 		err = in.run(ctx)
 		if errors.Is(err, lease.ErrLost) {

@@ -95,7 +95,7 @@ func (o *object) idleCheck(now time.Time) bool {
 		}
 	case o.tasks.run():
 		next = now.Add(life.Soonest())
-	case idle >= life.Evict && !o.told.busy():
+	case idle >= life.Evict && !o.told.busy() && (o.sockets == nil || o.sockets.Quiet()):
 		return true
 	case idle < life.Hibernate && o.memory.handler() != nil:
 		next = used.Add(life.Soonest())

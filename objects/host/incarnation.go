@@ -49,6 +49,7 @@ type incarnation struct {
 	live   func(ctx context.Context, incarnation string) bool // whether another's may be
 	first  func(class string) string                          // the lowest live incarnation that runs the class
 	ends   func(within time.Duration) (n int, known bool)     // how many incarnations ended lately; false: not known
+	ended  func(within time.Duration) []lease.Gone            // incarnations that ended lately
 	wide   func() bool                                        // whether every host reads records with parts
 	client objectClient                                       // asks objects for this host, here or elsewhere
 
@@ -71,6 +72,7 @@ type incarnation struct {
 
 	restrictions restrictions
 	unreadable   unreadable
+	checking     chan struct{} // holds a token for each record that is read for a gateway that may lack something
 
 	cache   *state.Cache  // parts of large objects
 	merging chan struct{} // the host's
@@ -96,7 +98,7 @@ func newIncarnation(h *Host, id string) *incarnation {
 		telling: make(chan struct{}, maxTelling),
 		objects: make(map[string]*object), gateways: make(map[string]time.Time),
 		cache: h.cache, merging: h.merging, purging: make(chan struct{}, purges), wide: func() bool { return true },
-		restrictions: newRestrictions(h.classes),
+		restrictions: newRestrictions(h.classes), checking: make(chan struct{}, checks),
 	}
 }
 

@@ -213,7 +213,7 @@ func (in *Inspector) Hosts(ctx context.Context) ([]HostInfo, error) {
 	for incarnation, l := range leases {
 		hosts = append(hosts, HostInfo{
 			Incarnation: incarnation, Host: l.Host, Region: l.Region, Classes: l.Classes, PID: l.PID,
-			Renewed: l.Renewed, Live: now.Sub(l.Renewed) < in.timing.TTL,
+			Renewed: l.Renewed, Live: now.Sub(l.Renewed) < l.Lasts(in.timing.TTL),
 		})
 	}
 	slices.SortFunc(hosts, func(a, b HostInfo) int {

@@ -15,7 +15,7 @@ func (w *world) read(name string) chan *wire.Reply {
 	return w.ask(name, &wire.Request{Kind: wire.Call, Call: "read", Body: []byte("{}")})
 }
 
-// silent makes sure that a request is not answered for a while.
+// silent checks that a request is not answered for a time.
 func (w *world) silent(what string, reply chan *wire.Reply, d time.Duration) {
 	w.t.Helper()
 	timer := time.NewTimer(d)
@@ -27,7 +27,7 @@ func (w *world) silent(what string, reply chan *wire.Reply, d time.Duration) {
 	}
 }
 
-// takeOver has another host claim the object and count once.
+// takeOver makes another host claim the object and count once.
 func (w *world) takeOver(name string) {
 	w.t.Helper()
 	key := id(name).Key()

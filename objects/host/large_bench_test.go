@@ -163,7 +163,7 @@ func (o *largeObject) put(writes ...engine.Write) {
 	}
 }
 
-// run does a merge. One that the store has not answered is planned again.
+// run carries out a merge. If the store does not answer, the merge is planned again.
 func (o *largeObject) run(job *state.Job) {
 	err := job.Run(o.b.Context())
 	o.mu.Lock()
@@ -207,7 +207,7 @@ func (o *largeObject) settle() {
 
 func seatOf(n int) string { return fmt.Sprintf("seat/%08d", n) }
 
-// noise fills values: what cannot be compressed. Values of one benchmark are made by one goroutine.
+// noise fills values with bytes that cannot be compressed. One goroutine makes the values of one benchmark.
 var noise = mathrand.NewChaCha8([32]byte{1})
 
 // seatValue returns a value of so many bytes.

@@ -7,7 +7,7 @@ import (
 	"holdfast/internal/wire"
 )
 
-// looked returns how an object says that it is, and for how long.
+// looked returns the state that an object reports, and for how long it has lasted.
 func (w *world) looked(name string) (wire.Life, time.Duration) {
 	w.t.Helper()
 	r := <-w.ask(name, &wire.Request{Kind: wire.Look})

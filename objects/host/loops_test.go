@@ -8,7 +8,7 @@ import (
 	"holdfast/internal/wire"
 )
 
-// The bubble sees that all of them end with the incarnation.
+// The bubble checks that all of them end with the incarnation.
 func TestAfterACrowdAFewGoroutinesWaitForEventsAndNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

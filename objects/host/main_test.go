@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Tests that run beside others have a server, and wait for it: there may be more of them than processors.
+// Tests that run in parallel wait for their server, so there may be more of them than processors.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if err := flag.Set("test.parallel", "16"); err != nil {

@@ -18,7 +18,7 @@ import (
 	"holdfast/objects/internal/tells"
 )
 
-// lossy are messages of the kind that the bus of a test loses: the requests themselves, or the answers to them.
+// lossy selects the messages that a test's bus loses: requests of a kind, or the answers to them.
 type lossy struct {
 	mu       sync.Mutex
 	kind     wire.Kind
@@ -55,7 +55,7 @@ func (l *lossy) end() (lost int) {
 	return l.lost
 }
 
-// mark returns what "b" keeps of what "a" has told it.
+// mark returns b's mark of a.
 func (w *tellWorld) mark() (m tells.Mark, ok bool) {
 	w.t.Helper()
 	o := w.in.find(teller1("b").Key())
@@ -182,7 +182,7 @@ func TestAReceiverKeepsTheMarkOfASenderThatHasJustMoved(t *testing.T) {
 	})
 }
 
-// hub is the receiver of a crowd, and what its senders do.
+// hub is the receiver of many senders, and acts for these senders.
 type hub struct {
 	*tellWorld
 	id objects.ID
@@ -209,12 +209,12 @@ func (h *hub) ask(kind wire.Kind, call string, body []byte) *wire.Reply {
 	return reply
 }
 
-// tell has a sender tell its first message.
+// tell sends the first message of a sender.
 func (h *hub) tell(sender string) (code objects.Code) {
 	return h.ask(wire.Told, "", wire.Encode(&wire.Batch{From: sender, Born: 1, Messages: []wire.TellMessage{{N: 1, Call: "hear", Body: []byte("null")}}})).Code
 }
 
-// forget has a sender say that its message may be forgotten.
+// forget sends a sender's Forget.
 func (h *hub) forget(sender string) {
 	req := &wire.Request{Kind: wire.Forget, Gateway: h.in.id, Body: wire.Encode(&wire.ForgetBody{From: sender, Born: 1, Last: 1})}
 	if err := wire.Ask(h.bus, wire.ObjectHostSubject(h.id.Key()), fmt.Sprint(wire.InboxPrefix, h.in.id, ".", sender, ".1"), req); err != nil {

@@ -62,9 +62,9 @@ type bus interface {
 	// Connected reports whether anything can be heard.
 	Connected() bool
 
-	// Line returns a number that changes whenever the connection is made anew, and when the change was first seen;
+	// Connection returns a number that changes whenever the connection is made anew, and when the change was first seen;
 	// zero: never.
-	Line(now time.Time) (number uint64, since time.Time)
+	Connection(now time.Time) (number uint64, since time.Time)
 	// Remade returns a channel that gets a value whenever the connection has been made again, until stop is called.
 	Remade() (remade <-chan nats.Status, stop func())
 }
@@ -88,7 +88,7 @@ func newNatsBus(conn *nats.Conn) *natsBus {
 	return &natsBus{conn: conn, times: conn.Stats().Reconnects}
 }
 
-func (b *natsBus) Line(now time.Time) (number uint64, since time.Time) {
+func (b *natsBus) Connection(now time.Time) (number uint64, since time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if times := b.conn.Stats().Reconnects; times != b.times {

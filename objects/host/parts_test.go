@@ -15,12 +15,12 @@ import (
 	"holdfast/objects/host/internal/state"
 )
 
-// chest is an object that keeps as much as it is given.
+// chest is an object that stores as much as requested.
 type chest struct{}
 
 const chestClass objects.Class = "chest"
 
-// load is what to put into a chest: Keys from the first on, with values of Size bytes that begin with Mark. Size 0 deletes.
+// load is a change of a chest: Keys keys from the first on get values of Size bytes that begin with Mark. Size 0 deletes.
 type load struct {
 	First, Keys, Size int
 	Mark              string
@@ -48,7 +48,7 @@ func (c *chest) load(tx *objects.Tx, l load) (objects.None, error) {
 	return nil, nil
 }
 
-// count returns how many things begin with a mark.
+// count returns how many values begin with a mark.
 func (c *chest) count(tx *objects.Tx, mark string) (n int, _ error) {
 	for _, v := range things.All(tx) {
 		if strings.HasPrefix(v, mark) {
@@ -82,7 +82,7 @@ func newChestWorld(t *testing.T, store *memoryStore, incarnation string) *chestW
 	return &chestWorld{w, id}
 }
 
-// end stops the world in good order.
+// end stops the world in order.
 func (w *chestWorld) end() {
 	w.t.Helper()
 	if _, err := w.stop(); err != nil {
@@ -117,7 +117,7 @@ func (w *chestWorld) do(call string, in any) *wire.Reply {
 	return <-w.askOf(w.id, &wire.Request{Kind: wire.Call, Call: call, Body: body, Low: w.n + 1})
 }
 
-// must is do that has to succeed.
+// must is do for calls that have to succeed.
 func (w *chestWorld) must(call string, in any) string {
 	w.t.Helper()
 	r := w.do(call, in)
@@ -155,7 +155,7 @@ func (w *chestWorld) release() {
 	<-w.in.object(wire.Address{ID: w.id, Name: "c"}, w.in.classes[string(chestClass)]).awaitGoneIfClaimed()
 }
 
-// awaitGoneIfClaimed returns closed for a place that nobody has claimed.
+// awaitGoneIfClaimed returns a channel that is closed already if nobody has claimed the object.
 func (o *object) awaitGoneIfClaimed() <-chan struct{} {
 	if stage, _, _ := o.mailbox.activity(); stage == claiming {
 		done := make(chan struct{})
@@ -319,7 +319,7 @@ func TestAnObjectWithAMissingPartIsNotServed(t *testing.T) {
 	})
 }
 
-// As long as some host reads no records with parts, an object has to fit into one.
+// While a host cannot read records with parts, an object has to fit into one record.
 func TestNoPartsAreWrittenUntilEveryHostReadsThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newChestWorld(t, newMemoryStore(), "me")
@@ -372,7 +372,7 @@ func TestWhatWasLargeLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-// Many objects have something to merge at the same time. Their host merges two, the others wait, and all are merged in the end.
+// Many objects have a merge due at the same time. Their host merges two at a time, and all are merged in the end.
 func TestAHostMergesTwoObjectsAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many = 6

@@ -26,7 +26,7 @@ func (w *world) end() {
 	}
 }
 
-// askHost sends a question to the host, and returns where its answers will be.
+// askHost sends a request to the host, and returns the subject of its answers.
 func (w *world) askHost(claim wire.Claim) wire.ClaimReply {
 	w.t.Helper()
 	w.n++

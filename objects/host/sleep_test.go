@@ -108,7 +108,7 @@ func TestASleepingObjectTakesNoMoreThan704BytesItself(t *testing.T) {
 	})
 }
 
-// An answer is kept for as long as a copy of its request may arrive. An object that slept kept its last ones until the next put.
+// An answer is kept as long as a copy of its request may arrive. A sleeping object kept its last answers until the next put.
 func TestASleepingObjectForgetsAnswersThatNobodyAsksForAnyMore(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own("counter")

@@ -130,7 +130,7 @@ func TestASlowCommitClosesNoSocketOfABusyRoom(t *testing.T) {
 	}, func(c *Config) { c.Window = 256 << 10 })
 }
 
-// What waits for the put that proves the object, after a lapse of the lease, filled a window; no event ran any more.
+// After a lapse of the lease, outputs that waited for the proving put filled a window, and no event ran any more.
 func TestABusyRoomGoesOnAfterALapseOfTheLease(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own("room")
@@ -230,7 +230,7 @@ func TestAnAnswerSaysThatTheObjectWasWoken(t *testing.T) {
 	})
 }
 
-// What no gateway of ours sends is left out: the record has to stay readable.
+// Values that no gateway sends are left out: the record has to stay readable.
 func TestForgedDetailsOfASocketAreLeftOut(t *testing.T) {
 	for _, data := range []string{"", "{", "\xff", string(bytes.Repeat([]byte("1"), 20<<10))} {
 		if cleanPrincipal([]byte(data)) != nil || cleanAttachment([]byte(data)) != nil {

@@ -44,7 +44,7 @@ func TestWhateverHappensEveryObjectIsReachableAfterwardsAndCountsOnce(t *testing
 	})
 }
 
-// play lets a schedule happen, and returns what is wrong with what came of it.
+// play runs a schedule, and returns what is wrong with the result.
 func play(t *testing.T, schedule []step) (wrong []string) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -112,7 +112,7 @@ func play(t *testing.T, schedule []step) (wrong []string) {
 				synctest.Wait()
 			}
 		}
-		// Now nothing goes wrong any more.
+		// From here on nothing fails.
 		w.lease.resume()
 		w.bus.setFlush(0)
 		w.store.mu.Lock()
@@ -146,7 +146,7 @@ func play(t *testing.T, schedule []step) (wrong []string) {
 		if w.log.count("object dropped") > 0 {
 			wrong = append(wrong, "the host panicked")
 		}
-		// An event whose put did not land did not happen: its handler runs again.
+		// An event whose put did not land had no effect: its handler runs again.
 		again := 0
 		for _, s := range schedule {
 			if s.Do == "fault" || s.Do == "lapse" || s.Do == "lost add" {

@@ -62,7 +62,7 @@ func (s *testStore) dial() *nats.Conn {
 	return nc
 }
 
-// patience bounds everything that a test outside of a bubble waits for.
+// patience bounds every wait of a test outside of a bubble.
 const patience = 2 * time.Minute
 
 // eventually asks until the answer is yes.
@@ -129,7 +129,7 @@ func TestAlarmsGoOnWhenTheirConsumerOrStreamWasDeleted(t *testing.T) {
 	}
 }
 
-// As many of them as a consumer may have under way kept all alarms of the class from ringing.
+// As many of them as a consumer may have under way kept all alarms of the class from running.
 func TestForgedWakeUpsKeepNoAlarmFromRinging(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
@@ -188,7 +188,7 @@ func (*bell) Alarm(tx *objects.Tx, _ objects.AlarmInfo) error {
 	return nil
 }
 
-// What is kept in memory is gone with its server, and nobody says so.
+// Buckets in memory are lost with their server, and nothing reports that.
 func TestAlarmsGoOnWhenTheirServerCameBackWithoutMemory(t *testing.T) {
 	t.Parallel()
 	server, err := embedded.Start(t.Context(), embedded.Config{Port: -1})
@@ -301,7 +301,7 @@ func recordOf(t *testing.T, name string, size int) (string, []byte) {
 	return id.Key(), (&record.Record{Name: name, Epoch: 1, Commit: 1, Data: data}).Encode()
 }
 
-// decided does a put or a removal until what has become of it is known, as owners do. The key's revision was expect.
+// decided repeats a put or a removal until its fate is known, as owners do. The key's revision was expect.
 func decided(t *testing.T, records *record.Bucket, key string, expect uint64, do func() (uint64, error)) (uint64, error) {
 	t.Helper()
 	for i := range 100 {
@@ -582,26 +582,36 @@ func TestEntriesAreReadDirectlyAndRecordsFromTheLeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	spy := s.dial()
-	var direct, leader atomic.Int64
-	for subject, n := range map[string]*atomic.Int64{"$JS.API.DIRECT.GET.>": &direct, "$JS.API.STREAM.MSG.GET.>": &leader} {
-		if _, err := spy.Subscribe(subject, func(*nats.Msg) { n.Add(1) }); err != nil {
+	direct, leader := make(chan *nats.Msg, 64), make(chan *nats.Msg, 64) // a flush returns when they have all that was sent before
+	for subject, to := range map[string]chan *nats.Msg{"$JS.API.DIRECT.GET.>": direct, "$JS.API.STREAM.MSG.GET.>": leader} {
+		if _, err := spy.ChanSubscribe(subject, to); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := spy.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	asked := func(what string, wantDirect, wantLeader int64, ask func() error) {
-		t.Helper()
-		direct.Store(0)
-		leader.Store(0)
-		if err := ask(); err != nil {
-			t.Errorf("%s: %v", what, err)
-		}
+	questions := func() (d, l int) {
 		if err := errors.Join(s.js.Conn().Flush(), spy.Flush()); err != nil {
 			t.Fatal(err)
 		}
-		if d, l := direct.Load(), leader.Load(); d != wantDirect || l != wantLeader {
+		for len(direct) > 0 {
+			<-direct
+			d++
+		}
+		for len(leader) > 0 {
+			<-leader
+			l++
+		}
+		return d, l
+	}
+	asked := func(what string, wantDirect, wantLeader int, ask func() error) {
+		t.Helper()
+		questions()
+		if err := ask(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if d, l := questions(); d != wantDirect || l != wantLeader {
 			t.Errorf("%s: %d direct questions and %d to the leader, want %d and %d", what, d, l, wantDirect, wantLeader)
 		}
 	}
@@ -643,8 +653,10 @@ func TestEntriesAreReadDirectlyAndRecordsFromTheLeader(t *testing.T) {
 	}
 	eventually(t, "direct reads are allowed", allowed)
 	eventually(t, "an entry is read directly", func() bool {
-		direct.Store(0)
-		return entry() == nil && errors.Join(s.js.Conn().Flush(), spy.Flush()) == nil && direct.Load() == 1
+		questions()
+		err := entry()
+		d, _ := questions()
+		return err == nil && d == 1
 	})
 	asked("an entry, of any server", 1, 0, entry)
 	asked("an entry that is not there", 1, 1, missing)

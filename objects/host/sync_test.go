@@ -16,7 +16,7 @@ var (
 	syncRead  = objects.NewCall[bool, int](syncClass, "read")
 )
 
-// syncer tells what the store has of its counter.
+// syncer reports the stored value of its counter.
 type syncer struct{ store *memoryStore }
 
 func (*syncer) write(tx *objects.Tx, _ objects.None) (objects.None, error) {

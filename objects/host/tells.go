@@ -92,7 +92,7 @@ func (o *object) toldTimer() {
 // copiesUntil returns until when copies of messages may arrive that another owner of the object, or an earlier
 // connection of ours, has sent.
 func (o *object) copiesUntil(now time.Time) time.Time {
-	_, since := o.in.bus.Line(now)
+	_, since := o.in.bus.Connection(now)
 	return o.term.copiesUntil(since)
 }
 

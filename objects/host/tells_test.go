@@ -90,7 +90,7 @@ func (c *twinClient) Do(ctx context.Context, id wire.Address, req *wire.Request)
 	return nil, objects.Errorf(objects.Unknown, "no answer in time")
 }
 
-// tellBook is what objects of a test's class have done, for all incarnations.
+// tellBook records what the objects of a test have done, in all incarnations.
 type tellBook struct {
 	mu     sync.Mutex
 	fails  map[string]error // of the call "note", by its input
@@ -101,7 +101,7 @@ type tellBook struct {
 	worked chan error // what a task has got
 }
 
-// fail has "note" fail with this input, or succeed.
+// fail makes "note" fail with this input, or succeed.
 func (b *tellBook) fail(what string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -247,7 +247,7 @@ func (*teller) work(tx *objects.Tx, how string) (objects.None, error) {
 	return nil, nil
 }
 
-// tellWorld is a world of tellers, whose wake-ups ring.
+// tellWorld is a world of tellers, with wake-ups that are delivered.
 type tellWorld struct {
 	*world
 	client *twinClient
@@ -317,7 +317,7 @@ func (w *tellWorld) mustDo(name, call string, in string) {
 	}
 }
 
-// record returns what is stored of a teller.
+// record returns the stored record of a teller.
 func (w *tellWorld) record(name string) *record.Record { return w.store.record(teller1(name).Key()) }
 
 // reserved returns how many reserved keys of a kind a teller has stored.
@@ -735,14 +735,14 @@ func TestATellSurvivesTheDeathOfItsHostAfterEachCallOfTheStore(t *testing.T) {
 	}
 }
 
-// stopAfter has the store call stop after so many writes, and answer no more.
+// stopAfter makes the store call stop after so many writes, and answer nothing after that.
 func (s *memoryStore) stopAfter(writes int, stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.left, s.stop = writes, stop
 }
 
-// marks returns how many senders an object remembers.
+// marks returns of how many senders an object has a mark.
 func (w *tellWorld) marks(name string) int {
 	o := w.in.find(teller1(name).Key())
 	if o == nil {
@@ -844,7 +844,7 @@ func TestMarksOfManySendersTakeLittle(t *testing.T) {
 	runtime.KeepAlive(data)
 }
 
-// members of a crowd tell its hub something, each once.
+// Members of a crowd tell its hub one message each.
 type member struct{}
 
 var (
@@ -992,7 +992,7 @@ func (*shopper) step(tx *objects.Tx, to string) (objects.None, error) {
 	return nil, nil
 }
 
-// amountOf returns what is stored of an object of the checkout.
+// amountOf returns the stored amount of an object of the checkout.
 func amountOf(store *memoryStore, name, key string) string {
 	id, err := shopClass.ID(name)
 	if err != nil {

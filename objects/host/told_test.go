@@ -9,7 +9,7 @@ import (
 	"holdfast/objects/internal/tells"
 )
 
-// toldStore returns what an object stores that has told message 1 to another object, and what it knows of that.
+// toldStore returns the storage of an object that has told message 1 to another object, and its told.
 func toldStore(t *testing.T) (*told, *engine.Data) {
 	t.Helper()
 	m := engine.Told{N: 1, To: "guest.02", Call: "add"}

@@ -19,7 +19,7 @@ import (
 	"holdfast/objects/host/internal/state"
 )
 
-// memoryBus is NATS in memory: what is published is at its subscribers at once.
+// memoryBus is NATS in memory: a published message reaches its subscribers at once.
 type memoryBus struct {
 	mu    sync.Mutex
 	subs  []*memorySub
@@ -74,7 +74,7 @@ func (b *memoryBus) PublishRequest(subject, reply string, data []byte) error {
 	return nil
 }
 
-// deliver reports whether anybody listens.
+// deliver reports whether there is a subscriber.
 func (b *memoryBus) deliver(msg *nats.Msg) (heard bool) {
 	b.mu.Lock()
 	had := make(map[string]bool)
@@ -160,13 +160,13 @@ func (b *memoryBus) Connected() bool {
 	return !b.down
 }
 
-func (b *memoryBus) Line(time.Time) (uint64, time.Time) {
+func (b *memoryBus) Connection(time.Time) (uint64, time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return 0, b.since
 }
 
-// renew has the connection be one that was made just now.
+// renew makes the connection one that was just made.
 func (b *memoryBus) renew() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -197,7 +197,7 @@ func (b *memoryBus) Flush(ctx context.Context) error {
 	return sleep(ctx, d)
 }
 
-// gateway finds or makes the twin of a gateway.
+// gateway returns the twin of a gateway, made if need be.
 func (b *memoryBus) gateway(name string) *memoryGateway {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -235,7 +235,7 @@ func (g *memoryGateway) setMute(mute bool) {
 	g.mute = mute
 }
 
-// laneHead is whose lane a number is.
+// laneHead says whose lane has a number.
 type laneHead struct {
 	object string
 	token  uint64
@@ -256,7 +256,7 @@ func (g *memoryGateway) stream(key string) *stream.Receiver {
 	return g.streams[key]
 }
 
-// hear is what the gateway does about one message.
+// hear handles one message as a gateway does.
 func (g *memoryGateway) hear(kind string, data []byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -380,7 +380,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// fault is what goes wrong with one operation of the store.
+// fault is the failure of one operation of the store.
 type fault struct {
 	Slow    time.Duration // before it is done
 	Refuse  bool          // it is not done, and the answer says nothing
@@ -390,7 +390,7 @@ type fault struct {
 	Reject  error         // it is not done: record.ErrRefused or one of its kind
 }
 
-// leastPatience is for how long a put is waited for by a busy store's clients.
+// leastPatience is how long the clients of a busy store wait for a put.
 const leastPatience = 200 * time.Millisecond
 
 // memoryStore is the bucket of records in memory.
@@ -589,7 +589,7 @@ func (s *memoryStore) PurgeEntry(_ context.Context, object string, name state.Na
 	return nil
 }
 
-// record returns what is stored, at once and whatever is to fail next; nil: nothing.
+// record returns the stored record at once, whatever fails next; nil: there is none.
 func (s *memoryStore) record(key string) *record.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -615,7 +615,7 @@ func (c *memoryClock) Set(_ context.Context, key string, at time.Time) error {
 	return nil
 }
 
-// SetAgain is Set by a clock of the server's that agrees with ours.
+// SetAgain is Set: the server's clock agrees with the host's.
 func (c *memoryClock) SetAgain(ctx context.Context, key string, at time.Time) error {
 	return c.Set(ctx, key, alarm.Again(at, time.Now()))
 }
@@ -631,7 +631,7 @@ func (c *memoryClock) Follow(ctx context.Context, _ string, _ *slog.Logger, _ fu
 	<-ctx.Done()
 }
 
-// memoryLease is a lease that lapses and resumes when it is told to.
+// memoryLease is a lease that lapses and resumes on request.
 type memoryLease struct {
 	mu         sync.Mutex
 	generation uint64

@@ -21,7 +21,7 @@ func (c *spyClock) Set(ctx context.Context, key string, at time.Time) error {
 	return c.memoryClock.Set(ctx, key, at)
 }
 
-// If a host dies in between, an alarm rings too early, which is harmless, and never too late.
+// If a host dies in between, an alarm's wake-up comes too early, which is harmless, and never too late.
 func TestAnEarlierWakeUpIsSetBeforeTheRecordAndALaterOneAfterIt(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		spy := &spyClock{memoryClock: newMemoryClock(), store: w.store}

@@ -58,7 +58,7 @@ func (b *lockedBuffer) count(text string) int {
 	return strings.Count(b.b.String(), text)
 }
 
-// room is what the author's code of a world does and has seen.
+// room configures the author's code of a world, and records what it has seen.
 type room struct {
 	mu        sync.Mutex
 	construct error          // of the constructor, as a panic
@@ -221,6 +221,7 @@ func newWorldAt(t *testing.T, bus *memoryBus, store *memoryStore, incarnation st
 	w.in.live = func(context.Context, string) bool { return false }
 	w.in.first = func(string) string { return w.in.id }
 	w.in.ends = func(time.Duration) (int, bool) { return 0, true }
+	w.in.ended = func(time.Duration) []lease.Gone { return nil }
 	client, err := wire.NewClient(wire.ClientConfig{NATS: memoryConn{w.bus}, Host: true, Name: incarnation, Region: "local"})
 	if err != nil {
 		t.Fatal(err)
@@ -236,7 +237,7 @@ func newWorldAt(t *testing.T, bus *memoryBus, store *memoryStore, incarnation st
 	return w
 }
 
-// stop ends the incarnation in good order, and returns how long that took.
+// stop ends the incarnation in order, and returns how long that took.
 func (w *world) stop() (time.Duration, error) {
 	began := time.Now()
 	w.lose(nil)
@@ -253,7 +254,7 @@ func (w *world) crash() {
 	}
 }
 
-// send publishes anything.
+// send publishes a message.
 func (w *world) send(subject, reply string, data []byte) {
 	if err := w.bus.PublishRequest(subject, reply, data); err != nil {
 		panic(err)
@@ -300,7 +301,7 @@ func (w *world) tell(name string, req *wire.Request) {
 	}
 }
 
-// ask sends a request as the gateway "g", and returns where the reply will be.
+// ask sends a request as the gateway "g", and returns the reply subject.
 func (w *world) ask(name string, req *wire.Request) chan *wire.Reply { return w.askOf(id(name), req) }
 
 // askOf is ask for an object of any class.
@@ -410,7 +411,7 @@ func (w *world) listed(name string) int {
 	return n
 }
 
-// look has a test read or change an object that is here, while nothing happens to it.
+// look lets a test read or change an object of this host, while nothing else uses the object.
 func (w *world) look(name string, at func(o *object)) {
 	synctest.Wait()
 	if o := w.in.find(id(name).Key()); o != nil {

@@ -58,21 +58,27 @@ func suite() []aCase {
 	return slices.Concat(cases, askCases, eventCases, storageCases, alarmCases, socketCases, tellCases, historyCases, cloudflares)
 }
 
+// run runs all cases in a world, those of sleepers beside the others: both wait more than they compute, and no case of one host
+// stops or watches the other.
 func run(t *testing.T, c *cast, at func(*testing.T) world) {
-	for _, x := range suite() {
-		t.Run(x.name, func(t *testing.T) {
-			name := strings.ReplaceAll(t.Name(), "/", "-")
-			class := puppets
-			if x.sleeper {
-				class = sleepers
+	for class, name := range map[objects.Class]string{puppets: "puppets", sleepers: "sleepers"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, x := range suite() {
+				if x.sleeper != (class == sleepers) {
+					continue
+				}
+				t.Run(x.name, func(t *testing.T) {
+					name := strings.ReplaceAll(t.Name(), "/", "-")
+					w := at(t)
+					x.run(&stage{T: t, world: w, script: c.of(name), self: w.Object(class, name), cast: c})
+				})
 			}
-			w := at(t)
-			x.run(&stage{T: t, world: w, script: c.of(name), self: w.Object(class, name), cast: c})
 		})
 	}
 }
 
-// aCase is one of the table. Those of sleepers sleep, are evicted, or need not stay awake.
+// aCase is one case of the table. Objects of cases with sleepers sleep, are evicted, or need not stay awake.
 type aCase struct {
 	name    string
 	sleeper bool

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// What docs/from-cloudflare.md names of the author's packages is there.
+// Every identifier of the author's packages in docs/from-cloudflare.md exists.
 func TestTheGuideFromCloudflareNamesWhatThereIs(t *testing.T) {
 	names := make(map[string]bool)
 	for _, dir := range []string{"objects", "objects/objectstest", "gateway", "gateway/gatewaytest"} {

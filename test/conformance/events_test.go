@@ -263,7 +263,7 @@ var eventCases = []aCase{
 	}},
 }
 
-// together runs fn many times at once, and returns what came.
+// together runs fn n times at once, and returns the results.
 func (s *stage) together(n int, fn func() (string, error)) []string {
 	s.Helper()
 	var mu sync.Mutex

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,7 +43,7 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// live is hosts and a gateway on an embedded server, or on three. One host runs those who sleep, and another all others.
+// live is hosts and a gateway on an embedded server, or on three. One host runs the sleepers, and another all other classes.
 type live struct {
 	t        *testing.T // of all cases
 	dials    func(...nats.Option) (*nats.Conn, error)
@@ -80,10 +81,9 @@ func three(t *testing.T, c *cast) *live {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	next := 0
+	var next atomic.Int32
 	dial := func(opts ...nats.Option) (*nats.Conn, error) {
-		next++
-		return nats.Connect(cluster.URLs()[next%3], opts...)
+		return nats.Connect(cluster.URLs()[next.Add(1)%3], opts...)
 	}
 	return newLive(t, &live{t: t, dials: dial, replicas: 3, cast: c})
 }
@@ -166,7 +166,7 @@ func (l *live) run(t testing.TB, name string, timing wire.Timing, metrics promet
 	return background(t, h.Run)
 }
 
-// path returns where the gateway has an object.
+// path returns the gateway's path of an object.
 func path(o objects.Ref) string { return "/objects/" + string(o.ID().Class()) + "/" + o.Name() }
 
 func (l *live) fetch(to objects.Ref, r *http.Request) *http.Response {
@@ -379,7 +379,7 @@ func (l *live) second(t testing.TB) objects.Caller {
 	return c
 }
 
-// refuse takes the object's record out of its owner's hands, so that the owner's next put is refused.
+// refuse writes the object's record, so that the owner's next put is refused.
 func (l *live) refuse(t testing.TB, o objects.Ref) {
 	t.Helper()
 	l.forge(t, o, func(record map[string]any) { record["owner"] = ""; record["epoch"] = record["epoch"].(float64) + 1 })
@@ -414,7 +414,7 @@ func (l *live) pass(d time.Duration) {
 	<-timer.C
 }
 
-// exhaust has the alarm fail for the last time: the record of an object that nobody owns says that all others have failed.
+// exhaust makes the alarm fail for the last time: it writes to the record of the unowned object that all tries before have failed.
 func (l *live) exhaust(t testing.TB, o objects.Ref) {
 	t.Helper()
 	l.evict(t, o)

@@ -17,7 +17,7 @@ import (
 // model is objectstest's world.
 type model struct{ *objectstest.World }
 
-// fetch makes of a failure what a gateway makes of it.
+// fetch turns a failure into a gateway's answer.
 func (m model) fetch(to objects.Ref, r *http.Request) *http.Response {
 	if key := r.Header.Get("Idempotency-Key"); key != "" {
 		r = r.WithContext(objects.WithIdempotencyKey(r.Context(), key))

@@ -9,7 +9,7 @@ import (
 	"holdfast/objects"
 )
 
-// tellCases are about what objects tell each other and themselves. Cloudflare has nothing of the kind.
+// tellCases are cases about messages that objects tell each other and themselves. Cloudflare has no counterpart.
 var tellCases = []aCase{
 	{"what is told arrives once, in the order in which it was told", false, func(s *stage) {
 		other := s.another("other")

@@ -51,7 +51,7 @@ type returner interface {
 	next(t testing.TB) objects.Message
 }
 
-// script is what the object of one case does. A nil part does what is said there. One event runs at a time, and a case
+// script is the behaviour of one case's object. A nil part has the default that its comment gives. One event runs at a time, and a case
 // changes a script only between them.
 type script struct {
 	mu        sync.Mutex // guards what follows
@@ -116,7 +116,7 @@ const (
 // hasty is how long an event of a hasty object may take.
 const hasty = 200 * time.Millisecond
 
-// repertoire is what objects of a class can be asked. A call may be named as a method that a class has for the runtime.
+// repertoire is the calls of a class. A call may have the name of a method that the runtime calls.
 type repertoire struct {
 	act   objects.Call[string, string]
 	hear  objects.Call[string, objects.None]
@@ -301,7 +301,7 @@ func (a *another) stored(s *stage) (stored string) {
 
 type work = func(*objects.Tx) (string, error)
 
-// do has the object run fn as an event, and returns what its caller is told.
+// do makes the object run fn as an event, and returns the answer to the caller.
 func (s *stage) do(fn work) (string, error) { return s.doIn(s.Context(), fn) }
 
 func (s *stage) doIn(ctx context.Context, fn work) (string, error) {
@@ -311,7 +311,7 @@ func (s *stage) doIn(ctx context.Context, fn work) (string, error) {
 	return acts[s.self.ID().Class()].Do(ctx, s.self, "")
 }
 
-// must is do for what has to succeed.
+// must is do for events that have to succeed.
 func (s *stage) must(fn func(*objects.Tx)) {
 	s.Helper()
 	if _, err := s.do(func(tx *objects.Tx) (string, error) { fn(tx); return "", nil }); err != nil {
@@ -319,13 +319,13 @@ func (s *stage) must(fn func(*objects.Tx)) {
 	}
 }
 
-// fails is do for what has to fail with a code.
+// fails is do for events that have to fail with a code.
 func (s *stage) fails(code objects.Code, fn func(*objects.Tx) error) {
 	s.Helper()
 	_ = s.failure(code, fn)
 }
 
-// failure is fails, and what the caller was told.
+// failure is fails, and returns the caller's error.
 func (s *stage) failure(code objects.Code, fn func(*objects.Tx) error) *objects.Error {
 	s.Helper()
 	_, err := s.do(func(tx *objects.Tx) (string, error) { return "", fn(tx) })
@@ -336,7 +336,7 @@ func (s *stage) failure(code objects.Code, fn func(*objects.Tx) error) *objects.
 	return e
 }
 
-// get returns a request with this body, and what came of it.
+// get sends a request with this body, and returns the answer.
 func (s *stage) get(serve func(*objects.Tx, http.ResponseWriter, *http.Request), body string, header ...string) (int, string) {
 	s.Helper()
 	s.mu.Lock()
@@ -376,7 +376,7 @@ func (s *stage) stored() (v string) {
 	return v
 }
 
-// sockets tells of the object's sockets, in order: tags and attachment.
+// sockets describes the object's sockets, in order: tags and attachment.
 func (s *stage) sockets() (all []string) {
 	s.Helper()
 	s.must(func(tx *objects.Tx) {
@@ -393,7 +393,7 @@ func (s *stage) sockets() (all []string) {
 // patience bounds everything that a case waits for.
 const patience = time.Minute
 
-// eventually waits for what others do.
+// eventually waits until a condition holds.
 func (s *stage) eventually(what string, so func() bool) {
 	s.Helper()
 	deadline := time.Now().Add(patience)

@@ -2,6 +2,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { clock } from "../fake/clock.mjs";
 import { Connection, connect } from "../index.js";
+import { Addresses } from "../addresses.js";
 import { Turns } from "../turns.js";
 
 // A world with its own clock and sockets that do what the test says.
@@ -46,6 +47,7 @@ function world(options = {}) {
     clearTimeout: time.clearTimeout,
     visible: () => w.visible,
     ...(options.turns && { turns: options.turns }),
+    ...(options.addresses && { addresses: options.addresses }),
   };
   w.connection = connect(options.url ?? "ws://x/y", { env, onStatus: (s) => statuses.push(s), onMessage: (d) => messages.push(d), ...options });
   return w;
@@ -159,4 +161,49 @@ test("a URL that is none is refused, and others go on", async () => {
   assert.throws(() => world({ turns, url: () => assert.fail("no URL") }), /no URL/);
   await Promise.resolve();
   assert.equal(world({ turns }).sockets.length, 1);
+});
+
+test("who has lost one gateway comes back at another", () => {
+  const w = world({ url: ["ws://a/room", "ws://b/room"], addresses: new Addresses() });
+  const at = w.last().url;
+  w.last().open();
+  w.advance(60e3);
+  w.last().drop(1006);
+  w.advance(250);
+  assert.deepEqual(new Set([at, w.last().url]), new Set(["ws://a/room", "ws://b/room"]));
+});
+
+test("where all gateways are lost, the one that there is is tried again", () => {
+  const w = world({ url: () => ["ws://a/room"], addresses: new Addresses() });
+  w.last().drop(1006);
+  w.advance(250);
+  assert.deepEqual(w.sockets.map((s) => s.url), ["ws://a/room", "ws://a/room"]);
+});
+
+test("what an object says is no failure of its gateway", () => {
+  const w = world({ url: ["ws://a/room", "ws://b/room"], addresses: new Addresses() });
+  for (const code of [1011, 4429, 4403]) {
+    w.last().open();
+    w.last().drop(code);
+    w.connection.retry();
+  }
+  assert.deepEqual(w.sockets.map((s) => s.url), Array(4).fill("ws://b/room"));
+});
+
+test("who is open, or has left, shakes no hands with an address", () => {
+  const known = new Addresses();
+  const options = { url: ["ws://a/room", "ws://b/room"], addresses: known };
+  const [w, left] = [world(options), world(options)];
+  assert.deepEqual([w.last().url, left.last().url], ["ws://b/room", "ws://a/room"]);
+  w.last().open();
+  left.connection.close();
+  assert.deepEqual([world(options), world(options)].map((one) => one.last().url), ["ws://b/room", "ws://a/room"]);
+});
+
+test("no URL at all is refused", () => {
+  const w = world();
+  w.connection.close();
+  w.connection.url = [];
+  assert.throws(() => w.connection.retry(), /no URL/);
+  assert.equal(w.phase(), "refused");
 });

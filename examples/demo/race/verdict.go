@@ -151,7 +151,7 @@ func cachedWords(v Verdict) string {
 	if v.Cached == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s read what a region had kept.", count(v.Cached, "request"))
+	return fmt.Sprintf("%s read from the cache of their region.", count(v.Cached, "request"))
 }
 
 // kept is said when nothing was lost and nothing handed out twice.

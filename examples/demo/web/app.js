@@ -1,4 +1,4 @@
-// The page: reads what it was opened with, asks the gateway who it is, and starts the two halves.
+// The page: reads the URL's parameters, gets the gateway's configuration, and starts the two halves.
 import { $, copy, setText } from "./dom.js";
 import { Distances } from "./distances.js";
 import { showSources } from "./lessons.js";
@@ -48,7 +48,7 @@ initTips();
 nameTheRoom();
 offerTerminal(socketUrl);
 
-const seenEarly = new Set(); // before the tour knows what is possible here
+const seenEarly = new Set(); // steps seen before the tour knows which steps are possible
 let seen = (step) => seenEarly.add(step);
 let visitor = "guest";
 const distances = new Distances();

@@ -1,7 +1,7 @@
 // The other visitors' cursors on the stage, all drawn by one animation loop.
 //
-// Cursors are decoration for the eye (aria-hidden); the presence list is the truth for everybody.
-// A still cursor fades but is never removed while its owner is connected: gone would mean left.
+// Cursors are decoration (aria-hidden); the presence list has the same information in an accessible form.
+// A still cursor fades but stays while its person is connected: a removed cursor means that the person left.
 import { h, s } from "./dom.js";
 import { Glide } from "./tween.js";
 import { motionPaused, motionReduced } from "./theme.js";
@@ -57,7 +57,7 @@ export class Cursors {
     this.#run();
   }
 
-  /** Any sign of life, not only a move: whoever clicks or types is not idle. */
+  /** Notes any activity, not only moves: a person who clicks or types is not idle. */
   active(userId) {
     const c = this.all.get(userId);
     if (!c) return;
@@ -75,7 +75,7 @@ export class Cursors {
     this.all.delete(userId);
   }
 
-  /** While the room is not there cursors stay where they are; CSS fades them after a while. */
+  /** While the room is not connected, cursors stay where they are; CSS fades them. */
   freeze(frozen) {
     this.frozen = frozen;
     this.#run();

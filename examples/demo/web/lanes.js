@@ -29,7 +29,7 @@ export class Lanes {
     this.frame.addEventListener("blur", () => this.pick(-1));
   }
 
-  /** {attempts, before, maxUs, faults} or null for the empty picture; hint is said under it. */
+  /** {attempts, before, maxUs, faults} or null for the empty picture; hint is the text under it. */
   show(run, hint) {
     this.run = run;
     this.hint = hint;
@@ -61,7 +61,7 @@ export class Lanes {
     this.head.setAttribute("transform", `translate(${x.toFixed(1)} 0)`);
   }
 
-  /** Singles out one lane and tells its story. */
+  /** Highlights one lane and describes it. */
   pick(row) {
     if (!this.run || !this.layout) return;
     const lane = this.layout.lanes[row];
@@ -142,7 +142,7 @@ function mark(m, y) {
   return parts;
 }
 
-/** The time without an owner, and what came of the dead one's last write. */
+/** The time without an owner, and the fate of the dead owner's last write. */
 function outage(l) {
   const { x1, x2, dead, next, refused } = l.outage;
   const y = LANE * 3 + 1; // beside the lanes that were done before

@@ -1,4 +1,4 @@
-// Whether the room is awake. Its owner is asked once a second, which does not wake it, and only while somebody looks.
+// Shows whether the room is awake. The page asks once a second, which does not wake the room, and only while visible.
 import { $, h, s, setText } from "./dom.js";
 
 const EVERY = 1000;
@@ -13,7 +13,7 @@ const WOKEN = {
   told: "another object told it something",
 };
 
-/** What woke it, in words; no DOM. */
+/** Returns the event that woke the room, in words; no DOM. */
 export const sayWoken = (kind) => (Object.hasOwn(WOKEN, kind) ? WOKEN[kind] : "an event");
 
 /** A time that has passed; no DOM. */
@@ -27,7 +27,7 @@ export function sayFor(ms) {
 const number = (n) => n.toLocaleString("en");
 const plural = (n, word) => `${number(n)} ${word}${n === 1 ? "" : "s"}`;
 
-/** {state, now, why, facts} for what the owner says; no DOM. */
+/** Returns {state, now, why, facts} for the owner's answer; no DOM. */
 export function sayLife(life) {
   if (!life.owned) return { state: "nobody", now: "Nobody owns it now.", why: "The next message has a host take it over.", facts: "" };
   const facts = `${life.constructed === 1 ? "Constructed once" : `Constructed ${number(life.constructed)} times`} by this owner. ${plural(life.sockets, "socket")} open.`;
@@ -35,14 +35,14 @@ export function sayLife(life) {
   return { state: "asleep", now: `Asleep for ${sayFor(life.ms)}`, why: "Its code is not in memory. A message wakes it.", facts };
 }
 
-/** When the room was awake, of late: [{state, from, to, constructed, woken}]. No DOM, no clock of its own. */
+/** The room's recent times awake and asleep: [{state, from, to, constructed, woken}]. No DOM, no clock of its own. */
 export class Diary {
   constructor(span = SPAN) {
     this.span = span;
     this.spans = [];
   }
 
-  /** Takes what the owner said at `now`; says what has changed: "slept", "woke" or "". */
+  /** Takes the owner's answer at `now`; returns what has changed: "slept", "woke" or "". */
   note(life, now) {
     const state = life.owned ? (life.awake ? "awake" : "asleep") : "nobody";
     const last = this.spans.at(-1);
@@ -60,7 +60,7 @@ export class Diary {
     return state === "awake" && last.state !== "nobody" ? "woke" : "";
   }
 
-  /** The part of the spans that is on show at `now`, as fractions of it: [{state, x1, x2, woken}]. */
+  /** Returns the displayed part of the spans at `now`, as fractions: [{state, x1, x2, woken}]. */
   shown(now) {
     const at = (t) => Math.max(0, 1 - (now - t) / this.span);
     return this.spans.map((p) => ({ state: p.state, x1: at(p.from), x2: at(p.to), woken: p.from > now - this.span ? p.woken : "" }));
@@ -71,7 +71,7 @@ const HEIGHT = 30;
 const BASE = 13;
 
 export class Life {
-  /** seen(step) is told what a visitor has seen. */
+  /** seen(step) is called with what a visitor has seen. */
   constructor(roomName, seen) {
     this.url = `/room/${encodeURIComponent(roomName)}/life`;
     this.seen = seen;
@@ -84,7 +84,7 @@ export class Life {
     document.addEventListener("visibilitychange", () => this.#ask());
   }
 
-  /** Whether the room is there at all. */
+  /** Sets whether the room is connected. */
   setOpen(open) {
     const came = open && !this.open;
     this.open = open;
@@ -98,7 +98,7 @@ export class Life {
       const res = await fetch(this.url, { cache: "no-store" });
       if (res.ok) this.#show(await res.json());
     } catch (_) {
-      // The gateway is away; the pill says so.
+      // The gateway cannot be reached; the pill says so.
     } finally {
       this.asking = false;
     }

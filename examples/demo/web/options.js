@@ -1,7 +1,7 @@
 // The settings of a race: the panel behind "Options", and the line that sums them up.
 import { $, h, setText } from "./dom.js";
 
-/** What stands beside "Options"; no DOM. */
+/** Returns the text beside "Options"; no DOM. */
 export function sumUp({ fired, from, gapMs, spreadMs, ttlS, limit }) {
   const parts = [`gap ${gapMs} ms`];
   if (spreadMs) parts.push(`over ${sayMs(spreadMs)}`);
@@ -21,6 +21,7 @@ export class Options {
     this.button = $("#options-toggle");
     this.here = config.region || "";
     $("#gap").value = String(config.gapMs ?? 20);
+    this.usual = null; // the line's text for the default settings
     this.button.addEventListener("click", () => {
       this.panel.hidden = !this.panel.hidden;
       this.button.setAttribute("aria-expanded", String(!this.panel.hidden));
@@ -42,6 +43,12 @@ export class Options {
     this.#changed();
   }
 
+  /** This region, and another if there is one. */
+  two() {
+    const others = [...document.querySelectorAll("[name=from]")].map((box) => box.value).filter((code) => code !== this.here);
+    return [this.here, ...others.slice(0, 1)].filter(Boolean);
+  }
+
   read() {
     return {
       fired: $("[name=fired]:checked").value,
@@ -56,7 +63,10 @@ export class Options {
   #changed() {
     const now = this.read();
     $("#from").disabled = now.fired === "browser";
-    setText($("#options-now"), sumUp(now));
+    const text = sumUp(now);
+    this.usual ??= text;
+    setText($("#options-now"), text);
+    $("#options-now").dataset.usual = text === this.usual;
   }
 }
 

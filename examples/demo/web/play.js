@@ -4,10 +4,10 @@ import { $, h, setText } from "./dom.js";
 import { sayName } from "./crowd.js";
 import { sayJob, sayLimited, sayPaid, sayRank } from "./playwords.js";
 
-const TAB = newKey().slice(0, 8); // names what belongs to this page alone
+const TAB = newKey().slice(0, 8); // part of the names of this page's own objects
 const POLL = 500;
 
-/** panels are the sources of those that the gateway has, by class; me() is what the visitor is called. */
+/** panels are the sources of the gateway's panels, by class; me() returns the visitor's name. */
 export function startPlay(panels = {}, { owners, me }) {
   const start = { leaderboard, limit, payment, jobs };
   for (const [name, begin] of Object.entries(start)) {
@@ -18,7 +18,7 @@ export function startPlay(panels = {}, { owners, me }) {
   $("#panels").hidden = Object.keys(start).every((name) => !panels[name]);
 }
 
-/** Runs an action for each press, and says what went wrong. */
+/** Runs an action for each press, and shows its errors. */
 function onPress(button, say, action) {
   button.addEventListener("click", async () => {
     try {
@@ -159,7 +159,7 @@ function jobs(root, { owners, say }) {
 
 // --- all of them ---
 
-/** Calls once, when somebody first looks at an element. */
+/** Calls once, when an element is first visible. */
 function whenSeen(el, then) {
   const watch = new IntersectionObserver((entries) => {
     if (!entries.some((e) => e.isIntersecting)) return;

@@ -4,7 +4,7 @@ import { motionReduced } from "./theme.js";
 
 const LASTS = 3000;
 
-/** How much slower than life a run is played; no DOM. */
+/** Returns by which factor a run is slowed down; no DOM. */
 export function sayPace(maxUs) {
   const slower = Math.round((LASTS * 1000) / maxUs);
   return slower > 1 ? `${slower}× slower` : "as it was";
@@ -35,7 +35,7 @@ export class Playback {
 
   /**
    * A new run: events are the moments at which something happens, for the step buttons.
-   * Without replay, or when motion is not wanted, the last picture is there at once.
+   * Without replay, or with reduced motion, the last picture is shown at once.
    */
   load(maxUs, events, replay) {
     this.pause();

@@ -40,7 +40,7 @@ export class Pointer {
     document.addEventListener("visibilitychange", () => document.hidden && this.leave());
   }
 
-  /** Gone from the stage; told at once, since a hidden tab has no frames to wait for. */
+  /** The pointer has left the stage. Sent at once, since a hidden tab has no animation frames. */
   leave() {
     if (!this.at) return;
     this.at = null;

@@ -1,4 +1,4 @@
-// Who is here: the list under the stage, which is the accessible truth, and the avatars in the header.
+// The people present: the accessible list under the stage, and the avatars in the header.
 import { $, h, setText } from "./dom.js";
 import { Announcer, initials, sayName, sayWhere } from "./crowd.js";
 
@@ -18,7 +18,7 @@ export class Presence {
     setInterval(() => this.#refresh(), 5000);
   }
 
-  /** Starts over with what hello said. Whoever was here before and still is keeps their place. */
+  /** Begins anew with the people of a hello. People who were in the list before keep their place. */
   reset(me, peers) {
     this.me = me;
     const now = performance.now();
@@ -29,7 +29,7 @@ export class Presence {
     this.setCount(this.people.size);
   }
 
-  /** How many are here; of a large room not everybody is in the list. */
+  /** Sets the number of people; in a large room the list has only some of them. */
   setCount(count) {
     this.count = count;
     const more = count - this.people.size;
@@ -51,7 +51,7 @@ export class Presence {
     this.setCount(this.count);
   }
 
-  /** Says, some time soon, that somebody came or left. */
+  /** Announces soon that a person came or left. */
   announce(peer, came) {
     if (came) this.announcer.join(peer.userId, peer.name);
     else this.announcer.leave(peer.userId, peer.name);

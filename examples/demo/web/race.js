@@ -24,11 +24,14 @@ const RIGHT = {
   cas: { title: "Worker + KV", tagline: "compare-and-set, then retry", foot: "No owner: whoever loses the write reads again and retries." },
 };
 
+// What shows at one press that a cache sells a ticket twice, and that no gap is needed for it.
+const STALE = { fired: "gateway", gapMs: 0, spreadMs: 800, ttlS: 30, limit: false };
+
 const EMPTY = "Press Stress test ×15. Nothing is faked: these are live counters, and this box will say what happened.";
 
 /**
- * Starts the race; runId names a recorded run to be shown at first. seen(step) is told what a visitor has seen,
- * owned(owner, epoch) who owns the counter. Returns {setRegions(regions)}.
+ * Starts the race; runId names a recorded run to show first. seen(step) is called with what a visitor has seen,
+ * owned(owner, epoch) with the counter's owner. Returns {setRegions(regions)}.
  */
 export function startRace(counterName, config, runId, { seen, owned }) {
   const counters = new Counters(counterName);
@@ -38,17 +41,24 @@ export function startRace(counterName, config, runId, { seen, owned }) {
   const tally = new Tally();
   const options = new Options(config);
   const toggle = $("#cas-toggle");
-  const [claim, stress, crash, reset] = [$("#claim-one"), $("#stress"), $("#crash"), $("#reset")];
+  const [claim, stress, stale, crash, reset] = [$("#claim-one"), $("#stress"), $("#stale"), $("#crash"), $("#reset")];
   let values = {};
   let run = null; // the last finished run: counter -> {attempts, verdict}
   let running = false;
-  let own = false; // the run on show was made on this page
-  let verdict = null; // what is said once the end has been on show, and was not said yet
+  let own = false; // the displayed run was made on this page
+  let verdict = null; // the text to announce when the replay has ended; null: announced already
 
   claim.addEventListener("click", () => claimOne());
-  stress.addEventListener("click", () => stressTest());
+  stress.addEventListener("click", () => stressTest("Racing…", (order) => order));
+  stale.addEventListener("click", () => {
+    const from = options.two();
+    stressTest(`Racing without a gap over 0.8 s, from ${from.join(" and ")}. In each region KV keeps what it has read for 30 s.`, (order) => ({ ...order, ...STALE, from }));
+  });
   crash.hidden = !config.faults;
-  crash.addEventListener("click", () => stressTest({ crash: true }));
+  crash.addEventListener("click", () => {
+    // Fired by this gateway, which sees it all.
+    stressTest("Racing, and killing the owner in the midst. A new host starts five seconds later.", (order) => ({ ...order, fired: "gateway", from: [], crash: true }));
+  });
   toggle.addEventListener("change", () => showRight());
   startReset();
   showRight();
@@ -73,7 +83,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
 
   // --- one claim ---
 
-  // Not disabled while one is under way: two quick clicks may well be given the same KV ticket.
+  // Not disabled while a claim is under way: two quick clicks may get the same KV ticket.
   async function claimOne() {
     if (running) return;
     const kv = shown();
@@ -96,16 +106,17 @@ export function startRace(counterName, config, runId, { seen, owned }) {
 
   // --- the stress test ---
 
-  async function stressTest({ crash = false } = {}) {
+  // alter changes the order that the options give.
+  async function stressTest(announcement, alter) {
     if (running) return;
     setRunning(true);
     playback.clear();
     verdict = null;
-    say("empty", crash ? "Racing, and killing the owner in the midst. A new host starts five seconds later." : "Racing…");
+    say("empty", announcement);
     if (narrow.matches) $("#verdict").scrollIntoView({ behavior: motionReduced() ? "instant" : "smooth", block: "start" });
     const got = empty();
     try {
-      for await (const line of lines(crash)) absorb(got, line);
+      for await (const line of lines(alter({ ...options.read(), counters: COUNTERS, n: N }))) absorb(got, line);
       own = true;
       finish(got);
       tally.add({ naive: run.naive.verdict.lost, object: run.object.verdict.lost, n: N });
@@ -118,7 +129,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
     peekAll();
   }
 
-  // A run that somebody recorded: its events are those of then, and so is what they came to.
+  // A recorded run: its events and its verdicts are those of the recording.
   async function showRecorded(id) {
     const got = empty();
     try {
@@ -133,10 +144,8 @@ export function startRace(counterName, config, runId, { seen, owned }) {
     return new Map(COUNTERS.map((c) => [c, { attempts: [], faults: [], verdict: null }]));
   }
 
-  async function* lines(crash) {
-    const order = { ...options.read(), counters: COUNTERS, n: N, crash };
-    if (order.fired === "gateway" || crash) {
-      if (crash) order.from = []; // this gateway, which sees it all
+  async function* lines(order) {
+    if (order.fired === "gateway") {
       const res = await counters.race(order);
       yield* ndjson(res.body);
       return;
@@ -167,7 +176,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
   function finish(got) {
     for (const [counter, part] of got) {
       if (!part.attempts.length) throw new Error("the gateway stopped in the middle");
-      // A run that was cut off after its last attempt still has all that a verdict needs but the value.
+      // A run that was cut off after its last attempt lacks only the stored value for a verdict.
       part.verdict ||= judge(counter, part.attempts, 0, Math.max(0, ...part.attempts.map((a) => a.ticket || 0)));
       values[counter] = part.verdict.after;
     }
@@ -175,7 +184,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
     showRun(true);
   }
 
-  // Numbers of a run without an end are not left standing as if they were a result.
+  // The numbers of a run without an end are removed, since they are no result.
   function dropUnfinished(got) {
     if ([...got.values()].some((part) => part.attempts.length)) {
       run = null;
@@ -229,7 +238,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
     if (id) link.href = `/?${new URLSearchParams({ run: id })}`;
   }
 
-  // --- what the counters stand at ---
+  // --- the values of the counters ---
 
   async function peekAll() {
     const answers = await Promise.allSettled(COUNTERS.map((c) => counters.peek(c)));
@@ -239,7 +248,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
     const [object] = answers;
     if (object.status === "fulfilled") owner(object.value);
     else left.setTrouble(failure(object.reason));
-    if (run || running) return; // the run's own numbers are on show
+    if (run || running) return; // the run's own numbers are displayed
     left.setValue(values.object);
     right.setValue(values[shown()]);
   }
@@ -261,7 +270,7 @@ export function startRace(counterName, config, runId, { seen, owned }) {
     const dialog = $("#reset-dialog");
     reset.addEventListener("click", () => {
       if (running) return;
-      dialog.returnValue = ""; // Escape would leave the answer of last time
+      dialog.returnValue = ""; // Escape would leave the last answer
       dialog.showModal();
     });
     dialog.addEventListener("close", () => dialog.returnValue === "reset" && resetAll());
@@ -279,12 +288,12 @@ export function startRace(counterName, config, runId, { seen, owned }) {
     await peekAll();
   }
 
-  // --- small things ---
+  // --- helpers ---
 
-  // aria-disabled, not disabled: a disabled button would lose the focus of whoever pressed it.
+  // aria-disabled, not disabled: a disabled button would lose the focus.
   function setRunning(on) {
     running = on;
-    for (const button of [claim, stress, crash, reset]) button.setAttribute("aria-disabled", String(on));
+    for (const button of [claim, stress, stale, crash, reset]) button.setAttribute("aria-disabled", String(on));
     $("#race").setAttribute("aria-busy", String(on));
     setText($("#progress"), on ? "starting…" : "");
   }

@@ -1,5 +1,5 @@
-// The room: what the socket says becomes cursors, ripples, the presence list and the pill, and what
-// the visitor's pointer does is sent. Everything here may be lost at any moment; hello starts it over.
+// The room: the socket's messages become cursors, ripples, the presence list and the pill, and the
+// moves of the visitor's pointer are sent. All state here may be lost at any moment; hello begins it anew.
 import { $, setText } from "./dom.js";
 import { Cursors } from "./cursors.js";
 import { Ripples } from "./ripples.js";
@@ -13,18 +13,18 @@ import { newcomer, person } from "./frames.js";
 import { onMotionChange } from "./theme.js";
 import { hideToast, toast } from "./toast.js";
 
-const MOVED_FOR = 5000; // how long the pill tells of a new owner
-const TOAST_AFTER = 5000; // a shorter loss is not worth a word
+const MOVED_FOR = 5000; // how long the pill names a new owner
+const TOAST_AFTER = 5000; // a shorter loss is not reported
 const KNOWN = 300; // people whose names are kept; the room may have more
 
-// Peers are other people's programs: a wscat user can send anything.
+// Other clients can send anything, with wscat for example.
 const isPoint = (m) => Number.isFinite(m.x) && Number.isFinite(m.y);
 const inside = (v) => Math.min(10000, Math.max(0, v));
 const withLabel = (p) => ({ ...p, label: sayName(p.name) });
 
 /**
- * seen(step) is told what a visitor has seen, owned(where) who owns the room and how far that is, opened(open)
- * whether the room is there, named(name) what the visitor is called.
+ * seen(step) is called with what a visitor has seen, owned(where) with the owner and its distance, opened(open)
+ * with whether the room is connected, named(name) with the visitor's name.
  */
 export function startRoom(url, { seen, owned, opened, named }) {
   const stage = $("#stage");
@@ -87,12 +87,12 @@ export function startRoom(url, { seen, owned, opened, named }) {
       meet(peer);
       presence.announce(peer, true);
       setPeople(room.people + 1);
-      // A newcomer knows nobody's place. Everybody tells theirs, not all in the same moment.
+      // A newcomer does not know where cursors are. Each client sends its position, at a random moment.
       tellPosition(Math.random() * 300);
     },
     leave(m) {
       const peer = room.peers.get(m.userId);
-      // In a large room not everybody is known, and who is not known leaves, too.
+      // In a large room some people are not in the list, and they leave, too.
       const counted = peer || room.people > room.peers.size + 1;
       if (peer) presence.announce(peer, false);
       drop(m.userId);
@@ -141,7 +141,7 @@ export function startRoom(url, { seen, owned, opened, named }) {
     showEmpty();
   }
 
-  // Somebody moves who came while the room was too full to say so.
+  // A person moves who was not announced, because the room was too full.
   function ask(userId) {
     if (userId === room.me?.userId || room.asked.has(userId) || room.asked.size >= KNOWN) return;
     room.asked.add(userId);
@@ -178,7 +178,7 @@ export function startRoom(url, { seen, owned, opened, named }) {
     paint();
   }
 
-  // An answer of the owner before this one may come late.
+  // An answer of an earlier owner may come late.
   function ownerMaybeMoved(m) {
     const before = room.where.epoch;
     if (m.epoch < before) return;
@@ -253,7 +253,7 @@ export function startRoom(url, { seen, owned, opened, named }) {
     $("#alone").hidden = room.people > 1;
   }
 
-  // The connection looks after itself; what is left is what only the room knows.
+  // The connection comes back by itself; here is only what belongs to the room.
   function watchTheWorld() {
     addEventListener("offline", paint);
     addEventListener("pagehide", () => socket.stop());

@@ -10,7 +10,7 @@ const STEPS = [
   ["cas", "Switch on Fix KV with compare-and-set, and race again.", "Right, and paid for: every refused write was work for nothing."],
   ["crash", "Press Crash it: the counter's owner dies in the midst of a race.", "The next owner went on under the next epoch; the dead one's last write was refused."],
   ["ocean", "Open the page in another region, below under Cross the ocean.", "Another gateway, the same owner: the pill shows the way there."],
-  ["stale", "Under Options, let KV read through a cache, and race over 800 ms or more.", "A region sold again what it had read long before."],
+  ["stale", "Press Stale read: two regions race, and KV reads through a cache of each.", "A region sold again what it had read long before."],
   ["sleep", "Leave the mouse alone for fifteen seconds, until the room is asleep; then move.", "It left memory, woke for you, and your socket was there all the time."],
 ];
 

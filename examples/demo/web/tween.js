@@ -1,7 +1,7 @@
 // One cursor's glide from where it is drawn to the newest point. No DOM, no clock of its own.
 //
 // The time a glide takes is a moving average of the time between points, so a sender at 30 Hz and one
-// behind a bad line both look smooth. Nothing is extrapolated: a cursor is never drawn where nobody was.
+// on a bad connection both look smooth. Nothing is extrapolated: a cursor is drawn only where it has been.
 // Units are those of the stage, 0..10000 on both axes.
 
 const SMOOTHING = 0.2;

@@ -21,7 +21,7 @@ const (
 	maxEntry = 64 << 10 // enough for one host with some thousand classes
 )
 
-// Info is the content of a lease's entry, for people and for `holdfast ls`. Claimers read only its Beat.
+// Info is the content of a lease's entry, for people and for `holdfast ls`. Claimers read what Entry has of it.
 type Info struct {
 	Host    string    `json:"host"`
 	Region  string    `json:"region"`
@@ -29,6 +29,7 @@ type Info struct {
 	PID     int       `json:"pid"`
 	Renewed time.Time `json:"renewed"`
 	Beat    uint64    `json:"beat"`            // renewals so far
+	TTL     int64     `json:"ttlMs,omitempty"` // how long a renewal lasts, in milliseconds; 0: written before entries said so
 	Reads   int       `json:"reads,omitempty"` // the newest version of records that the host reads
 }
 
@@ -160,11 +161,22 @@ func (b *Bucket) Read(ctx context.Context, incarnation string) (Entry, error) {
 	return present(incarnation, msg.Sequence, msg.Data), nil
 }
 
+// Lasts returns how long a renewal lasts: at most LongestTTL, and otherwise if the entry does not say.
+func (i Info) Lasts(otherwise time.Duration) time.Duration {
+	if i.TTL <= 0 {
+		return otherwise
+	}
+	return time.Duration(min(i.TTL, LongestTTL.Milliseconds())) * time.Millisecond
+}
+
 // present returns an entry with its count of renewals. The count of an unreadable entry is 0, which is no sign of life.
 func present(incarnation string, revision uint64, value []byte) Entry {
 	var info Info
 	_ = json.Unmarshal(value, &info) // Beat stays 0
-	return Entry{Incarnation: incarnation, State: Present, Revision: revision, Beat: info.Beat, Classes: info.Classes, Reads: info.Reads}
+	return Entry{
+		Incarnation: incarnation, State: Present, Revision: revision,
+		Beat: info.Beat, TTL: info.Lasts(0), Classes: info.Classes, Reads: info.Reads,
+	}
 }
 
 // Generation asks the leader for the bucket's generation.

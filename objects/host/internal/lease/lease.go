@@ -3,7 +3,7 @@
 // and from when others may claim its objects.
 //
 // A host incarnation renews an entry in the bucket of leases. Both sides judge by their own monotonic clock, never by a
-// time in an entry:
+// time in an entry. The TTL is the holder's, and its entry says it:
 //
 //	the holder   trusts a renewal until   sent + TTL - Margin   (sent, not answered: a slow answer shortens the trust)
 //	a claimer    believes it ended after  seen + TTL + Margin   (seen: when the claimer last saw the entry change)
@@ -28,6 +28,7 @@
 package lease
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -38,9 +39,10 @@ type Entry struct {
 	Incarnation string
 	State       State
 	Revision    uint64
-	Beat        uint64   // renewals so far; only of an entry that is Present
-	Classes     []string // classes that the incarnation runs; likewise
-	Reads       int      // the newest version of records that the incarnation reads; likewise
+	Beat        uint64        // renewals so far; only of an entry that is Present
+	TTL         time.Duration // how long a renewal lasts; 0 if the entry does not say; likewise
+	Classes     []string      // classes that the incarnation runs; likewise
+	Reads       int           // the newest version of records that the incarnation reads; likewise
 }
 
 // State is the state of an entry.
@@ -106,7 +108,10 @@ func (p Path) Open() bool { return p.tried > 0 && p.missed < misses }
 // Spare reports whether the path stays open if the next message does not come back.
 func (p Path) Spare() bool { return p.Open() && p.missed+1 < misses }
 
-// Timing has the durations of a lease.
+// LongestTTL is the longest TTL that a host may have. A claimer believes in no longer one.
+const LongestTTL = 10 * time.Minute
+
+// Timing has the durations of a host's own lease. Entries say how long others' leases last.
 type Timing struct {
 	TTL    time.Duration // how long a renewal lasts
 	Margin time.Duration // the most that clocks may differ by over one TTL
@@ -223,6 +228,7 @@ type Watch struct {
 type sighting struct {
 	beat    uint64
 	at      time.Time
+	ttl     time.Duration // how long a renewal lasts; 0: not known
 	classes []string
 	reads   int
 	ended   bool
@@ -236,8 +242,21 @@ func NewWatch(now time.Time) *Watch { return &Watch{since: now, seen: make(map[s
 // restored may have lost the end of an entry; then the holder may have renewed it.
 func (w *Watch) Saw(incarnation string, beat uint64, now time.Time) {
 	if s := w.seen[incarnation]; beat > s.beat {
-		w.seen[incarnation] = sighting{beat: beat, at: now, classes: s.classes, reads: s.reads}
+		w.seen[incarnation] = sighting{beat: beat, at: now, ttl: s.ttl, classes: s.classes, reads: s.reads}
 	}
+}
+
+// Lasts notes how long the renewals of an incarnation that has been seen last. Hosts need not agree.
+func (w *Watch) Lasts(incarnation string, ttl time.Duration) {
+	if s, known := w.seen[incarnation]; known && s.ttl == 0 {
+		s.ttl = ttl
+		w.seen[incarnation] = s
+	}
+}
+
+// lasts returns how long a claimer believes in a renewal.
+func (s sighting) lasts(timing Timing) time.Duration {
+	return cmp.Or(s.ttl, timing.TTL) + timing.Margin
 }
 
 // Runs notes the classes of an incarnation that has been seen, and the version of records that it reads.
@@ -292,7 +311,7 @@ func (w *Watch) Left(incarnation string, timing Timing, now time.Time) time.Dura
 	case !known:
 		s.at = w.since
 	}
-	return s.at.Add(timing.TTL + timing.Margin).Sub(now)
+	return s.at.Add(s.lasts(timing)).Sub(now)
 }
 
 // First returns the incarnation whose name is the lowest of those that are not Dead and run
@@ -309,20 +328,41 @@ func (w *Watch) First(class string, timing Timing, now time.Time) (first string)
 // Ends returns how many incarnations that were seen alive have ended within the time before
 // now; false if the watch is too young to tell.
 func (w *Watch) Ends(within time.Duration, timing Timing, now time.Time) (n int, known bool) {
-	within += timing.TTL + timing.Margin // an end may be noticed this late
 	for incarnation, s := range w.seen {
-		if s.beat > 0 && now.Sub(s.at) <= within && w.Dead(incarnation, timing, now) {
+		late := s.lasts(timing) // an end may be noticed this late
+		if s.beat > 0 && now.Sub(s.at) <= within+late && w.Dead(incarnation, timing, now) {
 			n++
 		}
 	}
-	return n, now.Sub(w.since) > within
+	return n, now.Sub(w.since) > within+timing.TTL+timing.Margin
+}
+
+// Gone is an incarnation that has ended, and how often it had been seen to renew its lease.
+type Gone struct {
+	Incarnation string
+	Beat        uint64
+}
+
+// EndedWithin are the incarnations that have ended within the time before now, whether or not they were seen alive. A
+// young watch that has seen one incarnation only names the one before it: if there was one, its entry has vanished.
+func (w *Watch) EndedWithin(within time.Duration, timing Timing, now time.Time) (all []Gone) {
+	for incarnation, s := range w.seen {
+		late := s.lasts(timing) // an end may be noticed this late
+		if now.Sub(s.at) <= within+late && w.Dead(incarnation, timing, now) {
+			all = append(all, Gone{incarnation, s.beat})
+		}
+		if w.complete && len(w.seen) == 1 && len(all) == 0 && now.Sub(w.since) <= within {
+			all = append(all, Gone{Incarnation: "before " + incarnation})
+		}
+	}
+	return all
 }
 
 // Forget drops incarnations that have been dead for long, so that a watch does not grow without bound. They stay dead,
 // because an incarnation that was never seen counts from the beginning of the watch.
 func (w *Watch) Forget(timing Timing, now time.Time) {
 	for incarnation, s := range w.seen {
-		if now.Sub(s.at) > 100*timing.TTL+timing.Margin {
+		if now.Sub(s.at) > 100*s.lasts(timing) {
 			delete(w.seen, incarnation)
 		}
 	}

@@ -1,7 +1,9 @@
 package lease
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -265,6 +267,8 @@ func TestNobodyIsCalledDeadWhoStillHolds(t *testing.T) {
 		timing := someTiming(t)
 		renewals := someRenewals(t, timing)
 		drift := float64(timing.Margin) / float64(timing.TTL)
+		own := timing // the claimer's own lease is another
+		own.TTL = span(t, time.Second, 30*time.Second, "TTL of the claimer")
 		share := rapid.Float64Range(0, 1).Draw(t, "share of the drift")
 		holder := clock{1 - drift*share}      // slow
 		claimer := clock{1 + drift*(1-share)} // fast
@@ -274,14 +278,16 @@ func TestNobodyIsCalledDeadWhoStillHolds(t *testing.T) {
 			for _, r := range renewals {
 				if r.noticed && !r.saw.After(asked) {
 					watch.Saw("holder", r.revision, claimer.at(r.saw))
+					watch.Lasts("holder", timing.TTL)
 				}
 			}
 			for _, r := range renewals {
 				if !r.stored.After(asked) {
 					watch.Saw("holder", r.revision, claimer.at(asked)) // the entry, read again
+					watch.Lasts("holder", timing.TTL)
 				}
 			}
-			dead := watch.Dead("holder", timing, claimer.at(asked))
+			dead := watch.Dead("holder", own, claimer.at(asked))
 			if dead && term.Valid(holder.at(asked).Add(time.Microsecond)) { // for rounding
 				t.Fatalf("called dead at %v, and holds until %v on its own clock", asked.Sub(began), term.Until().Sub(began))
 			}
@@ -340,6 +346,30 @@ func TestTheFirstHostOfAClassIsTheLowestThatLives(t *testing.T) {
 	}
 }
 
+func TestALeaseLastsAsLongAsItsEntrySays(t *testing.T) {
+	w := NewWatch(after(0))
+	for name, ttl := range map[string]time.Duration{"long": 10 * timing.TTL, "short": timing.TTL / 2, "silent": 0} {
+		w.Saw(name, 1, after(1))
+		w.Lasts(name, ttl)
+		if ttl = cmp.Or(ttl, timing.TTL); w.Left(name, timing, after(1)) != ttl+timing.Margin {
+			t.Errorf("%s: %v left, want %v", name, w.Left(name, timing, after(1)), ttl+timing.Margin)
+		}
+	}
+	renewed := after(1).Add(9 * timing.TTL)
+	w.Saw("long", 2, renewed)
+	if got := w.Left("long", timing, renewed); got != 10*timing.TTL+timing.Margin {
+		t.Errorf("renewed: %v left, want %v", got, 10*timing.TTL+timing.Margin)
+	}
+	if w.Forget(timing, after(1).Add(200*timing.TTL)); w.Dead("long", timing, renewed.Add(10*timing.TTL)) {
+		t.Error("a lease is forgotten that holds")
+	}
+	for says, want := range map[int64]time.Duration{0: time.Second, -5: time.Second, 1500: 1500 * time.Millisecond, math.MaxInt64: LongestTTL} {
+		if got := (Info{TTL: says}).Lasts(time.Second); got != want {
+			t.Errorf("an entry that says %d lasts %v, want %v", says, got, want)
+		}
+	}
+}
+
 func TestEndsAreThoseOfIncarnationsThatWereSeenAlive(t *testing.T) {
 	w := NewWatch(after(0))
 	if _, known := w.Ends(time.Minute, timing, after(30)); known {
@@ -356,5 +386,48 @@ func TestEndsAreThoseOfIncarnationsThatWereSeenAlive(t *testing.T) {
 	}
 	if n, _ := w.Ends(time.Minute, timing, after(590)); n != 1 {
 		t.Errorf("%d have ended lately, want 1: that which was thought alive", n)
+	}
+}
+
+func TestEndsAreNamedWhetherOrNotTheirLivesWereSeen(t *testing.T) {
+	w := NewWatch(after(0))
+	w.Complete()
+	w.Saw("killed", 7, after(0))
+	if got := w.EndedWithin(10*time.Second, timing, after(1)); !slices.Equal(got, []Gone{{Incarnation: "before killed"}}) {
+		t.Errorf("the first that was ever seen names %v", got)
+	}
+	w.Saw("gone", 3, after(1))
+	w.Saw("alive", 1, after(1))
+	w.Ended("gone")
+	w.Ended("never seen")
+	names := func(within time.Duration, at float64) (all []string) {
+		for _, gone := range w.EndedWithin(within, timing, after(at)) {
+			all = append(all, fmt.Sprint(gone.Incarnation, gone.Beat))
+		}
+		slices.Sort(all)
+		return all
+	}
+	if got := names(10*time.Second, 2); !slices.Equal(got, []string{"gone3", "never seen0"}) {
+		t.Errorf("after a second %v have ended", got)
+	}
+	w.Saw("alive", 2, after(4))
+	w.Saw("killed", 7, after(4)) // which is no sign of life
+	if got := names(10*time.Second, 5); !slices.Equal(got, []string{"gone3", "killed7", "never seen0"}) {
+		t.Errorf("when a lease has run out %v have ended", got)
+	}
+	w.Saw("alive", 3, after(50))
+	if got := names(10*time.Second, 51); got != nil {
+		t.Errorf("long after, %v have ended lately", got)
+	}
+	w.Saw("killed", 8, after(60)) // it had only seemed to have ended
+	w.Saw("alive", 4, after(60))
+	if got := names(10*time.Second, 61); got != nil {
+		t.Errorf("%v have ended, and the lease was renewed", got)
+	}
+	w.Saw("patient", 1, after(100))
+	w.Lasts("patient", time.Minute)
+	w.Saw("alive", 5, after(160))
+	if got := names(10*time.Second, 163); !slices.Equal(got, []string{"patient1"}) {
+		t.Errorf("when a long lease has run out %v have ended", got)
 	}
 }

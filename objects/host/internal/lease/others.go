@@ -83,6 +83,7 @@ func (o *Others) saw(entry Entry) {
 	switch entry.State {
 	case Present:
 		o.watch.Saw(entry.Incarnation, entry.Beat, now)
+		o.watch.Lasts(entry.Incarnation, entry.TTL)
 		o.watch.Runs(entry.Incarnation, entry.Classes, entry.Reads)
 		o.watch.Forget(o.timing, now)
 	case Ended:
@@ -148,6 +149,17 @@ func (o *Others) Ends(within time.Duration) (n int, known bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.watch.Ends(within, o.timing, time.Now())
+}
+
+// EndedWithin is Watch.EndedWithin, but for the time in which nobody counts as dead.
+func (o *Others) EndedWithin(within time.Duration) []Gone {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	if now.Before(o.after) {
+		return nil
+	}
+	return o.watch.EndedWithin(within, o.timing, now)
 }
 
 func (o *Others) dead(incarnation string) bool {

@@ -149,36 +149,7 @@ func (v *view) apart(ctx context.Context, others map[Name]*ref, into map[Name]bl
 // be settled, everything that was applied must have landed, and Compare must have been called since.
 func (s *State) Restore(t *Target, token uint64, now time.Time) {
 	h, v, m, then := s.history, s.view.Load(), s.more, t.state.view.Load()
-	has, had := v.refs(), then.refs()
-	for name, r := range has {
-		if had[name] == nil {
-			s.discard(garbage{Span: r.span(), size: r.size})
-		}
-	}
-	for _, span := range t.dies {
-		s.discard(garbage{Span: span, size: t.died[span.Name], blob: true})
-	}
-	lives := t.lives
-	for name, r := range had {
-		if has[name] == nil {
-			lives = append(lives, r.span())
-		}
-	}
-	before := new(more) // of the target
-	if t.state.more != nil {
-		before = t.state.more
-	}
-	if m.manifest != nil && (before.manifest == nil || before.manifest.Name != m.manifest.Name) {
-		s.discard(garbage{Span: m.manifest.Span, size: m.manifest.Size})
-	}
-	if before.manifest != nil && (m.manifest == nil || before.manifest.Name != m.manifest.Name) {
-		lives = append(lives, before.manifest.Span)
-	}
-	h.spared = joined(lives)
-	names := make(map[Name]bool)
-	namesOf(names, h.spared)
-	h.Kept = less(h.Kept, names)
-
+	before := s.exchange(t, v, then)
 	f := folding{name: Name{Token: token}, source: &source{Home: then.source.Home, object: then.source.object}}
 	if len(t.items) > 0 {
 		m.next++
@@ -230,6 +201,42 @@ func (s *State) Restore(t *Target, token uint64, now time.Time) {
 	h.restored, h.settled, h.due = t.at, false, false
 	clear(h.changed)
 	s.view.Store(next)
+}
+
+// exchange discards the entries that only the present names, and spares those that only the target names. It returns the
+// target's more.
+func (s *State) exchange(t *Target, v, then *view) (before *more) {
+	h, m := s.history, s.more
+	has, had := v.refs(), then.refs()
+	for name, r := range has {
+		if had[name] == nil {
+			s.discard(garbage{Span: r.span(), size: r.size})
+		}
+	}
+	for _, span := range t.dies {
+		s.discard(garbage{Span: span, size: t.died[span.Name], blob: true})
+	}
+	lives := t.lives
+	for name, r := range had {
+		if has[name] == nil {
+			lives = append(lives, r.span())
+		}
+	}
+	before = new(more)
+	if t.state.more != nil {
+		before = t.state.more
+	}
+	if m.manifest != nil && (before.manifest == nil || before.manifest.Name != m.manifest.Name) {
+		s.discard(garbage{Span: m.manifest.Span, size: m.manifest.Size})
+	}
+	if before.manifest != nil && (m.manifest == nil || before.manifest.Name != m.manifest.Name) {
+		lives = append(lives, before.manifest.Span)
+	}
+	h.spared = joined(lives)
+	names := make(map[Name]bool)
+	namesOf(names, h.spared)
+	h.Kept = less(h.Kept, names)
+	return before
 }
 
 // reservedOf returns the runtime's keys of a journal.
