@@ -417,6 +417,32 @@ func (o *owner) pin() error {
 	return o.commitAll(false)
 }
 
+// A bookmark of an object that has had no author's keys, but many of the runtime's, is before the first of them, also if
+// both come at the same time.
+func TestABookmarkIsBeforeWhatIsWrittenAfterIt(t *testing.T) {
+	store := newTwin()
+	o, err := claimAt(store, NewCache(2<<10), month, time.Unix(1e9, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.write(engine.Reserved+"o/001", strings.Repeat("x", 481)) // with the next, more than a record holds here
+	o.write(engine.Reserved+"o/000", "22")
+	if err := o.commitAll(false); err != nil {
+		t.Fatal(err)
+	}
+	if o, err = claimAt(store, NewCache(2<<10), month, o.now); err != nil {
+		t.Fatal(err)
+	}
+	before := o.mark()
+	o.write("a/000", "x")
+	if err := o.commitAll(false); err != nil {
+		t.Fatal(err)
+	}
+	if last := o.state.Past().Last; last <= before {
+		t.Errorf("the change is at %s, want it to be after the bookmark, %s", last.Text(), before.Text())
+	}
+}
+
 // An entry of the past that was dropped after the last pin, and that a restore brings back, is the present's again: when
 // that pin expires, the entry stays.
 func TestWhatARestoreBringsBackIsNotPurgedWithThePast(t *testing.T) {

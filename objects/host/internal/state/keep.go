@@ -115,8 +115,8 @@ func (s *State) Mark(now time.Time, wide func() bool) Moment {
 		h.resume(v)
 	}
 	switch {
-	case !h.begun && h.empty && !h.touched:
-		h.Last = max(h.Last, MomentOf(now)) // the first change will be later
+	case !h.notes() && !h.touched && h.restored == 0:
+		h.Last = max(h.Last, MomentOf(now)) // what is noted first will be later
 	case !h.notes() || h.unnoted || h.restored > 0:
 		return h.Last.after(now)
 	case len(h.changed) > 0:
