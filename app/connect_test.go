@@ -3,25 +3,24 @@ package app
 import (
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"holdfast/embedded"
 )
 
 // A server that starts or is busy resets connections, or takes them and says nothing.
 func TestAServerThatIsNotReadyYetIsTriedAgain(t *testing.T) {
 	t.Parallel()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
+	s, err := embedded.Start(t.Context(), embedded.Config{Store: t.TempDir(), Port: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(time.Minute) {
-		t.Fatal("server not ready")
-	}
+	t.Cleanup(s.Close)
+	address := strings.TrimPrefix(s.URL(), "nats://")
 	for _, c := range []struct {
 		name  string
 		first func(net.Conn) // what becomes of the first connection
@@ -51,7 +50,7 @@ func TestAServerThatIsNotReadyYetIsTriedAgain(t *testing.T) {
 						c.first(in)
 						continue
 					}
-					out, err := net.Dial("tcp", s.Addr().String())
+					out, err := net.Dial("tcp", address)
 					if err != nil {
 						t.Error(err)
 						return

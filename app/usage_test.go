@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -209,18 +208,10 @@ func TestCtrlCBeforeItIsReadyIsExit130(t *testing.T) {
 }
 
 func TestANATSThatCannotBeUsedIsExit7AndSaysWhy(t *testing.T) {
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, MaxPayload: 4 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(time.Minute) {
-		t.Fatal("server not ready")
-	}
+	url := startServer(t, &server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, MaxPayload: 4 << 20})
 	for _, args := range [][]string{
-		{"host", "--region", "fra", "--nats", s.ClientURL()},
-		{"get", "ticket/global", "--nats", s.ClientURL()},
+		{"host", "--region", "fra", "--nats", url},
+		{"get", "ticket/global", "--nats", url},
 	} {
 		if code, out, errs := run(t, args...); code != 7 || !strings.Contains(errs, "JetStream is off: start nats-server with -js") {
 			t.Errorf("%v without JetStream = %d, want 7:\n%s%s", args, code, out, errs)
