@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"go/format"
 	"io"
@@ -84,42 +83,36 @@ import (
 
 `
 
-// programs writes all programs of the pages into one module, and returns its folder. That is the same one each time, in the
-// user's cache and one for each checkout: what go has compiled, linked and tested there is not done again until the pages or
-// the library have changed. Who runs at the same time in the same checkout writes the same.
+// workshop returns an empty folder, which is removed when the test ends. It is the same one each time, unless another run is
+// using that: what go has compiled there before need not be compiled again.
+func workshop(t *testing.T, root string) string {
+	t.Helper()
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("holdfast-docs-%x", sha256.Sum256([]byte(root)))[:32])
+	if os.Mkdir(dir, 0o700) != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// programs writes all programs of the pages into one module, and returns its folder.
 func programs(t *testing.T, all []fence) string {
 	t.Helper()
 	root, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(cache, "holdfast-docs", fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:16])
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		t.Fatal(err)
-	}
-	written := make(map[string]bool)
+	dir := workshop(t, root)
 	write := func(name, text string) {
 		path := filepath.Join(dir, name)
-		written[path] = true
-		if old, err := os.ReadFile(path); err == nil && string(old) == text {
-			return
-		}
 		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 			t.Fatal(err)
 		}
-		file, err := os.CreateTemp(dir, "new-*")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = file.WriteString(text)
-		if err = errors.Join(err, file.Close()); err == nil {
-			err = os.Rename(file.Name(), path)
-		}
-		if err != nil {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -147,15 +140,6 @@ func programs(t *testing.T, all []fence) string {
 		}
 	}
 	write("asked/main.go", asked)
-	// What an earlier page had goes.
-	if err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
-		if err == nil && filepath.Ext(path) == ".go" && !written[path] {
-			return os.Remove(path)
-		}
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
 	return dir
 }
 
@@ -255,10 +239,10 @@ func TestTheProgramsInThePagesRun(t *testing.T) {
 	all := fences(t)
 	dir := programs(t, all)
 	goes(t, dir, "vet", "./...")
-	goes(t, dir, "test", "-vet=off", "./...")
+	goes(t, dir, "test", "-vet=off", "-count=1", "./...")
 	program := filepath.Join(dir, "guestbook.exe")
 	goes(t, dir, "build", "-o", program, "./guestbook")
-	store := filepath.Join(t.TempDir(), "store")
+	store := filepath.Join(dir, "store")
 	for _, f := range all {
 		if f.page != "first-object.md" || f.language != "console" {
 			continue
@@ -290,7 +274,7 @@ func askFromOutside(t *testing.T, dir string) {
 	t.Helper()
 	goes(t, dir, "build", "-o", "asked.exe", "./asked")
 	goes(t, dir, "build", "-o", "asker.exe", "./asker")
-	_, nats, kill := dev(t, filepath.Join(dir, "asked.exe"), filepath.Join(t.TempDir(), "asked store"))
+	_, nats, kill := dev(t, filepath.Join(dir, "asked.exe"), filepath.Join(dir, "asked store"))
 	defer kill()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "asker.exe"), nats)
 	var complaint bytes.Buffer
