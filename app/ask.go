@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -163,9 +164,10 @@ func (p *program) fetchCommand() *cobra.Command {
 		Use:   "fetch CLASS/NAME [PATH]",
 		Short: "Send an HTTP request to an object, and print the response's body",
 		Long: "Send an HTTP request to an object, and print the response's body. The path is what\n" +
-			"the object sees, / if none is given. NATS is the way: no worker, no gateway's limits\n" +
-			"and no login stand in between, and the object believes --as. A status of 400 or more\n" +
-			"is a failure, with the exit code of the error that has this status.",
+			"the object sees, / if none is given. A stream is printed as it comes, until it ends or\n" +
+			"Ctrl-C; --timeout is the wait for its first part. NATS is the way: no worker, no\n" +
+			"gateway's limits and no login stand in between, and the object believes --as. A\n" +
+			"status of 400 or more is a failure, with the exit code of the error that has it.",
 		Example: p.examples("fetch room/lobby\n" +
 			"fetch board/chess '/top?count=3' --json\n" +
 			"fetch board/chess /moves -X PUT -H 'Content-Type: application/json' -d @move.json"),
@@ -194,7 +196,11 @@ func (p *program) fetchCommand() *cobra.Command {
 				return err
 			}
 			defer response.Body.Close()
-			return p.printResponse(response)
+			err = p.printResponse(response)
+			if err != nil && ctx.Err() != nil {
+				return ctx.Err() // Ctrl-C in the midst of a stream
+			}
+			return err
 		})
 	})
 	o.add(c)
@@ -240,28 +246,42 @@ type fetched struct {
 	Base64 string      `json:"base64,omitempty"` // the body, if it is no text
 }
 
+// mostFetched is the largest body that is printed as JSON. Such a body is read as a whole, and a stream may have no end.
+const mostFetched = 64 << 20
+
 // printResponse prints a response.
 func (p *program) printResponse(r *http.Response) error {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return fmt.Errorf("read the response: %w", err)
-	}
 	failed := r.StatusCode >= http.StatusBadRequest
-	if p.json {
-		said := fetched{OK: !failed, Status: r.StatusCode, Header: r.Header, Body: string(body)}
-		if !utf8.Valid(body) {
-			said.Body, said.Base64 = "", base64.StdEncoding.EncodeToString(body)
-		}
-		err = p.print(said)
-	} else {
-		err = p.show(body)
-	}
-	if err != nil || !failed {
+	if err := p.printBody(r, failed); err != nil || !failed {
 		return err
 	}
 	code := codeOf(r.StatusCode)
 	return &failure{code: string(code), exit: exitOf(code), err: fmt.Errorf("the object answered %d %s", r.StatusCode, http.StatusText(r.StatusCode)), told: true}
 }
+
+// printBody prints the body of a response: as JSON at its end, otherwise as it comes.
+func (p *program) printBody(r *http.Response, failed bool) error {
+	if !p.json {
+		return p.pass(r.Body)
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, mostFetched+1))
+	switch {
+	case err != nil:
+		return unread(err)
+	case len(body) > mostFetched:
+		return &failure{
+			code: string(objects.TooLarge), exit: exitOf(objects.TooLarge),
+			err: fmt.Errorf("the response has more than %d bytes: without --json it is printed as it comes", mostFetched),
+		}
+	}
+	said := fetched{OK: !failed, Status: r.StatusCode, Header: r.Header, Body: string(body)}
+	if !utf8.Valid(body) {
+		said.Body, said.Base64 = "", base64.StdEncoding.EncodeToString(body)
+	}
+	return p.print(said)
+}
+
+func unread(err error) error { return fmt.Errorf("read the response: %w", err) }
 
 // codeOf returns the code for the status of an object's response, if the status is that of a failure.
 func codeOf(status int) objects.Code {
@@ -318,6 +338,55 @@ func (p *program) show(data []byte) error {
 		return fmt.Errorf("write the result: %w", err)
 	}
 	return nil
+}
+
+// pass writes an object's output to standard output as show does, but as it comes.
+func (p *program) pass(from io.Reader) error {
+	terminal := isTerminal(p.stdout)
+	buffer, held, line := make([]byte, 32<<10), 0, true // held bytes are the beginning of a character; line: a line has ended
+	for {
+		n, err := from.Read(buffer[held:])
+		n += held
+		held = 0
+		if terminal && err == nil {
+			held = begun(buffer[:n])
+		}
+		if out := buffer[:n-held]; len(out) > 0 {
+			line = out[len(out)-1] == '\n'
+			if terminal {
+				out = escapeControls(out)
+			}
+			if _, err := p.stdout.Write(out); err != nil {
+				return fmt.Errorf("write the result: %w", err)
+			}
+		}
+		copy(buffer, buffer[n-held:n])
+		if err == nil {
+			continue
+		}
+		if !line {
+			if _, err := p.stdout.Write([]byte{'\n'}); err != nil {
+				return fmt.Errorf("write the result: %w", err)
+			}
+		}
+		if !errors.Is(err, io.EOF) {
+			return unread(err)
+		}
+		return nil
+	}
+}
+
+// begun returns how many bytes at the end of data are the beginning of a character whose rest is missing.
+func begun(data []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(data); n++ {
+		if at := data[len(data)-n:]; utf8.RuneStart(at[0]) {
+			if utf8.FullRune(at) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
 }
 
 // escapeControls returns text without characters that a terminal does not simply show.

@@ -98,6 +98,24 @@ func TestSendListensUntilCtrlC(t *testing.T) {
 	}
 }
 
+func TestFetchPrintsAStreamAsItComes(t *testing.T) {
+	t.Parallel()
+	_, b := dev(t, "--regions", "fra")
+	p := start(t, config(), "fetch", "ticket/shell", "/waits", "--nats", b.NATS) // it has printed a line, and the stream goes on
+	if code := p.stop(); code != 130 || p.stdout.String() != "first\n" {
+		t.Errorf("fetch and Ctrl-C = %d, want 130:\n%s%s", code, p.stdout, p.stderr)
+	}
+}
+
+func TestFetchAsJSONDoesNotFillTheMemoryWithAnEndlessStream(t *testing.T) {
+	t.Parallel()
+	_, b := dev(t, "--regions", "fra")
+	code, out, errs := run(t, "fetch", "ticket/shell", "/endless", "--nats", b.NATS, "--json")
+	if code != 1 || !strings.Contains(out, `"code":"too_large"`) || !strings.Contains(out, "without --json") {
+		t.Errorf("fetch --json = %d, want 1 and a bound:\n%.300s%s", code, out, errs)
+	}
+}
+
 func TestWhatIsAskedForByHandDoesNotWaitForNATS(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -64,6 +64,24 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/broken":
 		w.WriteHeader(http.StatusInternalServerError)
 		return
+	case "/waits":
+		tx.Stream(func(t *objects.Task, out io.Writer) error {
+			if _, err := fmt.Fprintln(out, "first"); err != nil {
+				return err
+			}
+			<-t.Done()
+			return t.Err()
+		})
+		return
+	case "/endless":
+		tx.Stream(func(_ *objects.Task, out io.Writer) error {
+			for part := make([]byte, 64<<10); ; {
+				if _, err := out.Write(part); err != nil {
+					return err
+				}
+			}
+		})
+		return
 	}
 	if r.Header.Get("Upgrade") == "" {
 		fmt.Fprintf(w, "%d taken", taken.Get(tx))

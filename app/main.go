@@ -40,6 +40,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -149,7 +150,27 @@ func (p *program) root() *cobra.Command {
 		p.historyCommand(), p.diffCommand(), p.restoreCommand(), p.forkCommand(),
 		p.raceCommand(), p.benchCommand(), p.versionCommand())
 	p.completeBuiltins(root)
+	explainArgs(root)
 	return root
+}
+
+// explainArgs has every command below c say which arguments it wants, where cobra says how many.
+func explainArgs(c *cobra.Command) {
+	for _, c := range c.Commands() {
+		explainArgs(c)
+	}
+	check := c.Args
+	if check == nil {
+		return
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		err := check(c, args)
+		if err == nil || !strings.Contains(err.Error(), "arg(s)") {
+			return err
+		}
+		want := strings.TrimSuffix(c.UseLine(), " [flags]")
+		return usage(fmt.Errorf("%s: want %s", count(len(args), "argument"), want), "see: "+c.CommandPath()+" --help")
+	}
 }
 
 // completeBuiltins adds examples to cobra's own commands, as all others have.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -108,8 +109,8 @@ func printTells(w io.Writer, told host.Told, now time.Time) error {
 	fmt.Fprintln(t, "N\tSTATE\tTO\tCALL\tKEY\tDUE\tTRIES\tWHY")
 	for _, m := range told.First {
 		to := shown(m.To)
-		if m.Name != "" {
-			to = shown(m.Name)
+		if class, _, _ := strings.Cut(m.To, "."); m.Name != "" {
+			to = class + "/" + shown(m.Name)
 		}
 		due := "now"
 		switch {

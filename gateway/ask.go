@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/utils"
 
 	"holdfast/internal/ask"
 	shared "holdfast/internal/metrics"
@@ -45,16 +44,33 @@ func (g *Gateway) scoped(c *fiber.Ctx) error {
 	client := g.trusted.clientIP(c.Context())
 	s := &requestScope{client: client, from: sourceOf(client), limit: g.newObjects}
 	ctx := context.WithValue(c.UserContext(), scopeKey{}, s)
-	if key := c.Get("Idempotency-Key"); key != "" {
-		if err := ask.CheckKey(key); err != nil {
-			return err
-		}
-		ctx = objects.WithIdempotencyKey(ctx, utils.CopyString(key))
+	key, err := keyOf(c)
+	if err != nil {
+		return err
+	}
+	if key != "" {
+		ctx = objects.WithIdempotencyKey(ctx, key)
 	}
 	c.SetUserContext(ctx)
-	err := c.Next()
+	err = c.Next()
 	s.sign(c)
 	return err
+}
+
+// keyOf returns the request's idempotency key, "" for none. A client that sends an empty key, or two, believes that
+// repeating its request is safe: it is refused.
+func keyOf(c *fiber.Ctx) (string, error) {
+	switch keys := c.Request().Header.PeekAll("Idempotency-Key"); {
+	case len(keys) == 0:
+		return "", nil
+	case len(keys) > 1:
+		return "", objects.Errorf(objects.Invalid, "a request has one Idempotency-Key, this one has %d", len(keys))
+	case len(keys[0]) == 0:
+		return "", objects.Errorf(objects.Invalid, "the Idempotency-Key is empty: leave it out, or send one")
+	default:
+		key := string(keys[0])
+		return key, ask.CheckKey(key)
+	}
 }
 
 // MayMake reports whether an object that nobody owns may be claimed for the request.

@@ -10,7 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
+
+	"holdfast/internal/wire"
 )
 
 func TestAnOriginIsTheHostOrListed(t *testing.T) {
@@ -114,6 +117,17 @@ func TestAnObjectsHeadersAreMadeFitToSend(t *testing.T) {
 	for value, want := range map[string]string{"a\tb": "a\tb", "a\r\nX: b": "a  X: b", "a\x00b\x7f": "a b ", "caf\xe9 é": "caf\xe9 é"} {
 		if got := headerValue(value); got != want {
 			t.Errorf("headerValue(%q) = %q, want %q", value, got, want)
+		}
+	}
+}
+
+func TestAForgedStatusIsNotSent(t *testing.T) {
+	app := fiber.New()
+	c := app.AcquireCtx(new(fasthttp.RequestCtx))
+	defer app.ReleaseCtx(c)
+	for _, status := range []int{-1, 0, 101, 199, 1000, 1 << 40} {
+		if err := respond(c, &wire.Reply{Status: status}, ""); err == nil {
+			t.Errorf("status %d is sent as %d", status, c.Response().StatusCode())
 		}
 	}
 }

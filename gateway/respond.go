@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/utils"
 	"github.com/valyala/fasthttp"
 
 	"holdfast/internal/wire"
@@ -73,6 +75,9 @@ func below(prefix, target string) string {
 
 // respond writes the object's answer.
 func respond(c *fiber.Ctx, reply *wire.Reply, prefix string) error {
+	if reply.Status < fiber.StatusOK || reply.Status > 999 {
+		return fmt.Errorf("the object's owner answered with status %d, which cannot be sent", reply.Status)
+	}
 	header := http.Header(reply.Header)
 	length := header.Get(fiber.HeaderContentLength)
 	copyHeader(c, header, prefix)
@@ -94,7 +99,7 @@ func respond(c *fiber.Ctx, reply *wire.Reply, prefix string) error {
 func (g *Gateway) fail(c *fiber.Ctx, err error) error {
 	e, ok := errors.AsType[*objects.Error](err)
 	if fault, is := errors.AsType[*fiber.Error](err); is && !ok {
-		e, ok = &objects.Error{Code: codeOf(fault.Code), Message: strings.ToLower(fault.Message)}, true
+		e, ok = &objects.Error{Code: codeOf(fault.Code), Message: uncapitalized(fault)}, true
 		c.Status(fault.Code)
 		if fault.Code == fiber.StatusNotFound && len(g.mounts) == 0 {
 			e.Message += `: no class is mounted; the worker does it with env.Mount(r, "/rooms/:name", room.Rooms)`
@@ -112,6 +117,18 @@ func (g *Gateway) fail(c *fiber.Ctx, err error) error {
 	}
 	c.Set(fiber.HeaderContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'")
 	return c.JSON(e)
+}
+
+// uncapitalized returns the text of one of Fiber's errors as ours are written. What it repeats of the request stays as
+// it was sent.
+func uncapitalized(fault *fiber.Error) string {
+	if fault.Message == utils.StatusMessage(fault.Code) {
+		return strings.ToLower(fault.Message)
+	}
+	if rest, is := strings.CutPrefix(fault.Message, "Cannot "); is {
+		return "cannot " + rest
+	}
+	return fault.Message
 }
 
 // complete gives a response the headers that every response has: the region, the origins that may read it, and headers

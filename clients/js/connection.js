@@ -86,6 +86,7 @@ export class Connection {
 
   /** Tries at once, instead of at the next try or after a refusal. */
   retry() {
+    if (!this.env.WebSocket) throw new TypeError("there is no WebSocket here: node has one since version 22; before, pass that of the package ws as env: { WebSocket }");
     if (!this.#can("try")) return;
     this.#clear();
     this.#unwatch ??= this.options.watch === false ? () => {} : watchWorld(this);

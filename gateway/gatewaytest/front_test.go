@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -51,6 +52,11 @@ func (*Room) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.Send(objects.Text("hello " + objects.PrincipalOf(tx).ID))
+		return
+	}
+	if r.URL.Path == "/status" {
+		status, _ := strconv.Atoi(r.URL.Query().Get("is"))
+		w.WriteHeader(status)
 		return
 	}
 	body, _ := io.ReadAll(r.Body)
@@ -172,6 +178,40 @@ func TestAnIdempotencyKeyHasOneEffect(t *testing.T) {
 		if got := body(t, f.Do(r)); got != "1" {
 			t.Errorf("posted as %s, want 1 both times", got)
 		}
+	}
+}
+
+func TestAnEmptyIdempotencyKeyAndTwoOfThemAreRefused(t *testing.T) {
+	_, f := front(t)
+	for _, keys := range [][]string{{""}, {"a", "b"}, {"a", "a"}} {
+		r := request("POST", "/post/lobby", "hi")
+		r.Header["Idempotency-Key"] = keys
+		if r := f.Do(r); r.StatusCode != http.StatusBadRequest {
+			t.Errorf("keys %q: %s %s, want 400: the client believes that it may repeat the request", keys, r.Status, body(t, r))
+		}
+	}
+}
+
+func TestAPathThatIsNotThereIsShownAsItWasAsked(t *testing.T) {
+	_, f := front(t)
+	if text := body(t, f.Do(request("POST", "/Nowhere/Ada", ""))); !strings.Contains(text, "cannot POST /Nowhere/Ada") {
+		t.Errorf("answered %s", text)
+	}
+	if text := body(t, f.Do(request("DELETE", "/nobody", ""))); !strings.Contains(text, `"method not allowed"`) {
+		t.Errorf("answered %s", text)
+	}
+}
+
+func TestAStatusThatNoClientCanReadIsAFaultOfTheObject(t *testing.T) {
+	w, f := front(t)
+	w.Faults(4)
+	for _, status := range []string{"1000", "0", "99", "-1"} {
+		if r := f.Do(request("GET", "/rooms/a/status?is="+status, "")); r.StatusCode != http.StatusInternalServerError {
+			t.Errorf("WriteHeader(%s): %s, want 500", status, r.Status)
+		}
+	}
+	if r := f.Do(request("GET", "/rooms/a/status?is=599", "")); r.StatusCode != 599 {
+		t.Errorf("WriteHeader(599): %s", r.Status)
 	}
 }
 

@@ -86,6 +86,25 @@ func TestNobodyWhoAnswersIsAnError(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatDoesNotEndIsNotReadIntoMemory(t *testing.T) {
+	for name, length := range map[string]string{"endless": "", "of a length that no memory has": "900000000000"} {
+		target := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if length != "" {
+				w.Header().Set("Content-Length", length)
+			}
+			part := make([]byte, 64<<10)
+			for {
+				if _, err := w.Write(part); err != nil {
+					return
+				}
+			}
+		})
+		if _, err := some(2).Run(t.Context(), target); err == nil || !strings.Contains(err.Error(), "an answer has more than 65536 bytes") {
+			t.Errorf("an answer %s: %v", name, err)
+		}
+	}
+}
+
 func TestAnEchoMustSayTheSame(t *testing.T) {
 	target := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "something else") })
 	load := Requests{Path: "/echo/{name}", Names: 1, Body: []byte("words"), Connections: 1, Duration: time.Hour, Most: 10}

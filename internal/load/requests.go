@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -40,6 +41,9 @@ type Result struct {
 
 // requestTime bounds the wait for an answer.
 const requestTime = 30 * time.Second
+
+// mostSaid bounds an answer, beyond what an echo repeats: whoever listens at the URL may send anything.
+const mostSaid = 64 << 10
 
 // Run asks until the time is over or ctx ends. It fails when nothing succeeded.
 func (r Requests) Run(ctx context.Context, t Target) (Result, error) {
@@ -188,7 +192,12 @@ func (c *client) ask(n int64) error {
 		c.hangUp()
 		return err
 	}
-	if err := c.res.Read(c.in); err != nil {
+	most := mostSaid + len(c.run.Body)
+	err := c.res.ReadLimitBody(c.in, most)
+	if errors.Is(err, fasthttp.ErrBodyTooLarge) {
+		err = fmt.Errorf("an answer has more than %d bytes", most)
+	}
+	if err != nil {
 		c.hangUp()
 		return err
 	}

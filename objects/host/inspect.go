@@ -310,7 +310,7 @@ func (in *Inspector) stored(ctx context.Context, key string, rec *record.Record)
 	if has.blobs, err = engine.BlobSizes(kept.Scan(ctx, from, to, false)); err != nil {
 		return has, err
 	}
-	has.told, has.keys = toldIn(kept.Reserved()), make(map[string]json.RawMessage)
+	has.told, has.keys = toldIn(kept.Reserved(), key, rec.Name), make(map[string]json.RawMessage)
 	for scan := kept.Scan(ctx, engine.After(engine.Reserved), engine.LastKey, false); ; {
 		w, ok, err := scan.Next()
 		if !ok || err != nil {

@@ -41,8 +41,8 @@ type ToldMessage struct {
 	Size      int       `json:"size"` // bytes of its input
 }
 
-// toldIn returns what a record has of told messages; nil: nothing.
-func toldIn(data *engine.Data) *Told {
+// toldIn returns what the record of the object with this key and name has of told messages; nil: nothing.
+func toldIn(data *engine.Data, key, name string) *Told {
 	t := &Told{Marks: data.Between(engine.MarksAt, engine.After(engine.MarksAt)).Len()}
 	for _, kind := range []struct {
 		state, prefix string
@@ -60,6 +60,9 @@ func toldIn(data *engine.Data) *Told {
 				continue
 			}
 			one := ToldMessage{State: kind.state, N: m.N, To: m.To, Name: m.Name, Call: m.Call, Key: m.Key, At: m.When(), Tries: m.Tries, Size: len(m.Body)}
+			if m.To == key {
+				one.Name = name // tx.Self does not repeat it
+			}
 			if m.Err != nil {
 				one.Code, one.Message, one.Reference = m.Err.Code, m.Err.Message, m.Err.Reference
 			}

@@ -194,3 +194,16 @@ func TestTasksAndStreamsAreCountedApart(t *testing.T) {
 		t.Errorf("%d tasks and %d streams are free, want all", a, s)
 	}
 }
+
+func TestAnObjectsOwnTimerIsListedUnderItsName(t *testing.T) {
+	data := new(engine.Data)
+	data.Apply([]engine.Write{
+		{Key: engine.TimerKey(1, ""), Value: engine.Told{N: 1, To: "guest.01", Call: "sweep"}.Encode()},
+		{Key: engine.OutboxKey(2), Value: engine.Told{N: 2, To: "guest.02", Call: "add", Name: "bob"}.Encode()},
+	})
+	for _, m := range toldIn(data, "guest.01", "ada").First {
+		if want := map[string]string{"guest.01": "ada", "guest.02": "bob"}[m.To]; m.Name != want {
+			t.Errorf("a message to %s is listed under %q, want %q", m.To, m.Name, want)
+		}
+	}
+}

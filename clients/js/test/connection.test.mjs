@@ -53,6 +53,10 @@ function world(options = {}) {
   return w;
 }
 
+test("without a WebSocket, as in node before 22, connect says where to get one", () => {
+  assert.throws(() => connect("ws://x/y", { env: { WebSocket: undefined } }), /node has one since version 22.*env: { WebSocket }/);
+});
+
 test("to be opened is enough where nobody greets", () => {
   const w = world({ protocols: ["a"] });
   assert.equal(w.phase(), "connecting");
