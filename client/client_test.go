@@ -132,6 +132,7 @@ func TestARefusalArrivesWordForWord(t *testing.T) {
 }
 
 func TestADeadlineEndsTheWait(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		whose string
 		cfg   client.Config
@@ -197,6 +198,7 @@ func TestWhatCannotBeAskedIsSaidAtOnce(t *testing.T) {
 }
 
 func TestWithoutAHostNothingHappens(t *testing.T) {
+	t.Parallel()
 	_, objs, _ := start(t, false, client.Config{})
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()

@@ -99,6 +99,7 @@ func hears(t *testing.T, s *client.Socket, want string) {
 }
 
 func TestAProgramOpensASocketThatComesBack(t *testing.T) {
+	t.Parallel()
 	objs, s := opened(t)
 	defer objs.Close(t.Context())
 	if s.Subprotocol() != "line.1" {
@@ -145,6 +146,7 @@ func TestASocketThatTheObjectDoesNotAcceptIsItsError(t *testing.T) {
 }
 
 func TestAClientThatIsClosedHasNoSockets(t *testing.T) {
+	t.Parallel()
 	objs, s := opened(t)
 	objs.Close(t.Context())
 	_, err := s.Receive(t.Context())
@@ -161,6 +163,7 @@ func TestAClientThatIsClosedHasNoSockets(t *testing.T) {
 
 // The close overtook the message before it.
 func TestWhatWasSentBeforeTheCloseArrives(t *testing.T) {
+	t.Parallel()
 	_, objs, nc := start(t, true, client.Config{})
 	defer objs.Close(t.Context())
 	const rounds = 30
@@ -207,6 +210,7 @@ func newEndsAfter(t *testing.T, waits int) *endsAfter {
 
 // A wait that ended while the socket came back left the socket with a connection whose greeting was never received.
 func TestASocketComesBackWheneverAWaitForItHasEnded(t *testing.T) {
+	t.Parallel()
 	objs, s := opened(t)
 	defer objs.Close(t.Context())
 	for n := range 20 {
@@ -229,6 +233,7 @@ func TestASocketComesBackWheneverAWaitForItHasEnded(t *testing.T) {
 }
 
 func TestAConnectThatIsGivenUpLeavesNoSocket(t *testing.T) {
+	t.Parallel()
 	_, objs, _ := start(t, true, client.Config{})
 	for n := range 20 {
 		r, err := http.NewRequestWithContext(newEndsAfter(t, n+1), http.MethodGet, "/", nil)
@@ -258,6 +263,7 @@ func TestAConnectThatIsGivenUpLeavesNoSocket(t *testing.T) {
 
 // A message that was not sent was counted: after the socket had come back, the counts of later messages were wrong.
 func TestAMessageWhoseWaitHasEndedIsNotSentLater(t *testing.T) {
+	t.Parallel()
 	objs, s := opened(t)
 	defer objs.Close(t.Context())
 	over, cancel := context.WithCancel(t.Context())
@@ -287,6 +293,7 @@ func TestAMessageWhoseWaitHasEndedIsNotSentLater(t *testing.T) {
 
 // A program that ended while a socket came back waited until the time to come back was over.
 func TestASocketThatComesBackCanBeClosed(t *testing.T) {
+	t.Parallel()
 	_, objs, nc := start(t, true, client.Config{})
 	s, err := connect(t, objs, "/")
 	if err != nil {
@@ -314,6 +321,7 @@ func TestASocketThatComesBackCanBeClosed(t *testing.T) {
 
 // Messages of the object were not received while a message to the object waited.
 func TestASocketReceivesWhileItSends(t *testing.T) {
+	t.Parallel()
 	_, objs, _ := start(t, true, client.Config{})
 	defer objs.Close(t.Context())
 	s, err := connect(t, objs, "/")

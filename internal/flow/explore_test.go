@@ -6,12 +6,16 @@ import (
 	"hash/fnv"
 	"iter"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
+
+// An exploration makes much garbage and keeps little.
+func init() { debug.SetGCPercent(400) }
 
 // The exploration: two sides, a bag of segments that arrive in any order, and a budget of what may go wrong. A unit of time is a
 // second. Windows are tiny, so that they are full.
@@ -414,43 +418,59 @@ func (x *explorer) next(w *world) iter.Seq2[string, *world] {
 				yield(what, next)
 			}
 		}
-		spend := func(budget *int) bool {
-			*budget--
-			return *budget >= 0
-		}
 		for i := range w.sides {
-			try(fmt.Sprintf("side %d writes", i), func(w *world) bool { return x.write(w, i) })
-			try(fmt.Sprintf("side %d reads", i), func(w *world) bool { return x.readAt(w, i) })
-			try(fmt.Sprintf("side %d dies", i), func(w *world) bool {
-				w.dead[i] = true
-				return spend(&w.budget.deaths)
+			try(sayings[i].writes, func(w *world) bool { return x.write(w, i) })
+			try(sayings[i].reads, func(w *world) bool { return x.readAt(w, i) })
+			if w.budget.deaths > 0 {
+				try(sayings[i].dies, func(w *world) bool {
+					w.budget.deaths--
+					w.dead[i] = true
+					return true
+				})
+			}
+		}
+		if w.budget.leaves > 0 && !w.dead[1] {
+			try("the reader leaves", func(w *world) bool {
+				w.budget.leaves--
+				w.left = true
+				w.sides[1].Leave(w.now)
+				return true
 			})
 		}
-		try("the reader leaves", func(w *world) bool {
-			if w.dead[1] || !spend(&w.budget.leaves) {
-				return false
-			}
-			w.left = true
-			w.sides[1].Leave(w.now)
-			return true
-		})
-		try("time passes", func(w *world) bool { return spend(&w.budget.ticks) && x.tick(w) })
+		if w.budget.ticks > 0 {
+			try("time passes", func(w *world) bool {
+				w.budget.ticks--
+				return x.tick(w)
+			})
+		}
 		for n, l := range w.bag {
 			try("arrives: "+l.key, func(w *world) bool {
 				w.bag = slices.Delete(w.bag, n, n+1)
 				x.deliver(w, l)
 				return true
 			})
-			try("arrives, and comes again: "+l.key, func(w *world) bool {
-				x.deliver(w, l)
-				return spend(&w.budget.doubles)
-			})
-			try("is lost: "+l.key, func(w *world) bool {
-				w.bag = slices.Delete(w.bag, n, n+1)
-				return spend(&w.budget.losses)
-			})
+			if w.budget.doubles > 0 {
+				try("arrives, and comes again: "+l.key, func(w *world) bool {
+					w.budget.doubles--
+					x.deliver(w, l)
+					return true
+				})
+			}
+			if w.budget.losses > 0 {
+				try("is lost: "+l.key, func(w *world) bool {
+					w.budget.losses--
+					w.bag = slices.Delete(w.bag, n, n+1)
+					return true
+				})
+			}
 		}
 	}
+}
+
+// sayings are what moves of each side are called.
+var sayings = [2]struct{ writes, reads, dies string }{
+	{"side 0 writes", "side 0 reads", "side 0 dies"},
+	{"side 1 writes", "side 1 reads", "side 1 dies"},
 }
 
 // limit returns how many worlds of each scenario are explored; FLOW_LIMIT raises it.

@@ -4,10 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
 )
+
+// An exploration makes much garbage and keeps little.
+func init() { debug.SetGCPercent(400) }
 
 // key returns all of a world that decides what can happen.
 func (w *world) key() string {

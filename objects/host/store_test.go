@@ -441,45 +441,55 @@ func TestABucketOfLeasesOfAnEarlierKindIsMended(t *testing.T) {
 // others go on to see it live.
 func TestALeaseOutlivesItsBucketAndItsConnection(t *testing.T) {
 	t.Parallel()
-	s := newStore(t)
-	leases, err := lease.Open(t.Context(), s.js, true, 1, leaseTiming)
-	if err != nil {
-		t.Fatal(err)
-	}
-	others := lease.NewOthers(leases, leaseTiming, quiet)
-	run(t, others.Run)
-	echo, err := lease.OpenLoop(s.js.Conn(), s.dial(), "me")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer echo.Close()
-	me := lease.Lease{Store: leases, Echo: echo, Others: others, Timing: leaseTiming, Log: quiet, Incarnation: "me"}
-	err = me.Run(t.Context(), func(ctx context.Context, h *lease.Holder) error {
-		well := func(after string, long time.Duration) {
-			for end := time.Now().Add(long); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-				if ctx.Err() != nil {
-					t.Fatalf("the lease ended after %s: %v", after, context.Cause(ctx))
-				}
-				if !others.Live(ctx, "me") {
-					t.Fatalf("the host was called dead after %s", after)
-				}
+	for _, after := range []string{"its bucket was deleted", "its bucket was deleted and the connection was made again"} {
+		t.Run(after, func(t *testing.T) {
+			t.Parallel()
+			s := newStore(t)
+			leases, err := lease.Open(t.Context(), s.js, true, 1, leaseTiming)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		well("nothing", leaseTiming.TTL/2)
-		if err := s.js.DeleteStream(ctx, bucket.Leases().Stream()); err != nil {
-			t.Fatal(err)
-		}
-		well("its bucket was deleted", 3*leaseTiming.TTL/2)
-		if err := s.js.Conn().ForceReconnect(); err != nil {
-			t.Fatal(err)
-		}
-		well("the connection was made again", 3*leaseTiming.TTL/2)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+			others := lease.NewOthers(leases, leaseTiming, quiet)
+			run(t, others.Run)
+			echo, err := lease.OpenLoop(s.js.Conn(), s.dial(), "me")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer echo.Close()
+			me := lease.Lease{Store: leases, Echo: echo, Others: others, Timing: leaseTiming, Log: quiet, Incarnation: "me"}
+			err = me.Run(t.Context(), func(ctx context.Context, h *lease.Holder) error {
+				well := func(after string, long time.Duration) {
+					for end := time.Now().Add(long); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+						if ctx.Err() != nil {
+							t.Fatalf("the lease ended after %s: %v", after, context.Cause(ctx))
+						}
+						if !others.Live(ctx, "me") {
+							t.Fatalf("the host was called dead after %s", after)
+						}
+					}
+				}
+				well("nothing", leaseTiming.TTL/2)
+				if err := s.js.DeleteStream(ctx, bucket.Leases().Stream()); err != nil {
+					t.Fatal(err)
+				}
+				if strings.Contains(after, "connection") {
+					eventually(t, "an entry in a new bucket", func() bool {
+						entry, err := leases.Read(ctx, "me")
+						return err == nil && entry.State == lease.Present
+					})
+					if err := s.js.Conn().ForceReconnect(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				well(after, 3*leaseTiming.TTL/2)
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "dead after its lease was given back", func() bool { return !others.Live(t.Context(), "me") })
+		})
 	}
-	eventually(t, "dead after its lease was given back", func() bool { return !others.Live(t.Context(), "me") })
 }
 
 func TestTheWatchOfLeasesEndsWhenTheConnectionWasMadeAgain(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -19,8 +20,9 @@ import (
 
 var inProduction = sizes
 
-// In tests small states have many parts.
+// In tests small states have many parts. The heaps are small, and much is dropped.
 func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
 	sizes.small, sizes.journal, sizes.whole = 512, 256, 4<<10
 	sizes.chunk, sizes.blob = 1<<10, 300
 	sizes.log, sizes.pin = 300, 2<<10
