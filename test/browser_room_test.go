@@ -25,6 +25,9 @@ func TestBrowserTwoTabsSeeEachOther(t *testing.T) {
 	if nameA == nameB {
 		t.Errorf("both are called %s", nameA)
 	}
+	if moved := eval[[]string](a, "seen.moved"); len(moved) > 0 { // each frame of a transition costs the processor a whole picture
+		t.Errorf("a page that opens moves %v", moved)
+	}
 
 	for _, who := range []struct {
 		tab        *tab

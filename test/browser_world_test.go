@@ -126,9 +126,10 @@ func openTab(t testing.TB, browser context.Context, url string, before ...chrome
 	return tab
 }
 
-// witness notes short-lived states for tests: texts of the pill, and ripples.
+// witness notes short-lived states for tests: texts of the pill, transitions, and ripples.
 const witness = `
-	window.seen = { pills: [], told: new Set(), ripples: [], played: false };
+	window.seen = { pills: [], told: new Set(), ripples: [], moved: [], played: false };
+	addEventListener("transitionrun", (e) => seen.moved.push("#" + e.target.id + " " + e.propertyName));
 	addEventListener("DOMContentLoaded", () => {
 		const pill = document.querySelector("#pill");
 		if (!pill) return; // another page

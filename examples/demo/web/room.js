@@ -206,7 +206,7 @@ export function startRoom(url, { seen, owned, opened, named }) {
   function linkChanged(link) {
     room.link = link;
     const open = link.phase === "open";
-    stage.dataset.live = open;
+    if (open || room.me) stage.dataset.live = open; // before the first hello nothing on the stage can be stale
     opened(open);
     cursors.freeze(!open);
     clearInterval(countdown);
