@@ -11,8 +11,8 @@ import (
 // Seats are how many tests of a kind run at a time, beside those of the other kinds. Tests wait for leases, alarms and browsers
 // more than they compute; under the race detector they compute.
 var (
-	waiters  = newSeats(6, 2)
-	clusters = newSeats(1, 1) // on the cluster that they share
+	waiters  = newSeats(12, 2)
+	clusters = newSeats(3, 1) // on the clusters that they share
 	heavy    = heavySeats()
 	browsers = newSeats(3, 1) // a page that loads takes half a core
 	places   = newSeats(4, 4) // a host and a gateway for bad input
@@ -65,12 +65,12 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// quiet runs the tests, and closes the cluster, the browser and the client's idle connections afterwards.
+// quiet runs the tests, and closes the clusters, the browser and the client's idle connections afterwards.
 type quiet struct{ m *testing.M }
 
 func (q quiet) Run() int {
 	defer client.CloseIdleConnections()
 	defer closeBrowser()
-	defer closeCluster()
+	defer closeClusters()
 	return q.m.Run()
 }
