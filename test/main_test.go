@@ -3,6 +3,7 @@ package test
 import (
 	"flag"
 	"os"
+	"runtime/debug"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -11,8 +12,9 @@ import (
 // Seats are how many tests of a kind run at a time, beside those of the other kinds. Tests wait for leases, alarms and browsers
 // more than they compute; under the race detector they compute.
 var (
-	waiters  = newSeats(12, 2)
-	clusters = newSeats(3, 1) // on the clusters that they share
+	waiters  = newSeats(10, 2)
+	longest  = longestSeats()
+	clusters = newSeats(4, 1) // on the clusters that they share
 	heavy    = heavySeats()
 	browsers = newSeats(3, 1) // a page that loads takes half a core
 	places   = newSeats(4, 4) // a host and a gateway for bad input
@@ -25,13 +27,21 @@ func newSeats(usual, raced int) chan struct{} {
 	return make(chan struct{}, usual)
 }
 
+// longestSeats are for tests that wait for ten seconds and more. Nothing runs alone at the end because it got its seat last.
+func longestSeats() chan struct{} {
+	if underRace {
+		return waiters
+	}
+	return make(chan struct{}, 6)
+}
+
 // heavySeats are for tests with a cluster of their own, and for those that write large objects. Under the race detector two clusters
 // beside each other lose their leaders.
 func heavySeats() chan struct{} {
 	if underRace {
 		return clusters
 	}
-	return make(chan struct{}, 1)
+	return make(chan struct{}, 2)
 }
 
 // beside lets a test run beside others, when a seat is free.
@@ -53,6 +63,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
+	debug.SetGCPercent(300) // a short life, and little that is live: every seventh second of a core went into garbage
 	// The seats say how many run; a test that waits for one must not take the place of another.
 	if err := flag.Set("test.parallel", "100"); err != nil {
 		panic(err)
