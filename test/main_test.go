@@ -14,7 +14,7 @@ import (
 var (
 	waiters  = newSeats(10, 2)
 	longest  = longestSeats()
-	clusters = newSeats(4, 1) // on the clusters that they share
+	clusters = newSeats(3, 1) // on the clusters that they share
 	heavy    = heavySeats()
 	browsers = newSeats(3, 1) // a page that loads takes half a core
 	places   = newSeats(4, 4) // a host and a gateway for bad input
