@@ -137,7 +137,12 @@ type listener struct {
 
 func (d *door) listen(t testing.TB, tag string) *listener {
 	t.Helper()
-	conn, res, err := websocket.Dial(t.Context(), strings.Replace(d.url, "http", "ws", 1)+"/objects/hall/h?tag="+tag, nil)
+	return d.listenAt(t, "/objects/hall/h?tag="+tag)
+}
+
+func (d *door) listenAt(t testing.TB, path string) *listener {
+	t.Helper()
+	conn, res, err := websocket.Dial(t.Context(), strings.Replace(d.url, "http", "ws", 1)+path, nil)
 	if err != nil {
 		body := make([]byte, 1024)
 		if res != nil {

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"fmt"
-	"hash/maphash"
 	"math/rand/v2"
 	"strings"
 )
@@ -10,7 +9,6 @@ import (
 // A search is the worlds of one scenario, the nearest ones first.
 type search struct {
 	*explorer
-	seeds [2]maphash.Seed
 	seen  map[[2]uint64]struct{}
 	from  []step
 	queue []*world // those that are not yet explored
@@ -26,10 +24,7 @@ type step struct {
 // explore makes every move in every world that can be reached, up to limit worlds. The
 // answer is the shortest way to a violation, or nothing, and whether that is all.
 func explore(sc scenario, limit int) (s *search, trace []string, all bool) {
-	s = &search{
-		explorer: newExplorer(sc), seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-		seen: make(map[[2]uint64]struct{}),
-	}
+	s = &search{explorer: newExplorer(sc), seen: make(map[[2]uint64]struct{})}
 	s.count = make(map[string]int)
 	first := s.start()
 	s.add(first, step{})
@@ -68,7 +63,7 @@ func explore(sc scenario, limit int) (s *search, trace []string, all bool) {
 func (s *search) add(w *world, by step) { s.addKey(w, w.key(nil), by) }
 
 func (s *search) addKey(w *world, key buf, by step) {
-	k := [2]uint64{maphash.Bytes(s.seeds[0], key), maphash.Bytes(s.seeds[1], key)}
+	k := s.hash(key)
 	if _, known := s.seen[k]; known {
 		return
 	}

@@ -188,10 +188,24 @@ func (x *explorer) gaps(w *world, early, seenOnly bool) string {
 }
 
 // judge says what is wrong with a world once it has calmed down. What is on its way
-// is lost.
+// is lost, and how often something may still go wrong does not matter any more. Many
+// worlds differ in nothing else, and are judged once.
 func (x *explorer) judge(w *world) string {
 	w = w.clone()
 	w.bag = nil
+	w.frames, w.closes, w.deaths, w.gateDeaths, w.giveUps, w.hastes, w.drains, w.doubts, w.calls = 0, 0, 0, 0, 0, 0, 0, 0, 0
+	x.room = w.key(x.room[:0])
+	key := x.hash(x.room)
+	verdict, known := x.judged[key]
+	if !known {
+		verdict = x.verdict(w)
+		x.judged[key] = verdict
+	}
+	return verdict
+}
+
+// verdict calms a world down, and says what is wrong with it then.
+func (x *explorer) verdict(w *world) string {
 	x.broken = ""
 	defer func() { x.broken = "" }()
 	for _, told := range []bool{false, true} { // whether gateways are told that the owner has died

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
 )
@@ -65,6 +66,14 @@ type explorer struct {
 	tracing  bool
 	notes    []string // of the present move
 	count    map[string]int
+	seeds    [2]maphash.Seed
+	judged   map[[2]uint64]string // by the hash of the world's key
+	room     buf
+}
+
+// hash returns what two different keys do not share.
+func (x *explorer) hash(key buf) [2]uint64 {
+	return [2]uint64{maphash.Bytes(x.seeds[0], key), maphash.Bytes(x.seeds[1], key)}
 }
 
 func (x *explorer) note(format string, args ...any) {
@@ -86,7 +95,10 @@ func (x *explorer) happened(what string) {
 }
 
 func newExplorer(sc scenario) *explorer {
-	x := &explorer{scenario: sc, settings: Defaults(), emit: func(*world) {}}
+	x := &explorer{
+		scenario: sc, settings: Defaults(), emit: func(*world) {},
+		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, judged: make(map[[2]uint64]string),
+	}
 	x.settings.Ack, x.settings.Keep = 0, 1<<40
 	if sc.small {
 		x.settings.Window = 80

@@ -65,7 +65,7 @@ func (x *explorer) ownersEntries(w world, i int) {
 			}
 		})
 		k := x.tables.keepings.value(h.keeping)
-		x.note("%s merges", names[h.inc])
+		x.note("%s merges", called(h.inc))
 		x.sendPart(&next, h, k.merging, k.merged)
 		x.done(&next)
 	}
@@ -79,7 +79,7 @@ func (x *explorer) ownersEntries(w world, i int) {
 			continue // see above
 		}
 		next := w
-		x.note("%s purges %v", names[h.inc], n)
+		x.note("%s purges %v", called(h.inc), n)
 		x.onItsWay(&next, part{state: purging, from: h.inc, name: n})
 		x.done(&next)
 	}
@@ -98,7 +98,7 @@ func (s *store) of(n name) content {
 func (x *explorer) seek(w *world, i int) {
 	h := &w.hosts[i]
 	k := x.tables.keepings.value(h.keeping)
-	x.note("%s looks for orphans", names[h.inc])
+	x.note("%s looks for orphans", called(h.inc))
 	x.collect(w, func(n name) bool {
 		if x.flaw == orphansAll {
 			return !slices.Contains(k.runs[:], n)
@@ -123,7 +123,7 @@ func (x *explorer) abandon(w *world, i int) {
 	if !x.large || x.tables.keepings.value(h.keeping).merging == (name{}) {
 		return
 	}
-	x.note("%s abandons its merge", names[h.inc])
+	x.note("%s abandons its merge", called(h.inc))
 	x.keep(h, func(k *keeping) {
 		push(k.dead[:], k.merging)
 		k.merging, k.merged, k.job = name{}, 0, 0
@@ -165,7 +165,7 @@ func (x *explorer) deliverPart(w *world, i int) {
 		if h.inc != p.from || h.phase == owner.Free {
 			continue
 		}
-		x.note("%s learns that entry %v has landed", names[h.inc], p.name)
+		x.note("%s learns that entry %v has landed", called(h.inc), p.name)
 		switch k := x.tables.keepings.value(h.keeping); {
 		case k.stage == writing && k.run == p.name:
 			x.keep(h, func(k *keeping) { k.stage = sent })

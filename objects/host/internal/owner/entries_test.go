@@ -74,10 +74,10 @@ const (
 
 // part is an entry on its way to the store, its answer on the way back, or a purge on its way to the store.
 type part struct {
+	has   content
 	state uint8 // nothing, asked, applied, or purging
 	from  uint8 // incarnation
 	name
-	has content
 }
 
 const purging = refused + 1
@@ -274,7 +274,7 @@ func (x *explorer) cut(h *host) {
 
 // sendPart puts a copy of an entry on its way.
 func (x *explorer) sendPart(w *world, h *host, n name, has content) {
-	x.note("%s writes entry %v: %v", names[h.inc], n, has)
+	x.note("%s writes entry %v: %v", called(h.inc), n, has)
 	s := x.tables.stores.value(w.entries)
 	at := 0
 	for at < len(s) && s[at].name != (name{}) && s[at].name != n {

@@ -80,6 +80,7 @@ type search struct {
 	worlds worlds
 	from   []uint32 // the world before; the first one's is itself
 	index  map[uint64]uint32
+	calmed map[world]bool // the worlds of one host that were played, and whether it came to serve
 	moved  int
 	states int // the worlds, and those that they stand for
 }
@@ -107,9 +108,10 @@ func (ws *worlds) at(i int) *world { return &ws.pages[i/page][i%page] }
 // shortest way to a violation, or nothing.
 func explore(sc scenario) (*search, []string) {
 	s := &search{
-		explorer: &explorer{scenario: sc, tables: new(tables), count: make(map[string]int)},
+		explorer: &explorer{scenario: sc, tables: new(tables), judged: make(map[judgement]bool), count: make(map[string]int)},
 		seed:     maphash.MakeSeed(),
 		index:    make(map[uint64]uint32),
+		calmed:   make(map[world]bool),
 	}
 	var trace []string
 	at := 0
@@ -183,7 +185,7 @@ func (s *search) trace(before int, last world) []string {
 	for ; before != 0; before = int(s.from[before]) {
 		path = append(path, *s.worlds.at(before))
 	}
-	x := &explorer{scenario: s.scenario, tables: s.tables, tracing: true}
+	x := &explorer{scenario: s.scenario, tables: s.tables, judged: s.judged, tracing: true}
 	at := x.start()
 	var lines []string
 	for _, want := range slices.Backward(path) {
@@ -208,19 +210,25 @@ func (s *search) serves(w world) string {
 		if h.inc == 0 || h.until != 0 && !h.holds(w.now, s.timing) {
 			continue // it is about to begin a new life, and is free in that
 		}
-		x := &explorer{scenario: s.scenario, tables: s.tables}
-		if !x.alone(w, i) {
+		calm := w
+		calm.hosts[1-i] = host{}
+		calm.flights, calm.parts = [maxFlights]flight{}, [maxParts]part{}
+		served, played := s.calmed[calm]
+		if !played {
+			x := &explorer{scenario: s.scenario, tables: s.tables, judged: s.judged}
+			served = x.alone(calm, i)
+			s.calmed[calm] = served
+		}
+		if !served {
 			return fmt.Sprintf("%s alone in a calm world does not come to serve: %+v", names[h.inc], *h)
 		}
 	}
 	return ""
 }
 
-// alone plays one host's calm life until it has answered a request.
+// alone plays the calm life of a world's only host until it has answered a request.
 func (x *explorer) alone(w world, i int) bool {
 	h := &w.hosts[i]
-	w.hosts[1-i] = host{}
-	w.flights, w.parts = [maxFlights]flight{}, [maxParts]part{}
 	x.revisions = uint8(len(w.versions) - 1)
 	for range 40 {
 		if w.requests[probe-1].number != 0 {

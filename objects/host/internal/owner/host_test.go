@@ -36,7 +36,7 @@ func (x *explorer) step(w *world, i int, e owner.Event, read record) []owner.Do 
 			if x.flaw == allCopies && d.Why == owner.Rejected {
 				d.Unsure = false
 			}
-			x.note("%s stops: %s, unsure %t", names[h.inc], d.Why, d.Unsure)
+			x.note("%s stops: %s, unsure %t", called(h.inc), d.Why, d.Unsure)
 			x.happened("stopped: " + string(d.Why))
 			unheard := h.held
 			if !d.Unsure {
@@ -77,7 +77,7 @@ func (x *explorer) send(w *world, h *host, p owner.Put, fresh bool, read record)
 // put puts one more copy of the pending put on its way.
 func (x *explorer) put(w *world, h *host) {
 	f := flight{state: asked, from: h.inc, head: h.pending, expect: h.expect, done: h.bytes, kept: h.carried, names: x.cutOf(h)}
-	x.note("%s puts %v %v, expecting %d", names[h.inc], f.head, f.done, f.expect)
+	x.note("%s puts %v %v, expecting %d", called(h.inc), f.head, f.done, f.expect)
 	same, free := 0, -1
 	for i, g := range w.flights {
 		switch g {
@@ -107,7 +107,7 @@ func (x *explorer) serve(w *world, i int, d owner.Serve, first bool) {
 	for id := range w.requests {
 		w.requests[id].older |= 1 << i
 	}
-	x.note("%s serves from revision %d: %v", names[h.inc], d.Revision, h.memory)
+	x.note("%s serves from revision %d: %v", called(h.inc), d.Revision, h.memory)
 	x.adopt(h)
 	if found := w.versions[d.Revision]; found.done != h.memory || found.head != small(d.Head) {
 		x.violated("%s serves %v %v as revision %d, which is %v %v", names[h.inc], small(d.Head), h.memory, d.Revision, found.head, found.done)
@@ -140,7 +140,7 @@ func (x *explorer) settle(w *world, h *host) {
 }
 
 func (x *explorer) answer(w *world, h *host, id, place uint8) {
-	x.note("%s answers request %d with %d", names[h.inc], id, place)
+	x.note("%s answers request %d with %d", called(h.inc), id, place)
 	x.happened("answered")
 	r := &w.requests[id-1]
 	if r.over {
@@ -163,7 +163,7 @@ func (x *explorer) answer(w *world, h *host, id, place uint8) {
 func (x *explorer) deny(w *world, h *host, denied uint8) {
 	for id := uint8(1); id <= probe; id++ {
 		if r := &w.requests[id-1]; denied&(1<<id) != 0 && r.at == h.inc && r.number == 0 && !r.over {
-			x.note("%s says that request %d did not happen", names[h.inc], id)
+			x.note("%s says that request %d did not happen", called(h.inc), id)
 			x.happened("denied")
 			r.denied = !r.open
 		}

@@ -67,8 +67,9 @@ const (
 // An explorer makes a world's moves and says what each of them breaks.
 type explorer struct {
 	scenario
-	tables  *tables        // of large objects
-	count   map[string]int // how often what happened; nil counts nothing
+	tables  *tables            // of large objects
+	judged  map[judgement]bool // who is dead
+	count   map[string]int     // how often what happened; nil counts nothing
 	emit    func(world)
 	broken  string   // by the present move
 	tracing bool     // keep notes
@@ -163,12 +164,12 @@ func (x *explorer) leaseMoves(w world, i int) {
 		if w.renewals > 0 && now.sent < w.now {
 			next.renewals--
 			next.hosts[i].renewal, next.hosts[i].sent = asked, w.now
-			x.note("%s sends a renewal of its lease", names[now.inc])
+			x.note("%s sends a renewal of its lease", called(now.inc))
 			x.done(&next)
 		}
 	case asked:
 		if w.ended[now.inc] {
-			x.note("%s learns from its renewal that it was ended", names[now.inc])
+			x.note("%s learns from its renewal that it was ended", called(now.inc))
 			x.lose(next, i)
 			break
 		}
@@ -176,27 +177,27 @@ func (x *explorer) leaseMoves(w world, i int) {
 			next = w
 			next.hosts[i].renewal = applied
 			next.renewed[now.inc]++
-			x.note("%s's renewal is stored", names[now.inc])
+			x.note("%s's renewal is stored", called(now.inc))
 			if other := &next.hosts[1-i]; noticed && other.inc != 0 {
 				other.saw(now.inc, &next)
-				x.note("%s sees it", names[other.inc])
+				x.note("%s sees it", called(other.inc))
 			}
 			x.done(&next)
 		}
 		next = w
 		next.hosts[i].renewal = nothing
-		x.note("%s's renewal is lost", names[now.inc])
+		x.note("%s's renewal is lost", called(now.inc))
 		x.done(&next)
 	case applied:
 		x.acknowledge(&next, &next.hosts[i])
 		x.done(&next)
 		next = w
 		next.hosts[i].renewal = nothing
-		x.note("the answer to %s's renewal is lost", names[now.inc])
+		x.note("the answer to %s's renewal is lost", called(now.inc))
 		x.done(&next)
 	}
 	if now.until != 0 && !now.holds(w.now, x.timing) {
-		x.note("%s sees that its lease is over", names[now.inc])
+		x.note("%s sees that its lease is over", called(now.inc))
 		x.lose(w, i)
 	}
 }
@@ -226,7 +227,7 @@ func (x *explorer) acknowledge(w *world, h *host) {
 	case x.flaw == fromReply:
 		sent = w.now
 	case x.flaw != comesBack && lapsed:
-		x.note("%s's renewal is acknowledged too late", names[h.inc])
+		x.note("%s's renewal is acknowledged too late", called(h.inc))
 		return
 	}
 	noticed := at(w.now)
@@ -234,18 +235,18 @@ func (x *explorer) acknowledge(w *world, h *host) {
 		noticed = at(0) // as if the end had not been
 	}
 	h.until = tick(h.term(x.timing).Renewed(at(sent), noticed, x.timing).Until())
-	x.note("%s's renewal is acknowledged, trusted until tick %d", names[h.inc], h.until)
+	x.note("%s's renewal is acknowledged, trusted until tick %d", called(h.inc), h.until)
 }
 
 // resume is what a renewal does to a lease that has lapsed.
 func (x *explorer) resume(w *world, h *host) {
 	term := lease.Term{}.Renewed(at(h.sent), at(w.now), x.timing)
 	if !term.Valid(at(w.now)) {
-		x.note("%s's renewal is acknowledged too late", names[h.inc])
+		x.note("%s's renewal is acknowledged too late", called(h.inc))
 		return
 	}
 	h.until = tick(term.Until())
-	x.note("%s's lease is valid again, until tick %d", names[h.inc], h.until)
+	x.note("%s's lease is valid again, until tick %d", called(h.inc), h.until)
 	x.happened("lease resumed")
 	h.unproven, h.vouched = h.phase != owner.Free && x.flaw != noProof, x.flaw == oldProof
 }
@@ -326,11 +327,11 @@ func (x *explorer) read(w *world, i int, revision uint8) {
 		if x.flaw != noConfirm {
 			h.saw(found.owner, w)
 		}
-		live = !h.watch(found.owner).Dead(names[found.owner], x.timing, at(w.now))
+		live = !x.dead(h, found.owner, w.now)
 		w.ended[found.owner] = w.ended[found.owner] || x.lapse && !live
 	}
 	if x.tracing {
-		x.note("%s reads revision %d: %v %v, live %t", names[h.inc], revision, found.head, found.done, live)
+		x.note("%s reads revision %d: %v %v, live %t", called(h.inc), revision, found.head, found.done, live)
 	}
 	before := *h
 	if x.large && (h.phase == owner.Reading || h.phase == owner.Claiming) {
@@ -338,6 +339,23 @@ func (x *explorer) read(w *world, i int, revision uint8) {
 	}
 	do := x.step(w, i, owner.Read{Found: owner.Found{Head: found.real(), Revision: uint64(revision)}, Live: live}, found)
 	x.resolved(&before, do)
+}
+
+// judgement is what a host's judgement of an incarnation depends on.
+type judgement struct {
+	inc, since, now uint8
+	seen            sighting
+}
+
+// dead reports whether a host takes an incarnation for dead. Each judgement is asked for once.
+func (x *explorer) dead(h *host, inc, now uint8) bool {
+	on := judgement{inc, h.since, now, h.seen[inc]}
+	dead, known := x.judged[on]
+	if !known {
+		dead = h.watch(inc).Dead(names[inc], x.timing, at(now))
+		x.judged[on] = dead
+	}
+	return dead
 }
 
 // resolved counts what reading the record has told about a put in doubt.
@@ -407,7 +425,7 @@ func (x *explorer) sent(w *world, i int, id uint8) {
 	r.open = r.open || r.tries > 0 && !r.denied && (x.flaw != oneRefusal || r.late == 0)
 	r.at, r.denied = h.inc, false
 	r.tries++
-	x.note("request %d is sent to %s", id, names[h.inc])
+	x.note("request %d is sent to %s", id, called(h.inc))
 }
 
 // request sends a request to a host that serves.
@@ -465,14 +483,14 @@ func (x *explorer) copyMoves(w world, i int) {
 				next.hosts[i].low |= 1 << id
 			}
 			next.hosts[i].kept &^= 1 << id
-			x.note("%s learns that nobody waits for request %d", names[h.inc], id)
+			x.note("%s learns that nobody waits for request %d", called(h.inc), id)
 			x.happened("low raised")
 			x.done(&next)
 		}
 		if r.over && r.late == 0 && h.kept&(1<<id) != 0 {
 			next := w
 			next.hosts[i].kept &^= 1 << id
-			x.note("the answer to request %d expires at %s", id, names[h.inc])
+			x.note("the answer to request %d expires at %s", id, called(h.inc))
 			x.happened("answer expired")
 			x.done(&next)
 		}
@@ -485,7 +503,7 @@ func (x *explorer) copyMoves(w world, i int) {
 				r.late = 0 // no copy lives for a minute
 			}
 		}
-		x.note("%s has owned the object for a minute", names[h.inc])
+		x.note("%s has owned the object for a minute", called(h.inc))
 		x.happened("a minute passed")
 		x.done(&next)
 	}
@@ -496,7 +514,7 @@ func (x *explorer) arriveLate(w *world, i int, id uint8) {
 	h, r := &w.hosts[i], &w.requests[id-1]
 	named := r.late - 1
 	r.late = 0
-	x.note("a copy of request %d, for owner %d, reaches %s", id, named, names[h.inc])
+	x.note("a copy of request %d, for owner %d, reaches %s", id, named, called(h.inc))
 	mine := named == h.token || named == 0 && h.aged || x.flaw == anyOwner || x.flaw == youngTrusts && named == 0
 	switch {
 	case h.low&(1<<id) != 0:
@@ -531,7 +549,7 @@ func (x *explorer) flightMoves(w world, i int) {
 		if next = w; w.refusals > 0 {
 			next.refusals--
 			next.flights[i].state = full
-			x.note("the store is full and refuses %s's put %v %v", names[f.from], f.head, f.done)
+			x.note("the store is full and refuses %s's put %v %v", called(f.from), f.head, f.done)
 			x.done(&next)
 		}
 	case applied, refused, full:
@@ -550,7 +568,7 @@ func (x *explorer) arrive(w *world, i int) bool {
 	f := &w.flights[i]
 	if f.expect != w.current() && x.flaw != noFence {
 		f.state = refused
-		x.note("%s's put %v %v, expecting %d, is refused", names[f.from], f.head, f.done, f.expect)
+		x.note("%s's put %v %v, expecting %d, is refused", called(f.from), f.head, f.done, f.expect)
 		return true
 	}
 	if w.revision == x.revisions {
@@ -565,15 +583,15 @@ func (x *explorer) arrive(w *world, i int) bool {
 	w.revision++
 	w.purged = false
 	if f.head.owner != 0 || f.done != 0 && !x.empty || f.kept != 0 && x.flaw != emptyForgets {
-		w.versions[w.revision] = record{f.head, f.done, f.kept}
+		w.versions[w.revision] = record{f.done, f.head, f.kept}
 	} else {
 		w.versions[w.revision].done = f.done
 		x.happened("record removed") // given up with nothing in it: what is left is a tombstone
 	}
-	f.state, f.revision = applied, w.revision
+	f.state, f.revision = applied, uint16(w.revision)
 	w.names = f.names
 	if x.tracing {
-		x.note("%s's put %v %v, expecting %d, lands as revision %d", names[f.from], f.head, f.done, f.expect, w.revision)
+		x.note("%s's put %v %v, expecting %d, lands as revision %d", called(f.from), f.head, f.done, f.expect, w.revision)
 	}
 	return true
 }
@@ -583,16 +601,16 @@ func (x *explorer) deliver(w *world, i, to int) {
 	f := w.flights[i]
 	w.flights[i] = flight{}
 	if f.state == refused {
-		x.note("%s learns that its put was refused", names[f.from])
+		x.note("%s learns that its put was refused", called(f.from))
 		x.step(w, to, owner.Stale{}, record{})
 		return
 	}
 	put := owner.Put{Head: f.head.real(), Expect: uint64(f.expect)}
 	if f.state == full {
-		x.note("%s learns that the store takes no such put", names[f.from])
+		x.note("%s learns that the store takes no such put", called(f.from))
 		x.step(w, to, owner.Refused{Put: put}, record{})
 		return
 	}
-	x.note("%s learns that its put has landed as revision %d", names[f.from], f.revision)
+	x.note("%s learns that its put has landed as revision %d", called(f.from), f.revision)
 	x.step(w, to, owner.Landed{Put: put, Revision: uint64(f.revision)}, record{})
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // A world is everything that the explorer's next move may depend on: small, and
-// comparable, so that two ways into the same situation are seen to be one.
+// comparable, so that two ways into the same situation are seen to be one. It has no
+// padding, and nor has what it is made of: so it is hashed and compared as plain memory.
 type world struct {
 	now      uint8
 	revision uint8                   // of the record; 0 is none
@@ -42,8 +43,8 @@ const (
 // object that keeps nothing applies its requests all the same, to the world: done stays
 // when its record is removed.
 type record struct {
-	head
 	done content
+	head
 	kept uint8 // requests whose answers are remembered
 }
 
@@ -51,6 +52,9 @@ type head struct{ epoch, owner, commit uint8 }
 
 // A host is one process, in its present incarnation (0: it is gone for good).
 type host struct {
+	memory          content // what events see
+	bytes           content // what the last put carries
+	keeping         uint16  // of a large object; an index into the explorer's table
 	inc             uint8
 	until           uint8 // its lease.Term, as a tick; 0 is the zero Term
 	renewal, sent   uint8 // the renewal under way and when it was sent
@@ -63,18 +67,15 @@ type host struct {
 	expect          uint8
 	dirty, leaving  bool
 	resent          bool
-	told            bool    // to leave; Step has leaving for it
-	serves          bool    // memory is in use
-	unproven        bool    // not put since its lease has become valid again
-	vouched         bool    // the put under way was made since then
-	reads           uint8   // asked for and not answered
-	memory          content // what events see
-	bytes           content // what the last put carries
-	held, covered   uint8   // requests whose answers wait: for the next put, for this one
-	kept, carried   uint8   // requests whose answers are remembered: in memory, by the last put
-	low             uint8   // requests that are known to be waited for no longer
-	aged            bool    // no copy of a request is under way that was sent before its claim
-	keeping         uint16  // of a large object; an index into the explorer's table
+	told            bool  // to leave; Step has leaving for it
+	serves          bool  // memory is in use
+	unproven        bool  // not put since its lease has become valid again
+	vouched         bool  // the put under way was made since then
+	reads           uint8 // asked for and not answered
+	held, covered   uint8 // requests whose answers wait: for the next put, for this one
+	kept, carried   uint8 // requests whose answers are remembered: in memory, by the last put
+	low             uint8 // requests that are known to be waited for no longer
+	aged            bool  // no copy of a request is under way that was sent before its claim
 }
 
 type sighting struct {
@@ -93,27 +94,25 @@ const (
 
 // A flight is one copy of a put on its way to the store, or its answer on its way back.
 type flight struct {
+	done     content
+	names    uint16 // heading; an index into the explorer's table
+	revision uint16 // at which it landed; wide for want of padding
 	state    uint8
 	from     uint8 // incarnation
 	deaf     bool  // nobody waits for the answer any more
 	head     head
 	expect   uint8
-	done     content
 	kept     uint8
-	names    uint16 // heading; an index into the explorer's table
-	revision uint8  // at which it landed
 }
 
-func (f flight) less(g flight) bool {
-	key := func(f flight) uint64 {
-		deaf := uint64(0)
-		if f.deaf {
-			deaf = 1
-		}
-		return uint64(f.names)<<60 ^ uint64(f.state)<<56 | uint64(f.from)<<48 | uint64(f.expect)<<40 | uint64(f.head.commit)<<32 |
-			uint64(f.head.epoch)<<24 | uint64(f.done)<<8 | uint64(f.kept)<<52 | uint64(f.revision)<<4 | uint64(f.head.owner)<<1 | deaf
+// rank orders flights; an empty slot has 0, the lowest.
+func (f *flight) rank() uint64 {
+	deaf := uint64(0)
+	if f.deaf {
+		deaf = 1
 	}
-	return key(f) > key(g) // empty slots last
+	return uint64(f.names)<<60 ^ uint64(f.state)<<56 | uint64(f.from)<<48 | uint64(f.expect)<<40 | uint64(f.head.commit)<<32 |
+		uint64(f.head.epoch)<<24 | uint64(f.done)<<8 | uint64(f.kept)<<52 | uint64(f.revision)<<4 | uint64(f.head.owner)<<1 | deaf
 }
 
 // A request is what a gateway knows of one of its requests.
@@ -193,6 +192,11 @@ func ids(mask uint8) string {
 
 // Incarnations: 1 and 2 are the hosts' first lives, 3 and 4 their second ones.
 var names = [...]string{"", "a1", "b1", "a2", "b2"}
+
+// called is an incarnation as notes name it. To hand it over as an any allocates nothing, whether or not notes are kept.
+type called uint8
+
+func (c called) String() string { return names[c] }
 
 func number(name string) uint8 {
 	for i, n := range names {
@@ -335,7 +339,10 @@ func (w *world) tidy(fenced bool) {
 	}
 	for i := range w.flights {
 		f := &w.flights[i]
-		f.deaf = f.deaf || f.state != nothing && w.hosts[0].inc != f.from && w.hosts[1].inc != f.from
+		if f.state == nothing {
+			continue
+		}
+		f.deaf = f.deaf || w.hosts[0].inc != f.from && w.hosts[1].inc != f.from
 		if f.deaf && (f.state != asked || fenced && f.expect != 0 && f.expect < w.revision) {
 			*f = flight{} // an answer to nobody, or a put that cannot land any more
 		}
@@ -343,9 +350,17 @@ func (w *world) tidy(fenced bool) {
 	w.sortFlights()
 }
 
+// sortFlights puts the highest first, and with that the empty slots last.
 func (w *world) sortFlights() {
-	for i := 1; i < len(w.flights); i++ {
-		for j := i; j > 0 && w.flights[j].less(w.flights[j-1]); j-- {
+	var ranks [maxFlights]uint64
+	for i := range w.flights {
+		if w.flights[i].state != nothing {
+			ranks[i] = w.flights[i].rank()
+		}
+	}
+	for i := 1; i < len(ranks); i++ {
+		for j := i; j > 0 && ranks[j] > ranks[j-1]; j-- {
+			ranks[j], ranks[j-1] = ranks[j-1], ranks[j]
 			w.flights[j], w.flights[j-1] = w.flights[j-1], w.flights[j]
 		}
 	}
