@@ -84,7 +84,7 @@ func zipped(t testing.TB, data []byte) []byte {
 	return out.Bytes()
 }
 
-// collectSoon collects garbage as often as a gateway does, until the test ends: garbage is resident, too.
+// collectSoon makes garbage be collected as often as in a gateway, until the test ends: garbage is resident, too.
 func collectSoon(t testing.TB) {
 	before := debug.SetGCPercent(100)
 	t.Cleanup(func() { debug.SetGCPercent(before) })

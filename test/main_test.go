@@ -27,7 +27,7 @@ func newSeats(usual, raced int) chan struct{} {
 	return make(chan struct{}, usual)
 }
 
-// longestSeats are for tests that wait for ten seconds and more. Nothing runs alone at the end because it got its seat last.
+// longestSeats are for tests that wait for ten seconds and more: they begin at once, so that none of them runs alone at the end.
 func longestSeats() chan struct{} {
 	if underRace {
 		return waiters
@@ -63,7 +63,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
-	debug.SetGCPercent(300) // a short life, and little that is live: every seventh second of a core went into garbage
+	debug.SetGCPercent(300) // little of the heap is live: at 100, collections take a seventh of the processor time
 	// The seats say how many run; a test that waits for one must not take the place of another.
 	if err := flag.Set("test.parallel", "100"); err != nil {
 		panic(err)
