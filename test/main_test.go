@@ -41,7 +41,7 @@ func heavySeats() chan struct{} {
 	if underRace {
 		return clusters
 	}
-	return make(chan struct{}, 2)
+	return make(chan struct{}, 1)
 }
 
 // beside lets a test run beside others, when a seat is free.
