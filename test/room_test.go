@@ -221,7 +221,7 @@ func TestChaosARoomGoesOnWhenItsHostIsLost(t *testing.T) {
 }
 
 func TestTheRoomHearsOfASocketThatWasClosedWhileNobodyOwnedIt(t *testing.T) {
-	beside(t, waiters)
+	beside(t, longest)
 	on := single(t)
 	first := on.startHost(t, "first", "fra", steady, nil)
 	impatient := steady
