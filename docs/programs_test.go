@@ -3,7 +3,9 @@ package docs
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"go/format"
 	"io"
@@ -82,20 +84,42 @@ import (
 
 `
 
-// programs writes all programs of the pages into one module, and returns its folder.
+// programs writes all programs of the pages into one module, and returns its folder. That is the same one each time, in the
+// user's cache and one for each checkout: what go has compiled, linked and tested there is not done again until the pages or
+// the library have changed. Who runs at the same time in the same checkout writes the same.
 func programs(t *testing.T, all []fence) string {
 	t.Helper()
-	dir := t.TempDir()
 	root, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
 	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(cache, "holdfast-docs", fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:16])
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	written := make(map[string]bool)
 	write := func(name, text string) {
 		path := filepath.Join(dir, name)
+		written[path] = true
+		if old, err := os.ReadFile(path); err == nil && string(old) == text {
+			return
+		}
 		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		file, err := os.CreateTemp(dir, "new-*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = file.WriteString(text)
+		if err = errors.Join(err, file.Close()); err == nil {
+			err = os.Rename(file.Name(), path)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,6 +147,15 @@ func programs(t *testing.T, all []fence) string {
 		}
 	}
 	write("asked/main.go", asked)
+	// What an earlier page had goes.
+	if err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err == nil && filepath.Ext(path) == ".go" && !written[path] {
+			return os.Remove(path)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
 
@@ -130,7 +163,7 @@ func goes(t *testing.T, dir string, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod -ldflags=-w", "GOPROXY=off", "GOWORK=off")
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod '-ldflags=-s -w'", "GOPROXY=off", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
@@ -222,10 +255,10 @@ func TestTheProgramsInThePagesRun(t *testing.T) {
 	all := fences(t)
 	dir := programs(t, all)
 	goes(t, dir, "vet", "./...")
-	goes(t, dir, "test", "-vet=off", "-count=1", "./...")
+	goes(t, dir, "test", "-vet=off", "./...")
 	program := filepath.Join(dir, "guestbook.exe")
 	goes(t, dir, "build", "-o", program, "./guestbook")
-	store := filepath.Join(dir, "store")
+	store := filepath.Join(t.TempDir(), "store")
 	for _, f := range all {
 		if f.page != "first-object.md" || f.language != "console" {
 			continue
@@ -257,7 +290,7 @@ func askFromOutside(t *testing.T, dir string) {
 	t.Helper()
 	goes(t, dir, "build", "-o", "asked.exe", "./asked")
 	goes(t, dir, "build", "-o", "asker.exe", "./asker")
-	_, nats, kill := dev(t, filepath.Join(dir, "asked.exe"), filepath.Join(dir, "asked store"))
+	_, nats, kill := dev(t, filepath.Join(dir, "asked.exe"), filepath.Join(t.TempDir(), "asked store"))
 	defer kill()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "asker.exe"), nats)
 	var complaint bytes.Buffer
