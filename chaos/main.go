@@ -5,6 +5,7 @@
 //	go run ./chaos --only kill,split   these faults alone
 //	go run ./chaos judge DIR           what was kept with --keep DIR, judged again
 //	go run ./chaos comeback            1,000 clients whose sockets come back, with restarts and kills
+//	go run ./chaos quiet               10,000 rooms that sleep with open sockets, when a host is killed
 //
 // Each fault has a world of its own: a stock nats-server of the version in go.mod, or three of
 // them, three hosts and two gateways, each a process, with a TCP proxy on every connection to
@@ -91,7 +92,7 @@ func root() *cobra.Command {
 	keepFlag(c, &o)
 	c.PersistentFlags().BoolVar(&o.times, "times", true, "fail if a target of time is missed; --times=false for busy machines")
 	c.PersistentFlags().BoolVar(&o.json, "json", false, "print the result as JSON")
-	c.AddCommand(judgeCommand(&o), plantedCommand(&o), comebackCommand(&o), serveCommand())
+	c.AddCommand(judgeCommand(&o), plantedCommand(&o), comebackCommand(&o), quietCommand(&o), serveCommand())
 	c.CompletionOptions.DisableDefaultCmd = true
 	return c
 }

@@ -32,6 +32,9 @@ func (n Name) Subject(key string) string { return "$KV." + string(n) + "." + key
 // Key undoes Subject.
 func (n Name) Key(subject string) string { return strings.TrimPrefix(subject, n.Subject("")) }
 
+// Reads returns the subject on which Last asks.
+func (n Name) Reads() string { return "$JS.API.STREAM.MSG.GET." + n.Stream() }
+
 // Last returns the last message of a key, as the stream's leader has it. Without one the error is
 // jetstream.ErrMsgNotFound. Package jetstream's own calls are not used: they accept the answer of any replica
 // as soon as the stream allows that, and a replica's value may be older than an acknowledged put.
@@ -41,7 +44,7 @@ func (n Name) Last(ctx context.Context, nc *nats.Conn, key string) (*jetstream.R
 	if err != nil {
 		return nil, err
 	}
-	reply, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+n.Stream(), question)
+	reply, err := nc.RequestWithContext(ctx, n.Reads(), question)
 	if err != nil {
 		return nil, err
 	}
