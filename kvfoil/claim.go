@@ -62,20 +62,28 @@ func (c *claim) get(ctx context.Context, edge Edge) (int, error) {
 	return n, nil
 }
 
-// stored reads the value. A server of a cluster may not have learned yet which of
-// the others keeps a bucket that was just made, and nobody keeps one while its
-// leader is elected. Such a read is made again for a few seconds, as a write is by
-// the jetstream client.
+// stored reads the value.
 func (c *claim) stored(ctx context.Context) (int, error) {
+	kve, err := readTaken(ctx, func() (jetstream.KeyValueEntry, error) { return c.foil.kv.Get(ctx, c.key) })
+	switch {
+	case err == nil:
+		return decode(kve.Value())
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return 0, nil
+	default:
+		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+}
+
+// readTaken reads until a server takes the read. A server of a cluster may not have learned yet which of the others
+// keeps a bucket that was just made, or that it was made, and nobody keeps one while its leader is elected. Such a read
+// is made again for a few seconds, as a write is by the jetstream client.
+func readTaken[T any](ctx context.Context, read func() (T, error)) (T, error) {
 	for end := time.Now().Add(readAgain); ; {
-		kve, err := c.foil.kv.Get(ctx, c.key)
-		switch {
-		case err == nil:
-			return decode(kve.Value())
-		case errors.Is(err, jetstream.ErrKeyNotFound):
-			return 0, nil
-		case !errors.Is(err, nats.ErrNoResponders) || time.Now().After(end) || pause(ctx, readPause) != nil:
-			return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		v, err := read()
+		taken := !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, jetstream.ErrStreamNotFound)
+		if taken || time.Now().After(end) || pause(ctx, readPause) != nil {
+			return v, err
 		}
 	}
 }
@@ -87,7 +95,7 @@ func (c *claim) getRevision(ctx context.Context) (int, uint64, error) {
 	if err := c.reachable(ctx); err != nil {
 		return 0, 0, c.failed("read", err)
 	}
-	last, err := c.last(ctx)
+	last, err := readTaken(ctx, func() (message, error) { return c.last(ctx) })
 	if err != nil {
 		return 0, 0, c.failed("read", fmt.Errorf("%w: %w", ErrUnavailable, err))
 	}

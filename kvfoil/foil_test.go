@@ -354,28 +354,31 @@ func TestADownStoreIsUnavailableAndNothingIsWrittenLater(t *testing.T) {
 // while its leader is elected.
 func TestAReadThatNoServerTakesIsMadeAgain(t *testing.T) {
 	t.Parallel()
-	f := open(t, startServer(t), Config{})
-	js, err := jetstream.New(f.nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := js.DeleteKeyValue(t.Context(), Bucket); err != nil {
-		t.Fatal(err)
-	}
-	answers := f.nc.Stats().InMsgs
-	claimed := make(chan error, 1)
-	go func() {
-		_, err := f.Naive(t.Context(), "early", 0, Edge{})
-		claimed <- err
-	}()
-	for f.nc.Stats().InMsgs == answers && len(claimed) == 0 { // until a read was refused
-		runtime.Gosched()
-	}
-	if _, err := js.CreateKeyValue(t.Context(), bucketConfig(Config{})); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-claimed; err != nil {
-		t.Errorf("a claim whose first read no server took: %v; want a ticket", err)
+	url := startServer(t)
+	for kind, claim := range map[string]func(*Foil) claimer{"naive": straight, "cas": func(f *Foil) claimer { return f.CAS }} {
+		f := open(t, url, Config{})
+		js, err := jetstream.New(f.nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := js.DeleteKeyValue(t.Context(), Bucket); err != nil {
+			t.Fatal(err)
+		}
+		answers := f.nc.Stats().InMsgs
+		claimed := make(chan error, 1)
+		go func() {
+			_, err := claim(f)(t.Context(), "early", 0)
+			claimed <- err
+		}()
+		for f.nc.Stats().InMsgs == answers && len(claimed) == 0 { // until a read was refused
+			runtime.Gosched()
+		}
+		if _, err := js.CreateKeyValue(t.Context(), bucketConfig(Config{})); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-claimed; err != nil {
+			t.Errorf("a claim of %s whose first read no server took: %v; want a ticket", kind, err)
+		}
 	}
 }
 
