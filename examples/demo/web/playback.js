@@ -3,6 +3,7 @@ import { $, setText } from "./dom.js";
 import { motionReduced } from "./theme.js";
 
 const LASTS = 3000;
+const EVERY = 30; // ms from one picture to the next at least: each paints both charts anew
 
 /** Returns by which factor a run is slowed down; no DOM. */
 export function sayPace(maxUs) {
@@ -57,15 +58,13 @@ export class Playback {
     let last;
     this.us = from;
     const tick = (now) => {
+      this.frame = requestAnimationFrame(tick);
+      if (last !== undefined && now - last < EVERY) return;
       const us = this.us + ((now - (last ?? now)) / Math.max(LASTS, this.maxUs / 1000)) * this.maxUs;
       last = now;
-      if (us >= this.maxUs) {
-        this.frame = 0;
-        this.show(this.maxUs);
-        return this.#label();
-      }
-      this.show(us);
-      this.frame = requestAnimationFrame(tick);
+      if (us < this.maxUs) return this.show(us);
+      this.pause();
+      this.show(this.maxUs);
     };
     this.frame = requestAnimationFrame(tick);
     this.#label();
