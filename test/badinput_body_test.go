@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -50,7 +49,6 @@ func TestABodyArrivesAsItWasSent(t *testing.T) {
 }
 
 func TestABombOfThreeLayersCostsNothing(t *testing.T) {
-	collectSoon(t)
 	p := newPlace(t, nil)
 	bomb := make([]byte, 100<<20)
 	for range 3 {
@@ -84,12 +82,6 @@ func zipped(t testing.TB, data []byte) []byte {
 	return out.Bytes()
 }
 
-// collectSoon makes garbage be collected as often as in a gateway, until the test ends: garbage is resident, too.
-func collectSoon(t testing.TB) {
-	before := debug.SetGCPercent(100)
-	t.Cleanup(func() { debug.SetGCPercent(before) })
-}
-
 // resident returns the memory of this process, in bytes.
 func resident(t testing.TB) int {
 	t.Helper()
@@ -107,7 +99,6 @@ func resident(t testing.TB) int {
 
 // Two thousand clients announce half a megabyte each, and send none of it.
 func TestABodyThatIsOnlyAnnouncedTakesNoMemory(t *testing.T) {
-	collectSoon(t)
 	p := newPlace(t, nil)
 	const clients = 2000
 	before := resident(t)
@@ -143,7 +134,7 @@ func TestABodyThatIsOnlyAnnouncedTakesNoMemory(t *testing.T) {
 }
 
 func TestASlowBodyIsCutForLackOfProgressOnly(t *testing.T) {
-	beside(t, longest)
+	beside(t, places)
 	p := newPlace(t, nil)
 	stuck := p.dial(t)
 	if _, err := io.WriteString(stuck, post("Content-Length: 120", "a")); err != nil {

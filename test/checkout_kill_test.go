@@ -25,7 +25,7 @@ func TestChaosACheckoutWhoseProcessIsKilledAtEachPutHasOneEffect(t *testing.T) {
 	t.Parallel()
 	for _, when := range []string{"before", "after"} {
 		t.Run(when, func(t *testing.T) {
-			beside(t, longest)
+			beside(t, waiters)
 			url, nc := natsForProcesses(t)
 			objs := caller(t, nc)
 			toll := newToll(t, strings.TrimPrefix(url, "nats://"))

@@ -75,7 +75,7 @@ func (on *substrate) hallDoor(t *testing.T, ln net.Listener, all ...string) *las
 // Every gateway and every host is restarted under clients of the JavaScript client, in node and in Chromium. The large form, which
 // kills them, too, is go run ./chaos comeback.
 func TestClientsThatComeBackMissNothing(t *testing.T) {
-	beside(t, longest)
+	beside(t, waiters)
 	on := single(t)
 	startHost := func(name string) member {
 		return on.startHost(t, name, "fra", steady, nil, seats.Objects(5*time.Minute))

@@ -16,7 +16,7 @@ import (
 // under the next epoch, what the dead one had sent is refused, and every claim gets a
 // ticket of its own.
 func TestChaosTheOwnerIsKilledInTheMidstOfARace(t *testing.T) {
-	beside(t, longest)
+	beside(t, waiters)
 	e := dev(t, "--regions", "fra,iad", "--store", "memory", "--rtt", "20ms")
 	if _, _, err := claim(e.doors[1].url, "crash"); err != nil { // so that iad's host owns it, and its last write comes from there
 		t.Fatal(err)

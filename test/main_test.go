@@ -3,7 +3,6 @@ package test
 import (
 	"flag"
 	"os"
-	"runtime/debug"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -12,9 +11,8 @@ import (
 // Seats are how many tests of a kind run at a time, beside those of the other kinds. Tests wait for leases, alarms and browsers
 // more than they compute; under the race detector they compute.
 var (
-	waiters  = newSeats(10, 2)
-	longest  = longestSeats()
-	clusters = newSeats(3, 1) // on the clusters that they share
+	waiters  = newSeats(6, 2)
+	clusters = newSeats(1, 1) // on the cluster that they share
 	heavy    = heavySeats()
 	browsers = newSeats(3, 1) // a page that loads takes half a core
 	places   = newSeats(4, 4) // a host and a gateway for bad input
@@ -25,14 +23,6 @@ func newSeats(usual, raced int) chan struct{} {
 		usual = raced
 	}
 	return make(chan struct{}, usual)
-}
-
-// longestSeats are for tests that wait for ten seconds and more: they begin at once, so that none of them runs alone at the end.
-func longestSeats() chan struct{} {
-	if underRace {
-		return waiters
-	}
-	return make(chan struct{}, 6)
 }
 
 // heavySeats are for tests with a cluster of their own, and for those that write large objects. Under the race detector two clusters
@@ -63,7 +53,6 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
-	debug.SetGCPercent(300) // little of the heap is live: at 100, collections take a seventh of the processor time
 	// The seats say how many run; a test that waits for one must not take the place of another.
 	if err := flag.Set("test.parallel", "100"); err != nil {
 		panic(err)
@@ -76,12 +65,12 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// quiet runs the tests, and closes the clusters, the browser and the client's idle connections afterwards.
+// quiet runs the tests, and closes the cluster, the browser and the client's idle connections afterwards.
 type quiet struct{ m *testing.M }
 
 func (q quiet) Run() int {
 	defer client.CloseIdleConnections()
 	defer closeBrowser()
-	defer closeClusters()
+	defer closeCluster()
 	return q.m.Run()
 }

@@ -13,7 +13,7 @@ import (
 // Requests that kill their host killed two hosts each, so a handful of them, each for
 // another object, killed a whole fleet at once.
 func TestAfterThreeLostOwnersOneHostAloneTakesNewObjectsOfTheClass(t *testing.T) {
-	beside(t, longest)
+	beside(t, waiters)
 	on := single(t)
 	metrics := prometheus.NewRegistry()
 	hosts := make([]member, 6)

@@ -352,7 +352,7 @@ func TestNothingIsMissedWhenHostsAndGatewaysAreRestarted(t *testing.T) {
 
 // Messages are lost with their host: the client is told of the gap, and the socket is still the same.
 func TestASocketThatWasAwayWhenItsHostDiedIsToldOfTheGap(t *testing.T) {
-	beside(t, longest)
+	beside(t, waiters)
 	on := single(t)
 	class := lastingImpl.With(objects.Settings{Resume: time.Minute})
 	first := on.startHost(t, "one", "fra", quick, nil, class)

@@ -221,7 +221,7 @@ func TestChaosARoomGoesOnWhenItsHostIsLost(t *testing.T) {
 }
 
 func TestTheRoomHearsOfASocketThatWasClosedWhileNobodyOwnedIt(t *testing.T) {
-	beside(t, longest)
+	beside(t, waiters)
 	on := single(t)
 	first := on.startHost(t, "first", "fra", steady, nil)
 	impatient := steady

@@ -297,7 +297,7 @@ func TestAGatewayThatWasGivenUpAndComesBackHasItsSocketsClosedAndTheirEndsAreTol
 
 // 0 of 1,681 ends were told: the record named gateways, not sockets.
 func TestTheEndsOfSocketsAreToldOnceWhenGatewayAndOwnerDieTogether(t *testing.T) {
-	beside(t, longest)
+	beside(t, waiters)
 	on := single(t)
 	log := &hallLog{ends: make(map[string][]int)}
 	a := on.startHost(t, "a", "fra", quick, nil, hallObjects(log))
@@ -338,7 +338,7 @@ func TestTheEndsOfSocketsAreToldOnceWhenGatewayAndOwnerDieTogether(t *testing.T)
 
 // 24 busy sockets were closed although their host left in order.
 func TestAPlannedRestartClosesNoBusySocket(t *testing.T) {
-	beside(t, longest)
+	beside(t, waiters)
 	on := single(t)
 	log := &hallLog{ends: make(map[string][]int)}
 	old := on.startHost(t, "host-0", "fra", steady, nil, hallObjects(log))
@@ -382,7 +382,7 @@ func TestWhatOneEventSendsMayBeLargerThanANATSMessage(t *testing.T) {
 }
 
 func TestAQuietRoomSendsNothing(t *testing.T) {
-	beside(t, longest)
+	beside(t, waiters)
 	on := single(t)
 	timing := steady
 	timing.TTL = 20 * time.Second

@@ -196,7 +196,7 @@ func TestAHostThatStopsOnPurposeFailsNoRequest(t *testing.T) {
 }
 
 func TestCountersGoOnAfterARestartOfEverything(t *testing.T) {
-	beside(t, longest)
+	beside(t, waiters)
 	const lives = 3
 	live := func(t *testing.T, on *substrate, life int) {
 		on.startHost(t, "a", "fra", steady, nil)

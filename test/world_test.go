@@ -81,69 +81,38 @@ func served(t testing.TB, cfg embedded.Config) *substrate {
 	}}
 }
 
-// shared are the clusters of all tests that stop none of their servers: a start takes longer than most of them, as servers
-// wait for seconds before they elect. A test has one of them for itself, and a seat of clusters: there are no more than seats.
+// shared is the cluster of all tests that stop none of its servers: a start takes longer than most of them, as servers
+// wait for seconds before they elect. One test at a time has it, on the seat of clusters.
 var shared struct {
-	mu   sync.Mutex
-	idle []*sharedCluster // nothing is stored in them
-}
-
-type sharedCluster struct {
-	*embedded.Cluster
+	c   *embedded.Cluster // nil: not started
 	dir string
 }
 
 // clustered returns a cluster in which nothing is stored.
 func clustered(t testing.TB) *substrate {
 	t.Helper()
-	c, err := idleCluster()
-	if err != nil {
+	if err := startCluster(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := empty(c.Cluster); t.Failed() || err != nil { // whatever it is that the test has done to it
+		if err := empty(shared.c); t.Failed() || err != nil { // whatever it is that the test has done to it
 			t.Log("the cluster is given up: ", err)
-			c.end()
-			return
+			closeCluster()
 		}
-		shared.mu.Lock()
-		defer shared.mu.Unlock()
-		shared.idle = append(shared.idle, c)
 	})
-	return ofCluster(c.Cluster)
+	return ofCluster(shared.c)
 }
 
-// idleCluster returns a cluster that no test has, and starts one if there is none.
-func idleCluster() (*sharedCluster, error) {
-	shared.mu.Lock()
-	if n := len(shared.idle); n > 0 {
-		defer shared.mu.Unlock()
-		c := shared.idle[n-1]
-		shared.idle = shared.idle[:n-1]
-		return c, nil
+// startCluster starts the cluster that tests share, unless it is there.
+func startCluster() (err error) {
+	if shared.c != nil {
+		return nil
 	}
-	shared.mu.Unlock()
-	dir, err := os.MkdirTemp("", "cluster")
-	if err != nil {
-		return nil, err
+	if shared.dir, err = os.MkdirTemp("", "cluster"); err != nil {
+		return err
 	}
-	c, err := embedded.StartCluster(dir, 3)
-	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	return &sharedCluster{c, dir}, nil
-}
-
-func (c *sharedCluster) end() {
-	c.Close()
-	_ = os.RemoveAll(c.dir) // it is of no use
-}
-
-// closeClusters ends the clusters that tests share.
-func closeClusters() {
-	for _, c := range shared.idle {
-		c.end()
-	}
+	shared.c, err = embedded.StartCluster(shared.dir, 3)
+	return err
 }
 
 // empty deletes everything that a cluster stores.
@@ -164,6 +133,15 @@ func empty(c *embedded.Cluster) error {
 		err = errors.Join(err, js.DeleteStream(ctx, name))
 	}
 	return errors.Join(err, names.Err())
+}
+
+// closeCluster ends the cluster that tests share, if there is one.
+func closeCluster() {
+	if shared.c != nil {
+		shared.c.Close()
+		_ = os.RemoveAll(shared.dir) // it is of no use
+		shared.c = nil
+	}
 }
 
 // clusteredAlone returns a cluster of the test's own, whose servers it may stop.
