@@ -488,6 +488,70 @@ func TestWhatARestoreBringsBackIsNotPurgedWithThePast(t *testing.T) {
 	cleanPast(t, store, o)
 }
 
+// An object was put back, the restore was undone, its host died, and the object was put back again: the head named dead
+// entries twice, and no host could open the object any more.
+func TestAnObjectIsPutBackAgainAfterARestoreWasUndone(t *testing.T) {
+	store := newTwin()
+	o, err := claimAt(store, NewCache(2<<10), month, time.Unix(1e9, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(prefix string) {
+		for n := range 20 {
+			o.write(fmt.Sprintf("%s/%03d", prefix, n), strings.Repeat("x", 200))
+			must(o.commitAll(false))
+		}
+		must(o.pin())
+	}
+	write("a")
+	o.now = o.now.Add(month + time.Hour)
+	write("b")
+	o.now = o.now.Add(month + time.Hour)
+	for more := true; more; {
+		more, err = o.expire()
+		must(err)
+	}
+	must(o.commitAll(false))
+	dead := len(o.state.more.dead)
+	then := moment{o.state.Past().Last, maps.Clone(o.memory)}
+	write("c")
+	for o.job = o.state.Plan(object, o.token, o.home); o.job != nil; o.job = o.state.Plan(object, o.token, o.home) {
+		must(o.merge())
+	}
+	o.write("d", "after the merges") // the pin of the restore names what they have made
+	must(o.commitAll(false))
+	if dead == 0 || o.state.more.manifest == nil || !o.state.more.dead[0].manifest {
+		t.Fatal("no manifest names dead entries")
+	}
+	undo, err := o.restore(then)
+	must(err)
+	_, err = o.restore(undo)
+	must(err)
+	o, err = claimAt(store, NewCache(2<<10), month, o.now)
+	must(err)
+	dead = len(o.state.more.dead)
+	for _, to := range []moment{then, undo, then} {
+		_, err = o.restore(to)
+		must(err)
+		o, err = claimAt(store, NewCache(2<<10), month, o.now)
+		must(err)
+		if !maps.Equal(o.memory, to.all) {
+			t.Fatalf("%d keys after a restore, want %d", len(o.memory), len(to.all))
+		}
+		if n := len(o.state.more.dead); n != dead {
+			t.Errorf("%d dead entries, want the %d from before", n, dead)
+		}
+	}
+	must(o.quiet())
+	cleanPast(t, store, o)
+}
+
 // noise makes values that cannot be compressed.
 func noise() func(bytes int) string {
 	random := rand.NewChaCha8([32]byte{1})

@@ -154,9 +154,7 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 	for _, key := range head.Gone {
 		m.del(v, key)
 	}
-	for _, span := range head.Dead {
-		m.dead = append(m.dead, garbage{Span: span, size: sizes.chunk, since: now})
-	}
+	dead := head.Dead
 	if e := head.Manifest; e != nil {
 		encoded, err := src.assemble(ctx, e.Span, manifestEntry, e.Size)
 		if err != nil {
@@ -170,9 +168,15 @@ func Open(ctx context.Context, object string, head *Head, data *engine.Data, hom
 			return nil, fmt.Errorf("%w: the manifest has not as many bytes as the head says", ErrDamaged)
 		}
 		v.levels = list.levels
+		named := make(map[Name]bool)
+		namesOf(named, list.dead)
+		dead = less(dead, named) // a restore that brought the manifest back left them in the head
 		for _, span := range list.dead {
 			m.dead = append(m.dead, garbage{Span: span, size: sizes.chunk, since: now, manifest: true})
 		}
+	}
+	for _, span := range dead {
+		m.dead = append(m.dead, garbage{Span: span, size: sizes.chunk, since: now})
 	}
 	if head.History != nil {
 		var err error
