@@ -132,7 +132,8 @@ func TestAWorkersMistakeIsTheAuthorsToHear(t *testing.T) {
 		}
 	})
 	asked := make(chan *nats.Msg, 100)
-	for _, subject := range []string{"hf.o.>", "hf.claim.>", "hf.hosts.>"} {
+	// Besides, a gateway asks the hosts of its classes who is there, to know whether it is ready.
+	for _, subject := range []string{"hf.o.>", "hf.claim.>", "hf.hosts.nosuch"} {
 		if _, err := p.raw.ChanSubscribe(subject, asked); err != nil {
 			t.Fatal(err)
 		}
