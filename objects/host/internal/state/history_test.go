@@ -59,6 +59,14 @@ func (o *owner) restore(to moment) (undo moment, err error) {
 	return undo, o.commitAll(false)
 }
 
+// must fails the test over an error.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // expire lets go of what is too old.
 func (o *owner) expire() (bool, error) {
 	e := o.state.PlanExpiry(object, o.home, o.now)
@@ -422,9 +430,7 @@ func (o *owner) pin() error {
 func TestABookmarkIsBeforeWhatIsWrittenAfterIt(t *testing.T) {
 	store := newTwin()
 	o, err := claimAt(store, NewCache(2<<10), month, time.Unix(1e9, 0))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	o.write(engine.Reserved+"o/001", strings.Repeat("x", 481)) // with the next, more than a record holds here
 	o.write(engine.Reserved+"o/000", "22")
 	if err := o.commitAll(false); err != nil {
@@ -448,40 +454,32 @@ func TestABookmarkIsBeforeWhatIsWrittenAfterIt(t *testing.T) {
 func TestWhatARestoreBringsBackIsNotPurgedWithThePast(t *testing.T) {
 	store := newTwin()
 	o, err := claimAt(store, NewCache(2<<10), month, time.Unix(1e9, 0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must(t, err)
 	for n := range 20 {
 		o.write(fmt.Sprintf("a/%03d", n), strings.Repeat("x", 200))
-		must(o.commitAll(false))
+		must(t, o.commitAll(false))
 	}
-	must(o.pin())
+	must(t, o.pin())
 	then := moment{o.state.Past().Last, maps.Clone(o.memory)}
 	o.write("b", "later")
-	must(o.commitAll(false))
-	must(o.pin())
+	must(t, o.commitAll(false))
+	must(t, o.pin())
 	for o.job = o.state.Plan(object, o.token, o.home); o.job != nil; o.job = o.state.Plan(object, o.token, o.home) {
-		must(o.merge()) // it drops runs that both pins name
+		must(t, o.merge()) // it drops runs that both pins name
 	}
 	if len(o.state.Past().Kept) == 0 {
 		t.Fatal("no merge has dropped what the past needs")
 	}
 	_, err = o.restore(then)
-	must(err)
+	must(t, err)
 	for range 2 {
 		o.now = o.now.Add(2 * month)
 		o.write("c", o.now.String())
-		must(o.commitAll(false))
-		must(o.quiet())
+		must(t, o.commitAll(false))
+		must(t, o.quiet())
 	}
 	got, err := o.read()
-	must(err)
+	must(t, err)
 	if !maps.Equal(got, o.memory) {
 		t.Fatalf("%d keys are read, want %d", len(got), len(o.memory))
 	}
@@ -493,21 +491,13 @@ func TestWhatARestoreBringsBackIsNotPurgedWithThePast(t *testing.T) {
 func TestAnObjectIsPutBackAgainAfterARestoreWasUndone(t *testing.T) {
 	store := newTwin()
 	o, err := claimAt(store, NewCache(2<<10), month, time.Unix(1e9, 0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must(t, err)
 	write := func(prefix string) {
 		for n := range 20 {
 			o.write(fmt.Sprintf("%s/%03d", prefix, n), strings.Repeat("x", 200))
-			must(o.commitAll(false))
+			must(t, o.commitAll(false))
 		}
-		must(o.pin())
+		must(t, o.pin())
 	}
 	write("a")
 	o.now = o.now.Add(month + time.Hour)
@@ -515,32 +505,32 @@ func TestAnObjectIsPutBackAgainAfterARestoreWasUndone(t *testing.T) {
 	o.now = o.now.Add(month + time.Hour)
 	for more := true; more; {
 		more, err = o.expire()
-		must(err)
+		must(t, err)
 	}
-	must(o.commitAll(false))
+	must(t, o.commitAll(false))
 	dead := len(o.state.more.dead)
 	then := moment{o.state.Past().Last, maps.Clone(o.memory)}
 	write("c")
 	for o.job = o.state.Plan(object, o.token, o.home); o.job != nil; o.job = o.state.Plan(object, o.token, o.home) {
-		must(o.merge())
+		must(t, o.merge())
 	}
 	o.write("d", "after the merges") // the pin of the restore names what they have made
-	must(o.commitAll(false))
+	must(t, o.commitAll(false))
 	if dead == 0 || o.state.more.manifest == nil || !o.state.more.dead[0].manifest {
 		t.Fatal("no manifest names dead entries")
 	}
 	undo, err := o.restore(then)
-	must(err)
+	must(t, err)
 	_, err = o.restore(undo)
-	must(err)
+	must(t, err)
 	o, err = claimAt(store, NewCache(2<<10), month, o.now)
-	must(err)
+	must(t, err)
 	dead = len(o.state.more.dead)
 	for _, to := range []moment{then, undo, then} {
 		_, err = o.restore(to)
-		must(err)
+		must(t, err)
 		o, err = claimAt(store, NewCache(2<<10), month, o.now)
-		must(err)
+		must(t, err)
 		if !maps.Equal(o.memory, to.all) {
 			t.Fatalf("%d keys after a restore, want %d", len(o.memory), len(to.all))
 		}
@@ -548,7 +538,7 @@ func TestAnObjectIsPutBackAgainAfterARestoreWasUndone(t *testing.T) {
 			t.Errorf("%d dead entries, want the %d from before", n, dead)
 		}
 	}
-	must(o.quiet())
+	must(t, o.quiet())
 	cleanPast(t, store, o)
 }
 
@@ -595,13 +585,7 @@ func TestAHistoryKeepsTwiceWhatWasWrittenAndOneStateAtMost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			store := newTwin()
 			o, err := claimAt(store, NewCache(4<<20), month, time.Unix(1e9, 0))
-			must := func(err error) {
-				t.Helper()
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			must(err)
+			must(t, err)
 			written, worst := 0, 0.0
 			write := func(n int) {
 				key := fmt.Sprintf("row/%06d", n)
@@ -610,23 +594,23 @@ func TestAHistoryKeepsTwiceWhatWasWrittenAndOneStateAtMost(t *testing.T) {
 			}
 			for n := range c.keys {
 				if write(n); n%1000 == 999 {
-					must(o.commitAll(false))
+					must(t, o.commitAll(false))
 				}
 			}
-			must(o.quiet())
+			must(t, o.quiet())
 			for commit := 0; written < 6*state; commit++ {
 				for range c.batch {
 					write(rng.IntN(c.keys))
 				}
-				must(o.commitAll(false))
-				must(o.merge())
+				must(t, o.commitAll(false))
+				must(t, o.merge())
 				if o.past = nil; commit%20 != 0 {
 					continue
 				}
 				if o.job != nil {
-					must(o.merge())
+					must(t, o.merge())
 				}
-				must(o.quiet())
+				must(t, o.quiet())
 				stored := store.stored()
 				if worst = max(worst, float64(stored-c.keys*(c.bytes+10))/float64(written)); stored > 2*written+c.keys*(c.bytes+10) {
 					t.Errorf("%d bytes are stored of %d that were written, and a state of %d", stored, written, c.keys*(c.bytes+10))
@@ -642,44 +626,38 @@ func TestAHistoryKeepsTwiceWhatWasWrittenAndOneStateAtMost(t *testing.T) {
 func TestToOpenAMomentOrToRestoreItTakesNamesAndNotWhatTheyName(t *testing.T) {
 	useProductionSizes(t)
 	store, value := newTwin(), noise()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	o, err := claimAt(store, NewCache(64<<20), month, time.Unix(1e9, 0))
-	must(err)
+	must(t, err)
 	const rows = 12_000
 	for n := range rows {
 		if o.write(fmt.Sprintf("row/%06d", n), value(100)); n%1000 == 999 {
-			must(o.commitAll(false))
+			must(t, o.commitAll(false))
 		}
 	}
-	must(o.quiet())
-	must(o.pin())
+	must(t, o.quiet())
+	must(t, o.pin())
 	rng := rand.New(rand.NewPCG(1, 4))
 	var past []moment
 	for commit := range 30 {
 		for range 400 {
 			o.write(fmt.Sprintf("row/%06d", rng.IntN(rows)), value(100))
 		}
-		if must(o.commitAll(false)); commit%10 == 5 {
+		if must(t, o.commitAll(false)); commit%10 == 5 {
 			past = append(past, o.past[len(o.past)-1])
 		}
-		must(o.merge())
-		must(o.merge())
+		must(t, o.merge())
+		must(t, o.merge())
 	}
-	must(o.quiet())
+	must(t, o.quiet())
 	changed := 30 * 400 * 110
 	for _, then := range past {
 		head, data := store.kept()
 		store.read = 0
 		s, err := OpenAt(context.Background(), object, head, data, Home{Store: store}, then.at, o.now)
-		must(err)
+		must(t, err)
 		key := fmt.Sprintf("row/%06d", rng.IntN(rows))
 		got, err := s.Read(context.Background(), key)
-		if must(err); string(got) != then.all[key] {
+		if must(t, err); string(got) != then.all[key] {
 			t.Errorf("%s was %x, want %x", key, got, then.all[key])
 		}
 		if store.read > changed/2 {
@@ -690,14 +668,14 @@ func TestToOpenAMomentOrToRestoreItTakesNamesAndNotWhatTheyName(t *testing.T) {
 	stored := store.stored()
 	store.read = 0
 	undo, err := o.restore(past[2])
-	must(err)
+	must(t, err)
 	if more := store.stored() - stored; store.read > changed/2 || more > changed/5 {
 		t.Errorf("a restore has read %d bytes and written %d; %d have changed", store.read, more, changed)
 	}
 	for range 20 { // and serves on
 		key := fmt.Sprintf("row/%06d", rng.IntN(rows))
 		got, err := o.state.Read(context.Background(), key)
-		if must(err); string(got) != o.memory[key] {
+		if must(t, err); string(got) != o.memory[key] {
 			t.Errorf("%s is %x, want %x", key, got, o.memory[key])
 		}
 	}
@@ -705,24 +683,24 @@ func TestToOpenAMomentOrToRestoreItTakesNamesAndNotWhatTheyName(t *testing.T) {
 	store.read = 0
 	head, data := store.kept()
 	next, err := Open(context.Background(), object, head, data, Home{Store: store}, true, o.now)
-	must(err)
+	must(t, err)
 	if store.read > changed/2 {
 		t.Errorf("a claim has read %d bytes; %d have changed", store.read, changed)
 	}
 	got, err := readAll(next)
-	if must(err); !maps.Equal(got, memory) {
+	if must(t, err); !maps.Equal(got, memory) {
 		t.Error("the next owner has something else")
 	}
-	if must(o.quiet()); o.state.Runs() != len(o.state.view.Load().runs) {
+	if must(t, o.quiet()); o.state.Runs() != len(o.state.view.Load().runs) {
 		t.Error("segments are there still after all merges")
 	}
 	_, err = o.restore(undo)
-	must(err)
+	must(t, err)
 	got, err = o.read()
-	if must(err); !maps.Equal(got, undo.all) {
+	if must(t, err); !maps.Equal(got, undo.all) {
 		t.Error("the restore is not undone")
 	}
-	must(o.quiet())
+	must(t, o.quiet())
 	cleanPast(t, store, o)
 }
 
@@ -731,12 +709,6 @@ func TestToOpenAMomentOrToRestoreItTakesNamesAndNotWhatTheyName(t *testing.T) {
 func TestToReadAKeyOfThePastTakesFewEntriesOfIndices(t *testing.T) {
 	useProductionSizes(t)
 	store, value := newTwin(), noise()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	const each, commits = 1000, 60
 	written := make([]string, 0, each*commits)
 	var o *owner
@@ -745,16 +717,16 @@ func TestToReadAKeyOfThePastTakesFewEntriesOfIndices(t *testing.T) {
 		if commit == 0 || commit == commits/2 { // the owner dies
 			var err error
 			o, err = claimAt(store, NewCache(64<<20), month, time.Unix(1e9+int64(commit), 0))
-			must(err)
+			must(t, err)
 		}
 		for range each {
 			v := value(100)
 			o.write(fmt.Sprintf("row/%06d", len(written)), v)
 			written = append(written, v)
 		}
-		must(o.commitAll(false))
+		must(t, o.commitAll(false))
 		past = append(past, o.past[len(o.past)-1])
-		must(o.merge())
+		must(t, o.merge())
 	}
 	head, data := store.kept()
 	segments := 0
@@ -769,10 +741,10 @@ func TestToReadAKeyOfThePastTakesFewEntriesOfIndices(t *testing.T) {
 	for _, commit := range []int{commits - 2, commits / 2, commits/2 - 7, 20, 3} {
 		store.asked = 0
 		s, err := OpenAt(context.Background(), object, head, data, Home{Store: store}, past[commit].at, o.now)
-		must(err)
+		must(t, err)
 		n := commit * each / 2
 		got, err := s.Read(context.Background(), fmt.Sprintf("row/%06d", n))
-		if must(err); string(got) != written[n] {
+		if must(t, err); string(got) != written[n] {
 			t.Errorf("row %d after commit %d is %x, want %x", n, commit, got, written[n])
 		}
 		if store.asked > 20 {
