@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,7 +40,7 @@ type Client struct {
 	waiting   map[uint64]*waiter
 	questions uint64                       // number of the newest question to hosts
 	asking    map[uint64]chan<- hostAnswer // for hosts' answers, by question
-	open      map[string][]uint64          // numbers of waiting requests, by object, ascending
+	open      map[string]openRequests      // by object
 	overload  map[string]time.Time         // objects that get no requests until then
 	nearest   map[string]place             // by class, if this region has no hosts of it
 	served    map[string]bool              // classes that a host has been seen to run
@@ -95,7 +94,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	c := &Client{
 		cfg: cfg, tokens: tokens, waiters: sync.Pool{New: newWaiter},
 		waiting: make(map[uint64]*waiter), asking: make(map[uint64]chan<- hostAnswer),
-		open: make(map[string][]uint64), overload: make(map[string]time.Time),
+		open: make(map[string]openRequests), overload: make(map[string]time.Time),
 		nearest: make(map[string]place), served: make(map[string]bool), absent: make(map[string]time.Time), announced: make(map[uint64]bool), horizon: make(horizon),
 	}
 	c.replies, err = c.cfg.NATS.Subscribe(InboxPrefix+c.cfg.Name+".*.*", c.receive)
@@ -157,12 +156,12 @@ func (c *Client) exchange(ctx context.Context, id Address, req *Request) (*Reply
 	}
 	w := c.waiters.Get().(*waiter)
 	defer c.release(w)
-	n, low, refused := c.begin(id.Key(), w, now)
+	refused := c.begin(id.Key(), req, w, now)
 	if refused {
 		return &Reply{Code: objects.Overloaded, Message: "too many requests wait for this object"}, nil
 	}
+	n := req.N
 	defer c.end(id.Key(), n)
-	req.Gateway, req.N, req.Low = c.cfg.Name, n, low
 	again := req.Again // the caller's value
 	if req.Time == 0 {
 		req.Time = now.UnixMilli()
@@ -483,37 +482,35 @@ func (c *Client) holdOff(object string) {
 	c.overload[object] = now.Add(c.cfg.Timing.Silence / 20)
 }
 
-// begin numbers a request; low is the lowest number for its object that waits. If
+// begin numbers a request, and notes in it which requests for its object wait. If
 // the object refused one as overloaded within the last 50 ms, begin refuses this one
 // here and saves the object the work.
-func (c *Client) begin(object string, w *waiter, now time.Time) (n, low uint64, refused bool) {
+func (c *Client) begin(object string, req *Request, w *waiter, now time.Time) (refused bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if until, busy := c.overload[object]; busy && now.Before(until) {
-		return 0, 0, true
+		return true
 	} else if busy {
 		delete(c.overload, object)
 	}
 	c.last++
 	c.waiting[c.last] = w
-	open := append(c.open[object], c.last)
+	req.Gateway, req.N = c.cfg.Name, c.last
+	var open openRequests
+	open, req.Low, req.Open = c.open[object].begin(c.last)
 	c.open[object] = open
-	return c.last, open[0], false
+	return false
 }
 
 func (c *Client) end(object string, n uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.waiting, n)
-	open := c.open[object]
-	if i, ok := slices.BinarySearch(open, n); ok {
-		open = slices.Delete(open, i, i+1)
-	}
-	if len(open) == 0 {
+	if open := c.open[object].end(n); len(open.numbers) > 0 {
+		c.open[object] = open
+	} else {
 		delete(c.open, object)
-		return
 	}
-	c.open[object] = open
 }
 
 // receive hands a message from NATS to its receiver: a reply to a copy comes on

@@ -230,6 +230,49 @@ func TestARequestTellsWhatTheGatewayStillWaitsFor(t *testing.T) {
 	}
 }
 
+func TestARequestTellsWhichAreOpenWhenManyHaveOvertakenOne(t *testing.T) {
+	s := newScript(t, nil)
+	arrived, end := make(chan struct{}), make(chan struct{})
+	s.own(func(i int, req wire.Request) *wire.Reply {
+		if i == 0 {
+			close(arrived)
+			go func() {
+				<-end
+				data := wire.Encode(&wire.Reply{Token: 1})
+				if err := s.nc.Publish(wire.InboxPrefix+"gateway.1.1", data); err != nil {
+					t.Error(err)
+				}
+			}()
+			return nil
+		}
+		return &wire.Reply{Token: 1}
+	})
+	late := make(chan error, 1)
+	go func() { _, err := s.ask(); late <- err }()
+	<-arrived
+	const all = 400
+	for range all - 1 {
+		if _, err := s.ask(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(end)
+	if err := <-late; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ask(); err != nil {
+		t.Fatal(err)
+	}
+	seen, _ := s.heard()
+	for _, req := range seen {
+		open, err := req.Open.Numbers(req.Low, req.N)
+		want := req.N > 256 && req.N <= all && (req.N-257)%64 == 0 // none needs saying once the late one is answered
+		if err != nil || want != (len(open) == 1) || want && open[0] != 1 {
+			t.Fatalf("request %d, lowest %d: %v, %v are open; want said = %t", req.N, req.Low, open, err, want)
+		}
+	}
+}
+
 func TestAContextThatEndsEndsTheWait(t *testing.T) {
 	s := newScript(t, nil)
 	s.own(func(int, wire.Request) *wire.Reply { return nil })

@@ -23,8 +23,10 @@
 // it drops the older copy and answers the newest; one whose record remembers the
 // answer gives it (Reply.Kept). Every request also says Low, the lowest number for
 // this object that the gateway still waits for: an owner drops requests below it and
-// may forget their answers. An answer is kept for Timing.Request + CopyLife at most,
-// and a record with answers in it is not empty.
+// may forget their answers. While one request is late and hundreds overtake it, some of
+// these say which ones are open (Request.Open), and the owner may forget the answers to
+// all others. An answer is kept for Timing.Request + CopyLife at most, and a record with
+// answers in it is not empty.
 //
 // A request names the owner that it is for, by its token (Request.For). Another owner
 // does not run it but says Moved, with its own token. An owner runs a request that

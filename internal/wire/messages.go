@@ -47,6 +47,7 @@ type Request struct {
 	Gateway   string // the asking client; with N it names the request
 	N         uint64 // 0 for frames: Seq names them
 	Low       uint64 // the gateway waits for nothing below it
+	Open      Open   // from Low on it waits for these and for nothing else below N; empty: not said
 	For       uint64 // the token of the asked owner; 0: not known. Another owner does not run the request
 	Region    string // the gateway's, with an upgrade
 	Timeout   int64  // milliseconds left when it was sent
@@ -111,6 +112,7 @@ func (r *Request) fields(c *coder) {
 	c.bytes(11, &r.Body)
 	number(c, 12, &r.Time)
 	c.bool(13, &r.Again)
+	c.bytes(14, (*[]byte)(&r.Open))
 	text(c, 20, &r.Method)
 	text(c, 21, &r.URL)
 	text(c, 22, &r.Host)

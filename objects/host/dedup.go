@@ -19,8 +19,8 @@ import (
 // Bounds of what a record remembers of requests. Together they leave room for
 // the largest state in the smallest message that a server must allow.
 const (
-	maxAnswers     = 1024           // answers to gateways; the oldest are dropped first
-	maxAnswersSize = 96 << 10       // bytes of them
+	maxAnswers     = 4096           // answers to gateways, as many as requests may wait; the oldest are dropped first
+	maxAnswersSize = 160 << 10      // bytes of them; beyond it, only the fact is kept of the oldest
 	maxKeyed       = 256            // of clients' keys; the oldest of those who have most go first
 	maxKeyedOf     = 64             // of one principal's keys or, without a principal, of one address's
 	maxKeyedSize   = 96 << 10       // bytes of them
@@ -36,7 +36,7 @@ const (
 type answers struct {
 	kept    []record.Kept  // those of the record, oldest first
 	entries *storedAnswers // those of the storage; nil: there were none; if there are some, no client's answer is in the record
-	lows    []low          // by the time of the last request, oldest first
+	lows    []low          // what gateways wait for, by the time of the last request, oldest first
 	keyed   bool           // an answer to a client's key has come since the last list
 }
 
@@ -140,15 +140,38 @@ func (a *answers) writes(now time.Time, may func() bool) (writes []engine.Write)
 	return writes
 }
 
-// low is a gateway and the lowest number that it waits for.
+// low is a gateway and what it waits for.
 type low struct {
 	gateway string
-	n       uint64
+	n       uint64    // nothing below it
+	open    []uint64  // from n on these, and nothing else below upTo; ascending
+	upTo    uint64    // 0: the gateway has not said
 	heard   time.Time // when the gateway last asked for something
+}
+
+// waits reports whether the gateway may still ask for its answer n.
+func (l *low) waits(n uint64) bool {
+	if n < l.n || n >= l.upTo {
+		return n >= l.n
+	}
+	_, open := slices.BinarySearch(l.open, n)
+	return open
+}
+
+// note notes what the gateway says with a request. What it has said before stays true.
+func (l *low) note(req *wire.Request) {
+	l.n = max(l.n, req.Low)
+	if len(req.Open) > 0 && req.N > l.upTo {
+		l.open, _ = req.Open.Numbers(req.Low, req.N) // checkRequest has checked them
+		l.upTo = req.N
+	} else if l.upTo <= l.n {
+		l.open, l.upTo = nil, 0
+	}
 }
 
 const (
 	maxLows      = 1024             // gateways; the one that has been silent longest goes first
+	maxOpen      = 16 << 10         // numbers of open requests
 	forgetSilent = 10 * time.Minute // after which nothing comes that a gateway sent before: no copy of a request lives as long
 )
 
@@ -206,26 +229,39 @@ func (a *answers) adopted(now time.Time) {
 	}
 }
 
-// noteLow notes what a gateway still waits for, and returns the lowest number.
-func (a *answers) noteLow(req *wire.Request, now time.Time) uint64 {
+// noteLow notes what a gateway still waits for, and reports whether the request is part of it.
+func (a *answers) noteLow(req *wire.Request, now time.Time) (waits bool) {
 	a.forgetSilent(now)
-	if n := len(a.lows); n > 0 && a.lows[n-1].gateway == req.Gateway { // the common case
-		l := &a.lows[n-1]
-		l.n, l.heard = max(l.n, req.Low), now
-		return l.n
+	if n := len(a.lows); n == 0 || a.lows[n-1].gateway != req.Gateway {
+		a.lows = append(a.lows, a.takeLow(req.Gateway))
 	}
-	l := low{gateway: req.Gateway, n: req.Low, heard: now}
-	if i := a.indexLow(req.Gateway); i >= 0 {
-		l.gateway, l.n = a.lows[i].gateway, max(a.lows[i].n, req.Low)
+	l := &a.lows[len(a.lows)-1]
+	l.note(req)
+	l.heard = now
+	a.boundOpen()
+	return l.waits(req.N)
+}
+
+// takeLow removes what a gateway waits for, and returns it.
+func (a *answers) takeLow(gateway string) low {
+	l := low{gateway: unique.Make(gateway).Value()} // one string for all objects
+	if i := a.indexLow(gateway); i >= 0 {
+		l = a.lows[i]
 		a.lows = slices.Delete(a.lows, i, i+1)
-	} else {
-		l.gateway = unique.Make(l.gateway).Value() // one string for all objects
-		if len(a.lows) >= maxLows {
-			a.lows = slices.Delete(a.lows, 0, 1)
+	} else if len(a.lows) >= maxLows {
+		a.lows = slices.Delete(a.lows, 0, 1)
+	}
+	return l
+}
+
+// boundOpen forgets what gateways say of open requests if it is too much: it has been forged. Those that spoke last go last.
+func (a *answers) boundOpen() {
+	all := 0
+	for i := len(a.lows) - 1; i >= 0; i-- {
+		if all += len(a.lows[i].open); all > maxOpen {
+			a.lows[i].open, a.lows[i].upTo = nil, 0
 		}
 	}
-	a.lows = append(a.lows, l)
-	return l.n
 }
 
 // forgetSilent forgets gateways that have been silent for long: they have died, or
@@ -247,7 +283,7 @@ func (a *answers) indexLow(gateway string) int {
 // waits reports whether a gateway may still ask for its answer n.
 func (a *answers) waits(gateway string, n uint64) bool {
 	i := a.indexLow(gateway)
-	return i < 0 || n >= a.lows[i].n // or the gateway has not said
+	return i < 0 || a.lows[i].waits(n) // or the gateway has not said
 }
 
 // keepAnswers returns for how long a gateway's answer is kept: a copy of its request may arrive.
@@ -268,6 +304,7 @@ func (a *answers) list(now time.Time, keep time.Duration) []record.Kept {
 		shareOut(a.kept)
 		a.kept = slices.DeleteFunc(a.kept, func(k record.Kept) bool { return k.JSON == nil })
 	}
+	a.shorten()
 	gateways, clients := budget{maxAnswers, maxAnswersSize}, budget{maxKeyed, maxKeyedSize}
 	over := false
 	for i := len(a.kept) - 1; i >= 0; i-- { // the oldest go first
@@ -287,6 +324,26 @@ func (a *answers) list(now time.Time, keep time.Duration) []record.Kept {
 		a.kept = nil
 	}
 	return a.kept
+}
+
+// shorten keeps only the fact of gateways' answers, the oldest first, until all take no more bytes than they may: a request
+// whose answer is lost does not run again.
+func (a *answers) shorten() {
+	size := 0
+	for i := range a.kept {
+		if a.kept[i].Key == "" {
+			size += a.kept[i].Size()
+		}
+	}
+	for i := 0; size > maxAnswersSize && i < len(a.kept); i++ {
+		k := &a.kept[i]
+		if k.Key != "" {
+			continue
+		}
+		fact := record.Answer{Gateway: k.Gateway, N: k.N, At: k.At}.Keep()
+		size -= k.Size() - fact.Size()
+		*k = fact
+	}
 }
 
 // shareOut zeroes the clients' answers beyond the bounds. Every client keeps the same number of its newest answers, at

@@ -72,6 +72,39 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
+// The answer to a request that came back late had been pushed out by those to a thousand requests that overtook it, so the
+// request ran twice.
+func TestAnAnswerIsKeptWhileThousandsOfRequestsOvertakeItsOwn(t *testing.T) {
+	for name, reply := range map[string][]byte{"small answers": []byte("1"), "large answers": make([]byte, maxKept)} {
+		t.Run(name, func(t *testing.T) {
+			a := answers{}
+			a.add(record.Answer{Gateway: "g", N: 1, Reply: reply}, now)
+			a.add(record.Answer{Gateway: "g", N: 2, Reply: reply}, now)
+			for n := uint64(3); n < 4*maxAnswers; n++ {
+				req := askedBy("g", n, 1)
+				if n > 256 && n%64 == 0 { // as a client does
+					req.Open = wire.Open{0, 1} // 1 and 2
+				}
+				if !a.noteLow(req, now) {
+					t.Fatalf("request %d is not waited for", req.N)
+				}
+				a.add(record.Answer{Gateway: "g", N: req.N, Reply: reply}, now)
+				if held := len(a.list(now, keep)); held > 400 {
+					t.Fatalf("%d answers are kept at request %d", held, req.N)
+				}
+			}
+			for n := range uint64(2) {
+				if _, known := a.find(askedBy("g", n+1, 1)); !known || !a.noteLow(askedBy("g", n+1, 1), now) {
+					t.Errorf("the answer to request %d was forgotten", n+1)
+				}
+			}
+			if late := askedBy("g", 3, 1); a.noteLow(late, now) {
+				t.Error("request 3 counts as waited for, although its answer was forgotten")
+			}
+		})
+	}
+}
+
 func TestAnswersLeaveRoomForTheState(t *testing.T) {
 	a := answers{}
 	for n := range uint64(maxAnswers) {
@@ -85,8 +118,13 @@ func TestAnswersLeaveRoomForTheState(t *testing.T) {
 	if size > maxAnswersSize+maxKeyedSize || size < maxAnswersSize {
 		t.Errorf("answers take %d bytes, want at most %d", size, maxAnswersSize+maxKeyedSize)
 	}
-	if _, known := a.find(askedBy("g", maxAnswers, 0)); !known {
-		t.Error("the newest is gone")
+	newest, known := a.find(askedBy("g", maxAnswers, 0))
+	if answer, err := newest.Answer(); !known || err != nil || len(answer.Reply) != maxKept {
+		t.Errorf("the newest is gone: %v, %v, %d bytes", known, err, len(answer.Reply))
+	}
+	oldest, known := a.find(askedBy("g", 1, 0))
+	if answer, err := oldest.Answer(); !known || err != nil || len(answer.Reply) != 0 {
+		t.Errorf("of the oldest not even the fact is left: %v, %v, %d bytes", known, err, len(answer.Reply))
 	}
 }
 
@@ -185,8 +223,10 @@ func TestNamesOfGatewaysAreBounded(t *testing.T) {
 	if len(a.lows) > maxLows {
 		t.Errorf("%d gateways are remembered, want at most %d", len(a.lows), maxLows)
 	}
-	if got := a.noteLow(askedBy("g", 1, 1), now); got != 2*maxLows-1 {
-		t.Errorf("the gateway that speaks all the time waits for %d, want %d", got, 2*maxLows-1)
+	for n, want := range map[uint64]bool{2*maxLows - 2: false, 2*maxLows - 1: true} {
+		if got := a.noteLow(askedBy("g", n, 1), now); got != want {
+			t.Errorf("the gateway that speaks all the time waits for %d = %t, want %t", n, got, want)
+		}
 	}
 }
 
@@ -197,8 +237,8 @@ func TestAGatewayThatIsSilentForLongIsForgotten(t *testing.T) {
 	}
 	a.noteLow(askedBy("g", 5, 3), now)
 	a.noteLow(askedBy("g", 6, 3), now.Add(forgetSilent))
-	if got := a.noteLow(askedBy("g", 6, 2), now.Add(forgetSilent+1)); got != 3 || len(a.lows) != 1 {
-		t.Errorf("%d gateways are remembered, that which speaks with %d; want that alone, with 3", len(a.lows), got)
+	if waits := a.noteLow(askedBy("g", 2, 2), now.Add(forgetSilent+1)); waits || len(a.lows) != 1 {
+		t.Errorf("%d gateways are remembered, and that which speaks waits for what is below its lowest: %t; want that alone, and false", len(a.lows), waits)
 	}
 	if a.list(now.Add(2*forgetSilent+2), keep); len(a.lows) != 0 {
 		t.Errorf("%d gateways are remembered after a put, long after all fell silent", len(a.lows))

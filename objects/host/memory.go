@@ -136,7 +136,7 @@ func (m *memory) repeats(req *wire.Request, t *term, now time.Time) (what repeat
 	if req.Asked != nil {
 		return m.repeatsAsk(req.Asked, mine, now)
 	}
-	if m.answers.noteLow(req, now) > req.N {
+	if !m.answers.noteLow(req, now) {
 		return stale, nil, false
 	}
 	kept, known := m.answers.find(req)

@@ -74,6 +74,9 @@ func checkRequest(req *wire.Request, byHost bool) error {
 	if req.Low > req.N || req.N > maxNumber {
 		return fmt.Errorf("number %d, and the lowest awaited is %d: no gateway counts like this", req.N, req.Low)
 	}
+	if _, err := req.Open.Numbers(req.Low, req.N); err != nil {
+		return err
+	}
 	if err := checkName(req.Gateway); err != nil || req.Socket == "" {
 		return err
 	}
