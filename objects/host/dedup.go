@@ -238,7 +238,9 @@ func (a *answers) noteLow(req *wire.Request, now time.Time) (waits bool) {
 	l := &a.lows[len(a.lows)-1]
 	l.note(req)
 	l.heard = now
-	a.boundOpen()
+	if len(req.Open) > 0 {
+		a.boundOpen()
+	}
 	return l.waits(req.N)
 }
 

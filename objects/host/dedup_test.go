@@ -230,6 +230,26 @@ func TestNamesOfGatewaysAreBounded(t *testing.T) {
 	}
 }
 
+func TestOpenRequestsAreBounded(t *testing.T) {
+	a := answers{}
+	open := append(wire.Open{0}, slices.Repeat([]byte{1}, 4000)...)
+	for n := range maxLows {
+		req := askedBy(fmt.Sprint("forged-", n), 1<<20, 1)
+		req.Open = open
+		a.noteLow(req, now)
+	}
+	all := 0
+	for _, l := range a.lows {
+		all += len(l.open)
+	}
+	if all > maxOpen || all < maxOpen/2 {
+		t.Errorf("%d open requests are remembered, want at most %d", all, maxOpen)
+	}
+	if first := askedBy("forged-0", 5000, 1); !a.noteLow(first, now) {
+		t.Error("a request whose gateway's list was forgotten counts as not waited for")
+	}
+}
+
 func TestAGatewayThatIsSilentForLongIsForgotten(t *testing.T) {
 	a := answers{}
 	for n := range maxLows {
