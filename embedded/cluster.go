@@ -91,7 +91,7 @@ func (c *Cluster) Stop(i int) {
 }
 
 // Restart starts server i again on its store and its ports, and returns when it has caught up
-// with the others. It is an error after a minute if that does not happen, for instance because
+// with the others, its streams in memory included: until then it is none of their majority. It is an error after a minute if that does not happen, for instance because
 // with it there is still no majority.
 func (c *Cluster) Restart(i int) error {
 	if !c.stopped[i] {
@@ -148,7 +148,7 @@ func (c *Cluster) current() bool {
 			continue
 		}
 		running++
-		if !s.ns.JetStreamIsCurrent() {
+		if !s.ns.JetStreamIsCurrent() || s.ns.Healthz(new(server.HealthzOptions)).Status != "ok" {
 			return false
 		}
 		if s.ns.JetStreamIsLeader() {
