@@ -96,7 +96,7 @@ func startNodes(t *testing.T, n int) (nodes []node) {
 // all leases lapse. When they can be renewed, every object is answered by the incarnation
 // that had it: nothing moves, and no ticket is given twice. `task chaos` measures the gap.
 func TestChaosEveryHostGoesOnAsItselfWhenTheLeaderOfRecordsAndLeasesIsLost(t *testing.T) {
-	beside(t, heavy)
+	beside(t, clusters)
 	const n = 6
 	nodes := startNodes(t, 3)
 	var urls []string

@@ -6,29 +6,30 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"holdfast/internal/underrace"
 )
 
 // Seats are how many tests of a kind run at a time, beside those of the other kinds. Tests wait for leases, alarms and browsers
 // more than they compute; under the race detector they compute.
 var (
-	waiters  = newSeats(6, 2)
-	clusters = newSeats(1, 1) // on the cluster that they share
+	waiters  = newSeats(8, 2)
+	clusters = newSeats(2, 1) // on a cluster; under the race detector two clusters beside each other lose their leaders
 	heavy    = heavySeats()
 	browsers = newSeats(3, 1) // a page that loads takes half a core
 	places   = newSeats(4, 4) // a host and a gateway for bad input
 )
 
 func newSeats(usual, raced int) chan struct{} {
-	if underRace {
+	if underrace.On {
 		usual = raced
 	}
 	return make(chan struct{}, usual)
 }
 
-// heavySeats are for tests with a cluster of their own, and for those that write large objects. Under the race detector two clusters
-// beside each other lose their leaders.
+// heavySeats are for tests that write large objects. Under the race detector no cluster is beside them.
 func heavySeats() chan struct{} {
-	if underRace {
+	if underrace.On {
 		return clusters
 	}
 	return make(chan struct{}, 1)
@@ -65,12 +66,12 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// quiet runs the tests, and closes the cluster, the browser and the client's idle connections afterwards.
+// quiet runs the tests, and closes the clusters, the browser and the client's idle connections afterwards.
 type quiet struct{ m *testing.M }
 
 func (q quiet) Run() int {
 	defer client.CloseIdleConnections()
 	defer closeBrowser()
-	defer closeCluster()
+	defer closeClusters()
 	return q.m.Run()
 }

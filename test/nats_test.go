@@ -13,7 +13,7 @@ import (
 // TestChaosCountersGoOnWhenANATSServerIsLost stops and restarts each server of the
 // cluster in turn, the leaders of the buckets among them, while clients claim.
 func TestChaosCountersGoOnWhenANATSServerIsLost(t *testing.T) {
-	beside(t, heavy)
+	beside(t, clusters)
 	on := clusteredAlone(t)
 	plain := on.dial
 	on.dial = func(t testing.TB, opts ...nats.Option) *nats.Conn {

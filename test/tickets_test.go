@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"holdfast/embedded"
+	"holdfast/internal/underrace"
 	"holdfast/internal/wire"
 	"holdfast/kvfoil"
 	"holdfast/objects"
@@ -52,7 +53,7 @@ func TestFifteenClaimsThroughThreeRegionsAreExactlyOneToFifteen(t *testing.T) {
 	onAll(t, func(t *testing.T, on *substrate) {
 		doors := on.world(t)
 		rounds := 100 // the same suite; the thousand are counted on one server, and without the race detector
-		if on.name == "R1" && !underRace {
+		if on.name == "R1" && !underrace.On {
 			rounds = 1000
 		}
 		for round := range rounds {

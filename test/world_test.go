@@ -81,38 +81,48 @@ func served(t testing.TB, cfg embedded.Config) *substrate {
 	}}
 }
 
-// shared is the cluster of all tests that stop none of its servers: a start takes longer than most of them, as servers
-// wait for seconds before they elect. One test at a time has it, on the seat of clusters.
-var shared struct {
-	c   *embedded.Cluster // nil: not started
+// shared are the clusters of tests that stop none of their servers, while no test has them: a start takes longer than most of
+// these tests, as servers wait for seconds before they elect. One test at a time has a cluster, on a seat of clusters.
+var shared = make(chan sharedCluster, cap(clusters))
+
+// sharedCluster is a cluster and where it stores.
+type sharedCluster struct {
+	*embedded.Cluster
 	dir string
 }
 
 // clustered returns a cluster in which nothing is stored.
 func clustered(t testing.TB) *substrate {
 	t.Helper()
-	if err := startCluster(); err != nil {
-		t.Fatal(err)
-	}
+	c := takeCluster(t)
 	t.Cleanup(func() {
-		if err := empty(shared.c); t.Failed() || err != nil { // whatever it is that the test has done to it
+		if err := empty(c.Cluster); t.Failed() || err != nil { // whatever it is that the test has done to it
 			t.Log("the cluster is given up: ", err)
-			closeCluster()
+			c.end()
+			return
 		}
+		shared <- c
 	})
-	return ofCluster(shared.c)
+	return ofCluster(c.Cluster)
 }
 
-// startCluster starts the cluster that tests share, unless it is there.
-func startCluster() (err error) {
-	if shared.c != nil {
-		return nil
+// takeCluster returns a cluster that no test has. If there is none, it starts one.
+func takeCluster(t testing.TB) sharedCluster {
+	t.Helper()
+	select {
+	case c := <-shared:
+		return c
+	default:
 	}
-	if shared.dir, err = os.MkdirTemp("", "cluster"); err != nil {
-		return err
+	dir, err := os.MkdirTemp("", "cluster")
+	if err != nil {
+		t.Fatal(err)
 	}
-	shared.c, err = embedded.StartCluster(shared.dir, 3)
-	return err
+	c, err := embedded.StartCluster(dir, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sharedCluster{c, dir}
 }
 
 // empty deletes everything that a cluster stores.
@@ -135,12 +145,15 @@ func empty(c *embedded.Cluster) error {
 	return errors.Join(err, names.Err())
 }
 
-// closeCluster ends the cluster that tests share, if there is one.
-func closeCluster() {
-	if shared.c != nil {
-		shared.c.Close()
-		_ = os.RemoveAll(shared.dir) // it is of no use
-		shared.c = nil
+func (c sharedCluster) end() {
+	c.Close()
+	_ = os.RemoveAll(c.dir) // it is of no use
+}
+
+// closeClusters ends the clusters that tests share. No test runs any more.
+func closeClusters() {
+	for len(shared) > 0 {
+		(<-shared).end()
 	}
 }
 

@@ -25,7 +25,7 @@ var floors = []struct {
 	number   int
 	packages []string
 }{
-	{1, []string{"internal/bucket", "internal/scope", "internal/resume", "objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "objects/sqlite", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/heap", "internal/loopback", "clients/js", "docs"}},
+	{1, []string{"internal/bucket", "internal/scope", "internal/resume", "objects", "objects/internal/engine", "objects/internal/tells", "objects/objectstest", "objects/sqlite", "examples/echo", "examples/limit", "examples/room", "examples/ticket", "internal/arch", "internal/planted", "internal/heap", "internal/loopback", "internal/underrace", "clients/js", "docs"}},
 	{2, []string{"internal/wire", "internal/ask", "internal/stream", "internal/flow", "internal/sockets", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "client", "objects/host", "inspector"}},
 	{4, []string{"app", "gateway/gatewaytest"}},

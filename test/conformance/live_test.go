@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -29,12 +30,19 @@ import (
 	"holdfast/gateway"
 	"holdfast/internal/bucket"
 	"holdfast/internal/resume"
+	"holdfast/internal/underrace"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host"
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if !underrace.On { // the cases of all worlds beside each other: they wait
+		if err := flag.Set("test.parallel", "6"); err != nil {
+			panic(err)
+		}
+	}
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
