@@ -114,15 +114,20 @@ func takeCluster(t testing.TB) sharedCluster {
 		return c
 	default:
 	}
-	dir, err := os.MkdirTemp("", "cluster")
+	c, err := startSharedCluster()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := embedded.StartCluster(dir, 3)
-	if err != nil {
-		t.Fatal(err)
+	return c
+}
+
+// startSharedCluster starts a cluster that outlives the test that it is started for.
+func startSharedCluster() (c sharedCluster, err error) {
+	if c.dir, err = os.MkdirTemp("", "cluster"); err != nil {
+		return c, err
 	}
-	return sharedCluster{c, dir}
+	c.Cluster, err = embedded.StartCluster(c.dir, 3)
+	return c, err
 }
 
 // empty deletes everything that a cluster stores.
