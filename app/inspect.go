@@ -239,7 +239,11 @@ func writeObject(w io.Writer, info host.Info, now time.Time) error {
 	if n := len(info.Gateways); n > 0 {
 		fmt.Fprintf(t, "  sockets\t%s may hold some: %s\n", count(n, "gateway"), shown(strings.Join(info.Gateways, ", ")))
 	}
-	fmt.Fprintf(t, "  size\t%s in %s\n", humanize.IBytes(uint64(info.Size)), count(len(info.Keys), "key"))
+	kept := count(len(info.Keys), "key")
+	if info.Database {
+		kept += " and an SQL database"
+	}
+	fmt.Fprintf(t, "  size\t%s in %s\n", humanize.IBytes(uint64(info.Size)), kept)
 	for _, key := range slices.Sorted(maps.Keys(info.Keys)) {
 		fmt.Fprintf(t, "    %s\t%s\n", shown(key), value(info.Keys[key]))
 	}
@@ -382,6 +386,9 @@ func writeList(w io.Writer, found []host.Info) error {
 		keys := strconv.Itoa(len(info.Keys))
 		if info.Partial {
 			keys = "many" // counting them would read the whole object
+		}
+		if info.Database {
+			keys += ", SQL"
 		}
 		fmt.Fprintf(t, "%s/%s\t%s\t%d\t%s\t%s\n", info.Class, called, by, info.Epoch, keys, humanize.IBytes(uint64(info.Size)))
 	}

@@ -156,13 +156,16 @@ func (g *guest) record(m said) {
 	}
 }
 
-// receive records all messages of the room, and how the socket ends.
+// receive records all messages of the room, and how the socket ends, until all must leave: whoever leaves last hears of
+// the ends of the others.
 func (g *guest) receive(ctx context.Context) {
 	defer close(g.ended)
 	for {
 		m, err := g.read(ctx)
 		if err == nil {
-			g.record(m)
+			if !has(g.w.leave) {
+				g.record(m)
+			}
 			continue
 		}
 		end := &history.Closed{Conn: g.number, Code: 1006, Reason: "", At: g.w.now()}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"holdfast/objects/host"
 )
 
 func TestDatabasesMoveWithTheirObjects(t *testing.T) {
@@ -29,7 +31,24 @@ func TestDatabasesMoveWithTheirObjects(t *testing.T) {
 			w.goOn(100)
 		}
 		w.end()
+		operatorSeesDatabase(t, on)
 	})
+}
+
+// operatorSeesDatabase looks at one of the objects, as `holdfast get` does.
+func operatorSeesDatabase(t *testing.T, on *substrate) {
+	t.Helper()
+	in, err := host.Inspect(t.Context(), on.dial(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := lineCall.Class().ID("0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := in.Get(t.Context(), id, "0"); err != nil || !info.Database || info.Size < 1000 {
+		t.Errorf("an operator sees a database: %t, of %d bytes, %v", info.Database, info.Size, err)
+	}
 }
 
 // HOLDFAST_KILLS says how often hosts are killed.

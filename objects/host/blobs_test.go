@@ -191,7 +191,7 @@ func TestABlobIsStreamedThroughTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	info, err := in.Get(t.Context(), id, "")
-	if err != nil || info.Blobs["trunk"] != 1_000_000 || len(info.Keys) != 0 {
+	if err != nil || info.Blobs["trunk"] != 1_000_000 || len(info.Keys) != 0 || info.Database {
 		t.Errorf("an operator sees the blobs %v and %d keys, %v", info.Blobs, len(info.Keys), err)
 	}
 }

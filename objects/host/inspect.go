@@ -62,6 +62,7 @@ type Info struct {
 	Partial  bool                       `json:"partial,omitempty"`  // Keys has only what was written last: List does not read large objects as a whole
 	Keys     map[string]json.RawMessage `json:"keys"`               // bytes in base64
 	Blobs    map[string]int64           `json:"blobs,omitempty"`    // their sizes, by name
+	Database bool                       `json:"database,omitempty"` // the object has a database; Size counts it, Keys does not
 }
 
 // Quarantine is the time in which no host claims an object, because its last owners were
@@ -282,7 +283,7 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool,
 		Class: class, Name: rec.Name, ID: id,
 		Epoch: rec.Epoch, Host: rec.Host, Region: rec.Region, Incarnation: rec.Owner, Live: live[rec.Owner], AsOf: time.Now(),
 		Commit: rec.Commit, Revision: revision, Alarm: rec.Alarm,
-		Size: size, Partial: partial, Keys: has.keys, Blobs: has.blobs, Told: has.told,
+		Size: size, Partial: partial, Keys: has.keys, Blobs: has.blobs, Told: has.told, Database: has.database,
 	}
 	for _, g := range rec.Gateways {
 		info.Gateways = append(info.Gateways, g.Name)
@@ -293,11 +294,12 @@ func (in *Inspector) read(ctx context.Context, key string, live map[string]bool,
 	return info, true, nil
 }
 
-// contents is what an object keeps: the author's keys, blobs, and told messages that are not delivered.
+// contents is what an object keeps: the author's keys, blobs, a database, and told messages that are not delivered.
 type contents struct {
-	keys  map[string]json.RawMessage
-	blobs map[string]int64
-	told  *Told
+	keys     map[string]json.RawMessage
+	blobs    map[string]int64
+	database bool
+	told     *Told
 }
 
 // stored reads a record and its parts.
@@ -308,6 +310,9 @@ func (in *Inspector) stored(ctx context.Context, key string, rec *record.Record)
 	}
 	from, to := engine.BlobEnds()
 	if has.blobs, err = engine.BlobSizes(kept.Scan(ctx, from, to, false)); err != nil {
+		return has, err
+	}
+	if _, has.database, err = kept.Scan(ctx, engine.Pages, engine.After(engine.Pages), false).Next(); err != nil {
 		return has, err
 	}
 	has.told, has.keys = toldIn(kept.Reserved(), key, rec.Name), make(map[string]json.RawMessage)
