@@ -140,32 +140,38 @@ func (a *answers) writes(now time.Time, may func() bool) (writes []engine.Write)
 	return writes
 }
 
-// low is a gateway and what it waits for.
+// low is a gateway and what it waits for. Every object has one for each gateway.
 type low struct {
 	gateway string
-	n       uint64    // nothing below it
-	open    []uint64  // from n on these, and nothing else below upTo; ascending
-	upTo    uint64    // 0: the gateway has not said
-	heard   time.Time // when the gateway last asked for something
+	n       uint64 // nothing below it
+	open    *open  // what it waits for from n on; nil: it has not said
+	heard   int64  // when the gateway last asked for something, in Unix nanoseconds
+}
+
+// open are the requests that a gateway waits for below upTo.
+type open struct {
+	numbers []uint64 // ascending
+	upTo    uint64
 }
 
 // waits reports whether the gateway may still ask for its answer n.
 func (l *low) waits(n uint64) bool {
-	if n < l.n || n >= l.upTo {
+	if n < l.n || l.open == nil || n >= l.open.upTo {
 		return n >= l.n
 	}
-	_, open := slices.BinarySearch(l.open, n)
-	return open
+	_, is := slices.BinarySearch(l.open.numbers, n)
+	return is
 }
 
 // note notes what the gateway says with a request. What it has said before stays true.
 func (l *low) note(req *wire.Request) {
 	l.n = max(l.n, req.Low)
-	if len(req.Open) > 0 && req.N > l.upTo {
-		l.open, _ = req.Open.Numbers(req.Low, req.N) // checkRequest has checked them
-		l.upTo = req.N
-	} else if l.upTo <= l.n {
-		l.open, l.upTo = nil, 0
+	switch {
+	case len(req.Open) > 0 && (l.open == nil || req.N > l.open.upTo):
+		numbers, _ := req.Open.Numbers(req.Low, req.N) // checkRequest has checked them
+		l.open = &open{numbers, req.N}
+	case l.open != nil && l.open.upTo <= l.n:
+		l.open = nil
 	}
 }
 
@@ -237,7 +243,7 @@ func (a *answers) noteLow(req *wire.Request, now time.Time) (waits bool) {
 	}
 	l := &a.lows[len(a.lows)-1]
 	l.note(req)
-	l.heard = now
+	l.heard = now.UnixNano()
 	if len(req.Open) > 0 {
 		a.boundOpen()
 	}
@@ -260,8 +266,10 @@ func (a *answers) takeLow(gateway string) low {
 func (a *answers) boundOpen() {
 	all := 0
 	for i := len(a.lows) - 1; i >= 0; i-- {
-		if all += len(a.lows[i].open); all > maxOpen {
-			a.lows[i].open, a.lows[i].upTo = nil, 0
+		if o := a.lows[i].open; o != nil {
+			if all += len(o.numbers); all > maxOpen {
+				a.lows[i].open = nil
+			}
 		}
 	}
 }
@@ -270,7 +278,7 @@ func (a *answers) boundOpen() {
 // somebody has forged their names.
 func (a *answers) forgetSilent(now time.Time) {
 	n := 0
-	for n < len(a.lows) && now.Sub(a.lows[n].heard) > forgetSilent {
+	for n < len(a.lows) && now.UnixNano()-a.lows[n].heard > int64(forgetSilent) {
 		n++
 	}
 	if n > 0 {
