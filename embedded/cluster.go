@@ -91,8 +91,9 @@ func (c *Cluster) Stop(i int) {
 }
 
 // Restart starts server i again on its store and its ports, and returns when it has caught up
-// with the others, its streams in memory included: until then it is none of their majority. It is an error after a minute if that does not happen, for instance because
-// with it there is still no majority.
+// with the others, its streams in memory included: until then it is no part of their majority.
+// It is an error after a minute if that does not happen, for instance because with it there is
+// still no majority.
 func (c *Cluster) Restart(i int) error {
 	if !c.stopped[i] {
 		c.Stop(i)
