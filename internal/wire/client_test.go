@@ -193,27 +193,33 @@ func TestAReplacedOwnersAnswerIsVoid(t *testing.T) {
 	}
 }
 
+// askLate makes the first request, which has arrived and is answered when release is closed. All later ones are answered at once.
+func (s *script) askLate() (release chan struct{}, done <-chan error) {
+	release = make(chan struct{})
+	arrived, late := make(chan struct{}), make(chan error, 1)
+	s.own(func(i int, _ wire.Request) *wire.Reply {
+		if i > 0 {
+			return &wire.Reply{Token: 1}
+		}
+		close(arrived)
+		go func() {
+			<-release
+			data := wire.Encode(&wire.Reply{Token: 1})
+			if err := s.nc.Publish(wire.InboxPrefix+"gateway.1.1", data); err != nil {
+				s.t.Error(err)
+			}
+		}()
+		return nil
+	})
+	go func() { _, err := s.ask(); late <- err }()
+	<-arrived
+	return release, late
+}
+
 func TestARequestTellsWhatTheGatewayStillWaitsFor(t *testing.T) {
 	s := newScript(t, nil)
-	release, arrived := make(chan struct{}), make(chan struct{}, 8)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true} })
-	s.own(func(i int, req wire.Request) *wire.Reply {
-		arrived <- struct{}{}
-		if i == 0 {
-			go func() {
-				<-release
-				data := wire.Encode(&wire.Reply{Token: 1})
-				if err := s.nc.Publish(wire.InboxPrefix+"gateway.1.1", data); err != nil {
-					t.Error(err)
-				}
-			}()
-			return nil
-		}
-		return &wire.Reply{Token: 1}
-	})
-	slow := make(chan error, 1)
-	go func() { _, err := s.ask(); slow <- err }()
-	<-arrived
+	release, slow := s.askLate()
 	if _, err := s.ask(); err != nil {
 		t.Fatal(err)
 	}
@@ -232,31 +238,14 @@ func TestARequestTellsWhatTheGatewayStillWaitsFor(t *testing.T) {
 
 func TestARequestTellsWhichAreOpenWhenManyHaveOvertakenOne(t *testing.T) {
 	s := newScript(t, nil)
-	arrived, end := make(chan struct{}), make(chan struct{})
-	s.own(func(i int, req wire.Request) *wire.Reply {
-		if i == 0 {
-			close(arrived)
-			go func() {
-				<-end
-				data := wire.Encode(&wire.Reply{Token: 1})
-				if err := s.nc.Publish(wire.InboxPrefix+"gateway.1.1", data); err != nil {
-					t.Error(err)
-				}
-			}()
-			return nil
-		}
-		return &wire.Reply{Token: 1}
-	})
-	late := make(chan error, 1)
-	go func() { _, err := s.ask(); late <- err }()
-	<-arrived
+	release, late := s.askLate()
 	const all = 400
 	for range all - 1 {
 		if _, err := s.ask(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	close(end)
+	close(release)
 	if err := <-late; err != nil {
 		t.Fatal(err)
 	}
