@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -96,7 +97,7 @@ func clustered(t testing.TB) *substrate {
 	t.Helper()
 	c := takeCluster(t)
 	t.Cleanup(func() {
-		if err := empty(c.Cluster); t.Failed() || err != nil { // whatever it is that the test has done to it
+		if err := c.empty(); t.Failed() || err != nil { // whatever it is that the test has done to it
 			t.Log("the cluster is given up: ", err)
 			c.end()
 			return
@@ -130,8 +131,9 @@ func startSharedCluster() (c sharedCluster, err error) {
 	return c, err
 }
 
-// empty deletes everything that a cluster stores.
-func empty(c *embedded.Cluster) error {
+// empty deletes everything that the cluster stores, and waits until its servers have removed it: one that still does cannot
+// make the same stream anew.
+func (c sharedCluster) empty() error {
 	nc, err := nats.Connect(c.URLs()[0])
 	if err != nil {
 		return err
@@ -147,7 +149,18 @@ func empty(c *embedded.Cluster) error {
 	for name := range names.Name() {
 		err = errors.Join(err, js.DeleteStream(ctx, name))
 	}
-	return errors.Join(err, names.Err())
+	if err = errors.Join(err, names.Err()); err != nil {
+		return err
+	}
+	for {
+		left, err := filepath.Glob(filepath.Join(c.dir, "*", "jetstream", "*", "streams", "*"))
+		switch {
+		case err != nil || len(left) == 0:
+			return err
+		case !wire.Pause(ctx, 10*time.Millisecond):
+			return fmt.Errorf("the servers do not remove %q", left)
+		}
+	}
 }
 
 func (c sharedCluster) end() {
