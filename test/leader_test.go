@@ -112,12 +112,7 @@ func TestChaosEveryHostGoesOnAsItselfWhenTheLeaderOfRecordsAndLeasesIsLost(t *te
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the cluster has a leader", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err := js.AccountInfo(ctx)
-		return err == nil
-	})
+	awaitLeader(t, js)
 	timing := quick
 	timing.TTL, timing.Margin, timing.Request = 3*time.Second, 300*time.Millisecond, 25*time.Second
 	on.startHost(t, "h0", "fra", timing, nil)
@@ -165,9 +160,21 @@ func TestChaosEveryHostGoesOnAsItselfWhenTheLeaderOfRecordsAndLeasesIsLost(t *te
 	}
 	stop.Store(true)
 	clients.Wait()
+	awaitLeader(t, js) // who looks at owners asks that one as well
 	if now := ownersOf(t, nc, n); !slices.Equal(now, owners) {
 		t.Errorf("objects have moved: %v, before %v", now, owners)
 	}
+}
+
+// awaitLeader waits until the cluster has a leader.
+func awaitLeader(t *testing.T, js jetstream.JetStream) {
+	t.Helper()
+	await(t, "the cluster has a leader", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := js.AccountInfo(ctx)
+		return err == nil
+	})
 }
 
 // ownersOf returns the incarnations and epochs of the objects.
