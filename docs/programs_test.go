@@ -189,7 +189,7 @@ func TestEachPieceOfGoInThePagesIsOneOfAProgram(t *testing.T) {
 			wholes[f.String()] = bare(f.text)
 		}
 	}
-	for _, pattern := range []string{"../examples/*/*.go", "../objects/*_test.go", "../objects/*/*_test.go", "../client/*_test.go", "../test/*.go"} {
+	for _, pattern := range []string{"../examples/*/*.go", "../objects/*_test.go", "../objects/*/*_test.go", "../client/*_test.go", "../acceptance/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -68,7 +68,7 @@ var mayRead = []struct{ path, why string }{
 	{"kvfoil/", "it shows what plain KV does"},
 	{"examples/demo/runs.go", "the demo's runs are in a bucket of its own"},
 	{"embedded/embedded_test.go", "a server is tested with buckets of its own"},
-	{"test/world_test.go", "it lists keys"},
+	{"acceptance/world_test.go", "it lists keys"},
 }
 
 // eachFile parses all Go files of the module. Paths are relative to its top.

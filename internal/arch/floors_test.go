@@ -29,7 +29,7 @@ var floors = []struct {
 	{2, []string{"internal/wire", "internal/ask", "internal/stream", "internal/flow", "internal/sockets", "internal/metrics", "internal/link", "internal/load", "internal/ops", "objects/host/internal/...", "kvfoil", "embedded"}},
 	{3, []string{"gateway", "client", "objects/host", "inspector"}},
 	{4, []string{"app", "gateway/gatewaytest"}},
-	{5, append([]string{"cmd/holdfast", "test/...", "bench/...", "chaos/..."}, applications...)},
+	{5, append([]string{"cmd/holdfast", "acceptance/...", "bench/...", "chaos/..."}, applications...)},
 }
 
 // neighbours may import along their own floor, in this direction only.
@@ -60,14 +60,14 @@ var neighbours = []struct{ from, to, why string }{
 	{"examples/demo", "examples/...", "its page plays with other examples; race, crew, crowd and page are its parts"},
 	{"examples/demo/crew", "examples/demo/race", "gateways fire a race together"},
 	{"cmd/holdfast", "examples/demo", "the command carries the demo as its worker"},
-	{"test/...", "examples/demo/...", "end to end includes the demo"},
+	{"acceptance/...", "examples/demo/...", "end to end includes the demo"},
 	{"bench", "examples/demo", "what is measured has the demo's routes, and one more"},
 	{"bench", "bench/raw", "the raw limits are measured beside the rest"},
 	{"chaos", "examples/demo", "what is broken has the demo's routes, and one more"},
 	{"chaos", "chaos/...", "the proxy and the checkers are parts of the fault suite"},
-	{"test/...", "chaos/proxy", "a line that is dead and looks open is made by the same means"},
-	{"test/...", "chaos/seats", "who comes back is counted by the same means"},
-	{"test/...", "test/...", "the end-to-end tests share their helpers"},
+	{"acceptance/...", "chaos/proxy", "a line that is dead and looks open is made by the same means"},
+	{"acceptance/...", "chaos/seats", "who comes back is counted by the same means"},
+	{"acceptance/...", "acceptance/...", "the end-to-end tests share their helpers"},
 }
 
 const (
@@ -101,7 +101,7 @@ var rules = []rule{
 	{who: []string{"examples/echo", "examples/limit", "examples/room", "examples/ticket"}, not: []string{module + "/..."},
 		but: []string{module + "/objects"},
 		why: "an example shows what an author can do with objects alone"},
-	{who: everything, except: []string{"objects/sqlite", "examples/ledger/...", "examples/all", "test/...", "bench/...", "chaos"}, not: []string{module + "/objects/sqlite", "github.com/ncruces/..."}, reach: true,
+	{who: everything, except: []string{"objects/sqlite", "examples/ledger/...", "examples/all", "acceptance/...", "bench/...", "chaos"}, not: []string{module + "/objects/sqlite", "github.com/ncruces/..."}, reach: true,
 		why: "only those who want a database carry one"},
 	{who: []string{"gateway"}, not: []string{jetstream, module + "/objects/host", module + "/objects/host/internal/..."}, reach: true,
 		why: "a gateway that can write is not stateless"},
@@ -117,7 +117,7 @@ var rules = []rule{
 		why: "a slow wire does not know what it carries"},
 	{who: everything, except: []string{"embedded"}, not: []string{natsServer},
 		why: "everything else talks to a server over a connection, as it would to a remote one"},
-	{who: everything, except: append([]string{"gateway", "inspector", "internal/load", "test/...", "bench/...", "chaos"}, applications...), not: webStack,
+	{who: everything, except: append([]string{"gateway", "inspector", "internal/load", "acceptance/...", "bench/...", "chaos"}, applications...), not: webStack,
 		why: "Fiber belongs to the gateway, the inspector and workers"},
 }
 

@@ -62,7 +62,7 @@ func unnameable(file *ast.File, positions *token.FileSet) (found []string) {
 func isPublic(folder string) bool {
 	for part := range strings.SplitSeq(filepath.ToSlash(folder), "/") {
 		switch part {
-		case "internal", "examples", "cmd", "test", "bench", "chaos", "testdata", "node_modules":
+		case "internal", "examples", "cmd", "acceptance", "bench", "chaos", "testdata", "node_modules":
 			return false
 		}
 	}
