@@ -287,6 +287,7 @@ func TestWhatTheBannerSaysIsTrue(t *testing.T) {
 }
 
 func TestABannerForPeopleHasNoColourWithoutATerminal(t *testing.T) {
+	t.Parallel()
 	p := start(t, app.Config{Name: "mine", Objects: config().Objects}, "dev", "--port", "0", "--nats-port", "0", "--store", "memory", "--rtt", "40ms", "--regions", "fra,iad")
 	p.stop()
 	banner := p.stdout.String()
@@ -303,6 +304,7 @@ func TestABannerForPeopleHasNoColourWithoutATerminal(t *testing.T) {
 }
 
 func TestCtrlCTellsSocketsToReconnect(t *testing.T) {
+	t.Parallel()
 	p := start(t, config(), "dev", "--port", "0", "--nats-port", "0", "--store", "memory", "--rtt", "0", "--regions", "fra")
 	_, url, found := strings.Cut(p.stdout.String(), "fra  ")
 	if !found {
@@ -333,6 +335,7 @@ func TestCtrlCTellsSocketsToReconnect(t *testing.T) {
 }
 
 func TestGetAndListReadWhatIsKept(t *testing.T) {
+	t.Parallel()
 	_, b := dev(t, "--regions", "fra")
 	for _, name := range []string{"global", "b%2Fc"} {
 		fetch(t, http.MethodPost, b.Regions[0].URL+"/ticket/"+name)
@@ -369,6 +372,7 @@ func TestGetAndListReadWhatIsKept(t *testing.T) {
 }
 
 func TestADamagedRecordIsListedBesideTheOthers(t *testing.T) {
+	t.Parallel()
 	_, b := dev(t, "--regions", "fra")
 	fetch(t, http.MethodPost, b.Regions[0].URL+"/ticket/global")
 	nc, err := nats.Connect(b.NATS)
@@ -504,6 +508,7 @@ func TestGetShowsAnEventThatDoesNotEnd(t *testing.T) {
 }
 
 func TestAnotherRegionJoinsADevRun(t *testing.T) {
+	t.Parallel()
 	_, b := dev(t, "--regions", "fra")
 	h := start(t, config(), "host", "--region", "lhr", "--name", "guest", "--nats", b.NATS, "--rtt", "10ms")
 	if !strings.Contains(h.stdout.String(), "guest owns ticket") || !strings.Contains(h.stdout.String(), "+10ms simulated") {
@@ -536,6 +541,7 @@ func TestAnotherRegionJoinsADevRun(t *testing.T) {
 }
 
 func TestARestartGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	store := filepath.Join(t.TempDir(), "store")
 	args := []string{"dev", "--json", "--port", "0", "--nats-port", "0", "--store", store, "--rtt", "0", "--regions", "fra"}
 	for want := 1; want <= 2; want++ {
@@ -560,6 +566,7 @@ func TestARestartGoesOnWhereItWas(t *testing.T) {
 }
 
 func TestNATSAloneCanBeJoined(t *testing.T) {
+	t.Parallel()
 	n := start(t, config(), "nats", "--port", "0", "--store", "memory", "--json")
 	var said struct{ NATS, Server string }
 	if err := json.Unmarshal([]byte(n.stdout.String()), &said); err != nil || said.Server != "holdfast-dev-fra" {

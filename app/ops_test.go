@@ -127,6 +127,7 @@ func TestOperationsCanBeOff(t *testing.T) {
 }
 
 func TestAConnectionMayWaitAsLongAsIdleTimeoutSays(t *testing.T) {
+	t.Parallel()
 	_, server := serve(t, "nats", "--port", "0", "--store", "memory", "--rtt", "0")
 	_, gateway := serve(t, "gateway", "--region", "fra", "--listen", "127.0.0.1:0", "--nats", server.NATS, "--rtt", "0", "--idle-timeout", "1s")
 	conn, err := net.Dial("tcp", strings.TrimPrefix(gateway.URL, "http://"))

@@ -10,6 +10,7 @@ import (
 // alarmCases are cases of docs/conformance.md about alarms, and about how long an instance lives.
 var alarmCases = []aCase{
 	{"54 an alarm runs once, never early", false, func(s *stage) {
+		s.Parallel() // it waits
 		ran := make(chan time.Duration, 10)
 		s.alarm = func(tx *objects.Tx, info objects.AlarmInfo) error {
 			if _, set := tx.Alarm(); set || info.Retry != 0 {
@@ -35,6 +36,7 @@ var alarmCases = []aCase{
 		}
 	}},
 	{"an alarm that fails runs again after 2 s and up to a quarter", false, func(s *stage) {
+		s.Parallel() // it waits
 		var at []time.Time
 		retries := make(chan int, 10)
 		s.alarm = func(tx *objects.Tx, info objects.AlarmInfo) error {
@@ -94,6 +96,7 @@ var alarmCases = []aCase{
 		}
 	}},
 	{"59 a refused commit is not the alarm's fault", false, func(s *stage) {
+		s.Parallel() // it waits
 		retries := make(chan int, 10)
 		s.alarm = func(tx *objects.Tx, info objects.AlarmInfo) error {
 			note.Set(tx, note.Get(tx)+"x")
@@ -174,6 +177,7 @@ var alarmCases = []aCase{
 		}
 	}},
 	{"63 an alarm that is moved runs at its new time", false, func(s *stage) {
+		s.Parallel() // it waits
 		ran := make(chan time.Duration, 10)
 		var at time.Time
 		s.alarm = func(tx *objects.Tx, _ objects.AlarmInfo) error { ran <- tx.Now().Sub(at); return nil }
@@ -213,6 +217,7 @@ var alarmCases = []aCase{
 		}
 	}},
 	{"69 an instance can be kept for ever", false, func(s *stage) {
+		s.Parallel() // it waits
 		s.self = s.Object(wakefuls, s.self.Name())
 		s.must(func(*objects.Tx) {})
 		s.pass(700 * time.Millisecond) // longer than its host lets any other object of its own sleep

@@ -59,7 +59,7 @@ func suite() []aCase {
 }
 
 // run runs all cases in a world, those of sleepers beside the others: both wait more than they compute, and no case of one host
-// stops or watches the other.
+// stops or watches the other. Cases that wait for the clock run after the rest, beside each other: they stop and watch no host.
 func run(t *testing.T, c *cast, at func(*testing.T) world) {
 	for class, name := range map[objects.Class]string{puppets: "puppets", sleepers: "sleepers"} {
 		t.Run(name, func(t *testing.T) {

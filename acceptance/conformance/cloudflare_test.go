@@ -275,6 +275,7 @@ var cloudflares = []aCase{
 		}
 	}},
 	{"56 deleting the alarm does not stop the one that runs, and does one that waits", false, func(s *stage) {
+		s.Parallel() // it waits
 		ran := make(chan bool, 10)
 		s.alarm = func(tx *objects.Tx, _ objects.AlarmInfo) error {
 			tx.DeleteAlarm()
@@ -295,6 +296,7 @@ var cloudflares = []aCase{
 		}
 	}},
 	{"60 an alarm that aborts itself for good does not run again", false, func(s *stage) {
+		s.Parallel() // it waits
 		ran := make(chan bool, 10)
 		s.alarm = func(tx *objects.Tx, _ objects.AlarmInfo) error {
 			note.Set(tx, "lost")

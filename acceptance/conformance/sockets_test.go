@@ -174,6 +174,7 @@ var socketCases = []aCase{
 		s.hears(b, "all")
 	}},
 	{"what went wrong is told with the end of a socket", false, func(s *stage) {
+		s.Parallel() // it waits
 		s.message = func(_ *objects.Tx, from objects.Socket, m objects.Message) error {
 			switch string(m.Data) {
 			case "refuse":

@@ -65,6 +65,7 @@ var tellCases = []aCase{
 		}
 	}},
 	{"what is told runs once though the receiver's commit is refused", false, func(s *stage) {
+		s.Parallel() // it waits
 		other := s.another("other")
 		_ = other.stored(s)
 		self := s.Object(puppets, other.name)
@@ -118,6 +119,7 @@ var tellCases = []aCase{
 		s.eventually("the sender has heard", func() bool { return s.stored() == "hear sold_out true" })
 	}},
 	{"a message whose handler fails is tried again, and holds up those behind it", false, func(s *stage) {
+		s.Parallel() // it waits
 		other := s.another("other")
 		var tries atomic.Int32
 		other.hear = func(tx *objects.Tx, what string) error {
