@@ -167,11 +167,12 @@ func TestTheEmbeddedServerHasUsersBeyondLoopback(t *testing.T) {
 		c["url"] = "nats://127.0.0.1:" + port // this machine's name may lead elsewhere
 		return contextOf(t, c)
 	}
-	serve(t, "host", "--region", "fra", "--rtt", "0", "--context", user("host"), "--state-context", user("state"))
+	h, _ := serve(t, "host", "--region", "fra", "--rtt", "0", "--context", user("host"), "--state-context", user("state"))
 	_, g := serve(t, "gateway", "--region", "fra", "--rtt", "0", "--listen", "127.0.0.1:0", "--context", user("gateway"))
 	if status, body := fetch(t, http.MethodPost, g.URL+"/ticket/x"); status != http.StatusOK {
 		t.Errorf("a ticket = %d %s", status, body)
 	}
+	h.stop() // it could release nothing later
 	before := fmt.Sprint(os.ReadFile(filepath.Join(said.Users, "admin.json")))
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit %d", code)

@@ -431,6 +431,16 @@ func TestAnswersOfALostGatewayAreForgotten(t *testing.T) {
 	})
 }
 
+// Ctrl-C of a host without NATS took all of Drain, though there was nothing to release.
+func TestAHostThatOwnsNothingStopsAtOnceWithoutNATS(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.bus.setDown(true)
+		if took, err := w.stop(); err != nil || took != 0 {
+			t.Errorf("the host stopped after %v with %v, want at once", took, err)
+		}
+	})
+}
+
 // No more objects use a store at once than the store can answer in time, though each request takes it a millisecond.
 func TestAHostOfManyObjectsReleasesAllOfThemToABusyStore(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

@@ -418,8 +418,10 @@ func (in *incarnation) drain(ctx context.Context) {
 		in.log.Warn("objects not released in time; others wait for the lease to run out")
 		return
 	}
-	if err := in.bus.Flush(ctx); err != nil { // the last replies leave
-		in.log.Warn("last replies not sent", "err", err)
+	if in.bus.Connected() { // else no reply waits to be sent
+		if err := in.bus.Flush(ctx); err != nil { // the last replies leave
+			in.log.Warn("last replies not sent", "err", err)
+		}
 	}
 	in.log.Info("objects released", "objects", len(all), "ms", time.Since(began).Milliseconds())
 }

@@ -192,8 +192,12 @@ func (b *memoryBus) Flush(ctx context.Context) error {
 		return nats.ErrNoDeadlineContext
 	}
 	b.mu.Lock()
-	d := b.flush
+	d, down := b.flush, b.down
 	b.mu.Unlock()
+	if down { // as the client waits until it is connected again
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	return sleep(ctx, d)
 }
 
