@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"net/http"
 	"strings"
@@ -16,7 +17,13 @@ import (
 	"holdfast/objects"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil { // they wait
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // start starts a world and a client of it.
 func start(t *testing.T, hosted bool, cfg client.Config) (*world, *client.Client, *nats.Conn) {

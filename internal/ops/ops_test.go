@@ -84,6 +84,7 @@ func ask(t *testing.T, method, addr, host, path string) (status int, body string
 }
 
 func TestWhoRunsAProcessSeesItsMetricsItsStateAndItsProfiles(t *testing.T) {
+	t.Parallel()
 	s, addr, _ := serve(t)
 	s.Add(func(context.Context) Part { return Part{Kind: "host", Name: "fra-1", Ready: true} })
 	s.Metrics.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "mine_total", Help: "Of a part."}))
@@ -129,6 +130,7 @@ func TestAStoppingProcessIsNotReady(t *testing.T) {
 }
 
 func TestALongProfileDoesNotHoldUpTheEndOfTheProcess(t *testing.T) {
+	t.Parallel()
 	s, addr, stop := serve(t)
 	began := make(chan struct{})
 	s.Add(func(ctx context.Context) Part {
@@ -153,6 +155,7 @@ func TestALongProfileDoesNotHoldUpTheEndOfTheProcess(t *testing.T) {
 }
 
 func TestARequestThatIsTooLargeOrTooSlowIsCut(t *testing.T) {
+	t.Parallel()
 	_, addr, _ := serve(t)
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {

@@ -48,6 +48,7 @@ func (s *script) owned(token uint64, claimed *int) func(func(wire.ClaimReply)) {
 }
 
 func TestAFrozenHostCostsNoClaimItsTime(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	claimed := 0
 	var frozen atomic.Int64
@@ -105,6 +106,7 @@ func TestAClaimAsksInTheNamedRegionFirst(t *testing.T) {
 }
 
 func TestAClaimThatTakesLongIsLeftToItsHost(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	slow, other := 0, 0
 	s.join("other", "fra", 0, false, s.owned(1, &other))
@@ -132,6 +134,7 @@ func TestAClaimThatTakesLongIsLeftToItsHost(t *testing.T) {
 }
 
 func TestAClassThatNobodyRunsIsNotFoundAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	s.join("host", "fra", 0, true, func(reply func(wire.ClaimReply)) { reply(wire.ClaimReply{Owned: true}) })
 	id, err := objects.Class("nosuch").ID("a")
@@ -174,6 +177,7 @@ func TestARequestThatFitsInNoMessageIsTooLargeAtOnce(t *testing.T) {
 // A forged reply with the highest token made an object unreachable for as long as its
 // gateway lived; one that could be true does so until the next claim.
 func TestAForgedTokenDoesNotMakeAnObjectUnreachable(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true, Token: 8} })
 	s.own(func(i int, _ wire.Request) *wire.Reply {
@@ -187,6 +191,7 @@ func TestAForgedTokenDoesNotMakeAnObjectUnreachable(t *testing.T) {
 }
 
 func TestHostsAreToldOnceOfAnOwnerThatIsLostWithARequestInHand(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	told := make(chan wire.Claim, 16)
 	s.subscribe(wire.HostsSubject("ticket"), func(msg *nats.Msg) {

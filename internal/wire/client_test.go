@@ -180,6 +180,7 @@ func TestOnceInDoubtAlwaysInDoubt(t *testing.T) {
 }
 
 func TestAReplacedOwnersAnswerIsVoid(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true} })
 	s.own(func(i int, _ wire.Request) *wire.Reply {
@@ -297,6 +298,7 @@ func TestAnObjectThatIsTooBusyIsSpared(t *testing.T) {
 // An owner refused the first copy of a request, its gateway told the client that nothing
 // had happened, and then the owner ran the second copy.
 func TestARefusalOfAnEarlierCopyIsNotTheLastWord(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true, Token: 3} })
 	s.own(func(i int, req wire.Request) *wire.Reply {
@@ -316,6 +318,7 @@ func TestARefusalOfAnEarlierCopyIsNotTheLastWord(t *testing.T) {
 
 // An owner whose queue is full does not know whether the request ran before.
 func TestAFullQueueProvesNothingOfAnEarlierCopy(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true, Token: 3} })
 	s.own(func(i int, _ wire.Request) *wire.Reply {
@@ -357,6 +360,7 @@ func TestADeposedOwnersMovedIsVoid(t *testing.T) {
 
 // A code that is not UTF-8 ended the gateway, as a metric's label.
 func TestAReplyWithACodeThatIsNoWordIsDropped(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Owned: true, Token: 3} })
 	s.own(func(i int, _ wire.Request) *wire.Reply {
@@ -370,6 +374,7 @@ func TestAReplyWithACodeThatIsNoWordIsDropped(t *testing.T) {
 // A host that stood still for longer than its lease said, late, that it had not run the request. It counted as lost
 // under the request all the same, and so did the next one: a claim during two stalls of a machine was unknown.
 func TestAnOwnerThatIsReplacedAndLivesIsNotLostUnderARequest(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, nil)
 	var stalled []*nats.Msg // what the owners got that stand still
 	var mu sync.Mutex

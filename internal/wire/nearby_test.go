@@ -62,6 +62,7 @@ func TestWhatIsNotServedNearbyIsAskedOverNATS(t *testing.T) {
 // An owner nearby that says nothing is asked again, as one far off is, and the
 // object is claimed if it can be.
 func TestSilenceNearbyIsSilence(t *testing.T) {
+	t.Parallel()
 	near := new(wire.Nearby)
 	s := newScript(t, near)
 	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Other: "somebody"} })

@@ -98,6 +98,7 @@ func (*attic) slow(tx *objects.Tx, t thingOf) (objects.None, error) {
 // A blob of 4 MB is written in pieces and read from anywhere, also by a task while others write, and by the next owner. No
 // host has all of it in memory: its cache has 1 MiB.
 func TestABlobIsStreamedThroughTheStore(t *testing.T) {
+	t.Parallel()
 	s := newStore(t)
 	ctx, stop := context.WithCancel(t.Context())
 	serve := func(ctx context.Context, name string) (ended chan error) {

@@ -443,6 +443,7 @@ func TestAHostThatOwnsNothingStopsAtOnceWithoutNATS(t *testing.T) {
 
 // No more objects use a store at once than the store can answer in time, though each request takes it a millisecond.
 func TestAHostOfManyObjectsReleasesAllOfThemToABusyStore(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		const n = 1000
 		for i := range n {

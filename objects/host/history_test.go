@@ -187,6 +187,7 @@ func (w *ledgerWorld) end() {
 }
 
 func TestAnObjectIsPutBackToABookmarkAndTheRestoreIsTakenBack(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1, 3_000, 90_000} { // in the record, in chunks, and values apart
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

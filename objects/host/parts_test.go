@@ -166,6 +166,7 @@ func (o *object) awaitGoneIfClaimed() <-chan struct{} {
 }
 
 func TestAnObjectThatHasOutgrownItsRecordIsFoundByTheNextOwner(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := newMemoryStore()
 		w := newChestWorld(t, store, "first")

@@ -78,6 +78,7 @@ func TestEveryFurtherLossDoublesTheTimeUpToFiveMinutes(t *testing.T) {
 
 // Somebody who may publish on the subjects of hosts could keep a class restricted.
 func TestForgedLossesRestrictAClassForMinutesAtMost(t *testing.T) {
+	t.Parallel()
 	var r restriction
 	end := now
 	for i := range 4 * 3600 {

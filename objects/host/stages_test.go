@@ -25,6 +25,7 @@ var moves = []string{"add", "add", "add", "claim", "drain", "fault", "slow flush
 // TestWhateverHappensEveryObjectIsReachableAfterwardsAndCountsOnce draws what happens
 // to a host, lets it happen in a bubble, and judges what has come of it outside.
 func TestWhateverHappensEveryObjectIsReachableAfterwardsAndCountsOnce(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		schedule := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) step {
 			return step{

@@ -370,6 +370,23 @@ func TestAFullStoreSaysSoAtOnceAndRecovers(t *testing.T) {
 		t.Errorf("a put after there was room again: %v", err)
 	}
 
+}
+
+func TestALimitThatIsChangedIsHeardOf(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	settings := record.Settings{Storage: jetstream.MemoryStorage, MaxBytes: 100_000}
+	records, err := record.Open(t.Context(), s.js, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, func(ctx context.Context) { records.Run(ctx, quiet) })
+	for i := range 7 {
+		key, value := recordOf(t, fmt.Sprint(i), 10_000)
+		if _, err := decided(t, records, key, 0, func() (uint64, error) { return records.Put(t.Context(), key, value, 0) }); err != nil {
+			t.Fatal(err)
+		}
+	}
 	settings.MaxBytes = 50_000 // which deletes nothing
 	if _, err := record.Open(t.Context(), s.js, settings); err != nil {
 		t.Fatal(err)

@@ -393,6 +393,7 @@ func TestAFailedEventTellsNothing(t *testing.T) {
 }
 
 func TestAReceiverThatIsNotReachedForADayGetsItWhenItIsBack(t *testing.T) {
+	t.Parallel()
 	tellBubble(t, func(t *testing.T, w *tellWorld) {
 		w.client.mu.Lock()
 		w.client.deaf[teller1("b").Key()] = true
@@ -550,6 +551,7 @@ func TestWhatAnObjectTellsItselfRunsInOrder(t *testing.T) {
 }
 
 func TestAFanOutOfAThousandTellsIsWhole(t *testing.T) {
+	t.Parallel()
 	tellBubble(t, func(t *testing.T, w *tellWorld) {
 		w.mustDo("a", "fan", `1000`)
 		time.Sleep(10 * time.Second)
@@ -1009,6 +1011,7 @@ func amountOf(store *memoryStore, name, key string) string {
 // The host is killed after every call of the store, and its successor after every second one of its own: the client that asked
 // for the checkout asks again until it is answered, as a gateway does.
 func TestACheckoutOverThreeObjectsKilledAfterEachCallOfTheStoreHasOneEffect(t *testing.T) {
+	t.Parallel()
 	for first := range 24 {
 		for _, second := range []int{-1, 2, 5, 9} {
 			t.Run(fmt.Sprint(first, " ", second), func(t *testing.T) {
