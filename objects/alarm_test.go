@@ -86,7 +86,7 @@ func TestAClassWithoutAnAlarmMethodCannotSetOne(t *testing.T) {
 	}))
 	instance, out := class.Engine().Start(engine.World{
 		Key: nameID(t, mutes, "a").Key(), Name: "a", Data: &engine.Data{}, Sockets: &engine.Sockets{}, Now: time.Now,
-		Alarm: func() engine.Alarm { return engine.Alarm{} },
+		Object: engine.Alone{},
 	})
 	if out.Err != nil {
 		t.Fatal(out.Err)

@@ -122,7 +122,7 @@ func BenchmarkWake(b *testing.B) {
 		objects.On(peek, (*sleeper).peek))
 	world := engine.World{
 		Key: nameID(b, sleepers, "a").Key(), Name: "a", Data: &engine.Data{}, Sockets: &engine.Sockets{}, Now: time.Now,
-		Alarm: func() engine.Alarm { return engine.Alarm{} },
+		Object: engine.Alone{},
 	}
 	world.Data.(*engine.Data).Apply([]engine.Write{{Key: "number", Value: []byte("41")}})
 	b.ReportAllocs()

@@ -14,15 +14,16 @@ import (
 // harness is one object, driven as a host drives it. Every event does what the
 // test hands in.
 type harness struct {
-	t        failer
-	data     *engine.Data
-	alarm    engine.Alarm
-	sockets  *engine.Sockets
-	now      time.Time
-	instance *engine.Instance
-	work     work                // of the event that runs
-	w        http.ResponseWriter // of the fetch that runs
-	settings objects.Settings    // of the class
+	engine.Alone // but for what has a method here
+	t            failer
+	data         *engine.Data
+	alarm        engine.Alarm
+	sockets      *engine.Sockets
+	now          time.Time
+	instance     *engine.Instance
+	work         work                // of the event that runs
+	w            http.ResponseWriter // of the fetch that runs
+	settings     objects.Settings    // of the class
 }
 
 // failer is a *testing.T or a *rapid.T.
@@ -67,15 +68,17 @@ func newHarness(t failer) *harness {
 	return h
 }
 
+func (h *harness) Alarm() engine.Alarm { return h.alarm }
+
 // start constructs the instance anew.
 func (h *harness) start() {
 	h.t.Helper()
 	class := objects.Implement(probes, func(*objects.Tx) *probe { return &probe{h} }, objects.On(do, (*probe).do)).With(h.settings)
 	instance, out := class.Engine().Start(engine.World{
 		Key: nameID(h.t, probes, "a").Key(), Name: "a", Data: h.data, Sockets: h.sockets,
-		Alarm: func() engine.Alarm { return h.alarm },
-		Now:   func() time.Time { return h.now },
-		Owner: engine.Owner{Host: "h", Region: "r", Epoch: 3},
+		Object: h,
+		Now:    func() time.Time { return h.now },
+		Owner:  engine.Owner{Host: "h", Region: "r", Epoch: 3},
 	})
 	if out.Err != nil {
 		h.t.Fatal(out.Err)

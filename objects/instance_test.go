@@ -74,7 +74,7 @@ func TestWhatAClassDoesNotDoIsNotFound(t *testing.T) {
 	sockets.Add(engine.SocketInfo{ID: "s1"})
 	instance, out := class.Engine().Start(engine.World{
 		Key: nameID(t, "plain", "a").Key(), Name: "a", Data: &engine.Data{}, Sockets: sockets, Now: time.Now,
-		Alarm: func() engine.Alarm { return engine.Alarm{} },
+		Object: engine.Alone{},
 	})
 	if out.Err != nil {
 		t.Fatal(out.Err)
@@ -104,8 +104,8 @@ func TestTheConstructorIsAnEventOfItsOwn(t *testing.T) {
 	start := func(open func(*objects.Tx) thing) (*engine.Instance, engine.Outcome) {
 		return objects.Implement("thing", open).Engine().Start(engine.World{
 			Key: nameID(t, "thing", "a").Key(), Name: "a", Data: &engine.Data{}, Sockets: &engine.Sockets{}, Now: time.Now,
-			Alarm: func() engine.Alarm { return engine.Alarm{} },
-			Owner: engine.Owner{Host: "h", Region: "r", Epoch: 3},
+			Object: engine.Alone{},
+			Owner:  engine.Owner{Host: "h", Region: "r", Epoch: 3},
 		})
 	}
 	instance, out := start(func(tx *objects.Tx) thing {
@@ -184,7 +184,7 @@ func TestAConstructorMayReturnAnInterface(t *testing.T) {
 		}))
 		instance, _ := class.Engine().Start(engine.World{
 			Key: nameID(t, bells, "a").Key(), Data: &engine.Data{}, Sockets: &engine.Sockets{}, Now: time.Now,
-			Alarm: func() engine.Alarm { return engine.Alarm{} },
+			Object: engine.Alone{},
 		})
 		out := instance.Call(t.Context(), "set", []byte("null"))
 		if !class.Engine().Alarms || (out.Alarm != nil) != (name == "loud") || (out.Err != nil) != (name == "quiet") {
@@ -306,7 +306,7 @@ func TestAnInputThatDoesNotFitIsRefusedAndTheInstanceKept(t *testing.T) {
 		objects.On(add, func(_ *thing, _ *objects.Tx, n int) (int, error) { return n + 1, nil }))
 	instance, _ := class.Engine().Start(engine.World{
 		Key: nameID(t, "thing", "a").Key(), Name: "a", Data: &engine.Data{}, Sockets: &engine.Sockets{}, Now: time.Now,
-		Alarm: func() engine.Alarm { return engine.Alarm{} },
+		Object: engine.Alone{},
 	})
 	for _, input := range []string{``, `"1"`, `{`, `1 2`, `1e99`} {
 		out := instance.Call(t.Context(), "add", []byte(input))

@@ -11,16 +11,49 @@ import (
 func (o *object) world() engine.World {
 	return engine.World{
 		Key: o.id.Key(), Name: o.id.Name, Data: o.memory.data(), Sockets: o.sockets.author(), Now: time.Now,
-		Alarm:    func() engine.Alarm { return o.memory.alarmSet() },
-		Answered: o.answered,
-		Owner:    engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.term.epoch},
-		Born:     o.term.token, Told: o.pendingTold, Free: o.freeTasks, FreeStreams: o.freeStreams,
-		Fits: o.in.fits,
+		Object: surroundings{o},
+		Owner:  engine.Owner{Host: o.in.cfg.Name, Region: o.in.cfg.Region, Epoch: o.term.epoch},
+		Born:   o.term.token,
+		Fits:   o.in.fits,
 
 		Context: o.in.work,
 		Strict:  o.in.strict(),
-		Misuse:  func(err error) { o.in.log.Error("transaction misused", "object", o.id.Key(), "err", err) },
 	}
+}
+
+// surroundings are what an instance may ask about its object.
+type surroundings struct{ o *object }
+
+func (s surroundings) Alarm() engine.Alarm { return s.o.memory.alarmSet() }
+
+func (s surroundings) Answered(socket *engine.Socket) time.Time {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	return s.o.sockets.answeredAt(socket.ID())
+}
+
+func (s surroundings) Told() int {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	return s.o.told.len()
+}
+
+func (s surroundings) FreeTasks() int {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	free, _ := s.o.tasks.free()
+	return min(free, maxTasks-int(s.o.in.running.Load()))
+}
+
+func (s surroundings) FreeStreams() int {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	_, free := s.o.tasks.free()
+	return min(free, maxStreams-int(s.o.in.streaming.Load()))
+}
+
+func (s surroundings) Misused(err error) {
+	s.o.in.log.Error("transaction misused", "object", s.o.id.Key(), "err", err)
 }
 
 // strict returns in how many of an instance's first events, and in one of how many later ones, transactions are watched

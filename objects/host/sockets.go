@@ -467,13 +467,6 @@ func (s *sockets) noteAnswered(gateway string, slot uint32, ms int64) {
 // answeredAt returns when a gateway has last answered a socket by itself.
 func (s *sockets) answeredAt(id string) time.Time { return s.answered[id] }
 
-// answered returns when a gateway has last answered a socket by itself. The author's code calls it.
-func (o *object) answered(s *engine.Socket) time.Time {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.sockets.answeredAt(s.ID())
-}
-
 // after applies an event's operations on sockets to memory, and returns what to send now. waits reports whether the
 // event has sent conflated values that wait. ended reports whether it has ended sessions that were away, of which the
 // object has to be told.

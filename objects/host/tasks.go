@@ -81,22 +81,6 @@ func (t *tasks) free() (tasks, streams int) {
 	return objects.MaxTasks - (t.n - t.streams), objects.MaxStreams - t.streams
 }
 
-// freeTasks returns how many tasks may begin.
-func (o *object) freeTasks() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	free, _ := o.tasks.free()
-	return min(free, maxTasks-int(o.in.running.Load()))
-}
-
-// freeStreams returns how many streams may begin.
-func (o *object) freeStreams() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	_, free := o.tasks.free()
-	return min(free, maxStreams-int(o.in.streaming.Load()))
-}
-
 // begin starts the tasks of an event that is durable. With mu held.
 func (o *object) begin(all []engine.Task) {
 	for _, task := range all {

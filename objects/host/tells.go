@@ -443,13 +443,6 @@ func (o *object) liftParked(want wire.ParkedBody) (n int, err error) {
 	return n, nil
 }
 
-// pendingTold returns how many messages are under way.
-func (o *object) pendingTold() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.told.len()
-}
-
 // mayForgetCount reports whether the record stores nothing but the count of what the object has told, and the count is
 // no longer needed: no message is under way, and no copy of one can arrive. With mu held.
 func (o *object) mayForgetCount() bool {

@@ -138,23 +138,12 @@ func (o *object) wake() error {
 		Key:     o.to.ID().Key(),
 		Name:    o.to.Name(),
 		Data:    o.data,
-		Alarm:   func() engine.Alarm { return o.alarm },
+		Object:  surroundings{o},
 		Sockets: o.held(),
-		Answered: func(s *engine.Socket) time.Time {
-			if c, ok := o.clients[s.ID()]; ok {
-				return c.lastAnswered()
-			}
-			return time.Time{}
-		},
-		Born: o.born,
-		Told: o.pending,
-		Free: o.free,
-
-		FreeStreams: o.freeStreams,
-		Now:         o.world.Now,
-		Owner:       engine.Owner{Host: "test", Region: "test", Epoch: 1 + o.moves},
-		Misuse:      o.misused,
-		Strict:      1,
+		Born:    o.born,
+		Now:     o.world.Now,
+		Owner:   engine.Owner{Host: "test", Region: "test", Epoch: 1 + o.moves},
+		Strict:  1,
 	})
 	o.instance = instance
 	if err := o.applyOutcome(out); err != nil {
@@ -190,10 +179,42 @@ func (o *object) moved(window []byte) {
 	}
 }
 
-// misused fails the test because a transaction was misused.
-func (o *object) misused(err error) {
+// surroundings are what an instance may ask about its object.
+type surroundings struct{ o *object }
+
+func (s surroundings) Alarm() engine.Alarm { return s.o.alarm }
+
+func (s surroundings) Answered(socket *engine.Socket) time.Time {
+	if c, ok := s.o.clients[socket.ID()]; ok {
+		return c.lastAnswered()
+	}
+	return time.Time{}
+}
+
+// Told is called in an event, so mu is held.
+func (s surroundings) Told() int {
+	if s.o.box == nil {
+		return 0
+	}
+	return s.o.box.Len()
+}
+
+func (s surroundings) FreeTasks() int {
+	s.o.world.mu.Lock()
+	defer s.o.world.mu.Unlock()
+	return objects.MaxTasks - s.o.tasks
+}
+
+func (s surroundings) FreeStreams() int {
+	s.o.world.mu.Lock()
+	defer s.o.world.mu.Unlock()
+	return objects.MaxStreams - s.o.streams
+}
+
+// Misused fails the test.
+func (s surroundings) Misused(err error) {
 	defer func() { _ = recover() }() // the test has ended
-	o.world.tb.Errorf("%v", err)
+	s.o.world.tb.Errorf("%v", err)
 }
 
 // held returns the sockets of an object that wakes.
@@ -264,14 +285,6 @@ func (o *object) applyOutcome(out engine.Outcome) error {
 		o.stream(out.Response)
 	}
 	return nil
-}
-
-// pending returns the number of told messages under way. An event calls it, so mu is held.
-func (o *object) pending() int {
-	if o.box == nil {
-		return 0
-	}
-	return o.box.Len()
 }
 
 var errStreamed = objects.Errorf(objects.Done, "this was done before; its answer was a stream, which is not kept")

@@ -157,20 +157,6 @@ func (w *World) begin(o *object, task engine.Task, kind *int) {
 	}()
 }
 
-// free returns how many more tasks may begin.
-func (o *object) free() int {
-	o.world.mu.Lock()
-	defer o.world.mu.Unlock()
-	return objects.MaxTasks - o.tasks
-}
-
-// freeStreams returns how many more streams may begin.
-func (o *object) freeStreams() int {
-	o.world.mu.Lock()
-	defer o.world.mu.Unlock()
-	return objects.MaxStreams - o.streams
-}
-
 // askFor asks an object for a task.
 func (w *World) askFor(ctx context.Context, q engine.Question) (engine.Answer, error) {
 	to, err := w.refOf(q.Key, q.Name)

@@ -28,7 +28,7 @@ func newBare(b *testing.B, steps ...string) *bare {
 		return new(box)
 	}).Engine()
 	instance, out := class.Start(engine.World{
-		Key: "box." + strings.Repeat("0", 64), Data: o.data, Alarm: func() engine.Alarm { return engine.Alarm{} }, Sockets: new(engine.Sockets), Now: time.Now,
+		Key: "box." + strings.Repeat("0", 64), Data: o.data, Object: engine.Alone{}, Sockets: new(engine.Sockets), Now: time.Now,
 	})
 	if out.Err != nil {
 		b.Fatal(out.Err)
@@ -130,7 +130,7 @@ func BenchmarkTenMegabytes(b *testing.B) {
 			o.instance.Close()
 			again := *o
 			instance, out := objects.Implement(boxes, objects.New[box]).Engine().Start(engine.World{
-				Key: "box." + strings.Repeat("0", 64), Data: o.data, Alarm: func() engine.Alarm { return engine.Alarm{} }, Sockets: new(engine.Sockets), Now: time.Now,
+				Key: "box." + strings.Repeat("0", 64), Data: o.data, Object: engine.Alone{}, Sockets: new(engine.Sockets), Now: time.Now,
 			})
 			if out.Err != nil {
 				b.Fatal(out.Err)

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"math"
 	"net/http"
 	"time"
 )
@@ -106,24 +107,36 @@ type World struct {
 	Key     string // the object's id, "class.hex"
 	Name    string // the name by which the object is addressed, "" for a random id
 	Data    Stored // the storage as of the last event
-	Alarm   func() Alarm
+	Object  Object
 	Sockets *Sockets
 	Now     func() time.Time
 	Owner   Owner
 	Fits    func(bytes int) bool // whether the host can keep a state of so many bytes; nil: of any size
 
-	Answered func(*Socket) time.Time // when a gateway last answered the socket by itself; nil: never
-
-	Born uint64     // for the count of told messages, if there is none yet: no other life of the object has the same
-	Told func() int // told messages under way; nil: none
-	Free func() int // tasks that may begin; nil: any number
-
-	FreeStreams func() int // streams that may begin; likewise
-
+	Born    uint64          // for the count of told messages, if there is none yet: no other life of the object has the same
 	Context context.Context // of the constructor; nil: context.Background
-	Misuse  func(err error) // called about a Tx that is used outside of its event; nil: nothing is called
 	Strict  int             // in so many events of an instance, and from then on in one of so many, every use of a Tx by another goroutine is found, which takes some microseconds; 0: never
 }
+
+// Object is what an instance asks its host about its object during an event.
+type Object interface {
+	Alarm() Alarm                 // as the last event left it
+	Answered(s *Socket) time.Time // when a gateway last answered the socket by itself; zero: never
+	Told() int                    // told messages under way
+	FreeTasks() int               // how many tasks may begin
+	FreeStreams() int             // how many streams may begin
+	Misused(err error)            // a Tx was used outside of its event
+}
+
+// Alone is an Object without an alarm and with room for everything, for tests and benchmarks.
+type Alone struct{}
+
+func (Alone) Alarm() Alarm               { return Alarm{} }
+func (Alone) Answered(*Socket) time.Time { return time.Time{} }
+func (Alone) Told() int                  { return 0 }
+func (Alone) FreeTasks() int             { return math.MaxInt }
+func (Alone) FreeStreams() int           { return math.MaxInt }
+func (Alone) Misused(error)              {}
 
 // Owner is a host that owns an object.
 type Owner struct {

@@ -226,7 +226,7 @@ func (t *Tx) finish(out *Outcome) error {
 			return t.err
 		}
 	}
-	if a := t.layers[0].alarm; a != nil && !a.Equal(t.run.world.Alarm()) {
+	if a := t.layers[0].alarm; a != nil && !a.Equal(t.run.world.Object.Alarm()) {
 		out.Alarm = a
 	}
 	out.Sends, out.Opened, out.Tasks = t.sends, t.opened, t.tasks

@@ -189,10 +189,7 @@ func (t *Tx) undoSockets(n int) {
 // Answered returns when the gateway last answered the socket by itself; zero: never.
 func (t *Tx) Answered(s *Socket) time.Time {
 	t.use()
-	if t.run.world.Answered == nil {
-		return time.Time{}
-	}
-	return t.run.world.Answered(s)
+	return t.run.world.Object.Answered(s)
 }
 
 // Sockets yields the sockets that are open for the event, most recently accepted first: those with the tag or, with

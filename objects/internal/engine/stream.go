@@ -30,7 +30,6 @@ type Fetching struct {
 // Stream writes the rest of the response when the event has committed.
 func (t *Tx) Stream(s Stream) {
 	t.use()
-	free := t.run.world.FreeStreams
 	switch {
 	case !t.fetches:
 		t.Abort(errors.New("Stream was called in an event that answers no HTTP request"))
@@ -40,7 +39,7 @@ func (t *Tx) Stream(s Stream) {
 		t.Abort(t.errorf(overloaded, "the gateway carries as many streams as it can"))
 	case len(t.streams) > 0:
 		t.Abort(errors.New("Stream was called twice for one response"))
-	case free != nil && free() <= 0:
+	case t.run.world.Object.FreeStreams() <= 0:
 		t.Abort(t.errorf(overloaded, "too many streams run for this object, or on its host"))
 	}
 	t.streams = append(t.streams, s)

@@ -12,7 +12,7 @@ type Task func(ctx context.Context, ask Asker) error
 // Go starts the task when the event has committed.
 func (t *Tx) Go(task Task) {
 	t.use()
-	if free := t.run.world.Free; free != nil && len(t.tasks) >= free() {
+	if len(t.tasks) >= t.run.world.Object.FreeTasks() {
 		t.Abort(t.errorf(overloaded, "too many tasks run for this object, or on its host"))
 	}
 	t.tasks = append(t.tasks, task)

@@ -115,10 +115,7 @@ func (t *Tx) Tell(m Told) {
 	if most := t.limits().Told; len(m.Body) > most {
 		t.Abort(t.errorf(tooLarge, "the input of call %.80q has %d bytes, at most %d can be told", m.Call, len(m.Body), most))
 	}
-	pending := t.told
-	if t.run.world.Told != nil {
-		pending += t.run.world.Told()
-	}
+	pending := t.told + t.run.world.Object.Told()
 	if most := t.limits().Tells; pending >= most {
 		t.Abort(t.errorf(overloaded, "the object has %d messages under way, more are not allowed", most))
 	}

@@ -20,7 +20,7 @@ import (
 // ends with the event.
 //
 // A failure after which a handler must not continue (a value that cannot be read, a limit) aborts the event: Abort does
-// not return. World.Misuse is called about a Tx that is used after its event, or by another goroutine. The misuse fails
+// not return. Object.Misused is called about a Tx that is used after its event, or by another goroutine. The misuse fails
 // the event in which the user runs, or ends the goroutine of a user outside of events.
 type Tx struct {
 	Face any // the value that package objects gives to handlers for this Tx
@@ -277,9 +277,7 @@ func (t *Tx) mustRun() {
 // misused ends the event, or the goroutine, that uses the Tx wrongly.
 func (t *Tx) misused(err error) {
 	err = fmt.Errorf("object %s: %w, at %s", t.run.world.Key, err, author())
-	if t.run.world.Misuse != nil {
-		t.run.world.Misuse(err)
-	}
+	t.run.world.Object.Misused(err)
 	if inEvent() {
 		panic(err)
 	}
@@ -413,7 +411,7 @@ func (t *Tx) DeleteAlarm() {
 // Alarm returns the time of the alarm; false if there is none, or if it was parked.
 func (t *Tx) Alarm() (time.Time, bool) {
 	t.use()
-	a := t.run.world.Alarm() // as the event found it: a host changes the alarm between events
+	a := t.run.world.Object.Alarm() // as the event found it: a host changes the alarm between events
 	for i := range t.layers {
 		if changed := t.layers[i].alarm; changed != nil {
 			a = *changed

@@ -50,19 +50,21 @@ func (c *code) Refusal(err error) (error, bool) {
 
 // object is an instance whose events do what the test hands in, and what was said of misuse.
 type object struct {
-	code    code
-	world   engine.World
-	run     *engine.Instance
-	misused []string
+	engine.Alone // but for what has a method here
+	code         code
+	world        engine.World
+	run          *engine.Instance
+	misused      []string
 }
+
+func (o *object) Misused(err error) { o.misused = append(o.misused, err.Error()) }
 
 func newObject(t *testing.T, change func(*engine.World)) *object {
 	t.Helper()
 	o := &object{}
 	o.world = engine.World{
 		Key: "thing.1", Data: new(engine.Data), Sockets: new(engine.Sockets), Now: time.Now,
-		Alarm:  func() engine.Alarm { return engine.Alarm{} },
-		Misuse: func(err error) { o.misused = append(o.misused, err.Error()) },
+		Object: o,
 	}
 	if change != nil {
 		change(&o.world)
@@ -253,7 +255,7 @@ func BenchmarkEvent(b *testing.B) {
 	o := &object{}
 	class := &engine.Class{Name: "thing", Limits: engine.Limits{Key: 64, Value: 1 << 20, Writes: 1 << 20, State: 1 << 20, Call: 64, Event: time.Second}, Author: &o.code}
 	o.run, _ = class.Start(engine.World{
-		Data: new(engine.Data), Sockets: new(engine.Sockets), Now: time.Now, Alarm: func() engine.Alarm { return engine.Alarm{} },
+		Data: new(engine.Data), Sockets: new(engine.Sockets), Now: time.Now, Object: engine.Alone{},
 	})
 	o.code.work = func(*engine.Tx) error { return nil }
 	ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
@@ -268,7 +270,7 @@ func BenchmarkStrictUse(b *testing.B) {
 	o := &object{}
 	class := &engine.Class{Name: "thing", Limits: engine.Limits{Key: 64, Value: 1 << 20, Writes: 1 << 20, State: 1 << 20, Call: 64, Event: time.Second}, Author: &o.code}
 	o.run, _ = class.Start(engine.World{
-		Data: new(engine.Data), Sockets: new(engine.Sockets), Now: time.Now, Alarm: func() engine.Alarm { return engine.Alarm{} }, Strict: 1,
+		Data: new(engine.Data), Sockets: new(engine.Sockets), Now: time.Now, Object: engine.Alone{}, Strict: 1,
 	})
 	o.code.work = func(tx *engine.Tx) error {
 		b.ReportAllocs()
