@@ -202,6 +202,9 @@ func (c *eventContext) beginAsk(ctx context.Context) (*asking, error) {
 		return nil, objects.Errorf(objects.Invalid, "the event that asks has ended")
 	case c.asking == nil:
 		c.asking = &asking{inFlight: make(chan struct{}, maxInFlight), waits: make(map[uint64]wait)}
+		if c.o.asks == nil {
+			c.o.asks = new(questions)
+		}
 		c.o.asks.begin(c)
 	}
 	a := c.asking
@@ -298,6 +301,9 @@ func (o *object) settleAsks(a *asking) {
 
 // sendSettled tells callees which asks are settled, if such a message is due. With mu held.
 func (o *object) sendSettled(now time.Time) {
+	if o.asks == nil {
+		return
+	}
 	due, again := o.asks.Due(now)
 	for i := range due {
 		o.in.sendSettled(o.id.Key(), o.commit.state().Token, &due[i])

@@ -91,7 +91,7 @@ func (d *district) kept(host, name string) (kept int, owes bool) {
 	o := d.object(host, name)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.memory.callee().Kept), !o.asks.Idle()
+	return len(o.memory.callee().Kept), o.asks != nil && !o.asks.Idle()
 }
 
 // inDistrict runs a test in which hosts a and b serve the objects of these names.

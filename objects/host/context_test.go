@@ -17,7 +17,7 @@ func TestAnEventHasOneNameAndOneTimeAtAllOwners(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner := func(epoch uint64) *object {
-		return &object{in: new(incarnation), id: wire.Address{ID: id}, term: term{epoch: epoch, token: epoch}, memory: memory{alarm: &set}}
+		return &object{in: new(incarnation), id: identity{ID: id}, term: term{epoch: epoch, token: epoch}, memory: memory{alarm: &set}}
 	}
 	names := make(map[string]string)
 	for what, req := range map[string]wire.Request{

@@ -48,14 +48,14 @@ func (o *object) look(msg *nats.Msg) {
 // lives returns the facts about the object's life. used is when the event in hand began, if one is running.
 func (o *object) lives(used time.Time, running bool, now time.Time) *wire.Life {
 	life := &wire.Life{Sockets: uint64(o.openSockets.Load())}
-	since := o.term.since.UnixMilli()
+	since := now.Sub(o.term.since.time()).Milliseconds()
 	if w := o.life.Load(); w != nil {
-		life.Awake, life.Constructed, since = w.awake, uint64(w.constructed), w.since
+		life.Awake, life.Constructed, since = w.awake, uint64(w.constructed), now.UnixMilli()-w.since
 		if w.constructed > 0 {
 			life.Woken = kindNames[w.woken]
 		}
 	}
-	life.Since = uint64(max(0, now.UnixMilli()-since))
+	life.Since = uint64(max(0, since))
 	if running {
 		life.Running = uint64(max(0, now.Sub(used).Milliseconds()))
 	}

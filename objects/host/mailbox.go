@@ -46,7 +46,7 @@ type mailbox struct {
 	queue    []delivery
 	reply    string        // the reply subject of the newest copy of the request in hand; "" once the answer is decided on
 	token    uint64        // of the claim; 0 until the object is served
-	used     time.Time     // when the event in hand began, or the last one ended
+	used     instant       // when the event in hand began, or the last one ended
 	avgEvent time.Duration // how long events took recently
 }
 
@@ -177,9 +177,9 @@ func (m *mailbox) next(now time.Time) delivery {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.handling != nothing {
-		m.avgEvent += (now.Sub(m.used) - m.avgEvent) / 8
+		m.avgEvent += (now.Sub(m.used.time()) - m.avgEvent) / 8
 	}
-	m.used, m.handling, m.reply = now, nothing, ""
+	m.used, m.handling, m.reply = instantOf(now), nothing, ""
 	if len(m.queue) == 0 || m.stage == gone {
 		m.queue = nil
 		return delivery{}
@@ -205,7 +205,7 @@ func (m *mailbox) empty() bool {
 func (m *mailbox) begin(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.used = now
+	m.used = instantOf(now)
 }
 
 // current returns the object's stage. With object.mu or mu held.
@@ -244,7 +244,7 @@ func (m *mailbox) take() []delivery {
 func (m *mailbox) serve(token uint64, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.token, m.used = token, now
+	m.token, m.used = token, instantOf(now)
 }
 
 // claimToken returns the token under which the object is or was served here; 0: none.
@@ -259,7 +259,7 @@ func (m *mailbox) claimToken() uint64 {
 func (m *mailbox) activity() (stage stage, used time.Time, running bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.stage, m.used, !m.idle()
+	return m.stage, m.used.time(), !m.idle()
 }
 
 // giveWay puts the delivery in hand back, behind the asks of other objects: one of them waits for it. The answer goes

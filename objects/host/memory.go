@@ -17,20 +17,20 @@ import (
 // term is what a claim has made the object here. It does not change while the object is served.
 type term struct {
 	epoch uint64
-	token uint64    // of the claim
-	since time.Time // when the object was served first under it
-	first bool      // nothing was left of any owner before, not even the marker of a removal
+	token uint64  // of the claim
+	since instant // when the object was served first under it
+	first bool    // nothing was left of any owner before, not even the marker of a removal
 }
 
 // young reports whether copies of requests may still arrive that were sent to an owner
 // before this one. The marker of a removal stays for as long as a copy lives.
-func (t *term) young(now time.Time) bool { return !t.first && now.Sub(t.since) < wire.CopyLife }
+func (t *term) young(now time.Time) bool { return !t.first && now.Sub(t.since.time()) < wire.CopyLife }
 
 // copiesUntil returns until when copies of messages may arrive that another owner of the object, or an earlier
 // connection of ours, has sent. connected is when our connection was made.
 func (t *term) copiesUntil(connected time.Time) time.Time {
 	until := connected.Add(wire.CopyLife)
-	if own := t.since.Add(wire.CopyLife); !t.first && own.After(until) {
+	if own := t.since.time().Add(wire.CopyLife); !t.first && own.After(until) {
 		until = own
 	}
 	return until

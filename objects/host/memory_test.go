@@ -14,8 +14,8 @@ import (
 func TestARequestRunsOnceAndIsAnsweredAsBefore(t *testing.T) {
 	const token = 7
 	now := time.Unix(100_000, 0)
-	old := term{token: token, since: now.Add(-wire.CopyLife)}
-	young, first := term{token: token, since: now}, term{token: token, since: now, first: true}
+	old := term{token: token, since: instantOf(now.Add(-wire.CopyLife))}
+	young, first := term{token: token, since: instantOf(now)}, term{token: token, since: instantOf(now), first: true}
 	asked := func(n uint64) *wire.Asked {
 		return &wire.Asked{Caller: "guest.01", ID: make([]byte, len(asks.ID{})), Token: 3, N: n, Root: "r"}
 	}

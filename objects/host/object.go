@@ -33,13 +33,21 @@ var edges = map[stage][]stage{
 	draining: {gone},
 }
 
+// identity is an object's id and its name; "": nobody has named it yet.
+type identity struct {
+	objects.ID
+	Name string
+}
+
+func (i identity) address() wire.Address { return wire.Address{ID: i.ID, Name: i.Name} }
+
 // object is one object at this host, from the first claim until it is gone. It has
 // no goroutine while nothing happens to it; at most one runs its events (run) and
 // one is at the store (work). A host has many objects that do nothing, so what only
 // busy ones need is made when it is needed.
 type object struct {
 	in       *incarnation
-	id       wire.Address
+	id       identity
 	class    *engine.Class
 	counters *classCounters
 	idleAt   time.Duration // when idleQueue, which guards it, yields the object
@@ -66,7 +74,7 @@ type object struct {
 	outbox  outbox
 	commit  committer
 	opening *claim // nil once the object is served
-	asks    questions
+	asks    *questions // nil: the object has asked nothing
 	told    *told   // nil: nothing that the object has told is under way
 	tasks   *tasks  // nil: none was begun
 	upkeep  *upkeep // nil while the object has never been large
@@ -81,7 +89,7 @@ func (o *object) addWaiter() *waiters {
 }
 
 func newObject(in *incarnation, id wire.Address, class *engine.Class) *object {
-	o := &object{in: in, id: id, class: class, counters: in.counters[class.Name]}
+	o := &object{in: in, id: identity{id.ID, id.Name}, class: class, counters: in.counters[class.Name]}
 	o.mailbox.begin(time.Now())
 	o.opening = new(claim)
 	return o
@@ -170,7 +178,7 @@ func (o *object) claim(answer func(wire.ClaimReply)) bool {
 	case serving:
 		reply := wire.ClaimReply{Owned: true, Token: o.term.token}
 		if o.proved() {
-			reply.Held = uint64(time.Since(o.term.since).Milliseconds())
+			reply.Held = uint64(time.Since(o.term.since.time()).Milliseconds())
 		}
 		answer(reply)
 	default:
@@ -296,7 +304,7 @@ func (o *object) stopped(d owner.Stop, refusal *objects.Error, served bool) {
 	}
 	o.resolveClaims(failed)
 	if served && d.Why == owner.Rejected {
-		if again := o.in.object(o.id, o.class); again != nil {
+		if again := o.in.object(o.id.address(), o.class); again != nil {
 			again.claim(func(wire.ClaimReply) {})
 		}
 	}

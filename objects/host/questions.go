@@ -7,7 +7,7 @@ import (
 )
 
 // questions is the part of an object that knows which of its asks are not settled. Its Caller decides. Only its methods
-// use its fields. object.mu guards it.
+// use its fields. object.mu guards it. Nil belongs to an object that has asked nothing.
 type questions struct {
 	asks.Caller
 	timer *time.Timer   // for news to callees; nil: there is none
@@ -15,14 +15,19 @@ type questions struct {
 }
 
 // waiting returns the event in hand, if it has asked others; else nil.
-func (q *questions) waiting() *eventContext { return q.event }
+func (q *questions) waiting() *eventContext {
+	if q == nil {
+		return nil
+	}
+	return q.event
+}
 
 // begin notes that the event in hand asks others.
 func (q *questions) begin(c *eventContext) { q.event = c }
 
 // end notes that the event asks nothing any more.
 func (q *questions) end(c *eventContext) {
-	if q.event == c {
+	if q != nil && q.event == c {
 		q.event = nil
 	}
 }

@@ -56,7 +56,7 @@ func crowdedRoom(t *testing.T, size, rooms int) (o *object, key string) {
 	}
 	now := time.Now()
 	o = &object{
-		in: &incarnation{id: nuid.Next(), cfg: &Config{Name: "box-4412", Region: "fra"}}, id: wire.Address{ID: id, Name: "lobby"},
+		in: &incarnation{id: nuid.Next(), cfg: &Config{Name: "box-4412", Region: "fra"}}, id: identity{ID: id, Name: "lobby"},
 		sockets: &sockets{Sender: stream.NewSender(1<<48|1_000_000, nil, new(stream.Defaults()), now)},
 	}
 	o.memory.State = state.New(new(engine.Data))

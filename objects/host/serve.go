@@ -81,13 +81,14 @@ func (o *object) startServing(rec *record.Record, token uint64, told *told) bool
 	if own := o.commit.state(); o.stage() == gone || own.Phase != owner.Serving || own.Leaving {
 		return false
 	}
-	o.id = o.id.Named(rec.Name)
+	o.id.Name = o.id.address().Named(rec.Name).Name
 	put := o.commit.proved()
-	o.term = term{epoch: rec.Epoch, token: token, since: time.Now(), first: put.Expect == 0}
-	o.memory = o.opening.memory(o.term.since)
+	now := time.Now()
+	o.term = term{epoch: rec.Epoch, token: token, since: instantOf(now), first: put.Expect == 0}
+	o.memory = o.opening.memory(now)
 	o.opening = nil
 	o.adoptSockets(rec, o.memory.Reserved())
-	o.mailbox.serve(token, o.term.since)
+	o.mailbox.serve(token, now)
 	o.told = told
 	o.advance(serving) // before the first message can come
 	o.moveTold()

@@ -88,8 +88,8 @@ func TestAnIdleInstanceSavesWhatItHasBeforeItIsDropped(t *testing.T) {
 }
 
 // A host has many objects that sleep. The allocator adds 8 bytes; its next size is 64 more.
-func TestASleepingObjectTakesNoMoreThan704BytesItself(t *testing.T) {
-	if size := unsafe.Sizeof(object{}); size > 704-8 {
+func TestASleepingObjectTakesNoMoreThan640BytesItself(t *testing.T) {
+	if size := unsafe.Sizeof(object{}); size > 640-8 {
 		t.Errorf("an object takes %d bytes", size)
 	}
 	saverWorld(t, objects.Settings{}, func(_ *world, o *object, _ func() int) {
