@@ -73,11 +73,11 @@ type object struct {
 	waiters *waiters // nil: nobody waits
 	outbox  outbox
 	commit  committer
-	opening *claim // nil once the object is served
+	opening *claim     // nil once the object is served
 	asks    *questions // nil: the object has asked nothing
-	told    *told   // nil: nothing that the object has told is under way
-	tasks   *tasks  // nil: none was begun
-	upkeep  *upkeep // nil while the object has never been large
+	told    *told      // nil: nothing that the object has told is under way
+	tasks   *tasks     // nil: none was begun
+	upkeep  *upkeep    // nil while the object has never been large
 }
 
 // addWaiter returns the object's waiters, made if need be, so that somebody can be added. With mu held.
