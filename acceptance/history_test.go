@@ -39,6 +39,26 @@ func TestAnOperatorReadsThePastAndPutsAnObjectBack(t *testing.T) {
 			t.Fatalf("%s is at step %d, %v, want %d", name, n, err, want)
 		}
 	}
+	in, err := host.Inspect(t.Context(), nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tries := 0
+	await(t, "the host knows that no older host is there, so that a history can begin", func() bool {
+		tries++
+		name := fmt.Sprint("try-", tries)
+		if _, err := stepCall.Do(t.Context(), objs.Object(vaultClass, name), 1); err != nil {
+			t.Fatal(err)
+		}
+		try, err := vaultClass.ID(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range in.History(t.Context(), try) {
+			return err == nil
+		}
+		return false
+	})
 	for n := 0; n < half; n += each {
 		steps(each, n+each)
 	}
@@ -47,10 +67,6 @@ func TestAnOperatorReadsThePastAndPutsAnObjectBack(t *testing.T) {
 		steps(each, n+each)
 	}
 	owner.stop()
-	in, err := host.Inspect(t.Context(), nc)
-	if err != nil {
-		t.Fatal(err)
-	}
 	at := func(b objects.Bookmark, want int) {
 		t.Helper()
 		past, err := in.GetAt(t.Context(), id, "v", b)
