@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"holdfast/embedded"
+	"holdfast/examples/ticket"
 	"holdfast/internal/wire"
 	"holdfast/objects"
 )
@@ -76,7 +77,11 @@ func TestWhatIsAskedIsDoneOnceThoughAHostIsLost(t *testing.T) {
 				t.Fatal(g.Wait())
 			}
 		}
-		on.startHost(t, "second", "fra", steady, nil, purseObjects, tillObjects)
+		on.startHost(t, "second", "fra", steady, nil, purseObjects, tillObjects, ticket.Objects)
+		await(t, "the second host serves", func() bool { // else no host runs the class for a moment
+			_, err := ticket.Claim.Do(t.Context(), on.env.Object(ticket.Tickets, "up"), nil)
+			return err == nil
+		})
 		first.cut()
 		if err := g.Wait(); err != nil {
 			t.Fatal(err)
