@@ -33,7 +33,7 @@ var edges = map[stage][]stage{
 	draining: {gone},
 }
 
-// identity is an object's id and its name; "": nobody has named it yet.
+// identity is an object's id and its name; "" if the id is random, or nobody has said the name yet.
 type identity struct {
 	objects.ID
 	Name string
