@@ -108,7 +108,7 @@ func TestEverythingWorksWithTheUsersOfNATS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return running(t, h.Run)
+		return runningHost(t, h)
 	}
 	first := startHost("a")
 	g, err := gateway.New(gateway.Config{
@@ -214,7 +214,7 @@ func TestTheUserThatWritesPurgesWhatLargeObjectsHaveReplaced(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			running(t, h.Run)
+			runningHost(t, h)
 			js, err := as("admin").JetStream()
 			if err != nil {
 				t.Fatal(err)

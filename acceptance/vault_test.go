@@ -8,10 +8,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
 	market "holdfast/examples/checkout"
+	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host"
 )
@@ -87,6 +89,11 @@ func runHostProcess(url string) {
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	fail(err)
-	fmt.Println("{}")
+	go func() {
+		for h.Ready() != nil {
+			wire.Pause(context.Background(), 5*time.Millisecond)
+		}
+		fmt.Println("{}")
+	}()
 	fail(h.Run(context.Background()))
 }

@@ -261,8 +261,16 @@ func (on *substrate) startHost(t testing.TB, name, region string, timing wire.Ti
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := running(t, h.Run)
+	m := runningHost(t, h)
 	m.cut = func() { serve.Close(); state.Close() }
+	return m
+}
+
+// runningHost is running for a host. It returns when the host takes claims.
+func runningHost(t testing.TB, h *host.Host) member {
+	t.Helper()
+	m := running(t, h.Run)
+	await(t, "the host takes claims", func() bool { return h.Ready() == nil })
 	return m
 }
 

@@ -116,6 +116,8 @@ func newWorld(ctx context.Context, hosted bool) (*world, error) {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
 	go func() { done <- h.Run(running) }()
+	for h.Ready() != nil && wire.Pause(ctx, 5*time.Millisecond) {
+	}
 	w.stop = func() {
 		stop()
 		if err := <-done; err != nil {

@@ -131,6 +131,10 @@ func newLive(t *testing.T, l *live) *live {
 	}
 	background(t, func(ctx context.Context) error { return g.Run(ctx, ln) })
 	l.url = ln.Addr().String()
+	l.until(t, "the gateway has heard of every class, so that it asks again when a class has no host for a moment", func() bool {
+		classes, err := g.Ready(t.Context())
+		return err == nil && len(classes) == len(all) && !slices.ContainsFunc(slices.Collect(maps.Values(classes)), func(is string) bool { return is != "ok" })
+	})
 	return l
 }
 
@@ -171,7 +175,9 @@ func (l *live) run(t testing.TB, name string, timing wire.Timing, metrics promet
 	if err != nil {
 		t.Fatal(err)
 	}
-	return background(t, h.Run)
+	stop = background(t, h.Run)
+	l.until(t, "host "+name+" takes claims", func() bool { return h.Ready() == nil })
+	return stop
 }
 
 // path returns the gateway's path of an object.

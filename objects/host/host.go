@@ -90,7 +90,7 @@ type Host struct {
 	leases  *lease.Bucket
 	clock   *alarm.Clock
 	others  *lease.Others
-	holder  atomic.Pointer[lease.Holder] // of this incarnation's lease; nil: there is none
+	current atomic.Pointer[incarnation] // nil: there is none
 }
 
 // New opens the buckets, making them if there are none. It waits up to half a minute
@@ -267,14 +267,17 @@ func (h *Host) Run(ctx context.Context) error {
 // wide reports whether every host reads records with parts. Run has begun.
 func (h *Host) wide() bool { return h.others.AllRead(record.Version) }
 
-// Ready returns nil if the host holds its lease: only then it answers requests.
+// Ready returns nil while the host holds its lease and takes claims: only then it answers requests for any object of
+// its classes.
 func (h *Host) Ready() error {
-	if holder := h.holder.Load(); holder != nil {
-		if _, valid := holder.Valid(); valid {
-			return nil
-		}
+	in := h.current.Load()
+	if in == nil {
+		return errors.New("the host holds no lease")
 	}
-	return errors.New("the host holds no lease")
+	if _, valid := in.lease.Valid(); !valid {
+		return errors.New("the host holds no lease")
+	}
+	return in.takesClaims()
 }
 
 // make makes buckets that have gone: buckets in memory go with their server.
@@ -303,8 +306,6 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 	defer echo.Close()
 	l := lease.Lease{Store: h.leases, Echo: echo, Others: h.others, Timing: h.terms, Log: h.log, Incarnation: id, Info: info}
 	return l.Run(ctx, func(ctx context.Context, holder *lease.Holder) error {
-		h.holder.Store(holder)
-		defer h.holder.Store(nil)
 		client, err := wire.NewClient(wire.ClientConfig{
 			NATS: h.cfg.Serve, Nearby: h.cfg.Nearby, Host: true, Name: id, Region: h.cfg.Region, Timing: h.timing, Log: h.log,
 			May: func() bool {
@@ -325,6 +326,9 @@ func (h *Host) runIncarnation(ctx context.Context) error {
 		}
 		in.first, in.ends, in.ended = h.others.First, h.others.Ends, h.others.EndedWithin
 		in.wide = h.wide
+		h.current.Store(in)
+		defer h.current.Store(nil)
+		h.others.Await(ctx, h.timing.Silence) // a new object's first commit has a history only when all hosts are known to read it
 		err = in.run(ctx)
 		if errors.Is(err, lease.ErrLost) {
 			h.metrics.leasesLost.Inc()

@@ -86,8 +86,17 @@ type incarnation struct {
 	mu       sync.Mutex // guards what follows
 	objects  map[string]*object
 	gateways map[string]time.Time // when the last beat of each came
-	draining bool                 // no claims any more
+	intake   intake
 }
+
+// intake is whether an incarnation takes claims. It only moves forward.
+type intake int
+
+const (
+	joining   intake = iota // its subscriptions may not have reached NATS yet
+	accepting               // they have
+	refusing                // no claims any more
+)
 
 func newIncarnation(h *Host, id string) *incarnation {
 	return &incarnation{
@@ -128,6 +137,7 @@ func (in *incarnation) run(ctx context.Context) error {
 	subs, err := in.listen()
 	defer in.cfg.Nearby.Join(in.deliverLocal)()
 	if err == nil {
+		in.acceptClaims()
 		select {
 		case <-ctx.Done():
 		case <-running.Done():
@@ -185,11 +195,11 @@ func (in *incarnation) listen() ([]subscription, error) {
 		}
 	}
 	listen(wire.HostSubject(in.id), "")
-	listen(wire.HostsSubject(""), "")
 	for _, class := range in.classes {
 		listen(wire.HostsSubject(class.Name), "")
 		listen(wire.ClaimSubject(in.cfg.Region, class.Name), wire.HostQueue)
 	}
+	listen(wire.HostsSubject(""), "") // the last: who hears of a host can reach all of its classes
 	if err != nil {
 		return subs, fmt.Errorf("listen for claims: %w", err)
 	}
@@ -201,9 +211,27 @@ func (in *incarnation) listen() ([]subscription, error) {
 	return subs, nil
 }
 
+func (in *incarnation) acceptClaims() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.intake = accepting
+}
+
+// takesClaims returns nil, or an error that says why the incarnation takes no claims.
+func (in *incarnation) takesClaims() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return [...]error{joining: errJoining, accepting: nil, refusing: errRefusing}[in.intake]
+}
+
+var (
+	errJoining  = errors.New("the host does not take objects yet")
+	errRefusing = errors.New("the host is stopping")
+)
+
 func (in *incarnation) refuseClaims(subs []subscription) {
 	in.mu.Lock()
-	in.draining = true
+	in.intake = refusing
 	in.mu.Unlock()
 	for _, sub := range subs {
 		sub.Unsubscribe()
@@ -214,7 +242,7 @@ func (in *incarnation) refuseClaims(subs []subscription) {
 func (in *incarnation) object(id wire.Address, class *engine.Class) *object {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.draining {
+	if in.intake == refusing {
 		return nil
 	}
 	o := in.objects[id.Key()]

@@ -327,3 +327,22 @@ func TestADeadHostIsEndedOnceAndEverybodyIsToldSo(t *testing.T) {
 		}
 	})
 }
+
+func TestWhoAwaitsTheOthersWaitsNoLongerThanItSays(t *testing.T) {
+	inBubble(t, func(t *testing.T, ctx context.Context, l *life) {
+		waits := func(o *Others, want time.Duration) {
+			t.Helper()
+			began := time.Now()
+			o.Await(ctx, time.Second)
+			if took := time.Since(began); took != want {
+				t.Errorf("waited %v, want %v", took, want)
+			}
+		}
+		waits(NewOthers(l.store, usual, slog.New(slog.DiscardHandler)), time.Second) // it does not run, so it sees nothing
+		o := l.others(ctx)
+		waits(o, 0)
+		if !o.AllRead(1) {
+			t.Error("nobody is there, and somebody reads no records of version 1")
+		}
+	})
+}

@@ -14,6 +14,7 @@ type Others struct {
 	timing Timing
 	log    *slog.Logger
 	again  chan struct{} // with a token the watch begins again; it has room for one
+	whole  chan struct{} // closed when all entries have been seen that existed when the first watch began
 
 	mu    sync.Mutex // guards what follows
 	watch *Watch
@@ -22,7 +23,7 @@ type Others struct {
 
 // NewOthers begins a watch; Run keeps it up to date.
 func NewOthers(store Store, timing Timing, log *slog.Logger) *Others {
-	return &Others{store: store, timing: timing, log: log, again: make(chan struct{}, 1), watch: NewWatch(time.Now())}
+	return &Others{store: store, timing: timing, log: log, again: make(chan struct{}, 1), whole: make(chan struct{}), watch: NewWatch(time.Now())}
 }
 
 // Run keeps the watch up to date until ctx ends. It begins the watch again, and keeps what was seen: at once when the
@@ -58,6 +59,17 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// Await returns when all entries have been seen that existed when the watch began, at the latest after this time or when
+// ctx ends.
+func (o *Others) Await(ctx context.Context, atMost time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
+	select {
+	case <-o.whole:
+	case <-ctx.Done():
+	}
+}
+
 // shouldHaveSeen begins the watch again if it has not shown a beat that was acknowledged some time ago: the leader has
 // changed, or the server has lost the watch.
 func (o *Others) shouldHaveSeen(incarnation string, beat uint64) {
@@ -77,6 +89,9 @@ func (o *Others) saw(entry Entry) {
 	defer o.mu.Unlock()
 	now := time.Now()
 	if entry.Incarnation == "" {
+		if !o.watch.complete {
+			close(o.whole)
+		}
 		o.watch.Complete()
 		return
 	}

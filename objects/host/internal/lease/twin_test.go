@@ -90,6 +90,7 @@ func (s *twin) Watch(ctx context.Context, each func(Entry)) error {
 	for _, e := range s.entries {
 		each(e)
 	}
+	each(Entry{})
 	s.watches++
 	me := s.watches
 	s.watching[me] = each
