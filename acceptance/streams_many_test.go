@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -32,13 +31,8 @@ func TestManyStreamsTakeAWindowEach(t *testing.T) {
 	if status, _, _ := request(t, "POST", url+"/turns/a", ""); status != 200 {
 		t.Fatal(status)
 	}
-	live := func() int64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
-	before, most := live(), int64(0)
+	before, _ := memory()
+	most := 0
 	var running sync.WaitGroup
 	began := time.Now()
 	for range 10 {
@@ -83,7 +77,8 @@ func TestManyStreamsTakeAWindowEach(t *testing.T) {
 				t.Errorf("beside the streams: %d %s", status, text)
 			}
 			slowest = max(slowest, time.Since(asked))
-			most = max(most, live())
+			live, _ := memory()
+			most = max(most, live)
 		}
 	}
 	stopped.Body.Close()
