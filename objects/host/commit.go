@@ -204,6 +204,7 @@ func (o *object) send(put owner.Put) owner.Event {
 func (o *object) refusalOf(err error) *objects.Error {
 	switch {
 	case errors.Is(err, record.ErrFull):
+		o.in.reclaim()
 		return errFull
 	case errors.Is(err, record.ErrTooLarge):
 		return &objects.Error{Code: objects.TooLarge, Message: "the object is larger than the store takes; nothing was changed"}

@@ -20,6 +20,7 @@ import (
 	"holdfast/objects"
 	"holdfast/objects/host/internal/lease"
 	"holdfast/objects/host/internal/owner"
+	"holdfast/objects/host/internal/record"
 	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
@@ -78,6 +79,8 @@ type incarnation struct {
 	merging chan struct{} // the host's
 	purging chan struct{} // holds a token for each object whose dead entries are being purged
 
+	reclaiming chan struct{} // holds a token while objects are asked for dead entries, because the store has no room
+
 	work     context.Context // ends when everything has been let go of
 	tasks    sync.WaitGroup  // goroutines of objects, evictions and claims
 	evicting chan struct{}   // holds a token while idle objects are released
@@ -106,7 +109,7 @@ func newIncarnation(h *Host, id string) *incarnation {
 		leaving: make(chan struct{}, releases),
 		telling: make(chan struct{}, maxTelling),
 		objects: make(map[string]*object), gateways: make(map[string]time.Time),
-		cache: h.cache, merging: h.merging, purging: make(chan struct{}, purges), wide: func() bool { return true },
+		cache: h.cache, merging: h.merging, purging: make(chan struct{}, purges), reclaiming: make(chan struct{}, 1), wide: func() bool { return true },
 		restrictions: newRestrictions(h.classes), checking: make(chan struct{}, checks),
 	}
 }
@@ -504,6 +507,9 @@ func (in *incarnation) sweep(ctx context.Context) error {
 			}
 			in.metrics.longest.WithLabelValues(in.cfg.Name).Set(in.slow.longest(now).Seconds())
 			in.metrics.restricted.WithLabelValues(in.cfg.Name).Set(float64(in.classesRestricted()))
+			if in.store.Room() == record.Full {
+				in.reclaim()
+			}
 			usage := in.store.Usage()
 			in.metrics.stored.WithLabelValues(in.cfg.Name).Set(float64(usage.Bytes))
 			in.metrics.storeLimit.WithLabelValues(in.cfg.Name).Set(float64(usage.Limit))

@@ -136,11 +136,41 @@ func (o *object) maintain() {
 			o.spawn(func() { o.merge(ctx, job) })
 		}
 	}
-	if u.mayPurge() {
-		if spans := o.purgeable(now); len(spans) > 0 {
-			u.purge(true)
-			o.spawn(func() { o.purge(spans) })
+	o.startPurge(o.purgeable(now))
+}
+
+// startPurge purges entries, unless a purge is under way. With mu held.
+func (o *object) startPurge(spans []state.Span) {
+	if len(spans) == 0 {
+		return
+	}
+	if u := o.addUpkeep(); u.mayPurge() {
+		u.purge(true)
+		o.spawn(func() { o.purge(spans) })
+	}
+}
+
+// reclaim purges what the objects of this host have replaced, however lately, because the store has no room. The
+// objects themselves may have nothing to do for long.
+func (in *incarnation) reclaim() {
+	select {
+	case in.reclaiming <- struct{}{}:
+	default:
+		return // it is under way
+	}
+	in.tasks.Go(func() {
+		defer func() { <-in.reclaiming }()
+		for _, o := range in.all() {
+			o.reclaim()
 		}
+	})
+}
+
+func (o *object) reclaim() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage() == serving && o.memory.Large() {
+		o.startPurge(o.memory.Doomed(time.Now(), 0))
 	}
 }
 

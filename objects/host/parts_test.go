@@ -373,6 +373,26 @@ func TestWhatWasLargeLeavesNothingBehind(t *testing.T) {
 	})
 }
 
+// What an object has replaced is kept for a while. When the store is full it goes at once, though the object does nothing.
+func TestAFullStoreIsRidOfWhatIdleObjectsHaveReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newMemoryStore()
+		w := newChestWorld(t, store, "me")
+		w.own()
+		w.must("load", load{First: 0, Keys: 200, Size: 1000, Mark: "a"})
+		w.must("load", load{First: 5, Keys: 195})
+		time.Sleep(10 * time.Second)
+		before := w.parts()
+		store.setRoom(record.Full)
+		time.Sleep(10 * time.Second)
+		if after := w.parts(); before == 0 || after >= before {
+			t.Errorf("%d parts before the store was full, and %d since", before, after)
+		}
+		w.wants("a", 5)
+		w.end()
+	})
+}
+
 // Many objects have a merge due at the same time. Their host merges two at a time, and all are merged in the end.
 func TestAHostMergesTwoObjectsAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
