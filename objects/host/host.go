@@ -57,7 +57,7 @@ type Config struct {
 
 	// PurgeAfter is how long entries that a large object has replaced are kept, in case a server loses the object's
 	// last head in a power failure. It has to be longer than the servers' sync_interval; with "sync_interval: always" a
-	// second is enough.
+	// second is enough. While the store has no room, and when it refuses a put for want of room, they go at once.
 	PurgeAfter time.Duration // 2 min 10 s
 	MergeRate  int           // 16 MiB: bytes of large objects that are merged a second, by each of two merges at a time
 
@@ -270,14 +270,12 @@ func (h *Host) wide() bool { return h.others.AllRead(record.Version) }
 // Ready returns nil while the host holds its lease and takes claims: only then it answers requests for any object of
 // its classes.
 func (h *Host) Ready() error {
-	in := h.current.Load()
-	if in == nil {
-		return errors.New("the host holds no lease")
+	if in := h.current.Load(); in != nil {
+		if _, valid := in.lease.Valid(); valid {
+			return in.takesClaims()
+		}
 	}
-	if _, valid := in.lease.Valid(); !valid {
-		return errors.New("the host holds no lease")
-	}
-	return in.takesClaims()
+	return errors.New("the host holds no lease")
 }
 
 // make makes buckets that have gone: buckets in memory go with their server.
