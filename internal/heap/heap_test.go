@@ -12,7 +12,7 @@ func percent() int {
 	return p
 }
 
-func TestAProcessThatCarriesLargeStreamsLeavesLessGarbage(t *testing.T) {
+func TestAProcessWhoseStreamsCarryMuchLeavesLessGarbage(t *testing.T) {
 	defer debug.SetGCPercent(percent())
 	want := func(what string, ok bool) {
 		t.Helper()
@@ -21,19 +21,24 @@ func TestAProcessThatCarriesLargeStreamsLeavesLessGarbage(t *testing.T) {
 		}
 	}
 	debug.SetGCPercent(77)
-	Begin()
+	Carried(much)
 	want("a stream in a process that is not tuned", percent() == 77)
 	Tune()
+	Tune()
 	defer Untune()
-	want("a stream", percent() < 50)
-	Begin()
-	End()
-	want("one of two", percent() < 50)
-	End()
-	want("none", percent() == 100)
-	Begin()
+	want("no stream", percent() == 100)
+	for range 99 {
+		Carried(much / 100)
+	}
+	want("little so far", percent() == 100)
+	Carried(much / 50)
+	want("many small streams", percent() < 50)
+	Tune()
+	want("until the next look", percent() < 50)
+	Tune()
+	want("none since", percent() == 100)
+	Carried(100 * much)
 	want("a stream again", percent() < 50)
-	End()
 	Untune()
 	want("not tuned any more", percent() == 100)
 }
@@ -41,15 +46,15 @@ func TestAProcessThatCarriesLargeStreamsLeavesLessGarbage(t *testing.T) {
 func TestALargeHeapMayGrowByWhatIsLive(t *testing.T) {
 	const mb = 1 << 20
 	for _, c := range []struct {
-		streams int
+		streams bool
 		live    uint64 // with the ballast, once it was collected
 		garbage int    // that there may be, in MB
 	}{
-		{0, 64 * mb, 64}, {0, 164 * mb, 164},
-		{1, 0, 7}, {1, 64 * mb, 7}, {1, 74 * mb, 9}, {1, 164 * mb, 98}, {9, 4064 * mb, 3982},
+		{false, 64 * mb, 64}, {false, 164 * mb, 164},
+		{true, 0, 7}, {true, 64 * mb, 7}, {true, 74 * mb, 9}, {true, 164 * mb, 98}, {true, 4064 * mb, 3982},
 	} {
 		if got := percentFor(c.streams, c.live) * int(max(c.live, headroom)/mb) / 100; got != c.garbage {
-			t.Errorf("%d streams, %d MB: %d MB, want %d", c.streams, c.live/mb, got, c.garbage)
+			t.Errorf("streams %v, %d MB: %d MB, want %d", c.streams, c.live/mb, got, c.garbage)
 		}
 	}
 }

@@ -144,7 +144,6 @@ type Body struct {
 	changed  chan struct{} // closed by the next change; nil: nobody waits for one
 	left     func(error)   // called once when writing has become useless; nil: not wanted
 	ended    bool          // the body is not carried any more
-	carried  int           // bytes so far
 	closed   bool          // nobody reads
 	deadline time.Time     // of Read; zero: none
 	pumping  sync.WaitGroup
@@ -165,7 +164,7 @@ func (b *Body) onSegment(s flow.Segment) {
 		b.mu.Unlock()
 		return
 	}
-	b.count(len(s.Data))
+	heap.Carried(len(s.Data))
 	call := b.pump(now)
 	b.mu.Unlock()
 	call()
@@ -201,22 +200,8 @@ func (b *Body) pump(now time.Time) (unlocked func()) {
 	return func() {}
 }
 
-// large is how many bytes make a stream a large one, for package heap.
-const large = 1 << 20
-
-// count adds to the bytes that were carried. With mu held.
-func (b *Body) count(n int) {
-	before := b.carried
-	if b.carried += n; before < large && b.carried >= large && !b.ended {
-		heap.Begin()
-	}
-}
-
 // stop ends the carrying. With mu held.
 func (b *Body) stop() {
-	if !b.ended && b.carried >= large {
-		heap.End()
-	}
 	b.ended = true
 	b.timer.Stop()
 }
@@ -318,7 +303,7 @@ func (b *Body) Write(p []byte) (n int, err error) {
 		}
 		some := b.side.Write(p[n:])
 		if n += some; some > 0 {
-			b.count(some)
+			heap.Carried(some)
 			now := time.Now()
 			b.send(now)
 			b.timer.Reset(max(time.Millisecond, b.side.Wake().Sub(now)))
