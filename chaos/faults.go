@@ -63,7 +63,7 @@ var faults = []fault{
 	{key: "stop-gateway", title: "SIGTERM of a gateway", nodes: 1, quick: 2, times: 9, planned: true, inject: stopGateway},
 	{key: "kill-both", title: "kill -9 of a gateway and an owner together", nodes: 1, quick: 1, times: 5, inject: killBoth},
 	{key: "kill-nats", title: "kill -9 of the only NATS server, restarted at once", nodes: 1, quick: 1, times: 6, inject: killNATS},
-	{key: "full", title: "no room in the store for 5 s", nodes: 1, quick: 1, times: 3, within: 2 * time.Second, inject: fillStore},
+	{key: "full", title: "no room in the store for 5 s", nodes: 1, quick: 3, times: 12, within: 2 * time.Second, inject: fillStore},
 	{key: "alarms", title: "the alarms' consumers deleted", nodes: 1, quick: 1, times: 3, inject: deleteConsumers},
 	{key: "kill-leader", title: "R3: kill -9 of the leader of objects or leases", nodes: 3, quick: 2, times: 6, inject: killLeader},
 	{key: "freeze-leader", title: "R3: SIGSTOP of the leader of objects for 5 s", nodes: 3, times: 4, inject: freezeLeader},

@@ -304,9 +304,9 @@ func (h *Hub) recover(s *Socket) {
 		began := time.Now()
 		for wire.Pause(h.life, s.uplink.pause()) && s.stageNow() != gone {
 			ctx, cancel := context.WithTimeout(h.life, h.Timing.Request)
-			_, err := h.owners.Activate(ctx, s.object)
+			token, err := h.owners.Activate(ctx, s.object)
 			cancel()
-			if err == nil {
+			if err == nil && token > 0 {
 				s.uplink.resend() // if nobody listens yet, the uplink stalls again
 				return
 			}

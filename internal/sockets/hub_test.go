@@ -289,6 +289,23 @@ func TestAnOwnerThatMissesAFrameForEverIsAskedSlowly(t *testing.T) {
 	})
 }
 
+// Somebody owned the object and did not serve it: its sockets stayed open, and their frames were never answered.
+func TestASocketWhoseObjectNobodyCanClaimIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		_, c := w.open()
+		w.owner.die()
+		w.owner.change(func(o *owner) { o.barred = true })
+		c.incoming <- []byte("is anybody there?")
+		time.Sleep(w.hub.Timing.Silence + w.hub.Timing.Request + 5*time.Second)
+		if _, ends := c.messages(); !slices.Equal(ends, []int{objects.Unavailable.CloseCode()}) {
+			t.Errorf("closes %v, want %d", ends, objects.Unavailable.CloseCode())
+		}
+		w.owner.change(func(o *owner) { o.barred = false })
+	})
+}
+
 // A well-behaved client's burst was refused: the gateway had more in flight than a host lets wait.
 func TestABurstOfAClientIsNeverMoreThanAWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

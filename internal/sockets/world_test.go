@@ -162,6 +162,7 @@ type owner struct {
 	turn    int                  // requests that are turned away next: too many wait
 	fail    int                  // frames that are refused next by the object
 	gap     bool                 // frames before each frame are said to be missing
+	barred  bool                 // nobody may claim the object
 	pace    time.Duration        // of a frame
 	checks  int                  // of the record
 	acked   int                  // acknowledgements that have come
@@ -363,6 +364,12 @@ func (o *owner) die() {
 func (o *owner) Activate(ctx context.Context, _ wire.Address) (uint64, error) {
 	o.claims <- struct{}{}
 	defer func() { <-o.claims }()
+	o.mu.Lock()
+	barred := o.barred
+	o.mu.Unlock()
+	if barred {
+		return 0, nil
+	}
 	if !o.begin() {
 		o.mu.Lock()
 		defer o.mu.Unlock()

@@ -21,14 +21,19 @@ import (
 //	   │                       ▲ │ nobody: none    │
 //	   │ busy           silence│ ▼                 │ busy
 //	   ╰───────▶ claiming ─────╯◀─ nobody, silence─╯──▶ claiming
+//
+// An asked host does not claim an object whose owner lives, and names that owner. The owner
+// is asked then: it may have dropped the object, after a put that the store has refused or a
+// failure, and only the owner can claim the object before its own lease runs out.
 type search uint8
 
 const (
 	askRegion  search = iota // one host of the region has been asked
 	askAll                   // all hosts of the class have been asked who is there
 	askHost                  // the nearest one has been asked
+	askOwner                 // the owner that a host has named has been asked
 	isClaiming               // a host says that it is at work
-	none                     // no host runs the class
+	none                     // no host runs the class, or the owner does not answer
 )
 
 // news is what a search has received.
@@ -39,6 +44,7 @@ const (
 	timedOut                 // no answer came in time
 	hostAnswered             // a host says that it is there
 	hostBusy                 // a host says that it is at work
+	ownerNamed               // a host says who owns the object
 )
 
 // next returns the next state of the search, and whether a question is sent there.
@@ -46,6 +52,12 @@ func (s search) next(n news) (search, bool) {
 	switch {
 	case n == hostBusy:
 		return isClaiming, false
+	case n == ownerNamed:
+		return askOwner, s != askOwner
+	case s == askOwner && n == hostAnswered:
+		return s, false
+	case s == askOwner:
+		return none, false
 	case n == hostAnswered && s == askAll:
 		return askHost, true
 	case n == hostAnswered:
@@ -61,7 +73,7 @@ func (s search) next(n news) (search, bool) {
 
 const (
 	hostPatience = 200 * time.Millisecond // beyond a round trip: what a frozen host costs a claim
-	farTrip      = 500 * time.Millisecond // to a host of a region that the caller has named
+	farTrip      = 500 * time.Millisecond // to a host of another region that the caller, or a host, has named
 	nearestFor   = 10 * time.Second       // how long the nearest region is remembered
 	spreadTime   = 100 * time.Millisecond // between two questions whether a host runs a class
 	absentFor    = time.Second            // how long no question is sent about a class that no host runs
@@ -210,7 +222,8 @@ func (c *Client) claim(ctx context.Context, region place, claim Claim) (*ClaimRe
 	wait := time.NewTimer(hostPatience + region.trip)
 	defer wait.Stop()
 	began := time.Now()
-	deserted := false // this region has no host of the class
+	deserted := false       // this region has no host of the class
+	var refused *ClaimReply // the last answer that has named an owner
 	for err == nil {
 		result, host := timedOut, ""
 		select {
@@ -230,6 +243,11 @@ func (c *Client) claim(ctx context.Context, region place, claim Claim) (*ClaimRe
 				if result, host = hostAnswered, a.reply.Host; claim.ID == "" {
 					return a.reply, nil
 				}
+			case a.reply.Owner != "" && stage == askOwner && a.question != questions[len(questions)-1]:
+				continue
+			case a.reply.Owner != "" && stage != askOwner:
+				c.seen(claim.Class)
+				refused, result, host = a.reply, ownerNamed, a.reply.Owner
 			default:
 				c.seen(claim.Class)
 				return a.reply, nil
@@ -242,6 +260,8 @@ func (c *Client) claim(ctx context.Context, region place, claim Claim) (*ClaimRe
 		var send bool
 		patience := hostPatience
 		switch stage, send = stage.next(result); {
+		case stage == none && refused != nil:
+			return refused, nil
 		case stage == none:
 			return nil, fmt.Errorf("%w %s", errNoHost, claim.Class)
 		case stage == isClaiming:
@@ -251,6 +271,13 @@ func (c *Client) claim(ctx context.Context, region place, claim Claim) (*ClaimRe
 		case stage == askHost:
 			err = ask(HostSubject(host), claim)
 			patience += time.Since(began)
+		case stage == askOwner:
+			named := claim
+			named.Named = true
+			err = ask(HostSubject(host), named)
+			if refused.Where != c.cfg.Region {
+				patience += farTrip
+			}
 		default:
 			began = time.Now()
 			err = ask(HostsSubject(claim.Class), Claim{Class: claim.Class})
@@ -363,11 +390,13 @@ func (c *Client) receiveClaim(number string, msg *nats.Msg) {
 
 // check refuses fields that must not become part of a subject or a metric.
 func (r *ClaimReply) check() error {
-	if err := checkCode(r.Code); err != nil || r.Host == "" {
-		return err
+	for _, incarnation := range []string{r.Host, r.Owner} {
+		if incarnation != "" && !incarnationPattern.MatchString(incarnation) {
+			return fmt.Errorf("%.80q is no incarnation", incarnation)
+		}
 	}
-	if !incarnationPattern.MatchString(r.Host) {
-		return fmt.Errorf("%.80q is no incarnation", r.Host)
+	if err := checkCode(r.Code); err != nil || r.Host == "" && r.Where == "" {
+		return err
 	}
 	return CheckRegion(r.Where)
 }

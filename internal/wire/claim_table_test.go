@@ -25,6 +25,15 @@ func TestASearchGoesToTheNearestHostThatLives(t *testing.T) {
 		{isClaiming, timedOut, askAll, true},
 		{isClaiming, hostAnswered, isClaiming, false},
 		{isClaiming, hostBusy, isClaiming, false},
+		{askRegion, ownerNamed, askOwner, true},
+		{askAll, ownerNamed, askOwner, true}, // the region's host was slow to say so
+		{askHost, ownerNamed, askOwner, true},
+		{isClaiming, ownerNamed, askOwner, true},
+		{askOwner, ownerNamed, askOwner, false},
+		{askOwner, hostBusy, isClaiming, false},
+		{askOwner, hostAnswered, askOwner, false}, // to an earlier question
+		{askOwner, noResponders, none, false},
+		{askOwner, timedOut, none, false},
 	} {
 		if to, asks := c.from.next(c.news); to != c.to || asks != c.asks {
 			t.Errorf("stage %d, news %d: stage %d, asks %t; want %d, %t", c.from, c.news, to, asks, c.to, c.asks)

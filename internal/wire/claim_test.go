@@ -162,6 +162,46 @@ func TestWhyAnObjectIsNotClaimedIsSaid(t *testing.T) {
 	}
 }
 
+// Only the owner may claim an object that it has dropped. The other hosts were asked again and again, for as long as the
+// owner lived.
+func TestAnObjectThatItsOwnerHasDroppedIsClaimedThere(t *testing.T) {
+	t.Parallel()
+	for _, lives := range []bool{true, false} {
+		s := newScript(t, nil)
+		s.takeClaims(func() wire.ClaimReply {
+			return wire.ClaimReply{Other: "host b in region fra, whose lease has not run out", Owner: "ownerB", Where: "fra"}
+		})
+		var asked atomic.Int64
+		s.subscribe(wire.HostSubject("ownerB"), func(msg *nats.Msg) {
+			var claim wire.Claim
+			if err := wire.Decode(msg.Data, &claim); err != nil || !claim.Named || claim.ID != s.id.String() {
+				t.Errorf("asked with %+v, %v", claim, err)
+			}
+			if asked.Add(1); lives {
+				s.own(func(int, wire.Request) *wire.Reply { return &wire.Reply{Token: 5} })
+				s.respond(msg, wire.Encode(&wire.ClaimReply{Owned: true, Token: 5}))
+			}
+		})
+		_, err := s.ask()
+		if lives && (err != nil || asked.Load() != 1) {
+			t.Errorf("the owner was asked %d times: %v", asked.Load(), err)
+		}
+		if !lives && (err == nil || !strings.Contains(err.Error(), "owned by host b") || asked.Load() == 0) {
+			t.Errorf("a silent owner was asked %d times: %v", asked.Load(), err)
+		}
+	}
+}
+
+func TestAForgedOwnerIsNotAsked(t *testing.T) {
+	t.Parallel()
+	s := newScript(t, nil)
+	s.subscribe(wire.HostSubject("*"), func(*nats.Msg) { t.Error("asked") })
+	s.takeClaims(func() wire.ClaimReply { return wire.ClaimReply{Other: "all", Owner: "*"} })
+	if _, err := s.ask(); err == nil {
+		t.Error("no error")
+	}
+}
+
 func TestARequestThatFitsInNoMessageIsTooLargeAtOnce(t *testing.T) {
 	s := newScript(t, nil)
 	began := time.Now()

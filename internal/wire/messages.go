@@ -289,6 +289,7 @@ type Claim struct {
 	Name   string
 	Lost   uint64 // an announcement to all hosts of the class, without an answer: the token of an owner whose predecessor was lost with an event in hand
 	Resume bool   // an operator lifts the object's quarantine
+	Named  bool   // another host says that the record names the asked one as the owner
 
 	Heard *Heard // of a gateway that may lack something: it does not need the claim if it lacks nothing. nil: it is needed
 }
@@ -300,6 +301,7 @@ func (m *Claim) fields(c *coder) {
 	number(c, 4, &m.Lost)
 	c.bool(5, &m.Resume)
 	optional(c, 6, &m.Heard)
+	c.bool(7, &m.Named)
 }
 
 // Heard is how far a gateway is in the streams of an object's owners.
@@ -317,6 +319,7 @@ func (h *Heard) fields(c *coder) {
 type ClaimReply struct {
 	Owned   bool         // the answering host owns the object
 	Other   string       // for people: another owner, whose lease has not run out
+	Owner   string       // its incarnation; empty if it must not be asked
 	Failure string       // the reason for which the claim could not be tried
 	Code    objects.Code // of Failure; empty: the client tries again
 	Ref     string       // of Failure, as in the host's log
@@ -324,7 +327,7 @@ type ClaimReply struct {
 	Token uint64 // of the answering host's claim, if Owned
 	Held  uint64 // milliseconds for which the host has owned the object
 	Host  string // incarnation of the host that answers a question for hosts
-	Where string // its region
+	Where string // its region, or that of Owner
 	Busy  bool   // the claim is under way: another answer follows
 
 	New bool // with Owned: there was no record of the object
@@ -345,6 +348,7 @@ func (r *ClaimReply) fields(c *coder) {
 	text(c, 10, &r.Ref)
 	c.bool(12, &r.New)
 	c.bool(13, &r.Whole)
+	text(c, 14, &r.Owner)
 }
 
 // why returns the reason for which the object is not owned.

@@ -45,13 +45,13 @@ func (c *claim) name() string {
 	return c.found.Name
 }
 
-// owner names the host in the record that was read, for people; without a record, the incarnation that package owner
-// knows.
-func (c *claim) owner(incarnation string) string {
+// owner returns the host in the record that was read, for people, and its region; without a record, the incarnation
+// that package owner knows.
+func (c *claim) owner(incarnation string) (host, region string) {
 	if c.found == nil {
-		return "incarnation " + incarnation
+		return "incarnation " + incarnation, ""
 	}
-	return fmt.Sprintf("host %s in region %s", c.found.Host, c.found.Region)
+	return fmt.Sprintf("host %s in region %s", c.found.Host, c.found.Region), c.found.Region
 }
 
 // open makes the state of the record that was read. It fails with state.ErrDamaged if a part

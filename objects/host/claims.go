@@ -37,7 +37,7 @@ func (in *incarnation) answerClaim(msg *nats.Msg) {
 		send(wire.ClaimReply{Failure: "this host's lease has lapsed"})
 		return
 	}
-	if !claim.Resume && in.find(id.Key()) == nil && !in.takesClaimsOf(claim.Class) {
+	if !claim.Resume && !claim.Named && in.find(id.Key()) == nil && !in.takesClaimsOf(claim.Class) {
 		return // silence: the claimer asks who is there
 	}
 	notice := time.AfterFunc(wire.ClaimNotice, func() { send(wire.ClaimReply{Busy: true}) })

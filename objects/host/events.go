@@ -80,6 +80,9 @@ func (o *object) deliver(d delivery, t *scratch) {
 	if d.kind == gatewayLost && o.sockets == nil {
 		return // the gateway held no socket of the object
 	}
+	if o.postpones(d) {
+		return
+	}
 	t.event, t.onExit, o.inHand = event{}, nil, t
 	reply := ""
 	if d.kind == request {

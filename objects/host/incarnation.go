@@ -20,7 +20,6 @@ import (
 	"holdfast/objects"
 	"holdfast/objects/host/internal/lease"
 	"holdfast/objects/host/internal/owner"
-	"holdfast/objects/host/internal/record"
 	"holdfast/objects/host/internal/state"
 	"holdfast/objects/internal/engine"
 )
@@ -255,6 +254,21 @@ func (in *incarnation) object(id wire.Address, class *engine.Class) *object {
 		in.idle.put(o, time.Now().Add(class.Life.Soonest()))
 	}
 	return o
+}
+
+// succeed puts a new object in the place of one that is gone; nil: the place is taken, or the host stops. Requests for
+// the old one may still come: the new one answers them in its name, so that their senders know that they have not run.
+func (in *incarnation) succeed(o *object) *object {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.objects[o.id.Key()] != o || in.intake == refusing {
+		return nil
+	}
+	next := newObject(in, o.id.address(), o.class)
+	next.mailbox.serve(o.mailbox.claimToken(), time.Now())
+	in.objects[o.id.Key()] = next
+	in.idle.put(next, time.Now().Add(o.class.Life.Soonest()))
+	return next
 }
 
 func (in *incarnation) forget(o *object) {
@@ -507,7 +521,7 @@ func (in *incarnation) sweep(ctx context.Context) error {
 			}
 			in.metrics.longest.WithLabelValues(in.cfg.Name).Set(in.slow.longest(now).Seconds())
 			in.metrics.restricted.WithLabelValues(in.cfg.Name).Set(float64(in.classesRestricted()))
-			if in.store.Room() == record.Full {
+			if in.store.Room().Scarce() {
 				in.reclaim()
 			}
 			usage := in.store.Usage()

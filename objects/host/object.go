@@ -289,11 +289,19 @@ func (o *object) stop(d owner.Stop) {
 // stopped is the rest of a stop, which needs no lock. An object that was served when
 // the store refused a put is claimed anew: its record is as it was, and still in our name.
 func (o *object) stopped(d owner.Stop, refusal *objects.Error, served bool) {
+	var again *object
+	if served && d.Why == owner.Rejected {
+		again = o.in.succeed(o)
+	}
 	o.in.forget(o)
 	o.mu.Lock()
 	sub := o.sub
 	o.mu.Unlock()
-	if sub != nil {
+	switch {
+	case sub == nil:
+	case o.in.bus.Connected():
+		sub.Drain() // who has asked hears that the object is not here, instead of nothing
+	default:
 		sub.Unsubscribe()
 	}
 	o.in.metrics.stops.WithLabelValues(o.class.Name, string(d.Why)).Inc()
@@ -303,17 +311,16 @@ func (o *object) stopped(d owner.Stop, refusal *objects.Error, served bool) {
 		failed = wire.ClaimReply{Code: refusal.Code, Failure: refusal.Message, Ref: refusal.Reference}
 	}
 	o.resolveClaims(failed)
-	if served && d.Why == owner.Rejected {
-		if again := o.in.object(o.id.address(), o.class); again != nil {
-			again.claim(func(wire.ClaimReply) {})
-		}
+	if again != nil {
+		again.claim(func(wire.ClaimReply) {})
 	}
 }
 
 // refused ends a claim that the owner's valid lease forbids.
 func (o *object) refused(d owner.Refuse) {
 	o.in.forget(o)
-	o.resolveClaims(wire.ClaimReply{Other: o.opening.owner(d.Owner) + ", whose lease has not run out"})
+	host, region := o.opening.owner(d.Owner)
+	o.resolveClaims(wire.ClaimReply{Other: host + ", whose lease has not run out", Owner: d.Owner, Where: region})
 }
 
 // owner returns this host, as replies name the object's owner. With mu held.

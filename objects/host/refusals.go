@@ -15,10 +15,39 @@ var errFull = &objects.Error{Code: objects.StorageFull, Message: "the store is f
 
 // roomFor refuses what an event has written if the store has no room for it.
 func (o *object) roomFor(ev event, out engine.Outcome) error {
-	if !out.Changed() || o.in.store.Room() == record.Free || !o.memory.needsRoom(ev.kind, out) {
+	switch room := o.in.store.Room(); {
+	case room == record.Free:
 		return nil
+	case out.Changed() && o.memory.needsRoom(ev.kind, out), room == record.Exhausted && (len(out.Opened) > 0 || closesAway(out.Sends)):
+		return errFull
 	}
-	return errFull
+	return nil
+}
+
+// postponed is how long what cannot be refused waits while the store takes nothing.
+const postponed = time.Second
+
+// postpones reports whether a delivery is to be handled later: it would be part of a put, nobody can be told that it
+// is refused for good, and the store takes nothing. The put's refusal would end the object, and the next owner would
+// try again. The sender of a request sends it again; what is the object's own comes back.
+func (o *object) postpones(d delivery) bool {
+	if o.in.store.Room() != record.Exhausted {
+		return false
+	}
+	switch d.kind {
+	case request:
+		if !isKind(d.msg.Data, wire.Closed) && !isKind(d.msg.Data, wire.Alarm) {
+			return false
+		}
+		o.in.answer(o.mailbox.newestReply(d.msg.Reply), &wire.Reply{
+			Code: errFull.Code, Message: errFull.Message, Owner: o.in.self(o.term.epoch), Token: o.term.token,
+		})
+	case gatewayLost, endsDue, toldDue, sleepDue:
+		time.AfterFunc(postponed, func() { o.push(d) })
+	default:
+		return false
+	}
+	return true
 }
 
 const (

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"holdfast/internal/wire"
 	"holdfast/objects"
 	"holdfast/objects/host/internal/alarm"
@@ -119,6 +121,98 @@ func TestWhileTheStoreIsFullOnlyWhatWritesIsRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Each end of a socket and each socket that opened was part of a put, and each refused put ended the object: it was
+// claimed fifteen times a second, and its sockets were closed.
+func TestWhileTheStoreTakesNothingSocketsStayAndWhatNobodyRepeatsWaits(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("a")
+		w.call("a", "add")
+		w.open("a", "s1", "g1")
+		w.open("a", "s2", "g1")
+		w.open("a", "s3", "g2")
+		w.beat(wire.Beat{Gateway: "g1", Region: "local"})
+		w.beat(wire.Beat{Gateway: "g2", Region: "local"})
+		w.call("a", "wake")
+		token := w.in.find(id("a").Key()).mailbox.claimToken()
+		w.store.setRoom(record.Exhausted)
+		for what, r := range map[string]*wire.Reply{
+			"a write": w.call("a", "add"), "a socket": <-w.upgrade("a", "s4", "g1"), "a wake-up": <-w.ask("a", &wire.Request{Kind: wire.Alarm}),
+		} {
+			if r == nil || r.Code != objects.StorageFull {
+				t.Errorf("%s was answered %+v, want storage_full", what, r)
+			}
+		}
+		if w.frame("a", "s1", "g1", 1, wire.Closed) || w.room.told(sid("s1", "g1")) != 0 || w.room.alarms() != 0 {
+			t.Error("an end or an alarm was handled, and cannot be put")
+		}
+		w.beat(wire.Beat{Gateway: "g2", Region: "local", Bye: true})
+		if !w.frame("a", "s2", "g1", 1, wire.Message) || number(w.call("a", "read")) != 1 {
+			t.Error("what puts nothing does not go on")
+		}
+		time.Sleep(10 * time.Second)
+		w.store.setRoom(record.Free)
+		ok := w.frame("a", "s1", "g1", 1, wire.Closed)
+		t.Log(ok, w.room.told(sid("s1", "g1")))
+		for range 5 {
+			time.Sleep(time.Second)
+			t.Log(w.acknowledged("s1", "g1", 1), w.listed("a"))
+		}
+		if !w.frame("a", "s1", "g1", 1, wire.Closed) || w.room.told(sid("s1", "g1")) != 1 {
+			t.Errorf("with room again, the end that is sent again was told %d times", w.room.told(sid("s1", "g1")))
+		}
+		if r := <-w.ask("a", &wire.Request{Kind: wire.Alarm}); r == nil || r.Code != "" || w.room.alarms() != 1 {
+			t.Errorf("with room again, the wake-up is answered %+v, after %d runs", r, w.room.alarms())
+		}
+		time.Sleep(2 * postponed)
+		if n := w.room.told(sid("s3", "g2")); n != 1 {
+			t.Errorf("with room again, the end with its gateway was told %d times", n)
+		}
+		if o := w.in.find(id("a").Key()); o == nil || o.mailbox.claimToken() != token {
+			t.Error("the object was claimed anew")
+		} else if n := w.listed("a"); n != 1 {
+			t.Errorf("%d sockets are left, want one", n)
+		}
+	})
+}
+
+// Its sender waited two seconds in vain, and told all hosts that the owner was lost.
+func TestWhoAsksAnOwnerWhosePutWasRefusedIsSentOnAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("a")
+		w.call("a", "add")
+		token := w.in.find(id("a").Key()).mailbox.claimToken()
+		w.store.fail(fault{Reject: record.ErrFull}, fault{Slow: time.Second}) // the put, and the reading of the next claim
+		if r := w.call("a", "add"); r == nil || r.Code != objects.StorageFull {
+			t.Fatalf("answered %+v, want storage_full", r)
+		}
+		synctest.Wait() // the object is being claimed anew
+		inbox := make(chan *nats.Msg, 1)
+		if _, err := w.bus.Subscribe(wire.InboxPrefix+"g.77", "", inbox); err != nil {
+			t.Fatal(err)
+		}
+		late := wire.Request{Kind: wire.Call, Call: "read", Body: []byte("{}"), Gateway: "g", N: 77, For: token}
+		w.in.deliver(&nats.Msg{Subject: wire.ObjectSubject(id("a")), Reply: wire.InboxPrefix + "g.77", Data: wire.Encode(&late)}) // NATS had sent it already
+		var r wire.Reply
+		if err := wire.Decode((<-inbox).Data, &r); err != nil || !r.Moved || r.Unsure || r.Token != token {
+			t.Errorf("before the next claim it is answered %+v, %v, want that the owner %d has not run it", r, err, token)
+		}
+	})
+}
+
+// A host that may not claim an object because its owner lives says whom to ask: the owner may have dropped the object.
+func TestAHostThatRefusesAClaimNamesTheOwner(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("a")
+		w.call("a", "add")
+		other := newWorldOn(t, w.store, "other")
+		defer other.end()
+		other.in.live = func(_ context.Context, incarnation string) bool { return incarnation == "me" }
+		if r := other.askHost(claimOf("a")); r.Owned || r.Owner != "me" || r.Where != w.in.cfg.Region || r.Other == "" {
+			t.Errorf("answered %+v, want the owner me", r)
+		}
+	})
 }
 
 func TestADamagedRecordIsToldAtOnceReadOnceAndLeftAlone(t *testing.T) {

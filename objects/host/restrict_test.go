@@ -143,6 +143,10 @@ func TestOfARestrictedClassOnlyTheFirstHostTakesNewObjects(t *testing.T) {
 		if answers(wire.HostSubject("me"), claimOf("newer")) != 0 {
 			t.Error("another host than the first takes a claim")
 		}
+		named := claimOf("dropped")
+		if named.Named = true; answers(wire.HostSubject("me"), named) != 1 {
+			t.Error("a claim of an object whose record names this host is not answered")
+		}
 		if answers(wire.HostSubject("me"), claimOf("here")) != 1 {
 			t.Error("a claim of an object that is here is not answered")
 		}

@@ -501,6 +501,9 @@ func (s *memoryStore) write(ctx context.Context, key string, value []byte, expec
 	} else if err := sleep(ctx, f.Slow+turn); err != nil || f.Refuse {
 		return 0, fmt.Errorf("put record: %w", errors.Join(err, record.ErrDoubt))
 	}
+	if f.Reject == nil && s.Room() == record.Exhausted {
+		f.Reject = record.ErrFull
+	}
 	if f.Reject != nil {
 		return 0, fmt.Errorf("put record: %w", f.Reject)
 	}

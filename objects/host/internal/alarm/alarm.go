@@ -1,7 +1,6 @@
 // Package alarm wakes objects up.
 //
 // The time of an alarm is in the object's record, set in the same commit as
-// everything else; that is the authority. This package keeps a hint: a message
 // everything else; the record is the authority. This package keeps a hint: a message schedule of NATS, which publishes
 // a wake-up at that time. The owner compares the wake-up with the record, so a wake-up too many or too early does no
 // harm; a missing one must not happen:
@@ -22,6 +21,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdfast/objects"
 )
 
 const (
@@ -269,7 +270,11 @@ func carry(ctx context.Context, msg jetstream.Msg, log *slog.Logger, wake func(c
 		return
 	}
 	if err != nil {
-		log.Warn("alarm not delivered; it comes again", "object", object, "err", err)
+		level := slog.LevelWarn
+		if objects.CodeOf(err) == objects.StorageFull {
+			level = slog.LevelDebug // the host's log has said so, once
+		}
+		log.Log(ctx, level, "alarm not delivered; it comes again", "object", object, "err", err)
 		if err := msg.NakWithDelay(time.Second); err != nil && ctx.Err() == nil {
 			log.Warn("alarm not handed back", "object", object, "err", err)
 		}

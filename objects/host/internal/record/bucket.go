@@ -61,13 +61,14 @@ type Bucket struct {
 	direct   atomic.Bool                      // the stream allows direct reads, as of the last reading
 	calls    calls
 	room     room
+	soon     chan struct{} // has a token when the room is to be read at once
 }
 
 // Open binds to the bucket and makes it if there is none. Several hosts may do so at once. The bucket is made through
 // the stream's own API, because the KV helper can neither allow atomic publish nor turn direct reads off.
 func Open(ctx context.Context, js jetstream.JetStream, settings Settings) (*Bucket, error) {
 	name := bucket.Records()
-	b := &Bucket{name: name, js: js, settings: settings, config: jetstream.StreamConfig{
+	b := &Bucket{name: name, js: js, settings: settings, soon: make(chan struct{}, 1), config: jetstream.StreamConfig{
 		Name:               name.Stream(),
 		Description:        "durable objects: one entry each",
 		Subjects:           []string{name.Subject(">")},
@@ -219,7 +220,12 @@ func (b *Bucket) publish(ctx context.Context, msg *nats.Msg, expect uint64, pati
 	fate := fateOf(err)
 	switch {
 	case fate == ErrFull: //nolint:errorlint // fateOf returns it as it is
-		b.room.refused(time.Now())
+		if b.room.refused(time.Now()) {
+			select {
+			case b.soon <- struct{}{}:
+			default:
+			}
+		}
 	case errors.Is(err, context.DeadlineExceeded):
 		b.room.unheard(time.Now())
 	}

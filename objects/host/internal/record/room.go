@@ -1,6 +1,7 @@
 package record
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -37,12 +38,16 @@ type Room int
 
 // The values of Room.
 const (
-	Free  Room = iota
-	Full       // the store is full, or nearly: there is room again when something is deleted or a limit is raised
-	Stuck      // the store answers requests but no puts: its disk was full, and its server has to be restarted
+	Free      Room = iota
+	Full           // the store is nearly full: there is room again when something is deleted or a limit is raised
+	Exhausted      // the store has refused a put for want of room, and would refuse the next one, too
+	Stuck          // the store answers requests but no puts: its disk was full, and its server has to be restarted
 )
 
-func (r Room) String() string { return [...]string{"free", "full", "stuck"}[r] }
+func (r Room) String() string { return [...]string{"free", "full", "exhausted", "stuck"}[r] }
+
+// Scarce reports whether there is more room when something is deleted.
+func (r Room) Scarce() bool { return r == Full || r == Exhausted }
 
 // stuckAfter is how long a store that answers questions may leave all puts unanswered.
 const stuckAfter = 3 * time.Second
@@ -51,15 +56,25 @@ const stuckAfter = 3 * time.Second
 type refusal struct {
 	at    time.Time
 	bytes uint64 // at the first reading after the refusal; 0: not read yet
+	limit uint64 // at that reading or, if none was known then, at the one before the refusal; 0: none was known
 }
 
 // again is the time after which puts are tried again after a refusal, or a silence, if nothing else has changed.
 const again = 30 * time.Second
 
-// stands reports whether a put would still find no room: no limit is known, the refusal is recent, and little was
-// deleted since.
+// least is the room for which it is worth while to put anything.
+const least = 4 << 10
+
+// stands reports whether a put would still find no room. If no limit is known, nor has one been lifted since, the
+// refusal stands while it is recent and little was deleted since.
 func (r refusal) stands(u Usage, now time.Time) bool {
-	return u.Limit == 0 && now.Sub(r.at) < again && u.Bytes >= r.bytes-r.bytes/100
+	switch {
+	case r.at.IsZero():
+		return false
+	case u.Limit > 0:
+		return u.Bytes+least > u.Limit
+	}
+	return r.limit == 0 && now.Sub(r.at) < again && u.Bytes >= r.bytes-r.bytes/100
 }
 
 // silence is a series of puts that were not answered; the zero silence is none.
@@ -89,7 +104,9 @@ func judge(u Usage, last refusal, puts silence, now time.Time, replicas int) Roo
 	switch {
 	case puts.lasts(now) && replicas <= 1:
 		return Stuck
-	case u.Full() || last.stands(u, now):
+	case last.stands(u, now):
+		return Exhausted
+	case u.Full():
 		return Full
 	}
 	return Free
@@ -98,6 +115,7 @@ func judge(u Usage, last refusal, puts silence, now time.Time, replicas int) Roo
 // room is what is known of the store's room.
 type room struct {
 	now    atomic.Int32            // a Room
+	told   atomic.Int32            // the Room at the last reading
 	silent atomic.Pointer[silence] // nil: the last put was answered
 	usage  atomic.Pointer[Usage]   // nil: not read yet
 	last   atomic.Pointer[refusal] // nil: none yet, or the server may have been restarted since
@@ -123,12 +141,19 @@ func (r *room) unheard(now time.Time) {
 	}
 }
 
-// refused notes that a put found no room. Until a reading shows otherwise, events do not try.
-func (r *room) refused(now time.Time) {
+// refused notes that a put found no room. Until a reading shows otherwise, events do not try. It reports whether the
+// reading must come at once.
+func (r *room) refused(now time.Time) (read bool) {
 	if last := r.last.Load(); last == nil || now.Sub(last.at) > time.Second { // many at once count as one
-		r.last.Store(&refusal{at: now})
+		one := refusal{at: now}
+		if u := r.usage.Load(); u != nil {
+			one.limit = u.Limit
+		}
+		r.last.Store(&one)
+		read = true
 	}
 	r.now.CompareAndSwap(int32(Free), int32(Full))
+	return read
 }
 
 // remade notes that the server may be another one, or was restarted.
@@ -137,7 +162,7 @@ func (r *room) remade() {
 	r.last.Store(nil)
 }
 
-// read notes a reading, and returns the room before and after it.
+// read notes a reading, and returns the room at the one before and at this one.
 func (r *room) read(u Usage, now time.Time, replicas int) (before, after Room) {
 	r.usage.Store(&u)
 	var puts silence
@@ -147,12 +172,13 @@ func (r *room) read(u Usage, now time.Time, replicas int) (before, after Room) {
 	var last refusal
 	if l := r.last.Load(); l != nil {
 		if last = *l; last.bytes == 0 {
-			last.bytes = u.Bytes
+			last.bytes, last.limit = u.Bytes, cmp.Or(u.Limit, last.limit)
 			r.last.CompareAndSwap(l, &last)
 		}
 	}
 	after = judge(u, last, puts, now, replicas)
-	return Room(r.now.Swap(int32(after))), after
+	r.now.Store(int32(after))
+	return Room(r.told.Swap(int32(after))), after
 }
 
 // Room reports whether events may write, as of the last reading or refusal, without I/O.
@@ -186,6 +212,7 @@ func (b *Bucket) Run(ctx context.Context, log *slog.Logger) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
+			case <-b.soon:
 			}
 		}
 	})
@@ -224,6 +251,8 @@ func (b *Bucket) read(ctx context.Context, log *slog.Logger) {
 	case before == after:
 	case after == Stuck:
 		log.Error("the store answers no puts, though it answers questions: if its disk was full, make room and restart nats-server")
+	case after == Exhausted:
+		log.Warn("the store refuses puts for want of room; only what puts nothing goes on until there is room", "bytes", b.Usage().Bytes, "limit", b.Usage().Limit)
 	case after == Full:
 		log.Warn("the store is full; events that write are refused until there is room", "bytes", b.Usage().Bytes, "limit", b.Usage().Limit)
 	case before == Stuck:

@@ -81,7 +81,7 @@ func TestWhatAReadingSaysOfTheRoom(t *testing.T) {
 
 func TestARefusalStandsUntilSomethingHasChanged(t *testing.T) {
 	at := time.Unix(1000, 0)
-	r := refusal{at, 1000}
+	r := refusal{at: at, bytes: 1000}
 	for _, c := range []struct {
 		name   string
 		usage  Usage
@@ -91,15 +91,47 @@ func TestARefusalStandsUntilSomethingHasChanged(t *testing.T) {
 		{"nothing has changed", Usage{1000, 0}, 2 * time.Second, true},
 		{"a little was deleted", Usage{991, 0}, 2 * time.Second, true},
 		{"more was deleted", Usage{980, 0}, 2 * time.Second, false},
-		{"a limit is known", Usage{1000, 5000}, 2 * time.Second, false},
+		{"a limit is known", Usage{1000, 5097}, 2 * time.Second, false},
+		{"a limit is known, and less than 4 KiB are left", Usage{1000, 5095}, 2 * time.Second, true},
+		{"a limit is known, and it is long ago", Usage{1000, 5095}, time.Hour, true},
 		{"it is long ago", Usage{1000, 0}, again, false},
 	} {
 		if got := r.stands(c.usage, at.Add(c.after)); got != c.stands {
 			t.Errorf("%s: stands = %v, want %v", c.name, got, c.stands)
 		}
 	}
+	if r.limit = 2000; r.stands(Usage{1000, 0}, at.Add(time.Second)) {
+		t.Error("a refusal stands though the limit was lifted")
+	}
 	if (refusal{}).stands(Usage{}, at) {
 		t.Error("no refusal stands")
+	}
+	if (refusal{}).stands(Usage{1000, 1000}, at) {
+		t.Error("no refusal stands at a full store")
+	}
+}
+
+// The limit that a refusal met was lifted: thirty seconds of refusals followed.
+func TestAStoreWhoseLimitWasLiftedHasRoomAtOnce(t *testing.T) {
+	at := time.Unix(1000, 0)
+	for name, c := range map[string]struct {
+		before, after uint64 // limits: at the readings before the refusal, and after it
+		want          Room   // at the next reading, without a limit
+	}{
+		"the limit was known":                  {1000, 1000, Free},
+		"it was set after the last reading":    {0, 1000, Free},
+		"it was lifted before the next":        {1000, 0, Free},
+		"it is the server's, and nobody knows": {0, 0, Exhausted},
+	} {
+		var r room
+		r.read(Usage{990, c.before}, at, 1)
+		r.refused(at.Add(time.Second))
+		if before, after := r.read(Usage{990, c.after}, at.Add(2*time.Second), 1); after != Exhausted && (c.before == 0 || c.after > 0) || before == Exhausted {
+			t.Errorf("%s: %v after %v, want exhausted", name, after, before)
+		}
+		if _, got := r.read(Usage{990, 0}, at.Add(4*time.Second), 1); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
 	}
 }
 
@@ -118,7 +150,7 @@ func TestARefusedPutSaysThatTheStoreIsFull(t *testing.T) {
 	if b.Room() != Full {
 		t.Fatalf("room = %v after a refusal, want full", b.Room())
 	}
-	read(1002, Full)
+	read(1002, Exhausted)
 	read(1031, Free) // they may try again
 	b.room.unheard(at(1032))
 	b.room.unheard(at(1034))
@@ -130,8 +162,8 @@ func TestARefusedPutSaysThatTheStoreIsFull(t *testing.T) {
 		t.Fatalf("room = %v, want stuck", b.Room())
 	}
 	read(1064, Stuck)
-	read(1065, Full) // nobody puts, and the refusal stands
-	read(1066, Free) // events may try
+	read(1065, Exhausted) // nobody puts, and the refusal stands
+	read(1066, Free)      // events may try
 	b.room.unheard(at(1067))
 	read(1067, Free)
 	b.room.remade()
