@@ -292,19 +292,26 @@ func (o *object) fetch(ctx context.Context, ev event) {
 	o.finish(ev, o.memory.handler().Fetch(r, how))
 }
 
+// accepted returns the outcome, or a failure instead if the object cannot keep what the event has done.
+func (o *object) accepted(ev event, out engine.Outcome) engine.Outcome {
+	err := o.roomFor(ev, out)
+	if err == nil {
+		err = o.tooLargeToKeep(ev, out)
+	}
+	if err == nil {
+		return out
+	}
+	out.Undo()
+	return engine.Outcome{Drop: true, Err: err}
+}
+
 // finish ends an event: its writes become part of the next put, and its outputs wait in the outbox until that put has
 // landed.
 func (o *object) finish(ev event, out engine.Outcome) {
 	if o.givesWay(ev, out) {
 		return
 	}
-	err := o.roomFor(ev, out)
-	if err == nil {
-		err = o.tooLargeToKeep(ev, out)
-	}
-	if err != nil {
-		out = engine.Outcome{Drop: true, Err: err}
-	}
+	out = o.accepted(ev, out)
 	if out.Drop {
 		o.drop()
 	}

@@ -101,6 +101,9 @@ func TestWhileTheStoreIsFullOnlyWhatWritesIsRefused(t *testing.T) {
 						t.Errorf("%s was answered %+v, want storage_full", call, r)
 					}
 				}
+				if r := <-w.upgradeAt("a", "s2", "g1", "/?stored"); r == nil || r.Code != objects.StorageFull || number(w.call("a", "here")) != 1 {
+					t.Errorf("a socket whose event writes was answered %+v, want storage_full, and the object sees it", r)
+				}
 				if r := w.call("a", "read"); number(r) != 1 {
 					t.Errorf("a read shows %+v, want 1", r)
 				}
@@ -147,18 +150,18 @@ func TestWhileTheStoreTakesNothingSocketsStayAndWhatNobodyRepeatsWaits(t *testin
 		if w.frame("a", "s1", "g1", 1, wire.Closed) || w.room.told(sid("s1", "g1")) != 0 || w.room.alarms() != 0 {
 			t.Error("an end or an alarm was handled, and cannot be put")
 		}
+		if n := number(w.call("a", "here")); n != 3 {
+			t.Errorf("the object sees %d sockets, want 3: one was refused", n)
+		}
 		w.beat(wire.Beat{Gateway: "g2", Region: "local", Bye: true})
 		if !w.frame("a", "s2", "g1", 1, wire.Message) || number(w.call("a", "read")) != 1 {
 			t.Error("what puts nothing does not go on")
 		}
-		time.Sleep(10 * time.Second)
-		w.store.setRoom(record.Free)
-		ok := w.frame("a", "s1", "g1", 1, wire.Closed)
-		t.Log(ok, w.room.told(sid("s1", "g1")))
-		for range 5 {
+		for range 10 {
+			w.beat(wire.Beat{Gateway: "g1", Region: "local"})
 			time.Sleep(time.Second)
-			t.Log(w.acknowledged("s1", "g1", 1), w.listed("a"))
 		}
+		w.store.setRoom(record.Free)
 		if !w.frame("a", "s1", "g1", 1, wire.Closed) || w.room.told(sid("s1", "g1")) != 1 {
 			t.Errorf("with room again, the end that is sent again was told %d times", w.room.told(sid("s1", "g1")))
 		}

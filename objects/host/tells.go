@@ -296,9 +296,7 @@ func (o *object) runOwn(m engine.Told, at string, now time.Time) (wrote, more bo
 		o.push(delivery{kind: toldDue}) // behind what waits for the object
 		return false, false
 	}
-	if err := o.roomFor(ev, out); err != nil {
-		out = engine.Outcome{Err: err, Drop: true}
-	}
+	out = o.accepted(ev, out)
 	if out.Err == nil {
 		o.finish(ev, out)
 		return true, true

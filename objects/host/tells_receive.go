@@ -78,9 +78,7 @@ func (o *object) runTold(ev event, from string, m wire.TellMessage, mark engine.
 	if !ok || o.givesWay(told, out) {
 		return out
 	}
-	if err := o.roomFor(told, out); err != nil {
-		out = engine.Outcome{Err: err, Drop: true}
-	}
+	out = o.accepted(told, out)
 	if out.Err == nil {
 		o.finish(told, out)
 	} else {

@@ -96,6 +96,7 @@ var (
 	readCall = objects.NewCall[objects.None, int](guestClass, "read")
 	wipeCall = objects.NewCall[objects.None, objects.None](guestClass, "wipe")
 	soonCall = objects.NewCall[objects.None, objects.None](guestClass, "soon")
+	hereCall = objects.NewCall[objects.None, int](guestClass, "here")
 	wakeCall = objects.NewCall[objects.None, objects.None](guestClass, "wake")
 	roomPtr  atomic.Pointer[room]
 	guests   = objects.Implement(guestClass, func(*objects.Tx) *guest {
@@ -107,8 +108,17 @@ var (
 		}
 		return &guest{r}
 	}, objects.On(addCall, (*guest).add), objects.On(holdCall, (*guest).hold), objects.On(codeCall, (*guest).code), objects.On(wakeCall, (*guest).wake),
-		objects.On(readCall, (*guest).read), objects.On(wipeCall, (*guest).wipe), objects.On(soonCall, (*guest).soon))
+		objects.On(readCall, (*guest).read), objects.On(wipeCall, (*guest).wipe), objects.On(soonCall, (*guest).soon), objects.On(hereCall, (*guest).here))
 )
+
+// here counts the sockets, as the author's code sees them.
+func (g *guest) here(tx *objects.Tx, _ objects.None) (int, error) {
+	n := 0
+	for range tx.Sockets() {
+		n++
+	}
+	return n, nil
+}
 
 func (g *guest) add(tx *objects.Tx, _ objects.None) (int, error) {
 	n := counter.Get(tx) + 1
@@ -159,6 +169,9 @@ func (g *guest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var how []objects.AcceptOption
 	if r.URL.Query().Has("conflated") {
 		how = append(how, objects.Conflated())
+	}
+	if tx := objects.TxOf(r); r.URL.Query().Has("stored") {
+		counter.Set(tx, counter.Get(tx)+1)
 	}
 	if _, err := objects.TxOf(r).Accept(how...); err != nil {
 		http.Error(w, err.Error(), http.StatusTeapot)

@@ -37,6 +37,16 @@ type Outcome struct {
 
 	Stack []byte // of a panic; for the log
 	Drop  bool   // the instance's memory may be wrong: construct it again
+
+	event *Tx // of an event that has succeeded; nil: there is nothing to take back
+}
+
+// Undo takes back what an event has done to sockets. The host calls it for an event that has succeeded and that the host
+// refuses.
+func (o Outcome) Undo() {
+	if o.event != nil {
+		o.event.undoSockets(0)
+	}
 }
 
 // Changed reports whether the event has something to make durable.
@@ -201,6 +211,7 @@ func (i *Instance) run(ctx context.Context, handler func(*Tx, *Outcome) error) (
 		err = t.finish(&out)
 	}
 	if err == nil {
+		out.event = t
 		return out
 	}
 	t.rollbackPart()

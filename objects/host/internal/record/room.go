@@ -192,8 +192,11 @@ func (b *Bucket) Usage() Usage {
 	return Usage{}
 }
 
-// readEvery is how old a reading may be.
-const readEvery = 2 * time.Second
+// readEvery is how old a reading may be, and soonEvery while the store takes nothing: alarms wait for room.
+const (
+	readEvery = 2 * time.Second
+	soonEvery = readEvery / 8
+)
 
 // Run keeps what is known of the store up to date until ctx ends: its room and its round trip. It makes a bucket anew
 // that has gone. When the connection was made again, it ends the requests that wait for an answer.
@@ -204,14 +207,17 @@ func (b *Bucket) Run(ctx context.Context, log *slog.Logger) {
 	var reading sync.WaitGroup
 	defer reading.Wait()
 	reading.Go(func() {
-		tick := time.NewTicker(readEvery)
-		defer tick.Stop()
+		due := time.NewTimer(readEvery)
+		defer due.Stop()
 		for {
 			b.read(ctx, log)
+			if due.Reset(readEvery); b.Room() == Exhausted {
+				due.Reset(soonEvery)
+			}
 			select {
 			case <-ctx.Done():
 				return
-			case <-tick.C:
+			case <-due.C:
 			case <-b.soon:
 			}
 		}
