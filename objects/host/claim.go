@@ -45,14 +45,17 @@ func (c *claim) name() string {
 	return c.found.Name
 }
 
-// owner returns the host in the record that was read, for people, and its region; without a record, the incarnation
-// that package owner knows.
+// owner returns the host in the record that was read, for people, and its region; if it is not there, the incarnation that
+// package owner knows.
 func (c *claim) owner(incarnation string) (host, region string) {
-	if c.found == nil {
+	if c.found == nil || c.found.Host == "" {
 		return "incarnation " + incarnation, ""
 	}
 	return fmt.Sprintf("host %s in region %s", c.found.Host, c.found.Region), c.found.Region
 }
+
+// grows reports whether the record that is put is larger than the one that was read.
+func (c *claim) grows(value []byte) bool { return c.found != nil && len(value) > len(c.found.Encode()) }
 
 // open makes the state of the record that was read. It fails with state.ErrDamaged if a part
 // of the record cannot be read.

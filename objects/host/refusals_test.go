@@ -180,6 +180,32 @@ func TestWhileTheStoreTakesNothingSocketsStayAndWhatNobodyRepeatsWaits(t *testin
 	})
 }
 
+// The claim of an object whose put was refused is a put, too: the object could not be read until there was room.
+func TestAnObjectWhosePutWasRefusedIsReadWhileTheStoreTakesNothing(t *testing.T) {
+	for adds := 1; adds <= 12; adds++ { // the claim's numbers have a digit more at some
+		bubble(t, func(t *testing.T, w *world) {
+			w.own("a")
+			for range adds {
+				w.call("a", "add")
+			}
+			w.store.setRoom(record.Exhausted)
+			w.store.fail(fault{Reject: record.ErrFull})
+			if r := w.call("a", "wipe"); r == nil || r.Code != objects.StorageFull {
+				t.Errorf("after %d commits: %+v, want storage_full", adds, r)
+			}
+			w.own("a")
+			if r := w.call("a", "read"); r == nil || r.Code != "" || number(r) != adds {
+				t.Errorf("after %d commits: %+v", adds, r)
+			}
+			w.store.setRoom(record.Free)
+			w.call("a", "add")
+			if rec := w.store.record(id("a").Key()); rec.Host != "a" || rec.Region != w.in.cfg.Region {
+				t.Errorf("the record names host %q in region %q", rec.Host, rec.Region)
+			}
+		})
+	}
+}
+
 // Its sender waited two seconds in vain, and told all hosts that the owner was lost.
 func TestWhoAsksAnOwnerWhosePutWasRefusedIsSentOnAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

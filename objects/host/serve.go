@@ -38,11 +38,16 @@ func (o *object) unreadable() (ref string) {
 func (o *object) claimOf(put owner.Put) *payload {
 	rec, parked := o.opening.put(put, o.id.Name, o.in.id, time.Now())
 	rec.Host, rec.Region = o.in.cfg.Name, o.in.cfg.Region
+	value := rec.Encode()
+	if o.in.store.Room().Scarce() && o.opening.grows(value) {
+		rec.Host, rec.Region = "", "" // the store takes what is not larger than before; the next put has them again
+		value = rec.Encode()
+	}
 	if parked {
 		o.in.warnings.Log(o.in.log, "alarm parked: the last owners were lost while it was due",
 			"object", o.id.Key(), "name", rec.Name, "owners lost", rec.Alarm.Lost, "set for", rec.Alarm.At)
 	}
-	return &payload{put: put, value: rec.Encode(), wake: needOf(rec.Alarm, nil, time.Time{})}
+	return &payload{put: put, value: value, wake: needOf(rec.Alarm, nil, time.Time{})}
 }
 
 // serve begins to run events, on the record that the claim has put: that is the latest.

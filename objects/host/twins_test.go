@@ -501,7 +501,7 @@ func (s *memoryStore) write(ctx context.Context, key string, value []byte, expec
 	} else if err := sleep(ctx, f.Slow+turn); err != nil || f.Refuse {
 		return 0, fmt.Errorf("put record: %w", errors.Join(err, record.ErrDoubt))
 	}
-	if f.Reject == nil && s.Room() == record.Exhausted {
+	if f.Reject == nil && s.exhausted(key, value) {
 		f.Reject = record.ErrFull
 	}
 	if f.Reject != nil {
@@ -522,6 +522,13 @@ func (s *memoryStore) write(ctx context.Context, key string, value []byte, expec
 		return 0, record.ErrDoubt
 	}
 	return revision, nil
+}
+
+// exhausted reports whether there is no room for an entry: it is larger than the one that it replaces.
+func (s *memoryStore) exhausted(key string, value []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.room == record.Exhausted && len(value) > len(s.entries[key].value)
 }
 
 func (s *memoryStore) apply(key string, value []byte, expect uint64) (uint64, bool) {
