@@ -278,10 +278,9 @@ func (c *Client) claim(ctx context.Context, region place, claim Claim) (*ClaimRe
 			if refused.Where != c.cfg.Region {
 				patience += farTrip
 			}
-		default:
+		default: // of a restricted class nobody answers until the host that takes its claims, and was lost, counts as dead
 			began = time.Now()
 			err = ask(HostsSubject(claim.Class), Claim{Class: claim.Class})
-			patience = c.cfg.Timing.Silence
 		}
 		wait.Reset(patience)
 	}

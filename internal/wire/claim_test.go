@@ -192,6 +192,33 @@ func TestAnObjectThatItsOwnerHasDroppedIsClaimedThere(t *testing.T) {
 	}
 }
 
+// Of a restricted class only one host answers. If that was lost, nobody does until its lease has ended: claims waited a
+// second longer.
+func TestAClaimThatNobodyAnswersIsAskedAgainSoon(t *testing.T) {
+	t.Parallel()
+	s := newScript(t, nil)
+	timing := quick
+	timing.Silence, timing.Claim = time.Minute, 20*time.Second
+	client, err := wire.NewClient(wire.ClientConfig{NATS: s.nc, Name: "patient", Region: "fra", Timing: timing})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	var asked atomic.Int64
+	s.subscribe(wire.ClaimSubject("fra", "ticket"), func(*nats.Msg) {})
+	s.subscribe(wire.HostsSubject("ticket"), func(msg *nats.Msg) {
+		if asked.Add(1) > 3 {
+			s.respond(msg, wire.Encode(&wire.ClaimReply{Host: "first", Where: "fra"}))
+		}
+	})
+	s.subscribe(wire.HostSubject("first"), func(msg *nats.Msg) {
+		s.respond(msg, wire.Encode(&wire.ClaimReply{Owned: true, Token: 3}))
+	})
+	if token, err := client.Activate(t.Context(), s.id); err != nil || token != 3 {
+		t.Errorf("token %d, %v, after %d questions", token, err, asked.Load())
+	}
+}
+
 func TestAForgedOwnerIsNotAsked(t *testing.T) {
 	t.Parallel()
 	s := newScript(t, nil)

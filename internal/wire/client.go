@@ -418,7 +418,9 @@ func (c *Client) claimFor(ctx context.Context, id Address, t *attempt) (owned bo
 		return false, objects.Errorf(objects.NotFound, "no host runs class %s", id.Class())
 	}
 	if err != nil {
-		t.why = err
+		if t.why == nil || !errors.Is(err, context.DeadlineExceeded) { // else what came before says more
+			t.why = err
+		}
 		return false, nil
 	}
 	if reply.Code != "" && !t.uncertain() {
