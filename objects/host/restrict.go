@@ -96,13 +96,13 @@ func (r *restrictions) noteLoss(class string, token uint64, now time.Time) {
 }
 
 // takesClaimsOf reports whether this host takes new claims of the class. If the class is restricted, only the host with
-// the lowest live incarnation does.
+// the lowest live incarnation does, of those that have not just begun.
 func (in *incarnation) takesClaimsOf(class string) bool {
 	if !in.isRestricted(class) {
 		return true
 	}
 	first := in.first(class)
-	return first == "" || in.id <= first
+	return first == "" || in.id == first
 }
 
 // isRestricted reports whether one host alone takes the claims of the class.

@@ -314,12 +314,22 @@ func (w *Watch) Left(incarnation string, timing Timing, now time.Time) time.Dura
 	return s.at.Add(s.lasts(timing)).Sub(now)
 }
 
-// First returns the incarnation whose name is the lowest of those that are not Dead and run
-// the class; "" if there is none.
+// grown is the beat from which on an incarnation has watched the others for as long as a lease lasts. A younger one
+// may have seen the last beat of a lost incarnation later than others did, and counts it as dead later. A lease is
+// renewed every third of its TTL, and lasts for a TTL and a margin.
+const grown = 5
+
+// First returns the incarnation whose name is the lowest of those that are not Dead and run the class, of the grown
+// ones if there are any; "" if there is none.
 func (w *Watch) First(class string, timing Timing, now time.Time) (first string) {
+	young := false // first is
 	for incarnation, s := range w.seen {
-		if (first == "" || incarnation < first) && slices.Contains(s.classes, class) && !w.Dead(incarnation, timing, now) {
-			first = incarnation
+		if !slices.Contains(s.classes, class) || w.Dead(incarnation, timing, now) {
+			continue
+		}
+		is := s.beat < grown
+		if first == "" || young && !is || young == is && incarnation < first {
+			first, young = incarnation, is
 		}
 	}
 	return first

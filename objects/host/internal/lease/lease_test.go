@@ -346,6 +346,30 @@ func TestTheFirstHostOfAClassIsTheLowestThatLives(t *testing.T) {
 	}
 }
 
+// A host that had just begun was the first, and refused the objects of a lost one for a second and a half after all
+// others knew that it was lost.
+func TestAHostThatHasJustBegunIsNotTheFirst(t *testing.T) {
+	w := NewWatch(after(0))
+	saw := func(name string, beat uint64) {
+		w.Saw(name, beat, after(1))
+		w.Runs(name, []string{"room"}, 1)
+	}
+	for _, c := range []struct {
+		name string
+		beat uint64
+		want string
+	}{{"c", 1, "c"}, {"b", 4, "b"}, {"d", 5, "d"}, {"a", 1, "d"}, {"b", 5, "b"}, {"a", 4, "b"}, {"a", 5, "a"}} {
+		saw(c.name, c.beat)
+		if got := w.First("room", timing, after(1)); got != c.want {
+			t.Errorf("after beat %d of %s the first is %q, want %q", c.beat, c.name, got, c.want)
+		}
+	}
+	young := time.Duration(grown-1) * timing.TTL / 3
+	if young < timing.TTL+timing.Margin {
+		t.Errorf("a grown host has watched for %v, and a lease lasts for %v", young, timing.TTL+timing.Margin)
+	}
+}
+
 func TestALeaseLastsAsLongAsItsEntrySays(t *testing.T) {
 	w := NewWatch(after(0))
 	for name, ttl := range map[string]time.Duration{"long": 10 * timing.TTL, "short": timing.TTL / 2, "silent": 0} {
