@@ -24,7 +24,8 @@ import (
 //
 // An asked host does not claim an object whose owner lives, and names that owner. The owner
 // is asked then: it may have dropped the object, after a put that the store has refused or a
-// failure, and only the owner can claim the object before its own lease runs out.
+// failure, and only the owner can claim the object before its own lease runs out. A host names the one that alone takes
+// new claims of a restricted class likewise.
 type search uint8
 
 const (
@@ -44,7 +45,7 @@ const (
 	timedOut                 // no answer came in time
 	hostAnswered             // a host says that it is there
 	hostBusy                 // a host says that it is at work
-	ownerNamed               // a host says who owns the object
+	ownerNamed               // a host says who owns the object, or takes the class's claims
 )
 
 // next returns the next state of the search, and whether a question is sent there.

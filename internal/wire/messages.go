@@ -289,7 +289,7 @@ type Claim struct {
 	Name   string
 	Lost   uint64 // an announcement to all hosts of the class, without an answer: the token of an owner whose predecessor was lost with an event in hand
 	Resume bool   // an operator lifts the object's quarantine
-	Named  bool   // another host says that the record names the asked one as the owner
+	Named  bool   // another host has named the asked one, as the owner or as the host that alone takes new claims
 
 	Heard *Heard // of a gateway that may lack something: it does not need the claim if it lacks nothing. nil: it is needed
 }
@@ -319,7 +319,7 @@ func (h *Heard) fields(c *coder) {
 type ClaimReply struct {
 	Owned   bool         // the answering host owns the object
 	Other   string       // for people: another owner, whose lease has not run out
-	Owner   string       // its incarnation; empty if it must not be asked
+	Owner   string       // its incarnation, or that of the host that alone takes new claims; empty: nobody else is to be asked
 	Failure string       // the reason for which the claim could not be tried
 	Code    objects.Code // of Failure; empty: the client tries again
 	Ref     string       // of Failure, as in the host's log

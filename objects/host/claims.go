@@ -37,8 +37,9 @@ func (in *incarnation) answerClaim(msg *nats.Msg) {
 		send(wire.ClaimReply{Failure: "this host's lease has lapsed"})
 		return
 	}
-	if !claim.Resume && !claim.Named && in.find(id.Key()) == nil && !in.takesClaimsOf(claim.Class) {
-		return // silence: the claimer asks who is there
+	if taker := in.takerOf(claim.Class); taker != in.id && !claim.Resume && !claim.Named && in.find(id.Key()) == nil {
+		send(wire.ClaimReply{Failure: "one host alone takes new claims of class " + claim.Class + ", and does not answer", Owner: taker})
+		return
 	}
 	notice := time.AfterFunc(wire.ClaimNotice, func() { send(wire.ClaimReply{Busy: true}) })
 	answer := func(reply wire.ClaimReply) {
@@ -136,7 +137,7 @@ func (in *incarnation) answerRollCall(msg *nats.Msg) {
 		in.restrictions.noteLoss(claim.Class, claim.Lost, time.Now())
 		return
 	}
-	if _, valid := in.lease.Valid(); valid && strings.HasPrefix(msg.Reply, wire.InboxPrefix) && in.takesClaimsOf(claim.Class) {
+	if _, valid := in.lease.Valid(); valid && strings.HasPrefix(msg.Reply, wire.InboxPrefix) && in.takerOf(claim.Class) == in.id {
 		in.logSendError(wire.Publish(in.bus, msg.Reply, &wire.ClaimReply{Host: in.id, Where: in.cfg.Region}))
 	}
 }

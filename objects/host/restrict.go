@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"maps"
 	"sync"
 	"time"
@@ -95,14 +96,13 @@ func (r *restrictions) noteLoss(class string, token uint64, now time.Time) {
 	}
 }
 
-// takesClaimsOf reports whether this host takes new claims of the class. If the class is restricted, only the host with
-// the lowest live incarnation does, of those that have not just begun.
-func (in *incarnation) takesClaimsOf(class string) bool {
+// takerOf returns the incarnation that takes new claims of the class; this one's own if the class is not restricted. Of a
+// restricted class it is the lowest that lives, of those that have not just begun.
+func (in *incarnation) takerOf(class string) string {
 	if !in.isRestricted(class) {
-		return true
+		return in.id
 	}
-	first := in.first(class)
-	return first == "" || in.id == first
+	return cmp.Or(in.first(class), in.id)
 }
 
 // isRestricted reports whether one host alone takes the claims of the class.
