@@ -388,15 +388,17 @@ func (c *Client) receiveClaim(number string, msg *nats.Msg) {
 	}
 }
 
-// check refuses fields that must not become part of a subject or a metric.
+// check refuses fields that must not become part of a subject or a metric. An owner is what a record says; one that
+// cannot be asked is dropped.
 func (r *ClaimReply) check() error {
-	for _, incarnation := range []string{r.Host, r.Owner} {
-		if incarnation != "" && !incarnationPattern.MatchString(incarnation) {
-			return fmt.Errorf("%.80q is no incarnation", incarnation)
-		}
+	if r.Owner != "" && !incarnationPattern.MatchString(r.Owner) {
+		r.Owner = ""
 	}
-	if err := checkCode(r.Code); err != nil || r.Host == "" && r.Where == "" {
+	if err := checkCode(r.Code); err != nil || r.Host == "" {
 		return err
+	}
+	if !incarnationPattern.MatchString(r.Host) {
+		return fmt.Errorf("%.80q is no incarnation", r.Host)
 	}
 	return CheckRegion(r.Where)
 }

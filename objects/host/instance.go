@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"holdfast/objects"
+	"holdfast/objects/host/internal/record"
 	"holdfast/objects/internal/engine"
 )
 
@@ -99,15 +100,15 @@ func (o *object) ready(ev event) bool {
 }
 
 // awake makes sure that there is an instance that knows of all ends of sockets so far,
-// unless one of them has given way. Otherwise it returns the outcome of the constructor
+// unless one of them has given way, or the store takes nothing. Otherwise it returns the outcome of the constructor
 // that failed.
 func (o *object) awake() (engine.Outcome, bool) {
 	for {
 		if out, ok := o.construct(); !ok {
 			return out, false
 		}
-		if !o.sockets.endsWait() {
-			return engine.Outcome{}, true
+		if !o.sockets.endsWait() || o.in.store.Room() == record.Exhausted {
+			return engine.Outcome{}, true // an end is part of a put
 		}
 		o.deliverEnd() // which may drop the instance
 	}
@@ -123,6 +124,11 @@ func (o *object) construct() (engine.Outcome, bool) {
 	instance, out := o.class.Start(o.world())
 	if out.Err != nil {
 		return out, false
+	}
+	if out.Changed() && o.in.store.Room() == record.Exhausted {
+		out.Undo()
+		instance.Close()
+		return engine.Outcome{Err: errFull}, false
 	}
 	if out.Changed() || len(out.Sends) > 0 {
 		o.finish(event{kind: ownEvent}, out)

@@ -299,7 +299,7 @@ func (o *object) stopped(d owner.Stop, refusal *objects.Error, served bool) {
 	o.mu.Unlock()
 	switch {
 	case sub == nil:
-	case o.in.bus.Connected():
+	case d.Why == owner.Rejected && o.in.bus.Connected():
 		sub.Drain() // who has asked hears that the object is not here, instead of nothing
 	default:
 		sub.Unsubscribe()

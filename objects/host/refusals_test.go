@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -176,6 +177,40 @@ func TestWhileTheStoreTakesNothingSocketsStayAndWhatNobodyRepeatsWaits(t *testin
 			t.Error("the object was claimed anew")
 		} else if n := w.listed("a"); n != 1 {
 			t.Errorf("%d sockets are left, want one", n)
+		}
+	})
+}
+
+func TestWhatComesBeforeAReadWaitsWhileTheStoreTakesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own("a")
+		w.call("a", "add")
+		w.open("a", "s1", "g1")
+		token := w.in.find(id("a").Key()).mailbox.claimToken()
+		w.room.fails(errors.New("not now"))
+		for range 7 {
+			w.beat(wire.Beat{Gateway: "g1", Region: "local"})
+			time.Sleep(2 * time.Second) // the instance is dropped
+		}
+		w.beat(wire.Beat{Gateway: "g1", Region: "local", Bye: true}) // nobody can be told of the end
+		time.Sleep(time.Second)
+		w.store.setRoom(record.Exhausted)
+		w.room.fails(nil)
+		w.room.set(func(r *room) { r.writes = true })
+		if r := w.call("a", "read"); r == nil || r.Code != objects.StorageFull {
+			t.Errorf("a read whose constructor writes was answered %+v, want storage_full", r)
+		}
+		w.room.set(func(r *room) { r.writes = false })
+		if r := w.call("a", "read"); number(r) != 1 || w.room.told(sid("s1", "g1")) != 0 {
+			t.Errorf("a read was answered %+v, after %d ends", r, w.room.told(sid("s1", "g1")))
+		}
+		w.store.setRoom(record.Free)
+		time.Sleep(time.Minute)
+		if n := w.room.told(sid("s1", "g1")); n != 1 {
+			t.Errorf("with room again, the end was told %d times", n)
+		}
+		if o := w.in.find(id("a").Key()); o == nil || o.mailbox.claimToken() != token {
+			t.Error("the object was claimed anew")
 		}
 	})
 }

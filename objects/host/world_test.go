@@ -62,6 +62,7 @@ func (b *lockedBuffer) count(text string) int {
 type room struct {
 	mu        sync.Mutex
 	construct error          // of the constructor, as a panic
+	writes    bool           // the constructor does
 	closed    map[string]int // how often the end of each socket was told
 	ends      map[string]objects.Close
 	openers   map[string]string // ids of principals with whom ends were told
@@ -76,6 +77,12 @@ func (r *room) fails(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.construct = err
+}
+
+func (r *room) set(change func(*room)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(r)
 }
 
 func (r *room) told(socket string) int {
@@ -99,12 +106,15 @@ var (
 	hereCall = objects.NewCall[objects.None, int](guestClass, "here")
 	wakeCall = objects.NewCall[objects.None, objects.None](guestClass, "wake")
 	roomPtr  atomic.Pointer[room]
-	guests   = objects.Implement(guestClass, func(*objects.Tx) *guest {
+	guests   = objects.Implement(guestClass, func(tx *objects.Tx) *guest {
 		r := roomPtr.Load()
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.construct != nil {
 			panic(r.construct)
+		}
+		if r.writes {
+			counter.Set(tx, counter.Get(tx)+1)
 		}
 		return &guest{r}
 	}, objects.On(addCall, (*guest).add), objects.On(holdCall, (*guest).hold), objects.On(codeCall, (*guest).code), objects.On(wakeCall, (*guest).wake),
