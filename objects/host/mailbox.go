@@ -45,7 +45,7 @@ type mailbox struct {
 	handling deliveryKind // what the event loop handles; nothing: there is no event loop, or it is about to begin
 	queue    []delivery
 	reply    string        // the reply subject of the newest copy of the request in hand; "" once the answer is decided on
-	token    uint64        // of the claim; 0 until the object is served
+	token    uint64        // of the claim or, until the object is served, of the object whose place it has taken; 0: none
 	used     instant       // when the event in hand began, or the last one ended
 	avgEvent time.Duration // how long events took recently
 }
@@ -240,14 +240,14 @@ func (m *mailbox) take() []delivery {
 	return queue
 }
 
-// serve notes the token under which the object is served from now on.
+// serve notes the token in whose name requests are answered from now on.
 func (m *mailbox) serve(token uint64, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.token, m.used = token, instantOf(now)
 }
 
-// claimToken returns the token under which the object is or was served here; 0: none.
+// claimToken returns the token under which the object is or was last served here; 0: none.
 func (m *mailbox) claimToken() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()

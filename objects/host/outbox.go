@@ -200,8 +200,7 @@ func (item outboxItem) refuse(o *object, e *objects.Error) {
 		item.gate <- false
 	}
 	if item.reply != nil {
-		owner, token := o.in.self(o.term.epoch), o.term.token
-		o.in.answer(item.to, &wire.Reply{Code: e.Code, Message: e.Message, Ref: e.Reference, Owner: owner, Token: token})
+		o.in.answer(item.to, o.refusedWith(e))
 	}
 }
 

@@ -24,6 +24,11 @@ func (o *object) roomFor(ev event, out engine.Outcome) error {
 	return nil
 }
 
+// refusedWith is the answer to a request that changed nothing.
+func (o *object) refusedWith(e *objects.Error) *wire.Reply {
+	return &wire.Reply{Code: e.Code, Message: e.Message, Ref: e.Reference, Owner: o.in.self(o.term.epoch), Token: o.term.token}
+}
+
 // postponed is how long what cannot be refused waits while the store takes nothing.
 const postponed = time.Second
 
@@ -39,9 +44,7 @@ func (o *object) postpones(d delivery) bool {
 		if !isKind(d.msg.Data, wire.Closed) && !isKind(d.msg.Data, wire.Alarm) {
 			return false
 		}
-		o.in.answer(o.mailbox.newestReply(d.msg.Reply), &wire.Reply{
-			Code: errFull.Code, Message: errFull.Message, Owner: o.in.self(o.term.epoch), Token: o.term.token,
-		})
+		o.in.answer(o.mailbox.newestReply(d.msg.Reply), o.refusedWith(errFull))
 	case gatewayLost, endsDue, toldDue, sleepDue:
 		time.AfterFunc(postponed, func() { o.push(d) })
 	default:
